@@ -1,0 +1,1 @@
+"""What every service process of Segue shares."""

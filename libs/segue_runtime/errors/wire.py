@@ -1,0 +1,165 @@
+"""Errors on the wire: the tree as google.rpc.Status and back, always small enough for HTTP/2 trailers."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Protocol, cast
+
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2, status_pb2
+
+from segue_runtime.errors import tree
+from segue_runtime.errors.tree import FieldViolation, SegueError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+DOMAIN = "segue.dev"
+DETAILS_KEY = "grpc-status-details-bin"
+MAX_VIOLATIONS = 20
+# Above about 8 KiB of trailers the client sees RESOURCE_EXHAUSTED instead of the error; base64 adds a third.
+MAX_STATUS_BYTES = 4096
+MAX_MESSAGE_BYTES = 1024
+MAX_TEXT_BYTES = 256
+SUGGESTION = "; suggested: "
+METADATA_KEY = re.compile(r"[a-z][a-zA-Z0-9_-]{0,63}")
+
+CODES = {code.value[0]: code for code in grpc.StatusCode}
+LEAVES = {leaf.reason: leaf for leaf in tree.leaves()}
+NAMED = {leaf("").reason_name: leaf for leaf in LEAVES.values()}
+
+# What a status without our details means: gRPC itself made it, or something between us and the server.
+BARE: dict[grpc.StatusCode, type[SegueError]] = {
+    grpc.StatusCode.UNAVAILABLE: tree.ServiceUnreachable,
+    grpc.StatusCode.DEADLINE_EXCEEDED: tree.Deadline,
+    grpc.StatusCode.CANCELLED: tree.ClientGone,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: tree.QuotaExceeded,
+    grpc.StatusCode.UNIMPLEMENTED: tree.NotImplementedYet,
+    grpc.StatusCode.UNAUTHENTICATED: tree.Unauthenticated,
+    grpc.StatusCode.PERMISSION_DENIED: tree.PermissionDenied,
+    grpc.StatusCode.INVALID_ARGUMENT: tree.MalformedRequest,
+}
+RETRY_S = 1.0
+
+
+class EndedCall(Protocol):
+    """What grpc.aio.AioRpcError and the synchronous call errors have in common."""
+
+    def code(self) -> grpc.StatusCode:
+        """Return the code that the call ended with."""
+        ...
+
+    def details(self) -> str | None:
+        """Return the text that came with it."""
+        ...
+
+    def trailing_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
+        """Return the trailers, where the details are packed."""
+        ...
+
+
+def clip(text: str, limit: int) -> str:
+    """Shorten text to limit bytes of UTF-8, without cutting a character, and show that it was cut."""
+    raw = text.encode("utf-8", "replace")
+    if len(raw) <= limit:
+        return raw.decode()
+    return raw[: limit - 3].decode("utf-8", "ignore") + "…"
+
+
+def to_status(error: SegueError, request_id: str) -> status_pb2.Status:
+    """Encode an error; the request id is in its metadata, and the whole is under 4 KiB."""
+    violations = list(error.violations[:MAX_VIOLATIONS])
+    metadata = {
+        key: clip(value, MAX_TEXT_BYTES)
+        for key, value in error.metadata.items()
+        if METADATA_KEY.fullmatch(key)
+    }
+    metadata["requestId"] = clip(request_id, MAX_TEXT_BYTES)
+    if len(error.violations) > MAX_VIOLATIONS:
+        metadata["violations"] = str(len(error.violations))
+    while True:
+        status = _encode(error, metadata, violations)
+        if status.ByteSize() < MAX_STATUS_BYTES:
+            return status
+        if violations:
+            violations.pop()
+            metadata["violations"] = str(len(error.violations))
+        else:
+            spare = next(key for key in reversed(metadata) if key != "requestId")
+            del metadata[spare]
+
+
+def _encode(
+    error: SegueError, metadata: dict[str, str], violations: list[FieldViolation]
+) -> status_pb2.Status:
+    status = status_pb2.Status(code=error.code.value[0], message=clip(error.message, MAX_MESSAGE_BYTES))
+    status.details.add().Pack(
+        error_details_pb2.ErrorInfo(reason=error.reason_name[:63], domain=DOMAIN, metadata=metadata)
+    )
+    if violations:
+        listed = error_details_pb2.BadRequest()
+        for violation in violations:
+            text = clip(violation.description, MAX_TEXT_BYTES)
+            if violation.suggestion:
+                text += SUGGESTION + clip(violation.suggestion, MAX_TEXT_BYTES)
+            listed.field_violations.add(field=clip(violation.field, MAX_TEXT_BYTES), description=text)
+        status.details.add().Pack(listed)
+    if error.retry_after_s is not None:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromNanoseconds(round(error.retry_after_s * 1e9))
+        status.details.add().Pack(retry)
+    return status
+
+
+def from_status(status: status_pb2.Status) -> SegueError:
+    """Decode an error that one of our servers encoded; an unknown reason keeps its code."""
+    info = error_details_pb2.ErrorInfo()
+    request = error_details_pb2.BadRequest()
+    retry = error_details_pb2.RetryInfo()
+    for detail in status.details:
+        for known in (info, request, retry):
+            if detail.Is(known.DESCRIPTOR):
+                detail.Unpack(known)
+    code = CODES.get(status.code, grpc.StatusCode.UNKNOWN)
+    metadata = dict(info.metadata)
+    leaf = NAMED.get(info.reason) if info.domain == DOMAIN else None
+    if leaf is None and not info.reason:
+        return _bare(code, status.message)
+    if leaf is None:
+        return tree.UnknownReason(status.message, code=code, name=info.reason, metadata=metadata)
+    violations = []
+    for item in request.field_violations:
+        description, _, suggestion = item.description.partition(SUGGESTION)
+        violations.append(FieldViolation(item.field, description, suggestion))
+    has_retry = any(detail.Is(retry.DESCRIPTOR) for detail in status.details)
+    return leaf(
+        status.message,
+        metadata=metadata,
+        violations=violations,
+        retry_after_s=retry.retry_delay.ToNanoseconds() / 1e9 if has_retry else None,
+    )
+
+
+def from_rpc_error(error: grpc.RpcError, *, service: str = "") -> SegueError:
+    """Turn the end of a call into our tree; `service` names the peer when it does not name itself."""
+    ended = cast("EndedCall", error)
+    for key, value in ended.trailing_metadata() or ():
+        if key == DETAILS_KEY and isinstance(value, bytes):
+            try:
+                return from_status(status_pb2.Status.FromString(value))
+            except DecodeError:
+                break
+    return _bare(ended.code(), ended.details() or "", service)
+
+
+def _bare(code: grpc.StatusCode, message: str, service: str = "") -> SegueError:
+    leaf = BARE.get(code, tree.InternalError)
+    # The text comes from gRPC or a proxy: it may hold addresses, so it is not passed on as our own message.
+    text = f"{service or 'the peer'} ended the call with {code.name}"
+    metadata = {"grpcCode": code.name} | ({"service": service} if service else {})
+    failure = leaf(
+        text, metadata=metadata, retry_after_s=RETRY_S if leaf is tree.ServiceUnreachable else None
+    )
+    failure.add_note(message)
+    return failure

@@ -1,0 +1,106 @@
+"""Errors: one leaf per reason, and the way over the wire and back."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import grpc
+import grpc.aio
+import pytest
+from google.rpc import status_pb2
+from hypothesis import given
+from hypothesis import strategies as st
+from segue.errors.v1 import errors_pb2
+from segue_runtime import errors
+from segue_runtime.errors import tree, wire
+
+LEAVES = list(errors.leaves())
+texts = st.text(max_size=400)
+violations = st.builds(errors.FieldViolation, texts, texts, texts)
+
+
+def ended(code: grpc.StatusCode, packed: bytes | None) -> grpc.aio.AioRpcError:
+    trailers = grpc.aio.Metadata(("x", "y"))
+    if packed is not None:
+        trailers.add(errors.DETAILS_KEY, packed)
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), trailers, "dns:///10.0.0.1:443 refused")
+
+
+def test_every_reason_has_exactly_one_leaf() -> None:
+    reasons = sorted(leaf.reason for leaf in LEAVES)
+    assert reasons == sorted(set(errors_pb2.ErrorReason.values()) - {0})
+
+
+def test_each_leaf_has_the_code_that_the_contract_names() -> None:
+    # The generated stub keeps no comments; the proto's own text is the other side of this check.
+    proto = Path(__file__).parents[2] / "protos/segue/errors/v1/errors.proto"
+    named = dict(re.findall(r"// ERROR_REASON_(\w+): ([A-Z_]+)", proto.read_text()))
+    assert {leaf("").reason_name: leaf.code.name for leaf in LEAVES} == named
+
+
+def test_the_docstring_draws_every_class() -> None:
+    assert tree.__doc__ is not None
+    for leaf in LEAVES:
+        assert leaf.__name__ in tree.__doc__
+
+
+@given(st.sampled_from(LEAVES), texts, st.lists(violations, max_size=40), st.none() | st.floats(0, 1e6))
+def test_a_status_is_small_and_comes_back_as_the_same_error(
+    leaf: type[errors.SegueError], message: str, broken: list[errors.FieldViolation], retry: float | None
+) -> None:
+    metadata = {f"key{index}": message for index in range(20)}
+    error = leaf(message, metadata=metadata, violations=broken, retry_after_s=retry)
+    packed = errors.to_status(error, "req-1")
+    assert packed.ByteSize() < 4096
+    back = errors.from_status(status_pb2.Status.FromString(packed.SerializeToString()))
+    assert type(back) is leaf
+    assert back.metadata["requestId"] == "req-1"
+    assert len(back.violations) <= 20
+    if retry is None:
+        assert back.retry_after_s is None
+    else:
+        assert back.retry_after_s == pytest.approx(retry, abs=1e-6)
+
+
+def test_violations_keep_their_suggestion() -> None:
+    error = errors.InvalidField("no", violations=[errors.FieldViolation("spec.bars", "must be <= 64", "64")])
+    assert errors.from_status(errors.to_status(error, "r")).violations == error.violations
+
+
+def test_more_than_twenty_violations_are_counted_not_sent() -> None:
+    many = [errors.FieldViolation(f"f{i}", "must not be empty") for i in range(2000)]
+    back = errors.from_status(errors.to_status(errors.InvalidField("no", violations=many), "r"))
+    assert len(back.violations) == 20
+    assert back.metadata["violations"] == "2000"
+
+
+def test_an_inner_services_error_comes_back_as_ours() -> None:
+    packed = errors.to_status(errors.QueueFull("full", retry_after_s=2), "r").SerializeToString()
+    back = errors.from_rpc_error(ended(grpc.StatusCode.RESOURCE_EXHAUSTED, packed))
+    assert isinstance(back, errors.QueueFull)
+    assert back.retry_after_s == 2
+    assert back.message == "full"
+
+
+@pytest.mark.parametrize("code", list(grpc.StatusCode))
+def test_a_bare_status_becomes_ours_without_its_text(code: grpc.StatusCode) -> None:
+    for packed in (None, b"\xff\xff"):
+        back = errors.from_rpc_error(ended(code, packed), service="mixer")
+        assert back.reason_name in wire.NAMED
+        assert "10.0.0.1" not in back.message
+        assert back.metadata["service"] == "mixer"
+    unreachable = errors.from_rpc_error(ended(grpc.StatusCode.UNAVAILABLE, None))
+    assert isinstance(unreachable, errors.ServiceUnreachable)
+    assert unreachable.retry_after_s
+
+
+def test_an_unknown_reason_keeps_its_code_and_name() -> None:
+    packed = errors.to_status(errors.QueueFull("full"), "r")
+    info = packed.details[0]
+    packed.details[0].value = info.value.replace(b"QUEUE_FULL", b"QUEUE_FUN1")
+    back = errors.from_status(packed)
+    assert isinstance(back, errors.UnknownReason)
+    assert back.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert back.reason_name == "QUEUE_FUN1"
+    assert errors.from_status(errors.to_status(back, "r")).reason_name == "QUEUE_FUN1"
