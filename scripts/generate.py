@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import filecmp
-import os
 import shutil
 import subprocess
 import sys
@@ -36,7 +35,13 @@ def generate(target: Path) -> None:
     for package in GENERATOR:
         command += ["--with", package]
     outputs = [f"--{kind}_out={target}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")]
-    command += ["python", "-m", "grpc_tools.protoc", f"-I{ROOT / 'protos'}", f"-I{ROOT / 'third_party/protos'}"]
+    command += [
+        "python",
+        "-m",
+        "grpc_tools.protoc",
+        f"-I{ROOT / 'protos'}",
+        f"-I{ROOT / 'third_party/protos'}",
+    ]
     command += [*outputs, *protos, "buf/validate/validate.proto"]
     subprocess.run(command, check=True, cwd=ROOT)
     for folder in [path for path in target.rglob("*") if path.is_dir()]:
@@ -83,7 +88,6 @@ def main() -> int:
                 print("hint: run `make generate` and commit gen/")
             return 1 if stale else 0
         shutil.rmtree(gen, ignore_errors=True)
-        os.makedirs(gen.parent, exist_ok=True)
         shutil.copytree(fresh, gen)
     return 0
 

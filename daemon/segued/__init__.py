@@ -1,0 +1,1 @@
+"""The `segued` program: roles into processes, and its command line."""

@@ -1,0 +1,1 @@
+"""ComposerService and the conductor."""

@@ -1,0 +1,1 @@
+"""Sound without a service around it."""

@@ -1,0 +1,1 @@
+"""Measure music: the analyzer service."""

@@ -1,0 +1,1 @@
+"""Join sections and master the piece: the mixer service."""

@@ -1,0 +1,1 @@
+"""Turn a brief into a plan: the planner service."""

@@ -1,0 +1,1 @@
+"""Make sections sound: the renderer service and its backends."""

@@ -1,0 +1,153 @@
+"""Dataclasses of `plan` to protobuf messages and canonical JSON, and back.
+
+The two sides have the same field names, so one walk over the dataclass serves all messages: a `Duration` is an
+integer of nanoseconds in a field that ends in `_ns`; a field with presence is `None` when absent.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import types
+import typing
+from enum import IntEnum
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from google.protobuf import json_format
+from google.protobuf.duration_pb2 import Duration
+
+from segue.music.v1 import music_pb2
+from segue_music import plan as words
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+W = TypeVar("W")
+M = TypeVar("M", bound="Message")
+
+NANOSECONDS = 1_000_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class _Field:
+    """How one dataclass field is read: its name in the message and the type of its value or items."""
+
+    name: str
+    wire_name: str
+    item: type[Any]
+    repeated: bool
+
+
+@cache
+def _fields(word: Any) -> tuple[_Field, ...]:
+    if not isinstance(word, type) or not dataclasses.is_dataclass(word):
+        message = f"{word!r} is not a word of music"
+        raise TypeError(message)
+    hints = typing.get_type_hints(word)
+    found = []
+    for field in dataclasses.fields(word):
+        hint = hints[field.name]
+        if isinstance(hint, types.UnionType):
+            hint = next(option for option in typing.get_args(hint) if option is not type(None))
+        repeated = typing.get_origin(hint) is tuple
+        item = typing.get_args(hint)[0] if repeated else hint
+        found.append(_Field(field.name, field.name.removesuffix("_ns"), item, repeated))
+    return tuple(found)
+
+
+def from_message(word: type[W], message: Message) -> W:
+    """Build a `word` from its message; unknown enum numbers raise ValueError (validation refuses them earlier)."""
+    values: dict[str, Any] = {}
+    for field in _fields(cast("Any", word)):
+        value = getattr(message, field.wire_name)
+        if field.repeated:
+            values[field.name] = tuple(_inward(field.item, item) for item in value)
+        elif _has_presence(message, field.wire_name) and not message.HasField(field.wire_name):
+            values[field.name] = None
+        else:
+            values[field.name] = _inward(field.item, value)
+    return word(**values)
+
+
+def _has_presence(message: Message, name: str) -> bool:
+    return bool(message.DESCRIPTOR.fields_by_name[name].has_presence)
+
+
+def _inward(item: type[Any], value: Any) -> Any:
+    if isinstance(value, Duration):
+        return value.seconds * NANOSECONDS + value.nanos
+    if dataclasses.is_dataclass(item):
+        return from_message(item, value)
+    return item(value) if issubclass(item, IntEnum) else value
+
+
+def to_message(word: object, message: M) -> M:
+    """Fill `message` from a word and return it."""
+    for field in _fields(cast("Any", type(word))):
+        value = getattr(word, field.name)
+        if value is None:
+            continue
+        target = getattr(message, field.wire_name)
+        if isinstance(target, Duration):
+            target.seconds, target.nanos = divmod(value, NANOSECONDS)
+        elif field.repeated and dataclasses.is_dataclass(field.item):
+            for item in value:
+                to_message(item, target.add())
+        elif field.repeated:
+            target.extend(value)
+        elif dataclasses.is_dataclass(field.item):
+            target.SetInParent()
+            to_message(value, target)
+        else:
+            setattr(message, field.wire_name, value)
+    return message
+
+
+def plan_to_message(plan: words.Plan) -> music_pb2.Plan:
+    """Encode a plan."""
+    return to_message(plan, music_pb2.Plan())
+
+
+def plan_from_message(message: music_pb2.Plan) -> words.Plan:
+    """Decode a plan."""
+    return from_message(words.Plan, message)
+
+
+def section_to_message(spec: words.SectionSpec) -> music_pb2.SectionSpec:
+    """Encode a section."""
+    return to_message(spec, music_pb2.SectionSpec())
+
+
+def section_from_message(message: music_pb2.SectionSpec) -> words.SectionSpec:
+    """Decode a section."""
+    return from_message(words.SectionSpec, message)
+
+
+def canonical_json(message: Message) -> bytes:
+    """Encode a message so that equal messages give equal bytes in every process and language: sorted JSON."""
+    content = json_format.MessageToDict(message, preserving_proto_field_name=True)
+    return json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def plan_digest(plan: words.Plan) -> str:
+    """Return the SHA-256 of what a plan says about the music, without version, readings and warnings."""
+    bare = dataclasses.replace(plan, version=0, digest="", readings=(), warnings=())
+    return hashlib.sha256(canonical_json(plan_to_message(bare))).hexdigest()
+
+
+def plan_to_json(plan: words.Plan) -> str:
+    """Write a plan as JSON for people to edit."""
+    return json_format.MessageToJson(plan_to_message(plan), preserving_proto_field_name=True, indent=2)
+
+
+def plan_from_json(text: str) -> words.Plan:
+    """Read a plan from JSON; raises json_format.ParseError with the place."""
+    return plan_from_message(json_format.Parse(text, music_pb2.Plan(), max_recursion_depth=20))
+
+
+def section_seed(piece_seed: int, section_id: str) -> int:
+    """Return the seed of a section: the same wherever the section stands in the piece."""
+    digest = hashlib.sha256(f"segue/section-seed/{piece_seed}/{section_id}".encode()).digest()
+    return int.from_bytes(digest[:4], "big")

@@ -1,0 +1,410 @@
+"""The plan's words: one frozen dataclass for each message of segue.music.v1, with the same field names.
+
+Durations are integers of nanoseconds and end in `_ns`. Enum members have the numbers of the contract;
+zero (`NONE` or `UNSPECIFIED`) means what the contract's `…_UNSPECIFIED` says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+
+class Mode(IntEnum):
+    """A scale."""
+
+    UNSPECIFIED = 0
+    MAJOR = 1
+    MINOR = 2
+    DORIAN = 3
+    PHRYGIAN = 4
+    LYDIAN = 5
+    MIXOLYDIAN = 6
+    LOCRIAN = 7
+    HARMONIC_MINOR = 8
+
+
+class LayerKind(IntEnum):
+    """A part of the band."""
+
+    UNSPECIFIED = 0
+    RHYTHM = 1
+    BASS = 2
+    HARMONY = 3
+    LEAD = 4
+    TEXTURES = 5
+    VOCALS = 6
+
+
+class ChordQuality(IntEnum):
+    """The kind of a chord."""
+
+    UNSPECIFIED = 0
+    MAJOR = 1
+    MINOR = 2
+    DIMINISHED = 3
+    AUGMENTED = 4
+    SUSPENDED_SECOND = 5
+    SUSPENDED_FOURTH = 6
+    POWER = 7
+    SIXTH = 8
+    MINOR_SIXTH = 9
+    MAJOR_SEVENTH = 10
+    MINOR_SEVENTH = 11
+    DOMINANT_SEVENTH = 12
+    DOMINANT_SEVENTH_SUSPENDED = 13
+    HALF_DIMINISHED = 14
+    DIMINISHED_SEVENTH = 15
+    MINOR_MAJOR_SEVENTH = 16
+    ADDED_NINTH = 17
+    MAJOR_NINTH = 18
+    MINOR_NINTH = 19
+    DOMINANT_NINTH = 20
+
+
+class Cadence(IntEnum):
+    """How a section's harmony closes."""
+
+    UNSPECIFIED = 0
+    AUTHENTIC = 1
+    HALF = 2
+    PLAGAL = 3
+    DECEPTIVE = 4
+
+
+class MotifUse(IntEnum):
+    """What a section does with the motif."""
+
+    UNSPECIFIED = 0
+    STATE = 1
+    VARY = 2
+    DEVELOP = 3
+    RETURN = 4
+
+
+class Role(IntEnum):
+    """What a section does in the form."""
+
+    UNSPECIFIED = 0
+    INTRO = 1
+    VERSE = 2
+    PRE_CHORUS = 3
+    CHORUS = 4
+    MOTIF = 5
+    BRIDGE = 6
+    DEVELOPMENT = 7
+    BREAKDOWN = 8
+    DROP = 9
+    SOLO = 10
+    RESOLUTION = 11
+    OUTRO = 12
+
+
+class Feel(IntEnum):
+    """How the beat is felt against the metre."""
+
+    UNSPECIFIED = 0
+    HALF_TIME = 1
+    DOUBLE_TIME = 2
+
+
+class Transition(IntEnum):
+    """How a section hands over to the next."""
+
+    UNSPECIFIED = 0
+    FILL = 1
+    RISER = 2
+    STOP = 3
+    PICKUP = 4
+    REVERSE_CYMBAL = 5
+
+
+class Continuity(IntEnum):
+    """What a section must hear of an earlier one."""
+
+    UNSPECIFIED = 0
+    NONE = 1
+    MOTIF = 2
+    TAIL = 3
+
+
+class JoinKind(IntEnum):
+    """How two sections meet."""
+
+    UNSPECIFIED = 0
+    CROSSFADE = 1
+    HARD = 2
+
+
+class Kind(IntEnum):
+    """What the piece is for."""
+
+    UNSPECIFIED = 0
+    PIECE = 1
+    LOOP = 2
+
+
+class Origin(IntEnum):
+    """Where a value of the plan comes from."""
+
+    UNSPECIFIED = 0
+    CALLER = 1
+    PROMPT = 2
+    GENRE = 3
+    SEED = 4
+    DEFAULT = 5
+    LANGUAGE_MODEL = 6
+
+
+class TailPolicy(IntEnum):
+    """Whether an ending may ring out beyond the last whole bar."""
+
+    UNSPECIFIED = 0
+    ALLOW = 1
+    FORBID = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A tonic ("F#") and a mode."""
+
+    tonic: str
+    mode: Mode
+
+
+@dataclass(frozen=True, slots=True)
+class Metre:
+    """A time signature."""
+
+    beats: int
+    unit: int
+
+
+@dataclass(frozen=True, slots=True)
+class TempoPoint:
+    """From where a tempo holds, until the next point."""
+
+    start_tick: int
+    quarters_per_minute: float
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One part of the band in one section."""
+
+    kind: LayerKind
+    instruments: tuple[str, ...] = ()
+    level: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chord:
+    """A harmony and the time for which it holds."""
+
+    root: str
+    quality: ChordQuality
+    start_tick: int
+    ticks: int
+    bass: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One sounding note."""
+
+    layer: LayerKind
+    start_tick: int
+    ticks: int
+    pitch: int
+    velocity: int
+    instrument: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MotifNote:
+    """A note of a theme, free of key."""
+
+    start_tick: int
+    ticks: int
+    degree: int
+    alteration: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Motif:
+    """A short theme."""
+
+    notes: tuple[MotifNote, ...]
+    ticks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Groove:
+    """The rhythm's pattern and its lilt."""
+
+    name: str = ""
+    swing: float | None = None
+    feel: Feel = Feel.UNSPECIFIED
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingHints:
+    """Settings for models that sample."""
+
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    guidance: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """What a section knows of the one before or after it."""
+
+    role: Role = Role.UNSPECIFIED
+    border_chord: Chord | None = None
+    energy: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SectionSpec:
+    """All that a renderer needs to make one section."""
+
+    section_id: str
+    role: Role
+    bars: int
+    label: str = ""
+    frames: int = 0
+    tail_frames: int = 0
+    sample_rate: int = 0
+    metre: Metre | None = None
+    tempo_points: tuple[TempoPoint, ...] = ()
+    key: Key | None = None
+    genre: str = ""
+    energy: tuple[float, ...] = ()
+    layers: tuple[Layer, ...] = ()
+    chords: tuple[Chord, ...] = ()
+    cadence: Cadence = Cadence.UNSPECIFIED
+    motif: Motif | None = None
+    motif_use: MotifUse = MotifUse.UNSPECIFIED
+    groove: Groove | None = None
+    transition: Transition = Transition.UNSPECIFIED
+    previous: Neighbour | None = None
+    next: Neighbour | None = None
+    prompt: str = ""
+    negative_prompt: str = ""
+    sampling: SamplingHints | None = None
+    continuity: Continuity = Continuity.UNSPECIFIED
+    target_lufs: float | None = None
+    loop: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """What happens between two sections."""
+
+    kind: JoinKind = JoinKind.UNSPECIFIED
+    beats: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedSection:
+    """A section at its place in the piece."""
+
+    spec: SectionSpec
+    first_frame: int = 0
+    first_bar: int = 0
+    waits_for: tuple[str, ...] = ()
+    join: Join | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One value of the plan and where it comes from."""
+
+    field: str
+    value: str
+    origin: Origin
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Warning:  # noqa: A001  the contract's word; nobody imports it by a bare star
+    """Something that the caller should know and that stops nothing."""
+
+    code: str
+    text: str
+    section_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The whole piece on paper."""
+
+    quarters_per_minute: float
+    metre: Metre
+    key: Key
+    sections: tuple[PlannedSection, ...]
+    version: int = 0
+    digest: str = ""
+    title: str = ""
+    kind: Kind = Kind.UNSPECIFIED
+    sample_rate: int = 0
+    frames: int = 0
+    genre: str = ""
+    moods: tuple[str, ...] = ()
+    motif: Motif | None = None
+    seed: int = 0
+    readings: tuple[Reading, ...] = ()
+    warnings: tuple[Warning, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """What a caller asks for."""
+
+    prompt: str = ""
+    negative_prompt: str = ""
+    kind: Kind = Kind.UNSPECIFIED
+    duration_ns: int | None = None
+    quarters_per_minute: float | None = None
+    metre: Metre | None = None
+    key: Key | None = None
+    genre: str = ""
+    form: tuple[Role, ...] = ()
+    include_layers: tuple[LayerKind, ...] = ()
+    exclude_layers: tuple[LayerKind, ...] = ()
+    instruments: tuple[str, ...] = ()
+    seed: int | None = None
+    sample_rate: int = 0
+    tail: TailPolicy = TailPolicy.UNSPECIFIED
+    title: str = ""
+    continuity: Continuity = Continuity.UNSPECIFIED
+    sampling: SamplingHints | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelProfile:
+    """What planner and gateway must know of a renderer's model (segue.renderer.v1.ModelProfile)."""
+
+    model: str
+    backend: str = ""
+    model_digest: str = ""
+    engine_version: str = ""
+    sample_rate: int = 0
+    channels: int = 2
+    window_ns: int | None = None
+    stride_ns: int | None = None
+    layers: tuple[LayerKind, ...] = ()
+    extra_stems: tuple[str, ...] = ()
+    guides: tuple[int, ...] = ()
+    continuities: tuple[Continuity, ...] = ()
+    determinism: int = 0
+    real_time_factor: float = 0.0
+    memory_bytes: int = 0
+    gives_notes: bool = False
+    uses_sampling: bool = False
+    uses_negative_prompt: bool = False
+    weights_license: str = ""
+    conditioning_ns: int | None = None
+    max_duration_ns: int | None = field(default=None)
