@@ -1,0 +1,244 @@
+"""Every setting of Segue, with its type, default and help; the sections of segue.toml."""
+
+# ruff: noqa: RUF009 - the calls make dataclass fields; their defaults are immutable
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from segue_runtime.settings.reading import (
+    Spec,
+    choice,
+    duration,
+    endpoint,
+    file_path,
+    number,
+    size,
+    switch,
+    text,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ROLES = ("planner", "renderer", "mixer", "analyzer", "gateway", "conductor")
+LISTEN = "Address to listen on: HOST:PORT or unix:PATH; port 0 takes a free one."
+ADDRESS = "Where other processes find it; empty means in the same process."
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """What holds for every role's server."""
+
+    role: str = choice("all", ("all", *ROLES), "Which role this process plays.")
+    token: str = text(
+        "", "Bearer token that callers must send; empty asks for none (loopback only).", secret=True
+    )
+    tls_cert: Path | None = file_path("Certificate chain (PEM) to serve with.")
+    tls_key: Path | None = file_path("Private key (PEM) of that certificate.")
+    tls_client_ca: Path | None = file_path(
+        "Certificates (PEM) that callers' own certificates must come from."
+    )
+    insecure: bool = switch("Allow a non-loopback address without TLS and token; for closed networks only.")
+    reflection: bool = switch("Answer grpc.reflection, so that grpcurl can list and describe.", default=True)
+    max_streams: int = number(256, "Calls at once on one connection.", minimum=1)
+    max_calls: int = number(1000, "Calls at once in all; more are refused.", minimum=1)
+    pre_stop_s: float = duration(
+        0, "Wait between saying NOT_SERVING and closing the door, for load balancers."
+    )
+    drain_s: float = duration(
+        20, "Time that running calls and sections get when the process is told to stop."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PeersSettings:
+    """How this process calls the other roles."""
+
+    token: str = text("", "Bearer token to send to the other roles.", secret=True)
+    tls: bool = switch("Call the other roles with TLS.")
+    tls_ca: Path | None = file_path("Certificates (PEM) to trust instead of the system's.")
+    tls_cert: Path | None = file_path("Own certificate chain (PEM) to show to the other roles.")
+    tls_key: Path | None = file_path("Private key (PEM) of that certificate.")
+
+
+@dataclass(frozen=True, slots=True)
+class PlannerSettings:
+    """The planner's process."""
+
+    listen: str = endpoint("127.0.0.1:7301", LISTEN)
+    address: str = endpoint("", ADDRESS)
+
+
+@dataclass(frozen=True, slots=True)
+class RendererSettings:
+    """A renderer's process and what it renders with."""
+
+    listen: str = endpoint("127.0.0.1:7302", LISTEN)
+    address: str = endpoint("", ADDRESS + " dns:///HOST:PORT spreads over a pool.")
+    backend: str = text("sketch", "Which backend renders: sketch needs no weights and no GPU.")
+    model: str = text("", "Model of that backend; empty takes its default.")
+    device: str = text("auto", "Device for models: auto, cpu, cuda, cuda:1 …")
+
+
+@dataclass(frozen=True, slots=True)
+class MixerSettings:
+    """The mixer's process."""
+
+    listen: str = endpoint("127.0.0.1:7303", LISTEN)
+    address: str = endpoint("", ADDRESS)
+
+
+@dataclass(frozen=True, slots=True)
+class AnalyzerSettings:
+    """The analyzer's process."""
+
+    listen: str = endpoint("127.0.0.1:7304", LISTEN)
+    address: str = endpoint("", ADDRESS)
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    """The gateway, which clients talk to."""
+
+    listen: str = endpoint("127.0.0.1:7300", LISTEN)
+    heartbeat_s: float = duration(10, "Idle streams send a sign of life this often.", minimum_s=0.05)
+    stall_limit_s: float = duration(
+        60, "A reader that leaves waiting audio unread so long is ended.", minimum_s=0.1
+    )
+    attach_grace_s: float = duration(15, "With policy CANCEL: how long a lost caller may take to come back.")
+
+
+@dataclass(frozen=True, slots=True)
+class ConductorSettings:
+    """The conductor, which drives compositions."""
+
+    count: int = number(1, "Compositions driven at once by this process.", minimum=1, maximum=64)
+    lease_s: float = duration(
+        15, "After so long without a sign of life another conductor takes over.", minimum_s=0.2
+    )
+    heartbeat_s: float = duration(5, "How often the lease is renewed.", minimum_s=0.05)
+    max_claims: int = number(3, "Claims without progress before a composition is put aside.", minimum=1)
+    time_limit_s: float = duration(3600, "Time limit of a composition that names none.", minimum_s=1)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSettings:
+    """The queue of waiting compositions."""
+
+    limit: int = number(64, "Compositions that may wait; more are refused with a retry time.", minimum=1)
+    retry_after_s: float = duration(5, "The retry time that a refused caller is told.")
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """Compositions, queue and event log."""
+
+    backend: str = choice("sqlite", ("sqlite",), "Where compositions and their logs are kept.")
+    path: Path | None = file_path("The database file; default: segue.db in home.")
+    retention_s: float = duration(7 * 86400, "How long a finished composition is kept.", minimum_s=1)
+    tail_rows: int = number(
+        256, "Newest log rows that watchers of one composition share in memory.", minimum=1
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactsSettings:
+    """Audio segments, takes, uploads and finished files."""
+
+    backend: str = choice("folder", ("folder",), "Where audio and files are kept.")
+    path: Path | None = file_path("The folder; default: artifacts in home.")
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsSettings:
+    """What one caller may use."""
+
+    upload_bytes: int = size(1 << 30, "Unfinished and finished uploads of one owner, together.")
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """Logs, on standard error."""
+
+    level: str = choice(
+        "info", ("debug", "info", "warning", "error"), "The least severe level that is written."
+    )
+    format: str = choice("auto", ("auto", "json", "console"), "auto: console on a terminal, JSON elsewhere.")
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsSettings:
+    """Prometheus metrics."""
+
+    listen: str = endpoint("", "HOST:PORT for /metrics; empty: none.")
+
+
+@dataclass(frozen=True, slots=True)
+class FailpointsSettings:
+    """Faults on purpose, for crash tests."""
+
+    active: str = text(
+        "", "name=action, separated by `;`: action is kill, error, pause or sleep(20ms); *3: from the 3rd."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSettings:
+    """segued as a client."""
+
+    server: str = endpoint("", "Server to talk to; empty: the mesh runs in this process.")
+    token: str = text("", "Bearer token to send to it.", secret=True)
+    tls: bool = switch("Talk to it with TLS.")
+    tls_ca: Path | None = file_path("Certificates (PEM) to trust instead of the system's.")
+
+
+def default_home() -> Path:
+    """Return the platform's folder for a program's data."""
+    home = Path.home()
+    if sys.platform == "darwin":
+        return home / "Library" / "Application Support" / "segue"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "segue"
+    return Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share") / "segue"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings of one process; `origins` says for each key where its value came from."""
+
+    home: Path = field(
+        default_factory=default_home,
+        metadata={"spec": Spec("path", "Folder of the embedded store; default: the platform's data folder.")},
+    )
+    server: ServerSettings = field(default_factory=ServerSettings)
+    peers: PeersSettings = field(default_factory=PeersSettings)
+    gateway: GatewaySettings = field(default_factory=GatewaySettings)
+    conductor: ConductorSettings = field(default_factory=ConductorSettings)
+    planner: PlannerSettings = field(default_factory=PlannerSettings)
+    renderer: RendererSettings = field(default_factory=RendererSettings)
+    mixer: MixerSettings = field(default_factory=MixerSettings)
+    analyzer: AnalyzerSettings = field(default_factory=AnalyzerSettings)
+    queue: QueueSettings = field(default_factory=QueueSettings)
+    store: StoreSettings = field(default_factory=StoreSettings)
+    artifacts: ArtifactsSettings = field(default_factory=ArtifactsSettings)
+    limits: LimitsSettings = field(default_factory=LimitsSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
+    failpoints: FailpointsSettings = field(default_factory=FailpointsSettings)
+    client: ClientSettings = field(default_factory=ClientSettings)
+    origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def database_path(self) -> Path:
+        """The SQLite file."""
+        return self.store.path or self.home / "segue.db"
+
+    @property
+    def artifact_folder(self) -> Path:
+        """The folder of the artifact store."""
+        return self.artifacts.path or self.home / "artifacts"

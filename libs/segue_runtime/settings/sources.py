@@ -1,0 +1,214 @@
+"""Where settings come from: flags, then SEGUE_* variables, then segue.toml, then defaults."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, cast
+
+from segue_runtime.settings.reading import Spec, read, write
+from segue_runtime.settings.sections import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+PREFIX = "SEGUE_"
+FILE = "segue.toml"
+CONFIG = "SEGUE_CONFIG"
+
+
+class SettingsError(Exception):
+    """Settings that cannot be used; `problems` says each in one line."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """One setting: `key` in segue.toml (section.name), `environment` and `flag` elsewhere."""
+
+    key: str
+    section: str
+    attribute: str
+    default: str
+    spec: Spec
+
+    @property
+    def environment(self) -> str:
+        """The variable that sets it."""
+        return PREFIX + self.key.replace(".", "_").upper()
+
+    @property
+    def flag(self) -> str:
+        """The command-line flag that sets it."""
+        return "--" + self.key.replace(".", "-").replace("_", "-")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of `segued config`."""
+
+    key: str
+    value: str
+    origin: str
+    help: str
+    environment: str
+    flag: str
+
+
+def declared() -> tuple[Declared, ...]:
+    """List every setting in the order of the sections."""
+    return tuple(_declared())
+
+
+def _declared() -> Iterator[Declared]:
+    plain = Settings(home=Path())
+    for outer in dataclasses.fields(Settings):
+        if "spec" in outer.metadata:
+            yield Declared(outer.name, "", outer.name, "", outer.metadata["spec"])
+        elif outer.name != "origins":
+            section = getattr(plain, outer.name)
+            for inner in dataclasses.fields(section):
+                spec: Spec = inner.metadata["spec"]
+                name = inner.name.removesuffix("_s") if spec.kind == "duration" else inner.name
+                default = write(spec, inner.default)
+                yield Declared(f"{outer.name}.{name}", outer.name, inner.name, default, spec)
+
+
+def load(
+    flags: Mapping[str, object] = MappingProxyType({}),
+    *,
+    environ: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> Settings:
+    """Read all sources; `flags` maps keys ("conductor.lease") to texts. SettingsError lists every problem.
+
+    `environ` and `folder` stand in for the process's environment and working directory.
+    """
+    environment = os.environ if environ is None else environ
+    known = {each.key: each for each in declared()}
+    problems: list[str] = []
+    found: dict[str, tuple[object, str]] = {}
+    for path in _files(environment, folder or Path.cwd(), problems):
+        for key, written in _file_values(path, known, problems):
+            found.setdefault(key, (written, str(path)))
+    for key, written, name in _environment_values(environment, known, problems):
+        found[key] = (written, name)
+    for key, written in flags.items():
+        if key not in known:
+            problems.append(f"{key}: no such setting{_did_you_mean(key, known)}")
+        else:
+            found[key] = (written, known[key].flag)
+    values: dict[str, object] = {}
+    for key, (written, origin) in found.items():
+        try:
+            values[key] = read(known[key].spec, written)
+        except ValueError as error:
+            # A secret that cannot be read must not be shown by the complaint.
+            reason = "cannot be read" if known[key].spec.secret else str(error)
+            problems.append(f"{key} (from {origin}): {reason}")
+    if problems:
+        raise SettingsError(problems)
+    return _build(known, values, {key: origin for key, (_, origin) in found.items()})
+
+
+def replace(settings: Settings, **changes: object) -> Settings:
+    """Return settings with other values, named `section__attribute` or `home`; for tests and embedded use."""
+    sections: dict[str, dict[str, object]] = {}
+    outer: dict[str, object] = {}
+    for name, value in changes.items():
+        section, _, attribute = name.partition("__")
+        if attribute:
+            sections.setdefault(section, {})[attribute] = value
+        else:
+            outer[name] = value
+    for section, values in sections.items():
+        outer[section] = dataclasses.replace(getattr(settings, section), **values)
+    return dataclasses.replace(settings, **cast("dict[str, Any]", outer))
+
+
+def rows(settings: Settings) -> list[Row]:
+    """Describe every setting: what `segued config` prints."""
+    lines = []
+    for each in declared():
+        holder = getattr(settings, each.section) if each.section else settings
+        value = write(each.spec, getattr(holder, each.attribute))
+        origin = settings.origins.get(each.key, "default")
+        lines.append(Row(each.key, value, origin, each.spec.help, each.environment, each.flag))
+    return lines
+
+
+def _build(known: Mapping[str, Declared], values: Mapping[str, object], origins: dict[str, str]) -> Settings:
+    changes: dict[str, object] = {}
+    for key, value in values.items():
+        each = known[key]
+        if value is not None or each.section:
+            changes[f"{each.section}__{each.attribute}" if each.section else each.attribute] = value
+    settings = replace(Settings(), **changes)
+    return dataclasses.replace(settings, origins=MappingProxyType(origins))
+
+
+def user_file(environment: Mapping[str, str]) -> Path:
+    """Return the user's own settings file, which need not exist."""
+    home = Path.home()
+    if sys.platform == "darwin":
+        return home / "Library" / "Application Support" / "segue" / FILE
+    if sys.platform == "win32":
+        return Path(environment.get("APPDATA") or home / "AppData" / "Roaming") / "segue" / FILE
+    return Path(environment.get("XDG_CONFIG_HOME") or home / ".config") / "segue" / FILE
+
+
+def _files(environment: Mapping[str, str], folder: Path, problems: list[str]) -> list[Path]:
+    chosen = environment.get(CONFIG)
+    if not chosen:
+        return [path for path in (folder / FILE, user_file(environment)) if path.is_file()]
+    if not Path(chosen).is_file():
+        problems.append(f"{CONFIG}: there is no file {chosen}")
+        return []
+    return [Path(chosen)]
+
+
+def _file_values(
+    path: Path, known: Mapping[str, Declared], problems: list[str]
+) -> Iterator[tuple[str, object]]:
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        problems.append(f"{path}: {error}")
+        return
+    flat: dict[str, object] = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            flat |= {f"{name}.{inner}": each for inner, each in value.items()}
+        else:
+            flat[name] = value
+    for key, value in flat.items():
+        if key in known:
+            yield key, value
+        else:
+            problems.append(f"{path}: no setting {key!r}{_did_you_mean(key, known)}")
+
+
+def _environment_values(
+    environment: Mapping[str, str], known: Mapping[str, Declared], problems: list[str]
+) -> Iterator[tuple[str, object, str]]:
+    by_name = {each.environment: key for key, each in known.items()}
+    for name, value in sorted(environment.items()):
+        if name in by_name:
+            yield by_name[name], value, name
+        elif name.startswith(PREFIX) and name != CONFIG:
+            problems.append(f"{name}: no such variable{_did_you_mean(name, [*by_name, CONFIG])}")
+
+
+def _did_you_mean(written: str, names: Iterable[str]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(written, list(names), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else "; `segued config` lists them"

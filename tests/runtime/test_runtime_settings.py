@@ -1,0 +1,166 @@
+"""Settings: precedence, origins, and complaints that help."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from segue_runtime import settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "user" / "segue").mkdir(parents=True)
+    return tmp_path
+
+
+def load(place: Path, flags: dict[str, object] | None = None, **variables: str) -> settings.Settings:
+    environment = {"XDG_CONFIG_HOME": str(place / "user"), **variables}
+    return settings.load(flags or {}, environ=environment, folder=place / "work")
+
+
+def problems(place: Path, flags: dict[str, object] | None = None, **variables: str) -> str:
+    with pytest.raises(settings.SettingsError) as caught:
+        load(place, flags, **variables)
+    return str(caught.value)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the user's folder is set by XDG_CONFIG_HOME")
+def test_flags_beat_variables_beat_the_folders_file_beats_the_users(place: Path) -> None:
+    steps = ["1", "2", "3", "4", "5"]
+    assert load(place).queue.limit == 64
+    (place / "user/segue/segue.toml").write_text("[queue]\nlimit = 2\n[log]\nlevel = 'debug'")
+    assert load(place).queue.limit == 2
+    (place / "work/segue.toml").write_text("[queue]\nlimit = 3")
+    both = load(place)
+    assert (both.queue.limit, both.log.level) == (3, "debug")
+    assert load(place, SEGUE_QUEUE_LIMIT=steps[3]).queue.limit == 4
+    top = load(place, {"queue.limit": "5"}, SEGUE_QUEUE_LIMIT="4")
+    assert top.queue.limit == 5
+    origins = {row.key: row.origin for row in settings.rows(top)}
+    assert origins["queue.limit"] == "--queue-limit"
+    assert origins["log.level"] == str(place / "user/segue/segue.toml")
+    assert origins["conductor.lease"] == "default"
+
+
+def test_a_chosen_file_is_the_only_one(place: Path) -> None:
+    (place / "work/segue.toml").write_text("[queue]\nlimit = 3")
+    other = place / "other.toml"
+    other.write_text("home = '/srv/segue'")
+    chosen = load(place, SEGUE_CONFIG=str(other))
+    assert chosen.queue.limit == 64
+    assert str(chosen.database_path) == "/srv/segue/segue.db"
+    assert "there is no file" in problems(place, SEGUE_CONFIG=str(place / "none.toml"))
+
+
+def test_every_setting_can_be_set_by_its_variable_and_by_its_flag(place: Path) -> None:
+    samples = {"text": "x", "number": "7", "flag": "true", "duration": "1m20s", "size": "2GiB", "path": "/x"}
+    samples |= {"address": "localhost:1"}
+    for each in settings.declared():
+        written = each.spec.choices[-1] if each.spec.kind == "choice" else samples[each.spec.kind]
+        for loaded in (load(place, {}, **{each.environment: written}), load(place, {each.key: written})):
+            row = next(row for row in settings.rows(loaded) if row.key == each.key)
+            shown = {"2GiB": str(2 << 30)}.get(written, written)
+            assert row.value == ("********" if each.spec.secret else shown)
+            assert row.origin in (each.environment, each.flag)
+
+
+def test_names_are_unique_in_every_source_and_each_has_a_help() -> None:
+    listed = settings.declared()
+    for names in zip(*[(each.key, each.environment, each.flag) for each in listed], strict=True):
+        assert len(set(names)) == len(listed)
+    assert all(each.spec.help.endswith((".", "…")) or "3rd" in each.spec.help for each in listed)
+
+
+def test_unknown_names_are_errors_with_a_suggestion_and_all_are_told_at_once(place: Path) -> None:
+    (place / "work/segue.toml").write_text("[condutor]\nlease = '20s'\n[queue]\nlimits = 3")
+    told = problems(place, {"store.pth": "x"}, SEGUE_CONDUCTOR_LEESE="20s", SEGUE_QUEUE_LIMIT="many")
+    assert "no setting 'condutor.lease'; did you mean conductor.lease?" in told
+    assert "did you mean queue.limit?" in told
+    assert "did you mean store.path?" in told
+    assert "SEGUE_CONDUCTOR_LEESE: no such variable; did you mean SEGUE_CONDUCTOR_LEASE?" in told
+    assert "queue.limit (from SEGUE_QUEUE_LIMIT): 'many' is not a whole number" in told
+
+
+@pytest.mark.parametrize(
+    ("key", "written"),
+    [
+        ("queue.limit", "0"), ("queue.limit", "-1"), ("queue.limit", True), ("queue.limit", [1]),
+        ("conductor.lease", "soon"), ("conductor.lease", "1ms"), ("conductor.lease", ""),
+        ("gateway.listen", "7300"), ("gateway.listen", "localhost:70000"), ("gateway.listen", "unix:"),
+        ("log.level", "loud"), ("server.insecure", "perhaps"), ("server.insecure", 1),
+        ("limits.upload_bytes", "1GB"),
+    ],
+)  # fmt: skip
+def test_bad_values_name_the_setting(place: Path, key: str, written: object) -> None:
+    assert problems(place, {key: written}).startswith(f"{key} (from --")
+
+
+def test_a_broken_file_is_named(place: Path) -> None:
+    (place / "work/segue.toml").write_text("queue = = 3")
+    assert str(place / "work/segue.toml") in problems(place)
+
+
+def test_secrets_are_never_shown(place: Path) -> None:
+    hush = "hush-hush"
+    loaded = load(place, SEGUE_SERVER_TOKEN=hush)
+    assert loaded.server.token == hush
+    assert "hush" not in str(settings.rows(loaded))
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [
+        ("75", 75),
+        ("20s", 20),
+        ("2m", 120),
+        ("1m20s", 80),
+        ("1h", 3600),
+        ("7d", 604800),
+        ("250ms", 0.25),
+        ("0.5s", 0.5),
+    ],
+)
+def test_durations(written: str, seconds: float) -> None:
+    assert settings.parse_duration(written) == seconds
+
+
+@pytest.mark.parametrize(
+    "written", ["", " ", "s", "-1", "1m20", "20s1m", "1e3", "nan", "inf", "2 m", "٣s", "1m20s!"]
+)
+def test_what_is_no_duration(written: str) -> None:
+    with pytest.raises(ValueError, match="write 75, 20s, 2m or 1m20s"):
+        settings.parse_duration(written)
+
+
+@given(st.integers(0, 10**10).map(lambda milliseconds: milliseconds / 1000))
+def test_a_written_duration_reads_back(seconds: float) -> None:
+    assert settings.parse_duration(settings.format_duration(seconds)) == pytest.approx(seconds)
+
+
+def test_replace_changes_only_what_is_named(tmp_path: Path) -> None:
+    plain = settings.Settings(home=tmp_path)
+    changed = settings.replace(plain, queue__limit=4, home=tmp_path / "x")
+    assert (changed.queue.limit, changed.home, changed.store) == (4, tmp_path / "x", plain.store)
+
+
+def test_importing_settings_brings_nothing_heavy() -> None:
+    script = "import sys, segue_runtime.settings as s; s.load(environ={}); print(sorted(sys.modules))"
+    listed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    for heavy in (
+        "'grpc'",
+        "'google.protobuf'",
+        "'structlog'",
+        "'numpy'",
+        "'prometheus_client'",
+        "'asyncio'",
+    ):
+        assert heavy not in listed
