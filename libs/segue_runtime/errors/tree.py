@@ -118,9 +118,7 @@ class SegueError(Exception):
 class UnknownReason(SegueError):
     """An error from a newer or a foreign server: its code is known, its reason is not."""
 
-    def __init__(
-        self, message: str, *, code: grpc.StatusCode, name: str, metadata: Mapping[str, str]
-    ) -> None:
+    def __init__(self, message: str, *, code: grpc.StatusCode, name: str, metadata: Mapping[str, str]) -> None:
         super().__init__(message, metadata=metadata)
         self.code = code
         self.received_name = name

@@ -71,9 +71,7 @@ def to_status(error: SegueError, request_id: str) -> status_pb2.Status:
     """Encode an error; the request id is in its metadata, and the whole is under 4 KiB."""
     violations = list(error.violations[:MAX_VIOLATIONS])
     metadata = {
-        key: clip(value, MAX_TEXT_BYTES)
-        for key, value in error.metadata.items()
-        if METADATA_KEY.fullmatch(key)
+        key: clip(value, MAX_TEXT_BYTES) for key, value in error.metadata.items() if METADATA_KEY.fullmatch(key)
     }
     metadata["requestId"] = clip(request_id, MAX_TEXT_BYTES)
     if len(error.violations) > MAX_VIOLATIONS:
@@ -90,9 +88,7 @@ def to_status(error: SegueError, request_id: str) -> status_pb2.Status:
             del metadata[spare]
 
 
-def _encode(
-    error: SegueError, metadata: dict[str, str], violations: list[FieldViolation]
-) -> status_pb2.Status:
+def _encode(error: SegueError, metadata: dict[str, str], violations: list[FieldViolation]) -> status_pb2.Status:
     status = status_pb2.Status(code=error.code.value[0], message=clip(error.message, MAX_MESSAGE_BYTES))
     status.details.add().Pack(
         error_details_pb2.ErrorInfo(reason=error.reason_name[:63], domain=DOMAIN, metadata=metadata)
@@ -158,8 +154,6 @@ def _bare(code: grpc.StatusCode, message: str, service: str = "") -> SegueError:
     # The text comes from gRPC or a proxy: it may hold addresses, so it is not passed on as our own message.
     text = f"{service or 'the peer'} ended the call with {code.name}"
     metadata = {"grpcCode": code.name} | ({"service": service} if service else {})
-    failure = leaf(
-        text, metadata=metadata, retry_after_s=RETRY_S if leaf is tree.ServiceUnreachable else None
-    )
+    failure = leaf(text, metadata=metadata, retry_after_s=RETRY_S if leaf is tree.ServiceUnreachable else None)
     failure.add_note(message)
     return failure

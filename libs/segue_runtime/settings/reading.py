@@ -119,9 +119,7 @@ def parse_address(written: str) -> str:
         return stripped
     match = HOST_PORT.fullmatch(stripped)
     if match is None or int(match[1]) > 65535:
-        raise ValueError(
-            f"{written!r} is not an address: write 127.0.0.1:7300, [::1]:7300 or unix:/run/segue.sock"
-        )
+        raise ValueError(f"{written!r} is not an address: write 127.0.0.1:7300, [::1]:7300 or unix:/run/segue.sock")
     return stripped
 
 
@@ -161,9 +159,7 @@ def read(spec: Spec, written: object) -> object:
     if spec.kind == "choice" and value not in spec.choices:
         raise ValueError(f"{value!r} is not one of {', '.join(spec.choices)}")
     if isinstance(value, int | float) and not spec.minimum <= value <= spec.maximum:
-        bounds = [
-            format_duration(x) if spec.kind == "duration" else f"{x:g}" for x in (spec.minimum, spec.maximum)
-        ]
+        bounds = [format_duration(x) if spec.kind == "duration" else f"{x:g}" for x in (spec.minimum, spec.maximum)]
         raise ValueError(f"{written!r} is outside {bounds[0]} to {bounds[1]}")
     return value
 
@@ -176,6 +172,4 @@ def write(spec: Spec, value: object) -> str:
         return "********" if value else ""
     if isinstance(value, bool):
         return str(value).lower()
-    return (
-        format_duration(value) if spec.kind == "duration" and isinstance(value, int | float) else str(value)
-    )
+    return format_duration(value) if spec.kind == "duration" and isinstance(value, int | float) else str(value)

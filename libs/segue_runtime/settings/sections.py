@@ -35,24 +35,16 @@ class ServerSettings:
     """What holds for every role's server."""
 
     role: str = choice("all", ("all", *ROLES), "Which role this process plays.")
-    token: str = text(
-        "", "Bearer token that callers must send; empty asks for none (loopback only).", secret=True
-    )
+    token: str = text("", "Bearer token that callers must send; empty asks for none (loopback only).", secret=True)
     tls_cert: Path | None = file_path("Certificate chain (PEM) to serve with.")
     tls_key: Path | None = file_path("Private key (PEM) of that certificate.")
-    tls_client_ca: Path | None = file_path(
-        "Certificates (PEM) that callers' own certificates must come from."
-    )
+    tls_client_ca: Path | None = file_path("Certificates (PEM) that callers' own certificates must come from.")
     insecure: bool = switch("Allow a non-loopback address without TLS and token; for closed networks only.")
     reflection: bool = switch("Answer grpc.reflection, so that grpcurl can list and describe.", default=True)
     max_streams: int = number(256, "Calls at once on one connection.", minimum=1)
     max_calls: int = number(1000, "Calls at once in all; more are refused.", minimum=1)
-    pre_stop_s: float = duration(
-        0, "Wait between saying NOT_SERVING and closing the door, for load balancers."
-    )
-    drain_s: float = duration(
-        20, "Time that running calls and sections get when the process is told to stop."
-    )
+    pre_stop_s: float = duration(0, "Wait between saying NOT_SERVING and closing the door, for load balancers.")
+    drain_s: float = duration(20, "Time that running calls and sections get when the process is told to stop.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +99,7 @@ class GatewaySettings:
 
     listen: str = endpoint("127.0.0.1:7300", LISTEN)
     heartbeat_s: float = duration(10, "Idle streams send a sign of life this often.", minimum_s=0.05)
-    stall_limit_s: float = duration(
-        60, "A reader that leaves waiting audio unread so long is ended.", minimum_s=0.1
-    )
+    stall_limit_s: float = duration(60, "A reader that leaves waiting audio unread so long is ended.", minimum_s=0.1)
     attach_grace_s: float = duration(15, "With policy CANCEL: how long a lost caller may take to come back.")
 
 
@@ -118,9 +108,7 @@ class ConductorSettings:
     """The conductor, which drives compositions."""
 
     count: int = number(1, "Compositions driven at once by this process.", minimum=1, maximum=64)
-    lease_s: float = duration(
-        15, "After so long without a sign of life another conductor takes over.", minimum_s=0.2
-    )
+    lease_s: float = duration(15, "After so long without a sign of life another conductor takes over.", minimum_s=0.2)
     heartbeat_s: float = duration(5, "How often the lease is renewed.", minimum_s=0.05)
     max_claims: int = number(3, "Claims without progress before a composition is put aside.", minimum=1)
     time_limit_s: float = duration(3600, "Time limit of a composition that names none.", minimum_s=1)
@@ -141,9 +129,7 @@ class StoreSettings:
     backend: str = choice("sqlite", ("sqlite",), "Where compositions and their logs are kept.")
     path: Path | None = file_path("The database file; default: segue.db in home.")
     retention_s: float = duration(7 * 86400, "How long a finished composition is kept.", minimum_s=1)
-    tail_rows: int = number(
-        256, "Newest log rows that watchers of one composition share in memory.", minimum=1
-    )
+    tail_rows: int = number(256, "Newest log rows that watchers of one composition share in memory.", minimum=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +151,7 @@ class LimitsSettings:
 class LogSettings:
     """Logs, on standard error."""
 
-    level: str = choice(
-        "info", ("debug", "info", "warning", "error"), "The least severe level that is written."
-    )
+    level: str = choice("info", ("debug", "info", "warning", "error"), "The least severe level that is written.")
     format: str = choice("auto", ("auto", "json", "console"), "auto: console on a terminal, JSON elsewhere.")
 
 

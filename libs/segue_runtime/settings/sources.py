@@ -175,9 +175,7 @@ def _files(environment: Mapping[str, str], folder: Path, problems: list[str]) ->
     return [Path(chosen)]
 
 
-def _file_values(
-    path: Path, known: Mapping[str, Declared], problems: list[str]
-) -> Iterator[tuple[str, object]]:
+def _file_values(path: Path, known: Mapping[str, Declared], problems: list[str]) -> Iterator[tuple[str, object]]:
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
