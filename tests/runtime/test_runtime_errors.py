@@ -11,6 +11,7 @@ import pytest
 from google.rpc import status_pb2
 from hypothesis import given
 from hypothesis import strategies as st
+
 from segue.errors.v1 import errors_pb2
 from segue_runtime import errors
 from segue_runtime.errors import tree, wire

@@ -72,6 +72,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import grpc
+
 from segue.errors.v1 import errors_pb2
 
 if TYPE_CHECKING:
