@@ -1,0 +1,60 @@
+"""Reflection under both of its names: the library serves v1alpha only, newer tools ask for v1.
+
+The two differ in their package's name alone, so v1's descriptor is made from v1alpha's and put into the pool, where
+`describe` finds it, and one servicer answers both.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import grpc
+import grpc.aio
+from google.protobuf import descriptor_pb2, descriptor_pool
+from grpc_reflection.v1alpha import reflection_pb2
+from grpc_reflection.v1alpha._async import ReflectionServicer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+V1ALPHA = "grpc.reflection.v1alpha"
+V1 = "grpc.reflection.v1"
+FILE_V1 = "grpc/reflection/v1/reflection.proto"
+SERVICE = "ServerReflection"
+
+
+def add(server: grpc.aio.Server, services: Iterable[str]) -> None:
+    """Answer reflection for these services and for itself."""
+    _describe_v1()
+    servicer = ReflectionServicer([*services, f"{V1ALPHA}.{SERVICE}", f"{V1}.{SERVICE}"])
+    method = grpc.stream_stream_rpc_method_handler(
+        servicer.ServerReflectionInfo,
+        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    for package in (V1ALPHA, V1):
+        handlers = grpc.method_handlers_generic_handler(f"{package}.{SERVICE}", {"ServerReflectionInfo": method})
+        server.add_generic_rpc_handlers((handlers,))
+
+
+def _describe_v1() -> None:
+    pool = descriptor_pool.Default()
+    try:
+        pool.FindFileByName(FILE_V1)  # another library may have brought the real one
+    except KeyError:
+        file = descriptor_pb2.FileDescriptorProto()
+        reflection_pb2.DESCRIPTOR.CopyToProto(file)
+        _rename(file)
+        pool.Add(file)
+
+
+def _rename(file: descriptor_pb2.FileDescriptorProto) -> None:
+    file.name, file.package = FILE_V1, V1
+    for message in file.message_type:
+        for field in message.field:
+            if field.HasField("type_name"):
+                field.type_name = field.type_name.replace(f".{V1ALPHA}.", f".{V1}.")
+    for service in file.service:
+        for method in service.method:
+            method.input_type = method.input_type.replace(f".{V1ALPHA}.", f".{V1}.")
+            method.output_type = method.output_type.replace(f".{V1ALPHA}.", f".{V1}.")

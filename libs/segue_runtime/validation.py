@@ -1,0 +1,111 @@
+"""The contract's own rules (protovalidate), as field violations that suggest a value which would do."""
+
+from __future__ import annotations
+
+import math
+import re
+import uuid
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import protovalidate
+from google.protobuf.message import Message
+
+from segue_runtime.errors import FieldViolation, InvalidField, MalformedRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from protovalidate import Violation
+
+    from segue_runtime.errors import SegueError
+
+MessageT = TypeVar("MessageT")
+NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
+INTEGERS = ("int", "uint", "sint", "fixed", "sfixed")
+MAX_NAMES = 4
+
+
+_validator = protovalidate.Validator()
+
+
+def check(message: object) -> None:
+    """Raise InvalidField with every broken rule when message breaks the contract."""
+    if not isinstance(message, Message):
+        return
+    broken = _validator.collect_violations(message)
+    if broken:
+        violations = [describe(each, message) for each in broken]
+        first = violations[0]
+        more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
+        raise InvalidField(f"{first.field or 'the request'}: {first.description}{more}", violations=violations)
+
+
+def parse(decode: Callable[[bytes], MessageT], raw: bytes) -> MessageT:
+    """Decode and check one message; what cannot be read is MalformedRequest, in our words."""
+    try:
+        message = decode(raw)
+    except Exception as error:
+        raise malformed() from error
+    check(message)
+    return message
+
+
+def malformed() -> SegueError:
+    """Return the error for bytes that are not the message."""
+    return MalformedRequest("the bytes are not this message: check the client's proto files, and that texts are UTF-8")
+
+
+def describe(broken: Violation, message: Message) -> FieldViolation:
+    """Turn one broken rule into our words."""
+    elements = broken.proto.field.elements if broken.proto.field is not None else []
+    path = ""
+    for element in elements:
+        path += ("." if path else "") + element.field_name
+        if element.subscript is not None:
+            path += f"[{element.subscript.value}]"
+    names = [element.field_name for element in elements]
+    return FieldViolation(path, broken.proto.message, suggest(broken, field_at(message, names)))
+
+
+def field_at(message: Message, names: list[str]) -> Any:
+    """Follow a path of field names through the message's types."""
+    # Any: the descriptors of the two protobuf runtimes share no type, only their attributes.
+    kind: Any = message.DESCRIPTOR
+    found: Any = None
+    for name in names:
+        found = kind.fields_by_name.get(name) if kind is not None else None
+        if found is None:
+            return None
+        kind = found.message_type
+    return found
+
+
+def suggest(broken: Violation, field: Any) -> str:
+    """Return a value that keeps the rule, or nothing when the rule does not tell one."""
+    group, _, rule = broken.proto.rule_id.partition(".")
+    if rule == "defined_only" and field is not None and field.enum_type is not None:
+        names = [value.name for value in field.enum_type.values if value.number]
+        return ", ".join(names[:MAX_NAMES]) + (" …" if len(names) > MAX_NAMES else "")
+    if rule == "uuid":
+        return str(uuid.uuid4())
+    if rule == "const" and isinstance(broken.rule_value, str | int | float):
+        return str(broken.rule_value)
+    if group.startswith((*INTEGERS, "float", "double")):
+        return nearest_bound(rule, broken.proto.message, broken.field_value, whole=group.startswith(INTEGERS))
+    return ""
+
+
+def nearest_bound(rule: str, text: str, value: object, *, whole: bool) -> str:
+    """Return the allowed bound that is nearest to a number that is out of its range."""
+    kinds = [part for part in rule.split("_") if part in ("gt", "gte", "lt", "lte")]
+    bounds = [float(found) for found in NUMBER.findall(text)]
+    if len(kinds) != len(bounds) or not isinstance(value, int | float):
+        return ""
+    allowed = [bound for kind, bound in zip(kinds, bounds, strict=True) if kind.endswith("e")]
+    if whole:
+        step = {"gt": 1, "lt": -1}
+        allowed += [bound + step[kind] for kind, bound in zip(kinds, bounds, strict=True) if kind in step]
+    if not allowed:
+        return ""
+    best = allowed[0] if math.isnan(value) else min(allowed, key=lambda bound: abs(bound - value))
+    return f"{best:.17g}" if not whole else str(int(best))

@@ -1,0 +1,360 @@
+"""The interceptor around every handler, driven through real channels and a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import grpc.aio
+import pytest
+from google.rpc import status_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from segue.audio.v1 import audio_pb2
+from segue_runtime import channels, errors, logs, scope
+from segue_runtime.server import Server, Service
+from segue_runtime.settings import LogSettings, PeersSettings, Settings, replace
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+NAME = "segue.test.v1.TestService"
+GOOD = audio_pb2.AudioFormat(sample_rate=48_000, channels=2)
+
+
+@dataclass
+class Seen:
+    """What the handlers of the test service saw."""
+
+    scopes: list[scope.Scope | None] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
+    started: asyncio.Event = field(default_factory=asyncio.Event)
+    finished: asyncio.Event = field(default_factory=asyncio.Event)
+    fail: Callable[[], BaseException] | None = None
+    num_sent: int = 0
+
+
+class Handlers:
+    """A service with a method of each kind; a chunk of audio stands for any message that has rules."""
+
+    def __init__(self, seen: Seen) -> None:
+        self.seen = seen
+
+    async def unary(self, request: audio_pb2.AudioFormat, _context: Any) -> audio_pb2.AudioFormat:
+        self.seen.scopes.append(scope.current())
+        if self.seen.fail:
+            raise self.seen.fail()
+        return request
+
+    async def watch(self, request: audio_pb2.AudioFormat, _context: Any) -> AsyncIterator[audio_pb2.AudioChunk]:
+        self.seen.scopes.append(scope.current())
+        self.seen.started.set()
+        try:
+            for _ in range(3):
+                yield audio_pb2.AudioChunk(format=request)
+            if self.seen.fail:
+                raise self.seen.fail()  # noqa: TRY301 - the handler under test fails here
+            if request.channels == 1:
+                await asyncio.Event().wait()
+            while request.channels == 8:
+                self.seen.num_sent += 1
+                yield audio_pb2.AudioChunk(format=request, data=bytes(65536))
+        except BaseException as error:
+            self.seen.ended.append(type(error).__name__)
+            raise
+        finally:
+            await asyncio.sleep(0.05)
+            self.seen.ended.append("finally")
+            self.seen.finished.set()
+
+    async def upload(self, requests: AsyncIterator[audio_pb2.AudioFormat], _context: Any) -> audio_pb2.AudioFormat:
+        total = audio_pb2.AudioFormat()
+        async for request in requests:
+            total.sample_rate += request.sample_rate
+        return total
+
+    async def both(
+        self, requests: AsyncIterator[audio_pb2.AudioFormat], _context: Any
+    ) -> AsyncIterator[audio_pb2.AudioFormat]:
+        async for request in requests:
+            yield request
+
+    def register(self, server: grpc.aio.Server) -> None:
+        kinds = {
+            "Unary": grpc.unary_unary_rpc_method_handler(
+                self.unary, audio_pb2.AudioFormat.FromString, audio_pb2.AudioFormat.SerializeToString
+            ),
+            "Watch": grpc.unary_stream_rpc_method_handler(
+                self.watch, audio_pb2.AudioFormat.FromString, audio_pb2.AudioChunk.SerializeToString
+            ),
+            "Upload": grpc.stream_unary_rpc_method_handler(
+                self.upload, audio_pb2.AudioFormat.FromString, audio_pb2.AudioFormat.SerializeToString
+            ),
+            "Both": grpc.stream_stream_rpc_method_handler(
+                self.both, audio_pb2.AudioFormat.FromString, audio_pb2.AudioFormat.SerializeToString
+            ),
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(NAME, kinds),))
+
+
+class Client:
+    """The four methods, with raw bytes or messages as requests."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self.channel = channel
+        read: Any = audio_pb2.AudioFormat.FromString
+        self.unary: Any = channel.unary_unary(f"/{NAME}/Unary", _write, read)
+        self.watch: Any = channel.unary_stream(f"/{NAME}/Watch", _write, audio_pb2.AudioChunk.FromString)
+        self.upload: Any = channel.stream_unary(f"/{NAME}/Upload", _write, read)
+        self.both: Any = channel.stream_stream(f"/{NAME}/Both", _write, read)
+
+
+def _write(request: Any) -> bytes:
+    return request if isinstance(request, bytes) else request.SerializeToString()
+
+
+@asynccontextmanager
+async def house(tmp_path: Path, token: str = "", **changes: object) -> AsyncIterator[tuple[Client, Seen, Server]]:
+    seen = Seen()
+    named = {f"server__{key}": value for key, value in changes.items()}
+    settings = replace(Settings(home=tmp_path), server__token=token, **named)
+    server = Server(settings.server, [Service(NAME, Handlers(seen).register)])
+    address = server.listen("127.0.0.1:0")
+    await server.start()
+    try:
+        async with channels.connect(address) as channel:
+            yield Client(channel), seen, server
+    finally:
+        await server.stop(0)
+
+
+async def refused(call: Any) -> tuple[grpc.StatusCode, errors.SegueError, status_pb2.Status]:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    trailers = dict(caught.value.trailing_metadata())
+    packed = trailers[errors.DETAILS_KEY]
+    assert isinstance(packed, bytes)
+    return caught.value.code(), errors.from_rpc_error(caught.value), status_pb2.Status.FromString(packed)
+
+
+async def all_of(call: Any) -> list[Any]:
+    return [message async for message in call]
+
+
+async def test_all_four_kinds_pass_good_messages(tmp_path: Path) -> None:
+    async with house(tmp_path) as (client, _, _):
+        assert await client.unary(GOOD) == GOOD
+        assert len(await all_of(client.watch(GOOD))) == 3
+        assert (await client.upload(iter([GOOD, GOOD]))).sample_rate == 96_000
+        assert await all_of(client.both(iter([GOOD] * 5))) == [GOOD] * 5
+
+
+async def test_a_broken_rule_is_named_with_a_value_that_would_do_in_every_kind(tmp_path: Path) -> None:
+    bad = audio_pb2.AudioFormat(sample_rate=200_000, channels=2, sample_format=9)  # type: ignore[arg-type] # on purpose
+    async with house(tmp_path) as (client, _, _):
+        for call in (
+            client.unary(bad),
+            all_of(client.watch(bad)),
+            client.upload(iter([GOOD, bad])),
+            all_of(client.both(iter([GOOD, bad]))),
+        ):
+            code, error, _ = await refused(call)
+            assert code is grpc.StatusCode.INVALID_ARGUMENT
+            assert isinstance(error, errors.InvalidField)
+            rate, kind = error.violations
+            assert (rate.field, rate.suggestion) == ("sample_rate", "192000")
+            assert kind.suggestion.startswith("SAMPLE_FORMAT_F32LE")
+
+
+@pytest.mark.parametrize("raw", [b"\xff\xff\xff", b"\x08", b"\x0a\x05ab"])
+async def test_bytes_that_are_no_message_are_malformed_in_every_kind(tmp_path: Path, raw: bytes) -> None:
+    async with house(tmp_path) as (client, _, _):
+        for call in (
+            client.unary(raw),
+            all_of(client.watch(raw)),
+            client.upload(iter([GOOD, raw])),
+            all_of(client.both(iter([GOOD, raw]))),
+        ):
+            code, error, _ = await refused(call)
+            assert code is grpc.StatusCode.INVALID_ARGUMENT
+            assert isinstance(error, errors.MalformedRequest)
+
+
+@given(raw=st.binary(max_size=200))
+@hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_bytes_give_ok_or_invalid_argument(tmp_path: Path, raw: bytes) -> None:
+    async def send() -> None:
+        async with house(tmp_path) as (client, _, _):
+            try:
+                await client.unary(raw)
+            except grpc.aio.AioRpcError as error:
+                assert error.code() is grpc.StatusCode.INVALID_ARGUMENT  # noqa: PT017 - success is allowed too
+
+    asyncio.run(send())
+
+
+async def test_no_text_of_an_exception_reaches_the_client_but_the_log_has_it(tmp_path: Path) -> None:
+    written = io.StringIO()
+    logs.configure(LogSettings(level="info", format="json"), written)
+    async with house(tmp_path) as (client, seen, _):
+        seen.fail = lambda: RuntimeError("secret /path/to/key")
+        for call in (client.unary(GOOD), all_of(client.watch(GOOD))):
+            code, error, status = await refused(call)
+            assert code is grpc.StatusCode.INTERNAL
+            assert "secret" not in str(status)
+            assert error.metadata["requestId"] in error.message
+    lines = [json.loads(line) for line in written.getvalue().splitlines()]
+    failures = [line for line in lines if line["event"] == "failed"]
+    assert len(failures) == 2
+    assert all("secret" in json.dumps(line) and line["request_id"] for line in failures)
+
+
+async def test_our_errors_keep_code_reason_and_retry(tmp_path: Path) -> None:
+    async with house(tmp_path) as (client, seen, _):
+        seen.fail = lambda: errors.QueueFull("64 wait already", retry_after_s=5, metadata={"limit": "64"})
+        code, error, _ = await refused(client.unary(GOOD))
+        assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert isinstance(error, errors.QueueFull)
+        assert (error.message, error.retry_after_s, error.metadata["limit"]) == ("64 wait already", 5, "64")
+
+
+async def test_an_error_from_an_inner_call_becomes_our_own(tmp_path: Path) -> None:
+    trailers = grpc.aio.Metadata()
+    inner = grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), trailers, "10.1.1.1 refused")
+    async with house(tmp_path) as (client, seen, _):
+        seen.fail = lambda: inner
+        code, error, status = await refused(client.unary(GOOD))
+        assert code is grpc.StatusCode.UNAVAILABLE
+        assert isinstance(error, errors.ServiceUnreachable)
+        assert "10.1.1.1" not in str(status)
+
+
+async def test_request_ids_are_echoed_made_when_absent_and_replaced_when_unfit(tmp_path: Path) -> None:
+    async with house(tmp_path) as (client, seen, _):
+        for sent, kept in (("abc-1", True), (None, False), ("bad id", False), ("x" * 200, False)):
+            call = client.unary(GOOD, metadata=((scope.REQUEST_ID_KEY, sent),) if sent else ())
+            echoed = dict(await call.initial_metadata())[scope.REQUEST_ID_KEY]
+            await call
+            here = seen.scopes[-1]
+            assert here is not None
+            assert here.request_id == echoed
+            assert (echoed == sent) is kept
+            assert scope.ACCEPTABLE_ID.fullmatch(echoed)
+        seen.fail = lambda: errors.QueueFull("full")
+        _, error, _ = await refused(client.unary(GOOD, metadata=((scope.REQUEST_ID_KEY, "abc-2"),)))
+        assert error.metadata["requestId"] == "abc-2"
+
+
+async def test_onward_calls_carry_request_id_and_the_shorter_deadline(tmp_path: Path) -> None:
+    async with house(tmp_path) as (client, seen, _):
+        scope.enter(scope.Scope("outer-7", deadline=None))
+        await client.unary(GOOD)
+        assert seen.scopes[-1] is not None
+        assert seen.scopes[-1].request_id == "outer-7"
+        assert seen.scopes[-1].deadline is None
+        soon = asyncio.get_running_loop().time() + 5
+        scope.enter(scope.Scope("outer-8", deadline=soon))
+        await client.unary(GOOD, timeout=100)
+        left_s = seen.scopes[-1].remaining_s()
+        assert left_s is not None
+        assert left_s < 6  # gRPC rounds a deadline up a little
+        scope.enter(scope.Scope("outer-9", deadline=soon - 6))
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await all_of(client.watch(audio_pb2.AudioFormat(sample_rate=48_000, channels=1)))
+        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        scope.leave()
+
+
+async def test_a_token_is_asked_for_before_the_message_is_read_but_not_by_health(tmp_path: Path) -> None:
+    async with house(tmp_path, token="open-sesame") as (client, _, server):  # noqa: S106 - the test's own
+        for metadata in ((), (("authorization", "Bearer wrong"),), (("authorization", "open-sesame"),)):
+            for call in (client.unary(b"\xff", metadata=metadata), all_of(client.watch(GOOD, metadata=metadata))):
+                code, error, _ = await refused(call)
+                assert code is grpc.StatusCode.UNAUTHENTICATED
+                assert isinstance(error, errors.Unauthenticated)
+        assert await client.unary(GOOD, metadata=(("authorization", "Bearer open-sesame"),)) == GOOD
+        peers = PeersSettings(token="open-sesame")  # noqa: S106 - the test's own
+        async with channels.connect(server.addresses[0], peers) as channel:
+            assert await Client(channel).unary(GOOD) == GOOD
+        health = health_pb2_grpc.HealthStub(client.channel)
+        assert (await health.Check(health_pb2.HealthCheckRequest(service=NAME))).status == 1
+
+
+async def test_cancel_runs_finally_when_waiting_and_when_parked_at_yield(tmp_path: Path) -> None:
+    for waiting, error in ((1, "CancelledError"), (8, "GeneratorExit")):
+        async with house(tmp_path) as (client, seen, server):
+            call = client.watch(audio_pb2.AudioFormat(sample_rate=48_000, channels=waiting))
+            for _ in range(3):
+                await call.read()
+            if waiting == 8:
+                await stands_still(seen)
+            call.cancel()
+            await asyncio.wait_for(seen.finished.wait(), 10)
+            assert seen.ended == [error, "finally"]
+            assert await server.calls.none(10)
+            assert num_ended(server, "CANCELLED") == 1
+
+
+def num_ended(server: Server, code: str) -> float | None:
+    labels = {"service": NAME, "method": "Watch", "code": code}
+    return server.metrics.registry.get_sample_value("segue_rpc_handled_total", labels)
+
+
+async def stands_still(seen: Seen) -> None:
+    """Wait until the reader's silence has stopped the handler at its `yield`."""
+    before = -1
+    async with asyncio.timeout(20):
+        while before != seen.num_sent or before == 0:
+            before = seen.num_sent
+            await asyncio.sleep(0.2)
+
+
+async def test_a_deadline_is_counted_as_such(tmp_path: Path) -> None:
+    async with house(tmp_path) as (client, seen, server):
+        waiting = audio_pb2.AudioFormat(sample_rate=48_000, channels=1)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await all_of(client.watch(waiting, timeout=0.3))
+        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        await asyncio.wait_for(seen.finished.wait(), 10)
+        assert await server.calls.none(10)
+        assert num_ended(server, "DEADLINE_EXCEEDED") == 1
+
+
+async def test_stop_waits_for_the_finally_of_cancelled_handlers(tmp_path: Path) -> None:
+    async with house(tmp_path) as (client, seen, server):
+        call = client.watch(audio_pb2.AudioFormat(sample_rate=48_000, channels=1))
+        for _ in range(3):
+            await call.read()
+        assert await server.stop(0)
+        assert seen.ended == ["CancelledError", "finally"]
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call.read()
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_calls_and_messages_are_counted(tmp_path: Path) -> None:
+    async with house(tmp_path) as (client, _, server):
+        await all_of(client.both(iter([GOOD] * 5)))
+        await all_of(client.watch(GOOD))
+        registry = server.metrics.registry
+        labels = {"service": NAME, "method": "Both"}
+        assert registry.get_sample_value("segue_rpc_msg_received_total", labels) == 5
+        assert registry.get_sample_value("segue_rpc_msg_sent_total", labels) == 5
+        assert registry.get_sample_value("segue_rpc_handled_total", labels | {"code": "OK"}) == 1
+        assert registry.get_sample_value("segue_rpc_msg_sent_total", labels | {"method": "Watch"}) == 3
+
+
+async def test_too_large_a_message_is_refused_by_size(tmp_path: Path) -> None:
+    async with house(tmp_path) as (client, _, _):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await client.unary(bytes((1 << 20) + 1))
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
