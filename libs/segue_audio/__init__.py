@@ -1,1 +1,1 @@
-"""Sound without a service around it."""
+"""Sound without a service around it: PCM, files, resampling, loudness, true peak, waveform peaks."""

@@ -1,0 +1,110 @@
+"""PCM bytes to float32 blocks of shape (frames, channels) and back, with position-true dither."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from segue_audio.errors import InvalidSettings, NonFiniteAudio
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Float32 = NDArray[np.float32]
+
+_DITHER_GRID_FRAMES = 4096
+"""Noise is drawn for whole stretches of this length, so that a frame's noise depends on its number only."""
+
+
+class SampleFormat(Enum):
+    """How one sample is written; the value is its size in bytes and whether it is a float."""
+
+    F32LE = (4, True)
+    S16LE = (2, False)
+    S24LE = (3, False)
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of one sample."""
+        return self.value[0]
+
+
+def decode_pcm(payload: bytes | memoryview, sample_format: SampleFormat, channels: int) -> Float32:
+    """Read bytes as a writable block; whole frames only."""
+    if channels < 1:
+        raise InvalidSettings(f"{channels} channels; at least one is needed")
+    frame_bytes = sample_format.num_bytes * channels
+    frames, rest = divmod(len(payload), frame_bytes)
+    if rest:
+        raise InvalidSettings(f"{len(payload)} bytes are no whole number of {frame_bytes}-byte frames")
+    if sample_format is SampleFormat.F32LE:
+        return np.frombuffer(payload, dtype="<f4").astype(np.float32).reshape(frames, channels)
+    if sample_format is SampleFormat.S16LE:
+        samples = np.frombuffer(payload, dtype="<i2").astype(np.float32) / np.float32(1 << 15)
+        return samples.reshape(frames, channels)
+    wide = np.zeros((frames * channels, 4), dtype=np.uint8)
+    wide[:, 1:] = np.frombuffer(payload, dtype=np.uint8).reshape(-1, 3)
+    samples = (wide.view("<i4")[:, 0] >> 8).astype(np.float32) / np.float32(1 << 23)
+    return samples.reshape(frames, channels)
+
+
+def encode_pcm(block: Float32, sample_format: SampleFormat, *, first_frame: int = 0) -> bytes:
+    """Write a block as bytes; 16-bit samples get TPDF dither that depends only on the frame's number."""
+    if sample_format is SampleFormat.F32LE:
+        return np.ascontiguousarray(block, dtype="<f4").tobytes()
+    if sample_format is SampleFormat.S16LE:
+        return quantise(block, 16, first_frame=first_frame).astype("<i2").tobytes()
+    return pack_24_bit(quantise(block, 24, first_frame=first_frame))
+
+
+def pack_24_bit(samples: NDArray[np.int32]) -> bytes:
+    """Write integers of 24 bits as three bytes each, little endian."""
+    return np.ascontiguousarray(samples, dtype="<i4").view(np.uint8).reshape(-1, 4)[:, :3].tobytes()
+
+
+def quantise(block: Float32, bits: int, *, first_frame: int = 0) -> NDArray[np.int32]:
+    """Round to integers of `bits` bits, clipped to full scale; dithered at 16 bits and below.
+
+    A float32 has 24 bits of its own, so that rounding it to 24 leaves nothing to dither.
+    """
+    full_scale = 1 << (bits - 1)
+    scaled = np.multiply(block, full_scale, dtype=np.float32)
+    if bits <= 16:
+        scaled += tpdf_noise(first_frame, *block.shape)
+    np.rint(scaled, out=scaled)
+    np.clip(scaled, -full_scale, full_scale - 1, out=scaled)
+    return scaled.astype(np.int32)
+
+
+def tpdf_noise(first_frame: int, frames: int, channels: int) -> Float32:
+    """Triangular noise of +-1 quantisation step, the same for a frame however the audio is cut."""
+    pieces: list[Float32] = []
+    position = first_frame
+    end = first_frame + frames
+    while position < end:
+        cell, offset = divmod(position, _DITHER_GRID_FRAMES)
+        take = min(end - position, _DITHER_GRID_FRAMES - offset)
+        pieces.append(_noise_cell(cell, channels)[offset : offset + take])
+        position += take
+    return np.concatenate(pieces) if pieces else np.zeros((0, channels), dtype=np.float32)
+
+
+def _noise_cell(cell: int, channels: int) -> Float32:
+    """Draw the noise of one stretch."""
+    rng = np.random.Generator(np.random.SFC64(seed=(0x5E60E, cell, channels)))
+    uniform = rng.random((2, _DITHER_GRID_FRAMES, channels), dtype=np.float32)
+    noise: Float32 = uniform[0] - uniform[1]
+    return noise
+
+
+def check_finite(block: NDArray[np.floating[Any]], *, first_frame: int = 0) -> None:
+    """Raise NonFiniteAudio with the first frame that holds NaN or Inf."""
+    # A sum is not finite if any sample is not (Inf - Inf gives NaN), and needs no array of flags.
+    with np.errstate(invalid="ignore", over="ignore"):
+        if np.isfinite(np.sum(block, dtype=np.float64)):
+            return
+    bad = np.argwhere(~np.isfinite(block))
+    if len(bad):
+        raise NonFiniteAudio(first_frame + int(bad[0][0]), int(bad[0][1]) if block.ndim > 1 else 0)
