@@ -1,0 +1,114 @@
+"""ID3v2.4, the tags of MP3 (and, in a chunk of its own, of WAV): packed and read."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from segue_audio.errors import UnreadableAudio
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from segue_audio.files.settings import Cue
+
+_FRAMES_OF_TAGS = {
+    "TITLE": "TIT2",
+    "ARTIST": "TPE1",
+    "ALBUM": "TALB",
+    "GENRE": "TCON",
+    "COPYRIGHT": "TCOP",
+    "KEY": "TKEY",
+    "ENCODER": "TSSE",
+}
+_TAGS_OF_FRAMES = {frame: tag for tag, frame in _FRAMES_OF_TAGS.items()}
+_UTF8 = b"\x03"
+_MOST_LISTED_CHAPTERS = 255
+"""A table of contents counts its entries in one byte; later chapters stand in the tag without being listed."""
+
+
+def pack_id3(tags: Mapping[str, str], cues: Sequence[Cue], *, sample_rate: int, total_frames: int) -> bytes:
+    """Pack a whole ID3v2.4 tag, chapters included."""
+    frames = [_pack_text(name, text) for name, text in tags.items()]
+    for number, cue in enumerate(cues):
+        end = cues[number + 1].first_frame if number + 1 < len(cues) else total_frames
+        start_ms, end_ms = (round(frame * 1000 / sample_rate) for frame in (cue.first_frame, end))
+        title = _frame("TIT2", _UTF8 + cue.label.encode())
+        # No byte offsets are given: 0xFFFFFFFF says that the times count.
+        times = struct.pack(">IIII", start_ms, end_ms, 0xFFFFFFFF, 0xFFFFFFFF)
+        frames.append(_frame("CHAP", b"chp%d\0" % number + times + title))
+    if cues:
+        listed = min(len(cues), _MOST_LISTED_CHAPTERS)
+        children = b"".join(b"chp%d\0" % number for number in range(listed))
+        frames.append(_frame("CTOC", b"toc\0" + bytes([0x03, listed]) + children))
+    body = b"".join(frames)
+    return b"ID3\x04\x00\x00" + _synchsafe(len(body)) + body
+
+
+def unpack_id3(packed: bytes) -> dict[str, str]:
+    """Read the text tags of an ID3v2.3 or 2.4 tag; other frames are passed over."""
+    tags: dict[str, str] = {}
+    for frame_id, body in _frames(packed):
+        if frame_id == "TXXX":
+            name, _, text = _decode(body).partition("\0")
+            tags.setdefault(name.upper(), text.rstrip("\0"))
+        elif frame_id == "COMM":
+            _, _, text = _decode(body[:1] + body[4:]).partition("\0")
+            tags.setdefault("COMMENT", text.rstrip("\0"))
+        elif frame_id == "TBPM":
+            tags.setdefault("BPM", _decode(body).rstrip("\0"))
+        elif frame_id in _TAGS_OF_FRAMES:
+            tags.setdefault(_TAGS_OF_FRAMES[frame_id], _decode(body).rstrip("\0"))
+    return tags
+
+
+def id3_size(head: bytes) -> int:
+    """Size of the tag that begins with these ten bytes, its head included; 0 when they begin no tag."""
+    if len(head) < 10 or head[:3] != b"ID3":
+        return 0
+    return 10 + _from_synchsafe(head[6:10])
+
+
+def _pack_text(name: str, text: str) -> bytes:
+    if name in _FRAMES_OF_TAGS:
+        return _frame(_FRAMES_OF_TAGS[name], _UTF8 + text.encode())
+    if name == "COMMENT":
+        return _frame("COMM", _UTF8 + b"eng" + b"\0" + text.encode())
+    packed = _frame("TXXX", _UTF8 + name.encode() + b"\0" + text.encode())
+    if name == "BPM":
+        # TBPM holds whole numbers only; the exact tempo stays in TXXX, which is read first.
+        packed += _frame("TBPM", _UTF8 + str(round(float(text))).encode())
+    return packed
+
+
+def _frame(frame_id: str, body: bytes) -> bytes:
+    return frame_id.encode() + _synchsafe(len(body)) + b"\0\0" + body
+
+
+def _frames(packed: bytes) -> Iterator[tuple[str, bytes]]:
+    size = id3_size(packed[:10])
+    if size == 0 or size > len(packed):
+        raise UnreadableAudio("the ID3 tag is cut short")
+    is_v24 = packed[3] == 4
+    position = 10
+    while position + 10 <= size and packed[position] != 0:
+        raw_size = packed[position + 4 : position + 8]
+        frame_size = _from_synchsafe(raw_size) if is_v24 else int.from_bytes(raw_size)
+        body = packed[position + 10 : position + 10 + frame_size]
+        if len(body) < frame_size:
+            raise UnreadableAudio("the ID3 tag is cut short")
+        yield packed[position : position + 4].decode("latin-1"), body
+        position += 10 + frame_size
+
+
+def _decode(body: bytes) -> str:
+    encoding = {0: "latin-1", 1: "utf-16", 2: "utf-16-be", 3: "utf-8"}.get(body[0] if body else 3, "latin-1")
+    return body[1:].decode(encoding, errors="replace")
+
+
+def _synchsafe(number: int) -> bytes:
+    return bytes((number >> shift) & 0x7F for shift in (21, 14, 7, 0))
+
+
+def _from_synchsafe(packed: bytes) -> int:
+    return sum((byte & 0x7F) << shift for byte, shift in zip(packed, (21, 14, 7, 0), strict=True))

@@ -1,0 +1,64 @@
+"""Vorbis comments, the tags of FLAC and Ogg Opus: packed and read."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from segue_audio.errors import UnreadableAudio
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from segue_audio.files.settings import Cue
+
+
+def chapter_time(first_frame: int, sample_rate: int) -> str:
+    """Write a position as HH:MM:SS.mmm."""
+    milliseconds = (2 * 1000 * first_frame + sample_rate) // (2 * sample_rate)
+    seconds, thousandths = divmod(milliseconds, 1000)
+    return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}.{thousandths:03d}"
+
+
+def chapter_tags(cues: Sequence[Cue], sample_rate: int) -> dict[str, str]:
+    """Write cue points as the CHAPTERnnn tags that players know, and exactly as CUE_FRAMES."""
+    tags: dict[str, str] = {}
+    for number, cue in enumerate(cues, start=1):
+        tags[f"CHAPTER{number:03d}"] = chapter_time(cue.first_frame, sample_rate)
+        tags[f"CHAPTER{number:03d}NAME"] = cue.label
+    if cues:
+        tags["CUE_FRAMES"] = " ".join(str(cue.first_frame) for cue in cues)
+    return tags
+
+
+def pack_comments(vendor: bytes, tags: Mapping[str, str]) -> bytes:
+    """Pack a vendor string and tags."""
+    packed = [struct.pack("<I", len(vendor)), vendor, struct.pack("<I", len(tags))]
+    for name, text in tags.items():
+        comment = f"{name}={text}".encode()
+        packed += [struct.pack("<I", len(comment)), comment]
+    return b"".join(packed)
+
+
+def unpack_comments(packed: bytes) -> tuple[bytes, dict[str, str]]:
+    """Read the vendor string and the tags; of a name given twice the first counts."""
+    try:
+        vendor, position = _field(packed, 0)
+        (count,) = struct.unpack_from("<I", packed, position)
+        position += 4
+        tags: dict[str, str] = {}
+        for _ in range(count):
+            comment, position = _field(packed, position)
+            name, _, text = comment.decode("utf-8", errors="replace").partition("=")
+            tags.setdefault(name.upper(), text)
+    except struct.error:
+        raise UnreadableAudio("the tags are cut short") from None
+    return vendor, tags
+
+
+def _field(packed: bytes, position: int) -> tuple[bytes, int]:
+    (size,) = struct.unpack_from("<I", packed, position)
+    end = position + 4 + size
+    if end > len(packed):
+        raise UnreadableAudio("the tags are cut short")
+    return packed[position + 4 : end], end

@@ -1,0 +1,283 @@
+"""Sound files: what is written comes back, tags and manifest included, however the audio was cut."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+import subprocess
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from segue_audio.errors import AudioError, AudioTooLarge, InvalidSettings, NonFiniteAudio, UnreadableAudio
+from segue_audio.files import (
+    AudioFileSettings,
+    Cue,
+    FileFormat,
+    ReadLimits,
+    loudness_tags,
+    open_reader,
+    open_writer,
+    read_audio,
+    read_manifest,
+    read_tags,
+    wav,
+)
+from segue_audio.resample import resampled_frames
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ALL = list(FileFormat)
+RATE = 48_000
+CUES = (Cue(0, "Intro"), Cue(24_000, "Chorus ♪"))
+TAGS = {"TITLE": "Regen über Köln", "COMMENT": "rainy lo-fi, 82 bpm", "BPM": "82.5", "KEY": "F minor", "SEED": "7"}
+MANIFEST = json.dumps({"seed": 7, "plan": ["x" * 1000] * 150})
+
+
+def music(seconds: float = 1.0, channels: int = 2, rate: int = RATE) -> np.ndarray:
+    frames = int(seconds * rate)
+    time = np.arange(frames)[:, None] / rate
+    tones = 0.3 * np.sin(2 * np.pi * (220 + 110 * np.arange(channels)) * time)
+    noise = 0.02 * np.random.default_rng(1).standard_normal((frames, channels))
+    return (tones + noise).astype(np.float32)
+
+
+def write(path: Path, audio: np.ndarray, wanted: AudioFileSettings, chunk: int = 5_000) -> bytes:
+    with open_writer(path, wanted) as writer:
+        for start in range(0, len(audio), chunk):
+            writer.write(audio[start : start + chunk])
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_length_tags_and_manifest_come_back(kind: FileFormat, tmp_path: Path) -> None:
+    audio = music()
+    path = tmp_path / f"song{kind.value}"
+    write(path, audio, AudioFileSettings(file_format=kind, tags=TAGS, cues=CUES, manifest=MANIFEST))
+    decoded, rate = read_audio(path)
+    assert (decoded.shape, rate) == (audio.shape, RATE)
+    assert {name: read_tags(path).tags[name] for name in TAGS} == TAGS
+    assert read_manifest(path) == json.loads(MANIFEST)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_bytes_depend_on_neither_chunks_nor_time(kind: FileFormat, tmp_path: Path) -> None:
+    audio = music(0.7)
+    wanted = AudioFileSettings(file_format=kind, bit_depth=16, tags=TAGS, cues=CUES, manifest=MANIFEST)
+    first = write(tmp_path / f"a{kind.value}", audio, wanted, chunk=997)
+    second = write(tmp_path / f"b{kind.value}", audio, wanted, chunk=1_000_000)
+    assert first == second
+
+
+@pytest.mark.parametrize("kind", [FileFormat.FLAC, FileFormat.WAV])
+@pytest.mark.parametrize("bits", [16, 24, 32])
+@pytest.mark.parametrize("channels", [1, 2, 6])
+def test_lossless_means_the_nearest_step(kind: FileFormat, bits: int, channels: int, tmp_path: Path) -> None:
+    if bits == 32 and kind is FileFormat.FLAC:
+        with pytest.raises(InvalidSettings, match="32 bits"):
+            AudioFileSettings(file_format=kind, bit_depth=bits)
+        return
+    audio = music(0.3, channels)
+    path = tmp_path / f"song{kind.value}"
+    write(path, audio, AudioFileSettings(file_format=kind, bit_depth=bits, channels=channels))
+    decoded, _ = read_audio(path)
+    steps = {16: 1.5 * 2.0**-15, 24: 2.0**-24, 32: 0.0}[bits]
+    assert np.abs(decoded - audio).max() <= steps
+    assert soundfile.info(path).subtype == ("FLOAT" if bits == 32 else f"PCM_{bits}")
+
+
+@pytest.mark.parametrize("rate", [22_050, 44_100, 96_000])
+def test_export_rates_are_exact_in_length_and_cues(rate: int, tmp_path: Path) -> None:
+    audio = music()
+    path = tmp_path / "song.wav"
+    write(path, audio, AudioFileSettings(file_format=FileFormat.WAV, file_sample_rate=rate, cues=CUES))
+    decoded, found_rate = read_audio(path)
+    assert (len(decoded), found_rate) == (resampled_frames(len(audio), RATE, rate), rate)
+    with path.open("rb") as source:
+        assert wav.read_cues(source) == [(resampled_frames(c.first_frame, RATE, rate), c.label) for c in CUES]
+
+
+def test_tags_known_only_at_the_end_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "song.flac"
+    with open_writer(path, AudioFileSettings(tags=TAGS)) as writer:
+        writer.write(music())
+        writer.set_tags(loudness_tags(FileFormat.FLAC, integrated_lufs=-14.0, true_peak_dbtp=-1.0))
+    tags = read_tags(path).tags
+    assert tags["REPLAYGAIN_TRACK_GAIN"] == "-4.00 dB"
+    assert tags["TITLE"] == TAGS["TITLE"]
+
+
+def test_a_file_that_fails_leaves_nothing_and_keeps_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "song.flac"
+    before = write(path, music(0.1), AudioFileSettings())
+    bad = music(0.1)
+    bad[17, 0] = np.nan
+    with pytest.raises(NonFiniteAudio, match="frame 17"), open_writer(path, AudioFileSettings()) as writer:
+        writer.write(bad)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_rf64_is_used_when_riff_has_no_room(tmp_path: Path) -> None:
+    audio = music()
+    wanted = AudioFileSettings(file_format=FileFormat.WAV, cues=CUES, tags=TAGS, quarters_per_minute=82.5)
+    path = tmp_path / "song.wav"
+    encoder = wav.WavEncoder(path, wanted, rf64_above_bytes=100_000)
+    encoder.write(audio)
+    encoder.finish(TAGS, CUES)
+    assert path.read_bytes()[:4] == b"RF64"
+    decoded, _ = read_audio(path)
+    assert np.abs(decoded - audio).max() <= 2.0**-24
+    assert read_tags(path).tags["TITLE"] == TAGS["TITLE"]
+    with path.open("rb") as source:
+        assert wav.read_cues(source) == [(cue.first_frame, cue.label) for cue in CUES]
+
+
+@pytest.mark.slow
+def test_a_file_above_four_gibibytes_is_rf64(tmp_path: Path) -> None:
+    wanted = AudioFileSettings(file_format=FileFormat.WAV, bit_depth=32, channels=8, sample_rate=192_000)
+    block = np.zeros((1 << 20, 8), dtype=np.float32)
+    block[-1] = 0.5
+    path = tmp_path / "long.wav"
+    with open_writer(path, wanted) as writer:
+        for _ in range(129):
+            writer.write(block)
+    assert soundfile.info(path).frames == 129 << 20
+    with open_reader(path) as reader:
+        *_, last = reader.blocks(1 << 20)
+    assert last[-1, 0] == 0.5
+
+
+def test_time_reference_and_tempo_stand_in_their_chunks(tmp_path: Path) -> None:
+    wanted = AudioFileSettings(file_format=FileFormat.WAV, time_reference_frames=5_000_000_000, quarters_per_minute=92)
+    raw = write(tmp_path / "song.wav", music(0.5), wanted)
+    bext = raw.index(b"bext") + 8
+    assert struct.unpack_from("<Q", raw, bext + 338) == (5_000_000_000,)
+    acid = raw.index(b"acid") + 8
+    assert struct.unpack_from("<f", raw, acid + 20) == (92.0,)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ({"file_format": FileFormat.OGG_OPUS, "file_sample_rate": 44_100}, "44100"),
+        ({"file_format": FileFormat.MP3, "file_sample_rate": 96_000}, "96000"),
+        ({"file_format": FileFormat.MP3, "channels": 6}, "6 channels"),
+        ({"bitrate_kbps": 128}, "no bit rate"),
+        ({"file_format": FileFormat.MP3, "bitrate_kbps": 999}, "999"),
+        ({"bit_depth": 20}, "20 bits"),
+        ({"tags": {"A=B": "x"}}, "tag name"),
+        ({"cues": (Cue(5, "b"), Cue(0, "a"))}, "in order"),
+        ({"quarters_per_minute": 90.0}, "WAV only"),
+    ],
+)
+def test_what_a_format_cannot_hold_is_refused(wanted: dict[str, object], message: str) -> None:
+    with pytest.raises(InvalidSettings, match=message):
+        AudioFileSettings(**wanted)  # type: ignore[arg-type]  # each case sets other fields
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"RIFF", b"\x89PNG\r\n\x1a\n" + bytes(100), b"ID3" + bytes(300), bytes(4096), b"OggS" + bytes(200)],
+)
+def test_what_is_no_sound_is_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "x.wav"
+    path.write_bytes(content)
+    with pytest.raises(AudioError):
+        read_audio(path)
+
+
+def hostile_wav(channels: int = 2, rate: int = RATE, frames: int = 100, value: float = 0.0, bits: int = 32) -> bytes:
+    body = struct.pack("<f", value) * (frames * channels)
+    head = struct.pack("<4sI4s4sIHHIIHH", b"RIFF", 36 + len(body), b"WAVE", b"fmt ", 16, 3, channels, rate,
+                       (rate * channels * 4) & 0xFFFFFFFF, channels * 4 & 0xFFFF, bits)  # fmt: skip
+    return head + struct.pack("<4sI", b"data", len(body)) + body
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        hostile_wav(channels=0, frames=0), hostile_wav(channels=65), hostile_wav(rate=0),
+        hostile_wav(rate=4_000_000_000), hostile_wav(rate=7_999), hostile_wav(frames=0),
+        hostile_wav(value=float("nan")), hostile_wav(value=float("inf")), hostile_wav(bits=0),
+    ],
+)  # fmt: skip
+def test_absurd_headers_and_samples_are_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "x.wav"
+    path.write_bytes(content)
+    with pytest.raises(AudioError):
+        read_audio(path)
+
+
+def test_a_flac_that_claims_more_than_it_holds_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.flac"
+    raw = bytearray(write(path, music(2.0), AudioFileSettings()))
+    path.write_bytes(raw[: len(raw) // 2])
+    with pytest.raises(UnreadableAudio):
+        read_audio(path)
+    # STREAMINFO: 36 bits of total frames end at byte 26.
+    raw[21] |= 0x0F
+    raw[22:26] = b"\xff\xff\xff\xff"
+    path.write_bytes(raw)
+    with pytest.raises(AudioTooLarge, match="claims"):
+        read_audio(path)
+
+
+def test_limits_are_looked_at_before_decoding(tmp_path: Path) -> None:
+    path = tmp_path / "x.wav"
+    write(path, music(1.0), AudioFileSettings(file_format=FileFormat.WAV))
+    with pytest.raises(AudioTooLarge):
+        open_reader(path, ReadLimits(max_seconds=0.5))
+    with pytest.raises(AudioTooLarge):
+        open_reader(path, ReadLimits(max_channels=1))
+    with pytest.raises(AudioTooLarge):
+        open_reader(path, ReadLimits(max_sample_rate=44_100))
+
+
+@pytest.mark.parametrize("kind", ALL)
+@given(cut=st.floats(0, 1), flips=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=8))
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_damaged_files_raise_only_our_errors(
+    kind: FileFormat, cut: float, flips: list[tuple[float, int]], tmp_path: Path
+) -> None:
+    path = tmp_path / f"whole{kind.value}"
+    if not path.exists():
+        write(path, music(0.2), AudioFileSettings(file_format=kind, tags=TAGS, cues=CUES, manifest="{}"))
+    raw = bytearray(path.read_bytes())
+    for place, value in flips:
+        raw[int(place * min(len(raw), 3_000))] = value
+    broken = tmp_path / f"broken{kind.value}"
+    broken.write_bytes(raw[: int(cut * len(raw)) + 1])
+    for read in (read_audio, read_tags):
+        try:
+            read(broken)
+        except AudioError:
+            continue
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("kind", ALL)
+def test_ffprobe_shows_duration_chapters_and_tags(kind: FileFormat, tmp_path: Path) -> None:
+    if shutil.which("ffprobe") is None:
+        pytest.skip("ffprobe is not installed")
+    path = tmp_path / f"song{kind.value}"
+    write(path, music(2.0), AudioFileSettings(file_format=kind, tags=TAGS, cues=CUES, manifest=MANIFEST))
+    asked = ["ffprobe", "-v", "error", "-show_format", "-show_streams", "-show_chapters", "-of", "json", str(path)]
+    run = subprocess.run(asked, capture_output=True, check=True, text=True)
+    assert run.stderr == ""
+    shown = json.loads(run.stdout)
+    # An MP3's padding and Opus's pre-skip count in the container's duration, not in the decoded audio.
+    slack = 0.1 if kind is FileFormat.MP3 else 0.01
+    assert float(shown["format"]["duration"]) == pytest.approx(2.0, abs=slack)
+    assert sorted((float(c["start_time"]), c["tags"]["title"]) for c in shown["chapters"]) == [
+        (0.0, "Intro"), (0.5, "Chorus ♪"),
+    ]  # fmt: skip
+    tags = {**shown["format"].get("tags", {}), **shown["streams"][0].get("tags", {})}
+    assert {name.upper(): text for name, text in tags.items()}["TITLE"] == TAGS["TITLE"]
