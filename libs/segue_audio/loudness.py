@@ -1,0 +1,238 @@
+"""Loudness after ITU-R BS.1770-4 and EBU Tech 3341/3342: a streaming meter for any rate and up to 5.1 channels.
+
+scipy is loaded at the first use, which takes seconds; a service calls `warm()` in a thread before it says SERVING.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from segue_audio.errors import InvalidSettings
+from segue_audio.truepeak import TruePeakMeter
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from segue_audio.pcm import Float32
+
+    Float64 = NDArray[np.float64]
+
+_WEIGHTS = {
+    1: (1.0,),
+    2: (1.0, 1.0),
+    3: (1.0, 1.0, 1.0),
+    4: (1.0, 1.0, 1.41, 1.41),
+    5: (1.0, 1.0, 1.0, 1.41, 1.41),
+    6: (1.0, 1.0, 1.0, 0.0, 1.41, 1.41),
+}
+"""Channel weights of BS.1770-4 table 4: L R C LFE Ls Rs; the LFE does not count."""
+
+_HOPS_PER_SECOND = 100
+"""Power is kept for every 10 ms: with 100 ms the loudest 400 ms of a short sound could be missed by half a decibel."""
+_STEP_HOPS = 10
+"""Gated loudness and LRA move their windows by 100 ms."""
+_MOMENTARY_HOPS = 40
+_SHORT_TERM_HOPS = 300
+_ABSOLUTE_GATE_LUFS = -70.0
+_OFFSET_DB = -0.691
+
+
+@dataclass(frozen=True, slots=True)
+class Loudness:
+    """A measurement; None where nothing passed the gate, the audio is too short, or it is silence."""
+
+    integrated_lufs: float | None = None
+    max_momentary_lufs: float | None = None
+    max_short_term_lufs: float | None = None
+    range_lu: float | None = None
+    true_peak_dbtp: float | None = None
+    sample_peak_dbfs: float | None = None
+
+
+def warm() -> None:
+    """Load what the meter needs, so that no measurement waits for it."""
+    meter = LoudnessMeter(48_000, 1)
+    meter.push(np.zeros((48_000, 1), dtype=np.float32))
+    meter.result()
+
+
+def k_weighting(sample_rate: int) -> Float64:
+    """Second-order sections of the K filter for any rate, from the analogue prototype of BS.1770's two stages."""
+    shelf_hz, shelf_db, shelf_q = 1681.974450955533, 3.999843853973347, 0.7071752369554196
+    k = math.tan(math.pi * shelf_hz / sample_rate)
+    high = 10 ** (shelf_db / 20)
+    middle = high**0.4996667741545416
+    a0 = 1 + k / shelf_q + k * k
+    shelf = [
+        (high + middle * k / shelf_q + k * k) / a0,
+        2 * (k * k - high) / a0,
+        (high - middle * k / shelf_q + k * k) / a0,
+        1.0,
+        2 * (k * k - 1) / a0,
+        (1 - k / shelf_q + k * k) / a0,
+    ]
+    pass_hz, pass_q = 38.13547087602444, 0.5003270373238773
+    k = math.tan(math.pi * pass_hz / sample_rate)
+    a0 = 1 + k / pass_q + k * k
+    high_pass = [1.0, -2.0, 1.0, 1.0, 2 * (k * k - 1) / a0, (1 - k / pass_q + k * k) / a0]
+    return np.array([shelf, high_pass])
+
+
+class KWeightedPower:
+    """Turns a stream into the weighted mean square of each 10 ms; the same however it is cut."""
+
+    def __init__(self, sample_rate: int, channels: int) -> None:
+        if channels not in _WEIGHTS:
+            raise InvalidSettings(f"{channels} channels; loudness is defined for 1 to 6")
+        from scipy.signal import sosfilt
+
+        self._sosfilt = sosfilt
+        self._sections = k_weighting(sample_rate)
+        self._memory = np.zeros((2, channels, 2))
+        self._weights = np.array(_WEIGHTS[channels])
+        self.hop_frames = round(sample_rate / _HOPS_PER_SECOND)
+        self._open_hop = np.empty((channels, self.hop_frames))
+        self._filled = 0
+
+    def push(self, planar: NDArray[np.floating]) -> Float64:
+        """Take samples in, (channels, frames), and give the power of each 10 ms that is complete."""
+        filtered, self._memory = self._sosfilt(self._sections, planar, axis=-1, zi=self._memory)
+        hop = self.hop_frames
+        powers: list[Float64] = []
+        position = 0
+        if self._filled:
+            position = min(hop - self._filled, filtered.shape[1])
+            self._open_hop[:, self._filled : self._filled + position] = filtered[:, :position]
+            self._filled += position
+            if self._filled == hop:
+                powers.append(self._powers(self._open_hop))
+                self._filled = 0
+        whole = (filtered.shape[1] - position) // hop
+        if whole:
+            powers.append(self._powers(filtered[:, position : position + whole * hop]))
+            position += whole * hop
+        rest = filtered.shape[1] - position
+        if rest:
+            self._open_hop[:, :rest] = filtered[:, position:]
+            self._filled = rest
+        return np.concatenate(powers) if powers else np.zeros(0)
+
+    def _powers(self, filtered: Float64) -> Float64:
+        hops = filtered.reshape(filtered.shape[0], -1, self.hop_frames)
+        mean_squares = np.einsum("chf,chf->ch", hops, hops) / self.hop_frames
+        # One product and one sum per channel, in order: a matrix product may round differently by shape.
+        power = np.zeros(mean_squares.shape[1])
+        for weight, mean_square in zip(self._weights, mean_squares, strict=True):
+            power += weight * mean_square
+        return power
+
+
+class LoudnessMeter:
+    """Measures a stream; `result` may be asked at any time and changes nothing."""
+
+    def __init__(self, sample_rate: int, channels: int, *, with_peaks: bool = True) -> None:
+        if not 8_000 <= sample_rate <= 192_000:
+            raise InvalidSettings(f"{sample_rate} frames a second; loudness is measured from 8000 to 192000")
+        self._channels = channels
+        self._power = KWeightedPower(sample_rate, channels)
+        self._hops = array("d")
+        self._peaks = TruePeakMeter(sample_rate, channels) if with_peaks else None
+
+    def push(self, block: Float32) -> None:
+        """Take frames in, of shape (frames, channels)."""
+        if block.ndim != 2 or block.shape[1] != self._channels:
+            raise InvalidSettings(f"a block of shape {block.shape}; (frames, {self._channels}) is needed")
+        planar = np.ascontiguousarray(block.T)
+        self._hops.extend(self._power.push(planar))
+        if self._peaks is not None:
+            self._peaks.push(planar)
+
+    @property
+    def momentary_lufs(self) -> float | None:
+        """Loudness of the last 400 ms; None before that, or in silence."""
+        return self._recent(_MOMENTARY_HOPS)
+
+    @property
+    def short_term_lufs(self) -> float | None:
+        """Loudness of the last 3 s; None before that, or in silence."""
+        return self._recent(_SHORT_TERM_HOPS)
+
+    def hop_powers(self) -> Float64:
+        """Weighted mean squares of every 10 ms so far."""
+        return np.array(self._hops)
+
+    def result(self) -> Loudness:
+        """Give all measurements of what has been pushed."""
+        powers = self.hop_powers()
+        momentary = _sliding_mean(powers, _MOMENTARY_HOPS)
+        short_term = _sliding_mean(powers, _SHORT_TERM_HOPS)
+        true_peak, sample_peak = self._peaks.peaks() if self._peaks is not None else (0.0, 0.0)
+        return Loudness(
+            integrated_lufs=integrated(powers),
+            max_momentary_lufs=_lufs(float(momentary.max(initial=0.0))),
+            max_short_term_lufs=_lufs(float(short_term.max(initial=0.0))),
+            range_lu=loudness_range(powers),
+            true_peak_dbtp=_decibels(true_peak),
+            sample_peak_dbfs=_decibels(sample_peak),
+        )
+
+    def _recent(self, hops: int) -> float | None:
+        if len(self._hops) < hops:
+            return None
+        return _lufs(math.fsum(self._hops[-hops:]) / hops)
+
+
+def integrated(hop_powers: Float64) -> float | None:
+    """Gated loudness of BS.1770-4: blocks of 400 ms that overlap by 75 %, gates at -70 LUFS and -10 LU."""
+    blocks = _sliding_mean(_steps(hop_powers), _MOMENTARY_HOPS // _STEP_HOPS)
+    blocks = blocks[blocks > _power_of(_ABSOLUTE_GATE_LUFS)]
+    if len(blocks) == 0:
+        return None
+    gated = blocks[blocks > blocks.mean() * 10**-1.0]
+    return _lufs(float(gated.mean()))
+
+
+def loudness_range(hop_powers: Float64) -> float | None:
+    """LRA of EBU Tech 3342: from the 10th to the 95th percentile of short-term loudness, gated at -70 and -20 LU."""
+    blocks = _sliding_mean(_steps(hop_powers), _SHORT_TERM_HOPS // _STEP_HOPS)
+    blocks = blocks[blocks > _power_of(_ABSOLUTE_GATE_LUFS)]
+    if len(blocks) == 0:
+        return None
+    gated = np.sort(blocks[blocks >= blocks.mean() * 10**-2.0])
+    last = len(gated) - 1
+    low, high = gated[round(last * 0.10)], gated[round(last * 0.95)]
+    return 10 * math.log10(high / low)
+
+
+def _steps(hop_powers: Float64) -> Float64:
+    """Mean powers of whole steps of 100 ms."""
+    whole = len(hop_powers) // _STEP_HOPS * _STEP_HOPS
+    steps: Float64 = hop_powers[:whole].reshape(-1, _STEP_HOPS).mean(axis=1)
+    return steps
+
+
+def _sliding_mean(powers: Float64, width: int) -> Float64:
+    if len(powers) < width:
+        return np.zeros(0)
+    sums = np.concatenate([[0.0], np.cumsum(powers)])
+    # Differences of sums leave a rest where silence follows sound: never below zero.
+    means: Float64 = np.maximum((sums[width:] - sums[:-width]) / width, 0.0)
+    return means
+
+
+def _power_of(lufs: float) -> float:
+    return float(10 ** ((lufs - _OFFSET_DB) / 10))
+
+
+def _lufs(power: float) -> float | None:
+    """Turn power into LUFS; what lies under the absolute gate by far is silence."""
+    return _OFFSET_DB + 10 * math.log10(power) if power > 1e-15 else None
+
+
+def _decibels(level: float) -> float | None:
+    return 20 * math.log10(level) if level > 1e-12 else None

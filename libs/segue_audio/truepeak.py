@@ -1,0 +1,112 @@
+"""True peak after ITU-R BS.1770-4 Annex 2: the signal between the samples, by polyphase interpolation."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from segue_audio.pcm import Float32
+
+TAPS = 32
+"""Samples that take part in one interpolated value; half of them lie before it."""
+
+_ROW = 64
+"""Frames that one row of the matrix product interpolates."""
+
+
+@lru_cache(maxsize=8)
+def _interpolator(factor: int) -> Float32:
+    """Matrix that takes _ROW + TAPS - 1 samples to the (factor - 1) * _ROW values between them.
+
+    A Kaiser-windowed sinc, flat within 0.01 dB up to 0.44 of the sampling rate.
+    """
+    matrix = np.zeros((_ROW + TAPS - 1, factor - 1, _ROW))
+    position = np.arange(TAPS) - (TAPS // 2 - 1)
+    for phase in range(1, factor):
+        offset = position - phase / factor
+        window = np.i0(7.0 * np.sqrt(np.maximum(0.0, 1 - (offset / (TAPS / 2)) ** 2))) / np.i0(7.0)
+        taps = np.sinc(offset) * window
+        taps /= taps.sum()
+        for frame in range(_ROW):
+            matrix[frame : frame + TAPS, phase - 1, frame] = taps
+    return np.ascontiguousarray(matrix.reshape(_ROW + TAPS - 1, -1), dtype=np.float32)
+
+
+def interpolated_peaks(padded: Float32, factor: int, stretch: int) -> Float32:
+    """Highest absolute value of each stretch, over all channels, interpolated values included.
+
+    `padded` is (channels, frames + TAPS): TAPS / 2 frames of what comes before and after stand around the frames
+    looked at, whose number is a multiple of `_ROW`; `stretch` divides `_ROW` or is a multiple of it.
+    """
+    frames = padded.shape[1] - TAPS
+    rows = frames // _ROW
+    matrix = _interpolator(factor)
+    between: Float32 | None = None
+    for channel in padded:
+        first = channel[1:]
+        windows = np.lib.stride_tricks.as_strided(
+            first, (rows, _ROW + TAPS - 1), (_ROW * first.strides[0], first.strides[0]), writeable=False
+        )
+        values = np.ascontiguousarray(windows) @ matrix
+        np.abs(values, out=values)
+        highest = values.reshape(rows, factor - 1, _ROW).max(axis=1)
+        np.maximum(highest, np.abs(channel[TAPS // 2 : TAPS // 2 + frames]).reshape(rows, _ROW), out=highest)
+        between = highest if between is None else np.maximum(between, highest)
+    if between is None:
+        return np.zeros(frames // stretch, dtype=np.float32)
+    peaks: Float32 = between.reshape(frames // stretch, stretch).max(axis=1)
+    return peaks
+
+
+def oversampling(sample_rate: int) -> int:
+    """Factor for a meter: at least four times, and at least 192 kHz, as Annex 2 asks."""
+    return 4 if sample_rate <= 96_000 else 2
+
+
+class TruePeakMeter:
+    """Keeps the highest true peak and sample peak of a stream; the same however it is cut."""
+
+    def __init__(self, sample_rate: int, channels: int, *, block_frames: int = 8_192) -> None:
+        self._factor = oversampling(sample_rate)
+        self._block_frames = block_frames
+        # The past begins with silence: the signal does too.
+        self._buffer = np.zeros((channels, TAPS + block_frames), dtype=np.float32)
+        self._filled = TAPS // 2
+        self._highest = 0.0
+        self._sample_peak = 0.0
+
+    def push(self, planar: NDArray[np.floating]) -> None:
+        """Take samples in, of shape (channels, frames)."""
+        position = 0
+        while position < planar.shape[1]:
+            take = min(self._buffer.shape[1] - self._filled, planar.shape[1] - position)
+            self._buffer[:, self._filled : self._filled + take] = planar[:, position : position + take]
+            self._filled += take
+            position += take
+            if self._filled == self._buffer.shape[1]:
+                self._measure()
+                self._buffer[:, :TAPS] = self._buffer[:, -TAPS:]
+                self._filled = TAPS
+
+    def peaks(self) -> tuple[float, float]:
+        """Give (true peak, sample peak) as absolute values, as if the stream ended here."""
+        kept, filled = self._buffer.copy(), self._filled
+        highest, sample_peak = self._highest, self._sample_peak
+        self._buffer[:, filled:] = 0.0
+        self._measure()
+        result = (self._highest, self._sample_peak)
+        self._buffer, self._highest, self._sample_peak = kept, highest, sample_peak
+        return result
+
+    def _measure(self) -> None:
+        sample_peak = float(np.abs(self._buffer).max())
+        self._sample_peak = max(self._sample_peak, sample_peak)
+        # No interpolated value exceeds the samples by more than the sum of the taps' sizes, which is under 2.7.
+        if sample_peak * 2.7 > self._highest:
+            peaks = interpolated_peaks(self._buffer, self._factor, _ROW)
+            self._highest = max(self._highest, float(peaks.max()))
