@@ -1,0 +1,47 @@
+"""The store: jobs, their queue, their event logs, takes and uploads."""
+
+from segue_runtime.store.base import (
+    Created,
+    Depth,
+    Event,
+    Fenced,
+    Job,
+    Jobs,
+    Log,
+    LogEnded,
+    NewEvent,
+    NewJob,
+    Page,
+    Progress,
+    Queue,
+    Renewal,
+    Store,
+    Tables,
+    Take,
+    Upload,
+    not_found,
+)
+from segue_runtime.store.sqlite import SqliteStore
+
+__all__ = [
+    "Created",
+    "Depth",
+    "Event",
+    "Fenced",
+    "Job",
+    "Jobs",
+    "Log",
+    "LogEnded",
+    "NewEvent",
+    "NewJob",
+    "Page",
+    "Progress",
+    "Queue",
+    "Renewal",
+    "SqliteStore",
+    "Store",
+    "Tables",
+    "Take",
+    "Upload",
+    "not_found",
+]

@@ -1,0 +1,342 @@
+"""What every store can do: jobs, their queue, their event logs, and small tables. Payloads are opaque bytes to it.
+
+A job waits, is claimed by a conductor under an *epoch* (which fences every later write of an older one), and ends with
+exactly one terminal event. Times are wall-clock seconds, so that processes on one machine agree on leases.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from segue_runtime.errors import CompositionNotFound, InternalError, JobNotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from segue_runtime.artifacts.base import Ref
+    from segue_runtime.errors import SegueError
+
+
+class Fenced(InternalError):  # noqa: N818 - as in the error tree
+    """The writer's epoch is not the job's: somebody else has claimed it. Stop working; write nothing more."""
+
+
+class LogEnded(InternalError):  # noqa: N818 - as in the error tree
+    """The log has its terminal event; nothing can follow it."""
+
+
+def not_found(name: str) -> SegueError:
+    """Return the error for a job that is not there."""
+    kind = CompositionNotFound if name.startswith("compositions/") else JobNotFound
+    return kind(f"there is no {name}, or it is not yours, or it has expired", metadata={"name": name})
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event to append."""
+
+    kind: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A row of a log. `sequence` starts at 1 and has no gaps."""
+
+    sequence: int
+    time: float
+    kind: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where the work is; `version` grows each time it is said."""
+
+    version: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job to create. `request_id` makes it idempotent per owner; `spec_digest` tells another one."""
+
+    name: str
+    kind: str
+    owner: str
+    spec_digest: bytes
+    spec: bytes
+    resource: bytes
+    state: str = "QUEUED"
+    request_id: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    first_events: Sequence[NewEvent] = ()
+    time_limit_s: float | None = None
+    attached_until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as it stands."""
+
+    name: str
+    kind: str
+    owner: str
+    request_id: str | None
+    labels: Mapping[str, str]
+    spec: bytes
+    resource: bytes
+    state: str
+    epoch: int
+    claims: int
+    claimed_by: str | None
+    lease_until: float | None
+    cancel_reason: str | None
+    attached_until: float | None
+    checkpoint: bytes | None
+    last_sequence: int
+    floor: int
+    time_limit_s: float | None
+    created: float
+    started: float | None
+    finished: float | None
+    expires: float | None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether no conductor has it."""
+        return self.finished is None and self.claimed_by is None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether its log has its terminal event."""
+        return self.finished is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """What create did: `is_new` is false when the same request was made before."""
+
+    job: Job
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some jobs, newest first; `after` continues, None at the end."""
+
+    jobs: Sequence[Job]
+    after: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """What a conductor learns by its heartbeat."""
+
+    cancel_reason: str | None
+    attached_until: float | None
+
+    @property
+    def cancel_requested(self) -> bool:
+        """Whether somebody wants it cancelled."""
+        return self.cancel_reason is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """A rendered layer of a section, found again by its key: what undo and revisions reuse."""
+
+    owner: str
+    take_key: str
+    layer: str
+    ref: Ref
+    frames: int
+    metadata: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that a caller sends piece by piece; `offset` is how much is there."""
+
+    name: str
+    owner: str
+    media_type: str
+    offset: int = 0
+    size: int | None = None
+    digest: bytes | None = None
+    finished: bool = False
+    created: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How many jobs of a kind wait and run."""
+
+    waiting: int
+    running: int
+
+
+class Jobs(Protocol):
+    """Jobs by name. Unknown names raise CompositionNotFound or JobNotFound, except in get."""
+
+    async def create(self, job: NewJob, *, queue_limit: int, retry_after_s: float = 5.0) -> Created:
+        """Write a job and its first events, and enqueue it; QueueFull, RequestIdReused."""
+        ...
+
+    async def get(self, name: str) -> Job | None:
+        """Return a job."""
+        ...
+
+    async def list(
+        self,
+        owner: str,
+        kind: str,
+        *,
+        states: Sequence[str] = (),
+        labels: Mapping[str, str] | None = None,
+        limit: int = 50,
+        after: int | None = None,
+    ) -> Page:
+        """List an owner's jobs, newest first."""
+        ...
+
+    async def delete(self, name: str) -> None:
+        """Remove a finished job with its log; NotFinished."""
+        ...
+
+    async def expired(self, limit: int = 100) -> Sequence[Job]:
+        """List finished jobs whose time has passed: delete their artifacts first, then them."""
+        ...
+
+
+class Queue(Protocol):
+    """Who works on what."""
+
+    async def claim(
+        self, conductor_id: str, lease_s: float, kinds: Sequence[str] = (), *, name: str | None = None
+    ) -> Job | None:
+        """Take the next job: lost leases first, cancelled ones, then owners in turn, oldest first. Or the named."""
+        ...
+
+    async def renew(self, name: str, epoch: int, lease_s: float) -> Renewal:
+        """Keep the lease; Fenced when it is another's by now or the job has ended."""
+        ...
+
+    async def release(self, name: str, epoch: int) -> None:
+        """Give a job back unfinished (a drain, not a failure): it keeps its place and does not count as a try."""
+        ...
+
+    async def wait_for_job(self, timeout_s: float, kinds: Sequence[str] = ()) -> bool:
+        """Wait until a job of these kinds may be there to claim; a hint."""
+        ...
+
+    async def queue_position(self, name: str) -> int:
+        """Return 1 for the next one to be claimed; 0 when it does not wait."""
+        ...
+
+    async def depths(self) -> Mapping[str, Depth]:
+        """Return how many wait and run, by kind."""
+        ...
+
+    async def request_cancel(self, name: str, reason: str) -> Job:
+        """Ask for its end; the first reason stays, a finished job is returned as it is."""
+        ...
+
+    async def wait_for_cancel(self, name: str, timeout_s: float) -> bool:
+        """Wait until somebody asks for its end; false when time ran out."""
+        ...
+
+    async def attach(self, name: str, until: float) -> None:
+        """Keep it alive until a wall-clock time, at least: an owner's stream is there (design 9.18)."""
+        ...
+
+
+class Log(Protocol):
+    """The event log of each job."""
+
+    async def append(
+        self,
+        name: str,
+        epoch: int,
+        events: Sequence[NewEvent],
+        *,
+        resource: bytes | None = None,
+        state: str | None = None,
+        checkpoint: bytes | None = None,
+        takes: Sequence[Take] = (),
+        terminal: bool = False,
+    ) -> int:
+        """Append in one transaction with all that belongs to it; returns the last sequence. Fenced, LogEnded.
+
+        A checkpoint is progress: it sets the count of claims back. `terminal` ends log and job.
+        """
+        ...
+
+    async def read(self, name: str, after: int, limit: int = 256) -> Sequence[Event]:
+        """Read committed events after a sequence; CursorAhead, CursorExpired with the bound in the metadata."""
+        ...
+
+    async def wait(self, name: str, after: int, timeout_s: float) -> bool:
+        """Wait until there is an event after a sequence; false when time ran out."""
+        ...
+
+    async def set_progress(self, name: str, epoch: int, payload: bytes) -> None:
+        """Say where the work is, in place of what was said before; not a row of the log. Fenced."""
+        ...
+
+    async def progress(self, name: str) -> Progress:
+        """Return what was last said, up to half a second late: version 0 when nothing was."""
+        ...
+
+    async def floor(self, name: str) -> int:
+        """Return how many first events are gone: `read(name, floor)` is the oldest possible read."""
+        ...
+
+    async def compact(self, name: str, through: int) -> int:
+        """Drop events up to a sequence, never the newest one; returns the new floor."""
+        ...
+
+
+class Tables(Protocol):
+    """Takes and uploads."""
+
+    async def takes(self, owner: str, take_key: str) -> Mapping[str, Take]:
+        """Return the layers of a take; empty when there is none."""
+        ...
+
+    async def put_take(self, take: Take) -> None:
+        """Remember a take outside of an append."""
+        ...
+
+    async def forget_takes(self, owner: str, take_key: str) -> int:
+        """Forget a take's layers; returns how many."""
+        ...
+
+    async def create_upload(self, upload: Upload, *, quota_bytes: int) -> Upload:
+        """Begin an upload; QuotaExceeded when the owner's uploads fill their quota."""
+        ...
+
+    async def get_upload(self, name: str) -> Upload | None:
+        """Return an upload."""
+        ...
+
+    async def advance_upload(self, name: str, offset: int, length: int, *, quota_bytes: int) -> Upload:
+        """Note that length bytes are stored at offset, which must be the next; OffsetOutOfRange, UploadFinished."""
+        ...
+
+    async def finish_upload(self, name: str, digest: bytes) -> Upload:
+        """Close an upload for good."""
+        ...
+
+    async def delete_upload(self, name: str) -> None:
+        """Forget an upload."""
+        ...
+
+
+class Store(Jobs, Queue, Log, Tables, Protocol):
+    """All of it."""
+
+    async def close(self) -> None:
+        """Finish what is being written and let go."""
+        ...

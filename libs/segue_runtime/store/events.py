@@ -1,0 +1,128 @@
+"""The event log in SQL: functions inside a transaction."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from segue_runtime.errors import CursorAhead, CursorExpired
+from segue_runtime.store import jobs, tables
+from segue_runtime.store.base import Event, LogEnded, NewEvent, Progress, Take
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+    from segue_runtime.store.threads import Transaction
+
+
+def append(
+    tx: Transaction,
+    name: str,
+    epoch: int,
+    events: Sequence[NewEvent],
+    *,
+    resource: bytes | None,
+    state: str | None,
+    checkpoint: bytes | None,
+    takes: Sequence[Take],
+    expires: float | None,
+) -> list[Event]:
+    """Append, and change the job along; `expires` ends it."""
+    job = jobs.need(tx.cx, name)
+    if job.is_finished:
+        raise LogEnded(f"{name} has ended with event {job.last_sequence}", metadata={"name": name})
+    jobs.check_epoch(job, epoch)
+    written = [
+        Event(sequence, tx.now, event.kind, event.payload)
+        for sequence, event in enumerate(events, start=job.last_sequence + 1)
+    ]
+    tx.cx.executemany(
+        "INSERT INTO events SELECT id, ?, ?, ?, ? FROM jobs WHERE name = ?",
+        [(event.sequence, event.time, event.kind, event.payload, name) for event in written],
+    )
+    tx.cx.execute(
+        "UPDATE jobs SET last_sequence = ?, resource = coalesce(?, resource), state = coalesce(?, state), "
+        "checkpoint = coalesce(?, checkpoint), claims = CASE WHEN ? THEN 0 ELSE claims END WHERE name = ?",
+        (job.last_sequence + len(written), resource, state, checkpoint, checkpoint is not None, name),
+    )
+    for take in takes:
+        tables.put_take(tx, take)
+    if expires is not None:
+        tx.cx.execute(
+            "UPDATE jobs SET finished = ?, expires = ?, claimed_by = NULL, lease_until = NULL, checkpoint = NULL "
+            "WHERE name = ?",
+            (tx.now, expires, name),
+        )
+    return written
+
+
+def set_progress(tx: Transaction, name: str, epoch: int, payload: bytes) -> Progress:
+    """Replace what was said before."""
+    jobs.check_epoch(jobs.need(tx.cx, name), epoch)
+    row = tx.cx.execute(
+        "INSERT INTO progress SELECT id, 1, ? FROM jobs WHERE name = ? "
+        "ON CONFLICT (job) DO UPDATE SET version = version + 1, payload = excluded.payload RETURNING version, payload",
+        (payload, name),
+    ).fetchone()
+    return Progress(*row)
+
+
+def progress(cx: sqlite3.Connection, name: str) -> Progress:
+    """Return what was last said."""
+    query = "SELECT version, payload FROM progress JOIN jobs ON jobs.id = progress.job WHERE name = ?"
+    row = cx.execute(query, (name,)).fetchone()
+    return Progress(0, b"") if row is None else Progress(*row)
+
+
+def read(cx: sqlite3.Connection, name: str, after: int, limit: int) -> list[Event]:
+    """Read events, from one snapshot of job and log."""
+    cx.execute("BEGIN")
+    try:
+        job = jobs.need(cx, name)
+        if after > job.last_sequence:
+            raise CursorAhead(
+                f"{name} has {job.last_sequence} events; the cursor stands at {after}",
+                metadata={"lastSequence": str(job.last_sequence)},
+            )
+        if after < job.floor:
+            raise CursorExpired(
+                f"the first {job.floor} events of {name} are no longer kept; start again from its resource",
+                metadata={"firstSequence": str(job.floor)},
+            )
+        query = (
+            "SELECT sequence, time, kind, payload FROM events WHERE job = (SELECT id FROM jobs WHERE name = ?) "
+            "AND sequence > ? ORDER BY sequence LIMIT ?"
+        )
+        return [Event(*row) for row in cx.execute(query, (name, after, limit))]
+    finally:
+        cx.execute("COMMIT")
+
+
+def compact(tx: Transaction, name: str, through: int) -> int:
+    """Drop the first events."""
+    job = jobs.need(tx.cx, name)
+    floor = max(job.floor, min(through, job.last_sequence - 1))
+    tx.cx.execute(
+        "DELETE FROM events WHERE job = (SELECT id FROM jobs WHERE name = ?) AND sequence <= ?", (name, floor)
+    )
+    tx.cx.execute("UPDATE jobs SET floor = ? WHERE name = ?", (floor, name))
+    return floor
+
+
+def standing(cx: sqlite3.Connection, names: Sequence[str]) -> dict[str, tuple[int, bool]]:
+    """Return the last sequence of some jobs, and whether they are to end: what waiters want to know."""
+    query = (
+        "SELECT name, last_sequence, cancel_reason IS NOT NULL OR finished IS NOT NULL FROM jobs "
+        "WHERE name IN (SELECT value FROM json_each(?))"
+    )
+    return {row[0]: (row[1], bool(row[2])) for row in cx.execute(query, (json.dumps(list(names)),))}
+
+
+def any_claimable(cx: sqlite3.Connection, now: float, kinds: Sequence[str]) -> bool:
+    """Tell whether a job of some kinds (none named: of any) waits or has lost its conductor."""
+    query = (
+        "SELECT EXISTS (SELECT 1 FROM jobs WHERE finished IS NULL AND (claimed_by IS NULL OR lease_until < ?2) "
+        "AND (?1 = '[]' OR kind IN (SELECT value FROM json_each(?1))))"
+    )
+    return bool(cx.execute(query, (json.dumps(list(kinds)), now)).fetchone()[0])

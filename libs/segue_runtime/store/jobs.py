@@ -1,0 +1,223 @@
+"""Jobs and their queue in SQL: functions inside a transaction."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from segue_runtime.errors import NotFinished, QueueFull, RequestIdReused
+from segue_runtime.store.base import Created, Depth, Fenced, Job, NewJob, Page, Renewal, not_found
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Mapping, Sequence
+
+    from segue_runtime.store.threads import Transaction
+
+# Between owners: who was served longest ago is next, a newcomer before all; within an owner: the oldest.
+FAIR = """
+SELECT jobs.id FROM jobs LEFT JOIN turns USING (owner)
+WHERE finished IS NULL AND claimed_by IS NULL AND (?1 = '[]' OR kind IN (SELECT value FROM json_each(?1)))
+ORDER BY cancel_reason IS NULL, CASE WHEN cancel_reason IS NULL THEN coalesce(turn, 0) END, jobs.id LIMIT 1
+"""
+LOST = """
+SELECT id FROM jobs
+WHERE finished IS NULL AND lease_until < ?2 AND (?1 = '[]' OR kind IN (SELECT value FROM json_each(?1)))
+ORDER BY id LIMIT 1
+"""
+
+# A job fits when it has every wanted label.
+LISTED = """
+SELECT * FROM jobs WHERE owner = ?1 AND kind = ?2 AND (?3 = '[]' OR state IN (SELECT value FROM json_each(?3)))
+AND NOT EXISTS (
+    SELECT 1 FROM json_each(?4) AS wanted WHERE NOT EXISTS (
+        SELECT 1 FROM json_each(jobs.labels) AS one WHERE one.key = wanted.key AND one.value = wanted.value))
+AND (?5 IS NULL OR id < ?5) ORDER BY id DESC LIMIT ?6
+"""
+
+
+def job_of(row: sqlite3.Row) -> Job:
+    """Make a record of a row."""
+    values = {key: row[key] for key in row.keys() if key != "id"}  # noqa: SIM118 - a Row iterates over its values
+    return Job(**(values | {"labels": json.loads(row["labels"])}))
+
+
+def find(cx: sqlite3.Connection, name: str) -> Job | None:
+    """Return a job, or None."""
+    row = cx.execute("SELECT * FROM jobs WHERE name = ?", (name,)).fetchone()
+    return None if row is None else job_of(row)
+
+
+def need(cx: sqlite3.Connection, name: str) -> Job:
+    """Return a job; an unknown one is an error."""
+    job = find(cx, name)
+    if job is None:
+        raise not_found(name)
+    return job
+
+
+def create(tx: Transaction, new: NewJob, queue_limit: int, retry_after_s: float) -> Created:
+    """Write a job, or find the one that this request made before."""
+    if new.request_id is not None:
+        row = tx.cx.execute(
+            "SELECT digest, name FROM requests JOIN jobs ON jobs.id = requests.job "
+            "WHERE requests.owner = ? AND requests.request_id = ?",
+            (new.owner, new.request_id),
+        ).fetchone()
+        if row is not None and row["digest"] != new.spec_digest:
+            raise RequestIdReused(
+                f"request_id {new.request_id} was used for another request; take a new UUID",
+                metadata={"name": row["name"]},
+            )
+        if row is not None:
+            return Created(need(tx.cx, row["name"]), is_new=False)
+    waiting = "SELECT count(*) FROM jobs WHERE finished IS NULL AND claimed_by IS NULL AND cancel_reason IS NULL"
+    num_waiting = tx.cx.execute(waiting).fetchone()[0]
+    if num_waiting >= queue_limit:
+        raise QueueFull(
+            f"{num_waiting} wait already, which is the limit; try again in {retry_after_s:g} s",
+            metadata={"limit": str(queue_limit)},
+            retry_after_s=retry_after_s,
+        )
+    cursor = tx.cx.execute(
+        "INSERT INTO jobs (name, kind, owner, request_id, labels, spec, resource, state, attached_until, time_limit_s, "
+        "last_sequence, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            *(new.name, new.kind, new.owner, new.request_id, json.dumps(dict(new.labels)), new.spec, new.resource),
+            *(new.state, new.attached_until, new.time_limit_s, len(new.first_events), tx.now),
+        ),
+    )
+    tx.cx.executemany(
+        "INSERT INTO events VALUES (?, ?, ?, ?, ?)",
+        [
+            (cursor.lastrowid, sequence, tx.now, event.kind, event.payload)
+            for sequence, event in enumerate(new.first_events, start=1)
+        ],
+    )
+    if new.request_id is not None:
+        row = (new.owner, new.request_id, new.spec_digest, cursor.lastrowid)
+        tx.cx.execute("INSERT INTO requests VALUES (?, ?, ?, ?)", row)
+    return Created(need(tx.cx, new.name), is_new=True)
+
+
+def page(
+    cx: sqlite3.Connection,
+    owner: str,
+    kind: str,
+    states: Sequence[str],
+    labels: Mapping[str, str],
+    limit: int,
+    after: int | None,
+) -> Page:
+    """List jobs, newest first."""
+    values = (owner, kind, json.dumps(list(states)), json.dumps(dict(labels)), after, limit + 1)
+    rows = cx.execute(LISTED, values).fetchall()
+    jobs = [job_of(row) for row in rows[:limit]]
+    return Page(jobs, rows[limit - 1]["id"] if len(rows) > limit else None)
+
+
+def delete(tx: Transaction, name: str) -> None:
+    """Remove a finished job; its events and requests go with it."""
+    if not need(tx.cx, name).is_finished:
+        raise NotFinished(f"{name} has not ended: cancel it first, then delete it", metadata={"name": name})
+    tx.cx.execute("DELETE FROM jobs WHERE name = ?", (name,))
+    tx.cx.execute("PRAGMA incremental_vacuum(64)")
+
+
+def expired(cx: sqlite3.Connection, now: float, limit: int) -> list[Job]:
+    """List finished jobs whose time has passed."""
+    query = "SELECT * FROM jobs WHERE expires <= ? ORDER BY expires LIMIT ?"
+    return [job_of(row) for row in cx.execute(query, (now, limit))]
+
+
+def claim(tx: Transaction, conductor_id: str, lease_s: float, kinds: Sequence[str], name: str | None) -> Job | None:
+    """Take a job under a new epoch."""
+    if name is not None:
+        row = tx.cx.execute(
+            "SELECT id FROM jobs WHERE name = ? AND finished IS NULL AND (claimed_by IS NULL OR lease_until < ?)",
+            (name, tx.now),
+        ).fetchone()
+    else:
+        kind_list = json.dumps(list(kinds))
+        row = tx.cx.execute(LOST, (kind_list, tx.now)).fetchone() or tx.cx.execute(FAIR, (kind_list,)).fetchone()
+    if row is None:
+        return None
+    tx.cx.execute(
+        "UPDATE jobs SET epoch = epoch + 1, claims = claims + 1, claimed_by = ?, lease_until = ?, "
+        "started = coalesce(started, ?) WHERE id = ?",
+        (conductor_id, tx.now + lease_s, tx.now, row["id"]),
+    )
+    job = job_of(tx.cx.execute("SELECT * FROM jobs WHERE id = ?", (row["id"],)).fetchone())
+    if job.cancel_reason is not None:
+        return job  # to end it is no service that its owner would wait a turn for
+    tx.cx.execute(
+        "INSERT INTO turns SELECT ?, coalesce(max(turn), 0) + 1 FROM turns WHERE true "
+        "ON CONFLICT (owner) DO UPDATE SET turn = excluded.turn",
+        (job.owner,),
+    )
+    return job
+
+
+def check_epoch(job: Job, epoch: int) -> None:
+    """Refuse a writer that does not hold the job."""
+    if job.is_finished or job.claimed_by is None or job.epoch != epoch:
+        raise Fenced(f"{job.name} is no longer held under epoch {epoch}", metadata={"name": job.name})
+
+
+def renew(tx: Transaction, name: str, epoch: int, lease_s: float) -> Renewal:
+    """Prolong a lease."""
+    job = need(tx.cx, name)
+    check_epoch(job, epoch)
+    tx.cx.execute("UPDATE jobs SET lease_until = ? WHERE name = ?", (tx.now + lease_s, name))
+    return Renewal(job.cancel_reason, job.attached_until)
+
+
+def release(tx: Transaction, name: str, epoch: int) -> None:
+    """Give a job back."""
+    check_epoch(need(tx.cx, name), epoch)
+    tx.cx.execute(
+        "UPDATE jobs SET claimed_by = NULL, lease_until = NULL, claims = max(0, claims - 1) WHERE name = ?", (name,)
+    )
+
+
+def position(cx: sqlite3.Connection, name: str) -> int:
+    """Count who is served before a waiting job, in the order of `claim`."""
+    rows = cx.execute(
+        "SELECT name, owner, cancel_reason IS NOT NULL AS ending, coalesce(turn, 0) AS turn FROM jobs "
+        "LEFT JOIN turns USING (owner) WHERE finished IS NULL AND claimed_by IS NULL ORDER BY jobs.id"
+    ).fetchall()
+    ending = [row["name"] for row in rows if row["ending"]]
+    if name in ending:
+        return ending.index(name) + 1
+    lines: dict[str, list[str]] = {}
+    for row in sorted((row for row in rows if not row["ending"]), key=lambda row: row["turn"]):
+        lines.setdefault(row["owner"], []).append(row["name"])
+    longest = max((len(line) for line in lines.values()), default=0)
+    order = [line[turn] for turn in range(longest) for line in lines.values() if turn < len(line)]
+    return len(ending) + order.index(name) + 1 if name in order else 0
+
+
+def depths(cx: sqlite3.Connection) -> dict[str, Depth]:
+    """Count waiting and running jobs."""
+    query = (
+        "SELECT kind, sum(claimed_by IS NULL) AS waiting, sum(claimed_by IS NOT NULL) AS running "
+        "FROM jobs WHERE finished IS NULL GROUP BY kind"
+    )
+    return {row["kind"]: Depth(row["waiting"], row["running"]) for row in cx.execute(query)}
+
+
+def request_cancel(tx: Transaction, name: str, reason: str) -> Job:
+    """Note the first wish to end."""
+    tx.cx.execute(
+        "UPDATE jobs SET cancel_reason = coalesce(cancel_reason, ?) WHERE name = ? AND finished IS NULL", (reason, name)
+    )
+    return need(tx.cx, name)
+
+
+def attach(tx: Transaction, name: str, until: float) -> None:
+    """Move the attachment's end, never back."""
+    need(tx.cx, name)
+    tx.cx.execute(
+        "UPDATE jobs SET attached_until = max(coalesce(attached_until, 0), ?) WHERE name = ? AND finished IS NULL",
+        (until, name),
+    )

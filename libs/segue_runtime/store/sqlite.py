@@ -1,0 +1,282 @@
+"""The embedded store: one SQLite file, shared by the processes of one machine."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from segue_runtime.store import events as log_rows
+from segue_runtime.store import jobs, tables
+from segue_runtime.store.doorbell import Doorbell, cancel_key, log_key, queue_key
+from segue_runtime.store.schema import open_reader, open_writer
+from segue_runtime.store.tails import ProgressCache, Tails
+from segue_runtime.store.threads import Readers, Transaction, Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from segue_runtime.store.base import (
+        Created,
+        Depth,
+        Event,
+        Job,
+        NewEvent,
+        NewJob,
+        Page,
+        Progress,
+        Renewal,
+        Take,
+        Upload,
+    )
+
+T = TypeVar("T")
+RETENTION_S = 7 * 86400.0
+TAIL_ROWS = 256
+
+
+class SqliteStore:
+    """Open with `await SqliteStore.open(path)`; belongs to the event loop that opened it."""
+
+    def __init__(self, writer: Writer, readers: Readers, doorbell: Doorbell, tails: Tails, retention_s: float) -> None:
+        self._writer = writer
+        self._readers = readers
+        self.doorbell = doorbell
+        self._tails = tails
+        self._retention_s = retention_s
+        self._progress = ProgressCache()
+
+    @classmethod
+    async def open(
+        cls,
+        path: Path,
+        *,
+        retention_s: float = RETENTION_S,
+        tail_rows: int = TAIL_ROWS,
+        clock: Callable[[], float] = time.time,
+    ) -> SqliteStore:
+        """Open the file, making it when there is none."""
+        writing = await asyncio.to_thread(open_writer, path)
+        doorbell = Doorbell(await asyncio.to_thread(open_reader, path), clock)
+        return cls(Writer(writing, clock), Readers(path), doorbell, Tails(tail_rows), retention_s)
+
+    async def close(self) -> None:
+        """Finish what is being written and let go."""
+        await self._writer.close()
+        await self.doorbell.close()
+        await self._readers.close()
+
+    # Jobs
+
+    async def create(self, job: NewJob, *, queue_limit: int, retry_after_s: float = 5.0) -> Created:
+        """Write a job and its first events, and enqueue it."""
+
+        def work(tx: Transaction) -> Created:
+            created = jobs.create(tx, job, queue_limit, retry_after_s)
+            if created.is_new:
+                tx.after_commit.append(self.doorbell.ring_queue)
+            return created
+
+        return await self._writer.run(work)
+
+    async def get(self, name: str) -> Job | None:
+        """Return a job."""
+        return await self._readers.run(partial(jobs.find, name=name))
+
+    async def list(
+        self,
+        owner: str,
+        kind: str,
+        *,
+        states: Sequence[str] = (),
+        labels: Mapping[str, str] | None = None,
+        limit: int = 50,
+        after: int | None = None,
+    ) -> Page:
+        """List an owner's jobs, newest first."""
+        return await self._readers.run(lambda cx: jobs.page(cx, owner, kind, states, labels or {}, limit, after))
+
+    async def delete(self, name: str) -> None:
+        """Remove a finished job with its log."""
+
+        def work(tx: Transaction) -> None:
+            jobs.delete(tx, name)
+            tx.after_commit += [
+                partial(self._tails.drop, name),
+                partial(self._progress.drop, name),
+                partial(self.doorbell.ring, log_key(name)),
+            ]
+
+        await self._writer.run(work)
+
+    async def expired(self, limit: int = 100) -> Sequence[Job]:
+        """List finished jobs whose time has passed."""
+        return await self._writer.run(lambda tx: jobs.expired(tx.cx, tx.now, limit))
+
+    # Queue
+
+    async def claim(
+        self, conductor_id: str, lease_s: float, kinds: Sequence[str] = (), *, name: str | None = None
+    ) -> Job | None:
+        """Take the next job, or the named one."""
+        return await self._writer.run(lambda tx: jobs.claim(tx, conductor_id, lease_s, kinds, name))
+
+    async def renew(self, name: str, epoch: int, lease_s: float) -> Renewal:
+        """Keep the lease."""
+        return await self._writer.run(lambda tx: jobs.renew(tx, name, epoch, lease_s))
+
+    async def release(self, name: str, epoch: int) -> None:
+        """Give a job back unfinished."""
+
+        def work(tx: Transaction) -> None:
+            jobs.release(tx, name, epoch)
+            tx.after_commit.append(self.doorbell.ring_queue)
+
+        await self._writer.run(work)
+
+    async def wait_for_job(self, timeout_s: float, kinds: Sequence[str] = ()) -> bool:
+        """Wait until a job of these kinds may be there to claim."""
+        return await self.doorbell.wait(queue_key(kinds), timeout_s)
+
+    async def queue_position(self, name: str) -> int:
+        """Return 1 for the next one to be claimed; 0 when it does not wait."""
+        return await self._readers.run(partial(jobs.position, name=name))
+
+    async def depths(self) -> Mapping[str, Depth]:
+        """Return how many wait and run, by kind."""
+        return await self._readers.run(jobs.depths)
+
+    async def request_cancel(self, name: str, reason: str) -> Job:
+        """Ask for its end."""
+
+        def work(tx: Transaction) -> Job:
+            job = jobs.request_cancel(tx, name, reason)
+            tx.after_commit += [partial(self.doorbell.ring, cancel_key(name)), self.doorbell.ring_queue]
+            return job
+
+        return await self._writer.run(work)
+
+    async def wait_for_cancel(self, name: str, timeout_s: float) -> bool:
+        """Wait until somebody asks for its end."""
+        return await self.doorbell.wait(cancel_key(name), timeout_s)
+
+    async def attach(self, name: str, until: float) -> None:
+        """Keep it alive until a wall-clock time, at least."""
+        await self._writer.run(lambda tx: jobs.attach(tx, name, until))
+
+    # Log
+
+    async def append(
+        self,
+        name: str,
+        epoch: int,
+        events: Sequence[NewEvent],
+        *,
+        resource: bytes | None = None,
+        state: str | None = None,
+        checkpoint: bytes | None = None,
+        takes: Sequence[Take] = (),
+        terminal: bool = False,
+    ) -> int:
+        """Append in one transaction with all that belongs to it; returns the last sequence."""
+
+        def work(tx: Transaction) -> int:
+            written = log_rows.append(
+                tx,
+                name,
+                epoch,
+                events,
+                resource=resource,
+                state=state,
+                checkpoint=checkpoint,
+                takes=takes,
+                expires=tx.now + self._retention_s if terminal else None,
+            )
+            tx.after_commit += [
+                partial(self._tails.add_committed, name, written),
+                partial(self.doorbell.ring, log_key(name)),
+            ]
+            return written[-1].sequence if written else jobs.need(tx.cx, name).last_sequence
+
+        return await self._writer.run(work)
+
+    async def read(self, name: str, after: int, limit: int = 256) -> Sequence[Event]:
+        """Read committed events after a sequence."""
+        near = self._tails.read(name, after, limit)
+        if near:
+            return near
+        rows = await self._readers.run(lambda cx: log_rows.read(cx, name, after, limit))
+        self._tails.add_read(name, after, rows, limit)
+        return rows
+
+    async def wait(self, name: str, after: int, timeout_s: float) -> bool:
+        """Wait until there is an event after a sequence."""
+        if self._tails.read(name, after, 1):
+            return True
+        return await self.doorbell.wait(log_key(name), timeout_s, after)
+
+    async def set_progress(self, name: str, epoch: int, payload: bytes) -> None:
+        """Say where the work is."""
+
+        def work(tx: Transaction) -> None:
+            said = log_rows.set_progress(tx, name, epoch, payload)
+            tx.after_commit.append(lambda: self._progress.put(name, said))
+
+        await self._writer.run(work)
+
+    async def progress(self, name: str) -> Progress:
+        """Return what was last said."""
+        known = self._progress.get(name)
+        if known is None:
+            known = await self._readers.run(lambda cx: log_rows.progress(cx, name))
+            self._progress.put(name, known)
+        return known
+
+    async def floor(self, name: str) -> int:
+        """Return how many first events are gone."""
+        return await self._readers.run(lambda cx: jobs.need(cx, name).floor)
+
+    async def compact(self, name: str, through: int) -> int:
+        """Drop events up to a sequence."""
+
+        def work(tx: Transaction) -> int:
+            tx.after_commit.append(partial(self._tails.drop, name))
+            return log_rows.compact(tx, name, through)
+
+        return await self._writer.run(work)
+
+    # Tables
+
+    async def takes(self, owner: str, take_key: str) -> Mapping[str, Take]:
+        """Return the layers of a take."""
+        return await self._readers.run(lambda cx: tables.takes(cx, owner, take_key))
+
+    async def put_take(self, take: Take) -> None:
+        """Remember a take."""
+        await self._writer.run(lambda tx: tables.put_take(tx, take))
+
+    async def forget_takes(self, owner: str, take_key: str) -> int:
+        """Forget a take's layers."""
+        return await self._writer.run(lambda tx: tables.forget_takes(tx, owner, take_key))
+
+    async def create_upload(self, upload: Upload, *, quota_bytes: int) -> Upload:
+        """Begin an upload."""
+        return await self._writer.run(lambda tx: tables.create_upload(tx, upload, quota_bytes))
+
+    async def get_upload(self, name: str) -> Upload | None:
+        """Return an upload."""
+        return await self._readers.run(partial(tables.find_upload, name=name))
+
+    async def advance_upload(self, name: str, offset: int, length: int, *, quota_bytes: int) -> Upload:
+        """Note bytes that are stored."""
+        return await self._writer.run(lambda tx: tables.advance_upload(tx, name, offset, length, quota_bytes))
+
+    async def finish_upload(self, name: str, digest: bytes) -> Upload:
+        """Close an upload for good."""
+        return await self._writer.run(lambda tx: tables.finish_upload(tx, name, digest))
+
+    async def delete_upload(self, name: str) -> None:
+        """Forget an upload."""
+        await self._writer.run(lambda tx: tables.delete_upload(tx, name))

@@ -1,0 +1,118 @@
+"""Takes and uploads in SQL: functions inside a transaction."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from segue_runtime.artifacts.base import Ref
+from segue_runtime.errors import ArtifactNotFound, OffsetOutOfRange, QuotaExceeded, UploadFinished
+from segue_runtime.store.base import Take, Upload
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from segue_runtime.store.threads import Transaction
+
+
+def put_take(tx: Transaction, take: Take) -> None:
+    """Remember a layer of a take; the same key again replaces it."""
+    ref = take.ref
+    tx.cx.execute(
+        "INSERT OR REPLACE INTO takes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            *(take.owner, take.take_key, take.layer, ref.key, ref.offset, ref.length, ref.sha256, take.frames),
+            json.dumps(dict(take.metadata), sort_keys=True),
+        ),
+    )
+
+
+def takes(cx: sqlite3.Connection, owner: str, take_key: str) -> dict[str, Take]:
+    """Return a take's layers."""
+    query = (
+        "SELECT layer, ref_key, ref_offset, ref_length, ref_sha256, frames, metadata FROM takes "
+        "WHERE owner = ? AND take_key = ? ORDER BY layer"
+    )
+    return {
+        row[0]: Take(owner, take_key, row[0], Ref(*row[1:5]), row[5], json.loads(row[6]))
+        for row in cx.execute(query, (owner, take_key))
+    }
+
+
+def forget_takes(tx: Transaction, owner: str, take_key: str) -> int:
+    """Forget a take."""
+    return tx.cx.execute("DELETE FROM takes WHERE owner = ? AND take_key = ?", (owner, take_key)).rowcount
+
+
+def find_upload(cx: sqlite3.Connection, name: str) -> Upload | None:
+    """Return an upload, or None."""
+    row = cx.execute("SELECT * FROM uploads WHERE name = ?", (name,)).fetchone()
+    if row is None:
+        return None
+    values = {key: row[key] for key in row.keys()}  # noqa: SIM118 - a Row iterates over its values
+    return Upload(**(values | {"finished": bool(row["finished"])}))
+
+
+def need_upload(cx: sqlite3.Connection, name: str) -> Upload:
+    """Return an upload that is still open."""
+    upload = find_upload(cx, name)
+    if upload is None:
+        raise ArtifactNotFound(f"there is no upload {name}, or it is not yours", metadata={"name": name})
+    if upload.finished:
+        raise UploadFinished(f"{name} is finished; create a new upload to send other bytes", metadata={"name": name})
+    return upload
+
+
+def create_upload(tx: Transaction, upload: Upload, quota_bytes: int) -> Upload:
+    """Begin an upload."""
+    check_quota(tx, upload.owner, upload.size or 0, quota_bytes)
+    tx.cx.execute(
+        "INSERT INTO uploads VALUES (?, ?, ?, 0, ?, NULL, 0, ?)",
+        (upload.name, upload.owner, upload.media_type, upload.size, tx.now),
+    )
+    return need_upload(tx.cx, upload.name)
+
+
+def check_quota(tx: Transaction, owner: str, more_bytes: int, quota_bytes: int) -> None:
+    """Count what an owner's uploads hold, or have announced."""
+    query = "SELECT coalesce(sum(max(offset, coalesce(size, 0))), 0) FROM uploads WHERE owner = ?"
+    used = tx.cx.execute(query, (owner,)).fetchone()[0]
+    if used + more_bytes > quota_bytes:
+        raise QuotaExceeded(
+            f"uploads may hold {quota_bytes} bytes together, {used} are used; delete some, or wait until they expire",
+            metadata={"limit": str(quota_bytes), "used": str(used)},
+        )
+
+
+def advance_upload(tx: Transaction, name: str, offset: int, length: int, quota_bytes: int) -> Upload:
+    """Count bytes that are stored."""
+    upload = need_upload(tx.cx, name)
+    end = offset + length
+    if offset != upload.offset or (upload.size is not None and end > upload.size):
+        raise OffsetOutOfRange(
+            f"{name} goes on at {upload.offset}" + (f" and ends at {upload.size}" if upload.size is not None else ""),
+            metadata={"size": str(upload.offset)},
+        )
+    if upload.size is None:
+        check_quota(tx, upload.owner, length, quota_bytes)
+    tx.cx.execute("UPDATE uploads SET offset = ? WHERE name = ?", (end, name))
+    return need_upload(tx.cx, name)
+
+
+def finish_upload(tx: Transaction, name: str, digest: bytes) -> Upload:
+    """Close an upload."""
+    upload = need_upload(tx.cx, name)
+    if upload.size is not None and upload.offset != upload.size:
+        raise OffsetOutOfRange(
+            f"{name} has {upload.offset} of {upload.size} bytes; send the rest first",
+            metadata={"size": str(upload.offset)},
+        )
+    tx.cx.execute("UPDATE uploads SET finished = 1, digest = ?, size = offset WHERE name = ?", (digest, name))
+    found = find_upload(tx.cx, name)
+    return upload if found is None else found
+
+
+def delete_upload(tx: Transaction, name: str) -> None:
+    """Forget an upload."""
+    if tx.cx.execute("DELETE FROM uploads WHERE name = ?", (name,)).rowcount == 0:
+        raise ArtifactNotFound(f"there is no upload {name}, or it is not yours", metadata={"name": name})

@@ -1,0 +1,188 @@
+"""The threads of the embedded store: one that writes, in groups that share a sync, and a few that read."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from segue_runtime import failpoints, logs
+from segue_runtime.errors import InternalError, SegueError, StorageFull, StoreUnavailable
+from segue_runtime.store.schema import open_reader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+T = TypeVar("T")
+BEFORE_COMMIT = failpoints.declare("store.before_commit", "Rows are written, the transaction is not committed.")
+AFTER_COMMIT = failpoints.declare("store.after_commit", "The transaction is durable, nobody has been told.")
+MAX_GROUP = 256
+NUM_READERS = 2
+RETRY_S = 1.0
+# SQLITE_FULL, and SQLITE_IOERR's family, of which a full disk is the usual cause on a journal's write.
+FULL = frozenset({"SQLITE_FULL", "SQLITE_IOERR_WRITE"})
+log = logs.get("store")
+
+
+@dataclass(slots=True)
+class Transaction:
+    """What an operation works in. `after_commit` runs on the event loop, only when its rows are durable."""
+
+    cx: sqlite3.Connection
+    now: float
+    after_commit: list[Callable[[], None]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Operation:
+    """One write that waits for its turn."""
+
+    work: Callable[[Transaction], Any]
+    done: asyncio.Future[Any]
+    after_commit: list[Callable[[], None]] = field(default_factory=list)
+
+
+def translate(error: Exception) -> SegueError:
+    """Turn SQLite's errors into ours."""
+    if isinstance(error, SegueError):
+        return error
+    if isinstance(error, sqlite3.Error):
+        name = getattr(error, "sqlite_errorname", "")
+        if name in FULL:
+            return StorageFull("the store has no room: free some space on its disk, or shorten store.retention")
+        if isinstance(error, sqlite3.OperationalError):
+            return StoreUnavailable(f"the store does not answer ({name or 'SQLite'})", retry_after_s=RETRY_S)
+    failure = InternalError("the store failed; the log says more")
+    failure.__cause__ = error
+    return failure
+
+
+class Writer:
+    """The one thread that writes. Operations that arrive while it syncs are committed together."""
+
+    def __init__(self, cx: sqlite3.Connection, clock: Callable[[], float]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._clock = clock
+        self._waiting: queue.SimpleQueue[Operation | None] = queue.SimpleQueue()
+        self._cx = cx
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+        self._thread.start()
+
+    async def run(self, work: Callable[[Transaction], T]) -> T:
+        """Do one operation in a transaction; returns when it is durable."""
+        if self._closed:
+            raise StoreUnavailable("the store is closed: this process is ending", retry_after_s=RETRY_S)
+        operation = Operation(work, self._loop.create_future())
+        self._waiting.put(operation)
+        result: T = await operation.done
+        return result
+
+    async def close(self) -> None:
+        """Finish what waits, then end."""
+        if not self._closed:
+            self._closed = True
+            self._waiting.put(None)
+            await asyncio.to_thread(self._thread.join)
+
+    def _run(self) -> None:
+        while True:
+            group = [self._waiting.get()]
+            with contextlib.suppress(queue.Empty):
+                while len(group) < MAX_GROUP:
+                    group.append(self._waiting.get_nowait())
+            operations = [operation for operation in group if operation is not None]
+            if operations:
+                self._commit(operations)
+            if None in group:
+                self._cx.close()
+                return
+
+    def _commit(self, operations: list[Operation]) -> None:
+        """Run a group in one transaction. An operation that fails takes back its own rows only."""
+        outcomes: list[tuple[Operation, Any, Exception | None]]
+        try:
+            self._cx.execute("BEGIN IMMEDIATE")
+            now = self._clock()
+            outcomes = [(operation, *self._one(operation, now)) for operation in operations]
+            failpoints.hit(BEFORE_COMMIT)
+            self._cx.execute("COMMIT")
+            failpoints.hit(AFTER_COMMIT)
+        except Exception as error:
+            with contextlib.suppress(sqlite3.Error):
+                self._cx.execute("ROLLBACK")
+            failure = translate(error)
+            log.exception("commit failed", num_operations=len(operations))
+            outcomes = [(operation, None, failure) for operation in operations]
+            for operation in operations:
+                operation.after_commit.clear()
+        with contextlib.suppress(RuntimeError):  # the loop is gone: nobody waits any more
+            self._loop.call_soon_threadsafe(_tell, outcomes)
+
+    def _one(self, operation: Operation, now: float) -> tuple[Any, Exception | None]:
+        transaction = Transaction(self._cx, now)
+        self._cx.execute("SAVEPOINT operation")
+        try:
+            result = operation.work(transaction)
+        except Exception as error:
+            self._cx.execute("ROLLBACK TO operation")
+            if isinstance(error, sqlite3.OperationalError):
+                raise  # the disk or the file failed: nothing of this group can be trusted
+            return None, translate(error)
+        finally:
+            if self._cx.in_transaction:
+                self._cx.execute("RELEASE operation")
+        operation.after_commit = transaction.after_commit
+        return result, None
+
+
+def _tell(outcomes: list[tuple[Operation, Any, Exception | None]]) -> None:
+    """Run on the loop: first caches and bells, then the callers."""
+    for operation, _, _ in outcomes:
+        for call in operation.after_commit:
+            call()
+    for operation, result, error in outcomes:
+        if operation.done.done():
+            continue  # its caller was cancelled; the rows stay
+        if error is None:
+            operation.done.set_result(result)
+        else:
+            operation.done.set_exception(error)
+
+
+class Readers:
+    """Connections that only read, one a thread; they see committed rows."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._own = threading.local()
+        self._opened: list[sqlite3.Connection] = []
+        self._threads = ThreadPoolExecutor(NUM_READERS, thread_name_prefix="store-reader")
+
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Read in a thread."""
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._threads, lambda: work(self._connection()))
+        except (sqlite3.Error, RuntimeError) as error:
+            raise translate(error) from error
+
+    async def close(self) -> None:
+        """End the threads and close their connections."""
+        await asyncio.to_thread(self._threads.shutdown)
+        for cx in self._opened:
+            cx.close()
+
+    def _connection(self) -> sqlite3.Connection:
+        cx: sqlite3.Connection | None = getattr(self._own, "cx", None)
+        if cx is None:
+            cx = open_reader(self._path)
+            self._own.cx = cx
+            self._opened.append(cx)
+        return cx
