@@ -1,0 +1,189 @@
+"""A caller's own plan: what it says stays, what it leaves out is filled, what contradicts itself is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from segue_music import codec, timing
+from segue_music.plan import Continuity, Groove, Kind, Plan, SectionSpec, TempoPoint
+from segue_planner import form as forms
+from segue_planner import harmony
+from segue_planner.genres import default_genre, genres
+from segue_planner.planning import LOUDEST_LUFS, QUIETEST_LUFS, arrange, place, with_neighbours
+from segue_runtime import errors
+from segue_runtime.errors import FieldViolation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DEFAULT_RATE = 48_000
+MAX_SECONDS = 1800
+
+
+def complete(plan: Plan) -> Plan:
+    """Fill a plan and check it; InvalidPlan lists every place that is wrong."""
+    genre = genres().get(plan.genre, default_genre())
+    rate = plan.sample_rate or DEFAULT_RATE
+    violations = list(_duplicates(plan))
+    if plan.genre and plan.genre not in genres():
+        violations.append(FieldViolation("plan.genre", f"unknown; there are: {', '.join(genres())}", genre.name))
+    _raise(violations)
+    chance_seed = plan.seed
+    motif = plan.motif or harmony.make_motif(plan.metre, _chance(chance_seed))
+    specs = []
+    for index, item in enumerate(plan.sections):
+        last = index + 1 == len(plan.sections)
+        following = None if last else plan.sections[index + 1].spec.role
+        bare = dataclasses.replace(plan, motif=motif, sample_rate=rate, genre=genre.name)
+        specs.append(_fill(bare, item.spec, following, last=last))
+    violations = [
+        violation
+        for index, (filled, item) in enumerate(zip(specs, plan.sections, strict=True))
+        for violation in _section_violations(f"plan.sections[{index}].spec", filled, item.spec, last=index + 1 == len(specs))
+    ]
+    _raise(violations)
+    frames = sum(spec.frames for spec in specs) + specs[-1].tail_frames
+    _raise(list(_plan_violations(plan, frames, rate)))
+    continuity = next((spec.continuity for spec in specs[1:] if spec.continuity), Continuity.NONE)
+    sections = [
+        dataclasses.replace(
+            placed, waits_for=item.waits_for or placed.waits_for, join=item.join if item.join and index else placed.join
+        )
+        for index, (placed, item) in enumerate(
+            zip(place(with_neighbours(specs), continuity), plan.sections, strict=True)
+        )
+    ]
+    _raise(list(_order_violations(plan, [section.first_frame for section in sections])))
+    whole = dataclasses.replace(
+        plan,
+        version=plan.version or 1,
+        digest="",
+        kind=plan.kind or Kind.PIECE,
+        sample_rate=rate,
+        frames=frames,
+        genre=genre.name,
+        moods=plan.moods or genre.moods,
+        motif=motif,
+        sections=tuple(sections),
+    )
+    digest = codec.plan_digest(whole)
+    if plan.digest and plan.digest != digest:
+        _raise([FieldViolation("plan.digest", "it is not that of this plan; leave it empty after an edit", "")])
+    return dataclasses.replace(whole, digest=digest)
+
+
+def _chance(seed: int):  # type: ignore[no-untyped-def]  # noqa: ANN202  random.Random, imported where it is used
+    import random
+
+    return random.Random(f"segue/plan/{seed}")  # noqa: S311  music, not secrets
+
+
+def _fill(plan: Plan, spec: SectionSpec, following: object, *, last: bool) -> SectionSpec:
+    genre = genres()[plan.genre]
+    metre = spec.metre or plan.metre
+    key = spec.key or plan.key
+    points = spec.tempo_points or (TempoPoint(0, plan.quarters_per_minute),)
+    start, end = forms.ENERGY[spec.role]
+    step = (end - start) / max(1, spec.bars - 1)
+    energy = spec.energy or tuple(round(start + step * bar, 4) for bar in range(spec.bars))
+    shape = forms.FormSection(spec.section_id, spec.label, spec.role, spec.bars, energy, spec.motif_use)
+    mean = sum(energy) / len(energy)
+    return dataclasses.replace(
+        spec,
+        label=spec.label or spec.role.name.capitalize().replace("_", "-"),
+        frames=spec.frames or timing.section_frames(spec.bars, metre, points, plan.sample_rate),
+        sample_rate=plan.sample_rate,
+        metre=metre,
+        tempo_points=points,
+        key=key,
+        genre=spec.genre or plan.genre,
+        energy=energy,
+        layers=spec.layers or arrange(shape, dict(genre.layers)),
+        chords=spec.chords
+        or harmony.fill_chords(
+            genre.progressions(key.mode)[0],
+            key,
+            metre,
+            spec.bars,
+            spec.cadence or harmony.cadence_for(spec.role, last=last and plan.kind != Kind.LOOP),
+        ),
+        motif=spec.motif or plan.motif,
+        groove=spec.groove or Groove(genre.groove, genre.swing),
+        target_lufs=spec.target_lufs
+        if spec.target_lufs is not None
+        else round(QUIETEST_LUFS + (LOUDEST_LUFS - QUIETEST_LUFS) * mean, 2),
+    )
+
+
+def _section_violations(path: str, filled: SectionSpec, given: SectionSpec, *, last: bool) -> Iterator[FieldViolation]:
+    if filled.metre is None:
+        return
+    ticks = filled.bars * timing.ticks_per_bar(filled.metre)
+    if filled.tempo_points[0].start_tick != 0 or any(
+        later.start_tick <= earlier.start_tick
+        for earlier, later in zip(filled.tempo_points, filled.tempo_points[1:], strict=False)
+    ):
+        yield FieldViolation(f"{path}.tempo_points", "the first is at tick 0 and they ascend", "")
+        return
+    frames = timing.section_frames(filled.bars, filled.metre, filled.tempo_points, filled.sample_rate)
+    if abs(filled.frames - frames) > 1:
+        yield FieldViolation(f"{path}.frames", f"{filled.bars} bars at this tempo have {frames}", str(frames))
+    if len(filled.energy) != filled.bars:
+        yield FieldViolation(f"{path}.energy", f"one value a bar: {filled.bars} are needed", "")
+    if given.sample_rate and given.sample_rate != filled.sample_rate:
+        yield FieldViolation(f"{path}.sample_rate", "it is the plan's", str(filled.sample_rate))
+    if filled.tail_frames and not last:
+        yield FieldViolation(f"{path}.tail_frames", "only the last section rings out", "0")
+    kinds = [layer.kind for layer in filled.layers]
+    if len(set(kinds)) != len(kinds):
+        yield FieldViolation(f"{path}.layers", "each kind at most once", "")
+    place_tick = 0
+    for index, chord in enumerate(filled.chords):
+        if chord.start_tick != place_tick:
+            yield FieldViolation(
+                f"{path}.chords[{index}].start_tick", "chords fill the section without gap or overlap", str(place_tick)
+            )
+            return
+        place_tick += chord.ticks
+    if place_tick != ticks:
+        yield FieldViolation(f"{path}.chords", f"they end at tick {place_tick}, the section at {ticks}", "")
+
+
+def _duplicates(plan: Plan) -> Iterator[FieldViolation]:
+    seen: set[str] = set()
+    for index, item in enumerate(plan.sections):
+        if item.spec.section_id in seen:
+            yield FieldViolation(
+                f"plan.sections[{index}].spec.section_id", "it stands twice", f"{item.spec.section_id}-{index + 1}"
+            )
+        for other in item.waits_for:
+            if other not in seen:
+                yield FieldViolation(
+                    f"plan.sections[{index}].waits_for", f"{other!r} is no earlier section of the plan", ""
+                )
+        seen.add(item.spec.section_id)
+
+
+def _plan_violations(plan: Plan, frames: int, rate: int) -> Iterator[FieldViolation]:
+    if plan.frames and plan.frames != frames:
+        yield FieldViolation("plan.frames", f"the sections and the tail have {frames}", str(frames))
+    if frames > MAX_SECONDS * rate:
+        yield FieldViolation("plan.sections", f"the piece has {frames / rate:.1f} s; {MAX_SECONDS} s is the most", "")
+
+
+def _order_violations(plan: Plan, first_frames: list[int]) -> Iterator[FieldViolation]:
+    for index, (item, first_frame) in enumerate(zip(plan.sections, first_frames, strict=True)):
+        if item.first_frame and item.first_frame != first_frame:
+            yield FieldViolation(
+                f"plan.sections[{index}].first_frame", "it is the sum of the frames before it", str(first_frame)
+            )
+
+
+def _raise(violations: list[FieldViolation]) -> None:
+    if violations:
+        first = violations[0]
+        raise errors.InvalidPlan(
+            f"{first.field}: {first.description}" + (f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""),
+            violations=violations,
+        )
