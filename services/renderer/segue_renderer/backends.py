@@ -1,0 +1,28 @@
+"""The backends by name; each is imported only when it is asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from segue_runtime import errors
+
+if TYPE_CHECKING:
+    from segue_renderer.backend import Backend
+    from segue_runtime.settings import RendererSettings
+
+NAMES = ("sketch",)
+
+
+def make_backend(settings: RendererSettings) -> Backend:
+    """Make the backend that the settings name; nothing heavy is loaded before its `load`."""
+    if settings.backend == "sketch":
+        if settings.model not in {"", "sketch"}:
+            raise errors.ModelNotFound(f"renderer.model: the sketch band plays only 'sketch', not {settings.model!r}")
+        if settings.device not in {"auto", "cpu"}:
+            raise errors.DeviceRequired(
+                f"renderer.device: the sketch band plays on the CPU, not on {settings.device!r}; use auto or cpu"
+            )
+        from segue_renderer.sketch.backend import SketchBackend
+
+        return SketchBackend()
+    raise errors.ModelNotFound(f"renderer.backend: {settings.backend!r} is not known; there are: {', '.join(NAMES)}")

@@ -1,0 +1,246 @@
+"""RendererService over any backend: the renderer's edge. Proto types stop here."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any, Final
+
+import google_crc32c
+import numpy as np
+
+from segue.audio.v1 import audio_pb2
+from segue.renderer.v1 import renderer_pb2, renderer_pb2_grpc
+from segue_music import codec
+from segue_music.plan import Note
+from segue_renderer.backend import (
+    Accepted,
+    AudioPiece,
+    Finished,
+    NotesPiece,
+    Progress,
+    RenderRequest,
+    Sound,
+)
+from segue_runtime import errors
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    import grpc.aio
+
+    from segue_renderer.backend import Backend, RenderEvent
+
+    Context = grpc.aio.ServicerContext[Any, Any]
+
+SERVICE: Final = "segue.renderer.v1.RendererService"
+CHUNK_BYTES: Final = 65_536 - 128
+NOTES_A_MESSAGE: Final = 1024
+MAX_QUEUED: Final = 64
+
+
+class RendererService(renderer_pb2_grpc.RendererServiceServicer):
+    """One backend behind the contract."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def RenderSection(
+        self, request_iterator: AsyncIterator[renderer_pb2.RenderSectionRequest], context: Context
+    ) -> AsyncIterator[renderer_pb2.RenderSectionResponse]:
+        """Render one section."""
+        start, request = await _read(request_iterator)
+        self._check(start)
+        async with contextlib.aclosing(self._backend.render(request)) as events:
+            sound = _Encoder(start)
+            async for event in events:
+                for response in sound.encode(event):
+                    yield response
+
+    async def ListModels(
+        self, request: renderer_pb2.ListModelsRequest, context: Context
+    ) -> renderer_pb2.ListModelsResponse:
+        """Say what can be played."""
+        return renderer_pb2.ListModelsResponse(models=self._models())
+
+    async def GetStatus(
+        self, request: renderer_pb2.GetStatusRequest, context: Context
+    ) -> renderer_pb2.GetStatusResponse:
+        """Say how busy it is."""
+        status = self._backend.status()
+        return renderer_pb2.GetStatusResponse(
+            slots=status.slots,
+            busy_slots=status.busy_slots,
+            queued=status.queued,
+            models=self._models(),
+            device=status.device,
+            device_memory_bytes=status.device_memory_bytes,
+            device_memory_used_bytes=status.device_memory_used_bytes,
+        )
+
+    def _models(self) -> list[renderer_pb2.ModelProfile]:
+        return [codec.to_message(profile, renderer_pb2.ModelProfile()) for profile in self._backend.profiles]
+
+    def _check(self, start: renderer_pb2.RenderStart) -> None:
+        profiles = {profile.model: profile for profile in self._backend.profiles}
+        name = start.model or next(iter(profiles))
+        if name not in profiles:
+            names = ", ".join(profiles)
+            raise errors.ModelNotFound(
+                f"this renderer does not play {name!r}; it plays {names}", metadata={"model": name, "models": names}
+            )
+        profile = profiles[name]
+        if start.stems and not profile.layers:
+            raise errors.OptionNotSupported(f"{name} gives no stems", metadata={"option": "stems"})
+        if start.notes and not profile.gives_notes:
+            raise errors.OptionNotSupported(f"{name} gives no notes", metadata={"option": "notes"})
+        if self._backend.status().queued >= MAX_QUEUED:
+            raise errors.QueueFull("this renderer has enough to do", retry_after_s=2)
+
+
+async def _read(
+    messages: AsyncIterator[renderer_pb2.RenderSectionRequest],
+) -> tuple[renderer_pb2.RenderStart, RenderRequest]:
+    """Read start and all that it announced."""
+    start: renderer_pb2.RenderStart | None = None
+    sounds: dict[str, list[audio_pb2.AudioChunk]] = {"conditioning": [], "guide": []}
+    frames = {"conditioning": 0, "guide": 0}
+    notes: list[Note] = []
+    async for message in messages:
+        kind = message.WhichOneof("message")
+        if kind == "start":
+            if start is not None:
+                raise errors.OutOfOrder("start comes once", metadata={"position": "start"})
+            start = message.start
+        elif start is None:
+            raise errors.OutOfOrder(f"{kind} came before start", metadata={"position": "start"})
+        elif kind == "notes":
+            notes.extend(codec.from_message(Note, note) for note in message.notes.notes)
+            if len(notes) > start.guide_notes:
+                raise errors.InvalidField(f"notes: start announced {start.guide_notes}, more came")
+        elif kind is not None:
+            piece = message.conditioning if kind == "conditioning" else message.guide
+            announced = start.conditioning_frames if kind == "conditioning" else start.guide_frames
+            if piece.first_frame != frames[kind] or frames[kind] + piece.frames > announced:
+                raise errors.OutOfOrder(
+                    f"{kind}: frame {piece.first_frame} came where {frames[kind]} of {announced} was due",
+                    metadata={"position": str(frames[kind])},
+                )
+            sounds[kind].append(piece)
+            frames[kind] += piece.frames
+    if start is None:
+        raise errors.OutOfOrder("the stream ended before start", metadata={"position": "start"})
+    announced = (start.conditioning_frames, start.guide_frames, start.guide_notes)
+    if (frames["conditioning"], frames["guide"], len(notes)) != announced:
+        raise errors.InvalidAudio("the stream ended before all that start announced had come")
+    request = RenderRequest(
+        spec=codec.section_from_message(start.spec),
+        model=start.model,
+        seed=start.seed,
+        stems=start.stems,
+        notes=start.notes,
+        overlap_frames=start.overlap_frames,
+        conditioning=_decode("conditioning", sounds["conditioning"]),
+        guide=_decode("guide", sounds["guide"]),
+        guide_notes=tuple(notes),
+        owner=start.owner,
+    )
+    return start, request
+
+
+def _decode(name: str, pieces: list[audio_pb2.AudioChunk]) -> Sound | None:
+    if not pieces:
+        return None
+    first = pieces[0].format
+    if first.sample_format not in {audio_pb2.SAMPLE_FORMAT_UNSPECIFIED, audio_pb2.SAMPLE_FORMAT_F32LE}:
+        raise errors.InvalidAudio(f"{name}: F32LE is needed")
+    for piece in pieces:
+        if piece.format != first or len(piece.data) != piece.frames * first.channels * 4:
+            raise errors.InvalidAudio(f"{name}: frame {piece.first_frame} does not have the stated format and length")
+        if piece.crc32c != google_crc32c.value(piece.data):
+            raise errors.InvalidAudio(f"{name}: the bytes at frame {piece.first_frame} were damaged on the way")
+    samples = np.frombuffer(b"".join(piece.data for piece in pieces), "<f4").reshape(-1, first.channels)
+    if not np.isfinite(samples).all():
+        raise errors.InvalidAudio(f"{name}: it has samples that are not finite")
+    return Sound(samples, first.sample_rate)
+
+
+class _Encoder:
+    """Turns a backend's events into messages."""
+
+    def __init__(self, start: renderer_pb2.RenderStart) -> None:
+        self._start = start
+        self._format = audio_pb2.AudioFormat()
+
+    def encode(self, event: RenderEvent) -> Iterator[renderer_pb2.RenderSectionResponse]:
+        """Return the messages for one event."""
+        if isinstance(event, AudioPiece):
+            yield from self._audio(event)
+        elif isinstance(event, Accepted):
+            yield renderer_pb2.RenderSectionResponse(accepted=self._accepted(event))
+        elif isinstance(event, Progress):
+            yield renderer_pb2.RenderSectionResponse(
+                progress=renderer_pb2.RenderProgress(
+                    frames_done=event.frames_done,
+                    frames_total=event.frames_total,
+                    queue_position=event.queue_position,
+                )
+            )
+        elif isinstance(event, NotesPiece):
+            for index in range(0, len(event.notes), NOTES_A_MESSAGE):
+                notes = renderer_pb2.Notes()
+                for note in event.notes[index : index + NOTES_A_MESSAGE]:
+                    codec.to_message(note, notes.notes.add())
+                yield renderer_pb2.RenderSectionResponse(notes=notes)
+        else:
+            yield renderer_pb2.RenderSectionResponse(finished=_finished(event))
+
+    def _accepted(self, event: Accepted) -> renderer_pb2.RenderAccepted:
+        self._format = audio_pb2.AudioFormat(
+            sample_rate=event.sample_rate, channels=event.channels, sample_format=audio_pb2.SAMPLE_FORMAT_F32LE
+        )
+        accepted = renderer_pb2.RenderAccepted(
+            profile=codec.to_message(event.profile, renderer_pb2.ModelProfile()),
+            queue_position=event.queue_position,
+            format=self._format,
+            sample_locked=event.sample_locked,
+            continuous=event.continuous,
+        )
+        if event.declared_lufs is not None:
+            accepted.declared_lufs = event.declared_lufs
+        return accepted
+
+    def _audio(self, event: AudioPiece) -> Iterator[renderer_pb2.RenderSectionResponse]:
+        channels = event.samples.shape[1]
+        step = CHUNK_BYTES // (4 * channels)
+        for start in range(0, len(event.samples), step):
+            piece = event.samples[start : start + step]
+            content = np.ascontiguousarray(piece, "<f4").tobytes()
+            yield renderer_pb2.RenderSectionResponse(
+                audio=audio_pb2.AudioChunk(
+                    format=self._format,
+                    stage=audio_pb2.STAGE_TAKE,
+                    section_id=self._start.spec.section_id,
+                    take=self._start.take_key,
+                    attempt=self._start.attempt,
+                    layer=event.layer,
+                    first_frame=event.first_frame + start,
+                    frames=len(piece),
+                    data=content,
+                    crc32c=google_crc32c.value(content),
+                )
+            )
+
+
+def _finished(event: Finished) -> renderer_pb2.RenderFinished:
+    finished = renderer_pb2.RenderFinished(
+        frames=event.frames,
+        tail_frames=event.tail_frames,
+        conditioning_applied=event.conditioning_applied,
+        guide_applied=event.guide_applied,
+        windows=event.windows,
+        window_frames_used=event.window_frames_used,
+        ending=event.ending,
+    )
+    for warning in event.warnings:
+        codec.to_message(warning, finished.warnings.add())
+    return finished

@@ -1,0 +1,146 @@
+"""The sketch band as a backend: BIT_EXACT, streamed by the bar, in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from segue_music.plan import Continuity, LayerKind, ModelProfile, Warning  # noqa: A004  the contract's word
+from segue_renderer.backend import Accepted, AudioPiece, BackendStatus, Finished, NotesPiece
+from segue_renderer.sketch.band import FX, Band
+from segue_runtime import errors
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Sequence
+
+    from segue_renderer.backend import RenderEvent, RenderRequest
+
+ENGINE_VERSION: Final = "sketch-1"
+BIT_EXACT: Final = 1
+MODEL: Final = "sketch"
+PIECE_S: Final = 0.5
+FIRST_PIECE_S: Final = 0.1
+
+
+class SketchBackend:
+    """Plays one section in each of its threads."""
+
+    def __init__(self, slots: int = 1) -> None:
+        self._slots = slots
+        self._free = asyncio.Semaphore(slots)
+        self._busy = 0
+        self._queued = 0
+        self._threads = ThreadPoolExecutor(slots, thread_name_prefix="sketch")
+        self._profile = ModelProfile(
+            model=MODEL,
+            backend=MODEL,
+            engine_version=ENGINE_VERSION,
+            channels=2,
+            layers=tuple(kind for kind in LayerKind if kind != LayerKind.UNSPECIFIED),
+            extra_stems=(FX,),
+            continuities=(Continuity.NONE, Continuity.MOTIF),
+            determinism=BIT_EXACT,
+            real_time_factor=20.0,
+            gives_notes=True,
+        )
+
+    @property
+    def profiles(self) -> Sequence[ModelProfile]:
+        """Its one model."""
+        return (self._profile,)
+
+    async def load(self) -> None:
+        """Nothing to load: there are no weights."""
+
+    async def render(self, request: RenderRequest) -> AsyncIterator[RenderEvent]:
+        """Render one section, bar by bar."""
+        _refuse(request)
+        self._queued += 1
+        try:
+            await self._free.acquire()
+        finally:
+            self._queued -= 1
+        self._busy += 1
+        loop = asyncio.get_running_loop()
+        try:
+            band = await loop.run_in_executor(self._threads, Band, request.spec, request.seed)
+            yield Accepted(
+                profile=self._profile,
+                sample_rate=request.spec.sample_rate,
+                channels=2,
+                declared_lufs=band.declared_lufs(),
+                sample_locked=True,
+            )
+            if request.notes:
+                for start in range(0, len(band.notes), 1024):
+                    yield NotesPiece(band.notes[start : start + 1024])
+            blocks = band.blocks()
+            while (block := await loop.run_in_executor(self._threads, next, blocks, None)) is not None:
+                for piece in _pieces(block, band, stems=request.stems):
+                    yield piece
+            yield Finished(
+                frames=request.spec.frames,
+                tail_frames=band.tail_frames,
+                ending=request.spec.next is None,
+                warnings=_warnings(request, band),
+            )
+        finally:
+            self._busy -= 1
+            self._free.release()
+
+    def status(self) -> BackendStatus:
+        """Say how busy it is."""
+        return BackendStatus(slots=self._slots, busy_slots=self._busy, queued=self._queued)
+
+    async def close(self) -> None:
+        """Stop its threads."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _refuse(request: RenderRequest) -> None:
+    if request.conditioning is not None or request.spec.continuity == Continuity.TAIL:
+        raise errors.OptionNotSupported(
+            "the sketch band continues by the motif, not by the sound of the section before",
+            metadata={"option": "spec.continuity"},
+        )
+    if request.guide is not None or request.guide_notes:
+        raise errors.OptionNotSupported("the sketch band takes no guide", metadata={"option": "guide"})
+    if not request.spec.chords or request.spec.metre is None or request.spec.key is None or not request.spec.layers:
+        raise errors.InvalidField("the section is not complete: it needs metre, key, chords and layers")
+
+
+def _pieces(
+    block: tuple[int, dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float64]]]], band: Band, *, stems: bool
+) -> Iterator[AudioPiece]:
+    first, sounds = block
+    mix = np.zeros_like(sounds[FX])
+    # Always in the same order: float sums depend on it.
+    for name in (*band.layers, FX):
+        mix += sounds[name]
+    position = 0
+    while position < len(mix):
+        length = round((FIRST_PIECE_S if first + position == 0 else PIECE_S) * band.rate)
+        end = min(len(mix), position + length)
+        yield AudioPiece(first + position, mix[position:end].astype(np.float32))
+        if stems:
+            for name in (*band.layers, FX):
+                yield AudioPiece(first + position, sounds[name][position:end].astype(np.float32), name)
+        position = end
+
+
+def _warnings(request: RenderRequest, band: Band) -> tuple[Warning, ...]:
+    found = []
+    section = request.spec.section_id
+    if band.unknown_instruments:
+        names = ", ".join(band.unknown_instruments)
+        found.append(Warning("instrument_replaced", f"the band has no {names}; the nearest it has plays", section))
+    if request.spec.sampling is not None:
+        found.append(Warning("sampling_not_used", "the sketch band does not sample; the hints were not used", section))
+    if request.spec.negative_prompt:
+        found.append(
+            Warning("negative_prompt_not_used", "the sketch band plays the plan; negative_prompt was not used", section)
+        )
+    return tuple(found)
