@@ -1,0 +1,100 @@
+"""What is checked before a composition is accepted, beyond the contract's own rules.
+
+Nothing is accepted and then ignored: an option that the chosen model or this release cannot honour is an error here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from segue.audio.v1 import audio_pb2
+from segue.composer.v1 import composer_pb2
+from segue.music.v1 import music_pb2
+from segue.planner.v1 import planner_pb2
+from segue_music.codec import canonical_json
+from segue_runtime import errors
+from segue_runtime.errors import FieldViolation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from segue.composer.v1.composer_pb2 import CompositionSpec
+    from segue.renderer.v1.renderer_pb2 import ModelProfile
+    from segue_gateway.pool import Mesh
+
+LOSSY = frozenset({audio_pb2.FILE_FORMAT_OGG_OPUS, audio_pb2.FILE_FORMAT_MP3})
+
+
+def spec_digest(spec: CompositionSpec) -> bytes:
+    """Return what makes two requests the same request."""
+    return hashlib.sha256(canonical_json(spec)).digest()
+
+
+async def accept(spec: CompositionSpec, mesh: Mesh) -> ModelProfile:
+    """Check a spec against this release, the pool and the planner; return the model that will play it."""
+    if spec.parent or spec.edits:
+        raise errors.NotImplementedYet(
+            "spec.parent and spec.edits: editing a composition is not done by this release; "
+            "hand in a changed plan as spec.plan instead",
+            metadata={"option": "spec.parent"},
+        )
+    if spec.master_mode == composer_pb2.MASTER_MODE_FROZEN:
+        raise errors.NotImplementedYet(
+            "spec.master_mode: FROZEN needs a parent, which this release does not take",
+            metadata={"option": "spec.master_mode"},
+        )
+    violations = list(_export_violations(spec))
+    if violations:
+        raise errors.InvalidField("the exports cannot be made", violations=violations)
+    profile = (await mesh.player(spec.model)).profile
+    _check_model(spec, profile)
+    if spec.HasField("plan") or spec.brief.tail == music_pb2.TAIL_POLICY_FORBID:
+        # What can only be wrong in these cases is told now, not when the queue comes to it.
+        await mesh.create_plan(plan_request(spec, profile))
+    return profile
+
+
+def plan_request(spec: CompositionSpec, profile: ModelProfile) -> planner_pb2.CreatePlanRequest:
+    """Return what the planner is asked for a spec."""
+    return planner_pb2.CreatePlanRequest(
+        brief=spec.brief, plan=spec.plan if spec.HasField("plan") else None, profiles=[profile]
+    )
+
+
+def _check_model(spec: CompositionSpec, profile: ModelProfile) -> None:
+    if spec.stems and not profile.layers:
+        raise errors.OptionNotSupported(
+            f"spec.stems: {profile.model} gives no stems; leave stems out, or take another model",
+            metadata={"option": "spec.stems", "model": profile.model},
+        )
+    if spec.midi and not profile.gives_notes:
+        raise errors.OptionNotSupported(
+            f"spec.midi: {profile.model} gives no notes; leave midi out, or take another model",
+            metadata={"option": "spec.midi", "model": profile.model},
+        )
+    wanted = spec.brief.continuity
+    if wanted and wanted not in profile.continuities:
+        raise errors.OptionNotSupported(
+            f"spec.brief.continuity: {profile.model} cannot do {music_pb2.Continuity.Name(wanted)}",
+            metadata={"option": "spec.brief.continuity", "model": profile.model},
+        )
+
+
+def _export_violations(spec: CompositionSpec) -> Iterator[FieldViolation]:
+    seen: set[tuple[int, int, int]] = set()
+    for index, export in enumerate(spec.exports):
+        path = f"spec.exports[{index}]"
+        kind = export.file_format or audio_pb2.FILE_FORMAT_FLAC
+        if kind in LOSSY and export.bit_depth:
+            yield FieldViolation(f"{path}.bit_depth", "a lossy format has no bit depth", "0")
+        if export.bit_depth == 32 and kind != audio_pb2.FILE_FORMAT_WAV:
+            yield FieldViolation(f"{path}.bit_depth", "32 bit is for WAV only", "24")
+        if kind == audio_pb2.FILE_FORMAT_OGG_OPUS and export.sample_rate not in {0, 48_000}:
+            yield FieldViolation(f"{path}.sample_rate", "Opus is always 48000", "48000")
+        if kind == audio_pb2.FILE_FORMAT_MP3 and export.sample_rate > 48_000:
+            yield FieldViolation(f"{path}.sample_rate", "MP3 has at most 48000", "48000")
+        same = (kind, export.sample_rate, export.bit_depth)
+        if same in seen:
+            yield FieldViolation(path, "the same file is asked for twice")
+        seen.add(same)

@@ -1,0 +1,78 @@
+"""What the analyzer is asked: the finished master of a composition, or a file that a caller sent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import grpc
+
+from segue.analyzer.v1 import analyzer_pb2
+from segue.audio.v1 import audio_pb2
+from segue_gateway.audio_wire import chunk
+from segue_gateway.conductor.segments import recorded
+from segue_runtime import errors
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from segue_gateway.conductor.context import Context
+    from segue_gateway.pool import Mesh
+    from segue_runtime.artifacts import ArtifactStore
+
+FILE_BLOCK_BYTES: Final = 256 * 1024
+
+
+async def analyze_master(context: Context) -> analyzer_pb2.Report:
+    """Measure the master against the plan."""
+
+    async def requests() -> AsyncIterator[analyzer_pb2.AnalyzeRequest]:
+        yield analyzer_pb2.AnalyzeRequest(
+            start=analyzer_pb2.AnalyzeStart(
+                format=audio_pb2.AudioFormat(
+                    sample_rate=context.plan.sample_rate,
+                    channels=context.channels,
+                    sample_format=audio_pb2.SAMPLE_FORMAT_F32LE,
+                ),
+                plan=context.plan,
+            )
+        )
+        for segment in await recorded(context.store, context.journal.name, audio_pb2.STAGE_MASTER):
+            audio = await context.artifacts.read_all(segment.ref)
+            for piece in chunk(audio, segment.sample_rate, segment.channels, segment.first_frame):
+                yield analyzer_pb2.AnalyzeRequest(audio=piece)
+
+    return await _report(context.mesh, requests(), context.remaining_s())
+
+
+async def analyze_file(
+    mesh: Mesh, artifacts: ArtifactStore, key: str, timeout_s: float, progress: Callable[[float], None]
+) -> analyzer_pb2.Report:
+    """Measure an encoded file; `progress` gets the fraction of its bytes that was sent."""
+    size = await artifacts.size(key)
+
+    async def requests() -> AsyncIterator[analyzer_pb2.AnalyzeRequest]:
+        yield analyzer_pb2.AnalyzeRequest(start=analyzer_pb2.AnalyzeStart())
+        offset = 0
+        async for block in artifacts.open_file(key):
+            for start in range(0, len(block), FILE_BLOCK_BYTES):
+                piece = block[start : start + FILE_BLOCK_BYTES]
+                yield analyzer_pb2.AnalyzeRequest(file=analyzer_pb2.FileBytes(offset=offset, data=piece))
+                offset += len(piece)
+                progress(offset / max(1, size))
+
+    return await _report(mesh, requests(), timeout_s)
+
+
+async def _report(
+    mesh: Mesh, requests: AsyncIterator[analyzer_pb2.AnalyzeRequest], timeout_s: float
+) -> analyzer_pb2.Report:
+    call = mesh.analyzer.Analyze(requests, timeout=timeout_s)
+    try:
+        async for response in call:
+            if response.WhichOneof("message") == "report":
+                return response.report
+    except grpc.RpcError as error:
+        raise errors.from_rpc_error(error, service="analyzer") from error
+    finally:
+        call.cancel()
+    raise errors.ServiceUnreachable("the analyzer ended without a report", metadata={"service": "analyzer"})

@@ -1,0 +1,144 @@
+"""The two passes of the master over the stored draft; the second is recorded and encoded while it comes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import grpc
+
+from segue.audio.v1 import audio_pb2
+from segue.composer.v1 import composer_pb2
+from segue.mixer.v1 import mixer_pb2
+from segue_gateway.audio_wire import chunk
+from segue_gateway.conductor.segments import Recorder, places_of, recorded
+from segue_runtime import errors, failpoints
+from segue_runtime.artifacts import Ref
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from segue_gateway.conductor.context import Context
+    from segue_gateway.conductor.outputs import Exports
+    from segue_gateway.conductor.takes import Take
+    from segue_gateway.log_rows import Segment
+
+AFTER_MEASURE: Final = failpoints.declare("conductor.after_measure", "the master's first pass is committed")
+AFTER_MASTER: Final = failpoints.declare("conductor.after_master", "the master is recorded, its files are not")
+
+
+class Mastering:
+    """The master of one composition."""
+
+    def __init__(self, context: Context, takes: Mapping[str, Take]) -> None:
+        self._context = context
+        self._takes = takes
+
+    async def run(self, exports: Exports) -> mixer_pb2.MasterFinished:
+        """Measure, render, and hand the master's sound to the exports."""
+        draft = await recorded(self._context.store, self._context.journal.name, audio_pb2.STAGE_DRAFT)
+        measurement = await self._measurement(draft)
+        await exports.open(measurement)
+        finished = await self._render(draft, measurement, exports)
+        await failpoints.reach(AFTER_MASTER)
+        await self._context.journal.say(
+            composer_pb2.CompositionEvent(
+                master_made=composer_pb2.MasterMade(measurement=measurement, finished=finished)
+            )
+        )
+        return finished
+
+    async def _measurement(self, draft: Sequence[Segment]) -> mixer_pb2.MasterMeasurement:
+        journal = self._context.journal
+        key = f"{self._context.folder}/measurement"
+        if journal.checkpoint.measured:
+            size = await self._context.artifacts.size(key)
+            return mixer_pb2.MasterMeasurement.FromString(
+                await self._context.artifacts.read(Ref(key, 0, size, b""))
+            )
+        start = self._start(mixer_pb2.MASTER_PASS_MEASURE, draft)
+        start.settings.CopyFrom(self._context.spec.master)
+        measured: mixer_pb2.MasterMeasurement | None = None
+        async for response in self._call(start, draft):
+            if response.WhichOneof("message") == "measured":
+                measured = response.measured
+        if measured is None:
+            raise errors.ServiceUnreachable("the mixer ended without a measurement", metadata={"service": "mixer"})
+        await self._context.artifacts.put(key, measured.SerializeToString(), replace=True)
+        await journal.say(checkpoint=replace(journal.checkpoint, measured=True))
+        await failpoints.reach(AFTER_MEASURE)
+        return measured
+
+    async def _render(
+        self, draft: Sequence[Segment], measurement: mixer_pb2.MasterMeasurement, exports: Exports
+    ) -> mixer_pb2.MasterFinished:
+        places = places_of(self._context.composition)
+        recorder = Recorder(
+            self._context.journal,
+            self._context.artifacts,
+            audio_pb2.STAGE_MASTER,
+            places,
+            self._takes,
+            await recorded(self._context.store, self._context.journal.name, audio_pb2.STAGE_MASTER),
+            sample_rate=self._context.plan.sample_rate,
+            channels=self._context.channels,
+        )
+        recorder.open_section(0)
+        start = self._start(mixer_pb2.MASTER_PASS_RENDER, draft)
+        start.measurement.CopyFrom(measurement)
+        finished: mixer_pb2.MasterFinished | None = None
+        async for response in self._call(start, draft):
+            kind = response.WhichOneof("message")
+            if kind == "audio":
+                await recorder.write(response.audio.data)
+                await exports.write(response.audio.data)
+            elif kind == "finished":
+                finished = response.finished
+        if finished is None:
+            raise errors.ServiceUnreachable("the mixer ended without a master", metadata={"service": "mixer"})
+        return finished
+
+    def _start(
+        self, which: mixer_pb2.MasterPass.ValueType, draft: Sequence[Segment]
+    ) -> mixer_pb2.MasterStart:
+        context = self._context
+        start = mixer_pb2.MasterStart(
+            format=audio_pb2.AudioFormat(
+                sample_rate=context.plan.sample_rate,
+                channels=context.channels,
+                sample_format=audio_pb2.SAMPLE_FORMAT_F32LE,
+            ),
+            frames=draft[-1].end_frame,
+        )
+        setattr(start, "pass", which)
+        for place, section in zip(places_of(context.composition), context.plan.sections, strict=True):
+            item = start.sections.add(
+                section_id=place.section_id, first_frame=place.first_frame, frames=place.frames
+            )
+            if section.spec.HasField("target_lufs"):
+                item.target_lufs = section.spec.target_lufs
+        return start
+
+    async def _call(
+        self, start: mixer_pb2.MasterStart, draft: Sequence[Segment]
+    ) -> AsyncIterator[mixer_pb2.MasterResponse]:
+        call = self._context.mesh.mixer.Master(
+            self._requests(start, draft), timeout=self._context.remaining_s()
+        )
+        try:
+            async for response in call:
+                yield response
+        except grpc.RpcError as error:
+            raise errors.from_rpc_error(error, service="mixer") from error
+        finally:
+            call.cancel()
+
+    async def _requests(
+        self, start: mixer_pb2.MasterStart, draft: Sequence[Segment]
+    ) -> AsyncIterator[mixer_pb2.MasterRequest]:
+        yield mixer_pb2.MasterRequest(start=start)
+        for segment in draft:
+            # The master is made of the draft; a damaged disk must not go unnoticed into it.
+            audio = await self._context.artifacts.read_all(segment.ref)
+            for piece in chunk(audio, segment.sample_rate, segment.channels, segment.first_frame):
+                yield mixer_pb2.MasterRequest(audio=piece)

@@ -1,0 +1,255 @@
+"""Feeds takes to the mixer in order and records the draft; goes on from the last checkpoint when anything breaks."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import grpc
+
+from segue.audio.v1 import audio_pb2
+from segue.composer.v1 import composer_pb2
+from segue.mixer.v1 import mixer_pb2
+from segue_gateway.audio_wire import chunk_frames, crc32c
+from segue_gateway.conductor.rendering import beat_frames
+from segue_gateway.conductor.segments import Recorder, places_of, recorded
+from segue_gateway.conductor.takes import TakeFailed
+from segue_music import codec, timing
+from segue_runtime import errors, failpoints, logs
+from segue_runtime.artifacts import Ref
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from segue.music.v1.music_pb2 import PlannedSection
+    from segue_gateway.conductor.context import Context
+    from segue_gateway.conductor.rendering import Band
+    from segue_gateway.conductor.takes import Take
+
+MAX_TRIES: Final = 4
+BACKOFF_S: Final = 0.2
+STATE_PIECE_BYTES: Final = 256 * 1024
+AFTER_JOIN: Final = failpoints.declare("conductor.after_join", "a section is joined and its checkpoint committed")
+log = logs.get("conductor")
+
+
+class Mixing:
+    """The draft of one composition."""
+
+    def __init__(self, context: Context, band: Band) -> None:
+        self._context = context
+        self._band = band
+        self._sections = list(context.plan.sections)
+        self._failed_take: tuple[int, Take] | None = None
+
+    async def run(self) -> None:
+        """Mix to the end."""
+        tries = 0
+        while not self._context.journal.checkpoint.draft_finished:
+            joined = self._context.journal.checkpoint.joined
+            try:
+                await self._mix()
+            except TakeFailed:
+                # The band tries that section again, or gives up; then its error comes out of another_take.
+                if self._failed_take is not None:
+                    await self._band.another_take(*self._failed_take)
+            except errors.Unavailable as error:
+                tries = 1 if self._context.journal.checkpoint.joined > joined else tries + 1
+                if tries >= MAX_TRIES:
+                    raise
+                log.warning("the mixer failed, trying again", reason=error.reason_name, attempt=tries)
+                await asyncio.sleep(BACKOFF_S * 2**tries)
+
+    async def _mix(self) -> None:
+        checkpoint = self._context.journal.checkpoint
+        places = places_of(self._context.composition)
+        recorder = Recorder(
+            self._context.journal,
+            self._context.artifacts,
+            audio_pb2.STAGE_DRAFT,
+            places,
+            self._band.takes,
+            await recorded(
+                self._context.store, self._context.journal.name, audio_pb2.STAGE_DRAFT, checkpoint.sequence
+            ),
+            sample_rate=self._context.plan.sample_rate,
+            channels=self._context.channels,
+        )
+        if checkpoint.joined < len(places):
+            recorder.open_section(checkpoint.joined)
+        feed_error: list[BaseException] = []
+        call = self._context.mesh.mixer.Mix(
+            self._feed(checkpoint.joined, feed_error), timeout=self._context.remaining_s()
+        )
+        state = bytearray()
+        mixed: mixer_pb2.SectionMixed | None = None
+        try:
+            async for response in call:
+                kind = response.WhichOneof("message")
+                if kind == "audio":
+                    if not response.audio.layer:
+                        await recorder.write(response.audio.data)
+                elif kind == "section_mixed":
+                    mixed = response.section_mixed
+                    state.clear()
+                elif kind == "checkpoint":
+                    state += response.checkpoint.data
+                    if response.checkpoint.last and mixed is not None:
+                        await self._joined(mixed, bytes(state))
+                elif kind == "finished":
+                    await self._draft_finished(response.finished)
+        except grpc.RpcError as error:
+            if feed_error:
+                raise feed_error[0] from error
+            raise errors.from_rpc_error(error, service="mixer") from error
+        finally:
+            call.cancel()
+        if feed_error:
+            raise feed_error[0]
+        if not self._context.journal.checkpoint.draft_finished:
+            raise errors.ServiceUnreachable("the mixer ended early", metadata={"service": "mixer"})
+
+    async def _joined(self, mixed: mixer_pb2.SectionMixed, state: bytes) -> None:
+        journal = self._context.journal
+        key = f"{self._context.folder}/mixer/{mixed.section_id}-{journal.epoch}"
+        await self._context.artifacts.put(key, state, replace=True)
+        joined = journal.checkpoint.joined + 1
+        await journal.say(
+            composer_pb2.CompositionEvent(section_mixed=mixed),
+            checkpoint=replace(
+                journal.checkpoint,
+                joined=joined,
+                mixer_state=key,
+                # Everything that the log has now belongs to sections that are joined.
+                sequence=journal.sequence,
+            ),
+        )
+        await failpoints.reach(AFTER_JOIN)
+
+    async def _draft_finished(self, finished: mixer_pb2.MixFinished) -> None:
+        journal = self._context.journal
+        if finished.frames != self._context.plan.frames:
+            raise errors.InternalError(f"the draft has {finished.frames} frames, the plan {self._context.plan.frames}")
+        await journal.say(
+            composer_pb2.CompositionEvent(draft_finished=composer_pb2.DraftFinished(mixed=finished)),
+            checkpoint=replace(journal.checkpoint, draft_finished=True),
+        )
+
+    async def _feed(self, first: int, failure: list[BaseException]) -> AsyncIterator[mixer_pb2.MixRequest]:
+        # What is raised here would only be seen as a cancelled call; `failure` tells the reader of the answers why.
+        try:
+            async for request in self._requests(first):
+                yield request
+        except Exception as error:
+            failure.append(error)
+            raise
+
+    async def _requests(self, first: int) -> AsyncIterator[mixer_pb2.MixRequest]:
+        resume_after = self._sections[first - 1].spec.section_id if first else ""
+        yield mixer_pb2.MixRequest(start=mix_start(self._sections, self._context, resume_after))
+        if first:
+            async for request in self._state(resume_after):
+                yield request
+        for index in range(first, len(self._sections)):
+            take = await self._band.take(index)
+            try:
+                async for request in feed_section(self._sections[index], take):
+                    yield request
+            except TakeFailed:
+                self._failed_take = (index, take)
+                raise
+
+    async def _state(self, section_id: str) -> AsyncIterator[mixer_pb2.MixRequest]:
+        key = self._context.journal.checkpoint.mixer_state
+        size = await self._context.artifacts.size(key)
+        content = await self._context.artifacts.read(Ref(key, 0, size, b""))
+        for offset in range(0, max(1, len(content)), STATE_PIECE_BYTES):
+            piece = content[offset : offset + STATE_PIECE_BYTES]
+            yield mixer_pb2.MixRequest(
+                checkpoint=mixer_pb2.Checkpoint(
+                    section_id=section_id, offset=offset, data=piece, last=offset + len(piece) == len(content)
+                )
+            )
+
+
+def mix_start(
+    sections: Sequence[PlannedSection], context: Context, resume_after: str = "", layers: Sequence[str] = ()
+) -> mixer_pb2.MixStart:
+    """Return the first message of a mix."""
+    return mixer_pb2.MixStart(
+        format=audio_pb2.AudioFormat(
+            sample_rate=context.plan.sample_rate,
+            channels=context.channels,
+            sample_format=audio_pb2.SAMPLE_FORMAT_F32LE,
+        ),
+        sections=[_mix_section(section) for section in sections],
+        layers=layers,
+        resume_after=resume_after,
+    )
+
+
+def _mix_section(section: PlannedSection) -> mixer_pb2.MixSection:
+    spec = codec.section_from_message(section.spec)
+    if spec.metre is None:
+        message = f"section {spec.section_id} has no metre"
+        raise ValueError(message)
+    bar = timing.ticks_per_bar(spec.metre)
+    tempo = timing.tempo_map(spec)
+    last_bar_s = tempo.seconds(spec.bars * bar) - tempo.seconds((spec.bars - 1) * bar)
+    return mixer_pb2.MixSection(
+        section_id=spec.section_id,
+        first_frame=section.first_frame,
+        frames=spec.frames,
+        tail_frames=spec.tail_frames,
+        join=section.join,
+        beat_frames=beat_frames(section),
+        bar_frames=last_bar_s * spec.sample_rate,
+    )
+
+
+async def feed_section(
+    section: PlannedSection, take: Take, layers: Sequence[str] = ("",)
+) -> AsyncIterator[mixer_pb2.MixRequest]:
+    """Send one take as the mixer wants it; waits where it is still being made."""
+    accepted = await take.wait_accepted()
+    section_id = section.spec.section_id
+    start = mixer_pb2.MixSectionStart(
+        section_id=section_id,
+        take=take.key,
+        format=accepted.format,
+        sample_locked=accepted.sample_locked,
+        continuous=accepted.continuous,
+    )
+    if accepted.HasField("declared_lufs"):
+        start.declared_lufs = accepted.declared_lufs
+    if section.spec.HasField("target_lufs"):
+        start.target_lufs = section.spec.target_lufs
+    yield mixer_pb2.MixRequest(section_start=start)
+    step = chunk_frames(accepted.format.channels)
+    position = 0
+    while pieces := [(layer, await take.read(position, step, layer or "mix")) for layer in layers]:
+        if not pieces[0][1]:
+            break
+        frames = len(pieces[0][1]) // take.frame_bytes
+        for layer, piece in pieces:
+            yield mixer_pb2.MixRequest(
+                audio=audio_pb2.AudioChunk(
+                    format=accepted.format,
+                    stage=audio_pb2.STAGE_TAKE,
+                    section_id=section_id,
+                    take=take.key,
+                    layer=layer,
+                    first_frame=position,
+                    frames=len(piece) // take.frame_bytes,
+                    data=piece,
+                    crc32c=crc32c(piece),
+                )
+            )
+        position += frames
+    finished = await take.wait_finished()
+    yield mixer_pb2.MixRequest(
+        section_end=mixer_pb2.MixSectionEnd(
+            section_id=section_id, frames=finished.frames, tail_frames=finished.tail_frames, ending=finished.ending
+        )
+    )

@@ -1,0 +1,324 @@
+"""Renders sections: in the order that the plan's dependencies allow, several at once where the pool has slots."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from typing import TYPE_CHECKING, Final
+
+import grpc
+import numpy as np
+
+from segue.composer.v1 import composer_pb2
+from segue.music.v1 import music_pb2
+from segue.renderer.v1 import renderer_pb2
+from segue_gateway.audio_wire import CHUNK_BYTES, chunk
+from segue_gateway.conductor.takes import MIX, Take, TakeFailed, take_key
+from segue_music.codec import section_seed
+from segue_runtime import errors, failpoints, logs
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from segue.music.v1.music_pb2 import PlannedSection
+    from segue.renderer.v1.renderer_pb2 import RenderSectionRequest, RenderSectionResponse
+    from segue_gateway.conductor.context import Context
+
+MAX_ATTEMPTS: Final = 3
+BACKOFF_S: Final = 0.2
+DEFAULT_CROSSFADE_BEATS: Final = 1.0
+RETRIED: Final = (errors.Unavailable, errors.RenderInvalid, errors.InternalError, errors.ResourceExhausted)
+BEFORE_SECTION: Final = failpoints.declare("conductor.before_section", "a section is about to be rendered")
+AFTER_TAKE: Final = failpoints.declare("conductor.after_take", "a take is complete but not in the log")
+log = logs.get("conductor")
+
+
+class Band:
+    """The takes of one composition: who waits for whom, and the take that each section has now."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._sections = list(context.plan.sections)
+        self._takes: dict[str, Take] = {}
+        self._ready: dict[str, asyncio.Event] = {item.spec.section_id: asyncio.Event() for item in self._sections}
+        self._changed = asyncio.Event()
+        self._failure: BaseException | None = None
+
+    async def run(self) -> None:
+        """Render everything; the first error that no retry helps ends it."""
+        slots = asyncio.Semaphore(self._context.slots)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for index in range(len(self._sections)):
+                    group.create_task(self._render_when_due(index, slots))
+        except* (errors.SegueError, Exception) as failures:  # noqa: PLW0711  SegueError first, for the reader
+            self._failure = failures.exceptions[0]
+            self._ring()
+            raise failures.exceptions[0] from None
+
+    async def take(self, index: int) -> Take:
+        """Return a section's take as soon as it is being made; raises what ended the rendering."""
+        section_id = self._sections[index].spec.section_id
+        while section_id not in self._takes:
+            if self._failure is not None:
+                raise self._failure
+            await self._changed.wait()
+        return self._takes[section_id]
+
+    async def another_take(self, index: int, failed: Take) -> Take:
+        """Wait for the take that replaces a failed one."""
+        section_id = self._sections[index].spec.section_id
+        while self._takes.get(section_id) is failed:
+            if self._failure is not None:
+                raise self._failure
+            await self._changed.wait()
+        return await self.take(index)
+
+    @property
+    def takes(self) -> Mapping[str, Take]:
+        """The takes by section, those that there are so far."""
+        return self._takes
+
+    async def _render_when_due(self, index: int, slots: asyncio.Semaphore) -> None:
+        section = self._sections[index]
+        for other in section.waits_for:
+            await self._ready[other].wait()
+        if index >= self._context.slots:
+            # Nearer sections first: the listener waits for them.
+            await self._ready[self._sections[index - self._context.slots].spec.section_id].wait()
+        async with slots:
+            await self._render(index)
+        self._ready[section.spec.section_id].set()
+
+    async def _render(self, index: int) -> None:
+        section = self._sections[index]
+        conditioning = await self._conditioning(index)
+        overlap = overlap_frames(self._sections, index)
+        seed = section_seed(self._context.plan.seed, section.spec.section_id)
+        attempt = 0
+        while True:
+            attempt += 1
+            digest = hashlib.sha256(conditioning).hexdigest() if conditioning else ""
+            profile = self._context.player.profile
+            key = take_key(section.spec, profile, seed, overlap_frames=overlap, conditioning_digest=digest)
+            found = await self._context.shelf.find(key, stems=self._context.spec.stems)
+            if found is not None:
+                self._put(section.spec.section_id, found)
+                await self._finished(section, found, attempt, reused=True)
+                return
+            take = self._context.shelf.new(key)
+            start = renderer_pb2.RenderStart(
+                spec=section.spec,
+                model=profile.model,
+                seed=seed,
+                take_key=key,
+                attempt=attempt,
+                stems=self._context.spec.stems,
+                notes=self._context.spec.midi,
+                overlap_frames=overlap,
+                conditioning_frames=len(conditioning) // self._conditioning_frame_bytes(),
+                owner=self._context.composition.owner,
+            )
+            await self._context.journal.say(
+                composer_pb2.CompositionEvent(
+                    section_started=composer_pb2.SectionStarted(
+                        section_id=section.spec.section_id, attempt=attempt, model=profile.model, take=key
+                    )
+                )
+            )
+            await failpoints.reach(BEFORE_SECTION)
+            self._put(section.spec.section_id, take)
+            try:
+                await Rendering(self._context, take, start, conditioning).run()
+                await failpoints.reach(AFTER_TAKE)
+                await self._finished(section, take, attempt, reused=False)
+            except BaseException as error:
+                await take.fail(str(error))
+                if not isinstance(error, RETRIED) or attempt >= MAX_ATTEMPTS:
+                    raise
+                await self._say_retried(section, attempt, error)
+                if isinstance(error, errors.RenderInvalid):
+                    seed = (seed + 1) % 2**32  # the same seed would do the same again
+                await asyncio.sleep(BACKOFF_S * 2**attempt)
+            else:
+                return
+
+    async def _say_retried(self, section: PlannedSection, attempt: int, error: errors.SegueError) -> None:
+        log.warning("section failed, trying again", section=section.spec.section_id, attempt=attempt)
+        await self._context.journal.say(
+            composer_pb2.CompositionEvent(
+                section_retried=composer_pb2.SectionRetried(
+                    section_id=section.spec.section_id, attempt=attempt, error=errors.to_status(error, "")
+                )
+            )
+        )
+
+    async def _finished(self, section: PlannedSection, take: Take, attempt: int, *, reused: bool) -> None:
+        finished = await take.wait_finished()
+        await self._context.journal.say(
+            composer_pb2.CompositionEvent(
+                section_finished=composer_pb2.SectionFinished(
+                    section_id=section.spec.section_id,
+                    attempt=attempt,
+                    take=take.key,
+                    reused=reused,
+                    frames=finished.frames,
+                    rendered=finished,
+                )
+            )
+        )
+
+    def _conditioning_frame_bytes(self) -> int:
+        return max(1, self._context.player.profile.channels) * 4
+
+    async def _conditioning(self, index: int) -> bytes:
+        """Return the end of the section before, when the plan asks for it and the model takes it."""
+        section, profile = self._sections[index], self._context.player.profile
+        if index == 0 or section.spec.continuity != music_pb2.CONTINUITY_TAIL or not profile.HasField("conditioning"):
+            return b""
+        before = self._takes[self._sections[index - 1].spec.section_id]
+        finished, accepted = await before.wait_finished(), await before.wait_accepted()
+        wanted = profile.conditioning.seconds + profile.conditioning.nanos / 1e9
+        frames = min(finished.frames, round(wanted * accepted.format.sample_rate))
+        pieces = []
+        position = finished.frames - frames
+        while position < finished.frames:
+            pieces.append(await before.read(position, min(16_384, finished.frames - position)))
+            position += len(pieces[-1]) // before.frame_bytes
+        return b"".join(pieces)
+
+    def _put(self, section_id: str, take: Take) -> None:
+        self._takes[section_id] = take
+        self._ring()
+
+    def _ring(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+
+class Rendering:
+    """One call to a renderer."""
+
+    def __init__(self, context: Context, take: Take, start: renderer_pb2.RenderStart, conditioning: bytes) -> None:
+        self._context = context
+        self._take = take
+        self._start = start
+        self._conditioning = conditioning
+        self._notes: list[music_pb2.Note] = []
+        self._loudest = 0.0
+        self._began = time.monotonic()
+
+    async def run(self) -> None:
+        """Render into the take; raises RenderInvalid for sound that cannot be right."""
+        call = self._context.player.renderer.RenderSection(
+            self._requests(), timeout=self._context.remaining_s(), wait_for_ready=False
+        )
+        finished: renderer_pb2.RenderFinished | None = None
+        try:
+            async for response in call:
+                finished = await self._handle_response(response) or finished
+        except grpc.RpcError as error:
+            raise errors.from_rpc_error(error, service="renderer") from error
+        finally:
+            call.cancel()
+        if finished is None:
+            raise errors.ServiceUnreachable("the renderer ended without a result", metadata={"service": "renderer"})
+        self._check(finished)
+        await self._take.complete(finished, self._notes)
+
+    async def _requests(self) -> AsyncIterator[RenderSectionRequest]:
+        yield renderer_pb2.RenderSectionRequest(start=self._start)
+        if self._conditioning:
+            profile = self._context.player.profile
+            for piece in chunk(self._conditioning, profile.sample_rate or self._start.spec.sample_rate, profile.channels):
+                yield renderer_pb2.RenderSectionRequest(conditioning=piece)
+
+    async def _handle_response(self, response: RenderSectionResponse) -> renderer_pb2.RenderFinished | None:
+        kind = response.WhichOneof("message")
+        if kind == "accepted":
+            self._take.accept(response.accepted)
+        elif kind == "audio":
+            await self._store_audio(response)
+        elif kind == "notes":
+            self._notes.extend(response.notes.notes)
+        elif kind == "progress":
+            self._progress(response.progress.frames_done, response.progress.frames_total, response.progress.queue_position)
+        elif kind == "finished":
+            return response.finished
+        return None
+
+    async def _store_audio(self, response: RenderSectionResponse) -> None:
+        audio = response.audio
+        layer = audio.layer or MIX
+        expected = self._take.frames(layer)
+        if audio.first_frame != expected or len(audio.data) != audio.frames * self._take.frame_bytes:
+            raise self._invalid(f"layer {layer} has frame {audio.first_frame} where {expected} was due")
+        samples = np.frombuffer(audio.data, np.float32)
+        if samples.size and not np.isfinite(samples).all():
+            raise self._invalid(f"layer {layer} is not finite from frame {audio.first_frame} on")
+        if layer == MIX and samples.size:
+            self._loudest = max(self._loudest, float(np.abs(samples).max()))
+        await self._take.write(layer, audio.data)
+        if layer == MIX:
+            accepted = await self._take.wait_accepted()
+            spec = self._start.spec
+            total = spec.frames * accepted.format.sample_rate / max(1, spec.sample_rate)
+            self._progress(self._take.frames(), round(total), 0)
+
+    def _progress(self, done: int, total: int, queue_position: int) -> None:
+        spec = self._start.spec
+        fraction = min(1.0, done / total) if total else 0.0
+        elapsed = max(1e-3, time.monotonic() - self._began)
+        self._context.progress.set(
+            composer_pb2.SectionProgress(
+                section_id=spec.section_id,
+                fraction_done=fraction,
+                real_time_factor=fraction * spec.frames / max(1, spec.sample_rate) / elapsed,
+                queue_position=queue_position,
+            )
+        )
+
+    def _check(self, finished: renderer_pb2.RenderFinished) -> None:
+        accepted = self._take.accepted
+        if accepted is None:
+            raise self._invalid("no format was given")
+        spec = self._start.spec
+        expected = round(spec.frames * accepted.format.sample_rate / spec.sample_rate)
+        if abs(finished.frames - expected) > 1:
+            raise self._invalid(f"it has {finished.frames} frames where {expected} were asked for")
+        if self._take.frames() != finished.frames + finished.tail_frames:
+            raise self._invalid(f"it says {finished.frames} + {finished.tail_frames} frames and sent {self._take.frames()}")
+        if self._loudest == 0.0:
+            raise self._invalid("it is silent from beginning to end")
+
+    def _invalid(self, what: str) -> errors.RenderInvalid:
+        section_id = self._start.spec.section_id
+        return errors.RenderInvalid(
+            f"section {section_id}: the renderer's sound cannot be used: {what}", metadata={"sectionId": section_id}
+        )
+
+
+def overlap_frames(sections: list[PlannedSection], index: int) -> int:
+    """Return how far a take should go on beyond its section, for the crossfade into the next."""
+    if index + 1 >= len(sections):
+        return int(sections[index].spec.tail_frames)
+    following = sections[index + 1]
+    if following.join.kind == music_pb2.JOIN_KIND_HARD:
+        return 0
+    beats = following.join.beats if following.join.HasField("beats") else DEFAULT_CROSSFADE_BEATS
+    return round(beats * beat_frames(following))
+
+
+def beat_frames(section: PlannedSection) -> float:
+    """Return the length of a section's first beat in frames."""
+    from segue_music import codec, timing
+
+    spec = codec.section_from_message(section.spec)
+    if spec.metre is None:
+        message = f"section {spec.section_id} has no metre"
+        raise ValueError(message)
+    return timing.tempo_map(spec).seconds(timing.ticks_per_beat(spec.metre)) * spec.sample_rate
+
+
+__all__ = ["CHUNK_BYTES", "Band", "Rendering", "TakeFailed", "beat_frames", "overlap_frames"]

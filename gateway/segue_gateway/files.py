@@ -1,0 +1,169 @@
+"""Uploads and downloads: bytes in and out of the artifact store."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from typing import TYPE_CHECKING, Final
+
+from segue.composer.v1 import composer_pb2
+from segue_gateway import log_rows
+from segue_gateway.audio_wire import CHUNK_BYTES, crc32c
+from segue_runtime import errors
+from segue_runtime.artifacts import Ref
+from segue_runtime.store import Upload
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from segue_runtime.artifacts import ArtifactStore
+    from segue_runtime.store import Store
+
+READ_BYTES: Final = 1 << 20
+
+
+def artifact_key(name: str) -> str:
+    """Return where the bytes of an output or of a finished upload lie."""
+    return f"{name}/content" if name.startswith("uploads/") else name
+
+
+class Files:
+    """Uploads and downloads of one gateway."""
+
+    def __init__(self, store: Store, artifacts: ArtifactStore, *, quota_bytes: int, retention_s: float) -> None:
+        self._store = store
+        self._artifacts = artifacts
+        self._quota_bytes = quota_bytes
+        self._retention_s = retention_s
+
+    async def create_upload(self, owner: str, media_type: str, size: int) -> composer_pb2.Upload:
+        """Open an upload."""
+        upload = Upload(name=f"uploads/{secrets.token_hex(12)}", owner=owner, media_type=media_type, size=size)
+        return self._wire(await self._store.create_upload(upload, quota_bytes=self._quota_bytes))
+
+    async def write_upload(self, owner: str, request: composer_pb2.WriteUploadRequest) -> composer_pb2.Upload:
+        """Append bytes; the same bytes again are accepted, so that a lost answer does no harm."""
+        upload = await self.upload(owner, request.upload)
+        if request.crc32c != crc32c(request.data):
+            raise errors.InvalidField("crc32c: it is not that of data; send the bytes again")
+        if upload.finished:
+            raise errors.UploadFinished(f"{upload.name} is finished", metadata={"name": upload.name})
+        end = request.offset + len(request.data)
+        if upload.size is not None and end > upload.size:
+            raise errors.OffsetOutOfRange(
+                f"{upload.name} was announced with {upload.size} bytes", metadata={"size": str(upload.offset)}
+            )
+        if end <= upload.offset and request.offset < upload.offset:
+            return self._wire(upload)
+        if request.offset != upload.offset:
+            raise errors.OffsetOutOfRange(
+                f"offset: the next byte of {upload.name} is {upload.offset}", metadata={"size": str(upload.offset)}
+            )
+        await self._artifacts.put(f"{upload.name}/part-{request.offset:012d}", request.data, replace=True)
+        return self._wire(
+            await self._store.advance_upload(
+                upload.name, request.offset, len(request.data), quota_bytes=self._quota_bytes
+            )
+        )
+
+    async def finish_upload(self, owner: str, name: str, sha256: str) -> composer_pb2.Upload:
+        """Close an upload: put its parts together and check them."""
+        upload = await self.upload(owner, name)
+        if upload.finished:
+            return self._wire(upload)
+        if upload.offset != upload.size:
+            raise errors.OffsetOutOfRange(
+                f"{name} has {upload.offset} of {upload.size} bytes", metadata={"size": str(upload.offset)}
+            )
+        digest = hashlib.sha256()
+        async with self._artifacts.put_file(artifact_key(name), replace=True) as draft:
+            offset = 0
+            while offset < upload.offset:
+                part = f"{name}/part-{offset:012d}"
+                async for block in self._artifacts.open_file(part):
+                    digest.update(block)
+                    draft.file.write(block)
+                    offset += len(block)
+            if sha256 and sha256 != digest.hexdigest():
+                raise errors.ArtifactCorrupt(
+                    f"{name}: its digest is not the one you gave; upload it again",
+                    metadata={"sha256": digest.hexdigest()},
+                )
+        finished = await self._store.finish_upload(name, digest.digest())
+        await self._drop_parts(upload)
+        return self._wire(finished)
+
+    async def _drop_parts(self, upload: Upload) -> None:
+        offset = 0
+        while offset < upload.offset:
+            part = f"{upload.name}/part-{offset:012d}"
+            size = await self._artifacts.size(part)
+            await self._artifacts.delete_prefix(part)
+            offset += size
+
+    async def upload(self, owner: str, name: str) -> Upload:
+        """Return an owner's upload."""
+        upload = await self._store.get_upload(name)
+        if upload is None or upload.owner != owner:
+            raise errors.JobNotFound(f"there is no {name}, or it is not yours", metadata={"name": name})
+        return upload
+
+    async def source(self, owner: str, name: str) -> composer_pb2.Output:
+        """Return what is known of an output or of a finished upload of this owner."""
+        if name.startswith("uploads/"):
+            upload = await self._store.get_upload(name)
+            if upload is None or upload.owner != owner or not upload.finished:
+                raise _no_artifact(name)
+            return composer_pb2.Output(
+                name=name,
+                media_type=upload.media_type,
+                size_bytes=upload.offset,
+                sha256=upload.digest.hex() if upload.digest else "",
+            )
+        job = await self._store.get(name.partition("/outputs/")[0])
+        if job is not None and job.owner == owner:
+            for output in composer_pb2.Composition.FromString(job.resource).outputs:
+                if output.name == name:
+                    return output
+        raise _no_artifact(name)
+
+    async def download(
+        self, owner: str, request: composer_pb2.DownloadArtifactRequest
+    ) -> AsyncIterator[composer_pb2.DownloadArtifactResponse]:
+        """Send a file, or a part of it."""
+        output = await self.source(owner, request.name)
+        if request.read_offset > output.size_bytes:
+            raise errors.OffsetOutOfRange(
+                f"read_offset: {request.name} has {output.size_bytes} bytes",
+                metadata={"size": str(output.size_bytes)},
+            )
+        rest = output.size_bytes - request.read_offset
+        remaining = min(rest, request.read_limit) if request.read_limit else rest
+        offset = request.read_offset
+        yield composer_pb2.DownloadArtifactResponse(output=output, offset=offset)
+        ref = Ref(artifact_key(request.name), 0, output.size_bytes, b"")
+        while remaining:
+            block = await self._artifacts.read(ref, offset, min(READ_BYTES, remaining))
+            for start in range(0, len(block), CHUNK_BYTES):
+                piece = block[start : start + CHUNK_BYTES]
+                yield composer_pb2.DownloadArtifactResponse(
+                    offset=offset + start, data=piece, crc32c=crc32c(piece)
+                )
+            offset += len(block)
+            remaining -= len(block)
+
+    def _wire(self, upload: Upload) -> composer_pb2.Upload:
+        message = composer_pb2.Upload(
+            name=upload.name,
+            media_type=upload.media_type,
+            size_bytes=upload.size or 0,
+            offset=upload.offset,
+            finished=upload.finished,
+            sha256=upload.digest.hex() if upload.digest else "",
+        )
+        log_rows.set_time(message.expire_time, upload.created + self._retention_s)
+        return message
+
+
+def _no_artifact(name: str) -> errors.ArtifactNotFound:
+    return errors.ArtifactNotFound(f"there is no {name}, or it is not yours", metadata={"name": name})

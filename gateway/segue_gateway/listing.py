@@ -1,0 +1,94 @@
+"""Pages and filters of ListCompositions."""
+
+from __future__ import annotations
+
+import base64
+import re
+import zlib
+from dataclasses import dataclass, field
+from typing import Final
+
+from segue.composer.v1 import composer_pb2
+from segue_runtime import errors
+
+DEFAULT_PAGE: Final = 50
+LARGEST_PAGE: Final = 100
+SESSION_LABEL: Final = "segue.session"
+"""Where the store keeps a composition's session among its labels; the dot-free part is reserved."""
+TERM: Final = re.compile(
+    r"""\s*(?P<field>state|session|labels\.(?P<label>[a-z][a-z0-9_.-]{0,62}))\s*=\s*"(?P<value>[^"\\]{0,256})"\s*"""
+)
+AND: Final = re.compile(r"AND\s")
+
+
+@dataclass(frozen=True)
+class Filter:
+    """What a list is narrowed to."""
+
+    states: tuple[str, ...] = ()
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+def parse_filter(text: str) -> Filter:
+    """Read terms joined by AND; InvalidFilter says where it cannot be read."""
+    if not text.strip():
+        return Filter()
+    states: list[str] = []
+    labels: dict[str, str] = {}
+    position = 0
+    while True:
+        term = TERM.match(text, position)
+        if term is None:
+            raise _unreadable(text, position)
+        if term["field"] == "state":
+            states.append(_state(term["value"], term.start("value")))
+        else:
+            labels[term["label"] or SESSION_LABEL] = term["value"]
+        position = term.end()
+        if position == len(text):
+            return Filter(tuple(states), labels)
+        joined = AND.match(text, position)
+        if joined is None:
+            raise _unreadable(text, position)
+        position = joined.end()
+
+
+def _state(name: str, position: int) -> str:
+    full = name if name.startswith("STATE_") else f"STATE_{name}"
+    if full not in composer_pb2.State.keys() or full == "STATE_UNSPECIFIED":  # noqa: SIM118  a wrapper, not a dict
+        raise errors.InvalidFilter(f"filter: no state is called {name!r}", metadata={"position": str(position)})
+    return full
+
+
+def _unreadable(text: str, position: int) -> errors.InvalidFilter:
+    return errors.InvalidFilter(
+        f"filter: cannot be read at position {position}; write terms as "
+        '`state = "RENDERING"`, `session = "…"` or `labels.key = "…"`, joined by AND',
+        metadata={"position": str(min(position, len(text)))},
+    )
+
+
+def page_size(asked: int) -> int:
+    """Return how many to list."""
+    return min(asked, LARGEST_PAGE) if asked else DEFAULT_PAGE
+
+
+def encode_token(after: int | None, filter_text: str) -> str:
+    """Return the token for the next page; empty at the end."""
+    if after is None:
+        return ""
+    return base64.urlsafe_b64encode(f"{after}.{zlib.crc32(filter_text.encode())}".encode()).decode()
+
+
+def decode_token(token: str, filter_text: str) -> int | None:
+    """Read a page token; InvalidPageToken when it is not ours or belongs to another filter."""
+    if not token:
+        return None
+    try:
+        after, _, mark = base64.urlsafe_b64decode(token.encode("ascii")).decode("ascii").partition(".")
+        place, expected = int(after), int(mark)
+    except (ValueError, UnicodeError) as error:
+        raise errors.InvalidPageToken("page_token: it is not one of ours; begin with an empty one") from error
+    if expected != zlib.crc32(filter_text.encode()) or place < 0:
+        raise errors.InvalidPageToken("page_token: it belongs to another filter; begin with an empty one")
+    return place

@@ -1,0 +1,229 @@
+"""A composition's stream: reads the log, puts the audio in place, and says that all is well when nothing happens.
+
+Nothing here holds work back: a watcher reads committed rows and stored bytes at its own pace.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from segue.audio.v1 import audio_pb2
+from segue.composer.v1 import composer_pb2
+from segue_gateway import cursor as cursors
+from segue_gateway import log_rows, resource
+from segue_gateway.audio_wire import CHUNK_BYTES, crc32c
+from segue_gateway.cursor import Cursor
+from segue_gateway.encoding import BYTES_PER_SAMPLE, encode
+from segue_gateway.log_rows import Segment
+from segue_runtime import errors
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import AsyncIterator, Sequence
+
+    from segue_runtime.artifacts import ArtifactStore
+    from segue_runtime.store import Event, Store
+
+Message: TypeAlias = tuple[str, composer_pb2.CompositionEvent]
+"""A cursor and what happened before it."""
+
+READ_ROWS: Final = 256
+WAIT_S: Final = 0.5
+"""The longest sleep between two looks at the log: the doorbell is only a hint, and progress rings none."""
+STAGES: Final = {
+    composer_pb2.AUDIO_SELECTION_UNSPECIFIED: frozenset({audio_pb2.STAGE_DRAFT}),
+    composer_pb2.AUDIO_SELECTION_NONE: frozenset[int](),
+    composer_pb2.AUDIO_SELECTION_DRAFT: frozenset({audio_pb2.STAGE_DRAFT}),
+    composer_pb2.AUDIO_SELECTION_MASTER: frozenset({audio_pb2.STAGE_MASTER}),
+    composer_pb2.AUDIO_SELECTION_BOTH: frozenset({audio_pb2.STAGE_DRAFT, audio_pb2.STAGE_MASTER}),
+}
+
+
+@dataclass(frozen=True)
+class WatchOptions:
+    """What a watcher wants."""
+
+    audio: composer_pb2.AudioSelection.ValueType
+    encoding: audio_pb2.SampleFormat.ValueType
+    heartbeat_s: float
+
+
+class Watch:
+    """One watcher of one composition."""
+
+    def __init__(
+        self,
+        store: Store,
+        artifacts: ArtifactStore,
+        draining: asyncio.Event,
+        name: str,
+        start: Cursor,
+        options: WatchOptions,
+    ) -> None:
+        self._store = store
+        self._artifacts = artifacts
+        self._draining = draining
+        self._name = name
+        self._at = start
+        self._options = options
+        self._stages = STAGES[options.audio]
+        self._encoding = options.encoding or audio_pb2.SAMPLE_FORMAT_F32LE
+        self._progress_seen = 0
+        self._last_sent = time.monotonic()
+        self._finished = False
+
+    async def messages(self) -> AsyncIterator[Message]:
+        """Yield what happened after the cursor, and what happens, until the composition has ended."""
+        self._progress_seen = (await self._store.progress(self._name)).version
+        while not self._finished:
+            rows = await self._store.read(self._name, self._at.sequence, READ_ROWS)
+            if not rows:
+                async for message in self._idle():
+                    yield message
+                continue
+            async for message in self._send(rows):
+                yield message
+                self._last_sent = time.monotonic()
+
+    async def _send(self, rows: Sequence[Event]) -> AsyncIterator[Message]:
+        index = 0
+        while index < len(rows):
+            row = rows[index]
+            if row.kind == log_rows.SEGMENT:
+                run = _run_of_segments(rows, index)
+                index += len(run)
+                async for message in self._send_audio(run):
+                    yield message
+            else:
+                index += 1
+                event = log_rows.event_of(row, self._name)
+                self._at = Cursor(row.sequence)
+                yield self._cursor(), event
+                if event.WhichOneof("event") == "finished":
+                    self._finished = True
+                    return
+
+    async def _send_audio(self, run: Sequence[tuple[Event, Segment]]) -> AsyncIterator[Message]:
+        """Send neighbouring segments in messages as full as may be, whatever the segments' lengths."""
+        first = run[0][1]
+        skip = self._skip(first)
+        if first.stage not in self._stages:
+            self._at = Cursor(run[-1][0].sequence)
+            return
+        step = CHUNK_BYTES // (first.channels * max(BYTES_PER_SAMPLE[self._encoding], log_rows.BYTES_PER_SAMPLE))
+        position = first.first_frame + skip
+        end = run[-1][1].end_frame
+        index = 0
+        while position < end:
+            frames = min(step, end - position)
+            parts = []
+            wanted, at = frames, position
+            while wanted:
+                segment = run[index][1]
+                offset = at - segment.first_frame
+                taken = min(wanted, segment.frames - offset)
+                parts.append(
+                    await self._artifacts.read(
+                        segment.ref, offset * segment.frame_bytes, taken * segment.frame_bytes
+                    )
+                )
+                at += taken
+                wanted -= taken
+                if at == segment.end_frame and at < end:
+                    index += 1
+            event = self._audio_event(first, run[index][0], position, frames, b"".join(parts))
+            position = at
+            self._at = self._place(run, index, position)
+            event.sequence = self._at.sequence
+            yield self._cursor(), event
+
+    def _skip(self, first: Segment) -> int:
+        if not self._at.frames:
+            return 0
+        if self._at.attempt != first.attempt or self._at.frames > first.frames:
+            raise errors.InvalidCursor("cursor: it points into audio that this log does not have; begin anew")
+        return self._at.frames
+
+    @staticmethod
+    def _place(run: Sequence[tuple[Event, Segment]], index: int, position: int) -> Cursor:
+        row, segment = run[index]
+        if position == segment.end_frame:
+            return Cursor(row.sequence)
+        return Cursor(row.sequence - 1, position - segment.first_frame, segment.attempt)
+
+    def _audio_event(
+        self, segment: Segment, row: Event, first_frame: int, frames: int, audio: bytes
+    ) -> composer_pb2.CompositionEvent:
+        encoded = encode(audio, self._encoding, first_frame, segment.channels)
+        event = composer_pb2.CompositionEvent(
+            composition=self._name,
+            audio=audio_pb2.AudioChunk(
+                format=audio_pb2.AudioFormat(
+                    sample_rate=segment.sample_rate, channels=segment.channels, sample_format=self._encoding
+                ),
+                stage=segment.stage,  # type: ignore[arg-type]  # a number of the enum, as it was stored
+                section_id=segment.section_id,
+                take=segment.take,
+                attempt=segment.attempt,
+                first_frame=first_frame,
+                frames=frames,
+                data=encoded,
+                crc32c=crc32c(encoded),
+            ),
+        )
+        log_rows.set_time(event.event_time, row.time)
+        return event
+
+    async def _idle(self) -> AsyncIterator[Message]:
+        if self._draining.is_set():
+            raise errors.ShuttingDown(
+                "this server is stopping; go on with WatchComposition and the last cursor", retry_after_s=1
+            )
+        since_sent = time.monotonic() - self._last_sent
+        await self._store.wait(
+            self._name, self._at.sequence, max(0.01, min(WAIT_S, self._options.heartbeat_s - since_sent))
+        )
+        progress = await self._store.progress(self._name)
+        if progress.version > self._progress_seen:
+            self._progress_seen = progress.version
+            yield self._from_memory(composer_pb2.CompositionEvent.FromString(progress.payload))
+        elif time.monotonic() - self._last_sent >= self._options.heartbeat_s:
+            yield self._from_memory(await self._checkpoint())
+
+    def _from_memory(self, event: composer_pb2.CompositionEvent) -> Message:
+        event.composition = self._name
+        event.sequence = self._at.sequence
+        log_rows.set_time(event.event_time, time.time())
+        self._last_sent = time.monotonic()
+        return self._cursor(), event
+
+    async def _checkpoint(self) -> composer_pb2.CompositionEvent:
+        job = await self._store.get(self._name)
+        if job is None:
+            raise errors.CompositionNotFound(f"{self._name} has been deleted", metadata={"name": self._name})
+        composition = composer_pb2.Composition.FromString(job.resource)
+        if job.is_finished and not resource.is_terminal(composition):
+            raise errors.InternalError("the log has ended without its last event")
+        return composer_pb2.CompositionEvent(
+            checkpoint=composer_pb2.Checkpoint(
+                state=composition.state,
+                queue_position=await self._store.queue_position(self._name) if job.is_waiting else 0,
+            )
+        )
+
+    def _cursor(self) -> str:
+        return cursors.encode(self._at, self._name)
+
+
+def _run_of_segments(rows: Sequence[Event], index: int) -> list[tuple[Event, Segment]]:
+    run = [(rows[index], Segment.decode(rows[index].payload))]
+    for row in rows[index + 1 :]:
+        if row.kind != log_rows.SEGMENT:
+            break
+        segment = Segment.decode(row.payload)
+        if not segment.follows(run[-1][1]):
+            break
+        run.append((row, segment))
+    return run
