@@ -146,9 +146,7 @@ class Files:
             block = await self._artifacts.read(ref, offset, min(READ_BYTES, remaining))
             for start in range(0, len(block), CHUNK_BYTES):
                 piece = block[start : start + CHUNK_BYTES]
-                yield composer_pb2.DownloadArtifactResponse(
-                    offset=offset + start, data=piece, crc32c=crc32c(piece)
-                )
+                yield composer_pb2.DownloadArtifactResponse(offset=offset + start, data=piece, crc32c=crc32c(piece))
             offset += len(block)
             remaining -= len(block)
 

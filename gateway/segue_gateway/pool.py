@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import grpc
 import grpc.aio
@@ -48,17 +48,33 @@ class Mesh:
     """Stubs for the inner roles."""
 
     def __init__(self, addresses: Addresses, peers: PeersSettings) -> None:
-        services = [planner_pb2.DESCRIPTOR.services_by_name["PlannerService"]]
+        services = [
+            planner_pb2.DESCRIPTOR.services_by_name["PlannerService"],
+            renderer_pb2.DESCRIPTOR.services_by_name["RendererService"],
+        ]
         self._channels = {
             address: connect(address, peers, services=services)
             for address in {addresses.planner, *addresses.renderers, addresses.mixer, addresses.analyzer}
         }
-        self._planner = planner_pb2_grpc.PlannerServiceStub(self._channels[addresses.planner])
+        # The generated classes serve both kinds of channel; only the stubs' types tell them apart.
+        self._planner = cast(
+            "planner_pb2_grpc.PlannerServiceAsyncStub",
+            planner_pb2_grpc.PlannerServiceStub(self._channels[addresses.planner]),
+        )
         self._renderers = [
-            renderer_pb2_grpc.RendererServiceStub(self._channels[address]) for address in addresses.renderers
+            cast(
+                "renderer_pb2_grpc.RendererServiceAsyncStub",
+                renderer_pb2_grpc.RendererServiceStub(self._channels[address]),
+            )
+            for address in addresses.renderers
         ]
-        self.mixer = mixer_pb2_grpc.MixerServiceStub(self._channels[addresses.mixer])
-        self.analyzer = analyzer_pb2_grpc.AnalyzerServiceStub(self._channels[addresses.analyzer])
+        self.mixer = cast(
+            "mixer_pb2_grpc.MixerServiceAsyncStub", mixer_pb2_grpc.MixerServiceStub(self._channels[addresses.mixer])
+        )
+        self.analyzer = cast(
+            "analyzer_pb2_grpc.AnalyzerServiceAsyncStub",
+            analyzer_pb2_grpc.AnalyzerServiceStub(self._channels[addresses.analyzer]),
+        )
 
     async def close(self) -> None:
         """Close all channels."""

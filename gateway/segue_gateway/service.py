@@ -59,7 +59,7 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
 
     # Compositions.
 
-    async def Compose(self, request: composer_pb2.ComposeRequest, context: Context) -> None:
+    async def Compose(self, request: composer_pb2.ComposeRequest, context: Context) -> None:  # type: ignore[override]  # it writes instead of yielding
         """Create and watch."""
         cancels = request.disconnect_policy == composer_pb2.DISCONNECT_POLICY_CANCEL
         job = await self._create(request.spec, request.request_id, attached=cancels)
@@ -99,7 +99,7 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
             next_page_token=listing.encode_token(page.after, request.filter),
         )
 
-    async def WatchComposition(self, request: composer_pb2.WatchCompositionRequest, context: Context) -> None:
+    async def WatchComposition(self, request: composer_pb2.WatchCompositionRequest, context: Context) -> None:  # type: ignore[override]  # it writes instead of yielding
         """Send what happened and what happens."""
         job = await self._job(request.name)
         start = cursors.decode(request.cursor, job.name)
@@ -188,9 +188,7 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
             queue_limit=self._settings.queue.limit,
             retry_after_s=self._settings.queue.retry_after_s,
         )
-        return composer_pb2.CreateAnalysisResponse(
-            analysis=composer_pb2.Analysis.FromString(created.job.resource)
-        )
+        return composer_pb2.CreateAnalysisResponse(analysis=composer_pb2.Analysis.FromString(created.job.resource))
 
     async def GetAnalysis(
         self, request: composer_pb2.GetAnalysisRequest, context: Context
@@ -231,9 +229,7 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         """Say what can be played."""
         return composer_pb2.ListModelsResponse(models=await self._mesh.models())
 
-    async def GetStats(
-        self, request: composer_pb2.GetStatsRequest, context: Context
-    ) -> composer_pb2.GetStatsResponse:
+    async def GetStats(self, request: composer_pb2.GetStatsRequest, context: Context) -> composer_pb2.GetStatsResponse:
         """Say how busy it is."""
         depth = (await self._store.depths()).get(COMPOSITION)
         stats = composer_pb2.GetStatsResponse(

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composer_pb2
+from segue_audio.pcm import SampleFormat, decode_pcm, encode_pcm
 from segue_gateway import cursor as cursors
 from segue_gateway import log_rows, resource
 from segue_gateway.audio_wire import CHUNK_BYTES, crc32c
 from segue_gateway.cursor import Cursor
-from segue_gateway.encoding import BYTES_PER_SAMPLE, encode
 from segue_gateway.log_rows import Segment
 from segue_runtime import errors
 
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 Message: TypeAlias = tuple[str, composer_pb2.CompositionEvent]
 """A cursor and what happened before it."""
 
+ENCODINGS: Final = {
+    audio_pb2.SAMPLE_FORMAT_F32LE: SampleFormat.F32LE,
+    audio_pb2.SAMPLE_FORMAT_S16LE: SampleFormat.S16LE,
+    audio_pb2.SAMPLE_FORMAT_S24LE: SampleFormat.S24LE,
+}
 READ_ROWS: Final = 256
 WAIT_S: Final = 0.5
 """The longest sleep between two looks at the log: the doorbell is only a hint, and progress rings none."""
@@ -112,7 +117,7 @@ class Watch:
         if first.stage not in self._stages:
             self._at = Cursor(run[-1][0].sequence)
             return
-        step = CHUNK_BYTES // (first.channels * max(BYTES_PER_SAMPLE[self._encoding], log_rows.BYTES_PER_SAMPLE))
+        step = CHUNK_BYTES // (first.channels * log_rows.BYTES_PER_SAMPLE)
         position = first.first_frame + skip
         end = run[-1][1].end_frame
         index = 0
@@ -125,9 +130,7 @@ class Watch:
                 offset = at - segment.first_frame
                 taken = min(wanted, segment.frames - offset)
                 parts.append(
-                    await self._artifacts.read(
-                        segment.ref, offset * segment.frame_bytes, taken * segment.frame_bytes
-                    )
+                    await self._artifacts.read(segment.ref, offset * segment.frame_bytes, taken * segment.frame_bytes)
                 )
                 at += taken
                 wanted -= taken
@@ -156,7 +159,11 @@ class Watch:
     def _audio_event(
         self, segment: Segment, row: Event, first_frame: int, frames: int, audio: bytes
     ) -> composer_pb2.CompositionEvent:
-        encoded = encode(audio, self._encoding, first_frame, segment.channels)
+        encoding = ENCODINGS[self._encoding]
+        if encoding is not SampleFormat.F32LE:
+            block = decode_pcm(audio, SampleFormat.F32LE, segment.channels)
+            # The dither depends on the frame's number only: a stream that was resumed has the same bytes.
+            audio = encode_pcm(block, encoding, first_frame=first_frame)
         event = composer_pb2.CompositionEvent(
             composition=self._name,
             audio=audio_pb2.AudioChunk(
@@ -169,8 +176,8 @@ class Watch:
                 attempt=segment.attempt,
                 first_frame=first_frame,
                 frames=frames,
-                data=encoded,
-                crc32c=crc32c(encoded),
+                data=audio,
+                crc32c=crc32c(audio),
             ),
         )
         log_rows.set_time(event.event_time, row.time)

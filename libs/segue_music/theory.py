@@ -24,7 +24,7 @@ SCALES: dict[Mode, tuple[int, ...]] = {
     Mode.HARMONIC_MINOR: (0, 2, 3, 5, 7, 8, 11),
 }
 # How far each mode's tonic lies above the tonic of the major scale with the same signature.
-_RELATIVE_MAJOR_OFFSET: dict[Mode, int] = {
+SIGNATURE_DEGREES: dict[Mode, int] = {
     Mode.MAJOR: 0,
     Mode.DORIAN: 2,
     Mode.PHRYGIAN: 4,
@@ -105,7 +105,7 @@ def uses_flats(key: Key) -> bool:
         return True
     if "#" in key.tonic:
         return False
-    major = (pitch_class(key.tonic) - _RELATIVE_MAJOR_OFFSET[key.mode]) % 12
+    major = (pitch_class(key.tonic) - SIGNATURE_DEGREES[key.mode]) % 12
     return major in {5, 10, 3, 8, 1}
 
 

@@ -91,9 +91,7 @@ class CompositionRun:
         log.info("ended", composition=self._journal.name, state=composer_pb2.State.Name(state))
 
     async def _run(self) -> None:
-        await self._journal.say(
-            composer_pb2.CompositionEvent(started=composer_pb2.Started(claims=self._claims))
-        )
+        await self._journal.say(composer_pb2.CompositionEvent(started=composer_pb2.Started(claims=self._claims)))
         player = await self._mesh.player(self._journal.composition.model)
         context = Context(
             journal=self._journal,
@@ -117,9 +115,7 @@ class CompositionRun:
         answer.plan.version = answer.plan.version or 1
         answer.estimate.model = answer.estimate.model or context.player.profile.model
         await self._journal.say(
-            composer_pb2.CompositionEvent(
-                planned=composer_pb2.Planned(plan=answer.plan, estimate=answer.estimate)
-            )
+            composer_pb2.CompositionEvent(planned=composer_pb2.Planned(plan=answer.plan, estimate=answer.estimate))
         )
         await failpoints.reach(AFTER_PLAN)
 
@@ -226,4 +222,3 @@ async def _flat(work: object) -> BaseException | None:
     except errors.SegueError as error:
         return error
     return None
-

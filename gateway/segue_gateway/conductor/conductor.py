@@ -10,7 +10,6 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from segue.composer.v1 import composer_pb2
-from segue_gateway import resource
 from segue_gateway.conductor.analysis_run import AnalysisRun
 from segue_gateway.conductor.composition_run import CompositionRun
 from segue_gateway.conductor.journal import Journal
@@ -58,9 +57,7 @@ class Conductor:
     async def _work(self, number: int) -> None:
         while not self._stopping.is_set():
             try:
-                job = await self._store.claim(
-                    f"{self._id}-{number}", self._settings.lease_s, (COMPOSITION, ANALYSIS)
-                )
+                job = await self._store.claim(f"{self._id}-{number}", self._settings.lease_s, (COMPOSITION, ANALYSIS))
                 if job is None:
                     await self._idle()
                     continue
@@ -124,8 +121,13 @@ class Conductor:
     async def _guard(self, job: Job, drive: asyncio.Task[None]) -> None:
         """Keep the lease alive while the work runs; stop it when it is to be cancelled or belongs to another."""
         while True:
-            done, _ = await asyncio.wait({drive}, timeout=self._settings.heartbeat_s)
-            if done:
+            bell = asyncio.create_task(self._store.wait_for_cancel(job.name, self._settings.heartbeat_s))
+            try:
+                await asyncio.wait({drive, bell}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                bell.cancel()
+                await asyncio.gather(bell, return_exceptions=True)
+            if drive.done():
                 drive.result()
                 return
             renewal = await self._store.renew(job.name, job.epoch, self._settings.lease_s)
@@ -138,13 +140,14 @@ class Conductor:
 
     async def _cancelled(self, job: Job, reason: errors.SegueError) -> None:
         current = await self._store.get(job.name)
+        if current is None or current.is_finished:
+            return
         if job.kind == ANALYSIS:
             await AnalysisRun(current, self._store, self._artifacts, self._mesh, 0).end(
                 composer_pb2.STATE_CANCELLED, reason
             )
             return
-        if not resource.is_terminal(composer_pb2.Composition.FromString(current.resource)):
-            await self._composition_run(current).end(composer_pb2.STATE_CANCELLED, reason)
+        await self._composition_run(current).end(composer_pb2.STATE_CANCELLED, reason)
 
 
 def stop_reason(renewal: Renewal) -> errors.SegueError | None:

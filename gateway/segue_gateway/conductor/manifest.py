@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from google.protobuf.message import Message
+
     from segue.mixer.v1.mixer_pb2 import MasterMeasurement
     from segue_gateway.conductor.context import Context
 

@@ -53,9 +53,7 @@ class Mastering:
         key = f"{self._context.folder}/measurement"
         if journal.checkpoint.measured:
             size = await self._context.artifacts.size(key)
-            return mixer_pb2.MasterMeasurement.FromString(
-                await self._context.artifacts.read(Ref(key, 0, size, b""))
-            )
+            return mixer_pb2.MasterMeasurement.FromString(await self._context.artifacts.read(Ref(key, 0, size, b"")))
         start = self._start(mixer_pb2.MASTER_PASS_MEASURE, draft)
         start.settings.CopyFrom(self._context.spec.master)
         measured: mixer_pb2.MasterMeasurement | None = None
@@ -98,9 +96,7 @@ class Mastering:
             raise errors.ServiceUnreachable("the mixer ended without a master", metadata={"service": "mixer"})
         return finished
 
-    def _start(
-        self, which: mixer_pb2.MasterPass.ValueType, draft: Sequence[Segment]
-    ) -> mixer_pb2.MasterStart:
+    def _start(self, which: mixer_pb2.MasterPass.ValueType, draft: Sequence[Segment]) -> mixer_pb2.MasterStart:
         context = self._context
         start = mixer_pb2.MasterStart(
             format=audio_pb2.AudioFormat(
@@ -112,9 +108,7 @@ class Mastering:
         )
         setattr(start, "pass", which)
         for place, section in zip(places_of(context.composition), context.plan.sections, strict=True):
-            item = start.sections.add(
-                section_id=place.section_id, first_frame=place.first_frame, frames=place.frames
-            )
+            item = start.sections.add(section_id=place.section_id, first_frame=place.first_frame, frames=place.frames)
             if section.spec.HasField("target_lufs"):
                 item.target_lufs = section.spec.target_lufs
         return start
@@ -122,9 +116,7 @@ class Mastering:
     async def _call(
         self, start: mixer_pb2.MasterStart, draft: Sequence[Segment]
     ) -> AsyncIterator[mixer_pb2.MasterResponse]:
-        call = self._context.mesh.mixer.Master(
-            self._requests(start, draft), timeout=self._context.remaining_s()
-        )
+        call = self._context.mesh.mixer.Master(self._requests(start, draft), timeout=self._context.remaining_s())
         try:
             async for response in call:
                 yield response

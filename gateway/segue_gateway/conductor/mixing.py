@@ -42,6 +42,8 @@ class Mixing:
         self._band = band
         self._sections = list(context.plan.sections)
         self._failed_take: tuple[int, Take] | None = None
+        self._mixed: mixer_pb2.SectionMixed | None = None
+        self._state_so_far = bytearray()
 
     async def run(self) -> None:
         """Mix to the end."""
@@ -70,9 +72,7 @@ class Mixing:
             audio_pb2.STAGE_DRAFT,
             places,
             self._band.takes,
-            await recorded(
-                self._context.store, self._context.journal.name, audio_pb2.STAGE_DRAFT, checkpoint.sequence
-            ),
+            await recorded(self._context.store, self._context.journal.name, audio_pb2.STAGE_DRAFT, checkpoint.sequence),
             sample_rate=self._context.plan.sample_rate,
             channels=self._context.channels,
         )
@@ -82,23 +82,10 @@ class Mixing:
         call = self._context.mesh.mixer.Mix(
             self._feed(checkpoint.joined, feed_error), timeout=self._context.remaining_s()
         )
-        state = bytearray()
-        mixed: mixer_pb2.SectionMixed | None = None
+        self._mixed, self._state_so_far = None, bytearray()
         try:
             async for response in call:
-                kind = response.WhichOneof("message")
-                if kind == "audio":
-                    if not response.audio.layer:
-                        await recorder.write(response.audio.data)
-                elif kind == "section_mixed":
-                    mixed = response.section_mixed
-                    state.clear()
-                elif kind == "checkpoint":
-                    state += response.checkpoint.data
-                    if response.checkpoint.last and mixed is not None:
-                        await self._joined(mixed, bytes(state))
-                elif kind == "finished":
-                    await self._draft_finished(response.finished)
+                await self._take(response, recorder)
         except grpc.RpcError as error:
             if feed_error:
                 raise feed_error[0] from error
@@ -109,6 +96,21 @@ class Mixing:
             raise feed_error[0]
         if not self._context.journal.checkpoint.draft_finished:
             raise errors.ServiceUnreachable("the mixer ended early", metadata={"service": "mixer"})
+
+    async def _take(self, response: mixer_pb2.MixResponse, recorder: Recorder) -> None:
+        kind = response.WhichOneof("message")
+        if kind == "audio":
+            if not response.audio.layer:
+                await recorder.write(response.audio.data)
+        elif kind == "section_mixed":
+            self._mixed = response.section_mixed
+            self._state_so_far.clear()
+        elif kind == "checkpoint":
+            self._state_so_far += response.checkpoint.data
+            if response.checkpoint.last and self._mixed is not None:
+                await self._joined(self._mixed, bytes(self._state_so_far))
+        elif kind == "finished":
+            await self._draft_finished(response.finished)
 
     async def _joined(self, mixed: mixer_pb2.SectionMixed, state: bytes) -> None:
         journal = self._context.journal
@@ -149,7 +151,7 @@ class Mixing:
         resume_after = self._sections[first - 1].spec.section_id if first else ""
         yield mixer_pb2.MixRequest(start=mix_start(self._sections, self._context, resume_after))
         if first:
-            async for request in self._state(resume_after):
+            async for request in self._checkpoint_requests(resume_after):
                 yield request
         for index in range(first, len(self._sections)):
             take = await self._band.take(index)
@@ -160,7 +162,7 @@ class Mixing:
                 self._failed_take = (index, take)
                 raise
 
-    async def _state(self, section_id: str) -> AsyncIterator[mixer_pb2.MixRequest]:
+    async def _checkpoint_requests(self, section_id: str) -> AsyncIterator[mixer_pb2.MixRequest]:
         key = self._context.journal.checkpoint.mixer_state
         size = await self._context.artifacts.size(key)
         content = await self._context.artifacts.read(Ref(key, 0, size, b""))

@@ -1,4 +1,4 @@
-"""The files of a composition: the master's exports, stems, MIDI, the manifest, and the draft of what was not finished."""
+"""The files of a composition: the exported master, stems, MIDI, the manifest, the draft of an unfinished piece."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from segue_music.plan import Note
 from segue_runtime import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -189,9 +189,7 @@ class Exports:
 
 def cues(context: Context) -> tuple[Cue, ...]:
     """Return a cue for each section."""
-    return tuple(
-        Cue(item.first_frame, item.spec.label or item.spec.section_id) for item in context.plan.sections
-    )
+    return tuple(Cue(item.first_frame, item.spec.label or item.spec.section_id) for item in context.plan.sections)
 
 
 def tags(context: Context) -> dict[str, str]:
@@ -271,7 +269,7 @@ async def write_stems(context: Context, takes: Mapping[str, Take]) -> list[compo
                 ),
             )
 
-        async def requests():  # type: ignore[no-untyped-def]  # noqa: ANN202  the stub's own type
+        async def requests() -> AsyncIterator[mixer_pb2.MixRequest]:
             yield mixer_pb2.MixRequest(start=mix_start(sections, context, layers=layers))
             for section in sections:
                 take = takes[section.spec.section_id]

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 MAX_ATTEMPTS: Final = 3
 BACKOFF_S: Final = 0.2
 DEFAULT_CROSSFADE_BEATS: Final = 1.0
+RING_OUT_S: Final = 2.0
+"""How long the sound of one section may ring into the next at a hard join."""
 RETRIED: Final = (errors.Unavailable, errors.RenderInvalid, errors.InternalError, errors.ResourceExhausted)
 BEFORE_SECTION: Final = failpoints.declare("conductor.before_section", "a section is about to be rendered")
 AFTER_TAKE: Final = failpoints.declare("conductor.after_take", "a take is complete but not in the log")
@@ -52,7 +54,7 @@ class Band:
             async with asyncio.TaskGroup() as group:
                 for index in range(len(self._sections)):
                     group.create_task(self._render_when_due(index, slots))
-        except* (errors.SegueError, Exception) as failures:  # noqa: PLW0711  SegueError first, for the reader
+        except* Exception as failures:  # noqa: BLE001 - whatever it was, those who wait for takes must be told
             self._failure = failures.exceptions[0]
             self._ring()
             raise failures.exceptions[0] from None
@@ -231,7 +233,9 @@ class Rendering:
         yield renderer_pb2.RenderSectionRequest(start=self._start)
         if self._conditioning:
             profile = self._context.player.profile
-            for piece in chunk(self._conditioning, profile.sample_rate or self._start.spec.sample_rate, profile.channels):
+            for piece in chunk(
+                self._conditioning, profile.sample_rate or self._start.spec.sample_rate, profile.channels
+            ):
                 yield renderer_pb2.RenderSectionRequest(conditioning=piece)
 
     async def _handle_response(self, response: RenderSectionResponse) -> renderer_pb2.RenderFinished | None:
@@ -243,7 +247,9 @@ class Rendering:
         elif kind == "notes":
             self._notes.extend(response.notes.notes)
         elif kind == "progress":
-            self._progress(response.progress.frames_done, response.progress.frames_total, response.progress.queue_position)
+            self._progress(
+                response.progress.frames_done, response.progress.frames_total, response.progress.queue_position
+            )
         elif kind == "finished":
             return response.finished
         return None
@@ -288,7 +294,9 @@ class Rendering:
         if abs(finished.frames - expected) > 1:
             raise self._invalid(f"it has {finished.frames} frames where {expected} were asked for")
         if self._take.frames() != finished.frames + finished.tail_frames:
-            raise self._invalid(f"it says {finished.frames} + {finished.tail_frames} frames and sent {self._take.frames()}")
+            raise self._invalid(
+                f"it says {finished.frames} + {finished.tail_frames} frames and sent {self._take.frames()}"
+            )
         if self._loudest == 0.0:
             raise self._invalid("it is silent from beginning to end")
 
@@ -304,8 +312,10 @@ def overlap_frames(sections: list[PlannedSection], index: int) -> int:
     if index + 1 >= len(sections):
         return int(sections[index].spec.tail_frames)
     following = sections[index + 1]
+    if following.spec.continuity == music_pb2.CONTINUITY_TAIL:
+        return 0  # the next one goes on from the very end of this sound
     if following.join.kind == music_pb2.JOIN_KIND_HARD:
-        return 0
+        return round(RING_OUT_S * following.spec.sample_rate)
     beats = following.join.beats if following.join.HasField("beats") else DEFAULT_CROSSFADE_BEATS
     return round(beats * beat_frames(following))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composer_pb2
-from segue_gateway.log_rows import BYTES_PER_SAMPLE, SEGMENT, EVENT, Segment
+from segue_gateway.log_rows import BYTES_PER_SAMPLE, EVENT, SEGMENT, Segment
 from segue_runtime import failpoints
 
 if TYPE_CHECKING:

@@ -77,7 +77,7 @@ class Spool:
                 await self._context.__aexit__(TakeFailed, error, None)
 
 
-class TakeFailed(Exception):
+class TakeFailed(Exception):  # noqa: N818 - as in the error tree
     """The take that is being read will never be complete; another try may follow."""
 
 
@@ -160,7 +160,9 @@ class Take:
             "sizes": self._sizes,
             "notes": renderer_pb2.Notes(notes=self.notes).SerializeToString().hex(),
         }
-        await self._artifacts.put(self._path(_meta_name(bool(self.layers))), json.dumps(description).encode(), replace=True)
+        await self._artifacts.put(
+            self._path(_meta_name(bool(self.layers))), json.dumps(description).encode(), replace=True
+        )
         self.finished = finished
         self._ring()
 

@@ -123,8 +123,8 @@ def _section(role: Role, bars: int, count: int, *, repeated: bool) -> FormSectio
     )
 
 
-def transition(role: Role, following: Role | None) -> Transition:
-    """Return how one role hands over to the next."""
+def transition(following: Role | None) -> Transition:
+    """Return how a section hands over to the role that follows."""
     if following is None:
         return Transition.UNSPECIFIED
     if following == R.DROP:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import random
 from typing import TYPE_CHECKING
 
 from segue_music import codec, timing
@@ -15,13 +17,15 @@ from segue_runtime import errors
 from segue_runtime.errors import FieldViolation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from segue_music.plan import ModelProfile
 
 DEFAULT_RATE = 48_000
 MAX_SECONDS = 1800
 
 
-def complete(plan: Plan) -> Plan:
+def complete(plan: Plan, profiles: Sequence[ModelProfile] = ()) -> Plan:
     """Fill a plan and check it; InvalidPlan lists every place that is wrong."""
     genre = genres().get(plan.genre, default_genre())
     rate = plan.sample_rate or DEFAULT_RATE
@@ -29,30 +33,29 @@ def complete(plan: Plan) -> Plan:
     if plan.genre and plan.genre not in genres():
         violations.append(FieldViolation("plan.genre", f"unknown; there are: {', '.join(genres())}", genre.name))
     _raise(violations)
-    chance_seed = plan.seed
-    motif = plan.motif or harmony.make_motif(plan.metre, _chance(chance_seed))
+    motif = plan.motif or harmony.make_motif(plan.metre, _chance(plan.seed))
     specs = []
     for index, item in enumerate(plan.sections):
         last = index + 1 == len(plan.sections)
-        following = None if last else plan.sections[index + 1].spec.role
         bare = dataclasses.replace(plan, motif=motif, sample_rate=rate, genre=genre.name)
-        specs.append(_fill(bare, item.spec, following, last=last))
+        specs.append(_fill(bare, item.spec, last=last))
     violations = [
         violation
         for index, (filled, item) in enumerate(zip(specs, plan.sections, strict=True))
-        for violation in _section_violations(f"plan.sections[{index}].spec", filled, item.spec, last=index + 1 == len(specs))
+        for violation in _section_violations(
+            f"plan.sections[{index}].spec", filled, item.spec, last=index + 1 == len(specs)
+        )
     ]
     _raise(violations)
     frames = sum(spec.frames for spec in specs) + specs[-1].tail_frames
     _raise(list(_plan_violations(plan, frames, rate)))
     continuity = next((spec.continuity for spec in specs[1:] if spec.continuity), Continuity.NONE)
+    placed_specs = place(with_neighbours(specs), continuity, profiles[0] if profiles else None)
     sections = [
         dataclasses.replace(
             placed, waits_for=item.waits_for or placed.waits_for, join=item.join if item.join and index else placed.join
         )
-        for index, (placed, item) in enumerate(
-            zip(place(with_neighbours(specs), continuity), plan.sections, strict=True)
-        )
+        for index, (placed, item) in enumerate(zip(placed_specs, plan.sections, strict=True))
     ]
     _raise(list(_order_violations(plan, [section.first_frame for section in sections])))
     whole = dataclasses.replace(
@@ -73,13 +76,11 @@ def complete(plan: Plan) -> Plan:
     return dataclasses.replace(whole, digest=digest)
 
 
-def _chance(seed: int):  # type: ignore[no-untyped-def]  # noqa: ANN202  random.Random, imported where it is used
-    import random
-
+def _chance(seed: int) -> random.Random:
     return random.Random(f"segue/plan/{seed}")  # noqa: S311  music, not secrets
 
 
-def _fill(plan: Plan, spec: SectionSpec, following: object, *, last: bool) -> SectionSpec:
+def _fill(plan: Plan, spec: SectionSpec, *, last: bool) -> SectionSpec:
     genre = genres()[plan.genre]
     metre = spec.metre or plan.metre
     key = spec.key or plan.key
@@ -121,8 +122,7 @@ def _section_violations(path: str, filled: SectionSpec, given: SectionSpec, *, l
         return
     ticks = filled.bars * timing.ticks_per_bar(filled.metre)
     if filled.tempo_points[0].start_tick != 0 or any(
-        later.start_tick <= earlier.start_tick
-        for earlier, later in zip(filled.tempo_points, filled.tempo_points[1:], strict=False)
+        later.start_tick <= earlier.start_tick for earlier, later in itertools.pairwise(filled.tempo_points)
     ):
         yield FieldViolation(f"{path}.tempo_points", "the first is at tick 0 and they ascend", "")
         return
@@ -138,6 +138,10 @@ def _section_violations(path: str, filled: SectionSpec, given: SectionSpec, *, l
     kinds = [layer.kind for layer in filled.layers]
     if len(set(kinds)) != len(kinds):
         yield FieldViolation(f"{path}.layers", "each kind at most once", "")
+    yield from _chord_violations(path, filled, ticks)
+
+
+def _chord_violations(path: str, filled: SectionSpec, ticks: int) -> Iterator[FieldViolation]:
     place_tick = 0
     for index, chord in enumerate(filled.chords):
         if chord.start_tick != place_tick:
@@ -184,6 +188,7 @@ def _raise(violations: list[FieldViolation]) -> None:
     if violations:
         first = violations[0]
         raise errors.InvalidPlan(
-            f"{first.field}: {first.description}" + (f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""),
+            f"{first.field}: {first.description}"
+            + (f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""),
             violations=violations,
         )

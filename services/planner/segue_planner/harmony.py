@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +10,8 @@ from segue_music.theory import MINOR_MODES, note_name, pitch_class, uses_flats
 from segue_music.timing import ticks_per_bar, ticks_per_beat
 
 if TYPE_CHECKING:
+    import random
+
     from segue_music.plan import Metre
 
 NUMERAL: Final = re.compile(r"^(?P<sign>[b#]?)(?P<numeral>[ivIV]+)(?P<suffix>.*)$")
@@ -43,9 +44,7 @@ def chord_of(numeral: str, key: Key, start_tick: int, ticks: int) -> Chord:
     )
 
 
-def fill_chords(
-    progression: tuple[str, ...], key: Key, metre: Metre, bars: int, cadence: Cadence
-) -> tuple[Chord, ...]:
+def fill_chords(progression: tuple[str, ...], key: Key, metre: Metre, bars: int, cadence: Cadence) -> tuple[Chord, ...]:
     """Fill bars with a progression, a chord a bar, and close with a cadence."""
     bar = ticks_per_bar(metre)
     numerals = [progression[index % len(progression)] for index in range(bars)]

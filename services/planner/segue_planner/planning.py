@@ -87,14 +87,13 @@ class Planner:
     def plan(self) -> Plan:
         """Make the plan."""
         facts = self._facts()
-        tempo, bars, frames_in_bars = self._fit(facts)
+        tempo, bars, _ = self._fit(facts)
         sections = forms.build_form(bars, self._brief.form)
         self._note("form", " ".join(section.section_id for section in sections), self._form_origin())
         motif = harmony.make_motif(facts.metre, self._chance)
         layers = self._layers(facts.genre)
         specs = [
-            self._spec(facts, tempo, section, index, sections, motif, layers)
-            for index, section in enumerate(sections)
+            self._spec(facts, tempo, section, index, sections, motif, layers) for index, section in enumerate(sections)
         ]
         tail = facts.frames - sum(spec.frames for spec in specs)
         if tail < 0:
@@ -114,7 +113,7 @@ class Planner:
             genre=facts.genre.name,
             moods=self._read.moods or facts.genre.moods,
             motif=motif,
-            sections=place(with_neighbours(specs), self._continuity()),
+            sections=place(with_neighbours(specs), self._continuity(), self._profile),
             seed=self._seed,
             readings=tuple(self._readings),
             warnings=tuple(self._warnings),
@@ -125,7 +124,7 @@ class Planner:
 
     def _facts(self) -> Facts:
         genre = self._genre()
-        metre = self._metre(genre)
+        metre = self._metre()
         tempo, stated = self._tempo(genre, metre)
         rate = self._brief.sample_rate or DEFAULT_RATE
         frames = self._frames(rate)
@@ -154,7 +153,7 @@ class Planner:
         self._note("genre", default_genre().name, Origin.DEFAULT)
         return default_genre()
 
-    def _metre(self, genre: Genre) -> Metre:
+    def _metre(self) -> Metre:
         found = self._read.facts.get("metre")
         said = found.value if found and isinstance(found.value, Metre) else None
         if self._brief.metre is not None:
@@ -347,7 +346,7 @@ class Planner:
             motif=motif,
             motif_use=section.motif_use,
             groove=Groove(name=facts.genre.groove, swing=facts.genre.swing),
-            transition=forms.transition(section.role, None if last else sections[index + 1].role),
+            transition=forms.transition(None if last else sections[index + 1].role),
             prompt=self._section_prompt(facts, tempo, section, playing),
             negative_prompt=self._brief.negative_prompt,
             sampling=self._brief.sampling,
@@ -356,9 +355,7 @@ class Planner:
             loop=facts.kind == Kind.LOOP and len(sections) == 1,
         )
 
-    def _section_prompt(
-        self, facts: Facts, tempo: float, section: forms.FormSection, layers: Sequence[Layer]
-    ) -> str:
+    def _section_prompt(self, facts: Facts, tempo: float, section: forms.FormSection, layers: Sequence[Layer]) -> str:
         instruments = ", ".join(name for layer in layers for name in layer.instruments)
         mean = sum(section.energy) / len(section.energy)
         level = "quiet and sparse" if mean < 0.4 else "full and driving" if mean > 0.75 else "steady"
@@ -423,12 +420,17 @@ def arrange(section: forms.FormSection, layers: dict[LayerKind, tuple[str, ...]]
     if section.role in {Role.SOLO, Role.MOTIF, Role.RESOLUTION}:
         order = [LayerKind.LEAD, *(kind for kind in order if kind != LayerKind.LEAD)]
     if section.role == Role.INTRO:
-        order = [LayerKind.HARMONY, LayerKind.TEXTURES, LayerKind.LEAD, LayerKind.BASS, LayerKind.RHYTHM, LayerKind.VOCALS]
+        order = [
+            LayerKind.HARMONY,
+            LayerKind.TEXTURES,
+            LayerKind.LEAD,
+            LayerKind.BASS,
+            LayerKind.RHYTHM,
+            LayerKind.VOCALS,
+        ]
     present = [kind for kind in order if kind in layers]
     playing = set(present[: max(wanted, min(2, len(present)))])
-    return tuple(
-        Layer(kind, layers[kind], round(0.6 + 0.3 * mean, 2)) for kind in sorted(playing) if kind in layers
-    )
+    return tuple(Layer(kind, layers[kind], round(0.6 + 0.3 * mean, 2)) for kind in sorted(playing) if kind in layers)
 
 
 def layer_of(instrument: str) -> LayerKind:
@@ -459,13 +461,22 @@ def _neighbour(spec: SectionSpec, chord: Chord, energy: float) -> Neighbour:
     return Neighbour(spec.role, chord, energy)
 
 
-def place(specs: Sequence[SectionSpec], continuity: Continuity) -> tuple[PlannedSection, ...]:
+def join_kind(continuity: Continuity, profile: ModelProfile | None) -> JoinKind:
+    """Return how sections meet when nobody says it: a band that reads notes is in time and rings over the border,
+    where a crossfade would only blur the downbeat; so is a model that goes on from the sound before."""
+    in_time = continuity == Continuity.TAIL or (profile is not None and profile.gives_notes)
+    return JoinKind.HARD if in_time else JoinKind.CROSSFADE
+
+
+def place(
+    specs: Sequence[SectionSpec], continuity: Continuity, profile: ModelProfile | None
+) -> tuple[PlannedSection, ...]:
     """Put sections one after the other."""
     placed = []
     frame = bar = 0
     for index, spec in enumerate(specs):
         waits = (specs[index - 1].section_id,) if index and continuity == Continuity.TAIL else ()
-        join = Join(JoinKind.HARD if continuity == Continuity.TAIL else JoinKind.CROSSFADE, 1.0) if index else None
+        join = Join(join_kind(continuity, profile), 1.0) if index else None
         placed.append(PlannedSection(spec, frame, bar, waits, join))
         frame += spec.frames
         bar += spec.bars
@@ -478,4 +489,3 @@ def _metre_name(metre: Metre) -> str:
 
 def _bpm_name(quarters: float, metre: Metre) -> str:
     return f"{timing.bpm_from_quarters(quarters, metre):g} bpm"
-

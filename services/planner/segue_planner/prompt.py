@@ -81,17 +81,22 @@ NO: Final = r"(?:no|without(?: any)?|minus|drop the|sans|ohne|sin|not? any)"
 NOTE: Final = r"(?P<letter>[A-Ga-g])(?P<accidental>\s?(?:#|♯|b|♭|-?sharp|-?flat))?"
 KEY: Final = re.compile(
     rf"(?:(?:\bin|\bkey of|,)\s+(?:the key of\s+)?)?(?<![A-Za-z0-9]){NOTE}\s*"
-    r"(?P<mode>harmonic minor|minor|major|min\b|maj\b|dorian|phrygian|lydian|mixolydian|locrian|aeolian|ionian|moll\b|dur\b)",
+    r"(?P<mode>harmonic minor|minor|major|min\b|maj\b|dorian|phrygian|lydian|mixolydian|locrian|aeolian|ionian"
+    r"|moll\b|dur\b)",
     re.IGNORECASE,
 )
 SHORT_KEY: Final = re.compile(r"(?<![A-Za-z0-9#])(?P<letter>[A-Ga-g])(?P<accidental>#|♯|b|♭)m(?![A-Za-z0-9])")
-PLAIN_SHORT_KEY: Final = re.compile(r"(?:\bin|,|\bkey of)\s+(?P<letter>[A-G])(?P<accidental>#|♯|b|♭)?(?P<minor>m)?(?![A-Za-z0-9#])")
-BPM: Final = re.compile(r"(?P<bpm>\d{2,3}(?:\.\d{1,3})?)\s*(?:-\s*)?(?:bpm|beats per minute|beats a minute)\b", re.IGNORECASE)
+PLAIN_SHORT_KEY: Final = re.compile(
+    r"(?:\bin|,|\bkey of)\s+(?P<letter>[A-G])(?P<accidental>#|♯|b|♭)?(?P<minor>m)?(?![A-Za-z0-9#])"
+)
+BPM: Final = re.compile(
+    r"(?P<bpm>\d{2,3}(?:\.\d{1,3})?)\s*(?:-\s*)?(?:bpm|beats per minute|beats a minute)\b", re.IGNORECASE
+)
 METRE: Final = re.compile(r"(?<![\d/])(?P<beats>1[0-6]|[2-9])\s*/\s*(?P<unit>2|4|8)(?![\d/])")
 CLOCK: Final = re.compile(r"(?<![\d:])(?P<minutes>\d{1,2}):(?P<seconds>[0-5]\d)(?![\d:])")
 LENGTH: Final = re.compile(
-    r"(?P<number>\d+(?:\.\d+)?|half a|one|two|three|four|five|six|seven|eight|nine|ten|fifteen|twenty|thirty|forty|sixty"
-    r"|ninety|an?)(?:\s+|-)?(?P<unit>minutes?|mins?|m(?![a-z])|seconds?|secs?|s(?![a-z]))(?P<half>\s+and\s+a\s+half)?"
+    r"(?P<number>\d+(?:\.\d+)?|half a|one|two|three|four|five|six|seven|eight|nine|ten|fifteen|twenty|thirty|forty"
+    r"|sixty|ninety|an?)(?:\s+|-)?(?P<unit>minutes?|mins?|m(?![a-z])|seconds?|secs?|s(?![a-z]))(?P<half>\s+and\s+a\s+half)?"
     r"(?:\s*(?:and\s*)?(?P<more>\d{1,2})\s*(?:seconds?|secs?|s)(?![a-z]))?",
     re.IGNORECASE,
 )
@@ -203,7 +208,7 @@ def _read_band(lower: str, reading: PromptReading) -> None:
                 reading.excluded.setdefault(kind, negated[0])
                 rest = rest[: negated.start()] + " " * len(negated[0]) + rest[negated.end() :]
             match = re.search(pattern, rest)
-            if match and match[0] not in {"808"}:
+            if match and match[0] != "808":
                 reading.instruments.setdefault(name, (kind, match[0]))
                 # A longer name was found first: "bass" is not also in "upright bass".
                 rest = rest[: match.start()] + " " * len(match[0]) + rest[match.end() :]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -126,7 +126,7 @@ class Backend(Protocol):
         """Make ready: load weights, warm caches. SERVING comes after this."""
         ...
 
-    def render(self, request: RenderRequest) -> AsyncIterator[RenderEvent]:
+    def render(self, request: RenderRequest) -> AsyncGenerator[RenderEvent, None]:
         """Render one section. Closing the iterator cancels within one step and frees the slot."""
         ...
 

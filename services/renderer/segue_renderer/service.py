@@ -97,41 +97,61 @@ class RendererService(renderer_pb2_grpc.RendererServiceServicer):
             raise errors.QueueFull("this renderer has enough to do", retry_after_s=2)
 
 
+class _Incoming:
+    """Start and all that it announced, as it comes."""
+
+    def __init__(self) -> None:
+        self.start: renderer_pb2.RenderStart | None = None
+        self.sounds: dict[str, list[audio_pb2.AudioChunk]] = {"conditioning": [], "guide": []}
+        self.frames = {"conditioning": 0, "guide": 0}
+        self.notes: list[Note] = []
+
+    def take(self, message: renderer_pb2.RenderSectionRequest) -> None:
+        """Take one message."""
+        kind = message.WhichOneof("message")
+        if kind == "start":
+            if self.start is not None:
+                raise errors.OutOfOrder("start comes once", metadata={"position": "start"})
+            self.start = message.start
+        elif self.start is None:
+            raise errors.OutOfOrder(f"{kind} came before start", metadata={"position": "start"})
+        elif kind == "notes":
+            self.notes.extend(codec.from_message(Note, note) for note in message.notes.notes)
+            if len(self.notes) > self.start.guide_notes:
+                raise errors.InvalidField(f"notes: start announced {self.start.guide_notes}, more came")
+        elif kind == "conditioning":
+            self._sound(kind, message.conditioning, self.start.conditioning_frames)
+        elif kind == "guide":
+            self._sound(kind, message.guide, self.start.guide_frames)
+
+    def complete(self) -> renderer_pb2.RenderStart:
+        """Return start when everything has come."""
+        start = self.start
+        if start is None:
+            raise errors.OutOfOrder("the stream ended before start", metadata={"position": "start"})
+        announced = (start.conditioning_frames, start.guide_frames, start.guide_notes)
+        if (self.frames["conditioning"], self.frames["guide"], len(self.notes)) != announced:
+            raise errors.InvalidAudio("the stream ended before all that start announced had come")
+        return start
+
+    def _sound(self, kind: str, piece: audio_pb2.AudioChunk, announced: int) -> None:
+        if piece.first_frame != self.frames[kind] or self.frames[kind] + piece.frames > announced:
+            raise errors.OutOfOrder(
+                f"{kind}: frame {piece.first_frame} came where {self.frames[kind]} of {announced} was due",
+                metadata={"position": str(self.frames[kind])},
+            )
+        self.sounds[kind].append(piece)
+        self.frames[kind] += piece.frames
+
+
 async def _read(
     messages: AsyncIterator[renderer_pb2.RenderSectionRequest],
 ) -> tuple[renderer_pb2.RenderStart, RenderRequest]:
     """Read start and all that it announced."""
-    start: renderer_pb2.RenderStart | None = None
-    sounds: dict[str, list[audio_pb2.AudioChunk]] = {"conditioning": [], "guide": []}
-    frames = {"conditioning": 0, "guide": 0}
-    notes: list[Note] = []
+    incoming = _Incoming()
     async for message in messages:
-        kind = message.WhichOneof("message")
-        if kind == "start":
-            if start is not None:
-                raise errors.OutOfOrder("start comes once", metadata={"position": "start"})
-            start = message.start
-        elif start is None:
-            raise errors.OutOfOrder(f"{kind} came before start", metadata={"position": "start"})
-        elif kind == "notes":
-            notes.extend(codec.from_message(Note, note) for note in message.notes.notes)
-            if len(notes) > start.guide_notes:
-                raise errors.InvalidField(f"notes: start announced {start.guide_notes}, more came")
-        elif kind is not None:
-            piece = message.conditioning if kind == "conditioning" else message.guide
-            announced = start.conditioning_frames if kind == "conditioning" else start.guide_frames
-            if piece.first_frame != frames[kind] or frames[kind] + piece.frames > announced:
-                raise errors.OutOfOrder(
-                    f"{kind}: frame {piece.first_frame} came where {frames[kind]} of {announced} was due",
-                    metadata={"position": str(frames[kind])},
-                )
-            sounds[kind].append(piece)
-            frames[kind] += piece.frames
-    if start is None:
-        raise errors.OutOfOrder("the stream ended before start", metadata={"position": "start"})
-    announced = (start.conditioning_frames, start.guide_frames, start.guide_notes)
-    if (frames["conditioning"], frames["guide"], len(notes)) != announced:
-        raise errors.InvalidAudio("the stream ended before all that start announced had come")
+        incoming.take(message)
+    start = incoming.complete()
     request = RenderRequest(
         spec=codec.section_from_message(start.spec),
         model=start.model,
@@ -139,9 +159,9 @@ async def _read(
         stems=start.stems,
         notes=start.notes,
         overlap_frames=start.overlap_frames,
-        conditioning=_decode("conditioning", sounds["conditioning"]),
-        guide=_decode("guide", sounds["guide"]),
-        guide_notes=tuple(notes),
+        conditioning=_decode("conditioning", incoming.sounds["conditioning"]),
+        guide=_decode("guide", incoming.sounds["guide"]),
+        guide_notes=tuple(incoming.notes),
         owner=start.owner,
     )
     return start, request

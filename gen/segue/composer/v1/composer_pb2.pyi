@@ -1048,27 +1048,31 @@ global___SectionRetried = SectionRetried
 
 @typing.final
 class DraftRewound(google.protobuf.message.Message):
-    """DraftRewound says that the draft is made again from first_frame: drop what you have from there."""
+    """DraftRewound says that audio is made again from first_frame: drop what you have of that stage from there."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     FIRST_FRAME_FIELD_NUMBER: builtins.int
     SECTION_ID_FIELD_NUMBER: builtins.int
     ATTEMPT_FIELD_NUMBER: builtins.int
+    STAGE_FIELD_NUMBER: builtins.int
     first_frame: builtins.int
-    """first_frame is where it begins anew: the section's start."""
+    """first_frame is where it begins anew: the section's start; 0 for the master."""
     section_id: builtins.str
-    """section_id is the section."""
+    """section_id is the section. Empty for the master."""
     attempt: builtins.int
     """attempt is the new one."""
+    stage: segue.audio.v1.audio_pb2.Stage.ValueType
+    """stage says which audio: DRAFT or MASTER."""
     def __init__(
         self,
         *,
         first_frame: builtins.int = ...,
         section_id: builtins.str = ...,
         attempt: builtins.int = ...,
+        stage: segue.audio.v1.audio_pb2.Stage.ValueType = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["attempt", b"attempt", "first_frame", b"first_frame", "section_id", b"section_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attempt", b"attempt", "first_frame", b"first_frame", "section_id", b"section_id", "stage", b"stage"]) -> None: ...
 
 global___DraftRewound = DraftRewound
 
@@ -1241,7 +1245,7 @@ class CompositionEvent(google.protobuf.message.Message):
 
     @property
     def draft_rewound(self) -> global___DraftRewound:
-        """draft_rewound: the draft is made again from a frame on."""
+        """draft_rewound: the draft, or the master, is made again from a frame on."""
 
     @property
     def draft_finished(self) -> global___DraftFinished:

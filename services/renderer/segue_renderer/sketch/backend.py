@@ -14,7 +14,7 @@ from segue_renderer.sketch.band import FX, Band
 from segue_runtime import errors
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Iterator, Sequence
 
     from segue_renderer.backend import RenderEvent, RenderRequest
 
@@ -55,7 +55,7 @@ class SketchBackend:
     async def load(self) -> None:
         """Nothing to load: there are no weights."""
 
-    async def render(self, request: RenderRequest) -> AsyncIterator[RenderEvent]:
+    async def render(self, request: RenderRequest) -> AsyncGenerator[RenderEvent, None]:
         """Render one section, bar by bar."""
         _refuse(request)
         self._queued += 1

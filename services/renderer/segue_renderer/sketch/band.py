@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
@@ -115,7 +116,7 @@ class Band:
         starts = [self._clock.frame(bar * self._score.bars.bar, self.rate) for bar in range(self.spec.bars)]
         edges = [*starts, self.spec.frames]
         index = 0
-        for first, end in zip(edges, edges[1:], strict=False):
+        for first, end in itertools.pairwise(edges):
             begun = index
             while index < len(placed) and placed[index][0] < end:
                 index += 1
@@ -279,6 +280,3 @@ def _decibels(power: float) -> float:
         power /= 1.2589254117941673
         total += 1.0
     return total + (power - 1.0) / 0.2589254117941673
-
-
-

@@ -224,9 +224,7 @@ class Score:
             quarters = 1.6 * self.spec.tempo_points[-1].quarters_per_minute / 60
             yield self._hit(max(0, self.bars.end - round(quarters * 960)), drums.REVERSE, 6, chance)
 
-    def _groove_bar(
-        self, bar: int, pattern: object, chance: np.random.Generator, *, fill: bool
-    ) -> Iterator[Note]:
+    def _groove_bar(self, bar: int, pattern: object, chance: np.random.Generator, *, fill: bool) -> Iterator[Note]:
         energy = self._energy(bar * self.bars.bar)
         steps = self.bars.bar // SIXTEENTH
         fill_from = steps - max(2, min(8, steps // 2)) if fill else steps
@@ -340,7 +338,12 @@ class Score:
             if not arpeggio:
                 for pitch in high[-3:]:
                     yield Note(
-                        LayerKind.TEXTURES, chord.start_tick, chord.ticks, pitch, self._velocity(0, 26, chance), instrument
+                        LayerKind.TEXTURES,
+                        chord.start_tick,
+                        chord.ticks,
+                        pitch,
+                        self._velocity(0, 26, chance),
+                        instrument,
                     )
                 continue
             step = SIXTEENTH * 2 if self._energy(chord.start_tick) < 0.7 else SIXTEENTH
@@ -364,7 +367,7 @@ class Score:
 
 
 def voice_chord(chord: Chord, last: Sequence[int]) -> tuple[int, ...]:
-    """Return the voicing nearest to the last one, within the chords' range; without a root when there are many tones."""
+    """Return the voicing nearest to the last one, within the chords' range; a rich chord goes without its root."""
     classes = list(chord_classes(chord))
     if len(classes) > 4:
         classes = classes[1:]
@@ -403,6 +406,3 @@ def into(pitch: int, within: tuple[int, int]) -> int:
     while pitch > within[1]:
         pitch -= 12
     return pitch
-
-
-

@@ -46,7 +46,8 @@ def gate(time: Sound, held_s: float, attack_s: float, release_s: float) -> Sound
     """Return an envelope that rises, holds, and falls after held_s; smooth at its corners."""
     rise = np.minimum(1.0, time / attack_s)
     fall = np.clip(1.0 - (time - held_s) / release_s, 0.0, 1.0)
-    return rise * rise * (3 - 2 * rise) * fall * fall * (3 - 2 * fall)
+    envelope: Sound = rise * rise * (3 - 2 * rise) * fall * fall * (3 - 2 * fall)
+    return envelope
 
 
 def decay(time: Sound, half_s: float) -> Sound:
@@ -166,8 +167,12 @@ def pad(frequency: float, held_s: float, level: float, rate: int) -> Sound:
     time = times(held_s + 0.9, rate)
     weights = (1.0, 0.35, 0.16, 0.08, 0.04)
     envelope = gate(time, held_s, min(0.6, 0.15 + held_s * 0.35), 0.85)
-    left = held(time, frequency * 0.9977, rate, weights, 0.02, 0.0) + held(time, frequency * 1.0011, rate, weights, 0.0, 2.0)
-    right = held(time, frequency * 1.0023, rate, weights, 0.02, 1.3) + held(time, frequency * 0.9989, rate, weights, 0.0, 0.7)
+    left = held(time, frequency * 0.9977, rate, weights, 0.02, 0.0) + held(
+        time, frequency * 1.0011, rate, weights, 0.0, 2.0
+    )
+    right = held(time, frequency * 1.0023, rate, weights, 0.02, 1.3) + held(
+        time, frequency * 0.9989, rate, weights, 0.0, 0.7
+    )
     return stereo(left * envelope, right * envelope) * (0.16 + 0.1 * level)
 
 
@@ -209,7 +214,12 @@ def bells(frequency: float, held_s: float, level: float, rate: int) -> Sound:
     """A struck bar: partials that are not whole multiples."""
     time = times(held_s + 1.2, rate)
     sound = np.zeros_like(time)
-    for ratio, weight, half_s in ((1.0, 1.0, 0.7), (2.76, 0.4, 0.35), (5.4, 0.2 * level, 0.16), (8.93, 0.08 * level, 0.08)):
+    for ratio, weight, half_s in (
+        (1.0, 1.0, 0.7),
+        (2.76, 0.4, 0.35),
+        (5.4, 0.2 * level, 0.16),
+        (8.93, 0.08 * level, 0.08),
+    ):
         if frequency * ratio < rate * 0.45:
             sound += weight * decay(time, half_s) * np.sin(TWO_PI * frequency * ratio * time)
     return wide(sound * gate(time, held_s + 0.9, 0.002, 0.3) * 0.4, 0.3)
@@ -220,8 +230,12 @@ def choir(frequency: float, held_s: float, level: float, rate: int) -> Sound:
     time = times(held_s + 0.5, rate)
     weights = tuple(_formant(frequency * n) / n for n in range(1, 19))
     envelope = gate(time, held_s, min(0.3, 0.1 + held_s * 0.2), 0.45)
-    left = held(time, frequency * 0.9979, rate, weights, 0.03, 0.0) + held(time, frequency * 1.0007, rate, weights, 0.025, 1.0)
-    right = held(time, frequency * 1.0019, rate, weights, 0.03, 2.0) + held(time, frequency * 0.9991, rate, weights, 0.022, 3.0)
+    left = held(time, frequency * 0.9979, rate, weights, 0.03, 0.0) + held(
+        time, frequency * 1.0007, rate, weights, 0.025, 1.0
+    )
+    right = held(time, frequency * 1.0019, rate, weights, 0.03, 2.0) + held(
+        time, frequency * 0.9991, rate, weights, 0.022, 3.0
+    )
     return stereo(left * envelope, right * envelope) * (0.22 + 0.12 * level)
 
 
@@ -242,8 +256,9 @@ ALIASES: Final[tuple[tuple[str, str], ...]] = (
     ("electric piano", "electric piano"), ("rhodes", "electric piano"), ("wurlitzer", "electric piano"),
     ("synth bass", "synth bass"), ("sub bass", "synth bass"), ("808", "synth bass"), ("bass", "bass"),
     ("cello", "bass"), ("tuba", "bass"), ("guitar", "guitar"), ("ukulele", "guitar"), ("banjo", "guitar"),
-    ("harp", "guitar"), ("organ", "organ"), ("accordion", "organ"), ("strings", "strings"), ("string section", "strings"),
-    ("violin", "strings"), ("viola", "strings"), ("pad", "pad"), ("drone", "pad"), ("ambience", "pad"),
+    ("harp", "guitar"), ("organ", "organ"), ("accordion", "organ"), ("strings", "strings"),
+    ("string section", "strings"), ("violin", "strings"), ("viola", "strings"), ("pad", "pad"),
+    ("drone", "pad"), ("ambience", "pad"),
     ("flute", "flute"), ("whistle", "flute"), ("sax", "reed"), ("clarinet", "reed"), ("oboe", "reed"),
     ("harmonica", "reed"), ("trumpet", "brass"), ("trombone", "brass"), ("horn", "brass"), ("brass", "brass"),
     ("bells", "bells"), ("glockenspiel", "bells"), ("marimba", "bells"), ("vibraphone", "bells"),
