@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from segue.composer.v1 import composer_pb2, composer_pb2_grpc
 from segue_gateway import acceptance, listing, log_rows, resource
 from segue_gateway import cursor as cursors
-from segue_gateway.conductor.conductor import ANALYSIS, COMPOSITION
+from segue_gateway.kinds import ANALYSIS, COMPOSITION
 from segue_gateway.watching import Watch, WatchOptions
 from segue_runtime import errors, logs, scope
 from segue_runtime.store import NewEvent, NewJob, not_found
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from segue_gateway.files import Files
     from segue_gateway.pool import Mesh
     from segue_runtime.artifacts import ArtifactStore
+    from segue_runtime.metrics import Metrics
     from segue_runtime.settings import Settings
     from segue_runtime.store import Job, Store
 
@@ -47,6 +48,7 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         files: Files,
         mesh: Mesh,
         draining: asyncio.Event,
+        metrics: Metrics,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -56,6 +58,7 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         self._draining = draining
         self._began = time.monotonic()
         self._num_watchers = 0
+        self._metrics = metrics
 
     # Compositions.
 
@@ -293,10 +296,12 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         owns = request.disconnect_policy == composer_pb2.DISCONNECT_POLICY_CANCEL
         async with self._attached(name) if owns else contextlib.nullcontext():
             self._num_watchers += 1
+            self._metrics.watchers.inc()
             try:
                 await self._write_all(context, watch.messages(), response)
             finally:
                 self._num_watchers -= 1
+                self._metrics.watchers.dec()
 
     async def _write_all(
         self,

@@ -13,46 +13,60 @@ from segue.composer.v1 import composer_pb2
 from segue_gateway.conductor.analysis_run import AnalysisRun
 from segue_gateway.conductor.composition_run import CompositionRun
 from segue_gateway.conductor.journal import Journal
+from segue_gateway.kinds import ANALYSIS, COMPOSITION
 from segue_runtime import errors, logs, scope
 from segue_runtime.store import Fenced
 
 if TYPE_CHECKING:
     from segue_gateway.pool import Mesh
     from segue_runtime.artifacts import ArtifactStore
+    from segue_runtime.metrics import Metrics
     from segue_runtime.settings import Settings
     from segue_runtime.store import Job, Renewal, Store
 
-COMPOSITION: Final = "composition"
-ANALYSIS: Final = "analysis"
 IDLE_WAIT_S: Final = 1.0
 STORE_BACKOFF_S: Final = 1.0
+CLEAN_EVERY_S: Final = 60.0
 log = logs.get("conductor")
 
 
 class Conductor:
-    """The workers of one process. `start`, then `drain`."""
+    """The workers of one process. `start`, then `refuse`, `drain`, `stop`."""
 
-    def __init__(self, settings: Settings, store: Store, artifacts: ArtifactStore, mesh: Mesh) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, artifacts: ArtifactStore, mesh: Mesh, metrics: Metrics
+    ) -> None:
         self._settings = settings.conductor
         self._store = store
         self._artifacts = artifacts
         self._mesh = mesh
+        self._metrics = metrics
         self._id = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._stopping = asyncio.Event()
         self._workers: list[asyncio.Task[None]] = []
+        self._cleaner: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to take work."""
         self._workers = [asyncio.create_task(self._work(number)) for number in range(self._settings.count)]
+        self._cleaner = asyncio.create_task(self._clean())
+
+    async def refuse(self) -> None:
+        """Claim nothing more."""
+        self._stopping.set()
 
     async def drain(self, grace_s: float) -> None:
-        """Take no new work; give what runs grace_s to end, then leave it for another claim."""
+        """Let what runs come to its next checkpoint, and give it back to the queue there."""
         self._stopping.set()
         if self._workers:
             await asyncio.wait(self._workers, timeout=grace_s)
-        for worker in self._workers:
-            worker.cancel()
-        await asyncio.gather(*self._workers, return_exceptions=True)
+
+    async def stop(self) -> None:
+        """Give back what still runs: the next claim goes on from its last checkpoint."""
+        tasks = [*self._workers, *([self._cleaner] if self._cleaner else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _work(self, number: int) -> None:
         while not self._stopping.is_set():
@@ -67,38 +81,38 @@ class Conductor:
                 await asyncio.sleep(STORE_BACKOFF_S)
 
     async def _idle(self) -> None:
-        waiting = asyncio.create_task(self._store.wait_for_job(IDLE_WAIT_S))
+        waiting = asyncio.create_task(self._store.wait_for_job(IDLE_WAIT_S, (COMPOSITION, ANALYSIS)))
         stopping = asyncio.create_task(self._stopping.wait())
-        try:
-            await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (waiting, stopping):
-                task.cancel()
-            await asyncio.gather(waiting, stopping, return_exceptions=True)
+        await _first(waiting, stopping)
 
     async def _drive(self, job: Job) -> None:
         scope.enter(scope.Scope(request_id=job.name, owner=job.owner))
         log.info("claimed", job=job.name, claims=job.claims, epoch=job.epoch)
-        drive = asyncio.create_task(self._run(job))
+        self._metrics.running.inc()
+        journal = Journal(self._store, job) if job.kind == COMPOSITION else None
+        drive = asyncio.create_task(self._run(job, journal))
         try:
-            await self._guard(job, drive)
+            if not await self._guard(job, journal, drive):
+                await _end(drive)
+                log.info("given back", job=job.name)
+                await self._store.release(job.name, job.epoch)
         except Fenced:
             log.warning("another conductor has it", job=job.name)
         except asyncio.CancelledError:
-            # Stopped in the middle: the next claim goes on from the checkpoint, at once.
+            await _end(drive)
             with contextlib.suppress(errors.SegueError):
                 await self._store.release(job.name, job.epoch)
             raise
         finally:
-            drive.cancel()
-            await asyncio.gather(drive, return_exceptions=True)
+            await _end(drive)
+            self._metrics.running.dec()
             scope.leave()
 
-    async def _run(self, job: Job) -> None:
-        if job.kind == ANALYSIS:
+    async def _run(self, job: Job, journal: Journal | None) -> None:
+        if journal is None:
             await AnalysisRun(job, self._store, self._artifacts, self._mesh, self._settings.time_limit_s).run()
             return
-        run = self._composition_run(job)
+        run = self._composition_run(job, journal)
         if job.claims > self._settings.max_claims:
             await run.end(
                 composer_pb2.STATE_FAILED,
@@ -107,9 +121,9 @@ class Conductor:
             return
         await run.run()
 
-    def _composition_run(self, job: Job) -> CompositionRun:
+    def _composition_run(self, job: Job, journal: Journal) -> CompositionRun:
         return CompositionRun(
-            Journal(self._store, job),
+            journal,
             self._store,
             self._artifacts,
             self._mesh,
@@ -118,36 +132,70 @@ class Conductor:
             job.claims,
         )
 
-    async def _guard(self, job: Job, drive: asyncio.Task[None]) -> None:
-        """Keep the lease alive while the work runs; stop it when it is to be cancelled or belongs to another."""
-        while True:
-            bell = asyncio.create_task(self._store.wait_for_cancel(job.name, self._settings.heartbeat_s))
-            try:
-                await asyncio.wait({drive, bell}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                bell.cancel()
-                await asyncio.gather(bell, return_exceptions=True)
-            if drive.done():
-                drive.result()
-                return
-            renewal = await self._store.renew(job.name, job.epoch, self._settings.lease_s)
-            reason = stop_reason(renewal)
-            if reason is not None:
-                drive.cancel()
-                await asyncio.gather(drive, return_exceptions=True)
-                await self._cancelled(job, reason)
-                return
+    async def _guard(self, job: Job, journal: Journal | None, drive: asyncio.Task[None]) -> bool:
+        """Keep the lease alive while the work runs; stop it when it is to be cancelled or belongs to another.
+
+        False: this process is stopping and the work has come to a checkpoint; it is to be given back.
+        """
+        stop = asyncio.create_task(self._stop_point(journal))
+        try:
+            while True:
+                bell = asyncio.create_task(self._store.wait_for_cancel(job.name, self._settings.heartbeat_s))
+                await _first(bell, drive, stop, keep=(drive, stop))
+                if drive.done():
+                    drive.result()
+                    return True
+                if stop.done():
+                    return False
+                renewal = await self._store.renew(job.name, job.epoch, self._settings.lease_s)
+                reason = stop_reason(renewal)
+                if reason is not None:
+                    await _end(drive)
+                    await self._cancelled(job, reason)
+                    return True
+        finally:
+            await _end(stop)
+
+    async def _stop_point(self, journal: Journal | None) -> None:
+        """Return when this process stops and the work can be left without loss. An analysis is let come to its end."""
+        await self._stopping.wait()
+        await (journal.next_checkpoint() if journal else asyncio.Event().wait())
 
     async def _cancelled(self, job: Job, reason: errors.SegueError) -> None:
         current = await self._store.get(job.name)
         if current is None or current.is_finished:
             return
         if job.kind == ANALYSIS:
-            await AnalysisRun(current, self._store, self._artifacts, self._mesh, 0).end(
-                composer_pb2.STATE_CANCELLED, reason
-            )
+            run = AnalysisRun(current, self._store, self._artifacts, self._mesh, 0)
+            await run.end(composer_pb2.STATE_CANCELLED, reason)
             return
-        await self._composition_run(current).end(composer_pb2.STATE_CANCELLED, reason)
+        await self._composition_run(current, Journal(self._store, current)).end(composer_pb2.STATE_CANCELLED, reason)
+
+    async def _clean(self) -> None:
+        """Remove what has expired: first its files, then itself, so that nothing is left when this stops between."""
+        while True:
+            with contextlib.suppress(errors.SegueError):
+                for job in await self._store.expired():
+                    await self._artifacts.delete_prefix(job.name)
+                    await self._store.delete(job.name)
+                    log.info("expired", job=job.name)
+            await asyncio.sleep(CLEAN_EVERY_S)
+
+
+async def _first(*tasks: asyncio.Task[object], keep: tuple[asyncio.Task[object], ...] = ()) -> None:
+    """Wait for the first of some tasks and end those that nobody keeps."""
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            if task not in keep:
+                await _end(task)
+
+
+async def _end(task: asyncio.Task[object]) -> None:
+    """Cancel a task and wait until its `finally` blocks are through."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def stop_reason(renewal: Renewal) -> errors.SegueError | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING
 
@@ -27,8 +28,14 @@ class Journal:
         self.epoch = job.epoch
         self.composition: Composition = composer_pb2.Composition.FromString(job.resource)
         self.checkpoint = Checkpoint.decode(job.checkpoint)
-        self.sequence = 0
-        """The newest row that this claim wrote."""
+        self.sequence = job.last_sequence
+        """The newest row of the log, as far as this claim knows."""
+        self._checkpointed = asyncio.Event()
+
+    async def next_checkpoint(self) -> None:
+        """Wait until the work has come to its next checkpoint."""
+        self._checkpointed.clear()
+        await self._checkpointed.wait()
 
     async def say(self, *events: CompositionEvent, checkpoint: Checkpoint | None = None) -> int:
         """Append events, with the composition as they leave it, in one transaction; return the newest sequence."""
@@ -70,6 +77,7 @@ class Journal:
         self.composition = changed
         if checkpoint:
             self.checkpoint = checkpoint
+            self._checkpointed.set()
         return self.sequence
 
     def _row(self, event: CompositionEvent, plan_version: int | None = None) -> NewEvent:

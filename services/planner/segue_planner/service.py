@@ -8,6 +8,7 @@ from segue.planner.v1 import planner_pb2, planner_pb2_grpc
 from segue_music import codec
 from segue_music.plan import Brief, ModelProfile
 from segue_planner.estimate import Estimate, estimate
+from segue_planner.genres import genres
 from segue_planner.given import complete
 from segue_planner.planning import Planner
 from segue_runtime import errors
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     import grpc.aio
 
 SERVICE = "segue.planner.v1.PlannerService"
+
+
+def warm() -> None:
+    """Read the tables before the first call needs them."""
+    genres()
 
 
 class PlannerService(planner_pb2_grpc.PlannerServiceServicer):

@@ -1,0 +1,80 @@
+"""A channel to a gateway, with the options that streams of audio need."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import grpc
+import grpc.aio
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAX_MESSAGE_BYTES = 1 << 20
+SERVICE = "segue.composer.v1.ComposerService"
+RETRY = {
+    "maxAttempts": 4,
+    "initialBackoff": "0.3s",
+    "maxBackoff": "2s",
+    "backoffMultiplier": 2,
+    "retryableStatusCodes": ["UNAVAILABLE"],
+}
+# Calls that do no harm when they are made twice. Streams are not among them: they go on from their cursor.
+REPEATABLE = (
+    "GetComposition", "ListCompositions", "CancelComposition", "PlanComposition", "ListModels", "GetStats",
+    "WriteUpload", "FinishUpload", "GetAnalysis",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How to reach a gateway. A token is sent in the clear to loopback and Unix sockets only; elsewhere use TLS."""
+
+    target: str = "127.0.0.1:7300"
+    token: str = ""
+    tls: bool = False
+    tls_ca: Path | None = None
+
+
+def connect(access: Access) -> grpc.aio.Channel:
+    """Open a channel; nothing is sent before the first call."""
+    options: list[tuple[str, int | str]] = [
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.keepalive_time_ms", 20_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        # With the defaults a stream that is not read is buffered whole, here and in the server.
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", 1 << 20),
+        ("grpc.enable_http_proxy", int(not is_local(access.target))),
+        ("grpc.service_config", json.dumps(_service_config())),
+    ]
+    if access.tls:
+        trusted = access.tls_ca.read_bytes() if access.tls_ca else None
+        return grpc.aio.secure_channel(access.target, grpc.ssl_channel_credentials(trusted), options)
+    if access.token and not is_local(access.target):
+        message = f"{access.target}: a token is not sent in the clear; use TLS"
+        raise ValueError(message)
+    return grpc.aio.insecure_channel(access.target, options)
+
+
+def is_local(target: str) -> bool:
+    """Tell whether a target can only be this machine."""
+    if target.startswith("unix:"):
+        return True
+    host = target.removeprefix("dns:///").rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _service_config() -> dict[str, object]:
+    names = [{"service": SERVICE, "method": method} for method in REPEATABLE]
+    return {
+        "loadBalancingConfig": [{"round_robin": {}}],
+        "methodConfig": [{"name": names, "retryPolicy": RETRY}],
+    }
