@@ -24,7 +24,7 @@ from segue_renderer.backend import (
 from segue_runtime import errors
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     import grpc.aio
 
@@ -36,6 +36,8 @@ SERVICE: Final = "segue.renderer.v1.RendererService"
 CHUNK_BYTES: Final = 65_536 - 128
 NOTES_A_MESSAGE: Final = 1024
 MAX_QUEUED: Final = 64
+GUIDE_NOTES: Final = int(renderer_pb2.GUIDE_NOTES)
+GUIDE_MELODY_AUDIO: Final = int(renderer_pb2.GUIDE_MELODY_AUDIO)
 
 
 class RendererService(renderer_pb2_grpc.RendererServiceServicer):
@@ -48,8 +50,7 @@ class RendererService(renderer_pb2_grpc.RendererServiceServicer):
         self, request_iterator: AsyncIterator[renderer_pb2.RenderSectionRequest], context: Context
     ) -> AsyncIterator[renderer_pb2.RenderSectionResponse]:
         """Render one section."""
-        start, request = await _read(request_iterator)
-        self._check(start)
+        start, request = await _read(request_iterator, self._check)
         async with contextlib.aclosing(self._backend.render(request)) as events:
             sound = _Encoder(start)
             async for event in events:
@@ -93,6 +94,13 @@ class RendererService(renderer_pb2_grpc.RendererServiceServicer):
             raise errors.OptionNotSupported(f"{name} gives no stems", metadata={"option": "stems"})
         if start.notes and not profile.gives_notes:
             raise errors.OptionNotSupported(f"{name} gives no notes", metadata={"option": "notes"})
+        if start.conditioning_frames and profile.conditioning_ns is None:
+            raise errors.OptionNotSupported(
+                f"{name} does not continue the sound of an earlier section", metadata={"option": "conditioning_frames"}
+            )
+        for option, guide in (("guide_frames", GUIDE_MELODY_AUDIO), ("guide_notes", GUIDE_NOTES)):
+            if getattr(start, option) and guide not in profile.guides:
+                raise errors.OptionNotSupported(f"{name} takes no such guide", metadata={"option": option})
         if self._backend.status().queued >= MAX_QUEUED:
             raise errors.QueueFull("this renderer has enough to do", retry_after_s=2)
 
@@ -100,7 +108,8 @@ class RendererService(renderer_pb2_grpc.RendererServiceServicer):
 class _Incoming:
     """Start and all that it announced, as it comes."""
 
-    def __init__(self) -> None:
+    def __init__(self, check: Callable[[renderer_pb2.RenderStart], None]) -> None:
+        self._check = check
         self.start: renderer_pb2.RenderStart | None = None
         self.sounds: dict[str, list[audio_pb2.AudioChunk]] = {"conditioning": [], "guide": []}
         self.frames = {"conditioning": 0, "guide": 0}
@@ -112,6 +121,8 @@ class _Incoming:
         if kind == "start":
             if self.start is not None:
                 raise errors.OutOfOrder("start comes once", metadata={"position": "start"})
+            # At once: what cannot be used is not waited for, nor kept in memory.
+            self._check(message.start)
             self.start = message.start
         elif self.start is None:
             raise errors.OutOfOrder(f"{kind} came before start", metadata={"position": "start"})
@@ -145,10 +156,10 @@ class _Incoming:
 
 
 async def _read(
-    messages: AsyncIterator[renderer_pb2.RenderSectionRequest],
+    messages: AsyncIterator[renderer_pb2.RenderSectionRequest], check: Callable[[renderer_pb2.RenderStart], None]
 ) -> tuple[renderer_pb2.RenderStart, RenderRequest]:
     """Read start and all that it announced."""
-    incoming = _Incoming()
+    incoming = _Incoming(check)
     async for message in messages:
         incoming.take(message)
     start = incoming.complete()

@@ -10,8 +10,8 @@ import numpy as np
 
 from segue_music.plan import Continuity, LayerKind, ModelProfile, Warning  # noqa: A004  the contract's word
 from segue_renderer.backend import Accepted, AudioPiece, BackendStatus, Finished, NotesPiece
+from segue_renderer.sketch import gate
 from segue_renderer.sketch.band import FX, Band
-from segue_runtime import errors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Sequence
@@ -57,7 +57,7 @@ class SketchBackend:
 
     async def render(self, request: RenderRequest) -> AsyncGenerator[RenderEvent, None]:
         """Render one section, bar by bar."""
-        _refuse(request)
+        gate.check(request)
         self._queued += 1
         try:
             await self._free.acquire()
@@ -98,18 +98,6 @@ class SketchBackend:
     async def close(self) -> None:
         """Stop its threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-def _refuse(request: RenderRequest) -> None:
-    if request.conditioning is not None or request.spec.continuity == Continuity.TAIL:
-        raise errors.OptionNotSupported(
-            "the sketch band continues by the motif, not by the sound of the section before",
-            metadata={"option": "spec.continuity"},
-        )
-    if request.guide is not None or request.guide_notes:
-        raise errors.OptionNotSupported("the sketch band takes no guide", metadata={"option": "guide"})
-    if not request.spec.chords or request.spec.metre is None or request.spec.key is None or not request.spec.layers:
-        raise errors.InvalidField("the section is not complete: it needs metre, key, chords and layers")
 
 
 def _pieces(

@@ -1,0 +1,127 @@
+"""A renderer behind a real gRPC channel, and what came out of it, for the tests of the renderer's room."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import google_crc32c
+import numpy as np
+
+from segue.renderer.v1 import renderer_pb2, renderer_pb2_grpc
+from segue_music import codec
+from segue_music.plan import Brief, Note, SectionSpec
+from segue_planner.planning import Planner
+from segue_renderer.service import SERVICE, RendererService
+from segue_renderer.sketch.backend import SketchBackend
+from segue_runtime import channels
+from segue_runtime.server import Server, Service
+from segue_runtime.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from segue_music.plan import Plan
+
+MIX = ""
+
+
+@dataclass
+class Rendered:
+    """All that one call answered; every chunk was checked when it came."""
+
+    accepted: renderer_pb2.RenderAccepted | None = None
+    finished: renderer_pb2.RenderFinished | None = None
+    notes: list[Note] = field(default_factory=list)
+    content: dict[str, bytearray] = field(default_factory=dict)
+
+    def take(self, message: renderer_pb2.RenderSectionResponse, start: renderer_pb2.RenderStart) -> None:
+        """Take one message; the stream's order and each chunk's own claims are asserted here."""
+        kind = message.WhichOneof("message")
+        assert self.finished is None, "nothing comes after finished"
+        assert (kind == "accepted") == (self.accepted is None), "accepted comes first and once"
+        if kind == "accepted":
+            self.accepted = message.accepted
+        elif kind == "notes":
+            self.notes.extend(codec.from_message(Note, note) for note in message.notes.notes)
+        elif kind == "finished":
+            self.finished = message.finished
+        elif kind == "audio":
+            audio = message.audio
+            content = self.content.setdefault(audio.layer, bytearray())
+            assert self.accepted is not None
+            assert audio.format == self.accepted.format
+            assert audio.first_frame * 8 == len(content), "frames are contiguous"
+            assert len(audio.data) == audio.frames * 8 <= 65_536
+            assert google_crc32c.value(audio.data) == audio.crc32c
+            assert (audio.section_id, audio.take) == (start.spec.section_id, start.take_key)
+            content += audio.data
+
+    def samples(self, layer: str = MIX) -> NDArray[np.float32]:
+        """Return the sound of the mix or a stem."""
+        return np.frombuffer(bytes(self.content[layer]), "<f4").reshape(-1, 2)
+
+    def digests(self) -> dict[str, str]:
+        """Return what must be equal when the bytes must be equal."""
+        return {layer: hashlib.sha256(content).hexdigest() for layer, content in sorted(self.content.items())}
+
+
+def plan_of(prompt: str, **given: Any) -> Plan:
+    """Plan with the real planner."""
+    return Planner(Brief(prompt=prompt, **given)).plan()
+
+
+def section(prompt: str, section_id: str, **given: Any) -> SectionSpec:
+    """Return one section of a real plan."""
+    plan = plan_of(prompt, **given)
+    return next(item.spec for item in plan.sections if item.spec.section_id == section_id)
+
+
+def start_of(spec: SectionSpec, seed: int = 7, **given: Any) -> renderer_pb2.RenderStart:
+    """Return the message that asks for a section."""
+    return renderer_pb2.RenderStart(spec=codec.section_to_message(spec), seed=seed, take_key="take", attempt=1, **given)
+
+
+@asynccontextmanager
+async def renderer(
+    tmp_path: Path, slots: int = 1
+) -> AsyncIterator[tuple[renderer_pb2_grpc.RendererServiceAsyncStub, SketchBackend]]:
+    """Serve a sketch band on a socket."""
+    backend = SketchBackend(slots)
+    await backend.load()
+    service = RendererService(backend)
+
+    def register(server: Any) -> None:
+        renderer_pb2_grpc.add_RendererServiceServicer_to_server(service, server)
+
+    server = Server(Settings(home=tmp_path).server, [Service(SERVICE, register)])
+    address = server.listen(f"unix:{tmp_path}/r.sock")
+    await server.start()
+    try:
+        async with channels.connect(address) as channel:
+            stub: Any = renderer_pb2_grpc.RendererServiceStub(channel)
+            yield stub, backend
+    finally:
+        await server.stop(0)
+        await backend.close()
+
+
+async def play(stub: Any, start: renderer_pb2.RenderStart) -> Rendered:
+    """Render a section to its end."""
+    rendered = Rendered()
+    async for message in stub.RenderSection(requests(start)):
+        rendered.take(message, start)
+    assert rendered.finished is not None
+    return rendered
+
+
+def requests(
+    start: renderer_pb2.RenderStart, *more: renderer_pb2.RenderSectionRequest
+) -> Iterator[renderer_pb2.RenderSectionRequest]:
+    """Return a call's messages."""
+    return iter([renderer_pb2.RenderSectionRequest(start=start), *more])
