@@ -29,7 +29,7 @@ def complete(plan: Plan, profiles: Sequence[ModelProfile] = ()) -> Plan:
     """Fill a plan and check it; InvalidPlan lists every place that is wrong."""
     genre = genres().get(plan.genre, default_genre())
     rate = plan.sample_rate or DEFAULT_RATE
-    violations = list(_duplicates(plan))
+    violations = [*_duplicates(plan), *_unusable(plan)]
     if plan.genre and plan.genre not in genres():
         violations.append(FieldViolation("plan.genre", f"unknown; there are: {', '.join(genres())}", genre.name))
     _raise(violations)
@@ -121,11 +121,6 @@ def _section_violations(path: str, filled: SectionSpec, given: SectionSpec, *, l
     if filled.metre is None:
         return
     ticks = filled.bars * timing.ticks_per_bar(filled.metre)
-    if filled.tempo_points[0].start_tick != 0 or any(
-        later.start_tick <= earlier.start_tick for earlier, later in itertools.pairwise(filled.tempo_points)
-    ):
-        yield FieldViolation(f"{path}.tempo_points", "the first is at tick 0 and they ascend", "")
-        return
     frames = timing.section_frames(filled.bars, filled.metre, filled.tempo_points, filled.sample_rate)
     if abs(filled.frames - frames) > 1:
         yield FieldViolation(f"{path}.frames", f"{filled.bars} bars at this tempo have {frames}", str(frames))
@@ -152,6 +147,22 @@ def _chord_violations(path: str, filled: SectionSpec, ticks: int) -> Iterator[Fi
         place_tick += chord.ticks
     if place_tick != ticks:
         yield FieldViolation(f"{path}.chords", f"they end at tick {place_tick}, the section at {ticks}", "")
+
+
+def _unusable(plan: Plan) -> Iterator[FieldViolation]:
+    """Find what would make it impossible to fill a section."""
+    for index, item in enumerate(plan.sections):
+        path, spec = f"plan.sections[{index}].spec", item.spec
+        if spec.genre and spec.genre not in genres():
+            yield FieldViolation(f"{path}.genre", f"unknown; there are: {', '.join(genres())}", default_genre().name)
+        if spec.tempo_points and (
+            spec.tempo_points[0].start_tick != 0
+            or any(later.start_tick <= earlier.start_tick for earlier, later in itertools.pairwise(spec.tempo_points))
+        ):
+            yield FieldViolation(f"{path}.tempo_points", "the first is at tick 0 and they ascend", "")
+        end = spec.bars * timing.ticks_per_bar(spec.metre or plan.metre)
+        if spec.tempo_points and spec.tempo_points[-1].start_tick >= end:
+            yield FieldViolation(f"{path}.tempo_points", f"the last is at or after the section's end, tick {end}", "")
 
 
 def _duplicates(plan: Plan) -> Iterator[FieldViolation]:

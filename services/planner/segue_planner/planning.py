@@ -38,6 +38,7 @@ from segue_planner import form as forms
 from segue_planner import harmony
 from segue_planner.genres import Genre, default_genre, genres
 from segue_planner.prompt import INSTRUMENTS, SAD, PromptReading, read_prompt
+from segue_planner.text import clean, clip
 from segue_runtime import errors
 from segue_runtime.errors import FieldViolation
 
@@ -52,6 +53,10 @@ NANOSECONDS: Final = 1_000_000_000
 TUNING: Final = 0.03
 """How far an unstated tempo may be moved so that the bars fit."""
 WISHED_TAIL_S: Final = 1.6
+MAX_STYLE_BYTES: Final = 600
+"""How much of the prompt each section's own prompt repeats: 256 of them must fit into one message."""
+MAX_NEGATIVE_BYTES: Final = 400_000
+"""How much the sections' negative prompts may take together, for the same reason."""
 LOUDEST_LUFS: Final = -14.0
 QUIETEST_LUFS: Final = -20.0
 CHANGES_KEY: Final = frozenset({Role.BRIDGE, Role.DEVELOPMENT})
@@ -78,7 +83,7 @@ class Planner:
     def __init__(self, brief: Brief, profiles: Sequence[ModelProfile] = ()) -> None:
         self._brief = brief
         self._profile = profiles[0] if profiles else None
-        self._read: PromptReading = read_prompt(brief.prompt)
+        self._read: PromptReading = read_prompt(clean(brief.prompt))
         self._readings: list[Reading] = []
         self._warnings: list[Warning] = [Warning("prompt_contradiction", text) for text in self._read.contradictions]
         self._seed = seed_of(brief)
@@ -88,7 +93,9 @@ class Planner:
         """Make the plan."""
         facts = self._facts()
         tempo, bars, _ = self._fit(facts)
+        self._check_form(facts, tempo, bars)
         sections = forms.build_form(bars, self._brief.form)
+        self._check_texts(len(sections))
         self._note("form", " ".join(section.section_id for section in sections), self._form_origin())
         motif = harmony.make_motif(facts.metre, self._chance)
         layers = self._layers(facts.genre)
@@ -96,10 +103,10 @@ class Planner:
             self._spec(facts, tempo, section, index, sections, motif, layers) for index, section in enumerate(sections)
         ]
         tail = facts.frames - sum(spec.frames for spec in specs)
-        if tail < 0:
-            # Sections are rounded one by one; the last gives back what they took too much, at most a frame each.
-            specs[-1] = dataclasses.replace(specs[-1], frames=specs[-1].frames + tail)
-            tail = 0
+        for index in range(len(specs) - 1, len(specs) - 1 + tail, -1):
+            # Sections are rounded one by one; the later ones give back what they took too much, a frame each.
+            specs[index] = dataclasses.replace(specs[index], frames=specs[index].frames - 1)
+        tail = max(0, tail)
         specs[-1] = dataclasses.replace(specs[-1], tail_frames=tail)
         plan = Plan(
             version=1,
@@ -145,6 +152,9 @@ class Planner:
                     violations=[FieldViolation("brief.genre", "unknown genre", default_genre().name)],
                 )
             self._note("genre", self._brief.genre, Origin.CALLER)
+            said = self._read.facts.get("genre")
+            if said and isinstance(said.value, Genre) and said.value.name != self._brief.genre:
+                self._contradiction("genre", self._brief.genre, f"{said.words} ({said.value.name})")
             return known[self._brief.genre]
         found = self._read.facts.get("genre")
         if found and isinstance(found.value, Genre):
@@ -255,6 +265,11 @@ class Planner:
             self._warnings.append(Warning("no_layers", "every layer was excluded; a piano alone plays"))
         return layers
 
+    def _asked_for(self) -> frozenset[LayerKind]:
+        """Return the parts that somebody named; they are heard at least where the piece is fullest."""
+        named = {kind for kind, _ in self._read.instruments.values()} | {layer_of(n) for n in self._brief.instruments}
+        return frozenset(named | set(self._brief.include_layers))
+
     # How the length is met.
 
     def _fit(self, facts: Facts) -> tuple[float, int, int]:
@@ -295,6 +310,26 @@ class Planner:
         self._note("tempo", f"{timing.bpm_from_quarters(best[1], facts.metre):.3f} bpm, tuned", Origin.DEFAULT)
         return best[1]
 
+    def _check_texts(self, sections: int) -> None:
+        each = len(self._brief.negative_prompt.encode())
+        if each * sections > MAX_NEGATIVE_BYTES:
+            most = MAX_NEGATIVE_BYTES // sections
+            raise errors.InvalidField(
+                f"brief.negative_prompt: it stands in each of {sections} sections; at most {most} bytes fit",
+                violations=[FieldViolation("brief.negative_prompt", f"at most {most} bytes", "shorten it")],
+            )
+
+    def _check_form(self, facts: Facts, tempo: float, bars: int) -> None:
+        wanted = len(self._brief.form)
+        if wanted > bars:
+            seconds = wanted * self._bar_frames(tempo, facts) / facts.sample_rate
+            raise errors.LengthNotPossible(
+                f"brief.form: {wanted} sections need at least {wanted} bars, and {bars} fit; "
+                f"take at least {seconds:.3f} s, or fewer sections",
+                violations=[FieldViolation("brief.form", f"at most {bars} sections fit", str(bars))],
+                metadata={"longer": f"{seconds:.6f}s"},
+            )
+
     def _refuse_tail(self, facts: Facts, bar: float, bars: int) -> None:
         shorter, longer = (round(count * bar) / facts.sample_rate for count in (bars, bars + 1))
         raise errors.LengthNotPossible(
@@ -324,7 +359,8 @@ class Planner:
         choice = 1 if section.role in CHANGES_KEY or section.role == Role.CHORUS else 0
         cadence = harmony.cadence_for(section.role, last=last and facts.kind != Kind.LOOP)
         points = (TempoPoint(0, tempo),)
-        playing = arrange(section, layers)
+        loudest = max(sections, key=lambda item: sum(item.energy) / len(item.energy))
+        playing = arrange(section, layers, self._asked_for() if section is loudest else frozenset())
         mean = sum(section.energy) / len(section.energy)
         return SectionSpec(
             section_id=section.section_id,
@@ -359,14 +395,12 @@ class Planner:
         instruments = ", ".join(name for layer in layers for name in layer.instruments)
         mean = sum(section.energy) / len(section.energy)
         level = "quiet and sparse" if mean < 0.4 else "full and driving" if mean > 0.75 else "steady"
-        style = self._brief.prompt.strip() or f"{facts.genre.name} music"
+        style = clip(clean(self._brief.prompt), MAX_STYLE_BYTES) or f"{facts.genre.name} music"
         text = (
             f"{style}. {section.label.lower()}, {level}; {instruments}; "
             f"{timing.bpm_from_quarters(tempo, facts.metre):g} bpm, {key_name(facts.key)}, {_metre_name(facts.metre)}"
         )
-        while len(text.encode()) > 4096:
-            text = text[:-16]
-        return text
+        return clip(text, 4096)
 
     def _continuity(self) -> Continuity:
         if self._brief.continuity:
@@ -380,28 +414,18 @@ class Planner:
     def _title(self) -> str:
         if self._brief.title:
             return self._brief.title
-        words = "".join(letter if letter.isprintable() else " " for letter in self._brief.prompt).split()
-        title = " ".join(words[:8]).strip(",.;:")
-        while len(title.encode()) > 256:
-            title = title[:-1]
-        return title
+        return clip(" ".join(clean(self._brief.prompt).split()[:8]).strip(",.;:"), 256)
 
     def _form_origin(self) -> Origin:
         return Origin.CALLER if self._brief.form else Origin.DEFAULT
 
     def _note(self, name: str, value: str, origin: Origin, words: str = "") -> None:
-        self._readings.append(Reading(name, _clip(value), origin, _clip(words)))
+        self._readings.append(Reading(name, clip(value, 256), origin, clip(clean(words), 256)))
 
     def _contradiction(self, name: str, field: str, prompt: str) -> None:
         self._warnings.append(
             Warning(f"{name}_contradiction", f"the field says {field}, the prompt says {prompt}: the field is used")
         )
-
-
-def _clip(text: str) -> str:
-    while len(text.encode()) > 256:
-        text = text[:-8]
-    return text
 
 
 def seed_of(brief: Brief) -> int:
@@ -412,7 +436,11 @@ def seed_of(brief: Brief) -> int:
     return int.from_bytes(hashlib.sha256(b"segue/seed/" + content).digest()[:4], "big")
 
 
-def arrange(section: forms.FormSection, layers: dict[LayerKind, tuple[str, ...]]) -> tuple[Layer, ...]:
+def arrange(
+    section: forms.FormSection,
+    layers: dict[LayerKind, tuple[str, ...]],
+    required: frozenset[LayerKind] = frozenset(),
+) -> tuple[Layer, ...]:
     """Choose who plays in a section: the more energy, the more parts."""
     mean = sum(section.energy) / len(section.energy)
     order = [LayerKind.HARMONY, LayerKind.BASS, LayerKind.RHYTHM, LayerKind.LEAD, LayerKind.TEXTURES, LayerKind.VOCALS]
@@ -429,7 +457,7 @@ def arrange(section: forms.FormSection, layers: dict[LayerKind, tuple[str, ...]]
             LayerKind.VOCALS,
         ]
     present = [kind for kind in order if kind in layers]
-    playing = set(present[: max(wanted, min(2, len(present)))])
+    playing = set(present[: max(wanted, min(2, len(present)))]) | required
     return tuple(Layer(kind, layers[kind], round(0.6 + 0.3 * mean, 2)) for kind in sorted(playing) if kind in layers)
 
 

@@ -11,6 +11,7 @@ from segue_planner.estimate import Estimate, estimate
 from segue_planner.genres import genres
 from segue_planner.given import complete
 from segue_planner.planning import Planner
+from segue_planner.text import clean
 from segue_runtime import errors
 from segue_runtime.errors import FieldViolation
 
@@ -35,7 +36,7 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
         profiles = [codec.from_message(ModelProfile, profile) for profile in request.profiles]
         if request.HasField("plan"):
             plan = complete(codec.plan_from_message(request.plan), profiles)
-        elif not request.brief.prompt.strip():
+        elif not clean(request.brief.prompt):
             raise errors.InvalidField(
                 "brief.prompt: it is empty; describe the music, or hand in a plan",
                 violations=[FieldViolation("brief.prompt", "it is empty", "calm piano, 80 bpm")],

@@ -1,0 +1,60 @@
+"""What a plan will take, from the model's profile; it stands beside the plan, outside its digest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.planner.desk import NANOSECONDS
+
+from segue.renderer.v1 import renderer_pb2
+from segue_music import codec
+from segue_music.plan import Brief, Continuity, ModelProfile
+
+if TYPE_CHECKING:
+    from tests.planner.desk import Desk
+
+S = NANOSECONDS
+BRIEF = Brief(prompt="rock, 120 bpm, 4/4", duration_ns=96 * S)
+
+
+def profile(**changes: object) -> renderer_pb2.ModelProfile:
+    return codec.to_message(ModelProfile(model="m", **changes), renderer_pb2.ModelProfile())  # type: ignore[arg-type] # keywords
+
+
+def test_time_follows_the_measured_speed_and_memory_is_the_models(desk: Desk) -> None:
+    answer = desk.answer(BRIEF, profile(real_time_factor=4.0, memory_bytes=7))
+    assert answer.estimate.model == "m"
+    assert answer.estimate.frames == 96 * 48_000
+    assert answer.estimate.duration.ToNanoseconds() == 96 * S
+    assert answer.estimate.render_time.ToNanoseconds() == pytest.approx(24 * S, abs=10)
+    assert answer.estimate.memory_bytes == 7
+
+
+def test_an_unmeasured_model_gives_no_time(desk: Desk) -> None:
+    answer = desk.answer(BRIEF, profile())
+    assert not answer.estimate.HasField("render_time")
+    assert not any(section.HasField("render_time") for section in answer.estimate.sections)
+
+
+def test_windows_cover_each_section(desk: Desk) -> None:
+    answer = desk.answer(BRIEF, profile(window_ns=10 * S, stride_ns=6 * S))
+    for section, placed in zip(answer.estimate.sections, answer.plan.sections, strict=True):
+        length = (placed.spec.frames + placed.spec.tail_frames) / 48_000
+        covered = 10 + 6 * (section.windows - 1)
+        assert covered >= length
+        assert section.windows == 1 or covered - 6 < length
+
+
+def test_a_model_that_hears_the_section_before_makes_a_chain(desk: Desk) -> None:
+    tail = (Continuity.TAIL,)
+    chained = desk.answer(BRIEF, profile(continuities=tail, real_time_factor=2.0))
+    names = [placed.spec.section_id for placed in chained.plan.sections]
+    assert [list(placed.waits_for) for placed in chained.plan.sections] == [[], *([name] for name in names[:-1])]
+    free = desk.answer(BRIEF, profile(continuities=(Continuity.MOTIF,), real_time_factor=2.0))
+    assert all(not placed.waits_for for placed in free.plan.sections)
+
+
+def test_the_profile_speed_does_not_change_the_plan(desk: Desk) -> None:
+    slow, fast = (desk.answer(BRIEF, profile(real_time_factor=factor)) for factor in (1.0, 9.0))
+    assert slow.plan == fast.plan

@@ -1,0 +1,162 @@
+"""A caller's own plan: what is said stays, what is left out is filled, what is wrong is named, with a cure."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.planner.desk import NANOSECONDS, assert_lawful
+
+from segue_music import codec
+from segue_music.plan import (
+    Brief,
+    Chord,
+    ChordQuality,
+    Join,
+    JoinKind,
+    Key,
+    Layer,
+    LayerKind,
+    Metre,
+    Mode,
+    Plan,
+    PlannedSection,
+    Role,
+    SectionSpec,
+    TempoPoint,
+    Transition,
+)
+from segue_runtime import errors
+
+if TYPE_CHECKING:
+    from tests.planner.desk import Desk
+
+SKETCH = Plan(
+    quarters_per_minute=100,
+    metre=Metre(6, 8),
+    key=Key("E", Mode.MINOR),
+    sections=tuple(
+        PlannedSection(SectionSpec(section_id=f"s{index}", role=role, bars=8))
+        for index, role in enumerate((Role.INTRO, Role.VERSE, Role.CHORUS, Role.OUTRO))
+    ),
+)
+
+
+def edited(plan: Plan, index: int, **changes: Any) -> Plan:
+    sections = list(plan.sections)
+    sections[index] = dataclasses.replace(sections[index], spec=dataclasses.replace(sections[index].spec, **changes))
+    return dataclasses.replace(plan, digest="", sections=tuple(sections))
+
+
+@pytest.fixture(scope="module")
+def whole(desk: Desk) -> Plan:
+    return desk.plan(Brief(prompt="indie pop song, 120 bpm", duration_ns=120 * NANOSECONDS))
+
+
+def test_a_sketch_of_a_plan_is_completed(desk: Desk) -> None:
+    plan = desk.complete(SKETCH)
+    for placed in plan.sections:
+        assert placed.spec.metre == SKETCH.metre
+        assert placed.spec.key == SKETCH.key
+        assert placed.spec.layers
+    assert plan.frames == 4 * 8 * 3 * 60 * 48_000 // 100
+    assert_lawful(dataclasses.replace(plan, readings=desk.plan(Brief(prompt="x")).readings))
+
+
+def test_completing_twice_changes_nothing(desk: Desk) -> None:
+    plan = desk.complete(SKETCH)
+    assert desk.complete(plan) == plan
+
+
+def test_what_the_caller_says_stays(desk: Desk) -> None:
+    chords = (Chord("A", ChordQuality.MINOR, 0, 4 * 2880), Chord("B", ChordQuality.DOMINANT_SEVENTH, 11520, 4 * 2880))
+    layers = (Layer(LayerKind.LEAD, ("kazoo",), 0.31),)
+    given = edited(
+        SKETCH, 1, chords=chords, layers=layers, label="My verse", energy=(0.11,) * 8, transition=Transition.STOP,
+        key=Key("A", Mode.DORIAN), tempo_points=(TempoPoint(0, 90.0), TempoPoint(2880, 95.0)), target_lufs=-19.0,
+        prompt="only kazoo", negative_prompt="drums",
+    )  # fmt: skip
+    join = Join(JoinKind.CROSSFADE, 2.5)
+    sections = list(given.sections)
+    sections[2] = dataclasses.replace(sections[2], join=join, waits_for=("s0",))
+    given = dataclasses.replace(given, sections=tuple(sections), title="Mine", seed=9)
+    plan = desk.complete(given)
+    before, after = given.sections[1].spec, plan.sections[1].spec
+    for field in dataclasses.fields(SectionSpec):
+        value = getattr(before, field.name)
+        if value:
+            assert getattr(after, field.name) == value, field.name
+    assert (plan.title, plan.seed) == ("Mine", 9)
+    assert (plan.sections[2].join, plan.sections[2].waits_for) == (join, ("s0",))
+
+
+def test_an_exported_plan_can_be_edited_as_json_and_handed_back(desk: Desk, whole: Plan) -> None:
+    text = codec.plan_to_json(whole)
+    read = codec.plan_from_json(text)
+    assert desk.complete(read) == whole
+    shorter = dataclasses.replace(read, digest="", frames=0, sections=read.sections[:-1])
+    again = desk.complete(dataclasses.replace(shorter, sections=tuple(_loose(item) for item in shorter.sections)))
+    assert [item.spec.section_id for item in again.sections] == [item.spec.section_id for item in whole.sections[:-1]]
+    assert again.digest != whole.digest
+
+
+def _loose(item: PlannedSection) -> PlannedSection:
+    return dataclasses.replace(item, first_frame=0, first_bar=0)
+
+
+def test_the_digest_must_be_true_or_empty(desk: Desk, whole: Plan) -> None:
+    error = desk.refused_plan(dataclasses.replace(whole, title="Another"))
+    assert error.violations[0].field == "plan.digest"
+
+
+BROKEN: list[tuple[str, str, dict[str, Any]]] = [
+    ("frames", "plan.sections[1].spec.frames", {"frames": 12_345}),
+    ("energy", "plan.sections[1].spec.energy", {"energy": (0.5,)}),
+    ("rate", "plan.sections[1].spec.sample_rate", {"sample_rate": 44_100}),
+    ("tail", "plan.sections[1].spec.tail_frames", {"tail_frames": 5}),
+    ("layers", "plan.sections[1].spec.layers", {"layers": (Layer(LayerKind.BASS), Layer(LayerKind.BASS))}),
+    ("gap", "plan.sections[1].spec.chords[0].start_tick", {"chords": (Chord("C", ChordQuality.MAJOR, 10, 100),)}),
+    ("short", "plan.sections[1].spec.chords", {"chords": (Chord("C", ChordQuality.MAJOR, 0, 100),)}),
+    ("points", "plan.sections[1].spec.tempo_points", {"tempo_points": (TempoPoint(5, 90.0),)}),
+    ("late", "plan.sections[1].spec.tempo_points", {"tempo_points": (TempoPoint(0, 90.0), TempoPoint(10**7, 80.0))}),
+    ("genre", "plan.sections[1].spec.genre", {"genre": "polkacore"}),
+    ("id", "plan.sections[1].spec.section_id", {"section_id": "s0"}),
+    ("bars", "plan.sections[1].spec.bars", {"bars": 0}),
+]
+
+
+@pytest.mark.parametrize(("path", "changes"), [item[1:] for item in BROKEN], ids=[item[0] for item in BROKEN])
+def test_what_contradicts_itself_is_refused_at_its_place(desk: Desk, path: str, changes: dict[str, Any]) -> None:
+    error = desk.refused_plan(edited(SKETCH, 1, **changes))
+    assert path in [violation.field for violation in error.violations], error.violations
+    assert path in str(error)
+
+
+def test_all_that_is_wrong_is_told_at_once(desk: Desk) -> None:
+    plan = edited(edited(SKETCH, 0, energy=(0.1,)), 2, frames=7)
+    error = desk.refused_plan(plan)
+    assert isinstance(error, errors.InvalidPlan)
+    assert {violation.field for violation in error.violations} == {
+        "plan.sections[0].spec.energy", "plan.sections[2].spec.frames",
+    }  # fmt: skip
+    assert all(violation.suggestion for violation in error.violations if violation.field.endswith("frames"))
+
+
+@pytest.mark.parametrize("waits_for", ["s2", "s1", "nobody"])
+def test_a_section_waits_only_for_earlier_ones(desk: Desk, waits_for: str) -> None:
+    sections = list(SKETCH.sections)
+    sections[1] = dataclasses.replace(sections[1], waits_for=(waits_for,))
+    error = desk.refused_plan(dataclasses.replace(SKETCH, sections=tuple(sections)))
+    assert error.violations[0].field == "plan.sections[1].waits_for"
+
+
+def test_the_sum_must_be_true(desk: Desk) -> None:
+    error = desk.refused_plan(dataclasses.replace(SKETCH, frames=99))
+    assert error.violations[0].field == "plan.frames"
+    assert error.violations[0].suggestion == str(desk.complete(SKETCH).frames)
+
+
+def test_a_piece_over_half_an_hour_is_refused(desk: Desk) -> None:
+    error = desk.refused_plan(edited(edited(SKETCH, 0, bars=2000), 1, bars=2000))
+    assert error.violations[0].field == "plan.sections"
