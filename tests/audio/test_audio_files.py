@@ -281,3 +281,15 @@ def test_ffprobe_shows_duration_chapters_and_tags(kind: FileFormat, tmp_path: Pa
     ]  # fmt: skip
     tags = {**shown["format"].get("tags", {}), **shown["streams"][0].get("tags", {})}
     assert {name.upper(): text for name, text in tags.items()}["TITLE"] == TAGS["TITLE"]
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_small_blocks_read_the_same_sound_as_one_large_one(kind: FileFormat, tmp_path: Path) -> None:
+    path = tmp_path / f"sound{kind.value}"
+    times = np.arange(3 * RATE) / RATE
+    with open_writer(path, AudioFileSettings(file_format=kind)) as writer:
+        writer.write((0.3 * np.sin(2 * np.pi * 440 * times)[:, None] * np.ones((1, 2))).astype(np.float32))
+    with open_reader(path) as reader:
+        whole = np.concatenate(list(reader.blocks(1 << 20)))
+    with open_reader(path) as reader:
+        assert np.array_equal(np.concatenate(list(reader.blocks(10_007))), whole)

@@ -38,13 +38,21 @@ class ReadLimits:
     max_sample_rate: int = 192_000
 
 
+class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc] # the library has no type information
+    """soundfile seeks to where it stands after every read, which breaks an MP3's sound there: it is told it cannot."""
+
+    def seekable(self) -> bool:
+        """Say that reading goes forward only."""
+        return False
+
+
 class AudioFileReader(AbstractContextManager["AudioFileReader"]):
     """An open sound file within its limits."""
 
     def __init__(self, path: Path, limits: ReadLimits) -> None:
         self.path = path
         try:
-            self._sound = soundfile.SoundFile(path)
+            self._sound = _ForwardFile(path)
         except (soundfile.LibsndfileError, RuntimeError) as error:
             raise UnreadableAudio(f"{path.name} cannot be read as sound: {error}") from None
         try:
