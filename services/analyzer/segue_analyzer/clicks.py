@@ -1,0 +1,93 @@
+"""Clicks: single jumps that stand far out of the roughness around them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from segue_analyzer.faults import RunCollector
+from segue_analyzer.report import FaultKind
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from segue_analyzer.report import Fault
+    from segue_analyzer.spectra import Float32
+
+_CELL_S: Final = 0.0005
+_AROUND_S: Final = 0.125
+"""A buzzing tone of 27 Hz still has six of its own jumps on either side together."""
+_OTHERS: Final = 6
+"""A lost buffer leaves two jumps near each other, so that a click may have a few companions."""
+_NEAR_CELLS: Final = 2
+_STANDS_OUT: Final = 8.0
+_LEAST_JUMP: Final = 0.05
+
+
+class ClickDetector:
+    """Watches how sharply the samples bend there and back, its highest value in each half millisecond."""
+
+    def __init__(self, sample_rate: int, channels: int) -> None:
+        self._cell_frames = max(4, round(sample_rate * _CELL_S))
+        self._around = max(16, round(sample_rate * _AROUND_S / self._cell_frames))
+        self._past = np.zeros((0, channels), dtype=np.float32)
+        # What lies before the beginning is unknown: it hides nothing and shows nothing.
+        self._cells = np.zeros(0)
+        self._places = np.zeros(0, dtype=np.int64)
+        self._first_cell = 0
+        self._judged = 0
+        self._position = 0
+        self._runs = RunCollector(FaultKind.CLICK, round(sample_rate * 0.01))
+
+    def push(self, block: Float32) -> None:
+        """Take frames in."""
+        samples = np.concatenate([self._past, block])
+        whole = max(0, (len(samples) - 3) // self._cell_frames)
+        if whole:
+            used = samples[: whole * self._cell_frames + 3].astype(np.float64)
+            bend = used[2:] - 2 * used[1:-1] + used[:-2]
+            # A jump bends there and back within two samples; a tone that sets in bends once.
+            rough = np.sqrt(np.maximum(0.0, -bend[1:] * bend[:-1])).max(axis=1).reshape(whole, -1)
+            inside = rough.argmax(axis=1)
+            starts = self._position + np.arange(whole) * self._cell_frames
+            self._cells = np.concatenate([self._cells, rough.max(axis=1)])
+            self._places = np.concatenate([self._places, starts + inside + 2])
+            self._position += whole * self._cell_frames
+        self._past = samples[whole * self._cell_frames :].copy()
+        self._judge(len(self._cells) - self._around)
+
+    def finish(self) -> list[Fault]:
+        """Judge the last cells and give what was found."""
+        self._judge(len(self._cells))
+        return self._runs.faults("a jump that no music makes: a click")
+
+    def _judge(self, end: int) -> None:
+        """Judge cells up to `end`, then forget those that no later one needs."""
+        for cell in np.flatnonzero(self._cells[self._judged : max(end, self._judged)] > _LEAST_JUMP) + self._judged:
+            if self._stands_out(int(cell)):
+                place = int(self._places[cell])
+                self._runs.add(place, place + 1)
+        self._judged = max(self._judged, end)
+        spare = max(0, self._judged - self._around)
+        self._cells, self._places = self._cells[spare:], self._places[spare:]
+        self._judged -= spare
+
+    def _stands_out(self, cell: int) -> bool:
+        near = slice(max(0, cell - _NEAR_CELLS), cell + _NEAR_CELLS + 1)
+        before = self._cells[max(0, cell - self._around) : near.start]
+        after = self._cells[near.stop : cell + self._around + 1]
+        others = np.concatenate([before, after])
+        if len(others) < self._around:
+            return False
+        jump = float(self._cells[cell])
+        return jump > _STANDS_OUT * _nth_highest(others) and _both_sides(before, after, jump)
+
+
+def _nth_highest(values: NDArray[np.float64]) -> float:
+    return float(np.partition(values, -_OTHERS)[-_OTHERS])
+
+
+def _both_sides(before: NDArray[np.float64], after: NDArray[np.float64], jump: float) -> bool:
+    """A drum is rough after its attack for longer than a few cells; a click is not, on either side."""
+    return all(len(side) <= _OTHERS or _nth_highest(side) * _STANDS_OUT < jump for side in (before, after))

@@ -1,0 +1,76 @@
+"""The child process that decodes a file which may be hostile: it limits itself first, then writes PCM to stdout.
+
+Run as `python -I -m segue_analyzer.decoder PATH`. It writes messages of one letter, a length and a body:
+`H` rate and channels, `P` float32 PCM, `E` why it cannot go on, `Z` the end.
+"""
+
+from __future__ import annotations
+
+import resource
+import struct
+import sys
+from pathlib import Path
+from typing import BinaryIO, Final
+
+HEAD: Final = struct.Struct("<cI")
+SHAPE: Final = struct.Struct("<II")
+BLOCK_FRAMES: Final = 32_768
+MEMORY_BYTES: Final = 1 << 30
+CPU_S: Final = 300
+MAX_SECONDS: Final = 3 * 3600.0
+MAX_SAMPLES: Final = 3 * 3600 * 96_000 * 2
+"""Three hours of stereo at 96 kHz: many channels or a high rate make the longest file shorter."""
+
+
+def main() -> int:
+    """Decode one file."""
+    limit()
+    out = sys.stdout.buffer
+    try:
+        decode(Path(sys.argv[1]), out)
+    except MemoryError:
+        send(out, b"E", b"it needs more memory than a sound file may")
+    out.flush()
+    return 0
+
+
+def limit() -> None:
+    """Give up what a decoder does not need, before anything of the file is read."""
+    for kind, most in (
+        (resource.RLIMIT_AS, MEMORY_BYTES),
+        (resource.RLIMIT_CPU, CPU_S),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        resource.setrlimit(kind, (most, most))
+
+
+def decode(path: Path, out: BinaryIO) -> None:
+    """Write the file's sound; what is wrong with it is said, not raised."""
+    import numpy as np
+
+    from segue_audio.errors import AudioError
+    from segue_audio.files import ReadLimits, open_reader
+
+    try:
+        with open_reader(path, ReadLimits(max_frames=MAX_SAMPLES, max_seconds=MAX_SECONDS)) as reader:
+            if reader.frames * reader.channels > MAX_SAMPLES:
+                seconds = MAX_SAMPLES // (reader.channels * reader.sample_rate)
+                text = f"it is too long; with its channels and rate {seconds} s are allowed"
+                return send(out, b"E", text.encode())
+            send(out, b"H", SHAPE.pack(reader.sample_rate, reader.channels))
+            for block in reader.blocks(BLOCK_FRAMES):
+                send(out, b"P", np.ascontiguousarray(block, "<f4").tobytes())
+    except AudioError as error:
+        return send(out, b"E", str(error).replace(str(path), "it").replace(path.name, "the file").encode())
+    return send(out, b"Z", b"")
+
+
+def send(out: BinaryIO, kind: bytes, body: bytes) -> None:
+    """Write one message."""
+    out.write(HEAD.pack(kind, len(body)))
+    out.write(body)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""The report as a message of the contract."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from segue.analyzer.v1 import analyzer_pb2
+from segue.audio.v1 import audio_pb2
+from segue_music import codec
+from segue_music.theory import camelot
+
+if TYPE_CHECKING:
+    from segue_analyzer.report import KeyEstimate, Report, SectionReport, TempoEstimate
+    from segue_audio.loudness import Loudness
+
+_LOUDNESS_FIELDS = tuple(field.name for field in audio_pb2.Loudness.DESCRIPTOR.fields)
+
+
+def report_message(report: Report, sound_format: audio_pb2.AudioFormat) -> analyzer_pb2.Report:
+    """Encode a report."""
+    message = analyzer_pb2.Report(
+        frames=report.frames,
+        format=sound_format,
+        leading_silence_frames=report.leading_silence_frames,
+        trailing_silence_frames=report.trailing_silence_frames,
+        brightness_hz=report.brightness_hz,
+        chroma=report.chroma,
+        stereo_correlation=report.stereo_correlation,
+        energy_correlation=report.energy_correlation,
+        peaks_per_second=report.peaks_per_second,
+        peaks=report.peaks,
+    )
+    _loudness(report.loudness, message.loudness)
+    _tempo(report.tempo, message)
+    _key(report.key, message)
+    for fault in report.faults:
+        message.faults.add(
+            kind=analyzer_pb2.FaultKind.ValueType(fault.kind),
+            first_frame=fault.first_frame,
+            frames=fault.frames,
+            text=fault.text,
+        )
+    for section in report.sections:
+        _section(section, message.sections.add())
+    return message
+
+
+def _section(section: SectionReport, message: analyzer_pb2.SectionAnalysis) -> None:
+    message.section_id = section.section_id
+    message.brightness_hz = section.brightness_hz
+    _loudness(section.loudness, message.loudness)
+    _tempo(section.tempo, message)
+    _key(section.key, message)
+    if section.tempo_matches is not None:
+        message.tempo_matches = section.tempo_matches
+    if section.key_matches is not None:
+        message.key_matches = section.key_matches
+    if section.planned_energy is not None:
+        message.planned_energy = section.planned_energy
+
+
+def _loudness(loudness: Loudness, message: audio_pb2.Loudness) -> None:
+    message.SetInParent()
+    for name in _LOUDNESS_FIELDS:
+        value = getattr(loudness, name)
+        if value is not None:
+            setattr(message, name, value)
+
+
+def _tempo(tempo: TempoEstimate | None, message: analyzer_pb2.Report | analyzer_pb2.SectionAnalysis) -> None:
+    if tempo is not None:
+        message.tempo.quarters_per_minute = tempo.quarters_per_minute
+        message.tempo.confidence = tempo.confidence
+        message.tempo.other_quarters_per_minute = tempo.other_quarters_per_minute
+        message.tempo.beats.extend(tempo.beats)
+        message.tempo.downbeats.extend(tempo.downbeats)
+
+
+def _key(key: KeyEstimate | None, message: analyzer_pb2.Report | analyzer_pb2.SectionAnalysis) -> None:
+    if key is not None:
+        codec.to_message(key.key, message.key.key)
+        codec.to_message(key.other, message.key.other_key)
+        message.key.camelot = camelot(key.key)
+        message.key.confidence = key.confidence

@@ -1,0 +1,166 @@
+"""What is wrong with a sound: clipping, DC, clicks, gaps of silence, samples that are no numbers."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from segue_analyzer.report import Fault, FaultKind
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from segue_analyzer.spectra import Float32
+
+MAX_FAULTS: Final = 100
+SILENT_BELOW: Final = 1e-3
+"""-60 dBFS."""
+_SILENCE_S: Final = 1.0
+_FULL_SCALE: Final = 0.99
+_CLIPPED_RUN: Final = 3
+_MERGE_S: Final = 0.05
+"""Clipped runs nearer than this are one fault."""
+_DC_LEVEL: Final = 1e-3
+_DC_BLOCK_S: Final = 0.25
+_DC_LEAST_BLOCKS: Final = 4
+
+
+class RunCollector:
+    """Collects runs of frames, joining those that stand near each other; keeps the first hundred."""
+
+    def __init__(self, kind: FaultKind, merge_frames: int) -> None:
+        self._kind = kind
+        self._merge_frames = merge_frames
+        self._runs: list[list[int]] = []
+        self._is_full = False
+
+    def add(self, first: int, end: int) -> None:
+        """Add one run; runs come in order."""
+        if self._runs and first - self._runs[-1][1] <= self._merge_frames:
+            self._runs[-1][1] = max(end, self._runs[-1][1])
+        elif len(self._runs) < MAX_FAULTS:
+            self._runs.append([first, end])
+
+    def add_flags(self, flags: NDArray[np.bool_], first_frame: int) -> None:
+        """Add the runs of True."""
+        if not flags.any():
+            return
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
+        for first, end in edges.reshape(-1, 2).tolist():
+            self.add(first_frame + first, first_frame + end)
+
+    def faults(self, text: str) -> list[Fault]:
+        """Give what was found."""
+        return [Fault(self._kind, first, end - first, text) for first, end in self._runs]
+
+
+class ClippingDetector:
+    """Finds flat tops: three or more equal samples at full scale; beyond it counts as at it."""
+
+    def __init__(self, sample_rate: int, channels: int) -> None:
+        self._runs = RunCollector(FaultKind.CLIPPING, round(sample_rate * _MERGE_S))
+        self._past = np.zeros((_CLIPPED_RUN - 1, channels), dtype=np.float32)
+        self._position = 0
+
+    def push(self, block: Float32) -> None:
+        """Take frames in."""
+        if float(np.abs(block).max(initial=0.0)) >= _FULL_SCALE:
+            samples = np.clip(np.concatenate([self._past, block]), -1.0, 1.0)
+            flat = (samples[1:] == samples[:-1]) & (np.abs(samples[1:]) >= _FULL_SCALE)
+            third = (flat[1:] & flat[:-1]).any(axis=1)
+            run = third.copy()
+            self._runs.add_flags(run, self._position)
+        self._past = np.concatenate([self._past, block])[-(_CLIPPED_RUN - 1) :]
+        self._position += len(block)
+
+    def faults(self) -> list[Fault]:
+        """Give what was found; a run's first two samples belong to it."""
+        found = self._runs.faults("samples stand at full scale: the sound is clipped")
+        return [
+            Fault(fault.kind, fault.first_frame - (_CLIPPED_RUN - 1), fault.frames + _CLIPPED_RUN - 1, fault.text)
+            for fault in found
+        ]
+
+
+class DcDetector:
+    """Finds a constant offset: the mean of all, when quarter seconds agree about it."""
+
+    def __init__(self, sample_rate: int, channels: int) -> None:
+        self._block_frames = round(sample_rate * _DC_BLOCK_S)
+        self._open = np.zeros(channels)
+        self._filled = 0
+        self._sum = np.zeros(channels)
+        self._squares = np.zeros(channels)
+        self._blocks = 0
+        self._frames = 0
+
+    def push(self, block: Float32) -> None:
+        """Take frames in."""
+        self._frames += len(block)
+        position = 0
+        while position < len(block):
+            take = min(len(block) - position, self._block_frames - self._filled)
+            self._open += block[position : position + take].sum(axis=0, dtype=np.float64)
+            self._filled += take
+            position += take
+            if self._filled == self._block_frames:
+                mean = self._open / self._filled
+                self._sum += mean
+                self._squares += mean * mean
+                self._blocks += 1
+                self._open[:] = 0.0
+                self._filled = 0
+
+    def faults(self) -> list[Fault]:
+        """Give the fault, if there is one; a sound under a second cannot tell an offset from a slow wave."""
+        if self._blocks < _DC_LEAST_BLOCKS:
+            return []
+        mean = self._sum / self._blocks
+        spread = np.sqrt(np.maximum(self._squares / self._blocks - mean**2, 0.0))
+        certain = np.abs(mean) > 4 * spread / math.sqrt(self._blocks)
+        offset = float(np.abs(np.where(certain, mean, 0.0)).max())
+        if offset <= _DC_LEVEL:
+            return []
+        level_dbfs = 20 * math.log10(offset)
+        return [Fault(FaultKind.DC, 0, self._frames, f"a constant offset of {level_dbfs:.1f} dBFS")]
+
+
+class SilenceDetector:
+    """Finds the silence at both ends and the gaps between, to the frame."""
+
+    def __init__(self, sample_rate: int) -> None:
+        self._gap_frames = round(sample_rate * _SILENCE_S)
+        self._first_loud: int | None = None
+        self._last_loud = -1
+        self._position = 0
+        self._gaps = RunCollector(FaultKind.SILENCE, 0)
+
+    def push(self, block: Float32) -> None:
+        """Take frames in."""
+        loud = np.flatnonzero(np.abs(block).max(axis=1) >= SILENT_BELOW) + self._position
+        self._position += len(block)
+        if len(loud) == 0:
+            return
+        if self._first_loud is None:
+            self._first_loud = int(loud[0])
+            self._last_loud = self._first_loud
+        known = np.concatenate([[self._last_loud], loud])
+        for place in np.flatnonzero(np.diff(known) > self._gap_frames + 1):
+            self._gaps.add(int(known[place]) + 1, int(known[place + 1]))
+        self._last_loud = int(loud[-1])
+
+    @property
+    def leading_frames(self) -> int:
+        """Frames before the first sound; all of them when there is none."""
+        return self._position if self._first_loud is None else self._first_loud
+
+    @property
+    def trailing_frames(self) -> int:
+        """Frames after the last sound; 0 when there is none."""
+        return 0 if self._first_loud is None else self._position - 1 - self._last_loud
+
+    def faults(self) -> list[Fault]:
+        """Give the gaps."""
+        return self._gaps.faults("more than a second of silence")

@@ -1,0 +1,214 @@
+"""Measures one sound while it streams: features are kept, samples are not."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from segue_analyzer.against_plan import energy_correlation, key_matches, tempo_matches
+from segue_analyzer.clicks import ClickDetector
+from segue_analyzer.faults import MAX_FAULTS, ClippingDetector, DcDetector, RunCollector, SilenceDetector
+from segue_analyzer.levels import Brightness, SideCorrelation, mean_brightness_hz
+from segue_analyzer.report import FaultKind, Report, SectionReport, TempoEstimate
+from segue_analyzer.rhythm.bars import find_downbeats
+from segue_analyzer.rhythm.beats import find_beats
+from segue_analyzer.rhythm.onsets import HOPS_PER_SECOND, LATENCY_S, OnsetStream
+from segue_analyzer.rhythm.tempo import find_tempo
+from segue_analyzer.target import Target, in_quarters
+from segue_analyzer.tonality.chroma import ChromaStream
+from segue_analyzer.tonality.key import find_key, overall_chroma
+from segue_audio.blocks import Reblocker
+from segue_audio.errors import InvalidSettings
+from segue_audio.loudness import Loudness, LoudnessMeter
+from segue_audio.peaks import PeakCollector
+from segue_music.timing import beats_per_bar
+from segue_runtime import errors
+
+if TYPE_CHECKING:
+    from segue_analyzer.report import Fault
+    from segue_analyzer.rhythm.onsets import Onsets
+    from segue_analyzer.spectra import Float32
+    from segue_analyzer.target import PlannedStretch, Stretch
+    from segue_analyzer.tonality.chroma import Harmony
+
+_BLOCK_FRAMES: Final = 32_768
+_POINTS_PER_SECOND: Final = 100
+_MAX_POINTS: Final = 8_192
+
+
+class _SectionMeter:
+    """The loudness of one stretch by itself, from its first frame to its last."""
+
+    def __init__(self, stretch: Stretch, sample_rate: int, channels: int) -> None:
+        self.stretch = stretch
+        self._rate = sample_rate
+        self._channels = channels
+        self._meter: LoudnessMeter | None = None
+        self._result = Loudness()
+
+    def push(self, block: Float32, first_frame: int) -> None:
+        """Take those frames of a block that belong to the stretch."""
+        first = max(self.stretch.first_frame, first_frame)
+        end = min(self.stretch.end_frame, first_frame + len(block))
+        if first < end:
+            self._meter = self._meter or LoudnessMeter(self._rate, self._channels)
+            self._meter.push(block[first - first_frame : end - first_frame])
+        if end == self.stretch.end_frame:
+            self.close()
+
+    def close(self) -> Loudness:
+        """Give the result; the meter's memory is let go."""
+        if self._meter is not None:
+            self._result, self._meter = self._meter.result(), None
+        return self._result
+
+
+class Measurement:
+    """One sound; push its blocks in order, then ask for the report once."""
+
+    def __init__(self, sample_rate: int, channels: int, target: Target | None = None) -> None:
+        self.sample_rate = sample_rate
+        self.channels = channels
+        self.frames = 0
+        self._target = target or Target()
+        # Every meter sees the same blocks however the sound arrives.
+        self._blocks = Reblocker(_BLOCK_FRAMES, channels)
+        self._measured = 0
+        try:
+            self._loudness = LoudnessMeter(sample_rate, channels)
+        except InvalidSettings as error:
+            raise errors.InvalidAudio(f"the sound cannot be measured: {error}") from None
+        self._sections = [_SectionMeter(each, sample_rate, channels) for each in self._target.stretches]
+        self._peaks = PeakCollector(max(1, round(sample_rate / _POINTS_PER_SECOND)), max_points=_MAX_POINTS)
+        self._sides = SideCorrelation(channels)
+        self._brightness = Brightness(sample_rate)
+        self._onsets = OnsetStream(sample_rate)
+        self._chroma = ChromaStream(sample_rate)
+        self._clipping = ClippingDetector(sample_rate, channels)
+        self._dc = DcDetector(sample_rate, channels)
+        self._clicks = ClickDetector(sample_rate, channels)
+        self._silence = SilenceDetector(sample_rate)
+        self._not_finite = RunCollector(FaultKind.NOT_FINITE, round(sample_rate / 100))
+        self._mono_weights = _mono_weights(channels)
+
+    def push(self, block: Float32) -> None:
+        """Take frames in, of shape (frames, channels); samples that are no numbers are taken as silence."""
+        if not np.isfinite(block).all():
+            finite = np.isfinite(block)
+            self._not_finite.add_flags(np.logical_not(finite.all(axis=1)), self.frames)
+            block = np.where(finite, block, np.float32(0))
+        self.frames += len(block)
+        for piece in self._blocks.push(block):
+            self._measure(piece)
+
+    def report(self) -> Report:
+        """End the sound and say what was measured."""
+        self._measure(self._blocks.drain())
+        onsets, harmony = self._onsets.finish(), self._chroma.finish()
+        centroids_hz = self._brightness.finish()
+        sections = tuple(self._section(meter, onsets, harmony, centroids_hz) for meter in self._sections)
+        return Report(
+            frames=self.frames,
+            leading_silence_frames=self._silence.leading_frames,
+            trailing_silence_frames=self._silence.trailing_frames,
+            loudness=self._loudness.result(),
+            tempo=self._tempo(onsets, harmony),
+            key=find_key(harmony),
+            brightness_hz=mean_brightness_hz(centroids_hz, 0, self.frames),
+            chroma=overall_chroma(harmony),
+            stereo_correlation=self._sides.result(),
+            faults=self._faults(),
+            sections=sections,
+            energy_correlation=energy_correlation(
+                self._target, self._loudness.hop_powers(), self.sample_rate, self.frames
+            ),
+            peaks_per_second=self.sample_rate / self._peaks.frames_per_point,
+            peaks=np.clip(np.rint(self._peaks.points() * 127), -127, 127).astype(np.int8).tobytes(),
+        )
+
+    def _measure(self, block: Float32) -> None:
+        if len(block) == 0:
+            return
+        # A sample far beyond full scale must not overflow the sums.
+        block = np.clip(block, -1e4, 1e4)
+        self._loudness.push(block)
+        for section in self._sections:
+            section.push(block, self._measured)
+        for meter in (self._peaks, self._sides, self._clipping, self._dc, self._clicks, self._silence):
+            meter.push(block)
+        mono = (block @ self._mono_weights).astype(np.float32)
+        for listener in (self._brightness, self._onsets, self._chroma):
+            listener.push(mono)
+        self._measured += len(block)
+
+    def _tempo(self, onsets: Onsets, harmony: Harmony) -> TempoEstimate | None:
+        path = find_tempo(onsets.strength, self._target.beats_per_minute)
+        if path is None:
+            return None
+        metre = self._target.metre
+        beats = find_beats(onsets.strength, path)
+        downbeats = find_downbeats(beats, onsets, harmony, beats_per_bar(metre) if metre else None)
+        return TempoEstimate(
+            quarters_per_minute=in_quarters(path.beats_per_minute, metre),
+            confidence=path.confidence,
+            other_quarters_per_minute=in_quarters(path.other_beats_per_minute, metre),
+            beats=self._as_frames(beats),
+            downbeats=self._as_frames(downbeats),
+        )
+
+    def _as_frames(self, hops: np.ndarray[tuple[int], np.dtype[np.float64]]) -> tuple[int, ...]:
+        frames = np.rint((hops / HOPS_PER_SECOND + LATENCY_S) * self.sample_rate).astype(np.int64)
+        return tuple(np.unique(np.clip(frames, 0, self.frames - 1)).tolist())
+
+    def _section(self, meter: _SectionMeter, onsets: Onsets, harmony: Harmony, centroids_hz: Float32) -> SectionReport:
+        stretch = meter.stretch
+        first_s, end_s = stretch.first_frame / self.sample_rate, stretch.end_frame / self.sample_rate
+        planned = self._target.planned_for(stretch.section_id)
+        path = find_tempo(onsets.part(first_s, end_s).strength, planned.beats_per_minute if planned else None)
+        metre = planned.metre if planned else None
+        tempo = None
+        if path is not None:
+            tempo = TempoEstimate(
+                in_quarters(path.beats_per_minute, metre),
+                path.confidence,
+                in_quarters(path.other_beats_per_minute, metre),
+            )
+        report = SectionReport(
+            section_id=stretch.section_id,
+            loudness=meter.close(),
+            tempo=tempo,
+            key=find_key(harmony.part(first_s, end_s)),
+            brightness_hz=mean_brightness_hz(centroids_hz, stretch.first_frame, stretch.end_frame),
+        )
+        return _compared(report, planned)
+
+    def _faults(self) -> tuple[Fault, ...]:
+        found = [
+            *self._clipping.faults(),
+            *self._dc.faults(),
+            *self._clicks.finish(),
+            *self._silence.faults(),
+            *self._not_finite.faults("samples that are not finite; they were taken as silence"),
+        ]
+        return tuple(sorted(found, key=lambda fault: (fault.first_frame, fault.kind))[:MAX_FAULTS])
+
+
+def _compared(report: SectionReport, planned: PlannedStretch | None) -> SectionReport:
+    if planned is None:
+        return report
+    return dataclasses.replace(
+        report,
+        tempo_matches=tempo_matches(report.tempo, in_quarters(planned.beats_per_minute, planned.metre)),
+        key_matches=key_matches(report.key, planned.key),
+        planned_energy=float(np.mean(planned.energy)) if planned.energy else None,
+    )
+
+
+def _mono_weights(channels: int) -> Float32:
+    """Weights of the mono sum: unequal, so that two sides in opposite phase do not cancel out."""
+    if channels == 1:
+        return np.ones(1, dtype=np.float32)
+    weights: Float32 = np.linspace(1.2, 0.8, channels, dtype=np.float32) / np.float32(channels)
+    return weights

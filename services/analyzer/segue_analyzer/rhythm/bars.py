@@ -1,0 +1,67 @@
+"""Downbeats: which of the beats open a bar, by bass, by change of harmony and by accent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from segue_analyzer.rhythm.onsets import HOPS_PER_SECOND
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from segue_analyzer.rhythm.onsets import Onsets
+    from segue_analyzer.tonality.chroma import Harmony
+
+    Float64 = NDArray[np.float64]
+
+_USUAL_BARS: Final = (4, 3)
+_LEAST_BARS: Final = 3
+_LEAST_EVIDENCE: Final = 2.5
+"""By how many standard errors downbeats must stand out."""
+
+
+def find_downbeats(beats: Float64, onsets: Onsets, harmony: Harmony, beats_per_bar: int | None) -> Float64:
+    """Give those of the beats (in hops) that open bars; none when nothing tells them apart."""
+    lengths = _USUAL_BARS if beats_per_bar is None else (beats_per_bar,)
+    if beats_per_bar == 1:
+        return beats
+    best_evidence, best = 0.0, beats[:0]
+    accent = _accents(beats, onsets, harmony)
+    for length in lengths:
+        if len(beats) < _LEAST_BARS * length:
+            continue
+        for phase in range(length):
+            evidence = _evidence(accent, length, phase)
+            if evidence > best_evidence:
+                best_evidence, best = evidence, beats[phase::length]
+    return best if best_evidence >= _LEAST_EVIDENCE else beats[:0]
+
+
+def _accents(beats: Float64, onsets: Onsets, harmony: Harmony) -> Float64:
+    low = _around(onsets.low, beats)
+    strength = _around(onsets.strength, beats)
+    change = harmony.change_at(beats / HOPS_PER_SECOND)
+    return _standardised(low) + 1.5 * _standardised(change) + 0.5 * _standardised(strength)
+
+
+def _around(values: NDArray[np.float32], beats: Float64) -> Float64:
+    """The highest value within 30 ms of each beat."""
+    places = np.round(beats).astype(np.intp)[:, None] + np.arange(-3, 4)
+    nearby: Float64 = values[np.clip(places, 0, len(values) - 1)].max(axis=1).astype(np.float64)
+    return nearby
+
+
+def _standardised(values: Float64) -> Float64:
+    spread = values.std()
+    return (values - values.mean()) / spread if spread > 1e-6 else np.zeros_like(values)
+
+
+def _evidence(accent: Float64, length: int, phase: int) -> float:
+    """How far the mean at this phase stands above the best of the others, in standard errors."""
+    own = accent[phase::length]
+    others = [accent[other::length].mean() for other in range(length) if other != phase]
+    error = max(accent.std(), 1e-9) / np.sqrt(len(own))
+    # Both the mean of the others and the best of them count: in 4/4 the third beat comes close.
+    return float((own.mean() - 0.5 * (max(others) + float(np.mean(others)))) / error)

@@ -1,0 +1,189 @@
+"""Tempo by autocorrelation of the onset strength, window by window, and the one path through all windows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from segue_analyzer.rhythm.onsets import HOPS_PER_SECOND
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from segue_analyzer.spectra import Float32
+
+    Float64 = NDArray[np.float64]
+
+SLOWEST: Final = 35.0
+FASTEST: Final = 260.0
+_STEPS_PER_OCTAVE: Final = 96
+_WINDOW_S: Final = 8
+_MULTIPLES: Final = (1.0, 0.9, 0.6, 0.8)
+"""Weights of the first four multiples of a period: four beats are mostly a bar, three seldom are."""
+_USUAL: Final = 118.0
+_USUAL_OCTAVES: Final = 0.9
+"""The log-normal prior of beats a minute: its middle and its standard deviation."""
+_PLANNED_OCTAVES: Final = 0.4
+_LEAST_S: Final = 2.0
+_LEAST_BEATS: Final = 4
+_LEAST_SALIENCE: Final = 0.12
+_JUMP_COST: Final = 6.0
+"""Cost of moving by an octave from one window to the next, in nats."""
+
+
+@dataclass(frozen=True, slots=True)
+class TempoPath:
+    """Beats a minute: the main ones, how sure, the next best reading, and the course over time."""
+
+    beats_per_minute: float
+    confidence: float
+    other_beats_per_minute: float
+    course: Float64
+    """Beats a minute of every window; window w begins at w seconds."""
+
+
+def find_tempo(strength: Float32, planned: float | None = None) -> TempoPath | None:
+    """Find the tempo; None when nothing repeats, or the sound is too short to tell."""
+    if len(strength) < _LEAST_S * HOPS_PER_SECOND:
+        return None
+    pulse = accents(strength)
+    if not pulse.any():
+        return None
+    autocorrelation, weights = _autocorrelations(pulse)
+    tempos = _grid(len(strength))
+    if len(tempos) == 0:
+        return None
+    salience = _salience(autocorrelation, tempos)
+    prior = _prior(tempos, planned)
+    mean = np.average(salience, axis=0, weights=weights)
+    best = int(np.argmax(mean * prior))
+    if mean[best] < _LEAST_SALIENCE:
+        return None
+    path = _path(salience * weights[:, None] / max(weights.mean(), 1e-12), prior, tempos)
+    course = tempos[path]
+    main = float(np.median(course))
+    refined = _refine(autocorrelation, weights, main)
+    other = _next_best(mean, prior, tempos, main)
+    return TempoPath(refined, _confidence(mean, prior, tempos, main), other, course * refined / main)
+
+
+def accents(strength: Float32) -> Float64:
+    """Take the running mean away, keep what rises above it, and scale to a spread of 1."""
+    width = min(len(strength), HOPS_PER_SECOND)
+    values = strength.astype(np.float64)
+    padded = np.pad(values, (width // 2, width - 1 - width // 2), mode="edge")
+    sums = np.concatenate([[0.0], np.cumsum(padded)])
+    raised = np.maximum(0.0, values - (sums[width:] - sums[:-width]) / width)
+    spread = raised.std()
+    # Below this no attack is stronger than the rounding of silence.
+    return raised / spread if spread > 1e-4 else np.zeros_like(raised)
+
+
+def _grid(hops: int) -> Float64:
+    """Tempos whose period fits often enough into the sound."""
+    slowest = max(SLOWEST, 60.0 * _LEAST_BEATS * HOPS_PER_SECOND / hops)
+    steps = int(math.log2(FASTEST / slowest) * _STEPS_PER_OCTAVE) if slowest < FASTEST else 0
+    return FASTEST * 2.0 ** (-np.arange(steps) / _STEPS_PER_OCTAVE)
+
+
+def _autocorrelations(pulse: Float64) -> tuple[Float64, Float64]:
+    """Autocorrelation of each window, 1 at lag 0, and the window's weight: how much happens in it."""
+    size = min(len(pulse), _WINDOW_S * HOPS_PER_SECOND)
+    windows = np.lib.stride_tricks.sliding_window_view(pulse, size)[::HOPS_PER_SECOND]
+    centred = windows - windows.mean(axis=1, keepdims=True)
+    spectrum = np.fft.rfft(centred, 2 * size, axis=1)
+    lags = np.fft.irfft(np.abs(spectrum) ** 2, axis=1)[:, :size]
+    overlap = np.arange(size, 0, -1) / size
+    power = lags[:, :1]
+    # Far lags have few samples to go by: their estimate is not scaled up without bound.
+    scaled = lags / np.maximum(power, 1e-12) / np.maximum(overlap, 0.25)
+    return scaled, np.sqrt(power[:, 0])
+
+
+def _salience(autocorrelation: Float64, tempos: Float64) -> Float64:
+    """How strongly each window repeats with each tempo's period and its multiples."""
+    periods = 60.0 * HOPS_PER_SECOND / tempos
+    found = np.zeros((len(autocorrelation), len(tempos)))
+    total = np.zeros(len(tempos))
+    for multiple, weight in enumerate(_MULTIPLES, start=1):
+        inside = periods * multiple < autocorrelation.shape[1] - 1
+        found[:, inside] += weight * _at(autocorrelation, periods[inside] * multiple)
+        total[inside] += weight
+    return np.maximum(0.0, found / np.maximum(total, 1e-12))
+
+
+def _at(autocorrelation: Float64, lags: Float64) -> Float64:
+    """Read between the lags."""
+    whole = lags.astype(np.intp)
+    part = lags - whole
+    read: Float64 = autocorrelation[:, whole] * (1 - part) + autocorrelation[:, whole + 1] * part
+    return read
+
+
+def _prior(tempos: Float64, planned: float | None) -> Float64:
+    middle, spread = (_USUAL, _USUAL_OCTAVES) if planned is None else (planned, _PLANNED_OCTAVES)
+    prior: Float64 = np.exp(-0.5 * (np.log2(tempos / middle) / spread) ** 2)
+    return prior
+
+
+def _path(salience: Float64, prior: Float64, tempos: Float64) -> NDArray[np.intp]:
+    """Viterbi: the likeliest course, where a jump costs by its size in octaves."""
+    gain = 4.0 * np.minimum(salience, 1.0) + 0.5 * np.log(prior + 1e-9)
+    octaves = np.log2(tempos)
+    cost = _JUMP_COST * np.abs(octaves[:, None] - octaves)
+    total = gain[0]
+    steps = np.zeros((len(gain), len(tempos)), dtype=np.intp)
+    for window in range(1, len(gain)):
+        candidates = total[:, None] - cost
+        steps[window] = candidates.argmax(axis=0)
+        total = candidates[steps[window], np.arange(len(tempos))] + gain[window]
+    path = np.zeros(len(gain), dtype=np.intp)
+    path[-1] = total.argmax()
+    for window in range(len(gain) - 1, 0, -1):
+        path[window - 1] = steps[window, path[window]]
+    return path
+
+
+def _refine(autocorrelation: Float64, weights: Float64, tempo: float) -> float:
+    """Sharpen a tempo by the far multiples of its period, where a small error adds up."""
+    mean = np.average(autocorrelation, axis=0, weights=weights)
+    period = 60.0 * HOPS_PER_SECOND / tempo
+    for multiple in (1, 2, 4, 8):
+        reach = max(2.0, 0.02 * period * multiple)
+        first = max(1, math.floor(period * multiple - reach))
+        last = min(len(mean) - 2, math.ceil(period * multiple + reach))
+        if last > len(mean) * 3 // 4 or last <= first:
+            break
+        peak = first + int(np.argmax(mean[first : last + 1]))
+        left, middle, right = mean[peak - 1 : peak + 2]
+        bend = left - 2 * middle + right
+        if bend >= 0 or middle <= 0:
+            break
+        period = (peak + 0.5 * (left - right) / bend) / multiple
+    return 60.0 * HOPS_PER_SECOND / period
+
+
+def _next_best(mean: Float64, prior: Float64, tempos: Float64, main: float) -> float:
+    """Half, double, or what else comes next; 0 when nothing comes near."""
+    away = np.abs(np.log2(tempos / main)) > 0.1
+    scores = np.where(away, mean * np.sqrt(prior), 0.0)
+    inner = np.zeros(len(scores), dtype=bool)
+    inner[1:-1] = (scores[1:-1] >= scores[:-2]) & (scores[1:-1] >= scores[2:])
+    if not (inner & (scores > 0)).any():
+        return 0.0
+    best = int(np.argmax(np.where(inner, scores, 0.0)))
+    return float(tempos[best]) if mean[best] >= _LEAST_SALIENCE else 0.0
+
+
+def _confidence(mean: Float64, prior: Float64, tempos: Float64, main: float) -> float:
+    """From how well it repeats, and how far the rivals that are no multiple of it stand behind."""
+    at = int(np.argmin(np.abs(np.log2(tempos / main))))
+    ratio = np.log2(tempos / main)
+    related = np.abs(ratio - np.round(ratio)) < 0.06
+    rival = float(np.max(np.where(related, 0.0, mean * prior), initial=0.0))
+    own = float(mean[at] * prior[at])
+    clear = own / (own + rival) if own > 0 else 0.0
+    return float(np.clip(min(1.0, mean[at] / 0.5) * min(1.0, 2.0 * clear - 0.2), 0.0, 1.0))

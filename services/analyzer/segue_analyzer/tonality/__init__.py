@@ -1,0 +1,1 @@
+"""Tonality: pitch classes, tuning and key."""

@@ -1,0 +1,133 @@
+"""Pitch classes over time, bass and treble apart, from the peaks of long spectra."""
+
+from __future__ import annotations
+
+import cmath
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from segue_analyzer.spectra import GrowingRows, SpectrumStream
+from segue_audio.resample import StreamResampler
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from segue_analyzer.spectra import Float32
+
+    Float64 = NDArray[np.float64]
+
+RATE: Final = 6_000
+"""Fundamentals and their first harmonics lie below 3 kHz."""
+_SIZE: Final = 4_096
+_HOP: Final = 1_200
+FRAMES_PER_SECOND: Final = RATE // _HOP
+_LOWEST_HZ: Final = 36.0
+_HIGHEST_HZ: Final = 2_100.0
+_BASS_BELOW_HZ: Final = 200.0
+_BINS: Final = 60
+"""Five to the semitone, so that the tuning can be taken out when it is known."""
+_A4_HZ: Final = 440.0
+_SOFTEST: Final = 10 ** (-75 / 20)
+_BELOW_LOUDEST: Final = 10 ** (-45 / 20)
+_FRAMES_FOR_TUNING: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Harmony:
+    """Pitch classes on a grid of five a second: (frames, 12), C first, tuning taken out."""
+
+    treble: Float64
+    bass: Float64
+    level: Float64
+    """How loud each frame's tones are."""
+    tuning_semitones: float
+
+    def part(self, first_s: float, end_s: float) -> Harmony:
+        """Give the stretch between two times."""
+        first, end = (max(0, round(at * FRAMES_PER_SECOND)) for at in (first_s, end_s))
+        return Harmony(self.treble[first:end], self.bass[first:end], self.level[first:end], self.tuning_semitones)
+
+    def change_at(self, times_s: Float64) -> Float64:
+        """How much the harmony after each time differs from that before, 0 to 1."""
+        if len(self.level) == 0 or len(times_s) == 0:
+            return np.zeros(len(times_s))
+        gap = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 0.5
+        both = _unit(self.treble) + _unit(self.bass)
+        grid = np.arange(len(both)) / FRAMES_PER_SECOND
+        # A window's centre must lie half a window behind the time, or it hears both sides.
+        reach = max(gap, 0.5 * _SIZE / RATE)
+        after = np.stack([np.interp(times_s + reach, grid, column) for column in both.T], axis=1)
+        before = np.stack([np.interp(times_s - reach, grid, column) for column in both.T], axis=1)
+        same = (_unit(after) * _unit(before)).sum(axis=1)
+        change: Float64 = np.clip(1 - same, 0.0, 1.0)
+        return change
+
+
+class ChromaStream:
+    """Collects the pitch classes of a mono stream."""
+
+    def __init__(self, sample_rate: int) -> None:
+        self._resampler = StreamResampler(sample_rate, RATE, 1, quality="HQ")
+        self._spectra = SpectrumStream(_SIZE, _HOP)
+        self._first_bin = math.ceil(_LOWEST_HZ * _SIZE / RATE)
+        self._last_bin = math.floor(_HIGHEST_HZ * _SIZE / RATE)
+        self._rows = GrowingRows(2 * _BINS)
+        self._deviation = 0j
+
+    def push(self, mono: Float32) -> None:
+        """Take samples in."""
+        for magnitudes in self._spectra.push(self._resampler.push(mono[:, None])[:, 0]):
+            self._fold(magnitudes)
+
+    def finish(self) -> Harmony:
+        """End the stream and give its harmony."""
+        rest = self._resampler.finish()[:, 0]
+        for magnitudes in [*self._spectra.push(rest), *self._spectra.finish()]:
+            self._fold(magnitudes)
+        rows = self._rows.rows().astype(np.float64)
+        tuning = cmath.phase(self._deviation) / (2 * math.pi) if len(rows) >= _FRAMES_FOR_TUNING else 0.0
+        fold = _folding(tuning)
+        treble, bass = rows[:, :_BINS] @ fold, rows[:, _BINS:] @ fold
+        return Harmony(treble, bass, np.sqrt((treble**2).sum(axis=1) + (bass**2).sum(axis=1)), tuning)
+
+    def _fold(self, magnitudes: Float32) -> None:
+        """Find the peaks of each frame and add them to their pitch classes."""
+        first, last = self._first_bin, self._last_bin
+        middle = magnitudes[:, first:last]
+        left, right = magnitudes[:, first - 1 : last - 1], magnitudes[:, first + 1 : last + 1]
+        floor = np.maximum(_SOFTEST, middle.max(axis=1, keepdims=True) * _BELOW_LOUDEST)
+        frame, place = np.nonzero((middle > left) & (middle >= right) & (middle > floor))
+        # A parabola through the logarithms of three bins finds a peak of a Hann window within 0.02 bins.
+        low, top, high = (np.log(part[frame, place] + 1e-12) for part in (left, middle, right))
+        shift = np.clip(0.5 * (low - high) / np.minimum(low - 2 * top + high, -1e-9), -0.5, 0.5)
+        hertz = (first + place + shift) * (RATE / _SIZE)
+        weight = np.sqrt(middle[frame, place])
+        semitones = 12 * np.log2(hertz / _A4_HZ) + 69
+        self._deviation += complex((weight * np.exp(2j * np.pi * semitones)).sum())
+        rows = np.zeros((len(magnitudes), 2, _BINS))
+        is_bass = (hertz < _BASS_BELOW_HZ).astype(np.intp)
+        fine = (semitones % 12) * (_BINS // 12)
+        whole = np.floor(fine).astype(np.intp)
+        part = fine - whole
+        # Above 800 Hz overtones outnumber fundamentals.
+        weight = weight * np.minimum(1.0, 800.0 / hertz)
+        np.add.at(rows, (frame, is_bass, whole % _BINS), weight * (1 - part))
+        np.add.at(rows, (frame, is_bass, (whole + 1) % _BINS), weight * part)
+        self._rows.extend(rows.reshape(len(rows), -1))
+
+
+def _folding(tuning_semitones: float) -> Float64:
+    """Weights that take fine bins to the twelve pitch classes, shifted by the tuning."""
+    centres = np.arange(_BINS) * 12 / _BINS - tuning_semitones
+    away = (centres[:, None] - np.arange(12) + 6) % 12 - 6
+    weights: Float64 = np.where(np.abs(away) < 0.5, np.cos(np.pi * away) ** 2, 0.0)
+    return weights
+
+
+def _unit(rows: Float64) -> Float64:
+    length = np.sqrt((rows**2).sum(axis=1, keepdims=True))
+    unit: Float64 = rows / np.maximum(length, 1e-9)
+    return unit

@@ -1,0 +1,85 @@
+"""The key: pitch classes compared with what keys usually sound like."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from segue_analyzer.report import KeyEstimate
+from segue_analyzer.tonality.chroma import FRAMES_PER_SECOND
+from segue_music.plan import Key, Mode
+from segue_music.theory import FLAT_NAMES, SHARP_NAMES, uses_flats
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from segue_analyzer.tonality.chroma import Harmony
+
+    Float64 = NDArray[np.float64]
+
+# How often each degree sounds: Temperley's key profiles from the Kostka-Payne corpus (Music and Probability, 2007).
+_MAJOR: Final = np.array([0.748, 0.060, 0.488, 0.082, 0.670, 0.460, 0.096, 0.715, 0.104, 0.366, 0.057, 0.400])
+_MINOR: Final = np.array([0.712, 0.084, 0.474, 0.618, 0.049, 0.460, 0.105, 0.747, 0.404, 0.067, 0.133, 0.330])
+# Popular music seldom raises the seventh of minor: the natural one sounds as often.
+_NATURAL_MINOR: Final = np.array([0.712, 0.084, 0.474, 0.618, 0.049, 0.460, 0.105, 0.747, 0.404, 0.067, 0.330, 0.133])
+# What the bass alone tells: tonic first, then the fifth and the fourth.
+_BASS: Final = np.array([1.0, 0.05, 0.25, 0.2, 0.25, 0.5, 0.05, 0.6, 0.15, 0.3, 0.15, 0.1])
+_BASS_WEIGHT: Final = 0.35
+_LEAST_S: Final = 0.4
+_LEAST_FIT: Final = 0.35
+
+
+def find_key(harmony: Harmony) -> KeyEstimate | None:
+    """Find the key; None when there are no tones, or they fit no key."""
+    heard = harmony.level > max(float(harmony.level.max(initial=0.0)) * 0.02, 1e-9)
+    if heard.sum() < _LEAST_S * FRAMES_PER_SECOND:
+        return None
+    treble, bass = _summed(harmony.treble[heard]), _summed(harmony.bass[heard])
+    mixed = treble + 0.5 * bass
+    fits = _fits(mixed, bass)
+    order = np.argsort(fits)[::-1]
+    best = float(fits[order[0]])
+    if best < _LEAST_FIT or np.count_nonzero(mixed > 0.05 * mixed.max()) < 2:
+        return None
+    margin = best - float(fits[order[1]])
+    confidence = float(np.clip(best, 0.0, 1.0) * np.clip(0.25 + margin / 0.2, 0.0, 1.0))
+    return KeyEstimate(key_at(int(order[0])), confidence, key_at(int(order[1])))
+
+
+def key_at(index: int) -> Key:
+    """Name a key: 0 to 11 are major from C up, 12 to 23 minor; spelled with the fewer accidentals."""
+    mode = Mode.MAJOR if index < 12 else Mode.MINOR
+    flat = Key(FLAT_NAMES[index % 12], mode)
+    return flat if uses_flats(flat) else Key(SHARP_NAMES[index % 12], mode)
+
+
+def overall_chroma(harmony: Harmony) -> tuple[float, ...]:
+    """How strong each pitch class is, summing to 1; empty when there are no tones."""
+    total = harmony.treble.sum(axis=0) + harmony.bass.sum(axis=0)
+    return tuple((total / total.sum()).tolist()) if total.sum() > 1e-9 else ()
+
+
+def _summed(rows: Float64) -> Float64:
+    """Sum of frames, a loud one counting less than by its loudness."""
+    loudness = np.sqrt((rows**2).sum(axis=1, keepdims=True))
+    compressed: Float64 = (rows / np.sqrt(np.maximum(loudness, 1e-9))).sum(axis=0)
+    return compressed / max(float(compressed.sum()), 1e-12)
+
+
+def _fits(mixed: Float64, bass: Float64) -> Float64:
+    """Correlation with each of the 24 keys, the bass heard by itself too."""
+    fits = np.zeros(24)
+    for tonic in range(12):
+        turned, turned_bass = np.roll(mixed, -tonic), np.roll(bass, -tonic)
+        low = _correlation(turned_bass, _BASS)
+        fits[tonic] = (1 - _BASS_WEIGHT) * _correlation(turned, _MAJOR) + _BASS_WEIGHT * low
+        minor = max(_correlation(turned, _MINOR), _correlation(turned, _NATURAL_MINOR))
+        fits[12 + tonic] = (1 - _BASS_WEIGHT) * minor + _BASS_WEIGHT * low
+    return fits
+
+
+def _correlation(heard: Float64, profile: Float64) -> float:
+    centred, model = heard - heard.mean(), profile - profile.mean()
+    size = float(np.sqrt((centred**2).sum() * (model**2).sum()))
+    return float((centred * model).sum()) / size if size > 1e-12 else 0.0
