@@ -31,7 +31,7 @@ class ClickDetector:
     def __init__(self, sample_rate: int, channels: int) -> None:
         self._cell_frames = max(4, round(sample_rate * _CELL_S))
         self._around = max(16, round(sample_rate * _AROUND_S / self._cell_frames))
-        self._past = np.zeros((0, channels), dtype=np.float32)
+        self._past = np.zeros((channels, 0), dtype=np.float32)
         # What lies before the beginning is unknown: it hides nothing and shows nothing.
         self._cells = np.zeros(0)
         self._places = np.zeros(0, dtype=np.int64)
@@ -40,21 +40,22 @@ class ClickDetector:
         self._position = 0
         self._runs = RunCollector(FaultKind.CLICK, round(sample_rate * 0.01))
 
-    def push(self, block: Float32) -> None:
-        """Take frames in."""
-        samples = np.concatenate([self._past, block])
-        whole = max(0, (len(samples) - 3) // self._cell_frames)
+    def push(self, planar: Float32) -> None:
+        """Take samples in, (channels, frames)."""
+        samples = np.concatenate([self._past, planar], axis=1)
+        whole = max(0, (samples.shape[1] - 3) // self._cell_frames)
         if whole:
-            used = samples[: whole * self._cell_frames + 3].astype(np.float64)
-            bend = used[2:] - 2 * used[1:-1] + used[:-2]
+            step = np.diff(samples[:, : whole * self._cell_frames + 3], axis=1)
+            bend = np.diff(step, axis=1)
             # A jump bends there and back within two samples; a tone that sets in bends once.
-            rough = np.sqrt(np.maximum(0.0, -bend[1:] * bend[:-1])).max(axis=1).reshape(whole, -1)
+            both = np.maximum(0.0, -bend[:, 1:] * bend[:, :-1]).max(axis=0)
+            rough = np.sqrt(both).reshape(whole, -1)
             inside = rough.argmax(axis=1)
             starts = self._position + np.arange(whole) * self._cell_frames
             self._cells = np.concatenate([self._cells, rough.max(axis=1)])
             self._places = np.concatenate([self._places, starts + inside + 2])
             self._position += whole * self._cell_frames
-        self._past = samples[whole * self._cell_frames :].copy()
+        self._past = samples[:, whole * self._cell_frames :].copy()
         self._judge(len(self._cells) - self._around)
 
     def finish(self) -> list[Fault]:

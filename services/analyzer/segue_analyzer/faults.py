@@ -61,19 +61,18 @@ class ClippingDetector:
 
     def __init__(self, sample_rate: int, channels: int) -> None:
         self._runs = RunCollector(FaultKind.CLIPPING, round(sample_rate * _MERGE_S))
-        self._past = np.zeros((_CLIPPED_RUN - 1, channels), dtype=np.float32)
+        self._past = np.zeros((channels, _CLIPPED_RUN - 1), dtype=np.float32)
         self._position = 0
 
-    def push(self, block: Float32) -> None:
-        """Take frames in."""
-        if float(np.abs(block).max(initial=0.0)) >= _FULL_SCALE:
-            samples = np.clip(np.concatenate([self._past, block]), -1.0, 1.0)
-            flat = (samples[1:] == samples[:-1]) & (np.abs(samples[1:]) >= _FULL_SCALE)
-            third = (flat[1:] & flat[:-1]).any(axis=1)
-            run = third.copy()
-            self._runs.add_flags(run, self._position)
-        self._past = np.concatenate([self._past, block])[-(_CLIPPED_RUN - 1) :]
-        self._position += len(block)
+    def push(self, planar: Float32, loudest: Float32) -> None:
+        """Take samples in, (channels, frames), and the loudest of each frame."""
+        samples = np.concatenate([self._past, planar], axis=1)
+        self._past = samples[:, -(_CLIPPED_RUN - 1) :]
+        if float(loudest.max(initial=0.0)) >= _FULL_SCALE:
+            samples = np.clip(samples, -1.0, 1.0)
+            flat = (samples[:, 1:] == samples[:, :-1]) & (np.abs(samples[:, 1:]) >= _FULL_SCALE)
+            self._runs.add_flags((flat[:, 1:] & flat[:, :-1]).any(axis=0), self._position)
+        self._position += len(loudest)
 
     def faults(self) -> list[Fault]:
         """Give what was found; a run's first two samples belong to it."""
@@ -96,13 +95,14 @@ class DcDetector:
         self._blocks = 0
         self._frames = 0
 
-    def push(self, block: Float32) -> None:
-        """Take frames in."""
-        self._frames += len(block)
+    def push(self, planar: Float32) -> None:
+        """Take samples in, (channels, frames)."""
+        frames = planar.shape[1]
+        self._frames += frames
         position = 0
-        while position < len(block):
-            take = min(len(block) - position, self._block_frames - self._filled)
-            self._open += block[position : position + take].sum(axis=0, dtype=np.float64)
+        while position < frames:
+            take = min(frames - position, self._block_frames - self._filled)
+            self._open += planar[:, position : position + take].sum(axis=1, dtype=np.float64)
             self._filled += take
             position += take
             if self._filled == self._block_frames:
@@ -137,10 +137,10 @@ class SilenceDetector:
         self._position = 0
         self._gaps = RunCollector(FaultKind.SILENCE, 0)
 
-    def push(self, block: Float32) -> None:
-        """Take frames in."""
-        loud = np.flatnonzero(np.abs(block).max(axis=1) >= SILENT_BELOW) + self._position
-        self._position += len(block)
+    def push(self, loudest: Float32) -> None:
+        """Take the loudest sample of each frame in."""
+        loud = np.flatnonzero(loudest >= SILENT_BELOW) + self._position
+        self._position += len(loudest)
         if len(loud) == 0:
             return
         if self._first_loud is None:

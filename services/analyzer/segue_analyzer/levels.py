@@ -23,11 +23,12 @@ class SideCorrelation:
         self._channels = channels
         self._sums = np.zeros(3)
 
-    def push(self, block: Float32) -> None:
-        """Take frames in."""
+    def push(self, planar: Float32) -> None:
+        """Take samples in, (channels, frames)."""
         if self._channels >= 2:
-            left, right = block[:, 0].astype(np.float64), block[:, 1].astype(np.float64)
-            self._sums += (left @ left, right @ right, left @ right)
+            left, right = planar[0].astype(np.float64), planar[1].astype(np.float64)
+            # Not a product of matrices: those start threads that get into the way of the other calls.
+            self._sums += [np.einsum("i,i", one, other) for one, other in ((left, left), (right, right), (left, right))]
 
     def result(self) -> float | None:
         """Give 1 for equal sides, -1 for opposite ones; None for one channel, or when a side is silent."""

@@ -11,17 +11,18 @@ from segue_analyzer.against_plan import energy_correlation, key_matches, tempo_m
 from segue_analyzer.clicks import ClickDetector
 from segue_analyzer.faults import MAX_FAULTS, ClippingDetector, DcDetector, RunCollector, SilenceDetector
 from segue_analyzer.levels import Brightness, SideCorrelation, mean_brightness_hz
+from segue_analyzer.loudness import SectionLoudness, TruePeaks, with_peaks
 from segue_analyzer.report import FaultKind, Report, SectionReport, TempoEstimate
 from segue_analyzer.rhythm.bars import find_downbeats
 from segue_analyzer.rhythm.beats import find_beats
 from segue_analyzer.rhythm.onsets import HOPS_PER_SECOND, LATENCY_S, OnsetStream
 from segue_analyzer.rhythm.tempo import find_tempo
-from segue_analyzer.target import Target, in_quarters
+from segue_analyzer.target import Stretch, Target, in_quarters
 from segue_analyzer.tonality.chroma import ChromaStream
 from segue_analyzer.tonality.key import find_key, overall_chroma
 from segue_audio.blocks import Reblocker
 from segue_audio.errors import InvalidSettings
-from segue_audio.loudness import Loudness, LoudnessMeter
+from segue_audio.loudness import LoudnessMeter
 from segue_audio.peaks import PeakCollector
 from segue_music.timing import beats_per_bar
 from segue_runtime import errors
@@ -30,39 +31,13 @@ if TYPE_CHECKING:
     from segue_analyzer.report import Fault
     from segue_analyzer.rhythm.onsets import Onsets
     from segue_analyzer.spectra import Float32
-    from segue_analyzer.target import PlannedStretch, Stretch
+    from segue_analyzer.target import PlannedStretch
     from segue_analyzer.tonality.chroma import Harmony
 
 _BLOCK_FRAMES: Final = 32_768
 _POINTS_PER_SECOND: Final = 100
 _MAX_POINTS: Final = 8_192
-
-
-class _SectionMeter:
-    """The loudness of one stretch by itself, from its first frame to its last."""
-
-    def __init__(self, stretch: Stretch, sample_rate: int, channels: int) -> None:
-        self.stretch = stretch
-        self._rate = sample_rate
-        self._channels = channels
-        self._meter: LoudnessMeter | None = None
-        self._result = Loudness()
-
-    def push(self, block: Float32, first_frame: int) -> None:
-        """Take those frames of a block that belong to the stretch."""
-        first = max(self.stretch.first_frame, first_frame)
-        end = min(self.stretch.end_frame, first_frame + len(block))
-        if first < end:
-            self._meter = self._meter or LoudnessMeter(self._rate, self._channels)
-            self._meter.push(block[first - first_frame : end - first_frame])
-        if end == self.stretch.end_frame:
-            self.close()
-
-    def close(self) -> Loudness:
-        """Give the result; the meter's memory is let go."""
-        if self._meter is not None:
-            self._result, self._meter = self._meter.result(), None
-        return self._result
+_NO_END: Final = 1 << 62
 
 
 class Measurement:
@@ -77,10 +52,12 @@ class Measurement:
         self._blocks = Reblocker(_BLOCK_FRAMES, channels)
         self._measured = 0
         try:
-            self._loudness = LoudnessMeter(sample_rate, channels)
+            self._loudness = LoudnessMeter(sample_rate, channels, with_peaks=False)
         except InvalidSettings as error:
             raise errors.InvalidAudio(f"the sound cannot be measured: {error}") from None
-        self._sections = [_SectionMeter(each, sample_rate, channels) for each in self._target.stretches]
+        self._sections = [SectionLoudness(each, sample_rate, channels) for each in self._target.stretches]
+        whole = Stretch("", 0, _NO_END)
+        self._true_peaks = TruePeaks(sample_rate, channels, (whole, *self._target.stretches))
         self._peaks = PeakCollector(max(1, round(sample_rate / _POINTS_PER_SECOND)), max_points=_MAX_POINTS)
         self._sides = SideCorrelation(channels)
         self._brightness = Brightness(sample_rate)
@@ -108,12 +85,16 @@ class Measurement:
         self._measure(self._blocks.drain())
         onsets, harmony = self._onsets.finish(), self._chroma.finish()
         centroids_hz = self._brightness.finish()
-        sections = tuple(self._section(meter, onsets, harmony, centroids_hz) for meter in self._sections)
+        whole_peaks, *section_peaks = self._true_peaks.finish()
+        sections = tuple(
+            self._section(meter, peaks, onsets, harmony, centroids_hz)
+            for meter, peaks in zip(self._sections, section_peaks, strict=True)
+        )
         return Report(
             frames=self.frames,
             leading_silence_frames=self._silence.leading_frames,
             trailing_silence_frames=self._silence.trailing_frames,
-            loudness=self._loudness.result(),
+            loudness=with_peaks(self._loudness.result(), whole_peaks),
             tempo=self._tempo(onsets, harmony),
             key=find_key(harmony),
             brightness_hz=mean_brightness_hz(centroids_hz, 0, self.frames),
@@ -136,8 +117,13 @@ class Measurement:
         self._loudness.push(block)
         for section in self._sections:
             section.push(block, self._measured)
-        for meter in (self._peaks, self._sides, self._clipping, self._dc, self._clicks, self._silence):
-            meter.push(block)
+        self._peaks.push(block)
+        planar = np.ascontiguousarray(block.T)
+        loudest = np.abs(planar).max(axis=0)
+        for meter in (self._true_peaks, self._sides, self._dc, self._clicks):
+            meter.push(planar)
+        self._clipping.push(planar, loudest)
+        self._silence.push(loudest)
         mono = (block @ self._mono_weights).astype(np.float32)
         for listener in (self._brightness, self._onsets, self._chroma):
             listener.push(mono)
@@ -162,7 +148,14 @@ class Measurement:
         frames = np.rint((hops / HOPS_PER_SECOND + LATENCY_S) * self.sample_rate).astype(np.int64)
         return tuple(np.unique(np.clip(frames, 0, self.frames - 1)).tolist())
 
-    def _section(self, meter: _SectionMeter, onsets: Onsets, harmony: Harmony, centroids_hz: Float32) -> SectionReport:
+    def _section(
+        self,
+        meter: SectionLoudness,
+        peaks: tuple[float, float],
+        onsets: Onsets,
+        harmony: Harmony,
+        centroids_hz: Float32,
+    ) -> SectionReport:
         stretch = meter.stretch
         first_s, end_s = stretch.first_frame / self.sample_rate, stretch.end_frame / self.sample_rate
         planned = self._target.planned_for(stretch.section_id)
@@ -177,7 +170,7 @@ class Measurement:
             )
         report = SectionReport(
             section_id=stretch.section_id,
-            loudness=meter.close(),
+            loudness=with_peaks(meter.close(), peaks),
             tempo=tempo,
             key=find_key(harmony.part(first_s, end_s)),
             brightness_hz=mean_brightness_hz(centroids_hz, stretch.first_frame, stretch.end_frame),

@@ -1,0 +1,111 @@
+"""Loudness of the whole and of each stretch in one pass; the costly true peaks are interpolated once for all."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from segue_audio.loudness import Loudness, LoudnessMeter
+from segue_audio.truepeak import TAPS, interpolated_peaks, oversampling
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from segue_analyzer.spectra import Float32
+    from segue_analyzer.target import Stretch
+
+_CELL: Final = 64
+"""Frames for which one true peak is kept; a stretch has those cells whose middles it holds."""
+_BLOCK: Final = 8_192
+_MOST_OVERSHOOT: Final = 2.7
+"""No value between samples exceeds them by more: the sum of the interpolator's taps."""
+_SILENT: Final = 1e-12
+
+
+class SectionLoudness:
+    """The loudness of one stretch by itself, from its first frame to its last."""
+
+    def __init__(self, stretch: Stretch, sample_rate: int, channels: int) -> None:
+        self.stretch = stretch
+        self._rate = sample_rate
+        self._channels = channels
+        self._meter: LoudnessMeter | None = None
+        self._result = Loudness()
+
+    def push(self, block: Float32, first_frame: int) -> None:
+        """Take those frames of a block that belong to the stretch."""
+        first = max(self.stretch.first_frame, first_frame)
+        end = min(self.stretch.end_frame, first_frame + len(block))
+        if first < end:
+            self._meter = self._meter or LoudnessMeter(self._rate, self._channels, with_peaks=False)
+            self._meter.push(block[first - first_frame : end - first_frame])
+            if end == self.stretch.end_frame:
+                self.close()
+
+    def close(self) -> Loudness:
+        """Give the result; the meter's memory is let go."""
+        if self._meter is not None:
+            self._result, self._meter = self._meter.result(), None
+        return self._result
+
+
+class TruePeaks:
+    """Highest true peak and sample of each stretch, as the stretch sounds between its neighbours."""
+
+    def __init__(self, sample_rate: int, channels: int, stretches: Sequence[Stretch]) -> None:
+        self._factor = oversampling(sample_rate)
+        self._stretches = stretches
+        self._highest = np.zeros((len(stretches), 2))
+        # The past begins with silence: the signal does too.
+        self._buffer = np.zeros((channels, TAPS + _BLOCK), dtype=np.float32)
+        self._filled = TAPS // 2
+        self._first_frame = 0
+
+    def push(self, planar: Float32) -> None:
+        """Take samples in, (channels, frames)."""
+        position = 0
+        while position < planar.shape[1]:
+            take = min(self._buffer.shape[1] - self._filled, planar.shape[1] - position)
+            self._buffer[:, self._filled : self._filled + take] = planar[:, position : position + take]
+            self._filled += take
+            position += take
+            if self._filled == self._buffer.shape[1]:
+                self._measure()
+
+    def finish(self) -> list[tuple[float, float]]:
+        """End the stream; gives (true peak, sample peak) of each stretch as absolute values."""
+        # Silence follows; what stands behind the first block's middle part is measured with the second.
+        for _ in range(2):
+            self._buffer[:, self._filled :] = 0.0
+            self._measure()
+        return [(max(true, sample), sample) for true, sample in self._highest.tolist()]
+
+    def _measure(self) -> None:
+        """Measure the block that stands between half the taps of past and of future, and move on."""
+        loudest = np.abs(self._buffer[:, TAPS // 2 : TAPS // 2 + _BLOCK]).max(axis=0)
+        reach = float(np.abs(self._buffer).max()) * _MOST_OVERSHOOT
+        true_peaks: Float32 | None = None
+        for index, stretch in enumerate(self._stretches):
+            first = max(0, stretch.first_frame - self._first_frame)
+            end = min(_BLOCK, stretch.end_frame - self._first_frame)
+            if first >= end:
+                continue
+            highest = self._highest[index]
+            highest[1] = max(highest[1], float(loudest[first:end].max()))
+            if reach > highest[0]:
+                if true_peaks is None:
+                    true_peaks = interpolated_peaks(self._buffer, self._factor, _CELL)
+                cells = true_peaks[(first + _CELL // 2) // _CELL : (end + _CELL // 2) // _CELL]
+                highest[0] = max(highest[0], float(cells.max(initial=0.0)))
+        self._first_frame += _BLOCK
+        self._buffer[:, :TAPS] = self._buffer[:, -TAPS:]
+        self._filled = TAPS
+
+
+def with_peaks(loudness: Loudness, peaks: tuple[float, float]) -> Loudness:
+    """Put the peaks into a measurement."""
+    true_peak, sample_peak = (20 * math.log10(peak) if peak > _SILENT else None for peak in peaks)
+    return dataclasses.replace(loudness, true_peak_dbtp=true_peak, sample_peak_dbfs=sample_peak)
