@@ -61,6 +61,8 @@ class Node:
         self._draining = asyncio.Event()
         self._background: list[asyncio.Task[None]] = []
         self._folder: Path | None = None
+        self.inner = ""
+        """Where this process's own roles are called, in the embedded shape."""
         self.server: Server | None = None
         self.lifecycle = Lifecycle(settings.server.drain_s)
         self.addresses: list[str] = []
@@ -89,7 +91,7 @@ class Node:
         if settings.metrics.listen:
             self._metrics_port = self._metrics.serve(settings.metrics.listen)
             self.lifecycle.add(Phase.CLOSE, "metrics", self._close_metrics)
-        inner = self._inner_socket()
+        inner = self.inner = self._inner_socket()
         for role in self._roles:
             if role in INNER_ROLES:
                 await self._open_inner(role)

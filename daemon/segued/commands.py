@@ -1,0 +1,231 @@
+"""The commands that make, plan and measure music: on a server, or in a mesh of this process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+import shutil
+import signal
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from google.protobuf import json_format
+
+from segue.composer.v1 import composer_pb2
+from segue_client import Access, Client, SegueError
+from segue_runtime import errors, logs
+from segued import briefs, show
+from segued.exits import Exit, Stop, stop_for
+from segued.progress import Progress, make_progress
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import AsyncIterator, Coroutine
+
+    from segue.composer.v1.composer_pb2 import Composition, Output
+    from segue_runtime.settings import LogSettings, Settings
+
+
+def run(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Run a command to its exit code."""
+    logs.configure(_quiet(settings))
+    command = {"compose": compose, "plan": plan, "analyze": analyze, "models": models}[arguments.command]
+    try:
+        return asyncio.run(_interruptible(command(settings, arguments)))
+    except SegueError as error:
+        raise stop_for(error) from error
+    except errors.SegueError as error:
+        raise Stop(Exit.FAILED, str(error)) from error
+    except ValueError as error:
+        raise Stop(Exit.USAGE, str(error)) from error
+
+
+def _quiet(settings: Settings) -> LogSettings:
+    """In these commands the log is for trouble only, unless somebody asked for more."""
+    if settings.origins.get("log.level", "default") == "default":
+        return dataclasses.replace(settings.log, level="error")
+    return settings.log
+
+
+async def _interruptible(work: Coroutine[None, None, int]) -> int:
+    """Turn Ctrl-C and SIGTERM into one cancellation, so that every `finally` runs."""
+    task = asyncio.create_task(work)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        return Exit.INTERRUPTED
+
+
+@contextlib.asynccontextmanager
+async def connected(settings: Settings) -> AsyncIterator[Client]:
+    """Connect to the server that the settings name, or start the mesh in this process.
+
+    Without a home of its own such a mesh works in a temporary folder: it takes no other composition up, leaves
+    nothing behind, and its files are those that are written at the end.
+    """
+    if settings.client.server:
+        client = settings.client
+        access = Access(client.server, client.token, client.tls, client.tls_ca)
+        async with Client(access, patience_s=10) as found:
+            yield found
+        return
+    from segued.node import Node
+
+    folder: Path | None = None
+    try:
+        if settings.origins.get("home", "default") == "default":
+            folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="segue-home-"))
+            settings = dataclasses.replace(settings, home=folder)
+        server = dataclasses.replace(settings.server, role="all", token="", drain_s=2.0)
+        node = Node(dataclasses.replace(settings, server=server), listen=())
+        async with node, Client(Access(node.inner), patience_s=10) as found:
+            yield found
+    finally:
+        if folder is not None:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+
+# compose
+
+
+async def compose(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Compose a piece, show how it comes, and write its files."""
+    target = Path(arguments.output or "song.flac")
+    picture = Path(arguments.picture) if arguments.picture else None
+    spec = briefs.spec_of(arguments)
+    spec.exports.append(briefs.export_of(target))
+    _refuse_existing(arguments, target, *([picture] if picture else []))
+    progress = make_progress(as_json=arguments.json, quiet=arguments.quiet)
+    began = time.monotonic()
+    async with connected(settings) as client:
+        with progress:
+            composition = await _follow(client, spec, progress)
+            written = await _write_files(client, composition, target, arguments)
+        if picture is not None:
+            await asyncio.to_thread(_draw, target, picture, composition)
+            written.append(picture)
+    progress.done(composition, written, time.monotonic() - began)
+    return Exit.OK
+
+
+async def _follow(client: Client, spec: composer_pb2.CompositionSpec, progress: Progress) -> Composition:
+    """Follow a composition to its end. Who interrupts this, cancels the composition."""
+    name = ""
+    try:
+        async for update in client.compose(spec, audio=composer_pb2.AUDIO_SELECTION_DRAFT, cancel_when_gone=True):
+            name = update.event.composition
+            progress.show(update)
+            if update.kind == "finished":
+                return update.event.finished.composition
+    except asyncio.CancelledError:
+        if name:
+            with contextlib.suppress(SegueError):
+                await client.cancel(name)
+        raise
+    except SegueError as error:
+        raise stop_for(error, begun=bool(name)) from error
+    raise Stop(Exit.FAILED, "the composition ended without saying how")
+
+
+def _refuse_existing(arguments: argparse.Namespace, *targets: Path) -> None:
+    for target in targets:
+        if target.exists() and not arguments.force:
+            raise Stop(Exit.USAGE, f"{target} is there already", "--force replaces it, -o names another file")
+
+
+async def _write_files(
+    client: Client, composition: Composition, target: Path, arguments: argparse.Namespace
+) -> list[Path]:
+    written = []
+    for output in composition.outputs:
+        path = _path_for(output, target)
+        if path is None:
+            continue
+        try:
+            await client.download(output, path, replace=arguments.force)
+        except FileExistsError:
+            raise Stop(Exit.USAGE, f"{path} is there already", "--force replaces it") from None
+        except OSError as error:
+            raise Stop(Exit.FAILED, f"{path}: {error.strerror}") from error
+        written.append(path)
+    return written
+
+
+def _path_for(output: Output, target: Path) -> Path | None:
+    """Return where an output belongs: all beside the piece, under its name."""
+    if output.kind == composer_pb2.OUTPUT_KIND_MASTER:
+        return target
+    if output.kind == composer_pb2.OUTPUT_KIND_STEM:
+        return target.with_name(f"{target.stem}-{output.layer}.wav")
+    if output.kind == composer_pb2.OUTPUT_KIND_MIDI:
+        return target.with_suffix(".mid")
+    # The manifest is in the piece's own tags as well, and the draft is what the stems add up to.
+    return None
+
+
+def _draw(sound: Path, picture: Path, composition: Composition) -> None:
+    from segued.picture import draw
+
+    marks = [item.first_frame for item in composition.plan.sections]
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    draw(sound, picture, marks, composition.plan.sample_rate)
+
+
+# plan, analyze, models
+
+
+async def plan(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Plan a piece."""
+    spec = briefs.spec_of(arguments)
+    target = Path(arguments.output) if arguments.output else None
+    if target is not None:
+        _refuse_existing(arguments, target)
+    async with connected(settings) as client:
+        answer = await client.plan(spec)
+    if target is not None:
+        await asyncio.to_thread(target.write_text, json_format.MessageToJson(answer.plan) + "\n", encoding="utf-8")
+    if arguments.json:
+        show.say(json_format.MessageToJson(answer, indent=2))
+    else:
+        show.plan(answer.plan, answer.estimate)
+        if target is not None:
+            show.say(f"\nwritten to {target}; edit it, then: segued compose --plan {target}")
+    return Exit.OK
+
+
+async def analyze(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Measure a file."""
+    path = Path(arguments.file)
+    if not await asyncio.to_thread(path.is_file):
+        raise Stop(Exit.USAGE, f"{path}: there is no such file")
+    if (await asyncio.to_thread(path.stat)).st_size == 0:
+        raise Stop(Exit.USAGE, f"{path}: it is empty")
+    async with connected(settings) as client:
+        upload = await client.upload(path)
+        try:
+            report = await client.analyze(upload.name)
+        except SegueError as error:
+            raise stop_for(error, begun=True) from error
+    if arguments.json:
+        show.say(json_format.MessageToJson(report, indent=2))
+    else:
+        show.report(report)
+    return Exit.OK
+
+
+async def models(settings: Settings, arguments: argparse.Namespace) -> int:
+    """List models."""
+    async with connected(settings) as client:
+        found = await client.models()
+    if arguments.json:
+        show.say(json.dumps([json_format.MessageToDict(profile) for profile in found], indent=2))
+    else:
+        show.models(found)
+    return Exit.OK

@@ -1,0 +1,54 @@
+"""Exit codes, and errors as people read them. Imports nothing that is slow: `segued --help` passes here."""
+
+from __future__ import annotations
+
+import sys
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from segue_client import SegueError
+
+
+class Exit(IntEnum):
+    """What a script can rely on."""
+
+    OK = 0
+    FAILED = 1  # the composition failed
+    USAGE = 2  # the command line, the settings, an output that is there already
+    UNREACHABLE = 3  # no server answers
+    REFUSED = 4  # the server refused the request
+    BUSY = 5  # the server has too much to do; later it may do it
+    INTERRUPTED = 130
+
+
+class Stop(Exception):  # noqa: N818 - not always an error
+    """End the program with a code and, if there is something to say, a text and a hint."""
+
+    def __init__(self, code: Exit, text: str = "", hint: str = "") -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text
+        self.hint = hint
+
+
+def say_error(text: str, hint: str = "") -> None:
+    """Write an error and what to do about it on standard error."""
+    print(f"error: {text}", file=sys.stderr)  # noqa: T201 - a program's own words
+    if hint:
+        print(f"hint: {hint}", file=sys.stderr)  # noqa: T201
+
+
+def stop_for(error: SegueError, *, begun: bool = False) -> Stop:
+    """Return how a program ends for an error of the server; `begun`: a composition was accepted and then failed."""
+    fixes = [f"{each.field}: {each.description}" for each in error.violations]
+    hint = "; ".join(fixes)
+    code = error.code.name
+    if code == "RESOURCE_EXHAUSTED":
+        wait = f"try again in {error.retry_after_s:g} s" if error.retry_after_s else "try again later"
+        return Stop(Exit.BUSY, error.message, hint or wait)
+    if begun:
+        return Stop(Exit.FAILED, error.message, hint)
+    if code == "UNAVAILABLE":
+        return Stop(Exit.UNREACHABLE, error.message, hint or "is the server running? `segued serve` starts one")
+    return Stop(Exit.REFUSED, error.message, hint)

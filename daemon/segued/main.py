@@ -1,0 +1,168 @@
+"""The command line of `segued`. Only what `--help` needs is imported here; each command loads its own."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from segue_runtime.settings import Settings, SettingsError, declared, load, parse_duration
+from segued.exits import Exit, Stop, say_error
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EPILOG = """\
+exit codes: 0 done, 1 the composition failed, 2 usage, 3 no server answers, 4 refused, 5 busy, 130 interrupted
+Every setting is a flag of every command (`segued config` lists them), a SEGUE_* variable, and a line of segue.toml.
+"""
+# Settings with a name of their own on the command line.
+SHORT = {"--home": "home", "--token": "client.token", "--tls": "client.tls", "--tls-ca": "client.tls_ca"}
+
+
+def seconds(written: str) -> float:
+    """Read 75, 20s, 2m or 1m20s."""
+    try:
+        return parse_duration(written)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the command line."""
+    top = argparse.ArgumentParser(
+        prog="segued",
+        description="Turns a prompt into a planned, multi-section piece of music, streamed while it is being made.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    serve = _command(commands, "serve", "start all roles in one process, or one role of the mesh")
+    serve.add_argument("--listen", metavar="HOST:PORT", help="where clients connect (default 127.0.0.1:7300)")
+    serve.add_argument("--role", metavar="ROLE", help="all, planner, renderer, mixer, analyzer, gateway or conductor")
+    serve.add_argument("--insecure", action="store_true", help="allow a non-loopback address without TLS and token")
+    compose = _command(commands, "compose", "compose a piece and write it to a file")
+    _brief(compose)
+    compose.add_argument("-o", "--output", metavar="FILE", help="default song.flac; .flac .wav .opus .ogg .mp3")
+    compose.add_argument("--force", action="store_true", help="replace files that are there")
+    compose.add_argument("--plan", metavar="FILE", help="play this plan (JSON, from `segued plan -o`)")
+    compose.add_argument("--stems", action="store_true", help="write one file for each part of the band, too")
+    compose.add_argument("--midi", action="store_true", help="write the notes as a MIDI file, too")
+    compose.add_argument("--model", default="", help="which model plays (see `segued models`)")
+    compose.add_argument("--quiet", action="store_true", help="say nothing but errors")
+    compose.add_argument("--json", action="store_true", help="one JSON object a line on standard output")
+    compose.add_argument("--picture", metavar="FILE", help="draw waveform and spectrogram as PNG")
+    plan = _command(commands, "plan", "plan a piece without making it")
+    _brief(plan)
+    plan.add_argument("-o", "--output", metavar="FILE", help="write the plan as JSON, to be edited and handed in")
+    plan.add_argument("--force", action="store_true", help="replace the file if it is there")
+    plan.add_argument("--model", default="", help="which model would play")
+    plan.add_argument("--json", action="store_true", help="print the plan and the estimate as JSON")
+    analyze = _command(commands, "analyze", "measure a sound file")
+    analyze.add_argument("file", metavar="FILE")
+    analyze.add_argument("--json", action="store_true", help="print the report as JSON")
+    models = _command(commands, "models", "list what can be played")
+    models.add_argument("--json", action="store_true", help="print the profiles as JSON")
+    config = _command(commands, "config", "show every setting, its value and where it came from")
+    config.add_argument("--json", action="store_true", help="print them as JSON")
+    config.add_argument("--changed", action="store_true", help="only those that are not at their defaults")
+    version = _command(commands, "version", "show the versions of Segue and of what its bytes depend on")
+    version.add_argument("--json", action="store_true", help="print them as JSON")
+    return top
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    about: str,
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".", allow_abbrev=False)
+    if name not in {"config", "version", "serve"}:
+        command.add_argument(
+            "--server", metavar="HOST:PORT", help="be a client of this server; without it the mesh runs in this process"
+        )
+    for flag, key in SHORT.items():
+        spec = next(each.spec for each in declared() if each.key == key)
+        if spec.kind == "flag":
+            command.add_argument(flag, dest=key, action="store_const", const="true", help=spec.help)
+        else:
+            command.add_argument(flag, dest=key, metavar="VALUE", help=spec.help)
+    for each in declared():
+        if each.key in SHORT.values():
+            continue
+        if each.spec.kind == "flag":
+            command.add_argument(
+                each.flag, dest=each.key, nargs="?", const="true", metavar="BOOL", help=argparse.SUPPRESS
+            )
+        else:
+            command.add_argument(each.flag, dest=each.key, metavar="VALUE", help=argparse.SUPPRESS)
+    return command
+
+
+def _brief(command: argparse.ArgumentParser) -> None:
+    command.add_argument("prompt", metavar="PROMPT", nargs="?", default="", help='"rainy lo-fi, 82 bpm, F minor"')
+    command.add_argument("--duration", type=seconds, metavar="TIME", help="75, 20s, 2m, 1m20s (default 60 s)")
+    command.add_argument("--seed", type=int, help="the same seed gives the same piece")
+    command.add_argument("--bpm", type=float, help="beats a minute")
+    command.add_argument("--key", help='"F minor", "Bb major", "D dorian"')
+    command.add_argument("--metre", help="4/4, 3/4, 6/8 …")
+    command.add_argument("--genre", help="a genre of the planner; a wrong one lists them")
+    command.add_argument("--negative-prompt", default="", help="what it shall not be")
+
+
+def settings_of(arguments: argparse.Namespace) -> Settings:
+    """Load the settings; a command's own flags for them count as flags."""
+    keys = {each.key for each in declared()}
+    flags = {key: value for key, value in vars(arguments).items() if key in keys and value is not None}
+    if arguments.command == "serve":
+        if arguments.role:
+            flags["server.role"] = arguments.role
+        if arguments.insecure:
+            flags["server.insecure"] = "true"
+        if arguments.listen:
+            role = arguments.role or "all"
+            flags[f"{'gateway' if role in {'all', 'conductor'} else role}.listen"] = arguments.listen
+    elif getattr(arguments, "server", None):
+        flags["client.server"] = arguments.server
+    return load(flags)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run one command."""
+    settings = settings_of(arguments)
+    if arguments.command == "serve":
+        from segued import serve
+
+        return serve.run(settings)
+    if arguments.command in {"config", "version"}:
+        from segued import about
+
+        return about.config(settings, arguments) if arguments.command == "config" else about.version(arguments)
+    from segued import commands
+
+    return commands.run(settings, arguments)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program; returns its exit code."""
+    arguments = parser().parse_args(argv)
+    try:
+        return run(arguments)
+    except Stop as stop:
+        if stop.text:
+            say_error(stop.text, stop.hint)
+        return stop.code
+    except SettingsError as error:
+        for problem in error.problems:
+            say_error(problem)
+        return Exit.USAGE
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone, such as `| head`; Python would complain once more at its end.
+        sys.stderr.close()
+        return Exit.OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""`segued serve`: one process of the mesh, from its first line to its last."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING
+
+from segue_runtime import errors, logs
+from segue_runtime.addresses import ListenError
+from segue_runtime.channels import ChannelError
+from segued.exits import Exit, Stop
+from segued.node import Node
+
+if TYPE_CHECKING:
+    from segue_runtime.settings import Settings
+
+log = logs.get("segued")
+
+
+def run(settings: Settings) -> int:
+    """Serve until a signal comes. The first asks for a drain, the second forces the end."""
+    logs.configure(settings.log)
+    try:
+        return asyncio.run(_serve(settings))
+    except (ListenError, ChannelError) as error:
+        raise Stop(Exit.USAGE, str(error)) from error
+    except ModuleNotFoundError as error:
+        raise Stop(
+            Exit.USAGE,
+            f"the role {settings.server.role} needs the package {error.name}",
+            f"install the role's extra: segue[{'embedded' if settings.server.role == 'all' else settings.server.role}]",
+        ) from error
+    except errors.SegueError as error:
+        raise Stop(Exit.FAILED, str(error)) from error
+
+
+async def _serve(settings: Settings) -> int:
+    node = Node(settings)
+    node.lifecycle.on_signals()
+    starting = asyncio.create_task(node.start())
+    asked = asyncio.create_task(node.lifecycle.asked())
+    await asyncio.wait({starting, asked}, return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        return Exit.OK
+    await starting
+    where = ", ".join(node.addresses) or "no address of its own"
+    # For people and for scripts that wait; the log has the same as an event.
+    print(f"segued {node.role} ready on {where}", flush=True)  # noqa: T201
+    await asked
+    clean = await node.lifecycle.drain()
+    log.info("ended", clean=clean)
+    sys.stderr.flush()
+    return Exit.OK if clean else Exit.FAILED
