@@ -118,12 +118,14 @@ async def compose(settings: Settings, arguments: argparse.Namespace) -> int:
 async def _follow(client: Client, spec: composer_pb2.CompositionSpec, progress: Progress) -> Composition:
     """Follow a composition to its end. Who interrupts this, cancels the composition."""
     name = ""
+    finished: Composition | None = None
     try:
+        # To the very end: a composition that failed raises its error after its last event.
         async for update in client.compose(spec, audio=composer_pb2.AUDIO_SELECTION_DRAFT, cancel_when_gone=True):
             name = update.event.composition
             progress.show(update)
             if update.kind == "finished":
-                return update.event.finished.composition
+                finished = update.event.finished.composition
     except asyncio.CancelledError:
         if name:
             with contextlib.suppress(SegueError):
@@ -131,7 +133,9 @@ async def _follow(client: Client, spec: composer_pb2.CompositionSpec, progress: 
         raise
     except SegueError as error:
         raise stop_for(error, begun=bool(name)) from error
-    raise Stop(Exit.FAILED, "the composition ended without saying how")
+    if finished is None:
+        raise Stop(Exit.FAILED, "the composition ended without saying how")
+    return finished
 
 
 def _refuse_existing(arguments: argparse.Namespace, *targets: Path) -> None:

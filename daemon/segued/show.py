@@ -44,10 +44,12 @@ def plan(message: music_pb2.Plan, estimate: Estimate | None = None) -> None:
         highlight=False,
     )
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name, justify in (("section", "left"), ("start", "right"), ("bars", "right"), ("energy", "left")):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]  # one of rich's words
-    table.add_column("chords", max_width=36, no_wrap=True)
-    table.add_column("who plays", max_width=48, no_wrap=True)
+    table.add_column("section", no_wrap=True, min_width=10)
+    table.add_column("start", justify="right", no_wrap=True, min_width=6)
+    table.add_column("bars", justify="right", no_wrap=True, min_width=4)
+    table.add_column("energy", no_wrap=True, min_width=8)
+    table.add_column("chords", max_width=30)
+    table.add_column("who plays", max_width=44)
     for item in found.sections:
         spec = item.spec
         chords = " ".join(dict.fromkeys(theory.chord_name(chord) for chord in spec.chords))
