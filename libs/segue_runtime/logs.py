@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 PRIVATE_KEYS = frozenset({"prompt", "prompts", "lyrics", "text", "title", "token", "authorization"})
 
 
+# Without the frames' variables: prompts and tokens stand in them.
+TRACEBACKS = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=20)
+)
+
+
 def get(name: str) -> FilteringBoundLogger:
     """Return the logger of a module or role."""
     logger: FilteringBoundLogger = structlog.get_logger(part=name)
@@ -41,9 +47,11 @@ def _set_up(settings: LogSettings, target: TextIO) -> None:
     shared.append(structlog.processors.TimeStamper(fmt="iso", utc=True))
     last: list[Processor]
     if console:
-        last = [structlog.dev.ConsoleRenderer(colors=target.isatty())]
+        last = [
+            structlog.dev.ConsoleRenderer(colors=target.isatty(), exception_formatter=structlog.dev.plain_traceback)
+        ]
     else:
-        last = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        last = [TRACEBACKS, structlog.processors.JSONRenderer()]
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(level),

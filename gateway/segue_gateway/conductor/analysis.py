@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Final
-
-import grpc
 
 from segue.analyzer.v1 import analyzer_pb2
 from segue.audio.v1 import audio_pb2
 from segue_gateway.audio_wire import chunk
 from segue_gateway.conductor.segments import recorded
+from segue_gateway.exchange import exchange
 from segue_runtime import errors
 
 if TYPE_CHECKING:
@@ -66,13 +66,10 @@ async def analyze_file(
 async def _report(
     mesh: Mesh, requests: AsyncIterator[analyzer_pb2.AnalyzeRequest], timeout_s: float
 ) -> analyzer_pb2.Report:
-    call = mesh.analyzer.Analyze(requests, timeout=timeout_s)
-    try:
-        async for response in call:
+    answers = exchange(mesh.analyzer.Analyze, requests, service="analyzer", timeout_s=timeout_s)
+    async with contextlib.aclosing(answers):
+        async for response in answers:
             if response.WhichOneof("message") == "report":
-                return response.report
-    except grpc.RpcError as error:
-        raise errors.from_rpc_error(error, service="analyzer") from error
-    finally:
-        call.cancel()
+                report: analyzer_pb2.Report = response.report
+                return report
     raise errors.ServiceUnreachable("the analyzer ended without a report", metadata={"service": "analyzer"})

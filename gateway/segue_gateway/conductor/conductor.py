@@ -79,6 +79,9 @@ class Conductor:
             except errors.SegueError as error:
                 log.warning("the store failed", reason=error.reason_name)
                 await asyncio.sleep(STORE_BACKOFF_S)
+            except Exception:  # a worker that dies of a surprise would leave the queue standing without a word
+                log.exception("the worker failed")
+                await asyncio.sleep(STORE_BACKOFF_S)
 
     async def _idle(self) -> None:
         waiting = asyncio.create_task(self._store.wait_for_job(IDLE_WAIT_S, (COMPOSITION, ANALYSIS)))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
-
-import grpc
 
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composer_pb2
 from segue.mixer.v1 import mixer_pb2
 from segue_gateway.audio_wire import chunk
 from segue_gateway.conductor.segments import Recorder, places_of, recorded
+from segue_gateway.exchange import exchange
 from segue_runtime import errors, failpoints
 from segue_runtime.artifacts import Ref
 
@@ -116,14 +116,15 @@ class Mastering:
     async def _call(
         self, start: mixer_pb2.MasterStart, draft: Sequence[Segment]
     ) -> AsyncIterator[mixer_pb2.MasterResponse]:
-        call = self._context.mesh.mixer.Master(self._requests(start, draft), timeout=self._context.remaining_s())
-        try:
-            async for response in call:
+        answers = exchange(
+            self._context.mesh.mixer.Master,
+            self._requests(start, draft),
+            service="mixer",
+            timeout_s=self._context.remaining_s(),
+        )
+        async with contextlib.aclosing(answers):
+            async for response in answers:
                 yield response
-        except grpc.RpcError as error:
-            raise errors.from_rpc_error(error, service="mixer") from error
-        finally:
-            call.cancel()
 
     async def _requests(
         self, start: mixer_pb2.MasterStart, draft: Sequence[Segment]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
-
-import grpc
 
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composer_pb2
@@ -15,6 +14,7 @@ from segue_gateway.audio_wire import chunk_frames, crc32c
 from segue_gateway.conductor.rendering import beat_frames
 from segue_gateway.conductor.segments import Recorder, places_of, recorded
 from segue_gateway.conductor.takes import TakeFailed
+from segue_gateway.exchange import exchange
 from segue_music import codec, timing
 from segue_runtime import errors, failpoints, logs
 from segue_runtime.artifacts import Ref
@@ -78,22 +78,16 @@ class Mixing:
         )
         if checkpoint.joined < len(places):
             recorder.open_section(checkpoint.joined)
-        feed_error: list[BaseException] = []
-        call = self._context.mesh.mixer.Mix(
-            self._feed(checkpoint.joined, feed_error), timeout=self._context.remaining_s()
-        )
         self._mixed, self._state_so_far = None, bytearray()
-        try:
-            async for response in call:
+        answers = exchange(
+            self._context.mesh.mixer.Mix,
+            self._requests(checkpoint.joined),
+            service="mixer",
+            timeout_s=self._context.remaining_s(),
+        )
+        async with contextlib.aclosing(answers):
+            async for response in answers:
                 await self._take(response, recorder)
-        except grpc.RpcError as error:
-            if feed_error:
-                raise feed_error[0] from error
-            raise errors.from_rpc_error(error, service="mixer") from error
-        finally:
-            call.cancel()
-        if feed_error:
-            raise feed_error[0]
         if not self._context.journal.checkpoint.draft_finished:
             raise errors.ServiceUnreachable("the mixer ended early", metadata={"service": "mixer"})
 
@@ -137,15 +131,6 @@ class Mixing:
             composer_pb2.CompositionEvent(draft_finished=composer_pb2.DraftFinished(mixed=finished)),
             checkpoint=replace(journal.checkpoint, draft_finished=True),
         )
-
-    async def _feed(self, first: int, failure: list[BaseException]) -> AsyncIterator[mixer_pb2.MixRequest]:
-        # What is raised here would only be seen as a cancelled call; `failure` tells the reader of the answers why.
-        try:
-            async for request in self._requests(first):
-                yield request
-        except Exception as error:
-            failure.append(error)
-            raise
 
     async def _requests(self, first: int) -> AsyncIterator[mixer_pb2.MixRequest]:
         resume_after = self._sections[first - 1].spec.section_id if first else ""

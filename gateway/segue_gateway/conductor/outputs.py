@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import grpc
 import numpy as np
 
 from segue.audio.v1 import audio_pb2
@@ -18,9 +18,9 @@ from segue.mixer.v1 import mixer_pb2
 from segue_audio.files import AudioFileSettings, AudioFileWriter, Cue, FileFormat, loudness_tags
 from segue_gateway.conductor.manifest import manifest
 from segue_gateway.conductor.mixing import feed_section, mix_start
+from segue_gateway.exchange import exchange
 from segue_music import codec, midi, theory, timing
 from segue_music.plan import Note
-from segue_runtime import errors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -276,15 +276,11 @@ async def write_stems(context: Context, takes: Mapping[str, Take]) -> list[compo
                 async for request in feed_section(section, take, ("", *layers)):
                     yield request
 
-        call = context.mesh.mixer.Mix(requests(), timeout=context.remaining_s())
-        try:
-            async for response in call:
+        answers = exchange(context.mesh.mixer.Mix, requests(), service="mixer", timeout_s=context.remaining_s())
+        async with contextlib.aclosing(answers):
+            async for response in answers:
                 if response.WhichOneof("message") == "audio":
                     await files.write(response.audio.data, numbers[response.audio.layer])
-        except grpc.RpcError as error:
-            raise errors.from_rpc_error(error, service="mixer") from error
-        finally:
-            call.cancel()
         return await files.finish()
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import time
 from typing import TYPE_CHECKING, Final
 
-import grpc
 import numpy as np
 
 from segue.composer.v1 import composer_pb2
@@ -15,6 +15,7 @@ from segue.music.v1 import music_pb2
 from segue.renderer.v1 import renderer_pb2
 from segue_gateway.audio_wire import CHUNK_BYTES, chunk
 from segue_gateway.conductor.takes import MIX, Take, TakeFailed, take_key
+from segue_gateway.exchange import exchange
 from segue_music.codec import section_seed
 from segue_runtime import errors, failpoints, logs
 
@@ -213,17 +214,16 @@ class Rendering:
 
     async def run(self) -> None:
         """Render into the take; raises RenderInvalid for sound that cannot be right."""
-        call = self._context.player.renderer.RenderSection(
-            self._requests(), timeout=self._context.remaining_s(), wait_for_ready=False
+        answers = exchange(
+            self._context.player.renderer.RenderSection,
+            self._requests(),
+            service="renderer",
+            timeout_s=self._context.remaining_s(),
         )
         finished: renderer_pb2.RenderFinished | None = None
-        try:
-            async for response in call:
-                finished = await self._handle_response(response) or finished
-        except grpc.RpcError as error:
-            raise errors.from_rpc_error(error, service="renderer") from error
-        finally:
-            call.cancel()
+        async with contextlib.aclosing(answers):
+            async for response in answers:
+                finished = await self._take_response(response) or finished
         if finished is None:
             raise errors.ServiceUnreachable("the renderer ended without a result", metadata={"service": "renderer"})
         self._check(finished)
@@ -238,7 +238,7 @@ class Rendering:
             ):
                 yield renderer_pb2.RenderSectionRequest(conditioning=piece)
 
-    async def _handle_response(self, response: RenderSectionResponse) -> renderer_pb2.RenderFinished | None:
+    async def _take_response(self, response: RenderSectionResponse) -> renderer_pb2.RenderFinished | None:
         kind = response.WhichOneof("message")
         if kind == "accepted":
             self._take.accept(response.accepted)

@@ -53,19 +53,22 @@ class Spool:
         # Replacing: another conductor may have made the same take; its bytes are the same.
         self._context = artifacts.put_file(key, replace=True)
         self._draft: Draft | None = None
+        self._reading: int | None = None
 
     async def write(self, audio: bytes) -> None:
         """Append."""
         if self._draft is None:
             self._draft = await self._context.__aenter__()
+            # A descriptor of our own: the store closes the draft's while somebody may still read.
+            self._reading = os.dup(self._draft.file.fileno())
         os.write(self._draft.file.fileno(), audio)
 
     def read(self, start: int, length: int) -> bytes:
         """Read what was written: from the page cache, in microseconds."""
-        return os.pread(self._draft.file.fileno(), length, start) if self._draft else b""
+        return b"" if self._reading is None else os.pread(self._reading, length, start)
 
     async def commit(self) -> None:
-        """Make it durable, under its key."""
+        """Make it durable, under its key; it can still be read here until it is closed."""
         if self._draft is not None:
             await self._context.__aexit__(None, None, None)
 
@@ -75,6 +78,12 @@ class Spool:
             error = TakeFailed("discarded")
             with contextlib.suppress(TakeFailed):
                 await self._context.__aexit__(TakeFailed, error, None)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._reading is not None:
+            os.close(self._reading)
+            self._reading = None
 
 
 class TakeFailed(Exception):  # noqa: N818 - as in the error tree
@@ -153,7 +162,7 @@ class Take:
         self.notes = tuple(notes)
         for spool in self._spools.values():
             await spool.commit()
-        self._spools.clear()
+        self._close_spools()
         description = {
             "accepted": self._accepted().SerializeToString().hex(),
             "finished": finished.SerializeToString().hex(),
@@ -171,8 +180,13 @@ class Take:
         self._error = TakeFailed(why)
         for spool in self._spools.values():
             await spool.discard()
-        self._spools.clear()
+        self._close_spools()
         self._ring()
+
+    def _close_spools(self) -> None:
+        for spool in self._spools.values():
+            spool.close()
+        self._spools.clear()
 
     def _accepted(self) -> RenderAccepted:
         if self.accepted is None:
