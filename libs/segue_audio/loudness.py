@@ -84,9 +84,9 @@ def k_weighting(sample_rate: int) -> Float64:
 
 
 class KWeightedPower:
-    """Turns a stream into the weighted mean square of each 10 ms; the same however it is cut."""
+    """Turns a stream into the weighted mean square of each hop, 10 ms unless told; the same however it is cut."""
 
-    def __init__(self, sample_rate: int, channels: int) -> None:
+    def __init__(self, sample_rate: int, channels: int, *, hop_frames: int | None = None) -> None:
         if channels not in _WEIGHTS:
             raise InvalidSettings(f"{channels} channels; loudness is defined for 1 to 6")
         from scipy.signal import sosfilt
@@ -95,12 +95,12 @@ class KWeightedPower:
         self._sections = k_weighting(sample_rate)
         self._memory = np.zeros((2, channels, 2))
         self._weights = np.array(_WEIGHTS[channels])
-        self.hop_frames = round(sample_rate / _HOPS_PER_SECOND)
+        self.hop_frames = hop_frames or round(sample_rate / _HOPS_PER_SECOND)
         self._open_hop = np.empty((channels, self.hop_frames))
         self._filled = 0
 
     def push(self, planar: NDArray[np.floating]) -> Float64:
-        """Take samples in, (channels, frames), and give the power of each 10 ms that is complete."""
+        """Take samples in, (channels, frames), and give the power of each hop that is complete."""
         filtered, self._memory = self._sosfilt(self._sections, planar, axis=-1, zi=self._memory)
         hop = self.hop_frames
         powers: list[Float64] = []

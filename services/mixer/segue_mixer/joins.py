@@ -79,7 +79,8 @@ def _chroma(power: Float64, sample_rate: int) -> Float64:
     frequency = np.fft.rfftfreq(65_536, 1 / sample_rate)
     used = (frequency > 80) & (frequency < 4_000)
     classes = np.round(12 * np.log2(frequency[used] / 440.0)).astype(int) % 12
-    return np.bincount(classes, weights=np.sqrt(power[used]), minlength=12)
+    counted: Float64 = np.bincount(classes, weights=np.sqrt(power[used]), minlength=12).astype(np.float64)
+    return counted
 
 
 def _spectral_jump(before: Float64, after: Float64, sample_rate: int) -> float:

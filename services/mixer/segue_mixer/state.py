@@ -4,52 +4,111 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+
+from segue_audio.loudness import Loudness, integrated, loudness_range
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
+    from segue_mixer.material import Float32, Float64
 
-VERSION: Final = 1
+VERSION: Final = 2
 MAGIC: Final = b"SMIX"
 _HEAD: Final = struct.Struct(">4sHI")
 MAX_HEADER_BYTES: Final = 65_536
+MAX_STATE_BYTES: Final = 64 << 20
+_STEP_HOPS: Final = 10
 
 
-class UnknownState(ValueError):
+class UnknownState(ValueError):  # noqa: N818 - the name says what is wrong
     """The state is of another version: replay from the first section."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class PieceLevels:
+    """Loudness of the piece so far, small enough to be kept with every section."""
+
+    steps: Float64 = field(default_factory=lambda: np.zeros(0))
+    """Weighted mean squares of every 100 ms: what gated loudness and its range are made of."""
+    hops: Float64 = field(default_factory=lambda: np.zeros(0))
+    """Those of the last 10 ms pieces that fill no step yet."""
+    max_momentary_lufs: float | None = None
+    max_short_term_lufs: float | None = None
+    true_peak_dbtp: float | None = None
+    sample_peak_dbfs: float | None = None
+
+    def plus(self, hops: Float64, section: Loudness) -> PieceLevels:
+        """Add a section."""
+        waiting = np.concatenate((self.hops, hops))
+        whole = len(waiting) // _STEP_HOPS * _STEP_HOPS
+        steps = waiting[:whole].reshape(-1, _STEP_HOPS).mean(axis=1)
+        return PieceLevels(
+            np.concatenate((self.steps, steps)),
+            waiting[whole:],
+            _higher(self.max_momentary_lufs, section.max_momentary_lufs),
+            _higher(self.max_short_term_lufs, section.max_short_term_lufs),
+            _higher(self.true_peak_dbtp, section.true_peak_dbtp),
+            _higher(self.sample_peak_dbfs, section.sample_peak_dbfs),
+        )
+
+    def loudness(self) -> Loudness:
+        """Return the measurement of all sections together."""
+        powers = np.repeat(self.steps, _STEP_HOPS)
+        return Loudness(
+            integrated_lufs=integrated(powers),
+            max_momentary_lufs=self.max_momentary_lufs,
+            max_short_term_lufs=self.max_short_term_lufs,
+            range_lu=loudness_range(powers),
+            true_peak_dbtp=self.true_peak_dbtp,
+            sample_peak_dbfs=self.sample_peak_dbfs,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class MixState:
     """What the next section needs of those before it."""
 
+    section_id: str
+    sample_rate: int
     channels: int
-    tails: Mapping[str, NDArray[np.float32]]
-    """Sound that goes on after the section, by layer."""
-    hops: NDArray[np.float64]
-    """Loudness so far: weighted mean squares of every 10 ms."""
-    before: NDArray[np.float32]
+    gain: float
+    """The gain of the section that ended."""
+    ringing: Mapping[str, Float32]
+    """Sound of earlier sections that goes on, by layer, already faded."""
+    beyond: Mapping[str, Float32]
+    """What the section that ended gave beyond its end, by layer, not yet faded."""
+    levels: PieceLevels
+    recent: Float32
     """The last second of the mix, mono: one side of the next join's score."""
+
+
+_PEAKS: Final = ("max_momentary_lufs", "max_short_term_lufs", "true_peak_dbtp", "sample_peak_dbfs")
 
 
 def encode_state(state: MixState) -> bytes:
     """Write a state."""
-    names = sorted(state.tails)
+    names = sorted(state.ringing)
     header = {
+        "section_id": state.section_id,
+        "sample_rate": state.sample_rate,
         "channels": state.channels,
-        "tails": {name: len(state.tails[name]) for name in names},
-        "hops": len(state.hops),
-        "before": len(state.before),
+        "gain": state.gain,
+        "layers": [[name, len(state.ringing[name]), len(state.beyond[name])] for name in names],
+        "steps": len(state.levels.steps),
+        "hops": len(state.levels.hops),
+        "recent": len(state.recent),
+        "peaks": {name: getattr(state.levels, name) for name in _PEAKS},
     }
     text = json.dumps(header, sort_keys=True).encode()
     parts = [_HEAD.pack(MAGIC, VERSION, len(text)), text]
-    parts += [np.ascontiguousarray(state.tails[name], "<f4").tobytes() for name in names]
-    parts += [np.ascontiguousarray(state.hops, "<f8").tobytes(), np.ascontiguousarray(state.before, "<f4").tobytes()]
+    for name in names:
+        parts += [np.ascontiguousarray(sound, "<f4").tobytes() for sound in (state.ringing[name], state.beyond[name])]
+    parts += [np.ascontiguousarray(powers, "<f8").tobytes() for powers in (state.levels.steps, state.levels.hops)]
+    parts.append(np.ascontiguousarray(state.recent, "<f4").tobytes())
     return b"".join(parts)
 
 
@@ -57,17 +116,49 @@ def decode_state(content: bytes) -> MixState:
     """Read a state; UnknownState for what this version did not write."""
     try:
         magic, version, length = _HEAD.unpack_from(content)
-        if magic != MAGIC or version != VERSION or length > MAX_HEADER_BYTES:
-            raise UnknownState(f"a mixer state of version {version}; this release reads {VERSION}")
-        header = json.loads(content[_HEAD.size : _HEAD.size + length])
-        position = _HEAD.size + length
-        channels = int(header["channels"])
-        tails = {}
-        for name, frames in sorted(header["tails"].items()):
-            tails[str(name)] = np.frombuffer(content, "<f4", frames * channels, position).reshape(frames, channels)
-            position += frames * channels * 4
-        hops = np.frombuffer(content, "<f8", int(header["hops"]), position)
-        before = np.frombuffer(content, "<f4", int(header["before"]), position + hops.nbytes)
-    except (struct.error, ValueError, KeyError, TypeError) as error:
+    except struct.error as error:
         raise UnknownState("the mixer state cannot be read") from error
-    return MixState(channels, tails, hops, before)
+    if magic != MAGIC or version != VERSION or length > MAX_HEADER_BYTES:
+        raise UnknownState(f"a mixer state of version {version}; this release reads {VERSION}")
+    try:
+        return _decode(json.loads(content[_HEAD.size : _HEAD.size + length]), content, _HEAD.size + length)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UnknownState("the mixer state cannot be read") from error
+
+
+def _decode(header: dict[str, Any], content: bytes, position: int) -> MixState:
+    channels = int(header["channels"])
+
+    def take(kind: str, count: int) -> Any:
+        nonlocal position
+        if count < 0:
+            raise ValueError(count)
+        values = np.frombuffer(content, kind, count, position)
+        position += values.nbytes
+        if not np.isfinite(values).all():
+            raise ValueError(kind)
+        return values
+
+    ringing, beyond = {}, {}
+    for name, num_ringing, num_beyond in header["layers"]:
+        ringing[str(name)] = take("<f4", int(num_ringing) * channels).reshape(-1, channels)
+        beyond[str(name)] = take("<f4", int(num_beyond) * channels).reshape(-1, channels)
+    steps, hops = take("<f8", int(header["steps"])), take("<f8", int(header["hops"]))
+    recent = take("<f4", int(header["recent"]))
+    if position != len(content):
+        raise ValueError(position)
+    peaks = {name: None if header["peaks"][name] is None else float(header["peaks"][name]) for name in _PEAKS}
+    return MixState(
+        section_id=str(header["section_id"]),
+        sample_rate=int(header["sample_rate"]),
+        channels=channels,
+        gain=float(header["gain"]),
+        ringing=ringing,
+        beyond=beyond,
+        levels=PieceLevels(steps, hops, **peaks),
+        recent=recent,
+    )
+
+
+def _higher(one: float | None, other: float | None) -> float | None:
+    return other if one is None else one if other is None else max(one, other)

@@ -1,0 +1,230 @@
+"""The stream of Master: decode, call a pass, encode; the order and number of frames are checked here."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from segue.audio.v1 import audio_pb2
+from segue.mixer.v1 import mixer_pb2
+from segue_audio.loudness import LoudnessMeter
+from segue_mixer import wire
+from segue_mixer.mastering import Finished, MasterSection, MeasurePass, RenderPass
+from segue_mixer.material import MixError, check_sound
+from segue_mixer.presets import Preset, complete
+from segue_runtime import errors
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+
+    from segue_mixer.material import Float32
+    from segue_mixer.presets import MasterSettings
+
+MAX_FRAMES: Final = 4 * 3600 * 192_000
+MAX_CHANNELS: Final = 6
+PROGRESS_S: Final = 0.5
+BATCH_FRAMES: Final = 65_536
+"""Frames that go to a thread at once: a hop for every chunk would cost more than its work."""
+LATER: Final = {
+    "high_pass_hz": 0.0,
+    "balance": 0.0,
+    "glue_ratio": 1.0,
+    "width": 1.0,
+    "mono_below_hz": 0.0,
+    "saturation": 0.0,
+}
+
+
+async def master(requests: AsyncIterator[mixer_pb2.MasterRequest]) -> AsyncGenerator[mixer_pb2.MasterResponse, None]:
+    """Answer one Master call."""
+    stream = requests.__aiter__()
+    first = await anext(stream, None)
+    if first is None or first.WhichOneof("message") != "start":
+        raise errors.OutOfOrder("the stream does not begin with start", metadata={"position": "start"})
+    start = first.start
+    sections = _sections(start)
+    session = (
+        _Measuring(start, sections) if _pass(start) == mixer_pb2.MASTER_PASS_MEASURE else _Rendering(start, sections)
+    )
+    batch: list[audio_pb2.AudioChunk] = []
+    received = processed = 0
+    told = time.monotonic()
+    async for request in stream:
+        if request.WhichOneof("message") != "audio":
+            raise errors.OutOfOrder("start comes once", metadata={"position": str(received)})
+        _check_place(request.audio, received, start)
+        batch.append(request.audio)
+        received += request.audio.frames
+        if received - processed < BATCH_FRAMES:
+            continue
+        for response in await asyncio.to_thread(session.push, batch):
+            yield response
+        batch, processed = [], received
+        if time.monotonic() - told >= PROGRESS_S:
+            told = time.monotonic()
+            yield mixer_pb2.MasterResponse(progress=mixer_pb2.MasterProgress(frames_done=received))
+    if received != start.frames:
+        raise errors.InvalidAudio(
+            f"the stream ended after {received} of {start.frames} frames", metadata={"frame": str(received)}
+        )
+    for response in await asyncio.to_thread(session.push, batch):
+        yield response
+    for response in await asyncio.to_thread(session.finish):
+        yield response
+
+
+def warm() -> None:
+    """Run both passes once over a second of nothing: scipy and the interpolation tables are loaded with it."""
+    settings = complete(Preset.STREAMING, {})
+    second = np.zeros((48_000, 2), np.float32)
+    measuring = MeasurePass(settings, (), 48_000, 2)
+    measuring.push(second)
+    rendering = RenderPass(measuring.measurement(), (), 48_000, 2)
+    for _ in rendering.push(second):
+        pass
+
+
+def _pass(start: mixer_pb2.MasterStart) -> int:
+    # The field's name is a word of Python.
+    return int(getattr(start, "pass"))
+
+
+def _check_place(chunk: audio_pb2.AudioChunk, due: int, start: mixer_pb2.MasterStart) -> None:
+    if chunk.first_frame != due:
+        raise errors.OutOfOrder(
+            f"frame {chunk.first_frame} came where {due} was due", metadata={"position": str(due), "frame": str(due)}
+        )
+    if due + chunk.frames > start.frames:
+        raise errors.InvalidAudio(
+            f"frame {start.frames} came, and start announced {start.frames} frames", metadata={"frame": str(due)}
+        )
+    if chunk.layer:
+        raise errors.InvalidAudio(
+            f"layer {chunk.layer!r} came; the master is made of the mix", metadata={"frame": str(due)}
+        )
+
+
+def _sound(chunk: audio_pb2.AudioChunk, sound: audio_pb2.AudioFormat) -> Float32:
+    wire.check_chunk(chunk, sound, "the draft")
+    block = wire.decode_chunk(chunk)
+    try:
+        check_sound(block, chunk.first_frame, "the draft", chunk.section_id)
+    except MixError as error:
+        raise wire.mix_error(error, errors.InvalidAudio) from error
+    return block
+
+
+class _Measuring:
+    """Pass MEASURE."""
+
+    def __init__(self, start: mixer_pb2.MasterStart, sections: list[MasterSection]) -> None:
+        if start.HasField("measurement"):
+            raise errors.InvalidField("start.measurement: pass MEASURE makes it; leave it out")
+        self._format = start.format
+        settings = wire.settings_from(start.settings)
+        _refuse_later(settings)
+        self._pass = MeasurePass(settings, sections, start.format.sample_rate, start.format.channels)
+
+    def push(self, chunks: list[audio_pb2.AudioChunk]) -> list[mixer_pb2.MasterResponse]:
+        for chunk in chunks:
+            self._pass.push(_sound(chunk, self._format))
+        return []
+
+    def finish(self) -> list[mixer_pb2.MasterResponse]:
+        return [mixer_pb2.MasterResponse(measured=wire.measurement_message(self._pass.measurement()))]
+
+
+class _Rendering:
+    """Pass RENDER."""
+
+    def __init__(self, start: mixer_pb2.MasterStart, sections: list[MasterSection]) -> None:
+        if not start.HasField("measurement"):
+            raise errors.InvalidField("start.measurement: pass RENDER needs what pass MEASURE gave")
+        if start.HasField("settings"):
+            raise errors.InvalidField(
+                "start.settings: in pass RENDER they are those of the measurement; leave them out"
+            )
+        self._format = start.format
+        self._sections = sections
+        measurement = wire.measurement_from(start.measurement, sections)
+        _refuse_later(measurement.settings)
+        self._position = 0
+        self._passes_through = measurement.settings.is_nothing
+        self._meter = LoudnessMeter(start.format.sample_rate, start.format.channels)
+        self._pass = RenderPass(measurement, sections, start.format.sample_rate, start.format.channels)
+
+    def push(self, chunks: list[audio_pb2.AudioChunk]) -> list[mixer_pb2.MasterResponse]:
+        made: list[mixer_pb2.MasterResponse] = []
+        for chunk in chunks:
+            block = _sound(chunk, self._format)
+            if self._passes_through:
+                # The bytes themselves: decoding and encoding would dither 16 bits a second time.
+                self._meter.push(block)
+                made.append(
+                    self._response(wire.audio_chunk(chunk.data, self._template(), chunk.first_frame, chunk.frames))
+                )
+                continue
+            for ready in self._pass.push(block):
+                made += self._encode(ready)
+        return made
+
+    def finish(self) -> list[mixer_pb2.MasterResponse]:
+        made = [response for ready in self._pass.finish() for response in self._encode(ready)]
+        finished = Finished(self._meter.result(), 0.0, ()) if self._passes_through else self._pass.finished()
+        made.append(
+            mixer_pb2.MasterResponse(
+                finished=mixer_pb2.MasterFinished(
+                    loudness=wire.loudness_message(finished.loudness),
+                    max_gain_reduction_db=finished.max_gain_reduction_db,
+                    warnings=wire.warning_messages(finished.warnings),
+                )
+            )
+        )
+        return made
+
+    def _encode(self, ready: Float32) -> Iterator[mixer_pb2.MasterResponse]:
+        for chunk in wire.encode_chunks(ready, self._template(), self._position):
+            yield self._response(chunk)
+        self._position += len(ready)
+
+    def _template(self) -> audio_pb2.AudioChunk:
+        return audio_pb2.AudioChunk(format=self._format, stage=audio_pb2.STAGE_MASTER)
+
+    def _response(self, chunk: audio_pb2.AudioChunk) -> mixer_pb2.MasterResponse:
+        for section in self._sections:
+            if section.first_frame <= chunk.first_frame < section.first_frame + section.frames:
+                chunk.section_id = section.section_id
+        return mixer_pb2.MasterResponse(audio=chunk)
+
+
+def _refuse_later(settings: MasterSettings) -> None:
+    for name, off in LATER.items():
+        value = getattr(settings, name)
+        if value is not None and value != off:
+            raise errors.OptionNotSupported(
+                f"settings.{name}: this chain has no such stage yet; leave it out or at {off:g}",
+                metadata={"option": name},
+            )
+
+
+def _sections(start: mixer_pb2.MasterStart) -> list[MasterSection]:
+    """Read the sections; they stand in order, without a gap, and within the piece."""
+    if start.format.channels > MAX_CHANNELS:
+        raise errors.InvalidField(f"start.format.channels: {start.format.channels}; loudness is defined for 1 to 6")
+    if start.frames > MAX_FRAMES:
+        raise errors.InvalidField(f"start.frames: {start.frames}; {MAX_FRAMES} is the most")
+    sections: list[MasterSection] = []
+    due = 0
+    for index, item in enumerate(start.sections):
+        if item.first_frame != due or due + item.frames > start.frames:
+            raise errors.InvalidField(
+                f"start.sections[{index}]: frames {item.first_frame} to {item.first_frame + item.frames} where {due} "
+                f"to at most {start.frames} is due: in order, no gap, no overlap"
+            )
+        due += item.frames
+        target = item.target_lufs if item.HasField("target_lufs") else None
+        sections.append(MasterSection(item.section_id, item.first_frame, item.frames, target))
+    return sections

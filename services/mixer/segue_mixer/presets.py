@@ -1,0 +1,85 @@
+"""What a master is asked to be: all parameters, and the presets that fill what is not said."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from enum import IntEnum
+from typing import Final
+
+
+class Preset(IntEnum):
+    """A named set of settings; the numbers are the contract's."""
+
+    STREAMING = 1
+    BROADCAST = 2
+    CLUB = 3
+    NONE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class MasterSettings:
+    """All parameters; None means that this is not touched. The names are the contract's."""
+
+    preset: Preset
+    target_lufs: float | None = None
+    ceiling_dbtp: float | None = None
+    high_pass_hz: float | None = None
+    balance: float | None = None
+    glue_ratio: float | None = None
+    glue_threshold_lu: float | None = None
+    glue_attack_ms: float | None = None
+    glue_release_ms: float | None = None
+    width: float | None = None
+    mono_below_hz: float | None = None
+    saturation: float | None = None
+    lookahead_ms: float | None = None
+    limiter_release_ms: float | None = None
+    section_leveling: bool | None = None
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether no sample changes."""
+        return (
+            self.target_lufs is None
+            and self.ceiling_dbtp is None
+            and not self.section_leveling
+            and not self.high_pass_hz
+            and not self.balance
+            and (self.glue_ratio or 1.0) == 1.0
+            and (1.0 if self.width is None else self.width) == 1.0
+            and not self.mono_below_hz
+            and not self.saturation
+        )
+
+
+PARAMETERS: Final = tuple(item.name for item in fields(MasterSettings) if item.name != "preset")
+
+_STREAMING: Final = MasterSettings(
+    Preset.STREAMING,
+    target_lufs=-14.0,
+    ceiling_dbtp=-1.0,
+    high_pass_hz=0.0,
+    balance=0.0,
+    glue_ratio=1.0,
+    glue_threshold_lu=0.0,
+    glue_attack_ms=30.0,
+    glue_release_ms=250.0,
+    width=1.0,
+    mono_below_hz=0.0,
+    saturation=0.0,
+    lookahead_ms=5.0,
+    limiter_release_ms=100.0,
+    section_leveling=True,
+)
+PRESETS: Final = {
+    Preset.STREAMING: _STREAMING,
+    Preset.BROADCAST: replace(_STREAMING, preset=Preset.BROADCAST, target_lufs=-23.0),
+    Preset.CLUB: replace(_STREAMING, preset=Preset.CLUB, target_lufs=-9.0, ceiling_dbtp=-0.5),
+    # A limiter that is asked for without a word about its times gets the usual ones.
+    Preset.NONE: MasterSettings(Preset.NONE, lookahead_ms=5.0, limiter_release_ms=100.0, section_leveling=False),
+}
+
+
+def complete(preset: Preset, asked: dict[str, float | bool]) -> MasterSettings:
+    """Return all settings: what was asked for, the preset's for the rest."""
+    return replace(PRESETS[preset], **asked)  # type: ignore[arg-type]  # the contract has bounded each value

@@ -1,0 +1,45 @@
+"""MixerService: the mixer's edge. Proto types stop here and in `wire`."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Final
+
+from segue.mixer.v1 import mixer_pb2_grpc
+from segue_mixer import mastering_edge, mixing_edge
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import grpc.aio
+
+    from segue.mixer.v1 import mixer_pb2
+
+    Context = grpc.aio.ServicerContext[Any, Any]
+
+SERVICE: Final = "segue.mixer.v1.MixerService"
+
+
+class MixerService(mixer_pb2_grpc.MixerServiceServicer):
+    """Joins sections and masters pieces; keeps nothing between calls."""
+
+    async def Mix(
+        self, request_iterator: AsyncIterator[mixer_pb2.MixRequest], context: Context
+    ) -> AsyncIterator[mixer_pb2.MixResponse]:
+        """Join sections into the draft."""
+        async with aclosing(mixing_edge.mix(request_iterator)) as responses:
+            async for response in responses:
+                yield response
+
+    async def Master(
+        self, request_iterator: AsyncIterator[mixer_pb2.MasterRequest], context: Context
+    ) -> AsyncIterator[mixer_pb2.MasterResponse]:
+        """Run one pass of the master."""
+        async with aclosing(mastering_edge.master(request_iterator)) as responses:
+            async for response in responses:
+                yield response
+
+
+def warm() -> None:
+    """Do the slow first imports and fill the tables, so that no call waits for them."""
+    mastering_edge.warm()

@@ -1,0 +1,61 @@
+"""The master's control grid: sound in blocks of whole steps, and the true peak of every step.
+
+Everything that moves in time in the master moves on this grid and is drawn straight between the steps' middles, so
+that the first pass can know from a few numbers a step what the second pass will do.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from segue_audio.truepeak import TAPS, interpolated_peaks
+
+if TYPE_CHECKING:
+    from segue_mixer.material import Float32, Float64
+
+BLOCK_FRAMES: Final = 16_384
+OVERSAMPLING: Final = 8
+
+
+def step_frames(sample_rate: int) -> int:
+    """Frames of one step: about 0.7 ms."""
+    if sample_rate <= 24_000:
+        return 16
+    if sample_rate <= 64_000:
+        return 32
+    return 64 if sample_rate <= 128_000 else 128
+
+
+class StepPeaks:
+    """True peak of every step, over all channels; each block's come when the block after it is there."""
+
+    def __init__(self, sample_rate: int, channels: int) -> None:
+        self._step = step_frames(sample_rate)
+        # Before the first frame and after the last there is silence.
+        self._padded = np.zeros((channels, BLOCK_FRAMES + TAPS), np.float32)
+        self._begun = False
+
+    def push(self, block: Float32) -> Float32 | None:
+        """Take a block; give the peaks of the block before it."""
+        half = TAPS // 2
+        peaks: Float32 | None = None
+        if self._begun:
+            self._padded[:, -half:] = block[:half].T
+            peaks = interpolated_peaks(self._padded, OVERSAMPLING, self._step)
+            self._padded[:, :half] = self._padded[:, BLOCK_FRAMES : BLOCK_FRAMES + half]
+        self._padded[:, half : half + BLOCK_FRAMES] = block.T
+        self._begun = True
+        return peaks
+
+
+def between_steps(knots: Float64, frames_a_step: int) -> Float32:
+    """Draw a curve through the middles of steps: from n + 2 knots (one before, one after) to n steps of frames."""
+    place = (np.arange(frames_a_step) + 0.5) / frames_a_step
+    early = frames_a_step // 2
+    before, here, after = knots[:-2, None], knots[1:-1, None], knots[2:, None]
+    curve = np.empty((len(knots) - 2, frames_a_step), np.float32)
+    curve[:, :early] = before + (here - before) * (place[:early] + 0.5)
+    curve[:, early:] = here + (after - here) * (place[early:] - 0.5)
+    return curve.reshape(-1)

@@ -1,0 +1,203 @@
+"""Audio chunks and measurements of the contract to the mixer's own words and back."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Final
+
+import google_crc32c
+
+from segue.audio.v1 import audio_pb2
+from segue.mixer.v1 import mixer_pb2
+from segue.music.v1 import music_pb2
+from segue_audio.loudness import Loudness
+from segue_audio.pcm import SampleFormat, decode_pcm, encode_pcm
+from segue_mixer.mastering import VERSION, MasterSection, Measurement
+from segue_mixer.presets import PARAMETERS, MasterSettings, Preset, complete
+from segue_runtime import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from google.protobuf.message import Message
+
+    from segue_mixer.joins import JoinScore
+    from segue_mixer.material import Float32, Join, Mixed, MixError
+
+CHUNK_BYTES: Final = 65_536 - 128
+SAMPLE_FORMATS: Final = {
+    audio_pb2.SAMPLE_FORMAT_UNSPECIFIED: SampleFormat.F32LE,
+    audio_pb2.SAMPLE_FORMAT_F32LE: SampleFormat.F32LE,
+    audio_pb2.SAMPLE_FORMAT_S16LE: SampleFormat.S16LE,
+    audio_pb2.SAMPLE_FORMAT_S24LE: SampleFormat.S24LE,
+}
+PRESETS: Final = {
+    Preset.STREAMING: mixer_pb2.MASTER_PRESET_STREAMING,
+    Preset.BROADCAST: mixer_pb2.MASTER_PRESET_BROADCAST,
+    Preset.CLUB: mixer_pb2.MASTER_PRESET_CLUB,
+    Preset.NONE: mixer_pb2.MASTER_PRESET_NONE,
+}
+LOUDNESS: Final = tuple(item.name for item in fields(Loudness))
+
+
+def frame_bytes(sound: audio_pb2.AudioFormat) -> int:
+    """Size of one frame."""
+    return SAMPLE_FORMATS[sound.sample_format].num_bytes * sound.channels
+
+
+def check_chunk(chunk: audio_pb2.AudioChunk, sound: audio_pb2.AudioFormat, where: str) -> None:
+    """Raise InvalidAudio when a chunk is not what was announced, or not what was sent."""
+    place = {"section_id": chunk.section_id, "frame": str(chunk.first_frame)}
+    ours = (sound.sample_rate, sound.channels, SAMPLE_FORMATS[sound.sample_format])
+    if (chunk.format.sample_rate, chunk.format.channels, SAMPLE_FORMATS[chunk.format.sample_format]) != ours:
+        raise errors.InvalidAudio(
+            f"{where}: frame {chunk.first_frame} has another format than was announced", metadata=place
+        )
+    if len(chunk.data) != chunk.frames * frame_bytes(sound):
+        raise errors.InvalidAudio(
+            f"{where}: frame {chunk.first_frame}: {len(chunk.data)} bytes are not {chunk.frames} frames of "
+            f"{frame_bytes(sound)} bytes",
+            metadata=place,
+        )
+    if chunk.crc32c != google_crc32c.value(chunk.data):
+        raise errors.InvalidAudio(
+            f"{where}: the bytes at frame {chunk.first_frame} were damaged on the way", metadata=place
+        )
+
+
+def decode_chunk(chunk: audio_pb2.AudioChunk) -> Float32:
+    """Read a chunk that was checked."""
+    return decode_pcm(chunk.data, SAMPLE_FORMATS[chunk.format.sample_format], chunk.format.channels)
+
+
+def encode_chunks(samples: Float32, template: audio_pb2.AudioChunk, first_frame: int) -> Iterator[audio_pb2.AudioChunk]:
+    """Write sound as chunks like the template; each is 64 KiB at most with its message."""
+    step = CHUNK_BYTES // frame_bytes(template.format)
+    kind = SAMPLE_FORMATS[template.format.sample_format]
+    for start in range(0, len(samples), step):
+        piece = samples[start : start + step]
+        content = encode_pcm(piece, kind, first_frame=first_frame + start)
+        yield audio_chunk(content, template, first_frame + start, len(piece))
+
+
+def audio_chunk(content: bytes, template: audio_pb2.AudioChunk, first_frame: int, frames: int) -> audio_pb2.AudioChunk:
+    """Return one chunk like the template."""
+    chunk = audio_pb2.AudioChunk()
+    chunk.CopyFrom(template)
+    chunk.first_frame = first_frame
+    chunk.frames = frames
+    chunk.data = content
+    chunk.crc32c = google_crc32c.value(content)
+    return chunk
+
+
+def mix_error(error: MixError, kind: type[errors.InvalidRequest]) -> errors.InvalidRequest:
+    """Turn an error of the mixer into one of the tree."""
+    metadata = {"frame": str(error.frame), "position": str(error.frame)}
+    if error.section_id:
+        metadata["section_id"] = error.section_id
+    return kind(str(error), metadata=metadata)
+
+
+def loudness_message(loudness: Loudness) -> audio_pb2.Loudness:
+    """Write a measurement; what is None is absent."""
+    found = {name: getattr(loudness, name) for name in LOUDNESS}
+    return audio_pb2.Loudness(**{name: value for name, value in found.items() if value is not None})
+
+
+def loudness_from(message: audio_pb2.Loudness) -> Loudness:
+    """Read a measurement."""
+    return Loudness(**_present(message, LOUDNESS))
+
+
+def _present(message: Message, names: Iterable[str]) -> dict[str, Any]:
+    """The fields that are there."""
+    return {name: getattr(message, name) for name in names if message.HasField(name)}
+
+
+def warning_messages(warnings: Iterable[tuple[str, str, str]]) -> list[music_pb2.Warning]:
+    """Write warnings: code, text and section_id."""
+    return [music_pb2.Warning(code=code, text=text, section_id=section) for code, text, section in warnings]
+
+
+def mixed_message(mixed: Mixed) -> mixer_pb2.SectionMixed:
+    """Write the report of a section."""
+    message = mixer_pb2.SectionMixed(
+        section_id=mixed.section_id,
+        gain_db=mixed.gain_db,
+        loudness=loudness_message(mixed.loudness),
+        warnings=warning_messages((code, text, mixed.section_id) for code, text in mixed.warnings),
+    )
+    if mixed.join is not None:
+        message.join.CopyFrom(_join_message(mixed.join))
+    return message
+
+
+def _join_message(join: Join) -> mixer_pb2.JoinReport:
+    score: JoinScore = join.score
+    message = mixer_pb2.JoinReport(
+        from_section_id=join.from_section_id,
+        to_section_id=join.to_section_id,
+        frame=join.frame,
+        kind=music_pb2.JOIN_KIND_HARD if join.hard else music_pb2.JOIN_KIND_CROSSFADE,
+        frames=join.frames,
+        click=score.click,
+        score=score.score,
+        note=join.note,
+    )
+    measured = {
+        "level_jump_lu": score.level_jump_lu,
+        "tempo_drift": join.tempo_drift,
+        "chroma_distance": score.chroma_distance,
+        "spectral_jump_db": score.spectral_jump_db,
+    }
+    for name, value in measured.items():
+        if value is not None:
+            setattr(message, name, value)
+    return message
+
+
+def settings_from(message: mixer_pb2.MasterSettings) -> MasterSettings:
+    """Read settings and fill what is absent from their preset."""
+    preset = Preset(message.preset or mixer_pb2.MASTER_PRESET_STREAMING)
+    return complete(preset, _present(message, PARAMETERS))
+
+
+def settings_message(settings: MasterSettings) -> mixer_pb2.MasterSettings:
+    """Write settings; what is not touched is absent."""
+    message = mixer_pb2.MasterSettings(preset=PRESETS[settings.preset])
+    for name in PARAMETERS:
+        if getattr(settings, name) is not None:
+            setattr(message, name, getattr(settings, name))
+    return message
+
+
+def measurement_message(measurement: Measurement) -> mixer_pb2.MasterMeasurement:
+    """Write a measurement."""
+    return mixer_pb2.MasterMeasurement(
+        settings=settings_message(measurement.settings),
+        loudness=loudness_message(measurement.loudness),
+        gain_db=measurement.gain_db,
+        section_gains_db=measurement.section_gains_db,
+        band_gains_db=measurement.band_gains_db,
+        version=VERSION,
+    )
+
+
+def measurement_from(message: mixer_pb2.MasterMeasurement, sections: Sequence[MasterSection]) -> Measurement:
+    """Read a measurement; it must be of this chain and of as many sections."""
+    if message.version != VERSION:
+        raise errors.InvalidField(
+            f"measurement.version: {message.version!r} was made by another chain; this is {VERSION!r}: measure again"
+        )
+    if len(message.section_gains_db) != len(sections):
+        raise errors.InvalidField(
+            f"measurement.section_gains_db: {len(message.section_gains_db)} gains for {len(sections)} sections"
+        )
+    return Measurement(
+        settings=settings_from(message.settings),
+        loudness=loudness_from(message.loudness),
+        gain_db=message.gain_db,
+        section_gains_db=tuple(message.section_gains_db),
+        band_gains_db=tuple(message.band_gains_db),
+    )
