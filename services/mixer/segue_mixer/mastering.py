@@ -15,7 +15,7 @@ import numpy as np
 from segue_audio.blocks import Reblocker
 from segue_audio.loudness import KWeightedPower, Loudness, LoudnessMeter, integrated
 from segue_mixer.limiter import LimiterCurve
-from segue_mixer.steps import BLOCK_FRAMES, StepPeaks, between_steps, step_frames
+from segue_mixer.steps import BLOCK_FRAMES, QUICK, Look, StepPeaks, between_steps, close_look, step_frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from segue_mixer.presets import MasterSettings
 
 VERSION: Final = "segue-master-1"
-MAX_GAIN_DB: Final = 40.0
+MAX_REDUCTION_DB: Final = 24.0
+"""No target is worth more: the limiter's deepest bite bounds the gain, and the result says what it has instead."""
 MAX_SECTION_GAIN_DB: Final = 12.0
 RAMP_S: Final = 0.1
 """Where two sections meet, the gain goes from one to the other within this time."""
@@ -127,13 +128,15 @@ class MeasurePass:
         self._reblocker = Reblocker(BLOCK_FRAMES, channels)
         self._meter = LoudnessMeter(sample_rate, channels)
         self._step_power = KWeightedPower(sample_rate, channels, hop_frames=self._step)
-        self._step_peaks = StepPeaks(sample_rate, channels)
+        self._step_peaks = StepPeaks(sample_rate, channels, QUICK)
+        self._frames = 0
         self._powers: list[Float32] = []
         self._peaks: list[Float32] = []
         self._channels = channels
 
     def push(self, block: Float32) -> None:
         """Take sound in."""
+        self._frames += len(block)
         for whole in self._reblocker.push(block):
             self._meter.push(whole)
             self._measure(whole)
@@ -178,9 +181,11 @@ class MeasurePass:
 
         # The limiter only takes away: with less gain than this the target cannot be reached.
         low = target - loudness_at(0.0, replace(self._settings, ceiling_dbtp=None))
-        if low >= MAX_GAIN_DB:
-            return MAX_GAIN_DB
-        return _root(lambda gain_db: loudness_at(gain_db, self._settings) - target, low, MAX_GAIN_DB)
+        if self._settings.ceiling_dbtp is None:
+            return low
+        steps = sections.at(0, len(peaks)) + 20 * np.log10(np.maximum(peaks, SILENT))
+        high = self._settings.ceiling_dbtp + MAX_REDUCTION_DB - float(steps.max())
+        return _root(lambda gain_db: loudness_at(gain_db, self._settings) - target, min(low, high), high)
 
     def _loudness(self, dynamics: Dynamics, powers: Float32, peaks: Float32) -> float:
         """Integrated loudness of what the chain would make of these steps."""
@@ -197,7 +202,8 @@ class MeasurePass:
             energy[step + 1 : step + 1 + len(gains)] = powers[step : step + len(gains)] * 10 ** (gains / 10)
         np.cumsum(energy, out=energy)
         hop_steps = self._rate / 100 / self._step
-        borders = np.arange(0, len(peaks), hop_steps)
+        # Like the meter: whole hops of what came, without the silence that filled the last block.
+        borders = np.arange(self._frames * 100 // self._rate + 1) * hop_steps
         hops = np.diff(np.interp(borders, np.arange(len(energy)), energy)) / hop_steps
         loudness = integrated(hops)
         return _SILENCE_LUFS if loudness is None else loudness
@@ -206,11 +212,11 @@ class MeasurePass:
 class GainStage:
     """Puts the chain's gains on sound, block by block, in step with its own look-ahead."""
 
-    def __init__(self, dynamics: Dynamics, sample_rate: int, channels: int) -> None:
+    def __init__(self, dynamics: Dynamics, look: Look, sample_rate: int, channels: int) -> None:
         self.dynamics = dynamics
         self._step = step_frames(sample_rate)
         self._block_steps = BLOCK_FRAMES // self._step
-        self._peaks = StepPeaks(sample_rate, channels)
+        self._peaks = StepPeaks(sample_rate, channels, look)
         self._blocks: list[Float32] = []
         self._gains = np.zeros(0)
         self._first = dynamics.next_out
@@ -247,11 +253,12 @@ class RenderPass:
         self._reblocker = Reblocker(BLOCK_FRAMES, channels)
         self._channels = channels
         gains = SectionGains(sections, measurement.section_gains_db, sample_rate)
-        self._stages = [GainStage(Dynamics(settings, gains, measurement.gain_db, sample_rate), sample_rate, channels)]
+        dynamics = Dynamics(settings, gains, measurement.gain_db, sample_rate)
+        self._stages = [GainStage(dynamics, QUICK, sample_rate, channels)]
         if settings.ceiling_dbtp is not None:
             # What the first stage's moving gain adds between the samples, and what it could not see, is caught here.
             again = Dynamics(settings, SectionGains((), (), sample_rate), 0.0, sample_rate)
-            self._stages.append(GainStage(again, sample_rate, channels))
+            self._stages.append(GainStage(again, close_look(settings.ceiling_dbtp), sample_rate, channels))
         self._frames_in = 0
         self._frames_out = 0
 

@@ -6,6 +6,7 @@ that the first pass can know from a few numbers a step what the second pass will
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from segue_mixer.material import Float32, Float64
 
 BLOCK_FRAMES: Final = 16_384
-OVERSAMPLING: Final = 8
 
 
 def step_frames(sample_rate: int) -> int:
@@ -28,22 +28,42 @@ def step_frames(sample_rate: int) -> int:
     return 64 if sample_rate <= 128_000 else 128
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How closely peaks between the samples are looked for."""
+
+    oversampling: int
+    taps: int
+    above: float = 0.0
+    """Where no sample is higher than this, none is looked for."""
+
+
+QUICK: Final = Look(4, TAPS)
+"""Right within 0.1 dB for all but the highest tenth of the spectrum."""
+
+
+def close_look(ceiling_dbtp: float) -> Look:
+    """Right to 0.46 of the sampling rate, and only where the ceiling is near."""
+    return Look(8, 64, 0.5 * 10 ** (ceiling_dbtp / 20))
+
+
 class StepPeaks:
     """True peak of every step, over all channels; each block's come when the block after it is there."""
 
-    def __init__(self, sample_rate: int, channels: int) -> None:
+    def __init__(self, sample_rate: int, channels: int, look: Look) -> None:
         self._step = step_frames(sample_rate)
+        self._look = look
         # Before the first frame and after the last there is silence.
-        self._padded = np.zeros((channels, BLOCK_FRAMES + TAPS), np.float32)
+        self._padded = np.zeros((channels, BLOCK_FRAMES + look.taps), np.float32)
         self._begun = False
 
     def push(self, block: Float32) -> Float32 | None:
         """Take a block; give the peaks of the block before it."""
-        half = TAPS // 2
+        look, half = self._look, self._look.taps // 2
         peaks: Float32 | None = None
         if self._begun:
             self._padded[:, -half:] = block[:half].T
-            peaks = interpolated_peaks(self._padded, OVERSAMPLING, self._step)
+            peaks = interpolated_peaks(self._padded, look.oversampling, self._step, taps=look.taps, above=look.above)
             self._padded[:, :half] = self._padded[:, BLOCK_FRAMES : BLOCK_FRAMES + half]
         self._padded[:, half : half + BLOCK_FRAMES] = block.T
         self._begun = True
