@@ -148,9 +148,8 @@ class Node:
         self._add(SERVICE, MixerService(), mixer_pb2_grpc.add_MixerServiceServicer_to_server, warm)
 
     async def _add_analyzer(self) -> None:
-        from segue_analyzer.service import SERVICE, AnalyzerService, warm
-
         from segue.analyzer.v1 import analyzer_pb2_grpc
+        from segue_analyzer.service import SERVICE, AnalyzerService, warm
 
         self._add(SERVICE, AnalyzerService(), analyzer_pb2_grpc.add_AnalyzerServiceServicer_to_server, warm)
 

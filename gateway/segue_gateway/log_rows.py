@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -10,6 +11,8 @@ from segue.composer.v1 import composer_pb2
 from segue_runtime.artifacts import Ref
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from google.protobuf.timestamp_pb2 import Timestamp
 
     from segue_runtime.store import Event
@@ -18,6 +21,7 @@ EVENT: Final = "event"
 SEGMENT: Final = "segment"
 BYTES_PER_SAMPLE: Final = 4
 """Segments are always F32LE."""
+_LENGTH: Final = struct.Struct(">I")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,22 @@ def event_of(row: Event, composition: str) -> composer_pb2.CompositionEvent:
     event.sequence = row.sequence
     set_time(event.event_time, row.time)
     return event
+
+
+def pack(events: Iterable[composer_pb2.CompositionEvent]) -> bytes:
+    """Write several events as one value."""
+    pieces = [event.SerializeToString() for event in events]
+    return b"".join(_LENGTH.pack(len(piece)) + piece for piece in pieces)
+
+
+def unpack(content: bytes) -> Iterator[composer_pb2.CompositionEvent]:
+    """Read what `pack` wrote."""
+    place = 0
+    while place < len(content):
+        (length,) = _LENGTH.unpack_from(content, place)
+        place += _LENGTH.size
+        yield composer_pb2.CompositionEvent.FromString(content[place : place + length])
+        place += length
 
 
 def set_time(target: Timestamp, seconds: float) -> None:

@@ -195,7 +195,8 @@ class Watch:
         progress = await self._store.progress(self._name)
         if progress.version > self._progress_seen:
             self._progress_seen = progress.version
-            yield self._from_memory(composer_pb2.CompositionEvent.FromString(progress.payload))
+            for event in log_rows.unpack(progress.payload):
+                yield self._from_memory(event)
         elif time.monotonic() - self._last_sent >= self._options.heartbeat_s:
             yield self._from_memory(await self._checkpoint())
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composer_pb2
-from segue_gateway import acceptance
+from segue_gateway import acceptance, log_rows
 from segue_gateway.conductor import outputs
 from segue_gateway.conductor.analysis import analyze_master
 from segue_gateway.conductor.context import Context
 from segue_gateway.conductor.mastering import Mastering
 from segue_gateway.conductor.mixing import Mixing
+from segue_gateway.conductor.patience import patiently
 from segue_gateway.conductor.rendering import Band
 from segue_gateway.conductor.segments import recorded
 from segue_gateway.conductor.takes import Shelf
@@ -22,7 +23,6 @@ from segue_runtime import errors, failpoints, logs
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from segue.planner.v1 import planner_pb2
     from segue_gateway.conductor.journal import Journal
     from segue_gateway.conductor.takes import Take
     from segue_gateway.pool import Mesh
@@ -92,7 +92,7 @@ class CompositionRun:
 
     async def _run(self) -> None:
         await self._journal.say(composer_pb2.CompositionEvent(started=composer_pb2.Started(claims=self._claims)))
-        player = await self._mesh.player(self._journal.composition.model)
+        player = await patiently(lambda: self._mesh.player(self._journal.composition.model))
         context = Context(
             journal=self._journal,
             store=self._store,
@@ -109,9 +109,8 @@ class CompositionRun:
         await self._finish(context, takes)
 
     async def _plan(self, context: Context) -> None:
-        answer: planner_pb2.CreatePlanResponse = await self._mesh.create_plan(
-            acceptance.plan_request(self._spec, context.player.profile)
-        )
+        request = acceptance.plan_request(self._spec, context.player.profile)
+        answer = await patiently(lambda: self._mesh.create_plan(request))
         answer.plan.version = answer.plan.version or 1
         answer.estimate.model = answer.estimate.model or context.player.profile.model
         await self._journal.say(
@@ -139,17 +138,13 @@ class CompositionRun:
             await asyncio.sleep(PROGRESS_EVERY_S)
             newest = context.progress.take()
             if newest:
-                message = composer_pb2.CompositionEvent(section_progress=newest[0]).SerializeToString()
-                await self._store.set_progress(self._journal.name, self._journal.epoch, message)
+                said = log_rows.pack(composer_pb2.CompositionEvent(section_progress=each) for each in newest)
+                await self._store.set_progress(self._journal.name, self._journal.epoch, said)
 
     async def _finish(self, context: Context, takes: Mapping[str, Take]) -> None:
-        keys = {section_id: take.key for section_id, take in takes.items()}
-        async with outputs.SoundFiles(context) as files:
-            exports = outputs.Exports(context, files, keys)
-            finished = await Mastering(context, takes).run(exports)
-            made = await exports.finish(finished)
+        manifest, made = await patiently(lambda: self._master(context, takes))
         if self._spec.stems:
-            made += await outputs.write_stems(context, takes)
+            made += await patiently(lambda: outputs.write_stems(context, takes))
         if self._spec.midi:
             made.append(
                 await outputs.small_file(
@@ -166,7 +161,7 @@ class CompositionRun:
                 "manifest.json",
                 composer_pb2.OUTPUT_KIND_MANIFEST,
                 "application/json",
-                exports.manifest.encode(),
+                manifest.encode(),
             )
         )
         await self._journal.say(*(composer_pb2.CompositionEvent(output_ready=output) for output in made))
@@ -174,9 +169,18 @@ class CompositionRun:
         degraded = bool(self._journal.composition.degradations)
         await self.end(composer_pb2.STATE_DEGRADED if degraded else composer_pb2.STATE_SUCCEEDED, None)
 
+    @staticmethod
+    async def _master(context: Context, takes: Mapping[str, Take]) -> tuple[str, list[composer_pb2.Output]]:
+        """Make the master and its files; done again from its start, it comes out the same."""
+        keys = {section_id: take.key for section_id, take in takes.items()}
+        async with outputs.SoundFiles(context) as files:
+            exports = outputs.Exports(context, files, keys)
+            finished = await Mastering(context, takes).run(exports)
+            return exports.manifest, await exports.finish(finished)
+
     async def _analyze(self, context: Context) -> None:
         try:
-            report = await analyze_master(context)
+            report = await patiently(lambda: analyze_master(context))
         except errors.Unavailable as error:
             if self._spec.degradation_policy != composer_pb2.DEGRADATION_POLICY_ALLOW:
                 raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -11,12 +10,13 @@ from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composer_pb2
 from segue.mixer.v1 import mixer_pb2
 from segue_gateway.audio_wire import chunk_frames, crc32c
+from segue_gateway.conductor.patience import Patience
 from segue_gateway.conductor.rendering import beat_frames
 from segue_gateway.conductor.segments import Recorder, places_of, recorded
 from segue_gateway.conductor.takes import TakeFailed
 from segue_gateway.exchange import exchange
 from segue_music import codec, timing
-from segue_runtime import errors, failpoints, logs
+from segue_runtime import errors, failpoints
 from segue_runtime.artifacts import Ref
 
 if TYPE_CHECKING:
@@ -27,11 +27,8 @@ if TYPE_CHECKING:
     from segue_gateway.conductor.rendering import Band
     from segue_gateway.conductor.takes import Take
 
-MAX_TRIES: Final = 4
-BACKOFF_S: Final = 0.2
 STATE_PIECE_BYTES: Final = 256 * 1024
 AFTER_JOIN: Final = failpoints.declare("conductor.after_join", "a section is joined and its checkpoint committed")
-log = logs.get("conductor")
 
 
 class Mixing:
@@ -47,7 +44,7 @@ class Mixing:
 
     async def run(self) -> None:
         """Mix to the end."""
-        tries = 0
+        patience = Patience()
         while not self._context.journal.checkpoint.draft_finished:
             joined = self._context.journal.checkpoint.joined
             try:
@@ -57,11 +54,9 @@ class Mixing:
                 if self._failed_take is not None:
                     await self._band.another_take(*self._failed_take)
             except errors.Unavailable as error:
-                tries = 1 if self._context.journal.checkpoint.joined > joined else tries + 1
-                if tries >= MAX_TRIES:
-                    raise
-                log.warning("the mixer failed, trying again", reason=error.reason_name, attempt=tries)
-                await asyncio.sleep(BACKOFF_S * 2**tries)
+                if self._context.journal.checkpoint.joined > joined:
+                    patience.renew()
+                await patience.wait(error)
 
     async def _mix(self) -> None:
         checkpoint = self._context.journal.checkpoint

@@ -14,6 +14,7 @@ from segue.composer.v1 import composer_pb2
 from segue.music.v1 import music_pb2
 from segue.renderer.v1 import renderer_pb2
 from segue_gateway.audio_wire import CHUNK_BYTES, chunk
+from segue_gateway.conductor.patience import Patience
 from segue_gateway.conductor.takes import MIX, Take, TakeFailed, take_key
 from segue_gateway.exchange import exchange
 from segue_music.codec import section_seed
@@ -26,12 +27,13 @@ if TYPE_CHECKING:
     from segue.renderer.v1.renderer_pb2 import RenderSectionRequest, RenderSectionResponse
     from segue_gateway.conductor.context import Context
 
-MAX_ATTEMPTS: Final = 3
+MAX_FAILURES: Final = 3
 BACKOFF_S: Final = 0.2
 DEFAULT_CROSSFADE_BEATS: Final = 1.0
 RING_OUT_S: Final = 2.0
 """How long the sound of one section may ring into the next at a hard join."""
-RETRIED: Final = (errors.Unavailable, errors.RenderInvalid, errors.InternalError, errors.ResourceExhausted)
+RETRIED: Final = (errors.RenderInvalid, errors.InternalError, errors.ResourceExhausted)
+"""Tried again a few times; a renderer that is not there is waited for."""
 BEFORE_SECTION: Final = failpoints.declare("conductor.before_section", "a section is about to be rendered")
 AFTER_TAKE: Final = failpoints.declare("conductor.after_take", "a take is complete but not in the log")
 log = logs.get("conductor")
@@ -99,7 +101,8 @@ class Band:
         conditioning = await self._conditioning(index)
         overlap = overlap_frames(self._sections, index)
         seed = section_seed(self._context.plan.seed, section.spec.section_id)
-        attempt = 0
+        attempt = failures = 0
+        patience = Patience()
         while True:
             attempt += 1
             digest = hashlib.sha256(conditioning).hexdigest() if conditioning else ""
@@ -138,12 +141,17 @@ class Band:
                 await self._finished(section, take, attempt, reused=False)
             except BaseException as error:
                 await take.fail(str(error))
-                if not isinstance(error, RETRIED) or attempt >= MAX_ATTEMPTS:
+                if isinstance(error, errors.Unavailable):
+                    await self._say_retried(section, attempt, error)
+                    await patience.wait(error)
+                elif isinstance(error, RETRIED) and failures + 1 < MAX_FAILURES:
+                    failures += 1
+                    await self._say_retried(section, attempt, error)
+                    if isinstance(error, errors.RenderInvalid):
+                        seed = (seed + 1) % 2**32  # the same seed would do the same again
+                    await asyncio.sleep(BACKOFF_S * 2**failures)
+                else:
                     raise
-                await self._say_retried(section, attempt, error)
-                if isinstance(error, errors.RenderInvalid):
-                    seed = (seed + 1) % 2**32  # the same seed would do the same again
-                await asyncio.sleep(BACKOFF_S * 2**attempt)
             else:
                 return
 
