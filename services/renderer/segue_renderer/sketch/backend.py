@@ -16,13 +16,13 @@ from segue_renderer.sketch.band import FX, Band
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Sequence
 
+    from numpy.typing import NDArray
+
     from segue_renderer.backend import RenderEvent, RenderRequest
 
-ENGINE_VERSION: Final = "sketch-1"
+ENGINE_VERSION: Final = "sketch-2"
 BIT_EXACT: Final = 1
 MODEL: Final = "sketch"
-PIECE_S: Final = 0.5
-FIRST_PIECE_S: Final = 0.1
 
 
 class SketchBackend:
@@ -100,23 +100,16 @@ class SketchBackend:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _pieces(
-    block: tuple[int, dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float64]]]], band: Band, *, stems: bool
-) -> Iterator[AudioPiece]:
+def _pieces(block: tuple[int, dict[str, NDArray[np.float32]]], band: Band, *, stems: bool) -> Iterator[AudioPiece]:
     first, sounds = block
     mix = np.zeros_like(sounds[FX])
     # Always in the same order: float sums depend on it.
     for name in (*band.layers, FX):
         mix += sounds[name]
-    position = 0
-    while position < len(mix):
-        length = round((FIRST_PIECE_S if first + position == 0 else PIECE_S) * band.rate)
-        end = min(len(mix), position + length)
-        yield AudioPiece(first + position, mix[position:end].astype(np.float32))
-        if stems:
-            for name in (*band.layers, FX):
-                yield AudioPiece(first + position, sounds[name][position:end].astype(np.float32), name)
-        position = end
+    yield AudioPiece(first, mix)
+    if stems:
+        for name in (*band.layers, FX):
+            yield AudioPiece(first, sounds[name], name)
 
 
 def _warnings(request: RenderRequest, band: Band) -> tuple[Warning, ...]:

@@ -1,18 +1,23 @@
-"""Plays a score: notes to sound, layers to stems and mix, a bar at a time, in memory that does not grow with length."""
+"""Plays a score: notes to sound, layers to stems, in blocks of any length, in memory that time does not fill."""
 
 from __future__ import annotations
 
-import itertools
-from collections import OrderedDict
+from dataclasses import replace
+from math import sqrt
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from segue_music.plan import LayerKind
-from segue_music.timing import tempo_map, ticks_per_beat
-from segue_renderer.sketch import drums
+from segue_music.plan import LayerKind, Transition
+from segue_music.timing import tempo_map
+from segue_renderer.sketch import drums, kits
+from segue_renderer.sketch.effects import Crackle, reversed_cymbal, riser
+from segue_renderer.sketch.fader import Fader
+from segue_renderer.sketch.instruments import voice_for
+from segue_renderer.sketch.playing import Effect, Hit, Playing, pitched
 from segue_renderer.sketch.score import Score
-from segue_renderer.sketch.voices import FREQUENCY, VOICES, voice_for
+from segue_renderer.sketch.space import Echo, Room
+from segue_renderer.sketch.tables import power_of, rise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,52 +26,36 @@ if TYPE_CHECKING:
 
     from segue_music.plan import Note, SectionSpec
 
-    Sound = NDArray[np.float64]
+    Stereo = NDArray[np.float32]
 
 FX: Final = "fx"
 LAYER_NAMES: Final[Mapping[LayerKind, str]] = {
     kind: kind.name.lower() for kind in LayerKind if kind != LayerKind.UNSPECIFIED
 }
-DEFAULT_VOICES: Final[Mapping[LayerKind, str]] = {
-    LayerKind.BASS: "bass",
-    LayerKind.HARMONY: "electric piano",
-    LayerKind.LEAD: "flute",
-    LayerKind.TEXTURES: "pad",
-    LayerKind.VOCALS: "choir",
-}
-GAINS: Final[Mapping[LayerKind, float]] = {
-    LayerKind.RHYTHM: 0.21,
-    LayerKind.BASS: 0.18,
-    LayerKind.HARMONY: 0.1,
-    LayerKind.LEAD: 0.16,
-    LayerKind.TEXTURES: 0.08,
-    LayerKind.VOCALS: 0.1,
+# How loud one note at velocity 100 is, K-weighted; a chord has several.
+LEVELS_DB: Final[Mapping[LayerKind, float]] = {
+    LayerKind.RHYTHM: -14.0,
+    LayerKind.BASS: -20.0,
+    LayerKind.HARMONY: -26.5,
+    LayerKind.LEAD: -19.0,
+    LayerKind.TEXTURES: -31.0,
+    LayerKind.VOCALS: -29.0,
 }
 SENDS: Final[Mapping[LayerKind, float]] = {
-    LayerKind.RHYTHM: 0.12,
-    LayerKind.BASS: 0.03,
-    LayerKind.HARMONY: 0.35,
-    LayerKind.LEAD: 0.5,
-    LayerKind.TEXTURES: 0.5,
-    LayerKind.VOCALS: 0.6,
+    LayerKind.RHYTHM: 0.05,
+    LayerKind.BASS: 0.015,
+    LayerKind.HARMONY: 0.13,
+    LayerKind.LEAD: 0.2,
+    LayerKind.TEXTURES: 0.22,
+    LayerKind.VOCALS: 0.26,
 }
-# What a layer at full energy measures by itself, K-weighted mean square; from benchmarks/sketch.py --levels.
-LAYER_POWER: Final[Mapping[LayerKind, float]] = {
-    LayerKind.RHYTHM: 0.0040,
-    LayerKind.BASS: 0.0042,
-    LayerKind.HARMONY: 0.0026,
-    LayerKind.LEAD: 0.0024,
-    LayerKind.TEXTURES: 0.0012,
-    LayerKind.VOCALS: 0.0014,
-}
-JITTER_S: Final = 0.005
-MAX_HELD_S: Final = 30.0
+ROOM_POWER: Final = 3.0
+"""What the room gives back for each unit of power sent into it and second of reverberation; by measurement."""
+FIRST_BLOCKS_S: Final = (0.06, 0.12, 0.25)
+BLOCK_S: Final = 0.5
 TAIL_S: Final = 3.0
-ROOM_S: Final = 1.1
-NUM_TAPS: Final = 44
-CACHE_BYTES: Final = 64 << 20
-SWUNG_EIGHTHS: Final = frozenset({"swing", "shuffle"})
-DUCKED: Final = frozenset({"four_on_the_floor"})
+LOOP_RUN_UP_S: Final = 6.0
+DUCK_S: Final = 0.2
 
 
 class Band:
@@ -75,208 +64,201 @@ class Band:
     def __init__(self, spec: SectionSpec, seed: int) -> None:
         self.spec = spec
         self.rate = spec.sample_rate
-        self._score = Score(spec, seed)
         self._seed = seed
+        self._score = Score(spec, seed)
         self._clock = tempo_map(spec)
+        self._style = self._score.style
         self.notes: tuple[Note, ...] = self._score.notes()
         self.layers = tuple(LAYER_NAMES[layer.kind] for layer in spec.layers)
-        self._levels = {layer.kind: layer.level if layer.level is not None else 0.7 for layer in spec.layers}
-        self._cache: OrderedDict[tuple[object, ...], Sound] = OrderedDict()
-        self._cache_bytes = 0
-        self._room = Room(self.rate, seed=7)
-        self._ringing: dict[str, Sound] = {}
+        self._gains = {
+            layer.kind: sqrt(power_of(LEVELS_DB[layer.kind] + self._style.gains_db.get(layer.kind, 0.0)))
+            * (layer.level if layer.level is not None else 0.7)
+            / 0.7
+            for layer in spec.layers
+        }
+        self._kicks: list[int] = []
+        self._waiting = self._placed()
+        bar = self._score.grid.bar
+        edges = [min(spec.frames, self._clock.frame(number * bar, self.rate)) for number in range(spec.bars)]
+        self._fader = Fader(self.rate, [*edges, spec.frames], spec.energy)
+        self._fader.foresee([(note, self._factor(kind)) for kind, note in self._waiting])
         self.unknown_instruments = sorted(
             {
                 name
                 for layer in spec.layers
                 if layer.kind != LayerKind.RHYTHM
                 for name in layer.instruments
-                if name and not voice_for(name, "")[1]
+                if not voice_for(name)
             }
         )
+        self._effects = self._transition()
+        self._restart()
 
     @property
     def tail_frames(self) -> int:
-        """How far the sound rings on after the section."""
+        """How far the sound rings on after the section; a loop has no more than it was asked for."""
+        if self.spec.loop:
+            return self.spec.tail_frames
         return max(self.spec.tail_frames, round(TAIL_S * self.rate))
 
     def declared_lufs(self) -> float:
-        """Return the level that this section will have, from the levels of its layers."""
-        mean = sum(self.spec.energy) / len(self.spec.energy) if self.spec.energy else 0.6
-        power = sum(
-            LAYER_POWER[layer.kind] * (self._levels[layer.kind] / 0.7) ** 2 * (0.35 + 0.65 * mean)
-            for layer in self.spec.layers
-        )
-        # -0.691 + 10 log10, by a series that needs no log: the level is told once, rounded to a tenth.
-        return round(-0.691 + _decibels(power), 1)
+        """Return the level that this section will have."""
+        return self._fader.declared_lufs()
 
-    def blocks(self) -> Iterator[tuple[int, dict[str, Sound]]]:
-        """Play a bar at a time: the first frame, and the sound of each stem; the tail comes last."""
-        placed = sorted(((self._start_frame(note), note) for note in self.notes), key=lambda item: item[0])
-        starts = [self._clock.frame(bar * self._score.bars.bar, self.rate) for bar in range(self.spec.bars)]
-        edges = [*starts, self.spec.frames]
-        index = 0
-        for first, end in itertools.pairwise(edges):
-            begun = index
-            while index < len(placed) and placed[index][0] < end:
-                index += 1
-            yield first, self._block(first, end - first, placed[begun:index])
-        first = self.spec.frames
-        yield first, self._fade_out(self._block(first, self.tail_frames, placed[index:]))
+    def blocks(self, block_s: float = 0.0) -> Iterator[tuple[int, dict[str, Stereo]]]:
+        """Play: the first frame and the sound of each stem. Short blocks come first, so that it starts at once."""
+        self._restart()
+        if self.spec.loop:
+            self._run_up()
+        position, number, end = 0, 0, self.spec.frames + self.tail_frames
+        while position < end:
+            seconds = block_s or (FIRST_BLOCKS_S[number] if number < len(FIRST_BLOCKS_S) else BLOCK_S)
+            frames = min(end - position, max(1, round(seconds * self.rate)))
+            yield position, self._faded(position, self._block(position, frames))
+            position += frames
+            number += 1
 
-    def _block(self, first: int, frames: int, placed: list[tuple[int, Note]]) -> dict[str, Sound]:
-        sounding: dict[str, Sound] = {}
-        for name in self.layers:
-            held = self._ringing.get(name)
-            sounding[name] = held if held is not None else np.zeros((0, 2))
-        for start, note in placed:
-            name = LAYER_NAMES[note.layer]
-            if name not in sounding:
+    # What will sound.
+
+    def _placed(self) -> list[tuple[LayerKind, Playing]]:
+        """Turn notes into sounding things, in time order."""
+        found: list[tuple[LayerKind, Playing]] = []
+        ending = self.spec.tail_frames if self._score.ends else 0
+        hits = 0
+        for note in self.notes:
+            start = min(self.spec.frames - 1, self._clock.frame(note.start_tick, self.rate))
+            touch = note.velocity / 100.0
+            gain = self._gains[note.layer] * touch * sqrt(touch)
+            if note.layer == LayerKind.RHYTHM:
+                hits += 1
+                found.append(
+                    (note.layer, Hit(self._style.kit, note.pitch, hits % drums.NUM_VARIANTS, gain, self.rate, start))
+                )
+                if note.pitch == kits.KICK:
+                    self._kicks.append(start)
                 continue
-            sound = self._sound(note)
-            at = start - first
-            sounding[name] = _longer(sounding[name], at + len(sound))
-            sounding[name][at : at + len(sound)] += sound
-        out: dict[str, Sound] = {}
+            held = max(1, self._clock.frame(note.start_tick + note.ticks, self.rate) - start)
+            if ending and note.start_tick + note.ticks >= self._score.grid.end - 12:
+                held += round(0.6 * ending)
+            voice = self._score.voice(note.layer, note.instrument)
+            found.append((note.layer, pitched(voice, note.pitch, note.velocity, gain, self.rate, start, held)))
+        return sorted(found, key=lambda item: item[1].start)
+
+    def _factor(self, kind: LayerKind) -> float:
+        """Return the power of a layer with what it sends into the room."""
+        return 1.0 + SENDS[kind] * SENDS[kind] * ROOM_POWER * self._style.room_s
+
+    def _transition(self) -> list[Playing]:
+        """Lead into the next section with a sound that ends on its first beat."""
+        if self.spec.transition == Transition.RISER:
+            beat_s = self._clock.seconds(self._score.grid.beat)
+            sound = riser(min(self.spec.frames, round(min(4.0, 4 * beat_s) * self.rate)), self.rate)
+        elif self.spec.transition == Transition.REVERSE_CYMBAL:
+            sound = reversed_cymbal(self._style.kit, min(self.spec.frames, round(1.6 * self.rate)), self.rate)
+        else:
+            return []
+        energy = self.spec.next.energy if self.spec.next else 0.5
+        return [Effect(sound, 0.05 + 0.07 * energy, self.spec.frames - len(sound))]
+
+    # How it sounds.
+
+    def _restart(self) -> None:
+        self._next = 0
+        self._sounding: dict[LayerKind, list[Playing]] = {layer.kind: [] for layer in self.spec.layers}
+        self._room = Room(self.rate, self._style.room_s, self._style.damping)
+        quarter = 60.0 / self.spec.tempo_points[0].quarters_per_minute
+        self._echo = Echo(round(min(0.75, 0.75 * quarter) * self.rate)) if self._style.echo else None
+        self._crackle = Crackle(self._seed, self._style.crackle, self.rate) if self._style.crackle else None
+        self._queue = self._waiting
+
+    def _run_up(self) -> None:
+        """Play the loop's last seconds unheard, so that its beginning has what rings over from its end."""
+        frames = min(self.spec.frames, round(LOOP_RUN_UP_S * self.rate))
+        shift = self.spec.frames
+        before = [
+            (kind, replace(note, start=note.start - shift))  # type: ignore[type-var]  # all Playing are dataclasses
+            for kind, note in self._waiting
+            if note.start >= shift - frames
+        ]
+        self._queue = before + self._waiting
+        kicks = list(self._kicks)
+        self._kicks = [kick - shift for kick in kicks if kick >= shift - frames] + kicks
+        step = round(BLOCK_S * self.rate)
+        for position in range(-frames, 0, step):
+            self._block(position, min(step, -position))
+        self._kicks = kicks
+
+    def _block(self, first: int, frames: int) -> dict[str, Stereo]:
+        end = first + frames
+        while self._next < len(self._queue) and self._queue[self._next][1].start < end:
+            kind, note = self._queue[self._next]
+            self._sounding[kind].append(note)
+            self._next += 1
+        fader = (
+            self._fader.gains(max(0, first), frames)
+            if first >= 0
+            else self._fader.gains(self.spec.frames + first, frames)
+        )
+        column = fader[:, None] if isinstance(fader, np.ndarray) else fader
         duck = self._duck(first, frames)
-        send = np.zeros((frames, 2))
+        send = np.zeros((frames, 2), dtype=np.float32)
+        out: dict[str, Stereo] = {}
         for layer in self.spec.layers:
-            name = LAYER_NAMES[layer.kind]
-            whole = _longer(sounding[name], frames)
-            self._ringing[name] = whole[frames:].copy()
-            dry = whole[:frames] * (GAINS[layer.kind] * self._levels[layer.kind] / 0.7)
+            sound = np.zeros((frames, 2), dtype=np.float32)
+            for note in self._sounding[layer.kind]:
+                note.add_to(sound, first)
+            self._sounding[layer.kind] = [note for note in self._sounding[layer.kind] if note.stop > end]
+            sound *= column
             if duck is not None and layer.kind not in {LayerKind.RHYTHM, LayerKind.LEAD}:
-                dry = dry * duck[:, None]
-            out[name] = dry
-            send += dry * SENDS[layer.kind]
-        out[FX] = self._room.process(send)
+                sound *= duck
+            out[LAYER_NAMES[layer.kind]] = sound
+            send += sound * np.float32(SENDS[layer.kind])
+        out[FX] = self._returns(first, frames, send, out, column)
         return out
 
-    def _fade_out(self, block: dict[str, Sound]) -> dict[str, Sound]:
-        """End in silence: what still rings at the end of the tail is faded within its last second."""
-        frames = self.tail_frames
-        length = min(frames, self.rate)
-        fall = np.ones(frames)
-        ramp = 1.0 - np.arange(1, length + 1, dtype=np.float64) / length
-        fall[frames - length :] = ramp * ramp * (3 - 2 * ramp)
-        return {name: sound * fall[:, None] for name, sound in block.items()}
-
-    def _start_frame(self, note: Note) -> int:
-        tick = self._swung(note.start_tick)
-        seconds = self._clock.seconds(tick)
-        if note.start_tick % self._score.bars.bar:
-            chance = np.random.default_rng((self._seed, 99, note.start_tick, note.pitch, int(note.layer)))
-            seconds += (float(chance.random()) + float(chance.random()) - 1.0) * JITTER_S
-        return min(self.spec.frames - 1, max(0, round(seconds * self.rate)))
-
-    def _swung(self, tick: int) -> float:
-        groove = self.spec.groove
-        if groove is None or groove.swing is None or groove.swing == 0.5 or self.spec.metre is None:
-            return float(tick)
-        beat = ticks_per_beat(self.spec.metre)
-        pair = beat if groove.name in SWUNG_EIGHTHS else beat // 2
-        base, within = tick - tick % pair, tick % pair
-        half = pair / 2
-        if within < half:
-            return base + within * groove.swing * 2
-        return base + pair * groove.swing + (within - half) * (1 - groove.swing) * 2
-
-    def _duck(self, first: int, frames: int) -> Sound | None:
-        """Make room for the kick where the genre pumps."""
-        groove = self.spec.groove
-        if groove is None or groove.name not in DUCKED or LayerKind.RHYTHM not in self._levels:
-            return None
-        gain = np.ones(frames)
-        length = round(0.18 * self.rate)
-        rise = np.arange(length, dtype=np.float64) / length
-        shape = 0.55 + 0.45 * rise * rise * (3 - 2 * rise)
-        for note in self.notes:
-            if note.pitch == drums.KICK and note.layer == LayerKind.RHYTHM:
-                at = self._start_frame(note) - first
-                if -length < at < frames:
-                    low, high = max(0, at), min(frames, at + length)
-                    gain[low:high] = np.minimum(gain[low:high], shape[low - at : high - at])
-        return gain
-
-    def _sound(self, note: Note) -> Sound:
-        level = round(note.velocity / 127 * 8) / 8
-        if note.layer == LayerKind.RHYTHM:
-            # Four takes of each drum, so that rolls do not sound like a machine gun.
-            variant = (note.start_tick // 240) % 4
-            return self._cached(("drum", note.pitch, level, variant), lambda: self._drum(note.pitch, level, variant))
-        held_s = self._clock.seconds(note.start_tick + note.ticks) - self._clock.seconds(note.start_tick)
-        if self.spec.next is None and note.start_tick + note.ticks >= self._score.bars.end:
-            held_s += 0.7 * self.spec.tail_frames / self.rate
-        held_s = min(MAX_HELD_S, round(held_s * 100) / 100)
-        voice, _ = voice_for(note.instrument, DEFAULT_VOICES[note.layer])
-        voice = voice or DEFAULT_VOICES[note.layer]
-        return self._cached(
-            (voice, note.pitch, held_s, level),
-            lambda: VOICES[voice](FREQUENCY[note.pitch], held_s, level, self.rate) * (0.35 + 0.65 * level),
-        )
-
-    def _drum(self, pitch: int, level: float, variant: int) -> Sound:
-        return drums.DRUMS[pitch](level, self.rate, np.random.default_rng((self._seed, pitch, variant)))
-
-    def _cached(self, key: tuple[object, ...], make: object) -> Sound:
-        found = self._cache.get(key)
-        if found is None:
-            found = make()  # type: ignore[operator]  # a closure over the note
-            self._cache[key] = found
-            self._cache_bytes += found.nbytes
-            while self._cache_bytes > CACHE_BYTES and len(self._cache) > 1:
-                self._cache_bytes -= self._cache.popitem(last=False)[1].nbytes
-        else:
-            self._cache.move_to_end(key)
+    def _returns(
+        self, first: int, frames: int, send: Stereo, dry: Mapping[str, Stereo], column: NDArray[np.float32] | np.float32
+    ) -> Stereo:
+        """Return what the room, the echo, the record and the transition add."""
+        lead = dry.get(LAYER_NAMES[LayerKind.LEAD])
+        repeats = None
+        if self._echo is not None:
+            repeats = self._echo.process((send * 0 if lead is None else lead) * np.float32(self._style.echo))
+            send += repeats * np.float32(0.3)
+        found = self._room.process(send)
+        if repeats is not None:
+            found += repeats
+        for effect in self._effects:
+            effect.add_to(found, first)
+        if self._crackle is not None:
+            found += self._crackle.process(frames) * column
         return found
 
+    def _duck(self, first: int, frames: int) -> NDArray[np.float32] | None:
+        """Make room for the kick where the genre pumps."""
+        if not self._style.duck or not self._kicks:
+            return None
+        length = round(DUCK_S * self.rate)
+        gain = np.ones(frames, dtype=np.float32)
+        shape = np.float32(1.0 - self._style.duck) + np.float32(self._style.duck) * rise(length)
+        dip = round(0.004 * self.rate)
+        shape[:dip] = np.float32(1.0) - np.float32(self._style.duck) * rise(dip)
+        for kick in self._kicks:
+            at = kick - first
+            if -length < at < frames:
+                low, high = max(0, at), min(frames, at + length)
+                gain[low:high] = np.minimum(gain[low:high], shape[low - at : high - at])
+        return gain[:, None]
 
-class Room:
-    """Early reflections and a short tail: echoes at fixed times, different left and right; no feedback, so no drift."""
-
-    def __init__(self, rate: int, seed: int) -> None:
-        chance = np.random.default_rng(seed)
-        self._length = round(ROOM_S * rate)
-        self._taps: list[tuple[int, int, float]] = []
-        for side in (0, 1):
-            for number in range(NUM_TAPS):
-                # Closer together in the beginning, as walls answer.
-                place = (number + float(chance.random())) / NUM_TAPS
-                delay = round((0.012 + (ROOM_S - 0.02) * place * place) * rate)
-                fall = 1.0 - place
-                sign = 1.0 if chance.random() < 0.5 else -1.0
-                self._taps.append((side, min(delay, self._length - 1), sign * 0.34 * fall * fall))
-        self._past = np.zeros((self._length, 2))
-
-    def process(self, send: Sound) -> Sound:
-        """Return the room's answer to what is sent into it."""
-        joined = np.concatenate((self._past, send))
-        self._past = joined[len(joined) - self._length :].copy()
-        out = np.zeros_like(send)
-        mono = (joined[:, 0] + joined[:, 1]) * 0.5
-        cross = joined[:, 0] * 0.7 + joined[:, 1] * 0.3, joined[:, 1] * 0.7 + joined[:, 0] * 0.3
-        for number, (side, delay, gain) in enumerate(self._taps):
-            source = cross[side] if number % 3 else mono
-            start = self._length - delay
-            out[:, side] += gain * source[start : start + len(send)]
-        return out
-
-
-def _longer(sound: Sound, frames: int) -> Sound:
-    if len(sound) >= frames:
-        return sound
-    return np.concatenate((sound, np.zeros((frames - len(sound), 2))))
-
-
-def _decibels(power: float) -> float:
-    """Return ten times the decimal logarithm by halving, to 0.01: the same on every machine."""
-    if power <= 0:
-        return -120.0
-    total = 0.0
-    while power < 1.0:
-        power *= 1.2589254117941673
-        total -= 1.0
-    while power >= 1.2589254117941673:
-        power /= 1.2589254117941673
-        total += 1.0
-    return total + (power - 1.0) / 0.2589254117941673
+    def _faded(self, first: int, block: dict[str, Stereo]) -> dict[str, Stereo]:
+        """End in silence: what still rings is faded within the tail's last second."""
+        end = self.spec.frames + self.tail_frames
+        length = min(self.tail_frames, self.rate)
+        frames = len(block[FX])
+        begin = end - length - first
+        if self.spec.loop or begin >= frames or not length:
+            return block
+        shape = np.ones(frames, dtype=np.float32)
+        at = max(0, begin)
+        shape[at:] = rise(length)[::-1][at - begin : frames - begin]
+        return {name: sound * shape[:, None] for name, sound in block.items()}

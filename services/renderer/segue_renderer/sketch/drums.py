@@ -1,4 +1,4 @@
-"""Drums and percussion: one function a drum, from a level to stereo sound."""
+"""Drums and percussion: how skins, rattles and blocks sound."""
 
 from __future__ import annotations
 
@@ -6,152 +6,118 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from segue_renderer.sketch.voices import TWO_PI, decay, gate, stereo, times, wide
+from segue_renderer.sketch.kits import ACOUSTIC, ENERGY, KITS, Block, Rattle, Skin
+from segue_renderer.sketch.shelf import SHELF
+from segue_renderer.sketch.tables import SINE, SINE_BITS, counting, fall, rise, sine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from numpy.typing import NDArray
 
-    Sound = NDArray[np.float64]
-    Drum = Callable[[float, int, np.random.Generator], Sound]
+    from segue_renderer.sketch.kits import Drum
 
-KICK, SNARE, SIDE_STICK, CLAP, CLOSED_HAT, OPEN_HAT, LOW_TOM, MID_TOM, CRASH, RIDE, SHAKER, BRUSH, REVERSE = (
-    36, 38, 37, 39, 42, 46, 45, 47, 49, 51, 70, 40, 55,
-)  # fmt: skip
+    Mono = NDArray[np.float32]
+    Stereo = NDArray[np.float32]
 
-
-def noise(time: Sound, chance: np.random.Generator, differences: int) -> Sound:
-    """White noise, made brighter by taking differences."""
-    sound = chance.random(len(time) + differences) * 2 - 1
-    for _ in range(differences):
-        sound = sound[1:] - sound[:-1]
-    return sound / (1.0 + 0.7 * differences)
+NUM_VARIANTS: Final = 3
+"""Takes of each drum, so that rolls do not sound like a machine gun."""
 
 
-def kick(level: float, rate: int, chance: np.random.Generator) -> Sound:
-    """A falling sine with a click."""
-    time = times(0.4, rate)
-    # The phase of a frequency that falls from 150 to 48 Hz as 1/(1+t/T): its integral by a running sum.
-    frequency = 48.0 + 102.0 / (1.0 + time / 0.012) / (1.0 + time / 0.05)
-    phase = np.cumsum(frequency) / rate
-    sound = np.sin(TWO_PI * phase) * decay(time, 0.12) + 0.12 * noise(time, chance, 1) * decay(time, 0.002)
-    sound = sound * gate(time, 0.3, 0.001, 0.1) * (0.6 + 0.5 * level)
-    sound = 1.2 * sound / (1.0 + 0.3 * np.abs(sound))
-    return stereo(sound, sound)
+def hit(kit: str, drum: int, variant: int, rate: int) -> Stereo:
+    """Return one full hit."""
+    found = KITS[kit].get(drum) or ACOUSTIC[drum]
+    return SHELF.get((found, drum, variant, rate), lambda: _make(found, drum, variant, rate))
 
 
-def snare(level: float, rate: int, chance: np.random.Generator) -> Sound:
-    """A tone and the rattle of wires."""
-    time = times(0.3, rate)
-    tone = np.sin(TWO_PI * 186.0 * time) * decay(time, 0.03) + 0.5 * np.sin(TWO_PI * 331.0 * time) * decay(time, 0.02)
-    left = 0.55 * tone + 0.75 * noise(time, chance, 1) * decay(time, 0.055)
-    right = 0.55 * tone + 0.75 * noise(time, chance, 1) * decay(time, 0.055)
-    return stereo(left, right) * (gate(time, 0.2, 0.001, 0.1) * (0.25 + 0.45 * level))[:, None]
+def energy(kit: str, drum: int) -> float:
+    """Foresee what a full hit adds to the loudness: seconds times power."""
+    return ENERGY[kit][drum]
 
 
-def side_stick(level: float, rate: int, chance: np.random.Generator) -> Sound:
-    """A stick on the rim."""
-    time = times(0.09, rate)
-    sound = np.sin(TWO_PI * 820.0 * time) * decay(time, 0.012) + 0.4 * noise(time, chance, 2) * decay(time, 0.006)
-    return wide(sound * gate(time, 0.05, 0.001, 0.04) * (0.2 + 0.3 * level), -0.2)
+def noise(frames: int, edges: int, chance: np.random.Generator) -> Mono:
+    """Return white noise, made brighter by taking differences; its power stays the same."""
+    found = chance.random(frames + edges, dtype=np.float32) * np.float32(2.0) - np.float32(1.0)
+    for _ in range(edges):
+        found = found[1:] - found[:-1]
+    # Differences of white noise have 2, 6 and 20 times its power.
+    return found * np.float32((1.0, 0.7071, 0.4082, 0.2236)[edges])
 
 
-def clap(level: float, rate: int, chance: np.random.Generator) -> Sound:
-    """Several hands."""
-    time = times(0.28, rate)
-    bursts = sum(decay(np.maximum(0.0, time - at), 0.008) * (time >= at) for at in (0.0, 0.011, 0.023))
-    tail = decay(np.maximum(0.0, time - 0.03), 0.05) * (time >= 0.03)
-    shape = (0.7 * bursts + tail) * gate(time, 0.2, 0.001, 0.08) * (0.15 + 0.3 * level)
-    return stereo(noise(time, chance, 1) * shape, noise(time, chance, 1) * shape)
+def _make(drum: Drum, number: int, variant: int, rate: int) -> Stereo:
+    chance = np.random.default_rng((number, variant))
+    # Each take is a little different in pitch and weight, as a player's hits are.
+    drift = 1.0 + 0.02 * (float(chance.random()) - 0.5)
+    if isinstance(drum, Skin):
+        sound = _skin(drum, rate, drift, chance)
+    elif isinstance(drum, Rattle):
+        sound = _rattle(drum, rate, drift, chance)
+    else:
+        sound = _block(drum, rate, drift, chance)
+    end = min(len(sound), round(0.03 * rate))
+    sound[len(sound) - end :] *= rise(end)[::-1, None]
+    sound[: round(0.0005 * rate)] *= rise(round(0.0005 * rate))[:, None]
+    return sound
 
 
-def hat(open_s: float) -> Drum:
-    """A pair of cymbals, closed or open."""
-
-    def play(level: float, rate: int, chance: np.random.Generator) -> Sound:
-        time = times(open_s + 0.05, rate)
-        metal = sum(np.sin(TWO_PI * f * time) for f in (6203.0, 7411.0, 8837.0, 9749.0, 11173.0)) / 5.0
-        sound = (0.75 * noise(time, chance, 2) + 0.2 * metal) * decay(time, open_s * 0.35)
-        return wide(sound * gate(time, open_s, 0.001, 0.04) * (0.1 + 0.22 * level), 0.35)
-
-    return play
-
-
-def tom(frequency: float, pan: float) -> Drum:
-    """A tuned drum."""
-
-    def play(level: float, rate: int, chance: np.random.Generator) -> Sound:
-        time = times(0.5, rate)
-        phase = np.cumsum(frequency * (1.0 + 0.4 / (1.0 + time / 0.03))) / rate
-        sound = np.sin(TWO_PI * phase) * decay(time, 0.13) + 0.1 * noise(time, chance, 1) * decay(time, 0.01)
-        return wide(sound * gate(time, 0.38, 0.001, 0.1) * (0.4 + 0.5 * level), pan)
-
-    return play
-
-
-def cymbal(seconds: float, loudness: float) -> Drum:
-    """A crash or a ride."""
-
-    def play(level: float, rate: int, chance: np.random.Generator) -> Sound:
-        time = times(seconds, rate)
-        shape = decay(time, seconds * 0.18) * gate(time, seconds - 0.5, 0.002, 0.45) * loudness * (0.4 + 0.6 * level)
-        return stereo(noise(time, chance, 2) * shape, noise(time, chance, 2) * shape)
-
-    return play
+def _skin(drum: Skin, rate: int, drift: float, chance: np.random.Generator) -> Stereo:
+    frames = round(min(1.8, drum.half_s * 8.0) * rate)
+    time = counting(frames) * (1.0 / (rate * drum.bend_s))
+    hertz = drift * (drum.low_hz + drum.bend_hz / ((1.0 + time) * (1.0 + time)))
+    phase = (np.cumsum(hertz * (1 << 20)) / rate).astype(np.int64) >> (20 - SINE_BITS)
+    tone = SINE.take(phase & ((1 << SINE_BITS) - 1)) * fall(frames, drum.half_s, rate)
+    if drum.overtone:
+        ring = sine(frames, drum.low_hz * 1.78 * drift, rate) * fall(frames, drum.half_s * 0.6, rate)
+        tone += np.float32(drum.overtone) * ring
+    click = round(0.02 * rate)
+    tone[:click] += np.float32(drum.click) * noise(click, 1, chance) * fall(click, drum.click_s, rate)
+    if drum.drive:
+        tone *= np.float32(1.0 + drum.drive)
+        tone /= np.float32(1.0) + np.float32(drum.drive) * np.abs(tone)
+    sides = np.stack((tone, tone), axis=1)
+    if drum.wires:
+        length = min(frames, round(drum.wires_s * 7.0 * rate))
+        shape = fall(length, drum.wires_s, rate) * np.float32(drum.wires)
+        middle = noise(length, 1, chance)
+        for side in (0, 1):
+            sides[:length, side] += (middle * np.float32(0.8) + noise(length, 1, chance) * np.float32(0.5)) * shape
+    return _panned(sides, drum.pan)
 
 
-def reverse(level: float, rate: int, chance: np.random.Generator) -> Sound:
-    """A cymbal played backwards: it ends where it is loudest."""
-    return cymbal(1.6, 0.3)(level, rate, chance)[::-1].copy()
+def _rattle(drum: Rattle, rate: int, drift: float, chance: np.random.Generator) -> Stereo:
+    frames = round((drum.length_s or drum.attack_s + drum.half_s * 8.0) * rate)
+    shape = np.zeros(frames, dtype=np.float32)
+    for number, at in enumerate(drum.bursts_s):
+        first = round(at * rate)
+        last = number == len(drum.bursts_s) - 1
+        half = drum.half_s * drift if last else 0.004
+        shape[first:] += fall(frames - first, half, rate)
+    attack = round(drum.attack_s * rate)
+    shape[:attack] *= rise(attack)
+    middle = noise(frames, drum.edges, chance)
+    if drum.metal:
+        ringing = np.zeros(frames, dtype=np.float32)
+        for hertz in drum.metal_hz:
+            if hertz < rate * 0.44:
+                ringing += sine(frames, hertz * drift, rate, float(chance.random()))
+        middle = middle * np.float32(1.0 - drum.metal) + ringing * np.float32(drum.metal * 0.45)
+    sides = np.empty((frames, 2), dtype=np.float32)
+    own = np.float32(drum.width)
+    for side in (0, 1):
+        sides[:, side] = (middle + own * noise(frames, drum.edges, chance)) * shape
+    sides *= np.float32(0.6 * drum.gain)
+    return _panned(sides, drum.pan)
 
 
-def shaker(level: float, rate: int, chance: np.random.Generator) -> Sound:
-    """Grains in an egg."""
-    time = times(0.11, rate)
-    shape = gate(time, 0.05, 0.025, 0.05) * (0.08 + 0.16 * level)
-    return wide(noise(time, chance, 2) * shape, 0.4)
+def _block(drum: Block, rate: int, drift: float, chance: np.random.Generator) -> Stereo:
+    frames = round(drum.half_s * 9.0 * rate)
+    tone = np.zeros(frames, dtype=np.float32)
+    for number, hertz in enumerate(drum.hertz, start=1):
+        if hertz < rate * 0.44:
+            tone += sine(frames, hertz * drift, rate) * fall(frames, drum.half_s / number, rate) / np.float32(number)
+    tone += np.float32(drum.noise) * noise(frames, 2, chance) * fall(frames, drum.half_s * 0.4, rate)
+    return _panned(np.stack((tone, tone), axis=1) * np.float32(0.7), drum.pan)
 
 
-def brush(level: float, rate: int, chance: np.random.Generator) -> Sound:
-    """Wires on a skin."""
-    time = times(0.26, rate)
-    shape = gate(time, 0.1, 0.03, 0.14) * (0.1 + 0.22 * level)
-    return stereo(noise(time, chance, 1) * shape, noise(time, chance, 1) * shape)
-
-
-DRUMS: Final[Mapping[int, Drum]] = {
-    KICK: kick,
-    SNARE: snare,
-    SIDE_STICK: side_stick,
-    CLAP: clap,
-    CLOSED_HAT: hat(0.045),
-    OPEN_HAT: hat(0.3),
-    LOW_TOM: tom(88.0, -0.4),
-    MID_TOM: tom(124.0, 0.3),
-    CRASH: cymbal(2.6, 0.3),
-    RIDE: cymbal(0.9, 0.12),
-    SHAKER: shaker,
-    BRUSH: brush,
-    REVERSE: reverse,
-}
-
-# A groove is, for each drum, one character a sixteenth of a bar of four quarters: level 1 to 9, "." is a rest.
-GROOVES: Final[Mapping[str, Mapping[int, str]]] = {
-    "backbeat": {KICK: "9.....4.8.......", SNARE: "....8.......8..2", CLOSED_HAT: "6.3.6.3.6.3.6.3."},
-    "rock": {KICK: "9..4..8.8.4.....", SNARE: "....9.......9...", CLOSED_HAT: "7.5.7.5.7.5.7.5."},
-    "boom_bap": {KICK: "9......5..8.....", SNARE: "....8..2....8..1", CLOSED_HAT: "5.4.5.3.5.4.5.34"},
-    "four_on_the_floor": {
-        KICK: "9...9...9...9...", CLAP: "....7.......7...", CLOSED_HAT: "..6...6...6...6.", SHAKER: "3232323232323232",
-    },
-    "swing": {
-        RIDE: "6...5.4.6...5.4.", SIDE_STICK: "....4.......4...", KICK: "3.......3.......", BRUSH: "4...4...4...4...",
-    },
-    "funk": {KICK: "9..6......7..5..", SNARE: "....8..2.2..8..3", CLOSED_HAT: "5353533553535335"},
-    "breakbeat": {KICK: "9.7.......5.....", SNARE: "....8..3.3..8..3", CLOSED_HAT: "6.4.6.4.6.4.6.4."},
-    "shaker": {SHAKER: "5.3.6.3.5.3.6.3.", KICK: "5.......4......."},
-    "toms": {LOW_TOM: "9.....6.8.....5.", MID_TOM: "...5........5.6.", KICK: "9.......8......."},
-    "one_drop": {KICK: "........8.......", SIDE_STICK: "........7.......", CLOSED_HAT: "5.4.6.4.5.4.6.4."},
-    "shuffle": {KICK: "9.......8.....4.", SNARE: "....8.......8...", RIDE: "6...5.4.6...5.4."},
-    "none": {},
-}  # fmt: skip
+def _panned(sides: Stereo, pan: float) -> Stereo:
+    sides[:, 0] *= np.float32(1.0 - max(0.0, pan))
+    sides[:, 1] *= np.float32(1.0 + min(0.0, pan))
+    return sides

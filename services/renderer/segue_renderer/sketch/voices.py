@@ -1,277 +1,238 @@
-"""Instruments: one function a voice, from a note to stereo sound.
+"""Instruments that are not drums: struck ones ring and fade, held ones sound as long as they are asked to.
 
-All are additive or FM synthesis of partials below the Nyquist frequency, so that nothing aliases. Envelopes are
-rational functions: exp and pow give other last digits on other CPUs.
+A voice is a table of partials below the Nyquist frequency, so that nothing aliases. Every note is brought to the same
+K-weighted power, so that a melody is even over its range and the mixer's gains mean loudness.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from math import sqrt
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+from segue_renderer.sketch.shelf import SHELF
+from segue_renderer.sketch.tables import (
+    FREQUENCY,
+    POWER_BIN_S,
+    SINE,
+    SINE_BITS,
+    WAVE_BITS,
+    audibility,
+    fall,
+    look_up,
+    look_up_bent,
+    rise,
+    sine,
+    wave,
+)
 
+if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Sound = NDArray[np.float64]
-    Voice = Callable[[float, float, float, int], Sound]
+    Stereo = NDArray[np.float32]
 
-TWO_PI: Final = 6.283185307179586
-SEMITONE: Final = 1.0594630943592953
-RELEASE_S: Final = 0.12
-ATTACK_S: Final = 0.004
-
-
-def _frequencies() -> tuple[float, ...]:
-    # By multiplication only, from A4 = 440 Hz.
-    table = [440.0] * 128
-    for pitch in range(70, 128):
-        table[pitch] = table[pitch - 1] * SEMITONE
-    for pitch in range(68, -1, -1):
-        table[pitch] = table[pitch + 1] / SEMITONE
-    return tuple(table)
+NUM_SHADES: Final = 3
+SHADES: Final = (0.45, 0.72, 1.0)
+"""How bright the soft, the middle and the hard touch are."""
+NYQUIST_SHARE: Final = 0.44
+MAX_PARTIALS: Final = 40
+PARTIAL_STEPS: Final = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 26, 32, 40)
 
 
-FREQUENCY: Final = _frequencies()
+@dataclass(frozen=True)
+class Struck:
+    """A string, tine or bar that is hit and left alone."""
+
+    weights: tuple[float, ...]
+    half_s: float
+    """Time in which the fundamental of middle C loses half its amplitude."""
+    ratios: tuple[float, ...] = ()
+    """Partials as multiples of the fundamental; empty means 1, 2, 3 …"""
+    follows: float = 0.5
+    """How much faster high notes fade: 0 not at all, 1 in proportion."""
+    fades: float = 0.4
+    """How much faster each higher partial fades."""
+    stretch: float = 0.0
+    """Stiffness: how sharp the high partials are."""
+    dulls: float = 1.0
+    """How much a soft touch takes from the high partials."""
+    knock: float = 0.0
+    knock_hz: float = 300.0
+    attack_s: float = 0.002
+    damp_s: float = 0.12
+    length_s: float = 3.5
+    width: float = 0.3
+    pan: float = 0.0
+    mellows: float = 0.0
+    """FM: how strongly the fundamental bends its own phase when hit; 0 means none."""
+
+    def partials(self, pitch: int, shade: int, rate: int) -> list[tuple[float, float, float]]:
+        """Return frequency, weight and half time of each partial."""
+        frequency = FREQUENCY[pitch]
+        base_half = self.half_s / (1.0 - self.follows + self.follows * frequency / 261.6)
+        tilt = 1.0 - self.dulls * (1.0 - SHADES[shade])
+        found = []
+        share = 1.0
+        for number, weight in enumerate(self.weights, start=1):
+            ratio = self.ratios[number - 1] if self.ratios else number * (1.0 + self.stretch * number * number)
+            if frequency * ratio < rate * NYQUIST_SHARE:
+                half = base_half / (1.0 - self.fades + self.fades * ratio)
+                found.append((frequency * ratio, weight * share, half))
+            share *= tilt
+        return found
+
+    def sound(self, pitch: int, shade: int, rate: int) -> Stereo:
+        """Return the note as long as it can be heard."""
+        return SHELF.get((self, pitch, shade, rate), lambda: self._make(pitch, shade, rate))
+
+    def power(self, pitch: int, shade: int, num_bins: int) -> NDArray[np.float64]:
+        """Foresee the power in steps of POWER_BIN_S; 1 at the start."""
+        found = np.zeros(num_bins)
+        start = 0.0
+        for frequency, weight, half_s in self.partials(pitch, shade, 48_000):
+            loud = weight * weight * audibility(frequency)
+            start += loud
+            # Power loses three quarters in each half time of the amplitude.
+            ratio = 1.0 / _quarter_root(POWER_BIN_S / half_s)
+            mean = (1.0 - ratio) / max(1e-9, 2.0 * 0.6931 * POWER_BIN_S / half_s)
+            curve = np.full(num_bins, ratio)
+            curve[0] = loud * min(1.0, mean)
+            found += np.multiply.accumulate(curve)
+        return found / start
+
+    def _make(self, pitch: int, shade: int, rate: int) -> Stereo:
+        partials = self.partials(pitch, shade, rate)
+        longest = max((half for _, _, half in partials), default=0.1)
+        frames = round(min(self.length_s, longest * 9.0) * rate)
+        found = np.zeros((2, frames), dtype=np.float32)
+        loud = sum(weight * weight * audibility(frequency) for frequency, weight, _ in partials)
+        # Of each partial one side has more than the other: wide, and whole when folded to mono.
+        for number, (frequency, weight, half_s) in enumerate(partials):
+            length = min(frames, round(half_s * 9.0 * rate))
+            if self.mellows and number == 0:
+                index = fall(length, half_s * 0.3, rate) * sine(length, frequency, rate)
+                index *= np.float32(self.mellows * SHADES[shade] / 6.2832)
+                tone = look_up_bent(SINE, SINE_BITS, length, frequency, rate, 0.0, index)
+            else:
+                tone = sine(length, frequency, rate, (number * 0.37) % 1.0)
+            tone *= fall(length, half_s, rate)
+            side = self.width * (1.0 if number % 2 else -1.0) * min(1.0, number / 2 + 0.3) + self.pan
+            left, right = 1.0 - max(0.0, side), 1.0 + min(0.0, side)
+            even = sqrt(2.0 / (left * left + right * right))
+            found[0, :length] += tone * np.float32(weight * even * left)
+            found[1, :length] += tone * np.float32(weight * even * right)
+        if self.knock:
+            length = min(frames, round(0.06 * rate))
+            hit = sine(length, self.knock_hz, rate) * fall(length, 0.007, rate)
+            hit *= np.float32(self.knock * SHADES[shade])
+            found[:, :length] += hit
+        # Power of a sine is half its square, on two sides: together one.
+        found *= np.float32(1.0 / sqrt(loud) if loud else 0.0)
+        attack, end = round(self.attack_s * rate), min(frames, round(0.05 * rate))
+        found[:, :attack] *= rise(attack)[:frames]
+        found[:, frames - end :] *= rise(end)[::-1]
+        return np.ascontiguousarray(found.T)
 
 
-def times(seconds: float, rate: int) -> Sound:
-    """Return the time of each frame."""
-    return np.arange(round(seconds * rate), dtype=np.float64) / rate
+def _quarter_root(x: float) -> float:
+    """Return 4 ** x by products: (1 + x ln4 / 64) ** 64, which is near enough for a forecast."""
+    y = 1.0 + x * 1.3862943611198906 / 64.0
+    for _ in range(6):
+        y *= y
+    return y
 
 
-def gate(time: Sound, held_s: float, attack_s: float, release_s: float) -> Sound:
-    """Return an envelope that rises, holds, and falls after held_s; smooth at its corners."""
-    rise = np.minimum(1.0, time / attack_s)
-    fall = np.clip(1.0 - (time - held_s) / release_s, 0.0, 1.0)
-    envelope: Sound = rise * rise * (3 - 2 * rise) * fall * fall * (3 - 2 * fall)
-    return envelope
+@dataclass(frozen=True)
+class Held:
+    """A bow, breath or oscillator: a loop of two or four seconds that is faded in and out."""
+
+    weights: tuple[float, ...] = ()
+    formants: tuple[tuple[float, float, float], ...] = ()
+    """Centre, width and weight of each resonance; they shape partials that fall as 1/n."""
+    dark: float = 0.5
+    """What a soft touch or the beginning of a swell leaves of each next partial."""
+    offsets: tuple[float, ...] = (0.0,)
+    """Players: how many cents each is off; left and right have opposite signs."""
+    vibrato_cents: float = 0.0
+    breath: float = 0.0
+    attack_s: float = 0.03
+    release_s: float = 0.1
+    swells_s: float = 0.0
+    """Time in which it opens from dark to bright."""
+    width: float = 1.0
+    """How different left and right are: 0 is mono."""
+    pan: float = 0.0
+
+    def spectrum(self, pitch: int, rate: int, *, dark: bool) -> tuple[float, ...]:
+        """Return the weights of the partials that may be heard."""
+        frequency = FREQUENCY[pitch]
+        room = min(MAX_PARTIALS, int(rate * NYQUIST_SHARE / frequency))
+        count = max(step for step in PARTIAL_STEPS if step <= max(1, room))
+        if self.formants:
+            # By octaves of a third: pitches near each other share a table.
+            near = FREQUENCY[pitch // 3 * 3 + 1]
+            weights = [self._formant(near * number) / number for number in range(1, count + 1)]
+        else:
+            weights = list(self.weights[:count])
+        share = 1.0
+        for index in range(len(weights)):
+            weights[index] = round(weights[index] * share, 6)
+            share *= self.dark if dark else 1.0
+        return tuple(weights)
+
+    def _formant(self, frequency: float) -> float:
+        found = 0.04
+        for centre, width, weight in self.formants:
+            off = (frequency - centre) / width
+            found += weight / (1.0 + off * off)
+        return found
+
+    def loop(self, pitch: int, rate: int, *, dark: bool) -> Stereo:
+        """Return a stretch that can be repeated without a seam."""
+        return SHELF.get((self, pitch, rate, dark), lambda: self._make(pitch, rate, dark=dark))
+
+    def _make(self, pitch: int, rate: int, *, dark: bool) -> Stereo:
+        seconds = 2 if pitch >= 52 else 4
+        frames = seconds * rate
+        weights = self.spectrum(pitch, rate, dark=dark)
+        table = wave(weights)
+        frequency = FREQUENCY[pitch]
+        loud = sum(weight * weight * audibility(frequency * n) for n, weight in enumerate(weights, start=1))
+        found = np.zeros((frames, 2), dtype=np.float32)
+        gain = np.float32(1.0 / sqrt(loud * len(self.offsets)))
+        bend = None
+        if self.vibrato_cents:
+            # The phase swings by depth / (2 pi rate): in cycles, with a whole number of swings in the loop.
+            depth = frequency * self.vibrato_cents * 0.0005777895 / (6.2832 * 5.5)
+            bend = sine(frames, 5.5, rate) * np.float32(depth)
+        for side in (0, 1):
+            for number, cents in enumerate(self.offsets):
+                off = cents * (1.0 if side else -1.0) * self.width
+                # Whole cycles in the loop: a small error of pitch instead of a click.
+                exact = round(frequency * (1.0 + off * 0.0005777895) * seconds) / seconds
+                turn = (number * 0.618 + side * 0.31 * min(1.0, self.width * len(self.offsets))) % 1.0
+                if bend is None:
+                    tone = look_up(table, WAVE_BITS, frames, exact, rate, turn)
+                else:
+                    tone = look_up_bent(table, WAVE_BITS, frames, exact, rate, turn, bend)
+                tone *= gain
+                found[:, side] += tone
+        if self.breath:
+            found += _breath(frames, pitch) * np.float32(self.breath)
+        if self.pan:
+            left, right = 1.0 - max(0.0, self.pan), 1.0 + min(0.0, self.pan)
+            even = sqrt(2.0 / (left * left + right * right))
+            found *= np.array([left * even, right * even], dtype=np.float32)
+        return found
 
 
-def decay(time: Sound, half_s: float) -> Sound:
-    """Return a fall like that of a string: half after half_s."""
-    bent = 1.0 / (1.0 + 0.41421356 * time / half_s)
-    return bent * bent
+def _breath(frames: int, pitch: int) -> Stereo:
+    """Return soft noise that can be looped, the same on both sides but for a shift."""
+    noise = np.random.default_rng((17, pitch)).random(frames, dtype=np.float32) - np.float32(0.5)
+    soft = noise + np.roll(noise, 1) + np.roll(noise, 2) + np.roll(noise, 3)
+    return np.stack((soft, np.roll(soft, 331)), axis=1)
 
 
-def partials(
-    time: Sound, frequency: float, rate: int, weights: tuple[float, ...], half_s: float, stretch: float = 0.0
-) -> Sound:
-    """Sum decaying partials; the higher ones fall faster, and lie a little sharp on stiff strings."""
-    sound = np.zeros_like(time)
-    for number, weight in enumerate(weights, start=1):
-        partial = frequency * number * (1.0 + stretch * number * number)
-        if partial > rate * 0.45:
-            break
-        sound += weight * decay(time, half_s / (0.6 + 0.4 * number)) * np.sin(TWO_PI * partial * time)
-    return sound
-
-
-def held(time: Sound, frequency: float, rate: int, weights: tuple[float, ...], vibrato: float, phase: float) -> Sound:
-    """Sum steady partials with vibrato that comes in late."""
-    depth = np.minimum(1.0, time / 0.5) * vibrato
-    angle = TWO_PI * frequency * time + depth * np.sin(TWO_PI * 5.2 * time + phase)
-    sound = np.zeros_like(time)
-    for number, weight in enumerate(weights, start=1):
-        if frequency * number > rate * 0.42:
-            break
-        sound += weight * np.sin(number * angle + phase * number)
-    return sound
-
-
-def stereo(left: Sound, right: Sound) -> Sound:
-    """Put two sides together."""
-    return np.stack((left, right), axis=1)
-
-
-def wide(mono: Sound, pan: float) -> Sound:
-    """Place a sound between left (-1) and right (1)."""
-    return stereo(mono * (1.0 - 0.5 * max(0.0, pan)), mono * (1.0 + 0.5 * min(0.0, pan)))
-
-
-def electric_piano(frequency: float, held_s: float, level: float, rate: int) -> Sound:
-    """A tine and its tone bar: FM that mellows as it rings."""
-    time = times(held_s + 0.35, rate)
-    index = (0.5 + 1.6 * level) * decay(time, 0.35)
-    body = np.sin(TWO_PI * frequency * time + index * np.sin(TWO_PI * frequency * time))
-    tine = 0.12 * level * decay(time, 0.06) * np.sin(TWO_PI * min(frequency * 14, rate * 0.4) * time)
-    sound = (body * decay(time, 1.1) + tine) * gate(time, held_s, 0.003, 0.35)
-    sway = 0.18 * np.sin(TWO_PI * 4.1 * time)
-    return stereo(sound * (1 + sway), sound * (1 - sway)) * 0.55
-
-
-def piano(frequency: float, held_s: float, level: float, rate: int) -> Sound:
-    """Struck strings, two a note."""
-    time = times(held_s + 0.4, rate)
-    bright = 0.35 + 0.65 * level
-    weights = (1.0, 0.55 * bright, 0.36 * bright, 0.24 * bright, 0.17 * bright, 0.11 * bright, 0.07 * bright)
-    half_s = 0.25 + 180.0 / (frequency + 60.0)
-    one = partials(time, frequency * 0.9997, rate, weights, half_s, 0.00012)
-    two = partials(time, frequency * 1.0003, rate, weights, half_s, 0.00012)
-    knock = 0.05 * level * decay(time, 0.004) * np.sin(TWO_PI * 310.0 * time)
-    envelope = gate(time, held_s, 0.002, 0.3)
-    return stereo((one * 0.7 + two * 0.4 + knock) * envelope, (one * 0.4 + two * 0.7 + knock) * envelope) * 0.42
-
-
-def pluck(frequency: float, held_s: float, level: float, rate: int) -> Sound:
-    """A plucked string."""
-    time = times(held_s + 0.25, rate)
-    # Plucked at a seventh of its length: every seventh partial is missing.
-    weights = tuple((0.9 if n % 7 else 0.05) / n * (1.0 if n < 4 else level) for n in range(1, 13))
-    sound = partials(time, frequency, rate, weights, 0.16 + 60.0 / (frequency + 80.0), 0.00004)
-    return wide(sound * gate(time, held_s, 0.002, 0.2) * 0.6, -0.25)
-
-
-def organ(frequency: float, held_s: float, level: float, rate: int) -> Sound:
-    """Drawbars through a slow rotor."""
-    time = times(held_s + 0.1, rate)
-    sound = held(time, frequency, rate, (0.9, 0.6, 0.35, 0.25, 0.0, 0.12, 0.0, 0.1), 0.0, 0.0)
-    rotor = 0.15 * np.sin(TWO_PI * 0.9 * time)
-    sound = sound * gate(time, held_s, 0.01, 0.08) * (0.3 + 0.1 * level)
-    return stereo(sound * (1 + rotor), sound * (1 - rotor))
-
-
-def bass(frequency: float, held_s: float, level: float, rate: int) -> Sound:
-    """A fingered string with a soft edge."""
-    time = times(held_s + 0.1, rate)
-    sound = partials(time, frequency, rate, (1.0, 0.5 * level, 0.22 * level, 0.1 * level), 0.9)
-    sound = sound * gate(time, held_s, 0.006, 0.09) * 1.3
-    sound = sound / (1.0 + 0.35 * np.abs(sound))
-    return stereo(sound, sound) * 0.75
-
-
-def synth_bass(frequency: float, held_s: float, level: float, rate: int) -> Sound:
-    """A saw of few partials that closes quickly."""
-    time = times(held_s + 0.06, rate)
-    weights = tuple(1.0 / n * (1.0 if n < 3 else 0.5 + 0.5 * level) for n in range(1, 10))
-    sound = partials(time, frequency, rate, weights, 0.5) * gate(time, held_s, 0.004, 0.05)
-    sub = 0.5 * np.sin(TWO_PI * frequency * time) * gate(time, held_s, 0.004, 0.05)
-    sound = sound + sub
-    return stereo(sound, sound) * 0.55 / (1.0 + 0.2 * level)
-
-
-def strings(frequency: float, held_s: float, level: float, rate: int) -> Sound:
-    """Several players who do not agree on the pitch to the last cent."""
-    time = times(held_s + 0.6, rate)
-    weights = tuple(1.0 / n / (1 + 0.15 * n) for n in range(1, 9))
-    envelope = gate(time, held_s, min(0.35, 0.1 + held_s * 0.3), 0.55)
-    left = held(time, frequency * 0.9983, rate, weights, 0.012, 0.3) + held(time, frequency, rate, weights, 0.01, 1.9)
-    right = held(time, frequency * 1.0017, rate, weights, 0.011, 1.1) + held(time, frequency, rate, weights, 0.013, 2.7)
-    return stereo(left * envelope, right * envelope) * (0.12 + 0.1 * level)
-
-
-def pad(frequency: float, held_s: float, level: float, rate: int) -> Sound:
-    """A warm bed."""
-    time = times(held_s + 0.9, rate)
-    weights = (1.0, 0.35, 0.16, 0.08, 0.04)
-    envelope = gate(time, held_s, min(0.6, 0.15 + held_s * 0.35), 0.85)
-    left = held(time, frequency * 0.9977, rate, weights, 0.02, 0.0) + held(
-        time, frequency * 1.0011, rate, weights, 0.0, 2.0
-    )
-    right = held(time, frequency * 1.0023, rate, weights, 0.02, 1.3) + held(
-        time, frequency * 0.9989, rate, weights, 0.0, 0.7
-    )
-    return stereo(left * envelope, right * envelope) * (0.16 + 0.1 * level)
-
-
-def flute(frequency: float, held_s: float, level: float, rate: int) -> Sound:
-    """Breath and a little vibrato."""
-    time = times(held_s + 0.12, rate)
-    sound = held(time, frequency, rate, (1.0, 0.28 * level, 0.12 * level, 0.04), 0.03, 0.0)
-    return wide(sound * gate(time, held_s, 0.045, 0.1) * 0.4, 0.2)
-
-
-def reed(frequency: float, held_s: float, level: float, rate: int) -> Sound:
-    """A reed: strong odd partials."""
-    time = times(held_s + 0.1, rate)
-    weights = (1.0, 0.45, 0.6, 0.3, 0.35, 0.18 * level, 0.2 * level, 0.08, 0.08)
-    return wide(held(time, frequency, rate, weights, 0.028, 0.4) * gate(time, held_s, 0.03, 0.09) * 0.24, 0.15)
-
-
-def brass(frequency: float, held_s: float, level: float, rate: int) -> Sound:
-    """Opens up as it is blown."""
-    time = times(held_s + 0.12, rate)
-    swell = np.minimum(1.0, time / 0.09)
-    dull = held(time, frequency, rate, (1.0, 0.4, 0.15), 0.015, 0.0)
-    bright = held(time, frequency, rate, (0.2, 0.5, 0.6, 0.5, 0.38, 0.28, 0.2, 0.13), 0.015, 0.0)
-    sound = dull * (1.2 - 0.6 * swell) + bright * swell * (0.3 + 0.7 * level)
-    return wide(sound * gate(time, held_s, 0.04, 0.1) * 0.24, -0.15)
-
-
-def lead(frequency: float, held_s: float, level: float, rate: int) -> Sound:
-    """A synth lead: two saws and some vibrato."""
-    time = times(held_s + 0.1, rate)
-    weights = tuple(1.0 / n for n in range(1, 16))
-    left = held(time, frequency * 0.9988, rate, weights, 0.03, 0.0)
-    right = held(time, frequency * 1.0012, rate, weights, 0.03, 0.5)
-    envelope = gate(time, held_s, 0.012, 0.09) * (0.16 + 0.08 * level)
-    return stereo((left + 0.4 * right) * envelope, (right + 0.4 * left) * envelope)
-
-
-def bells(frequency: float, held_s: float, level: float, rate: int) -> Sound:
-    """A struck bar: partials that are not whole multiples."""
-    time = times(held_s + 1.2, rate)
-    sound = np.zeros_like(time)
-    for ratio, weight, half_s in (
-        (1.0, 1.0, 0.7),
-        (2.76, 0.4, 0.35),
-        (5.4, 0.2 * level, 0.16),
-        (8.93, 0.08 * level, 0.08),
-    ):
-        if frequency * ratio < rate * 0.45:
-            sound += weight * decay(time, half_s) * np.sin(TWO_PI * frequency * ratio * time)
-    return wide(sound * gate(time, held_s + 0.9, 0.002, 0.3) * 0.4, 0.3)
-
-
-def choir(frequency: float, held_s: float, level: float, rate: int) -> Sound:
-    """Voices on "aah": partials weighted by the formants of the mouth."""
-    time = times(held_s + 0.5, rate)
-    weights = tuple(_formant(frequency * n) / n for n in range(1, 19))
-    envelope = gate(time, held_s, min(0.3, 0.1 + held_s * 0.2), 0.45)
-    left = held(time, frequency * 0.9979, rate, weights, 0.03, 0.0) + held(
-        time, frequency * 1.0007, rate, weights, 0.025, 1.0
-    )
-    right = held(time, frequency * 1.0019, rate, weights, 0.03, 2.0) + held(
-        time, frequency * 0.9991, rate, weights, 0.022, 3.0
-    )
-    return stereo(left * envelope, right * envelope) * (0.22 + 0.12 * level)
-
-
-def _formant(frequency: float) -> float:
-    found = 0.08
-    for centre, width, weight in ((700.0, 130.0, 1.0), (1150.0, 160.0, 0.55), (2600.0, 260.0, 0.25)):
-        off = (frequency - centre) / width
-        found += weight / (1.0 + off * off)
-    return found
-
-
-VOICES: Final[Mapping[str, Voice]] = {
-    "electric piano": electric_piano, "piano": piano, "guitar": pluck, "organ": organ, "bass": bass,
-    "synth bass": synth_bass, "strings": strings, "pad": pad, "flute": flute, "reed": reed, "brass": brass,
-    "lead": lead, "bells": bells, "choir": choir,
-}  # fmt: skip
-ALIASES: Final[tuple[tuple[str, str], ...]] = (
-    ("electric piano", "electric piano"), ("rhodes", "electric piano"), ("wurlitzer", "electric piano"),
-    ("synth bass", "synth bass"), ("sub bass", "synth bass"), ("808", "synth bass"), ("bass", "bass"),
-    ("cello", "bass"), ("tuba", "bass"), ("guitar", "guitar"), ("ukulele", "guitar"), ("banjo", "guitar"),
-    ("harp", "guitar"), ("organ", "organ"), ("accordion", "organ"), ("strings", "strings"),
-    ("string section", "strings"), ("violin", "strings"), ("viola", "strings"), ("pad", "pad"),
-    ("drone", "pad"), ("ambience", "pad"),
-    ("flute", "flute"), ("whistle", "flute"), ("sax", "reed"), ("clarinet", "reed"), ("oboe", "reed"),
-    ("harmonica", "reed"), ("trumpet", "brass"), ("trombone", "brass"), ("horn", "brass"), ("brass", "brass"),
-    ("bells", "bells"), ("glockenspiel", "bells"), ("marimba", "bells"), ("vibraphone", "bells"),
-    ("xylophone", "bells"), ("kalimba", "bells"), ("music box", "bells"), ("choir", "choir"), ("voice", "choir"),
-    ("vocal", "choir"), ("sing", "choir"), ("lead", "lead"), ("arp", "lead"), ("synth", "lead"), ("piano", "piano"),
-    ("keys", "piano"), ("harpsichord", "guitar"),
-)  # fmt: skip
-
-
-def voice_for(instrument: str, default: str) -> tuple[str, bool]:
-    """Return the voice that plays an instrument, and whether it is known here."""
-    wanted = instrument.lower()
-    for word, voice in ALIASES:
-        if word in wanted:
-            return voice, True
-    return default, not wanted
+Voice: TypeAlias = Struck | Held

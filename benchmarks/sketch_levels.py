@@ -1,0 +1,33 @@
+"""Prints what one full hit of each drum adds to the loudness: the table ENERGY of segue_renderer/sketch/kits.py.
+
+python benchmarks/sketch_levels.py
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.signal import sosfilt
+
+from segue_audio.loudness import k_weighting
+from segue_renderer.sketch import drums, kits
+
+RATE = 48_000
+
+
+def main() -> None:
+    """Measure each drum of each kit."""
+    sections = k_weighting(RATE)
+    for kit, sounds in kits.KITS.items():
+        row = {}
+        for drum in sounds:
+            found = []
+            for variant in range(drums.NUM_VARIANTS):
+                sound = drums.hit(kit, drum, variant, RATE).astype(np.float64)
+                heard = sosfilt(sections, np.vstack((sound, np.zeros((RATE // 5, 2)))), axis=0)
+                found.append(float((heard**2).sum()) / RATE)
+            row[drum] = round(sum(found) / len(found), 5)
+        print(f'    "{kit}": {row},')
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""The bass line: a pattern of the genre over the chords, with a step into the next one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from segue_music.theory import chord_classes, pitch_class, scale_classes
+from segue_renderer.sketch.melody import chord_at
+from segue_renderer.sketch.styles import BASSES, CALM_BASS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from segue_music.plan import Chord, Key
+    from segue_renderer.sketch.grid import Grid
+    from segue_renderer.sketch.melody import Tone
+
+RANGE: Final = (31, 50)
+
+
+@dataclass(frozen=True)
+class BassTone:
+    """A note of the line and how firmly it is played, 1 to 9."""
+
+    tick: int
+    ticks: int
+    pitch: int
+    level: int
+
+
+class BassLine:
+    """Writes a section's line. It knows the melody, to stay out of its way, whether or not the lead plays."""
+
+    def __init__(self, grid: Grid, key: Key, chords: Sequence[Chord], melody: Sequence[Tone]) -> None:
+        self._grid = grid
+        self._scale = frozenset(scale_classes(key))
+        self._chords = chords
+        self._sung = {tone.tick + offset: tone.pitch for tone in melody for offset in range(0, tone.ticks, grid.beat)}
+        self._sung |= {
+            beat: tone.pitch
+            for tone in melody
+            for beat in range(-(-tone.tick // grid.beat) * grid.beat, tone.tick + tone.ticks, grid.beat)
+        }
+        self._last = 38
+
+    def write(self, name: str, energy: Sequence[float], following: Chord | None, *, ends: bool) -> Iterator[BassTone]:
+        """Write all bars; `following` is the chord after the section."""
+        patterns = BASSES[name]
+        for bar in range(self._grid.bars):
+            held = energy[bar] < 0.42 or (ends and bar == self._grid.bars - 1)
+            # The pattern that leads on stands in every second bar.
+            pattern = BASSES[CALM_BASS][0] if held else patterns[bar % len(patterns)]
+            for tick, ticks, mark in self._grid.strokes(pattern, bar):
+                yield from self._tones(tick, ticks, mark, following)
+
+    def _tones(self, tick: int, ticks: int, mark: str, following: Chord | None) -> Iterator[BassTone]:
+        end = tick + ticks
+        while tick < end:
+            chord = chord_at(self._chords, tick)
+            until = min(end, max(tick + 1, chord.start_tick + chord.ticks))
+            root = self._near(pitch_class(chord.bass or chord.root))
+            pitch = self._pitch(mark, root, chord, until, following)
+            if self._grid.is_beat(tick) and (self._sung.get(tick, pitch) - pitch) % 12 == 1:
+                pitch = root
+            level = {"r": 3, "a": 6, "8": 7, "R": 8}.get(mark, 6)
+            yield BassTone(tick, max(1, (until - tick) * (19 if mark == "R" else 17) // 20), pitch, level)
+            if mark == "R":
+                self._last = root
+            tick = until
+
+    def _pitch(self, mark: str, root: int, chord: Chord, end: int, following: Chord | None) -> int:
+        classes = chord_classes(chord)
+        offsets = {
+            "3": (classes[min(1, len(classes) - 2)] - root) % 12,
+            "5": (classes[min(2, len(classes) - 1)] - root) % 12,
+            "6": 9 if (root + 9) % 12 in self._scale else 8,
+        }
+        if mark in offsets:
+            return _into(root + offsets[mark])
+        if mark == "8":
+            return root + 12
+        if mark == "a":
+            after = chord_at(self._chords, end) if end < self._grid.end else following or chord
+            return self._leading(root, self._near(pitch_class(after.bass or after.root)))
+        return root
+
+    def _leading(self, root: int, goal: int) -> int:
+        """Return a step beside the next root, from the side where the line is."""
+        if goal == root:
+            return _into(root + 7)
+        below, above = goal - 1, goal + (1 if (goal + 1) % 12 in self._scale else 2)
+        if below % 12 not in self._scale and (goal - 2) % 12 in self._scale and abs(root - goal) > 4:
+            below = goal - 2
+        return below if root < goal else above
+
+    def _near(self, wanted: int) -> int:
+        candidates = [pitch for pitch in range(RANGE[0], RANGE[1] + 1) if pitch % 12 == wanted]
+        return min(candidates, key=lambda pitch: (abs(pitch - self._last) + 0.4 * abs(pitch - 38), pitch))
+
+
+def _into(pitch: int) -> int:
+    while pitch > RANGE[1] + 2:
+        pitch -= 12
+    while pitch < RANGE[0] - 3:
+        pitch += 12
+    return pitch

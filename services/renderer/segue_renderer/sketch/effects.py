@@ -1,0 +1,80 @@
+"""Sounds of the band that are no notes: the record's crackle, risers, reversed cymbals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from segue_renderer.sketch import drums, kits
+from segue_renderer.sketch.shelf import SHELF
+from segue_renderer.sketch.tables import rise, sine
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Stereo = NDArray[np.float32]
+
+RECORD_S: Final = 12
+POPS_A_SECOND: Final = 5
+
+
+class Crackle:
+    """A worn record: its dust comes round again, as the groove does."""
+
+    def __init__(self, seed: int, amount: float, rate: int) -> None:
+        variant = seed % 4
+        self._record = SHELF.get(("crackle", variant, rate), lambda: _record(variant, rate))
+        self._gain = np.float32(amount * 0.02)
+        self._at = 0
+
+    def process(self, frames: int) -> Stereo:
+        """Return the next frames."""
+        found = np.empty((frames, 2), dtype=np.float32)
+        done = 0
+        while done < frames:
+            step = min(frames - done, len(self._record) - self._at)
+            found[done : done + step] = self._record[self._at : self._at + step]
+            done += step
+            self._at = (self._at + step) % len(self._record)
+        return found * self._gain
+
+
+def _record(variant: int, rate: int) -> Stereo:
+    chance = np.random.default_rng((5, variant))
+    frames = RECORD_S * rate
+    hiss = chance.random((frames, 2), dtype=np.float32) - np.float32(0.5)
+    found = (hiss + np.roll(hiss, 1, axis=0)) * np.float32(0.12)
+    pop = drums.noise(round(0.002 * rate), 1, chance) * rise(round(0.002 * rate))[::-1]
+    for place, loud, side in chance.random((RECORD_S * POPS_A_SECOND, 3)):
+        at = int(place * (frames - len(pop)))
+        found[at : at + len(pop)] += (
+            pop[:, None] * np.array([side, 1.0 - side], np.float32) * np.float32(loud * loud * 4)
+        )
+    return found
+
+
+def riser(frames: int, rate: int) -> Stereo:
+    """Noise that grows and brightens until the bar line."""
+    chance = np.random.default_rng(23)
+    way = rise(2 * frames)[:frames] * np.float32(2.0)
+    found = np.empty((frames, 2), dtype=np.float32)
+    for side in (0, 1):
+        dull, bright = drums.noise(frames, 0, chance), drums.noise(frames, 2, chance)
+        dull[1:] = (dull[1:] + dull[:-1]) * np.float32(0.5)
+        found[:, side] = (dull + (bright - dull) * way) * way
+    found *= np.float32(0.8) + np.float32(0.2) * sine(frames, 8.0, rate)[:, None]
+    end = min(frames, round(0.01 * rate))
+    found[frames - end :] *= rise(end)[::-1, None]
+    return found
+
+
+def reversed_cymbal(kit: str, frames: int, rate: int) -> Stereo:
+    """Return a cymbal that ends where it was hit."""
+    sound = drums.hit(kit, kits.CRASH, 0, rate)[:frames]
+    found = np.zeros((frames, 2), dtype=np.float32)
+    found[frames - len(sound) :] = sound[::-1]
+    found[: len(sound) // 4] *= rise(len(sound) // 4)[:, None]
+    end = min(frames, round(0.004 * rate))
+    found[frames - end :] *= rise(end)[::-1, None]
+    return found

@@ -1,0 +1,130 @@
+"""Bars, beats and the sixteen places of a pattern, in any metre; and how a straight rhythm is swung and loosened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+from segue_music.timing import TICKS_PER_QUARTER, is_compound, ticks_per_bar, ticks_per_beat
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from segue_music.plan import Metre
+
+SIXTEENTH: Final = 240
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place in the bar where a pattern's mark falls."""
+
+    tick: int
+    ticks: int
+    index: int
+    """The mark that a line reads here; 0 to 15."""
+    pulse: int
+    """The mark that a timekeeper reads here: in a group of three it keeps the eighths going."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A section's clock in ticks."""
+
+    metre: Metre
+    bars: int
+
+    @cached_property
+    def bar(self) -> int:
+        """A bar in ticks."""
+        return ticks_per_bar(self.metre)
+
+    @cached_property
+    def beat(self) -> int:
+        """A felt beat in ticks."""
+        return ticks_per_beat(self.metre)
+
+    @property
+    def end(self) -> int:
+        """The section's length in ticks."""
+        return self.bar * self.bars
+
+    @cached_property
+    def slots(self) -> tuple[Slot, ...]:
+        """The places of one bar."""
+        groups = _groups(self.metre)
+        found = []
+        tick = 0
+        for ticks, quarter in zip(groups, _quarters(len(groups)), strict=True):
+            if ticks == 3 * TICKS_PER_QUARTER // 2:
+                places: tuple[tuple[int, int], ...] = ((0, 0), (2, 2), (3, 2))
+            elif ticks == TICKS_PER_QUARTER:
+                places = ((0, 0), (1, 1), (2, 2), (3, 3))
+            else:
+                places = ((0, 0), (2, 2))
+            step = ticks // len(places)
+            for number, (index, pulse) in enumerate(places):
+                found.append(Slot(tick + number * step, step, quarter * 4 + index, quarter * 4 + pulse))
+            tick += ticks
+        return tuple(found)
+
+    def strokes(self, pattern: str, bar: int) -> Iterator[tuple[int, int, str]]:
+        """Read a pattern of sixteen marks in a bar: tick, ticks and mark; "." rests and "-" holds."""
+        begun: tuple[int, str] | None = None
+        start = bar * self.bar
+        for slot in self.slots:
+            mark = pattern[slot.index]
+            if mark == "-":
+                continue
+            if begun:
+                yield begun[0], start + slot.tick - begun[0], begun[1]
+            begun = None if mark == "." else (start + slot.tick, mark)
+        if begun:
+            yield begun[0], start + self.bar - begun[0], begun[1]
+
+    def hits(self, pattern: str, bar: int, *, keeps_time: bool) -> Iterator[tuple[int, int]]:
+        """Read a drum's pattern in a bar: tick and level 1 to 9."""
+        for slot in self.slots:
+            mark = pattern[slot.pulse if keeps_time else slot.index]
+            if mark.isdigit():
+                yield bar * self.bar + slot.tick, int(mark)
+
+    def is_beat(self, tick: int) -> bool:
+        """Return whether a felt beat falls on a tick."""
+        return tick % self.bar % self.beat == 0
+
+
+def _groups(metre: Metre) -> list[int]:
+    """Split a bar into groups of a quarter or a dotted quarter."""
+    eighth = TICKS_PER_QUARTER // 2
+    if is_compound(metre):
+        return [3 * eighth] * (metre.beats // 3)
+    if metre.unit == 8:
+        if metre.beats == 1:
+            return [eighth]
+        pairs, rest = divmod(metre.beats, 2)
+        return [2 * eighth] * (pairs - rest) + [3 * eighth] * rest
+    return [TICKS_PER_QUARTER] * (metre.beats * 4 // metre.unit)
+
+
+def _quarters(count: int) -> list[int]:
+    """Choose which quarter of a pattern each group of a bar reads."""
+    few: Final = {0: [], 1: [0], 2: [0, 1], 3: [0, 1, 3]}
+    if count in few:
+        return few[count]
+    whole = count - count % 4
+    return [index % 4 for index in range(whole)] + {0: [], 1: [3], 2: [2, 3], 3: [2, 1, 3]}[count % 4]
+
+
+def swung(tick: int, metre: Metre, swing: float, *, eighths: bool) -> int:
+    """Move a tick as the groove swings: the first of each pair lasts longer."""
+    if swing == 0.5:
+        return tick
+    beat = TICKS_PER_QUARTER if not is_compound(metre) else ticks_per_beat(metre)
+    pair = beat if eighths else beat // 2
+    base, within = tick - tick % pair, tick % pair
+    half = pair / 2
+    if within < half:
+        return base + round(within * swing * 2)
+    return base + round(pair * swing + (within - half) * (1 - swing) * 2)

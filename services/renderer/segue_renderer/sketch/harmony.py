@@ -1,0 +1,97 @@
+"""Chords as the hands take them: voicings that move little, and the rhythm in which they are struck."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+from segue_music.plan import ChordQuality
+from segue_music.theory import chord_classes, pitch_class
+from segue_renderer.sketch.melody import chord_at
+from segue_renderer.sketch.styles import CALM_CHORDS, CHORDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from segue_music.plan import Chord
+    from segue_renderer.sketch.grid import Grid
+
+RANGE: Final = (52, 76)
+STRUM_TICKS: Final = 14
+ROLL_TICKS: Final = 110
+
+
+def voicings(chords: Sequence[Chord], *, power: bool = False) -> dict[int, tuple[int, ...]]:
+    """Return the pitches of each chord by its start."""
+    found: dict[int, tuple[int, ...]] = {}
+    last: tuple[int, ...] = ()
+    known: dict[tuple[object, ...], tuple[int, ...]] = {}
+    for chord in chords:
+        if power:
+            last = _power(chord)
+        else:
+            key = (chord.root, chord.quality, last)
+            last = known.get(key) or known.setdefault(key, voice(chord, last))
+        found[chord.start_tick] = last
+    return found
+
+
+def voice(chord: Chord, last: Sequence[int]) -> tuple[int, ...]:
+    """Return the voicing that moves least from the last one; the bass has the root of rich chords."""
+    classes = list(chord_classes(chord))
+    if len(classes) > 4:
+        classes = classes[1:]
+    best: tuple[float, tuple[int, ...]] | None = None
+    for turn in range(len(classes)):
+        order = classes[turn:] + classes[:turn]
+        for bottom in (RANGE[0], RANGE[0] + 6, RANGE[0] + 12):
+            pitches = [bottom + (order[0] - bottom) % 12]
+            for each in order[1:]:
+                pitches.append(pitches[-1] + ((each - pitches[-1]) % 12 or 12))
+            cost = _cost(pitches, last)
+            if pitches[-1] <= RANGE[1] and (best is None or cost < best[0]):
+                best = (cost, tuple(pitches))
+    if best is None:
+        return tuple(sorted(RANGE[0] + 6 + (each - RANGE[0] - 6) % 12 for each in classes))
+    return best[1]
+
+
+def _cost(pitches: Sequence[int], last: Sequence[int]) -> float:
+    if last:
+        moved = float(sum(min(abs(pitch - old) for old in last) for pitch in pitches))
+    else:
+        moved = abs(sum(pitches) / len(pitches) - 62.0)
+    # A half step at the top or in the bottom grates; low clusters are mud; the middle is home.
+    grates = sum(3.0 for low, high in pairwise(pitches) if high - low == 1)
+    mud = sum(2.0 for low, high in pairwise(pitches) if low < 55 and high - low < 3)
+    return moved + grates + mud + 0.3 * abs(sum(pitches) / len(pitches) - 63.0)
+
+
+def _power(chord: Chord) -> tuple[int, ...]:
+    """Root, fifth and octave for a distorted guitar, where thirds would growl."""
+    root = 40 + (pitch_class(chord.root) - 40) % 12
+    soft = {ChordQuality.DIMINISHED, ChordQuality.HALF_DIMINISHED, ChordQuality.DIMINISHED_SEVENTH}
+    return (root, root + (6 if chord.quality in soft else 7), root + 12)
+
+
+def strokes(
+    grid: Grid, chords: Sequence[Chord], energy: Sequence[float], name: str
+) -> Iterator[tuple[int, int, int, Chord]]:
+    """Return when chords are struck: tick, ticks, level 1 to 9, and the chord. A calm bar holds them."""
+    patterns = CHORDS[name]
+    for bar in range(grid.bars):
+        calm = energy[bar] < 0.42
+        pattern = CHORDS[CALM_CHORDS][0] if calm else patterns[bar % len(patterns)]
+        end = (bar + 1) * grid.bar
+        for tick, ticks, mark in grid.strokes(pattern, bar):
+            yield from _split(chords, tick, min(ticks, end - tick), int(mark))
+
+
+def _split(chords: Sequence[Chord], tick: int, ticks: int, level: int) -> Iterator[tuple[int, int, int, Chord]]:
+    """Strike again where the chord changes under a stroke."""
+    end = tick + ticks
+    while tick < end:
+        chord = chord_at(chords, tick)
+        until = min(end, max(tick + 1, chord.start_tick + chord.ticks))
+        yield tick, until - tick, level, chord
+        tick = until

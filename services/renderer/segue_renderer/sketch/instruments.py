@@ -1,0 +1,128 @@
+"""The band's instruments: a voice for each, and which one plays what a plan asks for. To add one, add an entry."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from segue_renderer.sketch.voices import Held, Struck, Voice
+
+
+def saw(count: int, slope: float = 1.0) -> tuple[float, ...]:
+    """Return the partials of a saw, falling a little faster or slower."""
+    return tuple(round((1.0 / n) * (1.0 / (1.0 + (slope - 1.0) * (n - 1) * 0.25)), 6) for n in range(1, count + 1))
+
+
+def odd(count: int, evens: float = 0.0) -> tuple[float, ...]:
+    """Return the partials of a square or a reed."""
+    return tuple(round((1.0 if n % 2 else evens) / n, 6) for n in range(1, count + 1))
+
+
+def plucked(count: int, place: int) -> tuple[float, ...]:
+    """Return the partials of a string that is plucked at a part of its length: those with a node there are missing."""
+    return tuple(round((0.08 if n % place == 0 else 1.0) / n, 6) for n in range(1, count + 1))
+
+
+VOICES: Final[dict[str, Voice]] = {
+    "piano": Struck(
+        (1.0, 0.7, 0.42, 0.33, 0.2, 0.15, 0.1, 0.07, 0.06, 0.045, 0.03, 0.02), 0.75, stretch=0.00012, dulls=0.55,
+        knock=0.09, knock_hz=280.0, length_s=4.0, damp_s=0.14, width=0.35,
+    ),
+    "electric piano": Struck(
+        (1.0, 0.1, 0.05, 0.09), 0.85, ratios=(1.0, 2.0, 7.02, 14.1), fades=0.6, dulls=0.7, follows=0.4,
+        length_s=3.2, damp_s=0.16, width=0.3, mellows=2.4, knock=0.03, knock_hz=420.0,
+    ),
+    "guitar": Struck(
+        plucked(14, 7), 0.42, follows=0.45, fades=0.3, dulls=0.5, stretch=0.00003, damp_s=0.1, length_s=2.6,
+        width=0.3, pan=-0.15, knock=0.06, knock_hz=190.0,
+    ),
+    "clean guitar": Struck(
+        plucked(10, 5), 0.55, follows=0.4, fades=0.35, dulls=0.7, damp_s=0.06, length_s=2.4, width=0.3, pan=0.2,
+    ),
+    "harp": Struck(plucked(8, 3), 0.6, follows=0.5, fades=0.5, dulls=0.6, damp_s=0.4, length_s=3.0, width=0.4),
+    "banjo": Struck(plucked(14, 9), 0.12, follows=0.3, fades=0.15, dulls=0.3, damp_s=0.08, length_s=1.0, knock=0.1),
+    "harpsichord": Struck(plucked(20, 11), 0.4, follows=0.5, fades=0.12, dulls=0.1, damp_s=0.08, length_s=2.4),
+    "upright bass": Struck(
+        (1.0, 0.75, 0.35, 0.16, 0.08, 0.04), 0.5, follows=0.2, fades=0.4, dulls=0.4, damp_s=0.08, length_s=2.0,
+        width=0.0, knock=0.12, knock_hz=140.0, attack_s=0.006,
+    ),
+    "electric bass": Struck(
+        (1.0, 0.8, 0.5, 0.3, 0.2, 0.12, 0.07, 0.04), 0.8, follows=0.2, fades=0.3, dulls=0.5, damp_s=0.05, length_s=2.4,
+        width=0.0, attack_s=0.004,
+    ),
+    "synth bass": Struck(
+        saw(14), 0.9, follows=0.1, fades=0.22, dulls=0.35, damp_s=0.03, length_s=2.0, width=0.0, attack_s=0.003,
+    ),
+    "sub bass": Struck(
+        (1.0, 0.35, 0.22, 0.12, 0.05), 1.1, follows=0.1, fades=0.12, dulls=0.3, damp_s=0.06, length_s=3.0, width=0.0,
+        attack_s=0.006, mellows=0.8,
+    ),
+    "bells": Struck(
+        (1.0, 0.45, 0.22, 0.1), 0.8, ratios=(1.0, 2.76, 5.4, 8.93), follows=0.3, fades=0.25, dulls=0.5, damp_s=0.5,
+        length_s=3.2, width=0.4,
+    ),
+    "mallets": Struck(
+        (1.0, 0.28, 0.06), 0.32, ratios=(1.0, 3.98, 9.2), follows=0.4, fades=0.45, dulls=0.6, damp_s=0.2,
+        length_s=1.8, width=0.3, knock=0.08, knock_hz=500.0,
+    ),
+    "vibraphone": Struck(
+        (1.0, 0.2, 0.05), 1.1, ratios=(1.0, 4.0, 10.1), follows=0.35, fades=0.4, dulls=0.6, damp_s=0.3, length_s=3.5,
+        width=0.35,
+    ),
+    "pluck synth": Struck(saw(16), 0.2, follows=0.2, fades=0.5, dulls=0.25, damp_s=0.12, length_s=1.2, width=0.45),
+    "drive guitar": Struck(
+        (1.0, 0.85, 0.8, 0.6, 0.55, 0.42, 0.36, 0.28, 0.24, 0.2, 0.16, 0.12, 0.08, 0.05), 1.6, follows=0.2, fades=0.06,
+        dulls=0.15, damp_s=0.05, length_s=4.0, width=0.5, attack_s=0.004,
+    ),
+    "organ": Held((0.9, 0.7, 0.5, 0.3, 0.0, 0.16, 0.0, 0.14), offsets=(0.0, 4.0), attack_s=0.012, release_s=0.06,
+                  dark=0.85),
+    "accordion": Held(odd(16, 0.7), offsets=(-6.0, 6.0), attack_s=0.03, release_s=0.07, dark=0.75),
+    "strings": Held(saw(20, 1.5), offsets=(-9.0, 2.0, 11.0), vibrato_cents=7.0, attack_s=0.14, release_s=0.32,
+                    dark=0.7),
+    "violin": Held(saw(20, 1.2), offsets=(-3.0, 3.0), vibrato_cents=16.0, attack_s=0.07, release_s=0.14, dark=0.78,
+                   width=0.8),
+    "cello": Held(saw(24, 1.3), offsets=(0.0,), vibrato_cents=8.0, attack_s=0.08, release_s=0.16, dark=0.72,
+                  width=0.0),
+    "pad": Held((1.0, 0.55, 0.3, 0.18, 0.1, 0.06, 0.03), offsets=(-10.0, 3.0, 9.0), attack_s=0.5, release_s=0.9,
+                dark=0.6),
+    "flute": Held((1.0, 0.42, 0.16, 0.07, 0.03), offsets=(0.0,), vibrato_cents=11.0, breath=0.05, attack_s=0.05,
+                  release_s=0.09, dark=0.6, width=0.0, pan=0.15),
+    "reed": Held((1.0, 0.62, 0.75, 0.42, 0.44, 0.26, 0.22, 0.13, 0.1, 0.06, 0.04), offsets=(0.0,), vibrato_cents=14.0,
+                 breath=0.03, attack_s=0.035, release_s=0.08, dark=0.72, swells_s=0.12, width=0.0, pan=-0.1),
+    "clarinet": Held(odd(12, 0.12), offsets=(0.0,), vibrato_cents=5.0, breath=0.02, attack_s=0.04, release_s=0.08,
+                     dark=0.7, width=0.0, pan=0.12),
+    "brass": Held((1.0, 0.95, 0.85, 0.7, 0.52, 0.4, 0.28, 0.2, 0.14, 0.1, 0.07, 0.04), offsets=(-3.0, 4.0),
+                  vibrato_cents=5.0, attack_s=0.035, release_s=0.09, swells_s=0.1, dark=0.5, width=0.7),
+    "horn": Held((1.0, 0.7, 0.42, 0.22, 0.12, 0.06), offsets=(-2.0, 3.0), vibrato_cents=4.0, attack_s=0.07,
+                 release_s=0.14, swells_s=0.18, dark=0.55, width=0.7),
+    "lead": Held(saw(26), offsets=(-7.0, 0.0, 7.0), vibrato_cents=6.0, attack_s=0.012, release_s=0.12, dark=0.8,
+                 width=0.7),
+    "square lead": Held(odd(20, 0.15), offsets=(-4.0, 4.0), vibrato_cents=8.0, attack_s=0.01, release_s=0.1, dark=0.8,
+                        width=0.7),
+    "synth chords": Held(saw(18, 1.4), offsets=(-11.0, 0.0, 9.0), attack_s=0.008, release_s=0.16, dark=0.66),
+    "choir": Held(formants=((620.0, 120.0, 1.0), (1080.0, 150.0, 0.6), (2600.0, 300.0, 0.25)),
+                  offsets=(-8.0, 0.0, 9.0), vibrato_cents=12.0, breath=0.012, attack_s=0.16, release_s=0.35, dark=0.9),
+    "oohs": Held(formants=((330.0, 80.0, 1.0), (760.0, 120.0, 0.35), (2400.0, 300.0, 0.05)),
+                 offsets=(-7.0, 2.0, 8.0), vibrato_cents=10.0, breath=0.012, attack_s=0.2, release_s=0.4, dark=0.85),
+}  # fmt: skip
+# The first word that an instrument's name has decides.
+ALIASES: Final[tuple[tuple[str, str], ...]] = (
+    ("electric piano", "electric piano"), ("rhodes", "electric piano"), ("wurlitzer", "electric piano"),
+    ("synth bass", "synth bass"), ("sub bass", "sub bass"), ("808", "sub bass"), ("upright bass", "upright bass"),
+    ("double bass", "upright bass"), ("bass", "electric bass"), ("cello", "cello"), ("tuba", "horn"),
+    ("electric guitar", "clean guitar"), ("guitar", "guitar"), ("ukulele", "guitar"), ("banjo", "banjo"),
+    ("harpsichord", "harpsichord"), ("accordion", "accordion"), ("organ", "organ"), ("violin", "violin"),
+    ("viola", "violin"), ("string", "strings"), ("pad", "pad"), ("drone", "pad"), ("ambience", "pad"),
+    ("texture", "pad"), ("flute", "flute"), ("whistle", "flute"), ("sax", "reed"), ("clarinet", "clarinet"),
+    ("oboe", "reed"), ("harmonica", "reed"), ("horn", "horn"), ("trumpet", "brass"), ("trombone", "brass"),
+    ("brass", "brass"), ("vibraphone", "vibraphone"), ("glockenspiel", "bells"), ("music box", "bells"),
+    ("bell", "bells"), ("marimba", "mallets"), ("xylophone", "mallets"), ("kalimba", "mallets"),
+    ("harp", "harp"), ("oohs", "oohs"), ("humming", "oohs"), ("choir", "choir"), ("voice", "choir"),
+    ("vocal", "choir"), ("sing", "choir"), ("aahs", "choir"), ("arp", "pluck synth"), ("lead", "lead"),
+    ("melody", "lead"), ("synth", "synth chords"), ("piano", "piano"), ("keys", "piano"), ("chords", "piano"),
+)  # fmt: skip
+
+
+def voice_for(instrument: str) -> str:
+    """Return the voice that plays an instrument; empty when the band has none like it."""
+    wanted = instrument.lower()
+    return next((voice for word, voice in ALIASES if word in wanted), "")

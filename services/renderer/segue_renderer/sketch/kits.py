@@ -1,0 +1,146 @@
+"""Drum kits: which sound each drum of General MIDI has, and how loud it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# General MIDI's numbers.
+KICK, SIDE_STICK, SNARE, CLAP, CLOSED_HAT, OPEN_HAT, LOW_TOM, MID_TOM, HIGH_TOM, CRASH, RIDE, TAMBOURINE = (
+    36, 37, 38, 39, 42, 46, 45, 47, 50, 49, 51, 54,
+)  # fmt: skip
+SHAKER, BRUSH, CONGA, LOW_CONGA, WOODBLOCK, TRIANGLE = 70, 40, 63, 64, 76, 81
+
+
+@dataclass(frozen=True)
+class Skin:
+    """A membrane: a sine that falls to its pitch, and the stick or beater."""
+
+    low_hz: float
+    bend_hz: float
+    bend_s: float
+    half_s: float
+    click: float = 0.1
+    click_s: float = 0.003
+    wires: float = 0.0
+    wires_s: float = 0.06
+    overtone: float = 0.0
+    pan: float = 0.0
+    drive: float = 0.0
+
+
+@dataclass(frozen=True)
+class Rattle:
+    """Noise in a shape: hats, claps, shakers, brushes, cymbals."""
+
+    half_s: float
+    edges: int = 2
+    """How often differences are taken: each makes the noise brighter."""
+    attack_s: float = 0.0005
+    bursts_s: tuple[float, ...] = (0.0,)
+    metal: float = 0.0
+    metal_hz: tuple[float, ...] = (5403.0, 6811.0, 8237.0, 9749.0, 11173.0)
+    length_s: float = 0.0
+    pan: float = 0.0
+    width: float = 1.0
+    gain: float = 1.0
+
+
+@dataclass(frozen=True)
+class Block:
+    """Wood or metal that is hit: a few short sines."""
+
+    hertz: tuple[float, ...]
+    half_s: float
+    noise: float = 0.1
+    pan: float = 0.0
+
+
+Drum: TypeAlias = Skin | Rattle | Block
+
+ACOUSTIC: Final[Mapping[int, Drum]] = {
+    KICK: Skin(52.0, 110.0, 0.016, 0.085, click=0.16, drive=0.3),
+    SNARE: Skin(188.0, 40.0, 0.01, 0.05, click=0.25, wires=0.55, wires_s=0.075, overtone=0.4),
+    SIDE_STICK: Block((820.0, 1710.0), 0.016, 0.25, pan=-0.2),
+    CLAP: Rattle(0.03, edges=1, bursts_s=(0.0, 0.011, 0.023), length_s=0.25, width=0.7),
+    CLOSED_HAT: Rattle(0.016, metal=0.25, pan=0.3, width=0.2),
+    OPEN_HAT: Rattle(0.11, metal=0.3, pan=0.3, width=0.2),
+    LOW_TOM: Skin(82.0, 40.0, 0.03, 0.16, click=0.1, pan=-0.35),
+    MID_TOM: Skin(118.0, 50.0, 0.03, 0.13, click=0.1, pan=0.1),
+    HIGH_TOM: Skin(160.0, 60.0, 0.025, 0.11, click=0.1, pan=0.4),
+    CRASH: Rattle(0.38, edges=2, metal=0.15, length_s=2.6, attack_s=0.002, gain=0.5),
+    RIDE: Rattle(0.2, edges=2, metal=0.6, length_s=1.1, gain=0.7, pan=-0.3, width=0.3,
+                 metal_hz=(3107.0, 4419.0, 5827.0, 7753.0)),
+    TAMBOURINE: Rattle(0.03, metal=0.5, bursts_s=(0.0, 0.02), length_s=0.2, pan=0.4, width=0.2),
+    SHAKER: Rattle(0.02, attack_s=0.022, pan=0.4, width=0.2),
+    BRUSH: Rattle(0.06, edges=1, attack_s=0.03, length_s=0.3, width=0.5),
+    CONGA: Skin(210.0, 30.0, 0.02, 0.08, click=0.2, pan=0.35),
+    LOW_CONGA: Skin(148.0, 30.0, 0.02, 0.11, click=0.15, pan=0.3),
+    WOODBLOCK: Block((1130.0, 2310.0), 0.022, 0.1, pan=0.3),
+    TRIANGLE: Block((4210.0, 7530.0, 9870.0), 0.25, 0.02, pan=-0.4),
+}  # fmt: skip
+KITS: Final[Mapping[str, Mapping[int, Drum]]] = {
+    "acoustic": ACOUSTIC,
+    "dusty": {
+        **ACOUSTIC,
+        KICK: Skin(58.0, 70.0, 0.02, 0.06, click=0.05, drive=0.7),
+        SNARE: Skin(205.0, 30.0, 0.01, 0.035, click=0.1, wires=0.42, wires_s=0.05, overtone=0.25, drive=0.6),
+        CLOSED_HAT: Rattle(0.014, edges=1, pan=0.2, width=0.1),
+        OPEN_HAT: Rattle(0.08, edges=1, pan=0.2, width=0.1),
+    },
+    "machine": {
+        **ACOUSTIC,
+        KICK: Skin(47.0, 190.0, 0.022, 0.13, click=0.12, drive=0.8),
+        SNARE: Skin(176.0, 60.0, 0.01, 0.05, click=0.1, wires=0.7, wires_s=0.065),
+        CLAP: Rattle(0.045, edges=1, bursts_s=(0.0, 0.010, 0.021), length_s=0.32, width=0.9),
+        CLOSED_HAT: Rattle(0.013, metal=0.1, pan=0.15, width=0.3),
+        OPEN_HAT: Rattle(0.1, metal=0.12, length_s=0.35, pan=0.15, width=0.3),
+    },
+    "deep": {
+        **ACOUSTIC,
+        KICK: Skin(43.0, 120.0, 0.02, 0.24, click=0.08, drive=0.9),
+        SNARE: Skin(210.0, 50.0, 0.008, 0.04, click=0.2, wires=0.65, wires_s=0.08),
+        CLAP: Rattle(0.05, edges=1, bursts_s=(0.0, 0.012, 0.025), length_s=0.35, width=0.9),
+        CLOSED_HAT: Rattle(0.01, edges=3, pan=0.1, width=0.3),
+        OPEN_HAT: Rattle(0.09, edges=3, pan=0.1, width=0.3),
+    },
+    "gated": {
+        **ACOUSTIC,
+        KICK: Skin(50.0, 150.0, 0.014, 0.11, click=0.2, drive=0.8),
+        SNARE: Skin(170.0, 50.0, 0.012, 0.09, click=0.2, wires=0.8, wires_s=0.14, overtone=0.3, drive=0.5),
+    },
+    "orchestral": {
+        **ACOUSTIC,
+        KICK: Skin(40.0, 45.0, 0.05, 0.3, click=0.04, click_s=0.01),
+        LOW_TOM: Skin(62.0, 35.0, 0.04, 0.26, click=0.05, pan=-0.4),
+        MID_TOM: Skin(88.0, 40.0, 0.04, 0.22, click=0.05),
+        HIGH_TOM: Skin(124.0, 45.0, 0.035, 0.18, click=0.05, pan=0.4),
+        CRASH: Rattle(0.6, edges=2, metal=0.1, length_s=4.0, attack_s=0.004, gain=0.5),
+    },
+}
+# Seconds times K-weighted power of one full hit, on both sides; from benchmarks/sketch_levels.py, which prints it.
+ENERGY: Final[Mapping[str, Mapping[int, float]]] = {
+        "acoustic": {36: 0.03886, 38: 0.06149, 37: 0.00598, 39: 0.02683, 42: 0.00363, 46: 0.02362, 45: 0.0586,
+        47: 0.07196, 50: 0.0494, 49: 0.07302, 51: 0.02182, 54: 0.0068, 70: 0.0024, 40: 0.0214, 63: 0.03898, 64:
+        0.0528, 76: 0.00873, 81: 0.1747},
+        "dusty": {36: 0.02893, 38: 0.03719, 37: 0.00598, 39: 0.02683, 42: 0.00501, 46: 0.02849, 45: 0.0586, 47:
+        0.07196, 50: 0.0494, 49: 0.07302, 51: 0.02182, 54: 0.0068, 70: 0.0024, 40: 0.0214, 63: 0.03898, 64:
+        0.0528, 76: 0.00873, 81: 0.1747},
+        "machine": {36: 0.05396, 38: 0.0674, 37: 0.00598, 39: 0.04531, 42: 0.00441, 46: 0.03243, 45: 0.0586, 47:
+        0.07196, 50: 0.0494, 49: 0.07302, 51: 0.02182, 54: 0.0068, 70: 0.0024, 40: 0.0214, 63: 0.03898, 64:
+        0.0528, 76: 0.00873, 81: 0.1747},
+        "deep": {36: 0.07197, 38: 0.0634, 37: 0.00598, 39: 0.04828, 42: 0.00418, 46: 0.03815, 45: 0.0586, 47:
+        0.07196, 50: 0.0494, 49: 0.07302, 51: 0.02182, 54: 0.0068, 70: 0.0024, 40: 0.0214, 63: 0.03898, 64:
+        0.0528, 76: 0.00873, 81: 0.1747},
+        "gated": {36: 0.04425, 38: 0.16714, 37: 0.00598, 39: 0.02683, 42: 0.00363, 46: 0.02362, 45: 0.0586, 47:
+        0.07196, 50: 0.0494, 49: 0.07302, 51: 0.02182, 54: 0.0068, 70: 0.0024, 40: 0.0214, 63: 0.03898, 64:
+        0.0528, 76: 0.00873, 81: 0.1747},
+        "orchestral": {36: 0.07692, 38: 0.06149, 37: 0.00598, 39: 0.02683, 42: 0.00363, 46: 0.02362, 45:
+        0.07286, 47: 0.11796, 50: 0.07578, 49: 0.11901, 51: 0.02182, 54: 0.0068, 70: 0.0024, 40: 0.0214, 63:
+        0.03898, 64: 0.0528, 76: 0.00873, 81: 0.1747},
+}  # fmt: skip
+RINGS: Final = {CRASH: (0.42, 0.25, 0.15, 0.09, 0.06, 0.03), RIDE: (0.7, 0.2, 0.1), TRIANGLE: (0.6, 0.25, 0.15)}
+"""How the energy of those that ring is spread over tenths of a second."""

@@ -1,0 +1,208 @@
+"""The lead: the piece's motif stated, answered, varied and developed, and bent to the chords under it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from segue_music.plan import MotifUse
+from segue_music.theory import chord_classes, degree_pitch, pitch_class
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from segue_music.plan import Chord, Key, Motif
+    from segue_renderer.sketch.grid import Grid
+
+RANGE: Final = (60, 84)
+CENTRE: Final = 67
+MAX_STRANGE_SHARE: Final = 0.27
+"""How much of the melody's time may be notes that are not in the chord."""
+STABLE: Final = (0, 2)
+OPEN: Final = (1, 4, 6)
+PHRASES: Final = {
+    MotifUse.UNSPECIFIED: ("head", "rest", "head", "rest"),
+    MotifUse.STATE: ("state", "answer", "state", "close"),
+    MotifUse.RETURN: ("state", "answer", "state", "close"),
+    MotifUse.VARY: ("vary", "answer", "vary", "close"),
+    MotifUse.DEVELOP: ("rising", "inverted", "fragments", "close"),
+}
+"""What becomes of the motif in four phrases."""
+
+
+@dataclass(frozen=True)
+class Tone:
+    """A note of the melody before it has a pitch, and then with it."""
+
+    tick: int
+    ticks: int
+    degree: int
+    alteration: int = 0
+    pitch: int = 0
+
+
+def write(
+    grid: Grid,
+    key: Key,
+    chords: Sequence[Chord],
+    motif: Motif,
+    use: MotifUse,
+    energy: Sequence[float],
+    chance: np.random.Generator,
+) -> list[Tone]:
+    """Write a section's melody."""  # fmt: skip
+    length = -(-motif.ticks // grid.bar) * grid.bar
+    plan = PHRASES[use]
+    tones: list[Tone] = []
+    for number, start in enumerate(range(0, grid.end, length)):
+        kind = plan[number % 4]
+        if energy[min(len(energy) - 1, start // grid.bar)] < 0.3 and number % 2:
+            kind = "rest"
+        # A piece that is a single phrase still closes.
+        if start + length >= grid.end and kind in {"state", "answer", "vary"} and number % 2:
+            kind = "close"
+        tones.extend(
+            replace(tone, tick=start + tone.tick, ticks=min(tone.ticks, grid.end - start - tone.tick))
+            for tone in phrase(kind, motif, chance)
+            if start + tone.tick < grid.end
+        )
+    return bend(_placed(tones, key), grid, chords)
+
+
+def phrase(kind: str, motif: Motif, chance: np.random.Generator) -> list[Tone]:
+    """Return one phrase, counted from its own start."""
+    plain = [Tone(note.start_tick, note.ticks, note.degree, note.alteration) for note in motif.notes]
+    half = motif.ticks // 2
+    if kind == "answer":
+        return _ending(plain, OPEN)
+    if kind == "close":
+        return _ending(plain, STABLE)
+    if kind == "vary":
+        return _varied(plain, chance)
+    return _developed(kind, plain, half)
+
+
+def _developed(kind: str, plain: list[Tone], half: int) -> list[Tone]:
+    head = [tone for tone in plain if tone.tick < half]
+    if kind == "rest":
+        return []
+    if kind == "head":
+        return head[:-1] if len(head) > 3 else head
+    if kind == "rising":
+        return [replace(tone, degree=tone.degree + 1 + (tone.tick >= half)) for tone in plain]
+    if kind == "inverted":
+        return [replace(tone, degree=2 * plain[0].degree - tone.degree, alteration=0) for tone in plain]
+    if kind == "fragments":
+        return head + [replace(tone, tick=tone.tick + half, degree=tone.degree - 1) for tone in head]
+    return plain
+
+
+def _ending(tones: list[Tone], degrees: tuple[int, ...]) -> list[Tone]:
+    """Turn the end of a phrase towards one of some degrees, by a step."""
+    found = list(tones)
+    last = found[-1]
+    goal = min((degree + 7 * octave for degree in degrees for octave in (-1, 0, 1)), key=lambda d: abs(d - last.degree))
+    found[-1] = replace(last, degree=goal, alteration=0)
+    if len(found) > 2:
+        found[-2] = replace(found[-2], degree=goal + (1 if found[-2].degree > goal else -1), alteration=0)
+    return found
+
+
+def _varied(tones: list[Tone], chance: np.random.Generator) -> list[Tone]:
+    found: list[Tone] = []
+    for number, tone in enumerate(tones):
+        draw = float(chance.random())
+        if number and draw < 0.12 and tone.ticks <= 480:
+            continue
+        if draw > 0.7 and tone.ticks >= 480 and number + 1 < len(tones):
+            step = 1 if tones[number + 1].degree >= tone.degree else -1
+            half = tone.ticks // 2 // 120 * 120
+            found += [
+                replace(tone, ticks=half),
+                replace(tone, tick=tone.tick + half, ticks=tone.ticks - half, degree=tone.degree + step, alteration=0),
+            ]
+        else:
+            found.append(tone)
+    return found
+
+
+def _placed(tones: list[Tone], key: Key) -> list[Tone]:
+    """Give every tone the octave that keeps the line in its range and near the tone before."""
+    tonic = degree_pitch(key, 0, octave_pitch=CENTRE - 5)
+    found: list[Tone] = []
+    for tone in tones:
+        pitch = degree_pitch(key, tone.degree, octave_pitch=tonic, alteration=tone.alteration)
+        while pitch > RANGE[1]:
+            pitch -= 12
+        while pitch < RANGE[0]:
+            pitch += 12
+        found.append(replace(tone, pitch=pitch))
+    return found
+
+
+def bend(tones: list[Tone], grid: Grid, chords: Sequence[Chord]) -> list[Tone]:
+    """Keep a strange tone only where it moves by a step, within a beat, into a tone of the chord."""
+    banned: set[int] = set()
+    while True:
+        found = _bent(tones, grid, chords, banned)
+        strange = [
+            index
+            for index, tone in enumerate(found)
+            if tone.pitch % 12 not in chord_classes(chord_at(chords, tone.tick))
+        ]
+        sung = sum(tone.ticks for tone in found)
+        if sum(found[index].ticks for index in strange) <= MAX_STRANGE_SHARE * sung:
+            return found
+        # The longest first, and many at once in a long section.
+        strange.sort(key=lambda index: -found[index].ticks)
+        banned.update(strange[: max(1, len(strange) // 4)])
+
+
+def _bent(tones: list[Tone], grid: Grid, chords: Sequence[Chord], banned: set[int]) -> list[Tone]:
+    found: list[Tone] = []
+    following: Tone | None = None
+    # From the end: whether a tone may be strange depends on where the next one goes.
+    for index in range(len(tones) - 1, -1, -1):
+        tone = tones[index]
+        chord = chord_at(chords, tone.tick)
+        classes = chord_classes(chord)
+        pitch = tone.pitch
+        if pitch % 12 not in classes:
+            leads = (
+                index not in banned
+                and following is not None
+                and following.tick - tone.tick <= grid.beat
+                and 0 < abs(following.pitch - pitch) <= 2
+                and following.pitch % 12 in chord_classes(chord_at(chords, following.tick))
+                and (pitch - pitch_class(chord.bass or chord.root)) % 12 != 1
+            )
+            if not leads:
+                pitch = _nearest(classes, pitch, following.pitch if following else pitch)
+        ends = chord.start_tick + chord.ticks
+        ticks = tone.ticks
+        if tone.tick + ticks > ends and pitch % 12 not in chord_classes(chord_at(chords, ends)):
+            ticks = ends - tone.tick
+        following = replace(tone, pitch=pitch, ticks=max(1, ticks))
+        found.append(following)
+    return found[::-1]
+
+
+def _nearest(classes: Sequence[int], pitch: int, towards: int) -> int:
+    """Return the chord's tone nearest to a pitch, within the range; of two, the one that makes the smaller leap."""
+    near = [each for each in range(pitch - 6, pitch + 7) if each % 12 in classes and RANGE[0] <= each <= RANGE[1]]
+    near = near or [each for each in range(RANGE[0], RANGE[1] + 1) if each % 12 in classes]
+    return min(near, key=lambda each: (abs(each - pitch), abs(each - towards), each))
+
+
+def chord_at(chords: Sequence[Chord], tick: int) -> Chord:
+    """Return the chord that sounds at a tick; beyond the end the last one."""
+    low, high = 0, len(chords) - 1
+    while low < high:
+        middle = (low + high + 1) // 2
+        if chords[middle].start_tick <= tick:
+            low = middle
+        else:
+            high = middle - 1
+    return chords[low]

@@ -1,0 +1,221 @@
+"""Notes on their way to sound: where each begins and ends in frames, how loud it is, and its part of a block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, Protocol
+
+import numpy as np
+
+from segue_renderer.sketch import drums, kits
+from segue_renderer.sketch.instruments import VOICES
+from segue_renderer.sketch.tables import POWER_BIN_S, rise
+from segue_renderer.sketch.voices import NUM_SHADES, SHADES, Held, Struck
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Stereo = NDArray[np.float32]
+
+SHADE_VELOCITIES: Final = (62, 92)
+MAX_HELD_BINS: Final = 300
+
+
+class Playing(Protocol):
+    """Something that sounds from a frame to another."""
+
+    @property
+    def start(self) -> int:
+        """Its first frame."""
+        ...
+
+    @property
+    def stop(self) -> int:
+        """The frame after its last."""
+        ...
+
+    def add_to(self, out: Stereo, first: int) -> None:
+        """Add its part of a block that begins at a frame."""
+        ...
+
+    def powers(self) -> NDArray[np.float64]:
+        """Foresee its K-weighted power, in steps of POWER_BIN_S from its start."""
+        ...
+
+
+def shade_of(velocity: int) -> int:
+    """Return how bright a touch is."""
+    return sum(velocity >= limit for limit in SHADE_VELOCITIES)
+
+
+@dataclass(frozen=True, slots=True)
+class StruckNote:
+    """A struck voice's note: rings until it is damped."""
+
+    voice: Struck
+    pitch: int
+    shade: int
+    gain: float
+    rate: int
+    start: int
+    held: int
+
+    @property
+    def stop(self) -> int:
+        """The frame after its last, at most: it may have faded before."""
+        return self.start + min(
+            self.held + round(self.voice.damp_s * self.rate), round(self.voice.length_s * self.rate)
+        )
+
+    def add_to(self, out: Stereo, first: int) -> None:
+        """Add its part of a block."""
+        sound = self.voice.sound(self.pitch, self.shade, self.rate)
+        damp = round(self.voice.damp_s * self.rate)
+        length = min(len(sound), self.held + damp)
+        begin, end = max(0, first - self.start), min(length, first + len(out) - self.start)
+        if begin >= end:
+            return
+        piece = sound[begin:end] * np.float32(self.gain)
+        if length < len(sound) and end > self.held:
+            low = max(begin, self.held)
+            piece[low - begin :] *= rise(damp)[::-1][low - self.held : end - self.held, None]
+        out[self.start + begin - first : self.start + end - first] += piece
+
+    def powers(self) -> NDArray[np.float64]:
+        """Foresee its power."""
+        bins = max(1, round((self.stop - self.start) / (self.rate * POWER_BIN_S)))
+        return _struck_powers(self.voice, self.pitch, self.shade)[:bins] * (self.gain * self.gain)
+
+
+@lru_cache(maxsize=2048)
+def _struck_powers(voice: Struck, pitch: int, shade: int) -> NDArray[np.float64]:
+    return voice.power(pitch, shade, 45)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldNote:
+    """A held voice's note: a loop that is faded in and out, and opens as it is blown."""
+
+    voice: Held
+    pitch: int
+    shade: int
+    gain: float
+    rate: int
+    start: int
+    held: int
+    offset: int
+    """Where in the loop it begins, so that equal notes are not copies."""
+
+    @property
+    def stop(self) -> int:
+        """The frame after its last."""
+        return self.start + self.held + round(self.voice.release_s * self.rate)
+
+    def add_to(self, out: Stereo, first: int) -> None:
+        """Add its part of a block."""
+        begin, end = max(0, first - self.start), min(self.stop - self.start, first + len(out) - self.start)
+        if begin >= end:
+            return
+        bright = (SHADES[self.shade] - SHADES[0]) / (1.0 - SHADES[0])
+        piece = self._looped(begin, end, dark=False)
+        swell = round(self.voice.swells_s * self.rate)
+        if bright < 1.0 or begin < swell:
+            piece *= np.float32(bright)
+            piece += self._looped(begin, end, dark=True) * np.float32(1.0 - bright)
+            if begin < swell:
+                # While it opens, what is above the dark comes in.
+                stop = min(end, swell) - begin
+                dark = self._looped(begin, begin + stop, dark=True)
+                piece[:stop] = dark + (piece[:stop] - dark) * rise(swell)[begin : begin + stop, None]
+        piece *= np.float32(self.gain)
+        attack = min(round(self.voice.attack_s * self.rate), max(1, self.held))
+        if begin < attack:
+            stop = min(end, attack) - begin
+            piece[:stop] *= rise(attack)[begin : begin + stop, None]
+        if end > self.held:
+            low = max(begin, self.held)
+            release = self.stop - self.start - self.held
+            piece[low - begin :] *= rise(release)[::-1][low - self.held : end - self.held, None]
+        out[self.start + begin - first : self.start + end - first] += piece
+
+    def _looped(self, begin: int, end: int, *, dark: bool) -> Stereo:
+        """Return a copy of the loop from one frame of the note to another."""
+        loop = self.voice.loop(self.pitch, self.rate, dark=dark)
+        found = np.empty((end - begin, 2), dtype=np.float32)
+        at = (begin + self.offset) % len(loop)
+        done = 0
+        while done < len(found):
+            step = min(len(loop) - at, len(found) - done)
+            found[done : done + step] = loop[at : at + step]
+            done, at = done + step, 0
+        return found
+
+    def powers(self) -> NDArray[np.float64]:
+        """Foresee its power: the mixture of dark and bright is a little weaker than either."""
+        seconds = max(0.03, self.held / self.rate - 0.4 * self.voice.attack_s + 0.35 * self.voice.release_s)
+        bins = min(MAX_HELD_BINS, max(1, round(seconds / POWER_BIN_S)))
+        loud = self.gain * self.gain * min(1.0, seconds / (bins * POWER_BIN_S))
+        return np.full(bins, loud)
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A drum's hit."""
+
+    kit: str
+    drum: int
+    variant: int
+    gain: float
+    rate: int
+    start: int
+
+    @property
+    def stop(self) -> int:
+        """The frame after its last, at most."""
+        return self.start + 5 * self.rate
+
+    def add_to(self, out: Stereo, first: int) -> None:
+        """Add its part of a block."""
+        sound = drums.hit(self.kit, self.drum, self.variant, self.rate)
+        begin, end = max(0, first - self.start), min(len(sound), first + len(out) - self.start)
+        if begin < end:
+            out[self.start + begin - first : self.start + end - first] += sound[begin:end] * np.float32(self.gain)
+
+    def powers(self) -> NDArray[np.float64]:
+        """Foresee its power; but for cymbals all of it comes at once."""
+        loud = drums.energy(self.kit, self.drum) / POWER_BIN_S * self.gain * self.gain
+        return np.array(kits.RINGS.get(self.drum, (1.0,))) * loud
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """A sound that is no note: a riser, a reversed cymbal."""
+
+    sound: Stereo
+    gain: float
+    start: int
+
+    @property
+    def stop(self) -> int:
+        """The frame after its last."""
+        return self.start + len(self.sound)
+
+    def add_to(self, out: Stereo, first: int) -> None:
+        """Add its part of a block."""
+        begin, end = max(0, first - self.start), min(len(self.sound), first + len(out) - self.start)
+        if begin < end:
+            out[self.start + begin - first : self.start + end - first] += self.sound[begin:end] * np.float32(self.gain)
+
+    def powers(self) -> NDArray[np.float64]:
+        """It is not counted: it is soft until it is over."""
+        return np.zeros(1)
+
+
+def pitched(name: str, pitch: int, velocity: int, gain: float, rate: int, start: int, held: int) -> Playing:
+    """Make the note of a voice."""
+    voice = VOICES[name]
+    shade = min(NUM_SHADES - 1, shade_of(velocity))
+    if isinstance(voice, Struck):
+        return StruckNote(voice, pitch, shade, gain, rate, start, held)
+    return HeldNote(voice, pitch, shade, gain, rate, start, held, (start * 7919 + pitch * 104_729) % (2 * rate))

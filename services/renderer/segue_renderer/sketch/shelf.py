@@ -1,0 +1,45 @@
+"""Where sounds that were made once are kept for the next note: bounded in bytes, shared by all sections."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+MAX_BYTES: Final = 128 << 20
+
+
+class Shelf:
+    """Sounds by key. What is made depends on the key alone, so that it does not matter who made it and when."""
+
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._lock = threading.Lock()
+        self._found: OrderedDict[Hashable, NDArray[np.float32]] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Return the sound of a key; two threads may make it at once, and get equal ones."""
+        with self._lock:
+            found = self._found.get(key)
+            if found is not None:
+                self._found.move_to_end(key)
+                return found
+        made = make()
+        made.setflags(write=False)
+        with self._lock:
+            if key not in self._found:
+                self._found[key] = made
+                self._bytes += made.nbytes
+            while self._bytes > self._max_bytes and len(self._found) > 1:
+                self._bytes -= self._found.popitem(last=False)[1].nbytes
+        return made
+
+
+SHELF: Final = Shelf()

@@ -1,0 +1,161 @@
+"""Sine, waves, decays and the weighting of loudness, by arithmetic that gives the same bits on every machine.
+
+float64 sin, + - * / and sqrt only, and float32 + and *: exp, pow, log and long sums differ between CPUs.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    Mono = NDArray[np.float32]
+    Stereo = NDArray[np.float32]
+    Index = NDArray[np.int64]
+
+TWO_PI: Final = 6.283185307179586
+SEMITONE: Final = 1.0594630943592953
+PHASE_BITS: Final = 32
+SINE_BITS: Final = 16
+WAVE_BITS: Final = 15
+SINE: Final = np.sin(np.arange(1 << SINE_BITS) * (TWO_PI / (1 << SINE_BITS))).astype(np.float32)
+POWER_BIN_S: Final = 0.1
+"""Loudness is foreseen in steps of so many seconds."""
+LN2: Final = 0.6931471805599453
+
+
+def _frequencies() -> tuple[float, ...]:
+    # By multiplication only, from A4 = 440 Hz.
+    table = [440.0] * 128
+    for pitch in range(70, 128):
+        table[pitch] = table[pitch - 1] * SEMITONE
+    for pitch in range(68, -1, -1):
+        table[pitch] = table[pitch + 1] / SEMITONE
+    return tuple(table)
+
+
+FREQUENCY: Final = _frequencies()
+
+
+@lru_cache(maxsize=4)
+def _counting(frames: int) -> Index:
+    return np.arange(frames, dtype=np.int64)
+
+
+def counting(frames: int) -> Index:
+    """Return 0, 1, 2 … as a view of a kept array, which nobody may write to."""
+    size = 1 << max(12, (frames - 1).bit_length())
+    return _counting(size)[:frames]
+
+
+def phase_step(frequency: float, rate: int) -> int:
+    """Return a frequency as a step of the 32-bit phase."""
+    return round(frequency / rate * (1 << PHASE_BITS))
+
+
+def sine(frames: int, frequency: float, rate: int, turn: float = 0.0) -> Mono:
+    """Return a sine; `turn` is where it begins, as a part of the cycle."""
+    return look_up(SINE, SINE_BITS, frames, frequency, rate, turn)
+
+
+def look_up(table: Mono, bits: int, frames: int, frequency: float, rate: int, turn: float = 0.0) -> Mono:
+    """Read a cycle at a frequency."""
+    phase = counting(frames) * phase_step(frequency, rate)
+    phase += round(turn * (1 << PHASE_BITS))
+    phase >>= PHASE_BITS - bits
+    phase &= (1 << bits) - 1
+    return table.take(phase)
+
+
+def look_up_bent(
+    table: Mono, bits: int, frames: int, frequency: float, rate: int, turn: float, bend: NDArray[np.float32]
+) -> Mono:
+    """Read a cycle at a frequency whose phase is bent by parts of the cycle."""
+    phase = counting(frames) * phase_step(frequency, rate)
+    phase += round(turn * (1 << PHASE_BITS))
+    phase += (bend * np.float32(1 << 24)).astype(np.int64) << (PHASE_BITS - 24)
+    phase >>= PHASE_BITS - bits
+    phase &= (1 << bits) - 1
+    return table.take(phase)
+
+
+@lru_cache(maxsize=128)
+def wave(weights: tuple[float, ...]) -> Mono:
+    """Return one cycle of the given partials; their phases are spread so that the wave has no spike."""
+    size = 1 << WAVE_BITS
+    total = np.zeros(size, dtype=np.float32)
+    for number, weight in enumerate(weights, start=1):
+        if weight:
+            spread = number * number * 7919
+            index = (counting(size) * (number << (SINE_BITS - WAVE_BITS)) + spread) & ((1 << SINE_BITS) - 1)
+            total += SINE.take(index) * np.float32(weight)
+    return total
+
+
+def fall(frames: int, half_s: float, rate: int) -> Mono:
+    """Return an exponential decay: half after half_s. Made by doubling, so that only products are used."""
+    ratio = 1.0 - LN2 / (half_s * rate)
+    found = np.empty(frames, dtype=np.float32)
+    found[:1] = 1.0
+    done = 1
+    while done < frames:
+        step = min(done, frames - done)
+        np.multiply(found[:step], np.float32(ratio), out=found[done : done + step])
+        done += step
+        ratio *= ratio
+    return found
+
+
+@lru_cache(maxsize=64)
+def rise(frames: int) -> Mono:
+    """Return a smooth way from 0 to 1."""
+    time = (np.arange(frames, dtype=np.float64) + 0.5) / max(1, frames)
+    return (time * time * (3.0 - 2.0 * time)).astype(np.float32)
+
+
+def audibility(frequency: float) -> float:
+    """Return the K weighting of BS.1770 at a frequency, as a factor of power, to a few tenths of a decibel."""
+    high = frequency / 1682.0
+    low = frequency / 38.1
+    shelf = (1.0 + 2.512 * high * high * high * high) / (1.0 + high * high * high * high)
+    floor = low * low / (1.0 + low * low)
+    return shelf * floor * floor
+
+
+def decibels(power: float) -> float:
+    """Return ten times the decimal logarithm, to 0.01, without a logarithm."""
+    if power <= 0:
+        return -120.0
+    total = 0.0
+    while power < 1.0:
+        power *= 1.2589254117941673
+        total -= 1.0
+    while power >= 1.2589254117941673:
+        power /= 1.2589254117941673
+        total += 1.0
+    return total + (power - 1.0) * (1.0 - 0.46 * (power - 1.2589254117941673)) / 0.2589254117941673
+
+
+def power_of(decibel: float) -> float:
+    """Return the power of a level, by products and a short series."""
+    whole = int(decibel // 1)
+    x = (decibel - whole) * 0.2302585092994046
+    found = 1.0 + x * (1.0 + x * (0.5 + x / 6.0 * (1.0 + x / 4.0)))
+    step = 1.2589254117941673 if whole > 0 else 1.0 / 1.2589254117941673
+    for _ in range(abs(whole)):
+        found *= step
+    return found
+
+
+def total(values: Sequence[float]) -> float:
+    """Add in the order given."""
+    found = 0.0
+    for value in values:
+        found += value
+    return found
