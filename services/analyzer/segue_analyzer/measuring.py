@@ -38,6 +38,8 @@ _BLOCK_FRAMES: Final = 32_768
 _POINTS_PER_SECOND: Final = 100
 _MAX_POINTS: Final = 8_192
 _NO_END: Final = 1 << 62
+_LEAST_SECTION_CONFIDENCE: Final = 0.35
+"""A few bars without drums repeat in many ways: a guess is no measurement to hold against the plan."""
 
 
 class Measurement:
@@ -162,7 +164,7 @@ class Measurement:
         path = find_tempo(onsets.part(first_s, end_s).strength, planned.beats_per_minute if planned else None)
         metre = planned.metre if planned else None
         tempo = None
-        if path is not None:
+        if path is not None and path.confidence >= _LEAST_SECTION_CONFIDENCE:
             tempo = TempoEstimate(
                 in_quarters(path.beats_per_minute, metre),
                 path.confidence,

@@ -43,7 +43,9 @@ def _accents(beats: Float64, onsets: Onsets, harmony: Harmony) -> Float64:
     low = _around(onsets.low, beats)
     strength = _around(onsets.strength, beats)
     change = harmony.change_at(beats / HOPS_PER_SECOND)
-    return _standardised(low) + 1.5 * _standardised(change) + 0.5 * _standardised(strength)
+    # Harmony counts as far as there is any: what drums alone leave in the pitch classes changes at random.
+    certain = min(1.0, harmony.purity / 0.25) ** 2 * min(1.0, float(change.std()) / 0.05)
+    return _standardised(low) + 1.5 * certain * _standardised(change) + 0.25 * _standardised(strength)
 
 
 def _around(values: NDArray[np.float32], beats: Float64) -> Float64:

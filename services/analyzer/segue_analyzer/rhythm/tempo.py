@@ -17,16 +17,18 @@ if TYPE_CHECKING:
 
     Float64 = NDArray[np.float64]
 
-SLOWEST: Final = 35.0
-FASTEST: Final = 260.0
+SLOWEST: Final = 30.0
+FASTEST: Final = 330.0
 _STEPS_PER_OCTAVE: Final = 96
 _WINDOW_S: Final = 8
 _MULTIPLES: Final = (1.0, 0.9, 0.6, 0.8)
 """Weights of the first four multiples of a period: four beats are mostly a bar, three seldom are."""
-_USUAL: Final = 118.0
-_USUAL_OCTAVES: Final = 0.9
+_USUAL: Final = 122.0
+_USUAL_OCTAVES: Final = 0.75
 """The log-normal prior of beats a minute: its middle and its standard deviation."""
 _PLANNED_OCTAVES: Final = 0.4
+_BLUR: Final = np.array([1.0, 2.0, 3.0, 2.0, 1.0]) / 9
+"""Attacks a hop wide would miss each other when a period is no whole number of hops."""
 _LEAST_S: Final = 2.0
 _LEAST_BEATS: Final = 4
 _LEAST_SALIENCE: Final = 0.12
@@ -49,7 +51,7 @@ def find_tempo(strength: Float32, planned: float | None = None) -> TempoPath | N
     """Find the tempo; None when nothing repeats, or the sound is too short to tell."""
     if len(strength) < _LEAST_S * HOPS_PER_SECOND:
         return None
-    pulse = accents(strength)
+    pulse = np.convolve(accents(strength), _BLUR, mode="same")
     if not pulse.any():
         return None
     autocorrelation, weights = _autocorrelations(pulse)
@@ -129,9 +131,15 @@ def _prior(tempos: Float64, planned: float | None) -> Float64:
     return prior
 
 
+def _gain(salience: Float64, prior: Float64) -> Float64:
+    """What a tempo is worth in nats."""
+    gain: Float64 = 4.0 * np.minimum(salience, 1.0) + 0.5 * np.log(prior + 1e-9)
+    return gain
+
+
 def _path(salience: Float64, prior: Float64, tempos: Float64) -> NDArray[np.intp]:
     """Viterbi: the likeliest course, where a jump costs by its size in octaves."""
-    gain = 4.0 * np.minimum(salience, 1.0) + 0.5 * np.log(prior + 1e-9)
+    gain = _gain(salience, prior)
     octaves = np.log2(tempos)
     cost = _JUMP_COST * np.abs(octaves[:, None] - octaves)
     total = gain[0]
@@ -163,13 +171,14 @@ def _refine(autocorrelation: Float64, weights: Float64, tempo: float) -> float:
         if bend >= 0 or middle <= 0:
             break
         period = (peak + 0.5 * (left - right) / bend) / multiple
-    return 60.0 * HOPS_PER_SECOND / period
+    return float(60.0 * HOPS_PER_SECOND / period)
 
 
 def _next_best(mean: Float64, prior: Float64, tempos: Float64, main: float) -> float:
     """Half, double, or what else comes next; 0 when nothing comes near."""
     away = np.abs(np.log2(tempos / main)) > 0.1
-    scores = np.where(away, mean * np.sqrt(prior), 0.0)
+    octave = np.abs(np.abs(np.log2(tempos / main)) - 1) < 0.06
+    scores = np.where(away, mean * np.sqrt(prior) * np.where(octave, 1.5, 1.0), 0.0)
     inner = np.zeros(len(scores), dtype=bool)
     inner[1:-1] = (scores[1:-1] >= scores[:-2]) & (scores[1:-1] >= scores[2:])
     if not (inner & (scores > 0)).any():
@@ -179,11 +188,14 @@ def _next_best(mean: Float64, prior: Float64, tempos: Float64, main: float) -> f
 
 
 def _confidence(mean: Float64, prior: Float64, tempos: Float64, main: float) -> float:
-    """From how well it repeats, and how far the rivals that are no multiple of it stand behind."""
-    at = int(np.argmin(np.abs(np.log2(tempos / main))))
-    ratio = np.log2(tempos / main)
-    related = np.abs(ratio - np.round(ratio)) < 0.06
-    rival = float(np.max(np.where(related, 0.0, mean * prior), initial=0.0))
-    own = float(mean[at] * prior[at])
-    clear = own / (own + rival) if own > 0 else 0.0
-    return float(np.clip(min(1.0, mean[at] / 0.5) * min(1.0, 2.0 * clear - 0.2), 0.0, 1.0))
+    """From how well it repeats, and how far its rivals stand behind; half and double are the lesser doubt."""
+    octaves = np.log2(tempos / main)
+    at = int(np.argmin(np.abs(octaves)))
+    itself = np.abs(octaves) < 0.1
+    octave = ~itself & (np.abs(octaves - np.round(octaves)) < 0.06)
+    gain = _gain(mean, prior)
+    octave_rival = float(np.where(octave, np.exp(gain - gain[at]), 0.0).max(initial=0.0))
+    scores = mean * prior / max(float(mean[at] * prior[at]), 1e-12)
+    rival = float(np.where(itself | octave, 0.0, scores).max(initial=0.0))
+    doubt = 0.5 * min(1.0, rival) ** 2 + 0.4 * min(1.0, octave_rival) ** 2
+    return float(np.clip(min(1.0, mean[at] / 0.5) * (1.0 - doubt), 0.0, 1.0))

@@ -44,11 +44,15 @@ class Harmony:
     level: Float64
     """How loud each frame's tones are."""
     tuning_semitones: float
+    purity: float
+    """How well the tones agree about the tuning, 0 to 1: noise and drums hardly do."""
 
     def part(self, first_s: float, end_s: float) -> Harmony:
         """Give the stretch between two times."""
         first, end = (max(0, round(at * FRAMES_PER_SECOND)) for at in (first_s, end_s))
-        return Harmony(self.treble[first:end], self.bass[first:end], self.level[first:end], self.tuning_semitones)
+        return Harmony(
+            self.treble[first:end], self.bass[first:end], self.level[first:end], self.tuning_semitones, self.purity
+        )
 
     def change_at(self, times_s: Float64) -> Float64:
         """How much the harmony after each time differs from that before, 0 to 1."""
@@ -76,6 +80,7 @@ class ChromaStream:
         self._last_bin = math.floor(_HIGHEST_HZ * _SIZE / RATE)
         self._rows = GrowingRows(2 * _BINS)
         self._deviation = 0j
+        self._weight = 0.0
 
     def push(self, mono: Float32) -> None:
         """Take samples in."""
@@ -91,7 +96,8 @@ class ChromaStream:
         tuning = cmath.phase(self._deviation) / (2 * math.pi) if len(rows) >= _FRAMES_FOR_TUNING else 0.0
         fold = _folding(tuning)
         treble, bass = rows[:, :_BINS] @ fold, rows[:, _BINS:] @ fold
-        return Harmony(treble, bass, np.sqrt((treble**2).sum(axis=1) + (bass**2).sum(axis=1)), tuning)
+        level = np.sqrt((treble**2).sum(axis=1) + (bass**2).sum(axis=1))
+        return Harmony(treble, bass, level, tuning, abs(self._deviation) / max(self._weight, 1e-9))
 
     def _fold(self, magnitudes: Float32) -> None:
         """Find the peaks of each frame and add them to their pitch classes."""
@@ -107,6 +113,7 @@ class ChromaStream:
         weight = np.sqrt(middle[frame, place])
         semitones = 12 * np.log2(hertz / _A4_HZ) + 69
         self._deviation += complex((weight * np.exp(2j * np.pi * semitones)).sum())
+        self._weight += float(weight.sum())
         rows = np.zeros((len(magnitudes), 2, _BINS))
         is_bass = (hertz < _BASS_BELOW_HZ).astype(np.intp)
         fine = (semitones % 12) * (_BINS // 12)

@@ -25,18 +25,21 @@ _MINOR: Final = np.array([0.712, 0.084, 0.474, 0.618, 0.049, 0.460, 0.105, 0.747
 _NATURAL_MINOR: Final = np.array([0.712, 0.084, 0.474, 0.618, 0.049, 0.460, 0.105, 0.747, 0.404, 0.067, 0.330, 0.133])
 # What the bass alone tells: tonic first, then the fifth and the fourth.
 _BASS: Final = np.array([1.0, 0.05, 0.25, 0.2, 0.25, 0.5, 0.05, 0.6, 0.15, 0.3, 0.15, 0.1])
-_BASS_WEIGHT: Final = 0.35
+_BASS_WEIGHT: Final = 0.2
 _LEAST_S: Final = 0.4
 _LEAST_FIT: Final = 0.35
+_LEAST_PURITY: Final = 0.12
+_CLEAR_PURITY: Final = 0.25
+"""Noise and drums reach 0.06, songs with loud drums begin at 0.28."""
 
 
 def find_key(harmony: Harmony) -> KeyEstimate | None:
     """Find the key; None when there are no tones, or they fit no key."""
     heard = harmony.level > max(float(harmony.level.max(initial=0.0)) * 0.02, 1e-9)
-    if heard.sum() < _LEAST_S * FRAMES_PER_SECOND:
+    if heard.sum() < _LEAST_S * FRAMES_PER_SECOND or harmony.purity < _LEAST_PURITY:
         return None
     treble, bass = _summed(harmony.treble[heard]), _summed(harmony.bass[heard])
-    mixed = treble + 0.5 * bass
+    mixed = treble + 0.25 * bass
     fits = _fits(mixed, bass)
     order = np.argsort(fits)[::-1]
     best = float(fits[order[0]])
@@ -44,6 +47,7 @@ def find_key(harmony: Harmony) -> KeyEstimate | None:
         return None
     margin = best - float(fits[order[1]])
     confidence = float(np.clip(best, 0.0, 1.0) * np.clip(0.25 + margin / 0.2, 0.0, 1.0))
+    confidence *= min(1.0, harmony.purity / _CLEAR_PURITY)
     return KeyEstimate(key_at(int(order[0])), confidence, key_at(int(order[1])))
 
 
