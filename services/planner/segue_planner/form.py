@@ -1,136 +1,203 @@
-"""Form: which sections, how many bars each, how much energy."""
+"""Form: which sections there are and how many bars each has."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from segue_music.plan import MotifUse, Role, Transition
+from segue_planner.genres import forms, usual_bars
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from segue_planner.genres import Genre
 
 R = Role
-FORMS: Final[tuple[tuple[Role, ...], ...]] = (
-    (R.MOTIF,),
-    (R.MOTIF, R.RESOLUTION),
-    (R.INTRO, R.MOTIF, R.OUTRO),
-    (R.INTRO, R.VERSE, R.CHORUS, R.OUTRO),
-    (R.INTRO, R.VERSE, R.CHORUS, R.BRIDGE, R.OUTRO),
-    (R.INTRO, R.VERSE, R.CHORUS, R.BRIDGE, R.CHORUS, R.OUTRO),
-    (R.INTRO, R.VERSE, R.CHORUS, R.VERSE, R.BRIDGE, R.CHORUS, R.OUTRO),
-    (R.INTRO, R.VERSE, R.PRE_CHORUS, R.CHORUS, R.VERSE, R.BRIDGE, R.CHORUS, R.OUTRO),
-    (R.INTRO, R.VERSE, R.PRE_CHORUS, R.CHORUS, R.VERSE, R.CHORUS, R.BRIDGE, R.CHORUS, R.OUTRO),
-)
-CYCLE: Final = (R.VERSE, R.PRE_CHORUS, R.CHORUS, R.SOLO, R.BREAKDOWN, R.DEVELOPMENT, R.CHORUS, R.BRIDGE)
-"""What long pieces go round between intro and ending."""
-ENERGY: Final = {
-    R.INTRO: (0.25, 0.4), R.VERSE: (0.45, 0.55), R.PRE_CHORUS: (0.55, 0.75), R.CHORUS: (0.8, 0.9),
-    R.MOTIF: (0.5, 0.65), R.BRIDGE: (0.5, 0.65), R.DEVELOPMENT: (0.6, 0.75), R.BREAKDOWN: (0.3, 0.4),
-    R.DROP: (0.95, 1.0), R.SOLO: (0.7, 0.8), R.RESOLUTION: (0.6, 0.35), R.OUTRO: (0.45, 0.2),
-}  # fmt: skip
+PEAKS: Final = (R.CHORUS, R.DROP, R.MOTIF, R.RESOLUTION)
+"""What a bridge or solo stands before; the last of its kind is where the piece is fullest."""
+ENDINGS: Final = frozenset({R.OUTRO, R.RESOLUTION})
 MOTIF_USES: Final = {
-    R.INTRO: MotifUse.UNSPECIFIED, R.VERSE: MotifUse.VARY, R.CHORUS: MotifUse.STATE, R.MOTIF: MotifUse.STATE,
-    R.BRIDGE: MotifUse.DEVELOP, R.DEVELOPMENT: MotifUse.DEVELOP, R.SOLO: MotifUse.DEVELOP,
-    R.RESOLUTION: MotifUse.RETURN, R.OUTRO: MotifUse.RETURN, R.DROP: MotifUse.STATE,
-    R.PRE_CHORUS: MotifUse.VARY, R.BREAKDOWN: MotifUse.UNSPECIFIED,
+    R.INTRO: MotifUse.UNSPECIFIED, R.VERSE: MotifUse.VARY, R.PRE_CHORUS: MotifUse.VARY, R.CHORUS: MotifUse.STATE,
+    R.MOTIF: MotifUse.STATE, R.BRIDGE: MotifUse.DEVELOP, R.DEVELOPMENT: MotifUse.DEVELOP, R.DROP: MotifUse.STATE,
+    R.BREAKDOWN: MotifUse.UNSPECIFIED, R.SOLO: MotifUse.DEVELOP, R.RESOLUTION: MotifUse.RETURN,
+    R.OUTRO: MotifUse.RETURN,
 }  # fmt: skip
-PLURAL_LABEL: Final = {R.PRE_CHORUS: "Pre-chorus"}
+# How soon a section is made longer when bars are left: 0 first.
+PATIENCE: Final = {
+    R.CHORUS: 0, R.DROP: 0, R.MOTIF: 0, R.VERSE: 1, R.SOLO: 1, R.DEVELOPMENT: 1, R.BRIDGE: 2, R.BREAKDOWN: 2,
+    R.PRE_CHORUS: 3, R.RESOLUTION: 2, R.OUTRO: 4, R.INTRO: 5,
+}  # fmt: skip
 MAX_SECTIONS: Final = 256
+MAX_BARS: Final = 2048
+LONG_SECTION_BARS: Final = 16
 
 
 @dataclass(frozen=True)
-class FormSection:
-    """One section of the form."""
+class FormWish:
+    """What is asked of the form."""
 
-    section_id: str
-    label: str
+    roles: tuple[Role, ...] = ()
+    """The sections in order; empty: by genre and length."""
+    role_bars: Mapping[Role, int] = field(default_factory=dict)
+    has: tuple[Role, ...] = ()
+    without: frozenset[Role] = frozenset()
+    long_start: bool = False
+    long_end: bool = False
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A section's role and bars."""
+
     role: Role
     bars: int
-    energy: tuple[float, ...]
+    section_id: str
+    label: str
     motif_use: MotifUse
 
 
-def build_form(total_bars: int, roles: Sequence[Role]) -> tuple[FormSection, ...]:
-    """Fill a number of bars; with `roles` empty the roles follow from the length."""
-    chosen = list(roles) or roles_for(total_bars)
-    chosen = chosen[: max(1, min(total_bars, MAX_SECTIONS))]
-    lengths = share_bars(total_bars, chosen)
+def build_form(total_bars: int, genre: Genre, wish: FormWish) -> tuple[Shape, ...]:
+    """Fill a number of bars with sections."""
+    roles = list(wish.roles) or _with_wishes(roles_for(total_bars, genre), wish)
+    # A prompt's list may be longer than the piece has bars; a caller's was refused before.
+    roles = roles[: max(1, min(total_bars, MAX_SECTIONS))]
+    lengths = share_bars(total_bars, roles, genre.phrase_bars, wish)
     counts: dict[Role, int] = {}
-    sections = []
-    for role, bars in zip(chosen, lengths, strict=True):
+    shapes = []
+    for role, bars in zip(roles, lengths, strict=True):
         counts[role] = counts.get(role, 0) + 1
-        sections.append(_section(role, bars, counts[role], repeated=chosen.count(role) > 1))
-    return tuple(sections)
+        shapes.append(_shape(role, bars, counts[role], total=roles.count(role)))
+    return tuple(shapes)
 
 
-def roles_for(total_bars: int) -> list[Role]:
-    """Return a form that suits a length."""
+def roles_for(total_bars: int, genre: Genre) -> list[Role]:
+    """Return the genre's form that suits a length."""
+    form = forms()[genre.form]
     if total_bars < 3:
-        return list(FORMS[0])
-    if total_bars <= 8 * len(FORMS):
-        # Four bars a section while the piece is short, eight when there is room.
-        wanted = total_bars // 4 if total_bars < 32 else max(7, total_bars // 8)
-        return list(FORMS[min(max(2, wanted), len(FORMS)) - 1])
-    inner = min(MAX_SECTIONS - 2, max(8, total_bars // 10))
-    return [R.INTRO, *(CYCLE[index % len(CYCLE)] for index in range(inner)), R.OUTRO]
+        return list(form.lists[0])
+    nominal = [sum(_usual(role, genre.phrase_bars) for role in roles) for roles in form.lists]
+    if total_bars > 2 * nominal[-1]:
+        ends = 2 * _usual(R.INTRO, genre.phrase_bars)
+        inner = min(MAX_SECTIONS - 2, max(8, (total_bars - ends) // max(LONG_SECTION_BARS, genre.phrase_bars)))
+        first, last = form.lists[-1][0], form.lists[-1][-1]
+        return [first, *(form.long[index % len(form.long)] for index in range(inner)), last]
+    costs = []
+    for number, bars in enumerate(nominal):
+        ratio = total_bars / bars
+        # Sections at their usual length are best, at twice or half of it good.
+        cost = min(max(ratio / scale, scale / ratio) * weight for scale, weight in ((1, 1.0), (2, 1.25), (0.5, 1.15)))
+        costs.append((cost if len(form.lists[number]) <= total_bars // 2 + 1 else 9e9, -number))
+    return list(form.lists[-min(costs)[1]])
 
 
-def share_bars(total_bars: int, roles: Sequence[Role]) -> list[int]:
-    """Share bars among sections in phrases of 16, 8, 4, 2 and at last 1; the rest goes to those that carry it best."""
-    lengths = [0] * len(roles)
-    left = total_bars
-    phrase = 16
-    while phrase > 1 and phrase * len(roles) > total_bars:
-        phrase //= 2
-    for index in range(len(roles)):
-        lengths[index] = phrase
-        left -= phrase
-    order = sorted(range(len(roles)), key=lambda index: (_patience(roles[index]), index))
-    while left:
-        piece = phrase
-        while piece > left:
-            piece //= 2
-        for index in order:
-            if left < piece:
-                break
-            lengths[index] += piece
-            left -= piece
-    return lengths
+def _usual(role: Role, phrase_bars: int) -> int:
+    bars = usual_bars()[role]
+    if phrase_bars == 12:
+        return 12 if bars == 8 else bars
+    return bars
 
 
-def _patience(role: Role) -> int:
-    """Return how soon a section is made longer: 0 first."""
-    return {R.CHORUS: 0, R.DROP: 0, R.VERSE: 1, R.MOTIF: 0, R.SOLO: 1, R.DEVELOPMENT: 1, R.OUTRO: 3, R.INTRO: 4}.get(
-        role, 2
-    )
+def _with_wishes(roles: list[Role], wish: FormWish) -> list[Role]:
+    found = [role for role in roles if role not in wish.without]
+    for role in wish.has:
+        if role in found or role in wish.without:
+            continue
+        if role == R.INTRO:
+            found.insert(0, role)
+        elif role == R.OUTRO:
+            found.append(role)
+        elif role in {R.CHORUS, R.DROP} and R.MOTIF in found:
+            found[found.index(R.MOTIF)] = role
+        else:
+            found.insert(_place_for(role, found), role)
+    return found or [R.MOTIF]
 
 
-def _section(role: Role, bars: int, count: int, *, repeated: bool) -> FormSection:
+def _place_for(role: Role, roles: Sequence[Role]) -> int:
+    if role in {R.VERSE, R.MOTIF}:
+        return 1 if roles and roles[0] == R.INTRO else 0
+    peaks = [index for index, other in enumerate(roles) if other in PEAKS]
+    if role == R.PRE_CHORUS:
+        return peaks[0] if peaks else 0
+    if role in PEAKS or len(peaks) < 2:
+        return len(roles) - 1 if roles and roles[-1] in ENDINGS else len(roles)
+    return peaks[-1]
+
+
+def share_bars(total_bars: int, roles: Sequence[Role], phrase_bars: int, wish: FormWish) -> list[int]:
+    """Share bars among sections in whole phrases; the odd rest goes to the ending, where it disturbs least."""
+    fixed = {index: wish.role_bars[role] for index, role in enumerate(roles) if role in wish.role_bars}
+    if sum(fixed.values()) + len(roles) - len(fixed) > total_bars or len(fixed) == len(roles):
+        fixed = {index: bars for index, bars in fixed.items() if index < len(roles) - 1}
+        if sum(fixed.values()) + len(roles) - len(fixed) > total_bars:
+            fixed = {}
+    free = [index for index in range(len(roles)) if index not in fixed]
+    left = total_bars - sum(fixed.values())
+    usual = {index: _wished_bars(roles[index], phrase_bars, wish) for index in free}
+    scale = _scale(left, sum(usual.values()))
+    lengths = {**fixed, **{index: max(1, int(bars * scale)) for index, bars in usual.items()}}
+    _even_out(lengths, free, roles, total_bars)
+    return [lengths[index] for index in range(len(roles))]
+
+
+def _wished_bars(role: Role, phrase_bars: int, wish: FormWish) -> int:
+    longer = (wish.long_start and role == R.INTRO) or (wish.long_end and role in ENDINGS)
+    return _usual(role, phrase_bars) * (3 if longer else 1)
+
+
+def _scale(bars: int, usual: int) -> float:
+    scale = 1.0
+    while usual * scale * 2 <= bars:
+        scale *= 2
+    while usual * scale > bars and scale > 1 / 16:
+        scale /= 2
+    return scale
+
+
+def _even_out(lengths: dict[int, int], free: Sequence[int], roles: Sequence[Role], total_bars: int) -> None:
+    patient = sorted(free, key=lambda index: (PATIENCE[roles[index]], index))
+    left = total_bars - sum(lengths.values())
+    while left < 0:
+        longest = max(free, key=lambda index: (lengths[index], -PATIENCE[roles[index]]))
+        lengths[longest] -= 1
+        left += 1
+    step = max(4, max(lengths[index] for index in free) // 2 // 4 * 4)
+    while left >= 4:
+        step = step if step <= left else max(4, step // 2 // 4 * 4)
+        step = min(step, left // 4 * 4)
+        for index in patient:
+            if left >= step:
+                lengths[index] += step
+                left -= step
+    if left:
+        ending = free[-1] if roles[free[-1]] in ENDINGS or total_bars >= 16 else patient[0]
+        lengths[ending] += left
+
+
+def _shape(role: Role, bars: int, count: int, *, total: int) -> Shape:
     word = role.name.lower().replace("_", "-")
-    label = PLURAL_LABEL.get(role, word.capitalize())
-    start, end = ENERGY[role]
-    lift = 0.04 * (count - 1)
-    step = (end - start) / max(1, bars - 1)
-    energy = tuple(round(min(1.0, max(0.0, start + lift + step * bar)), 4) for bar in range(bars))
-    return FormSection(
-        section_id=f"{word}-{count}" if repeated else word,
-        label=f"{label} {count}" if repeated else label,
+    several = total > 1
+    use = MotifUse.RETURN if role in {R.CHORUS, R.MOTIF, R.DROP} and count > 1 and count == total else MOTIF_USES[role]
+    return Shape(
         role=role,
         bars=bars,
-        energy=energy,
-        motif_use=MotifUse.RETURN if role == R.CHORUS and count > 2 else MOTIF_USES[role],
+        section_id=f"{word}-{count}" if several else word,
+        label=f"{word.capitalize()} {count}" if several else word.capitalize(),
+        motif_use=use,
     )
 
 
-def transition(following: Role | None) -> Transition:
-    """Return how a section hands over to the role that follows."""
+def transition(role: Role, following: Role | None, *, drums: bool, next_drums: bool) -> Transition:
+    """Return how a section hands over to the role that follows; fills and stops need drums."""
     if following is None:
         return Transition.UNSPECIFIED
     if following == R.DROP:
-        return Transition.RISER
-    if following in {R.CHORUS, R.SOLO}:
-        return Transition.FILL
-    if following in {R.BREAKDOWN, R.BRIDGE}:
+        return Transition.RISER if role != R.BREAKDOWN or not drums else Transition.STOP
+    if following in {R.BREAKDOWN, R.BRIDGE, R.DEVELOPMENT} or (drums and not next_drums):
         return Transition.REVERSE_CYMBAL
-    return Transition.PICKUP if following in {R.VERSE, R.MOTIF} else Transition.FILL
+    if role == R.PRE_CHORUS and drums:
+        return Transition.STOP
+    if drums and following in {R.CHORUS, R.SOLO, R.VERSE, R.RESOLUTION, R.MOTIF}:
+        return Transition.FILL
+    return Transition.PICKUP

@@ -8,21 +8,24 @@ import random
 from typing import TYPE_CHECKING
 
 from segue_music import codec, timing
-from segue_music.plan import Continuity, Groove, Kind, Plan, SectionSpec, TempoPoint
-from segue_planner import form as forms
+from segue_music.plan import Groove, Kind, Plan, SectionSpec, TempoPoint
 from segue_planner import harmony
+from segue_planner.band import Ensemble, arrange
+from segue_planner.energy import ENERGY
 from segue_planner.genres import default_genre, genres
-from segue_planner.planning import LOUDEST_LUFS, QUIETEST_LUFS, arrange, place, with_neighbours
+from segue_planner.sections import choose_continuity, place, target_lufs, with_neighbours, with_prompts
+from segue_planner.text import clean, clip
 from segue_runtime import errors
 from segue_runtime.errors import FieldViolation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from segue_music.plan import ModelProfile
+    from segue_music.plan import ModelProfile, Role
 
 DEFAULT_RATE = 48_000
 MAX_SECONDS = 1800
+MAX_STYLE_BYTES = 400
 
 
 def complete(plan: Plan, profiles: Sequence[ModelProfile] = ()) -> Plan:
@@ -34,11 +37,16 @@ def complete(plan: Plan, profiles: Sequence[ModelProfile] = ()) -> Plan:
         violations.append(FieldViolation("plan.genre", f"unknown; there are: {', '.join(genres())}", genre.name))
     _raise(violations)
     motif = plan.motif or harmony.make_motif(plan.metre, _chance(plan.seed))
-    specs = []
-    for index, item in enumerate(plan.sections):
-        last = index + 1 == len(plan.sections)
-        bare = dataclasses.replace(plan, motif=motif, sample_rate=rate, genre=genre.name)
-        specs.append(_fill(bare, item.spec, last=last))
+    profile = profiles[0] if profiles else None
+    bare = dataclasses.replace(plan, motif=motif, sample_rate=rate, genre=genre.name)
+    roles = [item.spec.role for item in plan.sections]
+    specs = [
+        dataclasses.replace(
+            _fill(bare, item.spec, roles[index + 1] if index + 1 < len(roles) else None),
+            continuity=choose_continuity(item.spec.continuity, profile),
+        )
+        for index, item in enumerate(plan.sections)
+    ]
     violations = [
         violation
         for index, (filled, item) in enumerate(zip(specs, plan.sections, strict=True))
@@ -49,8 +57,8 @@ def complete(plan: Plan, profiles: Sequence[ModelProfile] = ()) -> Plan:
     _raise(violations)
     frames = sum(spec.frames for spec in specs) + specs[-1].tail_frames
     _raise(list(_plan_violations(plan, frames, rate)))
-    continuity = next((spec.continuity for spec in specs[1:] if spec.continuity), Continuity.NONE)
-    placed_specs = place(with_neighbours(specs), continuity, profiles[0] if profiles else None)
+    style = clip(clean(plan.title), MAX_STYLE_BYTES) or f"{genre.name} music"
+    placed_specs = place(with_prompts(with_neighbours(specs), style), profile)
     sections = [
         dataclasses.replace(
             placed, waits_for=item.waits_for or placed.waits_for, join=item.join if item.join and index else placed.join
@@ -80,16 +88,19 @@ def _chance(seed: int) -> random.Random:
     return random.Random(f"segue/plan/{seed}")  # noqa: S311  music, not secrets
 
 
-def _fill(plan: Plan, spec: SectionSpec, *, last: bool) -> SectionSpec:
+def _fill(plan: Plan, spec: SectionSpec, following: Role | None) -> SectionSpec:
     genre = genres()[plan.genre]
     metre = spec.metre or plan.metre
     key = spec.key or plan.key
     points = spec.tempo_points or (TempoPoint(0, plan.quarters_per_minute),)
-    start, end = forms.ENERGY[spec.role]
+    start, end = ENERGY[spec.role]
     step = (end - start) / max(1, spec.bars - 1)
     energy = spec.energy or tuple(round(start + step * bar, 4) for bar in range(spec.bars))
-    shape = forms.FormSection(spec.section_id, spec.label, spec.role, spec.bars, energy, spec.motif_use)
-    mean = sum(energy) / len(energy)
+    cadence = spec.cadence or (
+        spec.cadence
+        if spec.chords
+        else harmony.cadence_for(spec.role, following, closes=genre.closes, loops=plan.kind == Kind.LOOP)
+    )
     return dataclasses.replace(
         spec,
         label=spec.label or spec.role.name.capitalize().replace("_", "-"),
@@ -100,20 +111,20 @@ def _fill(plan: Plan, spec: SectionSpec, *, last: bool) -> SectionSpec:
         key=key,
         genre=spec.genre or plan.genre,
         energy=energy,
-        layers=spec.layers or arrange(shape, dict(genre.layers)),
+        layers=spec.layers or arrange(spec.role, energy, Ensemble(genre.layers)),
         chords=spec.chords
         or harmony.fill_chords(
-            genre.progressions(key.mode)[0],
+            harmony.choose_progression(genre.progressions(key.mode), spec.role),
             key,
             metre,
             spec.bars,
-            spec.cadence or harmony.cadence_for(spec.role, last=last and plan.kind != Kind.LOOP),
+            cadence,
+            genre.chord_bars,
         ),
+        cadence=cadence,
         motif=spec.motif or plan.motif,
-        groove=spec.groove or Groove(genre.groove, genre.swing),
-        target_lufs=spec.target_lufs
-        if spec.target_lufs is not None
-        else round(QUIETEST_LUFS + (LOUDEST_LUFS - QUIETEST_LUFS) * mean, 2),
+        groove=spec.groove or Groove(genre.groove, genre.swing, genre.feel),
+        target_lufs=spec.target_lufs if spec.target_lufs is not None else target_lufs(energy),
     )
 
 

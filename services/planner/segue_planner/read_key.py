@@ -1,0 +1,121 @@
+"""Reads the key in its many spellings: F# minor, Bbmaj, in G, Em, fis-moll, la menor, A harmonic minor."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from segue_music.plan import Key, Mode
+from segue_planner.reading import Said
+
+if TYPE_CHECKING:
+    from segue_planner.reading import PromptReading
+
+MODES: Final = {
+    "harmonic minor": Mode.HARMONIC_MINOR, "natural minor": Mode.MINOR, "minor": Mode.MINOR, "min": Mode.MINOR,
+    "m": Mode.MINOR, "moll": Mode.MINOR, "menor": Mode.MINOR, "mineur": Mode.MINOR, "minore": Mode.MINOR,
+    "major": Mode.MAJOR, "maj": Mode.MAJOR, "dur": Mode.MAJOR, "mayor": Mode.MAJOR, "majeur": Mode.MAJOR,
+    "maggiore": Mode.MAJOR, "maior": Mode.MAJOR, "dorian": Mode.DORIAN, "phrygian": Mode.PHRYGIAN,
+    "lydian": Mode.LYDIAN, "mixolydian": Mode.MIXOLYDIAN, "locrian": Mode.LOCRIAN, "aeolian": Mode.MINOR,
+    "ionian": Mode.MAJOR,
+}  # fmt: skip
+CHURCH: Final = ("dorian", "phrygian", "mixolydian", "lydian", "locrian", "aeolian", "ionian")
+SYLLABLES: Final = {"do": "C", "re": "D", "ré": "D", "mi": "E", "fa": "F", "sol": "G", "la": "A", "si": "B"}
+SIGNS: Final = {"#": "#", "sharp": "#", "b": "b", "flat": "b"}
+# Words after "a minor" or "a major" that make it an adjective: "a minor key", "a major hit".
+NOUNS: Final = (
+    r"(?!\s+(?:key|keys|scale|chord|chords|mode|mood|feel|vibe|tone|tonality|hit|role|part|change|problem|issue|label"
+    r"|detail|lift|label|event|work|piece|league))"
+)
+LETTER: Final = r"(?<![A-Za-z0-9#])(?P<letter>[A-Ga-g])(?P<sign>\s?#|b|[\s-](?:sharp|flat))?"
+NAMED: Final = re.compile(
+    LETTER
+    + r"[\s-]{0,2}(?P<mode>harmonic minor|natural minor|minor|major|min|maj|"
+    + "|".join(CHURCH)
+    + r")\b"
+    + NOUNS,
+    re.IGNORECASE,
+)
+GERMAN: Final = re.compile(r"(?<!\w)(?P<letter>[A-Ha-h])(?P<sign>is|es|s)?[\s-](?P<mode>moll|dur)(?!\w)", re.IGNORECASE)
+ROMANCE: Final = re.compile(
+    r"(?<!\w)(?P<letter>do|r[eé]|mi|fa|sol|la|si)(?:[\s-](?P<sign>sostenido|bemol|dièse|bémol|diesis|bemolle))?\s"
+    r"(?P<mode>menor|mayor|mineur|majeur|minore|maggiore|maior)(?!\w)",
+    re.IGNORECASE,
+)
+SHORT: Final = re.compile(r"(?<![A-Za-z0-9#])(?P<letter>[A-Ga-g])(?P<sign>#|b)m(?![A-Za-z0-9])")
+BARE: Final = re.compile(r"(?<![A-Za-z0-9#])(?P<letter>[A-G])m(?![A-Za-z0-9'])(?!\s+(?:not|so|feeling|I)\b)")
+CUED: Final = re.compile(
+    r"(?:\b[Ii]n(?:\s+the)?(?:\s+key\s+of)?|\b[Kk]ey(?:\s+of|\s*[:=])?)\s+(?P<letter>[A-G])(?P<sign>#|b)?(?P<minor>m)?"
+    r"(?![A-Za-z0-9#']|\s*/|\s+[a-z]*\s?(?:key|major|minor))"
+)
+CHORD: Final = r"[A-G](?:#|b)?(?:m|maj|min|7|maj7|m7|sus[24]|dim)?"
+CHORD_LIST: Final = re.compile(rf"(?<!\w){CHORD}(?:(?:\s*[,>-]\s*|\s+and\s+|\s+){CHORD}(?![\w#])){{2,}}")
+MODE_ONLY: Final = re.compile(
+    r"\b(?:in\s+(?:a\s+)?(?P<in>minor|major)(?:\s+(?:key|mode|tonality))?|(?P<of>minor|major)[\s-](?:key|mode|tonality)"
+    r"|(?P<church>" + "|".join(CHURCH) + r"))\b",
+    re.IGNORECASE,
+)
+
+
+def read_key(text: str, reading: PromptReading) -> None:
+    """Read the first key of a text; or the mode, when no tonic is said."""
+    listed = CHORD_LIST.search(text)
+    rest = text if listed is None else text[: listed.start()] + " " * len(listed[0]) + text[listed.end() :]
+    found = _named(rest) or _foreign(rest) or _short(rest)
+    mode = MODE_ONLY.search(rest)
+    said_mode = MODES[next(word for word in mode.groups() if word).lower()] if mode else None
+    if found:
+        if mode and said_mode and found.words and found.value.mode == Mode.MAJOR and mode["church"]:
+            found = Said(Key(found.value.tonic, said_mode), f"{mode[0]} {found.words}")
+        reading.key = found
+    elif mode and said_mode:
+        reading.mode = Said(said_mode, mode[0])
+
+
+def _named(text: str) -> Said[Key] | None:
+    for match in NAMED.finditer(text):
+        article = match["letter"] in "aA" and not match["sign"]
+        before = text[: match.start()].rstrip().lower()
+        # "a minor" is a key where one expects a key; elsewhere it is an article and an adjective.
+        if (
+            article
+            and match["letter"] == "a"
+            and not before.endswith((" in", ",", "key of", "key:"))
+            and before != "in"
+        ):
+            continue
+        return Said(Key(_tonic(match["letter"], match["sign"]), MODES[match["mode"].lower()]), match[0])
+    return None
+
+
+def _foreign(text: str) -> Said[Key] | None:
+    match = GERMAN.search(text)
+    if match:
+        letter, sign = match["letter"].upper(), (match["sign"] or "").lower()
+        if sign == "s" and letter not in "AE":
+            return None
+        # German B is B flat, and H is B.
+        tonic = {"H": "B", "B": "Bb"}.get(letter, letter) if not sign else letter + ("#" if sign == "is" else "b")
+        return Said(Key(tonic if letter != "H" or not sign else "B#", MODES[match["mode"].lower()]), match[0])
+    match = ROMANCE.search(text)
+    if match:
+        sign = (match["sign"] or "").lower()
+        letter = SYLLABLES[match["letter"].lower()] + ("b" if sign[:1] == "b" else "#" if sign else "")
+        return Said(Key(letter, MODES[match["mode"].lower()]), match[0])
+    return None
+
+
+def _short(text: str) -> Said[Key] | None:
+    match = SHORT.search(text)
+    if match:
+        return Said(Key(_tonic(match["letter"], match["sign"]), Mode.MINOR), match[0])
+    match = CUED.search(text)
+    if match:
+        mode = Mode.MINOR if match["minor"] else Mode.MAJOR
+        return Said(Key(_tonic(match["letter"], match["sign"]), mode), match[0])
+    match = BARE.search(text)
+    return Said(Key(match["letter"], Mode.MINOR), match[0]) if match else None
+
+
+def _tonic(letter: str, sign: str | None) -> str:
+    return letter.upper() + (SIGNS[sign.strip(" -").lower()] if sign else "")
