@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Self
 
+    from segue_gateway.conductor.conductor import Conductor
     from segue_gateway.pool import Addresses, Mesh
     from segue_renderer.backend import Backend
     from segue_runtime.artifacts import ArtifactStore
@@ -99,12 +100,13 @@ class Node:
             await self._open_store(inner)
         if "gateway" in self._roles:
             self._add_gateway()
+        conductor = self._make_conductor() if "conductor" in self._roles else None
         # Only now is every module imported that declares failpoints.
         failpoints.arm(settings.failpoints.active)
         if self._opened.services:
             await self._serve(inner)
-        if "conductor" in self._roles:
-            self._start_conductor()
+        if conductor is not None:
+            conductor.start()
 
     def _inner_socket(self) -> str:
         if self.role != "all":
@@ -141,9 +143,8 @@ class Node:
         self._add(SERVICE, RendererService(backend), renderer_pb2_grpc.add_RendererServiceServicer_to_server)
 
     async def _add_mixer(self) -> None:
-        from segue_mixer.service import SERVICE, MixerService, warm
-
         from segue.mixer.v1 import mixer_pb2_grpc
+        from segue_mixer.service import SERVICE, MixerService, warm
 
         self._add(SERVICE, MixerService(), mixer_pb2_grpc.add_MixerServiceServicer_to_server, warm)
 
@@ -214,7 +215,7 @@ class Node:
         listen: str = getattr(self.settings, "gateway" if self.role == "all" else self.role).listen
         return listen
 
-    def _start_conductor(self) -> None:
+    def _make_conductor(self) -> Conductor:
         from segue_gateway.conductor.conductor import Conductor
 
         opened = self._opened
@@ -224,7 +225,7 @@ class Node:
         self.lifecycle.add(Phase.REFUSE, "claims", lambda _left_s: conductor.refuse())
         self.lifecycle.add(Phase.FINISH, "conductor", conductor.drain)
         self.lifecycle.add(Phase.STOP, "conductor", lambda _left_s: conductor.stop())
-        conductor.start()
+        return conductor
 
     async def _watch_depths(self, store: Store) -> None:
         while True:

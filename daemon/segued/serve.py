@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from typing import TYPE_CHECKING
 
-from segue_runtime import errors, logs
+from segue_runtime import errors, failpoints, logs
 from segue_runtime.addresses import ListenError
 from segue_runtime.channels import ChannelError
 from segued.exits import Exit, Stop
@@ -23,7 +24,7 @@ def run(settings: Settings) -> int:
     logs.configure(settings.log)
     try:
         return asyncio.run(_serve(settings))
-    except (ListenError, ChannelError) as error:
+    except (ListenError, ChannelError, failpoints.UnknownFailpoint) as error:
         raise Stop(Exit.USAGE, str(error)) from error
     except ModuleNotFoundError as error:
         raise Stop(
@@ -48,7 +49,8 @@ async def _serve(settings: Settings) -> int:
     await starting
     where = ", ".join(node.addresses) or "no address of its own"
     # For people and for scripts that wait; the log has the same as an event.
-    print(f"segued {node.role} ready on {where}", flush=True)  # noqa: T201
+    with contextlib.suppress(BrokenPipeError):  # nobody listens any more: no reason to end
+        print(f"segued {node.role} ready on {where}", flush=True)  # noqa: T201
     await asked
     clean = await node.lifecycle.drain()
     log.info("ended", clean=clean)

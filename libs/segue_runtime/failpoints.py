@@ -45,6 +45,10 @@ _declared: dict[str, str] = {}
 _armed: dict[str, Armed] = {}
 
 
+class UnknownFailpoint(ValueError):  # noqa: N818 - as in the error tree
+    """No such place, or no such action."""
+
+
 def declare(name: str, about: str) -> str:
     """Declare a place and return its name."""
     _declared[name] = about
@@ -57,17 +61,19 @@ def declared() -> dict[str, str]:
 
 
 def arm(active: str) -> None:
-    """Arm the places that `active` names and disarm all others; ValueError when it cannot be read."""
+    """Arm the places that `active` names and disarm all others; UnknownFailpoint when it cannot be read."""
     fresh: dict[str, Armed] = {}
     for entry in filter(None, (part.strip() for part in active.split(";"))):
         name, _, written = entry.partition("=")
         match = ACTION.fullmatch(written.strip())
         if match is None:
-            raise ValueError(
+            raise UnknownFailpoint(
                 f"failpoint {entry!r}: write NAME=kill, error, pause or sleep(20ms), and *3 for the 3rd time"
             )
         if name.strip() not in _declared:
-            raise ValueError(f"failpoint {name.strip()!r}: no such place; there are {', '.join(sorted(_declared))}")
+            raise UnknownFailpoint(
+                f"failpoint {name.strip()!r}: no such place; there are {', '.join(sorted(_declared))}"
+            )
         action = match[1].partition("(")[0]
         fresh[name.strip()] = Armed(action, parse_duration(match["span"] or "0"), int(match["nth"] or 1))
     _armed.clear()

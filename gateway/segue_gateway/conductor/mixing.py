@@ -211,9 +211,12 @@ async def feed_section(
     step = chunk_frames(accepted.format.channels)
     position = 0
     while pieces := [(layer, await take.read(position, step, layer or "mix")) for layer in layers]:
-        if not pieces[0][1]:
+        whole = pieces[0][1]
+        if not whole:
             break
-        frames = len(pieces[0][1]) // take.frame_bytes
+        # Who does not play in this section is silent.
+        pieces = [(layer, piece or bytes(len(whole))) for layer, piece in pieces]
+        frames = len(whole) // take.frame_bytes
         for layer, piece in pieces:
             yield mixer_pb2.MixRequest(
                 audio=audio_pb2.AudioChunk(

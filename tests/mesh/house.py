@@ -1,0 +1,190 @@
+"""A mesh for tests: in this process, or as real processes that can be killed and started again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import psutil
+
+from segue.audio.v1 import audio_pb2
+from segue.composer.v1 import composer_pb2
+from segue.music.v1 import music_pb2
+from segue_client import Access, Client, Update
+from segue_runtime.settings import load
+from segued.node import Node
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+READY_S = 60.0
+
+
+def spec(
+    prompt: str = "calm piano, 110 bpm, C major", *, seconds: float = 10.0, seed: int = 3, **more: object
+) -> composer_pb2.CompositionSpec:
+    """A short piece of two or three sections."""
+    brief = music_pb2.Brief(prompt=prompt, seed=seed)
+    brief.duration.FromNanoseconds(round(seconds * 1e9))
+    return composer_pb2.CompositionSpec(brief=brief, **more)  # type: ignore[arg-type]  # fields of the message
+
+
+@dataclass
+class Heard:
+    """What a watcher heard: its updates, and the sound of each stage with rewinds applied."""
+
+    updates: list[Update] = field(default_factory=list)
+    sound: dict[int, bytearray] = field(default_factory=dict)
+    num_rewinds: int = 0
+
+    def take(self, update: Update) -> None:
+        self.updates.append(update)
+        if update.kind == "audio":
+            chunk = update.event.audio
+            self.sound.setdefault(chunk.stage, bytearray()).extend(chunk.data)
+        elif update.kind == "draft_rewound":
+            self.num_rewinds += 1
+            rewound = update.event.draft_rewound
+            del self.sound.setdefault(rewound.stage, bytearray())[rewound.first_frame * 8 :]
+
+    @property
+    def cursor(self) -> str:
+        return self.updates[-1].cursor
+
+    @property
+    def kinds(self) -> list[str]:
+        return [update.kind for update in self.updates]
+
+    @property
+    def composition(self) -> composer_pb2.Composition:
+        assert self.updates[-1].kind == "finished"
+        return self.updates[-1].event.finished.composition
+
+    @property
+    def draft(self) -> bytes:
+        return bytes(self.sound.get(audio_pb2.STAGE_DRAFT, b""))
+
+    @property
+    def master(self) -> bytes:
+        return bytes(self.sound.get(audio_pb2.STAGE_MASTER, b""))
+
+    def digests(self) -> dict[str, str]:
+        """The files by their last name: what must not depend on kills, ids and clocks."""
+        return {output.name.rpartition("/")[2]: output.sha256 for output in self.composition.outputs}
+
+
+async def hear(updates: AsyncIterator[Update], heard: Heard | None = None) -> Heard:
+    """Listen to the end."""
+    heard = heard or Heard()
+    async for update in updates:
+        heard.take(update)
+    return heard
+
+
+@contextlib.asynccontextmanager
+async def embedded(home: Path, flags: dict[str, object] | None = None) -> AsyncIterator[tuple[Node, Client]]:
+    """The whole mesh in this process, as `segued compose` starts it."""
+    settings = load({"home": str(home), "server.drain": "2s", **(flags or {})}, environ={}, folder=home)
+    async with Node(settings, listen=()) as node, Client(Access(node.inner), patience_s=5) as client:
+        yield node, client
+
+
+def free_port() -> int:
+    """A port that nobody has at this moment."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+class Segued:
+    """A `segued serve` process."""
+
+    def __init__(self, home: Path, *flags: str, role: str = "all", address: str = "") -> None:
+        self.home = home
+        self.role = role
+        self.flags = flags
+        self.address = address or f"127.0.0.1:{free_port()}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, failpoints: str = "", *, wait: bool = True) -> Segued:
+        """Start it and wait until it says that it is ready."""
+        command = [sys.executable, "-m", "segued", "serve", "--role", self.role, "--home", str(self.home)]
+        command += ["--conductor-lease", "2s", "--conductor-heartbeat", "0.3s", "--log-format", "json", *self.flags]
+        if self.role != "conductor":
+            command += ["--listen", self.address]
+        if failpoints:
+            command += ["--failpoints-active", failpoints]
+        self.home.mkdir(parents=True, exist_ok=True)
+        log = (self.home / f"{self.role}.log").open("ab")
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("SEGUE_")}
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=log, cwd=self.home, env=clean, start_new_session=True
+        )
+        log.close()
+        assert self.process.stdout is not None
+        with self.process.stdout as said:
+            line = said.readline().decode() if wait else "ready on nobody asked"
+        assert "ready on" in line, (self.home / f"{self.role}.log").read_text()[-3000:]
+        return self
+
+    @property
+    def memory_bytes(self) -> int:
+        assert self.process is not None
+        rss: int = psutil.Process(self.process.pid).memory_info().rss
+        return rss
+
+    def kill(self) -> None:
+        """kill -9."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(30)
+
+    def terminate(self) -> int:
+        """SIGTERM, and the exit code."""
+        assert self.process is not None
+        self.process.terminate()
+        return self.process.wait(60)
+
+    async def ended(self) -> int:
+        """Wait until it ends by itself."""
+        assert self.process is not None
+        return await asyncio.to_thread(self.process.wait, 60)
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.kill()
+            self.process.wait(30)
+
+
+@contextlib.contextmanager
+def processes(home: Path, *flags: str) -> Iterator[dict[str, Segued]]:
+    """The mesh as six processes that find each other by address."""
+    inner = {role: f"127.0.0.1:{free_port()}" for role in ("planner", "renderer", "mixer", "analyzer")}
+    addresses = [part for role, address in inner.items() for part in (f"--{role}-address", address)]
+    found = {
+        role: Segued(home, *addresses, *flags, role=role, address=inner.get(role, ""))
+        for role in (*inner, "gateway", "conductor")
+    }
+    try:
+        for one in found.values():
+            one.start()
+        yield found
+    finally:
+        for one in found.values():
+            one.stop()
+
+
+def sha256(content: bytes) -> str:
+    """A digest that a failing assertion can show."""
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,137 @@
+"""Processes die by SIGKILL at any moment: nothing is lost, nothing comes twice, the files are the same to the byte."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.mesh.house import Heard, Segued, embedded, hear, processes, sha256, spec
+
+from segue.composer.v1 import composer_pb2
+from segue_client import Client
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+BOTH = composer_pb2.AUDIO_SELECTION_BOTH
+ASKED = spec("calm piano, 120 bpm, C major, verse chorus", seconds=12)
+# From the first moments to the last: each names a place in the code and how often it is passed before the kill.
+MOMENTS = (
+    "conductor.after_plan=kill",
+    "conductor.before_segment_row=kill*3",
+    "store.before_commit=kill*24",
+    "conductor.after_join=kill",
+    "conductor.after_measure=kill",
+)
+MORE_MOMENTS = ("conductor.after_take=kill*2", "conductor.before_finish=kill", "store.after_commit=kill*9")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Heard:
+    """The same piece, made without a disturbance."""
+
+    async def make() -> Heard:
+        async with embedded(tmp_path_factory.mktemp("undisturbed")) as (_, client):
+            return await hear(client.compose(ASKED, audio=BOTH))
+
+    return asyncio.run(make())
+
+
+def check(heard: Heard, undisturbed: Heard) -> None:
+    """One stream over all interruptions: ordered, without gap or repetition (the client looks at each frame)."""
+    assert heard.composition.state == composer_pb2.STATE_SUCCEEDED
+    assert heard.num_rewinds == 0
+    logged = [each.event.sequence for each in heard.updates if each.kind not in {"section_progress", "checkpoint"}]
+    assert logged == sorted(logged)
+    assert heard.kinds.count("finished") == heard.kinds.count("accepted") == 1
+    assert sha256(heard.draft) == sha256(undisturbed.draft)
+    assert sha256(heard.master) == sha256(undisturbed.master)
+    assert heard.digests() == undisturbed.digests()
+
+
+@pytest.fixture
+def segued(tmp_path: Path) -> Iterator[Segued]:
+    one = Segued(tmp_path / "home")
+    try:
+        yield one
+    finally:
+        one.stop()
+
+
+@pytest.mark.parametrize(
+    "moment", [*MOMENTS, *(pytest.param(moment, marks=pytest.mark.slow) for moment in MORE_MOMENTS)]
+)
+async def test_the_whole_mesh_is_killed_and_started_again(segued: Segued, moment: str, undisturbed: Heard) -> None:
+    segued.start(failpoints=moment)
+    async with Client(segued.address, patience_s=60) as client:
+        listening = asyncio.create_task(hear(client.compose(ASKED, audio=BOTH)))
+        assert await segued.ended() == -9
+        await asyncio.to_thread(segued.start)
+        heard = await asyncio.wait_for(listening, 60)
+        check(heard, undisturbed)
+        # Who comes later hears the same from the log.
+        late = await hear(client.watch(heard.composition.name, audio=BOTH))
+        check(late, undisturbed)
+
+
+async def test_a_composition_goes_on_without_any_watcher(segued: Segued, undisturbed: Heard) -> None:
+    segued.start(failpoints="conductor.after_segment=kill*4")
+    async with Client(segued.address, patience_s=60) as client:
+        created = await client.create(ASKED)
+        assert await segued.ended() == -9
+        await asyncio.to_thread(segued.start)
+        heard = await asyncio.wait_for(hear(client.watch(created.name, audio=BOTH)), 60)
+    check(heard, undisturbed)
+    assert heard.composition.claims == 2
+
+
+@pytest.mark.parametrize(
+    "victim", ["conductor", "renderer", "mixer", "gateway", pytest.param("analyzer", marks=pytest.mark.slow)]
+)
+async def test_one_role_of_the_mesh_is_killed_and_started_again(
+    tmp_path: Path, victim: str, undisturbed: Heard
+) -> None:
+    with contextlib.ExitStack() as stack:
+        mesh = await asyncio.to_thread(stack.enter_context, processes(tmp_path / "home"))
+        async with Client(mesh["gateway"].address, patience_s=60) as client:
+            heard = Heard()
+            # The analyzer is called at the end, everybody else has work from the first sound on.
+            awaited = "draft_finished" if victim == "analyzer" else "audio"
+            async for update in client.compose(ASKED, audio=BOTH):
+                heard.take(update)
+                if update.kind == awaited and heard.kinds.count(awaited) == 1:
+                    mesh[victim].kill()
+                    await asyncio.to_thread(mesh[victim].start)
+        check(heard, undisturbed)
+
+
+async def test_a_stop_gives_the_work_back_and_another_process_ends_it(segued: Segued, undisturbed: Heard) -> None:
+    segued.start()
+    async with Client(segued.address, patience_s=60) as client:
+        heard = Heard()
+        async for update in client.compose(ASKED, audio=BOTH):
+            heard.take(update)
+            if update.kind == "audio" and heard.kinds.count("audio") == 1:
+                assert await asyncio.to_thread(segued.terminate) == 0
+                await asyncio.to_thread(segued.start)
+    check(heard, undisturbed)
+
+
+async def test_work_that_kills_its_conductor_each_time_is_put_aside_and_the_queue_moves_on(segued: Segued) -> None:
+    segued.start(failpoints="conductor.after_plan=kill")
+    async with Client(segued.address, patience_s=60) as client:
+        created = await client.create(ASKED)
+        assert await segued.ended() == -9
+        for _ in range(2):
+            # It dies at once when it goes on: the plan is there, the first take is not.
+            segued.start(failpoints="conductor.before_section=kill", wait=False)
+            assert await segued.ended() == -9
+        await asyncio.to_thread(segued.start)
+        ended = await asyncio.wait_for(hear(client.watch(created.name)), 60)
+        assert ended.composition.state == composer_pb2.STATE_FAILED
+        assert "put aside" in ended.composition.error.message
+        after = await asyncio.wait_for(hear(client.compose(spec(seconds=2))), 60)
+        assert after.composition.state == composer_pb2.STATE_SUCCEEDED
