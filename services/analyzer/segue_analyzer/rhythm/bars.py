@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _USUAL_BARS: Final = (4, 3)
 _LEAST_BARS: Final = 3
+_SLIP_COST: Final = 8.0
+"""What a lost or added beat costs, against accents of spread 1 to 3."""
 _LEAST_EVIDENCE: Final = 2.5
 """By how many standard errors downbeats must stand out."""
 
@@ -32,11 +34,30 @@ def find_downbeats(beats: Float64, onsets: Onsets, harmony: Harmony, beats_per_b
     for length in lengths:
         if len(beats) < _LEAST_BARS * length:
             continue
-        for phase in range(length):
-            evidence = _evidence(accent, length, phase)
-            if evidence > best_evidence:
-                best_evidence, best = evidence, beats[phase::length]
+        places = _places_in_bar(accent, length)
+        evidence = _evidence(accent, places, length)
+        if evidence > best_evidence:
+            best_evidence, best = evidence, beats[places == 0]
     return best if best_evidence >= _LEAST_EVIDENCE else beats[:0]
+
+
+def _places_in_bar(accent: Float64, length: int) -> NDArray[np.intp]:
+    """Viterbi: each beat follows the one before in the bar; a bar that is cut short costs."""
+    gain = np.full((len(accent), length), 0.0)
+    gain[:, 0] = accent
+    total = gain[0].copy()
+    steps = np.zeros((len(accent), length), dtype=np.intp)
+    for beat in range(1, len(accent)):
+        best = int(total.argmax())
+        follows = np.roll(np.arange(length), 1)
+        slips = total[best] - _SLIP_COST > total[follows]
+        steps[beat] = np.where(slips, best, follows)
+        total = total[steps[beat]] - np.where(slips, _SLIP_COST, 0.0) + gain[beat]
+    places = np.zeros(len(accent), dtype=np.intp)
+    places[-1] = total.argmax()
+    for beat in range(len(accent) - 1, 0, -1):
+        places[beat - 1] = steps[beat, places[beat]]
+    return places
 
 
 def _accents(beats: Float64, onsets: Onsets, harmony: Harmony) -> Float64:
@@ -60,10 +81,9 @@ def _standardised(values: Float64) -> Float64:
     return (values - values.mean()) / spread if spread > 1e-6 else np.zeros_like(values)
 
 
-def _evidence(accent: Float64, length: int, phase: int) -> float:
-    """How far the mean at this phase stands above the best of the others, in standard errors."""
-    own = accent[phase::length]
-    others = [accent[other::length].mean() for other in range(length) if other != phase]
-    error = max(accent.std(), 1e-9) / np.sqrt(len(own))
+def _evidence(accent: Float64, places: NDArray[np.intp], length: int) -> float:
+    """How far the mean on the downbeats stands above the best of the others, in standard errors."""
+    own, *others = (float(accent[places == place].mean()) for place in range(length))
+    error = max(float(accent.std()), 1e-9) / np.sqrt(np.count_nonzero(places == 0))
     # Both the mean of the others and the best of them count: in 4/4 the third beat comes close.
-    return float((own.mean() - 0.5 * (max(others) + float(np.mean(others)))) / error)
+    return float((own - 0.5 * (max(others) + float(np.mean(others)))) / error)
