@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import struct
 import subprocess
 from typing import TYPE_CHECKING
@@ -262,11 +261,9 @@ def test_damaged_files_raise_only_our_errors(
             continue
 
 
-@pytest.mark.reference
+@pytest.mark.reference("ffprobe")
 @pytest.mark.parametrize("kind", ALL)
 def test_ffprobe_shows_duration_chapters_and_tags(kind: FileFormat, tmp_path: Path) -> None:
-    if shutil.which("ffprobe") is None:
-        pytest.skip("ffprobe is not installed")
     path = tmp_path / f"song{kind.value}"
     write(path, music(2.0), AudioFileSettings(file_format=kind, tags=TAGS, cues=CUES, manifest=MANIFEST))
     asked = ["ffprobe", "-v", "error", "-show_format", "-show_streams", "-show_chapters", "-of", "json", str(path)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -219,10 +218,8 @@ def test_true_peak_agrees_with_a_finer_interpolation(seed: int) -> None:
     assert -0.45 < 20 * np.log10(meter.peaks()[0] / expected) < 0.1
 
 
-@pytest.mark.reference
+@pytest.mark.reference("ffmpeg")
 def test_ffmpeg_agrees(tmp_path: Path) -> None:
-    if shutil.which("ffmpeg") is None:
-        pytest.skip("ffmpeg is not installed")
     rng = np.random.default_rng(4)
     level = np.repeat(10 ** (rng.uniform(-30, -6, 40) / 20), RATE)
     audio = (level[:, None] * rng.uniform(-0.9, 0.9, (40 * RATE, 2))).astype(np.float32)

@@ -1,0 +1,98 @@
+# `make` lists what there is. Everything that is needed is set up on the way, inside this folder.
+
+PYTHON ?= python3
+UV_VERSION := 0.13.8
+UV := .tools/bin/uv
+BIN := .venv/bin
+# The extras and groups of each environment; `make demo` needs no tool of ours.
+FOR_USE := --extra embedded
+FOR_TESTS := $(FOR_USE) --group test
+FOR_ALL := $(FOR_USE) --group dev
+# The tests that every change must pass; the rest is for `make nightly`.
+QUICK := not slow and not engine
+
+PROMPT ?= rainy lo-fi, 82 bpm, F minor
+DURATION ?= 60
+SEED ?= 7
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-test setup-dev demo serve test test-engine nightly lint format types contracts image generate \
+	benchmarks clients rust lock clean
+
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1)"; \
+		  echo "hint: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv .tools || { echo "hint: Debian and Ubuntu need: apt install python3-venv"; exit 1; }
+	@echo "fetching uv $(UV_VERSION) into .tools"
+	@.tools/bin/pip install -q --disable-pip-version-check uv==$(UV_VERSION)
+
+setup: $(UV) ## Set up what `segued` needs, in .venv
+	@$(UV) sync -q --frozen --inexact --python $(PYTHON) $(FOR_USE)
+
+setup-test: $(UV)
+	@$(UV) sync -q --frozen --inexact --python $(PYTHON) $(FOR_TESTS)
+
+setup-dev: $(UV)
+	@$(UV) sync -q --frozen --inexact --python $(PYTHON) $(FOR_ALL)
+
+demo: setup ## Compose a piece: make demo PROMPT="…" DURATION=90 SEED=7
+	@$(BIN)/segued compose "$(PROMPT)" --duration "$(DURATION)" --seed "$(SEED)" \
+		--output out/demo.flac --picture out/demo.png --force
+	@echo "play it: $$(command -v ffplay >/dev/null && echo ffplay -autoexit || echo 'open it with any player:') out/demo.flac"
+	@echo "next:    make demo PROMPT=\"sunny funk, 108 bpm, E minor\" DURATION=90 SEED=3, or $(BIN)/segued serve"
+
+serve: setup ## Start the server on 127.0.0.1:7300
+	@$(BIN)/segued serve
+
+test: setup-test ## Run all quick tests
+	@$(BIN)/pytest -q -m "$(QUICK)" $(PYTEST)
+
+test-engine: $(UV) ## Run the tests of the MusicGen engine (brings torch)
+	@$(UV) sync -q --frozen --inexact --python $(PYTHON) $(FOR_TESTS) --extra musicgen
+	@$(BIN)/pytest -q -m "engine and not slow" $(PYTEST)
+
+nightly: setup-dev ## Run everything, the slow tests too; a missing reference program fails
+	@$(BIN)/pytest -q -m "not engine" --require-reference $(PYTEST)
+
+lint: setup-dev ## Check style and the layers between packages
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+
+format: setup-dev ## Put everything into shape
+	@$(BIN)/ruff check --fix -q .
+	@$(BIN)/ruff format -q .
+	@$(BIN)/buf format -w protos
+
+types: setup-dev ## Check types
+	@$(BIN)/mypy
+
+contracts: setup-dev ## Check the contract: lint, format, nothing broken, stubs fresh
+	@$(BIN)/buf lint
+	@$(BIN)/buf format --diff --exit-code protos >/dev/null || { echo "hint: make format"; exit 1; }
+	@$(BIN)/buf breaking protos --against protos/segue.binpb
+	@$(BIN)/python scripts/generate.py --check
+
+image: setup-dev ## Write the contract's image, with which later changes are compared
+	@$(BIN)/buf build protos -o protos/segue.binpb
+
+generate: setup-dev ## Make the Python stubs from the contract
+	@$(BIN)/python scripts/generate.py
+
+benchmarks: setup-test ## Measure speed and memory, and print the tables of docs/benchmarks.md
+	@$(BIN)/python -m benchmarks
+
+clients: rust ## Build and test the clients in other languages
+
+rust: ## Build and test the Rust client and its command line
+	@cd clients/rust && cargo fmt --check && cargo clippy -q --locked --all-targets -- -D warnings && cargo test -q --locked
+
+lock: $(UV) ## Renew uv.lock after a change of pyproject.toml
+	@$(UV) lock
+
+clean: ## Remove what was built, not what was composed
+	@rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache clients/rust/target
