@@ -198,7 +198,7 @@ def nan() -> mixer_pb2.MasterRequest:
 
 
 RENDER = mixer_pb2.MASTER_PASS_RENDER
-MEASUREMENT = mixer_pb2.MasterMeasurement(version="segue-master-1")
+MEASUREMENT = mixer_pb2.MasterMeasurement(version="segue-master-2")
 MASTERS: dict[str, tuple[list[mixer_pb2.MasterRequest], str, str]] = {
     "nothing": ([], "OUT_OF_ORDER", "begin with start"),
     "no start": ([audio()], "OUT_OF_ORDER", "begin with start"),
@@ -233,6 +233,12 @@ MASTERS: dict[str, tuple[list[mixer_pb2.MasterRequest], str, str]] = {
         "INVALID_FIELD",
         "0 gains for 1 sections",
     ),
+    "render with a wild gain": (
+        [start(RENDER, measurement=mixer_pb2.MasterMeasurement(version="segue-master-2", gain_db=1e9))],
+        "INVALID_FIELD",
+        "beyond 120 dB",
+    ),
+    "render with too few bands": ([start(RENDER, measurement=MEASUREMENT)], "INVALID_FIELD", "0 gains for 10 bands"),
     "measure with measurement": ([start(measurement=MEASUREMENT)], "INVALID_FIELD", "leave it out"),
     "sections with a gap": (
         [start(sections=[section("a", 0, 10), section("b", 11, 10)])],
@@ -250,6 +256,15 @@ MASTERS: dict[str, tuple[list[mixer_pb2.MasterRequest], str, str]] = {
 async def test_a_wrong_master_is_refused_with_its_place(stub: Stub, name: str) -> None:
     requests, reason, words = MASTERS[name]
     await refused(stub.Master(iter(requests)), reason, words)
+
+
+async def test_what_only_stereo_has_is_refused_for_mono(stub: Stub) -> None:
+    for name in ("width", "mono_below_hz"):
+        settings = mixer_pb2.MasterSettings()
+        setattr(settings, name, 0.5)
+        request = start(settings=settings)
+        request.start.format.channels = 1
+        await refused(stub.Master(iter([request])), "OPTION_NOT_SUPPORTED", name)
 
 
 async def test_eight_channels_are_refused_for_a_master(stub: Stub) -> None:

@@ -12,9 +12,10 @@ from segue.audio.v1 import audio_pb2
 from segue.mixer.v1 import mixer_pb2
 from segue_audio.loudness import LoudnessMeter
 from segue_mixer import wire
-from segue_mixer.mastering import Finished, MasterSection, MeasurePass, RenderPass
+from segue_mixer.mastering import Finished, MeasurePass, RenderPass
 from segue_mixer.material import MixError, check_sound
-from segue_mixer.presets import Preset, complete
+from segue_mixer.presets import STEREO, Preset, complete, stereo_only
+from segue_mixer.sections import MasterSection
 from segue_runtime import errors
 
 if TYPE_CHECKING:
@@ -28,14 +29,8 @@ MAX_CHANNELS: Final = 6
 PROGRESS_S: Final = 0.5
 BATCH_FRAMES: Final = 65_536
 """Frames that go to a thread at once: a hop for every chunk would cost more than its work."""
-LATER: Final = {
-    "high_pass_hz": 0.0,
-    "balance": 0.0,
-    "glue_ratio": 1.0,
-    "width": 1.0,
-    "mono_below_hz": 0.0,
-    "saturation": 0.0,
-}
+BATCH_CHUNKS: Final = 256
+TURN_BLOCKS: Final = 16
 
 
 async def master(requests: AsyncIterator[mixer_pb2.MasterRequest]) -> AsyncGenerator[mixer_pb2.MasterResponse, None]:
@@ -44,52 +39,84 @@ async def master(requests: AsyncIterator[mixer_pb2.MasterRequest]) -> AsyncGener
     first = await anext(stream, None)
     if first is None or first.WhichOneof("message") != "start":
         raise errors.OutOfOrder("the stream does not begin with start", metadata={"position": "start"})
-    start = first.start
-    sections = _sections(start)
-    session = (
-        _Measuring(start, sections) if _pass(start) == mixer_pb2.MASTER_PASS_MEASURE else _Rendering(start, sections)
-    )
+    session = _session(first.start)
+    try:
+        progress = _Progress()
+        async for batch in _batches(stream, first.start):
+            for response in await asyncio.to_thread(session.push, batch):
+                yield response
+            if progress.is_due():
+                done = batch[-1].first_frame + batch[-1].frames if batch else first.start.frames
+                yield mixer_pb2.MasterResponse(progress=mixer_pb2.MasterProgress(frames_done=done))
+        ending = session.finish()
+        while (responses := await asyncio.to_thread(next, ending, None)) is not None:
+            for response in responses:
+                yield response
+            if progress.is_due():
+                done = first.start.frames
+                yield mixer_pb2.MasterResponse(progress=mixer_pb2.MasterProgress(frames_done=done))
+    except OSError as error:
+        raise errors.StorageFull(
+            "the mixer's temporary folder cannot take the piece: it is full or read-only"
+        ) from error
+    finally:
+        session.close()
+
+
+async def _batches(
+    stream: AsyncIterator[mixer_pb2.MasterRequest], start: mixer_pb2.MasterStart
+) -> AsyncIterator[list[audio_pb2.AudioChunk]]:
+    """Gather chunks, in their order and no more than announced; all of them must come."""
     batch: list[audio_pb2.AudioChunk] = []
     received = processed = 0
-    told = time.monotonic()
     async for request in stream:
         if request.WhichOneof("message") != "audio":
             raise errors.OutOfOrder("start comes once", metadata={"position": str(received)})
         _check_place(request.audio, received, start)
         batch.append(request.audio)
         received += request.audio.frames
-        if received - processed < BATCH_FRAMES:
-            continue
-        for response in await asyncio.to_thread(session.push, batch):
-            yield response
-        batch, processed = [], received
-        if time.monotonic() - told >= PROGRESS_S:
-            told = time.monotonic()
-            yield mixer_pb2.MasterResponse(progress=mixer_pb2.MasterProgress(frames_done=received))
+        if received - processed >= BATCH_FRAMES or len(batch) >= BATCH_CHUNKS:
+            yield batch
+            batch, processed = [], received
     if received != start.frames:
         raise errors.InvalidAudio(
             f"the stream ended after {received} of {start.frames} frames", metadata={"frame": str(received)}
         )
-    for response in await asyncio.to_thread(session.push, batch):
-        yield response
-    for response in await asyncio.to_thread(session.finish):
-        yield response
+    yield batch
+
+
+class _Progress:
+    """When to say how far it is: at most twice a second."""
+
+    def __init__(self) -> None:
+        self._told = time.monotonic()
+
+    def is_due(self) -> bool:
+        if time.monotonic() - self._told < PROGRESS_S:
+            return False
+        self._told = time.monotonic()
+        return True
 
 
 def warm() -> None:
     """Run both passes once over a second of nothing: scipy and the interpolation tables are loaded with it."""
-    settings = complete(Preset.STREAMING, {})
-    second = np.zeros((48_000, 2), np.float32)
+    settings = complete(Preset.STREAMING, {}, STEREO)
+    second = np.full((48_000, 2), 0.01, np.float32)
     measuring = MeasurePass(settings, (), 48_000, 2)
     measuring.push(second)
+    for _ in measuring.again():
+        pass
     rendering = RenderPass(measuring.measurement(), (), 48_000, 2)
-    for _ in rendering.push(second):
+    measuring.close()
+    for _ in (*rendering.push(second), *rendering.finish()):
         pass
 
 
-def _pass(start: mixer_pb2.MasterStart) -> int:
+def _session(start: mixer_pb2.MasterStart) -> _Measuring | _Rendering:
+    sections = _sections(start)
     # The field's name is a word of Python.
-    return int(getattr(start, "pass"))
+    measures = getattr(start, "pass") == mixer_pb2.MASTER_PASS_MEASURE
+    return _Measuring(start, sections) if measures else _Rendering(start, sections)
 
 
 def _check_place(chunk: audio_pb2.AudioChunk, due: int, start: mixer_pb2.MasterStart) -> None:
@@ -124,8 +151,8 @@ class _Measuring:
         if start.HasField("measurement"):
             raise errors.InvalidField("start.measurement: pass MEASURE makes it; leave it out")
         self._format = start.format
-        settings = wire.settings_from(start.settings)
-        _refuse_later(settings)
+        settings = wire.settings_from(start.settings, start.format.channels)
+        _check_settings(settings, start.format.channels)
         self._pass = MeasurePass(settings, sections, start.format.sample_rate, start.format.channels)
 
     def push(self, chunks: list[audio_pb2.AudioChunk]) -> list[mixer_pb2.MasterResponse]:
@@ -133,8 +160,15 @@ class _Measuring:
             self._pass.push(_sound(chunk, self._format))
         return []
 
-    def finish(self) -> list[mixer_pb2.MasterResponse]:
-        return [mixer_pb2.MasterResponse(measured=wire.measurement_message(self._pass.measurement()))]
+    def finish(self) -> Iterator[list[mixer_pb2.MasterResponse]]:
+        # In pieces: each is a turn in a thread, between which the call can be cancelled.
+        for num_blocks, _ in enumerate(self._pass.again()):
+            if num_blocks % TURN_BLOCKS == 0:
+                yield []
+        yield [mixer_pb2.MasterResponse(measured=wire.measurement_message(self._pass.measurement()))]
+
+    def close(self) -> None:
+        self._pass.close()
 
 
 class _Rendering:
@@ -149,8 +183,8 @@ class _Rendering:
             )
         self._format = start.format
         self._sections = sections
-        measurement = wire.measurement_from(start.measurement, sections)
-        _refuse_later(measurement.settings)
+        measurement = wire.measurement_from(start.measurement, sections, start.format.channels)
+        _check_settings(measurement.settings, start.format.channels)
         self._position = 0
         self._passes_through = measurement.settings.is_nothing
         self._meter = LoudnessMeter(start.format.sample_rate, start.format.channels)
@@ -171,7 +205,7 @@ class _Rendering:
                 made += self._encode(ready)
         return made
 
-    def finish(self) -> list[mixer_pb2.MasterResponse]:
+    def finish(self) -> Iterator[list[mixer_pb2.MasterResponse]]:
         made = [response for ready in self._pass.finish() for response in self._encode(ready)]
         finished = Finished(self._meter.result(), 0.0, ()) if self._passes_through else self._pass.finished()
         made.append(
@@ -183,7 +217,10 @@ class _Rendering:
                 )
             )
         )
-        return made
+        yield made
+
+    def close(self) -> None:
+        """Nothing is held."""
 
     def _encode(self, ready: Float32) -> Iterator[mixer_pb2.MasterResponse]:
         for chunk in wire.encode_chunks(ready, self._template(), self._position):
@@ -200,14 +237,12 @@ class _Rendering:
         return mixer_pb2.MasterResponse(audio=chunk)
 
 
-def _refuse_later(settings: MasterSettings) -> None:
-    for name, off in LATER.items():
-        value = getattr(settings, name)
-        if value is not None and value != off:
-            raise errors.OptionNotSupported(
-                f"settings.{name}: this chain has no such stage yet; leave it out or at {off:g}",
-                metadata={"option": name},
-            )
+def _check_settings(settings: MasterSettings, channels: int) -> None:
+    if channels != STEREO and (name := stereo_only(settings)):
+        raise errors.OptionNotSupported(
+            f"settings.{name}: only stereo has sides, this has {channels} channels; leave it out",
+            metadata={"option": name},
+        )
 
 
 def _sections(start: mixer_pb2.MasterStart) -> list[MasterSection]:

@@ -52,34 +52,71 @@ class MasterSettings:
         )
 
 
+STEREO: Final = 2
 PARAMETERS: Final = tuple(item.name for item in fields(MasterSettings) if item.name != "preset")
 
 _STREAMING: Final = MasterSettings(
     Preset.STREAMING,
     target_lufs=-14.0,
     ceiling_dbtp=-1.0,
-    high_pass_hz=0.0,
-    balance=0.0,
-    glue_ratio=1.0,
-    glue_threshold_lu=0.0,
-    glue_attack_ms=30.0,
-    glue_release_ms=250.0,
+    high_pass_hz=25.0,
+    balance=0.25,
+    glue_ratio=1.5,
+    glue_threshold_lu=1.0,
+    glue_attack_ms=20.0,
+    glue_release_ms=200.0,
     width=1.0,
-    mono_below_hz=0.0,
-    saturation=0.0,
+    mono_below_hz=100.0,
+    saturation=0.1,
     lookahead_ms=5.0,
     limiter_release_ms=100.0,
     section_leveling=True,
 )
 PRESETS: Final = {
     Preset.STREAMING: _STREAMING,
-    Preset.BROADCAST: replace(_STREAMING, preset=Preset.BROADCAST, target_lufs=-23.0),
-    Preset.CLUB: replace(_STREAMING, preset=Preset.CLUB, target_lufs=-9.0, ceiling_dbtp=-0.5),
-    # A limiter that is asked for without a word about its times gets the usual ones.
-    Preset.NONE: MasterSettings(Preset.NONE, lookahead_ms=5.0, limiter_release_ms=100.0, section_leveling=False),
+    # Broadcast keeps its dynamics: loudness is made even between programmes, not within one.
+    Preset.BROADCAST: replace(_STREAMING, preset=Preset.BROADCAST, target_lufs=-23.0, glue_ratio=1.2, saturation=0.0),
+    Preset.CLUB: replace(
+        _STREAMING,
+        preset=Preset.CLUB,
+        target_lufs=-9.0,
+        ceiling_dbtp=-0.5,
+        balance=0.35,
+        glue_ratio=2.0,
+        glue_threshold_lu=0.0,
+        width=1.1,
+        mono_below_hz=120.0,
+        saturation=0.25,
+    ),
+    # What is asked for on top of it without a word about its times gets the usual ones.
+    Preset.NONE: MasterSettings(
+        Preset.NONE,
+        high_pass_hz=0.0,
+        balance=0.0,
+        glue_ratio=1.0,
+        glue_threshold_lu=0.0,
+        glue_attack_ms=20.0,
+        glue_release_ms=200.0,
+        width=1.0,
+        mono_below_hz=0.0,
+        saturation=0.0,
+        lookahead_ms=5.0,
+        limiter_release_ms=100.0,
+        section_leveling=False,
+    ),
 }
 
 
-def complete(preset: Preset, asked: dict[str, float | bool]) -> MasterSettings:
-    """Return all settings: what was asked for, the preset's for the rest."""
-    return replace(PRESETS[preset], **asked)  # type: ignore[arg-type]  # the contract has bounded each value
+def complete(preset: Preset, asked: dict[str, float | bool], channels: int) -> MasterSettings:
+    """Return all settings: what was asked for, the preset's for the rest, as far as the channels allow."""
+    chosen = PRESETS[preset]
+    if channels != STEREO:
+        chosen = replace(chosen, width=1.0, mono_below_hz=0.0)
+    return replace(chosen, **asked)  # type: ignore[arg-type]  # the contract has bounded each value
+
+
+def stereo_only(settings: MasterSettings) -> str:
+    """Name a setting that only stereo can have, and that is not off; empty: there is none."""
+    if settings.width not in {None, 1.0}:
+        return "width"
+    return "mono_below_hz" if settings.mono_below_hz else ""

@@ -1,4 +1,4 @@
-"""The master's control grid: sound in blocks of whole steps, and the true peak of every step.
+"""The master's control grid: sound in blocks of whole steps, and the levels of every step.
 
 Everything that moves in time in the master moves on this grid and is drawn straight between the steps' middles, so
 that the first pass can know from a few numbers a step what the second pass will do.
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from segue_audio.loudness import KWeightedPower
 from segue_audio.truepeak import TAPS, interpolated_peaks
 
 if TYPE_CHECKING:
@@ -47,27 +48,32 @@ def close_look(ceiling_dbtp: float) -> Look:
     return Look(8, 64, 0.5 * 10 ** (ceiling_dbtp / 20))
 
 
-class StepPeaks:
-    """True peak of every step, over all channels; each block's come when the block after it is there."""
+class StepLevels:
+    """True peak and K-weighted power of every step, over all channels; a block's come with the block after it."""
 
-    def __init__(self, sample_rate: int, channels: int, look: Look) -> None:
+    def __init__(self, sample_rate: int, channels: int, look: Look, *, with_power: bool) -> None:
         self._step = step_frames(sample_rate)
         self._look = look
         # Before the first frame and after the last there is silence.
         self._padded = np.zeros((channels, BLOCK_FRAMES + look.taps), np.float32)
+        self._power = KWeightedPower(sample_rate, channels, hop_frames=self._step) if with_power else None
+        self._powers = np.zeros(BLOCK_FRAMES // self._step, np.float32)
         self._begun = False
 
-    def push(self, block: Float32) -> Float32 | None:
-        """Take a block; give the peaks of the block before it."""
+    def push(self, block: Float32) -> tuple[Float32, Float32] | None:
+        """Take a block; give peaks and powers of the block before it."""
         look, half = self._look, self._look.taps // 2
-        peaks: Float32 | None = None
+        levels: tuple[Float32, Float32] | None = None
         if self._begun:
             self._padded[:, -half:] = block[:half].T
             peaks = interpolated_peaks(self._padded, look.oversampling, self._step, taps=look.taps, above=look.above)
+            levels = (peaks, self._powers)
             self._padded[:, :half] = self._padded[:, BLOCK_FRAMES : BLOCK_FRAMES + half]
         self._padded[:, half : half + BLOCK_FRAMES] = block.T
+        if self._power is not None:
+            self._powers = self._power.push(np.ascontiguousarray(block.T)).astype(np.float32)
         self._begun = True
-        return peaks
+        return levels
 
 
 def between_steps(knots: Float64, frames_a_step: int) -> Float32:

@@ -12,8 +12,11 @@ from segue.mixer.v1 import mixer_pb2
 from segue.music.v1 import music_pb2
 from segue_audio.loudness import Loudness
 from segue_audio.pcm import SampleFormat, decode_pcm, encode_pcm
-from segue_mixer.mastering import VERSION, MasterSection, Measurement
+from segue_mixer.mastering import VERSION, Measurement
 from segue_mixer.presets import PARAMETERS, MasterSettings, Preset, complete
+from segue_mixer.sections import MAX_GAIN_DB as MAX_SECTION_GAIN_DB
+from segue_mixer.spectrum import CENTRES_HZ
+from segue_mixer.spectrum import MAX_GAIN_DB as MAX_BAND_GAIN_DB
 from segue_runtime import errors
 
 if TYPE_CHECKING:
@@ -23,7 +26,9 @@ if TYPE_CHECKING:
 
     from segue_mixer.joins import JoinScore
     from segue_mixer.material import Float32, Join, Mixed, MixError
+    from segue_mixer.sections import MasterSection
 
+MAX_TOTAL_GAIN_DB: Final = 120.0
 CHUNK_BYTES: Final = 65_536 - 128
 SAMPLE_FORMATS: Final = {
     audio_pb2.SAMPLE_FORMAT_UNSPECIFIED: SampleFormat.F32LE,
@@ -157,10 +162,10 @@ def _join_message(join: Join) -> mixer_pb2.JoinReport:
     return message
 
 
-def settings_from(message: mixer_pb2.MasterSettings) -> MasterSettings:
+def settings_from(message: mixer_pb2.MasterSettings, channels: int) -> MasterSettings:
     """Read settings and fill what is absent from their preset."""
     preset = Preset(message.preset or mixer_pb2.MASTER_PRESET_STREAMING)
-    return complete(preset, _present(message, PARAMETERS))
+    return complete(preset, _present(message, PARAMETERS), channels)
 
 
 def settings_message(settings: MasterSettings) -> mixer_pb2.MasterSettings:
@@ -184,7 +189,9 @@ def measurement_message(measurement: Measurement) -> mixer_pb2.MasterMeasurement
     )
 
 
-def measurement_from(message: mixer_pb2.MasterMeasurement, sections: Sequence[MasterSection]) -> Measurement:
+def measurement_from(
+    message: mixer_pb2.MasterMeasurement, sections: Sequence[MasterSection], channels: int
+) -> Measurement:
     """Read a measurement; it must be of this chain and of as many sections."""
     if message.version != VERSION:
         raise errors.InvalidField(
@@ -194,8 +201,20 @@ def measurement_from(message: mixer_pb2.MasterMeasurement, sections: Sequence[Ma
         raise errors.InvalidField(
             f"measurement.section_gains_db: {len(message.section_gains_db)} gains for {len(sections)} sections"
         )
+    bounds = (
+        ("gain_db", [message.gain_db], MAX_TOTAL_GAIN_DB),
+        ("section_gains_db", message.section_gains_db, MAX_SECTION_GAIN_DB),
+        ("band_gains_db", message.band_gains_db, MAX_BAND_GAIN_DB),
+    )
+    for name, gains, most in bounds:
+        if any(abs(gain) > most for gain in gains):
+            raise errors.InvalidField(f"measurement.{name}: beyond {most:g} dB, which no pass MEASURE gives")
+    if len(message.band_gains_db) != len(CENTRES_HZ):
+        raise errors.InvalidField(
+            f"measurement.band_gains_db: {len(message.band_gains_db)} gains for {len(CENTRES_HZ)} bands"
+        )
     return Measurement(
-        settings=settings_from(message.settings),
+        settings=settings_from(message.settings, channels),
         loudness=loudness_from(message.loudness),
         gain_db=message.gain_db,
         section_gains_db=tuple(message.section_gains_db),

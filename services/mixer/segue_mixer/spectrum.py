@@ -1,0 +1,64 @@
+"""The long-term spectrum of a piece in octave bands, and how far it is from a usual balance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from segue_mixer.material import Float32, Float64
+
+CENTRES_HZ: Final = (31.5, 63.0, 125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0, 16000.0)
+USUAL_DB: Final = (-9.0, 0.0, -0.5, -3.0, -5.5, -8.5, -11.5, -15.0, -19.5, -27.0)
+"""A broad average of finished popular music, by octave; only its shape counts."""
+_FITTED: Final = slice(1, 9)
+"""63 Hz to 8 kHz: the bands that say how loud the whole is."""
+MAX_GAIN_DB: Final = 4.0
+MISSING_DB: Final = 20.0
+"""A band this far under the usual holds nothing that a boost would help, only noise."""
+
+
+class BandLevels:
+    """Adds up the power of each octave band over whole blocks."""
+
+    def __init__(self, sample_rate: int, block_frames: int) -> None:
+        import scipy.fft
+
+        self._fft = scipy.fft
+        frequency = np.fft.rfftfreq(block_frames, 1 / sample_rate)
+        edges = [CENTRES_HZ[0] / 2**0.5, *(centre * 2**0.5 for centre in CENTRES_HZ)]
+        self._borders = np.searchsorted(frequency, edges)
+        self._window = np.hanning(block_frames).astype(np.float32)[:, None]
+        self._powers = np.zeros(len(CENTRES_HZ))
+
+    def push(self, block: Float32) -> None:
+        """Take a whole block."""
+        spectrum = self._fft.rfft(block * self._window, axis=0)
+        power = np.square(spectrum.real, dtype=np.float64) + np.square(spectrum.imag, dtype=np.float64)
+        total = np.concatenate(([0.0], np.cumsum(power.sum(axis=1))))
+        self._powers += np.diff(total[self._borders])
+
+    def levels_db(self) -> Float64:
+        """Level of each band, relative to one another; -inf where nothing is."""
+        with np.errstate(divide="ignore"):
+            levels: Float64 = 10 * np.log10(self._powers)
+        return levels
+
+
+def balancing_gains(levels_db: Float64, balance: float) -> tuple[float, ...]:
+    """Gains that bring the bands `balance` of the way to the usual, within +-4 dB."""
+    usual = np.array(USUAL_DB)
+    there = np.isfinite(levels_db)
+    fitted = np.zeros(len(usual), bool)
+    fitted[_FITTED] = there[_FITTED]
+    if balance == 0 or not fitted.any():
+        return (0.0,) * len(usual)
+    away = usual - np.where(there, levels_db, 0.0)
+    # The median: one empty or overfull band must not move all others.
+    away -= np.median(away[fitted])
+    away[~there | (away > MISSING_DB)] = 0.0
+    gains = np.clip(balance * away, -MAX_GAIN_DB, MAX_GAIN_DB)
+    # Nobody misses the lowest octave, and a boost there only eats what the limiter has to give.
+    gains[0] = min(gains[0], 0.0)
+    return tuple(round(float(gain), 3) for gain in gains)
