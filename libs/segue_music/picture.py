@@ -1,0 +1,158 @@
+"""A plan as text: a timeline with roles, bars, energy and chords, and where each value comes from."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Final
+
+from segue_music import timing
+from segue_music.plan import Feel, Join, JoinKind, LayerKind, Origin, Transition
+from segue_music.theory import chord_name, key_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from segue_music.plan import Chord, Metre, Plan, PlannedSection, SectionSpec
+
+BARS: Final = " ▁▂▃▄▅▆▇█"
+NARROWEST: Final = 60
+SHORT: Final = {
+    LayerKind.RHYTHM: "rhythm", LayerKind.BASS: "bass", LayerKind.HARMONY: "harmony", LayerKind.LEAD: "lead",
+    LayerKind.TEXTURES: "textures", LayerKind.VOCALS: "vocals",
+}  # fmt: skip
+
+
+def draw(plan: Plan, width: int = 100) -> str:
+    """Draw a complete plan; no line is wider than `width` (at least 60) characters."""
+    width = max(NARROWEST, width)
+    lines = [*_head(plan), "", *_timeline(plan, width), "", *_sections(plan), ""]
+    lines += [*_readings(plan), *(f"! {warning.text}" for warning in plan.warnings)]
+    return "\n".join(_cut(line, width) for line in lines) + "\n"
+
+
+def _cut(line: str, width: int) -> str:
+    # A caller's plan may hold any text; a terminal must not obey it.
+    line = "".join(letter if letter.isprintable() else "?" for letter in line).rstrip()
+    return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def _head(plan: Plan) -> Iterator[str]:
+    if plan.title:
+        yield plan.title
+    bars = sum(item.spec.bars for item in plan.sections)
+    tempo = timing.bpm_from_quarters(plan.quarters_per_minute, plan.metre)
+    yield (
+        f"{clock(plan.frames, plan.sample_rate)} = {plan.frames} frames at {plan.sample_rate} Hz, {_bars(bars)} of "
+        f"{plan.metre.beats}/{plan.metre.unit}, {tempo:.6g} bpm, {key_name(plan.key)}, {plan.genre}"
+    )
+
+
+def clock(frames: int, sample_rate: int) -> str:
+    """Return a place in time, as "1:04.250"."""
+    milliseconds = frames * 1000 // sample_rate
+    return f"{milliseconds // 60_000}:{milliseconds // 1000 % 60:02}.{milliseconds % 1000:03}"
+
+
+def _timeline(plan: Plan, width: int) -> Iterator[str]:
+    """Draw the names of the sections and a curve of their energy, to scale, and a line for each part."""
+    room = width - 10
+    edges = _edges(plan, room)
+    names = [
+        (item.spec.label or item.spec.section_id)[: max(0, end - start - 1)]
+        for item, (start, end) in zip(plan.sections, edges, strict=True)
+    ]
+    yield " " * 10 + "".join(
+        ("|" + name).ljust(end - start) for name, (start, end) in zip(names, edges, strict=True) if end > start
+    )
+    yield "energy    " + "".join(
+        _curve(item.spec, end - start) for item, (start, end) in zip(plan.sections, edges, strict=True)
+    )
+    kinds = sorted({layer.kind for item in plan.sections for layer in item.spec.layers})
+    for kind in kinds:
+        row = "".join(
+            _part(item.spec, kind) * (end - start) for item, (start, end) in zip(plan.sections, edges, strict=True)
+        )
+        yield f"{SHORT[kind]:<10}{row}"
+
+
+def _edges(plan: Plan, room: int) -> list[tuple[int, int]]:
+    places = [round(item.first_frame * room / plan.frames) for item in plan.sections]
+    return list(itertools.pairwise([*places, room]))
+
+
+def _curve(spec: SectionSpec, columns: int) -> str:
+    return "".join(
+        BARS[min(len(BARS) - 1, 1 + int(spec.energy[column * len(spec.energy) // columns] * (len(BARS) - 1)))]
+        for column in range(columns)
+    )
+
+
+def _part(spec: SectionSpec, kind: LayerKind) -> str:
+    return "─" if any(layer.kind == kind for layer in spec.layers) else " "
+
+
+def _sections(plan: Plan) -> Iterator[str]:
+    for item in plan.sections:
+        spec = item.spec
+        yield (
+            f"{clock(item.first_frame, plan.sample_rate):>9}  {spec.label or spec.section_id}: {_bars(spec.bars)}"
+            f"{_own(plan, item)}"
+        )
+        players = ", ".join(
+            f"{SHORT[layer.kind]} ({layer.instruments[0]})" if layer.instruments else SHORT[layer.kind]
+            for layer in spec.layers
+        )
+        yield f"{'':11}{players}"
+        if spec.metre:
+            yield f"{'':11}{chord_line(spec.chords, spec.metre)}"
+
+
+def _bars(count: int) -> str:
+    return "1 bar" if count == 1 else f"{count} bars"
+
+
+def _own(plan: Plan, item: PlannedSection) -> str:
+    """Return what is special in a section."""
+    spec, found = item.spec, []
+    if spec.key and spec.key != plan.key:
+        found.append(f"in {key_name(spec.key)}")
+    if spec.groove and spec.groove.feel != Feel.UNSPECIFIED:
+        found.append(spec.groove.feel.name.lower().replace("_", " "))
+    tempos = [point.quarters_per_minute for point in spec.tempo_points]
+    if spec.metre and any(abs(tempo - plan.quarters_per_minute) > 1e-6 for tempo in tempos):
+        shown = ", ".join(f"{timing.bpm_from_quarters(tempo, spec.metre):.4g}" for tempo in tempos)
+        found.append(f"at {shown} bpm")
+    if spec.transition != Transition.UNSPECIFIED:
+        found.append(spec.transition.name.lower().replace("_", " ") + " into the next")
+    if item.join and item.join.kind == JoinKind.CROSSFADE:
+        found.append(_crossfade(item.join))
+    if spec.tail_frames:
+        found.append(f"rings out for {spec.tail_frames / plan.sample_rate:.2f} s")
+    return "".join(f", {each}" for each in found)
+
+
+def _crossfade(join: Join) -> str:
+    return f"faded in over {1.0 if join.beats is None else join.beats:g} beat(s)"
+
+
+def chord_line(chords: Sequence[Chord], metre: Metre) -> str:
+    """Return the chords of a section in bars, a repeated line of four bars once: "Am F C G  x4"."""
+    bar = timing.ticks_per_bar(metre)
+    cells: list[str] = []
+    for chord in chords:
+        length = -(-chord.ticks // bar)
+        cells.append(chord_name(chord))
+        cells.extend(["%"] * (length - 1))
+    rows = [" ".join(cells[place : place + 4]) for place in range(0, len(cells), 4)]
+    grouped = [(row, len(list(same))) for row, same in itertools.groupby(rows)]
+    return " | ".join(row if count == 1 else f"{row}  x{count}" for row, count in grouped)
+
+
+def _readings(plan: Plan) -> Iterator[str]:
+    sources = {
+        Origin.CALLER: "asked for", Origin.GENRE: "of the genre", Origin.SEED: "drawn by the seed",
+        Origin.DEFAULT: "default", Origin.LANGUAGE_MODEL: "proposed by the language model",
+    }  # fmt: skip
+    for reading in plan.readings:
+        source = f"“{reading.words}”" if reading.origin == Origin.PROMPT else sources.get(reading.origin, "")
+        yield f"{reading.field:<11}{reading.value}  <- {source}"
