@@ -155,6 +155,21 @@ class Casting:
             if names:
                 self._layers[kind] = tuple(dict.fromkeys(names))[:MOST_IN_LAYER]
         self._wanted = taken
+        self._give_the_melody()
+
+    def _give_the_melody(self) -> None:
+        """Somebody sings: alone, a piano plays chords and melody, and a cello the melody; in chamber music also."""
+        alone = bool(self._read.only) and not self._brief.instruments
+        chamber = self._genre.form == "sonata" and set(self._wanted) == {L.HARMONY}
+        if L.LEAD in self._unplayed() or L.LEAD in self._wanted or not (alone or chamber):
+            return
+        if self._wanted.get(L.HARMONY):
+            self._layers[L.LEAD] = (self._wanted[L.HARMONY][0],)
+        elif self._wanted.get(L.TEXTURES):
+            self._layers[L.LEAD] = (self._wanted[L.TEXTURES][0],)
+        elif alone and self._wanted.get(L.BASS) and set(self._wanted) == {L.BASS}:
+            self._layers[L.LEAD] = self._layers.pop(L.BASS)
+            self._wanted = {L.LEAD: self._wanted[L.BASS]}
 
     def _unplayed(self) -> set[LayerKind]:
         return set(self._read.without_layers) | set(self._brief.exclude_layers)

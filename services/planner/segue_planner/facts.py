@@ -161,7 +161,7 @@ class Decider:
         else:
             low, high = genre.tempo_bpm
             # A calm mood takes the slower half, a wild one the faster.
-            middle, span = (low + high) / 2 + arousal * (high - low) / 4, (high - low) / 4
+            middle, span = (low + high) / 2 + arousal * (high - low) * 0.35, (high - low) * 0.25
             low, high = max(low, middle - span), min(high, middle + span)
             origin, said = Origin.GENRE, ""
         wish = low + (high - low) * self._chance.random()

@@ -81,12 +81,20 @@ def roles_for(total_bars: int, genre: Genre) -> list[Role]:
         ends = 2 * _usual(R.INTRO, genre.phrase_bars)
         inner = min(MAX_SECTIONS - 2, max(8, (total_bars - ends) // max(LONG_SECTION_BARS, genre.phrase_bars)))
         first, last = form.lists[-1][0], form.lists[-1][-1]
-        return [first, *(form.long[index % len(form.long)] for index in range(inner)), last]
+        middle = [form.long[index % len(form.long)] for index in range(inner)]
+        peak = next((role for role in reversed(form.long) if role in PEAKS), form.long[0])
+        # The round may stop anywhere; what leads up to something must not lead to the ending.
+        middle[-1] = peak
+        if len(middle) > 1 and middle[-2] == peak:
+            del middle[-2]
+        return [first, *middle, last]
     costs = []
     for number, bars in enumerate(nominal):
         ratio = total_bars / bars
         # Sections at their usual length are best, at twice or half of it good.
         cost = min(max(ratio / scale, scale / ratio) * weight for scale, weight in ((1, 1.0), (2, 1.25), (0.5, 1.15)))
+        # Twelve bars are not cut: rather a tag at the end.
+        cost += 10.0 if genre.phrase_bars == 12 and ratio < 1 else 0.0
         costs.append((cost if len(form.lists[number]) <= total_bars // 2 + 1 else 9e9, -number))
     return list(form.lists[-min(costs)[1]])
 
@@ -137,7 +145,7 @@ def share_bars(total_bars: int, roles: Sequence[Role], phrase_bars: int, wish: F
     usual = {index: _wished_bars(roles[index], phrase_bars, wish) for index in free}
     scale = _scale(left, sum(usual.values()))
     lengths = {**fixed, **{index: max(1, int(bars * scale)) for index, bars in usual.items()}}
-    _even_out(lengths, free, roles, total_bars)
+    _even_out(lengths, free, roles, total_bars, phrase_bars)
     return [lengths[index] for index in range(len(roles))]
 
 
@@ -155,21 +163,29 @@ def _scale(bars: int, usual: int) -> float:
     return scale
 
 
-def _even_out(lengths: dict[int, int], free: Sequence[int], roles: Sequence[Role], total_bars: int) -> None:
-    patient = sorted(free, key=lambda index: (PATIENCE[roles[index]], index))
+def _even_out(
+    lengths: dict[int, int], free: Sequence[int], roles: Sequence[Role], total_bars: int, phrase_bars: int
+) -> None:
+    # Of equal roles the last is made longer first: a doubled final chorus is what one expects.
+    patient = sorted(free, key=lambda index: (PATIENCE[roles[index]], -index))
     left = total_bars - sum(lengths.values())
     while left < 0:
         longest = max(free, key=lambda index: (lengths[index], -PATIENCE[roles[index]]))
         lengths[longest] -= 1
         left += 1
-    step = max(4, max(lengths[index] for index in free) // 2 // 4 * 4)
-    while left >= 4:
-        step = step if step <= left else max(4, step // 2 // 4 * 4)
-        step = min(step, left // 4 * 4)
-        for index in patient:
-            if left >= step:
+    usual = dict(lengths)
+    # Whole phrases first, the longest first; a half phrase suits ending and beginning better than the middle.
+    gentle = [free[-1], *reversed(patient)]
+    for step, order in ((2 * phrase_bars, patient), (phrase_bars, patient), (4, gentle)):
+        for index in order:
+            if left >= step and lengths[index] + step <= max(2 * usual[index], 4):
                 lengths[index] += step
                 left -= step
+    while left >= 4:
+        step = phrase_bars if left >= phrase_bars else 4
+        shortest = min(patient if step > 4 else gentle, key=lambda index: lengths[index] / max(1, usual[index]))
+        lengths[shortest] += step
+        left -= step
     if left:
         ending = free[-1] if roles[free[-1]] in ENDINGS or total_bars >= 16 else patient[0]
         lengths[ending] += left

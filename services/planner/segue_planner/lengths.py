@@ -172,9 +172,11 @@ class Fitter:
             if not SLOWEST <= tempo <= FASTEST:
                 continue
             outside = max(0.0, low / tempo - 1, tempo / high - 1)
-            odd = 0.0 if bars % phrase == 0 else 0.01 if bars % 4 == 0 else 0.03 if bars % 2 == 0 else 0.06
+            odd = 0.0 if bars % phrase == 0 else 0.03 if bars % 4 == 0 else 0.08 if bars % 2 == 0 else 0.15
+            if phrase == 12 and bars % phrase:
+                odd += 0.2
             few = 1.0 if bars < self._num_form else 0.0
-            cost = outside * 100 + abs(tempo / wish - 1) + odd + few
+            cost = outside * 100 + abs(tempo / wish - 1) / 2 + odd + few
             if best is None or cost < best[0]:
                 best = (cost, bars, tempo)
         if best is None:

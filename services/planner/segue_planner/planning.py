@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import random
+import re
 from typing import TYPE_CHECKING, Final
 
 from segue.music.v1 import music_pb2
@@ -33,6 +34,7 @@ MAX_STYLE_BYTES: Final = 400
 """How much of the prompt each section's own prompt repeats: 256 of them must fit into one message."""
 MAX_NEGATIVE_BYTES: Final = 200_000
 """How much the sections' negative prompts may take together, for the same reason."""
+TITLE_END: Final = re.compile(r"[,.;:!?]\s")
 HALF_STEP: Final = ("half step", "half-step", "semitone")
 CONTRASTING: Final = frozenset({Role.BRIDGE, Role.DEVELOPMENT})
 
@@ -261,7 +263,8 @@ class Planner:
             )
 
     def _title(self) -> str:
-        return " ".join(self._prompt.split()[:8]).strip(",.;:")
+        clause = next((part for part in TITLE_END.split(self._prompt) if part.strip()), self._prompt)
+        return " ".join(clause.split()[:8])
 
 
 def _word(role: Role) -> str:
