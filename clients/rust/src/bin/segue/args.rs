@@ -1,0 +1,322 @@
+//! The command line.
+
+// The help of a command line is no Markdown.
+#![allow(clippy::doc_markdown)]
+
+use std::{io, path::PathBuf, time::Duration};
+
+use clap::{Args as _, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use segue_client::proto::segue::music::v1::{Key, LayerKind, Metre, Role};
+
+use crate::{exit::Stop, words};
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 the composition or the work failed, 2 wrong use, 3 the server cannot be \
+    reached, 4 refused by the server, 5 the server is busy, 130 interrupted.";
+
+/// Music from a terminal, by a Segue service.
+#[derive(Parser)]
+#[command(name = "segue", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub struct Args {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(clap::Args)]
+pub struct Common {
+    /// Server: HOST:PORT, http://…, https://… or unix:PATH [env: SEGUE_CLIENT_SERVER or SEGUE_SERVER] [default:
+    /// 127.0.0.1:7300]
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    pub server: Option<String>,
+    /// File with the bearer token to send, `-` reads it from standard input [env: SEGUE_CLIENT_TOKEN holds the token itself]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Speak TLS; without a scheme this is the default for every server but this machine
+    #[arg(long, global = true)]
+    pub tls: bool,
+    /// Certificates (PEM) to trust instead of the system's
+    #[arg(long, global = true, value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
+    /// Write one JSON object a line to standard output
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Use colours
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: When,
+    /// Say nothing but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more, as which events of a newer server were skipped
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum When {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Make a piece and hear it while it is made
+    Compose(Box<Compose>),
+    /// Follow a composition, running or finished
+    Watch(Watch),
+    /// Plan a piece without making it; the JSON can be edited and given to `compose --plan`
+    Plan(Box<Plan>),
+    /// List compositions, newest first
+    List(List),
+    /// Show a composition
+    Get {
+        /// Its name, as compositions/9f2c… or just 9f2c…
+        name: String,
+    },
+    /// Stop compositions; what is finished can still be downloaded
+    Cancel {
+        /// Their names
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// Remove finished compositions with all their files
+    Delete {
+        /// Their names
+        #[arg(required = true)]
+        names: Vec<String>,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// Download a composition's files
+    Download(Download),
+    /// Measure a sound file, or an output of a composition
+    Analyze(Analyze),
+    /// Master a sound file
+    Master(Master),
+    /// List the models that the service can play
+    Models,
+    /// Show how busy the service is
+    Stats,
+    /// Find out why a server cannot be reached
+    Doctor,
+    /// Print the completions of a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(clap::Args)]
+pub struct Compose {
+    #[command(flatten)]
+    pub asked: Asked,
+    /// File to write: .flac, .wav, .opus, .ogg or .mp3; `-` writes WAV to standard output while it is made [default: a new name
+    /// from the prompt]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Kind of file [default: by the name of the file, else flac]
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<FileKind>,
+    /// Frames a second of the file [default: the piece's]
+    #[arg(long, value_name = "HZ")]
+    pub sample_rate: Option<u32>,
+    /// Bits of a sample: 16, 24 or 32 (WAV only) [default: 24]
+    #[arg(long, value_name = "BITS")]
+    pub bit_depth: Option<u32>,
+    /// How loud the master is
+    #[arg(long, value_name = "PRESET")]
+    pub loudness: Option<Preset>,
+    /// Also a file for each layer
+    #[arg(long)]
+    pub stems: bool,
+    /// Also a MIDI file
+    #[arg(long)]
+    pub midi: bool,
+    /// Accept what can only be done in a lesser way than asked; it is said
+    #[arg(long)]
+    pub allow_degraded: bool,
+    /// The longest time that the work may take, as 10m
+    #[arg(long, value_name = "TIME", value_parser = words::read_duration)]
+    pub time_limit: Option<Duration>,
+    /// A label of your own, as album=rain; may be given again
+    #[arg(long, value_name = "KEY=VALUE", value_parser = words::read_label)]
+    pub label: Vec<(String, String)>,
+    /// Group this with other compositions
+    #[arg(long, default_value = "")]
+    pub session: String,
+    /// Keep the prompt out of the files' tags
+    #[arg(long)]
+    pub private_prompt: bool,
+    #[command(flatten)]
+    pub follow: Follow,
+}
+
+#[derive(clap::Args)]
+pub struct Follow {
+    /// Replace existing files
+    #[arg(short, long)]
+    pub force: bool,
+    /// Play while it is made
+    #[arg(long)]
+    pub play: bool,
+    /// Ctrl-C leaves the composition running instead of cancelling it
+    #[arg(long)]
+    pub detach: bool,
+    /// Keep the draft (WAV) beside the finished file
+    #[arg(long)]
+    pub keep_draft: bool,
+    /// How long to look for a server that does not answer any more
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = words::read_duration)]
+    pub give_up_after: Duration,
+    /// How long a composition may show no progress at all
+    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = words::read_duration)]
+    pub stall_limit: Duration,
+    /// How often the server must give a sign of life, 1 to 60 s
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = words::read_duration, hide_short_help = true)]
+    pub heartbeat: Duration,
+}
+
+#[derive(clap::Args)]
+pub struct Asked {
+    /// What it should be, as "rainy lo-fi, 82 bpm, F minor"
+    #[arg(required_unless_present = "plan")]
+    pub prompt: Option<String>,
+    /// A plan in JSON, whole or partial; `-` reads standard input
+    #[arg(long, value_name = "FILE")]
+    pub plan: Option<PathBuf>,
+    /// Length, as 75, 20s, 2m or 1m20s
+    #[arg(short, long, value_name = "TIME", value_parser = words::read_duration)]
+    pub duration: Option<Duration>,
+    /// Beats a minute; a beat is a dotted quarter with --metre 6/8, 9/8 or 12/8, else a quarter
+    #[arg(long, value_name = "BEATS")]
+    pub bpm: Option<f64>,
+    /// Key, as "F minor", Bb or "D dorian"
+    #[arg(long, value_parser = words::read_key)]
+    pub key: Option<Key>,
+    /// Time signature, as 3/4
+    #[arg(long, value_parser = words::read_metre)]
+    pub metre: Option<Metre>,
+    /// Genre
+    #[arg(long, default_value = "")]
+    pub genre: String,
+    /// Sections in order, as intro,verse,chorus,outro
+    #[arg(long, value_delimiter = ',', value_parser = words::read_role)]
+    pub form: Vec<Role>,
+    /// Layers that must play, as rhythm,bass
+    #[arg(long, value_name = "LAYERS", value_delimiter = ',', value_parser = words::read_layer)]
+    pub with: Vec<LayerKind>,
+    /// Layers that must not play
+    #[arg(long, value_name = "LAYERS", value_delimiter = ',', value_parser = words::read_layer)]
+    pub without: Vec<LayerKind>,
+    /// Instruments that must be heard, as cello,piano
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub instrument: Vec<String>,
+    /// What should not be heard
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub negative: String,
+    /// The same seed gives the same piece
+    #[arg(long)]
+    pub seed: Option<u32>,
+    /// Title [default: one made from the prompt]
+    #[arg(long, default_value = "")]
+    pub title: String,
+    /// A piece that ends where it begins
+    #[arg(long = "loop")]
+    pub is_loop: bool,
+    /// Model, one of `segue models`
+    #[arg(long, default_value = "")]
+    pub model: String,
+}
+
+#[derive(clap::Args)]
+pub struct Watch {
+    /// Its name, as compositions/9f2c… or just 9f2c…
+    pub name: String,
+    /// File to write; `-` writes WAV to standard output [default: none]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub follow: Follow,
+}
+
+#[derive(clap::Args)]
+pub struct Plan {
+    #[command(flatten)]
+    pub asked: Asked,
+    /// File for the plan in JSON; `-` is standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Replace an existing file
+    #[arg(short, long)]
+    pub force: bool,
+}
+
+#[derive(clap::Args)]
+pub struct List {
+    /// Terms joined by AND, as 'state = "SUCCEEDED"'
+    #[arg(long, default_value = "")]
+    pub filter: String,
+    /// How many at most
+    #[arg(short = 'n', long, default_value_t = 20)]
+    pub limit: usize,
+}
+
+#[derive(clap::Args)]
+pub struct Download {
+    /// A composition, or one output as compositions/9f2c…/outputs/master.flac
+    pub name: String,
+    /// Folder, or the file for one output
+    #[arg(short, long, value_name = "PATH", default_value = ".")]
+    pub output: PathBuf,
+    /// Replace existing files
+    #[arg(short, long)]
+    pub force: bool,
+}
+
+#[derive(clap::Args)]
+pub struct Analyze {
+    /// A sound file, or an output as compositions/9f2c…/outputs/master.flac
+    pub source: String,
+}
+
+#[derive(clap::Args)]
+pub struct Master {
+    /// A sound file
+    pub source: PathBuf,
+    /// File to write: .flac, .wav, .opus, .ogg or .mp3
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// How loud it is
+    #[arg(long, value_name = "PRESET", default_value = "streaming")]
+    pub loudness: Preset,
+    #[command(flatten)]
+    pub follow: Follow,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FileKind {
+    Flac,
+    Wav,
+    Opus,
+    Mp3,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Preset {
+    /// -14 LUFS, -1 dBTP
+    Streaming,
+    /// EBU R 128: -23 LUFS, -1 dBTP
+    Broadcast,
+    /// -9 LUFS, -0.5 dBTP
+    Club,
+    /// Changes no sample
+    None,
+}
+
+pub fn print_completions(shell: clap_complete::Shell) -> Result<(), Stop> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Args::augment_args(Args::command()), "segue", &mut script);
+    io::Write::write_all(&mut io::stdout(), &script).map_err(Stop::stdout)
+}

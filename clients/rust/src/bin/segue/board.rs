@@ -1,0 +1,275 @@
+//! What is known of a running composition; fed by events, read by the screen.
+
+use std::time::Instant;
+
+use segue_client::{
+    clean,
+    proto::segue::{
+        composer::v1::{Composition, CompositionEvent, SectionState, State, composition_event::Event},
+        music::v1::Plan,
+    },
+};
+
+use crate::words;
+
+/// Where a section stands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Phase {
+    Waiting,
+    Rendering,
+    Rendered { reused: bool },
+    Joined { score: Option<f64> },
+    Failed,
+}
+
+/// One section.
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub id: String,
+    pub label: String,
+    pub bars: u32,
+    pub first_frame: i64,
+    pub frames: i64,
+    pub energy: Vec<f64>,
+    pub phase: Phase,
+    pub fraction: f64,
+    pub real_time_factor: f64,
+    pub queue_position: u32,
+    pub attempt: u32,
+}
+
+/// What an event says to who reads along.
+#[derive(Debug, PartialEq)]
+pub enum Said {
+    /// A step on the way; a drawing shows it anyway.
+    Step(String),
+    /// Something that should stay on the screen.
+    Note(String),
+}
+
+/// A composition as far as it is known.
+pub struct Board {
+    pub name: String,
+    pub title: String,
+    pub facts: Vec<String>,
+    pub state: i32,
+    pub queue_position: u32,
+    pub sample_rate: u32,
+    pub frames: i64,
+    pub rows: Vec<Row>,
+    pub heard_frames: i64,
+    pub lost: Option<String>,
+    pub rendering_since: Option<Instant>,
+}
+
+impl Board {
+    pub fn new() -> Self {
+        Self {
+            name: String::new(),
+            title: String::new(),
+            facts: Vec::new(),
+            state: State::Queued as i32,
+            queue_position: 0,
+            sample_rate: 48_000,
+            frames: 0,
+            rows: Vec::new(),
+            heard_frames: 0,
+            lost: None,
+            rendering_since: None,
+        }
+    }
+
+    /// Takes an event in, and returns what there is to say of it.
+    pub fn apply(&mut self, event: &CompositionEvent) -> Option<Said> {
+        self.name = clean(&event.composition);
+        match &event.event {
+            Some(Event::Accepted(accepted)) => {
+                self.adopt(accepted.composition.as_ref());
+                Some(Said::Step(format!("accepted: {}", self.name)))
+            }
+            Some(Event::Started(started)) => {
+                self.state = State::Planning as i32;
+                self.queue_position = 0;
+                (started.claims > 1).then(|| Said::Note("another conductor goes on with it".into()))
+            }
+            Some(Event::Planned(planned)) => {
+                self.set_plan(planned.plan.as_ref());
+                Some(Said::Step(format!("planned: {}", self.headline())))
+            }
+            Some(Event::Checkpoint(checkpoint)) => {
+                let has_moved = checkpoint.queue_position != self.queue_position;
+                self.state = checkpoint.state;
+                self.queue_position = checkpoint.queue_position;
+                (has_moved && self.queue_position > 0).then(|| Said::Step(format!("{} before it", self.queue_position)))
+            }
+            Some(Event::DraftFinished(_)) => {
+                self.state = State::Mastering as i32;
+                Some(Said::Step("the draft is complete; mastering".into()))
+            }
+            Some(Event::MasterMade(_)) => Some(Said::Step("mastered".into())),
+            Some(Event::Analyzed(_)) => Some(Said::Step("measured".into())),
+            Some(Event::Degraded(what)) => {
+                Some(Said::Note(format!("degraded: {}", self.about(&what.section_id, &what.text))))
+            }
+            Some(Event::Warned(what)) => {
+                Some(Said::Note(format!("note: {}", self.about(&what.section_id, &what.text))))
+            }
+            Some(Event::Finished(finished)) => {
+                self.state = finished.composition.as_ref().map_or(self.state, |each| each.state);
+                None
+            }
+            Some(other) => self.apply_to_section(other),
+            None => None,
+        }
+    }
+
+    fn apply_to_section(&mut self, event: &Event) -> Option<Said> {
+        match event {
+            Event::SectionStarted(started) => {
+                self.state = State::Rendering as i32;
+                self.rendering_since.get_or_insert_with(Instant::now);
+                let row = self.row(&started.section_id)?;
+                row.phase = Phase::Rendering;
+                row.attempt = started.attempt;
+                row.fraction = 0.0;
+                Some(Said::Step(format!("{}: rendering with {}", row.label, clean(&started.model))))
+            }
+            Event::SectionProgress(progress) => {
+                let row = self.row(&progress.section_id)?;
+                row.fraction = progress.fraction_done.clamp(0.0, 1.0);
+                row.real_time_factor = progress.real_time_factor;
+                row.queue_position = progress.queue_position;
+                None
+            }
+            Event::SectionFinished(finished) => {
+                let row = self.row(&finished.section_id)?;
+                row.phase = Phase::Rendered { reused: finished.reused };
+                row.fraction = 1.0;
+                row.queue_position = 0;
+                Some(Said::Step(format!(
+                    "{}: {}",
+                    row.label,
+                    if finished.reused { "was there already" } else { "rendered" }
+                )))
+            }
+            Event::SectionRetried(retried) => {
+                let why = retried.error.as_ref().map_or("", |error| error.message.as_str());
+                let row = self.row(&retried.section_id)?;
+                row.phase = Phase::Waiting;
+                row.fraction = 0.0;
+                Some(Said::Note(format!("{}: try {} failed ({}); again", row.label, retried.attempt, clean(why))))
+            }
+            Event::SectionMixed(mixed) => {
+                let score = mixed.join.as_ref().map(|join| join.score);
+                let row = self.row(&mixed.section_id)?;
+                row.phase = Phase::Joined { score };
+                row.fraction = 1.0;
+                let heard = score.map_or(String::new(), |score| format!(" ({score:.2})"));
+                Some(Said::Step(format!("{}: joined{heard}", row.label)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Title and facts in one line.
+    pub fn headline(&self) -> String {
+        let facts = self.facts.join(" · ");
+        if self.title.is_empty() { facts } else { format!("{} · {facts}", self.title) }
+    }
+
+    /// How much of the rendering is done, 0 to 1.
+    pub fn fraction(&self) -> f64 {
+        let total: i64 = self.rows.iter().map(|row| row.frames).sum();
+        let done: f64 = self.rows.iter().map(|row| row.fraction * row.frames as f64).sum();
+        if total > 0 { done / total as f64 } else { 0.0 }
+    }
+
+    /// Seconds until all is rendered, by the pace so far.
+    pub fn seconds_left(&self, now: Instant) -> Option<f64> {
+        let fraction = self.fraction();
+        let elapsed = now.saturating_duration_since(self.rendering_since?).as_secs_f64();
+        (0.02..1.0).contains(&fraction).then(|| elapsed * (1.0 - fraction) / fraction)
+    }
+
+    /// Takes over a composition as the service has it.
+    pub fn adopt(&mut self, composition: Option<&Composition>) {
+        let Some(composition) = composition else { return };
+        self.state = composition.state;
+        self.queue_position = composition.queue_position;
+        if composition.plan.is_some() {
+            self.set_plan(composition.plan.as_ref());
+        }
+        for section in &composition.sections {
+            let phase = match SectionState::try_from(section.state) {
+                Ok(SectionState::Rendering) => Phase::Rendering,
+                Ok(SectionState::Rendered) => Phase::Rendered { reused: section.reused },
+                Ok(SectionState::Joined) => Phase::Joined { score: None },
+                Ok(SectionState::Failed) => Phase::Failed,
+                _ => Phase::Waiting,
+            };
+            if let Some(row) = self.row(&section.section_id) {
+                row.fraction = if matches!(phase, Phase::Rendered { .. } | Phase::Joined { .. }) { 1.0 } else { 0.0 };
+                row.phase = phase;
+            }
+        }
+    }
+
+    /// Takes over a plan; all sections wait.
+    pub fn set_plan(&mut self, plan: Option<&Plan>) {
+        let Some(plan) = plan else { return };
+        self.title = clean(&plan.title);
+        self.facts = facts(plan);
+        self.sample_rate = plan.sample_rate.max(1);
+        self.frames = plan.frames;
+        self.rows = plan
+            .sections
+            .iter()
+            .filter_map(|planned| {
+                let spec = planned.spec.as_ref()?;
+                let label = if spec.label.is_empty() { words::role(spec.role) } else { clean(&spec.label) };
+                Some(Row {
+                    id: spec.section_id.clone(),
+                    label,
+                    bars: spec.bars,
+                    first_frame: planned.first_frame,
+                    frames: spec.frames,
+                    energy: spec.energy.clone(),
+                    phase: Phase::Waiting,
+                    fraction: 0.0,
+                    real_time_factor: 0.0,
+                    queue_position: 0,
+                    attempt: 0,
+                })
+            })
+            .collect();
+    }
+
+    fn row(&mut self, id: &str) -> Option<&mut Row> {
+        self.rows.iter_mut().find(|row| row.id == id)
+    }
+
+    fn about(&self, id: &str, text: &str) -> String {
+        match self.rows.iter().find(|row| row.id == id) {
+            Some(row) => format!("{}: {}", row.label, clean(text)),
+            None => clean(text),
+        }
+    }
+}
+
+/// What a plan says in few words: key, tempo, metre, genre, length.
+pub fn facts(plan: &Plan) -> Vec<String> {
+    let metre = plan.metre.unwrap_or_default();
+    let mut facts: Vec<String> = plan.key.iter().map(words::key).map(|key| clean(&key)).collect();
+    facts.push(format!("{} bpm", round(words::bpm(plan.quarters_per_minute, Some(&metre)))));
+    facts.push(format!("{}/{}", metre.beats, metre.unit));
+    if !plan.genre.is_empty() {
+        facts.push(clean(&plan.genre));
+    }
+    facts.push(words::clock(plan.frames as f64 / f64::from(plan.sample_rate.max(1))));
+    facts
+}
+
+fn round(number: f64) -> String {
+    let text = format!("{number:.1}");
+    text.strip_suffix(".0").map_or_else(|| text.clone(), str::to_owned)
+}

@@ -1,0 +1,132 @@
+//! `segue doctor`: why a server cannot be reached, step by step.
+
+use std::{env, time::Duration};
+
+use segue_client::{
+    Error, clean,
+    proto::segue::composer::v1::{GetStatsRequest, ListModelsRequest},
+};
+use tokio::{net, time::timeout};
+use tonic::Code;
+
+use crate::{
+    exit::Stop,
+    settings::Reach,
+    talk::{Palette, Talk},
+};
+
+const LIMIT: Duration = Duration::from_secs(5);
+const PROXIES: [&str; 6] = ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
+
+/// `segue doctor`.
+pub async fn doctor(reach: &Reach, talk: &Talk) -> Result<(), Stop> {
+    let connection = &reach.connection;
+    let address = &connection.address;
+    let way = if address.tls { "with TLS" } else { "without TLS" };
+    let token = if connection.token.is_empty() { "no token" } else { "a token" };
+    good(talk, &format!("server {address}, {way}, {token} (from {})", reach.origin))?;
+    let proxies: Vec<&str> =
+        PROXIES.into_iter().filter(|name| env::var_os(name).is_some_and(|value| !value.is_empty())).collect();
+    if !proxies.is_empty() {
+        talk.line(&format!("  {} set: this program does not use a proxy", proxies.join(", ")))?;
+    }
+    if !address.unix {
+        reach_host(talk, reach).await?;
+    }
+    let mut client = match connection.open().await {
+        Ok(client) => client,
+        Err(error) => return Err(bad(&error.to_string(), Stop::UNREACHABLE, connection_hint(&error, address.tls))),
+    };
+    good(talk, if address.tls { "it speaks TLS, and its certificate is trusted" } else { "it accepts connections" })?;
+    match client.get_stats(GetStatsRequest {}).await {
+        Ok(stats) => {
+            let version = clean(&stats.version);
+            good(talk, &format!("it is a Segue service, version {version}"))?;
+            let own = env!("CARGO_PKG_VERSION");
+            if release(&version) != release(own) {
+                talk.line(&format!(
+                    "  this program is version {own}: what one of them does not know is skipped or refused"
+                ))?;
+            }
+        }
+        Err(error) => {
+            let hint = call_hint(&error, connection.token.is_empty(), address.tls);
+            return Err(bad(&error.to_string(), Stop::from(error).code(), hint));
+        }
+    }
+    match client.list_models(ListModelsRequest {}).await {
+        Ok(answer) => good(talk, &format!("it can play {} models", answer.models.len())),
+        Err(error) => Err(bad(
+            &format!("it cannot play: {error}"),
+            Stop::from(error).code(),
+            "look at the renderers of the service",
+        )),
+    }
+}
+
+async fn reach_host(talk: &Talk, reach: &Reach) -> Result<(), Stop> {
+    let address = &reach.connection.address;
+    let found = timeout(LIMIT, net::lookup_host(&address.authority)).await;
+    let places: Vec<String> = match found {
+        Ok(Ok(places)) => places.map(|place| place.ip().to_string()).collect(),
+        Ok(Err(error)) => {
+            return Err(bad(
+                &format!("{} has no address: {error}", address.host()),
+                Stop::UNREACHABLE,
+                "check the name",
+            ));
+        }
+        Err(_) => return Err(bad("the name server does not answer", Stop::UNREACHABLE, "check the network")),
+    };
+    good(talk, &format!("{} is at {}", address.host(), places.join(", ")))?;
+    match timeout(LIMIT, net::TcpStream::connect(&address.authority)).await {
+        Ok(Ok(_)) => good(talk, "the port is open"),
+        Ok(Err(error)) => Err(bad(
+            &format!("{address} does not accept connections: {error}"),
+            Stop::UNREACHABLE,
+            "is `segued serve` running there, and on that port?",
+        )),
+        Err(_) => Err(bad(
+            &format!("{address} does not answer within {} s", LIMIT.as_secs()),
+            Stop::UNREACHABLE,
+            "a firewall may be in between",
+        )),
+    }
+}
+
+fn connection_hint(error: &Error, tls: bool) -> &'static str {
+    let text = error.to_string().to_ascii_lowercase();
+    match tls {
+        true if text.contains("unknownissuer") || text.contains("certificate") => {
+            "--tls-ca names the certificate to trust; the host's name must be in it"
+        }
+        true => "the server may speak without TLS: give its address with http://",
+        false => "the server may speak TLS: give its address with https://",
+    }
+}
+
+fn call_hint(error: &Error, has_no_token: bool, tls: bool) -> &'static str {
+    match error {
+        Error::Failed(failure) if failure.code == Code::Unauthenticated && has_no_token => {
+            "it wants a token: set SEGUE_CLIENT_TOKEN, or give --token-file"
+        }
+        Error::Failed(failure) if failure.code == Code::Unauthenticated => "compare the token with the server's",
+        Error::Failed(failure) if failure.code == Code::Unimplemented => {
+            "something else, or an older version, listens there"
+        }
+        Error::Unreachable { .. } if !tls => "something else listens there, or it speaks TLS: try https://",
+        _ => "something else may listen there",
+    }
+}
+
+fn release(version: &str) -> Vec<&str> {
+    version.split('.').take(2).collect()
+}
+
+fn good(talk: &Talk, text: &str) -> Result<(), Stop> {
+    talk.line(&format!("{} {text}", talk.out_palette.paint(Palette::GOOD, "ok")))
+}
+
+fn bad(text: &str, code: u8, hint: &str) -> Stop {
+    Stop::Wrong { code, text: text.to_owned(), hint: hint.to_owned() }
+}

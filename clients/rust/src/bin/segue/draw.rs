@@ -1,0 +1,268 @@
+//! The board as lines of text: a pure function of board, size and time.
+
+use std::time::Instant;
+
+use anstyle::Style;
+use segue_client::proto::segue::composer::v1::State;
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
+use crate::{
+    board::{Board, Phase, Row},
+    talk::Palette,
+    words,
+};
+
+const LABEL_COLUMNS: usize = 16;
+const STATUS_COLUMNS: usize = 26;
+const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+/// The size of the terminal.
+#[derive(Clone, Copy)]
+pub struct Size {
+    pub columns: usize,
+    pub lines: usize,
+}
+
+/// A line that never grows beyond the terminal: a wrapped line would break the redrawing.
+struct Line {
+    palette: Palette,
+    text: String,
+    left: usize,
+}
+
+impl Line {
+    fn new(palette: Palette, columns: usize) -> Self {
+        Self { palette, text: String::new(), left: columns }
+    }
+
+    fn add(&mut self, style: Style, text: &str) {
+        let fitting = fit(text, self.left);
+        self.left -= fitting.width();
+        self.text.push_str(&self.palette.paint(style, &fitting));
+    }
+}
+
+/// As much of a text as fits into columns; an ellipsis shows that it was cut.
+pub fn fit(text: &str, columns: usize) -> String {
+    if text.width() <= columns {
+        return text.to_owned();
+    }
+    let mut out = String::new();
+    let mut used = 1;
+    for each in text.chars() {
+        used += each.width().unwrap_or(0);
+        if used > columns {
+            break;
+        }
+        out.push(each);
+    }
+    if columns > 0 {
+        out.push('…');
+    }
+    out
+}
+
+/// Draws a running composition.
+pub fn frame(board: &Board, size: Size, palette: Palette, now: Instant) -> Vec<String> {
+    let columns = size.columns.saturating_sub(1).max(20);
+    let mut lines = Vec::new();
+    if board.rows.is_empty() {
+        lines.push(status(board, columns, palette, now));
+        return lines;
+    }
+    let mut head = Line::new(palette, columns);
+    head.add(Palette::BOLD, if board.title.is_empty() { &board.name } else { &board.title });
+    head.add(Palette::PLAIN, &format!("  {}", board.facts.join(" · ")));
+    lines.push(head.text);
+    lines.extend(timeline(board, columns, palette));
+    let room = size.lines.saturating_sub(lines.len() + 3).max(3);
+    let (first, last) = window(&board.rows, room);
+    if first > 0 {
+        lines.push(aside(palette, columns, &format!("{first} sections before")));
+    }
+    lines.extend(board.rows[first..last].iter().map(|row| section(row, board.sample_rate, columns, palette)));
+    if last < board.rows.len() {
+        lines.push(aside(palette, columns, &format!("{} sections after", board.rows.len() - last)));
+    }
+    lines.push(status(board, columns, palette, now));
+    lines
+}
+
+/// The sections as blocks in proportion to their lengths, and the energy of their bars.
+pub fn timeline(board: &Board, columns: usize, palette: Palette) -> Vec<String> {
+    let edges = edges(board, columns);
+    let mut names = Line::new(palette, columns);
+    let mut levels = Line::new(palette, columns);
+    let heard =
+        if board.frames > 0 { (board.heard_frames as f64 / board.frames as f64 * columns as f64) as usize } else { 0 };
+    for (row, (first, last)) in board.rows.iter().zip(edges) {
+        let width = last - first;
+        if width == 0 {
+            continue;
+        }
+        let name = fit(&row.label, width.saturating_sub(1));
+        let padding = width.saturating_sub(1 + name.width());
+        names.add(style(&row.phase), &format!("▏{name}{}", " ".repeat(padding)));
+        for column in 0..width {
+            let is_heard = first + column < heard;
+            levels.add(if is_heard { Palette::GOOD } else { Palette::DIM }, &level(row, column, width).to_string());
+        }
+    }
+    vec![names.text, levels.text]
+}
+
+fn edges(board: &Board, columns: usize) -> Vec<(usize, usize)> {
+    let total = board.rows.iter().map(|row| row.frames).sum::<i64>().max(1) as f64;
+    let mut frames = 0;
+    board
+        .rows
+        .iter()
+        .map(|row| {
+            let first = (frames as f64 / total * columns as f64).round() as usize;
+            frames += row.frames;
+            (first, (frames as f64 / total * columns as f64).round() as usize)
+        })
+        .collect()
+}
+
+fn level(row: &Row, column: usize, width: usize) -> char {
+    let index = column * row.energy.len() / width;
+    let energy = row.energy.get(index).copied().unwrap_or(0.0).clamp(0.0, 1.0);
+    LEVELS[((energy * 8.0) as usize).min(7)]
+}
+
+/// The rows that are shown when not all fit: those around the first that is not joined yet.
+fn window(rows: &[Row], room: usize) -> (usize, usize) {
+    if rows.len() <= room {
+        return (0, rows.len());
+    }
+    let current = rows.iter().position(|row| !matches!(row.phase, Phase::Joined { .. })).unwrap_or(rows.len());
+    let first = current.saturating_sub(room / 3).min(rows.len() - room);
+    (first, first + room)
+}
+
+fn section(row: &Row, sample_rate: u32, columns: usize, palette: Palette) -> String {
+    let mut line = Line::new(palette, columns);
+    let label = fit(&row.label, LABEL_COLUMNS);
+    line.add(Palette::PLAIN, &format!(" {label}{} ", " ".repeat(LABEL_COLUMNS - label.width())));
+    let start = words::clock(row.first_frame as f64 / f64::from(sample_rate));
+    line.add(Palette::DIM, &format!("{start:>7} {:>4} bars  ", row.bars));
+    let bar = columns.saturating_sub(LABEL_COLUMNS + 21 + STATUS_COLUMNS + 1).clamp(6, 60);
+    let full = (row.fraction * bar as f64).round() as usize;
+    line.add(style(&row.phase), &"━".repeat(full.min(bar)));
+    line.add(Palette::DIM, &"─".repeat(bar - full.min(bar)));
+    line.add(style(&row.phase), &format!("  {}", phase(row)));
+    line.text
+}
+
+fn phase(row: &Row) -> String {
+    let again = if row.attempt > 1 { format!(", try {}", row.attempt) } else { String::new() };
+    match &row.phase {
+        Phase::Waiting => "waiting".into(),
+        Phase::Rendering if row.queue_position > 0 => format!("{} before it{again}", row.queue_position),
+        Phase::Rendering if row.real_time_factor > 0.0 => {
+            format!("{:>3.0} %  {}x{again}", row.fraction * 100.0, speed(row.real_time_factor))
+        }
+        Phase::Rendering => format!("{:>3.0} %{again}", row.fraction * 100.0),
+        Phase::Rendered { reused: true } => "was there already".into(),
+        Phase::Rendered { reused: false } => "rendered".into(),
+        Phase::Joined { score: Some(score) } => format!("joined {score:.2}"),
+        Phase::Joined { score: None } => "joined".into(),
+        Phase::Failed => "failed".into(),
+    }
+}
+
+fn speed(factor: f64) -> String {
+    if factor < 10.0 { format!("{factor:.1}") } else { format!("{factor:.0}") }
+}
+
+fn style(phase: &Phase) -> Style {
+    match phase {
+        Phase::Waiting => Palette::DIM,
+        Phase::Rendering => Palette::BUSY,
+        Phase::Rendered { .. } => Palette::HINT,
+        Phase::Joined { .. } => Palette::GOOD,
+        Phase::Failed => Palette::BAD,
+    }
+}
+
+fn status(board: &Board, columns: usize, palette: Palette, now: Instant) -> String {
+    let mut line = Line::new(palette, columns);
+    if let Some(cause) = &board.lost {
+        line.add(Palette::BUSY, &format!("connecting again: {cause}"));
+        return line.text;
+    }
+    line.add(Palette::BUSY, &words::state(board.state));
+    if board.queue_position > 0 {
+        line.add(Palette::PLAIN, &format!(" · {} before it", board.queue_position));
+    }
+    if board.frames > 0 {
+        let seconds = |frames: i64| words::clock(frames as f64 / f64::from(board.sample_rate));
+        line.add(Palette::PLAIN, &format!(" · {} of {} here", seconds(board.heard_frames), seconds(board.frames)));
+    }
+    if let Some(left) = board.seconds_left(now).filter(|_| board.state == State::Rendering as i32) {
+        line.add(Palette::PLAIN, &format!(" · about {} left", words::clock(left.ceil())));
+    }
+    line.text
+}
+
+fn aside(palette: Palette, columns: usize, text: &str) -> String {
+    let mut line = Line::new(palette, columns);
+    line.add(Palette::DIM, &format!(" … {text}"));
+    line.text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn board(sections: usize, label: &str) -> Board {
+        let mut board = Board::new();
+        board.title = "Träume 夢".into();
+        board.frames = 48_000 * sections as i64;
+        board.rows = (0..sections)
+            .map(|index| Row {
+                id: index.to_string(),
+                label: label.into(),
+                bars: 8,
+                first_frame: 48_000 * index as i64,
+                frames: 48_000,
+                energy: vec![0.1, 0.9],
+                phase: [Phase::Joined { score: Some(0.9) }, Phase::Rendering, Phase::Waiting][index.min(2)].clone(),
+                fraction: 0.4,
+                real_time_factor: 20.0,
+                queue_position: 0,
+                attempt: 1,
+            })
+            .collect();
+        board
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal_and_no_frame_is_higher() {
+        for sections in [1, 2, 7, 60, 256] {
+            for label in ["a", "長い名前のセクション", "a very long name of a section indeed"] {
+                for columns in [21, 40, 80, 160, 400] {
+                    for lines in [8, 24, 50] {
+                        let size = Size { columns, lines };
+                        let drawn = frame(&board(sections, label), size, Palette { is_on: false }, Instant::now());
+                        assert!(drawn.len() <= lines, "{} lines in {lines}", drawn.len());
+                        for line in drawn {
+                            assert!(line.width() < columns.max(21), "{} columns in {columns}: {line}", line.width());
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn without_colour_there_is_no_escape_code_and_with_it_the_words_are_the_same() {
+        let size = Size { columns: 80, lines: 24 };
+        let now = Instant::now();
+        let plain = frame(&board(3, "intro"), size, Palette { is_on: false }, now).join("\n");
+        let coloured = frame(&board(3, "intro"), size, Palette { is_on: true }, now).join("\n");
+        assert!(!plain.contains('\x1b') && coloured.contains('\x1b'));
+        assert_eq!(anstream::adapter::strip_str(&coloured).to_string(), plain);
+    }
+}

@@ -1,0 +1,196 @@
+//! A composition's files: where they go, and how they get there.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use segue_client::{
+    Connection, clean,
+    proto::segue::composer::v1::{Composition, GetCompositionRequest, Output, OutputKind},
+};
+use serde_json::json;
+
+use crate::{
+    args::{Download, FileKind},
+    exit::Stop,
+    settings::Reach,
+    talk::Talk,
+    words,
+};
+
+/// How long a server may say nothing in the middle of a file.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The kind of file that a name asks for.
+pub fn kind_of(path: &Path) -> Option<FileKind> {
+    match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+        "flac" => Some(FileKind::Flac),
+        "wav" => Some(FileKind::Wav),
+        "opus" | "ogg" => Some(FileKind::Opus),
+        "mp3" => Some(FileKind::Mp3),
+        _ => None,
+    }
+}
+
+pub fn extension(kind: FileKind) -> &'static str {
+    match kind {
+        FileKind::Flac => "flac",
+        FileKind::Wav => "wav",
+        FileKind::Opus => "opus",
+        FileKind::Mp3 => "mp3",
+    }
+}
+
+/// Refuses to replace a file unless that was asked for, on the command line or now.
+pub fn check_free(path: &Path, force: bool, talk: &Talk) -> Result<(), Stop> {
+    if path.is_dir() {
+        return Err(Stop::usage(format!("{} is a folder", path.display()), "name a file in it"));
+    }
+    if force || !path.exists() || talk.confirm(&format!("{} exists. Replace it?", path.display())) {
+        return Ok(());
+    }
+    Err(Stop::usage(format!("{} exists", path.display()), "--force replaces it, or choose another name with -o"))
+}
+
+/// A name that is free, made from words.
+pub fn free_name(words: &str, kind: FileKind) -> PathBuf {
+    let mut slug = String::new();
+    for each in words.chars().flat_map(char::to_lowercase) {
+        if each.is_alphanumeric() {
+            slug.push(each);
+        } else if !slug.ends_with('-') && !slug.is_empty() {
+            slug.push('-');
+        }
+        if slug.len() >= 40 {
+            break;
+        }
+    }
+    let slug = match slug.trim_end_matches('-') {
+        "" => "segue",
+        slug => slug,
+    };
+    let name = |number: u32| match number {
+        1 => PathBuf::from(format!("{slug}.{}", extension(kind))),
+        _ => PathBuf::from(format!("{slug}-{number}.{}", extension(kind))),
+    };
+    (1..10_000).map(name).find(|path| !path.exists()).unwrap_or_else(|| name(1))
+}
+
+/// Where the draft stands while `path` is made.
+pub fn draft_path(path: &Path) -> PathBuf {
+    path.with_extension("draft.wav")
+}
+
+/// A finished composition's outputs and where each is to be stored, beside the master at `path`.
+pub fn places(composition: &Composition, path: &Path) -> Vec<(Output, PathBuf)> {
+    let wanted = kind_of(path);
+    let mut has_master = false;
+    let mut found = Vec::new();
+    for output in &composition.outputs {
+        let place = match OutputKind::try_from(output.kind) {
+            Ok(OutputKind::Master) if !has_master && kind_of(Path::new(&output.name)) == wanted => {
+                has_master = true;
+                path.to_owned()
+            }
+            Ok(OutputKind::Stem) => {
+                let extension = Path::new(&output.name).extension().and_then(|each| each.to_str()).unwrap_or("flac");
+                path.with_extension(format!("{}.{extension}", file_part(&output.layer)))
+            }
+            Ok(OutputKind::Midi) => path.with_extension("mid"),
+            _ => continue,
+        };
+        found.push((output.clone(), place));
+    }
+    found
+}
+
+/// A part of a file's name that cannot lead elsewhere, whatever a server says.
+fn file_part(text: &str) -> String {
+    let safe: String =
+        text.chars().map(|each| if each.is_alphanumeric() || "._-".contains(each) { each } else { '-' }).collect();
+    match safe.trim_start_matches('.') {
+        "" => "part".to_owned(),
+        safe => safe.to_owned(),
+    }
+}
+
+/// Fetches one output.
+pub async fn fetch(connection: &Connection, talk: &Talk, output: &Output, path: &Path) -> Result<(), Stop> {
+    segue_client::download(connection, output, path, PATIENCE, |_| {}).await?;
+    if talk.json {
+        let saved = json!({"client": {"saved": path.display().to_string(), "output": output.name}});
+        return talk.object(&saved);
+    }
+    talk.note(&describe(output, path));
+    Ok(())
+}
+
+fn describe(output: &Output, path: &Path) -> String {
+    let mut facts = vec![path.display().to_string()];
+    if output.sample_rate > 0 {
+        facts.push(words::clock(output.frames as f64 / f64::from(output.sample_rate)));
+        facts.push(format!("{} Hz", output.sample_rate));
+    }
+    if output.bit_depth > 0 {
+        facts.push(format!("{} bit", output.bit_depth));
+    }
+    facts.push(words::size(output.size_bytes));
+    facts.join(", ")
+}
+
+/// `segue download`.
+pub async fn download(reach: &Reach, talk: &Talk, asked: Download) -> Result<(), Stop> {
+    let (composition, wanted) = match asked.name.split_once("/outputs/") {
+        Some((composition, _)) => (composition.to_owned(), Some(asked.name.clone())),
+        None => (words::composition_name(&asked.name), None),
+    };
+    let mut client = reach.connection.open().await?;
+    let answer = client.get_composition(GetCompositionRequest { name: composition.clone() }).await?;
+    let outputs: Vec<Output> = answer
+        .composition
+        .unwrap_or_default()
+        .outputs
+        .into_iter()
+        .filter(|output| wanted.as_ref().is_none_or(|wanted| *wanted == output.name))
+        .collect();
+    if outputs.is_empty() {
+        return Err(Stop::Wrong {
+            code: Stop::REFUSED,
+            text: format!("{} has no such files yet", clean(&asked.name)),
+            hint: format!("`segue watch {composition}` says how far it is"),
+        });
+    }
+    let is_folder = wanted.is_none() || asked.output.is_dir();
+    if is_folder {
+        fs::create_dir_all(&asked.output)
+            .map_err(|error| Stop::usage(format!("{}: {error}", asked.output.display()), ""))?;
+    }
+    for output in outputs {
+        let name = output.name.rsplit('/').next().unwrap_or_default();
+        let path = if is_folder { asked.output.join(file_part(name)) } else { asked.output.clone() };
+        check_free(&path, asked.force, talk)?;
+        fetch(&reach.connection, talk, &output, &path).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_cannot_choose_a_place_outside() {
+        for name in ["../../etc/passwd", "/etc/passwd", "..", ".bashrc", "a/b", "", "\x1b[2J"] {
+            let part = file_part(name);
+            assert!(!part.contains('/') && !part.starts_with('.') && !part.is_empty(), "{name:?} became {part:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_made_of_the_prompt() {
+        assert_eq!(free_name("Rainy lo-fi, 82 bpm!", FileKind::Flac), Path::new("rainy-lo-fi-82-bpm.flac"));
+        assert_eq!(free_name("../..", FileKind::Mp3), Path::new("segue.mp3"));
+    }
+}

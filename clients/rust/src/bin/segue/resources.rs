@@ -1,0 +1,115 @@
+//! `segue list`, `get`, `cancel` and `delete`.
+
+use segue_client::{
+    clean, json,
+    proto::segue::composer::v1::{
+        CancelCompositionRequest, Composition, DeleteCompositionRequest, GetCompositionRequest, ListCompositionsRequest,
+    },
+};
+use serde_json::json;
+
+use crate::{
+    analyze, args, board,
+    exit::Stop,
+    settings::Reach,
+    talk::{Palette, Talk},
+    words,
+};
+
+const COMPOSITION: &str = "segue.composer.v1.Composition";
+const PAGE: usize = 100;
+
+/// `segue list`.
+pub async fn list(reach: &Reach, talk: &Talk, asked: args::List) -> Result<(), Stop> {
+    let mut client = reach.connection.open().await?;
+    let (mut left, mut page_token) = (asked.limit, String::new());
+    while left > 0 {
+        let request =
+            ListCompositionsRequest { page_size: left.min(PAGE) as i32, page_token, filter: asked.filter.clone() };
+        let page = client.list_compositions(request).await?;
+        for composition in page.compositions.iter().take(left) {
+            if talk.json {
+                talk.object(&json::to_value(COMPOSITION, composition)?)?;
+            } else {
+                talk.line(&row(composition))?;
+            }
+        }
+        left = left.saturating_sub(page.compositions.len().max(1));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn row(composition: &Composition) -> String {
+    let created = composition.create_time.map(|time| time.to_string()).unwrap_or_default();
+    let created = created.get(..19).unwrap_or_default().replace('T', " ");
+    let state = words::state(composition.state);
+    let title = clean(&composition.title);
+    format!("{}  {created}  {state:<10}  {title}", clean(&composition.name)).trim_end().to_owned()
+}
+
+/// `segue get`.
+pub async fn get(reach: &Reach, talk: &Talk, name: &str) -> Result<(), Stop> {
+    let mut client = reach.connection.open().await?;
+    let request = GetCompositionRequest { name: words::composition_name(name) };
+    let composition = client.get_composition(request).await?.composition.unwrap_or_default();
+    if talk.json {
+        return talk.object(&json::to_value(COMPOSITION, &composition)?);
+    }
+    talk.line(&talk.out_palette.paint(Palette::BOLD, &row(&composition)))?;
+    if let Some(plan) = &composition.plan {
+        talk.line(&board::facts(plan).join(" · "))?;
+    }
+    if composition.queue_position > 0 {
+        talk.line(&format!("{} before it", composition.queue_position))?;
+    }
+    if let Some(error) = &composition.error {
+        talk.line(&format!("error: {}", clean(&error.message)))?;
+    }
+    for degradation in &composition.degradations {
+        talk.line(&format!("degraded: {}", clean(&degradation.text)))?;
+    }
+    if let Some(report) = &composition.report {
+        talk.line(&format!("measured: {}", analyze::facts(report).join(", ")))?;
+    }
+    for output in &composition.outputs {
+        talk.line(&format!("{}  {}", clean(&output.name), words::size(output.size_bytes)))?;
+    }
+    Ok(())
+}
+
+/// `segue cancel`.
+pub async fn cancel(reach: &Reach, talk: &Talk, names: &[String]) -> Result<(), Stop> {
+    let mut client = reach.connection.open().await?;
+    for name in names {
+        let request = CancelCompositionRequest { name: words::composition_name(name) };
+        let composition = client.cancel_composition(request).await?.composition.unwrap_or_default();
+        if talk.json {
+            talk.object(&json::to_value(COMPOSITION, &composition)?)?;
+        } else {
+            talk.note(&format!("{}: asked to stop ({})", clean(&composition.name), words::state(composition.state)));
+        }
+    }
+    Ok(())
+}
+
+/// `segue delete`.
+pub async fn delete(reach: &Reach, talk: &Talk, names: &[String], yes: bool) -> Result<(), Stop> {
+    let mut client = reach.connection.open().await?;
+    for name in names {
+        let name = words::composition_name(name);
+        if !yes && !talk.confirm(&format!("Remove {name} with all its files?")) {
+            return Err(Stop::usage(format!("{name} was not removed"), "--yes removes without asking"));
+        }
+        client.delete_composition(DeleteCompositionRequest { name: name.clone() }).await?;
+        if talk.json {
+            talk.object(&json!({"client": {"deleted": name}}))?;
+        } else {
+            talk.note(&format!("{name}: removed"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,1 @@
+//! The `segue` command as people meet it: exit code, standard output, standard error.

@@ -1,0 +1,11 @@
+//! The client against a fake service on a real port: streams under faults, files, and the whole `segue` command.
+
+#![allow(missing_docs)] // Tests are not for readers of the documentation.
+
+mod command;
+mod fake;
+mod pieces;
+mod proxy;
+mod snapshots;
+mod streams;
+mod transfers;

@@ -1,0 +1,277 @@
+//! The stream under faults and lies: what arrives is the undisturbed piece, or an error, never something wrong.
+
+use std::{future::Future, time::Duration};
+
+use segue_client::{
+    Error, Opening, Update, Watch, WatchOptions,
+    proto::segue::{
+        audio::v1::Stage,
+        composer::v1::{ComposeRequest, CompositionEvent, CompositionSpec, State, composition_event::Event},
+    },
+};
+use tonic::{Code, Status};
+
+use crate::{
+    fake::{Fake, Trick, connection, refusal},
+    pieces::{Piece, piece, rewound_piece},
+    proxy::Proxy,
+};
+
+const NAME: &str = "compositions/00c0ffee";
+
+pub fn run<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+fn options() -> WatchOptions {
+    WatchOptions {
+        heartbeat: Duration::from_millis(100),
+        give_up_after: Duration::from_secs(60),
+        stall_limit: Duration::from_millis(800),
+        ..WatchOptions::default()
+    }
+}
+
+fn composing() -> Opening {
+    Opening::Compose(Box::new(ComposeRequest {
+        spec: Some(CompositionSpec::default()),
+        request_id: "6c1b6a0e-7f0a-4d9c-9d3a-111111111111".into(),
+        ..ComposeRequest::default()
+    }))
+}
+
+/// What a listener ends up with.
+#[derive(Default)]
+struct Heard {
+    pcm: Vec<u8>,
+    events: Vec<CompositionEvent>,
+    lost: usize,
+    rewinds: usize,
+    skipped: usize,
+}
+
+async fn listen(mut watch: Watch) -> Result<Heard, (Error, Heard)> {
+    let mut heard = Heard::default();
+    loop {
+        match watch.next().await {
+            Ok(Some(Update::Audio(Stage::Draft, chunk))) => {
+                assert_eq!(chunk.first_frame as usize * 8, heard.pcm.len(), "a frame was lost or repeated");
+                heard.pcm.extend(chunk.pcm);
+            }
+            Ok(Some(Update::Audio(..))) => panic!("audio of another stage"),
+            Ok(Some(Update::Rewound(_, first_frame))) => {
+                heard.pcm.truncate(first_frame as usize * 8);
+                heard.rewinds += 1;
+            }
+            Ok(Some(Update::Event(event))) => heard.events.push(*event),
+            Ok(Some(Update::Lost { .. })) => heard.lost += 1,
+            Ok(Some(Update::Skipped)) => heard.skipped += 1,
+            Ok(Some(Update::Resumed)) => {}
+            Ok(None) => return Ok(heard),
+            Err(error) => return Err((error, heard)),
+        }
+    }
+}
+
+fn hear(fake: &Fake, opening: Opening) -> Result<Heard, (Error, Heard)> {
+    run(listen(Watch::new(fake.connection(), opening, options())))
+}
+
+fn assert_whole(heard: &Heard, piece: &Piece) {
+    assert!(heard.pcm == piece.pcm, "the sound differs");
+    let of_log = |events: &[CompositionEvent]| -> Vec<i64> {
+        let is_of_log = |event: &&CompositionEvent| {
+            !matches!(
+                event.event,
+                Some(Event::Audio(_) | Event::DraftRewound(_) | Event::SectionProgress(_) | Event::Checkpoint(_))
+            )
+        };
+        events.iter().filter(is_of_log).map(|event| event.sequence).collect()
+    };
+    assert_eq!(of_log(&heard.events), of_log(&piece.events), "each event of the log comes once and in order");
+}
+
+#[test]
+fn an_undisturbed_stream_is_the_piece() {
+    let piece = rewound_piece(NAME, 1);
+    let heard = hear(&Fake::start(vec![piece.clone()]), composing()).ok().unwrap();
+    assert_whole(&heard, &piece);
+    assert_eq!((heard.lost, heard.rewinds), (0, 1));
+}
+
+/// `FAULT_SEEDS=20` tries more ways to break a stream than a quick run has time for.
+fn seeds() -> std::ops::Range<u64> {
+    0..std::env::var("FAULT_SEEDS").ok().and_then(|number| number.parse().ok()).unwrap_or(1)
+}
+
+#[test]
+fn fifty_random_faults_change_nothing() {
+    for seed in seeds() {
+        let piece = rewound_piece(NAME, 4);
+        let fake = Fake::start(vec![piece.clone()]);
+        let proxy = Proxy::start(fake.address, seed, 50, 400_000);
+        let mut tries = 0;
+        // One stream may end before all faults came: listen until they are used up.
+        while proxy.faults_left.load(std::sync::atomic::Ordering::SeqCst) > 0 {
+            tries += 1;
+            let watch = Watch::new(connection(proxy.address), composing(), options());
+            match run(listen(watch)) {
+                Ok(heard) => assert_whole(&heard, &piece),
+                Err((error, _)) => panic!("seed {seed}, stream {tries}: {error}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_break_at_any_message_is_healed_from_the_last_cursor() {
+    let piece = rewound_piece(NAME, 1);
+    let messages = piece.events.len();
+    for after in (0..messages).step_by(3) {
+        let broken = Status::unavailable("connection reset");
+        let fake = Fake::start(vec![piece.clone()]).with(|state| state.tricks.push_back(Trick::Break(after, broken)));
+        let heard = hear(&fake, composing()).unwrap_or_else(|(error, _)| panic!("after {after}: {error}"));
+        assert_whole(&heard, &piece);
+        let expected = if after == 0 { String::new() } else { format!("c{after}") };
+        assert_eq!(fake.state.lock().unwrap().cursors[1], expected);
+    }
+}
+
+#[test]
+fn a_stream_that_falls_silent_is_opened_again() {
+    let piece = piece(NAME, 1);
+    let fake = Fake::start(vec![piece.clone()])
+        .with(|state| state.tricks.extend([Trick::FallSilent(0), Trick::FallSilent(9)]));
+    let heard = hear(&fake, composing()).ok().unwrap();
+    assert_whole(&heard, &piece);
+    assert_eq!(heard.lost, 2);
+}
+
+#[test]
+fn passing_lies_are_healed() {
+    let piece = piece(NAME, 1);
+    let audio = piece.events.iter().position(|event| matches!(event.event, Some(Event::Audio(_)))).unwrap() + 2;
+    let lies: [(&str, usize, fn(&mut CompositionEvent)); 7] = [
+        ("damaged samples", audio, |event| {
+            if let Some(Event::Audio(chunk)) = &mut event.event {
+                chunk.data[5] ^= 1;
+            }
+        }),
+        ("a gap", audio, |event| {
+            if let Some(Event::Audio(chunk)) = &mut event.event {
+                chunk.first_frame += 1;
+            }
+        }),
+        ("a wrong format", audio, |event| {
+            if let Some(Event::Audio(chunk)) = &mut event.event {
+                chunk.format.as_mut().unwrap().channels = 1;
+            }
+        }),
+        ("a chunk that vanished", audio, |event| event.event = None),
+        ("an event of another composition", audio, |event| event.composition = "compositions/other".into()),
+        ("a rewind below zero", audio, |event| {
+            let rewound = segue_client::proto::segue::composer::v1::DraftRewound {
+                first_frame: -1,
+                stage: 2,
+                ..Default::default()
+            };
+            event.event = Some(Event::DraftRewound(rewound));
+        }),
+        ("an end that is none", audio, |event| event.event = Some(Event::Finished(Default::default()))),
+    ];
+    for (name, at, lie) in lies {
+        let fake = Fake::start(vec![piece.clone()]).with(|state| state.tricks.push_back(Trick::Lie(at, lie)));
+        let heard = hear(&fake, composing()).unwrap_or_else(|(error, _)| panic!("{name}: {error}"));
+        assert_whole(&heard, &piece);
+    }
+    for trick in [Trick::Huge(audio), Trick::EndEarly(audio)] {
+        let fake = Fake::start(vec![piece.clone()]).with(|state| state.tricks.push_back(trick));
+        assert_whole(&hear(&fake, composing()).ok().unwrap(), &piece);
+    }
+}
+
+#[test]
+fn a_server_that_lies_for_ever_is_given_up_and_the_sound_so_far_is_right() {
+    let piece = piece(NAME, 1);
+    let audio = piece.events.iter().position(|event| matches!(event.event, Some(Event::Audio(_)))).unwrap() + 2;
+    let tricks = [
+        Trick::Lie(audio, |event| {
+            if let Some(Event::Audio(chunk)) = &mut event.event {
+                chunk.crc32c ^= 1;
+            }
+        }),
+        Trick::Lie(audio, |event| {
+            if let Some(Event::Audio(chunk)) = &mut event.event {
+                chunk.first_frame = 0;
+            }
+        }),
+        Trick::Huge(audio),
+        Trick::EndEarly(0),
+    ];
+    for trick in tricks {
+        let fake = Fake::start(vec![piece.clone()]).with(|state| state.always = Some(trick));
+        let (error, heard) = hear(&fake, composing()).err().expect("it was believed");
+        assert!(matches!(error, Error::Untrusted(_)), "{error:?}");
+        assert!(piece.pcm.starts_with(&heard.pcm));
+    }
+}
+
+#[test]
+fn heartbeats_alone_do_not_keep_a_client_for_ever_but_a_queue_does() {
+    let piece = piece(NAME, 1);
+    let working = Trick::OnlyHeartbeats(3, State::Rendering);
+    let fake = Fake::start(vec![piece.clone()]).with(|state| state.always = Some(working));
+    assert!(matches!(hear(&fake, composing()).err().unwrap().0, Error::Stalled(_)));
+
+    let queued = Trick::OnlyHeartbeats(1, State::Queued);
+    let fake = Fake::start(vec![piece]).with(|state| state.always = Some(queued));
+    let watch = Watch::new(fake.connection(), composing(), options());
+    let outcome = run(async { tokio::time::timeout(options().stall_limit * 3, listen(watch)).await });
+    assert!(outcome.is_err(), "a waiting composition was given up");
+}
+
+#[test]
+fn a_cursor_that_the_server_does_not_know_any_more_begins_anew() {
+    let piece = piece(NAME, 1);
+    for reason in ["INVALID_CURSOR", "CURSOR_AHEAD", "CURSOR_EXPIRED"] {
+        let lost = refusal(Code::OutOfRange, reason, "the cursor is not known", &[]);
+        let fake = Fake::start(vec![piece.clone()])
+            .with(|state| state.tricks.extend([Trick::Break(12, Status::unavailable("gone")), Trick::Refuse(lost)]));
+        let mut heard = hear(&fake, composing()).unwrap_or_else(|(error, _)| panic!("{reason}: {error}"));
+        // The log may be another one now, so its events come again.
+        let anew = heard.events.iter().rposition(|event| matches!(event.event, Some(Event::Accepted(_)))).unwrap();
+        assert!(anew > 0 && heard.rewinds == 1);
+        heard.events.drain(..anew);
+        assert_whole(&heard, &piece);
+    }
+}
+
+#[test]
+fn an_unknown_kind_of_event_is_skipped() {
+    let mut piece = piece(NAME, 1);
+    let unknown = CompositionEvent { event: None, ..piece.events[4].clone() };
+    piece.events.insert(4, unknown);
+    let heard = hear(&Fake::start(vec![piece.clone()]), Opening::Watch { name: NAME.into() }).ok().unwrap();
+    assert!(heard.pcm == piece.pcm);
+    assert_eq!((heard.skipped, heard.lost), (1, 0));
+}
+
+#[test]
+fn a_refusal_comes_at_once_with_its_reason() {
+    let status = refusal(Code::ResourceExhausted, "QUEUE_FULL", "the queue is full", &[]);
+    let fake = Fake::start(vec![piece(NAME, 1)]).with(|state| state.refuse_compose = Some(status));
+    match hear(&fake, composing()).err().unwrap() {
+        (Error::Failed(failure), heard) => assert_eq!((failure.reason.as_str(), heard.lost), ("QUEUE_FULL", 0)),
+        (other, _) => panic!("{other:?}"),
+    }
+    let nobody = fake.with(|state| state.pieces.clear()).connection();
+    let missing = Watch::new(nobody, Opening::Watch { name: NAME.into() }, options());
+    assert!(matches!(run(listen(missing)), Err((Error::Failed(failure), _)) if failure.code == Code::NotFound));
+}
+
+#[test]
+fn where_nobody_listens_the_answer_comes_at_once() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let watch = Watch::new(connection(port), composing(), options());
+    assert!(matches!(run(listen(watch)), Err((Error::Unreachable { .. }, heard)) if heard.lost == 0));
+}
