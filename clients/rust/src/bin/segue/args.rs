@@ -215,7 +215,7 @@ pub struct Asked {
     pub instrument: Vec<String>,
     /// What should not be heard
     #[arg(long, value_name = "TEXT", default_value = "")]
-    pub negative: String,
+    pub negative_prompt: String,
     /// The same seed gives the same piece
     #[arg(long)]
     pub seed: Option<u32>,

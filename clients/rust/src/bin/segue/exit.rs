@@ -48,9 +48,8 @@ impl Stop {
                 Error::Unreachable { .. } => Self::UNREACHABLE,
                 Error::Untrusted(_) | Error::Stalled(_) | Error::Local { .. } => Self::FAILED,
                 Error::Failed(failure) => match failure.code {
-                    Code::Unavailable if failure.reason.is_empty() => Self::UNREACHABLE,
-                    Code::DeadlineExceeded => Self::UNREACHABLE,
-                    Code::Unavailable | Code::ResourceExhausted => Self::BUSY,
+                    Code::Unavailable => Self::UNREACHABLE,
+                    Code::ResourceExhausted => Self::BUSY,
                     _ => Self::REFUSED,
                 },
             },

@@ -23,7 +23,7 @@ pub fn planned(asked: &Asked) -> Result<CompositionSpec, Stop> {
     let metre = asked.metre;
     let brief = Brief {
         prompt: asked.prompt.clone().unwrap_or_default(),
-        negative_prompt: asked.negative.clone(),
+        negative_prompt: asked.negative_prompt.clone(),
         kind: if asked.is_loop { Kind::Loop as i32 } else { 0 },
         duration: asked.duration.and_then(|each| prost_types::Duration::try_from(each).ok()),
         quarters_per_minute: asked.bpm.map(|bpm| if metre.is_some_and(words::is_compound) { bpm * 1.5 } else { bpm }),
