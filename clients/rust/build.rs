@@ -24,6 +24,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     tonic_prost_build::configure()
         .build_server(false)
+        // Their examples are JSON, which the documentation would take for Rust.
+        .disable_comments(".google.rpc")
         .include_file("contract.rs")
         .compile_fds(FileDescriptorSet { file: files.file.clone() })?;
 

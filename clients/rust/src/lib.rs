@@ -2,6 +2,34 @@
 //!
 //! [`Client`] makes single calls; [`Watch`] follows a composition's stream through cut connections and restarts, checks
 //! every chunk, and hands on each frame exactly once.
+//!
+//! ```no_run
+//! use segue_client::{Address, Connection, Opening, Update, Watch, WatchOptions};
+//! use segue_client::proto::segue::{
+//!     composer::v1::{ComposeRequest, CompositionSpec},
+//!     music::v1::Brief,
+//! };
+//!
+//! # async fn listen() -> segue_client::Result<()> {
+//! let address = Address::parse("127.0.0.1:7300", None)?;
+//! let connection = Connection { address, token: String::new(), trusted: Vec::new() };
+//! let brief = Brief { prompt: "rainy lo-fi, 82 bpm, F minor".into(), ..Brief::default() };
+//! let request = ComposeRequest {
+//!     spec: Some(CompositionSpec { brief: Some(brief), ..CompositionSpec::default() }),
+//!     request_id: uuid::Uuid::new_v4().to_string(),
+//!     ..ComposeRequest::default()
+//! };
+//! let mut watch = Watch::new(connection, Opening::Compose(Box::new(request)), WatchOptions::default());
+//! while let Some(update) = watch.next().await? {
+//!     match update {
+//!         Update::Audio(stage, chunk) => println!("{stage:?}: {} frames from {}", chunk.frames, chunk.first_frame),
+//!         Update::Rewound(stage, frame) => println!("{stage:?}: drop what you have from frame {frame} on"),
+//!         other => println!("{other:?}"),
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod address;
 mod client;

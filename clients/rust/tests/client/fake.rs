@@ -1,4 +1,4 @@
-//! A ComposerService on a real port that plays prepared pieces, and misbehaves when it is told to.
+//! A `ComposerService` on a real port that plays prepared pieces, and misbehaves when it is told to.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -133,6 +133,7 @@ struct Service(Arc<Mutex<Inside>>);
 type Reply<T> = Result<Response<T>, Status>;
 type Flow<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
+#[allow(clippy::unnecessary_wraps)] // The handlers' own type.
 fn reply<T>(message: T) -> Reply<T> {
     Ok(Response::new(message))
 }

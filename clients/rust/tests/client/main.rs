@@ -4,6 +4,7 @@
 
 mod command;
 mod fake;
+mod licences;
 mod pieces;
 mod proxy;
 mod snapshots;

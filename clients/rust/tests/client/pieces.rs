@@ -61,6 +61,14 @@ pub fn pcm(first_frame: i64, frames: i64, take: u8) -> Vec<u8> {
         .collect()
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)]))
+        .collect()
+}
+
 struct Writer {
     name: String,
     section_frames: i64,
@@ -164,7 +172,7 @@ impl Writer {
                         kind: kind as i32,
                         media_type: "audio/flac".into(),
                         size_bytes: bytes.len() as i64,
-                        sha256: Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect(),
+                        sha256: hex(&Sha256::digest(&bytes)),
                         frames,
                         sample_rate: RATE as u32,
                         channels: 2,

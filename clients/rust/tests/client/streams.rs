@@ -6,7 +6,7 @@ use segue_client::{
     Error, Opening, Update, Watch, WatchOptions,
     proto::segue::{
         audio::v1::Stage,
-        composer::v1::{ComposeRequest, CompositionEvent, CompositionSpec, State, composition_event::Event},
+        composer::v1::{ComposeRequest, CompositionEvent, CompositionSpec, Finished, State, composition_event::Event},
     },
 };
 use tonic::{Code, Status};
@@ -18,6 +18,8 @@ use crate::{
 };
 
 const NAME: &str = "compositions/00c0ffee";
+
+type Lie = fn(&mut CompositionEvent);
 
 pub fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
@@ -151,7 +153,7 @@ fn a_stream_that_falls_silent_is_opened_again() {
 fn passing_lies_are_healed() {
     let piece = piece(NAME, 1);
     let audio = piece.events.iter().position(|event| matches!(event.event, Some(Event::Audio(_)))).unwrap() + 2;
-    let lies: [(&str, usize, fn(&mut CompositionEvent)); 7] = [
+    let lies: [(&str, usize, Lie); 7] = [
         ("damaged samples", audio, |event| {
             if let Some(Event::Audio(chunk)) = &mut event.event {
                 chunk.data[5] ^= 1;
@@ -177,7 +179,7 @@ fn passing_lies_are_healed() {
             };
             event.event = Some(Event::DraftRewound(rewound));
         }),
-        ("an end that is none", audio, |event| event.event = Some(Event::Finished(Default::default()))),
+        ("an end that is none", audio, |event| event.event = Some(Event::Finished(Finished::default()))),
     ];
     for (name, at, lie) in lies {
         let fake = Fake::start(vec![piece.clone()]).with(|state| state.tricks.push_back(Trick::Lie(at, lie)));

@@ -7,7 +7,7 @@ use segue_client::{
     proto::segue::{
         analyzer::v1::Report,
         composer::v1::{Analysis, CreateAnalysisRequest, CreateMasterRequest, Export, GetAnalysisRequest, State},
-        music::v1::LayerKind,
+        music::v1::{LayerKind, Metre},
     },
 };
 use tokio::time::{Duration, sleep};
@@ -110,11 +110,11 @@ fn has_ended(analysis: &Analysis) -> bool {
     matches!(State::try_from(analysis.state), Ok(State::Succeeded | State::Degraded | State::Failed | State::Cancelled))
 }
 
-/// What was measured, in few words.
-pub fn facts(report: &Report) -> Vec<String> {
+/// What was measured, in few words; the metre says what a beat is.
+pub fn facts(report: &Report, metre: Option<&Metre>) -> Vec<String> {
     let mut facts = Vec::new();
     if let Some(tempo) = &report.tempo {
-        facts.push(format!("{:.1} quarters a minute", tempo.quarters_per_minute));
+        facts.push(format!("{:.1} bpm", words::bpm(tempo.quarters_per_minute, metre)));
     }
     if let Some((key, estimate)) = report.key.as_ref().and_then(|each| Some((each.key.as_ref()?, each))) {
         facts.push(clean(&format!("{} ({})", words::key(key), estimate.camelot)));
@@ -138,7 +138,7 @@ fn draw_report(talk: &Talk, report: &Report) -> Result<(), Stop> {
     for line in waveform(&report.peaks, Painter::size().columns.clamp(21, 160) - 1) {
         talk.line(&palette.paint(Palette::GOOD, &line))?;
     }
-    for fact in facts(report) {
+    for fact in facts(report, None) {
         talk.line(&format!("  {fact}"))?;
     }
     if let Some(width) = report.stereo_correlation {

@@ -5,7 +5,7 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
-use clap::{Args as _, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use segue_client::proto::segue::music::v1::{Key, LayerKind, Metre, Role};
 
 use crate::{exit::Stop, words};
@@ -317,6 +317,6 @@ pub enum Preset {
 
 pub fn print_completions(shell: clap_complete::Shell) -> Result<(), Stop> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Args::augment_args(Args::command()), "segue", &mut script);
+    clap_complete::generate(shell, &mut Args::command(), "segue", &mut script);
     io::Write::write_all(&mut io::stdout(), &script).map_err(Stop::stdout)
 }

@@ -52,6 +52,7 @@ pub async fn compose(reach: &Reach, talk: &Talk, asked: Compose) -> Result<(), S
 
 /// `segue watch`.
 pub async fn watch(reach: &Reach, talk: &Talk, asked: args::Watch) -> Result<(), Stop> {
+    let name = words::composition_name(&asked.name)?;
     let target = match asked.output {
         Some(path) if path == Path::new("-") => Target::Stdout,
         Some(path) => {
@@ -62,7 +63,7 @@ pub async fn watch(reach: &Reach, talk: &Talk, asked: args::Watch) -> Result<(),
     };
     // Who only watches does not own the piece: Ctrl-C leaves it running.
     let follow = Follow { detach: true, ..asked.follow };
-    run(reach, talk, Opening::Watch { name: words::composition_name(&asked.name) }, target, &follow).await
+    run(reach, talk, Opening::Watch { name }, target, &follow).await
 }
 
 /// Follows a composition and brings its files home.
@@ -198,11 +199,12 @@ fn report(talk: &Talk, composition: &Composition) {
             .collect();
         talk.note(&format!("joins: {}", joins.join(", ")));
     }
-    let mut measured = composition.report.as_ref().map(analyze::facts).unwrap_or_default();
-    if composition.report.is_none() {
-        let loudness = composition.mastered.as_ref().and_then(|mastered| mastered.loudness);
-        measured = analyze::facts(&Report { loudness, ..Report::default() });
-    }
+    let metre = composition.plan.as_ref().and_then(|plan| plan.metre.as_ref());
+    let loudness = composition.mastered.as_ref().and_then(|mastered| mastered.loudness);
+    let measured = match &composition.report {
+        Some(report) => analyze::facts(report, metre),
+        None => analyze::facts(&Report { loudness, ..Report::default() }, metre),
+    };
     if !measured.is_empty() {
         talk.note(&format!("measured: {}", measured.join(", ")));
     }

@@ -70,8 +70,9 @@ impl Stop {
     pub fn details(&self) -> Vec<String> {
         let (Self::Error(Error::Failed(_)) | Self::Failed(_)) = self else { return Vec::new() };
         let Some(failure) = self.failure() else { return Vec::new() };
-        let mut lines: Vec<String> =
-            failure.violations.iter().map(|each| format!("{}: {}", each.field, each.description)).collect();
+        let told = |line: &String| !failure.message.contains(line.as_str());
+        let listed = failure.violations.iter().map(|each| format!("{}: {}", each.field, each.description));
+        let mut lines: Vec<String> = listed.filter(told).collect();
         if failure.code == Code::Internal && !failure.request_id().is_empty() {
             lines.push(format!("request id: {}", failure.request_id()));
         }
@@ -119,7 +120,6 @@ fn failure_hint(failure: &Failure) -> String {
     let known = |key: &str| failure.metadata.get(key).map_or("", String::as_str);
     match failure.reason.as_str() {
         "UNAUTHENTICATED" => "set SEGUE_CLIENT_TOKEN, or give --token-file".into(),
-        "MODEL_NOT_FOUND" if !known("models").is_empty() => format!("there are: {}", known("models")),
         "MODEL_NOT_FOUND" => "`segue models` lists what there is".into(),
         "MODEL_NOT_INSTALLED" if !known("command").is_empty() => format!("run `{}` on the server", known("command")),
         "LENGTH_NOT_POSSIBLE" if !known("shorter").is_empty() => {

@@ -12,19 +12,21 @@ use segue_client::{
     },
 };
 use serde_json::json;
-use tokio::signal::ctrl_c;
 
 use crate::{
     board::{Board, Said},
     draw,
     exit::Stop,
     feed::{Draft, Feed},
+    interrupts::Interrupts,
     painter::Painter,
     settings::Reach,
     talk::{Palette, Talk},
     words,
 };
 
+/// After so many tries in vain the reader of a plain terminal should know.
+const PATIENT_TRIES: u32 = 4;
 const REDRAW: Duration = Duration::from_millis(100);
 
 /// Where the sound goes.
@@ -53,6 +55,7 @@ pub async fn follow(reach: &Reach, talk: &Talk, watch: Watch, sound: &mut Sound,
         board: Board::new(),
         painter: talk.is_live.then(Painter::default),
         interrupts: 0,
+        tries: 0,
         ended: None,
     };
     let outcome = following.run(watch, sound, detach).await;
@@ -70,6 +73,7 @@ struct Following<'a> {
     board: Board,
     painter: Option<Painter>,
     interrupts: u32,
+    tries: u32,
     ended: Option<Composition>,
 }
 
@@ -77,6 +81,8 @@ impl Following<'_> {
     async fn run(&mut self, mut watch: Watch, sound: &mut Sound, detach: bool) -> Result<(), Stop> {
         let mut redraw = tokio::time::interval(REDRAW);
         redraw.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let mut interrupts =
+            Interrupts::listen().map_err(|cause| Error::Local { doing: "listening for Ctrl-C".into(), cause })?;
         let mut is_watching = true;
         while is_watching || sound.feed.is_some() {
             tokio::select! {
@@ -92,7 +98,7 @@ impl Following<'_> {
                     sound.feed = None;
                     self.feed_ended(ended, sound.feeds_stdout, is_watching)?;
                 }
-                _ = ctrl_c() => self.interrupted(detach, is_watching)?,
+                () = interrupts.next() => self.interrupted(detach, is_watching)?,
                 _ = redraw.tick(), if self.painter.is_some() => self.draw(),
             }
         }
@@ -125,15 +131,17 @@ impl Following<'_> {
             Update::Skipped => self.talk.mention("an event of a kind that this version does not know was skipped"),
             Update::Lost { cause, wait } => {
                 self.print_json(&json!({"client": {"lost": cause, "waitSeconds": wait.as_secs_f64()}}))?;
-                let is_first = self.board.lost.replace(clean(&cause)).is_none();
-                if is_first {
-                    self.say(Some(Said::Step("the connection broke; connecting again".into())));
+                self.board.lost = Some(clean(&cause));
+                self.tries += 1;
+                if self.tries == PATIENT_TRIES {
+                    self.say(Some(Said::Step(format!("still looking for the server: {}", clean(&cause)))));
                 }
                 self.talk.mention(&format!("lost: {cause}"));
             }
             Update::Resumed => {
                 self.print_json(&json!({"client": {"resumed": watch.name()}}))?;
                 self.board.lost = None;
+                self.tries = 0;
                 self.say(Some(Said::Note("the connection broke for a moment; nothing is missing".into())));
             }
         }

@@ -9,6 +9,7 @@ mod draw;
 mod exit;
 mod feed;
 mod follow;
+mod interrupts;
 mod outputs;
 mod painter;
 mod plan;

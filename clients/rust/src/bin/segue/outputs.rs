@@ -144,7 +144,7 @@ fn describe(output: &Output, path: &Path) -> String {
 pub async fn download(reach: &Reach, talk: &Talk, asked: Download) -> Result<(), Stop> {
     let (composition, wanted) = match asked.name.split_once("/outputs/") {
         Some((composition, _)) => (composition.to_owned(), Some(asked.name.clone())),
-        None => (words::composition_name(&asked.name), None),
+        None => (words::composition_name(&asked.name)?, None),
     };
     let mut client = reach.connection.open().await?;
     let answer = client.get_composition(GetCompositionRequest { name: composition.clone() }).await?;

@@ -54,7 +54,7 @@ fn row(composition: &Composition) -> String {
 /// `segue get`.
 pub async fn get(reach: &Reach, talk: &Talk, name: &str) -> Result<(), Stop> {
     let mut client = reach.connection.open().await?;
-    let request = GetCompositionRequest { name: words::composition_name(name) };
+    let request = GetCompositionRequest { name: words::composition_name(name)? };
     let composition = client.get_composition(request).await?.composition.unwrap_or_default();
     if talk.json {
         return talk.object(&json::to_value(COMPOSITION, &composition)?);
@@ -73,7 +73,10 @@ pub async fn get(reach: &Reach, talk: &Talk, name: &str) -> Result<(), Stop> {
         talk.line(&format!("degraded: {}", clean(&degradation.text)))?;
     }
     if let Some(report) = &composition.report {
-        talk.line(&format!("measured: {}", analyze::facts(report).join(", ")))?;
+        talk.line(&format!(
+            "measured: {}",
+            analyze::facts(report, composition.plan.as_ref().and_then(|plan| plan.metre.as_ref())).join(", ")
+        ))?;
     }
     for output in &composition.outputs {
         talk.line(&format!("{}  {}", clean(&output.name), words::size(output.size_bytes)))?;
@@ -85,7 +88,7 @@ pub async fn get(reach: &Reach, talk: &Talk, name: &str) -> Result<(), Stop> {
 pub async fn cancel(reach: &Reach, talk: &Talk, names: &[String]) -> Result<(), Stop> {
     let mut client = reach.connection.open().await?;
     for name in names {
-        let request = CancelCompositionRequest { name: words::composition_name(name) };
+        let request = CancelCompositionRequest { name: words::composition_name(name)? };
         let composition = client.cancel_composition(request).await?.composition.unwrap_or_default();
         if talk.json {
             talk.object(&json::to_value(COMPOSITION, &composition)?)?;
@@ -100,7 +103,7 @@ pub async fn cancel(reach: &Reach, talk: &Talk, names: &[String]) -> Result<(), 
 pub async fn delete(reach: &Reach, talk: &Talk, names: &[String], yes: bool) -> Result<(), Stop> {
     let mut client = reach.connection.open().await?;
     for name in names {
-        let name = words::composition_name(name);
+        let name = words::composition_name(name)?;
         if !yes && !talk.confirm(&format!("Remove {name} with all its files?")) {
             return Err(Stop::usage(format!("{name} was not removed"), "--yes removes without asking"));
         }

@@ -7,6 +7,8 @@ use segue_client::proto::segue::{
     music::v1::{Key, LayerKind, Metre, Mode, Role},
 };
 
+use crate::exit::Stop;
+
 /// Reads `75`, `20s`, `2m`, `1m20s`, `1.5` or `1h`.
 pub fn read_duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no time; write it as 75, 20s, 2m or 1m20s");
@@ -147,9 +149,14 @@ pub fn size(bytes: i64) -> String {
     }
 }
 
-/// "compositions/9f2c" for "9f2c" too.
-pub fn composition_name(text: &str) -> String {
-    if text.contains('/') { text.to_owned() } else { format!("compositions/{text}") }
+/// Reads "compositions/9f2c0011", or its id alone.
+pub fn composition_name(text: &str) -> Result<String, Stop> {
+    let id = text.strip_prefix("compositions/").unwrap_or(text);
+    let is_id = (8..=64).contains(&id.len()) && id.chars().all(|each| matches!(each, '0'..='9' | 'a'..='f'));
+    if is_id {
+        return Ok(format!("compositions/{id}"));
+    }
+    Err(Stop::usage(format!("{text:?} is no composition's name"), "`segue list` shows them, as compositions/9f2c0011"))
 }
 
 #[cfg(test)]

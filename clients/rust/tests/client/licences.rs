@@ -1,0 +1,58 @@
+//! Every crate that is built in has a licence that a product may use.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+const ALLOWED: [&str; 13] = [
+    "Apache-2.0",
+    "Apache-2.0 WITH LLVM-exception",
+    "MIT",
+    "MIT-0",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "ISC",
+    "Zlib",
+    "0BSD",
+    "Unlicense",
+    "Unicode-3.0",
+    "CC0-1.0",
+    "BSL-1.0",
+];
+
+#[test]
+fn every_dependency_is_permissive() {
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--locked",
+            "--offline",
+            "--filter-platform",
+            "x86_64-unknown-linux-gnu",
+        ])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let tree: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let packages = tree["packages"].as_array().unwrap();
+    assert!(packages.len() > 50);
+    for package in packages {
+        let licence = package["license"].as_str().unwrap_or_default().replace('/', " OR ");
+        assert!(is_permissive(&licence), "{} has the licence {licence:?}", package["name"]);
+    }
+}
+
+/// One of the alternatives needs only licences of the list.
+fn is_permissive(expression: &str) -> bool {
+    let plain = expression.replace(['(', ')'], "");
+    plain.split(" AND ").all(|needed| needed.split(" OR ").any(|licence| ALLOWED.contains(&licence.trim())))
+}
+
+#[test]
+fn copyleft_is_noticed() {
+    assert!(is_permissive("MIT OR GPL-3.0") && is_permissive("(MIT OR Apache-2.0) AND Unicode-3.0"));
+    assert!(!is_permissive("GPL-3.0") && !is_permissive("MIT AND AGPL-3.0") && !is_permissive(""));
+}
