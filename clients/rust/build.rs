@@ -21,11 +21,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     files.file.retain(|file| file.name() != VALIDATION);
     for file in &mut files.file {
         file.dependency.retain(|name| name != VALIDATION);
+        if file.package() == "google.rpc" {
+            // Its examples are JSON, which the documentation would take for Rust.
+            file.source_code_info = None;
+        }
     }
     tonic_prost_build::configure()
         .build_server(false)
-        // Their examples are JSON, which the documentation would take for Rust.
-        .disable_comments(".google.rpc")
         .include_file("contract.rs")
         .compile_fds(FileDescriptorSet { file: files.file.clone() })?;
 
