@@ -23,7 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--require-reference",
         action="store_true",
-        help="a missing reference program fails its tests, instead of a skip",
+        help="fail, not skip, where a program is missing",
     )
 
 

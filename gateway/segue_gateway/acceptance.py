@@ -45,8 +45,11 @@ async def accept(spec: CompositionSpec, mesh: Mesh) -> ModelProfile:
             metadata={"option": "spec.master_mode"},
         )
     violations = list(_export_violations(spec))
+    if not spec.HasField("plan") and not spec.brief.prompt.strip():
+        violations.append(FieldViolation("spec.brief.prompt", "it is blank", "calm piano, 80 bpm"))
     if violations:
-        raise errors.InvalidField("the exports cannot be made", violations=violations)
+        first = violations[0]
+        raise errors.InvalidField(f"{first.field}: {first.description}", violations=violations)
     profile = (await mesh.player(spec.model)).profile
     _check_model(spec, profile)
     if spec.HasField("plan") or spec.brief.tail == music_pb2.TAIL_POLICY_FORBID:

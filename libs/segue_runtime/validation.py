@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import uuid
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import protovalidate
@@ -13,13 +14,15 @@ from google.protobuf.message import Message
 from segue_runtime.errors import FieldViolation, InvalidField, MalformedRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from google.protobuf.descriptor import Descriptor
     from protovalidate import Violation
 
     from segue_runtime.errors import SegueError
 
 MessageT = TypeVar("MessageT")
+DURATION = "google.protobuf.Duration"
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 INTEGERS = ("int", "uint", "sint", "fixed", "sfixed")
 MAX_NAMES = 4
@@ -32,9 +35,10 @@ def check(message: object) -> None:
     """Raise InvalidField with every broken rule when message breaks the contract."""
     if not isinstance(message, Message):
         return
-    broken = _validator.collect_violations(message)
-    if broken:
-        violations = [describe(each, message) for each in broken]
+    violations = [describe(each, message) for each in _validator.collect_violations(message)]
+    if may_hold_durations(message.DESCRIPTOR):
+        violations += malformed_durations(message)
+    if violations:
         first = violations[0]
         more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
         raise InvalidField(f"{first.field or 'the request'}: {first.description}{more}", violations=violations)
@@ -109,3 +113,30 @@ def nearest_bound(rule: str, text: str, value: object, *, whole: bool) -> str:
         return ""
     best = allowed[0] if math.isnan(value) else min(allowed, key=lambda bound: abs(bound - value))
     return f"{best:.17g}" if not whole else str(int(best))
+
+
+@cache
+def may_hold_durations(descriptor: Descriptor, above: tuple[str, ...] = ()) -> bool:
+    """Tell whether a Duration can stand anywhere in a message: most messages of a stream need no look."""
+    if descriptor.full_name == DURATION:
+        return True
+    if descriptor.full_name in above:
+        return False
+    inner = [field.message_type for field in descriptor.fields if field.message_type is not None]
+    return any(may_hold_durations(each, (*above, descriptor.full_name)) for each in inner)
+
+
+def malformed_durations(message: Message, path: str = "") -> Iterator[FieldViolation]:
+    """Find durations whose parts contradict each other: the range rules of the contract let them pass."""
+    for field, value in message.ListFields():
+        if field.message_type is None or not may_hold_durations(field.message_type):
+            continue
+        is_map = field.message_type.GetOptions().map_entry
+        for index, each in enumerate(value.values() if is_map else value if field.is_repeated else [value]):
+            place = f"{path}{field.name}[{index}]" if field.is_repeated else f"{path}{field.name}"
+            if not isinstance(each, Message):
+                continue
+            if field.message_type.full_name != DURATION:
+                yield from malformed_durations(each, f"{place}.")
+            elif abs(each.nanos) >= 10**9 or each.seconds * each.nanos < 0:  # type: ignore[attr-defined] # a Duration
+                yield FieldViolation(place, "seconds and nanos have the same sign, nanos is below a billion", "1s")
