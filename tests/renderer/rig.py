@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import google_crc32c
 import numpy as np
+from tests.renderer import frozen
 
 from segue.renderer.v1 import renderer_pb2, renderer_pb2_grpc
 from segue_music import codec
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from segue_music.plan import Plan
 
 MIX = ""
+KEPT = frozen.load()
 
 
 @dataclass
@@ -72,8 +74,9 @@ class Rendered:
 
 
 def plan_of(prompt: str, **given: Any) -> Plan:
-    """Plan with the real planner."""
-    return Planner(Brief(prompt=prompt, **given)).plan()
+    """Return a plan that is kept, or make one with the real planner."""
+    kept = KEPT.get(frozen.name_of(prompt, given))
+    return kept or Planner(Brief(prompt=prompt, **given)).plan()
 
 
 def section(prompt: str, section_id: str, **given: Any) -> SectionSpec:
