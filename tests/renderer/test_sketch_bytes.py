@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.renderer import golden
-from tests.renderer.rig import MIX, play, renderer, section, start_of
+from tests.renderer.rig import MIX, plan_of, play, renderer, section, start_of
+
+from segue_music.plan import Kind, Neighbour, Role
+from segue_renderer.sketch.band import Band
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 LOFI = section("lofi, 20 seconds, 88 bpm", "motif", seed=3)
 HOUSE = section("house with vocals, 20 seconds, 124 bpm", "motif", seed=3)
@@ -50,6 +61,54 @@ async def test_another_seed_gives_another_take_of_the_same_length(tmp_path: Path
         one, two = await play(stub, start_of(LOFI, seed=1)), await play(stub, start_of(LOFI, seed=2))
     assert one.digests() != two.digests()
     assert len(one.content[MIX]) == len(two.content[MIX])
+
+
+def stems_of(band: Band, block_s: float) -> dict[str, bytes]:
+    found: dict[str, list[bytes]] = {}
+    for _, sounds in band.blocks(block_s):
+        for name, sound in sounds.items():
+            found.setdefault(name, []).append(sound.tobytes())
+    return {name: b"".join(pieces) for name, pieces in found.items()}
+
+
+def mix_of(band: Band) -> NDArray[np.float32]:
+    return np.concatenate([np.sum(list(sounds.values()), axis=0) for _, sounds in band.blocks()])
+
+
+@settings(max_examples=8, deadline=None)
+@given(block_s=st.floats(0.013, 3.0), genre=st.sampled_from(["lofi", "house", "ambient"]), loop=st.booleans())
+def test_no_bit_depends_on_how_the_music_is_cut_into_blocks(block_s: float, genre: str, loop: bool) -> None:
+    spec = section(f"{genre}, 9 seconds", "motif", seed=8, form=(Role.MOTIF,), sample_rate=22_050)
+    spec = dataclasses.replace(spec, loop=loop)
+    assert stems_of(Band(spec, 3), block_s) == stems_of(Band(spec, 3), 0.0)
+
+
+def test_a_band_can_be_played_twice() -> None:
+    band = Band(HOUSE, 3)
+    assert stems_of(band, 0.0) == stems_of(band, 0.4)
+
+
+@pytest.mark.parametrize("genre", ["lofi", "techno", "cinematic"])
+def test_a_loop_goes_on_where_it_ends(genre: str) -> None:
+    plan = plan_of(f"{genre} loop, 12 seconds", seed=4, form=(Role.MOTIF,), kind=Kind.LOOP)
+    (item,) = plan.sections
+    assert item.spec.loop
+    band = Band(item.spec, 5)
+    assert band.tail_frames == item.spec.tail_frames
+    loop = mix_of(band)[: item.spec.frames]
+    goes_on = Neighbour(Role.MOTIF, item.spec.chords[0], item.spec.energy[0])
+    once = Band(dataclasses.replace(item.spec, loop=False, next=goes_on), 5)
+    rings = mix_of(once)[item.spec.frames :]
+    # What the loop begins with is its own beginning and what rings over from its end.
+    begins = mix_of(once)[: len(rings)]
+    length = item.spec.sample_rate // 2
+    if genre != "lofi":  # the record's crackle turns on by itself
+        assert np.abs(loop[:length] - begins[:length] - rings[:length]).max() < 0.02
+    seam = np.concatenate((loop[-2_000:], loop[:2_000])).astype(np.float64)
+    bend = np.abs(np.diff(seam, 2, axis=0)).max(axis=1)
+    usual = np.abs(np.diff(loop.astype(np.float64), 2, axis=0)).max()
+    assert bend[1_990:2_010].max() <= usual
+    assert np.abs(rings[:length]).max() > 1e-3
 
 
 @pytest.mark.parametrize(

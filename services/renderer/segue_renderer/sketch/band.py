@@ -13,11 +13,12 @@ from segue_music.timing import tempo_map
 from segue_renderer.sketch import drums, kits
 from segue_renderer.sketch.effects import Crackle, reversed_cymbal, riser
 from segue_renderer.sketch.fader import Fader
-from segue_renderer.sketch.instruments import voice_for
+from segue_renderer.sketch.instruments import VOICES, voice_for
 from segue_renderer.sketch.playing import Effect, Hit, Playing, pitched
 from segue_renderer.sketch.score import Score
 from segue_renderer.sketch.space import Echo, Room
 from segue_renderer.sketch.tables import power_of, rise
+from segue_renderer.sketch.voices import Struck
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,12 +35,12 @@ LAYER_NAMES: Final[Mapping[LayerKind, str]] = {
 }
 # How loud one note at velocity 100 is, K-weighted; a chord has several.
 LEVELS_DB: Final[Mapping[LayerKind, float]] = {
-    LayerKind.RHYTHM: -14.0,
-    LayerKind.BASS: -20.0,
-    LayerKind.HARMONY: -26.5,
-    LayerKind.LEAD: -19.0,
-    LayerKind.TEXTURES: -31.0,
-    LayerKind.VOCALS: -29.0,
+    LayerKind.RHYTHM: -13.0,
+    LayerKind.BASS: -20.5,
+    LayerKind.HARMONY: -24.0,
+    LayerKind.LEAD: -20.5,
+    LayerKind.TEXTURES: -30.0,
+    LayerKind.VOCALS: -28.0,
 }
 SENDS: Final[Mapping[LayerKind, float]] = {
     LayerKind.RHYTHM: 0.05,
@@ -49,13 +50,18 @@ SENDS: Final[Mapping[LayerKind, float]] = {
     LayerKind.TEXTURES: 0.22,
     LayerKind.VOCALS: 0.26,
 }
-ROOM_POWER: Final = 3.0
-"""What the room gives back for each unit of power sent into it and second of reverberation; by measurement."""
+ROOM_POWER: Final = (6.0, 2.5)
+"""What the room gives back for each unit of power sent into it: always, and for each second of reverberation."""
 FIRST_BLOCKS_S: Final = (0.06, 0.12, 0.25)
 BLOCK_S: Final = 0.5
 TAIL_S: Final = 3.0
 LOOP_RUN_UP_S: Final = 6.0
 DUCK_S: Final = 0.2
+DUCKED_POWER: Final = 0.4
+"""How much of a layer's power full ducking costs at four kicks a bar; by measurement."""
+UNDUCKED: Final = frozenset({LayerKind.RHYTHM, LayerKind.LEAD})
+STRUCK_DB: Final = {LayerKind.TEXTURES: 8.0, LayerKind.LEAD: 4.5}
+"""Struck notes fade, and arpeggios have one note where a pad has three."""
 
 
 class Band:
@@ -131,9 +137,8 @@ class Band:
             gain = self._gains[note.layer] * touch * sqrt(touch)
             if note.layer == LayerKind.RHYTHM:
                 hits += 1
-                found.append(
-                    (note.layer, Hit(self._style.kit, note.pitch, hits % drums.NUM_VARIANTS, gain, self.rate, start))
-                )
+                variant = hits % drums.NUM_VARIANTS
+                found.append((note.layer, Hit(self._style.kit, note.pitch, variant, gain, self.rate, start)))
                 if note.pitch == kits.KICK:
                     self._kicks.append(start)
                 continue
@@ -141,12 +146,17 @@ class Band:
             if ending and note.start_tick + note.ticks >= self._score.grid.end - 12:
                 held += round(0.6 * ending)
             voice = self._score.voice(note.layer, note.instrument)
+            if isinstance(VOICES[voice], Struck):
+                gain *= sqrt(power_of(STRUCK_DB.get(note.layer, 0.0)))
             found.append((note.layer, pitched(voice, note.pitch, note.velocity, gain, self.rate, start, held)))
         return sorted(found, key=lambda item: item[1].start)
 
     def _factor(self, kind: LayerKind) -> float:
         """Return the power of a layer with what it sends into the room."""
-        return 1.0 + SENDS[kind] * SENDS[kind] * ROOM_POWER * self._style.room_s
+        answer = ROOM_POWER[0] + ROOM_POWER[1] * self._style.room_s
+        room = 1.0 + SENDS[kind] * SENDS[kind] * answer
+        ducked = self._kicks and kind not in UNDUCKED
+        return room * (1.0 - DUCKED_POWER * self._style.duck if ducked else 1.0)
 
     def _transition(self) -> list[Playing]:
         """Lead into the next section with a sound that ends on its first beat."""
@@ -209,7 +219,7 @@ class Band:
                 note.add_to(sound, first)
             self._sounding[layer.kind] = [note for note in self._sounding[layer.kind] if note.stop > end]
             sound *= column
-            if duck is not None and layer.kind not in {LayerKind.RHYTHM, LayerKind.LEAD}:
+            if duck is not None and layer.kind not in UNDUCKED:
                 sound *= duck
             out[LAYER_NAMES[layer.kind]] = sound
             send += sound * np.float32(SENDS[layer.kind])

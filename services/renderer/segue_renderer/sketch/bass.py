@@ -36,8 +36,7 @@ class BassLine:
         self._grid = grid
         self._scale = frozenset(scale_classes(key))
         self._chords = chords
-        self._sung = {tone.tick + offset: tone.pitch for tone in melody for offset in range(0, tone.ticks, grid.beat)}
-        self._sung |= {
+        self._sung = {
             beat: tone.pitch
             for tone in melody
             for beat in range(-(-tone.tick // grid.beat) * grid.beat, tone.tick + tone.ticks, grid.beat)
@@ -61,13 +60,19 @@ class BassLine:
             until = min(end, max(tick + 1, chord.start_tick + chord.ticks))
             root = self._near(pitch_class(chord.bass or chord.root))
             pitch = self._pitch(mark, root, chord, until, following)
-            if self._grid.is_beat(tick) and (self._sung.get(tick, pitch) - pitch) % 12 == 1:
+            if self._grates(tick, until, pitch):
                 pitch = root
             level = {"r": 3, "a": 6, "8": 7, "R": 8}.get(mark, 6)
             yield BassTone(tick, max(1, (until - tick) * (19 if mark == "R" else 17) // 20), pitch, level)
             if mark == "R":
                 self._last = root
             tick = until
+
+    def _grates(self, tick: int, until: int, pitch: int) -> bool:
+        """Return whether the melody lies a half step above on a beat."""
+        first = -(-tick // self._grid.beat) * self._grid.beat
+        beats = range(first, until, self._grid.beat)
+        return any((self._sung.get(beat, pitch) - pitch) % 12 == 1 for beat in beats)
 
     def _pitch(self, mark: str, root: int, chord: Chord, end: int, following: Chord | None) -> int:
         classes = chord_classes(chord)

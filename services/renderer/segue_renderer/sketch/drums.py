@@ -79,6 +79,7 @@ def _skin(drum: Skin, rate: int, drift: float, chance: np.random.Generator) -> S
         middle = noise(length, 1, chance)
         for side in (0, 1):
             sides[:length, side] += (middle * np.float32(0.8) + noise(length, 1, chance) * np.float32(0.5)) * shape
+    sides *= np.float32(drum.gain)
     return _panned(sides, drum.pan)
 
 

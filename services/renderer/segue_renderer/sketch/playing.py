@@ -84,8 +84,11 @@ class StruckNote:
 
     def powers(self) -> NDArray[np.float64]:
         """Foresee its power."""
-        bins = max(1, round((self.stop - self.start) / (self.rate * POWER_BIN_S)))
-        return _struck_powers(self.voice, self.pitch, self.shade)[:bins] * (self.gain * self.gain)
+        # Half of the damping still sounds.
+        seconds = (self.held + 0.35 * self.voice.damp_s * self.rate) / self.rate
+        bins = max(1, round(seconds / POWER_BIN_S))
+        short = min(1.0, seconds / (bins * POWER_BIN_S))
+        return _struck_powers(self.voice, self.pitch, self.shade)[:bins] * (self.gain * self.gain * short)
 
 
 @lru_cache(maxsize=2048)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from segue_music.plan import Feel, Role, Transition
 from segue_renderer.sketch import kits
-from segue_renderer.sketch.styles import GROOVES, TIMEKEEPERS
+from segue_renderer.sketch.styles import GROOVES, TIMEKEEPERS, style_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from segue_renderer.sketch.grid import Grid
 
 BIG: Final = frozenset({Role.CHORUS, Role.DROP, Role.SOLO})
+MACHINES: Final = frozenset({"machine", "deep"})
 BACKBEAT: Final = frozenset({kits.SNARE, kits.CLAP})
 
 
@@ -25,6 +26,7 @@ def write(
 ) -> Iterator[tuple[int, int, int]]:
     """Return tick, drum and level 1 to 9."""  # fmt: skip
     pattern = groove_of(spec, instruments)
+    machine = style_for(spec.genre).kit in MACHINES
     for bar in range(grid.bars):
         last = bar == grid.bars - 1
         start = bar * grid.bar
@@ -39,7 +41,7 @@ def write(
             until -= grid.beat * (2 if grid.bar >= 4 * grid.beat else 1) if grid.bar > grid.beat else 0
         yield from _bar(spec, grid, pattern, bar, until, chance)
         if fill:
-            yield from _fill(grid, until, (bar + 1) * grid.bar, spec.energy[bar], chance)
+            yield from _fill(grid, until, (bar + 1) * grid.bar, spec.energy[bar], chance, machine=machine)
         elif turn and grid.bar > grid.beat:
             drum = kits.SNARE if kits.SNARE in pattern else kits.MID_TOM
             yield until - grid.beat // 2, drum, 4
@@ -89,10 +91,10 @@ def _felt(marks: str, feel: Feel, bar: int) -> str:
 
 
 def _fill(
-    grid: Grid, start: int, end: int, energy: float, chance: np.random.Generator
+    grid: Grid, start: int, end: int, energy: float, chance: np.random.Generator, *, machine: bool
 ) -> Iterator[tuple[int, int, int]]:
-    """Roll down the toms into the next section."""
-    order = (kits.SNARE, kits.HIGH_TOM, kits.MID_TOM, kits.LOW_TOM)
+    """Roll down the toms into the next section; machines roll on the snare."""
+    order = (kits.SNARE,) if machine else (kits.SNARE, kits.HIGH_TOM, kits.MID_TOM, kits.LOW_TOM)
     step = grid.beat // 4 if energy > 0.5 else grid.beat // 2
     count = max(1, (end - start) // step)
     yield start, kits.KICK, 7

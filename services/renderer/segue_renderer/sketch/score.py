@@ -115,6 +115,8 @@ class Score:
     def _bass(self, names: tuple[str, ...]) -> Iterator[Note]:
         line = BassLine(self.grid, self.key, self.spec.chords, self._melody)
         following = self.spec.next.border_chord if self.spec.next else None
+        if self.spec.loop:
+            following = self.spec.chords[0]
         for tone in line.write(self.style.bass, self.spec.energy, following, ends=self.ends):
             yield self._note(LayerKind.BASS, tone.tick, tone.ticks, tone.pitch, tone.level, names[0])
 
@@ -145,7 +147,8 @@ class Score:
         """Break a chord as a pianist does: low, high, middle, high."""
         place = tick % self.grid.bar // max(1, ticks)
         order = (0, -1, len(hand) // 2, -1)
-        return self._note(LayerKind.HARMONY, tick, ticks * 2, hand[order[place % 4]], level, name)
+        # One hand's single note stands for a chord, so it is played firmly.
+        return self._note(LayerKind.HARMONY, tick, ticks * 2, hand[order[place % 4]], level + 4, name)
 
     def _chord_pattern(self, voice: str) -> str:
         pattern = self.style.chords

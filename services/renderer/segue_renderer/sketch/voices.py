@@ -38,6 +38,8 @@ SHADES: Final = (0.45, 0.72, 1.0)
 """How bright the soft, the middle and the hard touch are."""
 NYQUIST_SHARE: Final = 0.44
 MAX_PARTIALS: Final = 40
+BENT_POWER: Final = 0.78
+"""What a sine keeps of its power on average when it bends its own phase."""
 PARTIAL_STEPS: Final = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 26, 32, 40)
 
 
@@ -83,6 +85,13 @@ class Struck:
             share *= tilt
         return found
 
+    def loud(self, partials: list[tuple[float, float, float]]) -> list[float]:
+        """Return the K-weighted power of each partial when it is hit."""
+        found = [weight * weight * audibility(frequency) for frequency, weight, _ in partials]
+        if self.mellows:
+            found[0] *= BENT_POWER
+        return found
+
     def sound(self, pitch: int, shade: int, rate: int) -> Stereo:
         """Return the note as long as it can be heard."""
         return SHELF.get((self, pitch, shade, rate), lambda: self._make(pitch, shade, rate))
@@ -91,8 +100,8 @@ class Struck:
         """Foresee the power in steps of POWER_BIN_S; 1 at the start."""
         found = np.zeros(num_bins)
         start = 0.0
-        for frequency, weight, half_s in self.partials(pitch, shade, 48_000):
-            loud = weight * weight * audibility(frequency)
+        partials = self.partials(pitch, shade, 48_000)
+        for loud, (_, _, half_s) in zip(self.loud(partials), partials, strict=True):
             start += loud
             # Power loses three quarters in each half time of the amplitude.
             ratio = 1.0 / _quarter_root(POWER_BIN_S / half_s)
@@ -107,7 +116,7 @@ class Struck:
         longest = max((half for _, _, half in partials), default=0.1)
         frames = round(min(self.length_s, longest * 9.0) * rate)
         found = np.zeros((2, frames), dtype=np.float32)
-        loud = sum(weight * weight * audibility(frequency) for frequency, weight, _ in partials)
+        loud = sum(self.loud(partials))
         # Of each partial one side has more than the other: wide, and whole when folded to mono.
         for number, (frequency, weight, half_s) in enumerate(partials):
             length = min(frames, round(half_s * 9.0 * rate))
@@ -118,6 +127,8 @@ class Struck:
             else:
                 tone = sine(length, frequency, rate, (number * 0.37) % 1.0)
             tone *= fall(length, half_s, rate)
+            # Cut off at -54 dB it would still click.
+            tone[length - length // 4 :] *= rise(length // 4)[::-1]
             side = self.width * (1.0 if number % 2 else -1.0) * min(1.0, number / 2 + 0.3) + self.pan
             left, right = 1.0 - max(0.0, side), 1.0 + min(0.0, side)
             even = sqrt(2.0 / (left * left + right * right))

@@ -1,0 +1,71 @@
+"""Music as music: what the notes and the sound of whole pieces must be, over all genres and many seeds."""
+
+from __future__ import annotations
+
+import pytest
+from benchmarks.music_measures import (
+    GENRES,
+    Piece,
+    bar_levels,
+    estimated_tempo_error,
+    key_is_found,
+    make,
+    measure_notes,
+    measure_sound,
+    rank_correlation,
+)
+
+NUM_SEEDS = 13
+QUICK_SECONDS = 28.0
+WHOLE_SECONDS = 40.0
+
+
+def assert_bounds(piece: Piece) -> None:
+    notes, sound = measure_notes(piece.plan, piece.bands), measure_sound(piece)
+    assert notes.strange_share <= 0.30
+    assert notes.unresolved == 0
+    assert notes.clashes == 0
+    assert notes.out_of_range == 0
+    assert notes.silent_bars == 0
+    assert notes.motif_similarity >= 0.3
+    assert sound.peak_db < -0.5
+    assert sound.dc_db < -60
+    assert 0.2 <= sound.correlation <= 0.95
+    assert 9 <= sound.crest_db <= 24
+    assert abs(sound.worst_declared_lu) <= 1.0, f"{piece.plan.genre}: declared {sound.worst_declared_lu:+.2f} LU off"
+
+
+def test_a_piece_of_each_genre_keeps_every_bound_and_follows_its_energy() -> None:
+    levels: list[tuple[float, float]] = []
+    for number, genre in enumerate(GENRES):
+        piece = make(genre, 100 + number, QUICK_SECONDS)
+        assert_bounds(piece)
+        levels.extend(bar_levels(piece))
+    assert rank_correlation(levels) >= 0.8
+
+
+@pytest.mark.parametrize("metre", [(3, 4), (6, 8), (7, 8), (5, 4)], ids=lambda pair: f"{pair[0]}/{pair[1]}")
+def test_other_metres_keep_the_bounds_too(metre: tuple[int, int]) -> None:
+    from segue_music.plan import Metre
+
+    for genre in ("pop", "jazz", "cinematic"):
+        assert_bounds(make(genre, 7, QUICK_SECONDS, metre=Metre(*metre)))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_two_hundred_pieces_keep_every_bound_and_are_what_was_planned() -> None:
+    levels: list[tuple[float, float]] = []
+    tempos = keys = count = 0
+    for genre in GENRES:
+        for seed in range(NUM_SEEDS):
+            piece = make(genre, seed, WHOLE_SECONDS)
+            assert_bounds(piece)
+            levels.extend(bar_levels(piece))
+            tempos += estimated_tempo_error(piece) <= 0.04
+            keys += key_is_found(piece)
+            count += 1
+    assert count >= 200
+    assert rank_correlation(levels) >= 0.8
+    assert tempos >= 0.9 * count
+    assert keys >= 0.9 * count

@@ -1,0 +1,181 @@
+"""Single sounds: in tune, without clicks and aliases, even over their range; and rooms that do not depend on blocks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.signal import sosfilt
+
+from segue_audio.loudness import k_weighting
+from segue_music.plan import Metre
+from segue_planner.prompt import INSTRUMENTS
+from segue_renderer.sketch import kits
+from segue_renderer.sketch.drums import NUM_VARIANTS, hit
+from segue_renderer.sketch.grid import Grid
+from segue_renderer.sketch.instruments import VOICES, voice_for
+from segue_renderer.sketch.playing import pitched
+from segue_renderer.sketch.shelf import Shelf
+from segue_renderer.sketch.space import Echo, LowCut, Room
+from segue_renderer.sketch.tables import FREQUENCY, decibels, fall, power_of
+from segue_renderer.sketch.voices import Held
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+RATE = 48_000
+CLEAN = [name for name, voice in VOICES.items() if not getattr(voice, "breath", 0) and not getattr(voice, "knock", 0)]
+
+
+def sounded(name: str, pitch: int, held_s: float, velocity: int = 100) -> NDArray[np.float32]:
+    note = pitched(name, pitch, velocity, 0.1, RATE, 0, round(held_s * RATE))
+    out = np.zeros((note.stop + 100, 2), np.float32)
+    note.add_to(out, 0)
+    return out
+
+
+@pytest.mark.parametrize("name", VOICES)
+def test_a_note_begins_and_ends_without_a_click_and_its_loop_has_no_seam(name: str) -> None:
+    for pitch, held_s in ((45, 5.3), (64, 2.7), (76, 0.31)):
+        sound = sounded(name, pitch, held_s).astype(np.float64)
+        bend = np.abs(np.diff(sound, 2, axis=0)).max(axis=1)
+        # The attack may bend as it likes; what comes later bends no more than the tone itself does.
+        tone = bend[round(0.1 * RATE) : round(held_s * RATE)]
+        steady = max(np.quantile(tone[: 2 * RATE], 0.999), tone[: round(0.05 * RATE)].max())
+        assert bend[round(0.1 * RATE) :].max() <= 1.5 * steady + 1e-7
+        assert not sound[-90:].any()
+
+
+@pytest.mark.parametrize("name", CLEAN)
+def test_high_notes_have_no_aliases(name: str) -> None:
+    for pitch in (84, 93, 101):
+        sound = sounded(name, pitch, 2.2)[: 2 * RATE, 0].astype(np.float64)
+        spectrum = np.abs(np.fft.rfft(sound * np.blackman(len(sound)))) ** 2
+        hertz = np.fft.rfftfreq(len(sound), 1 / RATE)
+        ratios = getattr(VOICES[name], "ratios", ()) or tuple(range(1, 60))
+        allowed = np.zeros(len(hertz), bool)
+        for ratio in ratios:
+            centre = FREQUENCY[pitch] * ratio
+            # Vibrato, ensemble and decay make lines wide; a bent phase adds whole multiples.
+            for multiple in (1, 2, 3, 4) if getattr(VOICES[name], "mellows", 0) else (1,):
+                allowed |= np.abs(hertz - centre * multiple) < 120 + 0.03 * centre * multiple
+        strange = spectrum[~allowed & (hertz > 30)].sum()
+        assert 10 * np.log10(strange / spectrum.sum() + 1e-15) < -60
+
+
+@pytest.mark.parametrize("name", VOICES)
+def test_a_voice_is_in_tune(name: str) -> None:
+    for pitch in (48, 67):
+        sound = sounded(name, pitch, 2.0)[round(0.1 * RATE) : round(1.9 * RATE)].mean(axis=1)
+        size = 1 << 20
+        spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound)), size))
+        wanted = FREQUENCY[pitch]
+        low, high = round(wanted * 0.97 * size / RATE), round(wanted * 1.03 * size / RATE)
+        found = (low + int(np.argmax(spectrum[low:high]))) * RATE / size
+        assert abs(1200 * np.log2(found / wanted)) < 14
+
+
+def test_all_voices_are_equally_loud_over_their_range_as_the_fader_foresees() -> None:
+    for name in VOICES:
+        for pitch in (40, 52, 64, 76):
+            note = pitched(name, pitch, 100, 0.1, RATE, 0, round(1.5 * RATE))
+            heard = sosfilt(k_weighting(RATE), sounded(name, pitch, 1.5).astype(np.float64), axis=0)
+            measured = float((heard**2).sum()) / RATE
+            foreseen = float(note.powers().sum()) * 0.1
+            assert 10 * np.log10(measured / foreseen) == pytest.approx(0, abs=2.2), (name, pitch)
+
+
+def test_every_drum_of_every_kit_is_foreseen_and_in_bounds() -> None:
+    for kit, sounds in kits.KITS.items():
+        for drum in sounds:
+            for variant in range(NUM_VARIANTS):
+                sound = hit(kit, drum, variant, RATE).astype(np.float64)
+                heard = sosfilt(k_weighting(RATE), np.vstack((sound, np.zeros((RATE // 5, 2)))), axis=0)
+                energy = float((heard**2).sum()) / RATE
+                assert 10 * np.log10(energy / kits.ENERGY[kit][drum]) == pytest.approx(0, abs=1.0), (kit, drum)
+                assert np.abs(sound).max() < 2.5
+                assert abs(sound[-1]).max() < 1e-4
+
+
+def test_the_band_has_a_voice_for_every_instrument_that_the_planner_reads() -> None:
+    for kind, names in INSTRUMENTS.items():
+        for name in names:
+            if kind.name != "RHYTHM" and name not in {"vinyl crackle", "noise"}:
+                assert voice_for(name) in VOICES, name
+    assert voice_for("theremin") == ""
+
+
+def _processors() -> dict[str, Callable[[], Any]]:
+    return {"room": lambda: Room(8_000, 0.8, 0.4), "echo": lambda: Echo(900), "low cut": lambda: LowCut(8_000)}
+
+
+@settings(max_examples=25, deadline=None)
+@given(cuts=st.lists(st.integers(1, 2_999), max_size=8, unique=True), name=st.sampled_from(sorted(_processors())))
+def test_a_room_gives_the_same_bits_however_its_input_is_cut(cuts: list[int], name: str) -> None:
+    sound = np.random.default_rng(3).random((3_000, 2), dtype=np.float32) - np.float32(0.5)
+    whole = _processors()[name]().process(sound)
+    part = _processors()[name]()
+    pieces = [part.process(piece) for piece in np.split(sound, sorted(cuts))]
+    assert np.concatenate(pieces).tobytes() == whole.tobytes()
+
+
+def test_a_room_dies_away_and_takes_the_lows() -> None:
+    click = np.zeros((4 * RATE, 2), np.float32)
+    click[0] = 1.0
+    answer = Room(RATE, 1.0, 0.4).process(click).astype(np.float64)
+    powers = [float((answer[at : at + RATE // 10] ** 2).sum()) for at in (RATE // 5, RATE * 6 // 5)]
+    assert 10 * np.log10(powers[1] / powers[0]) == pytest.approx(-60, abs=14)
+    hum = np.sin(2 * np.pi * 50 * np.arange(RATE) / RATE).astype(np.float32)
+    low = LowCut(RATE).process(np.stack((hum, hum), axis=1))[RATE // 4 :]
+    assert 20 * np.log10(np.abs(low).max()) < -20
+
+
+def test_the_shelf_is_bounded_and_gives_back_what_was_made() -> None:
+    shelf = Shelf(max_bytes=1_000)
+    made = []
+
+    def make(number: int) -> NDArray[np.float32]:
+        made.append(number)
+        return np.full(100, number, np.float32)
+
+    for number in (1, 2, 1, 3, 4, 1):
+        assert (shelf.get(number, lambda number=number: make(number)) == number).all()  # type: ignore[misc]  # a default argument
+    assert made == [1, 2, 3, 4, 1]
+    with pytest.raises(ValueError, match="read-only"):
+        shelf.get(1, lambda: make(1))[0] = 2
+
+
+@given(st.floats(-80, 20))
+def test_decibels_and_power_undo_each_other(level: float) -> None:
+    assert decibels(power_of(level)) == pytest.approx(level, abs=0.02)
+    assert power_of(level) == pytest.approx(10 ** (level / 10), rel=2e-3)
+
+
+def test_a_fall_halves_in_its_half_time() -> None:
+    curve = fall(RATE, 0.1, RATE)
+    assert curve[RATE // 10] == pytest.approx(0.5, rel=1e-3)
+    assert curve[RATE // 2] == pytest.approx(0.5**5, rel=1e-2)
+
+
+@given(beats=st.integers(1, 16), unit=st.sampled_from([2, 4, 8]))
+def test_every_bar_is_filled_with_places_in_order(beats: int, unit: int) -> None:
+    grid = Grid(Metre(beats, unit), 2)
+    ticks = [slot.tick for slot in grid.slots]
+    assert ticks == sorted(set(ticks))
+    assert ticks[0] == 0
+    assert sum(slot.ticks for slot in grid.slots) == grid.bar
+    strokes = list(grid.strokes("8---6---7---5---", 1))
+    assert strokes[0][0] == grid.bar
+    assert sum(length for _, length, _ in strokes) == grid.bar
+
+
+def test_held_voices_hold() -> None:
+    for name, voice in VOICES.items():
+        if isinstance(voice, Held):
+            sound = np.abs(sounded(name, 62, 9.0)[round(8.5 * RATE) : round(8.9 * RATE)])
+            assert sound.max() > 0.02, name
