@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tomllib
+from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +14,6 @@ from scipy.signal import sosfilt
 
 from segue_audio.loudness import k_weighting
 from segue_music.plan import Metre
-from segue_planner.prompt import INSTRUMENTS
 from segue_renderer.sketch import kits
 from segue_renderer.sketch.drums import NUM_VARIANTS, hit
 from segue_renderer.sketch.grid import Grid
@@ -103,9 +104,10 @@ def test_every_drum_of_every_kit_is_foreseen_and_in_bounds() -> None:
 
 
 def test_the_band_has_a_voice_for_every_instrument_that_the_planner_reads() -> None:
-    for kind, names in INSTRUMENTS.items():
-        for name in names:
-            if kind.name != "RHYTHM" and name not in {"vinyl crackle", "noise"}:
+    known = tomllib.loads(resources.files("segue_planner").joinpath("instruments.toml").read_text("utf-8"))
+    for part in ("BASS", "HARMONY", "LEAD", "TEXTURES", "VOCALS"):
+        for name in known[part]:
+            if name not in {"vinyl crackle", "noise", "rain sounds", "field recordings"}:
                 assert voice_for(name) in VOICES, name
     assert voice_for("theremin") == ""
 

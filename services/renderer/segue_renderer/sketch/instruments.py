@@ -118,6 +118,11 @@ ALIASES: Final[tuple[tuple[str, str], ...]] = (
     ("bell", "bells"), ("marimba", "mallets"), ("xylophone", "mallets"), ("kalimba", "mallets"),
     ("harp", "harp"), ("oohs", "oohs"), ("humming", "oohs"), ("choir", "choir"), ("voice", "choir"),
     ("vocal", "choir"), ("sing", "choir"), ("aahs", "choir"), ("arp", "pluck synth"), ("lead", "lead"),
+    ("clavinet", "harpsichord"), ("celesta", "bells"), ("mandolin", "banjo"), ("lute", "guitar"), ("sitar", "banjo"),
+    ("koto", "harp"), ("bandoneon", "accordion"), ("harmonium", "accordion"), ("orchestra", "strings"),
+    ("shakuhachi", "flute"), ("ocarina", "flute"), ("fiddle", "violin"), ("erhu", "violin"), ("bagpipe", "reed"),
+    ("pedal steel", "clean guitar"), ("steel drum", "mallets"), ("hang", "mallets"), ("didgeridoo", "reed"),
+    ("tanpura", "pad"), ("wind chimes", "bells"), ("spoken word", "oohs"),
     ("melody", "lead"), ("synth", "synth chords"), ("piano", "piano"), ("keys", "piano"), ("chords", "piano"),
 )  # fmt: skip
 
