@@ -16,7 +16,7 @@ DURATION ?= 60
 SEED ?= 7
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-dev demo serve test test-engine nightly lint format types contracts image generate \
+.PHONY: help setup setup-test setup-dev demo up serve test test-engine nightly lint format types contracts image generate \
 	benchmarks clients rust lock clean
 
 help: ## Show this list
@@ -44,6 +44,13 @@ demo: setup ## Compose a piece: make demo PROMPT="…" DURATION=90 SEED=7
 		--output out/demo.flac --picture out/demo.png --force
 	@echo "play it: $$(command -v ffplay >/dev/null && echo ffplay -autoexit || echo 'open it with any player:') out/demo.flac"
 	@echo "next:    make demo PROMPT=\"sunny funk, 108 bpm, E minor\" DURATION=90 SEED=3, or $(BIN)/segued serve"
+
+up: .env ## Start the mesh in containers, with a token of its own
+	@docker compose up --build --detach --wait
+	@echo "ready: $(BIN)/segued compose \"$(PROMPT)\" --server 127.0.0.1:7300 --token $$(sed -n 's/SEGUE_TOKEN=//p' .env)"
+
+.env:
+	@umask 077; $(PYTHON) -c 'import secrets; print("SEGUE_TOKEN=" + secrets.token_urlsafe(32))' > .env
 
 serve: setup ## Start the server on 127.0.0.1:7300
 	@$(BIN)/segued serve

@@ -64,6 +64,8 @@ def parser() -> argparse.ArgumentParser:
     analyze.add_argument("--json", action="store_true", help="print the report as JSON")
     models = _command(commands, "models", "list what can be played")
     models.add_argument("--json", action="store_true", help="print the profiles as JSON")
+    health = _command(commands, "health", "ask a server whether it is ready: exit code 0 or 3")
+    health.add_argument("address", metavar="HOST:PORT", nargs="?", default="127.0.0.1:7300")
     config = _command(commands, "config", "show every setting, its value and where it came from")
     config.add_argument("--json", action="store_true", help="print them as JSON")
     config.add_argument("--changed", action="store_true", help="only those that are not at their defaults")
@@ -78,7 +80,7 @@ def _command(
     about: str,
 ) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".", allow_abbrev=False)
-    if name not in {"config", "version", "serve"}:
+    if name not in {"config", "version", "serve", "health"}:
         command.add_argument(
             "--server", metavar="HOST:PORT", help="be a client of this server; without it the mesh runs in this process"
         )
@@ -122,7 +124,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
             flags["server.insecure"] = "true"
         if arguments.listen:
             role = arguments.role or "all"
-            flags[f"{'gateway' if role in {'all', 'conductor'} else role}.listen"] = arguments.listen
+            flags[f"{'gateway' if role == 'all' else role}.listen"] = arguments.listen
     elif getattr(arguments, "server", None):
         flags["client.server"] = arguments.server
     return load(flags)
@@ -138,6 +140,10 @@ def run(arguments: argparse.Namespace) -> int:
         from segued import serve
 
         return serve.run(settings)
+    if arguments.command == "health":
+        from segued import health
+
+        return health.run(settings, arguments.address)
     if arguments.command in {"config", "version"}:
         from segued import about
 

@@ -103,7 +103,7 @@ class Node:
         conductor = self._make_conductor() if "conductor" in self._roles else None
         # Only now is every module imported that declares failpoints.
         failpoints.arm(settings.failpoints.active)
-        if self._opened.services:
+        if self._own_address():
             await self._serve(inner)
         if conductor is not None:
             conductor.start()

@@ -174,6 +174,9 @@ class Call:
             return error
         if isinstance(error, grpc.RpcError):
             return errors.from_rpc_error(error)
+        if isinstance(error, NotImplementedError):
+            # What generated servicers raise for a method that the contract has and the server has not.
+            return errors.NotImplementedYet(f"{self._service}/{self._method} is not offered by this server")
         log.error("failed", service=self._service, method=self._method, exc_info=error)
         return errors.InternalError(f"something went wrong inside; the server's log has it under {self._request_id}")
 

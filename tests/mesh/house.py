@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -99,11 +100,12 @@ async def embedded(home: Path, flags: dict[str, object] | None = None) -> AsyncI
 
 
 def free_port() -> int:
-    """A port that nobody has at this moment."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
+    """A port that nobody has at this moment, and that the kernel gives nobody for an outgoing connection meanwhile."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_768)
+        with socket.socket() as found, contextlib.suppress(OSError):
+            found.bind(("127.0.0.1", port))
+            return port
 
 
 class Segued:
@@ -120,8 +122,7 @@ class Segued:
         """Start it and wait until it says that it is ready."""
         command = [sys.executable, "-m", "segued", "serve", "--role", self.role, "--home", str(self.home)]
         command += ["--conductor-lease", "2s", "--conductor-heartbeat", "0.3s", "--log-format", "json", *self.flags]
-        if self.role != "conductor":
-            command += ["--listen", self.address]
+        command += ["--listen", self.address]
         if failpoints:
             command += ["--failpoints-active", failpoints]
         self.home.mkdir(parents=True, exist_ok=True)

@@ -107,6 +107,7 @@ class GatewaySettings:
 class ConductorSettings:
     """The conductor, which drives compositions."""
 
+    listen: str = endpoint("", "HOST:PORT for health checks of a conductor's own process; empty: none.")
     count: int = number(1, "Compositions driven at once by this process.", minimum=1, maximum=64)
     lease_s: float = duration(15, "After so long without a sign of life another conductor takes over.", minimum_s=0.2)
     heartbeat_s: float = duration(5, "How often the lease is renewed.", minimum_s=0.05)
