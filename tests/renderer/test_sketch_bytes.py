@@ -102,7 +102,8 @@ def test_a_loop_goes_on_where_it_ends(genre: str) -> None:
     # What the loop begins with is its own beginning and what rings over from its end.
     begins = mix_of(once)[: len(rings)]
     length = item.spec.sample_rate // 2
-    if genre != "lofi":  # the record's crackle turns on by itself
+    # The record's crackle turns on by itself, and the kick pushes down what rings.
+    if genre not in {"lofi", "techno"}:
         assert np.abs(loop[:length] - begins[:length] - rings[:length]).max() < 0.02
     seam = np.concatenate((loop[-2_000:], loop[:2_000])).astype(np.float64)
     bend = np.abs(np.diff(seam, 2, axis=0)).max(axis=1)
