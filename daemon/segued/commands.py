@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import json
+import os
 import shutil
 import signal
 import tempfile
@@ -101,7 +102,7 @@ async def compose(settings: Settings, arguments: argparse.Namespace) -> int:
     picture = Path(arguments.picture) if arguments.picture else None
     spec = briefs.spec_of(arguments)
     spec.exports.append(briefs.export_of(target))
-    _refuse_existing(arguments, target, *([picture] if picture else []))
+    _check_targets(arguments, target, *([picture] if picture else []))
     progress = make_progress(as_json=arguments.json, quiet=arguments.quiet)
     began = time.monotonic()
     async with connected(settings) as client:
@@ -138,8 +139,12 @@ async def _follow(client: Client, spec: composer_pb2.CompositionSpec, progress: 
     return finished
 
 
-def _refuse_existing(arguments: argparse.Namespace, *targets: Path) -> None:
+def _check_targets(arguments: argparse.Namespace, *targets: Path) -> None:
+    """Find out before the work what would spoil it at its end."""
     for target in targets:
+        folder = next(each for each in target.absolute().parents if each.exists())
+        if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+            raise Stop(Exit.USAGE, f"{target}: nothing can be written in {folder}", "-o names another place")
         if target.exists() and not arguments.force:
             raise Stop(Exit.USAGE, f"{target} is there already", "--force replaces it, -o names another file")
 
@@ -190,7 +195,7 @@ async def plan(settings: Settings, arguments: argparse.Namespace) -> int:
     spec = briefs.spec_of(arguments)
     target = Path(arguments.output) if arguments.output else None
     if target is not None:
-        _refuse_existing(arguments, target)
+        _check_targets(arguments, target)
     async with connected(settings) as client:
         answer = await client.plan(spec)
     if target is not None:

@@ -47,7 +47,8 @@ def stop_for(error: SegueError, *, begun: bool = False) -> Stop:
     if code == "RESOURCE_EXHAUSTED":
         wait = f"try again in {error.retry_after_s:g} s" if error.retry_after_s else "try again later"
         return Stop(Exit.BUSY, error.message, hint or wait)
-    if begun:
+    # A request may be refused as late as by the planner, which knows the genres: to a script that is the same.
+    if begun and code != "INVALID_ARGUMENT":
         return Stop(Exit.FAILED, error.message, hint)
     if code == "UNAVAILABLE":
         return Stop(Exit.UNREACHABLE, error.message, hint or "is the server running? `segued serve` starts one")

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import difflib
+import io
 import os
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -136,6 +140,8 @@ def run(arguments: argparse.Namespace) -> int:
     # Before anything imports numpy: our matrix products are small, and with threads that wait for each other on a busy
     # machine they were measured up to fifty times slower. Whoever knows better sets the variable.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # grpc's own lines on standard error say what our errors say better, and are no JSON.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     if arguments.command == "serve":
         from segued import serve
 
@@ -153,10 +159,32 @@ def run(arguments: argparse.Namespace) -> int:
     return commands.run(settings, arguments)
 
 
+def _unknown(word: str, command: str) -> Stop:
+    """Say what the word that nobody knows may have been meant to be."""
+    if not word.startswith("-"):
+        return Stop(
+            Exit.USAGE, f"segued {command}: {word!r} is one word too many", "a prompt of several words needs quotes"
+        )
+    helped = contextlib.redirect_stdout(io.StringIO())
+    with helped as printed, contextlib.suppress(SystemExit):
+        parser().parse_args([command, "--help"])
+    flags = {*re.findall(r"--[a-z][a-z-]*", printed.getvalue()), *(each.flag for each in declared())}
+    close = difflib.get_close_matches(word.partition("=")[0], sorted(flags), n=1, cutoff=0.6)
+    hint = (
+        f"did you mean {close[0]}?"
+        if close
+        else f"`segued {command} --help` lists its flags, `segued config` the settings"
+    )
+    return Stop(Exit.USAGE, f"segued {command}: there is no {word.partition('=')[0]}", hint)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program; returns its exit code."""
-    arguments = parser().parse_args(argv)
+    top = parser()
+    arguments, unknown = top.parse_known_args(argv)
     try:
+        if unknown:
+            raise _unknown(unknown[0], arguments.command)
         return run(arguments)
     except Stop as stop:
         if stop.text:

@@ -8,9 +8,10 @@ import sys
 from typing import TYPE_CHECKING
 
 from segue_runtime import errors, failpoints, logs
-from segue_runtime.addresses import ListenError
+from segue_runtime.addresses import AddressRefused, ListenError
 from segue_runtime.channels import ChannelError
 from segued.exits import Exit, Stop
+from segued.holder import holder_of
 from segued.node import Node
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ def run(settings: Settings) -> int:
     logs.configure(settings.log)
     try:
         return asyncio.run(_serve(settings))
+    except AddressRefused as error:
+        raise _stop_for(error.address) from error
     except (ListenError, ChannelError, failpoints.UnknownFailpoint) as error:
         raise Stop(Exit.USAGE, str(error)) from error
     except ModuleNotFoundError as error:
@@ -34,6 +37,18 @@ def run(settings: Settings) -> int:
         ) from error
     except errors.SegueError as error:
         raise Stop(Exit.FAILED, str(error)) from error
+
+
+def _stop_for(address: str) -> Stop:
+    port = address.rpartition(":")[2]
+    holder = holder_of(int(port)) if port.isdecimal() else ""
+    if holder:
+        return Stop(Exit.FAILED, f"port {port} is in use by {holder}", "stop it, or name another port with --listen")
+    return Stop(
+        Exit.FAILED,
+        f"cannot listen on {address}: it is in use, or no address of this machine",
+        "name another one with --listen HOST:PORT",
+    )
 
 
 async def _serve(settings: Settings) -> int:

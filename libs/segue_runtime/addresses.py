@@ -18,6 +18,14 @@ class ListenError(Exception):
     """An address that cannot be listened on; the text says what to do."""
 
 
+class AddressRefused(ListenError):  # noqa: N818 - as in the error tree
+    """The system does not give us an address: somebody has it, or it is not this machine's."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(f"cannot listen on {address}")
+        self.address = address
+
+
 def is_unix(address: str) -> bool:
     """Tell whether address is a Unix socket."""
     return address.startswith(UNIX)
@@ -54,5 +62,5 @@ def check_listen(address: str, settings: ServerSettings) -> None:
     if not is_loopback(address) and not settings.insecure and not (settings.tls_cert and known_callers):
         raise ListenError(
             f"{address} can be reached from outside and would be open to everybody; set server.tls_cert, "
-            "server.tls_key and server.token, listen on 127.0.0.1, or say --server-insecure on a closed network"
+            "server.tls_key and server.token, listen on 127.0.0.1, or say --insecure on a closed network"
         )

@@ -14,7 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 
 from segue_runtime import auth, logs, reflection
-from segue_runtime.addresses import UNIX, ListenError, check_listen, host_of, is_unix
+from segue_runtime.addresses import UNIX, AddressRefused, ListenError, check_listen, host_of, is_unix
 from segue_runtime.calls import OpenCalls
 from segue_runtime.interceptors import Edge
 from segue_runtime.loop_lag import LoopLag
@@ -110,7 +110,7 @@ class Server:
             else:
                 port = self._grpc.add_insecure_port(address)
         except (RuntimeError, OSError) as error:
-            raise ListenError(f"cannot listen on {address}: is another server there already?") from error
+            raise AddressRefused(address) from error
         host = host_of(address)
         self.addresses.append(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
         return self.addresses[-1]

@@ -275,14 +275,14 @@ async def test_onward_calls_carry_request_id_and_the_shorter_deadline(tmp_path: 
 
 
 async def test_a_token_is_asked_for_before_the_message_is_read_but_not_by_health(tmp_path: Path) -> None:
-    async with house(tmp_path, token="open-sesame") as (client, _, server):  # noqa: S106 - the test's own
+    async with house(tmp_path, token="open-sesame") as (client, _, server):
         for metadata in ((), (("authorization", "Bearer wrong"),), (("authorization", "open-sesame"),)):
             for call in (client.unary(b"\xff", metadata=metadata), all_of(client.watch(GOOD, metadata=metadata))):
                 code, error, _ = await refused(call)
                 assert code is grpc.StatusCode.UNAUTHENTICATED
                 assert isinstance(error, errors.Unauthenticated)
         assert await client.unary(GOOD, metadata=(("authorization", "Bearer open-sesame"),)) == GOOD
-        peers = PeersSettings(token="open-sesame")  # noqa: S106 - the test's own
+        peers = PeersSettings(token="open-sesame")
         async with channels.connect(server.addresses[0], peers) as channel:
             assert await Client(channel).unary(GOOD) == GOOD
         health = health_pb2_grpc.HealthStub(client.channel)

@@ -1,0 +1,89 @@
+"""`segued serve`: where it may listen, how it ends, and what it says when it cannot start."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.daemon.segued_command import segued
+from tests.mesh.house import Segued, hear, spec
+
+from segue.composer.v1 import composer_pb2
+from segue_client import Access, Client, SegueError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_second_server_on_a_port_says_which_port(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        answer = segued(tmp_path, "serve", "--role", "planner", "--listen", f"127.0.0.1:{port}")
+    assert answer.returncode == 1
+    assert f"port {port} is in use by pid {os.getpid()}" in answer.stderr
+    assert "hint: stop it, or name another port with --listen" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0", "192.0.2.1:7300"])
+def test_an_address_that_others_reach_needs_tls_and_a_token(tmp_path: Path, address: str) -> None:
+    answer = segued(tmp_path, "serve", "--role", "planner", "--listen", address)
+    assert answer.returncode == 2
+    assert "--insecure" in answer.stderr
+    assert "server.tls_cert" in answer.stderr
+
+
+def test_a_role_that_there_is_not_is_a_usage_error(tmp_path: Path) -> None:
+    answer = segued(tmp_path, "serve", "--role", "drummer")
+    assert answer.returncode == 2
+    assert "conductor" in answer.stderr
+
+
+@pytest.mark.timeout(120)
+async def test_the_first_signal_drains_and_the_composition_goes_on_after_a_restart(tmp_path: Path) -> None:
+    one = Segued(tmp_path, "--conductor-lease", "2s", "--server-drain", "1s")
+    one.start(failpoints="conductor.after_take=sleep(300ms)")
+    try:
+        async with Client(Access(one.address), patience_s=30) as client:
+            heard = composer_pb2.Composition()
+            heard.CopyFrom(await client.create(spec(seconds=12)))
+            async for update in client.watch(heard.name):
+                if update.kind == "section_mixed":
+                    break
+        assert one.terminate() == 0
+        one.start()
+        async with Client(Access(one.address), patience_s=30) as client:
+            whole = await hear(client.watch(heard.name, audio=composer_pb2.AUDIO_SELECTION_DRAFT))
+        assert whole.composition.state == composer_pb2.STATE_SUCCEEDED
+        assert len(whole.draft) == whole.composition.plan.frames * 8
+    finally:
+        one.stop()
+
+
+@pytest.mark.timeout(120)
+async def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
+    one = Segued(tmp_path, "--server-drain", "600s").start(failpoints="conductor.after_take=sleep(60s)")
+    try:
+        async with Client(Access(one.address), patience_s=30) as client:
+            name = (await client.create(spec())).name
+            async for update in client.watch(name):
+                if update.kind == "planned":
+                    break
+            assert one.process is not None
+            one.process.terminate()
+            with pytest.raises(SegueError):  # it says that it is going, long before the drain's end
+                await _create_until_refused(client)
+            one.process.send_signal(signal.SIGTERM)
+            await one.ended()
+    finally:
+        one.stop()
+
+
+async def _create_until_refused(client: Client) -> None:
+    while True:
+        await client.create(spec())

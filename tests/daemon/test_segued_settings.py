@@ -1,0 +1,73 @@
+"""Settings of `segued`: flags over SEGUE_* over segue.toml over defaults; what nobody knows is an error."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.daemon.segued_command import segued
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def shown(folder: Path, *arguments: str, **more: str) -> dict[str, tuple[str, str]]:
+    """What `segued config --json` says: value and origin by key."""
+    answer = segued(folder, "config", "--json", *arguments, **more)
+    assert answer.returncode == 0, answer.stderr
+    return {each["key"]: (each["value"], each["origin"]) for each in json.loads(answer.stdout)}
+
+
+def test_a_flag_beats_the_environment_beats_the_file_beats_the_default(tmp_path: Path) -> None:
+    assert shown(tmp_path)["queue.limit"] == ("64", "default")
+    (tmp_path / "segue.toml").write_text("[queue]\nlimit = 5\n")
+    value, origin = shown(tmp_path)["queue.limit"]
+    assert (value, "segue.toml" in origin) == ("5", True)
+    value, origin = shown(tmp_path, SEGUE_QUEUE_LIMIT="6")["queue.limit"]
+    assert (value, "SEGUE_QUEUE_LIMIT" in origin) == ("6", True)
+    value, origin = shown(tmp_path, "--queue-limit", "7", SEGUE_QUEUE_LIMIT="6")["queue.limit"]
+    assert (value, "--queue-limit" in origin) == ("7", True)
+
+
+def test_a_secret_is_not_shown(tmp_path: Path) -> None:
+    for arguments in (("--json",), ()):
+        answer = segued(tmp_path, "config", *arguments, SEGUE_SERVER_TOKEN="hush-hush-hush-hush")
+        assert answer.returncode == 0
+        assert "server.token" in answer.stdout
+        assert "hush" not in answer.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "more", "toml", "said"),
+    [
+        (("--queue-limt", "3"), {}, "", "did you mean --queue-limit?"),
+        ((), {"SEGUE_QUEUE_LIMT": "3"}, "", "SEGUE_QUEUE_LIMIT"),
+        ((), {}, "[queue]\nlimt = 3\n", "limit"),
+        ((), {}, "[qeue]\nlimit = 3\n", "queue"),
+        ((), {}, "[queue\n", "segue.toml"),
+        (("--queue-limit", "many"), {}, "", "queue.limit"),
+        (("--queue-limit", "0"), {}, "", "queue.limit"),
+        ((), {"SEGUE_LOG_LEVEL": "loud"}, "", "debug, info, warning, error"),
+    ],
+)
+def test_what_nobody_knows_is_an_error_with_a_suggestion(
+    tmp_path: Path, arguments: tuple[str, ...], more: dict[str, str], toml: str, said: str
+) -> None:
+    if toml:
+        (tmp_path / "segue.toml").write_text(toml)
+    answer = segued(tmp_path, "config", *arguments, **more)
+    assert answer.returncode == 2
+    assert said in answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert answer.stdout == ""
+
+
+def test_help_names_every_command_and_version_what_bytes_depend_on(tmp_path: Path) -> None:
+    answer = segued(tmp_path, "--help")
+    assert answer.returncode == 0
+    for command in ("serve", "compose", "plan", "analyze", "models", "health", "config", "version"):
+        assert f"\n    {command} " in answer.stdout, command
+    versions = json.loads(segued(tmp_path, "version", "--json").stdout)
+    assert {"segue", "python", "grpcio", "numpy"} <= versions.keys()
+    assert segued(tmp_path).returncode == 2
