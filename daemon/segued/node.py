@@ -192,6 +192,19 @@ class Node:
             settings, opened.store, opened.artifacts, files, opened.mesh, self._draining, self._metrics
         )
         self._add(SERVICE, service, composer_pb2_grpc.add_ComposerServiceServicer_to_server)
+        if self.role == "gateway":
+            self._pass_through(opened.mesh)
+
+    def _pass_through(self, mesh: Mesh) -> None:
+        """Offer on a gateway's own port what an embedded mesh has on its one port anyway."""
+        from segue.analyzer.v1 import analyzer_pb2_grpc
+        from segue.mixer.v1 import mixer_pb2_grpc
+        from segue_gateway import passing
+
+        self._add(
+            passing.ANALYZER, passing.PassedAnalyzer(mesh), analyzer_pb2_grpc.add_AnalyzerServiceServicer_to_server
+        )
+        self._add(passing.MIXER, passing.PassedMixer(mesh), mixer_pb2_grpc.add_MixerServiceServicer_to_server)
 
     def _add(
         self, name: str, service: object, register: Callable[[Any, Any], None], warm: Callable[[], object] | None = None

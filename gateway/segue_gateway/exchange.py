@@ -6,14 +6,15 @@ import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
+import grpc.aio
 
 from segue_runtime import errors
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 
 RequestT = TypeVar("RequestT")
-ResponseT = TypeVar("ResponseT")
+T = TypeVar("T")
 
 
 async def exchange(  # noqa: C901 - one branch for each way in which a call can end
@@ -39,13 +40,14 @@ async def exchange(  # noqa: C901 - one branch for each way in which a call can 
             raise
 
     call = method(sent(), timeout=timeout_s)
+    ended = _FirstStatus(call)
     try:
         async for response in call:
             yield response
     except grpc.RpcError as error:
         if failures:
             raise failures[0] from error
-        raise errors.from_rpc_error(error, service=service) from error
+        raise errors.from_rpc_error(ended.error or error, service=service) from error
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
@@ -57,3 +59,34 @@ async def exchange(  # noqa: C901 - one branch for each way in which a call can 
         call.cancel()
     if failures:
         raise failures[0]
+
+
+class _FirstStatus:
+    """The status that the other side gave, even if a write fails after it.
+
+    Who refuses a stream early ends the call while messages are on their way. grpc.aio then puts INTERNAL in the place
+    of the status that had come (grpc/grpc#36066).
+    """
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+        self.error: grpc.RpcError | None = None
+        call.add_done_callback(self._note)
+
+    def _note(self, _call: object) -> None:
+        code = _result_now(self._call.code())
+        if self.error is None and code is not grpc.StatusCode.OK:
+            trailing = grpc.aio.Metadata(*_result_now(self._call.trailing_metadata()))
+            details = _result_now(self._call.details())
+            self.error = grpc.aio.AioRpcError(code, grpc.aio.Metadata(), trailing, details=details)
+
+
+def _result_now(ready: Coroutine[Any, Any, T]) -> T:
+    """Return what a coroutine gives that need not wait."""
+    try:
+        ready.send(None)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    ready.close()
+    raise errors.InternalError("a call that is done has no status")

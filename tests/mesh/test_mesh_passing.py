@@ -1,0 +1,105 @@
+"""Who reaches only the gateway can measure and master, too: the same answers as from the roles themselves."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import grpc
+import pytest
+from tests.analyzer.analyzer_calls import Analyzer, pcm_requests
+from tests.mesh.house import embedded
+from tests.mixer.mixer_room import band, mastered
+
+from segue.mixer.v1 import mixer_pb2, mixer_pb2_grpc
+from segue_gateway.exchange import exchange
+from segue_runtime import errors
+from segue_runtime.channels import connect
+from segue_runtime.settings import load
+from segued.node import Node
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from segue.analyzer.v1 import analyzer_pb2
+
+TOKEN = "the gateway's own token"
+
+
+@dataclass(frozen=True)
+class Doors:
+    inner: grpc.aio.Channel
+    gateway: grpc.aio.Channel
+    stranger: grpc.aio.Channel
+
+
+def mixer_of(channel: grpc.aio.Channel) -> mixer_pb2_grpc.MixerServiceAsyncStub:
+    return mixer_pb2_grpc.MixerServiceStub(channel)  # type: ignore[return-value]  # the stub of an aio channel
+
+
+@pytest.fixture
+async def doors(tmp_path: Path) -> AsyncIterator[Doors]:
+    """A gateway of its own process shape, in front of roles that only it can reach."""
+    async with embedded(tmp_path / "inner") as (inner, _):
+        flags: dict[str, object] = {"home": str(tmp_path / "gateway"), "server.role": "gateway", "server.drain": "1s"}
+        flags |= {f"{role}.address": inner.inner for role in ("planner", "renderer", "mixer", "analyzer")}
+        settings = load({**flags, "server.token": TOKEN}, environ={}, folder=tmp_path)
+        async with Node(settings, listen=("127.0.0.1:0",)) as gateway:
+            address = gateway.addresses[0]
+            peers = load({"peers.token": TOKEN}, environ={}, folder=tmp_path).peers
+            async with connect(inner.inner) as within, connect(address, peers) as known, connect(address) as other:
+                yield Doors(within, known, other)
+
+
+async def test_a_report_comes_through_as_it_is(doors: Doors) -> None:
+    requests = list(pcm_requests(band(6.0), 48_000))
+    direct = await Analyzer(doors.inner).send(requests)
+    assert await Analyzer(doors.gateway).send(requests) == direct
+    assert direct.frames == 6 * 48_000
+
+
+async def test_a_refusal_comes_through_as_it_is(doors: Doors) -> None:
+    requests = list(itertools.islice(pcm_requests(band(1.0), 48_000), 3))
+    requests[2].audio.data = requests[2].audio.data[:-8]
+    with pytest.raises(errors.SegueError) as direct:
+        await Analyzer(doors.inner).send(requests)
+    with pytest.raises(errors.SegueError) as passed:
+        await Analyzer(doors.gateway).send(requests)
+    assert (passed.value.code, str(passed.value)) == (direct.value.code, str(direct.value))
+    assert passed.value.code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_master_comes_through_and_a_mix_is_not_offered(doors: Doors) -> None:
+    sound = band(3.0)
+    direct = await mastered(mixer_of(doors.inner), sound)
+    passed = await mastered(mixer_of(doors.gateway), sound)
+    assert passed.sound.tobytes() == direct.sound.tobytes()
+    assert len(passed.sound) == len(sound)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        async for _ in mixer_of(doors.gateway).Mix(iter([mixer_pb2.MixRequest()])):
+            pass
+    assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+@pytest.mark.parametrize("num_after", [0, 1, 60])
+async def test_an_early_refusal_keeps_its_reason_while_messages_are_on_their_way(doors: Doors, num_after: int) -> None:
+    requests = list(itertools.islice(pcm_requests(band(6.0), 48_000), num_after + 3))
+    requests[2].audio.crc32c ^= 1
+
+    async def sent() -> AsyncIterator[analyzer_pb2.AnalyzeRequest]:
+        for request in requests:
+            yield request
+
+    with pytest.raises(errors.SegueError) as refused:
+        async for _ in exchange(Analyzer(doors.gateway).stub.Analyze, sent(), service="analyzer", timeout_s=60):
+            pass
+    assert refused.value.code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_strangers_are_not_let_through(doors: Doors) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        async for _ in Analyzer(doors.stranger).stub.Analyze(iter(())):
+            pass
+    assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
