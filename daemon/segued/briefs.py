@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
-
-from google.protobuf import json_format
 
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composer_pb2
 from segue.music.v1 import music_pb2
+from segued import plans
 from segued.exits import Exit, Stop
 
 if TYPE_CHECKING:
     import argparse
+    from pathlib import Path
 
 DEFAULT_SECONDS: Final = 60.0
 FORMATS: Final = {
@@ -44,7 +43,7 @@ def spec_of(arguments: argparse.Namespace) -> composer_pb2.CompositionSpec:
     spec = composer_pb2.CompositionSpec(model=arguments.model)
     spec.brief.CopyFrom(brief_of(arguments))
     if plan_file:
-        spec.plan.CopyFrom(read_plan(Path(plan_file)))
+        spec.plan.CopyFrom(plans.read(plan_file))
     spec.stems = getattr(arguments, "stems", False)
     spec.midi = getattr(arguments, "midi", False)
     return spec
@@ -86,16 +85,6 @@ def metre_of(written: str) -> music_pb2.Metre:
     if match is None:
         raise Stop(Exit.USAGE, f"--metre {written!r}: write it as 4/4")
     return music_pb2.Metre(beats=int(match[1]), unit=int(match[2]))
-
-
-def read_plan(path: Path) -> music_pb2.Plan:
-    """Read a plan from a JSON file."""
-    try:
-        return json_format.Parse(path.read_text(encoding="utf-8"), music_pb2.Plan())
-    except OSError as error:
-        raise Stop(Exit.USAGE, f"{path}: {error.strerror}") from error
-    except (json_format.ParseError, UnicodeDecodeError) as error:
-        raise Stop(Exit.USAGE, f"{path}: this is no plan: {error}", "`segued plan -o FILE` writes one") from error
 
 
 def export_of(target: Path) -> composer_pb2.Export:

@@ -19,7 +19,7 @@ from google.protobuf import json_format
 from segue.composer.v1 import composer_pb2
 from segue_client import Access, Client, SegueError
 from segue_runtime import errors, logs
-from segued import briefs, show
+from segued import briefs, plans, show
 from segued.exits import Exit, Stop, stop_for
 from segued.progress import Progress, make_progress
 
@@ -199,9 +199,9 @@ async def plan(settings: Settings, arguments: argparse.Namespace) -> int:
     async with connected(settings) as client:
         answer = await client.plan(spec)
     if target is not None:
-        await asyncio.to_thread(target.write_text, json_format.MessageToJson(answer.plan) + "\n", encoding="utf-8")
+        await asyncio.to_thread(target.write_text, plans.to_json(answer.plan) + "\n", encoding="utf-8")
     if arguments.json:
-        show.say(json_format.MessageToJson(answer, indent=2))
+        show.say(plans.to_json(answer))
     else:
         show.plan(answer.plan, answer.estimate)
         if target is not None:

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from segue_client import SegueError
 
+# Between what is wrong and what would do, in the descriptions of the contract's field violations.
+SUGGESTED = "; suggested: "
+
 
 class Exit(IntEnum):
     """What a script can rely on."""
@@ -39,17 +42,32 @@ def say_error(text: str, hint: str = "") -> None:
         print(f"hint: {hint}", file=sys.stderr)  # noqa: T201
 
 
+def printable(text: str) -> str:
+    """Return a text that a terminal can show without obeying it: an error may repeat what a stranger wrote."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def advice(error: SegueError) -> str:
+    """Return what would do for a refused field; for several, each with its path and fault on lines of its own."""
+    said = []
+    for each in error.violations:
+        wrong, _, cure = each.description.partition(SUGGESTED)
+        said.append((printable(f"{each.field}: {wrong}"), printable(cure)))
+    if len(said) == 1 and error.message.startswith(f"{error.violations[0].field}: "):
+        return f"suggested: {said[0][1]}" if said[0][1] else ""
+    return "".join(f"\n  {wrong}" + (f"\n      -> {cure}" if cure else "") for wrong, cure in said)
+
+
 def stop_for(error: SegueError, *, begun: bool = False) -> Stop:
     """Return how a program ends for an error of the server; `begun`: a composition was accepted and then failed."""
-    fixes = [f"{each.field}: {each.description}" for each in error.violations]
-    hint = "; ".join(fixes)
+    message, hint = printable(error.message), advice(error)
     code = error.code.name
     if code == "RESOURCE_EXHAUSTED":
         wait = f"try again in {error.retry_after_s:g} s" if error.retry_after_s else "try again later"
-        return Stop(Exit.BUSY, error.message, hint or wait)
+        return Stop(Exit.BUSY, message, hint or wait)
     # A request may be refused as late as by the planner, which knows the genres: to a script that is the same.
     if begun and code != "INVALID_ARGUMENT":
-        return Stop(Exit.FAILED, error.message, hint)
+        return Stop(Exit.FAILED, message, hint)
     if code == "UNAVAILABLE":
-        return Stop(Exit.UNREACHABLE, error.message, hint or "is the server running? `segued serve` starts one")
-    return Stop(Exit.REFUSED, error.message, hint)
+        return Stop(Exit.UNREACHABLE, message, hint or "is the server running? `segued serve` starts one")
+    return Stop(Exit.REFUSED, message, hint)

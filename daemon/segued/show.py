@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from rich.table import Table
 
 from segue.analyzer.v1 import analyzer_pb2
 from segue.renderer.v1 import renderer_pb2
-from segue_music import codec, theory, timing
+from segue_music import codec, picture, theory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from segue.music.v1 import music_pb2
     from segue.planner.v1.planner_pb2 import Estimate
 
-BAR = "▁▂▃▄▅▆▇█"
+WIDEST = 160
 
 
 def say(text: str) -> None:
@@ -33,53 +34,16 @@ def clock(seconds: float) -> str:
 
 
 def plan(message: music_pb2.Plan, estimate: Estimate | None = None) -> None:
-    """Print a plan: what the prompt was read as, and the sections."""
-    console = Console()
-    found = codec.plan_from_message(message)
-    bpm = timing.bpm_from_quarters(found.quarters_per_minute, found.metre)
-    rate = message.sample_rate or 48_000
-    console.print(
-        f"[bold]{found.title or 'a piece'}[/bold]  {clock(message.frames / rate)}  {bpm:g} bpm  "
-        f"{found.metre.beats}/{found.metre.unit}  {theory.key_name(found.key)}  {found.genre}  seed {found.seed}",
-        highlight=False,
-    )
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("section", no_wrap=True, min_width=10)
-    table.add_column("start", justify="right", no_wrap=True, min_width=6)
-    table.add_column("bars", justify="right", no_wrap=True, min_width=4)
-    table.add_column("energy", no_wrap=True, min_width=8)
-    table.add_column("chords", max_width=30)
-    table.add_column("who plays", max_width=44)
-    for item in found.sections:
-        spec = item.spec
-        chords = " ".join(dict.fromkeys(theory.chord_name(chord) for chord in spec.chords))
-        who = ", ".join(dict.fromkeys(name for layer in spec.layers for name in layer.instruments))
-        start = clock(item.first_frame / rate)
-        table.add_row(spec.label or spec.section_id, start, str(spec.bars), bars(spec.energy), chords, who)
-    console.print(table)
-    origins = {
-        origin: [f"{each.field} {each.value}" + (f' ("{each.words}")' if each.words else "") for each in found.readings
-                 if each.origin.name == origin]
-        for origin in ("CALLER", "PROMPT", "SEED", "DEFAULT")
-    }  # fmt: skip
-    for origin, texts in origins.items():
-        if texts:
-            console.print(f"[dim]{origin.lower():8}[/dim] {', '.join(texts)}", highlight=False)
-    for warning in found.warnings:
-        console.print(f"[yellow]warning[/yellow]  {warning.text}", highlight=False)
+    """Print a plan: its timeline, its sections, and where each value comes from."""
+    width = shutil.get_terminal_size((100, 24)).columns
+    say(picture.draw(codec.plan_from_message(message), min(width, WIDEST)).rstrip())
     if estimate is not None and estimate.HasField("render_time"):
-        console.print(
-            f"[dim]estimate[/dim] {clock(estimate.render_time.ToNanoseconds() / 1e9)} with {estimate.model}",
-            highlight=False,
-        )
-
-
-def bars(values: Sequence[float], width: int = 8) -> str:
-    """Draw numbers of 0 to 1 as a row of blocks."""
-    if not values:
-        return ""
-    picked = [values[index * len(values) // min(width, len(values))] for index in range(min(width, len(values)))]
-    return "".join(BAR[min(len(BAR) - 1, int(value * len(BAR)))] for value in picked)
+        windows = sum(section.windows for section in estimate.sections)
+        model = estimate.model + (f", {windows} windows of the model" if windows else "")
+        memory = f", {estimate.memory_bytes / 2**30:.1f} GiB" if estimate.memory_bytes else ""
+        wait_s = estimate.queue_wait.ToNanoseconds() / 1e9
+        wait = f", after {clock(wait_s)} in the queue" if wait_s else ""
+        say(f"\nestimate   {clock(estimate.render_time.ToNanoseconds() / 1e9)} with {model}{memory}{wait}")
 
 
 def report(message: analyzer_pb2.Report) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import textwrap
 from typing import TYPE_CHECKING, Final
 
 from segue_music import timing
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 BARS: Final = " ▁▂▃▄▅▆▇█"
 NARROWEST: Final = 60
+INDENT: Final = 11
+"""Where a section's own lines begin, and every value."""
 SHORT: Final = {
     LayerKind.RHYTHM: "rhythm", LayerKind.BASS: "bass", LayerKind.HARMONY: "harmony", LayerKind.LEAD: "lead",
     LayerKind.TEXTURES: "textures", LayerKind.VOCALS: "vocals",
@@ -27,13 +30,17 @@ def draw(plan: Plan, width: int = 100) -> str:
     width = max(NARROWEST, width)
     lines = [*_head(plan), "", *_timeline(plan, width), "", *_sections(plan), ""]
     lines += [*_readings(plan), *(f"! {warning.text}" for warning in plan.warnings)]
-    return "\n".join(_cut(line, width) for line in lines) + "\n"
+    return "\n".join(part for line in lines for part in _wrap(line, width)) + "\n"
 
 
-def _cut(line: str, width: int) -> str:
+def _wrap(line: str, width: int) -> list[str]:
+    """Break a line that is too long between its words, and indent what follows."""
     # A caller's plan may hold any text; a terminal must not obey it.
     line = "".join(letter if letter.isprintable() else "?" for letter in line).rstrip()
-    return line if len(line) <= width else line[: width - 1] + "…"
+    if len(line) <= width:
+        return [line]
+    found = textwrap.wrap(line, width, subsequent_indent=" " * INDENT, break_on_hyphens=False)
+    return [part.rstrip() for part in found]
 
 
 def _head(plan: Plan) -> Iterator[str]:
@@ -132,7 +139,8 @@ def _own(plan: Plan, item: PlannedSection) -> str:
 
 
 def _crossfade(join: Join) -> str:
-    return f"faded in over {1.0 if join.beats is None else join.beats:g} beat(s)"
+    beats = 1.0 if join.beats is None else join.beats
+    return "faded in over 1 beat" if beats == 1 else f"faded in over {beats:g} beats"
 
 
 def chord_line(chords: Sequence[Chord], metre: Metre) -> str:

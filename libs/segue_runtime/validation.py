@@ -26,6 +26,7 @@ DURATION = "google.protobuf.Duration"
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 INTEGERS = ("int", "uint", "sint", "fixed", "sfixed")
 MAX_NAMES = 4
+MAX_SHOWN = 48
 
 
 _validator = protovalidate.Validator()
@@ -68,7 +69,16 @@ def describe(broken: Violation, message: Message) -> FieldViolation:
         if element.subscript is not None:
             path += f"[{element.subscript.value}]"
     names = [element.field_name for element in elements]
-    return FieldViolation(path, broken.proto.message, suggest(broken, field_at(message, names)))
+    return FieldViolation(path, stated(broken), suggest(broken, field_at(message, names)))
+
+
+def stated(broken: Violation) -> str:
+    """Return what is wrong, with the value where it is short: "it is 7: must be at most 1"."""
+    value = broken.field_value
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return broken.proto.message
+    shown = repr(value) if isinstance(value, str) else f"{value:.9g}" if isinstance(value, float) else str(value)
+    return f"it is {shown}: {broken.proto.message}" if len(shown) <= MAX_SHOWN else broken.proto.message
 
 
 def field_at(message: Message, names: list[str]) -> Any:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+import grpc.aio
 import pytest
-from tests.planner.desk import NANOSECONDS, assert_lawful
+from tests.planner.desk import NANOSECONDS, assert_lawful, origins
 
+from segue.music.v1 import music_pb2
+from segue.planner.v1 import planner_pb2
 from segue_music import codec
 from segue_music.plan import (
     Brief,
@@ -20,6 +23,7 @@ from segue_music.plan import (
     LayerKind,
     Metre,
     Mode,
+    Origin,
     Plan,
     PlannedSection,
     Role,
@@ -115,11 +119,15 @@ BROKEN: list[tuple[str, str, dict[str, Any]]] = [
     ("energy", "plan.sections[1].spec.energy", {"energy": (0.5,)}),
     ("rate", "plan.sections[1].spec.sample_rate", {"sample_rate": 44_100}),
     ("tail", "plan.sections[1].spec.tail_frames", {"tail_frames": 5}),
-    ("layers", "plan.sections[1].spec.layers", {"layers": (Layer(LayerKind.BASS), Layer(LayerKind.BASS))}),
+    ("layers", "plan.sections[1].spec.layers[1].kind", {"layers": (Layer(LayerKind.BASS), Layer(LayerKind.BASS))}),
     ("gap", "plan.sections[1].spec.chords[0].start_tick", {"chords": (Chord("C", ChordQuality.MAJOR, 10, 100),)}),
-    ("short", "plan.sections[1].spec.chords", {"chords": (Chord("C", ChordQuality.MAJOR, 0, 100),)}),
-    ("points", "plan.sections[1].spec.tempo_points", {"tempo_points": (TempoPoint(5, 90.0),)}),
-    ("late", "plan.sections[1].spec.tempo_points", {"tempo_points": (TempoPoint(0, 90.0), TempoPoint(10**7, 80.0))}),
+    ("short", "plan.sections[1].spec.chords[0].ticks", {"chords": (Chord("C", ChordQuality.MAJOR, 0, 100),)}),
+    ("points", "plan.sections[1].spec.tempo_points[0].start_tick", {"tempo_points": (TempoPoint(5, 90.0),)}),
+    (
+        "late",
+        "plan.sections[1].spec.tempo_points[1].start_tick",
+        {"tempo_points": (TempoPoint(0, 90.0), TempoPoint(10**7, 80.0))},
+    ),
     ("genre", "plan.sections[1].spec.genre", {"genre": "polkacore"}),
     ("id", "plan.sections[1].spec.section_id", {"section_id": "s0"}),
     ("bars", "plan.sections[1].spec.bars", {"bars": 0}),
@@ -131,6 +139,108 @@ def test_what_contradicts_itself_is_refused_at_its_place(desk: Desk, path: str, 
     error = desk.refused_plan(edited(SKETCH, 1, **changes))
     assert path in [violation.field for violation in error.violations], error.violations
     assert path in str(error)
+
+
+@pytest.mark.parametrize("changes", [item[2] for item in BROKEN], ids=[item[0] for item in BROKEN])
+def test_who_follows_every_suggestion_has_a_plan(desk: Desk, changes: dict[str, Any]) -> None:
+    plan = codec.plan_to_message(edited(SKETCH, 1, **changes))
+    for _ in range(4):
+        try:
+            answer = desk.ask(planner_pb2.CreatePlanRequest(brief=music_pb2.Brief(), plan=plan))
+        except grpc.aio.AioRpcError as refused:
+            for violation in errors.from_rpc_error(refused).violations:
+                assert violation.suggestion, violation
+                follow(plan, violation)
+        else:
+            assert answer.plan.digest
+            return
+    pytest.fail("the suggestions lead nowhere")
+
+
+def follow(plan: music_pb2.Plan, violation: errors.FieldViolation) -> None:
+    """Do what a violation suggests."""
+    *parents, last = violation.field.removeprefix("plan.").split(".")
+    place: Any = plan
+    for name in parents:
+        field, _, index = name.rstrip("]").partition("[")
+        place = getattr(place, field)[int(index)] if index else getattr(place, field)
+    if violation.suggestion.startswith("leave"):
+        place.ClearField(last)
+        return
+    field = place.DESCRIPTOR.fields_by_name[last]
+    if field.enum_type is not None:
+        number = next(each.number for each in field.enum_type.values if each.name.endswith(violation.suggestion))
+        setattr(place, last, number)
+    else:
+        setattr(place, last, type(getattr(place, last))(violation.suggestion))
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "suggestion"),
+    [
+        ({"quarters_per_minute": 90.0}, "plan.quarters_per_minute", "120"),
+        ({"metre": Metre(3, 4)}, "plan.metre", "4/4"),
+        ({"key": Key("Cb", Mode.LOCRIAN)}, "plan.key", ""),
+    ],
+    ids=["tempo", "metre", "key"],
+)
+def test_an_edit_that_forgets_the_sections_is_refused(
+    desk: Desk, whole: Plan, changes: dict[str, Any], path: str, suggestion: str
+) -> None:
+    error = desk.refused_plan(dataclasses.replace(whole, digest="", **changes))
+    assert error.violations[0].field == path
+    assert "sections" in error.violations[0].description
+    assert suggestion in error.violations[0].suggestion
+
+
+def test_where_values_come_from_is_told_truly_after_an_edit(desk: Desk, whole: Plan) -> None:
+    assert origins(desk.complete(SKETCH)) == {
+        "seed": Origin.DEFAULT, "duration": Origin.DEFAULT, "genre": Origin.DEFAULT, "tempo": Origin.CALLER,
+        "key": Origin.CALLER, "metre": Origin.CALLER, "form": Origin.CALLER,
+    }  # fmt: skip
+    assert origins(whole)["tempo"] == Origin.PROMPT
+    slower = edited(whole, 0)
+    slower = dataclasses.replace(
+        slower,
+        frames=0,
+        quarters_per_minute=100.0,
+        sections=tuple(
+            PlannedSection(dataclasses.replace(item.spec, tempo_points=(), frames=0)) for item in slower.sections
+        ),
+    )
+    plan = desk.complete(slower)
+    tempo = next(reading for reading in plan.readings if reading.field == "tempo")
+    assert (tempo.value, tempo.origin, tempo.words) == ("100 bpm", Origin.CALLER, "")
+    assert origins(plan)["genre"] == Origin.PROMPT
+
+
+AGREES: list[tuple[Brief, str]] = [
+    (Brief(duration_ns=7 * NANOSECONDS), "brief.duration"),
+    (Brief(quarters_per_minute=77), "brief.quarters_per_minute"),
+    (Brief(metre=Metre(4, 4)), "brief.metre"),
+    (Brief(key=Key("C", Mode.MAJOR)), "brief.key"),
+    (Brief(genre="jazz"), "brief.genre"),
+    (Brief(form=(Role.VERSE,)), "brief.form"),
+    (Brief(include_layers=(LayerKind.VOCALS,)), "brief.include_layers"),
+    (Brief(exclude_layers=(LayerKind.BASS,)), "brief.exclude_layers"),
+    (Brief(instruments=("kazoo",)), "brief.instruments"),
+]
+
+
+@pytest.mark.parametrize(("brief", "path"), AGREES, ids=[path for _, path in AGREES])
+def test_what_is_asked_for_beside_a_plan_must_be_in_it(desk: Desk, brief: Brief, path: str) -> None:
+    plan = codec.plan_to_message(dataclasses.replace(SKETCH, genre="lofi"))
+    error = desk.refused(planner_pb2.CreatePlanRequest(brief=codec.to_message(brief, music_pb2.Brief()), plan=plan))
+    assert [violation.field for violation in error.violations] == [path]
+
+
+def test_a_prompt_beside_a_plan_gives_genre_and_style(desk: Desk) -> None:
+    brief = music_pb2.Brief(prompt="dusty bossa nova", seed=5, negative_prompt="drums", quarters_per_minute=100)
+    answer = desk.ask(planner_pb2.CreatePlanRequest(brief=brief, plan=codec.plan_to_message(SKETCH)))
+    plan = codec.plan_from_message(answer.plan)
+    assert (plan.genre, plan.seed) == ("bossa", 5)
+    assert all(item.spec.prompt.startswith("dusty bossa nova. ") for item in plan.sections)
+    assert all(item.spec.negative_prompt == "drums" for item in plan.sections)
 
 
 def test_all_that_is_wrong_is_told_at_once(desk: Desk) -> None:
@@ -148,7 +258,8 @@ def test_a_section_waits_only_for_earlier_ones(desk: Desk, waits_for: str) -> No
     sections = list(SKETCH.sections)
     sections[1] = dataclasses.replace(sections[1], waits_for=(waits_for,))
     error = desk.refused_plan(dataclasses.replace(SKETCH, sections=tuple(sections)))
-    assert error.violations[0].field == "plan.sections[1].waits_for"
+    assert error.violations[0].field == "plan.sections[1].waits_for[0]"
+    assert error.violations[0].suggestion == "s0"
 
 
 def test_the_sum_must_be_true(desk: Desk) -> None:

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Final
 from segue_music import timing
 from segue_music.plan import Brief, Key, Kind, Metre, Mode, Origin
 from segue_music.theory import MINOR_MODES, MODE_NAMES, key_name
-from segue_planner.genres import default_genre, genres
+from segue_planner.genres import default_genre, genres, unknown_genre
 from segue_planner.lexicon import words
 from segue_planner.reading import Said
 from segue_runtime import errors
-from segue_runtime.errors import FieldViolation
 
 if TYPE_CHECKING:
     import random
@@ -94,10 +93,8 @@ class Decider:
         known = genres()
         if self._brief.genre:
             if self._brief.genre not in known:
-                raise errors.InvalidField(
-                    f"brief.genre: {self._brief.genre!r} is not known; there are: {', '.join(known)}",
-                    violations=[FieldViolation("brief.genre", "unknown genre", default_genre().name)],
-                )
+                wrong = unknown_genre("brief.genre", self._brief.genre)
+                raise errors.InvalidField(f"{wrong.field}: {wrong.description}", violations=[wrong])
             if said and said.value != self._brief.genre:
                 self._ledger.contradiction("genre", self._brief.genre, f"{said.words} ({said.value})")
             self._ledger.note("genre", self._brief.genre, Origin.CALLER)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from segue_music.plan import Cadence, Feel, LayerKind, Mode, Role
 from segue_music.theory import MINOR_MODES
 from segue_planner.lexicon import table
+from segue_runtime.errors import FieldViolation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,3 +95,10 @@ def usual_bars() -> Mapping[Role, int]:
 
 def _roles(names: list[str]) -> tuple[Role, ...]:
     return tuple(Role[name.upper()] for name in names)
+
+
+def unknown_genre(path: str, name: str) -> FieldViolation:
+    """Return the violation of a genre that is in no table, with the one that was probably meant."""
+    close = difflib.get_close_matches(name, list(genres()), n=1, cutoff=0.5)
+    meant = close[0] if close else default_genre().name
+    return FieldViolation(path, f"{name!r} is not known; there are: {', '.join(genres())}", meant)

@@ -14,6 +14,7 @@ from segue_music.plan import Brief, Cadence, Feel, Groove, Kind, LayerKind, Orig
 from segue_music.theory import key_name
 from segue_planner import energy, harmony
 from segue_planner.band import Casting, Ensemble, arrange
+from segue_planner.checks import refuse_long_negative_prompt
 from segue_planner.facts import Decider, Facts
 from segue_planner.form import PEAKS, FormWish, Shape, build_form, transition
 from segue_planner.ledger import Ledger
@@ -21,8 +22,6 @@ from segue_planner.lengths import Fitter, Timed
 from segue_planner.prompt import read_prompt
 from segue_planner.sections import choose_continuity, mean, place, target_lufs, with_neighbours, with_prompts
 from segue_planner.text import clean, clip
-from segue_runtime import errors
-from segue_runtime.errors import FieldViolation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
 
 MAX_STYLE_BYTES: Final = 400
 """How much of the prompt each section's own prompt repeats: 256 of them must fit into one message."""
-MAX_NEGATIVE_BYTES: Final = 200_000
-"""How much the sections' negative prompts may take together, for the same reason."""
 TITLE_END: Final = re.compile(r"[,.;:!?]\s")
 HALF_STEP: Final = ("half step", "half-step", "semitone")
 CONTRASTING: Final = frozenset({Role.BRIDGE, Role.DEVELOPMENT})
@@ -146,7 +143,7 @@ class Planner:
     # The sections.
 
     def _specs(self, facts: Facts, timed: Timed) -> list[SectionSpec]:
-        self._check_texts(len(timed.shapes))
+        refuse_long_negative_prompt(self._brief.negative_prompt, len(timed.shapes))
         motif = harmony.make_motif(timed.metre, self._chance)
         ensemble = Casting(self._brief, self._read, facts.genre, self._ledger).ensemble()
         curves = energy.curve(timed.shapes, facts.arousal, self._read.course)
@@ -252,15 +249,6 @@ class Planner:
             *self._read.without_instruments,
         ]
         return ", ".join(dict.fromkeys(filter(None, [self._brief.negative_prompt, *denied])))
-
-    def _check_texts(self, num_sections: int) -> None:
-        each = len(self._brief.negative_prompt.encode())
-        if each * num_sections > MAX_NEGATIVE_BYTES:
-            most = MAX_NEGATIVE_BYTES // num_sections
-            raise errors.InvalidField(
-                f"brief.negative_prompt: it stands in each of {num_sections} sections; at most {most} bytes fit",
-                violations=[FieldViolation("brief.negative_prompt", f"at most {most} bytes", "shorten it")],
-            )
 
     def _title(self) -> str:
         clause = next((part for part in TITLE_END.split(self._prompt) if part.strip()), self._prompt)

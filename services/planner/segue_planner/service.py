@@ -35,7 +35,7 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
         """Read the brief, or complete the caller's plan."""
         profiles = [codec.from_message(ModelProfile, profile) for profile in request.profiles]
         if request.HasField("plan"):
-            plan = complete(codec.plan_from_message(request.plan), profiles)
+            plan = complete(codec.plan_from_message(request.plan), profiles, codec.from_message(Brief, request.brief))
         elif not clean(request.brief.prompt):
             raise errors.InvalidField(
                 "brief.prompt: it is empty; describe the music, or hand in a plan",
