@@ -10,6 +10,7 @@ import datetime as dt
 import platform
 
 import numpy as np
+
 from benchmarks.music_measures import (
     GENRES,
     bar_levels,

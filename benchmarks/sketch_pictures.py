@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from benchmarks.music_measures import Piece, make
 
+from benchmarks.music_measures import Piece, make
 from segue_music.plan import LayerKind
 from segue_music.timing import tempo_map
 
