@@ -14,19 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_MESSAGE_BYTES = 1 << 20
-SERVICE = "segue.composer.v1.ComposerService"
-RETRY = {
-    "maxAttempts": 4,
-    "initialBackoff": "0.3s",
-    "maxBackoff": "2s",
-    "backoffMultiplier": 2,
-    "retryableStatusCodes": ["UNAVAILABLE"],
-}
-# Calls that do no harm when they are made twice. Streams are not among them: they go on from their cursor.
-REPEATABLE = (
-    "GetComposition", "ListCompositions", "CancelComposition", "PlanComposition", "ListModels", "GetStats",
-    "WriteUpload", "FinishUpload", "GetAnalysis",
-)  # fmt: skip
+# Calls are repeated by segue_client.patience, which knows more than a channel: what was damaged, and since when.
+SERVICE_CONFIG: dict[str, object] = {"loadBalancingConfig": [{"round_robin": {}}]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +35,14 @@ def connect(access: Access) -> grpc.aio.Channel:
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         ("grpc.keepalive_time_ms", 20_000),
         ("grpc.keepalive_timeout_ms", 10_000),
+        # A connection is tried again soon: the channel's own pauses would grow to two minutes.
+        ("grpc.initial_reconnect_backoff_ms", 200),
+        ("grpc.max_reconnect_backoff_ms", 5_000),
         # With the defaults a stream that is not read is buffered whole, here and in the server.
         ("grpc.http2.bdp_probe", 0),
         ("grpc.http2.lookahead_bytes", 1 << 20),
         ("grpc.enable_http_proxy", int(not is_local(access.target))),
-        ("grpc.service_config", json.dumps(_service_config())),
+        ("grpc.service_config", json.dumps(SERVICE_CONFIG)),
     ]
     if access.tls:
         trusted = access.tls_ca.read_bytes() if access.tls_ca else None
@@ -70,11 +62,3 @@ def is_local(target: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _service_config() -> dict[str, object]:
-    names = [{"service": SERVICE, "method": method} for method in REPEATABLE]
-    return {
-        "loadBalancingConfig": [{"round_robin": {}}],
-        "methodConfig": [{"name": names, "retryPolicy": RETRY}],
-    }

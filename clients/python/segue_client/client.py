@@ -2,54 +2,72 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import hashlib
-import os
-import tempfile
 import uuid
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Final
 
-import google_crc32c
 import grpc
 
-from segue.composer.v1 import composer_pb2, composer_pb2_grpc
-from segue_client.channel import Access, connect
-from segue_client.errors import DamagedAudio, from_rpc_error, from_status
-from segue_client.streams import Resuming, Update
+from segue.audio.v1 import audio_pb2
+from segue.composer.v1 import composer_pb2
+from segue.music.v1 import music_pb2
+from segue_client import transfers
+from segue_client.channel import Access
+from segue_client.checking import Place
+from segue_client.errors import SegueError, from_status
+from segue_client.link import Link, read_within
+from segue_client.patience import Patience, passes
+from segue_client.resuming import STUCK_LIMIT_S, Resuming
+from segue_client.stream import SELECTIONS, Listening, Stream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator
+    from pathlib import Path
     from typing import Self
 
     from segue.analyzer.v1.analyzer_pb2 import Report
-    from segue.audio.v1 import audio_pb2
     from segue.composer.v1.composer_pb2 import Composition, CompositionSpec, Output
     from segue.renderer.v1.renderer_pb2 import ModelProfile
+    from segue_client.link import Stub
+    from segue_client.patience import Clock
+    from segue_client.resuming import Call
 
-T = TypeVar("T")
-CALL_LIMIT_S: Final = 60.0
 PATIENCE_S: Final = 60.0
-UPLOAD_PIECE_BYTES: Final = 1 << 19
+SILENCE_S: Final = 30.0
 PAGE_SIZE: Final = 100
+SHORTEST_HEARTBEAT_S: Final = 1.0
+LONGEST_HEARTBEAT_S: Final = 60.0
+NO_AUDIO: Final = composer_pb2.AUDIO_SELECTION_NONE
+F32LE: Final = audio_pb2.SAMPLE_FORMAT_F32LE
+
+
+def spec(prompt: str, *, duration_s: float | None = None, seed: int | None = None, model: str = "") -> CompositionSpec:
+    """Say what is to be composed. All other wishes are fields of what this returns."""
+    brief = music_pb2.Brief(prompt=prompt, seed=seed)
+    if duration_s is not None:
+        brief.duration.FromNanoseconds(round(duration_s * 1e9))
+    return composer_pb2.CompositionSpec(brief=brief, model=model)
 
 
 class Client:
     """A connection to a gateway: `async with Client("127.0.0.1:7300") as client`.
 
-    Streams go on by themselves when the connection breaks, for `patience_s` without a sign of life.
+    Streams and calls go on by themselves when the connection breaks or the server restarts, for `patience_s` without
+    a sign of life. A server that says nothing for `silence_s` counts as gone. A stream on which nothing but heartbeats
+    come for `stuck_limit_s` is given up. `clock` is for tests that have no time to wait.
     """
 
-    def __init__(self, access: Access | str = "127.0.0.1:7300", *, patience_s: float = PATIENCE_S) -> None:
+    def __init__(
+        self,
+        access: Access | str = "127.0.0.1:7300",
+        *,
+        patience_s: float = PATIENCE_S,
+        silence_s: float = SILENCE_S,
+        stuck_limit_s: float = STUCK_LIMIT_S,
+        clock: Clock | None = None,
+    ) -> None:
         self.access = Access(access) if isinstance(access, str) else access
-        self._patience_s = patience_s
-        self._channel = connect(self.access)
-        self._stub = cast(
-            "composer_pb2_grpc.ComposerServiceAsyncStub", composer_pb2_grpc.ComposerServiceStub(self._channel)
-        )
-        token = self.access.token
-        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        self._stuck_limit_s = stuck_limit_s
+        self._link = Link(self.access, patience_s=patience_s, silence_s=silence_s, clock=clock)
 
     async def __aenter__(self) -> Self:
         return self
@@ -59,75 +77,86 @@ class Client:
 
     async def close(self) -> None:
         """Close the connection."""
-        await self._channel.close()
+        await self._link.close()
 
     # Compositions.
 
-    async def compose(
+    def compose(
         self,
-        spec: CompositionSpec,
+        what: CompositionSpec | str,
         *,
-        audio: composer_pb2.AudioSelection.ValueType = composer_pb2.AUDIO_SELECTION_NONE,
-        encoding: audio_pb2.SampleFormat.ValueType = 0,  # type: ignore[assignment]  # the enum's zero
+        audio: composer_pb2.AudioSelection.ValueType = NO_AUDIO,
+        encoding: audio_pb2.SampleFormat.ValueType = F32LE,
         cancel_when_gone: bool = False,
         request_id: str = "",
-    ) -> AsyncGenerator[Update, None]:
-        """Create a composition and yield what happens, to the end. Raises the composition's own error if it failed."""
-        request = composer_pb2.ComposeRequest(
-            spec=spec,
-            # With an id of its own the call can be repeated when the connection breaks before the first answer.
-            request_id=request_id or str(uuid.uuid4()),
-            audio=audio,
-            encoding=encoding,
-            disconnect_policy=_policy(cancel_when_gone),
-        )
-        stream = Resuming(
-            lambda: self._stub.Compose(request, metadata=self._metadata),
-            lambda name, cursor: self._watch(name, cursor, audio, encoding, cancel_when_gone),
-            patience_s=self._patience_s,
-        )
-        async with contextlib.aclosing(stream.updates()) as updates:
-            async for update in updates:
-                yield update
-                if update.kind == "finished":
-                    _raise_if_failed(update.event.finished.composition)
+    ) -> Stream:
+        """Create a composition from a prompt or a spec; the stream raises the composition's own error if it failed."""
+        wanted = composer_pb2.CompositionSpec()
+        wanted.CopyFrom(spec(what) if isinstance(what, str) else what)
+        # With an id of its own the call can be repeated when the connection breaks before the first answer.
+        request_id = request_id or str(uuid.uuid4())
 
-    async def watch(
+        def begin(listening: Listening) -> Resuming:
+            request = composer_pb2.ComposeRequest(
+                spec=listening.spec,
+                request_id=request_id,
+                audio=listening.audio,
+                encoding=listening.encoding,
+                disconnect_policy=_policy(cancel_when_gone),
+            )
+            self._ask_for_heartbeats(request)
+            return Resuming(
+                self._link,
+                lambda stub: stub.Compose(request, metadata=self._link.metadata),
+                lambda stub, name, cursor: self._watch(stub, name, cursor, listening, cancel_when_gone),
+                _beginning(listening),
+                stuck_limit_s=self._stuck_limit_s,
+            )
+
+        return Stream(self._link, Listening(audio, encoding, wanted), begin, raises=True)
+
+    def watch(
         self,
         name: str,
         *,
         cursor: str = "",
-        audio: composer_pb2.AudioSelection.ValueType = composer_pb2.AUDIO_SELECTION_NONE,
-        encoding: audio_pb2.SampleFormat.ValueType = 0,  # type: ignore[assignment]  # the enum's zero
+        audio: composer_pb2.AudioSelection.ValueType = NO_AUDIO,
+        encoding: audio_pb2.SampleFormat.ValueType = F32LE,
         cancel_when_gone: bool = False,
-    ) -> AsyncGenerator[Update, None]:
-        """Yield what happened to a composition after a cursor, and what happens, to the end."""
-        stream = Resuming(
-            lambda: self._watch(name, cursor, audio, encoding, cancel_when_gone),
-            lambda again, after: self._watch(again, after, audio, encoding, cancel_when_gone),
-            patience_s=self._patience_s,
-            cursor=cursor,
-            name=name,
-        )
-        async with contextlib.aclosing(stream.updates()) as updates:
-            async for update in updates:
-                yield update
+    ) -> Stream:
+        """Follow a composition: what happened after the cursor, and what happens, to the end."""
+
+        def begin(listening: Listening) -> Resuming:
+            # Who begins in the middle can know neither the frames that are due nor the plan.
+            place = Place(name=name) if cursor else _beginning(listening, name)
+            return Resuming(
+                self._link,
+                None,
+                lambda stub, again, after: self._watch(stub, again, after, listening, cancel_when_gone),
+                place,
+                cursor=cursor,
+                stuck_limit_s=self._stuck_limit_s,
+            )
+
+        return Stream(self._link, Listening(audio, encoding), begin, raises=False)
 
     async def create(self, spec: CompositionSpec, *, request_id: str = "") -> Composition:
         """Queue a composition and return at once."""
         request = composer_pb2.CreateCompositionRequest(spec=spec, request_id=request_id or str(uuid.uuid4()))
-        return (await self._call(self._stub.CreateComposition, request)).composition
+        return (await self._link.call(lambda stub: stub.CreateComposition, request)).composition
 
     async def get(self, name: str) -> Composition:
         """Return a composition as it stands."""
-        return (await self._call(self._stub.GetComposition, composer_pb2.GetCompositionRequest(name=name))).composition
+        return (
+            await self._link.call(lambda stub: stub.GetComposition, composer_pb2.GetCompositionRequest(name=name))
+        ).composition
 
     async def compositions(self, filter_text: str = "") -> AsyncIterator[Composition]:
         """Yield the caller's compositions, newest first."""
         token = ""
         while True:
             request = composer_pb2.ListCompositionsRequest(page_size=PAGE_SIZE, page_token=token, filter=filter_text)
-            page = await self._call(self._stub.ListCompositions, request)
+            page = await self._link.call(lambda stub: stub.ListCompositions, request)
             for composition in page.compositions:
                 yield composition
             token = page.next_page_token
@@ -137,171 +166,105 @@ class Client:
     async def cancel(self, name: str) -> Composition:
         """Ask a composition to stop."""
         return (
-            await self._call(self._stub.CancelComposition, composer_pb2.CancelCompositionRequest(name=name))
+            await self._link.call(lambda stub: stub.CancelComposition, composer_pb2.CancelCompositionRequest(name=name))
         ).composition
 
     async def delete(self, name: str) -> None:
         """Remove a finished composition with its files."""
-        await self._call(self._stub.DeleteComposition, composer_pb2.DeleteCompositionRequest(name=name))
+        await self._link.call(lambda stub: stub.DeleteComposition, composer_pb2.DeleteCompositionRequest(name=name))
 
     async def plan(self, spec: CompositionSpec) -> composer_pb2.PlanCompositionResponse:
         """Plan and estimate without making anything."""
-        return await self._call(self._stub.PlanComposition, composer_pb2.PlanCompositionRequest(spec=spec))
+        return await self._link.call(lambda stub: stub.PlanComposition, composer_pb2.PlanCompositionRequest(spec=spec))
 
     async def models(self) -> list[ModelProfile]:
         """Return what the pool can play."""
-        return [*(await self._call(self._stub.ListModels, composer_pb2.ListModelsRequest())).models]
+        return [*(await self._link.call(lambda stub: stub.ListModels, composer_pb2.ListModelsRequest())).models]
 
     async def stats(self) -> composer_pb2.GetStatsResponse:
         """Return how busy the service is."""
-        return await self._call(self._stub.GetStats, composer_pb2.GetStatsRequest())
+        return await self._link.call(lambda stub: stub.GetStats, composer_pb2.GetStatsRequest())
 
     # Files.
 
     async def download(self, output: Output, target: Path, *, replace: bool = False) -> None:
         """Write an output to a file: whole, with the right digest, or not at all. It goes on where a break left it."""
-        draft = await asyncio.to_thread(_open_draft, target, replace=replace)
-        try:
-            async for data in self.read(output):
-                draft.write(data)
-            if output.sha256 and draft.sha256 != output.sha256:
-                raise DamagedAudio(grpc.StatusCode.DATA_LOSS, f"{output.name} came with another digest than announced")
-            await asyncio.to_thread(draft.keep)
-        finally:
-            draft.discard()
+        await transfers.download(self._link, output, target, replace=replace)
 
     async def read(self, output: Output) -> AsyncIterator[bytes]:
         """Yield the bytes of an output, checked; a broken connection is taken up again where it broke."""
-        offset, tries = 0, 0
-        while offset < output.size_bytes:
-            request = composer_pb2.DownloadArtifactRequest(name=output.name, read_offset=offset)
-            try:
-                async for response in self._stub.DownloadArtifact(request, metadata=self._metadata):
-                    if response.data:
-                        if google_crc32c.value(response.data) != response.crc32c or response.offset != offset:
-                            raise DamagedAudio(grpc.StatusCode.DATA_LOSS, f"{output.name} is damaged at byte {offset}")
-                        offset += len(response.data)
-                        tries = 0
-                        yield response.data
-            except grpc.RpcError as error:
-                failure = from_rpc_error(error)
-                tries += 1
-                if failure.code is not grpc.StatusCode.UNAVAILABLE or tries > 5:
-                    raise failure from error
-                await asyncio.sleep(failure.retry_after_s or 0.2 * 2**tries)
+        async for piece in transfers.read(self._link, output):
+            yield piece
 
     async def upload(self, path: Path, media_type: str = "application/octet-stream") -> composer_pb2.Upload:
         """Send a file; it can be analysed or mastered then."""
-        size = (await asyncio.to_thread(path.stat)).st_size
-        request = composer_pb2.CreateUploadRequest(media_type=media_type, size_bytes=size)
-        upload = (await self._call(self._stub.CreateUpload, request)).upload
-        digest = hashlib.sha256()
-        with path.open("rb") as file:
-            offset = 0
-            while piece := await asyncio.to_thread(file.read, UPLOAD_PIECE_BYTES):
-                digest.update(piece)
-                await self._call(
-                    self._stub.WriteUpload,
-                    composer_pb2.WriteUploadRequest(
-                        upload=upload.name, offset=offset, data=piece, crc32c=google_crc32c.value(piece)
-                    ),
-                )
-                offset += len(piece)
-        finish = composer_pb2.FinishUploadRequest(upload=upload.name, sha256=digest.hexdigest())
-        return (await self._call(self._stub.FinishUpload, finish)).upload
+        return await transfers.upload(self._link, path, media_type)
 
     async def analyze(self, source: str) -> Report:
         """Measure an upload or an output; waits for the end."""
-        created = await self._call(
-            self._stub.CreateAnalysis,
+        created = await self._link.call(
+            lambda stub: stub.CreateAnalysis,
             composer_pb2.CreateAnalysisRequest(source=source, request_id=str(uuid.uuid4())),
         )
-        analysis = created.analysis
-        while not analysis.HasField("end_time"):
-            request = composer_pb2.WatchAnalysisRequest(name=analysis.name)
-            try:
-                async for response in self._stub.WatchAnalysis(request, metadata=self._metadata):
-                    analysis = response.analysis
-            except grpc.RpcError as error:
-                failure = from_rpc_error(error)
-                if failure.code is not grpc.StatusCode.UNAVAILABLE:
-                    raise failure from error
-                await asyncio.sleep(failure.retry_after_s or 1)
+        analysis = await self._follow(created.analysis)
         if analysis.state != composer_pb2.STATE_SUCCEEDED:
             raise from_status(analysis.error)
         return analysis.report
 
     # Inside.
 
+    async def _follow(self, analysis: composer_pb2.Analysis) -> composer_pb2.Analysis:
+        patience = Patience(self._link.clock, self._link.patience_s)
+        request = composer_pb2.WatchAnalysisRequest(name=analysis.name)
+        while not analysis.HasField("end_time"):
+            async with self._link.stub() as stub:
+                call = stub.WatchAnalysis(request, metadata=self._link.metadata)
+                try:
+                    # This stream has no heartbeats: an analysis may take long.
+                    while response := await read_within(call, self._stuck_limit_s):
+                        analysis = response.analysis
+                        patience.moved()
+                    failure = SegueError(grpc.StatusCode.UNAVAILABLE, f"the stream of {request.name} ended early")
+                except SegueError as error:
+                    failure = error
+                finally:
+                    call.cancel()
+                if passes(failure):
+                    self._link.renew(stub)
+            if not analysis.HasField("end_time"):
+                await patience.wait(failure)
+        return analysis
+
     def _watch(
         self,
+        stub: Stub,
         name: str,
         cursor: str,
-        audio: composer_pb2.AudioSelection.ValueType,
-        encoding: audio_pb2.SampleFormat.ValueType,
+        listening: Listening,
         cancel_when_gone: bool,  # noqa: FBT001 - passed on
-    ) -> grpc.aio.UnaryStreamCall[Any, composer_pb2.WatchCompositionResponse]:
+    ) -> Call:
         request = composer_pb2.WatchCompositionRequest(
-            name=name, cursor=cursor, audio=audio, encoding=encoding, disconnect_policy=_policy(cancel_when_gone)
+            name=name,
+            cursor=cursor,
+            audio=listening.audio,
+            encoding=listening.encoding,
+            disconnect_policy=_policy(cancel_when_gone),
         )
-        return self._stub.WatchComposition(request, metadata=self._metadata)
+        self._ask_for_heartbeats(request)
+        return stub.WatchComposition(request, metadata=self._link.metadata)
 
-    async def _call(self, method: Callable[..., Awaitable[T]], request: object) -> T:
-        try:
-            return await method(request, timeout=CALL_LIMIT_S, metadata=self._metadata)
-        except grpc.RpcError as error:
-            raise from_rpc_error(error) from error
+    def _ask_for_heartbeats(self, request: composer_pb2.ComposeRequest | composer_pb2.WatchCompositionRequest) -> None:
+        # Two may be late before the silence counts.
+        wished_s = min(max(self._link.silence_s / 3, SHORTEST_HEARTBEAT_S), LONGEST_HEARTBEAT_S)
+        request.heartbeat_interval.FromNanoseconds(round(wished_s * 1e9))
+
+
+def _beginning(listening: Listening, name: str = "") -> Place:
+    """Return where a stream stands that begins with the first event."""
+    both = {composer_pb2.AUDIO_SELECTION_BOTH, composer_pb2.AUDIO_SELECTION_UNSPECIFIED}
+    stages = [stage for stage, selection in SELECTIONS.items() if listening.audio in {selection, *both}]
+    return Place(name=name, next_frame=dict.fromkeys(stages, 0), draft_done=False)
 
 
 def _policy(cancel_when_gone: bool) -> composer_pb2.DisconnectPolicy.ValueType:  # noqa: FBT001 - a name for each
     return composer_pb2.DISCONNECT_POLICY_CANCEL if cancel_when_gone else composer_pb2.DISCONNECT_POLICY_CONTINUE
-
-
-def _raise_if_failed(composition: Composition) -> None:
-    if composition.state in {composer_pb2.STATE_FAILED, composer_pb2.STATE_CANCELLED}:
-        raise from_status(composition.error)
-
-
-class _Draft:
-    """A file that appears under its name when it is whole."""
-
-    def __init__(self, target: Path) -> None:
-        self._target = target
-        target.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        self._path = Path(name)
-        self._file = os.fdopen(descriptor, "wb")
-        self._digest = hashlib.sha256()
-
-    @property
-    def sha256(self) -> str:
-        return self._digest.hexdigest()
-
-    def write(self, data: bytes) -> None:
-        self._digest.update(data)
-        self._file.write(data)
-
-    def keep(self) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        # mkstemp makes files that only the owner can read; a piece of music is an ordinary file.
-        self._path.chmod(0o666 & ~_umask())
-        self._path.replace(self._target)
-
-    def discard(self) -> None:
-        """Remove what was not kept."""
-        self._file.close()
-        self._path.unlink(missing_ok=True)
-
-
-def _open_draft(target: Path, *, replace: bool) -> _Draft:
-    if not replace and target.exists():
-        raise FileExistsError(target)
-    return _Draft(target)
-
-
-def _umask() -> int:
-    # There is no way to read it without setting it.
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask

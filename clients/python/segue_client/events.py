@@ -1,0 +1,232 @@
+"""What can happen to a composition, one class for each kind of event, so that `match` and type checkers know them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Final, Generic, TypeVar, cast
+
+from segue.analyzer.v1 import analyzer_pb2
+from segue.audio.v1 import audio_pb2
+from segue.composer.v1 import composer_pb2
+from segue.mixer.v1 import mixer_pb2
+from segue.music.v1 import music_pb2
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from segue.composer.v1.composer_pb2 import Composition, CompositionEvent
+
+BodyT = TypeVar("BodyT")
+BYTES_PER_SAMPLE: Final = {
+    audio_pb2.SAMPLE_FORMAT_F32LE: 4,
+    audio_pb2.SAMPLE_FORMAT_S16LE: 2,
+    audio_pb2.SAMPLE_FORMAT_S24LE: 3,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """An event, and the cursor after it."""
+
+    kind: ClassVar[str] = ""
+    """The event's name in the contract: "audio", "section_started", "finished" …"""
+
+    cursor: str
+    """Give it to `Client.watch` to go on after this event."""
+    event: CompositionEvent
+    """The whole message."""
+
+    @property
+    def composition(self) -> str:
+        """The composition's name."""
+        return self.event.composition
+
+
+class Unknown(Update):
+    """A kind of event that this client does not know yet: the server is newer. Skip it."""
+
+    __slots__ = ()
+
+
+class _Known(Update, Generic[BodyT]):
+    __slots__ = ()
+
+    @property
+    def body(self) -> BodyT:
+        """What the event says."""
+        return cast("BodyT", getattr(self.event, self.kind))
+
+
+class Accepted(_Known[composer_pb2.Accepted]):
+    """The composition exists. Always the first."""
+
+    __slots__ = ()
+    kind = "accepted"
+
+
+class Started(_Known[composer_pb2.Started]):
+    """A conductor took it up."""
+
+    __slots__ = ()
+    kind = "started"
+
+
+class Planned(_Known[composer_pb2.Planned]):
+    """There is a plan, and an estimate."""
+
+    __slots__ = ()
+    kind = "planned"
+
+
+class SectionStarted(_Known[composer_pb2.SectionStarted]):
+    """A renderer took a section."""
+
+    __slots__ = ()
+    kind = "section_started"
+
+
+class SectionProgress(_Known[composer_pb2.SectionProgress]):
+    """How far a section is."""
+
+    __slots__ = ()
+    kind = "section_progress"
+
+
+class SectionFinished(_Known[composer_pb2.SectionFinished]):
+    """A section's take is in the store."""
+
+    __slots__ = ()
+    kind = "section_finished"
+
+
+class SectionRetried(_Known[composer_pb2.SectionRetried]):
+    """A try at a section failed, and another one follows."""
+
+    __slots__ = ()
+    kind = "section_retried"
+
+
+class SectionMixed(_Known[mixer_pb2.SectionMixed]):
+    """A section is in the draft, and how it was joined."""
+
+    __slots__ = ()
+    kind = "section_mixed"
+
+
+class Audio(_Known[audio_pb2.AudioChunk]):
+    """Sound of the draft or the master, checked: it follows the frames before it."""
+
+    __slots__ = ()
+    kind = "audio"
+
+    @property
+    def stage(self) -> audio_pb2.Stage.ValueType:
+        """STAGE_DRAFT or STAGE_MASTER."""
+        return self.event.audio.stage
+
+    @property
+    def first_frame(self) -> int:
+        """Where it stands in the piece."""
+        return self.event.audio.first_frame
+
+    @property
+    def samples(self) -> NDArray[np.float32]:
+        """The samples as (frames, channels), full scale 1.0."""
+        import numpy as np
+
+        chunk = self.event.audio
+        if chunk.format.sample_format == audio_pb2.SAMPLE_FORMAT_F32LE:
+            flat = np.frombuffer(chunk.data, "<f4")
+        elif chunk.format.sample_format == audio_pb2.SAMPLE_FORMAT_S16LE:
+            flat = np.frombuffer(chunk.data, "<i2").astype(np.float32) / np.float32(1 << 15)
+        else:
+            # Three bytes become the upper three of a 32-bit number, so that the sign comes along.
+            wide = np.zeros((len(chunk.data) // 3, 4), np.uint8)
+            wide[:, 1:] = np.frombuffer(chunk.data, np.uint8).reshape(-1, 3)
+            flat = (wide.reshape(-1).view("<i4") / (1 << 31)).astype(np.float32)
+        return flat.reshape(-1, chunk.format.channels)
+
+
+class Rewound(_Known[composer_pb2.DraftRewound]):
+    """Sound is made again from `body.first_frame` on: drop what you have of `body.stage` from there."""
+
+    __slots__ = ()
+    kind = "draft_rewound"
+
+
+class DraftFinished(_Known[composer_pb2.DraftFinished]):
+    """All of the draft is there."""
+
+    __slots__ = ()
+    kind = "draft_finished"
+
+
+class MasterMade(_Known[composer_pb2.MasterMade]):
+    """The master is complete."""
+
+    __slots__ = ()
+    kind = "master_made"
+
+
+class Analyzed(_Known[analyzer_pb2.Report]):
+    """The master was measured."""
+
+    __slots__ = ()
+    kind = "analyzed"
+
+
+class OutputReady(_Known[composer_pb2.Output]):
+    """A file can be downloaded."""
+
+    __slots__ = ()
+    kind = "output_ready"
+
+
+class Degraded(_Known[composer_pb2.Degradation]):
+    """Something was done in a lesser way than asked."""
+
+    __slots__ = ()
+    kind = "degraded"
+
+
+class Warned(_Known[music_pb2.Warning]):
+    """Something that you should know."""
+
+    __slots__ = ()
+    kind = "warned"
+
+
+class Checkpoint(_Known[composer_pb2.Checkpoint]):
+    """All is well, there is nothing to say."""
+
+    __slots__ = ()
+    kind = "checkpoint"
+
+
+class Finished(_Known[composer_pb2.Finished]):
+    """It is over. Always the last."""
+
+    __slots__ = ()
+    kind = "finished"
+
+    @property
+    def result(self) -> Composition:
+        """The composition as it ended."""
+        return self.event.finished.composition
+
+
+KINDS: Final[dict[str, type[Update]]] = {
+    known.kind: known
+    for known in (
+        Accepted, Started, Planned, SectionStarted, SectionProgress, SectionFinished, SectionRetried, SectionMixed,
+        Audio, Rewound, DraftFinished, MasterMade, Analyzed, OutputReady, Degraded, Warned, Checkpoint, Finished,
+    )
+}  # fmt: skip
+FROM_MEMORY: Final = frozenset({"section_progress", "checkpoint"})
+"""Kinds that have no place of their own in the log, and are sent once."""
+
+
+def update_of(cursor: str, event: CompositionEvent) -> Update:
+    """Give an event its class."""
+    return KINDS.get(event.WhichOneof("event") or "", Unknown)(cursor, event)

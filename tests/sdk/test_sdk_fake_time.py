@@ -1,0 +1,151 @@
+"""How long the client waits, on grpcio-testing's fake channel and fake time: no port, and no second goes by."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import grpc
+import grpc_testing
+import pytest
+from tests.sdk.fake_composer import DETAILS_KEY, NAME, Break, Piece, status_of
+
+from segue.composer.v1 import composer_pb2, composer_pb2_grpc
+from segue_client import SegueError, Update
+from segue_client.checking import Place
+from segue_client.resuming import Resuming
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from segue_client.link import Link
+
+SERVICE = composer_pb2.DESCRIPTOR.services_by_name["ComposerService"]
+WATCH = SERVICE.methods_by_name["WatchComposition"]
+END = object()
+
+
+class FakeClock:
+    """grpc_testing's fake time as the client wants it; it notes every wait."""
+
+    def __init__(self, fake: Any) -> None:
+        self._fake = fake
+        self.waits: list[float] = []
+
+    def now(self) -> float:
+        return float(self._fake.time())
+
+    async def sleep(self, seconds: float) -> None:
+        self.waits.append(round(seconds, 3))
+        self._fake.sleep_for(seconds)
+
+
+class AwaitedCall:
+    """A call of the fake channel, which blocks, as one of grpc.aio."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+
+    async def read(self) -> Any:
+        response = await asyncio.to_thread(next, self._call, END)
+        return grpc.aio.EOF if response is END else response
+
+    def cancel(self) -> None:
+        self._call.cancel()
+
+
+@dataclass
+class FakeLink:
+    """Lends the fake channel's stub."""
+
+    clock: FakeClock
+    lent: Any
+    patience_s: float = 60.0
+    silence_s: float = 30.0
+    answered: bool = False
+
+    @contextlib.asynccontextmanager
+    async def stub(self) -> AsyncIterator[Any]:
+        yield self.lent
+
+    def renew(self, dead: Any) -> None:
+        assert dead is self.lent
+
+
+class Stage:
+    """A watch whose server is the test itself."""
+
+    def __init__(self) -> None:
+        fake_time = grpc_testing.strict_fake_time(0)
+        self.channel = grpc_testing.channel([SERVICE], fake_time)
+        self.clock = FakeClock(fake_time)
+        self.link = FakeLink(self.clock, composer_pb2_grpc.ComposerServiceStub(self.channel))
+        self.piece = Piece(num_chunks=1)
+        self.seen: list[Update] = []
+
+    def watch(self) -> asyncio.Task[None]:
+        def resume(stub: Any, name: str, cursor: str) -> Any:
+            request = composer_pb2.WatchCompositionRequest(name=name, cursor=cursor)
+            return AwaitedCall(stub.WatchComposition(request))
+
+        resuming = Resuming(cast("Link", self.link), None, resume, Place(name=NAME))
+
+        async def listen() -> None:
+            async for update in resuming.updates():
+                self.seen.append(update)
+
+        return asyncio.create_task(listen())
+
+    async def serve(self, messages: int, broken: Break | None, cursor: str = "", *, watched: bool = True) -> None:
+        """Answer the next call with what follows its cursor, and end it."""
+        _metadata, request, rpc = await asyncio.to_thread(self.channel.take_unary_stream, WATCH)
+        assert request.cursor == cursor
+        rpc.send_initial_metadata(())
+        start = int(cursor[1:]) if cursor else 0
+        for message in self.piece.messages[start : start + messages]:
+            expected = len(self.seen) + 1
+            rpc.send_response(message)
+            # The fake channel forgets what was not read when a call ends.
+            while watched and len(self.seen) < expected:  # noqa: ASYNC110 - the watcher knows nothing of this test
+                await asyncio.sleep(0.001)
+        trailers = ((DETAILS_KEY, status_of(broken).SerializeToString()),) if broken and broken.reason else ()
+        rpc.terminate(trailers, broken.code if broken else grpc.StatusCode.OK, broken.reason if broken else "")
+
+
+async def test_waits_grow_to_five_seconds_and_begin_anew_after_progress() -> None:
+    stage = Stage()
+    watching = stage.watch()
+    for _ in range(7):
+        await stage.serve(0, Break())
+    assert stage.clock.waits[:7] == [0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0][: len(stage.clock.waits)]
+    await stage.serve(2, Break())
+    await stage.serve(99, None, cursor="c2")
+    await watching
+    assert stage.clock.waits == [0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 0.2]
+    assert [update.event.sequence for update in stage.seen] == list(range(1, len(stage.piece.messages) + 1))
+
+
+async def test_it_gives_up_a_minute_after_the_last_sign_of_life() -> None:
+    stage = Stage()
+    watching = stage.watch()
+    await stage.serve(3, Break())
+    while not watching.done():
+        await stage.serve(0, Break(), cursor="c3")
+        await asyncio.sleep(0.01)
+    with pytest.raises(SegueError) as caught:
+        await watching
+    assert caught.value.code is grpc.StatusCode.UNAVAILABLE
+    assert 60 <= sum(stage.clock.waits) < 70
+
+
+async def test_what_is_damaged_again_and_again_is_given_up_sooner() -> None:
+    stage = Stage()
+    stage.piece.messages[0].event.composition = "compositions/another0"
+    watching = stage.watch()
+    for _ in range(9):
+        await stage.serve(1, None, watched=False)
+    with pytest.raises(SegueError, match="damaged"):
+        await watching
+    assert sum(stage.clock.waits) < 60

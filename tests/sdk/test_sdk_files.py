@@ -1,0 +1,93 @@
+"""What the SDK writes is whole or not there; downloads go on where they broke."""
+
+from __future__ import annotations
+
+import resource
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.sdk.fake_composer import NAME, Break, FakeComposer, Piece, QuickClock, files_in, serving
+
+from segue.audio.v1 import audio_pb2
+from segue_client import Client, spec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """A disk that is full after 50 000 bytes, as far as this process can tell."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, ignored)
+
+
+async def test_save_asks_for_the_format_and_writes_what_was_announced(tmp_path: Path) -> None:
+    piece = Piece()
+    fake = FakeComposer(piece)
+    fake.break_downloads = {0, 65536, 196608}
+    async with serving(fake) as address, Client(address, clock=QuickClock()) as client:
+        wanted = spec("calm piano", duration_s=20, seed=3)
+        composition = await client.compose(wanted).save(str(tmp_path / "new" / "song.flac"))
+    assert composition.name == NAME
+    assert (tmp_path / "new" / "song.flac").read_bytes() == piece.flac
+    assert fake.num_downloads == 4
+    assert [export.file_format for export in fake.specs[0].exports] == [audio_pb2.FILE_FORMAT_FLAC]
+    # The caller's own message is left as it was.
+    assert not wanted.exports
+    assert (wanted.brief.seed, wanted.brief.duration.seconds) == (3, 20)
+
+
+async def test_a_file_that_is_there_and_a_format_that_is_not_are_said_before_anything_is_asked(tmp_path: Path) -> None:
+    fake = FakeComposer(Piece())
+    there = tmp_path / "song.flac"
+    there.write_text("mine")
+    async with serving(fake) as address, Client(address) as client:
+        with pytest.raises(FileExistsError, match="replace=True"):
+            await client.compose("calm piano").save(there)
+        with pytest.raises(ValueError, match="which format"):
+            await client.compose("calm piano").save(tmp_path / "song.aiff")
+        with pytest.raises(ValueError, match=r"\.wav"):
+            await client.compose("calm piano").save_live(tmp_path / "song.flac")
+        assert fake.num_streams == 0
+        with pytest.raises(FileNotFoundError, match=r"it has: audio/flac"):
+            await client.watch(NAME).save(tmp_path / "song.mp3")
+        await client.watch(NAME).save(there, replace=True)
+    assert there.read_bytes() == fake.piece.flac
+
+
+@pytest.mark.usefixtures("small_files")
+async def test_a_full_disk_is_said_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    async with serving(FakeComposer(Piece(num_chunks=80))) as address, Client(address) as client:
+        with pytest.raises(OSError, match="too large"):
+            await client.compose("calm piano").save(tmp_path / "song.flac")
+        with pytest.raises(OSError, match="too large"):
+            await client.compose("calm piano").save_live(tmp_path / "draft.wav")
+    assert files_in(tmp_path) == []
+
+
+async def test_a_stream_is_used_once() -> None:
+    async with serving(FakeComposer(Piece())) as address, Client(address) as client:
+        stream = client.compose("calm piano")
+        await stream.result()
+        with pytest.raises(RuntimeError, match="used before"):
+            await stream.result()
+
+
+async def test_who_stops_listening_ends_the_call() -> None:
+    fake = FakeComposer(Piece(), lambda _number, messages: [*messages[:4], Break(silent=True)])
+    async with serving(fake) as address, Client(address) as client:
+        async with client.compose("calm piano") as stream:
+            async for update in stream:
+                if update.kind == "planned":
+                    break
+        assert stream.name == NAME
+        assert stream.cursor == "c3"
