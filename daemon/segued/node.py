@@ -127,9 +127,10 @@ class Node:
 
     async def _add_planner(self) -> None:
         from segue.planner.v1 import planner_pb2_grpc
-        from segue_planner.service import SERVICE, PlannerService, warm
+        from segue_planner.service import SERVICE, PlannerService, make_proposer, warm
 
-        self._add(SERVICE, PlannerService(), planner_pb2_grpc.add_PlannerServiceServicer_to_server, warm)
+        service = PlannerService(make_proposer(self.settings.planner))
+        self._add(SERVICE, service, planner_pb2_grpc.add_PlannerServiceServicer_to_server, warm)
 
     async def _add_renderer(self) -> None:
         from segue.renderer.v1 import renderer_pb2_grpc

@@ -21,6 +21,7 @@ from tests.mesh.house import free_port, hear, spec
 
 from segue.composer.v1 import composer_pb2
 from segue_client import Access, Client, SegueError
+from segue_runtime.settings import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +34,8 @@ OWN_IMAGES = {name: of for name, of in MESH["services"].items() if "build" in of
 
 
 def interpolated(value: str) -> str:
-    """What compose puts in for ${SEGUE_TOKEN:?…}; no other variable may be needed."""
+    """What compose puts in for ${SEGUE_TOKEN:?…} and for ${NAME:-default}; no other variable may be needed."""
+    value = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value)
     return re.sub(r"\$\{SEGUE_TOKEN:\?[^}]*\}", TOKEN, value)
 
 
@@ -172,7 +174,10 @@ def test_only_the_gateway_can_be_reached_from_outside_and_only_from_this_machine
         ports = service.get("ports", [])
         assert all(port.startswith("127.0.0.1:") for port in ports), name
         assert bool(ports) == (name == "gateway"), name
-        if name != "gateway":
+        if name not in {
+            "gateway",
+            "ollama",
+        }:  # ollama fetches its models from outside, and nobody reaches it from there
             assert service["networks"] == ["inner"], name
     assert MESH["networks"]["inner"]["internal"] is True
 
@@ -209,3 +214,17 @@ def test_an_image_has_every_package_that_the_project_builds() -> None:
             assert any(package == source or package.startswith(source + "/") for source in sources), package
             allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
             assert any(package.startswith(each) for each in allowed), package
+
+
+def test_the_language_model_comes_with_a_profile_only_and_the_planner_finds_it(tmp_path: Path) -> None:
+    model, fetched = MESH["services"]["ollama"], MESH["services"]["ollama-model"]
+    assert model["profiles"] == fetched["profiles"] == ["ollama"]
+    assert "ports" not in model
+    assert re.fullmatch(r"ollama/ollama:[\d.]+", model["image"])
+    assert fetched["image"] == model["image"]
+    planner = ALWAYS["planner"]["environment"]
+    found = load({}, environ={key: interpolated(value) for key, value in planner.items()}, folder=tmp_path).planner
+    assert found.backend == "rules"
+    assert found.ollama_url == "http://ollama:11434"
+    assert fetched["command"] == ["pull", found.ollama_model]
+    assert "inner" in model["networks"]

@@ -60,10 +60,17 @@ class PeersSettings:
 
 @dataclass(frozen=True, slots=True)
 class PlannerSettings:
-    """The planner's process."""
+    """The planner's process, and who helps the rules."""
 
     listen: str = endpoint("127.0.0.1:7301", LISTEN)
     address: str = endpoint("", ADDRESS)
+    backend: str = choice("rules", ("rules", "ollama"), "Who proposes words, form and chords: rules alone, or a model.")
+    ollama_url: str = text("http://127.0.0.1:11434", "A server that speaks Ollama's chat API; it sees the prompts.")
+    ollama_model: str = text("llama3.2", "Model of that server.")
+    ollama_token: str = text("", "Bearer token to send to that server.", secret=True)
+    time_limit_s: float = duration(
+        20, "After so long without its answer the rules plan alone.", minimum_s=0.05, maximum_s=25
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,11 +61,22 @@ class Facts:
     arousal: float
 
 
+@dataclass(frozen=True)
+class Guess:
+    """What a language model makes of a prompt that names neither genre nor mood."""
+
+    genre: str = ""
+    moods: tuple[str, ...] = ()
+
+
 class Decider:
     """Decides one piece's facts and writes their origins down."""
 
-    def __init__(self, brief: Brief, read: PromptReading, ledger: Ledger, chance: random.Random) -> None:
+    def __init__(
+        self, brief: Brief, read: PromptReading, ledger: Ledger, chance: random.Random, guess: Guess | None = None
+    ) -> None:
         self._brief, self._read, self._ledger, self._chance = brief, read, ledger, chance
+        self._guess = guess or Guess()
 
     def decide(self) -> Facts:
         """Decide in an order in which each fact may use those before it."""
@@ -83,7 +94,12 @@ class Decider:
         table = words()["moods"]
         for name, said in self._read.moods.items():
             self._ledger.note("mood", name, Origin.PROMPT, said)
-        known = [table[name] for name in self._read.moods]
+        names = list(self._read.moods)
+        if not names:
+            names = list(self._guess.moods)
+            for name in names:
+                self._ledger.note("mood", name, Origin.LANGUAGE_MODEL)
+        known = [table[name] for name in names]
         if not known:
             return 0.0, 0.0
         return sum(mood["valence"] for mood in known) / len(known), sum(mood["arousal"] for mood in known) / len(known)
@@ -102,6 +118,9 @@ class Decider:
         if said:
             self._ledger.note("genre", said.value, Origin.PROMPT, said.words)
             return known[said.value]
+        if self._guess.genre:
+            self._ledger.note("genre", self._guess.genre, Origin.LANGUAGE_MODEL)
+            return known[self._guess.genre]
         chamber = bool(self._read.only) and set(self._read.instruments) <= CHAMBER
         found = known["classical"] if chamber else default_genre()
         self._ledger.note("genre", found.name, Origin.DEFAULT)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from segue_music.plan import MotifUse, Role, Transition
@@ -44,6 +45,8 @@ class FormWish:
     without: frozenset[Role] = frozenset()
     long_start: bool = False
     long_end: bool = False
+    shares: tuple[int, ...] = ()
+    """The wished bars of each of `roles`, 0 for the usual; with shares the roles are a proposal, not a demand."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,10 @@ class Shape:
 
 def build_form(total_bars: int, genre: Genre, wish: FormWish) -> tuple[Shape, ...]:
     """Fill a number of bars with sections."""
-    roles = list(wish.roles) or _with_wishes(roles_for(total_bars, genre), wish)
+    roles = list(wish.roles)
+    if not roles or (wish.shares and total_bars < 2 * len(roles)):
+        wish = replace(wish, shares=())
+        roles = with_wishes(roles_for(total_bars, genre), wish)
     # A prompt's list may be longer than the piece has bars; a caller's was refused before.
     roles = roles[: max(1, min(total_bars, MAX_SECTIONS))]
     lengths = share_bars(total_bars, roles, genre.phrase_bars, wish)
@@ -106,8 +112,16 @@ def _usual(role: Role, phrase_bars: int) -> int:
     return bars
 
 
-def _with_wishes(roles: list[Role], wish: FormWish) -> list[Role]:
+def with_wishes(roles: Sequence[Role], wish: FormWish) -> list[Role]:
+    """Leave out of a form what is not wanted, and put in what must occur."""
     found = [role for role in roles if role not in wish.without]
+    if len(found) < len(roles):
+        # What led up to a chorus that is not wanted leads nowhere.
+        found = [
+            role
+            for role, following in pairwise([*found, None])
+            if role and (role != R.PRE_CHORUS or following in PEAKS)
+        ]
     for role in wish.has:
         if role in found or role in wish.without:
             continue
@@ -142,7 +156,8 @@ def share_bars(total_bars: int, roles: Sequence[Role], phrase_bars: int, wish: F
             fixed = {}
     free = [index for index in range(len(roles)) if index not in fixed]
     left = total_bars - sum(fixed.values())
-    usual = {index: _wished_bars(roles[index], phrase_bars, wish) for index in free}
+    shares = wish.shares if len(wish.shares) == len(roles) else (0,) * len(roles)
+    usual = {index: shares[index] or _wished_bars(roles[index], phrase_bars, wish) for index in free}
     scale = _scale(left, sum(usual.values()))
     lengths = {**fixed, **{index: max(1, int(bars * scale)) for index, bars in usual.items()}}
     _even_out(lengths, free, roles, total_bars, phrase_bars)

@@ -15,11 +15,12 @@ from segue_music.theory import key_name
 from segue_planner import energy, harmony
 from segue_planner.band import Casting, Ensemble, arrange
 from segue_planner.checks import refuse_long_negative_prompt
-from segue_planner.facts import Decider, Facts
+from segue_planner.facts import Decider, Facts, Guess
 from segue_planner.form import PEAKS, FormWish, Shape, build_form, transition
 from segue_planner.ledger import Ledger
 from segue_planner.lengths import Fitter, Timed
 from segue_planner.prompt import read_prompt
+from segue_planner.proposal import Proposal, ProposedSection, woven
 from segue_planner.sections import choose_continuity, mean, place, target_lufs, with_neighbours, with_prompts
 from segue_planner.text import clean, clip
 
@@ -40,13 +41,24 @@ class Planner:
     """One brief on its way to a plan."""
 
     def __init__(
-        self, brief: Brief, profiles: Sequence[ModelProfile] = (), reading: PromptReading | None = None
+        self,
+        brief: Brief,
+        profiles: Sequence[ModelProfile] = (),
+        reading: PromptReading | None = None,
+        proposal: Proposal | str | None = None,
     ) -> None:
+        """`proposal` is a language model's, or why there is none although one was wanted."""
         self._brief = brief
         self._profile = profiles[0] if profiles else None
         self._prompt = clean(brief.prompt)
         self._read = reading or read_prompt(self._prompt)
         self._ledger = Ledger()
+        self._proposal = proposal if isinstance(proposal, Proposal) else Proposal()
+        if isinstance(proposal, str):
+            self._ledger.warn("language_model_unused", f"the rules planned alone: {proposal}")
+        for repair in self._proposal.repairs:
+            self._ledger.warn("language_model_repaired", f"in the language model's proposal: {repair}")
+        self._proposed: list[ProposedSection] = []
         self._seed = seed_of(brief)
         self._chance = random.Random(f"segue/plan/{self._seed}")  # noqa: S311  music, not secrets
 
@@ -56,7 +68,8 @@ class Planner:
             self._ledger.warn("prompt_contradiction", remark)
         seed_origin = Origin.CALLER if self._brief.seed is not None else Origin.DEFAULT
         self._ledger.note("seed", str(self._seed), seed_origin)
-        facts = Decider(self._brief, self._read, self._ledger, self._chance).decide()
+        guess = Guess(self._proposal.genre, self._proposal.moods)
+        facts = Decider(self._brief, self._read, self._ledger, self._chance, guess).decide()
         wish = self._form_wish()
         fitter = Fitter(
             facts=facts,
@@ -71,7 +84,7 @@ class Planner:
         specs = self._specs(facts, timed)
         plan = Plan(
             version=1,
-            title=clip(clean(self._brief.title) or self._title(), 256),
+            title=clip(self._title(), 256),
             kind=facts.kind,
             sample_rate=facts.sample_rate,
             frames=timed.total_frames,
@@ -79,7 +92,7 @@ class Planner:
             metre=timed.metre,
             key=facts.key,
             genre=facts.genre.name,
-            moods=tuple(self._read.moods)[:16] or facts.genre.moods,
+            moods=tuple(self._read.moods)[:16] or self._proposal.moods or facts.genre.moods,
             motif=specs[0].motif,
             sections=place(specs, self._profile),
             seed=self._seed,
@@ -96,13 +109,21 @@ class Planner:
             if read.form and read.form.value != given:
                 self._ledger.contradiction("form", _form_name(given), read.form.words)
             return FormWish(roles=given)
-        return FormWish(
+        wish = FormWish(
             roles=read.form.value if read.form else (),
             role_bars={role: said.value for role, said in read.role_bars.items()},
             has=tuple(read.has),
             without=frozenset(read.without_roles),
             long_start="long_start" in read.course,
             long_end="long_end" in read.course,
+        )
+        if read.form or not self._proposal.sections or "loop" in read.course or self._brief.kind == Kind.LOOP:
+            return wish
+        self._proposed = woven(self._proposal.sections, wish)
+        return dataclasses.replace(
+            wish,
+            roles=tuple(each.role for each in self._proposed),
+            shares=tuple(each.bars for each in self._proposed),
         )
 
     def _note_form(self, timed: Timed, wish: FormWish) -> None:
@@ -118,7 +139,15 @@ class Planner:
                     "form_cut", f"only {len(timed.shapes)} of {len(wish.roles)} sections fit into the length"
                 )
         else:
-            self._ledger.note("form", name, Origin.GENRE if read.genre or self._brief.genre else Origin.DEFAULT)
+            if [shape.role for shape in timed.shapes] == [each.role for each in self._proposed]:
+                self._ledger.note("form", name, Origin.LANGUAGE_MODEL)
+            else:
+                if self._proposed:
+                    self._ledger.warn(
+                        "language_model_repaired", "its form does not fit the length; the genre's is used"
+                    )
+                    self._proposed = []
+                self._ledger.note("form", name, Origin.GENRE if read.genre or self._brief.genre else Origin.DEFAULT)
             roles = {shape.role for shape in timed.shapes}
             for role, said in read.has.items():
                 if role in roles:
@@ -184,7 +213,7 @@ class Planner:
                     genre=facts.genre.name,
                     energy=curves[index],
                     layers=cast[index],
-                    chords=self._chords(facts, timed, shape, keys[index], cadence),
+                    chords=self._chords(facts, timed, index, keys[index], cadence),
                     cadence=cadence,
                     motif=motif,
                     motif_use=shape.motif_use,
@@ -199,10 +228,19 @@ class Planner:
                     loop=facts.kind == Kind.LOOP and len(timed.shapes) == 1,
                 )
             )
-        return with_prompts(with_neighbours(specs), self._style(facts))
+        for shape, proposed in zip(timed.shapes, self._proposed, strict=False):
+            if proposed.words:
+                self._ledger.note("words", f"{shape.label}: {proposed.words}", Origin.LANGUAGE_MODEL)
+        words = [each.words for each in self._proposed]
+        return with_prompts(with_neighbours(specs), self._style(facts), words)
 
-    def _chords(self, facts: Facts, timed: Timed, shape: Shape, key: Key, cadence: Cadence) -> tuple[Chord, ...]:
+    def _chords(self, facts: Facts, timed: Timed, index: int, key: Key, cadence: Cadence) -> tuple[Chord, ...]:
+        shape = timed.shapes[index]
         progression = harmony.choose_progression(facts.genre.progressions(key.mode), shape.role)
+        if self._proposed and self._proposed[index].chords:
+            progression = self._proposed[index].chords
+            self._ledger.note("chords", f"{shape.label}: {' '.join(progression)}", Origin.LANGUAGE_MODEL)
+            return harmony.fill_chords(progression, key, timed.metre, shape.bars, cadence)
         return harmony.fill_chords(progression, key, timed.metre, shape.bars, cadence, facts.genre.chord_bars)
 
     def _keys(self, facts: Facts, shapes: Sequence[Shape]) -> list[Key]:
@@ -251,6 +289,12 @@ class Planner:
         return ", ".join(dict.fromkeys(filter(None, [self._brief.negative_prompt, *denied])))
 
     def _title(self) -> str:
+        given = clean(self._brief.title)
+        if given:
+            return given
+        if self._proposal.title:
+            self._ledger.note("title", self._proposal.title, Origin.LANGUAGE_MODEL)
+            return self._proposal.title
         clause = next((part for part in TITLE_END.split(self._prompt) if part.strip()), self._prompt)
         return " ".join(clause.split()[:8])
 

@@ -48,7 +48,7 @@ def choose_continuity(wish: Continuity, profile: ModelProfile | None) -> Continu
     return next((each for each in (Continuity.MOTIF, Continuity.TAIL) if each in possible), Continuity.NONE)
 
 
-def section_prompt(style: str, spec: SectionSpec, before: SectionSpec | None, metre: Metre) -> str:
+def section_prompt(style: str, spec: SectionSpec, before: SectionSpec | None, metre: Metre, words: str = "") -> str:
     """Describe a section to a text-to-music model: the style first, always the same; then what is special, and new."""
     average = mean(spec.energy)
     level = "quiet and sparse" if average < 0.35 else "full and driving" if average > 0.75 else "steady"
@@ -61,7 +61,7 @@ def section_prompt(style: str, spec: SectionSpec, before: SectionSpec | None, me
     facts.append(metre_name(metre))
     if spec.groove and spec.groove.feel == Feel.HALF_TIME:
         facts.append("half-time drums")
-    parts = [f"{style}. {spec.label}: {level}", players, *_changes(spec, before), ", ".join(filter(None, facts))]
+    parts = [f"{style}. {spec.label}: {level}", words, players, *_changes(spec, before), ", ".join(filter(None, facts))]
     return clip("; ".join(part for part in parts if part), MAX_PROMPT_BYTES)
 
 
@@ -103,13 +103,16 @@ def _neighbour(spec: SectionSpec, chord: Chord, energy: float) -> Neighbour:
     return Neighbour(spec.role, chord, energy)
 
 
-def with_prompts(specs: Sequence[SectionSpec], style: str) -> list[SectionSpec]:
-    """Give a prompt to each section that has none."""
+def with_prompts(specs: Sequence[SectionSpec], style: str, words: Sequence[str] = ()) -> list[SectionSpec]:
+    """Give a prompt to each section that has none; `words` are somebody's own for each section."""
     return [
         spec
         if spec.prompt or spec.metre is None
         else dataclasses.replace(
-            spec, prompt=section_prompt(style, spec, specs[index - 1] if index else None, spec.metre)
+            spec,
+            prompt=section_prompt(
+                style, spec, specs[index - 1] if index else None, spec.metre, words[index] if words else ""
+            ),
         )
         for index, spec in enumerate(specs)
     ]

@@ -10,15 +10,25 @@ from segue_music.plan import Brief, ModelProfile
 from segue_planner.estimate import Estimate, estimate
 from segue_planner.genres import genres
 from segue_planner.given import complete
-from segue_planner.planning import Planner
+from segue_planner.planning import Planner, seed_of
+from segue_planner.prompt import read_prompt
+from segue_planner.proposer import Proposer, make_proposer
 from segue_planner.text import clean
 from segue_runtime import errors
 from segue_runtime.errors import FieldViolation
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import grpc.aio
 
+    from segue_music.plan import Plan
+
+__all__ = ["SERVICE", "PlannerService", "make_proposer", "warm"]
+
 SERVICE = "segue.planner.v1.PlannerService"
+SPARE_S = 1.0
+"""What is kept of a caller's time for the rules, when a language model is slow."""
 
 
 def warm() -> None:
@@ -27,7 +37,10 @@ def warm() -> None:
 
 
 class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
-    """Plans; it keeps no state."""
+    """Plans; of a language model, when there is one, it remembers the latest answers."""
+
+    def __init__(self, proposer: Proposer | None = None) -> None:
+        self._proposer = proposer
 
     async def CreatePlan(
         self, request: planner_pb2.CreatePlanRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -42,10 +55,25 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
                 violations=[FieldViolation("brief.prompt", "it is empty", "calm piano, 80 bpm")],
             )
         else:
-            plan = Planner(codec.from_message(Brief, request.brief), profiles).plan()
+            plan = await self._plan(codec.from_message(Brief, request.brief), profiles, context)
         return planner_pb2.CreatePlanResponse(
             plan=codec.plan_to_message(plan), estimate=_estimate_message(estimate(plan, profiles))
         )
+
+    async def _plan(
+        self, brief: Brief, profiles: Sequence[ModelProfile], context: grpc.aio.ServicerContext[Any, Any]
+    ) -> Plan:
+        if self._proposer is None:
+            return Planner(brief, profiles).plan()
+        prompt = clean(brief.prompt)
+        reading = read_prompt(prompt)
+        # What the rules refuse is refused before anybody is asked.
+        Planner(brief, profiles, reading).plan()
+        left_s = context.time_remaining()
+        proposal = await self._proposer.propose(
+            prompt, brief, reading, seed_of(brief), None if left_s is None else left_s - SPARE_S
+        )
+        return Planner(brief, profiles, reading, proposal).plan()
 
 
 def _estimate_message(found: Estimate) -> planner_pb2.Estimate:
