@@ -68,9 +68,7 @@ class PlannerSettings:
     ollama_url: str = text("http://127.0.0.1:11434", "A server that speaks Ollama's chat API; it sees the prompts.")
     ollama_model: str = text("llama3.2", "Model of that server.")
     ollama_token: str = text("", "Bearer token to send to that server.", secret=True)
-    time_limit_s: float = duration(
-        20, "After so long without its answer the rules plan alone.", minimum_s=0.05, maximum_s=25
-    )
+    time_limit_s: float = duration(20, "After so long without its answer the rules plan alone.", minimum_s=0.05)
 
 
 @dataclass(frozen=True, slots=True)
