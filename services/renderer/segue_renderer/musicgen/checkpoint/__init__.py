@@ -1,0 +1,1 @@
+"""Checkpoints: both published layouts, read strictly."""

@@ -1,0 +1,86 @@
+"""Files of a checkpoint: opened without running anything that is in them, and their digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import safetensors
+import torch
+
+from segue_runtime import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from segue_renderer.musicgen.checkpoint.tensors import Loader
+
+BLOCK: Final = 1 << 22
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a configuration."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise errors.ModelInvalid(f"{path}: cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise errors.ModelInvalid(f"{path}: it holds no configuration")
+    return content
+
+
+def open_safetensors(paths: Iterable[Path]) -> dict[str, Loader]:
+    """List the tensors of one or several safetensors files; each is read when it is asked for."""
+    loaders: dict[str, Loader] = {}
+    for path in paths:
+        try:
+            opened: Any = safetensors.safe_open(str(path), framework="pt")
+            names: list[str] = list(opened.keys())
+        except (safetensors.SafetensorError, OSError) as error:
+            raise errors.ModelInvalid(f"{path}: damaged or cut short: {error}") from error
+        for name in names:
+            loaders[name] = partial(opened.get_tensor, name)
+    return loaders
+
+
+def open_pickle(path: Path) -> dict[str, Any]:
+    """Read a file of torch.save, tensors and plain values only: code in it is refused, not run."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except pickle.UnpicklingError as error:
+        raise errors.ModelInvalid(f"{path}: it holds more than weights; nothing of it was run") from error
+    except (OSError, RuntimeError, EOFError, ValueError) as error:
+        raise errors.ModelInvalid(f"{path}: damaged or cut short: {error}") from error
+    if not isinstance(content, dict):
+        raise errors.ModelInvalid(f"{path}: it holds no state")
+    return cast("dict[str, Any]", content)
+
+
+def weight_files(folder: Path, stem: str = "model") -> list[Path]:
+    """Return the safetensors files of a folder in the Hugging Face layout: one, or those that its index names."""
+    index = folder / f"{stem}.safetensors.index.json"
+    if not index.is_file():
+        return [folder / f"{stem}.safetensors"]
+    names = sorted(set(read_json(index).get("weight_map", {}).values()))
+    files = [folder / str(name) for name in names]
+    for path in files:
+        # A name from a file must not lead out of the folder.
+        if path.parent != folder or not path.is_file():
+            raise errors.ModelInvalid(f"{index}: it names {path.name}, which is not there; is the download complete?")
+    return files
+
+
+def digest(paths: Iterable[Path]) -> str:
+    """Return one SHA-256 over the content of all files, in the order of their names."""
+    whole = hashlib.sha256()
+    for path in sorted(paths):
+        one = hashlib.sha256()
+        with path.open("rb") as file:
+            while block := file.read(BLOCK):
+                one.update(block)
+        whole.update(one.digest())
+    return whole.hexdigest()

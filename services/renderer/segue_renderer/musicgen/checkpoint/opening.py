@@ -1,0 +1,110 @@
+"""A folder with a checkpoint, in either published layout, opened as one model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from segue_renderer.musicgen.checkpoint import audiocraft, files, huggingface
+from segue_renderer.musicgen.model.codec import Codec
+from segue_renderer.musicgen.model.decoder import Decoder
+from segue_renderer.musicgen.model.text_encoder import TextEncoder
+from segue_renderer.musicgen.tokenizer import Tokenizer
+from segue_runtime import errors
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from segue_renderer.musicgen.checkpoint.tensors import Tensors
+    from segue_renderer.musicgen.config import ModelConfig
+
+
+@dataclass(frozen=True)
+class Projection:
+    """A linear map with a bias."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+
+    def __call__(self, states: torch.Tensor) -> torch.Tensor:
+        """Apply it."""
+        return torch.nn.functional.linear(states, self.weight, self.bias)
+
+
+@dataclass(frozen=True)
+class Model:
+    """All networks of a checkpoint, loaded."""
+
+    config: ModelConfig
+    tokenizer: Tokenizer
+    text_encoder: TextEncoder
+    text_projection: Projection | None
+    melody_projection: Projection | None
+    decoder: Decoder
+    codec: Codec
+    digest: str
+
+
+def open_model(folder: Path, *, precision: str = "fp32", device: torch.device | None = None) -> Model:
+    """Load a checkpoint; ModelNotInstalled or ModelInvalid say what is wrong with the folder."""
+    device = device or torch.device("cpu")
+    if not folder.is_dir():
+        raise errors.ModelNotInstalled(f"{folder}: there is no such folder; it should hold a MusicGen checkpoint")
+    with torch.no_grad():
+        if (folder / "config.json").is_file():
+            config, text_folder = huggingface.model_config(folder / "config.json"), folder
+            paths = files.weight_files(folder)
+            if not paths[0].is_file():
+                raise errors.ModelInvalid(f"{folder}: model.safetensors is not there; is the download complete?")
+            tensors = huggingface.tensors(folder)
+        elif (folder / audiocraft.LANGUAGE_MODEL).is_file():
+            config, tensors, text_folder = audiocraft.open_folder(folder)
+            paths = audiocraft.weight_paths(folder)
+        else:
+            raise errors.ModelInvalid(
+                f"{folder}: neither config.json with model.safetensors (Hugging Face) nor "
+                f"{audiocraft.LANGUAGE_MODEL} with {audiocraft.CODEC} (audiocraft) is there"
+            )
+        _check(config, folder)
+        tokenizer = Tokenizer.open(text_folder)
+        decoder_size = config.decoder.hidden_size
+        projection = None
+        if config.text.hidden_size != decoder_size or "enc_to_dec_proj.weight" in tensors:
+            projection = Projection(
+                tensors.take("enc_to_dec_proj.weight", decoder_size, config.text.hidden_size),
+                tensors.take("enc_to_dec_proj.bias", decoder_size),
+            )
+        model = Model(
+            config=config,
+            tokenizer=tokenizer,
+            text_encoder=TextEncoder(config.text, tensors.below("text_encoder")),
+            text_projection=projection,
+            melody_projection=_melody_projection(config, tensors),
+            decoder=Decoder(config.decoder, tensors.below("decoder"), precision=precision, device=device),
+            codec=Codec(config.codec, tensors.below("audio_encoder"), device),
+            digest=files.digest(paths),
+        )
+        tensors.finish()
+    return model
+
+
+def _melody_projection(config: ModelConfig, tensors: Tensors) -> Projection | None:
+    if config.melody is None:
+        return None
+    return Projection(
+        tensors.take("audio_enc_to_dec_proj.weight", config.decoder.hidden_size, config.melody.num_chroma),
+        tensors.take("audio_enc_to_dec_proj.bias", config.decoder.hidden_size),
+    )
+
+
+def _check(config: ModelConfig, folder: Path) -> None:
+    decoder, codec = config.decoder, config.codec
+    if decoder.num_codebooks != codec.num_codebooks * decoder.channels or decoder.codebook_size != codec.codebook_size:
+        raise errors.ModelInvalid(
+            f"{folder}: the decoder has {decoder.num_codebooks} codebooks of {decoder.codebook_size} for "
+            f"{decoder.channels} channels, the codec {codec.num_codebooks} of {codec.codebook_size}"
+        )
+    if decoder.hidden_size % decoder.num_heads or config.decoder.prefix != (config.melody is not None):
+        raise errors.ModelInvalid(f"{folder}: its sizes do not fit together")

@@ -1,0 +1,65 @@
+"""The tensors of a checkpoint, taken one by one: nothing missing, nothing of a wrong shape, nothing left over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import torch
+
+from segue_runtime import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    Loader = Callable[[], torch.Tensor]
+
+NAMED: Final = 5
+"""How many tensors an error names."""
+
+
+class Tensors:
+    """Tensors by their names in the Hugging Face layout; each is loaded when it is taken."""
+
+    def __init__(self, origin: str, loaders: Mapping[str, Loader], scope: str = "") -> None:
+        self.origin = origin
+        self._loaders = loaders
+        self._scope = scope
+        self._taken: set[str] = set()
+
+    def below(self, scope: str) -> Tensors:
+        """Return a view on the names that begin with `scope`; what it takes counts as taken here."""
+        view = Tensors(self.origin, self._loaders, f"{self._scope}{scope}.")
+        view._taken = self._taken
+        return view
+
+    def __contains__(self, name: str) -> bool:
+        return self._scope + name in self._loaders
+
+    def take(self, name: str, *shape: int) -> torch.Tensor:
+        """Return a tensor in fp32 after checking its shape and that it is finite."""
+        full = self._scope + name
+        if full not in self._loaders:
+            raise errors.ModelInvalid(f"{self.origin}: the tensor {full} is missing; is the download complete?")
+        tensor = self._loaders[full]()
+        if tuple(tensor.shape) != shape:
+            raise errors.ModelInvalid(
+                f"{self.origin}: {full} is {list(tensor.shape)}, its configuration says {list(shape)}"
+            )
+        if not tensor.is_floating_point():
+            raise errors.ModelInvalid(f"{self.origin}: {full} holds {tensor.dtype}, not weights")
+        tensor = tensor.to(torch.float32)
+        if not bool(torch.isfinite(tensor).all()):
+            raise errors.ModelInvalid(f"{self.origin}: {full} has values that are not finite; the file is damaged")
+        self._taken.add(full)
+        return tensor
+
+    def drop(self, name: str) -> None:
+        """Count a tensor as taken that the engine has no use for, such as training statistics."""
+        self._taken.add(self._scope + name)
+
+    def finish(self) -> None:
+        """Raise when tensors are left over: it would be another model than its configuration says."""
+        left = sorted(set(self._loaders) - self._taken)
+        if left:
+            names = ", ".join(left[:NAMED]) + (f" and {len(left) - NAMED} more" if len(left) > NAMED else "")
+            raise errors.ModelInvalid(f"{self.origin}: these tensors belong to no part of this model: {names}")

@@ -1,0 +1,1 @@
+"""Who runs when, and over which frames: plain Python, no torch."""

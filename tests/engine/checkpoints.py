@@ -1,0 +1,203 @@
+"""Tiny random checkpoints in the published formats, written by the libraries that write the real ones."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import sentencepiece
+import torch
+import transformers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+# Where it is installed its types say less than they seem to; where it is not it has none.
+HF: Any = transformers
+KINDS = ("mono", "stereo", "melody")
+CODEBOOK = 64
+SAMPLE_RATE = 12_800
+MELODY_SETTINGS = """\
+  self_wav:
+    chroma_stem:
+      duration: 3.2
+      radix2_exp: 14
+"""
+SENTENCES = (
+    "rainy lo-fi with soft keys and a slow beat, 82 bpm, F minor",
+    "sunny funk with slap bass, 108 bpm, E minor",
+    "a calm intro of strings and piano",
+    "verse: drums, bass and electric piano",
+    "the chorus is loud and bright, four on the floor",
+    "an outro that fades like the sea at night",
+    "dark techno, 130 bpm, C# minor, distorted kick",
+)
+
+
+def write(folder: Path, kind: str, *, seed: int = 5) -> Any:
+    """Write a checkpoint in the Hugging Face layout and return transformers' own model."""
+    torch.manual_seed(seed)
+    text = HF.T5Config(
+        vocab_size=200, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2, relative_attention_max_distance=16
+    )
+    codec = HF.EncodecConfig(
+        target_bandwidths=[1.2],
+        sampling_rate=SAMPLE_RATE,
+        num_filters=4,
+        hidden_size=16,
+        upsampling_ratios=[8, 4, 4, 2],
+        codebook_size=CODEBOOK,
+        codebook_dim=16,
+        use_causal_conv=False,
+        use_conv_shortcut=False,
+    )
+    sizes = {
+        "vocab_size": CODEBOOK,
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "ffn_dim": 64,
+        "num_attention_heads": 4,
+        "num_codebooks": 8 if kind == "stereo" else 4,
+        "audio_channels": 2 if kind == "stereo" else 1,
+        "pad_token_id": CODEBOOK,
+        "bos_token_id": CODEBOOK,
+    }
+    model: Any
+    if kind == "melody":
+        melody = HF.MusicgenMelodyConfig(
+            text_encoder=text, audio_encoder=codec, decoder=HF.MusicgenMelodyDecoderConfig(**sizes), chroma_length=11
+        )
+        model = HF.MusicgenMelodyForConditionalGeneration(melody)
+    else:
+        model = HF.MusicgenForConditionalGeneration(
+            HF.MusicgenConfig(text_encoder=text, audio_encoder=codec, decoder=HF.MusicgenDecoderConfig(**sizes))
+        )
+    model.eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.startswith("decoder.") and parameter.dim() > 1:
+                parameter.normal_(0, 0.2)
+        for layer in model.audio_encoder.quantizer.layers:
+            layer.codebook.embed.normal_(0, 0.5)
+    generation = model.generation_config
+    generation.decoder_start_token_id = generation.pad_token_id = generation.bos_token_id = CODEBOOK
+    generation.max_length = 1500
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    write_tokenizer(folder)
+    return model
+
+
+def write_tokenizer(folder: Path, sentences: Iterable[str] = SENTENCES) -> None:
+    """Train T5's kind of tokenizer and put it into a folder."""
+    corpus = folder / "corpus.txt"
+    corpus.write_text("\n".join(sentences), encoding="utf-8")
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(corpus),
+        model_prefix=str(folder / "spiece"),
+        vocab_size=180,
+        model_type="unigram",
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
+    corpus.unlink()
+    (folder / "spiece.vocab").unlink()
+
+
+def to_audiocraft(source: Path, target: Path, model: Any, kind: str, *, codec_apart: bool = False) -> None:
+    """Write the same weights in audiocraft's layout."""
+    target.mkdir(parents=True, exist_ok=True)
+    config = model.config.decoder
+    settings = f"""\
+sample_rate: {SAMPLE_RATE}
+channels: 1
+compression_model_checkpoint: //pretrained/nothing
+transformer_lm:
+  n_q: {config.num_codebooks}
+  card: {CODEBOOK}
+  dim: {config.hidden_size}
+  num_heads: {config.num_attention_heads}
+  num_layers: {config.num_hidden_layers}
+codebooks_pattern:
+  modeling: delay
+  delay:
+    delays:
+    - 0
+    - 1
+interleave_stereo_codebooks:
+  use: {str(kind == "stereo").lower()}
+conditioners:
+  description:
+    model: t5
+{MELODY_SETTINGS if kind == "melody" else ""}"""
+    state = {_language_name(name): tensor for name, tensor in _fused(model.decoder.state_dict())}
+    for ours, theirs in (("enc_to_dec_proj", "description"), ("audio_enc_to_dec_proj", "self_wav")):
+        if hasattr(model, ours):
+            for part, tensor in getattr(model, ours).state_dict().items():
+                state[f"condition_provider.conditioners.{theirs}.output_proj.{part}"] = tensor
+    torch.save(
+        {"best_state": state, "xp.cfg": settings, "version": "1.3.0", "exported": True}, target / "state_dict.bin"
+    )
+    if codec_apart:
+        torch.save({"pretrained": "facebook/encodec_32khz", "exported": True}, target / "compression_state_dict.bin")
+        model.audio_encoder.save_pretrained(target / "encodec_32khz")
+    else:
+        codec = {_codec_name(name): tensor for name, tensor in model.audio_encoder.state_dict().items()}
+        torch.save(
+            {"best_state": codec, "xp.cfg": f"sample_rate: {SAMPLE_RATE}\n", "version": "1.3.0", "exported": True},
+            target / "compression_state_dict.bin",
+        )
+    encoder = HF.T5EncoderModel(model.config.text_encoder)
+    encoder.load_state_dict(model.text_encoder.state_dict())
+    encoder.save_pretrained(target / "t5-base")
+    shutil.copy(source / "spiece.model", target / "t5-base" / "spiece.model")
+
+
+def _fused(state: dict[str, torch.Tensor]) -> list[tuple[str, torch.Tensor]]:
+    found = []
+    for name, tensor in state.items():
+        if ".q_proj." in name:
+            parts = [state[name.replace("q_proj", f"{part}_proj")] for part in "qkv"]
+            found.append((name.replace("q_proj.weight", "in_proj_weight"), torch.cat(parts)))
+        elif ".k_proj." not in name and ".v_proj." not in name:
+            found.append((name, tensor))
+    return found
+
+
+def _language_name(name: str) -> str:
+    for old, new in (
+        ("model.decoder.embed_tokens.", "emb."),
+        ("model.decoder.layer_norm.", "out_norm."),
+        ("model.decoder.layers.", "transformer.layers."),
+        ("lm_heads.", "linears."),
+        ("encoder_attn_layer_norm", "norm_cross"),
+        ("self_attn_layer_norm", "norm1"),
+        ("final_layer_norm", "norm2"),
+        ("encoder_attn", "cross_attention"),
+        ("fc1", "linear1"),
+        ("fc2", "linear2"),
+    ):
+        name = name.replace(old, new)
+    return name
+
+
+def _codec_name(name: str) -> str:
+    for old, new in (
+        (".parametrizations.weight.original0", ".weight_g"),
+        (".parametrizations.weight.original1", ".weight_v"),
+        ("quantizer.layers.", "quantizer.vq.layers."),
+        (".codebook.", "._codebook."),
+    ):
+        name = name.replace(old, new)
+    if name.startswith(("encoder.layers.", "decoder.layers.")):
+        half, _, rest = name.partition(".layers.")
+        # The decoder of these sizes goes up at its layers 3, 6, 9 and 12.
+        upward = half == "decoder" and rest.split(".")[0] in {"3", "6", "9", "12"}
+        inner = "convtr.convtr." if upward else "conv.conv."
+        name = f"{half}.model.{rest.replace('conv.', inner, 1)}"
+    return name

@@ -1,0 +1,59 @@
+"""Small ways to play with a loaded model in tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from segue_renderer.musicgen.conditioning import conditions_of
+from segue_renderer.musicgen.runner import Runner, Sampling, empty_prompt
+
+if TYPE_CHECKING:
+    import torch
+
+    from segue_renderer.musicgen.checkpoint.opening import Model
+    from segue_renderer.musicgen.policy.pattern import Codes
+
+GREEDY = Sampling(guidance=3.0, temperature=0.0, top_k=0)
+
+
+@dataclass
+class Play:
+    """One request's output."""
+
+    codes: Codes
+    logits: list[torch.Tensor] = field(default_factory=list)
+
+
+def runner_of(model: Model, *, slots: int = 1, frames: int = 80, precision: torch.dtype | None = None) -> Runner:
+    return Runner(model, slots=slots, columns=frames + 5, text_positions=64, cache_dtype=precision)
+
+
+def play(
+    model: Model,
+    prompts: list[str],
+    frames: int,
+    *,
+    sampling: Sampling = GREEDY,
+    codes: list[Codes] | None = None,
+    chroma: list[torch.Tensor] | None = None,
+    bucket: int | None = None,
+) -> list[Play]:
+    """Play all prompts side by side; codes are (codebooks, frames), logits (codebooks, entries) for each step."""
+    runner = runner_of(model, slots=bucket or len(prompts), frames=frames)
+    known = 1
+    for slot, prompt in enumerate(prompts):
+        conditions, _ = conditions_of(model, prompt, 64, chroma[slot] if chroma else None)
+        before = codes[slot] if codes else empty_prompt(model)
+        known = runner.pattern.known_columns(before.shape[1])
+        runner.begin(slot, runner.pattern.layout(before, frames), known, conditions, sampling)
+    plays = [Play(np.zeros((0, 0), np.int64)) for _ in prompts]
+    for column in range(known, runner.pattern.num_columns(frames)):
+        runner.step(bucket or len(prompts), column + runner.prefix_positions)
+        for slot, one in enumerate(plays):
+            one.logits.append(runner.last_logits[slot].clone())
+    for slot, one in enumerate(plays):
+        one.codes = runner.frames(slot, 0, frames)
+    return plays

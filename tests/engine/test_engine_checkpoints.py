@@ -1,0 +1,176 @@
+"""Checkpoints that are not what they say: refused with the place and the cure, and nothing in them is run."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from segue_renderer.musicgen.checkpoint.opening import open_model
+from segue_runtime import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.engine.conftest import Checkpoint
+
+
+def rewrite(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+def configure(folder: Path, **changes: Any) -> None:
+    path = folder / "config.json"
+    content = json.loads(path.read_text())
+    for name, value in changes.items():
+        part = content
+        *parents, last = name.split("__")
+        for parent in parents:
+            part = part[parent]
+        part[last] = value
+    path.write_text(json.dumps(content))
+
+
+def remove(*paths: Path) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, path.stat().st_size * 2 // 3)
+
+
+HEAD = "decoder.lm_heads.1.weight"
+DAMAGED: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no weights": (lambda f: remove(f / "model.safetensors"), "model.safetensors is not there"),
+    "cut short": (lambda f: cut(f / "model.safetensors"), "damaged or cut short"),
+    "a tensor is missing": (lambda f: rewrite(f, lambda t: t.pop(HEAD)), "lm_heads.1.weight is missing"),
+    "a tensor too many": (
+        lambda f: rewrite(f, lambda t: t.update({"decoder.extra.weight": torch.zeros(2)})),
+        "belong to no part of this model: decoder.extra.weight",
+    ),
+    "another shape": (
+        lambda f: rewrite(f, lambda t: t.update({HEAD: torch.zeros(64, 31)})),
+        r"\[64, 31\], its configuration says \[64, 32\]",
+    ),
+    "not a number": (
+        lambda f: rewrite(f, lambda t: t.update({HEAD: torch.full((64, 32), torch.nan)})),
+        "not finite",
+    ),
+    "more layers than weights": (lambda f: configure(f, decoder__num_hidden_layers=3), "is missing"),
+    "fewer layers than weights": (lambda f: configure(f, decoder__num_hidden_layers=1), "belong to no part"),
+    "another kind of model": (lambda f: configure(f, model_type="bark"), "'bark' model"),
+    "another activation": (lambda f: configure(f, decoder__activation_function="relu"), "activation_function"),
+    "the codec does not fit": (lambda f: configure(f, decoder__audio_channels=2), "codebooks"),
+    "a configuration that is no JSON": (lambda f: (f / "config.json").write_text("{"), "cannot be read"),
+    "no tokenizer": (
+        lambda f: remove(f / "spiece.model", f / "tokenizer.json"),
+        "tokenizer",
+    ),
+    "a damaged tokenizer": (lambda f: cut(f / "spiece.model"), "tokenizer cannot be read"),
+    "an index that leads out": (
+        lambda f: (f / "model.safetensors.index.json").write_text('{"weight_map": {"a": "../other.safetensors"}}'),
+        "not there",
+    ),
+    "an empty folder": (lambda f: remove(*f.iterdir()), "neither config.json"),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGED)
+def test_a_damaged_folder_is_refused_with_the_reason(
+    what: str, checkpoints: dict[str, Checkpoint], tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(checkpoints["mono"].folder, folder)
+    damage, said = DAMAGED[what]
+    damage(folder)
+    with pytest.raises(errors.ModelInvalid, match=said):
+        open_model(folder)
+
+
+class Trap:
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.mark),)
+
+
+def resave(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    content = torch.load(path, weights_only=True)
+    change(content)
+    torch.save(content, path)
+
+
+BIN: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no codec": (lambda f: remove(f / "compression_state_dict.bin"), "it is not there"),
+    "cut short": (lambda f: cut(f / "state_dict.bin"), "damaged or cut short"),
+    "no text encoder": (lambda f: shutil.rmtree(f / "t5-base"), "t5-base"),
+    "a tensor too many": (
+        lambda f: resave(f / "state_dict.bin", lambda c: c["best_state"].update(extra=torch.zeros(1))),
+        "extra belongs to no part",
+    ),
+    "a tensor is missing": (
+        lambda f: resave(f / "state_dict.bin", lambda c: c["best_state"].pop("linears.2.weight")),
+        "lm_heads.2.weight is missing",
+    ),
+    "no state": (lambda f: resave(f / "state_dict.bin", lambda c: c.pop("best_state")), "no best_state"),
+}
+
+
+@pytest.mark.parametrize("what", BIN)
+def test_a_damaged_audiocraft_folder_is_refused_with_the_reason(
+    what: str, checkpoints: dict[str, Checkpoint], tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(checkpoints["mono"].audiocraft, folder)
+    damage, said = BIN[what]
+    damage(folder)
+    with pytest.raises(errors.ModelInvalid, match=said):
+        open_model(folder)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_code_in_a_checkpoint_is_refused_and_not_run(
+    zipped: bool, checkpoints: dict[str, Checkpoint], tmp_path: Path
+) -> None:
+    folder, mark = tmp_path / "model", tmp_path / "it-ran"
+    shutil.copytree(checkpoints["mono"].audiocraft, folder)
+    path = folder / "state_dict.bin"
+    if zipped:
+        torch.save({"best_state": {}, "xp.cfg": Trap(mark)}, path)
+    else:
+        path.write_bytes(pickle.dumps(Trap(mark)))
+    with pytest.raises(errors.ModelInvalid):
+        open_model(folder)
+    assert not mark.exists()
+
+
+def test_a_folder_that_is_not_there_is_not_installed(tmp_path: Path) -> None:
+    with pytest.raises(errors.ModelNotInstalled, match="no such folder"):
+        open_model(tmp_path / "nowhere")
+
+
+def test_a_sharded_checkpoint_is_the_same_model(checkpoints: dict[str, Checkpoint], tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(checkpoints["mono"].folder, folder)
+    tensors = load_file(folder / "model.safetensors")
+    names = sorted(tensors)
+    files: dict[str, str] = {}
+    for part in range(2):
+        file = f"model-0000{part + 1}-of-00002.safetensors"
+        save_file({name: tensors[name] for name in names[part::2]}, folder / file, metadata={"format": "pt"})
+        files |= dict.fromkeys(names[part::2], file)
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": files}))
+    assert open_model(folder).config == open_model(checkpoints["mono"].folder).config
