@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from segue_renderer.musicgen.checkpoint.opening import Model
 
 
-@torch.no_grad()
 def conditions_of(model: Model, prompt: str, limit: int, chroma: torch.Tensor | None = None) -> tuple[Conditions, bool]:
     """Return a request's conditions, and whether its prompt was longer than `limit` tokens and cut.
 

@@ -83,7 +83,6 @@ class Runner:
 
     # joining and leaving
 
-    @torch.no_grad()
     def begin(self, slot: int, laid: Codes, known: int, conditions: Conditions, settings: Sampling) -> None:
         """Put a request into a slot: its columns, of which the first `known` are heard at once."""
         device = self._decoder.device
@@ -106,7 +105,6 @@ class Runner:
         prefix = None if conditions.prefix is None else conditions.prefix.to(device)
         self._decoder.prefill(slot, columns[:, : known - 1], prefix, conditions.text, self.caches)
 
-    @torch.no_grad()
     def move(self, source: int, target: int, used: int) -> None:
         """Move a request to another slot, with its first `used` positions."""
         self.caches.move(source, target, used)
@@ -116,7 +114,6 @@ class Runner:
 
     # stepping
 
-    @torch.no_grad()
     def step(self, bucket: int, used: int) -> None:
         """Fill one more column of the first `bucket` slots; no slot has come to position `used`."""
         rounded = min(-(-used // LENGTH_BUCKET) * LENGTH_BUCKET, self.caches.positions)

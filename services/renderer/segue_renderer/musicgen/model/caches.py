@@ -43,7 +43,7 @@ class Caches:
     def bytes_a_slot(self) -> int:
         """Return what one slot takes."""
         tensors = [*self.keys, *self.values, *self.text_keys, *self.text_values]
-        return sum(tensor.nbytes for tensor in tensors) // self.slots
+        return int(sum(tensor.nbytes for tensor in tensors)) // self.slots
 
     def move(self, source: int, target: int, used: int) -> None:
         """Copy a slot's first `used` positions, and its text, to another slot."""
@@ -59,4 +59,4 @@ class Caches:
 def bytes_a_slot(config: DecoderConfig, positions: int, text_positions: int, dtype: torch.dtype) -> int:
     """Return what a slot will take, before anything is allocated."""
     text = 0 if config.prefix else text_positions
-    return 2 * config.num_layers * config.hidden_size * dtype.itemsize * (ROWS_A_SLOT * positions + text)
+    return 2 * config.num_layers * config.hidden_size * int(dtype.itemsize) * (ROWS_A_SLOT * positions + text)

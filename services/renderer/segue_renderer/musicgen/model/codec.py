@@ -27,7 +27,7 @@ class Conv:
     @property
     def total_padding(self) -> int:
         """How many more samples than its stride it looks at."""
-        return (self.weight.shape[2] - 1) * self.dilation + 1 - self.stride
+        return int(self.weight.shape[2] - 1) * self.dilation + 1 - self.stride
 
     def __call__(self, sound: torch.Tensor) -> torch.Tensor:
         """Convolve."""
