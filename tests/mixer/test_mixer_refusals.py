@@ -163,7 +163,7 @@ async def test_an_error_names_section_and_frame(stub: Stub) -> None:
     assert (error.metadata["section_id"], error.metadata["frame"]) == ("a", "4321")
 
 
-@pytest.mark.parametrize("state", [b"", b"rubbish", b"SMIX\x00\x02\x00\x00\x00\x02{}", b"SMIX\x00\x63" + bytes(40)])
+@pytest.mark.parametrize("state", [b"", b"rubbish", b"SMIX\x00\x03\x00\x00\x00\x02{}", b"SMIX\x00\x63" + bytes(40)])
 async def test_a_state_that_is_none_is_refused(stub: Stub, state: bytes) -> None:
     requests = list(mix_requests(parts(), resume_after="a", state=state))
     if not state:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from segue_mixer.clicks import has_click
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -14,9 +16,8 @@ if TYPE_CHECKING:
     Float64 = NDArray[np.float64]
 
 WINDOW_S: Final = 1.0
-CLICK_RATIO: Final = 24.0
-CLICK_FLOOR: Final = 0.02
 SILENCE: Final = 1e-5
+LEAST_POWER: Final = 1e-15
 OCTAVES_HZ: Final = (62.5, 125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0)
 
 
@@ -31,33 +32,38 @@ class JoinScore:
     score: float
 
 
-def score_join(before: Float32, after: Float32, sample_rate: int) -> JoinScore:
-    """Compare mono sound on both sides of a join."""
-    click = has_click(before, after)
-    loud_before, loud_after = _rms(before), _rms(after)
-    if min(len(before), len(after)) < sample_rate // 4 or min(loud_before, loud_after) < SILENCE:
-        return JoinScore(None, None, None, click, 0.0 if click else 1.0)
-    jump = 20 * float(np.log10(loud_after / loud_before))
+@dataclass(frozen=True, slots=True)
+class Seam:
+    """Mono sound around a join, and what was planned and measured of it."""
+
+    before: Float32
+    after: Float32
+    goes_on: Float32
+    """What of the sound before goes on beyond the join, without the new section: a drum there would hide a click."""
+    power_before: float
+    """K-weighted mean square of the last second, over all channels."""
+    power_after: float
+    planned_jump_lu: float = 0.0
+    """A jump in level that was planned is no fault."""
+    tempo_drift: float | None = None
+
+
+def score_join(seam: Seam, sample_rate: int) -> JoinScore:
+    """Compare the sound on both sides of a join."""
+    before, after = seam.before, seam.after
+    click = has_click(before, seam.goes_on) or has_click(before, after)
+    # A fifth of a beat early or late is as bad as a first beat can be.
+    drift = min(1.0, abs(seam.tempo_drift or 0.0) / 0.2) * 0.4
+    if min(len(before), len(after)) < sample_rate // 4 or min(_rms(before), _rms(after)) < SILENCE:
+        return JoinScore(None, None, None, click, 0.0 if click else round(1.0 - drift, 4))
+    jump = 10 * float(np.log10(max(seam.power_after, LEAST_POWER) / max(seam.power_before, LEAST_POWER)))
     spectrum_before, spectrum_after = _spectrum(before), _spectrum(after)
     chroma = _chroma_distance(spectrum_before, spectrum_after, sample_rate)
     spectral = _spectral_jump(spectrum_before, spectrum_after, sample_rate)
     # Each fault takes its share: 12 LU, no common note, 24 dB or a click alone spoil a join.
-    faults = min(1.0, abs(jump) / 12) * 0.4 + chroma * 0.25 + min(1.0, spectral / 24) * 0.25
+    faults = min(1.0, abs(jump - seam.planned_jump_lu) / 12) * 0.4 + chroma * 0.25 + min(1.0, spectral / 24) * 0.25
+    faults += drift
     return JoinScore(jump, chroma, spectral, click, 0.0 if click else round(max(0.0, 1.0 - faults), 4))
-
-
-def has_click(before: Float32, after: Float32) -> bool:
-    """Tell whether the second difference at the seam stands far out of what is around it."""
-    near = np.concatenate((before[-512:], after[:512])).astype(np.float64)
-    if len(near) < 64:
-        return False
-    bend = np.abs(np.diff(near, 2))
-    seam = min(len(before), 512) - 2
-    at_seam = bend[max(0, seam - 1) : seam + 2]
-    around = np.delete(bend, range(max(0, seam - 1), min(len(bend), seam + 2)))
-    usual = float(np.median(around))
-    # The start of a note bends for many samples; a click bends at the seam alone.
-    return float(at_seam.max(initial=0.0)) > max(CLICK_FLOOR, CLICK_RATIO * usual, 2.0 * float(around.max(initial=0.0)))
 
 
 def _rms(mono: Float32) -> float:

@@ -40,6 +40,8 @@ class Entry:
     continuous: bool
     crossfade_frames: int
     """0 for a hard join."""
+    sample_locked: bool = False
+    """Its first beat stands on its first frame: a slow rise would swallow it."""
 
 
 class LayerMix:
@@ -75,6 +77,13 @@ class LayerMix:
             beyond = beyond[: entry.crossfade_frames]
             beyond = beyond * falling(len(beyond), entry.crossfade_frames)[:, None]
         self._over = _sum(self.ringing, beyond)
+
+    def goes_on(self, frames: int) -> Float32:
+        """What sounds of earlier sections in the first frames of this one; mono."""
+        sound = np.zeros(frames, np.float32)
+        over = self._over[:frames].mean(axis=1, dtype=np.float32)
+        sound[: len(over)] = over
+        return sound
 
     def push(self, block: Float32, hold_frames: int) -> Iterator[Float32]:
         """Take sound; give what is ready, the section's last `hold_frames` kept back."""
@@ -166,7 +175,8 @@ class LayerMix:
             place = np.minimum(1.0, (np.arange(start, start + frames) + 0.5) / length)
             ramp = entry.gain_before + (entry.gain - entry.gain_before) * place
             return ramp.astype(np.float32)[:, None]
-        length = entry.crossfade_frames or round(ONSET_S * self._rate)
+        rises = entry.crossfade_frames and not entry.sample_locked
+        length = entry.crossfade_frames if rises else round(ONSET_S * self._rate)
         if start >= length:
             return np.full((1, 1), entry.gain, np.float32)
         return rising(start, frames, length)[:, None] * np.float32(entry.gain)

@@ -64,6 +64,7 @@ class Incoming:
 
     sample_rate: int
     channels: int
+    sample_locked: bool = False
     continuous: bool = False
     declared_lufs: float | None = None
     target_lufs: float | None = None

@@ -12,7 +12,7 @@ import numpy as np
 
 from segue_audio.loudness import LoudnessMeter
 from segue_mixer.fades import DECLICK_S
-from segue_mixer.joins import WINDOW_S, score_join
+from segue_mixer.joins import WINDOW_S, Seam, score_join
 from segue_mixer.layer import Entry, LayerMix
 from segue_mixer.material import (
     MIX,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from segue_mixer.material import Float32
 
 MAX_GAIN_DB: Final = 12.0
+HOPS_A_SECOND: Final = 100
 
 
 class Mix:
@@ -46,6 +47,7 @@ class Mix:
         self._layers = {name: LayerMix(sample_rate, channels) for name in (MIX, *layers)}
         self._next = 0
         self._incoming: Incoming | None = None
+        self._target_before: float | None = None
         self._entry = Entry(1.0, 1.0, continuous=False, crossfade_frames=0)
         self._gain_db = 0.0
         self._warnings: list[tuple[str, str]] = []
@@ -93,6 +95,7 @@ class Mix:
         for name, layer in self._layers.items():
             layer.ringing, layer.beyond = loaded.ringing[name], loaded.beyond[name]
         self._entry = Entry(loaded.gain, loaded.gain, continuous=False, crossfade_frames=0)
+        self._target_before = loaded.target_lufs
         self._levels = loaded.levels
         self._before = self._recent = loaded.recent
 
@@ -113,7 +116,13 @@ class Mix:
         self._before = self._recent
         gain = self._choose_gain(incoming)
         continuous = incoming.continuous and self._next > 0
-        self._entry = Entry(gain, self._entry.gain, continuous=continuous, crossfade_frames=self._crossfade(continuous))
+        self._entry = Entry(
+            gain,
+            self._entry.gain,
+            continuous=continuous,
+            crossfade_frames=self._crossfade(continuous),
+            sample_locked=incoming.sample_locked,
+        )
         for layer in self._layers.values():
             layer.enter(self.section, incoming, self._entry)
 
@@ -157,6 +166,7 @@ class Mix:
         self._levels = self._levels.plus(self._meter.hop_powers(), loudness)
         self._next += 1
         self._incoming = None
+        self._target_before = incoming.target_lufs
         state = self._state(section.section_id)
         yield Mixed(section.section_id, self._gain_db, loudness, join, tuple(self._warnings), state)
 
@@ -232,16 +242,33 @@ class Mix:
             return None
         section = self.section
         after = np.concatenate(self._head)[: round(WINDOW_S * self._rate)]
+        goes_on = after if self._entry.continuous else self._layers[MIX].goes_on(len(after))
+        drift = incoming.first_beat_drift
+        hops = self._meter.hop_powers()[:HOPS_A_SECOND]
+        seam = Seam(
+            self._before,
+            after,
+            goes_on,
+            power_before=self._levels.last_second(),
+            power_after=float(hops.mean()) if len(hops) else 0.0,
+            planned_jump_lu=self._planned_jump(incoming),
+            tempo_drift=drift,
+        )
         return Join(
             self._sections[self._next - 1].section_id,
             section.section_id,
             section.first_frame,
             self._entry.crossfade_frames == 0,
             self._entry.crossfade_frames,
-            score_join(self._before, after, self._rate),
-            incoming.first_beat_drift,
+            score_join(seam, self._rate),
+            drift,
             self._note,
         )
+
+    def _planned_jump(self, incoming: Incoming) -> float:
+        if self._target_before is None or incoming.target_lufs is None:
+            return 0.0
+        return incoming.target_lufs - self._target_before
 
     def _state(self, section_id: str) -> bytes:
         return encode_state(
@@ -250,6 +277,7 @@ class Mix:
                 sample_rate=self._rate,
                 channels=self._channels,
                 gain=self._entry.gain,
+                target_lufs=self._target_before,
                 ringing={name: layer.ringing for name, layer in self._layers.items()},
                 beyond={name: layer.beyond for name, layer in self._layers.items()},
                 levels=self._levels,

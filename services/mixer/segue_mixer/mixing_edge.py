@@ -117,6 +117,7 @@ class _Session:
         incoming = Incoming(
             sample_rate=start.format.sample_rate,
             channels=start.format.channels,
+            sample_locked=start.sample_locked,
             continuous=start.continuous,
             declared_lufs=start.declared_lufs if start.HasField("declared_lufs") else None,
             target_lufs=start.target_lufs if start.HasField("target_lufs") else None,

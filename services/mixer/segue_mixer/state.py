@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from segue_mixer.material import Float32, Float64
 
-VERSION: Final = 2
+VERSION: Final = 3
 MAGIC: Final = b"SMIX"
 _HEAD: Final = struct.Struct(">4sHI")
 MAX_HEADER_BYTES: Final = 65_536
@@ -55,6 +55,11 @@ class PieceLevels:
             _higher(self.sample_peak_dbfs, section.sample_peak_dbfs),
         )
 
+    def last_second(self) -> float:
+        """Weighted mean square of the last second, to 100 ms."""
+        steps = self.steps[-_STEP_HOPS:]
+        return float(steps.mean()) if len(steps) else 0.0
+
     def loudness(self) -> Loudness:
         """Return the measurement of all sections together."""
         powers = np.repeat(self.steps, _STEP_HOPS)
@@ -77,6 +82,8 @@ class MixState:
     channels: int
     gain: float
     """The gain of the section that ended."""
+    target_lufs: float | None
+    """The level that it was planned to have."""
     ringing: Mapping[str, Float32]
     """Sound of earlier sections that goes on, by layer, already faded."""
     beyond: Mapping[str, Float32]
@@ -97,6 +104,7 @@ def encode_state(state: MixState) -> bytes:
         "sample_rate": state.sample_rate,
         "channels": state.channels,
         "gain": state.gain,
+        "target_lufs": state.target_lufs,
         "layers": [[name, len(state.ringing[name]), len(state.beyond[name])] for name in names],
         "steps": len(state.levels.steps),
         "hops": len(state.levels.hops),
@@ -153,6 +161,7 @@ def _decode(header: dict[str, Any], content: bytes, position: int) -> MixState:
         sample_rate=int(header["sample_rate"]),
         channels=channels,
         gain=float(header["gain"]),
+        target_lufs=None if header["target_lufs"] is None else float(header["target_lufs"]),
         ringing=ringing,
         beyond=beyond,
         levels=PieceLevels(steps, hops, **peaks),
