@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composer_pb2
+from segue.mixer.v1 import mixer_pb2
 from segue.music.v1 import music_pb2
 from segued import plans
 from segued.exits import Exit, Stop
@@ -46,6 +47,7 @@ def spec_of(arguments: argparse.Namespace) -> composer_pb2.CompositionSpec:
         spec.plan.CopyFrom(plans.read(plan_file))
     spec.stems = getattr(arguments, "stems", False)
     spec.midi = getattr(arguments, "midi", False)
+    spec.private_prompt = getattr(arguments, "private_prompt", False)
     return spec
 
 
@@ -87,9 +89,26 @@ def metre_of(written: str) -> music_pb2.Metre:
     return music_pb2.Metre(beats=int(match[1]), unit=int(match[2]))
 
 
-def export_of(target: Path) -> composer_pb2.Export:
+def master_of(arguments: argparse.Namespace) -> mixer_pb2.MasterSettings | None:
+    """Return how it shall be mastered; None: nothing was said about it."""
+    if arguments.preset is None and arguments.lufs is None and arguments.ceiling is None:
+        return None
+    settings = mixer_pb2.MasterSettings()
+    if arguments.preset is not None:
+        settings.preset = mixer_pb2.MasterPreset.Value(f"MASTER_PRESET_{arguments.preset.upper()}")
+    if arguments.lufs is not None:
+        settings.target_lufs = arguments.lufs
+    if arguments.ceiling is not None:
+        settings.ceiling_dbtp = arguments.ceiling
+    return settings
+
+
+def export_of(target: Path, sample_rate: int = 0, bit_depth: int = 0) -> composer_pb2.Export:
     """Return what is to be exported for a file's ending."""
     kind = FORMATS.get(target.suffix.lower())
     if kind is None:
         raise Stop(Exit.USAGE, f"{target}: which format is that?", f"use one of {' '.join(FORMATS)}")
-    return composer_pb2.Export(file_format=kind)
+    for name, value in (("--sample-rate", sample_rate), ("--bit-depth", bit_depth)):
+        if not 0 <= value < 2**32:
+            raise Stop(Exit.USAGE, f"{name} {value}: no file has that")
+    return composer_pb2.Export(file_format=kind, sample_rate=sample_rate, bit_depth=bit_depth)

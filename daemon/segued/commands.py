@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 
 from google.protobuf import json_format
 
+from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composer_pb2
 from segue_client import Access, Client, SegueError
 from segue_runtime import errors, logs
-from segued import briefs, plans, show
-from segued.exits import Exit, Stop, stop_for
+from segued import again, briefs, plans, show
+from segued.exits import Exit, Stop, say_note, stop_for
 from segued.progress import Progress, make_progress
 
 if TYPE_CHECKING:
@@ -100,12 +101,14 @@ async def compose(settings: Settings, arguments: argparse.Namespace) -> int:
     """Compose a piece, show how it comes, and write its files."""
     target = Path(arguments.output or "song.flac")
     picture = Path(arguments.picture) if arguments.picture else None
-    spec = briefs.spec_of(arguments)
-    spec.exports.append(briefs.export_of(target))
+    recipe = again.read(Path(arguments.recipe), arguments.prompt) if arguments.recipe else None
+    spec = _spec_of(arguments, target, recipe)
     _check_targets(arguments, target, *([picture] if picture else []))
     progress = make_progress(as_json=arguments.json, quiet=arguments.quiet)
     began = time.monotonic()
     async with connected(settings) as client:
+        if recipe is not None:
+            await _warn_of_changes(client, recipe)
         with progress:
             composition = await _follow(client, spec, progress)
             written = await _write_files(client, composition, target, arguments)
@@ -113,7 +116,49 @@ async def compose(settings: Settings, arguments: argparse.Namespace) -> int:
             await asyncio.to_thread(_draw, target, picture, composition)
             written.append(picture)
     progress.done(composition, written, time.monotonic() - began)
+    if recipe is not None and not arguments.quiet and recipe.path.suffix.lower() == target.suffix.lower():
+        same = await asyncio.to_thread(again.same_bytes, recipe.path, target)
+        say_note(f"{target} {'has the same bytes as' if same else 'has other bytes than'} {recipe.path}")
     return Exit.OK
+
+
+def _spec_of(arguments: argparse.Namespace, target: Path, recipe: again.Recipe | None) -> composer_pb2.CompositionSpec:
+    """What is asked for: by the command line, or by the file that is to be made again."""
+    export = briefs.export_of(target, arguments.sample_rate, arguments.bit_depth)
+    master = briefs.master_of(arguments)
+    if recipe is None:
+        spec = briefs.spec_of(arguments)
+        spec.exports.append(export)
+    else:
+        _refuse_beside_from(arguments, recipe, target)
+        spec = recipe.spec
+        made = spec.exports[0] if spec.exports else composer_pb2.Export()
+        if export.file_format != (made.file_format or audio_pb2.FILE_FORMAT_FLAC):
+            del spec.exports[:]
+            spec.exports.append(export)
+    if master is not None:
+        spec.master.CopyFrom(master)
+    return spec
+
+
+def _refuse_beside_from(arguments: argparse.Namespace, recipe: again.Recipe, target: Path) -> None:
+    """The file says all; what is said beside it would change the piece."""
+    if target.resolve() == recipe.path.resolve():
+        raise Stop(Exit.USAGE, f"{target} is the file that is to be made again", "-o names another file")
+    names = ["duration", "seed", "bpm", "key", "metre", "genre", "negative_prompt", "plan", "stems", "midi", "model"]
+    names += ["sample_rate", "bit_depth", "preset", "lufs", "ceiling", "private_prompt"]
+    said = [name for name in names if getattr(arguments, name) not in (None, "", False, 0)]
+    if arguments.prompt and not recipe.spec.private_prompt:
+        said.insert(0, "PROMPT")
+    if said:
+        flag = said[0] if said[0] == "PROMPT" else "--" + said[0].replace("_", "-")
+        raise Stop(Exit.USAGE, f"{flag} beside --from: {recipe.path} says what is to be made", "leave one of them out")
+
+
+async def _warn_of_changes(client: Client, recipe: again.Recipe) -> None:
+    models, stats = await asyncio.gather(client.models(), client.stats())
+    for concern in recipe.concerns(models, stats.version):
+        say_note(f"warning: {concern}")
 
 
 async def _follow(client: Client, spec: composer_pb2.CompositionSpec, progress: Progress) -> Composition:

@@ -42,6 +42,11 @@ def say_error(text: str, hint: str = "") -> None:
         print(f"hint: {hint}", file=sys.stderr)  # noqa: T201
 
 
+def say_note(text: str) -> None:
+    """Write what one should know, on standard error."""
+    print(printable(text), file=sys.stderr)  # noqa: T201
+
+
 def printable(text: str) -> str:
     """Return a text that a terminal can show without obeying it: an error may repeat what a stranger wrote."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -50,6 +50,9 @@ def parser() -> argparse.ArgumentParser:
     _brief(compose)
     compose.add_argument("-o", "--output", metavar="FILE", help="default song.flac; .flac .wav .opus .ogg .mp3")
     compose.add_argument("--force", action="store_true", help="replace files that are there")
+    compose.add_argument("--from", dest="recipe", metavar="FILE", help="make again what this file says that it is")
+    _export(compose)
+    compose.add_argument("--private-prompt", action="store_true", help="keep the prompt out of the file")
     compose.add_argument("--plan", metavar="FILE", help="play this plan (JSON of `segued plan`); - is standard input")
     compose.add_argument("--stems", action="store_true", help="write one file for each part of the band, too")
     compose.add_argument("--midi", action="store_true", help="write the notes as a MIDI file, too")
@@ -105,6 +108,17 @@ def _command(
         else:
             command.add_argument(each.flag, dest=each.key, metavar="VALUE", help=argparse.SUPPRESS)
     return command
+
+
+def _export(command: argparse.ArgumentParser) -> None:
+    """What the files shall be, and how they are mastered."""
+    command.add_argument("--sample-rate", type=int, default=0, metavar="HZ", help="of the file; 22050 to 96000")
+    command.add_argument("--bit-depth", type=int, default=0, metavar="BITS", help="16, 24 (default), or 32 for WAV")
+    command.add_argument(
+        "--preset", choices=("streaming", "broadcast", "club", "none"), help="loudness and sound of the master"
+    )
+    command.add_argument("--lufs", type=float, help="integrated loudness instead of the preset's")
+    command.add_argument("--ceiling", type=float, metavar="DBTP", help="highest true peak instead of the preset's")
 
 
 def _brief(command: argparse.ArgumentParser) -> None:

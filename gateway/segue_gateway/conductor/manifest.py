@@ -45,7 +45,7 @@ def manifest(context: Context, measurement: MasterMeasurement, takes: Mapping[st
         ],
         "master": _json(measurement),
         "degradations": [_json(item) for item in context.composition.degradations],
-        "software": {"segue": _version("segue"), "numpy": _version("numpy"), "machine": platform.machine()},
+        "software": {"segue": version("segue"), "numpy": version("numpy"), "machine": platform.machine()},
         "promise": (
             "The same request gives the same bytes with the same release, numpy and CPU level."
             if exact
@@ -83,7 +83,8 @@ def _json(message: Message) -> dict[str, Any]:
     return json_format.MessageToDict(message, preserving_proto_field_name=True)
 
 
-def _version(package: str) -> str:
+def version(package: str) -> str:
+    """Return the version of a package; empty when it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

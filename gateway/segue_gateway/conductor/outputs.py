@@ -16,14 +16,14 @@ from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composer_pb2
 from segue.mixer.v1 import mixer_pb2
 from segue_audio.files import AudioFileSettings, AudioFileWriter, Cue, FileFormat, loudness_tags
-from segue_gateway.conductor.manifest import manifest
+from segue_gateway.conductor.manifest import manifest, version
 from segue_gateway.conductor.mixing import feed_section, mix_start
 from segue_gateway.exchange import exchange
 from segue_music import codec, midi, theory, timing
 from segue_music.plan import Note
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -91,12 +91,14 @@ class SoundFiles:
         if len(buffer) >= WRITE_BYTES:
             await self._flush(number)
 
-    async def finish(self, tags: Mapping[str, str] | None = None) -> list[composer_pb2.Output]:
-        """Close all files and let them appear."""
+    async def finish(
+        self, tags_of: Callable[[FileFormat], Mapping[str, str]] | None = None
+    ) -> list[composer_pb2.Output]:
+        """Close all files, with what is known of them only now in their tags, and let them appear."""
         for number, file in enumerate(self._files):
             await self._flush(number)
-            if tags:
-                file.writer.set_tags(tags)
+            if tags_of is not None:
+                file.writer.set_tags(tags_of(file.writer.settings.file_format))
             await asyncio.to_thread(_close, file)
         await self._stack.aclose()
         outputs = [file.output for file in self._files]
@@ -165,12 +167,13 @@ class Exports:
     async def finish(self, finished: mixer_pb2.MasterFinished) -> list[composer_pb2.Output]:
         """Close them, with the loudness in their tags."""
         loudness = finished.loudness
-        tags = loudness_tags(
-            FileFormat.FLAC,
-            integrated_lufs=loudness.integrated_lufs if loudness.HasField("integrated_lufs") else None,
-            true_peak_dbtp=loudness.true_peak_dbtp if loudness.HasField("true_peak_dbtp") else None,
+        return await self._files.finish(
+            lambda kind: loudness_tags(
+                kind,
+                integrated_lufs=loudness.integrated_lufs if loudness.HasField("integrated_lufs") else None,
+                true_peak_dbtp=loudness.true_peak_dbtp if loudness.HasField("true_peak_dbtp") else None,
+            )
         )
-        return await self._files.finish(tags)
 
     def _settings(self, export: composer_pb2.Export, kind: FileFormat) -> AudioFileSettings:
         plan = self._context.plan
@@ -201,7 +204,7 @@ def tags(context: Context) -> dict[str, str]:
         "KEY": theory.key_name(plan.key),
         "INITIALKEY": theory.key_name(plan.key),
         "GENRE": plan.genre,
-        "ENCODER": "Segue",
+        "ENCODER": f"Segue {version('segue')}",
         "SEED": str(plan.seed),
     }
     if context.spec.private_prompt:
@@ -266,6 +269,9 @@ async def write_stems(context: Context, takes: Mapping[str, Take]) -> list[compo
                     bit_depth=32,
                     cues=cues(context),
                     tags=tags(context),
+                    quarters_per_minute=context.plan.quarters_per_minute,
+                    # Where a workstation puts it; the master has none, for its readers would show no tags then.
+                    time_reference_frames=0,
                 ),
             )
 

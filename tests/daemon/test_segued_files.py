@@ -1,0 +1,204 @@
+"""What stands in the files of `segued compose`, and `--from`: a file that says how it was made is made again."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import soundfile
+from tests.daemon.segued_command import segued
+from tests.mesh.house import Segued
+
+from segue_audio.files import AudioFileSettings, format_of, open_reader, open_writer, read_tags
+from segue_audio.loudness import LoudnessMeter
+from segued import about
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from segue_audio.loudness import Loudness
+
+ASKED = ("sunny funk, 110 bpm, E minor", "--duration", "6", "--seed", "5")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Segued]:
+    one = Segued(tmp_path_factory.mktemp("server")).start()
+    yield one
+    one.stop()
+
+
+def compose(folder: Path, server: Segued, *arguments: str) -> tuple[int, str]:
+    answer = segued(folder, "compose", *arguments, "--server", server.address)
+    assert "Traceback" not in answer.stderr
+    return answer.returncode, answer.stderr
+
+
+@pytest.fixture(scope="module")
+def song(server: Segued, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("song")
+    code, said = compose(folder, server, *ASKED, "-o", "song.flac")
+    assert code == 0, said
+    return folder / "song.flac"
+
+
+def measured(path: Path) -> Loudness:
+    with open_reader(path) as reader:
+        meter = LoudnessMeter(reader.sample_rate, reader.channels)
+        for block in reader.blocks():
+            meter.push(block)
+        return meter.result()
+
+
+def test_from_makes_the_same_bytes_again(tmp_path: Path, server: Segued, song: Path) -> None:
+    code, said = compose(tmp_path, server, "--from", str(song), "-o", "again.flac")
+    assert code == 0, said
+    assert (tmp_path / "again.flac").read_bytes() == song.read_bytes()
+    assert "has the same bytes as" in said
+    assert "warning" not in said
+
+
+def test_from_makes_another_kind_of_file_of_the_same_piece(tmp_path: Path, server: Segued, song: Path) -> None:
+    code, said = compose(tmp_path, server, "--from", str(song), "-o", "again.wav")
+    assert code == 0, said
+    master, again = (soundfile.read(path, dtype="int32")[0] for path in (song, tmp_path / "again.wav"))
+    assert np.array_equal(master, again)
+
+
+def test_a_private_prompt_stands_nowhere_and_is_asked_for_again(tmp_path: Path, server: Segued) -> None:
+    secret = "quiet harp for Griselda, 84 bpm"
+    code, said = compose(tmp_path, server, secret, "--duration", "4", "--private-prompt", "-o", "a.flac")
+    assert code == 0, said
+    assert b"Griselda" not in (tmp_path / "a.flac").read_bytes()
+    assert "TITLE" not in read_tags(tmp_path / "a.flac").tags
+    code, said = compose(tmp_path, server, "--from", "a.flac", "-o", "b.flac")
+    assert (code, "its prompt was kept private" in said) == (2, True)
+    code, said = compose(tmp_path, server, secret, "--from", "a.flac", "-o", "b.flac")
+    assert code == 0, said
+    assert (tmp_path / "a.flac").read_bytes() == (tmp_path / "b.flac").read_bytes()
+
+
+def with_manifest(path: Path, manifest: str) -> str:
+    with open_writer(path, AudioFileSettings(manifest=manifest)) as writer:
+        writer.write(np.zeros((480, 2), np.float32))
+    return str(path)
+
+
+def test_what_may_change_the_bytes_is_said_first(tmp_path: Path, server: Segued, song: Path) -> None:
+    manifest = json.loads(read_tags(song).manifest)
+    manifest["model"] |= {"determinism": "SEEDED", "engine": "sketch-0"}
+    manifest["software"]["segue"] = "0.0.1"
+    odd = with_manifest(tmp_path / "odd.flac", json.dumps(manifest))
+    code, said = compose(tmp_path, server, "--from", odd, "-o", "again.flac")
+    assert code == 0, said
+    assert "sketch is seeded" in said
+    assert "made by segue 0.0.1" in said
+    assert "the engine of sketch have changed: sketch-0 then" in said
+    assert "has other bytes than" in said
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "No such file"),
+        (b"", "holds no reproduction manifest"),
+        (b"RIFF\x00\x00\x00\x00WAVE", "holds no reproduction manifest"),
+        ("", "holds no reproduction manifest"),
+        ("{", "damaged"),
+        ("[]", "no JSON object"),
+        ("{}", "of no known kind"),
+        ('{"schema": "segue/manifest/1"}', "damaged"),
+        ('{"schema": "segue/manifest/1", "spec": {"zebra": 1}, "plan": {}, "software": {}, "model": {}}', "zebra"),
+    ],
+)
+def test_a_file_that_does_not_say_is_refused(
+    tmp_path: Path, server: Segued, content: str | bytes | None, words: str
+) -> None:
+    path = tmp_path / "odd.flac"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        with_manifest(path, content)
+    code, said = compose(tmp_path, server, "--from", "odd.flac", "-o", "again.flac")
+    assert code == 2
+    assert words in said
+    assert not (tmp_path / "again.flac").exists()
+
+
+@pytest.mark.parametrize("flags", [("piano",), ("--seed", "3"), ("--bit-depth", "16"), ("--preset", "club")])
+def test_what_the_file_says_cannot_be_said_otherwise(
+    tmp_path: Path, server: Segued, song: Path, flags: tuple[str, ...]
+) -> None:
+    code, said = compose(tmp_path, server, "--from", str(song), "-o", "again.flac", *flags)
+    assert code == 2
+    assert "beside --from" in said
+
+
+def test_it_does_not_overwrite_the_file_it_is_made_from(server: Segued, song: Path) -> None:
+    before = song.read_bytes()
+    code, said = compose(song.parent, server, "--from", "song.flac", "--force")
+    assert (code, "-o names another file" in said) == (2, True)
+    assert song.read_bytes() == before
+
+
+@pytest.mark.usefixtures("song")
+@pytest.mark.parametrize("suffix", [".flac", ".wav", ".opus", ".mp3"])
+def test_every_kind_of_file_says_what_it_is(tmp_path: Path, server: Segued, suffix: str) -> None:
+    path = tmp_path / f"song{suffix}"
+    # The takes are there already: only the last steps are done again.
+    code, said = compose(tmp_path, server, *ASKED, "-o", path.name)
+    assert code == 0, said
+    found = read_tags(path)
+    tags = found.tags
+    assert tags["COMMENT"] == ASKED[0]
+    assert tags["TITLE"]
+    assert tags["SEED"] == "5"
+    assert float(tags["BPM"]) == 110
+    assert tags["INITIALKEY"] == "E minor"
+    assert tags["ENCODER"] == f"Segue {about.versions()['segue']}"
+    assert tags["LOUDNESS_INTEGRATED"].endswith("LUFS")
+    gain = float(tags["REPLAYGAIN_TRACK_GAIN"].removesuffix(" dB"))
+    loudness = measured(path)
+    assert loudness.integrated_lufs is not None
+    assert gain == pytest.approx(-18 - loudness.integrated_lufs, abs=0.1)
+    assert ("R128_TRACK_GAIN" in tags) == (suffix == ".opus")
+    manifest = json.loads(found.manifest)
+    assert manifest["spec"]["brief"]["prompt"] == ASKED[0]
+    assert manifest["software"]["segue"] == about.versions()["segue"]
+    assert format_of(suffix).is_lossless == (suffix in {".flac", ".wav"})
+    info = soundfile.info(path)
+    # An MP3 encoder fills its last frame.
+    assert info.frames / info.samplerate == pytest.approx(6.0, abs=0.1 if suffix == ".mp3" else 1e-9)
+
+
+@pytest.mark.usefixtures("song")
+def test_rate_depth_and_preset_are_the_caller_s(tmp_path: Path, server: Segued) -> None:
+    asked = ("--sample-rate", "44100", "--bit-depth", "16", "--preset", "broadcast", "--ceiling", "-3")
+    code, said = compose(tmp_path, server, *ASKED, "-o", "a.wav", *asked)
+    assert code == 0, said
+    info = soundfile.info(tmp_path / "a.wav")
+    assert (info.samplerate, info.subtype, info.frames) == (44_100, "PCM_16", 6 * 44_100)
+    loudness = measured(tmp_path / "a.wav")
+    assert loudness.integrated_lufs == pytest.approx(-23.0, abs=0.1)
+    assert loudness.true_peak_dbtp is not None
+    assert loudness.true_peak_dbtp <= -2.9
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--sample-rate", "12345"), "spec.exports[0].sample_rate"),
+        (("--bit-depth", "20"), "spec.exports[0].bit_depth"),
+        (("--bit-depth", "32"), "32 bit is for WAV only"),
+        (("--lufs", "20"), "spec.master.target_lufs"),
+        (("--ceiling", "3"), "spec.master.ceiling_dbtp"),
+        (("--lufs", "nan"), "spec.master.target_lufs"),
+    ],
+)
+def test_absurd_wishes_are_refused_by_name(tmp_path: Path, server: Segued, flags: tuple[str, ...], words: str) -> None:
+    code, said = compose(tmp_path, server, *ASKED, "-o", "a.flac", *flags)
+    assert code == 4
+    assert words in said
