@@ -106,10 +106,11 @@ async def compose(settings: Settings, arguments: argparse.Namespace) -> int:
     _check_targets(arguments, target, *([picture] if picture else []))
     progress = make_progress(as_json=arguments.json, quiet=arguments.quiet)
     began = time.monotonic()
-    async with connected(settings) as client:
-        if recipe is not None:
-            await _warn_of_changes(client, recipe)
-        with progress:
+    async with contextlib.AsyncExitStack() as stack:
+        with progress:  # first of all: starting the mesh takes a moment, too
+            client = await stack.enter_async_context(connected(settings))
+            if recipe is not None:
+                await _warn_of_changes(client, recipe)
             composition = await _follow(client, spec, progress)
             written = await _write_files(client, composition, target, arguments)
         if picture is not None:

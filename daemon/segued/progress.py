@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from segue_client import Update
 
 WORDS = {
+    composer_pb2.STATE_UNSPECIFIED: "starting",
     composer_pb2.STATE_QUEUED: "waiting",
     composer_pb2.STATE_PLANNING: "planning",
     composer_pb2.STATE_RENDERING: "playing",
@@ -108,7 +109,7 @@ class Board:
     def __init__(self) -> None:
         self.began = time.monotonic()
         self.first_audio_s: float | None = None
-        self.state = composer_pb2.STATE_QUEUED
+        self.state = composer_pb2.STATE_UNSPECIFIED
         self.queue_position = 0
         self.heading = ""
         self.labels: dict[str, str] = {}
@@ -128,6 +129,10 @@ class Board:
         self.state = event.checkpoint.state
         self.queue_position = event.checkpoint.queue_position
         return f"waiting, place {self.queue_position} in the queue" if self.queue_position else ""
+
+    def _accepted(self, _event: composer_pb2.CompositionEvent) -> str:
+        self.state = composer_pb2.STATE_QUEUED
+        return ""
 
     def _started(self, _event: composer_pb2.CompositionEvent) -> str:
         self.state, self.queue_position = composer_pb2.STATE_PLANNING, 0
@@ -177,6 +182,10 @@ class Board:
     def _draft_finished(self, _event: composer_pb2.CompositionEvent) -> str:
         self.state = composer_pb2.STATE_MASTERING
         return "mastering"
+
+    def _finished(self, event: composer_pb2.CompositionEvent) -> str:
+        self.state = event.finished.composition.state
+        return ""
 
     def _degraded(self, event: composer_pb2.CompositionEvent) -> str:
         self.notes.append(event.degraded.text)
@@ -247,6 +256,8 @@ class Bars(Silent):
         if board.queue_position:
             return f"waiting, place {board.queue_position} in the queue"
         word = WORDS.get(board.state, "")
+        if not word:
+            return ""  # the end: the result's own line follows
         first = f", first sound after {board.first_audio_s:.2f} s" if board.first_audio_s is not None else ""
         return f"{word} {time.monotonic() - board.began:.0f} s{first}"
 

@@ -39,6 +39,21 @@ def run(settings: Settings) -> int:
         raise Stop(Exit.FAILED, str(error)) from error
 
 
+def _next_steps(node: Node, settings: Settings) -> list[str]:
+    """Return what a person at a terminal wants to know next; a script reads the first line only."""
+    if not sys.stdout.isatty() or node.role not in {"all", "gateway"} or not node.addresses:
+        return []
+    address = node.addresses[0]
+    token = " --token …" if settings.server.token else ""
+    tls = bool(settings.server.tls_cert)
+    return [
+        f"home  {settings.home}",
+        f'try   segued compose "rainy lo-fi, 82 bpm, F minor" --server {address}{" --tls" if tls else ""}{token}',
+        f"      grpcurl {'' if tls else '-plaintext '}{address} list",
+        "stop  Ctrl-C",
+    ]
+
+
 def _stop_for(address: str) -> Stop:
     port = address.rpartition(":")[2]
     holder = holder_of(int(port)) if port.isdecimal() else ""
@@ -65,7 +80,7 @@ async def _serve(settings: Settings) -> int:
     where = ", ".join(node.addresses) or "no address of its own"
     # For people and for scripts that wait; the log has the same as an event.
     with contextlib.suppress(BrokenPipeError):  # nobody listens any more: no reason to end
-        print(f"segued {node.role} ready on {where}", flush=True)  # noqa: T201
+        print("\n".join([f"segued {node.role} ready on {where}", *_next_steps(node, settings)]), flush=True)  # noqa: T201
     await asked
     clean = await node.lifecycle.drain()
     log.info("ended", clean=clean)
