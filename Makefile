@@ -16,7 +16,7 @@ DURATION ?= 60
 SEED ?= 7
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-dev demo up serve test test-engine nightly lint format types contracts image generate \
+.PHONY: help setup setup-test setup-dev demo up serve test test-engine nightly lint format types contracts extras image generate \
 	benchmarks clients rust lock clean
 
 help: ## Show this list
@@ -83,6 +83,9 @@ contracts: setup-dev ## Check the contract: lint, format, nothing broken, stubs 
 	@$(BIN)/buf format --diff --exit-code protos >/dev/null || { echo "hint: make format"; exit 1; }
 	@$(BIN)/buf breaking protos --against protos/segue.binpb
 	@$(BIN)/python scripts/generate.py --check
+
+extras: setup-dev ## Start every role in an environment with its extra alone, as its image has it
+	@$(BIN)/python scripts/check_extras.py
 
 image: setup-dev ## Write the contract's image, with which later changes are compared
 	@$(BIN)/buf build protos -o protos/segue.binpb

@@ -1,0 +1,71 @@
+"""Start every role in an environment that has that role's extra and nothing else, as its image has."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from generate import ROOT, find_uv
+
+# The extra that each role's image installs.
+ROLES = {
+    "planner": "planner",
+    "renderer": "renderer",
+    "mixer": "mixer",
+    "analyzer": "analyzer",
+    "gateway": "gateway",
+    "conductor": "gateway",
+}
+LIMIT_S = 120
+
+
+def start(role: str, environment: Path, home: Path) -> str:
+    """Start a role until it is ready, ask for its health, stop it; returns what went wrong, or nothing."""
+    segued = environment / "bin" / "segued"
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("SEGUE_")}
+    command = [segued, "serve", "--role", role, "--home", home, "--listen", "127.0.0.1:0", "--log-level", "error"]
+    with subprocess.Popen(
+        command, env=clean, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=home
+    ) as process:
+        try:
+            assert process.stdout is not None
+            said = process.stdout.readline()
+            if "ready on" not in said:
+                process.kill()
+                return process.communicate(timeout=LIMIT_S)[1] or "it ended without a word"
+            address = said.split()[-1]
+            health = subprocess.run(
+                [segued, "health", address], env=clean, capture_output=True, text=True, timeout=LIMIT_S, check=False
+            )
+            if health.returncode:
+                return health.stderr
+            process.terminate()
+            return "" if process.wait(LIMIT_S) == 0 else f"it ended with {process.returncode}"
+        finally:
+            process.kill()
+
+
+def main() -> int:
+    """Check all roles; the exit code says whether all started."""
+    failed = 0
+    with tempfile.TemporaryDirectory(prefix="segue-extras-") as folder:
+        for role, extra in ROLES.items():
+            environment, home = Path(folder, extra), Path(folder, f"home-{role}")
+            home.mkdir()
+            subprocess.run(
+                [find_uv(), "sync", "-q", "--frozen", "--no-dev", "--python", sys.executable, "--extra", extra],
+                cwd=ROOT,
+                env={**os.environ, "UV_PROJECT_ENVIRONMENT": str(environment)},
+                check=True,
+            )
+            problem = start(role, environment, home)
+            print(f"{role}: {problem.strip() or 'starts with its extra alone'}", flush=True)
+            failed += bool(problem)
+    return min(failed, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
