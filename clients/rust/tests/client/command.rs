@@ -32,7 +32,7 @@ use crate::{
 const NAME: &str = "compositions/00c0ffee";
 const FORMAT: Format = Format { sample_rate: 48_000, channels: 2, samples: SampleFormat::F32le };
 
-fn command(server: &str, folder: &Path, arguments: &[&str]) -> Command {
+pub fn command(server: &str, folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_segue"));
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SEGUE_")) {
         command.env_remove(name);
@@ -47,10 +47,10 @@ fn command(server: &str, folder: &Path, arguments: &[&str]) -> Command {
 }
 
 /// What a run left behind, with the address of the fake taken out.
-struct Outcome {
-    code: Option<i32>,
-    stdout: Vec<u8>,
-    stderr: String,
+pub struct Outcome {
+    pub code: Option<i32>,
+    pub stdout: Vec<u8>,
+    pub stderr: String,
 }
 
 impl Outcome {
@@ -313,7 +313,7 @@ fn start(fake: &Fake, folder: &Path, arguments: &[&str]) -> Child {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+pub fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
     for _ in 0..500 {
         if is_so() {
             return;
@@ -324,7 +324,7 @@ fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// Waits for a program to end; one that does not is a failure, not a test that hangs.
-fn finish(mut child: Child) -> Outcome {
+pub fn finish(mut child: Child) -> Outcome {
     let mut polls = 0;
     while child.try_wait().unwrap().is_none() {
         polls += 1;

@@ -5,6 +5,7 @@
 mod command;
 mod fake;
 mod licences;
+mod mesh;
 mod pieces;
 mod proxy;
 mod snapshots;

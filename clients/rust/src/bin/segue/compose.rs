@@ -191,7 +191,8 @@ fn report(talk: &Talk, composition: &Composition) {
     if talk.json {
         return;
     }
-    if !composition.joins.is_empty() {
+    // The drawing has them already.
+    if !composition.joins.is_empty() && !talk.is_live {
         let joins: Vec<String> = composition
             .joins
             .iter()

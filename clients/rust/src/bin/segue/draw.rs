@@ -196,7 +196,7 @@ fn status(board: &Board, columns: usize, palette: Palette, now: Instant) -> Stri
     if board.queue_position > 0 {
         line.add(Palette::PLAIN, &format!(" · {} before it", board.queue_position));
     }
-    if board.frames > 0 {
+    if board.heard_frames > 0 {
         let seconds = |frames: i64| words::clock(frames as f64 / f64::from(board.sample_rate));
         line.add(Palette::PLAIN, &format!(" · {} of {} here", seconds(board.heard_frames), seconds(board.frames)));
     }

@@ -59,8 +59,9 @@ pub async fn follow(reach: &Reach, talk: &Talk, watch: Watch, sound: &mut Sound,
         ended: None,
     };
     let outcome = following.run(watch, sound, detach).await;
+    following.draw();
     if let Some(painter) = &mut following.painter {
-        painter.clear();
+        painter.leave();
     }
     outcome?;
     let composition = following.ended.ok_or(Stop::Interrupted)?;

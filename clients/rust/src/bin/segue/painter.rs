@@ -45,6 +45,13 @@ impl Painter {
         }
     }
 
+    /// Lets the drawing stand; what comes next stands below it.
+    pub fn leave(&mut self) {
+        Self::put(SHOW_CURSOR);
+        self.lines = 0;
+        self.last.clear();
+    }
+
     /// Removes the drawing.
     pub fn clear(&mut self) {
         Self::put(&format!("{}{SHOW_CURSOR}", self.up()));
@@ -57,7 +64,8 @@ impl Painter {
     }
 
     fn put(text: &str) {
-        let mut out = anstream::stderr().lock();
+        // Written as it is: what takes colours out would take the way up out, too.
+        let mut out = io::stderr().lock();
         // A terminal that went away is no reason to stop the work.
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     }

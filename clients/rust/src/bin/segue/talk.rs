@@ -39,7 +39,7 @@ pub struct Talk {
     pub json: bool,
     pub verbose: bool,
     quiet: bool,
-    /// Standard error is a terminal that understands how to go up a line.
+    /// Standard error is a terminal that understands how to go up a line; nobody has looked at those of Windows yet.
     pub is_live: bool,
     /// The colours of standard error.
     pub palette: Palette,
@@ -60,7 +60,7 @@ impl Talk {
             json: common.json,
             verbose: common.verbose,
             quiet: common.quiet,
-            is_live: is_terminal && !is_dumb() && !common.json && !common.quiet,
+            is_live: cfg!(unix) && is_terminal && !is_dumb() && !common.json && !common.quiet,
             palette: Palette { is_on: has_colour(is_terminal) },
             out_palette: Palette { is_on: has_colour(io::stdout().is_terminal()) },
             mentioned: Mutex::new(Vec::new()),

@@ -1,0 +1,214 @@
+//! The `segue` command against the real service: `SEGUED=.venv/bin/segued cargo test --test client -- --include-ignored`.
+
+use std::{
+    env, fs,
+    io::{BufRead as _, BufReader},
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::atomic::Ordering,
+};
+
+use crate::{
+    command::{command, finish, wait_for},
+    proxy::Proxy,
+    transfers::folder,
+};
+
+const COMPOSE: [&str; 12] = [
+    "compose",
+    "rainy lo-fi, 82 bpm, F minor",
+    "--duration",
+    "40s",
+    "--seed",
+    "7",
+    "--keep-draft",
+    "--heartbeat",
+    "1",
+    "--force",
+    "-o",
+    "song.flac",
+];
+
+/// `segued serve`, killed at the end.
+struct Segued {
+    child: Child,
+    address: SocketAddr,
+    home: PathBuf,
+}
+
+impl Segued {
+    fn start(home: &Path) -> Self {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        Self { child: Self::run(home, address), address, home: home.to_owned() }
+    }
+
+    fn run(home: &Path, address: SocketAddr) -> Child {
+        let segued = env::var("SEGUED").expect("SEGUED names the program to test against");
+        let log = fs::OpenOptions::new().create(true).append(true).open(home.join("segued.log")).unwrap();
+        let mut child = Command::new(segued)
+            .args(["serve", "--listen", &address.to_string()])
+            .env("SEGUE_HOME", home)
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert!(lines.any(|line| line.is_ok_and(|line| line.contains("ready on"))), "segued did not start");
+        child
+    }
+
+    /// Ends it as a power cut would, and starts it again in the same place.
+    fn kill_and_restart(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.child = Self::run(&self.home, self.address);
+    }
+}
+
+impl Drop for Segued {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn compose(server: SocketAddr, folder: &Path) -> Child {
+    command(&server.to_string(), folder, &COMPOSE).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// The sound as it was streamed and the finished file, from a run that nothing disturbed.
+fn undisturbed(name: &str) -> (Vec<u8>, Vec<u8>) {
+    let folder = folder(name);
+    let segued = Segued::start(&folder);
+    let outcome = finish(compose(segued.address, &folder));
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    files(&folder)
+}
+
+fn files(folder: &Path) -> (Vec<u8>, Vec<u8>) {
+    (fs::read(folder.join("song.draft.wav")).unwrap(), fs::read(folder.join("song.flac")).unwrap())
+}
+
+#[test]
+#[ignore = "needs segued"]
+fn killing_the_service_at_any_moment_changes_no_byte() {
+    let expected = undisturbed("mesh_plain");
+    for (moment, draft_bytes) in [0, 1_000_000, 5_000_000, 9_000_000, 15_360_080].into_iter().enumerate() {
+        let folder = folder(&format!("mesh_kill_{moment}"));
+        let mut segued = Segued::start(&folder);
+        let child = compose(segued.address, &folder);
+        let draft = folder.join("song.draft.wav");
+        wait_for("the draft", || draft.metadata().is_ok_and(|file| file.len() >= draft_bytes));
+        segued.kill_and_restart();
+        let outcome = finish(child);
+        assert_eq!(outcome.code, Some(0), "killed at {draft_bytes}: {}", outcome.stderr);
+        assert!(files(&folder) == expected, "killed at {draft_bytes}: the files differ");
+    }
+}
+
+#[test]
+#[ignore = "needs segued"]
+fn fifty_faults_on_the_way_change_no_byte() {
+    let expected = undisturbed("mesh_straight");
+    let folder = folder("mesh_faults");
+    let segued = Segued::start(&folder);
+    let proxy = Proxy::start(segued.address, 2024, 50, 2_000_000);
+    while proxy.faults_left.load(Ordering::SeqCst) > 0 {
+        let outcome = finish(compose(proxy.address, &folder));
+        assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+        assert!(files(&folder) == expected, "the files differ: {}", outcome.stderr);
+    }
+}
+
+#[test]
+#[ignore = "needs segued"]
+fn the_commands_work_on_the_real_thing() {
+    let folder = folder("mesh_commands");
+    let segued = Segued::start(&folder);
+    let run = |arguments: &[&str]| {
+        let mut command = command(&segued.address.to_string(), &folder, arguments);
+        let outcome = finish(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+        assert_eq!(outcome.code, Some(0), "{arguments:?}: {}", outcome.stderr);
+        String::from_utf8_lossy(&outcome.stdout).into_owned()
+    };
+    assert!(run(&["doctor"]).contains("Segue service"));
+    assert!(run(&["models"]).contains("sketch"));
+    run(&["plan", "a waltz", "--duration", "10s", "--metre", "3/4", "-o", "plan.json"]);
+    run(&["compose", "--plan", "plan.json", "-o", "waltz.flac", "--stems", "--midi"]);
+    let made = fs::read_dir(&folder).unwrap().count();
+    assert!(made > 5, "stems and MIDI are missing");
+    let listed = run(&["list"]);
+    let name = listed.split_whitespace().next().unwrap();
+    assert!(run(&["get", name]).contains("succeeded"));
+    assert!(run(&["watch", name, "--json"]).lines().last().unwrap().contains("finished"));
+    run(&["download", name, "-o", "again"]);
+    assert_eq!(fs::read(folder.join("again/master.flac")).unwrap(), fs::read(folder.join("waltz.flac")).unwrap());
+    assert!(run(&["analyze", "waltz.flac"]).contains("LUFS"));
+    assert!(run(&["stats"]).contains("renderer"));
+    run(&["delete", "--yes", name]);
+    assert!(!run(&["list"]).contains(name));
+}
+
+/// What a terminal shows after all this: enough of an emulator for what the painter sends.
+fn screen(bytes: &str) -> Vec<String> {
+    let (mut lines, mut row): (Vec<String>, usize) = (vec![String::new()], 0);
+    let mut rest = bytes;
+    while let Some(each) = rest.chars().next() {
+        rest = &rest[each.len_utf8()..];
+        match each {
+            '\x1b' => {
+                let end = rest.find(|each: char| each.is_ascii_alphabetic()).unwrap();
+                let (code, kind) = (&rest[1..end], &rest[end..=end]);
+                match kind {
+                    "F" => row -= code.parse::<usize>().unwrap(),
+                    "J" => {
+                        lines.truncate(row);
+                        lines.push(String::new());
+                    }
+                    "h" | "l" | "m" => {}
+                    other => panic!("an escape code that nobody expects: {code}{other}"),
+                }
+                rest = &rest[end + 1..];
+            }
+            '\r' => {}
+            '\n' => {
+                row += 1;
+                if lines.len() <= row {
+                    lines.push(String::new());
+                }
+            }
+            other => lines[row].push(other),
+        }
+    }
+    lines
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "needs segued"]
+fn a_terminal_shows_one_drawing_with_and_without_colour() {
+    let folder = folder("mesh_terminal");
+    let segued = Segued::start(&folder);
+    for (columns, no_colour) in [("80", "1"), ("160", ""), ("40", "1")] {
+        let program = env!("CARGO_BIN_EXE_segue");
+        let line =
+            format!("stty cols {columns} rows 24; exec {program} compose 'a waltz' --duration 8s --force -o w.flac");
+        let output = Command::new("script")
+            .args(["-qefc", &line, "/dev/null"])
+            .current_dir(&folder)
+            .envs([
+                ("SEGUE_CLIENT_SERVER", segued.address.to_string().as_str()),
+                ("NO_COLOR", no_colour),
+                ("TERM", "xterm"),
+            ])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let sent = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(sent.contains("\x1b[3"), no_colour.is_empty(), "colours at {columns}");
+        let shown = screen(&sent);
+        assert_eq!(shown.iter().filter(|line| line.contains(" bpm · ")).count(), 1, "{shown:#?}");
+        assert!(shown.iter().any(|line| line.starts_with("succeeded")), "{shown:#?}");
+    }
+}
