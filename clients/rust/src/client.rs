@@ -1,12 +1,12 @@
 //! Single calls to the service, with token, request id, deadline and a few tries.
 
-use std::{error::Error as _, time::Duration};
+use std::time::Duration;
 
 use tonic::{
     Code, Request, Status,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 
 use crate::{
@@ -33,6 +33,8 @@ pub struct Connection {
     pub token: String,
     /// Certificates (PEM) to trust instead of the system's. Empty means the system's.
     pub trusted: Vec<u8>,
+    /// Own certificate and its private key (PEM), for a server that wants to see one.
+    pub identity: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Connection {
@@ -53,11 +55,14 @@ impl Connection {
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(2 * WINDOW_BYTES);
         if self.address.tls {
-            let tls = if self.trusted.is_empty() {
+            let mut tls = if self.trusted.is_empty() {
                 ClientTlsConfig::new().with_native_roots()
             } else {
                 ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&self.trusted))
             };
+            if let Some((certificate, key)) = &self.identity {
+                tls = tls.identity(Identity::from_pem(certificate, key));
+            }
             endpoint = endpoint.tls_config(tls).map_err(|error| unreachable(&error))?;
         }
         let credentials = self.credentials()?;
@@ -162,12 +167,6 @@ impl Client {
         create_master, CreateMasterRequest, CreateMasterResponse, TRIES);
 
     pub(crate) fn error(&self, status: &Status) -> Error {
-        let failure = Failure::from_status(status);
-        match status.source() {
-            Some(source) if failure.reason.is_empty() && failure.code == Code::Unavailable => {
-                Error::Unreachable { server: self.server.clone(), cause: innermost(source) }
-            }
-            _ => Error::Failed(Box::new(failure)),
-        }
+        Error::from_status(&self.server, status)
     }
 }

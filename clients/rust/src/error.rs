@@ -121,15 +121,20 @@ impl Failure {
 }
 
 impl Error {
+    /// Reads what a call ended with. What the transport says, and no server, is that the server cannot be reached.
+    pub(crate) fn from_status(server: &str, status: &tonic::Status) -> Self {
+        let failure = Failure::from_status(status);
+        match std::error::Error::source(status) {
+            Some(source) if failure.reason.is_empty() => {
+                Self::Unreachable { server: server.to_owned(), cause: innermost(source) }
+            }
+            _ => Self::Failed(Box::new(failure)),
+        }
+    }
+
     pub(crate) fn local(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let doing = doing.into();
         move |cause| Self::Local { doing, cause }
-    }
-}
-
-impl From<tonic::Status> for Error {
-    fn from(status: tonic::Status) -> Self {
-        Self::Failed(Box::new(Failure::from_status(&status)))
     }
 }
 

@@ -38,10 +38,20 @@ pub fn from_text<M: Message + Default>(name: &str, json: &str) -> Result<M> {
 /// One line of JSON that is safe on a terminal: what could move the cursor is escaped.
 #[must_use]
 pub fn line(value: &Value) -> String {
+    escaped(value.to_string())
+}
+
+/// The same over several lines, for people.
+#[must_use]
+pub fn indented(value: &Value) -> String {
+    let lines: Vec<String> = format!("{value:#}").lines().map(|line| escaped(line.to_owned())).collect();
+    lines.join("\n")
+}
+
+fn escaped(plain: String) -> String {
     let escape = |each: char| {
         if text::is_harmful(each) { format!("\\u{:04x}", each as u32) } else { each.to_string() }
     };
-    let plain = value.to_string();
     if plain.chars().any(text::is_harmful) { plain.chars().map(escape).collect() } else { plain }
 }
 

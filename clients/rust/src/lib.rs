@@ -12,7 +12,7 @@
 //!
 //! # async fn listen() -> segue_client::Result<()> {
 //! let address = Address::parse("127.0.0.1:7300", None)?;
-//! let connection = Connection { address, token: String::new(), trusted: Vec::new() };
+//! let connection = Connection { address, token: String::new(), trusted: Vec::new(), identity: None };
 //! let brief = Brief { prompt: "rainy lo-fi, 82 bpm, F minor".into(), ..Brief::default() };
 //! let request = ComposeRequest {
 //!     spec: Some(CompositionSpec { brief: Some(brief), ..CompositionSpec::default() }),
@@ -37,9 +37,11 @@ mod error;
 pub mod json;
 pub mod proto;
 mod retry;
+mod stream;
 mod text;
 mod track;
 mod transfer;
+mod updates;
 mod watch;
 pub mod wav;
 
@@ -50,4 +52,5 @@ pub use retry::Backoff;
 pub use text::clean;
 pub use track::{Chunk, Fault, Format, Track};
 pub use transfer::{download, upload};
-pub use watch::{Opening, Update, Watch, WatchOptions};
+pub use updates::{Opening, Update, WatchOptions};
+pub use watch::Watch;

@@ -6,118 +6,29 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout};
-use tonic::{Code, Request, Streaming};
+use tonic::Request;
 
 use crate::{
-    Backoff, Chunk, Connection, Error, Failure, Fault, Result, Track,
+    Backoff, Connection, Error, Fault, Result, Track,
     client::Stub,
     proto::segue::{
         audio::v1::Stage,
-        composer::v1::{
-            AudioSelection, ComposeRequest, ComposeResponse, CompositionEvent, DisconnectPolicy, State,
-            WatchCompositionRequest, WatchCompositionResponse, composition_event::Event,
-        },
+        composer::v1::{ComposeRequest, CompositionEvent, State, WatchCompositionRequest, composition_event::Event},
     },
-    transfer::is_passing,
+    stream::{Broken, Stream, broken},
+    updates::{Opening, Update, WatchOptions},
 };
 
 /// How many faults in a row are forgiven without anything new in between.
 const MAX_FAULTS: u32 = 6;
-/// How many tries there are before anything came at all.
-const MAX_EARLY_FAULTS: u32 = 3;
+/// How many calls there are before anything came at all: something else may listen there.
+const MAX_EARLY_CALLS: u32 = 3;
+/// How long a server that went away before it said anything may stay away: a restart is over by then.
+const EARLY_LIMIT: Duration = Duration::from_secs(20);
 /// How often the stream may be read again from its first event.
 const MAX_RESTARTS: u32 = 3;
 /// After how many heartbeats' time without a message a connection counts as dead.
 const SILENT_HEARTBEATS: u32 = 3;
-
-/// What a watcher wants.
-#[derive(Clone, Debug)]
-pub struct WatchOptions {
-    /// Which audio comes.
-    pub audio: AudioSelection,
-    /// How samples are written; a number of `SampleFormat`.
-    pub encoding: i32,
-    /// The longest time without a message.
-    pub heartbeat: Duration,
-    /// What happens to the composition when this stream goes away.
-    pub disconnect_policy: DisconnectPolicy,
-    /// How long to look for a server that does not answer any more.
-    pub give_up_after: Duration,
-    /// How long a composition may be at work without any progress.
-    pub stall_limit: Duration,
-}
-
-impl Default for WatchOptions {
-    fn default() -> Self {
-        Self {
-            audio: AudioSelection::Draft,
-            encoding: 0,
-            heartbeat: Duration::from_secs(10),
-            disconnect_policy: DisconnectPolicy::Continue,
-            give_up_after: Duration::from_secs(600),
-            stall_limit: Duration::from_secs(1800),
-        }
-    }
-}
-
-/// How a stream begins.
-#[derive(Clone, Debug)]
-pub enum Opening {
-    /// With a new composition. Its `request_id` must be set, so that a lost answer can be asked for again.
-    Compose(Box<ComposeRequest>),
-    /// With a composition that exists.
-    Watch {
-        /// Its name.
-        name: String,
-    },
-}
-
-/// What a watcher gets.
-#[derive(Clone, Debug)]
-pub enum Update {
-    /// Something happened; never audio, never a rewind. Each event of the log comes once.
-    Event(Box<CompositionEvent>),
-    /// Sound that follows directly on what came before in its stage.
-    Audio(Stage, Chunk),
-    /// What came of that stage from this frame on must be dropped.
-    Rewound(Stage, i64),
-    /// A kind of event that a newer server knows and we do not.
-    Skipped,
-    /// The stream broke; it is opened again after the wait.
-    Lost {
-        /// Why.
-        cause: String,
-        /// How long until the next try.
-        wait: Duration,
-    },
-    /// The stream goes on.
-    Resumed,
-}
-
-enum Stream {
-    Compose(Streaming<ComposeResponse>),
-    Watch(Streaming<WatchCompositionResponse>),
-}
-
-impl Stream {
-    async fn message(&mut self) -> Result<Option<(String, CompositionEvent)>, tonic::Status> {
-        Ok(match self {
-            Self::Compose(stream) => stream.message().await?.map(|each| (each.cursor, each.event.unwrap_or_default())),
-            Self::Watch(stream) => stream.message().await?.map(|each| (each.cursor, each.event.unwrap_or_default())),
-        })
-    }
-}
-
-enum Broken {
-    /// The way is broken, or the server says that it will be back.
-    Passing(Error, Option<Duration>),
-    /// The cursor is of no use here any more.
-    Cursor(String),
-    /// The message is not what the contract says.
-    Fault(Fault),
-    /// Another answer; it may be one that was damaged on its way.
-    Final(Error),
-}
 
 /// A stream that goes on by itself. [`Watch::next`] may be dropped at any time without losing anything.
 pub struct Watch {
@@ -140,7 +51,7 @@ pub struct Watch {
     lost_at: Option<Instant>,
     opened_at: Instant,
     had_contact: bool,
-    early_faults: u32,
+    calls: u32,
     faults: u32,
     restarts: u32,
     moved: Instant,
@@ -176,7 +87,7 @@ impl Watch {
             lost_at: None,
             opened_at: Instant::now(),
             had_contact: false,
-            early_faults: 0,
+            calls: 0,
             faults: 0,
             restarts: 0,
             moved: Instant::now(),
@@ -222,9 +133,11 @@ impl Watch {
     async fn open(&mut self) -> Result<(), Broken> {
         let mut stub = match self.connection.stub().await {
             Ok(stub) => stub,
-            Err(error) if self.had_contact => return Err(Broken::Passing(error, None)),
+            // Somebody was there: what was asked may have been heard, and is asked again.
+            Err(error) if self.calls > 0 => return Err(Broken::Passing(error, None)),
             Err(error) => return Err(Broken::Final(error)),
         };
+        self.calls += 1;
         let opening = timeout(self.silence(), self.call(&mut stub));
         let stream = opening.await.map_err(|_| self.silent())?;
         self.opened_at = Instant::now();
@@ -300,7 +213,10 @@ impl Watch {
         match event.event {
             None => self.pending.push_back(Update::Skipped),
             Some(Event::Audio(chunk)) => {
-                let stage = Stage::try_from(chunk.stage).unwrap_or(Stage::Unspecified);
+                let Ok(stage) = Stage::try_from(chunk.stage) else {
+                    self.skip(cursor);
+                    return Ok(());
+                };
                 let chunk = match stage {
                     Stage::Draft => self.draft.accept(chunk)?,
                     Stage::Master => self.master.accept(chunk)?,
@@ -311,7 +227,10 @@ impl Watch {
                 self.pending.push_back(Update::Audio(stage, chunk));
             }
             Some(Event::DraftRewound(rewound)) => {
-                let stage = Stage::try_from(rewound.stage).unwrap_or(Stage::Unspecified);
+                let Ok(stage) = Stage::try_from(rewound.stage) else {
+                    self.skip(cursor);
+                    return Ok(());
+                };
                 self.rewind(stage, rewound.first_frame)?;
                 self.note_progress(sequence, 0);
             }
@@ -319,6 +238,12 @@ impl Watch {
         }
         self.cursor = cursor;
         Ok(())
+    }
+
+    /// Passes over what a newer server knows and we do not.
+    fn skip(&mut self, cursor: String) {
+        self.pending.push_back(Update::Skipped);
+        self.cursor = cursor;
     }
 
     fn take_event(&mut self, sequence: i64, event: CompositionEvent) -> Result<(), Fault> {
@@ -341,7 +266,8 @@ impl Watch {
             }
             Some(Event::Finished(finished)) => {
                 let state = finished.composition.as_ref().map_or(0, |each| each.state);
-                if !is_terminal(state) {
+                // A newer server may know more ways to end.
+                if State::try_from(state).is_ok() && !is_terminal(state) {
                     return Err(Fault("the last event says that the composition has not ended".to_owned()));
                 }
                 self.is_finished = true;
@@ -386,8 +312,9 @@ impl Watch {
         self.lost_at.get_or_insert_with(Instant::now);
         let (cause, asked) = match broken {
             Broken::Passing(error, asked) => {
-                self.early_faults += u32::from(!self.had_contact);
-                if self.early_faults > MAX_EARLY_FAULTS || troubled_since.elapsed() > self.options.give_up_after {
+                let early_limit = if self.had_contact { Duration::MAX } else { EARLY_LIMIT };
+                let limit = self.options.give_up_after.min(early_limit);
+                if !self.had_contact && self.calls > MAX_EARLY_CALLS || troubled_since.elapsed() > limit {
                     return Err(error);
                 }
                 (error.to_string(), asked)
@@ -446,21 +373,6 @@ impl Watch {
     fn silence(&self) -> Duration {
         self.options.heartbeat * SILENT_HEARTBEATS
     }
-}
-
-fn broken(status: &tonic::Status, connection: &Connection) -> Broken {
-    let failure = Failure::from_status(status);
-    if matches!(failure.reason.as_str(), "INVALID_CURSOR" | "CURSOR_AHEAD" | "CURSOR_EXPIRED") {
-        return Broken::Cursor(failure.to_string());
-    }
-    if failure.code == Code::OutOfRange && failure.reason.is_empty() {
-        return Broken::Fault(Fault(format!("{}: {failure}", connection.address)));
-    }
-    if is_passing(&failure) {
-        let asked = failure.retry_after;
-        return Broken::Passing(Error::Failed(Box::new(failure)), asked);
-    }
-    Broken::Final(Error::Failed(Box::new(failure)))
 }
 
 fn is_terminal(state: i32) -> bool {

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::Read as _,
+    io::{BufRead as _, BufReader, Read as _},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     time::Duration,
@@ -23,14 +23,14 @@ use tonic::{Code, Status};
 
 use crate::{
     fake::{Fake, Trick, packed, refusal},
-    pieces::{Piece, ended, piece, rewound_piece},
+    pieces::{Piece, ended, mastering, piece, rewound_piece},
     proxy::Proxy,
     snapshots::assert_matches,
     transfers::folder,
 };
 
-const NAME: &str = "compositions/00c0ffee";
-const FORMAT: Format = Format { sample_rate: 48_000, channels: 2, samples: SampleFormat::F32le };
+pub const NAME: &str = "compositions/00c0ffee";
+pub const FORMAT: Format = Format { sample_rate: 48_000, channels: 2, samples: SampleFormat::F32le };
 
 pub fn command(server: &str, folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_segue"));
@@ -54,7 +54,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    fn new(output: Output, server: &str) -> Self {
+    pub fn new(output: Output, server: &str) -> Self {
         let stderr = String::from_utf8(output.stderr).unwrap().replace(server, "SERVER");
         assert!(!stderr.contains("panicked"), "{stderr}");
         Self { code: output.status.code(), stdout: output.stdout, stderr }
@@ -67,12 +67,12 @@ impl Outcome {
     }
 }
 
-fn segue(fake: &Fake, folder: &Path, arguments: &[&str]) -> Outcome {
+pub fn segue(fake: &Fake, folder: &Path, arguments: &[&str]) -> Outcome {
     let server = fake.address.to_string();
     Outcome::new(command(&server, folder, arguments).output().unwrap(), &server)
 }
 
-fn check(snapshot: &str, fake: &Fake, arguments: &[&str]) -> (Outcome, PathBuf) {
+pub fn check(snapshot: &str, fake: &Fake, arguments: &[&str]) -> (Outcome, PathBuf) {
     let folder = folder(snapshot);
     let outcome = segue(fake, &folder, arguments);
     let text = outcome.text(&fake.address.to_string());
@@ -81,13 +81,13 @@ fn check(snapshot: &str, fake: &Fake, arguments: &[&str]) -> (Outcome, PathBuf) 
     (outcome, folder)
 }
 
-fn whole_wav(piece: &Piece) -> Vec<u8> {
+pub fn whole_wav(piece: &Piece) -> Vec<u8> {
     let mut bytes = wav::header(FORMAT, Some(piece.pcm.len() as u64));
     bytes.extend(&piece.pcm);
     bytes
 }
 
-fn files(folder: &Path) -> Vec<String> {
+pub fn files(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> =
         fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
@@ -234,7 +234,7 @@ fn wrong_use_ends_with_2_before_anything_is_sent() {
     let fake = Fake::start(vec![piece(NAME, 1)]);
     let folder = folder("usage");
     fs::write(folder.join("plan.json"), r#"{"titel": "x"}"#).unwrap();
-    let cases: [&[&str]; 14] = [
+    let cases: [&[&str]; 21] = [
         &[],
         &["compos"],
         &["compose"],
@@ -246,6 +246,13 @@ fn wrong_use_ends_with_2_before_anything_is_sent() {
         &["compose", "x", "-o", "-", "--json"],
         &["compose", "--plan", "plan.json", "-o", "song.flac"],
         &["compose", "--plan", "none.json", "-o", "song.flac"],
+        &["compose", "x", "-o", "-", "--play"],
+        &["compose", "x", "-o", "-", "--keep-draft"],
+        &["compose", "x", "-o", "song.flac", "--tls-cert", "own.pem"],
+        &["compose", "x", "-o", "song.flac", "--server", "ftp://host"],
+        &["watch"],
+        &["watch", NAME, "00c0ffef", "-o", "song.flac"],
+        &["watch", NAME, "00c0ffef", "--play"],
         &["watch", "compositions/../x"],
         &["delete", NAME],
         &["analyze", "none.wav"],
@@ -288,7 +295,7 @@ fn a_full_disk_ends_the_command_and_not_the_composition() {
     let fake = Fake::start(vec![piece(NAME, 1)]);
     let folder = folder("full");
     std::os::unix::fs::symlink("/dev/full", folder.join("song.draft.wav")).unwrap();
-    let outcome = segue(&fake, &folder, &["compose", "rain", "-o", "song.flac"]);
+    let outcome = segue(&fake, &folder, &["compose", "rain", "-o", "song.flac", "--force"]);
     assert_eq!(outcome.code, Some(1));
     assert!(outcome.stderr.contains("make room"), "{}", outcome.stderr);
     assert!(!folder.join("song.flac").exists() && fake.state.lock().unwrap().cancelled.is_empty());
@@ -308,7 +315,7 @@ fn a_master_that_came_wrong_never_gets_its_name() {
     assert!(folder.join("song.draft.wav").exists(), "the draft was thrown away with nothing in its place");
 }
 
-fn start(fake: &Fake, folder: &Path, arguments: &[&str]) -> Child {
+pub fn start(fake: &Fake, folder: &Path, arguments: &[&str]) -> Child {
     let mut command = command(&fake.address.to_string(), folder, arguments);
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
@@ -324,11 +331,15 @@ pub fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// Waits for a program to end; one that does not is a failure, not a test that hangs.
-pub fn finish(mut child: Child) -> Outcome {
+pub fn finish(child: Child) -> Outcome {
+    finish_within(child, Duration::from_secs(20))
+}
+
+pub fn finish_within(mut child: Child, limit: Duration) -> Outcome {
     let mut polls = 0;
     while child.try_wait().unwrap().is_none() {
         polls += 1;
-        if polls > 1000 {
+        if polls * 20 > limit.as_millis() {
             child.kill().unwrap();
             panic!("it did not end");
         }
@@ -337,7 +348,7 @@ pub fn finish(mut child: Child) -> Outcome {
     Outcome::new(child.wait_with_output().unwrap(), "no server")
 }
 
-fn interrupt(child: &Child) {
+pub fn interrupt(child: &Child) {
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
 }
 
@@ -438,6 +449,146 @@ fn the_other_commands_answer_as_they_always_did() {
 }
 
 #[test]
+fn several_are_watched_at_once() {
+    let failed =
+        ended(piece("compositions/00c0fff0", 1), State::Failed, Code::DataLoss, "the renderer\u{1b} gave silence");
+    let fake = Fake::start(vec![piece(NAME, 1), piece("compositions/00c0ffef", 1), failed])
+        .with(|state| state.tricks.push_back(Trick::Break(9, Status::unavailable("connection reset"))));
+    let folder = folder("together");
+    let lines = |arguments: &[&str]| {
+        let outcome = segue(&fake, &folder, arguments);
+        assert!(!outcome.stderr.contains('\u{1b}'));
+        let mut lines: Vec<String> = outcome.stderr.lines().map(str::to_owned).collect();
+        lines.sort();
+        (outcome.code, lines, String::from_utf8(outcome.stdout).unwrap())
+    };
+    let (code, said, _) = lines(&["watch", NAME, "00c0ffef", NAME]);
+    assert_eq!(code, Some(0), "{said:#?}");
+    for id in ["00c0ffee", "00c0ffef"] {
+        assert!(said.contains(&format!("{id}: verse: joined (0.97)")), "{said:#?}");
+        assert_eq!(said.iter().filter(|line| line.starts_with(&format!("{id}: succeeded, 82.0 bpm"))).count(), 1);
+    }
+    let (code, said, _) = lines(&["watch", NAME, "00c0fff0", "0badc0de"]);
+    assert_eq!(code, Some(4), "one that is not there: {said:#?}");
+    assert!(said.iter().any(|line| line.contains("failed, the renderer")), "{said:#?}");
+    let (code, said, _) = lines(&["watch", NAME, "00c0fff0"]);
+    assert_eq!(code, Some(1), "{said:#?}");
+    let (_, said, data) = lines(&["watch", NAME, "00c0ffef", "--json"]);
+    assert_eq!(said, Vec::<String>::new());
+    for id in ["00c0ffee", "00c0ffef"] {
+        let of_it = data.lines().filter(|line| line.contains(id)).filter(|line| line.contains("sectionMixed"));
+        assert_eq!(of_it.count(), 4);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_leaves_what_is_watched_running() {
+    let fake = Fake::start(vec![piece(NAME, 1), piece("compositions/00c0ffef", 1)])
+        .with(|state| state.always = Some(Trick::OnlyHeartbeats(20, State::Rendering)));
+    for names in [&["watch", NAME][..], &["watch", NAME, "00c0ffef"]] {
+        let mut child = start(&fake, &folder("leave"), names);
+        let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        assert!(said.any(|line| line.contains("planned")));
+        interrupt(&child);
+        let rest: Vec<String> = said.collect();
+        assert_eq!(child.wait().unwrap().code(), Some(130));
+        assert!(rest.last().unwrap().contains("segue watch compositions/00c0ffee"), "{rest:?}");
+    }
+    assert!(fake.state.lock().unwrap().cancelled.is_empty());
+}
+
+#[test]
+fn values_that_only_a_newer_server_knows_do_no_harm() {
+    let mut piece = piece(NAME, 1);
+    let audio = |each: &CompositionEvent| matches!(each.event, Some(Event::Audio(_)));
+    let mut other_stage = piece.events.iter().find(|each| audio(each)).unwrap().clone();
+    if let Some(Event::Audio(chunk)) = &mut other_stage.event {
+        chunk.stage = 9;
+    }
+    let place = piece.events.iter().position(audio).unwrap();
+    piece.events.insert(place, other_stage);
+    for event in &mut piece.events {
+        match &mut event.event {
+            Some(Event::Planned(planned)) => {
+                let plan = planned.plan.as_mut().unwrap();
+                plan.sections[0].spec.as_mut().unwrap().role = 99;
+                plan.key.as_mut().unwrap().mode = 99;
+            }
+            Some(Event::Finished(finished)) => finished.composition.as_mut().unwrap().outputs[1].kind = 99,
+            _ => {}
+        }
+    }
+    let fake = Fake::start(vec![piece.clone()]);
+    let folder = folder("newer");
+    let outcome = segue(&fake, &folder, &["compose", "rain", "-o", "song.flac", "--keep-draft", "--verbose"]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    assert!(fs::read(folder.join("song.draft.wav")).unwrap() == whole_wav(&piece));
+    assert_eq!(outcome.stderr.matches("skipped").count(), 1, "{}", outcome.stderr);
+
+    if let Some(Event::Finished(finished)) = &mut piece.events.last_mut().unwrap().event {
+        finished.composition.as_mut().unwrap().state = 42;
+    }
+    let outcome = segue(&Fake::start(vec![piece]), &folder, &["compose", "rain", "-o", "other.flac"]);
+    assert_eq!(outcome.code, Some(1), "an unknown end is no success: {}", outcome.stderr);
+    assert!(outcome.stderr.contains("state 42"), "{}", outcome.stderr);
+    assert!(!folder.join("other.flac").exists());
+}
+
+#[test]
+fn what_lies_beside_the_file_is_not_written_over() {
+    let piece = piece(NAME, 1);
+    let fake = Fake::start(vec![piece.clone()]);
+    let folder = folder("beside");
+    fs::write(folder.join("song.bass.flac"), "mine").unwrap();
+    fs::write(folder.join("song.draft.wav"), "mine").unwrap();
+    let compose = ["compose", "rain", "-o", "song.flac", "--stems", "--keep-draft"];
+    assert_eq!(segue(&fake, &folder, &compose).code, Some(0));
+    let expected = ["song.bass-2.flac", "song.bass.flac", "song.draft-2.wav", "song.draft.wav", "song.flac"];
+    assert_eq!(files(&folder), expected);
+    for mine in ["song.bass.flac", "song.draft.wav"] {
+        assert_eq!(fs::read(folder.join(mine)).unwrap(), b"mine");
+    }
+    assert!(fs::read(folder.join("song.bass-2.flac")).unwrap() == piece.files[1].1);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_folder_that_is_read_only_is_named() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let fake = Fake::start(vec![piece(NAME, 1)]);
+    let folder = folder("read_only");
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o555)).unwrap();
+    // Nothing is closed to root; the folders of the kernel's own files are.
+    let is_root = fs::File::create(folder.join("probe")).is_ok();
+    let file = if is_root { PathBuf::from("/proc/self/song.flac") } else { folder.join("song.flac") };
+    let outcome = segue(&fake, &folder, &["compose", "rain", "-o", file.to_str().unwrap()]);
+    assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("song.draft.wav") && outcome.stderr.contains("hint: "), "{}", outcome.stderr);
+    assert!(fake.state.lock().unwrap().specs.is_empty(), "work was begun that could not be kept");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_machine_that_slept_goes_on() {
+    let piece = piece(NAME, 2);
+    let fake =
+        Fake::start(vec![piece.clone()]).with(|state| state.tricks.push_back(Trick::Slow(Duration::from_millis(10))));
+    let folder = folder("sleep");
+    let child = start(&fake, &folder, &["compose", "rain", "-o", "song.flac", "--keep-draft", "--heartbeat", "0.1"]);
+    let draft = folder.join("song.draft.wav");
+    wait_for("the draft", || draft.metadata().is_ok_and(|file| file.len() > 200_000));
+    let send = |signal: &str| Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+    send("-STOP");
+    // All that the server has to say is sent, or waits, and the connection's time is over.
+    std::thread::sleep(Duration::from_secs(1));
+    send("-CONT");
+    let outcome = finish(child);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    assert!(fs::read(draft).unwrap() == whole_wav(&piece));
+}
+
+#[test]
 fn a_plan_can_be_written_and_handed_in() {
     let fake = Fake::start(vec![piece(NAME, 1)]);
     let folder = folder("plan_file");
@@ -458,6 +609,22 @@ fn a_file_of_one_s_own_is_uploaded_and_measured() {
     assert_eq!(fake.state.lock().unwrap().uploads["uploads/0123456789"], vec![9; 2_000_000]);
     let refused = segue(&fake, &folder, &["master", "song.wav", "-o", "loud.wav"]);
     assert_eq!((refused.code, files(&folder)), (Some(4), vec!["song.wav".to_owned()]), "{}", refused.stderr);
+}
+
+#[test]
+fn a_file_of_one_s_own_is_mastered() {
+    let piece = mastering(NAME);
+    let fake = Fake::start(vec![piece.clone()]);
+    let folder = folder("master");
+    fs::write(folder.join("song.wav"), vec![9; 3_000]).unwrap();
+    let outcome = segue(&fake, &folder, &["master", "song.wav", "--loudness", "club", "-o", "loud.flac"]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    assert_matches("master", &outcome.text("SERVER"));
+    assert_eq!(files(&folder), ["loud.flac", "song.wav"]);
+    assert!(fs::read(folder.join("loud.flac")).unwrap() == piece.files[0].1);
+    let asked = fake.state.lock().unwrap().masters.pop().unwrap();
+    assert_eq!((asked.source.as_str(), asked.settings.unwrap().preset), ("uploads/0123456789", 3));
+    assert!(!asked.request_id.is_empty());
 }
 
 #[test]

@@ -19,7 +19,7 @@ use tokio_stream::{
     Stream,
     wrappers::{ReceiverStream, TcpListenerStream},
 };
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Request, Response, Status, transport::ServerTlsConfig};
 
 use crate::pieces::{Piece, report};
 
@@ -63,6 +63,9 @@ pub struct Inside {
     pub uploads: HashMap<String, Vec<u8>>,
     pub token: String,
     pub refuse_compose: Option<Status>,
+    /// What it says of its version. Empty means the client's own.
+    pub version: String,
+    pub masters: Vec<CreateMasterRequest>,
 }
 
 /// The running fake.
@@ -74,6 +77,11 @@ pub struct Fake {
 impl Fake {
     /// Starts it in a thread of its own; it ends with the test's process.
     pub fn start(pieces: Vec<Piece>) -> Self {
+        Self::start_with(pieces, None)
+    }
+
+    /// The same behind TLS.
+    pub fn start_with(pieces: Vec<Piece>, tls: Option<ServerTlsConfig>) -> Self {
         let state = Arc::new(Mutex::new(Inside::default()));
         state.lock().unwrap().pieces = pieces.into_iter().map(|piece| (piece.name.clone(), piece)).collect();
         let service = Service(Arc::clone(&state));
@@ -84,11 +92,11 @@ impl Fake {
                 let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
                 tell.send(listener.local_addr().unwrap()).unwrap();
                 let server = ComposerServiceServer::new(service);
-                tonic::transport::Server::builder()
-                    .add_service(server)
-                    .serve_with_incoming(TcpListenerStream::new(listener))
-                    .await
-                    .unwrap();
+                let mut builder = tonic::transport::Server::builder();
+                if let Some(tls) = tls {
+                    builder = builder.tls_config(tls).unwrap();
+                }
+                builder.add_service(server).serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap();
             });
         });
         Self { address: told.recv().unwrap(), state }
@@ -106,7 +114,7 @@ impl Fake {
 
 pub fn connection(address: SocketAddr) -> Connection {
     let address = Address::parse(&address.to_string(), None).unwrap();
-    Connection { address, token: String::new(), trusted: Vec::new() }
+    Connection { address, token: String::new(), trusted: Vec::new(), identity: None }
 }
 
 /// An error as the real service packs it.
@@ -353,13 +361,9 @@ impl ComposerService for Service {
 
     async fn get_stats(&self, request: Request<GetStatsRequest>) -> Reply<GetStatsResponse> {
         self.check(&request)?;
-        reply(GetStatsResponse {
-            version: "0.1.0".into(),
-            running: 1,
-            queued: 2,
-            queue_limit: 64,
-            ..Default::default()
-        })
+        let known = self.0.lock().unwrap().version.clone();
+        let version = if known.is_empty() { env!("CARGO_PKG_VERSION").to_owned() } else { known };
+        reply(GetStatsResponse { version, running: 1, queued: 2, queue_limit: 64, ..Default::default() })
     }
 
     async fn create_upload(&self, request: Request<CreateUploadRequest>) -> Reply<CreateUploadResponse> {
@@ -411,8 +415,17 @@ impl ComposerService for Service {
         Err(Status::unimplemented("not in this fake"))
     }
 
-    async fn create_master(&self, _: Request<CreateMasterRequest>) -> Reply<CreateMasterResponse> {
-        let text = "mastering an upload is not done by this release";
-        Err(refusal(Code::Unimplemented, "NOT_IMPLEMENTED", text, &[]))
+    async fn create_master(&self, request: Request<CreateMasterRequest>) -> Reply<CreateMasterResponse> {
+        let name = {
+            let mut state = self.0.lock().unwrap();
+            let Some(name) = state.pieces.keys().next().cloned() else {
+                let text = "mastering an upload is not done by this release";
+                return Err(refusal(Code::Unimplemented, "NOT_IMPLEMENTED", text, &[]));
+            };
+            state.masters.push(request.into_inner());
+            name
+        };
+        let composition = Composition { name, state: State::Queued as i32, ..Composition::default() };
+        reply(CreateMasterResponse { composition: Some(composition) })
     }
 }

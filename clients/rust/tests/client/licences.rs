@@ -1,4 +1,4 @@
-//! Every crate that is built in has a licence that a product may use.
+//! Every crate that is built in has a licence that a product may use, and builds with the compiler that we promise.
 
 use std::process::Command;
 
@@ -20,28 +20,36 @@ const ALLOWED: [&str; 13] = [
     "BSL-1.0",
 ];
 
-#[test]
-fn every_dependency_is_permissive() {
+fn packages() -> Vec<Value> {
+    let options = ["--format-version", "1", "--locked", "--offline", "--filter-platform", "x86_64-unknown-linux-gnu"];
     let output = Command::new(env!("CARGO"))
-        .args([
-            "metadata",
-            "--format-version",
-            "1",
-            "--locked",
-            "--offline",
-            "--filter-platform",
-            "x86_64-unknown-linux-gnu",
-        ])
+        .arg("metadata")
+        .args(options)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let tree: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let packages = tree["packages"].as_array().unwrap();
+    let packages = tree["packages"].as_array().unwrap().clone();
     assert!(packages.len() > 50);
-    for package in packages {
+    packages
+}
+
+#[test]
+fn every_dependency_is_permissive() {
+    for package in packages() {
         let licence = package["license"].as_str().unwrap_or_default().replace('/', " OR ");
         assert!(is_permissive(&licence), "{} has the licence {licence:?}", package["name"]);
+    }
+}
+
+#[test]
+fn no_dependency_needs_a_newer_compiler_than_we_say() {
+    let number = |text: &str| text.split('.').map(|part| part.parse().unwrap()).collect::<Vec<u32>>();
+    let promised = number(env!("CARGO_PKG_RUST_VERSION"));
+    for package in packages() {
+        let needed = package["rust_version"].as_str().unwrap_or("1.0");
+        assert!(number(needed)[..2] <= promised[..2], "{} needs Rust {needed}", package["name"]);
     }
 }
 

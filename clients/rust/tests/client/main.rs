@@ -3,8 +3,10 @@
 #![allow(missing_docs)] // Tests are not for readers of the documentation.
 
 mod command;
+mod doctor;
 mod fake;
 mod licences;
+mod listen;
 mod mesh;
 mod pieces;
 mod proxy;

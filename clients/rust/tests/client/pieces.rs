@@ -38,6 +38,49 @@ pub fn rewound_piece(name: &str, section_seconds: i64) -> Piece {
     Writer::new(name, section_seconds * RATE).write(true)
 }
 
+/// The mastering of an upload: no plan, no sections, no draft.
+pub fn mastering(name: &str) -> Piece {
+    let mut piece = piece(name, 1);
+    piece.files.truncate(1);
+    let is_of_it = |event: &Event| {
+        matches!(event, Event::Accepted(_) | Event::Started(_) | Event::MasterMade(_) | Event::Finished(_))
+    };
+    piece.events.retain(|event| event.event.as_ref().is_some_and(is_of_it));
+    for (index, event) in piece.events.iter_mut().enumerate() {
+        event.sequence = index as i64 + 1;
+        if let Some(Event::Finished(Finished { composition: Some(composition) })) = &mut event.event {
+            (composition.plan, composition.draft_frames) = (None, 0);
+            composition.joins.clear();
+            composition.outputs.truncate(1);
+        }
+    }
+    piece.pcm.clear();
+    piece
+}
+
+/// Sound of one channel at 8 kHz and nothing else, so that an hour is not too much for a test.
+pub fn speech(name: &str, seconds: i64) -> Piece {
+    let mut writer = Writer::new(name, RATE);
+    let accepted = Composition { name: name.into(), state: State::Queued as i32, ..Composition::default() };
+    writer.add(Event::Accepted(Accepted { composition: Some(accepted.clone()) }));
+    let (rate, chunk_frames) = (8_000, 32_000);
+    let data = pcm(0, chunk_frames / 4, 0);
+    for first_frame in (0..seconds * rate).step_by(chunk_frames as usize) {
+        writer.add(Event::Audio(AudioChunk {
+            format: Some(AudioFormat { sample_rate: rate as u32, channels: 1, sample_format: 2 }),
+            stage: Stage::Draft as i32,
+            first_frame,
+            frames: chunk_frames as u32,
+            crc32c: crc32c::crc32c(&data),
+            data: data.clone(),
+            ..AudioChunk::default()
+        }));
+    }
+    let ended = Composition { state: State::Succeeded as i32, draft_frames: seconds * rate, ..accepted };
+    writer.add(Event::Finished(Finished { composition: Some(ended) }));
+    Piece { name: name.into(), events: writer.events, pcm: Vec::new(), files: Vec::new() }
+}
+
 /// A piece that ends otherwise.
 pub fn ended(mut piece: Piece, state: State, code: tonic::Code, message: &str) -> Piece {
     if let Some(Event::Finished(Finished { composition: Some(composition) })) =

@@ -14,7 +14,7 @@ use tokio::time::{Duration, sleep};
 
 use crate::{
     args,
-    compose::{self, Target},
+    compose::{self, Job, Target},
     draw,
     exit::Stop,
     outputs,
@@ -79,9 +79,16 @@ pub async fn master(reach: &Reach, talk: &Talk, asked: args::Master) -> Result<(
         request_id: uuid::Uuid::new_v4().to_string(),
     };
     let composition = client.create_master(request).await?.composition.unwrap_or_default();
-    // It was asked and answered above.
-    let follow = args::Follow { force: true, ..asked.follow };
-    compose::run(reach, talk, Opening::Watch { name: composition.name }, Target::File(asked.output), &follow).await
+    let job = Job {
+        opening: Opening::Watch { name: composition.name },
+        target: Target::File(asked.output),
+        has_draft: false,
+        listen: args::Listen::default(),
+        // It was asked and answered above.
+        follow: args::Follow { force: true, ..asked.follow },
+        detach: asked.detach,
+    };
+    compose::run(reach, talk, job).await
 }
 
 async fn upload(client: &mut Client, talk: &Talk, path: &Path) -> Result<String, Stop> {

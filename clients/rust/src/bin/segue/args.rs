@@ -35,9 +35,15 @@ pub struct Common {
     /// Speak TLS; without a scheme this is the default for every server but this machine
     #[arg(long, global = true)]
     pub tls: bool,
-    /// Certificates (PEM) to trust instead of the system's
+    /// Certificates (PEM) to trust instead of the system's [env: SEGUE_CLIENT_TLS_CA]
     #[arg(long, global = true, value_name = "FILE")]
     pub tls_ca: Option<PathBuf>,
+    /// Own certificate (PEM), for a server that wants to see one
+    #[arg(long, global = true, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key (PEM) of that certificate
+    #[arg(long, global = true, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
     /// Write one JSON object a line to standard output
     #[arg(long, global = true)]
     pub json: bool,
@@ -63,7 +69,7 @@ pub enum When {
 pub enum Command {
     /// Make a piece and hear it while it is made
     Compose(Box<Compose>),
-    /// Follow a composition, running or finished
+    /// Follow compositions, running or finished
     Watch(Watch),
     /// Plan a piece without making it; the JSON can be edited and given to `compose --plan`
     Plan(Box<Plan>),
@@ -149,24 +155,31 @@ pub struct Compose {
     /// Keep the prompt out of the files' tags
     #[arg(long)]
     pub private_prompt: bool,
+    /// Ctrl-C leaves the composition running instead of cancelling it
+    #[arg(long)]
+    pub detach: bool,
+    #[command(flatten)]
+    pub listen: Listen,
     #[command(flatten)]
     pub follow: Follow,
 }
 
-#[derive(clap::Args)]
+/// What is done with the sound while it comes.
+#[derive(clap::Args, Clone, Copy, Default)]
+pub struct Listen {
+    /// Play while it is made
+    #[arg(long)]
+    pub play: bool,
+    /// Keep the draft (WAV) beside the finished file
+    #[arg(long)]
+    pub keep_draft: bool,
+}
+
+#[derive(clap::Args, Clone, Copy)]
 pub struct Follow {
     /// Replace existing files
     #[arg(short, long)]
     pub force: bool,
-    /// Play while it is made
-    #[arg(long)]
-    pub play: bool,
-    /// Ctrl-C leaves the composition running instead of cancelling it
-    #[arg(long)]
-    pub detach: bool,
-    /// Keep the draft (WAV) beside the finished file
-    #[arg(long)]
-    pub keep_draft: bool,
     /// How long to look for a server that does not answer any more
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = words::read_duration)]
     pub give_up_after: Duration,
@@ -232,11 +245,14 @@ pub struct Asked {
 
 #[derive(clap::Args)]
 pub struct Watch {
-    /// Its name, as compositions/9f2c… or just 9f2c…
-    pub name: String,
+    /// Their names, as compositions/9f2c… or just 9f2c…; with several, each has a line
+    #[arg(required = true)]
+    pub names: Vec<String>,
     /// File to write; `-` writes WAV to standard output [default: none]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub listen: Listen,
     #[command(flatten)]
     pub follow: Follow,
 }
@@ -291,6 +307,9 @@ pub struct Master {
     /// How loud it is
     #[arg(long, value_name = "PRESET", default_value = "streaming")]
     pub loudness: Preset,
+    /// Ctrl-C leaves the work running instead of cancelling it
+    #[arg(long)]
+    pub detach: bool,
     #[command(flatten)]
     pub follow: Follow,
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 use segue_client::{
     clean,
     proto::segue::{
+        analyzer::v1::Report,
         composer::v1::{Composition, CompositionEvent, SectionState, State, composition_event::Event},
         music::v1::Plan,
     },
@@ -36,6 +37,8 @@ pub struct Row {
     pub real_time_factor: f64,
     pub queue_position: u32,
     pub attempt: u32,
+    /// What the master measures here, and what is not as planned.
+    pub measured: Option<String>,
 }
 
 /// What an event says to who reads along.
@@ -60,6 +63,8 @@ pub struct Board {
     pub heard_frames: i64,
     pub lost: Option<String>,
     pub rendering_since: Option<Instant>,
+    /// How long the planner expects the rendering to take.
+    pub expected_seconds: Option<f64>,
 }
 
 impl Board {
@@ -76,6 +81,7 @@ impl Board {
             heard_frames: 0,
             lost: None,
             rendering_since: None,
+            expected_seconds: None,
         }
     }
 
@@ -94,6 +100,8 @@ impl Board {
             }
             Some(Event::Planned(planned)) => {
                 self.set_plan(planned.plan.as_ref());
+                let expected = planned.estimate.as_ref().and_then(|estimate| estimate.render_time);
+                self.expected_seconds = expected.map(|time| time.seconds as f64 + f64::from(time.nanos) / 1e9);
                 Some(Said::Step(format!("planned: {}", self.headline())))
             }
             Some(Event::Checkpoint(checkpoint)) => {
@@ -107,7 +115,10 @@ impl Board {
                 Some(Said::Step("the draft is complete; mastering".into()))
             }
             Some(Event::MasterMade(_)) => Some(Said::Step("mastered".into())),
-            Some(Event::Analyzed(_)) => Some(Said::Step("measured".into())),
+            Some(Event::Analyzed(report)) => {
+                self.set_report(report);
+                Some(Said::Step("measured".into()))
+            }
             Some(Event::Degraded(what)) => {
                 Some(Said::Note(format!("degraded: {}", self.about(&what.section_id, &what.text))))
             }
@@ -184,11 +195,27 @@ impl Board {
         if total > 0 { done / total as f64 } else { 0.0 }
     }
 
-    /// Seconds until all is rendered, by the pace so far.
+    /// Seconds until all is rendered, by the pace so far; before there is one, by what the planner expects.
     pub fn seconds_left(&self, now: Instant) -> Option<f64> {
-        let fraction = self.fraction();
-        let elapsed = now.saturating_duration_since(self.rendering_since?).as_secs_f64();
-        (0.02..1.0).contains(&fraction).then(|| elapsed * (1.0 - fraction) / fraction)
+        let elapsed = self.rendering_since.map_or(0.0, |since| now.saturating_duration_since(since).as_secs_f64());
+        match self.fraction() {
+            fraction if fraction >= 1.0 => None,
+            fraction if fraction > 0.02 && elapsed > 0.0 => Some(elapsed * (1.0 - fraction) / fraction),
+            _ => self.expected_seconds.map(|expected| (expected - elapsed).max(1.0)),
+        }
+    }
+
+    /// Takes over what the analyzer found in each section.
+    fn set_report(&mut self, report: &Report) {
+        for section in &report.sections {
+            let loudness = section.loudness.and_then(|each| each.integrated_lufs);
+            let mut found: Vec<String> = loudness.map(|lufs| format!("{lufs:.1} LUFS")).into_iter().collect();
+            found.extend((section.tempo_matches == Some(false)).then(|| "other tempo".to_owned()));
+            found.extend((section.key_matches == Some(false)).then(|| "other key".to_owned()));
+            if let Some(row) = self.row(&section.section_id) {
+                row.measured = (!found.is_empty()).then(|| found.join(", "));
+            }
+        }
     }
 
     /// Takes over a composition as the service has it.
@@ -239,6 +266,7 @@ impl Board {
                     real_time_factor: 0.0,
                     queue_position: 0,
                     attempt: 0,
+                    measured: None,
                 })
             })
             .collect();

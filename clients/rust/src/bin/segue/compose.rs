@@ -1,4 +1,4 @@
-//! `segue compose` and `segue watch`.
+//! `segue compose`, and `segue watch` of one composition.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use segue_client::{
 
 use crate::{
     analyze,
-    args::{self, Compose, FileKind, Follow},
+    args::{self, Compose, FileKind, Follow, Listen},
     exit::Stop,
     feed::Draft,
     follow::{Sound, follow},
@@ -23,7 +23,7 @@ use crate::{
     settings::Reach,
     spec,
     talk::Talk,
-    words,
+    together, words,
 };
 
 /// Where the finished sound goes.
@@ -31,6 +31,18 @@ pub enum Target {
     Nowhere,
     Stdout,
     File(PathBuf),
+}
+
+/// What is done with a composition.
+pub struct Job {
+    pub opening: Opening,
+    pub target: Target,
+    /// There will be a draft, and it is wanted.
+    pub has_draft: bool,
+    pub listen: Listen,
+    pub follow: Follow,
+    /// Ctrl-C leaves it running.
+    pub detach: bool,
 }
 
 /// `segue compose`.
@@ -47,12 +59,20 @@ pub async fn compose(reach: &Reach, talk: &Talk, asked: Compose) -> Result<(), S
         request_id: uuid::Uuid::new_v4().to_string(),
         ..ComposeRequest::default()
     };
-    run(reach, talk, Opening::Compose(Box::new(request)), target, &asked.follow).await
+    let opening = Opening::Compose(Box::new(request));
+    let (listen, follow, detach) = (asked.listen, asked.follow, asked.detach);
+    run(reach, talk, Job { opening, target, has_draft: true, listen, follow, detach }).await
 }
 
 /// `segue watch`.
 pub async fn watch(reach: &Reach, talk: &Talk, asked: args::Watch) -> Result<(), Stop> {
-    let name = words::composition_name(&asked.name)?;
+    let names = asked.names.iter().map(|name| words::composition_name(name)).collect::<Result<Vec<_>, _>>()?;
+    let [name] = names.as_slice() else {
+        if asked.output.is_some() || asked.listen.play || asked.listen.keep_draft {
+            return Err(Stop::usage("the sound of several compositions has no place to go", "watch one of them"));
+        }
+        return together::watch(reach, talk, &names, asked.follow).await;
+    };
     let target = match asked.output {
         Some(path) if path == Path::new("-") => Target::Stdout,
         Some(path) => {
@@ -61,30 +81,30 @@ pub async fn watch(reach: &Reach, talk: &Talk, asked: args::Watch) -> Result<(),
         }
         None => Target::Nowhere,
     };
+    let has_draft = asked.listen.play || !matches!(target, Target::Nowhere);
+    let opening = Opening::Watch { name: name.clone() };
     // Who only watches does not own the piece: Ctrl-C leaves it running.
-    let follow = Follow { detach: true, ..asked.follow };
-    run(reach, talk, Opening::Watch { name }, target, &follow).await
+    let job = Job { opening, target, has_draft, listen: asked.listen, follow: asked.follow, detach: true };
+    run(reach, talk, job).await
+}
+
+/// How a stream is watched.
+pub fn options(follow: Follow, audio: AudioSelection) -> WatchOptions {
+    WatchOptions {
+        audio,
+        heartbeat: follow.heartbeat,
+        give_up_after: follow.give_up_after,
+        stall_limit: follow.stall_limit,
+        ..WatchOptions::default()
+    }
 }
 
 /// Follows a composition and brings its files home.
-pub async fn run(reach: &Reach, talk: &Talk, opening: Opening, target: Target, asked: &Follow) -> Result<(), Stop> {
-    if talk.json && matches!(target, Target::Stdout) {
-        return Err(Stop::usage(
-            "standard output cannot carry both sound and JSON",
-            "give -o a file, or leave --json out",
-        ));
-    }
-    let mut sound = open_sound(talk, &target, asked)?;
-    let options = WatchOptions {
-        audio: if sound.draft.is_some() { AudioSelection::Draft } else { AudioSelection::None },
-        heartbeat: asked.heartbeat,
-        give_up_after: asked.give_up_after,
-        stall_limit: asked.stall_limit,
-        ..WatchOptions::default()
-    };
-    let watch = Watch::new(reach.connection.clone(), opening, options);
-    let ended = follow(reach, talk, watch, &mut sound, asked.detach).await;
-    let ended = match ended {
+pub async fn run(reach: &Reach, talk: &Talk, job: Job) -> Result<(), Stop> {
+    let mut sound = open_sound(talk, &job)?;
+    let audio = if sound.draft.is_some() { AudioSelection::Draft } else { AudioSelection::None };
+    let watch = Watch::new(reach.connection.clone(), job.opening, options(job.follow, audio));
+    let ended = match follow(reach, talk, watch, &mut sound, job.detach).await {
         Ok(ended) => ended,
         Err(stop) => {
             keep_draft(talk, sound, false)?;
@@ -92,21 +112,20 @@ pub async fn run(reach: &Reach, talk: &Talk, opening: Opening, target: Target, a
         }
     };
     let composition = ended.composition;
-    let state = State::try_from(composition.state).unwrap_or_default();
-    if !matches!(state, State::Succeeded | State::Degraded) {
+    if let Some(failure) = failure(&composition) {
         keep_draft(talk, sound, true)?;
         if ended.was_cancelled_here {
             talk.note("cancelled");
             return Err(Stop::Interrupted);
         }
-        return Err(Stop::Failed(Box::new(Failure::from_rpc(&composition.error.unwrap_or_default()))));
+        return Err(Stop::Failed(Box::new(failure)));
     }
     check_draft(&composition, &sound)?;
     report(talk, &composition);
-    if let Target::File(path) = &target {
-        save(reach, talk, &composition, path).await?;
+    if let Target::File(path) = &job.target {
+        outputs::save(reach, talk, &composition, path, job.follow.force).await?;
         match sound.draft {
-            Some(draft) if !asked.keep_draft => {
+            Some(draft) if !job.listen.keep_draft => {
                 fs::remove_file(&draft.path).ok();
             }
             _ => {}
@@ -115,32 +134,52 @@ pub async fn run(reach: &Reach, talk: &Talk, opening: Opening, target: Target, a
     Ok(())
 }
 
-fn open_sound(talk: &Talk, target: &Target, asked: &Follow) -> Result<Sound, Stop> {
-    let mut sound = Sound::default();
-    match target {
-        Target::File(path) => {
-            outputs::check_free(path, asked.force, talk)?;
-            sound.draft = Some(Draft::create(outputs::draft_path(path), false)?);
-        }
-        Target::Stdout => {
-            let draft = Draft::scratch()?;
-            sound.feed = Some(draft.send_to_stdout()?);
-            sound.feeds_stdout = true;
-            sound.draft = Some(draft);
-        }
-        Target::Nowhere => {}
+/// Why a composition that has ended is not there; also when a newer server has a word for it that is not known here.
+pub fn failure(composition: &Composition) -> Option<Failure> {
+    let state = State::try_from(composition.state);
+    if matches!(state, Ok(State::Succeeded | State::Degraded)) {
+        return None;
     }
-    if asked.play && sound.feed.is_none() {
-        let draft = match sound.draft.take() {
-            Some(draft) => draft,
-            None => Draft::scratch()?,
-        };
+    let mut failure = Failure::from_rpc(&composition.error.clone().unwrap_or_default());
+    if state.is_err() && failure.message.is_empty() {
+        failure.message = format!("it ended in {}, which this version does not know", words::state(composition.state));
+    }
+    Some(failure)
+}
+
+fn open_sound(talk: &Talk, job: &Job) -> Result<Sound, Stop> {
+    let is_stdout = matches!(job.target, Target::Stdout);
+    if is_stdout && talk.json {
+        let text = "standard output cannot carry both sound and JSON";
+        return Err(Stop::usage(text, "give -o a file, or leave --json out"));
+    }
+    if is_stdout && job.listen.play {
+        return Err(Stop::usage("--play and -o - cannot be together", "what reads standard output can play it"));
+    }
+    if job.listen.keep_draft && !matches!(job.target, Target::File(_)) {
+        return Err(Stop::usage("--keep-draft needs a file to lie beside", "name one with -o"));
+    }
+    let mut sound = Sound::default();
+    if let Target::File(path) = &job.target {
+        outputs::check_free(path, job.follow.force, talk)?;
+    }
+    if !job.has_draft {
+        return Ok(sound);
+    }
+    let draft = match &job.target {
+        Target::File(path) => Draft::create(outputs::draft_path(path, job.follow.force), false)?,
+        Target::Stdout | Target::Nowhere => Draft::scratch()?,
+    };
+    if is_stdout {
+        sound.feed = Some(draft.send_to_stdout()?);
+        sound.feeds_stdout = true;
+    } else if job.listen.play {
         match draft.play()? {
             Ok(feed) => sound.feed = Some(feed),
-            Err(why) => talk.warn(&why),
+            Err(why) => talk.warn(&format!("{why}; it is made in silence")),
         }
-        sound.draft = Some(draft);
     }
+    sound.draft = Some(draft);
     Ok(sound)
 }
 
@@ -170,22 +209,6 @@ fn keep_draft(talk: &Talk, mut sound: Sound, has_ended: bool) -> Result<(), Stop
     Ok(())
 }
 
-async fn save(reach: &Reach, talk: &Talk, composition: &Composition, path: &Path) -> Result<(), Stop> {
-    let places = outputs::places(composition, path);
-    if !places.iter().any(|(_, place)| place == path) {
-        let names: Vec<String> = composition.outputs.iter().map(|output| clean(&output.name)).collect();
-        return Err(Stop::Wrong {
-            code: Stop::REFUSED,
-            text: format!("{} has no master of that kind", composition.name),
-            hint: format!("its files are: {}", names.join(", ")),
-        });
-    }
-    for (output, place) in places {
-        outputs::fetch(&reach.connection, talk, &output, &place).await?;
-    }
-    Ok(())
-}
-
 /// The measured facts, at the end.
 fn report(talk: &Talk, composition: &Composition) {
     if talk.json {
@@ -200,17 +223,22 @@ fn report(talk: &Talk, composition: &Composition) {
             .collect();
         talk.note(&format!("joins: {}", joins.join(", ")));
     }
-    let metre = composition.plan.as_ref().and_then(|plan| plan.metre.as_ref());
-    let loudness = composition.mastered.as_ref().and_then(|mastered| mastered.loudness);
-    let measured = match &composition.report {
-        Some(report) => analyze::facts(report, metre),
-        None => analyze::facts(&Report { loudness, ..Report::default() }, metre),
-    };
+    let measured = measured(composition);
     if !measured.is_empty() {
         talk.note(&format!("measured: {}", measured.join(", ")));
     }
     for degradation in &composition.degradations {
         talk.warn(&format!("degraded: {}", degradation.text));
+    }
+}
+
+/// What the finished piece measures.
+pub fn measured(composition: &Composition) -> Vec<String> {
+    let metre = composition.plan.as_ref().and_then(|plan| plan.metre.as_ref());
+    let loudness = composition.mastered.as_ref().and_then(|mastered| mastered.loudness);
+    match &composition.report {
+        Some(report) => analyze::facts(report, metre),
+        None => analyze::facts(&Report { loudness, ..Report::default() }, metre),
     }
 }
 

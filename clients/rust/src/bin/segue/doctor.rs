@@ -6,6 +6,7 @@ use segue_client::{
     Error, clean,
     proto::segue::composer::v1::{GetStatsRequest, ListModelsRequest},
 };
+use serde_json::json;
 use tokio::{net, time::timeout};
 use tonic::Code;
 
@@ -24,73 +25,72 @@ pub async fn doctor(reach: &Reach, talk: &Talk) -> Result<(), Stop> {
     let address = &connection.address;
     let way = if address.tls { "with TLS" } else { "without TLS" };
     let token = if connection.token.is_empty() { "no token" } else { "a token" };
-    good(talk, &format!("server {address}, {way}, {token} (from {})", reach.origin))?;
+    good(talk, "settings", &format!("server {address}, {way}, {token} (from {})", reach.origin))?;
     let proxies: Vec<&str> =
         PROXIES.into_iter().filter(|name| env::var_os(name).is_some_and(|value| !value.is_empty())).collect();
     if !proxies.is_empty() {
-        talk.line(&format!("  {} set: this program does not use a proxy", proxies.join(", ")))?;
+        aside(talk, "proxy", &format!("{} set: this program does not use a proxy", proxies.join(", ")))?;
     }
     if !address.unix {
         reach_host(talk, reach).await?;
     }
     let mut client = match connection.open().await {
         Ok(client) => client,
-        Err(error) => return Err(bad(&error.to_string(), Stop::UNREACHABLE, connection_hint(&error, address.tls))),
+        Err(error) => {
+            let hint = connection_hint(&error, address.tls);
+            return Err(bad(talk, "connection", &error.to_string(), Stop::UNREACHABLE, hint));
+        }
     };
-    good(talk, if address.tls { "it speaks TLS, and its certificate is trusted" } else { "it accepts connections" })?;
+    let way = if address.tls { "it speaks TLS, and its certificate is trusted" } else { "it accepts connections" };
+    good(talk, "connection", way)?;
     match client.get_stats(GetStatsRequest {}).await {
         Ok(stats) => {
             let version = clean(&stats.version);
-            good(talk, &format!("it is a Segue service, version {version}"))?;
+            good(talk, "service", &format!("it is a Segue service, version {version}"))?;
             let own = env!("CARGO_PKG_VERSION");
             if release(&version) != release(own) {
-                talk.line(&format!(
-                    "  this program is version {own}: what one of them does not know is skipped or refused"
-                ))?;
+                let text = "what one of them does not know is skipped or refused";
+                aside(talk, "version", &format!("this program is version {own}: {text}"))?;
             }
         }
         Err(error) => {
             let hint = call_hint(&error, connection.token.is_empty(), address.tls);
-            return Err(bad(&error.to_string(), Stop::from(error).code(), hint));
+            let text = error.to_string();
+            return Err(bad(talk, "service", &text, Stop::from(error).code(), hint));
         }
     }
     match client.list_models(ListModelsRequest {}).await {
-        Ok(answer) => good(talk, &format!("it can play {} models", answer.models.len())),
-        Err(error) => Err(bad(
-            &format!("it cannot play: {error}"),
-            Stop::from(error).code(),
-            "look at the renderers of the service",
-        )),
+        Ok(answer) => good(talk, "models", &format!("it can play {} models", answer.models.len())),
+        Err(error) => {
+            let text = format!("it cannot play: {error}");
+            Err(bad(talk, "models", &text, Stop::from(error).code(), "look at the renderers of the service"))
+        }
     }
 }
 
 async fn reach_host(talk: &Talk, reach: &Reach) -> Result<(), Stop> {
     let address = &reach.connection.address;
+    let unreachable = |check: &str, text: &str, hint: &str| Err(bad(talk, check, text, Stop::UNREACHABLE, hint));
     let found = timeout(LIMIT, net::lookup_host(&address.authority)).await;
     let places: Vec<String> = match found {
         Ok(Ok(places)) => places.map(|place| place.ip().to_string()).collect(),
         Ok(Err(error)) => {
-            return Err(bad(
-                &format!("{} has no address: {error}", address.host()),
-                Stop::UNREACHABLE,
-                "check the name",
-            ));
+            return unreachable("name", &format!("{} has no address: {error}", address.host()), "check the name");
         }
-        Err(_) => return Err(bad("the name server does not answer", Stop::UNREACHABLE, "check the network")),
+        Err(_) => return unreachable("name", "the name server does not answer", "check the network"),
     };
-    good(talk, &format!("{} is at {}", address.host(), places.join(", ")))?;
+    good(talk, "name", &format!("{} is at {}", address.host(), places.join(", ")))?;
     match timeout(LIMIT, net::TcpStream::connect(&address.authority)).await {
-        Ok(Ok(_)) => good(talk, "the port is open"),
-        Ok(Err(error)) => Err(bad(
+        Ok(Ok(_)) => good(talk, "port", "the port is open"),
+        Ok(Err(error)) => unreachable(
+            "port",
             &format!("{address} does not accept connections: {error}"),
-            Stop::UNREACHABLE,
             "is `segued serve` running there, and on that port?",
-        )),
-        Err(_) => Err(bad(
-            &format!("{address} does not answer within {} s", LIMIT.as_secs()),
-            Stop::UNREACHABLE,
-            "a firewall may be in between",
-        )),
+        ),
+        Err(_) => {
+            let text = format!("{address} does not answer within {} s", LIMIT.as_secs());
+            unreachable("port", &text, "a firewall may be in between")
+        }
     }
 }
 
@@ -115,6 +115,7 @@ fn call_hint(error: &Error, has_no_token: bool, tls: bool) -> &'static str {
             "something else, or an older version, listens there"
         }
         Error::Unreachable { .. } if !tls => "something else listens there, or it speaks TLS: try https://",
+        Error::Unreachable { .. } => "it may want to see a certificate of yours: --tls-cert and --tls-key",
         _ => "something else may listen there",
     }
 }
@@ -123,10 +124,23 @@ fn release(version: &str) -> Vec<&str> {
     version.split('.').take(2).collect()
 }
 
-fn good(talk: &Talk, text: &str) -> Result<(), Stop> {
+fn good(talk: &Talk, check: &str, text: &str) -> Result<(), Stop> {
+    if talk.json {
+        return talk.object(&json!({"check": check, "ok": true, "text": text}));
+    }
     talk.line(&format!("{} {text}", talk.out_palette.paint(Palette::GOOD, "ok")))
 }
 
-fn bad(text: &str, code: u8, hint: &str) -> Stop {
+/// Something that is neither good nor bad, but may explain what follows.
+fn aside(talk: &Talk, check: &str, text: &str) -> Result<(), Stop> {
+    if talk.json { good(talk, check, text) } else { talk.line(&format!("  {text}")) }
+}
+
+fn bad(talk: &Talk, check: &str, text: &str, code: u8, hint: &str) -> Stop {
+    if talk.json
+        && let Err(stop) = talk.object(&json!({"check": check, "ok": false, "text": text, "hint": hint}))
+    {
+        return stop;
+    }
     Stop::Wrong { code, text: text.to_owned(), hint: hint.to_owned() }
 }

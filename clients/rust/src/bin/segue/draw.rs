@@ -166,8 +166,11 @@ fn phase(row: &Row) -> String {
         Phase::Rendering => format!("{:>3.0} %{again}", row.fraction * 100.0),
         Phase::Rendered { reused: true } => "was there already".into(),
         Phase::Rendered { reused: false } => "rendered".into(),
-        Phase::Joined { score: Some(score) } => format!("joined {score:.2}"),
-        Phase::Joined { score: None } => "joined".into(),
+        Phase::Joined { score } => {
+            let heard = score.map_or(String::new(), |score| format!(" {score:.2}"));
+            let measured = row.measured.as_ref().map_or(String::new(), |found| format!(", {found}"));
+            format!("joined{heard}{measured}")
+        }
         Phase::Failed => "failed".into(),
     }
 }
@@ -200,9 +203,27 @@ fn status(board: &Board, columns: usize, palette: Palette, now: Instant) -> Stri
         let seconds = |frames: i64| words::clock(frames as f64 / f64::from(board.sample_rate));
         line.add(Palette::PLAIN, &format!(" · {} of {} here", seconds(board.heard_frames), seconds(board.frames)));
     }
-    if let Some(left) = board.seconds_left(now).filter(|_| board.state == State::Rendering as i32) {
+    let is_at_work = matches!(State::try_from(board.state), Ok(State::Planning | State::Rendering));
+    if let Some(left) = board.seconds_left(now).filter(|_| is_at_work) {
         line.add(Palette::PLAIN, &format!(" · about {} left", words::clock(left.ceil())));
     }
+    line.text
+}
+
+/// A composition in one line, for several on one screen.
+pub fn summary(board: &Board, columns: usize, palette: Palette, now: Instant) -> String {
+    let mut line = Line::new(palette, columns);
+    let name = if board.title.is_empty() { &board.name } else { &board.title };
+    let label = fit(name, (columns / 3).clamp(8, 40));
+    let padding = (columns / 3).clamp(8, 40).saturating_sub(label.width());
+    line.add(Palette::BOLD, &format!("{label}{} ", " ".repeat(padding)));
+    let bar = (columns / 4).clamp(6, 60);
+    let full = ((board.fraction() * bar as f64).round() as usize).min(bar);
+    line.add(Palette::GOOD, &"━".repeat(full));
+    line.add(Palette::DIM, &"─".repeat(bar - full));
+    line.add(Palette::PLAIN, "  ");
+    let rest = status(board, line.left, Palette { is_on: false }, now);
+    line.add(Palette::PLAIN, &rest);
     line.text
 }
 
@@ -233,6 +254,7 @@ mod tests {
                 real_time_factor: 20.0,
                 queue_position: 0,
                 attempt: 1,
+                measured: Some("-14.0 LUFS, other tempo, other key".into()),
             })
             .collect();
         board
@@ -245,9 +267,12 @@ mod tests {
                 for columns in [21, 40, 80, 160, 400] {
                     for lines in [8, 24, 50] {
                         let size = Size { columns, lines };
-                        let drawn = frame(&board(sections, label), size, Palette { is_on: false }, Instant::now());
+                        let plain = Palette { is_on: false };
+                        let board = board(sections, label);
+                        let drawn = frame(&board, size, plain, Instant::now());
                         assert!(drawn.len() <= lines, "{} lines in {lines}", drawn.len());
-                        for line in drawn {
+                        let one_line = summary(&board, columns - 1, plain, Instant::now());
+                        for line in drawn.iter().chain([&one_line]) {
                             assert!(line.width() < columns.max(21), "{} columns in {columns}: {line}", line.width());
                         }
                     }

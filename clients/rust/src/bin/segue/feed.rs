@@ -6,8 +6,7 @@
 use std::{
     fs::{self, File},
     io::{self, Read as _, Seek as _, SeekFrom, Write},
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
+    path::PathBuf,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
@@ -18,14 +17,6 @@ use segue_client::{Chunk, Error, Format, wav};
 const AUDIO_START: u64 = 80;
 const BLOCK_BYTES: u64 = 1 << 16;
 const SETTLE_FRAMES: i64 = 480_000;
-/// Programs that play WAV from their standard input, the best first.
-const PLAYERS: [(&str, &[&str]); 5] = [
-    ("ffplay", &["-nodisp", "-autoexit", "-loglevel", "error", "-i", "-"]),
-    ("mpv", &["--no-terminal", "--no-video", "-"]),
-    ("aplay", &["-q", "-t", "wav", "-"]),
-    ("paplay", &["--file-format=wav", "/dev/stdin"]),
-    ("play", &["-q", "-t", "wav", "-"]),
-];
 
 /// The draft in a file that is a whole WAV at any time.
 pub struct Draft {
@@ -145,26 +136,15 @@ impl Draft {
         self.feed("writing to standard output", || Ok(Box::new(io::stdout())))
     }
 
-    /// Plays the sound. `Ok(None)` means that nothing here can play, and why.
+    /// Plays the sound. An inner error says why nothing here can play.
     pub fn play(&self) -> Result<Result<Feed, String>, Error> {
         #[cfg(feature = "play")]
-        match crate::device::open() {
-            Ok(make) => return self.feed("playing", make).map(Ok),
-            Err(why) => return Ok(Err(why)),
-        }
+        let found = crate::device::open();
         #[cfg(not(feature = "play"))]
-        {
-            let Some((player, arguments)) = PLAYERS.iter().find(|(player, _)| is_installed(player)) else {
-                let names: Vec<&str> = PLAYERS.iter().map(|(player, _)| *player).collect();
-                return Ok(Err(format!("nothing here can play; install one of {}", names.join(", "))));
-            };
-            let make = || {
-                let mut child =
-                    Command::new(player).args(*arguments).stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
-                let input = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
-                Ok(Box::new(Player { input: Some(input), child }) as Box<dyn Write + Send>)
-            };
-            self.feed("playing", make).map(Ok)
+        let found = crate::player::open();
+        match found {
+            Ok(make) => self.feed("playing", make).map(Ok),
+            Err(why) => Ok(Err(why)),
         }
     }
 
@@ -246,32 +226,4 @@ fn pump(shared: &Shared, mut reader: File, mut sink: Box<dyn Write + Send>) -> i
         sink.flush()?;
     }
     sink.flush()
-}
-
-/// A program that plays; it is waited for, so that the last seconds are heard.
-struct Player {
-    input: Option<std::process::ChildStdin>,
-    child: std::process::Child,
-}
-
-impl Write for Player {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.input.as_mut().map_or(Ok(0), |input| input.write(bytes))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.input.as_mut().map_or(Ok(()), Write::flush)
-    }
-}
-
-impl Drop for Player {
-    fn drop(&mut self) {
-        self.input = None;
-        let _ = self.child.wait();
-    }
-}
-
-fn is_installed(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| Path::new(&folder).join(program).is_file())
 }

@@ -3,12 +3,10 @@
 use std::time::{Duration, Instant};
 
 use segue_client::{
-    Connection, Error, Update, Watch, clean, json,
+    Connection, Error, Update, Watch, clean,
     proto::segue::{
         audio::v1::Stage,
-        composer::v1::{
-            CancelCompositionRequest, Composition, CompositionEvent, WatchCompositionResponse, composition_event::Event,
-        },
+        composer::v1::{CancelCompositionRequest, Composition, composition_event::Event},
     },
 };
 use serde_json::json;
@@ -27,7 +25,7 @@ use crate::{
 
 /// After so many tries in vain the reader of a plain terminal should know.
 const PATIENT_TRIES: u32 = 4;
-const REDRAW: Duration = Duration::from_millis(100);
+pub const REDRAW: Duration = Duration::from_millis(100);
 
 /// Where the sound goes.
 #[derive(Default)]
@@ -116,13 +114,14 @@ impl Following<'_> {
             }
             Update::Audio(..) => {}
             Update::Rewound(stage, first_frame) => {
-                self.print_json(&json!({"client": {"rewound": stage.as_str_name(), "firstFrame": first_frame}}))?;
+                let rewound = json!({"rewound": stage.as_str_name(), "firstFrame": first_frame});
+                self.talk.client_event(watch.name(), rewound)?;
                 if stage == Stage::Draft {
                     self.rewind(first_frame, sound)?;
                 }
             }
             Update::Event(event) => {
-                self.print_event(watch.cursor(), &event)?;
+                self.talk.composition_event(watch.cursor(), &event)?;
                 let said = self.board.apply(&event);
                 self.say(said);
                 if let Some(Event::Finished(finished)) = event.event {
@@ -131,7 +130,7 @@ impl Following<'_> {
             }
             Update::Skipped => self.talk.mention("an event of a kind that this version does not know was skipped"),
             Update::Lost { cause, wait } => {
-                self.print_json(&json!({"client": {"lost": cause, "waitSeconds": wait.as_secs_f64()}}))?;
+                self.talk.client_event(watch.name(), json!({"lost": cause, "waitSeconds": wait.as_secs_f64()}))?;
                 self.board.lost = Some(clean(&cause));
                 self.tries += 1;
                 if self.tries == PATIENT_TRIES {
@@ -140,7 +139,7 @@ impl Following<'_> {
                 self.talk.mention(&format!("lost: {cause}"));
             }
             Update::Resumed => {
-                self.print_json(&json!({"client": {"resumed": watch.name()}}))?;
+                self.talk.client_event(watch.name(), json!({"resumed": true}))?;
                 self.board.lost = None;
                 self.tries = 0;
                 self.say(Some(Said::Note("the connection broke for a moment; nothing is missing".into())));
@@ -221,18 +220,6 @@ impl Following<'_> {
         if let Some(painter) = &mut self.painter {
             painter.show(drawing);
         }
-    }
-
-    fn print_event(&self, cursor: &str, event: &CompositionEvent) -> Result<(), Stop> {
-        if !self.talk.json {
-            return Ok(());
-        }
-        let line = WatchCompositionResponse { cursor: cursor.to_owned(), event: Some(event.clone()) };
-        self.talk.object(&json::to_value("segue.composer.v1.WatchCompositionResponse", &line)?)
-    }
-
-    fn print_json(&self, value: &serde_json::Value) -> Result<(), Stop> {
-        if self.talk.json { self.talk.object(value) } else { Ok(()) }
     }
 }
 

@@ -4,6 +4,8 @@ mod analyze;
 mod args;
 mod board;
 mod compose;
+#[cfg(feature = "play")]
+mod device;
 mod doctor;
 mod draw;
 mod exit;
@@ -13,11 +15,14 @@ mod interrupts;
 mod outputs;
 mod painter;
 mod plan;
+#[cfg(not(feature = "play"))]
+mod player;
 mod pool;
 mod resources;
 mod settings;
 mod spec;
 mod talk;
+mod together;
 mod words;
 
 use std::process::ExitCode;

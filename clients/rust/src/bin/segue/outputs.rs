@@ -71,16 +71,45 @@ pub fn free_name(words: &str, kind: FileKind) -> PathBuf {
         "" => "segue",
         slug => slug,
     };
-    let name = |number: u32| match number {
-        1 => PathBuf::from(format!("{slug}.{}", extension(kind))),
-        _ => PathBuf::from(format!("{slug}-{number}.{}", extension(kind))),
-    };
-    (1..10_000).map(name).find(|path| !path.exists()).unwrap_or_else(|| name(1))
+    free_beside(Path::new(&format!("{slug}.{}", extension(kind))))
 }
 
-/// Where the draft stands while `path` is made.
-pub fn draft_path(path: &Path) -> PathBuf {
-    path.with_extension("draft.wav")
+/// Where the draft stands while `path` is made. One that was kept is not written over unless that was asked for.
+pub fn draft_path(path: &Path, force: bool) -> PathBuf {
+    let wanted = path.with_extension("draft.wav");
+    if force { wanted } else { free_beside(&wanted) }
+}
+
+/// This path, or when it is taken, one with a number.
+fn free_beside(path: &Path) -> PathBuf {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let extension = path.extension().unwrap_or_default().to_string_lossy();
+    let numbered = |number: u32| path.with_file_name(format!("{stem}-{number}.{extension}"));
+    let is_free = |path: &PathBuf| !path.exists();
+    if is_free(&path.to_owned()) {
+        path.to_owned()
+    } else {
+        (2..10_000).map(numbered).find(is_free).unwrap_or_else(|| path.to_owned())
+    }
+}
+
+/// Brings a finished composition's files home, the master to `path` and the others beside it.
+pub async fn save(reach: &Reach, talk: &Talk, composition: &Composition, path: &Path, force: bool) -> Result<(), Stop> {
+    let places = places(composition, path);
+    if !places.iter().any(|(_, place)| place == path) {
+        let names: Vec<String> = composition.outputs.iter().map(|output| clean(&output.name)).collect();
+        return Err(Stop::Wrong {
+            code: Stop::REFUSED,
+            text: format!("{} has no master of that kind", composition.name),
+            hint: format!("its files are: {}", names.join(", ")),
+        });
+    }
+    for (output, place) in places {
+        // The master's place was asked for; those of the others are found out only now.
+        let place = if force || place == path { place } else { free_beside(&place) };
+        fetch(&reach.connection, talk, &output, &place).await?;
+    }
+    Ok(())
 }
 
 /// A finished composition's outputs and where each is to be stored, beside the master at `path`.
@@ -119,12 +148,10 @@ fn file_part(text: &str) -> String {
 /// Fetches one output.
 pub async fn fetch(connection: &Connection, talk: &Talk, output: &Output, path: &Path) -> Result<(), Stop> {
     segue_client::download(connection, output, path, PATIENCE, |_| {}).await?;
-    if talk.json {
-        let saved = json!({"client": {"saved": path.display().to_string(), "output": output.name}});
-        return talk.object(&saved);
+    if !talk.json {
+        talk.note(&describe(output, path));
     }
-    talk.note(&describe(output, path));
-    Ok(())
+    talk.client_event("", json!({"saved": path.display().to_string(), "output": output.name}))
 }
 
 fn describe(output: &Output, path: &Path) -> String {
@@ -164,8 +191,9 @@ pub async fn download(reach: &Reach, talk: &Talk, asked: Download) -> Result<(),
     }
     let is_folder = wanted.is_none() || asked.output.is_dir();
     if is_folder {
-        fs::create_dir_all(&asked.output)
-            .map_err(|error| Stop::usage(format!("{}: {error}", asked.output.display()), ""))?;
+        fs::create_dir_all(&asked.output).map_err(|error| {
+            Stop::usage(format!("{}: {error}", asked.output.display()), "choose another place with -o")
+        })?;
     }
     for output in outputs {
         let name = output.name.rsplit('/').next().unwrap_or_default();

@@ -32,18 +32,19 @@ pub async fn plan(reach: &Reach, talk: &Talk, asked: args::Plan) -> Result<(), S
     let mut client = reach.connection.open().await?;
     let request = PlanCompositionRequest { spec: Some(spec::planned(&asked.asked)?) };
     let answer = client.plan_composition(request).await?;
-    if talk.json {
-        return talk.object(&json::to_value("segue.composer.v1.PlanCompositionResponse", &answer)?);
-    }
-    let plan = answer.plan.unwrap_or_default();
-    let text = json::to_value("segue.music.v1.Plan", &plan)?;
-    if asked.output.is_some() && file.is_none() {
-        return talk.line(&format!("{text:#}"));
-    }
+    let is_stdout = asked.output.is_some() && file.is_none();
+    let text = json::to_value("segue.music.v1.Plan", &answer.plan.clone().unwrap_or_default())?;
     if let Some(path) = file {
         fs::write(path, format!("{text:#}\n"))
             .map_err(|cause| segue_client::Error::Local { doing: format!("writing {}", path.display()), cause })?;
     }
+    if talk.json && !is_stdout {
+        return talk.object(&json::to_value("segue.composer.v1.PlanCompositionResponse", &answer)?);
+    }
+    if is_stdout {
+        return if talk.json { talk.object(&text) } else { talk.line(&json::indented(&text)) };
+    }
+    let plan = answer.plan.unwrap_or_default();
     draw_plan(talk, &plan)?;
     if let Some(time) = answer.estimate.and_then(|estimate| estimate.render_time) {
         talk.line(&format!("It will take about {}.", words::clock(time.seconds as f64 + 1.0)))?;

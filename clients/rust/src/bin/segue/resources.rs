@@ -108,11 +108,10 @@ pub async fn delete(reach: &Reach, talk: &Talk, names: &[String], yes: bool) -> 
             return Err(Stop::usage(format!("{name} was not removed"), "--yes removes without asking"));
         }
         client.delete_composition(DeleteCompositionRequest { name: name.clone() }).await?;
-        if talk.json {
-            talk.object(&json!({"client": {"deleted": name}}))?;
-        } else {
+        if !talk.json {
             talk.note(&format!("{name}: removed"));
         }
+        talk.client_event(&name, json!({"deleted": true}))?;
     }
     Ok(())
 }

@@ -29,7 +29,7 @@ pub fn reach(common: &Common) -> Result<Reach, Stop> {
     };
     let text = |key: &str| match from_file(key) {
         Some((Value::String(text), origin)) => Ok(Some((text, origin))),
-        Some((_, origin)) => Err(Stop::usage(format!("{origin}: client.{key} must be a text"), "")),
+        Some((_, origin)) => Err(Stop::usage(format!("{origin}: client.{key} must be a text"), "put it in quotes")),
         None => Ok(None),
     };
     let variable =
@@ -53,44 +53,63 @@ pub fn reach(common: &Common) -> Result<Reach, Stop> {
         Some(path) => Some(path),
         None => variable("SEGUE_CLIENT_TLS_CA").or(text("tls_ca")?).map(|(path, _)| PathBuf::from(path)),
     };
-    let wants_tls = common.tls || ca.is_some() || wants_tls(variable("SEGUE_CLIENT_TLS"), from_file("tls"))?;
+    let identity = match (&common.tls_cert, &common.tls_key) {
+        (Some(certificate), Some(key)) => Some((read(certificate)?, read(key)?)),
+        _ => None,
+    };
+    let tls = if common.tls || ca.is_some() || identity.is_some() {
+        Some(true)
+    } else {
+        wants_tls(variable("SEGUE_CLIENT_TLS"), from_file("tls"))?
+    };
     let trusted = match &ca {
-        Some(path) => fs::read(path).map_err(|error| Stop::usage(format!("{}: {error}", path.display()), ""))?,
+        Some(path) => read(path)?,
         None => Vec::new(),
     };
-    let address = Address::parse(&server, wants_tls.then_some(true))?;
-    Ok(Reach { connection: Connection { address, token: token.trim().to_owned(), trusted }, origin })
+    let address = Address::parse(&server, tls)?;
+    Ok(Reach { connection: Connection { address, token: token.trim().to_owned(), trusted, identity }, origin })
 }
 
-fn wants_tls(variable: Option<(String, String)>, file: Option<(Value, String)>) -> Result<bool, Stop> {
+/// What is set on TLS; without a setting the address decides.
+fn wants_tls(variable: Option<(String, String)>, file: Option<(Value, String)>) -> Result<Option<bool>, Stop> {
+    let wrong = |text: String| Err(Stop::usage(text, "write true or false"));
     match (variable, file) {
         (Some((value, name)), _) => match value.to_ascii_lowercase().as_str() {
-            "1" | "true" | "yes" | "on" => Ok(true),
-            "0" | "false" | "no" | "off" => Ok(false),
-            _ => Err(Stop::usage(format!("{name}: {value:?} is neither true nor false"), "")),
+            "1" | "true" | "yes" | "on" => Ok(Some(true)),
+            "0" | "false" | "no" | "off" => Ok(Some(false)),
+            _ => wrong(format!("{name}: {value:?} is neither true nor false")),
         },
-        (None, Some((Value::Boolean(value), _))) => Ok(value),
-        (None, Some((_, origin))) => Err(Stop::usage(format!("{origin}: client.tls must be true or false"), "")),
-        (None, None) => Ok(false),
+        (None, Some((Value::Boolean(value), _))) => Ok(Some(value)),
+        (None, Some((_, origin))) => wrong(format!("{origin}: client.tls must be true or false")),
+        (None, None) => Ok(None),
     }
 }
 
 fn read_token(path: &Path) -> Result<String, Stop> {
     let token = if path == Path::new("-") { io::read_to_string(io::stdin()) } else { fs::read_to_string(path) };
-    token.map_err(|error| Stop::usage(format!("{}: {error}", path.display()), ""))
+    token.map_err(|error| Stop::usage(format!("{}: {error}", path.display()), "check the path"))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Stop> {
+    fs::read(path).map_err(|error| Stop::usage(format!("{}: {error}", path.display()), "check the path"))
 }
 
 fn read_files() -> Result<Vec<(PathBuf, toml::Table)>, Stop> {
     let paths = match env::var_os("SEGUE_CONFIG").filter(|path| !path.is_empty()) {
         Some(path) if Path::new(&path).is_file() => vec![PathBuf::from(path)],
-        Some(path) => return Err(Stop::usage(format!("SEGUE_CONFIG: there is no file {}", path.display()), "")),
+        Some(path) => {
+            return Err(Stop::usage(
+                format!("SEGUE_CONFIG: there is no file {}", path.display()),
+                "correct it, or unset it",
+            ));
+        }
         None => [Some(PathBuf::from(FILE)), user_file()].into_iter().flatten().filter(|path| path.is_file()).collect(),
     };
     paths.into_iter().map(|path| Ok((path.clone(), read_file(&path)?))).collect()
 }
 
 fn read_file(path: &Path) -> Result<toml::Table, Stop> {
-    let wrong = |error: &dyn std::fmt::Display| Stop::usage(format!("{}: {error}", path.display()), "");
+    let wrong = |error: &dyn std::fmt::Display| Stop::usage(format!("{}: {error}", path.display()), "correct the file");
     let text = fs::read_to_string(path).map_err(|error| wrong(&error))?;
     let mut tree: toml::Table = text.parse().map_err(|error| wrong(&error))?;
     let section = match tree.remove("client") {

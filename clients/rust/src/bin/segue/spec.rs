@@ -83,7 +83,7 @@ pub fn file_format(kind: FileKind) -> FileFormat {
 
 fn read_plan(path: &Path) -> Result<Plan, Stop> {
     let text = if path == Path::new("-") { io::read_to_string(io::stdin()) } else { fs::read_to_string(path) };
-    let text = text.map_err(|error| Stop::usage(format!("{}: {error}", path.display()), ""))?;
+    let text = text.map_err(|error| Stop::usage(format!("{}: {error}", path.display()), "check the path"))?;
     json::from_text("segue.music.v1.Plan", &text)
         .map_err(|error| Stop::usage(format!("{}: {error}", path.display()), "`segue plan … -o plan.json` writes one"))
 }

@@ -6,8 +6,11 @@ use std::{
 };
 
 use anstyle::{AnsiColor, Style};
-use segue_client::{clean, json};
-use serde_json::Value;
+use segue_client::{
+    clean, json,
+    proto::segue::composer::v1::{CompositionEvent, WatchCompositionResponse},
+};
+use serde_json::{Value, json};
 
 use crate::{
     args::{Common, When},
@@ -112,6 +115,26 @@ impl Talk {
     /// Writes an object as a line of data.
     pub fn object(&self, value: &Value) -> Result<(), Stop> {
         self.line(&json::line(value))
+    }
+
+    /// With --json, writes an event of a composition as the service sent it.
+    pub fn composition_event(&self, cursor: &str, event: &CompositionEvent) -> Result<(), Stop> {
+        if !self.json {
+            return Ok(());
+        }
+        let line = WatchCompositionResponse { cursor: cursor.to_owned(), event: Some(event.clone()) };
+        self.object(&json::to_value("segue.composer.v1.WatchCompositionResponse", &line)?)
+    }
+
+    /// With --json, writes what happened here and not at the service.
+    pub fn client_event(&self, composition: &str, mut what: Value) -> Result<(), Stop> {
+        if !self.json {
+            return Ok(());
+        }
+        if !composition.is_empty() {
+            what["composition"] = composition.into();
+        }
+        self.object(&json!({"client": what}))
     }
 
     /// Asks for a yes; without a terminal the answer is no.

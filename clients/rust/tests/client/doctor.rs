@@ -1,0 +1,162 @@
+//! `segue doctor` says why a server cannot be reached, and what the other commands do then.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpListener,
+    path::Path,
+    thread,
+};
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use tonic::transport::{Certificate, Identity, ServerTlsConfig};
+
+use crate::{
+    command::{NAME, Outcome, command},
+    fake::Fake,
+    pieces::piece,
+    transfers::folder,
+};
+
+/// An authority of the test's own.
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self { issuer: Issuer::new(params, key), pem }
+    }
+
+    /// A certificate for a host, and its key.
+    fn sign(&self, host: &str) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![host.to_owned()]).unwrap();
+        (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
+    }
+}
+
+fn run(folder: &Path, server: &str, variables: &[(&str, &str)], arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = command(server, folder, arguments);
+    for name in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
+        command.env_remove(name);
+    }
+    let output = command.envs(variables.iter().copied()).output().unwrap();
+    let stdout = String::from_utf8(output.stdout.clone()).unwrap();
+    let outcome = Outcome::new(output, server);
+    (outcome.code, stdout + &outcome.stderr)
+}
+
+#[track_caller]
+fn expect((found, text): (Option<i32>, String), code: i32, words: &[&str]) {
+    assert_eq!(found, Some(code), "{text}");
+    for word in words {
+        assert!(text.contains(word), "{word:?} is missing in:\n{text}");
+    }
+}
+
+#[test]
+fn tls_is_spoken_when_the_certificate_is_trusted_and_explained_when_not() {
+    let folder = folder("tls");
+    let (ours, other) = (Authority::new(), Authority::new());
+    let (certificate, key) = ours.sign("localhost");
+    let fake = Fake::start_with(
+        vec![piece(NAME, 1)],
+        Some(ServerTlsConfig::new().identity(Identity::from_pem(certificate, key))),
+    );
+    fs::write(folder.join("ours.pem"), &ours.pem).unwrap();
+    fs::write(folder.join("other.pem"), &other.pem).unwrap();
+    let port = fake.address.port();
+    let server = format!("https://localhost:{port}");
+    let doctor = |server: &str, more: &[&str]| run(&folder, server, &[], &[&["doctor"], more].concat());
+
+    expect(doctor(&server, &["--tls-ca", "ours.pem"]), 0, &["it speaks TLS", "it is a Segue service"]);
+    expect(doctor(&server, &["--tls-ca", "other.pem"]), 3, &["hint: --tls-ca names the certificate"]);
+    expect(doctor(&server, &[]), 3, &["hint: --tls-ca names the certificate"]);
+    let elsewhere = format!("https://127.0.0.1:{port}");
+    expect(doctor(&elsewhere, &["--tls-ca", "ours.pem"]), 3, &["the host's name must be in it"]);
+    expect(doctor(&format!("http://localhost:{port}"), &[]), 3, &["it speaks TLS: try https://"]);
+    let listed = run(&folder, &server, &[], &["list", "--tls-ca", "ours.pem"]);
+    expect(listed, 0, &[NAME]);
+    let compose = ["compose", "rain", "-o", "song.flac", "--tls-ca", "ours.pem"];
+    expect(run(&folder, &server, &[], &compose), 0, &["song.flac"]);
+    expect(run(&folder, &server, &[("SEGUE_CLIENT_TLS_CA", "ours.pem")], &["stats"]), 0, &[]);
+    expect(run(&folder, &server, &[], &["stats", "--tls-ca", "none.pem"]), 2, &["none.pem"]);
+}
+
+#[test]
+fn a_server_that_wants_to_know_its_callers_sees_a_certificate() {
+    let folder = folder("mutual");
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let (certificate, key) = authority.sign("localhost");
+    let tls = ServerTlsConfig::new()
+        .identity(Identity::from_pem(certificate, key))
+        .client_ca_root(Certificate::from_pem(&authority.pem));
+    let fake = Fake::start_with(vec![piece(NAME, 1)], Some(tls));
+    fs::write(folder.join("ca.pem"), &authority.pem).unwrap();
+    for (name, signer) in [("own", &authority), ("strange", &stranger)] {
+        let (certificate, key) = signer.sign("me");
+        fs::write(folder.join(format!("{name}.pem")), certificate).unwrap();
+        fs::write(folder.join(format!("{name}.key")), key).unwrap();
+    }
+    let server = format!("https://localhost:{}", fake.address.port());
+    let stats = |more: &[&str]| run(&folder, &server, &[], &[&["stats", "--tls-ca", "ca.pem"], more].concat());
+    expect(stats(&["--tls-cert", "own.pem", "--tls-key", "own.key"]), 0, &["1 running"]);
+    assert_eq!(stats(&[]).0, Some(3));
+    assert_eq!(stats(&["--tls-cert", "strange.pem", "--tls-key", "strange.key"]).0, Some(3));
+}
+
+#[test]
+fn the_doctor_names_token_version_and_proxy() {
+    let folder = folder("doctor");
+    let fake = Fake::start(vec![piece(NAME, 1)]).with(|state| {
+        state.token = "secret".into();
+        state.version = "9.1.0\u{1b}[2J".into();
+    });
+    let server = fake.address.to_string();
+    let doctor = |variables: &[(&str, &str)]| run(&folder, &server, variables, &["doctor"]);
+    expect(doctor(&[]), 4, &["hint: it wants a token"]);
+    expect(doctor(&[("SEGUE_CLIENT_TOKEN", "wrong")]), 4, &["hint: compare the token"]);
+    let variables = [("SEGUE_CLIENT_TOKEN", "secret"), ("HTTPS_PROXY", "http://proxy:1")];
+    let found = doctor(&variables);
+    assert!(!found.1.contains('\u{1b}'), "{:?}", found.1);
+    expect(found, 0, &["version 9.1.0", "this program is version", "HTTPS_PROXY set", "it can play 1 models"]);
+    let (code, json) = run(&folder, &server, &variables, &["doctor", "--json"]);
+    assert_eq!(code, Some(0), "{json}");
+    for line in json.lines() {
+        let value: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(value["check"].is_string() && value["text"].is_string(), "{line}");
+    }
+}
+
+#[test]
+fn what_is_no_segue_service_is_recognised() {
+    let folder = folder("strangers");
+    let answer_all = |answer: &'static [u8]| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut some = [0; 64];
+                let _ = stream.read(&mut some);
+                let _ = stream.write_all(answer);
+            }
+        });
+        address.to_string()
+    };
+    for answer in [&b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"[..], b"SSH-2.0-thing\r\n", b""] {
+        let server = answer_all(answer);
+        expect(run(&folder, &server, &[], &["doctor"]), 3, &["ok the port is open", "something else"]);
+        expect(run(&folder, &server, &[], &["compose", "rain", "-o", "song.flac"]), 3, &["hint: "]);
+        let over_tls = run(&folder, &format!("https://{server}"), &[], &["doctor"]);
+        expect(over_tls, 3, &["hint: the server may speak without TLS"]);
+    }
+    expect(run(&folder, "music.invalid:7300", &[], &["doctor"]), 3, &["has no address", "hint: check the name"]);
+    assert!(fs::read_dir(&folder).unwrap().next().is_none());
+}

@@ -1,0 +1,117 @@
+//! The sound while it comes: players, slow readers, and memory that does not grow with it.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Child, Stdio},
+    time::Duration,
+};
+
+use crate::{
+    command::{FORMAT, NAME, Outcome, command, finish, segue, start, whole_wav},
+    fake::Fake,
+    pieces::{piece, speech},
+    transfers::folder,
+};
+
+/// A program of that name which does what a script says.
+#[cfg(unix)]
+fn player(folder: &Path, name: &str, script: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let path = folder.join(name);
+    fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[cfg(all(unix, not(feature = "play")))]
+#[test]
+fn play_hands_the_sound_to_a_player_and_waits_for_it() {
+    let piece = piece(NAME, 1);
+    let fake = Fake::start(vec![piece.clone()]);
+    let server = fake.address.to_string();
+    let folder = folder("play");
+    fs::create_dir(folder.join("bin")).unwrap();
+    let compose = |file: &str| {
+        let mut command = command(&server, &folder, &["compose", "rain", "--play", "--force", "-o", file]);
+        command.env("PATH", folder.join("bin"));
+        Outcome::new(command.output().unwrap(), &server)
+    };
+    let nobody = compose("none.flac");
+    assert_eq!(nobody.code, Some(0), "{}", nobody.stderr);
+    assert!(nobody.stderr.contains("note: nothing here can play"), "{}", nobody.stderr);
+
+    player(&folder.join("bin"), "aplay", "/bin/cat >heard.wav; /bin/sleep 0.2; echo done >>heard.wav");
+    let outcome = compose("song.flac");
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    let mut expected = segue_client::wav::header(FORMAT, None);
+    expected.extend(&piece.pcm);
+    expected.extend(b"done\n");
+    assert!(fs::read(folder.join("heard.wav")).unwrap() == expected, "the player was not waited for, or heard else");
+
+    player(&folder.join("bin"), "aplay", "exit 1");
+    let broken = compose("broken.flac");
+    assert_eq!(broken.code, Some(0), "{}", broken.stderr);
+    assert!(broken.stderr.contains("the rest is made in silence"), "{}", broken.stderr);
+    assert!(fs::read(folder.join("broken.flac")).unwrap() == piece.files[0].1);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_player_that_stands_still_holds_up_nothing() {
+    let piece = piece(NAME, 2);
+    let fake = Fake::start(vec![piece.clone()]);
+    let folder = folder("standing");
+    let mut child = start(&fake, &folder, &["compose", "rain", "-o", "-"]);
+    // Nobody reads, and still all of it arrives and is kept for whoever reads at last.
+    let mut stdout = child.stdout.take().unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    let mut heard = Vec::new();
+    std::io::Read::read_to_end(&mut stdout, &mut heard).unwrap();
+    assert_eq!(finish(child).code, Some(0));
+    assert!(heard[80..] == piece.pcm);
+}
+
+/// The most memory that a program ever had, in kB, as the kernel counts it while the program lives.
+#[cfg(target_os = "linux")]
+fn highest_memory(child: &mut Child) -> u64 {
+    let status = format!("/proc/{}/status", child.id());
+    let mut highest = 0;
+    while child.try_wait().unwrap().is_none() {
+        let text = fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find(|line| line.starts_with("VmHWM:"));
+        let now = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+        highest = highest.max(now.unwrap_or(0));
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    highest
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_hour_takes_no_more_memory_than_a_minute() {
+    let measure = |seconds: i64| {
+        let fake = Fake::start(vec![speech(NAME, seconds)]);
+        let folder = folder(&format!("memory_{seconds}"));
+        let mut command = command(&fake.address.to_string(), &folder, &["watch", NAME, "-o", "-"]);
+        let sink = fs::File::create(folder.join("sink.wav")).unwrap();
+        let mut child = command.stdout(sink).stderr(Stdio::null()).spawn().unwrap();
+        let highest = highest_memory(&mut child);
+        assert!(child.wait().unwrap().success());
+        let heard = fs::metadata(folder.join("sink.wav")).unwrap().len();
+        assert_eq!(heard, 80 + seconds as u64 * 16_000);
+        fs::remove_dir_all(folder).unwrap();
+        highest
+    };
+    let (minute, hour) = (measure(60), measure(3600));
+    assert!(hour > 1000 && hour < minute + 4096, "a minute took {minute} kB, an hour {hour} kB");
+}
+
+#[test]
+fn what_was_kept_of_the_sound_is_a_whole_file() {
+    let piece = piece(NAME, 1);
+    let fake = Fake::start(vec![piece.clone()]);
+    let folder = folder("kept");
+    let outcome = segue(&fake, &folder, &["watch", NAME, "-o", "song.flac", "--keep-draft"]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    assert!(fs::read(folder.join("song.draft.wav")).unwrap() == whole_wav(&piece));
+}
