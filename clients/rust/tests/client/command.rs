@@ -321,7 +321,7 @@ pub fn start(fake: &Fake, folder: &Path, arguments: &[&str]) -> Child {
 }
 
 pub fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
-    for _ in 0..500 {
+    for _ in 0..3000 {
         if is_so() {
             return;
         }

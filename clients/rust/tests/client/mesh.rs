@@ -1,4 +1,4 @@
-//! The `segue` command against the real service: `SEGUED=.venv/bin/segued cargo test --test client -- --include-ignored`.
+//! The `segue` command against the real service of this checkout: `make setup`, then `cargo test -- --include-ignored`.
 
 use std::{
     env, fs,
@@ -7,10 +7,11 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::Ordering,
+    time::Duration,
 };
 
 use crate::{
-    command::{command, finish, wait_for},
+    command::{command, finish, finish_within, wait_for},
     proxy::Proxy,
     transfers::folder,
 };
@@ -19,7 +20,7 @@ const COMPOSE: [&str; 12] = [
     "compose",
     "rainy lo-fi, 82 bpm, F minor",
     "--duration",
-    "40s",
+    "15s",
     "--seed",
     "7",
     "--keep-draft",
@@ -44,10 +45,14 @@ impl Segued {
     }
 
     fn run(home: &Path, address: SocketAddr) -> Child {
-        let segued = env::var("SEGUED").expect("SEGUED names the program to test against");
+        let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.venv/bin/segued");
+        let segued = env::var_os("SEGUED").map_or(here, PathBuf::from);
+        assert!(segued.is_file(), "there is no {}: run `make setup`, or name another one in SEGUED", segued.display());
         let log = fs::OpenOptions::new().create(true).append(true).open(home.join("segued.log")).unwrap();
         let mut child = Command::new(segued)
             .args(["serve", "--listen", &address.to_string()])
+            // Another conductor's work is taken over sooner than is wise where it is slow, too.
+            .args(["--conductor-lease", "2s", "--conductor-heartbeat", "0.3s"])
             .env("SEGUE_HOME", home)
             .stdout(Stdio::piped())
             .stderr(log)
@@ -77,52 +82,56 @@ fn compose(server: SocketAddr, folder: &Path) -> Child {
     command(&server.to_string(), folder, &COMPOSE).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// The sound as it was streamed and the finished file, from a run that nothing disturbed.
-fn undisturbed(name: &str) -> (Vec<u8>, Vec<u8>) {
-    let folder = folder(name);
-    let segued = Segued::start(&folder);
-    let outcome = finish(compose(segued.address, &folder));
-    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
-    files(&folder)
-}
-
+/// The sound as it was streamed, and the finished file.
 fn files(folder: &Path) -> (Vec<u8>, Vec<u8>) {
     (fs::read(folder.join("song.draft.wav")).unwrap(), fs::read(folder.join("song.flac")).unwrap())
 }
 
+/// A run that nothing disturbs.
+fn undisturbed(segued: &Segued, folder: &Path) -> (Vec<u8>, Vec<u8>) {
+    let outcome = finish(compose(segued.address, folder));
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    files(folder)
+}
+
 #[test]
-#[ignore = "needs segued"]
+#[ignore = "needs `make setup`"]
 fn killing_the_service_at_any_moment_changes_no_byte() {
-    let expected = undisturbed("mesh_plain");
-    for (moment, draft_bytes) in [1, 1_000_000, 5_000_000, 9_000_000, 15_360_080].into_iter().enumerate() {
-        let folder = folder(&format!("mesh_kill_{moment}"));
-        let mut segued = Segued::start(&folder);
+    let expected = {
+        let folder = folder("mesh_plain");
+        undisturbed(&Segued::start(&folder), &folder)
+    };
+    let folder = folder("mesh_kill");
+    let mut segued = Segued::start(&folder);
+    let draft = folder.join("song.draft.wav");
+    // At the first sound, in the middle, and while it is mastered.
+    for draft_bytes in [1, expected.0.len() / 2, expected.0.len()] {
+        fs::remove_file(&draft).ok();
         let child = compose(segued.address, &folder);
-        let draft = folder.join("song.draft.wav");
-        wait_for("the draft", || draft.metadata().is_ok_and(|file| file.len() >= draft_bytes));
+        wait_for("the draft", || draft.metadata().is_ok_and(|file| file.len() >= draft_bytes as u64));
         segued.kill_and_restart();
-        let outcome = finish(child);
+        let outcome = finish_within(child, Duration::from_secs(120));
         assert_eq!(outcome.code, Some(0), "killed at {draft_bytes}: {}", outcome.stderr);
         assert!(files(&folder) == expected, "killed at {draft_bytes}: the files differ");
     }
 }
 
 #[test]
-#[ignore = "needs segued"]
+#[ignore = "needs `make setup`"]
 fn fifty_faults_on_the_way_change_no_byte() {
-    let expected = undisturbed("mesh_straight");
     let folder = folder("mesh_faults");
     let segued = Segued::start(&folder);
-    let proxy = Proxy::start(segued.address, 2024, 50, 2_000_000);
+    let expected = undisturbed(&segued, &folder);
+    let proxy = Proxy::start(segued.address, 2024, 50, 150_000);
     while proxy.faults_left.load(Ordering::SeqCst) > 0 {
-        let outcome = finish(compose(proxy.address, &folder));
+        let outcome = finish_within(compose(proxy.address, &folder), Duration::from_secs(240));
         assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
         assert!(files(&folder) == expected, "the files differ: {}", outcome.stderr);
     }
 }
 
 #[test]
-#[ignore = "needs segued"]
+#[ignore = "needs `make setup`"]
 fn the_commands_work_on_the_real_thing() {
     let folder = folder("mesh_commands");
     let segued = Segued::start(&folder);
@@ -186,7 +195,7 @@ fn screen(bytes: &str) -> Vec<String> {
 
 #[cfg(target_os = "linux")]
 #[test]
-#[ignore = "needs segued"]
+#[ignore = "needs `make setup`"]
 fn a_terminal_shows_one_drawing_with_and_without_colour() {
     let folder = folder("mesh_terminal");
     let segued = Segued::start(&folder);

@@ -1,7 +1,7 @@
 //! Pieces that the fake service plays: a whole event log with sound, the same in every run.
 
 use segue_client::proto::segue::{
-    analyzer::v1::{KeyEstimate, Report, TempoEstimate},
+    analyzer::v1::{Fault, KeyEstimate, Report, TempoEstimate},
     audio::v1::{AudioChunk, AudioFormat, Loudness, Stage},
     composer::v1::{
         Accepted, Composition, CompositionEvent, DraftFinished, DraftRewound, Finished, MasterMade, Output, OutputKind,
@@ -300,6 +300,14 @@ pub fn report(frames: i64) -> Report {
             ..KeyEstimate::default()
         }),
         stereo_correlation: Some(0.8),
+        faults: (0..7_i64)
+            .map(|index| Fault {
+                first_frame: index * RATE,
+                frames: 1,
+                text: ["a click\u{1b}[2J", "an offset"][usize::from(index == 3)].into(),
+                ..Fault::default()
+            })
+            .collect(),
         peaks: (0..200_u8).flat_map(|each| [(each / 2).wrapping_neg(), each / 2]).collect(),
         ..Report::default()
     }

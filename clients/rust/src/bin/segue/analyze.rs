@@ -5,7 +5,7 @@ use std::path::Path;
 use segue_client::{
     Client, Failure, Opening, clean, json,
     proto::segue::{
-        analyzer::v1::Report,
+        analyzer::v1::{Fault, Report},
         composer::v1::{Analysis, CreateAnalysisRequest, CreateMasterRequest, Export, GetAnalysisRequest, State},
         music::v1::{LayerKind, Metre},
     },
@@ -26,6 +26,8 @@ use crate::{
 };
 
 const LOOK_EVERY: Duration = Duration::from_millis(300);
+/// How many places of a fault are named.
+const MANY: usize = 4;
 const WAVE: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
 /// `segue analyze`.
@@ -155,11 +157,25 @@ fn draw_report(talk: &Talk, report: &Report) -> Result<(), Stop> {
         let loudness = section.loudness.and_then(|each| each.integrated_lufs).map(|lufs| format!("{lufs:.1} LUFS"));
         talk.line(&format!("  {}: {}", clean(&section.section_id), loudness.unwrap_or_default()))?;
     }
-    for fault in &report.faults {
-        let place = words::clock(fault.first_frame as f64 / rate);
-        talk.line(&palette.paint(Palette::BAD, &clean(&format!("  {place}: {}", fault.text))))?;
+    for (text, places) in grouped(&report.faults, rate) {
+        let first: Vec<&str> = places.iter().take(MANY).map(String::as_str).collect();
+        let more = if places.len() > MANY { format!(" and {} more", places.len() - MANY) } else { String::new() };
+        talk.line(&palette.paint(Palette::BAD, &clean(&format!("  {text}: at {}{more}", first.join(", ")))))?;
     }
     Ok(())
+}
+
+/// Each kind of fault with its places, in the order in which they first come.
+fn grouped(faults: &[Fault], rate: f64) -> Vec<(&str, Vec<String>)> {
+    let mut groups: Vec<(&str, Vec<String>)> = Vec::new();
+    for fault in faults {
+        let place = words::clock(fault.first_frame as f64 / rate);
+        match groups.iter_mut().find(|(text, _)| *text == fault.text) {
+            Some((_, places)) => places.push(place),
+            None => groups.push((&fault.text, vec![place])),
+        }
+    }
+    groups
 }
 
 /// The highest peaks in each column, as one line.

@@ -135,9 +135,11 @@ impl Board {
     }
 
     fn apply_to_section(&mut self, event: &Event) -> Option<Said> {
+        if matches!(event, Event::SectionStarted(_) | Event::SectionFinished(_) | Event::SectionMixed(_)) {
+            self.state = State::Rendering as i32;
+        }
         match event {
             Event::SectionStarted(started) => {
-                self.state = State::Rendering as i32;
                 self.rendering_since.get_or_insert_with(Instant::now);
                 let row = self.row(&started.section_id)?;
                 row.phase = Phase::Rendering;

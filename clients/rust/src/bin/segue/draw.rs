@@ -13,7 +13,8 @@ use crate::{
 };
 
 const LABEL_COLUMNS: usize = 16;
-const STATUS_COLUMNS: usize = 26;
+/// The bars keep their length while words come and go.
+const STATUS_COLUMNS: usize = 24;
 const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
 /// The size of the terminal.
@@ -80,7 +81,10 @@ pub fn frame(board: &Board, size: Size, palette: Palette, now: Instant) -> Vec<S
     if first > 0 {
         lines.push(aside(palette, columns, &format!("{first} sections before")));
     }
-    lines.extend(board.rows[first..last].iter().map(|row| section(row, board.sample_rate, columns, palette)));
+    let shown = &board.rows[first..last];
+    let widest = shown.iter().map(|row| phase(row).width()).max().unwrap_or(0).max(STATUS_COLUMNS);
+    let bar = columns.saturating_sub(LABEL_COLUMNS + 23 + widest).clamp(6, 60);
+    lines.extend(shown.iter().map(|row| section(row, board.sample_rate, columns, bar, palette)));
     if last < board.rows.len() {
         lines.push(aside(palette, columns, &format!("{} sections after", board.rows.len() - last)));
     }
@@ -141,13 +145,12 @@ fn window(rows: &[Row], room: usize) -> (usize, usize) {
     (first, first + room)
 }
 
-fn section(row: &Row, sample_rate: u32, columns: usize, palette: Palette) -> String {
+fn section(row: &Row, sample_rate: u32, columns: usize, bar: usize, palette: Palette) -> String {
     let mut line = Line::new(palette, columns);
     let label = fit(&row.label, LABEL_COLUMNS);
     line.add(Palette::PLAIN, &format!(" {label}{} ", " ".repeat(LABEL_COLUMNS - label.width())));
     let start = words::clock(row.first_frame as f64 / f64::from(sample_rate));
     line.add(Palette::DIM, &format!("{start:>7} {:>4} bars  ", row.bars));
-    let bar = columns.saturating_sub(LABEL_COLUMNS + 21 + STATUS_COLUMNS + 1).clamp(6, 60);
     let full = (row.fraction * bar as f64).round() as usize;
     line.add(style(&row.phase), &"━".repeat(full.min(bar)));
     line.add(Palette::DIM, &"─".repeat(bar - full.min(bar)));
@@ -195,7 +198,12 @@ fn status(board: &Board, columns: usize, palette: Palette, now: Instant) -> Stri
         line.add(Palette::BUSY, &format!("connecting again: {cause}"));
         return line.text;
     }
-    line.add(Palette::BUSY, &words::state(board.state));
+    let colour = match State::try_from(board.state) {
+        Ok(State::Succeeded) => Palette::GOOD,
+        Ok(State::Failed | State::Cancelled) => Palette::BAD,
+        _ => Palette::BUSY,
+    };
+    line.add(colour, &words::state(board.state));
     if board.queue_position > 0 {
         line.add(Palette::PLAIN, &format!(" · {} before it", board.queue_position));
     }
@@ -213,10 +221,12 @@ fn status(board: &Board, columns: usize, palette: Palette, now: Instant) -> Stri
 /// A composition in one line, for several on one screen.
 pub fn summary(board: &Board, columns: usize, palette: Palette, now: Instant) -> String {
     let mut line = Line::new(palette, columns);
-    let name = if board.title.is_empty() { &board.name } else { &board.title };
-    let label = fit(name, (columns / 3).clamp(8, 40));
-    let padding = (columns / 3).clamp(8, 40).saturating_sub(label.width());
-    line.add(Palette::BOLD, &format!("{label}{} ", " ".repeat(padding)));
+    // Two may have the same title: the beginning of the id tells them apart.
+    let id: String = board.name.trim_start_matches("compositions/").chars().take(8).collect();
+    line.add(Palette::DIM, &format!("{id} "));
+    let room = (columns / 4).clamp(8, 40);
+    let label = fit(&board.title, room);
+    line.add(Palette::BOLD, &format!("{label}{} ", " ".repeat(room - label.width())));
     let bar = (columns / 4).clamp(6, 60);
     let full = ((board.fraction() * bar as f64).round() as usize).min(bar);
     line.add(Palette::GOOD, &"━".repeat(full));
