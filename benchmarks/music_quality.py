@@ -1,6 +1,6 @@
 """Composes and renders pieces of every genre and prints what they measure, as a markdown table.
 
-python benchmarks/music_quality.py [--seeds 13] [--seconds 40] [--estimators]
+python -m benchmarks.music_quality [--seeds 13] [--seconds 40] [--estimators]
 """
 
 from __future__ import annotations

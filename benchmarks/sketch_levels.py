@@ -1,9 +1,11 @@
 """Prints what one full hit of each drum adds to the loudness: the table ENERGY of segue_renderer/sketch/kits.py.
 
-python benchmarks/sketch_levels.py
+python -m benchmarks.sketch_levels
 """
 
 from __future__ import annotations
+
+import textwrap
 
 import numpy as np
 from scipy.signal import sosfilt
@@ -26,7 +28,7 @@ def main() -> None:
                 heard = sosfilt(sections, np.vstack((sound, np.zeros((RATE // 5, 2)))), axis=0)
                 found.append(float((heard**2).sum()) / RATE)
             row[drum] = round(sum(found) / len(found), 5)
-        print(f'    "{kit}": {row},')
+        print("\n".join(textwrap.wrap(f'"{kit}": {row},', 112, initial_indent=" " * 4, subsequent_indent=" " * 8)))
 
 
 if __name__ == "__main__":

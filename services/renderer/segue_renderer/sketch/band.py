@@ -11,12 +11,12 @@ import numpy as np
 from segue_music.plan import LayerKind, Transition
 from segue_music.timing import tempo_map
 from segue_renderer.sketch import drums, kits
-from segue_renderer.sketch.effects import Crackle, reversed_cymbal, riser
+from segue_renderer.sketch.effects import BEDS, Bed, reversed_cymbal, riser
 from segue_renderer.sketch.fader import Fader
-from segue_renderer.sketch.instruments import VOICES, voice_for
+from segue_renderer.sketch.instruments import VOICES, is_stand_in
 from segue_renderer.sketch.playing import Effect, Hit, Playing, pitched
 from segue_renderer.sketch.score import Score
-from segue_renderer.sketch.space import Echo, Room
+from segue_renderer.sketch.space import Echo, Room, saturate
 from segue_renderer.sketch.tables import power_of, rise
 from segue_renderer.sketch.voices import Struck
 
@@ -56,6 +56,7 @@ FIRST_BLOCKS_S: Final = (0.06, 0.12, 0.25)
 BLOCK_S: Final = 0.5
 TAIL_S: Final = 3.0
 LOOP_RUN_UP_S: Final = 6.0
+BED_AMOUNT: Final = 0.7
 DUCK_S: Final = 0.2
 DUCKED_POWER: Final = 0.4
 """How much of a layer's power full ducking costs at four kicks a bar; by measurement."""
@@ -87,17 +88,20 @@ class Band:
         bar = self._score.grid.bar
         edges = [min(spec.frames, self._clock.frame(number * bar, self.rate)) for number in range(spec.bars)]
         self._fader = Fader(self.rate, [*edges, spec.frames], spec.energy)
-        self._fader.foresee([(note, self._factor(kind)) for kind, note in self._waiting])
+        self._fader.foresee([(note, self._factor(kind)) for kind, note in self._waiting], closes=self._score.ends)
         self.unknown_instruments = sorted(
             {
                 name
                 for layer in spec.layers
                 if layer.kind != LayerKind.RHYTHM
                 for name in layer.instruments
-                if not voice_for(name)
+                if is_stand_in(name) and name not in BEDS
             }
         )
         self._effects = self._transition()
+        self._bed_amounts = {"vinyl crackle": self._style.crackle} if self._style.crackle else {}
+        for layer in spec.layers:
+            self._bed_amounts.update({name: BED_AMOUNT for name in layer.instruments if name in BEDS})
         self._restart()
 
     @property
@@ -178,7 +182,7 @@ class Band:
         self._room = Room(self.rate, self._style.room_s, self._style.damping)
         quarter = 60.0 / self.spec.tempo_points[0].quarters_per_minute
         self._echo = Echo(round(min(0.75, 0.75 * quarter) * self.rate)) if self._style.echo else None
-        self._crackle = Crackle(self._seed, self._style.crackle, self.rate) if self._style.crackle else None
+        self._beds = [Bed(kind, self._seed, amount, self.rate) for kind, amount in self._bed_amounts.items()]
         self._queue = self._waiting
 
     def _run_up(self) -> None:
@@ -219,6 +223,8 @@ class Band:
                 note.add_to(sound, first)
             self._sounding[layer.kind] = [note for note in self._sounding[layer.kind] if note.stop > end]
             sound *= column
+            if layer.kind == LayerKind.RHYTHM and self._style.drive:
+                saturate(sound, self._style.drive)
             if duck is not None and layer.kind not in UNDUCKED:
                 sound *= duck
             out[LAYER_NAMES[layer.kind]] = sound
@@ -240,8 +246,8 @@ class Band:
             found += repeats
         for effect in self._effects:
             effect.add_to(found, first)
-        if self._crackle is not None:
-            found += self._crackle.process(frames) * column
+        for bed in self._beds:
+            found += bed.process(frames) * column
         return found
 
     def _duck(self, first: int, frames: int) -> NDArray[np.float32] | None:

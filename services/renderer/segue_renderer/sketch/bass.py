@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from segue_music.theory import chord_classes, pitch_class, scale_classes
 from segue_renderer.sketch.melody import chord_at
-from segue_renderer.sketch.styles import BASSES, CALM_BASS
+from segue_renderer.sketch.patterns import BASSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,14 +43,12 @@ class BassLine:
         }
         self._last = 38
 
-    def write(self, name: str, energy: Sequence[float], following: Chord | None, *, ends: bool) -> Iterator[BassTone]:
-        """Write all bars; `following` is the chord after the section."""
-        patterns = BASSES[name]
-        for bar in range(self._grid.bars):
-            held = energy[bar] < 0.42 or (ends and bar == self._grid.bars - 1)
+    def write(self, names: Sequence[str], following: Chord | None) -> Iterator[BassTone]:
+        """Write all bars, each by the pattern named for it; `following` is the chord after the section."""
+        for bar, name in enumerate(names):
             # The pattern that leads on stands in every second bar.
-            pattern = BASSES[CALM_BASS][0] if held else patterns[bar % len(patterns)]
-            for tick, ticks, mark in self._grid.strokes(pattern, bar):
+            patterns = BASSES[name]
+            for tick, ticks, mark in self._grid.strokes(patterns[bar % len(patterns)], bar):
                 yield from self._tones(tick, ticks, mark, following)
 
     def _tones(self, tick: int, ticks: int, mark: str, following: Chord | None) -> Iterator[BassTone]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from segue_renderer.sketch.kits import ACOUSTIC, ENERGY, KITS, Block, Rattle, Skin
 from segue_renderer.sketch.shelf import SHELF
-from segue_renderer.sketch.tables import SINE, SINE_BITS, counting, fall, rise, sine
+from segue_renderer.sketch.tables import MONO_BELOW_HZ, SINE, SINE_BITS, counting, fall, rise, sine
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -80,7 +80,8 @@ def _skin(drum: Skin, rate: int, drift: float, chance: np.random.Generator) -> S
         for side in (0, 1):
             sides[:length, side] += (middle * np.float32(0.8) + noise(length, 1, chance) * np.float32(0.5)) * shape
     sides *= np.float32(drum.gain)
-    return _panned(sides, drum.pan)
+    # Below 120 Hz the band is mono: what is that low stays in the middle.
+    return _panned(sides, drum.pan if drum.low_hz > MONO_BELOW_HZ else 0.0)
 
 
 def _rattle(drum: Rattle, rate: int, drift: float, chance: np.random.Generator) -> Stereo:

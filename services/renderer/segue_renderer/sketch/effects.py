@@ -15,16 +15,19 @@ if TYPE_CHECKING:
 
     Stereo = NDArray[np.float32]
 
+BEDS: Final = ("vinyl crackle", "rain sounds", "noise")
+"""Textures that are no notes; they lie under the piece where the plan asks for them."""
 RECORD_S: Final = 12
 POPS_A_SECOND: Final = 5
 
 
-class Crackle:
-    """A worn record: its dust comes round again, as the groove does."""
+class Bed:
+    """A worn record, rain, or noise: it comes round again, as a record's groove does."""
 
-    def __init__(self, seed: int, amount: float, rate: int) -> None:
+    def __init__(self, kind: str, seed: int, amount: float, rate: int) -> None:
         variant = seed % 4
-        self._record = SHELF.get(("crackle", variant, rate), lambda: _record(variant, rate))
+        make = {"vinyl crackle": _record, "rain sounds": _rain, "noise": _noise}[kind]
+        self._record = SHELF.get((kind, variant, rate), lambda: make(variant, rate))
         self._gain = np.float32(amount * 0.02)
         self._at = 0
 
@@ -51,6 +54,35 @@ def _record(variant: int, rate: int) -> Stereo:
         found[at : at + len(pop)] += (
             pop[:, None] * np.array([side, 1.0 - side], np.float32) * np.float32(loud * loud * 4)
         )
+    return found
+
+
+def _rain(variant: int, rate: int) -> Stereo:
+    """Return many soft drops, far and near, over a hush."""
+    chance = np.random.default_rng((6, variant))
+    frames = RECORD_S * rate
+    found = np.empty((frames, 2), dtype=np.float32)
+    for side in (0, 1):
+        hush = drums.noise(frames, 1, chance)
+        found[:, side] = (hush + np.roll(hush, 1) + np.roll(hush, 2)) * np.float32(0.25)
+    length = round(0.012 * rate)
+    for place, loud, side, hertz in chance.random((RECORD_S * 60, 4)):
+        at = int(place * (frames - length))
+        drop = sine(length, 900.0 + 2600.0 * float(hertz), rate) * rise(length)[::-1]
+        drop[: length // 8] *= rise(length // 8)
+        found[at : at + length] += drop[:, None] * np.array([side, 1.0 - side], np.float32) * np.float32(loud * loud)
+    return found
+
+
+def _noise(variant: int, rate: int) -> Stereo:
+    """Return noise that swells and falls four times."""
+    chance = np.random.default_rng((8, variant))
+    frames = RECORD_S * rate
+    swell = np.float32(0.6) + np.float32(0.4) * sine(frames, 4.0 / RECORD_S, rate)
+    found = np.empty((frames, 2), dtype=np.float32)
+    for side in (0, 1):
+        white = drums.noise(frames, 0, chance)
+        found[:, side] = (white + np.roll(white, 1)) * swell * np.float32(0.4)
     return found
 
 

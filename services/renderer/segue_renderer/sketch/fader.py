@@ -36,8 +36,11 @@ class Fader:
         self._gains = [1.0] * len(energy)
         self._power = np.zeros(max(1, -(-edges[-1] // round(rate * POWER_BIN_S))))
 
-    def foresee(self, notes: Sequence[tuple[Playing, float]]) -> None:
-        """Add up what notes will give, each with a factor of power for what it sends into the room; set the gains."""
+    def foresee(self, notes: Sequence[tuple[Playing, float]], *, closes: bool = False) -> None:
+        """Add up what notes will give, each with a factor of power for what it sends into the room; set the gains.
+
+        A last bar that closes is a chord that rings: it is not lifted to the loudness of a bar that is full of notes.
+        """
         step = self._rate * POWER_BIN_S
         power = self._power
         for note, factor in notes:
@@ -51,6 +54,8 @@ class Fader:
         for bar, (wanted, found) in enumerate(zip(self._wanted, bars, strict=True)):
             ride = wanted / max(1e-12, found * section)
             self._gains[bar] = sqrt(section * min(limit, max(1.0 / limit, ride)))
+        if closes and len(bars) > 1:
+            self._gains[-1] = min(self._gains[-1], self._gains[-2])
 
     def _mean(self, bar: int) -> float:
         first, end = self._bins(bar)

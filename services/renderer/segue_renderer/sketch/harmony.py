@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from segue_music.plan import ChordQuality
 from segue_music.theory import chord_classes, pitch_class
 from segue_renderer.sketch.melody import chord_at
-from segue_renderer.sketch.styles import CALM_CHORDS, CHORDS
+from segue_renderer.sketch.patterns import CHORDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -74,17 +74,14 @@ def _power(chord: Chord) -> tuple[int, ...]:
     return (root, root + (6 if chord.quality in soft else 7), root + 12)
 
 
-def strokes(
-    grid: Grid, chords: Sequence[Chord], energy: Sequence[float], name: str
-) -> Iterator[tuple[int, int, int, Chord]]:
-    """Return when chords are struck: tick, ticks, level 1 to 9, and the chord. A calm bar holds them."""
-    patterns = CHORDS[name]
-    for bar in range(grid.bars):
-        calm = energy[bar] < 0.42
-        pattern = CHORDS[CALM_CHORDS][0] if calm else patterns[bar % len(patterns)]
+def strokes(grid: Grid, chords: Sequence[Chord], names: Sequence[str]) -> Iterator[tuple[int, int, int, Chord, str]]:
+    """Return when chords are struck: tick, ticks, level 1 to 9, the chord, and the name of the bar's pattern."""
+    for bar, name in enumerate(names):
+        patterns = CHORDS[name]
         end = (bar + 1) * grid.bar
-        for tick, ticks, mark in grid.strokes(pattern, bar):
-            yield from _split(chords, tick, min(ticks, end - tick), int(mark))
+        for tick, ticks, mark in grid.strokes(patterns[bar % len(patterns)], bar):
+            for start, length, level, chord in _split(chords, tick, min(ticks, end - tick), int(mark)):
+                yield start, length, level, chord, name
 
 
 def _split(chords: Sequence[Chord], tick: int, ticks: int, level: int) -> Iterator[tuple[int, int, int, Chord]]:

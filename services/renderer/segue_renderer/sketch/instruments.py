@@ -36,7 +36,24 @@ VOICES: Final[dict[str, Voice]] = {
         width=0.3, pan=-0.15, knock=0.06, knock_hz=190.0,
     ),
     "clean guitar": Struck(
-        plucked(10, 5), 0.55, follows=0.4, fades=0.35, dulls=0.7, damp_s=0.06, length_s=2.4, width=0.3, pan=0.2,
+        plucked(10, 5), 0.55, follows=0.4, fades=0.35, dulls=0.7, damp_s=0.06, length_s=2.4, chorus_cents=5.0,
+    ),
+    "nylon guitar": Struck(
+        plucked(10, 6), 0.36, follows=0.45, fades=0.45, dulls=0.6, damp_s=0.12, length_s=2.2, width=0.25, pan=-0.15,
+        knock=0.07, knock_hz=160.0, attack_s=0.003,
+    ),
+    "mandolin": Struck(
+        plucked(12, 8), 0.2, follows=0.4, fades=0.25, dulls=0.4, damp_s=0.08, length_s=1.4, chorus_cents=9.0,
+        knock=0.05, knock_hz=330.0,
+    ),
+    "sitar": Struck(
+        # The flat bridge feeds the high partials as long as the string sounds.
+        tuple(round(0.9 / n**0.5, 6) for n in range(1, 23)), 0.7, follows=0.4, fades=0.02, dulls=0.25, damp_s=0.3,
+        length_s=3.0, chorus_cents=4.0,
+    ),
+    "koto": Struck(
+        plucked(12, 4), 0.34, follows=0.45, fades=0.3, dulls=0.5, damp_s=0.3, length_s=2.4, width=0.35, knock=0.08,
+        knock_hz=520.0,
     ),
     "harp": Struck(plucked(8, 3), 0.6, follows=0.5, fades=0.5, dulls=0.6, damp_s=0.4, length_s=3.0, width=0.4),
     "banjo": Struck(plucked(14, 9), 0.12, follows=0.3, fades=0.15, dulls=0.3, damp_s=0.08, length_s=1.0, knock=0.1),
@@ -49,6 +66,10 @@ VOICES: Final[dict[str, Voice]] = {
         (1.0, 0.8, 0.5, 0.3, 0.2, 0.12, 0.07, 0.04), 0.8, follows=0.2, fades=0.3, dulls=0.5, damp_s=0.05, length_s=2.4,
         width=0.0, attack_s=0.004,
     ),
+    "slap bass": Struck(
+        (1.0, 0.85, 0.7, 0.5, 0.42, 0.34, 0.26, 0.2, 0.15, 0.1), 0.5, follows=0.2, fades=0.3, dulls=0.2, damp_s=0.04,
+        length_s=1.8, width=0.0, attack_s=0.002, knock=0.14, knock_hz=1450.0,
+    ),
     "synth bass": Struck(
         saw(14), 0.9, follows=0.1, fades=0.22, dulls=0.35, damp_s=0.03, length_s=2.0, width=0.0, attack_s=0.003,
     ),
@@ -59,6 +80,18 @@ VOICES: Final[dict[str, Voice]] = {
     "bells": Struck(
         (1.0, 0.45, 0.22, 0.1), 0.8, ratios=(1.0, 2.76, 5.4, 8.93), follows=0.3, fades=0.25, dulls=0.5, damp_s=0.5,
         length_s=3.2, width=0.4,
+    ),
+    "celesta": Struck(
+        (1.0, 0.18, 0.07), 0.6, ratios=(1.0, 3.0, 5.94), follows=0.4, fades=0.5, dulls=0.6, damp_s=0.3, length_s=2.2,
+        width=0.3, knock=0.03, knock_hz=640.0,
+    ),
+    "steel drum": Struck(
+        (1.0, 0.75, 0.32, 0.16, 0.08), 0.42, ratios=(1.0, 2.0, 3.01, 4.06, 5.9), follows=0.35, fades=0.3, dulls=0.5,
+        damp_s=0.2, length_s=2.0, width=0.4, attack_s=0.003,
+    ),
+    "handpan": Struck(
+        (1.0, 0.6, 0.3), 0.9, ratios=(1.0, 2.0, 3.0), follows=0.3, fades=0.3, dulls=0.7, damp_s=0.5, length_s=3.2,
+        width=0.35, attack_s=0.004, knock=0.04, knock_hz=240.0,
     ),
     "mallets": Struck(
         (1.0, 0.28, 0.06), 0.32, ratios=(1.0, 3.98, 9.2), follows=0.4, fades=0.45, dulls=0.6, damp_s=0.2,
@@ -72,6 +105,52 @@ VOICES: Final[dict[str, Voice]] = {
     "drive guitar": Struck(
         (1.0, 0.85, 0.8, 0.6, 0.55, 0.42, 0.36, 0.28, 0.24, 0.2, 0.16, 0.12, 0.08, 0.05), 1.6, follows=0.2, fades=0.06,
         dulls=0.15, damp_s=0.05, length_s=4.0, width=0.5, attack_s=0.004,
+    ),
+    "lead guitar": Held(
+        (1.0, 0.9, 0.85, 0.62, 0.55, 0.42, 0.36, 0.27, 0.22, 0.18, 0.14, 0.1, 0.07, 0.05), offsets=(-2.0, 3.0),
+        vibrato_cents=11.0, attack_s=0.008, release_s=0.09, dark=0.8, swells_s=0.05, width=0.6,
+    ),
+    "pulse lead": Held(
+        (1.0, 0.71, 0.33, 0.0, 0.2, 0.24, 0.14, 0.0, 0.11, 0.14, 0.09, 0.0, 0.08, 0.1), vibrato_cents=9.0,
+        attack_s=0.004, release_s=0.03, dark=0.97, width=0.0, pan=0.08,
+    ),
+    "pulse bass": Held(odd(12), attack_s=0.004, release_s=0.03, dark=0.8, width=0.0),
+    "drone bass": Held(
+        (1.0, 0.5, 0.25, 0.12, 0.06, 0.03), vibrato_cents=3.0, attack_s=0.25, release_s=0.8, dark=0.7, width=0.0
+    ),
+    "reese bass": Held(saw(16, 1.2), offsets=(-13.0, 13.0), attack_s=0.01, release_s=0.06, dark=0.7, width=0.0),
+    "pedal steel": Held(
+        (1.0, 0.5, 0.34, 0.2, 0.12, 0.08, 0.05), offsets=(-2.0, 2.0), vibrato_cents=12.0, attack_s=0.05, release_s=0.3,
+        dark=0.75, width=0.7,
+    ),
+    "harmonium": Held(odd(16, 0.8), offsets=(-3.0, 4.0), attack_s=0.09, release_s=0.16, dark=0.72),
+    "bagpipes": Held(
+        (0.8, 1.0, 0.9, 0.75, 0.6, 0.5, 0.4, 0.3, 0.24, 0.18, 0.12, 0.08), offsets=(-2.0, 2.0), attack_s=0.012,
+        release_s=0.03, dark=1.0, width=0.6,
+    ),
+    "harmonica": Held(
+        (0.9, 1.0, 0.55, 0.6, 0.34, 0.3, 0.2, 0.14, 0.1, 0.06), offsets=(-3.0, 3.0), vibrato_cents=13.0, breath=0.015,
+        attack_s=0.03, release_s=0.08, dark=0.72, swells_s=0.09, width=0.6,
+    ),
+    "oboe": Held(
+        (0.62, 0.85, 1.0, 0.8, 0.42, 0.3, 0.2, 0.13, 0.08, 0.05), vibrato_cents=9.0, breath=0.01, attack_s=0.035,
+        release_s=0.08, dark=0.75, swells_s=0.1, width=0.0, pan=-0.12,
+    ),
+    "bassoon": Held(
+        (0.6, 1.0, 0.85, 0.5, 0.36, 0.22, 0.12, 0.07, 0.04), vibrato_cents=5.0, breath=0.01, attack_s=0.045,
+        release_s=0.09, dark=0.7, width=0.0, pan=0.1,
+    ),
+    "trumpet": Held(
+        (0.7, 0.9, 1.0, 0.85, 0.7, 0.52, 0.4, 0.3, 0.2, 0.14, 0.1, 0.06), vibrato_cents=8.0, attack_s=0.025,
+        release_s=0.08, swells_s=0.09, dark=0.55, width=0.0, pan=0.1,
+    ),
+    "trombone": Held(
+        (0.85, 1.0, 0.8, 0.6, 0.42, 0.3, 0.2, 0.12, 0.07), vibrato_cents=5.0, attack_s=0.045, release_s=0.1,
+        swells_s=0.12, dark=0.52, width=0.0, pan=-0.1,
+    ),
+    "whistle": Held(
+        (1.0, 0.12, 0.05), vibrato_cents=11.0, breath=0.03, attack_s=0.025, release_s=0.06, dark=0.8, width=0.0,
+        pan=-0.1,
     ),
     "organ": Held((0.9, 0.7, 0.5, 0.3, 0.0, 0.16, 0.0, 0.14), offsets=(0.0, 4.0), attack_s=0.012, release_s=0.06,
                   dark=0.85),
@@ -107,22 +186,24 @@ VOICES: Final[dict[str, Voice]] = {
 # The first word that an instrument's name has decides.
 ALIASES: Final[tuple[tuple[str, str], ...]] = (
     ("electric piano", "electric piano"), ("rhodes", "electric piano"), ("wurlitzer", "electric piano"),
-    ("synth bass", "synth bass"), ("sub bass", "sub bass"), ("808", "sub bass"), ("upright bass", "upright bass"),
-    ("double bass", "upright bass"), ("bass", "electric bass"), ("cello", "cello"), ("tuba", "horn"),
-    ("electric guitar", "clean guitar"), ("guitar", "guitar"), ("ukulele", "guitar"), ("banjo", "banjo"),
-    ("harpsichord", "harpsichord"), ("accordion", "accordion"), ("organ", "organ"), ("violin", "violin"),
-    ("viola", "violin"), ("string", "strings"), ("pad", "pad"), ("drone", "pad"), ("ambience", "pad"),
-    ("texture", "pad"), ("flute", "flute"), ("whistle", "flute"), ("sax", "reed"), ("clarinet", "clarinet"),
-    ("oboe", "reed"), ("harmonica", "reed"), ("horn", "horn"), ("trumpet", "brass"), ("trombone", "brass"),
-    ("brass", "brass"), ("vibraphone", "vibraphone"), ("glockenspiel", "bells"), ("music box", "bells"),
-    ("bell", "bells"), ("marimba", "mallets"), ("xylophone", "mallets"), ("kalimba", "mallets"),
-    ("harp", "harp"), ("oohs", "oohs"), ("humming", "oohs"), ("choir", "choir"), ("voice", "choir"),
+    ("slap bass", "slap bass"), ("reese", "reese bass"), ("synth bass", "synth bass"), ("sub bass", "sub bass"),
+    ("808", "sub bass"), ("upright bass", "upright bass"), ("double bass", "upright bass"), ("bassoon", "bassoon"),
+    ("bass", "electric bass"), ("cello", "cello"), ("tuba", "horn"),
+    ("electric guitar", "clean guitar"), ("nylon guitar", "nylon guitar"), ("guitar", "guitar"),
+    ("ukulele", "nylon guitar"), ("banjo", "banjo"), ("mandolin", "mandolin"), ("lute", "nylon guitar"),
+    ("sitar", "sitar"), ("koto", "koto"), ("harpsichord", "harpsichord"), ("clavinet", "harpsichord"),
+    ("bandoneon", "accordion"), ("accordion", "accordion"), ("harmonium", "harmonium"), ("tanpura", "harmonium"),
+    ("organ", "organ"), ("violin", "violin"), ("fiddle", "violin"), ("erhu", "violin"), ("viola", "violin"),
+    ("string", "strings"), ("orchestra", "strings"), ("choir pad", "choir"), ("pad", "pad"), ("drone", "pad"),
+    ("ambience", "pad"), ("texture", "pad"), ("shakuhachi", "flute"), ("ocarina", "whistle"), ("flute", "flute"),
+    ("whistle", "whistle"), ("sax", "reed"), ("clarinet", "clarinet"), ("oboe", "oboe"), ("harmonica", "harmonica"),
+    ("bagpipe", "bagpipes"), ("didgeridoo", "bassoon"), ("french horn", "horn"), ("horns", "brass"), ("horn", "horn"),
+    ("trumpet", "trumpet"), ("trombone", "trombone"), ("brass", "brass"), ("pedal steel", "pedal steel"),
+    ("steel drum", "steel drum"), ("hang", "handpan"), ("singing bowl", "handpan"), ("vibraphone", "vibraphone"),
+    ("glockenspiel", "bells"), ("music box", "celesta"), ("celesta", "celesta"), ("wind chimes", "bells"),
+    ("bell", "bells"), ("marimba", "mallets"), ("xylophone", "mallets"), ("kalimba", "mallets"), ("harp", "harp"),
+    ("oohs", "oohs"), ("humming", "oohs"), ("spoken word", "oohs"), ("choir", "choir"), ("voice", "choir"),
     ("vocal", "choir"), ("sing", "choir"), ("aahs", "choir"), ("arp", "pluck synth"), ("lead", "lead"),
-    ("clavinet", "harpsichord"), ("celesta", "bells"), ("mandolin", "banjo"), ("lute", "guitar"), ("sitar", "banjo"),
-    ("koto", "harp"), ("bandoneon", "accordion"), ("harmonium", "accordion"), ("orchestra", "strings"),
-    ("shakuhachi", "flute"), ("ocarina", "flute"), ("fiddle", "violin"), ("erhu", "violin"), ("bagpipe", "reed"),
-    ("pedal steel", "clean guitar"), ("steel drum", "mallets"), ("hang", "mallets"), ("didgeridoo", "reed"),
-    ("tanpura", "pad"), ("wind chimes", "bells"), ("spoken word", "oohs"),
     ("melody", "lead"), ("synth", "synth chords"), ("piano", "piano"), ("keys", "piano"), ("chords", "piano"),
 )  # fmt: skip
 
@@ -131,3 +212,13 @@ def voice_for(instrument: str) -> str:
     """Return the voice that plays an instrument; empty when the band has none like it."""
     wanted = instrument.lower()
     return next((voice for word, voice in ALIASES if word in wanted), "")
+
+
+STAND_INS: Final = ("rap", "spoken word", "beatbox", "throat singing", "didgeridoo", "tanpura", "erhu")
+"""Instruments whose voice is not theirs: who asked for one is told."""
+
+
+def is_stand_in(instrument: str) -> bool:
+    """Return whether the band has nothing like an instrument, or only something that takes its place."""
+    wanted = instrument.lower()
+    return not voice_for(wanted) or any(word in wanted for word in STAND_INS)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from segue_music.plan import MotifUse
-from segue_music.theory import chord_classes, degree_pitch, pitch_class
+from segue_music.theory import chord_classes, degree_pitch, pitch_class, scale_classes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 RANGE: Final = (60, 84)
 CENTRE: Final = 67
+LOWEST_MEAN: Final = 66.5
 MAX_STRANGE_SHARE: Final = 0.27
 """How much of the melody's time may be notes that are not in the chord."""
 STABLE: Final = (0, 2)
@@ -51,8 +52,10 @@ def write(
     use: MotifUse,
     energy: Sequence[float],
     chance: np.random.Generator,
+    *,
+    flows: bool = False,
 ) -> list[Tone]:
-    """Write a section's melody."""  # fmt: skip
+    """Write a section's melody; one that flows fills its leaps with runs."""  # fmt: skip
     length = -(-motif.ticks // grid.bar) * grid.bar
     plan = PHRASES[use]
     tones: list[Tone] = []
@@ -68,7 +71,8 @@ def write(
             for tone in phrase(kind, motif, chance)
             if start + tone.tick < grid.end
         )
-    return bend(_placed(tones, key), grid, chords)
+    placed = _placed(tones, key, _tonic_pitch(key, motif))
+    return bend(_flowing(placed, key, grid) if flows else placed, grid, chords)
 
 
 def phrase(kind: str, motif: Motif, chance: np.random.Generator) -> list[Tone]:
@@ -128,9 +132,39 @@ def _varied(tones: list[Tone], chance: np.random.Generator) -> list[Tone]:
     return found
 
 
-def _placed(tones: list[Tone], key: Key) -> list[Tone]:
-    """Give every tone the octave that keeps the line in its range and near the tone before."""
+def _flowing(tones: list[Tone], key: Key, grid: Grid) -> list[Tone]:
+    """Fill the time and the leaps between long tones with steps of the scale: the motif stays in it as its skeleton."""
+    scale = frozenset(scale_classes(key))
+    half = grid.beat // 2
+    found: list[Tone] = []
+    for tone, following in zip(tones, [*tones[1:], None], strict=True):
+        found.append(tone)
+        if following is None or following.tick - tone.tick < 2 * half or following.tick - tone.tick > 4 * grid.beat:
+            continue
+        # The run ends on the step before the next tone, and is as long as there is room.
+        way = 1 if following.pitch >= tone.pitch else -1
+        ladder = [p for p in range(RANGE[0], RANGE[1] + 1) if p % 12 in scale and (following.pitch - p) * way > 0]
+        ladder.sort(key=lambda pitch: abs(pitch - following.pitch))
+        count = min(len(ladder), 4, (following.tick - tone.tick) // half - 1)
+        if count < 1:
+            continue
+        first = following.tick - count * half
+        found[-1] = replace(tone, ticks=min(tone.ticks, first - tone.tick))
+        run = ladder[:count][::-1]
+        found += [replace(tone, tick=first + n * half, ticks=half, pitch=pitch) for n, pitch in enumerate(run)]
+    return found
+
+
+def _tonic_pitch(key: Key, motif: Motif) -> int:
+    """Return the tonic from which degrees are counted: where the motif lies above the chords, not among them."""
     tonic = degree_pitch(key, 0, octave_pitch=CENTRE - 5)
+    pitches = [degree_pitch(key, note.degree, octave_pitch=tonic) for note in motif.notes]
+    mean = sum(pitches) / max(1, len(pitches))
+    return tonic + 12 if mean < LOWEST_MEAN and max(pitches, default=0) + 12 <= RANGE[1] + 2 else tonic
+
+
+def _placed(tones: list[Tone], key: Key, tonic: int) -> list[Tone]:
+    """Give every tone the octave that keeps the line in its range."""
     found: list[Tone] = []
     for tone in tones:
         pitch = degree_pitch(key, tone.degree, octave_pitch=tonic, alteration=tone.alteration)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Protocol
@@ -156,10 +157,22 @@ class HeldNote:
 
     def powers(self) -> NDArray[np.float64]:
         """Foresee its power: the mixture of dark and bright is a little weaker than either."""
-        seconds = max(0.03, self.held / self.rate - 0.4 * self.voice.attack_s + 0.35 * self.voice.release_s)
-        bins = min(MAX_HELD_BINS, max(1, round(seconds / POWER_BIN_S)))
-        loud = self.gain * self.gain * min(1.0, seconds / (bins * POWER_BIN_S))
-        return np.full(bins, loud)
+        bins = min(MAX_HELD_BINS * 10, max(1, round(100 * self.held / self.rate)))
+        curve = _held_powers(self.voice.attack_s, self.voice.release_s, bins)
+        return curve * (self.gain * self.gain)
+
+
+@lru_cache(maxsize=4096)
+def _held_powers(attack_s: float, release_s: float, held_centis: int) -> NDArray[np.float64]:
+    """Return the mean power in each bin of a tone that is faded in and out; four looks a bin."""
+    held_s = held_centis / 100
+    looks = 4 * max(1, math.ceil((held_s + release_s) / POWER_BIN_S))
+    time = (np.arange(looks) + 0.5) * (POWER_BIN_S / 4)
+    come = np.minimum(1.0, time / min(attack_s, max(0.01, held_s)))
+    gone = np.clip((time - held_s) / release_s, 0.0, 1.0)
+    shape = come * come * (3.0 - 2.0 * come) * (1.0 - gone * gone * (3.0 - 2.0 * gone))
+    power = (shape * shape).reshape(-1, 4)
+    return (power[:, 0] + power[:, 1] + power[:, 2] + power[:, 3]) * 0.25
 
 
 @dataclass(frozen=True, slots=True)

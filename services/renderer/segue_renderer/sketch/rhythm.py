@@ -1,4 +1,4 @@
-"""Drums: the groove's pattern by energy, with ghost notes, small turns at phrase ends, fills and crashes."""
+"""Drums: the groove's pattern by energy, with ghost notes, turns at phrase ends, fills, builds and crashes."""
 
 from __future__ import annotations
 
@@ -6,100 +6,141 @@ from typing import TYPE_CHECKING, Final
 
 from segue_music.plan import Feel, Role, Transition
 from segue_renderer.sketch import kits
-from segue_renderer.sketch.styles import GROOVES, TIMEKEEPERS, style_for
+from segue_renderer.sketch.grooves import TIMEKEEPERS, WHOLE_KITS, marks_of, pattern_of
+from segue_renderer.sketch.styles import style_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     import numpy as np
 
     from segue_music.plan import SectionSpec
     from segue_renderer.sketch.grid import Grid
+    from segue_renderer.sketch.grooves import Pattern
 
 BIG: Final = frozenset({Role.CHORUS, Role.DROP, Role.SOLO})
-MACHINES: Final = frozenset({"machine", "deep"})
+MACHINES: Final = frozenset({"machine", "deep", "gated", "chip"})
 BACKBEAT: Final = frozenset({kits.SNARE, kits.CLAP})
+BUILD_BARS: Final = 2
 
 
 def write(
     spec: SectionSpec, grid: Grid, instruments: tuple[str, ...], chance: np.random.Generator, *, ends: bool
 ) -> Iterator[tuple[int, int, int]]:
     """Return tick, drum and level 1 to 9."""  # fmt: skip
-    pattern = groove_of(spec, instruments)
-    machine = style_for(spec.genre).kit in MACHINES
+    drums = _Drums(spec, grid, instruments, chance)
     for bar in range(grid.bars):
-        last = bar == grid.bars - 1
-        start = bar * grid.bar
-        if last and ends:
+        if ends and bar == grid.bars - 1:
+            yield from drums.last()
+        else:
+            yield from drums.bar(bar)
+
+
+class _Drums:
+    """A section's drummer."""
+
+    def __init__(
+        self, spec: SectionSpec, grid: Grid, instruments: tuple[str, ...], chance: np.random.Generator
+    ) -> None:  # fmt: skip
+        self._spec = spec
+        self._grid = grid
+        self._chance = chance
+        self._style = style_for(spec.genre)
+        groove = spec.groove.name if spec.groove and spec.groove.name else "backbeat"
+        self._pattern = self._lifted(pattern_of(groove, instruments, self._style.grooves))
+        # One who plays a shaker has no toms and no cymbals.
+        self._whole_kit = any(word in name for name in instruments for word in WHOLE_KITS)
+        # What is left out in each fourth bar is chosen once a section, so that it is a groove and not chance.
+        self._phrase_draws = chance.random(64)
+        self._builds = self._style.builds and spec.next is not None and spec.next.role in BIG
+
+    def last(self) -> Iterator[tuple[int, int, int]]:
+        """End on the first beat."""
+        start = (self._grid.bars - 1) * self._grid.bar
+        if self._whole_kit:
             yield start, kits.KICK, 8
             yield start, kits.CRASH, 6
             return
-        fill = last and spec.transition in {Transition.FILL, Transition.RISER}
-        turn = not fill and bar % 4 == 3 and spec.energy[bar] > 0.5
-        until = (bar + 1) * grid.bar
+        for drum, marks in self._pattern.items():
+            if marks[0].isdigit():
+                yield start, drum, int(marks[0])
+
+    def bar(self, bar: int) -> Iterator[tuple[int, int, int]]:
+        """Play a bar."""
+        spec, grid = self._spec, self._grid
+        last = bar == grid.bars - 1
+        end = (bar + 1) * grid.bar
+        fill = last and spec.transition in {Transition.FILL, Transition.RISER} and self._whole_kit
+        turn = not fill and bar % 4 == 3 and spec.energy[bar] > 0.5 and self._whole_kit and grid.bar > grid.beat
+        if self._builds and bar >= grid.bars - BUILD_BARS and grid.bars > BUILD_BARS:
+            yield from self._build(bar)
+            return
+        until = end
+        if fill and grid.bar > grid.beat:
+            until -= grid.beat * (2 if grid.bar >= 4 * grid.beat else 1)
+        yield from self._grooved(bar, until)
         if fill:
-            until -= grid.beat * (2 if grid.bar >= 4 * grid.beat else 1) if grid.bar > grid.beat else 0
-        yield from _bar(spec, grid, pattern, bar, until, chance)
-        if fill:
-            yield from _fill(grid, until, (bar + 1) * grid.bar, spec.energy[bar], chance, machine=machine)
-        elif turn and grid.bar > grid.beat:
-            drum = kits.SNARE if kits.SNARE in pattern else kits.MID_TOM
-            yield until - grid.beat // 2, drum, 4
-            yield until - grid.beat // 4, drum, 5
-        if bar == 0 and spec.previous and (spec.role in BIG or spec.energy[0] > 0.62):
+            yield from self._fill(until, end, spec.energy[bar])
+        elif turn:
+            drum = kits.SNARE if kits.SNARE in self._pattern else kits.MID_TOM
+            yield end - grid.beat // 2, drum, 4
+            yield end - grid.beat // 4, drum, 5
+        if bar == 0 and spec.previous and self._whole_kit and (spec.role in BIG or spec.energy[0] > 0.62):
             yield 0, kits.CRASH, 7 if spec.role in BIG else 5
 
+    def _lifted(self, pattern: Pattern) -> Pattern:
+        """In the big sections a drummer takes the ride instead of the hat."""
+        takes_ride = self._spec.role in {Role.CHORUS, Role.SOLO} and self._style.kit in {"acoustic", "heavy"}
+        if not takes_ride or kits.CLOSED_HAT not in pattern or kits.RIDE in pattern:
+            return pattern
+        return {kits.RIDE if drum == kits.CLOSED_HAT else drum: marks for drum, marks in pattern.items()}
 
-def groove_of(spec: SectionSpec, instruments: tuple[str, ...]) -> Mapping[int, str]:
-    """Return the pattern that the section asks for; an instrument's own where the groove leaves it nothing."""
-    name = spec.groove.name if spec.groove and spec.groove.name else "backbeat"
-    pattern = GROOVES.get(name, GROOVES["backbeat"])
-    words = " ".join(instruments)
-    if "brush" in words:
-        return GROOVES["swing"]
-    if "shaker" in words:
-        return GROOVES["shaker"]
-    if "tom" in words and name != "toms":
-        return GROOVES["toms"]
-    return pattern or GROOVES["shaker"]
+    def _grooved(self, bar: int, until: int) -> Iterator[tuple[int, int, int]]:
+        energy = self._spec.energy[bar]
+        feel = self._spec.groove.feel if self._spec.groove else Feel.UNSPECIFIED
+        # Weak marks come in with energy; a soft bar keeps its backbeat on the rim.
+        least = 1.0 + 3.5 * (1.0 - energy)
+        for drum, marks in self._pattern.items():
+            read = _felt(marks_of(marks, bar), feel, bar)
+            for number, (tick, level) in enumerate(self._grid.hits(read, bar, keeps_time=drum in TIMEKEEPERS)):
+                draw = self._phrase_draws[(bar % 4 * 16 + number + drum) % 64]
+                if tick >= until or level + float(draw) < least:
+                    continue
+                soft = drum in BACKBEAT and energy < 0.36 and level > 4
+                yield tick, kits.SIDE_STICK if soft else drum, level
 
-
-def _bar(
-    spec: SectionSpec, grid: Grid, pattern: Mapping[int, str], bar: int, until: int, chance: np.random.Generator
-) -> Iterator[tuple[int, int, int]]:
-    energy = spec.energy[bar]
-    feel = spec.groove.feel if spec.groove else Feel.UNSPECIFIED
-    # Weak marks come in with energy; a soft bar keeps its backbeat on the rim.
-    least = 1.0 + 3.5 * (1.0 - energy)
-    for drum, marks in pattern.items():
-        read = _felt(marks, feel, bar)
-        for tick, level in grid.hits(read, bar, keeps_time=drum in TIMEKEEPERS):
-            if tick >= until or level + float(chance.random()) < least:
+    def _fill(self, start: int, end: int, energy: float) -> Iterator[tuple[int, int, int]]:
+        """Roll down the toms into the next section; machines roll on the snare."""
+        machine = self._style.kit in MACHINES
+        order = (kits.SNARE,) if machine else (kits.SNARE, kits.HIGH_TOM, kits.MID_TOM, kits.LOW_TOM)
+        step = self._grid.beat // 4 if energy > 0.5 else self._grid.beat // 2
+        count = max(1, (end - start) // step)
+        yield start, kits.KICK, 7
+        for number in range(count):
+            place = number / count
+            if number % 2 and float(self._chance.random()) > 0.35 + 0.6 * place:
                 continue
-            soft = drum in BACKBEAT and energy < 0.36 and level > 4
-            yield tick, kits.SIDE_STICK if soft else drum, level
+            yield start + number * step, order[int(place * len(order))], 5 + round(3 * place)
+
+    def _build(self, bar: int) -> Iterator[tuple[int, int, int]]:
+        """Roll faster and louder into a drop; in the last bar the kick is gone."""
+        grid, start = self._grid, bar * self._grid.bar
+        last = bar == grid.bars - 1
+        step = grid.beat // 4 if last else grid.beat // 2
+        count = max(1, grid.bar // step)
+        for number in range(count):
+            place = (number / count + (1 if last else 0)) / 2
+            yield start + number * step, kits.SNARE, 2 + round(6 * place)
+        if not last:
+            for tick in range(start, start + grid.bar, grid.beat):
+                yield tick, kits.KICK, 8
 
 
 def _felt(marks: str, feel: Feel, bar: int) -> str:
-    """Stretch or press a pattern: half time spreads it over two bars."""
+    """Stretch or press a bar: half time spreads it over two bars."""
     if feel == Feel.HALF_TIME:
         half = marks[:8] if bar % 2 == 0 else marks[8:]
         return "".join(mark + "." for mark in half)
     if feel == Feel.DOUBLE_TIME:
         return marks[::2] * 2
     return marks
-
-
-def _fill(
-    grid: Grid, start: int, end: int, energy: float, chance: np.random.Generator, *, machine: bool
-) -> Iterator[tuple[int, int, int]]:
-    """Roll down the toms into the next section; machines roll on the snare."""
-    order = (kits.SNARE,) if machine else (kits.SNARE, kits.HIGH_TOM, kits.MID_TOM, kits.LOW_TOM)
-    step = grid.beat // 4 if energy > 0.5 else grid.beat // 2
-    count = max(1, (end - start) // step)
-    yield start, kits.KICK, 7
-    for number in range(count):
-        place = number / count
-        if number % 2 and float(chance.random()) > 0.35 + 0.6 * place:
-            continue
-        yield start + number * step, order[int(place * len(order))], 5 + round(3 * place)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from segue_music.plan import LayerKind, Note, Role, Transition
 from segue_music.theory import chord_classes
-from segue_renderer.sketch import harmony, melody, rhythm
+from segue_renderer.sketch import harmony, melody, rhythm, textures
 from segue_renderer.sketch.bass import BassLine
+from segue_renderer.sketch.effects import BEDS
 from segue_renderer.sketch.grid import SIXTEENTH, Grid, swung
 from segue_renderer.sketch.instruments import VOICES, voice_for
+from segue_renderer.sketch.patterns import FIGURED
 from segue_renderer.sketch.styles import style_for
 from segue_renderer.sketch.voices import Held
 
@@ -25,7 +28,12 @@ DEFAULT_INSTRUMENTS: Final = {
     LayerKind.LEAD: "synth lead", LayerKind.TEXTURES: "pad", LayerKind.VOCALS: "choir",
 }  # fmt: skip
 SWUNG_EIGHTHS: Final = frozenset({"swing", "shuffle"})
-ARPEGGIATED: Final = ("arp", "harp", "bell", "guitar", "music box", "kalimba", "marimba", "piano")
+ARPEGGIATED: Final = ("arp", "harp", "bell", "guitar", "music box", "kalimba", "marimba", "piano", "celesta", "koto",
+                      "banjo", "mandolin", "chimes")  # fmt: skip
+SUSTAINED: Final = frozenset({"pad", "choir", "oohs", "harmonium", "handpan"})
+BIG: Final = frozenset({Role.CHORUS, Role.DROP, Role.SOLO})
+STILL, CALM = 0.22, 0.42
+"""Below these energies of a bar, chords and bass are held, or play the genre's calm pattern."""
 
 
 class Score:
@@ -41,6 +49,7 @@ class Score:
         self.style = style_for(spec.genre)
         self.ends = spec.next is None and not spec.loop
         self._seed = seed
+        self._is_led = any(layer.kind == LayerKind.LEAD for layer in spec.layers)
         self._melody = self._write_melody()
 
     def notes(self) -> tuple[Note, ...]:
@@ -70,7 +79,8 @@ class Score:
     def voice(self, kind: LayerKind, instrument: str) -> str:
         """Return the voice that plays an instrument in this genre."""
         found = voice_for(instrument) or voice_for(DEFAULT_INSTRUMENTS[kind])
-        return self.style.voices.get(found, found)
+        own = f"{kind.name.lower()}:{found}"
+        return self.style.voices.get(own) or self.style.voices.get(found, found)
 
     # From marks to playing.
 
@@ -117,31 +127,43 @@ class Score:
         following = self.spec.next.border_chord if self.spec.next else None
         if self.spec.loop:
             following = self.spec.chords[0]
-        for tone in line.write(self.style.bass, self.spec.energy, following, ends=self.ends):
-            yield self._note(LayerKind.BASS, tone.tick, tone.ticks, tone.pitch, tone.level, names[0])
+        patterns = [
+            "hold" if energy < STILL or (self.ends and bar == self.grid.bars - 1)
+            else self.style.calm_bass if energy < CALM else self.style.bass
+            for bar, energy in enumerate(self.spec.energy)
+        ]  # fmt: skip
+        for tone in line.write(patterns, following):
+            for number, name in enumerate(names):
+                yield self._note(LayerKind.BASS, tone.tick, tone.ticks, tone.pitch, tone.level - 2 * number, name)
 
     def _harmony(self, names: tuple[str, ...]) -> Iterator[Note]:
-        voice = self.voice(LayerKind.HARMONY, names[0])
-        power = voice == "drive guitar"
-        pitches = harmony.voicings(self.spec.chords, power=power)
-        pattern = self._chord_pattern(voice)
-        strums = "guitar" in voice or voice == "harp"
-        for number, (tick, ticks, level, chord) in enumerate(
-            harmony.strokes(self.grid, self.spec.chords, self.spec.energy, pattern)
+        for number, name in enumerate(names):
+            voice = self.voice(LayerKind.HARMONY, name)
+            # Who joins the first plays something else, and softer.
+            patterns = [self._chord_pattern(voice, bar, joins=bool(number)) for bar in range(self.grid.bars)]
+            for note in self._comping(name, voice, patterns):
+                yield replace(note, velocity=note.velocity - 8 * number)
+
+    def _comping(self, name: str, voice: str, patterns: list[str]) -> Iterator[Note]:
+        pitches = harmony.voicings(self.spec.chords, power=voice == "drive guitar")
+        strums = "guitar" in voice or voice in {"harp", "koto", "sitar", "mandolin", "banjo"}
+        closing_at = self.grid.end - self.grid.bar if self.ends else self.grid.end
+        for number, (tick, ticks, level, chord, pattern) in enumerate(
+            harmony.strokes(self.grid, self.spec.chords, patterns)
         ):
             hand = pitches[chord.start_tick]
-            closing = self.ends and tick >= self.grid.end - self.grid.bar
-            if closing and tick > self.grid.end - self.grid.bar:
+            if tick > closing_at:
                 continue
+            closing = tick == closing_at
             length = self.grid.end - tick if closing else ticks
-            if pattern == "figure" and ticks < self.grid.bar and not closing:
-                yield self._figure(tick, ticks, level, hand, names[0])
+            if pattern in FIGURED and ticks < self.grid.bar and not closing:
+                yield self._figure(tick, ticks, level, hand, name)
                 continue
             spread = harmony.ROLL_TICKS if closing else harmony.STRUM_TICKS if strums else 3
             order = hand[::-1] if strums and number % 2 and not closing else hand
             for place, pitch in enumerate(order):
                 late = min(place * spread, length - 1)
-                yield self._note(LayerKind.HARMONY, tick + late, length - late - 8, pitch, level, names[0])
+                yield self._note(LayerKind.HARMONY, tick + late, length - late - 8, pitch, level, name)
 
     def _figure(self, tick: int, ticks: int, level: int, hand: tuple[int, ...], name: str) -> Note:
         """Break a chord as a pianist does: low, high, middle, high."""
@@ -150,12 +172,17 @@ class Score:
         # One hand's single note stands for a chord, so it is played firmly.
         return self._note(LayerKind.HARMONY, tick, ticks * 2, hand[order[place % 4]], level + 4, name)
 
-    def _chord_pattern(self, voice: str) -> str:
-        pattern = self.style.chords
-        if pattern in {"chug", "strum"} and "guitar" not in voice:
+    def _chord_pattern(self, voice: str, bar: int, *, joins: bool) -> str:
+        energy = self.spec.energy[bar]
+        calm = energy < CALM or joins
+        pattern = self.style.calm if calm else self.style.chords
+        if energy < STILL and pattern not in FIGURED:
+            return "sustain"
+        guitar = "guitar" in voice
+        if pattern in {"chug", "drive", "gallop", "strum"} and not guitar:
             return "quarters"
-        if pattern in {"quarters", "figure"} and "guitar" in voice:
-            return "strum"
+        if pattern in {"quarters", "ballad", "figure"} and guitar:
+            return "broken" if calm else "strum"
         slow = isinstance(VOICES[voice], Held) and VOICES[voice].attack_s > 0.1
         return "sustain" if slow and pattern != "ostinato" else pattern
 
@@ -164,7 +191,7 @@ class Score:
             return []
         tones = melody.write(
             self.grid, self.key, self.spec.chords, self.spec.motif, self.spec.motif_use, self.spec.energy,
-            self.chance(LayerKind.LEAD),
+            self.chance(LayerKind.LEAD), flows=self.spec.role == Role.SOLO,
         )  # fmt: skip
         if self.ends:
             tones = self._closing(tones)
@@ -200,76 +227,47 @@ class Score:
         return melody.bend(kept, self.grid, self.spec.chords)
 
     def _lead(self, names: tuple[str, ...]) -> Iterator[Note]:
-        for tone in self._melody:
-            level = 8 if self.spec.role in {Role.CHORUS, Role.SOLO, Role.DROP} else 7
-            yield self._note(LayerKind.LEAD, tone.tick, tone.ticks - 6, tone.pitch, level, names[0])
+        level = 8 if self.spec.role in BIG else 7
+        phrase = -(-self.spec.motif.ticks // self.grid.bar) * self.grid.bar if self.spec.motif else self.grid.bar
+        mean = sum(tone.pitch for tone in self._melody) / max(1, len(self._melody))
+        for number, tone in enumerate(self._melody):
+            # A line speaks up as it rises, and breathes at the end of its phrase.
+            arch = max(-1.0, min(1.2, (tone.pitch - mean) / 6.0))
+            following = self._melody[number + 1].tick if number + 1 < len(self._melody) else self.grid.end
+            breath = self.grid.beat // 8 if following // phrase != tone.tick // phrase else 6
+            # Several players take turns, phrase by phrase.
+            name = names[tone.tick // phrase % len(names)]
+            yield self._note(LayerKind.LEAD, tone.tick, tone.ticks - breath, tone.pitch, level + arch, name)
 
     def _textures(self, names: tuple[str, ...]) -> Iterator[Note]:
-        voice = self.voice(LayerKind.TEXTURES, names[0])
-        if any(word in names[0] for word in ARPEGGIATED):
-            yield from self._arpeggio(names[0])
-        elif voice in {"strings", "violin"}:
-            yield from self._guide_tones(names[0])
+        for name in names:
+            for tick, ticks, pitch, level in self._texture(name):
+                yield self._note(LayerKind.TEXTURES, tick, ticks, pitch, level, name)
+
+    def _texture(self, name: str) -> Iterator[textures.Played]:
+        if any(word in name for word in BEDS):
+            return
+        voice = self.voice(LayerKind.TEXTURES, name)
+        chords = self.spec.chords
+        if any(word in name for word in ARPEGGIATED):
+            turn = int(self.chance(LayerKind.TEXTURES).integers(0, 3))
+            yield from textures.arpeggio(self.grid, chords, self.spec.energy, turn, ends=self.ends)
+        elif voice in SUSTAINED:
+            yield from textures.pad(chords)
+        elif voice in {"strings", "violin"} or not self._is_led:
+            yield from textures.second_line(self.grid, chords, self._melody if self._is_led else ())
         else:
-            for chord_start, pitches in harmony.voicings(self.spec.chords).items():
-                chord = melody.chord_at(self.spec.chords, chord_start)
-                for pitch in sorted(_into(each + 12, (62, 84)) for each in pitches)[-3:]:
-                    yield self._note(LayerKind.TEXTURES, chord_start, chord.ticks, pitch, 5, names[0])
-
-    def _arpeggio(self, name: str) -> Iterator[Note]:
-        """Run up and down the chord; faster with energy, and silent in a calm bar's second half."""
-        chance = self.chance(LayerKind.TEXTURES)
-        turn = int(chance.integers(0, 3))
-        hands = harmony.voicings(self.spec.chords)
-        for bar in range(self.grid.bars):
-            start, energy = bar * self.grid.bar, self.spec.energy[bar]
-            step = self.grid.beat // 4 if energy > 0.66 else self.grid.beat // 2
-            until = start + (self.grid.bar if energy > 0.4 else self.grid.bar // 2)
-            if self.ends and bar == self.grid.bars - 1:
-                until = start + step
-            for number, tick in enumerate(range(start, until, step)):
-                chord = melody.chord_at(self.spec.chords, tick)
-                high = sorted(_into(each + 12, (62, 86)) for each in hands[chord.start_tick])
-                place = _walk(number + turn, len(high))
-                accent = 6 if number % 4 == 0 else 4
-                yield self._note(LayerKind.TEXTURES, tick, step * 3 // 2, high[place], accent, name)
-
-    def _guide_tones(self, name: str) -> Iterator[Note]:
-        """Two lines that move by steps: a high one and its companion below."""
-        last = (76, 69)
-        for chord in self.spec.chords:
-            classes = chord_classes(chord)
-            top = min((p for p in range(70, 84) if p % 12 in classes), key=lambda p: (abs(p - last[0]), p))
-            low = min((p for p in range(62, top - 2) if p % 12 in classes), key=lambda p: (abs(p - last[1]), p))
-            last = (top, low)
-            for pitch in last:
-                yield self._note(LayerKind.TEXTURES, chord.start_tick, chord.ticks, pitch, 5, name)
+            yield from textures.answers(self.grid, chords, self._melody)
 
     def _vocals(self, names: tuple[str, ...]) -> Iterator[Note]:
-        """Sing chords; in the big sections the upper voice follows the melody's beats."""
-        big = self.spec.role in {Role.CHORUS, Role.DROP, Role.SOLO}
+        """Sing chords; where nobody leads, and in the big sections, the upper voice sings the melody."""
         for start, pitches in harmony.voicings(self.spec.chords).items():
             chord = melody.chord_at(self.spec.chords, start)
-            for pitch in {_into(each, (55, 72)) for each in pitches[-3:]}:
+            for pitch in sorted({textures.into(each, (55, 72)) for each in pitches[-3:]}):
                 yield self._note(LayerKind.VOCALS, start, chord.ticks, pitch, 5, names[0])
-        if big:
+        leads = not self._is_led and bool(self._melody)
+        if leads or self.spec.role in BIG:
             for tone in self._melody:
-                if tone.ticks >= self.grid.beat and self.grid.is_beat(tone.tick):
-                    yield self._note(LayerKind.VOCALS, tone.tick, tone.ticks, tone.pitch, 6, names[0])
-
-
-def _walk(number: int, count: int) -> int:
-    """Go up and down a ladder."""
-    if count < 2:
-        return 0
-    place = number % (2 * count - 2)
-    return place if place < count else 2 * count - 2 - place
-
-
-def _into(pitch: int, within: tuple[int, int]) -> int:
-    """Move a pitch by octaves into a range."""
-    while pitch < within[0]:
-        pitch += 12
-    while pitch > within[1]:
-        pitch -= 12
-    return pitch
+                if leads or (tone.ticks >= self.grid.beat and self.grid.is_beat(tone.tick)):
+                    level = 8 if leads else 6
+                    yield self._note(LayerKind.VOCALS, tone.tick, tone.ticks, tone.pitch, level, names[-1])

@@ -28,6 +28,8 @@ SINE: Final = np.sin(np.arange(1 << SINE_BITS) * (TWO_PI / (1 << SINE_BITS))).as
 POWER_BIN_S: Final = 0.1
 """Loudness is foreseen in steps of so many seconds."""
 LN2: Final = 0.6931471805599453
+MONO_BELOW_HZ: Final = 120.0
+"""What is lower is the same on both sides."""
 
 
 def _frequencies() -> tuple[float, ...]:

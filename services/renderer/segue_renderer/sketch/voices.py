@@ -15,6 +15,7 @@ import numpy as np
 from segue_renderer.sketch.shelf import SHELF
 from segue_renderer.sketch.tables import (
     FREQUENCY,
+    MONO_BELOW_HZ,
     POWER_BIN_S,
     SINE,
     SINE_BITS,
@@ -31,6 +32,7 @@ from segue_renderer.sketch.tables import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    Mono = NDArray[np.float32]
     Stereo = NDArray[np.float32]
 
 NUM_SHADES: Final = 3
@@ -67,6 +69,8 @@ class Struck:
     length_s: float = 3.5
     width: float = 0.3
     pan: float = 0.0
+    chorus_cents: float = 0.0
+    """How far left and right are detuned against each other: double strings, or a chorus."""
     mellows: float = 0.0
     """FM: how strongly the fundamental bends its own phase when hit; 0 means none."""
 
@@ -120,16 +124,23 @@ class Struck:
         # Of each partial one side has more than the other: wide, and whole when folded to mono.
         for number, (frequency, weight, half_s) in enumerate(partials):
             length = min(frames, round(half_s * 9.0 * rate))
+            off = self.chorus_cents * 0.0005777895 * (0.0 if frequency < MONO_BELOW_HZ else 0.5)
+            if off:
+                shape = self._shape(length, half_s, rate) * np.float32(weight)
+                turn = (number * 0.37) % 1.0
+                found[0, :length] += sine(length, frequency * (1.0 - off), rate, turn) * shape
+                found[1, :length] += sine(length, frequency * (1.0 + off), rate, turn) * shape
+                continue
             if self.mellows and number == 0:
                 index = fall(length, half_s * 0.3, rate) * sine(length, frequency, rate)
                 index *= np.float32(self.mellows * SHADES[shade] / 6.2832)
                 tone = look_up_bent(SINE, SINE_BITS, length, frequency, rate, 0.0, index)
             else:
                 tone = sine(length, frequency, rate, (number * 0.37) % 1.0)
-            tone *= fall(length, half_s, rate)
-            # Cut off at -54 dB it would still click.
-            tone[length - length // 4 :] *= rise(length // 4)[::-1]
+            tone *= self._shape(length, half_s, rate)
             side = self.width * (1.0 if number % 2 else -1.0) * min(1.0, number / 2 + 0.3) + self.pan
+            if frequency < MONO_BELOW_HZ:
+                side = 0.0
             left, right = 1.0 - max(0.0, side), 1.0 + min(0.0, side)
             even = sqrt(2.0 / (left * left + right * right))
             found[0, :length] += tone * np.float32(weight * even * left)
@@ -145,6 +156,12 @@ class Struck:
         found[:, :attack] *= rise(attack)[:frames]
         found[:, frames - end :] *= rise(end)[::-1]
         return np.ascontiguousarray(found.T)
+
+    def _shape(self, length: int, half_s: float, rate: int) -> Mono:
+        found = fall(length, half_s, rate)
+        # Cut off at -54 dB it would still click.
+        found[length - length // 4 :] *= rise(length // 4)[::-1]
+        return found
 
 
 def _quarter_root(x: float) -> float:
@@ -218,7 +235,9 @@ class Held:
             # The phase swings by depth / (2 pi rate): in cycles, with a whole number of swings in the loop.
             depth = frequency * self.vibrato_cents * 0.0005777895 / (6.2832 * 5.5)
             bend = sine(frames, 5.5, rate) * np.float32(depth)
-        for side in (0, 1):
+        # Below 120 Hz both sides are the left one.
+        low = frequency < MONO_BELOW_HZ
+        for side in (0,) if low else (0, 1):
             for number, cents in enumerate(self.offsets):
                 off = cents * (1.0 if side else -1.0) * self.width
                 # Whole cycles in the loop: a small error of pitch instead of a click.
@@ -230,9 +249,11 @@ class Held:
                     tone = look_up_bent(table, WAVE_BITS, frames, exact, rate, turn, bend)
                 tone *= gain
                 found[:, side] += tone
+        if low:
+            found[:, 1] = found[:, 0]
         if self.breath:
             found += _breath(frames, pitch) * np.float32(self.breath)
-        if self.pan:
+        if self.pan and not low:
             left, right = 1.0 - max(0.0, self.pan), 1.0 + min(0.0, self.pan)
             even = sqrt(2.0 / (left * left + right * right))
             found *= np.array([left * even, right * even], dtype=np.float32)
