@@ -12,7 +12,7 @@ from scipy.signal import sosfilt
 from segue_audio.loudness import LoudnessMeter, k_weighting
 from segue_music.codec import section_seed
 from segue_music.plan import Brief, LayerKind, Note
-from segue_music.theory import chord_classes, pitch_class
+from segue_music.theory import chord_classes, pitch_class, scale_classes
 from segue_music.timing import tempo_map, ticks_per_bar, ticks_per_beat
 from segue_planner.genres import genres
 from segue_planner.planning import Planner
@@ -281,23 +281,22 @@ def estimated_tempo_error(piece: Piece) -> float:
     return min(abs(found / (wanted * factor) - 1) for factor in (0.25, 0.5, 1, 2, 4))
 
 
-MAJOR = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)
-MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)
+# Albrecht and Shanahan, 2013: the use of each note in keys of 982 pieces. (Krumhansl's profiles of 1990 take the
+# dominant for the tonic in a tenth of our pieces.)
+MAJOR = (0.238, 0.006, 0.111, 0.006, 0.137, 0.094, 0.016, 0.214, 0.009, 0.080, 0.008, 0.081)
+MINOR = (0.220, 0.006, 0.104, 0.123, 0.019, 0.103, 0.012, 0.214, 0.062, 0.022, 0.061, 0.052)
 
 
 def key_is_found(piece: Piece) -> bool:
-    """Return whether a chroma template finds the key, or one with the same notes, or its neighbour by a fifth."""
+    """Return whether a chroma template finds the key's tonic, and whether it is of the major or of the minor kind."""
     import librosa
-
-    from segue_music.theory import SIGNATURE_DEGREES
 
     mono = librosa.resample(piece.mix.mean(axis=1), orig_sr=piece.plan.sample_rate, target_sr=22_050)
     chroma = librosa.feature.chroma_stft(y=mono, sr=22_050, n_fft=8192).mean(axis=1)
-    best = max(
-        ((float(np.corrcoef(np.roll(profile, tonic), chroma)[0, 1]), tonic, minor)
-         for tonic in range(12) for profile, minor in ((MAJOR, False), (MINOR, True)))
-    )  # fmt: skip
-    major = (best[1] + (3 if best[2] else 0)) % 12
+    _, tonic, minor = max(
+        (float(np.corrcoef(np.roll(profile, tonic), chroma)[0, 1]), tonic, minor)
+        for tonic in range(12)
+        for profile, minor in ((MAJOR, False), (MINOR, True))
+    )
     key = piece.plan.key
-    wanted = (pitch_class(key.tonic) - SIGNATURE_DEGREES[key.mode]) % 12
-    return major == wanted or (best[1] == pitch_class(key.tonic))
+    return (tonic, minor) == (pitch_class(key.tonic), scale_classes(key)[2] - scale_classes(key)[0] in {3, -9})

@@ -221,7 +221,10 @@ def _path_for(output: Output, target: Path) -> Path | None:
         return target.with_name(f"{target.stem}-{output.layer}.wav")
     if output.kind == composer_pb2.OUTPUT_KIND_MIDI:
         return target.with_suffix(".mid")
-    # The manifest is in the piece's own tags as well, and the draft is what the stems add up to.
+    if output.kind == composer_pb2.OUTPUT_KIND_DRAFT:
+        # The mix before mastering: what the stems add up to.
+        return target.with_name(f"{target.stem}-draft{Path(output.name).suffix}")
+    # The manifest is in the piece's own tags as well.
     return None
 
 

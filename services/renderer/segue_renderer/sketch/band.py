@@ -36,7 +36,7 @@ LAYER_NAMES: Final[Mapping[LayerKind, str]] = {
 # How loud one note at velocity 100 is, K-weighted; a chord has several.
 LEVELS_DB: Final[Mapping[LayerKind, float]] = {
     LayerKind.RHYTHM: -13.0,
-    LayerKind.BASS: -20.5,
+    LayerKind.BASS: -22.0,
     LayerKind.HARMONY: -24.0,
     LayerKind.LEAD: -20.5,
     LayerKind.TEXTURES: -30.0,

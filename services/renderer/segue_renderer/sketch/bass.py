@@ -32,7 +32,9 @@ class BassTone:
 class BassLine:
     """Writes a section's line. It knows the melody, to stay out of its way, whether or not the lead plays."""
 
-    def __init__(self, grid: Grid, key: Key, chords: Sequence[Chord], melody: Sequence[Tone]) -> None:
+    def __init__(
+        self, grid: Grid, key: Key, chords: Sequence[Chord], melody: Sequence[Tone], lowest: int = RANGE[0]
+    ) -> None:
         self._grid = grid
         self._scale = frozenset(scale_classes(key))
         self._chords = chords
@@ -41,7 +43,8 @@ class BassLine:
             for tone in melody
             for beat in range(-(-tone.tick // grid.beat) * grid.beat, tone.tick + tone.ticks, grid.beat)
         }
-        self._last = 38
+        self._lowest = lowest
+        self._last = max(38, lowest)
 
     def write(self, names: Sequence[str], following: Chord | None) -> Iterator[BassTone]:
         """Write all bars, each by the pattern named for it; `following` is the chord after the section."""
@@ -80,7 +83,7 @@ class BassLine:
             "6": 9 if (root + 9) % 12 in self._scale else 8,
         }
         if mark in offsets:
-            return _into(root + offsets[mark])
+            return self._into(root + offsets[mark])
         if mark == "8":
             return root + 12
         if mark == "a":
@@ -91,20 +94,19 @@ class BassLine:
     def _leading(self, root: int, goal: int) -> int:
         """Return a step beside the next root, from the side where the line is."""
         if goal == root:
-            return _into(root + 7)
+            return self._into(root + 7)
         below, above = goal - 1, goal + (1 if (goal + 1) % 12 in self._scale else 2)
         if below % 12 not in self._scale and (goal - 2) % 12 in self._scale and abs(root - goal) > 4:
             below = goal - 2
-        return below if root < goal else above
+        return below if root < goal and below >= self._lowest - 3 else above
 
     def _near(self, wanted: int) -> int:
-        candidates = [pitch for pitch in range(RANGE[0], RANGE[1] + 1) if pitch % 12 == wanted]
+        candidates = [pitch for pitch in range(self._lowest, RANGE[1] + 1) if pitch % 12 == wanted]
         return min(candidates, key=lambda pitch: (abs(pitch - self._last) + 0.4 * abs(pitch - 38), pitch))
 
-
-def _into(pitch: int) -> int:
-    while pitch > RANGE[1] + 2:
-        pitch -= 12
-    while pitch < RANGE[0] - 3:
-        pitch += 12
-    return pitch
+    def _into(self, pitch: int) -> int:
+        while pitch > RANGE[1] + 2:
+            pitch -= 12
+        while pitch < self._lowest - (3 if self._lowest == RANGE[0] else 0):
+            pitch += 12
+        return pitch

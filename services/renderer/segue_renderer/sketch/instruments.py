@@ -24,7 +24,8 @@ def plucked(count: int, place: int) -> tuple[float, ...]:
 
 VOICES: Final[dict[str, Voice]] = {
     "piano": Struck(
-        (1.0, 0.7, 0.42, 0.33, 0.2, 0.15, 0.1, 0.07, 0.06, 0.045, 0.03, 0.02), 0.75, stretch=0.00012, dulls=0.55,
+        (1.0, 0.7, 0.42, 0.33, 0.2, 0.16, 0.12, 0.09, 0.075, 0.06, 0.045, 0.036, 0.03, 0.024, 0.02, 0.016), 0.75,
+        stretch=0.00012, dulls=0.42,
         knock=0.09, knock_hz=280.0, length_s=4.0, damp_s=0.14, width=0.35,
     ),
     "electric piano": Struck(
@@ -32,14 +33,14 @@ VOICES: Final[dict[str, Voice]] = {
         length_s=3.2, damp_s=0.16, width=0.3, mellows=2.4, knock=0.03, knock_hz=420.0,
     ),
     "guitar": Struck(
-        plucked(14, 7), 0.42, follows=0.45, fades=0.3, dulls=0.5, stretch=0.00003, damp_s=0.1, length_s=2.6,
+        plucked(24, 7), 0.42, follows=0.45, fades=0.2, dulls=0.35, stretch=0.00003, damp_s=0.1, length_s=2.6,
         width=0.3, pan=-0.15, knock=0.06, knock_hz=190.0,
     ),
     "clean guitar": Struck(
         plucked(10, 5), 0.55, follows=0.4, fades=0.35, dulls=0.7, damp_s=0.06, length_s=2.4, chorus_cents=5.0,
     ),
     "nylon guitar": Struck(
-        plucked(10, 6), 0.36, follows=0.45, fades=0.45, dulls=0.6, damp_s=0.12, length_s=2.2, width=0.25, pan=-0.15,
+        plucked(16, 6), 0.36, follows=0.45, fades=0.38, dulls=0.5, damp_s=0.12, length_s=2.2, width=0.25, pan=-0.15,
         knock=0.07, knock_hz=160.0, attack_s=0.003,
     ),
     "mandolin": Struck(
@@ -59,12 +60,12 @@ VOICES: Final[dict[str, Voice]] = {
     "banjo": Struck(plucked(14, 9), 0.12, follows=0.3, fades=0.15, dulls=0.3, damp_s=0.08, length_s=1.0, knock=0.1),
     "harpsichord": Struck(plucked(20, 11), 0.4, follows=0.5, fades=0.12, dulls=0.1, damp_s=0.08, length_s=2.4),
     "upright bass": Struck(
-        (1.0, 0.75, 0.35, 0.16, 0.08, 0.04), 0.5, follows=0.2, fades=0.4, dulls=0.4, damp_s=0.08, length_s=2.0,
+        (0.75, 0.9, 0.46, 0.22, 0.12, 0.07, 0.04), 0.5, follows=0.2, fades=0.4, dulls=0.4, damp_s=0.08, length_s=2.0,
         width=0.0, knock=0.12, knock_hz=140.0, attack_s=0.006,
     ),
     "electric bass": Struck(
-        (1.0, 0.8, 0.5, 0.3, 0.2, 0.12, 0.07, 0.04), 0.8, follows=0.2, fades=0.3, dulls=0.5, damp_s=0.05, length_s=2.4,
-        width=0.0, attack_s=0.004,
+        (0.75, 0.95, 0.6, 0.38, 0.25, 0.16, 0.1, 0.06), 0.8, follows=0.2, fades=0.3, dulls=0.5, damp_s=0.05,
+        length_s=2.4, width=0.0, attack_s=0.004,
     ),
     "slap bass": Struck(
         (1.0, 0.85, 0.7, 0.5, 0.42, 0.34, 0.26, 0.2, 0.15, 0.1), 0.5, follows=0.2, fades=0.3, dulls=0.2, damp_s=0.04,
@@ -116,7 +117,7 @@ VOICES: Final[dict[str, Voice]] = {
     ),
     "pulse bass": Held(odd(12), attack_s=0.004, release_s=0.03, dark=0.8, width=0.0),
     "drone bass": Held(
-        (1.0, 0.5, 0.25, 0.12, 0.06, 0.03), vibrato_cents=3.0, attack_s=0.25, release_s=0.8, dark=0.7, width=0.0
+        (0.35, 0.85, 0.5, 0.3, 0.16, 0.08), vibrato_cents=3.0, attack_s=0.25, release_s=0.8, dark=0.7, width=0.0
     ),
     "reese bass": Held(saw(16, 1.2), offsets=(-13.0, 13.0), attack_s=0.01, release_s=0.06, dark=0.7, width=0.0),
     "pedal steel": Held(
@@ -155,35 +156,40 @@ VOICES: Final[dict[str, Voice]] = {
     "organ": Held((0.9, 0.7, 0.5, 0.3, 0.0, 0.16, 0.0, 0.14), offsets=(0.0, 4.0), attack_s=0.012, release_s=0.06,
                   dark=0.85),
     "accordion": Held(odd(16, 0.7), offsets=(-6.0, 6.0), attack_s=0.03, release_s=0.07, dark=0.75),
-    "strings": Held(saw(20, 1.5), offsets=(-9.0, 2.0, 11.0), vibrato_cents=7.0, attack_s=0.14, release_s=0.32,
-                    dark=0.7),
-    "violin": Held(saw(20, 1.2), offsets=(-3.0, 3.0), vibrato_cents=16.0, attack_s=0.07, release_s=0.14, dark=0.78,
+    "strings": Held(saw(30, 1.15), offsets=(-9.0, 2.0, 11.0), vibrato_cents=7.0, attack_s=0.13, release_s=0.32,
+                    dark=0.84),
+    "violin": Held(saw(26, 1.1), offsets=(-3.0, 3.0), vibrato_cents=16.0, attack_s=0.07, release_s=0.14, dark=0.86,
                    width=0.8),
-    "cello": Held(saw(24, 1.3), offsets=(0.0,), vibrato_cents=8.0, attack_s=0.08, release_s=0.16, dark=0.72,
-                  width=0.0),
+    "cello": Held(
+        # The body is too small for its lowest fundamentals: the second and third partials carry them.
+        (0.22, 0.85, 1.0, 0.72, 0.5, 0.42, 0.34, 0.26, 0.22, 0.18, 0.15, 0.12, 0.1, 0.08, 0.07, 0.06, 0.05, 0.04),
+        vibrato_cents=8.0, attack_s=0.08, release_s=0.16, dark=0.85, width=0.0,
+    ),
     "pad": Held((1.0, 0.55, 0.3, 0.18, 0.1, 0.06, 0.03), offsets=(-10.0, 3.0, 9.0), attack_s=0.5, release_s=0.9,
                 dark=0.6),
     "flute": Held((1.0, 0.42, 0.16, 0.07, 0.03), offsets=(0.0,), vibrato_cents=11.0, breath=0.05, attack_s=0.05,
-                  release_s=0.09, dark=0.6, width=0.0, pan=0.15),
+                  release_s=0.09, dark=0.72, width=0.0, pan=0.15),
     "reed": Held((1.0, 0.62, 0.75, 0.42, 0.44, 0.26, 0.22, 0.13, 0.1, 0.06, 0.04), offsets=(0.0,), vibrato_cents=14.0,
                  breath=0.03, attack_s=0.035, release_s=0.08, dark=0.72, swells_s=0.12, width=0.0, pan=-0.1),
     "clarinet": Held(odd(12, 0.12), offsets=(0.0,), vibrato_cents=5.0, breath=0.02, attack_s=0.04, release_s=0.08,
                      dark=0.7, width=0.0, pan=0.12),
-    "brass": Held((1.0, 0.95, 0.85, 0.7, 0.52, 0.4, 0.28, 0.2, 0.14, 0.1, 0.07, 0.04), offsets=(-3.0, 4.0),
-                  vibrato_cents=5.0, attack_s=0.035, release_s=0.09, swells_s=0.1, dark=0.5, width=0.7),
-    "horn": Held((1.0, 0.7, 0.42, 0.22, 0.12, 0.06), offsets=(-2.0, 3.0), vibrato_cents=4.0, attack_s=0.07,
-                 release_s=0.14, swells_s=0.18, dark=0.55, width=0.7),
+    "brass": Held((1.0, 0.98, 0.92, 0.8, 0.64, 0.52, 0.4, 0.31, 0.24, 0.18, 0.13, 0.1, 0.07, 0.05), offsets=(-3.0, 4.0),
+                  vibrato_cents=5.0, attack_s=0.035, release_s=0.09, swells_s=0.1, dark=0.7, width=0.7),
+    "horn": Held((1.0, 0.8, 0.55, 0.34, 0.2, 0.12, 0.07, 0.04), offsets=(-2.0, 3.0), vibrato_cents=4.0, attack_s=0.07,
+                 release_s=0.14, swells_s=0.18, dark=0.66, width=0.7),
     "lead": Held(saw(26), offsets=(-7.0, 0.0, 7.0), vibrato_cents=6.0, attack_s=0.012, release_s=0.12, dark=0.8,
                  width=0.7),
     "square lead": Held(odd(20, 0.15), offsets=(-4.0, 4.0), vibrato_cents=8.0, attack_s=0.01, release_s=0.1, dark=0.8,
                         width=0.7),
     "synth chords": Held(saw(18, 1.4), offsets=(-11.0, 0.0, 9.0), attack_s=0.008, release_s=0.16, dark=0.66),
-    "choir": Held(formants=((620.0, 120.0, 1.0), (1080.0, 150.0, 0.6), (2600.0, 300.0, 0.25)),
+    "choir": Held(formants=((620.0, 120.0, 1.0), (1080.0, 150.0, 0.6), (2600.0, 320.0, 0.42)),
                   offsets=(-8.0, 0.0, 9.0), vibrato_cents=12.0, breath=0.012, attack_s=0.16, release_s=0.35, dark=0.9),
     "oohs": Held(formants=((330.0, 80.0, 1.0), (760.0, 120.0, 0.35), (2400.0, 300.0, 0.05)),
                  offsets=(-7.0, 2.0, 8.0), vibrato_cents=10.0, breath=0.012, attack_s=0.2, release_s=0.4, dark=0.85),
 }  # fmt: skip
 # The first word that an instrument's name has decides.
+LOWEST: Final = {"cello": 36, "bassoon": 34, "accordion": 36, "piano": 33, "guitar": 40, "clean guitar": 40}
+"""The lowest note of voices that may be asked to play the bass, where it is above the bass's own."""
 ALIASES: Final[tuple[tuple[str, str], ...]] = (
     ("electric piano", "electric piano"), ("rhodes", "electric piano"), ("wurlitzer", "electric piano"),
     ("slap bass", "slap bass"), ("reese", "reese bass"), ("synth bass", "synth bass"), ("sub bass", "sub bass"),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 RANGE: Final = (60, 84)
 CENTRE: Final = 67
-LOWEST_MEAN: Final = 66.5
+LOWEST_MEAN: Final = 68.5
 MAX_STRANGE_SHARE: Final = 0.27
 """How much of the melody's time may be notes that are not in the chord."""
 STABLE: Final = (0, 2)

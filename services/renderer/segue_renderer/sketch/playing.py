@@ -172,7 +172,8 @@ def _held_powers(attack_s: float, release_s: float, held_centis: int) -> NDArray
     gone = np.clip((time - held_s) / release_s, 0.0, 1.0)
     shape = come * come * (3.0 - 2.0 * come) * (1.0 - gone * gone * (3.0 - 2.0 * gone))
     power = (shape * shape).reshape(-1, 4)
-    return (power[:, 0] + power[:, 1] + power[:, 2] + power[:, 3]) * 0.25
+    found: NDArray[np.float64] = (power[:, 0] + power[:, 1] + power[:, 2] + power[:, 3]) * 0.25
+    return found
 
 
 @dataclass(frozen=True, slots=True)

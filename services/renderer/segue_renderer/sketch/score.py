@@ -10,10 +10,11 @@ import numpy as np
 from segue_music.plan import LayerKind, Note, Role, Transition
 from segue_music.theory import chord_classes
 from segue_renderer.sketch import harmony, melody, rhythm, textures
+from segue_renderer.sketch.bass import RANGE as BASS_RANGE
 from segue_renderer.sketch.bass import BassLine
 from segue_renderer.sketch.effects import BEDS
 from segue_renderer.sketch.grid import SIXTEENTH, Grid, swung
-from segue_renderer.sketch.instruments import VOICES, voice_for
+from segue_renderer.sketch.instruments import LOWEST, VOICES, voice_for
 from segue_renderer.sketch.patterns import FIGURED
 from segue_renderer.sketch.styles import style_for
 from segue_renderer.sketch.voices import Held
@@ -32,6 +33,8 @@ ARPEGGIATED: Final = ("arp", "harp", "bell", "guitar", "music box", "kalimba", "
                       "banjo", "mandolin", "chimes")  # fmt: skip
 SUSTAINED: Final = frozenset({"pad", "choir", "oohs", "harmonium", "handpan"})
 BIG: Final = frozenset({Role.CHORUS, Role.DROP, Role.SOLO})
+MIN_ANSWERED_BARS: Final = 4
+"""There is an answer in one of so many bars at least, or none."""
 STILL, CALM = 0.22, 0.42
 """Below these energies of a bar, chords and bass are held, or play the genre's calm pattern."""
 
@@ -123,7 +126,8 @@ class Score:
                 yield self._note(LayerKind.RHYTHM, tick, SIXTEENTH // 2, drum, 1.6 * level - 3, names[0])
 
     def _bass(self, names: tuple[str, ...]) -> Iterator[Note]:
-        line = BassLine(self.grid, self.key, self.spec.chords, self._melody)
+        lowest = max(LOWEST.get(self.voice(LayerKind.BASS, name), BASS_RANGE[0]) for name in names)
+        line = BassLine(self.grid, self.key, self.spec.chords, self._melody, lowest)
         following = self.spec.next.border_chord if self.spec.next else None
         if self.spec.loop:
             following = self.spec.chords[0]
@@ -257,7 +261,11 @@ class Score:
         elif voice in {"strings", "violin"} or not self._is_led:
             yield from textures.second_line(self.grid, chords, self._melody if self._is_led else ())
         else:
-            yield from textures.answers(self.grid, chords, self._melody)
+            found = list(textures.answers(self.grid, chords, self._melody))
+            # A melody that leaves no room gets a second line instead.
+            answered = len({tick // self.grid.bar for tick, *_ in found})
+            enough = answered * MIN_ANSWERED_BARS >= self.grid.bars
+            yield from found if enough else textures.second_line(self.grid, chords, self._melody)
 
     def _vocals(self, names: tuple[str, ...]) -> Iterator[Note]:
         """Sing chords; where nobody leads, and in the big sections, the upper voice sings the melody."""

@@ -101,7 +101,7 @@ STYLES: Final[Mapping[str, Style]] = {
     "trap": Style("deep", "sustain", "tresillo", "boom", room_s=1.3, damping=0.4, echo=0.35, drive=0.7, loose_ms=1.0,
                   gains_db={RHYTHM: 1.5, BASS: 2.0}, grooves={"boom_bap": "trap", "backbeat": "trap"}),
     "folk": Style("acoustic", "strum", "figure", "two", "two", room_s=1.0, damping=0.5, loose_ms=7.0,
-                  gains_db={RHYTHM: -2.0}),
+                  gains_db={RHYTHM: 1.0}),
     "country": Style("acoustic", "chick", "strum", "two", "two", room_s=0.9, damping=0.5, loose_ms=6.0,
                      gains_db={RHYTHM: -1.0, HARMONY: 1.0}, grooves={"shaker": "train"}),
     "celtic": Style("acoustic", "strum", "figure", "two", room_s=1.5, damping=0.4, loose_ms=5.0,

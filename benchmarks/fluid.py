@@ -1,0 +1,54 @@
+"""The same notes played by FluidSynth: the peer that the sketch band is measured against."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from segue_music import midi
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from segue_music.plan import Plan
+    from segue_renderer.sketch.band import Band
+
+FONTS: Final = {
+    "FluidR3Mono": Path("/usr/share/sounds/sf3/FluidR3Mono_GM.sf3"),
+    "FluidR3": Path("/usr/share/sounds/sf2/FluidR3_GM.sf2"),
+}
+"""Debian's fluidr3mono-gm-soundfont and fluid-soundfont-gm."""
+
+
+def write_midi(plan: Plan, bands: Sequence[Band], path: Path) -> None:
+    """Write the notes that the band plays."""
+    notes = {item.spec.section_id: band.notes for item, band in zip(plan.sections, bands, strict=True)}
+    path.write_bytes(midi.midi_file(plan, notes))
+
+
+def play(song: Path, font: Path, target: Path, rate: int = 48_000) -> float:
+    """Render a MIDI file to raw 16-bit stereo; return the CPU seconds that it took, loading the font included."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = ["fluidsynth", "-ni", "-q", "-g", "0.3", "-r", str(rate), "-T", "raw", "-F", str(target), str(font)]
+    subprocess.run([*command, str(song)], check=True, capture_output=True, env=os.environ)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def sound_of(plan: Plan, bands: Sequence[Band], font: Path) -> NDArray[np.float32]:
+    """Return a piece as FluidSynth plays it, cut to the piece's length."""
+    with tempfile.TemporaryDirectory() as folder:
+        song, target = Path(folder) / "song.mid", Path(folder) / "song.raw"
+        write_midi(plan, bands, song)
+        play(song, font, target, plan.sample_rate)
+        raw = np.frombuffer(target.read_bytes(), "<i2").reshape(-1, 2)
+    found: NDArray[np.float32] = raw[: plan.frames].astype(np.float32) / np.float32(32_768)
+    return found

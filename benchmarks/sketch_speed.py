@@ -1,0 +1,149 @@
+"""Prints how fast the band plays and how much memory that takes, beside FluidSynth with the same notes: two tables.
+
+python -m benchmarks.sketch_speed [--seconds 60] [--rounds 3] [--short]
+
+CPU seconds on one core, so that others on the machine do not count; the ratios are between runs that alternate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from functools import cache
+from pathlib import Path
+
+import mido
+import numpy as np
+from benchmarks.fluid import FONTS, play, write_midi
+
+from segue_music.codec import section_seed
+from segue_music.plan import Brief, Plan
+from segue_music.timing import tempo_map, ticks_per_bar
+from segue_planner.planning import Planner
+from segue_renderer.sketch.band import Band
+
+PROMPTS = (
+    "pop with strings and choir, 112 bpm",
+    "house with vocals, 124 bpm",
+    "cinematic with choir, 90 bpm",
+    "rock with organ, 136 bpm",
+)
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--short", action="store_true", help="leave out 30 minutes of memory")
+    parser.add_argument("--one", type=float, default=0.0, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.one:
+        _one_life(given.one)
+        return
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    print(f"{_cpu()}, one core, {dt.datetime.now(dt.UTC):%Y-%m-%d}, numpy {np.__version__}")
+    print(f"`python -m benchmarks.sketch_speed --seconds {given.seconds:g} --rounds {given.rounds}`\n")
+    _speed(given.seconds, given.rounds)
+    print()
+    _memory((1, 10) if given.short else (1, 10, 30))
+
+
+def _speed(seconds: float, rounds: int) -> None:
+    print("| piece of {:g} s, 48 kHz stereo, with stems | notes | the band | {} | faster by | first bar, cold | warm |"
+          .format(seconds, " | ".join(f"FluidSynth, {name}" for name in FONTS)))  # fmt: skip
+    print("|---|---:|---:|" + "---:|" * len(FONTS) + "---:|---:|---:|")
+    for prompt in PROMPTS:
+        plan = Planner(Brief(prompt=prompt, seed=5, duration_ns=round(seconds * 1e9))).plan()
+        cold_s = _first_bar_s(plan)
+        _play(plan)
+        ours: list[float] = []
+        theirs: dict[str, list[float]] = {name: [] for name in FONTS}
+        with tempfile.TemporaryDirectory() as folder:
+            song = Path(folder) / "song.mid"
+            write_midi(plan, _bands(plan), song)
+            for _ in range(rounds):
+                began = time.process_time()
+                _play(plan)
+                ours.append(time.process_time() - began)
+                for name, font in FONTS.items():
+                    theirs[name].append(play(song, font, Path(os.devnull)) - _loading_s(font))
+        band = seconds / statistics.median(ours)
+        peers = {name: seconds / statistics.median(found) for name, found in theirs.items()}
+        print(f"| {prompt} | {sum(len(band.notes) for band in _bands(plan))} | {band:.0f} x real time | "
+              + " | ".join(f"{peer:.0f} x" for peer in peers.values())
+              + f" | {band / peers['FluidR3Mono']:.1f} | {1000 * cold_s:.0f} ms | {1000 * _first_bar_s(plan):.0f} ms |",
+              flush=True)  # fmt: skip
+
+
+@cache
+def _loading_s(font: Path) -> float:
+    """Return the CPU time of a song of no length: the start and the font."""
+    with tempfile.TemporaryDirectory() as folder:
+        empty = Path(folder) / "empty.mid"
+        mido.MidiFile(tracks=[mido.MidiTrack([mido.MetaMessage("end_of_track", time=0)])]).save(empty)
+        return min(play(empty, font, Path(os.devnull)) for _ in range(2))
+
+
+def _bands(plan: Plan) -> list[Band]:
+    return [Band(item.spec, section_seed(plan.seed, item.spec.section_id)) for item in plan.sections]
+
+
+def _play(plan: Plan) -> None:
+    """Compose and play all sections."""
+    for band in _bands(plan):
+        for _ in band.blocks():
+            pass
+
+
+def _first_bar_s(plan: Plan) -> float:
+    """Return the CPU seconds from a section's plan to the end of its first bar: composing included."""
+    item = max(plan.sections, key=lambda each: len(each.spec.layers))
+    spec = item.spec
+    if spec.metre is None:
+        raise ValueError(spec.section_id)
+    bar = tempo_map(spec).frame(ticks_per_bar(spec.metre), spec.sample_rate)
+    began = time.process_time()
+    for first, sounds in Band(spec, 5).blocks():
+        if first + len(next(iter(sounds.values()))) >= bar:
+            break
+    return time.process_time() - began
+
+
+def _memory(minutes: tuple[int, ...]) -> None:
+    print("| one section of | peak of the process | more than one minute takes |")
+    print("|---|---:|---:|")
+    first = 0.0
+    for each in minutes:
+        command = [sys.executable, "-m", "benchmarks.sketch_speed", "--one", str(60 * each)]
+        peak = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        first = first or peak
+        print(f"| {each} min | {peak:.0f} MB | {peak - first:+.0f} MB |", flush=True)
+
+
+def _one_life(seconds: float) -> None:
+    """Play one section of a length and print this process's peak."""
+    from segue_music.plan import Role
+
+    plan = Planner(Brief(prompt=PROMPTS[0], seed=5, duration_ns=round(seconds * 1e9), form=(Role.CHORUS,))).plan()
+    _play(plan)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def _cpu() -> str:
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+if __name__ == "__main__":
+    main()
