@@ -22,8 +22,8 @@ from pathlib import Path
 
 import mido
 import numpy as np
-from benchmarks.fluid import FONTS, play, write_midi
 
+from benchmarks.fluid import FONTS, play, write_midi
 from segue_music.codec import section_seed
 from segue_music.plan import Brief, Plan
 from segue_music.timing import tempo_map, ticks_per_bar
