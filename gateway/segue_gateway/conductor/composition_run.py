@@ -19,6 +19,7 @@ from segue_gateway.conductor.rendering import Band
 from segue_gateway.conductor.segments import recorded
 from segue_gateway.conductor.takes import Shelf
 from segue_runtime import errors, failpoints, logs
+from segue_runtime.store import Fenced
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,6 +68,8 @@ class CompositionRun:
             await self.end(
                 composer_pb2.STATE_FAILED, errors.TimeLimit("the composition's time_limit has passed; give it more")
             )
+        except Fenced:
+            raise  # whatever this claim would still write is another's by now
         except errors.SegueError as error:
             await self.end(composer_pb2.STATE_FAILED, error)
         except Exception as error:
@@ -125,10 +128,10 @@ class CompositionRun:
             rendering = group.create_task(_flat(band.run()))
             mixing = group.create_task(_flat(Mixing(context, band).run()))
             try:
-                failure = await rendering or await mixing
+                failure = await _first_failure(rendering, mixing)
             finally:
-                mixing.cancel()
-                progress.cancel()
+                for task in (rendering, mixing, progress):
+                    task.cancel()
         if failure is not None:
             raise failure
         return band.takes
@@ -217,6 +220,15 @@ class CompositionRun:
         except errors.SegueError as error:
             # The reason for the end is told in any case; a draft that cannot be kept must not hide it.
             log.warning("the draft could not be kept", reason=error.reason_name)
+
+
+async def _first_failure(*stages: asyncio.Task[BaseException | None]) -> BaseException | None:
+    """Wait until all stages are through, or one has failed: the others would work for nobody."""
+    for stage in asyncio.as_completed(stages):
+        failure = await stage
+        if failure is not None:
+            return failure
+    return None
 
 
 async def _flat(work: object) -> BaseException | None:

@@ -8,13 +8,12 @@ import hashlib
 import time
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from segue.composer.v1 import composer_pb2
 from segue.music.v1 import music_pb2
 from segue.renderer.v1 import renderer_pb2
 from segue_gateway.audio_wire import CHUNK_BYTES, chunk
 from segue_gateway.conductor.patience import Patience
+from segue_gateway.conductor.sound_check import SoundCheck
 from segue_gateway.conductor.takes import MIX, Take, TakeFailed, take_key
 from segue_gateway.exchange import exchange
 from segue_music.codec import section_seed
@@ -27,7 +26,9 @@ if TYPE_CHECKING:
     from segue.renderer.v1.renderer_pb2 import RenderSectionRequest, RenderSectionResponse
     from segue_gateway.conductor.context import Context
 
-MAX_FAILURES: Final = 3
+MAX_TRIES: Final = 3
+MAX_TRIES_OF_SOUND: Final = 2
+"""Unusable sound is tried once more, with another seed: the same one would do the same again."""
 BACKOFF_S: Final = 0.2
 DEFAULT_CROSSFADE_BEATS: Final = 1.0
 RING_OUT_S: Final = 2.0
@@ -144,11 +145,11 @@ class Band:
                 if isinstance(error, errors.Unavailable):
                     await self._say_retried(section, attempt, error)
                     await patience.wait(error)
-                elif isinstance(error, RETRIED) and failures + 1 < MAX_FAILURES:
+                elif isinstance(error, RETRIED) and failures + 1 < _max_tries(error):
                     failures += 1
                     await self._say_retried(section, attempt, error)
                     if isinstance(error, errors.RenderInvalid):
-                        seed = (seed + 1) % 2**32  # the same seed would do the same again
+                        seed = (seed + 1) % 2**32
                     await asyncio.sleep(BACKOFF_S * 2**failures)
                 else:
                     raise
@@ -217,7 +218,7 @@ class Rendering:
         self._start = start
         self._conditioning = conditioning
         self._notes: list[music_pb2.Note] = []
-        self._loudest = 0.0
+        self._check = SoundCheck(start, context.player.profile)
         self._began = time.monotonic()
 
     async def run(self) -> None:
@@ -234,7 +235,7 @@ class Rendering:
                 finished = await self._take_response(response) or finished
         if finished is None:
             raise errors.ServiceUnreachable("the renderer ended without a result", metadata={"service": "renderer"})
-        self._check(finished)
+        self._check.finished(finished)
         await self._take.complete(finished, self._notes)
 
     async def _requests(self) -> AsyncIterator[RenderSectionRequest]:
@@ -249,6 +250,7 @@ class Rendering:
     async def _take_response(self, response: RenderSectionResponse) -> renderer_pb2.RenderFinished | None:
         kind = response.WhichOneof("message")
         if kind == "accepted":
+            self._check.accepted(response.accepted)
             self._take.accept(response.accepted)
         elif kind == "audio":
             await self._store_audio(response)
@@ -265,14 +267,7 @@ class Rendering:
     async def _store_audio(self, response: RenderSectionResponse) -> None:
         audio = response.audio
         layer = audio.layer or MIX
-        expected = self._take.frames(layer)
-        if audio.first_frame != expected or len(audio.data) != audio.frames * self._take.frame_bytes:
-            raise self._invalid(f"layer {layer} has frame {audio.first_frame} where {expected} was due")
-        samples = np.frombuffer(audio.data, np.float32)
-        if samples.size and not np.isfinite(samples).all():
-            raise self._invalid(f"layer {layer} is not finite from frame {audio.first_frame} on")
-        if layer == MIX and samples.size:
-            self._loudest = max(self._loudest, float(np.abs(samples).max()))
+        self._check.audio(audio, layer)
         await self._take.write(layer, audio.data)
         if layer == MIX:
             accepted = await self._take.wait_accepted()
@@ -293,26 +288,9 @@ class Rendering:
             )
         )
 
-    def _check(self, finished: renderer_pb2.RenderFinished) -> None:
-        accepted = self._take.accepted
-        if accepted is None:
-            raise self._invalid("no format was given")
-        spec = self._start.spec
-        expected = round(spec.frames * accepted.format.sample_rate / spec.sample_rate)
-        if abs(finished.frames - expected) > 1:
-            raise self._invalid(f"it has {finished.frames} frames where {expected} were asked for")
-        if self._take.frames() != finished.frames + finished.tail_frames:
-            raise self._invalid(
-                f"it says {finished.frames} + {finished.tail_frames} frames and sent {self._take.frames()}"
-            )
-        if self._loudest == 0.0:
-            raise self._invalid("it is silent from beginning to end")
 
-    def _invalid(self, what: str) -> errors.RenderInvalid:
-        section_id = self._start.spec.section_id
-        return errors.RenderInvalid(
-            f"section {section_id}: the renderer's sound cannot be used: {what}", metadata={"sectionId": section_id}
-        )
+def _max_tries(error: BaseException) -> int:
+    return MAX_TRIES_OF_SOUND if isinstance(error, errors.RenderInvalid) else MAX_TRIES
 
 
 def overlap_frames(sections: list[PlannedSection], index: int) -> int:

@@ -61,7 +61,7 @@ class Spool:
             self._draft = await self._context.__aenter__()
             # A descriptor of our own: the store closes the draft's while somebody may still read.
             self._reading = os.dup(self._draft.file.fileno())
-        os.write(self._draft.file.fileno(), audio)
+        self._draft.write_through(audio)
 
     def read(self, start: int, length: int) -> bytes:
         """Read what was written: from the page cache, in microseconds."""
@@ -125,6 +125,8 @@ class Take:
 
     async def read(self, first_frame: int, max_frames: int, layer: str = MIX) -> bytes:
         """Return up to max_frames from first_frame on, waiting for the first; empty at the end."""
+        if self._error is not None:
+            raise self._error
         start = first_frame * self.frame_bytes
         while self._sizes.get(layer, 0) <= start:
             if self.finished is not None:

@@ -51,6 +51,10 @@ class Draft(Protocol):
         """Where it lies until then, for libraries that want a name."""
         ...
 
+    def write_through(self, payload: bytes) -> None:
+        """Append past the file's buffer, so that it can be read at once; StorageFull, as everything here."""
+        ...
+
 
 class ArtifactStore(Protocol):
     """Bytes by key. Missing keys raise ArtifactNotFound, a full disk StorageFull, damaged bytes ArtifactCorrupt."""

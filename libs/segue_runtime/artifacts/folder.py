@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import hashlib
 import os
@@ -44,6 +45,12 @@ class FileDraft:
 
     file: BinaryIO
     path: Path
+    key: str
+
+    def write_through(self, payload: bytes) -> None:
+        """Append past the file's buffer."""
+        with _told(self.key):
+            _write_all(self.file.fileno(), payload)
 
 
 class FolderArtifacts:
@@ -112,13 +119,15 @@ class FolderArtifacts:
         with _told(key):
             file = draft.open("w+b")
         try:
-            with file:
-                with _told(key):
-                    yield FileDraft(file, draft)
-                await self._in_thread(lambda: self._finish(key, file))
+            with _told(key):
+                yield FileDraft(file, draft, key)
+            await self._in_thread(lambda: self._finish(key, file))
             await failpoints.reach(BEFORE_RENAME)
             await self._in_thread(lambda: self._publish(key, draft, replace=replace))
         finally:
+            # What a full disk left in its buffer fails once more here; its first error is on the way already.
+            with contextlib.suppress(OSError):
+                file.close()
             draft.unlink(missing_ok=True)
 
     async def put(self, key: str, payload: bytes, *, replace: bool = False) -> Ref:

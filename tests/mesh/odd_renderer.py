@@ -1,0 +1,102 @@
+"""A renderer of a test's own on a real port: the sketch band's sound, spoilt as the test says."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import google_crc32c
+import numpy as np
+
+from segue.renderer.v1 import renderer_pb2, renderer_pb2_grpc
+from segue_renderer.service import SERVICE, RendererService
+from segue_renderer.sketch.backend import SketchBackend
+from segue_runtime.server import Server, Service
+from segue_runtime.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Response = renderer_pb2.RenderSectionResponse
+    Responses = AsyncIterator[Response]
+    Spoil = Callable[[int, renderer_pb2.RenderStart, Responses], Responses]
+
+
+async def leave(_call: int, _start: renderer_pb2.RenderStart, responses: Responses) -> Responses:
+    """Spoil nothing."""
+    async for response in responses:
+        yield response
+
+
+class OddRenderer(RendererService):
+    """What it was asked is in `starts`; `spoil(call number from 1, start, responses)` changes what it answers."""
+
+    def __init__(self, backend: SketchBackend, spoil: Spoil = leave) -> None:
+        super().__init__(backend)
+        self.spoil = spoil
+        self.starts: list[renderer_pb2.RenderStart] = []
+        self.num_open = 0
+        self.address = ""
+
+    async def RenderSection(self, request_iterator: AsyncIterator[Any], context: Any) -> Responses:  # noqa: N802 - the contract's name
+        """Play, and spoil it."""
+
+        async def seen() -> AsyncIterator[Any]:
+            async for request in request_iterator:
+                if request.WhichOneof("message") == "start":
+                    self.starts.append(request.start)
+                yield request
+
+        number = len(self.starts) + 1
+        self.num_open += 1
+        try:
+            async with contextlib.aclosing(super().RenderSection(seen(), context)) as real:  # type: ignore[type-var]  # it is a generator
+                first = await anext(real)
+
+                async def from_first() -> Responses:
+                    yield first
+                    async for response in real:
+                        yield response
+
+                async for response in self.spoil(number, self.starts[number - 1], from_first()):
+                    yield response
+        finally:
+            self.num_open -= 1
+
+    async def idle(self) -> None:
+        """Wait until no call is open here: a cancel reached it."""
+        async with asyncio.timeout(30):
+            while self.num_open:  # noqa: ASYNC110 - nothing else tells
+                await asyncio.sleep(0.01)
+
+
+@contextlib.asynccontextmanager
+async def odd_renderer(folder: Path, spoil: Spoil = leave) -> AsyncIterator[OddRenderer]:
+    """Serve one on a free port."""
+    backend = SketchBackend()
+    service = OddRenderer(backend, spoil)
+
+    def register(server: Any) -> None:
+        renderer_pb2_grpc.add_RendererServiceServicer_to_server(service, server)
+
+    server = Server(Settings(home=folder).server, [Service(SERVICE, register)])
+    service.address = server.listen("127.0.0.1:0")
+    await server.start()
+    try:
+        yield service
+    finally:
+        await server.stop(0)
+        await backend.close()
+
+
+def changed(response: Response, change: Callable[[NDArray[np.float32]], object]) -> Response:
+    """Return a chunk with other samples and the checksum that belongs to them."""
+    samples = np.frombuffer(response.audio.data, np.float32).copy()
+    change(samples)
+    response.audio.data = samples.tobytes()
+    response.audio.crc32c = google_crc32c.value(response.audio.data)
+    return response

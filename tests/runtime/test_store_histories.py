@@ -1,0 +1,271 @@
+"""Any history of appends, kills, takeovers, cancels and compactions leaves a log that is ordered, unique and without
+a gap, with exactly one terminal event; whoever watches it hears every event once.
+
+A kill is told from a clean end by its work: what was under way is never waited for, and the store is opened anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from segue_runtime import errors
+from segue_runtime.store import Event, Fenced, LogEnded, NewEvent, NewJob, SqliteStore
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+NAME = "compositions/a"
+LEASE_S = 10.0
+
+
+@dataclass
+class Claim:
+    """What one conductor believes: that it has the job under this epoch."""
+
+    process: int
+    epoch: int
+
+
+@dataclass
+class Watcher:
+    """A reader with a cursor; it may sit in any process."""
+
+    process: int
+    after: int = 0
+    heard: list[tuple[int, bytes]] = field(default_factory=list)
+
+
+async def everything(store: SqliteStore, after: int) -> list[Event]:
+    """Read to the end: a page may be short, only an empty one says that there is no more."""
+    found: list[Event] = []
+    while page := await store.read(NAME, found[-1].sequence if found else after, 7):
+        found += page
+    return found
+
+
+class Histories(RuleBasedStateMachine):
+    """Two processes on one file, conductors that think they hold the job, watchers, and a clock."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.folder = Path(tempfile.mkdtemp(prefix="histories-"))
+        self.now = 1_000_000.0
+        self.stores: list[SqliteStore] = []
+        # What the log must hold; rows of an append that a kill interrupted are in doubt until the next look.
+        self.rows: list[bytes] = []
+        self.floor = 0
+        self.finished = False
+        self.cancelled = False
+        self.epoch = 0
+        self.lease_until = 0.0
+        self.held = False
+        self.claims: list[Claim] = []
+        self.watchers: list[Watcher] = []
+        self.number = 0
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return self.loop.run_until_complete(work)
+
+    def open(self) -> SqliteStore:
+        store: SqliteStore = self.run(
+            SqliteStore.open(self.folder / "segue.db", clock=lambda: self.now, retention_s=10**6, tail_rows=4)
+        )
+        return store
+
+    @initialize()
+    def begin(self) -> None:
+        self.stores = [self.open(), self.open()]
+        job = NewJob(
+            name=NAME, kind="composition", owner="ann", spec_digest=b"d", spec=b"s", resource=b"r",
+            first_events=[NewEvent("event", b"accepted")],
+        )  # fmt: skip
+        self.run(self.stores[0].create(job, queue_limit=10))
+        self.rows = [b"accepted"]
+
+    def payloads(self, count: int) -> list[bytes]:
+        found = [b"%d" % (self.number + index) for index in range(count)]
+        self.number += count
+        return found
+
+    # What conductors do.
+
+    @rule(process=st.integers(0, 1))
+    def claim(self, process: int) -> None:
+        job = self.run(self.stores[process].claim(f"conductor-{process}", LEASE_S, name=NAME))
+        free = not self.finished and (not self.held or self.lease_until < self.now)
+        assert (job is not None) == free
+        if job is not None:
+            self.epoch += 1
+            assert job.epoch == self.epoch
+            assert (job.cancel_reason is not None) == self.cancelled
+            self.held, self.lease_until = True, self.now + LEASE_S
+            self.claims.append(Claim(process, job.epoch))
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data(), count=st.integers(0, 3), terminal=st.booleans())
+    def append(self, data: st.DataObject, count: int, *, terminal: bool) -> None:
+        claim = data.draw(st.sampled_from(self.claims))
+        payloads = self.payloads(count) + ([b"end"] if terminal else [])
+        work = self.stores[claim.process].append(
+            NAME, claim.epoch, [NewEvent("event", each) for each in payloads], terminal=terminal, checkpoint=b"c"
+        )
+        if self.finished or not self.held or claim.epoch != self.epoch:
+            with pytest.raises((Fenced, LogEnded)):
+                self.run(work)
+            return
+        last = self.run(work)
+        self.rows += payloads
+        assert last == len(self.rows)
+        if terminal:
+            self.finished, self.held = True, False
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data(), count=st.integers(1, 4), waited=st.integers(0, 2))
+    def append_and_die(self, data: st.DataObject, count: int, waited: int) -> None:
+        """The process ends while it writes: all of the rows are there afterwards, or none."""
+        claim = data.draw(st.sampled_from(self.claims))
+        payloads = self.payloads(count)
+
+        async def interrupted() -> None:
+            events = [NewEvent("event", each) for each in payloads]
+            task = asyncio.ensure_future(self.stores[claim.process].append(NAME, claim.epoch, events))
+            for _ in range(waited):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        self.run(interrupted())
+        self.kill(claim.process)
+        last = self.run(self.stores[1 - claim.process].get(NAME)).last_sequence
+        allowed = not self.finished and self.held and claim.epoch == self.epoch
+        assert last in {len(self.rows), len(self.rows) + (count if allowed else 0)}
+        if last > len(self.rows):
+            self.rows += payloads
+
+    @rule(process=st.integers(0, 1))
+    def kill(self, process: int) -> None:
+        """Nothing of a process outlives it but the file; its conductors may think on as little as its watchers."""
+        self.run(self.stores[process].close())
+        self.stores[process] = self.open()
+        self.claims = [claim for claim in self.claims if claim.process != process]
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data())
+    def renew_or_release(self, data: st.DataObject) -> None:
+        claim = data.draw(st.sampled_from(self.claims))
+        release = data.draw(st.booleans())
+        store = self.stores[claim.process]
+        work: Coroutine[Any, Any, Any] = (
+            store.release(NAME, claim.epoch) if release else store.renew(NAME, claim.epoch, LEASE_S)
+        )
+        if self.finished or not self.held or claim.epoch != self.epoch:
+            with pytest.raises(Fenced):
+                self.run(work)
+            return
+        answer = self.run(work)
+        if release:
+            self.held = False
+        else:
+            assert answer.cancel_requested == self.cancelled
+            self.lease_until = self.now + LEASE_S
+
+    @rule(seconds=st.sampled_from([1.0, 6.0, 11.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+
+    # What others do.
+
+    @rule(process=st.integers(0, 1))
+    def cancel(self, process: int) -> None:
+        job = self.run(self.stores[process].request_cancel(NAME, "user"))
+        assert job.is_finished == self.finished
+        self.cancelled = self.cancelled or not self.finished
+
+    @rule(process=st.integers(0, 1), through=st.integers(0, 40))
+    def compact(self, process: int, through: int) -> None:
+        self.floor = max(self.floor, min(through, len(self.rows) - 1))
+        assert self.run(self.stores[process].compact(NAME, through)) == self.floor
+
+    @rule(process=st.integers(0, 1))
+    def watch(self, process: int) -> None:
+        self.watchers.append(Watcher(process, self.floor))
+
+    @precondition(lambda self: self.watchers)
+    @rule(data=st.data(), limit=st.integers(1, 9))
+    def read(self, data: st.DataObject, limit: int) -> None:
+        watcher = data.draw(st.sampled_from(self.watchers))
+        try:
+            page = self.run(self.stores[watcher.process].read(NAME, watcher.after, limit))
+        except errors.CursorExpired:
+            assert watcher.after < self.floor
+            self.watchers.remove(watcher)
+            return
+        assert bool(page) == (watcher.after < len(self.rows))
+        watcher.heard += [(event.sequence, event.payload) for event in page]
+        watcher.after = page[-1].sequence if page else watcher.after
+
+    @rule(process=st.integers(0, 1), beyond=st.integers(1, 2**62))
+    def read_beyond(self, process: int, beyond: int) -> None:
+        with pytest.raises(errors.CursorAhead):
+            self.run(self.stores[process].read(NAME, len(self.rows) + beyond))
+
+    # What holds at every moment.
+
+    @invariant()
+    def the_log_is_what_was_written(self) -> None:
+        if not self.rows:
+            return
+        for store in self.stores:
+            found = self.run(everything(store, self.floor))
+            assert [event.sequence for event in found] == list(range(self.floor + 1, len(self.rows) + 1))
+            assert [event.payload for event in found] == self.rows[self.floor :]
+            job = self.run(store.get(NAME))
+            assert (job.last_sequence, job.is_finished) == (len(self.rows), self.finished)
+        assert self.rows.count(b"end") == self.finished
+        if self.finished:
+            assert self.rows[-1] == b"end"
+
+    @invariant()
+    def every_watcher_heard_everything_once(self) -> None:
+        for watcher in self.watchers:
+            sequences = [sequence for sequence, _ in watcher.heard]
+            assert sequences == list(range(watcher.after - len(sequences) + 1, watcher.after + 1))
+            assert [payload for _, payload in watcher.heard] == [self.rows[number - 1] for number in sequences]
+
+    def teardown(self) -> None:
+        for store in self.stores:
+            self.run(store.close())
+        self.loop.close()
+        shutil.rmtree(self.folder)
+
+
+def test_every_history_leaves_a_whole_log() -> None:
+    run_state_machine_as_test(
+        Histories, settings=hypothesis_settings(max_examples=12, stateful_step_count=30, deadline=None)
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_very_many_histories_leave_a_whole_log() -> None:
+    run_state_machine_as_test(
+        Histories, settings=hypothesis_settings(max_examples=300, stateful_step_count=60, deadline=None)
+    )
