@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from segue_runtime import errors, failpoints, logs
 from segue_runtime.lifecycle import Lifecycle, Phase
 from segue_runtime.metrics import Metrics
-from segue_runtime.server import Server, Service
+from segue_runtime.server import KEEPALIVE_S, Server, Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -214,7 +214,9 @@ class Node:
         self._opened.services.append(replace(entry, warm=warm) if warm else entry)
 
     async def _serve(self, inner: str) -> None:
-        server = Server(self.settings.server, self._opened.services, metrics=self._metrics)
+        # A renderer whose conductor is gone must not keep its slot for it.
+        keepalive_s = self.settings.peers.keepalive_s if self.role in INNER_ROLES else KEEPALIVE_S
+        server = Server(self.settings.server, self._opened.services, metrics=self._metrics, keepalive_s=keepalive_s)
         self.server = server
         for address in self._listen if self._listen is not None else (self._own_address(),):
             self.addresses.append(server.listen(address))

@@ -32,14 +32,17 @@ class ChannelError(Exception):
     """An address that must not be called like this; the text says what to do."""
 
 
-def channel_options(services: Sequence[ServiceDescriptor] = (), *, proxy: bool = False) -> list[tuple[str, int | str]]:
+def channel_options(
+    services: Sequence[ServiceDescriptor] = (), *, proxy: bool = False, keepalive_s: float
+) -> list[tuple[str, int | str]]:
     """Return the options for a channel; unary methods of `services` are tried again when the peer is unavailable."""
+    answer_ms = round(keepalive_s * 500)
     return [
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-        ("grpc.keepalive_time_ms", 20_000),
-        ("grpc.keepalive_timeout_ms", 10_000),
-        ("grpc.http2.ping_timeout_ms", 10_000),
+        ("grpc.keepalive_time_ms", round(keepalive_s * 1000)),
+        ("grpc.keepalive_timeout_ms", answer_ms),
+        ("grpc.http2.ping_timeout_ms", answer_ms),  # else a black hole goes unnoticed for a minute
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.bdp_probe", 0),
         ("grpc.http2.lookahead_bytes", LOOKAHEAD_BYTES),
@@ -73,7 +76,7 @@ def connect(
     """Open a channel to HOST:PORT, dns:///HOST:PORT or unix:PATH. Nothing is sent before the first call."""
     peers = settings or PeersSettings()
     inside = is_loopback(address)
-    options = channel_options(services, proxy=not inside and peers.tls)
+    options = channel_options(services, proxy=not inside and peers.tls, keepalive_s=peers.keepalive_s)
     if peers.tls and not is_unix(address):
         return Channel(grpc.aio.secure_channel(address, _credentials(peers), options), peers.token)
     if peers.token and not inside:

@@ -30,25 +30,30 @@ MAX_MESSAGE_BYTES = 1 << 20
 LOOKAHEAD_BYTES = 1 << 20
 # A caller's whole headers and our trailers (details are under 4 KiB) fit well below.
 MAX_METADATA_BYTES = 16 * 1024
+# Callers find a dead peer as fast as they like; gRPC's own five minutes would end their connections for asking.
+MIN_PING_INTERVAL_MS = 250
+# A caller on a slow line has up to a megabyte before it when it is asked for a sign of life.
+KEEPALIVE_S = 30.0
 CLEAN_UP_S = 5.0
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 log = logs.get("server")
 
 
-def server_options(settings: ServerSettings) -> list[tuple[str, int]]:
+def server_options(settings: ServerSettings, keepalive_s: float) -> list[tuple[str, int]]:
     """Return the options that measurements found necessary."""
+    answer_ms = round(keepalive_s * 500)
     return [
         ("grpc.so_reuseport", 0),  # else a second server shares the port without an error
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_concurrent_streams", settings.max_streams),
         ("grpc.max_metadata_size", MAX_METADATA_BYTES),
-        ("grpc.keepalive_time_ms", 30_000),
-        ("grpc.keepalive_timeout_ms", 10_000),
-        ("grpc.http2.ping_timeout_ms", 10_000),  # else a black hole goes unnoticed for a minute
+        ("grpc.keepalive_time_ms", round(keepalive_s * 1000)),
+        ("grpc.keepalive_timeout_ms", answer_ms),
+        ("grpc.http2.ping_timeout_ms", answer_ms),  # else a black hole goes unnoticed for a minute
         ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", MIN_PING_INTERVAL_MS),
         ("grpc.http2.bdp_probe", 0),  # with the probe, stalled streams were buffered whole
         ("grpc.http2.lookahead_bytes", LOOKAHEAD_BYTES),
     ]
@@ -73,6 +78,7 @@ class Server:
         *,
         metrics: Metrics | None = None,
         authenticate: Authenticator | None = None,
+        keepalive_s: float = KEEPALIVE_S,
     ) -> None:
         self._settings = settings
         self._services = tuple(services)
@@ -87,7 +93,7 @@ class Server:
         self._warm = False
         self._grpc = grpc.aio.server(
             interceptors=(Edge(self.metrics, self.calls, authenticate or auth.from_token(settings.token)),),
-            options=server_options(settings),
+            options=server_options(settings, keepalive_s),
             maximum_concurrent_rpcs=settings.max_calls,
         )
         for service in self._services:

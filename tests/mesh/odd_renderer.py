@@ -83,7 +83,7 @@ async def odd_renderer(folder: Path, spoil: Spoil = leave) -> AsyncIterator[OddR
     def register(server: Any) -> None:
         renderer_pb2_grpc.add_RendererServiceServicer_to_server(service, server)
 
-    server = Server(Settings(home=folder).server, [Service(SERVICE, register)])
+    server = Server(Settings(home=folder).server, [Service(SERVICE, register)], keepalive_s=1)
     service.address = server.listen("127.0.0.1:0")
     await server.start()
     try:

@@ -56,6 +56,10 @@ class PeersSettings:
     tls_ca: Path | None = file_path("Certificates (PEM) to trust instead of the system's.")
     tls_cert: Path | None = file_path("Own certificate chain (PEM) to show to the other roles.")
     tls_key: Path | None = file_path("Private key (PEM) of that certificate.")
+    keepalive_s: float = duration(
+        8, "A role or its caller that is silent so long is asked for a sign of life; half as long again: it is gone.",
+        minimum_s=0.5,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,235 @@
+"""Nobody answers any more, and nobody says so: swallowed bytes, stopped processes, callers whose time is up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from typing import TYPE_CHECKING, Self, cast
+
+import grpc
+import grpc.aio
+import pytest
+from tests.mesh.house import Heard, Segued, embedded, hear, sha256, spec
+from tests.mesh.odd_renderer import odd_renderer
+
+from segue.composer.v1 import composer_pb2, composer_pb2_grpc
+from segue_client import Access, Client
+from segue_client.channel import connect
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.mesh.odd_renderer import Responses
+
+    from segue.renderer.v1 import renderer_pb2
+
+BOTH = composer_pb2.AUDIO_SELECTION_BOTH
+ASKED = spec("calm piano, 120 bpm, C major, verse chorus", seconds=12)
+
+
+class Hole:
+    """A TCP proxy that can swallow: connections stay open, and nothing comes out of them."""
+
+    def __init__(self, target: str) -> None:
+        self._host, _, port = target.rpartition(":")
+        self._port = int(port)
+        self._swallowed: set[asyncio.StreamWriter] = set()
+        self._open: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.num_connections = 0
+        self.address = ""
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for writer in self._open:
+            writer.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.wait_closed()
+
+    def swallow(self) -> None:
+        """Let nothing more through on the connections that there are; new ones are as new."""
+        self._swallowed |= self._open
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.num_connections += 1
+        there_reader, there_writer = await asyncio.open_connection(self._host, self._port)
+        self._open |= {writer, there_writer}
+        for source, target in ((reader, there_writer), (there_reader, writer)):
+            task = asyncio.create_task(self._pass_on(source, target))
+            self._tasks.add(task)
+
+    async def _pass_on(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while piece := await source.read(65_536):
+                if target not in self._swallowed:
+                    target.write(piece)
+                    await target.drain()
+        if target not in self._swallowed:
+            target.close()
+
+
+async def test_a_renderer_behind_a_black_hole_is_noticed_and_its_section_made_again(tmp_path: Path) -> None:
+    fell = asyncio.Event()
+
+    async def falls(call: int, _start: renderer_pb2.RenderStart, responses: Responses) -> Responses:
+        num_chunks = 0
+        async for response in responses:
+            yield response
+            num_chunks += response.WhichOneof("message") == "audio"
+            if call == 2 and num_chunks == 4:
+                hole.swallow()
+                fell.set()
+
+    async with odd_renderer(tmp_path, falls) as renderer, Hole(renderer.address) as hole:
+        flags: dict[str, object] = {"renderer.address": hole.address, "peers.keepalive": "1s"}
+        async with embedded(tmp_path, flags) as (_, client):
+            heard = await asyncio.wait_for(hear(client.compose(ASKED, audio=BOTH)), 60)
+            undisturbed = await hear(client.compose(ASKED, audio=BOTH))
+    assert fell.is_set()
+    assert heard.composition.state == composer_pb2.STATE_SUCCEEDED
+    (retried,) = [each.event.section_retried for each in heard.updates if each.kind == "section_retried"]
+    assert retried.error.code == grpc.StatusCode.UNAVAILABLE.value[0]
+    assert heard.num_rewinds == 0
+    assert sha256(heard.draft) == sha256(undisturbed.draft)
+    assert hole.num_connections >= 2
+
+
+@contextlib.asynccontextmanager
+async def stub(address: str) -> AsyncIterator[composer_pb2_grpc.ComposerServiceAsyncStub]:
+    """Calls without the resuming client around them."""
+    async with connect(Access(address)) as channel:
+        yield cast("composer_pb2_grpc.ComposerServiceAsyncStub", composer_pb2_grpc.ComposerServiceStub(channel))
+
+
+async def test_a_deadline_ends_the_stream_and_not_the_work(tmp_path: Path) -> None:
+    working = asyncio.Event()
+
+    async def dawdles(call: int, _start: renderer_pb2.RenderStart, responses: Responses) -> Responses:
+        async for response in responses:
+            if call == 1:
+                await working.wait()
+            yield response
+
+    async with odd_renderer(tmp_path, dawdles) as renderer:
+        flags: dict[str, object] = {"renderer.address": renderer.address}
+        async with embedded(tmp_path, flags) as (node, client), stub(node.inner) as calls:
+            call = calls.Compose(composer_pb2.ComposeRequest(spec=spec(seconds=4), audio=BOTH), timeout=1.5)
+            cursor = name = ""
+            try:
+                async for response in call:
+                    cursor, name = response.cursor, response.event.composition
+            except grpc.aio.AioRpcError as error:
+                ended = error.code()
+            assert ended is grpc.StatusCode.DEADLINE_EXCEEDED
+            working.set()
+            rest = await asyncio.wait_for(hear(client.watch(name, cursor=cursor, audio=BOTH)), 60)
+            assert rest.composition.state == composer_pb2.STATE_SUCCEEDED
+
+
+@pytest.mark.parametrize("how", ["the caller goes", "CancelComposition"])
+async def test_a_cancel_frees_a_renderer_in_the_middle_of_a_section(tmp_path: Path, how: str) -> None:
+    playing = asyncio.Event()
+
+    async def for_ever(_call: int, _start: renderer_pb2.RenderStart, responses: Responses) -> Responses:
+        num_chunks = 0
+        async for response in responses:
+            num_chunks += response.WhichOneof("message") == "audio"
+            yield response
+            if num_chunks == 3:
+                playing.set()
+                await asyncio.Event().wait()
+
+    async with odd_renderer(tmp_path, for_ever) as renderer:
+        flags: dict[str, object] = {
+            "renderer.address": renderer.address, "gateway.attach_grace": "0.3s", "conductor.heartbeat": "0.1s",
+        }  # fmt: skip
+        async with embedded(tmp_path, flags) as (_, client):
+            stream = client.compose(spec(), audio=BOTH, cancel_when_gone=how == "the caller goes")
+            name = (await anext(stream)).event.composition
+            await playing.wait()
+            async with asyncio.timeout(30):
+                while not (await client.stats()).renderers[0].busy_slots:  # noqa: ASYNC110 - nothing else tells
+                    await asyncio.sleep(0.02)
+            if how == "the caller goes":
+                await stream.aclose()
+            else:
+                await client.cancel(name)
+            heard = await asyncio.wait_for(hear(client.watch(name)), 30)
+            assert heard.composition.state == composer_pb2.STATE_CANCELLED
+            await renderer.idle()
+            assert not (await client.stats()).renderers[0].busy_slots
+            await stream.aclose()
+
+
+async def test_a_conductor_that_was_stopped_and_wakes_writes_nothing_more(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    async with embedded(tmp_path / "undisturbed") as (_, client):
+        undisturbed = await hear(client.compose(ASKED, audio=BOTH))
+    # Slow enough to be stopped in the middle of its work, at a place that it goes on from when it wakes.
+    sleeper = Segued(home).start(failpoints="conductor.before_segment_row=sleep(150ms)")
+    other = Segued(home, "--conductor-count", "1")
+    try:
+        async with Client(sleeper.address, patience_s=30) as client:
+            name = (await client.create(ASKED)).name
+            async for update in client.watch(name, audio=BOTH):
+                if update.kind == "audio" and update.event.audio.first_frame > 96_000:
+                    break
+        assert sleeper.process is not None
+        sleeper.process.send_signal(signal.SIGSTOP)
+        await asyncio.to_thread(other.start)
+        async with Client(other.address, patience_s=30) as client:
+            heard = await asyncio.wait_for(hear(client.watch(name, audio=BOTH)), 60)
+            sleeper.process.send_signal(signal.SIGCONT)
+            await said(sleeper, "another conductor has it")
+            check(heard, undisturbed)
+            assert heard.composition.claims == 2
+            # It woke, it was refused, and it serves again: the same log, and nothing was added or changed.
+            async with Client(sleeper.address, patience_s=30) as woken:
+                again = await hear(woken.watch(name, audio=BOTH))
+                check(again, undisturbed)
+                assert again.composition == heard.composition
+                for output in again.composition.outputs:
+                    content = b"".join([piece async for piece in woken.read(output)])
+                    assert sha256(content) == output.sha256
+                after = await asyncio.wait_for(hear(woken.compose(spec(seconds=2))), 60)
+                assert after.composition.state == composer_pb2.STATE_SUCCEEDED
+    finally:
+        sleeper.stop()
+        other.stop()
+
+
+def check(heard: Heard, undisturbed: Heard) -> None:
+    assert heard.composition.state == composer_pb2.STATE_SUCCEEDED
+    assert heard.kinds.count("finished") == 1
+    assert heard.num_rewinds == 0
+    assert sha256(heard.draft) == sha256(undisturbed.draft)
+    assert sha256(heard.master) == sha256(undisturbed.master)
+    assert heard.digests() == undisturbed.digests()
+
+
+async def said(process: Segued, text: str) -> None:
+    """Wait until a process has written something into its log."""
+    log = process.home / f"{process.role}.log"
+    async with asyncio.timeout(60):
+        while text not in log.read_text():  # noqa: ASYNC110 - another process writes it
+            await asyncio.sleep(0.05)
+
+
+async def test_a_stream_that_is_cancelled_says_so_to_its_caller(tmp_path: Path) -> None:
+    async with embedded(tmp_path) as (node, client), stub(node.inner) as calls:
+        call = calls.Compose(composer_pb2.ComposeRequest(spec=spec(seconds=4)))
+        first = await call.read()
+        assert isinstance(first, composer_pb2.ComposeResponse)
+        call.cancel()
+        assert await call.code() is grpc.StatusCode.CANCELLED
+        heard = await asyncio.wait_for(hear(client.watch(first.event.composition)), 60)
+        assert heard.composition.state == composer_pb2.STATE_SUCCEEDED
