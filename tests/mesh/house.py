@@ -118,11 +118,15 @@ class Segued:
         self.address = address or f"127.0.0.1:{free_port()}"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, failpoints: str = "", *, wait: bool = True) -> Segued:
-        """Start it and wait until it says that it is ready."""
+    def command(self) -> list[str]:
+        """Return how it is started."""
         command = [sys.executable, "-m", "segued", "serve", "--role", self.role, "--home", str(self.home)]
         command += ["--conductor-lease", "2s", "--conductor-heartbeat", "0.3s", "--log-format", "json", *self.flags]
-        command += ["--listen", self.address]
+        return [*command, "--listen", self.address]
+
+    def start(self, failpoints: str = "", *, wait: bool = True) -> Segued:
+        """Start it and wait until it says that it is ready."""
+        command = self.command()
         if failpoints:
             command += ["--failpoints-active", failpoints]
         self.home.mkdir(parents=True, exist_ok=True)

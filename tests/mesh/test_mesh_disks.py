@@ -1,0 +1,208 @@
+"""Disks that are full or must not be written: the composition fails with the reason, nothing half is seen, and the
+server goes on as soon as there is room again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import grpc
+import pytest
+from tests.mesh.house import Heard, Segued, hear, spec
+
+from segue.composer.v1 import composer_pb2
+from segue_client import Client, SegueError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BOTH = composer_pb2.AUDIO_SELECTION_BOTH
+SHORT = spec(seconds=2)
+LONG = spec("calm piano, 120 bpm, C major", seconds=16, stems=True)
+ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="limits and mounts of another process are Linux's")
+
+
+@pytest.fixture
+def segued(tmp_path: Path) -> Iterator[Segued]:
+    one = Segued(tmp_path / "home")
+    try:
+        yield one
+    finally:
+        one.stop()
+
+
+async def fails(client: Client, asked: composer_pb2.CompositionSpec) -> tuple[Heard, SegueError]:
+    """Compose and expect a failure that is in the stream and in the call's end alike."""
+    heard = Heard()
+    with pytest.raises(SegueError) as caught:
+        await asyncio.wait_for(hear(client.compose(asked, audio=BOTH), heard), 90)
+    assert heard.composition.state == composer_pb2.STATE_FAILED
+    assert heard.kinds.count("finished") == 1
+    return heard, caught.value
+
+
+async def everything_announced_is_whole(client: Client, composition: composer_pb2.Composition) -> None:
+    for output in composition.outputs:
+        content = b"".join([piece async for piece in client.read(output)])
+        assert len(content) == output.size_bytes
+
+
+def drafts(folder: Path) -> list[str]:
+    """Files that were begun and not finished."""
+    return sorted(path.name for path in (folder / ".drafts").iterdir())
+
+
+# What one file may have decides at which stage it is too much: a take, the draft's segments, the master's files.
+@ON_LINUX
+@pytest.mark.parametrize("kilobytes", [600, 2500, 6500])
+async def test_a_file_that_cannot_grow_fails_the_composition_and_nothing_else(segued: Segued, kilobytes: int) -> None:
+    segued.start()
+    assert segued.process is not None
+    async with Client(segued.address, patience_s=20) as client:
+        before = await asyncio.wait_for(hear(client.compose(SHORT, audio=BOTH)), 60)
+        _, hard = resource.prlimit(segued.process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(segued.process.pid, resource.RLIMIT_FSIZE, (kilobytes << 10, hard))
+        try:
+            heard, error = await fails(client, LONG)
+            assert (error.code, error.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "STORAGE_FULL")
+            await everything_announced_is_whole(client, heard.composition)
+        finally:
+            resource.prlimit(segued.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
+        assert drafts(segued.home / "artifacts") == []
+        # What was there is there, and the next one is made.
+        assert (await hear(client.watch(before.composition.name, audio=BOTH))).digests() == before.digests()
+        after = await asyncio.wait_for(hear(client.compose(LONG, audio=BOTH)), 90)
+        assert after.composition.state == composer_pb2.STATE_SUCCEEDED
+        await everything_announced_is_whole(client, after.composition)
+
+
+class OnSmallDisk(Segued):
+    """A server in a mount namespace of its own, with a small disk at `disk`."""
+
+    def __init__(self, home: Path, disk: Path, megabytes: int, *flags: str) -> None:
+        super().__init__(home, *flags)
+        self.disk = disk
+        disk.mkdir(parents=True)
+        mount = f'mount -t tmpfs -o size={megabytes}m tmpfs "$0" && exec "$@"'
+        self.wrapper = ["unshare", "-rm", "sh", "-c", mount, str(disk)]
+
+    def command(self) -> list[str]:
+        return [*self.wrapper, *super().command()]
+
+    @property
+    def seen(self) -> Path:
+        """The disk as this process sees it."""
+        assert self.process is not None
+        return Path(f"/proc/{self.process.pid}/root") / self.disk.relative_to("/")
+
+    def fill(self) -> None:
+        """Leave no room on it."""
+        with contextlib.suppress(OSError), (self.seen / "filler").open("wb") as filler:
+            while True:
+                filler.write(bytes(65_536))
+                filler.flush()
+
+    def free(self) -> None:
+        (self.seen / "filler").unlink()
+
+    def remount(self, mode: str) -> None:
+        assert self.process is not None
+        inside = ["nsenter", "--preserve-credentials", "-U", "-m", "-t", str(self.process.pid)]
+        subprocess.run([*inside, "mount", "-o", f"remount,{mode}", str(self.disk)], check=True)
+
+
+def can_mount() -> bool:
+    if not all(map(shutil.which, ("unshare", "nsenter", "mount"))):
+        return False
+    tried = subprocess.run(
+        ["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False
+    )
+    return tried.returncode == 0
+
+
+needs_mounts = pytest.mark.skipif(not can_mount(), reason="no mount namespace for us here (unshare -rm)")
+
+
+@ON_LINUX
+@needs_mounts
+async def test_a_full_disk_of_artifacts_fails_the_composition_and_room_heals_it(tmp_path: Path) -> None:
+    segued = OnSmallDisk(tmp_path / "home", tmp_path / "disk", 12, "--artifacts-path", str(tmp_path / "disk" / "a"))
+    try:
+        segued.start()
+        async with Client(segued.address, patience_s=20) as client:
+            before = await asyncio.wait_for(hear(client.compose(SHORT, audio=BOTH)), 60)
+            heard, error = await fails(client, LONG)
+            assert (error.code, error.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "STORAGE_FULL")
+            assert "disk" not in str(segued.disk.name) or str(segued.disk) not in error.message
+            await everything_announced_is_whole(client, heard.composition)
+            assert drafts(segued.seen / "a") == []
+            await client.delete(heard.composition.name)
+            after = await asyncio.wait_for(hear(client.compose(spec(seconds=2, seed=9), audio=BOTH)), 60)
+            assert after.composition.state == composer_pb2.STATE_SUCCEEDED
+            assert (await hear(client.watch(before.composition.name, audio=BOTH))).digests() == before.digests()
+    finally:
+        segued.stop()
+
+
+@ON_LINUX
+@needs_mounts
+async def test_a_store_without_room_refuses_and_goes_on_when_there_is_some(tmp_path: Path) -> None:
+    artifacts = str(tmp_path / "artifacts")
+    segued = OnSmallDisk(tmp_path / "home", tmp_path / "disk", 3, "--artifacts-path", artifacts)
+    segued.flags += ("--store-path", str(tmp_path / "disk" / "segue.db"), "--queue-limit", "1000")
+    try:
+        segued.start(failpoints="conductor.after_take=sleep(700ms)")
+        async with Client(segued.address, patience_s=60) as client:
+            before = await asyncio.wait_for(hear(client.compose(SHORT, audio=BOTH)), 60)
+            running = await client.create(LONG)
+            listening = asyncio.create_task(hear(client.watch(running.name, audio=BOTH)))
+            async for update in client.watch(running.name):
+                if update.kind == "planned":
+                    break
+            segued.fill()
+            with pytest.raises(SegueError) as caught:
+                await create_many(client)
+            assert (caught.value.code, caught.value.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "STORAGE_FULL")
+            # What only reads goes on.
+            assert (await client.get(before.composition.name)).state == composer_pb2.STATE_SUCCEEDED
+            assert (await hear(client.watch(before.composition.name, audio=BOTH))).digests() == before.digests()
+            segued.free()
+            # No word of the log was lost, so that the work goes on where it stood.
+            heard = await asyncio.wait_for(listening, 90)
+            assert heard.composition.state == composer_pb2.STATE_SUCCEEDED
+            assert len(heard.draft) == len(heard.master) == heard.composition.plan.frames * 8
+    finally:
+        segued.stop()
+
+
+async def create_many(client: Client) -> None:
+    """Some pages of the database may still have had room."""
+    for seed in range(500):
+        await client.create(spec("calm piano " * 300, seconds=2, seed=seed))
+
+
+@ON_LINUX
+@needs_mounts
+async def test_a_disk_that_is_read_only_for_a_while_is_waited_for(tmp_path: Path) -> None:
+    segued = OnSmallDisk(tmp_path / "home", tmp_path / "disk", 40, "--artifacts-path", str(tmp_path / "disk" / "a"))
+    try:
+        segued.start()
+        async with Client(segued.address, patience_s=60) as client:
+            segued.remount("ro")
+            created = await client.create(SHORT)
+            heard = Heard()
+            async for update in client.watch(created.name, audio=BOTH):
+                heard.take(update)
+                if update.kind == "section_retried" and heard.kinds.count("section_retried") == 1:
+                    assert update.event.section_retried.error.code == grpc.StatusCode.UNAVAILABLE.value[0]
+                    segued.remount("rw")
+            assert heard.composition.state == composer_pb2.STATE_SUCCEEDED
+            await everything_announced_is_whole(client, heard.composition)
+    finally:
+        segued.stop()
