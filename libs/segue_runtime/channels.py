@@ -33,7 +33,7 @@ class ChannelError(Exception):
 
 
 def channel_options(
-    services: Sequence[ServiceDescriptor] = (), *, proxy: bool = False, keepalive_s: float
+    services: Sequence[ServiceDescriptor] = (), *, proxy: bool = False, keepalive_s: float = 8
 ) -> list[tuple[str, int | str]]:
     """Return the options for a channel; unary methods of `services` are tried again when the peer is unavailable."""
     answer_ms = round(keepalive_s * 500)
