@@ -35,6 +35,8 @@ def connect(access: Access) -> grpc.aio.Channel:
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         ("grpc.keepalive_time_ms", 20_000),
         ("grpc.keepalive_timeout_ms", 10_000),
+        # Channels to one address share a connection otherwise, and a new channel would be as dead as the old one.
+        ("grpc.use_local_subchannel_pool", 1),
         # A connection is tried again soon: the channel's own pauses would grow to two minutes.
         ("grpc.initial_reconnect_backoff_ms", 200),
         ("grpc.max_reconnect_backoff_ms", 5_000),

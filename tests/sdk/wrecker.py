@@ -1,0 +1,116 @@
+"""A TCP proxy that wrecks connections: it cuts, stalls, delays and corrupts at chosen bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+KINDS = ("cut", "stall", "delay", "corrupt", "refuse")
+PIECE_BYTES = 16384
+DELAY_S = 0.2
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What happens to one connection, and after how many bytes from the server."""
+
+    kind: str
+    after_bytes: int = 0
+    bit: int = 0
+
+
+def random_faults(seed: int, typical_bytes: int) -> list[Fault]:
+    """One to four faults; every third is early, among the first frames of HTTP/2."""
+    chance = random.Random(seed)
+    faults = []
+    for _ in range(chance.randint(1, 4)):
+        limit = 3000 if chance.random() < 0.3 else typical_bytes
+        faults.append(Fault(chance.choice(KINDS), chance.randrange(limit), chance.randrange(8)))
+    return faults
+
+
+class Wrecker:
+    """Each connection takes the next fault; when none is left, all goes well."""
+
+    def __init__(self, target: str, faults: list[Fault]) -> None:
+        self._host, _, self._port = target.rpartition(":")
+        self._faults = list(faults)
+        self._open: set[asyncio.Task[None]] = set()
+        self.num_connections = 0
+        self.num_struck = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.num_connections += 1
+        fault = self._faults.pop(0) if self._faults else None
+        if fault and fault.kind == "refuse":
+            self.num_struck += 1
+            writer.transport.abort()
+            return
+        there, back = await asyncio.open_connection(self._host, int(self._port))
+        up = asyncio.create_task(_pump(reader, back))
+        down = asyncio.create_task(self._down(there, writer, fault))
+        self._open |= {up, down}
+        await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (up, down):
+            task.cancel()
+        await asyncio.gather(up, down, return_exceptions=True)
+        self._open -= {up, down}
+        for each in (writer, back):
+            each.transport.abort()
+
+    async def _down(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fault: Fault | None) -> None:
+        passed = 0
+        while piece := await reader.read(PIECE_BYTES):
+            if fault and passed + len(piece) > fault.after_bytes:
+                self.num_struck += 1
+                piece = await self._strike(piece, fault.after_bytes - passed, fault, writer)
+                if fault.kind == "cut":
+                    return
+                fault = None
+            passed += len(piece)
+            writer.write(piece)
+            await writer.drain()
+
+    async def _strike(self, piece: bytes, at: int, fault: Fault, writer: asyncio.StreamWriter) -> bytes:
+        if fault.kind == "corrupt":
+            wrecked = bytearray(piece)
+            wrecked[at] ^= 1 << fault.bit
+            return bytes(wrecked)
+        if fault.kind == "delay":
+            await asyncio.sleep(DELAY_S)
+            return piece
+        writer.write(piece[:at])
+        await writer.drain()
+        if fault.kind == "stall":
+            # A black hole: nothing more comes, and nobody says so.
+            await asyncio.Event().wait()
+        return b""
+
+    async def stop(self) -> None:
+        for task in self._open:
+            task.cancel()
+        await asyncio.gather(*self._open, return_exceptions=True)
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while piece := await reader.read(PIECE_BYTES):
+        writer.write(piece)
+        await writer.drain()
+
+
+@contextlib.asynccontextmanager
+async def wrecked(target: str, faults: list[Fault]) -> AsyncIterator[tuple[str, Wrecker]]:
+    """The address of a proxy before a server."""
+    wrecker = Wrecker(target, faults)
+    server = await asyncio.start_server(wrecker.serve, "127.0.0.1", 0)
+    try:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}", wrecker
+    finally:
+        server.close()
+        await wrecker.stop()
