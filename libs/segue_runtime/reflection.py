@@ -6,6 +6,7 @@ The two differ in their package's name alone, so v1's descriptor is made from v1
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import grpc
@@ -17,6 +18,8 @@ from grpc_reflection.v1alpha._async import ReflectionServicer
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from google.protobuf.descriptor import FileDescriptor
+
 V1ALPHA = "grpc.reflection.v1alpha"
 V1 = "grpc.reflection.v1"
 FILE_V1 = "grpc/reflection/v1/reflection.proto"
@@ -26,7 +29,7 @@ SERVICE = "ServerReflection"
 def add(server: grpc.aio.Server, services: Iterable[str]) -> None:
     """Answer reflection for these services and for itself."""
     _describe_v1()
-    servicer = ReflectionServicer([*services, f"{V1ALPHA}.{SERVICE}", f"{V1}.{SERVICE}"])
+    servicer = ReflectionServicer([*services, f"{V1ALPHA}.{SERVICE}", f"{V1}.{SERVICE}"], pool=_Symbols())
     method = grpc.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,
         request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
@@ -35,6 +38,33 @@ def add(server: grpc.aio.Server, services: Iterable[str]) -> None:
     for package in (V1ALPHA, V1):
         handlers = grpc.method_handlers_generic_handler(f"{package}.{SERVICE}", {"ServerReflectionInfo": method})
         server.add_generic_rpc_handlers((handlers,))
+
+
+class _Symbols:
+    """The pool of all descriptors, which finds methods and fields too: `grpcurl describe` asks for them."""
+
+    def __init__(self) -> None:
+        self._pool = descriptor_pool.Default()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._pool, name)
+
+    def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:  # noqa: N802 - the pool's name for it
+        try:
+            return self._pool.FindFileContainingSymbol(symbol)
+        except KeyError:
+            parent, _, member = symbol.rpartition(".")
+            return self._file_with(parent, member)
+
+    def _file_with(self, parent: str, member: str) -> FileDescriptor:
+        with contextlib.suppress(KeyError):
+            service = self._pool.FindServiceByName(parent)
+            if member in service.methods_by_name:
+                return service.file
+        message = self._pool.FindMessageTypeByName(parent)
+        if member in message.fields_by_name or member in message.oneofs_by_name:
+            return message.file
+        raise KeyError(member)
 
 
 def _describe_v1() -> None:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1._async import HealthServicer
 
 from segue_runtime import auth, logs, reflection
 from segue_runtime.addresses import UNIX, AddressRefused, ListenError, check_listen, host_of, is_unix
 from segue_runtime.calls import OpenCalls
+from segue_runtime.health import Health
 from segue_runtime.interceptors import Edge
 from segue_runtime.loop_lag import LoopLag
 from segue_runtime.metrics import Metrics
@@ -86,7 +86,7 @@ class Server:
         self.calls = OpenCalls()
         self.draining = asyncio.Event()
         self.addresses: list[str] = []
-        self._health = HealthServicer()
+        self._health = Health()
         self._lag = LoopLag(self.metrics.loop_lag.observe)
         self._background: list[asyncio.Task[None]] = []
         self._changes: set[asyncio.Task[None]] = set()

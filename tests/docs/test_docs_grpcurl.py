@@ -1,0 +1,53 @@
+"""docs/grpcurl.md is true: each of its commands runs, and says what the page says."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.docs.recipes import ROOT, Session, check, recipes_of
+from tests.mesh.house import Segued
+
+from segue.analyzer.v1 import analyzer_pb2
+from segue.composer.v1 import composer_pb2
+from segue.mixer.v1 import mixer_pb2
+from segue.planner.v1 import planner_pb2
+from segue.renderer.v1 import renderer_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PAGE = ROOT / "docs" / "grpcurl.md"
+MESH = (composer_pb2, planner_pb2, renderer_pb2, mixer_pb2, analyzer_pb2)
+
+
+@pytest.fixture
+def segued(tmp_path: Path) -> Iterator[Segued]:
+    one = Segued(tmp_path / "home")
+    try:
+        yield one.start()
+    finally:
+        one.stop()
+
+
+def test_there_is_a_recipe_for_every_call_of_every_service() -> None:
+    commands = "\n".join(recipe.command for recipe in recipes_of(PAGE))
+    for module in MESH:
+        for service in module.DESCRIPTOR.services_by_name.values():
+            for method in service.methods:
+                assert f"{service.full_name}/{method.name}" in commands
+    for method in ("Check", "List", "Watch"):
+        assert f"grpc.health.v1.Health/{method}" in commands
+
+
+@pytest.mark.reference("grpcurl")
+def test_every_command_says_what_the_page_says(segued: Segued, tmp_path: Path) -> None:
+    folder = tmp_path / "shell"
+    folder.mkdir()
+    session = Session(folder, [str(Path(sys.executable).parent)], HERE=segued.address)
+    recipes = recipes_of(PAGE)
+    assert len(recipes) > 30
+    for recipe in recipes:
+        check(recipe, session.run(recipe.command))
