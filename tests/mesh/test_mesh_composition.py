@@ -34,7 +34,7 @@ async def read(client: Client, output: composer_pb2.Output) -> bytes:
 
 async def test_a_piece_is_planned_played_mixed_mastered_measured_and_written(tmp_path: Path) -> None:
     async with embedded(tmp_path) as (_, client):
-        asked = spec(stems=True, midi=True)
+        asked = spec("calm piano, 110 bpm, C major, verse chorus", stems=True, midi=True)
         heard = await hear(client.compose(asked, audio=BOTH))
         piece = heard.composition
         assert piece.state == composer_pb2.STATE_SUCCEEDED
