@@ -31,13 +31,14 @@ from segue_client.resuming import STUCK_LIMIT_S
 from segue_client.runner import Runner
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
     from typing import Self
 
     from segue.analyzer.v1.analyzer_pb2 import Report
     from segue.composer.v1 import composer_pb2
     from segue.composer.v1.composer_pb2 import Composition, CompositionSpec, Output
+    from segue.mixer.v1.mixer_pb2 import MasterSettings
     from segue.renderer.v1.renderer_pb2 import ModelProfile
     from segue_client.channel import Access
     from segue_client.events import Update

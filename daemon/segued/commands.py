@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
     """Run a command to its exit code."""
     logs.configure(_quiet(settings))
-    command = {"compose": compose, "plan": plan, "analyze": analyze, "models": models}[arguments.command]
+    if arguments.command == "master":
+        from segued.mastering import master as command
+    else:
+        command = {"compose": compose, "plan": plan, "analyze": analyze, "models": models}[arguments.command]
     try:
         return asyncio.run(_interruptible(command(settings, arguments)))
     except SegueError as error:
@@ -103,7 +106,7 @@ async def compose(settings: Settings, arguments: argparse.Namespace) -> int:
     picture = Path(arguments.picture) if arguments.picture else None
     recipe = again.read(Path(arguments.recipe), arguments.prompt) if arguments.recipe else None
     spec = _spec_of(arguments, target, recipe)
-    _check_targets(arguments, target, *([picture] if picture else []))
+    check_targets(arguments, target, *([picture] if picture else []))
     progress = make_progress(as_json=arguments.json, quiet=arguments.quiet)
     began = time.monotonic()
     async with contextlib.AsyncExitStack() as stack:
@@ -112,7 +115,7 @@ async def compose(settings: Settings, arguments: argparse.Namespace) -> int:
             if recipe is not None:
                 await _warn_of_changes(client, recipe)
             composition = await _follow(client, spec, progress)
-            written = await _write_files(client, composition, target, arguments)
+            written = await write_files(client, composition, target, arguments)
         if picture is not None:
             await asyncio.to_thread(_draw, target, picture, composition)
             written.append(picture)
@@ -185,7 +188,7 @@ async def _follow(client: Client, spec: composer_pb2.CompositionSpec, progress: 
     return finished
 
 
-def _check_targets(arguments: argparse.Namespace, *targets: Path) -> None:
+def check_targets(arguments: argparse.Namespace, *targets: Path) -> None:
     """Find out before the work what would spoil it at its end."""
     for target in targets:
         folder = next(each for each in target.absolute().parents if each.exists())
@@ -195,9 +198,10 @@ def _check_targets(arguments: argparse.Namespace, *targets: Path) -> None:
             raise Stop(Exit.USAGE, f"{target} is there already", "--force replaces it, -o names another file")
 
 
-async def _write_files(
+async def write_files(
     client: Client, composition: Composition, target: Path, arguments: argparse.Namespace
 ) -> list[Path]:
+    """Download what was made, beside the target."""
     written = []
     for output in composition.outputs:
         path = _path_for(output, target)
@@ -244,7 +248,7 @@ async def plan(settings: Settings, arguments: argparse.Namespace) -> int:
     spec = briefs.spec_of(arguments)
     target = Path(arguments.output) if arguments.output else None
     if target is not None:
-        _check_targets(arguments, target)
+        check_targets(arguments, target)
     async with connected(settings) as client:
         answer = await client.plan(spec)
     if target is not None:
@@ -260,11 +264,7 @@ async def plan(settings: Settings, arguments: argparse.Namespace) -> int:
 
 async def analyze(settings: Settings, arguments: argparse.Namespace) -> int:
     """Measure a file."""
-    path = Path(arguments.file)
-    if not await asyncio.to_thread(path.is_file):
-        raise Stop(Exit.USAGE, f"{path}: there is no such file")
-    if (await asyncio.to_thread(path.stat)).st_size == 0:
-        raise Stop(Exit.USAGE, f"{path}: it is empty")
+    path = await asyncio.to_thread(existing_file, arguments.file)
     async with connected(settings) as client:
         upload = await client.upload(path)
         try:
@@ -276,6 +276,16 @@ async def analyze(settings: Settings, arguments: argparse.Namespace) -> int:
     else:
         show.report(report)
     return Exit.OK
+
+
+def existing_file(written: str) -> Path:
+    """Return a file that has content."""
+    path = Path(written)
+    if not path.is_file():
+        raise Stop(Exit.USAGE, f"{path}: there is no such file")
+    if path.stat().st_size == 0:
+        raise Stop(Exit.USAGE, f"{path}: it is empty")
+    return path
 
 
 async def models(settings: Settings, arguments: argparse.Namespace) -> int:

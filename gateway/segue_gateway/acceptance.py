@@ -17,7 +17,7 @@ from segue_runtime import errors
 from segue_runtime.errors import FieldViolation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from segue.composer.v1.composer_pb2 import CompositionSpec
     from segue.renderer.v1.renderer_pb2 import ModelProfile
@@ -44,7 +44,7 @@ async def accept(spec: CompositionSpec, mesh: Mesh) -> ModelProfile:
             "spec.master_mode: FROZEN needs a parent, which this release does not take",
             metadata={"option": "spec.master_mode"},
         )
-    violations = list(_export_violations(spec))
+    violations = list(export_violations(spec.exports, "spec."))
     if not spec.HasField("plan") and not spec.brief.prompt.strip():
         violations.append(FieldViolation("spec.brief.prompt", "it is blank", "calm piano, 80 bpm"))
     if violations:
@@ -56,6 +56,22 @@ async def accept(spec: CompositionSpec, mesh: Mesh) -> ModelProfile:
         # What can only be wrong in these cases is told now, not when the queue comes to it.
         await mesh.create_plan(plan_request(spec, profile))
     return profile
+
+
+def master_digest(request: composer_pb2.CreateMasterRequest) -> bytes:
+    """Return what makes two requests for a mastering the same request."""
+    asked = composer_pb2.CreateMasterRequest()
+    asked.CopyFrom(request)
+    asked.request_id = ""
+    return hashlib.sha256(canonical_json(asked)).digest()
+
+
+def accept_master(request: composer_pb2.CreateMasterRequest) -> None:
+    """Check what can be checked of a mastering before its file is opened."""
+    violations = list(export_violations(request.exports))
+    if violations:
+        first = violations[0]
+        raise errors.InvalidField(f"{first.field}: {first.description}", violations=violations)
 
 
 def plan_request(spec: CompositionSpec, profile: ModelProfile) -> planner_pb2.CreatePlanRequest:
@@ -84,10 +100,11 @@ def _check_model(spec: CompositionSpec, profile: ModelProfile) -> None:
         )
 
 
-def _export_violations(spec: CompositionSpec) -> Iterator[FieldViolation]:
+def export_violations(exports: Sequence[composer_pb2.Export], prefix: str = "") -> Iterator[FieldViolation]:
+    """Yield what no file can be."""
     seen: set[tuple[int, int, int]] = set()
-    for index, export in enumerate(spec.exports):
-        path = f"spec.exports[{index}]"
+    for index, export in enumerate(exports):
+        path = f"{prefix}exports[{index}]"
         kind = export.file_format or audio_pb2.FILE_FORMAT_FLAC
         if kind in LOSSY and export.bit_depth:
             yield FieldViolation(f"{path}.bit_depth", "a lossy format has no bit depth", "0")

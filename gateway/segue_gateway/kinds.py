@@ -4,3 +4,7 @@ from typing import Final
 
 COMPOSITION: Final = "composition"
 ANALYSIS: Final = "analysis"
+MASTERING: Final = "mastering"
+"""A composition without plan: its draft is a file that a caller sent."""
+
+ALL: Final = (COMPOSITION, ANALYSIS, MASTERING)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from segue.composer.v1 import composer_pb2, composer_pb2_grpc
 from segue_gateway import acceptance, listing, log_rows, resource
 from segue_gateway import cursor as cursors
-from segue_gateway.kinds import ANALYSIS, COMPOSITION
+from segue_gateway.kinds import ANALYSIS, COMPOSITION, MASTERING
 from segue_gateway.watching import Watch, WatchOptions
 from segue_runtime import errors, logs, scope
 from segue_runtime.store import NewEvent, NewJob, not_found
@@ -219,10 +219,21 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
     async def CreateMaster(
         self, request: composer_pb2.CreateMasterRequest, context: Context
     ) -> composer_pb2.CreateMasterResponse:
-        """Refuse: the contract has its place, this release does not do it."""
-        raise errors.NotImplementedYet(
-            "mastering an upload is not done by this release; `segued master` does it on your own machine"
+        """Queue the mastering of an upload."""
+        if self._draining.is_set():
+            raise errors.ShuttingDown("this server is stopping; try again", retry_after_s=2)
+        acceptance.accept_master(request)
+        await self._files.source(_owner(), request.source)
+        name = f"compositions/{secrets.token_hex(12)}"
+        composition = resource.new_composition(name, _owner(), composer_pb2.CompositionSpec(), time.time())
+        job = await self._enqueue(
+            composition,
+            MASTERING,
+            request_id=request.request_id,
+            spec=request.SerializeToString(),
+            spec_digest=acceptance.master_digest(request),
         )
+        return composer_pb2.CreateMasterResponse(composition=await self._live(job))
 
     # The service.
 
@@ -256,27 +267,35 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         now = time.time()
         composition = resource.new_composition(name, _owner(), spec, now)
         composition.model = profile.model
-        accepted = composer_pb2.CompositionEvent(accepted=composer_pb2.Accepted(composition=composition))
         grace_s = self._settings.gateway.attach_grace_s
+        return await self._enqueue(
+            composition,
+            COMPOSITION,
+            request_id=request_id,
+            spec=spec.SerializeToString(),
+            spec_digest=acceptance.spec_digest(spec),
+            labels=dict(spec.labels) | ({listing.SESSION_LABEL: spec.session} if spec.session else {}),
+            attached_until=now + grace_s if attached else None,
+        )
+
+    async def _enqueue(self, composition: Composition, kind: str, *, request_id: str, **more: Any) -> Job:
+        accepted = composer_pb2.CompositionEvent(accepted=composer_pb2.Accepted(composition=composition))
         created = await self._store.create(
             NewJob(
-                name=name,
-                kind=COMPOSITION,
+                name=composition.name,
+                kind=kind,
                 owner=_owner(),
                 request_id=request_id or None,
-                spec_digest=acceptance.spec_digest(spec),
-                spec=spec.SerializeToString(),
                 resource=composition.SerializeToString(),
                 state=composer_pb2.State.Name(composition.state),
-                labels=dict(spec.labels) | ({listing.SESSION_LABEL: spec.session} if spec.session else {}),
                 first_events=[NewEvent(log_rows.EVENT, accepted.SerializeToString())],
-                attached_until=now + grace_s if attached else None,
+                **more,
             ),
             queue_limit=self._settings.queue.limit,
             retry_after_s=self._settings.queue.retry_after_s,
         )
-        # Prompts stay out of logs; their length is enough to see what kind of request it was.
-        log.info("created", composition=created.job.name, new=created.is_new, prompt_bytes=len(spec.brief.prompt))
+        # Prompts stay out of logs; the size is enough to see what kind of request it was.
+        log.info("created", composition=created.job.name, new=created.is_new, spec_bytes=len(more["spec"]))
         return created.job
 
     async def _stream(

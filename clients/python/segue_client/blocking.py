@@ -10,13 +10,14 @@ from segue_client.resuming import STUCK_LIMIT_S
 from segue_client.runner import Runner
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
     from typing import Self
 
     from segue.analyzer.v1.analyzer_pb2 import Report
     from segue.composer.v1 import composer_pb2
     from segue.composer.v1.composer_pb2 import Composition, CompositionSpec, Output
+    from segue.mixer.v1.mixer_pb2 import MasterSettings
     from segue.renderer.v1.renderer_pb2 import ModelProfile
     from segue_client.channel import Access
     from segue_client.events import Update
@@ -197,3 +198,16 @@ class BlockingClient:
     def analyze(self, source: str) -> Report:
         """Measure an upload or an output; waits for the end."""
         return self._runner.run(self._inner.analyze(source))
+
+    def create_master(
+        self,
+        source: str,
+        *,
+        settings: MasterSettings | None = None,
+        exports: Sequence[composer_pb2.Export] = (),
+        request_id: str = "",
+    ) -> Composition:
+        """Queue the mastering of an upload: a composition without plan, to be watched and downloaded like any other."""
+        return self._runner.run(
+            self._inner.create_master(source, settings=settings, exports=exports, request_id=request_id)
+        )

@@ -20,12 +20,13 @@ from segue_client.resuming import STUCK_LIMIT_S, Resuming
 from segue_client.stream import SELECTIONS, Listening, Stream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
     from typing import Self
 
     from segue.analyzer.v1.analyzer_pb2 import Report
     from segue.composer.v1.composer_pb2 import Composition, CompositionSpec, Output
+    from segue.mixer.v1.mixer_pb2 import MasterSettings
     from segue.renderer.v1.renderer_pb2 import ModelProfile
     from segue_client.link import Stub
     from segue_client.patience import Clock
@@ -210,6 +211,20 @@ class Client:
         if analysis.state != composer_pb2.STATE_SUCCEEDED:
             raise from_status(analysis.error)
         return analysis.report
+
+    async def create_master(
+        self,
+        source: str,
+        *,
+        settings: MasterSettings | None = None,
+        exports: Sequence[composer_pb2.Export] = (),
+        request_id: str = "",
+    ) -> Composition:
+        """Queue the mastering of an upload: a composition without plan, to be watched and downloaded like any other."""
+        request = composer_pb2.CreateMasterRequest(
+            source=source, settings=settings, exports=exports, request_id=request_id or str(uuid.uuid4())
+        )
+        return (await self._link.call(lambda stub: stub.CreateMaster, request)).composition
 
     # Inside.
 

@@ -177,7 +177,7 @@ class CompositionRun:
         """Make the master and its files; done again from its start, it comes out the same."""
         keys = {section_id: take.key for section_id, take in takes.items()}
         async with outputs.SoundFiles(context) as files:
-            exports = outputs.Exports(context, files, keys)
+            exports = outputs.Exports(context, files, outputs.labels(context, keys))
             finished = await Mastering(context, takes).run(exports)
             return exports.manifest, await exports.finish(finished)
 

@@ -13,7 +13,8 @@ from segue.composer.v1 import composer_pb2
 from segue_gateway.conductor.analysis_run import AnalysisRun
 from segue_gateway.conductor.composition_run import CompositionRun
 from segue_gateway.conductor.journal import Journal
-from segue_gateway.kinds import ANALYSIS, COMPOSITION
+from segue_gateway.conductor.mastering_run import MasteringRun
+from segue_gateway.kinds import ALL, ANALYSIS, MASTERING
 from segue_runtime import errors, logs, scope
 from segue_runtime.store import Fenced
 
@@ -71,7 +72,7 @@ class Conductor:
     async def _work(self, number: int) -> None:
         while not self._stopping.is_set():
             try:
-                job = await self._store.claim(f"{self._id}-{number}", self._settings.lease_s, (COMPOSITION, ANALYSIS))
+                job = await self._store.claim(f"{self._id}-{number}", self._settings.lease_s, ALL)
                 if job is None:
                     await self._idle()
                     continue
@@ -84,7 +85,7 @@ class Conductor:
                 await asyncio.sleep(STORE_BACKOFF_S)
 
     async def _idle(self) -> None:
-        waiting = asyncio.create_task(self._store.wait_for_job(IDLE_WAIT_S, (COMPOSITION, ANALYSIS)))
+        waiting = asyncio.create_task(self._store.wait_for_job(IDLE_WAIT_S, ALL))
         stopping = asyncio.create_task(self._stopping.wait())
         await _first(waiting, stopping)
 
@@ -92,7 +93,7 @@ class Conductor:
         scope.enter(scope.Scope(request_id=job.name, owner=job.owner))
         log.info("claimed", job=job.name, claims=job.claims, epoch=job.epoch)
         self._metrics.running.inc()
-        journal = Journal(self._store, job) if job.kind == COMPOSITION else None
+        journal = Journal(self._store, job) if job.kind != ANALYSIS else None
         drive = asyncio.create_task(self._run(job, journal))
         try:
             if not await self._guard(job, journal, drive):
@@ -124,7 +125,17 @@ class Conductor:
             return
         await run.run()
 
-    def _composition_run(self, job: Job, journal: Journal) -> CompositionRun:
+    def _composition_run(self, job: Job, journal: Journal) -> CompositionRun | MasteringRun:
+        if job.kind == MASTERING:
+            return MasteringRun(
+                journal,
+                self._store,
+                self._artifacts,
+                self._mesh,
+                composer_pb2.CreateMasterRequest.FromString(job.spec),
+                self._settings.time_limit_s,
+                job.claims,
+            )
         return CompositionRun(
             journal,
             self._store,

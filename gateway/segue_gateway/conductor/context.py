@@ -32,20 +32,17 @@ class ProgressBoard:
         return list(newest.values())
 
 
-@dataclass
-class Context:
-    """One claim on one composition."""
+@dataclass(kw_only=True)
+class Bench:
+    """What it takes to master a draft and to write its files, under one claim."""
 
     journal: Journal
     store: Store
     artifacts: ArtifactStore
     mesh: Mesh
     spec: CompositionSpec
-    player: Player
-    shelf: Shelf
     deadline: float
     """When the composition's time limit ends, in seconds of time.monotonic()."""
-    progress: ProgressBoard = field(default_factory=ProgressBoard)
     channels: int = 2
 
     @property
@@ -59,11 +56,6 @@ class Context:
         return self.journal.composition.plan
 
     @property
-    def slots(self) -> int:
-        """How many sections to render at once."""
-        return max(1, min(self.player.slots, 8))
-
-    @property
     def folder(self) -> str:
         """Where the composition's own artifacts lie."""
         return self.journal.name
@@ -71,3 +63,17 @@ class Context:
     def remaining_s(self) -> float:
         """Seconds until the time limit; inner calls get no more."""
         return max(0.0, self.deadline - time.monotonic())
+
+
+@dataclass(kw_only=True)
+class Context(Bench):
+    """One claim on one composition."""
+
+    player: Player
+    shelf: Shelf
+    progress: ProgressBoard = field(default_factory=ProgressBoard)
+
+    @property
+    def slots(self) -> int:
+        """How many sections to render at once."""
+        return max(1, min(self.player.slots, 8))

@@ -18,7 +18,7 @@ from segue_runtime.artifacts import Ref
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from segue_gateway.conductor.context import Context
+    from segue_gateway.conductor.context import Bench
     from segue_gateway.conductor.outputs import Exports
     from segue_gateway.conductor.takes import Take
     from segue_gateway.log_rows import Segment
@@ -30,7 +30,7 @@ AFTER_MASTER: Final = failpoints.declare("conductor.after_master", "the master i
 class Mastering:
     """The master of one composition."""
 
-    def __init__(self, context: Context, takes: Mapping[str, Take]) -> None:
+    def __init__(self, context: Bench, takes: Mapping[str, Take]) -> None:
         self._context = context
         self._takes = takes
 
@@ -70,7 +70,7 @@ class Mastering:
     async def _render(
         self, draft: Sequence[Segment], measurement: mixer_pb2.MasterMeasurement, exports: Exports
     ) -> mixer_pb2.MasterFinished:
-        places = places_of(self._context.composition)
+        places = places_of(self._context.plan)
         recorder = Recorder(
             self._context.journal,
             self._context.artifacts,
@@ -107,7 +107,7 @@ class Mastering:
             frames=draft[-1].end_frame,
         )
         setattr(start, "pass", which)
-        for place, section in zip(places_of(context.composition), context.plan.sections, strict=True):
+        for place, section in zip(places_of(context.plan), context.plan.sections, strict=True):
             item = start.sections.add(section_id=place.section_id, first_frame=place.first_frame, frames=place.frames)
             if section.spec.HasField("target_lufs"):
                 item.target_lufs = section.spec.target_lufs

@@ -60,7 +60,7 @@ class Mixing:
 
     async def _mix(self) -> None:
         checkpoint = self._context.journal.checkpoint
-        places = places_of(self._context.composition)
+        places = places_of(self._context.plan)
         recorder = Recorder(
             self._context.journal,
             self._context.artifacts,

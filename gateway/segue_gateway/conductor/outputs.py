@@ -15,12 +15,14 @@ import numpy as np
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composer_pb2
 from segue.mixer.v1 import mixer_pb2
+from segue_audio.errors import AudioError
 from segue_audio.files import AudioFileSettings, AudioFileWriter, Cue, FileFormat, loudness_tags
 from segue_gateway.conductor.manifest import manifest, version
 from segue_gateway.conductor.mixing import feed_section, mix_start
 from segue_gateway.exchange import exchange
 from segue_music import codec, midi, theory, timing
 from segue_music.plan import Note
+from segue_runtime import errors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from segue_gateway.conductor.context import Context
+    from segue_gateway.conductor.context import Bench, Context
     from segue_gateway.conductor.takes import Take
     from segue_gateway.log_rows import Segment
 
@@ -60,7 +62,7 @@ class OpenFile:
 class SoundFiles:
     """Sound files of one composition that are written side by side, and appear whole or not at all."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Bench) -> None:
         self._context = context
         self._stack = AsyncExitStack()
         self._files: list[OpenFile] = []
@@ -127,24 +129,40 @@ def _close(file: OpenFile) -> None:
     file.output.sha256 = digest.hexdigest()
 
 
+@dataclass(frozen=True)
+class Labels:
+    """What the files of a master say besides their sound."""
+
+    tags: Mapping[str, str]
+    cues: tuple[Cue, ...] = ()
+    quarters_per_minute: float | None = None
+    manifest: Callable[[mixer_pb2.MasterMeasurement], str] = lambda _: ""
+
+
 class Exports:
     """The files of the master, encoded while it comes."""
 
-    def __init__(self, context: Context, files: SoundFiles, takes: Mapping[str, str]) -> None:
+    def __init__(self, context: Bench, files: SoundFiles, labels: Labels) -> None:
         self._context = context
         self._files = files
-        self._takes = takes
+        self._labels = labels
         self._numbers: list[int] = []
         self.manifest = ""
 
     async def open(self, measurement: mixer_pb2.MasterMeasurement) -> None:
         """Begin all files."""
-        self.manifest = manifest(self._context, measurement, self._takes)
+        self.manifest = self._labels.manifest(measurement)
         wanted = list(self._context.spec.exports) or [composer_pb2.Export()]
         for index, export in enumerate(wanted):
             kind = FORMATS[export.file_format or audio_pb2.FILE_FORMAT_FLAC]
             suffix = "" if index == 0 else f"-{export.sample_rate or 'full'}-{export.bit_depth or 'full'}"
-            settings = self._settings(export, kind)
+            try:
+                settings = self._settings(export, kind)
+            except AudioError as error:
+                # Only a file that somebody sent can have such a shape: a composition's was checked before.
+                raise errors.OptionNotSupported(
+                    f"exports[{index}]: {error}", metadata={"option": f"exports[{index}]"}
+                ) from None
             self._numbers.append(
                 await self._files.open(
                     composer_pb2.Output(
@@ -176,18 +194,28 @@ class Exports:
         )
 
     def _settings(self, export: composer_pb2.Export, kind: FileFormat) -> AudioFileSettings:
-        plan = self._context.plan
+        labels = self._labels
         return AudioFileSettings(
             file_format=kind,
             channels=self._context.channels,
-            sample_rate=plan.sample_rate,
+            sample_rate=self._context.plan.sample_rate,
             file_sample_rate=export.sample_rate or None,
             bit_depth=export.bit_depth or 24,
-            cues=cues(self._context),
-            tags=tags(self._context),
+            cues=labels.cues,
+            tags=labels.tags,
             manifest=self.manifest,
-            quarters_per_minute=plan.quarters_per_minute if kind is FileFormat.WAV else None,
+            quarters_per_minute=labels.quarters_per_minute if kind is FileFormat.WAV else None,
         )
+
+
+def labels(context: Context, takes: Mapping[str, str]) -> Labels:
+    """Return what the files of a composition say."""
+    return Labels(
+        tags(context),
+        cues(context),
+        context.plan.quarters_per_minute,
+        lambda measurement: manifest(context, measurement, takes),
+    )
 
 
 def cues(context: Context) -> tuple[Cue, ...]:

@@ -14,6 +14,7 @@ from segue_runtime import failpoints
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from segue.music.v1.music_pb2 import Plan
     from segue_gateway.conductor.journal import Journal
     from segue_gateway.conductor.takes import Take
     from segue_runtime.artifacts import ArtifactStore
@@ -39,11 +40,11 @@ class Place:
         return self.first_frame + self.frames
 
 
-def places_of(plan: composer_pb2.Composition) -> tuple[Place, ...]:
-    """Return where the sections of a planned composition stand; together they fill it without a gap."""
+def places_of(plan: Plan) -> tuple[Place, ...]:
+    """Return where the sections of a plan stand; together they fill it without a gap."""
     return tuple(
         Place(item.spec.section_id, item.first_frame, item.spec.frames + item.spec.tail_frames)
-        for item in plan.plan.sections
+        for item in plan.sections
     )
 
 

@@ -10,8 +10,9 @@ import google_crc32c
 import numpy as np
 
 from segue.audio.v1 import audio_pb2
-from segue_analyzer.decoder import MAX_SAMPLES, MAX_SECONDS
-from segue_analyzer.decoding import check_magic
+from segue_audio.decoder import MAX_SAMPLES, MAX_SECONDS
+from segue_audio.decoding import check_magic
+from segue_audio.errors import AudioError
 from segue_audio.pcm import SampleFormat, decode_pcm
 from segue_runtime import errors
 
@@ -112,11 +113,18 @@ async def spool_file(requests: Requests, target: IO[bytes]) -> None:
         if len(head) < _MAGIC_BYTES:
             head += piece.data[:_MAGIC_BYTES]
             if len(head) >= _MAGIC_BYTES:
-                check_magic(head)
+                _check(head)
         target.write(piece.data)
     if len(head) < _MAGIC_BYTES:
         raise errors.InvalidAudio(f"a file of {size} bytes holds no sound")
     target.flush()
+
+
+def _check(head: bytes) -> None:
+    try:
+        check_magic(head)
+    except AudioError as error:
+        raise errors.InvalidAudio(str(error)) from None
 
 
 async def drain(requests: Requests) -> None:

@@ -13,11 +13,12 @@ import numpy as np
 
 from segue.analyzer.v1 import analyzer_pb2, analyzer_pb2_grpc
 from segue.audio.v1 import audio_pb2
-from segue_analyzer.decoding import DecodedFile
 from segue_analyzer.encoding import report_message
 from segue_analyzer.intake import PcmReader, drain, read_start, spool_file
 from segue_analyzer.measuring import Measurement
 from segue_analyzer.target import Stretch, make_target
+from segue_audio.decoding import DecodedFile
+from segue_audio.errors import UnreadableAudio
 from segue_music import codec
 from segue_runtime import errors
 from segue_runtime.errors import FieldViolation
@@ -69,10 +70,13 @@ async def _measure_file(
     # A name of its own and not only a descriptor: the decoder opens it by its path.
     with tempfile.NamedTemporaryFile(prefix="segue-analyzer-") as spool:
         await spool_file(requests, spool)
-        async with DecodedFile(Path(spool.name)) as sound:
-            call = _Call(start, sound.sample_rate, sound.channels)
-            async for response in call.measure(sound.blocks()):
-                yield response
+        try:
+            async with DecodedFile(Path(spool.name)) as sound:
+                call = _Call(start, sound.sample_rate, sound.channels)
+                async for response in call.measure(sound.blocks()):
+                    yield response
+        except UnreadableAudio as error:
+            raise errors.InvalidAudio(str(error)) from None
 
 
 class _Call:

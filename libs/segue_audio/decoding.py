@@ -1,4 +1,4 @@
-"""Decode uploaded files in a child process with little memory and little time, and read its PCM back."""
+"""Decode files that may be hostile in a child process with little memory and little time, and read its PCM back."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
-from segue_analyzer.decoder import BLOCK_FRAMES, HEAD, SHAPE
-from segue_runtime import errors
+from segue_audio.decoder import BLOCK_FRAMES, HEAD, SHAPE
+from segue_audio.errors import UnreadableAudio
 
 if TYPE_CHECKING:
     from asyncio import StreamReader
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from segue_analyzer.spectra import Float32
+    from segue_audio.pcm import Float32
 
 STALL_S: Final = 20.0
 """A decoder that gives nothing for so long is ended."""
@@ -30,24 +30,28 @@ def check_magic(head: bytes) -> None:
     """Refuse at once what no decoder will know, without waiting for the rest."""
     is_mpeg = len(head) >= 2 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0
     if not is_mpeg and not head.startswith(MAGICS):
-        raise errors.InvalidAudio("the file is no sound that can be read; send WAV, FLAC, Ogg, MP3, AIFF or CAF")
+        raise UnreadableAudio("the file is no sound that can be read; send WAV, FLAC, Ogg, MP3, AIFF or CAF")
 
 
 class DecodedFile:
-    """A file being decoded; use it in `async with`, which ends the child whatever happens."""
+    """A file being decoded; use it in `async with`, which ends the child whatever happens.
+
+    What is wrong with the file is raised as UnreadableAudio, by `async with` or while blocks are read.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._child: asyncio.subprocess.Process | None = None
         self.sample_rate = 0
         self.channels = 0
+        self.frames = 0
 
     async def __aenter__(self) -> Self:
         self._child = await asyncio.create_subprocess_exec(
             sys.executable,
             "-I",
             "-m",
-            "segue_analyzer.decoder",
+            "segue_audio.decoder",
             str(self._path),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
@@ -57,7 +61,7 @@ class DecodedFile:
         )
         try:
             _, body = await self._message()
-            self.sample_rate, self.channels = SHAPE.unpack(body)
+            self.sample_rate, self.channels, self.frames = SHAPE.unpack(body)
         except BaseException:
             await self._end()
             raise
@@ -90,7 +94,7 @@ class DecodedFile:
     @property
     def _out(self) -> StreamReader:
         if self._child is None or self._child.stdout is None:
-            raise errors.InternalError("the decoder was not started")
+            raise RuntimeError("the decoder was not started")
         return self._child.stdout
 
     async def _end(self) -> None:
@@ -103,5 +107,5 @@ class DecodedFile:
         await self._child.communicate()
 
 
-def _unreadable(why: str) -> errors.InvalidAudio:
-    return errors.InvalidAudio(f"the file cannot be analysed: {why}")
+def _unreadable(why: str) -> UnreadableAudio:
+    return UnreadableAudio(f"the file cannot be read: {why}")

@@ -1,7 +1,7 @@
 """The child process that decodes a file which may be hostile: it limits itself first, then writes PCM to stdout.
 
-Run as `python -I -m segue_analyzer.decoder PATH`. It writes messages of one letter, a length and a body:
-`H` rate and channels, `P` float32 PCM, `E` why it cannot go on, `Z` the end.
+Run as `python -I -m segue_audio.decoder PATH`. It writes messages of one letter, a length and a body:
+`H` rate, channels and frames, `P` float32 PCM, `E` why it cannot go on, `Z` the end.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 HEAD: Final = struct.Struct("<cI")
-SHAPE: Final = struct.Struct("<II")
+SHAPE: Final = struct.Struct("<IIQ")
 BLOCK_FRAMES: Final = 32_768
 MEMORY_BYTES: Final = 1 << 30
 CPU_S: Final = 300
@@ -58,7 +58,7 @@ def decode(path: Path, out: BinaryIO) -> None:
                 seconds = MAX_SAMPLES // (reader.channels * reader.sample_rate)
                 text = f"it is too long; with its channels and rate {seconds} s are allowed"
                 return send(out, b"E", text.encode())
-            send(out, b"H", SHAPE.pack(reader.sample_rate, reader.channels))
+            send(out, b"H", SHAPE.pack(reader.sample_rate, reader.channels, reader.frames))
             for block in reader.blocks(BLOCK_FRAMES):
                 send(out, b"P", np.ascontiguousarray(block, "<f4").tobytes())
     except AudioError as error:

@@ -1,0 +1,146 @@
+"""CreateMaster: a file goes up, is mastered like a composition, and comes down as the files that were asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import uuid
+from typing import TYPE_CHECKING
+
+import grpc
+import numpy as np
+import pytest
+import soundfile
+from tests.mesh.house import Segued, embedded, hear
+
+from segue.audio.v1 import audio_pb2
+from segue.composer.v1 import composer_pb2
+from segue.mixer.v1 import mixer_pb2
+from segue_audio.files import AudioFileSettings, open_writer, read_tags
+from segue_audio.loudness import LoudnessMeter
+from segue_client import Client, SegueError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.mesh.house import Heard
+
+RATE = 44_100
+BOTH = composer_pb2.AUDIO_SELECTION_BOTH
+BROADCAST = mixer_pb2.MasterSettings(preset=mixer_pb2.MASTER_PRESET_BROADCAST)
+
+
+def wav(path: Path, seconds: float = 4.0, channels: int = 2) -> Path:
+    rng = np.random.default_rng(2)
+    sound = rng.normal(0, 0.1, (round(seconds * RATE), channels)).cumsum(axis=0) * 0.05
+    tags = {"TITLE": "Mine", "REPLAYGAIN_TRACK_GAIN": "-99 dB"}
+    with open_writer(path, AudioFileSettings(channels=channels, sample_rate=RATE, tags=tags)) as writer:
+        writer.write(np.tanh(sound).astype(np.float32))
+    return path
+
+
+async def read(client: Client, output: composer_pb2.Output) -> bytes:
+    return b"".join([piece async for piece in client.read(output)])
+
+
+async def mastered(client: Client, path: Path, **asked: object) -> Heard:
+    upload = await client.upload(path)
+    created = await client.create_master(upload.name, **asked)  # type: ignore[arg-type]  # as the call takes them
+    assert not created.HasField("plan")
+    return await hear(client.watch(created.name, audio=BOTH))
+
+
+async def test_an_upload_comes_back_mastered_in_every_file_that_was_asked_for(tmp_path: Path) -> None:
+    exports = [
+        composer_pb2.Export(file_format=audio_pb2.FILE_FORMAT_FLAC),
+        composer_pb2.Export(file_format=audio_pb2.FILE_FORMAT_WAV, sample_rate=48_000, bit_depth=16),
+    ]
+    async with embedded(tmp_path) as (_, client):
+        heard = await mastered(client, wav(tmp_path / "mine.flac"), settings=BROADCAST, exports=exports)
+        piece = heard.composition
+        assert piece.state == composer_pb2.STATE_SUCCEEDED
+        assert piece.mastered.loudness.integrated_lufs == pytest.approx(-23.0, abs=0.1)
+        flac, other = [await read(client, output) for output in piece.outputs]
+    original = soundfile.read(tmp_path / "mine.flac", dtype="float32")[0]
+    assert np.array_equal(np.frombuffer(heard.draft, np.float32).reshape(-1, 2), original)
+    sound, rate = soundfile.read(io.BytesIO(flac), dtype="float32")
+    assert (rate, sound.shape) == (RATE, original.shape)
+    np.testing.assert_allclose(sound, np.frombuffer(heard.master, np.float32).reshape(-1, 2), atol=2**-23)
+    meter = LoudnessMeter(RATE, 2)
+    meter.push(sound)
+    assert meter.result().integrated_lufs == pytest.approx(-23.0, abs=0.1)
+    info = soundfile.info(io.BytesIO(other))
+    assert (info.samplerate, info.subtype, info.frames) == (48_000, "PCM_16", 4 * 48_000)
+    (tmp_path / "made.flac").write_bytes(flac)
+    tags = read_tags(tmp_path / "made.flac").tags
+    # What the owner wrote stays; what was said of the loudness is true again.
+    assert tags["TITLE"] == "Mine"
+    assert tags["REPLAYGAIN_TRACK_GAIN"] == "5.00 dB"
+
+
+async def test_a_request_id_makes_one_mastering_and_another_wish_is_refused(tmp_path: Path) -> None:
+    async with embedded(tmp_path) as (_, client):
+        upload = await client.upload(wav(tmp_path / "mine.flac", 1))
+        again = str(uuid.uuid4())
+        one, same = [await client.create_master(upload.name, request_id=again) for _ in range(2)]
+        assert one.name == same.name
+        with pytest.raises(SegueError) as caught:
+            await client.create_master(upload.name, settings=BROADCAST, request_id=again)
+        assert caught.value.code is grpc.StatusCode.ALREADY_EXISTS
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n" + bytes(2000), b"fLaC" + bytes(2000), bytes(5000)])
+async def test_what_is_no_sound_fails_with_its_reason(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "odd").write_bytes(content or b"x")
+    async with embedded(tmp_path / "home") as (_, client):
+        piece = (await mastered(client, tmp_path / "odd")).composition
+        assert piece.state == composer_pb2.STATE_FAILED
+        assert piece.error.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
+        assert not piece.outputs
+
+
+async def test_what_cannot_be_made_of_it_is_refused_by_name(tmp_path: Path) -> None:
+    mp3 = composer_pb2.Export(file_format=audio_pb2.FILE_FORMAT_MP3)
+    wide = mixer_pb2.MasterSettings(width=1.5)
+    async with embedded(tmp_path / "home") as (_, client):
+        six = (await mastered(client, wav(tmp_path / "six.flac", 1, 6), exports=[mp3])).composition
+        assert "6 channels in a MP3 file" in six.error.message
+        mono = (await mastered(client, wav(tmp_path / "mono.flac", 1, 1), settings=wide)).composition
+        assert "only stereo has sides" in mono.error.message
+        upload = await client.upload(wav(tmp_path / "two.flac", 1))
+        with pytest.raises(SegueError, match="asked for twice"):
+            await client.create_master(upload.name, exports=[mp3, mp3])
+        with pytest.raises(SegueError) as caught:
+            await client.create_master("uploads/0123456789abcdef")
+        assert caught.value.code is grpc.StatusCode.NOT_FOUND
+
+
+async def test_a_mastering_can_be_cancelled_and_deleted(tmp_path: Path) -> None:
+    async with embedded(tmp_path / "home", {"conductor.count": "1"}) as (_, client):
+        upload = await client.upload(wav(tmp_path / "mine.flac", 60))
+        created = await client.create_master(upload.name)
+        await client.cancel(created.name)
+        piece = (await hear(client.watch(created.name))).composition
+        assert piece.state == composer_pb2.STATE_CANCELLED
+        await client.delete(created.name)
+        with pytest.raises(SegueError):
+            await client.get(created.name)
+
+
+@pytest.mark.parametrize("moment", ["conductor.after_segment=kill*3", "conductor.after_measure=kill"])
+async def test_it_goes_on_after_a_kill_with_the_same_bytes(tmp_path: Path, moment: str) -> None:
+    path = wav(tmp_path / "mine.flac", 5)
+    async with embedded(tmp_path / "calm") as (_, client):
+        undisturbed = await mastered(client, path)
+    segued = Segued(tmp_path / "home").start(failpoints=moment)
+    try:
+        async with Client(segued.address, patience_s=60) as client:
+            working = asyncio.create_task(mastered(client, path))
+            assert await segued.ended() == -9
+            await asyncio.to_thread(segued.start)
+            heard = await asyncio.wait_for(working, 60)
+    finally:
+        segued.stop()
+    assert heard.num_rewinds == 0
+    assert heard.draft == undisturbed.draft
+    assert heard.digests() == undisturbed.digests()
