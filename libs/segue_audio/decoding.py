@@ -84,9 +84,9 @@ class DecodedFile:
                 kind, size = HEAD.unpack(await self._out.readexactly(HEAD.size))
                 body = await self._out.readexactly(min(size, _LARGEST_BODY))
         except TimeoutError:
-            raise _unreadable(f"decoding stood still for {STALL_S:.0f} s") from None
+            raise _unreadable(f"decoding the file stood still for {STALL_S:.0f} s") from None
         except asyncio.IncompleteReadError:
-            raise _unreadable("decoding it took too much memory or time, or broke the decoder") from None
+            raise _unreadable("decoding the file took too much memory or time, or broke the decoder") from None
         if kind == b"E":
             raise _unreadable(body.decode("utf-8", "replace"))
         return kind, body
@@ -108,4 +108,4 @@ class DecodedFile:
 
 
 def _unreadable(why: str) -> UnreadableAudio:
-    return UnreadableAudio(f"the file cannot be read: {why}")
+    return UnreadableAudio(why)
