@@ -54,7 +54,9 @@ class _StateEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumType
     """STATE_CANCELLED: stopped by somebody; what was finished is there as a draft."""
 
 class State(_State, metaclass=_StateEnumTypeWrapper):
-    """State is where a composition stands."""
+    """State is where a composition stands. More values may come: when finished has one that a client does not know, it is an
+    end, and no success.
+    """
 
 STATE_UNSPECIFIED: State.ValueType  # 0
 """STATE_UNSPECIFIED is never sent."""
@@ -638,7 +640,9 @@ class Output(google.protobuf.message.Message):
     size_bytes: builtins.int
     """size_bytes is its size."""
     sha256: builtins.str
-    """sha256 is its digest in hex."""
+    """sha256 is its digest in hex. Events have no checksum of their own: whose file does not have this digest asks
+    GetComposition for it again before giving up.
+    """
     frames: builtins.int
     """frames is its length at its own rate. 0 means that it is no sound."""
     sample_rate: builtins.int
@@ -742,7 +746,9 @@ class Composition(google.protobuf.message.Message):
     seed: builtins.int
     """seed is what chance is drawn from; known when it is planned."""
     draft_frames: builtins.int
-    """draft_frames is how much of the draft exists."""
+    """draft_frames is how much of the draft exists. In finished it is the number of frames that a listener to the draft must
+    have.
+    """
     claims: builtins.int
     """claims counts how many conductors took it up. 0 means none yet."""
     title: builtins.str
@@ -1169,7 +1175,9 @@ global___Finished = Finished
 
 @typing.final
 class CompositionEvent(google.protobuf.message.Message):
-    """CompositionEvent is something that happened to a composition. Clients skip kinds that they do not know."""
+    """CompositionEvent is something that happened to a composition. Clients skip kinds that they do not know, and audio and
+    rewinds of a stage that they do not know.
+    """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
