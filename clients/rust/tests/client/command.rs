@@ -14,7 +14,7 @@ use segue_client::{
         google::rpc,
         segue::{
             audio::v1::SampleFormat,
-            composer::v1::{CompositionEvent, State, composition_event::Event},
+            composer::v1::{Composition, CompositionEvent, State, composition_event::Event},
         },
     },
     wav,
@@ -533,6 +533,28 @@ fn values_that_only_a_newer_server_knows_do_no_harm() {
     assert_eq!(outcome.code, Some(1), "an unknown end is no success: {}", outcome.stderr);
     assert!(outcome.stderr.contains("state 42"), "{}", outcome.stderr);
     assert!(!folder.join("other.flac").exists());
+}
+
+fn finished(event: &mut CompositionEvent) -> &mut Composition {
+    match &mut event.event {
+        Some(Event::Finished(finished)) => finished.composition.as_mut().unwrap(),
+        _ => panic!("it is not the last event"),
+    }
+}
+
+#[test]
+fn a_last_event_that_was_damaged_on_its_way_is_asked_for_again() {
+    let piece = piece(NAME, 1);
+    let last = piece.events.len() - 1;
+    let lies: [fn(&mut CompositionEvent); 2] =
+        [|event| finished(event).draft_frames ^= 1, |event| finished(event).outputs[0].sha256 = "0".repeat(64)];
+    for (index, lie) in lies.into_iter().enumerate() {
+        let fake = Fake::start(vec![piece.clone()]).with(|state| state.tricks.push_back(Trick::Lie(last, lie)));
+        let folder = folder(&format!("last_{index}"));
+        let outcome = segue(&fake, &folder, &["compose", "rain", "-o", "song.flac"]);
+        assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+        assert!(fs::read(folder.join("song.flac")).unwrap() == piece.files[0].1);
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod command;
 mod doctor;
+mod documentation;
 mod fake;
 mod licences;
 mod listen;

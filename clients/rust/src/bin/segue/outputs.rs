@@ -7,7 +7,7 @@ use std::{
 };
 
 use segue_client::{
-    Connection, clean,
+    Connection, Error, clean,
     proto::segue::composer::v1::{Composition, GetCompositionRequest, Output, OutputKind},
 };
 use serde_json::json;
@@ -107,9 +107,22 @@ pub async fn save(reach: &Reach, talk: &Talk, composition: &Composition, path: &
     for (output, place) in places {
         // The master's place was asked for; those of the others are found out only now.
         let place = if force || place == path { place } else { free_beside(&place) };
-        fetch(&reach.connection, talk, &output, &place).await?;
+        match fetch(&reach.connection, talk, &output, &place).await {
+            // What the last event said of the file may be what was damaged.
+            Err(Stop::Error(Error::Untrusted(_))) => {
+                let output = Box::pin(ask_again(&reach.connection, composition, &output)).await?;
+                fetch(&reach.connection, talk, &output, &place).await?;
+            }
+            other => other?,
+        }
     }
     Ok(())
+}
+
+async fn ask_again(connection: &Connection, composition: &Composition, output: &Output) -> Result<Output, Stop> {
+    let request = GetCompositionRequest { name: composition.name.clone() };
+    let fresh = connection.open().await?.get_composition(request).await?.composition.unwrap_or_default();
+    Ok(fresh.outputs.into_iter().find(|each| each.name == output.name).unwrap_or_else(|| output.clone()))
 }
 
 /// A finished composition's outputs and where each is to be stored, beside the master at `path`.

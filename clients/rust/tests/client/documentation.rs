@@ -1,0 +1,39 @@
+//! What docs/cli.md promises is what there is.
+
+use std::{fs, path::Path};
+
+use crate::{command::command, transfers::folder};
+
+#[test]
+fn the_page_names_every_command_and_every_exit_code() {
+    let house = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let page = fs::read_to_string(house.join("docs/cli.md")).unwrap();
+    let output = command("", &folder("documentation"), &["--help"]).output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    let listed = help.split("Commands:").nth(1).unwrap().split("\n\n").next().unwrap();
+    let named = listed.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    let commands: Vec<&str> = named.filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(commands.len() > 12, "{help}");
+    for command in commands {
+        assert!(page.contains(&format!("`{command}")) || command == "help", "docs/cli.md has no {command}");
+    }
+    for code in ["0", "1", "2", "3", "4", "5", "130"] {
+        assert!(page.contains(&format!("| {code} | ")), "docs/cli.md has no exit code {code}");
+    }
+}
+
+#[test]
+fn the_page_shows_commands_that_can_be_typed() {
+    let house = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let page = fs::read_to_string(house.join("docs/cli.md")).unwrap();
+    let folder = folder("typed");
+    let typed: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("$ segue ")).collect();
+    assert!(!typed.is_empty());
+    for line in typed {
+        // A shell reads the quotes; the address is one where nobody listens, which only a line that was understood finds out.
+        let segue = env!("CARGO_BIN_EXE_segue");
+        let line = format!("{segue} --server 127.0.0.1:1 {}", line.split(" | ").next().unwrap());
+        let status = std::process::Command::new("sh").args(["-c", &line]).current_dir(&folder).output().unwrap();
+        assert_eq!(status.status.code(), Some(3), "{line}: {}", String::from_utf8_lossy(&status.stderr));
+    }
+}
