@@ -85,7 +85,7 @@ contracts: setup-dev ## Check the contract: lint, format, nothing broken, stubs 
 	@$(BIN)/python scripts/generate.py --check
 
 extras: setup-dev ## Start every role in an environment with its extra alone, as its image has it
-	@$(BIN)/python scripts/check_extras.py
+	@$(BIN)/python -m scripts.check_extras
 
 image: setup-dev ## Write the contract's image, with which later changes are compared
 	@$(BIN)/buf build protos -o protos/segue.binpb

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from generate import ROOT, find_uv
+from scripts.generate import ROOT, find_uv
 
 # The extra that each role's image installs.
 ROLES = {
@@ -26,7 +26,18 @@ def start(role: str, environment: Path, home: Path) -> str:
     """Start a role until it is ready, ask for its health, stop it; returns what went wrong, or nothing."""
     segued = environment / "bin" / "segued"
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SEGUE_")}
-    command = [segued, "serve", "--role", role, "--home", home, "--listen", "127.0.0.1:0", "--log-level", "error"]
+    command = [
+        str(segued),
+        "serve",
+        "--role",
+        role,
+        "--home",
+        str(home),
+        "--listen",
+        "127.0.0.1:0",
+        "--log-level",
+        "error",
+    ]
     with subprocess.Popen(
         command, env=clean, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=home
     ) as process:
