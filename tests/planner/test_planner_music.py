@@ -10,7 +10,19 @@ from hypothesis import strategies as st
 from tests.planner.desk import NANOSECONDS, assert_lawful, codes
 
 from segue_music import theory
-from segue_music.plan import Brief, Cadence, Feel, Key, Kind, LayerKind, Plan, Role, SectionSpec, Transition
+from segue_music.plan import (
+    Brief,
+    Cadence,
+    ChordQuality,
+    Feel,
+    Key,
+    Kind,
+    LayerKind,
+    Plan,
+    Role,
+    SectionSpec,
+    Transition,
+)
 from segue_planner.form import PEAKS
 from segue_planner.genres import genres
 from segue_planner.planning import Planner
@@ -218,3 +230,121 @@ def test_section_prompts_keep_the_style_and_tell_what_changes() -> None:
     entering = kinds(second) - kinds(first)
     assert not entering or "now with" in second.prompt
     assert "it ends here" in specs(plan)[-1].prompt
+
+
+def fingerprint(spec: SectionSpec) -> tuple[object, ...]:
+    return (spec.layers, spec.energy[0], [theory.chord_name(chord) for chord in spec.chords])
+
+
+@pytest.mark.parametrize("genre", NAMES)
+@pytest.mark.parametrize("seconds", [90, 180, 420])
+def test_no_section_is_a_copy_of_the_one_before_and_the_band_is_not_always_full(genre: str, seconds: int) -> None:
+    plan = made("x", seconds, genre=genre)
+    for before, after in pairwise(specs(plan)):
+        assert fingerprint(before) != fingerprint(after), (before.section_id, after.section_id)
+    most = max(len(kinds(spec)) for spec in specs(plan))
+    if most > 3 and len(plan.sections) > 3:
+        assert sum(len(kinds(spec)) < most for spec in specs(plan)) >= 2
+
+
+@pytest.mark.parametrize("genre", ["pop", "rock", "country", "soul", "synthwave", "disco"])
+def test_a_verse_holds_something_back_for_the_chorus(genre: str) -> None:
+    plan = made("x", 180, genre=genre)
+    for verse, chorus in (
+        (verse, chorus) for verse in specs(plan) for chorus in specs(plan)
+        if (verse.role, chorus.role) == (Role.VERSE, Role.CHORUS)
+    ):  # fmt: skip
+        front, full = ({layer.kind: layer.level or 0 for layer in each.layers} for each in (verse, chorus))
+        assert set(front) <= set(full)
+        assert sum(front.values()) < sum(full.values()) - 0.1
+        assert mean(verse) < mean(chorus)
+
+
+@settings(max_examples=60, deadline=None)
+@given(genre=st.sampled_from(NAMES), seconds=st.integers(60, 900), seed=st.integers(0, 2**32 - 1))
+def test_what_stops_on_a_dominant_leads_to_what_follows(genre: str, seconds: int, seed: int) -> None:
+    plan = made("x", seconds, genre=genre, seed=seed)
+    for before, after in pairwise(specs(plan)):
+        if before.cadence != Cadence.HALF or before.bars < 2:
+            continue
+        assert after.key
+        step = (theory.pitch_class(before.chords[-1].root) - theory.pitch_class(after.key.tonic)) % 12
+        # The fifth; the second above in Phrygian; the seventh below in the modal scales.
+        assert step in {7, 1, 10}, (before.section_id, after.section_id)
+
+
+@pytest.mark.parametrize("genre", ["metal", "punk"])
+def test_power_chords_stay_power_chords_at_the_cadence(genre: str) -> None:
+    plan = made("x in E minor", 180, genre=genre)
+    assert {chord.quality for spec in specs(plan) for chord in spec.chords} == {ChordQuality.POWER}
+
+
+def test_endings_keep_the_colour_of_the_music() -> None:
+    assert specs(made("jazz in Eb major", 120))[-1].chords[-1].quality == ChordQuality.MAJOR_NINTH
+    assert specs(made("blues in E", 120))[-1].chords[-1].quality == ChordQuality.DOMINANT_SEVENTH
+    assert specs(made("folk in G major", 120))[-1].chords[-1].quality == ChordQuality.MAJOR
+
+
+def test_each_solo_belongs_to_somebody_else() -> None:
+    plan = made("jazz", 300)
+    players = [
+        layer.instruments[0]
+        for spec in specs(plan) for layer in spec.layers
+        if spec.role == Role.SOLO and layer.kind == LayerKind.LEAD
+    ]  # fmt: skip
+    assert len(players) >= 2
+    assert len(set(players)) == min(3, len(players))
+
+
+def test_a_short_loop_is_one_section_and_a_long_one_has_no_ends() -> None:
+    for genre in NAMES:
+        short = made("x loop, 16 bars", genre=genre)
+        assert len(short.sections) == 1
+        assert short.sections[0].spec.loop
+        roles = {spec.role for spec in specs(made("x loop, 64 bars", genre=genre))}
+        assert not roles & {Role.INTRO, Role.OUTRO}
+
+
+@pytest.mark.parametrize("genre", [name for name in NAMES if genres()[name].form == "drop"])
+@settings(max_examples=15, deadline=None)
+@given(seconds=st.integers(60, 1800))
+def test_a_drop_is_led_up_to_and_beats_begin_and_end_the_piece(genre: str, seconds: int) -> None:
+    plan = made("x", seconds, genre=genre)
+    roles = [spec.role for spec in specs(plan)]
+    for before, after in pairwise(roles):
+        assert not (before == after == Role.DROP)
+        if after == Role.DROP and seconds > 240:
+            assert before == Role.PRE_CHORUS
+    assert LayerKind.RHYTHM in kinds(specs(plan)[0])
+    assert LayerKind.RHYTHM in kinds(specs(plan)[-1])
+
+
+def test_heavy_music_drops_to_half_its_pace_and_other_music_does_not() -> None:
+    def half(prompt: str) -> set[Role]:
+        plan = made(prompt, 240)
+        return {spec.role for spec in specs(plan) if spec.groove and spec.groove.feel == Feel.HALF_TIME}
+
+    assert half("metal with a bridge") == {Role.BRIDGE} | (half("metal with a bridge") & {Role.BREAKDOWN})
+    assert half("pop with a bridge") == set()
+
+
+def test_a_ballad_is_slow_and_a_string_quartet_has_strings_only() -> None:
+    for prompt in ("sad pop ballad", "power ballad, rock", "country ballad"):
+        assert made(prompt, 180).quarters_per_minute <= 87
+    assert made("fast ballad", 60).quarters_per_minute > 100
+    plan = made("string quartet in D minor, three minutes")
+    heard = {name for spec in specs(plan) for layer in spec.layers for name in layer.instruments}
+    assert heard == {"violin", "viola", "cello", "string quartet"}
+
+
+def test_a_long_piece_leaves_its_key_and_comes_home() -> None:
+    for prompt in ("pop song in G minor", "ambient in C minor", "synthwave in A minor"):
+        keys = [spec.key for spec in specs(made(prompt, 480))]
+        assert keys[0] == keys[-1]
+        assert len(set(keys)) == 2
+    assert len({spec.key for spec in specs(made("pop song", 60))}) == 1
+
+
+def test_what_builds_ends_at_its_height() -> None:
+    plan = made("cinematic trailer, builds to a climax", 90)
+    assert specs(plan)[-1].energy[-1] == max(energy for spec in specs(plan) for energy in spec.energy)

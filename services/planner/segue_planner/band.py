@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from segue_music.plan import Layer, LayerKind, Origin, Role
+from segue_music.plan import LayerKind, Origin
 from segue_planner.lexicon import instrument_of, instruments, whole_parts
 from segue_runtime import errors
 from segue_runtime.errors import FieldViolation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from segue_music.plan import Brief
     from segue_planner.genres import Genre
@@ -31,9 +31,10 @@ STAND_INS: Final[Mapping[LayerKind, tuple[str, ...]]] = {
 GENERIC: Final = frozenset({"melody", "chords", "textures", "beat", "singing", "keys"})
 MOST_IN_LAYER: Final = 8
 ENTRY_ORDER: Final[tuple[LayerKind, ...]] = (L.HARMONY, L.BASS, L.RHYTHM, L.LEAD, L.TEXTURES, L.VOCALS)
-INTRO_ORDER: Final[tuple[LayerKind, ...]] = (L.HARMONY, L.TEXTURES, L.LEAD, L.BASS, L.RHYTHM, L.VOCALS)
-THIN_ORDER: Final[tuple[LayerKind, ...]] = (L.TEXTURES, L.HARMONY, L.LEAD, L.BASS, L.VOCALS, L.RHYTHM)
-LEADING: Final = frozenset({Role.SOLO, Role.MOTIF, Role.RESOLUTION, Role.CHORUS, Role.DROP})
+# Names that stand for several players: who of them takes which part.
+ENSEMBLES: Final[Mapping[str, Mapping[LayerKind, tuple[str, ...]]]] = {
+    "string quartet": {L.BASS: ("cello",), L.HARMONY: ("viola",), L.LEAD: ("violin",)},
+}
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Casting:
         if only:
             self._layers = {}
             self._ledger.note("layers", "only these instruments", Origin.PROMPT, self._read.only)
+        self._seat_ensembles()
         self._leave_out_unwanted()
         self._spread_wanted()
         for kind in self._brief.include_layers:
@@ -121,6 +123,14 @@ class Casting:
                 self._layers.setdefault(kind, self._stand_in(kind))
             elif not any(name in names for names in self._wanted.values()):
                 self._want(name, kind)
+
+    def _seat_ensembles(self) -> None:
+        """Let the players of a named ensemble take the parts that nobody else is named for."""
+        for names in list(self._wanted.values()):
+            for name in names:
+                self._layers |= {
+                    kind: players for kind, players in ENSEMBLES.get(name, {}).items() if kind not in self._wanted
+                }
 
     def _want(self, name: str, kind: LayerKind) -> None:
         # "No bass" and a cello: it sings instead. Named drums come although "drums" in general do not.
@@ -197,38 +207,3 @@ class Casting:
                 opening[kind] = (*opening.get(kind, ()), name)
                 self._ledger.note("opening", name, Origin.PROMPT, said)
         return opening
-
-
-def arrange(
-    role: Role,
-    energy: Sequence[float],
-    ensemble: Ensemble,
-    *,
-    turn: int = 0,
-    first: bool = False,
-    fullest: bool = False,
-) -> tuple[Layer, ...]:
-    """Choose who plays in a section: the more energy, the more parts; `turn` rotates who of a part comes first."""
-    mean = sum(energy) / len(energy)
-    layers = dict(ensemble.opens) if first and ensemble.opens else dict(ensemble.layers)
-    order = INTRO_ORDER if role == Role.INTRO else THIN_ORDER if role == Role.BREAKDOWN else ENTRY_ORDER
-    if role in LEADING:
-        order = (L.LEAD, *(kind for kind in order if kind != L.LEAD))
-    wanted = {Role.INTRO: 2, Role.OUTRO: 3, Role.BREAKDOWN: 2}.get(role, 3 + round(mean * 3))
-    if mean > 0.75:
-        wanted = len(order)
-    present = [kind for kind in order if kind in layers]
-    if (first and ensemble.opens) or ensemble.all_always:
-        playing = set(present)
-    else:
-        playing = set(present[: max(wanted, min(2, len(present)))])
-    if fullest:
-        layers = {**ensemble.layers, **{kind: names for kind, names in layers.items() if kind in ensemble.layers}}
-        playing |= ensemble.required
-    level = round(0.6 + 0.3 * mean, 2)
-    return tuple(Layer(kind, _rotated(layers[kind], turn), level) for kind in sorted(playing) if kind in layers)
-
-
-def _rotated(names: tuple[str, ...], turn: int) -> tuple[str, ...]:
-    place = turn % len(names) if names else 0
-    return names[place:] + names[:place]

@@ -47,16 +47,17 @@ def curve(shapes: Sequence[Shape], arousal: float, course: Container[str]) -> li
 
 def _borders(role: Role, *, last: bool, only: bool, course: Container[str]) -> tuple[float, float]:
     start, end = ENERGY[role]
-    if last:
-        if "big_end" in course:
-            return (start if only else 0.85), 1.0
-        if "soft_end" in course:
-            return (start if only else 0.4), 0.12
-        if "fade_end" in course:
-            return start, 0.0
-        if "abrupt_end" in course:
-            return max(start, 0.7), max(end, 0.8)
-    return start, end
+    grows = "builds" in course or "big_end" in course
+    if not last:
+        return (0.75, 0.9) if role == R.RESOLUTION and grows else (start, end)
+    if "soft_end" in course:
+        return (start if only else 0.4), 0.12
+    if "fade_end" in course:
+        return start, 0.0
+    # What grows does not sink at its end.
+    if grows:
+        return (start if only else 0.85), 1.0
+    return (max(start, 0.7), max(end, 0.8)) if "abrupt_end" in course else (start, end)
 
 
 def _course_factor(place: float, course: Container[str]) -> float:

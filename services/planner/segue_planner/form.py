@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
@@ -32,6 +33,8 @@ PATIENCE: Final = {
 MAX_SECTIONS: Final = 256
 MAX_BARS: Final = 2048
 LONG_SECTION_BARS: Final = 16
+LONGEST_LOOP_SECTION: Final = 16
+"""A loop of no more bars is one section, whose end leads into its own start."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class FormWish:
     without: frozenset[Role] = frozenset()
     long_start: bool = False
     long_end: bool = False
+    loop: bool = False
     shares: tuple[int, ...] = ()
     """The wished bars of each of `roles`, 0 for the usual; with shares the roles are a proposal, not a demand."""
 
@@ -65,7 +69,7 @@ def build_form(total_bars: int, genre: Genre, wish: FormWish) -> tuple[Shape, ..
     roles = list(wish.roles)
     if not roles or (wish.shares and total_bars < 2 * len(roles)):
         wish = replace(wish, shares=())
-        roles = with_wishes(roles_for(total_bars, genre), wish)
+        roles = with_wishes(roles_for(total_bars, genre, loop=wish.loop), wish)
     # A prompt's list may be longer than the piece has bars; a caller's was refused before.
     roles = roles[: max(1, min(total_bars, MAX_SECTIONS))]
     lengths = share_bars(total_bars, roles, genre.phrase_bars, wish)
@@ -77,32 +81,74 @@ def build_form(total_bars: int, genre: Genre, wish: FormWish) -> tuple[Shape, ..
     return tuple(shapes)
 
 
-def roles_for(total_bars: int, genre: Genre) -> list[Role]:
+def roles_for(total_bars: int, genre: Genre, *, loop: bool = False) -> list[Role]:
     """Return the genre's form that suits a length."""
     form = forms()[genre.form]
-    if total_bars < 3:
+    if total_bars < 3 or (loop and total_bars <= LONGEST_LOOP_SECTION):
         return list(form.lists[0])
     nominal = [sum(_usual(role, genre.phrase_bars) for role in roles) for roles in form.lists]
     if total_bars > 2 * nominal[-1]:
-        ends = 2 * _usual(R.INTRO, genre.phrase_bars)
-        inner = min(MAX_SECTIONS - 2, max(8, (total_bars - ends) // max(LONG_SECTION_BARS, genre.phrase_bars)))
-        first, last = form.lists[-1][0], form.lists[-1][-1]
-        middle = [form.long[index % len(form.long)] for index in range(inner)]
-        peak = next((role for role in reversed(form.long) if role in PEAKS), form.long[0])
-        # The round may stop anywhere; what leads up to something must not lead to the ending.
-        middle[-1] = peak
-        if len(middle) > 1 and middle[-2] == peak:
-            del middle[-2]
-        return [first, *middle, last]
-    costs = []
-    for number, bars in enumerate(nominal):
-        ratio = total_bars / bars
-        # Sections at their usual length are best, at twice or half of it good.
-        cost = min(max(ratio / scale, scale / ratio) * weight for scale, weight in ((1, 1.0), (2, 1.25), (0.5, 1.15)))
-        # Twelve bars are not cut: rather a tag at the end.
-        cost += 10.0 if genre.phrase_bars == 12 and ratio < 1 else 0.0
-        costs.append((cost if len(form.lists[number]) <= total_bars // 2 + 1 else 9e9, -number))
-    return list(form.lists[-min(costs)[1]])
+        found = _long_form(total_bars, genre)
+    else:
+        costs = []
+        for number, bars in enumerate(nominal):
+            ratio = total_bars / bars
+            # Sections at their usual length are best, at twice it good; half of it is short-winded.
+            cost = min(
+                max(ratio / scale, scale / ratio) * weight for scale, weight in ((1, 1.0), (2, 1.25), (0.5, 1.35))
+            )
+            # Twelve bars are not cut: rather a tag at the end.
+            cost += 10.0 if genre.phrase_bars == 12 and ratio < 1 else 0.0
+            costs.append((cost if len(form.lists[number]) <= total_bars // 2 + 1 else 9e9, -number))
+        found = list(form.lists[-min(costs)[1]])
+    # A loop leads into itself: it neither begins nor ends.
+    return [role for role in found if role not in {R.INTRO, R.OUTRO}] if loop else found
+
+
+def _long_form(total_bars: int, genre: Genre) -> list[Role]:
+    """Go round the form's long middle until the piece is filled; the last round leads to a peak as the others do."""
+    form = forms()[genre.form]
+    first, last = form.lists[-1][0], form.lists[-1][-1]
+    scale = max(1, LONG_SECTION_BARS // 8)
+    room = total_bars - scale * (_usual(first, genre.phrase_bars) + _usual(last, genre.phrase_bars))
+    peaks = [index for index, role in enumerate(form.long) if role in PEAKS] or [
+        index for index, role in enumerate(form.long) if role == R.VERSE
+    ]
+    rounds: list[Role] = []
+    for turn in itertools.count():
+        for peak in peaks:
+            grown = [*(form.long * turn), *form.long[: peak + 1]]
+            bars = sum(scale * _usual(role, genre.phrase_bars) for role in grown)
+            rounds = grown
+            if bars >= room or len(grown) >= MAX_SECTIONS - 2:
+                return [first, *_without_spare(rounds[: MAX_SECTIONS - 2], bars - room, scale, genre), last]
+    return [first, *rounds, last]
+
+
+def _without_spare(roles: list[Role], spare_bars: float, scale: int, genre: Genre) -> list[Role]:
+    """Leave out what is missed least, in turns and late in the piece, until no more than half a section is too much."""
+    found = list(roles)
+    while True:
+        before = len(found)
+        for role in (R.DEVELOPMENT, R.BREAKDOWN, R.VERSE, R.SOLO, R.BRIDGE):
+            bars = scale * _usual(role, genre.phrase_bars)
+            place = next((index for index in range(len(found) - 3, 0, -1) if _is_spare(found, index, role)), None)
+            if place is not None and spare_bars >= bars / 2:
+                del found[place]
+                spare_bars -= bars
+        if len(found) == before:
+            return found
+
+
+def _is_spare(roles: list[Role], index: int, role: Role) -> bool:
+    """Return whether a role at a place comes elsewhere too, and what it stands between may meet."""
+    before, after = roles[index - 1], roles[index + 1]
+    return (
+        roles[index] == role
+        and roles.count(role) > 1
+        and before != after
+        and not (before in PEAKS and (after in PEAKS or after == R.PRE_CHORUS))
+    )
 
 
 def _usual(role: Role, phrase_bars: int) -> int:
@@ -191,7 +237,8 @@ def _even_out(
     usual = dict(lengths)
     # Whole phrases first, the longest first; a half phrase suits ending and beginning better than the middle.
     gentle = [free[-1], *reversed(patient)]
-    for step, order in ((2 * phrase_bars, patient), (phrase_bars, patient), (4, gentle)):
+    middle = patient if phrase_bars >= 8 else gentle
+    for step, order in ((2 * phrase_bars, patient), (phrase_bars, middle), (4, gentle)):
         for index in order:
             if left >= step and lengths[index] + step <= max(2 * usual[index], 4):
                 lengths[index] += step
@@ -219,16 +266,21 @@ def _shape(role: Role, bars: int, count: int, *, total: int) -> Shape:
     )
 
 
-def transition(role: Role, following: Role | None, *, drums: bool, next_drums: bool) -> Transition:
-    """Return how a section hands over to the role that follows; fills and stops need drums."""
+def transition(
+    role: Role, following: Role | None, *, drums: bool, next_drums: bool, electronic: bool = False, final: bool = False
+) -> Transition:
+    """Return how a section hands over to the role that follows; fills and stops need drums.
+
+    `final` is said of what leads to the last peak: there the band stops for a moment, which works once in a piece.
+    """
+    stop = final and drums
     if following is None:
         return Transition.UNSPECIFIED
-    if following == R.DROP:
-        return Transition.RISER if role != R.BREAKDOWN or not drums else Transition.STOP
+    if following == R.DROP or role == R.PRE_CHORUS:
+        rises = following == R.DROP or electronic or not drums
+        return Transition.STOP if stop else Transition.RISER if rises else Transition.FILL
     if following in {R.BREAKDOWN, R.BRIDGE, R.DEVELOPMENT} or (drums and not next_drums):
         return Transition.REVERSE_CYMBAL
-    if role == R.PRE_CHORUS and drums:
-        return Transition.STOP
-    if drums and following in {R.CHORUS, R.SOLO, R.VERSE, R.RESOLUTION, R.MOTIF}:
-        return Transition.FILL
-    return Transition.PICKUP
+    if not drums and next_drums and following in {R.CHORUS, R.RESOLUTION}:
+        return Transition.RISER if electronic else Transition.REVERSE_CYMBAL
+    return Transition.FILL if drums and following != R.PRE_CHORUS else Transition.PICKUP

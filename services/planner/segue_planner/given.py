@@ -10,7 +10,8 @@ from segue_music import codec, timing
 from segue_music.plan import Brief, Groove, Kind, Origin, Plan, Reading, SectionSpec, TempoPoint
 from segue_music.theory import key_name
 from segue_planner import checks, harmony
-from segue_planner.band import Ensemble, arrange
+from segue_planner.arrangement import Arranger
+from segue_planner.band import Ensemble
 from segue_planner.energy import ENERGY
 from segue_planner.facts import bpm_name, metre_name
 from segue_planner.genres import default_genre, genres
@@ -47,8 +48,11 @@ def complete(plan: Plan, profiles: Sequence[ModelProfile] = (), brief: Brief | N
     checks.refuse_long_negative_prompt(brief.negative_prompt, len(plan.sections))
     bare = dataclasses.replace(plan, motif=motif, sample_rate=rate, genre=genre.name)
     roles = [item.spec.role for item in plan.sections]
+    arranger = Arranger(Ensemble(genre.layers), genre)
     specs = [
-        _with_wishes(_fill(bare, item.spec, roles[index + 1] if index + 1 < len(roles) else None), brief, profile)
+        _with_wishes(
+            _fill(bare, item.spec, roles[index + 1] if index + 1 < len(roles) else None, arranger), brief, profile
+        )
         for index, item in enumerate(plan.sections)
     ]
     _raise(
@@ -151,7 +155,7 @@ def _chance(seed: int) -> random.Random:
     return random.Random(f"segue/plan/{seed}")  # noqa: S311  music, not secrets
 
 
-def _fill(plan: Plan, spec: SectionSpec, following: Role | None) -> SectionSpec:
+def _fill(plan: Plan, spec: SectionSpec, following: Role | None, arranger: Arranger) -> SectionSpec:
     genre = genres()[plan.genre]
     metre = spec.metre or plan.metre
     key = spec.key or plan.key
@@ -174,7 +178,7 @@ def _fill(plan: Plan, spec: SectionSpec, following: Role | None) -> SectionSpec:
         key=key,
         genre=spec.genre or plan.genre,
         energy=energy,
-        layers=spec.layers or arrange(spec.role, energy, Ensemble(genre.layers)),
+        layers=spec.layers or arranger.section(spec.role, energy, first=False, fullest=False),
         chords=spec.chords
         or harmony.fill_chords(
             harmony.choose_progression(genre.progressions(key.mode), spec.role),

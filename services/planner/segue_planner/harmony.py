@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from segue_music.plan import Metre
 
 NUMERAL: Final = re.compile(r"^(?P<sign>[b#]?)(?P<numeral>[ivIV]+)(?P<suffix>.*)$")
+TONIC: Final = re.compile(r"^[iI](?![iIvV])")
+DOMINANT: Final = re.compile(r"^V(?!I)")
+NUMERAL_COLOUR: Final = re.compile(r"[79]")
+MODAL: Final = frozenset({Mode.DORIAN, Mode.MIXOLYDIAN})
+"""Scales whose dominant is not theirs: they close by the step from below."""
 STEPS: Final = {"i": 0, "ii": 2, "iii": 4, "iv": 5, "v": 7, "vi": 9, "vii": 11}
 Q = ChordQuality
 MAJOR_SUFFIX: Final = {
@@ -30,8 +35,9 @@ MINOR_SUFFIX: Final = {
 # Which of a genre's progressions a role takes.
 PROGRESSION: Final = {
     Role.CHORUS: 1, Role.DROP: 1, Role.RESOLUTION: 1, Role.BRIDGE: 2, Role.DEVELOPMENT: 2, Role.PRE_CHORUS: 2,
-    Role.BREAKDOWN: 2,
 }  # fmt: skip
+LOOSE: Final = frozenset({Role.DEVELOPMENT, Role.BRIDGE, Role.BREAKDOWN})
+"""Roles whose returns may begin elsewhere in their progression: nobody sings along there."""
 
 
 def chord_of(numeral: str, key: Key, start_tick: int, ticks: int) -> Chord:
@@ -51,44 +57,84 @@ def chord_of(numeral: str, key: Key, start_tick: int, ticks: int) -> Chord:
     )
 
 
-def choose_progression(progressions: Sequence[tuple[str, ...]], role: Role) -> tuple[str, ...]:
-    """Return the progression that a role takes of a genre's."""
-    return progressions[PROGRESSION.get(role, 0) % len(progressions)]
+def choose_progression(progressions: Sequence[tuple[str, ...]], role: Role, count: int = 1) -> tuple[str, ...]:
+    """Return the progression that a role takes of a genre's; where there is no third, the first begins in its middle.
+
+    `count` says how often the role has come: later developments begin elsewhere.
+    """
+    wanted = PROGRESSION.get(role, 0)
+    found = progressions[wanted % len(progressions)]
+    turn = 0
+    if len(found) % 2 == 0 and len(found) <= 8:
+        turn = len(found) // 2 if wanted >= len(progressions) else 0
+        turn += (count - 1) * (len(found) // 2) if role in LOOSE else 0
+        turn %= len(found)
+    return found[turn:] + found[:turn]
 
 
 def fill_chords(
-    progression: tuple[str, ...], key: Key, metre: Metre, bars: int, cadence: Cadence, chord_bars: int = 1
+    progression: tuple[str, ...],
+    key: Key,
+    metre: Metre,
+    bars: int,
+    cadence: Cadence,
+    chord_bars: int = 1,
+    *,
+    leads_to: Key | None = None,
 ) -> tuple[Chord, ...]:
-    """Fill bars with a progression, a chord for each `chord_bars`, and close with a cadence."""
+    """Fill bars with a progression, a chord for each `chord_bars`, and close with a cadence in the progression's style.
+
+    A half cadence before another key stands on that key's dominant: `leads_to`.
+    """
     bar = ticks_per_bar(metre)
     numerals = [progression[index // chord_bars % len(progression)] for index in range(bars)]
-    close = _closing(key, cadence)
+    close = closing(progression, key, cadence)
     if close and bars >= 2:
         numerals[-len(close) :] = close
     elif cadence in {Cadence.AUTHENTIC, Cadence.PLAGAL} and close:
         numerals[-1] = close[-1]
+    keys = [key] * bars
+    if cadence == Cadence.HALF and leads_to is not None and close and bars >= 2:
+        numerals[-1], keys[-1] = closing(progression, leads_to, cadence)[0], leads_to
     chords: list[Chord] = []
     for index, numeral in enumerate(numerals):
-        if chords and numerals[index - 1] == numeral:
+        chord = chord_of(numeral, keys[index], index * bar, bar)
+        if chords and (chords[-1].root, chords[-1].quality) == (chord.root, chord.quality):
             last = chords.pop()
-            chords.append(chord_of(numeral, key, last.start_tick, last.ticks + bar))
-        else:
-            chords.append(chord_of(numeral, key, index * bar, bar))
+            chord = chord_of(numeral, keys[index], last.start_tick, last.ticks + bar)
+        chords.append(chord)
     return tuple(chords)
 
 
-def _closing(key: Key, cadence: Cadence) -> list[str]:
+def closing(progression: tuple[str, ...], key: Key, cadence: Cadence) -> list[str]:
+    """Return the chords of a cadence as this music says them: power chords stay power chords, ninths stay ninths."""
     minor = key.mode in MINOR_MODES
-    tonic = "i" if minor else "I"
+    power = all(numeral.endswith("5") and not numeral.endswith("b5") for numeral in progression)
+    tonic = next((each for each in progression if TONIC.match(each) and each[0].islower() == minor), "")
+    tonic = tonic or (("i" if minor else "I") + ("5" if power else ""))
+    dominant = _dominant(progression, key, power=power)
     if cadence == Cadence.AUTHENTIC:
-        return ["V7", tonic]
+        return [dominant, tonic]
     if cadence == Cadence.PLAGAL:
-        return ["iv" if minor else "IV", tonic]
+        return [("iv" if minor else "IV") + ("5" if power else ""), tonic]
     if cadence == Cadence.HALF:
-        return ["V7"]
+        return [dominant]
     if cadence == Cadence.DECEPTIVE:
-        return ["V7", "bVI" if minor else "vi"]
+        return [dominant, ("bVI" if minor else "vi") + ("5" if power else "")]
     return []
+
+
+def _dominant(progression: tuple[str, ...], key: Key, *, power: bool) -> str:
+    if key.mode in {Mode.PHRYGIAN, Mode.LOCRIAN}:
+        return "bII5" if power else "bII"
+    if power:
+        return "V5"
+    said = [numeral for numeral in progression if DOMINANT.match(numeral)]
+    if said:
+        return said[-1]
+    if any("bVII" in numeral for numeral in progression) and key.mode in MODAL:
+        return next(numeral for numeral in progression if "bVII" in numeral)
+    return "V7" if any(NUMERAL_COLOUR.search(numeral) for numeral in progression) else "V"
 
 
 def cadence_for(role: Role, following: Role | None, *, closes: Cadence, loops: bool) -> Cadence:
@@ -96,6 +142,8 @@ def cadence_for(role: Role, following: Role | None, *, closes: Cadence, loops: b
     if following is None:
         # A loop leads back to its own beginning.
         return Cadence.HALF if loops else closes
+    if role == Role.RESOLUTION:
+        return closes
     if role in {Role.PRE_CHORUS, Role.BRIDGE, Role.BREAKDOWN, Role.DEVELOPMENT, Role.INTRO}:
         return Cadence.HALF
     if role == Role.CHORUS and following in {Role.BRIDGE, Role.BREAKDOWN, Role.SOLO}:
@@ -111,6 +159,12 @@ def relative(key: Key) -> Key:
     pitch = pitch_class(key.tonic) + (3 if minor else -3)
     mode = Mode.MAJOR if minor else Mode.MINOR
     return Key(note_name(pitch, flats=uses_flats(key)), mode)
+
+
+def subdominant(key: Key) -> Key:
+    """Return the key a fourth higher, in the same mode: where the middle of many standards stands."""
+    pitch = (pitch_class(key.tonic) + 5) % 12
+    return Key(note_name(pitch, flats=uses_flats(Key(note_name(pitch, flats=True), key.mode))), key.mode)
 
 
 def raised(key: Key, semitones: int) -> Key:

@@ -13,7 +13,8 @@ from segue_music import codec
 from segue_music.plan import Brief, Cadence, Feel, Groove, Kind, LayerKind, Origin, Plan, Role, SectionSpec
 from segue_music.theory import key_name
 from segue_planner import energy, harmony
-from segue_planner.band import Casting, Ensemble, arrange
+from segue_planner.arrangement import Arranger, is_electronic, is_heavy
+from segue_planner.band import Casting, Ensemble
 from segue_planner.checks import refuse_long_negative_prompt
 from segue_planner.facts import Decider, Facts, Guess
 from segue_planner.form import PEAKS, FormWish, Shape, build_form, transition
@@ -33,7 +34,11 @@ if TYPE_CHECKING:
 MAX_STYLE_BYTES: Final = 400
 """How much of the prompt each section's own prompt repeats: 256 of them must fit into one message."""
 TITLE_END: Final = re.compile(r"[,.;:!?]\s")
+HEAVY_ROLES: Final = frozenset({Role.BREAKDOWN, Role.BRIDGE})
+"""Where fast and heavy music drops to half its pace."""
 HALF_STEP: Final = ("half step", "half-step", "semitone")
+LONG_PIECE: Final = 9
+"""From so many sections on a piece leaves its key on the way."""
 CONTRASTING: Final = frozenset({Role.BRIDGE, Role.DEVELOPMENT})
 
 
@@ -116,8 +121,9 @@ class Planner:
             without=frozenset(read.without_roles),
             long_start="long_start" in read.course,
             long_end="long_end" in read.course,
+            loop=(self._brief.kind or (Kind.LOOP if "loop" in read.course else Kind.PIECE)) == Kind.LOOP,
         )
-        if read.form or not self._proposal.sections or "loop" in read.course or self._brief.kind == Kind.LOOP:
+        if read.form or not self._proposal.sections or wish.loop:
             return wish
         self._proposed = woven(self._proposal.sections, wish)
         return dataclasses.replace(
@@ -179,17 +185,12 @@ class Planner:
         fullest = max(range(len(curves)), key=lambda index: mean(curves[index]))
         keys = self._keys(facts, timed.shapes)
         continuity = choose_continuity(self._brief.continuity, self._profile)
+        arranger = Arranger(ensemble, facts.genre)
         cast = [
-            arrange(
-                shape.role,
-                curves[index],
-                ensemble,
-                turn=index if shape.role not in {Role.INTRO, Role.OUTRO} else 0,
-                first=index == 0,
-                fullest=index == fullest,
-            )
+            arranger.section(shape.role, curves[index], first=index == 0, fullest=index == fullest)
             for index, shape in enumerate(timed.shapes)
         ]
+        last_peak = max((index for index, shape in enumerate(timed.shapes) if shape.role in PEAKS), default=0)
         drums = [any(layer.kind == LayerKind.RHYTHM for layer in layers) for layers in cast]
         specs = []
         for index, shape in enumerate(timed.shapes):
@@ -213,13 +214,18 @@ class Planner:
                     genre=facts.genre.name,
                     energy=curves[index],
                     layers=cast[index],
-                    chords=self._chords(facts, timed, index, keys[index], cadence),
+                    chords=self._chords(facts, timed, index, keys, cadence),
                     cadence=cadence,
                     motif=motif,
                     motif_use=shape.motif_use,
                     groove=self._groove(facts, shape),
                     transition=transition(
-                        shape.role, following, drums=drums[index], next_drums=not last and drums[index + 1]
+                        shape.role,
+                        following,
+                        drums=drums[index],
+                        next_drums=not last and drums[index + 1],
+                        electronic=is_electronic(facts.genre),
+                        final=index + 1 == last_peak,
                     ),
                     negative_prompt=self._negative_prompt(ensemble),
                     sampling=self._brief.sampling,
@@ -234,14 +240,20 @@ class Planner:
         words = [each.words for each in self._proposed]
         return with_prompts(with_neighbours(specs), self._style(facts), words)
 
-    def _chords(self, facts: Facts, timed: Timed, index: int, key: Key, cadence: Cadence) -> tuple[Chord, ...]:
-        shape = timed.shapes[index]
-        progression = harmony.choose_progression(facts.genre.progressions(key.mode), shape.role)
+    def _chords(
+        self, facts: Facts, timed: Timed, index: int, keys: Sequence[Key], cadence: Cadence
+    ) -> tuple[Chord, ...]:
+        shape, key = timed.shapes[index], keys[index]
+        leads_to = keys[index + 1] if index + 1 < len(keys) and keys[index + 1] != key else None
+        count = sum(other.role == shape.role for other in timed.shapes[: index + 1])
+        progression = harmony.choose_progression(facts.genre.progressions(key.mode), shape.role, count)
         if self._proposed and self._proposed[index].chords:
             progression = self._proposed[index].chords
             self._ledger.note("chords", f"{shape.label}: {' '.join(progression)}", Origin.LANGUAGE_MODEL)
-            return harmony.fill_chords(progression, key, timed.metre, shape.bars, cadence)
-        return harmony.fill_chords(progression, key, timed.metre, shape.bars, cadence, facts.genre.chord_bars)
+            return harmony.fill_chords(progression, key, timed.metre, shape.bars, cadence, leads_to=leads_to)
+        return harmony.fill_chords(
+            progression, key, timed.metre, shape.bars, cadence, facts.genre.chord_bars, leads_to=leads_to
+        )
 
     def _keys(self, facts: Facts, shapes: Sequence[Shape]) -> list[Key]:
         """Return each section's key: a key change lifts the last peak; a sonata's middle stands in the relative key."""
@@ -258,11 +270,14 @@ class Planner:
                 "key change", f"to {key_name(lifted)} from {shapes[peaks[-1]].label}", Origin.PROMPT, said
             )
             return [key if index < peaks[-1] else lifted for index, key in enumerate(keys)]
-        if facts.genre.form == "sonata" and facts.kind != Kind.LOOP:
-            for index, shape in enumerate(shapes[:-1]):
-                if shape.role in CONTRASTING and index and shape.bars >= 4:
-                    keys[index] = harmony.relative(facts.key)
-                    self._ledger.note("key change", f"{shape.label} in {key_name(keys[index])}", Origin.GENRE)
+        if facts.kind == Kind.LOOP or (facts.genre.form not in {"sonata", "head"} and len(shapes) < LONG_PIECE):
+            return keys
+        # A middle away from home: where standards and sonatas have it, and where a long piece needs it.
+        away = harmony.subdominant(facts.key) if facts.genre.form == "head" else harmony.relative(facts.key)
+        for index, shape in enumerate(shapes[:-1]):
+            if shape.role in CONTRASTING and index and shape.bars >= 4:
+                keys[index] = away
+                self._ledger.note("key change", f"{shape.label} in {key_name(keys[index])}", Origin.GENRE)
         return keys
 
     def _groove(self, facts: Facts, shape: Shape) -> Groove:
@@ -270,6 +285,8 @@ class Planner:
         feel = facts.genre.feel
         if self._read.feel_role in {None, shape.role}:
             feel = Feel.HALF_TIME if "half_time" in course else Feel.DOUBLE_TIME if "double_time" in course else feel
+        if feel == Feel.UNSPECIFIED and shape.role in HEAVY_ROLES and is_heavy(facts.genre):
+            feel = Feel.HALF_TIME
         return Groove(name=facts.genre.groove, swing=facts.genre.swing, feel=feel)
 
     # Texts.

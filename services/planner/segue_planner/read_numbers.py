@@ -124,10 +124,12 @@ def read_tempo(text: str, matches: Sequence[Match], reading: PromptReading) -> N
 
 
 def _read_tempo_word(matches: Sequence[Match], reading: PromptReading) -> None:
+    table = words()["tempo"]
     named = [(name, match.words) for match in matches if (name := match.name("tempo"))]
+    # "Ballad" tells a pace only where nothing else does.
+    named = [each for each in named if not table[each[0]].get("weak")] or named
     if named:
         reading.tempo_word = Said(*named[0])
-        table = words()["tempo"]
         first = table[named[0][0]]["range"]
         for name, said in named[1:]:
             other = table[name]["range"]
