@@ -41,28 +41,36 @@ class Wrecker:
     def __init__(self, target: str, faults: list[Fault]) -> None:
         self._host, _, self._port = target.rpartition(":")
         self._faults = list(faults)
-        self._open: set[asyncio.Task[None]] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self.num_connections = 0
         self.num_struck = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.num_connections += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        try:
+            with contextlib.suppress(asyncio.CancelledError):  # by `stop`
+                await self._between(reader, writer)
+        finally:
+            self._serving.discard(task)
+            await _close(writer)
+
+    async def _between(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         fault = self._faults.pop(0) if self._faults else None
         if fault and fault.kind == "refuse":
             self.num_struck += 1
-            writer.transport.abort()
             return
         there, back = await asyncio.open_connection(self._host, int(self._port))
-        up = asyncio.create_task(_pump(reader, back))
-        down = asyncio.create_task(self._down(there, writer, fault))
-        self._open |= {up, down}
-        await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (up, down):
-            task.cancel()
-        await asyncio.gather(up, down, return_exceptions=True)
-        self._open -= {up, down}
-        for each in (writer, back):
-            each.transport.abort()
+        pumps = [asyncio.create_task(_pump(reader, back)), asyncio.create_task(self._down(there, writer, fault))]
+        try:
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for pump in pumps:
+                pump.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
+            await _close(back)
 
     async def _down(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fault: Fault | None) -> None:
         passed = 0
@@ -93,9 +101,16 @@ class Wrecker:
         return b""
 
     async def stop(self) -> None:
-        for task in self._open:
+        serving = [*self._serving]
+        for task in serving:
             task.cancel()
-        await asyncio.gather(*self._open, return_exceptions=True)
+        await asyncio.gather(*serving, return_exceptions=True)
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
