@@ -83,7 +83,7 @@ class Watch:
         """Yield what happened after the cursor, and what happens, until the composition has ended."""
         self._progress_seen = (await self._store.progress(self._name)).version
         while not self._finished:
-            rows = await self._store.read(self._name, self._at.sequence, READ_ROWS)
+            rows = await self._read()
             if not rows:
                 async for message in self._idle():
                     yield message
@@ -91,6 +91,16 @@ class Watch:
             async for message in self._send(rows):
                 yield message
                 self._last_sent = time.monotonic()
+
+    async def _read(self) -> Sequence[Event]:
+        try:
+            return await self._store.read(self._name, self._at.sequence, READ_ROWS)
+        except (errors.CursorAhead, errors.CursorExpired) as error:
+            # The store counts rows; callers have cursors.
+            key = "lastCursor" if isinstance(error, errors.CursorAhead) else "firstCursor"
+            sequence = int(error.metadata["lastSequence" if key == "lastCursor" else "firstSequence"])
+            metadata = {key: cursors.encode(Cursor(sequence), self._name)}
+            raise type(error)(error.message, metadata=metadata) from error
 
     async def _send(self, rows: Sequence[Event]) -> AsyncIterator[Message]:
         index = 0

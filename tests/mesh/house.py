@@ -12,14 +12,15 @@ import socket
 import subprocess
 import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import psutil
 
 from segue.audio.v1 import audio_pb2
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import composer_pb2, composer_pb2_grpc
 from segue.music.v1 import music_pb2
 from segue_client import Access, Client, Update
+from segue_client.channel import connect
 from segue_runtime.settings import load
 from segued.node import Node
 
@@ -97,6 +98,13 @@ async def embedded(home: Path, flags: dict[str, object] | None = None) -> AsyncI
     settings = load({"home": str(home), "server.drain": "2s", **(flags or {})}, environ={}, folder=home)
     async with Node(settings, listen=()) as node, Client(Access(node.inner), patience_s=5) as client:
         yield node, client
+
+
+@contextlib.asynccontextmanager
+async def stub(address: str) -> AsyncIterator[composer_pb2_grpc.ComposerServiceAsyncStub]:
+    """Calls without the resuming client around them."""
+    async with connect(Access(address)) as channel:
+        yield cast("composer_pb2_grpc.ComposerServiceAsyncStub", composer_pb2_grpc.ComposerServiceStub(channel))
 
 
 def free_port() -> int:

@@ -5,20 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, Self
 
 import grpc
 import grpc.aio
 import pytest
-from tests.mesh.house import Heard, Segued, embedded, hear, sha256, spec
+from tests.mesh.house import Heard, Segued, embedded, hear, sha256, spec, stub
 from tests.mesh.odd_renderer import odd_renderer
 
-from segue.composer.v1 import composer_pb2, composer_pb2_grpc
-from segue_client import Access, Client
-from segue_client.channel import connect
+from segue.composer.v1 import composer_pb2
+from segue_client import Client
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from tests.mesh.odd_renderer import Responses
@@ -101,13 +99,6 @@ async def test_a_renderer_behind_a_black_hole_is_noticed_and_its_section_made_ag
     assert heard.num_rewinds == 0
     assert sha256(heard.draft) == sha256(undisturbed.draft)
     assert hole.num_connections >= 2
-
-
-@contextlib.asynccontextmanager
-async def stub(address: str) -> AsyncIterator[composer_pb2_grpc.ComposerServiceAsyncStub]:
-    """Calls without the resuming client around them."""
-    async with connect(Access(address)) as channel:
-        yield cast("composer_pb2_grpc.ComposerServiceAsyncStub", composer_pb2_grpc.ComposerServiceStub(channel))
 
 
 async def test_a_deadline_ends_the_stream_and_not_the_work(tmp_path: Path) -> None:

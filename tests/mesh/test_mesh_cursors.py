@@ -1,0 +1,149 @@
+"""Cursors at, beyond and below what a log has, also while another process trims it; and what belongs to others."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+import grpc
+import pytest
+from tests.mesh.house import Heard, embedded, hear, spec, stub
+
+from segue.composer.v1 import composer_pb2
+from segue_client import SegueError
+from segue_gateway.cursor import Cursor, encode
+from segue_runtime import failpoints
+from segue_runtime.store import NewEvent, NewJob, SqliteStore
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from segue_client import Client
+    from segued.node import Node
+
+BOTH = composer_pb2.AUDIO_SELECTION_BOTH
+NOT_FOUND = grpc.StatusCode.NOT_FOUND
+OUT_OF_RANGE = grpc.StatusCode.OUT_OF_RANGE
+
+
+@contextlib.asynccontextmanager
+async def other_process(home: Path) -> AsyncIterator[SqliteStore]:
+    """The store as another process on this machine has it."""
+    store = await SqliteStore.open(home / "segue.db")
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def refused(client: Client, name: str, cursor: str) -> SegueError:
+    with pytest.raises(SegueError) as caught:
+        await asyncio.wait_for(hear(client.watch(name, cursor=cursor)), 30)
+    return caught.value
+
+
+async def first_kind(node: Node, name: str, cursor: str) -> str | None:
+    """What a watch from a cursor says first."""
+    request = composer_pb2.WatchCompositionRequest(name=name, cursor=cursor)
+    async with stub(node.inner) as calls:
+        call = calls.WatchComposition(request)
+        response = await call.read()
+        call.cancel()
+    assert isinstance(response, composer_pb2.WatchCompositionResponse)
+    return response.event.WhichOneof("event")
+
+
+async def test_cursors_at_the_edges_of_a_log(tmp_path: Path) -> None:
+    flags: dict[str, object] = {"failpoints.active": "conductor.after_plan=pause", "gateway.heartbeat": "0.1s"}
+    async with embedded(tmp_path, flags) as (node, client), other_process(tmp_path) as trimmer:
+        name = (await client.create(spec(seconds=2))).name
+        while not failpoints.paused("conductor.after_plan"):  # noqa: ASYNC110 - another task comes to that place
+            await asyncio.sleep(0.01)
+        newest = (await trimmer.get(name)).last_sequence  # type: ignore[union-attr]  # it is there
+        # The newest waits: there is nothing to tell but that all is well.
+        assert await first_kind(node, name, encode(Cursor(newest), name)) == "checkpoint"
+        for beyond in (newest + 1, 2**63 - 1):
+            error = await refused(client, name, encode(Cursor(beyond), name))
+            assert (error.code, error.reason) == (OUT_OF_RANGE, "CURSOR_AHEAD")
+            # It says where one can go on.
+            assert await first_kind(node, name, error.metadata["lastCursor"]) == "checkpoint"
+        failpoints.arm("")
+        heard = await asyncio.wait_for(hear(client.watch(name, audio=BOTH)), 60)
+        floor = await trimmer.compact(name, newest)
+        assert floor == newest
+    # Another process serves it now; nobody remembers what was dropped.
+    async with embedded(tmp_path) as (_, client):
+        for below in ("", encode(Cursor(1), name), encode(Cursor(floor - 1), name)):
+            error = await refused(client, name, below)
+            assert (error.code, error.reason) == (OUT_OF_RANGE, "CURSOR_EXPIRED")
+        rest = await hear(client.watch(name, cursor=error.metadata["firstCursor"], audio=BOTH))
+        assert rest.draft == heard.draft
+        assert rest.composition == heard.composition
+
+
+async def test_a_log_that_is_trimmed_under_its_readers_never_gives_them_a_gap(tmp_path: Path) -> None:
+    async with embedded(tmp_path) as (_, client), other_process(tmp_path) as trimmer:
+        heard = await asyncio.wait_for(hear(client.compose(spec(seconds=10), audio=BOTH)), 60)
+        name, last = heard.composition.name, heard.updates[-1].event.sequence
+        trimming = asyncio.create_task(trim(trimmer, name, last))
+        cursor, num_reads = "", 0
+        while not trimming.done():
+            again = Heard()
+            (ended,) = await asyncio.gather(
+                hear(client.watch(name, cursor=cursor, audio=BOTH), again), return_exceptions=True
+            )
+            num_reads += 1
+            if isinstance(ended, SegueError):
+                assert (ended.code, ended.reason) == (OUT_OF_RANGE, "CURSOR_EXPIRED")
+                cursor = ended.metadata["firstCursor"]
+            else:
+                # The client looks at each frame; the end is the end.
+                assert again.updates[-1].event == heard.updates[-1].event
+                assert heard.master.endswith(again.master)
+        await trimming
+        assert num_reads > 1
+
+
+async def trim(store: SqliteStore, name: str, last: int) -> None:
+    for through in range(0, last, 3):
+        await store.compact(name, through)
+        await asyncio.sleep(0.03)
+
+
+async def test_what_belongs_to_others_is_not_there(tmp_path: Path) -> None:
+    async with embedded(tmp_path) as (_, client), other_process(tmp_path) as store:
+        theirs = "compositions/0123456789abcdef01234567"
+        composition = composer_pb2.Composition(name=theirs, owner="somebody else")
+        output = composition.outputs.add(name=f"{theirs}/outputs/master.flac", size_bytes=4)
+        finished = composer_pb2.CompositionEvent(finished=composer_pb2.Finished(composition=composition))
+        await store.create(
+            NewJob(
+                name=theirs, kind="composition", owner="somebody else", spec_digest=b"d", spec=b"",
+                resource=composition.SerializeToString(),
+                first_events=[NewEvent("event", finished.SerializeToString())],
+            ),
+            queue_limit=9,
+        )  # fmt: skip
+        missing = "compositions/ffffffffffffffffffffffff"
+
+        async def said(name: str) -> list[tuple[grpc.StatusCode, str, str]]:
+            found = []
+            file = composer_pb2.Output(name=output.name.replace(theirs, name), size_bytes=4)
+            for attempt in (
+                client.get(name), client.cancel(name), client.delete(name), hear(client.watch(name)),
+                anext(aiter(client.read(file))), client.analyze(file.name),
+            ):  # fmt: skip
+                with pytest.raises(SegueError) as caught:
+                    await attempt
+                found.append((caught.value.code, caught.value.reason, caught.value.message.replace(name, "NAME")))
+            return found
+
+        of_theirs = await said(theirs)
+        assert of_theirs == await said(missing)
+        assert {code for code, _, _ in of_theirs} == {NOT_FOUND}
+        assert [each.name async for each in client.compositions()] == []
+        job = await store.get(theirs)
+        assert job is not None
+        assert job.cancel_reason is None

@@ -1,0 +1,283 @@
+"""A server process against callers who send too much, open too much, or may not come in; measured at the server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import grpc.aio
+import pytest
+from tests.mesh.house import Segued, hear, spec
+
+from segue.composer.v1 import composer_pb2, composer_pb2_grpc
+from segue_client import Access, Client, SegueError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+SERVICE = "segue.composer.v1.ComposerService"
+CREATE = f"/{SERVICE}/CreateComposition"
+GET_STATS = f"/{SERVICE}/GetStats"
+MEGABYTE = 1 << 20
+MAX_MESSAGE_BYTES = MEGABYTE
+CODES = grpc.StatusCode
+
+
+@pytest.fixture(scope="module")
+def segued(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Segued]:
+    one = Segued(tmp_path_factory.mktemp("home")).start(failpoints="conductor.after_plan=sleep(600s)")
+    yield one
+    one.stop()
+
+
+@contextlib.asynccontextmanager
+async def channel(address: str, *options: tuple[str, int]) -> AsyncIterator[Any]:
+    """A connection of its own, without the limits that our clients keep to."""
+    free = [("grpc.max_send_message_length", -1), ("grpc.use_local_subchannel_pool", 1), *options]
+    async with grpc.aio.insecure_channel(address, free) as found:
+        yield found
+
+
+async def code_of(call: Any) -> grpc.StatusCode:
+    """How a unary call ended."""
+    try:
+        await call
+    except grpc.aio.AioRpcError as error:
+        return error.code()
+    return CODES.OK
+
+
+async def test_a_bomb_of_a_quarter_of_a_gigabyte_costs_the_server_nothing(segued: Segued) -> None:
+    async with channel(segued.address) as wire:
+        send: Any = wire.unary_unary(CREATE)
+        assert await code_of(send(b"\x0a" + bytes(MEGABYTE), compression=grpc.Compression.Gzip)) is (
+            CODES.RESOURCE_EXHAUSTED
+        )
+        before = segued.memory_bytes
+        bomb = b"\x0a" + bytes(256 * MEGABYTE)
+        assert await code_of(send(bomb, compression=grpc.Compression.Gzip)) is CODES.RESOURCE_EXHAUSTED
+        assert segued.memory_bytes - before < 20 * MEGABYTE
+        assert await code_of(wire.unary_unary(GET_STATS)(b"")) is CODES.OK
+
+
+async def test_the_largest_message_is_read_and_one_byte_more_is_not(segued: Segued) -> None:
+    async with channel(segued.address) as wire:
+        send: Any = wire.unary_unary(CREATE)
+        # Field 1, a length of four bytes, and so much that is no spec: read, understood, refused by its content.
+        raw = b"\x0a\xfb\xff\x3f" + bytes(MAX_MESSAGE_BYTES - 4)
+        assert len(raw) == MAX_MESSAGE_BYTES
+        assert await code_of(send(raw[:-1])) is CODES.INVALID_ARGUMENT
+        assert await code_of(send(raw)) is CODES.INVALID_ARGUMENT
+        assert await code_of(send(raw + b"\x00")) is CODES.RESOURCE_EXHAUSTED
+
+
+@pytest.mark.parametrize(
+    ("metadata", "code"),
+    [
+        ([("x-long", "v" * 12 * 1024)], CODES.OK),
+        ([("x-long", "v" * 64 * 1024)], CODES.RESOURCE_EXHAUSTED),
+        ([(f"x-{index}", "v" * 60) for index in range(1000)], CODES.RESOURCE_EXHAUSTED),
+        ([("x-request-id", "v" * 8000)], CODES.OK),
+        ([("authorization", "Bearer " + "v" * 8000)], CODES.OK),
+    ],
+    ids=["12 KiB", "64 KiB", "1000 keys", "a long request id", "a token for nobody"],
+)
+async def test_headers_have_a_bound_and_break_nothing(
+    segued: Segued, metadata: list[tuple[str, str]], code: grpc.StatusCode
+) -> None:
+    async with channel(segued.address, ("grpc.max_metadata_size", MEGABYTE)) as wire:
+        assert await code_of(wire.unary_unary(GET_STATS)(b"", metadata=tuple(metadata))) is code
+        assert await code_of(wire.unary_unary(GET_STATS)(b"")) is CODES.OK
+
+
+async def test_two_thousand_idle_streams_on_one_connection_have_a_bound_and_hurt_nobody_else(segued: Segued) -> None:
+    async with Client(segued.address, patience_s=5) as client:
+        name = (await client.create(spec())).name
+        before = segued.memory_bytes
+        async with channel(segued.address) as wire:
+            stub: Any = composer_pb2_grpc.ComposerServiceStub(wire)
+            request = composer_pb2.WatchCompositionRequest(name=name)
+            calls = [stub.WatchComposition(request) for _ in range(2000)]
+            async with asyncio.timeout(60):
+                while (await client.stats()).watchers < 256:  # noqa: ASYNC110 - nothing else tells
+                    await asyncio.sleep(0.05)
+            # The rest waits on its own side of the wire, or was told no; others are served as ever.
+            assert (await client.stats()).watchers == 256
+            async for update in client.watch(name):
+                assert update.kind == "accepted"
+                break
+            refused = [call for call in calls if call.done()]
+            assert {await call.code() for call in refused} <= {CODES.UNAVAILABLE, CODES.RESOURCE_EXHAUSTED}
+            assert segued.memory_bytes - before < 256 * MEGABYTE // 4
+            for call in calls:
+                call.cancel()
+        async with asyncio.timeout(60):
+            while (await client.stats()).watchers:  # noqa: ASYNC110 - nothing else tells
+                await asyncio.sleep(0.05)
+
+
+async def test_too_many_calls_are_refused_and_the_next_are_served(tmp_path: Path) -> None:
+    one = Segued(tmp_path, "--server-max-calls", "20").start(failpoints="conductor.after_plan=sleep(600s)")
+    try:
+        async with Client(one.address, patience_s=5) as client:
+            name = (await client.create(spec())).name
+        async with channel(one.address) as wire:
+            stub: Any = composer_pb2_grpc.ComposerServiceStub(wire)
+            request = composer_pb2.WatchCompositionRequest(name=name)
+            calls = [stub.WatchComposition(request) for _ in range(40)]
+            first = await asyncio.gather(*(call.read() for call in calls), return_exceptions=True)
+            refused = [each for each in first if isinstance(each, grpc.aio.AioRpcError)]
+            assert {each.code() for each in refused} == {CODES.RESOURCE_EXHAUSTED}
+            assert 1 <= len(first) - len(refused) <= 20
+            for call in calls:
+                call.cancel()
+            async with asyncio.timeout(30):
+                while await code_of(stub.GetStats(composer_pb2.GetStatsRequest())) is not CODES.OK:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+    finally:
+        one.stop()
+
+
+# Who may come in.
+
+TOKEN = "a token that is long enough"
+
+
+async def test_without_the_token_no_method_tells_anything(tmp_path: Path) -> None:
+    one = Segued(tmp_path, "--server-token", TOKEN).start()
+    sent: dict[str, tuple[tuple[str, str], ...]] = {
+        "none": (),
+        "empty": (("authorization", ""),),
+        "another scheme": (("authorization", f"Basic {TOKEN}"),),
+        "no scheme": (("authorization", TOKEN),),
+        "another": (("authorization", "Bearer no"),),
+        "the beginning": (("authorization", f"Bearer {TOKEN[:-1]}"),),
+        "more": (("authorization", f"Bearer {TOKEN}x"),),
+        "another header": (("x-authorization", f"Bearer {TOKEN}"),),
+    }
+    try:
+        async with channel(one.address) as wire:
+            for method in composer_pb2.DESCRIPTOR.services_by_name["ComposerService"].methods:
+                path = f"/{SERVICE}/{method.name}"
+                for name, metadata in sent.items():
+                    # Bytes that are no message: who has no token is not even told that.
+                    if method.server_streaming:
+                        stream: Any = wire.unary_stream(path)(b"\xff", metadata=metadata)
+                        with pytest.raises(grpc.aio.AioRpcError) as caught:
+                            await stream.read()
+                        code = caught.value.code()
+                    else:
+                        code = await code_of(wire.unary_unary(path)(b"\xff", metadata=metadata))
+                    assert code is CODES.UNAUTHENTICATED, (method.name, name)
+            for scheme in ("Bearer", "bearer"):
+                right = (("authorization", f"{scheme} {TOKEN}"),)
+                assert await code_of(wire.unary_unary(GET_STATS)(b"", metadata=right)) is CODES.OK
+    finally:
+        one.stop()
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """Two authorities; the first signed a server for 127.0.0.1, one for elsewhere, and a client."""
+
+    folder: Path
+
+    def path(self, name: str) -> Path:
+        return self.folder / name
+
+    def read(self, name: str) -> bytes:
+        return self.path(name).read_bytes()
+
+
+def openssl(folder: Path, *arguments: str) -> None:
+    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    folder = tmp_path_factory.mktemp("certificates")
+    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    for authority in ("ours", "theirs"):
+        openssl(
+            folder, "req", "-x509", *curve, "-days", "2", "-subj", f"/CN={authority}",
+            "-keyout", f"{authority}.key", "-out", f"{authority}.pem",
+        )  # fmt: skip
+    signed = [
+        ("here", "ours", "subjectAltName=IP:127.0.0.1"),
+        ("elsewhere", "ours", "subjectAltName=DNS:music.example"),
+        ("client", "ours", "extendedKeyUsage=clientAuth"),
+        ("stranger", "theirs", "extendedKeyUsage=clientAuth"),
+    ]
+    for name, authority, extension in signed:
+        (folder / f"{name}.ext").write_text(extension)
+        openssl(folder, "req", *curve, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr")
+        openssl(
+            folder, "x509", "-req", "-in", f"{name}.csr", "-CA", f"{authority}.pem", "-CAkey", f"{authority}.key",
+            "-CAcreateserial", "-days", "2", "-extfile", f"{name}.ext", "-out", f"{name}.pem",
+        )  # fmt: skip
+    return Certificates(folder)
+
+
+def served_with(certificates: Certificates, name: str, *more: str) -> tuple[str, ...]:
+    pair = ("--server-tls-cert", str(certificates.path(f"{name}.pem")))
+    return (*pair, "--server-tls-key", str(certificates.path(f"{name}.key")), *more)
+
+
+async def answer(address: str, credentials: grpc.ChannelCredentials | None) -> grpc.StatusCode:
+    opened = (
+        grpc.aio.secure_channel(address, credentials) if credentials else grpc.aio.insecure_channel(address)
+    )  # fmt: skip
+    async with opened as wire:
+        send: Any = wire.unary_unary(GET_STATS)
+        return await code_of(send(b"", timeout=20))
+
+
+@pytest.mark.reference("openssl")
+async def test_tls_lets_in_whom_it_knows_and_nobody_else(tmp_path: Path, certificates: Certificates) -> None:
+    ours = certificates.read("ours.pem")
+    theirs = certificates.read("theirs.pem")
+    client = (certificates.read("client.key"), certificates.read("client.pem"))
+    stranger = (certificates.read("stranger.key"), certificates.read("stranger.pem"))
+    both = ("--server-tls-client-ca", str(certificates.path("ours.pem")))
+    one = Segued(tmp_path / "mutual", *served_with(certificates, "here", *both)).start()
+    other = Segued(tmp_path / "elsewhere", *served_with(certificates, "elsewhere")).start()
+    try:
+        expected = {
+            "the right one": (one.address, grpc.ssl_channel_credentials(ours, *client), CODES.OK),
+            "no certificate": (one.address, grpc.ssl_channel_credentials(ours), CODES.UNAVAILABLE),
+            "a stranger's": (one.address, grpc.ssl_channel_credentials(ours, *stranger), CODES.UNAVAILABLE),
+            "another authority": (one.address, grpc.ssl_channel_credentials(theirs, *client), CODES.UNAVAILABLE),
+            "in the clear": (one.address, None, CODES.UNAVAILABLE),
+            "another host": (other.address, grpc.ssl_channel_credentials(ours), CODES.UNAVAILABLE),
+        }
+        found = {name: await answer(address, credentials) for name, (address, credentials, _) in expected.items()}
+        assert found == {name: code for name, (_, _, code) in expected.items()}
+    finally:
+        one.stop()
+        other.stop()
+
+
+@pytest.mark.reference("openssl")
+async def test_a_piece_is_composed_over_tls_with_a_token(tmp_path: Path, certificates: Certificates) -> None:
+    # On all addresses, as a server that others reach: allowed because it has both.
+    one = Segued(tmp_path, *served_with(certificates, "here", "--server-token", TOKEN))
+    port = one.address.rpartition(":")[2]
+    one.address = f"0.0.0.0:{port}"
+    try:
+        one.start()
+        trusted = certificates.path("ours.pem")
+        access = Access(f"127.0.0.1:{port}", token=TOKEN, tls=True, tls_ca=trusted)
+        async with Client(access, patience_s=10) as client:
+            heard = await asyncio.wait_for(hear(client.compose(spec(seconds=2))), 60)
+            assert heard.composition.state == composer_pb2.STATE_SUCCEEDED
+        async with Client(Access(f"127.0.0.1:{port}", tls=True, tls_ca=trusted), patience_s=0) as stranger:
+            with pytest.raises(SegueError) as caught:
+                await stranger.models()
+            assert caught.value.code is CODES.UNAUTHENTICATED
+    finally:
+        one.stop()
