@@ -37,6 +37,8 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
     logs.configure(_quiet(settings))
     if arguments.command == "master":
         from segued.mastering import master as command
+    elif arguments.command == "record":
+        from segued.record import record as command
     else:
         command = {"compose": compose, "plan": plan, "analyze": analyze, "models": models}[arguments.command]
     try:

@@ -33,6 +33,19 @@ def seconds(written: str) -> float:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def speed(written: str) -> float:
+    """Read how fast to replay: 1 is as it was, inf is at once."""
+    try:
+        value = float(written)
+    except ValueError:
+        value = 0.0
+    if not value > 0:
+        raise argparse.ArgumentTypeError(
+            f"{written!r}: write 1 for as it was, 10 for ten times as fast, inf for at once"
+        )
+    return value
+
+
 def parser() -> argparse.ArgumentParser:
     """Build the command line."""
     top = argparse.ArgumentParser(
@@ -81,6 +94,7 @@ def parser() -> argparse.ArgumentParser:
     models.add_argument("--json", action="store_true", help="print the profiles as JSON")
     health = _command(commands, "health", "ask a server whether it is ready: exit code 0 or 3")
     health.add_argument("address", metavar="HOST:PORT", nargs="?", default="127.0.0.1:7300")
+    _recordings(commands)
     config = _command(commands, "config", "show every setting, its value and where it came from")
     config.add_argument("--json", action="store_true", help="print them as JSON")
     config.add_argument("--changed", action="store_true", help="only those that are not at their defaults")
@@ -89,13 +103,25 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _recordings(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    record = _command(commands, "record", "keep a composition's stream and files, for `segued replay`")
+    record.add_argument("name", metavar="NAME", help="as in compositions/9f2c…")
+    record.add_argument("-o", "--output", metavar="FILE", required=True, help="the recording")
+    record.add_argument("--force", action="store_true", help="replace the file if it is there")
+    record.add_argument("--server", metavar="HOST:PORT", help="default 127.0.0.1:7300")
+    replay = _command(commands, "replay", "serve a recording as a gateway would, with nothing rendered")
+    replay.add_argument("file", metavar="FILE", help="from `segued record`")
+    replay.add_argument("--listen", metavar="HOST:PORT", help="where clients connect (default 127.0.0.1:7300)")
+    replay.add_argument("--speed", type=speed, default=1.0, metavar="N", help="1 as it was (default), inf at once")
+
+
 def _command(
     commands: argparse._SubParsersAction[argparse.ArgumentParser],
     name: str,
     about: str,
 ) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".", allow_abbrev=False)
-    if name not in {"config", "version", "serve", "health"}:
+    if name not in {"config", "version", "serve", "health", "record", "replay"}:
         command.add_argument(
             "--server", metavar="HOST:PORT", help="be a client of this server; without it the mesh runs in this process"
         )
@@ -151,6 +177,9 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
         if arguments.listen:
             role = arguments.role or "all"
             flags[f"{'gateway' if role == 'all' else role}.listen"] = arguments.listen
+    elif arguments.command == "replay":
+        if arguments.listen:
+            flags["gateway.listen"] = arguments.listen
     elif getattr(arguments, "server", None):
         flags["client.server"] = arguments.server
     return load(flags)
@@ -168,6 +197,10 @@ def run(arguments: argparse.Namespace) -> int:
         from segued import serve
 
         return serve.run(settings)
+    if arguments.command == "replay":
+        from segued import replay
+
+        return replay.run(settings, arguments)
     if arguments.command == "health":
         from segued import health
 

@@ -1,0 +1,266 @@
+"""`segued replay`: a ComposerService that plays a recording with its timing, for authors of clients."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import google_crc32c
+
+from segue.audio.v1 import audio_pb2
+from segue.composer.v1 import composer_pb2, composer_pb2_grpc
+from segue_audio.pcm import SampleFormat, decode_pcm, encode_pcm
+from segue_runtime import errors, logs
+from segue_runtime.addresses import ListenError
+from segue_runtime.lifecycle import Lifecycle, Phase
+from segue_runtime.server import Server, Service
+from segued.exits import Exit, Stop
+from segued.recording import Recording, RecordingError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import AsyncIterator, Callable
+
+    import grpc.aio
+
+    from segue.composer.v1.composer_pb2 import Composition
+    from segue_runtime.settings import Settings
+    from segued.recording import Entry
+
+    Context = grpc.aio.ServicerContext[Any, Any]
+    Request = composer_pb2.ComposeRequest | composer_pb2.WatchCompositionRequest
+
+SERVICE: Final = "segue.composer.v1.ComposerService"
+HEARTBEAT_S: Final = 10.0
+STAGES: Final = {
+    composer_pb2.AUDIO_SELECTION_UNSPECIFIED: frozenset({audio_pb2.STAGE_DRAFT}),
+    composer_pb2.AUDIO_SELECTION_NONE: frozenset[int](),
+    composer_pb2.AUDIO_SELECTION_DRAFT: frozenset({audio_pb2.STAGE_DRAFT}),
+    composer_pb2.AUDIO_SELECTION_MASTER: frozenset({audio_pb2.STAGE_MASTER}),
+    composer_pb2.AUDIO_SELECTION_BOTH: frozenset({audio_pb2.STAGE_DRAFT, audio_pb2.STAGE_MASTER}),
+}
+ENCODINGS: Final = {
+    audio_pb2.SAMPLE_FORMAT_S16LE: SampleFormat.S16LE,
+    audio_pb2.SAMPLE_FORMAT_S24LE: SampleFormat.S24LE,
+}
+STATES: Final = {
+    "started": composer_pb2.STATE_PLANNING,
+    "planned": composer_pb2.STATE_RENDERING,
+    "draft_finished": composer_pb2.STATE_MASTERING,
+}
+ANSWERED: Final = (
+    "Compose", "CreateComposition", "GetComposition", "ListCompositions", "WatchComposition", "DownloadArtifact",
+)  # fmt: skip
+
+
+@dataclass
+class Playing:
+    """One time that the recording is played."""
+
+    speed: float
+    request_id: str
+    began: float
+
+    def left_s(self, entry: Entry) -> float:
+        """Return how long it is until an event; 0 when it has happened."""
+        return max(0.0, self.began + entry.at_s / self.speed - time.monotonic())
+
+
+# The typed servicer is abstract; what a replay does not answer is added below.
+Base: Any = composer_pb2_grpc.ComposerServiceServicer
+
+
+class ReplayService(Base):  # type: ignore[misc]  # see above
+    """Plays a recording to whoever asks. A Compose or Create with another request_id begins anew."""
+
+    def __init__(self, recording: Recording, speed: float) -> None:
+        self._recording = recording
+        self._speed = speed
+        self._playing: Playing | None = None
+        self._after = {entry.cursor: index + 1 for index, entry in enumerate(recording.entries)}
+
+    async def Compose(self, request: composer_pb2.ComposeRequest, context: Context) -> None:  # noqa: N802 - the contract's name
+        """Play it from its beginning, whatever is asked for."""
+        playing = self._begin(request.request_id)
+        await self._play(context, playing, 0, request, composer_pb2.ComposeResponse)
+        ended = self._recording.event(self._recording.entries[-1]).event.finished.composition
+        if ended.state in {composer_pb2.STATE_FAILED, composer_pb2.STATE_CANCELLED}:
+            raise errors.from_status(ended.error)
+
+    async def WatchComposition(self, request: composer_pb2.WatchCompositionRequest, context: Context) -> None:  # noqa: N802
+        """Go on after a cursor."""
+        self._check_name(request.name)
+        start = self._after.get(request.cursor) if request.cursor else 0
+        if start is None:
+            raise errors.InvalidCursor("cursor: it is none of this recording")
+        await self._play(context, self._now(), start, request, composer_pb2.WatchCompositionResponse)
+
+    async def CreateComposition(  # noqa: N802
+        self, request: composer_pb2.CreateCompositionRequest, _context: Context
+    ) -> composer_pb2.CreateCompositionResponse:
+        """Begin to play."""
+        self._begin(request.request_id)
+        return composer_pb2.CreateCompositionResponse(composition=self._as_it_stands())
+
+    async def GetComposition(  # noqa: N802
+        self, request: composer_pb2.GetCompositionRequest, _context: Context
+    ) -> composer_pb2.GetCompositionResponse:
+        """Return it as it stands in the replay."""
+        self._check_name(request.name)
+        return composer_pb2.GetCompositionResponse(composition=self._as_it_stands())
+
+    async def ListCompositions(  # noqa: N802
+        self, _request: composer_pb2.ListCompositionsRequest, _context: Context
+    ) -> composer_pb2.ListCompositionsResponse:
+        """Return the one that there is."""
+        composition = self._as_it_stands()
+        for name in ("plan", "sections", "joins", "report"):
+            composition.ClearField(name)
+        return composer_pb2.ListCompositionsResponse(compositions=[composition])
+
+    async def DownloadArtifact(  # noqa: N802
+        self, request: composer_pb2.DownloadArtifactRequest, _context: Context
+    ) -> AsyncIterator[composer_pb2.DownloadArtifactResponse]:
+        """Send a file of the recording."""
+        file = self._recording.files.get(request.name)
+        if file is None:
+            raise errors.ArtifactNotFound(
+                f"there is no {request.name} in this recording", metadata={"name": request.name}
+            )
+        if request.read_offset > file.size:
+            raise errors.OffsetOutOfRange(
+                f"read_offset: {request.name} has {file.size} bytes", metadata={"size": str(file.size)}
+            )
+        yield composer_pb2.DownloadArtifactResponse(output=file.output, offset=request.read_offset)
+        end = min(file.size, request.read_offset + (request.read_limit or file.size))
+        for place in file.pieces:
+            piece = await asyncio.to_thread(self._recording.piece, place)
+            first, last = max(request.read_offset, piece.offset), min(end, piece.offset + len(piece.data))
+            if first < last:
+                yield _part(piece, first, last)
+
+    def _begin(self, request_id: str) -> Playing:
+        if self._playing is None or not request_id or self._playing.request_id != request_id:
+            self._playing = Playing(self._speed, request_id, time.monotonic())
+        return self._playing
+
+    def _now(self) -> Playing:
+        return self._playing or self._begin("")
+
+    def _check_name(self, name: str) -> None:
+        if name != self._recording.name:
+            raise errors.CompositionNotFound(
+                f"there is no {name}; this is a replay of {self._recording.name}", metadata={"name": name}
+            )
+
+    def _as_it_stands(self) -> Composition:
+        playing = self._now()
+        events = (
+            self._recording.event(entry).event
+            for entry in self._recording.entries
+            if entry.kind in {"accepted", "finished", *STATES} and not playing.left_s(entry)
+        )
+        composition = composer_pb2.Composition()
+        for event in events:
+            kind = event.WhichOneof("event") or ""
+            if kind in {"accepted", "finished"}:
+                composition.CopyFrom(getattr(event, kind).composition)
+            else:
+                composition.state = STATES[kind]
+                if kind == "planned":
+                    composition.plan.CopyFrom(event.planned.plan)
+                    composition.plan_version = event.plan_version
+        return composition
+
+    async def _play(
+        self, context: Context, playing: Playing, start: int, request: Request, response: Callable[..., object]
+    ) -> None:
+        stages = STAGES[request.audio]
+        heartbeat_s = request.heartbeat_interval.ToNanoseconds() / 1e9 or HEARTBEAT_S
+        cursor = self._recording.entries[start - 1].cursor if start else ""
+        sequence = 0
+        for entry in self._recording.entries[start:]:
+            while left_s := playing.left_s(entry):
+                await asyncio.sleep(min(left_s, heartbeat_s))
+                if left_s > heartbeat_s and cursor:
+                    await context.write(response(cursor=cursor, event=self._checkpoint(sequence)))
+            if entry.kind == "audio" and entry.stage not in stages:
+                continue
+            message = await asyncio.to_thread(self._recording.event, entry)
+            if entry.kind == "audio" and request.encoding in ENCODINGS:
+                _encode(message.event.audio, request.encoding)
+            cursor, sequence = entry.cursor, message.event.sequence
+            await context.write(response(cursor=cursor, event=message.event))
+
+    def _checkpoint(self, sequence: int) -> composer_pb2.CompositionEvent:
+        event = composer_pb2.CompositionEvent(composition=self._recording.name, sequence=sequence)
+        event.event_time.GetCurrentTime()
+        event.checkpoint.state = self._as_it_stands().state
+        return event
+
+
+def _refuse(name: str) -> Callable[..., object]:
+    async def refuse(_self: ReplayService, _request: object, _context: Context) -> None:
+        raise errors.NotImplementedYet(f"{name}: this is a replay of a recording; it answers {', '.join(ANSWERED)}")
+
+    return refuse
+
+
+for _method in composer_pb2.DESCRIPTOR.services_by_name["ComposerService"].methods:
+    if _method.name not in ANSWERED:
+        setattr(ReplayService, _method.name, _refuse(_method.name))
+
+
+def _part(piece: composer_pb2.DownloadArtifactResponse, first: int, last: int) -> composer_pb2.DownloadArtifactResponse:
+    if (first, last) == (piece.offset, piece.offset + len(piece.data)):
+        return piece
+    content = piece.data[first - piece.offset : last - piece.offset]
+    return composer_pb2.DownloadArtifactResponse(offset=first, data=content, crc32c=google_crc32c.value(content))
+
+
+def _encode(audio: audio_pb2.AudioChunk, encoding: audio_pb2.SampleFormat.ValueType) -> None:
+    block = decode_pcm(audio.data, SampleFormat.F32LE, audio.format.channels)
+    audio.data = encode_pcm(block, ENCODINGS[encoding], first_frame=audio.first_frame)
+    audio.format.sample_format = encoding
+    audio.crc32c = google_crc32c.value(audio.data)
+
+
+def run(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Serve a recording until a signal comes."""
+    logs.configure(settings.log)
+    path = Path(arguments.file)
+    try:
+        recording = Recording(path)
+    except OSError as error:
+        raise Stop(Exit.USAGE, f"{path}: {error.strerror}") from error
+    except RecordingError as error:
+        raise Stop(Exit.USAGE, f"{path}: {error}") from error
+    try:
+        return asyncio.run(_serve(settings, recording, arguments.speed))
+    except ListenError as error:
+        raise Stop(Exit.USAGE, str(error), "--listen HOST:PORT names another address") from error
+    finally:
+        recording.close()
+
+
+async def _serve(settings: Settings, recording: Recording, speed: float) -> int:
+    lifecycle = Lifecycle(settings.server.drain_s)
+    lifecycle.on_signals()
+    service = ReplayService(recording, speed)
+    server = Server(
+        settings.server,
+        [Service(SERVICE, lambda it: composer_pb2_grpc.add_ComposerServiceServicer_to_server(service, it))],
+    )
+    address = server.listen(settings.gateway.listen)
+    # Nothing is lost by an end at once: there is no work here.
+    lifecycle.add(Phase.STOP, "server", lambda _left_s: server.stop(0))
+    await server.start()
+    with contextlib.suppress(BrokenPipeError):  # nobody listens any more: no reason to end
+        print(f"segued replay ready on {address}: {recording.name}", flush=True)  # noqa: T201 - for people and scripts
+    await lifecycle.asked()
+    await lifecycle.drain()
+    return Exit.OK

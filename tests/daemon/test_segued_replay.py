@@ -1,0 +1,238 @@
+"""A recording plays as the piece was made: the same events, sound and files, and nothing is rendered."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import google_crc32c
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.daemon.segued_command import segued, start
+from tests.mesh.house import Heard, Segued, hear, spec
+
+from segue.audio.v1 import audio_pb2
+from segue.composer.v1 import composer_pb2
+from segue_client import Client, SegueError
+from segued.recording import Recording, RecordingError, Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+BOTH = composer_pb2.AUDIO_SELECTION_BOTH
+NAME = "compositions/0123456789abcdef"
+
+
+class Made:
+    """What was recorded, and how it was heard when it was made."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.recording = folder / "piece.segue"
+        self.flac = folder / "song.flac"
+        self.heard = Heard()
+
+    async def make(self, address: str) -> None:
+        async with Client(address) as client:
+            composition = await client.compose(spec(seconds=3)).save(self.flac)
+            self.heard = await hear(client.watch(composition.name, audio=BOTH))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    found = Made(tmp_path_factory.mktemp("recorded"))
+    one = Segued(found.folder / "home").start()
+    try:
+        asyncio.run(found.make(one.address))
+        name = found.heard.composition.name
+        done = segued(found.folder, "record", name, "-o", str(found.recording), "--server", one.address)
+        assert done.returncode == 0, done.stderr
+        assert "segued replay" in done.stderr
+        again = segued(found.folder, "record", name, "-o", str(found.recording), "--server", one.address)
+        assert (again.returncode, "--force" in again.stderr) == (2, True)
+        missing = segued(found.folder, "record", NAME, "-o", "other.segue", "--server", one.address)
+        assert (missing.returncode, "there is no" in missing.stderr) == (4, True)
+        assert not (found.folder / "other.segue").exists()
+    finally:
+        one.stop()
+    return found
+
+
+def replaying(made: Made, *flags: str) -> tuple[subprocess.Popen[str], str]:
+    process = start(made.folder, "replay", str(made.recording), "--listen", "127.0.0.1:0", *flags)
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert "ready on" in line, process.communicate()[1]
+    return process, line.split(" ready on ")[1].partition(": ")[0]
+
+
+@pytest.fixture(scope="module")
+def address(made: Made) -> Iterator[str]:
+    """The recording as fast as it goes."""
+    process, found = replaying(made, "--speed", "inf")
+    yield found
+    process.terminate()
+    output, _ = process.communicate(timeout=30)
+    assert (process.returncode, output) == (0, "")
+
+
+async def test_it_is_heard_as_it_was(made: Made, address: str, tmp_path: Path) -> None:
+    async with Client(address) as client:
+        heard = await hear(client.compose("anything", audio=BOTH))
+        assert [each.event for each in heard.updates] == [each.event for each in made.heard.updates]
+        name = heard.composition.name
+        await client.watch(name).save(tmp_path / "song.flac")
+        assert (tmp_path / "song.flac").read_bytes() == made.flac.read_bytes()
+        assert (await client.get(name)).state == composer_pb2.STATE_SUCCEEDED
+        assert [each.name async for each in client.compositions()] == [name]
+        drafts = await hear(client.watch(name, audio=composer_pb2.AUDIO_SELECTION_DRAFT))
+        assert (drafts.draft, drafts.master) == (made.heard.draft, b"")
+        s16 = await hear(client.watch(name, audio=BOTH, encoding=audio_pb2.SAMPLE_FORMAT_S16LE))
+        assert len(s16.draft) == len(made.heard.draft) // 2
+
+
+async def test_any_cursor_goes_on_with_the_next_event(made: Made, address: str) -> None:
+    async with Client(address) as client:
+        for place, update in enumerate(made.heard.updates[:-1]):
+            stream = client.watch(update.composition, cursor=update.cursor, audio=BOTH)
+            assert (await anext(stream)).event == made.heard.updates[place + 1].event
+            await stream.aclose()
+        with pytest.raises(SegueError) as caught:
+            await anext(client.watch(made.heard.composition.name, cursor="none"))
+        assert caught.value.reason == "INVALID_CURSOR"
+
+
+async def test_what_a_recording_cannot_do_is_said(address: str) -> None:
+    async with Client(address) as client:
+        for refused in (client.models(), client.cancel(NAME), client.plan(spec())):
+            with pytest.raises(SegueError, match=r"this is a replay of a recording; it answers Compose") as caught:
+                await refused
+            assert caught.value.reason == "NOT_IMPLEMENTED"
+        with pytest.raises(SegueError, match="this is a replay of compositions/"):
+            await client.get(NAME)
+
+
+async def test_it_takes_the_time_that_it_took(made: Made) -> None:
+    times = [each.event.event_time for each in made.heard.updates]
+    span_s = (times[-1].ToNanoseconds() - times[0].ToNanoseconds()) / 1e9
+    process, address = await asyncio.to_thread(replaying, made, "--speed", "0.5")
+    try:
+        async with Client(address) as client:
+            began = time.monotonic()
+            first = client.compose("anything", audio=BOTH)
+            assert (await anext(first)).kind == "accepted"
+            name = first.name
+            # Who comes meanwhile sees it in the making, and both hear all of it.
+            assert (await client.get(name)).state != composer_pb2.STATE_SUCCEEDED
+            second = await hear(client.watch(name, audio=BOTH))
+            assert time.monotonic() - began >= 2 * span_s * 0.99
+            assert len([update async for update in first]) == len(made.heard.updates) - 1
+            assert second.digests() == made.heard.digests()
+    finally:
+        process.terminate()
+        await asyncio.to_thread(process.communicate)
+
+
+@pytest.mark.reference("grpcurl")
+def test_grpcurl_hears_it_too(made: Made, address: str) -> None:
+    asked = json.dumps({"spec": {"brief": {"prompt": "anything"}}, "audio": "AUDIO_SELECTION_NONE"})
+    done = subprocess.run(
+        ["grpcurl", "-plaintext", "-d", asked, address, "segue.composer.v1.ComposerService/Compose"],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert done.stdout.count('"cursor"') == sum(kind != "audio" for kind in made.heard.kinds)
+
+
+# A recording of nothing much, for hostile hands.
+
+
+def small(path: Path) -> bytes:
+    with path.open("wb") as file:
+        writer = Writer(file)
+        for number, body in enumerate((composer_pb2.Accepted(), composer_pb2.Started(), composer_pb2.Finished()), 1):
+            kind = ("accepted", "started", "finished")[number - 1]
+            event = composer_pb2.CompositionEvent(composition=NAME, sequence=number, **{kind: body})  # type: ignore[arg-type]  # fields of the oneof
+            writer.event(f"c{number}", event)
+        output = composer_pb2.Output(name=f"{NAME}/outputs/a.txt", size_bytes=2)
+        writer.file(composer_pb2.DownloadArtifactResponse(output=output))
+        writer.file(composer_pb2.DownloadArtifactResponse(data=b"hi", crc32c=google_crc32c.value(b"hi")))
+        writer.end()
+    return path.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
+    path = tmp_path_factory.mktemp("small") / "small.segue"
+    content = small(path)
+    Recording(path).close()
+    return path, content
+
+
+def refused(path: Path, content: bytes) -> str:
+    path.write_bytes(content)
+    with pytest.raises(RecordingError) as caught:
+        Recording(path)
+    return str(caught.value)
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_flipped_bit_is_found(whole: tuple[Path, bytes], data: st.DataObject) -> None:
+    path, content = whole
+    at = data.draw(st.integers(0, len(content) - 1))
+    wrecked = bytearray(content)
+    wrecked[at] ^= 1 << data.draw(st.integers(0, 7))
+    assert refused(path, bytes(wrecked))
+
+
+def test_a_recording_that_was_cut_short_anywhere_is_found(whole: tuple[Path, bytes]) -> None:
+    path, content = whole
+    for length in range(len(content)):
+        assert refused(path, content[:length])
+    assert "follows the end" in refused(path, content + b"x")
+
+
+@given(st.binary(max_size=400))
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_bytes_are_refused(whole: tuple[Path, bytes], tail: bytes) -> None:
+    path, content = whole
+    assert "no recording" in refused(path, tail)
+    assert refused(path, content[:16] + tail)
+
+
+def test_frames_that_lie_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "lies.segue"
+
+    def written(*events: composer_pb2.CompositionEvent, output: str = "") -> bytes:
+        with path.open("wb") as file:
+            writer = Writer(file)
+            for event in events:
+                writer.event("c", event)
+            if output:
+                writer.file(composer_pb2.DownloadArtifactResponse(output=composer_pb2.Output(name=output)))
+            writer.end()
+        return path.read_bytes()
+
+    accepted = composer_pb2.CompositionEvent(composition=NAME, accepted=composer_pb2.Accepted())
+    finished = composer_pb2.CompositionEvent(composition=NAME, finished=composer_pb2.Finished())
+    other = composer_pb2.CompositionEvent(composition="compositions/fedcba98", finished=composer_pb2.Finished())
+    assert "no end" in refused(path, written(accepted))
+    assert "not with accepted" in refused(path, written(finished))
+    assert "another composition" in refused(path, written(accepted, other))
+    assert "after the end" in refused(path, written(accepted, finished, finished))
+    assert "no output of" in refused(path, written(accepted, finished, output="../../etc/passwd"))
+
+
+def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
+    (tmp_path / "song.flac").write_bytes(b"fLaC")
+    done = segued(tmp_path, "replay", "song.flac")
+    assert (done.returncode, "this is no recording" in done.stderr) == (2, True)
+    done = segued(tmp_path, "replay", "none.segue")
+    assert (done.returncode, "No such file" in done.stderr) == (2, True)
+    done = segued(tmp_path, "replay", "song.flac", "--speed", "0")
+    assert (done.returncode, "ten times" in done.stderr) == (2, True)
