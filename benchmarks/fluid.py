@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -26,6 +27,11 @@ FONTS: Final = {
     "FluidR3": Path("/usr/share/sounds/sf2/FluidR3_GM.sf2"),
 }
 """Debian's fluidr3mono-gm-soundfont and fluid-soundfont-gm."""
+
+
+def installed() -> dict[str, Path]:
+    """Return the fonts that FluidSynth can play here."""
+    return {name: font for name, font in FONTS.items() if font.exists() and shutil.which("fluidsynth")}
 
 
 def write_midi(plan: Plan, bands: Sequence[Band], path: Path) -> None:

@@ -6,11 +6,10 @@ python -m benchmarks.music_quality [--seeds 13] [--seconds 40] [--estimators]
 from __future__ import annotations
 
 import argparse
-import datetime as dt
-import platform
 
 import numpy as np
 
+from benchmarks import report
 from benchmarks.music_measures import (
     GENRES,
     bar_levels,
@@ -31,7 +30,7 @@ def main() -> None:
     parser.add_argument("--genre", default="")
     parser.add_argument("--estimators", action="store_true")
     given = parser.parse_args()
-    print(f"{platform.processor() or platform.machine()}, {dt.datetime.now(dt.UTC):%Y-%m-%d}")
+    report.heading("Quality of the sketch band")
     print("| genre | strange | unresolved | clash | range | silent | motif | LUFS | peak | crest | corr | declared | "
           "tempo | key | octave bands 62 Hz to 8 kHz |")  # fmt: skip
     print("|---|" + "---|" * 14)

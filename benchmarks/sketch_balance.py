@@ -6,11 +6,14 @@ python -m benchmarks.sketch_balance [genre …]
 from __future__ import annotations
 
 import argparse
-import datetime as dt
-import platform
+from typing import TYPE_CHECKING
 
+from benchmarks import report
 from benchmarks.fluid import FONTS, sound_of
 from benchmarks.music_measures import GENRES, make, octave_bands
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 BANDS_HZ = (62, 125, 250, 500, 1000, 2000, 4000, 8000)
 
@@ -30,12 +33,19 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=32.0)
     parser.add_argument("genres", nargs="*", default=GENRES)
     given = parser.parse_args()
-    print(f"{platform.machine()}, {dt.datetime.now(dt.UTC):%Y-%m-%d}: the band less FluidSynth with FluidR3, dB")
-    print("| genre | " + " | ".join(f"{band} Hz" for band in BANDS_HZ) + " |")
-    print("|---|" + "---|" * len(BANDS_HZ))
-    for genre in given.genres or GENRES:
-        row = differences(genre, 3, given.seconds)
-        print(f"| {genre} | " + " | ".join(f"{value:+.1f}" for value in row) + " |", flush=True)
+    report.heading("Octave bands of the sketch band less those of FluidSynth with FluidR3, dB")
+    rows = []
+
+    def told(name: str, row: Sequence[float]) -> list[str]:
+        return [name, *(f"{value:+.1f}" for value in row)]
+
+    def shown() -> Iterator[list[str]]:
+        for genre in given.genres or GENRES:
+            rows.append(differences(genre, 3, given.seconds))
+            yield told(genre, rows[-1])
+        yield told("mean", [sum(column) / len(column) for column in zip(*rows, strict=True)])
+
+    report.table(("genre", *(f"{band} Hz" for band in BANDS_HZ)), shown())
 
 
 if __name__ == "__main__":

@@ -8,27 +8,28 @@ CPU seconds on one core, so that others on the machine do not count; the ratios 
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 import os
-import platform
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import mido
-import numpy as np
 
-from benchmarks.fluid import FONTS, play, write_midi
+from benchmarks import report
+from benchmarks.fluid import installed, play, write_midi
 from segue_music.codec import section_seed
 from segue_music.plan import Brief, Plan
 from segue_music.timing import tempo_map, ticks_per_bar
 from segue_planner.planning import Planner
 from segue_renderer.sketch.band import Band
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 PROMPTS = (
     "pop with strings and choir, 112 bpm",
@@ -49,39 +50,46 @@ def main() -> None:
     if given.one:
         _one_life(given.one)
         return
+    report.heading("Sketch band")
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    print(f"{_cpu()}, one core, {dt.datetime.now(dt.UTC):%Y-%m-%d}, numpy {np.__version__}")
-    print(f"`python -m benchmarks.sketch_speed --seconds {given.seconds:g} --rounds {given.rounds}`\n")
     _speed(given.seconds, given.rounds)
-    print()
     _memory((1, 10) if given.short else (1, 10, 30))
 
 
 def _speed(seconds: float, rounds: int) -> None:
-    print("| piece of {:g} s, 48 kHz stereo, with stems | notes | the band | {} | faster by | first bar, cold | warm |"
-          .format(seconds, " | ".join(f"FluidSynth, {name}" for name in FONTS)))  # fmt: skip
-    print("|---|---:|---:|" + "---:|" * len(FONTS) + "---:|---:|---:|")
-    for prompt in PROMPTS:
-        plan = Planner(Brief(prompt=prompt, seed=5, duration_ns=round(seconds * 1e9))).plan()
-        cold_s = _first_bar_s(plan)
-        _play(plan)
-        ours: list[float] = []
-        theirs: dict[str, list[float]] = {name: [] for name in FONTS}
-        with tempfile.TemporaryDirectory() as folder:
-            song = Path(folder) / "song.mid"
-            write_midi(plan, _bands(plan), song)
-            for _ in range(rounds):
-                began = time.process_time()
-                _play(plan)
-                ours.append(time.process_time() - began)
-                for name, font in FONTS.items():
-                    theirs[name].append(play(song, font, Path(os.devnull)) - _loading_s(font))
-        band = seconds / statistics.median(ours)
-        peers = {name: seconds / statistics.median(found) for name, found in theirs.items()}
-        print(f"| {prompt} | {sum(len(band.notes) for band in _bands(plan))} | {band:.0f} x real time | "
-              + " | ".join(f"{peer:.0f} x" for peer in peers.values())
-              + f" | {band / peers['FluidR3Mono']:.1f} | {1000 * cold_s:.0f} ms | {1000 * _first_bar_s(plan):.0f} ms |",
-              flush=True)  # fmt: skip
+    fonts = installed()
+    columns = [f"{seconds:g} s, 48 kHz stereo, all stems", "notes", "the band"]
+    columns += [f"FluidSynth, {name}" for name in fonts]
+    columns += ["faster by", "first bar, cold", "first bar, warm"]
+    report.table(columns, (_row(prompt, seconds, rounds, fonts) for prompt in PROMPTS))
+
+
+def _row(prompt: str, seconds: float, rounds: int, fonts: Mapping[str, Path]) -> list[str]:
+    plan = Planner(Brief(prompt=prompt, seed=5, duration_ns=round(seconds * 1e9))).plan()
+    cold_s = _first_bar_s(plan)
+    _play(plan)
+    ours: list[float] = []
+    theirs: dict[str, list[float]] = {name: [] for name in fonts}
+    with tempfile.TemporaryDirectory() as folder:
+        song = Path(folder) / "song.mid"
+        write_midi(plan, _bands(plan), song)
+        for _ in range(rounds):
+            began = time.process_time()
+            _play(plan)
+            ours.append(time.process_time() - began)
+            for name, font in fonts.items():
+                theirs[name].append(play(song, font, Path(os.devnull)) - _loading_s(font))
+    band = seconds / report.median(ours)
+    peers = [seconds / report.median(found) for found in theirs.values()]
+    return [
+        prompt,
+        str(sum(len(each.notes) for each in _bands(plan))),
+        f"{band:.0f} x real time",
+        *(f"{peer:.1f} x" for peer in peers),
+        f"{band / max(peers):.1f}" if peers else "no peer installed",
+        f"{1000 * cold_s:.0f} ms",
+        f"{1000 * report.median([_first_bar_s(plan) for _ in range(rounds)]):.0f} ms",
+    ]
 
 
 @cache
@@ -118,15 +126,15 @@ def _first_bar_s(plan: Plan) -> float:
     return time.process_time() - began
 
 
-def _memory(minutes: tuple[int, ...]) -> None:
-    print("| one section of | peak of the process | more than one minute takes |")
-    print("|---|---:|---:|")
+def _memory(minutes: Sequence[int]) -> None:
     first = 0.0
+    rows = []
     for each in minutes:
         command = [sys.executable, "-m", "benchmarks.sketch_speed", "--one", str(60 * each)]
         peak = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         first = first or peak
-        print(f"| {each} min | {peak:.0f} MB | {peak - first:+.0f} MB |", flush=True)
+        rows.append((f"{each} min", f"{peak:.0f} MB", f"{peak - first:+.0f} MB"))
+    report.table(("one section of", "peak of the process", "against one minute"), rows)
 
 
 def _one_life(seconds: float) -> None:
@@ -136,13 +144,6 @@ def _one_life(seconds: float) -> None:
     plan = Planner(Brief(prompt=PROMPTS[0], seed=5, duration_ns=round(seconds * 1e9), form=(Role.CHORUS,))).plan()
     _play(plan)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-
-
-def _cpu() -> str:
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
 
 
 if __name__ == "__main__":

@@ -70,3 +70,16 @@ def test_two_hundred_pieces_keep_every_bound_and_are_what_was_planned() -> None:
     assert rank_correlation(levels) >= 0.8
     assert tempos >= 0.9 * count
     assert keys >= 0.9 * count
+
+
+@pytest.mark.slow
+@pytest.mark.reference("fluidsynth")
+@pytest.mark.timeout(1800)
+def test_the_balance_is_that_of_the_same_notes_in_a_good_soundfont() -> None:
+    from benchmarks.sketch_balance import differences
+
+    rows = [differences(genre, 3, QUICK_SECONDS) for genre in GENRES]
+    for number, band in enumerate(zip(*rows, strict=True)):
+        assert abs(sum(band) / len(band)) <= 6, f"octave band {number} over all genres"
+    # Of a single genre: a dance kick is deeper than any SoundFont's, a synthesised horn darker.
+    assert sum(abs(value) <= 6 for row in rows for value in row) >= 0.75 * 8 * len(rows)
