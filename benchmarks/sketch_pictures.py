@@ -13,18 +13,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.music_measures import Piece, make
+from benchmarks.music_measures import Piece, make, metre_of
 from segue_music.plan import LayerKind
-from segue_music.timing import tempo_map
+from segue_music.timing import tempo_map, ticks_per_bar
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Picture = NDArray[np.uint8]
 
-WIDTH, ROLL_HEIGHT, SOUND_HEIGHT = 1100, 260, 260
+WIDTH, ROLL_HEIGHT, SOUND_HEIGHT, GAP = 1000, 240, 200, 6
 LOW_PITCH, HIGH_PITCH = 28, 92
-PAPER = (250, 250, 247)
+NUM_SHADES = 40
+PAPER, BAR_LINE, SECTION_LINE, OCTAVE_LINE = 0, 1, 2, 3
+LINES = ((252, 252, 249), (232, 232, 228), (150, 150, 150), (240, 240, 237))
 COLOURS = {
     LayerKind.RHYTHM: (130, 130, 130),
     LayerKind.BASS: (31, 90, 160),
@@ -33,7 +35,8 @@ COLOURS = {
     LayerKind.TEXTURES: (170, 140, 210),
     LayerKind.VOCALS: (230, 150, 40),
 }
-GENRES = ("lofi", "house", "jazz", "cinematic", "rock", "ambient")
+FIRST_COLOUR = len(LINES)
+FIRST_SHADE = FIRST_COLOUR + len(COLOURS)
 SEEDS = {"lofi": 7, "house": 3, "jazz": 5, "cinematic": 12, "rock": 9, "ambient": 2}
 
 
@@ -42,38 +45,47 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("docs/pictures"))
     parser.add_argument("--seconds", type=float, default=40.0)
-    parser.add_argument("genres", nargs="*", default=GENRES)
+    parser.add_argument("genres", nargs="*")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    for genre in given.genres or GENRES:
+    for genre in given.genres or SEEDS:
         piece = make(genre, SEEDS.get(genre, 4), given.seconds)
-        picture = np.vstack((roll(piece), np.full((6, WIDTH, 3), 255, np.uint8), spectrogram(piece)))
+        gap = np.zeros((GAP, WIDTH), np.uint8)
         path = given.out / f"sketch-{genre}.png"
-        path.write_bytes(png(picture))
-        print(path, f"{piece.plan.quarters_per_minute:.1f} quarters a minute", len(piece.plan.sections), "sections")
+        path.write_bytes(png(np.vstack((roll(piece), gap, spectrogram(piece)))))
+        sections = ", ".join(item.spec.section_id for item in piece.plan.sections)
+        print(f"{path}: {piece.plan.quarters_per_minute:.0f} quarters a minute, {sections}")
 
 
 def roll(piece: Piece) -> Picture:
     """Draw the notes of all layers over time; drums are the rows at the bottom."""
     plan = piece.plan
-    picture = np.full((ROLL_HEIGHT, WIDTH, 3), PAPER, np.uint8)
+    picture = np.full((ROLL_HEIGHT, WIDTH), PAPER, np.uint8)
     row = ROLL_HEIGHT / (HIGH_PITCH - LOW_PITCH)
+    per_s = plan.sample_rate * WIDTH / plan.frames
+    for pitch in range(36, HIGH_PITCH, 12):
+        picture[int((HIGH_PITCH - pitch) * row)] = OCTAVE_LINE
     for item, band in zip(plan.sections, piece.bands, strict=True):
-        clock = tempo_map(item.spec)
+        clock, spec = tempo_map(item.spec), item.spec
         start = item.first_frame / plan.sample_rate
-        picture[:, min(WIDTH - 1, int(start / plan.frames * plan.sample_rate * WIDTH))] = (200, 200, 200)
-        for note in sorted(band.notes, key=lambda each: -each.layer):
-            first, last = (start + clock.seconds(tick) for tick in (note.start_tick, note.start_tick + note.ticks))
-            low, high = (int(each * plan.sample_rate / plan.frames * WIDTH) for each in (first, last))
+        bar = ticks_per_bar(metre_of(spec))
+        for number in range(spec.bars):
+            at = min(WIDTH - 1, int((start + clock.seconds(number * bar)) * per_s))
+            picture[:, at] = BAR_LINE if number else SECTION_LINE
+        # The lead comes last, so that nothing lies over it.
+        for note in sorted(band.notes, key=lambda each: each.layer == LayerKind.LEAD):
+            low, high = (int((start + clock.seconds(tick)) * per_s) for tick in
+                         (note.start_tick, note.start_tick + note.ticks))  # fmt: skip
             pitch = LOW_PITCH + 1 + (note.pitch - 35) % 16 // 3 if note.layer == LayerKind.RHYTHM else note.pitch
             top = int((HIGH_PITCH - pitch) * row)
             if 0 <= top < ROLL_HEIGHT:
-                picture[top : int(top + row), low : max(low + 2, high - 1)] = COLOURS[note.layer]
+                colour = FIRST_COLOUR + list(COLOURS).index(note.layer)
+                picture[top : int(top + row), low : max(low + 2, high - 1)] = colour
     return picture
 
 
 def spectrogram(piece: Piece) -> Picture:
-    """Draw power over time and frequency, 40 Hz to 16 kHz, an octave as high as any other."""
+    """Draw power over time and frequency, 40 Hz to 16 kHz, an octave as high as any other, over 80 dB."""
     mono = piece.mix.mean(axis=1)
     rate, size = piece.plan.sample_rate, 4096
     starts = np.linspace(0, len(mono) - size, WIDTH).astype(int)
@@ -83,21 +95,29 @@ def spectrogram(piece: Piece) -> Picture:
     hertz = 40 * (16_000 / 40) ** np.linspace(1, 0, SOUND_HEIGHT)
     shown = level[np.clip((hertz * size / rate).round().astype(int), 1, size // 2)]
     shade = np.clip((shown - shown.max() + 80) / 80, 0, 1)
-    colours = np.stack((shade**0.8, shade**1.6 * 0.85, 0.25 + 0.45 * np.sin(np.pi * shade) - 0.25 * shade), axis=2)
-    picture: Picture = (np.clip(colours, 0, 1) * 255).astype(np.uint8)
+    picture: Picture = (FIRST_SHADE + shade * (NUM_SHADES - 1)).astype(np.uint8)
     return picture
 
 
+def palette() -> bytes:
+    """Return the colours of lines, layers and shades."""
+    shade = np.linspace(0, 1, NUM_SHADES)
+    colours = np.stack((shade**0.8, shade**1.6 * 0.85, 0.25 + 0.45 * np.sin(np.pi * shade) - 0.25 * shade), axis=1)
+    shades = (np.clip(colours, 0, 1) * 255).astype(np.uint8)
+    return bytes(np.vstack((np.array([*LINES, *COLOURS.values()], np.uint8), shades)))
+
+
 def png(picture: Picture) -> bytes:
-    """Write an RGB picture."""
+    """Write a picture of palette entries."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
-    height, width, _ = picture.shape
+    height, width = picture.shape
     rows = b"".join(b"\0" + line.tobytes() for line in picture)
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows, 9)) + chunk(b"IEND", b"")
+    header = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
+    parts = (chunk(b"IHDR", header), chunk(b"PLTE", palette()), chunk(b"IDAT", zlib.compress(rows, 9)))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts) + chunk(b"IEND", b"")
 
 
 if __name__ == "__main__":

@@ -56,6 +56,15 @@ def counting(frames: int) -> Index:
     return _counting(size)[:frames]
 
 
+@lru_cache(maxsize=4)
+def _counting32_of(size: int) -> NDArray[np.uint32]:
+    return np.arange(size, dtype=np.uint32)
+
+
+def _counting32(frames: int) -> NDArray[np.uint32]:
+    return _counting32_of(1 << max(12, (frames - 1).bit_length()))[:frames]
+
+
 def phase_step(frequency: float, rate: int) -> int:
     """Return a frequency as a step of the 32-bit phase."""
     return round(frequency / rate * (1 << PHASE_BITS))
@@ -68,26 +77,28 @@ def sine(frames: int, frequency: float, rate: int, turn: float = 0.0) -> Mono:
 
 def look_up(table: Mono, bits: int, frames: int, frequency: float, rate: int, turn: float = 0.0) -> Mono:
     """Read a cycle at a frequency."""
-    phase = counting(frames) * phase_step(frequency, rate)
-    phase += round(turn * (1 << PHASE_BITS))
-    phase >>= PHASE_BITS - bits
-    phase &= (1 << bits) - 1
-    return table.take(phase)
+    return table.take(_phase(frames, frequency, rate, turn, None, bits))
 
 
 def look_up_bent(
     table: Mono, bits: int, frames: int, frequency: float, rate: int, turn: float, bend: NDArray[np.float32]
 ) -> Mono:
     """Read a cycle at a frequency whose phase is bent by parts of the cycle."""
-    phase = counting(frames) * phase_step(frequency, rate)
-    phase += round(turn * (1 << PHASE_BITS))
-    phase += (bend * np.float32(1 << 24)).astype(np.int64) << (PHASE_BITS - 24)
-    phase >>= PHASE_BITS - bits
-    phase &= (1 << bits) - 1
-    return table.take(phase)
+    return table.take(_phase(frames, frequency, rate, turn, bend, bits))
 
 
-@lru_cache(maxsize=128)
+def _phase(
+    frames: int, frequency: float, rate: int, turn: float, bend: NDArray[np.float32] | None, bits: int
+) -> NDArray[np.int32]:
+    """Return the place in a table for each frame: 32-bit whole numbers, whose overflow is a turn of the cycle."""
+    phase = _counting32(frames) * np.uint32(phase_step(frequency, rate))
+    phase += np.uint32(round(turn * (1 << PHASE_BITS)) % (1 << PHASE_BITS))
+    if bend is not None:
+        phase += ((bend * np.float32(1 << 24)).astype(np.int32) << (PHASE_BITS - 24)).view(np.uint32)
+    phase >>= np.uint32(PHASE_BITS - bits)
+    return phase.view(np.int32)
+
+
 def wave(weights: tuple[float, ...]) -> Mono:
     """Return one cycle of the given partials; their phases are spread so that the wave has no spike."""
     size = 1 << WAVE_BITS
