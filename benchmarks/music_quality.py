@@ -1,17 +1,21 @@
 """Composes and renders pieces of every genre and prints what they measure, as a markdown table.
 
-python -m benchmarks.music_quality [--seeds 13] [--seconds 40] [--estimators]
+python -m benchmarks.music_quality [--seeds 6] [--seconds 40] [--estimators] [--each] [--genre jazz]
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmarks import report
 from benchmarks.music_measures import (
     GENRES,
+    NoteMeasures,
+    SoundMeasures,
     bar_levels,
     estimated_tempo_error,
     key_is_found,
@@ -21,49 +25,92 @@ from benchmarks.music_measures import (
     rank_correlation,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+COLUMNS = (
+    "genre", "foreign notes, most", "unresolved", "clashes", "out of range", "silent bars", "motif", "LUFS", "peak dB",
+    "crest dB", "correlation", "declared, worst LU", "tempo", "key", "octave bands 62 Hz to 8 kHz, dB",
+)  # fmt: skip
+
+
+@dataclass
+class Measured:
+    """What one piece measures."""
+
+    notes: NoteMeasures
+    sound: SoundMeasures
+    levels: list[tuple[float, float]]
+    tempo_found: bool | None = None
+    key_found: bool | None = None
+
 
 def main() -> None:
-    """Print a row a genre and the pooled figures."""
+    """Print a row a genre, or a row a piece, and the pooled figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=40.0)
     parser.add_argument("--genre", default="")
-    parser.add_argument("--estimators", action="store_true")
+    parser.add_argument("--estimators", action="store_true", help="ask librosa for tempo and key, too")
+    parser.add_argument("--each", action="store_true", help="a row for each seed")
     given = parser.parse_args()
+    pieces: list[Measured] = []
+
+    def rows() -> Iterator[list[str]]:
+        for genre in [given.genre] if given.genre else GENRES:
+            own = []
+            for seed in range(given.seeds):
+                own.append(measure(genre, seed, given.seconds, estimators=given.estimators))
+                if given.each:
+                    yield row(f"{genre} {seed}", own[-1:])
+            if not given.each:
+                yield row(genre, own)
+            pieces.extend(own)
+
     report.heading("Quality of the sketch band")
-    print("| genre | strange | unresolved | clash | range | silent | motif | LUFS | peak | crest | corr | declared | "
-          "tempo | key | octave bands 62 Hz to 8 kHz |")  # fmt: skip
-    print("|---|" + "---|" * 14)
-    pooled: list[tuple[float, float]] = []
-    tempo_ok = key_ok = count = 0
-    for genre in [given.genre] if given.genre else GENRES:
-        rows = []
-        tempos = keys = 0
-        for seed in range(given.seeds):
-            piece = make(genre, seed, given.seconds)
-            notes, sound = measure_notes(piece.plan, piece.bands), measure_sound(piece)
-            pooled.extend(bar_levels(piece))
-            if given.estimators:
-                tempos += estimated_tempo_error(piece) <= 0.04
-                keys += key_is_found(piece)
-            rows.append((notes, sound))
-        tempo_ok, key_ok, count = tempo_ok + tempos, key_ok + keys, count + given.seeds
-        n, s = [row[0] for row in rows], [row[1] for row in rows]
-        worst = max((each.worst_declared_lu for each in s), key=abs)
-        bands = " ".join(f"{value:.0f}" for value in np.mean([each.bands_db for each in s], axis=0))
-        print(
-            f"| {genre} | {max(each.strange_share for each in n):.2f} | {sum(each.unresolved for each in n)} "
-            f"| {sum(each.clashes for each in n)} | {sum(each.out_of_range for each in n)} "
-            f"| {sum(each.silent_bars for each in n)} | {np.mean([each.motif_similarity for each in n]):.2f} "
-            f"| {np.mean([each.lufs for each in s]):.1f} | {max(each.peak_db for each in s):.1f} "
-            f"| {np.mean([each.crest_db for each in s]):.1f} "
-            f"| {min(each.correlation for each in s):.2f}-{max(each.correlation for each in s):.2f} | {worst:+.1f} "
-            f"| {tempos}/{given.seeds} | {keys}/{given.seeds} | {bands} |",
-            flush=True,
-        )
-    print(f"\nrank correlation of energy and loudness over {len(pooled)} bars: {rank_correlation(pooled):.3f}")
+    report.table(COLUMNS, rows())
+    levels = [pair for piece in pieces for pair in piece.levels]
+    print(f"rank correlation of energy and loudness over {len(levels)} bars: {rank_correlation(levels):.3f}")
     if given.estimators:
-        print(f"tempo found {tempo_ok}/{count}, key found {key_ok}/{count}")
+        tempos, keys = (share([getattr(piece, name) for piece in pieces]) for name in ("tempo_found", "key_found"))
+        print(f"tempo found {tempos}, key found {keys}")
+
+
+def measure(genre: str, seed: int, seconds: float, *, estimators: bool) -> Measured:
+    """Make a piece and measure it."""
+    piece = make(genre, seed, seconds)
+    found = Measured(measure_notes(piece.plan, piece.bands), measure_sound(piece), list(bar_levels(piece)))
+    if estimators:
+        found.tempo_found = estimated_tempo_error(piece) <= 0.04
+        found.key_found = key_is_found(piece)
+    return found
+
+
+def share(found: Sequence[bool | None]) -> str:
+    """Return how many of how many."""
+    return f"{sum(map(bool, found))}/{len(found)}" if None not in found else "not asked"
+
+
+def row(name: str, pieces: Sequence[Measured]) -> list[str]:
+    """Return the line of a genre or a piece: the worst where there is a bound, else the mean."""
+    notes, sounds = [piece.notes for piece in pieces], [piece.sound for piece in pieces]
+    return [
+        name,
+        f"{max(each.strange_share for each in notes):.2f}",
+        str(sum(each.unresolved for each in notes)),
+        str(sum(each.clashes for each in notes)),
+        str(sum(each.out_of_range for each in notes)),
+        str(sum(each.silent_bars for each in notes)),
+        f"{np.mean([each.motif_similarity for each in notes]):.2f}",
+        f"{np.mean([each.lufs for each in sounds]):.1f}",
+        f"{max(each.peak_db for each in sounds):.1f}",
+        f"{np.mean([each.crest_db for each in sounds]):.1f}",
+        f"{min(each.correlation for each in sounds):.2f} to {max(each.correlation for each in sounds):.2f}",
+        f"{max((each.worst_declared_lu for each in sounds), key=abs):+.1f}",
+        share([piece.tempo_found for piece in pieces]),
+        share([piece.key_found for piece in pieces]),
+        " ".join(f"{value:.0f}" for value in np.mean([each.bands_db for each in sounds], axis=0)),
+    ]
 
 
 if __name__ == "__main__":

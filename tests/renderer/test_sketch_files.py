@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from segue_music.plan import Plan
 
-PROMPT = "waltz for piano, violin and double bass with choir, 150 bpm, F minor, speeding up, 26 seconds"
+PROMPT = "waltz for piano, violin and double bass with choir, 150 bpm, F minor, speeding up, 18 seconds"
 FONT = Path("/usr/share/sounds/sf2/FluidR3_GM.sf2")
 ROUNDING = 2.0**-21
 """Seven float sums of what stays below one: -126 dB."""
