@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from segue_music.plan import Layer, LayerKind, Role
+from segue_planner.energy import mean as mean_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,7 +47,7 @@ class Arranger:
     def section(self, role: Role, energy: Sequence[float], *, first: bool, fullest: bool) -> tuple[Layer, ...]:
         """Choose who plays in the next section."""
         self._counts[role] += 1
-        mean = sum(energy) / len(energy)
+        mean = mean_of(energy)
         opens = self._ensemble.opens if first and self._ensemble.opens else None
         layers = dict(opens or self._ensemble.layers)
         everybody = opens or self._ensemble.all_always

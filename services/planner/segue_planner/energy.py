@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 from segue_music.plan import Role
@@ -21,6 +22,11 @@ LIFT: Final = 0.04
 """How much more each return of a role has, so that the last chorus is the fullest."""
 MOOD_SPAN: Final = 0.15
 QUIETEST: Final = 0.05
+
+
+def mean(values: Sequence[float]) -> float:
+    """Return the mean of some values. Python's own sum of floats is another one from 3.12 on; this is exact in all."""
+    return math.fsum(values) / len(values)
 
 
 def curve(shapes: Sequence[Shape], arousal: float, course: Container[str]) -> list[tuple[float, ...]]:

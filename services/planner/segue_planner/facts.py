@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from segue_music import timing
 from segue_music.plan import Brief, Key, Kind, Metre, Mode, Origin
 from segue_music.theory import MINOR_MODES, MODE_NAMES, key_name
+from segue_planner.energy import mean
 from segue_planner.genres import default_genre, genres, unknown_genre
 from segue_planner.lexicon import words
 from segue_planner.reading import Said
@@ -102,7 +103,7 @@ class Decider:
         known = [table[name] for name in names]
         if not known:
             return 0.0, 0.0
-        return sum(mood["valence"] for mood in known) / len(known), sum(mood["arousal"] for mood in known) / len(known)
+        return mean([mood["valence"] for mood in known]), mean([mood["arousal"] for mood in known])
 
     def _genre(self) -> Genre:
         said = self._read.genre

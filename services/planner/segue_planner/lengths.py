@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -223,7 +224,7 @@ class Fitter:
     def _taken(self, tempo: float, metre: Metre, bars: int) -> float:
         """Return how many frames a number of bars takes."""
         points = self._points(tempo, metre, self._build(bars))
-        return sum(_seconds(own, shape.bars, metre) for own, shape in points) * self._facts.sample_rate
+        return math.fsum(_seconds(own, shape.bars, metre) for own, shape in points) * self._facts.sample_rate
 
     def _points(
         self, tempo: float, metre: Metre, shapes: Sequence[Shape]

@@ -22,7 +22,7 @@ from segue_planner.ledger import Ledger
 from segue_planner.lengths import Fitter, Timed
 from segue_planner.prompt import read_prompt
 from segue_planner.proposal import Proposal, ProposedSection, woven
-from segue_planner.sections import choose_continuity, mean, place, target_lufs, with_neighbours, with_prompts
+from segue_planner.sections import choose_continuity, place, target_lufs, with_neighbours, with_prompts
 from segue_planner.text import clean, clip
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ class Planner:
         motif = harmony.make_motif(timed.metre, self._chance)
         ensemble = Casting(self._brief, self._read, facts.genre, self._ledger).ensemble()
         curves = energy.curve(timed.shapes, facts.arousal, self._read.course)
-        fullest = max(range(len(curves)), key=lambda index: mean(curves[index]))
+        fullest = max(range(len(curves)), key=lambda index: energy.mean(curves[index]))
         keys = self._keys(facts, timed.shapes)
         continuity = choose_continuity(self._brief.continuity, self._profile)
         arranger = Arranger(ensemble, facts.genre)

@@ -12,6 +12,7 @@ from segue_planner.read_form import read_form
 from segue_planner.read_key import read_key
 from segue_planner.read_numbers import read_length, read_metre, read_tempo
 from segue_planner.reading import PromptReading, Said
+from segue_planner.text import known_letters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +27,7 @@ PLAIN: Final = {0x2019: "'", 0x2018: "'", 0x2013: "-", 0x2014: "-", 0x2212: "-",
 def read_prompt(prompt: str) -> PromptReading:
     """Read what a prompt says."""
     reading = PromptReading()
-    prompt = prompt.translate(PLAIN)
+    prompt = known_letters(prompt).translate(PLAIN)
     tokens = tokenise(prompt)
     matches = lexicon().find(prompt, tokens)
     band = deny(prompt, tokens, matches)

@@ -17,6 +17,7 @@ from segue_music.plan import (
     SectionSpec,
 )
 from segue_music.theory import key_name
+from segue_planner.energy import mean
 from segue_planner.facts import bpm_name, metre_name
 from segue_planner.text import clip
 
@@ -28,11 +29,6 @@ if TYPE_CHECKING:
 MAX_PROMPT_BYTES: Final = 1200
 LOUDEST_LUFS: Final = -14.0
 QUIETEST_LUFS: Final = -20.0
-
-
-def mean(values: Sequence[float]) -> float:
-    """Return the mean of some values."""
-    return sum(values) / len(values)
 
 
 def target_lufs(energy: Sequence[float]) -> float:

@@ -1,17 +1,43 @@
-"""Text of strangers made fit to be shown, stored and handed on."""
+"""Text of strangers made fit to be shown, stored and handed on, alike under every version of Python."""
 
 from __future__ import annotations
 
 import unicodedata
+from typing import Final
+
+# Python's table of Unicode grows with its version; that of Unicode 3.2 comes with each and never changes.
+FIXED: Final = unicodedata.ucd_3_2_0
+DROPPED: Final = frozenset({"Cf"})
+"""Invisible marks: joiners, bidi overrides, byte order marks."""
+BLANKED: Final = frozenset({"Cc", "Cs", "Co", "Zs", "Zl", "Zp"})
+# Invisible marks that came after Unicode 3.2.
+LATER_MARKS: Final = frozenset(
+    {
+        *range(0x0600, 0x0606), 0x061C, 0x08E2, *range(0x0890, 0x0892), *range(0x2061, 0x2070), 0x110BD, 0x110CD,
+        *range(0x13430, 0x13460), *range(0x1BCA0, 0x1BCA4), *range(0xE0000, 0xE0080),
+    }
+)  # fmt: skip
 
 
 def clean(text: str) -> str:
     """Return text without control characters, bidi overrides and other invisible marks, with single spaces."""
-    kept = (
-        letter if letter.isprintable() else "" if unicodedata.category(letter) == "Cf" else " "
-        for letter in unicodedata.normalize("NFC", text)
-    )
+    kept = []
+    for letter in FIXED.normalize("NFC", text):
+        category = "" if letter.isascii() and letter.isprintable() else FIXED.category(letter)
+        if category in DROPPED or ord(letter) in LATER_MARKS:
+            continue
+        kept.append(" " if category in BLANKED else letter)
     return " ".join("".join(kept).split())
+
+
+def known_letters(text: str) -> str:
+    """Return a text of the same length in which characters younger than Unicode 3.2 are blanks.
+
+    What is a letter, a digit or a capital is asked of Python's own table, which knows more in each version.
+    """
+    if text.isascii():
+        return text
+    return "".join(" " if FIXED.category(letter) == "Cn" else letter for letter in text)
 
 
 def clip(text: str, max_bytes: int) -> str:
