@@ -2,20 +2,106 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
 import pytest
 
-from segue_music.plan import Cadence, Key, LayerKind, Metre, Mode, Role
-from segue_planner.form import MOTIF_USES, PATIENCE
+from segue_music.plan import Brief, Cadence, Feel, Key, LayerKind, Metre, Mode, Role
+from segue_planner import harmony
+from segue_planner.form import MOTIF_USES, PATIENCE, roles_for
 from segue_planner.genres import forms, genres, usual_bars
-from segue_planner.harmony import fill_chords
-from segue_planner.lexicon import instrument_of, instruments, table, whole_parts, words
+from segue_planner.harmony import chord_of, fill_chords
+from segue_planner.lexicon import instrument_of, instruments, table, tokenise, whole_parts, words
+from segue_planner.planning import Planner
 from segue_planner.prompt import read_prompt
+from segue_renderer.sketch.grooves import GROOVES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 GENRES = table("genres.toml")
-KEYS = {
-    "words", "hints", "tempo", "swing", "groove", "feel", "form", "phrase", "chord_bars", "closes", "modes", "minor",
-    "major", "layers", "moods",
-}  # fmt: skip
+REQUIRED = {"words", "tempo", "groove", "form", "modes", "minor", "major", "layers", "moods"}
+# What an entry of genres.toml may say: the type of each value, and what the values must be.
+SCHEMA: dict[str, tuple[type, Callable[[Any], bool]]] = {
+    "words": (list, lambda found: all(_is_phrase(each) for each in found) and bool(found)),
+    "hints": (list, lambda found: all(_is_phrase(each) for each in found)),
+    "tempo": (list, lambda found: len(found) == 2 and 40 <= found[0] < found[1] <= 200),
+    "swing": (float, lambda found: 0.5 <= found <= 0.75),
+    "groove": (str, lambda found: found in {*GROOVES, "none"}),
+    "feel": (str, lambda found: found in Feel.__members__),
+    "form": (str, lambda found: found in forms()),
+    "phrase": (int, lambda found: found in {4, 8, 12, 16}),
+    "chord_bars": (int, lambda found: found in {1, 2, 4}),
+    "closes": (str, lambda found: found in Cadence.__members__),
+    "modes": (list, lambda found: bool(found) and all(each in Mode.__members__ for each in found)),
+    "minor": (list, lambda found: 1 <= len(found) <= 3 and all(_is_progression(each) for each in found)),
+    "major": (list, lambda found: 1 <= len(found) <= 3 and all(_is_progression(each) for each in found)),
+    "layers": (dict, lambda found: len(found) >= 3 and all(kind in LayerKind.__members__ for kind in found)),
+    "moods": (list, lambda found: bool(found) and all(each in words()["moods"] for each in found)),
+}
+
+
+def _is_phrase(text: object) -> bool:
+    return isinstance(text, str) and text == text.lower().strip() and bool(tokenise(text))
+
+
+def _is_progression(numerals: list[str]) -> bool:
+    return len(numerals) in {4, 8, 12} and all(chord_of(each, Key("C", Mode.MAJOR), 0, 1) for each in numerals)
+
+
+@pytest.mark.parametrize("name", GENRES)
+def test_a_genre_keeps_to_the_schema(name: str) -> None:
+    entry = GENRES[name]
+    assert set(entry) >= REQUIRED
+    for key, value in entry.items():
+        kind, is_good = SCHEMA[key]
+        assert isinstance(value, kind), key
+        assert is_good(value), f"{key} = {value}"
+
+
+def test_no_phrase_belongs_to_two_genres_or_two_instruments() -> None:
+    of_genres = Counter(phrase for entry in GENRES.values() for phrase in (*entry["words"], *entry.get("hints", ())))
+    content = {kind: names for kind, names in table("instruments.toml").items() if kind != "whole"}
+    of_instruments = Counter(phrase for names in content.values() for phrases in names.values() for phrase in phrases)
+    for counts in (of_genres, of_instruments):
+        assert not [phrase for phrase, count in counts.items() if count > 1]
+
+
+@pytest.mark.parametrize("name", GENRES)
+def test_everything_that_a_genre_says_is_heard(name: str) -> None:
+    genre = genres()[name]
+    for progressions in (genre.minor, genre.major):
+        taken = {harmony.choose_progression(progressions, role) for role in Role if role}
+        assert taken >= set(progressions), "each progression has a role"
+    plan = Planner(Brief(prompt="x", genre=name, duration_ns=300 * 10**9)).plan()
+    heard = {(layer.kind, name) for item in plan.sections for layer in item.spec.layers for name in layer.instruments}
+    assert {(kind, each) for kind, names in genre.layers.items() for each in names} <= heard
+    keys = {Planner(Brief(prompt="x", genre=name, seed=seed)).plan().key.mode for seed in range(60)}
+    assert keys == set(genre.modes), "each mode is drawn"
+    assert plan.moods == genre.moods
+    assert {item.spec.groove.name for item in plan.sections if item.spec.groove} == {genre.groove}
+
+
+@pytest.mark.parametrize("name", list(forms()))
+def test_every_form_of_a_length_is_some_pieces_form(name: str) -> None:
+    made = {
+        tuple(roles_for(bars, genre)) for genre in genres().values() if genre.form == name for bars in range(1, 161)
+    }
+    assert set(forms()[name].lists) <= made
+
+
+def test_no_file_has_a_key_that_nobody_reads() -> None:
+    assert set(table("words.toml")) == {
+        "tempo", "moods", "roles", "letters", "numbers", "units", "negation", "course", "clips", "ignored", "silenced",
+        "opening", "metres",
+    }  # fmt: skip
+    assert set(table("instruments.toml")) == {kind.name for kind in LayerKind if kind} | {"whole"}
+    for section, keys in {"tempo": {"range", "words", "weak"}, "moods": {"valence", "arousal", "words"}}.items():
+        for entry in words()[section].values():
+            assert set(entry) <= keys
+    for name, content in table("forms.toml").items():
+        assert set(content) == ({role.name.lower() for role in Role if role} if name == "bars" else {"lists", "long"})
 
 
 def test_there_are_genres_and_instruments_enough() -> None:
@@ -24,15 +110,8 @@ def test_there_are_genres_and_instruments_enough() -> None:
 
 
 @pytest.mark.parametrize("name", GENRES)
-def test_a_genre_is_valid(name: str) -> None:
+def test_a_genres_instruments_are_known_and_its_chords_fill_any_bars(name: str) -> None:
     genre = genres()[name]
-    assert set(GENRES[name]) <= KEYS
-    low, high = genre.tempo_bpm
-    assert 40 <= low < high <= 200
-    assert 0.5 <= genre.swing <= 0.75
-    assert genre.phrase_bars in {4, 8, 12, 16}
-    assert genre.form in forms()
-    assert all(mood in words()["moods"] for mood in genre.moods)
     for kind, names in genre.layers.items():
         for instrument in names:
             assert instrument_of(instrument) == (instrument, instruments()[instrument]), f"{kind.name}: {instrument}"
