@@ -58,6 +58,8 @@ def parser() -> argparse.ArgumentParser:
     serve = _command(commands, "serve", "start all roles in one process, or one role of the mesh")
     serve.add_argument("--listen", metavar="HOST:PORT", help="where clients connect (default 127.0.0.1:7300)")
     serve.add_argument("--role", metavar="ROLE", help="all, planner, renderer, mixer, analyzer, gateway or conductor")
+    serve.add_argument("--renderer", metavar="NAME", help="sketch, or musicgen for a MusicGen checkpoint")
+    serve.add_argument("--model", metavar="FOLDER", help="the checkpoint's folder, in either published layout")
     serve.add_argument("--insecure", action="store_true", help="allow a non-loopback address without TLS and token")
     compose = _command(commands, "compose", "compose a piece and write it to a file")
     _brief(compose)
@@ -172,6 +174,10 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     if arguments.command == "serve":
         if arguments.role:
             flags["server.role"] = arguments.role
+        if arguments.renderer:
+            flags["renderer.backend"] = arguments.renderer
+        if arguments.model:
+            flags["renderer.model"] = arguments.model
         if arguments.insecure:
             flags["server.insecure"] = "true"
         if arguments.listen:

@@ -64,6 +64,8 @@ class Node:
         self._folder: Path | None = None
         self.inner = ""
         """Where this process's own roles are called, in the embedded shape."""
+        self.failed = False
+        """Whether the start went wrong, by itself or by a stop."""
         self.server: Server | None = None
         self.lifecycle = Lifecycle(settings.server.drain_s)
         self.addresses: list[str] = []
@@ -81,6 +83,7 @@ class Node:
         try:
             await self._start()
         except BaseException:
+            self.failed = True
             self.lifecycle.ask()
             self.lifecycle.ask()  # nothing is running that would be worth a wait
             await self.lifecycle.drain()

@@ -72,7 +72,8 @@ async def _serve(settings: Settings) -> int:
     starting = asyncio.create_task(node.start())
     asked = asyncio.create_task(node.lifecycle.asked())
     await asyncio.wait({starting, asked}, return_when=asyncio.FIRST_COMPLETED)
-    if not starting.done():
+    # A start that goes wrong asks for the end as well, before it raises; that is no stop from outside.
+    if not starting.done() and not node.failed:
         starting.cancel()
         await asyncio.gather(starting, return_exceptions=True)
         return Exit.OK

@@ -82,8 +82,13 @@ class RendererSettings:
     listen: str = endpoint("127.0.0.1:7302", LISTEN)
     address: str = endpoint("", ADDRESS + " dns:///HOST:PORT spreads over a pool.")
     backend: str = text("sketch", "Which backend renders: sketch needs no weights and no GPU.")
-    model: str = text("", "Model of that backend; empty takes its default.")
-    device: str = text("auto", "Device for models: auto, cpu, cuda, cuda:1 …")
+    model: str = text("", "Model of that backend, for musicgen its folder; empty takes the default.")
+    device: str = text("auto", "Device for models: auto, cpu, cuda, cuda:1, mps.")
+    precision: str = choice(
+        "auto", ("auto", "fp32", "bf16", "fp16", "int8"), "Of a model's weights; auto: fp32 on the CPU, bf16 on a GPU."
+    )
+    slots: int = number(0, "Sections that a model renders at once; 0: as many as the memory holds.", maximum=256)
+    threads: int = number(0, "Threads for a model on the CPU; 0: one for each core.", maximum=1024)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from segue_renderer.backend import Backend
     from segue_runtime.settings import RendererSettings
 
-NAMES = ("sketch",)
+NAMES = ("sketch", "musicgen")
 
 
 def make_backend(settings: RendererSettings) -> Backend:
@@ -22,7 +22,25 @@ def make_backend(settings: RendererSettings) -> Backend:
             raise errors.DeviceRequired(
                 f"renderer.device: the sketch band plays on the CPU, not on {settings.device!r}; use auto or cpu"
             )
+        if settings.precision != "auto" or settings.slots or settings.threads:
+            raise errors.OptionNotSupported(
+                "renderer.precision, slots and threads are for backends with a model; the sketch band has none",
+                metadata={"option": "renderer.precision"},
+            )
         from segue_renderer.sketch.backend import SketchBackend
 
         return SketchBackend()
+    if settings.backend == "musicgen":
+        if not settings.model:
+            raise errors.ModelNotInstalled("renderer.model: give the folder of a MusicGen checkpoint")
+        from segue_renderer.musicgen import threads
+
+        threads.prepare()
+        try:
+            from segue_renderer.musicgen.backend import MusicgenBackend
+        except ModuleNotFoundError as error:
+            raise errors.ModelNotInstalled(
+                f"renderer.backend: musicgen needs the package {error.name}; install the extra segue[musicgen]"
+            ) from error
+        return MusicgenBackend(settings)
     raise errors.ModelNotFound(f"renderer.backend: {settings.backend!r} is not known; there are: {', '.join(NAMES)}")

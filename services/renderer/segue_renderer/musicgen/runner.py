@@ -112,6 +112,10 @@ class Runner:
         for tensor in (self._laid, self._column, self._offset, self._text_mask, self._finite):
             tensor[target] = tensor[source]
 
+    def clear(self, slot: int) -> None:
+        """Forget all of a slot. What is not a number would spoil the next request, though its places are masked."""
+        self.caches.clear(slot)
+
     # stepping
 
     def step(self, bucket: int, used: int) -> None:

@@ -55,6 +55,14 @@ class Caches:
             for tensor in tensors:
                 tensor[target] = tensor[source]
 
+    def clear(self, slot: int) -> None:
+        """Put zeros into a slot."""
+        row = slot * ROWS_A_SLOT
+        for tensor in (*self.keys, *self.values):
+            tensor[row : row + ROWS_A_SLOT] = 0
+        for tensor in (*self.text_keys, *self.text_values):
+            tensor[slot] = 0
+
 
 def bytes_a_slot(config: DecoderConfig, positions: int, text_positions: int, dtype: torch.dtype) -> int:
     """Return what a slot will take, before anything is allocated."""

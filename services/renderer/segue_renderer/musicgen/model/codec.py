@@ -115,18 +115,21 @@ class Codec:
         del self._tensors
 
     def embed(self, codes: torch.Tensor) -> torch.Tensor:
-        """Sum the vectors of codes (codebooks, frames) to (1, hidden, frames)."""
+        """Sum the vectors of codes (batch, codebooks, frames) to (batch, hidden, frames)."""
         total = torch.zeros((), device=self.device)
-        for book, row in enumerate(codes):
-            total = total + self._books[book][row]
-        return total.t()[None]
+        for book in range(codes.shape[1]):
+            total = total + self._books[book][codes[:, book]]
+        return total.transpose(1, 2)
 
     def decode(self, codes: torch.Tensor) -> torch.Tensor:
-        """Return the sound of codes (codebooks, frames) as (samples,)."""
-        states = self.memory(self.first(self.embed(codes)))
+        """Return the sound of codes (batch, codebooks, frames) as (batch, samples)."""
+        return self.raise_rate(self.memory(self.first(self.embed(codes))))
+
+    def raise_rate(self, states: torch.Tensor) -> torch.Tensor:
+        """Turn the states after the memory (batch, width, frames) into sound (batch, samples)."""
         for layer in self.upward:
             states = layer(states)
-        return states[0, 0]
+        return states[:, 0]
 
     def encode(self, sound: torch.Tensor) -> torch.Tensor:
         """Return the codes (codebooks, frames) of sound (samples,)."""

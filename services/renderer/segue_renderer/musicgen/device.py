@@ -1,0 +1,88 @@
+"""Where and how the engine computes: devices, precisions, and how many slots their memory holds."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import torch
+
+from segue_renderer.musicgen.model.caches import bytes_a_slot
+from segue_renderer.musicgen.model.linear import PRECISIONS
+from segue_runtime import errors
+
+if TYPE_CHECKING:
+    from segue_renderer.musicgen.config import DecoderConfig
+
+MOST_SLOTS: Final = {"cpu": 8, "mps": 8, "cuda": 64}
+SHARE_OF_FREE: Final = 0.5
+"""How much of the free memory the caches may take."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A device and the precision on it."""
+
+    device: torch.device
+    precision: str
+
+    @property
+    def cache_dtype(self) -> torch.dtype:
+        """The type of keys and values: with int8 weights they are kept in bf16, they would be the larger part."""
+        return {"fp32": torch.float32, "fp16": torch.float16}.get(self.precision, torch.bfloat16)
+
+
+def choose(device: str, precision: str) -> Place:
+    """Return the device that the settings name; DeviceRequired says what to do when it is not there."""
+    if precision not in {"auto", *PRECISIONS}:
+        raise errors.InvalidField(f"renderer.precision: {precision!r} is not one of auto, {', '.join(PRECISIONS)}")
+    chosen = _device(device)
+    if precision == "auto":
+        precision = "fp32" if chosen.type != "cuda" else "bf16"
+    if precision == "int8" and chosen.type != "cpu":
+        raise errors.DeviceRequired("renderer.precision: int8 is for the CPU; use bf16 or fp16 on this device")
+    if precision == "fp16" and chosen.type == "cpu":
+        raise errors.DeviceRequired("renderer.precision: fp16 is for GPUs; use bf16 or int8 on the CPU")
+    return Place(chosen, precision)
+
+
+def _device(name: str) -> torch.device:
+    kind, _, number = name.partition(":")
+    if kind == "auto":
+        found = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        return torch.device(found)
+    if kind == "cpu" and not number:
+        return torch.device("cpu")
+    if kind == "mps" and not number and torch.backends.mps.is_available():
+        return torch.device("mps")
+    if kind == "cuda" and torch.cuda.is_available() and (number or "0").isdigit():
+        if int(number or 0) < torch.cuda.device_count():
+            return torch.device("cuda", int(number or 0))
+        raise errors.DeviceRequired(f"renderer.device: there are {torch.cuda.device_count()} GPUs, {name} is not one")
+    raise errors.DeviceRequired(
+        f"renderer.device: {name!r} is not here; use cpu or auto, or install a torch for this machine's GPU"
+    )
+
+
+def memory(device: torch.device) -> tuple[int, int]:
+    """Return the device's memory in bytes and how much of it is free; zeros where it does not say."""
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        return int(total), int(free)
+    if device.type == "cpu" and hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
+        page = os.sysconf("SC_PAGE_SIZE")
+        return os.sysconf("SC_PHYS_PAGES") * page, os.sysconf("SC_AVPHYS_PAGES") * page
+    return 0, 0
+
+
+def num_slots(wanted: int, config: DecoderConfig, place: Place, *, positions: int, text_positions: int) -> int:
+    """Return how many requests run at once: as many as asked for, or as the free memory holds."""
+    each = bytes_a_slot(config, positions, text_positions, place.cache_dtype)
+    _, free = memory(place.device)
+    fitting = int(free * SHARE_OF_FREE) // each if free else 1
+    if wanted > max(1, fitting):
+        raise errors.OutOfMemory(
+            f"renderer.slots: {wanted} slots of {each / 2**20:.0f} MiB do not fit; {max(1, fitting)} would"
+        )
+    return wanted or max(1, min(fitting, MOST_SLOTS[place.device.type]))

@@ -1,0 +1,223 @@
+"""One section from request to sound: its conditions, its windows, and its samples as they become certain."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import torch
+
+from segue_music import theory, timing
+from segue_music.plan import MotifUse, Warning  # noqa: A004  the contract's word
+from segue_renderer.musicgen.conditioning import conditions_of
+from segue_renderer.musicgen.engine import Job
+from segue_renderer.musicgen.model import chroma
+from segue_renderer.musicgen.model.streaming import StreamDecoder
+from segue_renderer.musicgen.policy.pattern import joined
+from segue_renderer.musicgen.policy.windows import Window, plan_windows
+from segue_renderer.musicgen.runner import Sampling
+from segue_runtime import errors
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from segue_renderer.backend import RenderRequest, Sound
+    from segue_renderer.musicgen.checkpoint.opening import Model
+    from segue_renderer.musicgen.policy.pattern import Codes
+
+TEXT_TOKENS: Final = 128
+SEED_OF_WINDOW: Final = 0x9E37_79B1
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The model's window, in frames."""
+
+    window: int
+    stride: int
+
+    @property
+    def context(self) -> int:
+        """The most earlier sound that is heard."""
+        return self.window - self.stride
+
+
+@dataclass
+class Section:
+    """What is known of a section while it is played. Everything that uses torch runs on the engine's thread."""
+
+    model: Model
+    request: RenderRequest
+    limits: Limits
+    warnings: list[Warning] = field(default_factory=list)
+    codes: list[Codes] = field(default_factory=list)
+    """All codes so far, the earlier section's end first."""
+    context_frames: int = 0
+    guide_applied: bool = False
+
+    def __post_init__(self) -> None:
+        rate, spec = self.model.config.codec.sample_rate, self.request.spec
+        self.samples = round(spec.frames * rate / spec.sample_rate)
+        self.tail_samples = round(self.request.overlap_frames * rate / spec.sample_rate)
+        self.frames = math.ceil((self.samples + self.tail_samples) / self.model.config.codec.hop)
+        self.windows: list[Window] = []
+        self._decoder = StreamDecoder(self.model.codec, self.model.config.decoder.channels)
+        self._to_skip = self.sent_samples = self.new_frames = 0
+
+    # before the first window
+
+    def prepare(self) -> None:
+        """Hear the earlier section's end and plan the windows."""
+        sound = self.request.conditioning
+        if sound is not None:
+            self._hear(sound)
+        self.windows = plan_windows(
+            self.frames, self.context_frames, window=self.limits.window, stride=self.limits.stride
+        )
+
+    def _hear(self, sound: Sound) -> None:
+        codec = self.model.config.codec
+        frames = min(len(sound.samples) // codec.hop, self.limits.context)
+        if not frames:
+            self._warn("conditioning_too_short", "the earlier section's end is shorter than one frame of the model")
+            return
+        if len(sound.samples) // codec.hop > frames:
+            self._warn("conditioning_cut", f"the model hears the last {frames / codec.frame_rate:g} s of it")
+        # Its last sample is the one before our first: whole frames, counted from the end.
+        end = torch.tensor(sound.samples[-frames * codec.hop :].T)
+        channels = self.model.config.decoder.channels
+        books = torch.zeros(self.model.config.decoder.num_codebooks, frames, dtype=torch.int64)
+        for channel in range(channels):
+            books[channel::channels] = self.model.codec.encode(end[channel]).cpu()
+        self.codes.append(books.numpy())
+        self.context_frames = frames
+        self._to_skip = frames * codec.hop
+        self._decoder.push(books)  # what it would sound is the earlier section's, not ours
+        self._to_skip -= max(0, frames - self._decoder.look_ahead) * codec.hop
+
+    # window by window
+
+    def job(self, index: int) -> Job:
+        """Return a window as a job of the engine."""
+        window = self.windows[index]
+        num_codebooks = self.model.config.decoder.num_codebooks
+        heard = joined(self.codes, num_codebooks)
+        prompt = heard[:, heard.shape[1] - window.prompt_frames :]
+        melody = self._melody(window)
+        conditions, cut = conditions_of(self.model, self.request.spec.prompt, TEXT_TOKENS, melody)
+        if cut and index == 0:
+            self._warn("prompt_truncated", f"the prompt is longer than {TEXT_TOKENS} tokens; its end was not heard")
+        return Job(conditions, prompt, window.new_frames, self._sampling(index), self.request.owner)
+
+    def sound(self, codes: Codes) -> NDArray[np.float32]:
+        """Take the next codes and return the samples (frames, channels) that are certain now."""
+        self.codes.append(codes)
+        self.new_frames += codes.shape[1]
+        sound = self._decoder.push(torch.from_numpy(codes), last=self.new_frames == self.frames)
+        skipped = min(self._to_skip, sound.shape[1])
+        self._to_skip -= skipped
+        room = self.samples + self.tail_samples - self.sent_samples
+        piece = sound[:, skipped : skipped + room].t().contiguous().numpy()
+        self.sent_samples += len(piece)
+        return piece
+
+    @property
+    def window_frames_used(self) -> int:
+        """How many frames of the model all windows take, what they hear included."""
+        return sum(window.frames for window in self.windows)
+
+    # parts
+
+    def _sampling(self, index: int) -> Sampling:
+        given, neutral = self.request.spec.sampling, Sampling()
+        seed = (self.request.seed + index * SEED_OF_WINDOW) & 0xFFFF_FFFF
+        if given is None:
+            return Sampling(seed=seed)
+        return Sampling(
+            guidance=neutral.guidance if given.guidance is None else given.guidance,
+            temperature=neutral.temperature if given.temperature is None else given.temperature,
+            top_k=neutral.top_k if given.top_k is None else given.top_k,
+            top_p=neutral.top_p if given.top_p is None else given.top_p,
+            seed=seed,
+        )
+
+    def _melody(self, window: Window) -> torch.Tensor | None:
+        """Return what a melody model follows in a window: the guide, the notes, or the plan's motif."""
+        melody = self.model.config.melody
+        if melody is None:
+            return None
+        codec = self.model.config.codec
+        begin_s = max(0, self.new_frames - window.prompt_frames) / codec.frame_rate
+        length_s = window.frames / codec.frame_rate
+        guide, notes = self.request.guide, self.request.guide_notes
+        if guide is not None:
+            first = round(begin_s * codec.sample_rate)
+            part = guide.samples[first : first + round(length_s * codec.sample_rate)]
+            if not len(part):
+                return None
+            self.guide_applied = True
+            return chroma.of_sound(torch.from_numpy(part.mean(axis=1)), codec.sample_rate, melody)
+        timed = self._timed([(note.start_tick, note.ticks, note.pitch) for note in notes]) or self._motif()
+        sounding = [
+            (a - begin_s, b - begin_s, pitch) for a, b, pitch in timed if a - begin_s < length_s and b > begin_s
+        ]
+        if not sounding:
+            return None
+        self.guide_applied = self.guide_applied or bool(notes)
+        return chroma.of_notes(sounding, length_s, melody.hop / codec.sample_rate, melody)
+
+    def _motif(self) -> list[tuple[float, float, int]]:
+        spec = self.request.spec
+        if spec.motif is None or spec.key is None or spec.motif_use == MotifUse.UNSPECIFIED or not spec.motif.ticks:
+            return []
+        key = spec.key
+        length_s = self.frames / self.model.config.codec.frame_rate
+        once = [
+            (note.start_tick, note.ticks, theory.degree_pitch(key, note.degree, alteration=note.alteration))
+            for note in spec.motif.notes
+        ]
+        repeats = 1 + int(length_s / max(0.1, self._timed([(0, spec.motif.ticks, 0)])[0][1]))
+        return self._timed(
+            [(start + turn * spec.motif.ticks, ticks, pitch) for turn in range(repeats) for start, ticks, pitch in once]
+        )
+
+    def _timed(self, notes: list[tuple[int, int, int]]) -> list[tuple[float, float, int]]:
+        tempo = timing.tempo_map(self.request.spec)
+        return [(tempo.seconds(start), tempo.seconds(start + ticks), pitch) for start, ticks, pitch in notes]
+
+    def _warn(self, code: str, text: str) -> None:
+        self.warnings.append(Warning(code, text, self.request.spec.section_id))
+
+
+def check(request: RenderRequest, model: Model) -> None:
+    """Refuse what cannot be played; nothing was begun yet."""
+    spec, codec = request.spec, model.config.codec
+    violations = []
+    if spec.frames < 1 or spec.sample_rate < 1:
+        violations.append(errors.FieldViolation("spec.frames", "a section has at least one frame, at a sample rate"))
+    if (
+        model.config.melody is not None
+        and (request.guide_notes or spec.motif)
+        and not (spec.metre and spec.tempo_points)
+    ):
+        violations.append(errors.FieldViolation("spec.tempo_points", "notes need metre and tempo"))
+    if violations:
+        raise errors.InvalidField(
+            "; ".join(f"{each.field}: {each.description}" for each in violations), violations=violations
+        )
+    for name, sound, channels in (
+        ("conditioning", request.conditioning, {model.config.decoder.channels}),
+        ("guide", request.guide, {1, 2}),
+    ):
+        if sound is None:
+            continue
+        if sound.sample_rate != codec.sample_rate:
+            raise errors.InvalidAudio(
+                f"{name}: it has {sound.sample_rate} frames a second; {codec.sample_rate} are needed, resample it"
+            )
+        if sound.samples.shape[1] not in channels:
+            raise errors.InvalidAudio(
+                f"{name}: it has {sound.samples.shape[1]} channels; the model has {min(channels)}"
+            )

@@ -1,0 +1,236 @@
+"""Continuous batching: what else is in the batch changes nothing; cancels, faults and fairness."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.engine.playing import GREEDY, play
+
+from segue_renderer.musicgen.checkpoint.opening import Model, open_model
+from segue_renderer.musicgen.conditioning import conditions_of
+from segue_renderer.musicgen.engine import Engine, Job, Stream
+from segue_renderer.musicgen.runner import Runner, Sampling
+from segue_runtime import errors, failpoints
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.engine.conftest import Checkpoint
+
+    from segue_renderer.musicgen.policy.pattern import Codes
+
+PROMPTS = ["rainy lo-fi, 82 bpm", "funk", "a calm intro of strings and piano", "dark techno, 130 bpm, C# minor"]
+SAMPLED = Sampling(guidance=3.0, temperature=1.0, top_k=20, seed=11)
+
+
+@pytest.fixture(scope="module")
+def model(checkpoints: dict[str, Checkpoint]) -> Model:
+    return open_model(checkpoints["mono"].folder)
+
+
+@contextlib.asynccontextmanager
+async def running(model: Model, slots: int, columns: int = 100) -> AsyncIterator[Engine]:
+    engine = Engine(lambda: Runner(model, slots=slots, columns=columns, text_positions=64), slots)
+    engine.start()
+    try:
+        yield engine
+    finally:
+        await engine.close()
+
+
+def job(model: Model, index: int, frames: int = 40, *, prompt: int = 0, seed: int = 0, owner: str = "") -> Job:
+    conditions, _ = conditions_of(model, PROMPTS[index % len(PROMPTS)], 64)
+    codes = np.random.default_rng(seed).integers(0, 64, (4, prompt))
+    sampling = replace(SAMPLED, seed=seed, top_k=[20, 0, 5][seed % 3], top_p=[0.0, 0.9][seed % 2])
+    return Job(conditions, codes, frames, sampling, owner)
+
+
+async def stopped_before_a_step() -> None:
+    while not failpoints.paused("musicgen.step"):  # noqa: ASYNC110 - the other thread has no event of ours
+        await asyncio.sleep(0.001)
+
+
+async def codes_of(stream: Stream) -> Codes:
+    return np.concatenate([codes async for codes in stream], axis=1)
+
+
+def alone(model: Model, jobs: list[Job], bucket: int) -> list[Codes]:
+    """Play each job by itself, at the first slot of a padded batch."""
+    found = []
+    for one in jobs:
+        runner = Runner(model, slots=bucket, columns=100, text_positions=64)
+        known = runner.pattern.known_columns(one.prompt.shape[1])
+        total = one.prompt.shape[1] + one.new_frames
+        runner.begin(0, runner.pattern.layout(one.prompt, total), known, one.conditions, one.sampling)
+        for column in range(known, runner.pattern.num_columns(total)):
+            runner.step(bucket, column)
+        found.append(runner.frames(0, one.prompt.shape[1], one.new_frames))
+    return found
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    arrivals=st.lists(
+        st.tuples(st.integers(0, 3), st.integers(1, 40), st.integers(0, 30), st.integers(0, 9)), min_size=1, max_size=7
+    ),
+    cancelled=st.sets(st.integers(0, 6), max_size=3),
+)
+def test_batched_is_alone_with_random_arrivals_and_cancels(
+    model: Model, arrivals: list[tuple[int, int, int, int]], cancelled: set[int]
+) -> None:
+    jobs = [job(model, index, frames, prompt=prompt, seed=seed) for index, frames, prompt, seed in arrivals]
+
+    async def together() -> list[Codes | None]:
+        async with running(model, slots=4) as engine:
+            streams = []
+            for index, one in enumerate(jobs):
+                streams.append(engine.submit(one))
+                if index in cancelled:
+                    streams[-1].cancel()
+                await asyncio.sleep(0.002 * (index % 3))
+            return [None if i in cancelled else await codes_of(stream) for i, stream in enumerate(streams)]
+
+    got = asyncio.run(together())
+    kept = [(one, codes) for one, codes in zip(jobs, got, strict=True) if codes is not None]
+    for (one, codes), expected in zip(kept, alone(model, [one for one, _ in kept], 4), strict=True):
+        assert codes.shape == (4, one.new_frames)
+        assert (codes == expected).all(), "other requests changed this one"
+
+
+def test_across_batch_sizes_logits_agree_and_tokens_differ_only_by_a_hair(model: Model) -> None:
+    (single,) = play(model, PROMPTS[:1], 60)
+    for bucket in (2, 4, 8):
+        padded = play(model, PROMPTS[:1], 60, bucket=bucket)[0]
+        worst = max(float((a - b).abs().max()) for a, b in zip(single.logits, padded.logits, strict=True))
+        assert worst <= 1e-5
+        assert (single.codes == padded.codes).all()
+
+
+def test_a_seed_gives_its_music_again_and_another_seed_other_music(model: Model) -> None:
+    one, two, three = (
+        play(model, PROMPTS[:1], 40, sampling=replace(SAMPLED, seed=seed))[0].codes for seed in (1, 1, 2)
+    )
+    assert (one == two).all()
+    assert (one != three).mean() > 0.5
+
+
+async def test_a_cancelled_request_leaves_within_one_step(model: Model) -> None:
+    async with running(model, slots=1, columns=1600) as engine:
+        stream = engine.submit(job(model, 0, frames=1500))
+        async for _ in stream:
+            break
+
+        def steps() -> int:
+            return engine.num_steps
+
+        stream.cancel()
+        # The command before this one in the line was the cancel: at most the step that was under way is counted.
+        after = await engine.call(steps)
+        await engine.call(lambda: None)
+        assert (engine.busy_slots, engine.num_steps - after) == (0, 0)
+        assert len((await codes_of(engine.submit(job(model, 1, frames=5))))[0]) == 5
+
+
+async def test_out_of_memory_in_a_step_ends_the_newest_only(model: Model) -> None:
+    expected = alone(model, [job(model, 0, 60, seed=3)], 4)[0]
+    async with running(model, slots=4) as engine:
+        failpoints.arm("musicgen.step=pause*9")
+        old = engine.submit(job(model, 0, 60, seed=3))
+        await stopped_before_a_step()
+        new = engine.submit(job(model, 1, 60))
+        failpoints.arm("musicgen.step_memory=error*3")
+        with pytest.raises(errors.OutOfMemory):
+            await codes_of(new)
+        failpoints.arm("")
+        with contextlib.suppress(errors.OutOfMemory):
+            assert (await codes_of(old) == expected).all()
+        assert (await codes_of(engine.submit(job(model, 0, 60, seed=3))) == expected).all()
+
+
+async def test_no_memory_to_join_harms_nobody_else(model: Model) -> None:
+    async with running(model, slots=4) as engine:
+        first = engine.submit(job(model, 0, 90, seed=3))
+        async for _ in first:
+            break
+        failpoints.arm("musicgen.join_memory=error")
+        with pytest.raises(errors.OutOfMemory):
+            await codes_of(engine.submit(job(model, 1)))
+        failpoints.arm("")
+        assert (await codes_of(first)).shape[1] == 80
+
+
+async def test_a_lost_device_ends_what_ran_and_serves_what_waited(model: Model) -> None:
+    async with running(model, slots=1) as engine:
+        failpoints.arm("musicgen.step=pause*5")
+        first, second = (engine.submit(job(model, 0, 60, seed=3)) for _ in range(2))
+        await stopped_before_a_step()
+        failpoints.arm("musicgen.step=error")
+        with pytest.raises(errors.DeviceLost):
+            await codes_of(first)
+        failpoints.arm("")
+        with contextlib.suppress(errors.DeviceLost):
+            await codes_of(second)
+        again = await codes_of(engine.submit(job(model, 0, 60, seed=3)))
+        assert (again == alone(model, [job(model, 0, 60, seed=3)], 1)[0]).all()
+
+
+async def test_values_that_are_not_numbers_end_their_request_only(model: Model) -> None:
+    bad = job(model, 0)
+    assert bad.conditions.text is not None
+    bad = replace(bad, conditions=replace(bad.conditions, text=torch.full_like(bad.conditions.text, torch.nan)))
+    async with running(model, slots=2) as engine:
+        good_stream, bad_stream = engine.submit(job(model, 1, 60, seed=4)), engine.submit(bad)
+        with pytest.raises(errors.RenderInvalid, match="not numbers"):
+            await codes_of(bad_stream)
+        assert (await codes_of(good_stream) == alone(model, [job(model, 1, 60, seed=4)], 2)[0]).all()
+        # The slot that was poisoned is clean for the next.
+        good, other = engine.submit(job(model, 1, 60, seed=4)), engine.submit(job(model, 0, 60, seed=5))
+        assert (await codes_of(good)).shape == (await codes_of(other)).shape == (4, 60)
+
+
+async def test_whoever_waits_is_told_when_the_engine_stops(model: Model) -> None:
+    async with running(model, slots=1, columns=1600) as engine:
+        streams = [engine.submit(job(model, 0, 1500)) for _ in range(2)]
+    for stream in streams:
+        with pytest.raises(errors.ShuttingDown):
+            await codes_of(stream)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"top_k": 0}, {"top_k": 1}, {"top_p": 1e-9}, {"guidance": 0.0}, {"guidance": 1.0}, {"temperature": 4.0}],
+)
+def test_every_sampling_setting_plays(model: Model, change: dict[str, float]) -> None:
+    codes = play(model, PROMPTS[:2], 30, sampling=replace(SAMPLED, **change))[0].codes  # type: ignore[arg-type]  # one of several fields
+    assert codes.min() >= 0
+    assert codes.max() < 64
+    if change in ({"top_k": 1}, {"top_p": 1e-9}):
+        assert (codes == play(model, PROMPTS[:2], 30, sampling=GREEDY)[0].codes).all()
+
+
+def test_without_guidance_the_prompt_is_all_and_at_zero_it_is_nothing(model: Model) -> None:
+    one, two = (play(model, [prompt], 30, sampling=replace(SAMPLED, guidance=0.0))[0].codes for prompt in PROMPTS[:2])
+    assert (one == two).all()
+    one, two = (play(model, [prompt], 30, sampling=replace(SAMPLED, guidance=1.0))[0].codes for prompt in PROMPTS[:2])
+    assert (one != two).any()
+
+
+def test_chance_follows_the_probabilities() -> None:
+    from segue_renderer.musicgen.model import sampling
+
+    weights = torch.tensor([0.5, 0.25, 0.15, 0.1])
+    row = sampling.Settings.make(1, torch.device("cpu"))
+    row.put(0, guidance=1, temperature=1, top_k=0, top_p=0, seed=9)
+    counts = torch.zeros(4)
+    for column in range(1500):
+        chosen = sampling.choose(weights.log().expand(1, 4, 4), torch.tensor([column]), row)
+        counts += torch.bincount(chosen.flatten(), minlength=4)
+    assert (counts / counts.sum() - weights).abs().max() < 0.02
