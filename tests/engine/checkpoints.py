@@ -82,6 +82,11 @@ def write(folder: Path, kind: str, *, seed: int = 5) -> Any:
             layer.codebook.embed.normal_(0, 0.5)
         # A random encoder says nearly the same of every sound; louder ears make its codes differ.
         model.audio_encoder.encoder.layers[0].conv.parametrizations.weight.original0.mul_(100)
+        # A last layer that passes no constant: a random decoder's sound would stand far away from zero.
+        last = model.audio_encoder.decoder.layers[-1].conv
+        last.parametrizations.weight.original1.sub_(last.parametrizations.weight.original1.mean(dim=2, keepdim=True))
+        last.parametrizations.weight.original0.mul_(3)
+        last.bias.zero_()
     generation = model.generation_config
     generation.decoder_start_token_id = generation.pad_token_id = generation.bos_token_id = CODEBOOK
     generation.max_length = 1500

@@ -102,7 +102,9 @@ def sound_messages(kind: str, samples: NDArray[np.float32], rate: int = RATE) ->
             data=piece.tobytes(),
             crc32c=google_crc32c.value(piece.tobytes()),
         )
-        yield renderer_pb2.RenderSectionRequest(**{kind: chunk})
+        message = renderer_pb2.RenderSectionRequest()
+        getattr(message, kind).CopyFrom(chunk)
+        yield message
 
 
 async def play(stub: Any, start: renderer_pb2.RenderStart, *more: Any) -> Rendered:

@@ -62,7 +62,10 @@ def assert_equal_logits(
 def sound_of(model: Model, codes: Any) -> np.ndarray[Any, Any]:
     books = torch.from_numpy(codes)
     channels = model.config.decoder.channels
-    return model.codec.decode(torch.stack([books[channel::channels] for channel in range(channels)])).numpy()
+    sound: np.ndarray[Any, Any] = model.codec.decode(
+        torch.stack([books[channel::channels] for channel in range(channels)])
+    ).numpy()
+    return sound
 
 
 @pytest.mark.parametrize("kind", ["mono", "stereo"])

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
 import torch
 
 from segue_music import theory, timing
@@ -21,6 +20,7 @@ from segue_renderer.musicgen.runner import Sampling
 from segue_runtime import errors
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from segue_renderer.backend import RenderRequest, Sound
@@ -119,7 +119,7 @@ class Section:
         skipped = min(self._to_skip, sound.shape[1])
         self._to_skip -= skipped
         room = self.samples + self.tail_samples - self.sent_samples
-        piece = sound[:, skipped : skipped + room].t().contiguous().numpy()
+        piece: NDArray[np.float32] = sound[:, skipped : skipped + room].t().contiguous().numpy()
         self.sent_samples += len(piece)
         return piece
 
