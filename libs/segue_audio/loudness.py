@@ -1,6 +1,6 @@
 """Loudness after ITU-R BS.1770-4 and EBU Tech 3341/3342: a streaming meter for any rate and up to 5.1 channels.
 
-scipy is loaded at the first use, which takes seconds; a service calls `warm()` in a thread before it says SERVING.
+The filter is loaded at the first use; a service calls `warm()` in a thread before it says SERVING.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from segue_audio.biquads import sosfilt
 from segue_audio.errors import InvalidSettings
 from segue_audio.truepeak import TruePeakMeter
 
@@ -89,9 +90,6 @@ class KWeightedPower:
     def __init__(self, sample_rate: int, channels: int, *, hop_frames: int | None = None) -> None:
         if channels not in _WEIGHTS:
             raise InvalidSettings(f"{channels} channels; loudness is defined for 1 to 6")
-        from scipy.signal import sosfilt
-
-        self._sosfilt = sosfilt
         self._sections = k_weighting(sample_rate)
         self._memory = np.zeros((2, channels, 2))
         self._weights = np.array(_WEIGHTS[channels])
@@ -101,7 +99,7 @@ class KWeightedPower:
 
     def push(self, planar: NDArray[np.floating]) -> Float64:
         """Take samples in, (channels, frames), and give the power of each hop that is complete."""
-        filtered, self._memory = self._sosfilt(self._sections, planar, axis=-1, zi=self._memory)
+        filtered, self._memory = sosfilt(self._sections, planar, self._memory)
         hop = self.hop_frames
         powers: list[Float64] = []
         position = 0
