@@ -154,6 +154,12 @@ fn the_commands_work_on_the_real_thing() {
     run(&["download", name, "-o", "again"]);
     assert_eq!(fs::read(folder.join("again/master.flac")).unwrap(), fs::read(folder.join("waltz.flac")).unwrap());
     assert!(run(&["analyze", "waltz.flac"]).contains("LUFS"));
+    run(&["master", "waltz.flac", "--loudness", "club", "-o", "loud.flac"]);
+    assert!(run(&["analyze", "loud.flac"]).contains("-9.0 LUFS"));
+    let both = run(&["list"]);
+    let both: Vec<&str> = both.lines().map(|line| line.split_whitespace().next().unwrap()).collect();
+    run(&[&["watch"], both.as_slice()].concat());
+    assert_eq!(both.len(), 2);
     assert!(run(&["stats"]).contains("renderer"));
     run(&["delete", "--yes", name]);
     assert!(!run(&["list"]).contains(name));
