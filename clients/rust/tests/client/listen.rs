@@ -2,21 +2,20 @@
 
 use std::{
     fs,
-    path::Path,
     process::{Child, Stdio},
     time::Duration,
 };
 
 use crate::{
-    command::{FORMAT, NAME, Outcome, command, finish, segue, start, whole_wav},
+    command::{NAME, command, finish, segue, start, whole_wav},
     fake::Fake,
     pieces::{piece, speech},
     transfers::folder,
 };
 
 /// A program of that name which does what a script says.
-#[cfg(unix)]
-fn player(folder: &Path, name: &str, script: &str) {
+#[cfg(all(unix, not(feature = "play")))]
+fn player(folder: &std::path::Path, name: &str, script: &str) {
     use std::os::unix::fs::PermissionsExt as _;
     let path = folder.join(name);
     fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -34,7 +33,7 @@ fn play_hands_the_sound_to_a_player_and_waits_for_it() {
     let compose = |file: &str| {
         let mut command = command(&server, &folder, &["compose", "rain", "--play", "--force", "-o", file]);
         command.env("PATH", folder.join("bin"));
-        Outcome::new(command.output().unwrap(), &server)
+        crate::command::Outcome::new(command.output().unwrap(), &server)
     };
     let nobody = compose("none.flac");
     assert_eq!(nobody.code, Some(0), "{}", nobody.stderr);
@@ -43,7 +42,7 @@ fn play_hands_the_sound_to_a_player_and_waits_for_it() {
     player(&folder.join("bin"), "aplay", "/bin/cat >heard.wav; /bin/sleep 0.2; echo done >>heard.wav");
     let outcome = compose("song.flac");
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
-    let mut expected = segue_client::wav::header(FORMAT, None);
+    let mut expected = segue_client::wav::header(crate::command::FORMAT, None);
     expected.extend(&piece.pcm);
     expected.extend(b"done\n");
     assert!(fs::read(folder.join("heard.wav")).unwrap() == expected, "the player was not waited for, or heard else");
@@ -53,6 +52,31 @@ fn play_hands_the_sound_to_a_player_and_waits_for_it() {
     assert_eq!(broken.code, Some(0), "{}", broken.stderr);
     assert!(broken.stderr.contains("the rest is made in silence"), "{}", broken.stderr);
     assert!(fs::read(folder.join("broken.flac")).unwrap() == piece.files[0].1);
+}
+
+/// ALSA's own plugins stand for a sound device: one that keeps what it plays, without the silence around it.
+#[cfg(all(target_os = "linux", feature = "play"))]
+#[test]
+fn a_sound_device_plays_every_sample_and_a_missing_one_is_a_note() {
+    let piece = piece(NAME, 1);
+    let fake = Fake::start(vec![piece.clone()]);
+    let folder = folder("device");
+    let without_silence = |bytes: &[u8]| bytes.iter().copied().filter(|byte| *byte != 0).collect::<Vec<u8>>();
+    let heard = folder.join("heard");
+    let device = format!(
+        "pcm.!default {{ type file; file \"|tr -d '\\\\000' >{}\"; format raw; slave.pcm null }}\npcm.null {{ type null }}\n",
+        heard.display()
+    );
+    fs::write(folder.join(".asoundrc"), device).unwrap();
+    let outcome = segue(&fake, &folder, &["compose", "rain", "--play", "-o", "song.flac"]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    assert!(!outcome.stderr.contains("note:"), "{}", outcome.stderr);
+    assert!(without_silence(&fs::read(heard).unwrap()) == without_silence(&piece.pcm));
+
+    fs::write(folder.join(".asoundrc"), "pcm.!default { type hw; card 31 }\n").unwrap();
+    let outcome = segue(&fake, &folder, &["compose", "rain", "--play", "-o", "silent.flac"]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("it is made in silence"), "{}", outcome.stderr);
 }
 
 #[cfg(unix)]

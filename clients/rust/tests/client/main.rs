@@ -13,4 +13,6 @@ mod pieces;
 mod proxy;
 mod snapshots;
 mod streams;
+#[cfg(target_os = "linux")]
+mod terminal;
 mod transfers;

@@ -13,6 +13,9 @@ use crate::{
 };
 
 const LABEL_COLUMNS: usize = 16;
+/// Where a section begins and how many bars it has.
+const PLACE_COLUMNS: usize = 19;
+const NARROW_COLUMNS: usize = 64;
 /// The bars keep their length while words come and go.
 const STATUS_COLUMNS: usize = 24;
 const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
@@ -82,9 +85,8 @@ pub fn frame(board: &Board, size: Size, palette: Palette, now: Instant) -> Vec<S
         lines.push(aside(palette, columns, &format!("{first} sections before")));
     }
     let shown = &board.rows[first..last];
-    let widest = shown.iter().map(|row| phase(row).width()).max().unwrap_or(0).max(STATUS_COLUMNS);
-    let bar = columns.saturating_sub(LABEL_COLUMNS + 23 + widest).clamp(6, 60);
-    lines.extend(shown.iter().map(|row| section(row, board.sample_rate, columns, bar, palette)));
+    let layout = Layout::new(shown, columns);
+    lines.extend(shown.iter().map(|row| section(row, board.sample_rate, columns, layout, palette)));
     if last < board.rows.len() {
         lines.push(aside(palette, columns, &format!("{} sections after", board.rows.len() - last)));
     }
@@ -145,15 +147,36 @@ fn window(rows: &[Row], room: usize) -> (usize, usize) {
     (first, first + room)
 }
 
-fn section(row: &Row, sample_rate: u32, columns: usize, bar: usize, palette: Palette) -> String {
+/// How the columns of the sections' lines are shared out.
+#[derive(Clone, Copy)]
+struct Layout {
+    label: usize,
+    has_place: bool,
+    bar: usize,
+}
+
+impl Layout {
+    /// Where a section stands comes first; its place in the piece is left out where there is no room for both.
+    fn new(rows: &[Row], columns: usize) -> Self {
+        let widest = rows.iter().map(|row| phase(row).width()).max().unwrap_or(0).max(STATUS_COLUMNS);
+        let has_place = columns >= NARROW_COLUMNS;
+        let label = if has_place { LABEL_COLUMNS } else { LABEL_COLUMNS / 2 };
+        let taken = 2 + label + if has_place { PLACE_COLUMNS } else { 0 } + 2 + widest;
+        Self { label, has_place, bar: columns.saturating_sub(taken).clamp(6, 60) }
+    }
+}
+
+fn section(row: &Row, sample_rate: u32, columns: usize, layout: Layout, palette: Palette) -> String {
     let mut line = Line::new(palette, columns);
-    let label = fit(&row.label, LABEL_COLUMNS);
-    line.add(Palette::PLAIN, &format!(" {label}{} ", " ".repeat(LABEL_COLUMNS - label.width())));
-    let start = words::clock(row.first_frame as f64 / f64::from(sample_rate));
-    line.add(Palette::DIM, &format!("{start:>7} {:>4} bars  ", row.bars));
-    let full = (row.fraction * bar as f64).round() as usize;
-    line.add(style(&row.phase), &"━".repeat(full.min(bar)));
-    line.add(Palette::DIM, &"─".repeat(bar - full.min(bar)));
+    let label = fit(&row.label, layout.label);
+    line.add(Palette::PLAIN, &format!(" {label}{} ", " ".repeat(layout.label - label.width())));
+    if layout.has_place {
+        let start = words::clock(row.first_frame as f64 / f64::from(sample_rate));
+        line.add(Palette::DIM, &format!("{start:>7} {:>4} bars  ", row.bars));
+    }
+    let full = ((row.fraction * layout.bar as f64).round() as usize).min(layout.bar);
+    line.add(style(&row.phase), &"━".repeat(full));
+    line.add(Palette::DIM, &"─".repeat(layout.bar - full));
     line.add(style(&row.phase), &format!("  {}", phase(row)));
     line.text
 }

@@ -63,8 +63,8 @@ async fn run(args: Args, talk: &Talk) -> Result<(), Stop> {
     }
     let reach = settings::reach(&args.common)?;
     match args.command {
-        Command::Compose(asked) => compose::compose(&reach, talk, *asked).await,
-        Command::Watch(asked) => compose::watch(&reach, talk, asked).await,
+        Command::Compose(asked) => Box::pin(compose::compose(&reach, talk, *asked)).await,
+        Command::Watch(asked) => Box::pin(compose::watch(&reach, talk, asked)).await,
         Command::Plan(asked) => plan::plan(&reach, talk, *asked).await,
         Command::List(asked) => resources::list(&reach, talk, asked).await,
         Command::Get { name } => resources::get(&reach, talk, &name).await,
@@ -72,7 +72,7 @@ async fn run(args: Args, talk: &Talk) -> Result<(), Stop> {
         Command::Delete { names, yes } => resources::delete(&reach, talk, &names, yes).await,
         Command::Download(asked) => outputs::download(&reach, talk, asked).await,
         Command::Analyze(asked) => analyze::analyze(&reach, talk, asked).await,
-        Command::Master(asked) => analyze::master(&reach, talk, asked).await,
+        Command::Master(asked) => Box::pin(analyze::master(&reach, talk, asked)).await,
         Command::Models => pool::models(&reach, talk).await,
         Command::Stats => pool::stats(&reach, talk).await,
         Command::Doctor => doctor::doctor(&reach, talk).await,
