@@ -198,7 +198,7 @@ def nan() -> mixer_pb2.MasterRequest:
 
 
 RENDER = mixer_pb2.MASTER_PASS_RENDER
-MEASUREMENT = mixer_pb2.MasterMeasurement(version="segue-master-2")
+MEASUREMENT = mixer_pb2.MasterMeasurement(version="segue-master-3")
 MASTERS: dict[str, tuple[list[mixer_pb2.MasterRequest], str, str]] = {
     "nothing": ([], "OUT_OF_ORDER", "begin with start"),
     "no start": ([audio()], "OUT_OF_ORDER", "begin with start"),
@@ -234,7 +234,7 @@ MASTERS: dict[str, tuple[list[mixer_pb2.MasterRequest], str, str]] = {
         "0 gains for 1 sections",
     ),
     "render with a wild gain": (
-        [start(RENDER, measurement=mixer_pb2.MasterMeasurement(version="segue-master-2", gain_db=1e9))],
+        [start(RENDER, measurement=mixer_pb2.MasterMeasurement(version="segue-master-3", gain_db=1e9))],
         "INVALID_FIELD",
         "beyond 120 dB",
     ),

@@ -8,6 +8,7 @@ loud the result will be; so it finds the gain that reaches the target exactly.
 
 from __future__ import annotations
 
+import math
 import tempfile
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
@@ -19,7 +20,8 @@ from segue_audio.loudness import Loudness, LoudnessMeter, integrated
 from segue_mixer.dynamics import SILENT, Dynamics, GainStage
 from segue_mixer.sections import MAX_GAIN_DB, MasterSection, SectionGains, leveling_gain
 from segue_mixer.spectrum import BandLevels, balancing_gains
-from segue_mixer.steps import BLOCK_FRAMES, QUICK, StepLevels, close_look, step_frames
+from segue_mixer.step_log import StepLog
+from segue_mixer.steps import BLOCK_FRAMES, QUICK, Look, StepLevels, close_look, step_frames
 from segue_mixer.tone import Tone
 
 if TYPE_CHECKING:
@@ -28,11 +30,10 @@ if TYPE_CHECKING:
     from segue_mixer.material import Float32
     from segue_mixer.presets import MasterSettings
 
-VERSION: Final = "segue-master-2"
+VERSION: Final = "segue-master-3"
 MAX_REDUCTION_DB: Final = 24.0
 """No target is worth more: the deepest bite bounds the gain, and the result says what it has instead."""
 TOLERANCE_LU: Final = 0.005
-_CHUNK_STEPS: Final = 1 << 16
 _SILENCE_LUFS: Final = -200.0
 
 
@@ -73,22 +74,23 @@ class MeasurePass:
         # Memory must not grow with the piece; a file of float32 is what it grows into.
         self._spool = None if settings.is_nothing else tempfile.TemporaryFile(prefix="segue-master-")  # noqa: SIM115 - closed in close
         self._frames = 0
-        self._powers: list[Float32] = []
-        self._peaks: list[Float32] = []
+        self._steps = None if settings.is_nothing else StepLog()
 
     def close(self) -> None:
-        """Let go of the file."""
-        if self._spool is not None:
-            self._spool.close()
+        """Let go of the files."""
+        for file in (self._spool, self._steps):
+            if file is not None:
+                file.close()
 
     def push(self, block: Float32) -> None:
         """Take sound in."""
         self._frames += len(block)
+        # In pieces as large as they come: the meter does not care, and each piece costs a little.
+        self._meter.push(block)
         for whole in self._reblocker.push(block):
             self._read(whole)
 
     def _read(self, block: Float32) -> None:
-        self._meter.push(block)
         if self._spool is not None:
             self._spool.write(np.ascontiguousarray(block, np.float32).tobytes())
             if len(block) == BLOCK_FRAMES:
@@ -123,9 +125,8 @@ class MeasurePass:
         self._keep(levels.push(silence))
 
     def _keep(self, levels: tuple[Float32, Float32] | None) -> None:
-        if levels is not None:
-            self._peaks.append(levels[0])
-            self._powers.append(levels[1])
+        if levels is not None and self._steps is not None:
+            self._steps.add(*levels)
 
     def measurement(self) -> Measurement:
         """Say what was found."""
@@ -152,42 +153,24 @@ class MeasurePass:
     def _solve(self) -> float:
         """Find the gain whose result has the target loudness."""
         target, draft = self._settings.target_lufs, self._meter.result().integrated_lufs
-        if target is None or draft is None:
+        steps = self._steps
+        if target is None or draft is None or steps is None:
             return 0.0
-        powers, peaks = np.concatenate(self._powers), np.concatenate(self._peaks)
+        hop_steps = self._rate / 100 / step_frames(self._rate)
+        # Like the meter: whole hops of what came, without the silence that filled the last block.
+        borders = np.arange(self._frames * 100 // self._rate + 1) * hop_steps
 
         def loudness_at(gain_db: float, settings: MasterSettings) -> float:
-            return self._loudness(Dynamics(settings, gain_db, draft, self._rate), powers, peaks)
+            loudness = integrated(steps.hops_after(Dynamics(settings, gain_db, draft, self._rate), borders))
+            return _SILENCE_LUFS if loudness is None else loudness
 
         # The dynamics only take away: with less gain than this the target cannot be reached.
         low = target - loudness_at(0.0, replace(self._settings, ceiling_dbtp=None, glue_ratio=1.0))
         high = low + MAX_REDUCTION_DB
         if self._settings.ceiling_dbtp is not None:
-            loudest_db = 20 * float(np.log10(max(float(peaks.max()), SILENT)))
+            loudest_db = 20 * float(np.log10(max(steps.highest_peak, SILENT)))
             high = min(high, self._settings.ceiling_dbtp + MAX_REDUCTION_DB - loudest_db)
         return _root(lambda gain_db: loudness_at(gain_db, self._settings) - target, min(low, high), high)
-
-    def _loudness(self, dynamics: Dynamics, powers: Float32, peaks: Float32) -> float:
-        """Integrated loudness of what the dynamics would make of these steps."""
-        num_steps, delay = len(peaks), -dynamics.next_out
-        energy = np.zeros(num_steps + 1)
-        for first in range(0, num_steps + delay, _CHUNK_STEPS):
-            last = min(first + _CHUNK_STEPS, num_steps + delay)
-            padding = np.zeros(max(0, last - max(first, num_steps)), np.float32)
-            start = dynamics.next_out
-            gains = dynamics.push(
-                np.concatenate((peaks[first:last], padding)), np.concatenate((powers[first:last], padding))
-            )
-            gains = gains[max(0, -start) :]
-            start = max(0, start)
-            energy[start + 1 : start + 1 + len(gains)] = powers[start : start + len(gains)] * 10 ** (gains / 10)
-        np.cumsum(energy, out=energy)
-        hop_steps = self._rate / 100 / step_frames(self._rate)
-        # Like the meter: whole hops of what came, without the silence that filled the last block.
-        borders = np.arange(self._frames * 100 // self._rate + 1) * hop_steps
-        hops = np.diff(np.interp(borders, np.arange(len(energy)), energy)) / hop_steps
-        loudness = integrated(hops)
-        return _SILENCE_LUFS if loudness is None else loudness
 
 
 class RenderPass:
@@ -205,11 +188,12 @@ class RenderPass:
         gains = SectionGains(sections, measurement.section_gains_db, sample_rate)
         self._tone = Tone(settings, measurement.band_gains_db, gains, draft_lufs, sample_rate, channels)
         dynamics = Dynamics(settings, measurement.gain_db, draft_lufs, sample_rate)
-        self._stages = [GainStage(dynamics, QUICK, sample_rate, channels)]
+        self._stages = [GainStage(dynamics, _first_look(measurement), sample_rate, channels)]
         if settings.ceiling_dbtp is not None:
             # What the first stage's moving gain adds between the samples, and what it could not see, is caught here.
             again = Dynamics(replace(settings, glue_ratio=1.0), 0.0, None, sample_rate)
             self._stages.append(GainStage(again, close_look(settings.ceiling_dbtp), sample_rate, channels))
+        self._unmeasured: list[Float32] = []
         self._frames_in = 0
         self._frames_out = 0
 
@@ -218,6 +202,7 @@ class RenderPass:
         self._frames_in += len(block)
         for whole in self._reblocker.push(block):
             yield from self._run(self._tone.push(whole))
+        self._measure()
 
     def finish(self) -> Iterator[Float32]:
         """Give the last of the master."""
@@ -228,6 +213,7 @@ class RenderPass:
             yield from self._run(_ended(shaped, len(rest)))
         while self._frames_out < self._frames_in:
             yield from self._run(silence)
+        self._measure()
 
     def _run(self, block: Float32) -> Iterator[Float32]:
         blocks = [block]
@@ -238,8 +224,13 @@ class RenderPass:
             kept = ready[: self._frames_in - self._frames_out]
             if len(kept):
                 self._frames_out += len(kept)
-                self._meter.push(kept)
+                self._unmeasured.append(kept)
                 yield kept
+
+    def _measure(self) -> None:
+        if self._unmeasured:
+            self._meter.push(np.concatenate(self._unmeasured))
+            self._unmeasured.clear()
 
     def finished(self) -> Finished:
         """Say what the master is like; after `finish`."""
@@ -261,6 +252,14 @@ class RenderPass:
             if abs(gain_db) >= MAX_GAIN_DB:
                 text = f"it would need more than the {gain_db:+.1f} dB that it got to have its planned loudness"
                 yield ("gain_limited", text, section.section_id)
+
+
+def _first_look(measurement: Measurement) -> Look:
+    """Look between the samples only where the limiter may have something to do."""
+    ceiling = measurement.settings.ceiling_dbtp
+    if ceiling is None:
+        return replace(QUICK, above=math.inf)
+    return replace(QUICK, above=0.5 * 10 ** ((ceiling - measurement.gain_db) / 20))
 
 
 def _ended(block: Float32, frames: int) -> Float32:

@@ -29,14 +29,14 @@ class BandLevels:
         frequency = np.fft.rfftfreq(block_frames, 1 / sample_rate)
         edges = [CENTRES_HZ[0] / 2**0.5, *(centre * 2**0.5 for centre in CENTRES_HZ)]
         self._borders = np.searchsorted(frequency, edges)
-        self._window = np.hanning(block_frames).astype(np.float32)[:, None]
+        self._window = np.hanning(block_frames).astype(np.float32)
         self._powers = np.zeros(len(CENTRES_HZ))
 
     def push(self, block: Float32) -> None:
         """Take a whole block."""
-        spectrum = self._fft.rfft(block * self._window, axis=0)
-        power = np.square(spectrum.real, dtype=np.float64) + np.square(spectrum.imag, dtype=np.float64)
-        total = np.concatenate(([0.0], np.cumsum(power.sum(axis=1))))
+        spectrum = self._fft.rfft(block.T * self._window, axis=1)
+        power = np.square(spectrum.view(np.float32), dtype=np.float64).sum(axis=0).reshape(-1, 2).sum(axis=1)
+        total = np.concatenate(([0.0], np.cumsum(power)))
         self._powers += np.diff(total[self._borders])
 
     def levels_db(self) -> Float64:

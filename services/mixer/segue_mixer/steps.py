@@ -44,8 +44,8 @@ QUICK: Final = Look(4, TAPS)
 
 
 def close_look(ceiling_dbtp: float) -> Look:
-    """Right to 0.46 of the sampling rate, and only where the ceiling is near."""
-    return Look(8, 64, 0.5 * 10 ** (ceiling_dbtp / 20))
+    """Right to 0.48 of the sampling rate, as a hard cut of a high tone needs, and only where the ceiling is near."""
+    return Look(8, 128, 0.5 * 10 ** (ceiling_dbtp / 20))
 
 
 class StepLevels:
