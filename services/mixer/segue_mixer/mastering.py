@@ -158,7 +158,7 @@ class MeasurePass:
             return 0.0
         hop_steps = self._rate / 100 / step_frames(self._rate)
         # Like the meter: whole hops of what came, without the silence that filled the last block.
-        borders = np.arange(self._frames * 100 // self._rate + 1) * hop_steps
+        borders = np.asarray(np.arange(self._frames * 100 // self._rate + 1) * hop_steps, np.float64)
 
         def loudness_at(gain_db: float, settings: MasterSettings) -> float:
             loudness = integrated(steps.hops_after(Dynamics(settings, gain_db, draft, self._rate), borders))

@@ -120,7 +120,8 @@ class Saturation:
         bent /= way
         np.copyto(bent, _bend((here + before) * np.float32(0.5)), where=near)
         bent *= self._amount / self._gain
-        return np.subtract(block, bent, out=bent)
+        np.subtract(block, bent, out=bent)
+        return np.asarray(bent, np.float32)
 
 
 def _bend(wave: Float32) -> Float32:
