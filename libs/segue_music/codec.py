@@ -22,6 +22,8 @@ from segue.music.v1 import music_pb2
 from segue_music import plan as words
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from google.protobuf.message import Message
 
 W = TypeVar("W")
@@ -30,7 +32,7 @@ M = TypeVar("M", bound="Message")
 NANOSECONDS = 1_000_000_000
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class _Field:
     """How one dataclass field is read: its name in the message and the type of its value or items."""
 
@@ -38,6 +40,8 @@ class _Field:
     wire_name: str
     item: type[Any]
     repeated: bool
+    is_word: bool
+    """Whether it holds words of music and not plain values."""
 
 
 @cache
@@ -53,26 +57,24 @@ def _fields(word: Any) -> tuple[_Field, ...]:
             hint = next(option for option in typing.get_args(hint) if option is not type(None))
         repeated = typing.get_origin(hint) is tuple
         item = typing.get_args(hint)[0] if repeated else hint
-        found.append(_Field(field.name, field.name.removesuffix("_ns"), item, repeated))
+        is_word = dataclasses.is_dataclass(item)
+        found.append(_Field(field.name, field.name.removesuffix("_ns"), item, repeated, is_word))
     return tuple(found)
 
 
 def from_message(word: type[W], message: Message) -> W:
     """Build a `word` from its message; unknown enum numbers raise ValueError (validation refuses them earlier)."""
     values: dict[str, Any] = {}
+    kind: Any = type(message)
     for field in _fields(cast("Any", word)):
         value = getattr(message, field.wire_name)
         if field.repeated:
             values[field.name] = tuple(_inward(field.item, item) for item in value)
-        elif _has_presence(message, field.wire_name) and not message.HasField(field.wire_name):
+        elif _presence(kind, field.wire_name) and not message.HasField(field.wire_name):
             values[field.name] = None
         else:
             values[field.name] = _inward(field.item, value)
     return word(**values)
-
-
-def _has_presence(message: Message, name: str) -> bool:
-    return bool(message.DESCRIPTOR.fields_by_name[name].has_presence)
 
 
 def _inward(item: type[Any], value: Any) -> Any:
@@ -85,24 +87,37 @@ def _inward(item: type[Any], value: Any) -> Any:
 
 def to_message(word: object, message: M) -> M:
     """Fill `message` from a word and return it."""
+    kind: Any = type(message)
     for field in _fields(cast("Any", type(word))):
         value = getattr(word, field.name)
-        if value is None:
+        if value is None or (not value and _is_unsaid(value, presence=_presence(kind, field.wire_name))):
             continue
-        target = getattr(message, field.wire_name)
-        if isinstance(target, Duration):
-            target.seconds, target.nanos = divmod(value, NANOSECONDS)
-        elif field.repeated and dataclasses.is_dataclass(field.item):
+        if field.name != field.wire_name:
+            duration = getattr(message, field.wire_name)
+            duration.seconds, duration.nanos = divmod(value, NANOSECONDS)
+        elif field.repeated and field.is_word:
+            target = getattr(message, field.wire_name)
             for item in value:
                 to_message(item, target.add())
         elif field.repeated:
-            target.extend(value)
-        elif dataclasses.is_dataclass(field.item):
+            getattr(message, field.wire_name).extend(value)
+        elif field.is_word:
+            target = getattr(message, field.wire_name)
             target.SetInParent()
             to_message(value, target)
         else:
             setattr(message, field.wire_name, value)
     return message
+
+
+@cache
+def _presence(kind: Any, name: str) -> bool:
+    return bool(kind.DESCRIPTOR.fields_by_name[name].has_presence)
+
+
+def _is_unsaid(value: object, *, presence: bool) -> bool:
+    """Return whether a falsy value is said by leaving it out; a negative zero is not."""
+    return value == () or not (presence or (isinstance(value, float) and str(value) == "-0.0"))
 
 
 def plan_to_message(plan: words.Plan) -> music_pb2.Plan:
@@ -128,13 +143,55 @@ def section_from_message(message: music_pb2.SectionSpec) -> words.SectionSpec:
 def canonical_json(message: Message) -> bytes:
     """Encode a message so that equal messages give equal bytes in every process and language: sorted JSON."""
     content = json_format.MessageToDict(message, preserving_proto_field_name=True)
-    return json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+    return _dump(content)
 
 
 def plan_digest(plan: words.Plan) -> str:
-    """Return the SHA-256 of what a plan says about the music, without version, readings and warnings."""
+    """Return the SHA-256 of what a plan says about the music, without version, readings and warnings.
+
+    It is that of `canonical_json(plan_to_message(…))`, made without the message: a third of a plan's time otherwise.
+    """
     bare = dataclasses.replace(plan, version=0, digest="", readings=(), warnings=())
-    return hashlib.sha256(canonical_json(plan_to_message(bare))).hexdigest()
+    return hashlib.sha256(_dump(_plain(bare))).hexdigest()
+
+
+def _dump(content: object) -> bytes:
+    return json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _plain(word: object) -> dict[str, object]:
+    """Return a word of a plan as canonical JSON has it: what the contract's mapping of messages to JSON gives."""
+    found: dict[str, object] = {}
+    for name, presence, repeated, write in _writers(cast("Any", type(word))):
+        value = getattr(word, name)
+        if value is None or (not value and _is_unsaid(value, presence=presence)):
+            continue
+        found[name] = [write(item) for item in value] if repeated else write(value)
+    return found
+
+
+@cache
+def _writers(word: Any) -> tuple[tuple[str, bool, bool, Callable[[Any], object]], ...]:
+    """Return for each field its name, whether it has presence and is repeated, and how JSON writes a value of it."""
+    wire = music_pb2.DESCRIPTOR.message_types_by_name[word.__name__].fields_by_name
+    found = []
+    for field in _fields(word):
+        kind: Any = wire[field.wire_name]
+        by_type: dict[int, Callable[[Any], object]] = {
+            kind.TYPE_INT64: str, kind.TYPE_DOUBLE: float, kind.TYPE_ENUM: _enum_writer(kind),
+        }  # fmt: skip
+        write = _plain if field.is_word else by_type.get(kind.type, _as_it_is)
+        found.append((field.name, bool(kind.has_presence), field.repeated, write))
+    return tuple(found)
+
+
+def _enum_writer(kind: Any) -> Callable[[int], object]:
+    names = {} if kind.enum_type is None else {each.number: each.name for each in kind.enum_type.values}
+    return lambda number: names[number]
+
+
+def _as_it_is(value: object) -> object:
+    return value
 
 
 def plan_to_json(plan: words.Plan) -> str:

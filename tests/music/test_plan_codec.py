@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from enum import IntEnum
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from segue.music.v1 import music_pb2
 from segue.renderer.v1 import renderer_pb2
 from segue_music import codec, plan, theory, timing
+from segue_planner.planning import Planner
 
 PAIRS = [
     (word, getattr(renderer_pb2 if name == "ModelProfile" else music_pb2, name))
@@ -96,3 +98,33 @@ def test_frames_of_bars_are_the_nearest_to_their_seconds(bars: int, beats: int, 
 )
 def test_camelot_places(tonic: str, mode: plan.Mode, place: str) -> None:
     assert theory.camelot(plan.Key(tonic, mode)) == place
+
+
+@given(plans)
+def test_the_digest_is_that_of_the_messages_canonical_json(piece: plan.Plan) -> None:
+    bare = dataclasses.replace(piece, version=0, digest="", readings=(), warnings=())
+    content = codec.canonical_json(codec.plan_to_message(bare))
+    assert codec.plan_digest(piece) == hashlib.sha256(content).hexdigest()
+
+
+def test_the_digest_of_whole_plans_is_that_of_their_json() -> None:
+    """Plans with every field: what the planner makes, a loop, and one with odd numbers in odd places."""
+    briefs = (
+        plan.Brief(
+            prompt="pop, half-time chorus, key change, slows down", sampling=plan.SamplingHints(0.0, 0, 1.0, -0.0)
+        ),
+        plan.Brief(prompt="techno loop", duration_ns=7 * 10**9),
+    )
+    pieces = [Planner(brief).plan() for brief in briefs]
+    first = pieces[0].sections[1]
+    odd = dataclasses.replace(
+        first.spec, previous=plan.Neighbour(energy=-0.0), energy=(0.0, -0.0, 1), target_lufs=0.0, frames=0, loop=True,
+        layers=(plan.Layer(plan.LayerKind.BASS, (), 0.0),),
+        motif=plan.Motif((plan.MotifNote(0, 1, -3, -1),), 10**12),
+    )  # fmt: skip
+    placed = dataclasses.replace(first, spec=odd, join=plan.Join(beats=0.0), waits_for=("a", "b"))
+    pieces.append(dataclasses.replace(pieces[0], sections=(placed,), seed=0, quarters_per_minute=100))
+    for piece in pieces:
+        bare = dataclasses.replace(piece, version=0, digest="", readings=(), warnings=())
+        content = codec.canonical_json(codec.plan_to_message(bare))
+        assert codec.plan_digest(piece) == hashlib.sha256(content).hexdigest()
