@@ -87,7 +87,8 @@ def roles_for(total_bars: int, genre: Genre, *, loop: bool = False) -> list[Role
     if total_bars < 3 or (loop and total_bars <= LONGEST_LOOP_SECTION):
         return list(form.lists[0])
     nominal = [sum(_usual(role, genre.phrase_bars) for role in roles) for roles in form.lists]
-    if total_bars > 2 * nominal[-1]:
+    # Music in phrases of eight has sections of sixteen already; they are not doubled once more.
+    if total_bars > (1.25 if genre.phrase_bars == 8 else 2) * nominal[-1]:
         found = _long_form(total_bars, genre)
     else:
         costs = []
@@ -109,7 +110,7 @@ def _long_form(total_bars: int, genre: Genre) -> list[Role]:
     """Go round the form's long middle until the piece is filled; the last round leads to a peak as the others do."""
     form = forms()[genre.form]
     first, last = form.lists[-1][0], form.lists[-1][-1]
-    scale = max(1, LONG_SECTION_BARS // 8)
+    scale = max(1, LONG_SECTION_BARS // _usual(R.VERSE, genre.phrase_bars))
     room = total_bars - scale * (_usual(first, genre.phrase_bars) + _usual(last, genre.phrase_bars))
     peaks = [index for index, role in enumerate(form.long) if role in PEAKS] or [
         index for index, role in enumerate(form.long) if role == R.VERSE
@@ -155,7 +156,7 @@ def _usual(role: Role, phrase_bars: int) -> int:
     bars = usual_bars()[role]
     if phrase_bars == 12:
         return 12 if bars == 8 else bars
-    return bars
+    return bars * 2 if phrase_bars == 8 else bars
 
 
 def with_wishes(roles: Sequence[Role], wish: FormWish) -> list[Role]:
