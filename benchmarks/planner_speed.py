@@ -86,7 +86,7 @@ class Parts:
 
 async def measure(num_plans: int) -> None:
     """Print the tables."""
-    report.heading("Planner")
+    report.heading("Time and memory of a plan")
     asked = requests()
     with tempfile.TemporaryDirectory(prefix="segue-") as folder:
         server = Server(Settings(home=Path(folder)).server, [Service(service.SERVICE, _register, service.warm)])

@@ -21,6 +21,8 @@ BEATS: Final = (L.RHYTHM, L.BASS, L.TEXTURES, L.HARMONY, L.LEAD, L.VOCALS)
 CLOSING: Final = (L.HARMONY, L.LEAD, L.BASS, L.TEXTURES, L.VOCALS, L.RHYTHM)
 SOLOISTS: Final = (L.LEAD, L.HARMONY, L.BASS)
 FULL_ENERGY: Final = 0.88
+FULL_END: Final = 0.9
+"""What ends so full has everybody, also where the role would rest somebody: a big ending."""
 HELD_BACK: Final = 0.7
 STILL_ENERGY: Final = 0.2
 FAST_ROCK_BPM: Final = 140
@@ -50,7 +52,7 @@ class Arranger:
         mean = mean_of(energy)
         opens = self._ensemble.opens if first and self._ensemble.opens else None
         layers = dict(opens or self._ensemble.layers)
-        everybody = opens or self._ensemble.all_always
+        everybody = opens or self._ensemble.all_always or energy[-1] > FULL_END
         playing = set(layers) if everybody else self._playing(role, mean, set(layers))
         if fullest:
             layers = {
