@@ -56,7 +56,7 @@ serve: setup ## Start the server on 127.0.0.1:7300
 	@$(BIN)/segued serve
 
 test: setup-test ## Run all quick tests
-	@$(BIN)/pytest -q -m "$(QUICK)" $(PYTEST)
+	@$(BIN)/pytest -q -n 2 --dist loadfile -m "$(QUICK)" $(PYTEST)
 
 test-engine: $(UV) ## Run the tests of the MusicGen engine (brings torch)
 	@$(UV) sync -q --frozen --inexact --python $(PYTHON) $(FOR_TESTS) --extra musicgen
