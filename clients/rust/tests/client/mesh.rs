@@ -12,6 +12,7 @@ use std::{
 
 use crate::{
     command::{command, finish, finish_within, wait_for},
+    doctor::Authority,
     proxy::Proxy,
     transfers::folder,
 };
@@ -36,15 +37,20 @@ struct Segued {
     child: Child,
     address: SocketAddr,
     home: PathBuf,
+    flags: Vec<String>,
 }
 
 impl Segued {
     fn start(home: &Path) -> Self {
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        Self { child: Self::run(home, address), address, home: home.to_owned() }
+        Self::start_with(home, Vec::new())
     }
 
-    fn run(home: &Path, address: SocketAddr) -> Child {
+    fn start_with(home: &Path, flags: Vec<String>) -> Self {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        Self { child: Self::run(home, address, &flags), address, home: home.to_owned(), flags }
+    }
+
+    fn run(home: &Path, address: SocketAddr, flags: &[String]) -> Child {
         let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.venv/bin/segued");
         let segued = env::var_os("SEGUED").map_or(here, PathBuf::from);
         assert!(segued.is_file(), "there is no {}: run `make setup`, or name another one in SEGUED", segued.display());
@@ -53,6 +59,7 @@ impl Segued {
             .args(["serve", "--listen", &address.to_string()])
             // Another conductor's work is taken over sooner than is wise where it is slow, too.
             .args(["--conductor-lease", "2s", "--conductor-heartbeat", "0.3s"])
+            .args(flags)
             .env("SEGUE_HOME", home)
             .stdout(Stdio::piped())
             .stderr(log)
@@ -67,7 +74,7 @@ impl Segued {
     fn kill_and_restart(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        self.child = Self::run(&self.home, self.address);
+        self.child = Self::run(&self.home, self.address, &self.flags);
     }
 }
 
@@ -154,13 +161,40 @@ fn the_commands_work_on_the_real_thing() {
     run(&["download", name, "-o", "again"]);
     assert_eq!(fs::read(folder.join("again/master.flac")).unwrap(), fs::read(folder.join("waltz.flac")).unwrap());
     assert!(run(&["analyze", "waltz.flac"]).contains("LUFS"));
-    run(&["master", "waltz.flac", "--loudness", "club", "-o", "loud.flac"]);
+    let mastered = run(&["master", "waltz.flac", "--loudness", "club", "-o", "loud.flac", "--json"]);
+    let accepted: serde_json::Value = serde_json::from_str(mastered.lines().next().unwrap()).unwrap();
     assert!(run(&["analyze", "loud.flac"]).contains("-9.0 LUFS"));
-    let both = run(&["list"]);
-    let both: Vec<&str> = both.lines().map(|line| line.split_whitespace().next().unwrap()).collect();
-    run(&[&["watch"], both.as_slice()].concat());
-    assert_eq!(both.len(), 2);
+    run(&["watch", name, accepted["event"]["composition"].as_str().unwrap()]);
     assert!(run(&["stats"]).contains("renderer"));
     run(&["delete", "--yes", name]);
     assert!(!run(&["list"]).contains(name));
+}
+
+#[test]
+#[ignore = "needs `make setup`"]
+fn tls_and_token_are_those_of_the_real_thing() {
+    let folder = folder("mesh_tls");
+    let authority = Authority::new();
+    let (certificate, key) = authority.sign("localhost");
+    for (name, text) in [("ca.pem", &authority.pem), ("server.pem", &certificate), ("server.key", &key)] {
+        fs::write(folder.join(name), text).unwrap();
+    }
+    let path = |name: &str| folder.join(name).display().to_string();
+    let flags =
+        ["--server-tls-cert", &path("server.pem"), "--server-tls-key", &path("server.key"), "--server-token", "secret"];
+    let segued = Segued::start_with(&folder, flags.map(str::to_owned).to_vec());
+    let server = format!("localhost:{}", segued.address.port());
+    let run = |token: &str, arguments: &[&str]| {
+        let mut command = command(&server, &folder, arguments);
+        command.args(["--tls-ca", "ca.pem"]).env("SEGUE_CLIENT_TOKEN", token);
+        finish(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+    };
+    let composed = run("secret", &["compose", "a waltz", "--duration", "8s", "-o", "w.flac"]);
+    assert_eq!(composed.code, Some(0), "{}", composed.stderr);
+    assert_eq!(run("secret", &["doctor"]).code, Some(0));
+    for wrong in ["", "wrong"] {
+        let refused = run(wrong, &["list"]);
+        assert_eq!(refused.code, Some(4), "{}", refused.stderr);
+        assert!(refused.stderr.contains("SEGUE_CLIENT_TOKEN"), "{}", refused.stderr);
+    }
 }
