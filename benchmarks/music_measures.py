@@ -287,16 +287,22 @@ MAJOR = (0.238, 0.006, 0.111, 0.006, 0.137, 0.094, 0.016, 0.214, 0.009, 0.080, 0
 MINOR = (0.220, 0.006, 0.104, 0.123, 0.019, 0.103, 0.012, 0.214, 0.062, 0.022, 0.061, 0.052)
 
 
-def key_is_found(piece: Piece) -> bool:
-    """Return whether a chroma template finds the key's tonic, and whether it is of the major or of the minor kind."""
+def key_found(piece: Piece) -> tuple[bool, bool]:
+    """Ask a chroma template for the key: whether tonic and kind, major or minor, are right; and whether at least the
+    tonic or the seven notes are, which the relative key shares.
+    """
     import librosa
 
     mono = librosa.resample(piece.mix.mean(axis=1), orig_sr=piece.plan.sample_rate, target_sr=22_050)
-    chroma = librosa.feature.chroma_stft(y=mono, sr=22_050, n_fft=8192).mean(axis=1)
+    spectrum = np.abs(librosa.stft(mono, n_fft=8192))
+    # The octaves in which chords have their fundamentals count most: high partials are other notes.
+    chroma = librosa.feature.chroma_stft(S=spectrum, sr=22_050, n_fft=8192, ctroct=3.5, octwidth=1.5).mean(axis=1)
     _, tonic, minor = max(
         (float(np.corrcoef(np.roll(profile, tonic), chroma)[0, 1]), tonic, minor)
         for tonic in range(12)
         for profile, minor in ((MAJOR, False), (MINOR, True))
     )
-    key = piece.plan.key
-    return (tonic, minor) == (pitch_class(key.tonic), scale_classes(key)[2] - scale_classes(key)[0] in {3, -9})
+    scale = scale_classes(piece.plan.key)
+    exact = (tonic, minor) == (scale[0], (scale[2] - scale[0]) % 12 == 3)
+    notes = {(tonic + step) % 12 for step in ((0, 2, 3, 5, 7, 8, 10) if minor else (0, 2, 4, 5, 7, 9, 11))}
+    return exact, tonic == scale[0] or notes == set(scale)

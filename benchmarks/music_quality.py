@@ -18,7 +18,7 @@ from benchmarks.music_measures import (
     SoundMeasures,
     bar_levels,
     estimated_tempo_error,
-    key_is_found,
+    key_found,
     make,
     measure_notes,
     measure_sound,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     "genre", "foreign notes, most", "unresolved", "clashes", "out of range", "silent bars", "motif", "LUFS", "peak dB",
-    "crest dB", "correlation", "declared, worst LU", "tempo", "key", "octave bands 62 Hz to 8 kHz, dB",
+    "crest dB", "correlation", "declared, worst LU", "tempo", "key or relative", "key", "octave bands 62 Hz to 8 kHz",
 )  # fmt: skip
 
 
@@ -43,6 +43,7 @@ class Measured:
     levels: list[tuple[float, float]]
     tempo_found: bool | None = None
     key_found: bool | None = None
+    notes_found: bool | None = None
 
 
 def main() -> None:
@@ -72,8 +73,9 @@ def main() -> None:
     levels = [pair for piece in pieces for pair in piece.levels]
     print(f"rank correlation of energy and loudness over {len(levels)} bars: {rank_correlation(levels):.3f}")
     if given.estimators:
-        tempos, keys = (share([getattr(piece, name) for piece in pieces]) for name in ("tempo_found", "key_found"))
-        print(f"tempo found {tempos}, key found {keys}")
+        names = ("tempo_found", "notes_found", "key_found")
+        tempos, notes, keys = (share([getattr(piece, name) for piece in pieces]) for name in names)
+        print(f"tempo found {tempos}; key or its relative found {notes}, the very key {keys}")
 
 
 def measure(genre: str, seed: int, seconds: float, *, estimators: bool) -> Measured:
@@ -82,7 +84,7 @@ def measure(genre: str, seed: int, seconds: float, *, estimators: bool) -> Measu
     found = Measured(measure_notes(piece.plan, piece.bands), measure_sound(piece), list(bar_levels(piece)))
     if estimators:
         found.tempo_found = estimated_tempo_error(piece) <= 0.04
-        found.key_found = key_is_found(piece)
+        found.key_found, found.notes_found = key_found(piece)
     return found
 
 
@@ -108,6 +110,7 @@ def row(name: str, pieces: Sequence[Measured]) -> list[str]:
         f"{min(each.correlation for each in sounds):.2f} to {max(each.correlation for each in sounds):.2f}",
         f"{max((each.worst_declared_lu for each in sounds), key=abs):+.1f}",
         share([piece.tempo_found for piece in pieces]),
+        share([piece.notes_found for piece in pieces]),
         share([piece.key_found for piece in pieces]),
         " ".join(f"{value:.0f}" for value in np.mean([each.bands_db for each in sounds], axis=0)),
     ]

@@ -37,10 +37,10 @@ def voicings(chords: Sequence[Chord], *, power: bool = False) -> dict[int, tuple
 
 
 def voice(chord: Chord, last: Sequence[int]) -> tuple[int, ...]:
-    """Return the voicing that moves least from the last one; the bass has the root of rich chords."""
+    """Return the voicing that moves least from the last one; rich chords do without their fifth."""
     classes = list(chord_classes(chord))
     if len(classes) > 4:
-        classes = classes[1:]
+        del classes[2]
     best: tuple[float, tuple[int, ...]] | None = None
     for turn in range(len(classes)):
         order = classes[turn:] + classes[:turn]

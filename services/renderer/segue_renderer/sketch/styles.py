@@ -68,7 +68,7 @@ STYLES: Final[Mapping[str, Style]] = {
                    gains_db={RHYTHM: 2.0}, builds=True),
     "disco": Style("acoustic", "funk", "quarters", "disco", room_s=1.1, echo=0.1, duck=0.2, drive=0.4, loose_ms=3.0,
                    gains_db={RHYTHM: 1.5, BASS: 1.0, TEXTURES: 1.5}, grooves={"four_on_the_floor": "disco"}),
-    "techno": Style("machine", "pulse", "pulse", "rolling", room_s=1.3, echo=0.35, duck=0.5, drive=0.8, loose_ms=0.5,
+    "techno": Style("machine", "pulse", "ostinato", "rolling", room_s=1.3, echo=0.35, duck=0.5, drive=0.8, loose_ms=0.5,
                     gains_db={RHYTHM: 2.5, HARMONY: -1.0}, grooves={"four_on_the_floor": "techno"}, builds=True),
     "trance": Style("machine", "sustain", "sustain", "offbeat", room_s=1.9, echo=0.4, duck=0.6, drive=0.5, loose_ms=0.5,
                     gains_db={RHYTHM: 2.0, LEAD: 1.0, TEXTURES: 2.0}, grooves={"four_on_the_floor": "trance"},
