@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import argparse
-import datetime
+import datetime as dt
 import gc
 import platform
 import statistics
@@ -50,7 +50,7 @@ class RandomTensors(Tensors):
         super().__init__("chance", {})
         self._chance = torch.Generator().manual_seed(seed)
 
-    def below(self, scope: str) -> Tensors:
+    def below(self, scope: str) -> Tensors:  # noqa: ARG002 - all scopes are alike
         """All scopes are alike."""
         return self
 
@@ -171,7 +171,11 @@ def steps(arguments: argparse.Namespace, device: torch.device) -> None:
     players: list[Ours | Theirs] = [Theirs(config, "fp32", device), Theirs(config, "bf16", device)]
     players += [Ours(config, Place(device, mode), max(batches)) for mode in arguments.modes.split(",")]
     gc.collect()
-    print("| batch | position | " + " | ".join(player.name for player in players) + " | best of ours / fp32 of theirs | / best of theirs |")
+    print(
+        "| batch | position | "
+        + " | ".join(player.name for player in players)
+        + " | best of ours / fp32 of theirs | / best of theirs |"
+    )
     print("|---|---|" + "---|" * (len(players) + 2))
     for batch in batches:
         for position in positions:
@@ -186,7 +190,10 @@ def steps(arguments: argparse.Namespace, device: torch.device) -> None:
             theirs = [found[player.name] for player in players if isinstance(player, Theirs)]
             ours = min(found[player.name] for player in players if isinstance(player, Ours))
             cells = " | ".join(f"{found[player.name]:.0f} ms" for player in players)
-            print(f"| {batch} | {position} | {cells} | {theirs[0] / ours:.2f} x | {min(theirs) / ours:.2f} x |", flush=True)
+            print(
+                f"| {batch} | {position} | {cells} | {theirs[0] / ours:.2f} x | {min(theirs) / ours:.2f} x |",
+                flush=True,
+            )
     exact = next((player for player in players if player.name == "ours fp32"), None)
     if isinstance(exact, Ours):
         reference = exact.logits(1, 5)
@@ -211,7 +218,9 @@ def codec(device: torch.device, repeats: int) -> None:
 
     whole = statistics.median(timed(lambda: decoder.decode(codes[None].to(device)), device) for _ in range(repeats))
     chunked = statistics.median(timed(pieces, device) for _ in range(repeats))
-    print(f"\nEnCodec, 5 s of sound: whole {5000 / whole:.1f} x real time, in pieces of 25 frames {5000 / chunked:.1f} x")
+    print(
+        f"\nEnCodec, 5 s of sound: whole {5000 / whole:.1f} x real time, in pieces of 25 frames {5000 / chunked:.1f} x"
+    )
 
 
 def main() -> None:
@@ -232,9 +241,10 @@ def main() -> None:
     arguments.modes = arguments.modes or ("bf16,fp32" if device.type == "cuda" else "fp32,bf16,int8")
     config = decoder_config(arguments.size)
     machine = torch.cuda.get_device_name() if device.type == "cuda" else platform.processor() or platform.machine()
-    today = datetime.datetime.now(tz=datetime.UTC).date()
+    today = dt.datetime.now(tz=dt.UTC).date()
     print(f"MusicGen {arguments.size}, random weights, guidance 3, {machine}, {arguments.threads} threads, {today}")
-    print(f"torch {torch.__version__}, transformers {transformers.__version__}; medians of {arguments.repeats}, all modes in turn")
+    versions = f"torch {torch.__version__}, transformers {transformers.__version__}"
+    print(f"{versions}; medians of {arguments.repeats}, all modes in turn")
     read = bandwidth(device)
     weights = 14 * config.hidden_size**2 * config.num_layers + 4 * 2048 * config.hidden_size
     print(

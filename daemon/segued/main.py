@@ -59,7 +59,9 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument("--listen", metavar="HOST:PORT", help="where clients connect (default 127.0.0.1:7300)")
     serve.add_argument("--role", metavar="ROLE", help="all, planner, renderer, mixer, analyzer, gateway or conductor")
     serve.add_argument("--renderer", metavar="NAME", help="sketch, or musicgen for a MusicGen checkpoint")
-    serve.add_argument("--model", metavar="FOLDER", help="the checkpoint's folder, in either published layout")
+    serve.add_argument(
+        "--model", metavar="FOLDER", help="the checkpoint: a folder in either published layout, or a pulled name"
+    )
     serve.add_argument("--insecure", action="store_true", help="allow a non-loopback address without TLS and token")
     compose = _command(commands, "compose", "compose a piece and write it to a file")
     _brief(compose)
@@ -92,8 +94,7 @@ def parser() -> argparse.ArgumentParser:
     analyze = _command(commands, "analyze", "measure a sound file")
     analyze.add_argument("file", metavar="FILE")
     analyze.add_argument("--json", action="store_true", help="print the report as JSON")
-    models = _command(commands, "models", "list what can be played")
-    models.add_argument("--json", action="store_true", help="print the profiles as JSON")
+    _models(commands)
     health = _command(commands, "health", "ask a server whether it is ready: exit code 0 or 3")
     health.add_argument("address", metavar="HOST:PORT", nargs="?", default="127.0.0.1:7300")
     _recordings(commands)
@@ -115,6 +116,17 @@ def _recordings(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     replay.add_argument("file", metavar="FILE", help="from `segued record`")
     replay.add_argument("--listen", metavar="HOST:PORT", help="where clients connect (default 127.0.0.1:7300)")
     replay.add_argument("--speed", type=speed, default=1.0, metavar="N", help="1 as it was (default), inf at once")
+
+
+def _models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    models = _command(
+        commands, "models", "list what can be played; pull, list and rm are for checkpoints on this machine"
+    )
+    models.add_argument("action", nargs="?", choices=("pull", "list", "rm"), help="what to do with checkpoints")
+    models.add_argument("name", nargs="?", metavar="NAME", default="", help="musicgen-small, or OWNER/NAME on the hub")
+    models.add_argument("--revision", default="main", help="which version to pull")
+    models.add_argument("--offline", action="store_true", help="pull: only check what is here, without a network")
+    models.add_argument("--json", action="store_true", help="print the profiles as JSON")
 
 
 def _command(
@@ -215,6 +227,10 @@ def run(arguments: argparse.Namespace) -> int:
         from segued import about
 
         return about.config(settings, arguments) if arguments.command == "config" else about.version(arguments)
+    if arguments.command == "models" and arguments.action:
+        from segued import weights
+
+        return weights.run(settings, arguments)
     from segued import commands
 
     return commands.run(settings, arguments)

@@ -140,7 +140,7 @@ class Node:
         from segue_renderer.backends import make_backend
         from segue_renderer.service import SERVICE, RendererService
 
-        backend = make_backend(self.settings.renderer)
+        backend = make_backend(self.settings.renderer, self.settings.model_folder)
         self._opened.backend = backend
         self.lifecycle.add(Phase.CLOSE, "backend", lambda _left_s: backend.close())
         await backend.load()

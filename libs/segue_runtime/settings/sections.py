@@ -82,12 +82,14 @@ class RendererSettings:
     listen: str = endpoint("127.0.0.1:7302", LISTEN)
     address: str = endpoint("", ADDRESS + " dns:///HOST:PORT spreads over a pool.")
     backend: str = text("sketch", "Which backend renders: sketch needs no weights and no GPU.")
-    model: str = text("", "Model of that backend, for musicgen its folder; empty takes the default.")
+    model: str = text("", "Model of that backend, for musicgen a folder or a pulled name; empty takes the default.")
     device: str = text("auto", "Device for models: auto, cpu, cuda, cuda:1, mps.")
     precision: str = choice(
         "auto", ("auto", "fp32", "bf16", "fp16", "int8"), "Of a model's weights; auto: fp32 on the CPU, bf16 on a GPU."
     )
     slots: int = number(0, "Sections that a model renders at once; 0: as many as the memory holds.", maximum=256)
+    models: Path | None = file_path("Folder of the models that `segued models pull` fetched; default: models in home.")
+    hub: str = text("https://huggingface.co", "Where `segued models pull` fetches from.")
     threads: int = number(0, "Threads for a model on the CPU; 0: one for each core.", maximum=1024)
 
 
@@ -241,3 +243,8 @@ class Settings:
     def artifact_folder(self) -> Path:
         """The folder of the artifact store."""
         return self.artifacts.path or self.home / "artifacts"
+
+    @property
+    def model_folder(self) -> Path:
+        """The folder of fetched models."""
+        return self.renderer.models or self.home / "models"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segue_runtime import errors
@@ -13,8 +15,11 @@ if TYPE_CHECKING:
 NAMES = ("sketch", "musicgen")
 
 
-def make_backend(settings: RendererSettings) -> Backend:
-    """Make the backend that the settings name; nothing heavy is loaded before its `load`."""
+def make_backend(settings: RendererSettings, models: Path | None = None) -> Backend:
+    """Make the backend that the settings name; nothing heavy is loaded before its `load`.
+
+    A model that is not a folder is looked for by its name in `models`.
+    """
     if settings.backend == "sketch":
         if settings.model not in {"", "sketch"}:
             raise errors.ModelNotFound(f"renderer.model: the sketch band plays only 'sketch', not {settings.model!r}")
@@ -33,6 +38,8 @@ def make_backend(settings: RendererSettings) -> Backend:
     if settings.backend == "musicgen":
         if not settings.model:
             raise errors.ModelNotInstalled("renderer.model: give the folder of a MusicGen checkpoint")
+        if models is not None and not Path(settings.model).is_dir() and (models / settings.model).is_dir():
+            settings = replace(settings, model=str(models / settings.model))
         from segue_renderer.musicgen import threads
 
         threads.prepare()

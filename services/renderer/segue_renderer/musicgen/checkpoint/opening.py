@@ -51,7 +51,10 @@ def open_model(folder: Path, *, precision: str = "fp32", device: torch.device | 
     """Load a checkpoint; ModelNotInstalled or ModelInvalid say what is wrong with the folder."""
     device = device or torch.device("cpu")
     if not folder.is_dir():
-        raise errors.ModelNotInstalled(f"{folder}: there is no such folder; it should hold a MusicGen checkpoint")
+        raise errors.ModelNotInstalled(
+            f"{folder}: there is no such folder; give one with a MusicGen checkpoint, or fetch one: "
+            "segued models pull musicgen-small"
+        )
     with torch.no_grad():
         if (folder / "config.json").is_file():
             config, text_folder = huggingface.model_config(folder / "config.json"), folder

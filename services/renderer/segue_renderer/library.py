@@ -1,0 +1,193 @@
+"""Checkpoints on this machine: fetched by name from a hub, checked file by file, listed and removed. No torch here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import urllib.error
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from segue_runtime import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    Progress = Callable[[str, int, int], None]
+    """Called with a file's name, its bytes so far, and its size."""
+
+OWNER: Final = "facebook"
+RECORD: Final = "segue-model.json"
+NAME: Final = re.compile(r"(?:[A-Za-z0-9][\w.-]{0,95}/)?[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+WANTED: Final = re.compile(
+    r"(config|generation_config|preprocessor_config|tokenizer|tokenizer_config|special_tokens_map)\.json"
+    r"|spiece\.model|model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json"
+)
+BLOCK: Final = 1 << 20
+TIMEOUT_S: Final = 30.0
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A file as the hub describes it."""
+
+    name: str
+    size: int
+    sha256: str = ""
+    """Of large files."""
+    git_sha1: str = ""
+    """Of small ones: over a header and the content."""
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A model on this machine."""
+
+    name: str
+    folder: Path
+    size: int
+    revision: str
+
+
+class Library:
+    """The models of one folder."""
+
+    def __init__(self, folder: Path, hub: str) -> None:
+        self._folder = folder
+        self._hub = hub.rstrip("/")
+
+    def folder_of(self, name: str) -> Path:
+        """Return where a model lies or would lie."""
+        if NAME.fullmatch(name) is None or ".." in name:
+            raise errors.InvalidField(f"{name!r} is no model's name; one is musicgen-small, or OWNER/NAME")
+        return self._folder / name.rpartition("/")[2]
+
+    def installed(self) -> list[Installed]:
+        """List what is here."""
+        found = []
+        for record in sorted(self._folder.glob(f"*/{RECORD}")):
+            content = json.loads(record.read_text(encoding="utf-8"))
+            size = sum(file["size"] for file in content["files"])
+            found.append(Installed(record.parent.name, record.parent, size, content["revision"]))
+        return found
+
+    def remove(self, name: str) -> int:
+        """Remove a model; return how many bytes that freed."""
+        found = {each.name: each for each in self.installed()}
+        folder = self.folder_of(name)
+        if folder.name not in found:
+            raise errors.ModelNotInstalled(f"{folder.name} is not installed; there are: {', '.join(found) or 'none'}")
+        shutil.rmtree(folder)
+        return found[folder.name].size
+
+    def check(self, name: str) -> Path:
+        """Compare a model's files with what was fetched; needs no network."""
+        folder = self.folder_of(name)
+        if not (folder / RECORD).is_file():
+            raise errors.ModelNotInstalled(f"{folder.name} is not installed; `segued models pull {name}` fetches it")
+        for described in json.loads((folder / RECORD).read_text(encoding="utf-8"))["files"]:
+            _verify(folder / described["name"], HubFile(**described))
+        return folder
+
+    def pull(self, name: str, progress: Progress, *, revision: str = "main") -> Path:
+        """Fetch a model. What is here already, and whole, is not fetched again; a part is gone on with."""
+        folder = self.folder_of(name)
+        repository = name if "/" in name else f"{OWNER}/{name}"
+        files = self._list(repository, revision)
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in files:
+            self._fetch(f"{self._hub}/{repository}/resolve/{revision}/{file.name}", folder / file.name, file, progress)
+        record = {"repository": repository, "revision": revision, "files": [vars(file) for file in files]}
+        part = folder / f"{RECORD}.part"
+        part.write_text(json.dumps(record, indent=2), encoding="utf-8")
+        part.replace(folder / RECORD)  # last: a folder with a record is whole
+        return folder
+
+    def _list(self, repository: str, revision: str) -> list[HubFile]:
+        url = f"{self._hub}/api/models/{repository}/tree/{urllib.parse.quote(revision, safe='')}"
+        with _open(url, repository) as answer:
+            try:
+                entries = json.loads(answer.read(BLOCK * 4))
+                files = [_hub_file(entry) for entry in entries if WANTED.fullmatch(entry["path"])]
+            except (ValueError, KeyError, TypeError) as error:
+                raise errors.ServiceUnreachable(f"{url}: the hub's answer is not understood: {error}") from error
+        if not any(file.name.endswith(".safetensors") for file in files):
+            raise errors.ModelInvalid(
+                f"{repository} has no safetensors weights; fetch it by other means, and give its folder"
+            )
+        return files
+
+    def _fetch(self, url: str, target: Path, file: HubFile, progress: Progress) -> None:
+        if target.is_file() and target.stat().st_size == file.size:
+            _verify(target, file)
+            progress(file.name, file.size, file.size)
+            return
+        part = target.with_name(f"{target.name}.part")
+        done = part.stat().st_size if part.is_file() else 0
+        if done < file.size:
+            with (
+                _open(url, file.name, first_byte=done) as answer,
+                part.open("ab" if answer.status == 206 else "wb") as to,
+            ):
+                done = to.tell()
+                while block := answer.read(BLOCK):
+                    to.write(block)
+                    done += len(block)
+                    progress(file.name, done, file.size)
+                to.flush()
+                os.fsync(to.fileno())
+        try:
+            _verify(part, file)
+        except errors.ModelInvalid:
+            if done >= file.size:
+                part.unlink()  # what is wrong is not gone on with
+            raise
+        part.replace(target)
+
+
+def _hub_file(entry: dict[str, Any]) -> HubFile:
+    large = entry.get("lfs") or {}
+    if large:
+        return HubFile(entry["path"], int(large["size"]), sha256=str(large["oid"]).removeprefix("sha256:"))
+    return HubFile(entry["path"], int(entry["size"]), git_sha1=str(entry["oid"]))
+
+
+def _verify(path: Path, file: HubFile) -> None:
+    if not path.is_file() or path.stat().st_size != file.size:
+        have = path.stat().st_size if path.is_file() else 0
+        raise errors.ModelInvalid(f"{path}: {have} of {file.size} bytes are here; pull the model again to go on")
+    digest = hashlib.sha256() if file.sha256 else hashlib.sha1(usedforsecurity=False)
+    if not file.sha256:
+        digest.update(b"blob %d\0" % file.size)
+    for block in _blocks(path):
+        digest.update(block)
+    if digest.hexdigest() != (file.sha256 or file.git_sha1):
+        raise errors.ModelInvalid(f"{path}: its bytes are not those that the hub promised; remove it and pull again")
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as opened:
+        while block := opened.read(BLOCK):
+            yield block
+
+
+def _open(url: str, what: str, *, first_byte: int = 0) -> Any:
+    if not url.startswith(("https://", "http://")):
+        raise errors.InvalidField(f"renderer.hub: {url!r} is not an http address")
+    request = urllib.request.Request(url, headers={"User-Agent": "segue"})  # noqa: S310 - the scheme was checked
+    if first_byte:
+        request.add_header("Range", f"bytes={first_byte}-")
+    try:
+        return urllib.request.urlopen(request, timeout=TIMEOUT_S)  # noqa: S310 - the same
+    except urllib.error.HTTPError as error:
+        if error.code in {401, 403, 404}:
+            raise errors.ModelNotFound(f"{what}: the hub has no such model ({error.code} at {url})") from error
+        raise errors.ServiceUnreachable(f"{url}: {error}") from error
+    except OSError as error:
+        raise errors.ServiceUnreachable(f"{url}: {error}; is there a network?") from error
