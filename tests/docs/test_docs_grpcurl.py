@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,5 +50,10 @@ def test_every_command_says_what_the_page_says(segued: Segued, tmp_path: Path) -
     session = Session(folder, [str(Path(sys.executable).parent)], HERE=segued.address)
     recipes = recipes_of(PAGE)
     assert len(recipes) > 30
+    own = Path(sys.executable).parent
+    has_buf = (own / "buf").exists() or shutil.which("buf")
     for recipe in recipes:
-        check(recipe, session.run(recipe.command))
+        if has_buf or not recipe.command.startswith("buf "):
+            check(recipe, session.run(recipe.command))
+    if not has_buf:
+        pytest.skip("grpcurl's commands are true; buf's were not tried: `make setup-dev` brings it")

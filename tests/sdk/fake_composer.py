@@ -165,6 +165,7 @@ class FakeComposer(Base):  # type: ignore[misc]  # see above
         self.lie = lie or (lambda _n, messages: messages)
         self.num_streams = 0
         self.num_downloads = 0
+        self.num_deletes = 0
         self.cursors: list[str] = []
         self.specs: list[composer_pb2.CompositionSpec] = []
         self.request_ids: set[str] = set()
@@ -197,6 +198,14 @@ class FakeComposer(Base):  # type: ignore[misc]  # see above
 
     async def GetComposition(self, _request: Any, _context: Any) -> composer_pb2.GetCompositionResponse:  # noqa: N802 - the contract's name
         return composer_pb2.GetCompositionResponse(composition=self.got)
+
+    async def DeleteComposition(self, _request: Any, context: Any) -> composer_pb2.DeleteCompositionResponse:  # noqa: N802 - the contract's name
+        """It is gone at the first call, but the answer is lost."""
+        self.num_deletes += 1
+        await fail(
+            context, Break() if self.num_deletes == 1 else Break(grpc.StatusCode.NOT_FOUND, "COMPOSITION_NOT_FOUND")
+        )
+        return composer_pb2.DeleteCompositionResponse()
 
     async def DownloadArtifact(  # noqa: N802 - the contract's name
         self, request: composer_pb2.DownloadArtifactRequest, context: Any

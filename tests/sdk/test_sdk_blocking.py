@@ -93,5 +93,5 @@ def test_who_leaves_a_loop_early_leaves_nothing_running(address: str) -> None:
 
 def test_errors_are_the_same(address: str) -> None:
     with BlockingClient(address) as client, pytest.raises(SegueError) as caught:
-        client.delete(NAME)
+        client.cancel(NAME)
     assert caught.value.code.name == "UNIMPLEMENTED"

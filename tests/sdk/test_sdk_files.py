@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
 import signal
 from typing import TYPE_CHECKING
@@ -10,7 +11,8 @@ import pytest
 from tests.sdk.fake_composer import NAME, Break, FakeComposer, Piece, QuickClock, files_in, serving
 
 from segue.audio.v1 import audio_pb2
-from segue_client import Client, spec
+from segue.composer.v1 import composer_pb2
+from segue_client import Client, SegueError, spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,3 +93,21 @@ async def test_who_stops_listening_ends_the_call() -> None:
                     break
         assert stream.name == NAME
         assert stream.cursor == "c3"
+
+
+async def test_a_deletion_whose_answer_was_lost_is_one() -> None:
+    fake = FakeComposer(Piece())
+    async with serving(fake) as address, Client(address, clock=QuickClock()) as client:
+        await client.delete(NAME)
+        assert fake.num_deletes == 2
+        with pytest.raises(SegueError, match="COMPOSITION_NOT_FOUND"):
+            await client.delete(NAME)
+
+
+@pytest.mark.parametrize("audio", composer_pb2.AudioSelection.values())
+async def test_any_selection_of_sound_comes_to_its_end(audio: composer_pb2.AudioSelection.ValueType) -> None:
+    async with serving(FakeComposer(Piece())) as address, Client(address) as client:
+        async with asyncio.timeout(20):
+            kinds = [update.kind async for update in client.watch(NAME, audio=audio)]
+    assert kinds[-1] == "finished"
+    assert ("audio" in kinds) == (audio != composer_pb2.AUDIO_SELECTION_NONE)

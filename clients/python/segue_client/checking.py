@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 NAME: Final = re.compile(r"compositions/[0-9a-f]{8,64}")
 MAX_CURSOR_BYTES: Final = 512
-DONE: Final = frozenset({composer_pb2.STATE_SUCCEEDED, composer_pb2.STATE_DEGRADED})
 
 
 @dataclass
@@ -93,7 +92,8 @@ class Place:
     def _check_end(self, ended: composer_pb2.Composition) -> None:
         if ended.name != self.name:
             raise damaged(f"{ended.name!r} ended in the stream of {self.name}")
-        if ended.state not in DONE or not ended.plan.frames:
+        # Only what went as asked has all of its sound.
+        if ended.state != composer_pb2.STATE_SUCCEEDED or not ended.plan.frames:
             return
         for stage, due in self.next_frame.items():
             if due != ended.plan.frames:

@@ -17,7 +17,7 @@ from segue_client.errors import SegueError, from_status
 from segue_client.link import Link, read_within
 from segue_client.patience import Patience, passes
 from segue_client.resuming import STUCK_LIMIT_S, Resuming
-from segue_client.stream import SELECTIONS, Listening, Stream
+from segue_client.stream import Listening, Stream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -172,7 +172,9 @@ class Client:
 
     async def delete(self, name: str) -> None:
         """Remove a finished composition with its files."""
-        await self._link.call(lambda stub: stub.DeleteComposition, composer_pb2.DeleteCompositionRequest(name=name))
+        request = composer_pb2.DeleteCompositionRequest(name=name)
+        done = ("COMPOSITION_NOT_FOUND", composer_pb2.DeleteCompositionResponse())
+        await self._link.call(lambda stub: stub.DeleteComposition, request, done=done)
 
     async def plan(self, spec: CompositionSpec) -> composer_pb2.PlanCompositionResponse:
         """Plan and estimate without making anything."""
@@ -276,8 +278,12 @@ class Client:
 
 def _beginning(listening: Listening, name: str = "") -> Place:
     """Return where a stream stands that begins with the first event."""
-    both = {composer_pb2.AUDIO_SELECTION_BOTH, composer_pb2.AUDIO_SELECTION_UNSPECIFIED}
-    stages = [stage for stage, selection in SELECTIONS.items() if listening.audio in {selection, *both}]
+    # UNSPECIFIED is the draft alone.
+    draft = listening.audio != composer_pb2.AUDIO_SELECTION_MASTER
+    master = listening.audio in {composer_pb2.AUDIO_SELECTION_MASTER, composer_pb2.AUDIO_SELECTION_BOTH}
+    wanted = {audio_pb2.STAGE_DRAFT: draft, audio_pb2.STAGE_MASTER: master}
+    silent = listening.audio == NO_AUDIO
+    stages = [stage for stage, is_wanted in wanted.items() if is_wanted and not silent]
     return Place(name=name, next_frame=dict.fromkeys(stages, 0), draft_done=False)
 
 

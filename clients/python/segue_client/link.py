@@ -95,14 +95,28 @@ class Link:
             await line.channel.close()
         self._lines.clear()
 
-    async def call(self, choose: Callable[[Stub], Callable[..., Awaitable[T]]], request: object) -> T:
-        """Make a unary call that does no harm when it is made twice; it is repeated until it was answered."""
+    async def call(
+        self,
+        choose: Callable[[Stub], Callable[..., Awaitable[T]]],
+        request: object,
+        *,
+        done: tuple[str, T] | None = None,
+    ) -> T:
+        """Make a unary call that does no harm when it is made twice; it is repeated until it was answered.
+
+        `done` is the reason that a repetition gets when the first try worked and only its answer was lost, and what
+        the answer was.
+        """
         patience = Patience(self.clock, self.patience_s if self.answered else min(FIRST_CONTACT_S, self.patience_s))
+        num_tries = 0
         while True:
+            num_tries += 1
             async with self.stub() as stub:
                 failure = await self._try(stub, choose(stub), request)
             if not isinstance(failure, SegueError):
                 return failure
+            if done is not None and num_tries > 1 and failure.reason == done[0]:
+                return done[1]
             await patience.wait(failure)
 
     async def _try(self, stub: Stub, method: Callable[..., Awaitable[T]], request: object) -> T | SegueError:
@@ -114,6 +128,8 @@ class Link:
                 # The deadline is ours: it is how long a living server may say nothing.
                 self.renew(stub)
                 return silent(self.silence_s)
+            # Only a Segue server gives reasons.
+            self.answered = self.answered or bool(failure.reason)
             return failure
         self.answered = True
         # grpc.aio gives None for bytes that are no message.
