@@ -272,3 +272,8 @@ def endless(message: Message) -> Iterator[Message]:
 def files_in(folder: Path) -> list[str]:
     """The names of the files in a folder."""
     return sorted(path.name for path in folder.iterdir())
+
+
+def size_of(path: Path) -> int:
+    """How many bytes a file has; none when it is not there."""
+    return path.stat().st_size if path.exists() else 0

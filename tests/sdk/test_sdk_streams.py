@@ -23,6 +23,7 @@ from tests.sdk.fake_composer import (
     files_in,
     is_audio,
     serving,
+    size_of,
 )
 
 from segue.audio.v1 import audio_pb2
@@ -292,6 +293,22 @@ async def test_a_live_file_grows_and_a_rewind_cuts_it_back(tmp_path: Path) -> No
         assert content[44:] == piece.draft.tobytes()
         assert int.from_bytes(content[4:8], "little") == len(content) - 8
         assert int.from_bytes(content[40:44], "little") == len(content) - 44
+
+
+async def test_a_rewind_cuts_the_file_at_once(tmp_path: Path) -> None:
+    piece = Piece(rewinds=True)
+    place = next(
+        index for index, each in enumerate(piece.messages) if each.event.WhichOneof("event") == "draft_rewound"
+    )
+    fake = FakeComposer(piece, lambda _number, messages: [*messages[: place + 1], Break(silent=True)])
+    growing = tmp_path / "draft.wav.part"
+    async with serving(fake) as address, Client(address) as client, asyncio.timeout(TIME_LIMIT_S):
+        saving = asyncio.create_task(client.compose("calm piano").save_live(tmp_path / "draft.wav"))
+        while size_of(growing) != 44 + CHUNK * 8:  # noqa: ASYNC110 - a file has no event to wait for
+            await asyncio.sleep(0.01)
+        saving.cancel()
+        await asyncio.gather(saving, return_exceptions=True)
+    assert files_in(tmp_path) == []
 
 
 async def test_a_live_file_of_integers_opens_as_a_wav(tmp_path: Path) -> None:
