@@ -106,7 +106,9 @@ class Estimate(google.protobuf.message.Message):
 
     @property
     def render_time(self) -> google.protobuf.duration_pb2.Duration:
-        """render_time is how long all will take, sections side by side where the plan lets them. Absence means not known."""
+        """render_time is how long one renderer takes for all sections, one after the other; a pool is faster where the plan
+        lets sections be rendered side by side. Absence means not known.
+        """
 
     @property
     def queue_wait(self) -> google.protobuf.duration_pb2.Duration:
