@@ -7,11 +7,14 @@ import io
 import json
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import mido
 import pytest
 import soundfile
+from tests.planner.model_server import PROPOSAL, message
 
 from segue_music.plan import LayerKind
 from segued.main import main
@@ -191,14 +194,14 @@ def test_the_example_composed_has_its_length_tempo_metre_and_key(segued: Segued,
     sound = soundfile.info(tmp_path / "waltz.flac")
     assert sound.frames == 120 * sound.samplerate
     music = mido.MidiFile(tmp_path / "waltz.mid")
-    meta = {message.type: message for track in music.tracks for message in track if message.is_meta}
+    meta = {event.type: event for track in music.tracks for event in track if event.is_meta}
     assert meta["set_tempo"].tempo == round(60e6 / 84)
     assert (meta["time_signature"].numerator, meta["time_signature"].denominator) == (3, 4)
     notes = [
-        (tick, message.note, message.channel)
+        (tick, event.note, event.channel)
         for track in music.tracks
-        for tick, message in _absolute(track)
-        if message.type == "note_on" and message.velocity
+        for tick, event in _absolute(track)
+        if event.type == "note_on" and event.velocity
     ]
     assert not [note for note in notes if note[2] == 9], "no drums"
     bar = 3 * music.ticks_per_beat
@@ -214,7 +217,38 @@ def test_the_example_composed_has_its_length_tempo_metre_and_key(segued: Segued,
 
 def _absolute(track: mido.MidiTrack) -> list[tuple[int, Any]]:
     found, tick = [], 0
-    for message in track:
-        tick += message.time
-        found.append((tick, message))
+    for event in track:
+        tick += event.time
+        found.append((tick, event))
     return found
+
+
+def test_a_language_model_that_the_settings_name_is_asked(segued: Segued) -> None:
+    class Model(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            body = message(PROPOSAL)
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Model) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            url = f"http://127.0.0.1:{server.server_port}"
+            flags = ("--planner-backend", "ollama", "--planner-ollama-url", url)
+            code, out, said = segued("plan", "music for a knight's funeral in space", *flags)
+        finally:
+            server.shutdown()
+            serving.join()
+    assert (code, said) == (0, "")
+    assert out.startswith("The Last Orbit")
+    assert "genre      cinematic  <- proposed by the language model" in out
+    code, out, _ = segued("plan", "music for a knight's funeral in space", *flags)
+    assert code == 0
+    assert "! the rules planned alone: the server does not answer" in out

@@ -52,8 +52,8 @@ def answer(prompt: str) -> str:
 
 
 def test_some_random_prompts_are_answered() -> None:
-    answers = Counter(answer(prompt) for prompt in prompts(300, seed=1))
-    assert answers["a plan"] > 200
+    answers = Counter(answer(prompt) for prompt in prompts(150, seed=1))
+    assert answers["a plan"] > 100
 
 
 @pytest.mark.slow

@@ -102,7 +102,7 @@ def test_any_text_is_answered(desk: Desk, prompt: str) -> None:
         assert_lawful(plan)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(words=st.lists(st.sampled_from(WORDS), min_size=1, max_size=30))
 def test_any_order_of_words_that_mean_something_is_answered(words: list[str]) -> None:
     _answer(" ".join(words))
