@@ -160,7 +160,7 @@ def timed(work: Callable[[], object], device: torch.device) -> float:
 def bandwidth(device: torch.device) -> float:
     """Return the read bandwidth in GB/s: the best of several sums over a block that no cache holds."""
     block = torch.ones((1 << 30 if device.type == "cuda" else 1 << 28), dtype=torch.float32, device=device)
-    return max(block.nbytes / timed(block.sum, device) / 1e6 for _ in range(6))
+    return max(float(block.nbytes) / timed(block.sum, device) / 1e6 for _ in range(6))
 
 
 def steps(arguments: argparse.Namespace, device: torch.device) -> None:
