@@ -147,6 +147,8 @@ class Recorder:
             self._made = list(again)
             rewind = [self._rewound()]
             self._verifying = False
+            # Listeners drop all that lies behind the rewind: what later sections had committed is gone with it.
+            self._committed.clear()
         section = f"{self._index:03d}-{self._attempt}"
         stream = f"{self._journal.name}/{audio_pb2.Stage.Name(self._stage)[6:].lower()}/{section}"
         ref = await self._artifacts.append(stream, audio)

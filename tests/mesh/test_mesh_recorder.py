@@ -1,0 +1,105 @@
+"""Audio that is made again after a break: what is the same is kept, what differs is announced, nothing is spliced."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from hypothesis import example, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from segue.audio.v1 import audio_pb2
+from segue.composer.v1 import composer_pb2
+from segue_gateway.conductor.journal import Journal
+from segue_gateway.conductor.segments import Place, Recorder, recorded
+from segue_gateway.log_rows import SEGMENT, Segment
+from segue_runtime.artifacts import FolderArtifacts
+from segue_runtime.store import NewJob, SqliteStore
+
+if TYPE_CHECKING:
+    from segue_runtime.store import Event
+
+NAME = "compositions/a"
+RATE = 100  # a segment of 1 s is 100 frames
+FRAME_BYTES = 8
+LENGTHS = (230, 150, 320)
+PLACES = tuple(
+    Place(f"s{index}", sum(LENGTHS[:index]), length) for index, length in enumerate(LENGTHS)
+)  # fmt: skip
+MASTER = audio_pb2.STAGE_MASTER
+
+
+def sound(versions: list[int]) -> bytes:
+    """A piece of which each section has a version."""
+    parts = [np.full((length, 2), 1 + 10 * index + version, np.float32)
+             for index, (length, version) in enumerate(zip(LENGTHS, versions, strict=True))]  # fmt: skip
+    return np.concatenate(parts).tobytes()
+
+
+class Listener:
+    """What a watcher has, who reads rows as they come and obeys rewinds; every frame comes where it is due."""
+
+    def __init__(self) -> None:
+        self.heard = bytearray()
+        self.attempts: dict[str, set[int]] = {}
+
+    async def hear(self, rows: list[Event], artifacts: FolderArtifacts) -> None:
+        for row in rows:
+            if row.kind == SEGMENT:
+                segment = Segment.decode(row.payload)
+                assert segment.first_frame * FRAME_BYTES == len(self.heard), "a gap, or frames twice"
+                self.heard += await artifacts.read_all(segment.ref)
+                self.attempts.setdefault(segment.section_id, set()).add(segment.attempt)
+            else:
+                event = composer_pb2.CompositionEvent.FromString(row.payload)
+                rewound = event.draft_rewound
+                del self.heard[rewound.first_frame * FRAME_BYTES :]
+
+
+@given(tries=st.lists(st.tuples(st.lists(st.integers(0, 1), min_size=3, max_size=3), st.integers(0, 700)), max_size=3),
+       last=st.lists(st.integers(0, 1), min_size=3, max_size=3), cut=st.integers(1, 400))  # fmt: skip
+@example(tries=[([0, 0, 0], 700)], last=[1, 0, 0], cut=400)
+@example(tries=[([0, 0, 0], 700)], last=[0, 1, 0], cut=7)
+@hypothesis_settings(max_examples=25, deadline=None)
+def test_whatever_is_made_again_every_listener_has_the_last_version(
+    tries: list[tuple[list[int], int]], last: list[int], cut: int
+) -> None:
+    async def run(folder: Path) -> None:
+        store = await SqliteStore.open(folder / "segue.db")
+        artifacts = FolderArtifacts(folder / "artifacts")
+        job = NewJob(NAME, "composition", "ann", b"d", b"", composer_pb2.Composition(name=NAME).SerializeToString())
+        await store.create(job, queue_limit=9)
+        listener, after = Listener(), 0
+        for versions, stop_frame in [*tries, (last, sum(LENGTHS))]:
+            claimed = await store.claim("c", 0.0, name=NAME)
+            assert claimed is not None
+            await record(Journal(store, claimed), store, artifacts, sound(versions)[: stop_frame * FRAME_BYTES], cut)
+            rows = list(await store.read(NAME, after, 10_000))
+            after = rows[-1].sequence if rows else after
+            await listener.hear(rows, artifacts)
+        late = Listener()
+        await late.hear(list(await store.read(NAME, 0, 10_000)), artifacts)
+        assert bytes(listener.heard) == bytes(late.heard) == sound(last)
+        kept = b"".join([await artifacts.read_all(each.ref) for each in await recorded(store, NAME, MASTER)])
+        assert kept == sound(last)
+        if all(versions == last for versions, _ in tries):
+            assert all(attempts == {1} for attempts in late.attempts.values())
+        await store.close()
+        await artifacts.close()
+
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(run(Path(folder)))
+
+
+async def record(journal: Journal, store: SqliteStore, artifacts: FolderArtifacts, audio: bytes, cut: int) -> None:
+    """What a conductor does with a master that it makes anew from its start, until it is killed."""
+    recorder = Recorder(
+        journal, artifacts, MASTER, PLACES, {}, await recorded(store, NAME, MASTER), sample_rate=RATE, channels=2
+    )
+    recorder.open_section(0)
+    for start in range(0, len(audio), cut * FRAME_BYTES):
+        await recorder.write(audio[start : start + cut * FRAME_BYTES])
