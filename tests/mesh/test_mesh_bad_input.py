@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import uuid
 from typing import TYPE_CHECKING, Any, cast
 
+import google_crc32c
 import grpc
 import grpc.aio
 import pytest
@@ -276,3 +278,56 @@ def scalar(field: Any) -> st.SearchStrategy[Any]:
         field.CPPTYPE_UINT64: st.integers(0, 2**64 - 1),
     }
     return kinds[field.cpp_type]
+
+
+# Uploads.
+
+
+def create_upload(door: Door, size: int) -> str:
+    raw = composer_pb2.CreateUploadRequest(media_type="audio/flac", size_bytes=size).SerializeToString()
+    answer = door.send("CreateUpload", raw)
+    assert isinstance(answer, bytes)
+    return composer_pb2.CreateUploadResponse.FromString(answer).upload.name
+
+
+def piece(name: str, offset: int, content: bytes, *, crc: int | None = None) -> composer_pb2.WriteUploadRequest:
+    checksum = google_crc32c.value(content) if crc is None else crc
+    return composer_pb2.WriteUploadRequest(upload=name, offset=offset, data=content, crc32c=checksum)
+
+
+def write(door: Door, name: str, offset: int, content: bytes) -> composer_pb2.Upload:
+    answer = door.send("WriteUpload", piece(name, offset, content).SerializeToString())
+    assert isinstance(answer, bytes), answer
+    return composer_pb2.WriteUploadResponse.FromString(answer).upload
+
+
+def test_an_upload_takes_each_byte_once_and_in_order(door: Door) -> None:
+    name = create_upload(door, 10)
+    assert door.refused(piece(name, 0, b"abcd", crc=1), "WriteUpload").code is CODES.INVALID_ARGUMENT
+    assert write(door, name, 0, b"abcd").offset == 4
+    assert write(door, name, 0, b"abcd").offset == 4  # the answer was lost: the same again does no harm
+    for offset, content in ((2, b"xxxx"), (5, b"efgh"), (4, b"efghijk"), (2**62, b"x")):
+        answer = door.refused(piece(name, offset, content), "WriteUpload")
+        assert (answer.code, answer.reason) == (CODES.OUT_OF_RANGE, "OFFSET_OUT_OF_RANGE")
+        assert answer.metadata["size"] == "4"
+    early = door.refused(composer_pb2.FinishUploadRequest(upload=name), "FinishUpload")
+    assert early.code is CODES.OUT_OF_RANGE
+    assert door.refused(composer_pb2.CreateAnalysisRequest(source=name), "CreateAnalysis").code is CODES.NOT_FOUND
+    write(door, name, 4, b"efghij")
+    wrong = door.refused(composer_pb2.FinishUploadRequest(upload=name, sha256="0" * 64), "FinishUpload")
+    assert (wrong.code, wrong.reason) == (CODES.DATA_LOSS, "ARTIFACT_CORRUPT")
+    right = hashlib.sha256(b"abcdefghij").hexdigest()
+    finish = composer_pb2.FinishUploadRequest(upload=name, sha256=right)
+    for _ in range(2):
+        done = door.send("FinishUpload", finish.SerializeToString())
+        assert isinstance(done, bytes)
+        assert composer_pb2.FinishUploadResponse.FromString(done).upload.sha256 == right
+    late = door.refused(piece(name, 0, b"abcd"), "WriteUpload")
+    assert (late.code, late.reason) == (CODES.FAILED_PRECONDITION, "UPLOAD_FINISHED")
+
+
+def test_an_upload_beyond_the_quota_is_refused_before_a_byte_is_sent(door: Door) -> None:
+    answer = door.refused(composer_pb2.CreateUploadRequest(media_type="audio/flac", size_bytes=2**40), "CreateUpload")
+    assert answer.code in {CODES.RESOURCE_EXHAUSTED, CODES.INVALID_ARGUMENT}
+    missing = door.refused(piece("uploads/00000000", 0, b"x"), "WriteUpload")
+    assert missing.code is CODES.NOT_FOUND
