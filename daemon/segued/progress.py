@@ -16,7 +16,7 @@ from rich.text import Text
 
 from segue.composer.v1 import composer_pb2
 from segue_music import codec, theory, timing
-from segued.show import clock
+from segued.show import clock, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -142,12 +142,12 @@ class Board:
         plan = codec.plan_from_message(event.planned.plan)
         self.state, self.rate = composer_pb2.STATE_RENDERING, plan.sample_rate
         bpm = timing.bpm_from_quarters(plan.quarters_per_minute, plan.metre)
-        self.heading = (
+        self.heading = plain(
             f"{plan.title or 'A piece'}: {clock(plan.frames / plan.sample_rate)}, {bpm:g} bpm, "
             f"{plan.metre.beats}/{plan.metre.unit}, {theory.key_name(plan.key)}, {plan.genre}, seed {plan.seed}"
         )
         for item in plan.sections:
-            self.labels[item.spec.section_id] = item.spec.label or item.spec.section_id
+            self.labels[item.spec.section_id] = plain(item.spec.label) or item.spec.section_id
             self.lengths[item.spec.section_id] = item.spec.frames + item.spec.tail_frames
         self.notes += [warning.text for warning in plan.warnings]
         return self.heading
@@ -202,12 +202,12 @@ class Lines(Silent):
         """Write a line if there is one."""
         line = self._board.take(update)
         if line:
-            print(line, file=sys.stderr, flush=True)  # noqa: T201
+            print(plain(line), file=sys.stderr, flush=True)  # noqa: T201
 
     def done(self, composition: Composition, written: Sequence[Path], seconds: float) -> None:
         """Write the result."""
         for line in result_lines(composition, written, seconds, self._board):
-            print(line, file=sys.stderr, flush=True)  # noqa: T201
+            print(plain(line), file=sys.stderr, flush=True)  # noqa: T201
 
 
 class Bars(Silent):
@@ -234,7 +234,7 @@ class Bars(Silent):
     def done(self, composition: Composition, written: Sequence[Path], seconds: float) -> None:
         """Write the result."""
         for line in result_lines(composition, written, seconds, self._board):
-            self._console.print(line, markup=False)
+            self._console.print(plain(line), markup=False)
 
     def _draw(self) -> Group:
         board = self._board
@@ -247,7 +247,7 @@ class Bars(Silent):
             else:
                 mark = Text("◐", "cyan") if fraction else Text("○", "dim")
             bar = ProgressBar(total=1.0, completed=1.0 if section_id in board.joined else fraction, width=28)
-            table.add_row(mark, label, bar, Text(clock(at / board.rate), "dim"))
+            table.add_row(mark, Text(label), bar, Text(clock(at / board.rate), "dim"))
             at += board.lengths[section_id]
         return Group(Text(board.heading, "bold"), table, Text(self._status(), "dim"))
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from segue.analyzer.v1 import analyzer_pb2
 from segue.renderer.v1 import renderer_pb2
@@ -20,11 +22,18 @@ if TYPE_CHECKING:
     from segue.planner.v1.planner_pb2 import Estimate
 
 WIDEST = 160
+OBEYED = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Control signs but the end of a line, and those that turn the direction of writing."""
+
+
+def plain(text: str) -> str:
+    """Return words as words: what a terminal would obey becomes �."""
+    return OBEYED.sub("�", text)
 
 
 def say(text: str) -> None:
     """Write a command's output."""
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(plain(text) + "\n")
 
 
 def clock(seconds: float) -> str:
@@ -74,7 +83,7 @@ def report(message: analyzer_pb2.Report) -> None:
         kind = analyzer_pb2.FaultKind.Name(fault.kind).removeprefix("FAULT_KIND_").lower()
         rows.append((f"fault: {kind}", f"at {clock(fault.first_frame / rate)}: {fault.text}"))
     for name, value in rows:
-        console.print(f"[dim]{name:16}[/dim] {value}", highlight=False)
+        console.print(Text.assemble((f"{name:16}", "dim"), " ", plain(value)), highlight=False)
 
 
 def _key_type() -> type:
@@ -90,7 +99,7 @@ def models(profiles: Sequence[renderer_pb2.ModelProfile]) -> None:
         table.add_column(name)
     for profile in profiles:
         exact = profile.determinism == renderer_pb2.DETERMINISM_BIT_EXACT
-        table.add_row(
+        row = (
             profile.model,
             profile.backend,
             "the same bytes" if exact else "the same music",
@@ -99,4 +108,5 @@ def models(profiles: Sequence[renderer_pb2.ModelProfile]) -> None:
             f"{profile.real_time_factor:g} x real time" if profile.real_time_factor else "-",
             profile.weights_license or "no weights",
         )
+        table.add_row(*(Text(plain(each)) for each in row))  # a renderer's words, not rich's markup
     Console().print(table)

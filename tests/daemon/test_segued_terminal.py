@@ -1,0 +1,101 @@
+"""`segued compose` on a terminal: what a person sees at any width, and a terminal that is as it was afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.daemon.segued_command import segued
+from tests.mesh.house import Segued
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+if sys.platform == "win32":
+    pytest.skip("terminals are made by pty", allow_module_level=True)
+
+from tests.daemon.terminal import Terminal
+
+ASKED = ("compose", "calm piano, 120 bpm, C major, verse chorus", "--duration", "12")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Segued]:
+    # Slow enough that there is something to see.
+    one = Segued(tmp_path_factory.mktemp("server")).start(failpoints="conductor.after_take=sleep(600ms)")
+    yield one
+    one.stop()
+
+
+@pytest.mark.parametrize("columns", [40, 80, 160])
+def test_the_display_fits_and_leaves_one_board_and_the_result(tmp_path: Path, server: Segued, columns: int) -> None:
+    terminal = Terminal(tmp_path, columns, *ASKED, "--seed", str(columns), "--server", server.address)
+    assert terminal.run() == 0, terminal.written
+    lines = terminal.screen.lines()
+    text = "\n".join(lines)
+    # A board that was wider than the terminal would leave its earlier drawings behind.
+    assert text.count("●") == 2, text
+    assert "○" not in text
+    assert "◐" not in text
+    assert "120 bpm" in " ".join(text.split())
+    assert "song.flac" in text
+    assert "LUFS" in text
+    assert max(map(len, lines)) <= columns
+    # It was seen while it was made, not only at its end.
+    assert "playing" in terminal.written
+    assert "○" in terminal.written
+    assert terminal.screen.cursor_visible
+    assert terminal.settings_kept
+    assert terminal.screen.colours
+
+
+def test_no_color_is_honoured(tmp_path: Path, server: Segued) -> None:
+    terminal = Terminal(tmp_path, 80, *ASKED, "--server", server.address, NO_COLOR="1")
+    assert terminal.run() == 0, terminal.written
+    assert not terminal.screen.colours
+    assert "●" in terminal.written
+
+
+@pytest.mark.parametrize("when", ["before anything", "while it plays"])
+def test_ctrl_c_leaves_the_terminal_as_it_was_and_no_file(tmp_path: Path, server: Segued, when: str) -> None:
+    pressed = False
+
+    def press(terminal: Terminal) -> None:
+        nonlocal pressed
+        if not pressed and ("playing" in terminal.written or when == "before anything"):
+            pressed = True
+            terminal.press("\x03")
+
+    terminal = Terminal(tmp_path, 80, *ASKED, "--seed", "77", "--server", server.address)
+    assert terminal.run(press) == 130, terminal.written
+    assert pressed
+    assert terminal.screen.cursor_visible
+    assert terminal.settings_kept
+    assert "Traceback" not in terminal.written
+    assert os.listdir(tmp_path) == []
+
+
+def test_words_of_a_plan_are_words_and_no_commands(tmp_path: Path, server: Segued) -> None:
+    plan = segued(
+        tmp_path, "plan", "calm piano, 120 bpm, C major", "--duration", "4", "--json", "--server", server.address
+    )
+    content = json.loads(plan.stdout)
+    content = content.get("plan", content)
+    content["title"] = "[/red] [bold]loud[/] \x1b]0;owned\x07"
+    content["sections"][0]["spec"]["label"] = "[/b][link=x]"
+    (tmp_path / "plan.json").write_text(json.dumps(content))
+    for columns in (80, 160):
+        terminal = Terminal(tmp_path, columns, "compose", "--plan", "plan.json", "--force", "--server", server.address)
+        assert terminal.run() == 0, terminal.written
+        text = "\n".join(terminal.screen.lines())
+        assert "[/red] [bold]loud[/]" in text
+        assert "[/b][link=x]" in text
+        assert not terminal.screen.titles
+    shown = segued(tmp_path, "compose", "--plan", "plan.json", "--force", "--server", server.address)
+    assert shown.returncode == 0
+    assert "loud[/] �]0;owned�" in shown.stderr
+    assert "\x1b" not in shown.stderr
