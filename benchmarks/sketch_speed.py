@@ -66,8 +66,8 @@ def _speed(seconds: float, rounds: int) -> None:
 
 def _row(prompt: str, seconds: float, rounds: int, fonts: Mapping[str, Path]) -> list[str]:
     plan = Planner(Brief(prompt=prompt, seed=5, duration_ns=round(seconds * 1e9))).plan()
-    cold_s = _first_bar_s(plan)
-    _play(plan)
+    cold_s = first_bar_s(plan)
+    play_all(plan)
     ours: list[float] = []
     theirs: dict[str, list[float]] = {name: [] for name in fonts}
     with tempfile.TemporaryDirectory() as folder:
@@ -75,10 +75,10 @@ def _row(prompt: str, seconds: float, rounds: int, fonts: Mapping[str, Path]) ->
         write_midi(plan, _bands(plan), song)
         for _ in range(rounds):
             began = time.process_time()
-            _play(plan)
+            play_all(plan)
             ours.append(time.process_time() - began)
             for name, font in fonts.items():
-                theirs[name].append(play(song, font, Path(os.devnull)) - _loading_s(font))
+                theirs[name].append(play(song, font, Path(os.devnull)) - loading_s(font))
     band = seconds / report.median(ours)
     peers = [seconds / report.median(found) for found in theirs.values()]
     return [
@@ -88,12 +88,12 @@ def _row(prompt: str, seconds: float, rounds: int, fonts: Mapping[str, Path]) ->
         *(f"{peer:.1f} x" for peer in peers),
         f"{band / max(peers):.1f}" if peers else "no peer installed",
         f"{1000 * cold_s:.0f} ms",
-        f"{1000 * report.median([_first_bar_s(plan) for _ in range(rounds)]):.0f} ms",
+        f"{1000 * report.median([first_bar_s(plan) for _ in range(rounds)]):.0f} ms",
     ]
 
 
 @cache
-def _loading_s(font: Path) -> float:
+def loading_s(font: Path) -> float:
     """Return the CPU time of a song of no length: the start and the font."""
     with tempfile.TemporaryDirectory() as folder:
         empty = Path(folder) / "empty.mid"
@@ -105,14 +105,14 @@ def _bands(plan: Plan) -> list[Band]:
     return [Band(item.spec, section_seed(plan.seed, item.spec.section_id)) for item in plan.sections]
 
 
-def _play(plan: Plan) -> None:
+def play_all(plan: Plan) -> None:
     """Compose and play all sections."""
     for band in _bands(plan):
         for _ in band.blocks():
             pass
 
 
-def _first_bar_s(plan: Plan) -> float:
+def first_bar_s(plan: Plan) -> float:
     """Return the CPU seconds from a section's plan to the end of its first bar: composing included."""
     item = max(plan.sections, key=lambda each: len(each.spec.layers))
     spec = item.spec
@@ -142,7 +142,7 @@ def _one_life(seconds: float) -> None:
     from segue_music.plan import Role
 
     plan = Planner(Brief(prompt=PROMPTS[0], seed=5, duration_ns=round(seconds * 1e9), form=(Role.CHORUS,))).plan()
-    _play(plan)
+    play_all(plan)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
