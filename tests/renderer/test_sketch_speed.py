@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-
 from benchmarks.fluid import FONTS, play, write_midi
 from benchmarks.sketch_speed import PROMPTS, first_bar_s, loading_s, play_all
+
 from segue_music.codec import section_seed
 from segue_music.plan import Brief
 from segue_planner.planning import Planner
