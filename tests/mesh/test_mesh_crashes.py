@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from typing import TYPE_CHECKING
 
 import pytest
@@ -86,6 +87,38 @@ async def test_a_composition_goes_on_without_any_watcher(segued: Segued, undistu
         heard = await asyncio.wait_for(hear(client.watch(created.name, audio=BOTH)), 60)
     check(heard, undisturbed)
     assert heard.composition.claims == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.timeout(300)
+async def test_kills_at_any_moment_and_a_cancel_in_between(segued: Segued, seed: int, undisturbed: Heard) -> None:
+    """The log is ordered and whole whatever comes; a cancelled piece has one end, too."""
+    chance = random.Random(seed)
+    cancels = seed % 3 == 2
+    segued.start(failpoints="conductor.before_segment_row=sleep(60ms)")
+    async with Client(segued.address, patience_s=120) as client:
+        name = (await client.create(ASKED)).name
+        listening = asyncio.create_task(hear(client.watch(name, audio=BOTH)))
+        for _ in range(3):
+            await asyncio.sleep(chance.uniform(0.05, 1.5))
+            segued.kill()
+            await asyncio.to_thread(segued.start, "conductor.before_segment_row=sleep(60ms)")
+        if cancels:
+            await client.cancel(name)
+        heard = await asyncio.wait_for(listening, 200)
+        late = await hear(client.watch(name, audio=BOTH))
+        logged = [each.event.sequence for each in late.updates if each.kind != "audio"]
+        assert logged == sorted(set(logged))
+        assert late.kinds.count("finished") == late.kinds.count("accepted") == 1
+        assert late.kinds[-1] == "finished"
+        assert (heard.draft, heard.master) == (late.draft, late.master)
+        if heard.composition.state == composer_pb2.STATE_CANCELLED:
+            assert cancels
+            assert undisturbed.draft.startswith(heard.draft)
+        else:
+            check(heard, undisturbed)
+            check(late, undisturbed)
 
 
 @pytest.mark.parametrize(
