@@ -14,6 +14,7 @@ use crate::{
     command::{command, finish, finish_within, wait_for},
     doctor::Authority,
     proxy::Proxy,
+    streams::seeds,
     transfers::folder,
 };
 
@@ -129,11 +130,13 @@ fn fifty_faults_on_the_way_change_no_byte() {
     let folder = folder("mesh_faults");
     let segued = Segued::start(&folder);
     let expected = undisturbed(&segued, &folder);
-    let proxy = Proxy::start(segued.address, 2024, 50, 150_000);
-    while proxy.faults_left.load(Ordering::SeqCst) > 0 {
-        let outcome = finish_within(compose(proxy.address, &folder), Duration::from_secs(240));
-        assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
-        assert!(files(&folder) == expected, "the files differ: {}", outcome.stderr);
+    for seed in seeds() {
+        let proxy = Proxy::start(segued.address, 2024 + seed, 50, 150_000);
+        while proxy.faults_left.load(Ordering::SeqCst) > 0 {
+            let outcome = finish_within(compose(proxy.address, &folder), Duration::from_secs(240));
+            assert_eq!(outcome.code, Some(0), "seed {seed}: {}", outcome.stderr);
+            assert!(files(&folder) == expected, "seed {seed}: the files differ: {}", outcome.stderr);
+        }
     }
 }
 

@@ -102,7 +102,7 @@ fn an_undisturbed_stream_is_the_piece() {
 }
 
 /// `FAULT_SEEDS=20` tries more ways to break a stream than a quick run has time for.
-fn seeds() -> std::ops::Range<u64> {
+pub fn seeds() -> std::ops::Range<u64> {
     0..std::env::var("FAULT_SEEDS").ok().and_then(|number| number.parse().ok()).unwrap_or(1)
 }
 
