@@ -348,3 +348,24 @@ def test_a_long_piece_leaves_its_key_and_comes_home() -> None:
 def test_what_builds_ends_at_its_height() -> None:
     plan = made("cinematic trailer, builds to a climax", 90)
     assert specs(plan)[-1].energy[-1] == max(energy for spec in specs(plan) for energy in spec.energy)
+
+
+WISHES = (
+    "", "with a solo", "with a bridge", "with a drop", "a breakdown", "no chorus", "no intro, no outro", "no verse",
+    "no bridge", "no drums", "key change", "half-time chorus", "builds to a climax", "in 7/8", "in 12/8", "long outro",
+)  # fmt: skip
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    genre=st.sampled_from(NAMES),
+    wishes=st.lists(st.sampled_from(WISHES), max_size=2, unique=True),
+    seconds=st.sampled_from([20, 60, 120, 240, 480, 1800]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_wishes_do_not_break_what_makes_sense(genre: str, wishes: list[str], seconds: int, seed: int) -> None:
+    plan = made(", ".join(["x", *wishes]), seconds, genre=genre, seed=seed)
+    assert_lawful(plan)
+    for before, after in pairwise(specs(plan)):
+        assert before.role != Role.PRE_CHORUS or after.role in PEAKS
+        assert fingerprint(before) != fingerprint(after), (before.section_id, after.section_id)

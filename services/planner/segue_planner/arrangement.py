@@ -65,9 +65,10 @@ class Arranger:
         )
 
     def _level(self, role: Role, kind: LayerKind, mean: float) -> float:
-        """Return how far in front a part stands: a first verse keeps its drums back, later ones have soft textures."""
-        again = self._counts[role] > 1
-        back = HELD_BACK if role == R.VERSE and kind == (L.TEXTURES if again else L.RHYTHM) else 1.0
+        """Return how far in front a part stands: a first verse keeps its drums back, every other its textures."""
+        count = self._counts[role]
+        soft = L.RHYTHM if count == 1 else L.TEXTURES if count % 2 == 0 else None
+        back = HELD_BACK if role == R.VERSE and kind == soft else 1.0
         return round((0.6 + 0.3 * mean) * back, 2)
 
     def _playing(self, role: Role, mean: float, present: set[LayerKind]) -> set[LayerKind]:

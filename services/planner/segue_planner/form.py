@@ -191,7 +191,8 @@ def _place_for(role: Role, roles: Sequence[Role]) -> int:
         return peaks[0] if peaks else 0
     if role in PEAKS or len(peaks) < 2:
         return len(roles) - 1 if roles and roles[-1] in ENDINGS else len(roles)
-    return peaks[-1]
+    # What leads up to the last peak stays beside it.
+    return peaks[-1] - 1 if peaks[-1] and roles[peaks[-1] - 1] == R.PRE_CHORUS else peaks[-1]
 
 
 def share_bars(total_bars: int, roles: Sequence[Role], phrase_bars: int, wish: FormWish) -> list[int]:
