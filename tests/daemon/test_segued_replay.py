@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.daemon.segued_command import segued, start
-from tests.mesh.house import Heard, Segued, hear, spec
+from tests.mesh.house import Heard, Segued, free_port, hear, spec
 
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composer_pb2
@@ -64,7 +64,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 def replaying(made: Made, *flags: str) -> tuple[subprocess.Popen[str], str]:
-    process = start(made.folder, "replay", str(made.recording), "--listen", "127.0.0.1:0", *flags)
+    process = start(
+        made.folder,
+        "replay",
+        str(made.recording),
+        *(("--listen", "127.0.0.1:0") if "--listen" not in flags else ()),
+        *flags,
+    )
     assert process.stdout is not None
     line = process.stdout.readline()
     assert "ready on" in line, process.communicate()[1]
@@ -136,6 +142,28 @@ async def test_it_takes_the_time_that_it_took(made: Made) -> None:
     finally:
         process.terminate()
         await asyncio.to_thread(process.communicate)
+
+
+async def test_a_replay_that_is_killed_and_started_again_is_gone_on_with(made: Made) -> None:
+    listen = f"127.0.0.1:{free_port()}"
+    flags = ("--listen", listen, "--speed")
+    process, _ = await asyncio.to_thread(replaying, made, *flags, "0.1")
+    try:
+        async with Client(listen, patience_s=60) as client:
+            stream = client.compose("anything", audio=BOTH)
+            heard = Heard()
+            for _ in range(3):
+                heard.take(await anext(stream))
+            process.kill()
+            await asyncio.to_thread(process.communicate)
+            process, _ = await asyncio.to_thread(replaying, made, *flags, "inf")
+            await asyncio.wait_for(hear(stream, heard), 60)
+    finally:
+        process.kill()
+        await asyncio.to_thread(process.communicate)
+    logged = [each.event for each in heard.updates if each.kind != "checkpoint"]
+    assert logged == [each.event for each in made.heard.updates]
+    assert stream.num_resumed
 
 
 @pytest.mark.reference("grpcurl")

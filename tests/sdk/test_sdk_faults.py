@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.mesh.house import Segued, spec
+from tests.mesh.house import Segued, processes, spec
 from tests.sdk.wrecker import KINDS, Fault, random_faults, wrecked
 
 from segue.audio.v1 import audio_pb2
@@ -122,5 +123,24 @@ async def test_the_server_is_killed_while_a_file_is_written(house: House, tmp_pa
             await client.watch(composition.name).save(tmp_path / "song.flac")
     finally:
         one.stop()
+    for file, content in house.files.items():
+        assert (tmp_path / file).read_bytes() == content, file
+
+
+@pytest.mark.slow
+async def test_the_gateway_of_a_mesh_is_killed_again_and_again_while_a_file_is_written(
+    house: House, tmp_path: Path
+) -> None:
+    with contextlib.ExitStack() as stack:
+        mesh = await asyncio.to_thread(stack.enter_context, processes(tmp_path / "home"))
+        async with Client(mesh["gateway"].address, patience_s=90, silence_s=3.0) as client:
+            stream = client.compose(ASKED)
+            saving = asyncio.create_task(stream.save_live(tmp_path / "draft.wav"))
+            for _ in range(3):
+                await asyncio.sleep(0.5)  # whenever it is: any moment must do
+                mesh["gateway"].kill()
+                await asyncio.to_thread(mesh["gateway"].start)
+            composition = await asyncio.wait_for(saving, TIME_LIMIT_S)
+            await client.watch(composition.name).save(tmp_path / "song.flac")
     for file, content in house.files.items():
         assert (tmp_path / file).read_bytes() == content, file

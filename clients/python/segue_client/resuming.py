@@ -118,8 +118,10 @@ class Resuming:
             rest = self._place.rest_of(event)
             if rest is None:
                 return None
-            event, self._repeats = rest, False
+            event = rest
         self._place.check(response.cursor, event)
+        # Only now: what was damaged at the end of a repetition begins the repetition again.
+        self._repeats = False
         self._cursors.append(response.cursor)
         return update_of(response.cursor, event)
 
