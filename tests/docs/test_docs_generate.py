@@ -15,12 +15,12 @@ from tests.docs.recipes import ROOT
 # Stands where a language's plugin stands, and writes down what it was given.
 PLUGIN = """\
 #!{python}
-import json, pathlib, sys
+import json, os, pathlib, sys
 from google.protobuf.compiler import plugin_pb2
 request = plugin_pb2.CodeGeneratorRequest.FromString(sys.stdin.buffer.read())
 options = {{file.name: file.options.go_package for file in request.proto_file}}
 wanted = {{name: options[name] for name in request.file_to_generate}}
-pathlib.Path("{told}").write_text(json.dumps([request.parameter, wanted]))
+pathlib.Path(f"{told}/{{os.getpid()}}.told").write_text(json.dumps([request.parameter, wanted]))
 answer = plugin_pb2.CodeGeneratorResponse(supported_features=1)
 sys.stdout.buffer.write(answer.SerializeToString())
 """
@@ -31,16 +31,16 @@ def given_to(template: str, plugins: tuple[str, ...], folder: Path) -> tuple[str
     buf = shutil.which("buf", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
     if buf is None:
         pytest.skip("needs buf: `make setup-dev` brings it")
-    told = folder / "told.json"
     for plugin in plugins:
-        (folder / plugin).write_text(PLUGIN.format(python=sys.executable, told=told))
+        (folder / plugin).write_text(PLUGIN.format(python=sys.executable, told=folder))
         (folder / plugin).chmod(0o755)
     subprocess.run(
         [buf, "generate", "--template", f"docs/generate/{template}", "-o", str(folder / "out")],
         cwd=ROOT, env={**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}, check=True, timeout=60,
     )  # fmt: skip
-    parameter, files = json.loads(told.read_text())
-    return parameter, files
+    # buf starts a plugin once for each folder of the contract.
+    calls = [json.loads(path.read_text()) for path in folder.glob("*.told")]
+    return calls[0][0], {name: package for _, files in calls for name, package in files.items()}
 
 
 def test_go(tmp_path: Path) -> None:
