@@ -174,3 +174,25 @@ def test_a_sharded_checkpoint_is_the_same_model(checkpoints: dict[str, Checkpoin
     (folder / "model.safetensors").unlink()
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": files}))
     assert open_model(folder).config == open_model(checkpoints["mono"].folder).config
+
+
+def test_a_folder_with_both_layouts_plays_the_one_that_is_whole(
+    checkpoints: dict[str, Checkpoint], tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(checkpoints["mono"].folder, folder)
+    shutil.copytree(checkpoints["mono"].audiocraft, folder, dirs_exist_ok=True)
+    whole = open_model(folder)
+    assert whole.digest == open_model(checkpoints["mono"].folder).digest
+    (folder / "model.safetensors").unlink()
+    assert open_model(folder).digest == open_model(checkpoints["mono"].audiocraft).digest
+
+
+def test_the_words_may_be_written_under_either_name(checkpoints: dict[str, Checkpoint], tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(checkpoints["mono"].folder, folder)
+    rewrite(
+        folder,
+        lambda t: t.update({"text_encoder.encoder.embed_tokens.weight": t.pop("text_encoder.shared.weight")}),
+    )
+    open_model(folder)

@@ -12,9 +12,10 @@ import pytest
 import torch
 from tests.engine.serving import HOP, RATE, SPEC, play, serving, sound_messages, start_of
 
+from segue.music.v1 import music_pb2
 from segue.renderer.v1 import renderer_pb2
 from segue_music import codec
-from segue_music.plan import LayerKind, Note, SamplingHints
+from segue_music.plan import LayerKind, Motif, MotifNote, MotifUse, Note, SamplingHints
 from segue_renderer.backends import make_backend
 from segue_renderer.musicgen.checkpoint.opening import open_model
 from segue_runtime import errors
@@ -257,3 +258,16 @@ async def test_lower_precisions_play_and_their_logits_stay_near(
     assert rendered.accepted.profile.engine_version.endswith(precision)
     # The sum of a row does not depend on its neighbours, though the kernel may choose another order for more rows.
     assert len(together[1].samples) == len(rendered.samples)
+
+
+async def test_a_melody_model_hears_the_plans_motif_when_the_section_uses_it(
+    checkpoints: dict[str, Checkpoint], tmp_path: Path
+) -> None:
+    motif = Motif((MotifNote(0, 960, 5), MotifNote(960, 960, 3)), 1920)
+    async with serving(checkpoints["melody"].folder, tmp_path) as (stub, _):
+        plain = await play(stub, start_of(replace(SPEC, motif=motif)))
+        stated = await play(stub, start_of(replace(SPEC, motif=motif, motif_use=MotifUse.STATE)))
+        (profile,) = (await stub.ListModels(renderer_pb2.ListModelsRequest())).models
+    assert not np.array_equal(plain.samples, stated.samples)
+    assert music_pb2.CONTINUITY_MOTIF in profile.continuities
+    assert profile.memory_bytes > 1_000_000

@@ -101,8 +101,7 @@ class MusicgenBackend:
             continuities=(Continuity.NONE, Continuity.TAIL, *([Continuity.MOTIF] if model.config.melody else [])),
             determinism=SEEDED,
             real_time_factor=_measure(model, runner),
-            memory_bytes=sum(path.stat().st_size for path in self._folder.rglob("*.safetensors"))
-            + runner.caches.bytes_a_slot * self._slots,
+            memory_bytes=model.num_bytes + runner.caches.bytes_a_slot * self._slots,
             uses_sampling=True,
             weights_license=WEIGHTS_LICENSE,
             conditioning_ns=round(min(CONDITIONING_S, self._limits.context / codec.frame_rate) * second_ns),
@@ -174,6 +173,11 @@ class MusicgenBackend:
             device_memory_bytes=total,
             device_memory_used_bytes=total - free,
         )
+
+    @property
+    def num_steps(self) -> int:
+        """How many steps were made since the start, for measurements."""
+        return self._engine.num_steps
 
     async def close(self) -> None:
         """Stop the thread and let go of the device."""

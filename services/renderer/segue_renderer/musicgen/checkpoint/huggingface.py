@@ -128,6 +128,10 @@ def tensors(folder: Path) -> Tensors:
     found = {}
     for name, loader in files.open_safetensors(files.weight_files(folder)).items():
         found[plain_name(name)] = loader
+    # The two are one tensor; which of them is written differs.
+    words, copies = "text_encoder.shared.weight", "text_encoder.encoder.embed_tokens.weight"
+    if words not in found and copies in found:
+        found[words] = found.pop(copies)
     opened = Tensors(str(folder), found)
     for name in found:
         if is_of_no_use(name):

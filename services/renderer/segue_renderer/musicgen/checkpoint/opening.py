@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -45,6 +45,8 @@ class Model:
     decoder: Decoder
     codec: Codec
     digest: str
+    num_bytes: int
+    """What the weights take on the device."""
 
 
 def open_model(folder: Path, *, precision: str = "fp32", device: torch.device | None = None) -> Model:
@@ -56,13 +58,14 @@ def open_model(folder: Path, *, precision: str = "fp32", device: torch.device | 
             "segued models pull musicgen-small"
         )
     with torch.no_grad():
-        if (folder / "config.json").is_file():
+        in_pickles = (folder / audiocraft.LANGUAGE_MODEL).is_file()
+        if (folder / "config.json").is_file() and (files.weight_files(folder)[0].is_file() or not in_pickles):
             config, text_folder = huggingface.model_config(folder / "config.json"), folder
             paths = files.weight_files(folder)
             if not paths[0].is_file():
                 raise errors.ModelInvalid(f"{folder}: model.safetensors is not there; is the download complete?")
             tensors = huggingface.tensors(folder)
-        elif (folder / audiocraft.LANGUAGE_MODEL).is_file():
+        elif in_pickles:
             config, tensors, text_folder = audiocraft.open_folder(folder)
             paths = audiocraft.weight_paths(folder)
         else:
@@ -88,9 +91,12 @@ def open_model(folder: Path, *, precision: str = "fp32", device: torch.device | 
             decoder=Decoder(config.decoder, tensors.below("decoder"), precision=precision, device=device),
             codec=Codec(config.codec, tensors.below("audio_encoder"), device),
             digest=files.digest(paths),
+            num_bytes=0,
         )
         tensors.finish()
-    return model
+        width = {"fp32": 4, "int8": 1}.get(precision, 2)
+        rest = tensors.count("text_encoder") + tensors.count("audio_encoder")
+        return replace(model, num_bytes=4 * rest + width * tensors.count("decoder"))
 
 
 def _melody_projection(config: ModelConfig, tensors: Tensors) -> Projection | None:

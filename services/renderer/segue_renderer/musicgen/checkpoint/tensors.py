@@ -25,11 +25,12 @@ class Tensors:
         self._loaders = loaders
         self._scope = scope
         self._taken: set[str] = set()
+        self._counts: dict[str, int] = {}
 
     def below(self, scope: str) -> Tensors:
         """Return a view on the names that begin with `scope`; what it takes counts as taken here."""
         view = Tensors(self.origin, self._loaders, f"{self._scope}{scope}.")
-        view._taken = self._taken
+        view._taken, view._counts = self._taken, self._counts
         return view
 
     def __contains__(self, name: str) -> bool:
@@ -51,7 +52,12 @@ class Tensors:
         if not bool(torch.isfinite(tensor).all()):
             raise errors.ModelInvalid(f"{self.origin}: {full} has values that are not finite; the file is damaged")
         self._taken.add(full)
+        self._counts[full] = tensor.numel()
         return tensor
+
+    def count(self, scope: str) -> int:
+        """Count the weights that were taken below a scope."""
+        return sum(count for name, count in self._counts.items() if name.startswith(f"{scope}."))
 
     def drop(self, name: str) -> None:
         """Count a tensor as taken that the engine has no use for, such as training statistics."""
