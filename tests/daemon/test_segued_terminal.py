@@ -31,7 +31,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Segued]:
     one.stop()
 
 
-@pytest.mark.parametrize("columns", [40, 80, 160])
+@pytest.mark.parametrize("columns", [pytest.param(40, marks=pytest.mark.slow), 80, 160])
 def test_the_display_fits_and_leaves_one_board_and_the_result(tmp_path: Path, server: Segued, columns: int) -> None:
     terminal = Terminal(tmp_path, columns, *ASKED, "--seed", str(columns), "--server", server.address)
     assert terminal.run() == 0, terminal.written
@@ -53,6 +53,7 @@ def test_the_display_fits_and_leaves_one_board_and_the_result(tmp_path: Path, se
     assert terminal.screen.colours
 
 
+@pytest.mark.slow
 def test_no_color_is_honoured(tmp_path: Path, server: Segued) -> None:
     terminal = Terminal(tmp_path, 80, *ASKED, "--server", server.address, NO_COLOR="1")
     assert terminal.run() == 0, terminal.written

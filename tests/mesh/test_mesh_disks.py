@@ -60,7 +60,7 @@ def drafts(folder: Path) -> list[str]:
 
 # What one file may have decides at which stage it is too much: a take, the draft's segments, the master's files.
 @ON_LINUX
-@pytest.mark.parametrize("kilobytes", [600, 2500, 6500])
+@pytest.mark.parametrize("kilobytes", [*(pytest.param(size, marks=pytest.mark.slow) for size in (600, 6500)), 2500])
 async def test_a_file_that_cannot_grow_fails_the_composition_and_nothing_else(segued: Segued, kilobytes: int) -> None:
     segued.start()
     assert segued.process is not None
@@ -187,6 +187,7 @@ async def create_many(client: Client) -> None:
         await client.create(spec("calm piano " * 300, seconds=2, seed=seed))
 
 
+@pytest.mark.slow
 @ON_LINUX
 @needs_mounts
 async def test_a_disk_that_is_read_only_for_a_while_is_waited_for(tmp_path: Path) -> None:
