@@ -59,8 +59,8 @@ test: setup-test ## Run all quick tests
 	@$(BIN)/pytest -q -n 2 --dist loadfile -m "$(QUICK)" $(PYTEST)
 
 test-engine: $(UV) ## Run the tests of the MusicGen engine (brings torch)
-	@$(UV) sync -q --frozen --inexact --python $(PYTHON) $(FOR_TESTS) --extra musicgen
-	@$(BIN)/pytest -q -m "engine and not slow" $(PYTEST)
+	@$(UV) sync -q --frozen --inexact --python $(PYTHON) $(FOR_TESTS) --extra musicgen --group engine
+	@$(BIN)/pytest -q -m "engine and not slow" tests/engine $(PYTEST)
 
 nightly: setup-dev ## Run everything, the slow tests too; a missing reference program fails
 	@$(BIN)/pytest -q -m "not engine" --require-reference $(PYTEST)
@@ -96,7 +96,8 @@ generate: setup-dev ## Make the Python stubs from the contract
 benchmarks: setup-test ## Measure speed and memory, and print the tables of docs/benchmarks.md
 	@$(BIN)/python -m benchmarks
 
-clients: rust ## Build and test the clients in other languages
+clients: setup-test rust ## Build and test the clients and their documentation
+	@$(BIN)/pytest -q -n 2 --dist loadfile -m "$(QUICK)" tests/sdk tests/docs $(PYTEST)
 
 rust: ## Build and test the Rust client and its command line
 	@cd clients/rust && cargo fmt --check && cargo clippy -q --locked --all-targets -- -D warnings && cargo test -q --locked
