@@ -17,7 +17,7 @@ SEED ?= 7
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-test setup-dev demo up serve test test-engine nightly lint format types contracts extras image generate \
-	benchmarks clients rust lock clean
+	benchmarks clients rust segue lock clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -99,8 +99,13 @@ benchmarks: setup-test ## Measure speed and memory, and print the tables of docs
 clients: setup-test rust ## Build and test the clients and their documentation
 	@$(BIN)/pytest -q -n 2 --dist loadfile -m "$(QUICK)" tests/sdk tests/docs $(PYTEST)
 
-rust: ## Build and test the Rust client and its command line
-	@cd clients/rust && cargo fmt --check && cargo clippy -q --locked --all-targets -- -D warnings && cargo test -q --locked
+rust: setup ## Check, build and test the Rust client; some tests talk to the real service
+	@cd clients/rust && cargo fmt --check && cargo clippy -q --locked --all-targets -- -D warnings && \
+		cargo test -q --locked -- --include-ignored
+
+segue: ## Build the Rust command line: clients/rust/target/release/segue
+	@cd clients/rust && cargo build --release --locked
+	@echo "built: clients/rust/target/release/segue"
 
 lock: $(UV) ## Renew uv.lock after a change of pyproject.toml
 	@$(UV) lock
