@@ -30,7 +30,9 @@ def start(folder: Path, *arguments: str, **more: str) -> subprocess.Popen[str]:
     )
 
 
-def segued(folder: Path, *arguments: str, stdin: str = "", **more: str) -> subprocess.CompletedProcess[str]:
+def segued(
+    folder: Path, *arguments: str, stdin: str = "", limit_s: float = LIMIT_S, **more: str
+) -> subprocess.CompletedProcess[str]:
     """Run it to its end."""
     return subprocess.run(
         [sys.executable, "-m", "segued", *arguments],
@@ -39,6 +41,6 @@ def segued(folder: Path, *arguments: str, stdin: str = "", **more: str) -> subpr
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=LIMIT_S,
+        timeout=limit_s,
         check=False,
     )
