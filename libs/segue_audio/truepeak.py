@@ -131,5 +131,6 @@ class TruePeakMeter:
         sample_peak = float(np.abs(self._buffer).max())
         self._sample_peak = max(self._sample_peak, sample_peak)
         if sample_peak * _MOST_BETWEEN > self._highest:
-            peaks = interpolated_peaks(self._buffer, self._factor, _ROW)
+            # No row whose samples, and those beside it, are 6 dB lower can hold the highest peak of any waveform.
+            peaks = interpolated_peaks(self._buffer, self._factor, _ROW, above=0.5 * self._highest)
             self._highest = max(self._highest, float(peaks.max()))

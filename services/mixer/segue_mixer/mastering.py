@@ -271,20 +271,30 @@ def _ended(block: Float32, frames: int) -> Float32:
 
 
 def _root(function: Callable[[float], float], low: float, high: float) -> float:
-    """Find where a rising function is 0, between `low` (not above 0) and `high`; `high` when it stays below."""
-    at_low, at_high = function(low), function(high)
-    if at_high <= 0:
-        return high
+    """Find where a function that rises, by no more than its argument, is 0; `high` when it stays below.
+
+    `low` must not lie above the root. From there each step is safe until the first one that goes too far.
+    """
+    at_low = function(low)
     if at_low >= -TOLERANCE_LU:
         return low
+    place, above = low - at_low, math.inf
     for _ in range(40):
-        middle = low - at_low * (high - low) / (at_high - at_low)
-        at_middle = function(middle)
-        if abs(at_middle) <= TOLERANCE_LU:
-            return middle
-        # Illinois: the end that stays counts half, so that it cannot stay for ever.
-        if at_middle < 0:
-            low, at_low, at_high = middle, at_middle, at_high / 2
+        if above == math.inf and place >= high:
+            at_high = function(high)
+            if at_high <= 0:
+                return high
+            above, place = high, low - at_low * (high - low) / (at_high - at_low)
+        at_place = function(place)
+        if abs(at_place) <= TOLERANCE_LU:
+            return place
+        slope = (at_place - at_low) / (place - low)
+        if at_place < 0:
+            low, at_low = place, at_place
         else:
-            high, at_high, at_low = middle, at_middle, at_low / 2
+            above = place
+        # Along the last slope; where that leaves what is known, halfway.
+        place = place - at_place / max(slope, 0.05)
+        if not low < place < above:
+            place = (low + above) / 2 if above < math.inf else high
     return low

@@ -35,9 +35,10 @@ class BandLevels:
     def push(self, block: Float32) -> None:
         """Take a whole block."""
         spectrum = self._fft.rfft(block.T * self._window, axis=1)
-        power = np.square(spectrum.view(np.float32), dtype=np.float64).sum(axis=0).reshape(-1, 2).sum(axis=1)
-        total = np.concatenate(([0.0], np.cumsum(power)))
-        self._powers += np.diff(total[self._borders])
+        power = np.square(spectrum.view(np.float32)).sum(axis=0)
+        total = np.concatenate(([0.0], np.cumsum(power, dtype=np.float64)))
+        # Two numbers a frequency: the squares of its real and its imaginary part.
+        self._powers += np.diff(total[2 * self._borders])
 
     def levels_db(self) -> Float64:
         """Level of each band, relative to one another; -inf where nothing is."""

@@ -1,0 +1,92 @@
+"""Hostile files: refused with a reason, by a child that spends less than a second, and never crash who asked."""
+
+from __future__ import annotations
+
+import resource
+import struct
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import soundfile
+
+from segue_audio.decoding import DecodedFile
+from segue_audio.errors import AudioError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def wav(channels: int = 2, rate: int = 48_000, bits: int = 16, claims: int = 4_000, kind: int = 1) -> bytes:
+    """A WAV whose header says what it is told to say, with 4000 bytes behind it."""
+    numbers = (kind, channels, rate & 0xFFFFFFFF, 0, channels * bits // 8 & 0xFFFF, bits)
+    head = b"fmt " + struct.pack("<IHHIIHH", 16, *numbers) + b"data" + struct.pack("<I", claims)
+    return b"RIFF" + struct.pack("<I", 4_040) + b"WAVE" + head + bytes(4_000)
+
+
+def flac(path: Path, *, claims: int | None = None, cut: int | None = None) -> bytes:
+    """A FLAC of a second of noise that claims another length, or is cut short."""
+    rng = np.random.default_rng(1)
+    soundfile.write(path, rng.normal(0, 0.1, (48_000, 2)), 48_000, format="FLAC")
+    content = bytearray(path.read_bytes())
+    if claims is not None:
+        # STREAMINFO: the low four bits of byte 13 and the four bytes after it count the frames.
+        content[21] = content[21] & 0xF0 | claims >> 32 & 0x0F
+        content[22:26] = (claims & 0xFFFFFFFF).to_bytes(4)
+    return bytes(content[:cut])
+
+
+def nan(path: Path) -> bytes:
+    soundfile.write(path, np.full((4_800, 2), np.nan), 48_000, format="WAV", subtype="FLOAT")
+    return path.read_bytes()
+
+
+HOSTILE: dict[str, Callable[[Path], bytes]] = {
+    "nothing": lambda _: b"",
+    "4 bytes": lambda _: b"RIFF",
+    "no channels": lambda _: wav(channels=0),
+    "65535 channels": lambda _: wav(channels=65_535),
+    "9 channels": lambda _: wav(channels=9),
+    "no rate": lambda _: wav(rate=0),
+    "4 GHz": lambda _: wav(rate=4_000_000_000),
+    "no bits": lambda _: wav(bits=0),
+    "no frames": lambda _: wav(claims=0)[:44],
+    "a picture": lambda _: b"\x89PNG\r\n\x1a\n" + bytes(4_000),
+    "junk that begins like MP3": lambda _: b"\xff\xfb\x90\x00" + bytes(range(256)) * 16,
+    "junk behind ID3": lambda _: b"ID3\x04\x00\x00\x7f\x7f\x7f\x7f" + bytes(4_000),
+    "not a number": nan,
+    "FLAC cut short": lambda path: flac(path, cut=40_000),
+    "FLAC of 2^36 frames": lambda path: flac(path, claims=(1 << 36) - 1),
+    "FLAC of a million hours": lambda path: flac(path, claims=1 << 35),
+    "FLAC that claims a frame more": lambda path: flac(path, claims=48_001),
+    "Ogg without Opus": lambda _: b"OggS" + bytes(4_000),
+}
+
+
+async def decoded(path: Path) -> int:
+    frames = 0
+    async with DecodedFile(path) as sound:
+        async for block in sound.blocks():
+            frames += len(block)
+    return frames
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+async def test_a_hostile_file_is_refused_within_a_second(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(HOSTILE[name](tmp_path / "made"))
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with pytest.raises(AudioError) as caught:
+        await decoded(path)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # Processor time: what a clock says depends on what else this machine does. Start-up of Python is in it.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0
+    assert str(caught.value)
+    assert str(tmp_path) not in str(caught.value)
+
+
+async def test_a_header_that_claims_4_gib_gives_what_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(wav(claims=0xFFFF_FFF0))
+    assert await decoded(path) == 1_000
