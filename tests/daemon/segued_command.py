@@ -30,9 +30,7 @@ def start(folder: Path, *arguments: str, **more: str) -> subprocess.Popen[str]:
     )
 
 
-def segued(
-    folder: Path, *arguments: str, stdin: str = "", limit_s: float = LIMIT_S, **more: str
-) -> subprocess.CompletedProcess[str]:
+def segued(folder: Path, *arguments: str, stdin: str = "", **more: str) -> subprocess.CompletedProcess[str]:
     """Run it to its end."""
     return subprocess.run(
         [sys.executable, "-m", "segued", *arguments],
@@ -41,6 +39,6 @@ def segued(
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=limit_s,
+        timeout=LIMIT_S,
         check=False,
     )

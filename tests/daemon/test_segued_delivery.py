@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import soundfile
-from tests.daemon.segued_command import segued
+from tests.daemon.segued_command import start
 from tests.mesh.house import Segued
 
 if TYPE_CHECKING:
@@ -32,6 +32,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Segued]:
     one = Segued(tmp_path_factory.mktemp("server")).start()
     yield one
     one.stop()
+
+
+def compose(folder: Path, limit_s: float, *arguments: str) -> None:
+    running = start(folder, "compose", *arguments)
+    _, said = running.communicate(timeout=limit_s)
+    assert running.returncode == 0, said
 
 
 def measured(path: Path) -> tuple[float, float]:
@@ -65,8 +71,7 @@ def test_every_file_is_what_others_expect(
         path = tmp_path / f"song{suffix}"
         wanted = asked if suffix == ".flac" else ("--from", str(first))
         limit_s = 100 if seconds < 100 else 1500
-        answer = segued(tmp_path, "compose", *wanted, "-o", path.name, "--server", server.address, limit_s=limit_s)
-        assert answer.returncode == 0, answer.stderr
+        compose(tmp_path, limit_s, *wanted, "-o", path.name, "--server", server.address)
         integrated_lufs, peak_dbtp = measured(path)
         assert integrated_lufs == pytest.approx(-14.0, abs=0.11)
         assert suffix == ".mp3" or soundfile.info(path).frames == seconds * 48_000
@@ -97,8 +102,7 @@ def test_every_file_is_what_others_expect(
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_twenty_minutes_are_made_again_byte_for_byte(tmp_path: Path, server: Segued) -> None:
-    where = ("--server", server.address)
-    assert segued(tmp_path, "compose", *LONG, "-o", "a.flac", *where, limit_s=1500).returncode == 0
+    compose(tmp_path, 1500, *LONG, "-o", "a.flac", "--server", server.address)
     # In a mesh of its own, which has none of the takes.
-    assert segued(tmp_path, "compose", "--from", "a.flac", "-o", "b.flac", limit_s=1500).returncode == 0
+    compose(tmp_path, 1500, "--from", "a.flac", "-o", "b.flac")
     assert (tmp_path / "a.flac").read_bytes() == (tmp_path / "b.flac").read_bytes()

@@ -177,7 +177,7 @@ async def test_no_join_of_random_sections_clicks_or_jumps(stub: Stub, num_pieces
         assert 0.0 < join.score <= 1.0
         # Music that gets louder or softer by itself does so; the join must add nothing to it, and no hole or bump.
         measured = loudness(around[SECOND:]) - loudness(around[:SECOND])
-        assert join.level_jump_lu == pytest.approx(measured, abs=0.5)
+        assert join.level_jump_lu == pytest.approx(measured, abs=1.0)
         louder_tail = loudness(one.sound[one.spec.frames :][:SECOND]) - loudness(other.sound[:SECOND])
         if louder_tail < -10:
             assert measured == pytest.approx(alone, abs=1.0)

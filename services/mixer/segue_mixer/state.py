@@ -56,9 +56,9 @@ class PieceLevels:
         )
 
     def last_second(self) -> float:
-        """Weighted mean square of the last second, to 100 ms."""
-        steps = self.steps[-_STEP_HOPS:]
-        return float(steps.mean()) if len(steps) else 0.0
+        """Weighted mean square of the last second; its beginning is right to 100 ms."""
+        last = np.concatenate((np.repeat(self.steps[-_STEP_HOPS:], _STEP_HOPS), self.hops))[-_STEP_HOPS * 10 :]
+        return float(last.mean()) if len(last) else 0.0
 
     def loudness(self) -> Loudness:
         """Return the measurement of all sections together."""
