@@ -79,7 +79,7 @@ def places(num_pieces: int) -> Iterator[Mono]:
     for take in takes(num_pieces):
         level = 10 ** ((take.target_lufs - take.declared_lufs) / 20)
         mono = take.sound.mean(axis=1).astype(np.float64) * level
-        for place in (take.spec.frames, *rng.integers(SECOND, len(mono) - SECOND, 12)):
+        for place in (take.spec.frames, *rng.integers(SECOND, len(mono) - SECOND, 30)):
             if SECOND <= place <= len(mono) - SECOND:
                 yield mono[place - SECOND : place + SECOND]
 
@@ -131,8 +131,8 @@ def test_the_check_finds_clicks_of_40_db_and_gives_no_false_alarm(num_pieces: in
                 found.append(judged(clicked))
     assert false_alarms / num_places < 0.01
     # Many must count, or the test has no say.
-    assert len(found) > num_places
-    assert np.mean(found) >= least
+    assert len(found) > num_places / 2
+    assert np.mean(found) >= least, (false_alarms, num_places, len(found))
 
 
 def loudness(sound: Sound) -> float:
