@@ -202,6 +202,10 @@ async def test_whoever_waits_is_told_when_the_engine_stops(model: Model) -> None
     for stream in streams:
         with pytest.raises(errors.ShuttingDown):
             await codes_of(stream)
+    with pytest.raises(errors.ShuttingDown):
+        engine.submit(job(model, 0))
+    with pytest.raises(errors.ShuttingDown):
+        await engine.call(lambda: None)
 
 
 @pytest.mark.parametrize(
@@ -234,3 +238,11 @@ def test_chance_follows_the_probabilities() -> None:
         chosen = sampling.choose(weights.log().expand(1, 4, 4), torch.tensor([column]), row)
         counts += torch.bincount(chosen.flatten(), minlength=4)
     assert (counts / counts.sum() - weights).abs().max() < 0.02
+
+
+async def test_an_error_of_the_engines_own_leaves_nobody_waiting(model: Model) -> None:
+    async with running(model, slots=1) as engine:
+        with pytest.raises(errors.InternalError):
+            await codes_of(engine.submit(replace(job(model, 0), owner=["not", "a", "name"])))  # type: ignore[arg-type]  # on purpose
+        with pytest.raises(errors.InternalError):
+            await engine.call(lambda: None)

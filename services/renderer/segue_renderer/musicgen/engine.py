@@ -100,6 +100,7 @@ class Engine:
         self._calls: list[_Call] = []
         self._inbox = _Inbox()
         self._thread = threading.Thread(target=self._run, name="musicgen", daemon=True)
+        self._ended: errors.SegueError | None = None
         self.num_steps = 0
         self.num_rows = 0
         self.step_seconds = 0.0
@@ -114,6 +115,7 @@ class Engine:
         """Run something on the engine's thread, between two steps."""
         entry = _Call(work, Future())
         self._inbox.commands.put(("call", entry))
+        self._raise_ended()
         result: T = await asyncio.wrap_future(entry.result)
         return result
 
@@ -121,7 +123,12 @@ class Engine:
         """Put a job into the line."""
         stream = Stream(self, job)
         self._inbox.commands.put(("submit", stream))
+        self._raise_ended()
         return stream
+
+    def _raise_ended(self) -> None:
+        if self._ended is not None:
+            raise self._ended
 
     def cancel(self, stream: Stream) -> None:
         """Take a job out before the next step; what has ended is left alone."""
@@ -161,17 +168,34 @@ class Engine:
     # the thread
 
     def _run(self) -> None:
-        with torch.inference_mode():
-            while not self._inbox.closing:
-                self._take_commands()
-                self._call_one()
-                self._admit_one()
-                self._step()
-        ended = errors.ShuttingDown("the renderer is being stopped", retry_after_s=2)
+        ended: errors.SegueError = errors.ShuttingDown("the renderer is being stopped", retry_after_s=2)
+        try:
+            with torch.inference_mode():
+                while not self._inbox.closing:
+                    self._take_commands()
+                    self._call_one()
+                    self._admit_one()
+                    self._step()
+        except BaseException as error:
+            log.exception("the engine's thread ended")
+            ended = errors.InternalError(f"the engine's thread ended: {error!r}")
+        self._end(ended)
+
+    def _end(self, ended: errors.SegueError) -> None:
+        # Before the inbox is emptied: whoever puts something in later sees it.
+        self._ended = ended
+        with contextlib.suppress(queue.Empty):
+            while True:
+                name, subject = self._inbox.commands.get_nowait()
+                if name == "call":
+                    self._calls.append(subject)
+                elif name == "submit":
+                    self._streams[subject.ticket] = subject
         for stream in list(self._streams.values()):
             stream.put(ended)
         for entry in self._calls:
-            entry.result.set_exception(ended)
+            if entry.result.set_running_or_notify_cancel():
+                entry.result.set_exception(ended)
 
     def _take_commands(self) -> None:
         idle = not (self._calls or self._streams)
