@@ -231,7 +231,6 @@ def _encode(audio: audio_pb2.AudioChunk, encoding: audio_pb2.SampleFormat.ValueT
 
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
     """Serve a recording until a signal comes."""
-    logs.configure(settings.log)
     path = Path(arguments.file)
     try:
         recording = Recording(path)
@@ -239,6 +238,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
         raise Stop(Exit.USAGE, f"{path}: {error.strerror}") from error
     except RecordingError as error:
         raise Stop(Exit.USAGE, f"{path}: {error}") from error
+    logs.configure(settings.log)
     try:
         return asyncio.run(_serve(settings, recording, arguments.speed))
     except ListenError as error:

