@@ -118,7 +118,9 @@ def judged(mono: Mono) -> bool:
     return has_click(mono[:SECOND], mono[SECOND:])
 
 
-@pytest.mark.parametrize(("num_pieces", "least"), [(4, 0.97), pytest.param(24, 0.99, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("num_pieces", "least"), [(4, 0.97), pytest.param(24, 0.99, marks=[pytest.mark.slow, pytest.mark.timeout(900)])]
+)
 def test_the_check_finds_clicks_of_40_db_and_gives_no_false_alarm(num_pieces: int, least: float) -> None:
     """Counted are those that music does not cover: what no band shows, neither an ear nor a check can find."""
     false_alarms, found, num_places = 0, [], 0
