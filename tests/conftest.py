@@ -6,6 +6,7 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 if TYPE_CHECKING:
@@ -17,6 +18,11 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # Settings of whoever runs the tests must not reach them.
 for name in [name for name in os.environ if name.startswith("SEGUE_")]:
     del os.environ[name]
+
+
+# A time that one example may take would be an assertion about the machine.
+hypothesis.settings.register_profile("segue", deadline=None)
+hypothesis.settings.load_profile("segue")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

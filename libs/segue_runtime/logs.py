@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import sys
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, TextIO, cast
 
 import structlog
 
@@ -26,6 +26,25 @@ TRACEBACKS = structlog.processors.ExceptionRenderer(
 )
 
 
+class StandardError:
+    """Standard error as it is when a line is written: who captures output replaces it, and closes what was there."""
+
+    def write(self, text: str) -> int:
+        """Write."""
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        """Flush."""
+        sys.stderr.flush()
+
+    def isatty(self) -> bool:
+        """Tell whether it is a terminal."""
+        return sys.stderr.isatty()
+
+
+STANDARD_ERROR = cast("TextIO", StandardError())
+
+
 def get(name: str) -> FilteringBoundLogger:
     """Return the logger of a module or role."""
     logger: FilteringBoundLogger = structlog.get_logger(part=name)
@@ -34,7 +53,7 @@ def get(name: str) -> FilteringBoundLogger:
 
 def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
     """Set up logging for this process; the standard library's loggers join in."""
-    _set_up(settings, stream or sys.stderr)
+    _set_up(settings, stream or STANDARD_ERROR)
     root = logging.getLogger()
     root.handlers[:] = [Forward()]
     root.setLevel(max(logging.getLevelNamesMapping()[settings.level.upper()], logging.WARNING))
@@ -87,4 +106,4 @@ def hide_private(_logger: WrappedLogger, _method: str, event: EventDict) -> Even
 
 
 # Until a process configures its log: structlog's own default would write to standard output, which is for data.
-_set_up(LogSettings(level="warning", format="json"), sys.stderr)
+_set_up(LogSettings(level="warning", format="json"), STANDARD_ERROR)

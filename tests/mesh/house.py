@@ -19,7 +19,7 @@ import psutil
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composer_pb2, composer_pb2_grpc
 from segue.music.v1 import music_pb2
-from segue_client import Access, Client, Update
+from segue_client import Access, Client, Stream, Update
 from segue_client.channel import connect
 from segue_runtime.settings import load
 from segued.node import Node
@@ -90,6 +90,15 @@ async def hear(updates: AsyncIterator[Update], heard: Heard | None = None) -> He
     async for update in updates:
         heard.take(update)
     return heard
+
+
+async def reach(updates: Stream, kind: str) -> Update:
+    """Listen until something has happened, and hang up."""
+    async with contextlib.aclosing(updates):
+        async for update in updates:
+            if update.kind == kind:
+                return update
+    raise AssertionError(kind)
 
 
 @contextlib.asynccontextmanager

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
-from tests.mesh.house import Heard, Segued, hear, spec
+from tests.mesh.house import Heard, Segued, hear, reach, spec
 
 from segue.composer.v1 import composer_pb2
 from segue_client import Client, SegueError
@@ -162,9 +162,7 @@ async def test_a_store_without_room_refuses_and_goes_on_when_there_is_some(tmp_p
             before = await asyncio.wait_for(hear(client.compose(SHORT, audio=BOTH)), 60)
             running = await client.create(LONG)
             listening = asyncio.create_task(hear(client.watch(running.name, audio=BOTH)))
-            async for update in client.watch(running.name):
-                if update.kind == "planned":
-                    break
+            await reach(client.watch(running.name), "planned")
             segued.fill()
             with pytest.raises(SegueError) as caught:
                 await create_many(client)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import grpc.aio
 import pytest
-from tests.mesh.house import Segued, hear, spec
+from tests.mesh.house import Segued, hear, reach, spec
 
 from segue.composer.v1 import composer_pb2, composer_pb2_grpc
 from segue_client import Access, Client, SegueError
@@ -108,9 +108,7 @@ async def test_two_thousand_idle_streams_on_one_connection_have_a_bound_and_hurt
                     await asyncio.sleep(0.05)
             # The rest waits on its own side of the wire, or was told no; others are served as ever.
             assert (await client.stats()).watchers == 256
-            async for update in client.watch(name):
-                assert update.kind == "accepted"
-                break
+            await reach(client.watch(name), "accepted")
             refused = [call for call in calls if call.done()]
             assert {await call.code() for call in refused} <= {CODES.UNAVAILABLE, CODES.RESOURCE_EXHAUSTED}
             assert segued.memory_bytes - before < 256 * MEGABYTE // 4

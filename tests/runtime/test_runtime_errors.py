@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import re
+import sys
 from pathlib import Path
 
 import grpc
@@ -105,3 +107,17 @@ def test_an_unknown_reason_keeps_its_code_and_name() -> None:
     assert back.code is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert back.reason_name == "QUEUE_FUN1"
     assert errors.from_status(errors.to_status(back, "r")).reason_name == "QUEUE_FUN1"
+
+
+def test_a_log_line_goes_to_the_standard_error_of_its_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    from segue_runtime import logs
+    from segue_runtime.settings import LogSettings
+
+    logs.configure(LogSettings(level="info", format="json"))
+    first, second = io.StringIO(), io.StringIO()
+    monkeypatch.setattr(sys, "stderr", first)
+    logs.get("test").info("one")
+    first.close()
+    monkeypatch.setattr(sys, "stderr", second)
+    logs.get("test").info("two")
+    assert '"event": "two"' in second.getvalue()
