@@ -96,7 +96,7 @@ generate: setup-dev ## Make the Python stubs from the contract
 benchmarks: setup-test ## Measure speed and memory, and print the tables of docs/benchmarks.md
 	@$(BIN)/python -m benchmarks
 
-clients: setup-test rust ## Build and test the clients and their documentation
+clients: setup-dev rust ## Build and test the clients and their documentation
 	@$(BIN)/pytest -q -n 2 --dist loadfile -m "$(QUICK)" tests/sdk tests/docs $(PYTEST)
 
 rust: setup ## Check, build and test the Rust client; some tests talk to the real service
