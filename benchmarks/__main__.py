@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 # The engine's needs torch; the music's quality and the pictures are commands of their own.
-MODULES = ("pipes", "sketch_speed", "planner_speed")
+MODULES = ("pipes", "sketch_speed", "planner_speed", "mixer_speed")
 
 
 def main() -> int:
