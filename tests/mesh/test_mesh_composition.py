@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import urllib.request
 import uuid
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ import mido
 import numpy as np
 import pytest
 import soundfile
-from tests.mesh.house import embedded, hear, sha256, spec
+from tests.mesh.house import embedded, free_port, hear, sha256, spec
 
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composer_pb2
@@ -254,3 +255,15 @@ async def test_an_upload_is_put_together_and_measured(tmp_path: Path) -> None:
         with pytest.raises(SegueError) as caught:
             await client.analyze((await client.upload(broken)).name)
         assert caught.value.code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_the_metrics_count_a_piece_that_was_heard_to_its_end_as_a_success(tmp_path: Path) -> None:
+    where = f"127.0.0.1:{free_port()}"
+    async with embedded(tmp_path, {"metrics.listen": where}) as (_, client):
+        await hear(client.compose(spec(seconds=3)))
+        with await asyncio.to_thread(urllib.request.urlopen, f"http://{where}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+    handled = [line for line in lines if line.startswith("segue_rpc_handled_total") and 'method="Compose"' in line]
+    assert len(handled) == 1
+    assert 'code="OK"' in handled[0]
+    assert handled[0].endswith(" 1.0")

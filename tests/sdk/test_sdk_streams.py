@@ -352,3 +352,19 @@ async def test_a_damaged_file_is_not_kept(tmp_path: Path) -> None:
         fake.got.outputs[0].sha256 = piece.output.sha256
         await client.compose("calm piano").save(tmp_path / "song.flac")
     assert (tmp_path / "song.flac").read_bytes() == piece.flac
+
+
+def test_a_stream_that_was_left_half_read_ends_without_a_word() -> None:
+    complaints: list[dict[str, object]] = []
+    left: list[object] = []
+
+    async def look_at_the_beginning() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
+        async with serving(FakeComposer(Piece())) as address, client_of(address) as client:
+            stream = client.compose("calm piano", audio=BOTH)
+            left.append(stream)
+            async for _ in stream:
+                break
+
+    asyncio.run(look_at_the_beginning())
+    assert complaints == []

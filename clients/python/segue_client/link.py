@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
@@ -16,7 +15,7 @@ from segue_client.errors import SegueError, from_rpc_error
 from segue_client.patience import Patience, RealClock
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
     from segue_client.channel import Access
     from segue_client.patience import Clock
@@ -34,6 +33,26 @@ class _Line:
     stub: Stub
     num_users: int = 0
     retired: bool = False
+
+
+class Loan:
+    """A stub for the length of an `async with`.
+
+    A class, not a generator: a stream that its reader left half-read is closed by the loop at its end, together with
+    every generator in it and in any order.
+    """
+
+    def __init__(self, line: _Line, give_back: Callable[[], Awaitable[None]]) -> None:
+        self._line = line
+        self._give_back = give_back
+
+    async def __aenter__(self) -> Stub:
+        self._line.num_users += 1
+        return self._line.stub
+
+    async def __aexit__(self, *_: object) -> None:
+        self._line.num_users -= 1
+        await self._give_back()
 
 
 class Link:
@@ -67,16 +86,9 @@ class Link:
         self._lines.append(line)
         return line
 
-    @contextlib.asynccontextmanager
-    async def stub(self) -> AsyncIterator[Stub]:
+    def stub(self) -> Loan:
         """Lend the stub; its connection stays open until it is given back."""
-        line = self._line
-        line.num_users += 1
-        try:
-            yield line.stub
-        finally:
-            line.num_users -= 1
-            await self._close_unused()
+        return Loan(self._line, self._close_unused)
 
     def renew(self, dead: Stub) -> None:
         """Let the next call take a new connection, unless somebody else saw to that already."""

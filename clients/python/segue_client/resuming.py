@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 NUM_KEPT: Final = 4
 """How many cursors are kept to go back to, should the last one have been damaged on its way."""
 STUCK_LIMIT_S: Final = 1800.0
+END_LIMIT_S: Final = 1.0
+"""How long a server may take to end a stream that is complete."""
 
 
 class Resuming:
@@ -91,6 +94,9 @@ class Resuming:
                         # A reader may take its time; that is not the server's silence.
                         moved_at += clock.now() - given_at
                         if isinstance(update, Finished):
+                            # Only the end comes now; who does not read it has cancelled the call in the server's eyes.
+                            with contextlib.suppress(SegueError):
+                                await read_within(call, END_LIMIT_S)
                             return
                     failure = SegueError(grpc.StatusCode.UNAVAILABLE, "the stream ended in the middle")
                 except SegueError as error:
