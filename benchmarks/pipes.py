@@ -299,9 +299,14 @@ def main() -> None:
     if given.bare:
         asyncio.run(serve_bare(given.bare))
         return
-    for name in given.only.split(","):
+    asyncio.run(_measure(given.only.split(","), quick=given.quick))
+
+
+async def _measure(names: list[str], *, quick: bool) -> None:
+    # One event loop for all: grpc.aio keeps a poller for the first loop that it met, and complains of each closed one.
+    for name in names:
         print(f"measuring: {name}", file=sys.stderr)
-        asyncio.run(PARTS[name](quick=given.quick))
+        await PARTS[name](quick=quick)
 
 
 if __name__ == "__main__":

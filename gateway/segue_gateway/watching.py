@@ -18,6 +18,7 @@ from segue_gateway.audio_wire import CHUNK_BYTES, crc32c
 from segue_gateway.cursor import Cursor
 from segue_gateway.log_rows import Segment
 from segue_runtime import errors
+from segue_runtime.artifacts import Part
 
 if TYPE_CHECKING:
     import asyncio
@@ -35,6 +36,8 @@ ENCODINGS: Final = {
     audio_pb2.SAMPLE_FORMAT_S24LE: SampleFormat.S24LE,
 }
 READ_ROWS: Final = 256
+READ_MESSAGES: Final = 8
+"""How many messages of audio are read at once: what a stalled watcher holds in memory, half a MiB."""
 WAIT_S: Final = 0.5
 """The longest sleep between two looks at the log: the doorbell is only a hint, and progress rings none."""
 STAGES: Final = {
@@ -127,30 +130,25 @@ class Watch:
         if first.stage not in self._stages:
             self._at = Cursor(run[-1][0].sequence)
             return
-        step = CHUNK_BYTES // (first.channels * log_rows.BYTES_PER_SAMPLE)
+        step = CHUNK_BYTES // first.frame_bytes
         position = first.first_frame + skip
         end = run[-1][1].end_frame
         index = 0
         while position < end:
-            frames = min(step, end - position)
-            parts = []
-            wanted, at = frames, position
-            while wanted:
-                segment = run[index][1]
-                offset = at - segment.first_frame
-                taken = min(wanted, segment.frames - offset)
-                parts.append(
-                    await self._artifacts.read(segment.ref, offset * segment.frame_bytes, taken * segment.frame_bytes)
-                )
-                at += taken
-                wanted -= taken
-                if at == segment.end_frame and at < end:
+            # Several messages with one read: a hop to a thread costs more than a message does.
+            block_first, block_end = position, min(end, position + READ_MESSAGES * step)
+            block = await self._artifacts.read_parts(_parts_of(run[index:], block_first, block_end))
+            while position < block_end:
+                frames = min(step, block_end - position)
+                at = (position - block_first) * first.frame_bytes
+                audio = block[at : at + frames * first.frame_bytes]
+                while position + frames >= run[index][1].end_frame and index + 1 < len(run):
                     index += 1
-            event = self._audio_event(first, run[index][0], position, frames, b"".join(parts))
-            position = at
-            self._at = self._place(run, index, position)
-            event.sequence = self._at.sequence
-            yield self._cursor(), event
+                event = self._audio_event(first, run[index][0], position, frames, audio)
+                position += frames
+                self._at = self._place(run, index, position)
+                event.sequence = self._at.sequence
+                yield self._cursor(), event
 
     def _skip(self, first: Segment) -> int:
         if not self._at.frames:
@@ -233,6 +231,18 @@ class Watch:
 
     def _cursor(self) -> str:
         return cursors.encode(self._at, self._name)
+
+
+def _parts_of(run: Sequence[tuple[Event, Segment]], first: int, stop: int) -> list[Part]:
+    """Return where the frames from first to stop lie."""
+    parts = []
+    for _, segment in run:
+        if segment.first_frame >= stop:
+            break
+        begin = max(first, segment.first_frame) - segment.first_frame
+        end = min(stop, segment.end_frame) - segment.first_frame
+        parts.append(Part(segment.ref, begin * segment.frame_bytes, (end - begin) * segment.frame_bytes))
+    return parts
 
 
 def _run_of_segments(rows: Sequence[Event], index: int) -> list[tuple[Event, Segment]]:

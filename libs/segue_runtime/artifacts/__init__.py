@@ -1,6 +1,6 @@
 """Artifacts: audio segments, takes, uploads and finished files, by key."""
 
-from segue_runtime.artifacts.base import ArtifactExists, ArtifactStore, Draft, Ref, check_key
+from segue_runtime.artifacts.base import ArtifactExists, ArtifactStore, Draft, Part, Ref, check_key
 from segue_runtime.artifacts.folder import FolderArtifacts
 
-__all__ = ["ArtifactExists", "ArtifactStore", "Draft", "FolderArtifacts", "Ref", "check_key"]
+__all__ = ["ArtifactExists", "ArtifactStore", "Draft", "FolderArtifacts", "Part", "Ref", "check_key"]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
 
 from segue_runtime.errors import InternalError, InvalidField
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -25,6 +25,14 @@ class Ref:
     offset: int
     length: int
     sha256: bytes
+
+
+class Part(NamedTuple):
+    """A part of a segment, in bytes from its beginning."""
+
+    ref: Ref
+    start: int
+    length: int
 
 
 class ArtifactExists(InternalError):  # noqa: N818 - as in the error tree
@@ -65,6 +73,10 @@ class ArtifactStore(Protocol):
 
     async def read(self, ref: Ref, start: int = 0, length: int | None = None) -> bytes:
         """Read a part of a segment, by default all."""
+        ...
+
+    async def read_parts(self, parts: Sequence[Part]) -> bytes:
+        """Read parts of segments, one after the other, in one go."""
         ...
 
     async def read_all(self, ref: Ref) -> bytes:

@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from segue_runtime import failpoints
-from segue_runtime.artifacts.base import ArtifactExists, Ref, check_key
+from segue_runtime.artifacts.base import ArtifactExists, Part, Ref, check_key
 from segue_runtime.errors import (
     ArtifactCorrupt,
     ArtifactNotFound,
@@ -26,7 +26,7 @@ from segue_runtime.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from pathlib import Path
 
 T = TypeVar("T")
@@ -86,10 +86,16 @@ class FolderArtifacts:
 
     async def read(self, ref: Ref, start: int = 0, length: int | None = None) -> bytes:
         """Read a part of a segment."""
-        wanted = ref.length - start if length is None else length
-        if start < 0 or wanted < 0 or start + wanted > ref.length:
-            raise OffsetOutOfRange(f"{ref.key}: beyond the segment's end", metadata={"size": str(ref.length)})
-        return await self._in_thread(lambda: self._read(ref.key, ref.offset + start, wanted))
+        return await self.read_parts([Part(ref, start, ref.length - start if length is None else length)])
+
+    async def read_parts(self, parts: Sequence[Part]) -> bytes:
+        """Read parts of segments, one after the other, with one hop to a thread."""
+        for ref, start, length in parts:
+            if start < 0 or length < 0 or start + length > ref.length:
+                raise OffsetOutOfRange(f"{ref.key}: beyond the segment's end", metadata={"size": str(ref.length)})
+        return await self._in_thread(
+            lambda: b"".join(self._read(part.ref.key, part.ref.offset + part.start, part.length) for part in parts)
+        )
 
     async def read_all(self, ref: Ref) -> bytes:
         """Read a segment and check its digest."""
@@ -99,15 +105,19 @@ class FolderArtifacts:
         return payload
 
     def _read(self, key: str, offset: int, length: int) -> bytes:
-        with _told(key), self._path(key).open("rb", buffering=0) as file:
-            parts = []
-            while length > 0:
-                part = os.pread(file.fileno(), length, offset)
-                if not part:
-                    raise ArtifactCorrupt(f"{key}: shorter than its log says")
-                parts.append(part)
-                offset += len(part)
-                length -= len(part)
+        with _told(key):
+            descriptor = os.open(self._path(key), os.O_RDONLY)
+            try:
+                parts = []
+                while length > 0:
+                    part = os.pread(descriptor, length, offset)
+                    if not part:
+                        raise ArtifactCorrupt(f"{key}: shorter than its log says")
+                    parts.append(part)
+                    offset += len(part)
+                    length -= len(part)
+            finally:
+                os.close(descriptor)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     @asynccontextmanager
