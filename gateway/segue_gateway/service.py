@@ -91,7 +91,7 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         narrowed = listing.parse_filter(request.filter)
         page = await self._store.list(
             _owner(),
-            COMPOSITION,
+            (COMPOSITION, MASTERING),
             states=narrowed.states,
             labels=narrowed.labels,
             limit=listing.page_size(request.page_size),

@@ -61,6 +61,9 @@ async def test_an_upload_comes_back_mastered_in_every_file_that_was_asked_for(tm
         assert piece.state == composer_pb2.STATE_SUCCEEDED
         assert piece.mastered.loudness.integrated_lufs == pytest.approx(-23.0, abs=0.1)
         flac, other = [await read(client, output) for output in piece.outputs]
+        # It is listed like any other, and by its state.
+        listed = [item.name async for item in client.compositions('state = "SUCCEEDED"')]
+        assert listed == [piece.name]
     original = soundfile.read(tmp_path / "mine.flac", dtype="float32")[0]
     assert np.array_equal(np.frombuffer(heard.draft, np.float32).reshape(-1, 2), original)
     sound, rate = soundfile.read(io.BytesIO(flac), dtype="float32")

@@ -145,15 +145,17 @@ async def test_listing_pages_newest_first_and_filters(store: Store) -> None:
         await create(store, f"compositions/{index}", labels={"parity": str(index % 2), "all": "x"})
     await create(store, "compositions/other", "bob")
     await create(store, "analyses/1", kind="analysis")
-    first = await store.list("ann", "composition", limit=4)
-    rest = await store.list("ann", "composition", limit=4, after=first.after)
+    first = await store.list("ann", ["composition"], limit=4)
+    rest = await store.list("ann", ["composition"], limit=4, after=first.after)
+    both = await store.list("ann", ["composition", "analysis"], limit=3)
+    assert [each.name for each in both.jobs] == ["analyses/1", "compositions/6", "compositions/5"]
     assert [each.name[-1] for each in (*first.jobs, *rest.jobs)] == list("6543210")
     assert rest.after is None
-    odd = await store.list("ann", "composition", labels={"parity": "1", "all": "x"})
+    odd = await store.list("ann", ["composition"], labels={"parity": "1", "all": "x"})
     assert [each.name[-1] for each in odd.jobs] == list("531")
     epoch = await epoch_of(store, "compositions/3")
     await store.append("compositions/3", epoch, [], state="RENDERING")
-    assert [each.name for each in (await store.list("ann", "composition", states=["RENDERING"])).jobs] == [
+    assert [each.name for each in (await store.list("ann", ["composition"], states=["RENDERING"])).jobs] == [
         "compositions/3"
     ]
 

@@ -191,14 +191,14 @@ class Jobs(Protocol):
     async def list(
         self,
         owner: str,
-        kind: str,
+        kinds: Sequence[str],
         *,
         states: Sequence[str] = (),
         labels: Mapping[str, str] | None = None,
         limit: int = 50,
         after: int | None = None,
     ) -> Page:
-        """List an owner's jobs, newest first."""
+        """List an owner's jobs of some kinds, newest first."""
         ...
 
     async def delete(self, name: str) -> None:

@@ -28,7 +28,8 @@ ORDER BY id LIMIT 1
 
 # A job fits when it has every wanted label.
 LISTED = """
-SELECT * FROM jobs WHERE owner = ?1 AND kind = ?2 AND (?3 = '[]' OR state IN (SELECT value FROM json_each(?3)))
+SELECT * FROM jobs WHERE owner = ?1 AND kind IN (SELECT value FROM json_each(?2))
+AND (?3 = '[]' OR state IN (SELECT value FROM json_each(?3)))
 AND NOT EXISTS (
     SELECT 1 FROM json_each(?4) AS wanted WHERE NOT EXISTS (
         SELECT 1 FROM json_each(jobs.labels) AS one WHERE one.key = wanted.key AND one.value = wanted.value))
@@ -103,14 +104,14 @@ def create(tx: Transaction, new: NewJob, queue_limit: int, retry_after_s: float)
 def page(
     cx: sqlite3.Connection,
     owner: str,
-    kind: str,
+    kinds: Sequence[str],
     states: Sequence[str],
     labels: Mapping[str, str],
     limit: int,
     after: int | None,
 ) -> Page:
     """List jobs, newest first."""
-    values = (owner, kind, json.dumps(list(states)), json.dumps(dict(labels)), after, limit + 1)
+    values = (owner, json.dumps(list(kinds)), json.dumps(list(states)), json.dumps(dict(labels)), after, limit + 1)
     rows = cx.execute(LISTED, values).fetchall()
     jobs = [job_of(row) for row in rows[:limit]]
     return Page(jobs, rows[limit - 1]["id"] if len(rows) > limit else None)

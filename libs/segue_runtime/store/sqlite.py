@@ -88,15 +88,15 @@ class SqliteStore:
     async def list(
         self,
         owner: str,
-        kind: str,
+        kinds: Sequence[str],
         *,
         states: Sequence[str] = (),
         labels: Mapping[str, str] | None = None,
         limit: int = 50,
         after: int | None = None,
     ) -> Page:
-        """List an owner's jobs, newest first."""
-        return await self._readers.run(lambda cx: jobs.page(cx, owner, kind, states, labels or {}, limit, after))
+        """List an owner's jobs of some kinds, newest first."""
+        return await self._readers.run(lambda cx: jobs.page(cx, owner, kinds, states, labels or {}, limit, after))
 
     async def delete(self, name: str) -> None:
         """Remove a finished job with its log."""
