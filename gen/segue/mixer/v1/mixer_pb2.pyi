@@ -204,6 +204,9 @@ class MixSectionStart(google.protobuf.message.Message):
     DECLARED_LUFS_FIELD_NUMBER: builtins.int
     TARGET_LUFS_FIELD_NUMBER: builtins.int
     BEATS_FIELD_NUMBER: builtins.int
+    DOWNBEATS_FIELD_NUMBER: builtins.int
+    TAIL_FRAMES_FIELD_NUMBER: builtins.int
+    SHIFT_FRAMES_FIELD_NUMBER: builtins.int
     section_id: builtins.str
     """section_id is the next one of MixStart.sections."""
     take: builtins.str
@@ -218,13 +221,30 @@ class MixSectionStart(google.protobuf.message.Message):
     """declared_lufs is its level as the renderer declared it. Absence means that the mixer measures as it goes."""
     target_lufs: builtins.float
     """target_lufs is the level that it gets in the draft. Absence means as it is."""
+    tail_frames: builtins.int
+    """tail_frames is how much sound will come beyond its frames, at the least, in its own format: it is moved to an
+    earlier place only as far as that reaches.
+    """
+    shift_frames: builtins.int
+    """shift_frames keeps a section where SectionMixed.shift_frames said that it was in an earlier mix, when a section
+    before it is another one. Absence means that its beats decide.
+    """
     @property
     def format(self) -> segue.audio.v1.audio_pb2.AudioFormat:
         """format is the format of its audio; it may differ from the timeline's."""
 
     @property
     def beats(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
-        """beats are measured beats in frames from the section's start. Empty means as planned."""
+        """beats are measured beats in frames from the section's start, in its own format, rising. A section that is neither
+        sample_locked nor continuous is moved, by half a beat at most, until they meet those before it. Empty means as
+        planned.
+        """
+
+    @property
+    def downbeats(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """downbeats are measured first beats of bars, like beats. Where there is sound enough, bars meet too. Empty means
+        not known.
+        """
 
     def __init__(
         self,
@@ -238,11 +258,16 @@ class MixSectionStart(google.protobuf.message.Message):
         declared_lufs: builtins.float | None = ...,
         target_lufs: builtins.float | None = ...,
         beats: collections.abc.Iterable[builtins.int] | None = ...,
+        downbeats: collections.abc.Iterable[builtins.int] | None = ...,
+        tail_frames: builtins.int = ...,
+        shift_frames: builtins.int | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_declared_lufs", b"_declared_lufs", "_target_lufs", b"_target_lufs", "declared_lufs", b"declared_lufs", "format", b"format", "target_lufs", b"target_lufs"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_declared_lufs", b"_declared_lufs", "_target_lufs", b"_target_lufs", "attempt", b"attempt", "beats", b"beats", "continuous", b"continuous", "declared_lufs", b"declared_lufs", "format", b"format", "sample_locked", b"sample_locked", "section_id", b"section_id", "take", b"take", "target_lufs", b"target_lufs"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_declared_lufs", b"_declared_lufs", "_shift_frames", b"_shift_frames", "_target_lufs", b"_target_lufs", "declared_lufs", b"declared_lufs", "format", b"format", "shift_frames", b"shift_frames", "target_lufs", b"target_lufs"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_declared_lufs", b"_declared_lufs", "_shift_frames", b"_shift_frames", "_target_lufs", b"_target_lufs", "attempt", b"attempt", "beats", b"beats", "continuous", b"continuous", "declared_lufs", b"declared_lufs", "downbeats", b"downbeats", "format", b"format", "sample_locked", b"sample_locked", "section_id", b"section_id", "shift_frames", b"shift_frames", "tail_frames", b"tail_frames", "take", b"take", "target_lufs", b"target_lufs"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_declared_lufs", b"_declared_lufs"]) -> typing.Literal["declared_lufs"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_shift_frames", b"_shift_frames"]) -> typing.Literal["shift_frames"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_target_lufs", b"_target_lufs"]) -> typing.Literal["target_lufs"] | None: ...
 
@@ -355,7 +380,9 @@ class JoinReport(google.protobuf.message.Message):
     level_jump_lu: builtins.float
     """level_jump_lu is how much louder the second after is than the second before. Absence means that one is silent."""
     tempo_drift: builtins.float
-    """tempo_drift is how far the later section's first beat lies from its place, in beats. Absence means not measured."""
+    """tempo_drift is how far the later section's first beat lies from the beats before it, in beats, after it was moved.
+    Absence means not measured.
+    """
     chroma_distance: builtins.float
     """chroma_distance is 0 (same notes) to 1 (none in common). Absence means that one side is silent."""
     spectral_jump_db: builtins.float
@@ -406,10 +433,13 @@ class SectionMixed(google.protobuf.message.Message):
     LOUDNESS_FIELD_NUMBER: builtins.int
     JOIN_FIELD_NUMBER: builtins.int
     WARNINGS_FIELD_NUMBER: builtins.int
+    SHIFT_FRAMES_FIELD_NUMBER: builtins.int
     section_id: builtins.str
     """section_id is the section."""
     gain_db: builtins.float
     """gain_db is the gain that it got."""
+    shift_frames: builtins.int
+    """shift_frames is how far its sound was moved for its beats, in frames of the timeline; later is positive."""
     @property
     def loudness(self) -> segue.audio.v1.audio_pb2.Loudness:
         """loudness is what it measures in the draft."""
@@ -430,9 +460,10 @@ class SectionMixed(google.protobuf.message.Message):
         loudness: segue.audio.v1.audio_pb2.Loudness | None = ...,
         join: global___JoinReport | None = ...,
         warnings: collections.abc.Iterable[segue.music.v1.music_pb2.Warning] | None = ...,
+        shift_frames: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["join", b"join", "loudness", b"loudness"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["gain_db", b"gain_db", "join", b"join", "loudness", b"loudness", "section_id", b"section_id", "warnings", b"warnings"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["gain_db", b"gain_db", "join", b"join", "loudness", b"loudness", "section_id", b"section_id", "shift_frames", b"shift_frames", "warnings", b"warnings"]) -> None: ...
 
 global___SectionMixed = SectionMixed
 
