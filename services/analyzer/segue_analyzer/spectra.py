@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,15 +63,12 @@ class GrowingRows:
 
     def __init__(self, columns: int) -> None:
         self._columns = columns
-        self._batches: list[Float32] = []
+        self._values = array("f")
 
     def extend(self, rows: NDArray[np.floating[Any]]) -> None:
         """Append rows of shape (n, columns)."""
-        self._batches.append(np.ascontiguousarray(rows, dtype=np.float32))
+        self._values.frombytes(rows.astype(np.float32).tobytes())
 
     def rows(self) -> Float32:
-        """Give all rows."""
-        if len(self._batches) != 1:
-            empty = np.zeros((0, self._columns), dtype=np.float32)
-            self._batches = [np.concatenate([empty, *self._batches])]
-        return self._batches[0]
+        """Give all rows, without a copy; none can be appended while they are looked at."""
+        return np.frombuffer(self._values, dtype=np.float32).reshape(-1, self._columns)

@@ -29,6 +29,7 @@ _USUAL_OCTAVES: Final = 0.75
 _PLANNED_OCTAVES: Final = 0.4
 _BLUR: Final = np.array([1.0, 2.0, 3.0, 2.0, 1.0]) / 9
 """Attacks a hop wide would miss each other when a period is no whole number of hops."""
+_WINDOWS_AT_ONCE: Final = 64
 _LEAST_S: Final = 2.0
 _LEAST_BEATS: Final = 4
 _LEAST_SALIENCE: Final = 0.12
@@ -52,22 +53,18 @@ def find_tempo(strength: Float32, planned: float | None = None) -> TempoPath | N
     if len(strength) < _LEAST_S * HOPS_PER_SECOND:
         return None
     pulse = np.convolve(accents(strength), _BLUR, mode="same")
-    if not pulse.any():
-        return None
-    autocorrelation, weights = _autocorrelations(pulse)
     tempos = _grid(len(strength))
-    if len(tempos) == 0:
+    if not pulse.any() or len(tempos) == 0:
         return None
-    salience = _salience(autocorrelation, tempos)
+    salience, weights, autocorrelation = _survey(pulse, tempos)
     prior = _prior(tempos, planned)
-    mean = np.average(salience, axis=0, weights=weights)
-    best = int(np.argmax(mean * prior))
-    if mean[best] < _LEAST_SALIENCE:
+    mean = np.einsum("w,wt->t", weights, salience) / max(weights.sum(), 1e-12)
+    if mean[int(np.argmax(mean * prior))] < _LEAST_SALIENCE:
         return None
-    path = _path(salience * weights[:, None] / max(weights.mean(), 1e-12), prior, tempos)
-    course = tempos[path]
+    salience *= (weights / max(weights.mean(), 1e-12))[:, None]
+    course = tempos[_path(salience, prior, tempos)]
     main = float(np.median(course))
-    refined = _refine(autocorrelation, weights, main)
+    refined = _refine(autocorrelation, main)
     other = _next_best(mean, prior, tempos, main)
     return TempoPath(refined, _confidence(mean, prior, tempos, main), other, course * refined / main)
 
@@ -91,10 +88,24 @@ def _grid(hops: int) -> Float64:
     return FASTEST * 2.0 ** (-np.arange(steps) / _STEPS_PER_OCTAVE)
 
 
-def _autocorrelations(pulse: Float64) -> tuple[Float64, Float64]:
-    """Autocorrelation of each window, 1 at lag 0, and the window's weight: how much happens in it."""
+def _survey(pulse: Float64, tempos: Float64) -> tuple[Float64, Float64, Float64]:
+    """Salience of every tempo in each window, how much happens in each, and the mean autocorrelation of all."""
     size = min(len(pulse), _WINDOW_S * HOPS_PER_SECOND)
     windows = np.lib.stride_tricks.sliding_window_view(pulse, size)[::HOPS_PER_SECOND]
+    salience = np.zeros((len(windows), len(tempos)))
+    weights = np.zeros(len(windows))
+    total = np.zeros(size)
+    for start in range(0, len(windows), _WINDOWS_AT_ONCE):
+        part = slice(start, start + _WINDOWS_AT_ONCE)
+        autocorrelation, weights[part] = _autocorrelations(windows[part])
+        salience[part] = _salience(autocorrelation, tempos)
+        total += np.einsum("w,wl->l", weights[part], autocorrelation)
+    return salience, weights, total / max(weights.sum(), 1e-12)
+
+
+def _autocorrelations(windows: Float64) -> tuple[Float64, Float64]:
+    """Autocorrelation of each window, 1 at lag 0, and the window's weight: how much happens in it."""
+    size = windows.shape[1]
     centred = windows - windows.mean(axis=1, keepdims=True)
     spectrum = np.fft.rfft(centred, 2 * size, axis=1)
     lags = np.fft.irfft(np.abs(spectrum) ** 2, axis=1)[:, :size]
@@ -102,7 +113,8 @@ def _autocorrelations(pulse: Float64) -> tuple[Float64, Float64]:
     power = lags[:, :1]
     # Far lags have few samples to go by: their estimate is not scaled up without bound.
     scaled = lags / np.maximum(power, 1e-12) / np.maximum(overlap, 0.25)
-    return scaled, np.sqrt(power[:, 0])
+    # The transforms leave a little less than nothing where a window is silent.
+    return scaled, np.sqrt(np.maximum(power[:, 0], 0.0))
 
 
 def _salience(autocorrelation: Float64, tempos: Float64) -> Float64:
@@ -139,25 +151,23 @@ def _gain(salience: Float64, prior: Float64) -> Float64:
 
 def _path(salience: Float64, prior: Float64, tempos: Float64) -> NDArray[np.intp]:
     """Viterbi: the likeliest course, where a jump costs by its size in octaves."""
-    gain = _gain(salience, prior)
     octaves = np.log2(tempos)
     cost = _JUMP_COST * np.abs(octaves[:, None] - octaves)
-    total = gain[0]
-    steps = np.zeros((len(gain), len(tempos)), dtype=np.intp)
-    for window in range(1, len(gain)):
+    total = _gain(salience[0], prior)
+    steps = np.zeros(salience.shape, dtype=np.int16)
+    for window in range(1, len(salience)):
         candidates = total[:, None] - cost
         steps[window] = candidates.argmax(axis=0)
-        total = candidates[steps[window], np.arange(len(tempos))] + gain[window]
-    path = np.zeros(len(gain), dtype=np.intp)
+        total = candidates[steps[window], np.arange(len(tempos))] + _gain(salience[window], prior)
+    path = np.zeros(len(salience), dtype=np.intp)
     path[-1] = total.argmax()
-    for window in range(len(gain) - 1, 0, -1):
+    for window in range(len(salience) - 1, 0, -1):
         path[window - 1] = steps[window, path[window]]
     return path
 
 
-def _refine(autocorrelation: Float64, weights: Float64, tempo: float) -> float:
+def _refine(mean: Float64, tempo: float) -> float:
     """Sharpen a tempo by the far multiples of its period, where a small error adds up."""
-    mean = np.average(autocorrelation, axis=0, weights=weights)
     period = 60.0 * HOPS_PER_SECOND / tempo
     for multiple in (1, 2, 4, 8):
         reach = max(2.0, 0.02 * period * multiple)

@@ -33,6 +33,7 @@ _A4_HZ: Final = 440.0
 _SOFTEST: Final = 10 ** (-75 / 20)
 _BELOW_LOUDEST: Final = 10 ** (-45 / 20)
 _FRAMES_FOR_TUNING: Final = 4
+_ROWS_AT_ONCE: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +93,13 @@ class ChromaStream:
         rest = self._resampler.finish()[:, 0]
         for magnitudes in [*self._spectra.push(rest), *self._spectra.finish()]:
             self._fold(magnitudes)
-        rows = self._rows.rows().astype(np.float64)
+        rows = self._rows.rows()
         tuning = cmath.phase(self._deviation) / (2 * math.pi) if len(rows) >= _FRAMES_FOR_TUNING else 0.0
         fold = _folding(tuning)
-        treble, bass = rows[:, :_BINS] @ fold, rows[:, _BINS:] @ fold
+        treble, bass = np.zeros((len(rows), 12)), np.zeros((len(rows), 12))
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            part = slice(start, start + _ROWS_AT_ONCE)
+            treble[part], bass[part] = rows[part, :_BINS] @ fold, rows[part, _BINS:] @ fold
         level = np.sqrt((treble**2).sum(axis=1) + (bass**2).sum(axis=1))
         return Harmony(treble, bass, level, tuning, abs(self._deviation) / max(self._weight, 1e-9))
 
