@@ -108,6 +108,7 @@ def piece() -> tuple[Float32, list[MasterSection]]:
             item.spec.tail_frames,
             hard=False,
             crossfade_frames=RATE // 2,
+            beat_frames=RATE / 2,
             bar_frames=2 * RATE,
         )
         for item in plan.sections

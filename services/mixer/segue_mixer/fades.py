@@ -13,8 +13,8 @@ DECLICK_S: Final = 0.005
 
 
 def rising(start: int, frames: int, length: int) -> Float32:
-    """Equal-power rise over `length` frames, at frames start … start + frames - 1 of it; 1 beyond."""
-    place = np.minimum(1.0, (np.arange(start, start + frames) + 0.5) / length)
+    """Equal-power rise over `length` frames, at frames start … start + frames - 1 of it; 0 before, 1 beyond."""
+    place = np.clip((np.arange(start, start + frames) + 0.5) / length, 0.0, 1.0)
     return np.sin(place * (np.pi / 2)).astype(np.float32)
 
 

@@ -42,6 +42,13 @@ class Entry:
     """0 for a hard join."""
     sample_locked: bool = False
     """Its first beat stands on its first frame: a slow rise would swallow it."""
+    shift: int = 0
+    """How much later than at its place its sound lies; earlier is negative."""
+
+    @property
+    def late(self) -> int:
+        """For how many frames only what was before it sounds."""
+        return max(0, self.shift)
 
 
 class LayerMix:
@@ -56,6 +63,7 @@ class LayerMix:
         """What the section before gave beyond its end, not yet faded: the next join's kind decides."""
         self._over = self._silence()
         self._own = self._silence()
+        self._to_skip = 0
         self._waiting: list[Float32] = []
         self._num_waiting = 0
         self._resampler = StreamResampler(sample_rate, sample_rate, channels)
@@ -72,11 +80,15 @@ class LayerMix:
         self.frames_in = 0
         self.frames_out = 0
         self._own = self._silence()
-        beyond = self._silence() if entry.continuous else self.beyond
-        if entry.crossfade_frames:
+        self._to_skip = max(0, -entry.shift)
+        late, beyond = self.beyond[: entry.late], self.beyond[entry.late :]
+        if entry.continuous:
+            beyond = self._silence()
+        elif entry.crossfade_frames:
             beyond = beyond[: entry.crossfade_frames]
             beyond = beyond * falling(len(beyond), entry.crossfade_frames)[:, None]
-        self._over = _sum(self.ringing, beyond)
+        self._over = _sum(self.ringing, np.concatenate((late, beyond)))
+        self._keep(np.zeros((entry.late, self._channels), np.float32))
 
     def goes_on(self, frames: int) -> Float32:
         """What sounds of earlier sections in the first frames of this one; mono."""
@@ -95,7 +107,7 @@ class LayerMix:
                 section_id=section.section_id,
                 frame=self.frames_in,
             )
-        self._keep(self._resampler.push(self._to_channels(block)))
+        self._keep(self._unskipped(self._resampler.push(self._to_channels(block))))
         while self._num_waiting >= BLOCK_FRAMES and self.frames_out + BLOCK_FRAMES <= section.frames - hold_frames:
             yield self._emit(self._take(BLOCK_FRAMES))
 
@@ -105,10 +117,10 @@ class LayerMix:
         for start in range(0, len(body), BLOCK_FRAMES):
             yield self._emit(body[start : start + BLOCK_FRAMES])
         declick = round(DECLICK_S * self._rate)
+        self.beyond = np.asarray(beyond[:keep_frames] * np.float32(self._entry.gain), np.float32)
         if len(beyond) < declick:
-            self.beyond = ringing_out(self._own, declick)
-        else:
-            self.beyond = np.asarray(beyond[:keep_frames] * np.float32(self._entry.gain), np.float32)
+            so_far = np.concatenate((self._own, self.beyond))
+            self.beyond = np.concatenate((self.beyond, ringing_out(so_far, declick - len(beyond))))
         self.ringing = self._over[self._section.frames :].copy()
 
     def end(self, *, ending: bool) -> tuple[list[Float32], int]:
@@ -141,7 +153,7 @@ class LayerMix:
     def _rest(self) -> tuple[Float32, Float32]:
         """What is still waiting: up to the section's end, and beyond it."""
         section = self._section
-        self._keep(self._resampler.finish())
+        self._keep(self._unskipped(self._resampler.finish()))
         missing = section.frames - self.frames_out - self._num_waiting
         if missing > 0:
             if missing > MISSING_S * self._rate or not self._num_waiting:
@@ -168,6 +180,7 @@ class LayerMix:
     def _gain(self, start: int, frames: int) -> Float32:
         """The gain of each frame, as a column."""
         entry = self._entry
+        start -= entry.late
         if entry.continuous:
             length = round(GAIN_RAMP_S * self._rate)
             if entry.gain == entry.gain_before or start >= length:
@@ -192,6 +205,12 @@ class LayerMix:
             f"section {self._section.section_id}: {block.shape[1]} channels cannot be brought to {self._channels}",
             section_id=self._section.section_id,
         )
+
+    def _unskipped(self, block: Float32) -> Float32:
+        """Without what lies before the section's place."""
+        skipped = min(self._to_skip, len(block))
+        self._to_skip -= skipped
+        return block[skipped:]
 
     def _keep(self, block: Float32) -> None:
         if len(block):

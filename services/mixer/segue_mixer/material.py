@@ -55,6 +55,7 @@ class Section:
     tail_frames: int
     hard: bool
     crossfade_frames: int
+    beat_frames: float
     bar_frames: int
 
 
@@ -68,8 +69,13 @@ class Incoming:
     continuous: bool = False
     declared_lufs: float | None = None
     target_lufs: float | None = None
-    first_beat_drift: float | None = None
-    """How far the first measured beat lies from its place, in beats; None: not measured."""
+    beats: tuple[float, ...] = ()
+    """Measured beats in frames of the timeline from the section's start."""
+    downbeats: tuple[float, ...] = ()
+    tail_frames: int = 0
+    """How much sound will come beyond the section's end, at the least, in frames of the timeline."""
+    kept_shift: int | None = None
+    """Where it lay in an earlier mix; None: its beats decide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +111,7 @@ class Mixed:
     join: Join | None
     warnings: tuple[tuple[str, str], ...]
     state: bytes
+    shift_frames: int = 0
 
 
 def check_sound(block: Float32, first_frame: int, where: str, section_id: str = "") -> None:

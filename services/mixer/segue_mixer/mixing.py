@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from segue_audio.loudness import LoudnessMeter
+from segue_mixer.beats import Room
 from segue_mixer.fades import DECLICK_S
 from segue_mixer.joins import WINDOW_S, Seam, score_join
 from segue_mixer.layer import Entry, LayerMix
@@ -25,6 +26,7 @@ from segue_mixer.material import (
     WrongSound,
     check_sound,
 )
+from segue_mixer.placing import Behind, Placed, place
 from segue_mixer.state import MixState, PieceLevels, decode_state, encode_state
 
 if TYPE_CHECKING:
@@ -48,6 +50,8 @@ class Mix:
         self._next = 0
         self._incoming: Incoming | None = None
         self._target_before: float | None = None
+        self._behind = Behind()
+        self._placed = Placed(self._behind)
         self._entry = Entry(1.0, 1.0, continuous=False, crossfade_frames=0)
         self._gain_db = 0.0
         self._warnings: list[tuple[str, str]] = []
@@ -96,6 +100,7 @@ class Mix:
             layer.ringing, layer.beyond = loaded.ringing[name], loaded.beyond[name]
         self._entry = Entry(loaded.gain, loaded.gain, continuous=False, crossfade_frames=0)
         self._target_before = loaded.target_lufs
+        self._behind = loaded.behind
         self._levels = loaded.levels
         self._before = self._recent = loaded.recent
 
@@ -115,13 +120,15 @@ class Mix:
         self._num_head = 0
         self._before = self._recent
         gain = self._choose_gain(incoming)
-        continuous = incoming.continuous and self._next > 0
+        self._placed = place(self.section, incoming, self._behind, self._room(incoming))
+        continuous = self._placed.continuous and self._next > 0
         self._entry = Entry(
             gain,
             self._entry.gain,
             continuous=continuous,
             crossfade_frames=self._crossfade(continuous),
             sample_locked=incoming.sample_locked,
+            shift=self._placed.shift,
         )
         for layer in self._layers.values():
             layer.enter(self.section, incoming, self._entry)
@@ -167,8 +174,9 @@ class Mix:
         self._next += 1
         self._incoming = None
         self._target_before = incoming.target_lufs
+        self._behind = self._placed.behind
         state = self._state(section.section_id)
-        yield Mixed(section.section_id, self._gain_db, loudness, join, tuple(self._warnings), state)
+        yield Mixed(section.section_id, self._gain_db, loudness, join, tuple(self._warnings), state, self._placed.shift)
 
     def loudness(self) -> Loudness:
         """Return what all that was mixed measures."""
@@ -189,30 +197,37 @@ class Mix:
                 self._warnings.append(("gain_limited", text))
         return float(10 ** (self._gain_db / 20))
 
+    def _room(self, incoming: Incoming) -> Room:
+        """How far there is sound to move the section that begins."""
+        section = self.section
+        # Later: what sounds before goes on for so long and is then faded, be it in the shortest time.
+        later = min(len(self._layers[MIX].beyond) - round(DECLICK_S * self._rate), section.frames // 2)
+        needed = section.tail_frames if self._next + 1 == len(self._sections) else 0
+        return Room(later, incoming.tail_frames - needed)
+
     def _crossfade(self, continuous: bool) -> int:  # noqa: FBT001 - one private caller
         """The crossfade's length: as planned, or as much as there is sound for."""
         section = self.section
-        self._note = ""
+        self._note = self._placed.note
         planned = 0 if section.hard or self._next == 0 else section.crossfade_frames
         if continuous:
             if planned:
                 self._note = "joined hard: the sound goes on from the section before"
             return 0
-        frames = min(planned, len(self._layers[MIX].beyond))
+        frames = min(planned, len(self._layers[MIX].beyond) - max(0, self._placed.shift))
         if frames < planned:
-            self._note = (
-                f"crossfade of {frames / self._rate:.3f} s instead of {planned / self._rate:.3f} s: "
-                "the section before gave no more sound beyond its end"
-            )
+            shorter = f"crossfade of {frames / self._rate:.3f} s instead of {planned / self._rate:.3f} s"
+            self._note += f"{'; ' if self._note else ''}{shorter}: the section before gave no more sound beyond its end"
         return frames
 
     def _last_blocks(self, name: str, layer: LayerMix, *, ending: bool) -> Iterator[Float32]:
         if self._next + 1 < len(self._sections):
             following = self._sections[self._next + 1]
-            # A crossfade needs no more of the tail than its own length; over a hard join all of it rings.
-            shortest = round(DECLICK_S * self._rate)
-            keep = None if following.hard or not following.crossfade_frames else following.crossfade_frames
-            yield from layer.leave(keep if keep is None else max(keep, shortest))
+            # A crossfade needs no more of the tail than its own length, and what the next section may be moved by; over
+            # a hard join all of it rings.
+            keep = round(DECLICK_S * self._rate + following.beat_frames) + max(0, self._placed.shift)
+            hard = following.hard or not following.crossfade_frames
+            yield from layer.leave(None if hard else keep + following.crossfade_frames)
             return
         blocks, silent_frames = layer.end(ending=ending)
         if name == MIX:
@@ -231,7 +246,7 @@ class Mix:
             self._meter.push(sound)
             mono = sound.mean(axis=1, dtype=np.float32)
             window = round(WINDOW_S * self._rate)
-            if self._num_head < window:
+            if self._num_head < window + self._late:
                 self._head.append(mono)
                 self._num_head += len(mono)
             self._recent = np.concatenate((self._recent, mono))[-window:]
@@ -241,14 +256,17 @@ class Mix:
         if self._next == 0:
             return None
         section = self.section
-        after = np.concatenate(self._head)[: round(WINDOW_S * self._rate)]
-        goes_on = after if self._entry.continuous else self._layers[MIX].goes_on(len(after))
-        drift = incoming.first_beat_drift
-        hops = self._meter.hop_powers()[:HOPS_A_SECOND]
+        # The seam is where its own sound begins.
+        window, late = round(WINDOW_S * self._rate), self._late
+        head = np.concatenate(self._head)[: late + window]
+        goes_on = head if self._entry.continuous else self._layers[MIX].goes_on(len(head))
+        drift = self._placed.drift
+        first_hop = round(late * HOPS_A_SECOND / self._rate)
+        hops = self._meter.hop_powers()[first_hop : first_hop + HOPS_A_SECOND]
         seam = Seam(
-            self._before,
-            after,
-            goes_on,
+            np.concatenate((self._before, head[:late]))[-window:],
+            head[late:],
+            goes_on[late:],
             power_before=self._levels.last_second(),
             power_after=float(hops.mean()) if len(hops) else 0.0,
             planned_jump_lu=self._planned_jump(incoming),
@@ -265,6 +283,11 @@ class Mix:
             self._note,
         )
 
+    @property
+    def _late(self) -> int:
+        """After how many frames of the open section its own sound begins."""
+        return max(0, self._placed.shift)
+
     def _planned_jump(self, incoming: Incoming) -> float:
         if self._target_before is None or incoming.target_lufs is None:
             return 0.0
@@ -278,6 +301,7 @@ class Mix:
                 channels=self._channels,
                 gain=self._entry.gain,
                 target_lufs=self._target_before,
+                behind=self._behind,
                 ringing={name: layer.ringing for name, layer in self._layers.items()},
                 beyond={name: layer.beyond for name, layer in self._layers.items()},
                 levels=self._levels,

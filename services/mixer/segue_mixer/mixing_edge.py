@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from segue.audio.v1 import audio_pb2
@@ -114,6 +116,8 @@ class _Session:
         self._checkpoint.clear()
 
     def _open_section(self, start: mixer_pb2.MixSectionStart) -> None:
+        self._check_beats(start)
+        to_timeline = self._format.sample_rate / start.format.sample_rate
         incoming = Incoming(
             sample_rate=start.format.sample_rate,
             channels=start.format.channels,
@@ -121,7 +125,10 @@ class _Session:
             continuous=start.continuous,
             declared_lufs=start.declared_lufs if start.HasField("declared_lufs") else None,
             target_lufs=start.target_lufs if start.HasField("target_lufs") else None,
-            first_beat_drift=self._drift(start),
+            beats=tuple(beat * to_timeline for beat in start.beats),
+            downbeats=tuple(beat * to_timeline for beat in start.downbeats),
+            tail_frames=math.floor(start.tail_frames * to_timeline),
+            kept_shift=start.shift_frames if start.HasField("shift_frames") else None,
         )
         try:
             self._mix.open_section(start.section_id, incoming)
@@ -129,13 +136,22 @@ class _Session:
             raise wire.mix_error(error, errors.OutOfOrder) from error
         self._open = start
 
-    def _drift(self, start: mixer_pb2.MixSectionStart) -> float | None:
-        """How far the first measured beat lies from the nearest planned one, in beats."""
-        place = self._places.get(start.section_id)
-        if not start.beats or place is None:
-            return None
-        beats = start.beats[0] * self._format.sample_rate / start.format.sample_rate / place.beat_frames
-        return beats - round(beats)
+    def _check_beats(self, start: mixer_pb2.MixSectionStart) -> None:
+        for name, beats in (("beats", start.beats), ("downbeats", start.downbeats)):
+            wrong = next((index for index, (one, other) in enumerate(pairwise(beats)) if other <= one), None)
+            if wrong is not None or (beats and beats[0] < 0):
+                index = 0 if wrong is None else wrong + 1
+                raise errors.InvalidField(
+                    f"section_start.{name}[{index}]: {beats[index]} in section {start.section_id!r}; frames from its "
+                    "start, each later than the one before",
+                    metadata={"section_id": start.section_id},
+                )
+        if start.sample_locked and start.shift_frames:
+            raise errors.InvalidField(
+                f"section_start.shift_frames: section {start.section_id!r} is sample_locked and lies where it is "
+                "planned; leave it out",
+                metadata={"section_id": start.section_id},
+            )
 
     def _audio(self, chunk: audio_pb2.AudioChunk) -> Iterator[mixer_pb2.MixResponse]:
         if not self._mix.is_open or chunk.section_id not in {"", self._open.section_id}:
@@ -154,6 +170,12 @@ class _Session:
             raise errors.OutOfOrder(
                 f"the end of section {end.section_id!r} came where it is not open",
                 metadata={"position": end.section_id, "section_id": end.section_id},
+            )
+        if end.tail_frames < self._open.tail_frames:
+            raise errors.InvalidAudio(
+                f"section {end.section_id}: {self._open.tail_frames} frames beyond its end were announced, "
+                f"{end.tail_frames} came",
+                metadata={"section_id": end.section_id, "frame": str(end.frames + end.tail_frames)},
             )
         for made in self._mix.close_section(end.frames, end.tail_frames, ending=end.ending):
             if isinstance(made, Mixed):
@@ -216,6 +238,7 @@ def _sections(start: mixer_pb2.MixStart) -> list[Section]:
                 tail_frames=place.tail_frames,
                 hard=place.join.kind == music_pb2.JOIN_KIND_HARD,
                 crossfade_frames=crossfade,
+                beat_frames=place.beat_frames,
                 bar_frames=min(round(place.bar_frames), place.frames),
             )
         )

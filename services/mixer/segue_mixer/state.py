@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -10,13 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from segue_audio.loudness import Loudness, integrated, loudness_range
+from segue_mixer.placing import Behind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from segue_mixer.material import Float32, Float64
 
-VERSION: Final = 3
+VERSION: Final = 4
 MAGIC: Final = b"SMIX"
 _HEAD: Final = struct.Struct(">4sHI")
 MAX_HEADER_BYTES: Final = 65_536
@@ -84,6 +86,8 @@ class MixState:
     """The gain of the section that ended."""
     target_lufs: float | None
     """The level that it was planned to have."""
+    behind: Behind
+    """Where it left the beats."""
     ringing: Mapping[str, Float32]
     """Sound of earlier sections that goes on, by layer, already faded."""
     beyond: Mapping[str, Float32]
@@ -105,6 +109,7 @@ def encode_state(state: MixState) -> bytes:
         "channels": state.channels,
         "gain": state.gain,
         "target_lufs": state.target_lufs,
+        "behind": [state.behind.beat, state.behind.bar, state.behind.shift],
         "layers": [[name, len(state.ringing[name]), len(state.beyond[name])] for name in names],
         "steps": len(state.levels.steps),
         "hops": len(state.levels.hops),
@@ -155,6 +160,7 @@ def _decode(header: dict[str, Any], content: bytes, position: int) -> MixState:
     recent = take("<f4", int(header["recent"]))
     if position != len(content):
         raise ValueError(position)
+    beat, bar, shift = header["behind"]
     peaks = {name: None if header["peaks"][name] is None else float(header["peaks"][name]) for name in _PEAKS}
     return MixState(
         section_id=str(header["section_id"]),
@@ -162,11 +168,18 @@ def _decode(header: dict[str, Any], content: bytes, position: int) -> MixState:
         channels=channels,
         gain=float(header["gain"]),
         target_lufs=None if header["target_lufs"] is None else float(header["target_lufs"]),
+        behind=_behind(float(beat), float(bar), int(shift)),
         ringing=ringing,
         beyond=beyond,
         levels=PieceLevels(steps, hops, **peaks),
         recent=recent,
     )
+
+
+def _behind(beat: float, bar: float, shift: int) -> Behind:
+    if not (math.isfinite(beat) and math.isfinite(bar)):
+        raise ValueError(beat)
+    return Behind(beat, bar, shift)
 
 
 def _higher(one: float | None, other: float | None) -> float | None:

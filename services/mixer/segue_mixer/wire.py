@@ -132,6 +132,7 @@ def mixed_message(mixed: Mixed) -> mixer_pb2.SectionMixed:
         gain_db=mixed.gain_db,
         loudness=loudness_message(mixed.loudness),
         warnings=warning_messages((code, text, mixed.section_id) for code, text in mixed.warnings),
+        shift_frames=mixed.shift_frames,
     )
     if mixed.join is not None:
         message.join.CopyFrom(_join_message(mixed.join))

@@ -227,7 +227,8 @@ class MixSectionStart(google.protobuf.message.Message):
     """
     shift_frames: builtins.int
     """shift_frames keeps a section where SectionMixed.shift_frames said that it was in an earlier mix, when a section
-    before it is another one. Absence means that its beats decide.
+    before it is another one. None or 0 when it is sample_locked; a continuous one follows the section before it
+    anyway. Absence means that its beats decide.
     """
     @property
     def format(self) -> segue.audio.v1.audio_pb2.AudioFormat:
@@ -236,7 +237,7 @@ class MixSectionStart(google.protobuf.message.Message):
     @property
     def beats(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
         """beats are measured beats in frames from the section's start, in its own format, rising. A section that is neither
-        sample_locked nor continuous is moved, by half a beat at most, until they meet those before it. Empty means as
+        sample_locked nor continuous is moved until they meet those before it, as far as there is sound. Empty means as
         planned.
         """
 
