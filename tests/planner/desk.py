@@ -12,8 +12,9 @@ import pytest
 
 from segue.music.v1 import music_pb2
 from segue.planner.v1 import planner_pb2, planner_pb2_grpc
-from segue_music import codec, timing
-from segue_music.plan import Brief, Kind, Origin, Plan
+from segue_music import codec, theory, timing
+from segue_music.plan import Brief, Kind, LayerKind, Origin, Plan, SectionSpec
+from segue_planner.planning import Planner
 from segue_runtime import errors
 
 if TYPE_CHECKING:
@@ -165,3 +166,24 @@ def origins(plan: Plan) -> dict[str, Origin]:
 
 def codes(plan: Plan) -> set[str]:
     return {warning.code for warning in plan.warnings}
+
+
+def made(prompt: str, seconds: float | None = None, **fields: object) -> Plan:
+    duration = None if seconds is None else round(seconds * NANOSECONDS)
+    return Planner(Brief(prompt=prompt, duration_ns=duration, **fields)).plan()  # type: ignore[arg-type]  # keywords
+
+
+def specs(plan: Plan) -> list[SectionSpec]:
+    return [item.spec for item in plan.sections]
+
+
+def mean(spec: SectionSpec) -> float:
+    return sum(spec.energy) / len(spec.energy)
+
+
+def kinds(spec: SectionSpec) -> set[LayerKind]:
+    return {layer.kind for layer in spec.layers}
+
+
+def fingerprint(spec: SectionSpec) -> tuple[object, ...]:
+    return (spec.layers, spec.energy[0], [theory.chord_name(chord) for chord in spec.chords])

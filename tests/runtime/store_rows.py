@@ -1,0 +1,52 @@
+"""What the tests of the stores share: a clock, and rows to put in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from segue_runtime.store import NewEvent, NewJob, Store
+
+LIMIT = 1000
+LEASE_S = 10.0
+
+
+@dataclass
+class Clock:
+    """Time that a test moves."""
+
+    now: float = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Opens(Protocol):
+    """Opens the backend under test; again on the same place for another process's view."""
+
+    async def __call__(self) -> Store: ...
+
+
+def job(name: str = "compositions/a", owner: str = "ann", **changes: object) -> NewJob:
+    fields: dict[str, object] = {
+        "name": name, "kind": "composition", "owner": owner, "spec_digest": b"d", "spec": b"spec", "resource": b"r",
+    }  # fmt: skip
+    return NewJob(**(fields | changes))  # type: ignore[arg-type] # named by the caller
+
+
+def rows(*payloads: bytes) -> list[NewEvent]:
+    return [NewEvent("audio", payload) for payload in payloads]
+
+
+async def create(store: Store, name: str = "compositions/a", owner: str = "ann", **changes: object) -> None:
+    await store.create(job(name, owner, **changes), queue_limit=LIMIT)
+
+
+async def epoch_of(store: Store, name: str = "compositions/a") -> int:
+    claimed = await store.claim("c1", LEASE_S, name=name)
+    assert claimed is not None
+    return claimed.epoch
+
+
+async def payloads(store: Store, name: str = "compositions/a", after: int = 0) -> list[bytes]:
+    return [event.payload for event in await store.read(name, after, 10_000)]

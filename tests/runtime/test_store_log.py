@@ -1,0 +1,184 @@
+"""The contract of every store: a job's log and its progress, takes and uploads."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+
+import pytest
+from tests.runtime.store_rows import LEASE_S, Opens, create, epoch_of, payloads, rows
+
+from segue_runtime import errors
+from segue_runtime.artifacts import Ref
+from segue_runtime.store import Fenced, LogEnded, Progress, Store, Take, Upload
+
+# Log
+
+
+async def test_an_append_changes_everything_or_nothing(store: Store) -> None:
+    await create(store)
+    epoch = await epoch_of(store)
+    take = Take("ann", "k", "mix", Ref("takes/1", 0, 9, b"h"), 480, {"rate": 48000})
+    last = await store.append(
+        "compositions/a", epoch, rows(b"1", b"2"), resource=b"r2", state="RENDERING", checkpoint=b"cp", takes=[take]
+    )
+    assert last == 2
+    found = await store.get("compositions/a")
+    assert found is not None
+    assert (found.resource, found.state, found.checkpoint, found.last_sequence) == (b"r2", "RENDERING", b"cp", 2)
+    assert await store.takes("ann", "k") == {"mix": take}
+    with pytest.raises(Fenced):
+        await store.append("compositions/a", epoch - 1, rows(b"x"), takes=[Take("ann", "k2", "mix", take.ref, 1)])
+    assert await store.takes("ann", "k2") == {}
+    assert await store.append("compositions/a", epoch, [], state="MASTERING") == 2
+
+
+async def test_nothing_follows_the_terminal_event(store: Store) -> None:
+    await create(store)
+    epoch = await epoch_of(store)
+    await store.append("compositions/a", epoch, rows(b"1", b"end"), state="SUCCEEDED", terminal=True)
+    for terminal in (False, True):
+        with pytest.raises(LogEnded):
+            await store.append("compositions/a", epoch, rows(b"more"), terminal=terminal)
+    with pytest.raises(Fenced):
+        await store.renew("compositions/a", epoch, LEASE_S)
+    assert await store.claim("c2", LEASE_S, name="compositions/a") is None
+    assert await payloads(store) == [b"1", b"end"]
+
+
+async def test_reading_pages_through_a_log_longer_than_the_tail(opens: Opens) -> None:
+    store, other = await opens(), await opens()
+    await create(store)
+    epoch = await epoch_of(store)
+    written = [str(index).encode() for index in range(25)]
+    for payload in written:
+        await store.append("compositions/a", epoch, rows(payload))
+        await store.read("compositions/a", 0, 3)
+    for reader, limit in itertools.product((store, other), (1, 3, 7, 100)):
+        seen: list[bytes] = []
+        while page := await reader.read("compositions/a", len(seen), limit):
+            assert [event.sequence for event in page] == list(range(len(seen) + 1, len(seen) + len(page) + 1))
+            seen += [event.payload for event in page]
+        assert seen == written
+
+
+async def test_cursors_outside_the_log_name_its_bounds(store: Store) -> None:
+    await create(store, first_events=rows(b"1", b"2", b"3"))
+    assert list(await store.read("compositions/a", 3)) == []
+    for after in (4, 2**62):
+        with pytest.raises(errors.CursorAhead) as ahead:
+            await store.read("compositions/a", after)
+        assert ahead.value.metadata["lastSequence"] == "3"
+    assert await store.compact("compositions/a", 2) == 2
+    assert await store.floor("compositions/a") == 2
+    assert await payloads(store, after=2) == [b"3"]
+    with pytest.raises(errors.CursorExpired) as expired:
+        await store.read("compositions/a", 1)
+    assert expired.value.metadata["firstSequence"] == "2"
+    assert await store.compact("compositions/a", 99) == 2
+    assert await store.compact("compositions/a", 1) == 2
+
+
+@pytest.mark.parametrize("same_process", [True, False])
+async def test_a_watcher_sees_every_event_of_any_process(opens: Opens, same_process: bool) -> None:
+    conductor = await opens()
+    gateway = conductor if same_process else await opens()
+    await create(conductor)
+    epoch = await epoch_of(conductor)
+
+    async def watch() -> list[int]:
+        seen: list[int] = []
+        while not seen or seen[-1] < 30:
+            page = await gateway.read("compositions/a", len(seen))
+            seen += [event.sequence for event in page]
+            if not page:
+                await gateway.wait("compositions/a", len(seen), 10)
+        return seen
+
+    watchers = [asyncio.create_task(watch()) for _ in range(5)]
+    for index in range(30):
+        await conductor.append("compositions/a", epoch, rows(b"x"))
+        if index % 10 == 0:
+            await asyncio.sleep(0.05)
+    for seen in await asyncio.gather(*watchers):
+        assert seen == list(range(1, 31))
+
+
+async def test_waiting_times_out_and_many_wait_for_one_bell(store: Store) -> None:
+    await create(store, first_events=rows(b"1"))
+    assert not await store.wait("compositions/a", 1, 0.05)
+    assert await store.wait("compositions/a", 0, 10)
+    epoch = await epoch_of(store)
+    waiting = [asyncio.create_task(store.wait("compositions/a", 1, 30)) for _ in range(50)]
+    given_up = asyncio.create_task(store.wait("compositions/a", 1, 30))
+    await asyncio.sleep(0.05)
+    given_up.cancel()
+    await store.append("compositions/a", epoch, rows(b"2"))
+    assert all(await asyncio.gather(*waiting))
+
+
+async def test_a_deleted_job_wakes_its_watchers(store: Store) -> None:
+    await create(store)
+    await store.append("compositions/a", await epoch_of(store), rows(b"end"), terminal=True)
+    waiting = asyncio.create_task(store.wait("compositions/a", 1, 30))
+    await asyncio.sleep(0.05)
+    await store.delete("compositions/a")
+    assert await waiting
+
+
+# Tables
+
+
+async def test_takes_are_an_owners_own_and_a_key_again_replaces(store: Store) -> None:
+    ref = Ref("takes/1", 5, 9, b"hash")
+    for layer in ("mix", "bass"):
+        await store.put_take(Take("ann", "k", layer, ref, 480))
+    await store.put_take(Take("ann", "k", "mix", ref, 960, {"a": [1]}))
+    found = await store.takes("ann", "k")
+    assert (sorted(found), found["mix"].frames, found["mix"].metadata) == (["bass", "mix"], 960, {"a": [1]})
+    assert await store.takes("bob", "k") == {}
+    assert await store.forget_takes("ann", "k") == 2
+    assert await store.takes("ann", "k") == {}
+
+
+async def test_an_upload_grows_only_at_its_end_and_within_the_quota(store: Store) -> None:
+    await store.create_upload(Upload("uploads/1", "ann", "audio/flac", size=10), quota_bytes=15)
+    await store.create_upload(Upload("uploads/2", "ann", "audio/flac"), quota_bytes=15)
+    assert (await store.advance_upload("uploads/1", 0, 4, quota_bytes=15)).offset == 4
+    for offset, length in ((0, 4), (5, 1), (4, 7)):
+        with pytest.raises(errors.OffsetOutOfRange) as caught:
+            await store.advance_upload("uploads/1", offset, length, quota_bytes=15)
+        assert caught.value.metadata["size"] == "4"
+    with pytest.raises(errors.OffsetOutOfRange):
+        await store.finish_upload("uploads/1", b"h")
+    with pytest.raises(errors.QuotaExceeded):
+        await store.advance_upload("uploads/2", 0, 6, quota_bytes=15)
+    with pytest.raises(errors.QuotaExceeded):
+        await store.create_upload(Upload("uploads/3", "ann", "audio/flac", size=6), quota_bytes=15)
+    await store.advance_upload("uploads/1", 4, 6, quota_bytes=15)
+    done = await store.finish_upload("uploads/1", b"h")
+    assert (done.finished, done.size, done.digest) == (True, 10, b"h")
+    for attempt in (store.advance_upload("uploads/1", 10, 1, quota_bytes=15), store.finish_upload("uploads/1", b"h")):
+        with pytest.raises(errors.UploadFinished):
+            await attempt
+    await store.delete_upload("uploads/1")
+    assert await store.get_upload("uploads/1") is None
+    with pytest.raises(errors.ArtifactNotFound):
+        await store.delete_upload("uploads/1")
+
+
+# Progress
+
+
+async def test_progress_is_the_last_that_was_said_and_no_row_of_the_log(store: Store, opens: Opens) -> None:
+    await create(store, "compositions/a")
+    assert (await store.progress("compositions/a")).version == 0
+    job = await store.claim("c1", LEASE_S)
+    assert job is not None
+    for payload in (b"one", b"two"):
+        await store.set_progress(job.name, job.epoch, payload)
+    assert await store.progress(job.name) == Progress(2, b"two")
+    assert await (await opens()).progress(job.name) == Progress(2, b"two")
+    assert await store.read(job.name, job.last_sequence) == []
+    with pytest.raises(Fenced):
+        await store.set_progress(job.name, job.epoch - 1, b"late")
