@@ -74,6 +74,12 @@ def read(path: Path, prompt: str) -> Recipe:
     try:
         spec = json_format.ParseDict(content["spec"], composer_pb2.CompositionSpec())
         if spec.private_prompt:
+            if content.get("plan_was_given"):
+                raise Stop(
+                    Exit.USAGE,
+                    f"{path}: its plan was handed in, and its prompts were kept private and do not stand in it",
+                    "hand the plan in again: segued compose --plan FILE",
+                )
             _fill_in(spec, prompt, path)
         else:
             json_format.ParseDict(content["plan"], spec.plan)

@@ -33,18 +33,7 @@ def spec_digest(spec: CompositionSpec) -> bytes:
 
 async def accept(spec: CompositionSpec, mesh: Mesh) -> ModelProfile:
     """Check a spec against this release, the pool and the planner; return the model that will play it."""
-    if spec.parent or spec.edits:
-        raise errors.NotImplementedYet(
-            "spec.parent and spec.edits: editing a composition is not done by this release; "
-            "hand in a changed plan as spec.plan instead",
-            metadata={"option": "spec.parent"},
-        )
-    if spec.master_mode == composer_pb2.MASTER_MODE_FROZEN:
-        raise errors.NotImplementedYet(
-            "spec.master_mode: FROZEN needs a parent, which this release does not take",
-            metadata={"option": "spec.master_mode"},
-        )
-    violations = list(export_violations(spec.exports, "spec."))
+    violations = [*export_violations(spec.exports, "spec."), *_master_violations(spec)]
     if not spec.HasField("plan") and not spec.brief.prompt.strip():
         violations.append(FieldViolation("spec.brief.prompt", "it is blank", "calm piano, 80 bpm"))
     if violations:
@@ -56,6 +45,16 @@ async def accept(spec: CompositionSpec, mesh: Mesh) -> ModelProfile:
         # What can only be wrong in these cases is told now, not when the queue comes to it.
         await mesh.create_plan(plan_request(spec, profile))
     return profile
+
+
+def _master_violations(spec: CompositionSpec) -> Iterator[FieldViolation]:
+    if spec.HasField("frozen_master") and spec.HasField("master"):
+        yield FieldViolation("spec.master", "frozen_master has settings of its own", "leave it out")
+    if not spec.parent:
+        if spec.edits:
+            yield FieldViolation("spec.edits", "they need a parent", "the name of the composition to edit")
+        if spec.master_mode == composer_pb2.MASTER_MODE_FROZEN:
+            yield FieldViolation("spec.master_mode", "FROZEN needs a parent", "REMASTER")
 
 
 def master_digest(request: composer_pb2.CreateMasterRequest) -> bytes:
@@ -98,6 +97,13 @@ def _check_model(spec: CompositionSpec, profile: ModelProfile) -> None:
             f"spec.brief.continuity: {profile.model} cannot do {music_pb2.Continuity.Name(wanted)}",
             metadata={"option": "spec.brief.continuity", "model": profile.model},
         )
+    for index, edit in enumerate(spec.edits):
+        if edit.redo.prompt and not profile.uses_prompt:
+            raise errors.OptionNotSupported(
+                f"spec.edits[{index}].redo.prompt: {profile.model} plays the plan and reads no prompt; "
+                "replace the section by one with other chords, layers or groove",
+                metadata={"option": f"spec.edits[{index}].redo.prompt", "model": profile.model},
+            )
 
 
 def export_violations(exports: Sequence[composer_pb2.Export], prefix: str = "") -> Iterator[FieldViolation]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from segue.composer.v1 import composer_pb2
@@ -9,7 +10,7 @@ from segue.music.v1 import music_pb2
 from segue_gateway.log_rows import set_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from segue.composer.v1.composer_pb2 import Composition, CompositionEvent
 
@@ -23,8 +24,14 @@ TERMINAL: Final = frozenset(
 )
 
 
-def new_composition(name: str, owner: str, spec: composer_pb2.CompositionSpec, created: float) -> Composition:
-    """Return a composition that waits."""
+def new_composition(
+    name: str,
+    owner: str,
+    spec: composer_pb2.CompositionSpec,
+    created: float,
+    kept_takes: Mapping[str, str] = MappingProxyType({}),
+) -> Composition:
+    """Return a composition that waits; `kept_takes` are its parent's, by section."""
     composition = composer_pb2.Composition(
         name=name,
         owner=owner,
@@ -37,6 +44,8 @@ def new_composition(name: str, owner: str, spec: composer_pb2.CompositionSpec, c
         model=spec.model,
     )
     set_time(composition.create_time, created)
+    for section_id, take in kept_takes.items():
+        _add_section(composition, section_id, take)
     return composition
 
 
@@ -86,9 +95,14 @@ def _planned(composition: Composition, event: CompositionEvent) -> None:
     composition.model = event.planned.estimate.model or composition.model
     composition.warnings.extend(plan.warnings)
     composition.state = composer_pb2.STATE_RENDERING
+    kept = {section.section_id: section.take for section in composition.sections}
     del composition.sections[:]
     for section in plan.sections:
-        composition.sections.add(section_id=section.spec.section_id, state=composer_pb2.SECTION_STATE_WAITING)
+        _add_section(composition, section.spec.section_id, kept.get(section.spec.section_id, ""))
+
+
+def _add_section(composition: Composition, section_id: str, take: str) -> None:
+    composition.sections.add(section_id=section_id, state=composer_pb2.SECTION_STATE_WAITING, take=take)
 
 
 def _section_started(composition: Composition, event: CompositionEvent) -> None:

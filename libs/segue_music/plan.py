@@ -316,6 +316,7 @@ class PlannedSection:
     first_bar: int = 0
     waits_for: tuple[str, ...] = ()
     join: Join | None = None
+    seed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,3 +409,4 @@ class ModelProfile:
     weights_license: str = ""
     conditioning_ns: int | None = None
     max_duration_ns: int | None = field(default=None)
+    uses_prompt: bool = False

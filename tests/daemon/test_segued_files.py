@@ -81,6 +81,15 @@ def test_a_private_prompt_stands_nowhere_and_is_asked_for_again(tmp_path: Path, 
     assert (tmp_path / "a.flac").read_bytes() == (tmp_path / "b.flac").read_bytes()
 
 
+def test_a_private_piece_of_a_given_plan_says_that_it_cannot_be_made_again(tmp_path: Path, server: Segued) -> None:
+    plan = tmp_path / "plan.json"
+    plan.write_text(segued(tmp_path, "plan", "quiet harp, 84 bpm", "--duration", "4", "--json").stdout)
+    code, said = compose(tmp_path, server, "--plan", str(plan), "--private-prompt", "-o", "a.flac")
+    assert code == 0, said
+    code, said = compose(tmp_path, server, "quiet harp, 84 bpm", "--from", "a.flac", "-o", "b.flac")
+    assert (code, "its plan was handed in" in said) == (2, True)
+
+
 def with_manifest(path: Path, manifest: str) -> str:
     with open_writer(path, AudioFileSettings(manifest=manifest)) as writer:
         writer.write(np.zeros((480, 2), np.float32))

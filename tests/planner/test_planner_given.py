@@ -23,6 +23,7 @@ from segue_music.plan import (
     LayerKind,
     Metre,
     Mode,
+    Neighbour,
     Origin,
     Plan,
     PlannedSection,
@@ -112,6 +113,31 @@ def _loose(item: PlannedSection) -> PlannedSection:
 def test_the_digest_must_be_true_or_empty(desk: Desk, whole: Plan) -> None:
     error = desk.refused_plan(dataclasses.replace(whole, title="Another"))
     assert error.violations[0].field == "plan.digest"
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_a_whole_plan_keeps_the_neighbours_that_its_sections_name(desk: Desk, whole: Plan, signed: bool) -> None:
+    cut = dataclasses.replace(
+        whole,
+        digest="",
+        frames=0,
+        sections=tuple(_loose(item) for item in (*whole.sections[:2], *whole.sections[3:])),
+    )
+    if signed:
+        placed = desk.complete(cut).sections
+        specs = [item.spec for item in cut.sections]
+        sections = tuple(dataclasses.replace(item, spec=spec) for item, spec in zip(placed, specs, strict=True))
+        cut = dataclasses.replace(cut, sections=sections, frames=desk.complete(cut).frames)
+        cut = dataclasses.replace(cut, digest=codec.plan_digest(cut))
+    found = desk.complete(cut)
+    assert (found.sections[2].spec == whole.sections[3].spec) is signed
+    assert found.sections[2].spec.previous == (whole.sections[3].spec.previous if signed else _border(found, 1))
+    assert desk.complete(found) == found
+
+
+def _border(plan: Plan, index: int) -> Neighbour:
+    spec = plan.sections[index].spec
+    return Neighbour(spec.role, spec.chords[-1], spec.energy[-1])
 
 
 BROKEN: list[tuple[str, str, dict[str, Any]]] = [

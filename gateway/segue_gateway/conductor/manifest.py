@@ -29,7 +29,7 @@ def manifest(context: Context, measurement: MasterMeasurement, takes: Mapping[st
     exact = profile.determinism == renderer_pb2.DETERMINISM_BIT_EXACT
     content: dict[str, Any] = {
         "schema": SCHEMA,
-        "spec": _json(_public(context.spec, model=profile.model)),
+        "spec": _json(_public(context, measurement)),
         "plan": _json(context.plan),
         "model": {
             "name": profile.model,
@@ -54,18 +54,29 @@ def manifest(context: Context, measurement: MasterMeasurement, takes: Mapping[st
     }
     if context.spec.private_prompt:
         _hide_prompts(content["plan"])
+        if context.spec.HasField("plan"):
+            # It was handed in or edited: without its prompts it is not whole, and of the prompt comes another one.
+            content["promise"] = "Its plan was handed in and its prompts are private: only its owner can make it again."
+            content["plan_was_given"] = True
     return json.dumps(content, sort_keys=True, ensure_ascii=False)
 
 
-def _public(spec: composer_pb2.CompositionSpec, model: str) -> composer_pb2.CompositionSpec:
-    """Return the spec as another may read it: without labels and session, and the prompt only if it may be shown."""
+def _public(context: Context, measurement: MasterMeasurement) -> composer_pb2.CompositionSpec:
+    """Return the spec as another may read it: without labels and session, and the prompt only if it may be shown.
+
+    What an edit made of its parent is in the plan and in the frozen master: neither parent nor edits are needed again.
+    """
     public = composer_pb2.CompositionSpec()
-    public.CopyFrom(spec)
-    public.model = model
+    public.CopyFrom(context.spec)
+    public.model = context.player.profile.model
     public.labels.clear()
-    public.session = ""
-    public.ClearField("plan")
-    if spec.private_prompt:
+    for field in ("session", "parent", "edits", "master_mode", "plan"):
+        public.ClearField(field)
+    if public.HasField("frozen_master"):
+        public.frozen_master.measurement.CopyFrom(measurement)
+        names = [item.spec.section_id for item in context.plan.sections]
+        public.frozen_master.section_ids[:] = names[: len(measurement.section_gains_db)]
+    if context.spec.private_prompt:
         public.brief.prompt = ""
         public.brief.negative_prompt = ""
     return public

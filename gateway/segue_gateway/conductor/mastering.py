@@ -27,6 +27,19 @@ AFTER_MEASURE: Final = failpoints.declare("conductor.after_measure", "the master
 AFTER_MASTER: Final = failpoints.declare("conductor.after_master", "the master is recorded, its files are not")
 
 
+def frozen(
+    kept: composer_pb2.FrozenMaster, measured: mixer_pb2.MasterMeasurement, section_ids: Sequence[str]
+) -> mixer_pb2.MasterMeasurement:
+    """Return a frozen measurement, with the gains of those sections that it does not know from a new one."""
+    gains_db = dict(zip(section_ids, measured.section_gains_db, strict=False))
+    gains_db |= dict(zip(kept.section_ids, kept.measurement.section_gains_db, strict=False))
+    found = mixer_pb2.MasterMeasurement()
+    found.CopyFrom(kept.measurement)
+    del found.section_gains_db[:]
+    found.section_gains_db.extend(gains_db[section_id] for section_id in section_ids if section_id in gains_db)
+    return found
+
+
 class Mastering:
     """The master of one composition."""
 
@@ -54,17 +67,28 @@ class Mastering:
         if journal.checkpoint.measured:
             size = await self._context.artifacts.size(key)
             return mixer_pb2.MasterMeasurement.FromString(await self._context.artifacts.read(Ref(key, 0, size, b"")))
+        measured = await self._measure(draft)
+        await self._context.artifacts.put(key, measured.SerializeToString(), replace=True)
+        await journal.say(checkpoint=replace(journal.checkpoint, measured=True))
+        await failpoints.reach(AFTER_MEASURE)
+        return measured
+
+    async def _measure(self, draft: Sequence[Segment]) -> mixer_pb2.MasterMeasurement:
+        spec = self._context.spec
         start = self._start(mixer_pb2.MASTER_PASS_MEASURE, draft)
-        start.settings.CopyFrom(self._context.spec.master)
+        names = [section.section_id for section in start.sections]
+        if spec.HasField("frozen_master") and set(names) <= set(spec.frozen_master.section_ids):
+            return frozen(spec.frozen_master, mixer_pb2.MasterMeasurement(), names)
+        kept = spec.frozen_master.measurement.settings
+        start.settings.CopyFrom(kept if spec.HasField("frozen_master") else spec.master)
         measured: mixer_pb2.MasterMeasurement | None = None
         async for response in self._call(start, draft):
             if response.WhichOneof("message") == "measured":
                 measured = response.measured
         if measured is None:
             raise errors.ServiceUnreachable("the mixer ended without a measurement", metadata={"service": "mixer"})
-        await self._context.artifacts.put(key, measured.SerializeToString(), replace=True)
-        await journal.say(checkpoint=replace(journal.checkpoint, measured=True))
-        await failpoints.reach(AFTER_MEASURE)
+        if spec.HasField("frozen_master"):
+            return frozen(spec.frozen_master, measured, names)
         return measured
 
     async def _render(

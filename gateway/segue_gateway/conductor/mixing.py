@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composer_pb2
 from segue.mixer.v1 import mixer_pb2
+from segue.music.v1 import music_pb2
 from segue_gateway.audio_wire import chunk_frames, crc32c
 from segue_gateway.conductor.patience import Patience
 from segue_gateway.conductor.rendering import beat_frames
@@ -201,7 +202,8 @@ async def feed_section(
         take=take.key,
         format=accepted.format,
         sample_locked=accepted.sample_locked,
-        continuous=accepted.continuous,
+        # A take that went on from another sound than the one before it is crossfaded, as the plan says.
+        continuous=accepted.continuous and section.join.kind == music_pb2.JOIN_KIND_HARD,
     )
     if accepted.HasField("declared_lufs"):
         start.declared_lufs = accepted.declared_lufs

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from segue.composer.v1 import composer_pb2
 from segue.music.v1 import music_pb2
 from segue.renderer.v1 import renderer_pb2
+from segue_gateway import resource
 from segue_gateway.audio_wire import CHUNK_BYTES, chunk
 from segue_gateway.conductor.patience import Patience
 from segue_gateway.conductor.sound_check import SoundCheck
@@ -22,7 +23,7 @@ from segue_runtime import errors, failpoints, logs
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from segue.music.v1.music_pb2 import PlannedSection
+    from segue.music.v1.music_pb2 import Plan, PlannedSection
     from segue.renderer.v1.renderer_pb2 import RenderSectionRequest, RenderSectionResponse
     from segue_gateway.conductor.context import Context
 
@@ -99,9 +100,14 @@ class Band:
 
     async def _render(self, index: int) -> None:
         section = self._sections[index]
+        kept = await self._kept(section.spec.section_id)
+        if kept is not None:
+            self._put(section.spec.section_id, kept)
+            await self._finished(section, kept, 1, reused=True)
+            return
         conditioning = await self._conditioning(index)
         overlap = overlap_frames(self._sections, index)
-        seed = section_seed(self._context.plan.seed, section.spec.section_id)
+        seed = seed_of(self._context.plan, section)
         attempt = failures = 0
         patience = Patience()
         while True:
@@ -155,6 +161,24 @@ class Band:
                     raise
             else:
                 return
+
+    async def _kept(self, section_id: str) -> Take | None:
+        """Return the parent's take of a section that no edit has touched, as long as it is there."""
+        known = resource.section_of(self._context.composition, section_id)
+        if not known.take or known.attempt:
+            return None
+        take = await self._context.shelf.find(known.take, stems=self._context.spec.stems)
+        if take is None:
+            await self._context.journal.say(
+                composer_pb2.CompositionEvent(
+                    warned=music_pb2.Warning(
+                        code="take_gone",
+                        text="the parent's take is not there any more, or has no stems: it is played again",
+                        section_id=section_id,
+                    )
+                )
+            )
+        return take
 
     async def _say_retried(self, section: PlannedSection, attempt: int, error: errors.SegueError) -> None:
         log.warning("section failed, trying again", section=section.spec.section_id, attempt=attempt)
@@ -298,12 +322,17 @@ def overlap_frames(sections: list[PlannedSection], index: int) -> int:
     if index + 1 >= len(sections):
         return int(sections[index].spec.tail_frames)
     following = sections[index + 1]
-    if following.spec.continuity == music_pb2.CONTINUITY_TAIL:
-        return 0  # the next one goes on from the very end of this sound
     if following.join.kind == music_pb2.JOIN_KIND_HARD:
+        if following.spec.continuity == music_pb2.CONTINUITY_TAIL:
+            return 0  # the next one goes on from the very end of this sound
         return round(RING_OUT_S * following.spec.sample_rate)
     beats = following.join.beats if following.join.HasField("beats") else DEFAULT_CROSSFADE_BEATS
     return round(beats * beat_frames(following))
+
+
+def seed_of(plan: Plan, section: PlannedSection) -> int:
+    """Return the seed of a section's take."""
+    return section.seed if section.HasField("seed") else section_seed(plan.seed, section.spec.section_id)
 
 
 def beat_frames(section: PlannedSection) -> float:

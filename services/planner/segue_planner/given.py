@@ -34,6 +34,8 @@ MAX_STYLE_BYTES = 400
 def complete(plan: Plan, profiles: Sequence[ModelProfile] = (), brief: Brief | None = None) -> Plan:
     """Fill a plan and check it; InvalidPlan lists every place that is wrong.
 
+    A plan with its digest is whole: its sections keep the neighbours that they name, so that an edit of one leaves the
+    takes of the others as they are.
     Of the brief beside it the prompt gives style, title and genre where the plan has none; what else the brief asks
     for must be in the plan.
     """
@@ -66,10 +68,15 @@ def complete(plan: Plan, profiles: Sequence[ModelProfile] = (), brief: Brief | N
     )
     frames = sum(spec.frames for spec in specs) + specs[-1].tail_frames
     style = clip(prompt or clean(plan.title), MAX_STYLE_BYTES) or f"{genre.name} music"
-    placed_specs = place(with_prompts(with_neighbours(specs), style), profile)
+    if not plan.digest:
+        specs = with_neighbours(specs)
+    placed_specs = place(with_prompts(specs, style), profile)
     sections = [
         dataclasses.replace(
-            placed, waits_for=item.waits_for or placed.waits_for, join=item.join if item.join and index else placed.join
+            placed,
+            waits_for=item.waits_for or placed.waits_for,
+            join=item.join if item.join and index else placed.join,
+            seed=item.seed,
         )
         for index, (placed, item) in enumerate(zip(placed_specs, plan.sections, strict=True))
     ]

@@ -169,7 +169,10 @@ class _MasterModeEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._Enu
     MASTER_MODE_REMASTER: _MasterMode.ValueType  # 1
     """MASTER_MODE_REMASTER measures the piece anew."""
     MASTER_MODE_FROZEN: _MasterMode.ValueType  # 2
-    """MASTER_MODE_FROZEN keeps the parent's settings and measurement, so that untouched places keep their frames."""
+    """MASTER_MODE_FROZEN keeps the parent's settings and measurement, so that untouched places keep their frames, from a
+    second after the last change to a second before the next. The loudness is reported, not forced. It needs a parent
+    that was mastered, and takes no settings in master.
+    """
 
 class MasterMode(_MasterMode, metaclass=_MasterModeEnumTypeWrapper):
     """MasterMode says how an edited piece is mastered."""
@@ -179,7 +182,10 @@ MASTER_MODE_UNSPECIFIED: MasterMode.ValueType  # 0
 MASTER_MODE_REMASTER: MasterMode.ValueType  # 1
 """MASTER_MODE_REMASTER measures the piece anew."""
 MASTER_MODE_FROZEN: MasterMode.ValueType  # 2
-"""MASTER_MODE_FROZEN keeps the parent's settings and measurement, so that untouched places keep their frames."""
+"""MASTER_MODE_FROZEN keeps the parent's settings and measurement, so that untouched places keep their frames, from a
+second after the last change to a second before the next. The loudness is reported, not forced. It needs a parent
+that was mastered, and takes no settings in master.
+"""
 global___MasterMode = MasterMode
 
 class _SectionState:
@@ -281,6 +287,35 @@ class Export(google.protobuf.message.Message):
 global___Export = Export
 
 @typing.final
+class FrozenMaster(google.protobuf.message.Message):
+    """FrozenMaster is a measurement to master with, in the place of a new one."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MEASUREMENT_FIELD_NUMBER: builtins.int
+    SECTION_IDS_FIELD_NUMBER: builtins.int
+    @property
+    def measurement(self) -> segue.mixer.v1.mixer_pb2.MasterMeasurement:
+        """measurement is whole, as Composition.master or a manifest has it."""
+
+    @property
+    def section_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """section_ids are the sections whose gains measurement.section_gains_db holds, in that order. The gains of others
+        are measured.
+        """
+
+    def __init__(
+        self,
+        *,
+        measurement: segue.mixer.v1.mixer_pb2.MasterMeasurement | None = ...,
+        section_ids: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["measurement", b"measurement"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["measurement", b"measurement", "section_ids", b"section_ids"]) -> None: ...
+
+global___FrozenMaster = FrozenMaster
+
+@typing.final
 class EditRedo(google.protobuf.message.Message):
     """EditRedo makes a new take of a section."""
 
@@ -292,9 +327,9 @@ class EditRedo(google.protobuf.message.Message):
     section_id: builtins.str
     """section_id is the section."""
     seed: builtins.int
-    """seed is the new take's. Absence means the next one."""
+    """seed is the new take's. Absence means the one after that of the take before."""
     prompt: builtins.str
-    """prompt replaces the section's own. Empty means as it is."""
+    """prompt replaces the section's own. Empty means as it is. A model that reads no prompt refuses another one."""
     def __init__(
         self,
         *,
@@ -400,7 +435,9 @@ global___EditMove = EditMove
 
 @typing.final
 class Edit(google.protobuf.message.Message):
-    """Edit is one change to a parent's plan."""
+    """Edit is one change to a parent's plan. Sections that no edit names keep their takes: what changes is the sections
+    that are named and the joins at their borders.
+    """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -481,8 +518,9 @@ class CompositionSpec(google.protobuf.message.Message):
     PARENT_FIELD_NUMBER: builtins.int
     EDITS_FIELD_NUMBER: builtins.int
     PRIVATE_PROMPT_FIELD_NUMBER: builtins.int
+    FROZEN_MASTER_FIELD_NUMBER: builtins.int
     model: builtins.str
-    """model is a name of ListModels. Empty means the pool's default."""
+    """model is a name of ListModels. Empty means the parent's, or the pool's default."""
     stems: builtins.bool
     """stems asks for a file for each layer, that sum to the draft."""
     midi: builtins.bool
@@ -494,12 +532,16 @@ class CompositionSpec(google.protobuf.message.Message):
     session: builtins.str
     """session groups compositions, as one evening's tries."""
     parent: builtins.str
-    """parent is the composition that edits begin from, as "compositions/9f2c". Empty means none."""
+    """parent is the composition that edits begin from, as "compositions/9f2c". It has ended and has a plan; its sections'
+    takes are used again. Empty means none.
+    """
     private_prompt: builtins.bool
-    """private_prompt keeps the prompt out of the files' tags and manifest."""
+    """private_prompt keeps the prompt out of the files' tags and manifest. A parent's stays private."""
     @property
     def brief(self) -> segue.music.v1.music_pb2.Brief:
-        """brief is the music that is asked for. Its prompt may be empty only with a plan."""
+        """brief is the music that is asked for. Its prompt may be empty only with a plan or a parent; with a parent the brief
+        is the parent's, and none may be given.
+        """
 
     @property
     def plan(self) -> segue.music.v1.music_pb2.Plan:
@@ -527,6 +569,12 @@ class CompositionSpec(google.protobuf.message.Message):
     def edits(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Edit]:
         """edits are applied to the parent's plan, in order."""
 
+    @property
+    def frozen_master(self) -> global___FrozenMaster:
+        """frozen_master masters with a measurement that was made before, as that of a manifest. With MASTER_MODE_FROZEN it is
+        the parent's, and none may be given.
+        """
+
     def __init__(
         self,
         *,
@@ -545,9 +593,10 @@ class CompositionSpec(google.protobuf.message.Message):
         parent: builtins.str = ...,
         edits: collections.abc.Iterable[global___Edit] | None = ...,
         private_prompt: builtins.bool = ...,
+        frozen_master: global___FrozenMaster | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["brief", b"brief", "master", b"master", "plan", b"plan", "time_limit", b"time_limit"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["brief", b"brief", "degradation_policy", b"degradation_policy", "edits", b"edits", "exports", b"exports", "labels", b"labels", "master", b"master", "master_mode", b"master_mode", "midi", b"midi", "model", b"model", "parent", b"parent", "plan", b"plan", "private_prompt", b"private_prompt", "session", b"session", "stems", b"stems", "time_limit", b"time_limit"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["brief", b"brief", "frozen_master", b"frozen_master", "master", b"master", "plan", b"plan", "time_limit", b"time_limit"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["brief", b"brief", "degradation_policy", b"degradation_policy", "edits", b"edits", "exports", b"exports", "frozen_master", b"frozen_master", "labels", b"labels", "master", b"master", "master_mode", b"master_mode", "midi", b"midi", "model", b"model", "parent", b"parent", "plan", b"plan", "private_prompt", b"private_prompt", "session", b"session", "stems", b"stems", "time_limit", b"time_limit"]) -> None: ...
 
 global___CompositionSpec = CompositionSpec
 
@@ -596,7 +645,9 @@ class Section(google.protobuf.message.Message):
     attempt: builtins.int
     """attempt counts the tries at it from 1. 0 means not begun."""
     take: builtins.str
-    """take is the key of its take. Empty means none yet."""
+    """take is the key of its take. Empty means none yet. Before the section is rendered it is a parent's take, to be used
+    again.
+    """
     model: builtins.str
     """model is who plays it. Empty means not begun."""
     reused: builtins.bool

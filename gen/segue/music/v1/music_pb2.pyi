@@ -1041,10 +1041,13 @@ class PlannedSection(google.protobuf.message.Message):
     FIRST_BAR_FIELD_NUMBER: builtins.int
     WAITS_FOR_FIELD_NUMBER: builtins.int
     JOIN_FIELD_NUMBER: builtins.int
+    SEED_FIELD_NUMBER: builtins.int
     first_frame: builtins.int
     """first_frame is its place: the sum of the frames of those before it. 0 in a caller's plan means: compute it."""
     first_bar: builtins.int
     """first_bar is the number of bars before it. 0 in a caller's plan means: compute it."""
+    seed: builtins.int
+    """seed is its take's own. Absence means that it is drawn from the plan's seed and the section_id."""
     @property
     def spec(self) -> global___SectionSpec:
         """spec is the section."""
@@ -1065,9 +1068,11 @@ class PlannedSection(google.protobuf.message.Message):
         first_bar: builtins.int = ...,
         waits_for: collections.abc.Iterable[builtins.str] | None = ...,
         join: global___Join | None = ...,
+        seed: builtins.int | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["join", b"join", "spec", b"spec"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["first_bar", b"first_bar", "first_frame", b"first_frame", "join", b"join", "spec", b"spec", "waits_for", b"waits_for"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_seed", b"_seed", "join", b"join", "seed", b"seed", "spec", b"spec"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_seed", b"_seed", "first_bar", b"first_bar", "first_frame", b"first_frame", "join", b"join", "seed", b"seed", "spec", b"spec", "waits_for", b"waits_for"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_seed", b"_seed"]) -> typing.Literal["seed"] | None: ...
 
 global___PlannedSection = PlannedSection
 
@@ -1153,7 +1158,8 @@ class Plan(google.protobuf.message.Message):
     """version counts the changes of a composition's plan from 1. 0 in a caller's plan means 1."""
     digest: builtins.str
     """digest is the SHA-256, in hex, of the plan's canonical JSON without version, digest, readings and warnings.
-    In a caller's plan it is empty, or it must be the true one.
+    In a caller's plan it is empty, or it must be the true one: then nothing is filled, and the sections keep the
+    neighbours that they name.
     """
     title: builtins.str
     """title is the piece's name. Empty means that it has none."""

@@ -97,6 +97,7 @@ class ModelProfile(google.protobuf.message.Message):
     WEIGHTS_LICENSE_FIELD_NUMBER: builtins.int
     CONDITIONING_FIELD_NUMBER: builtins.int
     MAX_DURATION_FIELD_NUMBER: builtins.int
+    USES_PROMPT_FIELD_NUMBER: builtins.int
     model: builtins.str
     """model is its name, unique in the pool, as "sketch" or "musicgen-small"."""
     backend: builtins.str
@@ -123,6 +124,8 @@ class ModelProfile(google.protobuf.message.Message):
     """uses_negative_prompt says that it honours negative_prompt."""
     weights_license: builtins.str
     """weights_license is the licence of its weights, as "CC-BY-NC-4.0". Empty means that it has no weights."""
+    uses_prompt: builtins.bool
+    """uses_prompt says that it reads SectionSpec.prompt. Others play the plan and its notes."""
     @property
     def window(self) -> google.protobuf.duration_pb2.Duration:
         """window is the longest sound that it makes in one go. Absence means no bound."""
@@ -179,9 +182,10 @@ class ModelProfile(google.protobuf.message.Message):
         weights_license: builtins.str = ...,
         conditioning: google.protobuf.duration_pb2.Duration | None = ...,
         max_duration: google.protobuf.duration_pb2.Duration | None = ...,
+        uses_prompt: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["conditioning", b"conditioning", "max_duration", b"max_duration", "stride", b"stride", "window", b"window"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["backend", b"backend", "channels", b"channels", "conditioning", b"conditioning", "continuities", b"continuities", "determinism", b"determinism", "engine_version", b"engine_version", "extra_stems", b"extra_stems", "gives_notes", b"gives_notes", "guides", b"guides", "layers", b"layers", "max_duration", b"max_duration", "memory_bytes", b"memory_bytes", "model", b"model", "model_digest", b"model_digest", "real_time_factor", b"real_time_factor", "sample_rate", b"sample_rate", "stride", b"stride", "uses_negative_prompt", b"uses_negative_prompt", "uses_sampling", b"uses_sampling", "weights_license", b"weights_license", "window", b"window"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["backend", b"backend", "channels", b"channels", "conditioning", b"conditioning", "continuities", b"continuities", "determinism", b"determinism", "engine_version", b"engine_version", "extra_stems", b"extra_stems", "gives_notes", b"gives_notes", "guides", b"guides", "layers", b"layers", "max_duration", b"max_duration", "memory_bytes", b"memory_bytes", "model", b"model", "model_digest", b"model_digest", "real_time_factor", b"real_time_factor", "sample_rate", b"sample_rate", "stride", b"stride", "uses_negative_prompt", b"uses_negative_prompt", "uses_prompt", b"uses_prompt", "uses_sampling", b"uses_sampling", "weights_license", b"weights_license", "window", b"window"]) -> None: ...
 
 global___ModelProfile = ModelProfile
 

@@ -103,6 +103,7 @@ class MusicgenBackend:
             real_time_factor=_measure(model, runner),
             memory_bytes=model.num_bytes + runner.caches.bytes_a_slot * self._slots,
             uses_sampling=True,
+            uses_prompt=True,
             weights_license=WEIGHTS_LICENSE,
             conditioning_ns=round(min(CONDITIONING_S, self._limits.context / codec.frame_rate) * second_ns),
         )

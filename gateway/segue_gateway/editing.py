@@ -1,0 +1,232 @@
+"""Edits: a parent's plan with changes. Sections that no edit names keep their specs, and with them their takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from segue.composer.v1 import composer_pb2
+from segue.music.v1 import music_pb2
+from segue_gateway import resource
+from segue_music import codec
+from segue_runtime import errors
+from segue_runtime.errors import FieldViolation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from segue.composer.v1.composer_pb2 import Composition, CompositionSpec, Edit
+    from segue.music.v1.music_pb2 import Plan, PlannedSection, SectionSpec
+
+MOST_SEEDS: Final = 2**32
+RENDERED: Final = frozenset({composer_pb2.SECTION_STATE_RENDERED, composer_pb2.SECTION_STATE_JOINED})
+
+
+@dataclass(frozen=True)
+class Revision:
+    """What a parent becomes: a spec like any other, with a plan of its own, and the takes that stay."""
+
+    spec: CompositionSpec
+    kept: frozenset[str]
+    """The sections that nothing has touched."""
+
+
+def revise(spec: CompositionSpec, parent: Composition, parents_spec: CompositionSpec) -> Revision:
+    """Apply a spec's edits to its parent's plan; what was touched is left for the planner to fill."""
+    _check_parent(spec, parent)
+    script = _Script(parent.plan)
+    for index, edit in enumerate(spec.edits):
+        script.apply(edit, f"spec.edits[{index}]")
+    if not script.sections:
+        raise _wrong("spec.edits", "they leave no section", "keep one")
+    revised = composer_pb2.CompositionSpec()
+    revised.CopyFrom(spec)
+    # What the brief says of length, form or key was true of the parent; a new section needs its words.
+    revised.brief.prompt = parents_spec.brief.prompt
+    revised.brief.negative_prompt = parents_spec.brief.negative_prompt
+    if parents_spec.brief.HasField("sampling"):
+        revised.brief.sampling.CopyFrom(parents_spec.brief.sampling)
+    revised.model = parent.model
+    revised.private_prompt |= parents_spec.private_prompt
+    revised.plan.CopyFrom(script.plan())
+    kept = script.untouched()
+    if spec.master_mode == composer_pb2.MASTER_MODE_FROZEN:
+        revised.frozen_master.CopyFrom(_frozen(parent, kept))
+    return Revision(revised, kept)
+
+
+def settled(filled: Plan, parent: Composition, kept: frozenset[str]) -> Plan:
+    """Return a filled plan in which untouched sections are word for word the parent's, with its digest.
+
+    The planner tells every section its neighbours anew; an untouched one would have to be played again for that.
+    """
+    plan = music_pb2.Plan()
+    plan.CopyFrom(filled)
+    before = {item.spec.section_id: item.spec for item in parent.plan.sections}
+    for item in plan.sections:
+        if item.spec.section_id in kept:
+            item.spec.CopyFrom(before[item.spec.section_id])
+    plan.digest = codec.plan_digest(codec.plan_from_message(plan))
+    return plan
+
+
+def kept_takes(parent: Composition, kept: frozenset[str]) -> dict[str, str]:
+    """Return the takes that can be used again, by section."""
+    return {
+        section.section_id: section.take
+        for section in parent.sections
+        if section.section_id in kept and section.take and section.state in RENDERED
+    }
+
+
+class _Script:
+    """A plan while it is edited."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._parent = plan
+        self._before = [item.spec.section_id for item in plan.sections]
+        self._touched: set[str] = set()
+        self.sections: list[PlannedSection] = []
+        for item in plan.sections:
+            copy = music_pb2.PlannedSection()
+            copy.CopyFrom(item)
+            self.sections.append(copy)
+
+    def apply(self, edit: Edit, path: str) -> None:
+        """Do one edit."""
+        kind = edit.WhichOneof("edit") or ""
+        steps: dict[str, Callable[[str], None]] = {
+            "redo": lambda at: self._redo(edit.redo, at),
+            "replace": lambda at: self._replace(edit.replace, at),
+            "insert": lambda at: self._insert(edit.insert, at),
+            "remove": lambda at: self._remove(edit.remove, at),
+            "move": lambda at: self._move(edit.move, at),
+        }
+        steps[kind](f"{path}.{kind}")
+
+    def plan(self) -> Plan:
+        """Return the plan with everything open that depends on the order of its sections."""
+        plan = music_pb2.Plan()
+        plan.CopyFrom(self._parent)
+        plan.version = self._parent.version + 1
+        plan.digest, plan.frames = "", 0
+        del plan.sections[:]
+        untouched = self.untouched()
+        for index, item in enumerate(self.sections):
+            placed = plan.sections.add(spec=item.spec)
+            if item.HasField("seed"):
+                placed.seed = item.seed
+            if index and item.HasField("join"):
+                placed.join.CopyFrom(item.join)
+            if placed.spec.section_id not in untouched:
+                placed.spec.tail_frames = placed.spec.tail_frames if index == len(self.sections) - 1 else 0
+            elif index and self._lost_its_lead(index):
+                # It went on from a sound that is not before it any more.
+                placed.join.CopyFrom(music_pb2.Join(kind=music_pb2.JOIN_KIND_CROSSFADE))
+        names = {item.spec.section_id for item in self.sections}
+        warnings = [each for each in plan.warnings if not each.section_id or each.section_id in names]
+        del plan.warnings[:]
+        plan.warnings.extend(warnings)
+        return plan
+
+    def untouched(self) -> frozenset[str]:
+        """Return the sections whose takes fit as they are."""
+        last = len(self.sections) - 1
+        return frozenset(
+            item.spec.section_id
+            for index, item in enumerate(self.sections)
+            # The ring-out of an ending has no place before another section.
+            if item.spec.section_id not in self._touched and (index == last or not item.spec.tail_frames)
+        )
+
+    def _lost_its_lead(self, index: int) -> bool:
+        section_id = self.sections[index].spec.section_id
+        if self.sections[index].spec.continuity != music_pb2.CONTINUITY_TAIL:
+            return False
+        lead = self.sections[index - 1].spec.section_id
+        place = self._before.index(section_id)
+        return lead in self._touched or place == 0 or self._before[place - 1] != lead
+
+    def _redo(self, redo: composer_pb2.EditRedo, path: str) -> None:
+        item = self.sections[self._find(redo.section_id, f"{path}.section_id")]
+        before = item.seed if item.HasField("seed") else codec.section_seed(self._parent.seed, item.spec.section_id)
+        item.seed = redo.seed if redo.HasField("seed") else (before + 1) % MOST_SEEDS
+        if redo.prompt:
+            item.spec.prompt = redo.prompt
+        self._touch(item.spec)
+
+    def _replace(self, replace: composer_pb2.EditReplace, path: str) -> None:
+        index = self._find(replace.section_id, f"{path}.section_id")
+        if replace.spec.section_id != replace.section_id:
+            self._need_free(replace.spec.section_id, f"{path}.spec.section_id")
+        del self.sections[index]
+        self._put(index, replace.spec)
+
+    def _insert(self, insert: composer_pb2.EditInsert, path: str) -> None:
+        self._need_free(insert.spec.section_id, f"{path}.spec.section_id")
+        self._put(self._place(insert.before, f"{path}.before"), insert.spec)
+
+    def _remove(self, remove: composer_pb2.EditRemove, path: str) -> None:
+        del self.sections[self._find(remove.section_id, f"{path}.section_id")]
+
+    def _move(self, move: composer_pb2.EditMove, path: str) -> None:
+        if move.before == move.section_id:
+            raise _wrong(f"{path}.before", "a section cannot stand before itself", "")
+        item = self.sections.pop(self._find(move.section_id, f"{path}.section_id"))
+        self.sections.insert(self._place(move.before, f"{path}.before"), item)
+
+    def _put(self, index: int, spec: SectionSpec) -> None:
+        item = music_pb2.PlannedSection()
+        item.spec.CopyFrom(spec)
+        self._touch(item.spec)
+        self.sections.insert(index, item)
+
+    def _touch(self, spec: SectionSpec) -> None:
+        self._touched.add(spec.section_id)
+
+    def _find(self, section_id: str, path: str) -> int:
+        names = [item.spec.section_id for item in self.sections]
+        if section_id not in names:
+            raise _wrong(path, f"there is no section {section_id!r}; there are: {', '.join(names)}", names[0])
+        return names.index(section_id)
+
+    def _place(self, before: str, path: str) -> int:
+        return self._find(before, path) if before else len(self.sections)
+
+    def _need_free(self, section_id: str, path: str) -> None:
+        if any(item.spec.section_id == section_id for item in self.sections):
+            raise _wrong(path, f"there is a section {section_id!r} already", f"{section_id[:61]}-2")
+
+
+def _check_parent(spec: CompositionSpec, parent: Composition) -> None:
+    if not resource.is_terminal(parent):
+        raise errors.NotFinished(f"{parent.name} has not ended; edit it then", metadata={"name": parent.name})
+    if not parent.HasField("plan"):
+        raise _wrong("spec.parent", f"{parent.name} has no plan, so that there is nothing to edit", "")
+    if spec.HasField("plan"):
+        raise _wrong("spec.plan", "with a parent the plan is the parent's: change it by edits", "leave it out")
+    if spec.brief != music_pb2.Brief():
+        raise _wrong("spec.brief", "with a parent the brief is the parent's", "leave it out")
+    if spec.model not in {"", parent.model}:
+        raise _wrong("spec.model", f"{parent.name} was played by {parent.model}, and so are its edits", parent.model)
+    if spec.master_mode == composer_pb2.MASTER_MODE_FROZEN:
+        if not parent.HasField("master"):
+            raise _wrong("spec.master_mode", f"{parent.name} was not mastered, so that nothing can be kept", "REMASTER")
+        if spec.HasField("master") or spec.HasField("frozen_master"):
+            raise _wrong("spec.master", "FROZEN keeps the parent's settings", "leave it out")
+
+
+def _frozen(parent: Composition, kept: frozenset[str]) -> composer_pb2.FrozenMaster:
+    """Return the parent's measurement with the gains of those sections that are still the same."""
+    frozen = composer_pb2.FrozenMaster(measurement=parent.master)
+    del frozen.measurement.section_gains_db[:]
+    names: Sequence[str] = [item.spec.section_id for item in parent.plan.sections]
+    for section_id, gain_db in zip(names, parent.master.section_gains_db, strict=False):
+        if section_id in kept:
+            frozen.section_ids.append(section_id)
+            frozen.measurement.section_gains_db.append(gain_db)
+    return frozen
+
+
+def _wrong(path: str, description: str, suggestion: str) -> errors.InvalidField:
+    return errors.InvalidField(f"{path}: {description}", violations=[FieldViolation(path, description, suggestion)])

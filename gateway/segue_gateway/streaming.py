@@ -1,0 +1,106 @@
+"""Writes a watch into a call: counts the watchers, ends those that do not read, keeps attached work alive."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from segue.composer.v1 import composer_pb2
+from segue_gateway.watching import Watch, WatchOptions
+from segue_runtime import errors
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    import grpc.aio
+
+    from segue.composer.v1.composer_pb2 import CompositionEvent
+    from segue_gateway.cursor import Cursor
+    from segue_runtime.artifacts import ArtifactStore
+    from segue_runtime.metrics import Metrics
+    from segue_runtime.settings import Settings
+    from segue_runtime.store import Store
+
+ATTACH_EVERY_S: Final = 5.0
+
+
+class Streaming:
+    """The streams that this gateway sends."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        artifacts: ArtifactStore,
+        draining: asyncio.Event,
+        metrics: Metrics,
+    ) -> None:
+        self._settings = settings.gateway
+        self._store = store
+        self._artifacts = artifacts
+        self._draining = draining
+        self._metrics = metrics
+        self.num_watchers = 0
+
+    async def send(
+        self,
+        context: grpc.aio.ServicerContext[Any, Any],
+        name: str,
+        start: Cursor,
+        request: composer_pb2.ComposeRequest | composer_pb2.WatchCompositionRequest,
+        response: Callable[..., object],
+    ) -> None:
+        """Send a composition from a cursor on, to its end, as a request wants it."""
+        options = WatchOptions(
+            audio=request.audio,
+            encoding=request.encoding,
+            heartbeat_s=request.heartbeat_interval.ToNanoseconds() / 1e9 or self._settings.heartbeat_s,
+        )
+        watch = Watch(self._store, self._artifacts, self._draining, name, start, options)
+        owns = request.disconnect_policy == composer_pb2.DISCONNECT_POLICY_CANCEL
+        async with self._attached(name) if owns else contextlib.nullcontext():
+            self.num_watchers += 1
+            self._metrics.watchers.inc()
+            try:
+                await self._write_all(context, watch.messages(), response)
+            finally:
+                self.num_watchers -= 1
+                self._metrics.watchers.dec()
+
+    async def _write_all(
+        self,
+        context: grpc.aio.ServicerContext[Any, Any],
+        messages: AsyncIterator[tuple[str, CompositionEvent]],
+        response: Callable[..., object],
+    ) -> None:
+        limit_s = self._settings.stall_limit_s
+        async for cursor, event in messages:
+            try:
+                # A reader that does not read still answers keepalive: only an unfinished write tells.
+                async with asyncio.timeout(limit_s):
+                    await context.write(response(cursor=cursor, event=event))
+            except TimeoutError:
+                raise errors.ReaderTooSlow(
+                    f"nothing was read for {limit_s:g} s; go on with WatchComposition and the last cursor",
+                    retry_after_s=1,
+                ) from None
+
+    @contextlib.asynccontextmanager
+    async def _attached(self, name: str) -> AsyncIterator[None]:
+        """Keep a composition alive as long as this stream is there, and a little longer."""
+        grace_s = self._settings.attach_grace_s
+
+        async def keep() -> None:
+            while True:
+                await self._store.attach(name, time.time() + grace_s)
+                await asyncio.sleep(min(ATTACH_EVERY_S, grace_s / 3))
+
+        task = asyncio.create_task(keep())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
