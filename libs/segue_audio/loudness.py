@@ -120,6 +120,14 @@ class KWeightedPower:
             self._filled = rest
         return np.concatenate(powers) if powers else np.zeros(0)
 
+    def forget_rounding(self) -> None:
+        """Keep the filters' memory in single precision only.
+
+        A recursive filter never quite forgets: after other sounds the same sound leaves last bits that differ for
+        seconds. At this precision they are gone as soon as the filters' ringing is.
+        """
+        self._memory = self._memory.astype(np.float32).astype(np.float64)
+
     def _powers(self, filtered: Float64) -> Float64:
         hops = filtered.reshape(filtered.shape[0], -1, self.hop_frames)
         mean_squares = np.einsum("chf,chf->ch", hops, hops) / self.hop_frames

@@ -11,6 +11,7 @@ import pytest
 from tests.mixer.mixer_room import RATE, Part, band, chunk, master_start, mix_requests, mixed, sound_format
 
 from segue.mixer.v1 import mixer_pb2
+from segue_mixer.mastering import VERSION
 from segue_runtime import errors
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ def nan() -> mixer_pb2.MasterRequest:
 
 
 RENDER = mixer_pb2.MASTER_PASS_RENDER
-MEASUREMENT = mixer_pb2.MasterMeasurement(version="segue-master-3")
+MEASUREMENT = mixer_pb2.MasterMeasurement(version=VERSION)
 MASTERS: dict[str, tuple[list[mixer_pb2.MasterRequest], str, str]] = {
     "nothing": ([], "OUT_OF_ORDER", "begin with start"),
     "no start": ([audio()], "OUT_OF_ORDER", "begin with start"),
@@ -234,7 +235,7 @@ MASTERS: dict[str, tuple[list[mixer_pb2.MasterRequest], str, str]] = {
         "0 gains for 1 sections",
     ),
     "render with a wild gain": (
-        [start(RENDER, measurement=mixer_pb2.MasterMeasurement(version="segue-master-3", gain_db=1e9))],
+        [start(RENDER, measurement=mixer_pb2.MasterMeasurement(version=VERSION, gain_db=1e9))],
         "INVALID_FIELD",
         "beyond 120 dB",
     ),

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from segue_mixer.material import Float32
     from segue_mixer.presets import MasterSettings
 
-VERSION: Final = "segue-master-3"
+VERSION: Final = "segue-master-4"
 MAX_REDUCTION_DB: Final = 24.0
 """No target is worth more: the deepest bite bounds the gain, and the result says what it has instead."""
 TOLERANCE_LU: Final = 0.005

@@ -72,6 +72,8 @@ class StepLevels:
         self._padded[:, half : half + BLOCK_FRAMES] = block.T
         if self._power is not None:
             self._powers = self._power.push(np.ascontiguousarray(block.T)).astype(np.float32)
+            # What an edit does must end: a frozen master is the same to the last bit elsewhere.
+            self._power.forget_rounding()
         self._begun = True
         return levels
 
