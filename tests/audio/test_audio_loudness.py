@@ -246,4 +246,4 @@ def test_a_filter_that_is_told_forgets_what_it_heard_to_the_last_bit() -> None:
             heard.append(meter.push(block))
             meter.forget_rounding()
         powers.append(np.concatenate(heard[4:]))
-    assert np.array_equal(*powers)
+    assert np.array_equal(powers[0], powers[1])
