@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import torch
 
     from segue_renderer.musicgen.checkpoint.opening import Model
+    from segue_renderer.musicgen.graphs import Recorder
     from segue_renderer.musicgen.policy.pattern import Codes
 
 GREEDY = Sampling(guidance=3.0, temperature=0.0, top_k=0)
@@ -40,9 +41,13 @@ def play(
     codes: list[Codes] | None = None,
     chroma: list[torch.Tensor] | None = None,
     bucket: int | None = None,
+    recorder: Recorder | None = None,
+    runner: Runner | None = None,
 ) -> list[Play]:
     """Play all prompts side by side; codes are (codebooks, frames), logits (codebooks, entries) for each step."""
-    runner = runner_of(model, slots=bucket or len(prompts), frames=frames)
+    runner = runner or runner_of(model, slots=bucket or len(prompts), frames=frames)
+    if recorder is not None:
+        runner.record(recorder)
     known = 1
     for slot, prompt in enumerate(prompts):
         conditions, _ = conditions_of(model, prompt, 64, chroma[slot] if chroma else None)

@@ -87,6 +87,9 @@ class RendererSettings:
     precision: str = choice(
         "auto", ("auto", "fp32", "bf16", "fp16", "int8"), "Of a model's weights; auto: fp32 on the CPU, bf16 on a GPU."
     )
+    cuda_graphs: str = choice(
+        "auto", ("auto", "on", "off"), "Record a model's step on CUDA; auto: the plain loop where that fails."
+    )
     slots: int = number(0, "Sections that a model renders at once; 0: as many as the memory holds.", maximum=256)
     models: Path | None = file_path("Folder of the models that `segued models pull` fetched; default: models in home.")
     hub: str = text("https://huggingface.co", "Where `segued models pull` fetches from.")

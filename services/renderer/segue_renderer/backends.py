@@ -27,9 +27,10 @@ def make_backend(settings: RendererSettings, models: Path | None = None) -> Back
             raise errors.DeviceRequired(
                 f"renderer.device: the sketch band plays on the CPU, not on {settings.device!r}; use auto or cpu"
             )
-        if settings.precision != "auto" or settings.slots or settings.threads:
+        if settings.precision != "auto" or settings.cuda_graphs != "auto" or settings.slots or settings.threads:
             raise errors.OptionNotSupported(
-                "renderer.precision, slots and threads are for backends with a model; the sketch band has none",
+                "renderer.precision, cuda_graphs, slots and threads are for backends with a model; "
+                "the sketch band has none",
                 metadata={"option": "renderer.precision"},
             )
         from segue_renderer.sketch.backend import SketchBackend

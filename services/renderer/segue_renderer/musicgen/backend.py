@@ -12,7 +12,7 @@ import torch
 
 from segue_music.plan import Continuity, ModelProfile, Warning  # noqa: A004  the contract's word
 from segue_renderer.backend import Accepted, AudioPiece, BackendStatus, Finished, Progress
-from segue_renderer.musicgen import device, threads
+from segue_renderer.musicgen import device, graphs, threads
 from segue_renderer.musicgen.checkpoint.opening import open_model
 from segue_renderer.musicgen.conditioning import conditions_of
 from segue_renderer.musicgen.config import FRAMES_A_WINDOW, WEIGHTS_LICENSE
@@ -47,11 +47,12 @@ class MusicgenBackend:
     ) -> None:
         self._settings = settings
         self._folder = Path(settings.model).expanduser()
-        self._place = device.choose(settings.device, settings.precision)
+        self._place = device.choose(settings.device, settings.precision, settings.cuda_graphs)
         self._limits = Limits(window_frames, stride_frames)
         self._slots = settings.slots
         self._engine = Engine(self._make_runner, self._slots or 1)
         self._model: Model | None = None
+        self._num_graphs = 0
         self._profile = ModelProfile(model=self._folder.name or "musicgen", backend="musicgen")
 
     @property
@@ -71,6 +72,7 @@ class MusicgenBackend:
             device=str(self._place.device),
             precision=self._place.precision,
             slots=self._slots,
+            graphs=self._num_graphs,
             real_time_factor=round(self._profile.real_time_factor, 2),
         )
 
@@ -92,7 +94,7 @@ class MusicgenBackend:
             model=self._profile.model,
             backend="musicgen",
             model_digest=model.digest,
-            engine_version=f"{ENGINE_VERSION}-{self._place.precision}",
+            engine_version=f"{ENGINE_VERSION}-{self._place.precision}{'-graphs' if self._num_graphs else ''}",
             sample_rate=codec.sample_rate,
             channels=decoder.channels,
             window_ns=round(self._limits.window / codec.frame_rate * second_ns),
@@ -109,13 +111,17 @@ class MusicgenBackend:
         )
 
     def _make_runner(self) -> Runner:
-        return Runner(
+        runner = Runner(
             self._loaded,
             slots=self._slots,
             columns=self._limits.window + 1 + max(self._loaded.config.decoder.delays),
             text_positions=TEXT_TOKENS,
             cache_dtype=self._place.cache_dtype,
         )
+        if self._place.device.type == "cuda":
+            recorder = partial(graphs.CudaRecorder, self._place.device)
+            self._num_graphs = graphs.record(runner, self._settings.cuda_graphs, recorder)
+        return runner
 
     @property
     def _loaded(self) -> Model:

@@ -33,11 +33,13 @@ class Place:
         return {"fp32": torch.float32, "fp16": torch.float16}.get(self.precision, torch.bfloat16)
 
 
-def choose(device: str, precision: str) -> Place:
+def choose(device: str, precision: str, cuda_graphs: str = "auto") -> Place:
     """Return the device that the settings name; DeviceRequired says what to do when it is not there."""
     if precision not in {"auto", *PRECISIONS}:
         raise errors.InvalidField(f"renderer.precision: {precision!r} is not one of auto, {', '.join(PRECISIONS)}")
     chosen = _device(device)
+    if cuda_graphs == "on" and chosen.type != "cuda":
+        raise errors.DeviceRequired(f"renderer.cuda_graphs: on needs a CUDA device, not {chosen}; use auto or off")
     if precision == "auto":
         precision = "fp32" if chosen.type != "cuda" else "bf16"
     if precision == "int8" and chosen.type != "cpu":

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import torch
 
+from segue_renderer.musicgen.graphs import RecordedSteps
 from segue_renderer.musicgen.model import sampling
 from segue_renderer.musicgen.model.caches import Caches
 from segue_renderer.musicgen.policy.pattern import FREE, Pattern
 
 if TYPE_CHECKING:
     from segue_renderer.musicgen.checkpoint.opening import Model
+    from segue_renderer.musicgen.graphs import Recorder
     from segue_renderer.musicgen.policy.pattern import Codes
 
 LENGTH_BUCKET: Final = 64
@@ -59,7 +61,8 @@ class Runner:
         self.prefix_positions = (model.config.melody.chroma_length + text_positions) if model.config.melody else 0
         self._positions = columns + self.prefix_positions
         decoder = self._decoder = model.decoder
-        decoder.reserve(self._positions)
+        self._slots = slots
+        decoder.reserve(-(-self._positions // LENGTH_BUCKET) * LENGTH_BUCKET, slots)
         self.caches = Caches(
             config,
             slots=slots,
@@ -76,7 +79,9 @@ class Runner:
         # An empty mask would make its row not a number.
         self._text_mask[:, 0] = True
         self._finite = torch.ones(slots, dtype=torch.bool, device=decoder.device)
-        self._last_logits: torch.Tensor | None = None
+        self._rows = torch.arange(slots, device=decoder.device)
+        self._logits = torch.zeros(slots, config.num_codebooks, config.codebook_size, device=decoder.device)
+        self._recorded: RecordedSteps | None = None
 
     def _integers(self, *shape: int) -> torch.Tensor:
         return torch.zeros(shape, dtype=torch.int64, device=self._decoder.device)
@@ -120,14 +125,38 @@ class Runner:
 
     def step(self, bucket: int, used: int) -> None:
         """Fill one more column of the first `bucket` slots; no slot has come to position `used`."""
-        rounded = min(-(-used // LENGTH_BUCKET) * LENGTH_BUCKET, self.caches.positions)
-        rows = torch.arange(bucket, device=self._decoder.device)
-        column = self._column[:bucket]
+        if self._recorded is not None:
+            self._recorded(bucket, used)
+        else:
+            self._compute(bucket, min(-(-used // LENGTH_BUCKET) * LENGTH_BUCKET, self.caches.positions))
+
+    def record(self, recorder: Recorder) -> int:
+        """Step by recorded graphs from now on; return how many there are.
+
+        Nothing may be in a slot yet: recording plays, and what it played is forgotten.
+        """
+        try:
+            self._recorded = RecordedSteps(self._compute, recorder, slots=self._slots, positions=self.caches.positions)
+        finally:
+            self._column.zero_()
+            self._laid.fill_(self.pattern.pad)
+            for slot in range(self._slots):
+                self.clear(slot)
+        return len(self._recorded)
+
+    def _compute(self, bucket: int, length: int) -> None:
+        """Step, with attention over `length` positions.
+
+        It reads and writes buffers that stay where they are, its shapes follow from its arguments, and it never waits
+        for the device: so it can be recorded.
+        """
+        rows, column = self._rows[:bucket], self._column[:bucket]
         heard = self._laid[rows, :, column]
         logits = self._decoder.step(
-            heard, column + self._offset[:bucket], self._text_mask[:bucket], self.caches, rounded
+            heard, column + self._offset[:bucket], self._text_mask[:bucket], self.caches, length
         )
-        mixed = self._last_logits = sampling.guided(logits, self._settings.guidance[:bucket])
+        mixed = sampling.guided(logits, self._settings.guidance[:bucket])
+        self._logits[:bucket] = mixed
         self._finite[:bucket] &= mixed.isfinite().all(dim=-1).all(dim=-1)
         chosen = sampling.choose(mixed, column + 1, self._settings)
         # Slots that have no request go on in place.
@@ -151,9 +180,11 @@ class Runner:
     @property
     def last_logits(self) -> torch.Tensor:
         """The last step's logits after guidance, (slots, codebooks, entries): for tests and measurements."""
-        if self._last_logits is None:
-            raise ValueError("no step was made yet")
-        return self._last_logits
+        return self._logits
+
+    def jump(self, slot: int, column: int) -> None:
+        """Say that a slot has come to a column, as if it had played so far: for measurements."""
+        self._column[slot] = column
 
 
 def empty_prompt(model: Model) -> Codes:

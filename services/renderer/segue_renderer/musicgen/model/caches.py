@@ -27,6 +27,7 @@ class Caches:
         device: torch.device,
     ) -> None:
         self.slots = slots
+        self.dtype = dtype
         self.positions = positions
         self.text_positions = text_positions
         row = (config.num_heads, positions, config.head_size)

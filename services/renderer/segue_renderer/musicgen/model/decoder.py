@@ -73,7 +73,8 @@ class Decoder:
             ]
         ).to(device, self.dtype)
         self._books = torch.arange(config.num_codebooks, device=device)
-        self._positions = _sinusoids(1, hidden).to(device)
+        self._places = self._rows = torch.arange(0, device=device)
+        self.reserve(1, 1)
         self._layers = [self._layer(tensors.below(f"layers.{index}")) for index in range(config.num_layers)]
         self._norm = self._norm_of(tensors, "layer_norm")
         heads = [
@@ -82,9 +83,13 @@ class Decoder:
         ]
         self._heads = self._make(torch.cat(heads))
 
-    def reserve(self, positions: int) -> None:
-        """Make the table of positions long enough."""
-        self._positions = _sinusoids(positions, self.config.hidden_size).to(self.device)
+    def reserve(self, positions: int, slots: int) -> None:
+        """Make the tables long enough. What is long enough stays where it is: recorded steps read it there."""
+        if positions > len(self._places):
+            self._positions = _sinusoids(positions, self.config.hidden_size).to(self.device)
+            self._places = torch.arange(positions, device=self.device)
+        if slots * ROWS_A_SLOT > len(self._rows):
+            self._rows = torch.arange(slots * ROWS_A_SLOT, device=self.device)
 
     # one step
 
@@ -97,26 +102,24 @@ class Decoder:
         (slots, text positions) is true where its prompt has tokens; no position is `used` or beyond.
         """
         slots, heads = len(codes), self.config.num_heads
-        embedded = self._embed(codes) + self._positions[positions].to(self.dtype)
-        states = embedded.repeat_interleave(ROWS_A_SLOT, dim=0)
-        rows = torch.arange(slots * ROWS_A_SLOT, device=self.device)
-        row_positions = positions.repeat_interleave(ROWS_A_SLOT)
-        mask = (torch.arange(used, device=self.device) <= row_positions[:, None])[:, None, None]
-        text_mask = text_mask[:, None, None]
+        states = _twice(self._embed(codes) + self._positions[positions].to(self.dtype))
+        rows, row_positions = self._rows[: len(states)], _twice(positions)
+        # Made once for all layers, and as what is added: the kernels would turn truth values into it in every layer.
+        mask = _added(self._places[:used] <= row_positions[:, None], caches.dtype)
+        of_text = _added(text_mask, caches.dtype)
         for index, layer in enumerate(self._layers):
             qkv = layer.qkv(layer.norm(states)).view(len(states), 3, heads, -1)
             keys, values = caches.keys[index], caches.values[index]
             keys[rows, :, row_positions] = qkv[:, 1].to(keys.dtype)
             values[rows, :, row_positions] = qkv[:, 2].to(values.dtype)
-            mixed = _attend(qkv[:, 0, :, None], keys[: len(rows), :, :used], values[: len(rows), :, :used], mask)
+            mixed = _attend(qkv[:, 0, :, None], keys[: len(states), :, :used], values[: len(states), :, :used], mask)
             states = states + layer.out(mixed.view(len(states), -1))
             if layer.text is not None:
                 # The free rows have no text, keys and values without bias: their attention is exactly zero.
-                pairs = states.view(slots, ROWS_A_SLOT, -1)
-                q = layer.text.q(layer.text.norm(pairs[:, 0])).view(slots, heads, 1, -1)
-                mixed = _attend(q, caches.text_keys[index][:slots], caches.text_values[index][:slots], text_mask)
-                prompted = pairs[:, 0] + layer.text.out(mixed.view(slots, -1))
-                states = torch.stack([prompted, pairs[:, 1]], dim=1).view(len(states), -1)
+                prompted = states[::ROWS_A_SLOT]
+                q = layer.text.q(layer.text.norm(prompted)).view(slots, heads, 1, -1)
+                mixed = _attend(q, caches.text_keys[index][:slots], caches.text_values[index][:slots], of_text)
+                prompted += layer.text.out(mixed.view(slots, -1))
             states = states + layer.fc2(functional.gelu(layer.fc1(layer.ffn_norm(states))))
         return self._logits(states).view(slots, ROWS_A_SLOT, self.config.num_codebooks, -1)
 
@@ -215,6 +218,16 @@ class Decoder:
 
 def _attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return functional.scaled_dot_product_attention(q.to(k.dtype), k, v, attn_mask=mask).to(q.dtype)
+
+
+def _twice(tensor: torch.Tensor) -> torch.Tensor:
+    """Give each slot's entry to its two rows."""
+    return tensor.unsqueeze(1).expand(-1, ROWS_A_SLOT, *tensor.shape[1:]).flatten(0, 1)
+
+
+def _added(seen: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Return what is added to the scores: nothing where something is seen, minus infinity elsewhere."""
+    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, -torch.inf)[:, None, None]
 
 
 def _sinusoids(positions: int, hidden: int) -> torch.Tensor:

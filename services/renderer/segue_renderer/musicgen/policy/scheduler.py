@@ -112,3 +112,8 @@ class Scheduler:
 def bucket_of(count: int, limit: int) -> int:
     """Round a number of slots up to a batch size that is used: 1, 2, 4, 8 …, at most `limit`."""
     return min(limit, 1 << (count - 1).bit_length()) if count > 0 else 0
+
+
+def buckets_of(limit: int) -> list[int]:
+    """Return all batch sizes that are used with so many slots, in order."""
+    return sorted({bucket_of(count, limit) for count in range(1, limit + 1)})

@@ -1,0 +1,316 @@
+"""The step that CUDA graphs record: static buffers, no wait for the device, the same music as the plain loop.
+
+A GPU is not needed: the step is what is tested, and a recorder that plays the same work again stands in for the device.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import pytest
+import torch
+from tests.engine.playing import play, runner_of
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from segue_renderer.musicgen import device, graphs
+from segue_renderer.musicgen.checkpoint.opening import Model, open_model
+from segue_renderer.musicgen.checkpoint.tensors import Tensors
+from segue_renderer.musicgen.engine import Engine, Job
+from segue_renderer.musicgen.model.decoder import Decoder
+from segue_renderer.musicgen.runner import Runner, Sampling
+from segue_runtime import errors, failpoints
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.engine.conftest import Checkpoint
+
+MODE: Any = TorchDispatchMode
+PROMPTS = ["rainy lo-fi, 82 bpm", "funk", "a calm intro"]
+SAMPLED = Sampling(guidance=3.0, temperature=1.0, top_k=20, top_p=0.9, seed=11)
+FRAMES = 150
+"""Enough for three lengths: 64, 128 and all."""
+
+
+def check(operation: str) -> None:
+    """Refuse what a recording cannot hold."""
+    # Reading a number waits for the device; a tensor from Python's values is copied to it.
+    assert operation not in {"aten::item", "aten::_local_scalar_dense", "aten::is_nonzero"}, "the step reads a value"
+    assert operation != "aten::lift_fresh", "the step brings a tensor from outside"
+    assert operation not in {"aten::nonzero", "aten::masked_select"}, "a shape depends on values"
+
+
+class Watch(MODE):  # type: ignore[misc]  # its base has no types where torch is not installed
+    """Notes which memory is used from outside, and refuses what a recording cannot hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outside: set[int] = set()
+        self._kept: list[torch.Tensor] = []
+        self._made: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        check(func.name())
+        result = func(*args, **(kwargs or {}))
+        given = self._storages((args, kwargs or {}))
+        self.outside |= given - self._made
+        self._made |= self._storages(result) - given
+        # What is freed could give its place to another.
+        self._kept += [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
+        return result
+
+    @staticmethod
+    def _storages(values: Any) -> set[int]:
+        tensors = [leaf for leaf in tree_leaves(values) if isinstance(leaf, torch.Tensor)]
+        return {tensor.untyped_storage().data_ptr() for tensor in tensors} - {0}
+
+
+class Again:
+    """A graph that plays its work again, if the work still uses the memory that it used when it was recorded."""
+
+    def __init__(self, work: Callable[[], None], recorder: Recorder) -> None:
+        self._work, self._recorder = work, recorder
+        with Watch() as watch:
+            work()
+        self._outside = watch.outside
+
+    def replay(self) -> None:
+        self._recorder.replayed.append(self)
+        if self._recorder.broken:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        if len(self._recorder.replayed) % 50 > 3:
+            self._work()
+            return
+        with Watch() as watch:
+            self._work()
+        assert watch.outside == self._outside, "a buffer is not where it was"
+
+
+class Recorder:
+    """Stands in for the device."""
+
+    def __init__(self, fails: Exception | None = None, after: int = 0) -> None:
+        self.recorded: list[tuple[int, int]] = []
+        self.replayed: list[Again] = []
+        self.broken = False
+        self._fails, self._after = fails, after
+
+    def record(self, work: Callable[[], None]) -> graphs.Graph:
+        if self._fails is not None and len(self.recorded) >= self._after:
+            raise self._fails
+        self.recorded.append(work.args)  # type: ignore[attr-defined]  # a functools.partial
+        return Again(work, self)
+
+
+@pytest.fixture(scope="module")
+def model(checkpoints: dict[str, Checkpoint]) -> Model:
+    return open_model(checkpoints["mono"].folder)
+
+
+@pytest.fixture(autouse=True)
+def short_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graphs, "SHORTEST", 64)
+
+
+@pytest.fixture(autouse=True)
+def without_gradients() -> Iterator[None]:
+    with torch.inference_mode():
+        yield
+
+
+@pytest.mark.parametrize("kind", ["mono", "stereo", "melody"])
+def test_recorded_steps_play_what_the_plain_loop_plays(kind: str, checkpoints: dict[str, Checkpoint]) -> None:
+    model = open_model(checkpoints[kind].folder)
+    recorder = Recorder()
+    plain = play(model, PROMPTS, FRAMES, sampling=SAMPLED, bucket=4)
+    recorded = play(model, PROMPTS, FRAMES, sampling=SAMPLED, bucket=4, recorder=recorder)
+    assert len(recorder.replayed) == FRAMES + 3
+    assert len(set(map(id, recorder.replayed))) >= 2, "each length has its graph"
+    for one, other in zip(plain, recorded, strict=True):
+        worst = max(float((a - b).abs().max()) for a, b in zip(one.logits, other.logits, strict=True))
+        assert worst <= 1e-5
+        assert np.array_equal(one.codes, other.codes)
+
+
+def test_the_largest_is_recorded_first_and_all_lengths_of_all_batches(model: Model) -> None:
+    recorder = Recorder()
+    runner = runner_of(model, slots=6, frames=FRAMES)
+    assert runner.record(recorder) == len(recorder.recorded) == 12
+    lengths = graphs.lengths_of(runner.caches.positions)
+    assert lengths == [64, 128, 192]
+    assert recorder.recorded == [(bucket, length) for bucket in (6, 4, 2, 1) for length in reversed(lengths)]
+
+
+def test_recording_leaves_nothing_behind(model: Model) -> None:
+    runner, fresh = (runner_of(model, slots=2, frames=40) for _ in range(2))
+    runner.record(Recorder())
+    for one, other in zip(
+        (*runner.caches.keys, *runner.caches.values), (*fresh.caches.keys, *fresh.caches.values), strict=True
+    ):
+        assert torch.equal(one, other)
+    assert np.array_equal(runner.frames(0, 0, 40), fresh.frames(0, 0, 40))
+
+
+def test_the_step_never_waits_for_a_gpu_nor_brings_anything_to_it(model: Model) -> None:
+    config = replace(model.config.decoder, hidden_size=64, num_heads=1)
+    with FakeTensorMode():
+        # Tensors without content on a GPU that is not there: reading a value of one is an error.
+        place = torch.device("cuda", 0)
+        decoder = Decoder(config, Shapes("shapes", {}), precision="bf16", device=place)
+        given = SimpleNamespace(config=replace(model.config, decoder=config), decoder=decoder)
+        runner = Runner(cast("Model", given), slots=4, columns=300, text_positions=16)
+        with Devices() as devices:
+            for bucket, used in ((1, 5), (2, 100), (4, 290)):
+                runner.step(bucket, used)
+        assert runner.last_logits.device == place
+    assert devices.seen == {place}
+
+
+class Shapes(Tensors):
+    """Weights of any shape."""
+
+    def below(self, scope: str) -> Tensors:  # noqa: ARG002 - all scopes are alike
+        return self
+
+    def take(self, name: str, *shape: int) -> torch.Tensor:  # noqa: ARG002 - all names are alike
+        return torch.zeros(shape)
+
+
+class Devices(MODE):  # type: ignore[misc]  # the same
+    """Notes on which devices tensors are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[torch.device] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        check(func.name())
+        result = func(*args, **(kwargs or {}))
+        leaves = tree_leaves((args, kwargs or {}, result))
+        self.seen |= {leaf.device for leaf in leaves if isinstance(leaf, torch.Tensor)}
+        return result
+
+
+def test_the_watch_finds_a_wait_and_a_copy() -> None:
+    for wrong in (lambda: torch.ones(1).item(), lambda: torch.tensor([1.0]), lambda: torch.ones(3).nonzero()):
+        with pytest.raises(AssertionError), Watch():
+            wrong()
+
+
+class Cuda:
+    """What CudaRecorder asks of torch.cuda, in the order of the asking."""
+
+    def __init__(self) -> None:
+        self.said: list[Any] = []
+        self.CUDAGraph = lambda: SimpleNamespace(replay=lambda: None)
+        self.Stream = lambda _: SimpleNamespace(name="own", wait_stream=lambda other: self.said.append(other.name))
+
+    def graph_pool_handle(self) -> str:
+        self.said.append("a pool")
+        return "pool"
+
+    def current_stream(self, _: torch.device) -> Any:
+        return SimpleNamespace(name="current", wait_stream=lambda other: self.said.append(f"waits for {other.name}"))
+
+    @contextlib.contextmanager
+    def stream(self, stream: Any) -> Iterator[None]:
+        self.said.append(f"on {stream.name}")
+        yield
+
+    @contextlib.contextmanager
+    def graph(self, _: Any, *, pool: str, stream: Any, capture_error_mode: str) -> Iterator[None]:
+        self.said += [f"record in the {pool} on {stream.name}", capture_error_mode]
+        yield
+
+
+def test_the_recorder_warms_up_apart_and_uses_one_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = Cuda()
+    monkeypatch.setattr(torch, "cuda", cuda)
+    recorder = graphs.CudaRecorder(torch.device("cuda"))
+    for _ in range(2):
+        recorder.record(lambda: cuda.said.append("work"))
+    once = ["current", "on own", "work", "work", "waits for own", "record in the pool on own", "thread_local", "work"]
+    assert cuda.said == ["a pool", *once, *once]
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind"),
+    [(RuntimeError("CUDA error: operation not permitted"), errors.DeviceRequired),
+     (torch.OutOfMemoryError("CUDA out of memory"), errors.OutOfMemory)],
+)  # fmt: skip
+def test_what_cannot_be_recorded_plays_plainly_or_names_the_switch(
+    failure: Exception, kind: type[errors.SegueError], model: Model
+) -> None:
+    (expected,) = play(model, PROMPTS[:1], 20, sampling=SAMPLED)
+    runner = runner_of(model, slots=1, frames=FRAMES)
+    assert graphs.record(runner, "auto", lambda: Recorder(failure, after=1)) == 0
+    (plain,) = play(model, PROMPTS[:1], 20, sampling=SAMPLED, runner=runner)
+    assert np.array_equal(plain.codes, expected.codes)
+    with pytest.raises(kind, match=r"renderer\.cuda_graphs = off"):
+        graphs.record(runner, "on", lambda: Recorder(failure))
+    untouched = Recorder(failure)
+    assert graphs.record(runner, "off", lambda: untouched) == 0
+    assert graphs.record(runner, "on", Recorder) == 3
+
+
+def test_graphs_are_for_cuda_only() -> None:
+    with pytest.raises(errors.DeviceRequired, match="needs a CUDA device, not cpu; use auto or off"):
+        device.choose("cpu", "auto", "on")
+
+
+async def test_a_recorded_step_that_fails_is_a_lost_device_and_names_the_switch(model: Model) -> None:
+    recorders: list[Recorder] = []
+
+    def make_runner() -> Runner:
+        runner = runner_of(model, slots=2, frames=60)
+        recorders.append(Recorder())
+        assert graphs.record(runner, "on", lambda: recorders[-1]) == 4
+        return runner
+
+    from segue_renderer.musicgen.conditioning import conditions_of
+    from segue_renderer.musicgen.runner import empty_prompt
+
+    conditions, _ = conditions_of(model, PROMPTS[0], 64)
+    job = Job(conditions, empty_prompt(model), 40, SAMPLED)
+    (expected,) = play(model, PROMPTS[:1], 40, sampling=SAMPLED, bucket=2)
+    engine = Engine(make_runner, 2)
+    engine.start()
+    try:
+        failpoints.arm("musicgen.step=pause*9")
+        stream = engine.submit(job)
+        while not failpoints.paused("musicgen.step"):  # noqa: ASYNC110 - the other thread has no event of ours
+            await asyncio.sleep(0.001)
+        recorders[0].broken = True
+        failpoints.arm("")
+        with pytest.raises(errors.DeviceLost, match=r"illegal memory access.*renderer\.cuda_graphs = off"):
+            [codes async for codes in stream]
+        again = np.concatenate([codes async for codes in engine.submit(job)], axis=1)
+    finally:
+        failpoints.arm("")
+        await engine.close()
+    assert len(recorders) == 2, "the fresh runner is recorded anew"
+    assert np.array_equal(again, expected.codes)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: CUDA graphs are recorded for real")
+@pytest.mark.parametrize("kind", ["mono", "stereo", "melody"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_on_a_gpu_graphs_play_what_the_plain_loop_plays(
+    kind: str, precision: str, checkpoints: dict[str, Checkpoint]
+) -> None:
+    place = torch.device("cuda")
+    model = open_model(checkpoints[kind].folder, precision=precision, device=place)
+    plain = play(model, PROMPTS, FRAMES, sampling=SAMPLED, bucket=4)
+    recorded = play(model, PROMPTS, FRAMES, sampling=SAMPLED, bucket=4, recorder=graphs.CudaRecorder(place))
+    for one, other in zip(plain, recorded, strict=True):
+        if precision == "fp32":
+            assert float((one.logits[0] - other.logits[0]).abs().max()) <= 1e-5
+            assert np.array_equal(one.codes, other.codes)
+        assert float((one.logits[0] - other.logits[0]).norm() / one.logits[0].norm()) <= 1e-2
