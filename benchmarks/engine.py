@@ -1,162 +1,79 @@
 """MusicGen's step at its real sizes with random weights: ours against transformers, in one run.
 
-    python benchmarks/engine.py [--size small] [--batches 1,4,8] [--positions 5,250,750,1480] [--threads 2]
-                                [--device cpu|cuda] [--modes fp32,bf16,int8] [--quick]
+    python -m benchmarks.engine [--size small] [--batches 1,4,8] [--positions 5,250,750,1480] [--threads 2]
+                                [--device cpu|cuda] [--modes bf16,int8] [--repeats 7] [--keep FILE]
 
-`--device cuda` prints the same table with the floor that the memory's measured bandwidth sets.
+`--device cuda` first plays the plain loop against the recorded graphs, then prints the same table. Every table has the
+floor: the time that reading weights, keys and values once takes at the memory's measured bandwidth. `--keep` remembers
+finished rows, so that a run that was interrupted goes on. On the CPU a mode as `fp32+graphs` dry-runs what a GPU does.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 import gc
-import platform
+import json
 import statistics
 import time
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
-from segue_renderer.musicgen import threads
+from benchmarks.engine_players import COLUMNS, SIZES, Ours, RandomTensors, Theirs, decoder_config  # isort: skip
 
-threads.prepare()
+import torch
+import transformers
 
-import torch  # noqa: E402 - after the threads' settings
-import transformers  # noqa: E402 - the same
-
-from segue_renderer.musicgen.checkpoint.tensors import Tensors  # noqa: E402 - the same
-from segue_renderer.musicgen.config import CodecConfig, DecoderConfig  # noqa: E402 - the same
-from segue_renderer.musicgen.device import Place  # noqa: E402 - the same
-from segue_renderer.musicgen.model import sampling  # noqa: E402 - the same
-from segue_renderer.musicgen.model.caches import Caches, bytes_a_slot  # noqa: E402 - the same
-from segue_renderer.musicgen.model.codec import Codec  # noqa: E402 - the same
-from segue_renderer.musicgen.model.decoder import Decoder  # noqa: E402 - the same
-from segue_renderer.musicgen.model.streaming import StreamDecoder  # noqa: E402 - the same
+from benchmarks import report
+from segue_renderer.musicgen.config import CodecConfig
+from segue_renderer.musicgen.device import Place
+from segue_renderer.musicgen.model.caches import ROWS_A_SLOT, bytes_a_slot
+from segue_renderer.musicgen.model.codec import Codec
+from segue_renderer.musicgen.model.streaming import StreamDecoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-HF: Any = transformers
-SIZES = {"small": (1024, 24, 16), "medium": (1536, 48, 24), "large": (2048, 48, 32), "tiny": (64, 2, 4)}
-FRAME_MS = 20.0
-TEXT = 16
-POSITIONS = 1504
-BUCKET = 64
+    from segue_renderer.musicgen.config import DecoderConfig
+    from segue_renderer.musicgen.model.caches import Caches
+
+WIDTH = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}
+PARITY_STEPS = 100
 
 
-class RandomTensors(Tensors):
-    """Weights of any shape, small enough to stay numbers."""
-
-    def __init__(self, seed: int = 1) -> None:
-        super().__init__("chance", {})
-        self._chance = torch.Generator().manual_seed(seed)
-
-    def below(self, scope: str) -> Tensors:  # noqa: ARG002 - all scopes are alike
-        """All scopes are alike."""
-        return self
-
-    def take(self, name: str, *shape: int) -> torch.Tensor:
-        """Return random weights."""
-        if name.endswith("norm.weight"):
-            return torch.ones(shape)
-        return torch.randn(shape, generator=self._chance) * 0.02
+Player: TypeAlias = Ours | Theirs
 
 
-def decoder_config(size: str) -> DecoderConfig:
-    """Return the sizes of a published model."""
-    hidden, layers, heads = SIZES[size]
-    return DecoderConfig(2048, hidden, layers, heads, 4 * hidden, 4, 1)
+@dataclass
+class Kept:
+    """Rows that were measured, in a file."""
+
+    path: Path | None
+    rows: dict[str, dict[str, float]]
+
+    @classmethod
+    def open(cls, path: Path | None) -> Kept:
+        """Read what is there."""
+        return cls(path, json.loads(path.read_text()) if path is not None and path.is_file() else {})
+
+    def put(self, key: str, row: dict[str, float]) -> None:
+        """Write a row."""
+        self.rows[key] = row
+        if self.path is not None:
+            self.path.write_text(json.dumps(self.rows, indent=1))
 
 
-class Ours:
-    """Our decoder in one precision, with caches for the largest batch."""
-
-    def __init__(self, config: DecoderConfig, place: Place, batch: int) -> None:
-        self.name = f"ours {place.precision}"
-        self._decoder = Decoder(config, RandomTensors(), precision=place.precision, device=place.device)
-        self._decoder.reserve(POSITIONS)
-        self._caches = Caches(
-            config, slots=batch, positions=POSITIONS, text_positions=TEXT, dtype=place.cache_dtype, device=place.device
-        )
-        chance = torch.Generator().manual_seed(3)
-        for tensor in (*self._caches.keys, *self._caches.values, *self._caches.text_keys, *self._caches.text_values):
-            # The same for every precision: their logits are compared.
-            tensor.copy_(torch.randn(tensor.shape, generator=chance) * 0.1)
-        self._settings = sampling.Settings.make(batch, place.device)
-        for slot in range(batch):
-            self._settings.put(slot, guidance=3.0, temperature=1.0, top_k=250, top_p=0.0, seed=slot)
-        self._device = place.device
-
-    def logits(self, batch: int, position: int) -> torch.Tensor:
-        """Compute one step's logits."""
-        codes = torch.arange(batch * 4, device=self._device).view(batch, 4)
-        positions = torch.full((batch,), position, device=self._device)
-        mask = torch.ones(batch, TEXT, dtype=torch.bool, device=self._device)
-        used = -(-(position + 1) // BUCKET) * BUCKET
-        found = self._decoder.step(codes, positions, mask, self._caches, min(used, POSITIONS))
-        return sampling.guided(found, self._settings.guidance[:batch])
-
-    def step(self, batch: int, position: int) -> None:
-        """Compute and sample one step."""
-        columns = torch.full((batch,), position, device=self._device)
-        sampling.choose(self.logits(batch, position), columns, self._settings)
-
-
-class Theirs:
-    """Transformers' decoder in one precision, its step with a cache of the wanted length.
-
-    Guidance, top-k and the choice are added as its `generate` does them; the bookkeeping of `generate` is left out.
-    """
-
-    def __init__(self, config: DecoderConfig, precision: str, device: torch.device) -> None:
-        self.name = f"transformers {precision}"
-        self._config = config
-        self._dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
-        given = HF.MusicgenDecoderConfig(
-            hidden_size=config.hidden_size,
-            num_hidden_layers=config.num_layers,
-            ffn_dim=config.ffn_size,
-            num_attention_heads=config.num_heads,
-        )
-        self._model = HF.MusicgenForCausalLM(given).eval().to(device, self._dtype)
-        self._device = device
-        self._held: tuple[tuple[int, int], Any] | None = None
-
-    def step(self, batch: int, position: int) -> None:
-        """Compute and sample one step."""
-        rows, config = 2 * batch, self._config
-        cache = self._cache(rows, position)
-        text = torch.zeros(rows, TEXT, config.hidden_size, dtype=self._dtype, device=self._device)
-        out = self._model(
-            input_ids=torch.zeros(rows * 4, 1, dtype=torch.long, device=self._device),
-            encoder_hidden_states=text,
-            past_key_values=cache,
-            use_cache=True,
-        ).logits[:, -1]
-        prompted, free = out.float().chunk(2)
-        mixed = free + (prompted - free) * 3.0
-        mixed = mixed.masked_fill(mixed < torch.topk(mixed, 250)[0][..., -1, None], -torch.inf)
-        torch.multinomial(torch.softmax(mixed, dim=-1), 1)
-        cache.self_attention_cache.crop(-1)
-
-    def _cache(self, rows: int, position: int) -> Any:
-        if self._held is None or self._held[0] != (rows, position):
-            self._held = None
-            cache = HF.EncoderDecoderCache(HF.DynamicCache(), HF.DynamicCache())
-            shape = (rows, self._config.num_heads, position, self._config.head_size)
-            for layer in range(self._config.num_layers):
-                states = torch.randn(shape, device=self._device).to(self._dtype)
-                cache.self_attention_cache.update(states, states.clone(), layer)
-            self._held = ((rows, position), cache)
-        return self._held[1]
-
-
-def timed(work: Callable[[], object], device: torch.device) -> float:
-    """Return milliseconds."""
-    began = time.perf_counter()
-    work()
+def timed(work: Callable[[], object], device: torch.device, times: int = 1) -> float:
+    """Return milliseconds a time."""
     if device.type == "cuda":
         torch.cuda.synchronize()
-    return 1000 * (time.perf_counter() - began)
+    began = time.perf_counter()
+    for _ in range(times):
+        work()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return 1000 * (time.perf_counter() - began) / times
 
 
 def bandwidth(device: torch.device) -> float:
@@ -165,44 +82,95 @@ def bandwidth(device: torch.device) -> float:
     return max(float(block.nbytes) / timed(block.sum, device) / 1e6 for _ in range(6))
 
 
-def steps(arguments: argparse.Namespace, device: torch.device) -> None:
+def floor_ms(config: DecoderConfig, player: Ours, batch: int, position: int, read: float) -> float:
+    """Return how long reading the weights once, and every row's keys and values, takes at `read` GB/s."""
+    weights = (14 * config.hidden_size**2 * config.num_layers + 4 * 2048 * config.hidden_size) * WIDTH[player.precision]
+    cached = 2 * config.num_layers * config.hidden_size * player.dtype.itemsize * ROWS_A_SLOT * batch * position
+    return float(weights + cached) / read / 1e6
+
+
+def measure(players: list[Player], batch: int, position: int, arguments: argparse.Namespace) -> dict[str, float]:
+    """Return each player's median; within each round one after the other, so that what else runs meets all alike."""
+    device = torch.device(arguments.device)
+    times: dict[str, list[float]] = {player.name: [] for player in players}
+    for repeat in range(1 + arguments.repeats):
+        for player in players:
+            player.prepare(batch, position)
+            spent = timed(partial(player.step, batch), device, 16 if device.type == "cuda" else 1)
+            if repeat:
+                times[player.name].append(spent)
+    return {name: statistics.median(found) for name, found in times.items()}
+
+
+def players_of(arguments: argparse.Namespace, config: DecoderConfig, slots: int) -> list[Player]:
+    """Load everybody who takes part. Modes whose keys and values are of one type share them: memory is short."""
+    device = torch.device(arguments.device)
+    players: list[Player] = [Theirs(config, one, device) for one in arguments.theirs.split(",") if one]
+    shared: dict[torch.dtype, Caches] = {}
+    for mode in arguments.modes.split(","):
+        dtype = Place(device, mode.partition("+")[0]).cache_dtype
+        players.append(Ours(config, mode, device, slots, None if "+" in mode else shared.get(dtype)))
+        shared.setdefault(dtype, players[-1].runner.caches)  # type: ignore[union-attr]  # it was appended just now
+    return players
+
+
+def steps(arguments: argparse.Namespace, config: DecoderConfig, read: float) -> None:
     """Print the table of steps."""
-    config = decoder_config(arguments.size)
     batches = [int(each) for each in arguments.batches.split(",")]
     positions = [int(each) for each in arguments.positions.split(",")]
-    players: list[Ours | Theirs] = [Theirs(config, "fp32", device), Theirs(config, "bf16", device)]
-    players += [Ours(config, Place(device, mode), max(batches)) for mode in arguments.modes.split(",")]
-    gc.collect()
-    print(
-        "| batch | position | "
-        + " | ".join(player.name for player in players)
-        + " | best of ours / fp32 of theirs | / best of theirs |"
-    )
-    print("|---|---|" + "---|" * (len(players) + 2))
+    kept = Kept.open(arguments.keep)
+    players = players_of(arguments, config, max(batches))
+    ours = [player for player in players if isinstance(player, Ours)]
+    theirs = [player for player in players if isinstance(player, Theirs)]
+    columns = ["batch", "position", *(player.name for player in players)]
+    columns += ["best of ours", "/ first of theirs", "/ best of theirs", "its floor", "of the floor"]
+    print("\n| " + " | ".join(columns) + " |\n|" + "---|" * len(columns))
     for batch in batches:
         for position in positions:
-            times: dict[str, list[float]] = {player.name: [] for player in players}
-            # One after the other within each round: what else runs on the machine meets all alike.
-            for repeat in range(1 + arguments.repeats):
-                for player in players:
-                    spent = timed(lambda player=player: player.step(batch, position), device)  # type: ignore[misc]  # noqa: B023 - called at once
-                    if repeat:
-                        times[player.name].append(spent)
-            found = {name: statistics.median(each) for name, each in times.items()}
-            theirs = [found[player.name] for player in players if isinstance(player, Theirs)]
-            ours = min(found[player.name] for player in players if isinstance(player, Ours))
-            cells = " | ".join(f"{found[player.name]:.0f} ms" for player in players)
-            print(
-                f"| {batch} | {position} | {cells} | {theirs[0] / ours:.2f} x | {min(theirs) / ours:.2f} x |",
-                flush=True,
-            )
-    exact = next((player for player in players if player.name == "ours fp32"), None)
-    if isinstance(exact, Ours):
-        reference = exact.logits(1, 5)
-        for player in players:
-            if isinstance(player, Ours) and player is not exact:
-                error = (player.logits(1, 5) - reference).norm() / reference.norm()
-                print(f"\n{player.name}: logits after guidance differ from fp32 by {100 * float(error):.1f} % (norm)")
+            key = f"{arguments.size} {arguments.device} {arguments.threads} {batch} {position} {arguments.modes}"
+            if key not in kept.rows:
+                kept.put(key, measure(players, batch, position, arguments))
+            found = kept.rows[key]
+            best = min(ours, key=lambda player: found[player.name])
+            cells: list[object] = [batch, position, *(f"{found[player.name]:.1f} ms" for player in players), best.name]
+            others = [found[player.name] for player in theirs]
+            cells += [f"{other / found[best.name]:.2f} x" for other in ((others[0], min(others)) if others else ())]
+            floor = floor_ms(config, best, batch, position, read)
+            cells += [f"{floor:.1f} ms", f"{100 * floor / found[best.name]:.0f} %"]
+            print("| " + " | ".join(map(str, cells)) + " |", flush=True)
+        for player in theirs:
+            player.forget()
+        gc.collect()
+    print()
+
+
+def errors_of_modes(arguments: argparse.Namespace, config: DecoderConfig, device: torch.device) -> None:
+    """Print how far each precision's logits are from those in fp32."""
+    exact = Ours(config, "fp32", device, 1, None).logits(1, 250)
+    for precision in dict.fromkeys(mode.partition("+")[0] for mode in arguments.modes.split(",")):
+        if precision != "fp32":
+            error = (Ours(config, precision, device, 1, None).logits(1, 250) - exact).norm() / exact.norm()
+            print(f"{precision}: logits after guidance differ from fp32 by {100 * float(error):.1f} % (norm)")
+
+
+def parity(arguments: argparse.Namespace, config: DecoderConfig, device: torch.device) -> None:
+    """Play the plain loop and the recorded graphs side by side and compare."""
+    for precision in dict.fromkeys(mode.partition("+")[0] for mode in arguments.modes.split(",") if "+" in mode):
+        plain, recorded = (Ours(config, mode, device, 2, None) for mode in (precision, f"{precision}+graphs"))
+        worst, differing = 0.0, 0
+        for player in (plain, recorded):
+            player.prepare(2, 240)
+        for _ in range(PARITY_STEPS):
+            for player in (plain, recorded):
+                player.step(2)
+            one, other = (player.runner.last_logits[:2].float() for player in (plain, recorded))
+            worst = max(worst, float((one - other).norm() / one.norm()))
+        one_codes, other_codes = (player.runner.frames(1, 240, PARITY_STEPS - 4) for player in (plain, recorded))
+        differing = int((one_codes != other_codes).sum())
+        print(
+            f"graphs against the plain loop, {precision}, {PARITY_STEPS} steps: logits differ by at most "
+            f"{100 * worst:.4f} % (norm), {differing} of {one_codes.size} codes differ"
+        )
 
 
 def codec(device: torch.device, repeats: int) -> None:
@@ -220,46 +188,45 @@ def codec(device: torch.device, repeats: int) -> None:
 
     whole = statistics.median(timed(lambda: decoder.decode(codes[None].to(device)), device) for _ in range(repeats))
     chunked = statistics.median(timed(pieces, device) for _ in range(repeats))
-    print(
-        f"\nEnCodec, 5 s of sound: whole {5000 / whole:.1f} x real time, in pieces of 25 frames {5000 / chunked:.1f} x"
-    )
+    print(f"EnCodec, 5 s of sound: whole {5000 / whole:.1f} x real time, in pieces of 25 frames {5000 / chunked:.1f} x")
 
 
 def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=SIZES, default="small")
-    parser.add_argument("--batches", default="1,4,8")
+    parser.add_argument("--batches", default="")
     parser.add_argument("--positions", default="5,250,750,1480")
     parser.add_argument("--modes", default="")
+    parser.add_argument("--theirs", default="fp32,bf16")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--keep", type=Path, help="file in which finished rows are remembered")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     device = torch.device(arguments.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: there is no GPU that this torch can use")
-    arguments.modes = arguments.modes or ("bf16,fp32" if device.type == "cuda" else "fp32,bf16,int8")
+    on_gpu = device.type == "cuda"
+    arguments.modes = arguments.modes or ("bf16,bf16+graphs,fp16+graphs" if on_gpu else "bf16,int8")
+    arguments.batches = arguments.batches or ("1,4,8,32" if on_gpu else "1,4,8")
     config = decoder_config(arguments.size)
-    machine = torch.cuda.get_device_name() if device.type == "cuda" else platform.processor() or platform.machine()
-    today = dt.datetime.now(tz=dt.UTC).date()
-    print(f"MusicGen {arguments.size}, random weights, guidance 3, {machine}, {arguments.threads} threads, {today}")
+    report.heading(f"A step of MusicGen {arguments.size}")
+    where = f"{torch.cuda.get_device_name()}; " if on_gpu else f"{arguments.threads} threads; "
     versions = f"torch {torch.__version__}, transformers {transformers.__version__}"
-    print(f"{versions}; medians of {arguments.repeats}, all modes in turn")
-    read = bandwidth(device)
-    weights = 14 * config.hidden_size**2 * config.num_layers + 4 * 2048 * config.hidden_size
-    print(
-        f"memory reads {read:.0f} GB/s: the weights alone take {4 * weights / read / 1e6:.1f} ms a step in fp32, "
-        f"{2 * weights / read / 1e6:.1f} in bf16, {weights / read / 1e6:.1f} in int8; 20 ms is real time"
-    )
-    for mode in arguments.modes.split(","):
-        each = bytes_a_slot(config, POSITIONS, 128, Place(device, mode).cache_dtype)
-        print(f"one slot of 30 s in {mode}: {each / 2**20:.0f} MiB")
-    print()
+    print(f"Random weights, guidance 3; {where}{versions}; medians of {arguments.repeats}, all modes in turn.")
     with torch.inference_mode():
-        steps(arguments, device)
+        read = bandwidth(device)
+        print(f"Memory reads {read:.0f} GB/s. 20 ms a step is real time.\n")
+        for mode in dict.fromkeys(mode.partition("+")[0] for mode in arguments.modes.split(",")):
+            each = bytes_a_slot(config, COLUMNS, 128, Place(device, mode).cache_dtype)
+            print(f"One slot of 30 s in {mode}: {each / 2**20:.0f} MiB.")
+        errors_of_modes(arguments, config, device)
+        parity(arguments, config, device)
         codec(device, arguments.repeats)
+        gc.collect()
+        steps(arguments, config, read)
 
 
 if __name__ == "__main__":

@@ -199,7 +199,12 @@ class Devices(MODE):  # type: ignore[misc]  # the same
 
 
 def test_the_watch_finds_a_wait_and_a_copy() -> None:
-    for wrong in (lambda: torch.ones(1).item(), lambda: torch.tensor([1.0]), lambda: torch.ones(3).nonzero()):
+    works: list[Callable[[], object]] = [
+        lambda: torch.ones(1).item(),
+        lambda: torch.tensor([1.0]),
+        lambda: torch.ones(3).nonzero(),
+    ]
+    for wrong in works:
         with pytest.raises(AssertionError), Watch():
             wrong()
 
