@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tests.renderer.fake_hub import serving
 
+from segue_renderer.library import Library
 from segue_renderer.musicgen.checkpoint.opening import open_model
 from segue_runtime import errors
 
@@ -196,3 +198,23 @@ def test_the_words_may_be_written_under_either_name(checkpoints: dict[str, Check
         lambda t: t.update({"text_encoder.encoder.embed_tokens.weight": t.pop("text_encoder.shared.weight")}),
     )
     open_model(folder)
+
+
+@pytest.mark.parametrize("layout", ["folder", "audiocraft"])
+def test_what_was_pulled_by_name_plays_like_the_folder_that_the_hub_has(
+    layout: str, checkpoints: dict[str, Checkpoint], tmp_path: Path
+) -> None:
+    source: Path = getattr(checkpoints["stereo"], layout)
+
+    def repository(folder: Path) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+    listed = {"facebook/musicgen-tiny": repository(source)}
+    if layout == "audiocraft":
+        listed |= {
+            "google-t5/t5-base": repository(source / "t5-base"),
+            "facebook/encodec_32khz": repository(source / "encodec_32khz"),
+        }
+    with serving(listed) as hub:
+        folder = Library(tmp_path, hub.address).pull("musicgen-tiny", lambda *_: None)
+    assert open_model(folder).digest == open_model(source).digest

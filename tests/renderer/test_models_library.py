@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
-import threading
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.renderer.fake_hub import Hub, serving
 
-from segue_renderer.library import Library
+from segue_renderer.library import POINTER_BYTES, Library
 from segue_runtime import errors
 from segued.main import main
 
@@ -27,62 +23,27 @@ FILES = {
     "spiece.model": b"pieces",
     "README.md": b"not wanted",
     "pytorch_model.bin": b"not wanted",
+    "state_dict.bin": b"not wanted beside safetensors",
+    "compression_state_dict.bin": b"not wanted beside safetensors",
 }
-
-
-@dataclass
-class Hub:
-    """What the hub has, and how it misbehaves."""
-
-    address: str = ""
-    files: dict[str, bytes] = field(default_factory=lambda: dict(FILES))
-    cut_at: int | None = None
-    asked: list[str] = field(default_factory=list)
-
-
-def entry(name: str, content: bytes) -> dict[str, object]:
-    blob = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
-    found: dict[str, object] = {"type": "file", "path": name, "size": len(content), "oid": blob}
-    if name.endswith((".safetensors", ".bin")):
-        found["lfs"] = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content)}
-    return found
+PART = {"config.json": b"{}", "model.safetensors": b"weights" * 99, "spiece.model": b"pieces", "tf_model.h5": b"no"}
+OLDER = {
+    "facebook/musicgen-melody": {
+        "state_dict.bin": b"language" * 9000,
+        "compression_state_dict.bin": bytes(POINTER_BYTES),
+        "README.md": b"not wanted",
+    },
+    "facebook/musicgen-stereo-small": {"state_dict.bin": b"wide" * 9000, "compression_state_dict.bin": b"see there"},
+    "google-t5/t5-base": PART,
+    "facebook/encodec_32khz": {name: PART[name] for name in ("config.json", "model.safetensors")},
+    "someone/songs": {"README.md": b"songs", "state_dict.bin": b"half"},
+}
 
 
 @pytest.fixture
 def hub() -> Iterator[Hub]:
-    state = Hub()
-
-    class Answers(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            state.asked.append(f"{self.path} {self.headers.get('Range', '')}".strip())
-            if self.path == f"/api/models/{REPOSITORY}/tree/main":
-                self.answer(200, json.dumps([entry(*item) for item in FILES.items()]).encode())
-                return
-            name = self.path.removeprefix(f"/{REPOSITORY}/resolve/main/")
-            if name not in state.files:
-                self.answer(404, b"")
-                return
-            content = state.files[name]
-            first = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").rstrip("-"))
-            self.answer(206 if first else 200, content[first:], cut_at=state.cut_at)
-
-        def answer(self, status: int, content: bytes, cut_at: int | None = None) -> None:
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content[:cut_at])
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    state.address = f"http://127.0.0.1:{server.server_port}"
-    yield state
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving({REPOSITORY: FILES, **OLDER}) as found:
+        yield found
 
 
 def silent(_name: str, _done: int, _total: int) -> None:
@@ -125,16 +86,52 @@ def test_a_broken_download_goes_on_where_it_stopped(hub: Hub, tmp_path: Path) ->
 
 def test_bytes_that_the_hub_did_not_promise_are_refused(hub: Hub, tmp_path: Path) -> None:
     library = Library(tmp_path, hub.address)
-    hub.files["model.safetensors"] = hub.files["model.safetensors"][::-1]
+    files = hub.files[REPOSITORY]
+    files["model.safetensors"] = files["model.safetensors"][::-1]
     with pytest.raises(errors.ModelInvalid, match="not those that the hub promised"):
         library.pull("musicgen-small", silent)
     assert library.installed() == []
-    hub.files["model.safetensors"] = FILES["model.safetensors"]
+    files["model.safetensors"] = FILES["model.safetensors"]
     folder = library.pull("musicgen-small", silent)
     with (folder / "spiece.model").open("r+b") as file:
         file.write(b"P")
     with pytest.raises(errors.ModelInvalid, match=r"spiece\.model"):
         library.check("musicgen-small")
+
+
+@pytest.mark.parametrize(
+    ("name", "beside"),
+    [("musicgen-melody", ["t5-base"]), ("musicgen-stereo-small", ["encodec_32khz", "t5-base"])],
+)
+def test_the_older_layout_is_pulled_with_what_it_needs_beside_it(
+    name: str, beside: list[str], hub: Hub, tmp_path: Path
+) -> None:
+    library = Library(tmp_path, hub.address)
+    seen: dict[str, int] = {}
+    folder = library.pull(name, lambda file, done, _: seen.update({file: done}))
+    own = ["compression_state_dict.bin", "segue-model.json", "state_dict.bin"]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(beside + own)
+    assert (folder / "t5-base" / "model.safetensors").read_bytes() == PART["model.safetensors"]
+    assert not list(folder.rglob("*.h5"))
+    assert seen["t5-base/model.safetensors"] == len(PART["model.safetensors"]), "progress is said"
+    (one,) = library.installed()
+    assert one.size == sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) - (
+        (folder / "segue-model.json").stat().st_size
+    )
+    asked = len(hub.asked)
+    assert library.check(name) == folder
+    assert len(hub.asked) == asked, "a check needs no network"
+    with (folder / "t5-base" / "spiece.model").open("r+b") as file:
+        file.write(b"P")
+    with pytest.raises(errors.ModelInvalid, match=r"t5-base.*spiece\.model"):
+        library.check(name)
+
+
+def test_half_a_layout_is_refused_before_anything_is_fetched(hub: Hub, tmp_path: Path) -> None:
+    with pytest.raises(errors.ModelInvalid, match=r"neither safetensors .* nor state_dict\.bin with compression"):
+        Library(tmp_path, hub.address).pull("someone/songs", silent)
+    assert not (tmp_path / "songs").exists()
+    assert len(hub.asked) == 1
 
 
 @pytest.mark.parametrize("name", ["../etc", "a/b/c", "", ".hidden", "x/..", "a b"])

@@ -10,7 +10,7 @@ import shutil
 import urllib.error
 import urllib.parse
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from segue_runtime import errors
@@ -29,6 +29,12 @@ WANTED: Final = re.compile(
     r"(config|generation_config|preprocessor_config|tokenizer|tokenizer_config|special_tokens_map)\.json"
     r"|spiece\.model|model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json"
 )
+PICKLED: Final = ("state_dict.bin", "compression_state_dict.bin")
+"""The other published layout, audiocraft's. It comes without its text encoder, and some without their codec."""
+TEXT_ENCODER: Final = ("google-t5/t5-base", "t5-base")
+CODEC: Final = ("facebook/encodec_32khz", "encodec_32khz")
+POINTER_BYTES: Final = 1 << 16
+"""A codec's file that is smaller only names the published codec."""
 BLOCK: Final = 1 << 20
 TIMEOUT_S: Final = 30.0
 
@@ -99,29 +105,48 @@ class Library:
         """Fetch a model. What is here already, and whole, is not fetched again; a part is gone on with."""
         folder = self.folder_of(name)
         repository = name if "/" in name else f"{OWNER}/{name}"
-        files = self._list(repository, revision)
-        folder.mkdir(parents=True, exist_ok=True)
-        for file in files:
-            self._fetch(f"{self._hub}/{repository}/resolve/{revision}/{file.name}", folder / file.name, file, progress)
-        record = {"repository": repository, "revision": revision, "files": [vars(file) for file in files]}
+        parts = self._parts(repository, revision)
+        for url, file in parts:
+            (folder / file.name).parent.mkdir(parents=True, exist_ok=True)
+            self._fetch(url, folder / file.name, file, progress)
+        record = {"repository": repository, "revision": revision, "files": [vars(file) for _, file in parts]}
         part = folder / f"{RECORD}.part"
         part.write_text(json.dumps(record, indent=2), encoding="utf-8")
         part.replace(folder / RECORD)  # last: a folder with a record is whole
         return folder
+
+    def _parts(self, repository: str, revision: str) -> list[tuple[str, HubFile]]:
+        """List what makes a model whole: addresses, and files with their names within its folder."""
+        entries = self._list(repository, revision)
+        found = [file for file in entries if WANTED.fullmatch(file.name)]
+        if any(file.name.endswith(".safetensors") for file in found):
+            return [(self._url(repository, revision, file), file) for file in found]
+        pickled = {file.name: file for file in entries if file.name in PICKLED}
+        if len(pickled) < len(PICKLED):
+            raise errors.ModelInvalid(
+                f"{repository} has neither safetensors weights nor {' with '.join(PICKLED)}; fetch it by other means, "
+                "and give its folder"
+            )
+        parts = [(self._url(repository, revision, file), file) for file in pickled.values()]
+        beside = [TEXT_ENCODER, *([CODEC] if pickled[PICKLED[1]].size < POINTER_BYTES else [])]
+        for other, folder in beside:
+            files = [file for file in self._list(other, "main") if WANTED.fullmatch(file.name)]
+            if not any(file.name.endswith(".safetensors") for file in files):
+                raise errors.ModelInvalid(f"{other}, which {repository} needs, has no safetensors weights")
+            parts += [(self._url(other, "main", file), replace(file, name=f"{folder}/{file.name}")) for file in files]
+        return parts
+
+    def _url(self, repository: str, revision: str, file: HubFile) -> str:
+        return f"{self._hub}/{repository}/resolve/{revision}/{file.name}"
 
     def _list(self, repository: str, revision: str) -> list[HubFile]:
         url = f"{self._hub}/api/models/{repository}/tree/{urllib.parse.quote(revision, safe='')}"
         with _open(url, repository) as answer:
             try:
                 entries = json.loads(answer.read(BLOCK * 4))
-                files = [_hub_file(entry) for entry in entries if WANTED.fullmatch(entry["path"])]
+                return [_hub_file(entry) for entry in entries if entry["type"] == "file"]
             except (ValueError, KeyError, TypeError) as error:
                 raise errors.ServiceUnreachable(f"{url}: the hub's answer is not understood: {error}") from error
-        if not any(file.name.endswith(".safetensors") for file in files):
-            raise errors.ModelInvalid(
-                f"{repository} has no safetensors weights; fetch it by other means, and give its folder"
-            )
-        return files
 
     def _fetch(self, url: str, target: Path, file: HubFile, progress: Progress) -> None:
         if target.is_file() and target.stat().st_size == file.size:
