@@ -216,4 +216,6 @@ def _not_used(request: RenderRequest, section: Section) -> tuple[Warning, ...]:
         found.append(("negative_prompt_not_used", "the model is not told what it shall not play"))
     if (request.guide is not None or request.guide_notes) and not section.guide_applied:
         found.append(("guide_not_used", "nothing of the guide sounds within the section"))
+    elif request.spec.continuity == Continuity.MOTIF and not section.guide_applied:
+        found.append(("motif_not_used", "the section has no motif, or the model takes none"))
     return tuple(Warning(code, text, request.spec.section_id) for code, text in found)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import torch
 
 from segue_music import theory, timing
-from segue_music.plan import MotifUse, Warning  # noqa: A004  the contract's word
+from segue_music.plan import Continuity, MotifUse, Warning  # noqa: A004  the contract's word
 from segue_renderer.musicgen.conditioning import conditions_of
 from segue_renderer.musicgen.engine import Job
 from segue_renderer.musicgen.model import chroma
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from segue_renderer.backend import RenderRequest, Sound
     from segue_renderer.musicgen.checkpoint.opening import Model
+    from segue_renderer.musicgen.config import MelodyConfig
     from segue_renderer.musicgen.policy.pattern import Codes
 
 TEXT_TOKENS: Final = 128
@@ -56,6 +57,7 @@ class Section:
     """All codes so far, the earlier section's end first."""
     context_frames: int = 0
     guide_applied: bool = False
+    """Whether guide, notes or motif were heard in any window."""
 
     def __post_init__(self) -> None:
         rate, spec = self.model.config.codec.sample_rate, self.request.spec
@@ -148,31 +150,45 @@ class Section:
         melody = self.model.config.melody
         if melody is None:
             return None
-        codec = self.model.config.codec
-        begin_s = max(0, self.new_frames - window.prompt_frames) / codec.frame_rate
-        length_s = window.frames / codec.frame_rate
-        guide, notes = self.request.guide, self.request.guide_notes
-        if guide is not None:
-            first = round(begin_s * codec.sample_rate)
-            part = guide.samples[first : first + round(length_s * codec.sample_rate)]
-            if not len(part):
-                return None
-            self.guide_applied = True
-            return chroma.of_sound(torch.from_numpy(part.mean(axis=1)), codec.sample_rate, melody)
-        timed = self._timed([(note.start_tick, note.ticks, note.pitch) for note in notes]) or self._motif()
+        # Before zero lies what is heard of the section before, to which no melody was given.
+        begin_s = (self.new_frames - window.prompt_frames) / self.model.config.codec.frame_rate
+        length_s = window.frames / self.model.config.codec.frame_rate
+        if self.request.guide is not None:
+            found = self._sung(self.request.guide, begin_s, length_s, melody)
+        else:
+            notes = self.request.guide_notes
+            timed = self._timed([(note.start_tick, note.ticks, note.pitch) for note in notes]) or self._motif()
+            found = self._written(timed, begin_s, length_s, melody)
+        self.guide_applied = self.guide_applied or found is not None
+        return found
+
+    def _sung(self, guide: Sound, begin_s: float, length_s: float, melody: MelodyConfig) -> torch.Tensor | None:
+        rate = self.model.config.codec.sample_rate
+        first, last = round(begin_s * rate), round((begin_s + length_s) * rate)
+        part = guide.samples[max(0, first) : last].mean(axis=1)
+        if not part.any():
+            return None
+        rows = chroma.of_sound(torch.from_numpy(part), rate, melody)
+        # Its first note is held before it begins.
+        return torch.cat([rows[:1].expand(max(0, -first) // melody.hop, -1), rows])
+
+    def _written(
+        self, notes: list[tuple[float, float, int]], begin_s: float, length_s: float, melody: MelodyConfig
+    ) -> torch.Tensor | None:
         sounding = [
-            (a - begin_s, b - begin_s, pitch) for a, b, pitch in timed if a - begin_s < length_s and b > begin_s
+            (a - begin_s, b - begin_s, pitch) for a, b, pitch in notes if a < begin_s + length_s and b > begin_s
         ]
         if not sounding:
             return None
-        self.guide_applied = self.guide_applied or bool(notes)
-        return chroma.of_notes(sounding, length_s, melody.hop / codec.sample_rate, melody)
+        return chroma.of_notes(sounding, length_s, melody.hop / self.model.config.codec.sample_rate, melody)
 
     def _motif(self) -> list[tuple[float, float, int]]:
         spec = self.request.spec
-        if spec.motif is None or spec.key is None or spec.motif_use == MotifUse.UNSPECIFIED or not spec.motif.ticks:
+        if spec.continuity not in {Continuity.UNSPECIFIED, Continuity.MOTIF} or spec.motif_use == MotifUse.UNSPECIFIED:
             return []
         key = spec.key
+        if spec.motif is None or key is None or not spec.motif.ticks:
+            return []
         length_s = self.frames / self.model.config.codec.frame_rate
         once = [
             (note.start_tick, note.ticks, theory.degree_pitch(key, note.degree, alteration=note.alteration))
