@@ -70,13 +70,13 @@ def settled(filled: Plan, parent: Composition, kept: frozenset[str]) -> Plan:
     return plan
 
 
-def kept_takes(parent: Composition, kept: frozenset[str]) -> dict[str, str]:
-    """Return the takes that can be used again, by section."""
-    return {
-        section.section_id: section.take
+def kept_sections(parent: Composition, kept: frozenset[str]) -> list[composer_pb2.Section]:
+    """Return the sections whose takes can be used again."""
+    return [
+        section
         for section in parent.sections
         if section.section_id in kept and section.take and section.state in RENDERED
-    }
+    ]
 
 
 class _Script:

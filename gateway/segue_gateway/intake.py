@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from segue.composer.v1 import composer_pb2
@@ -15,7 +15,7 @@ from segue_runtime.store import NewEvent, NewJob, not_found
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
     from segue.composer.v1.composer_pb2 import Composition, CompositionSpec
     from segue.planner.v1.planner_pb2 import CreatePlanResponse
@@ -40,7 +40,7 @@ class Accepted:
 
     spec: CompositionSpec
     profile: ModelProfile
-    kept_takes: Mapping[str, str] = field(default_factory=dict)
+    kept: Sequence[composer_pb2.Section] = ()
 
 
 class Intake:
@@ -72,7 +72,7 @@ class Intake:
         accepted = await self._accept(spec)
         name = f"compositions/{secrets.token_hex(12)}"
         now = time.time()
-        composition = resource.new_composition(name, owner(), accepted.spec, now, accepted.kept_takes)
+        composition = resource.new_composition(name, owner(), accepted.spec, now, accepted.kept)
         composition.model = accepted.profile.model
         return await self._enqueue(
             composition,
@@ -130,7 +130,7 @@ class Intake:
         profile = await acceptance.accept(revision.spec, self._mesh)
         filled = await self._mesh.create_plan(acceptance.plan_request(revision.spec, profile))
         revision.spec.plan.CopyFrom(editing.settled(filled.plan, parent, revision.kept))
-        return Accepted(revision.spec, profile, editing.kept_takes(parent, revision.kept))
+        return Accepted(revision.spec, profile, editing.kept_sections(parent, revision.kept))
 
     async def _enqueue(self, composition: Composition, kind: str, *, request_id: str, **more: Any) -> Job:
         accepted = composer_pb2.CompositionEvent(accepted=composer_pb2.Accepted(composition=composition))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from segue.composer.v1 import composer_pb2
@@ -10,7 +9,7 @@ from segue.music.v1 import music_pb2
 from segue_gateway.log_rows import set_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable
 
     from segue.composer.v1.composer_pb2 import Composition, CompositionEvent
 
@@ -29,9 +28,9 @@ def new_composition(
     owner: str,
     spec: composer_pb2.CompositionSpec,
     created: float,
-    kept_takes: Mapping[str, str] = MappingProxyType({}),
+    kept: Iterable[composer_pb2.Section] = (),
 ) -> Composition:
-    """Return a composition that waits; `kept_takes` are its parent's, by section."""
+    """Return a composition that waits; `kept` are its parent's sections whose takes stay."""
     composition = composer_pb2.Composition(
         name=name,
         owner=owner,
@@ -44,8 +43,8 @@ def new_composition(
         model=spec.model,
     )
     set_time(composition.create_time, created)
-    for section_id, take in kept_takes.items():
-        _add_section(composition, section_id, take)
+    for section in kept:
+        _add_section(composition, section.section_id, section)
     return composition
 
 
@@ -95,14 +94,19 @@ def _planned(composition: Composition, event: CompositionEvent) -> None:
     composition.model = event.planned.estimate.model or composition.model
     composition.warnings.extend(plan.warnings)
     composition.state = composer_pb2.STATE_RENDERING
-    kept = {section.section_id: section.take for section in composition.sections}
+    known = composer_pb2.Composition(sections=composition.sections)
+    kept = {section.section_id: section for section in known.sections}
     del composition.sections[:]
-    for section in plan.sections:
-        _add_section(composition, section.spec.section_id, kept.get(section.spec.section_id, ""))
+    for item in plan.sections:
+        _add_section(composition, item.spec.section_id, kept.get(item.spec.section_id))
 
 
-def _add_section(composition: Composition, section_id: str, take: str) -> None:
-    composition.sections.add(section_id=section_id, state=composer_pb2.SECTION_STATE_WAITING, take=take)
+def _add_section(composition: Composition, section_id: str, kept: composer_pb2.Section | None) -> None:
+    section = composition.sections.add(section_id=section_id, state=composer_pb2.SECTION_STATE_WAITING)
+    if kept is not None:
+        section.take = kept.take
+        if kept.HasField("shift_frames"):
+            section.shift_frames = kept.shift_frames
 
 
 def _section_started(composition: Composition, event: CompositionEvent) -> None:
@@ -123,7 +127,9 @@ def _section_finished(composition: Composition, event: CompositionEvent) -> None
 
 def _section_mixed(composition: Composition, event: CompositionEvent) -> None:
     mixed = event.section_mixed
-    section_of(composition, mixed.section_id).state = composer_pb2.SECTION_STATE_JOINED
+    section = section_of(composition, mixed.section_id)
+    section.state = composer_pb2.SECTION_STATE_JOINED
+    section.shift_frames = mixed.shift_frames
     if mixed.HasField("join"):
         composition.joins.add().CopyFrom(mixed.join)
     for warning in mixed.warnings:

@@ -121,6 +121,7 @@ class Part:
     rate: int = RATE
     stems: dict[str, tuple[Sound, Sound]] = field(default_factory=dict)
     start: dict[str, Any] = field(default_factory=dict)
+    late_beats: Sequence[int] = ()
 
     @property
     def planned_frames(self) -> int:
@@ -188,7 +189,11 @@ def section_requests(part: Part, sizes: Iterable[int] | int = 4096) -> Iterator[
             yield mixer_pb2.MixRequest(audio=piece)
     yield mixer_pb2.MixRequest(
         section_end=mixer_pb2.MixSectionEnd(
-            section_id=part.section_id, frames=len(part.sound), tail_frames=len(part.tail), ending=part.ending
+            section_id=part.section_id,
+            frames=len(part.sound),
+            tail_frames=len(part.tail),
+            ending=part.ending,
+            beats=part.late_beats,
         )
     )
 

@@ -90,6 +90,19 @@ async def test_a_take_that_begins_late_is_joined_on_the_beat(stub: Stub) -> None
     assert not blind.mixed[1].join.HasField("tempo_drift")
 
 
+async def test_beats_that_are_known_only_at_the_end_are_met_by_the_next(stub: Stub) -> None:
+    heard_at_once = taken("a", LATE)
+    beats = heard_at_once.start["beats"]
+    parts = [replace(heard_at_once, start={}, late_beats=beats), taken("b", 0, side=1, last=True)]
+    draft = await mixed(stub, mix_requests(parts))
+    assert [mixed.shift_frames for mixed in draft.mixed] == [0, LATE]
+    assert draft.mixed[1].join.tempo_drift == pytest.approx(0.0, abs=1e-3)
+    for wrong in ({"beats": beats}, {"sample_locked": True}):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await mixed(stub, mix_requests([replace(parts[0], start=wrong), parts[1]]))
+        assert "section_end.beats" in (caught.value.details() or "")
+
+
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     offsets=st.tuples(st.integers(0, BEAT - 1), st.integers(0, BEAT - 1), st.integers(0, BEAT - 1)),

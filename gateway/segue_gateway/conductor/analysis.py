@@ -41,7 +41,7 @@ async def analyze_master(context: Context) -> analyzer_pb2.Report:
             for piece in chunk(audio, segment.sample_rate, segment.channels, segment.first_frame):
                 yield analyzer_pb2.AnalyzeRequest(audio=piece)
 
-    return await _report(context.mesh, requests(), context.remaining_s())
+    return await ask_report(context.mesh, requests(), context.remaining_s())
 
 
 async def analyze_file(
@@ -60,12 +60,13 @@ async def analyze_file(
                 offset += len(piece)
                 progress(offset / max(1, size))
 
-    return await _report(mesh, requests(), timeout_s)
+    return await ask_report(mesh, requests(), timeout_s)
 
 
-async def _report(
+async def ask_report(
     mesh: Mesh, requests: AsyncIterator[analyzer_pb2.AnalyzeRequest], timeout_s: float
 ) -> analyzer_pb2.Report:
+    """Ask the analyzer and wait for its report."""
     answers = exchange(mesh.analyzer.Analyze, requests, service="analyzer", timeout_s=timeout_s)
     async with contextlib.aclosing(answers):
         async for response in answers:

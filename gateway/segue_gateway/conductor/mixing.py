@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composer_pb2
 from segue.mixer.v1 import mixer_pb2
-from segue.music.v1 import music_pb2
+from segue_gateway import resource
 from segue_gateway.audio_wire import chunk_frames, crc32c
+from segue_gateway.conductor.beats import Beats, find_beats, goes_on, needs_beats
 from segue_gateway.conductor.patience import Patience
 from segue_gateway.conductor.rendering import beat_frames
 from segue_gateway.conductor.segments import Recorder, places_of, recorded
@@ -21,7 +23,7 @@ from segue_runtime import errors, failpoints
 from segue_runtime.artifacts import Ref
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from segue.music.v1.music_pb2 import PlannedSection
     from segue_gateway.conductor.context import Context
@@ -137,11 +139,23 @@ class Mixing:
         for index in range(first, len(self._sections)):
             take = await self._band.take(index)
             try:
-                async for request in feed_section(self._sections[index], take):
+                timing = await self._timing(index, take)
+                async for request in feed_section(self._sections[index], take, timing):
                     yield request
             except TakeFailed:
                 self._failed_take = (index, take)
                 raise
+
+    async def _timing(self, index: int, take: Take) -> Timing:
+        """Say how a section comes to lie on the beats before it."""
+        section = self._sections[index]
+        kept = resource.section_of(self._context.composition, section.spec.section_id)
+        if kept.HasField("shift_frames"):
+            return Timing(shift_frames=kept.shift_frames)
+        if not await needs_beats(section, take):
+            return Timing()
+        # The first one is heard while it is rendered; the others wait until there is a beat to lay them on.
+        return Timing(beats=partial(find_beats, self._context, section, take), late=index == 0)
 
     async def _checkpoint_requests(self, section_id: str) -> AsyncIterator[mixer_pb2.MixRequest]:
         key = self._context.journal.checkpoint.mixer_state
@@ -191,20 +205,38 @@ def _mix_section(section: PlannedSection) -> mixer_pb2.MixSection:
     )
 
 
+@dataclass(frozen=True)
+class Timing:
+    """How a section comes to lie on the beats before it; nothing: as it is planned."""
+
+    shift_frames: int | None = None
+    """Where it lay in an earlier mix."""
+    beats: Callable[[], Awaitable[Beats]] | None = None
+    late: bool = False
+    """Whether its sound does not wait for its beats."""
+
+
 async def feed_section(
-    section: PlannedSection, take: Take, layers: Sequence[str] = ("",)
+    section: PlannedSection, take: Take, timing: Timing, layers: Sequence[str] = ("",)
 ) -> AsyncIterator[mixer_pb2.MixRequest]:
     """Send one take as the mixer wants it; waits where it is still being made."""
     accepted = await take.wait_accepted()
     section_id = section.spec.section_id
+    beats = Beats() if timing.beats is None or timing.late else await timing.beats()
     start = mixer_pb2.MixSectionStart(
         section_id=section_id,
         take=take.key,
         format=accepted.format,
         sample_locked=accepted.sample_locked,
-        # A take that went on from another sound than the one before it is crossfaded, as the plan says.
-        continuous=accepted.continuous and section.join.kind == music_pb2.JOIN_KIND_HARD,
+        continuous=goes_on(section, accepted),
+        beats=beats.beats,
+        downbeats=beats.downbeats,
+        tail_frames=beats.tail_frames,
     )
+    if timing.shift_frames is not None and not accepted.sample_locked:
+        start.shift_frames = timing.shift_frames
+        # How far it may lie before its place depends on how much sound it has beyond its end.
+        start.tail_frames = (await take.wait_finished()).tail_frames
     if accepted.HasField("declared_lufs"):
         start.declared_lufs = accepted.declared_lufs
     if section.spec.HasField("target_lufs"):
@@ -235,8 +267,14 @@ async def feed_section(
             )
         position += frames
     finished = await take.wait_finished()
+    late = await timing.beats() if timing.beats is not None and timing.late else Beats()
     yield mixer_pb2.MixRequest(
         section_end=mixer_pb2.MixSectionEnd(
-            section_id=section_id, frames=finished.frames, tail_frames=finished.tail_frames, ending=finished.ending
+            section_id=section_id,
+            frames=finished.frames,
+            tail_frames=finished.tail_frames,
+            ending=finished.ending,
+            beats=late.beats,
+            downbeats=late.downbeats,
         )
     )

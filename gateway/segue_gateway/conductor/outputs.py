@@ -17,8 +17,9 @@ from segue.composer.v1 import composer_pb2
 from segue.mixer.v1 import mixer_pb2
 from segue_audio.errors import AudioError
 from segue_audio.files import AudioFileSettings, AudioFileWriter, Cue, FileFormat, loudness_tags
+from segue_gateway import resource
 from segue_gateway.conductor.manifest import manifest, version
-from segue_gateway.conductor.mixing import feed_section, mix_start
+from segue_gateway.conductor.mixing import Timing, feed_section, mix_start
 from segue_gateway.exchange import exchange
 from segue_music import codec, midi, theory, timing
 from segue_music.plan import Note
@@ -307,7 +308,10 @@ async def write_stems(context: Context, takes: Mapping[str, Take]) -> list[compo
             yield mixer_pb2.MixRequest(start=mix_start(sections, context, layers=layers))
             for section in sections:
                 take = takes[section.spec.section_id]
-                async for request in feed_section(section, take, ("", *layers)):
+                known = resource.section_of(context.composition, section.spec.section_id)
+                # The draft is made: every section lies where it was put.
+                timing = Timing(shift_frames=known.shift_frames)
+                async for request in feed_section(section, take, timing, ("", *layers)):
                     yield request
 
         answers = exchange(context.mesh.mixer.Mix, requests(), service="mixer", timeout_s=context.remaining_s())

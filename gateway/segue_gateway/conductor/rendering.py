@@ -106,7 +106,7 @@ class Band:
             await self._finished(section, kept, 1, reused=True)
             return
         conditioning = await self._conditioning(index)
-        overlap = overlap_frames(self._sections, index)
+        overlap = overlap_frames(self._sections, index, locked=self._context.player.profile.gives_notes)
         seed = seed_of(self._context.plan, section)
         attempt = failures = 0
         patience = Patience()
@@ -317,17 +317,21 @@ def _max_tries(error: BaseException) -> int:
     return MAX_TRIES_OF_SOUND if isinstance(error, errors.RenderInvalid) else MAX_TRIES
 
 
-def overlap_frames(sections: list[PlannedSection], index: int) -> int:
-    """Return how far a take should go on beyond its section, for the crossfade into the next."""
+def overlap_frames(sections: list[PlannedSection], index: int, *, locked: bool) -> int:
+    """Return how far a take should go on beyond its section, for the crossfade into the next.
+
+    One that does not keep to the beat of the plan may be moved for it, by half a beat at most.
+    """
+    spare = 0 if locked else round(beat_frames(sections[index]) / 2)
     if index + 1 >= len(sections):
-        return int(sections[index].spec.tail_frames)
+        return int(sections[index].spec.tail_frames) + spare
     following = sections[index + 1]
     if following.join.kind == music_pb2.JOIN_KIND_HARD:
         if following.spec.continuity == music_pb2.CONTINUITY_TAIL:
             return 0  # the next one goes on from the very end of this sound
         return round(RING_OUT_S * following.spec.sample_rate)
     beats = following.join.beats if following.join.HasField("beats") else DEFAULT_CROSSFADE_BEATS
-    return round(beats * beat_frames(following))
+    return round(beats * beat_frames(following)) + spare
 
 
 def seed_of(plan: Plan, section: PlannedSection) -> int:

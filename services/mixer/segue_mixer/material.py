@@ -60,6 +60,14 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True)
+class LateBeats:
+    """Beats, and first beats of bars, that were measured when their section was already there."""
+
+    beats: tuple[float, ...] = ()
+    downbeats: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Incoming:
     """How a section's sound comes in."""
 

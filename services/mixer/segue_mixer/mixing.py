@@ -26,14 +26,14 @@ from segue_mixer.material import (
     WrongSound,
     check_sound,
 )
-from segue_mixer.placing import Behind, Placed, place
+from segue_mixer.placing import Behind, Placed, measured_late, place
 from segue_mixer.state import MixState, PieceLevels, decode_state, encode_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from segue_audio.loudness import Loudness
-    from segue_mixer.material import Float32
+    from segue_mixer.material import Float32, LateBeats
 
 MAX_GAIN_DB: Final = 12.0
 HOPS_A_SECOND: Final = 100
@@ -153,8 +153,10 @@ class Mix:
         for sound in state.push(block, hold):
             yield self._piece(layer, sound)
 
-    def close_section(self, frames: int, tail_frames: int, *, ending: bool) -> Iterator[Piece | Mixed]:
-        """End the open section."""
+    def close_section(
+        self, frames: int, tail_frames: int, *, ending: bool, late: LateBeats | None = None
+    ) -> Iterator[Piece | Mixed]:
+        """End the open section; `late` are the beats of one that had none when it began."""
         incoming = self._open()
         section = self.section
         for name, layer in self._layers.items():
@@ -174,7 +176,7 @@ class Mix:
         self._next += 1
         self._incoming = None
         self._target_before = incoming.target_lufs
-        self._behind = self._placed.behind
+        self._behind = self._placed.behind if late is None else measured_late(section, self._placed, late)
         state = self._state(section.section_id)
         yield Mixed(section.section_id, self._gain_db, loudness, join, tuple(self._warnings), state, self._placed.shift)
 

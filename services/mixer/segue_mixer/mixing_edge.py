@@ -11,7 +11,7 @@ from segue.audio.v1 import audio_pb2
 from segue.mixer.v1 import mixer_pb2
 from segue.music.v1 import music_pb2
 from segue_mixer import wire
-from segue_mixer.material import MIX, Incoming, Mixed, MixError, Piece, Section, WrongOrder
+from segue_mixer.material import MIX, Incoming, LateBeats, Mixed, MixError, Piece, Section, WrongOrder
 from segue_mixer.mixing import Mix
 from segue_mixer.state import MAX_STATE_BYTES, UnknownState
 from segue_runtime import errors
@@ -116,7 +116,7 @@ class _Session:
         self._checkpoint.clear()
 
     def _open_section(self, start: mixer_pb2.MixSectionStart) -> None:
-        self._check_beats(start)
+        self._check_start(start)
         to_timeline = self._format.sample_rate / start.format.sample_rate
         incoming = Incoming(
             sample_rate=start.format.sample_rate,
@@ -136,16 +136,8 @@ class _Session:
             raise wire.mix_error(error, errors.OutOfOrder) from error
         self._open = start
 
-    def _check_beats(self, start: mixer_pb2.MixSectionStart) -> None:
-        for name, beats in (("beats", start.beats), ("downbeats", start.downbeats)):
-            wrong = next((index for index, (one, other) in enumerate(pairwise(beats)) if other <= one), None)
-            if wrong is not None or (beats and beats[0] < 0):
-                index = 0 if wrong is None else wrong + 1
-                raise errors.InvalidField(
-                    f"section_start.{name}[{index}]: {beats[index]} in section {start.section_id!r}; frames from its "
-                    "start, each later than the one before",
-                    metadata={"section_id": start.section_id},
-                )
+    def _check_start(self, start: mixer_pb2.MixSectionStart) -> None:
+        _check_beats("section_start", start)
         if start.sample_locked and start.shift_frames:
             raise errors.InvalidField(
                 f"section_start.shift_frames: section {start.section_id!r} is sample_locked and lies where it is "
@@ -177,12 +169,27 @@ class _Session:
                 f"{end.tail_frames} came",
                 metadata={"section_id": end.section_id, "frame": str(end.frames + end.tail_frames)},
             )
-        for made in self._mix.close_section(end.frames, end.tail_frames, ending=end.ending):
+        late = self._late_beats(end)
+        for made in self._mix.close_section(end.frames, end.tail_frames, ending=end.ending, late=late):
             if isinstance(made, Mixed):
                 yield mixer_pb2.MixResponse(section_mixed=wire.mixed_message(made))
                 yield from _checkpoint(made)
             else:
                 yield from self._encode(made)
+
+    def _late_beats(self, end: mixer_pb2.MixSectionEnd) -> LateBeats | None:
+        _check_beats("section_end", end)
+        if not end.beats:
+            return None
+        if self._open.sample_locked or self._open.beats:
+            raise errors.InvalidField(
+                f"section_end.beats: those of section {end.section_id!r} were known when it began; leave them out",
+                metadata={"section_id": end.section_id},
+            )
+        to_timeline = self._format.sample_rate / self._open.format.sample_rate
+        return LateBeats(
+            tuple(beat * to_timeline for beat in end.beats), tuple(beat * to_timeline for beat in end.downbeats)
+        )
 
     def _encode(self, piece: Piece) -> Iterator[mixer_pb2.MixResponse]:
         template = audio_pb2.AudioChunk(
@@ -195,6 +202,18 @@ class _Session:
         )
         for chunk in wire.encode_chunks(piece.samples, template, piece.first_frame):
             yield mixer_pb2.MixResponse(audio=chunk)
+
+
+def _check_beats(message: str, said: mixer_pb2.MixSectionStart | mixer_pb2.MixSectionEnd) -> None:
+    for name, beats in (("beats", said.beats), ("downbeats", said.downbeats)):
+        wrong = next((index for index, (one, other) in enumerate(pairwise(beats)) if other <= one), None)
+        if wrong is not None or (beats and beats[0] < 0):
+            index = 0 if wrong is None else wrong + 1
+            raise errors.InvalidField(
+                f"{message}.{name}[{index}]: {beats[index]} in section {said.section_id!r}; frames from its "
+                "start, each later than the one before",
+                metadata={"section_id": said.section_id},
+            )
 
 
 def _checkpoint(mixed: Mixed) -> Iterator[mixer_pb2.MixResponse]:

@@ -9,7 +9,7 @@ from segue_mixer.beats import Grid, Room, measured, shift_onto
 
 if TYPE_CHECKING:
     from segue_mixer.beats import Measured
-    from segue_mixer.material import Incoming, Section
+    from segue_mixer.material import Incoming, LateBeats, Section
 
 NO_TEMPO = "its measured beats are too few, uneven or of another tempo than planned: it lies as planned"
 
@@ -56,6 +56,14 @@ def place(section: Section, incoming: Incoming, before: Behind, room: Room) -> P
         bar = _offset_out(found.bars_out, shift, section.frames, bar)
     drift = _drift(section, incoming, before, found, shift)
     return Placed(Behind(beat, bar, shift), shift, continuous, drift, note)
+
+
+def measured_late(section: Section, placed: Placed, late: LateBeats) -> Behind:
+    """What a section leaves to the next whose beats were measured when it was already there."""
+    found = measured(late.beats, late.downbeats, section.beat_frames, section.bar_frames)
+    behind = placed.behind
+    beat = _offset_out(found.beats_out, behind.shift, section.frames, behind.beat)
+    return Behind(beat, _offset_out(found.bars_out, behind.shift, section.frames, behind.bar), behind.shift)
 
 
 def _moved(incoming: Incoming, before: Behind, room: Room, found: Measured) -> tuple[int, str]:

@@ -638,6 +638,7 @@ class Section(google.protobuf.message.Message):
     TAKE_FIELD_NUMBER: builtins.int
     MODEL_FIELD_NUMBER: builtins.int
     REUSED_FIELD_NUMBER: builtins.int
+    SHIFT_FRAMES_FIELD_NUMBER: builtins.int
     section_id: builtins.str
     """section_id is the section of the plan."""
     state: global___SectionState.ValueType
@@ -652,6 +653,10 @@ class Section(google.protobuf.message.Message):
     """model is who plays it. Empty means not begun."""
     reused: builtins.bool
     """reused says that the take was there already."""
+    shift_frames: builtins.int
+    """shift_frames is how far its sound was moved in the draft for its beats, later is positive. Absence means not joined
+    yet. Before that it is a parent's, to be kept.
+    """
     def __init__(
         self,
         *,
@@ -661,8 +666,11 @@ class Section(google.protobuf.message.Message):
         take: builtins.str = ...,
         model: builtins.str = ...,
         reused: builtins.bool = ...,
+        shift_frames: builtins.int | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["attempt", b"attempt", "model", b"model", "reused", b"reused", "section_id", b"section_id", "state", b"state", "take", b"take"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_shift_frames", b"_shift_frames", "shift_frames", b"shift_frames"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_shift_frames", b"_shift_frames", "attempt", b"attempt", "model", b"model", "reused", b"reused", "section_id", b"section_id", "shift_frames", b"shift_frames", "state", b"state", "take", b"take"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_shift_frames", b"_shift_frames"]) -> typing.Literal["shift_frames"] | None: ...
 
 global___Section = Section
 

@@ -284,6 +284,8 @@ class MixSectionEnd(google.protobuf.message.Message):
     FRAMES_FIELD_NUMBER: builtins.int
     TAIL_FRAMES_FIELD_NUMBER: builtins.int
     ENDING_FIELD_NUMBER: builtins.int
+    BEATS_FIELD_NUMBER: builtins.int
+    DOWNBEATS_FIELD_NUMBER: builtins.int
     section_id: builtins.str
     """section_id is the open section."""
     frames: builtins.int
@@ -292,6 +294,16 @@ class MixSectionEnd(google.protobuf.message.Message):
     """tail_frames is how many came beyond them."""
     ending: builtins.bool
     """ending says that it has an ending of its own."""
+    @property
+    def beats(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """beats are as in MixSectionStart, of a section whose beats were not known when it began, as that of one that is
+        heard while it is rendered: it lies where it lies, and the next one is moved onto them.
+        """
+
+    @property
+    def downbeats(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """downbeats are as in MixSectionStart, with these beats."""
+
     def __init__(
         self,
         *,
@@ -299,8 +311,10 @@ class MixSectionEnd(google.protobuf.message.Message):
         frames: builtins.int = ...,
         tail_frames: builtins.int = ...,
         ending: builtins.bool = ...,
+        beats: collections.abc.Iterable[builtins.int] | None = ...,
+        downbeats: collections.abc.Iterable[builtins.int] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["ending", b"ending", "frames", b"frames", "section_id", b"section_id", "tail_frames", b"tail_frames"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["beats", b"beats", "downbeats", b"downbeats", "ending", b"ending", "frames", b"frames", "section_id", b"section_id", "tail_frames", b"tail_frames"]) -> None: ...
 
 global___MixSectionEnd = MixSectionEnd
 

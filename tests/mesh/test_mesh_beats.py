@@ -1,0 +1,111 @@
+"""Sections of a renderer that does not keep to the plan's beat are laid on the beats before them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import google_crc32c
+import numpy as np
+import pytest
+from tests.mesh.house import Heard, embedded, hear, spec
+from tests.mesh.odd_renderer import odd_renderer
+
+from segue.composer.v1 import composer_pb2
+from segue.renderer.v1 import renderer_pb2
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from tests.mesh.odd_renderer import Response, Responses
+
+RATE = 48_000
+DRAFT = composer_pb2.AUDIO_SELECTION_DRAFT
+ASKED = spec("house, 120 bpm, A minor, intro verse chorus outro", seconds=32, seed=5)
+LATE = {"verse": 4_800, "chorus": -2_400}
+"""How much later than planned these sections play, in frames; the others keep to the beat."""
+NEAR = 0.02 * RATE
+
+
+BEAT = RATE // 2
+
+
+def drums(frames: int, late: int) -> NDArray[np.float32]:
+    """A kick on every beat, the first of four the loudest, a little late or early."""
+    time_s = np.arange(BEAT // 2) / RATE
+    kick = np.sin(2 * np.pi * 60 * time_s) * np.exp(-time_s * 25)
+    kick[:480] += np.random.default_rng(1).normal(0, 0.5, 480) * np.exp(-np.arange(480) / 80)
+    sound = np.zeros(frames + BEAT)
+    for beat, start in enumerate(range(late, frames, BEAT)):
+        if start >= 0:
+            sound[start : start + len(kick)] += kick * (0.4 if beat % 4 == 0 else 0.25)
+    return np.repeat(sound[:frames, None], 2, axis=1).astype(np.float32)
+
+
+async def unsteady(_call: int, start: renderer_pb2.RenderStart, responses: Responses) -> Responses:
+    """The band's answer with drums instead of its sound, and without the promise that it keeps to the beat."""
+    late = next((frames for name, frames in LATE.items() if start.spec.section_id.startswith(name)), 0)
+    template: Response | None = None
+    async for response in responses:
+        kind = response.WhichOneof("message")
+        if kind == "accepted":
+            response.accepted.sample_locked = response.accepted.continuous = False
+        if kind == "audio":
+            template = template or response
+            continue
+        if kind == "finished":
+            assert template is not None
+            length = response.finished.frames + response.finished.tail_frames
+            for piece in pieces(template, drums(length, late + start.seed % 2)):
+                yield piece
+        yield response
+
+
+def pieces(template: Response, frames: NDArray[np.float32]) -> list[Response]:
+    found = []
+    for first in range(0, len(frames), 4_096):
+        response = renderer_pb2.RenderSectionResponse()
+        response.CopyFrom(template)
+        response.audio.first_frame, response.audio.data = first, frames[first : first + 4_096].tobytes()
+        response.audio.frames = len(response.audio.data) // 8
+        response.audio.crc32c = google_crc32c.value(response.audio.data)
+        found.append(response)
+    return found
+
+
+def shifts(heard: Heard) -> dict[str, int]:
+    return {section.section_id: section.shift_frames for section in heard.composition.sections}
+
+
+@pytest.mark.timeout(240)
+async def test_late_and_early_sections_meet_the_beat_and_stay_there_when_others_are_edited(tmp_path: Path) -> None:
+    async with (
+        odd_renderer(tmp_path, unsteady) as renderer,
+        embedded(tmp_path, {"renderer.address": renderer.address}) as (_, client),
+    ):
+        heard = await hear(client.compose(ASKED, audio=DRAFT))
+        assert heard.composition.state == composer_pb2.STATE_SUCCEEDED
+        plan = heard.composition.plan
+        assert len(heard.draft) == plan.frames * 8
+        found = shifts(heard)
+        expected = {name: -next((late for key, late in LATE.items() if name.startswith(key)), 0) for name in found}
+        assert len(set(expected.values())) == 3
+        for name, frames in expected.items():
+            assert abs(found[name] - frames) < NEAR, found
+        joins = heard.composition.joins
+        assert all(abs(join.tempo_drift) < 0.05 for join in joins), joins
+        # The first one was heard while it was rendered: its sound did not wait for its beats.
+        kinds = [update.kind for update in heard.updates]
+        assert kinds.index("audio") < kinds.index("section_mixed")
+        verse = next(name for name in found if name.startswith("verse"))
+        redo = composer_pb2.Edit(redo=composer_pb2.EditRedo(section_id=verse))
+        edited = await hear(
+            client.compose(composer_pb2.CompositionSpec(parent=heard.composition.name, edits=[redo]), audio=DRAFT)
+        )
+    assert {name: shift for name, shift in shifts(edited).items() if name != verse} == {
+        name: shift for name, shift in found.items() if name != verse
+    }
+    last = plan.sections[-1].first_frame
+    old, new = [np.frombuffer(each.draft, np.float32).reshape(-1, 2) for each in (heard, edited)]
+    assert np.array_equal(new[last:], old[last:])
+    assert not np.array_equal(new, old)
