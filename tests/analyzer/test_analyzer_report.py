@@ -133,6 +133,20 @@ async def test_faults_are_found_where_they_are() -> None:
     assert KIND.FAULT_KIND_DC not in found
 
 
+@pytest.mark.parametrize(("count", "gap_s", "faults"), [(4, 0.7, 4), (5, 0.7, 1), (150, 0.2, 1), (5, 5.5, 5)])
+async def test_a_crackle_is_one_fault_that_tells_how_many_clicks(count: int, gap_s: float, faults: int) -> None:
+    places = [round((1 + number * gap_s) * RATE) for number in range(count)]
+    sound = tone(2 + count * gap_s, 220, 0.05)
+    sound[places] += 0.6
+    async with running_analyzer() as analyzer:
+        found = (await analyzer.pcm(sound)).faults
+    assert [fault.kind for fault in found] == [KIND.FAULT_KIND_CLICK] * faults
+    assert found[0].first_frame == pytest.approx(places[0], abs=2)
+    assert found[-1].first_frame + found[-1].frames == pytest.approx(places[-1], abs=2)
+    if faults == 1:
+        assert found[0].text.startswith(f"{count} clicks in ")
+
+
 async def test_an_offset_is_found_and_a_slow_wave_is_not_one() -> None:
     noise = np.random.default_rng(2).normal(0, 0.1, (RATE * 5, 1)).astype(np.float32)
     async with running_analyzer() as analyzer:

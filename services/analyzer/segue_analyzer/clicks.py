@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from segue_analyzer.faults import RunCollector
-from segue_analyzer.report import FaultKind
+from segue_analyzer.faults import MAX_FAULTS
+from segue_analyzer.report import Fault, FaultKind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from segue_analyzer.report import Fault
     from segue_analyzer.spectra import Float32
 
 _CELL_S: Final = 0.0005
@@ -23,6 +22,50 @@ _OTHERS: Final = 6
 _NEAR_CELLS: Final = 2
 _STANDS_OUT: Final = 8.0
 _LEAST_JUMP: Final = 0.05
+_SAME_S: Final = 0.01
+"""Jumps this near each other are one click."""
+_CRACKLE_GAP_S: Final = 5.0
+_CRACKLE_CLICKS: Final = 5
+"""So many clicks without a longer gap are a crackle; nobody can tell whether a texture or damage makes it."""
+
+
+class _Clicks:
+    """Collects clicks in order and gathers those of a crackle; of each, no more than can be told apart is kept."""
+
+    def __init__(self, sample_rate: int) -> None:
+        self._rate = sample_rate
+        self._groups: list[list[tuple[int, int]]] = []
+        self._counts: list[int] = []
+
+    def add(self, place: int) -> None:
+        """Add a jump."""
+        last = self._groups[-1][-1][1] if self._groups else None
+        if last is not None and place - last <= round(self._rate * _SAME_S):
+            first, _ = self._groups[-1].pop()
+            self._groups[-1].append((first, place + 1))
+        elif last is not None and place - last <= round(self._rate * _CRACKLE_GAP_S):
+            if self._counts[-1] >= _CRACKLE_CLICKS:
+                self._groups[-1].pop()
+            self._groups[-1].append((place, place + 1))
+            self._counts[-1] += 1
+        elif len(self._groups) < MAX_FAULTS:
+            self._groups.append([(place, place + 1)])
+            self._counts.append(1)
+
+    def faults(self) -> list[Fault]:
+        """Give single clicks, and each crackle as one fault."""
+        found: list[Fault] = []
+        for group, count in zip(self._groups, self._counts, strict=True):
+            first, end = group[0][0], group[-1][1]
+            if count < _CRACKLE_CLICKS:
+                text = "a jump that no music makes: a click"
+                found += [Fault(FaultKind.CLICK, start, stop - start, text) for start, stop in group]
+            else:
+                text = (
+                    f"{count} clicks in {(end - first) / self._rate:.1f} s: a crackle, of a texture or a damaged sound"
+                )
+                found.append(Fault(FaultKind.CLICK, first, end - first, text))
+        return found
 
 
 class ClickDetector:
@@ -38,7 +81,7 @@ class ClickDetector:
         self._first_cell = 0
         self._judged = 0
         self._position = 0
-        self._runs = RunCollector(FaultKind.CLICK, round(sample_rate * 0.01))
+        self._clicks = _Clicks(sample_rate)
 
     def push(self, planar: Float32) -> None:
         """Take samples in, (channels, frames)."""
@@ -61,14 +104,13 @@ class ClickDetector:
     def finish(self) -> list[Fault]:
         """Judge the last cells and give what was found."""
         self._judge(len(self._cells))
-        return self._runs.faults("a jump that no music makes: a click")
+        return self._clicks.faults()
 
     def _judge(self, end: int) -> None:
         """Judge cells up to `end`, then forget those that no later one needs."""
         for cell in np.flatnonzero(self._cells[self._judged : max(end, self._judged)] > _LEAST_JUMP) + self._judged:
             if self._stands_out(int(cell)):
-                place = int(self._places[cell])
-                self._runs.add(place, place + 1)
+                self._clicks.add(int(self._places[cell]))
         self._judged = max(self._judged, end)
         spare = max(0, self._judged - self._around)
         self._cells, self._places = self._cells[spare:], self._places[spare:]

@@ -34,7 +34,9 @@ class _FaultKindEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._Enum
     FAULT_KIND_DC: _FaultKind.ValueType  # 2
     """FAULT_KIND_DC: a constant offset above -60 dBFS."""
     FAULT_KIND_CLICK: _FaultKind.ValueType  # 3
-    """FAULT_KIND_CLICK: a jump that no music makes."""
+    """FAULT_KIND_CLICK: a jump that no music makes. Five or more, none over five seconds from the next, are one fault from
+    the first to the last whose text tells how many: the crackle of a record, meant or not, or a broken line.
+    """
     FAULT_KIND_SILENCE: _FaultKind.ValueType  # 4
     """FAULT_KIND_SILENCE: more than a second of silence in the middle."""
     FAULT_KIND_NOT_FINITE: _FaultKind.ValueType  # 5
@@ -50,7 +52,9 @@ FAULT_KIND_CLIPPING: FaultKind.ValueType  # 1
 FAULT_KIND_DC: FaultKind.ValueType  # 2
 """FAULT_KIND_DC: a constant offset above -60 dBFS."""
 FAULT_KIND_CLICK: FaultKind.ValueType  # 3
-"""FAULT_KIND_CLICK: a jump that no music makes."""
+"""FAULT_KIND_CLICK: a jump that no music makes. Five or more, none over five seconds from the next, are one fault from
+the first to the last whose text tells how many: the crackle of a record, meant or not, or a broken line.
+"""
 FAULT_KIND_SILENCE: FaultKind.ValueType  # 4
 """FAULT_KIND_SILENCE: more than a second of silence in the middle."""
 FAULT_KIND_NOT_FINITE: FaultKind.ValueType  # 5
@@ -184,7 +188,9 @@ class TempoEstimate(google.protobuf.message.Message):
     BEATS_FIELD_NUMBER: builtins.int
     DOWNBEATS_FIELD_NUMBER: builtins.int
     quarters_per_minute: builtins.float
-    """quarters_per_minute is the tempo; its octave is chosen by the usual range, and by the plan's when there is one."""
+    """quarters_per_minute is the tempo. Its octave is the plan's when there is one, else chosen by the usual range, by how
+    many attacks fall to a beat, and by what falls between the beats.
+    """
     confidence: builtins.float
     """confidence is 0 to 1."""
     other_quarters_per_minute: builtins.float

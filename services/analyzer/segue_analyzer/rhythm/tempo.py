@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from segue_analyzer.rhythm.octave import choose_octave
 from segue_analyzer.rhythm.onsets import HOPS_PER_SECOND
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ def find_tempo(strength: Float32, planned: float | None = None) -> TempoPath | N
     """Find the tempo; None when nothing repeats, or the sound is too short to tell."""
     if len(strength) < _LEAST_S * HOPS_PER_SECOND:
         return None
-    pulse = np.convolve(accents(strength), _BLUR, mode="same")
+    raised = accents(strength)
+    pulse = np.convolve(raised, _BLUR, mode="same")
     tempos = _grid(len(strength))
     if not pulse.any() or len(tempos) == 0:
         return None
@@ -64,9 +66,15 @@ def find_tempo(strength: Float32, planned: float | None = None) -> TempoPath | N
     salience *= (weights / max(weights.mean(), 1e-12))[:, None]
     course = tempos[_path(salience, prior, tempos)]
     main = float(np.median(course))
+    if planned is None:
+        found = choose_octave(raised, autocorrelation, main, (float(tempos[-1]), FASTEST))
+        rival, shift = found.rival, 2.0**found.shift
+    else:
+        rival, shift = _octave_rival(mean, prior, tempos, main), 1.0
+    main, course = main * shift, course * shift
     refined = _refine(autocorrelation, main)
     other = _next_best(mean, prior, tempos, main)
-    return TempoPath(refined, _confidence(mean, prior, tempos, main), other, course * refined / main)
+    return TempoPath(refined, _confidence(mean, prior, tempos, main, rival), other, course * refined / main)
 
 
 def accents(strength: Float32) -> Float64:
@@ -197,15 +205,20 @@ def _next_best(mean: Float64, prior: Float64, tempos: Float64, main: float) -> f
     return float(tempos[best]) if mean[best] >= _LEAST_SALIENCE else 0.0
 
 
-def _confidence(mean: Float64, prior: Float64, tempos: Float64, main: float) -> float:
+def _octave_rival(mean: Float64, prior: Float64, tempos: Float64, main: float) -> float:
+    """How near half or double come to a tempo, 1 when nothing is between them."""
+    octaves = np.log2(tempos / main)
+    octave = (np.abs(octaves) >= 0.1) & (np.abs(octaves - np.round(octaves)) < 0.06)
+    gain = _gain(mean, prior)
+    return float(np.where(octave, np.exp(gain - gain[int(np.argmin(np.abs(octaves)))]), 0.0).max(initial=0.0))
+
+
+def _confidence(mean: Float64, prior: Float64, tempos: Float64, main: float, octave_rival: float) -> float:
     """From how well it repeats, and how far its rivals stand behind; half and double are the lesser doubt."""
     octaves = np.log2(tempos / main)
     at = int(np.argmin(np.abs(octaves)))
-    itself = np.abs(octaves) < 0.1
-    octave = ~itself & (np.abs(octaves - np.round(octaves)) < 0.06)
-    gain = _gain(mean, prior)
-    octave_rival = float(np.where(octave, np.exp(gain - gain[at]), 0.0).max(initial=0.0))
+    related = (np.abs(octaves) < 0.1) | (np.abs(octaves - np.round(octaves)) < 0.06)
     scores = mean * prior / max(float(mean[at] * prior[at]), 1e-12)
-    rival = float(np.where(itself | octave, 0.0, scores).max(initial=0.0))
+    rival = float(np.where(related, 0.0, scores).max(initial=0.0))
     doubt = 0.5 * min(1.0, rival) ** 2 + 0.4 * min(1.0, octave_rival) ** 2
     return float(np.clip(min(1.0, mean[at] / 0.5) * (1.0 - doubt), 0.0, 1.0))
