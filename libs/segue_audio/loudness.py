@@ -62,6 +62,13 @@ def warm() -> None:
     meter.result()
 
 
+def channel_weights(channels: int) -> tuple[float, ...]:
+    """How much each channel counts."""
+    if channels not in _WEIGHTS:
+        raise InvalidSettings(f"{channels} channels; loudness is defined for 1 to 6")
+    return _WEIGHTS[channels]
+
+
 def k_weighting(sample_rate: int) -> Float64:
     """Second-order sections of the K filter for any rate, from the analogue prototype of BS.1770's two stages."""
     shelf_hz, shelf_db, shelf_q = 1681.974450955533, 3.999843853973347, 0.7071752369554196
@@ -85,15 +92,13 @@ def k_weighting(sample_rate: int) -> Float64:
 
 
 class KWeightedPower:
-    """Turns a stream into the weighted mean square of each hop, 10 ms unless told; the same however it is cut."""
+    """Turns a stream into the weighted mean square of each hop of 10 ms; the same however it is cut."""
 
-    def __init__(self, sample_rate: int, channels: int, *, hop_frames: int | None = None) -> None:
-        if channels not in _WEIGHTS:
-            raise InvalidSettings(f"{channels} channels; loudness is defined for 1 to 6")
+    def __init__(self, sample_rate: int, channels: int) -> None:
+        self._weights = channel_weights(channels)
         self._sections = k_weighting(sample_rate)
         self._memory = np.zeros((2, channels, 2))
-        self._weights = np.array(_WEIGHTS[channels])
-        self.hop_frames = hop_frames or round(sample_rate / _HOPS_PER_SECOND)
+        self.hop_frames = round(sample_rate / _HOPS_PER_SECOND)
         self._open_hop = np.empty((channels, self.hop_frames))
         self._filled = 0
 
@@ -119,14 +124,6 @@ class KWeightedPower:
             self._open_hop[:, :rest] = filtered[:, position:]
             self._filled = rest
         return np.concatenate(powers) if powers else np.zeros(0)
-
-    def forget_rounding(self) -> None:
-        """Keep the filters' memory in single precision only.
-
-        A recursive filter never quite forgets: after other sounds the same sound leaves last bits that differ for
-        seconds. At this precision they are gone as soon as the filters' ringing is.
-        """
-        self._memory = self._memory.astype(np.float32).astype(np.float64)
 
     def _powers(self, filtered: Float64) -> Float64:
         hops = filtered.reshape(filtered.shape[0], -1, self.hop_frames)

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segue_audio.errors import InvalidSettings
-from segue_audio.loudness import KWeightedPower, LoudnessMeter, warm
+from segue_audio.loudness import LoudnessMeter, warm
 from segue_audio.truepeak import TruePeakMeter
 
 if TYPE_CHECKING:
@@ -233,17 +233,3 @@ def test_ffmpeg_agrees(tmp_path: Path) -> None:
     assert ours.range_lu == pytest.approx(shown[1], abs=0.2)
     # White noise up to the Nyquist frequency: interpolators differ there by some tenths.
     assert ours.true_peak_dbtp == pytest.approx(shown[2], abs=0.4)
-
-
-def test_a_filter_that_is_told_forgets_what_it_heard_to_the_last_bit() -> None:
-    rng = np.random.default_rng(3)
-    same = [rng.normal(0, 0.1, (2, 16_384)) for _ in range(24)]
-    powers = []
-    for level in (0.3, 0.01):
-        meter = KWeightedPower(48_000, 2, hop_frames=32)
-        heard = []
-        for block in [rng.normal(0, level, (2, 16_384)), *same]:
-            heard.append(meter.push(block))
-            meter.forget_rounding()
-        powers.append(np.concatenate(heard[4:]))
-    assert np.array_equal(powers[0], powers[1])

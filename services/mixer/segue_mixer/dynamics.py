@@ -120,7 +120,7 @@ class GainStage:
         """The first step of the block that comes out next."""
 
     def push(self, block: Float32) -> Iterator[Float32]:
-        """Take a whole block; give those that are ready."""
+        """Take a whole block, (channels, frames); give those that are ready."""
         self._blocks.append(block)
         levels = self._levels.push(block)
         if levels is None:
@@ -130,7 +130,7 @@ class GainStage:
             start = self._next - 1 - self._first
             knots = self._gains[start : start + self._block_steps + 2]
             gain = between_steps(10 ** (knots / 20), self._step)
-            yield self._blocks.pop(0) * gain[:, None]
+            yield self._blocks.pop(0) * gain
             self._next += self._block_steps
             self._gains = self._gains[self._next - 1 - self._first :]
             self._first = self._next - 1

@@ -17,6 +17,7 @@ import numpy as np
 
 from segue_audio.blocks import Reblocker
 from segue_audio.loudness import Loudness, LoudnessMeter, integrated
+from segue_audio.pcm import interleaved
 from segue_mixer.dynamics import SILENT, Dynamics, GainStage
 from segue_mixer.sections import MAX_GAIN_DB, MasterSection, SectionGains, leveling_gain
 from segue_mixer.spectrum import BandLevels, balancing_gains
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from segue_mixer.material import Float32
     from segue_mixer.presets import MasterSettings
 
-VERSION: Final = "segue-master-4"
+VERSION: Final = "segue-master-5"
 MAX_REDUCTION_DB: Final = 24.0
 """No target is worth more: the deepest bite bounds the gain, and the result says what it has instead."""
 TOLERANCE_LU: Final = 0.005
@@ -122,7 +123,7 @@ class MeasurePass:
             shaped = tone.push(np.frombuffer(content, np.float32).reshape(silence.shape))
             self._keep(levels.push(_ended(shaped, frames)))
             yield self._spool.tell() // (4 * self._channels)
-        self._keep(levels.push(silence))
+        self._keep(levels.push(silence.T))
 
     def _keep(self, levels: tuple[Float32, Float32] | None) -> None:
         if levels is not None and self._steps is not None:
@@ -212,7 +213,7 @@ class RenderPass:
             shaped = self._tone.push(np.concatenate((rest, silence[len(rest) :])))
             yield from self._run(_ended(shaped, len(rest)))
         while self._frames_out < self._frames_in:
-            yield from self._run(silence)
+            yield from self._run(silence.T)
         self._measure()
 
     def _run(self, block: Float32) -> Iterator[Float32]:
@@ -221,7 +222,7 @@ class RenderPass:
             blocks = [ready for each in blocks for ready in stage.push(each)]
         for ready in blocks:
             # The blocks that only pushed the others out are not part of the piece.
-            kept = ready[: self._frames_in - self._frames_out]
+            kept = interleaved(ready[:, : self._frames_in - self._frames_out])
             if len(kept):
                 self._frames_out += len(kept)
                 self._unmeasured.append(kept)
@@ -264,9 +265,9 @@ def _first_look(measurement: Measurement) -> Look:
 
 def _ended(block: Float32, frames: int) -> Float32:
     """The piece's last block without what the filters ring beyond its end: the limiter must see that edge."""
-    if frames < len(block):
+    if frames < block.shape[1]:
         block = block.copy()
-        block[frames:] = 0.0
+        block[:, frames:] = 0.0
     return block
 
 

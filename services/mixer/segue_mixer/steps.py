@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from segue_audio.loudness import KWeightedPower
 from segue_audio.truepeak import TAPS, interpolated_peaks
+from segue_mixer.hearing import StepPower
 
 if TYPE_CHECKING:
     from segue_mixer.material import Float32, Float64
@@ -56,24 +56,22 @@ class StepLevels:
         self._look = look
         # Before the first frame and after the last there is silence.
         self._padded = np.zeros((channels, BLOCK_FRAMES + look.taps), np.float32)
-        self._power = KWeightedPower(sample_rate, channels, hop_frames=self._step) if with_power else None
+        self._power = StepPower(sample_rate, channels, self._step, BLOCK_FRAMES) if with_power else None
         self._powers = np.zeros(BLOCK_FRAMES // self._step, np.float32)
         self._begun = False
 
     def push(self, block: Float32) -> tuple[Float32, Float32] | None:
-        """Take a block; give peaks and powers of the block before it."""
+        """Take a block, (channels, frames); give peaks and powers of the block before it."""
         look, half = self._look, self._look.taps // 2
         levels: tuple[Float32, Float32] | None = None
         if self._begun:
-            self._padded[:, -half:] = block[:half].T
+            self._padded[:, -half:] = block[:, :half]
             peaks = interpolated_peaks(self._padded, look.oversampling, self._step, taps=look.taps, above=look.above)
             levels = (peaks, self._powers)
             self._padded[:, :half] = self._padded[:, BLOCK_FRAMES : BLOCK_FRAMES + half]
-        self._padded[:, half : half + BLOCK_FRAMES] = block.T
+        self._padded[:, half : half + BLOCK_FRAMES] = block
         if self._power is not None:
-            self._powers = self._power.push(np.ascontiguousarray(block.T)).astype(np.float32)
-            # What an edit does must end: a frozen master is the same to the last bit elsewhere.
-            self._power.forget_rounding()
+            self._powers = self._power.push(block)
         self._begun = True
         return levels
 

@@ -26,7 +26,7 @@ FLOOR: Final = 1e-4
 
 
 class Tone:
-    """Shapes a piece block by block, in place and without delay."""
+    """Shapes a piece block by block, in place and without delay: (frames, channels) in, (channels, frames) out."""
 
     def __init__(
         self,
@@ -47,15 +47,13 @@ class Tone:
 
     def push(self, block: Float32) -> Float32:
         """Take a whole block and give it shaped."""
-        if self._filter is not None:
-            block = self._filter.push(block)
-        if self._sections.is_level:
-            return block if self._saturation is None else self._saturation.push(block)
-        num_steps = BLOCK_FRAMES // self._step
-        knots = self._sections.at(self._next_step - 1, num_steps + 2)
-        self._next_step += num_steps
-        block = block * between_steps(10 ** (knots / 20), self._step)[:, None]
-        return block if self._saturation is None else self._saturation.push(block)
+        planar = np.ascontiguousarray(block.T) if self._filter is None else self._filter.push(block)
+        if not self._sections.is_level:
+            num_steps = BLOCK_FRAMES // self._step
+            knots = self._sections.at(self._next_step - 1, num_steps + 2)
+            self._next_step += num_steps
+            planar *= between_steps(10 ** (knots / 20), self._step)
+        return planar if self._saturation is None else self._saturation.push(planar)
 
 
 class _Filter:
@@ -66,9 +64,12 @@ class _Filter:
 
         self._fft = scipy.fft
         self._mid_side = mid_side
-        self._overlap = kernels.shape[1] - 1
-        self._size = self._fft.next_fast_len(BLOCK_FRAMES + self._overlap, real=True)
-        self._response = self._fft.rfft(kernels, self._size, axis=1)
+        taps = kernels.shape[1]
+        self._overlap = taps - 1
+        # Two stretches of two lanes cost no more than one: the transform does four at a time.
+        self._stretch = min(taps, BLOCK_FRAMES)
+        self._size = self._fft.next_fast_len(self._stretch + self._overlap, real=True)
+        self._response = self._fft.rfft(kernels, self._size, axis=1)[:, None]
         self._lanes = np.zeros((channels, self._overlap + BLOCK_FRAMES), np.float32)
 
     def push(self, block: Float32) -> Float32:
@@ -80,15 +81,17 @@ class _Filter:
             lanes[1, self._overlap :] = (block[:, 0] - block[:, 1]) * np.float32(0.5)
         else:
             lanes[:, self._overlap :] = block.T
-        spectrum = self._fft.rfft(lanes, self._size, axis=1)
+        stretches = np.lib.stride_tricks.sliding_window_view(lanes, self._stretch + self._overlap, axis=1)
+        spectrum = self._fft.rfft(stretches[:, :: self._stretch], self._size, axis=2)
         spectrum *= self._response
-        shaped = self._fft.irfft(spectrum, self._size, axis=1)[:, self._overlap : self._overlap + BLOCK_FRAMES]
-        made = np.empty_like(block)
+        shaped = self._fft.irfft(spectrum, self._size, axis=2)[:, :, self._overlap : self._overlap + self._stretch]
+        made = np.empty((len(lanes), BLOCK_FRAMES), np.float32)
+        into = made.reshape(shaped.shape)
         if self._mid_side:
-            np.add(shaped[0], shaped[1], out=made[:, 0])
-            np.subtract(shaped[0], shaped[1], out=made[:, 1])
+            np.add(shaped[0], shaped[1], out=into[0])
+            np.subtract(shaped[0], shaped[1], out=into[1])
         else:
-            made[:] = shaped.T
+            into[:] = shaped
         return made
 
 
@@ -102,46 +105,46 @@ class Saturation:
     def __init__(self, amount: float, gain_db: float, channels: int) -> None:
         self._amount = np.float32(amount)
         self._gain = np.float32(10 ** (gain_db / 20))
-        self._last = np.zeros((1, channels), np.float32)
+        self._last = np.zeros((channels, 1), np.float32)
 
     def push(self, block: Float32) -> Float32:
-        """Take sound and give it bent."""
+        """Take sound, (channels, frames), and give it bent."""
         # One frame more at the front: the way to the first frame begins at the last one of the block before.
-        wide = np.empty((len(block) + 1, block.shape[1]), np.float32)
-        wide[0] = self._last
-        np.multiply(block, self._gain, out=wide[1:])
-        self._last = wide[-1:].copy()
-        before, here = wide[:-1], wide[1:]
-        way = here - before
-        near = np.abs(way) < 1e-2
-        np.copyto(way, 1.0, where=near)
-        area = _area(wide)
-        bent = area[1:] - area[:-1]
-        bent /= way
-        np.copyto(bent, _bend((here + before) * np.float32(0.5)), where=near)
+        wide = np.empty((block.shape[0], block.shape[1] + 1), np.float32)
+        wide[:, :1] = self._last
+        np.multiply(block, self._gain, out=wide[:, 1:])
+        self._last = wide[:, -1:].copy()
+        before, here = wide[:, :-1], wide[:, 1:]
+        squares = wide * wide
+        # The mean of x³/3 from a to b is (a + b)(a² + b²) / 12.
+        bent = squares[:, :-1] + squares[:, 1:]
+        bent *= before + here
+        bent *= np.float32(1 / 12)
+        # Few samples are beyond the curve's top, and only they need more.
+        beyond = squares > 1.0
+        if beyond.any():
+            where = np.nonzero(beyond[:, :-1] | beyond[:, 1:])
+            bent[where] = _mean_bend(before[where].astype(np.float64), here[where].astype(np.float64))
         bent *= self._amount / self._gain
         np.subtract(block, bent, out=bent)
         return np.asarray(bent, np.float32)
 
 
-def _bend(wave: Float32) -> Float32:
-    """What the curve takes away."""
-    inside = np.clip(wave, -1.0, 1.0)
-    bent: Float32 = inside * inside * inside * np.float32(1 / 3) + (wave - inside)
-    return bent
+def _mean_bend(before: Float64, here: Float64) -> Float64:
+    """What the curve takes away, in the mean from each sample to the next."""
+    way = here - before
+    near = np.abs(way) < 1e-6
+    mean = (_area(here) - _area(before)) / np.where(near, 1.0, way)
+    middle = (here + before) / 2
+    inside = np.clip(middle, -1.0, 1.0)
+    return np.where(near, inside**3 / 3 + (middle - inside), mean)
 
 
-def _area(wave: Float32) -> Float32:
-    """The integral of `_bend` from 0."""
-    area: Float32 = wave * wave
-    area *= area
-    area *= np.float32(1 / 12)
-    size = np.abs(wave)
-    # Few samples are beyond the curve's top, and only they need more.
-    beyond = size > 1.0
-    if beyond.any():
-        over = size[beyond] - np.float32(1.0)
-        area[beyond] = np.float32(1 / 12) + over * np.float32(1 / 3) + over * over * np.float32(0.5)
+def _area(wave: Float64) -> Float64:
+    """The integral, from 0, of what the curve takes away."""
+    inside = np.minimum(np.abs(wave), 1.0)
+    over = np.abs(wave) - inside
+    area: Float64 = inside**4 / 12 + over / 3 + over * over / 2
     return area
 
 
