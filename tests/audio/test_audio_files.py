@@ -280,6 +280,26 @@ def test_ffprobe_shows_duration_chapters_and_tags(kind: FileFormat, tmp_path: Pa
     assert {name.upper(): text for name, text in tags.items()}["TITLE"] == TAGS["TITLE"]
 
 
+@pytest.mark.reference("ffprobe")
+def test_a_time_reference_hides_no_tags_of_a_wav(tmp_path: Path) -> None:
+    path = tmp_path / "song.wav"
+    tags = {**TAGS, "BPM": "82", "SEED": "5", "INITIALKEY": "F minor", "GENRE": "lofi", "ENCODER": "Segue 1"}
+    tags |= loudness_tags(FileFormat.WAV, integrated_lufs=-14.0, true_peak_dbtp=-1.0)
+    wanted = AudioFileSettings(
+        file_format=FileFormat.WAV, tags=tags, cues=CUES, manifest=MANIFEST, time_reference_frames=7
+    )
+    write(path, music(2.0), wanted)
+    asked = ["ffprobe", "-v", "error", "-show_format", "-show_chapters", "-of", "json", str(path)]
+    shown = json.loads(subprocess.run(asked, capture_output=True, check=True, text=True).stdout)
+    seen = shown["format"]["tags"]
+    assert seen["time_reference"] == "7"
+    assert {tags["TITLE"], "82", "5", "F minor", "lofi", "Segue 1", "-14.00 LUFS", "-1.00 dBTP"} <= set(seen.values())
+    assert len(shown["chapters"]) == len(CUES)
+    # The whole of it stays in the ID3 chunk, for readers of ours and others.
+    assert read_tags(path).tags == tags
+    assert read_tags(path).manifest == MANIFEST
+
+
 @pytest.mark.parametrize("kind", ALL)
 def test_small_blocks_read_the_same_sound_as_one_large_one(kind: FileFormat, tmp_path: Path) -> None:
     path = tmp_path / f"sound{kind.value}"

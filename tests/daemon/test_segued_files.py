@@ -68,6 +68,21 @@ def test_from_makes_another_kind_of_file_of_the_same_piece(tmp_path: Path, serve
     assert np.array_equal(master, again)
 
 
+@pytest.mark.parametrize("suffix", [".wav", ".opus", ".mp3"])
+def test_from_any_kind_of_file_makes_the_same_bytes_again(
+    tmp_path: Path, server: Segued, song: Path, suffix: str
+) -> None:
+    for given, made in ((song.name, f"one{suffix}"), (f"one{suffix}", f"two{suffix}")):
+        folder = song.parent if given == song.name else tmp_path
+        code, said = compose(tmp_path, server, "--from", str(folder / given), "-o", made)
+        assert code == 0, said
+    assert (tmp_path / f"one{suffix}").read_bytes() == (tmp_path / f"two{suffix}").read_bytes()
+    if suffix == ".wav":
+        code, said = compose(tmp_path, server, "--from", "one.wav", "-o", "back.flac")
+        assert code == 0, said
+        assert (tmp_path / "back.flac").read_bytes() == song.read_bytes()
+
+
 def test_a_private_prompt_stands_nowhere_and_is_asked_for_again(tmp_path: Path, server: Segued) -> None:
     secret = "quiet harp for Griselda, 84 bpm"
     code, said = compose(tmp_path, server, secret, "--duration", "4", "--private-prompt", "-o", "a.flac")
@@ -178,6 +193,11 @@ def test_every_kind_of_file_says_what_it_is(tmp_path: Path, server: Segued, suff
     assert manifest["spec"]["brief"]["prompt"] == ASKED[0]
     assert manifest["software"]["segue"] == about.versions()["segue"]
     assert format_of(suffix).is_lossless == (suffix in {".flac", ".wav"})
+    if suffix == ".wav":
+        raw = path.read_bytes()
+        bext = raw.index(b"bext") + 8
+        # A time reference of 0, version 1, and nothing else: no date, no name.
+        assert raw[bext : bext + 602] == bytes(346) + b"\1" + bytes(255)
     info = soundfile.info(path)
     # An MP3 encoder fills its last frame.
     assert info.frames / info.samplerate == pytest.approx(6.0, abs=0.1 if suffix == ".mp3" else 1e-9)

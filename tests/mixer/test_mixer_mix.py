@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import grpc
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.mixer.mixer_room import RATE, Part, band, mix_requests, mixed, with_mixer
+
+from segue.mixer.v1 import mixer_pb2
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,6 +114,28 @@ def test_resuming_at_any_section_gives_the_same_bytes(
         assert whole.finished == rest.finished
 
     with_mixer(tmp_path, both)
+
+
+async def test_the_draft_comes_a_tenth_of_a_second_behind_what_was_sent_and_a_bar_at_the_end(stub: Stub) -> None:
+    call, came = stub.Mix(), 0
+    parts = piece(3, 3.0)
+    for request in mix_requests(parts):
+        await call.write(request)
+        if request.WhichOneof("message") != "audio":
+            continue
+        section = int(request.audio.section_id[1:])
+        behind = RATE // 10 if section < len(parts) - 1 else RATE // 10 + 4 * BEAT
+        # What lies beyond a section's end waits for its end.
+        reached = section * 3 * RATE + min(request.audio.first_frame + request.audio.frames, 3 * RATE)
+        # Without the answer the next request is never sent, and the test ends by its time limit.
+        while came <= reached - behind:
+            response = await call.read()
+            assert isinstance(response, mixer_pb2.MixResponse)
+            if response.WhichOneof("message") == "audio":
+                came = response.audio.first_frame + response.audio.frames
+    await call.done_writing()
+    while await call.read() != grpc.aio.EOF:
+        pass
 
 
 async def test_a_crossfade_of_unlike_sounds_keeps_the_power(stub: Stub) -> None:

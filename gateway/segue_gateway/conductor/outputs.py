@@ -206,6 +206,7 @@ class Exports:
             tags=labels.tags,
             manifest=self.manifest,
             quarters_per_minute=labels.quarters_per_minute if kind is FileFormat.WAV else None,
+            time_reference_frames=0 if kind is FileFormat.WAV else None,
         )
 
 
@@ -299,7 +300,7 @@ async def write_stems(context: Context, takes: Mapping[str, Take]) -> list[compo
                     cues=cues(context),
                     tags=tags(context),
                     quarters_per_minute=context.plan.quarters_per_minute,
-                    # Where a workstation puts it; the master has none, for its readers would show no tags then.
+                    # Where a workstation puts it.
                     time_reference_frames=0,
                 ),
             )

@@ -65,8 +65,7 @@ class AudioFileSettings:
     quarters_per_minute: float | None = None
     """The tempo that WAV's `acid` chunk states; None leaves the chunk out."""
     time_reference_frames: int | None = None
-    """WAV's `bext` time reference: the file's first frame on a longer timeline; None leaves the chunk out
-    (some readers, ffmpeg among them, show no other tags of a file that has one)."""
+    """WAV's `bext` time reference: the file's first frame on a longer timeline; None leaves the chunk out."""
 
     def __post_init__(self) -> None:
         """Refuse what the format cannot hold."""

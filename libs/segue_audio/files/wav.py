@@ -20,6 +20,21 @@ if TYPE_CHECKING:
 
 _LARGEST_RIFF = 0xFFFF_FFFF
 _FORMATS = {16: SampleFormat.S16LE, 24: SampleFormat.S24LE, 32: SampleFormat.F32LE}
+_INFORMATION = {
+    "TITLE": b"INAM",
+    "COMMENT": b"ICMT",
+    "GENRE": b"IGNR",
+    "LICENSE": b"ICOP",
+    "ENCODER": b"ISFT",
+    "BPM": b"IBPM",
+    "INITIALKEY": b"IKEY",
+    "SEED": b"ISED",
+    "LOUDNESS_INTEGRATED": b"ILUF",
+    "LOUDNESS_TRUE_PEAK": b"ITPK",
+    "REPLAYGAIN_TRACK_GAIN": b"IRGG",
+    "REPLAYGAIN_TRACK_PEAK": b"IRGP",
+}
+"""RIFF's own tags, and names like them for what it has none for: ffmpeg shows no ID3 tags beside a `bext` chunk."""
 _SPEAKERS = {3: 0x07, 4: 0x33, 5: 0x37, 6: 0x3F, 7: 0x13F, 8: 0x63F}
 _LARGEST_TAGS = 64 << 20
 
@@ -60,6 +75,8 @@ class WavEncoder:
         if cues:
             self._file.write(_chunk(b"cue ", _cue_chunk(cues)))
             self._file.write(_chunk(b"LIST", _label_chunk(cues)))
+        if information := _information_chunk(tags):
+            self._file.write(_chunk(b"LIST", information))
         if tags:
             # No chapters here: a reader that takes cue points for chapters would see each of them twice.
             self._file.write(_chunk(b"id3 ", pack_id3(tags, (), sample_rate=rate, total_frames=self._frames)))
@@ -165,6 +182,11 @@ def _format_chunk(settings: AudioFileSettings) -> bytes:
 def _broadcast_chunk(time_reference_frames: int) -> bytes:
     # EBU Tech 3285: only the time reference; date and time would make the bytes depend on the clock.
     return bytes(338) + struct.pack("<QH", time_reference_frames, 1) + bytes(254)
+
+
+def _information_chunk(tags: Mapping[str, str]) -> bytes:
+    found = [_chunk(name, tags[tag].encode() + b"\0") for tag, name in _INFORMATION.items() if tag in tags]
+    return b"INFO" + b"".join(found) if found else b""
 
 
 def _cue_chunk(cues: tuple[Cue, ...]) -> bytes:
