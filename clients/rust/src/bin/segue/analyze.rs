@@ -90,7 +90,7 @@ pub async fn master(reach: &Reach, talk: &Talk, asked: args::Master) -> Result<(
         follow: args::Follow { force: true, ..asked.follow },
         detach: asked.detach,
     };
-    compose::run(reach, talk, job).await
+    Box::pin(compose::run(reach, talk, job)).await
 }
 
 async fn upload(client: &mut Client, talk: &Talk, path: &Path) -> Result<String, Stop> {

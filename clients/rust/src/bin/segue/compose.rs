@@ -61,7 +61,7 @@ pub async fn compose(reach: &Reach, talk: &Talk, asked: Compose) -> Result<(), S
     };
     let opening = Opening::Compose(Box::new(request));
     let (listen, follow, detach) = (asked.listen, asked.follow, asked.detach);
-    run(reach, talk, Job { opening, target, has_draft: true, listen, follow, detach }).await
+    Box::pin(run(reach, talk, Job { opening, target, has_draft: true, listen, follow, detach })).await
 }
 
 /// `segue watch`.
@@ -85,7 +85,7 @@ pub async fn watch(reach: &Reach, talk: &Talk, asked: args::Watch) -> Result<(),
     let opening = Opening::Watch { name: name.clone() };
     // Who only watches does not own the piece: Ctrl-C leaves it running.
     let job = Job { opening, target, has_draft, listen: asked.listen, follow: asked.follow, detach: true };
-    run(reach, talk, job).await
+    Box::pin(run(reach, talk, job)).await
 }
 
 /// How a stream is watched.
