@@ -1,0 +1,187 @@
+//! What `segue compose` says and leaves, of good streams, broken ones and those of newer servers.
+
+use std::fs;
+
+use segue_client::{
+    proto::segue::composer::v1::{Composition, CompositionEvent, State, composition_event::Event},
+    wav,
+};
+use tonic::{Code, Status};
+
+use super::{FORMAT, NAME, Outcome, check, command, files, segue, whole_wav};
+use crate::{
+    fake::{Fake, Trick},
+    pieces::{ended, piece, rewound_piece},
+    proxy::Proxy,
+    snapshots::assert_matches,
+    transfers::folder,
+};
+
+#[test]
+fn compose_tells_every_step_and_leaves_the_finished_files() {
+    let piece = piece(NAME, 1);
+    let fake = Fake::start(vec![piece.clone()]);
+    let (outcome, folder) = check("compose", &fake, &["compose", "rain on glass", "-o", "song.flac", "--stems"]);
+    assert_eq!(outcome.code, Some(0));
+    assert_eq!(files(&folder), ["song.bass.flac", "song.flac"]);
+    assert!(fs::read(folder.join("song.flac")).unwrap() == piece.files[0].1);
+    assert!(fs::read(folder.join("song.bass.flac")).unwrap() == piece.files[1].1);
+}
+
+#[test]
+fn what_is_asked_for_arrives() {
+    let fake = Fake::start(vec![piece(NAME, 1)]);
+    let folder = folder("asked");
+    let asked = "compose rain -o a.flac --duration 1m20s --bpm 60 --metre 6/8 --key Fm --seed 0 --form intro,pre-chorus \
+        --with bass --without vocals --instrument cello,piano --negative-prompt drums --midi --loop --title Rain \
+        --loudness club --bit-depth 16 --time-limit 10m --label album=wet --allow-degraded --private-prompt --session s";
+    let outcome = segue(&fake, &folder, &asked.split_whitespace().collect::<Vec<_>>());
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    let spec = fake.state.lock().unwrap().specs[0].clone();
+    let json = segue_client::json::to_value("segue.composer.v1.CompositionSpec", &spec).unwrap();
+    assert_matches("spec", &format!("{json:#}\n"));
+}
+
+#[test]
+fn json_is_one_event_a_line_and_nothing_else() {
+    let fake = Fake::start(vec![rewound_piece(NAME, 1)]);
+    let (outcome, _) = check("compose_json", &fake, &["compose", "rain", "-o", "song.flac", "--json"]);
+    for line in String::from_utf8(outcome.stdout).unwrap().lines() {
+        let value: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(value.get("event").is_some() != value.get("client").is_some(), "{line}");
+    }
+    assert_eq!(outcome.stderr, "");
+}
+
+#[test]
+fn sound_goes_to_standard_output_as_wav_and_nothing_else_does() {
+    let piece = piece(NAME, 1);
+    let fake = Fake::start(vec![piece.clone()]);
+    let outcome = segue(&fake, &folder("stdout"), &["compose", "rain", "-o", "-"]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    let mut expected = wav::header(FORMAT, None);
+    expected.extend(&piece.pcm);
+    assert!(outcome.stdout == expected);
+}
+
+#[test]
+fn the_draft_through_faults_and_a_rewind_is_that_of_an_undisturbed_run() {
+    let piece = rewound_piece(NAME, 4);
+    let fake = Fake::start(vec![piece.clone()]);
+    let proxy = Proxy::start(fake.address, 7, 8, 300_000);
+    let folder = folder("faulty");
+    let server = proxy.address.to_string();
+    let arguments = ["compose", "rain", "-o", "song.flac", "--keep-draft", "--heartbeat", "0.2"];
+    let outcome = Outcome::new(command(&server, &folder, &arguments).output().unwrap(), &server);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("nothing is missing"), "{}", outcome.stderr);
+    assert!(fs::read(folder.join("song.draft.wav")).unwrap() == whole_wav(&piece), "the draft differs");
+    assert!(fs::read(folder.join("song.flac")).unwrap() == piece.files[0].1);
+}
+
+#[test]
+fn a_failed_composition_ends_with_1_and_keeps_what_was_finished() {
+    let failed = ended(piece(NAME, 1), State::Failed, Code::DataLoss, "the renderer gave silence");
+    let fake = Fake::start(vec![failed.clone()]);
+    let (outcome, folder) = check("compose_failed", &fake, &["compose", "rain", "-o", "song.flac"]);
+    assert_eq!((outcome.code, files(&folder)), (Some(1), vec!["song.draft.wav".to_owned()]));
+    assert!(fs::read(folder.join("song.draft.wav")).unwrap() == whole_wav(&failed));
+}
+
+#[test]
+fn an_unknown_kind_of_event_is_mentioned_once_and_only_to_who_asked() {
+    let mut piece = piece(NAME, 1);
+    let unknown = CompositionEvent { event: None, ..piece.events[4].clone() };
+    piece.events.splice(4..4, [unknown.clone(), unknown]);
+    let fake = Fake::start(vec![piece]);
+    let folder = folder("unknown");
+    let quiet = segue(&fake, &folder, &["watch", NAME]);
+    let verbose = segue(&fake, &folder, &["watch", NAME, "--verbose"]);
+    assert_eq!((quiet.code, verbose.code), (Some(0), Some(0)));
+    assert_eq!(quiet.stderr.matches("skipped").count(), 0);
+    assert_eq!(verbose.stderr.matches("skipped").count(), 1, "{}", verbose.stderr);
+}
+
+#[test]
+fn values_that_only_a_newer_server_knows_do_no_harm() {
+    let mut piece = piece(NAME, 1);
+    let audio = |each: &CompositionEvent| matches!(each.event, Some(Event::Audio(_)));
+    let mut other_stage = piece.events.iter().find(|each| audio(each)).unwrap().clone();
+    if let Some(Event::Audio(chunk)) = &mut other_stage.event {
+        chunk.stage = 9;
+    }
+    let place = piece.events.iter().position(audio).unwrap();
+    piece.events.insert(place, other_stage);
+    for event in &mut piece.events {
+        match &mut event.event {
+            Some(Event::Planned(planned)) => {
+                let plan = planned.plan.as_mut().unwrap();
+                plan.sections[0].spec.as_mut().unwrap().role = 99;
+                plan.key.as_mut().unwrap().mode = 99;
+            }
+            Some(Event::Finished(finished)) => finished.composition.as_mut().unwrap().outputs[1].kind = 99,
+            _ => {}
+        }
+    }
+    let fake = Fake::start(vec![piece.clone()]);
+    let folder = folder("newer");
+    let outcome = segue(&fake, &folder, &["compose", "rain", "-o", "song.flac", "--keep-draft", "--verbose"]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    assert!(fs::read(folder.join("song.draft.wav")).unwrap() == whole_wav(&piece));
+    assert_eq!(outcome.stderr.matches("skipped").count(), 1, "{}", outcome.stderr);
+
+    if let Some(Event::Finished(finished)) = &mut piece.events.last_mut().unwrap().event {
+        finished.composition.as_mut().unwrap().state = 42;
+    }
+    let outcome = segue(&Fake::start(vec![piece]), &folder, &["compose", "rain", "-o", "other.flac"]);
+    assert_eq!(outcome.code, Some(1), "an unknown end is no success: {}", outcome.stderr);
+    assert!(outcome.stderr.contains("state 42"), "{}", outcome.stderr);
+    assert!(!folder.join("other.flac").exists());
+}
+
+fn finished(event: &mut CompositionEvent) -> &mut Composition {
+    match &mut event.event {
+        Some(Event::Finished(finished)) => finished.composition.as_mut().unwrap(),
+        _ => panic!("it is not the last event"),
+    }
+}
+
+#[test]
+fn a_last_event_that_was_damaged_on_its_way_is_asked_for_again() {
+    let piece = piece(NAME, 1);
+    let last = piece.events.len() - 1;
+    let lies: [fn(&mut CompositionEvent); 2] =
+        [|event| finished(event).draft_frames ^= 1, |event| finished(event).outputs[0].sha256 = "0".repeat(64)];
+    for (index, lie) in lies.into_iter().enumerate() {
+        let fake = Fake::start(vec![piece.clone()]).with(|state| state.tricks.push_back(Trick::Lie(last, lie)));
+        let folder = folder(&format!("last_{index}"));
+        let outcome = segue(&fake, &folder, &["compose", "rain", "-o", "song.flac"]);
+        assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+        assert!(fs::read(folder.join("song.flac")).unwrap() == piece.files[0].1);
+    }
+}
+
+#[test]
+fn a_broken_connection_is_one_quiet_line() {
+    let fake = Fake::start(vec![piece(NAME, 1)])
+        .with(|state| state.tricks.push_back(Trick::Break(20, Status::unavailable("connection reset"))));
+    let (outcome, _) = check("compose_reconnect", &fake, &["compose", "rain", "-o", "song.flac"]);
+    assert_eq!(outcome.code, Some(0));
+}
+
+#[test]
+fn events_that_are_not_for_files_do_not_matter() {
+    let mut piece = piece(NAME, 1);
+    // A server that names an output outside of the folder.
+    for event in &mut piece.events {
+        if let Some(Event::Finished(finished)) = &mut event.event {
+            let composition = finished.composition.as_mut().unwrap();
+            composition.outputs[1].layer = "../../escaped".into();
+        }
+    }
+    let fake = Fake::start(vec![piece]);
+    let folder = folder("outside");
+    let outcome = segue(&fake, &folder, &["compose", "rain", "-o", "song.flac", "--stems"]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    assert_eq!(files(&folder), ["song.-..-escaped.flac", "song.flac"]);
+}

@@ -1,0 +1,146 @@
+//! What is pressed, closed or put to sleep while a piece is followed, and watching without making.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _},
+    time::Duration,
+};
+
+use segue_client::proto::segue::composer::v1::State;
+use tonic::{Code, Status};
+
+use super::{NAME, check, files, finish, interrupt, segue, signal, start, wait_for, whole_wav};
+use crate::{
+    fake::{Fake, Trick},
+    pieces::{ended, piece},
+    transfers::folder,
+};
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_cancels_once_and_leaves_at_the_second() {
+    let cancelled = ended(piece(NAME, 1), State::Cancelled, Code::Cancelled, "cancelled");
+    let fake = Fake::start(vec![cancelled]).with(|state| state.always = Some(Trick::Slow(Duration::from_millis(60))));
+    let folder = folder("ctrl_c");
+    let child = start(&fake, &folder, &["compose", "rain", "-o", "song.flac"]);
+    wait_for("the draft", || folder.join("song.draft.wav").metadata().is_ok_and(|file| file.len() > 200_000));
+    interrupt(&child);
+    wait_for("the cancel", || fake.state.lock().unwrap().cancelled == [NAME]);
+    let outcome = finish(child);
+    assert_eq!(outcome.code, Some(130), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("what was finished is in song.draft.wav"), "{}", outcome.stderr);
+
+    let stuck = Trick::OnlyHeartbeats(20, State::Rendering);
+    let fake = Fake::start(vec![piece(NAME, 1)]).with(|state| state.always = Some(stuck));
+    let child = start(&fake, &folder, &["compose", "rain", "-o", "other.flac"]);
+    wait_for("the draft", || folder.join("other.draft.wav").metadata().is_ok_and(|file| file.len() > 200_000));
+    interrupt(&child);
+    wait_for("the cancel", || !fake.state.lock().unwrap().cancelled.is_empty());
+    interrupt(&child);
+    let outcome = finish(child);
+    assert_eq!(outcome.code, Some(130));
+    assert!(outcome.stderr.contains(&format!("segue watch {NAME}")), "{}", outcome.stderr);
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_with_detach_leaves_the_composition_running() {
+    let fake = Fake::start(vec![piece(NAME, 1)])
+        .with(|state| state.always = Some(Trick::OnlyHeartbeats(20, State::Rendering)));
+    let folder = folder("detach");
+    let child = start(&fake, &folder, &["compose", "rain", "-o", "song.flac", "--detach"]);
+    wait_for("the draft", || folder.join("song.draft.wav").metadata().is_ok_and(|file| file.len() > 200_000));
+    interrupt(&child);
+    let outcome = finish(child);
+    assert_eq!(outcome.code, Some(130));
+    assert!(outcome.stderr.contains(&format!("segue watch {NAME}")), "{}", outcome.stderr);
+    assert!(fake.state.lock().unwrap().cancelled.is_empty());
+}
+
+#[test]
+fn a_closed_pipe_ends_it_quietly() {
+    let fake =
+        Fake::start(vec![piece(NAME, 4)]).with(|state| state.always = Some(Trick::Slow(Duration::from_millis(5))));
+    let mut child = start(&fake, &folder("pipe"), &["compose", "rain", "-o", "-"]);
+    let mut some = [0; 1000];
+    child.stdout.take().unwrap().read_exact(&mut some).unwrap();
+    let outcome = finish(child);
+    assert_eq!(outcome.code, Some(130));
+    assert!(!outcome.stderr.contains("error"), "{}", outcome.stderr);
+}
+
+#[test]
+fn watch_needs_no_file_and_takes_no_sound_then() {
+    let fake = Fake::start(vec![piece(NAME, 1)]);
+    let (outcome, folder) = check("watch", &fake, &["watch", "00c0ffee"]);
+    assert_eq!((outcome.code, files(&folder)), (Some(0), Vec::new()));
+}
+
+#[test]
+fn several_are_watched_at_once() {
+    let failed =
+        ended(piece("compositions/00c0fff0", 1), State::Failed, Code::DataLoss, "the renderer\u{1b} gave silence");
+    let fake = Fake::start(vec![piece(NAME, 1), piece("compositions/00c0ffef", 1), failed])
+        .with(|state| state.tricks.push_back(Trick::Break(9, Status::unavailable("connection reset"))));
+    let folder = folder("together");
+    let lines = |arguments: &[&str]| {
+        let outcome = segue(&fake, &folder, arguments);
+        assert!(!outcome.stderr.contains('\u{1b}'));
+        let mut lines: Vec<String> = outcome.stderr.lines().map(str::to_owned).collect();
+        lines.sort();
+        (outcome.code, lines, String::from_utf8(outcome.stdout).unwrap())
+    };
+    let (code, said, _) = lines(&["watch", NAME, "00c0ffef", NAME]);
+    assert_eq!(code, Some(0), "{said:#?}");
+    for id in ["00c0ffee", "00c0ffef"] {
+        assert!(said.contains(&format!("{id}: verse: joined (0.97)")), "{said:#?}");
+        assert_eq!(said.iter().filter(|line| line.starts_with(&format!("{id}: succeeded, 82.0 bpm"))).count(), 1);
+    }
+    let (code, said, _) = lines(&["watch", NAME, "00c0fff0", "0badc0de"]);
+    assert_eq!(code, Some(4), "one that is not there: {said:#?}");
+    assert!(said.iter().any(|line| line.contains("failed, the renderer")), "{said:#?}");
+    let (code, said, _) = lines(&["watch", NAME, "00c0fff0"]);
+    assert_eq!(code, Some(1), "{said:#?}");
+    let (_, said, data) = lines(&["watch", NAME, "00c0ffef", "--json"]);
+    assert_eq!(said, Vec::<String>::new());
+    for id in ["00c0ffee", "00c0ffef"] {
+        let of_it = data.lines().filter(|line| line.contains(id)).filter(|line| line.contains("sectionMixed"));
+        assert_eq!(of_it.count(), 4);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_leaves_what_is_watched_running() {
+    let fake = Fake::start(vec![piece(NAME, 1), piece("compositions/00c0ffef", 1)])
+        .with(|state| state.always = Some(Trick::OnlyHeartbeats(20, State::Rendering)));
+    for names in [&["watch", NAME][..], &["watch", NAME, "00c0ffef"]] {
+        let mut child = start(&fake, &folder("leave"), names);
+        let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        assert!(said.any(|line| line.contains("planned")));
+        interrupt(&child);
+        let rest: Vec<String> = said.collect();
+        assert_eq!(child.wait().unwrap().code(), Some(130));
+        assert!(rest.last().unwrap().contains("segue watch compositions/00c0ffee"), "{rest:?}");
+    }
+    assert!(fake.state.lock().unwrap().cancelled.is_empty());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_machine_that_slept_goes_on() {
+    let piece = piece(NAME, 2);
+    let fake =
+        Fake::start(vec![piece.clone()]).with(|state| state.tricks.push_back(Trick::Slow(Duration::from_millis(10))));
+    let folder = folder("sleep");
+    let child = start(&fake, &folder, &["compose", "rain", "-o", "song.flac", "--keep-draft", "--heartbeat", "0.1"]);
+    let draft = folder.join("song.draft.wav");
+    wait_for("the draft", || draft.metadata().is_ok_and(|file| file.len() > 200_000));
+    signal(&child, "STOP");
+    // All that the server has to say is sent, or waits, and the connection's time is over.
+    std::thread::sleep(Duration::from_secs(1));
+    signal(&child, "CONT");
+    let outcome = finish(child);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    assert!(fs::read(draft).unwrap() == whole_wav(&piece));
+}

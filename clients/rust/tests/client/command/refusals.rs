@@ -1,0 +1,115 @@
+//! What is refused: exit codes, hints, and wrong use before anything is sent.
+
+use std::fs;
+
+use segue_client::proto::google::rpc;
+use tonic::Code;
+
+use super::{NAME, Outcome, check, command, files, segue};
+use crate::{
+    fake::{Fake, packed, refusal},
+    pieces::piece,
+    transfers::folder,
+};
+
+#[test]
+fn refusals_have_their_exit_codes_and_hints() {
+    let retry = rpc::RetryInfo { retry_delay: Some(prost_types::Duration { seconds: 7, nanos: 0 }) };
+    let info = rpc::ErrorInfo { reason: "QUEUE_FULL".into(), domain: "segue.dev".into(), ..Default::default() };
+    let violation = rpc::bad_request::FieldViolation {
+        field: "spec.brief.duration".into(),
+        description: "at most 1800 s; suggested: 1800s".into(),
+        ..Default::default()
+    };
+    let bad = rpc::BadRequest { field_violations: vec![violation] };
+    let pack = |message: &dyn Fn() -> Vec<u8>| message();
+    let cases = [
+        (
+            "busy",
+            packed(
+                Code::ResourceExhausted,
+                "the queue is full",
+                vec![
+                    ("google.rpc.ErrorInfo", pack(&|| prost::Message::encode_to_vec(&info))),
+                    ("google.rpc.RetryInfo", pack(&|| prost::Message::encode_to_vec(&retry))),
+                ],
+            ),
+            5,
+        ),
+        (
+            "refused",
+            packed(
+                Code::InvalidArgument,
+                "the request breaks a rule\u{1b}[2J",
+                vec![("google.rpc.BadRequest", pack(&|| prost::Message::encode_to_vec(&bad)))],
+            ),
+            4,
+        ),
+        (
+            "no_model",
+            refusal(
+                Code::NotFound,
+                "MODEL_NOT_FOUND",
+                "no renderer plays 'x'; there are: sketch",
+                &[("models", "sketch")],
+            ),
+            4,
+        ),
+        ("unauthenticated", refusal(Code::Unauthenticated, "UNAUTHENTICATED", "a token is needed", &[]), 4),
+    ];
+    for (name, status, code) in cases {
+        let fake = Fake::start(vec![piece(NAME, 1)]).with(|state| state.refuse_compose = Some(status));
+        let (outcome, folder) = check(&format!("compose_{name}"), &fake, &["compose", "rain", "-o", "song.flac"]);
+        assert_eq!((outcome.code, files(&folder)), (Some(code), Vec::new()), "{name}");
+    }
+}
+
+#[test]
+fn wrong_use_ends_with_2_before_anything_is_sent() {
+    let fake = Fake::start(vec![piece(NAME, 1)]);
+    let folder = folder("usage");
+    fs::write(folder.join("plan.json"), r#"{"titel": "x"}"#).unwrap();
+    let cases: [&[&str]; 21] = [
+        &[],
+        &["compos"],
+        &["compose"],
+        &["compose", "x", "--key", "H"],
+        &["compose", "x", "--duration", "soon"],
+        &["compose", "x", "-o", "song.txt"],
+        &["compose", "x", "-o", "song"],
+        &["compose", "x", "-o", "song.flac", "--format", "mp3"],
+        &["compose", "x", "-o", "-", "--json"],
+        &["compose", "--plan", "plan.json", "-o", "song.flac"],
+        &["compose", "--plan", "none.json", "-o", "song.flac"],
+        &["compose", "x", "-o", "-", "--play"],
+        &["compose", "x", "-o", "-", "--keep-draft"],
+        &["compose", "x", "-o", "song.flac", "--tls-cert", "own.pem"],
+        &["compose", "x", "-o", "song.flac", "--server", "ftp://host"],
+        &["watch"],
+        &["watch", NAME, "00c0ffef", "-o", "song.flac"],
+        &["watch", NAME, "00c0ffef", "--play"],
+        &["watch", "compositions/../x"],
+        &["delete", NAME],
+        &["analyze", "none.wav"],
+    ];
+    for arguments in cases {
+        let outcome = segue(&fake, &folder, arguments);
+        assert_eq!(outcome.code, Some(2), "{arguments:?}: {}", outcome.stderr);
+        assert!(!outcome.stderr.is_empty());
+    }
+    let inside = fake.state.lock().unwrap();
+    assert!(inside.specs.is_empty() && inside.pieces.contains_key(NAME));
+    assert_eq!(files(&folder), ["plan.json"]);
+}
+
+#[test]
+fn a_server_that_is_not_there_ends_with_3() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let folder = folder("nobody");
+    for arguments in [&["compose", "rain", "-o", "song.flac"][..], &["list"], &["doctor"]] {
+        let outcome = Outcome::new(command(&port, &folder, arguments).output().unwrap(), &port);
+        assert_eq!(outcome.code, Some(3), "{}", outcome.stderr);
+        assert!(outcome.stderr.contains("hint: "), "{}", outcome.stderr);
+    }
+    assert!(files(&folder).is_empty());
+}

@@ -1,0 +1,309 @@
+//! The fake's methods: prepared pieces, and the tricks that it was told to play.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use segue_client::proto::segue::{composer::v1::*, renderer::v1::ModelProfile};
+use tokio::sync::mpsc;
+use tokio_stream::{Stream, wrappers::ReceiverStream};
+use tonic::{Code, Request, Response, Status};
+
+use super::{Inside, Trick, generated::composer_service_server::ComposerService, refusal};
+use crate::pieces::{Piece, report};
+
+pub(super) struct Service(pub(super) Arc<Mutex<Inside>>);
+
+type Reply<T> = Result<Response<T>, Status>;
+type Flow<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[allow(clippy::unnecessary_wraps)] // The handlers' own type.
+fn reply<T>(message: T) -> Reply<T> {
+    Ok(Response::new(message))
+}
+
+impl Service {
+    fn check<T>(&self, request: &Request<T>) -> Result<(), Status> {
+        let token = &self.0.lock().unwrap().token;
+        let sent = request.metadata().get("authorization").and_then(|value| value.to_str().ok()).unwrap_or("");
+        if token.is_empty() || sent == format!("Bearer {token}") {
+            return Ok(());
+        }
+        Err(refusal(Code::Unauthenticated, "UNAUTHENTICATED", "a token is needed", &[]))
+    }
+
+    fn piece(&self, name: &str) -> Result<Piece, Status> {
+        self.0.lock().unwrap().pieces.get(name).cloned().ok_or_else(|| {
+            refusal(Code::NotFound, "COMPOSITION_NOT_FOUND", &format!("there is no {name}, or it is not yours"), &[])
+        })
+    }
+
+    fn composition(&self, name: &str) -> Result<Composition, Status> {
+        match self.piece(name)?.events.last().and_then(|event| event.event.clone()) {
+            Some(composition_event::Event::Finished(finished)) => Ok(finished.composition.unwrap_or_default()),
+            _ => Err(Status::internal("the piece has no end")),
+        }
+    }
+
+    fn play<T: Send + 'static>(
+        &self,
+        name: &str,
+        cursor: &str,
+        audio: i32,
+        wrap: fn(String, CompositionEvent) -> T,
+    ) -> Result<Flow<T>, Status> {
+        let piece = self.piece(name)?;
+        let trick = {
+            let mut state = self.0.lock().unwrap();
+            state.cursors.push(cursor.to_owned());
+            state.always.clone().or_else(|| state.tricks.pop_front())
+        };
+        if let Some(Trick::Refuse(status)) = trick {
+            return Err(status);
+        }
+        let start = match cursor {
+            "" => 0,
+            _ => cursor
+                .strip_prefix('c')
+                .and_then(|number| number.parse().ok())
+                .filter(|start| *start <= piece.events.len())
+                .ok_or_else(|| refusal(Code::InvalidArgument, "INVALID_CURSOR", "cursor: it cannot be read", &[]))?,
+        };
+        let (sender, receiver) = mpsc::channel(4);
+        tokio::spawn(async move {
+            let mut sent = 0;
+            for (index, event) in piece.events.iter().enumerate().skip(start) {
+                if audio == AudioSelection::None as i32
+                    && matches!(event.event, Some(composition_event::Event::Audio(_)))
+                {
+                    continue;
+                }
+                let mut event = event.clone();
+                match &trick {
+                    Some(Trick::Break(after, status)) if sent == *after => {
+                        let _ = sender.send(Err(status.clone())).await;
+                        return;
+                    }
+                    Some(Trick::FallSilent(after)) if sent == *after => std::future::pending().await,
+                    Some(Trick::EndEarly(after)) if sent == *after => return,
+                    Some(Trick::OnlyHeartbeats(after, state)) if sent == *after => loop {
+                        let checkpoint = Checkpoint { state: *state as i32, queue_position: 0 };
+                        event.event = Some(composition_event::Event::Checkpoint(checkpoint));
+                        if sender.send(Ok(wrap(format!("c{index}"), event.clone()))).await.is_err() {
+                            return;
+                        }
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    },
+                    Some(Trick::Lie(at, lie)) if index == *at => lie(&mut event),
+                    Some(Trick::Huge(at)) if index == *at => event.composition = "x".repeat(5 << 20),
+                    Some(Trick::Slow(wait)) => tokio::time::sleep(*wait).await,
+                    _ => {}
+                }
+                if sender.send(Ok(wrap(format!("c{}", index + 1), event))).await.is_err() {
+                    return;
+                }
+                sent += 1;
+            }
+        });
+        Ok(Box::pin(ReceiverStream::new(receiver)))
+    }
+}
+
+#[tonic::async_trait]
+impl ComposerService for Service {
+    type ComposeStream = Flow<ComposeResponse>;
+    type WatchCompositionStream = Flow<WatchCompositionResponse>;
+    type DownloadArtifactStream = Flow<DownloadArtifactResponse>;
+    type WatchAnalysisStream = Flow<WatchAnalysisResponse>;
+
+    async fn compose(&self, request: Request<ComposeRequest>) -> Reply<Self::ComposeStream> {
+        self.check(&request)?;
+        let request = request.into_inner();
+        let name = {
+            let mut state = self.0.lock().unwrap();
+            if let Some(status) = &state.refuse_compose {
+                return Err(status.clone());
+            }
+            assert!(!request.request_id.is_empty(), "a composition without request_id could be made twice");
+            state.specs.push(request.spec.unwrap_or_default());
+            state.pieces.keys().next().cloned().unwrap_or_default()
+        };
+        let stream =
+            self.play(&name, "", request.audio, |cursor, event| ComposeResponse { cursor, event: Some(event) })?;
+        reply(stream)
+    }
+
+    async fn watch_composition(
+        &self,
+        request: Request<WatchCompositionRequest>,
+    ) -> Reply<Self::WatchCompositionStream> {
+        self.check(&request)?;
+        let request = request.into_inner();
+        reply(self.play(&request.name, &request.cursor, request.audio, |cursor, event| WatchCompositionResponse {
+            cursor,
+            event: Some(event),
+        })?)
+    }
+
+    async fn get_composition(&self, request: Request<GetCompositionRequest>) -> Reply<GetCompositionResponse> {
+        reply(GetCompositionResponse { composition: Some(self.composition(&request.into_inner().name)?) })
+    }
+
+    async fn list_compositions(&self, _: Request<ListCompositionsRequest>) -> Reply<ListCompositionsResponse> {
+        let mut names: Vec<String> = self.0.lock().unwrap().pieces.keys().cloned().collect();
+        names.sort();
+        let compositions = names.iter().map(|name| self.composition(name)).collect::<Result<_, _>>()?;
+        reply(ListCompositionsResponse { compositions, next_page_token: String::new() })
+    }
+
+    async fn cancel_composition(&self, request: Request<CancelCompositionRequest>) -> Reply<CancelCompositionResponse> {
+        let name = request.into_inner().name;
+        let composition = self.composition(&name)?;
+        self.0.lock().unwrap().cancelled.push(name);
+        reply(CancelCompositionResponse { composition: Some(composition) })
+    }
+
+    async fn delete_composition(&self, request: Request<DeleteCompositionRequest>) -> Reply<DeleteCompositionResponse> {
+        let name = request.into_inner().name;
+        self.piece(&name)?;
+        self.0.lock().unwrap().pieces.remove(&name);
+        reply(DeleteCompositionResponse {})
+    }
+
+    async fn plan_composition(&self, request: Request<PlanCompositionRequest>) -> Reply<PlanCompositionResponse> {
+        let mut state = self.0.lock().unwrap();
+        state.specs.push(request.into_inner().spec.unwrap_or_default());
+        let piece = state.pieces.values().next().cloned();
+        let plan = piece.and_then(|piece| {
+            piece.events.into_iter().find_map(|event| match event.event {
+                Some(composition_event::Event::Planned(planned)) => planned.plan,
+                _ => None,
+            })
+        });
+        reply(PlanCompositionResponse { plan, estimate: None })
+    }
+
+    async fn create_composition(&self, _: Request<CreateCompositionRequest>) -> Reply<CreateCompositionResponse> {
+        Err(Status::unimplemented("not in this fake"))
+    }
+
+    async fn download_artifact(
+        &self,
+        request: Request<DownloadArtifactRequest>,
+    ) -> Reply<Self::DownloadArtifactStream> {
+        let request = request.into_inner();
+        let piece = self.piece(request.name.split("/outputs/").next().unwrap_or_default())?;
+        let (output, bytes) =
+            piece.files.into_iter().find(|(output, _)| output.name == request.name).ok_or_else(|| {
+                refusal(Code::NotFound, "ARTIFACT_NOT_FOUND", &format!("there is no {}", request.name), &[])
+            })?;
+        let (sender, receiver) = mpsc::channel(4);
+        tokio::spawn(async move {
+            let mut offset = request.read_offset as usize;
+            let _ = sender
+                .send(Ok(DownloadArtifactResponse {
+                    output: Some(output),
+                    offset: request.read_offset,
+                    ..Default::default()
+                }))
+                .await;
+            while offset < bytes.len() {
+                let data = bytes[offset..bytes.len().min(offset + 10_000)].to_vec();
+                let message = DownloadArtifactResponse {
+                    output: None,
+                    offset: offset as i64,
+                    crc32c: crc32c::crc32c(&data),
+                    data,
+                };
+                offset += message.data.len();
+                if sender.send(Ok(message)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        reply(Box::pin(ReceiverStream::new(receiver)))
+    }
+
+    async fn list_models(&self, _: Request<ListModelsRequest>) -> Reply<ListModelsResponse> {
+        let model = ModelProfile {
+            model: "sketch".into(),
+            layers: vec![1, 2],
+            gives_notes: true,
+            real_time_factor: 38.4,
+            ..ModelProfile::default()
+        };
+        reply(ListModelsResponse { models: vec![model] })
+    }
+
+    async fn get_stats(&self, request: Request<GetStatsRequest>) -> Reply<GetStatsResponse> {
+        self.check(&request)?;
+        let known = self.0.lock().unwrap().version.clone();
+        let version = if known.is_empty() { env!("CARGO_PKG_VERSION").to_owned() } else { known };
+        reply(GetStatsResponse { version, running: 1, queued: 2, queue_limit: 64, ..Default::default() })
+    }
+
+    async fn create_upload(&self, request: Request<CreateUploadRequest>) -> Reply<CreateUploadResponse> {
+        let upload = Upload {
+            name: "uploads/0123456789".into(),
+            size_bytes: request.into_inner().size_bytes,
+            ..Default::default()
+        };
+        self.0.lock().unwrap().uploads.insert(upload.name.clone(), Vec::new());
+        reply(CreateUploadResponse { upload: Some(upload) })
+    }
+
+    async fn write_upload(&self, request: Request<WriteUploadRequest>) -> Reply<WriteUploadResponse> {
+        let request = request.into_inner();
+        let mut state = self.0.lock().unwrap();
+        let bytes = state.uploads.get_mut(&request.upload).ok_or_else(|| Status::not_found("no such upload"))?;
+        assert_eq!((request.offset, crc32c::crc32c(&request.data)), (bytes.len() as i64, request.crc32c));
+        bytes.extend(request.data);
+        reply(WriteUploadResponse::default())
+    }
+
+    async fn finish_upload(&self, request: Request<FinishUploadRequest>) -> Reply<FinishUploadResponse> {
+        reply(FinishUploadResponse {
+            upload: Some(Upload { name: request.into_inner().upload, finished: true, ..Default::default() }),
+        })
+    }
+
+    async fn create_analysis(&self, request: Request<CreateAnalysisRequest>) -> Reply<CreateAnalysisResponse> {
+        let analysis = Analysis {
+            name: "analyses/0123456789".into(),
+            source: request.into_inner().source,
+            state: State::Queued as i32,
+            ..Default::default()
+        };
+        reply(CreateAnalysisResponse { analysis: Some(analysis) })
+    }
+
+    async fn get_analysis(&self, request: Request<GetAnalysisRequest>) -> Reply<GetAnalysisResponse> {
+        let analysis = Analysis {
+            name: request.into_inner().name,
+            state: State::Succeeded as i32,
+            report: Some(report(480_000)),
+            ..Default::default()
+        };
+        reply(GetAnalysisResponse { analysis: Some(analysis) })
+    }
+
+    async fn watch_analysis(&self, _: Request<WatchAnalysisRequest>) -> Reply<Self::WatchAnalysisStream> {
+        Err(Status::unimplemented("not in this fake"))
+    }
+
+    async fn create_master(&self, request: Request<CreateMasterRequest>) -> Reply<CreateMasterResponse> {
+        let name = {
+            let mut state = self.0.lock().unwrap();
+            let Some(name) = state.pieces.keys().next().cloned() else {
+                let text = "mastering an upload is not done by this release";
+                return Err(refusal(Code::Unimplemented, "NOT_IMPLEMENTED", text, &[]));
+            };
+            state.masters.push(request.into_inner());
+            name
+        };
+        let composition = Composition { name, state: State::Queued as i32, ..Composition::default() };
+        reply(CreateMasterResponse { composition: Some(composition) })
+    }
+}
