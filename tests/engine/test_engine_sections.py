@@ -233,12 +233,6 @@ async def test_sampling_hints_are_honoured(
     assert rendered.warnings == []
 
 
-async def test_a_section_of_one_frame(checkpoints: dict[str, Checkpoint], tmp_path: Path) -> None:
-    async with serving(checkpoints["mono"].folder, tmp_path) as (stub, _):
-        rendered = await play(stub, start_of(replace(SPEC, frames=1)))
-    assert len(rendered.samples) == 1
-
-
 async def test_a_cancelled_call_frees_its_slot_for_the_next(checkpoints: dict[str, Checkpoint], tmp_path: Path) -> None:
     half_an_hour = replace(SPEC, frames=1800 * RATE)
     async with serving(checkpoints["mono"].folder, tmp_path, slots=1) as (stub, backend):

@@ -16,11 +16,11 @@ from segue_renderer.musicgen import device, graphs, threads
 from segue_renderer.musicgen.checkpoint.opening import open_model
 from segue_renderer.musicgen.conditioning import conditions_of
 from segue_renderer.musicgen.config import FRAMES_A_WINDOW, WEIGHTS_LICENSE
-from segue_renderer.musicgen.engine import Engine
+from segue_renderer.musicgen.engine import Engine, is_out_of_memory, trip
 from segue_renderer.musicgen.model.streaming import StreamDecoder
 from segue_renderer.musicgen.runner import Runner, Sampling, empty_prompt
 from segue_renderer.musicgen.section import TEXT_TOKENS, Limits, Section, check
-from segue_runtime import errors, logs
+from segue_runtime import errors, failpoints, logs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -36,6 +36,7 @@ STRIDE_FRAMES: Final = 900
 CONDITIONING_S: Final = 4.0
 PROGRESS_INTERVAL_S: Final = 0.1
 WARM_UP_FRAMES: Final = 12
+LOAD_MEMORY: Final = failpoints.declare("musicgen.load_memory", "there is no memory for the weights")
 log = logs.get("musicgen")
 
 
@@ -77,7 +78,20 @@ class MusicgenBackend:
         )
 
     def _load(self) -> ModelProfile:
+        try:
+            return self._load_all()
+        except Exception as error:
+            self._model = None
+            if not is_out_of_memory(error):
+                raise
+            raise errors.OutOfMemory(
+                f"no memory to load {self._folder}: {error}; try fewer renderer.slots, renderer.precision bf16, or a "
+                "smaller model"
+            ) from error
+
+    def _load_all(self) -> ModelProfile:
         threads.use(self._settings.threads)
+        trip(LOAD_MEMORY)
         model = self._model = open_model(self._folder, precision=self._place.precision, device=self._place.device)
         self._slots = device.num_slots(
             self._settings.slots,

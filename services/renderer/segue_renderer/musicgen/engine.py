@@ -233,7 +233,7 @@ class Engine:
         stream = self._streams[ticket]
         prompt = stream.job.prompt.shape[1]
         try:
-            _trip(JOIN_MEMORY)
+            trip(JOIN_MEMORY)
             runner = self.runner
             known = runner.pattern.known_columns(prompt)
             stream.sent_frames, stream.column = prompt, known
@@ -252,7 +252,7 @@ class Engine:
         began = time.perf_counter()
         try:
             failpoints.hit(STEP)
-            _trip(STEP_MEMORY)
+            trip(STEP_MEMORY)
             runner = self.runner
             runner.step(self._scheduler.bucket, max(stream.column for stream in streams) + runner.prefix_positions)
             self.num_steps, self.num_rows = self.num_steps + 1, self.num_rows + len(streams)
@@ -308,7 +308,8 @@ class Engine:
             self._fail(self._streams[ticket], lost)
 
 
-def _trip(place: str) -> None:
+def trip(place: str) -> None:
+    """Run out of memory here when a test says so."""
     try:
         failpoints.hit(place)
     except failpoints.FailpointError as error:

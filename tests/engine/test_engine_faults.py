@@ -1,0 +1,131 @@
+"""Faults and extremes through the renderer's edge: each has its code, and other requests are unharmed."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import numpy as np
+import pytest
+from tests.engine.serving import HOP, RATE, SPEC, play, serving, sound_messages, start_of
+
+from segue.renderer.v1 import renderer_pb2
+from segue_renderer.musicgen.backend import MusicgenBackend
+from segue_runtime import errors, failpoints
+from segue_runtime.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.engine.conftest import Checkpoint
+
+HALF_AN_HOUR_S = 1800
+
+
+@pytest.fixture(autouse=True)
+def unarmed() -> Iterator[None]:
+    yield
+    failpoints.arm("")
+
+
+FAULTS = {
+    "no memory to join": ("musicgen.join_memory=error", grpc.StatusCode.RESOURCE_EXHAUSTED, errors.OutOfMemory),
+    "no memory in a step": ("musicgen.step_memory=error", grpc.StatusCode.RESOURCE_EXHAUSTED, errors.OutOfMemory),
+    "the device is lost": ("musicgen.step=error", grpc.StatusCode.UNAVAILABLE, errors.DeviceLost),
+}
+
+
+@pytest.mark.parametrize("what", FAULTS)
+async def test_a_fault_in_flight_has_its_code_and_the_next_request_plays(
+    what: str, checkpoints: dict[str, Checkpoint], tmp_path: Path
+) -> None:
+    place, code, kind = FAULTS[what]
+    async with serving(checkpoints["mono"].folder, tmp_path, slots=2) as (stub, backend):
+        expected = await play(stub, start_of())
+        failpoints.arm(place)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await play(stub, start_of())
+        failpoints.arm("")
+        assert (caught.value.code(), type(errors.from_rpc_error(caught.value))) == (code, kind)
+        assert np.array_equal((await play(stub, start_of())).samples, expected.samples)
+        assert (backend.status().busy_slots, backend.status().queued) == (0, 0)
+
+
+async def test_no_memory_for_one_more_leaves_the_one_that_plays_alone(
+    checkpoints: dict[str, Checkpoint], tmp_path: Path
+) -> None:
+    long = replace(SPEC, frames=6 * RATE)
+    async with serving(checkpoints["mono"].folder, tmp_path, slots=2) as (stub, backend):
+        expected = await play(stub, start_of(long))
+        playing = asyncio.create_task(play(stub, start_of(long)))
+        while not backend.status().busy_slots:  # noqa: ASYNC110 - the renderer's status is what is asked for
+            await asyncio.sleep(0.001)
+        failpoints.arm("musicgen.join_memory=error")
+        with pytest.raises(grpc.aio.AioRpcError):
+            await play(stub, start_of())
+        assert np.array_equal((await playing).samples, expected.samples)
+
+
+async def test_no_memory_to_load_says_what_would_help_and_a_second_try_loads(
+    checkpoints: dict[str, Checkpoint], tmp_path: Path
+) -> None:
+    settings = replace(Settings(home=tmp_path).renderer, backend="musicgen", model=str(checkpoints["mono"].folder))
+    backend = MusicgenBackend(settings)
+    failpoints.arm("musicgen.load_memory=error")
+    with pytest.raises(errors.OutOfMemory, match=r"no memory to load .*fewer renderer\.slots.*bf16.*smaller model"):
+        await backend.load()
+    await backend.close()
+    failpoints.arm("")
+    async with serving(checkpoints["mono"].folder, tmp_path) as (stub, _):
+        assert len((await play(stub, start_of())).samples) == RATE
+
+
+@pytest.mark.parametrize("kind", ["conditioning", "guide"])
+async def test_another_rate_is_refused_with_the_right_one(
+    kind: str, checkpoints: dict[str, Checkpoint], tmp_path: Path
+) -> None:
+    sound = np.full((4000, 1), 0.1, np.float32)
+    given: dict[str, Any] = {f"{kind}_frames": len(sound)}
+    async with serving(checkpoints["melody"].folder, tmp_path) as (stub, _):
+        with pytest.raises(
+            grpc.aio.AioRpcError, match=f"{kind}: it has 48000 frames a second; {RATE} are needed"
+        ) as it:
+            await play(stub, start_of(**given), *sound_messages(kind, sound, 48_000))
+    assert it.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_section_of_one_frame_of_the_model_and_of_one_sample(
+    checkpoints: dict[str, Checkpoint], tmp_path: Path
+) -> None:
+    async with serving(checkpoints["stereo"].folder, tmp_path) as (stub, _):
+        for frames in (1, HOP, HOP + 1):
+            rendered = await play(stub, start_of(replace(SPEC, frames=frames)))
+            assert len(rendered.samples) == frames
+            assert rendered.finished.window_frames_used == -(-frames // HOP)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+async def test_half_an_hour_plays_to_its_last_sample(checkpoints: dict[str, Checkpoint], tmp_path: Path) -> None:
+    spec = replace(SPEC, frames=HALF_AN_HOUR_S * RATE)
+    received, loudest, silent = 0, 0.0, 0
+    async with serving(checkpoints["mono"].folder, tmp_path, slots=1) as (stub, backend):
+        call = stub.RenderSection(iter([renderer_pb2.RenderSectionRequest(start=start_of(spec))]))
+        async for message in call:
+            if message.WhichOneof("message") == "audio":
+                assert message.audio.first_frame == received
+                piece = np.frombuffer(message.audio.data, "<f4")
+                received += len(piece)
+                loudest = max(loudest, float(np.abs(piece).max()))
+                silent += not piece.any()
+            elif message.WhichOneof("message") == "finished":
+                finished = message.finished
+        assert backend.status().busy_slots == 0
+    assert received == finished.frames == HALF_AN_HOUR_S * RATE
+    # 90 000 frames: 1500, then 900 in each window, which hears the 600 before.
+    assert (finished.windows, finished.window_frames_used) == (100, 90_000 + 99 * 600)
+    assert 0 < loudest < 10
+    assert silent == 0, "nothing is made up of silence"
