@@ -56,6 +56,12 @@ def choose(logits: torch.Tensor, columns: torch.Tensor, settings: Settings) -> t
 
     Nothing here waits for the device, and no row looks at another.
     """
+    scores, order = scored(logits, columns, settings)
+    return order.gather(-1, scores.argmax(dim=-1, keepdim=True)).squeeze(-1)
+
+
+def scored(logits: torch.Tensor, columns: torch.Tensor, settings: Settings) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return every entry's score, the best of which is chosen, and the entries in the scores' order."""
     slots, _, entries = logits.shape
     temperature = settings.temperature[:slots, None, None]
     # Rows at temperature 0 keep the best only; the division must not spoil them.
@@ -68,8 +74,7 @@ def choose(logits: torch.Tensor, columns: torch.Tensor, settings: Settings) -> t
     shares = torch.softmax(kept, dim=-1)
     # The one that passes the limit still counts, so there is always one.
     kept = kept.masked_fill(shares.cumsum(-1) - shares >= settings.top_p[:slots, None, None], -torch.inf)
-    best = (kept + gumbel(order, columns, settings.seed[:slots])).argmax(dim=-1, keepdim=True)
-    return order.gather(-1, best).squeeze(-1)
+    return kept + gumbel(order, columns, settings.seed[:slots]), order
 
 
 def gumbel(entries: torch.Tensor, columns: torch.Tensor, seeds: torch.Tensor) -> torch.Tensor:
