@@ -58,13 +58,13 @@ def write(folder: Path, kind: str, *, seed: int = 5) -> Any:
         "num_hidden_layers": 2,
         "ffn_dim": 64,
         "num_attention_heads": 4,
-        "num_codebooks": 8 if kind == "stereo" else 4,
-        "audio_channels": 2 if kind == "stereo" else 1,
+        "num_codebooks": 8 if "stereo" in kind else 4,
+        "audio_channels": 2 if "stereo" in kind else 1,
         "pad_token_id": CODEBOOK,
         "bos_token_id": CODEBOOK,
     }
     model: Any
-    if kind == "melody":
+    if "melody" in kind:
         melody = HF.MusicgenMelodyConfig(
             text_encoder=text, audio_encoder=codec, decoder=HF.MusicgenMelodyDecoderConfig(**sizes), chroma_length=11
         )

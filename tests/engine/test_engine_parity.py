@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from tests.engine import checkpoints as checkpoints_of
 from tests.engine.checkpoints import CODEBOOK
 from tests.engine.playing import GREEDY, play
 
 from segue_renderer.musicgen.checkpoint.opening import Model, open_model
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.engine.conftest import Checkpoint
 
 PROMPTS = ["rainy lo-fi, 82 bpm, F minor, soft keys", "funk"]
@@ -128,6 +131,17 @@ def test_a_melody_model_hears_melody_and_text_as_in_transformers(
     _, seen = generate(reference, ids, mask, **given)
     (one,) = play(model, PROMPTS[:1], FRAMES, chroma=[chroma] if melody else None)
     assert_equal_logits(one.logits, seen, 0, 4)
+
+
+def test_a_stereo_melody_model_is_both(tmp_path: Path) -> None:
+    reference = checkpoints_of.write(tmp_path / "model", "stereo-melody")
+    model = open_model(tmp_path / "model")
+    assert (model.config.decoder.channels, model.config.melody is not None) == (2, True)
+    ids, mask = batch(model, PROMPTS[:1])
+    chroma = torch.nn.functional.one_hot(torch.tensor([2, 5, 9]), 12).float()
+    _, seen = generate(reference, ids, mask, input_features=chroma[None])
+    (one,) = play(model, PROMPTS[:1], FRAMES, chroma=[chroma])
+    assert_equal_logits(one.logits, seen, 0, 8)
 
 
 @pytest.mark.parametrize("kind", ["mono", "stereo", "melody"])
