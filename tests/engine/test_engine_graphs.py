@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import subprocess
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -29,6 +32,7 @@ from segue_runtime import errors, failpoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.engine.conftest import Checkpoint
 
@@ -302,6 +306,21 @@ async def test_a_recorded_step_that_fails_is_a_lost_device_and_names_the_switch(
         await engine.close()
     assert len(recorders) == 2, "the fresh runner is recorded anew"
     assert np.array_equal(again, expected.codes)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_benchmark_for_gpus_runs_dry_on_the_cpu(tmp_path: Path) -> None:
+    command = (sys.executable, "-m", "benchmarks.engine", "--size", "tiny", "--modes", "fp32,fp32+graphs")
+    sizes = ("--positions", "5,250", "--batches", "1,4", "--repeats", "1", "--threads", "1")
+    kept = ("--keep", str(tmp_path / "rows.json"))
+    for _ in range(2):
+        run = subprocess.run([*command, *sizes, *kept], capture_output=True, text=True, timeout=290, check=False)
+        assert run.returncode == 0, run.stderr
+        assert "0 of 384 codes differ" in run.stdout
+        rows = [line for line in run.stdout.splitlines() if line.startswith("| ") and " % |" in line]
+    assert len(rows) == 4
+    assert len(json.loads((tmp_path / "rows.json").read_text())) == 4
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: CUDA graphs are recorded for real")
