@@ -31,6 +31,8 @@ class Recipe:
     spec: composer_pb2.CompositionSpec
     model: dict[str, Any]
     software: dict[str, str]
+    needs_melody: bool = False
+    """Whether it followed a melody in a file, which does not stand in it."""
 
     @property
     def is_seeded(self) -> bool:
@@ -87,7 +89,7 @@ def read(path: Path, prompt: str) -> Recipe:
         model = dict(content["model"])
     except (json_format.ParseError, KeyError, AttributeError, TypeError, ValueError) as error:
         raise Stop(Exit.USAGE, f"{path}: its manifest is damaged: {error}") from error
-    return Recipe(path, spec, model, software)
+    return Recipe(path, spec, model, software, bool(content.get("melody_was_a_file")))
 
 
 def _fill_in(spec: composer_pb2.CompositionSpec, prompt: str, path: Path) -> None:

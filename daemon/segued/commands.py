@@ -114,6 +114,7 @@ async def compose(settings: Settings, arguments: argparse.Namespace) -> int:
     recipe = again.read(Path(arguments.recipe), arguments.prompt) if arguments.recipe else None
     spec = _spec_of(arguments, target, recipe)
     check_targets(arguments, target, *([picture] if picture else []))
+    melody = _melody_file(arguments.melody) if arguments.melody else None
     progress = make_progress(as_json=arguments.json, quiet=arguments.quiet)
     began = time.monotonic()
     async with contextlib.AsyncExitStack() as stack:
@@ -121,6 +122,8 @@ async def compose(settings: Settings, arguments: argparse.Namespace) -> int:
             client = await stack.enter_async_context(connected(settings))
             if recipe is not None:
                 await _warn_of_changes(client, recipe)
+            if arguments.melody:
+                spec.melody.CopyFrom(await _melody(client, melody))
             composition = await _follow(client, spec, progress)
             written = await write_files(client, composition, target, arguments)
         if picture is not None:
@@ -159,11 +162,35 @@ def _refuse_beside_from(arguments: argparse.Namespace, recipe: again.Recipe, tar
     names = ["duration", "seed", "bpm", "key", "metre", "genre", "negative_prompt", "plan", "stems", "midi", "model"]
     names += ["sample_rate", "bit_depth", "preset", "lufs", "ceiling", "private_prompt"]
     said = [name for name in names if getattr(arguments, name) not in (None, "", False, 0)]
+    if recipe.needs_melody and not arguments.melody:
+        raise Stop(
+            Exit.USAGE,
+            f"{recipe.path} followed a melody in a file, which does not stand in it",
+            "give it again: --melody FILE",
+        )
+    if arguments.melody and not recipe.needs_melody:
+        said.append("melody")
     if arguments.prompt and not recipe.spec.private_prompt:
         said.insert(0, "PROMPT")
     if said:
         flag = said[0] if said[0] == "PROMPT" else "--" + said[0].replace("_", "-")
         raise Stop(Exit.USAGE, f"{flag} beside --from: {recipe.path} says what is to be made", "leave one of them out")
+
+
+def _melody_file(asked: str) -> Path | None:
+    """The file to follow; None: the band."""
+    if asked == "band":
+        return None
+    if not Path(asked).is_file():
+        raise Stop(Exit.USAGE, f"--melody {asked}: there is no such file", "name a sound file, or say: --melody band")
+    return Path(asked)
+
+
+async def _melody(client: Client, path: Path | None) -> composer_pb2.Melody:
+    """What to follow; a file is sent first."""
+    if path is None:
+        return composer_pb2.Melody(band=True)
+    return composer_pb2.Melody(source=(await client.upload(path)).name)
 
 
 async def _warn_of_changes(client: Client, recipe: again.Recipe) -> None:

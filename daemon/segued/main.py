@@ -69,6 +69,11 @@ def parser() -> argparse.ArgumentParser:
     compose.add_argument("--force", action="store_true", help="replace files that are there")
     compose.add_argument("--from", dest="recipe", metavar="FILE", help="make again what this file says that it is")
     _export(compose)
+    compose.add_argument(
+        "--melody",
+        metavar="FILE|band",
+        help="a tune to follow, for melody models: a sound file, or what the band plays",
+    )
     compose.add_argument("--private-prompt", action="store_true", help="keep the prompt out of the file")
     compose.add_argument("--plan", metavar="FILE", help="play this plan (JSON of `segued plan`); - is standard input")
     compose.add_argument("--stems", action="store_true", help="write one file for each part of the band, too")

@@ -12,6 +12,7 @@ from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composer_pb2
 from segue.music.v1 import music_pb2
 from segue.planner.v1 import planner_pb2
+from segue.renderer.v1 import renderer_pb2
 from segue_music.codec import canonical_json
 from segue_runtime import errors
 from segue_runtime.errors import FieldViolation
@@ -96,6 +97,13 @@ def _check_model(spec: CompositionSpec, profile: ModelProfile) -> None:
         raise errors.OptionNotSupported(
             f"spec.brief.continuity: {profile.model} cannot do {music_pb2.Continuity.Name(wanted)}",
             metadata={"option": "spec.brief.continuity", "model": profile.model},
+        )
+    wanted_guide = {"source": renderer_pb2.GUIDE_MELODY_AUDIO, "band": renderer_pb2.GUIDE_NOTES}
+    melody = spec.melody.WhichOneof("melody")
+    if melody and wanted_guide[melody] not in profile.guides:
+        raise errors.OptionNotSupported(
+            f"spec.melody: {profile.model} follows no melody of another; take a melody model",
+            metadata={"option": "spec.melody", "model": profile.model},
         )
     for index, edit in enumerate(spec.edits):
         if edit.redo.prompt and not profile.uses_prompt:

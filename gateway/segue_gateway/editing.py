@@ -46,6 +46,8 @@ def revise(spec: CompositionSpec, parent: Composition, parents_spec: Composition
     revised.brief.negative_prompt = parents_spec.brief.negative_prompt
     if parents_spec.brief.HasField("sampling"):
         revised.brief.sampling.CopyFrom(parents_spec.brief.sampling)
+    if not revised.HasField("melody") and parents_spec.HasField("melody"):
+        revised.melody.CopyFrom(parents_spec.melody)
     revised.model = parent.model
     revised.private_prompt |= parents_spec.private_prompt
     revised.plan.CopyFrom(script.plan())

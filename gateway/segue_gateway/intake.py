@@ -122,6 +122,8 @@ class Intake:
 
     async def _accept(self, spec: CompositionSpec) -> Accepted:
         """Check a spec; one with a parent is made into one of its own."""
+        if spec.melody.source:
+            await self._files.source(owner(), spec.melody.source)
         if not spec.parent:
             return Accepted(spec, await acceptance.accept(spec, self._mesh))
         job = await self.job(spec.parent)

@@ -75,9 +75,11 @@ class OddRenderer(RendererService):
 
 
 @contextlib.asynccontextmanager
-async def odd_renderer(folder: Path, spoil: Spoil = leave) -> AsyncIterator[OddRenderer]:
+async def odd_renderer(
+    folder: Path, spoil: Spoil = leave, backend: SketchBackend | None = None
+) -> AsyncIterator[OddRenderer]:
     """Serve one on a free port."""
-    backend = SketchBackend()
+    backend = backend or SketchBackend()
     service = OddRenderer(backend, spoil)
 
     def register(server: Any) -> None:

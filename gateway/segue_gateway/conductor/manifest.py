@@ -52,6 +52,9 @@ def manifest(context: Context, measurement: MasterMeasurement, takes: Mapping[st
             else "The same request gives the same music; bytes may differ between machines and batches."
         ),
     }
+    if context.spec.melody.source:
+        content["melody_was_a_file"] = True
+        content["promise"] = "The sections followed a melody in a file, which must be given again."
     if context.spec.private_prompt:
         _hide_prompts(content["plan"])
         if context.spec.HasField("plan"):
@@ -72,6 +75,9 @@ def _public(context: Context, measurement: MasterMeasurement) -> composer_pb2.Co
     public.labels.clear()
     for field in ("session", "parent", "edits", "master_mode", "plan"):
         public.ClearField(field)
+    if public.melody.source:
+        # An upload's name says nothing to another.
+        public.ClearField("melody")
     if public.HasField("frozen_master"):
         public.frozen_master.measurement.CopyFrom(measurement)
         names = [item.spec.section_id for item in context.plan.sections]

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 import time
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from segue.audio.v1 import audio_pb2
@@ -18,6 +16,7 @@ from segue_audio.errors import AudioError
 from segue_audio.files import read_tags
 from segue_gateway.conductor import outputs
 from segue_gateway.conductor.context import Bench
+from segue_gateway.conductor.local_files import local_file
 from segue_gateway.conductor.manifest import version
 from segue_gateway.conductor.mastering import Mastering
 from segue_gateway.conductor.patience import patiently
@@ -26,6 +25,8 @@ from segue_gateway.files import artifact_key
 from segue_runtime import errors, logs
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from segue_gateway.conductor.journal import Journal
     from segue_gateway.pool import Mesh
     from segue_runtime.artifacts import ArtifactStore
@@ -122,13 +123,7 @@ class MasteringRun:
 
     async def _read(self) -> None:
         """Decode the file into the draft. It may be hostile: that is done by a child process with little rights."""
-        with tempfile.TemporaryDirectory(prefix="segue-master-") as folder:
-            path = self._artifacts.local_path(self._source)
-            if path is None:
-                path = Path(folder) / "file"
-                with path.open("wb") as copy:
-                    async for block in self._artifacts.open_file(self._source):
-                        await asyncio.to_thread(copy.write, block)
+        async with local_file(self._artifacts, self._source) as path:
             self._tags = await asyncio.to_thread(_tags_of, path)
             if self._journal.checkpoint.draft_finished:
                 draft = await recorded(self._store, self._journal.name, audio_pb2.STAGE_DRAFT)

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
-import time
 from typing import TYPE_CHECKING, Final
 
 from segue.composer.v1 import composer_pb2
 from segue.music.v1 import music_pb2
 from segue.renderer.v1 import renderer_pb2
 from segue_gateway import resource
-from segue_gateway.audio_wire import CHUNK_BYTES, chunk
+from segue_gateway.conductor.guides import Guide, Melody
 from segue_gateway.conductor.patience import Patience
-from segue_gateway.conductor.sound_check import SoundCheck
-from segue_gateway.conductor.takes import MIX, Take, TakeFailed, take_key
-from segue_gateway.exchange import exchange
+from segue_gateway.conductor.render_call import RenderCall
+from segue_gateway.conductor.takes import Take, take_key
 from segue_music.codec import section_seed
 from segue_runtime import errors, failpoints, logs
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Mapping
 
     from segue.music.v1.music_pb2 import Plan, PlannedSection
-    from segue.renderer.v1.renderer_pb2 import RenderSectionRequest, RenderSectionResponse
     from segue_gateway.conductor.context import Context
 
 MAX_TRIES: Final = 3
@@ -51,12 +47,13 @@ class Band:
         self._ready: dict[str, asyncio.Event] = {item.spec.section_id: asyncio.Event() for item in self._sections}
         self._changed = asyncio.Event()
         self._failure: BaseException | None = None
+        self._melody = Melody(context)
 
     async def run(self) -> None:
         """Render everything; the first error that no retry helps ends it."""
         slots = asyncio.Semaphore(self._context.slots)
         try:
-            async with asyncio.TaskGroup() as group:
+            async with self._melody, asyncio.TaskGroup() as group:
                 for index in range(len(self._sections)):
                     group.create_task(self._render_when_due(index, slots))
         except* Exception as failures:  # noqa: BLE001 - whatever it was, those who wait for takes must be told
@@ -106,6 +103,7 @@ class Band:
             await self._finished(section, kept, 1, reused=True)
             return
         conditioning = await self._conditioning(index)
+        guide = await self._guide(section)
         overlap = overlap_frames(self._sections, index, locked=self._context.player.profile.gives_notes)
         seed = seed_of(self._context.plan, section)
         attempt = failures = 0
@@ -114,7 +112,14 @@ class Band:
             attempt += 1
             digest = hashlib.sha256(conditioning).hexdigest() if conditioning else ""
             profile = self._context.player.profile
-            key = take_key(section.spec, profile, seed, overlap_frames=overlap, conditioning_digest=digest)
+            key = take_key(
+                section.spec,
+                profile,
+                seed,
+                overlap_frames=overlap,
+                conditioning_digest=digest,
+                guide_digest=guide.digest,
+            )
             found = await self._context.shelf.find(key, stems=self._context.spec.stems)
             if found is not None:
                 self._put(section.spec.section_id, found)
@@ -132,6 +137,8 @@ class Band:
                 overlap_frames=overlap,
                 conditioning_frames=len(conditioning) // self._conditioning_frame_bytes(),
                 owner=self._context.composition.owner,
+                guide_frames=guide.frames,
+                guide_band=guide.is_band,
             )
             await self._context.journal.say(
                 composer_pb2.CompositionEvent(
@@ -143,7 +150,7 @@ class Band:
             await failpoints.reach(BEFORE_SECTION)
             self._put(section.spec.section_id, take)
             try:
-                await Rendering(self._context, take, start, conditioning).run()
+                await RenderCall(self._context, take, start, conditioning, guide).run()
                 await failpoints.reach(AFTER_TAKE)
                 await self._finished(section, take, attempt, reused=False)
             except BaseException as error:
@@ -169,16 +176,20 @@ class Band:
             return None
         take = await self._context.shelf.find(known.take, stems=self._context.spec.stems)
         if take is None:
-            await self._context.journal.say(
-                composer_pb2.CompositionEvent(
-                    warned=music_pb2.Warning(
-                        code="take_gone",
-                        text="the parent's take is not there any more, or has no stems: it is played again",
-                        section_id=section_id,
-                    )
-                )
+            await self._warn(
+                section_id, "take_gone", "the parent's take is not there any more, or has no stems: it is played again"
             )
         return take
+
+    async def _guide(self, section: PlannedSection) -> Guide:
+        guide = await self._melody.guide(section)
+        if self._context.spec.melody.source and not guide.frames:
+            await self._warn(section.spec.section_id, "melody_ended", "the melody's file has ended before this section")
+        return guide
+
+    async def _warn(self, section_id: str, code: str, text: str) -> None:
+        warning = music_pb2.Warning(code=code, text=text, section_id=section_id)
+        await self._context.journal.say(composer_pb2.CompositionEvent(warned=warning))
 
     async def _say_retried(self, section: PlannedSection, attempt: int, error: errors.SegueError) -> None:
         log.warning("section failed, trying again", section=section.spec.section_id, attempt=attempt)
@@ -233,86 +244,6 @@ class Band:
         changed.set()
 
 
-class Rendering:
-    """One call to a renderer."""
-
-    def __init__(self, context: Context, take: Take, start: renderer_pb2.RenderStart, conditioning: bytes) -> None:
-        self._context = context
-        self._take = take
-        self._start = start
-        self._conditioning = conditioning
-        self._notes: list[music_pb2.Note] = []
-        self._check = SoundCheck(start, context.player.profile)
-        self._began = time.monotonic()
-
-    async def run(self) -> None:
-        """Render into the take; raises RenderInvalid for sound that cannot be right."""
-        answers = exchange(
-            self._context.player.renderer.RenderSection,
-            self._requests(),
-            service="renderer",
-            timeout_s=self._context.remaining_s(),
-        )
-        finished: renderer_pb2.RenderFinished | None = None
-        async with contextlib.aclosing(answers):
-            async for response in answers:
-                finished = await self._take_response(response) or finished
-        if finished is None:
-            raise errors.ServiceUnreachable("the renderer ended without a result", metadata={"service": "renderer"})
-        self._check.finished(finished)
-        await self._take.complete(finished, self._notes)
-
-    async def _requests(self) -> AsyncIterator[RenderSectionRequest]:
-        yield renderer_pb2.RenderSectionRequest(start=self._start)
-        if self._conditioning:
-            profile = self._context.player.profile
-            for piece in chunk(
-                self._conditioning, profile.sample_rate or self._start.spec.sample_rate, profile.channels
-            ):
-                yield renderer_pb2.RenderSectionRequest(conditioning=piece)
-
-    async def _take_response(self, response: RenderSectionResponse) -> renderer_pb2.RenderFinished | None:
-        kind = response.WhichOneof("message")
-        if kind == "accepted":
-            self._check.accepted(response.accepted)
-            self._take.accept(response.accepted)
-        elif kind == "audio":
-            await self._store_audio(response)
-        elif kind == "notes":
-            self._notes.extend(response.notes.notes)
-        elif kind == "progress":
-            self._progress(
-                response.progress.frames_done, response.progress.frames_total, response.progress.queue_position
-            )
-        elif kind == "finished":
-            return response.finished
-        return None
-
-    async def _store_audio(self, response: RenderSectionResponse) -> None:
-        audio = response.audio
-        layer = audio.layer or MIX
-        self._check.audio(audio, layer)
-        await self._take.write(layer, audio.data)
-        if layer == MIX:
-            accepted = await self._take.wait_accepted()
-            spec = self._start.spec
-            total = spec.frames * accepted.format.sample_rate / max(1, spec.sample_rate)
-            self._progress(self._take.frames(), round(total), 0)
-
-    def _progress(self, done: int, total: int, queue_position: int) -> None:
-        spec = self._start.spec
-        fraction = min(1.0, done / total) if total else 0.0
-        elapsed = max(1e-3, time.monotonic() - self._began)
-        self._context.progress.set(
-            composer_pb2.SectionProgress(
-                section_id=spec.section_id,
-                fraction_done=fraction,
-                real_time_factor=fraction * spec.frames / max(1, spec.sample_rate) / elapsed,
-                queue_position=queue_position,
-            )
-        )
-
-
 def _max_tries(error: BaseException) -> int:
     return MAX_TRIES_OF_SOUND if isinstance(error, errors.RenderInvalid) else MAX_TRIES
 
@@ -348,6 +279,3 @@ def beat_frames(section: PlannedSection) -> float:
         message = f"section {spec.section_id} has no metre"
         raise ValueError(message)
     return timing.tempo_map(spec).seconds(timing.ticks_per_beat(spec.metre)) * spec.sample_rate
-
-
-__all__ = ["CHUNK_BYTES", "Band", "Rendering", "TakeFailed", "beat_frames", "overlap_frames"]

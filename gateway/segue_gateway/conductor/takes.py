@@ -30,7 +30,13 @@ MIX: Final = "mix"
 
 
 def take_key(
-    spec: SectionSpec, profile: ModelProfile, seed: int, *, overlap_frames: int, conditioning_digest: str
+    spec: SectionSpec,
+    profile: ModelProfile,
+    seed: int,
+    *,
+    overlap_frames: int,
+    conditioning_digest: str,
+    guide_digest: str,
 ) -> str:
     """Return the key: equal keys mean equal sound, wherever in a piece the section stands."""
     parts = {
@@ -42,6 +48,7 @@ def take_key(
         "seed": seed,
         "overlap_frames": overlap_frames,
         "conditioning": conditioning_digest,
+        "guide": guide_digest,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

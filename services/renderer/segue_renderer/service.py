@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import dataclasses
 from typing import TYPE_CHECKING, Any, Final
 
 import google_crc32c
@@ -38,6 +40,8 @@ NOTES_A_MESSAGE: Final = 1024
 MAX_QUEUED: Final = 64
 GUIDE_NOTES: Final = int(renderer_pb2.GUIDE_NOTES)
 GUIDE_MELODY_AUDIO: Final = int(renderer_pb2.GUIDE_MELODY_AUDIO)
+GUIDES: Final = (("guide_frames", GUIDE_MELODY_AUDIO), ("guide_notes", GUIDE_NOTES), ("guide_band", GUIDE_NOTES))
+"""What a start can announce, and what its model must take for it."""
 
 
 class RendererService(renderer_pb2_grpc.RendererServiceServicer):
@@ -51,6 +55,12 @@ class RendererService(renderer_pb2_grpc.RendererServiceServicer):
     ) -> AsyncIterator[renderer_pb2.RenderSectionResponse]:
         """Render one section."""
         start, request = await _read(request_iterator, self._check)
+        if start.guide_band:
+            # Imported here: its tables take a moment, and few ask for it.
+            from segue_renderer.sketch.lead import lead_notes
+
+            notes = await asyncio.to_thread(lead_notes, request.spec, request.seed)
+            request = dataclasses.replace(request, guide_notes=notes)
         async with contextlib.aclosing(self._backend.render(request)) as events:
             sound = _Encoder(start)
             async for event in events:
@@ -98,7 +108,9 @@ class RendererService(renderer_pb2_grpc.RendererServiceServicer):
             raise errors.OptionNotSupported(
                 f"{name} does not continue the sound of an earlier section", metadata={"option": "conditioning_frames"}
             )
-        for option, guide in (("guide_frames", GUIDE_MELODY_AUDIO), ("guide_notes", GUIDE_NOTES)):
+        if start.guide_band and start.guide_notes:
+            raise errors.InvalidField("start.guide_band: notes were announced, too; leave one of them out")
+        for option, guide in GUIDES:
             if getattr(start, option) and guide not in profile.guides:
                 raise errors.OptionNotSupported(f"{name} takes no such guide", metadata={"option": option})
         if self._backend.status().queued >= MAX_QUEUED:

@@ -316,6 +316,32 @@ class FrozenMaster(google.protobuf.message.Message):
 global___FrozenMaster = FrozenMaster
 
 @typing.final
+class Melody(google.protobuf.message.Message):
+    """Melody is a tune that the sections follow, for models that take such guides."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: builtins.int
+    BAND_FIELD_NUMBER: builtins.int
+    source: builtins.str
+    """source is a finished upload or an output, as "uploads/3a1". Its first frame is the piece's; where it has ended, the
+    sections follow nothing, and a warning says so.
+    """
+    band: builtins.bool
+    """band is the melody that the sketch band would play."""
+    def __init__(
+        self,
+        *,
+        source: builtins.str = ...,
+        band: builtins.bool = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["band", b"band", "melody", b"melody", "source", b"source"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["band", b"band", "melody", b"melody", "source", b"source"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["melody", b"melody"]) -> typing.Literal["source", "band"] | None: ...
+
+global___Melody = Melody
+
+@typing.final
 class EditRedo(google.protobuf.message.Message):
     """EditRedo makes a new take of a section."""
 
@@ -519,6 +545,7 @@ class CompositionSpec(google.protobuf.message.Message):
     EDITS_FIELD_NUMBER: builtins.int
     PRIVATE_PROMPT_FIELD_NUMBER: builtins.int
     FROZEN_MASTER_FIELD_NUMBER: builtins.int
+    MELODY_FIELD_NUMBER: builtins.int
     model: builtins.str
     """model is a name of ListModels. Empty means the parent's, or the pool's default."""
     stems: builtins.bool
@@ -575,6 +602,10 @@ class CompositionSpec(google.protobuf.message.Message):
         the parent's, and none may be given.
         """
 
+    @property
+    def melody(self) -> global___Melody:
+        """melody is a tune to follow. Absence means a parent's, or none beside the plan's own motif."""
+
     def __init__(
         self,
         *,
@@ -594,9 +625,10 @@ class CompositionSpec(google.protobuf.message.Message):
         edits: collections.abc.Iterable[global___Edit] | None = ...,
         private_prompt: builtins.bool = ...,
         frozen_master: global___FrozenMaster | None = ...,
+        melody: global___Melody | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["brief", b"brief", "frozen_master", b"frozen_master", "master", b"master", "plan", b"plan", "time_limit", b"time_limit"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["brief", b"brief", "degradation_policy", b"degradation_policy", "edits", b"edits", "exports", b"exports", "frozen_master", b"frozen_master", "labels", b"labels", "master", b"master", "master_mode", b"master_mode", "midi", b"midi", "model", b"model", "parent", b"parent", "plan", b"plan", "private_prompt", b"private_prompt", "session", b"session", "stems", b"stems", "time_limit", b"time_limit"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["brief", b"brief", "frozen_master", b"frozen_master", "master", b"master", "melody", b"melody", "plan", b"plan", "time_limit", b"time_limit"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["brief", b"brief", "degradation_policy", b"degradation_policy", "edits", b"edits", "exports", b"exports", "frozen_master", b"frozen_master", "labels", b"labels", "master", b"master", "master_mode", b"master_mode", "melody", b"melody", "midi", b"midi", "model", b"model", "parent", b"parent", "plan", b"plan", "private_prompt", b"private_prompt", "session", b"session", "stems", b"stems", "time_limit", b"time_limit"]) -> None: ...
 
 global___CompositionSpec = CompositionSpec
 

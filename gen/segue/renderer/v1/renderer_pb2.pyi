@@ -207,6 +207,7 @@ class RenderStart(google.protobuf.message.Message):
     GUIDE_FRAMES_FIELD_NUMBER: builtins.int
     GUIDE_NOTES_FIELD_NUMBER: builtins.int
     OWNER_FIELD_NUMBER: builtins.int
+    GUIDE_BAND_FIELD_NUMBER: builtins.int
     model: builtins.str
     """model is a name from ListModels. Empty means the renderer's default."""
     seed: builtins.int
@@ -231,6 +232,10 @@ class RenderStart(google.protobuf.message.Message):
     """guide_notes says that so many notes follow. 0 means none."""
     owner: builtins.str
     """owner is whose work it is, for fairness between owners. Empty means nobody's in particular."""
+    guide_band: builtins.bool
+    """guide_band takes the melody that the sketch band would play in this section as notes to follow; the renderer makes
+    them itself. Not together with guide_notes, and for models that take GUIDE_NOTES.
+    """
     @property
     def spec(self) -> segue.music.v1.music_pb2.SectionSpec:
         """spec is the section."""
@@ -250,9 +255,10 @@ class RenderStart(google.protobuf.message.Message):
         guide_frames: builtins.int = ...,
         guide_notes: builtins.int = ...,
         owner: builtins.str = ...,
+        guide_band: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["spec", b"spec"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["attempt", b"attempt", "conditioning_frames", b"conditioning_frames", "guide_frames", b"guide_frames", "guide_notes", b"guide_notes", "model", b"model", "notes", b"notes", "overlap_frames", b"overlap_frames", "owner", b"owner", "seed", b"seed", "spec", b"spec", "stems", b"stems", "take_key", b"take_key"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attempt", b"attempt", "conditioning_frames", b"conditioning_frames", "guide_band", b"guide_band", "guide_frames", b"guide_frames", "guide_notes", b"guide_notes", "model", b"model", "notes", b"notes", "overlap_frames", b"overlap_frames", "owner", b"owner", "seed", b"seed", "spec", b"spec", "stems", b"stems", "take_key", b"take_key"]) -> None: ...
 
 global___RenderStart = RenderStart
 

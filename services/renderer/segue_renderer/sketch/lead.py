@@ -1,0 +1,25 @@
+"""The melody of a section without its sound: what other models can follow."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from segue_music.plan import Continuity, LayerKind
+from segue_renderer.backend import RenderRequest
+from segue_renderer.sketch import gate
+from segue_renderer.sketch.score import Score
+
+if TYPE_CHECKING:
+    from segue_music.plan import Note, SectionSpec
+
+
+def lead_notes(spec: SectionSpec, seed: int) -> tuple[Note, ...]:
+    """Return what the lead plays, or the voice where there is no lead; nothing where neither plays."""
+    gate.check(RenderRequest(replace(spec, continuity=Continuity.NONE), model="", seed=seed))
+    notes = Score(spec, seed).notes()
+    for layer in (LayerKind.LEAD, LayerKind.VOCALS):
+        found = tuple(note for note in notes if note.layer == layer)
+        if found:
+            return found
+    return ()
