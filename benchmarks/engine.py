@@ -79,7 +79,7 @@ def timed(work: Callable[[], object], device: torch.device, times: int = 1) -> f
 def bandwidth(device: torch.device) -> float:
     """Return the read bandwidth in GB/s: the best of several sums over a block that no cache holds."""
     block = torch.ones((1 << 30 if device.type == "cuda" else 1 << 28), dtype=torch.float32, device=device)
-    return max(float(block.nbytes) / timed(block.sum, device) / 1e6 for _ in range(6))
+    return max(float(block.nbytes) / timed(block.sum, device) / 1e6 for _ in range(20))
 
 
 def floor_ms(config: DecoderConfig, player: Ours, batch: int, position: int, read: float) -> float:
