@@ -27,13 +27,14 @@ PROGRAMS: Final[tuple[tuple[str, int], ...]] = (
     ("music box", 10), ("vibraphone", 11), ("marimba", 12), ("xylophone", 13), ("kalimba", 108), ("steel drum", 114),
     ("hang", 114), ("bells", 14), ("chimes", 14), ("glockenspiel", 9), ("bandoneon", 23), ("accordion", 21),
     ("harmonium", 20), ("harmonica", 22), ("organ", 16), ("electric guitar", 27), ("nylon guitar", 24),
-    ("acoustic guitar", 25), ("pedal steel", 26), ("guitar", 24), ("ukulele", 24), ("lute", 24), ("mandolin", 25),
+    ("acoustic guitar", 25), ("pedal steel", 26), ("guitar", 24), ("ukulele", 24), ("flute", 73), ("lute", 24),
+    ("mandolin", 25),
     ("banjo", 105), ("sitar", 104), ("tanpura", 104), ("koto", 107), ("bassoon", 70), ("upright bass", 32),
     ("slap bass", 36), ("synth bass", 38), ("808", 38), ("sub", 38), ("bass", 33), ("violin", 40), ("fiddle", 110),
     ("erhu", 110), ("viola", 41), ("cello", 42), ("tuba", 58), ("string", 48), ("orchestra", 48), ("choir", 52),
     ("voice", 52), ("vocal", 52), ("singing", 52), ("aahs", 52), ("humming", 53), ("trumpet", 56), ("trombone", 57),
     ("horns", 61), ("horn", 60), ("brass", 61), ("sax", 65), ("oboe", 68), ("clarinet", 71), ("bagpipe", 109),
-    ("shakuhachi", 77), ("ocarina", 79), ("whistle", 78), ("flute", 73), ("lead", 80), ("pad", 89), ("drone", 89),
+    ("shakuhachi", 77), ("ocarina", 79), ("whistle", 78), ("lead", 80), ("pad", 89), ("drone", 89),
     ("harp", 46), ("arp", 81), ("synth", 80), ("piano", 0), ("keys", 0), ("chords", 0),
 )  # fmt: skip
 DEFAULT_PROGRAM: Final = {
