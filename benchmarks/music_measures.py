@@ -172,7 +172,9 @@ def _silent_bars(spec: SectionSpec, notes: Sequence[Note]) -> int:
 def _similarity(spec: SectionSpec, motif: Motif, lead: Sequence[Note]) -> float:
     """Compare the first phrase with the motif: which of its notes are there, and go the way that it goes."""
     bar = ticks_per_bar(metre_of(spec))
-    end = min(spec.bars * bar, -(-motif.ticks // bar) * bar)
+    # In the last bar of a piece the melody comes to rest.
+    bars = spec.bars - (spec.next is None and not spec.loop)
+    end = min(bars * bar, -(-motif.ticks // bar) * bar)
     wanted = [note for note in motif.notes if note.start_tick < end]
     found = [next((n for n in lead if abs(n.start_tick - note.start_tick) < 200), None) for note in wanted]
     right = 0

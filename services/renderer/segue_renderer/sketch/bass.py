@@ -37,6 +37,8 @@ class BassLine:
     ) -> None:
         self._grid = grid
         self._scale = frozenset(scale_classes(key))
+        tonic = pitch_class(key.tonic)
+        self._anchors = frozenset({tonic, (tonic + 7) % 12})
         self._chords = chords
         self._sung = {
             beat: tone.pitch
@@ -82,6 +84,9 @@ class BassLine:
             "5": (classes[min(2, len(classes) - 1)] - root) % 12,
             "6": 9 if (root + 9) % 12 in self._scale else 8,
         }
+        if mark == "5" and (root + offsets["5"]) % 12 not in self._anchors >= {(root + offsets["3"]) % 12}:
+            # A fifth that is foreign to the tonic's triad pulls to the relative key; the third holds this one.
+            mark = "3"
         if mark in offsets:
             return self._into(root + offsets[mark])
         if mark == "8":

@@ -17,33 +17,73 @@ if TYPE_CHECKING:
     from segue_renderer.sketch.grid import Grid
 
 RANGE: Final = (52, 76)
+LEFT_HAND_LOWEST: Final = 43
 STRUM_TICKS: Final = 14
 ROLL_TICKS: Final = 110
 
 
-def voicings(chords: Sequence[Chord], *, power: bool = False) -> dict[int, tuple[int, ...]]:
-    """Return the pitches of each chord by its start."""
+def voicings(chords: Sequence[Chord], home: int, *, has_bass: bool, power: bool = False) -> dict[int, tuple[int, ...]]:
+    """Return the pitches of each chord by its start; `home` is the key's tonic as a pitch class.
+
+    At home the left hand takes the root: a tonic chord with a seventh would else be its relative's too.
+    """
     found: dict[int, tuple[int, ...]] = {}
     last: tuple[int, ...] = ()
     known: dict[tuple[object, ...], tuple[int, ...]] = {}
     for chord in chords:
         if power:
-            last = _power(chord)
-        else:
-            key = (chord.root, chord.quality, last)
-            last = known.get(key) or known.setdefault(key, voice(chord, last))
-        found[chord.start_tick] = last
+            last = found[chord.start_tick] = _power(chord)
+            continue
+        key = (chord.root, chord.quality, last)
+        last = known.get(key) or known.setdefault(key, voice(_taken(chord, home, has_bass=has_bass), last))
+        at_home = pitch_class(chord.root) == home
+        found[chord.start_tick] = _rooted(last, home) if at_home else last
     return found
 
 
-def voice(chord: Chord, last: Sequence[int]) -> tuple[int, ...]:
-    """Return the voicing that moves least from the last one; rich chords do without their fifth."""
-    classes = list(chord_classes(chord))
-    if len(classes) > 4:
-        del classes[2]
+def triads(chords: Sequence[Chord]) -> dict[int, tuple[int, ...]]:
+    """Return root, third and fifth of each chord by its start: who holds leaves sevenths and ninths to the hands."""
+    found: dict[int, tuple[int, ...]] = {}
+    last: tuple[int, ...] = ()
+    for chord in chords:
+        found[chord.start_tick] = last = voice(chord_classes(chord)[:3], last)
+    return found
+
+
+def _taken(chord: Chord, home: int, *, has_bass: bool) -> Sequence[int]:
+    """Return which notes of a chord the hands take: at home all; away from it a rich chord does without its fifth,
+    and where there is a bass, sevenths leave it their root.
+
+    The tonic and the dominant hold a piece together and are never left out; nor is the root of a chord that would
+    then be the tonic chord of the relative key.
+    """
+    classes = chord_classes(chord)
+    anchors = {home, (home + 7) % 12}
+    if len(classes) < 4 or classes[0] == home:
+        return classes
+    if has_bass and classes[0] not in anchors and classes[1] != (home + 9) % 12:
+        return classes[1:]
+    if len(classes) == 4 or classes[2] in anchors:
+        return classes
+    return classes[:2] + classes[3:]
+
+
+def _rooted(pitches: tuple[int, ...], root: int) -> tuple[int, ...]:
+    """Put the root below a voicing, or an octave above it where that would be mud."""
+    low = pitches[0] - 1 - (pitches[0] - 1 - root) % 12
+    if pitches[0] - low < 3:
+        low -= 12
+    if low >= LEFT_HAND_LOWEST:
+        return (low, *pitches)
+    high = pitches[-1] + 1 + (root - pitches[-1] - 1) % 12
+    return (*pitches, high)
+
+
+def voice(classes: Sequence[int], last: Sequence[int]) -> tuple[int, ...]:
+    """Return the voicing of some pitch classes that moves least from the last one."""
     best: tuple[float, tuple[int, ...]] | None = None
     for turn in range(len(classes)):
-        order = classes[turn:] + classes[:turn]
+        order = [*classes[turn:], *classes[:turn]]
         for bottom in (RANGE[0], RANGE[0] + 6, RANGE[0] + 12):
             pitches = [bottom + (order[0] - bottom) % 12]
             for each in order[1:]:

@@ -21,7 +21,8 @@ CENTRE: Final = 67
 LOWEST_MEAN: Final = 68.5
 MAX_STRANGE_SHARE: Final = 0.27
 """How much of the melody's time may be notes that are not in the chord."""
-STABLE: Final = (0, 2)
+TURNED_COST: Final = 5
+STABLE: Final = (0,)
 OPEN: Final = (1, 4, 6)
 PHRASES: Final = {
     MotifUse.UNSPECIFIED: ("head", "rest", "head", "rest"),
@@ -209,11 +210,14 @@ def _bent(tones: list[Tone], grid: Grid, chords: Sequence[Chord], banned: set[in
                 and following is not None
                 and following.tick - tone.tick <= grid.beat
                 and 0 < abs(following.pitch - pitch) <= 2
+                and _way(tones[index:]) == (1 if following.pitch > pitch else -1)
                 and following.pitch % 12 in chord_classes(chord_at(chords, following.tick))
                 and (pitch - pitch_class(chord.bass or chord.root)) % 12 != 1
             )
             if not leads:
-                pitch = _nearest(classes, pitch, following.pitch if following else pitch)
+                first = max(0, index - 1)
+                towards = following.pitch if following else pitch
+                pitch = _nearest(classes, tones[first : index + 2], index - first, towards)
         ends = chord.start_tick + chord.ticks
         ticks = tone.ticks
         if tone.tick + ticks > ends and pitch % 12 not in chord_classes(chord_at(chords, ends)):
@@ -223,11 +227,34 @@ def _bent(tones: list[Tone], grid: Grid, chords: Sequence[Chord], banned: set[in
     return found[::-1]
 
 
-def _nearest(classes: Sequence[int], pitch: int, towards: int) -> int:
-    """Return the chord's tone nearest to a pitch, within the range; of two, the one that makes the smaller leap."""
-    near = [each for each in range(pitch - 6, pitch + 7) if each % 12 in classes and RANGE[0] <= each <= RANGE[1]]
+def _way(tones: Sequence[Tone]) -> int:
+    """Return which way a line was to go from its first tone: 1 up, -1 down, 0 neither."""
+    if len(tones) < 2:
+        return 0
+    return _sign(tones[1].pitch - tones[0].pitch)
+
+
+def _sign(step: int) -> int:
+    return (step > 0) - (step < 0)
+
+
+def _nearest(classes: Sequence[int], line: Sequence[Tone], index: int, towards: int) -> int:
+    """Return the chord's tone nearest to a tone of a line, within the range.
+
+    One to which the line comes, and from which it goes on, the way that it was to go comes before nearer ones: the
+    motif is known by its shape.
+    """
+    pitch = line[index].pitch
+    near = [each for each in range(pitch - 8, pitch + 9) if each % 12 in classes and RANGE[0] <= each <= RANGE[1]]
     near = near or [each for each in range(RANGE[0], RANGE[1] + 1) if each % 12 in classes]
-    return min(near, key=lambda each: (abs(each - pitch), abs(each - towards), each))
+
+    def cost(each: int) -> tuple[int, int, int]:
+        turned = int(_sign(towards - each) != _way(line[index:]))
+        if index:
+            turned += _sign(each - line[index - 1].pitch) != _way(line[index - 1 :])
+        return abs(each - pitch) + TURNED_COST * turned, abs(each - towards), each
+
+    return min(near, key=cost)
 
 
 def chord_at(chords: Sequence[Chord], tick: int) -> Chord:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from segue_music.plan import LayerKind, Note, Role, Transition
-from segue_music.theory import chord_classes
+from segue_music.theory import chord_classes, pitch_class
 from segue_renderer.sketch import harmony, melody, rhythm, textures
 from segue_renderer.sketch.bass import RANGE as BASS_RANGE
 from segue_renderer.sketch.bass import BassLine
@@ -22,7 +22,7 @@ from segue_renderer.sketch.voices import Held
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from segue_music.plan import Key, SectionSpec
+    from segue_music.plan import Chord, Key, SectionSpec
 
 DEFAULT_INSTRUMENTS: Final = {
     LayerKind.RHYTHM: "drums", LayerKind.BASS: "electric bass", LayerKind.HARMONY: "electric piano",
@@ -48,10 +48,12 @@ class Score:
             raise ValueError(message)
         self.spec = spec
         self.key: Key = spec.key
+        self.home = pitch_class(spec.key.tonic)
         self.grid = Grid(spec.metre, spec.bars)
         self.style = style_for(spec.genre)
         self.ends = spec.next is None and not spec.loop
         self._seed = seed
+        self._has_bass = any(layer.kind == LayerKind.BASS for layer in spec.layers)
         self._is_led = any(layer.kind == LayerKind.LEAD for layer in spec.layers)
         self._melody = self._write_melody()
 
@@ -149,7 +151,7 @@ class Score:
                 yield replace(note, velocity=note.velocity - 8 * number)
 
     def _comping(self, name: str, voice: str, patterns: list[str]) -> Iterator[Note]:
-        pitches = harmony.voicings(self.spec.chords, power=voice == "drive guitar")
+        pitches = harmony.voicings(self.spec.chords, self.home, has_bass=self._has_bass, power=voice == "drive guitar")
         strums = "guitar" in voice or voice in {"harp", "koto", "sitar", "mandolin", "banjo"}
         closing_at = self.grid.end - self.grid.bar if self.ends else self.grid.end
         for number, (tick, ticks, level, chord, pattern) in enumerate(
@@ -167,7 +169,14 @@ class Score:
             order = hand[::-1] if strums and number % 2 and not closing else hand
             for place, pitch in enumerate(order):
                 late = min(place * spread, length - 1)
-                yield self._note(LayerKind.HARMONY, tick + late, length - late - 8, pitch, level, name)
+                firm = level + self._lean(pitch, chord)
+                yield self._note(LayerKind.HARMONY, tick + late, length - late - 8, pitch, firm, name)
+
+    def _lean(self, pitch: int, chord: Chord) -> float:
+        """Return how much firmer a finger is: sevenths and ninths are colour, the key's tonic and dominant carry."""
+        if pitch % 12 in {self.home, (self.home + 7) % 12}:
+            return 1.0
+        return -1.5 if pitch % 12 in chord_classes(chord)[3:] else 0.0
 
     def _figure(self, tick: int, ticks: int, level: int, hand: tuple[int, ...], name: str) -> Note:
         """Break a chord as a pianist does: low, high, middle, high."""
@@ -255,23 +264,23 @@ class Score:
         chords = self.spec.chords
         if any(word in name for word in ARPEGGIATED):
             turn = int(self.chance(LayerKind.TEXTURES).integers(0, 3))
-            yield from textures.arpeggio(self.grid, chords, self.spec.energy, turn, ends=self.ends)
+            yield from textures.arpeggio(self.grid, chords, self.home, self.spec.energy, turn, ends=self.ends)
         elif voice in SUSTAINED:
             yield from textures.pad(chords)
         elif voice in {"strings", "violin"} or not self._is_led:
-            yield from textures.second_line(self.grid, chords, self._melody if self._is_led else ())
+            yield from textures.second_line(self.grid, chords, self.home, self._melody if self._is_led else ())
         else:
             found = list(textures.answers(self.grid, chords, self._melody))
             # A melody that leaves no room gets a second line instead.
             answered = len({tick // self.grid.bar for tick, *_ in found})
             enough = answered * MIN_ANSWERED_BARS >= self.grid.bars
-            yield from found if enough else textures.second_line(self.grid, chords, self._melody)
+            yield from found if enough else textures.second_line(self.grid, chords, self.home, self._melody)
 
     def _vocals(self, names: tuple[str, ...]) -> Iterator[Note]:
         """Sing chords; where nobody leads, and in the big sections, the upper voice sings the melody."""
-        for start, pitches in harmony.voicings(self.spec.chords).items():
+        for start, pitches in harmony.triads(self.spec.chords).items():
             chord = melody.chord_at(self.spec.chords, start)
-            for pitch in sorted({textures.into(each, (55, 72)) for each in pitches[-3:]}):
+            for pitch in sorted({textures.into(each, (55, 72)) for each in pitches}):
                 yield self._note(LayerKind.VOCALS, start, chord.ticks, pitch, 5, names[0])
         leads = not self._is_led and bool(self._melody)
         if leads or self.spec.role in BIG:

@@ -33,18 +33,18 @@ def into(pitch: int, within: tuple[int, int]) -> int:
 
 
 def pad(chords: Sequence[Chord]) -> Iterator[Played]:
-    """Hold the upper three notes of every chord; what both chords have sounds on."""
-    for start, pitches in harmony.voicings(chords).items():
+    """Hold the three notes of every chord's triad; what both chords have sounds on."""
+    for start, pitches in harmony.triads(chords).items():
         chord = chord_at(chords, start)
-        for pitch in sorted({into(each + 12, RANGE) for each in pitches})[-3:]:
+        for pitch in sorted({into(each + 12, RANGE) for each in pitches}):
             yield start, chord.ticks, pitch, 5
 
 
 def arpeggio(
-    grid: Grid, chords: Sequence[Chord], energy: Sequence[float], turn: int, *, ends: bool
+    grid: Grid, chords: Sequence[Chord], home: int, energy: Sequence[float], turn: int, *, ends: bool
 ) -> Iterator[Played]:
     """Run up and down the chord; faster with energy, and silent in a calm bar's second half."""
-    hands = harmony.voicings(chords)
+    hands = harmony.voicings(chords, home, has_bass=False)
     for bar in range(grid.bars):
         start = bar * grid.bar
         step = grid.beat // 4 if energy[bar] > 0.66 else grid.beat // 2
@@ -64,14 +64,18 @@ def walk(number: int, count: int) -> int:
     return place if place < count else 2 * count - 2 - place
 
 
-def second_line(grid: Grid, chords: Sequence[Chord], lead: Sequence[Tone]) -> Iterator[Played]:
-    """A counter-melody of two voices: a low one that holds, a high one that moves where the lead does not."""
+def second_line(grid: Grid, chords: Sequence[Chord], home: int, lead: Sequence[Tone]) -> Iterator[Played]:
+    """A counter-melody of two voices: a low one that holds on to the tonic and the dominant, and a high one that
+    moves where the lead does not.
+    """
+    anchors = {home, (home + 7) % 12}
     attacks = sorted(tone.tick for tone in lead)
     high, low = 76, 69
     for chord in chords:
         classes = chord_classes(chord)
         high = _nearest(classes, high, (70, 83))
-        low = _nearest(classes, low, (62, high - 3))
+        held = [each for each in classes if each in anchors and any(p % 12 == each for p in range(62, high - 2))]
+        low = _nearest(held or classes, low, (62, high - 3))
         yield chord.start_tick, chord.ticks, low, 5
         middle = chord.start_tick + chord.ticks // 2
         middle -= middle % grid.beat
