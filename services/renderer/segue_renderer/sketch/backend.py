@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from segue_renderer.backend import RenderEvent, RenderRequest
 
-ENGINE_VERSION: Final = "sketch-3"
+ENGINE_VERSION: Final = "sketch-4"
 BIT_EXACT: Final = 1
 MODEL: Final = "sketch"
 

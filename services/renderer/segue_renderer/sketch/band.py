@@ -142,7 +142,8 @@ class Band:
             if note.layer == LayerKind.RHYTHM:
                 hits += 1
                 variant = hits % drums.NUM_VARIANTS
-                found.append((note.layer, Hit(self._style.kit, note.pitch, variant, gain, self.rate, start)))
+                hit = Hit(self._style.kit, note.pitch, variant, gain, self.rate, start, self._score.home)
+                found.append((note.layer, hit))
                 if note.pitch == kits.KICK:
                     self._kicks.append(start)
                 continue

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from segue_renderer.sketch.kits import ACOUSTIC, ENERGY, KITS, Block, Rattle, Skin
 from segue_renderer.sketch.shelf import SHELF
-from segue_renderer.sketch.tables import MONO_BELOW_HZ, SINE, SINE_BITS, counting, fall, rise, sine
+from segue_renderer.sketch.tables import (
+    FREQUENCY,
+    MONO_BELOW_HZ,
+    SINE,
+    SINE_BITS,
+    audibility,
+    counting,
+    fall,
+    rise,
+    sine,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,19 +30,36 @@ if TYPE_CHECKING:
     Mono = NDArray[np.float32]
     Stereo = NDArray[np.float32]
 
+OVERTONE: Final = 1.5
+"""The second tone of a skin, a fifth above the first, as of a kettledrum."""
 NUM_VARIANTS: Final = 3
 """Takes of each drum, so that rolls do not sound like a machine gun."""
 
 
-def hit(kit: str, drum: int, variant: int, rate: int) -> Stereo:
-    """Return one full hit."""
-    found = KITS[kit].get(drum) or ACOUSTIC[drum]
+def hit(kit: str, drum: int, variant: int, rate: int, home: int | None = None) -> Stereo:
+    """Return one full hit; skins are tuned to the key whose tonic is the pitch class `home`."""
+    found = _tuned(KITS[kit].get(drum) or ACOUSTIC[drum], home)
     return SHELF.get((found, drum, variant, rate), lambda: _make(found, drum, variant, rate))
 
 
-def energy(kit: str, drum: int) -> float:
+@lru_cache(maxsize=512)
+def energy(kit: str, drum: int, home: int | None = None) -> float:
     """Foresee what a full hit adds to the loudness: seconds times power."""
+    sound = KITS[kit].get(drum) or ACOUSTIC[drum]
+    tuned = _tuned(sound, home)
+    if isinstance(sound, Skin) and isinstance(tuned, Skin) and not sound.wires:
+        return ENERGY[kit][drum] * audibility(tuned.low_hz) / audibility(sound.low_hz)
     return ENERGY[kit][drum]
+
+
+@lru_cache(maxsize=512)
+def _tuned(drum: Drum, home: int | None) -> Drum:
+    """Tune a skin to the tonic or the dominant, whichever is nearer: a drum in another key sounds out of tune."""
+    if home is None or not isinstance(drum, Skin):
+        return drum
+    goals = [hertz for pitch, hertz in enumerate(FREQUENCY) if (pitch - home) % 12 in {0, 7}]
+    goal = min(goals, key=lambda hertz: max(hertz / drum.low_hz, drum.low_hz / hertz))
+    return replace(drum, low_hz=goal, bend_hz=drum.bend_hz * goal / drum.low_hz)
 
 
 def noise(frames: int, edges: int, chance: np.random.Generator) -> Mono:
@@ -42,10 +71,16 @@ def noise(frames: int, edges: int, chance: np.random.Generator) -> Mono:
     return found * np.float32((1.0, 0.7071, 0.4082, 0.2236)[edges])
 
 
+def dull_noise(frames: int, chance: np.random.Generator) -> Mono:
+    """Return noise that falls above 5 kHz, as strong as the white one."""
+    white = noise(frames + 3, 0, chance)
+    return ((white[3:] + white[2:-1]) + (white[1:-2] + white[:-3])) * np.float32(0.5)
+
+
 def _make(drum: Drum, number: int, variant: int, rate: int) -> Stereo:
     chance = np.random.default_rng((number, variant))
     # Each take is a little different in pitch and weight, as a player's hits are.
-    drift = 1.0 + 0.02 * (float(chance.random()) - 0.5)
+    drift = 1.0 + 0.012 * (float(chance.random()) - 0.5)
     if isinstance(drum, Skin):
         sound = _skin(drum, rate, drift, chance)
     elif isinstance(drum, Rattle):
@@ -65,10 +100,10 @@ def _skin(drum: Skin, rate: int, drift: float, chance: np.random.Generator) -> S
     phase = (np.cumsum(hertz * (1 << 20)) / rate).astype(np.int64) >> (20 - SINE_BITS)
     tone = SINE.take(phase & ((1 << SINE_BITS) - 1)) * fall(frames, drum.half_s, rate)
     if drum.overtone:
-        ring = sine(frames, drum.low_hz * 1.78 * drift, rate) * fall(frames, drum.half_s * 0.6, rate)
+        ring = sine(frames, drum.low_hz * OVERTONE * drift, rate) * fall(frames, drum.half_s * 0.6, rate)
         tone += np.float32(drum.overtone) * ring
     click = round(0.02 * rate)
-    tone[:click] += np.float32(drum.click) * noise(click, 1, chance) * fall(click, drum.click_s, rate)
+    tone[:click] += np.float32(drum.click) * dull_noise(click, chance) * fall(click, drum.click_s, rate)
     if drum.drive:
         tone *= np.float32(1.0 + drum.drive)
         tone /= np.float32(1.0) + np.float32(drum.drive) * np.abs(tone)
@@ -76,9 +111,9 @@ def _skin(drum: Skin, rate: int, drift: float, chance: np.random.Generator) -> S
     if drum.wires:
         length = min(frames, round(drum.wires_s * 7.0 * rate))
         shape = fall(length, drum.wires_s, rate) * np.float32(drum.wires)
-        middle = noise(length, 1, chance)
+        middle = dull_noise(length, chance)
         for side in (0, 1):
-            sides[:length, side] += (middle * np.float32(0.8) + noise(length, 1, chance) * np.float32(0.5)) * shape
+            sides[:length, side] += (middle * np.float32(0.8) + dull_noise(length, chance) * np.float32(0.5)) * shape
     sides *= np.float32(drum.gain)
     # Below 120 Hz the band is mono: what is that low stays in the middle.
     return _panned(sides, drum.pan if drum.low_hz > MONO_BELOW_HZ else 0.0)

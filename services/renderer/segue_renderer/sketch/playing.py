@@ -186,6 +186,8 @@ class Hit:
     gain: float
     rate: int
     start: int
+    home: int
+    """The pitch class that the kit is tuned to."""
 
     @property
     def stop(self) -> int:
@@ -194,14 +196,14 @@ class Hit:
 
     def add_to(self, out: Stereo, first: int) -> None:
         """Add its part of a block."""
-        sound = drums.hit(self.kit, self.drum, self.variant, self.rate)
+        sound = drums.hit(self.kit, self.drum, self.variant, self.rate, self.home)
         begin, end = max(0, first - self.start), min(len(sound), first + len(out) - self.start)
         if begin < end:
             out[self.start + begin - first : self.start + end - first] += sound[begin:end] * np.float32(self.gain)
 
     def powers(self) -> NDArray[np.float64]:
         """Foresee its power; but for cymbals all of it comes at once."""
-        loud = drums.energy(self.kit, self.drum) / POWER_BIN_S * self.gain * self.gain
+        loud = drums.energy(self.kit, self.drum, self.home) / POWER_BIN_S * self.gain * self.gain
         return np.array(kits.RINGS.get(self.drum, (1.0,))) * loud
 
 

@@ -24,8 +24,10 @@ from segue_renderer.sketch.tables import (
     fall,
     look_up,
     look_up_bent,
+    power_of,
     rise,
     sine,
+    total,
     wave,
 )
 
@@ -40,9 +42,23 @@ SHADES: Final = (0.45, 0.72, 1.0)
 """How bright the soft, the middle and the hard touch are."""
 NYQUIST_SHARE: Final = 0.44
 MAX_PARTIALS: Final = 40
+CROSS: Final = 0.25
+"""How much of each side a wide voice has on the other."""
 BENT_POWER: Final = 0.78
 """What a sine keeps of its power on average when it bends its own phase."""
+LOWEST_BODY_HZ: Final = 62.5
 PARTIAL_STEPS: Final = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 26, 32, 40)
+
+
+def resonance(body: tuple[float, ...], frequency: float) -> float:
+    """Return what a body makes of a frequency, as a factor of amplitude; between its octaves on a straight line."""
+    if not body:
+        return 1.0
+    octave, centre = 0, LOWEST_BODY_HZ
+    while octave + 2 < len(body) and frequency >= 2.0 * centre:
+        octave, centre = octave + 1, 2.0 * centre
+    share = min(1.0, max(0.0, frequency / centre - 1.0))
+    return sqrt(power_of(body[octave] + (body[octave + 1] - body[octave]) * share))
 
 
 @dataclass(frozen=True)
@@ -71,6 +87,8 @@ class Struck:
     pan: float = 0.0
     chorus_cents: float = 0.0
     """How far left and right are detuned against each other: double strings, or a chorus."""
+    body: tuple[float, ...] = ()
+    """What wood, wire and air add to each octave from 62 Hz to 8 kHz, in decibels."""
     mellows: float = 0.0
     """FM: how strongly the fundamental bends its own phase when hit; 0 means none."""
 
@@ -85,7 +103,8 @@ class Struck:
             ratio = self.ratios[number - 1] if self.ratios else number * (1.0 + self.stretch * number * number)
             if frequency * ratio < rate * NYQUIST_SHARE:
                 half = base_half / (1.0 - self.fades + self.fades * ratio)
-                found.append((frequency * ratio, weight * share, half))
+                heard = weight * share * resonance(self.body, frequency * ratio)
+                found.append((frequency * ratio, heard, half))
             share *= tilt
         return found
 
@@ -120,7 +139,7 @@ class Struck:
         longest = max((half for _, _, half in partials), default=0.1)
         frames = round(min(self.length_s, longest * 9.0) * rate)
         found = np.zeros((2, frames), dtype=np.float32)
-        loud = sum(self.loud(partials))
+        loud = total(self.loud(partials))
         # Of each partial one side has more than the other: wide, and whole when folded to mono.
         for number, (frequency, weight, half_s) in enumerate(partials):
             length = min(frames, round(half_s * 9.0 * rate))
@@ -192,6 +211,8 @@ class Held:
     width: float = 1.0
     """How different left and right are: 0 is mono."""
     pan: float = 0.0
+    body: tuple[float, ...] = ()
+    """What wood, wire and air add to each octave from 62 Hz to 8 kHz, in decibels."""
 
     def spectrum(self, pitch: int, rate: int, *, dark: bool) -> tuple[float, ...]:
         """Return the weights of the partials that may be heard."""
@@ -204,6 +225,7 @@ class Held:
             weights = [self._formant(near * number) / number for number in range(1, count + 1)]
         else:
             weights = list(self.weights[:count])
+        weights = [each * resonance(self.body, frequency * number) for number, each in enumerate(weights, start=1)]
         share = 1.0
         for index in range(len(weights)):
             weights[index] = round(weights[index] * share, 6)
@@ -227,7 +249,7 @@ class Held:
         weights = self.spectrum(pitch, rate, dark=dark)
         table = wave(weights)
         frequency = FREQUENCY[pitch]
-        loud = sum(weight * weight * audibility(frequency * n) for n, weight in enumerate(weights, start=1))
+        loud = total([weight * weight * audibility(frequency * n) for n, weight in enumerate(weights, start=1)])
         found = np.zeros((frames, 2), dtype=np.float32)
         gain = np.float32(1.0 / sqrt(loud * len(self.offsets)))
         bend = None
@@ -251,6 +273,9 @@ class Held:
                 found[:, side] += tone
         if low:
             found[:, 1] = found[:, 0]
+        elif self.width:
+            # Each player is heard on both sides: wide, but not two separate mono sounds.
+            found = (found + found[:, ::-1] * np.float32(CROSS)) * np.float32(1.0 / sqrt(1.0 + CROSS * CROSS))
         if self.breath:
             found += _breath(frames, pitch) * np.float32(self.breath)
         if self.pan and not low:
