@@ -28,7 +28,7 @@ def assert_bounds(piece: Piece) -> None:
     assert notes.clashes == 0
     assert notes.out_of_range == 0
     assert notes.silent_bars == 0
-    assert notes.motif_similarity > 0.1
+    assert notes.motif_similarity >= 0.5
     assert sound.peak_db < -0.5
     assert sound.dc_db < -55
     assert 0.2 <= sound.correlation <= 0.95
@@ -66,24 +66,32 @@ def test_two_hundred_pieces_keep_every_bound_and_are_what_was_planned() -> None:
             levels.extend(bar_levels(piece))
             similar.append(measure_notes(piece.plan, piece.bands).motif_similarity)
             tempos += estimated_tempo_error(piece) <= 0.04
-            keys += key_found(piece)[1]
+            keys += key_found(piece)[0]
             count += 1
     assert count >= 200
-    # One motif may be bent out of shape by its chords; most are not.
-    assert sum(similar) / count >= 0.7
+    assert sum(similar) / count >= 0.85
     assert rank_correlation(levels) >= 0.8
     assert tempos >= 0.9 * count
-    assert keys >= 0.9 * count
+    assert keys >= 0.9 * count, "the very key; the relative key does not count"
 
 
 @pytest.mark.slow
 @pytest.mark.reference("fluidsynth")
 @pytest.mark.timeout(1800)
-def test_the_balance_is_that_of_the_same_notes_in_a_good_soundfont() -> None:
-    from benchmarks.sketch_balance import differences
+def test_the_balance_of_every_genre_is_that_of_the_same_notes_in_a_good_soundfont() -> None:
+    from benchmarks.sketch_balance import BANDS_HZ, EXEMPT, compare
 
-    rows = [differences(genre, 3, QUICK_SECONDS) for genre in GENRES]
-    for number, band in enumerate(zip(*rows, strict=True)):
-        assert abs(sum(band) / len(band)) <= 6, f"octave band {number} over all genres"
-    # Of a single genre: a dance kick is deeper than any SoundFont's, a synthesised horn darker.
-    assert sum(abs(value) <= 6 for row in rows for value in row) >= 0.75 * 8 * len(rows)
+    off = []
+    for genre in GENRES:
+        for hertz, band in zip(BANDS_HZ, compare(genre, 3, QUICK_SECONDS), strict=True):
+            if band.has_music and (genre, hertz) not in EXEMPT and abs(band.difference_db) > 6:
+                off.append(f"{genre}, {hertz} Hz: {band.difference_db:+.1f} dB")
+    assert not off
+
+
+def test_the_bands_that_need_not_be_balanced_are_few_and_of_real_genres() -> None:
+    from benchmarks.sketch_balance import BANDS_HZ, EXEMPT
+
+    assert {genre for genre, _ in EXEMPT} <= set(GENRES)
+    assert {hertz for _, hertz in EXEMPT} <= set(BANDS_HZ)
+    assert len(EXEMPT) <= 0.05 * len(GENRES) * len(BANDS_HZ)
