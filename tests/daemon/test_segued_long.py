@@ -64,7 +64,7 @@ def run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def heard(path: Path) -> Heard:
-    chain = ["-af", "ebur128=peak=true:framelog=quiet", "-f", "null", "-"]
+    chain = ["-af", "ebur128=peak=true:framelog=verbose", "-f", "null", "-"]
     said = subprocess.run(["ffmpeg", "-nostats", "-i", path, *chain], capture_output=True, text=True, check=True).stderr
     summary = said[said.rindex("Summary:") :]
     found = [re.search(rf"\b{name}:\s+(-?[\d.]+)", summary) for name in ("I", "Peak")]
@@ -113,7 +113,7 @@ def test_cues_and_tags_are_seen(songs: Path, suffix: str) -> None:
     # Milliseconds are the finest that chapters of lossy files know.
     assert [start for start, _ in seen] == pytest.approx([start for start, _ in planned], abs=0.001)
     # Ogg has its tags with the stream, and ffmpeg shows RIFF's own under their four letters.
-    shown = found["format"].get("tags", {}) | found["streams"][0].get("tags", {})
+    shown = found["streams"][0].get("tags", {}) | found["format"].get("tags", {})
     tags = {name.lower(): text for name, text in shown.items()}
     assert tags["title"] == plan["title"]
     assert PROMPT in tags["comment"]
