@@ -38,11 +38,18 @@ def assert_bounds(piece: Piece) -> None:
 
 def test_pieces_of_many_genres_keep_every_bound_and_follow_their_energy() -> None:
     levels: list[tuple[float, float]] = []
+    similar: list[float] = []
+    tempos = keys = 0
     for number, genre in enumerate(QUICK_GENRES):
         piece = make(genre, 100 + number, QUICK_SECONDS)
         assert_bounds(piece)
         levels.extend(bar_levels(piece))
+        similar.append(measure_notes(piece.plan, piece.bands).motif_similarity)
+        tempos += estimated_tempo_error(piece) <= 0.04
+        keys += key_found(piece)[0]
     assert rank_correlation(levels) >= 0.8
+    assert sum(similar) / len(similar) >= 0.88
+    assert min(tempos, keys) >= 0.9 * len(QUICK_GENRES)
 
 
 @pytest.mark.parametrize("metre", [(3, 4), (6, 8), (7, 8), (5, 4)], ids=lambda pair: f"{pair[0]}/{pair[1]}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import tomllib
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+import mido
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,8 +15,11 @@ from hypothesis import strategies as st
 from scipy.signal import sosfilt
 
 from segue_audio.loudness import k_weighting
-from segue_music.plan import Metre
+from segue_music.midi import midi_file
+from segue_music.plan import Brief, Metre
+from segue_planner.planning import Planner
 from segue_renderer.sketch import kits
+from segue_renderer.sketch.band import Band
 from segue_renderer.sketch.drums import NUM_VARIANTS, hit
 from segue_renderer.sketch.grid import Grid
 from segue_renderer.sketch.instruments import VOICES, voice_for
@@ -29,6 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+FLUTE_PROGRAM = 73
 RATE = 48_000
 CLEAN = [name for name, voice in VOICES.items() if not getattr(voice, "breath", 0) and not getattr(voice, "knock", 0)]
 
@@ -112,6 +118,16 @@ def test_the_band_has_a_voice_for_every_instrument_that_the_planner_reads() -> N
             if name not in {"vinyl crackle", "noise", "rain sounds", "field recordings"}:
                 assert voice_for(name) in VOICES, name
     assert voice_for("theremin") == ""
+
+
+def test_a_flute_is_no_lute_to_the_ear_nor_in_midi() -> None:
+    plan = Planner(Brief(prompt="folk with a flute lead, 12 seconds", seed=4)).plan()
+    bands = {item.spec.section_id: Band(item.spec, 3).notes for item in plan.sections}
+    song = mido.MidiFile(file=io.BytesIO(midi_file(plan, bands)))
+    programs = {message.program for track in song.tracks for message in track if message.type == "program_change"}
+    assert FLUTE_PROGRAM in programs
+    assert voice_for("flute") == "flute"
+    assert voice_for("lute") == "nylon guitar"
 
 
 def _processors() -> dict[str, Callable[[], Any]]:
