@@ -149,13 +149,16 @@ class Mixing:
     async def _timing(self, index: int, take: Take) -> Timing:
         """Say how a section comes to lie on the beats before it."""
         section = self._sections[index]
-        kept = resource.section_of(self._context.composition, section.spec.section_id)
-        if kept.HasField("shift_frames"):
-            return Timing(shift_frames=kept.shift_frames)
         if not await needs_beats(section, take):
             return Timing()
-        # The first one is heard while it is rendered; the others wait until there is a beat to lay them on.
-        return Timing(beats=partial(find_beats, self._context, section, take), late=index == 0)
+        kept = resource.section_of(self._context.composition, section.spec.section_id)
+        return Timing(
+            # Where it stays, its beats still tell the next section where to lie.
+            shift_frames=kept.shift_frames if kept.HasField("shift_frames") else None,
+            beats=partial(find_beats, self._context, section, take),
+            # The first one is heard while it is rendered; the others wait until there is a beat to lay them on.
+            late=index == 0,
+        )
 
     async def _checkpoint_requests(self, section_id: str) -> AsyncIterator[mixer_pb2.MixRequest]:
         key = self._context.journal.checkpoint.mixer_state
