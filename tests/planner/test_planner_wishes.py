@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.planner.desk import assert_lawful, fingerprint, kinds, made, mean, specs
 
@@ -151,6 +151,7 @@ def test_a_ballad_is_slow_and_a_string_quartet_has_strings_only() -> None:
     seconds=st.sampled_from([20, 60, 120, 240, 480, 1800]),
     seed=st.integers(0, 2**32 - 1),
 )
+@example(genre="indie", wishes=["no bridge"], seconds=1800, seed=0)
 def test_wishes_do_not_break_what_makes_sense(genre: str, wishes: list[str], seconds: int, seed: int) -> None:
     plan = made(", ".join(["x", *wishes]), seconds, genre=genre, seed=seed)
     assert_lawful(plan)
