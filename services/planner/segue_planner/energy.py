@@ -35,7 +35,7 @@ def curve(shapes: Sequence[Shape], arousal: float, course: Container[str]) -> li
     """Return one value a bar for each section."""
     counts: dict[Role, int] = {}
     total = sum(shape.bars for shape in shapes)
-    found = []
+    found: list[tuple[float, ...]] = []
     bar = 0
     for index, shape in enumerate(shapes):
         counts[shape.role] = counts.get(shape.role, 0) + 1
