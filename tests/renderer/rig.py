@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 MIX = ""
 KEPT = frozen.load()
+
+NUMBERS = itertools.count()
 
 
 @dataclass
@@ -103,7 +106,8 @@ async def renderer(
         renderer_pb2_grpc.add_RendererServiceServicer_to_server(service, server)
 
     server = Server(Settings(home=tmp_path).server, [Service(SERVICE, register)])
-    address = server.listen(f"unix:{tmp_path}/r.sock")
+    # A name that nobody had: channels to one address share a connection, and a last server's end would reach the next.
+    address = server.listen(f"unix:{tmp_path}/{next(NUMBERS)}.sock")
     await server.start()
     try:
         async with channels.connect(address) as channel:
