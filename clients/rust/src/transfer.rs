@@ -53,7 +53,7 @@ pub async fn download(
         let outcome = if have == output.size_bytes {
             Ok(())
         } else {
-            receive(connection, output, &mut file, patience, &mut progress).await
+            receive(connection, output, &mut file, &writing(), patience, &mut progress).await
         };
         match outcome {
             Ok(()) if digest(&mut file).map_err(Error::local(writing()))? == output.sha256 => break,
@@ -86,11 +86,12 @@ async fn receive(
     connection: &Connection,
     output: &Output,
     file: &mut fs::File,
+    writing: &str,
     patience: Duration,
     progress: &mut impl FnMut(i64),
 ) -> Result<()> {
     let silent = || Error::Unreachable { server: connection.address.to_string(), cause: "it fell silent".into() };
-    let have = file.seek(SeekFrom::End(0)).map_err(Error::local(format!("writing {}", output.name)))? as i64;
+    let have = file.seek(SeekFrom::End(0)).map_err(Error::local(writing))? as i64;
     let mut client = connection.open().await?;
     let request = DownloadArtifactRequest { name: output.name.clone(), read_offset: have, read_limit: 0 };
     let answer = timeout(patience, client.stub.download_artifact(Request::new(request))).await.map_err(|_| silent())?;
@@ -106,7 +107,10 @@ async fn receive(
         if offset != next || crc32c::crc32c(&data) != sum {
             return Err(Error::Untrusted(format!("{}: byte {next} came damaged or out of order", output.name)));
         }
-        file.write_all(&data).map_err(Error::local(format!("writing {}", output.name)))?;
+        if next + data.len() as i64 > output.size_bytes {
+            return Err(Error::Untrusted(format!("{} goes on behind byte {}", output.name, output.size_bytes)));
+        }
+        file.write_all(&data).map_err(Error::local(writing))?;
         next += data.len() as i64;
         progress(next);
     }

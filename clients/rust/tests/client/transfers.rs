@@ -59,6 +59,20 @@ fn a_file_without_its_digest_never_gets_its_name() {
 }
 
 #[test]
+fn a_server_that_sends_more_than_the_file_has_fills_no_disk() {
+    let fake = Fake::start(vec![piece(NAME, 1)]);
+    let (mut output, _) = fake.state.lock().unwrap().pieces[NAME].files[0].clone();
+    output.size_bytes = 25_000;
+    let path = folder("too_much").join("song.flac");
+    let mut most = 0;
+    let seen = |bytes: i64| most = most.max(bytes);
+    let error =
+        run(segue_client::download(&fake.connection(), &output, &path, Duration::from_millis(300), seen)).unwrap_err();
+    assert!(matches!(error, Error::Untrusted(_)), "{error:?}");
+    assert!(most <= 25_000 && !path.exists(), "{most} bytes were written");
+}
+
+#[test]
 fn an_upload_arrives_as_it_was() {
     let fake = Fake::start(Vec::new());
     let path = folder("upload").join("song.wav");
