@@ -28,6 +28,9 @@ impl Address {
             if path.is_empty() {
                 return Err(Error::Usage(format!("{text}: a path is missing after unix:")));
             }
+            if tls == Some(true) {
+                return Err(Error::Usage(format!("{text}: TLS is not spoken over a Unix socket")));
+            }
             return Ok(Self { authority: path.to_owned(), tls: false, unix: true });
         }
         let (scheme, rest) = match text.split_once("://") {

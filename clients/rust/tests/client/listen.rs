@@ -47,9 +47,11 @@ fn play_hands_the_sound_to_a_player_and_waits_for_it() {
     expected.extend(b"done\n");
     assert!(fs::read(folder.join("heard.wav")).unwrap() == expected, "the player was not waited for, or heard else");
 
-    player(&folder.join("bin"), "aplay", "exit 1");
+    player(&folder.join("bin"), "aplay", "echo many words >&2; echo there is no device >&2; exit 1");
     let broken = compose("broken.flac");
     assert_eq!(broken.code, Some(0), "{}", broken.stderr);
+    assert!(broken.stderr.contains("aplay: there is no device"), "{}", broken.stderr);
+    assert!(!broken.stderr.contains("many words"), "a player wrote into the drawing: {}", broken.stderr);
     assert!(broken.stderr.contains("the rest is made in silence"), "{}", broken.stderr);
     assert!(fs::read(folder.join("broken.flac")).unwrap() == piece.files[0].1);
 }
@@ -138,4 +140,54 @@ fn what_was_kept_of_the_sound_is_a_whole_file() {
     let outcome = segue(&fake, &folder, &["watch", NAME, "-o", "song.flac", "--keep-draft"]);
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
     assert!(fs::read(folder.join("song.draft.wav")).unwrap() == whole_wav(&piece));
+}
+
+#[cfg(all(unix, not(feature = "play")))]
+#[test]
+fn the_files_are_there_before_the_player_has_played_them() {
+    let piece = piece(NAME, 1);
+    let fake = Fake::start(vec![piece.clone()]);
+    let folder = folder("still_playing");
+    fs::create_dir(folder.join("bin")).unwrap();
+    let plays_on = "/bin/cat >/dev/null; while [ ! -e enough ]; do /bin/sleep 0.05; done";
+    player(&folder.join("bin"), "aplay", plays_on);
+    let compose = ["compose", "rain", "--play", "-o", "song.flac"];
+    let mut command = command(&fake.address.to_string(), &folder, &compose);
+    command.env("PATH", folder.join("bin")).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    crate::command::wait_for("the file", || folder.join("song.flac").exists());
+    assert!(child.try_wait().unwrap().is_none(), "the player was not waited for");
+    // The signal may come a moment before the last file is there, and is then an interruption.
+    crate::command::wait_for("the end of the draft", || !folder.join("song.draft.wav").exists());
+    crate::command::interrupt(&child);
+    crate::command::wait_for("its end", || child.try_wait().unwrap().is_some());
+    fs::write(folder.join("enough"), "").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "what was made is there");
+    assert!(fs::read(folder.join("song.flac")).unwrap() == piece.files[0].1);
+}
+
+#[cfg(all(unix, not(feature = "play")))]
+#[test]
+fn no_file_is_named_that_is_gone() {
+    use segue_client::proto::segue::composer::v1::State;
+    let failed =
+        crate::pieces::ended(piece(NAME, 1), State::Failed, tonic::Code::DataLoss, "the renderer gave silence");
+    let fake = Fake::start(vec![failed]);
+    let folder = folder("nothing_kept");
+    fs::create_dir(folder.join("bin")).unwrap();
+    player(&folder.join("bin"), "aplay", "exec /bin/cat >/dev/null");
+    let mut command = command(&fake.address.to_string(), &folder, &["watch", NAME, "--play"]);
+    let output = command.env("PATH", folder.join("bin")).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(!said.contains(".wav"), "a file is named that was taken away: {said}");
+}
+
+#[test]
+fn quiet_says_nothing_but_errors() {
+    let fake = Fake::start(vec![piece(NAME, 1)]);
+    let folder = folder("quiet");
+    let mut command = command(&fake.address.to_string(), &folder, &["compose", "rain", "--play", "-q", "-o", "a.flac"]);
+    let output = command.env("PATH", folder.join("bin")).output().unwrap();
+    assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap()), (Some(0), String::new()));
 }
