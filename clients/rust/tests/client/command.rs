@@ -1,6 +1,7 @@
 //! The `segue` command as people meet it: exit code, standard output, standard error, and the files that it leaves.
 
 mod compose;
+mod edit;
 mod interruptions;
 mod others;
 mod places;

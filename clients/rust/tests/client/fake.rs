@@ -20,6 +20,7 @@ use tonic::{Code, Status, transport::ServerTlsConfig};
 
 use crate::pieces::Piece;
 
+mod playing;
 mod service;
 
 #[allow(clippy::pedantic)]
@@ -65,6 +66,12 @@ pub struct Inside {
     /// What it says of its version. Empty means the client's own.
     pub version: String,
     pub masters: Vec<CreateMasterRequest>,
+    /// How long it waits before each part of a file, in both directions.
+    pub slow_files: Duration,
+    /// How many times it does not hear that something is to be cancelled.
+    pub cancels_to_refuse: u32,
+    /// What it says of an analysis instead of a finished one.
+    pub analysis: Option<Analysis>,
 }
 
 /// The running fake.

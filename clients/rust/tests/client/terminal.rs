@@ -4,12 +4,15 @@ use std::{
     fs,
     io::Write as _,
     path::Path,
-    process::{Command, Stdio},
+    process::{ChildStdin, Command, Stdio},
+    time::Duration,
 };
 
+use segue_client::proto::segue::composer::v1::{CompositionEvent, composition_event::Event};
+
 use crate::{
-    command::{NAME, finish},
-    fake::Fake,
+    command::{NAME, finish, wait_for},
+    fake::{Fake, Trick},
     pieces::{piece, rewound_piece},
     transfers::folder,
 };
@@ -22,6 +25,17 @@ fn in_terminal(
     no_colour: bool,
     line: &str,
     typed: &str,
+) -> (Option<i32>, String) {
+    in_terminal_with(fake, folder, columns, no_colour, line, |keyboard| keyboard.write_all(typed.as_bytes()).unwrap())
+}
+
+fn in_terminal_with(
+    fake: &Fake,
+    folder: &Path,
+    columns: u32,
+    no_colour: bool,
+    line: &str,
+    use_keyboard: impl FnOnce(&mut ChildStdin),
 ) -> (Option<i32>, String) {
     let line = format!("stty cols {columns} rows 24; exec {} {line}", env!("CARGO_BIN_EXE_segue"));
     let mut child = Command::new("script")
@@ -37,7 +51,7 @@ fn in_terminal(
         .unwrap();
     // It stays open: a terminal whose keyboard is unplugged is another matter.
     let mut keyboard = child.stdin.take().unwrap();
-    keyboard.write_all(typed.as_bytes()).unwrap();
+    use_keyboard(&mut keyboard);
     let outcome = finish(child);
     drop(keyboard);
     (outcome.code, String::from_utf8(outcome.stdout).unwrap())
@@ -99,6 +113,35 @@ fn a_terminal_shows_one_drawing_with_and_without_colour() {
 }
 
 #[test]
+fn a_section_that_another_conductor_finds_stays_joined() {
+    let mut piece = piece(NAME, 1);
+    let finished = |event: &&CompositionEvent| matches!(event.event, Some(Event::SectionFinished(_)));
+    let mut found = piece.events.iter().find(finished).unwrap().clone();
+    if let Some(Event::SectionFinished(section)) = &mut found.event {
+        (section.section_id, section.reused) = ("verse".into(), true);
+    }
+    let end = piece.events.iter().position(|event| matches!(event.event, Some(Event::DraftFinished(_)))).unwrap();
+    piece.events.insert(end, found);
+    for (index, event) in piece.events.iter_mut().enumerate() {
+        event.sequence = index as i64 + 1;
+    }
+    let fake = Fake::start(vec![piece]);
+    let (code, sent) = in_terminal(&fake, &folder("found"), 80, true, &format!("watch {NAME}"), "");
+    let shown = screen(&sent);
+    assert_eq!((code, shown.iter().filter(|line| line.contains("joined 0.97")).count()), (Some(0), 3), "{shown:#?}");
+}
+
+#[test]
+fn what_is_said_of_a_closed_pipe_stands_above_the_drawing() {
+    let fake =
+        Fake::start(vec![piece(NAME, 4)]).with(|state| state.always = Some(Trick::Slow(Duration::from_millis(20))));
+    let (_, sent) = in_terminal(&fake, &folder("closed"), 80, true, "compose rain -o - | head -c 100 >/dev/null", "");
+    let shown = screen(&sent);
+    assert!(shown.iter().any(|line| line.starts_with("nobody reads on")), "{shown:#?}");
+    assert_eq!(shown.iter().filter(|line| line.contains("F minor · 82")).count(), 1, "{shown:#?}");
+}
+
+#[test]
 fn several_have_a_line_each() {
     let fake = Fake::start(vec![piece(NAME, 1), piece("compositions/00c0ffef", 1)]);
     let line = format!("watch {NAME} 00c0ffef");
@@ -124,4 +167,27 @@ fn an_existing_file_is_asked_about() {
     let (code, sent) = in_terminal(&fake, &folder, 80, true, "compose rain -o song.flac", "y\n");
     assert_eq!(code, Some(0), "{sent}");
     assert!(fs::read(&song).unwrap() == piece.files[0].1);
+}
+
+#[test]
+fn ctrl_c_gives_the_cursor_back() {
+    let fake = Fake::start(Vec::new()).with(|state| state.slow_files = Duration::from_secs(1));
+    let folder = folder("cursor");
+    fs::write(folder.join("song.wav"), vec![9; 5_000_000]).unwrap();
+    let (code, sent) = in_terminal_with(&fake, &folder, 80, true, "analyze song.wav", |keyboard| {
+        wait_for("the upload", || fake.state.lock().unwrap().uploads.values().any(|bytes| !bytes.is_empty()));
+        keyboard.write_all(b"\x03").unwrap();
+    });
+    assert_eq!(code, Some(130), "{sent:?}");
+    assert!(sent.contains("\x1b[?25l") && sent.rfind("\x1b[?25h") > sent.rfind("\x1b[?25l"), "{sent:?}");
+}
+
+#[test]
+fn where_nobody_listens_no_piece_is_said_to_wait() {
+    let line = "compose rain -o song.flac --server 127.0.0.1:1";
+    let (code, sent) = in_terminal(&Fake::start(Vec::new()), &folder("nobody_there"), 80, true, line, "");
+    assert_eq!(code, Some(3), "{sent}");
+    let shown = screen(&sent);
+    assert!(shown.iter().all(|line| !line.contains("queued") && !line.contains("connecting")), "{shown:#?}");
+    assert!(shown[0].starts_with("error: "), "{shown:#?}");
 }

@@ -13,11 +13,12 @@ use segue_client::{
 use tokio::time::{Duration, sleep};
 
 use crate::{
-    args,
-    compose::{self, Job, Target},
-    draw,
+    args::{self, FileKind},
+    compose,
     exit::Stop,
-    outputs,
+    interrupts::or_interrupted,
+    job::{self, Job, Target},
+    line, outputs,
     painter::Painter,
     settings::Reach,
     spec,
@@ -32,13 +33,26 @@ const WAVE: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '
 
 /// `segue analyze`.
 pub async fn analyze(reach: &Reach, talk: &Talk, asked: args::Analyze) -> Result<(), Stop> {
+    let analysis = or_interrupted(measure(reach, talk, &asked.source)).await?;
+    if talk.json {
+        talk.object(&json::to_value("segue.composer.v1.Analysis", &analysis)?)?;
+    }
+    match (&analysis.report, &analysis.error) {
+        (Some(_), None) if talk.json => Ok(()),
+        (Some(report), None) => draw_report(talk, report),
+        (_, error) => {
+            let mut failure = Failure::from_rpc(&error.clone().unwrap_or_default());
+            if failure.message.is_empty() {
+                failure.message = format!("it ended in {} and found nothing", words::state(analysis.state));
+            }
+            Err(Stop::Failed(Box::new(failure)))
+        }
+    }
+}
+
+async fn measure(reach: &Reach, talk: &Talk, source: &str) -> Result<Analysis, Stop> {
     let mut client = reach.connection.open().await?;
-    let is_output = asked.source.starts_with("compositions/") || asked.source.starts_with("uploads/");
-    let source = if is_output && !Path::new(&asked.source).exists() {
-        asked.source.clone()
-    } else {
-        upload(&mut client, talk, Path::new(&asked.source)).await?
-    };
+    let source = self::source(&mut client, talk, source).await?;
     let request = CreateAnalysisRequest { source, request_id: uuid::Uuid::new_v4().to_string() };
     let mut analysis = client.create_analysis(request).await?.analysis.unwrap_or_default();
     let mut shown = talk.is_live.then(Painter::default);
@@ -47,50 +61,48 @@ pub async fn analyze(reach: &Reach, talk: &Talk, asked: args::Analyze) -> Result
         if let Some(painter) = &mut shown {
             painter.show(vec![format!("{}: {:.0} %", words::state(analysis.state), analysis.fraction_done * 100.0)]);
         }
-        tokio::select! {
-            () = sleep(LOOK_EVERY) => {}
-            _ = tokio::signal::ctrl_c() => return Err(Stop::Interrupted),
-        }
+        sleep(LOOK_EVERY).await;
         let request = GetAnalysisRequest { name: analysis.name.clone() };
         analysis = client.get_analysis(request).await?.analysis.unwrap_or_default();
     }
-    drop(shown);
-    if talk.json {
-        talk.object(&json::to_value("segue.composer.v1.Analysis", &analysis)?)?;
-    }
-    match (&analysis.report, &analysis.error) {
-        (Some(_), None) if talk.json => Ok(()),
-        (Some(report), None) => draw_report(talk, report),
-        (_, error) => Err(Stop::Failed(Box::new(Failure::from_rpc(&error.clone().unwrap_or_default())))),
-    }
+    Ok(analysis)
 }
 
 /// `segue master`.
 pub async fn master(reach: &Reach, talk: &Talk, asked: args::Master) -> Result<(), Stop> {
-    let kind = outputs::kind_of(&asked.output).ok_or_else(|| {
-        let text = format!("{}: the name says no kind of sound file", asked.output.display());
-        Stop::usage(text, "end it with .flac, .wav, .opus, .ogg or .mp3")
-    })?;
+    let kind = compose::named_kind(&asked.output)?;
     outputs::check_free(&asked.output, asked.follow.force, talk)?;
+    let name = or_interrupted(begin(reach, talk, &asked, kind)).await?;
+    let job = Job {
+        opening: Opening::Watch { name },
+        target: Target::File(asked.output),
+        has_draft: false,
+        listen: args::Listen::default(),
+        follow: asked.follow,
+        detach: asked.detach,
+    };
+    Box::pin(job::run(reach, talk, job)).await
+}
+
+/// Sends the file and asks for its mastering. Returns the composition that it becomes.
+async fn begin(reach: &Reach, talk: &Talk, asked: &args::Master, kind: FileKind) -> Result<String, Stop> {
     let mut client = reach.connection.open().await?;
-    let source = upload(&mut client, talk, &asked.source).await?;
     let request = CreateMasterRequest {
-        source,
+        source: upload(&mut client, talk, &asked.source).await?,
         settings: Some(spec::master(asked.loudness)),
         exports: vec![Export { file_format: spec::file_format(kind) as i32, ..Export::default() }],
         request_id: uuid::Uuid::new_v4().to_string(),
     };
-    let composition = client.create_master(request).await?.composition.unwrap_or_default();
-    let job = Job {
-        opening: Opening::Watch { name: composition.name },
-        target: Target::File(asked.output),
-        has_draft: false,
-        listen: args::Listen::default(),
-        // It was asked and answered above.
-        follow: args::Follow { force: true, ..asked.follow },
-        detach: asked.detach,
-    };
-    Box::pin(compose::run(reach, talk, job)).await
+    Ok(client.create_master(request).await?.composition.unwrap_or_default().name)
+}
+
+/// What the service has under this name, or else a file of this machine, which is sent.
+pub async fn source(client: &mut Client, talk: &Talk, text: &str) -> Result<String, Stop> {
+    let is_there = text.starts_with("compositions/") || text.starts_with("uploads/");
+    if is_there && !Path::new(text).exists() {
+        return Ok(text.to_owned());
+    }
+    upload(client, talk, Path::new(text)).await
 }
 
 async fn upload(client: &mut Client, talk: &Talk, path: &Path) -> Result<String, Stop> {
@@ -115,8 +127,13 @@ async fn upload(client: &mut Client, talk: &Talk, path: &Path) -> Result<String,
     Ok(upload.await?.name)
 }
 
+/// A newer service may know more ways to end than these.
 fn has_ended(analysis: &Analysis) -> bool {
-    matches!(State::try_from(analysis.state), Ok(State::Succeeded | State::Degraded | State::Failed | State::Cancelled))
+    analysis.end_time.is_some()
+        || matches!(
+            State::try_from(analysis.state),
+            Ok(State::Succeeded | State::Degraded | State::Failed | State::Cancelled)
+        )
 }
 
 /// What was measured, in few words; the metre says what a beat is.
@@ -193,7 +210,7 @@ fn waveform(peaks: &[u8], columns: usize) -> Vec<String> {
         heights[first.min(heights.len() - 1)..last].iter().max().copied().unwrap_or(0)
     };
     let line: String = (0..columns).map(|column| WAVE[(level(column) * 8 / 127).min(8) as usize]).collect();
-    vec![draw::fit(&line, columns)]
+    vec![line::fit(&line, columns)]
 }
 
 /// The layers' names, for people.

@@ -10,8 +10,18 @@ use segue_client::proto::segue::music::v1::{Key, LayerKind, Metre, Role};
 
 use crate::{exit::Stop, words};
 
+mod changes;
+mod making;
+
+pub use changes::{Change, Changes, Place};
+pub use making::{FileKind, Follow, Listen, Making, Preset};
+
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 the composition or the work failed, 2 wrong use, 3 the server cannot be \
     reached, 4 refused by the server, 5 the server is busy, 130 interrupted.";
+
+const EDITING: &str = "A SECTION is a number, as `segue get NAME` counts them, or a name, as chorus-2. The flags may be \
+    repeated and are done in the order in which they are written; numbers are always those of the piece before. What no \
+    flag names keeps its sound. Without any change the same music gets other files, as with --format or --loudness.";
 
 /// Music from a terminal, by a Segue service.
 #[derive(Parser)]
@@ -24,6 +34,7 @@ pub struct Args {
 }
 
 #[derive(clap::Args)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Common {
     /// Server: HOST:PORT, http://…, https://… or unix:PATH [env: SEGUE_CLIENT_SERVER or SEGUE_SERVER] [default:
     /// 127.0.0.1:7300]
@@ -69,6 +80,8 @@ pub enum When {
 pub enum Command {
     /// Make a piece and hear it while it is made
     Compose(Box<Compose>),
+    /// Change sections of a finished piece; all others keep their sound
+    Edit(Box<Edit>),
     /// Follow compositions, running or finished
     Watch(Watch),
     /// Plan a piece without making it; the JSON can be edited and given to `compose --plan`
@@ -77,7 +90,7 @@ pub enum Command {
     List(List),
     /// Show a composition
     Get {
-        /// Its name, as compositions/9f2c… or just 9f2c…
+        /// Its name, as compositions/9f2c… or just the first letters, 9f2c
         name: String,
     },
     /// Stop compositions; what is finished can still be downloaded
@@ -118,77 +131,22 @@ pub enum Command {
 pub struct Compose {
     #[command(flatten)]
     pub asked: Asked,
-    /// File to write: .flac, .wav, .opus, .ogg or .mp3; `-` writes WAV to standard output while it is made [default: a new name
-    /// from the prompt]
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-    /// Kind of file [default: by the name of the file, else flac]
-    #[arg(long, value_name = "FORMAT")]
-    pub format: Option<FileKind>,
-    /// Frames a second of the file [default: the piece's]
-    #[arg(long, value_name = "HZ")]
-    pub sample_rate: Option<u32>,
-    /// Bits of a sample: 16, 24 or 32 (WAV only) [default: 24]
-    #[arg(long, value_name = "BITS")]
-    pub bit_depth: Option<u32>,
-    /// How loud the master is
-    #[arg(long, value_name = "PRESET")]
-    pub loudness: Option<Preset>,
-    /// Also a file for each layer
-    #[arg(long)]
-    pub stems: bool,
-    /// Also a MIDI file
-    #[arg(long)]
-    pub midi: bool,
-    /// Accept what can only be done in a lesser way than asked; it is said
-    #[arg(long)]
-    pub allow_degraded: bool,
-    /// The longest time that the work may take, as 10m
-    #[arg(long, value_name = "TIME", value_parser = words::read_duration)]
-    pub time_limit: Option<Duration>,
-    /// A label of your own, as album=rain; may be given again
-    #[arg(long, value_name = "KEY=VALUE", value_parser = words::read_label)]
-    pub label: Vec<(String, String)>,
-    /// Group this with other compositions
-    #[arg(long, default_value = "")]
-    pub session: String,
-    /// Keep the prompt out of the files' tags
-    #[arg(long)]
-    pub private_prompt: bool,
-    /// Ctrl-C leaves the composition running instead of cancelling it
-    #[arg(long)]
-    pub detach: bool,
     #[command(flatten)]
-    pub listen: Listen,
-    #[command(flatten)]
-    pub follow: Follow,
+    pub making: Making,
 }
 
-/// What is done with the sound while it comes.
-#[derive(clap::Args, Clone, Copy, Default)]
-pub struct Listen {
-    /// Play while it is made
-    #[arg(long)]
-    pub play: bool,
-    /// Keep the draft (WAV) beside the finished file
-    #[arg(long)]
-    pub keep_draft: bool,
-}
-
-#[derive(clap::Args, Clone, Copy)]
-pub struct Follow {
-    /// Replace existing files
-    #[arg(short, long)]
-    pub force: bool,
-    /// How long to look for a server that does not answer any more
-    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = words::read_duration)]
-    pub give_up_after: Duration,
-    /// How long a composition may show no progress at all
-    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = words::read_duration)]
-    pub stall_limit: Duration,
-    /// How often the server must give a sign of life, 1 to 60 s
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = words::read_duration, hide_short_help = true)]
-    pub heartbeat: Duration,
+#[derive(clap::Args)]
+#[command(after_help = EDITING)]
+pub struct Edit {
+    /// The piece to begin from, as compositions/9f2c… or just the first letters, 9f2c; it stays as it is
+    pub name: String,
+    #[command(flatten)]
+    pub changes: Changes,
+    /// Keep the master too, from a second after a change to a second before the next; the loudness is then as it comes
+    #[arg(long, conflicts_with = "loudness")]
+    pub frozen: bool,
+    #[command(flatten)]
+    pub making: Making,
 }
 
 #[derive(clap::Args)]
@@ -245,7 +203,7 @@ pub struct Asked {
 
 #[derive(clap::Args)]
 pub struct Watch {
-    /// Their names, as compositions/9f2c… or just 9f2c…; with several, each has a line
+    /// Their names, as compositions/9f2c… or just the first letters, 9f2c; with several, each has a line
     #[arg(required = true)]
     pub names: Vec<String>,
     /// File to write; `-` writes WAV to standard output [default: none]
@@ -283,7 +241,7 @@ pub struct List {
 pub struct Download {
     /// A composition, or one output as compositions/9f2c…/outputs/master.flac
     pub name: String,
-    /// Folder, or the file for one output
+    /// Folder, or a file: for one output, or for the master, with the others beside it
     #[arg(short, long, value_name = "PATH", default_value = ".")]
     pub output: PathBuf,
     /// Replace existing files
@@ -312,26 +270,6 @@ pub struct Master {
     pub detach: bool,
     #[command(flatten)]
     pub follow: Follow,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum FileKind {
-    Flac,
-    Wav,
-    Opus,
-    Mp3,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Preset {
-    /// -14 LUFS, -1 dBTP
-    Streaming,
-    /// EBU R 128: -23 LUFS, -1 dBTP
-    Broadcast,
-    /// -9 LUFS, -0.5 dBTP
-    Club,
-    /// Changes no sample
-    None,
 }
 
 pub fn print_completions(shell: clap_complete::Shell) -> Result<(), Stop> {

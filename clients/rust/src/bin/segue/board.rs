@@ -11,7 +11,7 @@ use segue_client::{
     },
 };
 
-use crate::words;
+use crate::{outline, words};
 
 /// Where a section stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -117,7 +117,8 @@ impl Board {
             Some(Event::MasterMade(_)) => Some(Said::Step("mastered".into())),
             Some(Event::Analyzed(report)) => {
                 self.set_report(report);
-                Some(Said::Step("measured".into()))
+                // What was found is told at the end.
+                None
             }
             Some(Event::Degraded(what)) => {
                 Some(Said::Note(format!("degraded: {}", self.about(&what.section_id, &what.text))))
@@ -156,6 +157,10 @@ impl Board {
             }
             Event::SectionFinished(finished) => {
                 let row = self.row(&finished.section_id)?;
+                if finished.reused && matches!(row.phase, Phase::Joined { .. }) {
+                    // Another conductor found it where it is, and does not join it again.
+                    return None;
+                }
                 row.phase = Phase::Rendered { reused: finished.reused };
                 row.fraction = 1.0;
                 row.queue_position = 0;
@@ -247,7 +252,7 @@ impl Board {
     pub fn set_plan(&mut self, plan: Option<&Plan>) {
         let Some(plan) = plan else { return };
         self.title = clean(&plan.title);
-        self.facts = facts(plan);
+        self.facts = outline::facts(plan);
         self.sample_rate = plan.sample_rate.max(1);
         self.frames = plan.frames;
         self.rows = plan
@@ -284,22 +289,4 @@ impl Board {
             None => clean(text),
         }
     }
-}
-
-/// What a plan says in few words: key, tempo, metre, genre, length.
-pub fn facts(plan: &Plan) -> Vec<String> {
-    let metre = plan.metre.unwrap_or_default();
-    let mut facts: Vec<String> = plan.key.iter().map(words::key).map(|key| clean(&key)).collect();
-    facts.push(format!("{} bpm", round(words::bpm(plan.quarters_per_minute, Some(&metre)))));
-    facts.push(format!("{}/{}", metre.beats, metre.unit));
-    if !plan.genre.is_empty() {
-        facts.push(clean(&plan.genre));
-    }
-    facts.push(words::clock(plan.frames as f64 / f64::from(plan.sample_rate.max(1))));
-    facts
-}
-
-fn round(number: f64) -> String {
-    let text = format!("{number:.1}");
-    text.strip_suffix(".0").map_or_else(|| text.clone(), str::to_owned)
 }

@@ -142,5 +142,5 @@ fn bad(talk: &Talk, check: &str, text: &str, code: u8, hint: &str) -> Stop {
     {
         return stop;
     }
-    Stop::Wrong { code, text: text.to_owned(), hint: hint.to_owned() }
+    Stop::wrong(code, text, hint)
 }

@@ -4,10 +4,11 @@ use std::time::Instant;
 
 use anstyle::Style;
 use segue_client::proto::segue::composer::v1::State;
-use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+use unicode_width::UnicodeWidthStr as _;
 
 use crate::{
     board::{Board, Phase, Row},
+    line::{Line, fit},
     talk::Palette,
     words,
 };
@@ -25,45 +26,6 @@ const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█
 pub struct Size {
     pub columns: usize,
     pub lines: usize,
-}
-
-/// A line that never grows beyond the terminal: a wrapped line would break the redrawing.
-struct Line {
-    palette: Palette,
-    text: String,
-    left: usize,
-}
-
-impl Line {
-    fn new(palette: Palette, columns: usize) -> Self {
-        Self { palette, text: String::new(), left: columns }
-    }
-
-    fn add(&mut self, style: Style, text: &str) {
-        let fitting = fit(text, self.left);
-        self.left -= fitting.width();
-        self.text.push_str(&self.palette.paint(style, &fitting));
-    }
-}
-
-/// As much of a text as fits into columns; an ellipsis shows that it was cut.
-pub fn fit(text: &str, columns: usize) -> String {
-    if text.width() <= columns {
-        return text.to_owned();
-    }
-    let mut out = String::new();
-    let mut used = 1;
-    for each in text.chars() {
-        used += each.width().unwrap_or(0);
-        if used > columns {
-            break;
-        }
-        out.push(each);
-    }
-    if columns > 0 {
-        out.push('…');
-    }
-    out
 }
 
 /// Draws a running composition.
@@ -226,7 +188,8 @@ fn status(board: &Board, columns: usize, palette: Palette, now: Instant) -> Stri
         Ok(State::Failed | State::Cancelled) => Palette::BAD,
         _ => Palette::BUSY,
     };
-    line.add(colour, &words::state(board.state));
+    let state = if board.name.is_empty() { "connecting".to_owned() } else { words::state(board.state) };
+    line.add(colour, &state);
     if board.queue_position > 0 {
         line.add(Palette::PLAIN, &format!(" · {} before it", board.queue_position));
     }

@@ -11,8 +11,8 @@ pub enum Stop {
     Error(Error),
     /// The composition or the analysis itself failed.
     Failed(Box<Failure>),
-    /// Something here is not as it should be, and what to do.
-    Wrong { code: u8, text: String, hint: String },
+    /// Something here is not as it should be, lines that say more, and what to do.
+    Wrong { code: u8, text: String, lines: Vec<String>, hint: String },
     /// Somebody pressed Ctrl-C, or closed the pipe.
     Interrupted,
 }
@@ -26,7 +26,19 @@ impl Stop {
     pub const INTERRUPTED: u8 = 130;
 
     pub fn usage(text: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self::Wrong { code: Self::USAGE, text: text.into(), hint: hint.into() }
+        Self::wrong(Self::USAGE, text, hint)
+    }
+
+    pub fn wrong(code: u8, text: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Wrong { code, text: text.into(), lines: Vec::new(), hint: hint.into() }
+    }
+
+    /// The same with lines that stand below the text.
+    pub fn with_lines(mut self, said: Vec<String>) -> Self {
+        if let Self::Wrong { lines, .. } = &mut self {
+            *lines = said;
+        }
+        self
     }
 
     /// A closed pipe is how `| head` says that it has enough; anything else is an error.
@@ -68,6 +80,9 @@ impl Stop {
 
     /// Lines that say more: the fields that are wrong, and the request id.
     pub fn details(&self) -> Vec<String> {
+        if let Self::Wrong { lines, .. } = self {
+            return lines.clone();
+        }
         let (Self::Error(Error::Failed(_)) | Self::Failed(_)) = self else { return Vec::new() };
         let Some(failure) = self.failure() else { return Vec::new() };
         let told = |line: &String| !failure.message.contains(line.as_str());
@@ -127,7 +142,7 @@ fn failure_hint(failure: &Failure) -> String {
         }
         "DEGRADATION_REFUSED" => "--allow-degraded accepts it".into(),
         "COMPOSITION_NOT_FOUND" => "`segue list` shows what there is".into(),
-        "NOT_FINISHED" => "`segue cancel` stops it first".into(),
+        "NOT_FINISHED" => "`segue watch` waits for its end, `segue cancel` stops it".into(),
         "TIME_LIMIT" => "--time-limit gives it more time".into(),
         _ => failure.retry_after.map(|wait| format!("try again in {} s", wait.as_secs().max(1))).unwrap_or_default(),
     }

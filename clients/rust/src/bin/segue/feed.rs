@@ -24,7 +24,8 @@ pub struct Draft {
     file: Option<File>,
     writer: Option<wav::Writer<File>>,
     settled: i64,
-    is_scratch: bool,
+    /// Nobody asked to keep it.
+    pub is_scratch: bool,
     shared: Arc<Shared>,
 }
 
@@ -40,7 +41,7 @@ struct Progress {
     format: Option<Format>,
     frames: i64,
     is_complete: bool,
-    /// What a reader sent on already; -1 when it is gone.
+    /// What a reader sent on already.
     sent: i64,
     failed: Option<io::Error>,
 }
@@ -119,6 +120,11 @@ impl Draft {
         Ok(())
     }
 
+    /// Takes the file away; a reader that has it open goes on.
+    pub fn remove(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+
     fn tell(&self, is_complete: bool) {
         let mut progress = self.shared.lock();
         progress.format = self.writer.as_ref().map(wav::Writer::format);
@@ -174,7 +180,7 @@ impl Drop for Draft {
     fn drop(&mut self) {
         self.tell(true);
         if self.is_scratch {
-            let _ = fs::remove_file(&self.path);
+            self.remove();
         }
     }
 }

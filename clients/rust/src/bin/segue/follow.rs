@@ -6,7 +6,7 @@ use segue_client::{
     Connection, Error, Update, Watch, clean,
     proto::segue::{
         audio::v1::Stage,
-        composer::v1::{CancelCompositionRequest, Composition, composition_event::Event},
+        composer::v1::{CancelCompositionRequest, Composition, State, composition_event::Event},
     },
 };
 use serde_json::json;
@@ -46,24 +46,53 @@ pub struct Ended {
 }
 
 /// Follows a stream to the composition's end.
-pub async fn follow(reach: &Reach, talk: &Talk, watch: Watch, sound: &mut Sound, detach: bool) -> Result<Ended, Stop> {
+pub async fn follow(
+    reach: &Reach,
+    talk: &Talk,
+    watch: Watch,
+    sound: &mut Sound,
+    interrupts: &mut Interrupts,
+    detach: bool,
+) -> Result<Ended, Stop> {
     let mut following = Following {
         connection: &reach.connection,
         talk,
         board: Board::new(),
         painter: talk.is_live.then(Painter::default),
-        interrupts: 0,
+        detach,
+        num_interrupts: 0,
         tries: 0,
         ended: None,
     };
-    let outcome = following.run(watch, sound, detach).await;
-    following.draw();
-    if let Some(painter) = &mut following.painter {
-        painter.leave();
+    let outcome = following.run(watch, sound, interrupts).await;
+    if let Err(stop) = &outcome {
+        following.part(stop);
     }
+    following.leave();
     outcome?;
     let composition = following.ended.ok_or(Stop::Interrupted)?;
-    Ok(Ended { composition, was_cancelled_here: following.interrupts > 0 })
+    let was_cancelled_here = following.num_interrupts > 0 && composition.state == State::Cancelled as i32;
+    Ok(Ended { composition, was_cancelled_here })
+}
+
+/// Waits until a reader of the draft has all of it. Ctrl-C ends the playing; nothing else is left to be done then.
+pub async fn hear_out(talk: &Talk, sound: &mut Sound, interrupts: &mut Interrupts) -> Result<(), Stop> {
+    let Some(feed) = &mut sound.feed else { return Ok(()) };
+    if !sound.feeds_stdout {
+        talk.note("it plays to its end; Ctrl-C stops it");
+    }
+    let ended = tokio::select! {
+        ended = feed.end() => ended,
+        () = interrupts.next() => return if sound.feeds_stdout { Err(Stop::Interrupted) } else { Ok(()) },
+    };
+    match ended {
+        Err(Error::Local { cause, .. }) if sound.feeds_stdout => Err(Stop::stdout(cause)),
+        Err(error) => {
+            talk.note(&format!("note: {error}"));
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
 }
 
 struct Following<'a> {
@@ -71,36 +100,32 @@ struct Following<'a> {
     talk: &'a Talk,
     board: Board,
     painter: Option<Painter>,
-    interrupts: u32,
+    /// Ctrl-C leaves it running.
+    detach: bool,
+    num_interrupts: u32,
     tries: u32,
     ended: Option<Composition>,
 }
 
 impl Following<'_> {
-    async fn run(&mut self, mut watch: Watch, sound: &mut Sound, detach: bool) -> Result<(), Stop> {
+    async fn run(&mut self, mut watch: Watch, sound: &mut Sound, interrupts: &mut Interrupts) -> Result<(), Stop> {
         let mut redraw = tokio::time::interval(REDRAW);
         redraw.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-        let mut interrupts =
-            Interrupts::listen().map_err(|cause| Error::Local { doing: "listening for Ctrl-C".into(), cause })?;
-        let mut is_watching = true;
-        while is_watching || sound.feed.is_some() {
+        loop {
             tokio::select! {
-                update = watch.next(), if is_watching => {
-                    if let Some(update) = update.map_err(|error| self.lost_for_good(error))? {
-                        self.take(&watch, update, sound)?;
-                    } else {
-                        is_watching = false;
-                        sound.draft.as_mut().map(Draft::complete).transpose()?;
-                    }
-                }
-                ended = closed(&mut sound.feed), if sound.feed.is_some() => {
+                update = watch.next() => match update? {
+                    Some(update) => self.take(&watch, update, sound)?,
+                    None => break,
+                },
+                ended = closed(&mut sound.feed) => {
                     sound.feed = None;
-                    self.feed_ended(ended, sound.feeds_stdout, is_watching)?;
+                    self.feed_ended(ended, sound.feeds_stdout)?;
                 }
-                () = interrupts.next() => self.interrupted(detach, is_watching)?,
+                () = interrupts.next() => self.interrupted()?,
                 _ = redraw.tick(), if self.painter.is_some() => self.draw(),
             }
         }
+        sound.draft.as_mut().map(Draft::complete).transpose()?;
         Ok(())
     }
 
@@ -143,6 +168,10 @@ impl Following<'_> {
                 self.board.lost = None;
                 self.tries = 0;
                 self.say(Some(Said::Note("the connection broke for a moment; nothing is missing".into())));
+                if self.num_interrupts > 0 {
+                    // Nobody was there to hear it.
+                    self.cancel();
+                }
             }
         }
         Ok(())
@@ -160,36 +189,42 @@ impl Following<'_> {
         Ok(())
     }
 
-    fn interrupted(&mut self, detach: bool, is_watching: bool) -> Result<(), Stop> {
-        self.interrupts += 1;
-        let name = self.board.name.clone();
-        if !is_watching || name.is_empty() {
+    fn interrupted(&mut self) -> Result<(), Stop> {
+        self.num_interrupts += 1;
+        let name = &self.board.name;
+        if name.is_empty() {
             return Err(Stop::Interrupted);
         }
-        if detach || self.interrupts > 1 {
-            self.say(Some(Said::Note(format!("it goes on without you; come back with: segue watch {name}"))));
+        if self.detach || self.num_interrupts > 1 {
+            let text = format!("it goes on without you; come back with: segue watch {name}");
+            self.say(Some(Said::Note(text)));
             return Err(Stop::Interrupted);
         }
         self.say(Some(Said::Note("cancelling; what is finished stays. Ctrl-C again leaves at once".into())));
-        let connection = self.connection.clone();
+        self.cancel();
+        Ok(())
+    }
+
+    fn cancel(&self) {
+        let (connection, name) = (self.connection.clone(), self.board.name.clone());
         tokio::spawn(async move {
             // When this fails, the stream goes on, and the second Ctrl-C leaves.
             if let Ok(mut client) = connection.open().await {
                 let _ = client.cancel_composition(CancelCompositionRequest { name }).await;
             }
         });
-        Ok(())
     }
 
-    fn feed_ended(&mut self, ended: Result<(), Error>, is_stdout: bool, is_watching: bool) -> Result<(), Stop> {
+    fn feed_ended(&mut self, ended: Result<(), Error>, is_stdout: bool) -> Result<(), Stop> {
         match ended {
             Ok(()) => Ok(()),
             Err(Error::Local { cause, .. }) if is_stdout => {
-                let name = &self.board.name;
-                if is_watching && !name.is_empty() {
-                    self.talk.note(&format!("nobody reads on; the composition goes on: segue watch {name}"));
+                let stop = Stop::stdout(cause);
+                if matches!(stop, Stop::Interrupted) && !self.board.name.is_empty() {
+                    let text = format!("nobody reads on; the composition goes on: segue watch {}", self.board.name);
+                    self.say(Some(Said::Note(text)));
                 }
-                Err(Stop::stdout(cause))
+                Err(stop)
             }
             Err(error) => {
                 self.say(Some(Said::Note(format!("note: {error}; the rest is made in silence"))));
@@ -198,13 +233,13 @@ impl Following<'_> {
         }
     }
 
-    fn lost_for_good(&mut self, error: Error) -> Stop {
+    /// Says how to find again what cannot be followed any more: the way is lost, or there is no room for the sound.
+    fn part(&mut self, stop: &Stop) {
         let name = &self.board.name;
-        if !name.is_empty() && !matches!(error, Error::Usage(_)) {
+        if !name.is_empty() && matches!(stop, Stop::Error(_)) {
             let text = format!("it may go on without you; come back with: segue watch {name}");
             self.say(Some(Said::Note(text)));
         }
-        Stop::Error(error)
     }
 
     fn say(&mut self, said: Option<Said>) {
@@ -212,6 +247,16 @@ impl Following<'_> {
             (Some(Said::Note(text)), Some(painter)) => painter.say(&[self.talk.palette.paint(Palette::BUSY, &text)]),
             (Some(Said::Note(text) | Said::Step(text)), None) if !self.talk.json => self.talk.note(&text),
             _ => {}
+        }
+    }
+
+    /// The last drawing stands; where there never was a piece, nothing does.
+    fn leave(&mut self) {
+        self.draw();
+        match &mut self.painter {
+            Some(painter) if self.board.name.is_empty() => painter.clear(),
+            Some(painter) => painter.leave(),
+            None => {}
         }
     }
 

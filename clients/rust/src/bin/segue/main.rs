@@ -8,10 +8,15 @@ mod compose;
 mod device;
 mod doctor;
 mod draw;
+mod edit;
 mod exit;
 mod feed;
 mod follow;
 mod interrupts;
+mod job;
+mod line;
+mod names;
+mod outline;
 mod outputs;
 mod painter;
 mod plan;
@@ -64,6 +69,7 @@ async fn run(args: Args, talk: &Talk) -> Result<(), Stop> {
     let reach = settings::reach(&args.common)?;
     match args.command {
         Command::Compose(asked) => Box::pin(compose::compose(&reach, talk, *asked)).await,
+        Command::Edit(asked) => Box::pin(edit::edit(&reach, talk, *asked)).await,
         Command::Watch(asked) => Box::pin(compose::watch(&reach, talk, asked)).await,
         Command::Plan(asked) => plan::plan(&reach, talk, *asked).await,
         Command::List(asked) => resources::list(&reach, talk, asked).await,

@@ -15,6 +15,7 @@ use serde_json::json;
 use crate::{
     args::{Download, FileKind},
     exit::Stop,
+    names,
     settings::Reach,
     talk::Talk,
     words,
@@ -98,11 +99,8 @@ pub async fn save(reach: &Reach, talk: &Talk, composition: &Composition, path: &
     let places = places(composition, path);
     if !places.iter().any(|(_, place)| place == path) {
         let names: Vec<String> = composition.outputs.iter().map(|output| clean(&output.name)).collect();
-        return Err(Stop::Wrong {
-            code: Stop::REFUSED,
-            text: format!("{} has no master of that kind", composition.name),
-            hint: format!("its files are: {}", names.join(", ")),
-        });
+        let text = format!("{} has no master of that kind", composition.name);
+        return Err(Stop::wrong(Stop::REFUSED, text, format!("its files are: {}", names.join(", "))));
     }
     for (output, place) in places {
         // The master's place was asked for; those of the others are found out only now.
@@ -161,9 +159,7 @@ fn file_part(text: &str) -> String {
 /// Fetches one output.
 pub async fn fetch(connection: &Connection, talk: &Talk, output: &Output, path: &Path) -> Result<(), Stop> {
     segue_client::download(connection, output, path, PATIENCE, |_| {}).await?;
-    if !talk.json {
-        talk.note(&describe(output, path));
-    }
+    talk.note(&describe(output, path));
     talk.client_event("", json!({"saved": path.display().to_string(), "output": output.name}))
 }
 
@@ -182,25 +178,24 @@ fn describe(output: &Output, path: &Path) -> String {
 
 /// `segue download`.
 pub async fn download(reach: &Reach, talk: &Talk, asked: Download) -> Result<(), Stop> {
-    let (composition, wanted) = match asked.name.split_once("/outputs/") {
-        Some((composition, _)) => (composition.to_owned(), Some(asked.name.clone())),
-        None => (words::composition_name(&asked.name)?, None),
+    let (name, wanted) = match asked.name.split_once("/outputs/") {
+        Some((name, wanted)) => (name, Some(wanted)),
+        None => (asked.name.as_str(), None),
     };
     let mut client = reach.connection.open().await?;
-    let answer = client.get_composition(GetCompositionRequest { name: composition.clone() }).await?;
-    let outputs: Vec<Output> = answer
-        .composition
-        .unwrap_or_default()
-        .outputs
-        .into_iter()
-        .filter(|output| wanted.as_ref().is_none_or(|wanted| *wanted == output.name))
-        .collect();
-    if outputs.is_empty() {
-        return Err(Stop::Wrong {
-            code: Stop::REFUSED,
-            text: format!("{} has no such files yet", clean(&asked.name)),
-            hint: format!("`segue watch {composition}` says how far it is"),
-        });
+    let name = names::find(&mut client, name).await?;
+    let answer = client.get_composition(GetCompositionRequest { name: name.clone() }).await?;
+    let mut composition = answer.composition.unwrap_or_default();
+    composition.outputs.retain(|output| wanted.is_none_or(|wanted| file_name(output) == wanted));
+    if composition.outputs.is_empty() {
+        let text = format!("{} has no such files yet", clean(&asked.name));
+        return Err(Stop::wrong(Stop::REFUSED, text, format!("`segue watch {name}` says how far it is")));
+    }
+    let is_song = wanted.is_none() && kind_of(&asked.output).is_some() && !asked.output.is_dir();
+    if is_song {
+        // It is meant as compose means it: the master there, the others beside it.
+        check_free(&asked.output, asked.force, talk)?;
+        return save(reach, talk, &composition, &asked.output, asked.force).await;
     }
     let is_folder = wanted.is_none() || asked.output.is_dir();
     if is_folder {
@@ -208,13 +203,17 @@ pub async fn download(reach: &Reach, talk: &Talk, asked: Download) -> Result<(),
             Stop::usage(format!("{}: {error}", asked.output.display()), "choose another place with -o")
         })?;
     }
-    for output in outputs {
-        let name = output.name.rsplit('/').next().unwrap_or_default();
-        let path = if is_folder { asked.output.join(file_part(name)) } else { asked.output.clone() };
+    for output in &composition.outputs {
+        let path = if is_folder { asked.output.join(file_part(file_name(output))) } else { asked.output.clone() };
         check_free(&path, asked.force, talk)?;
-        fetch(&reach.connection, talk, &output, &path).await?;
+        fetch(&reach.connection, talk, output, &path).await?;
     }
     Ok(())
+}
+
+/// The last part of an output's name.
+fn file_name(output: &Output) -> &str {
+    output.name.rsplit('/').next().unwrap_or_default()
 }
 
 #[cfg(test)]

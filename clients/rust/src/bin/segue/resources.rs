@@ -9,8 +9,9 @@ use segue_client::{
 use serde_json::json;
 
 use crate::{
-    analyze, args, board,
+    analyze, args,
     exit::Stop,
+    names, outline,
     settings::Reach,
     talk::{Palette, Talk},
     words,
@@ -54,14 +55,20 @@ fn row(composition: &Composition) -> String {
 /// `segue get`.
 pub async fn get(reach: &Reach, talk: &Talk, name: &str) -> Result<(), Stop> {
     let mut client = reach.connection.open().await?;
-    let request = GetCompositionRequest { name: words::composition_name(name)? };
+    let request = GetCompositionRequest { name: names::find(&mut client, name).await? };
     let composition = client.get_composition(request).await?.composition.unwrap_or_default();
     if talk.json {
         return talk.object(&json::to_value(COMPOSITION, &composition)?);
     }
     talk.line(&talk.out_palette.paint(Palette::BOLD, &row(&composition)))?;
     if let Some(plan) = &composition.plan {
-        talk.line(&board::facts(plan).join(" · "))?;
+        talk.line(&outline::facts(plan).join(" · "))?;
+        for line in outline::table(plan) {
+            talk.line(&line)?;
+        }
+    }
+    if !composition.parent.is_empty() {
+        talk.line(&format!("edited from {}", clean(&composition.parent)))?;
     }
     if composition.queue_position > 0 {
         talk.line(&format!("{} before it", composition.queue_position))?;
@@ -88,12 +95,11 @@ pub async fn get(reach: &Reach, talk: &Talk, name: &str) -> Result<(), Stop> {
 pub async fn cancel(reach: &Reach, talk: &Talk, names: &[String]) -> Result<(), Stop> {
     let mut client = reach.connection.open().await?;
     for name in names {
-        let request = CancelCompositionRequest { name: words::composition_name(name)? };
+        let request = CancelCompositionRequest { name: names::find(&mut client, name).await? };
         let composition = client.cancel_composition(request).await?.composition.unwrap_or_default();
+        talk.note(&format!("{}: asked to stop ({})", clean(&composition.name), words::state(composition.state)));
         if talk.json {
             talk.object(&json::to_value(COMPOSITION, &composition)?)?;
-        } else {
-            talk.note(&format!("{}: asked to stop ({})", clean(&composition.name), words::state(composition.state)));
         }
     }
     Ok(())
@@ -103,14 +109,12 @@ pub async fn cancel(reach: &Reach, talk: &Talk, names: &[String]) -> Result<(), 
 pub async fn delete(reach: &Reach, talk: &Talk, names: &[String], yes: bool) -> Result<(), Stop> {
     let mut client = reach.connection.open().await?;
     for name in names {
-        let name = words::composition_name(name)?;
+        let name = names::find(&mut client, name).await?;
         if !yes && !talk.confirm(&format!("Remove {name} with all its files?")) {
             return Err(Stop::usage(format!("{name} was not removed"), "--yes removes without asking"));
         }
         client.delete_composition(DeleteCompositionRequest { name: name.clone() }).await?;
-        if !talk.json {
-            talk.note(&format!("{name}: removed"));
-        }
+        talk.note(&format!("{name}: removed"));
         talk.client_event(&name, json!({"deleted": true}))?;
     }
     Ok(())

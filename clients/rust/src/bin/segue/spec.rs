@@ -13,7 +13,7 @@ use segue_client::{
 };
 
 use crate::{
-    args::{Asked, Compose, FileKind, Preset},
+    args::{Asked, FileKind, Making, Preset},
     exit::Stop,
     words,
 };
@@ -42,9 +42,9 @@ pub fn planned(asked: &Asked) -> Result<CompositionSpec, Stop> {
     Ok(CompositionSpec { brief: Some(brief), plan, model: asked.model.clone(), ..CompositionSpec::default() })
 }
 
-/// All of it.
-pub fn composed(asked: &Compose, kind: FileKind) -> Result<CompositionSpec, Stop> {
-    Ok(CompositionSpec {
+/// What is the same for everything that is made.
+pub fn made(asked: &Making, kind: FileKind) -> CompositionSpec {
+    CompositionSpec {
         stems: asked.stems,
         midi: asked.midi,
         exports: vec![Export {
@@ -58,8 +58,8 @@ pub fn composed(asked: &Compose, kind: FileKind) -> Result<CompositionSpec, Stop
         labels: asked.label.iter().cloned().collect(),
         session: asked.session.clone(),
         private_prompt: asked.private_prompt,
-        ..planned(&asked.asked)?
-    })
+        ..CompositionSpec::default()
+    }
 }
 
 pub fn master(preset: Preset) -> MasterSettings {

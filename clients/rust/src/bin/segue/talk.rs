@@ -70,9 +70,9 @@ impl Talk {
         }
     }
 
-    /// Says something that is good to know.
+    /// Says something that is good to know; with --json it is told in other ways.
     pub fn note(&self, text: &str) {
-        if !self.quiet {
+        if !self.quiet && !self.json {
             self.err(&text);
         }
     }
@@ -80,7 +80,7 @@ impl Talk {
     /// Says something that should not be missed.
     pub fn warn(&self, text: &str) {
         let head = self.palette.paint(Palette::BUSY, "note:");
-        self.err(&format_args!("{head} {}", clean(text)));
+        self.note(&format!("{head} {}", clean(text)));
     }
 
     /// Says something the first time only, and only to who asked for more.

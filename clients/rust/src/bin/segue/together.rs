@@ -12,10 +12,11 @@ use tokio::sync::mpsc;
 use crate::{
     args::Follow,
     board::{Board, Said},
-    compose, draw,
+    draw,
     exit::Stop,
     follow::REDRAW,
     interrupts::Interrupts,
+    job,
     painter::Painter,
     settings::Reach,
     talk::{Palette, Talk},
@@ -44,7 +45,7 @@ pub async fn watch(reach: &Reach, talk: &Talk, names: &[String], follow: Follow)
     names.dedup();
     let (tell, mut told) = mpsc::channel(names.len());
     for (index, name) in names.iter().enumerate() {
-        let options = compose::options(follow, AudioSelection::None);
+        let options = job::options(follow, AudioSelection::None);
         let watch = Watch::new(reach.connection.clone(), Opening::Watch { name: name.clone() }, options);
         tokio::spawn(report(index, watch, tell.clone()));
     }
@@ -54,8 +55,7 @@ pub async fn watch(reach: &Reach, talk: &Talk, names: &[String], follow: Follow)
     let painter = talk.is_live.then(Painter::default);
     let mut several = Several { talk, names, boards, ended, painter, broke: None };
     let mut redraw = tokio::time::interval(REDRAW);
-    let mut interrupts =
-        Interrupts::listen().map_err(|cause| Error::Local { doing: "listening for Ctrl-C".into(), cause })?;
+    let mut interrupts = Interrupts::listen()?;
     loop {
         tokio::select! {
             news = told.recv() => match news {
@@ -164,12 +164,12 @@ impl Several<'_> {
         for (index, composition) in self.ended.iter().enumerate() {
             let Some(composition) = composition else { continue };
             let mut facts = vec![words::state(composition.state)];
-            match compose::failure(composition) {
+            match job::failure(composition) {
                 Some(failure) => {
                     num_failed += 1;
                     facts.push(failure.to_string());
                 }
-                None => facts.extend(compose::measured(composition)),
+                None => facts.extend(job::measured(composition)),
             }
             if !self.talk.json {
                 self.talk.note(&format!("{}: {}", self.label(index), clean(&facts.join(", "))));
@@ -177,11 +177,10 @@ impl Several<'_> {
         }
         match self.broke {
             Some(error) => Err(Stop::Error(error)),
-            None if num_failed > 0 => Err(Stop::Wrong {
-                code: Stop::FAILED,
-                text: format!("{num_failed} of {} compositions did not succeed", self.names.len()),
-                hint: "`segue get` shows each".into(),
-            }),
+            None if num_failed > 0 => {
+                let text = format!("{num_failed} of {} compositions did not succeed", self.names.len());
+                Err(Stop::wrong(Stop::FAILED, text, "`segue get` shows each"))
+            }
             None => Ok(()),
         }
     }

@@ -7,13 +7,14 @@ use segue_client::proto::segue::{
     music::v1::{Key, LayerKind, Metre, Mode, Role},
 };
 
-use crate::exit::Stop;
+/// A year; what is longer is a slip of the keyboard.
+const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 
 /// Reads `75`, `20s`, `2m`, `1m20s`, `1.5` or `1h`.
 pub fn read_duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no time; write it as 75, 20s, 2m or 1m20s");
     if let Ok(seconds) = text.parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds).map_err(|_| wrong());
+        return in_seconds(seconds).ok_or_else(wrong);
     }
     let (mut seconds, mut number, mut largest) = (0.0, String::new(), f64::INFINITY);
     for each in text.chars() {
@@ -36,7 +37,19 @@ pub fn read_duration(text: &str) -> Result<Duration, String> {
     if !number.is_empty() || largest.is_infinite() {
         return Err(wrong());
     }
-    Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
+    in_seconds(seconds).ok_or_else(wrong)
+}
+
+/// A time that every field of the contract can hold.
+fn in_seconds(seconds: f64) -> Option<Duration> {
+    Duration::try_from_secs_f64(seconds).ok().filter(|time| *time <= LONGEST)
+}
+
+/// Reads how often there must be a sign of life: the contract allows 60 s at most.
+pub fn read_heartbeat(text: &str) -> Result<Duration, String> {
+    let heartbeat = read_duration(text)?;
+    let is_allowed = !heartbeat.is_zero() && heartbeat <= Duration::from_secs(60);
+    is_allowed.then_some(heartbeat).ok_or_else(|| format!("{text:?} is not from 1 to 60 s"))
 }
 
 /// Reads "F minor", "Fm", "Bb" or "D dorian".
@@ -149,14 +162,14 @@ pub fn size(bytes: i64) -> String {
     }
 }
 
-/// Reads "compositions/9f2c0011", or its id alone.
-pub fn composition_name(text: &str) -> Result<String, Stop> {
-    let id = text.strip_prefix("compositions/").unwrap_or(text);
-    let is_id = (8..=64).contains(&id.len()) && id.chars().all(|each| matches!(each, '0'..='9' | 'a'..='f'));
-    if is_id {
-        return Ok(format!("compositions/{id}"));
-    }
-    Err(Stop::usage(format!("{text:?} is no composition's name"), "`segue list` shows them, as compositions/9f2c0011"))
+/// "1 bar" or "8 bars".
+pub fn counted(number: u32, unit: &str) -> String {
+    if number == 1 { format!("1 {unit}") } else { format!("{number} {unit}s") }
+}
+
+/// The id in a composition's name.
+pub fn id(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or(name)
 }
 
 #[cfg(test)]
@@ -172,7 +185,7 @@ mod tests {
         assert_eq!(seconds("1m20s"), Ok(80.0));
         assert_eq!(seconds("1.5m"), Ok(90.0));
         assert_eq!(seconds("1h1s"), Ok(3601.0));
-        for wrong in ["", "-1", "m", "1s1m", "1m20", "1x", "nan", "inf", "1e400", "2 m"] {
+        for wrong in ["", "-1", "m", "1s1m", "1m20", "1x", "nan", "inf", "1e400", "1e19", "9999999h", "2 m"] {
             assert!(read_duration(wrong).is_err(), "{wrong:?} was accepted");
         }
     }

@@ -3,7 +3,9 @@
 use std::fs;
 
 use segue_client::{
-    proto::segue::composer::v1::{Composition, CompositionEvent, State, composition_event::Event},
+    proto::segue::composer::v1::{
+        Composition, CompositionEvent, State, composition_event::Event, melody::Melody as Tune,
+    },
     wav,
 };
 use tonic::{Code, Status};
@@ -86,6 +88,19 @@ fn a_failed_composition_ends_with_1_and_keeps_what_was_finished() {
     let (outcome, folder) = check("compose_failed", &fake, &["compose", "rain", "-o", "song.flac"]);
     assert_eq!((outcome.code, files(&folder)), (Some(1), vec!["song.draft.wav".to_owned()]));
     assert!(fs::read(folder.join("song.draft.wav")).unwrap() == whole_wav(&failed));
+}
+
+#[test]
+fn json_tells_where_an_unfinished_piece_is_and_standard_error_has_the_error_alone() {
+    let failed = ended(piece(NAME, 1), State::Failed, Code::DataLoss, "the renderer gave silence");
+    let outcome =
+        segue(&Fake::start(vec![failed]), &folder("json_failed"), &["compose", "x", "-o", "a.flac", "--json"]);
+    assert_eq!(outcome.stderr, "error: the renderer gave silence\n");
+    let said = String::from_utf8(outcome.stdout).unwrap();
+    assert_eq!(
+        said.lines().last(),
+        Some("{\"client\":{\"composition\":\"compositions/00c0ffee\",\"draft\":\"a.draft.wav\"}}")
+    );
 }
 
 #[test]
@@ -184,4 +199,24 @@ fn events_that_are_not_for_files_do_not_matter() {
     let outcome = segue(&fake, &folder, &["compose", "rain", "-o", "song.flac", "--stems"]);
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
     assert_eq!(files(&folder), ["song.-..-escaped.flac", "song.flac"]);
+}
+
+#[test]
+fn a_tune_is_sent_before_the_piece_is_asked_for() {
+    let fake = Fake::start(vec![piece(NAME, 1)]);
+    let folder = folder("melody");
+    fs::write(folder.join("tune.wav"), vec![9; 3_000]).unwrap();
+    for (melody, expected) in [
+        ("tune.wav", Tune::Source("uploads/0123456789".into())),
+        ("band", Tune::Band(true)),
+        ("compositions/00c0ffee/outputs/master.flac", Tune::Source(format!("{NAME}/outputs/master.flac"))),
+    ] {
+        let outcome = segue(&fake, &folder, &["compose", "rain", "--melody", melody, "--force", "-o", "a.flac"]);
+        assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+        let spec = fake.state.lock().unwrap().specs.pop().unwrap();
+        assert_eq!(spec.melody.unwrap().melody, Some(expected));
+    }
+    assert_eq!(fake.state.lock().unwrap().uploads["uploads/0123456789"], vec![9; 3_000]);
+    let outcome = segue(&fake, &folder, &["compose", "rain", "--melody", "none.wav", "-o", "b.flac"]);
+    assert!(outcome.code == Some(2) && fake.state.lock().unwrap().specs.is_empty(), "{}", outcome.stderr);
 }

@@ -6,12 +6,12 @@ use std::{
     time::Duration,
 };
 
-use segue_client::proto::segue::composer::v1::State;
+use segue_client::proto::{google::rpc, segue::composer::v1::State};
 use tonic::{Code, Status};
 
-use super::{NAME, check, files, finish, interrupt, segue, signal, start, wait_for, whole_wav};
+use super::{NAME, check, files, finish, finish_within, interrupt, segue, signal, start, wait_for, whole_wav};
 use crate::{
-    fake::{Fake, Trick},
+    fake::{Fake, Trick, packed},
     pieces::{ended, piece},
     transfers::folder,
 };
@@ -143,4 +143,56 @@ fn a_machine_that_slept_goes_on() {
     let outcome = finish(child);
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
     assert!(fs::read(draft).unwrap() == whole_wav(&piece));
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_while_nobody_is_there_is_not_forgotten() {
+    let cancelled = ended(piece(NAME, 1), State::Cancelled, Code::Cancelled, "cancelled");
+    let wait = rpc::RetryInfo { retry_delay: Some(prost_types::Duration { seconds: 2, nanos: 0 }) };
+    let away = packed(
+        Code::Unavailable,
+        "the service restarts",
+        vec![("google.rpc.RetryInfo", prost::Message::encode_to_vec(&wait))],
+    );
+    let fake = Fake::start(vec![cancelled]).with(|state| {
+        state.cancels_to_refuse = 1;
+        state.tricks.push_back(Trick::Break(20, away));
+    });
+    let mut child = start(&fake, &folder("away"), &["compose", "rain", "-o", "song.flac", "--json"]);
+    let mut said = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(said.any(|line| line.contains("\"lost\"")));
+    interrupt(&child);
+    wait_for("a cancel in vain", || fake.state.lock().unwrap().cancels_to_refuse == 0);
+    let rest: Vec<String> = said.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{rest:?}");
+    assert_eq!(fake.state.lock().unwrap().cancelled, [NAME]);
+}
+
+#[cfg(unix)]
+#[test]
+fn what_fails_by_itself_after_ctrl_c_is_a_failure() {
+    let failed = ended(piece(NAME, 1), State::Failed, Code::DataLoss, "the renderer gave silence");
+    let fake = Fake::start(vec![failed]).with(|state| state.always = Some(Trick::Slow(Duration::from_millis(60))));
+    let folder = folder("failed_meanwhile");
+    let child = start(&fake, &folder, &["compose", "rain", "-o", "song.flac"]);
+    wait_for("the draft", || folder.join("song.draft.wav").metadata().is_ok_and(|file| file.len() > 200_000));
+    interrupt(&child);
+    let outcome = finish(child);
+    assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("the renderer gave silence"), "{}", outcome.stderr);
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_a_download_and_says_how_to_go_on() {
+    let fake = Fake::start(vec![piece(NAME, 1)]).with(|state| state.slow_files = Duration::from_secs(2));
+    let folder = folder("slow_files");
+    let child = start(&fake, &folder, &["compose", "rain", "-o", "song.flac"]);
+    wait_for("the download", || folder.join("song.flac.part").exists());
+    interrupt(&child);
+    let outcome = finish_within(child, Duration::from_secs(5));
+    assert_eq!(outcome.code, Some(130), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("segue download 00c0ffee"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("song.draft.wav"), "{}", outcome.stderr);
 }

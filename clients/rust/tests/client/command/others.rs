@@ -2,7 +2,9 @@
 
 use std::{fs, process::Command};
 
-use super::{NAME, Outcome, check, command, files, segue};
+use segue_client::proto::segue::composer::v1::Analysis;
+
+use super::{NAME, Outcome, check, command, files, finish, segue, start};
 use crate::{
     fake::Fake,
     pieces::{mastering, piece},
@@ -119,4 +121,20 @@ fn colours_come_when_asked_for_and_never_from_the_server() {
     assert!(!coloured.contains("\x1b[31m"), "the title's escape code came through");
     let stripped = anstream::adapter::strip_str(&coloured).to_string();
     assert_eq!(stripped.into_bytes(), plain.stdout);
+}
+
+#[test]
+fn an_analysis_that_ended_in_a_way_that_is_not_known_here_has_ended() {
+    let ended = Analysis {
+        name: "analyses/00c0ffee".into(),
+        state: 42,
+        end_time: Some(prost_types::Timestamp::default()),
+        ..Analysis::default()
+    };
+    let fake = Fake::start(Vec::new()).with(|state| state.analysis = Some(ended));
+    let folder = folder("unknown_end");
+    fs::write(folder.join("song.wav"), vec![9; 3_000]).unwrap();
+    let outcome = finish(start(&fake, &folder, &["analyze", "song.wav"]));
+    assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("state 42"), "{}", outcome.stderr);
 }

@@ -36,6 +36,7 @@ fn a_full_disk_ends_the_command_and_not_the_composition() {
     let outcome = segue(&fake, &folder, &["compose", "rain", "-o", "song.flac", "--force"]);
     assert_eq!(outcome.code, Some(1));
     assert!(outcome.stderr.contains("make room"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("segue watch compositions/00c0ffee"), "{}", outcome.stderr);
     assert!(!folder.join("song.flac").exists() && fake.state.lock().unwrap().cancelled.is_empty());
 }
 
@@ -49,6 +50,9 @@ fn a_master_that_came_wrong_never_gets_its_name() {
         (segue(&fake, &folder, &["compose", "rain", "-o", "song.flac"]), folder)
     };
     assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
+    for words in ["segue download 00c0ffee", "the draft is in song.draft.wav"] {
+        assert!(outcome.stderr.contains(words), "{}", outcome.stderr);
+    }
     assert!(!folder.join("song.flac").exists());
     assert!(folder.join("song.draft.wav").exists(), "the draft was thrown away with nothing in its place");
 }
@@ -84,4 +88,18 @@ fn a_folder_that_is_read_only_is_named() {
     assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
     assert!(outcome.stderr.contains("song.draft.wav") && outcome.stderr.contains("hint: "), "{}", outcome.stderr);
     assert!(fake.state.lock().unwrap().specs.is_empty(), "work was begun that could not be kept");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_that_is_full_at_the_end_is_named_by_its_path() {
+    let piece = piece(NAME, 1);
+    let fake = Fake::start(vec![piece.clone()]);
+    let folder = folder("full_end");
+    std::os::unix::fs::symlink("/dev/full", folder.join("song.flac.part")).unwrap();
+    let outcome = segue(&fake, &folder, &["compose", "rain", "-o", "song.flac"]);
+    assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("writing song.flac.part: "), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("make room"), "{}", outcome.stderr);
+    assert!(fs::read(folder.join("song.draft.wav")).unwrap() == super::whole_wav(&piece));
 }

@@ -69,7 +69,7 @@ fn wrong_use_ends_with_2_before_anything_is_sent() {
     let fake = Fake::start(vec![piece(NAME, 1)]);
     let folder = folder("usage");
     fs::write(folder.join("plan.json"), r#"{"titel": "x"}"#).unwrap();
-    let cases: [&[&str]; 21] = [
+    let cases: [&[&str]; 25] = [
         &[],
         &["compos"],
         &["compose"],
@@ -85,6 +85,10 @@ fn wrong_use_ends_with_2_before_anything_is_sent() {
         &["compose", "x", "-o", "-", "--keep-draft"],
         &["compose", "x", "-o", "song.flac", "--tls-cert", "own.pem"],
         &["compose", "x", "-o", "song.flac", "--server", "ftp://host"],
+        &["compose", "x", "-o", "song.flac", "--heartbeat", "0"],
+        &["compose", "x", "-o", "song.flac", "--heartbeat", "2m"],
+        &["compose", "x", "-o", "song.flac", "--time-limit", "1e19"],
+        &["compose", "x", "-o", "song.flac", "--tls", "--server", "unix:/nowhere"],
         &["watch"],
         &["watch", NAME, "00c0ffef", "-o", "song.flac"],
         &["watch", NAME, "00c0ffef", "--play"],

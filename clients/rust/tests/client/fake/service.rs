@@ -1,23 +1,18 @@
-//! The fake's methods: prepared pieces, and the tricks that it was told to play.
+//! The fake's methods.
 
-use std::{
-    pin::Pin,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex};
 
 use segue_client::proto::segue::{composer::v1::*, renderer::v1::ModelProfile};
 use tokio::sync::mpsc;
-use tokio_stream::{Stream, wrappers::ReceiverStream};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status};
 
-use super::{Inside, Trick, generated::composer_service_server::ComposerService, refusal};
+use super::{Inside, generated::composer_service_server::ComposerService, playing::Flow, refusal};
 use crate::pieces::{Piece, report};
 
 pub(super) struct Service(pub(super) Arc<Mutex<Inside>>);
 
 type Reply<T> = Result<Response<T>, Status>;
-type Flow<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[allow(clippy::unnecessary_wraps)] // The handlers' own type.
 fn reply<T>(message: T) -> Reply<T> {
@@ -34,7 +29,7 @@ impl Service {
         Err(refusal(Code::Unauthenticated, "UNAUTHENTICATED", "a token is needed", &[]))
     }
 
-    fn piece(&self, name: &str) -> Result<Piece, Status> {
+    pub(super) fn piece(&self, name: &str) -> Result<Piece, Status> {
         self.0.lock().unwrap().pieces.get(name).cloned().ok_or_else(|| {
             refusal(Code::NotFound, "COMPOSITION_NOT_FOUND", &format!("there is no {name}, or it is not yours"), &[])
         })
@@ -45,69 +40,6 @@ impl Service {
             Some(composition_event::Event::Finished(finished)) => Ok(finished.composition.unwrap_or_default()),
             _ => Err(Status::internal("the piece has no end")),
         }
-    }
-
-    fn play<T: Send + 'static>(
-        &self,
-        name: &str,
-        cursor: &str,
-        audio: i32,
-        wrap: fn(String, CompositionEvent) -> T,
-    ) -> Result<Flow<T>, Status> {
-        let piece = self.piece(name)?;
-        let trick = {
-            let mut state = self.0.lock().unwrap();
-            state.cursors.push(cursor.to_owned());
-            state.always.clone().or_else(|| state.tricks.pop_front())
-        };
-        if let Some(Trick::Refuse(status)) = trick {
-            return Err(status);
-        }
-        let start = match cursor {
-            "" => 0,
-            _ => cursor
-                .strip_prefix('c')
-                .and_then(|number| number.parse().ok())
-                .filter(|start| *start <= piece.events.len())
-                .ok_or_else(|| refusal(Code::InvalidArgument, "INVALID_CURSOR", "cursor: it cannot be read", &[]))?,
-        };
-        let (sender, receiver) = mpsc::channel(4);
-        tokio::spawn(async move {
-            let mut sent = 0;
-            for (index, event) in piece.events.iter().enumerate().skip(start) {
-                if audio == AudioSelection::None as i32
-                    && matches!(event.event, Some(composition_event::Event::Audio(_)))
-                {
-                    continue;
-                }
-                let mut event = event.clone();
-                match &trick {
-                    Some(Trick::Break(after, status)) if sent == *after => {
-                        let _ = sender.send(Err(status.clone())).await;
-                        return;
-                    }
-                    Some(Trick::FallSilent(after)) if sent == *after => std::future::pending().await,
-                    Some(Trick::EndEarly(after)) if sent == *after => return,
-                    Some(Trick::OnlyHeartbeats(after, state)) if sent == *after => loop {
-                        let checkpoint = Checkpoint { state: *state as i32, queue_position: 0 };
-                        event.event = Some(composition_event::Event::Checkpoint(checkpoint));
-                        if sender.send(Ok(wrap(format!("c{index}"), event.clone()))).await.is_err() {
-                            return;
-                        }
-                        tokio::time::sleep(Duration::from_millis(20)).await;
-                    },
-                    Some(Trick::Lie(at, lie)) if index == *at => lie(&mut event),
-                    Some(Trick::Huge(at)) if index == *at => event.composition = "x".repeat(5 << 20),
-                    Some(Trick::Slow(wait)) => tokio::time::sleep(*wait).await,
-                    _ => {}
-                }
-                if sender.send(Ok(wrap(format!("c{}", index + 1), event))).await.is_err() {
-                    return;
-                }
-                sent += 1;
-            }
-        });
-        Ok(Box::pin(ReceiverStream::new(receiver)))
     }
 }
 
@@ -161,7 +93,12 @@ impl ComposerService for Service {
     async fn cancel_composition(&self, request: Request<CancelCompositionRequest>) -> Reply<CancelCompositionResponse> {
         let name = request.into_inner().name;
         let composition = self.composition(&name)?;
-        self.0.lock().unwrap().cancelled.push(name);
+        let mut state = self.0.lock().unwrap();
+        if state.cancels_to_refuse > 0 {
+            state.cancels_to_refuse -= 1;
+            return Err(Status::internal("not now"));
+        }
+        state.cancelled.push(name);
         reply(CancelCompositionResponse { composition: Some(composition) })
     }
 
@@ -199,6 +136,7 @@ impl ComposerService for Service {
             piece.files.into_iter().find(|(output, _)| output.name == request.name).ok_or_else(|| {
                 refusal(Code::NotFound, "ARTIFACT_NOT_FOUND", &format!("there is no {}", request.name), &[])
             })?;
+        let pause = self.0.lock().unwrap().slow_files;
         let (sender, receiver) = mpsc::channel(4);
         tokio::spawn(async move {
             let mut offset = request.read_offset as usize;
@@ -210,6 +148,7 @@ impl ComposerService for Service {
                 }))
                 .await;
             while offset < bytes.len() {
+                tokio::time::sleep(pause).await;
                 let data = bytes[offset..bytes.len().min(offset + 10_000)].to_vec();
                 let message = DownloadArtifactResponse {
                     output: None,
@@ -256,6 +195,8 @@ impl ComposerService for Service {
 
     async fn write_upload(&self, request: Request<WriteUploadRequest>) -> Reply<WriteUploadResponse> {
         let request = request.into_inner();
+        let pause = self.0.lock().unwrap().slow_files;
+        tokio::time::sleep(pause).await;
         let mut state = self.0.lock().unwrap();
         let bytes = state.uploads.get_mut(&request.upload).ok_or_else(|| Status::not_found("no such upload"))?;
         assert_eq!((request.offset, crc32c::crc32c(&request.data)), (bytes.len() as i64, request.crc32c));
@@ -280,12 +221,13 @@ impl ComposerService for Service {
     }
 
     async fn get_analysis(&self, request: Request<GetAnalysisRequest>) -> Reply<GetAnalysisResponse> {
-        let analysis = Analysis {
+        let known = self.0.lock().unwrap().analysis.clone();
+        let analysis = known.unwrap_or_else(|| Analysis {
             name: request.into_inner().name,
             state: State::Succeeded as i32,
             report: Some(report(480_000)),
             ..Default::default()
-        };
+        });
         reply(GetAnalysisResponse { analysis: Some(analysis) })
     }
 

@@ -1,0 +1,55 @@
+//! A plan in few words: its facts, and its sections with the numbers and names by which an edit calls them.
+
+use segue_client::{clean, proto::segue::music::v1::Plan};
+use unicode_width::UnicodeWidthStr as _;
+
+use crate::words;
+
+/// What a plan says in few words: key, tempo, metre, genre, length.
+pub fn facts(plan: &Plan) -> Vec<String> {
+    let metre = plan.metre.unwrap_or_default();
+    let mut facts: Vec<String> = plan.key.iter().map(words::key).map(|key| clean(&key)).collect();
+    facts.push(format!("{} bpm", round(words::bpm(plan.quarters_per_minute, Some(&metre)))));
+    facts.push(format!("{}/{}", metre.beats, metre.unit));
+    if !plan.genre.is_empty() {
+        facts.push(clean(&plan.genre));
+    }
+    facts.push(words::clock(plan.frames as f64 / f64::from(plan.sample_rate.max(1))));
+    facts
+}
+
+fn round(number: f64) -> String {
+    let text = format!("{number:.1}");
+    text.strip_suffix(".0").map_or_else(|| text.clone(), str::to_owned)
+}
+
+/// A line for each section: number, start, name, what it is, and how many bars it has.
+pub fn table(plan: &Plan) -> Vec<String> {
+    let rate = f64::from(plan.sample_rate.max(1));
+    let rows: Vec<[String; 5]> = plan
+        .sections
+        .iter()
+        .enumerate()
+        .filter_map(|(index, planned)| {
+            let spec = planned.spec.as_ref()?;
+            Some([
+                (index + 1).to_string(),
+                words::clock(planned.first_frame as f64 / rate),
+                clean(&spec.section_id),
+                words::role(spec.role),
+                words::counted(spec.bars, "bar"),
+            ])
+        })
+        .collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].width()).max().unwrap_or(0);
+    let widths: [usize; 5] = std::array::from_fn(width);
+    rows.iter().map(|row| line(row, widths)).collect()
+}
+
+/// Numbers stand on the right of their column, words on the left.
+fn line(row: &[String; 5], widths: [usize; 5]) -> String {
+    let padding = |column: usize| " ".repeat(widths[column] - row[column].width());
+    let [number, start, id, role, bars] = row;
+    let (left, right) = (format!("{}{number}  {}{start}", padding(0), padding(1)), format!("{}{bars}", padding(4)));
+    format!("{left}  {id}{}  {role}{}  {right}", padding(2), padding(3))
+}

@@ -1,0 +1,163 @@
+//! `segue edit`, and the names by which compositions and sections are called.
+
+use std::fs;
+
+use segue_client::{
+    json,
+    proto::segue::{composer::v1::MasterMode, mixer::v1::MasterPreset},
+};
+
+use super::{NAME, check, files, segue};
+use crate::{
+    fake::Fake,
+    pieces::{edited, last, mastering, piece},
+    snapshots::assert_matches,
+    transfers::folder,
+};
+
+#[test]
+fn an_edit_says_what_was_made_anew_and_finds_a_name_by_itself() {
+    let piece = edited(piece(NAME, 1));
+    let fake = Fake::start(vec![piece.clone()]);
+    let (outcome, folder) = check("edit", &fake, &["edit", "00c0", "--redo", "3"]);
+    assert_eq!((outcome.code, files(&folder)[1].as_str()), (Some(0), "rain-31m-on-glass.flac"));
+    let spec = fake.state.lock().unwrap().specs.pop().unwrap();
+    assert_eq!((spec.parent.as_str(), spec.brief, spec.plan), (NAME, None, None));
+    // It is as loud as what it began from, without a word about it.
+    assert_eq!(spec.master.unwrap().preset, MasterPreset::Club as i32);
+    let again = segue(&fake, &folder, &["edit", NAME, "--redo", "chorus", "--loudness", "none"]);
+    assert_eq!(again.code, Some(0), "{}", again.stderr);
+    assert!(files(&folder).contains(&"rain-31m-on-glass-2.flac".to_owned()), "{:?}", files(&folder));
+    let spec = fake.state.lock().unwrap().specs.pop().unwrap();
+    assert_eq!(spec.master.unwrap().preset, MasterPreset::None as i32);
+}
+
+#[test]
+fn changes_are_done_in_the_order_in_which_they_are_written() {
+    let fake = Fake::start(vec![edited(piece(NAME, 1))]);
+    let folder = folder("edits");
+    let asked = [
+        "edit",
+        NAME,
+        "--remove",
+        "2",
+        "--insert",
+        "3:8 bars bridge, F# minor, 3/4",
+        "--move",
+        "outro:bridge",
+        "--redo",
+        "3:darker, no drums",
+        "--insert",
+        "end:{\"role\": \"ROLE_CHORUS\", \"bars\": 2, \"energy\": [1, 0.5]}",
+        "--replace",
+        "3:",
+        "--replace",
+        "1:solo",
+        "--move",
+        "bridge:end",
+        "--stems",
+        "-o",
+        "song.flac",
+    ];
+    let wrong = segue(&fake, &folder, &asked);
+    assert_eq!(wrong.code, Some(2), "an empty section was accepted: {}", wrong.stderr);
+    let asked = asked.map(|each| if each == "3:" { "3:16 bars" } else { each });
+    let outcome = segue(&fake, &folder, &asked);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    let spec = fake.state.lock().unwrap().specs.pop().unwrap();
+    let json = json::to_value("segue.composer.v1.CompositionSpec", &spec).unwrap();
+    assert_matches("edit_spec", &format!("{json:#}\n"));
+}
+
+#[test]
+fn a_frozen_edit_takes_no_settings() {
+    let fake = Fake::start(vec![edited(piece(NAME, 1))]);
+    let folder = folder("frozen");
+    let edit = ["edit", NAME, "--redo", "verse", "--frozen", "-o", "song.flac"];
+    assert_eq!(segue(&fake, &folder, &edit).code, Some(0));
+    let spec = fake.state.lock().unwrap().specs.pop().unwrap();
+    assert_eq!((spec.master, spec.master_mode), (None, MasterMode::Frozen as i32));
+}
+
+#[test]
+fn the_same_music_can_have_other_files() {
+    let mut wav = edited(piece(NAME, 1));
+    for output in &mut last(&mut wav).outputs {
+        output.name = output.name.replace("master.flac", "master.wav");
+    }
+    wav.files[0].0.name = wav.files[0].0.name.replace("master.flac", "master.wav");
+    let fake = Fake::start(vec![wav]);
+    let folder = folder("other_files");
+    let outcome = segue(&fake, &folder, &["edit", NAME, "--stems"]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    assert!(folder.join("rain-31m-on-glass.wav").exists(), "its kind is another one: {:?}", files(&folder));
+    let spec = fake.state.lock().unwrap().specs.pop().unwrap();
+    assert!(spec.stems && spec.edits.is_empty());
+}
+
+#[test]
+fn what_cannot_be_edited_is_said_before_anything_is_sent() {
+    let fake = Fake::start(vec![edited(piece(NAME, 1))]);
+    let folder = folder("edit_wrong");
+    check("edit_nothing", &fake, &["edit", NAME]);
+    check("edit_unknown", &fake, &["edit", NAME, "--redo", "chorus-2"]);
+    let cases: [(&[&str], &str); 12] = [
+        (&["--redo", "5"], "4  0:03  outro"),
+        (&["--redo", "0"], "no section 0"),
+        (&["--remove", "2", "--redo", "2"], "no section verse any more"),
+        (&["--remove", "1", "--remove", "2", "--remove", "3", "--remove", "4"], "no section would be left"),
+        (&["--move", "2:verse"], "cannot stand before itself"),
+        (&["--move", "2"], "3:1 or 3:end"),
+        (&["--insert", "2:bridge"], "how many bars"),
+        (&["--insert", "2:brigde, 8 bars"], "\"brigde\" is none of intro, verse"),
+        (&["--insert", "9:bridge, 8 bars"], "no section 9"),
+        (&["--replace", "2:{\"brs\": 3}"], "brs"),
+        (&["--insert", "1:solo, 4 bars", "--replace", "solo:bridge"], "solo is new itself"),
+        (&["--redo", "1", "--frozen", "--loudness", "club"], "--loudness"),
+    ];
+    for (changes, words) in cases {
+        let outcome = segue(&fake, &folder, &[&["edit", NAME, "-o", "song.flac"], changes].concat());
+        assert_eq!(outcome.code, Some(2), "{changes:?}: {}", outcome.stderr);
+        assert!(outcome.stderr.contains(words), "{changes:?}: {}", outcome.stderr);
+    }
+    let mastered = Fake::start(vec![mastering(NAME)]);
+    let outcome = segue(&mastered, &folder, &["edit", NAME, "--redo", "1"]);
+    assert!(outcome.code == Some(2) && outcome.stderr.contains("has no plan"), "{}", outcome.stderr);
+    assert!(fake.state.lock().unwrap().specs.is_empty() && files(&folder).is_empty());
+}
+
+#[test]
+fn a_composition_is_called_by_as_many_letters_as_tell_it_from_the_others() {
+    let fake = Fake::start(vec![piece(NAME, 1), piece("compositions/00c0ffef", 1), piece("compositions/0badc0de", 1)]);
+    let folder = folder("names");
+    let get = |name: &str| {
+        let outcome = segue(&fake, &folder, &["get", name]);
+        (outcome.code, String::from_utf8(outcome.stdout).unwrap() + &outcome.stderr)
+    };
+    for name in ["0bad", "compositions/0badc", "0badc0de"] {
+        let (code, said) = get(name);
+        assert!(code == Some(0) && said.starts_with("compositions/0badc0de"), "{name}: {said}");
+    }
+    let (code, said) = get("00c0ffe");
+    assert!(code == Some(2) && said.contains("00c0ffee (") && said.contains("00c0ffef ("), "{said}");
+    for (name, expected) in [("0bae", 4), ("0badc0df", 4), ("0ba", 2), ("song", 2), ("0badc0de/x", 2)] {
+        let (code, said) = get(name);
+        assert_eq!(code, Some(expected), "{name}: {said}");
+    }
+    let one = segue(&fake, &folder, &["download", "0bad/outputs/master.flac", "-o", "one.flac"]);
+    assert_eq!(one.code, Some(0), "{}", one.stderr);
+    assert_eq!(segue(&fake, &folder, &["delete", "--yes", "00c0ffe"]).code, Some(2));
+    assert_eq!(fake.state.lock().unwrap().pieces.len(), 3, "what was not meant was removed");
+}
+
+#[test]
+fn a_whole_piece_can_be_downloaded_to_a_name() {
+    let piece = piece(NAME, 1);
+    let fake = Fake::start(vec![piece.clone()]);
+    let folder = folder("download_to");
+    let download = ["download", NAME, "-o", "song.flac"];
+    assert_eq!(segue(&fake, &folder, &download).code, Some(0));
+    assert_eq!(files(&folder), ["song.bass.flac", "song.flac"]);
+    assert!(fs::read(folder.join("song.flac")).unwrap() == piece.files[0].1);
+    assert_eq!(segue(&fake, &folder, &download).code, Some(2), "a file was written over");
+}

@@ -1,0 +1,77 @@
+//! How the fake plays a piece on a stream: as it is, or with the trick that it was told to play.
+
+use std::{pin::Pin, time::Duration};
+
+use segue_client::proto::segue::composer::v1::*;
+use tokio::sync::mpsc;
+use tokio_stream::{Stream, wrappers::ReceiverStream};
+use tonic::{Code, Status};
+
+use super::{Trick, refusal, service::Service};
+
+pub(super) type Flow<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+impl Service {
+    pub(super) fn play<T: Send + 'static>(
+        &self,
+        name: &str,
+        cursor: &str,
+        audio: i32,
+        wrap: fn(String, CompositionEvent) -> T,
+    ) -> Result<Flow<T>, Status> {
+        let piece = self.piece(name)?;
+        let trick = {
+            let mut state = self.0.lock().unwrap();
+            state.cursors.push(cursor.to_owned());
+            state.always.clone().or_else(|| state.tricks.pop_front())
+        };
+        if let Some(Trick::Refuse(status)) = trick {
+            return Err(status);
+        }
+        let start = match cursor {
+            "" => 0,
+            _ => cursor
+                .strip_prefix('c')
+                .and_then(|number| number.parse().ok())
+                .filter(|start| *start <= piece.events.len())
+                .ok_or_else(|| refusal(Code::InvalidArgument, "INVALID_CURSOR", "cursor: it cannot be read", &[]))?,
+        };
+        let (sender, receiver) = mpsc::channel(4);
+        tokio::spawn(async move {
+            let mut sent = 0;
+            for (index, event) in piece.events.iter().enumerate().skip(start) {
+                if audio == AudioSelection::None as i32
+                    && matches!(event.event, Some(composition_event::Event::Audio(_)))
+                {
+                    continue;
+                }
+                let mut event = event.clone();
+                match &trick {
+                    Some(Trick::Break(after, status)) if sent == *after => {
+                        let _ = sender.send(Err(status.clone())).await;
+                        return;
+                    }
+                    Some(Trick::FallSilent(after)) if sent == *after => std::future::pending().await,
+                    Some(Trick::EndEarly(after)) if sent == *after => return,
+                    Some(Trick::OnlyHeartbeats(after, state)) if sent == *after => loop {
+                        let checkpoint = Checkpoint { state: *state as i32, queue_position: 0 };
+                        event.event = Some(composition_event::Event::Checkpoint(checkpoint));
+                        if sender.send(Ok(wrap(format!("c{index}"), event.clone()))).await.is_err() {
+                            return;
+                        }
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    },
+                    Some(Trick::Lie(at, lie)) if index == *at => lie(&mut event),
+                    Some(Trick::Huge(at)) if index == *at => event.composition = "x".repeat(5 << 20),
+                    Some(Trick::Slow(wait)) => tokio::time::sleep(*wait).await,
+                    _ => {}
+                }
+                if sender.send(Ok(wrap(format!("c{}", index + 1), event))).await.is_err() {
+                    return;
+                }
+                sent += 1;
+            }
+        });
+        Ok(Box::pin(ReceiverStream::new(receiver)))
+    }
+}
