@@ -57,7 +57,7 @@ def score_join(seam: Seam, sample_rate: int) -> JoinScore:
     if min(len(before), len(after)) < sample_rate // 4 or min(_rms(before), _rms(after)) < SILENCE:
         return JoinScore(None, None, None, click, 0.0 if click else round(1.0 - drift, 4))
     jump = 10 * float(np.log10(max(seam.power_after, LEAST_POWER) / max(seam.power_before, LEAST_POWER)))
-    spectrum_before, spectrum_after = _spectrum(before), _spectrum(after)
+    spectrum_before, spectrum_after = _spectrum(before, sample_rate), _spectrum(after, sample_rate)
     chroma = _chroma_distance(spectrum_before, spectrum_after, sample_rate)
     spectral = _spectral_jump(spectrum_before, spectrum_after, sample_rate)
     # Each fault takes its share: 12 LU, no common note, 24 dB or a click alone spoil a join.
@@ -70,9 +70,14 @@ def _rms(mono: Float32) -> float:
     return float(np.sqrt(np.mean(np.square(mono, dtype=np.float64)))) if len(mono) else 0.0
 
 
-def _spectrum(mono: Float32) -> Float64:
+def _spectrum(mono: Float32, sample_rate: int) -> Float64:
     window = np.hanning(len(mono))
-    return np.square(np.abs(np.fft.rfft(mono * window, 65_536)))
+    return np.square(np.abs(np.fft.rfft(mono * window, _points(sample_rate))))
+
+
+def _points(sample_rate: int) -> int:
+    """As many as the whole window needs: cut off in its middle, it would smear every tone over the spectrum."""
+    return max(65_536, 1 << (round(WINDOW_S * sample_rate) - 1).bit_length())
 
 
 def _chroma_distance(before: Float64, after: Float64, sample_rate: int) -> float:
@@ -82,7 +87,7 @@ def _chroma_distance(before: Float64, after: Float64, sample_rate: int) -> float
 
 
 def _chroma(power: Float64, sample_rate: int) -> Float64:
-    frequency = np.fft.rfftfreq(65_536, 1 / sample_rate)
+    frequency = np.fft.rfftfreq(_points(sample_rate), 1 / sample_rate)
     used = (frequency > 80) & (frequency < 4_000)
     classes = np.round(12 * np.log2(frequency[used] / 440.0)).astype(int) % 12
     counted: Float64 = np.bincount(classes, weights=np.sqrt(power[used]), minlength=12).astype(np.float64)
@@ -90,7 +95,7 @@ def _chroma(power: Float64, sample_rate: int) -> Float64:
 
 
 def _spectral_jump(before: Float64, after: Float64, sample_rate: int) -> float:
-    frequency = np.fft.rfftfreq(65_536, 1 / sample_rate)
+    frequency = np.fft.rfftfreq(_points(sample_rate), 1 / sample_rate)
     jumps = []
     for centre in OCTAVES_HZ:
         band = (frequency >= centre / 1.414) & (frequency < centre * 1.414)

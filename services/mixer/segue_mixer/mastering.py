@@ -35,6 +35,7 @@ VERSION: Final = "segue-master-5"
 MAX_REDUCTION_DB: Final = 24.0
 """No target is worth more: the deepest bite bounds the gain, and the result says what it has instead."""
 TOLERANCE_LU: Final = 0.005
+ABSOLUTE_GATE_LUFS: Final = -70.0
 _SILENCE_LUFS: Final = -200.0
 
 
@@ -165,8 +166,16 @@ class MeasurePass:
             loudness = integrated(steps.hops_after(Dynamics(settings, gain_db, draft, self._rate), borders))
             return _SILENCE_LUFS if loudness is None else loudness
 
+        plain = replace(self._settings, ceiling_dbtp=None, glue_ratio=1.0)
+        lift_db, untouched = 0.0, loudness_at(0.0, plain)
+        if untouched == _SILENCE_LUFS:
+            # The tone took it below the gate. Lifted by so much, what was at the gate is at the target.
+            lift_db = target - ABSOLUTE_GATE_LUFS
+            untouched = loudness_at(lift_db, plain)
+            if untouched == _SILENCE_LUFS:
+                return 0.0
         # The dynamics only take away: with less gain than this the target cannot be reached.
-        low = target - loudness_at(0.0, replace(self._settings, ceiling_dbtp=None, glue_ratio=1.0))
+        low = target - untouched + lift_db
         high = low + MAX_REDUCTION_DB
         if self._settings.ceiling_dbtp is not None:
             loudest_db = 20 * float(np.log10(max(steps.highest_peak, SILENT)))

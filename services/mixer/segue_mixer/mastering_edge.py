@@ -16,6 +16,7 @@ from segue_mixer.mastering import Finished, MeasurePass, RenderPass
 from segue_mixer.material import MixError, check_sound
 from segue_mixer.presets import STEREO, Preset, complete, stereo_only
 from segue_mixer.sections import MasterSection
+from segue_mixer.wire import MAX_CHANNELS
 from segue_runtime import errors
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from segue_mixer.presets import MasterSettings
 
 MAX_FRAMES: Final = 4 * 3600 * 192_000
-MAX_CHANNELS: Final = 6
 PROGRESS_S: Final = 0.5
 BATCH_FRAMES: Final = 65_536
 """Frames that go to a thread at once: a hop for every chunk would cost more than its work."""
@@ -39,8 +39,9 @@ async def master(requests: AsyncIterator[mixer_pb2.MasterRequest]) -> AsyncGener
     first = await anext(stream, None)
     if first is None or first.WhichOneof("message") != "start":
         raise errors.OutOfOrder("the stream does not begin with start", metadata={"position": "start"})
-    session = _session(first.start)
+    session: _Measuring | _Rendering | None = None
     try:
+        session = _session(first.start)
         progress = _Progress()
         async for batch in _batches(stream, first.start):
             for response in await asyncio.to_thread(session.push, batch):
@@ -60,7 +61,8 @@ async def master(requests: AsyncIterator[mixer_pb2.MasterRequest]) -> AsyncGener
             "the mixer's temporary folder cannot take the piece: it is full or read-only"
         ) from error
     finally:
-        session.close()
+        if session is not None:
+            session.close()
 
 
 async def _batches(
@@ -248,7 +250,9 @@ def _check_settings(settings: MasterSettings, channels: int) -> None:
 def _sections(start: mixer_pb2.MasterStart) -> list[MasterSection]:
     """Read the sections; they stand in order, without a gap, and within the piece."""
     if start.format.channels > MAX_CHANNELS:
-        raise errors.InvalidField(f"start.format.channels: {start.format.channels}; loudness is defined for 1 to 6")
+        raise errors.InvalidField(
+            f"start.format.channels: {start.format.channels}; loudness is defined for 1 to {MAX_CHANNELS}"
+        )
     if start.frames > MAX_FRAMES:
         raise errors.InvalidField(f"start.frames: {start.frames}; {MAX_FRAMES} is the most")
     sections: list[MasterSection] = []

@@ -14,6 +14,7 @@ from segue_mixer import wire
 from segue_mixer.material import MIX, Incoming, LateBeats, Mixed, MixError, Piece, Section, WrongOrder
 from segue_mixer.mixing import Mix
 from segue_mixer.state import MAX_STATE_BYTES, UnknownState
+from segue_mixer.wire import MAX_CHANNELS
 from segue_runtime import errors
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 STATE_PIECE_BYTES: Final = 262_144
 MAX_FRAMES: Final = 4 * 3600 * 192_000
+MAX_BEAT_S: Final = 60.0
+"""A beat is no longer than a minute, and no shorter than a frame."""
+MAX_END_S: Final = 120.0
+"""What the last section holds back until its ending is known, and what follows it, is held in memory."""
 DEFAULT_JOIN_BEATS: Final = 1.0
 
 
@@ -231,10 +236,19 @@ def _checkpoint(mixed: Mixed) -> Iterator[mixer_pb2.MixResponse]:
 
 def _sections(start: mixer_pb2.MixStart) -> list[Section]:
     """Read the timeline; sections stand without a gap, only the last one has a tail."""
+    channels, rate = start.format.channels, start.format.sample_rate
+    if channels > MAX_CHANNELS:
+        raise errors.InvalidField(f"start.format.channels: {channels}; loudness is defined for 1 to {MAX_CHANNELS}")
     sections: list[Section] = []
     due = 0
     for index, place in enumerate(start.sections):
         where = f"start.sections[{index}]"
+        if not 1 <= place.beat_frames <= MAX_BEAT_S * rate:
+            raise errors.InvalidField(
+                f"{where}.beat_frames: {place.beat_frames:g}; a beat has 1 to {MAX_BEAT_S * rate:g} frames"
+            )
+        if place.tail_frames > MAX_END_S * rate:
+            raise errors.InvalidField(f"{where}.tail_frames: {place.tail_frames}; {MAX_END_S:g} s is the most")
         if place.first_frame != due:
             raise errors.InvalidField(
                 f"{where}.first_frame: {place.first_frame} where {due} is due: no gap, no overlap"
@@ -258,7 +272,7 @@ def _sections(start: mixer_pb2.MixStart) -> list[Section]:
                 hard=place.join.kind == music_pb2.JOIN_KIND_HARD,
                 crossfade_frames=crossfade,
                 beat_frames=place.beat_frames,
-                bar_frames=min(round(place.bar_frames), place.frames),
+                bar_frames=round(min(place.bar_frames, place.frames, MAX_END_S * rate)),
             )
         )
     return sections

@@ -57,8 +57,10 @@ def leveling_gain(section: MasterSection, hops: Float64, sample_rate: int) -> fl
     """The gain that gives a section its loudness; 0 where it has none to give, or is silent."""
     if section.target_lufs is None:
         return 0.0
-    first = round(section.first_frame * 100 / sample_rate)
-    last = round((section.first_frame + section.frames) * 100 / sample_rate)
+    # The meter's hops are of whole frames: at a rate that no hundredth divides they are not quite 10 ms.
+    hop_frames = round(sample_rate / 100)
+    first = round(section.first_frame / hop_frames)
+    last = round((section.first_frame + section.frames) / hop_frames)
     loudness = integrated(hops[first:last])
     if loudness is None:
         return 0.0

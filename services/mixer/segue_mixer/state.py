@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from segue_audio.loudness import Loudness, integrated, loudness_range
+from segue_mixer.dynamics import LOUDNESS_OFFSET_DB, SILENT_POWER
 from segue_mixer.placing import Behind
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ _HEAD: Final = struct.Struct(">4sHI")
 MAX_HEADER_BYTES: Final = 65_536
 MAX_STATE_BYTES: Final = 64 << 20
 _STEP_HOPS: Final = 10
+_MOMENTARY_STEPS: Final = 4
+_SHORT_TERM_STEPS: Final = 30
 
 
 class UnknownState(ValueError):  # noqa: N818 - the name says what is wrong
@@ -65,14 +68,22 @@ class PieceLevels:
     def loudness(self) -> Loudness:
         """Return the measurement of all sections together."""
         powers = np.repeat(self.steps, _STEP_HOPS)
+        # What is loudest may lie over a join: there the steps tell.
         return Loudness(
             integrated_lufs=integrated(powers),
-            max_momentary_lufs=self.max_momentary_lufs,
-            max_short_term_lufs=self.max_short_term_lufs,
+            max_momentary_lufs=_higher(self.max_momentary_lufs, self._loudest(_MOMENTARY_STEPS)),
+            max_short_term_lufs=_higher(self.max_short_term_lufs, self._loudest(_SHORT_TERM_STEPS)),
             range_lu=loudness_range(powers),
             true_peak_dbtp=self.true_peak_dbtp,
             sample_peak_dbfs=self.sample_peak_dbfs,
         )
+
+    def _loudest(self, num_steps: int) -> float | None:
+        """The highest mean over so many steps; None: it is shorter, or silent."""
+        if len(self.steps) < num_steps:
+            return None
+        loudest = float(np.lib.stride_tricks.sliding_window_view(self.steps, num_steps).mean(axis=1).max())
+        return LOUDNESS_OFFSET_DB + 10 * math.log10(loudest) if loudest > SILENT_POWER else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +146,7 @@ def decode_state(content: bytes) -> MixState:
         raise UnknownState(f"a mixer state of version {version}; this release reads {VERSION}")
     try:
         return _decode(json.loads(content[_HEAD.size : _HEAD.size + length]), content, _HEAD.size + length)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise UnknownState("the mixer state cannot be read") from error
 
 
@@ -161,14 +172,14 @@ def _decode(header: dict[str, Any], content: bytes, position: int) -> MixState:
     if position != len(content):
         raise ValueError(position)
     beat, bar, shift = header["behind"]
-    peaks = {name: None if header["peaks"][name] is None else float(header["peaks"][name]) for name in _PEAKS}
+    peaks = {name: _known(header["peaks"][name]) for name in _PEAKS}
     return MixState(
         section_id=str(header["section_id"]),
         sample_rate=int(header["sample_rate"]),
         channels=channels,
-        gain=float(header["gain"]),
-        target_lufs=None if header["target_lufs"] is None else float(header["target_lufs"]),
-        behind=_behind(float(beat), float(bar), int(shift)),
+        gain=_finite(header["gain"]),
+        target_lufs=_known(header["target_lufs"]),
+        behind=Behind(_finite(beat), _finite(bar), int(shift)),
         ringing=ringing,
         beyond=beyond,
         levels=PieceLevels(steps, hops, **peaks),
@@ -176,10 +187,15 @@ def _decode(header: dict[str, Any], content: bytes, position: int) -> MixState:
     )
 
 
-def _behind(beat: float, bar: float, shift: int) -> Behind:
-    if not (math.isfinite(beat) and math.isfinite(bar)):
-        raise ValueError(beat)
-    return Behind(beat, bar, shift)
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(value)
+    return number
+
+
+def _known(value: Any) -> float | None:
+    return None if value is None else _finite(value)
 
 
 def _higher(one: float | None, other: float | None) -> float | None:

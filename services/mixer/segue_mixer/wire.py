@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from segue_mixer.material import Float32, Join, Mixed, MixError
     from segue_mixer.sections import MasterSection
 
+MAX_CHANNELS: Final = 6
 MAX_TOTAL_GAIN_DB: Final = 120.0
+LUFS_OF_SOUND: Final = (-71.0, 60.0)
+"""From the absolute gate to the loudest samples that are taken."""
 CHUNK_BYTES: Final = 65_536 - 128
 SAMPLE_FORMATS: Final = {
     audio_pb2.SAMPLE_FORMAT_UNSPECIFIED: SampleFormat.F32LE,
@@ -210,6 +213,12 @@ def measurement_from(
     for name, gains, most in bounds:
         if any(abs(gain) > most for gain in gains):
             raise errors.InvalidField(f"measurement.{name}: beyond {most:g} dB, which no pass MEASURE gives")
+    lowest, highest = LUFS_OF_SOUND
+    if message.loudness.HasField("integrated_lufs") and not lowest <= message.loudness.integrated_lufs <= highest:
+        raise errors.InvalidField(
+            f"measurement.loudness.integrated_lufs: {message.loudness.integrated_lufs:g}; a pass MEASURE gives "
+            f"{lowest:g} to {highest:g}"
+        )
     if len(message.band_gains_db) != len(CENTRES_HZ):
         raise errors.InvalidField(
             f"measurement.band_gains_db: {len(message.band_gains_db)} gains for {len(CENTRES_HZ)} bands"
