@@ -55,16 +55,17 @@ class _Clicks:
     def faults(self) -> list[Fault]:
         """Give single clicks, and each crackle as one fault."""
         found: list[Fault] = []
+        crackles = any(count >= _CRACKLE_CLICKS for count in self._counts)
+        text = "a click; the sound has a crackle elsewhere" if crackles else "a jump that no music makes: a click"
         for group, count in zip(self._groups, self._counts, strict=True):
             first, end = group[0][0], group[-1][1]
             if count < _CRACKLE_CLICKS:
-                text = "a jump that no music makes: a click"
                 found += [Fault(FaultKind.CLICK, start, stop - start, text) for start, stop in group]
             else:
-                text = (
+                many = (
                     f"{count} clicks in {(end - first) / self._rate:.1f} s: a crackle, of a texture or a damaged sound"
                 )
-                found.append(Fault(FaultKind.CLICK, first, end - first, text))
+                found.append(Fault(FaultKind.CLICK, first, end - first, many))
         return found
 
 

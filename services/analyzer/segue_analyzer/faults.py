@@ -34,7 +34,6 @@ class RunCollector:
         self._kind = kind
         self._merge_frames = merge_frames
         self._runs: list[list[int]] = []
-        self._is_full = False
 
     def add(self, first: int, end: int) -> None:
         """Add one run; runs come in order."""

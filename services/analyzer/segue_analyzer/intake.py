@@ -66,8 +66,11 @@ class PcmReader:
             kind = request.WhichOneof("message")
             if kind != "audio":
                 raise errors.OutOfOrder(f"{kind} came where audio was due", metadata={"position": str(self._position)})
-            waiting.append(self._decode(request.audio))
-            gathered += request.audio.frames
+            block = self._decode(request.audio)
+            if not len(block):
+                continue  # else a stream of nothing would be kept without end
+            waiting.append(block)
+            gathered += len(block)
             if gathered >= _GATHERED_FRAMES:
                 yield np.concatenate(waiting)
                 waiting, gathered = [], 0

@@ -67,9 +67,11 @@ async def _measure_pcm(
 async def _measure_file(
     start: analyzer_pb2.AnalyzeStart, requests: AsyncIterator[analyzer_pb2.AnalyzeRequest]
 ) -> AsyncGenerator[analyzer_pb2.AnalyzeResponse]:
-    # A name of its own and not only a descriptor: the decoder opens it by its path.
-    with tempfile.NamedTemporaryFile(prefix="segue-analyzer-") as spool:
-        await spool_file(requests, spool)
+    with _spool() as spool:
+        try:
+            await spool_file(requests, spool)
+        except OSError as error:
+            raise _no_room() from error
         try:
             async with DecodedFile(Path(spool.name)) as sound:
                 call = _Call(start, sound.sample_rate, sound.channels)
@@ -77,6 +79,18 @@ async def _measure_file(
                     yield response
         except UnreadableAudio as error:
             raise errors.InvalidAudio(str(error)) from None
+
+
+def _spool() -> tempfile._TemporaryFileWrapper[bytes]:
+    """A name of its own and not only a descriptor: the decoder opens it by its path."""
+    try:
+        return tempfile.NamedTemporaryFile(prefix="segue-analyzer-")
+    except OSError as error:
+        raise _no_room() from error
+
+
+def _no_room() -> errors.StorageFull:
+    return errors.StorageFull("the analyzer's temporary folder cannot take the file: it is full or read-only")
 
 
 class _Call:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
 from segue_music import timing
@@ -62,10 +63,12 @@ class Target:
 
 def make_target(plan: Plan | None, given: Sequence[Stretch], sample_rate: int) -> Target:
     """Lay the plan on the sound's timeline; sections that were given are measured instead of the plan's."""
-    _check_given(given)
+    _check_overlap(given, "start.sections")
     if plan is None:
         return Target(stretches=tuple(given))
     planned = _lay_out(plan, sample_rate)
+    if not given:
+        _check_overlap([each.stretch for each in planned], "plan.sections")
     return Target(
         stretches=tuple(given) or tuple(each.stretch for each in planned),
         planned=planned,
@@ -129,15 +132,17 @@ def _scaled(frame: int, rate_from: int, rate_to: int) -> int:
     return (2 * frame * rate_to + rate_from) // (2 * rate_from)
 
 
-def _check_given(given: Sequence[Stretch]) -> None:
+def _check_overlap(stretches: Sequence[Stretch], place: str) -> None:
     """Sections may overlap, but each is measured by a meter of its own: so many at once is enough."""
-    edges = sorted([(each.first_frame, 1) for each in given] + [(each.end_frame, -1) for each in given])
-    open_at_once = 0
-    for _, step in edges:
-        open_at_once += step
-        if open_at_once > MAX_AT_ONCE:
-            text = f"more than {MAX_AT_ONCE} sections overlap at one place"
-            raise errors.InvalidField(f"start.sections: {text}", violations=[FieldViolation("start.sections", text)])
+    if _most_at_once(stretches) > MAX_AT_ONCE:
+        text = f"more than {MAX_AT_ONCE} sections overlap at one place"
+        raise errors.InvalidField(f"{place}: {text}", violations=[FieldViolation(place, text)])
+
+
+def _most_at_once(stretches: Sequence[Stretch]) -> int:
+    """How many of them overlap at the place where most do."""
+    edges = sorted([(each.first_frame, 1) for each in stretches] + [(each.end_frame, -1) for each in stretches])
+    return max(accumulate(step for _, step in edges), default=0)
 
 
 def _wrong(index: int, field_name: str, text: str) -> errors.InvalidPlan:
