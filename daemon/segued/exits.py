@@ -74,5 +74,6 @@ def stop_for(error: SegueError, *, begun: bool = False) -> Stop:
     if begun and code != "INVALID_ARGUMENT":
         return Stop(Exit.FAILED, message, hint)
     if code == "UNAVAILABLE":
-        return Stop(Exit.UNREACHABLE, message, hint or "is the server running? `segued serve` starts one")
+        running = "is the server running? `segued serve` starts one; one that speaks TLS is called with --tls"
+        return Stop(Exit.UNREACHABLE, message, hint or running)
     return Stop(Exit.REFUSED, message, hint)

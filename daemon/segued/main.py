@@ -282,6 +282,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output has gone, such as `| head`; Python would complain once more at its end.
         sys.stderr.close()
         return Exit.OK
+    except OSError as error:
+        # A folder or file of this machine that a setting or flag names; without a name it is a fault of ours.
+        if error.filename is None:
+            raise
+        say_error(f"{error.filename}: {error.strerror}")
+        return Exit.FAILED
 
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ from segue.composer.v1 import composer_pb2
 from segue_client import SegueError
 from segue_client.errors import from_status
 from segued import briefs, show
-from segued.commands import check_targets, connected, existing_file, write_files
+from segued.connection import connected
 from segued.exits import Exit, Stop, printable, say_note, stop_for
+from segued.targets import check_targets, existing_file, write_files
 
 if TYPE_CHECKING:
     import argparse

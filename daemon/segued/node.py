@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from segue_runtime import errors, failpoints, logs
+from segue_runtime.addresses import AddressRefused
 from segue_runtime.lifecycle import Lifecycle, Phase
 from segue_runtime.metrics import Metrics
 from segue_runtime.server import KEEPALIVE_S, Server, Service
@@ -93,7 +94,10 @@ class Node:
         settings = self.settings
         self.lifecycle.add(Phase.REFUSE, "watches", self._refuse)
         if settings.metrics.listen:
-            self._metrics_port = self._metrics.serve(settings.metrics.listen)
+            try:
+                self._metrics_port = self._metrics.serve(settings.metrics.listen)
+            except OSError as error:
+                raise AddressRefused(settings.metrics.listen) from error
             self.lifecycle.add(Phase.CLOSE, "metrics", self._close_metrics)
         inner = self.inner = self._inner_socket()
         for role in self._roles:

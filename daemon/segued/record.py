@@ -13,7 +13,7 @@ import google_crc32c
 from segue.composer.v1 import composer_pb2
 from segue_client.events import Finished
 from segue_client.files import whole_file
-from segued.commands import connected
+from segued.connection import connected
 from segued.exits import Exit, Stop
 from segued.recording import Writer
 

@@ -26,7 +26,8 @@ def run(settings: Settings) -> int:
     try:
         return asyncio.run(_serve(settings))
     except AddressRefused as error:
-        raise _stop_for(error.address) from error
+        flag = "--metrics-listen" if error.address == settings.metrics.listen else "--listen"
+        raise _stop_for(error.address, flag) from error
     except (ListenError, ChannelError, failpoints.UnknownFailpoint) as error:
         raise Stop(Exit.USAGE, str(error)) from error
     except ModuleNotFoundError as error:
@@ -54,15 +55,15 @@ def _next_steps(node: Node, settings: Settings) -> list[str]:
     ]
 
 
-def _stop_for(address: str) -> Stop:
+def _stop_for(address: str, flag: str) -> Stop:
     port = address.rpartition(":")[2]
     holder = holder_of(int(port)) if port.isdecimal() else ""
     if holder:
-        return Stop(Exit.FAILED, f"port {port} is in use by {holder}", "stop it, or name another port with --listen")
+        return Stop(Exit.FAILED, f"port {port} is in use by {holder}", f"stop it, or name another port with {flag}")
     return Stop(
         Exit.FAILED,
         f"cannot listen on {address}: it is in use, or no address of this machine",
-        "name another one with --listen HOST:PORT",
+        f"name another one with {flag} HOST:PORT",
     )
 
 

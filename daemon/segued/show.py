@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from segue.analyzer.v1 import analyzer_pb2
@@ -56,8 +56,19 @@ def plan(message: music_pb2.Plan, estimate: Estimate | None = None) -> None:
 
 
 def report(message: analyzer_pb2.Report) -> None:
-    """Print what was measured."""
-    console = Console()
+    """Print what was measured: on a terminal as a table, for other programs a line a value."""
+    rows, console = _rows(message), Console()
+    if not console.is_terminal:
+        for name, value in rows:
+            say(f"{name:16} {value}")
+        return
+    table = Table.grid(Column(style="dim", min_width=16), Column(overflow="fold"), padding=(0, 1))
+    for name, value in rows:
+        table.add_row(name, Text(plain(value)))
+    console.print(table, highlight=False)
+
+
+def _rows(message: analyzer_pb2.Report) -> list[tuple[str, str]]:
     rate = message.format.sample_rate or 48_000
     rows = [("length", f"{clock(message.frames / rate)} ({message.frames} frames at {rate} Hz)")]
     loudness = message.loudness
@@ -82,8 +93,7 @@ def report(message: analyzer_pb2.Report) -> None:
     for fault in message.faults:
         kind = analyzer_pb2.FaultKind.Name(fault.kind).removeprefix("FAULT_KIND_").lower()
         rows.append((f"fault: {kind}", f"at {clock(fault.first_frame / rate)}: {fault.text}"))
-    for name, value in rows:
-        console.print(Text.assemble((f"{name:16}", "dim"), " ", plain(value)), highlight=False)
+    return rows
 
 
 def _key_type() -> type:

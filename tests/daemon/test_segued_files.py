@@ -231,3 +231,58 @@ def test_absurd_wishes_are_refused_by_name(tmp_path: Path, server: Segued, flags
     code, said = compose(tmp_path, server, *ASKED, "-o", "a.flac", *flags)
     assert code == 4
     assert words in said
+
+
+def test_two_files_of_one_name_are_refused_before_the_work(tmp_path: Path, server: Segued) -> None:
+    for more in (("--picture", "song.flac"), ("--picture", "./song.mid", "--midi")):
+        code, said = compose(tmp_path, server, *ASKED, "-o", "song.flac", *more)
+        assert code == 2
+        assert "two files would have this name" in said
+        assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("flag", "name"), [("--midi", "song.mid"), ("--stems", "song-bass.wav")])
+def test_a_file_that_is_there_beside_the_piece_is_found_before_the_work(
+    tmp_path: Path, server: Segued, flag: str, name: str
+) -> None:
+    (tmp_path / name).write_text("mine")
+    code, said = compose(tmp_path, server, *ASKED, "-o", "song.flac", flag)
+    assert code == 2
+    assert f"{name} is there already" in said
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_plan_is_written_into_a_folder_that_is_made_for_it(tmp_path: Path, server: Segued) -> None:
+    answer = segued(tmp_path, "plan", "calm piano", "-o", "new/deep/plan.json", "--server", server.address)
+    assert answer.returncode == 0, answer.stderr
+    assert json.loads((tmp_path / "new/deep/plan.json").read_text())["sections"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("plan", "calm piano", "--home", "{}/file/home"),
+        ("serve", "--listen", "127.0.0.1:0", "--home", "{}/file/home"),
+        ("health", "127.0.0.1:1", "--tls", "--tls-ca", "{}/file/ca.pem"),
+    ],
+)
+def test_a_place_that_cannot_be_is_an_error_in_one_line(tmp_path: Path, command: tuple[str, ...]) -> None:
+    (tmp_path / "file").write_text("no folder")
+    answer = segued(tmp_path, *(word.format(tmp_path) for word in command))
+    assert answer.returncode in {1, 2}
+    errors = [line for line in answer.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert str(tmp_path / "file") in errors[0]
+    assert "Traceback" not in answer.stderr
+
+
+def test_a_report_in_a_pipe_keeps_one_line_for_each_value(tmp_path: Path, server: Segued) -> None:
+    noise = np.zeros((44_100 * 8, 2), np.float32)
+    noise[4_410::8_820] = 0.6
+    soundfile.write(tmp_path / "crackle.wav", noise, 44_100)
+    answer = segued(tmp_path, "analyze", "crackle.wav", "--server", server.address)
+    assert answer.returncode == 0, answer.stderr
+    faults = [line for line in answer.stdout.splitlines() if line.startswith("fault: click")]
+    assert faults
+    assert all(line[17:].startswith("at ") for line in faults)
+    assert any("a crackle, of a texture or a damaged sound" in line for line in faults)
