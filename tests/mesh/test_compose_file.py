@@ -182,6 +182,13 @@ def test_only_the_gateway_can_be_reached_from_outside_and_only_from_this_machine
     assert MESH["networks"]["inner"]["internal"] is True
 
 
+def test_roles_that_keep_long_sound_in_files_have_a_disk_for_them_and_not_memory() -> None:
+    for name in ("mixer", "analyzer", "conductor"):
+        assert "/tmp" not in MESH["services"][name].get("tmpfs", []), name  # noqa: S108 - a container's own
+        assert "scratch:/tmp" in MESH["services"][name]["volumes"], name
+    assert "scratch" in MESH["volumes"]
+
+
 def test_the_gateway_does_not_start_without_a_token() -> None:
     assert re.fullmatch(r"\$\{SEGUE_TOKEN:\?.+\}", ALWAYS["gateway"]["environment"]["SEGUE_SERVER_TOKEN"])
 
