@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segue_audio.errors import InvalidSettings
-from segue_audio.loudness import LoudnessMeter, warm
+from segue_audio.loudness import KWeightedPower, LoudnessMeter, warm
 from segue_audio.truepeak import TruePeakMeter
 
 if TYPE_CHECKING:
@@ -233,3 +233,15 @@ def test_ffmpeg_agrees(tmp_path: Path) -> None:
     assert ours.range_lu == pytest.approx(shown[1], abs=0.2)
     # White noise up to the Nyquist frequency: interpolators differ there by some tenths.
     assert ours.true_peak_dbtp == pytest.approx(shown[2], abs=0.4)
+
+
+def test_the_filter_comes_to_rest_in_silence_and_no_bit_changes_by_it() -> None:
+    rng = np.random.default_rng(1)
+    sound = rng.normal(size=(2, RATE)) * 0.1
+    piece = np.concatenate([sound, np.zeros((2, 6 * RATE)), sound], axis=1)
+    cut, whole = KWeightedPower(RATE, 2), KWeightedPower(RATE, 2)
+    powers = [cut.push(piece[:, first : first + 8_000]) for first in range(0, 7 * RATE, 8_000)]
+    # Left alone it keeps numbers near 1e-321 for ever, with which it is thirty times as slow.
+    assert not cut._memory.any()  # noqa: SLF001 - nothing else tells but the time
+    powers.append(cut.push(piece[:, 7 * RATE :]))
+    assert np.array_equal(np.concatenate(powers), whole.push(piece))
