@@ -23,6 +23,7 @@ Every setting is a flag of every command (`segued config` lists them), a SEGUE_*
 """
 # Settings with a name of their own on the command line.
 SHORT = {"--home": "home", "--token": "client.token", "--tls": "client.tls", "--tls-ca": "client.tls_ca"}
+SERVERS = {"serve", "replay"}
 
 
 def seconds(written: str) -> float:
@@ -145,6 +146,8 @@ def _command(
             "--server", metavar="HOST:PORT", help="be a client of this server; without it the mesh runs in this process"
         )
     for flag, key in SHORT.items():
+        if key.startswith("client.") and name in SERVERS:
+            continue  # `serve --token` would look as if it asked callers for one
         spec = next(each.spec for each in declared() if each.key == key)
         if spec.kind == "flag":
             command.add_argument(flag, dest=key, action="store_const", const="true", help=spec.help)
@@ -251,7 +254,9 @@ def _unknown(word: str, command: str) -> Stop:
     with helped as printed, contextlib.suppress(SystemExit):
         parser().parse_args([command, "--help"])
     flags = {*re.findall(r"--[a-z][a-z-]*", printed.getvalue()), *(each.flag for each in declared())}
-    close = difflib.get_close_matches(word.partition("=")[0], sorted(flags), n=1, cutoff=0.6)
+    asked = word.partition("=")[0]
+    own = asked.replace("--", "--server-", 1)
+    close = [own] if own in flags else difflib.get_close_matches(asked, sorted(flags), n=1, cutoff=0.6)
     hint = (
         f"did you mean {close[0]}?"
         if close

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import shutil
 import sys
@@ -44,7 +46,7 @@ def clock(seconds: float) -> str:
 
 def plan(message: music_pb2.Plan, estimate: Estimate | None = None) -> None:
     """Print a plan: its timeline, its sections, and where each value comes from."""
-    width = shutil.get_terminal_size((100, 24)).columns
+    width = shutil.get_terminal_size((_terminal_width() or 100, 24)).columns
     say(picture.draw(codec.plan_from_message(message), min(width, WIDEST)).rstrip())
     if estimate is not None and estimate.HasField("render_time"):
         windows = sum(section.windows for section in estimate.sections)
@@ -53,6 +55,13 @@ def plan(message: music_pb2.Plan, estimate: Estimate | None = None) -> None:
         wait_s = estimate.queue_wait.ToNanoseconds() / 1e9
         wait = f", after {clock(wait_s)} in the queue" if wait_s else ""
         say(f"\nestimate   {clock(estimate.render_time.ToNanoseconds() / 1e9)} with {model}{memory}{wait}")
+
+
+def _terminal_width() -> int:
+    """Return the width of the terminal that shows it in the end, if only by way of a pager; 0: there is none."""
+    with contextlib.suppress(OSError, ValueError):
+        return os.get_terminal_size(sys.stderr.fileno()).columns
+    return 0
 
 
 def report(message: analyzer_pb2.Report) -> None:

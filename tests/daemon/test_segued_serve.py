@@ -30,6 +30,26 @@ def test_a_second_server_on_a_port_says_which_port(tmp_path: Path) -> None:
     assert "Traceback" not in answer.stderr
 
 
+def test_a_metrics_port_that_is_taken_is_said(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        answer = segued(tmp_path, "serve", "--role", "planner", "--metrics-listen", f"127.0.0.1:{port}")
+    assert answer.returncode == 1
+    assert "name another port with --metrics-listen" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+@pytest.mark.parametrize("command", [("serve",), ("replay", "piece.segue")])
+def test_a_clients_token_is_no_flag_of_a_server(tmp_path: Path, command: tuple[str, ...]) -> None:
+    """It would look as if callers had to send it."""
+    answer = segued(tmp_path, *command, "--token", "sesame")
+    assert answer.returncode == 2
+    assert "there is no --token" in answer.stderr
+    assert "did you mean --server-token?" in answer.stderr
+
+
 @pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0", "192.0.2.1:7300"])
 def test_an_address_that_others_reach_needs_tls_and_a_token(tmp_path: Path, address: str) -> None:
     answer = segued(tmp_path, "serve", "--role", "planner", "--listen", address)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import struct
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.daemon.segued_command import segued
+from tests.daemon.segued_command import LIMIT_S, environment, segued
 from tests.mesh.house import Segued
 
 if TYPE_CHECKING:
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
 
 if sys.platform == "win32":
     pytest.skip("terminals are made by pty", allow_module_level=True)
+
+import fcntl
+import pty
+import termios
 
 from tests.daemon.terminal import Terminal
 
@@ -51,6 +57,27 @@ def test_the_display_fits_and_leaves_one_board_and_the_result(tmp_path: Path, se
     assert terminal.screen.cursor_visible
     assert terminal.settings_kept
     assert terminal.screen.colours
+
+
+def test_a_plan_that_is_piped_to_a_pager_fits_the_terminal_behind_it(tmp_path: Path, server: Segued) -> None:
+    master, slave = pty.openpty()
+    try:
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 72, 0, 0))
+        answer = subprocess.run(
+            [sys.executable, "-m", "segued", "plan", "calm piano, 3 minutes", "--server", server.address],
+            cwd=tmp_path,
+            env={name: value for name, value in environment().items() if name != "COLUMNS"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=slave,
+            timeout=LIMIT_S,
+            check=True,
+        )
+    finally:
+        os.close(master)
+        os.close(slave)
+    timeline = [line for line in answer.stdout.decode().splitlines() if line.startswith("energy ")]
+    assert [len(line) <= 72 for line in timeline] == [True]
 
 
 @pytest.mark.slow
