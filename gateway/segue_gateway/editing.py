@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from segue.music.v1.music_pb2 import Plan, PlannedSection, SectionSpec
 
 MOST_SEEDS: Final = 2**32
-RENDERED: Final = frozenset({composer_pb2.SECTION_STATE_RENDERED, composer_pb2.SECTION_STATE_JOINED})
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def kept_sections(parent: Composition, kept: frozenset[str]) -> list[composer_pb
     return [
         section
         for section in parent.sections
-        if section.section_id in kept and section.take and section.state in RENDERED
+        if section.section_id in kept and section.take and section.state in resource.RENDERED
     ]
 
 
@@ -200,11 +199,16 @@ class _Script:
             raise _wrong(path, f"there is a section {section_id!r} already", f"{section_id[:61]}-2")
 
 
+def no_plan(name: str) -> errors.InvalidField:
+    """Return the error for a parent that was never planned."""
+    return _wrong("spec.parent", f"{name} has no plan, so that there is nothing to edit", "")
+
+
 def _check_parent(spec: CompositionSpec, parent: Composition) -> None:
     if not resource.is_terminal(parent):
         raise errors.NotFinished(f"{parent.name} has not ended; edit it then", metadata={"name": parent.name})
     if not parent.HasField("plan"):
-        raise _wrong("spec.parent", f"{parent.name} has no plan, so that there is nothing to edit", "")
+        raise no_plan(parent.name)
     if spec.HasField("plan"):
         raise _wrong("spec.plan", "with a parent the plan is the parent's: change it by edits", "leave it out")
     if spec.brief != music_pb2.Brief():

@@ -122,17 +122,24 @@ class Intake:
 
     async def _accept(self, spec: CompositionSpec) -> Accepted:
         """Check a spec; one with a parent is made into one of its own."""
-        if spec.melody.source:
-            await self._files.source(owner(), spec.melody.source)
         if not spec.parent:
+            await self._check_melody(spec)
             return Accepted(spec, await acceptance.accept(spec, self._mesh))
         job = await self.job(spec.parent)
+        if job.kind != COMPOSITION:
+            raise editing.no_plan(spec.parent)
         parent = composer_pb2.Composition.FromString(job.resource)
         revision = editing.revise(spec, parent, composer_pb2.CompositionSpec.FromString(job.spec))
+        if len(revision.kept) < len(revision.spec.plan.sections):
+            await self._check_melody(revision.spec)
         profile = await acceptance.accept(revision.spec, self._mesh)
         filled = await self._mesh.create_plan(acceptance.plan_request(revision.spec, profile))
         revision.spec.plan.CopyFrom(editing.settled(filled.plan, parent, revision.kept))
         return Accepted(revision.spec, profile, editing.kept_sections(parent, revision.kept))
+
+    async def _check_melody(self, spec: CompositionSpec) -> None:
+        if spec.melody.source:
+            await self._files.source(owner(), spec.melody.source)
 
     async def _enqueue(self, composition: Composition, kind: str, *, request_id: str, **more: Any) -> Job:
         accepted = composer_pb2.CompositionEvent(accepted=composer_pb2.Accepted(composition=composition))

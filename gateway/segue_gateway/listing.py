@@ -13,8 +13,8 @@ from segue_runtime import errors
 
 DEFAULT_PAGE: Final = 50
 LARGEST_PAGE: Final = 100
-SESSION_LABEL: Final = "segue.session"
-"""Where the store keeps a composition's session among its labels; the dot-free part is reserved."""
+SESSION_LABEL: Final = ":session"
+"""Where the store keeps a composition's session among its labels; no label of a caller can have such a name."""
 TERM: Final = re.compile(
     r"""\s*(?P<field>state|session|labels\.(?P<label>[a-z][a-z0-9_.-]{0,62}))\s*=\s*"(?P<value>[^"\\]{0,256})"\s*"""
 )
@@ -33,20 +33,26 @@ def parse_filter(text: str) -> Filter:
     """Read terms joined by AND; InvalidFilter says where it cannot be read."""
     if not text.strip():
         return Filter()
-    states: list[str] = []
+    state = ""
     labels: dict[str, str] = {}
     position = 0
     while True:
         term = TERM.match(text, position)
         if term is None:
             raise _unreadable(text, position)
+        label = term["label"] or SESSION_LABEL
+        if state if term["field"] == "state" else label in labels:
+            raise errors.InvalidFilter(
+                f"filter: {term['field']} is named twice, and nothing is two things at once",
+                metadata={"position": str(term.start("field"))},
+            )
         if term["field"] == "state":
-            states.append(_state(term["value"], term.start("value")))
+            state = _state(term["value"], term.start("value"))
         else:
-            labels[term["label"] or SESSION_LABEL] = term["value"]
+            labels[label] = term["value"]
         position = term.end()
         if position == len(text):
-            return Filter(tuple(states), labels)
+            return Filter((state,) if state else (), labels)
         joined = AND.match(text, position)
         if joined is None:
             raise _unreadable(text, position)

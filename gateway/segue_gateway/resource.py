@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from segue.composer.v1 import composer_pb2
 from segue.music.v1 import music_pb2
 from segue_gateway.log_rows import set_time
+from segue_music import codec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -21,6 +22,8 @@ TERMINAL: Final = frozenset(
         composer_pb2.STATE_CANCELLED,
     }
 )
+RENDERED: Final = frozenset({composer_pb2.SECTION_STATE_RENDERED, composer_pb2.SECTION_STATE_JOINED})
+"""States of a section whose take is in the store."""
 
 
 def new_composition(
@@ -125,6 +128,18 @@ def _section_finished(composition: Composition, event: CompositionEvent) -> None
         _warn(composition, warning)
 
 
+def _section_retried(composition: Composition, event: CompositionEvent) -> None:
+    retried = event.section_retried
+    if not retried.HasField("seed"):
+        return
+    # Whoever makes the piece again, or edits it, begins from the seed that it was made with.
+    plan = composition.plan
+    next(item for item in plan.sections if item.spec.section_id == retried.section_id).seed = retried.seed
+    plan.version += 1
+    plan.digest = codec.plan_digest(codec.plan_from_message(plan))
+    composition.plan_version = plan.version
+
+
 def _section_mixed(composition: Composition, event: CompositionEvent) -> None:
     mixed = event.section_mixed
     section = section_of(composition, mixed.section_id)
@@ -180,6 +195,7 @@ _CHANGES: dict[str, Callable[[Composition, CompositionEvent], None]] = {
     "planned": _planned,
     "section_started": _section_started,
     "section_finished": _section_finished,
+    "section_retried": _section_retried,
     "section_mixed": _section_mixed,
     "draft_finished": _draft_finished,
     "master_made": _master_made,

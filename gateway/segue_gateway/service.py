@@ -62,7 +62,7 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         """Create and watch."""
         cancels = request.disconnect_policy == composer_pb2.DISCONNECT_POLICY_CANCEL
         job = await self._intake.compose(request.spec, request.request_id, attached=cancels)
-        await self._streaming.send(context, job.name, cursors.START, request, composer_pb2.ComposeResponse)
+        await self._streaming.send(context, job.name, cursors.START, request)
         ended = composer_pb2.Composition.FromString((await self._intake.job(job.name)).resource)
         if ended.state in {composer_pb2.STATE_FAILED, composer_pb2.STATE_CANCELLED}:
             raise errors.from_status(ended.error)
@@ -102,7 +102,7 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         """Send what happened and what happens."""
         job = await self._intake.job(request.name)
         start = cursors.decode(request.cursor, job.name)
-        await self._streaming.send(context, job.name, start, request, composer_pb2.WatchCompositionResponse)
+        await self._streaming.send(context, job.name, start, request)
 
     async def CancelComposition(
         self, request: composer_pb2.CancelCompositionRequest, context: Context
@@ -116,9 +116,10 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         self, request: composer_pb2.DeleteCompositionRequest, context: Context
     ) -> composer_pb2.DeleteCompositionResponse:
         """Remove a finished one with its files; its takes stay for others of the same owner."""
-        await self._intake.job(request.name)
+        if (await self._intake.job(request.name)).is_finished:
+            # First its files, so that nothing is left when this stops between.
+            await self._artifacts.delete_prefix(request.name)
         await self._store.delete(request.name)
-        await self._artifacts.delete_prefix(request.name)
         return composer_pb2.DeleteCompositionResponse()
 
     async def PlanComposition(

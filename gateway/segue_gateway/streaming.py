@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from segue.composer.v1 import composer_pb2
 from segue_gateway.watching import Watch, WatchOptions
-from segue_runtime import errors
+from segue_runtime import errors, logs
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
     import grpc.aio
 
-    from segue.composer.v1.composer_pb2 import CompositionEvent
     from segue_gateway.cursor import Cursor
     from segue_runtime.artifacts import ArtifactStore
     from segue_runtime.metrics import Metrics
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from segue_runtime.store import Store
 
 ATTACH_EVERY_S: Final = 5.0
+log = logs.get("gateway")
 
 
 class Streaming:
@@ -50,7 +50,6 @@ class Streaming:
         name: str,
         start: Cursor,
         request: composer_pb2.ComposeRequest | composer_pb2.WatchCompositionRequest,
-        response: Callable[..., object],
     ) -> None:
         """Send a composition from a cursor on, to its end, as a request wants it."""
         options = WatchOptions(
@@ -64,23 +63,18 @@ class Streaming:
             self.num_watchers += 1
             self._metrics.watchers.inc()
             try:
-                await self._write_all(context, watch.messages(), response)
+                await self._write_all(context, watch.messages())
             finally:
                 self.num_watchers -= 1
                 self._metrics.watchers.dec()
 
-    async def _write_all(
-        self,
-        context: grpc.aio.ServicerContext[Any, Any],
-        messages: AsyncIterator[tuple[str, CompositionEvent]],
-        response: Callable[..., object],
-    ) -> None:
+    async def _write_all(self, context: grpc.aio.ServicerContext[Any, Any], messages: AsyncIterator[bytes]) -> None:
         limit_s = self._settings.stall_limit_s
-        async for cursor, event in messages:
+        async for message in messages:
             try:
                 # A reader that does not read still answers keepalive: only an unfinished write tells.
                 async with asyncio.timeout(limit_s):
-                    await context.write(response(cursor=cursor, event=event))
+                    await context.write(message)
             except TimeoutError:
                 raise errors.ReaderTooSlow(
                     f"nothing was read for {limit_s:g} s; go on with WatchComposition and the last cursor",
@@ -94,7 +88,11 @@ class Streaming:
 
         async def keep() -> None:
             while True:
-                await self._store.attach(name, time.time() + grace_s)
+                try:
+                    await self._store.attach(name, time.time() + grace_s)
+                except errors.SegueError as error:
+                    # The caller is still here: the next try comes before the grace is over.
+                    log.warning("an attachment was not written", composition=name, reason=error.reason_name)
                 await asyncio.sleep(min(ATTACH_EVERY_S, grace_s / 3))
 
         task = asyncio.create_task(keep())

@@ -51,6 +51,9 @@ def check(heard: Heard, undisturbed: Heard) -> None:
     assert sha256(heard.draft) == sha256(undisturbed.draft)
     assert sha256(heard.master) == sha256(undisturbed.master)
     assert heard.digests() == undisturbed.digests()
+    # Who takes it over knows what is done.
+    assert {section.state for section in heard.composition.sections} == {composer_pb2.SECTION_STATE_JOINED}
+    assert heard.kinds.count("section_finished") == len(heard.composition.sections)
 
 
 @pytest.fixture

@@ -147,3 +147,11 @@ async def test_it_goes_on_after_a_kill_with_the_same_bytes(tmp_path: Path, momen
     assert heard.num_rewinds == 0
     assert heard.draft == undisturbed.draft
     assert heard.digests() == undisturbed.digests()
+
+
+async def test_a_mastering_has_no_plan_to_edit(tmp_path: Path) -> None:
+    async with embedded(tmp_path / "home") as (_, client):
+        piece = (await mastered(client, wav(tmp_path / "mine.flac", 1))).composition
+        with pytest.raises(SegueError) as caught:
+            await client.create(composer_pb2.CompositionSpec(parent=piece.name))
+        assert [each.field for each in caught.value.violations] == ["spec.parent"]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from segue.composer.v1 import composer_pb2
 from segue_gateway.conductor.journal import Journal
 from segue_gateway.conductor.segments import Place, Recorder, recorded
 from segue_gateway.log_rows import SEGMENT, Segment
+from segue_runtime import errors
 from segue_runtime.artifacts import FolderArtifacts
 from segue_runtime.store import NewJob, SqliteStore
 
@@ -93,6 +95,19 @@ def test_whatever_is_made_again_every_listener_has_the_last_version(
 
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(run(Path(folder)))
+
+
+async def test_more_sound_than_there_is_room_for_is_an_error_and_no_endless_loop(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path / "segue.db")
+    artifacts = FolderArtifacts(tmp_path / "artifacts")
+    job = NewJob(NAME, "composition", "ann", b"d", b"", composer_pb2.Composition(name=NAME).SerializeToString())
+    await store.create(job, queue_limit=9)
+    claimed = await store.claim("c", 60, name=NAME)
+    assert claimed is not None
+    with pytest.raises(errors.InternalError, match="more sound"):
+        await record(Journal(store, claimed), store, artifacts, sound([0, 0, 0]) + bytes(FRAME_BYTES), 100)
+    await store.close()
+    await artifacts.close()
 
 
 async def record(journal: Journal, store: SqliteStore, artifacts: FolderArtifacts, audio: bytes, cut: int) -> None:

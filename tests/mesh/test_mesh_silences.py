@@ -14,14 +14,13 @@ from tests.mesh.house import Heard, Segued, embedded, hear, sha256, spec, stub
 from tests.mesh.odd_renderer import odd_renderer
 
 from segue.composer.v1 import composer_pb2
+from segue.renderer.v1 import renderer_pb2
 from segue_client import Client
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.mesh.odd_renderer import Responses
-
-    from segue.renderer.v1 import renderer_pb2
 
 BOTH = composer_pb2.AUDIO_SELECTION_BOTH
 ASKED = spec("calm piano, 120 bpm, C major, verse chorus", seconds=12)
@@ -99,6 +98,29 @@ async def test_a_renderer_behind_a_black_hole_is_noticed_and_its_section_made_ag
     assert heard.num_rewinds == 0
     assert sha256(heard.draft) == sha256(undisturbed.draft)
     assert hole.num_connections >= 2
+
+
+async def test_a_renderer_that_says_nothing_is_given_up_and_a_slow_one_is_not(tmp_path: Path) -> None:
+    """The first try is never answered, though its connection lives; the second takes longer, and says so."""
+
+    async def dawdles(call: int, _start: renderer_pb2.RenderStart, responses: Responses) -> Responses:
+        if call == 1:
+            await asyncio.Event().wait()
+        for _ in range(12 if call == 2 else 0):
+            yield renderer_pb2.RenderSectionResponse(progress=renderer_pb2.RenderProgress(queue_position=1))
+            await asyncio.sleep(0.25)
+        async for response in responses:
+            yield response
+
+    async with odd_renderer(tmp_path, dawdles) as renderer:
+        flags: dict[str, object] = {"renderer.address": renderer.address, "conductor.stall_limit": "2s"}
+        async with embedded(tmp_path, flags) as (_, client):
+            heard = await asyncio.wait_for(hear(client.compose(spec(seconds=4))), 60)
+            assert heard.composition.state == composer_pb2.STATE_SUCCEEDED
+            (retried,) = [each.event.section_retried for each in heard.updates if each.kind == "section_retried"]
+            assert retried.error.code == grpc.StatusCode.UNAVAILABLE.value[0]
+            assert "said nothing for 2 s" in retried.error.message
+            await renderer.idle()
 
 
 async def test_a_deadline_ends_the_stream_and_not_the_work(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from segue_gateway.exchange import exchange
 from segue_runtime import errors
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from segue_gateway.conductor.context import Context
     from segue_gateway.pool import Mesh
@@ -45,7 +45,7 @@ async def analyze_master(context: Context) -> analyzer_pb2.Report:
 
 
 async def analyze_file(
-    mesh: Mesh, artifacts: ArtifactStore, key: str, timeout_s: float, progress: Callable[[float], None]
+    mesh: Mesh, artifacts: ArtifactStore, key: str, timeout_s: float, progress: Callable[[float], Awaitable[None]]
 ) -> analyzer_pb2.Report:
     """Measure an encoded file; `progress` gets the fraction of its bytes that was sent."""
     size = await artifacts.size(key)
@@ -58,7 +58,7 @@ async def analyze_file(
                 piece = block[start : start + FILE_BLOCK_BYTES]
                 yield analyzer_pb2.AnalyzeRequest(file=analyzer_pb2.FileBytes(offset=offset, data=piece))
                 offset += len(piece)
-                progress(offset / max(1, size))
+                await progress(offset / max(1, size))
 
     return await ask_report(mesh, requests(), timeout_s)
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from segue.composer.v1 import composer_pb2
 from segue_gateway import log_rows
 from segue_gateway.conductor.analysis import analyze_file
+from segue_gateway.conductor.patience import patiently
 from segue_gateway.files import artifact_key
 from segue_runtime import errors, logs
-from segue_runtime.store import NewEvent
+from segue_runtime.store import Fenced, NewEvent
 
 if TYPE_CHECKING:
     from segue_gateway.pool import Mesh
     from segue_runtime.artifacts import ArtifactStore
     from segue_runtime.store import Job, Store
 
+PROGRESS_EVERY_S: Final = 0.5
 log = logs.get("conductor")
 
 
@@ -30,21 +32,30 @@ class AnalysisRun:
         self._mesh = mesh
         self._time_limit_s = time_limit_s
         self._analysis = composer_pb2.Analysis.FromString(job.resource)
+        self._said = time.monotonic()
 
     async def run(self) -> None:
         """Measure, from the start: an analysis is short enough to be done again."""
         self._analysis.state = composer_pb2.STATE_RENDERING
         await self._say()
         try:
-            report = await analyze_file(
-                self._mesh,
-                self._artifacts,
-                artifact_key(self._analysis.source),
-                self._time_limit_s,
-                self._progress,
+            report = await patiently(
+                lambda: analyze_file(
+                    self._mesh,
+                    self._artifacts,
+                    artifact_key(self._analysis.source),
+                    self._time_limit_s,
+                    self._progress,
+                )
             )
+        except Fenced:
+            raise
         except errors.SegueError as error:
             await self.end(composer_pb2.STATE_FAILED, error)
+        except Exception as error:
+            log.exception("the analysis failed", exc_info=error)
+            inside = errors.InternalError(f"something went wrong inside; the log has it under {self._job.name}")
+            await self.end(composer_pb2.STATE_FAILED, inside)
         else:
             self._analysis.report.CopyFrom(report)
             self._analysis.fraction_done = 1.0
@@ -59,10 +70,13 @@ class AnalysisRun:
         await self._say(terminal=True)
         log.info("ended", analysis=self._job.name, state=composer_pb2.State.Name(state))
 
-    def _progress(self, fraction: float) -> None:
+    async def _progress(self, fraction: float) -> None:
         self._analysis.fraction_done = fraction
+        if time.monotonic() - self._said >= PROGRESS_EVERY_S:
+            await self._say()
 
     async def _say(self, *, terminal: bool = False) -> None:
+        self._said = time.monotonic()
         content = self._analysis.SerializeToString()
         await self._store.append(
             self._job.name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -11,12 +12,14 @@ from segue.composer.v1 import composer_pb2
 from segue_gateway import acceptance, log_rows
 from segue_gateway.conductor import outputs
 from segue_gateway.conductor.analysis import analyze_master
-from segue_gateway.conductor.context import Context
+from segue_gateway.conductor.context import Bench, Context
+from segue_gateway.conductor.labels import labels
 from segue_gateway.conductor.mastering import Mastering
 from segue_gateway.conductor.mixing import Mixing
 from segue_gateway.conductor.patience import patiently
 from segue_gateway.conductor.rendering import Band
 from segue_gateway.conductor.segments import recorded
+from segue_gateway.conductor.sound_files import SoundFiles
 from segue_gateway.conductor.takes import Shelf
 from segue_runtime import errors, failpoints, logs
 from segue_runtime.store import Fenced
@@ -24,10 +27,12 @@ from segue_runtime.store import Fenced
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from segue.renderer.v1.renderer_pb2 import ModelProfile
     from segue_gateway.conductor.journal import Journal
     from segue_gateway.conductor.takes import Take
-    from segue_gateway.pool import Mesh
+    from segue_gateway.pool import Mesh, Player
     from segue_runtime.artifacts import ArtifactStore
+    from segue_runtime.settings.sections import ConductorSettings
     from segue_runtime.store import Store
 
 AFTER_PLAN = failpoints.declare("conductor.after_plan", "the plan is committed")
@@ -46,7 +51,7 @@ class CompositionRun:
         artifacts: ArtifactStore,
         mesh: Mesh,
         spec: composer_pb2.CompositionSpec,
-        time_limit_s: float,
+        settings: ConductorSettings,
         claims: int,
     ) -> None:
         self._journal = journal
@@ -54,8 +59,10 @@ class CompositionRun:
         self._artifacts = artifacts
         self._mesh = mesh
         self._spec = spec
+        self._settings = settings
         self._claims = claims
-        limit_s = spec.time_limit.seconds + spec.time_limit.nanos / 1e9 if spec.HasField("time_limit") else time_limit_s
+        self._player: Player | None = None
+        limit_s = spec.time_limit.ToNanoseconds() / 1e9 if spec.HasField("time_limit") else settings.time_limit_s
         began = journal.composition.start_time.ToNanoseconds() / 1e9 or time.time()
         self._deadline = time.monotonic() + max(0.0, limit_s - (time.time() - began))
 
@@ -95,7 +102,7 @@ class CompositionRun:
 
     async def _run(self) -> None:
         await self._journal.say(composer_pb2.CompositionEvent(started=composer_pb2.Started(claims=self._claims)))
-        player = await patiently(lambda: self._mesh.player(self._journal.composition.model))
+        player = self._player = await patiently(lambda: self._mesh.player(self._journal.composition.model))
         context = Context(
             journal=self._journal,
             store=self._store,
@@ -105,6 +112,7 @@ class CompositionRun:
             player=player,
             shelf=Shelf(self._artifacts, self._journal.composition.owner),
             deadline=self._deadline,
+            stall_limit_s=self._settings.stall_limit_s,
         )
         if not self._journal.composition.HasField("plan"):
             await self._plan(context)
@@ -142,7 +150,11 @@ class CompositionRun:
             newest = context.progress.take()
             if newest:
                 said = log_rows.pack(composer_pb2.CompositionEvent(section_progress=each) for each in newest)
-                await self._store.set_progress(self._journal.name, self._journal.epoch, said)
+                try:
+                    await self._store.set_progress(self._journal.name, self._journal.epoch, said)
+                except errors.SegueError as error:
+                    # Progress is no part of the piece; who writes what counts will meet the same fault.
+                    log.warning("progress was not written", reason=error.reason_name)
 
     async def _finish(self, context: Context, takes: Mapping[str, Take]) -> None:
         manifest, made = await patiently(lambda: self._master(context, takes))
@@ -176,8 +188,8 @@ class CompositionRun:
     async def _master(context: Context, takes: Mapping[str, Take]) -> tuple[str, list[composer_pb2.Output]]:
         """Make the master and its files; done again from its start, it comes out the same."""
         keys = {section_id: take.key for section_id, take in takes.items()}
-        async with outputs.SoundFiles(context) as files:
-            exports = outputs.Exports(context, files, outputs.labels(context, keys))
+        async with SoundFiles(context) as files:
+            exports = outputs.Exports(context, files, labels(context, keys))
             finished = await Mastering(context, takes).run(exports)
             return exports.manifest, await exports.finish(finished)
 
@@ -203,23 +215,25 @@ class CompositionRun:
             return
         try:
             draft = await recorded(self._store, self._journal.name, audio_pb2.STAGE_DRAFT)
-            player = await self._mesh.player(composition.model)
-            context = Context(
+            bench = Bench(
                 journal=self._journal,
                 store=self._store,
                 artifacts=self._artifacts,
                 mesh=self._mesh,
                 spec=self._spec,
-                player=player,
-                shelf=Shelf(self._artifacts, composition.owner),
-                deadline=time.monotonic() + PROGRESS_EVERY_S,
+                deadline=self._deadline,
             )
-            made = await outputs.write_draft(context, draft)
+            made = await outputs.write_draft(bench, await self._profile(), draft)
             if made:
                 await self._journal.say(*(composer_pb2.CompositionEvent(output_ready=output) for output in made))
-        except errors.SegueError as error:
-            # The reason for the end is told in any case; a draft that cannot be kept must not hide it.
-            log.warning("the draft could not be kept", reason=error.reason_name)
+        except Exception as error:  # noqa: BLE001 - the reason for the end must be told, whatever became of the draft
+            log.warning("the draft could not be kept", error=str(error))
+
+    async def _profile(self) -> ModelProfile | None:
+        """Return the model's profile, if anybody can be asked: the piece may end because nobody can."""
+        with contextlib.suppress(errors.SegueError):
+            self._player = self._player or await self._mesh.player(self._journal.composition.model)
+        return self._player.profile if self._player else None
 
 
 async def _first_failure(*stages: asyncio.Task[BaseException | None]) -> BaseException | None:

@@ -93,7 +93,7 @@ class Conductor:
         scope.enter(scope.Scope(request_id=job.name, owner=job.owner))
         log.info("claimed", job=job.name, claims=job.claims, epoch=job.epoch)
         self._metrics.running.inc()
-        journal = Journal(self._store, job) if job.kind != ANALYSIS else None
+        journal = self._journal(job)
         drive = asyncio.create_task(self._run(job, journal))
         try:
             if not await self._guard(job, journal, drive):
@@ -113,10 +113,7 @@ class Conductor:
             scope.leave()
 
     async def _run(self, job: Job, journal: Journal | None) -> None:
-        if journal is None:
-            await AnalysisRun(job, self._store, self._artifacts, self._mesh, self._settings.time_limit_s).run()
-            return
-        run = self._composition_run(job, journal)
+        run = self._run_of(job, journal)
         if job.claims > self._settings.max_claims:
             await run.end(
                 composer_pb2.STATE_FAILED,
@@ -125,7 +122,9 @@ class Conductor:
             return
         await run.run()
 
-    def _composition_run(self, job: Job, journal: Journal) -> CompositionRun | MasteringRun:
+    def _run_of(self, job: Job, journal: Journal | None) -> CompositionRun | MasteringRun | AnalysisRun:
+        if journal is None:
+            return AnalysisRun(job, self._store, self._artifacts, self._mesh, self._settings.time_limit_s)
         if job.kind == MASTERING:
             return MasteringRun(
                 journal,
@@ -142,7 +141,7 @@ class Conductor:
             self._artifacts,
             self._mesh,
             composer_pb2.CompositionSpec.FromString(job.spec),
-            self._settings.time_limit_s,
+            self._settings,
             job.claims,
         )
 
@@ -179,11 +178,10 @@ class Conductor:
         current = await self._store.get(job.name)
         if current is None or current.is_finished:
             return
-        if job.kind == ANALYSIS:
-            run = AnalysisRun(current, self._store, self._artifacts, self._mesh, 0)
-            await run.end(composer_pb2.STATE_CANCELLED, reason)
-            return
-        await self._composition_run(current, Journal(self._store, current)).end(composer_pb2.STATE_CANCELLED, reason)
+        await self._run_of(current, self._journal(current)).end(composer_pb2.STATE_CANCELLED, reason)
+
+    def _journal(self, job: Job) -> Journal | None:
+        return Journal(self._store, job) if job.kind != ANALYSIS else None
 
     async def _clean(self) -> None:
         """Remove what has expired: first its files, then itself, so that nothing is left when this stops between."""
@@ -193,6 +191,10 @@ class Conductor:
                     await self._artifacts.delete_prefix(job.name)
                     await self._store.delete(job.name)
                     log.info("expired", job=job.name)
+                for upload in await self._store.expired_uploads():
+                    await self._artifacts.delete_prefix(upload.name)
+                    await self._store.delete_upload(upload.name)
+                    log.info("expired", upload=upload.name)
             await asyncio.sleep(CLEAN_EVERY_S)
 
 

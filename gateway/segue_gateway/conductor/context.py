@@ -71,6 +71,8 @@ class Context(Bench):
 
     player: Player
     shelf: Shelf
+    stall_limit_s: float
+    """So long a renderer may say nothing of a section."""
     progress: ProgressBoard = field(default_factory=ProgressBoard)
 
     @property

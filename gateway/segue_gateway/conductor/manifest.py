@@ -61,6 +61,8 @@ def manifest(context: Context, measurement: MasterMeasurement, takes: Mapping[st
             # It was handed in or edited: without its prompts it is not whole, and of the prompt comes another one.
             content["promise"] = "Its plan was handed in and its prompts are private: only its owner can make it again."
             content["plan_was_given"] = True
+        elif context.plan.version > 1:
+            content["promise"] = "A section was tried again with another seed: of the prompt comes another take of it."
     return json.dumps(content, sort_keys=True, ensure_ascii=False)
 
 

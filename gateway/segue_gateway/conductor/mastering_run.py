@@ -14,13 +14,15 @@ from segue.music.v1 import music_pb2
 from segue_audio.decoding import DecodedFile
 from segue_audio.errors import AudioError
 from segue_audio.files import read_tags
-from segue_gateway.conductor import outputs
 from segue_gateway.conductor.context import Bench
+from segue_gateway.conductor.labels import Labels
 from segue_gateway.conductor.local_files import local_file
 from segue_gateway.conductor.manifest import version
 from segue_gateway.conductor.mastering import Mastering
+from segue_gateway.conductor.outputs import Exports
 from segue_gateway.conductor.patience import patiently
 from segue_gateway.conductor.segments import Recorder, places_of, recorded
+from segue_gateway.conductor.sound_files import SoundFiles
 from segue_gateway.files import artifact_key
 from segue_runtime import errors, logs
 
@@ -156,8 +158,8 @@ class MasteringRun:
     async def _master(self) -> list[composer_pb2.Output]:
         """Make the master and its files; done again from its start, it comes out the same."""
         tags = {**self._tags, "ENCODER": f"Segue {version('segue')}"}
-        async with outputs.SoundFiles(self._bench) as files:
-            exports = outputs.Exports(self._bench, files, outputs.Labels(tags))
+        async with SoundFiles(self._bench) as files:
+            exports = Exports(self._bench, files, Labels(tags))
             finished = await Mastering(self._bench, {}).run(exports)
             return await exports.finish(finished)
 

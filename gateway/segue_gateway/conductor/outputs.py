@@ -1,36 +1,29 @@
-"""The files of a composition: the exported master, stems, MIDI, the manifest, the draft of an unfinished piece."""
+"""Which files a composition gets: the exported master, stems, MIDI, the draft of an unfinished piece."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
-import os
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
-
-import numpy as np
 
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composer_pb2
 from segue.mixer.v1 import mixer_pb2
 from segue_audio.errors import AudioError
-from segue_audio.files import AudioFileSettings, AudioFileWriter, Cue, FileFormat, loudness_tags
+from segue_audio.files import AudioFileSettings, FileFormat, loudness_tags
 from segue_gateway import resource
-from segue_gateway.conductor.manifest import manifest, version
+from segue_gateway.conductor.labels import Labels, cues, tags
 from segue_gateway.conductor.mixing import Timing, feed_section, mix_start
+from segue_gateway.conductor.sound_files import OpenFile, SoundFiles
 from segue_gateway.exchange import exchange
-from segue_music import codec, midi, theory, timing
+from segue_music import codec, midi
 from segue_music.plan import Note
 from segue_runtime import errors
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-    from pathlib import Path
-    from types import TracebackType
-    from typing import Self
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
+    from segue.renderer.v1.renderer_pb2 import ModelProfile
     from segue_gateway.conductor.context import Bench, Context
     from segue_gateway.conductor.takes import Take
     from segue_gateway.log_rows import Segment
@@ -47,97 +40,6 @@ MEDIA_TYPES: Final = {
     FileFormat.OGG_OPUS: "audio/ogg",
     FileFormat.MP3: "audio/mpeg",
 }
-WRITE_BYTES: Final = 384_000
-"""How much sound is handed to the encoders at once."""
-
-
-@dataclass
-class OpenFile:
-    """A sound file that is being written."""
-
-    output: composer_pb2.Output
-    writer: AudioFileWriter
-    path: Path
-
-
-class SoundFiles:
-    """Sound files of one composition that are written side by side, and appear whole or not at all."""
-
-    def __init__(self, context: Bench) -> None:
-        self._context = context
-        self._stack = AsyncExitStack()
-        self._files: list[OpenFile] = []
-        self._buffers: dict[int, bytearray] = {}
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for file in self._files:
-            file.writer.discard()
-        await self._stack.__aexit__(kind, error, trace)
-
-    async def open(self, output: composer_pb2.Output, settings: AudioFileSettings) -> int:
-        """Begin a file; returns its number."""
-        draft = await self._stack.enter_async_context(self._context.artifacts.put_file(output.name, replace=True))
-        writer = await asyncio.to_thread(AudioFileWriter, draft.path, settings)
-        self._files.append(OpenFile(output, writer, draft.path))
-        self._buffers[len(self._files) - 1] = bytearray()
-        return len(self._files) - 1
-
-    async def write(self, audio: bytes, number: int) -> None:
-        """Append F32LE sound to one file."""
-        buffer = self._buffers[number]
-        buffer += audio
-        if len(buffer) >= WRITE_BYTES:
-            await self._flush(number)
-
-    async def finish(
-        self, tags_of: Callable[[FileFormat], Mapping[str, str]] | None = None
-    ) -> list[composer_pb2.Output]:
-        """Close all files, with what is known of them only now in their tags, and let them appear."""
-        for number, file in enumerate(self._files):
-            await self._flush(number)
-            if tags_of is not None:
-                file.writer.set_tags(tags_of(file.writer.settings.file_format))
-            await asyncio.to_thread(_close, file)
-        await self._stack.aclose()
-        outputs = [file.output for file in self._files]
-        self._files.clear()
-        return outputs
-
-    async def _flush(self, number: int) -> None:
-        buffer, file = self._buffers[number], self._files[number]
-        if buffer:
-            block = np.frombuffer(bytes(buffer), np.float32).reshape(-1, file.writer.settings.channels)
-            buffer.clear()
-            await asyncio.to_thread(file.writer.write, block)
-
-
-def _close(file: OpenFile) -> None:
-    file.writer.close()
-    settings = file.writer.settings
-    file.output.frames = round(file.writer.frames_written * settings.rate_in_file / settings.sample_rate)
-    digest = hashlib.sha256()
-    with file.path.open("rb") as content:
-        # The writer put its own file in the draft's place: that is the one that must be on disk.
-        os.fsync(content.fileno())
-        while block := content.read(1 << 20):
-            digest.update(block)
-        file.output.size_bytes = content.tell()
-    file.output.sha256 = digest.hexdigest()
-
-
-@dataclass(frozen=True)
-class Labels:
-    """What the files of a master say besides their sound."""
-
-    tags: Mapping[str, str]
-    cues: tuple[Cue, ...] = ()
-    quarters_per_minute: float | None = None
-    manifest: Callable[[mixer_pb2.MasterMeasurement], str] = lambda _: ""
 
 
 class Exports:
@@ -147,7 +49,7 @@ class Exports:
         self._context = context
         self._files = files
         self._labels = labels
-        self._numbers: list[int] = []
+        self._open: list[OpenFile] = []
         self.manifest = ""
 
     async def open(self, measurement: mixer_pb2.MasterMeasurement) -> None:
@@ -164,7 +66,7 @@ class Exports:
                 raise errors.OptionNotSupported(
                     f"exports[{index}]: {error}", metadata={"option": f"exports[{index}]"}
                 ) from None
-            self._numbers.append(
+            self._open.append(
                 await self._files.open(
                     composer_pb2.Output(
                         name=f"{self._context.folder}/outputs/master{suffix}{kind.value}",
@@ -180,8 +82,8 @@ class Exports:
 
     async def write(self, audio: bytes) -> None:
         """Append master."""
-        for number in self._numbers:
-            await self._files.write(audio, number)
+        for file in self._open:
+            await self._files.write(audio, file)
 
     async def finish(self, finished: mixer_pb2.MasterFinished) -> list[composer_pb2.Output]:
         """Close them, with the loudness in their tags."""
@@ -208,44 +110,6 @@ class Exports:
             quarters_per_minute=labels.quarters_per_minute if kind is FileFormat.WAV else None,
             time_reference_frames=0 if kind is FileFormat.WAV else None,
         )
-
-
-def labels(context: Context, takes: Mapping[str, str]) -> Labels:
-    """Return what the files of a composition say."""
-    return Labels(
-        tags(context),
-        cues(context),
-        context.plan.quarters_per_minute,
-        lambda measurement: manifest(context, measurement, takes),
-    )
-
-
-def cues(context: Context) -> tuple[Cue, ...]:
-    """Return a cue for each section."""
-    return tuple(Cue(item.first_frame, item.spec.label or item.spec.section_id) for item in context.plan.sections)
-
-
-def tags(context: Context) -> dict[str, str]:
-    """Return what players show."""
-    plan, profile = codec.plan_from_message(context.plan), context.player.profile
-    found = {
-        "TITLE": plan.title,
-        "BPM": f"{timing.bpm_from_quarters(plan.quarters_per_minute, plan.metre):g}",
-        "KEY": theory.key_name(plan.key),
-        "INITIALKEY": theory.key_name(plan.key),
-        "GENRE": plan.genre,
-        "ENCODER": f"Segue {version('segue')}",
-        "SEED": str(plan.seed),
-    }
-    if context.spec.private_prompt:
-        found.pop("TITLE")
-    elif context.spec.brief.prompt:
-        found["COMMENT"] = context.spec.brief.prompt
-    if profile.weights_license:
-        found["LICENSE"] = f"made with {profile.model}, whose weights are licensed {profile.weights_license}"
-    if context.composition.degradations:
-        found["DEGRADED"] = "; ".join(item.text for item in context.composition.degradations)
-    return {name: text for name, text in found.items() if text}
 
 
 async def small_file(
@@ -279,10 +143,10 @@ async def write_stems(context: Context, takes: Mapping[str, Take]) -> list[compo
     layers = tuple(sorted({layer for take in takes.values() for layer in take.layers}))
     sections = list(context.plan.sections)
     async with SoundFiles(context) as files:
-        numbers = {}
+        opened = {}
         for layer in ("", *layers):
             name = f"stem-{layer}.wav" if layer else "draft.wav"
-            numbers[layer] = await files.open(
+            opened[layer] = await files.open(
                 composer_pb2.Output(
                     name=f"{context.folder}/outputs/{name}",
                     kind=composer_pb2.OUTPUT_KIND_STEM if layer else composer_pb2.OUTPUT_KIND_DRAFT,
@@ -298,7 +162,7 @@ async def write_stems(context: Context, takes: Mapping[str, Take]) -> list[compo
                     sample_rate=context.plan.sample_rate,
                     bit_depth=32,
                     cues=cues(context),
-                    tags=tags(context),
+                    tags=tags(context, context.player.profile),
                     quarters_per_minute=context.plan.quarters_per_minute,
                     # Where a workstation puts it.
                     time_reference_frames=0,
@@ -319,11 +183,13 @@ async def write_stems(context: Context, takes: Mapping[str, Take]) -> list[compo
         async with contextlib.aclosing(answers):
             async for response in answers:
                 if response.WhichOneof("message") == "audio":
-                    await files.write(response.audio.data, numbers[response.audio.layer])
+                    await files.write(response.audio.data, opened[response.audio.layer])
         return await files.finish()
 
 
-async def write_draft(context: Context, draft: Sequence[Segment]) -> list[composer_pb2.Output]:
+async def write_draft(
+    context: Bench, profile: ModelProfile | None, draft: Sequence[Segment]
+) -> list[composer_pb2.Output]:
     """Write what exists of a piece that will not be finished."""
     if not draft:
         return []
@@ -332,10 +198,10 @@ async def write_draft(context: Context, draft: Sequence[Segment]) -> list[compos
         channels=draft[0].channels,
         sample_rate=draft[0].sample_rate,
         cues=tuple(cue for cue in cues(context) if cue.first_frame < draft[-1].end_frame),
-        tags=tags(context) | {"COMMENT": "an unfinished draft"},
+        tags=tags(context, profile) | {"COMMENT": "an unfinished draft"},
     )
     async with SoundFiles(context) as files:
-        number = await files.open(
+        file = await files.open(
             composer_pb2.Output(
                 name=f"{context.folder}/outputs/draft.flac",
                 kind=composer_pb2.OUTPUT_KIND_DRAFT,
@@ -347,5 +213,5 @@ async def write_draft(context: Context, draft: Sequence[Segment]) -> list[compos
             settings,
         )
         for segment in draft:
-            await files.write(await context.artifacts.read_all(segment.ref), number)
+            await files.write(await context.artifacts.read_all(segment.ref), file)
         return await files.finish()

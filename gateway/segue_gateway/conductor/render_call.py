@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from segue_gateway.exchange import exchange
 from segue_runtime import errors
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     from segue.music.v1 import music_pb2
     from segue.renderer.v1.renderer_pb2 import RenderSectionRequest, RenderSectionResponse
@@ -49,12 +50,23 @@ class RenderCall:
         )
         finished: renderer_pb2.RenderFinished | None = None
         async with contextlib.aclosing(answers):
-            async for response in answers:
+            while response := await self._next(answers):
                 finished = await self._take_response(response) or finished
         if finished is None:
             raise errors.ServiceUnreachable("the renderer ended without a result", metadata={"service": "renderer"})
         self._check.finished(finished)
         await self._take.complete(finished, self._notes)
+
+    async def _next(self, answers: AsyncGenerator[RenderSectionResponse, None]) -> RenderSectionResponse | None:
+        """Return the next answer; None at the end. A process can answer pings and do nothing else any more."""
+        limit_s = self._context.stall_limit_s
+        try:
+            async with asyncio.timeout(limit_s):
+                return await anext(answers, None)
+        except TimeoutError:
+            raise errors.ServiceUnreachable(
+                f"the renderer said nothing for {limit_s:g} s", metadata={"service": "renderer"}
+            ) from None
 
     async def _requests(self) -> AsyncIterator[RenderSectionRequest]:
         yield renderer_pb2.RenderSectionRequest(start=self._start)

@@ -97,10 +97,12 @@ class Band:
 
     async def _render(self, index: int) -> None:
         section = self._sections[index]
-        kept = await self._kept(section.spec.section_id)
+        known = resource.section_of(self._context.composition, section.spec.section_id)
+        kept = await self._kept(known)
         if kept is not None:
             self._put(section.spec.section_id, kept)
-            await self._finished(section, kept, 1, reused=True)
+            if known.state not in resource.RENDERED:
+                await self._finished(section, kept, 1, reused=True)
             return
         conditioning = await self._conditioning(index)
         guide = await self._guide(section)
@@ -133,7 +135,8 @@ class Band:
                 take_key=key,
                 attempt=attempt,
                 stems=self._context.spec.stems,
-                notes=self._context.spec.midi,
+                # Whoever uses the take again may want them.
+                notes=profile.gives_notes,
                 overlap_frames=overlap,
                 conditioning_frames=len(conditioning) // self._conditioning_frame_bytes(),
                 owner=self._context.composition.owner,
@@ -156,28 +159,30 @@ class Band:
             except BaseException as error:
                 await take.fail(str(error))
                 if isinstance(error, errors.Unavailable):
-                    await self._say_retried(section, attempt, error)
+                    await self._say_retried(section, attempt, error, seed)
                     await patience.wait(error)
                 elif isinstance(error, RETRIED) and failures + 1 < _max_tries(error):
                     failures += 1
-                    await self._say_retried(section, attempt, error)
                     if isinstance(error, errors.RenderInvalid):
                         seed = (seed + 1) % 2**32
+                    await self._say_retried(section, attempt, error, seed)
                     await asyncio.sleep(BACKOFF_S * 2**failures)
                 else:
                     raise
             else:
                 return
 
-    async def _kept(self, section_id: str) -> Take | None:
-        """Return the parent's take of a section that no edit has touched, as long as it is there."""
-        known = resource.section_of(self._context.composition, section_id)
-        if not known.take or known.attempt:
+    async def _kept(self, known: composer_pb2.Section) -> Take | None:
+        """Return what an earlier claim has finished, or the parent's take of a section that no edit has touched."""
+        is_ours = known.state in resource.RENDERED
+        if not known.take or (known.attempt and not is_ours):
             return None
         take = await self._context.shelf.find(known.take, stems=self._context.spec.stems)
-        if take is None:
+        if take is None and not is_ours:
             await self._warn(
-                section_id, "take_gone", "the parent's take is not there any more, or has no stems: it is played again"
+                known.section_id,
+                "take_gone",
+                "the parent's take is not there any more, or has no stems: it is played again",
             )
         return take
 
@@ -191,15 +196,16 @@ class Band:
         warning = music_pb2.Warning(code=code, text=text, section_id=section_id)
         await self._context.journal.say(composer_pb2.CompositionEvent(warned=warning))
 
-    async def _say_retried(self, section: PlannedSection, attempt: int, error: errors.SegueError) -> None:
+    async def _say_retried(self, section: PlannedSection, attempt: int, error: errors.SegueError, seed: int) -> None:
         log.warning("section failed, trying again", section=section.spec.section_id, attempt=attempt)
-        await self._context.journal.say(
-            composer_pb2.CompositionEvent(
-                section_retried=composer_pb2.SectionRetried(
-                    section_id=section.spec.section_id, attempt=attempt, error=errors.to_status(error, "")
-                )
-            )
+        planned = next(item for item in self._context.plan.sections if item.spec.section_id == section.spec.section_id)
+        retried = composer_pb2.SectionRetried(
+            section_id=section.spec.section_id,
+            attempt=attempt,
+            error=errors.to_status(error, ""),
+            seed=seed if seed != seed_of(self._context.plan, planned) else None,
         )
+        await self._context.journal.say(composer_pb2.CompositionEvent(section_retried=retried))
 
     async def _finished(self, section: PlannedSection, take: Take, attempt: int, *, reused: bool) -> None:
         finished = await take.wait_finished()

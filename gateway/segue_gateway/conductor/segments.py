@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composer_pb2
 from segue_gateway.log_rows import BYTES_PER_SAMPLE, EVENT, SEGMENT, Segment
-from segue_runtime import failpoints
+from segue_runtime import errors, failpoints
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -115,6 +115,8 @@ class Recorder:
         while taken < len(audio):
             # Up to the end of the section at most.
             room = (self.place.end_frame - self.next_frame) * self._frame_bytes
+            if not room:
+                raise errors.InternalError(f"more sound came than the {self.place.end_frame} frames of the timeline")
             piece = audio[taken : taken + room]
             taken += len(piece)
             self._buffer += piece

@@ -132,6 +132,9 @@ class ConductorSettings:
     heartbeat_s: float = duration(5, "How often the lease is renewed.", minimum_s=0.05)
     max_claims: int = number(3, "Claims without progress before a composition is put aside.", minimum=1)
     time_limit_s: float = duration(3600, "Time limit of a composition that names none.", minimum_s=1)
+    stall_limit_s: float = duration(
+        600, "A renderer that says nothing of a section for so long is given up; another one gets it.", minimum_s=0.1
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,8 +200,10 @@ class ClientSettings:
 
     server: str = endpoint("", "Server to talk to; empty: the mesh runs in this process.")
     token: str = text("", "Bearer token to send to it.", secret=True)
-    tls: bool = switch("Talk to it with TLS.")
+    tls: bool = switch("Talk to it with TLS; any of the next three means it, too.")
     tls_ca: Path | None = file_path("Certificates (PEM) to trust instead of the system's.")
+    tls_cert: Path | None = file_path("Own certificate chain (PEM), for a server that asks for one.")
+    tls_key: Path | None = file_path("Private key (PEM) of that certificate.")
 
 
 def default_home() -> Path:

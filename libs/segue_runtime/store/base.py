@@ -333,6 +333,10 @@ class Tables(Protocol):
         """Forget an upload."""
         ...
 
+    async def expired_uploads(self, limit: int = 100) -> Sequence[Upload]:
+        """List uploads whose time has passed, finished or not."""
+        ...
+
 
 class Store(Jobs, Queue, Log, Tables, Protocol):
     """All of it."""

@@ -280,3 +280,7 @@ class SqliteStore:
     async def delete_upload(self, name: str) -> None:
         """Forget an upload."""
         await self._writer.run(lambda tx: tables.delete_upload(tx, name))
+
+    async def expired_uploads(self, limit: int = 100) -> Sequence[Upload]:
+        """List uploads whose time has passed."""
+        return await self._writer.run(lambda tx: tables.expired_uploads(tx.cx, tx.now - self._retention_s, limit))

@@ -112,6 +112,13 @@ def finish_upload(tx: Transaction, name: str, digest: bytes) -> Upload:
     return upload if found is None else found
 
 
+def expired_uploads(cx: sqlite3.Connection, created_before: float, limit: int) -> list[Upload]:
+    """List the oldest uploads of before a time."""
+    query = "SELECT name FROM uploads WHERE created <= ? ORDER BY created LIMIT ?"
+    found = [find_upload(cx, row["name"]) for row in cx.execute(query, (created_before, limit)).fetchall()]
+    return [upload for upload in found if upload is not None]
+
+
 def delete_upload(tx: Transaction, name: str) -> None:
     """Forget an upload."""
     if tx.cx.execute("DELETE FROM uploads WHERE name = ?", (name,)).rowcount == 0:

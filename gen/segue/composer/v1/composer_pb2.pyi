@@ -1123,10 +1123,15 @@ class SectionRetried(google.protobuf.message.Message):
     SECTION_ID_FIELD_NUMBER: builtins.int
     ATTEMPT_FIELD_NUMBER: builtins.int
     ERROR_FIELD_NUMBER: builtins.int
+    SEED_FIELD_NUMBER: builtins.int
     section_id: builtins.str
     """section_id is the section."""
     attempt: builtins.int
     """attempt is the try that failed."""
+    seed: builtins.int
+    """seed is what the next try draws its chance from; the plan has it from here on, as a new version. Absence means that
+    it is the same.
+    """
     @property
     def error(self) -> google.rpc.status_pb2.Status:
         """error says why."""
@@ -1137,9 +1142,11 @@ class SectionRetried(google.protobuf.message.Message):
         section_id: builtins.str = ...,
         attempt: builtins.int = ...,
         error: google.rpc.status_pb2.Status | None = ...,
+        seed: builtins.int | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["error", b"error"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["attempt", b"attempt", "error", b"error", "section_id", b"section_id"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_seed", b"_seed", "error", b"error", "seed", b"seed"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_seed", b"_seed", "attempt", b"attempt", "error", b"error", "section_id", b"section_id", "seed", b"seed"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_seed", b"_seed"]) -> typing.Literal["seed"] | None: ...
 
 global___SectionRetried = SectionRetried
 

@@ -1,0 +1,184 @@
+"""Helpers that are away for a moment, or for good: what does not need them goes on and says what it can."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import numpy as np
+import pytest
+import soundfile
+from tests.mesh.house import Heard, Segued, embedded, hear, spec, stub
+from tests.mesh.odd_renderer import odd_renderer
+
+from segue.composer.v1 import composer_pb2
+from segue_client import Client, SegueError
+from segue_gateway.conductor import analysis_run, conductor
+from segue_runtime import errors
+from segue_runtime.artifacts import FolderArtifacts
+from segue_runtime.store import SqliteStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.mesh.odd_renderer import Responses
+
+    from segue.renderer.v1 import renderer_pb2
+
+BOTH = composer_pb2.AUDIO_SELECTION_BOTH
+ASKED = spec("calm piano, 120 bpm, C major, verse chorus", seconds=12)
+
+
+class Failing:
+    """Lets a method of a store fail a few times."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str, times: int, of: type = SqliteStore) -> None:
+        self.failed, self.healed, self._left = asyncio.Event(), asyncio.Event(), times
+        real = getattr(of, name)
+
+        async def fails(store: Any, *args: Any) -> Any:
+            if self._left:
+                self._left -= 1
+                self.failed.set()
+                raise errors.StoreUnavailable("the store went away", retry_after_s=1)
+            self.healed.set()
+            return await real(store, *args)
+
+        monkeypatch.setattr(of, name, fails)
+
+
+async def test_progress_that_cannot_be_written_costs_no_music(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    progress = Failing(monkeypatch, "set_progress", 1)
+
+    async def waits(_call: int, _start: renderer_pb2.RenderStart, responses: Responses) -> Responses:
+        async for response in responses:
+            yield response
+            if response.WhichOneof("message") == "audio":
+                await progress.failed.wait()
+
+    async with (
+        odd_renderer(tmp_path, waits) as renderer,
+        embedded(tmp_path, {"renderer.address": renderer.address}) as (_, client),
+    ):
+        heard = await asyncio.wait_for(hear(client.compose(spec(seconds=4))), 60)
+        assert heard.composition.state == composer_pb2.STATE_SUCCEEDED
+
+
+async def test_a_caller_who_is_there_is_not_taken_for_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The attachment cannot be written twice; the third try keeps the composition alive beyond its grace."""
+    attachment = Failing(monkeypatch, "attach", 2)
+
+    async def waits(_call: int, _start: renderer_pb2.RenderStart, responses: Responses) -> Responses:
+        async for response in responses:
+            yield response
+            await attachment.healed.wait()
+
+    async with odd_renderer(tmp_path, waits) as renderer:
+        flags: dict[str, object] = {
+            "renderer.address": renderer.address, "gateway.attach_grace": "3s", "conductor.heartbeat": "0.1s",
+        }  # fmt: skip
+        async with embedded(tmp_path, flags) as (_, client):
+            heard = await asyncio.wait_for(hear(client.compose(spec(seconds=4), cancel_when_gone=True)), 60)
+            assert heard.composition.state == composer_pb2.STATE_SUCCEEDED
+
+
+async def test_a_draft_is_kept_when_no_renderer_is_left(tmp_path: Path) -> None:
+    async def stops(call: int, _start: renderer_pb2.RenderStart, responses: Responses) -> Responses:
+        async for response in responses:
+            if call == 2:
+                await asyncio.Event().wait()
+            yield response
+
+    async with contextlib.AsyncExitStack() as stack:
+        renderer = await stack.enter_async_context(odd_renderer(tmp_path, stops))
+        async with embedded(tmp_path, {"renderer.address": renderer.address}) as (_, client):
+            heard, name = Heard(), (await client.create(ASKED)).name
+            async for update in client.watch(name, audio=BOTH):
+                heard.take(update)
+                if update.kind == "audio" and len(heard.draft) > 48_000 * 8 and renderer.address:
+                    await stack.aclose()
+                    renderer.address = ""
+                    await client.cancel(name)
+            assert heard.composition.state == composer_pb2.STATE_CANCELLED
+            (draft,) = heard.composition.outputs
+            content = b"".join([piece async for piece in client.read(draft)])
+    assert draft.kind == composer_pb2.OUTPUT_KIND_DRAFT
+    sound, _ = soundfile.read(io.BytesIO(content), dtype="float32")
+    np.testing.assert_allclose(sound, np.frombuffer(heard.draft, np.float32).reshape(-1, 2), atol=2**-23)
+
+
+def noise(path: Path, seconds: float) -> Path:
+    sound = np.random.default_rng(1).normal(0, 0.1, (round(seconds * 48_000), 2))
+    soundfile.write(path, sound.astype(np.float32), 48_000, subtype="FLOAT")
+    return path
+
+
+async def test_an_analysis_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(analysis_run, "PROGRESS_EVERY_S", 0.0)
+    async with embedded(tmp_path) as (node, client), stub(node.inner) as calls:
+        source = (await client.upload(noise(tmp_path / "noise.wav", 10))).name
+        created = await calls.CreateAnalysis(composer_pb2.CreateAnalysisRequest(source=source))
+        watched = calls.WatchAnalysis(composer_pb2.WatchAnalysisRequest(name=created.analysis.name))
+        fractions = [response.analysis.fraction_done async for response in watched]
+        assert fractions == sorted(fractions)
+        assert any(0 < fraction < 1 for fraction in fractions)
+
+
+async def test_an_analysis_that_kills_its_conductor_each_time_is_put_aside(tmp_path: Path) -> None:
+    segued = Segued(tmp_path / "home", "--conductor-max-claims", "1")
+    try:
+        segued.start()
+        async with Client(segued.address) as client:
+            source = (await client.upload(noise(tmp_path / "noise.wav", 30))).name
+        async with stub(segued.address) as calls:
+            name = (await calls.CreateAnalysis(composer_pb2.CreateAnalysisRequest(source=source))).analysis.name
+            async for response in calls.WatchAnalysis(composer_pb2.WatchAnalysisRequest(name=name)):
+                if response.analysis.state == composer_pb2.STATE_RENDERING:
+                    break
+            segued.kill()
+        await asyncio.to_thread(segued.start)
+        async with stub(segued.address) as calls:
+            watched = calls.WatchAnalysis(composer_pb2.WatchAnalysisRequest(name=name))
+            analyses = [response.analysis async for response in watched]
+        assert analyses[-1].state == composer_pb2.STATE_FAILED
+        assert analyses[-1].error.code == grpc.StatusCode.ABORTED.value[0]
+        assert "put aside" in analyses[-1].error.message
+    finally:
+        segued.stop()
+
+
+async def test_a_deletion_that_breaks_in_the_middle_leaves_no_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing = Failing(monkeypatch, "delete_prefix", 1, of=FolderArtifacts)
+    async with embedded(tmp_path) as (_, client):
+        heard = await hear(client.compose(spec(seconds=4)))
+        await client.delete(heard.composition.name)
+        assert failing.failed.is_set()
+        assert not any((tmp_path / "artifacts").rglob(heard.composition.name.rpartition("/")[2]))
+        waiting = await client.create(ASKED)
+        with pytest.raises(SegueError) as caught:
+            await client.delete(waiting.name)
+        assert caught.value.reason == "NOT_FINISHED"
+        await client.cancel(waiting.name)
+
+
+async def test_an_upload_is_removed_when_its_time_has_passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conductor, "CLEAN_EVERY_S", 0.05)
+    flags: dict[str, object] = {"store.retention": "1s", "limits.upload_bytes": "1MiB"}
+    async with embedded(tmp_path, flags) as (_, client):
+        source = (await client.upload(noise(tmp_path / "noise.wav", 2))).name
+        with pytest.raises(SegueError) as caught:
+            await client.upload(tmp_path / "noise.wav")
+        assert caught.value.reason == "QUOTA_EXCEEDED"
+        async with asyncio.timeout(30):
+            while any((tmp_path / "artifacts").rglob(source.rpartition("/")[2])):  # noqa: ASYNC110 - nothing else tells
+                await asyncio.sleep(0.02)
+        again = await client.upload(tmp_path / "noise.wav")
+        assert again.finished
+        with pytest.raises(SegueError) as caught:
+            await client.create_master(source)
+        assert caught.value.code is grpc.StatusCode.NOT_FOUND

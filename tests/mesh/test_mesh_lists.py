@@ -1,0 +1,71 @@
+"""ListCompositions: newest first, page by page, narrowed by a filter that says what it cannot read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.mesh.house import embedded, spec, stub
+
+from segue.composer.v1 import composer_pb2
+from segue_client import SegueError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from segue_client import Client
+
+
+async def listed(client: Client, filter_text: str) -> list[str]:
+    return [composition.name async for composition in client.compositions(filter_text)]
+
+
+async def test_filters_narrow_by_state_session_and_labels(tmp_path: Path) -> None:
+    async with embedded(tmp_path) as (_, client):
+        wanted: list[dict[str, Any]] = [
+            {"session": "ann", "labels": {"mood": "calm", "segue.session": "bob"}},
+            {"session": "bob", "labels": {"mood": "calm"}},
+            {"labels": {"mood": "wild"}},
+        ]
+        one, two, three = [(await client.create(spec(seconds=2, **more))).name for more in wanted]
+        assert await listed(client, "") == [three, two, one]
+        assert await listed(client, 'session = "bob"') == [two]
+        assert await listed(client, 'labels.segue.session = "bob"') == [one]
+        assert await listed(client, 'labels.mood = "calm"') == [two, one]
+        assert await listed(client, 'labels.mood="calm" AND session="ann"') == [one]
+        assert await listed(client, 'state = "CANCELLED"') == []
+
+
+@pytest.mark.parametrize(
+    ("filter_text", "position"),
+    [
+        ('state = "NONE"', 9),
+        ('mood = "calm"', 0),
+        ('session = "a" OR session = "b"', 14),
+        ('session = "a" AND', 14),
+        ('state = "QUEUED" AND state = "FAILED"', 21),
+        ('labels.mood = "calm" AND labels.mood = "wild"', 25),
+    ],
+)
+async def test_a_filter_that_cannot_be_read_is_refused_at_its_place(
+    tmp_path: Path, filter_text: str, position: int
+) -> None:
+    async with embedded(tmp_path) as (_, client):
+        with pytest.raises(SegueError) as caught:
+            await listed(client, filter_text)
+        assert caught.value.reason == "INVALID_FILTER"
+        assert caught.value.metadata["position"] == str(position)
+
+
+async def test_a_page_goes_on_where_the_last_one_ended_and_for_its_own_filter_alone(tmp_path: Path) -> None:
+    async with embedded(tmp_path) as (node, client), stub(node.inner) as calls:
+        names = [(await client.create(spec(seconds=2, session="a"))).name for _ in range(3)]
+        asked = composer_pb2.ListCompositionsRequest(page_size=2, filter='session = "a"')
+        first = await calls.ListCompositions(asked)
+        asked.page_token = first.next_page_token
+        second = await calls.ListCompositions(asked)
+        assert [each.name for page in (first, second) for each in page.compositions] == names[::-1]
+        assert not second.next_page_token
+        asked.filter = ""
+        with pytest.raises(Exception, match="another filter"):
+            await calls.ListCompositions(asked)
