@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composer_pb2
 from segue_audio.pcm import SampleFormat, decode_pcm, encode_pcm
 from segue_gateway import cursor as cursors
-from segue_gateway import log_rows, resource
-from segue_gateway.audio_wire import CHUNK_BYTES, crc32c
+from segue_gateway import log_rows, resource, wire
+from segue_gateway.audio_wire import CHUNK_BYTES
 from segue_gateway.cursor import Cursor
 from segue_gateway.log_rows import Segment
 from segue_runtime import errors
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
     from segue_runtime.artifacts import ArtifactStore
     from segue_runtime.store import Event, Store
-
-Message: TypeAlias = tuple[str, composer_pb2.CompositionEvent]
-"""A cursor and what happened before it."""
 
 ENCODINGS: Final = {
     audio_pb2.SAMPLE_FORMAT_F32LE: SampleFormat.F32LE,
@@ -82,8 +79,8 @@ class Watch:
         self._last_sent = time.monotonic()
         self._finished = False
 
-    async def messages(self) -> AsyncIterator[Message]:
-        """Yield what happened after the cursor, and what happens, until the composition has ended."""
+    async def messages(self) -> AsyncIterator[bytes]:
+        """Yield what happened after the cursor, and what happens, until the composition has ended, ready to be sent."""
         self._progress_seen = (await self._store.progress(self._name)).version
         while not self._finished:
             rows = await self._read()
@@ -105,7 +102,7 @@ class Watch:
             metadata = {key: cursors.encode(Cursor(sequence), self._name)}
             raise type(error)(error.message, metadata=metadata) from error
 
-    async def _send(self, rows: Sequence[Event]) -> AsyncIterator[Message]:
+    async def _send(self, rows: Sequence[Event]) -> AsyncIterator[bytes]:
         index = 0
         while index < len(rows):
             row = rows[index]
@@ -118,12 +115,12 @@ class Watch:
                 index += 1
                 event = log_rows.event_of(row, self._name)
                 self._at = Cursor(row.sequence)
-                yield self._cursor(), event
+                yield wire.message(self._cursor(), event)
                 if event.WhichOneof("event") == "finished":
                     self._finished = True
                     return
 
-    async def _send_audio(self, run: Sequence[tuple[Event, Segment]]) -> AsyncIterator[Message]:
+    async def _send_audio(self, run: Sequence[tuple[Event, Segment]]) -> AsyncIterator[bytes]:
         """Send neighbouring segments in messages as full as may be, whatever the segments' lengths."""
         first = run[0][1]
         skip = self._skip(first)
@@ -144,11 +141,9 @@ class Watch:
                 audio = block[at : at + frames * first.frame_bytes]
                 while position + frames >= run[index][1].end_frame and index + 1 < len(run):
                     index += 1
-                event = self._audio_event(first, run[index][0], position, frames, audio)
+                self._at = self._place(run, index, position + frames)
+                yield self._audio(first, run[index][0], position, frames, audio)
                 position += frames
-                self._at = self._place(run, index, position)
-                event.sequence = self._at.sequence
-                yield self._cursor(), event
 
     def _skip(self, first: Segment) -> int:
         if not self._at.frames:
@@ -164,34 +159,28 @@ class Watch:
             return Cursor(row.sequence)
         return Cursor(row.sequence - 1, position - segment.first_frame, segment.attempt)
 
-    def _audio_event(
-        self, segment: Segment, row: Event, first_frame: int, frames: int, audio: bytes
-    ) -> composer_pb2.CompositionEvent:
+    def _audio(self, segment: Segment, row: Event, first_frame: int, frames: int, audio: bytes) -> bytes:
         encoding = ENCODINGS[self._encoding]
         if encoding is not SampleFormat.F32LE:
             block = decode_pcm(audio, SampleFormat.F32LE, segment.channels)
             # The dither depends on the frame's number only: a stream that was resumed has the same bytes.
             audio = encode_pcm(block, encoding, first_frame=first_frame)
-        event = composer_pb2.CompositionEvent(
-            composition=self._name,
-            audio=audio_pb2.AudioChunk(
-                format=audio_pb2.AudioFormat(
-                    sample_rate=segment.sample_rate, channels=segment.channels, sample_format=self._encoding
-                ),
-                stage=segment.stage,  # type: ignore[arg-type]  # a number of the enum, as it was stored
-                section_id=segment.section_id,
-                take=segment.take,
-                attempt=segment.attempt,
-                first_frame=first_frame,
-                frames=frames,
-                data=audio,
-                crc32c=crc32c(audio),
-            ),
-        )
+        event = composer_pb2.CompositionEvent(composition=self._name, sequence=self._at.sequence)
         log_rows.set_time(event.event_time, row.time)
-        return event
+        chunk = audio_pb2.AudioChunk(
+            format=audio_pb2.AudioFormat(
+                sample_rate=segment.sample_rate, channels=segment.channels, sample_format=self._encoding
+            ),
+            stage=segment.stage,  # type: ignore[arg-type]  # a number of the enum, as it was stored
+            section_id=segment.section_id,
+            take=segment.take,
+            attempt=segment.attempt,
+            first_frame=first_frame,
+            frames=frames,
+        )
+        return wire.sound(self._cursor(), event, chunk, audio)
 
-    async def _idle(self) -> AsyncIterator[Message]:
+    async def _idle(self) -> AsyncIterator[bytes]:
         if self._draining.is_set():
             raise errors.ShuttingDown(
                 "this server is stopping; go on with WatchComposition and the last cursor", retry_after_s=1
@@ -208,12 +197,12 @@ class Watch:
         elif time.monotonic() - self._last_sent >= self._options.heartbeat_s:
             yield self._from_memory(await self._checkpoint())
 
-    def _from_memory(self, event: composer_pb2.CompositionEvent) -> Message:
+    def _from_memory(self, event: composer_pb2.CompositionEvent) -> bytes:
         event.composition = self._name
         event.sequence = self._at.sequence
         log_rows.set_time(event.event_time, time.time())
         self._last_sent = time.monotonic()
-        return self._cursor(), event
+        return wire.message(self._cursor(), event)
 
     async def _checkpoint(self) -> composer_pb2.CompositionEvent:
         job = await self._store.get(self._name)

@@ -16,16 +16,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segue_runtime import errors
-from segue_runtime.artifacts import ArtifactExists, ArtifactStore, FolderArtifacts, Ref, check_key
+from segue_runtime.artifacts import ArtifactExists, ArtifactStore, FolderArtifacts, Part, Ref, check_key, folder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
 
-@pytest.fixture(params=["folder"])
-async def artifacts(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ArtifactStore]:
-    assert request.param == "folder"
+@pytest.fixture(params=["folder", "folder, by threads alone"])
+async def artifacts(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[ArtifactStore]:
+    if request.param != "folder":
+        monkeypatch.setattr(folder, "NO_WAIT", None)
     store = FolderArtifacts(tmp_path / "artifacts")
     yield store
     await store.close()
@@ -40,6 +43,17 @@ async def test_segments_come_back_by_their_refs(artifacts: ArtifactStore) -> Non
         assert ref.sha256 == hashlib.sha256(piece).digest()
     assert await artifacts.read(refs[2], 10, 20) == pieces[2][10:30]
     assert await artifacts.size("compositions/a/draft/1") == 96_004
+
+
+async def test_parts_of_several_segments_come_in_their_order(artifacts: ArtifactStore) -> None:
+    pieces = [os.urandom(size) for size in (96_000, 5, 400_000)]
+    one, two, other = [await artifacts.append(key, piece) for key, piece in zip("aab", pieces, strict=True)]
+    parts = [Part(one, 90_000, 6_000), Part(two, 0, 5), Part(other, 7, 300_000), Part(two, 5, 0), Part(one, 0, 9)]
+    expected = pieces[0][90_000:] + pieces[1] + pieces[2][7:300_007] + pieces[0][:9]
+    assert await artifacts.read_parts(parts) == expected
+    # More than is copied at once.
+    assert await artifacts.read_parts([Part(other, 0, 400_000)] * 3) == pieces[2] * 3
+    assert await artifacts.read_parts([]) == b""
 
 
 async def test_a_new_process_goes_on_after_orphans(artifacts: ArtifactStore, tmp_path: Path) -> None:

@@ -1,0 +1,52 @@
+"""Messages of a composition's stream as the bytes that are sent.
+
+Sound is copied once, into its place behind what protobuf wrote: as fields of messages in messages it would be copied
+four times. ComposeResponse and WatchCompositionResponse have the same two fields, so that one writer serves both.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from segue.audio.v1 import audio_pb2
+from segue.composer.v1 import composer_pb2
+from segue_gateway.audio_wire import crc32c
+
+if TYPE_CHECKING:
+    from google.protobuf.descriptor import Descriptor
+
+LENGTH_DELIMITED: Final = 2
+
+
+def message(cursor: str, event: composer_pb2.CompositionEvent) -> bytes:
+    """Return a message without sound."""
+    return composer_pb2.WatchCompositionResponse(cursor=cursor, event=event).SerializeToString()
+
+
+def sound(cursor: str, event: composer_pb2.CompositionEvent, chunk: audio_pb2.AudioChunk, audio: bytes) -> bytes:
+    """Return a message with sound: an event and a chunk that lack it, and the sound."""
+    chunk.crc32c = crc32c(audio)
+    # A message's fields may come in any order: what is put behind its bytes belongs to it.
+    within_chunk = chunk.SerializeToString() + _DATA + _varint(len(audio))
+    within_event = event.SerializeToString() + _AUDIO + _varint(len(within_chunk) + len(audio))
+    size = len(within_event) + len(within_chunk) + len(audio)
+    response = composer_pb2.WatchCompositionResponse(cursor=cursor).SerializeToString()
+    return b"".join((response, _EVENT, _varint(size), within_event, within_chunk, audio))
+
+
+def _varint(number: int) -> bytes:
+    written = bytearray()
+    while number > 0x7F:
+        written.append(number & 0x7F | 0x80)
+        number >>= 7
+    written.append(number)
+    return bytes(written)
+
+
+def _key(message_type: Descriptor, name: str) -> bytes:
+    return _varint(message_type.fields_by_name[name].number << 3 | LENGTH_DELIMITED)
+
+
+_DATA: Final = _key(audio_pb2.AudioChunk.DESCRIPTOR, "data")
+_AUDIO: Final = _key(composer_pb2.CompositionEvent.DESCRIPTOR, "audio")
+_EVENT: Final = _key(composer_pb2.WatchCompositionResponse.DESCRIPTOR, "event")

@@ -1,0 +1,33 @@
+"""Messages that the gateway writes by hand are those that protobuf would write."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from segue.audio.v1 import audio_pb2
+from segue.composer.v1 import composer_pb2
+from segue_gateway import wire
+from segue_gateway.audio_wire import crc32c
+
+RESPONSES = (composer_pb2.ComposeResponse, composer_pb2.WatchCompositionResponse)
+
+
+@given(
+    cursor=st.text("abc", max_size=300),
+    name=st.text("abc", max_size=200),
+    first_frame=st.integers(0, 2**40),
+    audio=st.one_of(st.binary(max_size=200), st.integers(100, 70_000).map(bytes)),
+)
+def test_sound_is_read_as_it_was_meant(cursor: str, name: str, first_frame: int, audio: bytes) -> None:
+    def event() -> composer_pb2.CompositionEvent:
+        return composer_pb2.CompositionEvent(composition=name, sequence=first_frame)
+
+    chunk = audio_pb2.AudioChunk(first_frame=first_frame, section_id=name, stage=audio_pb2.STAGE_DRAFT)
+    expected = event()
+    expected.audio.CopyFrom(chunk)
+    expected.audio.data, expected.audio.crc32c = audio, crc32c(audio)
+    written = wire.sound(cursor, event(), chunk, audio)
+    for response in RESPONSES:
+        assert response.FromString(written) == response(cursor=cursor, event=expected)
+        assert response.FromString(wire.message(cursor, event())) == response(cursor=cursor, event=event())
