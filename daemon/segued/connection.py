@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from segue_client import Access, Client
+from segued.access import access_to
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,9 +29,7 @@ async def connected(settings: Settings) -> AsyncIterator[Client]:
     nothing behind, and its files are those that are written at the end.
     """
     if settings.client.server:
-        client = settings.client
-        access = Access(client.server, client.token, client.tls, client.tls_ca)
-        async with Client(access, patience_s=10) as found:
+        async with Client(access_to(settings.client.server, settings.client), patience_s=10) as found:
             yield found
         return
     from segued.node import Node

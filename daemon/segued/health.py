@@ -8,6 +8,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from segue_client.channel import is_local
+from segued.access import access_to
 from segued.exits import Exit, Stop
 
 if TYPE_CHECKING:
@@ -22,13 +23,10 @@ SERVICES = tuple(
 
 def run(settings: Settings, address: str) -> int:
     """Ask for every service that there may be; the empty name only says that the process answers at all."""
-    client = settings.client
-    trusted = client.tls_ca.read_bytes() if client.tls_ca else None
+    credentials = access_to(address, settings.client).credentials()
     options = [("grpc.enable_http_proxy", int(not is_local(address)))]
     channel = (
-        grpc.secure_channel(address, grpc.ssl_channel_credentials(trusted), options)
-        if client.tls
-        else grpc.insecure_channel(address, options)
+        grpc.secure_channel(address, credentials, options) if credentials else grpc.insecure_channel(address, options)
     )
     states = {}
     with channel:

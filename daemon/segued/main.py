@@ -22,7 +22,10 @@ exit codes: 0 done, 1 the composition failed, 2 usage, 3 no server answers, 4 re
 Every setting is a flag of every command (`segued config` lists them), a SEGUE_* variable, and a line of segue.toml.
 """
 # Settings with a name of their own on the command line.
-SHORT = {"--home": "home", "--token": "client.token", "--tls": "client.tls", "--tls-ca": "client.tls_ca"}
+SHORT = {
+    "--home": "home", "--token": "client.token", "--tls": "client.tls", "--tls-ca": "client.tls_ca",
+    "--tls-cert": "client.tls_cert", "--tls-key": "client.tls_key",
+}  # fmt: skip
 SERVERS = {"serve", "replay"}
 
 
@@ -148,11 +151,12 @@ def _command(
     for flag, key in SHORT.items():
         if key.startswith("client.") and name in SERVERS:
             continue  # `serve --token` would look as if it asked callers for one
-        spec = next(each.spec for each in declared() if each.key == key)
-        if spec.kind == "flag":
-            command.add_argument(flag, dest=key, action="store_const", const="true", help=spec.help)
+        setting = next(each for each in declared() if each.key == key)
+        flags = dict.fromkeys((flag, setting.flag))
+        if setting.spec.kind == "flag":
+            command.add_argument(*flags, dest=key, action="store_const", const="true", help=setting.spec.help)
         else:
-            command.add_argument(flag, dest=key, metavar="VALUE", help=spec.help)
+            command.add_argument(*flags, dest=key, metavar="VALUE", help=setting.spec.help)
     for each in declared():
         if each.key in SHORT.values():
             continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import subprocess
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -258,6 +259,28 @@ async def test_tls_lets_in_whom_it_knows_and_nobody_else(tmp_path: Path, certifi
     finally:
         one.stop()
         other.stop()
+
+
+@pytest.mark.reference("openssl")
+async def test_our_client_shows_its_certificate(tmp_path: Path, certificates: Certificates) -> None:
+    path = certificates.path
+    asked = ("--server-tls-client-ca", str(path("ours.pem")))
+    one = Segued(tmp_path, *served_with(certificates, "here", *asked)).start()
+    try:
+        own = Access(one.address, tls_ca=path("ours.pem"), tls_cert=path("client.pem"), tls_key=path("client.key"))
+        async with Client(own, patience_s=5) as client:
+            assert (await client.stats()).version
+        async with Client(Access(one.address, tls_ca=path("ours.pem")), patience_s=0.5) as stranger:
+            with pytest.raises(SegueError) as caught:
+                await stranger.stats()
+            assert caught.value.code is CODES.UNAVAILABLE
+        flags = ["--client-tls-ca", "ours.pem", "--tls-cert", "client.pem", "--tls-key", "client.key"]
+        for given, exit_code in ((flags, 0), (flags[:2], 3), (flags[:4], 2)):
+            command = [sys.executable, "-m", "segued", "health", one.address, *given]
+            ended = await asyncio.to_thread(subprocess.run, command, cwd=certificates.folder, capture_output=True)
+            assert ended.returncode == exit_code, (given, ended.stderr)
+    finally:
+        one.stop()
 
 
 @pytest.mark.reference("openssl")

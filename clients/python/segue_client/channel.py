@@ -20,12 +20,29 @@ SERVICE_CONFIG: dict[str, object] = {"loadBalancingConfig": [{"round_robin": {}}
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How to reach a gateway. A token is sent in the clear to loopback and Unix sockets only; elsewhere use TLS."""
+    """How to reach a gateway. A token is sent in the clear to loopback and Unix sockets only; elsewhere use TLS.
+
+    `tls_ca` are the certificates to trust instead of the system's, `tls_cert` and `tls_key` a certificate of one's own
+    for servers that ask for one, all PEM; any of them means TLS.
+    """
 
     target: str = "127.0.0.1:7300"
     token: str = ""
     tls: bool = False
     tls_ca: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+
+    def __post_init__(self) -> None:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key belong together: give both, or neither")
+
+    def credentials(self) -> grpc.ChannelCredentials | None:
+        """Return what a connection with TLS needs; None without TLS."""
+        if not (self.tls or self.tls_ca or self.tls_cert):
+            return None
+        trusted, key, own = [path.read_bytes() if path else None for path in (self.tls_ca, self.tls_key, self.tls_cert)]
+        return grpc.ssl_channel_credentials(trusted, key, own)
 
 
 def connect(access: Access) -> grpc.aio.Channel:
@@ -46,9 +63,9 @@ def connect(access: Access) -> grpc.aio.Channel:
         ("grpc.enable_http_proxy", int(not is_local(access.target))),
         ("grpc.service_config", json.dumps(SERVICE_CONFIG)),
     ]
-    if access.tls:
-        trusted = access.tls_ca.read_bytes() if access.tls_ca else None
-        return grpc.aio.secure_channel(access.target, grpc.ssl_channel_credentials(trusted), options)
+    credentials = access.credentials()
+    if credentials is not None:
+        return grpc.aio.secure_channel(access.target, credentials, options)
     if access.token and not is_local(access.target):
         message = f"{access.target}: a token is not sent in the clear; use TLS"
         raise ValueError(message)

@@ -16,7 +16,7 @@ use segue_client::{
 
 use crate::{
     args::{self, Change, FileKind, Making, Place},
-    compose::{self, Order},
+    compose,
     exit::Stop,
     names, outline, outputs,
     settings::Reach,
@@ -50,8 +50,7 @@ pub async fn edit(reach: &Reach, talk: &Talk, asked: args::Edit) -> Result<(), S
         master_mode: if asked.frozen { MasterMode::Frozen as i32 } else { MasterMode::Unspecified as i32 },
         ..made
     };
-    let order = Order { spec, kind, title: parent.title, before: parent.sections };
-    Box::pin(compose::make(reach, talk, order, asked.making)).await
+    Box::pin(compose::make(reach, talk, spec, asked.making, &parent.title, kind)).await
 }
 
 fn wants_same_files(making: &Making) -> bool {
