@@ -8,6 +8,8 @@ use std::{
 
 const FIRST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(10);
+/// What a server may ask for at most: a slip of its own must not put a client to sleep for a day.
+const LONGEST_ASKED: Duration = Duration::from_secs(60);
 
 /// Doubles with every failure, with jitter so that a thousand clients of a restarted server do not come at once.
 #[derive(Debug, Default)]
@@ -16,13 +18,13 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Counts a failure and returns how long to wait; never less than the server asked for.
+    /// Counts a failure and returns how long to wait; not less than the server asked for, within reason.
     pub fn next(&mut self, asked: Option<Duration>) -> Duration {
         let ceiling = FIRST.saturating_mul(1 << self.failures.min(16)).min(LONGEST);
         self.failures += 1;
         // A fresh hasher is seeded at random: enough for jitter, and no dependency.
         let chance = RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64;
-        ceiling.mul_f64(0.5 + chance / 2.0).max(asked.unwrap_or_default())
+        ceiling.mul_f64(0.5 + chance / 2.0).max(asked.unwrap_or_default().min(LONGEST_ASKED))
     }
 
     /// Forgets the failures: something went well.
@@ -44,6 +46,7 @@ mod tests {
         }
         assert!(backoff.next(None) >= LONGEST / 2);
         assert_eq!(backoff.next(Some(Duration::from_secs(60))), Duration::from_secs(60));
+        assert_eq!(backoff.next(Some(Duration::from_secs(86_400))), Duration::from_secs(60));
         backoff.reset();
         assert!(backoff.next(None) <= FIRST);
     }

@@ -191,7 +191,7 @@ fn an_edit_changes_its_section_alone_and_stays_as_loud() {
     assert!(shown.contains("\n2  0:04  verse   verse   "), "{shown}");
 
     let edited = segued.segue(&folder, &["edit", &id, "--redo", "2", "--keep-draft"]);
-    assert!(edited.stderr.contains("made anew: verse; kept: intro, chorus, outro"), "{}", edited.stderr);
+    assert!(edited.stderr.contains("new: verse; kept: intro, chorus, outro"), "{}", edited.stderr);
     assert!(edited.stderr.contains("-9.0 LUFS"), "{}", edited.stderr);
     let json = segued.segue(&folder, &["get", &id, "--json"]).stdout;
     let plan = &serde_json::from_slice::<serde_json::Value>(&json).unwrap()["plan"];
@@ -205,6 +205,8 @@ fn an_edit_changes_its_section_alone_and_stays_as_loud() {
     assert!(old[edge(1)..edge(2)] != new[edge(1)..edge(2)], "nothing was made anew");
     assert!(old[edge(3)..] == new[edge(3)..], "the last section is another one");
     assert!(folder.join("funk-2.flac").exists());
+    let again = segued.segue(&folder, &["edit", &id, "--redo", "verse", "--redo", "2", "-o", "third.wav"]);
+    assert!(again.stderr.contains("Verse: rendered"), "the first take came again: {}", again.stderr);
 }
 
 #[test]

@@ -92,16 +92,15 @@ pub fn ended(mut piece: Piece, state: State, code: tonic::Code, message: &str) -
     piece
 }
 
-/// A loud piece that was made of another one, with a new chorus.
-pub fn edited(mut piece: Piece) -> Piece {
+/// A loud piece that can be edited: it tells its takes and how it was mastered.
+pub fn editable(mut piece: Piece) -> Piece {
     let composition = last(&mut piece);
-    composition.parent = "compositions/00c0ffe0".into();
     let settings = MasterSettings { preset: MasterPreset::Club as i32, ..MasterSettings::default() };
     composition.master = Some(MasterMeasurement { settings: Some(settings), ..MasterMeasurement::default() });
     let plan = composition.plan.clone().unwrap_or_default();
     let ids = plan.sections.into_iter().map(|planned| planned.spec.unwrap_or_default().section_id);
     composition.sections =
-        ids.map(|id| Section { reused: id != "chorus", section_id: id, ..Section::default() }).collect();
+        ids.map(|id| Section { take: format!("take of {id}"), section_id: id, ..Section::default() }).collect();
     piece
 }
 

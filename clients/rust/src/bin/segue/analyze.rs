@@ -80,6 +80,7 @@ pub async fn master(reach: &Reach, talk: &Talk, asked: args::Master) -> Result<(
         listen: args::Listen::default(),
         follow: asked.follow,
         detach: asked.detach,
+        before: Vec::new(),
     };
     Box::pin(job::run(reach, talk, job)).await
 }

@@ -143,7 +143,7 @@ pub struct Edit {
     #[command(flatten)]
     pub changes: Changes,
     /// Keep the master too, from a second after a change to a second before the next; the loudness is then as it comes
-    #[arg(long, conflicts_with = "loudness")]
+    #[arg(long, conflicts_with = "loudness", help_heading = "Changes")]
     pub frozen: bool,
     #[command(flatten)]
     pub making: Making,
@@ -170,7 +170,7 @@ pub struct Asked {
     #[arg(long, value_parser = words::read_metre)]
     pub metre: Option<Metre>,
     /// Genre
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     pub genre: String,
     /// Sections in order, as intro,verse,chorus,outro
     #[arg(long, value_delimiter = ',', value_parser = words::read_role)]
@@ -185,19 +185,19 @@ pub struct Asked {
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub instrument: Vec<String>,
     /// What should not be heard
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub negative_prompt: String,
     /// The same seed gives the same piece
     #[arg(long)]
     pub seed: Option<u32>,
     /// Title [default: one made from the prompt]
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     pub title: String,
     /// A piece that ends where it begins
     #[arg(long = "loop")]
     pub is_loop: bool,
     /// Model, one of `segue models`
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     pub model: String,
 }
 
@@ -230,7 +230,7 @@ pub struct Plan {
 #[derive(clap::Args)]
 pub struct List {
     /// Terms joined by AND, as 'state = "SUCCEEDED"'
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     pub filter: String,
     /// How many at most
     #[arg(short = 'n', long, default_value_t = 20)]

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use segue_client::{
     Opening,
-    proto::segue::composer::v1::{ComposeRequest, CompositionSpec, Melody, melody::Melody as Tune},
+    proto::segue::composer::v1::{ComposeRequest, CompositionSpec, Melody, Section, melody::Melody as Tune},
 };
 
 use crate::{
@@ -26,23 +26,27 @@ pub async fn compose(reach: &Reach, talk: &Talk, asked: Compose) -> Result<(), S
     let planned = spec::planned(&asked.asked)?;
     let (brief, plan, model) = (planned.brief, planned.plan, planned.model);
     let spec = CompositionSpec { brief, plan, model, ..spec::made(&asked.making, kind) };
-    let title = asked.asked.prompt.unwrap_or_default();
-    Box::pin(make(reach, talk, spec, asked.making, &title, kind)).await
+    let order = Order { spec, kind, title: asked.asked.prompt.unwrap_or_default(), before: Vec::new() };
+    Box::pin(make(reach, talk, order, asked.making)).await
 }
 
-/// Has a spec made, whatever it was made of. The title is for a file that was given no name.
-pub async fn make(
-    reach: &Reach,
-    talk: &Talk,
-    mut spec: CompositionSpec,
-    making: Making,
-    title: &str,
-    kind: FileKind,
-) -> Result<(), Stop> {
+/// What is to be made.
+pub struct Order {
+    pub spec: CompositionSpec,
+    pub kind: FileKind,
+    /// For a file that was given no name.
+    pub title: String,
+    /// The sections that are edited. Empty where nothing is.
+    pub before: Vec<Section>,
+}
+
+/// Has it made, whatever it is made of.
+pub async fn make(reach: &Reach, talk: &Talk, order: Order, making: Making) -> Result<(), Stop> {
+    let Order { mut spec, kind, title, before } = order;
     let target = match making.output {
         Some(path) if path == Path::new("-") => Target::Stdout,
         Some(path) => Target::File(path),
-        None => Target::File(outputs::free_name(title, kind)),
+        None => Target::File(outputs::free_name(&title, kind)),
     };
     let (listen, follow, detach) = (making.listen, making.follow, making.detach);
     if let Target::File(path) = &target {
@@ -54,7 +58,7 @@ pub async fn make(
     let request =
         ComposeRequest { spec: Some(spec), request_id: uuid::Uuid::new_v4().to_string(), ..ComposeRequest::default() };
     let opening = Opening::Compose(Box::new(request));
-    Box::pin(job::run(reach, talk, Job { opening, target, has_draft: true, listen, follow, detach })).await
+    Box::pin(job::run(reach, talk, Job { opening, target, has_draft: true, listen, follow, detach, before })).await
 }
 
 /// The tune that is to be followed: what the band would play, or a sound file, which is sent.
@@ -96,7 +100,8 @@ pub async fn watch(reach: &Reach, talk: &Talk, asked: args::Watch) -> Result<(),
     let has_draft = asked.listen.play || !matches!(target, Target::Nowhere);
     let opening = Opening::Watch { name: name.clone() };
     // Who only watches does not own the piece: Ctrl-C leaves it running.
-    let job = Job { opening, target, has_draft, listen: asked.listen, follow: asked.follow, detach: true };
+    let (listen, follow) = (asked.listen, asked.follow);
+    let job = Job { opening, target, has_draft, listen, follow, detach: true, before: Vec::new() };
     Box::pin(job::run(reach, talk, job)).await
 }
 

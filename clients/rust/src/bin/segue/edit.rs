@@ -16,7 +16,7 @@ use segue_client::{
 
 use crate::{
     args::{self, Change, FileKind, Making, Place},
-    compose,
+    compose::{self, Order},
     exit::Stop,
     names, outline, outputs,
     settings::Reach,
@@ -50,7 +50,8 @@ pub async fn edit(reach: &Reach, talk: &Talk, asked: args::Edit) -> Result<(), S
         master_mode: if asked.frozen { MasterMode::Frozen as i32 } else { MasterMode::Unspecified as i32 },
         ..made
     };
-    Box::pin(compose::make(reach, talk, spec, asked.making, &parent.title, kind)).await
+    let order = Order { spec, kind, title: parent.title, before: parent.sections };
+    Box::pin(compose::make(reach, talk, order, asked.making)).await
 }
 
 fn wants_same_files(making: &Making) -> bool {

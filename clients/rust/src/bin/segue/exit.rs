@@ -87,7 +87,12 @@ impl Stop {
         let Some(failure) = self.failure() else { return Vec::new() };
         let told = |line: &String| !failure.message.contains(line.as_str());
         let listed = failure.violations.iter().map(|each| format!("{}: {}", each.field, each.description));
-        let mut lines: Vec<String> = listed.filter(told).collect();
+        // Of a field that the error itself tells of, what would do is news.
+        let news = |line: String| match line.strip_prefix(&failure.message) {
+            Some(rest) => rest.trim_start_matches([';', ' ']).to_owned(),
+            None => line,
+        };
+        let mut lines: Vec<String> = listed.filter(told).map(news).collect();
         if failure.code == Code::Internal && !failure.request_id().is_empty() {
             lines.push(format!("request id: {}", failure.request_id()));
         }

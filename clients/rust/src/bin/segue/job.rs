@@ -6,7 +6,7 @@ use segue_client::{
     Failure, Opening, Watch, WatchOptions, clean,
     proto::segue::{
         analyzer::v1::Report,
-        composer::v1::{AudioSelection, Composition, GetCompositionRequest, State},
+        composer::v1::{AudioSelection, Composition, GetCompositionRequest, Section, State},
     },
 };
 use serde_json::json;
@@ -41,6 +41,8 @@ pub struct Job {
     pub follow: Follow,
     /// Ctrl-C leaves it running.
     pub detach: bool,
+    /// The sections as they were before an edit. Empty where nothing is edited.
+    pub before: Vec<Section>,
 }
 
 /// How a stream is watched.
@@ -104,7 +106,7 @@ async fn bring_home(
     sound: &mut Sound,
 ) -> Result<(), Stop> {
     check_draft(reach, composition, sound).await?;
-    report(talk, composition);
+    report(talk, composition, &job.before);
     let Target::File(path) = &job.target else { return Ok(()) };
     outputs::save(reach, talk, composition, path, job.follow.force).await?;
     if let Some(draft) = sound.draft.as_mut().filter(|_| !job.listen.keep_draft) {
@@ -190,7 +192,7 @@ fn keep_draft(talk: &Talk, name: &str, sound: &mut Sound, what: &str) -> Result<
 }
 
 /// The measured facts, at the end.
-fn report(talk: &Talk, composition: &Composition) {
+fn report(talk: &Talk, composition: &Composition, before: &[Section]) {
     if talk.json {
         return;
     }
@@ -207,8 +209,8 @@ fn report(talk: &Talk, composition: &Composition) {
     if !measured.is_empty() {
         talk.note(&format!("measured: {}", measured.join(", ")));
     }
-    if let Some(changed) = changed(composition) {
-        talk.note(&changed);
+    if !before.is_empty() {
+        talk.note(&changed(composition, before));
     }
     if talk.is_live && composition.plan.is_some() {
         // The drawing has a title and no name; without a terminal it was told at the beginning.
@@ -220,17 +222,15 @@ fn report(talk: &Talk, composition: &Composition) {
     }
 }
 
-/// Which sections of an edited piece were made anew, and which were kept.
-fn changed(composition: &Composition) -> Option<String> {
-    if composition.parent.is_empty() {
-        return None;
-    }
-    let listed = |is_kept: bool| {
-        let ids = composition.sections.iter().filter(|section| section.reused == is_kept);
-        let ids: Vec<String> = ids.map(|section| clean(&section.section_id)).collect();
+/// Which sections of an edited piece sound otherwise than before, and which do not.
+fn changed(composition: &Composition, before: &[Section]) -> String {
+    let is_kept = |section: &Section| before.iter().any(|each| each.take == section.take);
+    let listed = |wanted: bool| {
+        let sections = composition.sections.iter().filter(|section| is_kept(section) == wanted);
+        let ids: Vec<String> = sections.map(|section| clean(&section.section_id)).collect();
         if ids.is_empty() { "none".to_owned() } else { ids.join(", ") }
     };
-    Some(format!("made anew: {}; kept: {}", listed(false), listed(true)))
+    format!("new: {}; kept: {}", listed(false), listed(true))
 }
 
 /// What the finished piece measures.

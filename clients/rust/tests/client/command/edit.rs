@@ -4,21 +4,31 @@ use std::fs;
 
 use segue_client::{
     json,
-    proto::segue::{composer::v1::MasterMode, mixer::v1::MasterPreset},
+    proto::segue::{
+        composer::v1::{Finished, MasterMode, composition_event::Event},
+        mixer::v1::MasterPreset,
+    },
 };
 
 use super::{NAME, check, files, segue};
 use crate::{
-    fake::Fake,
-    pieces::{edited, last, mastering, piece},
+    fake::{Fake, Trick},
+    pieces::{editable, last, mastering, piece},
     snapshots::assert_matches,
     transfers::folder,
 };
 
 #[test]
-fn an_edit_says_what_was_made_anew_and_finds_a_name_by_itself() {
-    let piece = edited(piece(NAME, 1));
-    let fake = Fake::start(vec![piece.clone()]);
+fn an_edit_says_what_is_new_and_finds_a_name_by_itself() {
+    let piece = editable(piece(NAME, 1));
+    let last_one = piece.events.len() - 1;
+    let fake = Fake::start(vec![piece]).with(|state| {
+        state.tricks.push_back(Trick::Lie(last_one, |event| {
+            if let Some(Event::Finished(Finished { composition: Some(composition) })) = &mut event.event {
+                composition.sections[2].take = "another take".into();
+            }
+        }));
+    });
     let (outcome, folder) = check("edit", &fake, &["edit", "00c0", "--redo", "3"]);
     assert_eq!((outcome.code, files(&folder)[1].as_str()), (Some(0), "rain-31m-on-glass.flac"));
     let spec = fake.state.lock().unwrap().specs.pop().unwrap();
@@ -34,7 +44,7 @@ fn an_edit_says_what_was_made_anew_and_finds_a_name_by_itself() {
 
 #[test]
 fn changes_are_done_in_the_order_in_which_they_are_written() {
-    let fake = Fake::start(vec![edited(piece(NAME, 1))]);
+    let fake = Fake::start(vec![editable(piece(NAME, 1))]);
     let folder = folder("edits");
     let asked = [
         "edit",
@@ -71,7 +81,7 @@ fn changes_are_done_in_the_order_in_which_they_are_written() {
 
 #[test]
 fn a_frozen_edit_takes_no_settings() {
-    let fake = Fake::start(vec![edited(piece(NAME, 1))]);
+    let fake = Fake::start(vec![editable(piece(NAME, 1))]);
     let folder = folder("frozen");
     let edit = ["edit", NAME, "--redo", "verse", "--frozen", "-o", "song.flac"];
     assert_eq!(segue(&fake, &folder, &edit).code, Some(0));
@@ -81,7 +91,7 @@ fn a_frozen_edit_takes_no_settings() {
 
 #[test]
 fn the_same_music_can_have_other_files() {
-    let mut wav = edited(piece(NAME, 1));
+    let mut wav = editable(piece(NAME, 1));
     for output in &mut last(&mut wav).outputs {
         output.name = output.name.replace("master.flac", "master.wav");
     }
@@ -97,7 +107,7 @@ fn the_same_music_can_have_other_files() {
 
 #[test]
 fn what_cannot_be_edited_is_said_before_anything_is_sent() {
-    let fake = Fake::start(vec![edited(piece(NAME, 1))]);
+    let fake = Fake::start(vec![editable(piece(NAME, 1))]);
     let folder = folder("edit_wrong");
     check("edit_nothing", &fake, &["edit", NAME]);
     check("edit_unknown", &fake, &["edit", NAME, "--redo", "chorus-2"]);

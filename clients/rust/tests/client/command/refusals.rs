@@ -65,6 +65,28 @@ fn refusals_have_their_exit_codes_and_hints() {
 }
 
 #[test]
+fn nothing_is_said_twice() {
+    let field = "spec.edits[0].insert.spec.bars";
+    let violation = |field: &str, description: &str| rpc::bad_request::FieldViolation {
+        field: field.into(),
+        description: description.into(),
+        ..Default::default()
+    };
+    let bad = rpc::BadRequest {
+        field_violations: vec![
+            violation(field, "it is 9999; suggested: 2048"),
+            violation("spec.stems", "no stems here"),
+        ],
+    };
+    let details = vec![("google.rpc.BadRequest", prost::Message::encode_to_vec(&bad))];
+    let status = packed(Code::InvalidArgument, &format!("{field}: it is 9999"), details);
+    let fake = Fake::start(vec![piece(NAME, 1)]).with(|state| state.refuse_compose = Some(status));
+    let outcome = segue(&fake, &folder("twice"), &["compose", "rain", "-o", "song.flac"]);
+    let expected = format!("error: {field}: it is 9999\n  suggested: 2048\n  spec.stems: no stems here\n");
+    assert_eq!((outcome.code, outcome.stderr), (Some(4), expected));
+}
+
+#[test]
 fn wrong_use_ends_with_2_before_anything_is_sent() {
     let fake = Fake::start(vec![piece(NAME, 1)]);
     let folder = folder("usage");

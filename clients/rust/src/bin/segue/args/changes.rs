@@ -36,7 +36,8 @@ const FLAGS: [(&str, &str, &str, Read); 5] = [
     (
         "redo",
         "SECTION",
-        "Play a section anew, as 3 or chorus-2; models that read words also take 3:\"darker, no drums\"",
+        "Play a section anew, as 3 or chorus-2: the next take, and the one after it when the flag is given twice; models that \
+         read words also take 3:\"darker, no drums\"",
         read_redo,
     ),
     (

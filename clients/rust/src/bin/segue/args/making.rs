@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use crate::words;
 
 #[derive(clap::Args)]
+#[command(next_help_heading = "Files, limits and following")]
 pub struct Making {
     /// File to write: .flac, .wav, .opus, .ogg or .mp3; `-` writes WAV to standard output while it is made [default: a new name
     /// from the prompt or the title]
@@ -43,7 +44,7 @@ pub struct Making {
     #[arg(long, value_name = "KEY=VALUE", value_parser = words::read_label)]
     pub label: Vec<(String, String)>,
     /// Group this with other compositions
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     pub session: String,
     /// Keep the prompt out of the files' tags
     #[arg(long)]
