@@ -220,7 +220,8 @@ def main() -> None:
         read = bandwidth(device)
         print(f"Memory reads {read:.0f} GB/s. 20 ms a step is real time.\n")
         for mode in dict.fromkeys(mode.partition("+")[0] for mode in arguments.modes.split(",")):
-            each = bytes_a_slot(config, COLUMNS, 128, Place(device, mode).cache_dtype)
+            place = Place(device, mode)
+            each = bytes_a_slot(config, COLUMNS, 128, place.cache_dtype, place.dtype)
             print(f"One slot of 30 s in {mode}: {each / 2**20:.0f} MiB.")
         errors_of_modes(arguments, config, device)
         parity(arguments, config, device)

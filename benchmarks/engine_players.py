@@ -93,7 +93,7 @@ class Ours:
 
     def _fill(self) -> None:
         chance = torch.Generator().manual_seed(3)
-        for tensor in (*self.runner.caches.keys, *self.runner.caches.values):
+        for tensor in self.runner.caches.codes:
             # The same in every slot and precision: their logits are compared.
             one = torch.randn(tensor.shape[1:], generator=chance) * 0.1
             tensor.copy_(one.expand(tensor.shape))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import torch
 
 from segue_renderer.musicgen.model.caches import bytes_a_slot
-from segue_renderer.musicgen.model.linear import PRECISIONS
+from segue_renderer.musicgen.model.linear import PRECISIONS, dtype_of
 from segue_runtime import errors
 
 if TYPE_CHECKING:
@@ -28,9 +28,14 @@ class Place:
     precision: str
 
     @property
+    def dtype(self) -> torch.dtype:
+        """The type of states."""
+        return dtype_of(self.precision)
+
+    @property
     def cache_dtype(self) -> torch.dtype:
-        """The type of keys and values: with int8 weights they are kept in bf16, they would be the larger part."""
-        return {"fp32": torch.float32, "fp16": torch.float16}.get(self.precision, torch.bfloat16)
+        """The type of the codes' keys and values: with int8 weights they are bf16, they would be the larger part."""
+        return torch.bfloat16 if self.precision == "int8" else self.dtype
 
 
 def choose(device: str, precision: str, cuda_graphs: str = "auto") -> Place:
@@ -80,7 +85,7 @@ def memory(device: torch.device) -> tuple[int, int]:
 
 def num_slots(wanted: int, config: DecoderConfig, place: Place, *, positions: int, text_positions: int) -> int:
     """Return how many requests run at once: as many as asked for, or as the free memory holds."""
-    each = bytes_a_slot(config, positions, text_positions, place.cache_dtype)
+    each = bytes_a_slot(config, positions, text_positions, place.cache_dtype, place.dtype)
     _, free = memory(place.device)
     fitting = int(free * SHARE_OF_FREE) // each if free else 1
     if wanted > max(1, fitting):

@@ -69,6 +69,7 @@ class Runner:
             positions=-(-self._positions // LENGTH_BUCKET) * LENGTH_BUCKET,
             text_positions=text_positions,
             dtype=cache_dtype or decoder.dtype,
+            text_dtype=decoder.dtype,
             device=decoder.device,
         )
         self._settings = sampling.Settings.make(slots, decoder.device)

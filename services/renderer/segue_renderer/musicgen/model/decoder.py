@@ -106,19 +106,18 @@ class Decoder:
         rows, row_positions = self._rows[: len(states)], _twice(positions)
         # Made once for all layers, and as what is added: the kernels would turn truth values into it in every layer.
         mask = _added(self._places[:used] <= row_positions[:, None], caches.dtype)
-        of_text = _added(text_mask, caches.dtype)
+        of_text = _added(text_mask, self.dtype)
         for index, layer in enumerate(self._layers):
             qkv = layer.qkv(layer.norm(states)).view(len(states), 3, heads, -1)
-            keys, values = caches.keys[index], caches.values[index]
-            keys[rows, :, row_positions] = qkv[:, 1].to(keys.dtype)
-            values[rows, :, row_positions] = qkv[:, 2].to(values.dtype)
-            mixed = _attend(qkv[:, 0, :, None], keys[: len(states), :, :used], values[: len(states), :, :used], mask)
+            codes = caches.codes[index]
+            codes[rows, :, :, row_positions] = qkv[:, 1:].to(codes.dtype)
+            mixed = _attend(qkv[:, 0, :, None], codes[: len(states), :, :, :used], mask)
             states = states + layer.out(mixed.view(len(states), -1))
             if layer.text is not None:
                 # The free rows have no text, keys and values without bias: their attention is exactly zero.
                 prompted = states[::ROWS_A_SLOT]
                 q = layer.text.q(layer.text.norm(prompted)).view(slots, heads, 1, -1)
-                mixed = _attend(q, caches.text_keys[index][:slots], caches.text_values[index][:slots], of_text)
+                mixed = _attend(q, caches.text[index][:slots], of_text)
                 prompted += layer.text.out(mixed.view(slots, -1))
             states = states + layer.fc2(functional.gelu(layer.fc1(layer.ffn_norm(states))))
         return self._logits(states).view(slots, ROWS_A_SLOT, self.config.num_codebooks, -1)
@@ -145,8 +144,7 @@ class Decoder:
         first = slot * ROWS_A_SLOT
         for index, layer in enumerate(self._layers):
             qkv = layer.qkv(layer.norm(states)).view(ROWS_A_SLOT, length, 3, heads, -1).permute(2, 0, 3, 1, 4)
-            caches.keys[index][first : first + ROWS_A_SLOT, :, :length] = qkv[1]
-            caches.values[index][first : first + ROWS_A_SLOT, :, :length] = qkv[2]
+            caches.codes[index][first : first + ROWS_A_SLOT, :, :, :length] = qkv[1:].transpose(0, 1)
             if index == len(self._layers) - 1:
                 return
             mixed = functional.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], is_causal=True)
@@ -154,9 +152,8 @@ class Decoder:
             if layer.text is not None:
                 known = 0 if text is None else len(text)
                 q = layer.text.q(layer.text.norm(states[:1])).view(1, length, heads, -1).transpose(1, 2)
-                k = caches.text_keys[index][slot : slot + 1, :, :known]
-                v = caches.text_values[index][slot : slot + 1, :, :known]
-                mixed = functional.scaled_dot_product_attention(q, k.to(q.dtype), v.to(q.dtype))
+                k, v = caches.text[index][slot : slot + 1, :, :, :known].unbind(1)
+                mixed = functional.scaled_dot_product_attention(q, k, v)
                 heard = layer.text.out(mixed.transpose(1, 2).reshape(1, length, -1))
                 states = torch.cat([states[:1] + heard, states[1:]])
             states = states + layer.fc2(functional.gelu(layer.fc1(layer.ffn_norm(states))))
@@ -166,9 +163,9 @@ class Decoder:
         for index, layer in enumerate(self._layers):
             if layer.text is None:
                 return
-            for projection, cache in ((layer.text.k, caches.text_keys), (layer.text.v, caches.text_values)):
+            for which, projection in enumerate((layer.text.k, layer.text.v)):
                 projected = projection(text).view(len(text), self.config.num_heads, -1)
-                cache[index][slot, :, : len(text)] = projected.transpose(0, 1)
+                caches.text[index][slot, which, :, : len(text)] = projected.transpose(0, 1)
 
     # parts
 
@@ -216,7 +213,8 @@ class Decoder:
         )
 
 
-def _attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def _attend(q: torch.Tensor, remembered: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    k, v = remembered.unbind(1)
     return functional.scaled_dot_product_attention(q.to(k.dtype), k, v, attn_mask=mask).to(q.dtype)
 
 
