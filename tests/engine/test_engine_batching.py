@@ -16,9 +16,10 @@ from tests.engine.playing import GREEDY, play
 
 from segue_renderer.musicgen.checkpoint.opening import Model, open_model
 from segue_renderer.musicgen.conditioning import conditions_of
-from segue_renderer.musicgen.engine import Engine, Job, Stream
+from segue_renderer.musicgen.engine import Engine
 from segue_renderer.musicgen.model import sampling
 from segue_renderer.musicgen.runner import Runner, Sampling
+from segue_renderer.musicgen.stream import Job, Stream
 from segue_runtime import errors, failpoints
 
 if TYPE_CHECKING:

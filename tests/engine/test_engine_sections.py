@@ -15,7 +15,7 @@ from tests.engine.serving import HOP, RATE, SPEC, play, serving, sound_messages,
 from segue.music.v1 import music_pb2
 from segue.renderer.v1 import renderer_pb2
 from segue_music import codec
-from segue_music.plan import Continuity, LayerKind, Motif, MotifNote, MotifUse, Note, SamplingHints
+from segue_music.plan import Continuity, LayerKind, Motif, MotifNote, MotifUse, Note, SamplingHints, SectionSpec
 from segue_renderer.backends import make_backend
 from segue_renderer.musicgen import conditioning
 from segue_renderer.musicgen.checkpoint.opening import open_model
@@ -246,6 +246,35 @@ async def test_a_cancelled_call_frees_its_slot_for_the_next(checkpoints: dict[st
         # The slot is the only one: this ends only when the long one, half an hour of music, has gone.
         assert len((await waiting).samples) == RATE
         assert (backend.status().busy_slots, backend.status().queued) == (0, 0)
+
+
+async def test_who_waits_hears_its_place_in_the_line(checkpoints: dict[str, Checkpoint], tmp_path: Path) -> None:
+    half_an_hour = replace(SPEC, frames=1800 * RATE)
+    async with serving(checkpoints["mono"].folder, tmp_path, slots=1) as (stub, _):
+
+        def begin(spec: SectionSpec) -> Any:
+            return stub.RenderSection(iter([renderer_pb2.RenderSectionRequest(start=start_of(spec))]))
+
+        async def next_of(call: Any, kind: str) -> Any:
+            async for message in call:
+                if message.WhichOneof("message") == kind:
+                    return getattr(message, kind)
+            raise AssertionError(f"it ended without {kind}")
+
+        first = begin(half_an_hour)
+        await next_of(first, "audio")
+        second, third = begin(half_an_hour), begin(SPEC)
+        places = [(await next_of(call, "accepted")).queue_position for call in (second, third)]
+        assert sorted(places) == [1, 2], "one waits for the slot, one for that one, too"
+        last = third if places[1] == 2 else second
+        while (told := await next_of(last, "progress")).queue_position != 2:
+            pass
+        assert told.frames_done == 0
+        (second if last is third else third).cancel()
+        while (await next_of(last, "progress")).queue_position != 1:
+            pass
+        first.cancel()
+        assert (await next_of(last, "audio")).first_frame == 0
 
 
 REFUSED: dict[str, tuple[Any, tuple[Any, ...], grpc.StatusCode, type[errors.SegueError]]] = {

@@ -153,7 +153,10 @@ class MusicgenBackend:
             stream = self._engine.submit(await self._engine.call(partial(section.job, index)))
             try:
                 if index == 0:
-                    yield self._accepted(section, self._engine.queued)
+                    # On the engine's thread: there it stands in the line by now.
+                    yield self._accepted(section, await self._engine.call(stream.place))
+                async for place in stream.in_line():
+                    yield Progress(section.sent_samples, section.samples, place)
                 async for codes in stream:
                     sound = await self._engine.call(partial(section.sound, codes))
                     if len(sound):
@@ -173,14 +176,14 @@ class MusicgenBackend:
             warnings=tuple(section.warnings) + _not_used(request, section),
         )
 
-    def _accepted(self, section: Section, queued: int) -> Accepted:
+    def _accepted(self, section: Section, place: int) -> Accepted:
         config = self._loaded.config
         return Accepted(
             profile=self._profile,
             sample_rate=config.codec.sample_rate,
             channels=config.decoder.channels,
             continuous=section.context_frames > 0,
-            queue_position=queued,
+            queue_position=place,
         )
 
     def status(self) -> BackendStatus:

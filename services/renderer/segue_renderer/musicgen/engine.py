@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import torch
 
-from segue_renderer.musicgen.policy.scheduler import Scheduler, Ticket
+from segue_renderer.musicgen.policy.scheduler import Scheduler
+from segue_renderer.musicgen.stream import Stream
 from segue_runtime import errors, failpoints, logs
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
-    from segue_renderer.musicgen.policy.pattern import Codes
-    from segue_renderer.musicgen.runner import Conditions, Runner, Sampling
+    from segue_renderer.musicgen.policy.scheduler import Ticket
+    from segue_renderer.musicgen.runner import Runner
+    from segue_renderer.musicgen.stream import Job
 
 T = TypeVar("T")
 FIRST_CHUNK_FRAMES: Final = 10
@@ -29,46 +31,6 @@ STEP: Final = failpoints.declare("musicgen.step", "the device is lost at the nex
 STEP_MEMORY: Final = failpoints.declare("musicgen.step_memory", "the next step runs out of memory")
 JOIN_MEMORY: Final = failpoints.declare("musicgen.join_memory", "there is no memory for a request that joins")
 log = logs.get("musicgen")
-
-
-@dataclass(frozen=True)
-class Job:
-    """One window to play."""
-
-    conditions: Conditions
-    prompt: Codes
-    """Known frames (codebooks, frames), heard first."""
-    new_frames: int
-    sampling: Sampling
-    owner: str = ""
-
-
-class Stream:
-    """The codes of a job as they come, on the event loop that asked."""
-
-    def __init__(self, engine: Engine, job: Job) -> None:
-        self.job = job
-        self.ticket = Ticket(job.owner)
-        self.sent_frames = 0
-        self.column = 0
-        self._engine = engine
-        self._loop = asyncio.get_running_loop()
-        self._arrived: asyncio.Queue[Codes | BaseException | None] = asyncio.Queue()
-
-    async def __aiter__(self) -> AsyncIterator[Codes]:
-        while (item := await self._arrived.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-
-    def cancel(self) -> None:
-        """Leave the batch before the next step."""
-        self._engine.cancel(self)
-
-    def put(self, item: Codes | BaseException | None) -> None:
-        """Hand something over, from the engine's thread; a loop that has ended wants nothing any more."""
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._arrived.put_nowait, item)
 
 
 @dataclass
@@ -161,9 +123,9 @@ class Engine:
         """How many jobs wait."""
         return len(self._scheduler.waiting)
 
-    def position(self, stream: Stream) -> int:
-        """Count those before a waiting job."""
-        return self._scheduler.position(stream.ticket) if stream.ticket.slot is None else 0
+    def place(self, ticket: Ticket) -> int:
+        """Say which place in the line a ticket has."""
+        return self._scheduler.position(ticket)
 
     # the thread
 
@@ -231,6 +193,7 @@ class Engine:
         if ticket is None or ticket.slot is None:
             return
         stream = self._streams[ticket]
+        stream.begin()
         prompt = stream.job.prompt.shape[1]
         try:
             trip(JOIN_MEMORY)

@@ -11,12 +11,12 @@ import torch
 from segue_music import theory, timing
 from segue_music.plan import Continuity, MotifUse, Warning  # noqa: A004  the contract's word
 from segue_renderer.musicgen.conditioning import conditions_of
-from segue_renderer.musicgen.engine import Job
 from segue_renderer.musicgen.model import chroma
 from segue_renderer.musicgen.model.streaming import StreamDecoder
 from segue_renderer.musicgen.policy.pattern import joined
 from segue_renderer.musicgen.policy.windows import Window, plan_windows
 from segue_renderer.musicgen.runner import Sampling
+from segue_renderer.musicgen.stream import Job
 from segue_runtime import errors
 
 if TYPE_CHECKING:

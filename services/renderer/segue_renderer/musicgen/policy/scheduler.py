@@ -48,8 +48,12 @@ class Scheduler:
         self.waiting.append(ticket)
 
     def position(self, ticket: Ticket) -> int:
-        """Count those who wait and came before a ticket."""
-        return sum(other.arrival < ticket.arrival for other in self.waiting)
+        """Count the places in the line up to a ticket; 0 when it runs, or will at once. Any thread may ask."""
+        if ticket.slot is not None:
+            return 0
+        # One that is still on its way here comes after all others.
+        earlier = sum(other.arrival < ticket.arrival or not ticket.arrival for other in tuple(self.waiting))
+        return max(0, earlier + 1 - (self.num_slots - len(self.running)))
 
     def admit(self) -> Ticket | None:
         """Give one free slot to whoever is next, or return None."""
