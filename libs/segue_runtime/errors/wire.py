@@ -75,14 +75,14 @@ def to_status(error: SegueError, request_id: str) -> status_pb2.Status:
     }
     metadata["requestId"] = clip(request_id, MAX_TEXT_BYTES)
     if len(error.violations) > MAX_VIOLATIONS:
-        metadata["violations"] = str(len(error.violations))
+        metadata.setdefault("violations", str(len(error.violations)))
     while True:
         status = _encode(error, metadata, violations)
         if status.ByteSize() < MAX_STATUS_BYTES:
             return status
         if violations:
             violations.pop()
-            metadata["violations"] = str(len(error.violations))
+            metadata.setdefault("violations", str(len(error.violations)))
         else:
             spare = next(key for key in reversed(metadata) if key != "requestId")
             del metadata[spare]
