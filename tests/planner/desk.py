@@ -15,7 +15,7 @@ from segue.planner.v1 import planner_pb2, planner_pb2_grpc
 from segue_music import codec, theory, timing
 from segue_music.plan import Brief, Kind, LayerKind, Origin, Plan, SectionSpec
 from segue_planner.planning import Planner
-from segue_runtime import errors
+from segue_runtime import errors, validation
 
 if TYPE_CHECKING:
     import asyncio
@@ -86,6 +86,7 @@ def assert_lawful(plan: Plan) -> None:
     assert plan.digest == codec.plan_digest(plan)
     assert plan.version == 1
     message = codec.plan_to_message(plan)
+    validation.check(message)
     assert message.ByteSize() < MAX_MESSAGE_BYTES
     assert codec.plan_from_json(codec.plan_to_json(plan)) == plan
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.planner.desk import NANOSECONDS
 
+from segue.music.v1 import music_pb2
+from segue.planner.v1 import planner_pb2
 from segue.renderer.v1 import renderer_pb2
 from segue_music import codec
 from segue_music.plan import Brief, Continuity, ModelProfile
@@ -58,3 +60,20 @@ def test_a_model_that_hears_the_section_before_makes_a_chain(desk: Desk) -> None
 def test_the_profile_speed_does_not_change_the_plan(desk: Desk) -> None:
     slow, fast = (desk.answer(BRIEF, profile(real_time_factor=factor)) for factor in (1.0, 9.0))
     assert slow.plan == fast.plan
+
+
+@pytest.mark.parametrize(
+    ("field", "model"),
+    [
+        ("window", profile(window_ns=0)),
+        ("window", profile(window_ns=-S)),
+        ("stride", profile(window_ns=30 * S, stride_ns=1)),
+        ("real_time_factor", profile(real_time_factor=1e-300)),
+    ],
+)
+def test_a_model_whose_numbers_tell_no_time_is_refused(
+    desk: Desk, field: str, model: renderer_pb2.ModelProfile
+) -> None:
+    brief = codec.to_message(BRIEF, music_pb2.Brief())
+    error = desk.refused(planner_pb2.CreatePlanRequest(brief=brief, profiles=[model]))
+    assert [each.field for each in error.violations] == [f"profiles[0].{field}"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import time
 import unicodedata
@@ -15,6 +16,7 @@ from segue.music.v1 import music_pb2
 from segue.planner.v1 import planner_pb2
 from segue_music.plan import Brief, Key, LayerKind, Metre, Mode, Role, TailPolicy
 from segue_planner.planning import Planner
+from segue_planner.service import PlannerService
 from segue_runtime import errors
 
 HOSTILE = (
@@ -23,7 +25,10 @@ HOSTILE = (
     "1e309 minutes", "9" * 4000, "0/0", "17/8 and 3/7", "in H minor", "b" * 4096, "a " * 2048, "no no no no drums",
     "no " * 1300, "99:99", "0 seconds", "9999 hours", "٩٠ bpm", "悲しいピアノ", "грустное пианино", "بيانو حزين",
     "슬픈 피아노", "उदास पियानो", "เปียโนเศร้า", "פסנתר עצוב", "θλιμμένο πιάνο", "İİİ ẞß", "-" * 4096, "a-" * 2000,
-    "\u0301" * 1000, "%s%n{0}$(reboot)", "no drums, no bass, no piano, no strings, no synth, no vocals, no melody",
+    "\u0301" * 1000, "%s%n{0}$(reboot)", "30 \u017feconds", "two m\u0131nutes", "in A m\u0131nor", "F \u017fharp minor",
+    "\u017fol menor", "key of \u212a", "dor\u0131an", "no " + "sad " * 1020, "no very slow " * 300,
+    "intro, verse, outro, 2/8, 400 bpm, 30 minutes", "8 bar intro, verse, outro, 2/8, 390 bpm, half an hour",
+    "no drums, no bass, no piano, no strings, no synth, no vocals, no melody",
 )  # fmt: skip
 WORDS = (
     "no", "without", "drums", "piano", "and", "or", "in", "F#", "minor", "bb", "major", "120", "bpm", "-", "/", "6/8",
@@ -121,6 +126,20 @@ def test_the_longest_prompts_cost_little_processor_time() -> None:
         _answer(prompt[:4096])
         # Far above what it takes, far below what a pattern that backtracks would take.
         assert time.process_time() - begun < 2.0, prompt[:20]
+
+
+async def test_others_are_served_while_a_long_plan_is_made() -> None:
+    brief = music_pb2.Brief(prompt="jazz", quarters_per_minute=400, metre=music_pb2.Metre(beats=1, unit=8))
+    brief.duration.seconds = 1800
+    request = planner_pb2.CreatePlanRequest(brief=brief)
+    # Its context is asked for the time that is left only where there is a language model.
+    planning = asyncio.create_task(PlannerService().CreatePlan(request, None))  # type: ignore[arg-type]
+    turns = 0
+    while not planning.done():
+        await asyncio.sleep(0.001)
+        turns += 1
+    assert turns > 10
+    assert max(section.spec.bars for section in (await planning).plan.sections) <= 2048
 
 
 def test_a_plan_of_many_sections_with_long_texts_stays_below_the_message_limit_or_is_refused(desk: Desk) -> None:

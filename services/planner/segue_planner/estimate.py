@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from segue_runtime import errors
+from segue_runtime.errors import FieldViolation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from segue_music.plan import ModelProfile, Plan, SectionSpec
 
-NANOSECONDS = 1_000_000_000
+NANOSECONDS: Final = 1_000_000_000
+SHORTEST_NS: Final = NANOSECONDS // 1000
+SLOWEST_FACTOR: Final = 1e-6
+"""What is slower would take sixty years for half an hour, and no message could say how long."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +41,11 @@ class Estimate:
 
 
 def estimate(plan: Plan, profiles: Sequence[ModelProfile]) -> Estimate:
-    """Estimate a complete plan for the first of the profiles."""
+    """Estimate a complete plan for the first of the profiles; InvalidField when its numbers tell no time."""
     profile = profiles[0] if profiles else None
+    wrong = list(_impossible(profile)) if profile else []
+    if wrong:
+        raise errors.InvalidField(f"{wrong[0].field}: {wrong[0].description}", violations=wrong)
     sections = tuple(_section(item.spec, profile) for item in plan.sections)
     times = [section.render_ns for section in sections]
     return Estimate(
@@ -47,6 +56,15 @@ def estimate(plan: Plan, profiles: Sequence[ModelProfile]) -> Estimate:
         render_ns=None if None in times else sum(time for time in times if time is not None),
         memory_bytes=profile.memory_bytes if profile else 0,
     )
+
+
+def _impossible(profile: ModelProfile) -> Iterator[FieldViolation]:
+    for name, span_ns in (("window", profile.window_ns), ("stride", profile.stride_ns)):
+        if span_ns is not None and span_ns < SHORTEST_NS:
+            yield FieldViolation(f"profiles[0].{name}", f"it is {span_ns} ns; at least a millisecond is needed", "30s")
+    if 0 < profile.real_time_factor < SLOWEST_FACTOR:
+        said = f"it is {profile.real_time_factor:g}; at least {SLOWEST_FACTOR:g}, or 0 for not measured"
+        yield FieldViolation("profiles[0].real_time_factor", said, "0")
 
 
 def _section(spec: SectionSpec, profile: ModelProfile | None) -> SectionEstimate:

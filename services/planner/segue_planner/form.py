@@ -70,7 +70,9 @@ def build_form(total_bars: int, genre: Genre, wish: FormWish) -> tuple[Shape, ..
     if not roles or (wish.shares and total_bars < 2 * len(roles)):
         wish = replace(wish, shares=())
         roles = with_wishes(roles_for(total_bars, genre, loop=wish.loop), wish)
-    # A prompt's list may be longer than the piece has bars; a caller's was refused before.
+    # A prompt's list may be longer than the piece has bars, or too short for them; a caller's was refused before.
+    while len(roles) * MAX_BARS < total_bars:
+        roles += roles
     roles = roles[: max(1, min(total_bars, MAX_SECTIONS))]
     lengths = share_bars(total_bars, roles, genre.phrase_bars, wish)
     counts: dict[Role, int] = {}
@@ -209,7 +211,18 @@ def share_bars(total_bars: int, roles: Sequence[Role], phrase_bars: int, wish: F
     scale = _scale(left, sum(usual.values()))
     lengths = {**fixed, **{index: max(1, int(bars * scale)) for index, bars in usual.items()}}
     _even_out(lengths, free, roles, total_bars, phrase_bars)
-    return [lengths[index] for index in range(len(roles))]
+    return _capped([lengths[index] for index in range(len(roles))])
+
+
+def _capped(lengths: list[int]) -> list[int]:
+    """Give what the longest sections have beyond MAX_BARS to the shortest."""
+    spare = sum(max(0, bars - MAX_BARS) for bars in lengths)
+    found = [min(bars, MAX_BARS) for bars in lengths]
+    for index in sorted(range(len(found)), key=lambda index: found[index]):
+        taken = min(spare, MAX_BARS - found[index])
+        found[index] += taken
+        spare -= taken
+    return found
 
 
 def _wished_bars(role: Role, phrase_bars: int, wish: FormWish) -> int:

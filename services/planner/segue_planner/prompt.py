@@ -20,8 +20,12 @@ if TYPE_CHECKING:
     from segue_planner.lexicon import Match
 
 
-# Signs that have a plain twin of the same length, so that patterns need to know one of them only.
-PLAIN: Final = {0x2019: "'", 0x2018: "'", 0x2013: "-", 0x2014: "-", 0x2212: "-", 0x266F: "#", 0x266D: "b"}
+# Signs that have a plain twin of the same length, so that patterns need to know one of them only. The last four are
+# letters that match i, s and k where case is ignored, and are others in lower case.
+PLAIN: Final = {
+    0x2019: "'", 0x2018: "'", 0x2013: "-", 0x2014: "-", 0x2212: "-", 0x266F: "#", 0x266D: "b",
+    0x0130: "I", 0x0131: "i", 0x017F: "s", 0x212A: "K",
+}  # fmt: skip
 
 
 def read_prompt(prompt: str) -> PromptReading:

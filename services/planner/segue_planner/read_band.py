@@ -73,22 +73,25 @@ def _deny_list(band: Band, at: dict[int, int], negation: Match) -> None:
 
 
 def _next_deniable(band: Band, at: dict[int, int], place: int, fillers: int) -> int | None:
+    """Return the first thing from a place on that can be denied, behind a few words that say nothing.
+
+    "No heavy drums" denies drums; a mood itself is denied when nothing follows the moods.
+    """
+    mood: int | None = None
     while place < len(band.tokens):
         index = at.get(place)
         if index is not None and _deniable(band.matches[index]):
             return index
-        if index is None and (fillers == 0 or band.tokens[place].text in PUNCTUATION):
-            return None
         if index is None:
+            if fillers == 0 or band.tokens[place].text in PUNCTUATION:
+                break
             fillers -= 1
             place += 1
         elif band.matches[index].name("mood") or band.matches[index].name("tempo"):
-            # "no heavy drums" denies drums; a mood itself is denied when nothing else follows.
-            after = _next_deniable(band, at, band.matches[index].last, 0)
-            return index if after is None else after
+            mood, fillers, place = index, 0, band.matches[index].last
         else:
-            return None
-    return None
+            break
+    return mood
 
 
 def _after_joint(band: Band, at: dict[int, int], place: int) -> int:
