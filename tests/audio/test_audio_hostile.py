@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import struct
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ import soundfile
 
 from segue_audio.decoding import DecodedFile
 from segue_audio.errors import AudioError
+from segue_audio.files import AudioFileSettings, FileFormat, open_writer, read_tags
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,3 +92,48 @@ async def test_a_header_that_claims_4_gib_gives_what_is_there(tmp_path: Path) ->
     path = tmp_path / "file"
     path.write_bytes(wav(claims=0xFFFF_FFF0))
     assert await decoded(path) == 1_000
+
+
+def page(body: bytes, *segments: int) -> bytes:
+    return b"OggS" + struct.pack("<BBqIIIB", 0, 0, 0, 1, 0, 0, len(segments)) + bytes(segments) + body
+
+
+OPUS = page(b"OpusHead", 8)
+RIFF = b"RIFF\0\0\0\0WAVE"
+TAGS: dict[str, bytes] = {
+    "Opus tags of millions of bytes in pages of 255": OPUS + page(b"OpusTags" + b"\xff" * 247, 255) * 60_000,
+    "Opus tags of empty pages": OPUS + page(b"") * 400_000,
+    "Opus without a page of tags": OPUS,
+    "two million chunks": RIFF + b"JUNK\0\0\0\0" * 2_000_000,
+    "two million metadata blocks": b"fLaC" + bytes(4) * 2_000_000,
+    "four billion comments": b"fLaC\x84\0\0\x0c" + struct.pack("<III", 0, 0xFFFFFFFF, 0),
+    "a million comments": b"fLaC\x84\x80\0\x08" + struct.pack("<II", 0, 1 << 20) + bytes(0x800000),
+    "six million ID3 frames": b"ID3\x03\0\0" + bytes([31, 0, 0, 0]) + b"TXXX\0\0\0\0\0\0" * 6_501_171,
+    "an ID3 tag cut short in a WAV": RIFF + b"id3 \x05\0\0\0ID3\x03\0",
+}
+
+
+@pytest.mark.parametrize("name", TAGS)
+def test_hostile_tags_are_refused_in_words_and_cost_little(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(TAGS[name])
+    begun = time.process_time()
+    with pytest.raises(AudioError):
+        read_tags(path)
+    # Far above what it takes, far below what reading all of it would take.
+    assert time.process_time() - begun < 1.0
+
+
+def test_a_large_wav_whose_sizes_are_cut_short_has_no_tags(tmp_path: Path) -> None:
+    path = tmp_path / "file.wav"
+    path.write_bytes(b"RF64\0\0\0\0WAVEds64\x1c\0\0\0\0\0")
+    assert read_tags(path).tags == {}
+
+
+@pytest.mark.parametrize("size", [255 * 255 - 60, *range(255 * 255 - 30, 255 * 255 - 20), 255 * 510])
+def test_opus_tags_that_end_on_a_page_s_border_are_read(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "tone.opus"
+    settings = AudioFileSettings(file_format=FileFormat.OGG_OPUS, tags={"COMMENT": "x" * size})
+    with open_writer(path, settings) as writer:
+        writer.write(np.zeros((4_800, 2), np.float32))
+    assert read_tags(path).tags["COMMENT"] == "x" * size

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _VORBIS_COMMENT = 4
 _PADDING = 1
 _LARGEST_BLOCK = (1 << 24) - 1
+_MOST_BLOCKS = 1_000
 
 
 def copy_with_tags(source: IO[bytes], target: IO[bytes], tags: Mapping[str, str]) -> None:
@@ -48,14 +49,15 @@ def _blocks(source: IO[bytes]) -> Iterator[tuple[int, bytes]]:
     """Yield each metadata block; afterwards `source` stands at the first audio frame."""
     if source.read(4) != b"fLaC":
         raise UnreadableAudio("this is no FLAC file")
-    is_last = False
-    while not is_last:
+    for _ in range(_MOST_BLOCKS):
         head = source.read(4)
         if len(head) < 4:
             raise UnreadableAudio("the FLAC metadata is cut short")
-        is_last = bool(head[0] & 0x80)
         size = int.from_bytes(head[1:])
         body = source.read(size)
         if len(body) < size:
             raise UnreadableAudio("the FLAC metadata is cut short")
         yield head[0] & 0x7F, body
+        if head[0] & 0x80:
+            return
+    raise UnreadableAudio(f"the FLAC file has more than {_MOST_BLOCKS} metadata blocks")

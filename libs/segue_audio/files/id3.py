@@ -6,6 +6,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from segue_audio.errors import UnreadableAudio
+from segue_audio.files.vorbis import MOST_TAGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -91,7 +92,9 @@ def _frames(packed: bytes) -> Iterator[tuple[str, bytes]]:
         raise UnreadableAudio("the ID3 tag is cut short")
     is_v24 = packed[3] == 4
     position = 10
-    while position + 10 <= size and packed[position] != 0:
+    for _ in range(MOST_TAGS):
+        if position + 10 > size or packed[position] == 0:
+            return
         raw_size = packed[position + 4 : position + 8]
         frame_size = _from_synchsafe(raw_size) if is_v24 else int.from_bytes(raw_size)
         body = packed[position + 10 : position + 10 + frame_size]
@@ -99,6 +102,7 @@ def _frames(packed: bytes) -> Iterator[tuple[str, bytes]]:
             raise UnreadableAudio("the ID3 tag is cut short")
         yield packed[position : position + 4].decode("latin-1"), body
         position += 10 + frame_size
+    raise UnreadableAudio(f"the ID3 tag has more than {MOST_TAGS} frames")
 
 
 def _decode(body: bytes) -> str:

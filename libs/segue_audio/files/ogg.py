@@ -62,16 +62,16 @@ def read_tags(source: IO[bytes]) -> dict[str, str]:
 
 def _comment_packet(pages: Iterator[_Page]) -> bytes:
     """Join the second packet of the stream, which ends with its page (RFC 7845 section 3)."""
-    packet = b""
+    packet = bytearray()
     for page in pages:
         packet += page.body
-        if len(packet) > _LARGEST_COMMENTS:
-            raise UnreadableAudio("the Opus tags are too large")
-        if page.lacing and page.lacing[-1] < 255:
+        if len(packet) > _LARGEST_COMMENTS or not page.lacing:
+            raise UnreadableAudio("the Opus tags are too large, or a page of them is empty")
+        if page.lacing[-1] < 255:
             break
     if not packet.startswith(_OPUS_TAGS):
         raise UnreadableAudio("the Opus tags are missing")
-    return packet[len(_OPUS_TAGS) :]
+    return bytes(packet[len(_OPUS_TAGS) :])
 
 
 def _comment_pages(packet: bytes) -> Iterator[_Page]:

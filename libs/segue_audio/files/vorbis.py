@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from segue_audio.files.settings import Cue
 
+MOST_TAGS = 10_000
+"""What a file may have of them: a list of megabytes would be copied into every file that is made of it."""
+
 
 def chapter_time(first_frame: int, sample_rate: int) -> str:
     """Write a position as HH:MM:SS.mmm."""
@@ -47,6 +50,8 @@ def unpack_comments(packed: bytes) -> tuple[bytes, dict[str, str]]:
         (count,) = struct.unpack_from("<I", packed, position)
         position += 4
         tags: dict[str, str] = {}
+        if count > MOST_TAGS:
+            raise UnreadableAudio(f"it says that it has {count} tags; {MOST_TAGS} are read at most")
         for _ in range(count):
             comment, position = _field(packed, position)
             name, _, text = comment.decode("utf-8", errors="replace").partition("=")

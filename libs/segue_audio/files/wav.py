@@ -37,6 +37,7 @@ _INFORMATION = {
 """RIFF's own tags, and names like them for what it has none for: ffmpeg shows no ID3 tags beside a `bext` chunk."""
 _SPEAKERS = {3: 0x07, 4: 0x33, 5: 0x37, 6: 0x3F, 7: 0x13F, 8: 0x63F}
 _LARGEST_TAGS = 64 << 20
+_MOST_CHUNKS = 10_000
 
 
 class WavEncoder:
@@ -150,15 +151,19 @@ def _chunks(source: IO[bytes]) -> Iterator[tuple[bytes, int]]:
         raise UnreadableAudio("this is no WAV file")
     position = 12
     long_data_bytes = 0
-    while len(head := source.read(8)) == 8:
+    for _ in range(_MOST_CHUNKS):
+        head = source.read(8)
+        if len(head) < 8:
+            return
         name, size = struct.unpack("<4sI", head)
         if name == b"ds64":
-            (long_data_bytes,) = struct.unpack_from("<8xQ", source.read(16))
+            long_data_bytes = int.from_bytes(source.read(16)[8:], "little")
         elif name == b"data" and size == _LARGEST_RIFF:
             size = long_data_bytes
         yield name, size
         position += 8 + size + size % 2
         source.seek(position)
+    raise UnreadableAudio(f"the WAV file has more than {_MOST_CHUNKS} chunks")
 
 
 def _chunk(name: bytes, body: bytes) -> bytes:
