@@ -163,3 +163,7 @@ def test_importing_settings_brings_nothing_heavy() -> None:
         "'asyncio'",
     ):
         assert heavy not in listed
+
+
+def test_the_home_of_somebody_who_is_not_here_is_a_complaint(place: Path) -> None:
+    assert "home" in problems(place, SEGUE_HOME="~nobody-of-this-name/segue")

@@ -10,7 +10,8 @@ from tests.runtime.store_rows import LEASE_S, Opens, create, epoch_of, payloads,
 
 from segue_runtime import errors
 from segue_runtime.artifacts import Ref
-from segue_runtime.store import Fenced, LogEnded, Progress, Store, Take, Upload
+from segue_runtime.store import Fenced, LogEnded, Progress, Store, Take, Upload, doorbell
+from segue_runtime.store.tails import ProgressCache
 
 # Log
 
@@ -44,6 +45,26 @@ async def test_nothing_follows_the_terminal_event(store: Store) -> None:
         await store.renew("compositions/a", epoch, LEASE_S)
     assert await store.claim("c2", LEASE_S, name="compositions/a") is None
     assert await payloads(store) == [b"1", b"end"]
+
+
+async def test_who_begins_to_wait_while_the_watch_sleeps_for_the_last_time_is_seen(
+    opens: Opens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doorbell, "POLL_S", 0.3)
+    monkeypatch.setattr(doorbell, "LOOK_S", 0.1)
+    store, other = await opens(), await opens()
+    await create(store)
+    epoch = await epoch_of(store)
+    assert not await store.wait("compositions/a", 0, 0.02)
+    await other.append("compositions/a", epoch, rows(b"1"))
+    assert await store.wait("compositions/a", 0, 5.0)
+
+
+def test_progress_that_was_read_too_late_does_not_replace_a_newer_one() -> None:
+    cache = ProgressCache()
+    for version in (4, 5, 4):
+        cache.put("compositions/a", Progress(version, b""))
+    assert cache.get("compositions/a") == Progress(5, b"")
 
 
 async def test_reading_pages_through_a_log_longer_than_the_tail(opens: Opens) -> None:

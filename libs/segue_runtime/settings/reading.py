@@ -135,6 +135,13 @@ def _parse_number(written: str) -> int:
     return int(written)
 
 
+def _parse_path(written: str) -> Path | None:
+    try:
+        return Path(written).expanduser() if written else None
+    except RuntimeError as error:
+        raise ValueError(f"{written!r}: nobody here has that home; write the folder itself") from error
+
+
 READERS: dict[Kind, Callable[[str], object]] = {
     "text": str,
     "choice": str,
@@ -142,7 +149,7 @@ READERS: dict[Kind, Callable[[str], object]] = {
     "flag": _parse_flag,
     "duration": parse_duration,
     "size": parse_size,
-    "path": lambda written: Path(written).expanduser() if written else None,
+    "path": _parse_path,
     "address": parse_address,
 }
 

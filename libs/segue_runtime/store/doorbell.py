@@ -105,7 +105,8 @@ class Doorbell:
         """Look while somebody waits, and a second longer."""
         loop = asyncio.get_running_loop()
         version, last_look, last_waiter = None, loop.time(), loop.time()
-        while loop.time() - last_waiter < LOOK_S:
+        # Who came while this slept relies on it: nobody else looks for them.
+        while self._waiting or loop.time() - last_waiter < LOOK_S:
             try:
                 seen = self._cx.execute("PRAGMA data_version").fetchone()[0]
                 if seen != version or loop.time() - last_look >= LOOK_S:

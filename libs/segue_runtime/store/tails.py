@@ -91,7 +91,10 @@ class ProgressCache:
         return progress if time.monotonic() - at <= PROGRESS_AGE_S else None
 
     def put(self, name: str, progress: Progress) -> None:
-        """Note what was said or read."""
+        """Note what was said or read; what was read before something newer was said comes too late."""
+        _, known = self._known.get(name, (0.0, None))
+        if known is not None and known.version > progress.version:
+            return
         self._known[name] = (time.monotonic(), progress)
         self._known.move_to_end(name)
         while len(self._known) > MAX_LOGS:
