@@ -47,6 +47,17 @@ def sounded(name: str, pitch: int, held_s: float, velocity: int = 100) -> NDArra
 
 
 @pytest.mark.parametrize("name", VOICES)
+def test_a_note_is_the_same_however_much_of_it_is_asked_for_at_once(name: str) -> None:
+    for pitch, held_s in ((45, 4.4), (76, 1.3)):
+        whole = sounded(name, pitch, held_s)
+        note = pitched(name, pitch, 100, 0.1, RATE, 0, round(held_s * RATE))
+        cut = np.zeros_like(whole)
+        for first in range(0, len(cut), 7_001):
+            note.add_to(cut[first : first + 7_001], first)
+        assert np.array_equal(cut, whole)
+
+
+@pytest.mark.parametrize("name", VOICES)
 def test_a_note_begins_and_ends_without_a_click_and_its_loop_has_no_seam(name: str) -> None:
     for pitch, held_s in ((45, 5.3), (64, 2.7), (76, 0.31)):
         sound = sounded(name, pitch, held_s).astype(np.float64)

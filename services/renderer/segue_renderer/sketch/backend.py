@@ -8,7 +8,24 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from segue_music.plan import Continuity, LayerKind, ModelProfile, Warning  # noqa: A004  the contract's word
+from segue_music.plan import (
+    Chord,
+    ChordQuality,
+    Continuity,
+    Key,
+    Layer,
+    LayerKind,
+    Metre,
+    Mode,
+    ModelProfile,
+    Motif,
+    MotifNote,
+    Role,
+    SectionSpec,
+    TempoPoint,
+    Warning,  # noqa: A004  the contract's word
+)
+from segue_music.timing import section_frames, ticks_per_bar
 from segue_renderer.backend import Accepted, AudioPiece, BackendStatus, Finished, NotesPiece
 from segue_renderer.sketch import gate
 from segue_renderer.sketch.band import FX, Band
@@ -53,7 +70,8 @@ class SketchBackend:
         return (self._profile,)
 
     async def load(self) -> None:
-        """Nothing to load: there are no weights."""
+        """Play a bar unheard: what is built at the first use is built before the first caller waits for it."""
+        await asyncio.get_running_loop().run_in_executor(self._threads, _warm)
 
     async def render(self, request: RenderRequest) -> AsyncGenerator[RenderEvent, None]:
         """Render one section, bar by bar."""
@@ -98,6 +116,18 @@ class SketchBackend:
     async def close(self) -> None:
         """Stop its threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _warm() -> None:
+    metre = Metre(4, 4)
+    spec = SectionSpec(
+        "warm", Role.MOTIF, 1, frames=section_frames(1, metre, (TempoPoint(0, 240.0),), 48_000), sample_rate=48_000,
+        metre=metre, tempo_points=(TempoPoint(0, 240.0),), key=Key("C", Mode.MAJOR), energy=(1.0,),
+        layers=(Layer(LayerKind.RHYTHM), Layer(LayerKind.HARMONY), Layer(LayerKind.LEAD)),
+        chords=(Chord("C", ChordQuality.MAJOR, 0, ticks_per_bar(metre)),),
+        motif=Motif((MotifNote(0, 480, 0), MotifNote(480, 480, 2)), ticks_per_bar(metre)),
+    )  # fmt: skip
+    next(Band(spec, 0).blocks())
 
 
 def _pieces(block: tuple[int, dict[str, NDArray[np.float32]]], band: Band, *, stems: bool) -> Iterator[AudioPiece]:

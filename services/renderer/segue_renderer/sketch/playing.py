@@ -71,14 +71,14 @@ class StruckNote:
 
     def add_to(self, out: Stereo, first: int) -> None:
         """Add its part of a block."""
-        sound = self.voice.sound(self.pitch, self.shade, self.rate)
         damp = round(self.voice.damp_s * self.rate)
-        length = min(len(sound), self.held + damp)
+        whole = self.voice.frames(self.pitch, self.shade, self.rate)
+        length = min(whole, self.held + damp)
         begin, end = max(0, first - self.start), min(length, first + len(out) - self.start)
         if begin >= end:
             return
-        piece = sound[begin:end] * np.float32(self.gain)
-        if length < len(sound) and end > self.held:
+        piece = self.voice.sound(self.pitch, self.shade, self.rate, end)[begin:end] * np.float32(self.gain)
+        if length < whole and end > self.held:
             low = max(begin, self.held)
             piece[low - begin :] *= rise(damp)[::-1][low - self.held : end - self.held, None]
         out[self.start + begin - first : self.start + end - first] += piece
@@ -145,14 +145,15 @@ class HeldNote:
 
     def _looped(self, begin: int, end: int, *, dark: bool) -> Stereo:
         """Return a copy of the loop from one frame of the note to another."""
-        loop = self.voice.loop(self.pitch, self.rate, dark=dark)
+        whole = self.voice.loop_frames(self.pitch, self.rate)
+        size = self.voice.piece_frames(self.pitch, self.rate)
         found = np.empty((end - begin, 2), dtype=np.float32)
-        at = (begin + self.offset) % len(loop)
         done = 0
         while done < len(found):
-            step = min(len(loop) - at, len(found) - done)
-            found[done : done + step] = loop[at : at + step]
-            done, at = done + step, 0
+            number, at = divmod((begin + self.offset + done) % whole, size)
+            piece = self.voice.piece(self.pitch, self.rate, number, dark=dark)[at : at + len(found) - done]
+            found[done : done + len(piece)] = piece
+            done += len(piece)
         return found
 
     def powers(self) -> NDArray[np.float64]:

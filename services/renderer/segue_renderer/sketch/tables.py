@@ -70,33 +70,31 @@ def phase_step(frequency: float, rate: int) -> int:
     return round(frequency / rate * (1 << PHASE_BITS))
 
 
-def sine(frames: int, frequency: float, rate: int, turn: float = 0.0) -> Mono:
-    """Return a sine; `turn` is where it begins, as a part of the cycle."""
-    return look_up(SINE, SINE_BITS, frames, frequency, rate, turn)
+def sine(frames: int, frequency: float, rate: int, turn: float = 0.0, *, first: int = 0) -> Mono:
+    """Return a sine from its frame `first` on; `turn` is where frame 0 stands, as a part of the cycle."""
+    return look_up(SINE, SINE_BITS, frames, frequency, rate, turn, first=first)
 
 
-def look_up(table: Mono, bits: int, frames: int, frequency: float, rate: int, turn: float = 0.0) -> Mono:
-    """Read a cycle at a frequency."""
-    return table.take(_phase(frames, frequency, rate, turn, None, bits))
-
-
-def look_up_bent(
-    table: Mono, bits: int, frames: int, frequency: float, rate: int, turn: float, bend: NDArray[np.float32]
+def look_up(
+    table: Mono,
+    bits: int,
+    frames: int,
+    frequency: float,
+    rate: int,
+    turn: float = 0.0,
+    bend: Mono | None = None,
+    *,
+    first: int = 0,
 ) -> Mono:
-    """Read a cycle at a frequency whose phase is bent by parts of the cycle."""
-    return table.take(_phase(frames, frequency, rate, turn, bend, bits))
-
-
-def _phase(
-    frames: int, frequency: float, rate: int, turn: float, bend: NDArray[np.float32] | None, bits: int
-) -> NDArray[np.int32]:
-    """Return the place in a table for each frame: 32-bit whole numbers, whose overflow is a turn of the cycle."""
-    phase = _counting32(frames) * np.uint32(phase_step(frequency, rate))
-    phase += np.uint32(round(turn * (1 << PHASE_BITS)) % (1 << PHASE_BITS))
+    """Read a cycle at a frequency, from frame `first` on; `bend` moves the phase by parts of the cycle."""
+    step = phase_step(frequency, rate)
+    # 32-bit whole numbers, whose overflow is a turn of the cycle.
+    phase = _counting32(frames) * np.uint32(step)
+    phase += np.uint32((round(turn * (1 << PHASE_BITS)) + first * step) % (1 << PHASE_BITS))
     if bend is not None:
         phase += ((bend * np.float32(1 << 24)).astype(np.int32) << (PHASE_BITS - 24)).view(np.uint32)
     phase >>= np.uint32(PHASE_BITS - bits)
-    return phase.view(np.int32)
+    return table.take(phase.view(np.int32))
 
 
 def wave(weights: tuple[float, ...]) -> Mono:

@@ -7,6 +7,7 @@ K-weighted power, so that a melody is even over its range and the mixer's gains 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import sqrt
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -23,7 +24,6 @@ from segue_renderer.sketch.tables import (
     audibility,
     fall,
     look_up,
-    look_up_bent,
     power_of,
     rise,
     sine,
@@ -47,6 +47,11 @@ CROSS: Final = 0.25
 BENT_POWER: Final = 0.78
 """What a sine keeps of its power on average when it bends its own phase."""
 LOWEST_BODY_HZ: Final = 62.5
+HEAD_S: Final = 0.5
+"""So much of a struck note is made at first, so that a piece begins at once."""
+LONG_LOOPS_BELOW: Final = 52
+"""Pitches below this have a loop of four seconds, the others one of two."""
+LOOP_PIECES: Final = 8
 PARTIAL_STEPS: Final = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 26, 32, 40)
 
 
@@ -115,9 +120,16 @@ class Struck:
             found[0] *= BENT_POWER
         return found
 
-    def sound(self, pitch: int, shade: int, rate: int) -> Stereo:
-        """Return the note as long as it can be heard."""
-        return SHELF.get((self, pitch, shade, rate), lambda: self._make(pitch, shade, rate))
+    def frames(self, pitch: int, shade: int, rate: int) -> int:
+        """Return how long the note can be heard."""
+        return _frames(self, pitch, shade, rate)
+
+    def sound(self, pitch: int, shade: int, rate: int, frames: int) -> Stereo:
+        """Return the note, at least its first frames: most of a long one is not made before it is needed."""
+        whole = self.frames(pitch, shade, rate)
+        head = min(whole, round(HEAD_S * rate))
+        size = head if frames <= head else whole
+        return SHELF.get((self, pitch, shade, rate, size), lambda: self._make(pitch, shade, rate, size))
 
     def power(self, pitch: int, shade: int, num_bins: int) -> NDArray[np.float64]:
         """Foresee the power in steps of POWER_BIN_S; 1 at the start."""
@@ -134,18 +146,19 @@ class Struck:
             found += np.multiply.accumulate(curve)
         return found / start
 
-    def _make(self, pitch: int, shade: int, rate: int) -> Stereo:
+    def _make(self, pitch: int, shade: int, rate: int, size: int) -> Stereo:
+        """Make the first `size` frames: each is the same however many are made."""
         partials = self.partials(pitch, shade, rate)
-        longest = max((half for _, _, half in partials), default=0.1)
-        frames = round(min(self.length_s, longest * 9.0) * rate)
-        found = np.zeros((2, frames), dtype=np.float32)
+        frames = self.frames(pitch, shade, rate)
+        found = np.zeros((2, size), dtype=np.float32)
         loud = total(self.loud(partials))
         # Of each partial one side has more than the other: wide, and whole when folded to mono.
         for number, (frequency, weight, half_s) in enumerate(partials):
-            length = min(frames, round(half_s * 9.0 * rate))
+            fading = min(frames, round(half_s * 9.0 * rate))
+            length = min(size, fading)
             off = self.chorus_cents * 0.0005777895 * (0.0 if frequency < MONO_BELOW_HZ else 0.5)
             if off:
-                shape = self._shape(length, half_s, rate) * np.float32(weight)
+                shape = self._shape(length, fading, half_s, rate) * np.float32(weight)
                 turn = (number * 0.37) % 1.0
                 found[0, :length] += sine(length, frequency * (1.0 - off), rate, turn) * shape
                 found[1, :length] += sine(length, frequency * (1.0 + off), rate, turn) * shape
@@ -153,10 +166,10 @@ class Struck:
             if self.mellows and number == 0:
                 index = fall(length, half_s * 0.3, rate) * sine(length, frequency, rate)
                 index *= np.float32(self.mellows * SHADES[shade] / 6.2832)
-                tone = look_up_bent(SINE, SINE_BITS, length, frequency, rate, 0.0, index)
+                tone = look_up(SINE, SINE_BITS, length, frequency, rate, bend=index)
             else:
                 tone = sine(length, frequency, rate, (number * 0.37) % 1.0)
-            tone *= self._shape(length, half_s, rate)
+            tone *= self._shape(length, fading, half_s, rate)
             side = self.width * (1.0 if number % 2 else -1.0) * min(1.0, number / 2 + 0.3) + self.pan
             if frequency < MONO_BELOW_HZ:
                 side = 0.0
@@ -165,22 +178,31 @@ class Struck:
             found[0, :length] += tone * np.float32(weight * even * left)
             found[1, :length] += tone * np.float32(weight * even * right)
         if self.knock:
-            length = min(frames, round(0.06 * rate))
+            length = min(size, round(0.06 * rate))
             hit = sine(length, self.knock_hz, rate) * fall(length, 0.007, rate)
             hit *= np.float32(self.knock * SHADES[shade])
             found[:, :length] += hit
         # Power of a sine is half its square, on two sides: together one.
         found *= np.float32(1.0 / sqrt(loud) if loud else 0.0)
         attack, end = round(self.attack_s * rate), min(frames, round(0.05 * rate))
-        found[:, :attack] *= rise(attack)[:frames]
-        found[:, frames - end :] *= rise(end)[::-1]
+        found[:, :attack] *= rise(attack)[:size]
+        if size > frames - end:
+            found[:, frames - end :] *= rise(end)[::-1][: size - frames + end]
         return np.ascontiguousarray(found.T)
 
-    def _shape(self, length: int, half_s: float, rate: int) -> Mono:
+    def _shape(self, length: int, fading: int, half_s: float, rate: int) -> Mono:
+        """Return the beginning of a decay that is silent after `fading` frames: cut off at -54 dB it would click."""
         found = fall(length, half_s, rate)
-        # Cut off at -54 dB it would still click.
-        found[length - length // 4 :] *= rise(length // 4)[::-1]
+        begin = fading - fading // 4
+        if length > begin:
+            found[begin:] *= rise(fading // 4)[::-1][: length - begin]
         return found
+
+
+@lru_cache(maxsize=4096)
+def _frames(voice: Struck, pitch: int, shade: int, rate: int) -> int:
+    longest = max((half for _, _, half in voice.partials(pitch, shade, rate)), default=0.1)
+    return round(min(voice.length_s, longest * 9.0) * rate)
 
 
 def _quarter_root(x: float) -> float:
@@ -239,15 +261,24 @@ class Held:
             found += weight / (1.0 + off * off)
         return found
 
-    def loop(self, pitch: int, rate: int, *, dark: bool) -> Stereo:
-        """Return a stretch that can be repeated without a seam."""
-        return SHELF.get((self, pitch, rate, dark), lambda: self._make(pitch, rate, dark=dark))
+    def loop_frames(self, pitch: int, rate: int) -> int:
+        """Return the length of the stretch that is repeated without a seam."""
+        return (2 if pitch >= LONG_LOOPS_BELOW else 4) * rate
 
-    def _make(self, pitch: int, rate: int, *, dark: bool) -> Stereo:
-        seconds = 2 if pitch >= 52 else 4
-        frames = seconds * rate
+    def piece_frames(self, pitch: int, rate: int) -> int:
+        """Return the length of a piece of the loop; the last one may be shorter."""
+        return -(-self.loop_frames(pitch, rate) // LOOP_PIECES)
+
+    def piece(self, pitch: int, rate: int, number: int, *, dark: bool) -> Stereo:
+        """Return a piece of the loop: a short note, or the beginning of a long one, needs a few of them only."""
+        return SHELF.get((self, pitch, rate, dark, number), lambda: self._make(pitch, rate, number, dark=dark))
+
+    def _make(self, pitch: int, rate: int, number: int, *, dark: bool) -> Stereo:
+        whole = self.loop_frames(pitch, rate)
+        first = number * self.piece_frames(pitch, rate)
+        frames = min(self.piece_frames(pitch, rate), whole - first)
         weights = self.spectrum(pitch, rate, dark=dark)
-        table = wave(weights)
+        table = SHELF.get(("wave", weights), lambda: wave(weights))
         frequency = FREQUENCY[pitch]
         loud = total([weight * weight * audibility(frequency * n) for n, weight in enumerate(weights, start=1)])
         found = np.zeros((frames, 2), dtype=np.float32)
@@ -256,19 +287,16 @@ class Held:
         if self.vibrato_cents:
             # The phase swings by depth / (2 pi rate): in cycles, with a whole number of swings in the loop.
             depth = frequency * self.vibrato_cents * 0.0005777895 / (6.2832 * 5.5)
-            bend = sine(frames, 5.5, rate) * np.float32(depth)
+            bend = sine(frames, 5.5, rate, first=first) * np.float32(depth)
         # Below 120 Hz both sides are the left one.
         low = frequency < MONO_BELOW_HZ
         for side in (0,) if low else (0, 1):
-            for number, cents in enumerate(self.offsets):
+            for player, cents in enumerate(self.offsets):
                 off = cents * (1.0 if side else -1.0) * self.width
                 # Whole cycles in the loop: a small error of pitch instead of a click.
-                exact = round(frequency * (1.0 + off * 0.0005777895) * seconds) / seconds
-                turn = (number * 0.618 + side * 0.31 * min(1.0, self.width * len(self.offsets))) % 1.0
-                if bend is None:
-                    tone = look_up(table, WAVE_BITS, frames, exact, rate, turn)
-                else:
-                    tone = look_up_bent(table, WAVE_BITS, frames, exact, rate, turn, bend)
+                exact = round(frequency * (1.0 + off * 0.0005777895) * (whole // rate)) / (whole // rate)
+                turn = (player * 0.618 + side * 0.31 * min(1.0, self.width * len(self.offsets))) % 1.0
+                tone = look_up(table, WAVE_BITS, frames, exact, rate, turn, bend, first=first)
                 tone *= gain
                 found[:, side] += tone
         if low:
@@ -277,7 +305,8 @@ class Held:
             # Each player is heard on both sides: wide, but not two separate mono sounds.
             found = (found + found[:, ::-1] * np.float32(CROSS)) * np.float32(1.0 / sqrt(1.0 + CROSS * CROSS))
         if self.breath:
-            found += _breath(frames, pitch) * np.float32(self.breath)
+            breath = SHELF.get(("breath", pitch, whole), lambda: _breath(whole, pitch))
+            found += breath[first : first + frames] * np.float32(self.breath)
         if self.pan and not low:
             left, right = 1.0 - max(0.0, self.pan), 1.0 + min(0.0, self.pan)
             even = sqrt(2.0 / (left * left + right * right))
