@@ -20,6 +20,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from segue.music.v1 import music_pb2
 from segue_music import plan as words
+from segue_music.timing import NANOSECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 W = TypeVar("W")
 M = TypeVar("M", bound="Message")
-
-NANOSECONDS = 1_000_000_000
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from segue_music.plan import Metre, SectionSpec, TempoPoint
 
 TICKS_PER_QUARTER = 960
+NANOSECONDS = 1_000_000_000
+"""In a second: the plan's durations are whole numbers of them."""
 
 
 def ticks_per_bar(metre: Metre) -> int:

@@ -10,6 +10,7 @@ from segue_music.plan import LayerKind, Role, TailPolicy
 from segue_music.theory import key_name
 from segue_planner.facts import bpm_name, metre_name
 from segue_planner.genres import genres, unknown_genre
+from segue_planner.limits import MAX_SECONDS
 from segue_runtime import errors
 from segue_runtime.errors import FieldViolation
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from segue_music.plan import Brief, Metre, Plan, SectionSpec
 
-MAX_SECONDS: Final = 1800
 MAX_NEGATIVE_BYTES: Final = 200_000
 """How much the sections' negative prompts may take together."""
 SAME_TEMPO: Final = 1e-6
@@ -188,9 +188,10 @@ def brief_against_plan(brief: Brief, plan: Plan) -> Iterator[FieldViolation]:
     specs = [item.spec for item in plan.sections]
     kinds = {layer.kind for spec in specs for layer in spec.layers}
     names = {name for spec in specs for layer in spec.layers for name in layer.instruments}
-    length_ns = plan.frames * 1_000_000_000 // plan.sample_rate
+    length_ns = plan.frames * timing.NANOSECONDS // plan.sample_rate
+    frame_ns = timing.NANOSECONDS // plan.sample_rate
     fits: list[tuple[str, object, Callable[[], bool], str, str]] = [
-        ("duration", brief.duration_ns, lambda: abs((brief.duration_ns or 0) - length_ns) <= 10**9 // plan.sample_rate,
+        ("duration", brief.duration_ns, lambda: abs((brief.duration_ns or 0) - length_ns) <= frame_ns,
          f"{(brief.duration_ns or 0) / 1e9:g} s", f"{length_ns / 1e9:.6f}s"),
         ("quarters_per_minute", brief.quarters_per_minute,
          lambda: abs((brief.quarters_per_minute or 0) - plan.quarters_per_minute) <= SAME_TEMPO,

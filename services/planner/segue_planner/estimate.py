@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from segue_music.timing import NANOSECONDS
 from segue_runtime import errors
 from segue_runtime.errors import FieldViolation
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
     from segue_music.plan import ModelProfile, Plan, SectionSpec
 
-NANOSECONDS: Final = 1_000_000_000
 SHORTEST_NS: Final = NANOSECONDS // 1000
 SLOWEST_FACTOR: Final = 1e-6
 """What is slower would take sixty years for half an hour, and no message could say how long."""

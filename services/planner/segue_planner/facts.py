@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Final
 from segue_music import timing
 from segue_music.plan import Brief, Key, Kind, Metre, Mode, Origin
 from segue_music.theory import MINOR_MODES, MODE_NAMES, key_name
+from segue_music.timing import NANOSECONDS
 from segue_planner.energy import mean
 from segue_planner.genres import default_genre, genres, unknown_genre
 from segue_planner.lexicon import words
+from segue_planner.limits import DEFAULT_RATE, FASTEST, SLOWEST
 from segue_planner.reading import Said
 from segue_runtime import errors
 
@@ -21,12 +23,8 @@ if TYPE_CHECKING:
     from segue_planner.ledger import Ledger
     from segue_planner.reading import PromptReading
 
-NANOSECONDS: Final = 1_000_000_000
 DEFAULT_SECONDS: Final = 60
 DEFAULT_LOOP_BARS: Final = 8
-DEFAULT_RATE: Final = 48_000
-SLOWEST: Final = 20.0
-FASTEST: Final = 400.0
 TONICS: Final = ("C", "D", "Eb", "E", "F", "G", "A", "Bb")
 # Instruments that, alone, are heard as chamber music.
 CHAMBER: Final = frozenset(

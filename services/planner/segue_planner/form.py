@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from segue_music.plan import MotifUse, Role, Transition
 from segue_planner.genres import forms, usual_bars
+from segue_planner.limits import MAX_BARS, MAX_SECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,8 +31,6 @@ PATIENCE: Final = {
     R.CHORUS: 0, R.DROP: 0, R.MOTIF: 0, R.VERSE: 1, R.SOLO: 1, R.DEVELOPMENT: 1, R.BRIDGE: 2, R.BREAKDOWN: 2,
     R.PRE_CHORUS: 3, R.RESOLUTION: 2, R.OUTRO: 4, R.INTRO: 5,
 }  # fmt: skip
-MAX_SECTIONS: Final = 256
-MAX_BARS: Final = 2048
 LONG_SECTION_BARS: Final = 16
 LONGEST_LOOP_SECTION: Final = 16
 """A loop of no more bars is one section, whose end leads into its own start."""

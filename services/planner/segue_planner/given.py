@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import random
 from typing import TYPE_CHECKING
 
 from segue_music import codec, timing
@@ -16,6 +15,7 @@ from segue_planner.energy import ENERGY
 from segue_planner.facts import bpm_name, metre_name
 from segue_planner.genres import default_genre, genres
 from segue_planner.ledger import MAX_ENTRIES
+from segue_planner.limits import DEFAULT_RATE, MAX_STYLE_BYTES
 from segue_planner.prompt import read_prompt
 from segue_planner.sections import choose_continuity, place, target_lufs, with_neighbours, with_prompts
 from segue_planner.text import clean, clip
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from segue_music.plan import ModelProfile, Role
-
-DEFAULT_RATE = 48_000
-MAX_STYLE_BYTES = 400
 
 
 def complete(plan: Plan, profiles: Sequence[ModelProfile] = (), brief: Brief | None = None) -> Plan:
@@ -45,7 +42,7 @@ def complete(plan: Plan, profiles: Sequence[ModelProfile] = (), brief: Brief | N
     genre = genres()[plan.genre or _genre_of(brief, prompt)]
     rate = plan.sample_rate or brief.sample_rate or DEFAULT_RATE
     seed = plan.seed or brief.seed or 0
-    motif = plan.motif or harmony.make_motif(plan.metre, _chance(seed))
+    motif = plan.motif or harmony.make_motif(plan.metre, harmony.chance_of(seed))
     profile = profiles[0] if profiles else None
     checks.refuse_long_negative_prompt(brief.negative_prompt, len(plan.sections))
     bare = dataclasses.replace(plan, motif=motif, sample_rate=rate, genre=genre.name)
@@ -156,10 +153,6 @@ def _is_true(reading: Reading, now: Mapping[str, str], seconds: float, bars: int
         return said == bars if unit == "bars" else abs(said - seconds) <= 0.01 + 1e-5 * seconds
     # A tempo that was tuned says so behind its number.
     return reading.value.partition(", tuned")[0] == now[reading.field]
-
-
-def _chance(seed: int) -> random.Random:
-    return random.Random(f"segue/plan/{seed}")  # noqa: S311  music, not secrets
 
 
 def _fill(plan: Plan, spec: SectionSpec, following: Role | None, arranger: Arranger) -> SectionSpec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -10,7 +11,6 @@ from segue_music.theory import MINOR_MODES, note_name, pitch_class, uses_flats
 from segue_music.timing import ticks_per_bar, ticks_per_beat
 
 if TYPE_CHECKING:
-    import random
     from collections.abc import Sequence
 
     from segue_music.plan import Metre
@@ -172,6 +172,11 @@ def raised(key: Key, semitones: int) -> Key:
     pitch = (pitch_class(key.tonic) + semitones) % 12
     flat = Key(note_name(pitch, flats=True), key.mode)
     return flat if uses_flats(flat) else Key(note_name(pitch, flats=False), key.mode)
+
+
+def chance_of(seed: int) -> random.Random:
+    """Return a piece's own source of chance: what is drawn from it is the same on every machine."""
+    return random.Random(f"segue/plan/{seed}")  # noqa: S311  music, not secrets
 
 
 def make_motif(metre: Metre, chance: random.Random) -> Motif:

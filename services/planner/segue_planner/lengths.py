@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from segue_music import timing
 from segue_music.plan import Kind, Metre, TailPolicy, TempoPoint
-from segue_planner.facts import FASTEST, SLOWEST, bpm_name, metre_name
-from segue_planner.form import MAX_BARS
+from segue_planner.facts import bpm_name, metre_name
+from segue_planner.limits import FASTEST, MAX_BARS, MAX_SECONDS, SLOWEST
 from segue_runtime import errors
 from segue_runtime.errors import FieldViolation
 
@@ -25,7 +25,6 @@ TUNING: Final = 0.03
 """How far an unstated tempo may leave its range so that the bars fit."""
 WISHED_TAIL_S: Final = 1.6
 MAX_PIECE_BARS: Final = 32_000
-MAX_SECONDS: Final = 1800
 SPED_UP: Final = 1.16
 """The tempo at the end of a piece that speeds up, against its beginning."""
 RITARDANDO: Final = ((0.5, 0.94), (0.75, 0.86))

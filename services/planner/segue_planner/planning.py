@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import random
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +19,7 @@ from segue_planner.facts import Decider, Facts, Guess
 from segue_planner.form import PEAKS, FormWish, Shape, build_form, transition
 from segue_planner.ledger import Ledger
 from segue_planner.lengths import Fitter, Timed
+from segue_planner.limits import MAX_STYLE_BYTES
 from segue_planner.prompt import read_prompt
 from segue_planner.proposal import Proposal, ProposedSection, woven
 from segue_planner.sections import choose_continuity, place, target_lufs, with_neighbours, with_prompts
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from segue_music.plan import Chord, Key, ModelProfile
     from segue_planner.reading import PromptReading
 
-MAX_STYLE_BYTES: Final = 400
-"""How much of the prompt each section's own prompt repeats: 256 of them must fit into one message."""
 TITLE_END: Final = re.compile(r"[,.;:!?]\s")
 HEAVY_ROLES: Final = frozenset({Role.BREAKDOWN, Role.BRIDGE})
 """Where fast and heavy music drops to half its pace."""
@@ -65,7 +63,7 @@ class Planner:
             self._ledger.warn("language_model_repaired", f"in the language model's proposal: {repair}")
         self._proposed: list[ProposedSection] = []
         self._seed = seed_of(brief)
-        self._chance = random.Random(f"segue/plan/{self._seed}")  # noqa: S311  music, not secrets
+        self._chance = harmony.chance_of(self._seed)
 
     def plan(self) -> Plan:
         """Make the plan."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from segue_music.plan import Metre
 from segue_music.timing import quarters_from_bpm
 from segue_planner.lexicon import words
+from segue_planner.limits import FASTEST, MAX_BARS, MAX_SECONDS, SLOWEST
 from segue_planner.reading import Said
 
 if TYPE_CHECKING:
@@ -18,10 +19,6 @@ if TYPE_CHECKING:
     from segue_planner.reading import PromptReading
 
 FOUR_FOUR: Final = Metre(4, 4)
-SLOWEST: Final = 20.0
-FASTEST: Final = 400.0
-LONGEST_S: Final = 1800.0
-MOST_BARS: Final = 2048
 AROUND: Final = 0.03
 NUMBER: Final = r"(?<![\d.,/])\d{1,4}(?:\.\d{1,3})?"
 BPM: Final = re.compile(
@@ -141,15 +138,15 @@ def _read_tempo_word(matches: Sequence[Match], reading: PromptReading) -> None:
 def read_length(prompt: str, text: str, reading: PromptReading) -> None:
     """Read the length, in seconds or bars. `text` is the prompt with blanks where phrases with other meanings stand."""
     for seconds, said in _lengths(prompt, text):
-        if 1 <= seconds <= LONGEST_S:
+        if 1 <= seconds <= MAX_SECONDS:
             reading.seconds = Said(seconds, said)
             return
-        reading.remarks.append(f"{said!r} is not within 1 s and {LONGEST_S:g} s; it is not used as the length")
+        reading.remarks.append(f"{said!r} is not within 1 s and {MAX_SECONDS:g} s; it is not used as the length")
     for match in _length().finditer(text):
         is_bars = _unit_of()[match["unit"].lower()] == "bars" and match["number"].lower() not in ARTICLES
         if is_bars and reading.bars is None:
             count = _number(match["number"])
-            if count == int(count) and 1 <= count <= MOST_BARS:
+            if count == int(count) and 1 <= count <= MAX_BARS:
                 reading.bars = Said(int(count), match[0].strip())
 
 
