@@ -1,22 +1,18 @@
 """The store: jobs, their queue, their event logs, takes and uploads."""
 
-from segue_runtime.store.base import (
+from segue_runtime.store.base import Jobs, Log, Queue, Store, Tables
+from segue_runtime.store.records import (
     Created,
     Depth,
     Event,
     Fenced,
     Job,
-    Jobs,
-    Log,
     LogEnded,
     NewEvent,
     NewJob,
     Page,
     Progress,
-    Queue,
     Renewal,
-    Store,
-    Tables,
     Take,
     Upload,
     not_found,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from segue_runtime.errors import CursorAhead, CursorExpired
 from segue_runtime.store import jobs, tables
-from segue_runtime.store.base import Event, LogEnded, NewEvent, Progress, Take
+from segue_runtime.store.records import Event, LogEnded, NewEvent, Progress, Take
 
 if TYPE_CHECKING:
     import sqlite3

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from segue_runtime.errors import NotFinished, QueueFull, RequestIdReused
-from segue_runtime.store.base import Created, Depth, Fenced, Job, NewJob, Page, Renewal, not_found
+from segue_runtime.store.records import Created, Depth, Fenced, Job, NewJob, Page, Renewal, not_found
 
 if TYPE_CHECKING:
     import sqlite3

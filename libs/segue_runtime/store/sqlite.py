@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from segue_runtime.store.base import (
+    from segue_runtime.store.records import (
         Created,
         Depth,
         Event,

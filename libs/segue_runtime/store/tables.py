@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from segue_runtime.artifacts.base import Ref
 from segue_runtime.errors import ArtifactNotFound, OffsetOutOfRange, QuotaExceeded, UploadFinished
-from segue_runtime.store.base import Take, Upload
+from segue_runtime.store.records import Take, Upload
 
 if TYPE_CHECKING:
     import sqlite3

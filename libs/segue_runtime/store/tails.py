@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from segue_runtime.store.base import Event, Progress
+    from segue_runtime.store.records import Event, Progress
 
 MAX_LOGS = 128
 MAX_BYTES = 1 << 20
