@@ -29,7 +29,8 @@ import transformers  # noqa: E402 - the same
 
 from segue.renderer.v1 import renderer_pb2, renderer_pb2_grpc  # noqa: E402 - the same
 from segue_music import codec  # noqa: E402 - the same
-from segue_music.plan import Metre, Role, SectionSpec, TempoPoint  # noqa: E402 - the same
+from segue_music.elements import Metre, TempoPoint  # noqa: E402 - the same
+from segue_music.plan import Role, SectionSpec  # noqa: E402 - the same
 from segue_renderer.musicgen.backend import MusicgenBackend  # noqa: E402 - the same
 from segue_renderer.service import SERVICE, RendererService  # noqa: E402 - the same
 from segue_runtime import channels, logs  # noqa: E402 - the same

@@ -11,7 +11,8 @@ from scipy.signal import sosfilt
 
 from segue_audio.loudness import LoudnessMeter, k_weighting
 from segue_music.codec import section_seed
-from segue_music.plan import Brief, LayerKind, Note
+from segue_music.elements import LayerKind, Note
+from segue_music.plan import Brief
 from segue_music.theory import chord_classes, pitch_class, scale_classes
 from segue_music.timing import tempo_map, ticks_per_bar, ticks_per_beat
 from segue_planner.genres import genres
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from segue_music.plan import Metre, Motif, Plan, SectionSpec
+    from segue_music.elements import Metre, Motif
+    from segue_music.plan import Plan, SectionSpec
 
 GENRES = tuple(genres())
 GRID_TICKS = 40

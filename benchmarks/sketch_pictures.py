@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.music_measures import Piece, make, metre_of
-from segue_music.plan import LayerKind
+from segue_music.elements import LayerKind
 from segue_music.timing import tempo_map, ticks_per_bar
 
 if TYPE_CHECKING:

@@ -106,7 +106,7 @@ def _rows(message: analyzer_pb2.Report) -> list[tuple[str, str]]:
 
 
 def _key_type() -> type:
-    from segue_music.plan import Key
+    from segue_music.elements import Key
 
     return Key
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segue.composer.v1 import composer_pb2
-from segue_music.plan import LayerKind
+from segue_music.elements import LayerKind
 from segued.exits import Exit, Stop
 
 if TYPE_CHECKING:

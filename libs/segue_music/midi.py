@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Final
 
 import mido
 
-from segue_music.plan import LayerKind, Mode
+from segue_music.elements import LayerKind, Mode
 from segue_music.theory import SIGNATURE_DEGREES, pitch_class
 from segue_music.timing import TICKS_PER_QUARTER, ticks_per_bar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from segue_music.plan import Key, Metre, Note, Plan, SectionSpec
+    from segue_music.elements import Key, Metre, Note
+    from segue_music.plan import Plan, SectionSpec
 
 DRUM_CHANNEL: Final = 9
 MICROSECONDS_A_MINUTE: Final = 60_000_000

@@ -7,13 +7,15 @@ import textwrap
 from typing import TYPE_CHECKING, Final
 
 from segue_music import timing
-from segue_music.plan import Feel, Join, JoinKind, LayerKind, Origin, Transition
+from segue_music.elements import Feel, LayerKind
+from segue_music.plan import Join, JoinKind, Origin, Transition
 from segue_music.theory import chord_name, key_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from segue_music.plan import Chord, Metre, Plan, PlannedSection, SectionSpec
+    from segue_music.elements import Chord, Metre
+    from segue_music.plan import Plan, PlannedSection, SectionSpec
 
 BARS: Final = " ▁▂▃▄▅▆▇█"
 NARROWEST: Final = 60

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from segue_music.plan import ChordQuality, Key, Mode
+from segue_music.elements import ChordQuality, Key, Mode
 
 if TYPE_CHECKING:
-    from segue_music.plan import Chord
+    from segue_music.elements import Chord
 
 LETTER_CLASS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 SHARP_NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")

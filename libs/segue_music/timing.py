@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from segue_music.plan import Metre, SectionSpec, TempoPoint
+    from segue_music.elements import Metre, TempoPoint
+    from segue_music.plan import SectionSpec
 
 TICKS_PER_QUARTER = 960
 NANOSECONDS = 1_000_000_000

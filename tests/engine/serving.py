@@ -12,7 +12,8 @@ import numpy as np
 from segue.audio.v1 import audio_pb2
 from segue.renderer.v1 import renderer_pb2, renderer_pb2_grpc
 from segue_music import codec
-from segue_music.plan import Key, Metre, Mode, Role, SectionSpec, TempoPoint
+from segue_music.elements import Key, Metre, Mode, TempoPoint
+from segue_music.plan import Role, SectionSpec
 from segue_renderer.musicgen.backend import MusicgenBackend
 from segue_renderer.service import SERVICE, RendererService
 from segue_runtime import channels

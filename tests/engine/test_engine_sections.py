@@ -15,7 +15,8 @@ from tests.engine.serving import HOP, RATE, SPEC, play, serving, sound_messages,
 from segue.music.v1 import music_pb2
 from segue.renderer.v1 import renderer_pb2
 from segue_music import codec
-from segue_music.plan import Continuity, LayerKind, Motif, MotifNote, MotifUse, Note, SamplingHints, SectionSpec
+from segue_music.elements import LayerKind, Motif, MotifNote, Note
+from segue_music.plan import Continuity, MotifUse, SamplingHints, SectionSpec
 from segue_renderer.backends import make_backend
 from segue_renderer.musicgen import conditioning
 from segue_renderer.musicgen.checkpoint.opening import open_model

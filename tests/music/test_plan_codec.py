@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from segue.music.v1 import music_pb2
 from segue.renderer.v1 import renderer_pb2
-from segue_music import codec, plan, theory, timing
+from segue_music import codec, elements, plan, theory, timing
 from segue_planner.planning import Planner
 
 PAIRS = [
@@ -45,10 +45,10 @@ specs = st.builds(
     section_id=st.from_regex(r"[a-z0-9][a-z0-9_-]{0,10}", fullmatch=True),
     role=st.sampled_from(plan.Role),
     bars=st.integers(1, 2048),
-    metre=st.none() | st.builds(plan.Metre, beats=st.integers(1, 16), unit=st.sampled_from([2, 4, 8])),
+    metre=st.none() | st.builds(elements.Metre, beats=st.integers(1, 16), unit=st.sampled_from([2, 4, 8])),
     energy=energies,
     layers=st.lists(
-        st.builds(plan.Layer, kind=st.sampled_from(plan.LayerKind), level=st.none() | st.floats(0, 1)),
+        st.builds(elements.Layer, kind=st.sampled_from(elements.LayerKind), level=st.none() | st.floats(0, 1)),
         max_size=6,
     ).map(tuple),
     prompt=st.text(max_size=40),
@@ -58,8 +58,8 @@ specs = st.builds(
 plans = st.builds(
     plan.Plan,
     quarters_per_minute=st.floats(20, 400),
-    metre=st.just(plan.Metre(6, 8)),
-    key=st.builds(plan.Key, tonic=st.sampled_from(["C", "F#", "Bb"]), mode=st.sampled_from(plan.Mode)),
+    metre=st.just(elements.Metre(6, 8)),
+    key=st.builds(elements.Key, tonic=st.sampled_from(["C", "F#", "Bb"]), mode=st.sampled_from(elements.Mode)),
     sections=st.lists(st.builds(plan.PlannedSection, spec=specs), min_size=1, max_size=3).map(tuple),
     seed=st.integers(0, 2**32 - 1),
 )
@@ -80,8 +80,8 @@ def test_the_digest_speaks_of_the_music_only(piece: plan.Plan, text: str) -> Non
 
 @given(st.integers(1, 64), st.integers(1, 16), st.sampled_from([2, 4, 8]), st.floats(20, 400))
 def test_frames_of_bars_are_the_nearest_to_their_seconds(bars: int, beats: int, unit: int, tempo: float) -> None:
-    metre = plan.Metre(beats, unit)
-    frames = timing.section_frames(bars, metre, (plan.TempoPoint(0, tempo),), 48_000)
+    metre = elements.Metre(beats, unit)
+    frames = timing.section_frames(bars, metre, (elements.TempoPoint(0, tempo),), 48_000)
     exact = bars * beats * 4 / unit * 60 / tempo * 48_000
     assert abs(frames - exact) <= 0.5 + 1e-6
 
@@ -89,15 +89,15 @@ def test_frames_of_bars_are_the_nearest_to_their_seconds(bars: int, beats: int, 
 @pytest.mark.parametrize(
     ("tonic", "mode", "place"),
     [
-        ("C", plan.Mode.MAJOR, "8B"),
-        ("A", plan.Mode.MINOR, "8A"),
-        ("F#", plan.Mode.MINOR, "11A"),
-        ("Bb", plan.Mode.MAJOR, "6B"),
-        ("F", plan.Mode.MINOR, "4A"),
+        ("C", elements.Mode.MAJOR, "8B"),
+        ("A", elements.Mode.MINOR, "8A"),
+        ("F#", elements.Mode.MINOR, "11A"),
+        ("Bb", elements.Mode.MAJOR, "6B"),
+        ("F", elements.Mode.MINOR, "4A"),
     ],
 )
-def test_camelot_places(tonic: str, mode: plan.Mode, place: str) -> None:
-    assert theory.camelot(plan.Key(tonic, mode)) == place
+def test_camelot_places(tonic: str, mode: elements.Mode, place: str) -> None:
+    assert theory.camelot(elements.Key(tonic, mode)) == place
 
 
 @given(plans)
@@ -119,8 +119,8 @@ def test_the_digest_of_whole_plans_is_that_of_their_json() -> None:
     first = pieces[0].sections[1]
     odd = dataclasses.replace(
         first.spec, previous=plan.Neighbour(energy=-0.0), energy=(0.0, -0.0, 1), target_lufs=0.0, frames=0, loop=True,
-        layers=(plan.Layer(plan.LayerKind.BASS, (), 0.0),),
-        motif=plan.Motif((plan.MotifNote(0, 1, -3, -1),), 10**12),
+        layers=(elements.Layer(elements.LayerKind.BASS, (), 0.0),),
+        motif=elements.Motif((elements.MotifNote(0, 1, -3, -1),), 10**12),
     )  # fmt: skip
     placed = dataclasses.replace(first, spec=odd, join=plan.Join(beats=0.0), waits_for=("a", "b"))
     pieces.append(dataclasses.replace(pieces[0], sections=(placed,), seed=0, quarters_per_minute=100))

@@ -13,7 +13,7 @@ import pytest
 from segue.music.v1 import music_pb2
 from segue.planner.v1 import planner_pb2, planner_pb2_grpc
 from segue_music import codec, theory, timing
-from segue_music.plan import Brief, Kind, LayerKind, Origin, Plan, SectionSpec
+from segue_music.plan import Brief, Kind, Origin, Plan, SectionSpec
 from segue_planner.planning import Planner
 from segue_runtime import errors, validation
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from segue.renderer.v1 import renderer_pb2
+    from segue_music.elements import LayerKind
     from segue_runtime import channels
 
 NANOSECONDS = 1_000_000_000

@@ -16,7 +16,7 @@ import pytest
 import soundfile
 from tests.planner.model_server import PROPOSAL, message
 
-from segue_music.plan import LayerKind
+from segue_music.elements import LayerKind
 from segued.main import main
 
 if TYPE_CHECKING:

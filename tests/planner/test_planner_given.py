@@ -12,24 +12,26 @@ from tests.planner.desk import NANOSECONDS, assert_lawful, origins
 from segue.music.v1 import music_pb2
 from segue.planner.v1 import planner_pb2
 from segue_music import codec
-from segue_music.plan import (
-    Brief,
+from segue_music.elements import (
     Chord,
     ChordQuality,
-    Join,
-    JoinKind,
     Key,
     Layer,
     LayerKind,
     Metre,
     Mode,
+    TempoPoint,
+)
+from segue_music.plan import (
+    Brief,
+    Join,
+    JoinKind,
     Neighbour,
     Origin,
     Plan,
     PlannedSection,
     Role,
     SectionSpec,
-    TempoPoint,
     Transition,
 )
 from segue_runtime import errors

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.planner.desk import NANOSECONDS, Desk, assert_lawful, origins
 
-from segue_music.plan import Brief, Key, Kind, LayerKind, Metre, Mode, Origin, Role
+from segue_music.elements import Key, LayerKind, Metre, Mode
+from segue_music.plan import Brief, Kind, Origin, Role
 from segue_runtime import errors
 
 GENRES = ("", "lofi", "jazz", "techno", "classical", "ambient")

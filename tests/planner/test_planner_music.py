@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from tests.planner.desk import NANOSECONDS, assert_lawful, codes, fingerprint, kinds, made, mean, specs
 
 from segue_music import theory
-from segue_music.plan import Brief, Cadence, ChordQuality, Feel, Kind, LayerKind, Role, Transition
+from segue_music.elements import ChordQuality, Feel, LayerKind
+from segue_music.plan import Brief, Cadence, Kind, Role, Transition
 from segue_planner.form import PEAKS
 from segue_planner.genres import genres
 from segue_planner.planning import Planner

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from segue_music.plan import Brief, Cadence, Feel, Key, LayerKind, Metre, Mode, Role
+from segue_music.elements import Feel, Key, LayerKind, Metre, Mode
+from segue_music.plan import Brief, Cadence, Role
 from segue_planner import harmony
 from segue_planner.form import MOTIF_USES, PATIENCE, roles_for
 from segue_planner.genres import forms, genres, usual_bars

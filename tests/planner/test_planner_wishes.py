@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from tests.planner.desk import assert_lawful, fingerprint, kinds, made, mean, specs
 
 from segue_music import theory
-from segue_music.plan import Feel, Key, LayerKind, Role
+from segue_music.elements import Feel, Key, LayerKind
+from segue_music.plan import Role
 from segue_planner.form import PEAKS
 from segue_planner.genres import genres
 

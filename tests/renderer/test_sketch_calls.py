@@ -18,7 +18,8 @@ from segue.audio.v1 import audio_pb2
 from segue.music.v1 import music_pb2
 from segue.renderer.v1 import renderer_pb2
 from segue_music import codec
-from segue_music.plan import Continuity, Layer, LayerKind, Role, SectionSpec
+from segue_music.elements import Layer, LayerKind
+from segue_music.plan import Continuity, Role, SectionSpec
 from segue_renderer.backends import make_backend
 from segue_runtime import errors
 from segue_runtime.settings import Settings, replace

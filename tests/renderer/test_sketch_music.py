@@ -54,7 +54,7 @@ def test_pieces_of_many_genres_keep_every_bound_and_follow_their_energy() -> Non
 
 @pytest.mark.parametrize("metre", [(3, 4), (6, 8), (7, 8), (5, 4)], ids=lambda pair: f"{pair[0]}/{pair[1]}")
 def test_other_metres_keep_the_bounds_too(metre: tuple[int, int]) -> None:
-    from segue_music.plan import Metre
+    from segue_music.elements import Metre
 
     for genre in ("pop", "jazz"):
         assert_bounds(make(genre, 7, QUICK_SECONDS, metre=Metre(*metre)))

@@ -10,7 +10,8 @@ import pytest
 from scipy.signal import butter, sosfilt
 from tests.renderer.rig import plan_of, play, renderer, start_of
 
-from segue_music.plan import Layer, LayerKind, Neighbour, Role
+from segue_music.elements import Layer, LayerKind
+from segue_music.plan import Neighbour, Role
 from segue_music.timing import ticks_per_beat
 from segue_planner.genres import genres
 from segue_renderer.sketch.band import Band
@@ -23,7 +24,8 @@ from segue_renderer.sketch.styles import STYLES
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from segue_music.plan import Note, SectionSpec
+    from segue_music.elements import Note
+    from segue_music.plan import SectionSpec
 
 DRUMS = set(ACOUSTIC)
 

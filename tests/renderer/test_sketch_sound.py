@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from tests.renderer.rig import MIX, Rendered, plan_of, play, renderer, section, start_of
 
-from segue_music.plan import LayerKind, Metre, Note, Role, SectionSpec
+from segue_music.elements import LayerKind, Metre, Note
+from segue_music.plan import Role, SectionSpec
 from segue_music.timing import tempo_map
 
 if TYPE_CHECKING:

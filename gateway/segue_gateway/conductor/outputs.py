@@ -17,7 +17,7 @@ from segue_gateway.conductor.mixing import Timing, feed_section, mix_start
 from segue_gateway.conductor.sound_files import OpenFile, SoundFiles
 from segue_gateway.exchange import exchange
 from segue_music import codec, midi
-from segue_music.plan import Note
+from segue_music.elements import Note
 from segue_runtime import errors
 
 if TYPE_CHECKING:

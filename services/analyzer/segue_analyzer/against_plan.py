@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from segue_music.plan import Mode
+from segue_music.elements import Mode
 from segue_music.theory import MINOR_MODES, SCALES, pitch_class, scale_classes
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from segue_analyzer.report import KeyEstimate, TempoEstimate
     from segue_analyzer.target import Target
-    from segue_music.plan import Key
+    from segue_music.elements import Key
 
     Float64 = NDArray[np.float64]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from segue_audio.loudness import Loudness
-    from segue_music.plan import Key
+    from segue_music.elements import Key
 
 
 class FaultKind(IntEnum):

@@ -7,14 +7,15 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
 from segue_music import timing
-from segue_music.plan import TempoPoint
+from segue_music.elements import TempoPoint
 from segue_runtime import errors
 from segue_runtime.errors import FieldViolation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from segue_music.plan import Key, Metre, Plan, SectionSpec
+    from segue_music.elements import Key, Metre
+    from segue_music.plan import Plan, SectionSpec
 
 MAX_AT_ONCE: Final = 8
 DEFAULT_RATE: Final = 48_000

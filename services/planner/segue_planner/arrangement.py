@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from segue_music.plan import Layer, LayerKind, Role
+from segue_music.elements import Layer, LayerKind
+from segue_music.plan import Role
 from segue_planner.energy import mean as mean_of
 
 if TYPE_CHECKING:

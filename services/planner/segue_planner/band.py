@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from segue_music.plan import LayerKind, Origin
+from segue_music.elements import LayerKind
+from segue_music.plan import Origin
 from segue_planner.lexicon import instrument_of, instruments, whole_parts
 from segue_runtime import errors
 from segue_runtime.errors import FieldViolation

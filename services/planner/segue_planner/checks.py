@@ -6,7 +6,8 @@ import itertools
 from typing import TYPE_CHECKING, Final
 
 from segue_music import timing
-from segue_music.plan import LayerKind, Role, TailPolicy
+from segue_music.elements import LayerKind
+from segue_music.plan import Role, TailPolicy
 from segue_music.theory import key_name
 from segue_planner.facts import bpm_name, metre_name
 from segue_planner.genres import genres, unknown_genre
@@ -17,7 +18,8 @@ from segue_runtime.errors import FieldViolation
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from segue_music.plan import Brief, Metre, Plan, SectionSpec
+    from segue_music.elements import Metre
+    from segue_music.plan import Brief, Plan, SectionSpec
 
 MAX_NEGATIVE_BYTES: Final = 200_000
 """How much the sections' negative prompts may take together."""

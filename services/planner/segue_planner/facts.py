@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from segue_music import timing
-from segue_music.plan import Brief, Key, Kind, Metre, Mode, Origin
+from segue_music.elements import Key, Metre, Mode
+from segue_music.plan import Brief, Kind, Origin
 from segue_music.theory import MINOR_MODES, MODE_NAMES, key_name
 from segue_music.timing import NANOSECONDS
 from segue_planner.energy import mean

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from segue_music.plan import Cadence, Feel, LayerKind, Mode, Role
+from segue_music.elements import Feel, LayerKind, Mode
+from segue_music.plan import Cadence, Role
 from segue_music.theory import MINOR_MODES
 from segue_planner.lexicon import table
 from segue_runtime.errors import FieldViolation

@@ -6,7 +6,8 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from segue_music import codec, timing
-from segue_music.plan import Brief, Groove, Kind, Origin, Plan, Reading, SectionSpec, TempoPoint
+from segue_music.elements import Groove, TempoPoint
+from segue_music.plan import Brief, Kind, Origin, Plan, Reading, SectionSpec
 from segue_music.theory import key_name
 from segue_planner import checks, harmony
 from segue_planner.arrangement import Arranger

@@ -6,14 +6,15 @@ import random
 import re
 from typing import TYPE_CHECKING, Final
 
-from segue_music.plan import Cadence, Chord, ChordQuality, Key, Mode, Motif, MotifNote, Role
+from segue_music.elements import Chord, ChordQuality, Key, Mode, Motif, MotifNote
+from segue_music.plan import Cadence, Role
 from segue_music.theory import MINOR_MODES, note_name, pitch_class, uses_flats
 from segue_music.timing import ticks_per_bar, ticks_per_beat
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from segue_music.plan import Metre
+    from segue_music.elements import Metre
 
 NUMERAL: Final = re.compile(r"^(?P<sign>[b#]?)(?P<numeral>[ivIV]+)(?P<suffix>.*)$")
 TONIC: Final = re.compile(r"^[iI](?![iIvV])")

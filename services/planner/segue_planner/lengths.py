@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from segue_music import timing
-from segue_music.plan import Kind, Metre, TailPolicy, TempoPoint
+from segue_music.elements import Metre, TempoPoint
+from segue_music.plan import Kind, TailPolicy
 from segue_planner.facts import bpm_name, metre_name
 from segue_planner.limits import FASTEST, MAX_BARS, MAX_SECONDS, SLOWEST
 from segue_runtime import errors

@@ -9,7 +9,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
-from segue_music.plan import LayerKind
+from segue_music.elements import LayerKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

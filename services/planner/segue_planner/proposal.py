@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
 
-from segue_music.plan import Key, Mode, Role
+from segue_music.elements import Key, Mode
+from segue_music.plan import Role
 from segue_planner.form import ENDINGS, PEAKS, FormWish, with_wishes
 from segue_planner.genres import genres
 from segue_planner.harmony import chord_of

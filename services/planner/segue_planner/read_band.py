@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from segue_music.plan import LayerKind, Role
+from segue_music.elements import LayerKind
+from segue_music.plan import Role
 from segue_planner.lexicon import PUNCTUATION, instruments, whole_parts, words
 
 if TYPE_CHECKING:

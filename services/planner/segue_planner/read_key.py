@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from segue_music.plan import Key, Mode
+from segue_music.elements import Key, Mode
 from segue_planner.reading import Said
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from segue_music.plan import Metre
+from segue_music.elements import Metre
 from segue_music.timing import quarters_from_bpm
 from segue_planner.lexicon import words
 from segue_planner.limits import FASTEST, MAX_BARS, MAX_SECONDS, SLOWEST

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from segue_music.theory import MODE_NAMES, key_name
 
 if TYPE_CHECKING:
-    from segue_music.plan import Key, LayerKind, Metre, Mode, Role
+    from segue_music.elements import Key, LayerKind, Metre, Mode
+    from segue_music.plan import Role
 
 T = TypeVar("T")
 

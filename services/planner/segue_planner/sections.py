@@ -6,12 +6,14 @@ import dataclasses
 from typing import TYPE_CHECKING, Final
 
 from segue_music import timing
+from segue_music.elements import (
+    Feel,
+    LayerKind,
+)
 from segue_music.plan import (
     Continuity,
-    Feel,
     Join,
     JoinKind,
-    LayerKind,
     Neighbour,
     PlannedSection,
     SectionSpec,
@@ -24,7 +26,8 @@ from segue_planner.text import clip
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from segue_music.plan import Chord, Metre, ModelProfile
+    from segue_music.elements import Chord, Metre
+    from segue_music.plan import ModelProfile
 
 MAX_PROMPT_BYTES: Final = 1200
 LOUDEST_LUFS: Final = -14.0

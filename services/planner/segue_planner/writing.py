@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from segue_music.plan import Cadence, Feel, Groove, Kind, LayerKind, Origin, Role, SectionSpec
+from segue_music.elements import Feel, Groove, LayerKind
+from segue_music.plan import Cadence, Kind, Origin, Role, SectionSpec
 from segue_music.theory import key_name
 from segue_planner import energy, harmony
 from segue_planner.arrangement import Arranger, is_electronic, is_heavy
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Sequence
 
-    from segue_music.plan import Brief, Chord, Key, ModelProfile
+    from segue_music.elements import Chord, Key
+    from segue_music.plan import Brief, ModelProfile
     from segue_planner.facts import Facts
     from segue_planner.ledger import Ledger
     from segue_planner.lengths import Timed

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from segue_music.plan import ModelProfile, Note, SectionSpec, Warning  # noqa: A004  the contract's word
+    from segue_music.elements import Note
+    from segue_music.plan import ModelProfile, SectionSpec, Warning  # noqa: A004  the contract's word
 
     Samples: TypeAlias = NDArray[np.float32]
     """Sound as float32 of shape (frames, channels), full scale 1.0."""

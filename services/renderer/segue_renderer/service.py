@@ -13,7 +13,7 @@ import numpy as np
 from segue.audio.v1 import audio_pb2
 from segue.renderer.v1 import renderer_pb2, renderer_pb2_grpc
 from segue_music import codec
-from segue_music.plan import Note
+from segue_music.elements import Note
 from segue_renderer.backend import (
     Accepted,
     AudioPiece,

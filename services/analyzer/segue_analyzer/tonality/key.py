@@ -8,7 +8,7 @@ import numpy as np
 
 from segue_analyzer.report import KeyEstimate
 from segue_analyzer.tonality.chroma import FRAMES_PER_SECOND
-from segue_music.plan import Key, Mode
+from segue_music.elements import Key, Mode
 from segue_music.theory import FLAT_NAMES, SHARP_NAMES, uses_flats
 
 if TYPE_CHECKING:

@@ -8,21 +8,23 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from segue_music.plan import (
+from segue_music.elements import (
     Chord,
     ChordQuality,
-    Continuity,
     Key,
     Layer,
     LayerKind,
     Metre,
     Mode,
-    ModelProfile,
     Motif,
     MotifNote,
+    TempoPoint,
+)
+from segue_music.plan import (
+    Continuity,
+    ModelProfile,
     Role,
     SectionSpec,
-    TempoPoint,
     Warning,  # noqa: A004  the contract's word
 )
 from segue_music.timing import section_frames, ticks_per_bar

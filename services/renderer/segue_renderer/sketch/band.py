@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from segue_music.plan import LayerKind, Transition
+from segue_music.elements import LayerKind
+from segue_music.plan import Transition
 from segue_music.timing import tempo_map
 from segue_renderer.sketch import drums, kits
 from segue_renderer.sketch.effects import BEDS, Bed, reversed_cymbal, riser
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from segue_music.plan import Note, SectionSpec
+    from segue_music.elements import Note
+    from segue_music.plan import SectionSpec
 
     Stereo = NDArray[np.float32]
 

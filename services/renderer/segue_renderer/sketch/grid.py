@@ -11,7 +11,7 @@ from segue_music.timing import TICKS_PER_QUARTER, is_compound, ticks_per_bar, ti
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from segue_music.plan import Metre
+    from segue_music.elements import Metre
 
 SIXTEENTH: Final = 240
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-from segue_music.plan import ChordQuality
+from segue_music.elements import ChordQuality
 from segue_music.theory import chord_classes, pitch_class
 from segue_renderer.sketch.melody import chord_at
 from segue_renderer.sketch.patterns import CHORDS
@@ -13,7 +13,7 @@ from segue_renderer.sketch.patterns import CHORDS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from segue_music.plan import Chord
+    from segue_music.elements import Chord
     from segue_renderer.sketch.grid import Grid
 
 RANGE: Final = (52, 76)

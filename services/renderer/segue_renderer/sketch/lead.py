@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from segue_music.plan import Continuity, LayerKind
+from segue_music.elements import LayerKind
+from segue_music.plan import Continuity
 from segue_renderer.backend import RenderRequest
 from segue_renderer.sketch import gate
 from segue_renderer.sketch.score import Score
 
 if TYPE_CHECKING:
-    from segue_music.plan import Note, SectionSpec
+    from segue_music.elements import Note
+    from segue_music.plan import SectionSpec
 
 
 def lead_notes(spec: SectionSpec, seed: int) -> tuple[Note, ...]:

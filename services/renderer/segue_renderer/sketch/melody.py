@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from segue_music.plan import Chord, Key, Motif
+    from segue_music.elements import Chord, Key, Motif
     from segue_renderer.sketch.grid import Grid
 
 RANGE: Final = (60, 84)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from segue_music.plan import Feel, Role, Transition
+from segue_music.elements import Feel
+from segue_music.plan import Role, Transition
 from segue_renderer.sketch import kits
 from segue_renderer.sketch.grooves import TIMEKEEPERS, WHOLE_KITS, marks_of, pattern_of
 from segue_renderer.sketch.styles import style_for

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from segue_music.plan import LayerKind, Note, Role, Transition
+from segue_music.elements import LayerKind, Note
+from segue_music.plan import Role, Transition
 from segue_music.theory import chord_classes, pitch_class
 from segue_renderer.sketch import harmony, melody, rhythm, textures
 from segue_renderer.sketch.bass import RANGE as BASS_RANGE
@@ -22,7 +23,8 @@ from segue_renderer.sketch.voices import Held
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from segue_music.plan import Chord, Key, SectionSpec
+    from segue_music.elements import Chord, Key
+    from segue_music.plan import SectionSpec
 
 DEFAULT_INSTRUMENTS: Final = {
     LayerKind.RHYTHM: "drums", LayerKind.BASS: "electric bass", LayerKind.HARMONY: "electric piano",

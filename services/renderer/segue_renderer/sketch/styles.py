@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from segue_music.plan import LayerKind
+from segue_music.elements import LayerKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,7 +12,7 @@ from segue_renderer.sketch.melody import chord_at
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from segue_music.plan import Chord
+    from segue_music.elements import Chord
     from segue_renderer.sketch.grid import Grid
     from segue_renderer.sketch.melody import Tone
 
