@@ -116,6 +116,17 @@ async def test_a_file_appears_whole_or_not_at_all(artifacts: ArtifactStore) -> N
         _ = [block async for block in artifacts.open_file("c/1/outputs/master.flac", 500_001)]
 
 
+async def test_what_a_killed_process_left_is_deleted_after_a_day(artifacts: ArtifactStore, tmp_path: Path) -> None:
+    async with artifacts.put_file("outputs/a") as draft:
+        draft.file.write(b"still written")
+        left = draft.path.with_name("left")
+        left.write_bytes(b"half a file")
+        os.utime(left, (0, 0))
+        await FolderArtifacts(tmp_path / "artifacts").close()
+        assert not left.exists()
+    assert await artifacts.size("outputs/a") == len(b"still written")
+
+
 async def test_put_does_not_replace_unless_asked(artifacts: ArtifactStore) -> None:
     await artifacts.put("c/x", b"1")
     with pytest.raises(ArtifactExists):

@@ -9,6 +9,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ BEFORE_RENAME = failpoints.declare("artifacts.before_rename", "A whole file is o
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 BLOCK_BYTES = 256 * 1024
 DRAFTS = ".drafts"
+ABANDONED_S = 86_400.0
+"""A draft that nobody wrote to for so long was left behind by a process that was killed."""
 NUM_THREADS = 4
 RETRY_S = 5.0
 MAX_CACHED_BYTES = 1 << 20
@@ -65,6 +68,7 @@ class FolderArtifacts:
         self._threads = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="artifacts")
         with _told("folder"):
             (folder / DRAFTS).mkdir(parents=True, exist_ok=True, mode=0o700)
+            _forget_drafts(folder / DRAFTS)
 
     async def append(self, stream: str, payload: bytes) -> Ref:
         """Add a segment, durably. Bytes that a crash left behind without a log row stay as harmless orphans."""
@@ -249,6 +253,14 @@ def _spans(parts: Sequence[Part]) -> list[tuple[str, int, int]]:
         else:
             spans.append((ref.key, offset, length))
     return spans
+
+
+def _forget_drafts(folder: Path) -> None:
+    """Delete what killed processes left; others may be writing theirs."""
+    for draft in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if draft.stat().st_mtime < time.time() - ABANDONED_S:
+                draft.unlink()
 
 
 def _make_folders(path: Path) -> list[Path]:

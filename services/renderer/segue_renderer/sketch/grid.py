@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from segue_music.elements import Metre
 
-SIXTEENTH: Final = 240
+SIXTEENTH: Final = TICKS_PER_QUARTER // 4
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 from segue_music.elements import LayerKind, Note
 from segue_music.plan import Role, Transition
 from segue_music.theory import chord_classes, pitch_class
+from segue_music.timing import TICKS_PER_QUARTER
 from segue_renderer.sketch import harmony, melody, rhythm, textures
 from segue_renderer.sketch.bass import RANGE as BASS_RANGE
 from segue_renderer.sketch.bass import BassLine
@@ -99,7 +100,7 @@ class Score:
         chance = self.chance(kind, 1)
         draws = chance.random((len(notes), 2))
         quarters_per_s = self.spec.tempo_points[0].quarters_per_minute / 60
-        loose = self.style.loose_ms / 1000 * quarters_per_s * 960
+        loose = self.style.loose_ms / 1000 * quarters_per_s * TICKS_PER_QUARTER
         stop = self.grid.end - self.grid.beat if self.spec.transition == Transition.STOP else self.grid.end
         for note, (late, hard) in zip(notes, draws, strict=True):
             if note.start_tick >= stop or note.start_tick < 0:
