@@ -11,6 +11,7 @@ import numpy as np
 
 from segue_audio.decoder import BLOCK_FRAMES, HEAD, SHAPE
 from segue_audio.errors import UnreadableAudio
+from segue_audio.limits import ReadLimits
 
 if TYPE_CHECKING:
     from asyncio import StreamReader
@@ -23,6 +24,7 @@ STALL_S: Final = 20.0
 """A decoder that gives nothing for so long is ended."""
 _LARGEST_BODY: Final = BLOCK_FRAMES * 8 * 4
 _ENVIRONMENT: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"}
+LIMITS: Final = ReadLimits()
 MAGICS: Final = (b"RIFF", b"RF64", b"riff", b"fLaC", b"OggS", b"FORM", b"caff", b"ID3")
 
 
@@ -60,12 +62,19 @@ class DecodedFile:
             cwd="/",
         )
         try:
-            _, body = await self._message()
-            self.sample_rate, self.channels, self.frames = SHAPE.unpack(body)
+            self._take_shape(*await self._message())
         except BaseException:
             await self._end()
             raise
         return self
+
+    def _take_shape(self, kind: bytes, body: bytes) -> None:
+        if kind != b"H" or len(body) != SHAPE.size:
+            raise _broken()
+        self.sample_rate, self.channels, self.frames = SHAPE.unpack(body)
+        rate_fits = LIMITS.min_sample_rate <= self.sample_rate <= LIMITS.max_sample_rate
+        if not rate_fits or not 1 <= self.channels <= LIMITS.max_channels:
+            raise _broken()
 
     async def __aexit__(self, *_: object) -> None:
         await self._end()
@@ -76,6 +85,8 @@ class DecodedFile:
             kind, body = await self._message()
             if kind == b"Z":
                 return
+            if kind != b"P" or len(body) % (4 * self.channels):
+                raise _broken()
             yield np.frombuffer(body, "<f4").reshape(-1, self.channels)
 
     async def _message(self) -> tuple[bytes, bytes]:
@@ -86,7 +97,7 @@ class DecodedFile:
         except TimeoutError:
             raise _unreadable(f"decoding the file stood still for {STALL_S:.0f} s") from None
         except asyncio.IncompleteReadError:
-            raise _unreadable("decoding the file took too much memory or time, or broke the decoder") from None
+            raise _broken() from None
         if kind == b"E":
             raise _unreadable(body.decode("utf-8", "replace"))
         return kind, body
@@ -105,6 +116,11 @@ class DecodedFile:
                 self._child.kill()
         # What it still wrote must be read, or it would never be reaped.
         await self._child.communicate()
+
+
+def _broken() -> UnreadableAudio:
+    # Whatever the file made of the child, what it says is not believed.
+    return _unreadable("decoding the file took too much memory or time, or broke the decoder")
 
 
 def _unreadable(why: str) -> UnreadableAudio:

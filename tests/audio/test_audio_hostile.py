@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import struct
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from segue_audio.decoder import HEAD, SHAPE
 from segue_audio.decoding import DecodedFile
 from segue_audio.errors import AudioError
 from segue_audio.files import AudioFileSettings, FileFormat, open_writer, read_tags
@@ -137,3 +139,34 @@ def test_opus_tags_that_end_on_a_page_s_border_are_read(tmp_path: Path, size: in
     with open_writer(path, settings) as writer:
         writer.write(np.zeros((4_800, 2), np.float32))
     assert read_tags(path).tags["COMMENT"] == "x" * size
+
+
+def head(rate: int = 48_000, channels: int = 2) -> bytes:
+    return HEAD.pack(b"H", SHAPE.size) + SHAPE.pack(rate, channels, 2)
+
+
+SAYINGS: dict[str, bytes] = {
+    "nothing": b"",
+    "sound before its shape": HEAD.pack(b"P", 8) + bytes(8),
+    "a shape of another length": HEAD.pack(b"H", 3) + b"abc",
+    "no channels": head(channels=0),
+    "a billion channels": head(channels=1 << 30),
+    "a rate of a gigahertz": head(rate=10**9),
+    "half a frame": head() + HEAD.pack(b"P", 12) + bytes(12),
+    "a message of no kind": head() + HEAD.pack(b"?", 8) + bytes(8),
+    "a message of four gigabytes": head() + HEAD.pack(b"P", 0xFFFFFFFF) + bytes(100),
+    "no end": head() + HEAD.pack(b"P", 16) + bytes(16),
+}
+
+
+@pytest.mark.parametrize("name", SAYINGS)
+async def test_what_a_broken_child_says_is_not_believed(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "said").write_bytes(SAYINGS[name])
+    child = tmp_path / "child"
+    child.write_text(f"#!/bin/sh\nexec /bin/cat '{tmp_path}/said'\n")
+    child.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(child))
+    with pytest.raises(AudioError):
+        await decoded(tmp_path / "file")

@@ -3,7 +3,6 @@
 from segue_audio.files.reading import (
     AudioFileReader,
     FileTags,
-    ReadLimits,
     open_reader,
     read_audio,
     read_manifest,
@@ -11,6 +10,7 @@ from segue_audio.files.reading import (
 )
 from segue_audio.files.settings import AudioFileSettings, Cue, FileFormat, format_of, loudness_tags
 from segue_audio.files.writing import AudioFileWriter, open_writer
+from segue_audio.limits import ReadLimits
 
 __all__ = [
     "AudioFileReader",

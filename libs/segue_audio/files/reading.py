@@ -15,6 +15,7 @@ from segue_audio.errors import AudioTooLarge, UnreadableAudio
 from segue_audio.files import flac, ogg, wav
 from segue_audio.files.id3 import id3_size, unpack_id3
 from segue_audio.files.settings import MANIFEST_TAG
+from segue_audio.limits import ReadLimits
 from segue_audio.pcm import check_finite
 
 if TYPE_CHECKING:
@@ -25,17 +26,6 @@ if TYPE_CHECKING:
 
 _LARGEST_ID3 = 64 << 20
 _KNOWN_KINDS = {"WAV", "WAVEX", "RF64", "FLAC", "OGG", "MP3", "AIFF", "CAF", "W64"}
-
-
-@dataclass(frozen=True, slots=True)
-class ReadLimits:
-    """The most that a file may hold."""
-
-    max_frames: int = 192_000 * 3 * 3600
-    max_seconds: float = 3 * 3600.0
-    max_channels: int = 8
-    min_sample_rate: int = 8_000
-    max_sample_rate: int = 192_000
 
 
 class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc] # the library has no type information
