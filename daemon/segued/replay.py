@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -137,7 +138,9 @@ class ReplayService(Base):  # type: ignore[misc]  # see above
             )
         yield composer_pb2.DownloadArtifactResponse(output=file.output, offset=request.read_offset)
         end = min(file.size, request.read_offset + (request.read_limit or file.size))
-        for place in file.pieces:
+        starts = [place[0] for place in file.pieces]
+        first_piece = max(0, bisect_right(starts, request.read_offset) - 1)
+        for place in file.pieces[first_piece : bisect_left(starts, end)]:
             piece = await asyncio.to_thread(self._recording.piece, place)
             first, last = max(request.read_offset, piece.offset), min(end, piece.offset + len(piece.data))
             if first < last:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import sys
 from typing import TYPE_CHECKING
 
@@ -22,7 +24,12 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
     library = Library(settings.model_folder, settings.renderer.hub)
     try:
         if arguments.action == "list":
-            for each in library.installed():
+            found = library.installed()
+            if arguments.json:
+                content = [dataclasses.asdict(each) | {"folder": str(each.folder)} for each in found]
+                print(json.dumps(content, indent=2))  # noqa: T201 - the command's output
+                return Exit.OK
+            for each in found:
                 print(f"{each.name:28} {_size(each.size):>10}  {each.revision:12}  {each.folder}")  # noqa: T201
         elif not arguments.name:
             raise Stop(Exit.USAGE, f"models {arguments.action}: which one?", "musicgen-small is one")

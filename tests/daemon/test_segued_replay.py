@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 import google_crc32c
+import grpc
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,7 +17,7 @@ from tests.daemon.segued_command import segued, start
 from tests.mesh.house import Heard, Segued, free_port, hear, spec
 
 from segue.audio.v1 import audio_pb2
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import composer_pb2, composer_pb2_grpc
 from segue_client import Client, SegueError
 from segued.main import main
 from segued.recording import Recording, RecordingError, Writer
@@ -111,6 +112,18 @@ async def test_any_cursor_goes_on_with_the_next_event(made: Made, address: str) 
         with pytest.raises(SegueError) as caught:
             await anext(client.watch(made.heard.composition.name, cursor="none"))
         assert caught.value.reason == "INVALID_CURSOR"
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(first=st.integers(0, 400_000), limit=st.integers(0, 200_000))
+def test_any_part_of_a_file_is_sent(made: Made, address: str, first: int, limit: int) -> None:
+    output = next(each for each in made.heard.composition.outputs if each.kind == composer_pb2.OUTPUT_KIND_MASTER)
+    first = min(first, output.size_bytes)
+    request = composer_pb2.DownloadArtifactRequest(name=output.name, read_offset=first, read_limit=limit)
+    with grpc.insecure_channel(address) as channel:
+        pieces = list(composer_pb2_grpc.ComposerServiceStub(channel).DownloadArtifact(request))
+    end = first + limit if limit else output.size_bytes
+    assert b"".join(piece.data for piece in pieces) == made.flac.read_bytes()[first:end]
 
 
 async def test_what_a_recording_cannot_do_is_said(address: str) -> None:

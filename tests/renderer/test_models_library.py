@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -159,10 +160,21 @@ def test_the_command_shows_the_licence_and_needs_no_network_for_what_is_here(
     assert main(["models", "pull", "musicgen-small", "--offline", *common]) == 0
     assert main(["models", "list", *common]) == 0
     assert "musicgen-small" in capsys.readouterr().out
+    assert main(["models", "list", "--json", *common]) == 0
+    assert [each["name"] for each in json.loads(capsys.readouterr().out)] == ["musicgen-small"]
     assert len(hub.asked) == count
     assert main(["models", "rm", "musicgen-small", *common]) == 0
     assert main(["models", "rm", "musicgen-small", *common]) == 1
     assert main(["models", "pull", "musicgen-small", "--offline", *common]) == 1
     assert main(["models", "rm", *common]) == 2
+    # What an action has no use for is refused, not ignored.
+    for action, useless in (
+        ("rm x", "--json"),
+        ("list", "--offline"),
+        ("list", "--revision=v2"),
+        ("list", "--server=a:1"),
+    ):
+        assert main(["models", *action.split(), useless, *common]) == 2
+        assert f"{useless.partition('=')[0]}: segued models" in capsys.readouterr().err
     with contextlib.suppress(SystemExit):
         main(["models", "fly", *common])
