@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 # Words of the caller: private, and hostile to a terminal. Length and hash are enough to find a repetition.
 PRIVATE_KEYS = frozenset({"prompt", "prompts", "lyrics", "text", "title", "token", "authorization"})
 
+CALLER_GONE = "ExecuteBatchError"
+"""What grpc.aio logs, with a traceback, when an answer meets a call whose caller has left."""
+
 
 # Without the frames' variables: prompts and tokens stand in them.
 TRACEBACKS = structlog.processors.ExceptionRenderer(
@@ -85,6 +88,10 @@ class Forward(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record."""
         exception = record.exc_info or None
+        if exception and exception[0] is not None and exception[0].__name__ == CALLER_GONE:
+            # grpc takes it for an error of ours; whoever interrupts a command saw its traceback.
+            get(record.name).info("a caller was gone before its answer", detail=record.getMessage())
+            return
         get(record.name).log(record.levelno, record.getMessage(), exc_info=exception)
 
 
