@@ -47,12 +47,16 @@ def revise(spec: CompositionSpec, parent: Composition, parents_spec: Composition
         revised.brief.sampling.CopyFrom(parents_spec.brief.sampling)
     if not revised.HasField("melody") and parents_spec.HasField("melody"):
         revised.melody.CopyFrom(parents_spec.melody)
+    if not revised.exports:
+        revised.exports.extend(parents_spec.exports)
     revised.model = parent.model
     revised.private_prompt |= parents_spec.private_prompt
     revised.plan.CopyFrom(script.plan())
     kept = script.untouched()
     if spec.master_mode == composer_pb2.MASTER_MODE_FROZEN:
         revised.frozen_master.CopyFrom(_frozen(parent, kept))
+    elif not (revised.HasField("master") or revised.HasField("frozen_master")):
+        _master_alike(revised, parents_spec)
     return Revision(revised, kept)
 
 
@@ -220,6 +224,13 @@ def _check_parent(spec: CompositionSpec, parent: Composition) -> None:
             raise _wrong("spec.master_mode", f"{parent.name} was not mastered, so that nothing can be kept", "REMASTER")
         if spec.HasField("master") or spec.HasField("frozen_master"):
             raise _wrong("spec.master", "FROZEN keeps the parent's settings", "leave it out")
+
+
+def _master_alike(revised: CompositionSpec, parents_spec: CompositionSpec) -> None:
+    if parents_spec.HasField("frozen_master"):
+        revised.master.CopyFrom(parents_spec.frozen_master.measurement.settings)
+    elif parents_spec.HasField("master"):
+        revised.master.CopyFrom(parents_spec.master)
 
 
 def _frozen(parent: Composition, kept: frozenset[str]) -> composer_pb2.FrozenMaster:

@@ -187,6 +187,13 @@ async def test_a_revision_without_edits_makes_other_files_of_the_same_takes(tmp_
         assert child.composition.mastered.loudness.integrated_lufs == pytest.approx(-23.0, abs=0.1)
         wav = soundfile.info(io.BytesIO(await read(client, child, "master.wav")))
         assert wav.frames == parent.composition.plan.frames
+        # Of these files the same again, as loud: what an edit does not name is its parent's, in all generations.
+        frozen = await hear(client.compose(child_of(child, redo(names(parent)[1]), master_mode=FROZEN), audio=BOTH))
+        grandchild = await hear(client.compose(child_of(frozen, redo(names(parent)[1])), audio=BOTH))
+        assert [output.name for output in grandchild.composition.outputs if "master." in output.name] == [
+            f"{grandchild.composition.name}/outputs/master.wav"
+        ]
+        assert grandchild.composition.mastered.loudness.integrated_lufs == pytest.approx(-23.0, abs=0.1)
         stems = await hear(client.compose(child_of(parent, stems=True), audio=BOTH))
         # The parent kept no layers apart: it is played again, says so, and sounds the same.
         assert {warning.code for warning in stems.composition.warnings} == {"take_gone"}

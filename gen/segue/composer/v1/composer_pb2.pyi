@@ -576,11 +576,11 @@ class CompositionSpec(google.protobuf.message.Message):
 
     @property
     def exports(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Export]:
-        """exports are the files of the master. Empty means one FLAC of 24 bit."""
+        """exports are the files of the master. Empty means the parent's, or one FLAC of 24 bit."""
 
     @property
     def master(self) -> segue.mixer.v1.mixer_pb2.MasterSettings:
-        """master says how it is mastered. Absence means preset STREAMING."""
+        """master says how it is mastered. Absence means the parent's settings, or preset STREAMING."""
 
     @property
     def time_limit(self) -> google.protobuf.duration_pb2.Duration:

@@ -9,7 +9,6 @@ use segue_client::{
             Composition, CompositionSpec, Edit, EditInsert, EditMove, EditRedo, EditRemove, EditReplace,
             GetCompositionRequest, MasterMode, OutputKind, edit::Edit as Kind,
         },
-        mixer::v1::MasterSettings,
         music::v1::{Plan, SectionSpec},
     },
 };
@@ -46,7 +45,7 @@ pub async fn edit(reach: &Reach, talk: &Talk, asked: args::Edit) -> Result<(), S
     let spec = CompositionSpec {
         parent: parent.name.clone(),
         edits,
-        master: if asked.frozen { None } else { made.master.or_else(|| settings_of(&parent)) },
+        master: if asked.frozen { None } else { made.master },
         master_mode: if asked.frozen { MasterMode::Frozen as i32 } else { MasterMode::Unspecified as i32 },
         ..made
     };
@@ -68,11 +67,6 @@ fn wants_same_files(making: &Making) -> bool {
 fn kind_of(parent: &Composition) -> FileKind {
     let master = parent.outputs.iter().find(|output| output.kind == OutputKind::Master as i32);
     master.and_then(|output| outputs::kind_of(Path::new(&output.name))).unwrap_or(FileKind::Flac)
-}
-
-/// How the piece was mastered: without a word about it, an edit is as loud as what it began from.
-fn settings_of(parent: &Composition) -> Option<MasterSettings> {
-    parent.master.as_ref().and_then(|measured| measured.settings)
 }
 
 /// The order of the sections while it is changed, so that what cannot be done is said before anything is sent.

@@ -33,8 +33,8 @@ fn an_edit_says_what_is_new_and_finds_a_name_by_itself() {
     assert_eq!((outcome.code, files(&folder)[1].as_str()), (Some(0), "rain-31m-on-glass.flac"));
     let spec = fake.state.lock().unwrap().specs.pop().unwrap();
     assert_eq!((spec.parent.as_str(), spec.brief, spec.plan), (NAME, None, None));
-    // It is as loud as what it began from, without a word about it.
-    assert_eq!(spec.master.unwrap().preset, MasterPreset::Club as i32);
+    // Without a word about it the service masters it as what it began from.
+    assert_eq!(spec.master, None);
     let again = segue(&fake, &folder, &["edit", NAME, "--redo", "chorus", "--loudness", "none"]);
     assert_eq!(again.code, Some(0), "{}", again.stderr);
     assert!(files(&folder).contains(&"rain-31m-on-glass-2.flac".to_owned()), "{:?}", files(&folder));
