@@ -9,7 +9,8 @@ from segued.exits import Exit, Stop
 
 EPILOG = """\
 exit codes: 0 done, 1 the composition failed, 2 usage, 3 no server answers, 4 refused, 5 busy, 130 interrupted
-Every setting is a flag of every command (`segued config` lists them), a SEGUE_* variable, and a line of segue.toml.
+Every setting that `segued config` lists is a flag (those of the client only where there is a server to ask), a SEGUE_*
+variable, and a line of segue.toml.
 """
 # Settings with a name of their own on the command line.
 SHORT = {

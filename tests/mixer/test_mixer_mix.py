@@ -242,6 +242,7 @@ async def test_the_gain_is_the_difference_of_target_and_declared_level(stub: Stu
     draft = await mixed(stub, mix_requests(parts))
     assert [report.gain_db for report in draft.mixed] == [3.5, 12.0, 0.0]
     assert [[warning.code for warning in report.warnings] for report in draft.mixed] == [[], ["gain_limited"], []]
+    assert [(warning.code, warning.section_id) for warning in draft.finished.warnings] == [("gain_limited", "b")]
 
 
 async def test_the_report_names_a_click(stub: Stub) -> None:

@@ -71,6 +71,7 @@ class _Session:
         self._checkpoint = bytearray()
         self._waits_for_state = bool(start.resume_after)
         self._open = mixer_pb2.MixSectionStart()
+        self._warnings: list[music_pb2.Warning] = []
 
     def work(self, kind: str, request: mixer_pb2.MixRequest) -> Callable[[], Iterator[mixer_pb2.MixResponse]] | None:
         """Check a message; return what is left to be done in a thread, None when that is nothing."""
@@ -96,7 +97,9 @@ class _Session:
             )
         return mixer_pb2.MixResponse(
             finished=mixer_pb2.MixFinished(
-                frames=self._mix.frames, loudness=wire.loudness_message(self._mix.loudness())
+                frames=self._mix.frames,
+                loudness=wire.loudness_message(self._mix.loudness()),
+                warnings=self._warnings,
             )
         )
 
@@ -177,7 +180,9 @@ class _Session:
         late = self._late_beats(end)
         for made in self._mix.close_section(end.frames, end.tail_frames, ending=end.ending, late=late):
             if isinstance(made, Mixed):
-                yield mixer_pb2.MixResponse(section_mixed=wire.mixed_message(made))
+                report = wire.mixed_message(made)
+                self._warnings.extend(report.warnings)
+                yield mixer_pb2.MixResponse(section_mixed=report)
                 yield from _checkpoint(made)
             else:
                 yield from self._encode(made)

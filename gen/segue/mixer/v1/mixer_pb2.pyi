@@ -499,7 +499,7 @@ class MixFinished(google.protobuf.message.Message):
 
     @property
     def warnings(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[segue.music.v1.music_pb2.Warning]:
-        """warnings say what was done differently from the plan."""
+        """warnings are those of all sections that this call mixed, once more."""
 
     def __init__(
         self,

@@ -368,7 +368,9 @@ global___RenderAccepted = RenderAccepted
 
 @typing.final
 class RenderProgress(google.protobuf.message.Message):
-    """RenderProgress says how far the renderer is."""
+    """RenderProgress says how far the renderer is. A renderer that says nothing at all for the
+    conductor's stall limit, minutes, counts as lost; one in which sections may wait so long tells their places.
+    """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
