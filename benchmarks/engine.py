@@ -96,7 +96,7 @@ def measure(players: list[Player], batch: int, position: int, arguments: argpars
     for repeat in range(1 + arguments.repeats):
         for player in players:
             player.prepare(batch, position)
-            spent = timed(partial(player.step, batch), device, 16 if device.type == "cuda" else 1)
+            spent = timed(partial(player.step, batch), device, 16 if device.type == "cuda" else 4)
             if repeat:
                 times[player.name].append(spent)
     return {name: statistics.median(found) for name, found in times.items()}
