@@ -100,9 +100,10 @@ class Band:
         known = resource.section_of(self._context.composition, section.spec.section_id)
         kept = await self._kept(known)
         if kept is not None:
-            self._put(section.spec.section_id, kept)
+            # Said before the mixer may have it: it is quick, and the piece could end first.
             if known.state not in resource.RENDERED:
                 await self._finished(section, kept, 1, reused=True)
+            self._put(section.spec.section_id, kept)
             return
         conditioning = await self._conditioning(index)
         guide = await self._guide(section)
@@ -124,8 +125,8 @@ class Band:
             )
             found = await self._context.shelf.find(key, stems=self._context.spec.stems)
             if found is not None:
-                self._put(section.spec.section_id, found)
                 await self._finished(section, found, attempt, reused=True)
+                self._put(section.spec.section_id, found)
                 return
             take = self._context.shelf.new(key)
             start = renderer_pb2.RenderStart(
