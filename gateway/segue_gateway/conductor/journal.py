@@ -31,6 +31,7 @@ class Journal:
         self.sequence = job.last_sequence
         """The newest row of the log, as far as this claim knows."""
         self._checkpointed = asyncio.Event()
+        self._saying = asyncio.Lock()
 
     async def next_checkpoint(self) -> None:
         """Wait until the work has come to its next checkpoint."""
@@ -58,27 +59,29 @@ class Journal:
     async def _append(
         self, events: Sequence[CompositionEvent], checkpoint: Checkpoint | None, *, terminal: bool
     ) -> int:
-        changed = composer_pb2.Composition()
-        changed.CopyFrom(self.composition)
-        now = time.time()
-        for event in events:
-            log_rows.set_time(event.event_time, now)
-            resource.apply(changed, event)
-        rows = [self._row(event, plan_version=changed.plan_version) for event in events]
-        self.sequence = await self._store.append(
-            self.name,
-            self.epoch,
-            rows,
-            resource=changed.SerializeToString(),
-            state=composer_pb2.State.Name(changed.state),
-            checkpoint=checkpoint.encode() if checkpoint else None,
-            terminal=terminal,
-        )
-        self.composition = changed
-        if checkpoint:
-            self.checkpoint = checkpoint
-            self._checkpointed.set()
-        return self.sequence
+        # Rendering and mixing speak at once: each must change what the other has left.
+        async with self._saying:
+            changed = composer_pb2.Composition()
+            changed.CopyFrom(self.composition)
+            now = time.time()
+            for event in events:
+                log_rows.set_time(event.event_time, now)
+                resource.apply(changed, event)
+            rows = [self._row(event, plan_version=changed.plan_version) for event in events]
+            self.sequence = await self._store.append(
+                self.name,
+                self.epoch,
+                rows,
+                resource=changed.SerializeToString(),
+                state=composer_pb2.State.Name(changed.state),
+                checkpoint=checkpoint.encode() if checkpoint else None,
+                terminal=terminal,
+            )
+            self.composition = changed
+            if checkpoint:
+                self.checkpoint = checkpoint
+                self._checkpointed.set()
+            return self.sequence
 
     def _row(self, event: CompositionEvent, plan_version: int | None = None) -> NewEvent:
         event.plan_version = self.composition.plan_version if plan_version is None else plan_version

@@ -100,7 +100,7 @@ class Band:
         known = resource.section_of(self._context.composition, section.spec.section_id)
         kept = await self._kept(known)
         if kept is not None:
-            # Said before the mixer may have it: it is quick, and the piece could end first.
+            # Said before the mixer has it: a section is first rendered, then joined.
             if known.state not in resource.RENDERED:
                 await self._finished(section, kept, 1, reused=True)
             self._put(section.spec.section_id, kept)
