@@ -1,0 +1,39 @@
+"""What a conductor says of its composition: stages speak at once, and nothing that one said is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from segue.composer.v1 import composer_pb2
+from segue.mixer.v1 import mixer_pb2
+from segue_gateway.conductor.journal import Journal
+from segue_runtime.store import NewJob, SqliteStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAME = "compositions/a"
+IDS = [f"s{index}" for index in range(8)]
+
+
+async def test_what_stages_say_at_once_is_all_in_the_composition(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path / "segue.db")
+    waiting = [composer_pb2.Section(section_id=each) for each in IDS]
+    created = composer_pb2.Composition(name=NAME, sections=waiting).SerializeToString()
+    await store.create(NewJob(NAME, "composition", "ann", b"d", b"", created), queue_limit=9)
+    claimed = await store.claim("c", 60, name=NAME)
+    assert claimed is not None
+    journal = Journal(store, claimed)
+    rendered = [composer_pb2.SectionFinished(section_id=each, take=f"take {each}", reused=True) for each in IDS]
+    joined = [mixer_pb2.SectionMixed(section_id=each, shift_frames=7) for each in IDS]
+    said = [composer_pb2.CompositionEvent(section_finished=each) for each in rendered]
+    said += [composer_pb2.CompositionEvent(section_mixed=each) for each in joined]
+    await asyncio.gather(*(journal.say(event) for event in said))
+    job = await store.get(NAME)
+    assert job is not None
+    for composition in (journal.composition, composer_pb2.Composition.FromString(job.resource)):
+        assert [(each.take, each.reused, each.shift_frames) for each in composition.sections] == [
+            (f"take {each}", True, 7) for each in IDS
+        ]
+    await store.close()
