@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::Write as _,
-    path::Path,
+    path::{Path, PathBuf},
     process::{ChildStdin, Command, Stdio},
     time::Duration,
 };
@@ -26,7 +26,24 @@ fn in_terminal(
     line: &str,
     typed: &str,
 ) -> (Option<i32>, String) {
-    in_terminal_with(fake, folder, columns, no_colour, line, |keyboard| keyboard.write_all(typed.as_bytes()).unwrap())
+    in_terminal_with(fake, folder, columns, no_colour, line, |user| user.types(typed))
+}
+
+/// Who sits at the terminal while the command runs.
+struct User {
+    keyboard: ChildStdin,
+    sent: PathBuf,
+}
+
+impl User {
+    fn types(&mut self, text: &str) {
+        self.keyboard.write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Waits until the terminal was sent this text.
+    fn sees(&self, text: &str) {
+        wait_for(text, || String::from_utf8_lossy(&fs::read(&self.sent).unwrap()).contains(text));
+    }
 }
 
 fn in_terminal_with(
@@ -35,9 +52,11 @@ fn in_terminal_with(
     columns: u32,
     no_colour: bool,
     line: &str,
-    use_keyboard: impl FnOnce(&mut ChildStdin),
+    act: impl FnOnce(&mut User),
 ) -> (Option<i32>, String) {
     let line = format!("stty cols {columns} rows 24; exec {} {line}", env!("CARGO_BIN_EXE_segue"));
+    // A file can be read while the command still writes it.
+    let sent = folder.with_extension("terminal");
     let mut child = Command::new("script")
         .args(["-qefc", &line, "/dev/null"])
         .current_dir(folder)
@@ -45,16 +64,15 @@ fn in_terminal_with(
         .env("NO_COLOR", if no_colour { "1" } else { "" })
         .env("TERM", "xterm")
         .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
+        .stdout(fs::File::create(&sent).unwrap())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // It stays open: a terminal whose keyboard is unplugged is another matter.
-    let mut keyboard = child.stdin.take().unwrap();
-    use_keyboard(&mut keyboard);
+    // The keyboard lives on until the end: a terminal whose keyboard is unplugged is another matter.
+    let mut user = User { keyboard: child.stdin.take().unwrap(), sent };
+    act(&mut user);
     let outcome = finish(child);
-    drop(keyboard);
-    (outcome.code, String::from_utf8(outcome.stdout).unwrap())
+    (outcome.code, fs::read_to_string(&user.sent).unwrap())
 }
 
 /// What a terminal shows after all this: enough of an emulator for what the painter sends.
@@ -174,9 +192,9 @@ fn ctrl_c_gives_the_cursor_back() {
     let fake = Fake::start(Vec::new()).with(|state| state.slow_files = Duration::from_secs(1));
     let folder = folder("cursor");
     fs::write(folder.join("song.wav"), vec![9; 5_000_000]).unwrap();
-    let (code, sent) = in_terminal_with(&fake, &folder, 80, true, "analyze song.wav", |keyboard| {
-        wait_for("the upload", || fake.state.lock().unwrap().uploads.values().any(|bytes| !bytes.is_empty()));
-        keyboard.write_all(b"\x03").unwrap();
+    let (code, sent) = in_terminal_with(&fake, &folder, 80, true, "analyze song.wav", |user| {
+        user.sees("uploading: ");
+        user.types("\x03");
     });
     assert_eq!(code, Some(130), "{sent:?}");
     assert!(sent.contains("\x1b[?25l") && sent.rfind("\x1b[?25h") > sent.rfind("\x1b[?25l"), "{sent:?}");
