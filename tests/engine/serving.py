@@ -90,6 +90,11 @@ def start_of(spec: SectionSpec = SPEC, seed: int = 7, **given: Any) -> renderer_
     return renderer_pb2.RenderStart(spec=codec.section_to_message(spec), seed=seed, take_key="take", attempt=1, **given)
 
 
+def noise(seconds: float, channels: int = 1, seed: int = 0) -> NDArray[np.float32]:
+    chance = np.random.default_rng(seed)
+    return (chance.standard_normal((round(seconds * RATE), channels)) * 0.1).astype(np.float32)
+
+
 def sound_messages(kind: str, samples: NDArray[np.float32], rate: int = RATE) -> Iterator[Any]:
     """Cut sound into the messages of `conditioning` or `guide`."""
     for first in range(0, len(samples), 4000):

@@ -1,0 +1,72 @@
+"""What the engine refuses, at the renderer's edge and in the settings: the code, the remedy, and others unharmed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+from tests.engine.serving import RATE, SPEC, noise, play, serving, sound_messages, start_of
+
+from segue_renderer.backends import make_backend
+from segue_runtime import errors
+from segue_runtime.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.engine.conftest import Checkpoint
+
+
+REFUSED: dict[str, tuple[Any, tuple[Any, ...], grpc.StatusCode, type[errors.SegueError]]] = {
+    "another rate": (
+        start_of(conditioning_frames=4000),
+        tuple(sound_messages("conditioning", noise(4000 / RATE), 48_000)),
+        grpc.StatusCode.INVALID_ARGUMENT,
+        errors.InvalidAudio,
+    ),
+    "other channels": (
+        start_of(conditioning_frames=4000),
+        tuple(sound_messages("conditioning", noise(4000 / RATE, 2))),
+        grpc.StatusCode.INVALID_ARGUMENT,
+        errors.InvalidAudio,
+    ),
+    "no length": (start_of(replace(SPEC, frames=0)), (), grpc.StatusCode.INVALID_ARGUMENT, errors.InvalidField),
+    "stems": (start_of(stems=True), (), grpc.StatusCode.INVALID_ARGUMENT, errors.OptionNotSupported),
+    "notes": (start_of(notes=True), (), grpc.StatusCode.INVALID_ARGUMENT, errors.OptionNotSupported),
+    "a guide": (start_of(guide_frames=9), (), grpc.StatusCode.INVALID_ARGUMENT, errors.OptionNotSupported),
+    "another model": (start_of(model="bark"), (), grpc.StatusCode.NOT_FOUND, errors.ModelNotFound),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+async def test_what_cannot_be_played_is_refused(what: str, checkpoints: dict[str, Checkpoint], tmp_path: Path) -> None:
+    start, more, code, kind = REFUSED[what]
+    async with serving(checkpoints["mono"].folder, tmp_path) as (stub, _):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await play(stub, start, *more)
+        assert (caught.value.code(), type(errors.from_rpc_error(caught.value))) == (code, kind)
+        assert len((await play(stub, start_of())).samples) == RATE, "others are served"
+
+
+SETTINGS: dict[str, tuple[dict[str, Any], type[errors.SegueError], str]] = {
+    "no folder": ({"model": ""}, errors.ModelNotInstalled, "give the folder"),
+    "no such GPU": ({"model": "x", "device": "cuda:7"}, errors.DeviceRequired, "not here; use cpu"),
+    "a device nobody knows": ({"model": "x", "device": "tpu"}, errors.DeviceRequired, "use cpu"),
+    "fp16 on the CPU": ({"model": "x", "device": "cpu", "precision": "fp16"}, errors.DeviceRequired, "bf16 or int8"),
+    "sketch with a precision": ({"backend": "sketch", "precision": "int8"}, errors.OptionNotSupported, "sketch"),
+}
+
+
+@pytest.mark.parametrize("what", SETTINGS)
+def test_settings_that_cannot_be_met_say_what_to_do(what: str, tmp_path: Path) -> None:
+    given, kind, said = SETTINGS[what]
+    with pytest.raises(kind, match=said):
+        make_backend(replace(Settings(home=tmp_path).renderer, **{"backend": "musicgen", **given}))
+
+
+async def test_more_slots_than_memory_are_refused_at_load(checkpoints: dict[str, Checkpoint], tmp_path: Path) -> None:
+    with pytest.raises(errors.OutOfMemory, match="do not fit"):
+        async with serving(checkpoints["mono"].folder, tmp_path, slots=256, window=2_000_000, stride=900):
+            pass
