@@ -46,6 +46,8 @@ pub enum Trick {
     Huge(usize),
     /// Waits this long between messages.
     Slow(Duration),
+    /// Goes on after so many messages only when something was cancelled.
+    UntilCancelled(usize),
     /// Ends without the last event.
     EndEarly(usize),
 }

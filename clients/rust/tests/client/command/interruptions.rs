@@ -20,7 +20,7 @@ use crate::{
 #[test]
 fn ctrl_c_cancels_once_and_leaves_at_the_second() {
     let cancelled = ended(piece(NAME, 1), State::Cancelled, Code::Cancelled, "cancelled");
-    let fake = Fake::start(vec![cancelled]).with(|state| state.always = Some(Trick::Slow(Duration::from_millis(60))));
+    let fake = Fake::start(vec![cancelled]).with(|state| state.always = Some(Trick::UntilCancelled(20)));
     let folder = folder("ctrl_c");
     let child = start(&fake, &folder, &["compose", "rain", "-o", "song.flac"]);
     wait_for("the draft", || folder.join("song.draft.wav").metadata().is_ok_and(|file| file.len() > 200_000));
@@ -157,7 +157,7 @@ fn ctrl_c_while_nobody_is_there_is_not_forgotten() {
     );
     let fake = Fake::start(vec![cancelled]).with(|state| {
         state.cancels_to_refuse = 1;
-        state.tricks.push_back(Trick::Break(20, away));
+        state.tricks.extend([Trick::Break(20, away), Trick::UntilCancelled(2)]);
     });
     let mut child = start(&fake, &folder("away"), &["compose", "rain", "-o", "song.flac", "--json"]);
     let mut said = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
@@ -173,7 +173,7 @@ fn ctrl_c_while_nobody_is_there_is_not_forgotten() {
 #[test]
 fn what_fails_by_itself_after_ctrl_c_is_a_failure() {
     let failed = ended(piece(NAME, 1), State::Failed, Code::DataLoss, "the renderer gave silence");
-    let fake = Fake::start(vec![failed]).with(|state| state.always = Some(Trick::Slow(Duration::from_millis(60))));
+    let fake = Fake::start(vec![failed]).with(|state| state.always = Some(Trick::UntilCancelled(20)));
     let folder = folder("failed_meanwhile");
     let child = start(&fake, &folder, &["compose", "rain", "-o", "song.flac"]);
     wait_for("the draft", || folder.join("song.draft.wav").metadata().is_ok_and(|file| file.len() > 200_000));

@@ -1,6 +1,6 @@
 //! How the fake plays a piece on a stream: as it is, or with the trick that it was told to play.
 
-use std::{pin::Pin, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use segue_client::proto::segue::composer::v1::*;
 use tokio::sync::mpsc;
@@ -37,6 +37,7 @@ impl Service {
                 .ok_or_else(|| refusal(Code::InvalidArgument, "INVALID_CURSOR", "cursor: it cannot be read", &[]))?,
         };
         let (sender, receiver) = mpsc::channel(4);
+        let state = Arc::clone(&self.0);
         tokio::spawn(async move {
             let mut sent = 0;
             for (index, event) in piece.events.iter().enumerate().skip(start) {
@@ -52,6 +53,11 @@ impl Service {
                         return;
                     }
                     Some(Trick::FallSilent(after)) if sent == *after => std::future::pending().await,
+                    Some(Trick::UntilCancelled(after)) if sent == *after => {
+                        while state.lock().unwrap().cancelled.is_empty() {
+                            tokio::time::sleep(Duration::from_millis(20)).await;
+                        }
+                    }
                     Some(Trick::EndEarly(after)) if sent == *after => return,
                     Some(Trick::OnlyHeartbeats(after, state)) if sent == *after => loop {
                         let checkpoint = Checkpoint { state: *state as i32, queue_position: 0 };
