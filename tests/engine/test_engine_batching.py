@@ -125,11 +125,27 @@ def test_across_batch_sizes_logits_agree(model: Model) -> None:
 
 
 HAIR = 1e-4
-"""Sums of other order may choose another token where the best two are nearer to each other than this."""
+"""Sums of other order may choose another token where a choice between two is nearer than this."""
+
+
+def margins_of(logits: torch.Tensor, column: int, settings: sampling.Settings) -> torch.Tensor:
+    """Return for each codebook how far the nearest of its choices was: the best against the next, and both cuts."""
+    scores, _ = sampling.scored(logits, torch.tensor([column]), settings)
+    best = scores[0].topk(2).values
+    nearest = best[:, 0] - best[:, 1]
+    top_k, top_p = int(settings.top_k), float(settings.top_p)
+    ranked = logits[0].sort(descending=True).values / settings.temperature
+    if 0 < top_k < ranked.shape[1]:
+        nearest = nearest.minimum(ranked[:, top_k - 1] - ranked[:, top_k])
+        ranked = ranked[:, :top_k]
+    if top_p < 1:
+        shares = ranked.softmax(-1)
+        nearest = nearest.minimum((shares.cumsum(-1) - shares - top_p).abs().min(-1).values)
+    return nearest
 
 
 def with_margins(model: Model, one: Job) -> tuple[Codes, torch.Tensor]:
-    """Play a job in a batch of one; return its codes, and how far each was ahead of the next best."""
+    """Play a job in a batch of one; return its codes, and how far each was from being another."""
     runner = Runner(model, slots=1, columns=100, text_positions=64)
     row = sampling.Settings.make(1, torch.device("cpu"))
     row.put(0, **{name: getattr(one.sampling, name) for name in ("guidance", "temperature", "top_k", "top_p", "seed")})
@@ -140,9 +156,7 @@ def with_margins(model: Model, one: Job) -> tuple[Codes, torch.Tensor]:
     margins = torch.full(laid.shape, torch.inf)
     for column in range(known, laid.shape[1]):
         runner.step(1, column)
-        scores, _ = sampling.scored(runner.last_logits, torch.tensor([column]), row)
-        best = scores[0].topk(2).values
-        margins[:, column] = best[:, 0] - best[:, 1]
+        margins[:, column] = margins_of(runner.last_logits, column, row)
     delays = runner.pattern.delays
     codes = runner.frames(0, prompt, one.new_frames)
     return codes, torch.stack([margins[k, 1 + prompt + d :][: one.new_frames] for k, d in enumerate(delays)])

@@ -32,6 +32,7 @@ def test_a_checkpoint_composes_a_piece_that_is_heard_before_its_section_is_compl
     assert run.returncode == 0, run.stderr
     lines = [json.loads(line) for line in run.stdout.splitlines()]
     finished = first(lines, "section_finished")
+    assert first(lines, "audio") < finished, "it is heard while it is made"
     rendered = lines[finished]["section_finished"]["rendered"]
     assert int(rendered["window_frames_used"]) >= 400
     assert lines[-1]["state"] == "SUCCEEDED"

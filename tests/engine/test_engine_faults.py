@@ -60,8 +60,10 @@ async def test_no_memory_for_one_more_leaves_the_one_that_plays_alone(
     long = replace(SPEC, frames=6 * RATE)
     async with serving(checkpoints["mono"].folder, tmp_path, slots=2) as (stub, backend):
         expected = await play(stub, start_of(long))
+        steps = backend.num_steps
         playing = asyncio.create_task(play(stub, start_of(long)))
-        while not backend.status().busy_slots:  # noqa: ASYNC110 - the renderer's status is what is asked for
+        # It has joined for certain when it steps.
+        while backend.num_steps == steps:  # noqa: ASYNC110 - the engine's own count is what is asked for
             await asyncio.sleep(0.001)
         failpoints.arm("musicgen.join_memory=error")
         with pytest.raises(grpc.aio.AioRpcError):
