@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.signal import sosfilt
 
+from segue_analyzer.clicks import ClickDetector
 from segue_audio.loudness import LoudnessMeter, k_weighting
 from segue_music.codec import section_seed
 from segue_music.elements import LayerKind, Note
@@ -204,6 +205,8 @@ class SoundMeasures:
     """The largest difference of a section's loudness from what was declared."""
     bands_db: tuple[float, ...]
     """Octave bands from 62 Hz to 8 kHz against the whole."""
+    clicks: int
+    """How often a listener may take it for damaged, at full scale."""
 
 
 def measure_sound(piece: Piece) -> SoundMeasures:
@@ -216,6 +219,8 @@ def measure_sound(piece: Piece) -> SoundMeasures:
         found = lufs(take[: item.spec.frames], rate)
         errors.append(found - band.declared_lufs())
     worst = max(errors, key=abs)
+    detector = ClickDetector(rate, 2)
+    detector.push((piece.mix / np.abs(piece.mix).max()).T)
     return SoundMeasures(
         lufs(piece.mix, rate),
         20 * float(np.log10(np.abs(mix).max())),
@@ -224,6 +229,7 @@ def measure_sound(piece: Piece) -> SoundMeasures:
         float(np.corrcoef(mix[:, 0], mix[:, 1])[0, 1]),
         float(worst),
         octave_bands(mix.mean(axis=1), rate),
+        len(detector.finish()),
     )
 
 

@@ -33,6 +33,7 @@ def assert_bounds(piece: Piece) -> None:
     assert sound.dc_db < -55
     assert 0.2 <= sound.correlation <= 0.95
     assert 9 <= sound.crest_db <= 24
+    assert sound.clicks == 0
     assert abs(sound.worst_declared_lu) <= 1.0, f"{piece.plan.genre}: declared {sound.worst_declared_lu:+.2f} LU off"
 
 

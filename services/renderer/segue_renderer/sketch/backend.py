@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from segue_renderer.backend import RenderEvent, RenderRequest
 
-ENGINE_VERSION: Final = "sketch-5"
+ENGINE_VERSION: Final = "sketch-6"
 BIT_EXACT: Final = 1
 MODEL: Final = "sketch"
 

@@ -48,13 +48,22 @@ def _record(variant: int, rate: int) -> Stereo:
     frames = RECORD_S * rate
     hiss = chance.random((frames, 2), dtype=np.float32) - np.float32(0.5)
     found = (hiss + np.roll(hiss, 1, axis=0)) * np.float32(0.12)
-    pop = drums.noise(round(0.002 * rate), 1, chance) * rise(round(0.002 * rate))[::-1]
+    pop = _pop(rate, chance)
     for place, loud, side in chance.random((RECORD_S * POPS_A_SECOND, 3)):
         at = int(place * (frames - len(pop)))
         found[at : at + len(pop)] += (
             pop[:, None] * np.array([side, 1.0 - side], np.float32) * np.float32(loud * loud * 4)
         )
     return found
+
+
+def _pop(rate: int, chance: np.random.Generator) -> NDArray[np.float32]:
+    """Return what a grain of dust sounds like under a stylus: dull and round. A sharp one would be a click, a fault."""
+    frames, onset = round(0.002 * rate), round(0.0003 * rate)
+    grain = drums.dull_noise(frames + 3, chance)
+    grain = (grain[3:] + grain[2:-1] + grain[1:-2] + grain[:-3]) * np.float32(0.3) * rise(frames)[::-1]
+    grain[:onset] *= rise(onset)
+    return grain
 
 
 def _rain(variant: int, rate: int) -> Stereo:
