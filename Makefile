@@ -16,8 +16,8 @@ DURATION ?= 60
 SEED ?= 7
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-dev demo up serve test test-engine nightly lint format types contracts extras image generate \
-	benchmarks clients rust segue lock clean
+.PHONY: help setup setup-musicgen setup-test setup-dev demo up serve test test-engine nightly lint format types contracts \
+	extras image generate benchmarks clients rust segue lock clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ $(UV):
 
 setup: $(UV) ## Set up what `segued` needs, in .venv
 	@$(UV) sync -q --frozen --inexact --python $(PYTHON) $(FOR_USE)
+
+setup-musicgen: $(UV) ## Set up the MusicGen engine, too (brings torch, some 5 GB)
+	@$(UV) sync -q --frozen --inexact --python $(PYTHON) $(FOR_USE) --extra musicgen
 
 setup-test: $(UV)
 	@$(UV) sync -q --frozen --inexact --python $(PYTHON) $(FOR_TESTS)

@@ -48,7 +48,8 @@ def make_backend(settings: RendererSettings, models: Path | None = None) -> Back
             from segue_renderer.musicgen.backend import MusicgenBackend
         except ModuleNotFoundError as error:
             raise errors.ModelNotInstalled(
-                f"renderer.backend: musicgen needs the package {error.name}; install the extra segue[musicgen]"
+                f"renderer.backend: musicgen needs the package {error.name}; install the extra segue[musicgen] "
+                "(in a checkout: make setup-musicgen)"
             ) from error
         return MusicgenBackend(settings)
     raise errors.ModelNotFound(f"renderer.backend: {settings.backend!r} is not known; there are: {', '.join(NAMES)}")
