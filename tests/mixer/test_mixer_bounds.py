@@ -91,9 +91,13 @@ def spoiled_state(state: bytes, change: Callable[[dict[str, Any]], object]) -> b
         ("sample_rate", float("inf")),
         ("gain", float("nan")),
         ("gain", float("inf")),
+        ("gain", 1e30),
         ("target_lufs", float("nan")),
         ("peaks", {"max_momentary_lufs": float("nan")}),
+        ("peaks", {"max_momentary_lufs": 1e300}),
         ("behind", [0, 0, float("inf")]),
+        ("behind", [0, 0, 1 << 40]),
+        ("behind", [1e300, 0, 0]),
     ],
 )
 async def test_a_state_with_numbers_of_no_use_is_refused(stub: Stub, name: str, value: object) -> None:
@@ -103,10 +107,20 @@ async def test_a_state_with_numbers_of_no_use_is_refused(stub: Stub, name: str, 
     def change(header: dict[str, Any]) -> None:
         header[name] = {**header[name], **value} if isinstance(value, dict) else value
 
-    requests = mix_requests(parts, resume_after="a", state=spoiled_state(state, change))
+    # What goes on without a seam is moved as the section before it was.
+    going_on = [parts[0], Part("b", SECOND, start={"continuous": True})]
+    requests = mix_requests(going_on, resume_after="a", state=spoiled_state(state, change))
     error = await refusal(stub.Mix(iter(list(requests))))
     assert error.reason_name == "INVALID_FIELD"
     assert "from the first one" in error.message
+
+
+async def test_a_state_whose_sound_is_beyond_any_music_is_refused(stub: Stub) -> None:
+    parts = [Part("a", SECOND), Part("b", SECOND)]
+    state = (await mixed(stub, mix_requests(parts))).states["a"]
+    spoiled = state[:-4] + struct.pack("<f", 1e30)
+    error = await refusal(stub.Mix(iter(list(mix_requests(parts, resume_after="a", state=spoiled)))))
+    assert error.reason_name == "INVALID_FIELD"
 
 
 async def test_a_state_nested_without_end_is_refused(stub: Stub) -> None:

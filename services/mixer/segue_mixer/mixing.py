@@ -27,7 +27,7 @@ from segue_mixer.material import (
     check_sound,
 )
 from segue_mixer.placing import Behind, Placed, measured_late, place
-from segue_mixer.state import MixState, PieceLevels, decode_state, encode_state
+from segue_mixer.state import MAX_SHIFT_S, MixState, PieceLevels, decode_state, encode_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -205,7 +205,8 @@ class Mix:
         # Later: what sounds before goes on for so long and is then faded, be it in the shortest time.
         later = min(len(self._layers[MIX].beyond) - round(DECLICK_S * self._rate), section.frames // 2)
         needed = section.tail_frames if self._next + 1 == len(self._sections) else 0
-        return Room(later, incoming.tail_frames - needed)
+        most = round(MAX_SHIFT_S * self._rate)
+        return Room(min(later, most), min(incoming.tail_frames - needed, most))
 
     def _crossfade(self, continuous: bool) -> int:  # noqa: FBT001 - one private caller
         """The crossfade's length: as planned, or as much as there is sound for."""

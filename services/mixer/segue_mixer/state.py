@@ -24,6 +24,12 @@ MAGIC: Final = b"SMIX"
 _HEAD: Final = struct.Struct(">4sHI")
 MAX_HEADER_BYTES: Final = 65_536
 MAX_STATE_BYTES: Final = 64 << 20
+MAX_SHIFT_S: Final = 60.0
+"""How far a section is moved at the most; its next bar may be as far as four of these."""
+_MOST: Final = 1e6
+"""No sample, power or level is beyond it, and no sum of some of these beyond what a float32 holds."""
+_MOST_GAIN: Final = 4.0
+"""A little more than the 12 dB that a section gets at the most."""
 _STEP_HOPS: Final = 10
 _MOMENTARY_STEPS: Final = 4
 _SHORT_TERM_STEPS: Final = 30
@@ -151,7 +157,7 @@ def decode_state(content: bytes) -> MixState:
 
 
 def _decode(header: dict[str, Any], content: bytes, position: int) -> MixState:
-    channels = int(header["channels"])
+    channels, sample_rate = int(header["channels"]), int(header["sample_rate"])
 
     def take(kind: str, count: int) -> Any:
         nonlocal position
@@ -159,7 +165,8 @@ def _decode(header: dict[str, Any], content: bytes, position: int) -> MixState:
             raise ValueError(count)
         values = np.frombuffer(content, kind, count, position)
         position += values.nbytes
-        if not np.isfinite(values).all():
+        # A comparison with NaN is false, so that one test finds all three.
+        if not (np.abs(values) <= _MOST).all():
             raise ValueError(kind)
         return values
 
@@ -172,14 +179,15 @@ def _decode(header: dict[str, Any], content: bytes, position: int) -> MixState:
     if position != len(content):
         raise ValueError(position)
     beat, bar, shift = header["behind"]
+    moved = MAX_SHIFT_S * sample_rate
     peaks = {name: _known(header["peaks"][name]) for name in _PEAKS}
     return MixState(
         section_id=str(header["section_id"]),
-        sample_rate=int(header["sample_rate"]),
+        sample_rate=sample_rate,
         channels=channels,
-        gain=_finite(header["gain"]),
+        gain=_within(header["gain"], _MOST_GAIN),
         target_lufs=_known(header["target_lufs"]),
-        behind=Behind(_finite(beat), _finite(bar), int(shift)),
+        behind=Behind(_within(beat, 4 * moved), _within(bar, 4 * moved), int(_within(shift, moved))),
         ringing=ringing,
         beyond=beyond,
         levels=PieceLevels(steps, hops, **peaks),
@@ -187,15 +195,15 @@ def _decode(header: dict[str, Any], content: bytes, position: int) -> MixState:
     )
 
 
-def _finite(value: Any) -> float:
+def _within(value: Any, most: float) -> float:
     number = float(value)
-    if not math.isfinite(number):
+    if not abs(number) <= most:
         raise ValueError(value)
     return number
 
 
 def _known(value: Any) -> float | None:
-    return None if value is None else _finite(value)
+    return None if value is None else _within(value, _MOST)
 
 
 def _higher(one: float | None, other: float | None) -> float | None:
