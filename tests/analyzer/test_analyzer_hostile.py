@@ -109,7 +109,7 @@ async def test_what_is_no_sound_is_refused_before_all_of_it_has_come() -> None:
 
     async with running_analyzer() as analyzer:
         with pytest.raises(grpc.aio.AioRpcError, match="no sound"):
-            await anext(aiter(analyzer.stub.Analyze(unfinished(), timeout=20)))
+            await anext(aiter(analyzer.stub.Analyze(unfinished(), timeout=60)))
 
 
 async def test_a_client_that_is_still_sending_hears_why_it_was_refused() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,7 +21,7 @@ from segue_runtime.server import Server, Service
 from segue_runtime.settings import PlannerSettings, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from pathlib import Path
 
     import grpc.aio
@@ -122,6 +123,14 @@ def raw(*pieces: bytes, pause_s: float = 0.0) -> Answer:
             await asyncio.sleep(pause_s)
 
     return answer
+
+
+@contextlib.contextmanager
+def nobody_listening() -> Iterator[str]:
+    """Give the address of a port that is taken, and refuses whoever comes."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
 
 
 @dataclass

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import mido
 import pytest
 import soundfile
-from tests.planner.model_server import PROPOSAL, message
+from tests.planner.model_server import PROPOSAL, message, nobody_listening
 
 from segue_music.elements import LayerKind
 from segued.main import main
@@ -249,6 +249,8 @@ def test_a_language_model_that_the_settings_name_is_asked(segued: Segued) -> Non
     assert (code, said) == (0, "")
     assert out.startswith("The Last Orbit")
     assert "genre      cinematic  <- proposed by the language model" in out
-    code, out, _ = segued("plan", "music for a knight's funeral in space", *flags)
+    with nobody_listening() as url:
+        flags = (*flags[:-1], url)
+        code, out, _ = segued("plan", "music for a knight's funeral in space", *flags)
     assert code == 0
     assert "! the rules planned alone: the server does not answer" in out

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import threading
 import time
 import unicodedata
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given, settings
@@ -103,7 +105,7 @@ def test_two_tempos_in_one_prompt_are_told(desk: Desk) -> None:
 def test_any_text_is_answered(desk: Desk, prompt: str) -> None:
     plan = desk.attempt(Brief(prompt=prompt))
     if isinstance(plan, errors.SegueError):
-        assert plan.violations
+        assert plan.violations or plan.metadata
     else:
         assert_lawful(plan)
 
@@ -133,14 +135,19 @@ async def test_others_are_served_while_a_long_plan_is_made() -> None:
     brief = music_pb2.Brief(prompt="jazz", quarters_per_minute=400, metre=music_pb2.Metre(beats=1, unit=8))
     brief.duration.seconds = 1800
     request = planner_pb2.CreatePlanRequest(brief=brief)
-    # Its context is asked for the time that is left only where there is a language model.
-    planning = asyncio.create_task(PlannerService().CreatePlan(request, None))  # type: ignore[arg-type]
-    turns = 0
-    while not planning.done():
-        await asyncio.sleep(0.001)
-        turns += 1
-    assert turns > 10
-    assert max(section.spec.bars for section in (await planning).plan.sections) <= 2048
+    loop, free = asyncio.get_running_loop(), threading.Event()
+    with ThreadPoolExecutor(1) as threads:
+        loop.set_default_executor(threads)
+        loop.run_in_executor(None, free.wait)
+        # Its context is asked for the time that is left only where there is a language model.
+        planning = asyncio.create_task(PlannerService().CreatePlan(request, None))  # type: ignore[arg-type]
+        for _ in range(100):
+            await asyncio.sleep(0)
+        is_waiting = not planning.done()
+        free.set()
+        sections = (await planning).plan.sections
+    assert is_waiting, "the only thread was taken, and the loop makes no plans"
+    assert max(section.spec.bars for section in sections) <= 2048
 
 
 def test_a_plan_of_many_sections_with_long_texts_stays_below_the_message_limit_or_is_refused(desk: Desk) -> None:

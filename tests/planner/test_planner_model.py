@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-import time
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -14,10 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.planner.desk import NANOSECONDS, assert_lawful, codes
-from tests.planner.model_server import BRIEF, PROPOSAL, http, message, raw, room, says
+from tests.planner.model_server import BRIEF, PROPOSAL, http, message, nobody_listening, raw, room, says
 
 from segue_music.plan import Brief, Kind, Origin, Role
+from segue_planner import service
 from segue_planner.planning import Planner
+from segue_planner.prompt import read_prompt
 from segue_planner.proposal import ProposalError, read_proposal
 from segue_planner.proposer import make_proposer
 from segue_runtime.settings import PlannerSettings, SettingsError, load
@@ -107,8 +108,9 @@ async def test_a_form_that_the_length_has_no_room_for_is_not_used(tmp_path: Path
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 BROKEN: dict[str, tuple[Answer, str]] = {
-    "never": (raw(b"", pause_s=30), "no answer within"),
-    "drips": (raw(HEAD + b"Content-Length: 100000\r\n\r\n", *[b"x"] * 1000, pause_s=0.05), "no answer within"),
+    # Who waits for these to end waits longer than a test may take.
+    "never": (raw(b"", pause_s=1000), "no answer within"),
+    "drips": (raw(HEAD + b"Content-Length: 100000\r\n\r\n", *[b"x"] * 20_000, pause_s=0.05), "no answer within"),
     "closes at once": (raw(), "no HTTP answer"),
     "half a head": (raw(HEAD + b"Content-Le"), "no HTTP answer"),
     "half a body": (raw(HEAD + b"Content-Length: 50\r\n\r\n{}"), "no HTTP answer"),
@@ -140,7 +142,6 @@ BROKEN: dict[str, tuple[Answer, str]] = {
 
 @pytest.mark.parametrize(("answer", "reason"), BROKEN.values(), ids=BROKEN)
 async def test_whatever_breaks_the_rules_plan_alone_and_say_so(tmp_path: Path, answer: Answer, reason: str) -> None:
-    begun = time.monotonic()
     async with room(tmp_path, answer, limit_s=0.3 if "within" in reason else 20) as planner:
         plan = await planner.plan()
         again = await planner.plan(dataclasses.replace(BRIEF, prompt="jazz"))
@@ -149,8 +150,6 @@ async def test_whatever_breaks_the_rules_plan_alone_and_say_so(tmp_path: Path, a
     assert reason in warning.text
     assert warning.text.isprintable()
     assert again.genre == "jazz"
-    # A loose bound: the slow ones would take half a minute.
-    assert time.monotonic() - begun < 15
 
 
 async def test_nobody_is_followed_elsewhere(tmp_path: Path) -> None:
@@ -163,20 +162,21 @@ async def test_nobody_is_followed_elsewhere(tmp_path: Path) -> None:
         assert elsewhere.model.received == []
 
 
-async def test_a_server_that_is_not_there_is_no_error(tmp_path: Path) -> None:
-    async with room(tmp_path, says(PROPOSAL)) as planner:
-        pass
-    proposer = make_proposer(PlannerSettings(backend="ollama", ollama_url=planner.model.url))
-    assert proposer is not None
-    from segue_planner.prompt import read_prompt
-
-    reason = await proposer.propose(BRIEF.prompt, BRIEF, read_prompt(BRIEF.prompt), 1)
+async def test_a_server_that_is_not_there_is_no_error() -> None:
+    with nobody_listening() as url:
+        proposer = make_proposer(PlannerSettings(backend="ollama", ollama_url=url))
+        assert proposer is not None
+        reason = await proposer.propose(BRIEF.prompt, BRIEF, read_prompt(BRIEF.prompt), 1)
     assert reason == "the server does not answer (ConnectionRefusedError)"
 
 
-async def test_a_callers_deadline_is_kept_with_time_for_the_rules(tmp_path: Path) -> None:
-    async with room(tmp_path, raw(b"", pause_s=60)) as planner:
-        plan = await planner.plan(timeout_s=2.5)
+async def test_a_callers_deadline_is_kept_with_time_for_the_rules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of a minute all but a second: however slow the machine is, the rules have time enough.
+    monkeypatch.setattr(service, "SPARE_S", 59.0)
+    async with room(tmp_path, raw(b"", pause_s=1000), limit_s=100) as planner:
+        plan = await planner.plan(timeout_s=60)
     assert "language_model_unused" in codes(plan)
 
 
@@ -191,7 +191,7 @@ async def test_a_caller_who_goes_frees_the_model(tmp_path: Path) -> None:
 
     async with room(tmp_path, waits) as planner:
         call = asyncio.create_task(planner.plan())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not planner.model.received:  # noqa: ASYNC110 - another task receives
                 await asyncio.sleep(0.01)
             call.cancel()
