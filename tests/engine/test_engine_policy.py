@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segue_renderer.musicgen.policy.pattern import FREE, Pattern
-from segue_renderer.musicgen.policy.scheduler import Scheduler, Ticket, bucket_of
 from segue_renderer.musicgen.policy.windows import plan_windows
+from segue_renderer.scheduler import Scheduler, Ticket, bucket_of
 
 DELAYS = st.lists(st.integers(0, 4), min_size=1, max_size=8).map(lambda found: tuple(d - min(found) for d in found))
 

@@ -61,6 +61,8 @@ class RendererService(renderer_pb2_grpc.RendererServiceServicer):
 
             notes = await asyncio.to_thread(lead_notes, request.spec, request.seed)
             request = dataclasses.replace(request, guide_notes=notes)
+        # Again: others may have come while this one was read.
+        self._refuse_when_full()
         async with contextlib.aclosing(self._backend.render(request)) as events:
             sound = _Encoder(start)
             async for event in events:
@@ -113,6 +115,9 @@ class RendererService(renderer_pb2_grpc.RendererServiceServicer):
         for option, guide in GUIDES:
             if getattr(start, option) and guide not in profile.guides:
                 raise errors.OptionNotSupported(f"{name} takes no such guide", metadata={"option": option})
+        self._refuse_when_full()
+
+    def _refuse_when_full(self) -> None:
         if self._backend.status().queued >= MAX_QUEUED:
             raise errors.QueueFull("this renderer has enough to do", retry_after_s=2)
 

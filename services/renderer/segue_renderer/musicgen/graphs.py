@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import torch
 
-from segue_renderer.musicgen.policy.scheduler import buckets_of
+from segue_renderer.scheduler import buckets_of
 from segue_runtime import errors, logs
 
 if TYPE_CHECKING:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from segue_renderer.musicgen.policy.scheduler import Ticket
+from segue_renderer.line import places
+from segue_renderer.scheduler import Ticket
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
     from segue_renderer.musicgen.engine import Engine
     from segue_renderer.musicgen.policy.pattern import Codes
     from segue_renderer.musicgen.runner import Conditions, Sampling
-
-LINE_INTERVAL_S: Final = 1.0
-"""How often a job that waits hears of its place in the line."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +47,9 @@ class Stream:
         """Its place in the line, from 1; 0 when it has a slot or will have one at once."""
         return self._engine.place(self.ticket)
 
-    async def in_line(self) -> AsyncIterator[int]:
+    def in_line(self) -> AsyncIterator[int]:
         """Give its place from time to time, until it has a slot or has failed."""
-        while not self._begun.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._begun.wait(), LINE_INTERVAL_S)
-            if (place := self.place()) and not self._begun.is_set():
-                yield place
+        return places(self.place, self._begun)
 
     async def __aiter__(self) -> AsyncIterator[Codes]:
         while (item := await self._arrived.get()) is not None:

@@ -1,4 +1,4 @@
-"""The sketch band as a backend: BIT_EXACT, streamed by the bar, in a thread of its own."""
+"""The sketch band as a backend: BIT_EXACT, streamed by the bar, in threads of its own."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ from segue_music.plan import (
     Warning,  # noqa: A004  the contract's word
 )
 from segue_music.timing import section_frames, ticks_per_bar
-from segue_renderer.backend import Accepted, AudioPiece, BackendStatus, Finished, NotesPiece
+from segue_renderer.backend import Accepted, AudioPiece, BackendStatus, Finished, NotesPiece, Progress
+from segue_renderer.line import Line
 from segue_renderer.sketch import gate
 from segue_renderer.sketch.band import FX, Band
 
@@ -48,11 +49,10 @@ class SketchBackend:
     """Plays one section in each of its threads."""
 
     def __init__(self, slots: int = 1) -> None:
-        self._slots = slots
-        self._free = asyncio.Semaphore(slots)
-        self._busy = 0
-        self._queued = 0
+        self._line = Line(slots)
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="sketch")
+        # Another one, or a section that plays would stand still for each that joins the line.
+        self._desk = ThreadPoolExecutor(1, thread_name_prefix="sketch-desk")
         self._profile = ModelProfile(
             model=MODEL,
             backend=MODEL,
@@ -78,22 +78,20 @@ class SketchBackend:
     async def render(self, request: RenderRequest) -> AsyncGenerator[RenderEvent, None]:
         """Render one section, bar by bar."""
         gate.check(request)
-        self._queued += 1
-        try:
-            await self._free.acquire()
-        finally:
-            self._queued -= 1
-        self._busy += 1
         loop = asyncio.get_running_loop()
-        try:
-            band = await loop.run_in_executor(self._threads, Band, request.spec, request.seed)
+        with self._line.join(request.owner) as place:
+            # Written before there is a slot: who waits hears how loud the section will be.
+            band = await loop.run_in_executor(self._desk, Band, request.spec, request.seed)
             yield Accepted(
                 profile=self._profile,
                 sample_rate=request.spec.sample_rate,
                 channels=2,
                 declared_lufs=band.declared_lufs(),
                 sample_locked=True,
+                queue_position=place.number,
             )
+            async for number in place.in_line():
+                yield Progress(0, request.spec.frames, number)
             if request.notes:
                 for start in range(0, len(band.notes), 1024):
                     yield NotesPiece(band.notes[start : start + 1024])
@@ -107,17 +105,15 @@ class SketchBackend:
                 ending=request.spec.next is None,
                 warnings=_warnings(request, band),
             )
-        finally:
-            self._busy -= 1
-            self._free.release()
 
     def status(self) -> BackendStatus:
         """Say how busy it is."""
-        return BackendStatus(slots=self._slots, busy_slots=self._busy, queued=self._queued)
+        return BackendStatus(slots=self._line.slots, busy_slots=self._line.busy, queued=self._line.queued)
 
     async def close(self) -> None:
         """Stop its threads."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._desk, self._threads):
+            threads.shutdown(wait=False, cancel_futures=True)
 
 
 def _warm() -> None:

@@ -1,1 +1,1 @@
-"""Who runs when, and over which frames: plain Python, no torch."""
+"""Over which frames a job goes, and where a code stands: plain Python, no torch."""

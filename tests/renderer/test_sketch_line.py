@@ -1,0 +1,99 @@
+"""The line before the sketch band: who waits hears its place, owners take turns, and it has an end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import grpc.aio
+from tests.renderer.rig import play, renderer, requests, section, start_of
+
+from segue.renderer.v1 import renderer_pb2
+from segue_music.plan import Role
+from segue_renderer.service import MAX_QUEUED
+from segue_runtime import errors
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GOOD = section("lofi, 12 seconds, 88 bpm", "motif", seed=3)
+LONG = section("lofi, 1500 seconds, 88 bpm", "motif", seed=3, form=(Role.MOTIF,))
+
+
+async def next_of(call: Any, kind: str) -> Any:
+    """Read on until a message of a kind comes."""
+    async for message in call:
+        if message.WhichOneof("message") == kind:
+            return getattr(message, kind)
+    raise AssertionError(f"it ended without {kind}")
+
+
+async def test_who_waits_hears_its_place_in_the_line_and_how_loud_it_will_be(tmp_path: Path) -> None:
+    async with renderer(tmp_path) as (stub, _):
+        alone = await play(stub, start_of(GOOD))
+        first = stub.RenderSection(requests(start_of(LONG)))
+        await next_of(first, "audio")
+        second, third = (stub.RenderSection(requests(start_of(GOOD))) for _ in range(2))
+        accepted = [await next_of(call, "accepted") for call in (second, third)]
+        assert sorted(each.queue_position for each in accepted) == [1, 2]
+        assert alone.accepted is not None
+        assert alone.accepted.queue_position == 0
+        for each in accepted:
+            each.queue_position = 0
+            assert each == alone.accepted
+        last, other = (third, second) if await place_of(third) == 2 else (second, third)
+        told = await next_of(last, "progress")
+        assert (told.frames_done, told.frames_total, told.queue_position) == (0, GOOD.frames, 2)
+        other.cancel()
+        while (await next_of(last, "progress")).queue_position != 1:
+            pass
+        first.cancel()
+        assert (await next_of(last, "audio")).first_frame == 0
+        last.cancel()
+
+
+async def place_of(call: Any) -> int:
+    place: int = (await next_of(call, "progress")).queue_position
+    return place
+
+
+async def test_the_slot_goes_to_who_has_none_before_who_had_one(tmp_path: Path) -> None:
+    async with renderer(tmp_path) as (stub, backend):
+        first = stub.RenderSection(requests(start_of(LONG, owner="greedy")))
+        await next_of(first, "audio")
+        greedy = [stub.RenderSection(requests(start_of(LONG, owner="greedy"))) for _ in range(2)]
+        for call in greedy:
+            await next_of(call, "accepted")
+        late = stub.RenderSection(requests(start_of(GOOD, owner="modest")))
+        assert (await next_of(late, "accepted")).queue_position == 3
+        first.cancel()
+        # Nobody reads the long ones: this can only end when it goes before them.
+        assert (await next_of(late, "finished")).frames == GOOD.frames
+        assert backend.status().queued >= 1
+        for call in greedy:
+            call.cancel()
+
+
+async def test_calls_that_come_at_once_do_not_make_the_line_longer_than_it_may_be(tmp_path: Path) -> None:
+    async with renderer(tmp_path) as (stub, backend):
+        first = stub.RenderSection(requests(start_of(LONG)))
+        await next_of(first, "audio")
+        calls = [stub.RenderSection() for _ in range(MAX_QUEUED + 6)]
+        # Each begins before the first of them is asked for in full, and stands in the line.
+        await asyncio.gather(*(call.write(renderer_pb2.RenderSectionRequest(start=start_of(GOOD))) for call in calls))
+        for _ in calls:
+            assert (await stub.GetStatus(renderer_pb2.GetStatusRequest())).queued == 0
+        await asyncio.gather(*(call.done_writing() for call in calls))
+        answers = Counter(await asyncio.gather(*map(first_answer, calls)))
+        assert answers == {"accepted": MAX_QUEUED, "QUEUE_FULL": 6}
+        assert backend.status().queued == MAX_QUEUED
+        for call in (first, *calls):
+            call.cancel()
+
+
+async def first_answer(call: Any) -> str:
+    try:
+        return str((await call.read()).WhichOneof("message"))
+    except grpc.aio.AioRpcError as error:
+        return errors.from_rpc_error(error).reason_name
