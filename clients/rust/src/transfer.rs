@@ -70,7 +70,10 @@ pub async fn download(
             }
             Err(error) => {
                 let now = file.seek(SeekFrom::End(0)).map_err(Error::local(writing()))? as i64;
-                faults = if now > have { 1 } else { faults + 1 };
+                if now > have {
+                    (faults, backoff) = (0, Backoff::default());
+                }
+                faults += 1;
                 if faults > MAX_FAULTS || !may_pass(&error) {
                     return Err(error);
                 }
