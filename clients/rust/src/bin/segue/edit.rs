@@ -41,7 +41,11 @@ pub async fn edit(reach: &Reach, talk: &Talk, asked: args::Edit) -> Result<(), S
     }
     let edits = Script::new(plan).edits(asked.changes.0)?;
     let kind = compose::file_kind(&asked.making, kind_of(&parent))?;
-    let made = spec::made(&asked.making, kind);
+    let mut made = spec::made(&asked.making, kind);
+    if kind == kind_of(&parent) && asked.making.sample_rate.is_none() && asked.making.bit_depth.is_none() {
+        // Without a word about them the service makes the files that the piece has: its rate and its depth.
+        made.exports.clear();
+    }
     let spec = CompositionSpec {
         parent: parent.name.clone(),
         edits,
@@ -91,9 +95,9 @@ impl<'a> Script<'a> {
 
     fn edit(&mut self, change: Change) -> Result<Kind, Stop> {
         Ok(match change {
-            Change::Redo { section, prompt } => {
+            Change::Redo { section, seed, prompt } => {
                 let section_id = self.find(&section)?;
-                Kind::Redo(EditRedo { section_id, seed: None, prompt })
+                Kind::Redo(EditRedo { section_id, seed, prompt })
             }
             Change::Remove { section } => {
                 let section_id = self.find(&section)?;

@@ -34,12 +34,20 @@ fn an_edit_says_what_is_new_and_finds_a_name_by_itself() {
     let spec = fake.state.lock().unwrap().specs.pop().unwrap();
     assert_eq!((spec.parent.as_str(), spec.brief, spec.plan), (NAME, None, None));
     // Without a word about it the service masters it as what it began from.
-    assert_eq!(spec.master, None);
+    assert_eq!((spec.master, spec.exports), (None, Vec::new()));
     let again = segue(&fake, &folder, &["edit", NAME, "--redo", "chorus", "--loudness", "none"]);
     assert_eq!(again.code, Some(0), "{}", again.stderr);
     assert!(files(&folder).contains(&"rain-31m-on-glass-2.flac".to_owned()), "{:?}", files(&folder));
     let spec = fake.state.lock().unwrap().specs.pop().unwrap();
     assert_eq!(spec.master.unwrap().preset, MasterPreset::None as i32);
+    for (flag, value) in [("--bit-depth", "16"), ("--sample-rate", "44100"), ("--format", "mp3")] {
+        assert_eq!(
+            segue(&fake, &folder, &["edit", NAME, flag, value]).code,
+            Some(if flag == "--format" { 4 } else { 0 })
+        );
+        let spec = fake.state.lock().unwrap().specs.pop().unwrap();
+        assert_eq!(spec.exports.len(), 1, "{flag} was not heard");
+    }
 }
 
 #[test]
@@ -56,7 +64,7 @@ fn changes_are_done_in_the_order_in_which_they_are_written() {
         "--move",
         "outro:bridge",
         "--redo",
-        "3:darker, no drums",
+        "3@7:darker, no drums",
         "--insert",
         "end:{\"role\": \"ROLE_CHORUS\", \"bars\": 2, \"energy\": [1, 0.5]}",
         "--replace",

@@ -18,7 +18,7 @@ pub enum Place {
 /// One change. Sections are named as the command line names them: by a number or an id.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    Redo { section: String, prompt: String },
+    Redo { section: String, seed: Option<u32>, prompt: String },
     Replace { section: String, spec: Box<SectionSpec> },
     Insert { before: Place, spec: Box<SectionSpec> },
     Remove { section: String },
@@ -36,8 +36,8 @@ const FLAGS: [(&str, &str, &str, Read); 5] = [
     (
         "redo",
         "SECTION",
-        "Play a section anew, as 3 or chorus-2: the next take, and the one after it when the flag is given twice; models that \
-         read words also take 3:\"darker, no drums\"",
+        "Play a section anew, as 3 or chorus-2: the next take, and the one after it when the flag is given twice, or that of \
+         a seed, as 3@7; models that read words also take 3:\"darker, no drums\"",
         read_redo,
     ),
     (
@@ -87,8 +87,16 @@ impl FromArgMatches for Changes {
 }
 
 fn read_redo(text: &str) -> Result<Change, String> {
-    let (section, prompt) = text.split_once(':').unwrap_or((text, ""));
-    Ok(Change::Redo { section: read_section(section)?, prompt: prompt.trim().to_owned() })
+    let (take, prompt) = text.split_once(':').unwrap_or((text, ""));
+    let (section, seed) = match take.split_once('@') {
+        Some((section, seed)) => (section, Some(read_seed(seed.trim())?)),
+        None => (take, None),
+    };
+    Ok(Change::Redo { section: read_section(section)?, seed, prompt: prompt.trim().to_owned() })
+}
+
+fn read_seed(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| format!("{text:?} is no seed; write a number from 0 to {}, as 3@7", u32::MAX))
 }
 
 fn read_replace(text: &str) -> Result<Change, String> {
@@ -206,6 +214,9 @@ mod tests {
             (read_insert, "bridge, 8 bars"),
             (read_move, "3"),
             (read_redo, ""),
+            (read_redo, "3@"),
+            (read_redo, "3@4294967296"),
+            (read_redo, "@7"),
             (read_remove, "a b"),
         ] {
             assert!(read(text).is_err(), "{text:?} was accepted");
