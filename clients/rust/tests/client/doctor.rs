@@ -125,7 +125,7 @@ fn the_doctor_names_token_version_and_proxy() {
     let variables = [("SEGUE_CLIENT_TOKEN", "secret"), ("HTTPS_PROXY", "http://proxy:1")];
     let found = doctor(&variables);
     assert!(!found.1.contains('\u{1b}'), "{:?}", found.1);
-    expect(found, 0, &["version 9.1.0", "this program is version", "HTTPS_PROXY set", "it can play 1 models"]);
+    expect(found, 0, &["version 9.1.0", "this program is version", "HTTPS_PROXY set", "it can play 1 model"]);
     let (code, json) = run(&folder, &server, &variables, &["doctor", "--json"]);
     assert_eq!(code, Some(0), "{json}");
     for line in json.lines() {
@@ -157,6 +157,7 @@ fn what_is_no_segue_service_is_recognised() {
         let over_tls = run(&folder, &format!("https://{server}"), &[], &["doctor"]);
         expect(over_tls, 3, &["hint: the server may speak without TLS"]);
     }
-    expect(run(&folder, "music.invalid:7300", &[], &["doctor"]), 3, &["has no address", "hint: check the name"]);
+    // Two dots are no name: no name server is asked.
+    expect(run(&folder, "music..invalid:7300", &[], &["doctor"]), 3, &["has no address", "hint: check the name"]);
     assert!(fs::read_dir(&folder).unwrap().next().is_none());
 }

@@ -14,6 +14,7 @@ use crate::{
     exit::Stop,
     settings::Reach,
     talk::{Palette, Talk},
+    words,
 };
 
 const LIMIT: Duration = Duration::from_secs(5);
@@ -60,7 +61,10 @@ pub async fn doctor(reach: &Reach, talk: &Talk) -> Result<(), Stop> {
         }
     }
     match client.list_models(ListModelsRequest {}).await {
-        Ok(answer) => good(talk, "models", &format!("it can play {} models", answer.models.len())),
+        Ok(answer) => {
+            let models = words::counted(answer.models.len() as u32, "model");
+            good(talk, "models", &format!("it can play {models}"))
+        }
         Err(error) => {
             let text = format!("it cannot play: {error}");
             Err(bad(talk, "models", &text, Stop::from(error).code(), "look at the renderers of the service"))

@@ -5,7 +5,7 @@ use segue_client::{
     proto::segue::composer::v1::{Composition, ListCompositionsRequest},
 };
 
-use crate::{exit::Stop, words};
+use crate::{exit::Stop, resources, words};
 
 const FOLDER: &str = "compositions/";
 /// With fewer letters two are soon the same.
@@ -65,7 +65,7 @@ fn listed(compositions: &[Composition]) -> String {
     let mut names: Vec<String> = compositions
         .iter()
         .take(MANY)
-        .map(|each| format!("{} ({})", clean(words::id(&each.name)), clean(&each.title)))
+        .map(|each| format!("{} ({})", clean(words::id(&each.name)), resources::title(each)))
         .collect();
     if compositions.len() > MANY {
         names.push(format!("and {} more", compositions.len() - MANY));

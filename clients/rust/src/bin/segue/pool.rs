@@ -53,7 +53,7 @@ pub async fn stats(reach: &Reach, talk: &Talk) -> Result<(), Stop> {
     let uptime = words::clock(stats.uptime.map_or(0.0, |uptime| uptime.seconds as f64));
     talk.line(&clean(&format!("segue {} at {}, up {uptime}", stats.version, reach.connection.address)))?;
     talk.line(&format!("{} running, {} waiting of at most {}", stats.running, stats.queued, stats.queue_limit))?;
-    talk.line(&format!("{} watchers", stats.watchers))?;
+    talk.line(&words::counted(stats.watchers, "watcher"))?;
     for renderer in &stats.renderers {
         let models: Vec<&str> = renderer.models.iter().map(|model| model.model.as_str()).collect();
         let text = format!(

@@ -44,6 +44,8 @@ pub struct Talk {
     quiet: bool,
     /// Standard error is a terminal that understands how to go up a line; nobody has looked at those of Windows yet.
     pub is_live: bool,
+    /// Standard output is read by a person.
+    pub is_out_terminal: bool,
     /// The colours of standard error.
     pub palette: Palette,
     /// The colours of standard output.
@@ -64,6 +66,7 @@ impl Talk {
             verbose: common.verbose,
             quiet: common.quiet,
             is_live: cfg!(unix) && is_terminal && !is_dumb() && !common.json && !common.quiet,
+            is_out_terminal: io::stdout().is_terminal(),
             palette: Palette { is_on: has_colour(is_terminal) },
             out_palette: Palette { is_on: has_colour(io::stdout().is_terminal()) },
             mentioned: Mutex::new(Vec::new()),

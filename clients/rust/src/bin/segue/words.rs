@@ -124,6 +124,11 @@ pub fn state(number: i32) -> String {
     State::try_from(number).map_or_else(|_| format!("state {number}"), |each| plain(each.as_str_name(), "STATE_"))
 }
 
+/// Whether it is over. A newer service may know more ways to end than these; then something else must tell.
+pub fn has_ended(state: i32) -> bool {
+    matches!(State::try_from(state), Ok(State::Succeeded | State::Degraded | State::Failed | State::Cancelled))
+}
+
 pub fn role(number: i32) -> String {
     Role::try_from(number).map_or_else(|_| format!("role {number}"), |each| plain(each.as_str_name(), "ROLE_"))
 }

@@ -4,7 +4,7 @@ use std::{fs, process::Command};
 
 use segue_client::proto::segue::composer::v1::Analysis;
 
-use super::{NAME, Outcome, check, command, files, finish, segue, start};
+use super::{NAME, NOBODY, Outcome, check, command, files, finish, segue, start};
 use crate::{
     fake::Fake,
     pieces::{mastering, piece},
@@ -35,6 +35,12 @@ fn the_other_commands_answer_as_they_always_did() {
         assert_eq!(completions.code, Some(0));
         assert!(String::from_utf8(completions.stdout).unwrap().contains("download"), "{shell}");
     }
+}
+
+#[test]
+fn where_there_is_nothing_the_list_says_so() {
+    let outcome = segue(&Fake::start(Vec::new()), &folder("nothing"), &["list"]);
+    assert_eq!((outcome.code, outcome.stdout, outcome.stderr.as_str()), (Some(0), Vec::new(), "no compositions yet\n"));
 }
 
 #[test]
@@ -74,6 +80,8 @@ fn a_file_of_one_s_own_is_mastered() {
     let asked = fake.state.lock().unwrap().masters.pop().unwrap();
     assert_eq!((asked.source.as_str(), asked.settings.unwrap().preset), ("uploads/0123456789", 3));
     assert!(!asked.request_id.is_empty());
+    let listed = String::from_utf8(segue(&fake, &folder, &["list"]).stdout).unwrap();
+    assert!(listed.ends_with("  mastering of a file, 0:04\n"), "{listed:?}");
 }
 
 #[test]
@@ -98,11 +106,8 @@ fn settings_come_from_flags_then_variables_then_the_file() {
         run(&|command| command.env("SEGUE_CLIENT_TOKEN", "secret"), &["stats", "--token-file", "token"]).code,
         Some(4)
     );
-    assert_eq!(run(&|command| command.env("SEGUE_SERVER", "127.0.0.1:1"), &["stats"]).code, Some(3));
-    assert_eq!(
-        run(&|command| command.env("SEGUE_SERVER", "127.0.0.1:1"), &["stats", "--server", &server]).code,
-        Some(0)
-    );
+    assert_eq!(run(&|command| command.env("SEGUE_SERVER", NOBODY), &["stats"]).code, Some(3));
+    assert_eq!(run(&|command| command.env("SEGUE_SERVER", NOBODY), &["stats", "--server", &server]).code, Some(0));
     let open = run(&|command| command, &["stats", "--server", "http://music.invalid"]);
     assert_eq!(open.code, Some(2), "a token was sent in the clear: {}", open.stderr);
     fs::write(folder.join("segue.toml"), "[client]\nsever = \"x\"\n").unwrap();
