@@ -6,15 +6,14 @@ use segue_client::{
     Client, Failure, Opening, clean, json,
     proto::segue::{
         analyzer::v1::{Fault, Report},
-        composer::v1::{Analysis, CreateAnalysisRequest, CreateMasterRequest, Export, GetAnalysisRequest, State},
+        composer::v1::{Analysis, CreateAnalysisRequest, CreateMasterRequest, Export, GetAnalysisRequest},
         music::v1::{LayerKind, Metre},
     },
 };
 use tokio::time::{Duration, sleep};
 
 use crate::{
-    args::{self, FileKind},
-    compose,
+    args, compose,
     exit::Stop,
     interrupts::or_interrupted,
     job::{self, Job, Target},
@@ -33,7 +32,7 @@ const WAVE: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '
 
 /// `segue analyze`.
 pub async fn analyze(reach: &Reach, talk: &Talk, asked: args::Analyze) -> Result<(), Stop> {
-    let analysis = or_interrupted(measure(reach, talk, &asked.source)).await?;
+    let analysis = or_interrupted(talk, measure(reach, talk, &asked.source)).await?;
     if talk.json {
         talk.object(&json::to_value("segue.composer.v1.Analysis", &analysis)?)?;
     }
@@ -72,7 +71,20 @@ async fn measure(reach: &Reach, talk: &Talk, source: &str) -> Result<Analysis, S
 pub async fn master(reach: &Reach, talk: &Talk, asked: args::Master) -> Result<(), Stop> {
     let kind = compose::named_kind(&asked.output)?;
     outputs::check_free(&asked.output, asked.follow.force, talk)?;
-    let name = or_interrupted(begin(reach, talk, &asked, kind)).await?;
+    let mut client = reach.connection.open().await?;
+    let source = or_interrupted(talk, upload(&mut client, talk, &asked.source)).await?;
+    let request = CreateMasterRequest {
+        source,
+        settings: Some(spec::master(asked.loudness)),
+        exports: vec![Export { file_format: spec::file_format(kind) as i32, ..Export::default() }],
+        request_id: uuid::Uuid::new_v4().to_string(),
+    };
+    let creating = async { Ok(client.create_master(request).await?.composition.unwrap_or_default().name) };
+    let name = or_interrupted(talk, creating).await.inspect_err(|stop| {
+        if stop.is_wish() {
+            talk.note(job::MAYBE_BEGUN);
+        }
+    })?;
     let job = Job {
         opening: Opening::Watch { name },
         target: Target::File(asked.output),
@@ -83,18 +95,6 @@ pub async fn master(reach: &Reach, talk: &Talk, asked: args::Master) -> Result<(
         before: Vec::new(),
     };
     Box::pin(job::run(reach, talk, job)).await
-}
-
-/// Sends the file and asks for its mastering. Returns the composition that it becomes.
-async fn begin(reach: &Reach, talk: &Talk, asked: &args::Master, kind: FileKind) -> Result<String, Stop> {
-    let mut client = reach.connection.open().await?;
-    let request = CreateMasterRequest {
-        source: upload(&mut client, talk, &asked.source).await?,
-        settings: Some(spec::master(asked.loudness)),
-        exports: vec![Export { file_format: spec::file_format(kind) as i32, ..Export::default() }],
-        request_id: uuid::Uuid::new_v4().to_string(),
-    };
-    Ok(client.create_master(request).await?.composition.unwrap_or_default().name)
 }
 
 /// What the service has under this name, or else a file of this machine, which is sent.
@@ -122,19 +122,14 @@ async fn upload(client: &mut Client, talk: &Talk, path: &Path) -> Result<String,
     let mut painter = talk.is_live.then(Painter::default);
     let upload = segue_client::upload(client, path, media_type, |bytes| {
         if let Some(painter) = &mut painter {
-            painter.show(vec![format!("uploading: {} of {}", words::size(bytes), words::size(size.len() as i64))]);
+            painter.show_transfer("uploading", bytes, size.len() as i64);
         }
     });
     Ok(upload.await?.name)
 }
 
-/// A newer service may know more ways to end than these.
 fn has_ended(analysis: &Analysis) -> bool {
-    analysis.end_time.is_some()
-        || matches!(
-            State::try_from(analysis.state),
-            Ok(State::Succeeded | State::Degraded | State::Failed | State::Cancelled)
-        )
+    analysis.end_time.is_some() || words::has_ended(analysis.state)
 }
 
 /// What was measured, in few words; the metre says what a beat is.

@@ -17,7 +17,7 @@ pub use changes::{Change, Changes, Place};
 pub use making::{FileKind, Follow, Listen, Making, Preset};
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 the composition or the work failed, 2 wrong use, 3 the server cannot be \
-    reached, 4 refused by the server, 5 the server is busy, 130 interrupted.";
+    reached, 4 refused by the server, 5 the server is busy, 130 interrupted, 128 + n ended by signal n.";
 
 const EDITING: &str = "A SECTION is a number, as `segue get NAME` counts them, or a name, as chorus-2. The flags may be \
     repeated and are done in the order in which they are written; numbers are always those of the piece before. What no \

@@ -53,7 +53,7 @@ pub async fn make(reach: &Reach, talk: &Talk, order: Order, making: Making) -> R
         outputs::check_free(path, follow.force, talk)?;
     }
     if let Some(tune) = making.melody {
-        spec.melody = Some(or_interrupted(melody(reach, talk, &tune)).await?);
+        spec.melody = Some(or_interrupted(talk, melody(reach, talk, &tune)).await?);
     }
     let request =
         ComposeRequest { spec: Some(spec), request_id: uuid::Uuid::new_v4().to_string(), ..ComposeRequest::default() };

@@ -15,6 +15,8 @@ pub enum Stop {
     Wrong { code: u8, text: String, lines: Vec<String>, hint: String },
     /// Somebody pressed Ctrl-C, or closed the pipe.
     Interrupted,
+    /// The system wants the program to go; the signal's number.
+    Dismissed(u8),
 }
 
 impl Stop {
@@ -24,6 +26,8 @@ impl Stop {
     pub const REFUSED: u8 = 4;
     pub const BUSY: u8 = 5;
     pub const INTERRUPTED: u8 = 130;
+    /// As shells count what ends by a signal.
+    const BY_SIGNAL: u8 = 128;
 
     pub fn usage(text: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::wrong(Self::USAGE, text, hint)
@@ -50,10 +54,16 @@ impl Stop {
         }
     }
 
+    /// Somebody wants no more of it, and nothing is wrong.
+    pub fn is_wish(&self) -> bool {
+        matches!(self, Self::Interrupted | Self::Dismissed(_))
+    }
+
     pub fn code(&self) -> u8 {
         match self {
             Self::Wrong { code, .. } => *code,
             Self::Interrupted => Self::INTERRUPTED,
+            Self::Dismissed(signal) => Self::BY_SIGNAL + signal,
             Self::Failed(_) => Self::FAILED,
             Self::Error(error) => match error {
                 Error::Usage(_) => Self::USAGE,
@@ -74,7 +84,7 @@ impl Stop {
             Self::Error(error) => error.to_string(),
             Self::Failed(failure) => failure.to_string(),
             Self::Wrong { text, .. } => text.clone(),
-            Self::Interrupted => String::new(),
+            Self::Interrupted | Self::Dismissed(_) => String::new(),
         }
     }
 

@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use leaving::{Cancelling, answered};
 use segue_client::{
     Connection, Error, Update, Watch, clean,
     proto::segue::{
         audio::v1::Stage,
-        composer::v1::{CancelCompositionRequest, Composition, State, composition_event::Event},
+        composer::v1::{Composition, State, composition_event::Event},
     },
 };
 use serde_json::json;
@@ -22,6 +23,8 @@ use crate::{
     talk::{Palette, Talk},
     words,
 };
+
+mod leaving;
 
 /// After so many tries in vain the reader of a plain terminal should know.
 const PATIENT_TRIES: u32 = 4;
@@ -49,7 +52,7 @@ pub struct Ended {
 pub async fn follow(
     reach: &Reach,
     talk: &Talk,
-    watch: Watch,
+    watch: &mut Watch,
     sound: &mut Sound,
     interrupts: &mut Interrupts,
     detach: bool,
@@ -61,6 +64,8 @@ pub async fn follow(
         painter: talk.is_live.then(Painter::default),
         detach,
         num_interrupts: 0,
+        waits_for_name: false,
+        cancelling: None,
         tries: 0,
         ended: None,
     };
@@ -83,7 +88,10 @@ pub async fn hear_out(talk: &Talk, sound: &mut Sound, interrupts: &mut Interrupt
     }
     let ended = tokio::select! {
         ended = feed.end() => ended,
-        () = interrupts.next() => return if sound.feeds_stdout { Err(Stop::Interrupted) } else { Ok(()) },
+        stop = interrupts.next() => {
+            let is_done = matches!(stop, Stop::Interrupted) && !sound.feeds_stdout;
+            return if is_done { Ok(()) } else { Err(stop) };
+        }
     };
     match ended {
         Err(Error::Local { cause, .. }) if sound.feeds_stdout => Err(Stop::stdout(cause)),
@@ -103,25 +111,33 @@ struct Following<'a> {
     /// Ctrl-C leaves it running.
     detach: bool,
     num_interrupts: u32,
+    /// Ctrl-C was pressed before there was anything to cancel or to come back to.
+    waits_for_name: bool,
+    /// The service is asked to cancel it.
+    cancelling: Cancelling,
     tries: u32,
     ended: Option<Composition>,
 }
 
 impl Following<'_> {
-    async fn run(&mut self, mut watch: Watch, sound: &mut Sound, interrupts: &mut Interrupts) -> Result<(), Stop> {
+    async fn run(&mut self, watch: &mut Watch, sound: &mut Sound, interrupts: &mut Interrupts) -> Result<(), Stop> {
         let mut redraw = tokio::time::interval(REDRAW);
         redraw.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
             tokio::select! {
                 update = watch.next() => match update? {
-                    Some(update) => self.take(&watch, update, sound)?,
+                    Some(update) => self.take(watch, update, sound)?,
                     None => break,
                 },
                 ended = closed(&mut sound.feed) => {
                     sound.feed = None;
                     self.feed_ended(ended, sound.feeds_stdout)?;
                 }
-                () = interrupts.next() => self.interrupted()?,
+                stop = interrupts.next() => self.interrupted(stop, watch)?,
+                answer = answered(&mut self.cancelling) => {
+                    self.cancelling = None;
+                    self.cancel_ended(answer);
+                }
                 _ = redraw.tick(), if self.painter.is_some() => self.draw(),
             }
         }
@@ -151,6 +167,8 @@ impl Following<'_> {
                 self.say(said);
                 if let Some(Event::Finished(finished)) = event.event {
                     self.ended = finished.composition;
+                } else if std::mem::take(&mut self.waits_for_name) {
+                    self.stop_or_leave(Stop::Interrupted, watch.name())?;
                 }
             }
             Update::Skipped => self.talk.mention("an event of a kind that this version does not know was skipped"),
@@ -168,9 +186,9 @@ impl Following<'_> {
                 self.board.lost = None;
                 self.tries = 0;
                 self.say(Some(Said::Note("the connection broke for a moment; nothing is missing".into())));
-                if self.num_interrupts > 0 {
+                if self.num_interrupts > 0 && !self.waits_for_name {
                     // Nobody was there to hear it.
-                    self.cancel();
+                    self.cancel(watch.name());
                 }
             }
         }
@@ -189,32 +207,6 @@ impl Following<'_> {
         Ok(())
     }
 
-    fn interrupted(&mut self) -> Result<(), Stop> {
-        self.num_interrupts += 1;
-        let name = &self.board.name;
-        if name.is_empty() {
-            return Err(Stop::Interrupted);
-        }
-        if self.detach || self.num_interrupts > 1 {
-            let text = format!("it goes on without you; come back with: segue watch {name}");
-            self.say(Some(Said::Note(text)));
-            return Err(Stop::Interrupted);
-        }
-        self.say(Some(Said::Note("cancelling; what is finished stays. Ctrl-C again leaves at once".into())));
-        self.cancel();
-        Ok(())
-    }
-
-    fn cancel(&self) {
-        let (connection, name) = (self.connection.clone(), self.board.name.clone());
-        tokio::spawn(async move {
-            // When this fails, the stream goes on, and the second Ctrl-C leaves.
-            if let Ok(mut client) = connection.open().await {
-                let _ = client.cancel_composition(CancelCompositionRequest { name }).await;
-            }
-        });
-    }
-
     fn feed_ended(&mut self, ended: Result<(), Error>, is_stdout: bool) -> Result<(), Stop> {
         match ended {
             Ok(()) => Ok(()),
@@ -230,15 +222,6 @@ impl Following<'_> {
                 self.say(Some(Said::Note(format!("note: {error}; the rest is made in silence"))));
                 Ok(())
             }
-        }
-    }
-
-    /// Says how to find again what cannot be followed any more: the way is lost, or there is no room for the sound.
-    fn part(&mut self, stop: &Stop) {
-        let name = &self.board.name;
-        if !name.is_empty() && matches!(stop, Stop::Error(_)) {
-            let text = format!("it may go on without you; come back with: segue watch {name}");
-            self.say(Some(Said::Note(text)));
         }
     }
 

@@ -19,6 +19,7 @@ use crate::{
     follow::{Sound, follow, hear_out},
     interrupts::Interrupts,
     outputs,
+    resources::SHORT,
     settings::Reach,
     talk::Talk,
     words,
@@ -45,6 +46,9 @@ pub struct Job {
     pub before: Vec<Section>,
 }
 
+/// What is said when the service was asked, and nobody waits for its answer.
+pub const MAYBE_BEGUN: &str = "it may have been begun all the same: `segue list` shows it, `segue cancel` stops it";
+
 /// How a stream is watched.
 pub fn options(follow: Follow, audio: AudioSelection) -> WatchOptions {
     WatchOptions {
@@ -59,13 +63,13 @@ pub fn options(follow: Follow, audio: AudioSelection) -> WatchOptions {
 /// Follows a composition and brings its files home.
 pub async fn run(reach: &Reach, talk: &Talk, job: Job) -> Result<(), Stop> {
     let mut sound = open_sound(talk, &job)?;
-    let mut interrupts = Interrupts::listen()?;
+    let mut interrupts = Interrupts::listen(talk)?;
     let audio = if sound.draft.is_some() { AudioSelection::Draft } else { AudioSelection::None };
-    let watch = Watch::new(reach.connection.clone(), job.opening.clone(), options(job.follow, audio));
-    let ended = match follow(reach, talk, watch, &mut sound, &mut interrupts, job.detach).await {
+    let mut watch = Watch::new(reach.connection.clone(), job.opening.clone(), options(job.follow, audio));
+    let ended = match follow(reach, talk, &mut watch, &mut sound, &mut interrupts, job.detach).await {
         Ok(ended) => ended,
         Err(stop) => {
-            keep_draft(talk, "", &mut sound, "what came so far")?;
+            keep_draft(talk, watch.name(), &mut sound, "what came so far")?;
             return Err(stop);
         }
     };
@@ -81,7 +85,7 @@ pub async fn run(reach: &Reach, talk: &Talk, job: Job) -> Result<(), Stop> {
     } else {
         tokio::select! {
             outcome = bring_home(reach, talk, &job, &composition, &mut sound) => outcome,
-            () = interrupts.next() => Err(Stop::Interrupted),
+            stop = interrupts.next() => Err(stop),
         }
         .inspect_err(|_| {
             // What went wrong is told; where the sound is meanwhile must be told, too.
@@ -91,7 +95,7 @@ pub async fn run(reach: &Reach, talk: &Talk, job: Job) -> Result<(), Stop> {
         })
     };
     // Files first: a player takes as long as the piece.
-    if !matches!(outcome, Err(Stop::Interrupted)) {
+    if !outcome.as_ref().is_err_and(Stop::is_wish) {
         hear_out(talk, &mut sound, &mut interrupts).await?;
     }
     outcome
@@ -214,7 +218,7 @@ fn report(talk: &Talk, composition: &Composition, before: &[Section]) {
     }
     if talk.is_live && composition.plan.is_some() {
         // The drawing has a title and no name; without a terminal it was told at the beginning.
-        let id: String = words::id(&composition.name).chars().take(8).collect();
+        let id: String = words::id(&composition.name).chars().take(SHORT).collect();
         talk.note(&format!("to change a part of it: segue edit {}", clean(&id)));
     }
     for degradation in &composition.degradations {

@@ -16,6 +16,7 @@ use crate::{
     args::{Download, FileKind},
     exit::Stop,
     names,
+    painter::Painter,
     settings::Reach,
     talk::Talk,
     words,
@@ -158,7 +159,15 @@ fn file_part(text: &str) -> String {
 
 /// Fetches one output.
 pub async fn fetch(connection: &Connection, talk: &Talk, output: &Output, path: &Path) -> Result<(), Stop> {
-    segue_client::download(connection, output, path, PATIENCE, |_| {}).await?;
+    let mut painter = talk.is_live.then(Painter::default);
+    let doing = path.display().to_string();
+    let seen = |bytes| {
+        if let Some(painter) = &mut painter {
+            painter.show_transfer(&doing, bytes, output.size_bytes);
+        }
+    };
+    segue_client::download(connection, output, path, PATIENCE, seen).await?;
+    drop(painter);
     talk.note(&describe(output, path));
     talk.client_event("", json!({"saved": path.display().to_string(), "output": output.name}))
 }

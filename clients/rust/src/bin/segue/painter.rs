@@ -2,12 +2,13 @@
 
 use std::io::{self, Write as _};
 
-use crate::draw::Size;
+use crate::{draw::Size, words};
 
 const HIDE_CURSOR: &str = "\x1b[?25l";
 const SHOW_CURSOR: &str = "\x1b[?25h";
 
-/// A drawing that is replaced again and again.
+/// A drawing that is replaced again and again. Between two drawings the cursor stands below, to be seen: however the
+/// program ends, or is put to sleep, there is nothing to bring back.
 #[derive(Default)]
 pub struct Painter {
     lines: usize,
@@ -25,7 +26,7 @@ impl Painter {
     /// Replaces the drawing.
     pub fn show(&mut self, drawing: Vec<String>) {
         if drawing != self.last {
-            let text = format!("{HIDE_CURSOR}{}{}\n", self.up(), drawing.join("\n"));
+            let text = format!("{HIDE_CURSOR}{}{}\n{SHOW_CURSOR}", self.up(), drawing.join("\n"));
             Self::put(&text);
             self.lines = drawing.len();
             self.last = drawing;
@@ -45,16 +46,20 @@ impl Painter {
         }
     }
 
+    /// Shows how far a file is on its way.
+    pub fn show_transfer(&mut self, doing: &str, bytes: i64, whole: i64) {
+        self.show(vec![format!("{doing}: {} of {}", words::size(bytes), words::size(whole))]);
+    }
+
     /// Lets the drawing stand; what comes next stands below it.
     pub fn leave(&mut self) {
-        Self::put(SHOW_CURSOR);
         self.lines = 0;
         self.last.clear();
     }
 
     /// Removes the drawing.
     pub fn clear(&mut self) {
-        Self::put(&format!("{}{SHOW_CURSOR}", self.up()));
+        Self::put(&self.up());
         self.lines = 0;
         self.last.clear();
     }

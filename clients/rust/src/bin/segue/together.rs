@@ -55,7 +55,7 @@ pub async fn watch(reach: &Reach, talk: &Talk, names: &[String], follow: Follow)
     let painter = talk.is_live.then(Painter::default);
     let mut several = Several { talk, names, boards, ended, painter, broke: None };
     let mut redraw = tokio::time::interval(REDRAW);
-    let mut interrupts = Interrupts::listen()?;
+    let mut interrupts = Interrupts::listen(talk)?;
     loop {
         tokio::select! {
             news = told.recv() => match news {
@@ -63,10 +63,10 @@ pub async fn watch(reach: &Reach, talk: &Talk, names: &[String], follow: Follow)
                 Some((index, News::Broke(error))) => several.lose(index, error),
                 None => break,
             },
-            () = interrupts.next() => {
+            stop = interrupts.next() => {
                 let names = several.names.join(" ");
                 several.say(&format!("they go on without you; come back with: segue watch {names}"));
-                return Err(Stop::Interrupted);
+                return Err(stop);
             }
             _ = redraw.tick(), if several.painter.is_some() => several.draw(),
         }

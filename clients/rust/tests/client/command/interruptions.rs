@@ -3,37 +3,54 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _},
+    path::Path,
+    process::{Child, ChildStderr, Stdio},
     time::Duration,
 };
 
-use segue_client::proto::{google::rpc, segue::composer::v1::State};
+use segue_client::{proto::segue::composer::v1::State, wav};
 use tonic::{Code, Status};
 
-use super::{NAME, check, files, finish, finish_within, interrupt, segue, signal, start, wait_for, whole_wav};
+use super::{FORMAT, NAME, check, files, finish, interrupt, segue, signal, start, wait_for, whole_wav};
 use crate::{
-    fake::{Fake, Trick, packed},
+    fake::{Fake, Trick},
     pieces::{ended, piece},
     transfers::folder,
 };
+
+/// Works on and on.
+fn stuck() -> Trick {
+    Trick::Hold(Some(State::Rendering), |sent, _| sent < 20)
+}
+
+/// Works on and on, until it was cancelled.
+fn until_cancelled() -> Trick {
+    Trick::Hold(Some(State::Rendering), |sent, state| sent < 20 || !state.cancelled.is_empty())
+}
+
+/// Waits until the draft has begun.
+fn wait_for_sound(folder: &Path, name: &str) {
+    let draft = folder.join(name);
+    wait_for("the draft", || draft.metadata().is_ok_and(|file| file.len() > 200_000));
+}
 
 #[cfg(unix)]
 #[test]
 fn ctrl_c_cancels_once_and_leaves_at_the_second() {
     let cancelled = ended(piece(NAME, 1), State::Cancelled, Code::Cancelled, "cancelled");
-    let fake = Fake::start(vec![cancelled]).with(|state| state.always = Some(Trick::UntilCancelled(20)));
+    let fake = Fake::start(vec![cancelled]).with(|state| state.always = Some(until_cancelled()));
     let folder = folder("ctrl_c");
     let child = start(&fake, &folder, &["compose", "rain", "-o", "song.flac"]);
-    wait_for("the draft", || folder.join("song.draft.wav").metadata().is_ok_and(|file| file.len() > 200_000));
+    wait_for_sound(&folder, "song.draft.wav");
     interrupt(&child);
     wait_for("the cancel", || fake.state.lock().unwrap().cancelled == [NAME]);
     let outcome = finish(child);
     assert_eq!(outcome.code, Some(130), "{}", outcome.stderr);
     assert!(outcome.stderr.contains("what was finished is in song.draft.wav"), "{}", outcome.stderr);
 
-    let stuck = Trick::OnlyHeartbeats(20, State::Rendering);
-    let fake = Fake::start(vec![piece(NAME, 1)]).with(|state| state.always = Some(stuck));
+    let fake = Fake::start(vec![piece(NAME, 1)]).with(|state| state.always = Some(stuck()));
     let child = start(&fake, &folder, &["compose", "rain", "-o", "other.flac"]);
-    wait_for("the draft", || folder.join("other.draft.wav").metadata().is_ok_and(|file| file.len() > 200_000));
+    wait_for_sound(&folder, "other.draft.wav");
     interrupt(&child);
     wait_for("the cancel", || !fake.state.lock().unwrap().cancelled.is_empty());
     interrupt(&child);
@@ -45,11 +62,10 @@ fn ctrl_c_cancels_once_and_leaves_at_the_second() {
 #[cfg(unix)]
 #[test]
 fn ctrl_c_with_detach_leaves_the_composition_running() {
-    let fake = Fake::start(vec![piece(NAME, 1)])
-        .with(|state| state.always = Some(Trick::OnlyHeartbeats(20, State::Rendering)));
+    let fake = Fake::start(vec![piece(NAME, 1)]).with(|state| state.always = Some(stuck()));
     let folder = folder("detach");
     let child = start(&fake, &folder, &["compose", "rain", "-o", "song.flac", "--detach"]);
-    wait_for("the draft", || folder.join("song.draft.wav").metadata().is_ok_and(|file| file.len() > 200_000));
+    wait_for_sound(&folder, "song.draft.wav");
     interrupt(&child);
     let outcome = finish(child);
     assert_eq!(outcome.code, Some(130));
@@ -112,8 +128,8 @@ fn several_are_watched_at_once() {
 #[cfg(unix)]
 #[test]
 fn ctrl_c_leaves_what_is_watched_running() {
-    let fake = Fake::start(vec![piece(NAME, 1), piece("compositions/00c0ffef", 1)])
-        .with(|state| state.always = Some(Trick::OnlyHeartbeats(20, State::Rendering)));
+    let fake =
+        Fake::start(vec![piece(NAME, 1), piece("compositions/00c0ffef", 1)]).with(|state| state.always = Some(stuck()));
     for names in [&["watch", NAME][..], &["watch", NAME, "00c0ffef"]] {
         let mut child = start(&fake, &folder("leave"), names);
         let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
@@ -133,37 +149,32 @@ fn a_machine_that_slept_goes_on() {
     let fake =
         Fake::start(vec![piece.clone()]).with(|state| state.tricks.push_back(Trick::Slow(Duration::from_millis(10))));
     let folder = folder("sleep");
-    let child = start(&fake, &folder, &["compose", "rain", "-o", "song.flac", "--keep-draft", "--heartbeat", "0.1"]);
-    let draft = folder.join("song.draft.wav");
-    wait_for("the draft", || draft.metadata().is_ok_and(|file| file.len() > 200_000));
+    let child = start(&fake, &folder, &["compose", "rain", "-o", "song.flac", "--keep-draft", "--heartbeat", "0.5"]);
+    wait_for_sound(&folder, "song.draft.wav");
     signal(&child, "STOP");
     // All that the server has to say is sent, or waits, and the connection's time is over.
-    std::thread::sleep(Duration::from_secs(1));
+    std::thread::sleep(Duration::from_secs(2));
     signal(&child, "CONT");
     let outcome = finish(child);
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
-    assert!(fs::read(draft).unwrap() == whole_wav(&piece));
+    assert!(fs::read(folder.join("song.draft.wav")).unwrap() == whole_wav(&piece));
 }
 
 #[cfg(unix)]
 #[test]
 fn ctrl_c_while_nobody_is_there_is_not_forgotten() {
     let cancelled = ended(piece(NAME, 1), State::Cancelled, Code::Cancelled, "cancelled");
-    let wait = rpc::RetryInfo { retry_delay: Some(prost_types::Duration { seconds: 2, nanos: 0 }) };
-    let away = packed(
-        Code::Unavailable,
-        "the service restarts",
-        vec![("google.rpc.RetryInfo", prost::Message::encode_to_vec(&wait))],
-    );
+    let gone = Status::unavailable("the service restarts");
     let fake = Fake::start(vec![cancelled]).with(|state| {
-        state.cancels_to_refuse = 1;
-        state.tricks.extend([Trick::Break(20, away), Trick::UntilCancelled(2)]);
+        state.away = Some(gone.clone());
+        let back = Trick::Hold(Some(State::Rendering), |_, state| !state.cancelled.is_empty());
+        state.tricks.extend([Trick::Break(20, gone), back]);
     });
     let mut child = start(&fake, &folder("away"), &["compose", "rain", "-o", "song.flac", "--json"]);
     let mut said = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
     assert!(said.any(|line| line.contains("\"lost\"")));
     interrupt(&child);
-    wait_for("a cancel in vain", || fake.state.lock().unwrap().cancels_to_refuse == 0);
+    wait_for("a cancel in vain", || fake.state.lock().unwrap().away.is_none());
     let rest: Vec<String> = said.collect();
     assert_eq!(child.wait().unwrap().code(), Some(130), "{rest:?}");
     assert_eq!(fake.state.lock().unwrap().cancelled, [NAME]);
@@ -173,10 +184,10 @@ fn ctrl_c_while_nobody_is_there_is_not_forgotten() {
 #[test]
 fn what_fails_by_itself_after_ctrl_c_is_a_failure() {
     let failed = ended(piece(NAME, 1), State::Failed, Code::DataLoss, "the renderer gave silence");
-    let fake = Fake::start(vec![failed]).with(|state| state.always = Some(Trick::UntilCancelled(20)));
+    let fake = Fake::start(vec![failed]).with(|state| state.always = Some(until_cancelled()));
     let folder = folder("failed_meanwhile");
     let child = start(&fake, &folder, &["compose", "rain", "-o", "song.flac"]);
-    wait_for("the draft", || folder.join("song.draft.wav").metadata().is_ok_and(|file| file.len() > 200_000));
+    wait_for_sound(&folder, "song.draft.wav");
     interrupt(&child);
     let outcome = finish(child);
     assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
@@ -186,13 +197,118 @@ fn what_fails_by_itself_after_ctrl_c_is_a_failure() {
 #[cfg(unix)]
 #[test]
 fn ctrl_c_ends_a_download_and_says_how_to_go_on() {
-    let fake = Fake::start(vec![piece(NAME, 1)]).with(|state| state.slow_files = Duration::from_secs(2));
+    let fake = Fake::start(vec![piece(NAME, 1)]).with(|state| state.slow_files = Duration::from_secs(600));
     let folder = folder("slow_files");
     let child = start(&fake, &folder, &["compose", "rain", "-o", "song.flac"]);
     wait_for("the download", || folder.join("song.flac.part").exists());
     interrupt(&child);
-    let outcome = finish_within(child, Duration::from_secs(5));
+    let outcome = finish(child);
     assert_eq!(outcome.code, Some(130), "{}", outcome.stderr);
     assert!(outcome.stderr.contains("segue download 00c0ffee"), "{}", outcome.stderr);
     assert!(outcome.stderr.contains("song.draft.wav"), "{}", outcome.stderr);
+}
+
+/// Reads on until something is said.
+fn hear(child: &mut Child, words: &str) -> BufReader<ChildStderr> {
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains(words) {
+        line.clear();
+        assert!(said.read_line(&mut line).unwrap() > 0, "{words:?} was not said");
+    }
+    said
+}
+
+fn rest(mut said: BufReader<ChildStderr>) -> String {
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).unwrap();
+    rest
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_before_the_first_answer_leaves_nothing_running_unseen() {
+    let unanswered = Trick::Hold(None, |sent, state| match sent {
+        0 => state.may_go_on,
+        _ => !state.cancelled.is_empty(),
+    });
+    let begin = |detach: &[&str], name: &str| {
+        let cancelled = ended(piece(NAME, 1), State::Cancelled, Code::Cancelled, "cancelled");
+        let fake = Fake::start(vec![cancelled]).with(|state| state.always = Some(unanswered.clone()));
+        let compose = [&["compose", "rain", "-o", "song.flac", "--heartbeat", "60"], detach].concat();
+        let mut child = start(&fake, &folder(name), &compose);
+        wait_for("the request", || !fake.state.lock().unwrap().specs.is_empty());
+        interrupt(&child);
+        let said = hear(&mut child, "waiting for the service's answer");
+        (fake, child, said)
+    };
+    let go_on = |fake: &Fake| fake.state.lock().unwrap().may_go_on = true;
+
+    let (fake, mut child, said) = begin(&[], "unanswered");
+    go_on(&fake);
+    assert_eq!((child.wait().unwrap().code(), rest(said).contains("cancelled")), (Some(130), true));
+    assert_eq!(fake.state.lock().unwrap().cancelled, [NAME]);
+
+    let (fake, mut child, said) = begin(&["--detach"], "unanswered_detached");
+    go_on(&fake);
+    let said = rest(said);
+    assert!(child.wait().unwrap().code() == Some(130) && said.contains(&format!("segue watch {NAME}")), "{said}");
+    assert!(fake.state.lock().unwrap().cancelled.is_empty());
+
+    let (_fake, mut child, said) = begin(&[], "unanswered_twice");
+    interrupt(&child);
+    let said = rest(said);
+    assert!(child.wait().unwrap().code() == Some(130) && said.contains("`segue list` shows it"), "{said}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_cancel_that_fails_is_said() {
+    let held = Trick::Hold(Some(State::Rendering), |sent, state| sent < 20 || state.may_go_on);
+    let fake = Fake::start(vec![piece(NAME, 1)]).with(|state| {
+        state.always = Some(held);
+        state.away = Some(Status::unavailable("it is not away for who is there"));
+    });
+    let folder = folder("not_cancelled");
+    let mut child = start(&fake, &folder, &["compose", "rain", "-o", "song.flac"]);
+    wait_for_sound(&folder, "song.draft.wav");
+    interrupt(&child);
+    let said = hear(&mut child, "it could not be cancelled: not now");
+    fake.state.lock().unwrap().may_go_on = true;
+    let said = rest(said);
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{said}");
+}
+
+#[cfg(unix)]
+#[test]
+fn what_the_system_ends_is_left_running_and_its_sound_can_be_opened() {
+    let fake = Fake::start(vec![piece(NAME, 1)]).with(|state| state.always = Some(stuck()));
+    let folder = folder("dismissed");
+    let child = start(&fake, &folder, &["compose", "rain", "-o", "song.flac"]);
+    wait_for_sound(&folder, "song.draft.wav");
+    signal(&child, "TERM");
+    let outcome = finish(child);
+    assert_eq!(outcome.code, Some(143), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains(&format!("segue watch {NAME}")), "{}", outcome.stderr);
+    assert!(fake.state.lock().unwrap().cancelled.is_empty());
+    let draft = fs::read(folder.join("song.draft.wav")).unwrap();
+    assert!(draft.starts_with(&wav::header(FORMAT, Some(draft.len() as u64 - 80))), "its header is not true");
+}
+
+#[cfg(unix)]
+#[test]
+fn who_asked_for_it_goes_on_without_a_terminal() {
+    let held = Trick::Hold(Some(State::Rendering), |sent, state| sent < 20 || state.may_go_on);
+    let fake = Fake::start(vec![piece(NAME, 1)]).with(|state| state.always = Some(held));
+    let folder = folder("nohup");
+    // What `nohup` does.
+    let line = format!("trap '' HUP; exec {} compose rain -o song.flac", env!("CARGO_BIN_EXE_segue"));
+    let mut shell = std::process::Command::new("sh");
+    super::isolate(shell.args(["-c", &line]), &fake.address.to_string(), &folder);
+    let child = shell.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for_sound(&folder, "song.draft.wav");
+    signal(&child, "HUP");
+    fake.state.lock().unwrap().may_go_on = true;
+    let outcome = finish(child);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
 }
