@@ -23,17 +23,23 @@ pub const FORMAT: Format = Format { sample_rate: 48_000, channels: 2, samples: S
 
 pub fn command(server: &str, folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_segue"));
+    isolate(&mut command, server, folder).args(arguments).env("COLUMNS", "80").stdin(Stdio::null());
+    command
+}
+
+/// Whatever this machine has set for Segue does not count.
+pub fn isolate<'a>(command: &'a mut Command, server: &str, folder: &Path) -> &'a mut Command {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SEGUE_")) {
         command.env_remove(name);
     }
     command
-        .args(arguments)
         .current_dir(folder)
-        .envs([("SEGUE_CLIENT_SERVER", server), ("HOME", folder.to_str().unwrap()), ("COLUMNS", "80")])
         .env_remove("XDG_CONFIG_HOME")
-        .stdin(Stdio::null());
-    command
+        .envs([("SEGUE_CLIENT_SERVER", server), ("HOME", folder.to_str().unwrap())])
 }
+
+/// Where nobody listens, and nobody may without being root: a port that was free a moment ago may be somebody's by now.
+pub const NOBODY: &str = "127.0.0.1:1";
 
 /// What a run left behind, with the address of the fake taken out.
 pub struct Outcome {
@@ -100,28 +106,30 @@ pub fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
 
 /// Waits for a program to end; one that does not is a failure, not a test that hangs.
 pub fn finish(child: Child) -> Outcome {
-    finish_within(child, Duration::from_secs(20))
+    finish_within(child, Duration::from_secs(120))
 }
 
-pub fn finish_within(mut child: Child, limit: Duration) -> Outcome {
-    let mut polls = 0;
-    while child.try_wait().unwrap().is_none() {
-        polls += 1;
-        if polls * 20 > limit.as_millis() {
-            child.kill().unwrap();
-            panic!("it did not end");
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Outcome::new(child.wait_with_output().unwrap(), "no server")
+/// What it says is read meanwhile: who fills a pipe that nobody reads does not end.
+pub fn finish_within(child: Child, limit: Duration) -> Outcome {
+    let (id, (tell, told)) = (child.id(), std::sync::mpsc::channel());
+    std::thread::spawn(move || tell.send(child.wait_with_output()));
+    let Ok(output) = told.recv_timeout(limit) else {
+        kill(id, "KILL");
+        panic!("it did not end");
+    };
+    Outcome::new(output.unwrap(), "no server")
 }
 
 pub fn interrupt(child: &Child) {
     signal(child, "INT");
 }
 
-/// Every shell can do this; a program for it is not on every machine.
 fn signal(child: &Child, name: &str) {
-    let line = format!("kill -{name} {}", child.id());
+    kill(child.id(), name);
+}
+
+/// Every shell can do this; a program for it is not on every machine.
+pub fn kill(id: u32, signal: &str) {
+    let line = format!("kill -{signal} {id}");
     assert!(Command::new("sh").args(["-c", &line]).status().unwrap().success());
 }

@@ -34,10 +34,9 @@ use generated::composer_service_server::ComposerServiceServer;
 pub enum Trick {
     /// Ends with an error after so many messages.
     Break(usize, Status),
-    /// Says nothing any more after so many messages.
-    FallSilent(usize),
-    /// Sends checkpoints for ever after so many messages.
-    OnlyHeartbeats(usize, State),
+    /// Holds messages back until they may be sent: after so many, as things stand inside. Meanwhile it says what it is at,
+    /// or nothing.
+    Hold(Option<State>, fn(usize, &Inside) -> bool),
     /// Changes the message with this index.
     Lie(usize, fn(&mut CompositionEvent)),
     /// Refuses at once.
@@ -46,8 +45,6 @@ pub enum Trick {
     Huge(usize),
     /// Waits this long between messages.
     Slow(Duration),
-    /// Goes on after so many messages only when something was cancelled.
-    UntilCancelled(usize),
     /// Ends without the last event.
     EndEarly(usize),
 }
@@ -68,10 +65,14 @@ pub struct Inside {
     /// What it says of its version. Empty means the client's own.
     pub version: String,
     pub masters: Vec<CreateMasterRequest>,
-    /// How long it waits before each part of a file, in both directions.
+    /// What is held back may be sent.
+    pub may_go_on: bool,
+    /// How long it takes to answer who asks for a stream.
+    pub slow_answers: Duration,
+    /// How long it waits before each part of a file but the first, in both directions.
     pub slow_files: Duration,
-    /// How many times it does not hear that something is to be cancelled.
-    pub cancels_to_refuse: u32,
+    /// After its first stream it refuses with this whoever comes back, until somebody has asked in vain for a cancel.
+    pub away: Option<Status>,
     /// What it says of an analysis instead of a finished one.
     pub analysis: Option<Analysis>,
 }

@@ -2,13 +2,15 @@
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader},
     process::{Child, Stdio},
-    time::Duration,
 };
 
+use segue_client::proto::segue::composer::v1::State;
+
 use crate::{
-    command::{NAME, command, finish, segue, start, whole_wav},
-    fake::Fake,
+    command::{NAME, command, finish, segue, wait_for, whole_wav},
+    fake::{Fake, Trick},
     pieces::{piece, speech},
     transfers::folder,
 };
@@ -46,13 +48,28 @@ fn play_hands_the_sound_to_a_player_and_waits_for_it() {
     expected.extend(&piece.pcm);
     expected.extend(b"done\n");
     assert!(fs::read(folder.join("heard.wav")).unwrap() == expected, "the player was not waited for, or heard else");
+}
 
+#[cfg(all(unix, not(feature = "play")))]
+#[test]
+fn a_player_that_breaks_says_why_and_the_work_goes_on() {
+    let piece = piece(NAME, 1);
+    let held = Trick::Hold(Some(State::Rendering), |sent, state| sent < 30 || state.may_go_on);
+    let fake = Fake::start(vec![piece.clone()]).with(|state| state.always = Some(held));
+    let folder = folder("broken_player");
+    fs::create_dir(folder.join("bin")).unwrap();
     player(&folder.join("bin"), "aplay", "echo many words >&2; echo there is no device >&2; exit 1");
-    let broken = compose("broken.flac");
-    assert_eq!(broken.code, Some(0), "{}", broken.stderr);
-    assert!(broken.stderr.contains("aplay: there is no device"), "{}", broken.stderr);
-    assert!(!broken.stderr.contains("many words"), "a player wrote into the drawing: {}", broken.stderr);
-    assert!(broken.stderr.contains("the rest is made in silence"), "{}", broken.stderr);
+    let mut command = command(&fake.address.to_string(), &folder, &["compose", "rain", "--play", "-o", "broken.flac"]);
+    command.env("PATH", folder.join("bin")).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut said = String::new();
+    for line in BufReader::new(child.stderr.take().unwrap()).lines() {
+        said.extend([&line.unwrap(), "\n"]);
+        fake.state.lock().unwrap().may_go_on = said.contains("the rest is made in silence");
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{said}");
+    assert!(said.contains("aplay: there is no device"), "{said}");
+    assert!(!said.contains("many words"), "a player wrote into the drawing: {said}");
     assert!(fs::read(folder.join("broken.flac")).unwrap() == piece.files[0].1);
 }
 
@@ -87,48 +104,53 @@ fn a_player_that_stands_still_holds_up_nothing() {
     let piece = piece(NAME, 2);
     let fake = Fake::start(vec![piece.clone()]);
     let folder = folder("standing");
-    let mut child = start(&fake, &folder, &["compose", "rain", "-o", "-"]);
-    // Nobody reads, and still all of it arrives and is kept for whoever reads at last.
+    let mut command = command(&fake.address.to_string(), &folder, &["compose", "rain", "-o", "-"]);
+    command.env("TMPDIR", &folder).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
     let mut stdout = child.stdout.take().unwrap();
-    std::thread::sleep(Duration::from_millis(500));
+    // Nobody reads, and still all of it arrives and is kept for whoever reads at last.
+    let kept = || fs::read_dir(&folder).unwrap().next().map_or(0, |file| file.unwrap().metadata().unwrap().len());
+    wait_for("all of it", || kept() == 80 + piece.pcm.len() as u64);
     let mut heard = Vec::new();
     std::io::Read::read_to_end(&mut stdout, &mut heard).unwrap();
     assert_eq!(finish(child).code, Some(0));
     assert!(heard[80..] == piece.pcm);
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "what nobody asked to keep was kept");
 }
 
 /// The most memory that a program ever had, in kB, as the kernel counts it while the program lives.
 #[cfg(target_os = "linux")]
-fn highest_memory(child: &mut Child) -> u64 {
-    let status = format!("/proc/{}/status", child.id());
-    let mut highest = 0;
-    while child.try_wait().unwrap().is_none() {
-        let text = fs::read_to_string(&status).unwrap_or_default();
-        let line = text.lines().find(|line| line.starts_with("VmHWM:"));
-        let now = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
-        highest = highest.max(now.unwrap_or(0));
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    highest
+fn highest_memory(child: &Child) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let line = text.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 #[cfg(target_os = "linux")]
 #[test]
 fn an_hour_takes_no_more_memory_than_a_minute() {
-    let measure = |seconds: i64| {
-        let fake = Fake::start(vec![speech(NAME, seconds)]);
+    // The end is held back until it was looked at.
+    let held: [(i64, Trick); 2] = [
+        (60, Trick::Hold(Some(State::Rendering), |sent, state| sent < 16 || state.may_go_on)),
+        (3600, Trick::Hold(Some(State::Rendering), |sent, state| sent < 901 || state.may_go_on)),
+    ];
+    let measure = |(seconds, held): (i64, Trick)| {
+        let piece = speech(NAME, seconds);
+        let fake = Fake::start(vec![piece]).with(|state| state.always = Some(held));
         let folder = folder(&format!("memory_{seconds}"));
         let mut command = command(&fake.address.to_string(), &folder, &["watch", NAME, "-o", "-"]);
         let sink = fs::File::create(folder.join("sink.wav")).unwrap();
         let mut child = command.stdout(sink).stderr(Stdio::null()).spawn().unwrap();
-        let highest = highest_memory(&mut child);
+        let heard = || fs::metadata(folder.join("sink.wav")).unwrap().len();
+        wait_for("all of it", || heard() == 80 + seconds as u64 * 16_000);
+        let highest = highest_memory(&child);
+        fake.state.lock().unwrap().may_go_on = true;
         assert!(child.wait().unwrap().success());
-        let heard = fs::metadata(folder.join("sink.wav")).unwrap().len();
-        assert_eq!(heard, 80 + seconds as u64 * 16_000);
+        assert_eq!(heard(), 80 + seconds as u64 * 16_000);
         fs::remove_dir_all(folder).unwrap();
         highest
     };
-    let (minute, hour) = (measure(60), measure(3600));
+    let [minute, hour] = held.map(measure);
     assert!(hour > 1000 && hour < minute + 4096, "a minute took {minute} kB, an hour {hour} kB");
 }
 
@@ -155,12 +177,12 @@ fn the_files_are_there_before_the_player_has_played_them() {
     let mut command = command(&fake.address.to_string(), &folder, &compose);
     command.env("PATH", folder.join("bin")).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
-    crate::command::wait_for("the file", || folder.join("song.flac").exists());
+    wait_for("the file", || folder.join("song.flac").exists());
     assert!(child.try_wait().unwrap().is_none(), "the player was not waited for");
     // The signal may come a moment before the last file is there, and is then an interruption.
-    crate::command::wait_for("the end of the draft", || !folder.join("song.draft.wav").exists());
+    wait_for("the end of the draft", || !folder.join("song.draft.wav").exists());
     crate::command::interrupt(&child);
-    crate::command::wait_for("its end", || child.try_wait().unwrap().is_some());
+    wait_for("its end", || child.try_wait().unwrap().is_some());
     fs::write(folder.join("enough"), "").unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0), "what was made is there");
     assert!(fs::read(folder.join("song.flac")).unwrap() == piece.files[0].1);
@@ -169,7 +191,6 @@ fn the_files_are_there_before_the_player_has_played_them() {
 #[cfg(all(unix, not(feature = "play")))]
 #[test]
 fn no_file_is_named_that_is_gone() {
-    use segue_client::proto::segue::composer::v1::State;
     let failed =
         crate::pieces::ended(piece(NAME, 1), State::Failed, tonic::Code::DataLoss, "the renderer gave silence");
     let fake = Fake::start(vec![failed]);

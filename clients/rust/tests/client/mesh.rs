@@ -1,9 +1,11 @@
 //! The `segue` command against the real service of this checkout: `make setup`, then `cargo test -- --include-ignored`.
 
 use std::{
+    collections::hash_map::RandomState,
     env, fs,
+    hash::{BuildHasher as _, Hasher as _},
     io::{BufRead as _, BufReader},
-    net::{SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::Ordering,
@@ -13,7 +15,7 @@ use std::{
 use crate::{
     command::{Outcome, command, finish, finish_within, wait_for},
     doctor::Authority,
-    proxy::Proxy,
+    proxy::{Chance, Proxy},
     streams::seeds,
     transfers::folder,
 };
@@ -33,6 +35,13 @@ const COMPOSE: [&str; 12] = [
     "song.flac",
 ];
 
+/// A port that is free, and that the kernel gives nobody who asks for any while the service starts, or starts again.
+fn free_port() -> u16 {
+    let mut chance = Chance::new(RandomState::new().build_hasher().finish());
+    let ports = std::iter::from_fn(|| Some(20_000 + chance.below(12_000) as u16));
+    ports.into_iter().find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok()).unwrap()
+}
+
 /// `segued serve`, killed at the end.
 struct Segued {
     child: Child,
@@ -47,7 +56,7 @@ impl Segued {
     }
 
     fn start_with(home: &Path, flags: Vec<String>) -> Self {
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         Self { child: Self::run(home, address, &flags), address, home: home.to_owned(), flags }
     }
 
@@ -171,6 +180,7 @@ fn the_commands_work_on_the_real_thing() {
     let mastered = run(&["master", "waltz.flac", "--loudness", "club", "-o", "loud.flac", "--json"]);
     let accepted: serde_json::Value = serde_json::from_str(mastered.lines().next().unwrap()).unwrap();
     assert!(run(&["analyze", "loud.flac"]).contains("-9.0 LUFS"));
+    assert!(run(&["list"]).contains("mastering of a file, 0:10, -9.0 LUFS"));
     run(&["watch", name, accepted["event"]["composition"].as_str().unwrap()]);
     assert!(run(&["stats"]).contains("renderer"));
     run(&["delete", "--yes", name]);
@@ -183,7 +193,19 @@ fn an_edit_changes_its_section_alone_and_stays_as_loud() {
     let folder = folder("mesh_edit");
     let segued = Segued::start(&folder);
     let prompt = "funk, 120 bpm, E minor, intro verse chorus outro";
-    let compose = ["compose", prompt, "--duration", "24s", "--loudness", "club", "--keep-draft", "-o", "funk.flac"];
+    let compose = [
+        "compose",
+        prompt,
+        "--duration",
+        "24s",
+        "--loudness",
+        "club",
+        "--bit-depth",
+        "16",
+        "--keep-draft",
+        "-o",
+        "funk.flac",
+    ];
     segued.segue(&folder, &compose);
     let listed = segued.segue(&folder, &["list"]).stdout;
     let id = std::str::from_utf8(&listed).unwrap()["compositions/".len()..][..6].to_owned();
@@ -192,7 +214,7 @@ fn an_edit_changes_its_section_alone_and_stays_as_loud() {
 
     let edited = segued.segue(&folder, &["edit", &id, "--redo", "2", "--keep-draft"]);
     assert!(edited.stderr.contains("new: verse; kept: intro, chorus, outro"), "{}", edited.stderr);
-    assert!(edited.stderr.contains("-9.0 LUFS"), "{}", edited.stderr);
+    assert!(edited.stderr.contains("-9.0 LUFS") && edited.stderr.contains("16 bit"), "{}", edited.stderr);
     let json = segued.segue(&folder, &["get", &id, "--json"]).stdout;
     let plan = &serde_json::from_slice::<serde_json::Value>(&json).unwrap()["plan"];
     let edge = |section: usize| {
@@ -207,6 +229,11 @@ fn an_edit_changes_its_section_alone_and_stays_as_loud() {
     assert!(folder.join("funk-2.flac").exists());
     let again = segued.segue(&folder, &["edit", &id, "--redo", "verse", "--redo", "2", "-o", "third.wav"]);
     assert!(again.stderr.contains("Verse: rendered"), "the first take came again: {}", again.stderr);
+    for (output, words) in [("seven.flac", "Verse: rendered"), ("as_seven.flac", "Verse: was there already")] {
+        let chosen = segued.segue(&folder, &["edit", &id, "--redo", "verse@7", "-o", output]);
+        assert!(chosen.stderr.contains(words), "{}", chosen.stderr);
+    }
+    assert_eq!(fs::read(folder.join("seven.flac")).unwrap(), fs::read(folder.join("as_seven.flac")).unwrap());
 }
 
 #[test]

@@ -49,6 +49,7 @@ pub fn mastering(name: &str) -> Piece {
         if let Some(Event::Finished(Finished { composition: Some(composition) })) = &mut event.event {
             (composition.plan, composition.draft_frames) = (None, 0);
             composition.joins.clear();
+            composition.title.clear();
             composition.outputs.truncate(1);
         }
     }

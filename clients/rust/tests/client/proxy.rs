@@ -15,6 +15,8 @@ use tokio::{
     net::{TcpListener, TcpStream, tcp},
 };
 
+const BURST_BYTES: usize = 64;
+
 /// A generator that is the same on every machine (xorshift).
 pub struct Chance(u64);
 
@@ -102,7 +104,13 @@ async fn pass_on(
                 }
                 Fault::Stall => std::future::pending().await,
                 Fault::Delay => tokio::time::sleep(Duration::from_millis(50)).await,
-                Fault::Corrupt => buffer[index] ^= 1 << draw(8),
+                // A single bit may make another good event of one, and events have no checksum: nobody could tell. A
+                // burst breaks them, and is as good a test of the sound's own checksums.
+                Fault::Corrupt => {
+                    for byte in &mut buffer[index..count.min(index + BURST_BYTES)] {
+                        *byte = !*byte;
+                    }
+                }
             }
             fault = next(passed + count as u64);
         }

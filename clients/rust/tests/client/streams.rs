@@ -12,7 +12,8 @@ use segue_client::{
 use tonic::{Code, Status};
 
 use crate::{
-    fake::{Fake, Trick, connection, refusal},
+    command::NOBODY,
+    fake::{Fake, Inside, Trick, connection, refusal},
     pieces::{Piece, piece, rewound_piece},
     proxy::Proxy,
 };
@@ -27,14 +28,14 @@ pub fn run<T>(future: impl Future<Output = T>) -> T {
 
 /// For ways that fall silent. On a busy machine they may seem to where they do not; nothing is lost by that.
 fn hasty() -> WatchOptions {
-    WatchOptions { heartbeat: Duration::from_millis(100), ..options() }
+    WatchOptions { heartbeat: Duration::from_millis(200), ..options() }
 }
 
 fn options() -> WatchOptions {
     WatchOptions {
         heartbeat: Duration::from_secs(10),
         give_up_after: Duration::from_secs(60),
-        stall_limit: Duration::from_millis(800),
+        stall_limit: Duration::from_secs(600),
         ..WatchOptions::default()
     }
 }
@@ -148,10 +149,41 @@ fn a_break_at_any_message_is_healed_from_the_last_cursor() {
 fn a_stream_that_falls_silent_is_opened_again() {
     let piece = piece(NAME, 1);
     let fake = Fake::start(vec![piece.clone()])
-        .with(|state| state.tricks.extend([Trick::FallSilent(0), Trick::FallSilent(9)]));
+        .with(|state| state.tricks.extend([Trick::Hold(None, |_, _| false), Trick::Hold(None, |sent, _| sent < 9)]));
     let heard = run(listen(Watch::new(fake.connection(), composing(), hasty()))).ok().unwrap();
     assert_whole(&heard, &piece);
     assert!(heard.lost >= 2);
+}
+
+/// What a screen does that is drawn anew all the time.
+async fn listen_impatiently(mut watch: Watch) -> Heard {
+    let (mut heard, glance) = (Heard::default(), Duration::from_millis(5));
+    loop {
+        let Ok(update) = tokio::time::timeout(glance, watch.next()).await else { continue };
+        match update.unwrap_or_else(|error| panic!("{error}")) {
+            Some(Update::Audio(_, chunk)) => heard.pcm.extend(chunk.pcm),
+            Some(Update::Event(event)) => heard.events.push(*event),
+            Some(Update::Lost { .. }) => heard.lost += 1,
+            Some(_) => {}
+            None => return heard,
+        }
+    }
+}
+
+#[test]
+fn who_looks_away_all_the_time_misses_nothing() {
+    let piece = piece(NAME, 1);
+    let slow = |state: &mut Inside| state.slow_answers = Duration::from_millis(300);
+    let fake = Fake::start(vec![piece.clone()]).with(slow);
+    let heard = run(listen_impatiently(Watch::new(fake.connection(), composing(), options())));
+    assert_whole(&heard, &piece);
+    assert_eq!((heard.lost, fake.state.lock().unwrap().specs.len()), (0, 1), "it was asked for again and again");
+
+    let fake =
+        Fake::start(vec![piece.clone()]).with(|state| state.tricks.push_back(Trick::Hold(None, |sent, _| sent < 9)));
+    let heard = run(listen_impatiently(Watch::new(fake.connection(), composing(), hasty())));
+    assert_whole(&heard, &piece);
+    assert!(heard.lost >= 1);
 }
 
 #[test]
@@ -228,14 +260,17 @@ fn a_server_that_lies_for_ever_is_given_up_and_the_sound_so_far_is_right() {
 #[test]
 fn heartbeats_alone_do_not_keep_a_client_for_ever_but_a_queue_does() {
     let piece = piece(NAME, 1);
-    let working = Trick::OnlyHeartbeats(3, State::Rendering);
+    let working = Trick::Hold(Some(State::Rendering), |sent, _| sent < 3);
     let fake = Fake::start(vec![piece.clone()]).with(|state| state.always = Some(working));
-    assert!(matches!(hear(&fake, composing()).err().unwrap().0, Error::Stalled(_)));
+    let impatient = WatchOptions { stall_limit: Duration::from_millis(800), ..options() };
+    let stalled = run(listen(Watch::new(fake.connection(), composing(), impatient.clone())));
+    assert!(matches!(stalled.err().unwrap().0, Error::Stalled(_)));
 
-    let queued = Trick::OnlyHeartbeats(1, State::Queued);
+    let queued = Trick::Hold(Some(State::Queued), |sent, _| sent < 1);
     let fake = Fake::start(vec![piece]).with(|state| state.always = Some(queued));
-    let watch = Watch::new(fake.connection(), composing(), options());
-    let outcome = run(async { tokio::time::timeout(options().stall_limit * 3, listen(watch)).await });
+    let limit = impatient.stall_limit * 3;
+    let watch = Watch::new(fake.connection(), composing(), impatient);
+    let outcome = run(async { tokio::time::timeout(limit, listen(watch)).await });
     assert!(outcome.is_err(), "a waiting composition was given up");
 }
 
@@ -280,7 +315,6 @@ fn a_refusal_comes_at_once_with_its_reason() {
 
 #[test]
 fn where_nobody_listens_the_answer_comes_at_once() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let watch = Watch::new(connection(port), composing(), options());
+    let watch = Watch::new(connection(NOBODY.parse().unwrap()), composing(), options());
     assert!(matches!(run(listen(watch)), Err((Error::Unreachable { .. }, heard)) if heard.lost == 0));
 }

@@ -8,25 +8,18 @@ use std::{
     time::Duration,
 };
 
-use segue_client::proto::segue::composer::v1::{CompositionEvent, composition_event::Event};
+use segue_client::proto::segue::composer::v1::{CompositionEvent, State, composition_event::Event};
 
 use crate::{
-    command::{NAME, finish, wait_for},
+    command::{NAME, finish, isolate, kill, wait_for},
     fake::{Fake, Trick},
     pieces::{piece, rewound_piece},
     transfers::folder,
 };
 
 /// Runs the command in a terminal of its own; gives the exit code and all that was sent to the terminal.
-fn in_terminal(
-    fake: &Fake,
-    folder: &Path,
-    columns: u32,
-    no_colour: bool,
-    line: &str,
-    typed: &str,
-) -> (Option<i32>, String) {
-    in_terminal_with(fake, folder, columns, no_colour, line, |user| user.types(typed))
+fn in_terminal(fake: &Fake, folder: &Path, columns: u32, no_colour: bool, line: &str) -> (Option<i32>, String) {
+    in_terminal_with(fake, folder, columns, no_colour, line, |_| {})
 }
 
 /// Who sits at the terminal while the command runs.
@@ -54,13 +47,12 @@ fn in_terminal_with(
     line: &str,
     act: impl FnOnce(&mut User),
 ) -> (Option<i32>, String) {
-    let line = format!("stty cols {columns} rows 24; exec {} {line}", env!("CARGO_BIN_EXE_segue"));
+    // In a pipe the shell stays; else its process becomes the command's.
+    let line = format!("stty cols {columns} rows 24; echo $$ >pid; exec {} {line}", env!("CARGO_BIN_EXE_segue"));
     // A file can be read while the command still writes it.
     let sent = folder.with_extension("terminal");
-    let mut child = Command::new("script")
+    let mut child = isolate(&mut Command::new("script"), &fake.address.to_string(), folder)
         .args(["-qefc", &line, "/dev/null"])
-        .current_dir(folder)
-        .env("SEGUE_CLIENT_SERVER", fake.address.to_string())
         .env("NO_COLOR", if no_colour { "1" } else { "" })
         .env("TERM", "xterm")
         .stdin(Stdio::piped())
@@ -73,6 +65,12 @@ fn in_terminal_with(
     act(&mut user);
     let outcome = finish(child);
     (outcome.code, fs::read_to_string(&user.sent).unwrap())
+}
+
+/// Every drawing that hid the cursor has shown it again.
+fn has_cursor(sent: &str) -> bool {
+    let after: Vec<&str> = sent.split("\x1b[?25l").skip(1).collect();
+    !after.is_empty() && after.iter().all(|drawing| drawing.contains("\x1b[?25h"))
 }
 
 /// What a terminal shows after all this: enough of an emulator for what the painter sends.
@@ -115,7 +113,7 @@ fn a_terminal_shows_one_drawing_with_and_without_colour() {
     let folder = folder("terminal");
     for (columns, no_colour) in [(80, true), (80, false), (160, true), (160, false), (40, true)] {
         let line = "compose 'a waltz' --force -o w.flac --stems";
-        let (code, sent) = in_terminal(&fake, &folder, columns, no_colour, line, "");
+        let (code, sent) = in_terminal(&fake, &folder, columns, no_colour, line);
         assert_eq!(code, Some(0), "{sent}");
         assert_eq!(sent.contains("\x1b[3"), !no_colour, "colours at {columns}: {sent:?}");
         assert!(!sent.contains("\x1b[31m on"), "the title's escape code came through");
@@ -126,7 +124,7 @@ fn a_terminal_shows_one_drawing_with_and_without_colour() {
         assert!(shown.iter().any(|line| line.contains("is made again")), "{shown:#?}");
         let widest = shown.iter().filter(|line| line.contains('━')).map(|line| line.chars().count()).max();
         assert!(widest.unwrap() < columns as usize, "{shown:#?}");
-        assert!(sent.ends_with("\x1b[?25h") || sent.rfind("\x1b[?25h") > sent.rfind("\x1b[?25l"), "the cursor is gone");
+        assert!(has_cursor(&sent), "the cursor is gone: {sent:?}");
     }
 }
 
@@ -144,16 +142,16 @@ fn a_section_that_another_conductor_finds_stays_joined() {
         event.sequence = index as i64 + 1;
     }
     let fake = Fake::start(vec![piece]);
-    let (code, sent) = in_terminal(&fake, &folder("found"), 80, true, &format!("watch {NAME}"), "");
+    let (code, sent) = in_terminal(&fake, &folder("found"), 80, true, &format!("watch {NAME}"));
     let shown = screen(&sent);
     assert_eq!((code, shown.iter().filter(|line| line.contains("joined 0.97")).count()), (Some(0), 3), "{shown:#?}");
 }
 
 #[test]
 fn what_is_said_of_a_closed_pipe_stands_above_the_drawing() {
-    let fake =
-        Fake::start(vec![piece(NAME, 4)]).with(|state| state.always = Some(Trick::Slow(Duration::from_millis(20))));
-    let (_, sent) = in_terminal(&fake, &folder("closed"), 80, true, "compose rain -o - | head -c 100 >/dev/null", "");
+    let held = Trick::Hold(Some(State::Rendering), |sent, _| sent < 20);
+    let fake = Fake::start(vec![piece(NAME, 4)]).with(|state| state.always = Some(held));
+    let (_, sent) = in_terminal(&fake, &folder("closed"), 80, true, "compose rain -o - | head -c 100 >/dev/null");
     let shown = screen(&sent);
     assert!(shown.iter().any(|line| line.starts_with("nobody reads on")), "{shown:#?}");
     assert_eq!(shown.iter().filter(|line| line.contains("F minor · 82")).count(), 1, "{shown:#?}");
@@ -163,7 +161,7 @@ fn what_is_said_of_a_closed_pipe_stands_above_the_drawing() {
 fn several_have_a_line_each() {
     let fake = Fake::start(vec![piece(NAME, 1), piece("compositions/00c0ffef", 1)]);
     let line = format!("watch {NAME} 00c0ffef");
-    let (code, sent) = in_terminal(&fake, &folder("lines"), 80, true, &line, "");
+    let (code, sent) = in_terminal(&fake, &folder("lines"), 80, true, &line);
     assert_eq!(code, Some(0), "{sent}");
     let shown = screen(&sent);
     for id in ["00c0ffee ", "00c0ffef "] {
@@ -173,23 +171,36 @@ fn several_have_a_line_each() {
 }
 
 #[test]
+fn a_list_for_people_has_names_that_can_be_typed() {
+    let fake = Fake::start(vec![piece(NAME, 1)]);
+    let (code, sent) = in_terminal(&fake, &folder("listed"), 80, true, "list");
+    assert!(code == Some(0) && sent.starts_with("00c0ffee  2023-11-14 22:13:20  succeeded   Rain"), "{sent:?}");
+}
+
+#[test]
 fn an_existing_file_is_asked_about() {
     let piece = piece(NAME, 1);
     let fake = Fake::start(vec![piece.clone()]);
     let folder = folder("asked_about");
     let song = folder.join("song.flac");
     fs::write(&song, "mine").unwrap();
-    let (code, sent) = in_terminal(&fake, &folder, 80, true, "compose rain -o song.flac", "n\n");
+    let answer = |typed: &'static str| {
+        in_terminal_with(&fake, &folder, 80, true, "compose rain -o song.flac", |user| {
+            user.sees("[y/N]");
+            user.types(typed);
+        })
+    };
+    let (code, sent) = answer("n\n");
     assert_eq!((code, fs::read(&song).unwrap()), (Some(2), b"mine".to_vec()), "{sent}");
     assert!(sent.contains("song.flac exists. Replace it? [y/N]"), "{sent}");
-    let (code, sent) = in_terminal(&fake, &folder, 80, true, "compose rain -o song.flac", "y\n");
+    let (code, sent) = answer("y\n");
     assert_eq!(code, Some(0), "{sent}");
     assert!(fs::read(&song).unwrap() == piece.files[0].1);
 }
 
 #[test]
 fn ctrl_c_gives_the_cursor_back() {
-    let fake = Fake::start(Vec::new()).with(|state| state.slow_files = Duration::from_secs(1));
+    let fake = Fake::start(Vec::new()).with(|state| state.slow_files = Duration::from_secs(600));
     let folder = folder("cursor");
     fs::write(folder.join("song.wav"), vec![9; 5_000_000]).unwrap();
     let (code, sent) = in_terminal_with(&fake, &folder, 80, true, "analyze song.wav", |user| {
@@ -197,13 +208,29 @@ fn ctrl_c_gives_the_cursor_back() {
         user.types("\x03");
     });
     assert_eq!(code, Some(130), "{sent:?}");
-    assert!(sent.contains("\x1b[?25l") && sent.rfind("\x1b[?25h") > sent.rfind("\x1b[?25l"), "{sent:?}");
+    assert!(has_cursor(&sent), "{sent:?}");
+}
+
+#[test]
+fn who_closes_the_window_leaves_the_piece_running() {
+    let held = Trick::Hold(Some(State::Rendering), |sent, _| sent < 20);
+    let fake = Fake::start(vec![piece(NAME, 1)]).with(|state| state.always = Some(held));
+    for (signal, expected) in [("HUP", 129), ("TERM", 143)] {
+        let folder = folder(signal);
+        let (code, sent) = in_terminal_with(&fake, &folder, 80, true, "compose rain -o song.flac", |user| {
+            user.sees("rendering · 0:02 of 0:04 here");
+            kill(fs::read_to_string(folder.join("pid")).unwrap().trim().parse().unwrap(), signal);
+        });
+        assert_eq!(code, Some(expected), "{sent:?}");
+        assert!(has_cursor(&sent) && sent.contains(&format!("segue watch {NAME}")), "{sent:?}");
+    }
+    assert!(fake.state.lock().unwrap().cancelled.is_empty());
 }
 
 #[test]
 fn where_nobody_listens_no_piece_is_said_to_wait() {
     let line = "compose rain -o song.flac --server 127.0.0.1:1";
-    let (code, sent) = in_terminal(&Fake::start(Vec::new()), &folder("nobody_there"), 80, true, line, "");
+    let (code, sent) = in_terminal(&Fake::start(Vec::new()), &folder("nobody_there"), 80, true, line);
     assert_eq!(code, Some(3), "{sent}");
     let shown = screen(&sent);
     assert!(shown.iter().all(|line| !line.contains("queued") && !line.contains("connecting")), "{shown:#?}");

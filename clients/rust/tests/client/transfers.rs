@@ -39,7 +39,7 @@ fn a_download_through_faults_has_the_bytes_of_the_output() {
             _ => bytes.clone(),
         };
         fs::write(&part, left).unwrap();
-        run(segue_client::download(&connection(proxy.address), &output, &path, Duration::from_millis(300), |_| {}))
+        run(segue_client::download(&connection(proxy.address), &output, &path, Duration::from_secs(1), |_| {}))
             .unwrap();
         assert!(fs::read(&path).unwrap() == bytes);
         assert!(!part.exists());

@@ -5,7 +5,7 @@ use std::fs;
 use segue_client::proto::google::rpc;
 use tonic::Code;
 
-use super::{NAME, Outcome, check, command, files, segue};
+use super::{NAME, NOBODY, Outcome, check, command, files, segue};
 use crate::{
     fake::{Fake, packed, refusal},
     pieces::piece,
@@ -130,10 +130,9 @@ fn wrong_use_ends_with_2_before_anything_is_sent() {
 
 #[test]
 fn a_server_that_is_not_there_ends_with_3() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let folder = folder("nobody");
     for arguments in [&["compose", "rain", "-o", "song.flac"][..], &["list"], &["doctor"]] {
-        let outcome = Outcome::new(command(&port, &folder, arguments).output().unwrap(), &port);
+        let outcome = Outcome::new(command(NOBODY, &folder, arguments).output().unwrap(), NOBODY);
         assert_eq!(outcome.code, Some(3), "{}", outcome.stderr);
         assert!(outcome.stderr.contains("hint: "), "{}", outcome.stderr);
     }

@@ -22,6 +22,9 @@ impl Service {
         let piece = self.piece(name)?;
         let trick = {
             let mut state = self.0.lock().unwrap();
+            if let Some(away) = state.away.clone().filter(|_| !state.cursors.is_empty()) {
+                return Err(away);
+            }
             state.cursors.push(cursor.to_owned());
             state.always.clone().or_else(|| state.tricks.pop_front())
         };
@@ -37,7 +40,7 @@ impl Service {
                 .ok_or_else(|| refusal(Code::InvalidArgument, "INVALID_CURSOR", "cursor: it cannot be read", &[]))?,
         };
         let (sender, receiver) = mpsc::channel(4);
-        let state = Arc::clone(&self.0);
+        let inside = Arc::clone(&self.0);
         tokio::spawn(async move {
             let mut sent = 0;
             for (index, event) in piece.events.iter().enumerate().skip(start) {
@@ -52,21 +55,20 @@ impl Service {
                         let _ = sender.send(Err(status.clone())).await;
                         return;
                     }
-                    Some(Trick::FallSilent(after)) if sent == *after => std::future::pending().await,
-                    Some(Trick::UntilCancelled(after)) if sent == *after => {
-                        while state.lock().unwrap().cancelled.is_empty() {
+                    Some(Trick::EndEarly(after)) if sent == *after => return,
+                    Some(Trick::Hold(says, may_be_sent)) => {
+                        while !may_be_sent(sent, &inside.lock().unwrap()) {
+                            if let Some(state) = says {
+                                let checkpoint = Checkpoint { state: *state as i32, queue_position: 0 };
+                                let event = Some(composition_event::Event::Checkpoint(checkpoint));
+                                let heartbeat = CompositionEvent { event, ..piece.events[index].clone() };
+                                if sender.send(Ok(wrap(format!("c{index}"), heartbeat))).await.is_err() {
+                                    return;
+                                }
+                            }
                             tokio::time::sleep(Duration::from_millis(20)).await;
                         }
                     }
-                    Some(Trick::EndEarly(after)) if sent == *after => return,
-                    Some(Trick::OnlyHeartbeats(after, state)) if sent == *after => loop {
-                        let checkpoint = Checkpoint { state: *state as i32, queue_position: 0 };
-                        event.event = Some(composition_event::Event::Checkpoint(checkpoint));
-                        if sender.send(Ok(wrap(format!("c{index}"), event.clone()))).await.is_err() {
-                            return;
-                        }
-                        tokio::time::sleep(Duration::from_millis(20)).await;
-                    },
                     Some(Trick::Lie(at, lie)) if index == *at => lie(&mut event),
                     Some(Trick::Huge(at)) if index == *at => event.composition = "x".repeat(5 << 20),
                     Some(Trick::Slow(wait)) => tokio::time::sleep(*wait).await,

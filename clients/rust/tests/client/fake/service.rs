@@ -35,6 +35,11 @@ impl Service {
         })
     }
 
+    async fn think(&self) {
+        let pause = self.0.lock().unwrap().slow_answers;
+        tokio::time::sleep(pause).await;
+    }
+
     fn composition(&self, name: &str) -> Result<Composition, Status> {
         match self.piece(name)?.events.last().and_then(|event| event.event.clone()) {
             Some(composition_event::Event::Finished(finished)) => Ok(finished.composition.unwrap_or_default()),
@@ -62,6 +67,7 @@ impl ComposerService for Service {
             state.specs.push(request.spec.unwrap_or_default());
             state.pieces.keys().next().cloned().unwrap_or_default()
         };
+        self.think().await;
         let stream =
             self.play(&name, "", request.audio, |cursor, event| ComposeResponse { cursor, event: Some(event) })?;
         reply(stream)
@@ -73,6 +79,7 @@ impl ComposerService for Service {
     ) -> Reply<Self::WatchCompositionStream> {
         self.check(&request)?;
         let request = request.into_inner();
+        self.think().await;
         reply(self.play(&request.name, &request.cursor, request.audio, |cursor, event| WatchCompositionResponse {
             cursor,
             event: Some(event),
@@ -94,8 +101,7 @@ impl ComposerService for Service {
         let name = request.into_inner().name;
         let composition = self.composition(&name)?;
         let mut state = self.0.lock().unwrap();
-        if state.cancels_to_refuse > 0 {
-            state.cancels_to_refuse -= 1;
+        if state.away.take().is_some() {
             return Err(Status::internal("not now"));
         }
         state.cancelled.push(name);
@@ -147,8 +153,11 @@ impl ComposerService for Service {
                     ..Default::default()
                 }))
                 .await;
+            let mut is_first = true;
             while offset < bytes.len() {
-                tokio::time::sleep(pause).await;
+                if !std::mem::take(&mut is_first) {
+                    tokio::time::sleep(pause).await;
+                }
                 let data = bytes[offset..bytes.len().min(offset + 10_000)].to_vec();
                 let message = DownloadArtifactResponse {
                     output: None,
@@ -196,7 +205,9 @@ impl ComposerService for Service {
     async fn write_upload(&self, request: Request<WriteUploadRequest>) -> Reply<WriteUploadResponse> {
         let request = request.into_inner();
         let pause = self.0.lock().unwrap().slow_files;
-        tokio::time::sleep(pause).await;
+        if request.offset > 0 {
+            tokio::time::sleep(pause).await;
+        }
         let mut state = self.0.lock().unwrap();
         let bytes = state.uploads.get_mut(&request.upload).ok_or_else(|| Status::not_found("no such upload"))?;
         assert_eq!((request.offset, crc32c::crc32c(&request.data)), (bytes.len() as i64, request.crc32c));
