@@ -15,7 +15,7 @@ use crate::{
     board::Board,
     draw,
     exit::Stop,
-    outputs,
+    line, outputs,
     painter::Painter,
     settings::Reach,
     spec,
@@ -60,7 +60,8 @@ fn draw_plan(talk: &Talk, plan: &Plan) -> Result<(), Stop> {
     let mut board = Board::new();
     board.set_plan(Some(plan));
     talk.line(&palette.paint(Palette::BOLD, &board.headline()))?;
-    for line in draw::timeline(&board, Painter::size().columns.clamp(21, 160) - 1, palette) {
+    let columns = Painter::size().columns.clamp(21, 160) - 1;
+    for line in draw::timeline(&board, columns, palette) {
         talk.line(&line)?;
     }
     for (row, planned) in board.rows.iter().zip(&plan.sections) {
@@ -70,7 +71,10 @@ fn draw_plan(talk: &Talk, plan: &Plan) -> Result<(), Stop> {
         let chords: Vec<String> = spec.chords.iter().take(8).map(chord_name).collect();
         let more = if spec.chords.len() > 8 { " …" } else { "" };
         let text = format!("{start:>7}  {:<16} {:>3} bars  {key:<10} {}{more}", row.label, row.bars, chords.join(" "));
-        talk.line(clean(&text).trim_end())?;
+        let text = clean(&text);
+        // For people a line that breaks is worse than a chord that is not seen.
+        let shown = if talk.is_out_terminal { line::fit(text.trim_end(), columns) } else { text.trim_end().to_owned() };
+        talk.line(&shown)?;
     }
     for reading in plan.readings.iter().filter(|reading| reading.origin == Origin::Prompt as i32) {
         let text = format!("{}: {} (from \"{}\")", reading.field, reading.value, reading.words);
