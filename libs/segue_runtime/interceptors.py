@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -35,6 +35,7 @@ MAKERS = {
     (True, False): grpc.stream_unary_rpc_method_handler,
     (True, True): grpc.stream_stream_rpc_method_handler,
 }
+READ_ON_S = 2.0
 log = logs.get("rpc")
 
 
@@ -119,7 +120,8 @@ class Call:
         """Serve a method with many responses."""
         async with self._served(context):
             await context.send_initial_metadata(self._echo())
-            responses = self._behaviour(self._input(request), context)
+            given = self._input(request)
+            responses = self._behaviour(given, context)
             if not hasattr(responses, "__aiter__"):
                 await responses  # a handler in the style of context.write, such as the library's health Watch
                 return
@@ -127,6 +129,10 @@ class Call:
                 async for response in responses:
                     self._num_sent += 1
                     yield response
+            except errors.SegueError:
+                if isinstance(given, Requests):
+                    await given.read_on()
+                raise
             finally:
                 # A parked generator would otherwise run its `finally` only when the garbage collector comes by.
                 await responses.aclose()
@@ -206,6 +212,7 @@ class Requests:
         self._raw = raw
         self._call = call
         self._messages: AsyncIterator[bytes] | None = None
+        self._is_reading = False
 
     def __aiter__(self) -> Requests:
         return self
@@ -213,6 +220,20 @@ class Requests:
     async def __anext__(self) -> object:
         if self._messages is None:
             self._messages = self._raw.__aiter__()
+        self._is_reading = True
         message = await self._messages.__anext__()
+        self._is_reading = False
         self._call.num_received += 1
         return self._call.parse(message)
+
+    async def read_on(self) -> None:
+        """Read on for a moment before a refusal is sent, where messages may still come.
+
+        A grpc.aio client whose next message meets a stream that has ended reports INTERNAL instead of what it was told.
+        """
+        if self._messages is None or self._is_reading:
+            return  # nothing was taken, or a read was broken off: it cannot be taken up again
+        with suppress(TimeoutError):
+            async with asyncio.timeout(READ_ON_S):
+                async for _ in self._messages:
+                    pass

@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from tests.runtime.edge_house import GOOD, NAME, Client, Seen, all_of, house, refused
 
 from segue.audio.v1 import audio_pb2
-from segue_runtime import channels, errors, logs, scope
+from segue_runtime import channels, errors, interceptors, logs, scope
 from segue_runtime.settings import LogSettings, PeersSettings
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from segue_runtime.server import Server
@@ -49,6 +50,41 @@ async def test_a_broken_rule_is_named_with_a_value_that_would_do_in_every_kind(t
             rate, kind = error.violations
             assert (rate.field, rate.suggestion) == ("sample_rate", "192000")
             assert kind.suggestion.startswith("SAMPLE_FORMAT_F32LE")
+
+
+async def test_a_refusal_waits_for_what_is_on_its_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interceptors, "READ_ON_S", 60.0)
+    sent = 0
+
+    async def requests() -> AsyncIterator[audio_pb2.AudioFormat | bytes]:
+        nonlocal sent
+        yield b"\xff"
+        await asyncio.sleep(0.05)  # else all may be sent before anybody refuses
+        while sent < 100:
+            sent += 1
+            yield GOOD
+
+    async with house(tmp_path) as (client, _, _):
+        code, error, _ = await refused(all_of(client.both(requests())))
+    assert (code, sent) == (grpc.StatusCode.INVALID_ARGUMENT, 100)
+    assert isinstance(error, errors.MalformedRequest)
+
+
+async def test_a_refusal_waits_only_a_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interceptors, "READ_ON_S", 0.1)
+
+    async def requests(pause_s: float) -> AsyncIterator[audio_pb2.AudioFormat | bytes]:
+        yield b"\xff"
+        while True:
+            await asyncio.sleep(pause_s)
+            yield GOOD
+
+    async with house(tmp_path) as (client, _, server):
+        code, _, _ = await refused(all_of(client.both(requests(3600))))
+        assert code is grpc.StatusCode.INVALID_ARGUMENT
+        with pytest.raises(grpc.aio.AioRpcError):
+            await all_of(client.both(requests(0)))
+        assert await server.calls.none(10)
 
 
 @pytest.mark.parametrize("raw", [b"\xff\xff\xff", b"\x08", b"\x0a\x05ab"])

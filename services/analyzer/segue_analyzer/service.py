@@ -14,7 +14,7 @@ import numpy as np
 from segue.analyzer.v1 import analyzer_pb2, analyzer_pb2_grpc
 from segue.audio.v1 import audio_pb2
 from segue_analyzer.encoding import report_message
-from segue_analyzer.intake import PcmReader, drain, read_start, spool_file
+from segue_analyzer.intake import PcmReader, read_start, spool_file
 from segue_analyzer.measuring import Measurement
 from segue_analyzer.target import Stretch, make_target
 from segue_audio.decoding import DecodedFile
@@ -45,15 +45,11 @@ class AnalyzerService(analyzer_pb2_grpc.AnalyzerServiceServicer):
     ) -> AsyncIterator[analyzer_pb2.AnalyzeResponse]:
         """Measure PCM, or an encoded file."""
         requests = aiter(request_iterator)
-        try:
-            start = await read_start(requests)
-            responses = _measure_pcm(start, requests) if start.HasField("format") else _measure_file(start, requests)
-            async with contextlib.aclosing(responses):
-                async for response in responses:
-                    yield response
-        except errors.SegueError:
-            await drain(requests)
-            raise
+        start = await read_start(requests)
+        responses = _measure_pcm(start, requests) if start.HasField("format") else _measure_file(start, requests)
+        async with contextlib.aclosing(responses):
+            async for response in responses:
+                yield response
 
 
 async def _measure_pcm(

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import aclosing, suppress
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Final
 
 from segue.mixer.v1 import mixer_pb2_grpc
 from segue_mixer import mastering_edge, mixing_edge
-from segue_runtime import errors
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
     import grpc.aio
 
@@ -20,9 +18,6 @@ if TYPE_CHECKING:
     Context = grpc.aio.ServicerContext[Any, Any]
 
 SERVICE: Final = "segue.mixer.v1.MixerService"
-READ_ON_S: Final = 2.0
-Request = TypeVar("Request")
-Response = TypeVar("Response")
 
 
 class MixerService(mixer_pb2_grpc.MixerServiceServicer):
@@ -32,7 +27,7 @@ class MixerService(mixer_pb2_grpc.MixerServiceServicer):
         self, request_iterator: AsyncIterator[mixer_pb2.MixRequest], context: Context
     ) -> AsyncIterator[mixer_pb2.MixResponse]:
         """Join sections into the draft."""
-        async with aclosing(_told(request_iterator, mixing_edge.mix)) as responses:
+        async with aclosing(mixing_edge.mix(request_iterator)) as responses:
             async for response in responses:
                 yield response
 
@@ -40,29 +35,9 @@ class MixerService(mixer_pb2_grpc.MixerServiceServicer):
         self, request_iterator: AsyncIterator[mixer_pb2.MasterRequest], context: Context
     ) -> AsyncIterator[mixer_pb2.MasterResponse]:
         """Run one pass of the master."""
-        async with aclosing(_told(request_iterator, mastering_edge.master)) as responses:
+        async with aclosing(mastering_edge.master(request_iterator)) as responses:
             async for response in responses:
                 yield response
-
-
-async def _told(
-    requests: AsyncIterator[Request], answer: Callable[[AsyncIterator[Request]], AsyncGenerator[Response, None]]
-) -> AsyncGenerator[Response, None]:
-    """Answer a stream; when it is refused, read on for a moment before the refusal is sent.
-
-    A grpc.aio client whose next message meets a stream that has ended reports INTERNAL instead of what it was told.
-    """
-    messages = requests.__aiter__()
-    try:
-        async with aclosing(answer(messages)) as responses:
-            async for response in responses:
-                yield response
-    except errors.SegueError:
-        with suppress(TimeoutError, errors.SegueError):
-            async with asyncio.timeout(READ_ON_S):
-                async for _ in messages:
-                    pass
-        raise
 
 
 def warm() -> None:
