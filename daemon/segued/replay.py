@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import google_crc32c
-
-from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composer_pb2, composer_pb2_grpc
 from segue_audio.pcm import SampleFormat, decode_pcm, encode_pcm
+from segue_gateway.watching import STAGES
 from segue_runtime import errors, logs
 from segue_runtime.addresses import ListenError
+from segue_runtime.chunks import SAMPLE_FORMATS, crc32c
 from segue_runtime.lifecycle import Lifecycle, Phase
 from segue_runtime.server import Server, Service
 from segued.exits import Exit, Stop
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     import grpc.aio
 
+    from segue.audio.v1 import audio_pb2
     from segue.composer.v1.composer_pb2 import Composition
     from segue_runtime.settings import Settings
     from segued.recording import Entry
@@ -37,17 +37,6 @@ if TYPE_CHECKING:
 
 SERVICE: Final = "segue.composer.v1.ComposerService"
 HEARTBEAT_S: Final = 10.0
-STAGES: Final = {
-    composer_pb2.AUDIO_SELECTION_UNSPECIFIED: frozenset({audio_pb2.STAGE_DRAFT}),
-    composer_pb2.AUDIO_SELECTION_NONE: frozenset[int](),
-    composer_pb2.AUDIO_SELECTION_DRAFT: frozenset({audio_pb2.STAGE_DRAFT}),
-    composer_pb2.AUDIO_SELECTION_MASTER: frozenset({audio_pb2.STAGE_MASTER}),
-    composer_pb2.AUDIO_SELECTION_BOTH: frozenset({audio_pb2.STAGE_DRAFT, audio_pb2.STAGE_MASTER}),
-}
-ENCODINGS: Final = {
-    audio_pb2.SAMPLE_FORMAT_S16LE: SampleFormat.S16LE,
-    audio_pb2.SAMPLE_FORMAT_S24LE: SampleFormat.S24LE,
-}
 STATES: Final = {
     "started": composer_pb2.STATE_PLANNING,
     "planned": composer_pb2.STATE_RENDERING,
@@ -194,7 +183,7 @@ class ReplayService(Base):  # type: ignore[misc]  # see above
             if entry.kind == "audio" and entry.stage not in stages:
                 continue
             message = await asyncio.to_thread(self._recording.event, entry)
-            if entry.kind == "audio" and request.encoding in ENCODINGS:
+            if entry.kind == "audio" and SAMPLE_FORMATS[request.encoding] is not SampleFormat.F32LE:
                 _encode(message.event.audio, request.encoding)
             cursor, sequence = entry.cursor, message.event.sequence
             await context.write(response(cursor=cursor, event=message.event))
@@ -222,14 +211,14 @@ def _part(piece: composer_pb2.DownloadArtifactResponse, first: int, last: int) -
     if (first, last) == (piece.offset, piece.offset + len(piece.data)):
         return piece
     content = piece.data[first - piece.offset : last - piece.offset]
-    return composer_pb2.DownloadArtifactResponse(offset=first, data=content, crc32c=google_crc32c.value(content))
+    return composer_pb2.DownloadArtifactResponse(offset=first, data=content, crc32c=crc32c(content))
 
 
 def _encode(audio: audio_pb2.AudioChunk, encoding: audio_pb2.SampleFormat.ValueType) -> None:
     block = decode_pcm(audio.data, SampleFormat.F32LE, audio.format.channels)
-    audio.data = encode_pcm(block, ENCODINGS[encoding], first_frame=audio.first_frame)
+    audio.data = encode_pcm(block, SAMPLE_FORMATS[encoding], first_frame=audio.first_frame)
     audio.format.sample_format = encoding
-    audio.crc32c = google_crc32c.value(audio.data)
+    audio.crc32c = crc32c(audio.data)
 
 
 def run(settings: Settings, arguments: argparse.Namespace) -> int:

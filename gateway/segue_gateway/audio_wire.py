@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
-import google_crc32c
+from typing import TYPE_CHECKING
 
 from segue.audio.v1 import audio_pb2
+from segue_runtime.chunks import CHUNK_BYTES, crc32c
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CHUNK_BYTES: Final = 65_536 - 128
-"""A chunk's data leaves room for the rest of a message of 64 KiB."""
 
-
-def crc32c(data: bytes) -> int:
-    """Return the Castagnoli checksum."""
-    return int(google_crc32c.value(data))
-
-
-def chunk_frames(channels: int, bytes_per_sample: int = 4) -> int:
-    """Return how many whole frames fit into a chunk."""
-    return CHUNK_BYTES // (channels * bytes_per_sample)
+def chunk_frames(channels: int) -> int:
+    """Return how many whole frames of F32LE fit into a chunk."""
+    return CHUNK_BYTES // (channels * 4)
 
 
 def chunk(data: bytes, sample_rate: int, channels: int, first_frame: int = 0) -> Iterator[audio_pb2.AudioChunk]:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from segue.composer.v1 import composer_pb2
 from segue_gateway import log_rows
-from segue_gateway.audio_wire import CHUNK_BYTES, crc32c
 from segue_runtime import errors
 from segue_runtime.artifacts import Ref
+from segue_runtime.chunks import CHUNK_BYTES, crc32c
 from segue_runtime.store import Upload
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ from segue.composer.v1 import composer_pb2
 from segue_audio.pcm import SampleFormat, decode_pcm, encode_pcm
 from segue_gateway import cursor as cursors
 from segue_gateway import log_rows, resource, wire
-from segue_gateway.audio_wire import CHUNK_BYTES
 from segue_gateway.cursor import Cursor
 from segue_gateway.log_rows import Segment
 from segue_runtime import errors
 from segue_runtime.artifacts import Part
+from segue_runtime.chunks import CHUNK_BYTES, SAMPLE_FORMATS
 
 if TYPE_CHECKING:
     import asyncio
@@ -27,11 +27,6 @@ if TYPE_CHECKING:
     from segue_runtime.artifacts import ArtifactStore
     from segue_runtime.store import Event, Store
 
-ENCODINGS: Final = {
-    audio_pb2.SAMPLE_FORMAT_F32LE: SampleFormat.F32LE,
-    audio_pb2.SAMPLE_FORMAT_S16LE: SampleFormat.S16LE,
-    audio_pb2.SAMPLE_FORMAT_S24LE: SampleFormat.S24LE,
-}
 READ_ROWS: Final = 256
 READ_MESSAGES: Final = 8
 """How many messages of audio are read at once: what a stalled watcher holds in memory, half a MiB."""
@@ -160,7 +155,7 @@ class Watch:
         return Cursor(row.sequence - 1, position - segment.first_frame, segment.attempt)
 
     def _audio(self, segment: Segment, row: Event, first_frame: int, frames: int, audio: bytes) -> bytes:
-        encoding = ENCODINGS[self._encoding]
+        encoding = SAMPLE_FORMATS[self._encoding]
         if encoding is not SampleFormat.F32LE:
             block = decode_pcm(audio, SampleFormat.F32LE, segment.channels)
             # The dither depends on the frame's number only: a stream that was resumed has the same bytes.

@@ -11,7 +11,7 @@ from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composer_pb2
 from segue.mixer.v1 import mixer_pb2
 from segue_gateway import resource
-from segue_gateway.audio_wire import chunk_frames, crc32c
+from segue_gateway.audio_wire import chunk_frames
 from segue_gateway.conductor.beats import Beats, find_beats, goes_on, needs_beats
 from segue_gateway.conductor.patience import Patience
 from segue_gateway.conductor.rendering import beat_frames
@@ -21,6 +21,7 @@ from segue_gateway.exchange import exchange
 from segue_music import codec, timing
 from segue_runtime import errors, failpoints
 from segue_runtime.artifacts import Ref
+from segue_runtime.chunks import crc32c
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence

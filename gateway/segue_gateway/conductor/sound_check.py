@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from segue.audio.v1 import audio_pb2
-from segue_gateway.audio_wire import crc32c
 from segue_gateway.conductor.takes import MIX
 from segue_runtime import errors
+from segue_runtime.chunks import crc32c
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from typing import TYPE_CHECKING, Final
 
-import google_crc32c
 import numpy as np
 
-from segue.audio.v1 import audio_pb2
 from segue_audio.decoder import MAX_SAMPLES, MAX_SECONDS
 from segue_audio.decoding import check_magic
 from segue_audio.errors import AudioError
-from segue_audio.pcm import SampleFormat, decode_pcm
 from segue_runtime import errors
+from segue_runtime.chunks import samples_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from typing import IO
 
     from segue.analyzer.v1 import analyzer_pb2
+    from segue.audio.v1 import audio_pb2
     from segue_analyzer.spectra import Float32
 
     Requests = AsyncIterator[analyzer_pb2.AnalyzeRequest]
 
 MAX_FILE_BYTES: Final = 1 << 30
 _MAGIC_BYTES: Final = 12
-_DRAIN_S: Final = 0.8
 _GATHERED_FRAMES: Final = 32_768
 """Chunks are gathered so that the work is worth a thread's turn."""
-_FORMATS: Final = {
-    audio_pb2.SAMPLE_FORMAT_UNSPECIFIED: SampleFormat.F32LE,
-    audio_pb2.SAMPLE_FORMAT_F32LE: SampleFormat.F32LE,
-    audio_pb2.SAMPLE_FORMAT_S16LE: SampleFormat.S16LE,
-    audio_pb2.SAMPLE_FORMAT_S24LE: SampleFormat.S24LE,
-}
 
 
 async def read_start(requests: Requests) -> analyzer_pb2.AnalyzeStart:
@@ -52,9 +42,7 @@ class PcmReader:
     """The chunks of PCM as blocks of float32."""
 
     def __init__(self, sound_format: audio_pb2.AudioFormat) -> None:
-        self._format = _settled(sound_format)
-        self._sample_format = _FORMATS[sound_format.sample_format]
-        self._channels = sound_format.channels
+        self._format = sound_format
         self._most_frames = min(int(MAX_SECONDS * sound_format.sample_rate), MAX_SAMPLES // sound_format.channels)
         self._position = 0
 
@@ -80,21 +68,16 @@ class PcmReader:
             raise errors.InvalidAudio("the stream ended before any audio came: there is nothing to measure")
 
     def _decode(self, chunk: audio_pb2.AudioChunk) -> Float32:
-        place = f"audio at frame {chunk.first_frame}"
-        if _settled(chunk.format) != self._format:
-            raise errors.InvalidAudio(f"{place}: its format is not the one that start announced")
         if chunk.first_frame != self._position:
             raise errors.OutOfOrder(
-                f"{place}: frame {self._position} was due", metadata={"position": str(self._position)}
+                f"frame {chunk.first_frame} came where {self._position} was due",
+                metadata={"position": str(self._position)},
             )
-        if len(chunk.data) != chunk.frames * self._channels * self._sample_format.num_bytes:
-            raise errors.InvalidAudio(f"{place}: {len(chunk.data)} bytes are not {chunk.frames} frames of its format")
-        if chunk.crc32c != google_crc32c.value(chunk.data):
-            raise errors.InvalidAudio(f"{place}: the bytes were damaged on the way (crc32c)")
+        samples = samples_of(chunk, self._format, "audio")
         self._position += chunk.frames
         if self._position > self._most_frames:
             raise errors.InvalidAudio(f"the sound is too long: {self._most_frames} frames of this format are allowed")
-        return decode_pcm(chunk.data, self._sample_format, self._channels)
+        return samples
 
 
 async def spool_file(requests: Requests, target: IO[bytes]) -> None:
@@ -128,15 +111,3 @@ def _check(head: bytes) -> None:
         check_magic(head)
     except AudioError as error:
         raise errors.InvalidAudio(str(error)) from None
-
-
-async def drain(requests: Requests) -> None:
-    """Read on for a moment after a refusal: a client cut off in mid-write sees a broken call, not the reason."""
-    with contextlib.suppress(TimeoutError, errors.SegueError):
-        async with asyncio.timeout(_DRAIN_S):
-            async for _ in requests:
-                pass
-
-
-def _settled(sound_format: audio_pb2.AudioFormat) -> tuple[int, int, SampleFormat]:
-    return sound_format.sample_rate, sound_format.channels, _FORMATS[sound_format.sample_format]

@@ -17,7 +17,7 @@ from segue_mixer.material import MixError, check_sound
 from segue_mixer.presets import STEREO, Preset, complete, stereo_only
 from segue_mixer.sections import MasterSection
 from segue_mixer.wire import MAX_CHANNELS
-from segue_runtime import errors
+from segue_runtime import chunks, errors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -137,8 +137,7 @@ def _check_place(chunk: audio_pb2.AudioChunk, due: int, start: mixer_pb2.MasterS
 
 
 def _sound(chunk: audio_pb2.AudioChunk, sound: audio_pb2.AudioFormat) -> Float32:
-    wire.check_chunk(chunk, sound, "the draft")
-    block = wire.decode_chunk(chunk)
+    block = chunks.samples_of(chunk, sound, "the draft")
     try:
         check_sound(block, chunk.first_frame, "the draft", chunk.section_id)
     except MixError as error:

@@ -15,7 +15,7 @@ from segue_mixer.material import MIX, Incoming, LateBeats, Mixed, MixError, Piec
 from segue_mixer.mixing import Mix
 from segue_mixer.state import MAX_STATE_BYTES, UnknownState
 from segue_mixer.wire import MAX_CHANNELS
-from segue_runtime import errors
+from segue_runtime import chunks, errors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
@@ -161,8 +161,8 @@ class _Session:
                 else "audio came where no section is open",
                 metadata={"position": str(chunk.first_frame), "section_id": chunk.section_id},
             )
-        wire.check_chunk(chunk, self._open.format, f"section {self._open.section_id}")
-        for piece in self._mix.push(chunk.layer, chunk.first_frame, wire.decode_chunk(chunk)):
+        samples = chunks.samples_of(chunk, self._open.format, f"section {self._open.section_id}")
+        for piece in self._mix.push(chunk.layer, chunk.first_frame, samples):
             yield from self._encode(piece)
 
     def _end(self, end: mixer_pb2.MixSectionEnd) -> Iterator[mixer_pb2.MixResponse]:

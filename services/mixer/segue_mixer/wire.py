@@ -5,19 +5,18 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final
 
-import google_crc32c
-
 from segue.audio.v1 import audio_pb2
 from segue.mixer.v1 import mixer_pb2
 from segue.music.v1 import music_pb2
 from segue_audio.loudness import Loudness
-from segue_audio.pcm import SampleFormat, decode_pcm, encode_pcm
+from segue_audio.pcm import encode_pcm
 from segue_mixer.mastering import VERSION, Measurement
 from segue_mixer.presets import PARAMETERS, MasterSettings, Preset, complete
 from segue_mixer.sections import MAX_GAIN_DB as MAX_SECTION_GAIN_DB
 from segue_mixer.spectrum import CENTRES_HZ
 from segue_mixer.spectrum import MAX_GAIN_DB as MAX_BAND_GAIN_DB
 from segue_runtime import errors
+from segue_runtime.chunks import CHUNK_BYTES, SAMPLE_FORMATS, crc32c, frame_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -32,13 +31,6 @@ MAX_CHANNELS: Final = 6
 MAX_TOTAL_GAIN_DB: Final = 120.0
 LUFS_OF_SOUND: Final = (-71.0, 60.0)
 """From the absolute gate to the loudest samples that are taken."""
-CHUNK_BYTES: Final = 65_536 - 128
-SAMPLE_FORMATS: Final = {
-    audio_pb2.SAMPLE_FORMAT_UNSPECIFIED: SampleFormat.F32LE,
-    audio_pb2.SAMPLE_FORMAT_F32LE: SampleFormat.F32LE,
-    audio_pb2.SAMPLE_FORMAT_S16LE: SampleFormat.S16LE,
-    audio_pb2.SAMPLE_FORMAT_S24LE: SampleFormat.S24LE,
-}
 PRESETS: Final = {
     Preset.STREAMING: mixer_pb2.MASTER_PRESET_STREAMING,
     Preset.BROADCAST: mixer_pb2.MASTER_PRESET_BROADCAST,
@@ -46,36 +38,6 @@ PRESETS: Final = {
     Preset.NONE: mixer_pb2.MASTER_PRESET_NONE,
 }
 LOUDNESS: Final = tuple(item.name for item in fields(Loudness))
-
-
-def frame_bytes(sound: audio_pb2.AudioFormat) -> int:
-    """Size of one frame."""
-    return SAMPLE_FORMATS[sound.sample_format].num_bytes * sound.channels
-
-
-def check_chunk(chunk: audio_pb2.AudioChunk, sound: audio_pb2.AudioFormat, where: str) -> None:
-    """Raise InvalidAudio when a chunk is not what was announced, or not what was sent."""
-    place = {"section_id": chunk.section_id, "frame": str(chunk.first_frame)}
-    ours = (sound.sample_rate, sound.channels, SAMPLE_FORMATS[sound.sample_format])
-    if (chunk.format.sample_rate, chunk.format.channels, SAMPLE_FORMATS[chunk.format.sample_format]) != ours:
-        raise errors.InvalidAudio(
-            f"{where}: frame {chunk.first_frame} has another format than was announced", metadata=place
-        )
-    if len(chunk.data) != chunk.frames * frame_bytes(sound):
-        raise errors.InvalidAudio(
-            f"{where}: frame {chunk.first_frame}: {len(chunk.data)} bytes are not {chunk.frames} frames of "
-            f"{frame_bytes(sound)} bytes",
-            metadata=place,
-        )
-    if chunk.crc32c != google_crc32c.value(chunk.data):
-        raise errors.InvalidAudio(
-            f"{where}: the bytes at frame {chunk.first_frame} were damaged on the way", metadata=place
-        )
-
-
-def decode_chunk(chunk: audio_pb2.AudioChunk) -> Float32:
-    """Read a chunk that was checked."""
-    return decode_pcm(chunk.data, SAMPLE_FORMATS[chunk.format.sample_format], chunk.format.channels)
 
 
 def encode_chunks(samples: Float32, template: audio_pb2.AudioChunk, first_frame: int) -> Iterator[audio_pb2.AudioChunk]:
@@ -95,7 +57,7 @@ def audio_chunk(content: bytes, template: audio_pb2.AudioChunk, first_frame: int
     chunk.first_frame = first_frame
     chunk.frames = frames
     chunk.data = content
-    chunk.crc32c = google_crc32c.value(content)
+    chunk.crc32c = crc32c(content)
     return chunk
 
 

@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 from typing import TYPE_CHECKING, Any, Final
 
-import google_crc32c
 import numpy as np
 
 from segue.audio.v1 import audio_pb2
@@ -24,6 +23,7 @@ from segue_renderer.backend import (
     Sound,
 )
 from segue_runtime import errors
+from segue_runtime.chunks import CHUNK_BYTES, crc32c, samples_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     Context = grpc.aio.ServicerContext[Any, Any]
 
 SERVICE: Final = "segue.renderer.v1.RendererService"
-CHUNK_BYTES: Final = 65_536 - 128
 NOTES_A_MESSAGE: Final = 1024
 MAX_QUEUED: Final = 64
 GUIDE_NOTES: Final = int(renderer_pb2.GUIDE_NOTES)
@@ -199,14 +198,7 @@ def _decode(name: str, pieces: list[audio_pb2.AudioChunk]) -> Sound | None:
     if not pieces:
         return None
     first = pieces[0].format
-    if first.sample_format not in {audio_pb2.SAMPLE_FORMAT_UNSPECIFIED, audio_pb2.SAMPLE_FORMAT_F32LE}:
-        raise errors.InvalidAudio(f"{name}: F32LE is needed")
-    for piece in pieces:
-        if piece.format != first or len(piece.data) != piece.frames * first.channels * 4:
-            raise errors.InvalidAudio(f"{name}: frame {piece.first_frame} does not have the stated format and length")
-        if piece.crc32c != google_crc32c.value(piece.data):
-            raise errors.InvalidAudio(f"{name}: the bytes at frame {piece.first_frame} were damaged on the way")
-    samples = np.frombuffer(b"".join(piece.data for piece in pieces), "<f4").reshape(-1, first.channels)
+    samples = np.concatenate([samples_of(piece, first, name) for piece in pieces])
     if not np.isfinite(samples).all():
         raise errors.InvalidAudio(f"{name}: it has samples that are not finite")
     return Sound(samples, first.sample_rate)
@@ -274,7 +266,7 @@ class _Encoder:
                     first_frame=event.first_frame + start,
                     frames=len(piece),
                     data=content,
-                    crc32c=google_crc32c.value(content),
+                    crc32c=crc32c(content),
                 )
             )
 
