@@ -40,6 +40,7 @@ class Break:
     code: grpc.StatusCode = grpc.StatusCode.UNAVAILABLE
     reason: str = ""
     silent: bool = False
+    retry_after_s: float = 0.0
 
 
 class QuickClock:
@@ -150,6 +151,10 @@ def status_of(broken: Break) -> status_pb2.Status:
     if broken.reason:
         info = error_details_pb2.ErrorInfo(reason=broken.reason, domain="segue.dev")
         status.details.add().Pack(info)
+    if broken.retry_after_s:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromNanoseconds(round(broken.retry_after_s * 1e9))
+        status.details.add().Pack(retry)
     return status
 
 

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 
 BOTH = composer_pb2.AUDIO_SELECTION_BOTH
 TIME_LIMIT_S = 20
+SILENCE_S = 0.3
+"""For tests of silence only: a machine that is busy is as silent for a moment."""
 
 
-def client_of(address: str) -> Client:
-    return Client(address, patience_s=60, silence_s=0.3, stuck_limit_s=0.5, clock=QuickClock())
+def client_of(address: str, silence_s: float = 30.0) -> Client:
+    return Client(address, patience_s=60, silence_s=silence_s, stuck_limit_s=0.5, clock=QuickClock())
 
 
 async def all_of(stream: AsyncIterator[Update]) -> list[Update]:
@@ -28,8 +30,8 @@ async def all_of(stream: AsyncIterator[Update]) -> list[Update]:
         return [update async for update in stream]
 
 
-async def listen(fake: FakeComposer) -> list[Update]:
-    async with serving(fake) as address, client_of(address) as client:
+async def listen(fake: FakeComposer, silence_s: float = 30.0) -> list[Update]:
+    async with serving(fake) as address, client_of(address, silence_s) as client:
         return await all_of(client.compose("calm piano", audio=BOTH))
 
 

@@ -9,7 +9,7 @@ import grpc
 import numpy as np
 import pytest
 from tests.sdk.fake_composer import NAME, Break, FakeComposer, Piece, serving
-from tests.sdk.listening import BOTH, all_of, check, client_of, listen
+from tests.sdk.listening import BOTH, SILENCE_S, all_of, check, client_of, listen
 
 from segue.composer.v1 import composer_pb2
 from segue_client import SegueError, events
@@ -58,7 +58,7 @@ async def test_a_stream_that_is_cut_after_any_message_goes_on_with_the_next(rewi
 async def test_what_passes_is_waited_for(broken: Break) -> None:
     piece = Piece()
     fake = FakeComposer(piece, lambda number, messages: [*messages[:3], broken] if number == 1 else messages)
-    check(await listen(fake), piece)
+    check(await listen(fake, SILENCE_S) if broken.silent else await listen(fake), piece)
 
 
 @pytest.mark.parametrize(

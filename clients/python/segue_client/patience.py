@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from typing import Final, Protocol
 
@@ -11,7 +12,9 @@ import grpc
 from segue_client.errors import DamagedAudio, SegueError
 
 FIRST_WAIT_S: Final = 0.2
-LONGEST_WAIT_S: Final = 5.0
+LONGEST_WAIT_S: Final = 10.0
+LONGEST_ASKED_S: Final = 60.0
+"""What a server may ask for at most: a slip of its own must not put a client to sleep for a day."""
 MAX_DAMAGES: Final = 8
 """So often in a row something damaged may come: then it is not the way but the server."""
 STOPPING_LIMIT_S: Final = 120.0
@@ -79,7 +82,9 @@ class Patience:
             self._num_damages += 1
         if now - self._broken_at > limit_s or self._num_damages > MAX_DAMAGES:
             raise failure
-        await self._clock.sleep(failure.retry_after_s or self._wait_s)
+        # By chance up to half of it less: a thousand clients of a restarted server do not come at once.
+        wait_s = self._wait_s * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+        await self._clock.sleep(max(wait_s, min(failure.retry_after_s or 0.0, LONGEST_ASKED_S)))
         self._wait_s = min(self._wait_s * 2, LONGEST_WAIT_S)
 
 

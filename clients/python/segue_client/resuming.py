@@ -138,7 +138,7 @@ class Resuming:
             return failure
         self._cursors.pop()
         self._repeats = True
-        return SegueError(grpc.StatusCode.UNAVAILABLE, failure.message, retry_after_s=0.01)
+        return SegueError(grpc.StatusCode.UNAVAILABLE, failure.message)
 
 
 class Pulse:
