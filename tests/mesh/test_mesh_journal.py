@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 from segue.composer.v1 import composer_pb2
@@ -11,29 +12,52 @@ from segue_gateway.conductor.journal import Journal
 from segue_runtime.store import NewJob, SqliteStore
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
 NAME = "compositions/a"
 IDS = [f"s{index}" for index in range(8)]
 
 
-async def test_what_stages_say_at_once_is_all_in_the_composition(tmp_path: Path) -> None:
-    store = await SqliteStore.open(tmp_path / "segue.db")
+@contextlib.asynccontextmanager
+async def opened(folder: Path) -> AsyncIterator[tuple[SqliteStore, Journal]]:
+    """A store, and the journal of a composition in it."""
+    store = await SqliteStore.open(folder / "segue.db")
     waiting = [composer_pb2.Section(section_id=each) for each in IDS]
     created = composer_pb2.Composition(name=NAME, sections=waiting).SerializeToString()
     await store.create(NewJob(NAME, "composition", "ann", b"d", b"", created), queue_limit=9)
     claimed = await store.claim("c", 60, name=NAME)
     assert claimed is not None
-    journal = Journal(store, claimed)
-    rendered = [composer_pb2.SectionFinished(section_id=each, take=f"take {each}", reused=True) for each in IDS]
-    joined = [mixer_pb2.SectionMixed(section_id=each, shift_frames=7) for each in IDS]
-    said = [composer_pb2.CompositionEvent(section_finished=each) for each in rendered]
-    said += [composer_pb2.CompositionEvent(section_mixed=each) for each in joined]
-    await asyncio.gather(*(journal.say(event) for event in said))
-    job = await store.get(NAME)
-    assert job is not None
-    for composition in (journal.composition, composer_pb2.Composition.FromString(job.resource)):
-        assert [(each.take, each.reused, each.shift_frames) for each in composition.sections] == [
-            (f"take {each}", True, 7) for each in IDS
-        ]
+    yield store, Journal(store, claimed)
     await store.close()
+
+
+async def test_what_stages_say_at_once_is_all_in_the_composition(tmp_path: Path) -> None:
+    async with opened(tmp_path) as (store, journal):
+        rendered = [composer_pb2.SectionFinished(section_id=each, take=f"take {each}", reused=True) for each in IDS]
+        joined = [mixer_pb2.SectionMixed(section_id=each, shift_frames=7) for each in IDS]
+        said = [composer_pb2.CompositionEvent(section_finished=each) for each in rendered]
+        said += [composer_pb2.CompositionEvent(section_mixed=each) for each in joined]
+        await asyncio.gather(*(journal.say(event) for event in said))
+        job = await store.get(NAME)
+        assert job is not None
+        for composition in (journal.composition, composer_pb2.Composition.FromString(job.resource)):
+            assert [(each.take, each.reused, each.shift_frames) for each in composition.sections] == [
+                (f"take {each}", True, 7) for each in IDS
+            ]
+
+
+async def test_what_a_stage_said_when_it_was_cancelled_is_known_as_the_log_has_it(tmp_path: Path) -> None:
+    async with opened(tmp_path) as (store, journal):
+        for section_id in IDS:
+            finished = composer_pb2.SectionFinished(section_id=section_id, take=f"take {section_id}")
+            stage = asyncio.create_task(journal.say(composer_pb2.CompositionEvent(section_finished=finished)))
+            await asyncio.sleep(0)  # it is with the store now, which is slower than that
+            stage.cancel()
+            await asyncio.gather(stage, return_exceptions=True)
+        await journal.say()
+        job = await store.get(NAME)
+        assert job is not None
+        assert job.last_sequence == journal.sequence == len(IDS)
+        for composition in (journal.composition, composer_pb2.Composition.FromString(job.resource)):
+            assert [each.take for each in composition.sections] == [f"take {each}" for each in IDS]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from segue.composer.v1 import composer_pb2
 from segue_gateway import log_rows, resource
@@ -12,7 +12,7 @@ from segue_gateway.conductor.checkpoint import Checkpoint
 from segue_runtime.store import NewEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Sequence
 
     from segue.composer.v1.composer_pb2 import Composition, CompositionEvent
     from segue_gateway.log_rows import Segment
@@ -46,8 +46,12 @@ class Journal:
         """Append audio references, after the events that announce them."""
         rows = [self._row(event) for event in before]
         rows += [NewEvent(log_rows.SEGMENT, segment.encode()) for segment in segments]
-        self.sequence = await self._store.append(self.name, self.epoch, rows)
-        return self.sequence
+
+        async def write() -> int:
+            self.sequence = await self._store.append(self.name, self.epoch, rows)
+            return self.sequence
+
+        return await _to_its_end(write())
 
     async def finish(self, event_of: composer_pb2.Composition) -> None:
         """Append the one terminal event: the composition as it ended."""
@@ -61,28 +65,41 @@ class Journal:
     ) -> int:
         # Rendering and mixing speak at once: each must change what the other has left.
         async with self._saying:
-            changed = composer_pb2.Composition()
-            changed.CopyFrom(self.composition)
-            now = time.time()
-            for event in events:
-                log_rows.set_time(event.event_time, now)
-                resource.apply(changed, event)
-            rows = [self._row(event, plan_version=changed.plan_version) for event in events]
-            self.sequence = await self._store.append(
-                self.name,
-                self.epoch,
-                rows,
-                resource=changed.SerializeToString(),
-                state=composer_pb2.State.Name(changed.state),
-                checkpoint=checkpoint.encode() if checkpoint else None,
-                terminal=terminal,
-            )
-            self.composition = changed
-            if checkpoint:
-                self.checkpoint = checkpoint
-                self._checkpointed.set()
-            return self.sequence
+            return await _to_its_end(self._write(events, checkpoint, terminal=terminal))
+
+    async def _write(self, events: Sequence[CompositionEvent], checkpoint: Checkpoint | None, *, terminal: bool) -> int:
+        changed = composer_pb2.Composition()
+        changed.CopyFrom(self.composition)
+        now = time.time()
+        for event in events:
+            log_rows.set_time(event.event_time, now)
+            resource.apply(changed, event)
+        rows = [self._row(event, plan_version=changed.plan_version) for event in events]
+        self.sequence = await self._store.append(
+            self.name,
+            self.epoch,
+            rows,
+            resource=changed.SerializeToString(),
+            state=composer_pb2.State.Name(changed.state),
+            checkpoint=checkpoint.encode() if checkpoint else None,
+            terminal=terminal,
+        )
+        self.composition = changed
+        if checkpoint:
+            self.checkpoint = checkpoint
+            self._checkpointed.set()
+        return self.sequence
 
     def _row(self, event: CompositionEvent, plan_version: int | None = None) -> NewEvent:
         event.plan_version = self.composition.plan_version if plan_version is None else plan_version
         return NewEvent(log_rows.EVENT, event.SerializeToString())
+
+
+async def _to_its_end(write: Coroutine[Any, Any, int]) -> int:
+    """Write, also when the writer is cancelled meanwhile: the store would have what we do not know of."""
+    writing = asyncio.create_task(write)
+    try:
+        return await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        await asyncio.wait([writing])
+        raise
