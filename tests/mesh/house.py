@@ -116,13 +116,17 @@ async def stub(address: str) -> AsyncIterator[composer_pb2_grpc.ComposerServiceA
         yield cast("composer_pb2_grpc.ComposerServiceAsyncStub", composer_pb2_grpc.ComposerServiceStub(channel))
 
 
+# Below those that the kernel gives to outgoing connections, and each only once.
+PORTS = iter(random.SystemRandom().sample(range(20_000, 32_768), 12_768))
+
+
 def free_port() -> int:
-    """A port that nobody has at this moment, and that the kernel gives nobody for an outgoing connection meanwhile."""
-    while True:
-        port = random.SystemRandom().randrange(20_000, 32_768)
+    """A port that nobody has at this moment."""
+    for port in PORTS:
         with socket.socket() as found, contextlib.suppress(OSError):
             found.bind(("127.0.0.1", port))
             return port
+    raise AssertionError("all ports were used")
 
 
 class Segued:

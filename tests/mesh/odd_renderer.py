@@ -12,7 +12,7 @@ import numpy as np
 from segue.renderer.v1 import renderer_pb2, renderer_pb2_grpc
 from segue_renderer.service import SERVICE, RendererService
 from segue_renderer.sketch.backend import SketchBackend
-from segue_runtime.server import Server, Service
+from segue_runtime.server import KEEPALIVE_S, Server, Service
 from segue_runtime.settings import Settings
 
 if TYPE_CHECKING:
@@ -39,19 +39,24 @@ class OddRenderer(RendererService):
         super().__init__(backend)
         self.spoil = spoil
         self.starts: list[renderer_pb2.RenderStart] = []
+        self.num_calls = 0
         self.num_open = 0
         self.address = ""
 
     async def RenderSection(self, request_iterator: AsyncIterator[Any], context: Any) -> Responses:  # noqa: N802 - the contract's name
         """Play, and spoil it."""
 
+        start = renderer_pb2.RenderStart()
+
         async def seen() -> AsyncIterator[Any]:
             async for request in request_iterator:
                 if request.WhichOneof("message") == "start":
+                    start.CopyFrom(request.start)
                     self.starts.append(request.start)
                 yield request
 
-        number = len(self.starts) + 1
+        self.num_calls += 1
+        number = self.num_calls
         self.num_open += 1
         try:
             async with contextlib.aclosing(super().RenderSection(seen(), context)) as real:  # type: ignore[type-var]  # it is a generator
@@ -62,7 +67,7 @@ class OddRenderer(RendererService):
                     async for response in real:
                         yield response
 
-                async for response in self.spoil(number, self.starts[number - 1], from_first()):
+                async for response in self.spoil(number, start, from_first()):
                     yield response
         finally:
             self.num_open -= 1
@@ -76,7 +81,7 @@ class OddRenderer(RendererService):
 
 @contextlib.asynccontextmanager
 async def odd_renderer(
-    folder: Path, spoil: Spoil = leave, backend: SketchBackend | None = None
+    folder: Path, spoil: Spoil = leave, backend: SketchBackend | None = None, keepalive_s: float = KEEPALIVE_S
 ) -> AsyncIterator[OddRenderer]:
     """Serve one on a free port."""
     backend = backend or SketchBackend()
@@ -85,7 +90,7 @@ async def odd_renderer(
     def register(server: Any) -> None:
         renderer_pb2_grpc.add_RendererServiceServicer_to_server(service, server)
 
-    server = Server(Settings(home=folder).server, [Service(SERVICE, register)], keepalive_s=1)
+    server = Server(Settings(home=folder).server, [Service(SERVICE, register)], keepalive_s=keepalive_s)
     service.address = server.listen("127.0.0.1:0")
     await server.start()
     try:

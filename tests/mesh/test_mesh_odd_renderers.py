@@ -217,6 +217,7 @@ async def test_a_renderer_that_never_ends_is_stopped_and_fills_no_disk(tmp_path:
 
 async def test_another_take_is_announced_by_a_rewind_and_never_spliced(tmp_path: Path) -> None:
     broken: list[renderer_pb2.RenderStart] = []
+    second_is_heard = asyncio.Event()
 
     async def differs(call: int, start: renderer_pb2.RenderStart, responses: Responses) -> Responses:
         """Break off late in the second section; the next try is another take of the same length."""
@@ -224,6 +225,8 @@ async def test_another_take_is_announced_by_a_rewind_and_never_spliced(tmp_path:
         async for response in responses:
             if response.WhichOneof("message") == "audio":
                 if call == 2 and seconds > 2:
+                    # What the mixer has not taken by now, it never hears.
+                    await second_is_heard.wait()
                     broken.append(start)
                     raise RuntimeError("the device fell off the bus")
                 seconds += response.audio.frames / 48_000
@@ -237,8 +240,20 @@ async def test_another_take_is_announced_by_a_rewind_and_never_spliced(tmp_path:
         embedded(tmp_path, {"renderer.address": renderer.address}) as (_, client),
     ):
         created = await client.create(spec("calm piano, 120 bpm, C major, verse chorus", seconds=12))
-        heard, late = await asyncio.wait_for(
-            asyncio.gather(hear(client.watch(created.name, audio=BOTH)), heard_in_pieces(client, created.name)), 60
+
+        async def announce() -> None:
+            sections = set()
+            async for update in client.watch(created.name, audio=BOTH):
+                if update.kind == "audio":
+                    sections.add(update.event.audio.section_id)
+                if len(sections) == 2:
+                    second_is_heard.set()
+
+        heard, late, _ = await asyncio.wait_for(
+            asyncio.gather(
+                hear(client.watch(created.name, audio=BOTH)), heard_in_pieces(client, created.name), announce()
+            ),
+            60,
         )
         assert broken
         assert heard.composition.state == composer_pb2.STATE_SUCCEEDED

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import time
+import uuid
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Self
 
 import grpc
@@ -16,6 +19,7 @@ from tests.mesh.odd_renderer import odd_renderer
 from segue.composer.v1 import composer_pb2
 from segue.renderer.v1 import renderer_pb2
 from segue_client import Client
+from segue_gateway.conductor import conductor
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,15 +90,16 @@ async def test_a_renderer_behind_a_black_hole_is_noticed_and_its_section_made_ag
                 hole.swallow()
                 fell.set()
 
-    async with odd_renderer(tmp_path, falls) as renderer, Hole(renderer.address) as hole:
+    async with odd_renderer(tmp_path, falls, keepalive_s=1) as renderer, Hole(renderer.address) as hole:
         flags: dict[str, object] = {"renderer.address": hole.address, "peers.keepalive": "1s"}
         async with embedded(tmp_path, flags) as (_, client):
             heard = await asyncio.wait_for(hear(client.compose(ASKED, audio=BOTH)), 60)
             undisturbed = await hear(client.compose(ASKED, audio=BOTH))
     assert fell.is_set()
     assert heard.composition.state == composer_pb2.STATE_SUCCEEDED
-    (retried,) = [each.event.section_retried for each in heard.updates if each.kind == "section_retried"]
-    assert retried.error.code == grpc.StatusCode.UNAVAILABLE.value[0]
+    # A machine that stands still for a second is as silent as the hole: there may be more than one.
+    retried = [each.event.section_retried for each in heard.updates if each.kind == "section_retried"]
+    assert {each.error.code for each in retried} == {grpc.StatusCode.UNAVAILABLE.value[0]}
     assert heard.num_rewinds == 0
     assert sha256(heard.draft) == sha256(undisturbed.draft)
     assert hole.num_connections >= 2
@@ -103,12 +108,17 @@ async def test_a_renderer_behind_a_black_hole_is_noticed_and_its_section_made_ag
 async def test_a_renderer_that_says_nothing_is_given_up_and_a_slow_one_is_not(tmp_path: Path) -> None:
     """The first try is never answered, though its connection lives; the second takes longer, and says so."""
 
+    longest_s = 0.0
+
     async def dawdles(call: int, _start: renderer_pb2.RenderStart, responses: Responses) -> Responses:
+        nonlocal longest_s
         if call == 1:
             await asyncio.Event().wait()
         for _ in range(12 if call == 2 else 0):
             yield renderer_pb2.RenderSectionResponse(progress=renderer_pb2.RenderProgress(queue_position=1))
+            began = time.monotonic()
             await asyncio.sleep(0.25)
+            longest_s = max(longest_s, time.monotonic() - began)
         async for response in responses:
             yield response
 
@@ -117,9 +127,11 @@ async def test_a_renderer_that_says_nothing_is_given_up_and_a_slow_one_is_not(tm
         async with embedded(tmp_path, flags) as (_, client):
             heard = await asyncio.wait_for(hear(client.compose(spec(seconds=4))), 60)
             assert heard.composition.state == composer_pb2.STATE_SUCCEEDED
-            (retried,) = [each.event.section_retried for each in heard.updates if each.kind == "section_retried"]
-            assert retried.error.code == grpc.StatusCode.UNAVAILABLE.value[0]
-            assert "said nothing for 2 s" in retried.error.message
+            retried = [each.event.section_retried for each in heard.updates if each.kind == "section_retried"]
+            assert retried[0].error.code == grpc.StatusCode.UNAVAILABLE.value[0]
+            assert "said nothing for 2 s" in retried[0].error.message
+            # Unless this whole process stood still: then the second try was silent, too.
+            assert len(retried) == 1 or longest_s > 1
             await renderer.idle()
 
 
@@ -135,21 +147,26 @@ async def test_a_deadline_ends_the_stream_and_not_the_work(tmp_path: Path) -> No
     async with odd_renderer(tmp_path, dawdles) as renderer:
         flags: dict[str, object] = {"renderer.address": renderer.address}
         async with embedded(tmp_path, flags) as (node, client), stub(node.inner) as calls:
-            call = calls.Compose(composer_pb2.ComposeRequest(spec=spec(seconds=4), audio=BOTH), timeout=1.5)
+            request = composer_pb2.ComposeRequest(spec=spec(seconds=4), audio=BOTH, request_id=str(uuid.uuid4()))
             cursor = name = ""
-            try:
-                async for response in call:
-                    cursor, name = response.cursor, response.event.composition
-            except grpc.aio.AioRpcError as error:
-                ended = error.code()
-            assert ended is grpc.StatusCode.DEADLINE_EXCEEDED
+            timeout_s = 1.0
+            while not name:  # on a busy machine the first event may take its time
+                try:
+                    async for response in calls.Compose(request, timeout=timeout_s):
+                        cursor, name = response.cursor, response.event.composition
+                except grpc.aio.AioRpcError as error:
+                    ended = error.code()
+                assert ended is grpc.StatusCode.DEADLINE_EXCEEDED
+                timeout_s *= 4
             working.set()
             rest = await asyncio.wait_for(hear(client.watch(name, cursor=cursor, audio=BOTH)), 60)
             assert rest.composition.state == composer_pb2.STATE_SUCCEEDED
 
 
 @pytest.mark.parametrize("how", ["the caller goes", "CancelComposition"])
-async def test_a_cancel_frees_a_renderer_in_the_middle_of_a_section(tmp_path: Path, how: str) -> None:
+async def test_a_cancel_frees_a_renderer_in_the_middle_of_a_section(
+    tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     playing = asyncio.Event()
 
     async def for_ever(_call: int, _start: renderer_pb2.RenderStart, responses: Responses) -> Responses:
@@ -163,7 +180,7 @@ async def test_a_cancel_frees_a_renderer_in_the_middle_of_a_section(tmp_path: Pa
 
     async with odd_renderer(tmp_path, for_ever) as renderer:
         flags: dict[str, object] = {
-            "renderer.address": renderer.address, "gateway.attach_grace": "0.3s", "conductor.heartbeat": "0.1s",
+            "renderer.address": renderer.address, "gateway.attach_grace": "60s", "conductor.heartbeat": "0.1s",
         }  # fmt: skip
         async with embedded(tmp_path, flags) as (_, client):
             stream = client.compose(spec(), audio=BOTH, cancel_when_gone=how == "the caller goes")
@@ -174,6 +191,8 @@ async def test_a_cancel_frees_a_renderer_in_the_middle_of_a_section(tmp_path: Pa
                     await asyncio.sleep(0.02)
             if how == "the caller goes":
                 await stream.aclose()
+                # The grace is over; a short one would be over by chance, too, while the caller is still here.
+                monkeypatch.setattr(conductor, "time", SimpleNamespace(time=lambda: time.time() + 61))
             else:
                 await client.cancel(name)
             heard = await asyncio.wait_for(hear(client.watch(name)), 30)
@@ -204,7 +223,7 @@ async def test_a_conductor_that_was_stopped_and_wakes_writes_nothing_more(tmp_pa
             sleeper.process.send_signal(signal.SIGCONT)
             await said(sleeper, "another conductor has it")
             check(heard, undisturbed)
-            assert heard.composition.claims == 2
+            assert heard.composition.claims >= 2
             # It woke, it was refused, and it serves again: the same log, and nothing was added or changed.
             async with Client(sleeper.address, patience_s=30) as woken:
                 again = await hear(woken.watch(name, audio=BOTH))
