@@ -7,15 +7,19 @@ import signal
 import socket
 from typing import TYPE_CHECKING
 
+import grpc
 import pytest
 from tests.daemon.segued_command import segued
-from tests.mesh.house import Segued, hear, spec
+from tests.mesh.house import Segued, hear, spec, stub
 
 from segue.composer.v1 import composer_pb2
-from segue_client import Access, Client, SegueError
+from segue_client import Access, Client
+from segue_client.errors import from_rpc_error
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from segue.composer.v1 import composer_pb2_grpc
 
 
 def test_a_second_server_on_a_port_says_which_port(tmp_path: Path) -> None:
@@ -96,14 +100,20 @@ async def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
                     break
             assert one.process is not None
             one.process.terminate()
-            with pytest.raises(SegueError):  # it says that it is going, long before the drain's end
-                await _create_until_refused(client)
+            async with stub(one.address) as calls:
+                # It says that it is going, long before the drain's end.
+                while await _refusal(calls) != "SHUTTING_DOWN":
+                    pass
             one.process.send_signal(signal.SIGTERM)
             await one.ended()
     finally:
         one.stop()
 
 
-async def _create_until_refused(client: Client) -> None:
-    while True:
-        await client.create(spec())
+async def _refusal(calls: composer_pb2_grpc.ComposerServiceAsyncStub) -> str:
+    """Why nothing more is taken: for a moment it still is, and then the queue is full."""
+    try:
+        await calls.CreateComposition(composer_pb2.CreateCompositionRequest(spec=spec()))
+    except grpc.aio.AioRpcError as error:
+        return from_rpc_error(error).reason
+    return ""

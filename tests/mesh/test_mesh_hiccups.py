@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from tests.mesh.odd_renderer import Responses
 
-    from segue.analyzer.v1.analyzer_pb2 import Report
     from segue.renderer.v1 import renderer_pb2
     from segue_runtime.store import Upload
 
@@ -122,9 +121,10 @@ def noise(path: Path, seconds: float) -> Path:
 
 async def test_an_analysis_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(analysis_run, "PROGRESS_EVERY_S", 0.0)
-    seen, analyze = asyncio.Event(), analysis.analyze_file
+    seen = asyncio.Event()
+    analyze: Any = analysis.analyze_file
 
-    async def waits(*asked: Any) -> Report:
+    async def waits(*asked: Any) -> Any:
         """Measure, but let nobody be told of the end before they were told of the middle."""
 
         async def say(fraction: float) -> None:
