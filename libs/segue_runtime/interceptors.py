@@ -36,6 +36,8 @@ MAKERS = {
     (True, True): grpc.stream_stream_rpc_method_handler,
 }
 READ_ON_S = 2.0
+PAUSE_S = 0.5
+"""Who has sent nothing for so long is not in the middle of sending."""
 log = logs.get("rpc")
 
 
@@ -233,7 +235,9 @@ class Requests:
         """
         if self._messages is None or self._is_reading:
             return  # nothing was taken, or a read was broken off: it cannot be taken up again
+        clock = asyncio.get_running_loop().time
+        end = clock() + READ_ON_S
         with suppress(TimeoutError):
-            async with asyncio.timeout(READ_ON_S):
+            async with asyncio.timeout(PAUSE_S) as pause:
                 async for _ in self._messages:
-                    pass
+                    pause.reschedule(min(end, clock() + PAUSE_S))
