@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import torch
 
+from segue_renderer.line import PATIENCE
 from segue_renderer.musicgen.stream import Stream
 from segue_renderer.scheduler import Scheduler
 from segue_runtime import errors, failpoints, logs
@@ -57,7 +58,7 @@ class Engine:
     def __init__(self, make_runner: Callable[[], Runner], slots: int) -> None:
         self._make_runner = make_runner
         self._runner: Runner | None = None
-        self._scheduler = Scheduler(slots, max_overtaken=4 * slots)
+        self._scheduler = Scheduler(slots, max_overtaken=PATIENCE * slots)
         self._streams: dict[Ticket, Stream] = {}
         self._calls: list[_Call] = []
         self._inbox = _Inbox()
@@ -104,7 +105,7 @@ class Engine:
 
     def resize(self, slots: int) -> None:
         """Set the number of slots, on the engine's thread, before anything runs."""
-        self._scheduler = Scheduler(slots, max_overtaken=4 * slots)
+        self._scheduler = Scheduler(slots, max_overtaken=PATIENCE * slots)
 
     @property
     def runner(self) -> Runner:
