@@ -41,7 +41,7 @@ async def to_the_end(calls: Any) -> None:
 )
 @pytest.mark.timeout(180)
 async def test_a_term_in_the_middle_of_a_section(tmp_path: Path, drain: str, section: str) -> None:
-    one = Segued(tmp_path / "home", "--server-drain", drain, "--server-pre-stop", "1s")
+    one = Segued(tmp_path / "home", "--server-drain", drain, "--server-pre-stop", "2s")
     one.start(failpoints=f"conductor.after_take=sleep({section})")
     try:
         async with connect(Access(one.address)) as channel, Client(one.address, patience_s=0) as client:
