@@ -121,7 +121,8 @@ def _section_started(composition: Composition, event: CompositionEvent) -> None:
 
 def _section_finished(composition: Composition, event: CompositionEvent) -> None:
     section = section_of(composition, event.section_finished.section_id)
-    section.state = composer_pb2.SECTION_STATE_RENDERED
+    if section.state != composer_pb2.SECTION_STATE_JOINED:  # the mixer may have been quicker to say so
+        section.state = composer_pb2.SECTION_STATE_RENDERED
     section.take = event.section_finished.take
     section.reused = event.section_finished.reused
     for warning in event.section_finished.rendered.warnings:

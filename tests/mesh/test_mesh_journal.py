@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
+import pytest
+
 from segue.composer.v1 import composer_pb2
 from segue.mixer.v1 import mixer_pb2
 from segue_gateway.conductor.journal import Journal
@@ -32,19 +34,19 @@ async def opened(folder: Path) -> AsyncIterator[tuple[SqliteStore, Journal]]:
     await store.close()
 
 
-async def test_what_stages_say_at_once_is_all_in_the_composition(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mixer_first", [False, True])
+async def test_what_stages_say_at_once_is_all_in_the_composition(tmp_path: Path, mixer_first: bool) -> None:
     async with opened(tmp_path) as (store, journal):
         rendered = [composer_pb2.SectionFinished(section_id=each, take=f"take {each}", reused=True) for each in IDS]
         joined = [mixer_pb2.SectionMixed(section_id=each, shift_frames=7) for each in IDS]
         said = [composer_pb2.CompositionEvent(section_finished=each) for each in rendered]
         said += [composer_pb2.CompositionEvent(section_mixed=each) for each in joined]
-        await asyncio.gather(*(journal.say(event) for event in said))
+        await asyncio.gather(*(journal.say(event) for event in (reversed(said) if mixer_first else said)))
         job = await store.get(NAME)
         assert job is not None
         for composition in (journal.composition, composer_pb2.Composition.FromString(job.resource)):
-            assert [(each.take, each.reused, each.shift_frames) for each in composition.sections] == [
-                (f"take {each}", True, 7) for each in IDS
-            ]
+            found = [(each.state, each.take, each.reused, each.shift_frames) for each in composition.sections]
+            assert found == [(composer_pb2.SECTION_STATE_JOINED, f"take {each}", True, 7) for each in IDS]
 
 
 async def test_what_a_stage_said_when_it_was_cancelled_is_known_as_the_log_has_it(tmp_path: Path) -> None:
