@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from tests.mixer.mixer_room import band, mastered
 
 from segue.mixer.v1 import mixer_pb2, mixer_pb2_grpc
 from segue_gateway.exchange import exchange
-from segue_runtime import errors
+from segue_runtime import errors, interceptors
 from segue_runtime.channels import connect
 from segue_runtime.settings import load
 from segued.node import Node
@@ -98,6 +99,28 @@ async def test_an_early_refusal_keeps_its_reason_while_messages_are_on_their_way
             ):
                 pass
         assert refused.value.code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_who_is_still_sending_hears_the_reason_without_our_help(
+    doors: Doors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for limit in ("READ_ON_S", "PAUSE_S"):
+        monkeypatch.setattr(interceptors, limit, 60.0)
+    requests = list(pcm_requests(band(6.0), 48_000))
+    requests[0].start.format.channels = 99
+    num_sent = 0
+
+    async def sent() -> AsyncIterator[analyzer_pb2.AnalyzeRequest]:
+        nonlocal num_sent
+        for request in requests:
+            yield request
+            num_sent += 1
+            await asyncio.sleep(0.01 if num_sent == 1 else 0)
+
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        async for _ in Analyzer(doors.gateway).stub.Analyze(sent()):
+            pass
+    assert (refused.value.code(), num_sent) == (grpc.StatusCode.INVALID_ARGUMENT, len(requests))
 
 
 async def test_strangers_are_not_let_through(doors: Doors) -> None:
