@@ -146,9 +146,10 @@ class Board:
             f"{plan.title or 'A piece'}: {clock(plan.frames / plan.sample_rate)}, {bpm:g} bpm, "
             f"{plan.metre.beats}/{plan.metre.unit}, {theory.key_name(plan.key)}, {plan.genre}, seed {plan.seed}"
         )
-        for item in plan.sections:
-            self.labels[item.spec.section_id] = plain(item.spec.label) or item.spec.section_id
-            self.lengths[item.spec.section_id] = item.spec.frames + item.spec.tail_frames
+        specs = [item.spec for item in plan.sections]
+        # Each whole at once, and the lengths first: another thread may be drawing.
+        self.lengths = {spec.section_id: spec.frames + spec.tail_frames for spec in specs}
+        self.labels = {spec.section_id: plain(spec.label) or spec.section_id for spec in specs}
         self.notes += [warning.text for warning in plan.warnings]
         return self.heading
 
