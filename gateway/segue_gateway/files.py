@@ -60,11 +60,16 @@ class Files:
                 f"offset: the next byte of {upload.name} is {upload.offset}", metadata={"size": str(upload.offset)}
             )
         await self._artifacts.put(f"{upload.name}/part-{request.offset:012d}", request.data, replace=True)
-        return self._wire(
-            await self._store.advance_upload(
+        try:
+            upload = await self._store.advance_upload(
                 upload.name, request.offset, len(request.data), quota_bytes=self._quota_bytes
             )
-        )
+        except errors.OffsetOutOfRange:
+            # An earlier try of the same call may have stored them meanwhile.
+            upload = await self.upload(owner, request.upload)
+            if upload.offset < end:
+                raise
+        return self._wire(upload)
 
     async def finish_upload(self, owner: str, name: str, sha256: str) -> composer_pb2.Upload:
         """Close an upload: put its parts together and check them."""
@@ -75,7 +80,17 @@ class Files:
             raise errors.OffsetOutOfRange(
                 f"{name} has {upload.offset} of {upload.size} bytes", metadata={"size": str(upload.offset)}
             )
-        digest = hashlib.sha256()
+        try:
+            upload = await self._put_together(upload, sha256)
+        except (errors.ArtifactNotFound, errors.UploadFinished):
+            # An earlier try of the same call may have come to its end meanwhile, and dropped the parts.
+            upload = await self.upload(owner, name)
+            if not upload.finished:
+                raise
+        return self._wire(upload)
+
+    async def _put_together(self, upload: Upload, sha256: str) -> Upload:
+        name, digest = upload.name, hashlib.sha256()
         async with self._artifacts.put_file(artifact_key(name), replace=True) as draft:
             offset = 0
             while offset < upload.offset:
@@ -91,7 +106,7 @@ class Files:
                 )
         finished = await self._store.finish_upload(name, digest.digest())
         await self._drop_parts(upload)
-        return self._wire(finished)
+        return finished
 
     async def _drop_parts(self, upload: Upload) -> None:
         offset = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import io
 import socket
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from segue_gateway import streaming
 from segue_gateway.conductor import analysis, analysis_run, conductor
 from segue_runtime import errors
 from segue_runtime.artifacts import FolderArtifacts
+from segue_runtime.chunks import crc32c
 from segue_runtime.store import SqliteStore
 
 if TYPE_CHECKING:
@@ -188,6 +190,29 @@ async def test_a_deletion_that_breaks_in_the_middle_leaves_no_files(
             await client.delete(waiting.name)
         assert caught.value.reason == "NOT_FINISHED"
         await client.cancel(waiting.name)
+
+
+async def test_the_same_bytes_are_taken_again_while_the_first_are_still_being_written(tmp_path: Path) -> None:
+    """A caller whose connection broke asks again, and the server may not know yet that nobody waits for the first."""
+    content = bytes(range(256)) * 1000
+    async with embedded(tmp_path) as (node, _), stub(node.inner) as calls:
+        created = await calls.CreateUpload(
+            composer_pb2.CreateUploadRequest(media_type="audio/wav", size_bytes=len(content))
+        )
+        write = composer_pb2.WriteUploadRequest(upload=created.upload.name, data=content, crc32c=crc32c(content))
+        answers = await asyncio.gather(*(calls.WriteUpload(write) for _ in range(8)))
+        assert [each.upload.offset for each in answers] == [len(content)] * 8
+        # Other bytes than those that are there already are none of these.
+        longer = composer_pb2.WriteUploadRequest(
+            upload=write.upload, data=content + b"x", crc32c=crc32c(content + b"x")
+        )
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await calls.WriteUpload(longer)
+        assert refused.value.code() is grpc.StatusCode.OUT_OF_RANGE
+        digest = hashlib.sha256(content).hexdigest()
+        finish = composer_pb2.FinishUploadRequest(upload=write.upload, sha256=digest)
+        finished = await asyncio.gather(*(calls.FinishUpload(finish) for _ in range(8)))
+        assert [each.upload.sha256 for each in finished] == [digest] * 8
 
 
 async def test_an_upload_is_removed_when_its_time_has_passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
