@@ -13,7 +13,7 @@ use segue_client::proto::segue::composer::v1::{CompositionEvent, State, composit
 use crate::{
     command::{NAME, finish, isolate, kill, wait_for},
     fake::{Fake, Trick},
-    pieces::{piece, rewound_piece},
+    pieces::{mastering, piece, rewound_piece},
     transfers::folder,
 };
 
@@ -168,6 +168,16 @@ fn several_have_a_line_each() {
         let lines: Vec<&String> = shown.iter().filter(|line| line.starts_with(id)).collect();
         assert!(lines.len() == 1 && lines[0].contains("succeeded"), "{shown:#?}");
     }
+}
+
+#[test]
+fn more_than_a_screen_holds_are_counted() {
+    let names: Vec<String> = (0..30).map(|index| format!("compositions/00c0ff{index:02}")).collect();
+    let fake = Fake::start(names.iter().map(|name| mastering(name)).collect());
+    let line = format!("watch {}", names.join(" "));
+    let (code, sent) = in_terminal(&fake, &folder("many"), 80, true, &line);
+    let shown = screen(&sent);
+    assert!(code == Some(0) && shown.iter().any(|line| line == " … 9 more"), "{shown:#?}");
 }
 
 #[test]

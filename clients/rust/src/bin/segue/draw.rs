@@ -223,7 +223,8 @@ pub fn summary(board: &Board, columns: usize, palette: Palette, now: Instant) ->
     line.text
 }
 
-fn aside(palette: Palette, columns: usize, text: &str) -> String {
+/// A line of what there is no room for.
+pub fn aside(palette: Palette, columns: usize, text: &str) -> String {
     let mut line = Line::new(palette, columns);
     line.add(Palette::DIM, &format!(" … {text}"));
     line.text

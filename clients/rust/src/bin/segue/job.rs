@@ -90,8 +90,7 @@ pub async fn run(reach: &Reach, talk: &Talk, job: Job) -> Result<(), Stop> {
         .inspect_err(|_| {
             // What went wrong is told; where the sound is meanwhile must be told, too.
             let _ = keep_draft(talk, &composition.name, &mut sound, "the draft");
-            let id = words::id(&composition.name);
-            talk.note(&format!("the finished files wait at the service: segue download {id}"));
+            tell_where_files_are(talk, &composition);
         })
     };
     // Files first: a player takes as long as the piece.
@@ -111,13 +110,26 @@ async fn bring_home(
 ) -> Result<(), Stop> {
     check_draft(reach, composition, sound).await?;
     report(talk, composition, &job.before);
-    let Target::File(path) = &job.target else { return Ok(()) };
+    let path = match &job.target {
+        Target::File(path) => path,
+        Target::Stdout => {
+            // What went there is the draft.
+            tell_where_files_are(talk, composition);
+            return Ok(());
+        }
+        Target::Nowhere => return Ok(()),
+    };
     outputs::save(reach, talk, composition, path, job.follow.force).await?;
     if let Some(draft) = sound.draft.as_mut().filter(|_| !job.listen.keep_draft) {
         // Who still reads it has it open.
         draft.remove();
     }
     Ok(())
+}
+
+fn tell_where_files_are(talk: &Talk, composition: &Composition) {
+    let id = clean(words::id(&composition.name));
+    talk.note(&format!("the finished files wait at the service: segue download {id}"));
 }
 
 /// Why a composition that has ended is not there; also when a newer server has a word for it that is not known here.

@@ -151,8 +151,14 @@ impl Several<'_> {
         let columns = size.columns.saturating_sub(1).max(20);
         let now = Instant::now();
         let room = size.lines.saturating_sub(2).max(1);
-        let drawing = self.boards.iter().take(room).map(|board| draw::summary(board, columns, self.talk.palette, now));
-        let drawing = drawing.collect();
+        let palette = self.talk.palette;
+        let mut drawing: Vec<String> =
+            self.boards.iter().map(|board| draw::summary(board, columns, palette, now)).collect();
+        if drawing.len() > room {
+            let more = format!("{} more", drawing.len() - (room - 1));
+            drawing.truncate(room - 1);
+            drawing.push(draw::aside(palette, columns, &more));
+        }
         if let Some(painter) = &mut self.painter {
             painter.show(drawing);
         }

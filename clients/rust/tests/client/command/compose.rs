@@ -64,6 +64,7 @@ fn sound_goes_to_standard_output_as_wav_and_nothing_else_does() {
     let mut expected = wav::header(FORMAT, None);
     expected.extend(&piece.pcm);
     assert!(outcome.stdout == expected);
+    assert!(outcome.stderr.contains("segue download 00c0ffee"), "{}", outcome.stderr);
 }
 
 #[test]
