@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import grpc.aio
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,8 @@ from tests.engine.serving import HOP, RATE, SPEC, noise, play, serving, sound_me
 from segue.renderer.v1 import renderer_pb2
 from segue_music.plan import SamplingHints, SectionSpec
 from segue_renderer.musicgen.checkpoint.opening import open_model
+from segue_renderer.service import MAX_QUEUED
+from segue_runtime import errors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -186,6 +190,29 @@ async def test_who_waits_hears_its_place_in_the_line(checkpoints: dict[str, Chec
             pass
         first.cancel()
         assert (await next_of(last, "audio")).first_frame == 0
+
+
+async def test_calls_that_come_at_once_do_not_make_the_line_longer_than_it_may_be(
+    checkpoints: dict[str, Checkpoint], tmp_path: Path
+) -> None:
+    async with serving(checkpoints["mono"].folder, tmp_path, slots=1, window=LONG_FRAMES) as (stub, _):
+        first = stub.RenderSection(iter([renderer_pb2.RenderSectionRequest(start=start_of(LONG))]))
+        while (await first.read()).WhichOneof("message") != "audio":
+            pass
+        calls = [stub.RenderSection() for _ in range(MAX_QUEUED + 6)]
+        await asyncio.gather(*(call.write(renderer_pb2.RenderSectionRequest(start=start_of())) for call in calls))
+        await asyncio.gather(*(call.done_writing() for call in calls))
+        answers = Counter(await asyncio.gather(*map(first_answer, calls)))
+        assert answers == {"accepted": MAX_QUEUED, "QUEUE_FULL": 6}
+        for call in (first, *calls):
+            call.cancel()
+
+
+async def first_answer(call: Any) -> str:
+    try:
+        return str((await call.read()).WhichOneof("message"))
+    except grpc.aio.AioRpcError as error:
+        return errors.from_rpc_error(error).reason_name
 
 
 @pytest.mark.parametrize(("precision", "worst"), [("bf16", 0.1), ("int8", 0.1)])

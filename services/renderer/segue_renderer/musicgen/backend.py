@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import time
 from functools import partial
@@ -23,7 +24,7 @@ from segue_renderer.musicgen.section import TEXT_TOKENS, Limits, Section, check
 from segue_runtime import errors, failpoints, logs
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Iterator, Sequence
 
     from segue_renderer.backend import RenderEvent, RenderRequest
     from segue_renderer.musicgen.checkpoint.opening import Model
@@ -54,6 +55,7 @@ class MusicgenBackend:
         self._engine = Engine(self._make_runner, self._slots or 1)
         self._model: Model | None = None
         self._num_graphs = 0
+        self._num_waiting = 0
         self._profile = ModelProfile(model=self._folder.name or "musicgen", backend="musicgen")
 
     @property
@@ -146,26 +148,31 @@ class MusicgenBackend:
     async def render(self, request: RenderRequest) -> AsyncGenerator[RenderEvent, None]:
         """Render one section; sound leaves as soon as nothing that follows can change it."""
         check(request, self._loaded)
-        section = await self._engine.call(lambda: Section(self._loaded, request, self._limits))
-        await self._engine.call(section.prepare)
-        reported = 0.0
-        for index in range(len(section.windows)):
-            stream = self._engine.submit(await self._engine.call(partial(section.job, index)))
-            try:
-                if index == 0:
-                    # On the engine's thread: there it stands in the line by now.
-                    yield self._accepted(section, await self._engine.call(stream.place))
-                async for place in stream.in_line():
-                    yield Progress(section.sent_samples, section.samples, place)
-                async for codes in stream:
-                    sound = await self._engine.call(partial(section.sound, codes))
-                    if len(sound):
-                        yield AudioPiece(section.sent_samples - len(sound), sound)
-                    if time.monotonic() - reported >= PROGRESS_INTERVAL_S:
-                        reported = time.monotonic()
-                        yield Progress(min(section.sent_samples, section.samples), section.samples)
-            finally:
-                stream.cancel()
+        with contextlib.ExitStack() as waiting:
+            waiting.enter_context(self._counted_as_waiting())
+            section = await self._engine.call(lambda: Section(self._loaded, request, self._limits))
+            await self._engine.call(section.prepare)
+            reported = 0.0
+            for index in range(len(section.windows)):
+                if index > 0:
+                    waiting.enter_context(self._counted_as_waiting())
+                stream = self._engine.submit(await self._engine.call(partial(section.job, index)))
+                try:
+                    if index == 0:
+                        # On the engine's thread: there it stands in the line by now.
+                        yield self._accepted(section, await self._engine.call(stream.place))
+                    async for place in stream.in_line():
+                        yield Progress(section.sent_samples, section.samples, place)
+                    waiting.close()
+                    async for codes in stream:
+                        sound = await self._engine.call(partial(section.sound, codes))
+                        if len(sound):
+                            yield AudioPiece(section.sent_samples - len(sound), sound)
+                        if time.monotonic() - reported >= PROGRESS_INTERVAL_S:
+                            reported = time.monotonic()
+                            yield Progress(min(section.sent_samples, section.samples), section.samples)
+                finally:
+                    stream.cancel()
         yield Finished(
             frames=section.samples,
             tail_frames=section.tail_samples,
@@ -175,6 +182,15 @@ class MusicgenBackend:
             window_frames_used=section.window_frames_used,
             warnings=tuple(section.warnings) + _not_used(request, section),
         )
+
+    @contextlib.contextmanager
+    def _counted_as_waiting(self) -> Iterator[None]:
+        """Count a request that waits, from its coming on: calls that come at once must not make the line too long."""
+        self._num_waiting += 1
+        try:
+            yield
+        finally:
+            self._num_waiting -= 1
 
     def _accepted(self, section: Section, place: int) -> Accepted:
         config = self._loaded.config
@@ -192,7 +208,7 @@ class MusicgenBackend:
         return BackendStatus(
             slots=max(1, self._slots),
             busy_slots=self._engine.busy_slots,
-            queued=self._engine.queued,
+            queued=self._num_waiting,
             device=str(self._place.device),
             device_memory_bytes=total,
             device_memory_used_bytes=total - free,

@@ -119,11 +119,6 @@ class Engine:
         """How many slots are at work."""
         return len(self._scheduler.running)
 
-    @property
-    def queued(self) -> int:
-        """How many jobs wait."""
-        return len(self._scheduler.waiting)
-
     def place(self, ticket: Ticket) -> int:
         """Say which place in the line a ticket has."""
         return self._scheduler.position(ticket)
