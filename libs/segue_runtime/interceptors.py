@@ -36,7 +36,7 @@ MAKERS = {
     (True, True): grpc.stream_stream_rpc_method_handler,
 }
 READ_ON_S = 2.0
-PAUSE_S = 0.5
+PAUSE_S = 1.0
 """Who has sent nothing for so long is not in the middle of sending."""
 log = logs.get("rpc")
 
