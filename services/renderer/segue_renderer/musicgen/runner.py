@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from segue_renderer.musicgen.graphs import Recorder
     from segue_renderer.musicgen.policy.pattern import Codes
 
-LENGTH_BUCKET: Final = 64
+LENGTH_BUCKET: Final = 32
 """Attention looks at the used part of the cache, rounded up to so many positions."""
 
 

@@ -109,17 +109,22 @@ class Decoder:
         of_text = _added(text_mask, self.dtype)
         for index, layer in enumerate(self._layers):
             qkv = layer.qkv(layer.norm(states)).view(len(states), 3, heads, -1)
-            codes = caches.codes[index]
-            codes[rows, :, :, row_positions] = qkv[:, 1:].to(codes.dtype)
+            codes, heard = caches.codes[index], qkv[:, 1:].to(caches.dtype)
+            if slots == 1:
+                # Its two rows are at one position: that takes half the time of a position for each.
+                codes[:ROWS_A_SLOT].index_copy_(3, positions, heard[:, :, :, None])
+            else:
+                codes[rows, :, :, row_positions] = heard
             mixed = _attend(qkv[:, 0, :, None], codes[: len(states), :, :, :used], mask)
-            states = states + layer.out(mixed.view(len(states), -1))
+            # Sums go into what was just made: nothing is allocated for them.
+            states = layer.out(mixed.view(len(states), -1)).add_(states)
             if layer.text is not None:
                 # The free rows have no text, keys and values without bias: their attention is exactly zero.
                 prompted = states[::ROWS_A_SLOT]
                 q = layer.text.q(layer.text.norm(prompted)).view(slots, heads, 1, -1)
                 mixed = _attend(q, caches.text[index][:slots], of_text)
                 prompted += layer.text.out(mixed.view(slots, -1))
-            states = states + layer.fc2(functional.gelu(layer.fc1(layer.ffn_norm(states))))
+            states = layer.fc2(functional.gelu(layer.fc1(layer.ffn_norm(states)))).add_(states)
         return self._logits(states).view(slots, ROWS_A_SLOT, self.config.num_codebooks, -1)
 
     # prefill

@@ -41,10 +41,11 @@ class Int8Linear:
 
     def __call__(self, states: torch.Tensor) -> torch.Tensor:
         """Multiply the last dimension."""
-        rows = states.reshape(-1, states.shape[-1])
+        if states.dim() > 2:
+            return self(states.flatten(0, -2)).view(*states.shape[:-1], -1)
         # Not vector_norm: it takes three to seven times as long.
-        largest = rows.abs().amax(1, keepdim=True).clamp_min_(TINY)
-        return self._multiply(rows / largest).mul_(largest).view(*states.shape[:-1], -1)
+        largest = states.abs().amax(1, keepdim=True).clamp_min_(TINY)
+        return self._multiply(states / largest).mul_(largest)
 
     def _fixed(self, rows: torch.Tensor) -> torch.Tensor:
         product: torch.Tensor = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
