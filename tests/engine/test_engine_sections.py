@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import grpc.aio
 import numpy as np
 import pytest
 import torch
 from tests.engine.serving import HOP, RATE, SPEC, noise, play, serving, sound_messages, start_of
+from tests.renderer.lines import first_answers, next_of
 
 from segue.renderer.v1 import renderer_pb2
 from segue_music.plan import SamplingHints, SectionSpec
 from segue_renderer.musicgen.checkpoint.opening import open_model
 from segue_renderer.service import MAX_QUEUED
-from segue_runtime import errors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -152,9 +150,7 @@ LONG = replace(SPEC, frames=LONG_FRAMES * HOP)
 async def test_a_cancelled_call_frees_its_slot_for_the_next(checkpoints: dict[str, Checkpoint], tmp_path: Path) -> None:
     async with serving(checkpoints["mono"].folder, tmp_path, slots=1, window=LONG_FRAMES) as (stub, backend):
         call = stub.RenderSection(iter([renderer_pb2.RenderSectionRequest(start=start_of(LONG))]))
-        async for message in call:
-            if message.WhichOneof("message") == "audio":
-                break
+        await next_of(call, "audio")
         assert backend.status().busy_slots == 1
         waiting = asyncio.create_task(play(stub, start_of()))
         call.cancel()
@@ -169,12 +165,6 @@ async def test_who_waits_hears_its_place_in_the_line(checkpoints: dict[str, Chec
 
         def begin(spec: SectionSpec) -> Any:
             return stub.RenderSection(iter([renderer_pb2.RenderSectionRequest(start=start_of(spec))]))
-
-        async def next_of(call: Any, kind: str) -> Any:
-            async for message in call:
-                if message.WhichOneof("message") == kind:
-                    return getattr(message, kind)
-            raise AssertionError(f"it ended without {kind}")
 
         first = begin(LONG)
         await next_of(first, "audio")
@@ -197,22 +187,14 @@ async def test_calls_that_come_at_once_do_not_make_the_line_longer_than_it_may_b
 ) -> None:
     async with serving(checkpoints["mono"].folder, tmp_path, slots=1, window=LONG_FRAMES) as (stub, _):
         first = stub.RenderSection(iter([renderer_pb2.RenderSectionRequest(start=start_of(LONG))]))
-        while (await first.read()).WhichOneof("message") != "audio":
-            pass
+        await next_of(first, "audio")
         calls = [stub.RenderSection() for _ in range(MAX_QUEUED + 6)]
         await asyncio.gather(*(call.write(renderer_pb2.RenderSectionRequest(start=start_of())) for call in calls))
         await asyncio.gather(*(call.done_writing() for call in calls))
-        answers = Counter(await asyncio.gather(*map(first_answer, calls)))
+        answers = await first_answers(calls)
         assert answers == {"accepted": MAX_QUEUED, "QUEUE_FULL": 6}
         for call in (first, *calls):
             call.cancel()
-
-
-async def first_answer(call: Any) -> str:
-    try:
-        return str((await call.read()).WhichOneof("message"))
-    except grpc.aio.AioRpcError as error:
-        return errors.from_rpc_error(error).reason_name
 
 
 @pytest.mark.parametrize(("precision", "worst"), [("bf16", 0.1), ("int8", 0.1)])

@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-import grpc.aio
+from tests.renderer.lines import first_answers, next_of
 from tests.renderer.rig import play, renderer, requests, section, start_of
 
 from segue.renderer.v1 import renderer_pb2
 from segue_music.plan import Role
 from segue_renderer.service import MAX_QUEUED
-from segue_runtime import errors
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 GOOD = section("lofi, 12 seconds, 88 bpm", "motif", seed=3)
 LONG = section("lofi, 1500 seconds, 88 bpm", "motif", seed=3, form=(Role.MOTIF,))
-
-
-async def next_of(call: Any, kind: str) -> Any:
-    """Read on until a message of a kind comes."""
-    async for message in call:
-        if message.WhichOneof("message") == kind:
-            return getattr(message, kind)
-    raise AssertionError(f"it ended without {kind}")
 
 
 async def test_who_waits_hears_its_place_in_the_line_and_how_loud_it_will_be(tmp_path: Path) -> None:
@@ -85,15 +75,8 @@ async def test_calls_that_come_at_once_do_not_make_the_line_longer_than_it_may_b
         for _ in calls:
             assert (await stub.GetStatus(renderer_pb2.GetStatusRequest())).queued == 0
         await asyncio.gather(*(call.done_writing() for call in calls))
-        answers = Counter(await asyncio.gather(*map(first_answer, calls)))
+        answers = await first_answers(calls)
         assert answers == {"accepted": MAX_QUEUED, "QUEUE_FULL": 6}
         assert backend.status().queued == MAX_QUEUED
         for call in (first, *calls):
             call.cancel()
-
-
-async def first_answer(call: Any) -> str:
-    try:
-        return str((await call.read()).WhichOneof("message"))
-    except grpc.aio.AioRpcError as error:
-        return errors.from_rpc_error(error).reason_name
