@@ -33,8 +33,9 @@ from segue_music.elements import Metre, TempoPoint  # noqa: E402 - the same
 from segue_music.plan import Role, SectionSpec  # noqa: E402 - the same
 from segue_renderer.musicgen.backend import MusicgenBackend  # noqa: E402 - the same
 from segue_renderer.service import SERVICE, RendererService  # noqa: E402 - the same
-from segue_runtime import channels, logs  # noqa: E402 - the same
-from segue_runtime.server import Server, Service  # noqa: E402 - the same
+from segue_runtime import logs  # noqa: E402 - the same
+from segue_runtime.rpc import channels  # noqa: E402 - the same
+from segue_runtime.rpc.server import Server, Service  # noqa: E402 - the same
 from segue_runtime.settings import Settings  # noqa: E402 - the same
 
 HF: Any = transformers

@@ -22,7 +22,7 @@ from tests.mesh.house import Segued, spec
 from benchmarks.report import heading, median, quantile, table
 from segue.composer.v1 import composer_pb2, composer_pb2_grpc
 from segue_client import Access, Client
-from segue_runtime.channels import channel_options
+from segue_runtime.rpc.channels import channel_options
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator

@@ -24,8 +24,8 @@ from segue.planner.v1 import planner_pb2, planner_pb2_grpc
 from segue_music import codec
 from segue_music.plan import Brief
 from segue_planner import arrangement, band, form, harmony, lengths, planning, service
-from segue_runtime import channels
-from segue_runtime.server import Server, Service
+from segue_runtime.rpc import channels
+from segue_runtime.rpc.server import Server, Service
 from segue_runtime.settings import Settings
 
 if TYPE_CHECKING:

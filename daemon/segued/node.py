@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from segue_runtime import errors, failpoints, logs
-from segue_runtime.addresses import AddressRefused
 from segue_runtime.lifecycle import Lifecycle, Phase
 from segue_runtime.metrics import Metrics
-from segue_runtime.server import KEEPALIVE_S, Server, Service
+from segue_runtime.rpc.addresses import AddressRefused
+from segue_runtime.rpc.server import KEEPALIVE_S, Server, Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Self
 
-    from segue_gateway.conductor.conductor import Conductor
-    from segue_gateway.pool import Addresses, Mesh
+    from segue_composition.peers import Addresses, Mesh
+    from segue_conductor.conductor import Conductor
     from segue_renderer.backend import Backend
     from segue_runtime.artifacts import ArtifactStore
     from segue_runtime.metrics import MetricsPort
@@ -163,7 +163,7 @@ class Node:
         self._add(SERVICE, AnalyzerService(), analyzer_pb2_grpc.add_AnalyzerServiceServicer_to_server, warm)
 
     async def _open_store(self, inner: str) -> None:
-        from segue_gateway.pool import Mesh
+        from segue_composition.peers import Mesh
         from segue_runtime.artifacts import FolderArtifacts
         from segue_runtime.store import SqliteStore
 
@@ -207,12 +207,12 @@ class Node:
         """Offer on a gateway's own port what an embedded mesh has on its one port anyway."""
         from segue.analyzer.v1 import analyzer_pb2_grpc
         from segue.mixer.v1 import mixer_pb2_grpc
-        from segue_gateway import passing
+        from segue_gateway import proxies
 
         self._add(
-            passing.ANALYZER, passing.PassedAnalyzer(mesh), analyzer_pb2_grpc.add_AnalyzerServiceServicer_to_server
+            proxies.ANALYZER, proxies.PassedAnalyzer(mesh), analyzer_pb2_grpc.add_AnalyzerServiceServicer_to_server
         )
-        self._add(passing.MIXER, passing.PassedMixer(mesh), mixer_pb2_grpc.add_MixerServiceServicer_to_server)
+        self._add(proxies.MIXER, proxies.PassedMixer(mesh), mixer_pb2_grpc.add_MixerServiceServicer_to_server)
 
     def _add(
         self, name: str, service: object, register: Callable[[Any, Any], None], warm: Callable[[], object] | None = None
@@ -239,7 +239,7 @@ class Node:
         return listen
 
     def _make_conductor(self) -> Conductor:
-        from segue_gateway.conductor.conductor import Conductor
+        from segue_conductor.conductor import Conductor
 
         opened = self._opened
         if opened.store is None or opened.artifacts is None or opened.mesh is None:
@@ -279,7 +279,7 @@ class Node:
 
 def _addresses(settings: Settings, inner: str) -> Addresses:
     """Return where the other roles are: in this process, or where the settings say."""
-    from segue_gateway.pool import Addresses
+    from segue_composition.peers import Addresses
 
     found = {role: getattr(settings, role).address or inner or getattr(settings, role).listen for role in INNER_ROLES}
     return Addresses(

@@ -14,10 +14,10 @@ from segue.composer.v1 import composer_pb2, composer_pb2_grpc
 from segue_audio.pcm import SampleFormat, decode_pcm, encode_pcm
 from segue_gateway.watching import STAGES
 from segue_runtime import errors, logs
-from segue_runtime.addresses import ListenError
-from segue_runtime.chunks import SAMPLE_FORMATS, crc32c
 from segue_runtime.lifecycle import Lifecycle, Phase
-from segue_runtime.server import Server, Service
+from segue_runtime.rpc.addresses import ListenError
+from segue_runtime.rpc.chunks import SAMPLE_FORMATS, crc32c
+from segue_runtime.rpc.server import Server, Service
 from segued.exits import Exit, Stop
 from segued.recording import Recording, RecordingError
 

@@ -8,8 +8,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from segue_runtime import errors, failpoints, logs
-from segue_runtime.addresses import AddressRefused, ListenError
-from segue_runtime.channels import ChannelError
+from segue_runtime.rpc.addresses import AddressRefused, ListenError
+from segue_runtime.rpc.channels import ChannelError
 from segued.exits import Exit, Stop
 from segued.holder import holder_of
 from segued.node import Node

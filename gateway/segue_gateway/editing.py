@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from segue.composer.v1 import composer_pb2
 from segue.music.v1 import music_pb2
-from segue_gateway import resource
+from segue_composition import state
 from segue_music import codec
 from segue_runtime import errors
 from segue_runtime.errors import FieldViolation
@@ -80,7 +80,7 @@ def kept_sections(parent: Composition, kept: frozenset[str]) -> list[composer_pb
     return [
         section
         for section in parent.sections
-        if section.section_id in kept and section.take and section.state in resource.RENDERED
+        if section.section_id in kept and section.take and section.state in state.RENDERED
     ]
 
 
@@ -209,7 +209,7 @@ def no_plan(name: str) -> errors.InvalidField:
 
 
 def _check_parent(spec: CompositionSpec, parent: Composition) -> None:
-    if not resource.is_terminal(parent):
+    if not state.is_terminal(parent):
         raise errors.NotFinished(f"{parent.name} has not ended; edit it then", metadata={"name": parent.name})
     if not parent.HasField("plan"):
         raise no_plan(parent.name)

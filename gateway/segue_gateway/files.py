@@ -7,10 +7,11 @@ import secrets
 from typing import TYPE_CHECKING, Final
 
 from segue.composer.v1 import composer_pb2
-from segue_gateway import log_rows
+from segue_composition import log_rows
+from segue_composition.artifact_keys import artifact_key
 from segue_runtime import errors
 from segue_runtime.artifacts import Ref
-from segue_runtime.chunks import CHUNK_BYTES, crc32c
+from segue_runtime.rpc.chunks import CHUNK_BYTES, crc32c
 from segue_runtime.store import Upload
 
 if TYPE_CHECKING:
@@ -20,11 +21,6 @@ if TYPE_CHECKING:
     from segue_runtime.store import Store
 
 READ_BYTES: Final = 1 << 20
-
-
-def artifact_key(name: str) -> str:
-    """Return where the bytes of an output or of a finished upload lie."""
-    return f"{name}/content" if name.startswith("uploads/") else name
 
 
 class Files:

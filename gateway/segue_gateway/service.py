@@ -7,11 +7,12 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
 
 from segue.composer.v1 import composer_pb2, composer_pb2_grpc
+from segue_composition import log_rows, state
+from segue_composition.job_kinds import COMPOSITION, MASTERING
 from segue_gateway import cursor as cursors
-from segue_gateway import listing, log_rows, resource
-from segue_gateway.intake import Intake, owner
-from segue_gateway.kinds import COMPOSITION, MASTERING
+from segue_gateway import listing
 from segue_gateway.streaming import Streaming
+from segue_gateway.submission import Intake, owner
 from segue_runtime import errors
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     import grpc.aio
 
     from segue.composer.v1.composer_pb2 import Composition
+    from segue_composition.peers import Mesh
     from segue_gateway.files import Files
-    from segue_gateway.pool import Mesh
     from segue_runtime.artifacts import ArtifactStore
     from segue_runtime.metrics import Metrics
     from segue_runtime.settings import Settings
@@ -94,7 +95,7 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
             after=listing.decode_token(request.page_token, request.filter),
         )
         return composer_pb2.ListCompositionsResponse(
-            compositions=[resource.brief_view(await self._live(job)) for job in page.jobs],
+            compositions=[state.brief_view(await self._live(job)) for job in page.jobs],
             next_page_token=listing.encode_token(page.after, request.filter),
         )
 

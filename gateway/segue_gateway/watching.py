@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Final
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composer_pb2
 from segue_audio.pcm import SampleFormat, decode_pcm, encode_pcm
+from segue_composition import log_rows, state
+from segue_composition.log_rows import Segment
 from segue_gateway import cursor as cursors
-from segue_gateway import log_rows, resource, wire
+from segue_gateway import wire
 from segue_gateway.cursor import Cursor
-from segue_gateway.log_rows import Segment
 from segue_runtime import errors
 from segue_runtime.artifacts import Part
-from segue_runtime.chunks import CHUNK_BYTES, SAMPLE_FORMATS
+from segue_runtime.rpc.chunks import CHUNK_BYTES, SAMPLE_FORMATS
 
 if TYPE_CHECKING:
     import asyncio
@@ -204,7 +205,7 @@ class Watch:
         if job is None:
             raise errors.CompositionNotFound(f"{self._name} has been deleted", metadata={"name": self._name})
         composition = composer_pb2.Composition.FromString(job.resource)
-        if job.is_finished and not resource.is_terminal(composition):
+        if job.is_finished and not state.is_terminal(composition):
             raise errors.InternalError("the log has ended without its last event")
         return composer_pb2.CompositionEvent(
             checkpoint=composer_pb2.Checkpoint(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composer_pb2
-from segue_runtime.chunks import crc32c
+from segue_runtime.rpc.chunks import crc32c
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor

@@ -15,7 +15,7 @@ from segue.analyzer.v1 import analyzer_pb2, analyzer_pb2_grpc
 from segue.audio.v1 import audio_pb2
 from segue_analyzer import service
 from segue_runtime import errors
-from segue_runtime.server import Server, Service
+from segue_runtime.rpc.server import Server, Service
 from segue_runtime.settings import Settings
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from segue_music.elements import Key, Metre, Mode, TempoPoint
 from segue_music.plan import Role, SectionSpec
 from segue_renderer.musicgen.backend import MusicgenBackend
 from segue_renderer.service import SERVICE, RendererService
-from segue_runtime import channels
-from segue_runtime.server import Server, Service
+from segue_runtime.rpc import channels
+from segue_runtime.rpc.server import Server, Service
 from segue_runtime.settings import Settings
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import numpy as np
 from segue.renderer.v1 import renderer_pb2, renderer_pb2_grpc
 from segue_renderer.service import SERVICE, RendererService
 from segue_renderer.sketch.backend import SketchBackend
-from segue_runtime.server import KEEPALIVE_S, Server, Service
+from segue_runtime.rpc.server import KEEPALIVE_S, Server, Service
 from segue_runtime.settings import Settings
 
 if TYPE_CHECKING:

@@ -18,11 +18,13 @@ from tests.mesh.odd_renderer import odd_renderer
 
 from segue.composer.v1 import composer_pb2
 from segue_client import Client, SegueError
+from segue_conductor import conductor
+from segue_conductor.publish import report
+from segue_conductor.runs import analysis
 from segue_gateway import streaming
-from segue_gateway.conductor import analysis, analysis_run, conductor
 from segue_runtime import errors
 from segue_runtime.artifacts import FolderArtifacts
-from segue_runtime.chunks import crc32c
+from segue_runtime.rpc.chunks import crc32c
 from segue_runtime.store import SqliteStore
 
 if TYPE_CHECKING:
@@ -122,9 +124,9 @@ def noise(path: Path, seconds: float) -> Path:
 
 
 async def test_an_analysis_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(analysis_run, "PROGRESS_EVERY_S", 0.0)
+    monkeypatch.setattr(analysis, "PROGRESS_EVERY_S", 0.0)
     seen = asyncio.Event()
-    analyze: Any = analysis.analyze_file
+    analyze: Any = report.analyze_file
 
     async def waits(*asked: Any) -> Any:
         """Measure, but let nobody be told of the end before they were told of the middle."""
@@ -136,7 +138,7 @@ async def test_an_analysis_tells_how_far_it_is(tmp_path: Path, monkeypatch: pyte
 
         return await analyze(*asked[:-1], say)
 
-    monkeypatch.setattr(analysis_run, "analyze_file", waits)
+    monkeypatch.setattr(analysis, "analyze_file", waits)
     async with embedded(tmp_path) as (node, client), stub(node.inner) as calls, asyncio.timeout(60):
         source = (await client.upload(noise(tmp_path / "noise.wav", 10))).name
         created = await calls.CreateAnalysis(composer_pb2.CreateAnalysisRequest(source=source))

@@ -10,7 +10,7 @@ import pytest
 
 from segue.composer.v1 import composer_pb2
 from segue.mixer.v1 import mixer_pb2
-from segue_gateway.conductor.journal import Journal
+from segue_conductor.journal import Journal
 from segue_runtime.store import NewJob, SqliteStore
 
 if TYPE_CHECKING:

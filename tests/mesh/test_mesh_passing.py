@@ -14,9 +14,10 @@ from tests.mesh.house import embedded
 from tests.mixer.mixer_room import band, mastered
 
 from segue.mixer.v1 import mixer_pb2, mixer_pb2_grpc
-from segue_gateway.exchange import exchange
-from segue_runtime import errors, interceptors
-from segue_runtime.channels import connect
+from segue_runtime import errors
+from segue_runtime.rpc import interceptors
+from segue_runtime.rpc.channels import connect
+from segue_runtime.rpc.duplex import exchange
 from segue_runtime.settings import load
 from segued.node import Node
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composer_pb2
-from segue_gateway.conductor.journal import Journal
-from segue_gateway.conductor.segments import Place, Recorder, recorded
-from segue_gateway.log_rows import SEGMENT, Segment
+from segue_composition.log_rows import SEGMENT, Segment
+from segue_conductor.journal import Journal
+from segue_conductor.mix.segments import Place, Recorder, recorded
 from segue_runtime import errors
 from segue_runtime.artifacts import FolderArtifacts
 from segue_runtime.store import NewJob, SqliteStore

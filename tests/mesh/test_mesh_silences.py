@@ -19,7 +19,7 @@ from tests.mesh.odd_renderer import odd_renderer
 from segue.composer.v1 import composer_pb2
 from segue.renderer.v1 import renderer_pb2
 from segue_client import Client
-from segue_gateway.conductor import conductor
+from segue_conductor import conductor
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composer_pb2
 from segue_gateway import wire
-from segue_runtime.chunks import crc32c
+from segue_runtime.rpc.chunks import crc32c
 
 RESPONSES = (composer_pb2.ComposeResponse, composer_pb2.WatchCompositionResponse)
 

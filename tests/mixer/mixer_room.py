@@ -14,8 +14,8 @@ from segue.audio.v1 import audio_pb2
 from segue.mixer.v1 import mixer_pb2, mixer_pb2_grpc
 from segue.music.v1 import music_pb2
 from segue_mixer.service import SERVICE, MixerService, warm
-from segue_runtime import channels
-from segue_runtime.server import Server, Service
+from segue_runtime.rpc import channels
+from segue_runtime.rpc.server import Server, Service
 from segue_runtime.settings import Settings
 
 if TYPE_CHECKING:

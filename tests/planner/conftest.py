@@ -12,8 +12,8 @@ from tests.planner.desk import Desk
 
 from segue.planner.v1 import planner_pb2_grpc
 from segue_planner.service import SERVICE, PlannerService, warm
-from segue_runtime import channels
-from segue_runtime.server import Server, Service
+from segue_runtime.rpc import channels
+from segue_runtime.rpc.server import Server, Service
 from segue_runtime.settings import Settings
 
 if TYPE_CHECKING:

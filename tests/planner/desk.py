@@ -15,14 +15,15 @@ from segue.planner.v1 import planner_pb2, planner_pb2_grpc
 from segue_music import codec, theory, timing
 from segue_music.plan import Brief, Kind, Origin, Plan, SectionSpec
 from segue_planner.planning import Planner
-from segue_runtime import errors, validation
+from segue_runtime import errors
+from segue_runtime.rpc import validation
 
 if TYPE_CHECKING:
     import asyncio
 
     from segue.renderer.v1 import renderer_pb2
     from segue_music.elements import LayerKind
-    from segue_runtime import channels
+    from segue_runtime.rpc import channels
 
 NANOSECONDS = 1_000_000_000
 MAX_MESSAGE_BYTES = 1 << 20

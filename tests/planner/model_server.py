@@ -16,8 +16,8 @@ from segue.planner.v1 import planner_pb2, planner_pb2_grpc
 from segue_music import codec
 from segue_music.plan import Brief, Plan
 from segue_planner.service import SERVICE, PlannerService, make_proposer, warm
-from segue_runtime import channels
-from segue_runtime.server import Server, Service
+from segue_runtime.rpc import channels
+from segue_runtime.rpc.server import Server, Service
 from segue_runtime.settings import PlannerSettings, Settings
 
 if TYPE_CHECKING:

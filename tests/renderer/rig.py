@@ -19,8 +19,8 @@ from segue_music.plan import Brief, SectionSpec
 from segue_planner.planning import Planner
 from segue_renderer.service import SERVICE, RendererService
 from segue_renderer.sketch.backend import SketchBackend
-from segue_runtime import channels
-from segue_runtime.server import Server, Service
+from segue_runtime.rpc import channels
+from segue_runtime.rpc.server import Server, Service
 from segue_runtime.settings import Settings
 
 if TYPE_CHECKING:

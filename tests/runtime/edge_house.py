@@ -13,8 +13,9 @@ import pytest
 from google.rpc import status_pb2
 
 from segue.audio.v1 import audio_pb2
-from segue_runtime import channels, errors, scope
-from segue_runtime.server import Server, Service
+from segue_runtime import errors
+from segue_runtime.rpc import channels, scope
+from segue_runtime.rpc.server import Server, Service
 from segue_runtime.settings import Settings, replace
 
 if TYPE_CHECKING:

@@ -17,14 +17,15 @@ from hypothesis import strategies as st
 from tests.runtime.edge_house import GOOD, NAME, Client, Seen, all_of, house, refused
 
 from segue.audio.v1 import audio_pb2
-from segue_runtime import channels, errors, interceptors, logs, scope
+from segue_runtime import errors, logs
+from segue_runtime.rpc import channels, interceptors, scope
 from segue_runtime.settings import LogSettings, PeersSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from segue_runtime.server import Server
+    from segue_runtime.rpc.server import Server
 
 
 async def test_all_four_kinds_pass_good_messages(tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from segue.planner.v1 import planner_pb2
-from segue_runtime import errors, validation
+from segue_runtime import errors
 from segue_runtime.errors import to_status
+from segue_runtime.rpc import validation
 
 
 def refusal(message: planner_pb2.CreatePlanRequest) -> errors.InvalidField:

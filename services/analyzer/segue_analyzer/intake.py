@@ -10,7 +10,7 @@ from segue_audio.decoder import MAX_SAMPLES, MAX_SECONDS
 from segue_audio.decoding import check_magic
 from segue_audio.errors import AudioError
 from segue_runtime import errors
-from segue_runtime.chunks import samples_of
+from segue_runtime.rpc.chunks import samples_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

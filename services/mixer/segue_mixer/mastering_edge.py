@@ -17,7 +17,9 @@ from segue_mixer.material import MixError, check_sound
 from segue_mixer.presets import STEREO, Preset, complete, stereo_only
 from segue_mixer.sections import MasterSection
 from segue_mixer.wire import MAX_CHANNELS
-from segue_runtime import chunks, errors
+from segue_runtime import errors
+from segue_runtime.rpc import chunks
+from segue_runtime.rpc.chunks import fill
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -198,9 +200,7 @@ class _Rendering:
             if self._passes_through:
                 # The bytes themselves: decoding and encoding would dither 16 bits a second time.
                 self._meter.push(block)
-                made.append(
-                    self._response(wire.audio_chunk(chunk.data, self._template(), chunk.first_frame, chunk.frames))
-                )
+                made.append(self._response(fill(self._template(), chunk.data, chunk.first_frame)))
                 continue
             for ready in self._pass.push(block):
                 made += self._encode(ready)

@@ -15,7 +15,8 @@ from segue_mixer.material import MIX, Incoming, LateBeats, Mixed, MixError, Piec
 from segue_mixer.mixing import Mix
 from segue_mixer.state import MAX_STATE_BYTES, UnknownState
 from segue_mixer.wire import MAX_CHANNELS
-from segue_runtime import chunks, errors
+from segue_runtime import errors
+from segue_runtime.rpc import chunks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator

@@ -16,7 +16,7 @@ from segue_mixer.sections import MAX_GAIN_DB as MAX_SECTION_GAIN_DB
 from segue_mixer.spectrum import CENTRES_HZ
 from segue_mixer.spectrum import MAX_GAIN_DB as MAX_BAND_GAIN_DB
 from segue_runtime import errors
-from segue_runtime.chunks import CHUNK_BYTES, SAMPLE_FORMATS, crc32c, frame_bytes
+from segue_runtime.rpc.chunks import SAMPLE_FORMATS, cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -41,24 +41,9 @@ LOUDNESS: Final = tuple(item.name for item in fields(Loudness))
 
 
 def encode_chunks(samples: Float32, template: audio_pb2.AudioChunk, first_frame: int) -> Iterator[audio_pb2.AudioChunk]:
-    """Write sound as chunks like the template; each is 64 KiB at most with its message."""
-    step = CHUNK_BYTES // frame_bytes(template.format)
+    """Encode audio in the template's format and cut it into chunks."""
     kind = SAMPLE_FORMATS[template.format.sample_format]
-    for start in range(0, len(samples), step):
-        piece = samples[start : start + step]
-        content = encode_pcm(piece, kind, first_frame=first_frame + start)
-        yield audio_chunk(content, template, first_frame + start, len(piece))
-
-
-def audio_chunk(content: bytes, template: audio_pb2.AudioChunk, first_frame: int, frames: int) -> audio_pb2.AudioChunk:
-    """Return one chunk like the template."""
-    chunk = audio_pb2.AudioChunk()
-    chunk.CopyFrom(template)
-    chunk.first_frame = first_frame
-    chunk.frames = frames
-    chunk.data = content
-    chunk.crc32c = crc32c(content)
-    return chunk
+    return cut(encode_pcm(samples, kind, first_frame=first_frame), template, first_frame)
 
 
 def mix_error(error: MixError, kind: type[errors.InvalidRequest]) -> errors.InvalidRequest:

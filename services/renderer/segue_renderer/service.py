@@ -23,7 +23,7 @@ from segue_renderer.backend import (
     Sound,
 )
 from segue_runtime import errors
-from segue_runtime.chunks import CHUNK_BYTES, crc32c, samples_of
+from segue_runtime.rpc.chunks import cut, samples_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -250,25 +250,17 @@ class _Encoder:
         return accepted
 
     def _audio(self, event: AudioPiece) -> Iterator[renderer_pb2.RenderSectionResponse]:
-        channels = event.samples.shape[1]
-        step = CHUNK_BYTES // (4 * channels)
-        for start in range(0, len(event.samples), step):
-            piece = event.samples[start : start + step]
-            content = np.ascontiguousarray(piece, "<f4").tobytes()
-            yield renderer_pb2.RenderSectionResponse(
-                audio=audio_pb2.AudioChunk(
-                    format=self._format,
-                    stage=audio_pb2.STAGE_TAKE,
-                    section_id=self._start.spec.section_id,
-                    take=self._start.take_key,
-                    attempt=self._start.attempt,
-                    layer=event.layer,
-                    first_frame=event.first_frame + start,
-                    frames=len(piece),
-                    data=content,
-                    crc32c=crc32c(content),
-                )
-            )
+        template = audio_pb2.AudioChunk(
+            format=self._format,
+            stage=audio_pb2.STAGE_TAKE,
+            section_id=self._start.spec.section_id,
+            take=self._start.take_key,
+            attempt=self._start.attempt,
+            layer=event.layer,
+        )
+        content = np.ascontiguousarray(event.samples, "<f4").tobytes()
+        for chunk in cut(content, template, event.first_frame):
+            yield renderer_pb2.RenderSectionResponse(audio=chunk)
 
 
 def _finished(event: Finished) -> renderer_pb2.RenderFinished:

@@ -1,1 +1,0 @@
-"""The conductor: drives one composition through planner, renderers, mixer and analyzer, and survives being killed."""

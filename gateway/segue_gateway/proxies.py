@@ -1,0 +1,59 @@
+"""Analyze and Master for callers who reach the gateway only: their streams go through to the role that does the work.
+
+The gateway adds what an inner role does not have: the caller is known. Backpressure goes through as well, since one
+message is asked for only when the one before has been taken.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from segue.analyzer.v1 import analyzer_pb2_grpc
+from segue.mixer.v1 import mixer_pb2_grpc
+from segue_runtime import errors
+from segue_runtime.rpc.duplex import exchange
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from segue.analyzer.v1 import analyzer_pb2
+    from segue.mixer.v1 import mixer_pb2
+    from segue_composition.peers import Mesh
+
+ANALYZER: Final = "segue.analyzer.v1.AnalyzerService"
+MIXER: Final = "segue.mixer.v1.MixerService"
+LIMIT_S: Final = 3600.0
+
+
+class PassedAnalyzer(analyzer_pb2_grpc.AnalyzerServiceServicer):
+    """AnalyzerService, passed through."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        self._mesh = mesh
+
+    async def Analyze(  # noqa: N802 - the contract's name
+        self, requests: AsyncIterator[analyzer_pb2.AnalyzeRequest], _context: object
+    ) -> AsyncIterator[analyzer_pb2.AnalyzeResponse]:
+        """Measure what the caller sends."""
+        async for response in exchange(self._mesh.analyzer.Analyze, requests, service="analyzer", timeout_s=LIMIT_S):
+            yield response
+
+
+class PassedMixer(mixer_pb2_grpc.MixerServiceServicer):
+    """MixerService, of which callers may have Master."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        self._mesh = mesh
+
+    async def Master(  # noqa: N802 - the contract's name
+        self, requests: AsyncIterator[mixer_pb2.MasterRequest], _context: object
+    ) -> AsyncIterator[mixer_pb2.MasterResponse]:
+        """Master what the caller sends."""
+        async for response in exchange(self._mesh.mixer.Master, requests, service="mixer", timeout_s=LIMIT_S):
+            yield response
+
+    def Mix(  # noqa: N802 - the contract's name
+        self, _requests: AsyncIterator[mixer_pb2.MixRequest], _context: object
+    ) -> AsyncIterator[mixer_pb2.MixResponse]:
+        """Refuse: joining sections is the conductor's."""
+        raise errors.NotImplementedYet("the gateway offers Master; sections are joined by composing them")

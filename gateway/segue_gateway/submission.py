@@ -1,0 +1,171 @@
+"""Takes requests in: checks them, and writes them into the store as jobs for conductors to claim."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from segue.composer.v1 import composer_pb2
+from segue_composition import log_rows, state
+from segue_composition.job_kinds import ANALYSIS, COMPOSITION, MASTERING
+from segue_composition.plan_request import plan_request
+from segue_gateway import editing, listing, validation
+from segue_runtime import errors, logs
+from segue_runtime.rpc import scope
+from segue_runtime.store import NewEvent, NewJob, not_found
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Sequence
+
+    from segue.composer.v1.composer_pb2 import Composition, CompositionSpec
+    from segue.planner.v1.planner_pb2 import CreatePlanResponse
+    from segue.renderer.v1.renderer_pb2 import ModelProfile
+    from segue_composition.peers import Mesh
+    from segue_gateway.files import Files
+    from segue_runtime.settings import Settings
+    from segue_runtime.store import Created, Job, Store
+
+log = logs.get("gateway")
+
+
+def owner() -> str:
+    """Return whose call this is; empty without authentication."""
+    here = scope.current()
+    return here.owner if here else ""
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A spec that can be done: whole, with who plays it and with what stays of its parent."""
+
+    spec: CompositionSpec
+    profile: ModelProfile
+    kept: Sequence[composer_pb2.Section] = ()
+
+
+class Intake:
+    """The way in for compositions, masterings and analyses."""
+
+    def __init__(self, settings: Settings, store: Store, files: Files, mesh: Mesh, draining: asyncio.Event) -> None:
+        self._settings = settings
+        self._store = store
+        self._files = files
+        self._mesh = mesh
+        self._draining = draining
+
+    async def job(self, name: str) -> Job:
+        """Return a job of the caller."""
+        job = await self._store.get(name)
+        if job is None or job.owner != owner():
+            # The same for what exists and what does not: names of others are nobody's business.
+            raise not_found(name)
+        return job
+
+    async def plan(self, spec: CompositionSpec) -> CreatePlanResponse:
+        """Plan and estimate what is asked for, and queue nothing."""
+        accepted = await self._accept(spec)
+        return await self._mesh.create_plan(plan_request(accepted.spec, accepted.profile))
+
+    async def compose(self, spec: CompositionSpec, request_id: str, *, attached: bool) -> Job:
+        """Queue a composition; an attached one ends when its caller goes away."""
+        self._refuse_when_draining()
+        accepted = await self._accept(spec)
+        name = f"compositions/{secrets.token_hex(12)}"
+        now = time.time()
+        composition = state.new_composition(name, owner(), accepted.spec, now, accepted.kept)
+        composition.model = accepted.profile.model
+        return await self._enqueue(
+            composition,
+            COMPOSITION,
+            request_id=request_id,
+            spec=accepted.spec.SerializeToString(),
+            spec_digest=validation.spec_digest(spec),
+            labels=dict(spec.labels) | ({listing.SESSION_LABEL: spec.session} if spec.session else {}),
+            attached_until=now + self._settings.gateway.attach_grace_s if attached else None,
+        )
+
+    async def master(self, request: composer_pb2.CreateMasterRequest) -> Job:
+        """Queue the mastering of an upload."""
+        self._refuse_when_draining()
+        validation.accept_master(request)
+        await self._files.source(owner(), request.source)
+        name = f"compositions/{secrets.token_hex(12)}"
+        return await self._enqueue(
+            state.new_composition(name, owner(), composer_pb2.CompositionSpec(), time.time()),
+            MASTERING,
+            request_id=request.request_id,
+            spec=request.SerializeToString(),
+            spec_digest=validation.master_digest(request),
+        )
+
+    async def analyze(self, request: composer_pb2.CreateAnalysisRequest) -> Job:
+        """Queue an analysis of an upload or an output."""
+        self._refuse_when_draining()
+        await self._files.source(owner(), request.source)
+        analysis = composer_pb2.Analysis(
+            name=f"analyses/{secrets.token_hex(12)}", source=request.source, state=composer_pb2.STATE_QUEUED
+        )
+        log_rows.set_time(analysis.create_time, time.time())
+        created = await self._create(
+            NewJob(
+                name=analysis.name,
+                kind=ANALYSIS,
+                owner=owner(),
+                request_id=request.request_id or None,
+                spec_digest=request.source.encode(),
+                spec=b"",
+                resource=analysis.SerializeToString(),
+                state=composer_pb2.State.Name(analysis.state),
+            )
+        )
+        return created.job
+
+    async def _accept(self, spec: CompositionSpec) -> Accepted:
+        """Check a spec; one with a parent is made into one of its own."""
+        if not spec.parent:
+            await self._check_melody(spec)
+            return Accepted(spec, await validation.accept(spec, self._mesh))
+        job = await self.job(spec.parent)
+        if job.kind != COMPOSITION:
+            raise editing.no_plan(spec.parent)
+        parent = composer_pb2.Composition.FromString(job.resource)
+        revision = editing.revise(spec, parent, composer_pb2.CompositionSpec.FromString(job.spec))
+        if len(revision.kept) < len(revision.spec.plan.sections):
+            await self._check_melody(revision.spec)
+        profile = await validation.accept(revision.spec, self._mesh)
+        filled = await self._mesh.create_plan(plan_request(revision.spec, profile))
+        revision.spec.plan.CopyFrom(editing.settled(filled.plan, parent, revision.kept))
+        return Accepted(revision.spec, profile, editing.kept_sections(parent, revision.kept))
+
+    async def _check_melody(self, spec: CompositionSpec) -> None:
+        if spec.melody.source:
+            await self._files.source(owner(), spec.melody.source)
+
+    async def _enqueue(self, composition: Composition, kind: str, *, request_id: str, **more: Any) -> Job:
+        accepted = composer_pb2.CompositionEvent(accepted=composer_pb2.Accepted(composition=composition))
+        created = await self._create(
+            NewJob(
+                name=composition.name,
+                kind=kind,
+                owner=owner(),
+                request_id=request_id or None,
+                resource=composition.SerializeToString(),
+                state=composer_pb2.State.Name(composition.state),
+                first_events=[NewEvent(log_rows.EVENT, accepted.SerializeToString())],
+                **more,
+            )
+        )
+        # Prompts stay out of logs; the size is enough to see what kind of request it was.
+        log.info("created", composition=created.job.name, new=created.is_new, spec_bytes=len(more["spec"]))
+        return created.job
+
+    async def _create(self, job: NewJob) -> Created:
+        queue = self._settings.queue
+        return await self._store.create(job, queue_limit=queue.limit, retry_after_s=queue.retry_after_s)
+
+    def _refuse_when_draining(self) -> None:
+        if self._draining.is_set():
+            raise errors.ShuttingDown("this server is stopping; try again", retry_after_s=2)

@@ -1,0 +1,127 @@
+"""What is checked before a composition is accepted, beyond the contract's own rules.
+
+Nothing is accepted and then ignored: an option that the chosen model or this release cannot honour is an error here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from segue.audio.v1 import audio_pb2
+from segue.composer.v1 import composer_pb2
+from segue.music.v1 import music_pb2
+from segue.renderer.v1 import renderer_pb2
+from segue_composition.plan_request import plan_request
+from segue_music.codec import canonical_json
+from segue_runtime import errors
+from segue_runtime.errors import FieldViolation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from segue.composer.v1.composer_pb2 import CompositionSpec
+    from segue.renderer.v1.renderer_pb2 import ModelProfile
+    from segue_composition.peers import Mesh
+
+LOSSY = frozenset({audio_pb2.FILE_FORMAT_OGG_OPUS, audio_pb2.FILE_FORMAT_MP3})
+
+
+def spec_digest(spec: CompositionSpec) -> bytes:
+    """Return what makes two requests the same request."""
+    return hashlib.sha256(canonical_json(spec)).digest()
+
+
+async def accept(spec: CompositionSpec, mesh: Mesh) -> ModelProfile:
+    """Check a spec against this release, the pool and the planner; return the model that will play it."""
+    violations = [*export_violations(spec.exports, "spec."), *_master_violations(spec)]
+    if not spec.HasField("plan") and not spec.brief.prompt.strip():
+        violations.append(FieldViolation("spec.brief.prompt", "it is blank", "calm piano, 80 bpm"))
+    if violations:
+        first = violations[0]
+        raise errors.InvalidField(f"{first.field}: {first.description}", violations=violations)
+    profile = (await mesh.player(spec.model)).profile
+    _check_model(spec, profile)
+    if spec.HasField("plan") or spec.brief.tail == music_pb2.TAIL_POLICY_FORBID:
+        # What can only be wrong in these cases is told now, not when the queue comes to it.
+        await mesh.create_plan(plan_request(spec, profile))
+    return profile
+
+
+def _master_violations(spec: CompositionSpec) -> Iterator[FieldViolation]:
+    if spec.HasField("frozen_master") and spec.HasField("master"):
+        yield FieldViolation("spec.master", "frozen_master has settings of its own", "leave it out")
+    if not spec.parent:
+        if spec.edits:
+            yield FieldViolation("spec.edits", "they need a parent", "the name of the composition to edit")
+        if spec.master_mode == composer_pb2.MASTER_MODE_FROZEN:
+            yield FieldViolation("spec.master_mode", "FROZEN needs a parent", "REMASTER")
+
+
+def master_digest(request: composer_pb2.CreateMasterRequest) -> bytes:
+    """Return what makes two requests for a mastering the same request."""
+    asked = composer_pb2.CreateMasterRequest()
+    asked.CopyFrom(request)
+    asked.request_id = ""
+    return hashlib.sha256(canonical_json(asked)).digest()
+
+
+def accept_master(request: composer_pb2.CreateMasterRequest) -> None:
+    """Check what can be checked of a mastering before its file is opened."""
+    violations = list(export_violations(request.exports))
+    if violations:
+        first = violations[0]
+        raise errors.InvalidField(f"{first.field}: {first.description}", violations=violations)
+
+
+def _check_model(spec: CompositionSpec, profile: ModelProfile) -> None:
+    if spec.stems and not profile.layers:
+        raise errors.OptionNotSupported(
+            f"spec.stems: {profile.model} gives no stems; leave stems out, or take another model",
+            metadata={"option": "spec.stems", "model": profile.model},
+        )
+    if spec.midi and not profile.gives_notes:
+        raise errors.OptionNotSupported(
+            f"spec.midi: {profile.model} gives no notes; leave midi out, or take another model",
+            metadata={"option": "spec.midi", "model": profile.model},
+        )
+    wanted = spec.brief.continuity
+    if wanted and wanted not in profile.continuities:
+        raise errors.OptionNotSupported(
+            f"spec.brief.continuity: {profile.model} cannot do {music_pb2.Continuity.Name(wanted)}",
+            metadata={"option": "spec.brief.continuity", "model": profile.model},
+        )
+    wanted_guide = {"source": renderer_pb2.GUIDE_MELODY_AUDIO, "band": renderer_pb2.GUIDE_NOTES}
+    melody = spec.melody.WhichOneof("melody")
+    if melody and wanted_guide[melody] not in profile.guides:
+        raise errors.OptionNotSupported(
+            f"spec.melody: {profile.model} follows no melody of another; take a melody model",
+            metadata={"option": "spec.melody", "model": profile.model},
+        )
+    for index, edit in enumerate(spec.edits):
+        if edit.redo.prompt and not profile.uses_prompt:
+            raise errors.OptionNotSupported(
+                f"spec.edits[{index}].redo.prompt: {profile.model} plays the plan and reads no prompt; "
+                "replace the section by one with other chords, layers or groove",
+                metadata={"option": f"spec.edits[{index}].redo.prompt", "model": profile.model},
+            )
+
+
+def export_violations(exports: Sequence[composer_pb2.Export], prefix: str = "") -> Iterator[FieldViolation]:
+    """Yield what no file can be."""
+    seen: set[tuple[int, int, int]] = set()
+    for index, export in enumerate(exports):
+        path = f"{prefix}exports[{index}]"
+        kind = export.file_format or audio_pb2.FILE_FORMAT_FLAC
+        if kind in LOSSY and export.bit_depth:
+            yield FieldViolation(f"{path}.bit_depth", "a lossy format has no bit depth", "0")
+        if export.bit_depth == 32 and kind != audio_pb2.FILE_FORMAT_WAV:
+            yield FieldViolation(f"{path}.bit_depth", "32 bit is for WAV only", "24")
+        if kind == audio_pb2.FILE_FORMAT_OGG_OPUS and export.sample_rate not in {0, 48_000}:
+            yield FieldViolation(f"{path}.sample_rate", "Opus is always 48000", "48000")
+        if kind == audio_pb2.FILE_FORMAT_MP3 and export.sample_rate > 48_000:
+            yield FieldViolation(f"{path}.sample_rate", "MP3 has at most 48000", "48000")
+        same = (kind, export.sample_rate, export.bit_depth)
+        if same in seen:
+            yield FieldViolation(path, "the same file is asked for twice")
+        seen.add(same)

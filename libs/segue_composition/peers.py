@@ -1,0 +1,133 @@
+"""The other roles as the gateway and the conductor see them: channels, stubs, and the pool's models."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, cast
+
+import grpc
+import grpc.aio
+
+from segue.analyzer.v1 import analyzer_pb2_grpc
+from segue.mixer.v1 import mixer_pb2_grpc
+from segue.planner.v1 import planner_pb2, planner_pb2_grpc
+from segue.renderer.v1 import renderer_pb2, renderer_pb2_grpc
+from segue_runtime import errors
+from segue_runtime.rpc.channels import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from segue_runtime.settings import PeersSettings
+
+ASK_TIMEOUT_S: Final = 5.0
+PLAN_TIMEOUT_S: Final = 30.0
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the inner roles are found."""
+
+    planner: str
+    renderers: tuple[str, ...]
+    mixer: str
+    analyzer: str
+
+
+@dataclass(frozen=True)
+class Player:
+    """A model and the renderer that plays it."""
+
+    profile: renderer_pb2.ModelProfile
+    renderer: renderer_pb2_grpc.RendererServiceAsyncStub
+    slots: int
+
+
+class Mesh:
+    """Stubs for the inner roles."""
+
+    def __init__(self, addresses: Addresses, peers: PeersSettings) -> None:
+        services = [
+            planner_pb2.DESCRIPTOR.services_by_name["PlannerService"],
+            renderer_pb2.DESCRIPTOR.services_by_name["RendererService"],
+        ]
+        self._channels = {
+            address: connect(address, peers, services=services)
+            for address in {addresses.planner, *addresses.renderers, addresses.mixer, addresses.analyzer}
+        }
+        # The generated classes serve both kinds of channel; only the stubs' types tell them apart.
+        self._planner = cast(
+            "planner_pb2_grpc.PlannerServiceAsyncStub",
+            planner_pb2_grpc.PlannerServiceStub(self._channels[addresses.planner]),
+        )
+        self._renderers = [
+            cast(
+                "renderer_pb2_grpc.RendererServiceAsyncStub",
+                renderer_pb2_grpc.RendererServiceStub(self._channels[address]),
+            )
+            for address in addresses.renderers
+        ]
+        self.mixer = cast(
+            "mixer_pb2_grpc.MixerServiceAsyncStub", mixer_pb2_grpc.MixerServiceStub(self._channels[addresses.mixer])
+        )
+        self.analyzer = cast(
+            "analyzer_pb2_grpc.AnalyzerServiceAsyncStub",
+            analyzer_pb2_grpc.AnalyzerServiceStub(self._channels[addresses.analyzer]),
+        )
+
+    async def close(self) -> None:
+        """Close all channels."""
+        await asyncio.gather(*(channel.close() for channel in self._channels.values()))
+
+    async def create_plan(self, request: planner_pb2.CreatePlanRequest) -> planner_pb2.CreatePlanResponse:
+        """Ask the planner."""
+        try:
+            return await self._planner.CreatePlan(request, timeout=PLAN_TIMEOUT_S)
+        except grpc.RpcError as error:
+            raise errors.from_rpc_error(error, service="planner") from error
+
+    async def statuses(self) -> Sequence[renderer_pb2.GetStatusResponse]:
+        """Return the status of every renderer that answers."""
+        return [status for _, status in await self._ask()]
+
+    async def models(self) -> Sequence[renderer_pb2.ModelProfile]:
+        """Return what the pool can play, each model once; NoRenderer when nobody answers."""
+        return [player.profile for player in await self.players()]
+
+    async def players(self) -> Sequence[Player]:
+        """Return the models with a renderer for each; the first is the default."""
+        answers = await self._ask()
+        if not answers:
+            raise errors.NoRenderer("no renderer answers; is one running?", retry_after_s=2)
+        found: dict[str, Player] = {}
+        for renderer, status in answers:
+            for profile in status.models:
+                found.setdefault(profile.model, Player(profile, renderer, max(1, status.slots)))
+        return list(found.values())
+
+    async def player(self, model: str) -> Player:
+        """Return who plays a model (the default when it is empty); ModelNotFound names those there are."""
+        players = await self.players()
+        for player in players:
+            if model in {"", player.profile.model}:
+                return player
+        names = ", ".join(player.profile.model for player in players)
+        raise errors.ModelNotFound(
+            f"no renderer plays {model!r}; there are: {names}", metadata={"model": model, "models": names}
+        )
+
+    async def _ask(
+        self,
+    ) -> list[tuple[renderer_pb2_grpc.RendererServiceAsyncStub, renderer_pb2.GetStatusResponse]]:
+        answers = await asyncio.gather(
+            *(stub.GetStatus(renderer_pb2.GetStatusRequest(), timeout=ASK_TIMEOUT_S) for stub in self._renderers),
+            return_exceptions=True,
+        )
+        found = []
+        for stub, answer in zip(self._renderers, answers, strict=True):
+            if isinstance(answer, renderer_pb2.GetStatusResponse):
+                found.append((stub, answer))
+            elif not isinstance(answer, grpc.RpcError):
+                raise answer
+        return found

@@ -1,0 +1,18 @@
+"""The request that gateway and conductor send to the planner for a composition."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from segue.planner.v1 import planner_pb2
+
+if TYPE_CHECKING:
+    from segue.composer.v1.composer_pb2 import CompositionSpec
+    from segue.renderer.v1.renderer_pb2 import ModelProfile
+
+
+def plan_request(spec: CompositionSpec, profile: ModelProfile) -> planner_pb2.CreatePlanRequest:
+    """Return the planner's request for a spec and the model that will render it."""
+    return planner_pb2.CreatePlanRequest(
+        brief=spec.brief, plan=spec.plan if spec.HasField("plan") else None, profiles=[profile]
+    )

@@ -1,0 +1,207 @@
+"""A composition as the fold of its events: `apply` is the only place that changes one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from segue.composer.v1 import composer_pb2
+from segue.music.v1 import music_pb2
+from segue_composition.log_rows import set_time
+from segue_music import codec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from segue.composer.v1.composer_pb2 import Composition, CompositionEvent
+
+TERMINAL: Final = frozenset(
+    {
+        composer_pb2.STATE_SUCCEEDED,
+        composer_pb2.STATE_DEGRADED,
+        composer_pb2.STATE_FAILED,
+        composer_pb2.STATE_CANCELLED,
+    }
+)
+RENDERED: Final = frozenset({composer_pb2.SECTION_STATE_RENDERED, composer_pb2.SECTION_STATE_JOINED})
+"""States of a section whose take is in the store."""
+
+
+def new_composition(
+    name: str,
+    owner: str,
+    spec: composer_pb2.CompositionSpec,
+    created: float,
+    kept: Iterable[composer_pb2.Section] = (),
+) -> Composition:
+    """Return a composition that waits; `kept` are its parent's sections whose takes stay."""
+    composition = composer_pb2.Composition(
+        name=name,
+        owner=owner,
+        parent=spec.parent,
+        session=spec.session,
+        labels=dict(spec.labels),
+        kind=spec.brief.kind,
+        state=composer_pb2.STATE_QUEUED,
+        degradation_policy=spec.degradation_policy or composer_pb2.DEGRADATION_POLICY_REFUSE,
+        model=spec.model,
+    )
+    set_time(composition.create_time, created)
+    for section in kept:
+        _add_section(composition, section.section_id, section)
+    return composition
+
+
+def is_terminal(composition: Composition) -> bool:
+    """Return whether it has ended."""
+    return composition.state in TERMINAL
+
+
+def section_of(composition: Composition, section_id: str) -> composer_pb2.Section:
+    """Return a section of a planned composition."""
+    return next(section for section in composition.sections if section.section_id == section_id)
+
+
+def brief_view(composition: Composition) -> Composition:
+    """Return it as lists show it: without plan, sections, joins and report."""
+    view = composer_pb2.Composition()
+    view.CopyFrom(composition)
+    for field in ("plan", "sections", "joins", "report", "estimate"):
+        view.ClearField(field)
+    return view
+
+
+def apply(composition: Composition, event: CompositionEvent) -> None:
+    """Change a composition by what happened to it."""
+    kind = event.WhichOneof("event")
+    change = _CHANGES.get(kind or "")
+    if change is not None:
+        change(composition, event)
+
+
+def _started(composition: Composition, event: CompositionEvent) -> None:
+    composition.claims = event.started.claims
+    composition.queue_position = 0
+    if not composition.HasField("start_time"):
+        composition.start_time.CopyFrom(event.event_time)
+        composition.state = composer_pb2.STATE_PLANNING
+
+
+def _planned(composition: Composition, event: CompositionEvent) -> None:
+    plan = event.planned.plan
+    composition.plan.CopyFrom(plan)
+    composition.plan_version = plan.version
+    composition.kind = plan.kind or music_pb2.KIND_PIECE
+    composition.seed = plan.seed
+    composition.title = plan.title
+    composition.estimate.CopyFrom(event.planned.estimate)
+    composition.model = event.planned.estimate.model or composition.model
+    composition.warnings.extend(plan.warnings)
+    composition.state = composer_pb2.STATE_RENDERING
+    known = composer_pb2.Composition(sections=composition.sections)
+    kept = {section.section_id: section for section in known.sections}
+    del composition.sections[:]
+    for item in plan.sections:
+        _add_section(composition, item.spec.section_id, kept.get(item.spec.section_id))
+
+
+def _add_section(composition: Composition, section_id: str, kept: composer_pb2.Section | None) -> None:
+    section = composition.sections.add(section_id=section_id, state=composer_pb2.SECTION_STATE_WAITING)
+    if kept is not None:
+        section.take = kept.take
+        if kept.HasField("shift_frames"):
+            section.shift_frames = kept.shift_frames
+
+
+def _section_started(composition: Composition, event: CompositionEvent) -> None:
+    section = section_of(composition, event.section_started.section_id)
+    section.state = composer_pb2.SECTION_STATE_RENDERING
+    section.attempt = event.section_started.attempt
+    section.model = event.section_started.model
+
+
+def _section_finished(composition: Composition, event: CompositionEvent) -> None:
+    section = section_of(composition, event.section_finished.section_id)
+    if section.state != composer_pb2.SECTION_STATE_JOINED:  # the mixer may have been quicker to say so
+        section.state = composer_pb2.SECTION_STATE_RENDERED
+    section.take = event.section_finished.take
+    section.reused = event.section_finished.reused
+    for warning in event.section_finished.rendered.warnings:
+        _warn(composition, warning)
+
+
+def _section_retried(composition: Composition, event: CompositionEvent) -> None:
+    retried = event.section_retried
+    if not retried.HasField("seed"):
+        return
+    # Whoever makes the piece again, or edits it, begins from the seed that it was made with.
+    plan = composition.plan
+    next(item for item in plan.sections if item.spec.section_id == retried.section_id).seed = retried.seed
+    plan.version += 1
+    plan.digest = codec.plan_digest(codec.plan_from_message(plan))
+    composition.plan_version = plan.version
+
+
+def _section_mixed(composition: Composition, event: CompositionEvent) -> None:
+    mixed = event.section_mixed
+    section = section_of(composition, mixed.section_id)
+    section.state = composer_pb2.SECTION_STATE_JOINED
+    section.shift_frames = mixed.shift_frames
+    if mixed.HasField("join"):
+        composition.joins.add().CopyFrom(mixed.join)
+    for warning in mixed.warnings:
+        _warn(composition, warning)
+
+
+def _draft_finished(composition: Composition, event: CompositionEvent) -> None:
+    composition.draft_frames = event.draft_finished.mixed.frames
+    composition.state = composer_pb2.STATE_MASTERING
+    for warning in event.draft_finished.mixed.warnings:
+        _warn(composition, warning)
+
+
+def _master_made(composition: Composition, event: CompositionEvent) -> None:
+    composition.master.CopyFrom(event.master_made.measurement)
+    composition.mastered.CopyFrom(event.master_made.finished)
+    for warning in event.master_made.finished.warnings:
+        _warn(composition, warning)
+
+
+def _analyzed(composition: Composition, event: CompositionEvent) -> None:
+    composition.report.CopyFrom(event.analyzed)
+    composition.report.ClearField("peaks")
+
+
+def _output_ready(composition: Composition, event: CompositionEvent) -> None:
+    # A stage that is done again after a crash makes the same files again.
+    kept = [output for output in composition.outputs if output.name != event.output_ready.name]
+    del composition.outputs[:]
+    composition.outputs.extend([*kept, event.output_ready])
+
+
+def _degraded(composition: Composition, event: CompositionEvent) -> None:
+    composition.degradations.add().CopyFrom(event.degraded)
+
+
+def _warned(composition: Composition, event: CompositionEvent) -> None:
+    _warn(composition, event.warned)
+
+
+def _warn(composition: Composition, warning: music_pb2.Warning) -> None:
+    if warning not in composition.warnings:
+        composition.warnings.add().CopyFrom(warning)
+
+
+_CHANGES: dict[str, Callable[[Composition, CompositionEvent], None]] = {
+    "started": _started,
+    "planned": _planned,
+    "section_started": _section_started,
+    "section_finished": _section_finished,
+    "section_retried": _section_retried,
+    "section_mixed": _section_mixed,
+    "draft_finished": _draft_finished,
+    "master_made": _master_made,
+    "analyzed": _analyzed,
+    "output_ready": _output_ready,
+    "degraded": _degraded,
+    "warned": _warned,
+}

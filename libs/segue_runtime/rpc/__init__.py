@@ -1,0 +1,1 @@
+"""gRPC servers, channels and calls: what every process does on the wire."""

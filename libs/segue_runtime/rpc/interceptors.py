@@ -1,0 +1,244 @@
+"""One interceptor around every handler, in this order: metrics, request id, caller, parsing with the contract's rules,
+and errors in our own words.
+
+gRPC decodes a request after its interceptors and sends the text of any exception to the client. So the method's own
+decoder is taken out of gRPC's hands (`request_deserializer=None`) and its errors are mapped here. It is one wrapper,
+not five: each layer of async generators would cost every streamed message its share.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import grpc.aio
+
+from segue_runtime import errors, logs
+from segue_runtime.rpc import scope, validation
+from segue_runtime.rpc.auth import OPEN_SERVICES, Authenticator, NoAuth
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+    from segue_runtime.metrics import Metrics
+    from segue_runtime.rpc.open_calls import OpenCalls
+
+    Context = grpc.aio.ServicerContext[Any, Any]
+    Handler = grpc.RpcMethodHandler[Any, Any]
+    Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]
+
+MAKERS = {
+    (False, False): grpc.unary_unary_rpc_method_handler,
+    (False, True): grpc.unary_stream_rpc_method_handler,
+    (True, False): grpc.stream_unary_rpc_method_handler,
+    (True, True): grpc.stream_stream_rpc_method_handler,
+}
+READ_ON_S = 2.0
+PAUSE_S = 1.0
+"""Who has sent nothing for so long is not in the middle of sending."""
+log = logs.get("rpc")
+
+
+class Edge(grpc.aio.ServerInterceptor):
+    """Wraps the handlers of one server."""
+
+    def __init__(self, metrics: Metrics, calls: OpenCalls, authenticate: Authenticator | None = None) -> None:
+        self._metrics = metrics
+        self._calls = calls
+        self._authenticate = authenticate or NoAuth()
+
+    async def intercept_service(
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> Handler | None:
+        """Return the method's handler, wrapped."""
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return None
+        service, _, method = handler_call_details.method.strip("/").rpartition("/")
+        sent = dict(handler_call_details.invocation_metadata or ())
+        call = Call(self, service, method, sent, handler)
+        make = MAKERS[handler.request_streaming, handler.response_streaming]
+        wrapped = call.stream if handler.response_streaming else call.unary
+        return make(wrapped, request_deserializer=None, response_serializer=_unless_bytes(handler.response_serializer))
+
+    def caller(self, service: str, metadata: Mapping[str, str | bytes]) -> str:
+        """Return the owner, or raise Unauthenticated."""
+        return "" if service in OPEN_SERVICES else self._authenticate(metadata)
+
+    def began(self, service: str, method: str) -> None:
+        """Count a call in."""
+        self._calls.enter()
+        self._metrics.started.labels(service, method).inc()
+
+    def ended(self, service: str, method: str, code: str, seconds: float, messages: tuple[int, int]) -> None:
+        """Count a call out and write its line."""
+        self._calls.leave()
+        self._metrics.ended.labels(service, method, code).inc()
+        self._metrics.seconds.labels(service, method).observe(seconds)
+        self._metrics.received.labels(service, method).inc(messages[0])
+        self._metrics.sent.labels(service, method).inc(messages[1])
+        write = log.debug if service in OPEN_SERVICES else log.info
+        write("call", service=service, method=method, code=code, seconds=round(seconds, 4))
+
+
+def _unless_bytes(serialize: Callable[[Any], bytes] | None) -> Callable[[Any], bytes] | None:
+    """Let a handler write its messages itself, where that saves copies."""
+    if serialize is None:
+        return None
+    return lambda message: message if type(message) is bytes else serialize(message)
+
+
+class Call:
+    """One call from beginning to end."""
+
+    def __init__(
+        self, edge: Edge, service: str, method: str, metadata: Mapping[str, str | bytes], handler: Handler
+    ) -> None:
+        self._edge = edge
+        self._service = service
+        self._method = method
+        self._metadata = metadata
+        self._request_id = scope.accept_request_id(metadata.get(scope.REQUEST_ID_KEY))
+        self._decode = handler.request_deserializer or bytes
+        self._streams_in = handler.request_streaming
+        self._behaviour: Callable[..., Any] = (
+            handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream  # type: ignore[assignment] # exactly one is set
+        )
+        self.num_received = 0
+        self._num_sent = 0
+
+    async def unary(self, request: object, context: Context) -> object:
+        """Serve a method with one response."""
+        async with self._served(context):
+            response = await self._behaviour(self._input(request), context)
+            # Not earlier: until headers are sent the client's own retry policy may try an UNAVAILABLE call again.
+            await context.send_initial_metadata(self._echo())
+            self._num_sent += 1
+        return response
+
+    async def stream(self, request: object, context: Context) -> AsyncIterator[object]:
+        """Serve a method with many responses."""
+        async with self._served(context):
+            await context.send_initial_metadata(self._echo())
+            given = self._input(request)
+            responses = self._behaviour(given, context)
+            if not hasattr(responses, "__aiter__"):
+                await responses  # a handler in the style of context.write, such as the library's health Watch
+                return
+            try:
+                async for response in responses:
+                    self._num_sent += 1
+                    yield response
+            except errors.SegueError:
+                if isinstance(given, Requests):
+                    await given.read_on()
+                raise
+            finally:
+                # A parked generator would otherwise run its `finally` only when the garbage collector comes by.
+                await responses.aclose()
+
+    def _input(self, request: Any) -> object:
+        if self._streams_in:
+            return Requests(request, self)
+        self.num_received += 1
+        return self.parse(request)
+
+    def parse(self, raw: bytes) -> object:
+        """Decode and check one message."""
+        return validation.parse(self._decode, raw)
+
+    def _echo(self) -> tuple[tuple[str, str], ...]:
+        return ((scope.REQUEST_ID_KEY, self._request_id),)
+
+    @asynccontextmanager
+    async def _served(self, context: Context) -> AsyncIterator[None]:
+        began = time.monotonic()
+        code = "OK"
+        self._edge.began(self._service, self._method)
+        left_s = context.time_remaining()
+        deadline = None if left_s is None else began + left_s
+        scope.enter(scope.Scope(self._request_id, deadline=deadline))
+        try:
+            owner = self._edge.caller(self._service, self._metadata)
+            scope.enter(scope.Scope(self._request_id, owner, deadline))
+            yield
+            given = context.code()
+            code = given.name if isinstance(given, grpc.StatusCode) else code
+        except (asyncio.CancelledError, GeneratorExit):
+            # The context says nothing reliable here; only the clock tells a deadline from a cancel.
+            code = "DEADLINE_EXCEEDED" if deadline is not None and time.monotonic() >= deadline else "CANCELLED"
+            raise
+        except grpc.aio.AbortError:
+            code = _aborted_code(context)
+            raise
+        except Exception as error:  # noqa: BLE001 - this is the one place where every error gets its status
+            failure = self._known(error)
+            code = failure.code.name
+            await self._abort(context, failure)
+        finally:
+            self._edge.ended(
+                self._service, self._method, code, time.monotonic() - began, (self.num_received, self._num_sent)
+            )
+
+    def _known(self, error: Exception) -> errors.SegueError:
+        if isinstance(error, errors.SegueError):
+            if isinstance(error, errors.InternalError):
+                log.error("failed", method=self._method, exc_info=error)
+            return error
+        if isinstance(error, grpc.RpcError):
+            return errors.from_rpc_error(error)
+        if isinstance(error, NotImplementedError):
+            # What generated servicers raise for a method that the contract has and the server has not.
+            return errors.NotImplementedYet(f"{self._service}/{self._method} is not offered by this server")
+        log.error("failed", service=self._service, method=self._method, exc_info=error)
+        return errors.InternalError(f"something went wrong inside; the server's log has it under {self._request_id}")
+
+    async def _abort(self, context: Context, failure: errors.SegueError) -> None:
+        status = errors.to_status(failure, self._request_id)
+        trailers = [*(context.trailing_metadata() or ()), *self._echo()]
+        trailers.append((errors.DETAILS_KEY, status.SerializeToString()))
+        await context.abort(failure.code, status.message, tuple(trailers))
+
+
+def _aborted_code(context: Context) -> str:
+    given = context.code()
+    return given.name if isinstance(given, grpc.StatusCode) else "UNKNOWN"
+
+
+class Requests:
+    """The messages of a client's stream, decoded and checked one by one."""
+
+    def __init__(self, raw: AsyncIterator[bytes], call: Call) -> None:
+        self._raw = raw
+        self._call = call
+        self._messages: AsyncIterator[bytes] | None = None
+        self._is_reading = False
+
+    def __aiter__(self) -> Requests:
+        return self
+
+    async def __anext__(self) -> object:
+        if self._messages is None:
+            self._messages = self._raw.__aiter__()
+        self._is_reading = True
+        message = await self._messages.__anext__()
+        self._is_reading = False
+        self._call.num_received += 1
+        return self._call.parse(message)
+
+    async def read_on(self) -> None:
+        """Read on for a moment before a refusal is sent, where messages may still come.
+
+        A grpc.aio client whose next message meets a stream that has ended reports INTERNAL instead of what it was told.
+        """
+        if self._messages is None or self._is_reading:
+            return  # nothing was taken, or a read was broken off: it cannot be taken up again
+        clock = asyncio.get_running_loop().time
+        end = clock() + READ_ON_S
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PAUSE_S) as pause:
+                async for _ in self._messages:
+                    pause.reschedule(min(end, clock() + PAUSE_S))

@@ -1,0 +1,178 @@
+"""One gRPC server of a process: services with health, reflection, TLS, and a written way to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from segue_runtime import logs
+from segue_runtime.loop_lag import LoopLag
+from segue_runtime.metrics import Metrics
+from segue_runtime.rpc import auth, reflection
+from segue_runtime.rpc.addresses import UNIX, AddressRefused, ListenError, check_listen, host_of, is_unix
+from segue_runtime.rpc.health import Health
+from segue_runtime.rpc.interceptors import Edge
+from segue_runtime.rpc.open_calls import OpenCalls
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from segue_runtime.rpc.auth import Authenticator
+    from segue_runtime.settings import ServerSettings
+
+MAX_MESSAGE_BYTES = 1 << 20
+LOOKAHEAD_BYTES = 1 << 20
+# A caller's whole headers and our trailers (details are under 4 KiB) fit well below.
+MAX_METADATA_BYTES = 16 * 1024
+# Callers find a dead peer as fast as they like; gRPC's own five minutes would end their connections for asking.
+MIN_PING_INTERVAL_MS = 250
+# A caller on a slow line has up to a megabyte before it when it is asked for a sign of life.
+KEEPALIVE_S = 30.0
+CLEAN_UP_S = 5.0
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+log = logs.get("server")
+
+
+def server_options(settings: ServerSettings, keepalive_s: float) -> list[tuple[str, int]]:
+    """Return the options that measurements found necessary."""
+    answer_ms = round(keepalive_s * 500)
+    return [
+        ("grpc.so_reuseport", 0),  # else a second server shares the port without an error
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_concurrent_streams", settings.max_streams),
+        ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+        ("grpc.keepalive_time_ms", round(keepalive_s * 1000)),
+        ("grpc.keepalive_timeout_ms", answer_ms),
+        ("grpc.http2.ping_timeout_ms", answer_ms),  # else a black hole goes unnoticed for a minute
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", MIN_PING_INTERVAL_MS),
+        ("grpc.http2.bdp_probe", 0),  # with the probe, stalled streams were buffered whole
+        ("grpc.http2.lookahead_bytes", LOOKAHEAD_BYTES),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service to serve: its full name, how to add it, and the slow first imports to do before SERVING."""
+
+    name: str
+    register: Callable[[grpc.aio.Server], None]
+    warm: Callable[[], object] = lambda: None
+
+
+class Server:
+    """Listen, start, drain. `draining` is set when streams shall end with ShuttingDown and resume elsewhere."""
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        services: Sequence[Service],
+        *,
+        metrics: Metrics | None = None,
+        authenticate: Authenticator | None = None,
+        keepalive_s: float = KEEPALIVE_S,
+    ) -> None:
+        self._settings = settings
+        self._services = tuple(services)
+        self.metrics = metrics or Metrics()
+        self.calls = OpenCalls()
+        self.draining = asyncio.Event()
+        self.addresses: list[str] = []
+        self._health = Health()
+        self._lag = LoopLag(self.metrics.loop_lag.observe)
+        self._background: list[asyncio.Task[None]] = []
+        self._changes: set[asyncio.Task[None]] = set()
+        self._warm = False
+        self._grpc = grpc.aio.server(
+            interceptors=(Edge(self.metrics, self.calls, authenticate or auth.from_token(settings.token)),),
+            options=server_options(settings, keepalive_s),
+            maximum_concurrent_rpcs=settings.max_calls,
+        )
+        for service in self._services:
+            service.register(self._grpc)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
+        if settings.reflection:
+            reflection.add(self._grpc, [*(service.name for service in self._services), "grpc.health.v1.Health"])
+
+    def listen(self, address: str) -> str:
+        """Listen on HOST:PORT or unix:PATH; returns the address with its real port."""
+        check_listen(address, self._settings)
+        try:
+            if is_unix(address):
+                Path(address.removeprefix(UNIX)).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                self._grpc.add_insecure_port(address)
+                self.addresses.append(address)
+                return address
+            if self._settings.tls_cert:
+                port = self._grpc.add_secure_port(address, self._credentials())
+            else:
+                port = self._grpc.add_insecure_port(address)
+        except (RuntimeError, OSError) as error:
+            raise AddressRefused(address) from error
+        host = host_of(address)
+        self.addresses.append(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+        return self.addresses[-1]
+
+    async def start(self) -> None:
+        """Answer calls; health says SERVING only when every service is warm."""
+        await self._say(NOT_SERVING)
+        await self._grpc.start()
+        self._background.append(asyncio.create_task(self._lag.run(self._lag_changed)))
+        for service in self._services:
+            await asyncio.to_thread(service.warm)
+        self._warm = True
+        await self._say(SERVING)
+        log.info("serving", addresses=self.addresses, services=[service.name for service in self._services])
+
+    async def refuse(self) -> None:
+        """Begin to stop: health says NOT_SERVING for good, streams are told to end."""
+        await self._health.enter_graceful_shutdown()
+        self.draining.set()
+
+    async def stop(self, grace_s: float) -> bool:
+        """Take no new call, give open ones grace_s, then cancel them and wait for their `finally` blocks.
+
+        False: some handler was still not through when CLEAN_UP_S had passed after its cancellation.
+        """
+        await self.refuse()
+        await self._grpc.stop(float(grace_s))
+        done = await self.calls.none(CLEAN_UP_S)
+        if not done:
+            log.error("handlers did not end", num_open=self.calls.num_open)
+        for task in self._background:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        return done
+
+    def _lag_changed(self, slow: bool) -> None:  # noqa: FBT001 - the callback's signature
+        log.warning("loop lag", too_slow=slow, p99_s=round(self._lag.p99_s(), 4))
+        if self._warm:
+            task = asyncio.create_task(self._say(NOT_SERVING if slow else SERVING))
+            self._changes.add(task)
+            task.add_done_callback(self._changes.discard)
+
+    async def _say(self, status: int) -> None:
+        # The empty name is the process's liveness: up as long as it answers at all.
+        for service in self._services:
+            await self._health.set(service.name, status)
+
+    def _credentials(self) -> grpc.ServerCredentials:
+        settings = self._settings
+        if settings.tls_cert is None or settings.tls_key is None:
+            raise ListenError("TLS needs server.tls_cert and server.tls_key")
+        client_ca = settings.tls_client_ca.read_bytes() if settings.tls_client_ca else None
+        return grpc.ssl_server_credentials(
+            [(settings.tls_key.read_bytes(), settings.tls_cert.read_bytes())],
+            root_certificates=client_ca,
+            require_client_auth=client_ca is not None,
+        )

@@ -1,0 +1,1 @@
+"""The conductor: claims compositions and drives each one through the other roles."""

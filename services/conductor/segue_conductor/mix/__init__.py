@@ -1,0 +1,1 @@
+"""Takes become the draft: the call to the mixer, segments, and checkpoints."""

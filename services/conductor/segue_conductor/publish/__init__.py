@@ -1,0 +1,1 @@
+"""The draft becomes the master, its files and its report."""

@@ -1,0 +1,1 @@
+"""Sections become takes: calls to renderers, retries, and the store of takes."""

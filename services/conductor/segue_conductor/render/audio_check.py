@@ -1,0 +1,107 @@
+"""What a renderer sends must be sound that can be used: checked while it comes, before anybody can hear it."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from segue.audio.v1 import audio_pb2
+from segue_conductor.render.take_store import MIX
+from segue_runtime import errors
+from segue_runtime.rpc.chunks import crc32c
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from segue.renderer.v1 import renderer_pb2
+
+LOUDEST: Final = 16.0
+"""24 dB over full scale: no level of a mix, and no mixer could make music of it."""
+LARGEST_OFFSET: Final = 0.1
+"""A mean so far from zero is a fault: music has none."""
+LONGEST_TAIL_S: Final = 60.0
+"""How long a section may ring on beyond what the join asked for; a renderer that never ends must not fill the disk."""
+
+
+class SoundCheck:
+    """One take under examination; every method raises RenderInvalid."""
+
+    def __init__(self, start: renderer_pb2.RenderStart, profile: renderer_pb2.ModelProfile) -> None:
+        self._start = start
+        self._profile = profile
+        self._format = audio_pb2.AudioFormat()
+        self._frames: dict[str, int] = {}
+        self._loudest = 0.0
+        self._sums: NDArray[np.float64] = np.zeros(1)
+
+    def accepted(self, accepted: renderer_pb2.RenderAccepted) -> None:
+        """Look at the format that is promised for all that follows."""
+        promised = accepted.format
+        rate = self._profile.sample_rate or self._start.spec.sample_rate
+        if promised.sample_format != audio_pb2.SAMPLE_FORMAT_F32LE:
+            raise self._invalid(f"its samples are {audio_pb2.SampleFormat.Name(promised.sample_format)}, not F32LE")
+        if promised.sample_rate != rate:
+            raise self._invalid(f"it has {promised.sample_rate} frames a second where {rate} were promised")
+        if promised.channels not in {1, 2} or self._profile.channels not in {0, promised.channels}:
+            raise self._invalid(f"it has {promised.channels} channels where {self._profile.channels} were promised")
+        if accepted.HasField("declared_lufs") and not math.isfinite(accepted.declared_lufs):
+            raise self._invalid("its declared level is no number")
+        self._format = promised
+        self._sums = np.zeros(promised.channels)
+
+    def audio(self, audio: audio_pb2.AudioChunk, layer: str) -> None:
+        """Look at the next chunk of a layer."""
+        if not self._format.channels:
+            raise self._invalid("no format was given before the sound")
+        first_frame = self._frames.get(layer, 0)
+        if audio.first_frame != first_frame or len(audio.data) != audio.frames * self._format.channels * 4:
+            raise self._invalid(f"layer {layer} has frame {audio.first_frame} where {first_frame} was due")
+        if audio.crc32c != crc32c(audio.data):
+            raise self._invalid(f"layer {layer} was damaged on its way, from frame {first_frame} on")
+        end_frame = self._frames[layer] = first_frame + audio.frames
+        if end_frame > self._most_frames():
+            raise self._invalid(f"layer {layer} does not end: {end_frame} frames came")
+        samples = np.frombuffer(audio.data, np.float32)
+        if not samples.size:
+            return
+        if not np.isfinite(samples).all():
+            raise self._invalid(f"layer {layer} is not finite from frame {first_frame} on")
+        loudest = float(np.abs(samples).max())
+        if loudest > LOUDEST:
+            raise self._invalid(f"layer {layer} has a sample of {loudest:.3g}, where 1 is full scale")
+        if layer == MIX:
+            self._loudest = max(self._loudest, loudest)
+            self._sums += samples.reshape(-1, self._format.channels).sum(axis=0, dtype=np.float64)
+
+    def finished(self, finished: renderer_pb2.RenderFinished) -> None:
+        """Look at the whole."""
+        if not self._format.channels:
+            raise self._invalid("no format was given")
+        frames = self._frames.get(MIX, 0)
+        expected = self._expected_frames()
+        if abs(finished.frames - expected) > 1:
+            raise self._invalid(f"it has {finished.frames} frames where {expected} were asked for")
+        if frames != finished.frames + finished.tail_frames:
+            raise self._invalid(f"it says {finished.frames} + {finished.tail_frames} frames and sent {frames}")
+        if self._loudest == 0.0:
+            raise self._invalid("it is silent from beginning to end")
+        offset = float(np.abs(self._sums).max()) / frames
+        if offset > LARGEST_OFFSET:
+            raise self._invalid(f"it stands {offset:.2g} away from zero")
+
+    def _expected_frames(self) -> int:
+        spec = self._start.spec
+        return round(spec.frames * self._format.sample_rate / spec.sample_rate)
+
+    def _most_frames(self) -> int:
+        spec = self._start.spec
+        asked_s = (spec.frames + spec.tail_frames + self._start.overlap_frames) / spec.sample_rate
+        return round((asked_s + LONGEST_TAIL_S) * self._format.sample_rate)
+
+    def _invalid(self, what: str) -> errors.RenderInvalid:
+        section_id = self._start.spec.section_id
+        return errors.RenderInvalid(
+            f"section {section_id}: the renderer's sound cannot be used: {what}", metadata={"sectionId": section_id}
+        )

@@ -1,0 +1,1 @@
+"""One run for each kind of job: composition, mastering, analysis."""
