@@ -35,10 +35,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from segue_audio.arrays import Float32, Float64
     from segue_mixer.mastering import Measurement
-
-    Float32 = NDArray[np.float32]
-    Float64 = NDArray[np.float64]
 
 RATE = 48_000
 WIDTH, HEIGHT = 900, 260

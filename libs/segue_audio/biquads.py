@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import importlib.machinery
 import importlib.util
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-Float64: TypeAlias = "NDArray[np.float64]"
+    from segue_audio.arrays import Float64
 
 
 def sosfilt(sections: Float64, planar: NDArray[np.floating], memory: Float64) -> tuple[Float64, Float64]:

@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from segue_audio.pcm import Float32
+    from segue_audio.arrays import Float32
 
 
 class Reblocker:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from segue_audio.pcm import Float32
+    from segue_audio.arrays import Float32
 
 STALL_S: Final = 20.0
 """A decoder that gives nothing for so long is ended."""

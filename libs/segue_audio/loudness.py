@@ -19,9 +19,8 @@ from segue_audio.truepeak import TruePeakMeter
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from segue_audio.pcm import Float32
+    from segue_audio.arrays import Float32, Float64
 
-    Float64 = NDArray[np.float64]
 
 _WEIGHTS = {
     1: (1.0,),

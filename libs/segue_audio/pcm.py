@@ -12,7 +12,8 @@ from segue_audio.errors import InvalidSettings, NonFiniteAudio
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Float32 = NDArray[np.float32]
+    from segue_audio.arrays import Float32
+
 
 _DITHER_GRID_FRAMES = 4096
 """Noise is drawn for whole stretches of this length, so that a frame's noise depends on its number only."""

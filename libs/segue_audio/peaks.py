@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from segue_audio.pcm import Float32
+    from segue_audio.arrays import Float32
 
 
 class PeakCollector:

@@ -10,7 +10,7 @@ import soxr
 from segue_audio.errors import InvalidSettings
 
 if TYPE_CHECKING:
-    from segue_audio.pcm import Float32
+    from segue_audio.arrays import Float32
 
 MIN_RATE = 4_000
 MAX_RATE = 384_000

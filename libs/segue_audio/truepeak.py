@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from segue_audio.pcm import Float32
+    from segue_audio.arrays import Float32, Index
 
 TAPS = 32
 """Samples that take part in one interpolated value; half of them lie before it."""
@@ -81,7 +81,7 @@ def _highest_of(values: Float32, width: int) -> Float32:
     return values
 
 
-def _rows_above(samples: Float32, rows: int, taps: int, above: float) -> NDArray[np.intp]:
+def _rows_above(samples: Float32, rows: int, taps: int, above: float) -> Index:
     """The rows that have a sample higher than `above` in them or within _ROW / 2 of them."""
     first = taps // 2 - _ROW // 2
     wide = samples[max(0, first) : taps // 2 + rows * _ROW + _ROW // 2]

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from segue.music.v1 import music_pb2
-
-    Float32 = NDArray[np.float32]
+    from segue_audio.arrays import Float32
 
 RATE = 48_000
 

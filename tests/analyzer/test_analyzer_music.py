@@ -14,7 +14,7 @@ from segue.music.v1 import music_pb2
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tests.analyzer.analyzer_calls import Float32
+    from segue_audio.arrays import Float32
 
 MAJOR, MINOR = music_pb2.MODE_MAJOR, music_pb2.MODE_MINOR
 CLASSES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}

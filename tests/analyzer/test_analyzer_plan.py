@@ -13,7 +13,7 @@ from segue.music.v1 import music_pb2
 from segue_runtime import errors
 
 if TYPE_CHECKING:
-    from tests.analyzer.analyzer_calls import Float32
+    from segue_audio.arrays import Float32
 
 MAJOR, MINOR = music_pb2.MODE_MAJOR, music_pb2.MODE_MINOR
 TONICS = ("C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")

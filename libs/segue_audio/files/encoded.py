@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from segue_audio.arrays import Float32
     from segue_audio.files.settings import AudioFileSettings, Cue
-    from segue_audio.pcm import Float32
 
 _KINDS = {FileFormat.FLAC: "FLAC", FileFormat.OGG_OPUS: "OGG", FileFormat.MP3: "MP3"}
 _LOSSY_SUBTYPES = {FileFormat.OGG_OPUS: "OPUS", FileFormat.MP3: "MPEG_LAYER_III"}

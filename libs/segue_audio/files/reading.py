@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
-    from segue_audio.pcm import Float32
+    from segue_audio.arrays import Float32
+
 
 _LARGEST_ID3 = 64 << 20
 _KNOWN_KINDS = {"WAV", "WAVEX", "RF64", "FLAC", "OGG", "MP3", "AIFF", "CAF", "W64"}

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from segue_audio.arrays import Float32
     from segue_audio.files.settings import AudioFileSettings, Cue
-    from segue_audio.pcm import Float32
 
 _LARGEST_RIFF = 0xFFFF_FFFF
 _FORMATS = {16: SampleFormat.S16LE, 24: SampleFormat.S24LE, 32: SampleFormat.F32LE}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
-    from segue_audio.pcm import Float32
+    from segue_audio.arrays import Float32
 
 
 class _Encoder(Protocol):

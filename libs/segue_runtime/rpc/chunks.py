@@ -13,7 +13,7 @@ from segue_runtime import errors
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from segue_audio.pcm import Float32
+    from segue_audio.arrays import Float32
 
 CHUNK_BYTES: Final = 65_536 - 128
 """A chunk's data leaves room for the rest of a message of 64 KiB."""

@@ -10,13 +10,11 @@ from segue_music.elements import Mode
 from segue_music.theory import MINOR_MODES, SCALES, pitch_class, scale_classes
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from segue_analyzer.report import KeyEstimate, TempoEstimate
     from segue_analyzer.target import Target
+    from segue_audio.arrays import Float64
     from segue_music.elements import Key
 
-    Float64 = NDArray[np.float64]
 
 _TEMPO_TOLERANCE: Final = 0.04
 _HOPS_PER_SECOND: Final = 100

@@ -10,9 +10,8 @@ from segue_analyzer.faults import MAX_FAULTS
 from segue_analyzer.report import Fault, FaultKind
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from segue_audio.arrays import Float32, Float64
 
-    from segue_analyzer.spectra import Float32
 
 _CELL_S: Final = 0.0005
 _AROUND_S: Final = 0.125
@@ -128,10 +127,10 @@ class ClickDetector:
         return jump > _STANDS_OUT * _nth_highest(others) and _both_sides(before, after, jump)
 
 
-def _nth_highest(values: NDArray[np.float64]) -> float:
+def _nth_highest(values: Float64) -> float:
     return float(np.partition(values, -_OTHERS)[-_OTHERS])
 
 
-def _both_sides(before: NDArray[np.float64], after: NDArray[np.float64], jump: float) -> bool:
+def _both_sides(before: Float64, after: Float64, jump: float) -> bool:
     """A drum is rough after its attack for longer than a few cells; a click is not, on either side."""
     return all(len(side) <= _OTHERS or _nth_highest(side) * _STANDS_OUT < jump for side in (before, after))

@@ -10,9 +10,7 @@ import numpy as np
 from segue_analyzer.report import Fault, FaultKind
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from segue_analyzer.spectra import Float32
+    from segue_audio.arrays import Bools, Float32
 
 MAX_FAULTS: Final = 100
 SILENT_BELOW: Final = 1e-3
@@ -42,7 +40,7 @@ class RunCollector:
         elif len(self._runs) < MAX_FAULTS:
             self._runs.append([first, end])
 
-    def add_flags(self, flags: NDArray[np.bool_], first_frame: int) -> None:
+    def add_flags(self, flags: Bools, first_frame: int) -> None:
         """Add the runs of True."""
         if not flags.any():
             return

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from segue.analyzer.v1 import analyzer_pb2
     from segue.audio.v1 import audio_pb2
-    from segue_analyzer.spectra import Float32
+    from segue_audio.arrays import Float32
 
     Requests = AsyncIterator[analyzer_pb2.AnalyzeRequest]
 

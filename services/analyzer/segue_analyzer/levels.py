@@ -9,7 +9,7 @@ import numpy as np
 from segue_analyzer.spectra import GrowingRows, SpectrumStream
 
 if TYPE_CHECKING:
-    from segue_analyzer.spectra import Float32
+    from segue_audio.arrays import Float32
 
 _SIZE: Final = 2048
 _AUDIBLE: Final = 1e-3

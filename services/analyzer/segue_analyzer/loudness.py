@@ -14,8 +14,8 @@ from segue_audio.truepeak import TAPS, interpolated_peaks, oversampling
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from segue_analyzer.spectra import Float32
     from segue_analyzer.target import Stretch
+    from segue_audio.arrays import Float32
 
 _CELL: Final = 64
 """Frames for which one true peak is kept; a stretch has those cells whose middles it holds."""

@@ -30,9 +30,9 @@ from segue_runtime import errors
 if TYPE_CHECKING:
     from segue_analyzer.report import Fault
     from segue_analyzer.rhythm.onsets import Onsets
-    from segue_analyzer.spectra import Float32
     from segue_analyzer.target import PlannedStretch
     from segue_analyzer.tonality.chroma import Harmony
+    from segue_audio.arrays import Float32
 
 _BLOCK_FRAMES: Final = 32_768
 _POINTS_PER_SECOND: Final = 100

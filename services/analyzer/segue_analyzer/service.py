@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     import grpc.aio
 
-    from segue_analyzer.spectra import Float32
+    from segue_audio.arrays import Float32
 
     Context = grpc.aio.ServicerContext[Any, Any]
 

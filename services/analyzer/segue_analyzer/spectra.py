@@ -10,7 +10,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Float32 = NDArray[np.float32]
+    from segue_audio.arrays import Float32
+
 
 _FRAMES_A_BATCH = 128
 """Spectra are made so many at a time, so that memory stays small."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
-    from segue_mixer.material import Float32, Float64
+    from segue_audio.arrays import Float32, Float64
 
 ORDER: Final = 16
 LEARN_FRAMES: Final = 512

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
-    from segue_mixer.material import Float64
+    from segue_audio.arrays import Float64
 
 RELEASE_DB: Final = 10.0
 """The release time is that of this much."""

@@ -13,7 +13,7 @@ from segue_mixer.steps import BLOCK_FRAMES, Look, StepLevels, between_steps, ste
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from segue_mixer.material import Float32, Float64
+    from segue_audio.arrays import Float32, Float64
     from segue_mixer.presets import MasterSettings
 
 SILENT: Final = 1e-9

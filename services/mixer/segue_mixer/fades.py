@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
-    from segue_mixer.material import Float32
+    from segue_audio.arrays import Float32
 
 DECLICK_S: Final = 0.005
 

@@ -16,7 +16,7 @@ from segue_audio.biquads import sosfilt
 from segue_audio.loudness import channel_weights, k_weighting
 
 if TYPE_CHECKING:
-    from segue_mixer.material import Float32, Float64
+    from segue_audio.arrays import Float32, Float64
 
 ROW: Final = 64
 GROUP: Final = 16

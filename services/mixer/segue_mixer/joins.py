@@ -10,10 +10,7 @@ import numpy as np
 from segue_mixer.clicks import has_click
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Float32 = NDArray[np.float32]
-    Float64 = NDArray[np.float64]
+    from segue_audio.arrays import Float32, Float64
 
 WINDOW_S: Final = 1.0
 SILENCE: Final = 1e-5

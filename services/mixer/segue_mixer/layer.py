@@ -17,7 +17,8 @@ from segue_mixer.material import WrongSound
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from segue_mixer.material import Float32, Incoming, Section
+    from segue_audio.arrays import Float32
+    from segue_mixer.material import Incoming, Section
 
 BLOCK_FRAMES: Final = 4_800
 MAX_TAIL_S: Final = 30.0

@@ -28,7 +28,7 @@ from segue_mixer.tone import Tone
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from segue_mixer.material import Float32
+    from segue_audio.arrays import Float32
     from segue_mixer.presets import MasterSettings
 
 VERSION: Final = "segue-master-5"

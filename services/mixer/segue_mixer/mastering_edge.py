@@ -24,7 +24,7 @@ from segue_runtime.rpc.chunks import fill
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 
-    from segue_mixer.material import Float32
+    from segue_audio.arrays import Float32
     from segue_mixer.presets import MasterSettings
 
 MAX_FRAMES: Final = 4 * 3600 * 192_000

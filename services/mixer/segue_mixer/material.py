@@ -15,13 +15,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from segue_audio.arrays import Float32
     from segue_audio.loudness import Loudness
     from segue_mixer.joins import JoinScore
-
-    Float32 = NDArray[np.float32]
-    Float64 = NDArray[np.float64]
 
 MIX: Final = ""
 MAX_SAMPLE: Final = 100.0

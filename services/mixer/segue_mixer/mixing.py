@@ -32,8 +32,9 @@ from segue_mixer.state import MAX_SHIFT_S, MixState, PieceLevels, decode_state, 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from segue_audio.arrays import Float32
     from segue_audio.loudness import Loudness
-    from segue_mixer.material import Float32, LateBeats
+    from segue_mixer.material import LateBeats
 
 MAX_GAIN_DB: Final = 12.0
 HOPS_A_SECOND: Final = 100

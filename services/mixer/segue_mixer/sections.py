@@ -13,7 +13,7 @@ from segue_mixer.steps import step_frames
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from segue_mixer.material import Float64
+    from segue_audio.arrays import Float64
 
 MAX_GAIN_DB: Final = 12.0
 RAMP_S: Final = 0.1

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
-    from segue_mixer.material import Float32, Float64
+    from segue_audio.arrays import Float32, Float64
 
 CENTRES_HZ: Final = (31.5, 63.0, 125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0, 16000.0)
 USUAL_DB: Final = (-9.0, 0.0, -0.5, -3.0, -5.5, -8.5, -11.5, -15.0, -19.5, -27.0)

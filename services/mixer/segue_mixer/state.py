@@ -17,7 +17,7 @@ from segue_mixer.placing import Behind
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from segue_mixer.material import Float32, Float64
+    from segue_audio.arrays import Float32, Float64
 
 VERSION: Final = 4
 MAGIC: Final = b"SMIX"

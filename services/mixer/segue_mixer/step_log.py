@@ -10,8 +10,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from segue_audio.arrays import Float32, Float64
     from segue_mixer.dynamics import Dynamics
-    from segue_mixer.material import Float32, Float64
 
 CHUNK_STEPS: Final = 1 << 16
 _STEP_BYTES: Final = 8

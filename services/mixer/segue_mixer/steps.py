@@ -15,7 +15,7 @@ from segue_audio.truepeak import TAPS, interpolated_peaks
 from segue_mixer.hearing import StepPower
 
 if TYPE_CHECKING:
-    from segue_mixer.material import Float32, Float64
+    from segue_audio.arrays import Float32, Float64
 
 BLOCK_FRAMES: Final = 16_384
 

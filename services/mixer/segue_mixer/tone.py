@@ -16,7 +16,7 @@ from segue_mixer.steps import BLOCK_FRAMES, between_steps, step_frames
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from segue_mixer.material import Float32, Float64
+    from segue_audio.arrays import Float32, Float64
     from segue_mixer.presets import MasterSettings
     from segue_mixer.sections import SectionGains
 

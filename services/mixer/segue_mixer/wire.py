@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
+    from segue_audio.arrays import Float32
     from segue_mixer.joins import JoinScore
-    from segue_mixer.material import Float32, Join, Mixed, MixError
+    from segue_mixer.material import Join, Mixed, MixError
     from segue_mixer.sections import MasterSection
 
 MAX_CHANNELS: Final = 6

@@ -9,12 +9,10 @@ import numpy as np
 from segue_analyzer.rhythm.onsets import HOPS_PER_SECOND
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from segue_analyzer.rhythm.onsets import Onsets
     from segue_analyzer.tonality.chroma import Harmony
+    from segue_audio.arrays import Float32, Float64, Index
 
-    Float64 = NDArray[np.float64]
 
 _USUAL_BARS: Final = (4, 3)
 _LEAST_BARS: Final = 3
@@ -41,7 +39,7 @@ def find_downbeats(beats: Float64, onsets: Onsets, harmony: Harmony, beats_per_b
     return best if best_evidence >= _LEAST_EVIDENCE else beats[:0]
 
 
-def _places_in_bar(accent: Float64, length: int) -> NDArray[np.intp]:
+def _places_in_bar(accent: Float64, length: int) -> Index:
     """Viterbi: each beat follows the one before in the bar; a bar that is cut short costs."""
     gain = np.full((len(accent), length), 0.0)
     gain[:, 0] = accent
@@ -69,7 +67,7 @@ def _accents(beats: Float64, onsets: Onsets, harmony: Harmony) -> Float64:
     return _standardised(low) + 1.5 * certain * _standardised(change) + 0.25 * _standardised(strength)
 
 
-def _around(values: NDArray[np.float32], beats: Float64) -> Float64:
+def _around(values: Float32, beats: Float64) -> Float64:
     """The highest value within 30 ms of each beat."""
     places = np.round(beats).astype(np.intp)[:, None] + np.arange(-3, 4)
     nearby: Float64 = values[np.clip(places, 0, len(values) - 1)].max(axis=1).astype(np.float64)
@@ -81,7 +79,7 @@ def _standardised(values: Float64) -> Float64:
     return (values - values.mean()) / spread if spread > 1e-6 else np.zeros_like(values)
 
 
-def _evidence(accent: Float64, places: NDArray[np.intp], length: int) -> float:
+def _evidence(accent: Float64, places: Index, length: int) -> float:
     """How far the mean on the downbeats stands above the best of the others, in standard errors."""
     own, *others = (float(accent[places == place].mean()) for place in range(length))
     error = max(float(accent.std()), 1e-9) / np.sqrt(np.count_nonzero(places == 0))

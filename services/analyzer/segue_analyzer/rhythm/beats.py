@@ -10,12 +10,9 @@ from segue_analyzer.rhythm.onsets import HOPS_PER_SECOND
 from segue_analyzer.rhythm.tempo import accents
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from segue_analyzer.rhythm.tempo import TempoPath
-    from segue_analyzer.spectra import Float32
+    from segue_audio.arrays import Float32, Float64, Index
 
-    Float64 = NDArray[np.float64]
 
 _TIGHTNESS: Final = 100.0
 """Cost of the squared log ratio of a distance to the period, against attacks of spread 1."""
@@ -50,7 +47,7 @@ def _smooth(pulse: Float64, period: float) -> Float64:
     return np.convolve(pulse, kernel, mode="same") if len(pulse) > len(kernel) else pulse.copy()
 
 
-def _best_chains(pulse: Float64, periods: Float64) -> tuple[Float64, NDArray[np.intp]]:
+def _best_chains(pulse: Float64, periods: Float64) -> tuple[Float64, Index]:
     """Give the score of the best chain that ends at each hop, and the beat before it (-1: none).
 
     No beat is nearer to the one before than half a period, so that many hops can be done at once.
@@ -82,13 +79,13 @@ def _last_beat(scores: Float64, periods: Float64) -> int:
     return first + int(np.argmax(scores[first:]))
 
 
-def _without_silent_ends(pulse: Float64, beats: NDArray[np.intp]) -> NDArray[np.intp]:
+def _without_silent_ends(pulse: Float64, beats: Index) -> Index:
     """Drop beats at both ends that fall on nothing."""
     heard = np.flatnonzero(pulse[beats] > 0.3 * np.sqrt(np.mean(pulse[beats] ** 2)))
     return beats[heard[0] : heard[-1] + 1] if len(heard) else beats[:0]
 
 
-def _between_hops(pulse: Float64, beats: NDArray[np.intp]) -> Float64:
+def _between_hops(pulse: Float64, beats: Index) -> Float64:
     """Move each beat to the top of the parabola through its neighbours."""
     inner = np.clip(beats, 1, len(pulse) - 2)
     left, middle, right = pulse[inner - 1], pulse[inner], pulse[inner + 1]

@@ -10,9 +10,7 @@ import numpy as np
 from segue_analyzer.rhythm.onsets import HOPS_PER_SECOND
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Float64 = NDArray[np.float64]
+    from segue_audio.arrays import Float64
 
 SHIFTS: Final = (-1, 0, 1)
 

@@ -11,11 +11,7 @@ from segue_analyzer.spectra import GrowingRows, SpectrumStream
 from segue_audio.resample import StreamResampler
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from segue_analyzer.spectra import Float32
-
-    Float64 = NDArray[np.float64]
+    from segue_audio.arrays import Float32, Float64
 
 RATE: Final = 24_000
 """Rhythm is heard below 12 kHz; with this rate a hop is exactly 10 ms."""

@@ -12,11 +12,7 @@ from segue_analyzer.rhythm.octave import choose_octave
 from segue_analyzer.rhythm.onsets import HOPS_PER_SECOND
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from segue_analyzer.spectra import Float32
-
-    Float64 = NDArray[np.float64]
+    from segue_audio.arrays import Float32, Float64, Index
 
 SLOWEST: Final = 30.0
 FASTEST: Final = 330.0
@@ -157,7 +153,7 @@ def _gain(salience: Float64, prior: Float64) -> Float64:
     return gain
 
 
-def _path(salience: Float64, prior: Float64, tempos: Float64) -> NDArray[np.intp]:
+def _path(salience: Float64, prior: Float64, tempos: Float64) -> Index:
     """Viterbi: the likeliest course, where a jump costs by its size in octaves."""
     octaves = np.log2(tempos)
     cost = _JUMP_COST * np.abs(octaves[:, None] - octaves)

@@ -13,11 +13,7 @@ from segue_analyzer.spectra import GrowingRows, SpectrumStream
 from segue_audio.resample import StreamResampler
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from segue_analyzer.spectra import Float32
-
-    Float64 = NDArray[np.float64]
+    from segue_audio.arrays import Float32, Float64
 
 RATE: Final = 6_000
 """Fundamentals and their first harmonics lie below 3 kHz."""

@@ -12,11 +12,9 @@ from segue_music.elements import Key, Mode
 from segue_music.theory import FLAT_NAMES, SHARP_NAMES, uses_flats
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from segue_analyzer.tonality.chroma import Harmony
+    from segue_audio.arrays import Float64
 
-    Float64 = NDArray[np.float64]
 
 # How often each degree sounds: Temperley's key profiles from the Kostka-Payne corpus (Music and Probability, 2007).
 _MAJOR: Final = np.array([0.748, 0.060, 0.488, 0.082, 0.670, 0.460, 0.096, 0.715, 0.104, 0.366, 0.057, 0.400])

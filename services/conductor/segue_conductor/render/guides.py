@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from segue.music.v1.music_pb2 import PlannedSection
-    from segue_audio.pcm import Float32
+    from segue_audio.arrays import Float32
     from segue_conductor.context import Context
 
 FRAME_BYTES: Final = 4
