@@ -26,7 +26,7 @@ import grpc
 
 from benchmarks.report import heading, median, table
 from segue.audio.v1 import audio_pb2
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import composer_pb2, composition_pb2, stream_pb2
 from segue_client import Client
 
 if TYPE_CHECKING:
@@ -58,11 +58,11 @@ def messages(seconds: int) -> Iterator[bytes]:
     """Yield the stream of a piece of this length, ready to be sent."""
 
     def message(sequence: int, **event: object) -> bytes:
-        happened = composer_pb2.CompositionEvent(composition=named(seconds), sequence=sequence, **event)  # type: ignore[arg-type]  # fields of the message
-        return composer_pb2.WatchCompositionResponse(cursor=str(sequence), event=happened).SerializeToString()
+        happened = stream_pb2.CompositionEvent(composition=named(seconds), sequence=sequence, **event)  # type: ignore[arg-type]  # fields of the message
+        return stream_pb2.WatchCompositionResponse(cursor=str(sequence), event=happened).SerializeToString()
 
-    composition = composer_pb2.Composition(name=named(seconds), state=composer_pb2.STATE_QUEUED)
-    yield message(1, accepted=composer_pb2.Accepted(composition=composition))
+    composition = composition_pb2.Composition(name=named(seconds), state=composition_pb2.STATE_QUEUED)
+    yield message(1, accepted=stream_pb2.Accepted(composition=composition))
     # The samples themselves are all the same: nobody here listens.
     samples = os.urandom(CHUNK_FRAMES * 8)
     chunk = audio_pb2.AudioChunk(
@@ -80,16 +80,16 @@ def messages(seconds: int) -> Iterator[bytes]:
         sequence += 1
         chunk.first_frame = first_frame
         yield message(sequence, audio=chunk)
-    composition.state = composer_pb2.STATE_SUCCEEDED
+    composition.state = composition_pb2.STATE_SUCCEEDED
     composition.draft_frames = seconds * RATE
-    yield message(sequence + 1, finished=composer_pb2.Finished(composition=composition))
+    yield message(sequence + 1, finished=stream_pb2.Finished(composition=composition))
 
 
 def serve(ready_s: list[int]) -> None:
     """Send pieces to whoever asks; those of these lengths out of memory. Runs as a process of its own."""
     ready = {named(seconds): list(messages(seconds)) for seconds in ready_s}
 
-    def watch(request: composer_pb2.WatchCompositionRequest, _context: grpc.ServicerContext) -> Iterator[bytes]:
+    def watch(request: stream_pb2.WatchCompositionRequest, _context: grpc.ServicerContext) -> Iterator[bytes]:
         yield from ready.get(request.name) or messages(int(request.name.rpartition("/")[2], 16))
 
     def stats(_request: composer_pb2.GetStatsRequest, _context: grpc.ServicerContext) -> bytes:
@@ -98,7 +98,7 @@ def serve(ready_s: list[int]) -> None:
     server = grpc.server(futures.ThreadPoolExecutor(4))
     methods: dict[str, grpc.RpcMethodHandler[Any, bytes]] = {
         "WatchComposition": grpc.unary_stream_rpc_method_handler(
-            watch, request_deserializer=composer_pb2.WatchCompositionRequest.FromString
+            watch, request_deserializer=stream_pb2.WatchCompositionRequest.FromString
         ),
         "GetStats": grpc.unary_unary_rpc_method_handler(
             stats, request_deserializer=composer_pb2.GetStatsRequest.FromString
@@ -129,7 +129,7 @@ def throw_away(address: str, name: str) -> None:
     with grpc.insecure_channel(address) as channel:
         # The stubs cannot know a method without serializers.
         watch: Any = channel.unary_stream("/segue.composer.v1.ComposerService/WatchComposition")
-        for _ in watch(composer_pb2.WatchCompositionRequest(name=name).SerializeToString()):
+        for _ in watch(stream_pb2.WatchCompositionRequest(name=name).SerializeToString()):
             pass
 
 

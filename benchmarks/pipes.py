@@ -20,15 +20,15 @@ import psutil
 from tests.mesh.house import Segued, spec
 
 from benchmarks.report import heading, median, quantile, table
-from segue.composer.v1 import composer_pb2, composer_pb2_grpc
+from segue.composer.v1 import composer_pb2_grpc, stream_pb2
 from segue_client import Access, Client
 from segue_runtime.rpc.channels import channel_options
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
-DRAFT = composer_pb2.AUDIO_SELECTION_DRAFT
-MASTER = composer_pb2.AUDIO_SELECTION_MASTER
+DRAFT = stream_pb2.AUDIO_SELECTION_DRAFT
+MASTER = stream_pb2.AUDIO_SELECTION_MASTER
 MIB = 2**20
 PROMPT = "rainy lo-fi, 82 bpm, F minor"
 
@@ -90,16 +90,16 @@ async def serve_bare(path: str) -> None:
         size = int.from_bytes(content[at : at + 4], "big")
         messages.append(content[at + 4 : at + 4 + size])
         at += 4 + size
-    parsed = [composer_pb2.WatchCompositionResponse.FromString(message) for message in messages]
+    parsed = [stream_pb2.WatchCompositionResponse.FromString(message) for message in messages]
 
-    async def watch(_request: object, _context: object) -> AsyncIterator[composer_pb2.WatchCompositionResponse]:
+    async def watch(_request: object, _context: object) -> AsyncIterator[stream_pb2.WatchCompositionResponse]:
         for message in parsed:
             yield message
 
     handler = grpc.unary_stream_rpc_method_handler(
         watch,
-        request_deserializer=composer_pb2.WatchCompositionRequest.FromString,
-        response_serializer=composer_pb2.WatchCompositionResponse.SerializeToString,
+        request_deserializer=stream_pb2.WatchCompositionRequest.FromString,
+        response_serializer=stream_pb2.WatchCompositionResponse.SerializeToString,
     )
     server = grpc.aio.server()
     server.add_generic_rpc_handlers(
@@ -115,7 +115,7 @@ async def watched(address: str, name: str, keep: list[bytes] | None = None) -> f
     """Read a finished composition; returns MB of audio a second."""
     async with grpc.aio.insecure_channel(address, channel_options([], proxy=False)) as channel:
         stub: Any = composer_pb2_grpc.ComposerServiceStub(channel)
-        request = composer_pb2.WatchCompositionRequest(name=name, audio=MASTER)
+        request = stream_pb2.WatchCompositionRequest(name=name, audio=MASTER)
         began, total = time.perf_counter(), 0
         async for response in stub.WatchComposition(request):
             total += len(response.event.audio.data)

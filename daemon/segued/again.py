@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf import json_format
 
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import spec_pb2
 from segue.renderer.v1 import renderer_pb2
 from segue_audio.errors import UnreadableAudio
 from segued.exits import Exit, Stop
@@ -28,7 +28,7 @@ class Recipe:
     """What a file says about how it was made."""
 
     path: Path
-    spec: composer_pb2.CompositionSpec
+    spec: spec_pb2.CompositionSpec
     model: dict[str, Any]
     software: dict[str, str]
     needs_melody: bool = False
@@ -74,7 +74,7 @@ def read(path: Path, prompt: str) -> Recipe:
     if content.get("schema") != SCHEMA:
         raise Stop(Exit.USAGE, f"{path}: its manifest is {content.get('schema', 'of no known kind')}, not {SCHEMA}")
     try:
-        spec = json_format.ParseDict(content["spec"], composer_pb2.CompositionSpec())
+        spec = json_format.ParseDict(content["spec"], spec_pb2.CompositionSpec())
         if spec.private_prompt:
             if content.get("plan_was_given"):
                 raise Stop(
@@ -92,7 +92,7 @@ def read(path: Path, prompt: str) -> Recipe:
     return Recipe(path, spec, model, software, bool(content.get("melody_was_a_file")))
 
 
-def _fill_in(spec: composer_pb2.CompositionSpec, prompt: str, path: Path) -> None:
+def _fill_in(spec: spec_pb2.CompositionSpec, prompt: str, path: Path) -> None:
     """The prompt stands in no file then, and so the plan is not whole either: both are made again."""
     if not prompt:
         raise Stop(

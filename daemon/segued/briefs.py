@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from segue.audio.v1 import audio_pb2
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import spec_pb2
 from segue.mixer.v1 import mixer_pb2
 from segue.music.v1 import music_pb2
 from segued import plans
@@ -36,12 +36,12 @@ METRE: Final = re.compile(r"\s*(\d{1,2})\s*/\s*(\d{1,2})\s*")
 COMPOUND_BEATS: Final = frozenset({6, 9, 12})
 
 
-def spec_of(arguments: argparse.Namespace) -> composer_pb2.CompositionSpec:
+def spec_of(arguments: argparse.Namespace) -> spec_pb2.CompositionSpec:
     """Build what the server is asked for."""
     plan_file = getattr(arguments, "plan", None)
     if not arguments.prompt and not plan_file:
         raise Stop(Exit.USAGE, "a prompt is needed", 'segued compose "rainy lo-fi, 82 bpm, F minor"')
-    spec = composer_pb2.CompositionSpec(model=arguments.model)
+    spec = spec_pb2.CompositionSpec(model=arguments.model)
     spec.brief.CopyFrom(brief_of(arguments))
     if plan_file:
         spec.plan.CopyFrom(plans.read(plan_file))
@@ -103,7 +103,7 @@ def master_of(arguments: argparse.Namespace) -> mixer_pb2.MasterSettings | None:
     return settings
 
 
-def export_of(target: Path, sample_rate: int = 0, bit_depth: int = 0) -> composer_pb2.Export:
+def export_of(target: Path, sample_rate: int = 0, bit_depth: int = 0) -> spec_pb2.Export:
     """Return what is to be exported for a file's ending."""
     kind = FORMATS.get(target.suffix.lower())
     if kind is None:
@@ -111,4 +111,4 @@ def export_of(target: Path, sample_rate: int = 0, bit_depth: int = 0) -> compose
     for name, value in (("--sample-rate", sample_rate), ("--bit-depth", bit_depth)):
         if not 0 <= value < 2**32:
             raise Stop(Exit.USAGE, f"{name} {value}: no file has that")
-    return composer_pb2.Export(file_format=kind, sample_rate=sample_rate, bit_depth=bit_depth)
+    return spec_pb2.Export(file_format=kind, sample_rate=sample_rate, bit_depth=bit_depth)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segue.audio.v1 import audio_pb2
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import spec_pb2, stream_pb2
 from segue_client import SegueError
 from segued import again, briefs
 from segued.connection import connected
@@ -20,7 +20,7 @@ from segued.targets import beside, check_targets, write_files
 if TYPE_CHECKING:
     import argparse
 
-    from segue.composer.v1.composer_pb2 import Composition
+    from segue.composer.v1.composition_pb2 import Composition
     from segue_client import Client
     from segue_runtime.settings import Settings
 
@@ -54,7 +54,7 @@ async def compose(settings: Settings, arguments: argparse.Namespace) -> int:
     return Exit.OK
 
 
-def _spec_of(arguments: argparse.Namespace, target: Path, recipe: again.Recipe | None) -> composer_pb2.CompositionSpec:
+def _spec_of(arguments: argparse.Namespace, target: Path, recipe: again.Recipe | None) -> spec_pb2.CompositionSpec:
     """What is asked for: by the command line, or by the file that is to be made again."""
     export = briefs.export_of(target, arguments.sample_rate, arguments.bit_depth)
     master = briefs.master_of(arguments)
@@ -64,7 +64,7 @@ def _spec_of(arguments: argparse.Namespace, target: Path, recipe: again.Recipe |
     else:
         _refuse_beside_from(arguments, recipe, target)
         spec = recipe.spec
-        made = spec.exports[0] if spec.exports else composer_pb2.Export()
+        made = spec.exports[0] if spec.exports else spec_pb2.Export()
         if export.file_format != (made.file_format or audio_pb2.FILE_FORMAT_FLAC):
             del spec.exports[:]
             spec.exports.append(export)
@@ -104,11 +104,11 @@ def _melody_file(asked: str) -> Path | None:
     return Path(asked)
 
 
-async def _melody(client: Client, path: Path | None) -> composer_pb2.Melody:
+async def _melody(client: Client, path: Path | None) -> spec_pb2.Melody:
     """What to follow; a file is sent first."""
     if path is None:
-        return composer_pb2.Melody(band=True)
-    return composer_pb2.Melody(source=(await client.upload(path)).name)
+        return spec_pb2.Melody(band=True)
+    return spec_pb2.Melody(source=(await client.upload(path)).name)
 
 
 async def _warn_of_changes(client: Client, recipe: again.Recipe) -> None:
@@ -117,13 +117,13 @@ async def _warn_of_changes(client: Client, recipe: again.Recipe) -> None:
         say_note(f"warning: {concern}")
 
 
-async def _follow(client: Client, spec: composer_pb2.CompositionSpec, progress: Progress) -> Composition:
+async def _follow(client: Client, spec: spec_pb2.CompositionSpec, progress: Progress) -> Composition:
     """Follow a composition to its end. Who interrupts this, cancels the composition."""
     name = ""
     finished: Composition | None = None
     try:
         # To the very end: a composition that failed raises its error after its last event.
-        async for update in client.compose(spec, audio=composer_pb2.AUDIO_SELECTION_DRAFT, cancel_when_gone=True):
+        async for update in client.compose(spec, audio=stream_pb2.AUDIO_SELECTION_DRAFT, cancel_when_gone=True):
             name = update.event.composition
             progress.show(update)
             if update.kind == "finished":

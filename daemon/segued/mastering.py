@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from google.protobuf import json_format
 
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import composition_pb2, mastering_pb2
 from segue_client import SegueError
 from segue_client.errors import from_status
 from segued import briefs, show
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import argparse
 
     from segue.audio.v1.audio_pb2 import Loudness
-    from segue.composer.v1.composer_pb2 import Composition
+    from segue.composer.v1.composition_pb2 import Composition
     from segue_client import Client
     from segue_runtime.settings import Settings
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 async def master(settings: Settings, arguments: argparse.Namespace) -> int:
     """Master a file."""
     target = Path(arguments.output)
-    request = composer_pb2.CreateMasterRequest(settings=briefs.master_of(arguments))
+    request = mastering_pb2.CreateMasterRequest(settings=briefs.master_of(arguments))
     request.exports.append(briefs.export_of(target, arguments.sample_rate, arguments.bit_depth))
     source = await asyncio.to_thread(_source, arguments, target)
     began = time.monotonic()
@@ -56,7 +56,7 @@ def _source(arguments: argparse.Namespace, target: Path) -> Path:
     return source
 
 
-async def _follow(client: Client, request: composer_pb2.CreateMasterRequest) -> Composition:
+async def _follow(client: Client, request: mastering_pb2.CreateMasterRequest) -> Composition:
     """Follow the mastering to its end. Who interrupts this, cancels it."""
     created = await client.create_master(
         request.source, settings=request.settings if request.HasField("settings") else None, exports=request.exports
@@ -70,7 +70,7 @@ async def _follow(client: Client, request: composer_pb2.CreateMasterRequest) -> 
         with contextlib.suppress(SegueError):
             await client.cancel(created.name)
         raise
-    if ended.state != composer_pb2.STATE_SUCCEEDED:
+    if ended.state != composition_pb2.STATE_SUCCEEDED:
         raise stop_for(from_status(ended.error), begun=True)
     return ended
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from google.protobuf import json_format
 
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import composition_pb2
 from segue.music.v1 import music_pb2
 from segue_music import codec, timing
 from segued.exits import Exit, Stop
@@ -44,7 +44,7 @@ def read(source: str) -> music_pb2.Plan:
     try:
         content = json.loads(text)
         # What `segued plan --json` prints holds the plan and an estimate; who edits it need not cut that off.
-        answer = composer_pb2.PlanCompositionResponse()
+        answer = composition_pb2.PlanCompositionResponse()
         if not isinstance(content, dict):
             raise Stop(Exit.USAGE, f"{name}: this is no plan: it is JSON, but no object", hint)
         if "plan" in content:

@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import composition_pb2, stream_pb2
 from segue_music import codec, theory, timing
 from segued.show import clock, plain
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from segue.composer.v1.composer_pb2 import Composition
+    from segue.composer.v1.composition_pb2 import Composition
     from segue_client import Update
 
 WORDS = {
-    composer_pb2.STATE_UNSPECIFIED: "starting",
-    composer_pb2.STATE_QUEUED: "waiting",
-    composer_pb2.STATE_PLANNING: "planning",
-    composer_pb2.STATE_RENDERING: "playing",
-    composer_pb2.STATE_MASTERING: "mastering",
+    composition_pb2.STATE_UNSPECIFIED: "starting",
+    composition_pb2.STATE_QUEUED: "waiting",
+    composition_pb2.STATE_PLANNING: "planning",
+    composition_pb2.STATE_RENDERING: "playing",
+    composition_pb2.STATE_MASTERING: "mastering",
 }
 
 
@@ -96,7 +96,7 @@ class JsonProgress(Silent):
         """Write what was made."""
         result = {
             "composition": composition.name,
-            "state": composer_pb2.State.Name(composition.state).removeprefix("STATE_"),
+            "state": composition_pb2.State.Name(composition.state).removeprefix("STATE_"),
             "files": [str(path) for path in written],
             "seconds": round(seconds, 3),
         }
@@ -109,7 +109,7 @@ class Board:
     def __init__(self) -> None:
         self.began = time.monotonic()
         self.first_audio_s: float | None = None
-        self.state = composer_pb2.STATE_UNSPECIFIED
+        self.state = composition_pb2.STATE_UNSPECIFIED
         self.queue_position = 0
         self.heading = ""
         self.labels: dict[str, str] = {}
@@ -125,22 +125,22 @@ class Board:
         note = getattr(self, f"_{update.kind}", None)
         return note(event) if note else ""
 
-    def _checkpoint(self, event: composer_pb2.CompositionEvent) -> str:
+    def _checkpoint(self, event: stream_pb2.CompositionEvent) -> str:
         self.state = event.checkpoint.state
         self.queue_position = event.checkpoint.queue_position
         return f"waiting, place {self.queue_position} in the queue" if self.queue_position else ""
 
-    def _accepted(self, _event: composer_pb2.CompositionEvent) -> str:
-        self.state = composer_pb2.STATE_QUEUED
+    def _accepted(self, _event: stream_pb2.CompositionEvent) -> str:
+        self.state = composition_pb2.STATE_QUEUED
         return ""
 
-    def _started(self, _event: composer_pb2.CompositionEvent) -> str:
-        self.state, self.queue_position = composer_pb2.STATE_PLANNING, 0
+    def _started(self, _event: stream_pb2.CompositionEvent) -> str:
+        self.state, self.queue_position = composition_pb2.STATE_PLANNING, 0
         return ""
 
-    def _planned(self, event: composer_pb2.CompositionEvent) -> str:
+    def _planned(self, event: stream_pb2.CompositionEvent) -> str:
         plan = codec.plan_from_message(event.planned.plan)
-        self.state, self.rate = composer_pb2.STATE_RENDERING, plan.sample_rate
+        self.state, self.rate = composition_pb2.STATE_RENDERING, plan.sample_rate
         bpm = timing.bpm_from_quarters(plan.quarters_per_minute, plan.metre)
         self.heading = plain(
             f"{plan.title or 'A piece'}: {clock(plan.frames / plan.sample_rate)}, {bpm:g} bpm, "
@@ -153,42 +153,42 @@ class Board:
         self.notes += [warning.text for warning in plan.warnings]
         return self.heading
 
-    def _section_progress(self, event: composer_pb2.CompositionEvent) -> str:
+    def _section_progress(self, event: stream_pb2.CompositionEvent) -> str:
         self.fractions[event.section_progress.section_id] = event.section_progress.fraction_done
         return ""
 
-    def _section_finished(self, event: composer_pb2.CompositionEvent) -> str:
+    def _section_finished(self, event: stream_pb2.CompositionEvent) -> str:
         self.fractions[event.section_finished.section_id] = 1.0
         self.notes += [warning.text for warning in event.section_finished.rendered.warnings]
         return ""
 
-    def _section_retried(self, event: composer_pb2.CompositionEvent) -> str:
+    def _section_retried(self, event: stream_pb2.CompositionEvent) -> str:
         retried = event.section_retried
         text = f"{self.labels.get(retried.section_id, retried.section_id)} is tried again: {retried.error.message}"
         self.notes.append(text)
         return text
 
-    def _section_mixed(self, event: composer_pb2.CompositionEvent) -> str:
+    def _section_mixed(self, event: stream_pb2.CompositionEvent) -> str:
         section_id = event.section_mixed.section_id
         self.joined.add(section_id)
         done = sum(self.lengths.get(each, 0) for each in self.joined) / self.rate
         return f"{self.labels.get(section_id, section_id)} is there ({clock(done)} so far)"
 
-    def _audio(self, _event: composer_pb2.CompositionEvent) -> str:
+    def _audio(self, _event: stream_pb2.CompositionEvent) -> str:
         if self.first_audio_s is None:
             self.first_audio_s = time.monotonic() - self.began
             return f"first sound after {self.first_audio_s:.2f} s"
         return ""
 
-    def _draft_finished(self, _event: composer_pb2.CompositionEvent) -> str:
-        self.state = composer_pb2.STATE_MASTERING
+    def _draft_finished(self, _event: stream_pb2.CompositionEvent) -> str:
+        self.state = composition_pb2.STATE_MASTERING
         return "mastering"
 
-    def _finished(self, event: composer_pb2.CompositionEvent) -> str:
+    def _finished(self, event: stream_pb2.CompositionEvent) -> str:
         self.state = event.finished.composition.state
         return ""
 
-    def _degraded(self, event: composer_pb2.CompositionEvent) -> str:
+    def _degraded(self, event: stream_pb2.CompositionEvent) -> str:
         self.notes.append(event.degraded.text)
         return f"degraded: {event.degraded.text}"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import google_crc32c
 
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import composition_pb2, files_pb2, stream_pb2
 from segue_client.events import Finished
 from segue_client.files import whole_file
 from segued.connection import connected
@@ -46,15 +46,15 @@ async def _record(client: Client, arguments: argparse.Namespace, target: Path) -
         raise Stop(Exit.USAGE, f"{target} is there already", "--force replaces it, -o names another file") from None
     except OSError as error:
         raise Stop(Exit.FAILED, f"{target}: {error.strerror}") from error
-    state = composer_pb2.State.Name(ended.state).removeprefix("STATE_").lower()
+    state = composition_pb2.State.Name(ended.state).removeprefix("STATE_").lower()
     size = (await asyncio.to_thread(target.stat)).st_size
     print(f"{target}: {ended.name}, {state}, {size / 1e6:.1f} MB", file=sys.stderr)  # noqa: T201 - the command's words
     print(f"play it again: segued replay {target}", file=sys.stderr)  # noqa: T201
     return Exit.OK
 
 
-async def _write_events(client: Client, name: str, writer: Writer) -> composer_pb2.Composition:
-    async with client.watch(name, audio=composer_pb2.AUDIO_SELECTION_BOTH) as stream:
+async def _write_events(client: Client, name: str, writer: Writer) -> composition_pb2.Composition:
+    async with client.watch(name, audio=stream_pb2.AUDIO_SELECTION_BOTH) as stream:
         async for update in stream:
             writer.event(update.cursor, update.event)
             if isinstance(update, Finished):
@@ -62,13 +62,13 @@ async def _write_events(client: Client, name: str, writer: Writer) -> composer_p
     raise Stop(Exit.FAILED, f"{name} did not end")
 
 
-async def _write_file(client: Client, output: composer_pb2.Output, writer: Writer) -> None:
-    writer.file(composer_pb2.DownloadArtifactResponse(output=output))
+async def _write_file(client: Client, output: composition_pb2.Output, writer: Writer) -> None:
+    writer.file(files_pb2.DownloadArtifactResponse(output=output))
     offset = 0
     async for content in client.read(output):
         for start in range(0, len(content), PIECE_BYTES):
             piece = content[start : start + PIECE_BYTES]
             writer.file(
-                composer_pb2.DownloadArtifactResponse(offset=offset, data=piece, crc32c=google_crc32c.value(piece))
+                files_pb2.DownloadArtifactResponse(offset=offset, data=piece, crc32c=google_crc32c.value(piece))
             )
             offset += len(piece)

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Final
 import google_crc32c
 from google.protobuf.message import DecodeError
 
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import files_pb2, stream_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
     from typing import BinaryIO, Protocol
 
-    from segue.composer.v1.composer_pb2 import Output, WatchCompositionResponse
+    from segue.composer.v1.composition_pb2 import Output
+    from segue.composer.v1.stream_pb2 import WatchCompositionResponse
 
     class Sink(Protocol):
         """Where a recording is written."""
@@ -80,11 +81,11 @@ class Writer:
         head = HEADER.pack(MAGIC, VERSION, 0, 0)[: -CHECKSUM.size]
         sink.write(head + CHECKSUM.pack(google_crc32c.value(head)))
 
-    def event(self, cursor: str, event: composer_pb2.CompositionEvent) -> None:
+    def event(self, cursor: str, event: stream_pb2.CompositionEvent) -> None:
         """Write an event."""
-        self._frame(EVENT, composer_pb2.WatchCompositionResponse(cursor=cursor, event=event).SerializeToString())
+        self._frame(EVENT, stream_pb2.WatchCompositionResponse(cursor=cursor, event=event).SerializeToString())
 
-    def file(self, piece: composer_pb2.DownloadArtifactResponse) -> None:
+    def file(self, piece: files_pb2.DownloadArtifactResponse) -> None:
         """Write a piece of a file; the first one has the output and no data."""
         self._frame(FILE, piece.SerializeToString())
 
@@ -122,12 +123,12 @@ class Recording:
 
     def event(self, entry: Entry) -> WatchCompositionResponse:
         """Read an event."""
-        return composer_pb2.WatchCompositionResponse.FromString(os.pread(self._file.fileno(), entry.size, entry.offset))
+        return stream_pb2.WatchCompositionResponse.FromString(os.pread(self._file.fileno(), entry.size, entry.offset))
 
-    def piece(self, place: tuple[int, int, int]) -> composer_pb2.DownloadArtifactResponse:
+    def piece(self, place: tuple[int, int, int]) -> files_pb2.DownloadArtifactResponse:
         """Read a piece of a file."""
         _, offset, size = place
-        return composer_pb2.DownloadArtifactResponse.FromString(os.pread(self._file.fileno(), size, offset))
+        return files_pb2.DownloadArtifactResponse.FromString(os.pread(self._file.fileno(), size, offset))
 
     def _index(self) -> None:
         for kind, offset, payload in _frames(self._file):
@@ -145,7 +146,7 @@ class Recording:
                 raise RecordingError(f"{name} has {file.size} of {file.output.size_bytes} bytes")
 
     def _add_event(self, offset: int, payload: bytes) -> None:
-        message = composer_pb2.WatchCompositionResponse.FromString(payload)
+        message = stream_pb2.WatchCompositionResponse.FromString(payload)
         kind = message.event.WhichOneof("event") or ""
         time = message.event.event_time
         moment_s = time.seconds + time.nanos / 1e9
@@ -163,7 +164,7 @@ class Recording:
         self.entries.append(Entry(offset, len(payload), at_s, message.cursor, kind, stage))
 
     def _add_piece(self, offset: int, payload: bytes) -> None:
-        message = composer_pb2.DownloadArtifactResponse.FromString(payload)
+        message = files_pb2.DownloadArtifactResponse.FromString(payload)
         if message.HasField("output"):
             name = message.output.name
             if name in self.files or len(self.files) >= MAX_FILES or not name.startswith(f"{self.name}/outputs/"):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from segue.composer.v1 import composer_pb2, composer_pb2_grpc
+from segue.composer.v1 import composer_pb2, composer_pb2_grpc, composition_pb2, files_pb2, stream_pb2
 from segue_audio.pcm import SampleFormat, decode_pcm, encode_pcm
 from segue_gateway.watching import STAGES
 from segue_runtime import errors, logs
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
     import grpc.aio
 
     from segue.audio.v1 import audio_pb2
-    from segue.composer.v1.composer_pb2 import Composition
+    from segue.composer.v1.composition_pb2 import Composition
     from segue_runtime.settings import Settings
     from segued.recording import Entry
 
     Context = grpc.aio.ServicerContext[Any, Any]
-    Request = composer_pb2.ComposeRequest | composer_pb2.WatchCompositionRequest
+    Request = stream_pb2.ComposeRequest | stream_pb2.WatchCompositionRequest
 
 SERVICE: Final = "segue.composer.v1.ComposerService"
 HEARTBEAT_S: Final = 10.0
 STATES: Final = {
-    "started": composer_pb2.STATE_PLANNING,
-    "planned": composer_pb2.STATE_RENDERING,
-    "draft_finished": composer_pb2.STATE_MASTERING,
+    "started": composition_pb2.STATE_PLANNING,
+    "planned": composition_pb2.STATE_RENDERING,
+    "draft_finished": composition_pb2.STATE_MASTERING,
 }
 ANSWERED: Final = (
     "Compose", "CreateComposition", "GetComposition", "ListCompositions", "WatchComposition", "DownloadArtifact",
@@ -73,48 +73,48 @@ class ReplayService(Base):  # type: ignore[misc]  # see above
         self._playing: Playing | None = None
         self._after = {entry.cursor: index + 1 for index, entry in enumerate(recording.entries)}
 
-    async def Compose(self, request: composer_pb2.ComposeRequest, context: Context) -> None:  # noqa: N802 - the contract's name
+    async def Compose(self, request: stream_pb2.ComposeRequest, context: Context) -> None:  # noqa: N802 - the contract's name
         """Play it from its beginning, whatever is asked for."""
         playing = self._begin(request.request_id)
-        await self._play(context, playing, 0, request, composer_pb2.ComposeResponse)
+        await self._play(context, playing, 0, request, stream_pb2.ComposeResponse)
         ended = self._recording.event(self._recording.entries[-1]).event.finished.composition
-        if ended.state in {composer_pb2.STATE_FAILED, composer_pb2.STATE_CANCELLED}:
+        if ended.state in {composition_pb2.STATE_FAILED, composition_pb2.STATE_CANCELLED}:
             raise errors.from_status(ended.error)
 
-    async def WatchComposition(self, request: composer_pb2.WatchCompositionRequest, context: Context) -> None:  # noqa: N802
+    async def WatchComposition(self, request: stream_pb2.WatchCompositionRequest, context: Context) -> None:  # noqa: N802
         """Go on after a cursor."""
         self._check_name(request.name)
         start = self._after.get(request.cursor) if request.cursor else 0
         if start is None:
             raise errors.InvalidCursor("cursor: it is none of this recording")
-        await self._play(context, self._now(), start, request, composer_pb2.WatchCompositionResponse)
+        await self._play(context, self._now(), start, request, stream_pb2.WatchCompositionResponse)
 
     async def CreateComposition(  # noqa: N802
-        self, request: composer_pb2.CreateCompositionRequest, _context: Context
-    ) -> composer_pb2.CreateCompositionResponse:
+        self, request: composition_pb2.CreateCompositionRequest, _context: Context
+    ) -> composition_pb2.CreateCompositionResponse:
         """Begin to play."""
         self._begin(request.request_id)
-        return composer_pb2.CreateCompositionResponse(composition=self._as_it_stands())
+        return composition_pb2.CreateCompositionResponse(composition=self._as_it_stands())
 
     async def GetComposition(  # noqa: N802
-        self, request: composer_pb2.GetCompositionRequest, _context: Context
-    ) -> composer_pb2.GetCompositionResponse:
+        self, request: composition_pb2.GetCompositionRequest, _context: Context
+    ) -> composition_pb2.GetCompositionResponse:
         """Return it as it stands in the replay."""
         self._check_name(request.name)
-        return composer_pb2.GetCompositionResponse(composition=self._as_it_stands())
+        return composition_pb2.GetCompositionResponse(composition=self._as_it_stands())
 
     async def ListCompositions(  # noqa: N802
-        self, _request: composer_pb2.ListCompositionsRequest, _context: Context
-    ) -> composer_pb2.ListCompositionsResponse:
+        self, _request: composition_pb2.ListCompositionsRequest, _context: Context
+    ) -> composition_pb2.ListCompositionsResponse:
         """Return the one that there is."""
         composition = self._as_it_stands()
         for name in ("plan", "sections", "joins", "report"):
             composition.ClearField(name)
-        return composer_pb2.ListCompositionsResponse(compositions=[composition])
+        return composition_pb2.ListCompositionsResponse(compositions=[composition])
 
     async def DownloadArtifact(  # noqa: N802
-        self, request: composer_pb2.DownloadArtifactRequest, _context: Context
-    ) -> AsyncIterator[composer_pb2.DownloadArtifactResponse]:
+        self, request: files_pb2.DownloadArtifactRequest, _context: Context
+    ) -> AsyncIterator[files_pb2.DownloadArtifactResponse]:
         """Send a file of the recording."""
         file = self._recording.files.get(request.name)
         if file is None:
@@ -125,7 +125,7 @@ class ReplayService(Base):  # type: ignore[misc]  # see above
             raise errors.OffsetOutOfRange(
                 f"read_offset: {request.name} has {file.size} bytes", metadata={"size": str(file.size)}
             )
-        yield composer_pb2.DownloadArtifactResponse(output=file.output, offset=request.read_offset)
+        yield files_pb2.DownloadArtifactResponse(output=file.output, offset=request.read_offset)
         end = min(file.size, request.read_offset + (request.read_limit or file.size))
         starts = [place[0] for place in file.pieces]
         first_piece = max(0, bisect_right(starts, request.read_offset) - 1)
@@ -156,7 +156,7 @@ class ReplayService(Base):  # type: ignore[misc]  # see above
             for entry in self._recording.entries
             if entry.kind in {"accepted", "finished", *STATES} and not playing.left_s(entry)
         )
-        composition = composer_pb2.Composition()
+        composition = composition_pb2.Composition()
         for event in events:
             kind = event.WhichOneof("event") or ""
             if kind in {"accepted", "finished"}:
@@ -188,8 +188,8 @@ class ReplayService(Base):  # type: ignore[misc]  # see above
             cursor, sequence = entry.cursor, message.event.sequence
             await context.write(response(cursor=cursor, event=message.event))
 
-    def _checkpoint(self, sequence: int) -> composer_pb2.CompositionEvent:
-        event = composer_pb2.CompositionEvent(composition=self._recording.name, sequence=sequence)
+    def _checkpoint(self, sequence: int) -> stream_pb2.CompositionEvent:
+        event = stream_pb2.CompositionEvent(composition=self._recording.name, sequence=sequence)
         event.event_time.GetCurrentTime()
         event.checkpoint.state = self._as_it_stands().state
         return event
@@ -207,11 +207,11 @@ for _method in composer_pb2.DESCRIPTOR.services_by_name["ComposerService"].metho
         setattr(ReplayService, _method.name, _refuse(_method.name))
 
 
-def _part(piece: composer_pb2.DownloadArtifactResponse, first: int, last: int) -> composer_pb2.DownloadArtifactResponse:
+def _part(piece: files_pb2.DownloadArtifactResponse, first: int, last: int) -> files_pb2.DownloadArtifactResponse:
     if (first, last) == (piece.offset, piece.offset + len(piece.data)):
         return piece
     content = piece.data[first - piece.offset : last - piece.offset]
-    return composer_pb2.DownloadArtifactResponse(offset=first, data=content, crc32c=crc32c(content))
+    return files_pb2.DownloadArtifactResponse(offset=first, data=content, crc32c=crc32c(content))
 
 
 def _encode(audio: audio_pb2.AudioChunk, encoding: audio_pb2.SampleFormat.ValueType) -> None:

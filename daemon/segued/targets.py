@@ -6,14 +6,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import composition_pb2, spec_pb2
 from segue_music.elements import LayerKind
 from segued.exits import Exit, Stop
 
 if TYPE_CHECKING:
     import argparse
 
-    from segue.composer.v1.composer_pb2 import Composition, Output
+    from segue.composer.v1.composition_pb2 import Composition, Output
     from segue_client import Client
 
 
@@ -41,7 +41,7 @@ def check_targets(arguments: argparse.Namespace, *targets: Path) -> None:
             raise Stop(Exit.USAGE, f"{target} is there already", "--force replaces it, -o names another file")
 
 
-def beside(target: Path, spec: composer_pb2.CompositionSpec) -> list[Path]:
+def beside(target: Path, spec: spec_pb2.CompositionSpec) -> list[Path]:
     """Return what is written beside a piece, as far as it is known before its model says which stems it has."""
     midi = [target.with_suffix(".mid")] if spec.midi else []
     layers = [kind.name.lower() for kind in LayerKind if kind] if spec.stems else []
@@ -69,13 +69,13 @@ async def write_files(
 
 def _path_for(output: Output, target: Path) -> Path | None:
     """Return where an output belongs: all beside the piece, under its name."""
-    if output.kind == composer_pb2.OUTPUT_KIND_MASTER:
+    if output.kind == composition_pb2.OUTPUT_KIND_MASTER:
         return target
-    if output.kind == composer_pb2.OUTPUT_KIND_STEM:
+    if output.kind == composition_pb2.OUTPUT_KIND_STEM:
         return target.with_name(f"{target.stem}-{output.layer}.wav")
-    if output.kind == composer_pb2.OUTPUT_KIND_MIDI:
+    if output.kind == composition_pb2.OUTPUT_KIND_MIDI:
         return target.with_suffix(".mid")
-    if output.kind == composer_pb2.OUTPUT_KIND_DRAFT:
+    if output.kind == composition_pb2.OUTPUT_KIND_DRAFT:
         # The mix before mastering: what the stems add up to.
         return target.with_name(f"{target.stem}-draft{Path(output.name).suffix}")
     # The manifest is in the piece's own tags as well.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import composition_pb2, spec_pb2
 from segue.music.v1 import music_pb2
 from segue_composition import state
 from segue_music import codec
@@ -15,7 +15,8 @@ from segue_runtime.errors import FieldViolation
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from segue.composer.v1.composer_pb2 import Composition, CompositionSpec, Edit
+    from segue.composer.v1.composition_pb2 import Composition
+    from segue.composer.v1.spec_pb2 import CompositionSpec, Edit
     from segue.music.v1.music_pb2 import Plan, PlannedSection, SectionSpec
 
 MOST_SEEDS: Final = 2**32
@@ -38,7 +39,7 @@ def revise(spec: CompositionSpec, parent: Composition, parents_spec: Composition
         script.apply(edit, f"spec.edits[{index}]")
     if not script.sections:
         raise _wrong("spec.edits", "they leave no section", "keep one")
-    revised = composer_pb2.CompositionSpec()
+    revised = spec_pb2.CompositionSpec()
     revised.CopyFrom(spec)
     # What the brief says of length, form or key was true of the parent; a new section needs its words.
     revised.brief.prompt = parents_spec.brief.prompt
@@ -53,7 +54,7 @@ def revise(spec: CompositionSpec, parent: Composition, parents_spec: Composition
     revised.private_prompt |= parents_spec.private_prompt
     revised.plan.CopyFrom(script.plan())
     kept = script.untouched()
-    if spec.master_mode == composer_pb2.MASTER_MODE_FROZEN:
+    if spec.master_mode == spec_pb2.MASTER_MODE_FROZEN:
         revised.frozen_master.CopyFrom(_frozen(parent, kept))
     elif not (revised.HasField("master") or revised.HasField("frozen_master")):
         _master_alike(revised, parents_spec)
@@ -75,7 +76,7 @@ def settled(filled: Plan, parent: Composition, kept: frozenset[str]) -> Plan:
     return plan
 
 
-def kept_sections(parent: Composition, kept: frozenset[str]) -> list[composer_pb2.Section]:
+def kept_sections(parent: Composition, kept: frozenset[str]) -> list[composition_pb2.Section]:
     """Return the sections whose takes can be used again."""
     return [
         section
@@ -152,7 +153,7 @@ class _Script:
         place = self._before.index(section_id)
         return lead in self._touched or place == 0 or self._before[place - 1] != lead
 
-    def _redo(self, redo: composer_pb2.EditRedo, path: str) -> None:
+    def _redo(self, redo: spec_pb2.EditRedo, path: str) -> None:
         item = self.sections[self._find(redo.section_id, f"{path}.section_id")]
         before = item.seed if item.HasField("seed") else codec.section_seed(self._parent.seed, item.spec.section_id)
         item.seed = redo.seed if redo.HasField("seed") else (before + 1) % MOST_SEEDS
@@ -160,21 +161,21 @@ class _Script:
             item.spec.prompt = redo.prompt
         self._touch(item.spec)
 
-    def _replace(self, replace: composer_pb2.EditReplace, path: str) -> None:
+    def _replace(self, replace: spec_pb2.EditReplace, path: str) -> None:
         index = self._find(replace.section_id, f"{path}.section_id")
         if replace.spec.section_id != replace.section_id:
             self._need_free(replace.spec.section_id, f"{path}.spec.section_id")
         del self.sections[index]
         self._put(index, replace.spec)
 
-    def _insert(self, insert: composer_pb2.EditInsert, path: str) -> None:
+    def _insert(self, insert: spec_pb2.EditInsert, path: str) -> None:
         self._need_free(insert.spec.section_id, f"{path}.spec.section_id")
         self._put(self._place(insert.before, f"{path}.before"), insert.spec)
 
-    def _remove(self, remove: composer_pb2.EditRemove, path: str) -> None:
+    def _remove(self, remove: spec_pb2.EditRemove, path: str) -> None:
         del self.sections[self._find(remove.section_id, f"{path}.section_id")]
 
-    def _move(self, move: composer_pb2.EditMove, path: str) -> None:
+    def _move(self, move: spec_pb2.EditMove, path: str) -> None:
         if move.before == move.section_id:
             raise _wrong(f"{path}.before", "a section cannot stand before itself", "")
         item = self.sections.pop(self._find(move.section_id, f"{path}.section_id"))
@@ -219,7 +220,7 @@ def _check_parent(spec: CompositionSpec, parent: Composition) -> None:
         raise _wrong("spec.brief", "with a parent the brief is the parent's", "leave it out")
     if spec.model not in {"", parent.model}:
         raise _wrong("spec.model", f"{parent.name} was played by {parent.model}, and so are its edits", parent.model)
-    if spec.master_mode == composer_pb2.MASTER_MODE_FROZEN:
+    if spec.master_mode == spec_pb2.MASTER_MODE_FROZEN:
         if not parent.HasField("master"):
             raise _wrong("spec.master_mode", f"{parent.name} was not mastered, so that nothing can be kept", "REMASTER")
         if spec.HasField("master") or spec.HasField("frozen_master"):
@@ -233,9 +234,9 @@ def _master_alike(revised: CompositionSpec, parents_spec: CompositionSpec) -> No
         revised.master.CopyFrom(parents_spec.master)
 
 
-def _frozen(parent: Composition, kept: frozenset[str]) -> composer_pb2.FrozenMaster:
+def _frozen(parent: Composition, kept: frozenset[str]) -> spec_pb2.FrozenMaster:
     """Return the parent's measurement with the gains of those sections that are still the same."""
-    frozen = composer_pb2.FrozenMaster(measurement=parent.master)
+    frozen = spec_pb2.FrozenMaster(measurement=parent.master)
     del frozen.measurement.section_gains_db[:]
     names: Sequence[str] = [item.spec.section_id for item in parent.plan.sections]
     for section_id, gain_db in zip(names, parent.master.section_gains_db, strict=False):

@@ -6,7 +6,7 @@ import hashlib
 import secrets
 from typing import TYPE_CHECKING, Final
 
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import composition_pb2, files_pb2
 from segue_composition import log_rows
 from segue_composition.artifact_keys import artifact_key
 from segue_runtime import errors
@@ -32,12 +32,12 @@ class Files:
         self._quota_bytes = quota_bytes
         self._retention_s = retention_s
 
-    async def create_upload(self, owner: str, media_type: str, size: int) -> composer_pb2.Upload:
+    async def create_upload(self, owner: str, media_type: str, size: int) -> files_pb2.Upload:
         """Open an upload."""
         upload = Upload(name=f"uploads/{secrets.token_hex(12)}", owner=owner, media_type=media_type, size=size)
         return self._wire(await self._store.create_upload(upload, quota_bytes=self._quota_bytes))
 
-    async def write_upload(self, owner: str, request: composer_pb2.WriteUploadRequest) -> composer_pb2.Upload:
+    async def write_upload(self, owner: str, request: files_pb2.WriteUploadRequest) -> files_pb2.Upload:
         """Append bytes; the same bytes again are accepted, so that a lost answer does no harm."""
         upload = await self.upload(owner, request.upload)
         if request.crc32c != crc32c(request.data):
@@ -67,7 +67,7 @@ class Files:
                 raise
         return self._wire(upload)
 
-    async def finish_upload(self, owner: str, name: str, sha256: str) -> composer_pb2.Upload:
+    async def finish_upload(self, owner: str, name: str, sha256: str) -> files_pb2.Upload:
         """Close an upload: put its parts together and check them."""
         upload = await self.upload(owner, name)
         if upload.finished:
@@ -119,13 +119,13 @@ class Files:
             raise errors.JobNotFound(f"there is no {name}, or it is not yours", metadata={"name": name})
         return upload
 
-    async def source(self, owner: str, name: str) -> composer_pb2.Output:
+    async def source(self, owner: str, name: str) -> composition_pb2.Output:
         """Return what is known of an output or of a finished upload of this owner."""
         if name.startswith("uploads/"):
             upload = await self._store.get_upload(name)
             if upload is None or upload.owner != owner or not upload.finished:
                 raise _no_artifact(name)
-            return composer_pb2.Output(
+            return composition_pb2.Output(
                 name=name,
                 media_type=upload.media_type,
                 size_bytes=upload.offset,
@@ -133,14 +133,14 @@ class Files:
             )
         job = await self._store.get(name.partition("/outputs/")[0])
         if job is not None and job.owner == owner:
-            for output in composer_pb2.Composition.FromString(job.resource).outputs:
+            for output in composition_pb2.Composition.FromString(job.resource).outputs:
                 if output.name == name:
                     return output
         raise _no_artifact(name)
 
     async def download(
-        self, owner: str, request: composer_pb2.DownloadArtifactRequest
-    ) -> AsyncIterator[composer_pb2.DownloadArtifactResponse]:
+        self, owner: str, request: files_pb2.DownloadArtifactRequest
+    ) -> AsyncIterator[files_pb2.DownloadArtifactResponse]:
         """Send a file, or a part of it."""
         output = await self.source(owner, request.name)
         if request.read_offset > output.size_bytes:
@@ -151,18 +151,18 @@ class Files:
         rest = output.size_bytes - request.read_offset
         remaining = min(rest, request.read_limit) if request.read_limit else rest
         offset = request.read_offset
-        yield composer_pb2.DownloadArtifactResponse(output=output, offset=offset)
+        yield files_pb2.DownloadArtifactResponse(output=output, offset=offset)
         ref = Ref(artifact_key(request.name), 0, output.size_bytes, b"")
         while remaining:
             block = await self._artifacts.read(ref, offset, min(READ_BYTES, remaining))
             for start in range(0, len(block), CHUNK_BYTES):
                 piece = block[start : start + CHUNK_BYTES]
-                yield composer_pb2.DownloadArtifactResponse(offset=offset + start, data=piece, crc32c=crc32c(piece))
+                yield files_pb2.DownloadArtifactResponse(offset=offset + start, data=piece, crc32c=crc32c(piece))
             offset += len(block)
             remaining -= len(block)
 
-    def _wire(self, upload: Upload) -> composer_pb2.Upload:
-        message = composer_pb2.Upload(
+    def _wire(self, upload: Upload) -> files_pb2.Upload:
+        message = files_pb2.Upload(
             name=upload.name,
             media_type=upload.media_type,
             size_bytes=upload.size or 0,

@@ -8,7 +8,7 @@ import zlib
 from dataclasses import dataclass, field
 from typing import Final
 
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import composition_pb2
 from segue_runtime import errors
 
 DEFAULT_PAGE: Final = 50
@@ -61,7 +61,7 @@ def parse_filter(text: str) -> Filter:
 
 def _state(name: str, position: int) -> str:
     full = name if name.startswith("STATE_") else f"STATE_{name}"
-    if full not in composer_pb2.State.keys() or full == "STATE_UNSPECIFIED":  # noqa: SIM118  a wrapper, not a dict
+    if full not in composition_pb2.State.keys() or full == "STATE_UNSPECIFIED":  # noqa: SIM118  a wrapper, not a dict
         raise errors.InvalidFilter(f"filter: no state is called {name!r}", metadata={"position": str(position)})
     return full
 

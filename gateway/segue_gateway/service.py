@@ -6,7 +6,15 @@ import time
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
 
-from segue.composer.v1 import composer_pb2, composer_pb2_grpc
+from segue.composer.v1 import (
+    analysis_pb2,
+    composer_pb2,
+    composer_pb2_grpc,
+    composition_pb2,
+    files_pb2,
+    mastering_pb2,
+    stream_pb2,
+)
 from segue_composition import log_rows, state
 from segue_composition.job_kinds import COMPOSITION, MASTERING
 from segue_gateway import cursor as cursors
@@ -21,7 +29,7 @@ if TYPE_CHECKING:
 
     import grpc.aio
 
-    from segue.composer.v1.composer_pb2 import Composition
+    from segue.composer.v1.composition_pb2 import Composition
     from segue_composition.peers import Mesh
     from segue_gateway.files import Files
     from segue_runtime.artifacts import ArtifactStore
@@ -59,31 +67,33 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
 
     # Compositions.
 
-    async def Compose(self, request: composer_pb2.ComposeRequest, context: Context) -> None:  # type: ignore[override]  # it writes instead of yielding
+    async def Compose(self, request: stream_pb2.ComposeRequest, context: Context) -> None:  # type: ignore[override]  # it writes instead of yielding
         """Create and watch."""
-        cancels = request.disconnect_policy == composer_pb2.DISCONNECT_POLICY_CANCEL
+        cancels = request.disconnect_policy == stream_pb2.DISCONNECT_POLICY_CANCEL
         job = await self._intake.compose(request.spec, request.request_id, attached=cancels)
         await self._streaming.send(context, job.name, cursors.START, request)
-        ended = composer_pb2.Composition.FromString((await self._intake.job(job.name)).resource)
-        if ended.state in {composer_pb2.STATE_FAILED, composer_pb2.STATE_CANCELLED}:
+        ended = composition_pb2.Composition.FromString((await self._intake.job(job.name)).resource)
+        if ended.state in {composition_pb2.STATE_FAILED, composition_pb2.STATE_CANCELLED}:
             raise errors.from_status(ended.error)
 
     async def CreateComposition(
-        self, request: composer_pb2.CreateCompositionRequest, context: Context
-    ) -> composer_pb2.CreateCompositionResponse:
+        self, request: composition_pb2.CreateCompositionRequest, context: Context
+    ) -> composition_pb2.CreateCompositionResponse:
         """Create."""
         job = await self._intake.compose(request.spec, request.request_id, attached=False)
-        return composer_pb2.CreateCompositionResponse(composition=await self._live(job))
+        return composition_pb2.CreateCompositionResponse(composition=await self._live(job))
 
     async def GetComposition(
-        self, request: composer_pb2.GetCompositionRequest, context: Context
-    ) -> composer_pb2.GetCompositionResponse:
+        self, request: composition_pb2.GetCompositionRequest, context: Context
+    ) -> composition_pb2.GetCompositionResponse:
         """Return one as it stands."""
-        return composer_pb2.GetCompositionResponse(composition=await self._live(await self._intake.job(request.name)))
+        return composition_pb2.GetCompositionResponse(
+            composition=await self._live(await self._intake.job(request.name))
+        )
 
     async def ListCompositions(
-        self, request: composer_pb2.ListCompositionsRequest, context: Context
-    ) -> composer_pb2.ListCompositionsResponse:
+        self, request: composition_pb2.ListCompositionsRequest, context: Context
+    ) -> composition_pb2.ListCompositionsResponse:
         """Return a page."""
         narrowed = listing.parse_filter(request.filter)
         page = await self._store.list(
@@ -94,98 +104,98 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
             limit=listing.page_size(request.page_size),
             after=listing.decode_token(request.page_token, request.filter),
         )
-        return composer_pb2.ListCompositionsResponse(
+        return composition_pb2.ListCompositionsResponse(
             compositions=[state.brief_view(await self._live(job)) for job in page.jobs],
             next_page_token=listing.encode_token(page.after, request.filter),
         )
 
-    async def WatchComposition(self, request: composer_pb2.WatchCompositionRequest, context: Context) -> None:  # type: ignore[override]  # it writes instead of yielding
+    async def WatchComposition(self, request: stream_pb2.WatchCompositionRequest, context: Context) -> None:  # type: ignore[override]  # it writes instead of yielding
         """Send what happened and what happens."""
         job = await self._intake.job(request.name)
         start = cursors.decode(request.cursor, job.name)
         await self._streaming.send(context, job.name, start, request)
 
     async def CancelComposition(
-        self, request: composer_pb2.CancelCompositionRequest, context: Context
-    ) -> composer_pb2.CancelCompositionResponse:
+        self, request: composition_pb2.CancelCompositionRequest, context: Context
+    ) -> composition_pb2.CancelCompositionResponse:
         """Ask one to stop."""
         await self._intake.job(request.name)
         job = await self._store.request_cancel(request.name, "CancelComposition")
-        return composer_pb2.CancelCompositionResponse(composition=await self._live(job))
+        return composition_pb2.CancelCompositionResponse(composition=await self._live(job))
 
     async def DeleteComposition(
-        self, request: composer_pb2.DeleteCompositionRequest, context: Context
-    ) -> composer_pb2.DeleteCompositionResponse:
+        self, request: composition_pb2.DeleteCompositionRequest, context: Context
+    ) -> composition_pb2.DeleteCompositionResponse:
         """Remove a finished one with its files; its takes stay for others of the same owner."""
         if (await self._intake.job(request.name)).is_finished:
             # First its files, so that nothing is left when this stops between.
             await self._artifacts.delete_prefix(request.name)
         await self._store.delete(request.name)
-        return composer_pb2.DeleteCompositionResponse()
+        return composition_pb2.DeleteCompositionResponse()
 
     async def PlanComposition(
-        self, request: composer_pb2.PlanCompositionRequest, context: Context
-    ) -> composer_pb2.PlanCompositionResponse:
+        self, request: composition_pb2.PlanCompositionRequest, context: Context
+    ) -> composition_pb2.PlanCompositionResponse:
         """Plan and estimate."""
         answer = await self._intake.plan(request.spec)
         depth = (await self._store.depths()).get(COMPOSITION)
         if depth is not None and answer.estimate.HasField("render_time"):
             each_s = answer.estimate.render_time.ToNanoseconds() / 1e9
             answer.estimate.queue_wait.FromNanoseconds(round(each_s * (depth.waiting + depth.running) * 1e9))
-        return composer_pb2.PlanCompositionResponse(plan=answer.plan, estimate=answer.estimate)
+        return composition_pb2.PlanCompositionResponse(plan=answer.plan, estimate=answer.estimate)
 
     # Files.
 
     async def DownloadArtifact(
-        self, request: composer_pb2.DownloadArtifactRequest, context: Context
-    ) -> AsyncIterator[composer_pb2.DownloadArtifactResponse]:
+        self, request: files_pb2.DownloadArtifactRequest, context: Context
+    ) -> AsyncIterator[files_pb2.DownloadArtifactResponse]:
         """Send a file."""
         async for response in self._files.download(owner(), request):
             yield response
 
     async def CreateUpload(
-        self, request: composer_pb2.CreateUploadRequest, context: Context
-    ) -> composer_pb2.CreateUploadResponse:
+        self, request: files_pb2.CreateUploadRequest, context: Context
+    ) -> files_pb2.CreateUploadResponse:
         """Open an upload."""
         upload = await self._files.create_upload(owner(), request.media_type, request.size_bytes)
-        return composer_pb2.CreateUploadResponse(upload=upload)
+        return files_pb2.CreateUploadResponse(upload=upload)
 
     async def WriteUpload(
-        self, request: composer_pb2.WriteUploadRequest, context: Context
-    ) -> composer_pb2.WriteUploadResponse:
+        self, request: files_pb2.WriteUploadRequest, context: Context
+    ) -> files_pb2.WriteUploadResponse:
         """Append bytes."""
-        return composer_pb2.WriteUploadResponse(upload=await self._files.write_upload(owner(), request))
+        return files_pb2.WriteUploadResponse(upload=await self._files.write_upload(owner(), request))
 
     async def FinishUpload(
-        self, request: composer_pb2.FinishUploadRequest, context: Context
-    ) -> composer_pb2.FinishUploadResponse:
+        self, request: files_pb2.FinishUploadRequest, context: Context
+    ) -> files_pb2.FinishUploadResponse:
         """Close an upload."""
         upload = await self._files.finish_upload(owner(), request.upload, request.sha256)
-        return composer_pb2.FinishUploadResponse(upload=upload)
+        return files_pb2.FinishUploadResponse(upload=upload)
 
     # Analyses and masterings.
 
     async def CreateAnalysis(
-        self, request: composer_pb2.CreateAnalysisRequest, context: Context
-    ) -> composer_pb2.CreateAnalysisResponse:
+        self, request: analysis_pb2.CreateAnalysisRequest, context: Context
+    ) -> analysis_pb2.CreateAnalysisResponse:
         """Queue an analysis."""
         job = await self._intake.analyze(request)
-        return composer_pb2.CreateAnalysisResponse(analysis=composer_pb2.Analysis.FromString(job.resource))
+        return analysis_pb2.CreateAnalysisResponse(analysis=analysis_pb2.Analysis.FromString(job.resource))
 
     async def GetAnalysis(
-        self, request: composer_pb2.GetAnalysisRequest, context: Context
-    ) -> composer_pb2.GetAnalysisResponse:
+        self, request: analysis_pb2.GetAnalysisRequest, context: Context
+    ) -> analysis_pb2.GetAnalysisResponse:
         """Return one as it stands."""
         job = await self._intake.job(request.name)
-        return composer_pb2.GetAnalysisResponse(analysis=composer_pb2.Analysis.FromString(job.resource))
+        return analysis_pb2.GetAnalysisResponse(analysis=analysis_pb2.Analysis.FromString(job.resource))
 
     async def WatchAnalysis(
-        self, request: composer_pb2.WatchAnalysisRequest, context: Context
-    ) -> AsyncIterator[composer_pb2.WatchAnalysisResponse]:
+        self, request: analysis_pb2.WatchAnalysisRequest, context: Context
+    ) -> AsyncIterator[analysis_pb2.WatchAnalysisResponse]:
         """Send it whenever it changed."""
         job = await self._intake.job(request.name)
         while True:
-            yield composer_pb2.WatchAnalysisResponse(analysis=composer_pb2.Analysis.FromString(job.resource))
+            yield analysis_pb2.WatchAnalysisResponse(analysis=analysis_pb2.Analysis.FromString(job.resource))
             if job.is_finished:
                 return
             seen = job.last_sequence
@@ -196,11 +206,11 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
                 job = await self._intake.job(request.name)
 
     async def CreateMaster(
-        self, request: composer_pb2.CreateMasterRequest, context: Context
-    ) -> composer_pb2.CreateMasterResponse:
+        self, request: mastering_pb2.CreateMasterRequest, context: Context
+    ) -> mastering_pb2.CreateMasterResponse:
         """Queue the mastering of an upload."""
         job = await self._intake.master(request)
-        return composer_pb2.CreateMasterResponse(composition=await self._live(job))
+        return mastering_pb2.CreateMasterResponse(composition=await self._live(job))
 
     # The service.
 
@@ -227,7 +237,7 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
     # Inside.
 
     async def _live(self, job: Job) -> Composition:
-        composition = composer_pb2.Composition.FromString(job.resource)
+        composition = composition_pb2.Composition.FromString(job.resource)
         if job.is_waiting:
             composition.queue_position = await self._store.queue_position(job.name)
         if job.expires is not None:

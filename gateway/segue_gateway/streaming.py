@@ -7,7 +7,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import stream_pb2
 from segue_gateway.watching import Watch, WatchOptions
 from segue_runtime import errors, logs
 
@@ -49,7 +49,7 @@ class Streaming:
         context: grpc.aio.ServicerContext[Any, Any],
         name: str,
         start: Cursor,
-        request: composer_pb2.ComposeRequest | composer_pb2.WatchCompositionRequest,
+        request: stream_pb2.ComposeRequest | stream_pb2.WatchCompositionRequest,
     ) -> None:
         """Send a composition from a cursor on, to its end, as a request wants it."""
         options = WatchOptions(
@@ -58,7 +58,7 @@ class Streaming:
             heartbeat_s=request.heartbeat_interval.ToNanoseconds() / 1e9 or self._settings.heartbeat_s,
         )
         watch = Watch(self._store, self._artifacts, self._draining, name, start, options)
-        owns = request.disconnect_policy == composer_pb2.DISCONNECT_POLICY_CANCEL
+        owns = request.disconnect_policy == stream_pb2.DISCONNECT_POLICY_CANCEL
         async with self._attached(name) if owns else contextlib.nullcontext():
             self.num_watchers += 1
             self._metrics.watchers.inc()

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import analysis_pb2, composition_pb2, mastering_pb2, spec_pb2, stream_pb2
 from segue_composition import log_rows, state
 from segue_composition.job_kinds import ANALYSIS, COMPOSITION, MASTERING
 from segue_composition.plan_request import plan_request
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Sequence
 
-    from segue.composer.v1.composer_pb2 import Composition, CompositionSpec
+    from segue.composer.v1.composition_pb2 import Composition
+    from segue.composer.v1.spec_pb2 import CompositionSpec
     from segue.planner.v1.planner_pb2 import CreatePlanResponse
     from segue.renderer.v1.renderer_pb2 import ModelProfile
     from segue_composition.peers import Mesh
@@ -43,7 +44,7 @@ class Accepted:
 
     spec: CompositionSpec
     profile: ModelProfile
-    kept: Sequence[composer_pb2.Section] = ()
+    kept: Sequence[composition_pb2.Section] = ()
 
 
 class Intake:
@@ -87,26 +88,26 @@ class Intake:
             attached_until=now + self._settings.gateway.attach_grace_s if attached else None,
         )
 
-    async def master(self, request: composer_pb2.CreateMasterRequest) -> Job:
+    async def master(self, request: mastering_pb2.CreateMasterRequest) -> Job:
         """Queue the mastering of an upload."""
         self._refuse_when_draining()
         validation.accept_master(request)
         await self._files.source(owner(), request.source)
         name = f"compositions/{secrets.token_hex(12)}"
         return await self._enqueue(
-            state.new_composition(name, owner(), composer_pb2.CompositionSpec(), time.time()),
+            state.new_composition(name, owner(), spec_pb2.CompositionSpec(), time.time()),
             MASTERING,
             request_id=request.request_id,
             spec=request.SerializeToString(),
             spec_digest=validation.master_digest(request),
         )
 
-    async def analyze(self, request: composer_pb2.CreateAnalysisRequest) -> Job:
+    async def analyze(self, request: analysis_pb2.CreateAnalysisRequest) -> Job:
         """Queue an analysis of an upload or an output."""
         self._refuse_when_draining()
         await self._files.source(owner(), request.source)
-        analysis = composer_pb2.Analysis(
-            name=f"analyses/{secrets.token_hex(12)}", source=request.source, state=composer_pb2.STATE_QUEUED
+        analysis = analysis_pb2.Analysis(
+            name=f"analyses/{secrets.token_hex(12)}", source=request.source, state=composition_pb2.STATE_QUEUED
         )
         log_rows.set_time(analysis.create_time, time.time())
         created = await self._create(
@@ -118,7 +119,7 @@ class Intake:
                 spec_digest=request.source.encode(),
                 spec=b"",
                 resource=analysis.SerializeToString(),
-                state=composer_pb2.State.Name(analysis.state),
+                state=composition_pb2.State.Name(analysis.state),
             )
         )
         return created.job
@@ -131,8 +132,8 @@ class Intake:
         job = await self.job(spec.parent)
         if job.kind != COMPOSITION:
             raise editing.no_plan(spec.parent)
-        parent = composer_pb2.Composition.FromString(job.resource)
-        revision = editing.revise(spec, parent, composer_pb2.CompositionSpec.FromString(job.spec))
+        parent = composition_pb2.Composition.FromString(job.resource)
+        revision = editing.revise(spec, parent, spec_pb2.CompositionSpec.FromString(job.spec))
         if len(revision.kept) < len(revision.spec.plan.sections):
             await self._check_melody(revision.spec)
         profile = await validation.accept(revision.spec, self._mesh)
@@ -145,7 +146,7 @@ class Intake:
             await self._files.source(owner(), spec.melody.source)
 
     async def _enqueue(self, composition: Composition, kind: str, *, request_id: str, **more: Any) -> Job:
-        accepted = composer_pb2.CompositionEvent(accepted=composer_pb2.Accepted(composition=composition))
+        accepted = stream_pb2.CompositionEvent(accepted=stream_pb2.Accepted(composition=composition))
         created = await self._create(
             NewJob(
                 name=composition.name,
@@ -153,7 +154,7 @@ class Intake:
                 owner=owner(),
                 request_id=request_id or None,
                 resource=composition.SerializeToString(),
-                state=composer_pb2.State.Name(composition.state),
+                state=composition_pb2.State.Name(composition.state),
                 first_events=[NewEvent(log_rows.EVENT, accepted.SerializeToString())],
                 **more,
             )

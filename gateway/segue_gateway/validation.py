@@ -9,7 +9,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from segue.audio.v1 import audio_pb2
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import mastering_pb2, spec_pb2
 from segue.music.v1 import music_pb2
 from segue.renderer.v1 import renderer_pb2
 from segue_composition.plan_request import plan_request
@@ -20,7 +20,7 @@ from segue_runtime.errors import FieldViolation
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from segue.composer.v1.composer_pb2 import CompositionSpec
+    from segue.composer.v1.spec_pb2 import CompositionSpec
     from segue.renderer.v1.renderer_pb2 import ModelProfile
     from segue_composition.peers import Mesh
 
@@ -54,19 +54,19 @@ def _master_violations(spec: CompositionSpec) -> Iterator[FieldViolation]:
     if not spec.parent:
         if spec.edits:
             yield FieldViolation("spec.edits", "they need a parent", "the name of the composition to edit")
-        if spec.master_mode == composer_pb2.MASTER_MODE_FROZEN:
+        if spec.master_mode == spec_pb2.MASTER_MODE_FROZEN:
             yield FieldViolation("spec.master_mode", "FROZEN needs a parent", "REMASTER")
 
 
-def master_digest(request: composer_pb2.CreateMasterRequest) -> bytes:
+def master_digest(request: mastering_pb2.CreateMasterRequest) -> bytes:
     """Return what makes two requests for a mastering the same request."""
-    asked = composer_pb2.CreateMasterRequest()
+    asked = mastering_pb2.CreateMasterRequest()
     asked.CopyFrom(request)
     asked.request_id = ""
     return hashlib.sha256(canonical_json(asked)).digest()
 
 
-def accept_master(request: composer_pb2.CreateMasterRequest) -> None:
+def accept_master(request: mastering_pb2.CreateMasterRequest) -> None:
     """Check what can be checked of a mastering before its file is opened."""
     violations = list(export_violations(request.exports))
     if violations:
@@ -107,7 +107,7 @@ def _check_model(spec: CompositionSpec, profile: ModelProfile) -> None:
             )
 
 
-def export_violations(exports: Sequence[composer_pb2.Export], prefix: str = "") -> Iterator[FieldViolation]:
+def export_violations(exports: Sequence[spec_pb2.Export], prefix: str = "") -> Iterator[FieldViolation]:
     """Yield what no file can be."""
     seen: set[tuple[int, int, int]] = set()
     for index, export in enumerate(exports):

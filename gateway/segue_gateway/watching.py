@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from segue.audio.v1 import audio_pb2
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import composition_pb2, stream_pb2
 from segue_audio.pcm import SampleFormat, decode_pcm, encode_pcm
 from segue_composition import log_rows, state
 from segue_composition.log_rows import Segment
@@ -34,11 +34,11 @@ READ_MESSAGES: Final = 8
 WAIT_S: Final = 0.5
 """The longest sleep between two looks at the log: the doorbell is only a hint, and progress rings none."""
 STAGES: Final = {
-    composer_pb2.AUDIO_SELECTION_UNSPECIFIED: frozenset({audio_pb2.STAGE_DRAFT}),
-    composer_pb2.AUDIO_SELECTION_NONE: frozenset[int](),
-    composer_pb2.AUDIO_SELECTION_DRAFT: frozenset({audio_pb2.STAGE_DRAFT}),
-    composer_pb2.AUDIO_SELECTION_MASTER: frozenset({audio_pb2.STAGE_MASTER}),
-    composer_pb2.AUDIO_SELECTION_BOTH: frozenset({audio_pb2.STAGE_DRAFT, audio_pb2.STAGE_MASTER}),
+    stream_pb2.AUDIO_SELECTION_UNSPECIFIED: frozenset({audio_pb2.STAGE_DRAFT}),
+    stream_pb2.AUDIO_SELECTION_NONE: frozenset[int](),
+    stream_pb2.AUDIO_SELECTION_DRAFT: frozenset({audio_pb2.STAGE_DRAFT}),
+    stream_pb2.AUDIO_SELECTION_MASTER: frozenset({audio_pb2.STAGE_MASTER}),
+    stream_pb2.AUDIO_SELECTION_BOTH: frozenset({audio_pb2.STAGE_DRAFT, audio_pb2.STAGE_MASTER}),
 }
 
 
@@ -46,7 +46,7 @@ STAGES: Final = {
 class WatchOptions:
     """What a watcher wants."""
 
-    audio: composer_pb2.AudioSelection.ValueType
+    audio: stream_pb2.AudioSelection.ValueType
     encoding: audio_pb2.SampleFormat.ValueType
     heartbeat_s: float
 
@@ -161,7 +161,7 @@ class Watch:
             block = decode_pcm(audio, SampleFormat.F32LE, segment.channels)
             # The dither depends on the frame's number only: a stream that was resumed has the same bytes.
             audio = encode_pcm(block, encoding, first_frame=first_frame)
-        event = composer_pb2.CompositionEvent(composition=self._name, sequence=self._at.sequence)
+        event = stream_pb2.CompositionEvent(composition=self._name, sequence=self._at.sequence)
         log_rows.set_time(event.event_time, row.time)
         chunk = audio_pb2.AudioChunk(
             format=audio_pb2.AudioFormat(
@@ -193,22 +193,22 @@ class Watch:
         elif time.monotonic() - self._last_sent >= self._options.heartbeat_s:
             yield self._from_memory(await self._checkpoint())
 
-    def _from_memory(self, event: composer_pb2.CompositionEvent) -> bytes:
+    def _from_memory(self, event: stream_pb2.CompositionEvent) -> bytes:
         event.composition = self._name
         event.sequence = self._at.sequence
         log_rows.set_time(event.event_time, time.time())
         self._last_sent = time.monotonic()
         return wire.message(self._cursor(), event)
 
-    async def _checkpoint(self) -> composer_pb2.CompositionEvent:
+    async def _checkpoint(self) -> stream_pb2.CompositionEvent:
         job = await self._store.get(self._name)
         if job is None:
             raise errors.CompositionNotFound(f"{self._name} has been deleted", metadata={"name": self._name})
-        composition = composer_pb2.Composition.FromString(job.resource)
+        composition = composition_pb2.Composition.FromString(job.resource)
         if job.is_finished and not state.is_terminal(composition):
             raise errors.InternalError("the log has ended without its last event")
-        return composer_pb2.CompositionEvent(
-            checkpoint=composer_pb2.Checkpoint(
+        return stream_pb2.CompositionEvent(
+            checkpoint=stream_pb2.Checkpoint(
                 state=composition.state,
                 queue_position=await self._store.queue_position(self._name) if job.is_waiting else 0,
             )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from segue.audio.v1 import audio_pb2
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import stream_pb2
 from segue_runtime.rpc.chunks import crc32c
 
 if TYPE_CHECKING:
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 LENGTH_DELIMITED: Final = 2
 
 
-def message(cursor: str, event: composer_pb2.CompositionEvent) -> bytes:
+def message(cursor: str, event: stream_pb2.CompositionEvent) -> bytes:
     """Return a message without sound."""
-    return composer_pb2.WatchCompositionResponse(cursor=cursor, event=event).SerializeToString()
+    return stream_pb2.WatchCompositionResponse(cursor=cursor, event=event).SerializeToString()
 
 
-def sound(cursor: str, event: composer_pb2.CompositionEvent, chunk: audio_pb2.AudioChunk, audio: bytes) -> bytes:
+def sound(cursor: str, event: stream_pb2.CompositionEvent, chunk: audio_pb2.AudioChunk, audio: bytes) -> bytes:
     """Return a message with sound: an event and a chunk that lack it, and the sound."""
     chunk.crc32c = crc32c(audio)
     # A message's fields may come in any order: what is put behind its bytes belongs to it.
     within_chunk = chunk.SerializeToString() + _DATA + _varint(len(audio))
     within_event = event.SerializeToString() + _AUDIO + _varint(len(within_chunk) + len(audio))
     size = len(within_event) + len(within_chunk) + len(audio)
-    response = composer_pb2.WatchCompositionResponse(cursor=cursor).SerializeToString()
+    response = stream_pb2.WatchCompositionResponse(cursor=cursor).SerializeToString()
     return b"".join((response, _EVENT, _varint(size), within_event, within_chunk, audio))
 
 
@@ -48,5 +48,5 @@ def _key(message_type: Descriptor, name: str) -> bytes:
 
 
 _DATA: Final = _key(audio_pb2.AudioChunk.DESCRIPTOR, "data")
-_AUDIO: Final = _key(composer_pb2.CompositionEvent.DESCRIPTOR, "audio")
-_EVENT: Final = _key(composer_pb2.WatchCompositionResponse.DESCRIPTOR, "event")
+_AUDIO: Final = _key(stream_pb2.CompositionEvent.DESCRIPTOR, "audio")
+_EVENT: Final = _key(stream_pb2.WatchCompositionResponse.DESCRIPTOR, "event")

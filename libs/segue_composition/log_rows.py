@@ -7,7 +7,7 @@ import struct
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import stream_pb2
 from segue_runtime.artifacts import Ref
 
 if TYPE_CHECKING:
@@ -73,28 +73,28 @@ class Segment:
         )
 
 
-def event_of(row: Event, composition: str) -> composer_pb2.CompositionEvent:
+def event_of(row: Event, composition: str) -> stream_pb2.CompositionEvent:
     """Read an event row and give it its name, place and time."""
-    event = composer_pb2.CompositionEvent.FromString(row.payload)
+    event = stream_pb2.CompositionEvent.FromString(row.payload)
     event.composition = composition
     event.sequence = row.sequence
     set_time(event.event_time, row.time)
     return event
 
 
-def pack(events: Iterable[composer_pb2.CompositionEvent]) -> bytes:
+def pack(events: Iterable[stream_pb2.CompositionEvent]) -> bytes:
     """Write several events as one value."""
     pieces = [event.SerializeToString() for event in events]
     return b"".join(_LENGTH.pack(len(piece)) + piece for piece in pieces)
 
 
-def unpack(content: bytes) -> Iterator[composer_pb2.CompositionEvent]:
+def unpack(content: bytes) -> Iterator[stream_pb2.CompositionEvent]:
     """Read what `pack` wrote."""
     place = 0
     while place < len(content):
         (length,) = _LENGTH.unpack_from(content, place)
         place += _LENGTH.size
-        yield composer_pb2.CompositionEvent.FromString(content[place : place + length])
+        yield stream_pb2.CompositionEvent.FromString(content[place : place + length])
         place += length
 
 

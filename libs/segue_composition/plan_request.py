@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from segue.planner.v1 import planner_pb2
 
 if TYPE_CHECKING:
-    from segue.composer.v1.composer_pb2 import CompositionSpec
+    from segue.composer.v1.spec_pb2 import CompositionSpec
     from segue.renderer.v1.renderer_pb2 import ModelProfile
 
 

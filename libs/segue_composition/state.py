@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import composition_pb2, spec_pb2
 from segue.music.v1 import music_pb2
 from segue_composition.log_rows import set_time
 from segue_music import codec
@@ -12,37 +12,38 @@ from segue_music import codec
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from segue.composer.v1.composer_pb2 import Composition, CompositionEvent
+    from segue.composer.v1.composition_pb2 import Composition
+    from segue.composer.v1.stream_pb2 import CompositionEvent
 
 TERMINAL: Final = frozenset(
     {
-        composer_pb2.STATE_SUCCEEDED,
-        composer_pb2.STATE_DEGRADED,
-        composer_pb2.STATE_FAILED,
-        composer_pb2.STATE_CANCELLED,
+        composition_pb2.STATE_SUCCEEDED,
+        composition_pb2.STATE_DEGRADED,
+        composition_pb2.STATE_FAILED,
+        composition_pb2.STATE_CANCELLED,
     }
 )
-RENDERED: Final = frozenset({composer_pb2.SECTION_STATE_RENDERED, composer_pb2.SECTION_STATE_JOINED})
+RENDERED: Final = frozenset({composition_pb2.SECTION_STATE_RENDERED, composition_pb2.SECTION_STATE_JOINED})
 """States of a section whose take is in the store."""
 
 
 def new_composition(
     name: str,
     owner: str,
-    spec: composer_pb2.CompositionSpec,
+    spec: spec_pb2.CompositionSpec,
     created: float,
-    kept: Iterable[composer_pb2.Section] = (),
+    kept: Iterable[composition_pb2.Section] = (),
 ) -> Composition:
     """Return a composition that waits; `kept` are its parent's sections whose takes stay."""
-    composition = composer_pb2.Composition(
+    composition = composition_pb2.Composition(
         name=name,
         owner=owner,
         parent=spec.parent,
         session=spec.session,
         labels=dict(spec.labels),
         kind=spec.brief.kind,
-        state=composer_pb2.STATE_QUEUED,
-        degradation_policy=spec.degradation_policy or composer_pb2.DEGRADATION_POLICY_REFUSE,
+        state=composition_pb2.STATE_QUEUED,
+        degradation_policy=spec.degradation_policy or spec_pb2.DEGRADATION_POLICY_REFUSE,
         model=spec.model,
     )
     set_time(composition.create_time, created)
@@ -56,14 +57,14 @@ def is_terminal(composition: Composition) -> bool:
     return composition.state in TERMINAL
 
 
-def section_of(composition: Composition, section_id: str) -> composer_pb2.Section:
+def section_of(composition: Composition, section_id: str) -> composition_pb2.Section:
     """Return a section of a planned composition."""
     return next(section for section in composition.sections if section.section_id == section_id)
 
 
 def brief_view(composition: Composition) -> Composition:
     """Return it as lists show it: without plan, sections, joins and report."""
-    view = composer_pb2.Composition()
+    view = composition_pb2.Composition()
     view.CopyFrom(composition)
     for field in ("plan", "sections", "joins", "report", "estimate"):
         view.ClearField(field)
@@ -83,7 +84,7 @@ def _started(composition: Composition, event: CompositionEvent) -> None:
     composition.queue_position = 0
     if not composition.HasField("start_time"):
         composition.start_time.CopyFrom(event.event_time)
-        composition.state = composer_pb2.STATE_PLANNING
+        composition.state = composition_pb2.STATE_PLANNING
 
 
 def _planned(composition: Composition, event: CompositionEvent) -> None:
@@ -96,16 +97,16 @@ def _planned(composition: Composition, event: CompositionEvent) -> None:
     composition.estimate.CopyFrom(event.planned.estimate)
     composition.model = event.planned.estimate.model or composition.model
     composition.warnings.extend(plan.warnings)
-    composition.state = composer_pb2.STATE_RENDERING
-    known = composer_pb2.Composition(sections=composition.sections)
+    composition.state = composition_pb2.STATE_RENDERING
+    known = composition_pb2.Composition(sections=composition.sections)
     kept = {section.section_id: section for section in known.sections}
     del composition.sections[:]
     for item in plan.sections:
         _add_section(composition, item.spec.section_id, kept.get(item.spec.section_id))
 
 
-def _add_section(composition: Composition, section_id: str, kept: composer_pb2.Section | None) -> None:
-    section = composition.sections.add(section_id=section_id, state=composer_pb2.SECTION_STATE_WAITING)
+def _add_section(composition: Composition, section_id: str, kept: composition_pb2.Section | None) -> None:
+    section = composition.sections.add(section_id=section_id, state=composition_pb2.SECTION_STATE_WAITING)
     if kept is not None:
         section.take = kept.take
         if kept.HasField("shift_frames"):
@@ -114,15 +115,15 @@ def _add_section(composition: Composition, section_id: str, kept: composer_pb2.S
 
 def _section_started(composition: Composition, event: CompositionEvent) -> None:
     section = section_of(composition, event.section_started.section_id)
-    section.state = composer_pb2.SECTION_STATE_RENDERING
+    section.state = composition_pb2.SECTION_STATE_RENDERING
     section.attempt = event.section_started.attempt
     section.model = event.section_started.model
 
 
 def _section_finished(composition: Composition, event: CompositionEvent) -> None:
     section = section_of(composition, event.section_finished.section_id)
-    if section.state != composer_pb2.SECTION_STATE_JOINED:  # the mixer may have been quicker to say so
-        section.state = composer_pb2.SECTION_STATE_RENDERED
+    if section.state != composition_pb2.SECTION_STATE_JOINED:  # the mixer may have been quicker to say so
+        section.state = composition_pb2.SECTION_STATE_RENDERED
     section.take = event.section_finished.take
     section.reused = event.section_finished.reused
     for warning in event.section_finished.rendered.warnings:
@@ -144,7 +145,7 @@ def _section_retried(composition: Composition, event: CompositionEvent) -> None:
 def _section_mixed(composition: Composition, event: CompositionEvent) -> None:
     mixed = event.section_mixed
     section = section_of(composition, mixed.section_id)
-    section.state = composer_pb2.SECTION_STATE_JOINED
+    section.state = composition_pb2.SECTION_STATE_JOINED
     section.shift_frames = mixed.shift_frames
     if mixed.HasField("join"):
         composition.joins.add().CopyFrom(mixed.join)
@@ -154,7 +155,7 @@ def _section_mixed(composition: Composition, event: CompositionEvent) -> None:
 
 def _draft_finished(composition: Composition, event: CompositionEvent) -> None:
     composition.draft_frames = event.draft_finished.mixed.frames
-    composition.state = composer_pb2.STATE_MASTERING
+    composition.state = composition_pb2.STATE_MASTERING
     for warning in event.draft_finished.mixed.warnings:
         _warn(composition, warning)
 

@@ -13,7 +13,7 @@ import soundfile
 from tests.daemon.segued_command import segued, start
 from tests.mesh.house import Segued, hear, spec
 
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import composition_pb2, stream_pb2
 from segue_client import Access, Client
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def test_json_is_one_object_a_line_and_ends_with_the_files(tmp_path: Path, serve
     *events, result = [json.loads(line) for line in out.splitlines()]
     assert result["state"] == "SUCCEEDED"
     assert result["files"] == ["a.wav"]
-    kinds = [next(kind for kind in event if kind in composer_pb2.CompositionEvent.DESCRIPTOR.fields_by_name
+    kinds = [next(kind for kind in event if kind in stream_pb2.CompositionEvent.DESCRIPTOR.fields_by_name
                   and kind not in {"composition", "sequence", "event_time", "plan_version", "attempt"})
              for event in events if len(event) > 1]  # fmt: skip
     assert kinds[0] == "accepted"
@@ -182,7 +182,7 @@ async def test_an_interrupt_cancels_the_composition_and_leaves_no_file(tmp_path:
             assert "Traceback" not in said.read()
         async with Client(Access(one.address), patience_s=5) as client:
             heard = await asyncio.wait_for(hear(client.watch(name)), 30)
-        assert heard.composition.state == composer_pb2.STATE_CANCELLED
+        assert heard.composition.state == composition_pb2.STATE_CANCELLED
         assert os.listdir(tmp_path) == ["home"]
     finally:
         one.stop()

@@ -11,7 +11,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.mesh.house import Segued, hear, sha256, spec
 
-from segue.composer.v1 import composer_pb2, composer_pb2_grpc
+from segue.composer.v1 import composer_pb2_grpc, composition_pb2, stream_pb2
 from segue_client import Access, Client
 from segue_client.channel import connect
 from segue_client.errors import from_rpc_error
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SERVICE = "segue.composer.v1.ComposerService"
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
-BOTH = composer_pb2.AUDIO_SELECTION_BOTH
+BOTH = stream_pb2.AUDIO_SELECTION_BOTH
 ASKED = spec("calm piano, 120 bpm, C major, verse chorus", seconds=12)
 
 
@@ -48,7 +48,7 @@ async def test_a_term_in_the_middle_of_a_section(tmp_path: Path, drain: str, sec
             stub = cast("composer_pb2_grpc.ComposerServiceAsyncStub", composer_pb2_grpc.ComposerServiceStub(channel))
             health: Any = health_pb2_grpc.HealthStub(channel)
             name = (await client.create(ASKED)).name
-            watch: Any = stub.WatchComposition(composer_pb2.WatchCompositionRequest(name=name, audio=BOTH))
+            watch: Any = stub.WatchComposition(stream_pb2.WatchCompositionRequest(name=name, audio=BOTH))
             while (await watch.read()).event.WhichOneof("event") != "audio":
                 pass
             status = health.Watch(health_pb2.HealthCheckRequest(service=SERVICE))
@@ -58,7 +58,7 @@ async def test_a_term_in_the_middle_of_a_section(tmp_path: Path, drain: str, sec
             await until(status, NOT_SERVING)
             # It still answers, and what it is asked to begin it refuses.
             with pytest.raises(grpc.aio.AioRpcError) as refusal:
-                await stub.CreateComposition(composer_pb2.CreateCompositionRequest(spec=ASKED))
+                await stub.CreateComposition(composition_pb2.CreateCompositionRequest(spec=ASKED))
             refused = from_rpc_error(refusal.value)
             assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN")
             assert refused.retry_after_s
@@ -71,7 +71,7 @@ async def test_a_term_in_the_middle_of_a_section(tmp_path: Path, drain: str, sec
         one.start()
         async with Client(one.address, patience_s=30) as client:
             heard = await asyncio.wait_for(hear(client.watch(name, audio=BOTH)), 60)
-            assert heard.composition.state == composer_pb2.STATE_SUCCEEDED
+            assert heard.composition.state == composition_pb2.STATE_SUCCEEDED
             assert heard.composition.claims <= 2
             again = await asyncio.wait_for(hear(client.compose(ASKED, audio=BOTH)), 60)
             assert sha256(heard.draft) == sha256(again.draft)

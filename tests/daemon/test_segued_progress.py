@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import stream_pb2
 from segue.music.v1 import music_pb2
 from segue_client.events import update_of
 from segued.progress import Board
@@ -11,7 +11,7 @@ from segued.progress import Board
 def test_a_plan_that_comes_while_the_board_is_drawn_disturbs_nobody() -> None:
     board = Board()
     drawn = iter(board.labels.items())
-    event = composer_pb2.CompositionEvent()
+    event = stream_pb2.CompositionEvent()
     plan = event.planned.plan
     plan.key.tonic, plan.key.mode, plan.metre.beats, plan.metre.unit = "C", music_pb2.MODE_MAJOR, 4, 4
     plan.sample_rate, plan.quarters_per_minute = 48_000, 120

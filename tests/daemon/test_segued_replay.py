@@ -17,7 +17,7 @@ from tests.daemon.segued_command import segued, start
 from tests.mesh.house import Heard, Segued, free_port, hear, spec
 
 from segue.audio.v1 import audio_pb2
-from segue.composer.v1 import composer_pb2, composer_pb2_grpc
+from segue.composer.v1 import composer_pb2_grpc, composition_pb2, files_pb2, stream_pb2
 from segue_client import Client, SegueError
 from segued.main import main
 from segued.recording import Recording, RecordingError, Writer
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-BOTH = composer_pb2.AUDIO_SELECTION_BOTH
+BOTH = stream_pb2.AUDIO_SELECTION_BOTH
 NAME = "compositions/0123456789abcdef"
 
 
@@ -95,9 +95,9 @@ async def test_it_is_heard_as_it_was(made: Made, address: str, tmp_path: Path) -
         name = heard.composition.name
         await client.watch(name).save(tmp_path / "song.flac")
         assert (tmp_path / "song.flac").read_bytes() == made.flac.read_bytes()
-        assert (await client.get(name)).state == composer_pb2.STATE_SUCCEEDED
+        assert (await client.get(name)).state == composition_pb2.STATE_SUCCEEDED
         assert [each.name async for each in client.compositions()] == [name]
-        drafts = await hear(client.watch(name, audio=composer_pb2.AUDIO_SELECTION_DRAFT))
+        drafts = await hear(client.watch(name, audio=stream_pb2.AUDIO_SELECTION_DRAFT))
         assert (drafts.draft, drafts.master) == (made.heard.draft, b"")
         s16 = await hear(client.watch(name, audio=BOTH, encoding=audio_pb2.SAMPLE_FORMAT_S16LE))
         assert len(s16.draft) == len(made.heard.draft) // 2
@@ -117,9 +117,9 @@ async def test_any_cursor_goes_on_with_the_next_event(made: Made, address: str) 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(first=st.integers(0, 400_000), limit=st.integers(0, 200_000))
 def test_any_part_of_a_file_is_sent(made: Made, address: str, first: int, limit: int) -> None:
-    output = next(each for each in made.heard.composition.outputs if each.kind == composer_pb2.OUTPUT_KIND_MASTER)
+    output = next(each for each in made.heard.composition.outputs if each.kind == composition_pb2.OUTPUT_KIND_MASTER)
     first = min(first, output.size_bytes)
-    request = composer_pb2.DownloadArtifactRequest(name=output.name, read_offset=first, read_limit=limit)
+    request = files_pb2.DownloadArtifactRequest(name=output.name, read_offset=first, read_limit=limit)
     with grpc.insecure_channel(address) as channel:
         pieces = list(composer_pb2_grpc.ComposerServiceStub(channel).DownloadArtifact(request))
     end = first + limit if limit else output.size_bytes
@@ -166,7 +166,7 @@ async def test_a_replay_that_is_killed_and_started_again_is_gone_on_with(made: M
             for _ in range(3):
                 heard.take(await anext(stream))
             # It is seen in the making.
-            assert (await client.get(stream.name)).state != composer_pb2.STATE_SUCCEEDED
+            assert (await client.get(stream.name)).state != composition_pb2.STATE_SUCCEEDED
             process.kill()
             await asyncio.to_thread(process.communicate)
             process, _ = await asyncio.to_thread(replaying, made, *flags, "inf")
@@ -195,13 +195,13 @@ def test_grpcurl_hears_it_too(made: Made, address: str) -> None:
 def small(path: Path) -> bytes:
     with path.open("wb") as file:
         writer = Writer(file)
-        for number, body in enumerate((composer_pb2.Accepted(), composer_pb2.Started(), composer_pb2.Finished()), 1):
+        for number, body in enumerate((stream_pb2.Accepted(), stream_pb2.Started(), stream_pb2.Finished()), 1):
             kind = ("accepted", "started", "finished")[number - 1]
-            event = composer_pb2.CompositionEvent(composition=NAME, sequence=number, **{kind: body})  # type: ignore[arg-type]  # fields of the oneof
+            event = stream_pb2.CompositionEvent(composition=NAME, sequence=number, **{kind: body})  # type: ignore[arg-type]  # fields of the oneof
             writer.event(f"c{number}", event)
-        output = composer_pb2.Output(name=f"{NAME}/outputs/a.txt", size_bytes=2)
-        writer.file(composer_pb2.DownloadArtifactResponse(output=output))
-        writer.file(composer_pb2.DownloadArtifactResponse(data=b"hi", crc32c=google_crc32c.value(b"hi")))
+        output = composition_pb2.Output(name=f"{NAME}/outputs/a.txt", size_bytes=2)
+        writer.file(files_pb2.DownloadArtifactResponse(output=output))
+        writer.file(files_pb2.DownloadArtifactResponse(data=b"hi", crc32c=google_crc32c.value(b"hi")))
         writer.end()
     return path.read_bytes()
 
@@ -249,19 +249,19 @@ def test_any_bytes_are_refused(whole: tuple[Path, bytes], tail: bytes) -> None:
 def test_frames_that_lie_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "lies.segue"
 
-    def written(*events: composer_pb2.CompositionEvent, output: str = "") -> bytes:
+    def written(*events: stream_pb2.CompositionEvent, output: str = "") -> bytes:
         with path.open("wb") as file:
             writer = Writer(file)
             for event in events:
                 writer.event("c", event)
             if output:
-                writer.file(composer_pb2.DownloadArtifactResponse(output=composer_pb2.Output(name=output)))
+                writer.file(files_pb2.DownloadArtifactResponse(output=composition_pb2.Output(name=output)))
             writer.end()
         return path.read_bytes()
 
-    accepted = composer_pb2.CompositionEvent(composition=NAME, accepted=composer_pb2.Accepted())
-    finished = composer_pb2.CompositionEvent(composition=NAME, finished=composer_pb2.Finished())
-    other = composer_pb2.CompositionEvent(composition="compositions/fedcba98", finished=composer_pb2.Finished())
+    accepted = stream_pb2.CompositionEvent(composition=NAME, accepted=stream_pb2.Accepted())
+    finished = stream_pb2.CompositionEvent(composition=NAME, finished=stream_pb2.Finished())
+    other = stream_pb2.CompositionEvent(composition="compositions/fedcba98", finished=stream_pb2.Finished())
     assert "no end" in refused(path, written(accepted))
     assert "not with accepted" in refused(path, written(finished))
     assert "another composition" in refused(path, written(accepted, other))

@@ -12,7 +12,7 @@ import pytest
 from tests.daemon.segued_command import segued
 from tests.mesh.house import Segued, hear, spec, stub
 
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import composition_pb2, stream_pb2
 from segue_client import Access, Client
 from segue_client.errors import from_rpc_error
 
@@ -74,7 +74,7 @@ async def test_the_first_signal_drains_and_the_composition_goes_on_after_a_resta
     one.start(failpoints="conductor.after_take=sleep(300ms)")
     try:
         async with Client(Access(one.address), patience_s=30) as client:
-            heard = composer_pb2.Composition()
+            heard = composition_pb2.Composition()
             heard.CopyFrom(await client.create(spec(seconds=12)))
             async for update in client.watch(heard.name):
                 if update.kind == "section_mixed":
@@ -82,8 +82,8 @@ async def test_the_first_signal_drains_and_the_composition_goes_on_after_a_resta
         assert one.terminate() == 0
         one.start()
         async with Client(Access(one.address), patience_s=30) as client:
-            whole = await hear(client.watch(heard.name, audio=composer_pb2.AUDIO_SELECTION_DRAFT))
-        assert whole.composition.state == composer_pb2.STATE_SUCCEEDED
+            whole = await hear(client.watch(heard.name, audio=stream_pb2.AUDIO_SELECTION_DRAFT))
+        assert whole.composition.state == composition_pb2.STATE_SUCCEEDED
         assert len(whole.draft) == whole.composition.plan.frames * 8
     finally:
         one.stop()
@@ -113,7 +113,7 @@ async def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
 async def _refusal(calls: composer_pb2_grpc.ComposerServiceAsyncStub) -> str:
     """Why nothing more is taken: for a moment it still is, and then the queue is full."""
     try:
-        await calls.CreateComposition(composer_pb2.CreateCompositionRequest(spec=spec()))
+        await calls.CreateComposition(composition_pb2.CreateCompositionRequest(spec=spec()))
     except grpc.aio.AioRpcError as error:
         return from_rpc_error(error).reason
     return ""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, cast
 import psutil
 
 from segue.audio.v1 import audio_pb2
-from segue.composer.v1 import composer_pb2, composer_pb2_grpc
+from segue.composer.v1 import composer_pb2_grpc, composition_pb2, spec_pb2
 from segue.music.v1 import music_pb2
 from segue_client import Access, Client, Stream, Update
 from segue_client.channel import connect
@@ -33,11 +33,11 @@ READY_S = 60.0
 
 def spec(
     prompt: str = "calm piano, 110 bpm, C major", *, seconds: float = 10.0, seed: int = 3, **more: object
-) -> composer_pb2.CompositionSpec:
+) -> spec_pb2.CompositionSpec:
     """A short piece of two or three sections."""
     brief = music_pb2.Brief(prompt=prompt, seed=seed)
     brief.duration.FromNanoseconds(round(seconds * 1e9))
-    return composer_pb2.CompositionSpec(brief=brief, **more)  # type: ignore[arg-type]  # fields of the message
+    return spec_pb2.CompositionSpec(brief=brief, **more)  # type: ignore[arg-type]  # fields of the message
 
 
 @dataclass
@@ -67,7 +67,7 @@ class Heard:
         return [update.kind for update in self.updates]
 
     @property
-    def composition(self) -> composer_pb2.Composition:
+    def composition(self) -> composition_pb2.Composition:
         assert self.updates[-1].kind == "finished"
         return self.updates[-1].event.finished.composition
 

@@ -19,7 +19,7 @@ import pytest
 import yaml
 from tests.mesh.house import free_port, hear, spec
 
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import stream_pb2
 from segue_client import Access, Client, SegueError
 from segue_runtime.settings import load
 
@@ -161,7 +161,7 @@ async def test_the_services_of_the_file_compose_a_piece_through_the_gateway(cont
             await stranger.models()
         assert refused.value.code is grpc.StatusCode.UNAUTHENTICATED
     async with Client(Access(address, token=TOKEN), patience_s=10) as client:
-        heard = await hear(client.compose(spec(seconds=8), audio=composer_pb2.AUDIO_SELECTION_DRAFT))
+        heard = await hear(client.compose(spec(seconds=8), audio=stream_pb2.AUDIO_SELECTION_DRAFT))
     assert heard.composition.plan.frames == 8 * heard.composition.plan.sample_rate
     assert len(heard.draft) == heard.composition.plan.frames * 8
 

@@ -17,7 +17,15 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from tests.mesh.house import spec
 
-from segue.composer.v1 import composer_pb2, composer_pb2_grpc
+from segue.composer.v1 import (
+    analysis_pb2,
+    composer_pb2,
+    composer_pb2_grpc,
+    composition_pb2,
+    files_pb2,
+    spec_pb2,
+    stream_pb2,
+)
 from segue.music.v1 import music_pb2
 from segue_client import Access, SegueError
 from segue_client.channel import connect
@@ -85,13 +93,15 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
         runner.run(node.__aexit__())
 
 
-def request(change: Callable[[composer_pb2.CreateCompositionRequest], object]) -> composer_pb2.CreateCompositionRequest:
-    made = composer_pb2.CreateCompositionRequest(spec=spec(), request_id=str(uuid.uuid4()))
+def request(
+    change: Callable[[composition_pb2.CreateCompositionRequest], object],
+) -> composition_pb2.CreateCompositionRequest:
+    made = composition_pb2.CreateCompositionRequest(spec=spec(), request_id=str(uuid.uuid4()))
     change(made)
     return made
 
 
-BROKEN: dict[str, tuple[Callable[[composer_pb2.CreateCompositionRequest], object], str]] = {
+BROKEN: dict[str, tuple[Callable[[composition_pb2.CreateCompositionRequest], object], str]] = {
     "no prompt": (lambda r: r.spec.brief.ClearField("prompt"), "spec"),
     "prompt of blanks": (lambda r: setattr(r.spec.brief, "prompt", " \n "), "spec.brief.prompt"),
     "prompt of 4097 bytes": (lambda r: setattr(r.spec.brief, "prompt", "a" * 4097), "spec.brief.prompt"),
@@ -106,7 +116,7 @@ BROKEN: dict[str, tuple[Callable[[composer_pb2.CreateCompositionRequest], object
     "unknown policy": (lambda r: setattr(r.spec, "degradation_policy", 77), "spec.degradation_policy"),
     "request id": (lambda r: setattr(r, "request_id", "not-a-uuid"), "request_id"),
     "labels": (lambda r: r.spec.labels.update({"Not A Label": "x"}), "spec.labels"),
-    "nine exports": (lambda r: r.spec.exports.extend([composer_pb2.Export()] * 9), "spec.exports"),
+    "nine exports": (lambda r: r.spec.exports.extend([spec_pb2.Export()] * 9), "spec.exports"),
     "sample rate": (lambda r: r.spec.exports.add(sample_rate=12345), "spec.exports[0].sample_rate"),
 }  # fmt: skip
 
@@ -124,8 +134,8 @@ def test_a_broken_request_is_refused_with_its_field(door: Door, name: str) -> No
 
 
 def test_4096_bytes_of_four_byte_signs_are_a_prompt(door: Door) -> None:
-    answer = door.send("PlanComposition", composer_pb2.PlanCompositionRequest(
-        spec=composer_pb2.CompositionSpec(brief=music_pb2.Brief(prompt="🎵" * 1024))
+    answer = door.send("PlanComposition", composition_pb2.PlanCompositionRequest(
+        spec=spec_pb2.CompositionSpec(brief=music_pb2.Brief(prompt="🎵" * 1024))
     ).SerializeToString())  # fmt: skip
     assert isinstance(answer, bytes)
 
@@ -166,18 +176,18 @@ def test_options_that_nobody_honours_are_refused_by_name(door: Door) -> None:
     assert "sketch" in model.message
     tail = door.refused(request(lambda r: setattr(r.spec.brief, "continuity", music_pb2.CONTINUITY_TAIL)))
     assert (tail.code, tail.reason) == (CODES.INVALID_ARGUMENT, "OPTION_NOT_SUPPORTED")
-    frozen = door.refused(request(lambda r: setattr(r.spec, "master_mode", composer_pb2.MASTER_MODE_FROZEN)))
+    frozen = door.refused(request(lambda r: setattr(r.spec, "master_mode", spec_pb2.MASTER_MODE_FROZEN)))
     assert (frozen.code, frozen.reason) == (CODES.INVALID_ARGUMENT, "INVALID_FIELD")
 
 
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        ("GetComposition", composer_pb2.GetCompositionRequest(name="compositions/00000000")),
-        ("CancelComposition", composer_pb2.CancelCompositionRequest(name="compositions/00000000")),
-        ("DeleteComposition", composer_pb2.DeleteCompositionRequest(name="compositions/00000000")),
-        ("GetAnalysis", composer_pb2.GetAnalysisRequest(name="analyses/00000000")),
-        ("CreateAnalysis", composer_pb2.CreateAnalysisRequest(source="uploads/00000000")),
+        ("GetComposition", composition_pb2.GetCompositionRequest(name="compositions/00000000")),
+        ("CancelComposition", composition_pb2.CancelCompositionRequest(name="compositions/00000000")),
+        ("DeleteComposition", composition_pb2.DeleteCompositionRequest(name="compositions/00000000")),
+        ("GetAnalysis", analysis_pb2.GetAnalysisRequest(name="analyses/00000000")),
+        ("CreateAnalysis", analysis_pb2.CreateAnalysisRequest(source="uploads/00000000")),
     ],
 )
 def test_what_is_not_there_is_not_found(door: Door, method: str, message: Message) -> None:
@@ -186,14 +196,16 @@ def test_what_is_not_there_is_not_found(door: Door, method: str, message: Messag
 
 @pytest.mark.parametrize("name", ["compositions/../../etc", "compositions/", "/etc/passwd", "compositions/a\x00b"])
 def test_names_that_are_paths_are_refused_before_anything_looks(door: Door, name: str) -> None:
-    assert door.refused(composer_pb2.GetCompositionRequest(name=name), "GetComposition").code is CODES.INVALID_ARGUMENT
+    assert (
+        door.refused(composition_pb2.GetCompositionRequest(name=name), "GetComposition").code is CODES.INVALID_ARGUMENT
+    )
 
 
 def test_cursors_of_others_of_the_future_and_of_nobody_are_refused(door: Door) -> None:
     async def watch(name: str, cursor: str) -> SegueError:
         stub = cast("composer_pb2_grpc.ComposerServiceAsyncStub", composer_pb2_grpc.ComposerServiceStub(door.channel))
         try:
-            asked = composer_pb2.WatchCompositionRequest(name=name, cursor=cursor)
+            asked = stream_pb2.WatchCompositionRequest(name=name, cursor=cursor)
             async for _ in stub.WatchComposition(asked, timeout=10):
                 pass
         except grpc.RpcError as error:
@@ -205,10 +217,10 @@ def test_cursors_of_others_of_the_future_and_of_nobody_are_refused(door: Door) -
     names = []
     for seed in (1, 2):
         made = door.send(
-            "CreateComposition", composer_pb2.CreateCompositionRequest(spec=spec(seed=seed)).SerializeToString()
+            "CreateComposition", composition_pb2.CreateCompositionRequest(spec=spec(seed=seed)).SerializeToString()
         )
         assert isinstance(made, bytes)
-        names.append(composer_pb2.CreateCompositionResponse.FromString(made).composition.name)
+        names.append(composition_pb2.CreateCompositionResponse.FromString(made).composition.name)
     for cursor, reason, code in (
         ("AAAA", "INVALID_CURSOR", CODES.INVALID_ARGUMENT),
         ("💥", "INVALID_CURSOR", CODES.INVALID_ARGUMENT),
@@ -284,21 +296,21 @@ def scalar(field: Any) -> st.SearchStrategy[Any]:
 
 
 def create_upload(door: Door, size: int) -> str:
-    raw = composer_pb2.CreateUploadRequest(media_type="audio/flac", size_bytes=size).SerializeToString()
+    raw = files_pb2.CreateUploadRequest(media_type="audio/flac", size_bytes=size).SerializeToString()
     answer = door.send("CreateUpload", raw)
     assert isinstance(answer, bytes)
-    return composer_pb2.CreateUploadResponse.FromString(answer).upload.name
+    return files_pb2.CreateUploadResponse.FromString(answer).upload.name
 
 
-def piece(name: str, offset: int, content: bytes, *, crc: int | None = None) -> composer_pb2.WriteUploadRequest:
+def piece(name: str, offset: int, content: bytes, *, crc: int | None = None) -> files_pb2.WriteUploadRequest:
     checksum = google_crc32c.value(content) if crc is None else crc
-    return composer_pb2.WriteUploadRequest(upload=name, offset=offset, data=content, crc32c=checksum)
+    return files_pb2.WriteUploadRequest(upload=name, offset=offset, data=content, crc32c=checksum)
 
 
-def write(door: Door, name: str, offset: int, content: bytes) -> composer_pb2.Upload:
+def write(door: Door, name: str, offset: int, content: bytes) -> files_pb2.Upload:
     answer = door.send("WriteUpload", piece(name, offset, content).SerializeToString())
     assert isinstance(answer, bytes), answer
-    return composer_pb2.WriteUploadResponse.FromString(answer).upload
+    return files_pb2.WriteUploadResponse.FromString(answer).upload
 
 
 def test_an_upload_takes_each_byte_once_and_in_order(door: Door) -> None:
@@ -310,24 +322,24 @@ def test_an_upload_takes_each_byte_once_and_in_order(door: Door) -> None:
         answer = door.refused(piece(name, offset, content), "WriteUpload")
         assert (answer.code, answer.reason) == (CODES.OUT_OF_RANGE, "OFFSET_OUT_OF_RANGE")
         assert answer.metadata["size"] == "4"
-    early = door.refused(composer_pb2.FinishUploadRequest(upload=name), "FinishUpload")
+    early = door.refused(files_pb2.FinishUploadRequest(upload=name), "FinishUpload")
     assert early.code is CODES.OUT_OF_RANGE
-    assert door.refused(composer_pb2.CreateAnalysisRequest(source=name), "CreateAnalysis").code is CODES.NOT_FOUND
+    assert door.refused(analysis_pb2.CreateAnalysisRequest(source=name), "CreateAnalysis").code is CODES.NOT_FOUND
     write(door, name, 4, b"efghij")
-    wrong = door.refused(composer_pb2.FinishUploadRequest(upload=name, sha256="0" * 64), "FinishUpload")
+    wrong = door.refused(files_pb2.FinishUploadRequest(upload=name, sha256="0" * 64), "FinishUpload")
     assert (wrong.code, wrong.reason) == (CODES.DATA_LOSS, "ARTIFACT_CORRUPT")
     right = hashlib.sha256(b"abcdefghij").hexdigest()
-    finish = composer_pb2.FinishUploadRequest(upload=name, sha256=right)
+    finish = files_pb2.FinishUploadRequest(upload=name, sha256=right)
     for _ in range(2):
         done = door.send("FinishUpload", finish.SerializeToString())
         assert isinstance(done, bytes)
-        assert composer_pb2.FinishUploadResponse.FromString(done).upload.sha256 == right
+        assert files_pb2.FinishUploadResponse.FromString(done).upload.sha256 == right
     late = door.refused(piece(name, 0, b"abcd"), "WriteUpload")
     assert (late.code, late.reason) == (CODES.FAILED_PRECONDITION, "UPLOAD_FINISHED")
 
 
 def test_an_upload_beyond_the_quota_is_refused_before_a_byte_is_sent(door: Door) -> None:
-    answer = door.refused(composer_pb2.CreateUploadRequest(media_type="audio/flac", size_bytes=2**40), "CreateUpload")
+    answer = door.refused(files_pb2.CreateUploadRequest(media_type="audio/flac", size_bytes=2**40), "CreateUpload")
     assert answer.code in {CODES.RESOURCE_EXHAUSTED, CODES.INVALID_ARGUMENT}
     missing = door.refused(piece("uploads/00000000", 0, b"x"), "WriteUpload")
     assert missing.code is CODES.NOT_FOUND

@@ -10,7 +10,7 @@ import pytest
 from tests.mesh.house import Heard, embedded, hear, spec
 from tests.mesh.odd_renderer import odd_renderer
 
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import composition_pb2, spec_pb2, stream_pb2
 from segue.renderer.v1 import renderer_pb2
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.mesh.odd_renderer import Response, Responses
 
 RATE = 48_000
-DRAFT = composer_pb2.AUDIO_SELECTION_DRAFT
+DRAFT = stream_pb2.AUDIO_SELECTION_DRAFT
 ASKED = spec("house, 120 bpm, A minor, intro verse chorus outro", seconds=32, seed=5)
 LATE = {"verse": 4_800, "chorus": -2_400}
 """How much later than planned these sections play, in frames; the others keep to the beat."""
@@ -84,7 +84,7 @@ async def test_late_and_early_sections_meet_the_beat_and_stay_there_when_others_
         embedded(tmp_path, {"renderer.address": renderer.address}) as (_, client),
     ):
         heard = await hear(client.compose(ASKED, audio=DRAFT))
-        assert heard.composition.state == composer_pb2.STATE_SUCCEEDED
+        assert heard.composition.state == composition_pb2.STATE_SUCCEEDED
         plan = heard.composition.plan
         assert len(heard.draft) == plan.frames * 8
         found = shifts(heard)
@@ -98,9 +98,9 @@ async def test_late_and_early_sections_meet_the_beat_and_stay_there_when_others_
         kinds = [update.kind for update in heard.updates]
         assert kinds.index("audio") < kinds.index("section_mixed")
         verse = next(name for name in found if name.startswith("verse"))
-        redo = composer_pb2.Edit(redo=composer_pb2.EditRedo(section_id=verse))
+        redo = spec_pb2.Edit(redo=spec_pb2.EditRedo(section_id=verse))
         edited = await hear(
-            client.compose(composer_pb2.CompositionSpec(parent=heard.composition.name, edits=[redo]), audio=DRAFT)
+            client.compose(spec_pb2.CompositionSpec(parent=heard.composition.name, edits=[redo]), audio=DRAFT)
         )
     assert {name: shift for name, shift in shifts(edited).items() if name != verse} == {
         name: shift for name, shift in found.items() if name != verse

@@ -16,7 +16,7 @@ import soundfile
 from tests.mesh.house import embedded, free_port, hear, sha256, spec
 
 from segue.audio.v1 import audio_pb2
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import composition_pb2, stream_pb2
 from segue_client import Access, Client, SegueError
 from segue_runtime import failpoints
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from segue_client import Update
     from segued.node import Node
 
-BOTH = composer_pb2.AUDIO_SELECTION_BOTH
+BOTH = stream_pb2.AUDIO_SELECTION_BOTH
 
 
-async def read(client: Client, output: composer_pb2.Output) -> bytes:
+async def read(client: Client, output: composition_pb2.Output) -> bytes:
     return b"".join([piece async for piece in client.read(output)])
 
 
@@ -38,7 +38,7 @@ async def test_a_piece_is_planned_played_mixed_mastered_measured_and_written(tmp
         asked = spec("calm piano, 110 bpm, C major, verse chorus", stems=True, midi=True)
         heard = await hear(client.compose(asked, audio=BOTH))
         piece = heard.composition
-        assert piece.state == composer_pb2.STATE_SUCCEEDED
+        assert piece.state == composition_pb2.STATE_SUCCEEDED
         assert piece.plan.frames == 480_000
         assert len(piece.plan.sections) >= 2
         kinds = [kind for kind in heard.kinds if kind not in {"section_progress", "checkpoint"}]
@@ -56,7 +56,7 @@ async def test_a_piece_is_planned_played_mixed_mastered_measured_and_written(tmp
         assert rate == 48_000
         streamed = np.frombuffer(heard.master, np.float32).reshape(-1, 2)
         np.testing.assert_allclose(master, streamed, atol=2**-23)
-        stems = [output for output in piece.outputs if output.kind == composer_pb2.OUTPUT_KIND_STEM]
+        stems = [output for output in piece.outputs if output.kind == composition_pb2.OUTPUT_KIND_STEM]
         assert len(stems) >= 2
         parts = [soundfile.read(io.BytesIO(await read(client, stem)), dtype="float64")[0] for stem in stems]
         draft = np.frombuffer(heard.draft, np.float32).reshape(-1, 2)
@@ -131,7 +131,7 @@ async def test_many_watch_one_piece_and_all_hear_the_same(tmp_path: Path) -> Non
         created = await client.create(spec())
         heard = await asyncio.gather(*(hear(client.watch(created.name, audio=BOTH)) for _ in range(12)))
         assert len({sha256(each.draft + each.master) for each in heard}) == 1
-        assert all(each.composition.state == composer_pb2.STATE_SUCCEEDED for each in heard)
+        assert all(each.composition.state == composition_pb2.STATE_SUCCEEDED for each in heard)
 
 
 async def test_a_request_id_makes_one_composition_of_many_calls(tmp_path: Path) -> None:
@@ -154,9 +154,9 @@ async def test_a_cancel_ends_it_at_every_stage_and_keeps_the_draft(tmp_path: Pat
         await client.cancel(created.name)
         heard = await asyncio.wait_for(hear(client.watch(created.name, audio=BOTH)), 20)
         piece = heard.composition
-        assert piece.state == composer_pb2.STATE_CANCELLED
+        assert piece.state == composition_pb2.STATE_CANCELLED
         assert heard.kinds.count("finished") == 1
-        drafts = [output for output in piece.outputs if output.kind == composer_pb2.OUTPUT_KIND_DRAFT]
+        drafts = [output for output in piece.outputs if output.kind == composition_pb2.OUTPUT_KIND_DRAFT]
         assert len(drafts) == (0 if place == "conductor.after_plan" else 1)
         if drafts:
             sound, _ = soundfile.read(io.BytesIO(await read(client, drafts[0])))
@@ -164,7 +164,7 @@ async def test_a_cancel_ends_it_at_every_stage_and_keeps_the_draft(tmp_path: Pat
         await idle(node)
         failpoints.arm("")
         again = await hear(client.compose(spec(seconds=2)))
-        assert again.composition.state == composer_pb2.STATE_SUCCEEDED
+        assert again.composition.state == composition_pb2.STATE_SUCCEEDED
 
 
 async def idle(node: Node) -> None:
@@ -188,11 +188,11 @@ async def test_the_caller_who_goes_takes_the_piece_along_only_when_they_said_so(
                 break
             await stream.aclose()
         cancelled = await asyncio.wait_for(hear(client.watch(names[0])), 20)
-        assert cancelled.composition.state == composer_pb2.STATE_CANCELLED
+        assert cancelled.composition.state == composition_pb2.STATE_CANCELLED
         assert cancelled.composition.error.details
         failpoints.arm("")
         survived = await asyncio.wait_for(hear(client.watch(names[1])), 60)
-        assert survived.composition.state == composer_pb2.STATE_SUCCEEDED
+        assert survived.composition.state == composition_pb2.STATE_SUCCEEDED
 
 
 async def test_a_time_limit_fails_it_and_a_deadline_only_ends_the_stream(tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ async def test_a_full_queue_says_when_to_come_again(tmp_path: Path) -> None:
             *(client.create(spec(seconds=2, seed=seed)) for seed in range(20)), return_exceptions=True
         )
         refused = [each for each in answers if isinstance(each, SegueError)]
-        accepted = [each for each in answers if isinstance(each, composer_pb2.Composition)]
+        accepted = [each for each in answers if isinstance(each, composition_pb2.Composition)]
         assert len(accepted) == 4
         assert {each.reason for each in refused} == {"QUEUE_FULL"}
         assert all(each.retry_after_s for each in refused)
@@ -225,7 +225,7 @@ async def test_a_full_queue_says_when_to_come_again(tmp_path: Path) -> None:
         failpoints.arm("")
         for each in accepted:
             heard = await asyncio.wait_for(hear(client.watch(each.name)), 60)
-            assert heard.composition.state == composer_pb2.STATE_SUCCEEDED
+            assert heard.composition.state == composition_pb2.STATE_SUCCEEDED
 
 
 async def test_a_finished_piece_can_be_listed_and_deleted_with_its_files(tmp_path: Path) -> None:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.mesh.house import Heard, Segued, embedded, hear, processes, sha256, spec
 
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import composition_pb2, stream_pb2
 from segue_client import Client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-BOTH = composer_pb2.AUDIO_SELECTION_BOTH
+BOTH = stream_pb2.AUDIO_SELECTION_BOTH
 ASKED = spec("calm piano, 120 bpm, C major, verse chorus", seconds=12)
 # From the first moments to the last: each names a place in the code and how often it is passed before the kill.
 MOMENTS = (
@@ -43,7 +43,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Heard:
 
 def check(heard: Heard, undisturbed: Heard) -> None:
     """One stream over all interruptions: ordered, without gap or repetition (the client looks at each frame)."""
-    assert heard.composition.state == composer_pb2.STATE_SUCCEEDED
+    assert heard.composition.state == composition_pb2.STATE_SUCCEEDED
     assert heard.num_rewinds == 0
     logged = [each.event.sequence for each in heard.updates if each.kind not in {"section_progress", "checkpoint"}]
     assert logged == sorted(logged)
@@ -52,7 +52,7 @@ def check(heard: Heard, undisturbed: Heard) -> None:
     assert sha256(heard.master) == sha256(undisturbed.master)
     assert heard.digests() == undisturbed.digests()
     # Who takes it over knows what is done.
-    assert {section.state for section in heard.composition.sections} == {composer_pb2.SECTION_STATE_JOINED}
+    assert {section.state for section in heard.composition.sections} == {composition_pb2.SECTION_STATE_JOINED}
     assert heard.kinds.count("section_finished") == len(heard.composition.sections)
 
 
@@ -116,7 +116,7 @@ async def test_kills_at_any_moment_and_a_cancel_in_between(segued: Segued, seed:
         assert late.kinds.count("finished") == late.kinds.count("accepted") == 1
         assert late.kinds[-1] == "finished"
         assert (heard.draft, heard.master) == (late.draft, late.master)
-        if heard.composition.state == composer_pb2.STATE_CANCELLED:
+        if heard.composition.state == composition_pb2.STATE_CANCELLED:
             assert cancels
             assert undisturbed.draft.startswith(heard.draft)
         else:
@@ -167,7 +167,7 @@ async def test_work_that_kills_its_conductor_each_time_is_put_aside_and_the_queu
             assert await segued.ended() == -9
         await asyncio.to_thread(segued.start)
         ended = await asyncio.wait_for(hear(client.watch(created.name)), 60)
-        assert ended.composition.state == composer_pb2.STATE_FAILED
+        assert ended.composition.state == composition_pb2.STATE_FAILED
         assert "put aside" in ended.composition.error.message
         after = await asyncio.wait_for(hear(client.compose(spec(seconds=2))), 60)
-        assert after.composition.state == composer_pb2.STATE_SUCCEEDED
+        assert after.composition.state == composition_pb2.STATE_SUCCEEDED

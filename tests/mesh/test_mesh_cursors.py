@@ -10,7 +10,7 @@ import grpc
 import pytest
 from tests.mesh.house import Heard, embedded, hear, spec, stub
 
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import composition_pb2, stream_pb2
 from segue_client import SegueError
 from segue_gateway.cursor import Cursor, encode
 from segue_runtime import failpoints
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from segue_client import Client, Update
     from segued.node import Node
 
-BOTH = composer_pb2.AUDIO_SELECTION_BOTH
+BOTH = stream_pb2.AUDIO_SELECTION_BOTH
 NOT_FOUND = grpc.StatusCode.NOT_FOUND
 OUT_OF_RANGE = grpc.StatusCode.OUT_OF_RANGE
 
@@ -46,12 +46,12 @@ async def refused(client: Client, name: str, cursor: str) -> SegueError:
 
 async def first_kind(node: Node, name: str, cursor: str) -> str | None:
     """What a watch from a cursor says first."""
-    request = composer_pb2.WatchCompositionRequest(name=name, cursor=cursor)
+    request = stream_pb2.WatchCompositionRequest(name=name, cursor=cursor)
     async with stub(node.inner) as calls:
         call = calls.WatchComposition(request)
         response = await call.read()
         call.cancel()
-    assert isinstance(response, composer_pb2.WatchCompositionResponse)
+    assert isinstance(response, stream_pb2.WatchCompositionResponse)
     return response.event.WhichOneof("event")
 
 
@@ -116,9 +116,9 @@ async def hear_or_error(updates: AsyncIterator[Update], heard: Heard) -> SegueEr
 async def test_what_belongs_to_others_is_not_there(tmp_path: Path) -> None:
     async with embedded(tmp_path) as (_, client), other_process(tmp_path) as store:
         theirs = "compositions/0123456789abcdef01234567"
-        composition = composer_pb2.Composition(name=theirs, owner="somebody else")
+        composition = composition_pb2.Composition(name=theirs, owner="somebody else")
         output = composition.outputs.add(name=f"{theirs}/outputs/master.flac", size_bytes=4)
-        finished = composer_pb2.CompositionEvent(finished=composer_pb2.Finished(composition=composition))
+        finished = stream_pb2.CompositionEvent(finished=stream_pb2.Finished(composition=composition))
         await store.create(
             NewJob(
                 name=theirs, kind="composition", owner="somebody else", spec_digest=b"d", spec=b"",
@@ -131,7 +131,7 @@ async def test_what_belongs_to_others_is_not_there(tmp_path: Path) -> None:
 
         async def said(name: str) -> list[tuple[grpc.StatusCode, str, str]]:
             found = []
-            file = composer_pb2.Output(name=output.name.replace(theirs, name), size_bytes=4)
+            file = composition_pb2.Output(name=output.name.replace(theirs, name), size_bytes=4)
             for attempt in (
                 client.get(name), client.cancel(name), client.delete(name), hear(client.watch(name)),
                 anext(aiter(client.read(file))), client.analyze(file.name),

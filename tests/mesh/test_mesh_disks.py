@@ -16,14 +16,14 @@ import grpc
 import pytest
 from tests.mesh.house import Heard, Segued, hear, reach, spec
 
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import composition_pb2, spec_pb2, stream_pb2
 from segue_client import Client, SegueError
 from segue_client.errors import from_status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-BOTH = composer_pb2.AUDIO_SELECTION_BOTH
+BOTH = stream_pb2.AUDIO_SELECTION_BOTH
 SHORT = spec(seconds=2)
 LONG = spec("calm piano, 120 bpm, C major", seconds=16, stems=True)
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="limits and mounts of another process are Linux's")
@@ -38,17 +38,17 @@ def segued(tmp_path: Path) -> Iterator[Segued]:
         one.stop()
 
 
-async def fails(client: Client, asked: composer_pb2.CompositionSpec) -> tuple[Heard, SegueError]:
+async def fails(client: Client, asked: spec_pb2.CompositionSpec) -> tuple[Heard, SegueError]:
     """Compose and expect a failure that is in the stream and in the call's end alike."""
     heard = Heard()
     with pytest.raises(SegueError) as caught:
         await asyncio.wait_for(hear(client.compose(asked, audio=BOTH), heard), 90)
-    assert heard.composition.state == composer_pb2.STATE_FAILED
+    assert heard.composition.state == composition_pb2.STATE_FAILED
     assert heard.kinds.count("finished") == 1
     return heard, caught.value
 
 
-async def everything_announced_is_whole(client: Client, composition: composer_pb2.Composition) -> None:
+async def everything_announced_is_whole(client: Client, composition: composition_pb2.Composition) -> None:
     for output in composition.outputs:
         content = b"".join([piece async for piece in client.read(output)])
         assert len(content) == output.size_bytes
@@ -79,7 +79,7 @@ async def test_a_file_that_cannot_grow_fails_the_composition_and_nothing_else(se
         # What was there is there, and the next one is made.
         assert (await hear(client.watch(before.composition.name, audio=BOTH))).digests() == before.digests()
         after = await asyncio.wait_for(hear(client.compose(LONG, audio=BOTH)), 90)
-        assert after.composition.state == composer_pb2.STATE_SUCCEEDED
+        assert after.composition.state == composition_pb2.STATE_SUCCEEDED
         await everything_announced_is_whole(client, after.composition)
 
 
@@ -145,7 +145,7 @@ async def test_a_full_disk_of_artifacts_fails_the_composition_and_room_heals_it(
             assert drafts(segued.seen / "a") == []
             await client.delete(heard.composition.name)
             after = await asyncio.wait_for(hear(client.compose(spec(seconds=2, seed=9), audio=BOTH)), 60)
-            assert after.composition.state == composer_pb2.STATE_SUCCEEDED
+            assert after.composition.state == composition_pb2.STATE_SUCCEEDED
             assert (await hear(client.watch(before.composition.name, audio=BOTH))).digests() == before.digests()
     finally:
         segued.stop()
@@ -169,16 +169,16 @@ async def test_a_store_without_room_refuses_and_goes_on_when_there_is_some(tmp_p
                 await create_many(client)
             assert (caught.value.code, caught.value.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "STORAGE_FULL")
             # What only reads goes on.
-            assert (await client.get(before.composition.name)).state == composer_pb2.STATE_SUCCEEDED
+            assert (await client.get(before.composition.name)).state == composition_pb2.STATE_SUCCEEDED
             assert (await hear(client.watch(before.composition.name, audio=BOTH))).digests() == before.digests()
             segued.free()
             # No word of the log was lost, so that the work goes on where it stood.
             heard = await asyncio.wait_for(listening, 90)
-            if heard.composition.state == composer_pb2.STATE_FAILED:
+            if heard.composition.state == composition_pb2.STATE_FAILED:
                 # It met the full disk, and there was room again when its end was written.
                 assert from_status(heard.composition.error).reason == "STORAGE_FULL"
                 heard = await asyncio.wait_for(hear(client.compose(LONG, audio=BOTH)), 90)
-            assert heard.composition.state == composer_pb2.STATE_SUCCEEDED
+            assert heard.composition.state == composition_pb2.STATE_SUCCEEDED
             assert len(heard.draft) == len(heard.master) == heard.composition.plan.frames * 8
     finally:
         segued.stop()
@@ -206,7 +206,7 @@ async def test_a_disk_that_is_read_only_for_a_while_is_waited_for(tmp_path: Path
                 if update.kind == "section_retried" and heard.kinds.count("section_retried") == 1:
                     assert update.event.section_retried.error.code == grpc.StatusCode.UNAVAILABLE.value[0]
                     segued.remount("rw")
-            assert heard.composition.state == composer_pb2.STATE_SUCCEEDED
+            assert heard.composition.state == composition_pb2.STATE_SUCCEEDED
             await everything_announced_is_whole(client, heard.composition)
     finally:
         segued.stop()

@@ -13,7 +13,7 @@ from google.protobuf import json_format
 from tests.mesh.house import Heard, embedded, hear, spec
 
 from segue.audio.v1 import audio_pb2
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import composition_pb2, spec_pb2, stream_pb2
 from segue.mixer.v1 import mixer_pb2
 from segue.music.v1 import music_pb2
 from segue_client import Client, SegueError
@@ -23,28 +23,28 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-BOTH = composer_pb2.AUDIO_SELECTION_BOTH
-DRAFT = composer_pb2.AUDIO_SELECTION_DRAFT
-FROZEN = composer_pb2.MASTER_MODE_FROZEN
+BOTH = stream_pb2.AUDIO_SELECTION_BOTH
+DRAFT = stream_pb2.AUDIO_SELECTION_DRAFT
+FROZEN = spec_pb2.MASTER_MODE_FROZEN
 PROMPT = "funk, 120 bpm, E minor, intro verse chorus bridge outro"
 SECONDS = 32.0
 BAR = 2 * 48_000
 
-Edit = composer_pb2.Edit
+Edit = spec_pb2.Edit
 Spec = music_pb2.SectionSpec
 
 
-def parents_spec(**more: Any) -> composer_pb2.CompositionSpec:
+def parents_spec(**more: Any) -> spec_pb2.CompositionSpec:
     return spec(PROMPT, seconds=SECONDS, seed=11, **more)
 
 
-def child_of(parent: Heard | str, *edits: Edit, **more: Any) -> composer_pb2.CompositionSpec:
+def child_of(parent: Heard | str, *edits: Edit, **more: Any) -> spec_pb2.CompositionSpec:
     name = parent if isinstance(parent, str) else parent.composition.name
-    return composer_pb2.CompositionSpec(parent=name, edits=edits, **more)
+    return spec_pb2.CompositionSpec(parent=name, edits=edits, **more)
 
 
 def redo(section_id: str, **more: Any) -> Edit:
-    return Edit(redo=composer_pb2.EditRedo(section_id=section_id, **more))
+    return Edit(redo=spec_pb2.EditRedo(section_id=section_id, **more))
 
 
 def names(heard: Heard) -> list[str]:
@@ -93,24 +93,24 @@ async def test_an_edit_changes_its_section_and_the_joins_at_its_borders_alone(tm
             "redo": ([redo(chorus)], [intro, verse, chorus, bridge, outro], {chorus}),
             "replace and end early": (
                 [
-                    Edit(replace=composer_pb2.EditReplace(section_id=bridge, spec=inserted())),
-                    Edit(remove=composer_pb2.EditRemove(section_id=outro)),
+                    Edit(replace=spec_pb2.EditReplace(section_id=bridge, spec=inserted())),
+                    Edit(remove=spec_pb2.EditRemove(section_id=outro)),
                 ],
                 [intro, verse, chorus, "break"],
                 {"break"},
             ),
             "insert and remove": (
                 [
-                    Edit(insert=composer_pb2.EditInsert(before=bridge, spec=inserted())),
-                    Edit(remove=composer_pb2.EditRemove(section_id=verse)),
+                    Edit(insert=spec_pb2.EditInsert(before=bridge, spec=inserted())),
+                    Edit(remove=spec_pb2.EditRemove(section_id=verse)),
                 ],
                 [intro, chorus, "break", bridge, outro],
                 {"break"},
             ),
             "move and append": (
                 [
-                    Edit(move=composer_pb2.EditMove(section_id=bridge, before=chorus)),
-                    Edit(insert=composer_pb2.EditInsert(spec=inserted())),
+                    Edit(move=spec_pb2.EditMove(section_id=bridge, before=chorus)),
+                    Edit(insert=spec_pb2.EditInsert(spec=inserted())),
                 ],
                 [intro, verse, bridge, chorus, outro, "break"],
                 # An ending that rings out ends nothing any more.
@@ -121,7 +121,7 @@ async def test_an_edit_changes_its_section_and_the_joins_at_its_borders_alone(tm
         for what, (edits, order, anew) in plans.items():
             child = await hear(client.compose(child_of(parent, *edits), audio=DRAFT))
             piece = child.composition
-            assert piece.state == composer_pb2.STATE_SUCCEEDED, what
+            assert piece.state == composition_pb2.STATE_SUCCEEDED, what
             assert (piece.parent, piece.plan.version) == (parent.composition.name, 2)
             assert names(child) == order, what
             assert reused(child) == set(order) - anew, what
@@ -167,7 +167,7 @@ async def test_a_frozen_master_keeps_what_lies_a_second_from_the_edit(tmp_path: 
         assert not np.array_equal(new[first:last], old[first:last])
         assert not np.array_equal(other[:first], old[:first])
         # What the files say is enough to make them again, without the parent.
-        again = json_format.ParseDict(manifest["spec"], composer_pb2.CompositionSpec())
+        again = json_format.ParseDict(manifest["spec"], spec_pb2.CompositionSpec())
         json_format.ParseDict(manifest["plan"], again.plan)
         assert not again.parent
         assert not again.edits
@@ -180,7 +180,7 @@ async def test_a_revision_without_edits_makes_other_files_of_the_same_takes(tmp_
     async with embedded(tmp_path) as (_, client):
         parent = await hear(client.compose(parents_spec(), audio=BOTH))
         broadcast = mixer_pb2.MasterSettings(preset=mixer_pb2.MASTER_PRESET_BROADCAST)
-        exports = [composer_pb2.Export(file_format=audio_pb2.FILE_FORMAT_WAV)]
+        exports = [spec_pb2.Export(file_format=audio_pb2.FILE_FORMAT_WAV)]
         child = await hear(client.compose(child_of(parent, master=broadcast, exports=exports), audio=BOTH))
         assert reused(child) == set(names(parent))
         assert child.draft == parent.draft
@@ -197,7 +197,7 @@ async def test_a_revision_without_edits_makes_other_files_of_the_same_takes(tmp_
         stems = await hear(client.compose(child_of(parent, stems=True), audio=BOTH))
         # The parent kept no layers apart: it is played again, says so, and sounds the same.
         assert {warning.code for warning in stems.composition.warnings} == {"take_gone"}
-        assert any(output.kind == composer_pb2.OUTPUT_KIND_STEM for output in stems.composition.outputs)
+        assert any(output.kind == composition_pb2.OUTPUT_KIND_STEM for output in stems.composition.outputs)
         assert stems.master == parent.master
 
 
@@ -229,18 +229,18 @@ async def test_what_cannot_be_edited_is_refused_by_name(tmp_path: Path) -> None:
     async with embedded(tmp_path) as (_, client):
         parent = await hear(client.compose(parents_spec()))
         verse = names(parent)[1]
-        everything = [Edit(remove=composer_pb2.EditRemove(section_id=name)) for name in names(parent)]
-        wrong: list[tuple[composer_pb2.CompositionSpec, str, str]] = [
+        everything = [Edit(remove=spec_pb2.EditRemove(section_id=name)) for name in names(parent)]
+        wrong: list[tuple[spec_pb2.CompositionSpec, str, str]] = [
             (child_of("compositions/none", redo(verse)), "COMPOSITION_NOT_FOUND", ""),
             (child_of(parent, redo("nobody")), "INVALID_FIELD", "spec.edits[0].redo.section_id"),
             (child_of(parent, *everything), "INVALID_FIELD", "spec.edits"),
             (
-                child_of(parent, Edit(insert=composer_pb2.EditInsert(spec=inserted(verse)))),
+                child_of(parent, Edit(insert=spec_pb2.EditInsert(spec=inserted(verse)))),
                 "INVALID_FIELD",
                 "spec.edits[0].insert.spec.section_id",
             ),
             (
-                child_of(parent, Edit(move=composer_pb2.EditMove(section_id=verse, before="nobody"))),
+                child_of(parent, Edit(move=spec_pb2.EditMove(section_id=verse, before="nobody"))),
                 "INVALID_FIELD",
                 "spec.edits[0].move.before",
             ),

@@ -16,7 +16,7 @@ import soundfile
 from tests.mesh.house import Heard, Segued, embedded, hear, spec, stub
 from tests.mesh.odd_renderer import odd_renderer
 
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import analysis_pb2, composition_pb2, files_pb2, stream_pb2
 from segue_client import Client, SegueError
 from segue_conductor import conductor
 from segue_conductor.publish import report
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from segue.renderer.v1 import renderer_pb2
     from segue_runtime.store import Upload
 
-BOTH = composer_pb2.AUDIO_SELECTION_BOTH
+BOTH = stream_pb2.AUDIO_SELECTION_BOTH
 ASKED = spec("calm piano, 120 bpm, C major, verse chorus", seconds=12)
 
 
@@ -72,7 +72,7 @@ async def test_progress_that_cannot_be_written_costs_no_music(tmp_path: Path, mo
         embedded(tmp_path, {"renderer.address": renderer.address}) as (_, client),
     ):
         heard = await asyncio.wait_for(hear(client.compose(spec(seconds=4))), 60)
-        assert heard.composition.state == composer_pb2.STATE_SUCCEEDED
+        assert heard.composition.state == composition_pb2.STATE_SUCCEEDED
 
 
 async def test_a_caller_who_is_there_is_not_taken_for_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +89,7 @@ async def test_a_caller_who_is_there_is_not_taken_for_gone(tmp_path: Path, monke
         flags: dict[str, object] = {"renderer.address": renderer.address, "conductor.heartbeat": "0.1s"}
         async with embedded(tmp_path, flags) as (_, client):
             heard = await asyncio.wait_for(hear(client.compose(spec(seconds=4), cancel_when_gone=True)), 60)
-            assert heard.composition.state == composer_pb2.STATE_SUCCEEDED
+            assert heard.composition.state == composition_pb2.STATE_SUCCEEDED
 
 
 async def test_a_draft_is_kept_when_no_renderer_is_left(tmp_path: Path) -> None:
@@ -109,10 +109,10 @@ async def test_a_draft_is_kept_when_no_renderer_is_left(tmp_path: Path) -> None:
                     await stack.aclose()
                     renderer.address = ""
                     await client.cancel(name)
-            assert heard.composition.state == composer_pb2.STATE_CANCELLED
+            assert heard.composition.state == composition_pb2.STATE_CANCELLED
             (draft,) = heard.composition.outputs
             content = b"".join([piece async for piece in client.read(draft)])
-    assert draft.kind == composer_pb2.OUTPUT_KIND_DRAFT
+    assert draft.kind == composition_pb2.OUTPUT_KIND_DRAFT
     sound, _ = soundfile.read(io.BytesIO(content), dtype="float32")
     np.testing.assert_allclose(sound, np.frombuffer(heard.draft, np.float32).reshape(-1, 2), atol=2**-23)
 
@@ -141,9 +141,9 @@ async def test_an_analysis_tells_how_far_it_is(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(analysis, "analyze_file", waits)
     async with embedded(tmp_path) as (node, client), stub(node.inner) as calls, asyncio.timeout(60):
         source = (await client.upload(noise(tmp_path / "noise.wav", 10))).name
-        created = await calls.CreateAnalysis(composer_pb2.CreateAnalysisRequest(source=source))
+        created = await calls.CreateAnalysis(analysis_pb2.CreateAnalysisRequest(source=source))
         fractions = []
-        async for response in calls.WatchAnalysis(composer_pb2.WatchAnalysisRequest(name=created.analysis.name)):
+        async for response in calls.WatchAnalysis(analysis_pb2.WatchAnalysisRequest(name=created.analysis.name)):
             fractions.append(response.analysis.fraction_done)
             if 0 < fractions[-1] < 1:
                 seen.set()
@@ -161,16 +161,16 @@ async def test_an_analysis_that_kills_its_conductor_each_time_is_put_aside(tmp_p
         async with Client(segued.address) as client:
             source = (await client.upload(noise(tmp_path / "noise.wav", 1))).name
         async with stub(segued.address) as calls:
-            name = (await calls.CreateAnalysis(composer_pb2.CreateAnalysisRequest(source=source))).analysis.name
-            async for response in calls.WatchAnalysis(composer_pb2.WatchAnalysisRequest(name=name)):
-                if response.analysis.state == composer_pb2.STATE_RENDERING:
+            name = (await calls.CreateAnalysis(analysis_pb2.CreateAnalysisRequest(source=source))).analysis.name
+            async for response in calls.WatchAnalysis(analysis_pb2.WatchAnalysisRequest(name=name)):
+                if response.analysis.state == composition_pb2.STATE_RENDERING:
                     break
             segued.kill()
         await asyncio.to_thread(segued.start)
         async with stub(segued.address) as calls:
-            watched = calls.WatchAnalysis(composer_pb2.WatchAnalysisRequest(name=name))
+            watched = calls.WatchAnalysis(analysis_pb2.WatchAnalysisRequest(name=name))
             analyses = [response.analysis async for response in watched]
-        assert analyses[-1].state == composer_pb2.STATE_FAILED
+        assert analyses[-1].state == composition_pb2.STATE_FAILED
         assert analyses[-1].error.code == grpc.StatusCode.ABORTED.value[0]
         assert "put aside" in analyses[-1].error.message
     finally:
@@ -199,20 +199,18 @@ async def test_the_same_bytes_are_taken_again_while_the_first_are_still_being_wr
     content = bytes(range(256)) * 1000
     async with embedded(tmp_path) as (node, _), stub(node.inner) as calls:
         created = await calls.CreateUpload(
-            composer_pb2.CreateUploadRequest(media_type="audio/wav", size_bytes=len(content))
+            files_pb2.CreateUploadRequest(media_type="audio/wav", size_bytes=len(content))
         )
-        write = composer_pb2.WriteUploadRequest(upload=created.upload.name, data=content, crc32c=crc32c(content))
+        write = files_pb2.WriteUploadRequest(upload=created.upload.name, data=content, crc32c=crc32c(content))
         answers = await asyncio.gather(*(calls.WriteUpload(write) for _ in range(8)))
         assert [each.upload.offset for each in answers] == [len(content)] * 8
         # Other bytes than those that are there already are none of these.
-        longer = composer_pb2.WriteUploadRequest(
-            upload=write.upload, data=content + b"x", crc32c=crc32c(content + b"x")
-        )
+        longer = files_pb2.WriteUploadRequest(upload=write.upload, data=content + b"x", crc32c=crc32c(content + b"x"))
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await calls.WriteUpload(longer)
         assert refused.value.code() is grpc.StatusCode.OUT_OF_RANGE
         digest = hashlib.sha256(content).hexdigest()
-        finish = composer_pb2.FinishUploadRequest(upload=write.upload, sha256=digest)
+        finish = files_pb2.FinishUploadRequest(upload=write.upload, sha256=digest)
         finished = await asyncio.gather(*(calls.FinishUpload(finish) for _ in range(8)))
         assert [each.upload.sha256 for each in finished] == [digest] * 8
 

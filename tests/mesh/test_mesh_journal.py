@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import composition_pb2, stream_pb2
 from segue.mixer.v1 import mixer_pb2
 from segue_conductor.journal import Journal
 from segue_runtime.store import NewJob, SqliteStore
@@ -25,8 +25,8 @@ IDS = [f"s{index}" for index in range(8)]
 async def opened(folder: Path) -> AsyncIterator[tuple[SqliteStore, Journal]]:
     """A store, and the journal of a composition in it."""
     store = await SqliteStore.open(folder / "segue.db")
-    waiting = [composer_pb2.Section(section_id=each) for each in IDS]
-    created = composer_pb2.Composition(name=NAME, sections=waiting).SerializeToString()
+    waiting = [composition_pb2.Section(section_id=each) for each in IDS]
+    created = composition_pb2.Composition(name=NAME, sections=waiting).SerializeToString()
     await store.create(NewJob(NAME, "composition", "ann", b"d", b"", created), queue_limit=9)
     claimed = await store.claim("c", 60, name=NAME)
     assert claimed is not None
@@ -37,23 +37,23 @@ async def opened(folder: Path) -> AsyncIterator[tuple[SqliteStore, Journal]]:
 @pytest.mark.parametrize("mixer_first", [False, True])
 async def test_what_stages_say_at_once_is_all_in_the_composition(tmp_path: Path, mixer_first: bool) -> None:
     async with opened(tmp_path) as (store, journal):
-        rendered = [composer_pb2.SectionFinished(section_id=each, take=f"take {each}", reused=True) for each in IDS]
+        rendered = [stream_pb2.SectionFinished(section_id=each, take=f"take {each}", reused=True) for each in IDS]
         joined = [mixer_pb2.SectionMixed(section_id=each, shift_frames=7) for each in IDS]
-        said = [composer_pb2.CompositionEvent(section_finished=each) for each in rendered]
-        said += [composer_pb2.CompositionEvent(section_mixed=each) for each in joined]
+        said = [stream_pb2.CompositionEvent(section_finished=each) for each in rendered]
+        said += [stream_pb2.CompositionEvent(section_mixed=each) for each in joined]
         await asyncio.gather(*(journal.say(event) for event in (reversed(said) if mixer_first else said)))
         job = await store.get(NAME)
         assert job is not None
-        for composition in (journal.composition, composer_pb2.Composition.FromString(job.resource)):
+        for composition in (journal.composition, composition_pb2.Composition.FromString(job.resource)):
             found = [(each.state, each.take, each.reused, each.shift_frames) for each in composition.sections]
-            assert found == [(composer_pb2.SECTION_STATE_JOINED, f"take {each}", True, 7) for each in IDS]
+            assert found == [(composition_pb2.SECTION_STATE_JOINED, f"take {each}", True, 7) for each in IDS]
 
 
 async def test_what_a_stage_said_when_it_was_cancelled_is_known_as_the_log_has_it(tmp_path: Path) -> None:
     async with opened(tmp_path) as (store, journal):
         for section_id in IDS:
-            finished = composer_pb2.SectionFinished(section_id=section_id, take=f"take {section_id}")
-            stage = asyncio.create_task(journal.say(composer_pb2.CompositionEvent(section_finished=finished)))
+            finished = stream_pb2.SectionFinished(section_id=section_id, take=f"take {section_id}")
+            stage = asyncio.create_task(journal.say(stream_pb2.CompositionEvent(section_finished=finished)))
             await asyncio.sleep(0)  # it is with the store now, which is slower than that
             stage.cancel()
             await asyncio.gather(stage, return_exceptions=True)
@@ -61,5 +61,5 @@ async def test_what_a_stage_said_when_it_was_cancelled_is_known_as_the_log_has_i
         job = await store.get(NAME)
         assert job is not None
         assert job.last_sequence == journal.sequence == len(IDS)
-        for composition in (journal.composition, composer_pb2.Composition.FromString(job.resource)):
+        for composition in (journal.composition, composition_pb2.Composition.FromString(job.resource)):
             assert [each.take for each in composition.sections] == [f"take {each}" for each in IDS]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.mesh.house import embedded, spec, stub
 
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import composition_pb2
 from segue_client import SegueError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ async def test_a_filter_that_cannot_be_read_is_refused_at_its_place(
 async def test_a_page_goes_on_where_the_last_one_ended_and_for_its_own_filter_alone(tmp_path: Path) -> None:
     async with embedded(tmp_path) as (node, client), stub(node.inner) as calls:
         names = [(await client.create(spec(seconds=2, session="a"))).name for _ in range(3)]
-        asked = composer_pb2.ListCompositionsRequest(page_size=2, filter='session = "a"')
+        asked = composition_pb2.ListCompositionsRequest(page_size=2, filter='session = "a"')
         first = await calls.ListCompositions(asked)
         asked.page_token = first.next_page_token
         second = await calls.ListCompositions(asked)

@@ -14,7 +14,7 @@ import soundfile
 from tests.mesh.house import Segued, embedded, hear
 
 from segue.audio.v1 import audio_pb2
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import composition_pb2, spec_pb2, stream_pb2
 from segue.mixer.v1 import mixer_pb2
 from segue_audio.files import AudioFileSettings, open_writer, read_tags
 from segue_audio.loudness import LoudnessMeter
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.mesh.house import Heard
 
 RATE = 44_100
-BOTH = composer_pb2.AUDIO_SELECTION_BOTH
+BOTH = stream_pb2.AUDIO_SELECTION_BOTH
 BROADCAST = mixer_pb2.MasterSettings(preset=mixer_pb2.MASTER_PRESET_BROADCAST)
 
 
@@ -39,7 +39,7 @@ def wav(path: Path, seconds: float = 4.0, channels: int = 2) -> Path:
     return path
 
 
-async def read(client: Client, output: composer_pb2.Output) -> bytes:
+async def read(client: Client, output: composition_pb2.Output) -> bytes:
     return b"".join([piece async for piece in client.read(output)])
 
 
@@ -52,13 +52,13 @@ async def mastered(client: Client, path: Path, **asked: object) -> Heard:
 
 async def test_an_upload_comes_back_mastered_in_every_file_that_was_asked_for(tmp_path: Path) -> None:
     exports = [
-        composer_pb2.Export(file_format=audio_pb2.FILE_FORMAT_FLAC),
-        composer_pb2.Export(file_format=audio_pb2.FILE_FORMAT_WAV, sample_rate=48_000, bit_depth=16),
+        spec_pb2.Export(file_format=audio_pb2.FILE_FORMAT_FLAC),
+        spec_pb2.Export(file_format=audio_pb2.FILE_FORMAT_WAV, sample_rate=48_000, bit_depth=16),
     ]
     async with embedded(tmp_path) as (_, client):
         heard = await mastered(client, wav(tmp_path / "mine.flac"), settings=BROADCAST, exports=exports)
         piece = heard.composition
-        assert piece.state == composer_pb2.STATE_SUCCEEDED
+        assert piece.state == composition_pb2.STATE_SUCCEEDED
         assert piece.mastered.loudness.integrated_lufs == pytest.approx(-23.0, abs=0.1)
         flac, other = [await read(client, output) for output in piece.outputs]
         # It is listed like any other, and by its state.
@@ -97,13 +97,13 @@ async def test_what_is_no_sound_fails_with_its_reason(tmp_path: Path, content: b
     (tmp_path / "odd").write_bytes(content or b"x")
     async with embedded(tmp_path / "home") as (_, client):
         piece = (await mastered(client, tmp_path / "odd")).composition
-        assert piece.state == composer_pb2.STATE_FAILED
+        assert piece.state == composition_pb2.STATE_FAILED
         assert piece.error.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
         assert not piece.outputs
 
 
 async def test_what_cannot_be_made_of_it_is_refused_by_name(tmp_path: Path) -> None:
-    mp3 = composer_pb2.Export(file_format=audio_pb2.FILE_FORMAT_MP3)
+    mp3 = spec_pb2.Export(file_format=audio_pb2.FILE_FORMAT_MP3)
     wide = mixer_pb2.MasterSettings(width=1.5)
     async with embedded(tmp_path / "home") as (_, client):
         six = (await mastered(client, wav(tmp_path / "six.flac", 1, 6), exports=[mp3])).composition
@@ -124,7 +124,7 @@ async def test_a_mastering_can_be_cancelled_and_deleted(tmp_path: Path) -> None:
         created = await client.create_master(upload.name)
         await client.cancel(created.name)
         piece = (await hear(client.watch(created.name))).composition
-        assert piece.state == composer_pb2.STATE_CANCELLED
+        assert piece.state == composition_pb2.STATE_CANCELLED
         await client.delete(created.name)
         with pytest.raises(SegueError):
             await client.get(created.name)
@@ -153,5 +153,5 @@ async def test_a_mastering_has_no_plan_to_edit(tmp_path: Path) -> None:
     async with embedded(tmp_path / "home") as (_, client):
         piece = (await mastered(client, wav(tmp_path / "mine.flac", 1))).composition
         with pytest.raises(SegueError) as caught:
-            await client.create(composer_pb2.CompositionSpec(parent=piece.name))
+            await client.create(spec_pb2.CompositionSpec(parent=piece.name))
         assert [each.field for each in caught.value.violations] == ["spec.parent"]

@@ -11,7 +11,7 @@ import soundfile
 from tests.mesh.house import embedded, hear, spec
 from tests.mesh.odd_renderer import odd_renderer
 
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import composition_pb2, spec_pb2
 from segue.renderer.v1 import renderer_pb2
 from segue_audio.resample import resample
 from segue_client import SegueError
@@ -30,7 +30,7 @@ FILE_RATE = 44_100
 RATE = 32_000
 
 
-def asked(melody: composer_pb2.Melody, **more: Any) -> composer_pb2.CompositionSpec:
+def asked(melody: spec_pb2.Melody, **more: Any) -> spec_pb2.CompositionSpec:
     wanted = spec("calm piano, 120 bpm, C major, intro verse outro", seconds=12, melody=melody, **more)
     wanted.brief.sample_rate = RATE
     return wanted
@@ -73,8 +73,8 @@ async def test_a_file_is_followed_from_each_sections_own_place(tmp_path: Path) -
         embedded(tmp_path, {"renderer.address": renderer.address}) as (_, client),
     ):
         source = (await client.upload(tmp_path / "tune.wav")).name
-        heard = await hear(client.compose(asked(composer_pb2.Melody(source=source))))
-        assert heard.composition.state == composer_pb2.STATE_SUCCEEDED
+        heard = await hear(client.compose(asked(spec_pb2.Melody(source=source))))
+        assert heard.composition.state == composition_pb2.STATE_SUCCEEDED
         ended = set()
         for item in heard.composition.plan.sections:
             expected = whole[item.first_frame : item.first_frame + item.spec.frames]
@@ -90,11 +90,11 @@ async def test_a_file_is_followed_from_each_sections_own_place(tmp_path: Path) -
         warnings = [each for each in heard.composition.warnings if each.code == "melody_ended"]
         assert {each.section_id for each in warnings} == ended
         # The same tune finds the same takes, another one does not.
-        again = await hear(client.compose(asked(composer_pb2.Melody(source=source))))
+        again = await hear(client.compose(asked(spec_pb2.Melody(source=source))))
         assert all(section.reused for section in again.composition.sections)
         tune(tmp_path / "other.wav", 12.5)
         other = (await client.upload(tmp_path / "other.wav")).name
-        third = await hear(client.compose(asked(composer_pb2.Melody(source=other))))
+        third = await hear(client.compose(asked(spec_pb2.Melody(source=other))))
         assert not any(section.reused for section in third.composition.sections if section.section_id in ended)
 
 
@@ -104,8 +104,8 @@ async def test_the_bands_melody_comes_as_notes_of_one_voice(tmp_path: Path) -> N
         odd_renderer(tmp_path, backend=band) as renderer,
         embedded(tmp_path, {"renderer.address": renderer.address}) as (_, client),
     ):
-        heard = await hear(client.compose(asked(composer_pb2.Melody(band=True), midi=True)))
-        assert heard.composition.state == composer_pb2.STATE_SUCCEEDED
+        heard = await hear(client.compose(asked(spec_pb2.Melody(band=True), midi=True)))
+        assert heard.composition.state == composition_pb2.STATE_SUCCEEDED
         notes = [request.guide_notes for request in band.told.values()]
         assert any(notes)
         assert all(len({note.layer for note in each}) <= 1 for each in notes)
@@ -115,17 +115,17 @@ async def test_what_cannot_be_followed_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.wav").write_text("no sound at all")
     async with embedded(tmp_path / "sketch") as (_, client):
         with pytest.raises(SegueError) as caught:
-            await client.create(asked(composer_pb2.Melody(band=True)))
+            await client.create(asked(spec_pb2.Melody(band=True)))
         assert caught.value.reason == "OPTION_NOT_SUPPORTED"
     async with (
         odd_renderer(tmp_path, backend=Follower()) as renderer,
         embedded(tmp_path, {"renderer.address": renderer.address}) as (_, client),
     ):
         with pytest.raises(SegueError) as caught:
-            await client.create(asked(composer_pb2.Melody(source="uploads/none")))
+            await client.create(asked(spec_pb2.Melody(source="uploads/none")))
         assert caught.value.reason == "ARTIFACT_NOT_FOUND"
         source = (await client.upload(tmp_path / "text.wav")).name
         with pytest.raises(SegueError) as caught:
-            await hear(client.compose(asked(composer_pb2.Melody(source=source))))
+            await hear(client.compose(asked(spec_pb2.Melody(source=source))))
         assert caught.value.reason == "INVALID_AUDIO"
         assert "spec.melody.source" in caught.value.message

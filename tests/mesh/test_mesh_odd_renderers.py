@@ -13,7 +13,7 @@ import soundfile
 from tests.mesh.house import Heard, embedded, hear, spec
 from tests.mesh.odd_renderer import changed, odd_renderer
 
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import composition_pb2, stream_pb2
 from segue_client import SegueError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Response = renderer_pb2.RenderSectionResponse
 
-BOTH = composer_pb2.AUDIO_SELECTION_BOTH
+BOTH = stream_pb2.AUDIO_SELECTION_BOTH
 ASKED = spec("calm piano, 120 bpm, C major", seconds=8)
 
 
@@ -138,7 +138,7 @@ async def test_sound_that_cannot_be_used_is_tried_once_more_and_nobody_hears_it(
         embedded(tmp_path, {"renderer.address": renderer.address}) as (_, client),
     ):
         heard = await asyncio.wait_for(hear(client.compose(spec(seconds=4), audio=BOTH)), 60)
-        assert heard.composition.state == composer_pb2.STATE_SUCCEEDED
+        assert heard.composition.state == composition_pb2.STATE_SUCCEEDED
         (retried,) = [each.event.section_retried for each in heard.updates if each.kind == "section_retried"]
         assert (retried.attempt, said in retried.error.message) == (1, True), retried.error.message
         assert retried.error.code == grpc.StatusCode.DATA_LOSS.value[0]
@@ -172,7 +172,7 @@ async def test_sound_that_cannot_be_used_twice_fails_with_the_reason(tmp_path: P
             await asyncio.wait_for(hear(client.compose(ASKED, audio=BOTH), heard), 60)
         assert (caught.value.code, caught.value.reason) == (grpc.StatusCode.DATA_LOSS, "RENDER_INVALID")
         failed = heard.composition
-        assert failed.state == composer_pb2.STATE_FAILED
+        assert failed.state == composition_pb2.STATE_FAILED
         tries = [start for start in renderer.starts if start.spec.section_id == caught.value.metadata["sectionId"]]
         assert [start.attempt for start in tries] == [1, 2]
         assert heard.kinds.count("section_retried") == 1
@@ -181,7 +181,7 @@ async def test_sound_that_cannot_be_used_twice_fails_with_the_reason(tmp_path: P
         # The queue moves on.
         renderer.spoil = spoiling(lambda response, _: [response], range(0))
         after = await asyncio.wait_for(hear(client.compose(spec(seconds=2))), 60)
-        assert after.composition.state == composer_pb2.STATE_SUCCEEDED
+        assert after.composition.state == composition_pb2.STATE_SUCCEEDED
 
 
 async def test_a_renderer_that_never_ends_is_stopped_and_fills_no_disk(tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ async def test_a_renderer_that_never_ends_is_stopped_and_fills_no_disk(tmp_path:
         embedded(tmp_path, {"renderer.address": renderer.address}) as (_, client),
     ):
         heard = await asyncio.wait_for(hear(client.compose(ASKED, audio=BOTH)), 60)
-        assert heard.composition.state == composer_pb2.STATE_SUCCEEDED
+        assert heard.composition.state == composition_pb2.STATE_SUCCEEDED
         assert heard.kinds.count("section_retried") == 1
         await renderer.idle()
         assert sent < 100 * 48_000
@@ -256,7 +256,7 @@ async def test_another_take_is_announced_by_a_rewind_and_never_spliced(tmp_path:
             60,
         )
         assert broken
-        assert heard.composition.state == composer_pb2.STATE_SUCCEEDED
+        assert heard.composition.state == composition_pb2.STATE_SUCCEEDED
         (rewound,) = [each.event.draft_rewound for each in heard.updates if each.kind == "draft_rewound"]
         section = heard.composition.plan.sections[1]
         assert rewound.section_id == section.spec.section_id

@@ -14,7 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from segue.audio.v1 import audio_pb2
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import composition_pb2, stream_pb2
 from segue_composition.log_rows import SEGMENT, Segment
 from segue_conductor.journal import Journal
 from segue_conductor.mix.segments import Place, Recorder, recorded
@@ -57,7 +57,7 @@ class Listener:
                 self.heard += await artifacts.read_all(segment.ref)
                 self.attempts.setdefault(segment.section_id, set()).add(segment.attempt)
             else:
-                event = composer_pb2.CompositionEvent.FromString(row.payload)
+                event = stream_pb2.CompositionEvent.FromString(row.payload)
                 rewound = event.draft_rewound
                 del self.heard[rewound.first_frame * FRAME_BYTES :]
 
@@ -73,7 +73,7 @@ def test_whatever_is_made_again_every_listener_has_the_last_version(
     async def run(folder: Path) -> None:
         store = await SqliteStore.open(folder / "segue.db")
         artifacts = FolderArtifacts(folder / "artifacts")
-        job = NewJob(NAME, "composition", "ann", b"d", b"", composer_pb2.Composition(name=NAME).SerializeToString())
+        job = NewJob(NAME, "composition", "ann", b"d", b"", composition_pb2.Composition(name=NAME).SerializeToString())
         await store.create(job, queue_limit=9)
         listener, after = Listener(), 0
         for versions, stop_frame in [*tries, (last, sum(LENGTHS))]:
@@ -100,7 +100,7 @@ def test_whatever_is_made_again_every_listener_has_the_last_version(
 async def test_more_sound_than_there_is_room_for_is_an_error_and_no_endless_loop(tmp_path: Path) -> None:
     store = await SqliteStore.open(tmp_path / "segue.db")
     artifacts = FolderArtifacts(tmp_path / "artifacts")
-    job = NewJob(NAME, "composition", "ann", b"d", b"", composer_pb2.Composition(name=NAME).SerializeToString())
+    job = NewJob(NAME, "composition", "ann", b"d", b"", composition_pb2.Composition(name=NAME).SerializeToString())
     await store.create(job, queue_limit=9)
     claimed = await store.claim("c", 60, name=NAME)
     assert claimed is not None

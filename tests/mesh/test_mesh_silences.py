@@ -16,7 +16,7 @@ import pytest
 from tests.mesh.house import Heard, Segued, embedded, hear, sha256, spec, stub
 from tests.mesh.odd_renderer import odd_renderer
 
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import composition_pb2, stream_pb2
 from segue.renderer.v1 import renderer_pb2
 from segue_client import Client
 from segue_conductor import conductor
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from tests.mesh.odd_renderer import Responses
 
-BOTH = composer_pb2.AUDIO_SELECTION_BOTH
+BOTH = stream_pb2.AUDIO_SELECTION_BOTH
 ASKED = spec("calm piano, 120 bpm, C major, verse chorus", seconds=12)
 
 
@@ -96,7 +96,7 @@ async def test_a_renderer_behind_a_black_hole_is_noticed_and_its_section_made_ag
             heard = await asyncio.wait_for(hear(client.compose(ASKED, audio=BOTH)), 60)
             undisturbed = await hear(client.compose(ASKED, audio=BOTH))
     assert fell.is_set()
-    assert heard.composition.state == composer_pb2.STATE_SUCCEEDED
+    assert heard.composition.state == composition_pb2.STATE_SUCCEEDED
     # A machine that stands still for a second is as silent as the hole: there may be more than one.
     retried = [each.event.section_retried for each in heard.updates if each.kind == "section_retried"]
     assert {each.error.code for each in retried} == {grpc.StatusCode.UNAVAILABLE.value[0]}
@@ -126,7 +126,7 @@ async def test_a_renderer_that_says_nothing_is_given_up_and_a_slow_one_is_not(tm
         flags: dict[str, object] = {"renderer.address": renderer.address, "conductor.stall_limit": "2s"}
         async with embedded(tmp_path, flags) as (_, client):
             heard = await asyncio.wait_for(hear(client.compose(spec(seconds=4))), 60)
-            assert heard.composition.state == composer_pb2.STATE_SUCCEEDED
+            assert heard.composition.state == composition_pb2.STATE_SUCCEEDED
             retried = [each.event.section_retried for each in heard.updates if each.kind == "section_retried"]
             assert retried[0].error.code == grpc.StatusCode.UNAVAILABLE.value[0]
             assert "said nothing for 2 s" in retried[0].error.message
@@ -147,7 +147,7 @@ async def test_a_deadline_ends_the_stream_and_not_the_work(tmp_path: Path) -> No
     async with odd_renderer(tmp_path, dawdles) as renderer:
         flags: dict[str, object] = {"renderer.address": renderer.address}
         async with embedded(tmp_path, flags) as (node, client), stub(node.inner) as calls:
-            request = composer_pb2.ComposeRequest(spec=spec(seconds=4), audio=BOTH, request_id=str(uuid.uuid4()))
+            request = stream_pb2.ComposeRequest(spec=spec(seconds=4), audio=BOTH, request_id=str(uuid.uuid4()))
             cursor = name = ""
             timeout_s = 1.0
             while not name:  # on a busy machine the first event may take its time
@@ -160,7 +160,7 @@ async def test_a_deadline_ends_the_stream_and_not_the_work(tmp_path: Path) -> No
                 timeout_s *= 4
             working.set()
             rest = await asyncio.wait_for(hear(client.watch(name, cursor=cursor, audio=BOTH)), 60)
-            assert rest.composition.state == composer_pb2.STATE_SUCCEEDED
+            assert rest.composition.state == composition_pb2.STATE_SUCCEEDED
 
 
 @pytest.mark.parametrize("how", ["the caller goes", "CancelComposition"])
@@ -196,7 +196,7 @@ async def test_a_cancel_frees_a_renderer_in_the_middle_of_a_section(
             else:
                 await client.cancel(name)
             heard = await asyncio.wait_for(hear(client.watch(name)), 30)
-            assert heard.composition.state == composer_pb2.STATE_CANCELLED
+            assert heard.composition.state == composition_pb2.STATE_CANCELLED
             await renderer.idle()
             assert not (await client.stats()).renderers[0].busy_slots
             await stream.aclose()
@@ -233,14 +233,14 @@ async def test_a_conductor_that_was_stopped_and_wakes_writes_nothing_more(tmp_pa
                     content = b"".join([piece async for piece in woken.read(output)])
                     assert sha256(content) == output.sha256
                 after = await asyncio.wait_for(hear(woken.compose(spec(seconds=2))), 60)
-                assert after.composition.state == composer_pb2.STATE_SUCCEEDED
+                assert after.composition.state == composition_pb2.STATE_SUCCEEDED
     finally:
         sleeper.stop()
         other.stop()
 
 
 def check(heard: Heard, undisturbed: Heard) -> None:
-    assert heard.composition.state == composer_pb2.STATE_SUCCEEDED
+    assert heard.composition.state == composition_pb2.STATE_SUCCEEDED
     assert heard.kinds.count("finished") == 1
     assert heard.num_rewinds == 0
     assert sha256(heard.draft) == sha256(undisturbed.draft)
@@ -258,10 +258,10 @@ async def said(process: Segued, text: str) -> None:
 
 async def test_a_stream_that_is_cancelled_says_so_to_its_caller(tmp_path: Path) -> None:
     async with embedded(tmp_path) as (node, client), stub(node.inner) as calls:
-        call = calls.Compose(composer_pb2.ComposeRequest(spec=spec(seconds=4)))
+        call = calls.Compose(stream_pb2.ComposeRequest(spec=spec(seconds=4)))
         first = await call.read()
-        assert isinstance(first, composer_pb2.ComposeResponse)
+        assert isinstance(first, stream_pb2.ComposeResponse)
         call.cancel()
         assert await call.code() is grpc.StatusCode.CANCELLED
         heard = await asyncio.wait_for(hear(client.watch(first.event.composition)), 60)
-        assert heard.composition.state == composer_pb2.STATE_SUCCEEDED
+        assert heard.composition.state == composition_pb2.STATE_SUCCEEDED

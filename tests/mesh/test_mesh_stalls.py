@@ -11,7 +11,7 @@ import psutil
 import pytest
 from tests.mesh.house import Segued, hear, sha256, spec
 
-from segue.composer.v1 import composer_pb2, composer_pb2_grpc
+from segue.composer.v1 import composer_pb2_grpc, composition_pb2, stream_pb2
 from segue_client import Access, Client
 from segue_client.channel import connect
 from segue_client.errors import from_rpc_error
@@ -19,7 +19,7 @@ from segue_client.errors import from_rpc_error
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-BOTH = composer_pb2.AUDIO_SELECTION_BOTH
+BOTH = stream_pb2.AUDIO_SELECTION_BOTH
 SECONDS = 90
 STREAM_BYTES = 2 * SECONDS * 48_000 * 8
 NUM_STALLED = 20
@@ -41,11 +41,11 @@ def segued(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Segued]:
 @contextlib.asynccontextmanager
 async def stalled(
     address: str, name: str, count: int
-) -> AsyncIterator[list[grpc.aio.UnaryStreamCall[Any, composer_pb2.WatchCompositionResponse]]]:
+) -> AsyncIterator[list[grpc.aio.UnaryStreamCall[Any, stream_pb2.WatchCompositionResponse]]]:
     """Watches on one channel that read their first message and then nothing more."""
     channel = connect(Access(address))
     stub = cast("composer_pb2_grpc.ComposerServiceAsyncStub", composer_pb2_grpc.ComposerServiceStub(channel))
-    calls = [stub.WatchComposition(composer_pb2.WatchCompositionRequest(name=name, audio=BOTH)) for _ in range(count)]
+    calls = [stub.WatchComposition(stream_pb2.WatchCompositionRequest(name=name, audio=BOTH)) for _ in range(count)]
     try:
         for call in calls:
             await call.read()
@@ -62,14 +62,14 @@ async def test_a_reader_that_stops_slows_nobody_and_goes_on_from_its_cursor(segu
         async with stalled(segued.address, created.name, 1) as (call,):
             # Who reads hears the whole piece while the other stands still.
             heard = await asyncio.wait_for(hear(client.watch(created.name, audio=BOTH)), 100)
-            assert heard.composition.state == composer_pb2.STATE_SUCCEEDED
+            assert heard.composition.state == composition_pb2.STATE_SUCCEEDED
             async with asyncio.timeout(30):
                 while (await client.stats()).watchers:  # noqa: ASYNC110 - nothing else tells
                     await asyncio.sleep(0.1)
             # Its window still holds some messages; behind them it is told why it was ended.
             cursor = ""
             try:
-                while isinstance(response := await call.read(), composer_pb2.WatchCompositionResponse):
+                while isinstance(response := await call.read(), stream_pb2.WatchCompositionResponse):
                     cursor = response.cursor
             except grpc.aio.AioRpcError as error:
                 ended = from_rpc_error(error)

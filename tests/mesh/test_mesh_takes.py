@@ -13,7 +13,7 @@ from tests.mesh.house import Heard, embedded, hear, spec
 from tests.mesh.odd_renderer import odd_renderer
 from tests.mesh.test_mesh_odd_renderers import set_sample, spoiling
 
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import spec_pb2, stream_pb2
 from segue_music import codec
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from segue_client import Client
 
-BOTH = composer_pb2.AUDIO_SELECTION_BOTH
+BOTH = stream_pb2.AUDIO_SELECTION_BOTH
 ASKED = spec("calm piano, 120 bpm, C major, verse chorus", seconds=12)
 
 
@@ -35,7 +35,7 @@ def num_notes(content: bytes) -> int:
 
 
 async def test_a_take_that_was_made_without_midi_has_its_notes_when_it_is_used_again(tmp_path: Path) -> None:
-    with_midi = composer_pb2.CompositionSpec()
+    with_midi = spec_pb2.CompositionSpec()
     with_midi.CopyFrom(ASKED)
     with_midi.midi = True
     async with embedded(tmp_path / "new") as (_, client):
@@ -43,7 +43,7 @@ async def test_a_take_that_was_made_without_midi_has_its_notes_when_it_is_used_a
     assert num_notes(expected) > 20
     async with embedded(tmp_path / "used") as (_, client):
         plain = await hear(client.compose(ASKED))
-        for again in (with_midi, composer_pb2.CompositionSpec(parent=plain.composition.name, midi=True)):
+        for again in (with_midi, spec_pb2.CompositionSpec(parent=plain.composition.name, midi=True)):
             heard = await hear(client.compose(again))
             assert all(section.reused for section in heard.composition.sections)
             assert await read(client, heard, "music.mid") == expected
@@ -68,11 +68,11 @@ async def test_a_retried_take_is_made_again_from_its_own_seed(tmp_path: Path) ->
         assert piece.plan.digest == codec.plan_digest(codec.plan_from_message(piece.plan))
         manifest = json.loads(await read(client, heard, "manifest.json"))
         # Another take is another take, and not the one that there is.
-        redo = composer_pb2.Edit(redo=composer_pb2.EditRedo(section_id=section_id))
-        child = await hear(client.compose(composer_pb2.CompositionSpec(parent=piece.name, edits=[redo]), audio=BOTH))
+        redo = spec_pb2.Edit(redo=spec_pb2.EditRedo(section_id=section_id))
+        child = await hear(client.compose(spec_pb2.CompositionSpec(parent=piece.name, edits=[redo]), audio=BOTH))
         assert renderer.starts[-1].seed == seed + 1
         assert child.draft != heard.draft
-    again = json_format.ParseDict(manifest["spec"], composer_pb2.CompositionSpec())
+    again = json_format.ParseDict(manifest["spec"], spec_pb2.CompositionSpec())
     json_format.ParseDict(manifest["plan"], again.plan)
     async with embedded(tmp_path / "elsewhere") as (_, client):
         repeated = await hear(client.compose(again, audio=BOTH))

@@ -14,7 +14,7 @@ import grpc.aio
 import pytest
 from tests.mesh.house import Segued, hear, reach, spec
 
-from segue.composer.v1 import composer_pb2, composer_pb2_grpc
+from segue.composer.v1 import composer_pb2, composer_pb2_grpc, composition_pb2, stream_pb2
 from segue_client import Access, Client, SegueError
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ async def test_two_thousand_idle_streams_on_one_connection_have_a_bound_and_hurt
         before = segued.memory_bytes
         async with channel(segued.address) as wire:
             stub: Any = composer_pb2_grpc.ComposerServiceStub(wire)
-            request = composer_pb2.WatchCompositionRequest(name=name)
+            request = stream_pb2.WatchCompositionRequest(name=name)
             calls = [stub.WatchComposition(request) for _ in range(2000)]
             async with asyncio.timeout(60):
                 while (await client.stats()).watchers < 256:  # noqa: ASYNC110 - nothing else tells
@@ -127,7 +127,7 @@ async def test_too_many_calls_are_refused_and_the_next_are_served(tmp_path: Path
             name = (await client.create(spec())).name
         async with channel(one.address) as wire:
             stub: Any = composer_pb2_grpc.ComposerServiceStub(wire)
-            request = composer_pb2.WatchCompositionRequest(name=name)
+            request = stream_pb2.WatchCompositionRequest(name=name)
             calls = [stub.WatchComposition(request) for _ in range(40)]
             first = await asyncio.gather(*(call.read() for call in calls), return_exceptions=True)
             refused = [each for each in first if isinstance(each, grpc.aio.AioRpcError)]
@@ -295,7 +295,7 @@ async def test_a_piece_is_composed_over_tls_with_a_token(tmp_path: Path, certifi
         access = Access(f"127.0.0.1:{port}", token=TOKEN, tls=True, tls_ca=trusted)
         async with Client(access, patience_s=10) as client:
             heard = await asyncio.wait_for(hear(client.compose(spec(seconds=2))), 60)
-            assert heard.composition.state == composer_pb2.STATE_SUCCEEDED
+            assert heard.composition.state == composition_pb2.STATE_SUCCEEDED
         async with Client(Access(f"127.0.0.1:{port}", tls=True, tls_ca=trusted), patience_s=0) as stranger:
             with pytest.raises(SegueError) as caught:
                 await stranger.models()

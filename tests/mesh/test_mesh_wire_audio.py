@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segue.audio.v1 import audio_pb2
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import stream_pb2
 from segue_gateway import wire
 from segue_runtime.rpc.chunks import crc32c
 
-RESPONSES = (composer_pb2.ComposeResponse, composer_pb2.WatchCompositionResponse)
+RESPONSES = (stream_pb2.ComposeResponse, stream_pb2.WatchCompositionResponse)
 
 
 @given(
@@ -20,8 +20,8 @@ RESPONSES = (composer_pb2.ComposeResponse, composer_pb2.WatchCompositionResponse
     audio=st.one_of(st.binary(max_size=200), st.integers(100, 70_000).map(bytes)),
 )
 def test_sound_is_read_as_it_was_meant(cursor: str, name: str, first_frame: int, audio: bytes) -> None:
-    def event() -> composer_pb2.CompositionEvent:
-        return composer_pb2.CompositionEvent(composition=name, sequence=first_frame)
+    def event() -> stream_pb2.CompositionEvent:
+        return stream_pb2.CompositionEvent(composition=name, sequence=first_frame)
 
     chunk = audio_pb2.AudioChunk(first_frame=first_frame, section_id=name, stage=audio_pb2.STAGE_DRAFT)
     expected = event()

@@ -16,13 +16,13 @@ import numpy as np
 from google.rpc import error_details_pb2, status_pb2
 
 from segue.audio.v1 import audio_pb2
-from segue.composer.v1 import composer_pb2, composer_pb2_grpc
+from segue.composer.v1 import composer_pb2_grpc, composition_pb2, files_pb2, spec_pb2, stream_pb2
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
     from pathlib import Path
 
-    Message: TypeAlias = composer_pb2.WatchCompositionResponse
+    Message: TypeAlias = stream_pb2.WatchCompositionResponse
     Lie: TypeAlias = Callable[[int, list[Message]], Iterable["Message | Break"]]
 
 NAME = "compositions/0123456789abcdef"
@@ -63,7 +63,7 @@ class Piece:
 
     num_chunks: int = 6
     rewinds: bool = False
-    state: composer_pb2.State.ValueType = composer_pb2.STATE_SUCCEEDED
+    state: composition_pb2.State.ValueType = composition_pb2.STATE_SUCCEEDED
     flac: bytes = bytes(range(256)) * 1000
     messages: list[Message] = field(default_factory=list)
 
@@ -77,45 +77,45 @@ class Piece:
         return self.num_chunks * CHUNK
 
     @property
-    def output(self) -> composer_pb2.Output:
-        return composer_pb2.Output(
-            name=f"{NAME}/outputs/master.flac", kind=composer_pb2.OUTPUT_KIND_MASTER, media_type="audio/flac",
+    def output(self) -> composition_pb2.Output:
+        return composition_pb2.Output(
+            name=f"{NAME}/outputs/master.flac", kind=composition_pb2.OUTPUT_KIND_MASTER, media_type="audio/flac",
             size_bytes=len(self.flac), sha256=hashlib.sha256(self.flac).hexdigest(),
         )  # fmt: skip
 
     @property
-    def ended(self) -> composer_pb2.Composition:
-        ended = composer_pb2.Composition(name=NAME, state=self.state, outputs=[self.output])
+    def ended(self) -> composition_pb2.Composition:
+        ended = composition_pb2.Composition(name=NAME, state=self.state, outputs=[self.output])
         ended.plan.frames = self.frames
-        if self.state == composer_pb2.STATE_FAILED:
+        if self.state == composition_pb2.STATE_FAILED:
             ended.error.CopyFrom(status_of(Break(grpc.StatusCode.DATA_LOSS, "RENDER_INVALID")))
         return ended
 
     def _build(self) -> None:
-        self._add("accepted", composer_pb2.Accepted(composition=composer_pb2.Composition(name=NAME)))
-        self._add("started", composer_pb2.Started(claims=1))
-        planned = composer_pb2.Planned()
+        self._add("accepted", stream_pb2.Accepted(composition=composition_pb2.Composition(name=NAME)))
+        self._add("started", stream_pb2.Started(claims=1))
+        planned = stream_pb2.Planned()
         planned.plan.frames = self.frames
         self._add("planned", planned)
-        self._add("section_progress", composer_pb2.SectionProgress(section_id="a", fraction_done=0.5))
+        self._add("section_progress", stream_pb2.SectionProgress(section_id="a", fraction_done=0.5))
         if self.rewinds:
             half = self.num_chunks // 2 + 1
             self._add_audio(audio_pb2.STAGE_DRAFT, self.first_try, 0, half)
-            back = composer_pb2.DraftRewound(first_frame=CHUNK, section_id="a", attempt=2, stage=audio_pb2.STAGE_DRAFT)
+            back = stream_pb2.DraftRewound(first_frame=CHUNK, section_id="a", attempt=2, stage=audio_pb2.STAGE_DRAFT)
             self._add("draft_rewound", back)
             self.draft[:CHUNK] = self.first_try[:CHUNK]
             self._add_audio(audio_pb2.STAGE_DRAFT, self.draft, 1, self.num_chunks)
         else:
             self._add_audio(audio_pb2.STAGE_DRAFT, self.draft, 0, self.num_chunks)
-        self._add("draft_finished", composer_pb2.DraftFinished())
+        self._add("draft_finished", stream_pb2.DraftFinished())
         self._add_audio(audio_pb2.STAGE_MASTER, self.master, 0, self.num_chunks)
         self._add("output_ready", self.output)
-        self._add("finished", composer_pb2.Finished(composition=self.ended))
+        self._add("finished", stream_pb2.Finished(composition=self.ended))
 
     def _add(self, kind: str, body: Any) -> None:
         number = len(self.messages) + 1
-        event = composer_pb2.CompositionEvent(composition=NAME, sequence=number, **{kind: body})
-        self.messages.append(composer_pb2.WatchCompositionResponse(cursor=f"c{number}", event=event))
+        event = stream_pb2.CompositionEvent(composition=NAME, sequence=number, **{kind: body})
+        self.messages.append(stream_pb2.WatchCompositionResponse(cursor=f"c{number}", event=event))
 
     def _add_audio(self, stage: audio_pb2.Stage.ValueType, sound: np.ndarray[Any, Any], first: int, end: int) -> None:
         for index in range(first, end):
@@ -129,7 +129,7 @@ class Piece:
         for message in rest:
             if message.event.WhichOneof("event") == "audio" and message.event.audio.stage not in stages:
                 continue
-            copy = composer_pb2.WatchCompositionResponse()
+            copy = stream_pb2.WatchCompositionResponse()
             copy.CopyFrom(message)
             found.append(copy)
         return found
@@ -172,19 +172,19 @@ class FakeComposer(Base):  # type: ignore[misc]  # see above
         self.num_downloads = 0
         self.num_deletes = 0
         self.cursors: list[str] = []
-        self.specs: list[composer_pb2.CompositionSpec] = []
+        self.specs: list[spec_pb2.CompositionSpec] = []
         self.request_ids: set[str] = set()
         self.break_downloads: set[int] = set()
         self.got = piece.ended
 
-    async def Compose(self, request: composer_pb2.ComposeRequest, context: Any) -> AsyncIterator[Message]:  # noqa: N802 - the contract's name
+    async def Compose(self, request: stream_pb2.ComposeRequest, context: Any) -> AsyncIterator[Message]:  # noqa: N802 - the contract's name
         self.specs.append(request.spec)
         self.request_ids.add(request.request_id)
         async for message in self._stream("", request.audio, context):
             yield message
 
     async def WatchComposition(  # noqa: N802 - the contract's name
-        self, request: composer_pb2.WatchCompositionRequest, context: Any
+        self, request: stream_pb2.WatchCompositionRequest, context: Any
     ) -> AsyncIterator[Message]:
         async for message in self._stream(request.cursor, request.audio, context):
             yield message
@@ -201,30 +201,28 @@ class FakeComposer(Base):  # type: ignore[misc]  # see above
                 return
             yield message
 
-    async def GetComposition(self, _request: Any, _context: Any) -> composer_pb2.GetCompositionResponse:  # noqa: N802 - the contract's name
-        return composer_pb2.GetCompositionResponse(composition=self.got)
+    async def GetComposition(self, _request: Any, _context: Any) -> composition_pb2.GetCompositionResponse:  # noqa: N802 - the contract's name
+        return composition_pb2.GetCompositionResponse(composition=self.got)
 
-    async def DeleteComposition(self, _request: Any, context: Any) -> composer_pb2.DeleteCompositionResponse:  # noqa: N802 - the contract's name
+    async def DeleteComposition(self, _request: Any, context: Any) -> composition_pb2.DeleteCompositionResponse:  # noqa: N802 - the contract's name
         """It is gone at the first call, but the answer is lost."""
         self.num_deletes += 1
         await fail(
             context, Break() if self.num_deletes == 1 else Break(grpc.StatusCode.NOT_FOUND, "COMPOSITION_NOT_FOUND")
         )
-        return composer_pb2.DeleteCompositionResponse()
+        return composition_pb2.DeleteCompositionResponse()
 
     async def DownloadArtifact(  # noqa: N802 - the contract's name
-        self, request: composer_pb2.DownloadArtifactRequest, context: Any
-    ) -> AsyncIterator[composer_pb2.DownloadArtifactResponse]:
+        self, request: files_pb2.DownloadArtifactRequest, context: Any
+    ) -> AsyncIterator[files_pb2.DownloadArtifactResponse]:
         self.num_downloads += 1
-        yield composer_pb2.DownloadArtifactResponse(output=self.piece.output, offset=request.read_offset)
+        yield files_pb2.DownloadArtifactResponse(output=self.piece.output, offset=request.read_offset)
         for offset in range(request.read_offset, len(self.piece.flac), 65536):
             if offset in self.break_downloads:
                 self.break_downloads.discard(offset)
                 await fail(context, Break())
             content = self.piece.flac[offset : offset + 65536]
-            yield composer_pb2.DownloadArtifactResponse(
-                offset=offset, data=content, crc32c=google_crc32c.value(content)
-            )
+            yield files_pb2.DownloadArtifactResponse(offset=offset, data=content, crc32c=google_crc32c.value(content))
 
 
 async def fail(context: Any, broken: Break) -> None:
@@ -250,7 +248,7 @@ async def serving(fake: FakeComposer) -> AsyncIterator[str]:
 
 def changed(message: Message, **fields: Any) -> Message:
     """A copy with other fields; "audio.frames" is written audio__frames."""
-    copy = composer_pb2.WatchCompositionResponse()
+    copy = stream_pb2.WatchCompositionResponse()
     copy.CopyFrom(message)
     for path, value in fields.items():
         target: Any = copy
@@ -268,9 +266,9 @@ def is_audio(message: Message) -> bool:
 def endless(message: Message) -> Iterator[Message]:
     """Heartbeats that say nothing new."""
     while True:
-        beat = composer_pb2.WatchCompositionResponse(cursor=message.cursor)
+        beat = stream_pb2.WatchCompositionResponse(cursor=message.cursor)
         beat.event.composition, beat.event.sequence = NAME, message.event.sequence
-        beat.event.checkpoint.state = composer_pb2.STATE_RENDERING
+        beat.event.checkpoint.state = composition_pb2.STATE_RENDERING
         yield beat
 
 

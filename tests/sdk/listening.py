@@ -9,13 +9,13 @@ import numpy as np
 from tests.sdk.fake_composer import FakeComposer, Piece, QuickClock, serving
 
 from segue.audio.v1 import audio_pb2
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import stream_pb2
 from segue_client import Client, Update, events
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
-BOTH = composer_pb2.AUDIO_SELECTION_BOTH
+BOTH = stream_pb2.AUDIO_SELECTION_BOTH
 TIME_LIMIT_S = 20
 SILENCE_S = 0.3
 """For tests of silence only: a machine that is busy is as silent for a moment."""

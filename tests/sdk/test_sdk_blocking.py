@@ -13,7 +13,7 @@ from scripts import blocking_client
 from tests.sdk.fake_composer import NAME, Break, FakeComposer, Piece, QuickClock, serving
 
 import segue_client
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import composition_pb2
 from segue_client import BlockingClient, BlockingStream, Client, SegueError, Stream
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def test_it_listens_saves_and_gives_arrays(fake: FakeComposer, address: str, tmp
         assert kinds[-1] == "finished"
         assert (stream.name, stream.num_resumed) == (NAME, 1)
         composition = client.compose("calm piano").save(tmp_path / "song.flac")
-        assert composition.state == composer_pb2.STATE_SUCCEEDED
+        assert composition.state == composition_pb2.STATE_SUCCEEDED
         assert (tmp_path / "song.flac").read_bytes() == fake.piece.flac
         heard = np.concatenate([chunk.samples for chunk in client.watch(NAME).chunks()])
         assert np.array_equal(heard, fake.piece.draft)

@@ -12,7 +12,7 @@ import grpc_testing
 import pytest
 from tests.sdk.fake_composer import DETAILS_KEY, NAME, Break, Piece, status_of
 
-from segue.composer.v1 import composer_pb2, composer_pb2_grpc
+from segue.composer.v1 import composer_pb2, composer_pb2_grpc, stream_pb2
 from segue_client import SegueError, Update
 from segue_client.checking import Place
 from segue_client.resuming import Resuming
@@ -87,7 +87,7 @@ class Stage:
 
     def watch(self) -> asyncio.Task[None]:
         def resume(stub: Any, name: str, cursor: str) -> Any:
-            request = composer_pb2.WatchCompositionRequest(name=name, cursor=cursor)
+            request = stream_pb2.WatchCompositionRequest(name=name, cursor=cursor)
             return AwaitedCall(stub.WatchComposition(request))
 
         resuming = Resuming(cast("Link", self.link), None, resume, Place(name=NAME))

@@ -11,7 +11,7 @@ import pytest
 from tests.sdk.fake_composer import NAME, Break, FakeComposer, Piece, QuickClock, files_in, serving
 
 from segue.audio.v1 import audio_pb2
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import stream_pb2
 from segue_client import Client, SegueError, spec
 
 if TYPE_CHECKING:
@@ -104,10 +104,10 @@ async def test_a_deletion_whose_answer_was_lost_is_one() -> None:
             await client.delete(NAME)
 
 
-@pytest.mark.parametrize("audio", composer_pb2.AudioSelection.values())
-async def test_any_selection_of_sound_comes_to_its_end(audio: composer_pb2.AudioSelection.ValueType) -> None:
+@pytest.mark.parametrize("audio", stream_pb2.AudioSelection.values())
+async def test_any_selection_of_sound_comes_to_its_end(audio: stream_pb2.AudioSelection.ValueType) -> None:
     async with serving(FakeComposer(Piece())) as address, Client(address) as client:
         async with asyncio.timeout(20):
             kinds = [update.kind async for update in client.watch(NAME, audio=audio)]
     assert kinds[-1] == "finished"
-    assert ("audio" in kinds) == (audio != composer_pb2.AUDIO_SELECTION_NONE)
+    assert ("audio" in kinds) == (audio != stream_pb2.AUDIO_SELECTION_NONE)

@@ -20,7 +20,7 @@ from tests.sdk.fake_composer import (
     serving,
 )
 
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import stream_pb2
 from segue_client import Client, Update, events
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from tests.sdk.fake_composer import Message
 
-BOTH = composer_pb2.AUDIO_SELECTION_BOTH
+BOTH = stream_pb2.AUDIO_SELECTION_BOTH
 ACTIONS = ("cut", "silent end", "flip", "cursor", "again")
 
 

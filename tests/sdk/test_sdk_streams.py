@@ -11,7 +11,7 @@ import pytest
 from tests.sdk.fake_composer import NAME, Break, FakeComposer, Piece, serving
 from tests.sdk.listening import BOTH, SILENCE_S, all_of, check, client_of, listen
 
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import composition_pb2, stream_pb2
 from segue_client import SegueError, events
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 async def test_every_kind_of_the_contract_has_a_class_of_its_own() -> None:
-    kinds = {field.name for field in composer_pb2.CompositionEvent.DESCRIPTOR.oneofs_by_name["event"].fields}
+    kinds = {field.name for field in stream_pb2.CompositionEvent.DESCRIPTOR.oneofs_by_name["event"].fields}
     assert set(events.KINDS) == kinds
     piece = Piece()
     updates = await listen(FakeComposer(piece))
@@ -90,7 +90,7 @@ async def test_a_server_that_is_gone_is_given_up_when_the_patience_is_over() -> 
 
 async def test_a_kind_that_only_a_newer_server_knows_is_given_out_as_unknown() -> None:
     piece = Piece()
-    newer = composer_pb2.WatchCompositionResponse(cursor="c1")
+    newer = stream_pb2.WatchCompositionResponse(cursor="c1")
     newer.event.composition, newer.event.sequence = NAME, 1
     # Field 900 of the event's oneof, as a message with nothing in it.
     newer.event.MergeFromString(b"\xa2\x38\x00")
@@ -101,7 +101,7 @@ async def test_a_kind_that_only_a_newer_server_knows_is_given_out_as_unknown() -
 
 
 async def test_a_piece_that_failed_gives_its_last_event_and_then_its_error() -> None:
-    piece = Piece(state=composer_pb2.STATE_FAILED)
+    piece = Piece(state=composition_pb2.STATE_FAILED)
     seen: list[str] = []
     async with serving(FakeComposer(piece)) as address, client_of(address) as client:
         stream = client.compose("calm piano")

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from typing import Self
 
     from segue.analyzer.v1.analyzer_pb2 import Report
-    from segue.composer.v1 import composer_pb2
-    from segue.composer.v1.composer_pb2 import Composition, CompositionSpec, Output
+    from segue.composer.v1 import composer_pb2, composition_pb2, files_pb2, spec_pb2, stream_pb2
+    from segue.composer.v1.composition_pb2 import Composition, Output
+    from segue.composer.v1.spec_pb2 import CompositionSpec
     from segue.mixer.v1.mixer_pb2 import MasterSettings
     from segue.renderer.v1.renderer_pb2 import ModelProfile
     from segue_client.channel import Access
@@ -123,7 +124,7 @@ class BlockingClient:
         self,
         what: CompositionSpec | str,
         *,
-        audio: composer_pb2.AudioSelection.ValueType = NO_AUDIO,
+        audio: stream_pb2.AudioSelection.ValueType = NO_AUDIO,
         encoding: audio_pb2.SampleFormat.ValueType = F32LE,
         cancel_when_gone: bool = False,
         request_id: str = "",
@@ -141,7 +142,7 @@ class BlockingClient:
         name: str,
         *,
         cursor: str = "",
-        audio: composer_pb2.AudioSelection.ValueType = NO_AUDIO,
+        audio: stream_pb2.AudioSelection.ValueType = NO_AUDIO,
         encoding: audio_pb2.SampleFormat.ValueType = F32LE,
         cancel_when_gone: bool = False,
     ) -> BlockingStream:
@@ -171,7 +172,7 @@ class BlockingClient:
         """Remove a finished composition with its files."""
         self._runner.run(self._inner.delete(name))
 
-    def plan(self, spec: CompositionSpec) -> composer_pb2.PlanCompositionResponse:
+    def plan(self, spec: CompositionSpec) -> composition_pb2.PlanCompositionResponse:
         """Plan and estimate without making anything."""
         return self._runner.run(self._inner.plan(spec))
 
@@ -191,7 +192,7 @@ class BlockingClient:
         """Yield the bytes of an output, checked; a broken connection is taken up again where it broke."""
         return self._runner.iterate(self._inner.read(output))
 
-    def upload(self, path: Path, media_type: str = "application/octet-stream") -> composer_pb2.Upload:
+    def upload(self, path: Path, media_type: str = "application/octet-stream") -> files_pb2.Upload:
         """Send a file; it can be analysed or mastered then."""
         return self._runner.run(self._inner.upload(path, media_type))
 
@@ -204,7 +205,7 @@ class BlockingClient:
         source: str,
         *,
         settings: MasterSettings | None = None,
-        exports: Sequence[composer_pb2.Export] = (),
+        exports: Sequence[spec_pb2.Export] = (),
         request_id: str = "",
     ) -> Composition:
         """Queue the mastering of an upload: a composition without plan, to be watched and downloaded like any other."""

@@ -10,12 +10,12 @@ import google_crc32c
 import grpc
 
 from segue.audio.v1 import audio_pb2
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import composition_pb2, stream_pb2
 from segue_client.errors import DamagedAudio
 from segue_client.events import BYTES_PER_SAMPLE, FROM_MEMORY
 
 if TYPE_CHECKING:
-    from segue.composer.v1.composer_pb2 import CompositionEvent
+    from segue.composer.v1.stream_pb2 import CompositionEvent
 
 NAME: Final = re.compile(r"compositions/[0-9a-f]{8,64}")
 MAX_CURSOR_BYTES: Final = 512
@@ -81,7 +81,7 @@ class Place:
             raise damaged(f"frame {end} came of a piece of {self.frames}")
         self.next_frame[audio.stage], self.audio_format = end, audio_format
 
-    def _rewind(self, rewound: composer_pb2.DraftRewound) -> None:
+    def _rewind(self, rewound: stream_pb2.DraftRewound) -> None:
         due = self.next_frame.get(rewound.stage)
         if due is None:
             return
@@ -89,11 +89,11 @@ class Place:
             raise damaged(f"a rewind to frame {rewound.first_frame} came")
         self.next_frame[rewound.stage] = min(due, rewound.first_frame)
 
-    def _check_end(self, ended: composer_pb2.Composition) -> None:
+    def _check_end(self, ended: composition_pb2.Composition) -> None:
         if ended.name != self.name:
             raise damaged(f"{ended.name!r} ended in the stream of {self.name}")
         # Only what went as asked has all of its sound.
-        if ended.state != composer_pb2.STATE_SUCCEEDED or not ended.plan.frames:
+        if ended.state != composition_pb2.STATE_SUCCEEDED or not ended.plan.frames:
             return
         for stage, due in self.next_frame.items():
             if due != ended.plan.frames:
@@ -114,7 +114,7 @@ class Place:
             return event
         if google_crc32c.value(audio.data) != audio.crc32c:
             raise damaged(f"the checksum of frame {audio.first_frame} is wrong")
-        rest = composer_pb2.CompositionEvent()
+        rest = stream_pb2.CompositionEvent()
         rest.CopyFrom(event)
         rest.audio.first_frame += skipped
         rest.audio.frames -= skipped

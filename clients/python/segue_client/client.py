@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Final
 import grpc
 
 from segue.audio.v1 import audio_pb2
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import (
+    analysis_pb2,
+    composer_pb2,
+    composition_pb2,
+    files_pb2,
+    mastering_pb2,
+    spec_pb2,
+    stream_pb2,
+)
 from segue.music.v1 import music_pb2
 from segue_client import transfers
 from segue_client.channel import Access
@@ -25,7 +33,8 @@ if TYPE_CHECKING:
     from typing import Self
 
     from segue.analyzer.v1.analyzer_pb2 import Report
-    from segue.composer.v1.composer_pb2 import Composition, CompositionSpec, Output
+    from segue.composer.v1.composition_pb2 import Composition, Output
+    from segue.composer.v1.spec_pb2 import CompositionSpec
     from segue.mixer.v1.mixer_pb2 import MasterSettings
     from segue.renderer.v1.renderer_pb2 import ModelProfile
     from segue_client.link import Stub
@@ -37,7 +46,7 @@ SILENCE_S: Final = 30.0
 PAGE_SIZE: Final = 100
 SHORTEST_HEARTBEAT_S: Final = 1.0
 LONGEST_HEARTBEAT_S: Final = 60.0
-NO_AUDIO: Final = composer_pb2.AUDIO_SELECTION_NONE
+NO_AUDIO: Final = stream_pb2.AUDIO_SELECTION_NONE
 F32LE: Final = audio_pb2.SAMPLE_FORMAT_F32LE
 
 
@@ -46,7 +55,7 @@ def spec(prompt: str, *, duration_s: float | None = None, seed: int | None = Non
     brief = music_pb2.Brief(prompt=prompt, seed=seed)
     if duration_s is not None:
         brief.duration.FromNanoseconds(round(duration_s * 1e9))
-    return composer_pb2.CompositionSpec(brief=brief, model=model)
+    return spec_pb2.CompositionSpec(brief=brief, model=model)
 
 
 class Client:
@@ -86,19 +95,19 @@ class Client:
         self,
         what: CompositionSpec | str,
         *,
-        audio: composer_pb2.AudioSelection.ValueType = NO_AUDIO,
+        audio: stream_pb2.AudioSelection.ValueType = NO_AUDIO,
         encoding: audio_pb2.SampleFormat.ValueType = F32LE,
         cancel_when_gone: bool = False,
         request_id: str = "",
     ) -> Stream:
         """Create a composition from a prompt or a spec; the stream raises the composition's own error if it failed."""
-        wanted = composer_pb2.CompositionSpec()
+        wanted = spec_pb2.CompositionSpec()
         wanted.CopyFrom(spec(what) if isinstance(what, str) else what)
         # With an id of its own the call can be repeated when the connection breaks before the first answer.
         request_id = request_id or str(uuid.uuid4())
 
         def begin(listening: Listening) -> Resuming:
-            request = composer_pb2.ComposeRequest(
+            request = stream_pb2.ComposeRequest(
                 spec=listening.spec,
                 request_id=request_id,
                 audio=listening.audio,
@@ -121,7 +130,7 @@ class Client:
         name: str,
         *,
         cursor: str = "",
-        audio: composer_pb2.AudioSelection.ValueType = NO_AUDIO,
+        audio: stream_pb2.AudioSelection.ValueType = NO_AUDIO,
         encoding: audio_pb2.SampleFormat.ValueType = F32LE,
         cancel_when_gone: bool = False,
     ) -> Stream:
@@ -143,20 +152,20 @@ class Client:
 
     async def create(self, spec: CompositionSpec, *, request_id: str = "") -> Composition:
         """Queue a composition and return at once."""
-        request = composer_pb2.CreateCompositionRequest(spec=spec, request_id=request_id or str(uuid.uuid4()))
+        request = composition_pb2.CreateCompositionRequest(spec=spec, request_id=request_id or str(uuid.uuid4()))
         return (await self._link.call(lambda stub: stub.CreateComposition, request)).composition
 
     async def get(self, name: str) -> Composition:
         """Return a composition as it stands."""
         return (
-            await self._link.call(lambda stub: stub.GetComposition, composer_pb2.GetCompositionRequest(name=name))
+            await self._link.call(lambda stub: stub.GetComposition, composition_pb2.GetCompositionRequest(name=name))
         ).composition
 
     async def compositions(self, filter_text: str = "") -> AsyncIterator[Composition]:
         """Yield the caller's compositions, newest first."""
         token = ""
         while True:
-            request = composer_pb2.ListCompositionsRequest(page_size=PAGE_SIZE, page_token=token, filter=filter_text)
+            request = composition_pb2.ListCompositionsRequest(page_size=PAGE_SIZE, page_token=token, filter=filter_text)
             page = await self._link.call(lambda stub: stub.ListCompositions, request)
             for composition in page.compositions:
                 yield composition
@@ -167,18 +176,22 @@ class Client:
     async def cancel(self, name: str) -> Composition:
         """Ask a composition to stop."""
         return (
-            await self._link.call(lambda stub: stub.CancelComposition, composer_pb2.CancelCompositionRequest(name=name))
+            await self._link.call(
+                lambda stub: stub.CancelComposition, composition_pb2.CancelCompositionRequest(name=name)
+            )
         ).composition
 
     async def delete(self, name: str) -> None:
         """Remove a finished composition with its files."""
-        request = composer_pb2.DeleteCompositionRequest(name=name)
-        done = ("COMPOSITION_NOT_FOUND", composer_pb2.DeleteCompositionResponse())
+        request = composition_pb2.DeleteCompositionRequest(name=name)
+        done = ("COMPOSITION_NOT_FOUND", composition_pb2.DeleteCompositionResponse())
         await self._link.call(lambda stub: stub.DeleteComposition, request, done=done)
 
-    async def plan(self, spec: CompositionSpec) -> composer_pb2.PlanCompositionResponse:
+    async def plan(self, spec: CompositionSpec) -> composition_pb2.PlanCompositionResponse:
         """Plan and estimate without making anything."""
-        return await self._link.call(lambda stub: stub.PlanComposition, composer_pb2.PlanCompositionRequest(spec=spec))
+        return await self._link.call(
+            lambda stub: stub.PlanComposition, composition_pb2.PlanCompositionRequest(spec=spec)
+        )
 
     async def models(self) -> list[ModelProfile]:
         """Return what the pool can play."""
@@ -199,7 +212,7 @@ class Client:
         async for piece in transfers.read(self._link, output):
             yield piece
 
-    async def upload(self, path: Path, media_type: str = "application/octet-stream") -> composer_pb2.Upload:
+    async def upload(self, path: Path, media_type: str = "application/octet-stream") -> files_pb2.Upload:
         """Send a file; it can be analysed or mastered then."""
         return await transfers.upload(self._link, path, media_type)
 
@@ -207,10 +220,10 @@ class Client:
         """Measure an upload or an output; waits for the end."""
         created = await self._link.call(
             lambda stub: stub.CreateAnalysis,
-            composer_pb2.CreateAnalysisRequest(source=source, request_id=str(uuid.uuid4())),
+            analysis_pb2.CreateAnalysisRequest(source=source, request_id=str(uuid.uuid4())),
         )
         analysis = await self._follow(created.analysis)
-        if analysis.state != composer_pb2.STATE_SUCCEEDED:
+        if analysis.state != composition_pb2.STATE_SUCCEEDED:
             raise from_status(analysis.error)
         return analysis.report
 
@@ -219,20 +232,20 @@ class Client:
         source: str,
         *,
         settings: MasterSettings | None = None,
-        exports: Sequence[composer_pb2.Export] = (),
+        exports: Sequence[spec_pb2.Export] = (),
         request_id: str = "",
     ) -> Composition:
         """Queue the mastering of an upload: a composition without plan, to be watched and downloaded like any other."""
-        request = composer_pb2.CreateMasterRequest(
+        request = mastering_pb2.CreateMasterRequest(
             source=source, settings=settings, exports=exports, request_id=request_id or str(uuid.uuid4())
         )
         return (await self._link.call(lambda stub: stub.CreateMaster, request)).composition
 
     # Inside.
 
-    async def _follow(self, analysis: composer_pb2.Analysis) -> composer_pb2.Analysis:
+    async def _follow(self, analysis: analysis_pb2.Analysis) -> analysis_pb2.Analysis:
         patience = Patience(self._link.clock, self._link.patience_s)
-        request = composer_pb2.WatchAnalysisRequest(name=analysis.name)
+        request = analysis_pb2.WatchAnalysisRequest(name=analysis.name)
         while not analysis.HasField("end_time"):
             async with self._link.stub() as stub:
                 call = stub.WatchAnalysis(request, metadata=self._link.metadata)
@@ -260,7 +273,7 @@ class Client:
         listening: Listening,
         cancel_when_gone: bool,  # noqa: FBT001 - passed on
     ) -> Call:
-        request = composer_pb2.WatchCompositionRequest(
+        request = stream_pb2.WatchCompositionRequest(
             name=name,
             cursor=cursor,
             audio=listening.audio,
@@ -270,7 +283,7 @@ class Client:
         self._ask_for_heartbeats(request)
         return stub.WatchComposition(request, metadata=self._link.metadata)
 
-    def _ask_for_heartbeats(self, request: composer_pb2.ComposeRequest | composer_pb2.WatchCompositionRequest) -> None:
+    def _ask_for_heartbeats(self, request: stream_pb2.ComposeRequest | stream_pb2.WatchCompositionRequest) -> None:
         # Two may be late before the silence counts.
         wished_s = min(max(self._link.silence_s / 3, SHORTEST_HEARTBEAT_S), LONGEST_HEARTBEAT_S)
         request.heartbeat_interval.FromNanoseconds(round(wished_s * 1e9))
@@ -279,13 +292,13 @@ class Client:
 def _beginning(listening: Listening, name: str = "") -> Place:
     """Return where a stream stands that begins with the first event."""
     # UNSPECIFIED is the draft alone.
-    draft = listening.audio != composer_pb2.AUDIO_SELECTION_MASTER
-    master = listening.audio in {composer_pb2.AUDIO_SELECTION_MASTER, composer_pb2.AUDIO_SELECTION_BOTH}
+    draft = listening.audio != stream_pb2.AUDIO_SELECTION_MASTER
+    master = listening.audio in {stream_pb2.AUDIO_SELECTION_MASTER, stream_pb2.AUDIO_SELECTION_BOTH}
     wanted = {audio_pb2.STAGE_DRAFT: draft, audio_pb2.STAGE_MASTER: master}
     silent = listening.audio == NO_AUDIO
     stages = [stage for stage, is_wanted in wanted.items() if is_wanted and not silent]
     return Place(name=name, next_frame=dict.fromkeys(stages, 0), draft_done=False)
 
 
-def _policy(cancel_when_gone: bool) -> composer_pb2.DisconnectPolicy.ValueType:  # noqa: FBT001 - a name for each
-    return composer_pb2.DISCONNECT_POLICY_CANCEL if cancel_when_gone else composer_pb2.DISCONNECT_POLICY_CONTINUE
+def _policy(cancel_when_gone: bool) -> stream_pb2.DisconnectPolicy.ValueType:  # noqa: FBT001 - a name for each
+    return stream_pb2.DISCONNECT_POLICY_CANCEL if cancel_when_gone else stream_pb2.DISCONNECT_POLICY_CONTINUE

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Generic, TypeVar, cast
 
 from segue.analyzer.v1 import analyzer_pb2
 from segue.audio.v1 import audio_pb2
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import composition_pb2, stream_pb2
 from segue.mixer.v1 import mixer_pb2
 from segue.music.v1 import music_pb2
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from segue.composer.v1.composer_pb2 import Composition, CompositionEvent
+    from segue.composer.v1.composition_pb2 import Composition
+    from segue.composer.v1.stream_pb2 import CompositionEvent
 
 BodyT = TypeVar("BodyT")
 BYTES_PER_SAMPLE: Final = {
@@ -58,49 +59,49 @@ class _Known(Update, Generic[BodyT]):
         return cast("BodyT", getattr(self.event, self.kind))
 
 
-class Accepted(_Known[composer_pb2.Accepted]):
+class Accepted(_Known[stream_pb2.Accepted]):
     """The composition exists. Always the first."""
 
     __slots__ = ()
     kind = "accepted"
 
 
-class Started(_Known[composer_pb2.Started]):
+class Started(_Known[stream_pb2.Started]):
     """A conductor took it up."""
 
     __slots__ = ()
     kind = "started"
 
 
-class Planned(_Known[composer_pb2.Planned]):
+class Planned(_Known[stream_pb2.Planned]):
     """There is a plan, and an estimate."""
 
     __slots__ = ()
     kind = "planned"
 
 
-class SectionStarted(_Known[composer_pb2.SectionStarted]):
+class SectionStarted(_Known[stream_pb2.SectionStarted]):
     """A renderer took a section."""
 
     __slots__ = ()
     kind = "section_started"
 
 
-class SectionProgress(_Known[composer_pb2.SectionProgress]):
+class SectionProgress(_Known[stream_pb2.SectionProgress]):
     """How far a section is."""
 
     __slots__ = ()
     kind = "section_progress"
 
 
-class SectionFinished(_Known[composer_pb2.SectionFinished]):
+class SectionFinished(_Known[stream_pb2.SectionFinished]):
     """A section's take is in the store."""
 
     __slots__ = ()
     kind = "section_finished"
 
 
-class SectionRetried(_Known[composer_pb2.SectionRetried]):
+class SectionRetried(_Known[stream_pb2.SectionRetried]):
     """A try at a section failed, and another one follows."""
 
     __slots__ = ()
@@ -148,21 +149,21 @@ class Audio(_Known[audio_pb2.AudioChunk]):
         return flat.reshape(-1, chunk.format.channels)
 
 
-class Rewound(_Known[composer_pb2.DraftRewound]):
+class Rewound(_Known[stream_pb2.DraftRewound]):
     """Sound is made again from `body.first_frame` on: drop what you have of `body.stage` from there."""
 
     __slots__ = ()
     kind = "draft_rewound"
 
 
-class DraftFinished(_Known[composer_pb2.DraftFinished]):
+class DraftFinished(_Known[stream_pb2.DraftFinished]):
     """All of the draft is there."""
 
     __slots__ = ()
     kind = "draft_finished"
 
 
-class MasterMade(_Known[composer_pb2.MasterMade]):
+class MasterMade(_Known[stream_pb2.MasterMade]):
     """The master is complete."""
 
     __slots__ = ()
@@ -176,14 +177,14 @@ class Analyzed(_Known[analyzer_pb2.Report]):
     kind = "analyzed"
 
 
-class OutputReady(_Known[composer_pb2.Output]):
+class OutputReady(_Known[composition_pb2.Output]):
     """A file can be downloaded."""
 
     __slots__ = ()
     kind = "output_ready"
 
 
-class Degraded(_Known[composer_pb2.Degradation]):
+class Degraded(_Known[composition_pb2.Degradation]):
     """Something was done in a lesser way than asked."""
 
     __slots__ = ()
@@ -197,14 +198,14 @@ class Warned(_Known[music_pb2.Warning]):
     kind = "warned"
 
 
-class Checkpoint(_Known[composer_pb2.Checkpoint]):
+class Checkpoint(_Known[stream_pb2.Checkpoint]):
     """All is well, there is nothing to say."""
 
     __slots__ = ()
     kind = "checkpoint"
 
 
-class Finished(_Known[composer_pb2.Finished]):
+class Finished(_Known[stream_pb2.Finished]):
     """It is over. Always the last."""
 
     __slots__ = ()

@@ -17,11 +17,11 @@ from segue_client.patience import Patience, passes
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from segue.composer.v1 import composer_pb2
+    from segue.composer.v1 import stream_pb2
     from segue_client.checking import Place
     from segue_client.link import Link, Stub
 
-    Response: TypeAlias = composer_pb2.ComposeResponse | composer_pb2.WatchCompositionResponse
+    Response: TypeAlias = stream_pb2.ComposeResponse | stream_pb2.WatchCompositionResponse
     Call: TypeAlias = grpc.aio.UnaryStreamCall[Any, Any]
 
 NUM_KEPT: Final = 4

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from segue.audio.v1 import audio_pb2
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import composition_pb2, stream_pb2
 from segue_client import transfers
 from segue_client.errors import DamagedAudio, from_status
 from segue_client.events import Audio, Finished, Rewound, Update
@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from segue.composer.v1.composer_pb2 import Composition, CompositionSpec, Output
+    from segue.composer.v1.composition_pb2 import Composition, Output
+    from segue.composer.v1.spec_pb2 import CompositionSpec
     from segue_client.link import Link
     from segue_client.resuming import Resuming
 
 SELECTIONS: Final = {
-    audio_pb2.STAGE_DRAFT: composer_pb2.AUDIO_SELECTION_DRAFT,
-    audio_pb2.STAGE_MASTER: composer_pb2.AUDIO_SELECTION_MASTER,
+    audio_pb2.STAGE_DRAFT: stream_pb2.AUDIO_SELECTION_DRAFT,
+    audio_pb2.STAGE_MASTER: stream_pb2.AUDIO_SELECTION_MASTER,
 }
 FORMATS: Final = {
     ".flac": (audio_pb2.FILE_FORMAT_FLAC, "audio/flac"),
@@ -52,7 +53,7 @@ class Chunk:
 class Listening:
     """What a stream is to carry; it can be changed until the first event was asked for."""
 
-    audio: composer_pb2.AudioSelection.ValueType
+    audio: stream_pb2.AudioSelection.ValueType
     encoding: audio_pb2.SampleFormat.ValueType
     spec: CompositionSpec | None = None
     """What is to be composed; None for a watch."""
@@ -118,7 +119,7 @@ class Stream:
 
     async def result(self) -> Composition:
         """Wait for the end; raises the composition's own error if it failed."""
-        self._listening.audio = composer_pb2.AUDIO_SELECTION_NONE
+        self._listening.audio = stream_pb2.AUDIO_SELECTION_NONE
         return await self._to_the_end()
 
     async def save(self, path: str | Path, *, replace: bool = False) -> Composition:
@@ -138,7 +139,7 @@ class Stream:
             await transfers.download(self._link, _master_of(composition, media_type), target, replace=replace)
         except DamagedAudio:
             # What the last event said of the file may be what was damaged: ask once more.
-            request = composer_pb2.GetCompositionRequest(name=composition.name)
+            request = composition_pb2.GetCompositionRequest(name=composition.name)
             composition = (await self._link.call(lambda stub: stub.GetComposition, request)).composition
             await transfers.download(self._link, _master_of(composition, media_type), target, replace=replace)
         return composition
@@ -193,7 +194,7 @@ class Stream:
 
 
 def _has_failed(composition: Composition) -> bool:
-    return composition.state in {composer_pb2.STATE_FAILED, composer_pb2.STATE_CANCELLED}
+    return composition.state in {composition_pb2.STATE_FAILED, composition_pb2.STATE_CANCELLED}
 
 
 def _raise_if_failed(composition: Composition) -> None:
@@ -210,7 +211,7 @@ def _format_of(target: Path) -> tuple[audio_pb2.FileFormat.ValueType, str]:
 
 def _master_of(composition: Composition, media_type: str) -> Output:
     for output in composition.outputs:
-        if output.kind == composer_pb2.OUTPUT_KIND_MASTER and output.media_type == media_type:
+        if output.kind == composition_pb2.OUTPUT_KIND_MASTER and output.media_type == media_type:
             return output
     there = ", ".join(output.media_type for output in composition.outputs) or "none"
     raise FileNotFoundError(f"{composition.name} has no {media_type} of its master; it has: {there}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import google_crc32c
 import grpc
 
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import files_pb2
 from segue_client.checking import damaged
 from segue_client.errors import DamagedAudio, SegueError
 from segue_client.files import whole_file
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from pathlib import Path
 
-    from segue.composer.v1.composer_pb2 import Output
+    from segue.composer.v1.composition_pb2 import Output
     from segue_client.link import Link
 
 UPLOAD_PIECE_BYTES: Final = 1 << 19
@@ -42,7 +42,7 @@ async def read(link: Link, output: Output) -> AsyncGenerator[bytes, None]:
     patience = Patience(link.clock, link.patience_s)
     while offset < output.size_bytes:
         async with link.stub() as stub:
-            request = composer_pb2.DownloadArtifactRequest(name=output.name, read_offset=offset)
+            request = files_pb2.DownloadArtifactRequest(name=output.name, read_offset=offset)
             call = stub.DownloadArtifact(request, metadata=link.metadata)
             try:
                 while response := await read_within(call, link.silence_s):
@@ -63,27 +63,27 @@ async def read(link: Link, output: Output) -> AsyncGenerator[bytes, None]:
             await patience.wait(failure)
 
 
-def _check(output: Output, response: composer_pb2.DownloadArtifactResponse, offset: int) -> None:
+def _check(output: Output, response: files_pb2.DownloadArtifactResponse, offset: int) -> None:
     if response.offset != offset or offset + len(response.data) > output.size_bytes:
         raise damaged(f"{output.name} goes on at byte {response.offset} where {offset} was due")
     if google_crc32c.value(response.data) != response.crc32c:
         raise damaged(f"the checksum of {output.name} at byte {offset} is wrong")
 
 
-async def upload(link: Link, path: Path, media_type: str) -> composer_pb2.Upload:
+async def upload(link: Link, path: Path, media_type: str) -> files_pb2.Upload:
     """Send a file."""
     size = (await asyncio.to_thread(path.stat)).st_size
-    request = composer_pb2.CreateUploadRequest(media_type=media_type, size_bytes=size)
+    request = files_pb2.CreateUploadRequest(media_type=media_type, size_bytes=size)
     created = (await link.call(lambda stub: stub.CreateUpload, request)).upload
     digest = hashlib.sha256()
     with await asyncio.to_thread(path.open, "rb") as file:
         offset = 0
         while piece := await asyncio.to_thread(file.read, UPLOAD_PIECE_BYTES):
             digest.update(piece)
-            write = composer_pb2.WriteUploadRequest(
+            write = files_pb2.WriteUploadRequest(
                 upload=created.name, offset=offset, data=piece, crc32c=google_crc32c.value(piece)
             )
             await link.call(lambda stub: stub.WriteUpload, write)
             offset += len(piece)
-    finish = composer_pb2.FinishUploadRequest(upload=created.name, sha256=digest.hexdigest())
+    finish = files_pb2.FinishUploadRequest(upload=created.name, sha256=digest.hexdigest())
     return (await link.call(lambda stub: stub.FinishUpload, finish)).upload

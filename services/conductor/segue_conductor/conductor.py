@@ -9,7 +9,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Final
 
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import composition_pb2, mastering_pb2, spec_pb2
 from segue_composition.job_kinds import ALL, ANALYSIS, MASTERING
 from segue_conductor.journal import Journal
 from segue_conductor.runs.analysis import AnalysisRun
@@ -117,7 +117,7 @@ class Conductor:
         run = self._run_of(job, journal)
         if job.claims > self._settings.max_claims:
             await run.end(
-                composer_pb2.STATE_FAILED,
+                composition_pb2.STATE_FAILED,
                 errors.TooManyTries(f"{job.claims - 1} conductors began it and none came further; it was put aside"),
             )
             return
@@ -132,7 +132,7 @@ class Conductor:
                 self._store,
                 self._artifacts,
                 self._mesh,
-                composer_pb2.CreateMasterRequest.FromString(job.spec),
+                mastering_pb2.CreateMasterRequest.FromString(job.spec),
                 self._settings.time_limit_s,
                 job.claims,
             )
@@ -141,7 +141,7 @@ class Conductor:
             self._store,
             self._artifacts,
             self._mesh,
-            composer_pb2.CompositionSpec.FromString(job.spec),
+            spec_pb2.CompositionSpec.FromString(job.spec),
             self._settings,
             job.claims,
         )
@@ -179,7 +179,7 @@ class Conductor:
         current = await self._store.get(job.name)
         if current is None or current.is_finished:
             return
-        await self._run_of(current, self._journal(current)).end(composer_pb2.STATE_CANCELLED, reason)
+        await self._run_of(current, self._journal(current)).end(composition_pb2.STATE_CANCELLED, reason)
 
     def _journal(self, job: Job) -> Journal | None:
         return Journal(self._store, job) if job.kind != ANALYSIS else None

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from segue.composer.v1.composer_pb2 import Composition, CompositionSpec, SectionProgress
+    from segue.composer.v1.composition_pb2 import Composition
+    from segue.composer.v1.spec_pb2 import CompositionSpec
+    from segue.composer.v1.stream_pb2 import SectionProgress
     from segue.music.v1.music_pb2 import Plan
     from segue_composition.peers import Mesh, Player
     from segue_conductor.journal import Journal

@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import composition_pb2, stream_pb2
 from segue_composition import log_rows, state
 from segue_conductor.mix.checkpoint import Checkpoint
 from segue_runtime.store import NewEvent
@@ -14,7 +14,8 @@ from segue_runtime.store import NewEvent
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
-    from segue.composer.v1.composer_pb2 import Composition, CompositionEvent
+    from segue.composer.v1.composition_pb2 import Composition
+    from segue.composer.v1.stream_pb2 import CompositionEvent
     from segue_composition.log_rows import Segment
     from segue_runtime.store import Job, Store
 
@@ -26,7 +27,7 @@ class Journal:
         self._store = store
         self.name = job.name
         self.epoch = job.epoch
-        self.composition: Composition = composer_pb2.Composition.FromString(job.resource)
+        self.composition: Composition = composition_pb2.Composition.FromString(job.resource)
         self.checkpoint = Checkpoint.decode(job.checkpoint)
         self.sequence = job.last_sequence
         """The newest row of the log, as far as this claim knows."""
@@ -53,11 +54,11 @@ class Journal:
 
         return await _to_its_end(write())
 
-    async def finish(self, event_of: composer_pb2.Composition) -> None:
+    async def finish(self, event_of: composition_pb2.Composition) -> None:
         """Append the one terminal event: the composition as it ended."""
         log_rows.set_time(event_of.end_time, time.time())
         self.composition = event_of
-        event = composer_pb2.CompositionEvent(finished=composer_pb2.Finished(composition=event_of))
+        event = stream_pb2.CompositionEvent(finished=stream_pb2.Finished(composition=event_of))
         await self._append((event,), None, terminal=True)
 
     async def _append(
@@ -68,7 +69,7 @@ class Journal:
             return await _to_its_end(self._write(events, checkpoint, terminal=terminal))
 
     async def _write(self, events: Sequence[CompositionEvent], checkpoint: Checkpoint | None, *, terminal: bool) -> int:
-        changed = composer_pb2.Composition()
+        changed = composition_pb2.Composition()
         changed.CopyFrom(self.composition)
         now = time.time()
         for event in events:
@@ -80,7 +81,7 @@ class Journal:
             self.epoch,
             rows,
             resource=changed.SerializeToString(),
-            state=composer_pb2.State.Name(changed.state),
+            state=composition_pb2.State.Name(changed.state),
             checkpoint=checkpoint.encode() if checkpoint else None,
             terminal=terminal,
         )

@@ -3,7 +3,12 @@
 import grpc
 import warnings
 
+from segue.composer.v1 import analysis_pb2 as segue_dot_composer_dot_v1_dot_analysis__pb2
 from segue.composer.v1 import composer_pb2 as segue_dot_composer_dot_v1_dot_composer__pb2
+from segue.composer.v1 import composition_pb2 as segue_dot_composer_dot_v1_dot_composition__pb2
+from segue.composer.v1 import files_pb2 as segue_dot_composer_dot_v1_dot_files__pb2
+from segue.composer.v1 import mastering_pb2 as segue_dot_composer_dot_v1_dot_mastering__pb2
+from segue.composer.v1 import stream_pb2 as segue_dot_composer_dot_v1_dot_stream__pb2
 
 GRPC_GENERATED_VERSION = '1.72.2'
 GRPC_VERSION = grpc.__version__
@@ -39,48 +44,48 @@ class ComposerServiceStub(object):
         """
         self.Compose = channel.unary_stream(
                 '/segue.composer.v1.ComposerService/Compose',
-                request_serializer=segue_dot_composer_dot_v1_dot_composer__pb2.ComposeRequest.SerializeToString,
-                response_deserializer=segue_dot_composer_dot_v1_dot_composer__pb2.ComposeResponse.FromString,
+                request_serializer=segue_dot_composer_dot_v1_dot_stream__pb2.ComposeRequest.SerializeToString,
+                response_deserializer=segue_dot_composer_dot_v1_dot_stream__pb2.ComposeResponse.FromString,
                 _registered_method=True)
         self.CreateComposition = channel.unary_unary(
                 '/segue.composer.v1.ComposerService/CreateComposition',
-                request_serializer=segue_dot_composer_dot_v1_dot_composer__pb2.CreateCompositionRequest.SerializeToString,
-                response_deserializer=segue_dot_composer_dot_v1_dot_composer__pb2.CreateCompositionResponse.FromString,
+                request_serializer=segue_dot_composer_dot_v1_dot_composition__pb2.CreateCompositionRequest.SerializeToString,
+                response_deserializer=segue_dot_composer_dot_v1_dot_composition__pb2.CreateCompositionResponse.FromString,
                 _registered_method=True)
         self.GetComposition = channel.unary_unary(
                 '/segue.composer.v1.ComposerService/GetComposition',
-                request_serializer=segue_dot_composer_dot_v1_dot_composer__pb2.GetCompositionRequest.SerializeToString,
-                response_deserializer=segue_dot_composer_dot_v1_dot_composer__pb2.GetCompositionResponse.FromString,
+                request_serializer=segue_dot_composer_dot_v1_dot_composition__pb2.GetCompositionRequest.SerializeToString,
+                response_deserializer=segue_dot_composer_dot_v1_dot_composition__pb2.GetCompositionResponse.FromString,
                 _registered_method=True)
         self.ListCompositions = channel.unary_unary(
                 '/segue.composer.v1.ComposerService/ListCompositions',
-                request_serializer=segue_dot_composer_dot_v1_dot_composer__pb2.ListCompositionsRequest.SerializeToString,
-                response_deserializer=segue_dot_composer_dot_v1_dot_composer__pb2.ListCompositionsResponse.FromString,
+                request_serializer=segue_dot_composer_dot_v1_dot_composition__pb2.ListCompositionsRequest.SerializeToString,
+                response_deserializer=segue_dot_composer_dot_v1_dot_composition__pb2.ListCompositionsResponse.FromString,
                 _registered_method=True)
         self.WatchComposition = channel.unary_stream(
                 '/segue.composer.v1.ComposerService/WatchComposition',
-                request_serializer=segue_dot_composer_dot_v1_dot_composer__pb2.WatchCompositionRequest.SerializeToString,
-                response_deserializer=segue_dot_composer_dot_v1_dot_composer__pb2.WatchCompositionResponse.FromString,
+                request_serializer=segue_dot_composer_dot_v1_dot_stream__pb2.WatchCompositionRequest.SerializeToString,
+                response_deserializer=segue_dot_composer_dot_v1_dot_stream__pb2.WatchCompositionResponse.FromString,
                 _registered_method=True)
         self.CancelComposition = channel.unary_unary(
                 '/segue.composer.v1.ComposerService/CancelComposition',
-                request_serializer=segue_dot_composer_dot_v1_dot_composer__pb2.CancelCompositionRequest.SerializeToString,
-                response_deserializer=segue_dot_composer_dot_v1_dot_composer__pb2.CancelCompositionResponse.FromString,
+                request_serializer=segue_dot_composer_dot_v1_dot_composition__pb2.CancelCompositionRequest.SerializeToString,
+                response_deserializer=segue_dot_composer_dot_v1_dot_composition__pb2.CancelCompositionResponse.FromString,
                 _registered_method=True)
         self.DeleteComposition = channel.unary_unary(
                 '/segue.composer.v1.ComposerService/DeleteComposition',
-                request_serializer=segue_dot_composer_dot_v1_dot_composer__pb2.DeleteCompositionRequest.SerializeToString,
-                response_deserializer=segue_dot_composer_dot_v1_dot_composer__pb2.DeleteCompositionResponse.FromString,
+                request_serializer=segue_dot_composer_dot_v1_dot_composition__pb2.DeleteCompositionRequest.SerializeToString,
+                response_deserializer=segue_dot_composer_dot_v1_dot_composition__pb2.DeleteCompositionResponse.FromString,
                 _registered_method=True)
         self.PlanComposition = channel.unary_unary(
                 '/segue.composer.v1.ComposerService/PlanComposition',
-                request_serializer=segue_dot_composer_dot_v1_dot_composer__pb2.PlanCompositionRequest.SerializeToString,
-                response_deserializer=segue_dot_composer_dot_v1_dot_composer__pb2.PlanCompositionResponse.FromString,
+                request_serializer=segue_dot_composer_dot_v1_dot_composition__pb2.PlanCompositionRequest.SerializeToString,
+                response_deserializer=segue_dot_composer_dot_v1_dot_composition__pb2.PlanCompositionResponse.FromString,
                 _registered_method=True)
         self.DownloadArtifact = channel.unary_stream(
                 '/segue.composer.v1.ComposerService/DownloadArtifact',
-                request_serializer=segue_dot_composer_dot_v1_dot_composer__pb2.DownloadArtifactRequest.SerializeToString,
-                response_deserializer=segue_dot_composer_dot_v1_dot_composer__pb2.DownloadArtifactResponse.FromString,
+                request_serializer=segue_dot_composer_dot_v1_dot_files__pb2.DownloadArtifactRequest.SerializeToString,
+                response_deserializer=segue_dot_composer_dot_v1_dot_files__pb2.DownloadArtifactResponse.FromString,
                 _registered_method=True)
         self.ListModels = channel.unary_unary(
                 '/segue.composer.v1.ComposerService/ListModels',
@@ -94,38 +99,38 @@ class ComposerServiceStub(object):
                 _registered_method=True)
         self.CreateUpload = channel.unary_unary(
                 '/segue.composer.v1.ComposerService/CreateUpload',
-                request_serializer=segue_dot_composer_dot_v1_dot_composer__pb2.CreateUploadRequest.SerializeToString,
-                response_deserializer=segue_dot_composer_dot_v1_dot_composer__pb2.CreateUploadResponse.FromString,
+                request_serializer=segue_dot_composer_dot_v1_dot_files__pb2.CreateUploadRequest.SerializeToString,
+                response_deserializer=segue_dot_composer_dot_v1_dot_files__pb2.CreateUploadResponse.FromString,
                 _registered_method=True)
         self.WriteUpload = channel.unary_unary(
                 '/segue.composer.v1.ComposerService/WriteUpload',
-                request_serializer=segue_dot_composer_dot_v1_dot_composer__pb2.WriteUploadRequest.SerializeToString,
-                response_deserializer=segue_dot_composer_dot_v1_dot_composer__pb2.WriteUploadResponse.FromString,
+                request_serializer=segue_dot_composer_dot_v1_dot_files__pb2.WriteUploadRequest.SerializeToString,
+                response_deserializer=segue_dot_composer_dot_v1_dot_files__pb2.WriteUploadResponse.FromString,
                 _registered_method=True)
         self.FinishUpload = channel.unary_unary(
                 '/segue.composer.v1.ComposerService/FinishUpload',
-                request_serializer=segue_dot_composer_dot_v1_dot_composer__pb2.FinishUploadRequest.SerializeToString,
-                response_deserializer=segue_dot_composer_dot_v1_dot_composer__pb2.FinishUploadResponse.FromString,
+                request_serializer=segue_dot_composer_dot_v1_dot_files__pb2.FinishUploadRequest.SerializeToString,
+                response_deserializer=segue_dot_composer_dot_v1_dot_files__pb2.FinishUploadResponse.FromString,
                 _registered_method=True)
         self.CreateAnalysis = channel.unary_unary(
                 '/segue.composer.v1.ComposerService/CreateAnalysis',
-                request_serializer=segue_dot_composer_dot_v1_dot_composer__pb2.CreateAnalysisRequest.SerializeToString,
-                response_deserializer=segue_dot_composer_dot_v1_dot_composer__pb2.CreateAnalysisResponse.FromString,
+                request_serializer=segue_dot_composer_dot_v1_dot_analysis__pb2.CreateAnalysisRequest.SerializeToString,
+                response_deserializer=segue_dot_composer_dot_v1_dot_analysis__pb2.CreateAnalysisResponse.FromString,
                 _registered_method=True)
         self.GetAnalysis = channel.unary_unary(
                 '/segue.composer.v1.ComposerService/GetAnalysis',
-                request_serializer=segue_dot_composer_dot_v1_dot_composer__pb2.GetAnalysisRequest.SerializeToString,
-                response_deserializer=segue_dot_composer_dot_v1_dot_composer__pb2.GetAnalysisResponse.FromString,
+                request_serializer=segue_dot_composer_dot_v1_dot_analysis__pb2.GetAnalysisRequest.SerializeToString,
+                response_deserializer=segue_dot_composer_dot_v1_dot_analysis__pb2.GetAnalysisResponse.FromString,
                 _registered_method=True)
         self.WatchAnalysis = channel.unary_stream(
                 '/segue.composer.v1.ComposerService/WatchAnalysis',
-                request_serializer=segue_dot_composer_dot_v1_dot_composer__pb2.WatchAnalysisRequest.SerializeToString,
-                response_deserializer=segue_dot_composer_dot_v1_dot_composer__pb2.WatchAnalysisResponse.FromString,
+                request_serializer=segue_dot_composer_dot_v1_dot_analysis__pb2.WatchAnalysisRequest.SerializeToString,
+                response_deserializer=segue_dot_composer_dot_v1_dot_analysis__pb2.WatchAnalysisResponse.FromString,
                 _registered_method=True)
         self.CreateMaster = channel.unary_unary(
                 '/segue.composer.v1.ComposerService/CreateMaster',
-                request_serializer=segue_dot_composer_dot_v1_dot_composer__pb2.CreateMasterRequest.SerializeToString,
-                response_deserializer=segue_dot_composer_dot_v1_dot_composer__pb2.CreateMasterResponse.FromString,
+                request_serializer=segue_dot_composer_dot_v1_dot_mastering__pb2.CreateMasterRequest.SerializeToString,
+                response_deserializer=segue_dot_composer_dot_v1_dot_mastering__pb2.CreateMasterResponse.FromString,
                 _registered_method=True)
 
 
@@ -278,48 +283,48 @@ def add_ComposerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'Compose': grpc.unary_stream_rpc_method_handler(
                     servicer.Compose,
-                    request_deserializer=segue_dot_composer_dot_v1_dot_composer__pb2.ComposeRequest.FromString,
-                    response_serializer=segue_dot_composer_dot_v1_dot_composer__pb2.ComposeResponse.SerializeToString,
+                    request_deserializer=segue_dot_composer_dot_v1_dot_stream__pb2.ComposeRequest.FromString,
+                    response_serializer=segue_dot_composer_dot_v1_dot_stream__pb2.ComposeResponse.SerializeToString,
             ),
             'CreateComposition': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateComposition,
-                    request_deserializer=segue_dot_composer_dot_v1_dot_composer__pb2.CreateCompositionRequest.FromString,
-                    response_serializer=segue_dot_composer_dot_v1_dot_composer__pb2.CreateCompositionResponse.SerializeToString,
+                    request_deserializer=segue_dot_composer_dot_v1_dot_composition__pb2.CreateCompositionRequest.FromString,
+                    response_serializer=segue_dot_composer_dot_v1_dot_composition__pb2.CreateCompositionResponse.SerializeToString,
             ),
             'GetComposition': grpc.unary_unary_rpc_method_handler(
                     servicer.GetComposition,
-                    request_deserializer=segue_dot_composer_dot_v1_dot_composer__pb2.GetCompositionRequest.FromString,
-                    response_serializer=segue_dot_composer_dot_v1_dot_composer__pb2.GetCompositionResponse.SerializeToString,
+                    request_deserializer=segue_dot_composer_dot_v1_dot_composition__pb2.GetCompositionRequest.FromString,
+                    response_serializer=segue_dot_composer_dot_v1_dot_composition__pb2.GetCompositionResponse.SerializeToString,
             ),
             'ListCompositions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListCompositions,
-                    request_deserializer=segue_dot_composer_dot_v1_dot_composer__pb2.ListCompositionsRequest.FromString,
-                    response_serializer=segue_dot_composer_dot_v1_dot_composer__pb2.ListCompositionsResponse.SerializeToString,
+                    request_deserializer=segue_dot_composer_dot_v1_dot_composition__pb2.ListCompositionsRequest.FromString,
+                    response_serializer=segue_dot_composer_dot_v1_dot_composition__pb2.ListCompositionsResponse.SerializeToString,
             ),
             'WatchComposition': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchComposition,
-                    request_deserializer=segue_dot_composer_dot_v1_dot_composer__pb2.WatchCompositionRequest.FromString,
-                    response_serializer=segue_dot_composer_dot_v1_dot_composer__pb2.WatchCompositionResponse.SerializeToString,
+                    request_deserializer=segue_dot_composer_dot_v1_dot_stream__pb2.WatchCompositionRequest.FromString,
+                    response_serializer=segue_dot_composer_dot_v1_dot_stream__pb2.WatchCompositionResponse.SerializeToString,
             ),
             'CancelComposition': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelComposition,
-                    request_deserializer=segue_dot_composer_dot_v1_dot_composer__pb2.CancelCompositionRequest.FromString,
-                    response_serializer=segue_dot_composer_dot_v1_dot_composer__pb2.CancelCompositionResponse.SerializeToString,
+                    request_deserializer=segue_dot_composer_dot_v1_dot_composition__pb2.CancelCompositionRequest.FromString,
+                    response_serializer=segue_dot_composer_dot_v1_dot_composition__pb2.CancelCompositionResponse.SerializeToString,
             ),
             'DeleteComposition': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteComposition,
-                    request_deserializer=segue_dot_composer_dot_v1_dot_composer__pb2.DeleteCompositionRequest.FromString,
-                    response_serializer=segue_dot_composer_dot_v1_dot_composer__pb2.DeleteCompositionResponse.SerializeToString,
+                    request_deserializer=segue_dot_composer_dot_v1_dot_composition__pb2.DeleteCompositionRequest.FromString,
+                    response_serializer=segue_dot_composer_dot_v1_dot_composition__pb2.DeleteCompositionResponse.SerializeToString,
             ),
             'PlanComposition': grpc.unary_unary_rpc_method_handler(
                     servicer.PlanComposition,
-                    request_deserializer=segue_dot_composer_dot_v1_dot_composer__pb2.PlanCompositionRequest.FromString,
-                    response_serializer=segue_dot_composer_dot_v1_dot_composer__pb2.PlanCompositionResponse.SerializeToString,
+                    request_deserializer=segue_dot_composer_dot_v1_dot_composition__pb2.PlanCompositionRequest.FromString,
+                    response_serializer=segue_dot_composer_dot_v1_dot_composition__pb2.PlanCompositionResponse.SerializeToString,
             ),
             'DownloadArtifact': grpc.unary_stream_rpc_method_handler(
                     servicer.DownloadArtifact,
-                    request_deserializer=segue_dot_composer_dot_v1_dot_composer__pb2.DownloadArtifactRequest.FromString,
-                    response_serializer=segue_dot_composer_dot_v1_dot_composer__pb2.DownloadArtifactResponse.SerializeToString,
+                    request_deserializer=segue_dot_composer_dot_v1_dot_files__pb2.DownloadArtifactRequest.FromString,
+                    response_serializer=segue_dot_composer_dot_v1_dot_files__pb2.DownloadArtifactResponse.SerializeToString,
             ),
             'ListModels': grpc.unary_unary_rpc_method_handler(
                     servicer.ListModels,
@@ -333,38 +338,38 @@ def add_ComposerServiceServicer_to_server(servicer, server):
             ),
             'CreateUpload': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateUpload,
-                    request_deserializer=segue_dot_composer_dot_v1_dot_composer__pb2.CreateUploadRequest.FromString,
-                    response_serializer=segue_dot_composer_dot_v1_dot_composer__pb2.CreateUploadResponse.SerializeToString,
+                    request_deserializer=segue_dot_composer_dot_v1_dot_files__pb2.CreateUploadRequest.FromString,
+                    response_serializer=segue_dot_composer_dot_v1_dot_files__pb2.CreateUploadResponse.SerializeToString,
             ),
             'WriteUpload': grpc.unary_unary_rpc_method_handler(
                     servicer.WriteUpload,
-                    request_deserializer=segue_dot_composer_dot_v1_dot_composer__pb2.WriteUploadRequest.FromString,
-                    response_serializer=segue_dot_composer_dot_v1_dot_composer__pb2.WriteUploadResponse.SerializeToString,
+                    request_deserializer=segue_dot_composer_dot_v1_dot_files__pb2.WriteUploadRequest.FromString,
+                    response_serializer=segue_dot_composer_dot_v1_dot_files__pb2.WriteUploadResponse.SerializeToString,
             ),
             'FinishUpload': grpc.unary_unary_rpc_method_handler(
                     servicer.FinishUpload,
-                    request_deserializer=segue_dot_composer_dot_v1_dot_composer__pb2.FinishUploadRequest.FromString,
-                    response_serializer=segue_dot_composer_dot_v1_dot_composer__pb2.FinishUploadResponse.SerializeToString,
+                    request_deserializer=segue_dot_composer_dot_v1_dot_files__pb2.FinishUploadRequest.FromString,
+                    response_serializer=segue_dot_composer_dot_v1_dot_files__pb2.FinishUploadResponse.SerializeToString,
             ),
             'CreateAnalysis': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateAnalysis,
-                    request_deserializer=segue_dot_composer_dot_v1_dot_composer__pb2.CreateAnalysisRequest.FromString,
-                    response_serializer=segue_dot_composer_dot_v1_dot_composer__pb2.CreateAnalysisResponse.SerializeToString,
+                    request_deserializer=segue_dot_composer_dot_v1_dot_analysis__pb2.CreateAnalysisRequest.FromString,
+                    response_serializer=segue_dot_composer_dot_v1_dot_analysis__pb2.CreateAnalysisResponse.SerializeToString,
             ),
             'GetAnalysis': grpc.unary_unary_rpc_method_handler(
                     servicer.GetAnalysis,
-                    request_deserializer=segue_dot_composer_dot_v1_dot_composer__pb2.GetAnalysisRequest.FromString,
-                    response_serializer=segue_dot_composer_dot_v1_dot_composer__pb2.GetAnalysisResponse.SerializeToString,
+                    request_deserializer=segue_dot_composer_dot_v1_dot_analysis__pb2.GetAnalysisRequest.FromString,
+                    response_serializer=segue_dot_composer_dot_v1_dot_analysis__pb2.GetAnalysisResponse.SerializeToString,
             ),
             'WatchAnalysis': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchAnalysis,
-                    request_deserializer=segue_dot_composer_dot_v1_dot_composer__pb2.WatchAnalysisRequest.FromString,
-                    response_serializer=segue_dot_composer_dot_v1_dot_composer__pb2.WatchAnalysisResponse.SerializeToString,
+                    request_deserializer=segue_dot_composer_dot_v1_dot_analysis__pb2.WatchAnalysisRequest.FromString,
+                    response_serializer=segue_dot_composer_dot_v1_dot_analysis__pb2.WatchAnalysisResponse.SerializeToString,
             ),
             'CreateMaster': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateMaster,
-                    request_deserializer=segue_dot_composer_dot_v1_dot_composer__pb2.CreateMasterRequest.FromString,
-                    response_serializer=segue_dot_composer_dot_v1_dot_composer__pb2.CreateMasterResponse.SerializeToString,
+                    request_deserializer=segue_dot_composer_dot_v1_dot_mastering__pb2.CreateMasterRequest.FromString,
+                    response_serializer=segue_dot_composer_dot_v1_dot_mastering__pb2.CreateMasterResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -395,8 +400,8 @@ class ComposerService(object):
             request,
             target,
             '/segue.composer.v1.ComposerService/Compose',
-            segue_dot_composer_dot_v1_dot_composer__pb2.ComposeRequest.SerializeToString,
-            segue_dot_composer_dot_v1_dot_composer__pb2.ComposeResponse.FromString,
+            segue_dot_composer_dot_v1_dot_stream__pb2.ComposeRequest.SerializeToString,
+            segue_dot_composer_dot_v1_dot_stream__pb2.ComposeResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -422,8 +427,8 @@ class ComposerService(object):
             request,
             target,
             '/segue.composer.v1.ComposerService/CreateComposition',
-            segue_dot_composer_dot_v1_dot_composer__pb2.CreateCompositionRequest.SerializeToString,
-            segue_dot_composer_dot_v1_dot_composer__pb2.CreateCompositionResponse.FromString,
+            segue_dot_composer_dot_v1_dot_composition__pb2.CreateCompositionRequest.SerializeToString,
+            segue_dot_composer_dot_v1_dot_composition__pb2.CreateCompositionResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -449,8 +454,8 @@ class ComposerService(object):
             request,
             target,
             '/segue.composer.v1.ComposerService/GetComposition',
-            segue_dot_composer_dot_v1_dot_composer__pb2.GetCompositionRequest.SerializeToString,
-            segue_dot_composer_dot_v1_dot_composer__pb2.GetCompositionResponse.FromString,
+            segue_dot_composer_dot_v1_dot_composition__pb2.GetCompositionRequest.SerializeToString,
+            segue_dot_composer_dot_v1_dot_composition__pb2.GetCompositionResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -476,8 +481,8 @@ class ComposerService(object):
             request,
             target,
             '/segue.composer.v1.ComposerService/ListCompositions',
-            segue_dot_composer_dot_v1_dot_composer__pb2.ListCompositionsRequest.SerializeToString,
-            segue_dot_composer_dot_v1_dot_composer__pb2.ListCompositionsResponse.FromString,
+            segue_dot_composer_dot_v1_dot_composition__pb2.ListCompositionsRequest.SerializeToString,
+            segue_dot_composer_dot_v1_dot_composition__pb2.ListCompositionsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -503,8 +508,8 @@ class ComposerService(object):
             request,
             target,
             '/segue.composer.v1.ComposerService/WatchComposition',
-            segue_dot_composer_dot_v1_dot_composer__pb2.WatchCompositionRequest.SerializeToString,
-            segue_dot_composer_dot_v1_dot_composer__pb2.WatchCompositionResponse.FromString,
+            segue_dot_composer_dot_v1_dot_stream__pb2.WatchCompositionRequest.SerializeToString,
+            segue_dot_composer_dot_v1_dot_stream__pb2.WatchCompositionResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -530,8 +535,8 @@ class ComposerService(object):
             request,
             target,
             '/segue.composer.v1.ComposerService/CancelComposition',
-            segue_dot_composer_dot_v1_dot_composer__pb2.CancelCompositionRequest.SerializeToString,
-            segue_dot_composer_dot_v1_dot_composer__pb2.CancelCompositionResponse.FromString,
+            segue_dot_composer_dot_v1_dot_composition__pb2.CancelCompositionRequest.SerializeToString,
+            segue_dot_composer_dot_v1_dot_composition__pb2.CancelCompositionResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -557,8 +562,8 @@ class ComposerService(object):
             request,
             target,
             '/segue.composer.v1.ComposerService/DeleteComposition',
-            segue_dot_composer_dot_v1_dot_composer__pb2.DeleteCompositionRequest.SerializeToString,
-            segue_dot_composer_dot_v1_dot_composer__pb2.DeleteCompositionResponse.FromString,
+            segue_dot_composer_dot_v1_dot_composition__pb2.DeleteCompositionRequest.SerializeToString,
+            segue_dot_composer_dot_v1_dot_composition__pb2.DeleteCompositionResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -584,8 +589,8 @@ class ComposerService(object):
             request,
             target,
             '/segue.composer.v1.ComposerService/PlanComposition',
-            segue_dot_composer_dot_v1_dot_composer__pb2.PlanCompositionRequest.SerializeToString,
-            segue_dot_composer_dot_v1_dot_composer__pb2.PlanCompositionResponse.FromString,
+            segue_dot_composer_dot_v1_dot_composition__pb2.PlanCompositionRequest.SerializeToString,
+            segue_dot_composer_dot_v1_dot_composition__pb2.PlanCompositionResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -611,8 +616,8 @@ class ComposerService(object):
             request,
             target,
             '/segue.composer.v1.ComposerService/DownloadArtifact',
-            segue_dot_composer_dot_v1_dot_composer__pb2.DownloadArtifactRequest.SerializeToString,
-            segue_dot_composer_dot_v1_dot_composer__pb2.DownloadArtifactResponse.FromString,
+            segue_dot_composer_dot_v1_dot_files__pb2.DownloadArtifactRequest.SerializeToString,
+            segue_dot_composer_dot_v1_dot_files__pb2.DownloadArtifactResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -692,8 +697,8 @@ class ComposerService(object):
             request,
             target,
             '/segue.composer.v1.ComposerService/CreateUpload',
-            segue_dot_composer_dot_v1_dot_composer__pb2.CreateUploadRequest.SerializeToString,
-            segue_dot_composer_dot_v1_dot_composer__pb2.CreateUploadResponse.FromString,
+            segue_dot_composer_dot_v1_dot_files__pb2.CreateUploadRequest.SerializeToString,
+            segue_dot_composer_dot_v1_dot_files__pb2.CreateUploadResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -719,8 +724,8 @@ class ComposerService(object):
             request,
             target,
             '/segue.composer.v1.ComposerService/WriteUpload',
-            segue_dot_composer_dot_v1_dot_composer__pb2.WriteUploadRequest.SerializeToString,
-            segue_dot_composer_dot_v1_dot_composer__pb2.WriteUploadResponse.FromString,
+            segue_dot_composer_dot_v1_dot_files__pb2.WriteUploadRequest.SerializeToString,
+            segue_dot_composer_dot_v1_dot_files__pb2.WriteUploadResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -746,8 +751,8 @@ class ComposerService(object):
             request,
             target,
             '/segue.composer.v1.ComposerService/FinishUpload',
-            segue_dot_composer_dot_v1_dot_composer__pb2.FinishUploadRequest.SerializeToString,
-            segue_dot_composer_dot_v1_dot_composer__pb2.FinishUploadResponse.FromString,
+            segue_dot_composer_dot_v1_dot_files__pb2.FinishUploadRequest.SerializeToString,
+            segue_dot_composer_dot_v1_dot_files__pb2.FinishUploadResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -773,8 +778,8 @@ class ComposerService(object):
             request,
             target,
             '/segue.composer.v1.ComposerService/CreateAnalysis',
-            segue_dot_composer_dot_v1_dot_composer__pb2.CreateAnalysisRequest.SerializeToString,
-            segue_dot_composer_dot_v1_dot_composer__pb2.CreateAnalysisResponse.FromString,
+            segue_dot_composer_dot_v1_dot_analysis__pb2.CreateAnalysisRequest.SerializeToString,
+            segue_dot_composer_dot_v1_dot_analysis__pb2.CreateAnalysisResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -800,8 +805,8 @@ class ComposerService(object):
             request,
             target,
             '/segue.composer.v1.ComposerService/GetAnalysis',
-            segue_dot_composer_dot_v1_dot_composer__pb2.GetAnalysisRequest.SerializeToString,
-            segue_dot_composer_dot_v1_dot_composer__pb2.GetAnalysisResponse.FromString,
+            segue_dot_composer_dot_v1_dot_analysis__pb2.GetAnalysisRequest.SerializeToString,
+            segue_dot_composer_dot_v1_dot_analysis__pb2.GetAnalysisResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -827,8 +832,8 @@ class ComposerService(object):
             request,
             target,
             '/segue.composer.v1.ComposerService/WatchAnalysis',
-            segue_dot_composer_dot_v1_dot_composer__pb2.WatchAnalysisRequest.SerializeToString,
-            segue_dot_composer_dot_v1_dot_composer__pb2.WatchAnalysisResponse.FromString,
+            segue_dot_composer_dot_v1_dot_analysis__pb2.WatchAnalysisRequest.SerializeToString,
+            segue_dot_composer_dot_v1_dot_analysis__pb2.WatchAnalysisResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -854,8 +859,8 @@ class ComposerService(object):
             request,
             target,
             '/segue.composer.v1.ComposerService/CreateMaster',
-            segue_dot_composer_dot_v1_dot_composer__pb2.CreateMasterRequest.SerializeToString,
-            segue_dot_composer_dot_v1_dot_composer__pb2.CreateMasterResponse.FromString,
+            segue_dot_composer_dot_v1_dot_mastering__pb2.CreateMasterRequest.SerializeToString,
+            segue_dot_composer_dot_v1_dot_mastering__pb2.CreateMasterResponse.FromString,
             options,
             channel_credentials,
             insecure,

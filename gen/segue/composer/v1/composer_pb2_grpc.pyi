@@ -7,7 +7,12 @@ import abc
 import collections.abc
 import grpc
 import grpc.aio
+import segue.composer.v1.analysis_pb2
 import segue.composer.v1.composer_pb2
+import segue.composer.v1.composition_pb2
+import segue.composer.v1.files_pb2
+import segue.composer.v1.mastering_pb2
+import segue.composer.v1.stream_pb2
 import typing
 
 _T = typing.TypeVar("_T")
@@ -25,8 +30,8 @@ class ComposerServiceStub:
 
     def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
     Compose: grpc.UnaryStreamMultiCallable[
-        segue.composer.v1.composer_pb2.ComposeRequest,
-        segue.composer.v1.composer_pb2.ComposeResponse,
+        segue.composer.v1.stream_pb2.ComposeRequest,
+        segue.composer.v1.stream_pb2.ComposeResponse,
     ]
     """Compose creates a composition and watches it, in one call. The stream ends after finished: with OK when the state is
     SUCCEEDED or DEGRADED, else with the composition's own error. When the stream breaks, go on with WatchComposition
@@ -34,30 +39,30 @@ class ComposerServiceStub:
     """
 
     CreateComposition: grpc.UnaryUnaryMultiCallable[
-        segue.composer.v1.composer_pb2.CreateCompositionRequest,
-        segue.composer.v1.composer_pb2.CreateCompositionResponse,
+        segue.composer.v1.composition_pb2.CreateCompositionRequest,
+        segue.composer.v1.composition_pb2.CreateCompositionResponse,
     ]
     """CreateComposition checks everything, queues the work and returns at once. Errors: INVALID_FIELD, REQUEST_ID_REUSED,
     QUEUE_FULL, MODEL_NOT_FOUND, OPTION_NOT_SUPPORTED.
     """
 
     GetComposition: grpc.UnaryUnaryMultiCallable[
-        segue.composer.v1.composer_pb2.GetCompositionRequest,
-        segue.composer.v1.composer_pb2.GetCompositionResponse,
+        segue.composer.v1.composition_pb2.GetCompositionRequest,
+        segue.composer.v1.composition_pb2.GetCompositionResponse,
     ]
     """GetComposition returns a composition as it stands. Errors: COMPOSITION_NOT_FOUND."""
 
     ListCompositions: grpc.UnaryUnaryMultiCallable[
-        segue.composer.v1.composer_pb2.ListCompositionsRequest,
-        segue.composer.v1.composer_pb2.ListCompositionsResponse,
+        segue.composer.v1.composition_pb2.ListCompositionsRequest,
+        segue.composer.v1.composition_pb2.ListCompositionsResponse,
     ]
     """ListCompositions returns the caller's compositions, newest first, without plan and sections. Errors:
     INVALID_PAGE_TOKEN, INVALID_FILTER.
     """
 
     WatchComposition: grpc.UnaryStreamMultiCallable[
-        segue.composer.v1.composer_pb2.WatchCompositionRequest,
-        segue.composer.v1.composer_pb2.WatchCompositionResponse,
+        segue.composer.v1.stream_pb2.WatchCompositionRequest,
+        segue.composer.v1.stream_pb2.WatchCompositionResponse,
     ]
     """WatchComposition sends what has happened since the cursor and what happens until the end. It ends with OK after
     finished, also when the composition failed: the watch worked. Many can watch one composition; a slow reader slows
@@ -65,30 +70,30 @@ class ComposerServiceStub:
     """
 
     CancelComposition: grpc.UnaryUnaryMultiCallable[
-        segue.composer.v1.composer_pb2.CancelCompositionRequest,
-        segue.composer.v1.composer_pb2.CancelCompositionResponse,
+        segue.composer.v1.composition_pb2.CancelCompositionRequest,
+        segue.composer.v1.composition_pb2.CancelCompositionResponse,
     ]
     """CancelComposition asks a composition to stop and returns it; a finished one comes back unchanged. What is finished
     stays as a draft that can be downloaded. Errors: COMPOSITION_NOT_FOUND.
     """
 
     DeleteComposition: grpc.UnaryUnaryMultiCallable[
-        segue.composer.v1.composer_pb2.DeleteCompositionRequest,
-        segue.composer.v1.composer_pb2.DeleteCompositionResponse,
+        segue.composer.v1.composition_pb2.DeleteCompositionRequest,
+        segue.composer.v1.composition_pb2.DeleteCompositionResponse,
     ]
     """DeleteComposition removes a finished composition with all its files. Errors: COMPOSITION_NOT_FOUND, NOT_FINISHED."""
 
     PlanComposition: grpc.UnaryUnaryMultiCallable[
-        segue.composer.v1.composer_pb2.PlanCompositionRequest,
-        segue.composer.v1.composer_pb2.PlanCompositionResponse,
+        segue.composer.v1.composition_pb2.PlanCompositionRequest,
+        segue.composer.v1.composition_pb2.PlanCompositionResponse,
     ]
     """PlanComposition plans and estimates without making anything. Errors: INVALID_FIELD, INVALID_PLAN,
     LENGTH_NOT_POSSIBLE.
     """
 
     DownloadArtifact: grpc.UnaryStreamMultiCallable[
-        segue.composer.v1.composer_pb2.DownloadArtifactRequest,
-        segue.composer.v1.composer_pb2.DownloadArtifactResponse,
+        segue.composer.v1.files_pb2.DownloadArtifactRequest,
+        segue.composer.v1.files_pb2.DownloadArtifactResponse,
     ]
     """DownloadArtifact sends the bytes of an output or of an upload, or a part of them. Errors: ARTIFACT_NOT_FOUND,
     OFFSET_OUT_OF_RANGE, ARTIFACT_CORRUPT.
@@ -107,48 +112,48 @@ class ComposerServiceStub:
     """GetStats says how busy the service is."""
 
     CreateUpload: grpc.UnaryUnaryMultiCallable[
-        segue.composer.v1.composer_pb2.CreateUploadRequest,
-        segue.composer.v1.composer_pb2.CreateUploadResponse,
+        segue.composer.v1.files_pb2.CreateUploadRequest,
+        segue.composer.v1.files_pb2.CreateUploadResponse,
     ]
     """CreateUpload opens an upload. Errors: QUOTA_EXCEEDED."""
 
     WriteUpload: grpc.UnaryUnaryMultiCallable[
-        segue.composer.v1.composer_pb2.WriteUploadRequest,
-        segue.composer.v1.composer_pb2.WriteUploadResponse,
+        segue.composer.v1.files_pb2.WriteUploadRequest,
+        segue.composer.v1.files_pb2.WriteUploadResponse,
     ]
     """WriteUpload appends bytes. A repeated write of bytes that are already there is accepted. Errors: JOB_NOT_FOUND,
     UPLOAD_FINISHED, OFFSET_OUT_OF_RANGE with the next offset in metadata "size", STORAGE_FULL.
     """
 
     FinishUpload: grpc.UnaryUnaryMultiCallable[
-        segue.composer.v1.composer_pb2.FinishUploadRequest,
-        segue.composer.v1.composer_pb2.FinishUploadResponse,
+        segue.composer.v1.files_pb2.FinishUploadRequest,
+        segue.composer.v1.files_pb2.FinishUploadResponse,
     ]
     """FinishUpload closes an upload; it can be used from then on. Errors: JOB_NOT_FOUND, ARTIFACT_CORRUPT when the digest
     is another one.
     """
 
     CreateAnalysis: grpc.UnaryUnaryMultiCallable[
-        segue.composer.v1.composer_pb2.CreateAnalysisRequest,
-        segue.composer.v1.composer_pb2.CreateAnalysisResponse,
+        segue.composer.v1.analysis_pb2.CreateAnalysisRequest,
+        segue.composer.v1.analysis_pb2.CreateAnalysisResponse,
     ]
     """CreateAnalysis queues the analysis of an upload or an output. Errors: ARTIFACT_NOT_FOUND, QUEUE_FULL."""
 
     GetAnalysis: grpc.UnaryUnaryMultiCallable[
-        segue.composer.v1.composer_pb2.GetAnalysisRequest,
-        segue.composer.v1.composer_pb2.GetAnalysisResponse,
+        segue.composer.v1.analysis_pb2.GetAnalysisRequest,
+        segue.composer.v1.analysis_pb2.GetAnalysisResponse,
     ]
     """GetAnalysis returns an analysis as it stands. Errors: JOB_NOT_FOUND."""
 
     WatchAnalysis: grpc.UnaryStreamMultiCallable[
-        segue.composer.v1.composer_pb2.WatchAnalysisRequest,
-        segue.composer.v1.composer_pb2.WatchAnalysisResponse,
+        segue.composer.v1.analysis_pb2.WatchAnalysisRequest,
+        segue.composer.v1.analysis_pb2.WatchAnalysisResponse,
     ]
     """WatchAnalysis sends an analysis whenever it changes, until it ends. Errors: JOB_NOT_FOUND."""
 
     CreateMaster: grpc.UnaryUnaryMultiCallable[
-        segue.composer.v1.composer_pb2.CreateMasterRequest,
-        segue.composer.v1.composer_pb2.CreateMasterResponse,
+        segue.composer.v1.mastering_pb2.CreateMasterRequest,
+        segue.composer.v1.mastering_pb2.CreateMasterResponse,
     ]
     """CreateMaster queues the mastering of an upload. It becomes a composition without plan, to be watched and downloaded
     like any other. Errors: ARTIFACT_NOT_FOUND, QUEUE_FULL.
@@ -161,8 +166,8 @@ class ComposerServiceAsyncStub:
     """
 
     Compose: grpc.aio.UnaryStreamMultiCallable[
-        segue.composer.v1.composer_pb2.ComposeRequest,
-        segue.composer.v1.composer_pb2.ComposeResponse,
+        segue.composer.v1.stream_pb2.ComposeRequest,
+        segue.composer.v1.stream_pb2.ComposeResponse,
     ]
     """Compose creates a composition and watches it, in one call. The stream ends after finished: with OK when the state is
     SUCCEEDED or DEGRADED, else with the composition's own error. When the stream breaks, go on with WatchComposition
@@ -170,30 +175,30 @@ class ComposerServiceAsyncStub:
     """
 
     CreateComposition: grpc.aio.UnaryUnaryMultiCallable[
-        segue.composer.v1.composer_pb2.CreateCompositionRequest,
-        segue.composer.v1.composer_pb2.CreateCompositionResponse,
+        segue.composer.v1.composition_pb2.CreateCompositionRequest,
+        segue.composer.v1.composition_pb2.CreateCompositionResponse,
     ]
     """CreateComposition checks everything, queues the work and returns at once. Errors: INVALID_FIELD, REQUEST_ID_REUSED,
     QUEUE_FULL, MODEL_NOT_FOUND, OPTION_NOT_SUPPORTED.
     """
 
     GetComposition: grpc.aio.UnaryUnaryMultiCallable[
-        segue.composer.v1.composer_pb2.GetCompositionRequest,
-        segue.composer.v1.composer_pb2.GetCompositionResponse,
+        segue.composer.v1.composition_pb2.GetCompositionRequest,
+        segue.composer.v1.composition_pb2.GetCompositionResponse,
     ]
     """GetComposition returns a composition as it stands. Errors: COMPOSITION_NOT_FOUND."""
 
     ListCompositions: grpc.aio.UnaryUnaryMultiCallable[
-        segue.composer.v1.composer_pb2.ListCompositionsRequest,
-        segue.composer.v1.composer_pb2.ListCompositionsResponse,
+        segue.composer.v1.composition_pb2.ListCompositionsRequest,
+        segue.composer.v1.composition_pb2.ListCompositionsResponse,
     ]
     """ListCompositions returns the caller's compositions, newest first, without plan and sections. Errors:
     INVALID_PAGE_TOKEN, INVALID_FILTER.
     """
 
     WatchComposition: grpc.aio.UnaryStreamMultiCallable[
-        segue.composer.v1.composer_pb2.WatchCompositionRequest,
-        segue.composer.v1.composer_pb2.WatchCompositionResponse,
+        segue.composer.v1.stream_pb2.WatchCompositionRequest,
+        segue.composer.v1.stream_pb2.WatchCompositionResponse,
     ]
     """WatchComposition sends what has happened since the cursor and what happens until the end. It ends with OK after
     finished, also when the composition failed: the watch worked. Many can watch one composition; a slow reader slows
@@ -201,30 +206,30 @@ class ComposerServiceAsyncStub:
     """
 
     CancelComposition: grpc.aio.UnaryUnaryMultiCallable[
-        segue.composer.v1.composer_pb2.CancelCompositionRequest,
-        segue.composer.v1.composer_pb2.CancelCompositionResponse,
+        segue.composer.v1.composition_pb2.CancelCompositionRequest,
+        segue.composer.v1.composition_pb2.CancelCompositionResponse,
     ]
     """CancelComposition asks a composition to stop and returns it; a finished one comes back unchanged. What is finished
     stays as a draft that can be downloaded. Errors: COMPOSITION_NOT_FOUND.
     """
 
     DeleteComposition: grpc.aio.UnaryUnaryMultiCallable[
-        segue.composer.v1.composer_pb2.DeleteCompositionRequest,
-        segue.composer.v1.composer_pb2.DeleteCompositionResponse,
+        segue.composer.v1.composition_pb2.DeleteCompositionRequest,
+        segue.composer.v1.composition_pb2.DeleteCompositionResponse,
     ]
     """DeleteComposition removes a finished composition with all its files. Errors: COMPOSITION_NOT_FOUND, NOT_FINISHED."""
 
     PlanComposition: grpc.aio.UnaryUnaryMultiCallable[
-        segue.composer.v1.composer_pb2.PlanCompositionRequest,
-        segue.composer.v1.composer_pb2.PlanCompositionResponse,
+        segue.composer.v1.composition_pb2.PlanCompositionRequest,
+        segue.composer.v1.composition_pb2.PlanCompositionResponse,
     ]
     """PlanComposition plans and estimates without making anything. Errors: INVALID_FIELD, INVALID_PLAN,
     LENGTH_NOT_POSSIBLE.
     """
 
     DownloadArtifact: grpc.aio.UnaryStreamMultiCallable[
-        segue.composer.v1.composer_pb2.DownloadArtifactRequest,
-        segue.composer.v1.composer_pb2.DownloadArtifactResponse,
+        segue.composer.v1.files_pb2.DownloadArtifactRequest,
+        segue.composer.v1.files_pb2.DownloadArtifactResponse,
     ]
     """DownloadArtifact sends the bytes of an output or of an upload, or a part of them. Errors: ARTIFACT_NOT_FOUND,
     OFFSET_OUT_OF_RANGE, ARTIFACT_CORRUPT.
@@ -243,48 +248,48 @@ class ComposerServiceAsyncStub:
     """GetStats says how busy the service is."""
 
     CreateUpload: grpc.aio.UnaryUnaryMultiCallable[
-        segue.composer.v1.composer_pb2.CreateUploadRequest,
-        segue.composer.v1.composer_pb2.CreateUploadResponse,
+        segue.composer.v1.files_pb2.CreateUploadRequest,
+        segue.composer.v1.files_pb2.CreateUploadResponse,
     ]
     """CreateUpload opens an upload. Errors: QUOTA_EXCEEDED."""
 
     WriteUpload: grpc.aio.UnaryUnaryMultiCallable[
-        segue.composer.v1.composer_pb2.WriteUploadRequest,
-        segue.composer.v1.composer_pb2.WriteUploadResponse,
+        segue.composer.v1.files_pb2.WriteUploadRequest,
+        segue.composer.v1.files_pb2.WriteUploadResponse,
     ]
     """WriteUpload appends bytes. A repeated write of bytes that are already there is accepted. Errors: JOB_NOT_FOUND,
     UPLOAD_FINISHED, OFFSET_OUT_OF_RANGE with the next offset in metadata "size", STORAGE_FULL.
     """
 
     FinishUpload: grpc.aio.UnaryUnaryMultiCallable[
-        segue.composer.v1.composer_pb2.FinishUploadRequest,
-        segue.composer.v1.composer_pb2.FinishUploadResponse,
+        segue.composer.v1.files_pb2.FinishUploadRequest,
+        segue.composer.v1.files_pb2.FinishUploadResponse,
     ]
     """FinishUpload closes an upload; it can be used from then on. Errors: JOB_NOT_FOUND, ARTIFACT_CORRUPT when the digest
     is another one.
     """
 
     CreateAnalysis: grpc.aio.UnaryUnaryMultiCallable[
-        segue.composer.v1.composer_pb2.CreateAnalysisRequest,
-        segue.composer.v1.composer_pb2.CreateAnalysisResponse,
+        segue.composer.v1.analysis_pb2.CreateAnalysisRequest,
+        segue.composer.v1.analysis_pb2.CreateAnalysisResponse,
     ]
     """CreateAnalysis queues the analysis of an upload or an output. Errors: ARTIFACT_NOT_FOUND, QUEUE_FULL."""
 
     GetAnalysis: grpc.aio.UnaryUnaryMultiCallable[
-        segue.composer.v1.composer_pb2.GetAnalysisRequest,
-        segue.composer.v1.composer_pb2.GetAnalysisResponse,
+        segue.composer.v1.analysis_pb2.GetAnalysisRequest,
+        segue.composer.v1.analysis_pb2.GetAnalysisResponse,
     ]
     """GetAnalysis returns an analysis as it stands. Errors: JOB_NOT_FOUND."""
 
     WatchAnalysis: grpc.aio.UnaryStreamMultiCallable[
-        segue.composer.v1.composer_pb2.WatchAnalysisRequest,
-        segue.composer.v1.composer_pb2.WatchAnalysisResponse,
+        segue.composer.v1.analysis_pb2.WatchAnalysisRequest,
+        segue.composer.v1.analysis_pb2.WatchAnalysisResponse,
     ]
     """WatchAnalysis sends an analysis whenever it changes, until it ends. Errors: JOB_NOT_FOUND."""
 
     CreateMaster: grpc.aio.UnaryUnaryMultiCallable[
-        segue.composer.v1.composer_pb2.CreateMasterRequest,
-        segue.composer.v1.composer_pb2.CreateMasterResponse,
+        segue.composer.v1.mastering_pb2.CreateMasterRequest,
+        segue.composer.v1.mastering_pb2.CreateMasterResponse,
     ]
     """CreateMaster queues the mastering of an upload. It becomes a composition without plan, to be watched and downloaded
     like any other. Errors: ARTIFACT_NOT_FOUND, QUEUE_FULL.
@@ -299,9 +304,9 @@ class ComposerServiceServicer(metaclass=abc.ABCMeta):
     @abc.abstractmethod
     def Compose(
         self,
-        request: segue.composer.v1.composer_pb2.ComposeRequest,
+        request: segue.composer.v1.stream_pb2.ComposeRequest,
         context: _ServicerContext,
-    ) -> typing.Union[collections.abc.Iterator[segue.composer.v1.composer_pb2.ComposeResponse], collections.abc.AsyncIterator[segue.composer.v1.composer_pb2.ComposeResponse]]:
+    ) -> typing.Union[collections.abc.Iterator[segue.composer.v1.stream_pb2.ComposeResponse], collections.abc.AsyncIterator[segue.composer.v1.stream_pb2.ComposeResponse]]:
         """Compose creates a composition and watches it, in one call. The stream ends after finished: with OK when the state is
         SUCCEEDED or DEGRADED, else with the composition's own error. When the stream breaks, go on with WatchComposition
         and the last cursor. Errors: those of CreateComposition.
@@ -310,9 +315,9 @@ class ComposerServiceServicer(metaclass=abc.ABCMeta):
     @abc.abstractmethod
     def CreateComposition(
         self,
-        request: segue.composer.v1.composer_pb2.CreateCompositionRequest,
+        request: segue.composer.v1.composition_pb2.CreateCompositionRequest,
         context: _ServicerContext,
-    ) -> typing.Union[segue.composer.v1.composer_pb2.CreateCompositionResponse, collections.abc.Awaitable[segue.composer.v1.composer_pb2.CreateCompositionResponse]]:
+    ) -> typing.Union[segue.composer.v1.composition_pb2.CreateCompositionResponse, collections.abc.Awaitable[segue.composer.v1.composition_pb2.CreateCompositionResponse]]:
         """CreateComposition checks everything, queues the work and returns at once. Errors: INVALID_FIELD, REQUEST_ID_REUSED,
         QUEUE_FULL, MODEL_NOT_FOUND, OPTION_NOT_SUPPORTED.
         """
@@ -320,17 +325,17 @@ class ComposerServiceServicer(metaclass=abc.ABCMeta):
     @abc.abstractmethod
     def GetComposition(
         self,
-        request: segue.composer.v1.composer_pb2.GetCompositionRequest,
+        request: segue.composer.v1.composition_pb2.GetCompositionRequest,
         context: _ServicerContext,
-    ) -> typing.Union[segue.composer.v1.composer_pb2.GetCompositionResponse, collections.abc.Awaitable[segue.composer.v1.composer_pb2.GetCompositionResponse]]:
+    ) -> typing.Union[segue.composer.v1.composition_pb2.GetCompositionResponse, collections.abc.Awaitable[segue.composer.v1.composition_pb2.GetCompositionResponse]]:
         """GetComposition returns a composition as it stands. Errors: COMPOSITION_NOT_FOUND."""
 
     @abc.abstractmethod
     def ListCompositions(
         self,
-        request: segue.composer.v1.composer_pb2.ListCompositionsRequest,
+        request: segue.composer.v1.composition_pb2.ListCompositionsRequest,
         context: _ServicerContext,
-    ) -> typing.Union[segue.composer.v1.composer_pb2.ListCompositionsResponse, collections.abc.Awaitable[segue.composer.v1.composer_pb2.ListCompositionsResponse]]:
+    ) -> typing.Union[segue.composer.v1.composition_pb2.ListCompositionsResponse, collections.abc.Awaitable[segue.composer.v1.composition_pb2.ListCompositionsResponse]]:
         """ListCompositions returns the caller's compositions, newest first, without plan and sections. Errors:
         INVALID_PAGE_TOKEN, INVALID_FILTER.
         """
@@ -338,9 +343,9 @@ class ComposerServiceServicer(metaclass=abc.ABCMeta):
     @abc.abstractmethod
     def WatchComposition(
         self,
-        request: segue.composer.v1.composer_pb2.WatchCompositionRequest,
+        request: segue.composer.v1.stream_pb2.WatchCompositionRequest,
         context: _ServicerContext,
-    ) -> typing.Union[collections.abc.Iterator[segue.composer.v1.composer_pb2.WatchCompositionResponse], collections.abc.AsyncIterator[segue.composer.v1.composer_pb2.WatchCompositionResponse]]:
+    ) -> typing.Union[collections.abc.Iterator[segue.composer.v1.stream_pb2.WatchCompositionResponse], collections.abc.AsyncIterator[segue.composer.v1.stream_pb2.WatchCompositionResponse]]:
         """WatchComposition sends what has happened since the cursor and what happens until the end. It ends with OK after
         finished, also when the composition failed: the watch worked. Many can watch one composition; a slow reader slows
         nobody. Errors: COMPOSITION_NOT_FOUND, INVALID_CURSOR, CURSOR_AHEAD, CURSOR_EXPIRED, READER_TOO_SLOW, SHUTTING_DOWN.
@@ -349,9 +354,9 @@ class ComposerServiceServicer(metaclass=abc.ABCMeta):
     @abc.abstractmethod
     def CancelComposition(
         self,
-        request: segue.composer.v1.composer_pb2.CancelCompositionRequest,
+        request: segue.composer.v1.composition_pb2.CancelCompositionRequest,
         context: _ServicerContext,
-    ) -> typing.Union[segue.composer.v1.composer_pb2.CancelCompositionResponse, collections.abc.Awaitable[segue.composer.v1.composer_pb2.CancelCompositionResponse]]:
+    ) -> typing.Union[segue.composer.v1.composition_pb2.CancelCompositionResponse, collections.abc.Awaitable[segue.composer.v1.composition_pb2.CancelCompositionResponse]]:
         """CancelComposition asks a composition to stop and returns it; a finished one comes back unchanged. What is finished
         stays as a draft that can be downloaded. Errors: COMPOSITION_NOT_FOUND.
         """
@@ -359,17 +364,17 @@ class ComposerServiceServicer(metaclass=abc.ABCMeta):
     @abc.abstractmethod
     def DeleteComposition(
         self,
-        request: segue.composer.v1.composer_pb2.DeleteCompositionRequest,
+        request: segue.composer.v1.composition_pb2.DeleteCompositionRequest,
         context: _ServicerContext,
-    ) -> typing.Union[segue.composer.v1.composer_pb2.DeleteCompositionResponse, collections.abc.Awaitable[segue.composer.v1.composer_pb2.DeleteCompositionResponse]]:
+    ) -> typing.Union[segue.composer.v1.composition_pb2.DeleteCompositionResponse, collections.abc.Awaitable[segue.composer.v1.composition_pb2.DeleteCompositionResponse]]:
         """DeleteComposition removes a finished composition with all its files. Errors: COMPOSITION_NOT_FOUND, NOT_FINISHED."""
 
     @abc.abstractmethod
     def PlanComposition(
         self,
-        request: segue.composer.v1.composer_pb2.PlanCompositionRequest,
+        request: segue.composer.v1.composition_pb2.PlanCompositionRequest,
         context: _ServicerContext,
-    ) -> typing.Union[segue.composer.v1.composer_pb2.PlanCompositionResponse, collections.abc.Awaitable[segue.composer.v1.composer_pb2.PlanCompositionResponse]]:
+    ) -> typing.Union[segue.composer.v1.composition_pb2.PlanCompositionResponse, collections.abc.Awaitable[segue.composer.v1.composition_pb2.PlanCompositionResponse]]:
         """PlanComposition plans and estimates without making anything. Errors: INVALID_FIELD, INVALID_PLAN,
         LENGTH_NOT_POSSIBLE.
         """
@@ -377,9 +382,9 @@ class ComposerServiceServicer(metaclass=abc.ABCMeta):
     @abc.abstractmethod
     def DownloadArtifact(
         self,
-        request: segue.composer.v1.composer_pb2.DownloadArtifactRequest,
+        request: segue.composer.v1.files_pb2.DownloadArtifactRequest,
         context: _ServicerContext,
-    ) -> typing.Union[collections.abc.Iterator[segue.composer.v1.composer_pb2.DownloadArtifactResponse], collections.abc.AsyncIterator[segue.composer.v1.composer_pb2.DownloadArtifactResponse]]:
+    ) -> typing.Union[collections.abc.Iterator[segue.composer.v1.files_pb2.DownloadArtifactResponse], collections.abc.AsyncIterator[segue.composer.v1.files_pb2.DownloadArtifactResponse]]:
         """DownloadArtifact sends the bytes of an output or of an upload, or a part of them. Errors: ARTIFACT_NOT_FOUND,
         OFFSET_OUT_OF_RANGE, ARTIFACT_CORRUPT.
         """
@@ -403,17 +408,17 @@ class ComposerServiceServicer(metaclass=abc.ABCMeta):
     @abc.abstractmethod
     def CreateUpload(
         self,
-        request: segue.composer.v1.composer_pb2.CreateUploadRequest,
+        request: segue.composer.v1.files_pb2.CreateUploadRequest,
         context: _ServicerContext,
-    ) -> typing.Union[segue.composer.v1.composer_pb2.CreateUploadResponse, collections.abc.Awaitable[segue.composer.v1.composer_pb2.CreateUploadResponse]]:
+    ) -> typing.Union[segue.composer.v1.files_pb2.CreateUploadResponse, collections.abc.Awaitable[segue.composer.v1.files_pb2.CreateUploadResponse]]:
         """CreateUpload opens an upload. Errors: QUOTA_EXCEEDED."""
 
     @abc.abstractmethod
     def WriteUpload(
         self,
-        request: segue.composer.v1.composer_pb2.WriteUploadRequest,
+        request: segue.composer.v1.files_pb2.WriteUploadRequest,
         context: _ServicerContext,
-    ) -> typing.Union[segue.composer.v1.composer_pb2.WriteUploadResponse, collections.abc.Awaitable[segue.composer.v1.composer_pb2.WriteUploadResponse]]:
+    ) -> typing.Union[segue.composer.v1.files_pb2.WriteUploadResponse, collections.abc.Awaitable[segue.composer.v1.files_pb2.WriteUploadResponse]]:
         """WriteUpload appends bytes. A repeated write of bytes that are already there is accepted. Errors: JOB_NOT_FOUND,
         UPLOAD_FINISHED, OFFSET_OUT_OF_RANGE with the next offset in metadata "size", STORAGE_FULL.
         """
@@ -421,9 +426,9 @@ class ComposerServiceServicer(metaclass=abc.ABCMeta):
     @abc.abstractmethod
     def FinishUpload(
         self,
-        request: segue.composer.v1.composer_pb2.FinishUploadRequest,
+        request: segue.composer.v1.files_pb2.FinishUploadRequest,
         context: _ServicerContext,
-    ) -> typing.Union[segue.composer.v1.composer_pb2.FinishUploadResponse, collections.abc.Awaitable[segue.composer.v1.composer_pb2.FinishUploadResponse]]:
+    ) -> typing.Union[segue.composer.v1.files_pb2.FinishUploadResponse, collections.abc.Awaitable[segue.composer.v1.files_pb2.FinishUploadResponse]]:
         """FinishUpload closes an upload; it can be used from then on. Errors: JOB_NOT_FOUND, ARTIFACT_CORRUPT when the digest
         is another one.
         """
@@ -431,33 +436,33 @@ class ComposerServiceServicer(metaclass=abc.ABCMeta):
     @abc.abstractmethod
     def CreateAnalysis(
         self,
-        request: segue.composer.v1.composer_pb2.CreateAnalysisRequest,
+        request: segue.composer.v1.analysis_pb2.CreateAnalysisRequest,
         context: _ServicerContext,
-    ) -> typing.Union[segue.composer.v1.composer_pb2.CreateAnalysisResponse, collections.abc.Awaitable[segue.composer.v1.composer_pb2.CreateAnalysisResponse]]:
+    ) -> typing.Union[segue.composer.v1.analysis_pb2.CreateAnalysisResponse, collections.abc.Awaitable[segue.composer.v1.analysis_pb2.CreateAnalysisResponse]]:
         """CreateAnalysis queues the analysis of an upload or an output. Errors: ARTIFACT_NOT_FOUND, QUEUE_FULL."""
 
     @abc.abstractmethod
     def GetAnalysis(
         self,
-        request: segue.composer.v1.composer_pb2.GetAnalysisRequest,
+        request: segue.composer.v1.analysis_pb2.GetAnalysisRequest,
         context: _ServicerContext,
-    ) -> typing.Union[segue.composer.v1.composer_pb2.GetAnalysisResponse, collections.abc.Awaitable[segue.composer.v1.composer_pb2.GetAnalysisResponse]]:
+    ) -> typing.Union[segue.composer.v1.analysis_pb2.GetAnalysisResponse, collections.abc.Awaitable[segue.composer.v1.analysis_pb2.GetAnalysisResponse]]:
         """GetAnalysis returns an analysis as it stands. Errors: JOB_NOT_FOUND."""
 
     @abc.abstractmethod
     def WatchAnalysis(
         self,
-        request: segue.composer.v1.composer_pb2.WatchAnalysisRequest,
+        request: segue.composer.v1.analysis_pb2.WatchAnalysisRequest,
         context: _ServicerContext,
-    ) -> typing.Union[collections.abc.Iterator[segue.composer.v1.composer_pb2.WatchAnalysisResponse], collections.abc.AsyncIterator[segue.composer.v1.composer_pb2.WatchAnalysisResponse]]:
+    ) -> typing.Union[collections.abc.Iterator[segue.composer.v1.analysis_pb2.WatchAnalysisResponse], collections.abc.AsyncIterator[segue.composer.v1.analysis_pb2.WatchAnalysisResponse]]:
         """WatchAnalysis sends an analysis whenever it changes, until it ends. Errors: JOB_NOT_FOUND."""
 
     @abc.abstractmethod
     def CreateMaster(
         self,
-        request: segue.composer.v1.composer_pb2.CreateMasterRequest,
+        request: segue.composer.v1.mastering_pb2.CreateMasterRequest,
         context: _ServicerContext,
-    ) -> typing.Union[segue.composer.v1.composer_pb2.CreateMasterResponse, collections.abc.Awaitable[segue.composer.v1.composer_pb2.CreateMasterResponse]]:
+    ) -> typing.Union[segue.composer.v1.mastering_pb2.CreateMasterResponse, collections.abc.Awaitable[segue.composer.v1.mastering_pb2.CreateMasterResponse]]:
         """CreateMaster queues the mastering of an upload. It becomes a composition without plan, to be watched and downloaded
         like any other. Errors: ARTIFACT_NOT_FOUND, QUEUE_FULL.
         """

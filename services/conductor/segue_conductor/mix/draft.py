@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from segue.audio.v1 import audio_pb2
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import stream_pb2
 from segue.mixer.v1 import mixer_pb2
 from segue_composition import state
 from segue_conductor.mix.beats import Beats, find_beats, goes_on, needs_beats
@@ -110,7 +110,7 @@ class Mixing:
         await self._context.artifacts.put(key, state, replace=True)
         joined = journal.checkpoint.joined + 1
         await journal.say(
-            composer_pb2.CompositionEvent(section_mixed=mixed),
+            stream_pb2.CompositionEvent(section_mixed=mixed),
             checkpoint=replace(
                 journal.checkpoint,
                 joined=joined,
@@ -126,7 +126,7 @@ class Mixing:
         if finished.frames != self._context.plan.frames:
             raise errors.InternalError(f"the draft has {finished.frames} frames, the plan {self._context.plan.frames}")
         await journal.say(
-            composer_pb2.CompositionEvent(draft_finished=composer_pb2.DraftFinished(mixed=finished)),
+            stream_pb2.CompositionEvent(draft_finished=stream_pb2.DraftFinished(mixed=finished)),
             checkpoint=replace(journal.checkpoint, draft_finished=True),
         )
 

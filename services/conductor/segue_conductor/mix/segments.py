@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from segue.audio.v1 import audio_pb2
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import stream_pb2
 from segue_composition.log_rows import BYTES_PER_SAMPLE, EVENT, SEGMENT, Segment
 from segue_runtime import errors, failpoints
 
@@ -141,7 +141,7 @@ class Recorder:
             if position < len(earlier) and self._same(earlier[position], first_frame, audio):
                 self._made.append(earlier[position])
                 return
-        rewind: list[composer_pb2.CompositionEvent] = []
+        rewind: list[stream_pb2.CompositionEvent] = []
         again: list[Segment] = []
         if self._verifying and position < len(self._committed[self.place.section_id]):
             self._attempt += 1
@@ -178,9 +178,9 @@ class Recorder:
             and earlier.ref.sha256 == hashlib.sha256(audio).digest()
         )
 
-    def _rewound(self) -> composer_pb2.CompositionEvent:
-        return composer_pb2.CompositionEvent(
-            draft_rewound=composer_pb2.DraftRewound(
+    def _rewound(self) -> stream_pb2.CompositionEvent:
+        return stream_pb2.CompositionEvent(
+            draft_rewound=stream_pb2.DraftRewound(
                 first_frame=self.place.first_frame,
                 section_id=self.place.section_id,
                 attempt=self._attempt,
@@ -197,7 +197,7 @@ def fold(rows: Iterable[Event], stage: audio_pb2.Stage.ValueType, into: list[Seg
             if segment.stage == stage:
                 into.append(segment)
         elif row.kind == EVENT:
-            event = composer_pb2.CompositionEvent.FromString(row.payload)
+            event = stream_pb2.CompositionEvent.FromString(row.payload)
             if event.WhichOneof("event") == "draft_rewound" and event.draft_rewound.stage == stage:
                 first = event.draft_rewound.first_frame
                 into[:] = [segment for segment in into if segment.end_frame <= first]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from segue.composer.v1 import composer_pb2
+    from segue.composer.v1 import composition_pb2
     from segue_conductor.context import Bench
 
 WRITE_BYTES: Final = 384_000
@@ -30,7 +30,7 @@ WRITE_BYTES: Final = 384_000
 class OpenFile:
     """A sound file that is being written."""
 
-    output: composer_pb2.Output
+    output: composition_pb2.Output
     writer: AudioFileWriter
     path: Path
     buffer: bytearray = field(default_factory=bytearray)
@@ -54,7 +54,7 @@ class SoundFiles:
             file.writer.discard()
         await self._stack.__aexit__(kind, error, trace)
 
-    async def open(self, output: composer_pb2.Output, settings: AudioFileSettings) -> OpenFile:
+    async def open(self, output: composition_pb2.Output, settings: AudioFileSettings) -> OpenFile:
         """Begin a file."""
         draft = await self._stack.enter_async_context(self._context.artifacts.put_file(output.name, replace=True))
         writer = await asyncio.to_thread(AudioFileWriter, draft.path, settings)
@@ -71,7 +71,7 @@ class SoundFiles:
 
     async def finish(
         self, tags_of: Callable[[FileFormat], Mapping[str, str]] | None = None
-    ) -> list[composer_pb2.Output]:
+    ) -> list[composition_pb2.Output]:
         """Close all files, with what is known of them only now in their tags, and let them appear."""
         for file in self._files:
             await _flush(file)

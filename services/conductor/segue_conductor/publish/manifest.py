@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf import json_format
 
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import spec_pb2
 from segue.renderer.v1 import renderer_pb2
 
 if TYPE_CHECKING:
@@ -66,12 +66,12 @@ def manifest(context: Context, measurement: MasterMeasurement, takes: Mapping[st
     return json.dumps(content, sort_keys=True, ensure_ascii=False)
 
 
-def _public(context: Context, measurement: MasterMeasurement) -> composer_pb2.CompositionSpec:
+def _public(context: Context, measurement: MasterMeasurement) -> spec_pb2.CompositionSpec:
     """Return the spec as another may read it: without labels and session, and the prompt only if it may be shown.
 
     What an edit made of its parent is in the plan and in the frozen master: neither parent nor edits are needed again.
     """
-    public = composer_pb2.CompositionSpec()
+    public = spec_pb2.CompositionSpec()
     public.CopyFrom(context.spec)
     public.model = context.player.profile.model
     public.labels.clear()

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from segue.audio.v1 import audio_pb2
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import spec_pb2, stream_pb2
 from segue.mixer.v1 import mixer_pb2
 from segue_conductor.mix.segments import Recorder, places_of, recorded
 from segue_runtime import errors, failpoints
@@ -28,7 +28,7 @@ AFTER_MASTER: Final = failpoints.declare("conductor.after_master", "the master i
 
 
 def frozen(
-    kept: composer_pb2.FrozenMaster, measured: mixer_pb2.MasterMeasurement, section_ids: Sequence[str]
+    kept: spec_pb2.FrozenMaster, measured: mixer_pb2.MasterMeasurement, section_ids: Sequence[str]
 ) -> mixer_pb2.MasterMeasurement:
     """Return a frozen measurement, with the gains of those sections that it does not know from a new one."""
     gains_db = dict(zip(section_ids, measured.section_gains_db, strict=False))
@@ -55,9 +55,7 @@ class Mastering:
         finished = await self._render(draft, measurement, exports)
         await failpoints.reach(AFTER_MASTER)
         await self._context.journal.say(
-            composer_pb2.CompositionEvent(
-                master_made=composer_pb2.MasterMade(measurement=measurement, finished=finished)
-            )
+            stream_pb2.CompositionEvent(master_made=stream_pb2.MasterMade(measurement=measurement, finished=finished))
         )
         return finished
 

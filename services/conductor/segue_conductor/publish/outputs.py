@@ -7,7 +7,7 @@ import hashlib
 from typing import TYPE_CHECKING, Final
 
 from segue.audio.v1 import audio_pb2
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import composition_pb2, spec_pb2
 from segue.mixer.v1 import mixer_pb2
 from segue_audio.errors import AudioError
 from segue_audio.files import AudioFileSettings, FileFormat, loudness_tags
@@ -55,7 +55,7 @@ class Exports:
     async def open(self, measurement: mixer_pb2.MasterMeasurement) -> None:
         """Begin all files."""
         self.manifest = self._labels.manifest(measurement)
-        wanted = list(self._context.spec.exports) or [composer_pb2.Export()]
+        wanted = list(self._context.spec.exports) or [spec_pb2.Export()]
         for index, export in enumerate(wanted):
             kind = FORMATS[export.file_format or audio_pb2.FILE_FORMAT_FLAC]
             suffix = "" if index == 0 else f"-{export.sample_rate or 'full'}-{export.bit_depth or 'full'}"
@@ -68,9 +68,9 @@ class Exports:
                 ) from None
             self._open.append(
                 await self._files.open(
-                    composer_pb2.Output(
+                    composition_pb2.Output(
                         name=f"{self._context.folder}/outputs/master{suffix}{kind.value}",
-                        kind=composer_pb2.OUTPUT_KIND_MASTER,
+                        kind=composition_pb2.OUTPUT_KIND_MASTER,
                         media_type=MEDIA_TYPES[kind],
                         sample_rate=settings.rate_in_file,
                         channels=self._context.channels,
@@ -85,7 +85,7 @@ class Exports:
         for file in self._open:
             await self._files.write(audio, file)
 
-    async def finish(self, finished: mixer_pb2.MasterFinished) -> list[composer_pb2.Output]:
+    async def finish(self, finished: mixer_pb2.MasterFinished) -> list[composition_pb2.Output]:
         """Close them, with the loudness in their tags."""
         loudness = finished.loudness
         return await self._files.finish(
@@ -96,7 +96,7 @@ class Exports:
             )
         )
 
-    def _settings(self, export: composer_pb2.Export, kind: FileFormat) -> AudioFileSettings:
+    def _settings(self, export: spec_pb2.Export, kind: FileFormat) -> AudioFileSettings:
         labels = self._labels
         return AudioFileSettings(
             file_format=kind,
@@ -113,12 +113,12 @@ class Exports:
 
 
 async def small_file(
-    context: Context, name: str, kind: composer_pb2.OutputKind.ValueType, media_type: str, content: bytes
-) -> composer_pb2.Output:
+    context: Context, name: str, kind: composition_pb2.OutputKind.ValueType, media_type: str, content: bytes
+) -> composition_pb2.Output:
     """Write a file whole."""
     key = f"{context.folder}/outputs/{name}"
     await context.artifacts.put(key, content, replace=True)
-    return composer_pb2.Output(
+    return composition_pb2.Output(
         name=key,
         kind=kind,
         media_type=media_type,
@@ -135,7 +135,7 @@ def midi_content(context: Context, takes: Mapping[str, Take]) -> bytes:
     return midi.midi_file(codec.plan_from_message(context.plan), notes)
 
 
-async def write_stems(context: Context, takes: Mapping[str, Take]) -> list[composer_pb2.Output]:
+async def write_stems(context: Context, takes: Mapping[str, Take]) -> list[composition_pb2.Output]:
     """Send the layers through the same joins and gains as the mix; one float WAV each, and one of the mix itself.
 
     Float, because a stem may be louder than the mix: what is written sums to the draft within rounding.
@@ -147,9 +147,9 @@ async def write_stems(context: Context, takes: Mapping[str, Take]) -> list[compo
         for layer in ("", *layers):
             name = f"stem-{layer}.wav" if layer else "draft.wav"
             opened[layer] = await files.open(
-                composer_pb2.Output(
+                composition_pb2.Output(
                     name=f"{context.folder}/outputs/{name}",
-                    kind=composer_pb2.OUTPUT_KIND_STEM if layer else composer_pb2.OUTPUT_KIND_DRAFT,
+                    kind=composition_pb2.OUTPUT_KIND_STEM if layer else composition_pb2.OUTPUT_KIND_DRAFT,
                     media_type=MEDIA_TYPES[FileFormat.WAV],
                     sample_rate=context.plan.sample_rate,
                     channels=context.channels,
@@ -189,7 +189,7 @@ async def write_stems(context: Context, takes: Mapping[str, Take]) -> list[compo
 
 async def write_draft(
     context: Bench, profile: ModelProfile | None, draft: Sequence[Segment]
-) -> list[composer_pb2.Output]:
+) -> list[composition_pb2.Output]:
     """Write what exists of a piece that will not be finished."""
     if not draft:
         return []
@@ -202,9 +202,9 @@ async def write_draft(
     )
     async with SoundFiles(context) as files:
         file = await files.open(
-            composer_pb2.Output(
+            composition_pb2.Output(
                 name=f"{context.folder}/outputs/draft.flac",
-                kind=composer_pb2.OUTPUT_KIND_DRAFT,
+                kind=composition_pb2.OUTPUT_KIND_DRAFT,
                 media_type=MEDIA_TYPES[FileFormat.FLAC],
                 sample_rate=settings.sample_rate,
                 channels=settings.channels,

@@ -7,7 +7,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import stream_pb2
 from segue.renderer.v1 import renderer_pb2
 from segue_conductor.render.audio_check import SoundCheck
 from segue_conductor.render.take_store import MIX
@@ -111,7 +111,7 @@ class RenderCall:
         fraction = min(1.0, done / total) if total else 0.0
         elapsed = max(1e-3, time.monotonic() - self._began)
         self._context.progress.set(
-            composer_pb2.SectionProgress(
+            stream_pb2.SectionProgress(
                 section_id=spec.section_id,
                 fraction_done=fraction,
                 real_time_factor=fraction * spec.frames / max(1, spec.sample_rate) / elapsed,

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from typing import TYPE_CHECKING, Final
 
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import composition_pb2, stream_pb2
 from segue.music.v1 import music_pb2
 from segue.renderer.v1 import renderer_pb2
 from segue_composition import state
@@ -145,8 +145,8 @@ class Band:
                 guide_band=guide.is_band,
             )
             await self._context.journal.say(
-                composer_pb2.CompositionEvent(
-                    section_started=composer_pb2.SectionStarted(
+                stream_pb2.CompositionEvent(
+                    section_started=stream_pb2.SectionStarted(
                         section_id=section.spec.section_id, attempt=attempt, model=profile.model, take=key
                     )
                 )
@@ -173,7 +173,7 @@ class Band:
             else:
                 return
 
-    async def _kept(self, known: composer_pb2.Section) -> Take | None:
+    async def _kept(self, known: composition_pb2.Section) -> Take | None:
         """Return what an earlier claim has finished, or the parent's take of a section that no edit has touched."""
         is_ours = known.state in state.RENDERED
         if not known.take or (known.attempt and not is_ours):
@@ -195,24 +195,24 @@ class Band:
 
     async def _warn(self, section_id: str, code: str, text: str) -> None:
         warning = music_pb2.Warning(code=code, text=text, section_id=section_id)
-        await self._context.journal.say(composer_pb2.CompositionEvent(warned=warning))
+        await self._context.journal.say(stream_pb2.CompositionEvent(warned=warning))
 
     async def _say_retried(self, section: PlannedSection, attempt: int, error: errors.SegueError, seed: int) -> None:
         log.warning("section failed, trying again", section=section.spec.section_id, attempt=attempt)
         planned = next(item for item in self._context.plan.sections if item.spec.section_id == section.spec.section_id)
-        retried = composer_pb2.SectionRetried(
+        retried = stream_pb2.SectionRetried(
             section_id=section.spec.section_id,
             attempt=attempt,
             error=errors.to_status(error, ""),
             seed=seed if seed != seed_of(self._context.plan, planned) else None,
         )
-        await self._context.journal.say(composer_pb2.CompositionEvent(section_retried=retried))
+        await self._context.journal.say(stream_pb2.CompositionEvent(section_retried=retried))
 
     async def _finished(self, section: PlannedSection, take: Take, attempt: int, *, reused: bool) -> None:
         finished = await take.wait_finished()
         await self._context.journal.say(
-            composer_pb2.CompositionEvent(
-                section_finished=composer_pb2.SectionFinished(
+            stream_pb2.CompositionEvent(
+                section_finished=stream_pb2.SectionFinished(
                     section_id=section.spec.section_id,
                     attempt=attempt,
                     take=take.key,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import analysis_pb2, composition_pb2
 from segue_composition import log_rows
 from segue_composition.artifact_keys import artifact_key
 from segue_conductor.publish.report import analyze_file
@@ -31,12 +31,12 @@ class AnalysisRun:
         self._artifacts = artifacts
         self._mesh = mesh
         self._time_limit_s = time_limit_s
-        self._analysis = composer_pb2.Analysis.FromString(job.resource)
+        self._analysis = analysis_pb2.Analysis.FromString(job.resource)
         self._said = time.monotonic()
 
     async def run(self) -> None:
         """Measure, from the start: an analysis is short enough to be done again."""
-        self._analysis.state = composer_pb2.STATE_RENDERING
+        self._analysis.state = composition_pb2.STATE_RENDERING
         await self._say()
         try:
             report = await patiently(
@@ -51,24 +51,24 @@ class AnalysisRun:
         except Fenced:
             raise
         except errors.SegueError as error:
-            await self.end(composer_pb2.STATE_FAILED, error)
+            await self.end(composition_pb2.STATE_FAILED, error)
         except Exception as error:
             log.exception("the analysis failed", exc_info=error)
             inside = errors.InternalError(f"something went wrong inside; the log has it under {self._job.name}")
-            await self.end(composer_pb2.STATE_FAILED, inside)
+            await self.end(composition_pb2.STATE_FAILED, inside)
         else:
             self._analysis.report.CopyFrom(report)
             self._analysis.fraction_done = 1.0
-            await self.end(composer_pb2.STATE_SUCCEEDED, None)
+            await self.end(composition_pb2.STATE_SUCCEEDED, None)
 
-    async def end(self, state: composer_pb2.State.ValueType, error: errors.SegueError | None) -> None:
+    async def end(self, state: composition_pb2.State.ValueType, error: errors.SegueError | None) -> None:
         """Say how it ended."""
         self._analysis.state = state
         log_rows.set_time(self._analysis.end_time, time.time())
         if error is not None:
             self._analysis.error.CopyFrom(errors.to_status(error, ""))
         await self._say(terminal=True)
-        log.info("ended", analysis=self._job.name, state=composer_pb2.State.Name(state))
+        log.info("ended", analysis=self._job.name, state=composition_pb2.State.Name(state))
 
     async def _progress(self, fraction: float) -> None:
         self._analysis.fraction_done = fraction
@@ -83,6 +83,6 @@ class AnalysisRun:
             self._job.epoch,
             [NewEvent(log_rows.EVENT, b"")],
             resource=content,
-            state=composer_pb2.State.Name(self._analysis.state),
+            state=composition_pb2.State.Name(self._analysis.state),
             terminal=terminal,
         )

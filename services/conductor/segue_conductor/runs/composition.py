@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from segue.audio.v1 import audio_pb2
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import composition_pb2, spec_pb2, stream_pb2
 from segue_composition import log_rows
 from segue_composition.plan_request import plan_request
 from segue_conductor.context import Bench, Context
@@ -51,7 +51,7 @@ class CompositionRun:
         store: Store,
         artifacts: ArtifactStore,
         mesh: Mesh,
-        spec: composer_pb2.CompositionSpec,
+        spec: spec_pb2.CompositionSpec,
         settings: ConductorSettings,
         claims: int,
     ) -> None:
@@ -74,22 +74,22 @@ class CompositionRun:
                 await self._run()
         except TimeoutError:
             await self.end(
-                composer_pb2.STATE_FAILED, errors.TimeLimit("the composition's time_limit has passed; give it more")
+                composition_pb2.STATE_FAILED, errors.TimeLimit("the composition's time_limit has passed; give it more")
             )
         except Fenced:
             raise  # whatever this claim would still write is another's by now
         except errors.SegueError as error:
-            await self.end(composer_pb2.STATE_FAILED, error)
+            await self.end(composition_pb2.STATE_FAILED, error)
         except Exception as error:
             log.exception("the composition failed", exc_info=error)
             await self.end(
-                composer_pb2.STATE_FAILED,
+                composition_pb2.STATE_FAILED,
                 errors.InternalError(f"something went wrong inside; the log has it under {self._journal.name}"),
             )
 
-    async def end(self, state: composer_pb2.State.ValueType, error: errors.SegueError | None) -> None:
+    async def end(self, state: composition_pb2.State.ValueType, error: errors.SegueError | None) -> None:
         """Say the terminal event; what is finished stays as a draft that can be downloaded."""
-        ended = composer_pb2.Composition()
+        ended = composition_pb2.Composition()
         if error is not None:
             await self._keep_draft()
         ended.CopyFrom(self._journal.composition)
@@ -99,10 +99,10 @@ class CompositionRun:
             ended.error.CopyFrom(errors.to_status(error, ""))
         await failpoints.reach(BEFORE_FINISH)
         await self._journal.finish(ended)
-        log.info("ended", composition=self._journal.name, state=composer_pb2.State.Name(state))
+        log.info("ended", composition=self._journal.name, state=composition_pb2.State.Name(state))
 
     async def _run(self) -> None:
-        await self._journal.say(composer_pb2.CompositionEvent(started=composer_pb2.Started(claims=self._claims)))
+        await self._journal.say(stream_pb2.CompositionEvent(started=stream_pb2.Started(claims=self._claims)))
         player = self._player = await patiently(lambda: self._mesh.player(self._journal.composition.model))
         context = Context(
             journal=self._journal,
@@ -126,7 +126,7 @@ class CompositionRun:
         answer.plan.version = answer.plan.version or 1
         answer.estimate.model = answer.estimate.model or context.player.profile.model
         await self._journal.say(
-            composer_pb2.CompositionEvent(planned=composer_pb2.Planned(plan=answer.plan, estimate=answer.estimate))
+            stream_pb2.CompositionEvent(planned=stream_pb2.Planned(plan=answer.plan, estimate=answer.estimate))
         )
         await failpoints.reach(AFTER_PLAN)
 
@@ -150,7 +150,7 @@ class CompositionRun:
             await asyncio.sleep(PROGRESS_EVERY_S)
             newest = context.progress.take()
             if newest:
-                said = log_rows.pack(composer_pb2.CompositionEvent(section_progress=each) for each in newest)
+                said = log_rows.pack(stream_pb2.CompositionEvent(section_progress=each) for each in newest)
                 try:
                     await self._store.set_progress(self._journal.name, self._journal.epoch, said)
                 except errors.SegueError as error:
@@ -166,7 +166,7 @@ class CompositionRun:
                 await outputs.small_file(
                     context,
                     "music.mid",
-                    composer_pb2.OUTPUT_KIND_MIDI,
+                    composition_pb2.OUTPUT_KIND_MIDI,
                     "audio/midi",
                     outputs.midi_content(context, takes),
                 )
@@ -175,18 +175,18 @@ class CompositionRun:
             await outputs.small_file(
                 context,
                 "manifest.json",
-                composer_pb2.OUTPUT_KIND_MANIFEST,
+                composition_pb2.OUTPUT_KIND_MANIFEST,
                 "application/json",
                 manifest.encode(),
             )
         )
-        await self._journal.say(*(composer_pb2.CompositionEvent(output_ready=output) for output in made))
+        await self._journal.say(*(stream_pb2.CompositionEvent(output_ready=output) for output in made))
         await self._analyze(context)
         degraded = bool(self._journal.composition.degradations)
-        await self.end(composer_pb2.STATE_DEGRADED if degraded else composer_pb2.STATE_SUCCEEDED, None)
+        await self.end(composition_pb2.STATE_DEGRADED if degraded else composition_pb2.STATE_SUCCEEDED, None)
 
     @staticmethod
-    async def _master(context: Context, takes: Mapping[str, Take]) -> tuple[str, list[composer_pb2.Output]]:
+    async def _master(context: Context, takes: Mapping[str, Take]) -> tuple[str, list[composition_pb2.Output]]:
         """Make the master and its files; done again from its start, it comes out the same."""
         keys = {section_id: take.key for section_id, take in takes.items()}
         async with SoundFiles(context) as files:
@@ -198,20 +198,22 @@ class CompositionRun:
         try:
             report = await patiently(lambda: analyze_master(context))
         except errors.Unavailable as error:
-            if self._spec.degradation_policy != composer_pb2.DEGRADATION_POLICY_ALLOW:
+            if self._spec.degradation_policy != spec_pb2.DEGRADATION_POLICY_ALLOW:
                 raise
             await self._journal.say(
-                composer_pb2.CompositionEvent(
-                    degraded=composer_pb2.Degradation(code="not_analyzed", text=f"the master was not measured: {error}")
+                stream_pb2.CompositionEvent(
+                    degraded=composition_pb2.Degradation(
+                        code="not_analyzed", text=f"the master was not measured: {error}"
+                    )
                 )
             )
         else:
-            await self._journal.say(composer_pb2.CompositionEvent(analyzed=report))
+            await self._journal.say(stream_pb2.CompositionEvent(analyzed=report))
 
     async def _keep_draft(self) -> None:
         composition = self._journal.composition
         if not composition.HasField("plan") or any(
-            output.kind == composer_pb2.OUTPUT_KIND_MASTER for output in composition.outputs
+            output.kind == composition_pb2.OUTPUT_KIND_MASTER for output in composition.outputs
         ):
             return
         try:
@@ -226,7 +228,7 @@ class CompositionRun:
             )
             made = await outputs.write_draft(bench, await self._profile(), draft)
             if made:
-                await self._journal.say(*(composer_pb2.CompositionEvent(output_ready=output) for output in made))
+                await self._journal.say(*(stream_pb2.CompositionEvent(output_ready=output) for output in made))
         except Exception as error:  # noqa: BLE001 - the reason for the end must be told, whatever became of the draft
             log.warning("the draft could not be kept", error=str(error))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from segue.audio.v1 import audio_pb2
-from segue.composer.v1 import composer_pb2
+from segue.composer.v1 import composition_pb2, mastering_pb2, spec_pb2, stream_pb2
 from segue.mixer.v1 import mixer_pb2
 from segue.music.v1 import music_pb2
 from segue_audio.decoding import DecodedFile
@@ -69,7 +69,7 @@ class MasteringRun:
         store: Store,
         artifacts: ArtifactStore,
         mesh: Mesh,
-        request: composer_pb2.CreateMasterRequest,
+        request: mastering_pb2.CreateMasterRequest,
         time_limit_s: float,
         claims: int,
     ) -> None:
@@ -85,7 +85,7 @@ class MasteringRun:
             store=store,
             artifacts=artifacts,
             mesh=mesh,
-            spec=composer_pb2.CompositionSpec(exports=request.exports, master=request.settings),
+            spec=spec_pb2.CompositionSpec(exports=request.exports, master=request.settings),
             deadline=time.monotonic() + time_limit_s,
         )
 
@@ -95,33 +95,33 @@ class MasteringRun:
             async with asyncio.timeout(self._time_limit_s):
                 await self._run()
         except TimeoutError:
-            await self.end(composer_pb2.STATE_FAILED, errors.TimeLimit("mastering it took too long"))
+            await self.end(composition_pb2.STATE_FAILED, errors.TimeLimit("mastering it took too long"))
         except AudioError as error:
-            await self.end(composer_pb2.STATE_FAILED, errors.InvalidAudio(str(error)))
+            await self.end(composition_pb2.STATE_FAILED, errors.InvalidAudio(str(error)))
         except errors.SegueError as error:
-            await self.end(composer_pb2.STATE_FAILED, error)
+            await self.end(composition_pb2.STATE_FAILED, error)
         except Exception as error:
             log.exception("the mastering failed", exc_info=error)
             inside = errors.InternalError(f"something went wrong inside; the log has it under {self._journal.name}")
-            await self.end(composer_pb2.STATE_FAILED, inside)
+            await self.end(composition_pb2.STATE_FAILED, inside)
 
-    async def end(self, state: composer_pb2.State.ValueType, error: errors.SegueError | None) -> None:
+    async def end(self, state: composition_pb2.State.ValueType, error: errors.SegueError | None) -> None:
         """Say the terminal event."""
-        ended = composer_pb2.Composition()
+        ended = composition_pb2.Composition()
         ended.CopyFrom(self._journal.composition)
         ended.state = state
         ended.queue_position = 0
         if error is not None:
             ended.error.CopyFrom(errors.to_status(error, ""))
         await self._journal.finish(ended)
-        log.info("ended", composition=self._journal.name, state=composer_pb2.State.Name(state))
+        log.info("ended", composition=self._journal.name, state=composition_pb2.State.Name(state))
 
     async def _run(self) -> None:
-        await self._journal.say(composer_pb2.CompositionEvent(started=composer_pb2.Started(claims=self._claims)))
+        await self._journal.say(stream_pb2.CompositionEvent(started=stream_pb2.Started(claims=self._claims)))
         await self._read()
         made = await patiently(self._master)
-        await self._journal.say(*(composer_pb2.CompositionEvent(output_ready=output) for output in made))
-        await self.end(composer_pb2.STATE_SUCCEEDED, None)
+        await self._journal.say(*(stream_pb2.CompositionEvent(output_ready=output) for output in made))
+        await self.end(composition_pb2.STATE_SUCCEEDED, None)
 
     async def _read(self) -> None:
         """Decode the file into the draft. It may be hostile: that is done by a child process with little rights."""
@@ -151,11 +151,11 @@ class MasteringRun:
                 await recorder.write(block.tobytes())
         mixed = mixer_pb2.MixFinished(frames=self._bench.plan.frames)
         await self._journal.say(
-            composer_pb2.CompositionEvent(draft_finished=composer_pb2.DraftFinished(mixed=mixed)),
+            stream_pb2.CompositionEvent(draft_finished=stream_pb2.DraftFinished(mixed=mixed)),
             checkpoint=replace(self._journal.checkpoint, draft_finished=True),
         )
 
-    async def _master(self) -> list[composer_pb2.Output]:
+    async def _master(self) -> list[composition_pb2.Output]:
         """Make the master and its files; done again from its start, it comes out the same."""
         tags = {**self._tags, "ENCODER": f"Segue {version('segue')}"}
         async with SoundFiles(self._bench) as files:
