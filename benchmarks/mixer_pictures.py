@@ -26,7 +26,7 @@ from segue_mixer.sections import MasterSection, SectionGains
 from segue_mixer.steps import BLOCK_FRAMES, QUICK, StepLevels
 from segue_mixer.tone import Tone
 from segue_music.plan import Brief
-from segue_planner.planning import Planner
+from segue_planner.planner import Planner
 from segue_renderer.sketch.band import Band
 from segued.picture import png
 

@@ -70,7 +70,7 @@ def main() -> None:
 def music(seconds: float) -> NDArray[np.float32]:
     """A piece of the sketch band, its sections one behind the other."""
     from segue_music.plan import Brief
-    from segue_planner.planning import Planner
+    from segue_planner.planner import Planner
     from segue_renderer.sketch.band import Band
 
     brief = Brief(prompt="house with strings, 124 bpm", seed=4, duration_ns=round(seconds * 1e9))

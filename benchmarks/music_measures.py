@@ -16,8 +16,8 @@ from segue_music.elements import LayerKind, Note
 from segue_music.plan import Brief
 from segue_music.theory import chord_classes, pitch_class, scale_classes
 from segue_music.timing import tempo_map, ticks_per_bar, ticks_per_beat
-from segue_planner.genres import genres
-from segue_planner.planning import Planner
+from segue_planner.genres.genre import genres
+from segue_planner.planner import Planner
 from segue_renderer.sketch.band import FX, Band
 
 if TYPE_CHECKING:

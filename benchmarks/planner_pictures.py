@@ -9,7 +9,7 @@ from typing import Final
 
 from segue_music.picture import draw
 from segue_music.plan import Brief
-from segue_planner.planning import Planner
+from segue_planner.planner import Planner
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "planning.md"
 WIDTH: Final = 100

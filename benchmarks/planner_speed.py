@@ -23,7 +23,9 @@ from segue.music.v1 import music_pb2
 from segue.planner.v1 import planner_pb2, planner_pb2_grpc
 from segue_music import codec
 from segue_music.plan import Brief
-from segue_planner import arrangement, band, form, harmony, lengths, planning, service
+from segue_planner import planner, service
+from segue_planner.form import lengths
+from segue_planner.parts import arrangement, ensemble, harmony, section_writer
 from segue_runtime.rpc import channels
 from segue_runtime.rpc.server import Server, Service
 from segue_runtime.settings import Settings
@@ -37,11 +39,15 @@ TABLE = Path(__file__).parents[1] / "tests" / "planner" / "prompts.toml"
 LENGTHS_S = (30, 60, 120, 180, 300)
 # Which functions make up each part of the work, and where they are called from.
 PARTS: dict[str, tuple[tuple[Any, str], ...]] = {
-    "reading the prompt": ((planning, "read_prompt"),),
-    "form and lengths": ((lengths.Fitter, "fit"), (form, "transition")),
+    "reading the prompt": ((planner, "read_prompt"),),
+    "form and lengths": ((lengths.Fitter, "fit"), (section_writer, "transition")),
     "harmony": ((harmony, "fill_chords"), (harmony, "make_motif"), (harmony, "choose_progression")),
-    "band": ((band.Casting, "ensemble"), (arrangement.Arranger, "section")),
-    "section prompts and borders": ((planning, "with_neighbours"), (planning, "with_prompts"), (planning, "place")),
+    "band": ((ensemble.Casting, "ensemble"), (arrangement.Arranger, "section")),
+    "section prompts and borders": (
+        (section_writer, "with_neighbours"),
+        (section_writer, "with_prompts"),
+        (planner, "place"),
+    ),
     "digest": ((codec, "plan_digest"),),
     "messages": ((codec, "plan_to_message"), (codec, "from_message")),
 }
@@ -118,7 +124,7 @@ async def _print_times(
         num_sections.append(len(answer.plan.sections))
         brief = codec.from_message(Brief, request.brief)
         begun = time.process_time()
-        planning.Planner(brief).plan()
+        planner.Planner(brief).plan()
         planned.append(time.process_time() - begun)
     rows = [
         (name, *(f"{report.quantile(times, share) * 1000:.2f} ms" for share in (0.5, 0.9, 1.0)))
@@ -133,7 +139,7 @@ def _print_parts(asked: list[planner_pb2.CreatePlanRequest]) -> None:
     parts = Parts()
     begun = time.thread_time()
     for request in asked:
-        codec.plan_to_message(planning.Planner(codec.from_message(Brief, request.brief)).plan())
+        codec.plan_to_message(planner.Planner(codec.from_message(Brief, request.brief)).plan())
     total_s = time.thread_time() - begun
     rows = [(part, f"{parts.spent_s[part] / total_s:.0%}") for part in PARTS]
     rows.append(("energy, facts and their origins, the rest", f"{1 - sum(parts.spent_s.values()) / total_s:.0%}"))

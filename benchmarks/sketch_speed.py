@@ -25,7 +25,7 @@ from benchmarks.fluid import installed, play, write_midi
 from segue_music.codec import section_seed
 from segue_music.plan import Brief, Plan
 from segue_music.timing import tempo_map, ticks_per_bar
-from segue_planner.planning import Planner
+from segue_planner.planner import Planner
 from segue_renderer.sketch.band import Band
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from benchmarks.music_measures import GENRES, make
 from tests.analyzer.analyzer_calls import running_analyzer
 from tests.analyzer.test_analyzer_music import drums
 
-from segue_planner.genres import genres
+from segue_planner.genres.genre import genres
 
 
 @pytest.mark.parametrize("beats_per_bar", [2, 4])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from segue.music.v1 import music_pb2
 from segue.renderer.v1 import renderer_pb2
 from segue_music import codec, elements, plan, theory, timing
-from segue_planner.planning import Planner
+from segue_planner.planner import Planner
 
 PAIRS = [
     (word, getattr(renderer_pb2 if name == "ModelProfile" else music_pb2, name))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from segue_music.elements import Chord, ChordQuality, Metre
 from segue_music.picture import chord_line, clock, draw
 from segue_music.plan import Brief
-from segue_planner.planning import Planner
+from segue_planner.planner import Planner
 
 PROMPT = "sad piano waltz in F# minor, 84 bpm, two minutes, no drums, big ending"
 

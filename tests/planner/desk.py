@@ -14,7 +14,7 @@ from segue.music.v1 import music_pb2
 from segue.planner.v1 import planner_pb2, planner_pb2_grpc
 from segue_music import codec, theory, timing
 from segue_music.plan import Brief, Kind, Origin, Plan, SectionSpec
-from segue_planner.planning import Planner
+from segue_planner.planner import Planner
 from segue_runtime import errors
 from segue_runtime.rpc import validation
 

@@ -13,7 +13,7 @@ from tests.planner.desk import assert_lawful
 from tests.planner.test_planner_hostile import HOSTILE, WORDS
 
 from segue_music.plan import Brief
-from segue_planner.planning import Planner
+from segue_planner.planner import Planner
 from segue_runtime import errors
 
 LETTERS = "abcxyz0129 .,:/-#'\"()[]{}%$\\\t\n\x00\x1b\u202e\u200b\u0301éßğİ音楽ピア음악музы\U0001f3b9\U0001fae8\ud7ff"  # noqa: RUF001  other scripts are meant

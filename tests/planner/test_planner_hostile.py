@@ -18,7 +18,7 @@ from segue.music.v1 import music_pb2
 from segue.planner.v1 import planner_pb2
 from segue_music.elements import Key, LayerKind, Metre, Mode
 from segue_music.plan import Brief, Role, TailPolicy
-from segue_planner.planning import Planner
+from segue_planner.planner import Planner
 from segue_planner.service import PlannerService
 from segue_runtime import errors
 

@@ -17,10 +17,10 @@ from tests.planner.model_server import BRIEF, PROPOSAL, http, message, nobody_li
 
 from segue_music.plan import Brief, Kind, Origin, Role
 from segue_planner import service
-from segue_planner.planning import Planner
-from segue_planner.prompt import read_prompt
-from segue_planner.proposal import ProposalError, read_proposal
-from segue_planner.proposer import make_proposer
+from segue_planner.language_model.client import make_proposer
+from segue_planner.language_model.proposal import ProposalError, read_proposal
+from segue_planner.planner import Planner
+from segue_planner.prompt.reader import read_prompt
 from segue_runtime.settings import PlannerSettings, SettingsError, load
 
 if TYPE_CHECKING:

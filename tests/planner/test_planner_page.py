@@ -30,7 +30,7 @@ def test_the_settings_of_the_page_exist(tmp_path: Path) -> None:
 def test_every_warning_is_explained_and_nothing_else() -> None:
     given = {
         code
-        for path in SOURCES.glob("*.py")
+        for path in SOURCES.rglob("*.py")
         for code in re.findall(r'\.warn\(\s*"([a-z_]+)"', path.read_text(encoding="utf-8"))
     }
     table = TEXT[TEXT.index("## Warnings") :]

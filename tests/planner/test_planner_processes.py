@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from segue_music.plan import Brief
-from segue_planner.planning import Planner
+from segue_planner.planner import Planner
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("gen", "libs", "services/planner")
@@ -31,7 +31,7 @@ PROMPTS = (
 PROGRAM = """
 import json, sys
 from segue_music.plan import Brief
-from segue_planner.planning import Planner
+from segue_planner.planner import Planner
 prompts = json.load(sys.stdin)
 print(json.dumps([Planner(Brief(prompt=prompt)).plan().digest for prompt in prompts]))
 """

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from segue_planner.prompt import read_prompt
+from segue_planner.prompt.reader import read_prompt
 
 ROWS: list[dict[str, Any]] = tomllib.loads((Path(__file__).parent / "prompts.toml").read_text(encoding="utf-8"))["rows"]
 

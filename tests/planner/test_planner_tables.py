@@ -9,19 +9,19 @@ import pytest
 
 from segue_music.elements import Feel, Key, LayerKind, Metre, Mode
 from segue_music.plan import Brief, Cadence, Role
-from segue_planner import harmony
-from segue_planner.form import MOTIF_USES, PATIENCE, roles_for
-from segue_planner.genres import forms, genres, usual_bars
-from segue_planner.harmony import chord_of, fill_chords
-from segue_planner.lexicon import instrument_of, instruments, table, tokenise, whole_parts, words
-from segue_planner.planning import Planner
-from segue_planner.prompt import read_prompt
+from segue_planner.form.outline import MOTIF_USES, PATIENCE, roles_for
+from segue_planner.genres.genre import forms, genres, usual_bars
+from segue_planner.parts import harmony
+from segue_planner.parts.harmony import chord_of, fill_chords
+from segue_planner.planner import Planner
+from segue_planner.prompt.reader import read_prompt
+from segue_planner.prompt.word_list.phrases import instrument_of, instruments, table, tokenise, whole_parts, words
 from segue_renderer.sketch.grooves import GROOVES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-GENRES = table("genres.toml")
+GENRES = table("genres/genres.toml")
 REQUIRED = {"words", "tempo", "groove", "form", "modes", "minor", "major", "layers", "moods"}
 # What an entry of genres.toml may say: the type of each value, and what the values must be.
 SCHEMA: dict[str, tuple[type, Callable[[Any], bool]]] = {
@@ -63,7 +63,7 @@ def test_a_genre_keeps_to_the_schema(name: str) -> None:
 
 def test_no_phrase_belongs_to_two_genres_or_two_instruments() -> None:
     of_genres = Counter(phrase for entry in GENRES.values() for phrase in (*entry["words"], *entry.get("hints", ())))
-    content = {kind: names for kind, names in table("instruments.toml").items() if kind != "whole"}
+    content = {kind: names for kind, names in table("prompt/word_list/instruments.toml").items() if kind != "whole"}
     of_instruments = Counter(phrase for names in content.values() for phrases in names.values() for phrase in phrases)
     for counts in (of_genres, of_instruments):
         assert not [phrase for phrase, count in counts.items() if count > 1]
@@ -93,15 +93,15 @@ def test_every_form_of_a_length_is_some_pieces_form(name: str) -> None:
 
 
 def test_no_file_has_a_key_that_nobody_reads() -> None:
-    assert set(table("words.toml")) == {
+    assert set(table("prompt/word_list/words.toml")) == {
         "tempo", "moods", "roles", "letters", "numbers", "units", "negation", "course", "clips", "ignored", "silenced",
         "opening", "metres",
     }  # fmt: skip
-    assert set(table("instruments.toml")) == {kind.name for kind in LayerKind if kind} | {"whole"}
+    assert set(table("prompt/word_list/instruments.toml")) == {kind.name for kind in LayerKind if kind} | {"whole"}
     for section, keys in {"tempo": {"range", "words", "weak"}, "moods": {"valence", "arousal", "words"}}.items():
         for entry in words()[section].values():
             assert set(entry) <= keys
-    for name, content in table("forms.toml").items():
+    for name, content in table("genres/forms.toml").items():
         assert set(content) == ({role.name.lower() for role in Role if role} if name == "bars" else {"lists", "long"})
 
 
@@ -134,7 +134,7 @@ def test_a_genre_is_reached_by_all_its_words(name: str) -> None:
 
 
 def test_an_instrument_is_reached_by_all_its_words() -> None:
-    for kind, names in table("instruments.toml").items():
+    for kind, names in table("prompt/word_list/instruments.toml").items():
         for name, phrases in names.items() if kind != "whole" else ():
             for phrase in phrases:
                 read = read_prompt(f"some {phrase} please")

@@ -15,7 +15,7 @@ from google.protobuf import json_format
 from segue.music.v1 import music_pb2
 from segue_music import codec
 from segue_music.plan import Brief, Plan, Role
-from segue_planner.planning import Planner
+from segue_planner.planner import Planner
 
 FILE = Path(__file__).with_name("plans.json")
 BRIEFS: tuple[tuple[str, dict[str, Any]], ...] = (

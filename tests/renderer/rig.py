@@ -16,7 +16,7 @@ from segue.renderer.v1 import renderer_pb2, renderer_pb2_grpc
 from segue_music import codec
 from segue_music.elements import Note
 from segue_music.plan import Brief, SectionSpec
-from segue_planner.planning import Planner
+from segue_planner.planner import Planner
 from segue_renderer.service import SERVICE, RendererService
 from segue_renderer.sketch.backend import SketchBackend
 from segue_runtime.rpc import channels

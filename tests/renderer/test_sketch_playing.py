@@ -13,7 +13,7 @@ from tests.renderer.rig import plan_of, play, renderer, start_of
 from segue_music.elements import Layer, LayerKind
 from segue_music.plan import Neighbour, Role
 from segue_music.timing import ticks_per_beat
-from segue_planner.genres import genres
+from segue_planner.genres.genre import genres
 from segue_renderer.sketch.band import Band
 from segue_renderer.sketch.grooves import ALONE, GROOVES
 from segue_renderer.sketch.instruments import VOICES

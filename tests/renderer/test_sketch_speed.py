@@ -15,7 +15,7 @@ from benchmarks.sketch_speed import PROMPTS, first_bar_s, loading_s, play_all
 
 from segue_music.codec import section_seed
 from segue_music.plan import Brief
-from segue_planner.planning import Planner
+from segue_planner.planner import Planner
 from segue_renderer.sketch.band import Band
 
 SECONDS = 40.0

@@ -18,7 +18,7 @@ from segue_audio.loudness import k_weighting
 from segue_music.elements import Metre
 from segue_music.midi import midi_file
 from segue_music.plan import Brief
-from segue_planner.planning import Planner
+from segue_planner.planner import Planner
 from segue_renderer.sketch import kits
 from segue_renderer.sketch.band import Band
 from segue_renderer.sketch.drums import NUM_VARIANTS, hit

@@ -1,1 +1,1 @@
-"""Turn a brief into a plan: the planner service."""
+"""The planner service: turns a brief into a plan."""

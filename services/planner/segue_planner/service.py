@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from segue.planner.v1 import planner_pb2, planner_pb2_grpc
 from segue_music import codec
 from segue_music.plan import Brief, ModelProfile
+from segue_planner.completion import complete
 from segue_planner.estimate import Estimate, estimate
-from segue_planner.given import complete
-from segue_planner.planning import Planner, seed_of
-from segue_planner.prompt import read_prompt
-from segue_planner.proposer import Proposer, make_proposer
+from segue_planner.language_model.client import Proposer, make_proposer
+from segue_planner.planner import Planner, seed_of
+from segue_planner.prompt.reader import read_prompt
 from segue_planner.text import clean
 from segue_runtime import errors
 from segue_runtime.errors import FieldViolation

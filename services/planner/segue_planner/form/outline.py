@@ -8,13 +8,13 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from segue_music.plan import MotifUse, Role, Transition
-from segue_planner.genres import forms, usual_bars
+from segue_planner.genres.genre import forms, usual_bars
 from segue_planner.limits import MAX_BARS, MAX_SECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from segue_planner.genres import Genre
+    from segue_planner.genres.genre import Genre
 
 R = Role
 PEAKS: Final = (R.CHORUS, R.DROP, R.MOTIF, R.RESOLUTION)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from segue_music import timing
 from segue_music.elements import Metre, TempoPoint
 from segue_music.plan import Kind, TailPolicy
-from segue_planner.facts import bpm_name, metre_name
+from segue_planner.facts.resolver import bpm_name, metre_name
 from segue_planner.limits import FASTEST, MAX_BARS, MAX_SECONDS, SLOWEST
 from segue_runtime import errors
 from segue_runtime.errors import FieldViolation
@@ -18,9 +18,9 @@ from segue_runtime.errors import FieldViolation
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
 
-    from segue_planner.facts import Facts
-    from segue_planner.form import Shape
-    from segue_planner.ledger import Ledger
+    from segue_planner.facts.decision_log import Ledger
+    from segue_planner.facts.resolver import Facts
+    from segue_planner.form.outline import Shape
 
 TUNING: Final = 0.03
 """How far an unstated tempo may leave its range so that the bars fit."""

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Final
 
 from segue_music.elements import Metre
 from segue_music.timing import quarters_from_bpm
-from segue_planner.lexicon import words
 from segue_planner.limits import FASTEST, MAX_BARS, MAX_SECONDS, SLOWEST
-from segue_planner.reading import Said
+from segue_planner.prompt.prompt_facts import Said
+from segue_planner.prompt.word_list.phrases import words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from segue_planner.lexicon import Match, Token
-    from segue_planner.reading import PromptReading
+    from segue_planner.prompt.prompt_facts import PromptReading
+    from segue_planner.prompt.word_list.phrases import Match, Token
 
 FOUR_FOUR: Final = Metre(4, 4)
 AROUND: Final = 0.03

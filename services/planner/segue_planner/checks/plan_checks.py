@@ -9,8 +9,8 @@ from segue_music import timing
 from segue_music.elements import LayerKind
 from segue_music.plan import Role, TailPolicy
 from segue_music.theory import key_name
-from segue_planner.facts import bpm_name, metre_name
-from segue_planner.genres import genres, unknown_genre
+from segue_planner.facts.resolver import bpm_name, metre_name
+from segue_planner.genres.genre import genres, unknown_genre
 from segue_planner.limits import MAX_SECONDS
 from segue_runtime import errors
 from segue_runtime.errors import FieldViolation

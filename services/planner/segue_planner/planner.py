@@ -13,22 +13,22 @@ from typing import TYPE_CHECKING, Final
 from segue.music.v1 import music_pb2
 from segue_music import codec
 from segue_music.plan import Brief, Kind, Origin, Plan, Role
-from segue_planner import harmony
-from segue_planner.facts import Decider, Guess
-from segue_planner.form import FormWish, build_form
-from segue_planner.ledger import Ledger
-from segue_planner.lengths import Fitter, Timed
-from segue_planner.prompt import read_prompt
-from segue_planner.proposal import Proposal, ProposedSection, woven
-from segue_planner.sections import place
+from segue_planner.facts.decision_log import Ledger
+from segue_planner.facts.resolver import Decider, Guess
+from segue_planner.form.lengths import Fitter, Timed
+from segue_planner.form.outline import FormWish, build_form
+from segue_planner.language_model.proposal import Proposal, ProposedSection, woven
+from segue_planner.parts import harmony
+from segue_planner.parts.placement import place
+from segue_planner.parts.section_writer import SectionWriter
+from segue_planner.prompt.reader import read_prompt
 from segue_planner.text import clean, clip
-from segue_planner.writing import SectionWriter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from segue_music.plan import ModelProfile
-    from segue_planner.reading import PromptReading
+    from segue_planner.prompt.prompt_facts import PromptReading
 
 TITLE_END: Final = re.compile(r"[,.;:!?]\s")
 

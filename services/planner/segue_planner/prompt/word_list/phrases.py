@@ -117,20 +117,24 @@ def table(name: str) -> dict[str, Any]:
 @cache
 def words() -> Mapping[str, Any]:
     """Return words.toml."""
-    return table("words.toml")
+    return table("prompt/word_list/words.toml")
 
 
 @cache
 def instruments() -> Mapping[str, LayerKind]:
     """Return every instrument's part."""
-    content = table("instruments.toml")
+    content = table("prompt/word_list/instruments.toml")
     return {name: LayerKind[kind] for kind, names in content.items() if kind != "whole" for name in names}
 
 
 @cache
 def whole_parts() -> Mapping[str, LayerKind]:
     """Return the names that stand for a whole part, as "drums"."""
-    return {name: LayerKind[kind] for kind, names in table("instruments.toml")["whole"].items() for name in names}
+    return {
+        name: LayerKind[kind]
+        for kind, names in table("prompt/word_list/instruments.toml")["whole"].items()
+        for name in names
+    }
 
 
 @cache
@@ -148,10 +152,10 @@ def lexicon() -> Lexicon:
 
 def _phrases() -> Iterator[tuple[str, Meaning, bool]]:
     """Yield every phrase, its meaning, and whether it has a plural with -s."""
-    for kind, names in table("instruments.toml").items():
+    for kind, names in table("prompt/word_list/instruments.toml").items():
         for name, phrases in names.items() if kind != "whole" else ():
             yield from _each(phrases, "instrument", name, plural=True)
-    for name, genre in table("genres.toml").items():
+    for name, genre in table("genres/genres.toml").items():
         yield from _each(genre["words"], "genre", name)
         yield from _each(genre.get("hints", ()), "genre_hint", name)
     content = words()

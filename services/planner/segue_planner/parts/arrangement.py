@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 from segue_music.elements import Layer, LayerKind
 from segue_music.plan import Role
-from segue_planner.energy import mean as mean_of
+from segue_planner.parts.energy import mean as mean_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from segue_planner.band import Ensemble
-    from segue_planner.genres import Genre
+    from segue_planner.genres.genre import Genre
+    from segue_planner.parts.ensemble import Ensemble
 
 L, R = LayerKind, Role
 OPENING: Final = (L.HARMONY, L.TEXTURES, L.LEAD, L.BASS, L.RHYTHM, L.VOCALS)

@@ -6,10 +6,10 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from segue_music.elements import Key, Mode
-from segue_planner.reading import Said
+from segue_planner.prompt.prompt_facts import Said
 
 if TYPE_CHECKING:
-    from segue_planner.reading import PromptReading
+    from segue_planner.prompt.prompt_facts import PromptReading
 
 MODES: Final = {
     "harmonic minor": Mode.HARMONIC_MINOR, "natural minor": Mode.MINOR, "minor": Mode.MINOR, "min": Mode.MINOR,

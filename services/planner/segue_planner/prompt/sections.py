@@ -6,14 +6,14 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from segue_music.plan import Role
-from segue_planner.lexicon import words
-from segue_planner.reading import Said
+from segue_planner.prompt.prompt_facts import Said
+from segue_planner.prompt.word_list.phrases import words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from segue_planner.lexicon import Match, Token
-    from segue_planner.reading import PromptReading
+    from segue_planner.prompt.prompt_facts import PromptReading
+    from segue_planner.prompt.word_list.phrases import Match, Token
 
 SEPARATORS: Final = frozenset(
     {",", ">", "→", "|", "/", "+", "&", "and", "then", "und", "y", "et", "e", ";", ":", "(", ")"}

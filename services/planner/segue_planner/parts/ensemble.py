@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from segue_music.elements import LayerKind
 from segue_music.plan import Origin
-from segue_planner.lexicon import instrument_of, instruments, whole_parts
+from segue_planner.prompt.word_list.phrases import instrument_of, instruments, whole_parts
 from segue_runtime import errors
 from segue_runtime.errors import FieldViolation
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from segue_music.plan import Brief
-    from segue_planner.genres import Genre
-    from segue_planner.ledger import Ledger
-    from segue_planner.reading import PromptReading
+    from segue_planner.facts.decision_log import Ledger
+    from segue_planner.genres.genre import Genre
+    from segue_planner.prompt.prompt_facts import PromptReading
 
 L = LayerKind
 # What plays a part when the genre has nobody for it, or only those who are not wanted.

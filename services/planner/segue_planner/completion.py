@@ -9,16 +9,17 @@ from segue_music import codec, timing
 from segue_music.elements import Groove, TempoPoint
 from segue_music.plan import Brief, Kind, Origin, Plan, Reading, SectionSpec
 from segue_music.theory import key_name
-from segue_planner import checks, harmony
-from segue_planner.arrangement import Arranger
-from segue_planner.band import Ensemble
-from segue_planner.energy import ENERGY
-from segue_planner.facts import bpm_name, metre_name
-from segue_planner.genres import default_genre, genres
-from segue_planner.ledger import MAX_ENTRIES
+from segue_planner.checks import plan_checks
+from segue_planner.facts.decision_log import MAX_ENTRIES
+from segue_planner.facts.resolver import bpm_name, metre_name
+from segue_planner.genres.genre import default_genre, genres
 from segue_planner.limits import DEFAULT_RATE, MAX_STYLE_BYTES
-from segue_planner.prompt import read_prompt
-from segue_planner.sections import choose_continuity, place, target_lufs, with_neighbours, with_prompts
+from segue_planner.parts import harmony
+from segue_planner.parts.arrangement import Arranger
+from segue_planner.parts.energy import ENERGY
+from segue_planner.parts.ensemble import Ensemble
+from segue_planner.parts.placement import choose_continuity, place, target_lufs, with_neighbours, with_prompts
+from segue_planner.prompt.reader import read_prompt
 from segue_planner.text import clean, clip
 from segue_runtime import errors
 from segue_runtime.errors import FieldViolation
@@ -39,13 +40,13 @@ def complete(plan: Plan, profiles: Sequence[ModelProfile] = (), brief: Brief | N
     """
     brief = brief or Brief()
     prompt = clean(brief.prompt)
-    _raise(list(checks.before_filling(plan)))
+    _raise(list(plan_checks.before_filling(plan)))
     genre = genres()[plan.genre or _genre_of(brief, prompt)]
     rate = plan.sample_rate or brief.sample_rate or DEFAULT_RATE
     seed = plan.seed or brief.seed or 0
     motif = plan.motif or harmony.make_motif(plan.metre, harmony.chance_of(seed))
     profile = profiles[0] if profiles else None
-    checks.refuse_long_negative_prompt(brief.negative_prompt, len(plan.sections))
+    plan_checks.refuse_long_negative_prompt(brief.negative_prompt, len(plan.sections))
     bare = dataclasses.replace(plan, motif=motif, sample_rate=rate, genre=genre.name)
     roles = [item.spec.role for item in plan.sections]
     arranger = Arranger(Ensemble(genre.layers), genre)
@@ -59,7 +60,7 @@ def complete(plan: Plan, profiles: Sequence[ModelProfile] = (), brief: Brief | N
         [
             violation
             for index, (filled, item) in enumerate(zip(specs, plan.sections, strict=True))
-            for violation in checks.section(
+            for violation in plan_checks.section(
                 f"plan.sections[{index}].spec", filled, item.spec, last=index + 1 == len(specs)
             )
         ]
@@ -78,7 +79,7 @@ def complete(plan: Plan, profiles: Sequence[ModelProfile] = (), brief: Brief | N
         )
         for index, (placed, item) in enumerate(zip(placed_specs, plan.sections, strict=True))
     ]
-    _raise(list(checks.whole(plan, frames, rate, [section.first_frame for section in sections])))
+    _raise(list(plan_checks.whole(plan, frames, rate, [section.first_frame for section in sections])))
     whole = dataclasses.replace(
         plan,
         version=plan.version or 1,
@@ -98,7 +99,7 @@ def complete(plan: Plan, profiles: Sequence[ModelProfile] = (), brief: Brief | N
         _raise(
             [FieldViolation("plan.digest", "it is not that of this plan: leave it empty after an edit", "leave it out")]
         )
-    _raise(list(checks.brief_against_plan(brief, whole)))
+    _raise(list(plan_checks.brief_against_plan(brief, whole)))
     return dataclasses.replace(whole, digest=digest, readings=given_readings(whole, told=bool(plan.genre)))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from segue_music.elements import Feel, LayerKind, Mode
 from segue_music.plan import Cadence, Role
 from segue_music.theory import MINOR_MODES
-from segue_planner.lexicon import table
+from segue_planner.prompt.word_list.phrases import table
 from segue_runtime.errors import FieldViolation
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def genres() -> Mapping[str, Genre]:
             layers={LayerKind[kind]: tuple(names) for kind, names in content["layers"].items()},
             moods=tuple(content["moods"]),
         )
-        for name, content in table("genres.toml").items()
+        for name, content in table("genres/genres.toml").items()
     }
 
 
@@ -83,7 +83,7 @@ def forms() -> Mapping[str, Form]:
     """Return all forms by name."""
     return {
         name: Form(tuple(_roles(names) for names in content["lists"]), _roles(content["long"]))
-        for name, content in table("forms.toml").items()
+        for name, content in table("genres/forms.toml").items()
         if name != "bars"
     }
 
@@ -91,7 +91,7 @@ def forms() -> Mapping[str, Form]:
 @cache
 def usual_bars() -> Mapping[Role, int]:
     """Return how many bars a role usually has."""
-    return {Role[name.upper()]: bars for name, bars in table("forms.toml")["bars"].items()}
+    return {Role[name.upper()]: bars for name, bars in table("genres/forms.toml")["bars"].items()}
 
 
 def _roles(names: list[str]) -> tuple[Role, ...]:

@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from segue_music.elements import Key, Mode
 from segue_music.plan import Role
-from segue_planner.form import ENDINGS, PEAKS, FormWish, with_wishes
-from segue_planner.genres import genres
-from segue_planner.harmony import chord_of
-from segue_planner.lexicon import words
+from segue_planner.form.outline import ENDINGS, PEAKS, FormWish, with_wishes
+from segue_planner.genres.genre import genres
+from segue_planner.parts.harmony import chord_of
+from segue_planner.prompt.word_list.phrases import words
 from segue_planner.text import clean, clip
 
 MAX_SECTIONS: Final = 24

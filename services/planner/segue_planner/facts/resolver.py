@@ -10,19 +10,19 @@ from segue_music.elements import Key, Metre, Mode
 from segue_music.plan import Brief, Kind, Origin
 from segue_music.theory import MINOR_MODES, MODE_NAMES, key_name
 from segue_music.timing import NANOSECONDS
-from segue_planner.energy import mean
-from segue_planner.genres import default_genre, genres, unknown_genre
-from segue_planner.lexicon import words
+from segue_planner.genres.genre import default_genre, genres, unknown_genre
 from segue_planner.limits import DEFAULT_RATE, FASTEST, SLOWEST
-from segue_planner.reading import Said
+from segue_planner.parts.energy import mean
+from segue_planner.prompt.prompt_facts import Said
+from segue_planner.prompt.word_list.phrases import words
 from segue_runtime import errors
 
 if TYPE_CHECKING:
     import random
 
-    from segue_planner.genres import Genre
-    from segue_planner.ledger import Ledger
-    from segue_planner.reading import PromptReading
+    from segue_planner.facts.decision_log import Ledger
+    from segue_planner.genres.genre import Genre
+    from segue_planner.prompt.prompt_facts import PromptReading
 
 DEFAULT_SECONDS: Final = 60
 DEFAULT_LOOP_BARS: Final = 8

@@ -6,18 +6,18 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from segue_music.plan import Role
-from segue_planner.lexicon import lexicon, tokenise
-from segue_planner.read_band import blank, deny, read_band
-from segue_planner.read_form import read_form
-from segue_planner.read_key import read_key
-from segue_planner.read_numbers import read_length, read_metre, read_tempo
-from segue_planner.reading import PromptReading, Said
+from segue_planner.prompt.instruments import blank, deny, read_band
+from segue_planner.prompt.key import read_key
+from segue_planner.prompt.prompt_facts import PromptReading, Said
+from segue_planner.prompt.sections import read_form
+from segue_planner.prompt.tempo import read_length, read_metre, read_tempo
+from segue_planner.prompt.word_list.phrases import lexicon, tokenise
 from segue_planner.text import known_letters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from segue_planner.lexicon import Match
+    from segue_planner.prompt.word_list.phrases import Match
 
 
 # Signs that have a plain twin of the same length, so that patterns need to know one of them only. The last four are

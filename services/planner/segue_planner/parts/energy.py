@@ -10,7 +10,7 @@ from segue_music.plan import Role
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
 
-    from segue_planner.form import Shape
+    from segue_planner.form.outline import Shape
 
 R = Role
 ENERGY: Final = {

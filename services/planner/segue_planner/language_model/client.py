@@ -8,16 +8,16 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from segue_music.theory import MODE_NAMES, key_name
-from segue_planner.chat import Chat, ChatError
-from segue_planner.facts import DEFAULT_SECONDS, bpm_name, metre_name
-from segue_planner.proposal import Proposal, ProposalError, read_proposal, schema
+from segue_planner.facts.resolver import DEFAULT_SECONDS, bpm_name, metre_name
+from segue_planner.language_model.ollama import Chat, ChatError
+from segue_planner.language_model.proposal import Proposal, ProposalError, read_proposal, schema
 from segue_planner.text import clean, clip
 from segue_runtime import logs
 from segue_runtime.settings import SettingsError
 
 if TYPE_CHECKING:
     from segue_music.plan import Brief
-    from segue_planner.reading import PromptReading
+    from segue_planner.prompt.prompt_facts import PromptReading
     from segue_runtime.settings import PlannerSettings
 
 KEPT: Final = 128

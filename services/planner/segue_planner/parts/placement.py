@@ -19,8 +19,8 @@ from segue_music.plan import (
     SectionSpec,
 )
 from segue_music.theory import key_name
-from segue_planner.energy import mean
-from segue_planner.facts import bpm_name, metre_name
+from segue_planner.facts.resolver import bpm_name, metre_name
+from segue_planner.parts.energy import mean
 from segue_planner.text import clip
 
 if TYPE_CHECKING:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final
 from segue_music.elements import Feel, Groove, LayerKind
 from segue_music.plan import Cadence, Kind, Origin, Role, SectionSpec
 from segue_music.theory import key_name
-from segue_planner import energy, harmony
-from segue_planner.arrangement import Arranger, is_electronic, is_heavy
-from segue_planner.band import Casting, Ensemble
-from segue_planner.checks import refuse_long_negative_prompt
-from segue_planner.form import PEAKS, Shape, transition
+from segue_planner.checks.plan_checks import refuse_long_negative_prompt
+from segue_planner.form.outline import PEAKS, Shape, transition
 from segue_planner.limits import MAX_STYLE_BYTES
-from segue_planner.sections import choose_continuity, target_lufs, with_neighbours, with_prompts
+from segue_planner.parts import energy, harmony
+from segue_planner.parts.arrangement import Arranger, is_electronic, is_heavy
+from segue_planner.parts.ensemble import Casting, Ensemble
+from segue_planner.parts.placement import choose_continuity, target_lufs, with_neighbours, with_prompts
 from segue_planner.text import clean, clip
 
 if TYPE_CHECKING:
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
     from segue_music.elements import Chord, Key
     from segue_music.plan import Brief, ModelProfile
-    from segue_planner.facts import Facts
-    from segue_planner.ledger import Ledger
-    from segue_planner.lengths import Timed
-    from segue_planner.proposal import ProposedSection
-    from segue_planner.reading import PromptReading
+    from segue_planner.facts.decision_log import Ledger
+    from segue_planner.facts.resolver import Facts
+    from segue_planner.form.lengths import Timed
+    from segue_planner.language_model.proposal import ProposedSection
+    from segue_planner.prompt.prompt_facts import PromptReading
 
 HEAVY_ROLES: Final = frozenset({Role.BREAKDOWN, Role.BRIDGE})
 """Where fast and heavy music drops to half its pace."""

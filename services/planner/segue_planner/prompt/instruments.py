@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 from segue_music.elements import LayerKind
 from segue_music.plan import Role
-from segue_planner.lexicon import PUNCTUATION, instruments, whole_parts, words
+from segue_planner.prompt.word_list.phrases import PUNCTUATION, instruments, whole_parts, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from segue_planner.lexicon import Match, Token
-    from segue_planner.reading import PromptReading
+    from segue_planner.prompt.prompt_facts import PromptReading
+    from segue_planner.prompt.word_list.phrases import Match, Token
 
 JOINING: Final = frozenset({"or", "nor", "and", "ni", "oder", "o", "ou", "y", "e", "et", "und", "/", "&", "+"})
 DENYING: Final = frozenset({"or", "nor", "ni", "oder"})

@@ -1,0 +1,1 @@
+"""Genre profiles and form templates, read from TOML tables."""

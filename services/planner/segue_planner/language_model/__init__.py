@@ -1,0 +1,1 @@
+"""The optional language model: the HTTP client, the request, and the checked proposal."""
