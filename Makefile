@@ -5,7 +5,7 @@ UV_VERSION := 0.13.8
 UV := .tools/bin/uv
 BIN := .venv/bin
 # The extras and groups of each environment; `make demo` needs no tool of ours.
-FOR_USE := --extra embedded
+FOR_USE := --extra all
 FOR_TESTS := $(FOR_USE) --group test
 FOR_ALL := $(FOR_USE) --group dev
 # The tests that every change must pass; the rest is for `make nightly`.

@@ -11,15 +11,8 @@ from pathlib import Path
 
 from scripts.generate import ROOT, find_uv
 
-# The extra that each role's image installs.
-ROLES = {
-    "planner": "planner",
-    "renderer": "renderer",
-    "mixer": "mixer",
-    "analyzer": "analyzer",
-    "gateway": "gateway",
-    "conductor": "gateway",
-}
+# Each role's image installs the extra of the same name.
+ROLES = ("planner", "renderer", "mixer", "analyzer", "gateway", "conductor")
 LIMIT_S = 120
 
 
@@ -74,11 +67,11 @@ def main() -> int:
     """Check all roles; the exit code says whether all started."""
     failed = 0
     with tempfile.TemporaryDirectory(prefix="segue-extras-") as folder:
-        for role, extra in ROLES.items():
-            environment, home = Path(folder, extra), Path(folder, f"home-{role}")
+        for role in ROLES:
+            environment, home = Path(folder, role), Path(folder, f"home-{role}")
             home.mkdir()
             subprocess.run(
-                [find_uv(), "sync", "-q", "--frozen", "--no-dev", "--python", sys.executable, "--extra", extra],
+                [find_uv(), "sync", "-q", "--frozen", "--no-dev", "--python", sys.executable, "--extra", role],
                 cwd=ROOT,
                 env={**os.environ, "UV_PROJECT_ENVIRONMENT": str(environment)},
                 check=True,

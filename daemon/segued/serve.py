@@ -34,7 +34,7 @@ def run(settings: Settings) -> int:
         raise Stop(
             Exit.USAGE,
             f"the role {settings.server.role} needs the package {error.name}",
-            f"install the role's extra: segue[{'embedded' if settings.server.role == 'all' else settings.server.role}]",
+            f"install the role's extra: segue[{settings.server.role}]",
         ) from error
     except errors.SegueError as error:
         raise Stop(Exit.FAILED, str(error)) from error

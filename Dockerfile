@@ -1,0 +1,29 @@
+# Every CPU role from one file: docker build --build-arg ROLE=renderer .
+# ROLE is planner, renderer, mixer, analyzer, gateway, conductor, or all (one process with every role, the default).
+# The renderer with the MusicGen engine has its own: services/renderer/Dockerfile.cuda.
+ARG ROLE=all
+
+FROM python:3.12-slim AS build
+ARG ROLE
+RUN pip install --no-cache-dir uv==0.13.8
+WORKDIR /src
+COPY pyproject.toml uv.lock README.md LICENSE ./
+COPY gen gen
+COPY libs libs
+COPY services services
+COPY gateway gateway
+COPY daemon daemon
+COPY clients/python clients/python
+ENV UV_PROJECT_ENVIRONMENT=/opt/segue UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1
+RUN uv sync --frozen --no-dev --no-editable --extra "$ROLE"
+
+FROM python:3.12-slim
+ARG ROLE
+COPY --from=build /opt/segue /opt/segue
+RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/segue segue
+USER 10001
+ENV PATH=/opt/segue/bin:$PATH SEGUE_HOME=/var/lib/segue SEGUE_LOG_FORMAT=json SEGUE_SERVER_ROLE=$ROLE
+EXPOSE 7300-7305
+# Without an address, `segued health` asks the role of this process at its own address.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 CMD ["segued", "health"]
+CMD ["segued", "serve"]
