@@ -11,7 +11,8 @@ import numpy as np
 from scipy.signal import sosfilt
 
 from segue_audio.loudness import k_weighting
-from segue_renderer.sketch import drums, kits
+from segue_renderer.sketch.sound import drums
+from segue_renderer.sketch.tables import kits
 
 RATE = 48_000
 

@@ -16,7 +16,7 @@ from segue_planner.parts.harmony import chord_of, fill_chords
 from segue_planner.planner import Planner
 from segue_planner.prompt.reader import read_prompt
 from segue_planner.prompt.word_list.phrases import instrument_of, instruments, table, tokenise, whole_parts, words
-from segue_renderer.sketch.grooves import GROOVES
+from segue_renderer.sketch.score.grooves import GROOVES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

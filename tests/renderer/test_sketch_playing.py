@@ -15,11 +15,11 @@ from segue_music.plan import Neighbour, Role
 from segue_music.timing import ticks_per_beat
 from segue_planner.genres.genre import genres
 from segue_renderer.sketch.band import Band
-from segue_renderer.sketch.grooves import ALONE, GROOVES
-from segue_renderer.sketch.instruments import VOICES
-from segue_renderer.sketch.kits import ACOUSTIC, KITS, SNARE
-from segue_renderer.sketch.patterns import BASSES, CHORDS
-from segue_renderer.sketch.styles import STYLES
+from segue_renderer.sketch.score.grooves import ALONE, GROOVES
+from segue_renderer.sketch.score.patterns import BASSES, CHORDS
+from segue_renderer.sketch.tables.instruments import VOICES
+from segue_renderer.sketch.tables.kits import ACOUSTIC, KITS, SNARE
+from segue_renderer.sketch.tables.styles import STYLES
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,16 +19,16 @@ from segue_music.elements import Metre
 from segue_music.midi import midi_file
 from segue_music.plan import Brief
 from segue_planner.planner import Planner
-from segue_renderer.sketch import kits
 from segue_renderer.sketch.band import Band
-from segue_renderer.sketch.drums import NUM_VARIANTS, hit
-from segue_renderer.sketch.grid import Grid
-from segue_renderer.sketch.instruments import VOICES, voice_for
-from segue_renderer.sketch.playing import pitched
-from segue_renderer.sketch.shelf import Shelf
-from segue_renderer.sketch.space import Echo, LowCut, Room
-from segue_renderer.sketch.tables import FREQUENCY, decibels, fall, power_of
-from segue_renderer.sketch.voices import Held
+from segue_renderer.sketch.score.grid import Grid
+from segue_renderer.sketch.sound.drums import NUM_VARIANTS, hit
+from segue_renderer.sketch.sound.effects import Echo, LowCut, Room
+from segue_renderer.sketch.sound.sample_cache import Shelf
+from segue_renderer.sketch.sound.sounding_notes import pitched
+from segue_renderer.sketch.sound.waves import FREQUENCY, decibels, fall, power_of
+from segue_renderer.sketch.tables import kits
+from segue_renderer.sketch.tables.instruments import VOICES, voice_for
+from segue_renderer.sketch.tables.voices import Held
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -30,7 +30,7 @@ from segue_music.plan import (
 from segue_music.timing import section_frames, ticks_per_bar
 from segue_renderer.backend import Accepted, AudioPiece, BackendStatus, Finished, NotesPiece, Progress
 from segue_renderer.line import Line
-from segue_renderer.sketch import gate
+from segue_renderer.sketch import validation
 from segue_renderer.sketch.band import FX, Band
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class SketchBackend:
 
     async def render(self, request: RenderRequest) -> AsyncGenerator[RenderEvent, None]:
         """Render one section, bar by bar."""
-        gate.check(request)
+        validation.check(request)
         loop = asyncio.get_running_loop()
         with self._line.join(request.owner) as place:
             # Written before there is a slot: who waits hears how loud the section will be.

@@ -11,15 +11,16 @@ import numpy as np
 from segue_music.elements import LayerKind
 from segue_music.plan import Transition
 from segue_music.timing import tempo_map
-from segue_renderer.sketch import drums, kits
-from segue_renderer.sketch.effects import BEDS, Bed, reversed_cymbal, riser
-from segue_renderer.sketch.fader import Fader
-from segue_renderer.sketch.instruments import VOICES, is_stand_in
-from segue_renderer.sketch.playing import Effect, Hit, Playing, pitched
-from segue_renderer.sketch.score import Score
-from segue_renderer.sketch.space import Echo, Room, saturate
-from segue_renderer.sketch.tables import power_of, rise
-from segue_renderer.sketch.voices import Struck
+from segue_renderer.sketch.score.writer import Score
+from segue_renderer.sketch.sound import drums
+from segue_renderer.sketch.sound.background import BEDS, Bed, reversed_cymbal, riser
+from segue_renderer.sketch.sound.effects import Echo, Room, saturate
+from segue_renderer.sketch.sound.fader import Fader
+from segue_renderer.sketch.sound.sounding_notes import Effect, Hit, Playing, pitched
+from segue_renderer.sketch.sound.waves import power_of, rise
+from segue_renderer.sketch.tables import kits
+from segue_renderer.sketch.tables.instruments import VOICES, is_stand_in
+from segue_renderer.sketch.tables.voices import Struck
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

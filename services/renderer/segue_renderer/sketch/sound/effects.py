@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from segue_renderer.sketch.tables import LN2
+from segue_renderer.sketch.sound.waves import LN2
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

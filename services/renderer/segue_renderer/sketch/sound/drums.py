@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from segue_renderer.sketch.kits import ACOUSTIC, ENERGY, KITS, Block, Rattle, Skin
-from segue_renderer.sketch.shelf import SHELF
-from segue_renderer.sketch.tables import (
+from segue_renderer.sketch.sound.sample_cache import SHELF
+from segue_renderer.sketch.sound.waves import (
     FREQUENCY,
     MONO_BELOW_HZ,
     SINE,
@@ -21,11 +20,12 @@ from segue_renderer.sketch.tables import (
     rise,
     sine,
 )
+from segue_renderer.sketch.tables.kits import ACOUSTIC, ENERGY, KITS, Block, Rattle, Skin
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from segue_renderer.sketch.kits import Drum
+    from segue_renderer.sketch.tables.kits import Drum
 
     Mono = NDArray[np.float32]
     Stereo = NDArray[np.float32]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from segue_renderer.sketch.voices import Held, Struck, Voice
+from segue_renderer.sketch.tables.voices import Held, Struck, Voice
 
 
 def saw(count: int, slope: float = 1.0) -> tuple[float, ...]:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from segue_renderer.sketch import drums, kits
-from segue_renderer.sketch.shelf import SHELF
-from segue_renderer.sketch.tables import rise, sine
+from segue_renderer.sketch.sound import drums
+from segue_renderer.sketch.sound.sample_cache import SHELF
+from segue_renderer.sketch.sound.waves import rise, sine
+from segue_renderer.sketch.tables import kits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from segue_music.elements import Chord, Key, Motif
-    from segue_renderer.sketch.grid import Grid
+    from segue_renderer.sketch.score.grid import Grid
 
 RANGE: Final = (60, 84)
 CENTRE: Final = 67

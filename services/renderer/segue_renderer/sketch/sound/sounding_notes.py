@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
-from segue_renderer.sketch import drums, kits
-from segue_renderer.sketch.instruments import VOICES
-from segue_renderer.sketch.tables import POWER_BIN_S, rise
-from segue_renderer.sketch.voices import NUM_SHADES, SHADES, Held, Struck
+from segue_renderer.sketch.sound import drums
+from segue_renderer.sketch.sound.waves import POWER_BIN_S, rise
+from segue_renderer.sketch.tables import kits
+from segue_renderer.sketch.tables.instruments import VOICES
+from segue_renderer.sketch.tables.voices import NUM_SHADES, SHADES, Held, Struck
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

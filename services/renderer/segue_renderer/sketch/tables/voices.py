@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
-from segue_renderer.sketch.shelf import SHELF
-from segue_renderer.sketch.tables import (
+from segue_renderer.sketch.sound.sample_cache import SHELF
+from segue_renderer.sketch.sound.waves import (
     FREQUENCY,
     MONO_BELOW_HZ,
     POWER_BIN_S,

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from segue_music.elements import Feel
 from segue_music.plan import Role, Transition
-from segue_renderer.sketch import kits
-from segue_renderer.sketch.grooves import TIMEKEEPERS, WHOLE_KITS, marks_of, pattern_of
-from segue_renderer.sketch.styles import style_for
+from segue_renderer.sketch.score.grooves import TIMEKEEPERS, WHOLE_KITS, marks_of, pattern_of
+from segue_renderer.sketch.tables import kits
+from segue_renderer.sketch.tables.styles import style_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from segue_music.plan import SectionSpec
-    from segue_renderer.sketch.grid import Grid
-    from segue_renderer.sketch.grooves import Pattern
+    from segue_renderer.sketch.score.grid import Grid
+    from segue_renderer.sketch.score.grooves import Pattern
 
 BIG: Final = frozenset({Role.CHORUS, Role.DROP, Role.SOLO})
 MACHINES: Final = frozenset({"machine", "deep", "gated", "chip"})

@@ -6,15 +6,15 @@ import itertools
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from segue_music.theory import chord_classes
-from segue_renderer.sketch import harmony
-from segue_renderer.sketch.melody import chord_at
+from segue_renderer.sketch.score import harmony
+from segue_renderer.sketch.score.melody import chord_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from segue_music.elements import Chord
-    from segue_renderer.sketch.grid import Grid
-    from segue_renderer.sketch.melody import Tone
+    from segue_renderer.sketch.score.grid import Grid
+    from segue_renderer.sketch.score.melody import Tone
 
 Played: TypeAlias = tuple[int, int, int, float]
 """Tick, ticks, pitch, level 1 to 9."""

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from segue_music.theory import chord_classes, pitch_class, scale_classes
-from segue_renderer.sketch.melody import chord_at
-from segue_renderer.sketch.patterns import BASSES
+from segue_renderer.sketch.score.melody import chord_at
+from segue_renderer.sketch.score.patterns import BASSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from segue_music.elements import Chord, Key
-    from segue_renderer.sketch.grid import Grid
-    from segue_renderer.sketch.melody import Tone
+    from segue_renderer.sketch.score.grid import Grid
+    from segue_renderer.sketch.score.melody import Tone
 
 RANGE: Final = (31, 50)
 

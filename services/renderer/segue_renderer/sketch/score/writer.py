@@ -11,15 +11,15 @@ from segue_music.elements import LayerKind, Note
 from segue_music.plan import Role, Transition
 from segue_music.theory import chord_classes, pitch_class
 from segue_music.timing import TICKS_PER_QUARTER
-from segue_renderer.sketch import harmony, melody, rhythm, textures
-from segue_renderer.sketch.bass import RANGE as BASS_RANGE
-from segue_renderer.sketch.bass import BassLine
-from segue_renderer.sketch.effects import BEDS
-from segue_renderer.sketch.grid import SIXTEENTH, Grid, swung
-from segue_renderer.sketch.instruments import LOWEST, VOICES, voice_for
-from segue_renderer.sketch.patterns import FIGURED
-from segue_renderer.sketch.styles import style_for
-from segue_renderer.sketch.voices import Held
+from segue_renderer.sketch.score import harmony, melody, rhythm, textures
+from segue_renderer.sketch.score.bass import RANGE as BASS_RANGE
+from segue_renderer.sketch.score.bass import BassLine
+from segue_renderer.sketch.score.grid import SIXTEENTH, Grid, swung
+from segue_renderer.sketch.score.patterns import FIGURED
+from segue_renderer.sketch.sound.background import BEDS
+from segue_renderer.sketch.tables.instruments import LOWEST, VOICES, voice_for
+from segue_renderer.sketch.tables.styles import style_for
+from segue_renderer.sketch.tables.voices import Held
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

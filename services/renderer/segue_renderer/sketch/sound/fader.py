@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from segue_renderer.sketch.tables import POWER_BIN_S, decibels, power_of, rise, total
+from segue_renderer.sketch.sound.waves import POWER_BIN_S, decibels, power_of, rise, total
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from segue_renderer.sketch.playing import Playing
+    from segue_renderer.sketch.sound.sounding_notes import Playing
 
 QUIET_LUFS: Final = -29.0
 LOUD_LUFS: Final = -18.5

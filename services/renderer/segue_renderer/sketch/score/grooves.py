@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from segue_renderer.sketch.kits import (
+from segue_renderer.sketch.tables.kits import (
     BONGO,
     BRUSH,
     CASTANETS,

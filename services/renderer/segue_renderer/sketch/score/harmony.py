@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 from segue_music.elements import ChordQuality
 from segue_music.theory import chord_classes, pitch_class
-from segue_renderer.sketch.melody import chord_at
-from segue_renderer.sketch.patterns import CHORDS
+from segue_renderer.sketch.score.melody import chord_at
+from segue_renderer.sketch.score.patterns import CHORDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from segue_music.elements import Chord
-    from segue_renderer.sketch.grid import Grid
+    from segue_renderer.sketch.score.grid import Grid
 
 RANGE: Final = (52, 76)
 LEFT_HAND_LOWEST: Final = 43
