@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from segue_music.plan import Plan
-    from segue_renderer.sketch.band import Band
+    from segue_renderer.sketch.band import SketchBand
 
 FONTS: Final = {
     "FluidR3Mono": Path("/usr/share/sounds/sf3/FluidR3Mono_GM.sf3"),
@@ -34,7 +34,7 @@ def installed() -> dict[str, Path]:
     return {name: font for name, font in FONTS.items() if font.exists() and shutil.which("fluidsynth")}
 
 
-def write_midi(plan: Plan, bands: Sequence[Band], path: Path) -> None:
+def write_midi(plan: Plan, bands: Sequence[SketchBand], path: Path) -> None:
     """Write the notes that the band plays."""
     notes = {item.spec.section_id: band.notes for item, band in zip(plan.sections, bands, strict=True)}
     path.write_bytes(midi.midi_file(plan, notes))
@@ -49,7 +49,7 @@ def play(song: Path, font: Path, target: Path, rate: int = 48_000) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def sound_of(plan: Plan, bands: Sequence[Band], font: Path) -> NDArray[np.float32]:
+def sound_of(plan: Plan, bands: Sequence[SketchBand], font: Path) -> NDArray[np.float32]:
     """Return a piece as FluidSynth plays it, cut to the piece's length."""
     with tempfile.TemporaryDirectory() as folder:
         song, target = Path(folder) / "song.mid", Path(folder) / "song.raw"

@@ -27,7 +27,7 @@ from segue_mixer.steps import BLOCK_FRAMES, QUICK, StepLevels
 from segue_mixer.tone import Tone
 from segue_music.plan import Brief
 from segue_planner.planner import Planner
-from segue_renderer.sketch.band import Band
+from segue_renderer.sketch.band import SketchBand
 from segued.picture import png
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def piece() -> tuple[Float32, list[MasterSection]]:
     ]
     mix, made = Mix(layout, RATE, 2, ()), []
     for item, place in zip(plan.sections, layout, strict=True):
-        band = Band(item.spec, 4)
+        band = SketchBand(item.spec, 4)
         incoming = Incoming(
             RATE, 2, sample_locked=True, declared_lufs=band.declared_lufs(), target_lufs=item.spec.target_lufs
         )

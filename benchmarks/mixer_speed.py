@@ -71,13 +71,13 @@ def music(seconds: float) -> NDArray[np.float32]:
     """A piece of the sketch band, its sections one behind the other."""
     from segue_music.plan import Brief
     from segue_planner.planner import Planner
-    from segue_renderer.sketch.band import Band
+    from segue_renderer.sketch.band import SketchBand
 
     brief = Brief(prompt="house with strings, 124 bpm", seed=4, duration_ns=round(seconds * 1e9))
     made = [
         np.sum(list(stems.values()), axis=0)
         for item in Planner(brief).plan().sections
-        for first, stems in Band(item.spec, 4).blocks()
+        for first, stems in SketchBand(item.spec, 4).blocks()
         if first < item.spec.frames
     ]
     return np.asarray(np.concatenate(made), np.float32)

@@ -18,7 +18,7 @@ from segue_music.theory import chord_classes, pitch_class, scale_classes
 from segue_music.timing import tempo_map, ticks_per_bar, ticks_per_beat
 from segue_planner.genres.genre import genres
 from segue_planner.planner import Planner
-from segue_renderer.sketch.band import FX, Band
+from segue_renderer.sketch.band import FX, SketchBand
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,7 +37,7 @@ class Piece:
     """A piece as it was played."""
 
     plan: Plan
-    bands: list[Band]
+    bands: list[SketchBand]
     mix: NDArray[np.float32]
     stems: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     takes: list[NDArray[np.float32]] = field(default_factory=list)
@@ -55,7 +55,7 @@ def play(plan: Plan) -> Piece:
     longest = plan.frames + 10 * plan.sample_rate
     piece = Piece(plan, [], np.zeros((longest, 2), np.float32))
     for item in plan.sections:
-        band = Band(item.spec, section_seed(plan.seed, item.spec.section_id))
+        band = SketchBand(item.spec, section_seed(plan.seed, item.spec.section_id))
         piece.bands.append(band)
         take = np.zeros((item.spec.frames + band.tail_frames, 2), np.float32)
         for first, sounds in band.blocks():
@@ -107,7 +107,7 @@ RANGES = {
 }
 
 
-def measure_notes(plan: Plan, bands: Sequence[Band]) -> NoteMeasures:
+def measure_notes(plan: Plan, bands: Sequence[SketchBand]) -> NoteMeasures:
     """Measure all sections of a piece."""
     strange = sung = 0.0
     unresolved = clashes = out_of_range = silent = 0

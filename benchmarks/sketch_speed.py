@@ -26,7 +26,7 @@ from segue_music.codec import section_seed
 from segue_music.plan import Brief, Plan
 from segue_music.timing import tempo_map, ticks_per_bar
 from segue_planner.planner import Planner
-from segue_renderer.sketch.band import Band
+from segue_renderer.sketch.band import SketchBand
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -101,8 +101,8 @@ def loading_s(font: Path) -> float:
         return min(play(empty, font, Path(os.devnull)) for _ in range(2))
 
 
-def _bands(plan: Plan) -> list[Band]:
-    return [Band(item.spec, section_seed(plan.seed, item.spec.section_id)) for item in plan.sections]
+def _bands(plan: Plan) -> list[SketchBand]:
+    return [SketchBand(item.spec, section_seed(plan.seed, item.spec.section_id)) for item in plan.sections]
 
 
 def play_all(plan: Plan) -> None:
@@ -120,7 +120,7 @@ def first_bar_s(plan: Plan) -> float:
         raise ValueError(spec.section_id)
     bar = tempo_map(spec).frame(ticks_per_bar(spec.metre), spec.sample_rate)
     began = time.process_time()
-    for first, sounds in Band(spec, 5).blocks():
+    for first, sounds in SketchBand(spec, 5).blocks():
         if first + len(next(iter(sounds.values()))) >= bar:
             break
     return time.process_time() - began

@@ -15,7 +15,7 @@ from segue_audio.loudness import LoudnessMeter
 from segue_mixer.clicks import has_click
 from segue_music.plan import Brief
 from segue_planner.planner import Planner
-from segue_renderer.sketch.band import Band
+from segue_renderer.sketch.band import SketchBand
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +67,7 @@ def takes(num_pieces: int) -> list[Take]:
             Brief(prompt=PROMPTS[seed % len(PROMPTS)], seed=seed, duration_ns=(50 if num_pieces > 4 else 24) * 10**9)
         ).plan()
         for item in plan.sections[:4]:
-            band = Band(item.spec, seed)
+            band = SketchBand(item.spec, seed)
             sound = np.concatenate([np.sum(list(stems.values()), axis=0) for _, stems in band.blocks()])
             found.append(Take(item.spec, np.asarray(sound, np.float32), band.declared_lufs()))
     return found

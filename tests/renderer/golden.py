@@ -14,7 +14,7 @@ import numpy as np
 from tests.renderer.rig import plan_of
 
 from segue_music.codec import section_seed
-from segue_renderer.sketch.band import Band
+from segue_renderer.sketch.band import SketchBand
 
 FILE = Path(__file__).with_name("golden.json")
 PROMPTS = (
@@ -34,7 +34,7 @@ def digests() -> dict[str, str]:
         plan = plan_of(prompt, seed=11)
         digest = hashlib.sha256()
         for item in plan.sections:
-            band = Band(item.spec, section_seed(plan.seed, item.spec.section_id))
+            band = SketchBand(item.spec, section_seed(plan.seed, item.spec.section_id))
             digest.update(repr((band.declared_lufs(), band.tail_frames)).encode())
             for first, sounds in band.blocks():
                 for name, sound in sorted(sounds.items()):

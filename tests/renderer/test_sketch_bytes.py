@@ -19,7 +19,7 @@ from tests.renderer import golden
 from tests.renderer.rig import MIX, plan_of, play, renderer, section, start_of
 
 from segue_music.plan import Kind, Neighbour, Role
-from segue_renderer.sketch.band import Band
+from segue_renderer.sketch.band import SketchBand
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,7 +63,7 @@ async def test_another_seed_gives_another_take_of_the_same_length(tmp_path: Path
     assert len(one.content[MIX]) == len(two.content[MIX])
 
 
-def stems_of(band: Band, block_s: float) -> dict[str, bytes]:
+def stems_of(band: SketchBand, block_s: float) -> dict[str, bytes]:
     found: dict[str, list[bytes]] = {}
     for _, sounds in band.blocks(block_s):
         for name, sound in sounds.items():
@@ -71,7 +71,7 @@ def stems_of(band: Band, block_s: float) -> dict[str, bytes]:
     return {name: b"".join(pieces) for name, pieces in found.items()}
 
 
-def mix_of(band: Band) -> NDArray[np.float32]:
+def mix_of(band: SketchBand) -> NDArray[np.float32]:
     return np.concatenate([np.sum(list(sounds.values()), axis=0) for _, sounds in band.blocks()])
 
 
@@ -80,11 +80,11 @@ def mix_of(band: Band) -> NDArray[np.float32]:
 def test_no_bit_depends_on_how_the_music_is_cut_into_blocks(block_s: float, genre: str, loop: bool) -> None:
     spec = section(f"{genre}, 9 seconds", "motif", seed=8, form=(Role.MOTIF,), sample_rate=22_050)
     spec = dataclasses.replace(spec, loop=loop)
-    assert stems_of(Band(spec, 3), block_s) == stems_of(Band(spec, 3), 0.0)
+    assert stems_of(SketchBand(spec, 3), block_s) == stems_of(SketchBand(spec, 3), 0.0)
 
 
 def test_a_band_can_be_played_twice() -> None:
-    band = Band(HOUSE, 3)
+    band = SketchBand(HOUSE, 3)
     assert stems_of(band, 0.0) == stems_of(band, 0.4)
 
 
@@ -93,11 +93,11 @@ def test_a_loop_goes_on_where_it_ends(genre: str) -> None:
     plan = plan_of(f"{genre} loop, 12 seconds", seed=4, form=(Role.MOTIF,), kind=Kind.LOOP)
     (item,) = plan.sections
     assert item.spec.loop
-    band = Band(item.spec, 5)
+    band = SketchBand(item.spec, 5)
     assert band.tail_frames == item.spec.tail_frames
     loop = mix_of(band)[: item.spec.frames]
     goes_on = Neighbour(Role.MOTIF, item.spec.chords[0], item.spec.energy[0])
-    once = Band(dataclasses.replace(item.spec, loop=False, next=goes_on), 5)
+    once = SketchBand(dataclasses.replace(item.spec, loop=False, next=goes_on), 5)
     rings = mix_of(once)[item.spec.frames :]
     # What the loop begins with is its own beginning and what rings over from its end.
     begins = mix_of(once)[: len(rings)]

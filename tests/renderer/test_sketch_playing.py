@@ -14,7 +14,7 @@ from segue_music.elements import Layer, LayerKind
 from segue_music.plan import Neighbour, Role
 from segue_music.timing import ticks_per_beat
 from segue_planner.genres.genre import genres
-from segue_renderer.sketch.band import Band
+from segue_renderer.sketch.band import SketchBand
 from segue_renderer.sketch.score.grooves import ALONE, GROOVES
 from segue_renderer.sketch.score.patterns import BASSES, CHORDS
 from segue_renderer.sketch.tables.instruments import VOICES
@@ -44,7 +44,7 @@ def with_layers(spec: SectionSpec, **instruments: tuple[str, ...]) -> SectionSpe
 
 
 def notes_of(spec: SectionSpec, layer: LayerKind) -> list[Note]:
-    return [note for note in Band(spec, 3).notes if note.layer == layer]
+    return [note for note in SketchBand(spec, 3).notes if note.layer == layer]
 
 
 def of_role(prompt: str, role: Role, seed: int) -> SectionSpec:
@@ -64,7 +64,7 @@ def test_every_instrument_that_is_named_plays_notes_of_its_own() -> None:
         TEXTURES=("strings", "glockenspiel", "organ"),
         VOCALS=("choir", "aahs"),
     )
-    notes = Band(spec, 3).notes
+    notes = SketchBand(spec, 3).notes
     for layer in spec.layers:
         heard = {note.instrument for note in notes if note.layer == layer.kind}
         assert heard == set(layer.instruments or heard), layer.kind.name
@@ -144,7 +144,7 @@ def test_below_120_hz_both_sides_are_the_same() -> None:
     for genre in ("cinematic", "ambient", "metal", "house"):
         plan = plan_of(f"{genre}, 16 seconds", seed=2)
         item = max(plan.sections, key=lambda each: len(each.spec.layers))
-        blocks = [np.sum(list(sounds.values()), axis=0) for _, sounds in Band(item.spec, 3).blocks()]
+        blocks = [np.sum(list(sounds.values()), axis=0) for _, sounds in SketchBand(item.spec, 3).blocks()]
         heard = sosfilt(low, np.concatenate(blocks).astype(np.float64), axis=0)
         middle, side = (heard**2).sum(axis=1), ((heard[:, 0] - heard[:, 1]) ** 2 / 2)
         assert 10 * np.log10(side.sum() / middle.sum()) < -15, genre

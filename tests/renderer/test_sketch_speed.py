@@ -16,7 +16,7 @@ from benchmarks.sketch_speed import PROMPTS, first_bar_s, loading_s, play_all
 from segue_music.codec import section_seed
 from segue_music.plan import Brief
 from segue_planner.planner import Planner
-from segue_renderer.sketch.band import Band
+from segue_renderer.sketch.band import SketchBand
 
 SECONDS = 40.0
 
@@ -32,7 +32,7 @@ def test_the_band_is_faster_than_fluidsynth_with_the_same_notes() -> None:
         began = time.process_time()
         play_all(plan)
         ours = time.process_time() - began
-        bands = [Band(item.spec, section_seed(plan.seed, item.spec.section_id)) for item in plan.sections]
+        bands = [SketchBand(item.spec, section_seed(plan.seed, item.spec.section_id)) for item in plan.sections]
         with tempfile.TemporaryDirectory() as folder:
             write_midi(plan, bands, Path(folder) / "song.mid")
             theirs = play(Path(folder) / "song.mid", font, Path("/dev/null")) - loading_s(font)

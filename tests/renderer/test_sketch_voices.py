@@ -19,16 +19,17 @@ from segue_music.elements import Metre
 from segue_music.midi import midi_file
 from segue_music.plan import Brief
 from segue_planner.planner import Planner
-from segue_renderer.sketch.band import Band
-from segue_renderer.sketch.score.grid import Grid
+from segue_renderer.sketch.band import SketchBand
+from segue_renderer.sketch.score.grid import TickGrid
 from segue_renderer.sketch.sound.drums import NUM_VARIANTS, hit
-from segue_renderer.sketch.sound.effects import Echo, LowCut, Room
-from segue_renderer.sketch.sound.sample_cache import Shelf
+from segue_renderer.sketch.sound.effects import Echo, LowCut, Reverb
+from segue_renderer.sketch.sound.levels import from_decibels, to_decibels
+from segue_renderer.sketch.sound.sample_cache import SampleCache
 from segue_renderer.sketch.sound.sounding_notes import pitched
-from segue_renderer.sketch.sound.waves import FREQUENCY, decibels, fall, power_of
+from segue_renderer.sketch.sound.waves import FREQUENCY, decay
 from segue_renderer.sketch.tables import kits
 from segue_renderer.sketch.tables.instruments import VOICES, voice_for
-from segue_renderer.sketch.tables.voices import Held
+from segue_renderer.sketch.tables.voices import HeldVoice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,7 +82,7 @@ def test_high_notes_have_no_aliases(name: str) -> None:
         for ratio in ratios:
             centre = FREQUENCY[pitch] * ratio
             # Vibrato, ensemble and decay make lines wide; a bent phase adds whole multiples.
-            for multiple in (1, 2, 3, 4) if getattr(VOICES[name], "mellows", 0) else (1,):
+            for multiple in (1, 2, 3, 4) if getattr(VOICES[name], "fm_amount", 0) else (1,):
                 allowed |= np.abs(hertz - centre * multiple) < 120 + 0.03 * centre * multiple
         strange = spectrum[~allowed & (hertz > 30)].sum()
         assert 10 * np.log10(strange / spectrum.sum() + 1e-15) < -60
@@ -102,7 +103,7 @@ def test_a_voice_is_in_tune(name: str) -> None:
 def test_all_voices_are_equally_loud_over_their_range_as_the_fader_foresees() -> None:
     for name in VOICES:
         # Players who are detuned against each other beat: over four seconds that is even.
-        held_s = 4.0 if isinstance(VOICES[name], Held) else 1.5
+        held_s = 4.0 if isinstance(VOICES[name], HeldVoice) else 1.5
         for pitch in (40, 64, 76):
             note = pitched(name, pitch, 100, 0.1, RATE, 0, round(held_s * RATE))
             heard = sosfilt(k_weighting(RATE), sounded(name, pitch, held_s).astype(np.float64), axis=0)
@@ -134,7 +135,7 @@ def test_the_band_has_a_voice_for_every_instrument_that_the_planner_reads() -> N
 
 def test_a_flute_is_no_lute_to_the_ear_nor_in_midi() -> None:
     plan = Planner(Brief(prompt="folk with a flute lead, 12 seconds", seed=4)).plan()
-    bands = {item.spec.section_id: Band(item.spec, 3).notes for item in plan.sections}
+    bands = {item.spec.section_id: SketchBand(item.spec, 3).notes for item in plan.sections}
     song = mido.MidiFile(file=io.BytesIO(midi_file(plan, bands)))
     programs = {message.program for track in song.tracks for message in track if message.type == "program_change"}
     assert FLUTE_PROGRAM in programs
@@ -143,7 +144,7 @@ def test_a_flute_is_no_lute_to_the_ear_nor_in_midi() -> None:
 
 
 def _processors() -> dict[str, Callable[[], Any]]:
-    return {"room": lambda: Room(8_000, 0.8, 0.4), "echo": lambda: Echo(900), "low cut": lambda: LowCut(8_000)}
+    return {"room": lambda: Reverb(8_000, 0.8, 0.4), "echo": lambda: Echo(900), "low cut": lambda: LowCut(8_000)}
 
 
 @settings(max_examples=25, deadline=None)
@@ -159,7 +160,7 @@ def test_a_room_gives_the_same_bits_however_its_input_is_cut(cuts: list[int], na
 def test_a_room_dies_away_and_takes_the_lows() -> None:
     click = np.zeros((4 * RATE, 2), np.float32)
     click[0] = 1.0
-    answer = Room(RATE, 1.0, 0.4).process(click).astype(np.float64)
+    answer = Reverb(RATE, 1.0, 0.4).process(click).astype(np.float64)
     powers = [float((answer[at : at + RATE // 10] ** 2).sum()) for at in (RATE // 5, RATE * 6 // 5)]
     assert 10 * np.log10(powers[1] / powers[0]) == pytest.approx(-60, abs=14)
     hum = np.sin(2 * np.pi * 50 * np.arange(RATE) / RATE).astype(np.float32)
@@ -168,7 +169,7 @@ def test_a_room_dies_away_and_takes_the_lows() -> None:
 
 
 def test_the_shelf_is_bounded_and_gives_back_what_was_made() -> None:
-    shelf = Shelf(max_bytes=1_000)
+    shelf = SampleCache(max_bytes=1_000)
     made = []
 
     def make(number: int) -> NDArray[np.float32]:
@@ -184,19 +185,19 @@ def test_the_shelf_is_bounded_and_gives_back_what_was_made() -> None:
 
 @given(st.floats(-80, 20))
 def test_decibels_and_power_undo_each_other(level: float) -> None:
-    assert decibels(power_of(level)) == pytest.approx(level, abs=0.02)
-    assert power_of(level) == pytest.approx(10 ** (level / 10), rel=2e-3)
+    assert to_decibels(from_decibels(level)) == pytest.approx(level, abs=0.02)
+    assert from_decibels(level) == pytest.approx(10 ** (level / 10), rel=2e-3)
 
 
 def test_a_fall_halves_in_its_half_time() -> None:
-    curve = fall(RATE, 0.1, RATE)
+    curve = decay(RATE, 0.1, RATE)
     assert curve[RATE // 10] == pytest.approx(0.5, rel=1e-3)
     assert curve[RATE // 2] == pytest.approx(0.5**5, rel=1e-2)
 
 
 @given(beats=st.integers(1, 16), unit=st.sampled_from([2, 4, 8]))
 def test_every_bar_is_filled_with_places_in_order(beats: int, unit: int) -> None:
-    grid = Grid(Metre(beats, unit), 2)
+    grid = TickGrid(Metre(beats, unit), 2)
     ticks = [slot.tick for slot in grid.slots]
     assert ticks == sorted(set(ticks))
     assert ticks[0] == 0
@@ -208,6 +209,6 @@ def test_every_bar_is_filled_with_places_in_order(beats: int, unit: int) -> None
 
 def test_held_voices_hold() -> None:
     for name, voice in VOICES.items():
-        if isinstance(voice, Held):
+        if isinstance(voice, HeldVoice):
             sound = np.abs(sounded(name, 62, 9.0)[round(8.5 * RATE) : round(8.9 * RATE)])
             assert sound.max() > 0.02, name

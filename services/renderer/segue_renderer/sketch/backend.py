@@ -31,13 +31,12 @@ from segue_music.timing import section_frames, ticks_per_bar
 from segue_renderer.backend import Accepted, AudioPiece, BackendStatus, Finished, NotesPiece, Progress
 from segue_renderer.line import Line
 from segue_renderer.sketch import validation
-from segue_renderer.sketch.band import FX, Band
+from segue_renderer.sketch.band import FX, SketchBand
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Sequence
 
-    from numpy.typing import NDArray
-
+    from segue_audio.arrays import Stereo
     from segue_renderer.backend import RenderEvent, RenderRequest
 
 ENGINE_VERSION: Final = "sketch-6"
@@ -81,7 +80,7 @@ class SketchBackend:
         loop = asyncio.get_running_loop()
         with self._line.join(request.owner) as place:
             # Written before there is a slot: who waits hears how loud the section will be.
-            band = await loop.run_in_executor(self._desk, Band, request.spec, request.seed)
+            band = await loop.run_in_executor(self._desk, SketchBand, request.spec, request.seed)
             yield Accepted(
                 profile=self._profile,
                 sample_rate=request.spec.sample_rate,
@@ -125,10 +124,10 @@ def _warm() -> None:
         chords=(Chord("C", ChordQuality.MAJOR, 0, ticks_per_bar(metre)),),
         motif=Motif((MotifNote(0, 480, 0), MotifNote(480, 480, 2)), ticks_per_bar(metre)),
     )  # fmt: skip
-    next(Band(spec, 0).blocks())
+    next(SketchBand(spec, 0).blocks())
 
 
-def _pieces(block: tuple[int, dict[str, NDArray[np.float32]]], band: Band, *, stems: bool) -> Iterator[AudioPiece]:
+def _pieces(block: tuple[int, dict[str, Stereo]], band: SketchBand, *, stems: bool) -> Iterator[AudioPiece]:
     first, sounds = block
     mix = np.zeros_like(sounds[FX])
     # Always in the same order: float sums depend on it.
@@ -140,7 +139,7 @@ def _pieces(block: tuple[int, dict[str, NDArray[np.float32]]], band: Band, *, st
             yield AudioPiece(first, sounds[name], name)
 
 
-def _warnings(request: RenderRequest, band: Band) -> tuple[Warning, ...]:
+def _warnings(request: RenderRequest, band: SketchBand) -> tuple[Warning, ...]:
     found = []
     section = request.spec.section_id
     if band.unknown_instruments:

@@ -11,26 +11,25 @@ import numpy as np
 from segue_music.elements import LayerKind
 from segue_music.plan import Transition
 from segue_music.timing import tempo_map
-from segue_renderer.sketch.score.writer import Score
+from segue_renderer.sketch.score.writer import ScoreWriter
 from segue_renderer.sketch.sound import drums
-from segue_renderer.sketch.sound.background import BEDS, Bed, reversed_cymbal, riser
-from segue_renderer.sketch.sound.effects import Echo, Room, saturate
+from segue_renderer.sketch.sound.background import BackgroundNoise
+from segue_renderer.sketch.sound.effects import Echo, Reverb, saturate
 from segue_renderer.sketch.sound.fader import Fader
-from segue_renderer.sketch.sound.sounding_notes import Effect, Hit, Playing, pitched
-from segue_renderer.sketch.sound.waves import power_of, rise
+from segue_renderer.sketch.sound.levels import from_decibels
+from segue_renderer.sketch.sound.sounding_notes import DrumHit, SoundingNote, TransitionSound, pitched
+from segue_renderer.sketch.sound.transitions import reversed_cymbal, riser
+from segue_renderer.sketch.sound.waves import smooth_step
 from segue_renderer.sketch.tables import kits
-from segue_renderer.sketch.tables.instruments import VOICES, is_stand_in
-from segue_renderer.sketch.tables.voices import Struck
+from segue_renderer.sketch.tables.instruments import BACKGROUNDS, VOICES, is_stand_in
+from segue_renderer.sketch.tables.voices import StruckVoice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from numpy.typing import NDArray
-
+    from segue_audio.arrays import Float32, Stereo
     from segue_music.elements import Note
     from segue_music.plan import SectionSpec
-
-    Stereo = NDArray[np.float32]
 
 FX: Final = "fx"
 LAYER_NAMES: Final[Mapping[LayerKind, str]] = {
@@ -59,29 +58,29 @@ FIRST_BLOCKS_S: Final = (0.06, 0.12, 0.25)
 BLOCK_S: Final = 0.5
 TAIL_S: Final = 3.0
 LOOP_RUN_UP_S: Final = 6.0
-BED_AMOUNT: Final = 0.7
+BACKGROUND_AMOUNT: Final = 0.7
 DUCK_S: Final = 0.2
 DUCKED_POWER: Final = 0.4
 """How much of a layer's power full ducking costs at four kicks a bar; by measurement."""
 UNDUCKED: Final = frozenset({LayerKind.RHYTHM, LayerKind.LEAD})
 STRUCK_DB: Final = {LayerKind.TEXTURES: 8.0, LayerKind.LEAD: 4.5}
-"""Struck notes fade, and arpeggios have one note where a pad has three."""
+"""StruckVoice notes fade, and arpeggios have one note where a pad has three."""
 
 
-class Band:
+class SketchBand:
     """One section being played."""
 
     def __init__(self, spec: SectionSpec, seed: int) -> None:
         self.spec = spec
         self.rate = spec.sample_rate
         self._seed = seed
-        self._score = Score(spec, seed)
+        self._score = ScoreWriter(spec, seed)
         self._clock = tempo_map(spec)
         self._style = self._score.style
         self.notes: tuple[Note, ...] = self._score.notes()
         self.layers = tuple(LAYER_NAMES[layer.kind] for layer in spec.layers)
         self._gains = {
-            layer.kind: sqrt(power_of(LEVELS_DB[layer.kind] + self._style.gains_db.get(layer.kind, 0.0)))
+            layer.kind: sqrt(from_decibels(LEVELS_DB[layer.kind] + self._style.gains_db.get(layer.kind, 0.0)))
             * (layer.level if layer.level is not None else 0.7)
             / 0.7
             for layer in spec.layers
@@ -98,13 +97,13 @@ class Band:
                 for layer in spec.layers
                 if layer.kind != LayerKind.RHYTHM
                 for name in layer.instruments
-                if is_stand_in(name) and name not in BEDS
+                if is_stand_in(name) and name not in BACKGROUNDS
             }
         )
         self._effects = self._transition()
-        self._bed_amounts = {"vinyl crackle": self._style.crackle} if self._style.crackle else {}
+        self._background = {"vinyl crackle": self._style.crackle} if self._style.crackle else {}
         for layer in spec.layers:
-            self._bed_amounts.update({name: BED_AMOUNT for name in layer.instruments if name in BEDS})
+            self._background.update({name: BACKGROUND_AMOUNT for name in layer.instruments if name in BACKGROUNDS})
         self._restart()
 
     @property
@@ -133,9 +132,9 @@ class Band:
 
     # What will sound.
 
-    def _placed(self) -> list[tuple[LayerKind, Playing]]:
+    def _placed(self) -> list[tuple[LayerKind, SoundingNote]]:
         """Turn notes into sounding things, in time order."""
-        found: list[tuple[LayerKind, Playing]] = []
+        found: list[tuple[LayerKind, SoundingNote]] = []
         ending = self.spec.tail_frames if self._score.ends else 0
         hits = 0
         for note in self.notes:
@@ -145,7 +144,7 @@ class Band:
             if note.layer == LayerKind.RHYTHM:
                 hits += 1
                 variant = hits % drums.NUM_VARIANTS
-                hit = Hit(self._style.kit, note.pitch, variant, gain, self.rate, start, self._score.home)
+                hit = DrumHit(self._style.kit, note.pitch, variant, gain, self.rate, start, self._score.home)
                 found.append((note.layer, hit))
                 if note.pitch == kits.KICK:
                     self._kicks.append(start)
@@ -154,8 +153,8 @@ class Band:
             if ending and note.start_tick + note.ticks >= self._score.grid.end - 12:
                 held += round(0.6 * ending)
             voice = self._score.voice(note.layer, note.instrument)
-            if isinstance(VOICES[voice], Struck):
-                gain *= sqrt(power_of(STRUCK_DB.get(note.layer, 0.0)))
+            if isinstance(VOICES[voice], StruckVoice):
+                gain *= sqrt(from_decibels(STRUCK_DB.get(note.layer, 0.0)))
             found.append((note.layer, pitched(voice, note.pitch, note.velocity, gain, self.rate, start, held)))
         return sorted(found, key=lambda item: item[1].start)
 
@@ -166,7 +165,7 @@ class Band:
         ducked = self._kicks and kind not in UNDUCKED
         return room * (1.0 - DUCKED_POWER * self._style.duck if ducked else 1.0)
 
-    def _transition(self) -> list[Playing]:
+    def _transition(self) -> list[SoundingNote]:
         """Lead into the next section with a sound that ends on its first beat."""
         if self.spec.transition == Transition.RISER:
             beat_s = self._clock.seconds(self._score.grid.beat)
@@ -176,17 +175,19 @@ class Band:
         else:
             return []
         energy = self.spec.next.energy if self.spec.next else 0.5
-        return [Effect(sound, 0.05 + 0.07 * energy, self.spec.frames - len(sound))]
+        return [TransitionSound(sound, 0.05 + 0.07 * energy, self.spec.frames - len(sound))]
 
     # How it sounds.
 
     def _restart(self) -> None:
         self._next = 0
-        self._sounding: dict[LayerKind, list[Playing]] = {layer.kind: [] for layer in self.spec.layers}
-        self._room = Room(self.rate, self._style.room_s, self._style.damping)
+        self._sounding: dict[LayerKind, list[SoundingNote]] = {layer.kind: [] for layer in self.spec.layers}
+        self._room = Reverb(self.rate, self._style.room_s, self._style.damping)
         quarter = 60.0 / self.spec.tempo_points[0].quarters_per_minute
         self._echo = Echo(round(min(0.75, 0.75 * quarter) * self.rate)) if self._style.echo else None
-        self._beds = [Bed(kind, self._seed, amount, self.rate) for kind, amount in self._bed_amounts.items()]
+        self._noises = [
+            BackgroundNoise(kind, self._seed, amount, self.rate) for kind, amount in self._background.items()
+        ]
         self._queue = self._waiting
 
     def _run_up(self) -> None:
@@ -194,7 +195,7 @@ class Band:
         frames = min(self.spec.frames, round(LOOP_RUN_UP_S * self.rate))
         shift = self.spec.frames
         before = [
-            (kind, replace(note, start=note.start - shift))  # type: ignore[type-var]  # all Playing are dataclasses
+            (kind, replace(note, start=note.start - shift))  # type: ignore[type-var]  # all SoundingNote are dataclasses
             for kind, note in self._waiting
             if note.start >= shift - frames
         ]
@@ -237,7 +238,7 @@ class Band:
         return out
 
     def _returns(
-        self, first: int, frames: int, send: Stereo, dry: Mapping[str, Stereo], column: NDArray[np.float32] | np.float32
+        self, first: int, frames: int, send: Stereo, dry: Mapping[str, Stereo], column: Float32 | np.float32
     ) -> Stereo:
         """Return what the room, the echo, the record and the transition add."""
         lead = dry.get(LAYER_NAMES[LayerKind.LEAD])
@@ -250,19 +251,19 @@ class Band:
             found += repeats
         for effect in self._effects:
             effect.add_to(found, first)
-        for bed in self._beds:
-            found += bed.process(frames) * column
+        for noise in self._noises:
+            found += noise.process(frames) * column
         return found
 
-    def _duck(self, first: int, frames: int) -> NDArray[np.float32] | None:
+    def _duck(self, first: int, frames: int) -> Float32 | None:
         """Make room for the kick where the genre pumps."""
         if not self._style.duck or not self._kicks:
             return None
         length = round(DUCK_S * self.rate)
         gain = np.ones(frames, dtype=np.float32)
-        shape = np.float32(1.0 - self._style.duck) + np.float32(self._style.duck) * rise(length)
+        shape = np.float32(1.0 - self._style.duck) + np.float32(self._style.duck) * smooth_step(length)
         dip = round(0.004 * self.rate)
-        shape[:dip] = np.float32(1.0) - np.float32(self._style.duck) * rise(dip)
+        shape[:dip] = np.float32(1.0) - np.float32(self._style.duck) * smooth_step(dip)
         for kick in self._kicks:
             at = kick - first
             if -length < at < frames:
@@ -280,5 +281,5 @@ class Band:
             return block
         shape = np.ones(frames, dtype=np.float32)
         at = max(0, begin)
-        shape[at:] = rise(length)[::-1][at - begin : frames - begin]
+        shape[at:] = smooth_step(length)[::-1][at - begin : frames - begin]
         return {name: sound * shape[:, None] for name, sound in block.items()}

@@ -9,7 +9,7 @@ from segue_music.elements import LayerKind
 from segue_music.plan import Continuity
 from segue_renderer.backend import RenderRequest
 from segue_renderer.sketch import validation
-from segue_renderer.sketch.score.writer import Score
+from segue_renderer.sketch.score.writer import ScoreWriter
 
 if TYPE_CHECKING:
     from segue_music.elements import Note
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def lead_notes(spec: SectionSpec, seed: int) -> tuple[Note, ...]:
     """Return what the lead plays, or the voice where there is no lead; nothing where neither plays."""
     validation.check(RenderRequest(replace(spec, continuity=Continuity.NONE), model="", seed=seed))
-    notes = Score(spec, seed).notes()
+    notes = ScoreWriter(spec, seed).notes()
     for layer in (LayerKind.LEAD, LayerKind.VOCALS):
         found = tuple(note for note in notes if note.layer == layer)
         if found:

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from segue_music.elements import Chord, Key
-    from segue_renderer.sketch.score.grid import Grid
-    from segue_renderer.sketch.score.melody import Tone
+    from segue_renderer.sketch.score.grid import TickGrid
+    from segue_renderer.sketch.score.melody import MelodyNote
 
 RANGE: Final = (31, 50)
 
 
 @dataclass(frozen=True)
-class BassTone:
+class BassNote:
     """A note of the line and how firmly it is played, 1 to 9."""
 
     tick: int
@@ -33,7 +33,7 @@ class BassLine:
     """Writes a section's line. It knows the melody, to stay out of its way, whether or not the lead plays."""
 
     def __init__(
-        self, grid: Grid, key: Key, chords: Sequence[Chord], melody: Sequence[Tone], lowest: int = RANGE[0]
+        self, grid: TickGrid, key: Key, chords: Sequence[Chord], melody: Sequence[MelodyNote], lowest: int = RANGE[0]
     ) -> None:
         self._grid = grid
         self._scale = frozenset(scale_classes(key))
@@ -48,7 +48,7 @@ class BassLine:
         self._lowest = lowest
         self._last = max(38, lowest)
 
-    def write(self, names: Sequence[str], following: Chord | None) -> Iterator[BassTone]:
+    def write(self, names: Sequence[str], following: Chord | None) -> Iterator[BassNote]:
         """Write all bars, each by the pattern named for it; `following` is the chord after the section."""
         for bar, name in enumerate(names):
             # The pattern that leads on stands in every second bar.
@@ -56,7 +56,7 @@ class BassLine:
             for tick, ticks, mark in self._grid.strokes(patterns[bar % len(patterns)], bar):
                 yield from self._tones(tick, ticks, mark, following)
 
-    def _tones(self, tick: int, ticks: int, mark: str, following: Chord | None) -> Iterator[BassTone]:
+    def _tones(self, tick: int, ticks: int, mark: str, following: Chord | None) -> Iterator[BassNote]:
         end = tick + ticks
         while tick < end:
             chord = chord_at(self._chords, tick)
@@ -66,7 +66,7 @@ class BassLine:
             if self._grates(tick, until, pitch):
                 pitch = root
             level = {"r": 3, "a": 6, "8": 7, "R": 8}.get(mark, 6)
-            yield BassTone(tick, max(1, (until - tick) * (19 if mark == "R" else 17) // 20), pitch, level)
+            yield BassNote(tick, max(1, (until - tick) * (19 if mark == "R" else 17) // 20), pitch, level)
             if mark == "R":
                 self._last = root
             tick = until

@@ -17,7 +17,7 @@ SIXTEENTH: Final = TICKS_PER_QUARTER // 4
 
 
 @dataclass(frozen=True)
-class Slot:
+class PatternStep:
     """A place in the bar where a pattern's mark falls."""
 
     tick: int
@@ -29,7 +29,7 @@ class Slot:
 
 
 @dataclass(frozen=True)
-class Grid:
+class TickGrid:
     """A section's clock in ticks."""
 
     metre: Metre
@@ -51,7 +51,7 @@ class Grid:
         return self.bar * self.bars
 
     @cached_property
-    def slots(self) -> tuple[Slot, ...]:
+    def slots(self) -> tuple[PatternStep, ...]:
         """The places of one bar."""
         groups = _groups(self.metre)
         found = []
@@ -65,7 +65,7 @@ class Grid:
                 places = ((0, 0), (2, 2))
             step = ticks // len(places)
             for number, (index, pulse) in enumerate(places):
-                found.append(Slot(tick + number * step, step, quarter * 4 + index, quarter * 4 + pulse))
+                found.append(PatternStep(tick + number * step, step, quarter * 4 + index, quarter * 4 + pulse))
             tick += ticks
         return tuple(found)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from segue_music.elements import Chord
-    from segue_renderer.sketch.score.grid import Grid
+    from segue_renderer.sketch.score.grid import TickGrid
 
 RANGE: Final = (52, 76)
 LEFT_HAND_LOWEST: Final = 43
@@ -114,7 +114,9 @@ def _power(chord: Chord) -> tuple[int, ...]:
     return (root, root + (6 if chord.quality in soft else 7), root + 12)
 
 
-def strokes(grid: Grid, chords: Sequence[Chord], names: Sequence[str]) -> Iterator[tuple[int, int, int, Chord, str]]:
+def strokes(
+    grid: TickGrid, chords: Sequence[Chord], names: Sequence[str]
+) -> Iterator[tuple[int, int, int, Chord, str]]:
     """Return when chords are struck: tick, ticks, level 1 to 9, the chord, and the name of the bar's pattern."""
     for bar, name in enumerate(names):
         patterns = CHORDS[name]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from segue_music.elements import Chord, Key, Motif
-    from segue_renderer.sketch.score.grid import Grid
+    from segue_renderer.sketch.score.grid import TickGrid
 
 RANGE: Final = (60, 84)
 CENTRE: Final = 67
@@ -35,7 +35,7 @@ PHRASES: Final = {
 
 
 @dataclass(frozen=True)
-class Tone:
+class MelodyNote:
     """A note of the melody before it has a pitch, and then with it."""
 
     tick: int
@@ -46,20 +46,20 @@ class Tone:
 
 
 def write(
-    grid: Grid,
+    grid: TickGrid,
     key: Key,
     chords: Sequence[Chord],
     motif: Motif,
     use: MotifUse,
     energy: Sequence[float],
-    chance: np.random.Generator,
+    rng: np.random.Generator,
     *,
     flows: bool = False,
-) -> list[Tone]:
+) -> list[MelodyNote]:
     """Write a section's melody; one that flows fills its leaps with runs."""  # fmt: skip
     length = -(-motif.ticks // grid.bar) * grid.bar
     plan = PHRASES[use]
-    tones: list[Tone] = []
+    tones: list[MelodyNote] = []
     for number, start in enumerate(range(0, grid.end, length)):
         kind = plan[number % 4]
         if energy[min(len(energy) - 1, start // grid.bar)] < 0.3 and number % 2:
@@ -69,27 +69,27 @@ def write(
             kind = "close"
         tones.extend(
             replace(tone, tick=start + tone.tick, ticks=min(tone.ticks, grid.end - start - tone.tick))
-            for tone in phrase(kind, motif, chance)
+            for tone in phrase(kind, motif, rng)
             if start + tone.tick < grid.end
         )
     placed = _placed(tones, key, _tonic_pitch(key, motif))
     return bend(_flowing(placed, key, grid) if flows else placed, grid, chords)
 
 
-def phrase(kind: str, motif: Motif, chance: np.random.Generator) -> list[Tone]:
+def phrase(kind: str, motif: Motif, rng: np.random.Generator) -> list[MelodyNote]:
     """Return one phrase, counted from its own start."""
-    plain = [Tone(note.start_tick, note.ticks, note.degree, note.alteration) for note in motif.notes]
+    plain = [MelodyNote(note.start_tick, note.ticks, note.degree, note.alteration) for note in motif.notes]
     half = motif.ticks // 2
     if kind == "answer":
         return _ending(plain, OPEN)
     if kind == "close":
         return _ending(plain, STABLE)
     if kind == "vary":
-        return _varied(plain, chance)
+        return _varied(plain, rng)
     return _developed(kind, plain, half)
 
 
-def _developed(kind: str, plain: list[Tone], half: int) -> list[Tone]:
+def _developed(kind: str, plain: list[MelodyNote], half: int) -> list[MelodyNote]:
     head = [tone for tone in plain if tone.tick < half]
     if kind == "rest":
         return []
@@ -104,7 +104,7 @@ def _developed(kind: str, plain: list[Tone], half: int) -> list[Tone]:
     return plain
 
 
-def _ending(tones: list[Tone], degrees: tuple[int, ...]) -> list[Tone]:
+def _ending(tones: list[MelodyNote], degrees: tuple[int, ...]) -> list[MelodyNote]:
     """Turn the end of a phrase towards one of some degrees, by a step."""
     found = list(tones)
     last = found[-1]
@@ -115,10 +115,10 @@ def _ending(tones: list[Tone], degrees: tuple[int, ...]) -> list[Tone]:
     return found
 
 
-def _varied(tones: list[Tone], chance: np.random.Generator) -> list[Tone]:
-    found: list[Tone] = []
+def _varied(tones: list[MelodyNote], rng: np.random.Generator) -> list[MelodyNote]:
+    found: list[MelodyNote] = []
     for number, tone in enumerate(tones):
-        draw = float(chance.random())
+        draw = float(rng.random())
         if number and draw < 0.12 and tone.ticks <= 480:
             continue
         if draw > 0.7 and tone.ticks >= 480 and number + 1 < len(tones):
@@ -133,11 +133,11 @@ def _varied(tones: list[Tone], chance: np.random.Generator) -> list[Tone]:
     return found
 
 
-def _flowing(tones: list[Tone], key: Key, grid: Grid) -> list[Tone]:
+def _flowing(tones: list[MelodyNote], key: Key, grid: TickGrid) -> list[MelodyNote]:
     """Fill the time and the leaps between long tones with steps of the scale: the motif stays in it as its skeleton."""
     scale = frozenset(scale_classes(key))
     half = grid.beat // 2
-    found: list[Tone] = []
+    found: list[MelodyNote] = []
     for tone, following in zip(tones, [*tones[1:], None], strict=True):
         found.append(tone)
         if following is None or following.tick - tone.tick < 2 * half or following.tick - tone.tick > 4 * grid.beat:
@@ -164,9 +164,9 @@ def _tonic_pitch(key: Key, motif: Motif) -> int:
     return tonic + 12 if mean < LOWEST_MEAN and max(pitches, default=0) + 12 <= RANGE[1] + 2 else tonic
 
 
-def _placed(tones: list[Tone], key: Key, tonic: int) -> list[Tone]:
+def _placed(tones: list[MelodyNote], key: Key, tonic: int) -> list[MelodyNote]:
     """Give every tone the octave that keeps the line in its range."""
-    found: list[Tone] = []
+    found: list[MelodyNote] = []
     for tone in tones:
         pitch = degree_pitch(key, tone.degree, octave_pitch=tonic, alteration=tone.alteration)
         while pitch > RANGE[1]:
@@ -177,7 +177,7 @@ def _placed(tones: list[Tone], key: Key, tonic: int) -> list[Tone]:
     return found
 
 
-def bend(tones: list[Tone], grid: Grid, chords: Sequence[Chord]) -> list[Tone]:
+def bend(tones: list[MelodyNote], grid: TickGrid, chords: Sequence[Chord]) -> list[MelodyNote]:
     """Keep a strange tone only where it moves by a step, within a beat, into a tone of the chord."""
     banned: set[int] = set()
     while True:
@@ -195,9 +195,9 @@ def bend(tones: list[Tone], grid: Grid, chords: Sequence[Chord]) -> list[Tone]:
         banned.update(strange[: max(1, len(strange) // 4)])
 
 
-def _bent(tones: list[Tone], grid: Grid, chords: Sequence[Chord], banned: set[int]) -> list[Tone]:
-    found: list[Tone] = []
-    following: Tone | None = None
+def _bent(tones: list[MelodyNote], grid: TickGrid, chords: Sequence[Chord], banned: set[int]) -> list[MelodyNote]:
+    found: list[MelodyNote] = []
+    following: MelodyNote | None = None
     # From the end: whether a tone may be strange depends on where the next one goes.
     for index in range(len(tones) - 1, -1, -1):
         tone = tones[index]
@@ -227,7 +227,7 @@ def _bent(tones: list[Tone], grid: Grid, chords: Sequence[Chord], banned: set[in
     return found[::-1]
 
 
-def _way(tones: Sequence[Tone]) -> int:
+def _way(tones: Sequence[MelodyNote]) -> int:
     """Return which way a line was to go from its first tone: 1 up, -1 down, 0 neither."""
     if len(tones) < 2:
         return 0
@@ -238,7 +238,7 @@ def _sign(step: int) -> int:
     return (step > 0) - (step < 0)
 
 
-def _nearest(classes: Sequence[int], line: Sequence[Tone], index: int, towards: int) -> int:
+def _nearest(classes: Sequence[int], line: Sequence[MelodyNote], index: int, towards: int) -> int:
     """Return the chord's tone nearest to a tone of a line, within the range.
 
     One to which the line comes, and from which it goes on, the way that it was to go comes before nearer ones: the

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from segue_music.plan import SectionSpec
-    from segue_renderer.sketch.score.grid import Grid
+    from segue_renderer.sketch.score.grid import TickGrid
     from segue_renderer.sketch.score.grooves import Pattern
 
 BIG: Final = frozenset({Role.CHORUS, Role.DROP, Role.SOLO})
@@ -26,10 +26,10 @@ BUILD_BARS: Final = 2
 
 
 def write(
-    spec: SectionSpec, grid: Grid, instruments: tuple[str, ...], chance: np.random.Generator, *, ends: bool
+    spec: SectionSpec, grid: TickGrid, instruments: tuple[str, ...], rng: np.random.Generator, *, ends: bool
 ) -> Iterator[tuple[int, int, int]]:
     """Return tick, drum and level 1 to 9."""  # fmt: skip
-    drums = _Drums(spec, grid, instruments, chance)
+    drums = _Drums(spec, grid, instruments, rng)
     for bar in range(grid.bars):
         if ends and bar == grid.bars - 1:
             yield from drums.last()
@@ -41,18 +41,18 @@ class _Drums:
     """A section's drummer."""
 
     def __init__(
-        self, spec: SectionSpec, grid: Grid, instruments: tuple[str, ...], chance: np.random.Generator
+        self, spec: SectionSpec, grid: TickGrid, instruments: tuple[str, ...], rng: np.random.Generator
     ) -> None:  # fmt: skip
         self._spec = spec
         self._grid = grid
-        self._chance = chance
+        self._rng = rng
         self._style = style_for(spec.genre)
         groove = spec.groove.name if spec.groove and spec.groove.name else "backbeat"
         self._pattern = self._lifted(pattern_of(groove, instruments, self._style.grooves))
         # One who plays a shaker has no toms and no cymbals.
         self._whole_kit = any(word in name for name in instruments for word in WHOLE_KITS)
-        # What is left out in each fourth bar is chosen once a section, so that it is a groove and not chance.
-        self._phrase_draws = chance.random(64)
+        # What is left out in each fourth bar is chosen once a section, so that it is a groove and not rng.
+        self._phrase_draws = rng.random(64)
         self._builds = self._style.builds and spec.next is not None and spec.next.role in BIG
 
     def last(self) -> Iterator[tuple[int, int, int]]:
@@ -119,7 +119,7 @@ class _Drums:
         yield start, kits.KICK, 7
         for number in range(count):
             place = number / count
-            if number % 2 and float(self._chance.random()) > 0.35 + 0.6 * place:
+            if number % 2 and float(self._rng.random()) > 0.35 + 0.6 * place:
                 continue
             yield start + number * step, order[int(place * len(order))], 5 + round(3 * place)
 

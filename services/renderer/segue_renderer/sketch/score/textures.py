@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from segue_music.elements import Chord
-    from segue_renderer.sketch.score.grid import Grid
-    from segue_renderer.sketch.score.melody import Tone
+    from segue_renderer.sketch.score.grid import TickGrid
+    from segue_renderer.sketch.score.melody import MelodyNote
 
 Played: TypeAlias = tuple[int, int, int, float]
 """Tick, ticks, pitch, level 1 to 9."""
@@ -41,7 +41,7 @@ def pad(chords: Sequence[Chord]) -> Iterator[Played]:
 
 
 def arpeggio(
-    grid: Grid, chords: Sequence[Chord], home: int, energy: Sequence[float], turn: int, *, ends: bool
+    grid: TickGrid, chords: Sequence[Chord], home: int, energy: Sequence[float], turn: int, *, ends: bool
 ) -> Iterator[Played]:
     """Run up and down the chord; faster with energy, and silent in a calm bar's second half."""
     hands = harmony.voicings(chords, home, has_bass=False)
@@ -64,7 +64,7 @@ def walk(number: int, count: int) -> int:
     return place if place < count else 2 * count - 2 - place
 
 
-def second_line(grid: Grid, chords: Sequence[Chord], home: int, lead: Sequence[Tone]) -> Iterator[Played]:
+def second_line(grid: TickGrid, chords: Sequence[Chord], home: int, lead: Sequence[MelodyNote]) -> Iterator[Played]:
     """A counter-melody of two voices: a low one that holds on to the tonic and the dominant, and a high one that
     moves where the lead does not.
     """
@@ -92,7 +92,7 @@ def second_line(grid: Grid, chords: Sequence[Chord], home: int, lead: Sequence[T
             yield chord.start_tick, chord.ticks, high, 5
 
 
-def answers(grid: Grid, chords: Sequence[Chord], lead: Sequence[Tone]) -> Iterator[Played]:
+def answers(grid: TickGrid, chords: Sequence[Chord], lead: Sequence[MelodyNote]) -> Iterator[Played]:
     """Answer each call of the lead while it holds or rests: its last rhythm on the chord's notes, the other way."""
     ends = [*(tone.tick for tone in lead[1:]), grid.end]
     at = 69
@@ -116,7 +116,7 @@ def answers(grid: Grid, chords: Sequence[Chord], lead: Sequence[Tone]) -> Iterat
                 at = _step(chord_classes(chord_at(chords, tick)), at, SECOND_RANGE, way)
 
 
-def _rhythm(lead: Sequence[Tone], number: int, grid: Grid) -> list[int]:
+def _rhythm(lead: Sequence[MelodyNote], number: int, grid: TickGrid) -> list[int]:
     """Return the distances of the last few notes of a call."""
     ticks = [tone.tick for tone in lead[max(0, number - 3) : number + 1]]
     steps = [after - before for before, after in itertools.pairwise(ticks)]

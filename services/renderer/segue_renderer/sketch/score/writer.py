@@ -1,4 +1,4 @@
-"""Writes the notes of one section from the plan alone: every layer with its own chance, none moved by another."""
+"""Writes the notes of one section from the plan alone: every layer with its own rng, none moved by another."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from segue_music.timing import TICKS_PER_QUARTER
 from segue_renderer.sketch.score import harmony, melody, rhythm, textures
 from segue_renderer.sketch.score.bass import RANGE as BASS_RANGE
 from segue_renderer.sketch.score.bass import BassLine
-from segue_renderer.sketch.score.grid import SIXTEENTH, Grid, swung
+from segue_renderer.sketch.score.grid import SIXTEENTH, TickGrid, swung
 from segue_renderer.sketch.score.patterns import FIGURED
-from segue_renderer.sketch.sound.background import BEDS
-from segue_renderer.sketch.tables.instruments import LOWEST, VOICES, voice_for
+from segue_renderer.sketch.tables.instruments import BACKGROUNDS, LOWEST, VOICES, voice_for
 from segue_renderer.sketch.tables.styles import style_for
-from segue_renderer.sketch.tables.voices import Held
+from segue_renderer.sketch.tables.voices import HeldVoice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +41,7 @@ STILL, CALM = 0.22, 0.42
 """Below these energies of a bar, chords and bass are held, or play the genre's calm pattern."""
 
 
-class Score:
+class ScoreWriter:
     """One section being written."""
 
     def __init__(self, spec: SectionSpec, seed: int) -> None:
@@ -52,7 +51,7 @@ class Score:
         self.spec = spec
         self.key: Key = spec.key
         self.home = pitch_class(spec.key.tonic)
-        self.grid = Grid(spec.metre, spec.bars)
+        self.grid = TickGrid(spec.metre, spec.bars)
         self.style = style_for(spec.genre)
         self.ends = spec.next is None and not spec.loop
         self._seed = seed
@@ -76,8 +75,8 @@ class Score:
             found.extend(self._performed(layer.kind, list(writers[layer.kind](names))))
         return tuple(sorted(found, key=lambda note: (note.start_tick, note.layer, note.pitch)))
 
-    def chance(self, layer: LayerKind, purpose: int = 0) -> np.random.Generator:
-        """Return a layer's own source of chance."""
+    def rng(self, layer: LayerKind, purpose: int = 0) -> np.random.Generator:
+        """Return a layer's own source of rng."""
         return np.random.default_rng((self._seed, int(layer), purpose))
 
     def energy(self, tick: int) -> float:
@@ -97,8 +96,8 @@ class Score:
         groove = self.spec.groove
         swing = groove.swing if groove and groove.swing is not None else 0.5
         eighths = bool(groove and groove.name in SWUNG_EIGHTHS)
-        chance = self.chance(kind, 1)
-        draws = chance.random((len(notes), 2))
+        rng = self.rng(kind, 1)
+        draws = rng.random((len(notes), 2))
         quarters_per_s = self.spec.tempo_points[0].quarters_per_minute / 60
         loose = self.style.loose_ms / 1000 * quarters_per_s * TICKS_PER_QUARTER
         stop = self.grid.end - self.grid.beat if self.spec.transition == Transition.STOP else self.grid.end
@@ -123,9 +122,9 @@ class Score:
     # The layers.
 
     def _rhythm(self, names: tuple[str, ...]) -> Iterator[Note]:
-        chance = self.chance(LayerKind.RHYTHM)
+        rng = self.rng(LayerKind.RHYTHM)
         taken: set[tuple[int, int]] = set()
-        for tick, drum, level in rhythm.write(self.spec, self.grid, names, chance, ends=self.ends):
+        for tick, drum, level in rhythm.write(self.spec, self.grid, names, rng, ends=self.ends):
             if (tick, drum) not in taken:
                 taken.add((tick, drum))
                 yield self._note(LayerKind.RHYTHM, tick, SIXTEENTH // 2, drum, 1.6 * level - 3, names[0])
@@ -199,15 +198,15 @@ class Score:
             return "quarters"
         if pattern in {"quarters", "ballad", "figure"} and guitar:
             return "broken" if calm else "strum"
-        slow = isinstance(VOICES[voice], Held) and VOICES[voice].attack_s > 0.1
+        slow = isinstance(VOICES[voice], HeldVoice) and VOICES[voice].attack_s > 0.1
         return "sustain" if slow and pattern != "ostinato" else pattern
 
-    def _write_melody(self) -> list[melody.Tone]:
+    def _write_melody(self) -> list[melody.MelodyNote]:
         if self.spec.motif is None:
             return []
         tones = melody.write(
             self.grid, self.key, self.spec.chords, self.spec.motif, self.spec.motif_use, self.spec.energy,
-            self.chance(LayerKind.LEAD), flows=self.spec.role == Role.SOLO,
+            self.rng(LayerKind.LEAD), flows=self.spec.role == Role.SOLO,
         )  # fmt: skip
         if self.ends:
             tones = self._closing(tones)
@@ -215,7 +214,7 @@ class Score:
             tones = self._pickup(tones)
         return tones
 
-    def _closing(self, tones: list[melody.Tone]) -> list[melody.Tone]:
+    def _closing(self, tones: list[melody.MelodyNote]) -> list[melody.MelodyNote]:
         """Come to rest on the root of the last chord, at the last bar's first beat."""
         start = self.grid.end - self.grid.bar
         kept = [tone for tone in tones if tone.tick < start]
@@ -225,11 +224,11 @@ class Score:
             (p for p in range(melody.RANGE[0], melody.RANGE[1] + 1) if p % 12 == chord_classes(chord)[0]),
             key=lambda p: abs(p - near),
         )
-        kept.append(melody.Tone(start, self.grid.bar, 0, pitch=root))
+        kept.append(melody.MelodyNote(start, self.grid.bar, 0, pitch=root))
         # What led into a tone that is gone now is bent again.
         return melody.bend(kept, self.grid, self.spec.chords)
 
-    def _pickup(self, tones: list[melody.Tone]) -> list[melody.Tone]:
+    def _pickup(self, tones: list[melody.MelodyNote]) -> list[melody.MelodyNote]:
         """Climb through the last chord into the next section."""
         start = self.grid.end - self.grid.beat
         kept = [tone for tone in tones if tone.tick + tone.ticks <= start]
@@ -239,7 +238,7 @@ class Score:
         first = min(range(len(steps)), key=lambda index: abs(steps[index] - near))
         first = min(first, len(steps) - 2)
         half = self.grid.beat // 2
-        kept += [melody.Tone(start + n * half, half, 0, pitch=steps[first + n]) for n in (0, 1)]
+        kept += [melody.MelodyNote(start + n * half, half, 0, pitch=steps[first + n]) for n in (0, 1)]
         return melody.bend(kept, self.grid, self.spec.chords)
 
     def _lead(self, names: tuple[str, ...]) -> Iterator[Note]:
@@ -261,12 +260,12 @@ class Score:
                 yield self._note(LayerKind.TEXTURES, tick, ticks, pitch, level, name)
 
     def _texture(self, name: str) -> Iterator[textures.Played]:
-        if any(word in name for word in BEDS):
+        if any(word in name for word in BACKGROUNDS):
             return
         voice = self.voice(LayerKind.TEXTURES, name)
         chords = self.spec.chords
         if any(word in name for word in ARPEGGIATED):
-            turn = int(self.chance(LayerKind.TEXTURES).integers(0, 3))
+            turn = int(self.rng(LayerKind.TEXTURES).integers(0, 3))
             yield from textures.arpeggio(self.grid, chords, self.home, self.spec.energy, turn, ends=self.ends)
         elif voice in SUSTAINED:
             yield from textures.pad(chords)

@@ -7,28 +7,23 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from segue_renderer.sketch.sound import drums
-from segue_renderer.sketch.sound.sample_cache import SHELF
-from segue_renderer.sketch.sound.waves import rise, sine
-from segue_renderer.sketch.tables import kits
+from segue_renderer.sketch.sound.sample_cache import SAMPLES
+from segue_renderer.sketch.sound.waves import sine, smooth_step
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from segue_audio.arrays import Mono, Stereo
 
-    Stereo = NDArray[np.float32]
-
-BEDS: Final = ("vinyl crackle", "rain sounds", "noise")
-"""Textures that are no notes; they lie under the piece where the plan asks for them."""
 RECORD_S: Final = 12
 POPS_A_SECOND: Final = 5
 
 
-class Bed:
+class BackgroundNoise:
     """A worn record, rain, or noise: it comes round again, as a record's groove does."""
 
     def __init__(self, kind: str, seed: int, amount: float, rate: int) -> None:
         variant = seed % 4
         make = {"vinyl crackle": _record, "rain sounds": _rain, "noise": _noise}[kind]
-        self._record = SHELF.get((kind, variant, rate), lambda: make(variant, rate))
+        self._record = SAMPLES.get((kind, variant, rate), lambda: make(variant, rate))
         self._gain = np.float32(amount * 0.02)
         self._at = 0
 
@@ -45,12 +40,12 @@ class Bed:
 
 
 def _record(variant: int, rate: int) -> Stereo:
-    chance = np.random.default_rng((5, variant))
+    rng = np.random.default_rng((5, variant))
     frames = RECORD_S * rate
-    hiss = chance.random((frames, 2), dtype=np.float32) - np.float32(0.5)
+    hiss = rng.random((frames, 2), dtype=np.float32) - np.float32(0.5)
     found = (hiss + np.roll(hiss, 1, axis=0)) * np.float32(0.12)
-    pop = _pop(rate, chance)
-    for place, loud, side in chance.random((RECORD_S * POPS_A_SECOND, 3)):
+    pop = _pop(rate, rng)
+    for place, loud, side in rng.random((RECORD_S * POPS_A_SECOND, 3)):
         at = int(place * (frames - len(pop)))
         found[at : at + len(pop)] += (
             pop[:, None] * np.array([side, 1.0 - side], np.float32) * np.float32(loud * loud * 4)
@@ -58,65 +53,39 @@ def _record(variant: int, rate: int) -> Stereo:
     return found
 
 
-def _pop(rate: int, chance: np.random.Generator) -> NDArray[np.float32]:
+def _pop(rate: int, rng: np.random.Generator) -> Mono:
     """Return what a grain of dust sounds like under a stylus: dull and round. A sharp one would be a click, a fault."""
     frames, onset = round(0.002 * rate), round(0.0003 * rate)
-    grain = drums.dull_noise(frames + 3, chance)
-    grain = (grain[3:] + grain[2:-1] + grain[1:-2] + grain[:-3]) * np.float32(0.3) * rise(frames)[::-1]
-    grain[:onset] *= rise(onset)
+    grain = drums.dull_noise(frames + 3, rng)
+    grain = (grain[3:] + grain[2:-1] + grain[1:-2] + grain[:-3]) * np.float32(0.3) * smooth_step(frames)[::-1]
+    grain[:onset] *= smooth_step(onset)
     return grain
 
 
 def _rain(variant: int, rate: int) -> Stereo:
     """Return many soft drops, far and near, over a hush."""
-    chance = np.random.default_rng((6, variant))
+    rng = np.random.default_rng((6, variant))
     frames = RECORD_S * rate
     found = np.empty((frames, 2), dtype=np.float32)
     for side in (0, 1):
-        hush = drums.noise(frames, 1, chance)
+        hush = drums.noise(frames, 1, rng)
         found[:, side] = (hush + np.roll(hush, 1) + np.roll(hush, 2)) * np.float32(0.25)
     length = round(0.012 * rate)
-    for place, loud, side, hertz in chance.random((RECORD_S * 60, 4)):
+    for place, loud, side, hertz in rng.random((RECORD_S * 60, 4)):
         at = int(place * (frames - length))
-        drop = sine(length, 900.0 + 2600.0 * float(hertz), rate) * rise(length)[::-1]
-        drop[: length // 8] *= rise(length // 8)
+        drop = sine(length, 900.0 + 2600.0 * float(hertz), rate) * smooth_step(length)[::-1]
+        drop[: length // 8] *= smooth_step(length // 8)
         found[at : at + length] += drop[:, None] * np.array([side, 1.0 - side], np.float32) * np.float32(loud * loud)
     return found
 
 
 def _noise(variant: int, rate: int) -> Stereo:
     """Return noise that swells and falls four times."""
-    chance = np.random.default_rng((8, variant))
+    rng = np.random.default_rng((8, variant))
     frames = RECORD_S * rate
     swell = np.float32(0.6) + np.float32(0.4) * sine(frames, 4.0 / RECORD_S, rate)
     found = np.empty((frames, 2), dtype=np.float32)
     for side in (0, 1):
-        white = drums.noise(frames, 0, chance)
+        white = drums.noise(frames, 0, rng)
         found[:, side] = (white + np.roll(white, 1)) * swell * np.float32(0.4)
-    return found
-
-
-def riser(frames: int, rate: int) -> Stereo:
-    """Noise that grows and brightens until the bar line."""
-    chance = np.random.default_rng(23)
-    way = rise(2 * frames)[:frames] * np.float32(2.0)
-    found = np.empty((frames, 2), dtype=np.float32)
-    for side in (0, 1):
-        dull, bright = drums.noise(frames, 0, chance), drums.noise(frames, 2, chance)
-        dull[1:] = (dull[1:] + dull[:-1]) * np.float32(0.5)
-        found[:, side] = (dull + (bright - dull) * way) * way
-    found *= np.float32(0.8) + np.float32(0.2) * sine(frames, 8.0, rate)[:, None]
-    end = min(frames, round(0.01 * rate))
-    found[frames - end :] *= rise(end)[::-1, None]
-    return found
-
-
-def reversed_cymbal(kit: str, frames: int, rate: int) -> Stereo:
-    """Return a cymbal that ends where it was hit."""
-    sound = drums.hit(kit, kits.CRASH, 0, rate)[:frames]
-    found = np.zeros((frames, 2), dtype=np.float32)
-    found[frames - len(sound) :] = sound[::-1]
-    found[: len(sound) // 4] *= rise(len(sound) // 4)[:, None]
-    end = min(frames, round(0.004 * rate))
-    found[frames - end :] *= rise(end)[::-1, None]
     return found

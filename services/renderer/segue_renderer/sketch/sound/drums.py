@@ -8,27 +8,23 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from segue_renderer.sketch.sound.sample_cache import SHELF
+from segue_renderer.sketch.sound.levels import k_weighting
+from segue_renderer.sketch.sound.sample_cache import SAMPLES
 from segue_renderer.sketch.sound.waves import (
     FREQUENCY,
     MONO_BELOW_HZ,
     SINE,
     SINE_BITS,
-    audibility,
-    counting,
-    fall,
-    rise,
+    decay,
+    frame_numbers,
     sine,
+    smooth_step,
 )
-from segue_renderer.sketch.tables.kits import ACOUSTIC, ENERGY, KITS, Block, Rattle, Skin
+from segue_renderer.sketch.tables.kits import ACOUSTIC, ENERGY, KITS, BlockDrum, NoiseDrum, SkinDrum
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from segue_audio.arrays import Mono, Stereo
     from segue_renderer.sketch.tables.kits import Drum
-
-    Mono = NDArray[np.float32]
-    Stereo = NDArray[np.float32]
 
 OVERTONE: Final = 1.5
 """The second tone of a skin, a fifth above the first, as of a kettledrum."""
@@ -39,7 +35,7 @@ NUM_VARIANTS: Final = 3
 def hit(kit: str, drum: int, variant: int, rate: int, home: int | None = None) -> Stereo:
     """Return one full hit; skins are tuned to the key whose tonic is the pitch class `home`."""
     found = _tuned(KITS[kit].get(drum) or ACOUSTIC[drum], home)
-    return SHELF.get((found, drum, variant, rate), lambda: _make(found, drum, variant, rate))
+    return SAMPLES.get((found, drum, variant, rate), lambda: _make(found, drum, variant, rate))
 
 
 @lru_cache(maxsize=512)
@@ -47,110 +43,110 @@ def energy(kit: str, drum: int, home: int | None = None) -> float:
     """Foresee what a full hit adds to the loudness: seconds times power."""
     sound = KITS[kit].get(drum) or ACOUSTIC[drum]
     tuned = _tuned(sound, home)
-    if isinstance(sound, Skin) and isinstance(tuned, Skin) and not sound.wires:
-        return ENERGY[kit][drum] * audibility(tuned.low_hz) / audibility(sound.low_hz)
+    if isinstance(sound, SkinDrum) and isinstance(tuned, SkinDrum) and not sound.wires:
+        return ENERGY[kit][drum] * k_weighting(tuned.low_hz) / k_weighting(sound.low_hz)
     return ENERGY[kit][drum]
 
 
 @lru_cache(maxsize=512)
 def _tuned(drum: Drum, home: int | None) -> Drum:
     """Tune a skin to the tonic or the dominant, whichever is nearer: a drum in another key sounds out of tune."""
-    if home is None or not isinstance(drum, Skin):
+    if home is None or not isinstance(drum, SkinDrum):
         return drum
     goals = [hertz for pitch, hertz in enumerate(FREQUENCY) if (pitch - home) % 12 in {0, 7}]
     goal = min(goals, key=lambda hertz: max(hertz / drum.low_hz, drum.low_hz / hertz))
     return replace(drum, low_hz=goal, bend_hz=drum.bend_hz * goal / drum.low_hz)
 
 
-def noise(frames: int, edges: int, chance: np.random.Generator) -> Mono:
+def noise(frames: int, edges: int, rng: np.random.Generator) -> Mono:
     """Return white noise, made brighter by taking differences; its power stays the same."""
-    found = chance.random(frames + edges, dtype=np.float32) * np.float32(2.0) - np.float32(1.0)
+    found = rng.random(frames + edges, dtype=np.float32) * np.float32(2.0) - np.float32(1.0)
     for _ in range(edges):
         found = found[1:] - found[:-1]
     # Differences of white noise have 2, 6 and 20 times its power.
     return found * np.float32((1.0, 0.7071, 0.4082, 0.2236)[edges])
 
 
-def dull_noise(frames: int, chance: np.random.Generator) -> Mono:
+def dull_noise(frames: int, rng: np.random.Generator) -> Mono:
     """Return noise that falls above 5 kHz, as strong as the white one."""
-    white = noise(frames + 3, 0, chance)
+    white = noise(frames + 3, 0, rng)
     return ((white[3:] + white[2:-1]) + (white[1:-2] + white[:-3])) * np.float32(0.5)
 
 
 def _make(drum: Drum, number: int, variant: int, rate: int) -> Stereo:
-    chance = np.random.default_rng((number, variant))
+    rng = np.random.default_rng((number, variant))
     # Each take is a little different in pitch and weight, as a player's hits are.
-    drift = 1.0 + 0.012 * (float(chance.random()) - 0.5)
-    if isinstance(drum, Skin):
-        sound = _skin(drum, rate, drift, chance)
-    elif isinstance(drum, Rattle):
-        sound = _rattle(drum, rate, drift, chance)
+    drift = 1.0 + 0.012 * (float(rng.random()) - 0.5)
+    if isinstance(drum, SkinDrum):
+        sound = _skin(drum, rate, drift, rng)
+    elif isinstance(drum, NoiseDrum):
+        sound = _rattle(drum, rate, drift, rng)
     else:
-        sound = _block(drum, rate, drift, chance)
+        sound = _block(drum, rate, drift, rng)
     end = min(len(sound), round(0.03 * rate))
-    sound[len(sound) - end :] *= rise(end)[::-1, None]
-    sound[: round(0.0005 * rate)] *= rise(round(0.0005 * rate))[:, None]
+    sound[len(sound) - end :] *= smooth_step(end)[::-1, None]
+    sound[: round(0.0005 * rate)] *= smooth_step(round(0.0005 * rate))[:, None]
     return sound
 
 
-def _skin(drum: Skin, rate: int, drift: float, chance: np.random.Generator) -> Stereo:
+def _skin(drum: SkinDrum, rate: int, drift: float, rng: np.random.Generator) -> Stereo:
     frames = round(min(1.8, drum.half_s * 8.0) * rate)
-    time = counting(frames) * (1.0 / (rate * drum.bend_s))
+    time = frame_numbers(frames) * (1.0 / (rate * drum.bend_s))
     hertz = drift * (drum.low_hz + drum.bend_hz / ((1.0 + time) * (1.0 + time)))
     phase = (np.cumsum(hertz * (1 << 20)) / rate).astype(np.int64) >> (20 - SINE_BITS)
-    tone = SINE.take(phase & ((1 << SINE_BITS) - 1)) * fall(frames, drum.half_s, rate)
+    tone = SINE.take(phase & ((1 << SINE_BITS) - 1)) * decay(frames, drum.half_s, rate)
     if drum.overtone:
-        ring = sine(frames, drum.low_hz * OVERTONE * drift, rate) * fall(frames, drum.half_s * 0.6, rate)
+        ring = sine(frames, drum.low_hz * OVERTONE * drift, rate) * decay(frames, drum.half_s * 0.6, rate)
         tone += np.float32(drum.overtone) * ring
     click = round(0.02 * rate)
-    tone[:click] += np.float32(drum.click) * dull_noise(click, chance) * fall(click, drum.click_s, rate)
+    tone[:click] += np.float32(drum.click) * dull_noise(click, rng) * decay(click, drum.click_s, rate)
     if drum.drive:
         tone *= np.float32(1.0 + drum.drive)
         tone /= np.float32(1.0) + np.float32(drum.drive) * np.abs(tone)
     sides = np.stack((tone, tone), axis=1)
     if drum.wires:
         length = min(frames, round(drum.wires_s * 7.0 * rate))
-        shape = fall(length, drum.wires_s, rate) * np.float32(drum.wires)
-        middle = dull_noise(length, chance)
+        shape = decay(length, drum.wires_s, rate) * np.float32(drum.wires)
+        middle = dull_noise(length, rng)
         for side in (0, 1):
-            sides[:length, side] += (middle * np.float32(0.8) + dull_noise(length, chance) * np.float32(0.5)) * shape
+            sides[:length, side] += (middle * np.float32(0.8) + dull_noise(length, rng) * np.float32(0.5)) * shape
     sides *= np.float32(drum.gain)
     # Below 120 Hz the band is mono: what is that low stays in the middle.
     return _panned(sides, drum.pan if drum.low_hz > MONO_BELOW_HZ else 0.0)
 
 
-def _rattle(drum: Rattle, rate: int, drift: float, chance: np.random.Generator) -> Stereo:
+def _rattle(drum: NoiseDrum, rate: int, drift: float, rng: np.random.Generator) -> Stereo:
     frames = round((drum.length_s or drum.attack_s + drum.half_s * 8.0) * rate)
     shape = np.zeros(frames, dtype=np.float32)
     for number, at in enumerate(drum.bursts_s):
         first = round(at * rate)
         last = number == len(drum.bursts_s) - 1
         half = drum.half_s * drift if last else 0.004
-        shape[first:] += fall(frames - first, half, rate)
+        shape[first:] += decay(frames - first, half, rate)
     attack = round(drum.attack_s * rate)
-    shape[:attack] *= rise(attack)
-    middle = noise(frames, drum.edges, chance)
+    shape[:attack] *= smooth_step(attack)
+    middle = noise(frames, drum.edges, rng)
     if drum.metal:
         ringing = np.zeros(frames, dtype=np.float32)
         for hertz in drum.metal_hz:
             if hertz < rate * 0.44:
-                ringing += sine(frames, hertz * drift, rate, float(chance.random()))
+                ringing += sine(frames, hertz * drift, rate, float(rng.random()))
         middle = middle * np.float32(1.0 - drum.metal) + ringing * np.float32(drum.metal * 0.45)
     sides = np.empty((frames, 2), dtype=np.float32)
     own = np.float32(drum.width)
     for side in (0, 1):
-        sides[:, side] = (middle + own * noise(frames, drum.edges, chance)) * shape
+        sides[:, side] = (middle + own * noise(frames, drum.edges, rng)) * shape
     sides *= np.float32(0.6 * drum.gain)
     return _panned(sides, drum.pan)
 
 
-def _block(drum: Block, rate: int, drift: float, chance: np.random.Generator) -> Stereo:
+def _block(drum: BlockDrum, rate: int, drift: float, rng: np.random.Generator) -> Stereo:
     frames = round(drum.half_s * 9.0 * rate)
     tone = np.zeros(frames, dtype=np.float32)
     for number, hertz in enumerate(drum.hertz, start=1):
         if hertz < rate * 0.44:
-            tone += sine(frames, hertz * drift, rate) * fall(frames, drum.half_s / number, rate) / np.float32(number)
-    tone += np.float32(drum.noise) * noise(frames, 2, chance) * fall(frames, drum.half_s * 0.4, rate)
+            tone += sine(frames, hertz * drift, rate) * decay(frames, drum.half_s / number, rate) / np.float32(number)
+    tone += np.float32(drum.noise) * noise(frames, 2, rng) * decay(frames, drum.half_s * 0.4, rate)
     return _panned(np.stack((tone, tone), axis=1) * np.float32(0.7), drum.pan)
 
 

@@ -12,9 +12,7 @@ import numpy as np
 from segue_renderer.sketch.sound.waves import LN2
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Stereo = NDArray[np.float32]
+    from segue_audio.arrays import Stereo
 
 LINES_S: Final = (0.0297, 0.0331, 0.0371, 0.0411, 0.0437, 0.0479, 0.0533, 0.0587)
 EARLY: Final = ((0.011, 0, 0.35), (0.017, 1, 0.32), (0.023, 1, -0.24), (0.031, 0, -0.22), (0.043, 0, 0.16),
@@ -27,7 +25,7 @@ LOW_CUT_S: Final = 0.0035
 """The mean over so long is taken away from what is sent: the room stays clear below some 120 Hz."""
 
 
-class Room:
+class Reverb:
     """Eight lines that feed each other: a synthetic room of a given reverberation time."""
 
     def __init__(self, rate: int, seconds: float, damping: float) -> None:

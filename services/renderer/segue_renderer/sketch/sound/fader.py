@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from segue_renderer.sketch.sound.waves import POWER_BIN_S, decibels, power_of, rise, total
+from segue_renderer.sketch.sound.levels import POWER_BIN_S, from_decibels, ordered_sum, to_decibels
+from segue_renderer.sketch.sound.waves import smooth_step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
-    from segue_renderer.sketch.sound.sounding_notes import Playing
+    from segue_audio.arrays import Float32
+    from segue_renderer.sketch.sound.sounding_notes import SoundingNote
 
 QUIET_LUFS: Final = -29.0
 LOUD_LUFS: Final = -18.5
@@ -32,11 +32,11 @@ class Fader:
     def __init__(self, rate: int, edges: Sequence[int], energy: Sequence[float]) -> None:
         self._rate = rate
         self._edges = edges
-        self._wanted = [power_of(QUIET_LUFS + (LOUD_LUFS - QUIET_LUFS) * each - OFFSET_DB) for each in energy]
+        self._wanted = [from_decibels(QUIET_LUFS + (LOUD_LUFS - QUIET_LUFS) * each - OFFSET_DB) for each in energy]
         self._gains = [1.0] * len(energy)
         self._power = np.zeros(max(1, -(-edges[-1] // round(rate * POWER_BIN_S))))
 
-    def foresee(self, notes: Sequence[tuple[Playing, float]], *, closes: bool = False) -> None:
+    def foresee(self, notes: Sequence[tuple[SoundingNote, float]], *, closes: bool = False) -> None:
         """Add up what notes will give, each with a factor of power for what it sends into the room; set the gains.
 
         A last bar that closes is a chord that rings: it is not lifted to the loudness of a bar that is full of notes.
@@ -49,8 +49,8 @@ class Fader:
                 curve = note.powers()[: len(power) - first]
                 power[first : first + len(curve)] += curve * factor
         bars = [self._mean(bar) for bar in range(len(self._gains))]
-        section = total(self._wanted) / max(1e-12, total(bars))
-        limit = power_of(MAX_RIDE_DB)
+        section = ordered_sum(self._wanted) / max(1e-12, ordered_sum(bars))
+        limit = from_decibels(MAX_RIDE_DB)
         for bar, (wanted, found) in enumerate(zip(self._wanted, bars, strict=True)):
             ride = wanted / max(1e-12, found * section)
             self._gains[bar] = sqrt(section * min(limit, max(1.0 / limit, ride)))
@@ -59,7 +59,7 @@ class Fader:
 
     def _mean(self, bar: int) -> float:
         first, end = self._bins(bar)
-        return total([float(each) for each in self._power[first:end]]) / (end - first)
+        return ordered_sum([float(each) for each in self._power[first:end]]) / (end - first)
 
     def _bins(self, bar: int) -> tuple[int, int]:
         step = self._rate * POWER_BIN_S
@@ -73,12 +73,14 @@ class Fader:
             first, end = self._bins(bar)
             power[first:end] *= gain * gain
         size = min(GATE_BINS, len(power))
-        blocks = [total([float(each) for each in power[at : at + size]]) / size for at in range(len(power) - size + 1)]
-        gate = RELATIVE_GATE * total(blocks) / len(blocks)
+        blocks = [
+            ordered_sum([float(each) for each in power[at : at + size]]) / size for at in range(len(power) - size + 1)
+        ]
+        gate = RELATIVE_GATE * ordered_sum(blocks) / len(blocks)
         loud = [block for block in blocks if block >= gate]
-        return round(OFFSET_DB + decibels(total(loud) / len(loud)), 1)
+        return round(OFFSET_DB + to_decibels(ordered_sum(loud) / len(loud)), 1)
 
-    def gains(self, first: int, frames: int) -> NDArray[np.float32] | np.float32:
+    def gains(self, first: int, frames: int) -> Float32 | np.float32:
         """Return the gain of each frame of a block; a change comes just before the bar line."""
         last = len(self._gains) - 1
         low = self._bar_at(first)
@@ -89,7 +91,7 @@ class Fader:
         found = np.full(frames, self._gains[low], dtype=np.float32)
         for bar in range(low, high):
             begin = self._edges[bar + 1] - ramp - first
-            change = rise(ramp) * np.float32(self._gains[min(last, bar + 1)] - self._gains[bar])
+            change = smooth_step(ramp) * np.float32(self._gains[min(last, bar + 1)] - self._gains[bar])
             change += np.float32(self._gains[bar])
             at, end = max(0, begin), min(frames, begin + ramp)
             if at < end:

@@ -9,22 +9,21 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-    import numpy as np
-    from numpy.typing import NDArray
+    from segue_audio.arrays import Float32
 
 MAX_BYTES: Final = 128 << 20
 
 
-class Shelf:
+class SampleCache:
     """Sounds by key. What is made depends on the key alone, so that it does not matter who made it and when."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._lock = threading.Lock()
-        self._found: OrderedDict[Hashable, NDArray[np.float32]] = OrderedDict()
+        self._found: OrderedDict[Hashable, Float32] = OrderedDict()
 
-    def get(self, key: Hashable, make: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
+    def get(self, key: Hashable, make: Callable[[], Float32]) -> Float32:
         """Return the sound of a key; two threads may make it at once, and get equal ones."""
         with self._lock:
             found = self._found.get(key)
@@ -42,4 +41,4 @@ class Shelf:
         return made
 
 
-SHELF: Final = Shelf()
+SAMPLES: Final = SampleCache()

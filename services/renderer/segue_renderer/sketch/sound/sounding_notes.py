@@ -9,22 +9,21 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
-from segue_renderer.sketch.sound import drums
-from segue_renderer.sketch.sound.waves import POWER_BIN_S, rise
+from segue_renderer.sketch.sound import drums, held, struck
+from segue_renderer.sketch.sound.levels import POWER_BIN_S
+from segue_renderer.sketch.sound.waves import smooth_step
 from segue_renderer.sketch.tables import kits
 from segue_renderer.sketch.tables.instruments import VOICES
-from segue_renderer.sketch.tables.voices import NUM_SHADES, SHADES, Held, Struck
+from segue_renderer.sketch.tables.voices import NUM_SHADES, SHADES, HeldVoice, StruckVoice
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Stereo = NDArray[np.float32]
+    from segue_audio.arrays import Float64, Stereo
 
 SHADE_VELOCITIES: Final = (62, 92)
 MAX_HELD_BINS: Final = 300
 
 
-class Playing(Protocol):
+class SoundingNote(Protocol):
     """Something that sounds from a frame to another."""
 
     @property
@@ -41,7 +40,7 @@ class Playing(Protocol):
         """Add its part of a block that begins at a frame."""
         ...
 
-    def powers(self) -> NDArray[np.float64]:
+    def powers(self) -> Float64:
         """Foresee its K-weighted power, in steps of POWER_BIN_S from its start."""
         ...
 
@@ -55,7 +54,7 @@ def shade_of(velocity: int) -> int:
 class StruckNote:
     """A struck voice's note: rings until it is damped."""
 
-    voice: Struck
+    voice: StruckVoice
     pitch: int
     shade: int
     gain: float
@@ -73,18 +72,18 @@ class StruckNote:
     def add_to(self, out: Stereo, first: int) -> None:
         """Add its part of a block."""
         damp = round(self.voice.damp_s * self.rate)
-        whole = self.voice.frames(self.pitch, self.shade, self.rate)
+        whole = struck.num_frames(self.voice, self.pitch, self.shade, self.rate)
         length = min(whole, self.held + damp)
         begin, end = max(0, first - self.start), min(length, first + len(out) - self.start)
         if begin >= end:
             return
-        piece = self.voice.sound(self.pitch, self.shade, self.rate, end)[begin:end] * np.float32(self.gain)
+        piece = struck.samples(self.voice, self.pitch, self.shade, self.rate, end)[begin:end] * np.float32(self.gain)
         if length < whole and end > self.held:
             low = max(begin, self.held)
-            piece[low - begin :] *= rise(damp)[::-1][low - self.held : end - self.held, None]
+            piece[low - begin :] *= smooth_step(damp)[::-1][low - self.held : end - self.held, None]
         out[self.start + begin - first : self.start + end - first] += piece
 
-    def powers(self) -> NDArray[np.float64]:
+    def powers(self) -> Float64:
         """Foresee its power."""
         # Half of the damping still sounds.
         seconds = (self.held + 0.35 * self.voice.damp_s * self.rate) / self.rate
@@ -94,15 +93,15 @@ class StruckNote:
 
 
 @lru_cache(maxsize=2048)
-def _struck_powers(voice: Struck, pitch: int, shade: int) -> NDArray[np.float64]:
-    return voice.power(pitch, shade, 45)
+def _struck_powers(voice: StruckVoice, pitch: int, shade: int) -> Float64:
+    return struck.predicted_power(voice, pitch, shade, 45)
 
 
 @dataclass(frozen=True, slots=True)
 class HeldNote:
     """A held voice's note: a loop that is faded in and out, and opens as it is blown."""
 
-    voice: Held
+    voice: HeldVoice
     pitch: int
     shade: int
     gain: float
@@ -124,7 +123,7 @@ class HeldNote:
             return
         bright = (SHADES[self.shade] - SHADES[0]) / (1.0 - SHADES[0])
         piece = self._looped(begin, end, dark=False)
-        swell = round(self.voice.swells_s * self.rate)
+        swell = round(self.voice.swell_s * self.rate)
         if bright < 1.0 or begin < swell:
             piece *= np.float32(bright)
             piece += self._looped(begin, end, dark=True) * np.float32(1.0 - bright)
@@ -132,32 +131,32 @@ class HeldNote:
                 # While it opens, what is above the dark comes in.
                 stop = min(end, swell) - begin
                 dark = self._looped(begin, begin + stop, dark=True)
-                piece[:stop] = dark + (piece[:stop] - dark) * rise(swell)[begin : begin + stop, None]
+                piece[:stop] = dark + (piece[:stop] - dark) * smooth_step(swell)[begin : begin + stop, None]
         piece *= np.float32(self.gain)
         attack = min(round(self.voice.attack_s * self.rate), max(1, self.held))
         if begin < attack:
             stop = min(end, attack) - begin
-            piece[:stop] *= rise(attack)[begin : begin + stop, None]
+            piece[:stop] *= smooth_step(attack)[begin : begin + stop, None]
         if end > self.held:
             low = max(begin, self.held)
             release = self.stop - self.start - self.held
-            piece[low - begin :] *= rise(release)[::-1][low - self.held : end - self.held, None]
+            piece[low - begin :] *= smooth_step(release)[::-1][low - self.held : end - self.held, None]
         out[self.start + begin - first : self.start + end - first] += piece
 
     def _looped(self, begin: int, end: int, *, dark: bool) -> Stereo:
         """Return a copy of the loop from one frame of the note to another."""
-        whole = self.voice.loop_frames(self.pitch, self.rate)
-        size = self.voice.piece_frames(self.pitch, self.rate)
+        whole = held.loop_frames(self.pitch, self.rate)
+        size = held.piece_frames(self.pitch, self.rate)
         found = np.empty((end - begin, 2), dtype=np.float32)
         done = 0
         while done < len(found):
             number, at = divmod((begin + self.offset + done) % whole, size)
-            piece = self.voice.piece(self.pitch, self.rate, number, dark=dark)[at : at + len(found) - done]
+            piece = held.piece(self.voice, self.pitch, self.rate, number, dark=dark)[at : at + len(found) - done]
             found[done : done + len(piece)] = piece
             done += len(piece)
         return found
 
-    def powers(self) -> NDArray[np.float64]:
+    def powers(self) -> Float64:
         """Foresee its power: the mixture of dark and bright is a little weaker than either."""
         bins = min(MAX_HELD_BINS * 10, max(1, round(100 * self.held / self.rate)))
         curve = _held_powers(self.voice.attack_s, self.voice.release_s, bins)
@@ -165,7 +164,7 @@ class HeldNote:
 
 
 @lru_cache(maxsize=4096)
-def _held_powers(attack_s: float, release_s: float, held_centis: int) -> NDArray[np.float64]:
+def _held_powers(attack_s: float, release_s: float, held_centis: int) -> Float64:
     """Return the mean power in each bin of a tone that is faded in and out; four looks a bin."""
     held_s = held_centis / 100
     looks = 4 * max(1, math.ceil((held_s + release_s) / POWER_BIN_S))
@@ -174,12 +173,12 @@ def _held_powers(attack_s: float, release_s: float, held_centis: int) -> NDArray
     gone = np.clip((time - held_s) / release_s, 0.0, 1.0)
     shape = come * come * (3.0 - 2.0 * come) * (1.0 - gone * gone * (3.0 - 2.0 * gone))
     power = (shape * shape).reshape(-1, 4)
-    found: NDArray[np.float64] = (power[:, 0] + power[:, 1] + power[:, 2] + power[:, 3]) * 0.25
+    found: Float64 = (power[:, 0] + power[:, 1] + power[:, 2] + power[:, 3]) * 0.25
     return found
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
+class DrumHit:
     """A drum's hit."""
 
     kit: str
@@ -203,14 +202,14 @@ class Hit:
         if begin < end:
             out[self.start + begin - first : self.start + end - first] += sound[begin:end] * np.float32(self.gain)
 
-    def powers(self) -> NDArray[np.float64]:
+    def powers(self) -> Float64:
         """Foresee its power; but for cymbals all of it comes at once."""
         loud = drums.energy(self.kit, self.drum, self.home) / POWER_BIN_S * self.gain * self.gain
         return np.array(kits.RINGS.get(self.drum, (1.0,))) * loud
 
 
 @dataclass(frozen=True, slots=True)
-class Effect:
+class TransitionSound:
     """A sound that is no note: a riser, a reversed cymbal."""
 
     sound: Stereo
@@ -228,15 +227,15 @@ class Effect:
         if begin < end:
             out[self.start + begin - first : self.start + end - first] += self.sound[begin:end] * np.float32(self.gain)
 
-    def powers(self) -> NDArray[np.float64]:
+    def powers(self) -> Float64:
         """It is not counted: it is soft until it is over."""
         return np.zeros(1)
 
 
-def pitched(name: str, pitch: int, velocity: int, gain: float, rate: int, start: int, held: int) -> Playing:
+def pitched(name: str, pitch: int, velocity: int, gain: float, rate: int, start: int, held: int) -> SoundingNote:
     """Make the note of a voice."""
     voice = VOICES[name]
     shade = min(NUM_SHADES - 1, shade_of(velocity))
-    if isinstance(voice, Struck):
+    if isinstance(voice, StruckVoice):
         return StruckNote(voice, pitch, shade, gain, rate, start, held)
     return HeldNote(voice, pitch, shade, gain, rate, start, held, (start * 7919 + pitch * 104_729) % (2 * rate))

@@ -1,6 +1,6 @@
-"""Sine, waves, decays and the weighting of loudness, by arithmetic that gives the same bits on every machine.
+"""Sines, wavetables and envelopes, by arithmetic that gives the same bits on every machine.
 
-float64 sin, + - * / and sqrt only, and float32 + and *: exp, pow, log and long sums differ between CPUs.
+Only float64 sin + - * / and sqrt, and float32 + and * are used: exp, pow, log and long sums differ between CPUs.
 """
 
 from __future__ import annotations
@@ -11,13 +11,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
-    Mono = NDArray[np.float32]
-    Stereo = NDArray[np.float32]
-    Index = NDArray[np.int64]
+    from segue_audio.arrays import Int64, Mono
 
 TWO_PI: Final = 6.283185307179586
 SEMITONE: Final = 1.0594630943592953
@@ -25,11 +21,11 @@ PHASE_BITS: Final = 32
 SINE_BITS: Final = 16
 WAVE_BITS: Final = 15
 SINE: Final = np.sin(np.arange(1 << SINE_BITS) * (TWO_PI / (1 << SINE_BITS))).astype(np.float32)
-POWER_BIN_S: Final = 0.1
-"""Loudness is foreseen in steps of so many seconds."""
 LN2: Final = 0.6931471805599453
 MONO_BELOW_HZ: Final = 120.0
-"""What is lower is the same on both sides."""
+"""Lower frequencies are the same on both sides."""
+NYQUIST_SHARE: Final = 0.44
+"""Partials above this share of the sample rate are left out."""
 
 
 def _frequencies() -> tuple[float, ...]:
@@ -46,23 +42,23 @@ FREQUENCY: Final = _frequencies()
 
 
 @lru_cache(maxsize=4)
-def _counting(frames: int) -> Index:
+def _frame_numbers_of(frames: int) -> Int64:
     return np.arange(frames, dtype=np.int64)
 
 
-def counting(frames: int) -> Index:
+def frame_numbers(frames: int) -> Int64:
     """Return 0, 1, 2 … as a view of a kept array, which nobody may write to."""
     size = 1 << max(12, (frames - 1).bit_length())
-    return _counting(size)[:frames]
+    return _frame_numbers_of(size)[:frames]
 
 
 @lru_cache(maxsize=4)
-def _counting32_of(size: int) -> NDArray[np.uint32]:
+def _frame_numbers32_of(size: int) -> NDArray[np.uint32]:
     return np.arange(size, dtype=np.uint32)
 
 
-def _counting32(frames: int) -> NDArray[np.uint32]:
-    return _counting32_of(1 << max(12, (frames - 1).bit_length()))[:frames]
+def _frame_numbers32(frames: int) -> NDArray[np.uint32]:
+    return _frame_numbers32_of(1 << max(12, (frames - 1).bit_length()))[:frames]
 
 
 def phase_step(frequency: float, rate: int) -> int:
@@ -89,7 +85,7 @@ def look_up(
     """Read a cycle at a frequency, from frame `first` on; `bend` moves the phase by parts of the cycle."""
     step = phase_step(frequency, rate)
     # 32-bit whole numbers, whose overflow is a turn of the cycle.
-    phase = _counting32(frames) * np.uint32(step)
+    phase = _frame_numbers32(frames) * np.uint32(step)
     phase += np.uint32((round(turn * (1 << PHASE_BITS)) + first * step) % (1 << PHASE_BITS))
     if bend is not None:
         phase += ((bend * np.float32(1 << 24)).astype(np.int32) << (PHASE_BITS - 24)).view(np.uint32)
@@ -97,19 +93,19 @@ def look_up(
     return table.take(phase.view(np.int32))
 
 
-def wave(weights: tuple[float, ...]) -> Mono:
+def wavetable(weights: tuple[float, ...]) -> Mono:
     """Return one cycle of the given partials; their phases are spread so that the wave has no spike."""
     size = 1 << WAVE_BITS
     total = np.zeros(size, dtype=np.float32)
     for number, weight in enumerate(weights, start=1):
         if weight:
             spread = number * number * 7919
-            index = (counting(size) * (number << (SINE_BITS - WAVE_BITS)) + spread) & ((1 << SINE_BITS) - 1)
+            index = (frame_numbers(size) * (number << (SINE_BITS - WAVE_BITS)) + spread) & ((1 << SINE_BITS) - 1)
             total += SINE.take(index) * np.float32(weight)
     return total
 
 
-def fall(frames: int, half_s: float, rate: int) -> Mono:
+def decay(frames: int, half_s: float, rate: int) -> Mono:
     """Return an exponential decay: half after half_s. Made by doubling, so that only products are used."""
     ratio = 1.0 - LN2 / (half_s * rate)
     found = np.empty(frames, dtype=np.float32)
@@ -124,49 +120,7 @@ def fall(frames: int, half_s: float, rate: int) -> Mono:
 
 
 @lru_cache(maxsize=64)
-def rise(frames: int) -> Mono:
+def smooth_step(frames: int) -> Mono:
     """Return a smooth way from 0 to 1."""
     time = (np.arange(frames, dtype=np.float64) + 0.5) / max(1, frames)
     return (time * time * (3.0 - 2.0 * time)).astype(np.float32)
-
-
-def audibility(frequency: float) -> float:
-    """Return the K weighting of BS.1770 at a frequency, as a factor of power, to a few tenths of a decibel."""
-    high = frequency / 1682.0
-    low = frequency / 38.1
-    shelf = (1.0 + 2.512 * high * high * high * high) / (1.0 + high * high * high * high)
-    floor = low * low / (1.0 + low * low)
-    return shelf * floor * floor
-
-
-def decibels(power: float) -> float:
-    """Return ten times the decimal logarithm, to 0.01, without a logarithm."""
-    if power <= 0:
-        return -120.0
-    total = 0.0
-    while power < 1.0:
-        power *= 1.2589254117941673
-        total -= 1.0
-    while power >= 1.2589254117941673:
-        power /= 1.2589254117941673
-        total += 1.0
-    return total + (power - 1.0) * (1.0 - 0.46 * (power - 1.2589254117941673)) / 0.2589254117941673
-
-
-def power_of(decibel: float) -> float:
-    """Return the power of a level, by products and a short series."""
-    whole = int(decibel // 1)
-    x = (decibel - whole) * 0.2302585092994046
-    found = 1.0 + x * (1.0 + x * (0.5 + x / 6.0 * (1.0 + x / 4.0)))
-    step = 1.2589254117941673 if whole > 0 else 1.0 / 1.2589254117941673
-    for _ in range(abs(whole)):
-        found *= step
-    return found
-
-
-def total(values: Sequence[float]) -> float:
-    """Add in the order given."""
-    found = 0.0
-    for value in values:
-        found += value
-    return found

@@ -1,1 +1,1 @@
-"""tables."""
+"""Data of the sketch band: voices and which instruments they play, drum kits, styles of the genres."""

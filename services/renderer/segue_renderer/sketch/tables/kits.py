@@ -19,7 +19,7 @@ TAIKO, TIMPANI, GONG, COWBELL, BONGO, LOW_BONGO, TIMBALE, LOW_TIMBALE, CLAVES, C
 
 
 @dataclass(frozen=True)
-class Skin:
+class SkinDrum:
     """A membrane: a sine that falls to its pitch, and the stick or beater."""
 
     low_hz: float
@@ -37,7 +37,7 @@ class Skin:
 
 
 @dataclass(frozen=True)
-class Rattle:
+class NoiseDrum:
     """Noise in a shape: hats, claps, shakers, brushes, cymbals."""
 
     half_s: float
@@ -54,7 +54,7 @@ class Rattle:
 
 
 @dataclass(frozen=True)
-class Block:
+class BlockDrum:
     """Wood or metal that is hit: a few short sines."""
 
     hertz: tuple[float, ...]
@@ -63,87 +63,88 @@ class Block:
     pan: float = 0.0
 
 
-Drum: TypeAlias = Skin | Rattle | Block
+Drum: TypeAlias = SkinDrum | NoiseDrum | BlockDrum
 
 ACOUSTIC: Final[Mapping[int, Drum]] = {
-    KICK: Skin(62.0, 110.0, 0.016, 0.058, click=0.3, click_s=0.006, overtone=0.4, drive=0.3, gain=0.68),
-    SNARE: Skin(188.0, 40.0, 0.01, 0.045, click=0.4, click_s=0.005, wires=0.6, wires_s=0.07, overtone=0.5, gain=0.9),
-    SIDE_STICK: Block((820.0, 1710.0), 0.016, 0.25, pan=-0.2),
-    CLAP: Rattle(0.03, edges=0, bursts_s=(0.0, 0.011, 0.023), length_s=0.25, width=0.7),
-    CLOSED_HAT: Rattle(0.016, metal=0.25, pan=0.3, width=0.2, gain=0.7),
-    OPEN_HAT: Rattle(0.11, metal=0.3, pan=0.3, width=0.2, gain=0.66),
-    LOW_TOM: Skin(82.0, 40.0, 0.03, 0.16, click=0.25, click_s=0.008, overtone=0.3, pan=-0.35, gain=0.6),
-    MID_TOM: Skin(118.0, 50.0, 0.03, 0.13, click=0.25, click_s=0.008, overtone=0.3, pan=0.1, gain=0.55),
-    HIGH_TOM: Skin(160.0, 60.0, 0.025, 0.11, click=0.25, click_s=0.008, overtone=0.3, pan=0.4, gain=0.6),
-    CRASH: Rattle(0.38, edges=2, metal=0.15, length_s=2.6, attack_s=0.002, gain=0.5),
-    RIDE: Rattle(0.2, edges=1, metal=0.6, length_s=1.1, gain=0.54, pan=-0.3, width=0.3,
-                 metal_hz=(3107.0, 4419.0, 5827.0, 7753.0)),
-    TAMBOURINE: Rattle(0.03, metal=0.5, bursts_s=(0.0, 0.02), length_s=0.2, pan=0.4, width=0.2),
-    SHAKER: Rattle(0.024, edges=1, attack_s=0.018, pan=0.4, width=0.2, gain=2.8),
-    BRUSH: Rattle(0.06, edges=1, attack_s=0.03, length_s=0.3, width=0.5),
-    CONGA: Skin(232.0, 30.0, 0.02, 0.075, click=0.35, click_s=0.006, overtone=0.35, pan=0.35, gain=0.9),
-    LOW_CONGA: Skin(176.0, 30.0, 0.02, 0.1, click=0.3, click_s=0.006, overtone=0.35, pan=0.3, gain=0.9),
-    WOODBLOCK: Block((1130.0, 2310.0), 0.022, 0.1, pan=0.3),
-    TRIANGLE: Block((4210.0, 7530.0, 9870.0), 0.25, 0.02, pan=-0.4),
-    TAIKO: Skin(60.0, 30.0, 0.03, 0.22, click=0.4, click_s=0.012, overtone=0.45, drive=0.4, gain=0.64),
-    TIMPANI: Skin(73.0, 6.0, 0.02, 0.4, click=0.15, click_s=0.01, overtone=0.45, gain=0.66),
-    GONG: Rattle(0.9, edges=1, metal=0.5, metal_hz=(211.0, 347.0, 463.0, 911.0, 1523.0), length_s=4.5, attack_s=0.02,
+    KICK: SkinDrum(62.0, 110.0, 0.016, 0.058, click=0.3, click_s=0.006, overtone=0.4, drive=0.3, gain=0.68),
+    SNARE: SkinDrum(188.0, 40.0, 0.01, 0.045, click=0.4, click_s=0.005, wires=0.6, wires_s=0.07, overtone=0.5,
+                    gain=0.9),
+    SIDE_STICK: BlockDrum((820.0, 1710.0), 0.016, 0.25, pan=-0.2),
+    CLAP: NoiseDrum(0.03, edges=0, bursts_s=(0.0, 0.011, 0.023), length_s=0.25, width=0.7),
+    CLOSED_HAT: NoiseDrum(0.016, metal=0.25, pan=0.3, width=0.2, gain=0.7),
+    OPEN_HAT: NoiseDrum(0.11, metal=0.3, pan=0.3, width=0.2, gain=0.66),
+    LOW_TOM: SkinDrum(82.0, 40.0, 0.03, 0.16, click=0.25, click_s=0.008, overtone=0.3, pan=-0.35, gain=0.6),
+    MID_TOM: SkinDrum(118.0, 50.0, 0.03, 0.13, click=0.25, click_s=0.008, overtone=0.3, pan=0.1, gain=0.55),
+    HIGH_TOM: SkinDrum(160.0, 60.0, 0.025, 0.11, click=0.25, click_s=0.008, overtone=0.3, pan=0.4, gain=0.6),
+    CRASH: NoiseDrum(0.38, edges=2, metal=0.15, length_s=2.6, attack_s=0.002, gain=0.5),
+    RIDE: NoiseDrum(0.2, edges=1, metal=0.6, length_s=1.1, gain=0.54, pan=-0.3, width=0.3,
+                    metal_hz=(3107.0, 4419.0, 5827.0, 7753.0)),
+    TAMBOURINE: NoiseDrum(0.03, metal=0.5, bursts_s=(0.0, 0.02), length_s=0.2, pan=0.4, width=0.2),
+    SHAKER: NoiseDrum(0.024, edges=1, attack_s=0.018, pan=0.4, width=0.2, gain=2.8),
+    BRUSH: NoiseDrum(0.06, edges=1, attack_s=0.03, length_s=0.3, width=0.5),
+    CONGA: SkinDrum(232.0, 30.0, 0.02, 0.075, click=0.35, click_s=0.006, overtone=0.35, pan=0.35, gain=0.9),
+    LOW_CONGA: SkinDrum(176.0, 30.0, 0.02, 0.1, click=0.3, click_s=0.006, overtone=0.35, pan=0.3, gain=0.9),
+    WOODBLOCK: BlockDrum((1130.0, 2310.0), 0.022, 0.1, pan=0.3),
+    TRIANGLE: BlockDrum((4210.0, 7530.0, 9870.0), 0.25, 0.02, pan=-0.4),
+    TAIKO: SkinDrum(60.0, 30.0, 0.03, 0.22, click=0.4, click_s=0.012, overtone=0.45, drive=0.4, gain=0.64),
+    TIMPANI: SkinDrum(73.0, 6.0, 0.02, 0.4, click=0.15, click_s=0.01, overtone=0.45, gain=0.66),
+    GONG: NoiseDrum(0.9, edges=1, metal=0.5, metal_hz=(211.0, 347.0, 463.0, 911.0, 1523.0), length_s=4.5, attack_s=0.02,
                  gain=0.6),
-    COWBELL: Block((562.0, 845.0), 0.045, 0.05, pan=0.2),
-    BONGO: Skin(410.0, 40.0, 0.01, 0.04, click=0.3, pan=-0.3),
-    LOW_BONGO: Skin(300.0, 40.0, 0.01, 0.055, click=0.25, pan=-0.15),
-    TIMBALE: Skin(330.0, 20.0, 0.01, 0.08, click=0.3, overtone=0.5, pan=-0.3, gain=0.8),
-    LOW_TIMBALE: Skin(240.0, 20.0, 0.01, 0.1, click=0.3, overtone=0.5, pan=-0.2, gain=0.8),
-    CLAVES: Block((2480.0, 5120.0), 0.018, 0.05, pan=0.25),
-    CASTANETS: Block((1650.0, 3100.0), 0.008, 0.3, pan=-0.25),
-    SNAP: Block((1900.0, 2700.0), 0.012, 0.5, pan=0.15),
+    COWBELL: BlockDrum((562.0, 845.0), 0.045, 0.05, pan=0.2),
+    BONGO: SkinDrum(410.0, 40.0, 0.01, 0.04, click=0.3, pan=-0.3),
+    LOW_BONGO: SkinDrum(300.0, 40.0, 0.01, 0.055, click=0.25, pan=-0.15),
+    TIMBALE: SkinDrum(330.0, 20.0, 0.01, 0.08, click=0.3, overtone=0.5, pan=-0.3, gain=0.8),
+    LOW_TIMBALE: SkinDrum(240.0, 20.0, 0.01, 0.1, click=0.3, overtone=0.5, pan=-0.2, gain=0.8),
+    CLAVES: BlockDrum((2480.0, 5120.0), 0.018, 0.05, pan=0.25),
+    CASTANETS: BlockDrum((1650.0, 3100.0), 0.008, 0.3, pan=-0.25),
+    SNAP: BlockDrum((1900.0, 2700.0), 0.012, 0.5, pan=0.15),
 }  # fmt: skip
 KITS: Final[Mapping[str, Mapping[int, Drum]]] = {
     "acoustic": ACOUSTIC,
     "dusty": {
         **ACOUSTIC,
-        KICK: Skin(64.0, 70.0, 0.02, 0.05, click=0.16, click_s=0.007, overtone=0.35, drive=0.7, gain=0.8),
-        SNARE: Skin(
+        KICK: SkinDrum(64.0, 70.0, 0.02, 0.05, click=0.16, click_s=0.007, overtone=0.35, drive=0.7, gain=0.8),
+        SNARE: SkinDrum(
             205.0, 30.0, 0.01, 0.035, click=0.25, click_s=0.006, wires=0.5, wires_s=0.05, overtone=0.35, drive=0.6
         ),
-        CLOSED_HAT: Rattle(0.014, edges=1, pan=0.2, width=0.1),
-        OPEN_HAT: Rattle(0.08, edges=1, pan=0.2, width=0.1),
+        CLOSED_HAT: NoiseDrum(0.014, edges=1, pan=0.2, width=0.1),
+        OPEN_HAT: NoiseDrum(0.08, edges=1, pan=0.2, width=0.1),
     },
     "machine": {
         **ACOUSTIC,
-        KICK: Skin(50.0, 190.0, 0.022, 0.1, click=0.3, click_s=0.006, overtone=0.3, drive=0.8, gain=0.8),
-        SNARE: Skin(176.0, 60.0, 0.01, 0.05, click=0.25, click_s=0.005, wires=0.7, wires_s=0.065, gain=0.9),
-        CLAP: Rattle(0.045, edges=0, bursts_s=(0.0, 0.010, 0.021), length_s=0.32, width=0.9, gain=1.4),
-        CLOSED_HAT: Rattle(0.013, metal=0.1, pan=0.15, width=0.3, gain=0.68),
-        OPEN_HAT: Rattle(0.1, metal=0.12, length_s=0.35, pan=0.15, width=0.3, gain=0.54),
+        KICK: SkinDrum(50.0, 190.0, 0.022, 0.1, click=0.3, click_s=0.006, overtone=0.3, drive=0.8, gain=0.8),
+        SNARE: SkinDrum(176.0, 60.0, 0.01, 0.05, click=0.25, click_s=0.005, wires=0.7, wires_s=0.065, gain=0.9),
+        CLAP: NoiseDrum(0.045, edges=0, bursts_s=(0.0, 0.010, 0.021), length_s=0.32, width=0.9, gain=1.4),
+        CLOSED_HAT: NoiseDrum(0.013, metal=0.1, pan=0.15, width=0.3, gain=0.68),
+        OPEN_HAT: NoiseDrum(0.1, metal=0.12, length_s=0.35, pan=0.15, width=0.3, gain=0.54),
     },
     "deep": {
         **ACOUSTIC,
-        KICK: Skin(46.0, 120.0, 0.02, 0.16, click=0.25, click_s=0.006, overtone=0.3, drive=0.9, gain=0.76),
-        SNARE: Skin(210.0, 50.0, 0.008, 0.04, click=0.2, wires=0.65, wires_s=0.08),
-        CLAP: Rattle(0.05, edges=0, bursts_s=(0.0, 0.012, 0.025), length_s=0.35, width=0.9),
-        CLOSED_HAT: Rattle(0.01, edges=3, pan=0.1, width=0.3),
-        OPEN_HAT: Rattle(0.09, edges=3, pan=0.1, width=0.3),
+        KICK: SkinDrum(46.0, 120.0, 0.02, 0.16, click=0.25, click_s=0.006, overtone=0.3, drive=0.9, gain=0.76),
+        SNARE: SkinDrum(210.0, 50.0, 0.008, 0.04, click=0.2, wires=0.65, wires_s=0.08),
+        CLAP: NoiseDrum(0.05, edges=0, bursts_s=(0.0, 0.012, 0.025), length_s=0.35, width=0.9),
+        CLOSED_HAT: NoiseDrum(0.01, edges=3, pan=0.1, width=0.3),
+        OPEN_HAT: NoiseDrum(0.09, edges=3, pan=0.1, width=0.3),
     },
     "gated": {
         **ACOUSTIC,
-        KICK: Skin(50.0, 150.0, 0.014, 0.11, click=0.2, drive=0.8),
-        SNARE: Skin(170.0, 50.0, 0.012, 0.09, click=0.2, wires=0.8, wires_s=0.14, overtone=0.3, drive=0.5),
+        KICK: SkinDrum(50.0, 150.0, 0.014, 0.11, click=0.2, drive=0.8),
+        SNARE: SkinDrum(170.0, 50.0, 0.012, 0.09, click=0.2, wires=0.8, wires_s=0.14, overtone=0.3, drive=0.5),
     },
     "chip": {
         **ACOUSTIC,
-        KICK: Skin(62.0, 300.0, 0.012, 0.06, click=0.02, drive=0.9),
-        SNARE: Rattle(0.05, edges=0, width=0.0, gain=0.8),
-        CLOSED_HAT: Rattle(0.009, edges=1, width=0.0, gain=0.8),
-        OPEN_HAT: Rattle(0.05, edges=1, width=0.0, gain=0.8),
-        HIGH_TOM: Skin(220.0, 300.0, 0.03, 0.06, click=0.0),
-        MID_TOM: Skin(165.0, 240.0, 0.03, 0.06, click=0.0),
-        LOW_TOM: Skin(124.0, 200.0, 0.03, 0.07, click=0.0),
+        KICK: SkinDrum(62.0, 300.0, 0.012, 0.06, click=0.02, drive=0.9),
+        SNARE: NoiseDrum(0.05, edges=0, width=0.0, gain=0.8),
+        CLOSED_HAT: NoiseDrum(0.009, edges=1, width=0.0, gain=0.8),
+        OPEN_HAT: NoiseDrum(0.05, edges=1, width=0.0, gain=0.8),
+        HIGH_TOM: SkinDrum(220.0, 300.0, 0.03, 0.06, click=0.0),
+        MID_TOM: SkinDrum(165.0, 240.0, 0.03, 0.06, click=0.0),
+        LOW_TOM: SkinDrum(124.0, 200.0, 0.03, 0.07, click=0.0),
     },
     "heavy": {
         **ACOUSTIC,
-        KICK: Skin(60.0, 140.0, 0.012, 0.055, click=0.5, click_s=0.006, overtone=0.35, drive=0.9, gain=0.7),
-        SNARE: Skin(
+        KICK: SkinDrum(60.0, 140.0, 0.012, 0.055, click=0.5, click_s=0.006, overtone=0.35, drive=0.9, gain=0.7),
+        SNARE: SkinDrum(
             178.0,
             50.0,
             0.01,
@@ -159,11 +160,11 @@ KITS: Final[Mapping[str, Mapping[int, Drum]]] = {
     },
     "orchestral": {
         **ACOUSTIC,
-        KICK: Skin(52.0, 45.0, 0.05, 0.18, click=0.2, click_s=0.014, overtone=0.4, gain=0.56),
-        LOW_TOM: Skin(78.0, 35.0, 0.04, 0.18, click=0.3, click_s=0.012, overtone=0.45, pan=-0.4, gain=0.48),
-        MID_TOM: Skin(104.0, 40.0, 0.04, 0.17, click=0.3, click_s=0.012, overtone=0.45, gain=0.6),
-        HIGH_TOM: Skin(138.0, 45.0, 0.035, 0.16, click=0.3, click_s=0.012, overtone=0.4, pan=0.4, gain=0.9),
-        CRASH: Rattle(0.6, edges=2, metal=0.1, length_s=4.0, attack_s=0.004, gain=0.5),
+        KICK: SkinDrum(52.0, 45.0, 0.05, 0.18, click=0.2, click_s=0.014, overtone=0.4, gain=0.56),
+        LOW_TOM: SkinDrum(78.0, 35.0, 0.04, 0.18, click=0.3, click_s=0.012, overtone=0.45, pan=-0.4, gain=0.48),
+        MID_TOM: SkinDrum(104.0, 40.0, 0.04, 0.17, click=0.3, click_s=0.012, overtone=0.45, gain=0.6),
+        HIGH_TOM: SkinDrum(138.0, 45.0, 0.035, 0.16, click=0.3, click_s=0.012, overtone=0.4, pan=0.4, gain=0.9),
+        CRASH: NoiseDrum(0.6, edges=2, metal=0.1, length_s=4.0, attack_s=0.004, gain=0.5),
     },
 }
 # Seconds times K-weighted power of one full hit, on both sides; from benchmarks/sketch_levels.py, which prints it.
