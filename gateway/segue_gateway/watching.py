@@ -91,12 +91,11 @@ class Watch:
     async def _read(self) -> Sequence[Event]:
         try:
             return await self._store.read(self._name, self._at.sequence, READ_ROWS)
-        except (errors.CursorAhead, errors.CursorExpired) as error:
+        except errors.CursorAhead as error:
             # The store counts rows; callers have cursors.
-            key = "lastCursor" if isinstance(error, errors.CursorAhead) else "firstCursor"
-            sequence = int(error.metadata["lastSequence" if key == "lastCursor" else "firstSequence"])
-            metadata = {key: cursors.encode(Cursor(sequence), self._name)}
-            raise type(error)(error.message, metadata=metadata) from error
+            last = Cursor(int(error.metadata["lastSequence"]))
+            metadata = {"lastCursor": cursors.encode(last, self._name)}
+            raise errors.CursorAhead(error.message, metadata=metadata) from error
 
     async def _send(self, rows: Sequence[Event]) -> AsyncIterator[bytes]:
         index = 0

@@ -28,7 +28,7 @@ async def opened(folder: Path) -> AsyncIterator[tuple[SqliteStore, Journal]]:
     waiting = [composition_pb2.Section(section_id=each) for each in IDS]
     created = composition_pb2.Composition(name=NAME, sections=waiting).SerializeToString()
     await store.create(NewJob(NAME, "composition", "ann", b"d", b"", created), queue_limit=9)
-    claimed = await store.claim("c", 60, name=NAME)
+    claimed = await store.claim("c", 60)
     assert claimed is not None
     yield store, Journal(store, claimed)
     await store.close()

@@ -77,7 +77,7 @@ def test_whatever_is_made_again_every_listener_has_the_last_version(
         await store.create(job, queue_limit=9)
         listener, after = Listener(), 0
         for versions, stop_frame in [*tries, (last, sum(LENGTHS))]:
-            claimed = await store.claim("c", 0.0, name=NAME)
+            claimed = await store.claim("c", 0.0)
             assert claimed is not None
             await record(Journal(store, claimed), store, artifacts, sound(versions)[: stop_frame * FRAME_BYTES], cut)
             rows = list(await store.read(NAME, after, 10_000))
@@ -102,7 +102,7 @@ async def test_more_sound_than_there_is_room_for_is_an_error_and_no_endless_loop
     artifacts = FolderArtifacts(tmp_path / "artifacts")
     job = NewJob(NAME, "composition", "ann", b"d", b"", composition_pb2.Composition(name=NAME).SerializeToString())
     await store.create(job, queue_limit=9)
-    claimed = await store.claim("c", 60, name=NAME)
+    claimed = await store.claim("c", 60)
     assert claimed is not None
     with pytest.raises(errors.InternalError, match="more sound"):
         await record(Journal(store, claimed), store, artifacts, sound([0, 0, 0]) + bytes(FRAME_BYTES), 100)

@@ -17,13 +17,13 @@ from segue_runtime.store import Fenced, SqliteStore, Store
 
 
 async def test_a_job_comes_back_as_it_was_made(store: Store, clock: Clock) -> None:
-    made = job(labels={"mood": "ünruly"}, first_events=rows(b"1", b"2"), time_limit_s=5.0, attached_until=7.0)
+    made = job(labels={"mood": "ünruly"}, first_events=rows(b"1", b"2"), attached_until=7.0)
     created = await store.create(made, queue_limit=LIMIT)
     assert created.is_new
     found = await store.get(made.name)
     assert found == created.job
     assert (found.spec, found.resource, found.state, found.labels) == (b"spec", b"r", "QUEUED", {"mood": "ünruly"})
-    assert (found.last_sequence, found.created, found.time_limit_s, found.attached_until) == (2, clock.now, 5.0, 7.0)
+    assert (found.last_sequence, found.created, found.attached_until) == (2, clock.now, 7.0)
     assert found.is_waiting
     assert [event.sequence for event in await store.read(made.name, 0)] == [1, 2]
     assert await store.get("compositions/none") is None
@@ -215,15 +215,17 @@ async def test_cancel_reaches_a_running_job_by_its_heartbeat_and_by_a_wait(opens
         await store.request_cancel("compositions/none", "user")
 
 
-async def test_a_waiting_job_that_is_cancelled_comes_first_and_can_be_claimed_by_name(store: Store) -> None:
+async def test_a_cancelled_waiting_job_is_claimed_first(store: Store) -> None:
     for name in "abc":
         await create(store, f"compositions/{name}")
     await store.request_cancel("compositions/c", "user")
     assert await store.queue_position("compositions/c") == 1
-    claimed = await store.claim("gateway", LEASE_S, name="compositions/c")
+    claimed = await store.claim("c1", LEASE_S)
     assert claimed is not None
-    assert claimed.cancel_reason == "user"
-    assert await store.claim("gateway", LEASE_S, name="compositions/c") is None
+    assert (claimed.name, claimed.cancel_reason) == ("compositions/c", "user")
+    following = await store.claim("c1", LEASE_S)
+    assert following is not None
+    assert following.name == "compositions/a"
 
 
 async def test_the_latest_attachment_counts(store: Store) -> None:
@@ -247,7 +249,7 @@ async def test_waiting_for_a_job_ends_when_one_comes_from_any_process_or_a_lease
     assert not waiting.done()
     await create(gateway)
     assert await waiting
-    await epoch_of(conductor)
+    assert await conductor.claim("c1", LEASE_S, ["composition"])
     waiting = asyncio.create_task(conductor.wait_for_job(30, ["composition"]))
     await asyncio.sleep(0.05)
     clock.now += LEASE_S + 1

@@ -1,4 +1,4 @@
-"""The contract of every store: a job's log and its progress, takes and uploads."""
+"""The contract of every store: a job's log, its progress, and uploads."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import pytest
 from tests.runtime.store_rows import LEASE_S, Opens, create, epoch_of, payloads, rows
 
 from segue_runtime import errors
-from segue_runtime.artifacts import Ref
-from segue_runtime.store import Fenced, LogEnded, Progress, Store, Take, Upload, doorbell
+from segue_runtime.store import Fenced, LogEnded, Progress, Store, Upload, doorbell
 from segue_runtime.store.tails import ProgressCache
 
 # Log
@@ -19,18 +18,16 @@ from segue_runtime.store.tails import ProgressCache
 async def test_an_append_changes_everything_or_nothing(store: Store) -> None:
     await create(store)
     epoch = await epoch_of(store)
-    take = Take("ann", "k", "mix", Ref("takes/1", 0, 9, b"h"), 480, {"rate": 48000})
     last = await store.append(
-        "compositions/a", epoch, rows(b"1", b"2"), resource=b"r2", state="RENDERING", checkpoint=b"cp", takes=[take]
+        "compositions/a", epoch, rows(b"1", b"2"), resource=b"r2", state="RENDERING", checkpoint=b"cp"
     )
     assert last == 2
     found = await store.get("compositions/a")
     assert found is not None
     assert (found.resource, found.state, found.checkpoint, found.last_sequence) == (b"r2", "RENDERING", b"cp", 2)
-    assert await store.takes("ann", "k") == {"mix": take}
     with pytest.raises(Fenced):
-        await store.append("compositions/a", epoch - 1, rows(b"x"), takes=[Take("ann", "k2", "mix", take.ref, 1)])
-    assert await store.takes("ann", "k2") == {}
+        await store.append("compositions/a", epoch - 1, rows(b"x"), resource=b"r3", checkpoint=b"late")
+    assert await store.get("compositions/a") == found
     assert await store.append("compositions/a", epoch, [], state="MASTERING") == 2
 
 
@@ -43,7 +40,7 @@ async def test_nothing_follows_the_terminal_event(store: Store) -> None:
             await store.append("compositions/a", epoch, rows(b"more"), terminal=terminal)
     with pytest.raises(Fenced):
         await store.renew("compositions/a", epoch, LEASE_S)
-    assert await store.claim("c2", LEASE_S, name="compositions/a") is None
+    assert await store.claim("c2", LEASE_S) is None
     assert await payloads(store) == [b"1", b"end"]
 
 
@@ -83,21 +80,13 @@ async def test_reading_pages_through_a_log_longer_than_the_tail(opens: Opens) ->
         assert seen == written
 
 
-async def test_cursors_outside_the_log_name_its_bounds(store: Store) -> None:
+async def test_a_cursor_beyond_the_log_names_its_last_sequence(store: Store) -> None:
     await create(store, first_events=rows(b"1", b"2", b"3"))
     assert list(await store.read("compositions/a", 3)) == []
     for after in (4, 2**62):
         with pytest.raises(errors.CursorAhead) as ahead:
             await store.read("compositions/a", after)
         assert ahead.value.metadata["lastSequence"] == "3"
-    assert await store.compact("compositions/a", 2) == 2
-    assert await store.floor("compositions/a") == 2
-    assert await payloads(store, after=2) == [b"3"]
-    with pytest.raises(errors.CursorExpired) as expired:
-        await store.read("compositions/a", 1)
-    assert expired.value.metadata["firstSequence"] == "2"
-    assert await store.compact("compositions/a", 99) == 2
-    assert await store.compact("compositions/a", 1) == 2
 
 
 @pytest.mark.parametrize("same_process", [True, False])
@@ -147,19 +136,7 @@ async def test_a_deleted_job_wakes_its_watchers(store: Store) -> None:
     assert await waiting
 
 
-# Tables
-
-
-async def test_takes_are_an_owners_own_and_a_key_again_replaces(store: Store) -> None:
-    ref = Ref("takes/1", 5, 9, b"hash")
-    for layer in ("mix", "bass"):
-        await store.put_take(Take("ann", "k", layer, ref, 480))
-    await store.put_take(Take("ann", "k", "mix", ref, 960, {"a": [1]}))
-    found = await store.takes("ann", "k")
-    assert (sorted(found), found["mix"].frames, found["mix"].metadata) == (["bass", "mix"], 960, {"a": [1]})
-    assert await store.takes("bob", "k") == {}
-    assert await store.forget_takes("ann", "k") == 2
-    assert await store.takes("ann", "k") == {}
+# Uploads
 
 
 async def test_an_upload_grows_only_at_its_end_and_within_the_quota(store: Store) -> None:

@@ -65,7 +65,6 @@ async def test_what_passes_is_waited_for(broken: Break) -> None:
     ("code", "reason"),
     [
         (grpc.StatusCode.NOT_FOUND, "COMPOSITION_NOT_FOUND"),
-        (grpc.StatusCode.OUT_OF_RANGE, "CURSOR_EXPIRED"),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL"),
         (grpc.StatusCode.UNAUTHENTICATED, ""),
         (grpc.StatusCode.UNIMPLEMENTED, ""),

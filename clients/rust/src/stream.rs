@@ -38,7 +38,7 @@ pub(crate) enum Broken {
 /// Sorts what a stream ended with.
 pub(crate) fn broken(status: &tonic::Status, connection: &Connection) -> Broken {
     let failure = Failure::from_status(status);
-    if matches!(failure.reason.as_str(), "INVALID_CURSOR" | "CURSOR_AHEAD" | "CURSOR_EXPIRED") {
+    if matches!(failure.reason.as_str(), "INVALID_CURSOR" | "CURSOR_AHEAD") {
         return Broken::Cursor(failure.to_string());
     }
     if failure.code == Code::OutOfRange && failure.reason.is_empty() {

@@ -31,7 +31,6 @@ Groups (with a code, without a reason) are for `except`; leaves are raised; `wir
     │   └── DegradationRefused
     ├── OutOfRange          OUT_OF_RANGE
     │   ├── CursorAhead
-    │   ├── CursorExpired
     │   └── OffsetOutOfRange
     ├── ResourceExhausted   RESOURCE_EXHAUSTED
     │   ├── QueueFull
@@ -290,12 +289,6 @@ class CursorAhead(OutOfRange):
     """The cursor lies beyond the log's end; metadata "lastCursor"."""
 
     reason = errors_pb2.ERROR_REASON_CURSOR_AHEAD
-
-
-class CursorExpired(OutOfRange):
-    """The cursor lies below what is kept; metadata "firstCursor"."""
-
-    reason = errors_pb2.ERROR_REASON_CURSOR_EXPIRED
 
 
 class OffsetOutOfRange(OutOfRange):

@@ -1,6 +1,6 @@
-"""The store: jobs, their queue, their event logs, takes and uploads."""
+"""The store: jobs, their queue, their event logs, and uploads."""
 
-from segue_runtime.store.base import Jobs, Log, Queue, Store, Tables
+from segue_runtime.store.base import Jobs, Log, Queue, Store, Uploads
 from segue_runtime.store.records import (
     Created,
     Depth,
@@ -13,7 +13,6 @@ from segue_runtime.store.records import (
     Page,
     Progress,
     Renewal,
-    Take,
     Upload,
     not_found,
 )
@@ -36,8 +35,7 @@ __all__ = [
     "Renewal",
     "SqliteStore",
     "Store",
-    "Tables",
-    "Take",
     "Upload",
+    "Uploads",
     "not_found",
 ]

@@ -1,4 +1,4 @@
-"""What every store can do with jobs, their queue, their event logs, and small tables.
+"""The protocols of a store: jobs, their queue, their event logs, and uploads.
 
 A job waits, is claimed by a conductor under an *epoch* (which fences every later write of an older one), and ends with
 exactly one terminal event.
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
         Page,
         Progress,
         Renewal,
-        Take,
         Upload,
     )
 
@@ -62,10 +61,8 @@ class Jobs(Protocol):
 class Queue(Protocol):
     """Who works on what."""
 
-    async def claim(
-        self, conductor_id: str, lease_s: float, kinds: Sequence[str] = (), *, name: str | None = None
-    ) -> Job | None:
-        """Take the next job: lost leases first, cancelled ones, then owners in turn, oldest first. Or the named."""
+    async def claim(self, conductor_id: str, lease_s: float, kinds: Sequence[str] = ()) -> Job | None:
+        """Claim the next job: lost leases first, then cancelled jobs, then owners in turn, oldest job first."""
         ...
 
     async def renew(self, name: str, epoch: int, lease_s: float) -> Renewal:
@@ -113,7 +110,6 @@ class Log(Protocol):
         resource: bytes | None = None,
         state: str | None = None,
         checkpoint: bytes | None = None,
-        takes: Sequence[Take] = (),
         terminal: bool = False,
     ) -> int:
         """Append in one transaction with all that belongs to it; returns the last sequence. Fenced, LogEnded.
@@ -123,7 +119,7 @@ class Log(Protocol):
         ...
 
     async def read(self, name: str, after: int, limit: int = 256) -> Sequence[Event]:
-        """Read committed events after a sequence; CursorAhead, CursorExpired with the bound in the metadata."""
+        """Read committed events after a sequence; CursorAhead names the last sequence in its metadata."""
         ...
 
     async def wait(self, name: str, after: int, timeout_s: float) -> bool:
@@ -138,29 +134,9 @@ class Log(Protocol):
         """Return what was last said, up to half a second late: version 0 when nothing was."""
         ...
 
-    async def floor(self, name: str) -> int:
-        """Return how many first events are gone: `read(name, floor)` is the oldest possible read."""
-        ...
 
-    async def compact(self, name: str, through: int) -> int:
-        """Drop events up to a sequence, never the newest one; returns the new floor."""
-        ...
-
-
-class Tables(Protocol):
-    """Takes and uploads."""
-
-    async def takes(self, owner: str, take_key: str) -> Mapping[str, Take]:
-        """Return the layers of a take; empty when there is none."""
-        ...
-
-    async def put_take(self, take: Take) -> None:
-        """Remember a take outside of an append."""
-        ...
-
-    async def forget_takes(self, owner: str, take_key: str) -> int:
-        """Forget a take's layers; returns how many."""
-        ...
+class Uploads(Protocol):
+    """Files that callers send in pieces: their size, progress and digest. The bytes are artifacts."""
 
     async def create_upload(self, upload: Upload, *, quota_bytes: int) -> Upload:
         """Begin an upload; QuotaExceeded when the owner's uploads fill their quota."""
@@ -187,7 +163,7 @@ class Tables(Protocol):
         ...
 
 
-class Store(Jobs, Queue, Log, Tables, Protocol):
+class Store(Jobs, Queue, Log, Uploads, Protocol):
     """All of it."""
 
     async def close(self) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from segue_runtime.errors import CursorAhead, CursorExpired
-from segue_runtime.store import jobs, tables
-from segue_runtime.store.records import Event, LogEnded, NewEvent, Progress, Take
+from segue_runtime.errors import CursorAhead
+from segue_runtime.store import jobs
+from segue_runtime.store.records import Event, LogEnded, NewEvent, Progress
 
 if TYPE_CHECKING:
     import sqlite3
@@ -25,7 +25,6 @@ def append(
     resource: bytes | None,
     state: str | None,
     checkpoint: bytes | None,
-    takes: Sequence[Take],
     expires: float | None,
 ) -> list[Event]:
     """Append, and change the job along; `expires` ends it."""
@@ -46,8 +45,6 @@ def append(
         "checkpoint = coalesce(?, checkpoint), claims = CASE WHEN ? THEN 0 ELSE claims END WHERE name = ?",
         (job.last_sequence + len(written), resource, state, checkpoint, checkpoint is not None, name),
     )
-    for take in takes:
-        tables.put_take(tx, take)
     if expires is not None:
         tx.cx.execute(
             "UPDATE jobs SET finished = ?, expires = ?, claimed_by = NULL, lease_until = NULL, checkpoint = NULL "
@@ -85,11 +82,6 @@ def read(cx: sqlite3.Connection, name: str, after: int, limit: int) -> list[Even
                 f"{name} has {job.last_sequence} events; the cursor stands at {after}",
                 metadata={"lastSequence": str(job.last_sequence)},
             )
-        if after < job.floor:
-            raise CursorExpired(
-                f"the first {job.floor} events of {name} are no longer kept; start again from its resource",
-                metadata={"firstSequence": str(job.floor)},
-            )
         query = (
             "SELECT sequence, time, kind, payload FROM events WHERE job = (SELECT id FROM jobs WHERE name = ?) "
             "AND sequence > ? ORDER BY sequence LIMIT ?"
@@ -97,17 +89,6 @@ def read(cx: sqlite3.Connection, name: str, after: int, limit: int) -> list[Even
         return [Event(*row) for row in cx.execute(query, (name, after, limit))]
     finally:
         cx.execute("COMMIT")
-
-
-def compact(tx: Transaction, name: str, through: int) -> int:
-    """Drop the first events."""
-    job = jobs.need(tx.cx, name)
-    floor = max(job.floor, min(through, job.last_sequence - 1))
-    tx.cx.execute(
-        "DELETE FROM events WHERE job = (SELECT id FROM jobs WHERE name = ?) AND sequence <= ?", (name, floor)
-    )
-    tx.cx.execute("UPDATE jobs SET floor = ? WHERE name = ?", (floor, name))
-    return floor
 
 
 def standing(cx: sqlite3.Connection, names: Sequence[str]) -> dict[str, tuple[int, bool]]:

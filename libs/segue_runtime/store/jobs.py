@@ -81,11 +81,11 @@ def create(tx: Transaction, new: NewJob, queue_limit: int, retry_after_s: float)
             retry_after_s=retry_after_s,
         )
     cursor = tx.cx.execute(
-        "INSERT INTO jobs (name, kind, owner, request_id, labels, spec, resource, state, attached_until, time_limit_s, "
-        "last_sequence, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO jobs (name, kind, owner, request_id, labels, spec, resource, state, attached_until, "
+        "last_sequence, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             *(new.name, new.kind, new.owner, new.request_id, json.dumps(dict(new.labels)), new.spec, new.resource),
-            *(new.state, new.attached_until, new.time_limit_s, len(new.first_events), tx.now),
+            *(new.state, new.attached_until, len(new.first_events), tx.now),
         ),
     )
     tx.cx.executemany(
@@ -131,16 +131,10 @@ def expired(cx: sqlite3.Connection, now: float, limit: int) -> list[Job]:
     return [job_of(row) for row in cx.execute(query, (now, limit))]
 
 
-def claim(tx: Transaction, conductor_id: str, lease_s: float, kinds: Sequence[str], name: str | None) -> Job | None:
+def claim(tx: Transaction, conductor_id: str, lease_s: float, kinds: Sequence[str]) -> Job | None:
     """Take a job under a new epoch."""
-    if name is not None:
-        row = tx.cx.execute(
-            "SELECT id FROM jobs WHERE name = ? AND finished IS NULL AND (claimed_by IS NULL OR lease_until < ?)",
-            (name, tx.now),
-        ).fetchone()
-    else:
-        kind_list = json.dumps(list(kinds))
-        row = tx.cx.execute(LOST, (kind_list, tx.now)).fetchone() or tx.cx.execute(FAIR, (kind_list,)).fetchone()
+    kind_list = json.dumps(list(kinds))
+    row = tx.cx.execute(LOST, (kind_list, tx.now)).fetchone() or tx.cx.execute(FAIR, (kind_list,)).fetchone()
     if row is None:
         return None
     tx.cx.execute(

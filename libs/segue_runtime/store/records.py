@@ -1,4 +1,4 @@
-"""What a store keeps and gives back: jobs, events, takes and uploads as they stand. Payloads are opaque bytes to it.
+"""What a store keeps and gives back: jobs, events and uploads as they stand. Payloads are opaque bytes to it.
 
 Times are wall-clock seconds, so that processes on one machine agree on leases.
 """
@@ -13,7 +13,6 @@ from segue_runtime.errors import CompositionNotFound, InternalError, JobNotFound
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from segue_runtime.artifacts.base import Ref
     from segue_runtime.errors import SegueError
 
 
@@ -71,7 +70,6 @@ class NewJob:
     request_id: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     first_events: Sequence[NewEvent] = ()
-    time_limit_s: float | None = None
     attached_until: float | None = None
 
 
@@ -95,8 +93,6 @@ class Job:
     attached_until: float | None
     checkpoint: bytes | None
     last_sequence: int
-    floor: int
-    time_limit_s: float | None
     created: float
     started: float | None
     finished: float | None
@@ -140,18 +136,6 @@ class Renewal:
     def cancel_requested(self) -> bool:
         """Whether somebody wants it cancelled."""
         return self.cancel_reason is not None
-
-
-@dataclass(frozen=True, slots=True)
-class Take:
-    """A rendered layer of a section, found again by its key: what undo and revisions reuse."""
-
-    owner: str
-    take_key: str
-    layer: str
-    ref: Ref
-    frames: int
-    metadata: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
-"""The tables of the embedded store, and how a connection is opened."""
+"""The tables of the embedded store, their migrations, and how a connection is opened."""
 
 from __future__ import annotations
 
 import sqlite3
+from importlib import metadata
 from typing import TYPE_CHECKING
 
 from segue_runtime.errors import StoreUnavailable
@@ -10,7 +11,8 @@ from segue_runtime.errors import StoreUnavailable
 if TYPE_CHECKING:
     from pathlib import Path
 
-VERSION = 1
+# SQLite keeps this number as the file's `user_version`; each change of TABLES raises it and adds a migration.
+VERSION = 2
 BUSY_S = 5.0
 TABLES = """
 CREATE TABLE jobs (
@@ -31,8 +33,6 @@ CREATE TABLE jobs (
     attached_until REAL,
     checkpoint BLOB,
     last_sequence INTEGER NOT NULL DEFAULT 0,
-    floor INTEGER NOT NULL DEFAULT 0,
-    time_limit_s REAL,
     created REAL NOT NULL,
     started REAL,
     finished REAL,
@@ -63,18 +63,6 @@ CREATE TABLE requests (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX requests_of_job ON requests (job);
 CREATE TABLE turns (owner TEXT PRIMARY KEY, turn INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE takes (
-    owner TEXT NOT NULL,
-    take_key TEXT NOT NULL,
-    layer TEXT NOT NULL,
-    ref_key TEXT NOT NULL,
-    ref_offset INTEGER NOT NULL,
-    ref_length INTEGER NOT NULL,
-    ref_sha256 BLOB NOT NULL,
-    frames INTEGER NOT NULL,
-    metadata TEXT NOT NULL,
-    PRIMARY KEY (owner, take_key, layer)
-) STRICT, WITHOUT ROWID;
 CREATE TABLE uploads (
     name TEXT PRIMARY KEY,
     owner TEXT NOT NULL,
@@ -86,31 +74,79 @@ CREATE TABLE uploads (
     created REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX uploads_of_owner ON uploads (owner);
+CREATE TABLE schema_release (release TEXT NOT NULL) STRICT;
 """
+# The statements that take a file from each version to the next one.
+MIGRATIONS = {
+    1: """
+DROP TABLE takes;
+ALTER TABLE jobs DROP COLUMN floor;
+ALTER TABLE jobs DROP COLUMN time_limit_s;
+CREATE TABLE schema_release (release TEXT NOT NULL) STRICT;
+""",
+}
 
 
 def open_writer(path: Path) -> sqlite3.Connection:
-    """Open the one writing connection, making the tables when there are none."""
+    """Open the one writing connection; create or migrate the tables. A store of a newer release is refused."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     cx = _connect(path)
+    try:
+        _prepare(cx, path)
+    except BaseException:
+        cx.close()
+        raise
+    return cx
+
+
+def _prepare(cx: sqlite3.Connection, path: Path) -> None:
+    # First of all, and without a write: an older release must leave a newer file as it is.
+    _refuse_newer(cx, path)
     cx.execute("PRAGMA auto_vacuum = INCREMENTAL")  # takes effect in a new file only
     cx.execute("PRAGMA journal_mode = WAL")
     # FULL: after a power cut no watcher holds a cursor that the log has lost.
     cx.execute("PRAGMA synchronous = FULL")
     cx.execute("PRAGMA foreign_keys = ON")
     cx.execute("BEGIN IMMEDIATE")
-    version = cx.execute("PRAGMA user_version").fetchone()[0]
-    if version == 0:
-        for statement in filter(str.strip, TABLES.split(";")):
-            cx.execute(statement)
-        cx.execute(f"PRAGMA user_version = {VERSION}")
+    try:
+        _refuse_newer(cx, path)  # another process may have migrated it meanwhile
+        _migrate(cx)
+    except BaseException:
+        cx.execute("ROLLBACK")
+        raise
     cx.execute("COMMIT")
-    if version not in (0, VERSION):
-        cx.close()
-        raise StoreUnavailable(
-            f"the database is of version {version}, this release reads {VERSION}; use its own release"
-        )
-    return cx
+
+
+def _version(cx: sqlite3.Connection) -> int:
+    version: int = cx.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+def _refuse_newer(cx: sqlite3.Connection, path: Path) -> None:
+    version = _version(cx)
+    if version <= VERSION:
+        return
+    try:
+        release = cx.execute("SELECT release FROM schema_release").fetchone()[0]
+    except (sqlite3.Error, TypeError):  # a later release may keep it elsewhere
+        release = "a newer release"
+    raise StoreUnavailable(
+        f"{path} was written by Segue {release} (store version {version}); this is Segue {metadata.version('segue')}, "
+        f"which reads store versions up to {VERSION}: run the newer release, or choose another home"
+    )
+
+
+def _migrate(cx: sqlite3.Connection) -> None:
+    version = _version(cx)
+    if version == VERSION:
+        return
+    steps = [TABLES] if version == 0 else [MIGRATIONS[step] for step in range(version, VERSION)]
+    for statement in ";".join(steps).split(";"):
+        if statement.strip():
+            cx.execute(statement)
+    cx.execute("DELETE FROM schema_release")
+    cx.execute("INSERT INTO schema_release VALUES (?)", (metadata.version("segue"),))
+    cx.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def open_reader(path: Path) -> sqlite3.Connection:

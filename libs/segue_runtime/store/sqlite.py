@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from segue_runtime.store import events as log_rows
-from segue_runtime.store import jobs, tables
+from segue_runtime.errors import StoreUnavailable
+from segue_runtime.store import events as event_log
+from segue_runtime.store import jobs, uploads
 from segue_runtime.store.doorbell import Doorbell, cancel_key, log_key, queue_key
 from segue_runtime.store.schema import open_reader, open_writer
 from segue_runtime.store.tails import ProgressCache, Tails
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
         Page,
         Progress,
         Renewal,
-        Take,
         Upload,
     )
 
@@ -57,9 +58,13 @@ class SqliteStore:
         tail_rows: int = TAIL_ROWS,
         clock: Callable[[], float] = time.time,
     ) -> SqliteStore:
-        """Open the file, making it when there is none."""
-        writing = await asyncio.to_thread(open_writer, path)
-        doorbell = Doorbell(await asyncio.to_thread(open_reader, path), clock)
+        """Open the file, or create it."""
+        try:
+            writing = await asyncio.to_thread(open_writer, path)
+            reading = await asyncio.to_thread(open_reader, path)
+        except sqlite3.Error as error:
+            raise StoreUnavailable(f"the store {path} cannot be opened: {error}") from error
+        doorbell = Doorbell(reading, clock)
         return cls(Writer(writing, clock), Readers(path), doorbell, Tails(tail_rows), retention_s)
 
     async def close(self) -> None:
@@ -117,11 +122,9 @@ class SqliteStore:
 
     # Queue
 
-    async def claim(
-        self, conductor_id: str, lease_s: float, kinds: Sequence[str] = (), *, name: str | None = None
-    ) -> Job | None:
-        """Take the next job, or the named one."""
-        return await self._writer.run(lambda tx: jobs.claim(tx, conductor_id, lease_s, kinds, name))
+    async def claim(self, conductor_id: str, lease_s: float, kinds: Sequence[str] = ()) -> Job | None:
+        """Claim the next job."""
+        return await self._writer.run(lambda tx: jobs.claim(tx, conductor_id, lease_s, kinds))
 
     async def renew(self, name: str, epoch: int, lease_s: float) -> Renewal:
         """Keep the lease."""
@@ -177,13 +180,12 @@ class SqliteStore:
         resource: bytes | None = None,
         state: str | None = None,
         checkpoint: bytes | None = None,
-        takes: Sequence[Take] = (),
         terminal: bool = False,
     ) -> int:
         """Append in one transaction with all that belongs to it; returns the last sequence."""
 
         def work(tx: Transaction) -> int:
-            written = log_rows.append(
+            written = event_log.append(
                 tx,
                 name,
                 epoch,
@@ -191,7 +193,6 @@ class SqliteStore:
                 resource=resource,
                 state=state,
                 checkpoint=checkpoint,
-                takes=takes,
                 expires=tx.now + self._retention_s if terminal else None,
             )
             tx.after_commit += [
@@ -207,7 +208,7 @@ class SqliteStore:
         near = self._tails.read(name, after, limit)
         if near:
             return near
-        rows = await self._readers.run(lambda cx: log_rows.read(cx, name, after, limit))
+        rows = await self._readers.run(lambda cx: event_log.read(cx, name, after, limit))
         self._tails.add_read(name, after, rows, limit)
         return rows
 
@@ -221,7 +222,7 @@ class SqliteStore:
         """Say where the work is."""
 
         def work(tx: Transaction) -> None:
-            said = log_rows.set_progress(tx, name, epoch, payload)
+            said = event_log.set_progress(tx, name, epoch, payload)
             tx.after_commit.append(lambda: self._progress.put(name, said))
 
         await self._writer.run(work)
@@ -230,57 +231,32 @@ class SqliteStore:
         """Return what was last said."""
         known = self._progress.get(name)
         if known is None:
-            known = await self._readers.run(lambda cx: log_rows.progress(cx, name))
+            known = await self._readers.run(lambda cx: event_log.progress(cx, name))
             self._progress.put(name, known)
         return known
 
-    async def floor(self, name: str) -> int:
-        """Return how many first events are gone."""
-        return await self._readers.run(lambda cx: jobs.need(cx, name).floor)
-
-    async def compact(self, name: str, through: int) -> int:
-        """Drop events up to a sequence."""
-
-        def work(tx: Transaction) -> int:
-            tx.after_commit.append(partial(self._tails.drop, name))
-            return log_rows.compact(tx, name, through)
-
-        return await self._writer.run(work)
-
-    # Tables
-
-    async def takes(self, owner: str, take_key: str) -> Mapping[str, Take]:
-        """Return the layers of a take."""
-        return await self._readers.run(lambda cx: tables.takes(cx, owner, take_key))
-
-    async def put_take(self, take: Take) -> None:
-        """Remember a take."""
-        await self._writer.run(lambda tx: tables.put_take(tx, take))
-
-    async def forget_takes(self, owner: str, take_key: str) -> int:
-        """Forget a take's layers."""
-        return await self._writer.run(lambda tx: tables.forget_takes(tx, owner, take_key))
+    # Uploads
 
     async def create_upload(self, upload: Upload, *, quota_bytes: int) -> Upload:
         """Begin an upload."""
-        return await self._writer.run(lambda tx: tables.create_upload(tx, upload, quota_bytes))
+        return await self._writer.run(lambda tx: uploads.create_upload(tx, upload, quota_bytes))
 
     async def get_upload(self, name: str) -> Upload | None:
         """Return an upload."""
-        return await self._readers.run(partial(tables.find_upload, name=name))
+        return await self._readers.run(partial(uploads.find_upload, name=name))
 
     async def advance_upload(self, name: str, offset: int, length: int, *, quota_bytes: int) -> Upload:
         """Note bytes that are stored."""
-        return await self._writer.run(lambda tx: tables.advance_upload(tx, name, offset, length, quota_bytes))
+        return await self._writer.run(lambda tx: uploads.advance_upload(tx, name, offset, length, quota_bytes))
 
     async def finish_upload(self, name: str, digest: bytes) -> Upload:
         """Close an upload for good."""
-        return await self._writer.run(lambda tx: tables.finish_upload(tx, name, digest))
+        return await self._writer.run(lambda tx: uploads.finish_upload(tx, name, digest))
 
     async def delete_upload(self, name: str) -> None:
         """Forget an upload."""
-        await self._writer.run(lambda tx: tables.delete_upload(tx, name))
+        await self._writer.run(lambda tx: uploads.delete_upload(tx, name))
 
     async def expired_uploads(self, limit: int = 100) -> Sequence[Upload]:
         """List uploads whose time has passed."""
-        return await self._writer.run(lambda tx: tables.expired_uploads(tx.cx, tx.now - self._retention_s, limit))
+        return await self._writer.run(lambda tx: uploads.expired_uploads(tx.cx, tx.now - self._retention_s, limit))

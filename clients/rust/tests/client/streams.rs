@@ -277,7 +277,7 @@ fn heartbeats_alone_do_not_keep_a_client_for_ever_but_a_queue_does() {
 #[test]
 fn a_cursor_that_the_server_does_not_know_any_more_begins_anew() {
     let piece = piece(NAME, 1);
-    for reason in ["INVALID_CURSOR", "CURSOR_AHEAD", "CURSOR_EXPIRED"] {
+    for reason in ["INVALID_CURSOR", "CURSOR_AHEAD"] {
         let lost = refusal(Code::OutOfRange, reason, "the cursor is not known", &[]);
         let fake = Fake::start(vec![piece.clone()])
             .with(|state| state.tricks.extend([Trick::Break(12, Status::unavailable("gone")), Trick::Refuse(lost)]));

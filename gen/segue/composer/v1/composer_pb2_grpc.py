@@ -175,7 +175,7 @@ class ComposerServiceServicer(object):
     def WatchComposition(self, request, context):
         """WatchComposition sends what has happened since the cursor and what happens until the end. It ends with OK after
         finished, also when the composition failed: the watch worked. Many can watch one composition; a slow reader slows
-        nobody. Errors: COMPOSITION_NOT_FOUND, INVALID_CURSOR, CURSOR_AHEAD, CURSOR_EXPIRED, READER_TOO_SLOW, SHUTTING_DOWN.
+        nobody. Errors: COMPOSITION_NOT_FOUND, INVALID_CURSOR, CURSOR_AHEAD, READER_TOO_SLOW, SHUTTING_DOWN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

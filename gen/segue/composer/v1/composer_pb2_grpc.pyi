@@ -66,7 +66,7 @@ class ComposerServiceStub:
     ]
     """WatchComposition sends what has happened since the cursor and what happens until the end. It ends with OK after
     finished, also when the composition failed: the watch worked. Many can watch one composition; a slow reader slows
-    nobody. Errors: COMPOSITION_NOT_FOUND, INVALID_CURSOR, CURSOR_AHEAD, CURSOR_EXPIRED, READER_TOO_SLOW, SHUTTING_DOWN.
+    nobody. Errors: COMPOSITION_NOT_FOUND, INVALID_CURSOR, CURSOR_AHEAD, READER_TOO_SLOW, SHUTTING_DOWN.
     """
 
     CancelComposition: grpc.UnaryUnaryMultiCallable[
@@ -202,7 +202,7 @@ class ComposerServiceAsyncStub:
     ]
     """WatchComposition sends what has happened since the cursor and what happens until the end. It ends with OK after
     finished, also when the composition failed: the watch worked. Many can watch one composition; a slow reader slows
-    nobody. Errors: COMPOSITION_NOT_FOUND, INVALID_CURSOR, CURSOR_AHEAD, CURSOR_EXPIRED, READER_TOO_SLOW, SHUTTING_DOWN.
+    nobody. Errors: COMPOSITION_NOT_FOUND, INVALID_CURSOR, CURSOR_AHEAD, READER_TOO_SLOW, SHUTTING_DOWN.
     """
 
     CancelComposition: grpc.aio.UnaryUnaryMultiCallable[
@@ -348,7 +348,7 @@ class ComposerServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[collections.abc.Iterator[segue.composer.v1.stream_pb2.WatchCompositionResponse], collections.abc.AsyncIterator[segue.composer.v1.stream_pb2.WatchCompositionResponse]]:
         """WatchComposition sends what has happened since the cursor and what happens until the end. It ends with OK after
         finished, also when the composition failed: the watch worked. Many can watch one composition; a slow reader slows
-        nobody. Errors: COMPOSITION_NOT_FOUND, INVALID_CURSOR, CURSOR_AHEAD, CURSOR_EXPIRED, READER_TOO_SLOW, SHUTTING_DOWN.
+        nobody. Errors: COMPOSITION_NOT_FOUND, INVALID_CURSOR, CURSOR_AHEAD, READER_TOO_SLOW, SHUTTING_DOWN.
         """
 
     @abc.abstractmethod

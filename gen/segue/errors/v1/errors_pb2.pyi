@@ -108,10 +108,6 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """ERROR_REASON_CURSOR_AHEAD: OUT_OF_RANGE. The cursor lies beyond the log's end; metadata "lastCursor".
     Example: a cursor of a server whose disk was restored.
     """
-    ERROR_REASON_CURSOR_EXPIRED: _ErrorReason.ValueType  # 22
-    """ERROR_REASON_CURSOR_EXPIRED: OUT_OF_RANGE. The cursor lies below what is kept; metadata "firstCursor".
-    Example: resuming after the retention time.
-    """
     ERROR_REASON_OFFSET_OUT_OF_RANGE: _ErrorReason.ValueType  # 23
     """ERROR_REASON_OFFSET_OUT_OF_RANGE: OUT_OF_RANGE. A byte offset lies beyond the end, or is not the next one of an
     upload; metadata "size". Example: read_offset 10 of a file of 5 bytes.
@@ -267,10 +263,6 @@ policy is REFUSE. Example: the model has gone from the pool.
 ERROR_REASON_CURSOR_AHEAD: ErrorReason.ValueType  # 21
 """ERROR_REASON_CURSOR_AHEAD: OUT_OF_RANGE. The cursor lies beyond the log's end; metadata "lastCursor".
 Example: a cursor of a server whose disk was restored.
-"""
-ERROR_REASON_CURSOR_EXPIRED: ErrorReason.ValueType  # 22
-"""ERROR_REASON_CURSOR_EXPIRED: OUT_OF_RANGE. The cursor lies below what is kept; metadata "firstCursor".
-Example: resuming after the retention time.
 """
 ERROR_REASON_OFFSET_OUT_OF_RANGE: ErrorReason.ValueType  # 23
 """ERROR_REASON_OFFSET_OUT_OF_RANGE: OUT_OF_RANGE. A byte offset lies beyond the end, or is not the next one of an

@@ -1,47 +1,16 @@
-"""Takes and uploads in SQL: functions inside a transaction."""
+"""Uploads in SQL: functions inside a transaction."""
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
-from segue_runtime.artifacts.base import Ref
 from segue_runtime.errors import ArtifactNotFound, OffsetOutOfRange, QuotaExceeded, UploadFinished
-from segue_runtime.store.records import Take, Upload
+from segue_runtime.store.records import Upload
 
 if TYPE_CHECKING:
     import sqlite3
 
     from segue_runtime.store.threads import Transaction
-
-
-def put_take(tx: Transaction, take: Take) -> None:
-    """Remember a layer of a take; the same key again replaces it."""
-    ref = take.ref
-    tx.cx.execute(
-        "INSERT OR REPLACE INTO takes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            *(take.owner, take.take_key, take.layer, ref.key, ref.offset, ref.length, ref.sha256, take.frames),
-            json.dumps(dict(take.metadata), sort_keys=True),
-        ),
-    )
-
-
-def takes(cx: sqlite3.Connection, owner: str, take_key: str) -> dict[str, Take]:
-    """Return a take's layers."""
-    query = (
-        "SELECT layer, ref_key, ref_offset, ref_length, ref_sha256, frames, metadata FROM takes "
-        "WHERE owner = ? AND take_key = ? ORDER BY layer"
-    )
-    return {
-        row[0]: Take(owner, take_key, row[0], Ref(*row[1:5]), row[5], json.loads(row[6]))
-        for row in cx.execute(query, (owner, take_key))
-    }
-
-
-def forget_takes(tx: Transaction, owner: str, take_key: str) -> int:
-    """Forget a take."""
-    return tx.cx.execute("DELETE FROM takes WHERE owner = ? AND take_key = ?", (owner, take_key)).rowcount
 
 
 def find_upload(cx: sqlite3.Connection, name: str) -> Upload | None:
