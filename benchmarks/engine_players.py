@@ -6,9 +6,9 @@ import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from segue_renderer.musicgen import threads
+from segue_renderer.musicgen.factory import prepare_threads
 
-threads.prepare()
+prepare_threads()
 
 import torch  # noqa: E402 - after the threads' settings
 import transformers  # noqa: E402 - the same

@@ -18,9 +18,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from segue_renderer.musicgen import threads
+from segue_renderer.musicgen.factory import prepare_threads
 
-threads.prepare()
+prepare_threads()
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import sentencepiece  # noqa: E402 - after the threads' settings
@@ -32,11 +32,12 @@ from segue_music import codec  # noqa: E402 - the same
 from segue_music.elements import Metre, TempoPoint  # noqa: E402 - the same
 from segue_music.plan import Role, SectionSpec  # noqa: E402 - the same
 from segue_renderer.musicgen.backend import MusicgenBackend  # noqa: E402 - the same
+from segue_renderer.registry import band_melody  # noqa: E402 - the same
 from segue_renderer.service import SERVICE, RendererService  # noqa: E402 - the same
 from segue_runtime import logs  # noqa: E402 - the same
 from segue_runtime.rpc import channels  # noqa: E402 - the same
 from segue_runtime.rpc.server import Server, Service  # noqa: E402 - the same
-from segue_runtime.settings import Settings  # noqa: E402 - the same
+from segue_runtime.settings import MusicgenSettings, Settings  # noqa: E402 - the same
 
 HF: Any = transformers
 RATE = 32_000
@@ -120,21 +121,19 @@ async def measure(arguments: argparse.Namespace, folder: Path) -> None:
     """Serve the folder and print the table."""
     counts = [int(each) for each in arguments.together.split(",")]
     settings = Settings(home=folder)
-    renderer = replace(
-        settings.renderer,
-        backend="musicgen",
+    given = MusicgenSettings(
         model=str(folder),
         device=arguments.device,
         precision=arguments.precision,
         threads=arguments.threads,
         slots=max(counts),
     )
-    backend = MusicgenBackend(renderer)
+    backend = MusicgenBackend(given)
     began = time.perf_counter()
     await backend.load()
     alone = backend.profiles[0].real_time_factor
     print(f"load, allocate, warm up: {time.perf_counter() - began:.1f} s; alone {alone:.2f} x real time\n")
-    service = RendererService(backend)
+    service = RendererService(backend, band_melody)
 
     def register(server: Any) -> None:
         renderer_pb2_grpc.add_RendererServiceServicer_to_server(service, server)

@@ -28,8 +28,6 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
             flags["server.role"] = arguments.role
         if arguments.renderer:
             flags["renderer.backend"] = arguments.renderer
-        if arguments.model:
-            flags["renderer.model"] = arguments.model
         if arguments.insecure:
             flags["server.insecure"] = "true"
         if arguments.listen:
@@ -40,7 +38,20 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
             flags["gateway.listen"] = arguments.listen
     elif getattr(arguments, "server", None):
         flags["client.server"] = arguments.server
-    return load(flags)
+    settings = load(flags)
+    if arguments.command == "serve" and arguments.model:
+        return load(flags | {_model_key(settings, keys): arguments.model})
+    return settings
+
+
+def _model_key(settings: Settings, keys: set[str]) -> str:
+    """Return the setting that `serve --model` stands for: the model of the chosen backend."""
+    key = f"renderer.{settings.renderer.backend}.model"
+    if key not in keys:
+        raise Stop(
+            Exit.USAGE, f"--model: the backend {settings.renderer.backend} has no model", "add --renderer musicgen"
+        )
+    return key
 
 
 def run(arguments: argparse.Namespace) -> int:

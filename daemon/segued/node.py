@@ -141,14 +141,16 @@ class Node:
 
     async def _add_renderer(self) -> None:
         from segue.renderer.v1 import renderer_pb2_grpc
-        from segue_renderer.backends import make_backend
+        from segue_renderer.registry import band_melody, make_backend
         from segue_renderer.service import SERVICE, RendererService
 
-        backend = make_backend(self.settings.renderer, self.settings.model_folder)
+        backend = make_backend(self.settings)
         self._opened.backend = backend
         self.lifecycle.add(Phase.CLOSE, "backend", lambda _left_s: backend.close())
         await backend.load()
-        self._add(SERVICE, RendererService(backend), renderer_pb2_grpc.add_RendererServiceServicer_to_server)
+        self._add(
+            SERVICE, RendererService(backend, band_melody), renderer_pb2_grpc.add_RendererServiceServicer_to_server
+        )
 
     async def _add_mixer(self) -> None:
         from segue.mixer.v1 import mixer_pb2_grpc

@@ -21,7 +21,7 @@ LICENSE = "the published MusicGen weights are licensed CC BY-NC 4.0: not for com
 
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
     """Run one of the actions."""
-    library = Library(settings.model_folder, settings.renderer.hub)
+    library = Library(settings.model_folder, settings.models.hub)
     try:
         if arguments.action == "list":
             found = library.installed()

@@ -71,3 +71,10 @@ def test_help_names_every_command_and_version_what_bytes_depend_on(tmp_path: Pat
     versions = json.loads(segued(tmp_path, "version", "--json").stdout)
     assert {"segue", "python", "grpcio", "numpy"} <= versions.keys()
     assert segued(tmp_path).returncode == 2
+
+
+def test_a_model_for_a_backend_without_models_is_refused(tmp_path: Path) -> None:
+    answer = segued(tmp_path, "serve", "--model", "musicgen-small")
+    assert answer.returncode == 2
+    assert "the backend sketch has no model" in answer.stderr
+    assert "--renderer musicgen" in answer.stderr

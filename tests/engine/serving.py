@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import google_crc32c
@@ -15,10 +15,11 @@ from segue_music import codec
 from segue_music.elements import Key, Metre, Mode, TempoPoint
 from segue_music.plan import Role, SectionSpec
 from segue_renderer.musicgen.backend import MusicgenBackend
+from segue_renderer.registry import band_melody
 from segue_renderer.service import SERVICE, RendererService
 from segue_runtime.rpc import channels
 from segue_runtime.rpc.server import Server, Service
-from segue_runtime.settings import Settings
+from segue_runtime.settings import MusicgenSettings, Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -66,10 +67,10 @@ async def serving(
     folder: Path, tmp_path: Path, *, window: int = 1500, stride: int = 900, **given: Any
 ) -> AsyncIterator[tuple[Any, MusicgenBackend]]:
     """Serve a checkpoint on a socket."""
-    settings = replace(Settings(home=tmp_path).renderer, backend="musicgen", model=str(folder), **given)
+    settings = MusicgenSettings(model=str(folder), **given)
     backend = MusicgenBackend(settings, window_frames=window, stride_frames=stride)
     await backend.load()
-    service = RendererService(backend)
+    service = RendererService(backend, band_melody)
 
     def register(server: Any) -> None:
         renderer_pb2_grpc.add_RendererServiceServicer_to_server(service, server)

@@ -27,7 +27,16 @@ def test_a_checkpoint_composes_a_piece_that_is_heard_before_its_section_is_compl
 ) -> None:
     folder = getattr(checkpoints[kind], layout)
     target = tmp_path / "song.flac"
-    command = (*SEGUED, "compose", *BRIEF, "--renderer-backend", "musicgen", "--renderer-model", str(folder), "--json")
+    command = (
+        *SEGUED,
+        "compose",
+        *BRIEF,
+        "--renderer-backend",
+        "musicgen",
+        "--renderer-musicgen-model",
+        str(folder),
+        "--json",
+    )
     run = subprocess.run([*command, "-o", str(target)], capture_output=True, text=True, timeout=110, check=False)
     assert run.returncode == 0, run.stderr
     lines = [json.loads(line) for line in run.stdout.splitlines()]

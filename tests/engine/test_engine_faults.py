@@ -14,7 +14,7 @@ from tests.engine.serving import HOP, RATE, SPEC, play, serving, sound_messages,
 from segue.renderer.v1 import renderer_pb2
 from segue_renderer.musicgen.backend import MusicgenBackend
 from segue_runtime import errors, failpoints
-from segue_runtime.settings import Settings
+from segue_runtime.settings import MusicgenSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,10 +74,11 @@ async def test_no_memory_for_one_more_leaves_the_one_that_plays_alone(
 async def test_no_memory_to_load_says_what_would_help_and_a_second_try_loads(
     checkpoints: dict[str, Checkpoint], tmp_path: Path
 ) -> None:
-    settings = replace(Settings(home=tmp_path).renderer, backend="musicgen", model=str(checkpoints["mono"].folder))
-    backend = MusicgenBackend(settings)
+    backend = MusicgenBackend(MusicgenSettings(model=str(checkpoints["mono"].folder)))
     failpoints.arm("musicgen.load_memory=error")
-    with pytest.raises(errors.OutOfMemory, match=r"no memory to load .*fewer renderer\.slots.*bf16.*smaller model"):
+    with pytest.raises(
+        errors.OutOfMemory, match=r"no memory to load .*fewer renderer\.musicgen\.slots.*bf16.*smaller model"
+    ):
         await backend.load()
     await backend.close()
     failpoints.arm("")

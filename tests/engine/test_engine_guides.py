@@ -22,7 +22,7 @@ BRIEF = ("soft keys, 120 bpm, C major", "--duration", "3", "--seed", "3")
 
 
 def compose(checkpoint: Checkpoint, target: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    renderer = ("--renderer-backend", "musicgen", "--renderer-model", str(checkpoint.folder))
+    renderer = ("--renderer-backend", "musicgen", "--renderer-musicgen-model", str(checkpoint.folder))
     command = (sys.executable, "-m", "segued", "compose", *more, *renderer, "--json", "-o", str(target))
     return subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
 

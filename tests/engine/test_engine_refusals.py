@@ -9,9 +9,9 @@ import grpc
 import pytest
 from tests.engine.serving import RATE, SPEC, noise, play, serving, sound_messages, start_of
 
-from segue_renderer.backends import make_backend
+from segue_renderer.registry import make_backend
 from segue_runtime import errors
-from segue_runtime.settings import Settings
+from segue_runtime.settings import load
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,11 +51,10 @@ async def test_what_cannot_be_played_is_refused(what: str, checkpoints: dict[str
 
 
 SETTINGS: dict[str, tuple[dict[str, Any], type[errors.SegueError], str]] = {
-    "no folder": ({"model": ""}, errors.ModelNotInstalled, "give the folder"),
+    "no model": ({}, errors.ModelNotInstalled, "give the folder"),
     "no such GPU": ({"model": "x", "device": "cuda:7"}, errors.DeviceRequired, "not here; use cpu"),
     "a device nobody knows": ({"model": "x", "device": "tpu"}, errors.DeviceRequired, "use cpu"),
     "fp16 on the CPU": ({"model": "x", "device": "cpu", "precision": "fp16"}, errors.DeviceRequired, "bf16 or int8"),
-    "sketch with a precision": ({"backend": "sketch", "precision": "int8"}, errors.OptionNotSupported, "sketch"),
 }
 
 
@@ -63,7 +62,13 @@ SETTINGS: dict[str, tuple[dict[str, Any], type[errors.SegueError], str]] = {
 def test_settings_that_cannot_be_met_say_what_to_do(what: str, tmp_path: Path) -> None:
     given, kind, said = SETTINGS[what]
     with pytest.raises(kind, match=said):
-        make_backend(replace(Settings(home=tmp_path).renderer, **{"backend": "musicgen", **given}))
+        make_backend(
+            load({"home": tmp_path, "renderer.backend": "musicgen", **_named(given)}, environ={}, folder=tmp_path)
+        )
+
+
+def _named(given: dict[str, Any]) -> dict[str, Any]:
+    return {f"renderer.musicgen.{name}": value for name, value in given.items()}
 
 
 async def test_more_slots_than_memory_are_refused_at_load(checkpoints: dict[str, Checkpoint], tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import google_crc32c
 import numpy as np
 
 from segue.renderer.v1 import renderer_pb2, renderer_pb2_grpc
+from segue_renderer.registry import band_melody
 from segue_renderer.service import SERVICE, RendererService
 from segue_renderer.sketch.backend import SketchBackend
 from segue_runtime.rpc.server import KEEPALIVE_S, Server, Service
@@ -36,7 +37,7 @@ class OddRenderer(RendererService):
     """What it was asked is in `starts`; `spoil(call number from 1, start, responses)` changes what it answers."""
 
     def __init__(self, backend: SketchBackend, spoil: Spoil = leave) -> None:
-        super().__init__(backend)
+        super().__init__(backend, band_melody)
         self.spoil = spoil
         self.starts: list[renderer_pb2.RenderStart] = []
         self.num_calls = 0

@@ -17,6 +17,7 @@ from segue_music import codec
 from segue_music.elements import Note
 from segue_music.plan import Brief, SectionSpec
 from segue_planner.planner import Planner
+from segue_renderer.registry import band_melody
 from segue_renderer.service import SERVICE, RendererService
 from segue_renderer.sketch.backend import SketchBackend
 from segue_runtime.rpc import channels
@@ -101,7 +102,7 @@ async def renderer(
     """Serve a sketch band on a socket."""
     backend = SketchBackend(slots)
     await backend.load()
-    service = RendererService(backend)
+    service = RendererService(backend, band_melody)
 
     def register(server: Any) -> None:
         renderer_pb2_grpc.add_RendererServiceServicer_to_server(service, server)

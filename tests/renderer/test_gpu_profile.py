@@ -27,7 +27,8 @@ def test_the_profile_reserves_a_gpu_and_plays_the_model_of_the_hosts_folder(tmp_
     environ = {key: interpolated(value, SEGUE_RENDERER="renderer-gpu") for key, value in service["environment"].items()}
     settings = load({}, environ=environ, folder=tmp_path)
     renderer = settings.renderer
-    assert (renderer.backend, renderer.model, renderer.device) == ("musicgen", "musicgen-small", "cuda")
+    assert renderer.backend == "musicgen"
+    assert (renderer.musicgen.model, renderer.musicgen.device) == ("musicgen-small", "cuda")
     assert settings.model_folder == Path("/models")
     assert renderer.address == "dns:///renderer-gpu:7302"
     assert service["build"]["dockerfile"] == "services/renderer/Dockerfile.cuda"

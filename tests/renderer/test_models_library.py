@@ -151,7 +151,7 @@ def test_what_the_hub_has_not_and_a_hub_that_is_not_there(hub: Hub, tmp_path: Pa
 def test_the_command_shows_the_licence_and_needs_no_network_for_what_is_here(
     hub: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    common = ["--home", str(tmp_path), "--renderer-hub", hub.address]
+    common = ["--home", str(tmp_path), "--models-hub", hub.address]
     assert main(["models", "pull", "musicgen-small", *common]) == 0
     said = capsys.readouterr()
     assert "CC BY-NC 4.0" in said.err

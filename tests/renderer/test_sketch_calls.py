@@ -19,9 +19,7 @@ from segue.renderer.v1 import renderer_pb2
 from segue_music import codec
 from segue_music.elements import Layer, LayerKind
 from segue_music.plan import Continuity, Role, SectionSpec
-from segue_renderer.backends import make_backend
 from segue_runtime import errors
-from segue_runtime.settings import Settings, replace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -202,10 +200,3 @@ async def test_whatever_a_section_says_it_is_played_or_refused(tmp_path: Path, f
             assert messages[-1].finished.frames == codec.section_from_message(start.spec).frames
         assert await call.code() in {grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT}, await call.details()
         assert backend.status().busy_slots == 0
-
-
-@pytest.mark.parametrize("change", [{"model": "large"}, {"device": "cuda"}])
-def test_settings_that_the_band_cannot_honour_are_refused(tmp_path: Path, change: dict[str, str]) -> None:
-    named = {f"renderer__{key}": value for key, value in change.items()}
-    with pytest.raises(errors.SegueError, match="sketch"):
-        make_backend(replace(Settings(home=tmp_path), **named).renderer)

@@ -167,3 +167,16 @@ def test_importing_settings_brings_nothing_heavy() -> None:
 
 def test_the_home_of_somebody_who_is_not_here_is_a_complaint(place: Path) -> None:
     assert "home" in problems(place, SEGUE_HOME="~nobody-of-this-name/segue")
+
+
+def test_a_section_inside_a_section_is_read_from_every_source(place: Path) -> None:
+    (place / "work/segue.toml").write_text("[renderer.musicgen]\nmodel = 'a'\nslots = 2\n[renderer]\nbackend = 'x'")
+    loaded = load(place, {"renderer.musicgen.threads": "3"}, SEGUE_RENDERER_MUSICGEN_SLOTS="4")
+    assert (loaded.renderer.backend, loaded.renderer.musicgen.model) == ("x", "a")
+    assert (loaded.renderer.musicgen.slots, loaded.renderer.musicgen.threads) == (4, 3)
+    origins = {row.key: row.origin for row in settings.rows(loaded)}
+    assert origins["renderer.musicgen.threads"] == "--renderer-musicgen-threads"
+    told = problems(place, SEGUE_RENDERER_MODEL="a")
+    assert "did you mean SEGUE_RENDERER_MUSICGEN_MODEL?" in told
+    changed = settings.replace(loaded, renderer__musicgen__slots=5, renderer__backend="y")
+    assert (changed.renderer.musicgen.slots, changed.renderer.musicgen.model, changed.renderer.backend) == (5, "a", "y")

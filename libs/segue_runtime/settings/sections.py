@@ -76,24 +76,37 @@ class PlannerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class MusicgenSettings:
+    """The renderer's backend `musicgen`."""
+
+    model: str = text("", "MusicGen model: a folder in either published layout, or the name of a pulled model.")
+    device: str = text("auto", "Device: auto, cpu, cuda, cuda:1 or mps.")
+    precision: str = choice(
+        "auto", ("auto", "fp32", "bf16", "fp16", "int8"), "Precision of the weights; auto: fp32 on the CPU, else bf16."
+    )
+    cuda_graphs: str = choice(
+        "auto", ("auto", "on", "off"), "Record steps as CUDA graphs; auto: use the plain loop where recording fails."
+    )
+    slots: int = number(0, "Sections to render at once; 0: as many as the memory holds.", maximum=256)
+    threads: int = number(0, "CPU threads; 0: one for each core.", maximum=1024)
+
+
+@dataclass(frozen=True, slots=True)
 class RendererSettings:
-    """A renderer's process and what it renders with."""
+    """The renderer's process and its backend. Each backend with settings has a section of its own."""
 
     listen: str = endpoint("127.0.0.1:7302", LISTEN)
     address: str = endpoint("", ADDRESS + " dns:///HOST:PORT spreads over a pool.")
-    backend: str = text("sketch", "Which backend renders: sketch needs no weights and no GPU.")
-    model: str = text("", "Model of that backend, for musicgen a folder or a pulled name; empty takes the default.")
-    device: str = text("auto", "Device for models: auto, cpu, cuda, cuda:1, mps.")
-    precision: str = choice(
-        "auto", ("auto", "fp32", "bf16", "fp16", "int8"), "Of a model's weights; auto: fp32 on the CPU, bf16 on a GPU."
-    )
-    cuda_graphs: str = choice(
-        "auto", ("auto", "on", "off"), "Record a model's step on CUDA; auto: the plain loop where that fails."
-    )
-    slots: int = number(0, "Sections that a model renders at once; 0: as many as the memory holds.", maximum=256)
-    models: Path | None = file_path("Folder of the models that `segued models pull` fetched; default: models in home.")
-    hub: str = text("https://huggingface.co", "Where `segued models pull` fetches from.")
-    threads: int = number(0, "Threads for a model on the CPU; 0: one for each core.", maximum=1024)
+    backend: str = text("sketch", "Backend that renders: sketch (no weights, no GPU) or musicgen.")
+    musicgen: MusicgenSettings = field(default_factory=MusicgenSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelsSettings:
+    """Models that `segued models` keeps on this machine."""
+
+    path: Path | None = file_path("Folder of the pulled models; default: models in home.")
+    hub: str = text("https://huggingface.co", "Hub that `segued models pull` fetches from.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +243,7 @@ class Settings:
     conductor: ConductorSettings = field(default_factory=ConductorSettings)
     planner: PlannerSettings = field(default_factory=PlannerSettings)
     renderer: RendererSettings = field(default_factory=RendererSettings)
+    models: ModelsSettings = field(default_factory=ModelsSettings)
     mixer: MixerSettings = field(default_factory=MixerSettings)
     analyzer: AnalyzerSettings = field(default_factory=AnalyzerSettings)
     queue: QueueSettings = field(default_factory=QueueSettings)
@@ -254,5 +268,5 @@ class Settings:
 
     @property
     def model_folder(self) -> Path:
-        """The folder of fetched models."""
-        return self.renderer.models or self.home / "models"
+        """The folder of pulled models."""
+        return self.models.path or self.home / "models"

@@ -7,9 +7,10 @@ import os
 import sys
 import tomllib
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from segue_runtime.settings.reading import Spec, read, write
 from segue_runtime.settings.sections import Settings
@@ -17,6 +18,7 @@ from segue_runtime.settings.sections import Settings
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+T = TypeVar("T")
 PREFIX = "SEGUE_"
 FILE = "segue.toml"
 CONFIG = "SEGUE_CONFIG"
@@ -32,7 +34,10 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """One setting: `key` in segue.toml (section.name), `environment` and `flag` elsewhere."""
+    """One setting: `key` in segue.toml (section.name), `environment` and `flag` elsewhere.
+
+    A section may hold sections, one for each alternative, such as `renderer.musicgen`.
+    """
 
     key: str
     section: str
@@ -65,21 +70,20 @@ class Row:
 
 def declared() -> tuple[Declared, ...]:
     """List every setting in the order of the sections."""
-    return tuple(_declared())
+    return tuple(_declared_in(Settings(home=Path()), ""))
 
 
-def _declared() -> Iterator[Declared]:
-    plain = Settings(home=Path())
-    for outer in dataclasses.fields(Settings):
-        if "spec" in outer.metadata:
-            yield Declared(outer.name, "", outer.name, "", outer.metadata["spec"])
-        elif outer.name != "origins":
-            section = getattr(plain, outer.name)
-            for inner in dataclasses.fields(section):
-                spec: Spec = inner.metadata["spec"]
-                name = inner.name.removesuffix("_s") if spec.kind == "duration" else inner.name
-                default = write(spec, inner.default)
-                yield Declared(f"{outer.name}.{name}", outer.name, inner.name, default, spec)
+def _declared_in(holder: object, section: str) -> Iterator[Declared]:
+    for each in dataclasses.fields(cast("Any", holder)):
+        if each.name == "origins":
+            continue
+        if "spec" not in each.metadata:
+            yield from _declared_in(getattr(holder, each.name), f"{section}.{each.name}" if section else each.name)
+            continue
+        spec: Spec = each.metadata["spec"]
+        name = each.name.removesuffix("_s") if spec.kind == "duration" else each.name
+        default = "" if each.default is dataclasses.MISSING else write(spec, each.default)
+        yield Declared(f"{section}.{name}" if section else name, section, each.name, default, spec)
 
 
 def load(
@@ -120,25 +124,32 @@ def load(
 
 
 def replace(settings: Settings, **changes: object) -> Settings:
-    """Return settings with other values, named `section__attribute` or `home`; for tests and embedded use."""
+    """Return settings with other values, named `section__attribute` or `home`; for tests and embedded use.
+
+    An attribute of a section inside a section is `section__section__attribute`.
+    """
+    return _replaced(settings, changes)
+
+
+def _replaced(holder: T, changes: Mapping[str, object]) -> T:
+    values: dict[str, object] = {}
     sections: dict[str, dict[str, object]] = {}
-    outer: dict[str, object] = {}
     for name, value in changes.items():
-        section, _, attribute = name.partition("__")
-        if attribute:
-            sections.setdefault(section, {})[attribute] = value
+        section, _, rest = name.partition("__")
+        if rest:
+            sections.setdefault(section, {})[rest] = value
         else:
-            outer[name] = value
-    for section, values in sections.items():
-        outer[section] = dataclasses.replace(getattr(settings, section), **values)
-    return dataclasses.replace(settings, **cast("dict[str, Any]", outer))
+            values[name] = value
+    for section, inner in sections.items():
+        values[section] = _replaced(getattr(holder, section), inner)
+    return cast("T", dataclasses.replace(cast("Any", holder), **values))
 
 
 def rows(settings: Settings) -> list[Row]:
     """Describe every setting: what `segued config` prints."""
     lines = []
     for each in declared():
-        holder = getattr(settings, each.section) if each.section else settings
+        holder = attrgetter(each.section)(settings) if each.section else settings
         value = write(each.spec, getattr(holder, each.attribute))
         origin = settings.origins.get(each.key, "default")
         lines.append(Row(each.key, value, origin, each.spec.help, each.environment, each.flag))
@@ -150,7 +161,8 @@ def _build(known: Mapping[str, Declared], values: Mapping[str, object], origins:
     for key, value in values.items():
         each = known[key]
         if value is not None or each.section:
-            changes[f"{each.section}__{each.attribute}" if each.section else each.attribute] = value
+            name = f"{each.section}.{each.attribute}" if each.section else each.attribute
+            changes[name.replace(".", "__")] = value
     settings = replace(Settings(), **changes)
     return dataclasses.replace(settings, origins=MappingProxyType(origins))
 
@@ -181,17 +193,20 @@ def _file_values(path: Path, known: Mapping[str, Declared], problems: list[str])
     except (OSError, ValueError) as error:
         problems.append(f"{path}: {error}")
         return
-    flat: dict[str, object] = {}
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            flat |= {f"{name}.{inner}": each for inner, each in value.items()}
-        else:
-            flat[name] = value
-    for key, value in flat.items():
+    for key, value in _flattened(tree):
         if key in known:
             yield key, value
         else:
             problems.append(f"{path}: no setting {key!r}{_did_you_mean(key, known)}")
+
+
+def _flattened(tree: Mapping[str, object], section: str = "") -> Iterator[tuple[str, object]]:
+    """Yield keys such as `renderer.musicgen.model`, each with its value."""
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from _flattened(value, f"{section}{name}.")
+        else:
+            yield f"{section}{name}", value
 
 
 def _environment_values(

@@ -204,7 +204,7 @@ def _blocks(path: Path) -> Iterator[bytes]:
 
 def _open(url: str, what: str, *, first_byte: int = 0) -> Any:
     if not url.startswith(("https://", "http://")):
-        raise errors.InvalidField(f"renderer.hub: {url!r} is not an http address")
+        raise errors.InvalidField(f"models.hub: {url!r} is not an http address")
     request = urllib.request.Request(url, headers={"User-Agent": "segue"})  # noqa: S310 - the scheme was checked
     if first_byte:
         request.add_header("Range", f"bytes={first_byte}-")

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     import grpc.aio
 
+    from segue_music.plan import SectionSpec
     from segue_renderer.backend import Backend, RenderEvent
 
     Context = grpc.aio.ServicerContext[Any, Any]
@@ -46,8 +47,9 @@ GUIDES: Final = (("guide_frames", GUIDE_MELODY_AUDIO), ("guide_notes", GUIDE_NOT
 class RendererService(renderer_pb2_grpc.RendererServiceServicer):
     """One backend behind the contract."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, band_melody: Callable[[SectionSpec, int], tuple[Note, ...]]) -> None:
         self._backend = backend
+        self._band_melody = band_melody
 
     async def RenderSection(
         self, request_iterator: AsyncIterator[renderer_pb2.RenderSectionRequest], context: Context
@@ -55,10 +57,7 @@ class RendererService(renderer_pb2_grpc.RendererServiceServicer):
         """Render one section."""
         start, request = await _read(request_iterator, self._check)
         if start.guide_band:
-            # Imported here: its tables take a moment, and few ask for it.
-            from segue_renderer.sketch.lead import lead_notes
-
-            notes = await asyncio.to_thread(lead_notes, request.spec, request.seed)
+            notes = await asyncio.to_thread(self._band_melody, request.spec, request.seed)
             request = dataclasses.replace(request, guide_notes=notes)
         # Again: others may have come while this one was read.
         self._refuse_when_full()

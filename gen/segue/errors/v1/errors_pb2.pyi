@@ -98,7 +98,7 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """
     ERROR_REASON_DEVICE_REQUIRED: _ErrorReason.ValueType  # 19
     """ERROR_REASON_DEVICE_REQUIRED: FAILED_PRECONDITION. The asked device is not in this machine; metadata "remedy".
-    Example: renderer.device = cuda without a GPU.
+    Example: renderer.musicgen.device = cuda without a GPU.
     """
     ERROR_REASON_DEGRADATION_REFUSED: _ErrorReason.ValueType  # 20
     """ERROR_REASON_DEGRADATION_REFUSED: FAILED_PRECONDITION. It could only be done in a lesser way than asked, and the
@@ -254,7 +254,7 @@ Example: a truncated safetensors file.
 """
 ERROR_REASON_DEVICE_REQUIRED: ErrorReason.ValueType  # 19
 """ERROR_REASON_DEVICE_REQUIRED: FAILED_PRECONDITION. The asked device is not in this machine; metadata "remedy".
-Example: renderer.device = cuda without a GPU.
+Example: renderer.musicgen.device = cuda without a GPU.
 """
 ERROR_REASON_DEGRADATION_REFUSED: ErrorReason.ValueType  # 20
 """ERROR_REASON_DEGRADATION_REFUSED: FAILED_PRECONDITION. It could only be done in a lesser way than asked, and the

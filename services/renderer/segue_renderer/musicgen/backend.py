@@ -13,7 +13,7 @@ import torch
 
 from segue_music.plan import Continuity, ModelProfile, Warning  # noqa: A004  the contract's word
 from segue_renderer.backend import Accepted, AudioPiece, BackendStatus, Finished, Progress
-from segue_renderer.musicgen import device, graphs, threads
+from segue_renderer.musicgen import device, graphs
 from segue_renderer.musicgen.checkpoint.opening import open_model
 from segue_renderer.musicgen.conditioning import conditions_of
 from segue_renderer.musicgen.config import FRAMES_A_WINDOW, WEIGHTS_LICENSE
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from segue_renderer.backend import RenderEvent, RenderRequest
     from segue_renderer.musicgen.checkpoint.opening import Model
-    from segue_runtime.settings import RendererSettings
+    from segue_runtime.settings import MusicgenSettings
 
 ENGINE_VERSION: Final = "musicgen-1"
 SEEDED: Final = 2
@@ -45,7 +45,7 @@ class MusicgenBackend:
     """One checkpoint on one device."""
 
     def __init__(
-        self, settings: RendererSettings, *, window_frames: int = FRAMES_A_WINDOW, stride_frames: int = STRIDE_FRAMES
+        self, settings: MusicgenSettings, *, window_frames: int = FRAMES_A_WINDOW, stride_frames: int = STRIDE_FRAMES
     ) -> None:
         self._settings = settings
         self._folder = Path(settings.model).expanduser()
@@ -87,12 +87,13 @@ class MusicgenBackend:
             if not is_out_of_memory(error):
                 raise
             raise errors.OutOfMemory(
-                f"no memory to load {self._folder}: {error}; try fewer renderer.slots, renderer.precision bf16, or a "
-                "smaller model"
+                f"no memory to load {self._folder}: {error}; try fewer renderer.musicgen.slots, "
+                "renderer.musicgen.precision bf16, or a smaller model"
             ) from error
 
     def _load_all(self) -> ModelProfile:
-        threads.use(self._settings.threads)
+        if self._settings.threads:
+            torch.set_num_threads(self._settings.threads)
         trip(LOAD_MEMORY)
         model = self._model = open_model(self._folder, precision=self._place.precision, device=self._place.device)
         self._slots = device.num_slots(

@@ -41,16 +41,20 @@ class Place:
 def choose(device: str, precision: str, cuda_graphs: str = "auto") -> Place:
     """Return the device that the settings name; DeviceRequired says what to do when it is not there."""
     if precision not in {"auto", *PRECISIONS}:
-        raise errors.InvalidField(f"renderer.precision: {precision!r} is not one of auto, {', '.join(PRECISIONS)}")
+        raise errors.InvalidField(
+            f"renderer.musicgen.precision: {precision!r} is not one of auto, {', '.join(PRECISIONS)}"
+        )
     chosen = _device(device)
     if cuda_graphs == "on" and chosen.type != "cuda":
-        raise errors.DeviceRequired(f"renderer.cuda_graphs: on needs a CUDA device, not {chosen}; use auto or off")
+        raise errors.DeviceRequired(
+            f"renderer.musicgen.cuda_graphs: on needs a CUDA device, not {chosen}; use auto or off"
+        )
     if precision == "auto":
         precision = "fp32" if chosen.type != "cuda" else "bf16"
     if precision == "int8" and chosen.type != "cpu":
-        raise errors.DeviceRequired("renderer.precision: int8 is for the CPU; use bf16 or fp16 on this device")
+        raise errors.DeviceRequired("renderer.musicgen.precision: int8 is for the CPU; use bf16 or fp16 on this device")
     if precision == "fp16" and chosen.type == "cpu":
-        raise errors.DeviceRequired("renderer.precision: fp16 is for GPUs; use bf16 or int8 on the CPU")
+        raise errors.DeviceRequired("renderer.musicgen.precision: fp16 is for GPUs; use bf16 or int8 on the CPU")
     return Place(chosen, precision)
 
 
@@ -66,9 +70,11 @@ def _device(name: str) -> torch.device:
     if kind == "cuda" and torch.cuda.is_available() and (number or "0").isdigit():
         if int(number or 0) < torch.cuda.device_count():
             return torch.device("cuda", int(number or 0))
-        raise errors.DeviceRequired(f"renderer.device: there are {torch.cuda.device_count()} GPUs, {name} is not one")
+        raise errors.DeviceRequired(
+            f"renderer.musicgen.device: there are {torch.cuda.device_count()} GPUs, {name} is not one"
+        )
     raise errors.DeviceRequired(
-        f"renderer.device: {name!r} is not here; use cpu or auto, or install a torch for this machine's GPU"
+        f"renderer.musicgen.device: {name!r} is not here; use cpu or auto, or install a torch for this machine's GPU"
     )
 
 
@@ -90,6 +96,6 @@ def num_slots(wanted: int, config: DecoderConfig, place: Place, *, positions: in
     fitting = int(free * SHARE_OF_FREE) // each if free else 1
     if wanted > max(1, fitting):
         raise errors.OutOfMemory(
-            f"renderer.slots: {wanted} slots of {each / 2**20:.0f} MiB do not fit; {max(1, fitting)} would"
+            f"renderer.musicgen.slots: {wanted} slots of {each / 2**20:.0f} MiB do not fit; {max(1, fitting)} would"
         )
     return wanted or max(1, min(fitting, MOST_SLOTS[place.device.type]))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from segue_renderer.musicgen.runner import Runner
 
-SWITCH: Final = "renderer.cuda_graphs = off"
+SWITCH: Final = "renderer.musicgen.cuda_graphs = off"
 SHORTEST: Final = 256
 """A recorded step looks at so many positions, or twice, four times … as many: a graph's shapes are fixed."""
 WARM_UPS: Final = 2
@@ -119,9 +119,9 @@ def record(runner: Runner, wanted: str, make_recorder: Callable[[], Recorder]) -
             return 0
         if isinstance(error, torch.OutOfMemoryError):
             raise errors.OutOfMemory(
-                f"no memory to record the steps: {error}; give fewer renderer.slots, or set {SWITCH}"
+                f"no memory to record the steps: {error}; give fewer renderer.musicgen.slots, or set {SWITCH}"
             ) from error
-        raise errors.DeviceRequired(f"renderer.cuda_graphs = on: {error}") from error
+        raise errors.DeviceRequired(f"renderer.musicgen.cuda_graphs = on: {error}") from error
 
 
 def lengths_of(positions: int) -> list[int]:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from segue_audio.arrays import Stereo
     from segue_renderer.backend import RenderEvent, RenderRequest
+    from segue_runtime.settings import Settings
 
 ENGINE_VERSION: Final = "sketch-6"
 BIT_EXACT: Final = 1
@@ -113,6 +114,11 @@ class SketchBackend:
         """Stop its threads."""
         for threads in (self._desk, self._threads):
             threads.shutdown(wait=False, cancel_futures=True)
+
+
+def make_backend(_settings: Settings) -> SketchBackend:
+    """Return the backend; it has no settings of its own."""
+    return SketchBackend()
 
 
 def _warm() -> None:

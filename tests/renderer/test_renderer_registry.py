@@ -1,0 +1,68 @@
+"""The registry of backends: a name, a factory, and settings that belong to one backend."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from segue_renderer import registry
+from segue_runtime import errors, logs
+from segue_runtime.settings import Settings, load
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+MODEL = "renderer.musicgen.model"
+
+
+def settings_of(folder: Path, flags: Mapping[str, object], toml: str = "", **variables: str) -> Settings:
+    (folder / "segue.toml").write_text(toml)
+    return load(flags, environ={"XDG_CONFIG_HOME": str(folder), **variables}, folder=folder)
+
+
+async def test_the_default_backend_is_the_sketch_band(tmp_path: Path) -> None:
+    backend = registry.make_backend(settings_of(tmp_path, {}))
+    assert [profile.backend for profile in backend.profiles] == ["sketch"]
+    await backend.close()
+
+
+def test_an_unknown_backend_is_refused_and_the_known_ones_are_listed(tmp_path: Path) -> None:
+    with pytest.raises(errors.ModelNotFound, match="sketch, musicgen"):
+        registry.make_backend(settings_of(tmp_path, {"renderer.backend": "scetch"}))
+
+
+def test_a_flag_of_a_backend_that_is_not_chosen_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(errors.OptionNotSupported, match="--renderer-musicgen-model: the backend is sketch") as caught:
+        registry.make_backend(settings_of(tmp_path, {MODEL: "small"}))
+    assert caught.value.metadata["option"] == MODEL
+
+
+@pytest.mark.parametrize(
+    ("toml", "variables"),
+    [('[renderer.musicgen]\nmodel = "small"\n', {}), ("", {"SEGUE_RENDERER_MUSICGEN_MODEL": "small"})],
+)
+async def test_a_file_or_variable_of_a_backend_that_is_not_chosen_is_a_warning(
+    toml: str, variables: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = settings_of(tmp_path, {}, toml, **variables)
+    logs.configure(settings.log)
+    backend = registry.make_backend(settings)
+    await backend.close()
+    written = capsys.readouterr().err
+    assert MODEL in written
+    assert "no effect" in written
+
+
+def test_settings_of_the_chosen_backend_come_from_file_variable_and_flag(tmp_path: Path) -> None:
+    toml = '[renderer.musicgen]\nmodel = "small"\nslots = 2\nprecision = "bf16"\n'
+    settings = settings_of(tmp_path, {"renderer.musicgen.slots": "4"}, toml, SEGUE_RENDERER_MUSICGEN_PRECISION="int8")
+    assert (settings.renderer.musicgen.model, settings.renderer.musicgen.slots) == ("small", 4)
+    assert settings.renderer.musicgen.precision == "int8"
+
+
+def test_a_missing_package_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.BACKENDS, "tone", "package_that_is_missing.tone:make_backend")
+    with pytest.raises(errors.ModelNotInstalled, match=r"install the extra segue\[tone\]"):
+        registry.make_backend(settings_of(tmp_path, {"renderer.backend": "tone"}))
