@@ -30,7 +30,7 @@ from segue_renderer.musicgen.config import CodecConfig
 from segue_renderer.musicgen.device import Place
 from segue_renderer.musicgen.model.caches import ROWS_A_SLOT, bytes_a_slot
 from segue_renderer.musicgen.model.codec import Codec
-from segue_renderer.musicgen.model.streaming import StreamDecoder
+from segue_renderer.musicgen.model.stream_decoder import StreamDecoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable

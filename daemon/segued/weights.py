@@ -7,7 +7,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from segue_renderer.library import Library
+from segue_renderer.model_library import Library
 from segue_runtime import errors
 from segued.exits import Exit, Stop
 

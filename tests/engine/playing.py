@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from segue_renderer.musicgen.conditioning import conditions_of
+from segue_renderer.musicgen.conditions import conditions_of
 from segue_renderer.musicgen.runner import Runner, Sampling, empty_prompt
 
 if TYPE_CHECKING:
     import torch
 
-    from segue_renderer.musicgen.checkpoint.opening import Model
     from segue_renderer.musicgen.graphs import Recorder
-    from segue_renderer.musicgen.policy.pattern import Codes
+    from segue_renderer.musicgen.loaded_model import Model
+    from segue_renderer.musicgen.policy.delay_pattern import Codes
 
 GREEDY = Sampling(guidance=3.0, temperature=0.0, top_k=0)
 

@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.engine.playing import GREEDY, play
 
-from segue_renderer.musicgen.checkpoint.opening import Model, open_model
-from segue_renderer.musicgen.conditioning import conditions_of
+from segue_renderer.musicgen.code_stream import Job, Stream
+from segue_renderer.musicgen.conditions import conditions_of
 from segue_renderer.musicgen.engine import Engine
+from segue_renderer.musicgen.loaded_model import Model, open_model
 from segue_renderer.musicgen.model import sampling
 from segue_renderer.musicgen.runner import Runner, Sampling
-from segue_renderer.musicgen.stream import Job, Stream
 from segue_runtime import errors, failpoints
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from tests.engine.conftest import Checkpoint
 
-    from segue_renderer.musicgen.policy.pattern import Codes
+    from segue_renderer.musicgen.policy.delay_pattern import Codes
 
 PROMPTS = ["rainy lo-fi, 82 bpm", "funk", "a calm intro of strings and piano", "dark techno, 130 bpm, C# minor"]
 SAMPLED = Sampling(guidance=3.0, temperature=1.0, top_k=20, seed=11)

@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from tests.renderer.fake_hub import serving
 
-from segue_renderer.library import Library
-from segue_renderer.musicgen.checkpoint.opening import open_model
+from segue_renderer.model_library import Library
+from segue_renderer.musicgen.loaded_model import open_model
 from segue_runtime import errors
 
 if TYPE_CHECKING:

@@ -23,12 +23,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from segue_renderer.musicgen import device, graphs
-from segue_renderer.musicgen.checkpoint.opening import Model, open_model
 from segue_renderer.musicgen.checkpoint.tensors import Tensors
+from segue_renderer.musicgen.code_stream import Job
 from segue_renderer.musicgen.engine import Engine
+from segue_renderer.musicgen.loaded_model import Model, open_model
 from segue_renderer.musicgen.model.decoder import Decoder
 from segue_renderer.musicgen.runner import Runner, Sampling
-from segue_renderer.musicgen.stream import Job
 from segue_runtime import errors, failpoints
 
 if TYPE_CHECKING:
@@ -282,7 +282,7 @@ async def test_a_recorded_step_that_fails_is_a_lost_device_and_names_the_switch(
         assert graphs.record(runner, "on", lambda: recorders[-1]) == 4
         return runner
 
-    from segue_renderer.musicgen.conditioning import conditions_of
+    from segue_renderer.musicgen.conditions import conditions_of
     from segue_renderer.musicgen.runner import empty_prompt
 
     conditions, _ = conditions_of(model, PROMPTS[0], 64)

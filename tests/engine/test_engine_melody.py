@@ -16,7 +16,7 @@ from segue.renderer.v1 import renderer_pb2
 from segue_music import codec
 from segue_music.elements import LayerKind, Motif, MotifNote, Note
 from segue_music.plan import Continuity, MotifUse
-from segue_renderer.musicgen import conditioning
+from segue_renderer.musicgen import conditions
 from segue_renderer.musicgen.config import MelodyConfig
 from segue_renderer.musicgen.model import chroma
 
@@ -109,9 +109,9 @@ async def test_a_guide_counts_from_the_sections_start_in_every_window_and_behind
 
     def conditions_of(model: Any, prompt: str, limit: int, chroma: Any = None) -> Any:
         heard.append([] if chroma is None else chroma.argmax(dim=1).tolist())
-        return conditioning.conditions_of(model, prompt, limit, chroma)
+        return conditions.conditions_of(model, prompt, limit, chroma)
 
-    monkeypatch.setattr("segue_renderer.musicgen.section.conditions_of", conditions_of)
+    monkeypatch.setattr("segue_renderer.musicgen.section_render.conditions_of", conditions_of)
     # The tiny model's frames of chroma are 0.32 s each.
     tune = np.concatenate([tone(60), tone(67), tone(64)])
     spec = replace(SPEC, frames=3 * RATE)

@@ -12,7 +12,7 @@ from tests.engine import checkpoints as checkpoints_of
 from tests.engine.checkpoints import CODEBOOK
 from tests.engine.playing import GREEDY, play
 
-from segue_renderer.musicgen.checkpoint.opening import Model, open_model
+from segue_renderer.musicgen.loaded_model import Model, open_model
 
 if TYPE_CHECKING:
     from pathlib import Path

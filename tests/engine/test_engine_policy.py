@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segue_renderer.musicgen.policy.pattern import FREE, Pattern
+from segue_renderer.musicgen.policy.delay_pattern import FREE, Pattern
 from segue_renderer.musicgen.policy.windows import plan_windows
 from segue_renderer.scheduler import Scheduler, Ticket, bucket_of
 

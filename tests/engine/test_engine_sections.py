@@ -14,7 +14,7 @@ from tests.renderer.lines import first_answers, next_of
 
 from segue.renderer.v1 import renderer_pb2
 from segue_music.plan import SamplingHints, SectionSpec
-from segue_renderer.musicgen.checkpoint.opening import open_model
+from segue_renderer.musicgen.loaded_model import open_model
 from segue_renderer.service import MAX_QUEUED
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ async def test_pieces_are_the_whole_sound_decoded_at_once(checkpoints: dict[str,
     async with serving(checkpoints["stereo"].folder, tmp_path, slots=1) as (stub, backend):
         rendered = await play(stub, start_of(replace(SPEC, frames=3 * RATE)))
         from segue_renderer.backend import RenderRequest
-        from segue_renderer.musicgen.section import Limits, Section
+        from segue_renderer.musicgen.section_render import Limits, Section
 
         model = open_model(checkpoints["stereo"].folder)
         section = Section(model, RenderRequest(replace(SPEC, frames=3 * RATE), "", 7), Limits(1500, 900))

@@ -9,11 +9,11 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from segue_renderer.musicgen.checkpoint.opening import Model, open_model
 from segue_renderer.musicgen.checkpoint.tensors import Tensors
 from segue_renderer.musicgen.config import CodecConfig
+from segue_renderer.musicgen.loaded_model import Model, open_model
 from segue_renderer.musicgen.model.codec import Codec
-from segue_renderer.musicgen.model.streaming import StreamDecoder
+from segue_renderer.musicgen.model.stream_decoder import StreamDecoder
 
 if TYPE_CHECKING:
     from tests.engine.conftest import Checkpoint

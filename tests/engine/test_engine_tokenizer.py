@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.engine.checkpoints import HF
 
-from segue_renderer.musicgen.tokenizer import Tokenizer
+from segue_renderer.musicgen.model.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.renderer.fake_hub import Hub, serving
 
-from segue_renderer.library import POINTER_BYTES, Library
+from segue_renderer.model_library import POINTER_BYTES, Library
 from segue_runtime import errors
 from segued.main import main
 

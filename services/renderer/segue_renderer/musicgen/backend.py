@@ -14,20 +14,20 @@ import torch
 from segue_music.plan import Continuity, ModelProfile, Warning  # noqa: A004  the contract's word
 from segue_renderer.backend import Accepted, AudioPiece, BackendStatus, Finished, Progress
 from segue_renderer.musicgen import device, graphs
-from segue_renderer.musicgen.checkpoint.opening import open_model
-from segue_renderer.musicgen.conditioning import conditions_of
+from segue_renderer.musicgen.conditions import conditions_of
 from segue_renderer.musicgen.config import FRAMES_A_WINDOW, WEIGHTS_LICENSE
 from segue_renderer.musicgen.engine import Engine, is_out_of_memory, trip
-from segue_renderer.musicgen.model.streaming import StreamDecoder
+from segue_renderer.musicgen.loaded_model import open_model
+from segue_renderer.musicgen.model.stream_decoder import StreamDecoder
 from segue_renderer.musicgen.runner import Runner, Sampling, empty_prompt
-from segue_renderer.musicgen.section import TEXT_TOKENS, Limits, Section, check
+from segue_renderer.musicgen.section_render import TEXT_TOKENS, Limits, Section, check
 from segue_runtime import errors, failpoints, logs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Sequence
 
     from segue_renderer.backend import RenderEvent, RenderRequest
-    from segue_renderer.musicgen.checkpoint.opening import Model
+    from segue_renderer.musicgen.loaded_model import Model
     from segue_runtime.settings import MusicgenSettings
 
 ENGINE_VERSION: Final = "musicgen-1"

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import torch
 
-from segue_renderer.line import PATIENCE
-from segue_renderer.musicgen.stream import Stream
+from segue_renderer.musicgen.code_stream import Stream
 from segue_renderer.scheduler import Scheduler
+from segue_renderer.wait_queue import PATIENCE
 from segue_runtime import errors, failpoints, logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from segue_renderer.musicgen.code_stream import Job
     from segue_renderer.musicgen.runner import Runner
-    from segue_renderer.musicgen.stream import Job
     from segue_renderer.scheduler import Ticket
 
 T = TypeVar("T")

@@ -11,12 +11,12 @@ import torch
 from segue_renderer.musicgen.graphs import RecordedSteps
 from segue_renderer.musicgen.model import sampling
 from segue_renderer.musicgen.model.caches import Caches
-from segue_renderer.musicgen.policy.pattern import FREE, Pattern
+from segue_renderer.musicgen.policy.delay_pattern import FREE, Pattern
 
 if TYPE_CHECKING:
-    from segue_renderer.musicgen.checkpoint.opening import Model
     from segue_renderer.musicgen.graphs import Recorder
-    from segue_renderer.musicgen.policy.pattern import Codes
+    from segue_renderer.musicgen.loaded_model import Model
+    from segue_renderer.musicgen.policy.delay_pattern import Codes
 
 LENGTH_BUCKET: Final = 32
 """Attention looks at the used part of the cache, rounded up to so many positions."""

@@ -29,9 +29,9 @@ from segue_music.plan import (
 )
 from segue_music.timing import section_frames, ticks_per_bar
 from segue_renderer.backend import Accepted, AudioPiece, BackendStatus, Finished, NotesPiece, Progress
-from segue_renderer.line import Line
 from segue_renderer.sketch import validation
 from segue_renderer.sketch.band import FX, SketchBand
+from segue_renderer.wait_queue import Line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Sequence

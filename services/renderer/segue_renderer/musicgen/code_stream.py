@@ -7,14 +7,14 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from segue_renderer.line import places
 from segue_renderer.scheduler import Ticket
+from segue_renderer.wait_queue import places
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from segue_renderer.musicgen.engine import Engine
-    from segue_renderer.musicgen.policy.pattern import Codes
+    from segue_renderer.musicgen.policy.delay_pattern import Codes
     from segue_renderer.musicgen.runner import Conditions, Sampling
 
 

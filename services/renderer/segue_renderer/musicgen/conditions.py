@@ -9,7 +9,7 @@ import torch
 from segue_renderer.musicgen.runner import Conditions
 
 if TYPE_CHECKING:
-    from segue_renderer.musicgen.checkpoint.opening import Model
+    from segue_renderer.musicgen.loaded_model import Model
 
 
 def conditions_of(model: Model, prompt: str, limit: int, chroma: torch.Tensor | None = None) -> tuple[Conditions, bool]:

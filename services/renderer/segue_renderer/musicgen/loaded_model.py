@@ -11,7 +11,7 @@ from segue_renderer.musicgen.checkpoint import audiocraft, files, huggingface
 from segue_renderer.musicgen.model.codec import Codec
 from segue_renderer.musicgen.model.decoder import Decoder
 from segue_renderer.musicgen.model.text_encoder import TextEncoder
-from segue_renderer.musicgen.tokenizer import Tokenizer
+from segue_renderer.musicgen.model.tokenizer import Tokenizer
 from segue_runtime import errors
 
 if TYPE_CHECKING:

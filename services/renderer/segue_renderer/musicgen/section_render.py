@@ -10,13 +10,13 @@ import torch
 
 from segue_music import theory, timing
 from segue_music.plan import Continuity, MotifUse, Warning  # noqa: A004  the contract's word
-from segue_renderer.musicgen.conditioning import conditions_of
+from segue_renderer.musicgen.code_stream import Job
+from segue_renderer.musicgen.conditions import conditions_of
 from segue_renderer.musicgen.model import chroma
-from segue_renderer.musicgen.model.streaming import StreamDecoder
-from segue_renderer.musicgen.policy.pattern import joined
+from segue_renderer.musicgen.model.stream_decoder import StreamDecoder
+from segue_renderer.musicgen.policy.delay_pattern import joined
 from segue_renderer.musicgen.policy.windows import Window, plan_windows
 from segue_renderer.musicgen.runner import Sampling
-from segue_renderer.musicgen.stream import Job
 from segue_runtime import errors
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from segue_renderer.backend import RenderRequest, Sound
-    from segue_renderer.musicgen.checkpoint.opening import Model
     from segue_renderer.musicgen.config import MelodyConfig
-    from segue_renderer.musicgen.policy.pattern import Codes
+    from segue_renderer.musicgen.loaded_model import Model
+    from segue_renderer.musicgen.policy.delay_pattern import Codes
 
 TEXT_TOKENS: Final = 128
 SEED_OF_WINDOW: Final = 0x9E37_79B1
