@@ -61,7 +61,7 @@ def _mark(composition: str) -> int:
     return zlib.crc32(composition.encode())
 
 
-def _refused(why: str) -> errors.InvalidCursor:
+def _refused(why: str) -> errors.SegueError:
     return errors.InvalidCursor(
         f"cursor: {why}; use one that this composition's stream gave, or leave it empty to begin at the first event"
     )

@@ -204,7 +204,7 @@ class _Script:
             raise _wrong(path, f"there is a section {section_id!r} already", f"{section_id[:61]}-2")
 
 
-def no_plan(name: str) -> errors.InvalidField:
+def no_plan(name: str) -> errors.SegueError:
     """Return the error for a parent that was never planned."""
     return _wrong("spec.parent", f"{name} has no plan, so that there is nothing to edit", "")
 
@@ -246,5 +246,5 @@ def _frozen(parent: Composition, kept: frozenset[str]) -> spec_pb2.FrozenMaster:
     return frozen
 
 
-def _wrong(path: str, description: str, suggestion: str) -> errors.InvalidField:
+def _wrong(path: str, description: str, suggestion: str) -> errors.SegueError:
     return errors.InvalidField(f"{path}: {description}", violations=[FieldViolation(path, description, suggestion)])

@@ -174,5 +174,5 @@ class Files:
         return message
 
 
-def _no_artifact(name: str) -> errors.ArtifactNotFound:
+def _no_artifact(name: str) -> errors.SegueError:
     return errors.ArtifactNotFound(f"there is no {name}, or it is not yours", metadata={"name": name})

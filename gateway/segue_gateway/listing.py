@@ -66,7 +66,7 @@ def _state(name: str, position: int) -> str:
     return full
 
 
-def _unreadable(text: str, position: int) -> errors.InvalidFilter:
+def _unreadable(text: str, position: int) -> errors.SegueError:
     return errors.InvalidFilter(
         f"filter: cannot be read at position {position}; write terms as "
         '`state = "RENDERING"`, `session = "…"` or `labels.key = "…"`, joined by AND',

@@ -92,7 +92,7 @@ class Streaming:
                     await self._store.attach(name, time.time() + grace_s)
                 except errors.SegueError as error:
                     # The caller is still here: the next try comes before the grace is over.
-                    log.warning("an attachment was not written", composition=name, reason=error.reason_name)
+                    log.warning("an attachment was not written", composition=name, reason=error.reason)
                 await asyncio.sleep(min(ATTACH_EVERY_S, grace_s / 3))
 
         task = asyncio.create_task(keep())

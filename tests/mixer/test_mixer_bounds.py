@@ -55,14 +55,14 @@ def with_start(requests: Iterable[mixer_pb2.MixRequest], change: Callable[[Any],
 async def test_a_beat_of_no_music_is_refused(stub: Stub, beat_frames: float) -> None:
     parts = [Part(name, SECOND, beats=16.0, start={"beats": QUARTERS}) for name in ("a", "b")]
     error = await refusal(stub.Mix(iter(list(mix_requests(parts, beat_frames=beat_frames)))))
-    assert error.reason_name == "INVALID_FIELD"
+    assert error.reason == "INVALID_FIELD"
     assert "start.sections[0].beat_frames" in error.message
 
 
 async def test_a_tail_of_hours_is_refused_before_anything_is_made_for_it(stub: Stub) -> None:
     requests = list(mix_requests([Part("a", SECOND, tail_frames=3 * 3600 * RATE)]))
     error = await refusal(stub.Mix(iter(requests)))
-    assert error.reason_name == "INVALID_FIELD"
+    assert error.reason == "INVALID_FIELD"
     assert "start.sections[0].tail_frames" in error.message
 
 
@@ -70,7 +70,7 @@ async def test_a_tail_of_hours_is_refused_before_anything_is_made_for_it(stub: S
 async def test_a_mix_of_more_channels_than_loudness_knows_is_refused(stub: Stub, channels: int) -> None:
     sound = np.tile(SECOND[:, :1], (1, channels))
     error = await refusal(stub.Mix(iter(list(mix_requests([Part("a", sound, sound[:0])], channels=channels)))))
-    assert error.reason_name == "INVALID_FIELD"
+    assert error.reason == "INVALID_FIELD"
     assert "start.format.channels" in error.message
 
 
@@ -111,7 +111,7 @@ async def test_a_state_with_numbers_of_no_use_is_refused(stub: Stub, name: str, 
     going_on = [parts[0], Part("b", SECOND, start={"continuous": True})]
     requests = mix_requests(going_on, resume_after="a", state=spoiled_state(state, change))
     error = await refusal(stub.Mix(iter(list(requests))))
-    assert error.reason_name == "INVALID_FIELD"
+    assert error.reason == "INVALID_FIELD"
     assert "from the first one" in error.message
 
 
@@ -120,14 +120,14 @@ async def test_a_state_whose_sound_is_beyond_any_music_is_refused(stub: Stub) ->
     state = (await mixed(stub, mix_requests(parts))).states["a"]
     spoiled = state[:-4] + struct.pack("<f", 1e30)
     error = await refusal(stub.Mix(iter(list(mix_requests(parts, resume_after="a", state=spoiled)))))
-    assert error.reason_name == "INVALID_FIELD"
+    assert error.reason == "INVALID_FIELD"
 
 
 async def test_a_state_nested_without_end_is_refused(stub: Stub) -> None:
     text = b"[" * 60_000
     state = struct.pack(">4sHI", b"SMIX", 4, len(text)) + text
     requests = mix_requests([Part("a", SECOND), Part("b", SECOND)], resume_after="a", state=state)
-    assert (await refusal(stub.Mix(iter(list(requests))))).reason_name == "INVALID_FIELD"
+    assert (await refusal(stub.Mix(iter(list(requests))))).reason == "INVALID_FIELD"
 
 
 @pytest.mark.parametrize("lufs", [-1e300, 1e300, -400.0, 400.0])
@@ -136,7 +136,7 @@ async def test_a_measurement_that_nothing_has_is_refused(stub: Stub, lufs: float
     measurement.loudness.integrated_lufs = lufs
     start = master_start(mixer_pb2.MASTER_PASS_RENDER, SECOND, measurement=measurement)
     error = await refusal(stub.Master(iter([start, *(mixer_pb2.MasterRequest(audio=each) for each in cut(SECOND))])))
-    assert error.reason_name == "INVALID_FIELD"
+    assert error.reason == "INVALID_FIELD"
     assert "measurement.loudness.integrated_lufs" in error.message
 
 
@@ -203,7 +203,7 @@ async def test_a_temporary_folder_that_is_gone_is_said(
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     error = await refusal(stub.Master(iter([master_start(mixer_pb2.MASTER_PASS_MEASURE, SECOND)])))
-    assert error.reason_name == "STORAGE_FULL"
+    assert error.reason == "STORAGE_FULL"
 
 
 async def test_sound_that_the_tone_leaves_nothing_of_stays_faint(stub: Stub) -> None:

@@ -154,7 +154,7 @@ async def refused(call: Any, reason: str, words: str) -> errors.SegueError:
             pass
     error = errors.from_rpc_error(caught.value)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert error.reason_name == reason
+    assert error.reason == reason
     assert words in error.message
     return error
 

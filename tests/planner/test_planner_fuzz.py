@@ -46,7 +46,7 @@ def answer(prompt: str) -> str:
         plan = Planner(Brief(prompt=prompt)).plan()
     except errors.InvalidRequest as error:
         assert error.violations or error.metadata  # noqa: PT017  a plan is allowed too
-        return error.reason_name
+        return error.reason
     assert_lawful(plan)
     return "a plan"
 

@@ -31,4 +31,4 @@ async def _first_answer(call: Any) -> str:
     try:
         return str((await call.read()).WhichOneof("message"))
     except grpc.aio.AioRpcError as error:
-        return errors.from_rpc_error(error).reason_name
+        return errors.from_rpc_error(error).reason

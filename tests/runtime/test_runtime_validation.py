@@ -10,7 +10,7 @@ from segue_runtime.errors import to_status
 from segue_runtime.rpc import validation
 
 
-def refusal(message: planner_pb2.CreatePlanRequest) -> errors.InvalidField:
+def refusal(message: planner_pb2.CreatePlanRequest) -> errors.SegueError:
     with pytest.raises(errors.InvalidField) as caught:
         validation.parse(planner_pb2.CreatePlanRequest.FromString, message.SerializeToString())
     sent = errors.from_status(to_status(caught.value, "request"))

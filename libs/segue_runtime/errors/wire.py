@@ -1,4 +1,4 @@
-"""Errors on the wire: the tree as google.rpc.Status and back, always small enough for HTTP/2 trailers."""
+"""Errors on the wire: errors as google.rpc.Status and back, always small enough for HTTP/2 trailers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
-from segue_runtime.errors import tree
-from segue_runtime.errors.tree import FieldViolation, SegueError
+from segue_runtime.errors import table
+from segue_runtime.errors.base import FieldViolation, InternalError, SegueError, UnknownReason, leaves
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+__all__ = ["DETAILS_KEY", "DOMAIN", "from_rpc_error", "from_status", "to_status"]
 
 DOMAIN = "segue.dev"
 DETAILS_KEY = "grpc-status-details-bin"
@@ -26,19 +28,18 @@ SUGGESTION = "; suggested: "
 METADATA_KEY = re.compile(r"[a-z][a-zA-Z0-9_-]{0,63}")
 
 CODES = {code.value[0]: code for code in grpc.StatusCode}
-LEAVES = {leaf.reason: leaf for leaf in tree.leaves()}
-NAMED = {leaf("").reason_name: leaf for leaf in LEAVES.values()}
+LEAVES = {leaf.reason: leaf for leaf in leaves()}
 
 # What a status without our details means: gRPC itself made it, or something between us and the server.
 BARE: dict[grpc.StatusCode, type[SegueError]] = {
-    grpc.StatusCode.UNAVAILABLE: tree.ServiceUnreachable,
-    grpc.StatusCode.DEADLINE_EXCEEDED: tree.Deadline,
-    grpc.StatusCode.CANCELLED: tree.ClientGone,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: tree.QuotaExceeded,
-    grpc.StatusCode.UNIMPLEMENTED: tree.NotImplementedYet,
-    grpc.StatusCode.UNAUTHENTICATED: tree.Unauthenticated,
-    grpc.StatusCode.PERMISSION_DENIED: tree.PermissionDenied,
-    grpc.StatusCode.INVALID_ARGUMENT: tree.MalformedRequest,
+    grpc.StatusCode.UNAVAILABLE: table.ServiceUnreachable,
+    grpc.StatusCode.DEADLINE_EXCEEDED: table.Deadline,
+    grpc.StatusCode.CANCELLED: table.ClientGone,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: table.QuotaExceeded,
+    grpc.StatusCode.UNIMPLEMENTED: table.NotImplementedYet,
+    grpc.StatusCode.UNAUTHENTICATED: table.Unauthenticated,
+    grpc.StatusCode.PERMISSION_DENIED: table.PermissionDenied,
+    grpc.StatusCode.INVALID_ARGUMENT: table.MalformedRequest,
 }
 RETRY_S = 1.0
 
@@ -90,9 +91,7 @@ def to_status(error: SegueError, request_id: str) -> status_pb2.Status:
 
 def _encode(error: SegueError, metadata: dict[str, str], violations: list[FieldViolation]) -> status_pb2.Status:
     status = status_pb2.Status(code=error.code.value[0], message=clip(error.message, MAX_MESSAGE_BYTES))
-    status.details.add().Pack(
-        error_details_pb2.ErrorInfo(reason=error.reason_name[:63], domain=DOMAIN, metadata=metadata)
-    )
+    status.details.add().Pack(error_details_pb2.ErrorInfo(reason=error.reason[:63], domain=DOMAIN, metadata=metadata))
     if violations:
         listed = error_details_pb2.BadRequest()
         for violation in violations:
@@ -119,11 +118,11 @@ def from_status(status: status_pb2.Status) -> SegueError:
                 detail.Unpack(known)
     code = CODES.get(status.code, grpc.StatusCode.UNKNOWN)
     metadata = dict(info.metadata)
-    leaf = NAMED.get(info.reason) if info.domain == DOMAIN else None
+    leaf = LEAVES.get(info.reason) if info.domain == DOMAIN else None
     if leaf is None and not info.reason:
         return _bare(code, status.message)
     if leaf is None:
-        return tree.UnknownReason(status.message, code=code, name=info.reason, metadata=metadata)
+        return UnknownReason(status.message, code=code, reason=info.reason, metadata=metadata)
     violations = []
     for item in request.field_violations:
         description, _, suggestion = item.description.partition(SUGGESTION)
@@ -150,10 +149,10 @@ def from_rpc_error(error: grpc.RpcError, *, service: str = "") -> SegueError:
 
 
 def _bare(code: grpc.StatusCode, message: str, service: str = "") -> SegueError:
-    leaf = BARE.get(code, tree.InternalError)
+    leaf = BARE.get(code, InternalError)
     # The text comes from gRPC or a proxy: it may hold addresses, so it is not passed on as our own message.
     text = f"{service or 'the peer'} ended the call with {code.name}"
     metadata = {"grpcCode": code.name} | ({"service": service} if service else {})
-    failure = leaf(text, metadata=metadata, retry_after_s=RETRY_S if leaf is tree.ServiceUnreachable else None)
+    failure = leaf(text, metadata=metadata, retry_after_s=RETRY_S if leaf is table.ServiceUnreachable else None)
     failure.add_note(message)
     return failure

@@ -85,7 +85,7 @@ def _spool() -> tempfile._TemporaryFileWrapper[bytes]:
         raise _no_room() from error
 
 
-def _no_room() -> errors.StorageFull:
+def _no_room() -> errors.SegueError:
     return errors.StorageFull("the analyzer's temporary folder cannot take the file: it is full or read-only")
 
 

@@ -146,6 +146,6 @@ def _most_at_once(stretches: Sequence[Stretch]) -> int:
     return max(accumulate(step for _, step in edges), default=0)
 
 
-def _wrong(index: int, field_name: str, text: str) -> errors.InvalidPlan:
+def _wrong(index: int, field_name: str, text: str) -> errors.SegueError:
     place = f"plan.sections[{index}].spec.{field_name}"
     return errors.InvalidPlan(f"{place}: {text}", violations=[FieldViolation(place, text)])

@@ -79,7 +79,7 @@ class Conductor:
                     continue
                 await self._drive(job)
             except errors.SegueError as error:
-                log.warning("the store failed", reason=error.reason_name)
+                log.warning("the store failed", reason=error.reason)
                 await asyncio.sleep(STORE_BACKOFF_S)
             except Exception:  # a worker that dies of a surprise would leave the queue standing without a word
                 log.exception("the worker failed")

@@ -36,7 +36,7 @@ class Patience:
         self._since = self._since or now
         if now - self._since > self._patience_s:
             raise error
-        log.warning("trying again", reason=error.reason_name, after_s=round(self._wait_s, 2))
+        log.warning("trying again", reason=error.reason, after_s=round(self._wait_s, 2))
         await asyncio.sleep(self._wait_s)
         self._wait_s = min(self._wait_s * 2, LONGEST_WAIT_S)
 

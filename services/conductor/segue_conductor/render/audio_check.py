@@ -100,7 +100,7 @@ class SoundCheck:
         asked_s = (spec.frames + spec.tail_frames + self._start.overlap_frames) / spec.sample_rate
         return round((asked_s + LONGEST_TAIL_S) * self._format.sample_rate)
 
-    def _invalid(self, what: str) -> errors.RenderInvalid:
+    def _invalid(self, what: str) -> errors.SegueError:
         section_id = self._start.spec.section_id
         return errors.RenderInvalid(
             f"section {section_id}: the renderer's sound cannot be used: {what}", metadata={"sectionId": section_id}

@@ -155,7 +155,7 @@ class CompositionRun:
                     await self._store.set_progress(self._journal.name, self._journal.epoch, said)
                 except errors.SegueError as error:
                     # Progress is no part of the piece; who writes what counts will meet the same fault.
-                    log.warning("progress was not written", reason=error.reason_name)
+                    log.warning("progress was not written", reason=error.reason)
 
     async def _finish(self, context: Context, takes: Mapping[str, Take]) -> None:
         manifest, made = await patiently(lambda: self._master(context, takes))

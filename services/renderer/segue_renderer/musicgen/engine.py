@@ -280,5 +280,5 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
-def _out_of_memory(error: BaseException) -> errors.OutOfMemory:
+def _out_of_memory(error: BaseException) -> errors.SegueError:
     return errors.OutOfMemory(f"no memory for one more request: {error}", retry_after_s=2)
