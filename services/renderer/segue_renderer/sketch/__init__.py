@@ -1,5 +1,6 @@
-"""The sketch band: composes notes from the plan and plays them, with no weights and no GPU.
+"""The sketch band: a renderer that composes notes from the plan and synthesises them, without weights or a GPU.
 
-`score` writes the notes, `voices` and `drums` sound one note, `band` mixes them bar by bar, `backend` is the door.
-Bytes must not depend on the machine: only float64 + - * / sqrt sin cos, numpy's Generator and tables are used.
+`backend` answers requests, `band` mixes a section in blocks, `score` writes the notes, `sound` synthesises them, and
+`tables` holds the data of voices, kits and styles. The bytes must not depend on the machine: only float64
++ - * / sqrt sin cos, numpy's Generator and tables are used.
 """

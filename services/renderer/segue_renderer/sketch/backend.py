@@ -1,4 +1,4 @@
-"""The sketch band as a backend: BIT_EXACT, streamed by the bar, in threads of its own."""
+"""The renderer backend of the sketch band: bit-exact, streamed in blocks, in its own threads."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ MODEL: Final = "sketch"
 
 
 class SketchBackend:
-    """Plays one section in each of its threads."""
+    """Renders one section in each of its threads."""
 
     def __init__(self, slots: int = 1) -> None:
         self._line = Line(slots)
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="sketch")
-        # Another one, or a section that plays would stand still for each that joins the line.
-        self._desk = ThreadPoolExecutor(1, thread_name_prefix="sketch-desk")
+        # A thread of its own: writing the notes of a queued section must not delay a section that plays.
+        self._writers = ThreadPoolExecutor(1, thread_name_prefix="sketch-writer")
         self._profile = ModelProfile(
             model=MODEL,
             backend=MODEL,
@@ -68,20 +68,20 @@ class SketchBackend:
 
     @property
     def profiles(self) -> Sequence[ModelProfile]:
-        """Its one model."""
+        """The sketch model, the only one of this backend."""
         return (self._profile,)
 
     async def load(self) -> None:
-        """Play a bar unheard: what is built at the first use is built before the first caller waits for it."""
-        await asyncio.get_running_loop().run_in_executor(self._threads, _warm)
+        """Render one bar and discard it, so that the first caller does not wait for the tables."""
+        await asyncio.get_running_loop().run_in_executor(self._threads, _warm_up)
 
     async def render(self, request: RenderRequest) -> AsyncGenerator[RenderEvent, None]:
-        """Render one section, bar by bar."""
+        """Render one section, block by block."""
         validation.check(request)
         loop = asyncio.get_running_loop()
         with self._line.join(request.owner) as place:
-            # Written before there is a slot: who waits hears how loud the section will be.
-            band = await loop.run_in_executor(self._desk, SketchBand, request.spec, request.seed)
+            # The notes are written before a slot is free: waiting callers receive the section's loudness.
+            band = await loop.run_in_executor(self._writers, SketchBand, request.spec, request.seed)
             yield Accepted(
                 profile=self._profile,
                 sample_rate=request.spec.sample_rate,
@@ -107,12 +107,12 @@ class SketchBackend:
             )
 
     def status(self) -> BackendStatus:
-        """Say how busy it is."""
+        """Return the number of slots, how many are busy, and the queue length."""
         return BackendStatus(slots=self._line.slots, busy_slots=self._line.busy, queued=self._line.queued)
 
     async def close(self) -> None:
-        """Stop its threads."""
-        for threads in (self._desk, self._threads):
+        """Stop the threads."""
+        for threads in (self._writers, self._threads):
             threads.shutdown(wait=False, cancel_futures=True)
 
 
@@ -121,7 +121,7 @@ def make_backend(_settings: Settings) -> SketchBackend:
     return SketchBackend()
 
 
-def _warm() -> None:
+def _warm_up() -> None:
     metre = Metre(4, 4)
     spec = SectionSpec(
         "warm", Role.MOTIF, 1, frames=section_frames(1, metre, (TempoPoint(0, 240.0),), 48_000), sample_rate=48_000,
@@ -136,7 +136,7 @@ def _warm() -> None:
 def _pieces(block: tuple[int, dict[str, Stereo]], band: SketchBand, *, stems: bool) -> Iterator[AudioPiece]:
     first, sounds = block
     mix = np.zeros_like(sounds[FX])
-    # Always in the same order: float sums depend on it.
+    # Always in the same order: the last bits of a float sum depend on it.
     for name in (*band.layers, FX):
         mix += sounds[name]
     yield AudioPiece(first, mix)
@@ -150,11 +150,15 @@ def _warnings(request: RenderRequest, band: SketchBand) -> tuple[Warning, ...]:
     section = request.spec.section_id
     if band.unknown_instruments:
         names = ", ".join(band.unknown_instruments)
-        found.append(Warning("instrument_replaced", f"the band has no {names}; the nearest it has plays", section))
+        found.append(
+            Warning("instrument_replaced", f"the sketch band has no {names}; similar instruments play instead", section)
+        )
     if request.spec.sampling is not None:
-        found.append(Warning("sampling_not_used", "the sketch band does not sample; the hints were not used", section))
+        found.append(Warning("sampling_not_used", "the sketch band does not sample; sampling has no effect", section))
     if request.spec.negative_prompt:
         found.append(
-            Warning("negative_prompt_not_used", "the sketch band plays the plan; negative_prompt was not used", section)
+            Warning(
+                "negative_prompt_not_used", "the sketch band plays the plan; negative_prompt has no effect", section
+            )
         )
     return tuple(found)

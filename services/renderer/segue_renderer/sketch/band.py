@@ -1,4 +1,4 @@
-"""Plays a score: notes to sound, layers to stems, in blocks of any length, in memory that time does not fill."""
+"""Plays a section: notes become stems, in blocks of any length and in bounded memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from segue_renderer.sketch.sound.sounding_notes import DrumHit, SoundingNote, Tr
 from segue_renderer.sketch.sound.transitions import reversed_cymbal, riser
 from segue_renderer.sketch.sound.waves import smooth_step
 from segue_renderer.sketch.tables import kits
-from segue_renderer.sketch.tables.instruments import BACKGROUNDS, VOICES, is_stand_in
+from segue_renderer.sketch.tables.instruments import BACKGROUNDS, VOICES, is_substituted
 from segue_renderer.sketch.tables.voices import StruckVoice
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ FX: Final = "fx"
 LAYER_NAMES: Final[Mapping[LayerKind, str]] = {
     kind: kind.name.lower() for kind in LayerKind if kind != LayerKind.UNSPECIFIED
 }
-# How loud one note at velocity 100 is, K-weighted; a chord has several.
+# K-weighted level of one note at velocity 100; a chord has several notes.
 LEVELS_DB: Final[Mapping[LayerKind, float]] = {
     LayerKind.RHYTHM: -13.0,
     LayerKind.BASS: -22.0,
@@ -52,23 +52,23 @@ SENDS: Final[Mapping[LayerKind, float]] = {
     LayerKind.TEXTURES: 0.22,
     LayerKind.VOCALS: 0.26,
 }
-ROOM_POWER: Final = (6.0, 2.5)
-"""What the room gives back for each unit of power sent into it: always, and for each second of reverberation."""
+REVERB_POWER: Final = (6.0, 2.5)
+"""Power that the reverb returns for each unit of power: a constant, and a part for each second of reverberation."""
 FIRST_BLOCKS_S: Final = (0.06, 0.12, 0.25)
 BLOCK_S: Final = 0.5
 TAIL_S: Final = 3.0
-LOOP_RUN_UP_S: Final = 6.0
+LOOP_END_S: Final = 6.0
 BACKGROUND_AMOUNT: Final = 0.7
 DUCK_S: Final = 0.2
 DUCKED_POWER: Final = 0.4
-"""How much of a layer's power full ducking costs at four kicks a bar; by measurement."""
+"""Share of a layer's power that full ducking removes at four kicks a bar; measured."""
 UNDUCKED: Final = frozenset({LayerKind.RHYTHM, LayerKind.LEAD})
 STRUCK_DB: Final = {LayerKind.TEXTURES: 8.0, LayerKind.LEAD: 4.5}
-"""StruckVoice notes fade, and arpeggios have one note where a pad has three."""
+"""Gain of struck voices: their notes fade, and an arpeggio has one note where a pad has three."""
 
 
 class SketchBand:
-    """One section being played."""
+    """One section of the sketch band: its notes and its audio."""
 
     def __init__(self, spec: SectionSpec, seed: int) -> None:
         self.spec = spec
@@ -86,18 +86,18 @@ class SketchBand:
             for layer in spec.layers
         }
         self._kicks: list[int] = []
-        self._waiting = self._placed()
+        self._scheduled = self._placed_notes()
         bar = self._score.grid.bar
         edges = [min(spec.frames, self._clock.frame(number * bar, self.rate)) for number in range(spec.bars)]
         self._fader = Fader(self.rate, [*edges, spec.frames], spec.energy)
-        self._fader.foresee([(note, self._factor(kind)) for kind, note in self._waiting], closes=self._score.ends)
+        self._fader.predict([(note, self._factor(kind)) for kind, note in self._scheduled], closes=self._score.ends)
         self.unknown_instruments = sorted(
             {
                 name
                 for layer in spec.layers
                 if layer.kind != LayerKind.RHYTHM
                 for name in layer.instruments
-                if is_stand_in(name) and name not in BACKGROUNDS
+                if is_substituted(name) and name not in BACKGROUNDS
             }
         )
         self._effects = self._transition()
@@ -108,20 +108,20 @@ class SketchBand:
 
     @property
     def tail_frames(self) -> int:
-        """How far the sound rings on after the section; a loop has no more than it was asked for."""
+        """Frames of sound after the section; a loop has only the requested tail."""
         if self.spec.loop:
             return self.spec.tail_frames
         return max(self.spec.tail_frames, round(TAIL_S * self.rate))
 
     def declared_lufs(self) -> float:
-        """Return the level that this section will have."""
+        """Return the predicted loudness of the section."""
         return self._fader.declared_lufs()
 
     def blocks(self, block_s: float = 0.0) -> Iterator[tuple[int, dict[str, Stereo]]]:
-        """Play: the first frame and the sound of each stem. Short blocks come first, so that it starts at once."""
+        """Return blocks: the first frame and the samples of each stem. The first blocks are short for a quick start."""
         self._restart()
         if self.spec.loop:
-            self._run_up()
+            self._play_end()
         position, number, end = 0, 0, self.spec.frames + self.tail_frames
         while position < end:
             seconds = block_s or (FIRST_BLOCKS_S[number] if number < len(FIRST_BLOCKS_S) else BLOCK_S)
@@ -130,10 +130,10 @@ class SketchBand:
             position += frames
             number += 1
 
-    # What will sound.
+    # Preparation.
 
-    def _placed(self) -> list[tuple[LayerKind, SoundingNote]]:
-        """Turn notes into sounding things, in time order."""
+    def _placed_notes(self) -> list[tuple[LayerKind, SoundingNote]]:
+        """Give notes a position in frames and a gain, in time order."""
         found: list[tuple[LayerKind, SoundingNote]] = []
         ending = self.spec.tail_frames if self._score.ends else 0
         hits = 0
@@ -144,7 +144,7 @@ class SketchBand:
             if note.layer == LayerKind.RHYTHM:
                 hits += 1
                 variant = hits % drums.NUM_VARIANTS
-                hit = DrumHit(self._style.kit, note.pitch, variant, gain, self.rate, start, self._score.home)
+                hit = DrumHit(self._style.kit, note.pitch, variant, gain, self.rate, start, self._score.tonic)
                 found.append((note.layer, hit))
                 if note.pitch == kits.KICK:
                     self._kicks.append(start)
@@ -159,14 +159,14 @@ class SketchBand:
         return sorted(found, key=lambda item: item[1].start)
 
     def _factor(self, kind: LayerKind) -> float:
-        """Return the power of a layer with what it sends into the room."""
-        answer = ROOM_POWER[0] + ROOM_POWER[1] * self._style.room_s
-        room = 1.0 + SENDS[kind] * SENDS[kind] * answer
+        """Return a layer's factor of power with its reverb and its ducking."""
+        returned = REVERB_POWER[0] + REVERB_POWER[1] * self._style.room_s
+        reverb = 1.0 + SENDS[kind] * SENDS[kind] * returned
         ducked = self._kicks and kind not in UNDUCKED
-        return room * (1.0 - DUCKED_POWER * self._style.duck if ducked else 1.0)
+        return reverb * (1.0 - DUCKED_POWER * self._style.duck if ducked else 1.0)
 
     def _transition(self) -> list[SoundingNote]:
-        """Lead into the next section with a sound that ends on its first beat."""
+        """Return the sound that leads to the first beat of the next section."""
         if self.spec.transition == Transition.RISER:
             beat_s = self._clock.seconds(self._score.grid.beat)
             sound = riser(min(self.spec.frames, round(min(4.0, 4 * beat_s) * self.rate)), self.rate)
@@ -177,29 +177,29 @@ class SketchBand:
         energy = self.spec.next.energy if self.spec.next else 0.5
         return [TransitionSound(sound, 0.05 + 0.07 * energy, self.spec.frames - len(sound))]
 
-    # How it sounds.
+    # Playback.
 
     def _restart(self) -> None:
         self._next = 0
         self._sounding: dict[LayerKind, list[SoundingNote]] = {layer.kind: [] for layer in self.spec.layers}
-        self._room = Reverb(self.rate, self._style.room_s, self._style.damping)
+        self._reverb = Reverb(self.rate, self._style.room_s, self._style.damping)
         quarter = 60.0 / self.spec.tempo_points[0].quarters_per_minute
         self._echo = Echo(round(min(0.75, 0.75 * quarter) * self.rate)) if self._style.echo else None
         self._noises = [
             BackgroundNoise(kind, self._seed, amount, self.rate) for kind, amount in self._background.items()
         ]
-        self._queue = self._waiting
+        self._queue = self._scheduled
 
-    def _run_up(self) -> None:
-        """Play the loop's last seconds unheard, so that its beginning has what rings over from its end."""
-        frames = min(self.spec.frames, round(LOOP_RUN_UP_S * self.rate))
+    def _play_end(self) -> None:
+        """Play the last seconds of a loop and discard them: what rings over from the end sounds at the start."""
+        frames = min(self.spec.frames, round(LOOP_END_S * self.rate))
         shift = self.spec.frames
         before = [
-            (kind, replace(note, start=note.start - shift))  # type: ignore[type-var]  # all SoundingNote are dataclasses
-            for kind, note in self._waiting
+            (kind, replace(note, start=note.start - shift))  # type: ignore[type-var]  # all sounding notes are dataclasses
+            for kind, note in self._scheduled
             if note.start >= shift - frames
         ]
-        self._queue = before + self._waiting
+        self._queue = before + self._scheduled
         kicks = list(self._kicks)
         self._kicks = [kick - shift for kick in kicks if kick >= shift - frames] + kicks
         step = round(BLOCK_S * self.rate)
@@ -240,13 +240,13 @@ class SketchBand:
     def _returns(
         self, first: int, frames: int, send: Stereo, dry: Mapping[str, Stereo], column: Float32 | np.float32
     ) -> Stereo:
-        """Return what the room, the echo, the record and the transition add."""
+        """Return the sound of reverb, echo, background noise and transition."""
         lead = dry.get(LAYER_NAMES[LayerKind.LEAD])
         repeats = None
         if self._echo is not None:
             repeats = self._echo.process((send * 0 if lead is None else lead) * np.float32(self._style.echo))
             send += repeats * np.float32(0.3)
-        found = self._room.process(send)
+        found = self._reverb.process(send)
         if repeats is not None:
             found += repeats
         for effect in self._effects:
@@ -256,7 +256,7 @@ class SketchBand:
         return found
 
     def _duck(self, first: int, frames: int) -> Float32 | None:
-        """Make room for the kick where the genre pumps."""
+        """Return the gain that lowers other layers at each kick, or None without ducking."""
         if not self._style.duck or not self._kicks:
             return None
         length = round(DUCK_S * self.rate)
@@ -272,7 +272,7 @@ class SketchBand:
         return gain[:, None]
 
     def _faded(self, first: int, block: dict[str, Stereo]) -> dict[str, Stereo]:
-        """End in silence: what still rings is faded within the tail's last second."""
+        """Fade the last second of the tail to silence."""
         end = self.spec.frames + self.tail_frames
         length = min(self.tail_frames, self.rate)
         frames = len(block[FX])

@@ -1,4 +1,4 @@
-"""The melody of a section without its sound: what other models can follow."""
+"""The notes of a section's lead without audio, as a guide for other models."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def lead_notes(spec: SectionSpec, seed: int) -> tuple[Note, ...]:
-    """Return what the lead plays, or the voice where there is no lead; nothing where neither plays."""
+    """Return the notes of the lead layer, else those of the vocals; empty when the section has neither."""
     validation.check(RenderRequest(replace(spec, continuity=Continuity.NONE), model="", seed=seed))
     notes = ScoreWriter(spec, seed).notes()
     for layer in (LayerKind.LEAD, LayerKind.VOCALS):

@@ -1,4 +1,4 @@
-"""What the sketch band refuses before it plays: sections that are not complete, or do not fit together."""
+"""Checks a request before it is rendered: the section must be complete and consistent."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
 RATES: Final = (8_000, 192_000)
 MAX_S: Final = 1_800
 ROUNDING_FRAMES: Final = 256
-"""How far frames may be from the tempo map: a piece's last section gives back what up to 256 sections rounded up."""
+"""Largest difference between `frames` and the tempo map: the last of up to 256 sections corrects their rounding."""
 
 
 def check(request: RenderRequest) -> None:
-    """Raise what is wrong with a request; all violations at once."""
+    """Raise an error that lists all violations of a request."""
     if request.conditioning is not None or request.spec.continuity == Continuity.TAIL:
         raise errors.OptionNotSupported(
-            "the sketch band continues by the motif, not by the sound of the section before",
+            "the sketch band cannot continue the audio of another section; it supports NONE and MOTIF",
             metadata={"option": "spec.continuity"},
         )
     if request.guide is not None or request.guide_notes:
-        raise errors.OptionNotSupported("the sketch band takes no guide", metadata={"option": "guide"})
+        raise errors.OptionNotSupported("the sketch band cannot follow a guide", metadata={"option": "guide"})
     found = [FieldViolation(f"spec.{name}", what, hint) for name, what, hint in _missing(request.spec)]
     if not found:
         found = [FieldViolation(f"spec.{name}", what, hint) for name, what, hint in _contradictions(request.spec)]
     if found:
         first = found[0]
         raise errors.InvalidField(
-            f"the section cannot be played: {first.field}: {first.description}; let the planner complete it",
+            f"the section is not complete: {first.field}: {first.description}; the planner completes sections",
             violations=found,
         )
 
@@ -47,17 +47,17 @@ def _missing(spec: SectionSpec) -> Iterator[tuple[str, str, str]]:
     if spec.key is None:
         yield "key", "it is not set", "C major"
     if not spec.chords:
-        yield "chords", "there are none", "a chord a bar"
+        yield "chords", "there are none", "one chord a bar"
     if not spec.layers:
         yield "layers", "there are none", "LAYER_KIND_HARMONY"
     if not RATES[0] <= spec.sample_rate <= RATES[1]:
         yield (
             "sample_rate",
-            f"it is {spec.sample_rate}; the band plays {RATES[0]} to {RATES[1]} frames a second",
+            f"it is {spec.sample_rate}; {RATES[0]} to {RATES[1]} are possible",
             "48000",
         )
     if len(spec.energy) != spec.bars:
-        yield "energy", f"it has {len(spec.energy)} values for {spec.bars} bars", "a value a bar"
+        yield "energy", f"it has {len(spec.energy)} values for {spec.bars} bars", "one value a bar"
     try:
         TempoMap.of(spec.tempo_points)
     except ValueError as error:
@@ -69,20 +69,24 @@ def _contradictions(spec: SectionSpec) -> Iterator[tuple[str, str, str]]:
         return
     kinds = [layer.kind for layer in spec.layers]
     if len(set(kinds)) < len(kinds):
-        yield "layers", "a kind comes twice", "each kind once"
+        yield "layers", "a kind occurs twice", "each kind once"
     expected = section_frames(spec.bars, spec.metre, spec.tempo_points, spec.sample_rate)
     if expected > MAX_S * spec.sample_rate:
         yield "bars", f"they last more than {MAX_S} s", "fewer bars"
     elif abs(spec.frames - expected) > ROUNDING_FRAMES or spec.frames < 1:
-        yield "frames", f"it is {spec.frames}, bars and tempo make {expected}", str(expected)
+        yield "frames", f"it is {spec.frames}; bars and tempo give {expected}", str(expected)
     if spec.tail_frames > MAX_S * spec.sample_rate:
         yield "tail_frames", f"it is more than {MAX_S} s", "0"
     tick = 0
     for index, chord in enumerate(spec.chords):
         if chord.start_tick != tick:
-            yield f"chords[{index}].start_tick", f"it is {chord.start_tick}, the one before ends at {tick}", str(tick)
+            yield (
+                f"chords[{index}].start_tick",
+                f"it is {chord.start_tick}; the chord before it ends at {tick}",
+                str(tick),
+            )
             return
         tick += chord.ticks
     end = spec.bars * ticks_per_bar(spec.metre)
     if tick != end:
-        yield "chords", f"they end at tick {tick}, the section at {end}", str(end)
+        yield "chords", f"they end at tick {tick}; the section ends at {end}", str(end)

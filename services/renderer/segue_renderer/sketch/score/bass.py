@@ -1,4 +1,4 @@
-"""The bass line: a pattern of the genre over the chords, with a step into the next one."""
+"""Writes the bass line: the genre's pattern over the chords, with a step into the next chord."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RANGE: Final = (31, 50)
 
 @dataclass(frozen=True)
 class BassNote:
-    """A note of the line and how firmly it is played, 1 to 9."""
+    """A note of the bass line and its level, 1 to 9."""
 
     tick: int
     ticks: int
@@ -30,7 +30,7 @@ class BassNote:
 
 
 class BassLine:
-    """Writes a section's line. It knows the melody, to stay out of its way, whether or not the lead plays."""
+    """Writes the bass line of a section; it avoids half steps to the melody, even when the lead does not play."""
 
     def __init__(
         self, grid: TickGrid, key: Key, chords: Sequence[Chord], melody: Sequence[MelodyNote], lowest: int = RANGE[0]
@@ -40,7 +40,7 @@ class BassLine:
         tonic = pitch_class(key.tonic)
         self._anchors = frozenset({tonic, (tonic + 7) % 12})
         self._chords = chords
-        self._sung = {
+        self._melody_at = {
             beat: tone.pitch
             for tone in melody
             for beat in range(-(-tone.tick // grid.beat) * grid.beat, tone.tick + tone.ticks, grid.beat)
@@ -49,9 +49,9 @@ class BassLine:
         self._last = max(38, lowest)
 
     def write(self, names: Sequence[str], following: Chord | None) -> Iterator[BassNote]:
-        """Write all bars, each by the pattern named for it; `following` is the chord after the section."""
+        """Write all bars, each with its named pattern; `following` is the chord after the section."""
         for bar, name in enumerate(names):
-            # The pattern that leads on stands in every second bar.
+            # Patterns of several bars take turns.
             patterns = BASSES[name]
             for tick, ticks, mark in self._grid.strokes(patterns[bar % len(patterns)], bar):
                 yield from self._tones(tick, ticks, mark, following)
@@ -72,10 +72,10 @@ class BassLine:
             tick = until
 
     def _grates(self, tick: int, until: int, pitch: int) -> bool:
-        """Return whether the melody lies a half step above on a beat."""
+        """Return whether the melody is a half step above a pitch on a beat."""
         first = -(-tick // self._grid.beat) * self._grid.beat
         beats = range(first, until, self._grid.beat)
-        return any((self._sung.get(beat, pitch) - pitch) % 12 == 1 for beat in beats)
+        return any((self._melody_at.get(beat, pitch) - pitch) % 12 == 1 for beat in beats)
 
     def _pitch(self, mark: str, root: int, chord: Chord, end: int, following: Chord | None) -> int:
         classes = chord_classes(chord)
@@ -85,7 +85,7 @@ class BassLine:
             "6": 9 if (root + 9) % 12 in self._scale else 8,
         }
         if mark == "5" and (root + offsets["5"]) % 12 not in self._anchors >= {(root + offsets["3"]) % 12}:
-            # A fifth that is foreign to the tonic's triad pulls to the relative key; the third holds this one.
+            # A fifth outside the tonic's triad suggests the relative key; the third keeps this key.
             mark = "3"
         if mark in offsets:
             return self._into(root + offsets[mark])
@@ -97,7 +97,7 @@ class BassLine:
         return root
 
     def _leading(self, root: int, goal: int) -> int:
-        """Return a step beside the next root, from the side where the line is."""
+        """Return a pitch one step from the next root, on the side from which the line comes."""
         if goal == root:
             return self._into(root + 7)
         below, above = goal - 1, goal + (1 if (goal + 1) % 12 in self._scale else 2)

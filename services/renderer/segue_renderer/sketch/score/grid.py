@@ -1,4 +1,4 @@
-"""Bars, beats and the sixteen places of a pattern, in any metre; and how a straight rhythm is swung and loosened."""
+"""Bars, beats and the sixteen steps of a pattern in any metre, and swing."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ SIXTEENTH: Final = TICKS_PER_QUARTER // 4
 
 @dataclass(frozen=True)
 class PatternStep:
-    """A place in the bar where a pattern's mark falls."""
+    """A position in the bar at which a pattern has a mark."""
 
     tick: int
     ticks: int
     index: int
-    """The mark that a line reads here; 0 to 15."""
+    """Index of the mark that melodic patterns read here; 0 to 15."""
     pulse: int
-    """The mark that a timekeeper reads here: in a group of three it keeps the eighths going."""
+    """Index of the mark that timekeeping drums read here: in a group of three they keep playing eighths."""
 
 
 @dataclass(frozen=True)
 class TickGrid:
-    """A section's clock in ticks."""
+    """Bars and beats of a section in ticks."""
 
     metre: Metre
     bars: int
 
     @cached_property
     def bar(self) -> int:
-        """A bar in ticks."""
+        """Ticks in a bar."""
         return ticks_per_bar(self.metre)
 
     @cached_property
     def beat(self) -> int:
-        """A felt beat in ticks."""
+        """Ticks in a felt beat."""
         return ticks_per_beat(self.metre)
 
     @property
@@ -51,8 +51,8 @@ class TickGrid:
         return self.bar * self.bars
 
     @cached_property
-    def slots(self) -> tuple[PatternStep, ...]:
-        """The places of one bar."""
+    def steps(self) -> tuple[PatternStep, ...]:
+        """The pattern steps of one bar."""
         groups = _groups(self.metre)
         found = []
         tick = 0
@@ -70,28 +70,28 @@ class TickGrid:
         return tuple(found)
 
     def strokes(self, pattern: str, bar: int) -> Iterator[tuple[int, int, str]]:
-        """Read a pattern of sixteen marks in a bar: tick, ticks and mark; "." rests and "-" holds."""
+        """Return tick, ticks and mark for each stroke of a pattern in a bar; "." rests and "-" holds."""
         begun: tuple[int, str] | None = None
         start = bar * self.bar
-        for slot in self.slots:
-            mark = pattern[slot.index]
+        for step in self.steps:
+            mark = pattern[step.index]
             if mark == "-":
                 continue
             if begun:
-                yield begun[0], start + slot.tick - begun[0], begun[1]
-            begun = None if mark == "." else (start + slot.tick, mark)
+                yield begun[0], start + step.tick - begun[0], begun[1]
+            begun = None if mark == "." else (start + step.tick, mark)
         if begun:
             yield begun[0], start + self.bar - begun[0], begun[1]
 
     def hits(self, pattern: str, bar: int, *, keeps_time: bool) -> Iterator[tuple[int, int]]:
-        """Read a drum's pattern in a bar: tick and level 1 to 9."""
-        for slot in self.slots:
-            mark = pattern[slot.pulse if keeps_time else slot.index]
+        """Return tick and level 1 to 9 for each hit of a drum pattern in a bar."""
+        for step in self.steps:
+            mark = pattern[step.pulse if keeps_time else step.index]
             if mark.isdigit():
-                yield bar * self.bar + slot.tick, int(mark)
+                yield bar * self.bar + step.tick, int(mark)
 
     def is_beat(self, tick: int) -> bool:
-        """Return whether a felt beat falls on a tick."""
+        """Return whether a tick is on a felt beat."""
         return tick % self.bar % self.beat == 0
 
 
@@ -109,7 +109,7 @@ def _groups(metre: Metre) -> list[int]:
 
 
 def _quarters(count: int) -> list[int]:
-    """Choose which quarter of a pattern each group of a bar reads."""
+    """Return the quarter of a pattern that each group of a bar reads."""
     few: Final = {0: [], 1: [0], 2: [0, 1], 3: [0, 1, 3]}
     if count in few:
         return few[count]
@@ -118,7 +118,7 @@ def _quarters(count: int) -> list[int]:
 
 
 def swung(tick: int, metre: Metre, swing: float, *, eighths: bool) -> int:
-    """Move a tick as the groove swings: the first of each pair lasts longer."""
+    """Move a tick by the swing: the first of each pair of notes is longer."""
     if swing == 0.5:
         return tick
     beat = TICKS_PER_QUARTER if not is_compound(metre) else ticks_per_beat(metre)

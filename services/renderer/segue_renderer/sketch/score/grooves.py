@@ -1,7 +1,7 @@
-"""Drum patterns: the grooves that plans name, how genres read them, and what a single drum plays by itself.
+"""Drum patterns: the grooves of plans, variants of them for genres, and patterns of single drums.
 
-A pattern has sixteen marks for a bar, four for each quarter; thirty-two marks are two bars in turn. Level 1 to 9, "."
-rests. To add a groove, add an entry, and name it in a style.
+A pattern has sixteen marks for a bar, four for each quarter; thirty-two marks are two bars in turn. A digit is a level
+from 1 to 9, "." rests. To add a groove, add an entry and name it in a style.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ GROOVES: Final[Mapping[str, Pattern]] = {
     "trap": {KICK: "9......6..7.....9..5...6......7.", CLAP: "........8.......",
              CLOSED_HAT: "6.4.5.4.6.4.54456.4.5.446.4.5555", OPEN_HAT: "......2........."},
     "none": {},
-    # How genres read those names.
+    # Variants that genres use instead.
     "disco": {KICK: FOUR, SNARE: BACK, OPEN_HAT: "..6...6...6...6.", CLOSED_HAT: "5.2.5.2.5.2.5.2.",
               TAMBOURINE: "..3...5...3...5."},
     "techno": {KICK: FOUR, CLAP: "............5...............5..3", OPEN_HAT: "..6...6...6...6.",
@@ -98,7 +98,7 @@ GROOVES: Final[Mapping[str, Pattern]] = {
     "afrobeat": {KICK: "9.....4.8.......9..4....8.4.....", SNARE: "....6....2..6..3", SHAKER: "6352635263526352",
                  CLAVES: "6..6..6...6.6...", CONGA: "..4...6.4...6.66", CLOSED_HAT: "..4...4...4...4."},
 }  # fmt: skip
-# What those play that are asked for by name; several play together.
+# Patterns of drums that the plan names; several drums play together.
 ALONE: Final[Mapping[str, Pattern]] = {
     "kick": {KICK: "9.....6.8......."},
     "snare": {SNARE: "7..37.3.7..37.33"},
@@ -127,12 +127,12 @@ WHOLE_KITS: Final = ("drum", "percussion", "beat")
 
 
 def pattern_of(groove: str, instruments: tuple[str, ...], readings: Mapping[str, str]) -> Pattern:
-    """Return what is played: the groove as a genre reads it, or what single drums play by themselves."""
+    """Return the drum pattern: the genre's variant of the groove, or the patterns of the named drums."""
     if any("brush" in name for name in instruments):
         return GROOVES["swing"]
     alone = [ALONE[name] for name in instruments if name in ALONE]
     if alone and not any(word in name for name in instruments for word in WHOLE_KITS):
-        # A genre's light percussion is more than its name: a bossa's shaker comes with its clave.
+        # The genre's variant of a shaker has more drums: a bossa's shaker comes with its clave.
         own = readings.get("shaker", "") if len(alone) == 1 and groove == "shaker" else ""
         found = dict(GROOVES[own]) if own else {}
         for pattern in alone:
@@ -145,5 +145,5 @@ def pattern_of(groove: str, instruments: tuple[str, ...], readings: Mapping[str,
 
 
 def marks_of(pattern: str, bar: int) -> str:
-    """Return a bar's sixteen marks of a pattern of one or two bars."""
+    """Return the sixteen marks of a bar, from a pattern of one or two bars."""
     return pattern[16:] if len(pattern) == 32 and bar % 2 else pattern[:16]

@@ -1,4 +1,4 @@
-"""Chords as the hands take them: voicings that move little, and the rhythm in which they are struck."""
+"""Writes chords: voicings with little movement, and the rhythm of the strokes."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ STRUM_TICKS: Final = 14
 ROLL_TICKS: Final = 110
 
 
-def voicings(chords: Sequence[Chord], home: int, *, has_bass: bool, power: bool = False) -> dict[int, tuple[int, ...]]:
-    """Return the pitches of each chord by its start; `home` is the key's tonic as a pitch class.
+def voicings(chords: Sequence[Chord], tonic: int, *, has_bass: bool, power: bool = False) -> dict[int, tuple[int, ...]]:
+    """Return the pitches of each chord by its start; `tonic` is the tonic's pitch class.
 
-    At home the left hand takes the root: a tonic chord with a seventh would else be its relative's too.
+    The tonic chord always has its root at the bottom: with a seventh it could also belong to the relative key.
     """
     found: dict[int, tuple[int, ...]] = {}
     last: tuple[int, ...] = ()
@@ -35,41 +35,43 @@ def voicings(chords: Sequence[Chord], home: int, *, has_bass: bool, power: bool 
             last = found[chord.start_tick] = _power(chord)
             continue
         key = (chord.root, chord.quality, last)
-        last = known.get(key) or known.setdefault(key, voice(_taken(chord, home, has_bass=has_bass), last))
-        at_home = pitch_class(chord.root) == home
-        found[chord.start_tick] = _rooted(last, home) if at_home else last
+        last = known.get(key) or known.setdefault(
+            key, closest_voicing(_chord_tones(chord, tonic, has_bass=has_bass), last)
+        )
+        on_tonic = pitch_class(chord.root) == tonic
+        found[chord.start_tick] = _with_root(last, tonic) if on_tonic else last
     return found
 
 
 def triads(chords: Sequence[Chord]) -> dict[int, tuple[int, ...]]:
-    """Return root, third and fifth of each chord by its start: who holds leaves sevenths and ninths to the hands."""
+    """Return root, third and fifth of each chord by its start; held chords have no sevenths and ninths."""
     found: dict[int, tuple[int, ...]] = {}
     last: tuple[int, ...] = ()
     for chord in chords:
-        found[chord.start_tick] = last = voice(chord_classes(chord)[:3], last)
+        found[chord.start_tick] = last = closest_voicing(chord_classes(chord)[:3], last)
     return found
 
 
-def _taken(chord: Chord, home: int, *, has_bass: bool) -> Sequence[int]:
-    """Return which notes of a chord the hands take: at home all; away from it a rich chord does without its fifth,
-    and where there is a bass, sevenths leave it their root.
+def _chord_tones(chord: Chord, tonic: int, *, has_bass: bool) -> Sequence[int]:
+    """Return the pitch classes of a chord that are played: all of them in the tonic chord.
 
-    The tonic and the dominant hold a piece together and are never left out; nor is the root of a chord that would
-    then be the tonic chord of the relative key.
+    With a bass, other chords of four or more notes leave the root to it. Without one, chords of five notes omit their
+    fifth. The tonic and the dominant are never left out: they keep the piece in its key. Nor is the root when the
+    rest would be the tonic chord of the relative key.
     """
     classes = chord_classes(chord)
-    anchors = {home, (home + 7) % 12}
-    if len(classes) < 4 or classes[0] == home:
+    anchors = {tonic, (tonic + 7) % 12}
+    if len(classes) < 4 or classes[0] == tonic:
         return classes
-    if has_bass and classes[0] not in anchors and classes[1] != (home + 9) % 12:
+    if has_bass and classes[0] not in anchors and classes[1] != (tonic + 9) % 12:
         return classes[1:]
     if len(classes) == 4 or classes[2] in anchors:
         return classes
     return classes[:2] + classes[3:]
 
 
-def _rooted(pitches: tuple[int, ...], root: int) -> tuple[int, ...]:
-    """Put the root below a voicing, or an octave above it where that would be mud."""
+def _with_root(pitches: tuple[int, ...], root: int) -> tuple[int, ...]:
+    """Add the root below a voicing, or above it when it would be too low and too close."""
     low = pitches[0] - 1 - (pitches[0] - 1 - root) % 12
     if pitches[0] - low < 3:
         low -= 12
@@ -79,8 +81,8 @@ def _rooted(pitches: tuple[int, ...], root: int) -> tuple[int, ...]:
     return (*pitches, high)
 
 
-def voice(classes: Sequence[int], last: Sequence[int]) -> tuple[int, ...]:
-    """Return the voicing of some pitch classes that moves least from the last one."""
+def closest_voicing(classes: Sequence[int], last: Sequence[int]) -> tuple[int, ...]:
+    """Return the voicing of the pitch classes that moves least from the last voicing."""
     best: tuple[float, tuple[int, ...]] | None = None
     for turn in range(len(classes)):
         order = [*classes[turn:], *classes[:turn]]
@@ -101,14 +103,14 @@ def _cost(pitches: Sequence[int], last: Sequence[int]) -> float:
         moved = float(sum(min(abs(pitch - old) for old in last) for pitch in pitches))
     else:
         moved = abs(sum(pitches) / len(pitches) - 62.0)
-    # A half step at the top or in the bottom grates; low clusters are mud; the middle is home.
+    # Penalties for half steps, for narrow low intervals, and for a distance to the middle of the range.
     grates = sum(3.0 for low, high in pairwise(pitches) if high - low == 1)
     mud = sum(2.0 for low, high in pairwise(pitches) if low < 55 and high - low < 3)
     return moved + grates + mud + 0.3 * abs(sum(pitches) / len(pitches) - 63.0)
 
 
 def _power(chord: Chord) -> tuple[int, ...]:
-    """Root, fifth and octave for a distorted guitar, where thirds would growl."""
+    """Return root, fifth and octave: a distorted guitar makes thirds rough."""
     root = 40 + (pitch_class(chord.root) - 40) % 12
     soft = {ChordQuality.DIMINISHED, ChordQuality.HALF_DIMINISHED, ChordQuality.DIMINISHED_SEVENTH}
     return (root, root + (6 if chord.quality in soft else 7), root + 12)
@@ -117,7 +119,7 @@ def _power(chord: Chord) -> tuple[int, ...]:
 def strokes(
     grid: TickGrid, chords: Sequence[Chord], names: Sequence[str]
 ) -> Iterator[tuple[int, int, int, Chord, str]]:
-    """Return when chords are struck: tick, ticks, level 1 to 9, the chord, and the name of the bar's pattern."""
+    """Return the strokes: tick, ticks, level 1 to 9, the chord, and the name of the bar's pattern."""
     for bar, name in enumerate(names):
         patterns = CHORDS[name]
         end = (bar + 1) * grid.bar
@@ -127,7 +129,7 @@ def strokes(
 
 
 def _split(chords: Sequence[Chord], tick: int, ticks: int, level: int) -> Iterator[tuple[int, int, int, Chord]]:
-    """Strike again where the chord changes under a stroke."""
+    """Split a stroke where the chord changes."""
     end = tick + ticks
     while tick < end:
         chord = chord_at(chords, tick)

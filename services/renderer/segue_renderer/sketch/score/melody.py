@@ -1,4 +1,4 @@
-"""The lead: the piece's motif stated, answered, varied and developed, and bent to the chords under it."""
+"""Writes the melody: states, answers, varies and develops the motif, and fits it to the chords."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 RANGE: Final = (60, 84)
 CENTRE: Final = 67
 LOWEST_MEAN: Final = 68.5
-MAX_STRANGE_SHARE: Final = 0.27
-"""How much of the melody's time may be notes that are not in the chord."""
+MAX_FOREIGN_SHARE: Final = 0.27
+"""Largest share of the melody's time that foreign tones may take: tones outside the chord."""
 TURNED_COST: Final = 5
 STABLE: Final = (0,)
 OPEN: Final = (1, 4, 6)
@@ -31,12 +31,12 @@ PHRASES: Final = {
     MotifUse.VARY: ("vary", "answer", "vary", "close"),
     MotifUse.DEVELOP: ("rising", "inverted", "fragments", "close"),
 }
-"""What becomes of the motif in four phrases."""
+"""The kind of each of four phrases, by the use of the motif."""
 
 
 @dataclass(frozen=True)
 class MelodyNote:
-    """A note of the melody before it has a pitch, and then with it."""
+    """A note of the melody; `pitch` is 0 until it is placed."""
 
     tick: int
     ticks: int
@@ -56,7 +56,7 @@ def write(
     *,
     flows: bool = False,
 ) -> list[MelodyNote]:
-    """Write a section's melody; one that flows fills its leaps with runs."""  # fmt: skip
+    """Write the melody of a section; with `flows` runs fill its leaps."""  # fmt: skip
     length = -(-motif.ticks // grid.bar) * grid.bar
     plan = PHRASES[use]
     tones: list[MelodyNote] = []
@@ -64,7 +64,7 @@ def write(
         kind = plan[number % 4]
         if energy[min(len(energy) - 1, start // grid.bar)] < 0.3 and number % 2:
             kind = "rest"
-        # A piece that is a single phrase still closes.
+        # A piece of a single phrase also needs an ending.
         if start + length >= grid.end and kind in {"state", "answer", "vary"} and number % 2:
             kind = "close"
         tones.extend(
@@ -73,11 +73,11 @@ def write(
             if start + tone.tick < grid.end
         )
     placed = _placed(tones, key, _tonic_pitch(key, motif))
-    return bend(_flowing(placed, key, grid) if flows else placed, grid, chords)
+    return fit_to_chords(_flowing(placed, key, grid) if flows else placed, grid, chords)
 
 
 def phrase(kind: str, motif: Motif, rng: np.random.Generator) -> list[MelodyNote]:
-    """Return one phrase, counted from its own start."""
+    """Return one phrase; its ticks count from its own start."""
     plain = [MelodyNote(note.start_tick, note.ticks, note.degree, note.alteration) for note in motif.notes]
     half = motif.ticks // 2
     if kind == "answer":
@@ -105,7 +105,7 @@ def _developed(kind: str, plain: list[MelodyNote], half: int) -> list[MelodyNote
 
 
 def _ending(tones: list[MelodyNote], degrees: tuple[int, ...]) -> list[MelodyNote]:
-    """Turn the end of a phrase towards one of some degrees, by a step."""
+    """Let a phrase end on the nearest of some degrees, by a step."""
     found = list(tones)
     last = found[-1]
     goal = min((degree + 7 * octave for degree in degrees for octave in (-1, 0, 1)), key=lambda d: abs(d - last.degree))
@@ -134,7 +134,7 @@ def _varied(tones: list[MelodyNote], rng: np.random.Generator) -> list[MelodyNot
 
 
 def _flowing(tones: list[MelodyNote], key: Key, grid: TickGrid) -> list[MelodyNote]:
-    """Fill the time and the leaps between long tones with steps of the scale: the motif stays in it as its skeleton."""
+    """Fill the time and the leaps between long notes with scale steps; the notes of the motif stay."""
     scale = frozenset(scale_classes(key))
     half = grid.beat // 2
     found: list[MelodyNote] = []
@@ -142,7 +142,7 @@ def _flowing(tones: list[MelodyNote], key: Key, grid: TickGrid) -> list[MelodyNo
         found.append(tone)
         if following is None or following.tick - tone.tick < 2 * half or following.tick - tone.tick > 4 * grid.beat:
             continue
-        # The run ends on the step before the next tone, and is as long as there is room.
+        # The run ends one step before the next note and is as long as the time allows.
         way = 1 if following.pitch >= tone.pitch else -1
         ladder = [p for p in range(RANGE[0], RANGE[1] + 1) if p % 12 in scale and (following.pitch - p) * way > 0]
         ladder.sort(key=lambda pitch: abs(pitch - following.pitch))
@@ -157,7 +157,7 @@ def _flowing(tones: list[MelodyNote], key: Key, grid: TickGrid) -> list[MelodyNo
 
 
 def _tonic_pitch(key: Key, motif: Motif) -> int:
-    """Return the tonic from which degrees are counted: where the motif lies above the chords, not among them."""
+    """Return the tonic from which degrees count, in the octave that puts the motif above the chords."""
     tonic = degree_pitch(key, 0, octave_pitch=CENTRE - 5)
     pitches = [degree_pitch(key, note.degree, octave_pitch=tonic) for note in motif.notes]
     mean = sum(pitches) / max(1, len(pitches))
@@ -165,7 +165,7 @@ def _tonic_pitch(key: Key, motif: Motif) -> int:
 
 
 def _placed(tones: list[MelodyNote], key: Key, tonic: int) -> list[MelodyNote]:
-    """Give every tone the octave that keeps the line in its range."""
+    """Give every note the octave that keeps the line in its range."""
     found: list[MelodyNote] = []
     for tone in tones:
         pitch = degree_pitch(key, tone.degree, octave_pitch=tonic, alteration=tone.alteration)
@@ -177,28 +177,28 @@ def _placed(tones: list[MelodyNote], key: Key, tonic: int) -> list[MelodyNote]:
     return found
 
 
-def bend(tones: list[MelodyNote], grid: TickGrid, chords: Sequence[Chord]) -> list[MelodyNote]:
-    """Keep a strange tone only where it moves by a step, within a beat, into a tone of the chord."""
+def fit_to_chords(tones: list[MelodyNote], grid: TickGrid, chords: Sequence[Chord]) -> list[MelodyNote]:
+    """Replace foreign tones, except where they move by a step, within a beat, to a tone of the chord."""
     banned: set[int] = set()
     while True:
-        found = _bent(tones, grid, chords, banned)
-        strange = [
+        found = _fitted(tones, grid, chords, banned)
+        foreign = [
             index
             for index, tone in enumerate(found)
             if tone.pitch % 12 not in chord_classes(chord_at(chords, tone.tick))
         ]
-        sung = sum(tone.ticks for tone in found)
-        if sum(found[index].ticks for index in strange) <= MAX_STRANGE_SHARE * sung:
+        length = sum(tone.ticks for tone in found)
+        if sum(found[index].ticks for index in foreign) <= MAX_FOREIGN_SHARE * length:
             return found
-        # The longest first, and many at once in a long section.
-        strange.sort(key=lambda index: -found[index].ticks)
-        banned.update(strange[: max(1, len(strange) // 4)])
+        # The longest first, and several at once in a long section.
+        foreign.sort(key=lambda index: -found[index].ticks)
+        banned.update(foreign[: max(1, len(foreign) // 4)])
 
 
-def _bent(tones: list[MelodyNote], grid: TickGrid, chords: Sequence[Chord], banned: set[int]) -> list[MelodyNote]:
+def _fitted(tones: list[MelodyNote], grid: TickGrid, chords: Sequence[Chord], banned: set[int]) -> list[MelodyNote]:
     found: list[MelodyNote] = []
     following: MelodyNote | None = None
-    # From the end: whether a tone may be strange depends on where the next one goes.
+    # From the end: a foreign tone depends on the note after it.
     for index in range(len(tones) - 1, -1, -1):
         tone = tones[index]
         chord = chord_at(chords, tone.tick)
@@ -210,7 +210,7 @@ def _bent(tones: list[MelodyNote], grid: TickGrid, chords: Sequence[Chord], bann
                 and following is not None
                 and following.tick - tone.tick <= grid.beat
                 and 0 < abs(following.pitch - pitch) <= 2
-                and _way(tones[index:]) == (1 if following.pitch > pitch else -1)
+                and _direction(tones[index:]) == (1 if following.pitch > pitch else -1)
                 and following.pitch % 12 in chord_classes(chord_at(chords, following.tick))
                 and (pitch - pitch_class(chord.bass or chord.root)) % 12 != 1
             )
@@ -227,8 +227,8 @@ def _bent(tones: list[MelodyNote], grid: TickGrid, chords: Sequence[Chord], bann
     return found[::-1]
 
 
-def _way(tones: Sequence[MelodyNote]) -> int:
-    """Return which way a line was to go from its first tone: 1 up, -1 down, 0 neither."""
+def _direction(tones: Sequence[MelodyNote]) -> int:
+    """Return the direction of a line from its first note: 1 up, -1 down, 0 neither."""
     if len(tones) < 2:
         return 0
     return _sign(tones[1].pitch - tones[0].pitch)
@@ -239,26 +239,26 @@ def _sign(step: int) -> int:
 
 
 def _nearest(classes: Sequence[int], line: Sequence[MelodyNote], index: int, towards: int) -> int:
-    """Return the chord's tone nearest to a tone of a line, within the range.
+    """Return the chord tone that is nearest to a note of a line, within the range.
 
-    One to which the line comes, and from which it goes on, the way that it was to go comes before nearer ones: the
-    motif is known by its shape.
+    A chord tone that keeps the direction of the line before and after it is preferred to a nearer one: listeners
+    recognise the motif by its shape.
     """
     pitch = line[index].pitch
     near = [each for each in range(pitch - 8, pitch + 9) if each % 12 in classes and RANGE[0] <= each <= RANGE[1]]
     near = near or [each for each in range(RANGE[0], RANGE[1] + 1) if each % 12 in classes]
 
     def cost(each: int) -> tuple[int, int, int]:
-        turned = int(_sign(towards - each) != _way(line[index:]))
+        turned = int(_sign(towards - each) != _direction(line[index:]))
         if index:
-            turned += _sign(each - line[index - 1].pitch) != _way(line[index - 1 :])
+            turned += _sign(each - line[index - 1].pitch) != _direction(line[index - 1 :])
         return abs(each - pitch) + TURNED_COST * turned, abs(each - towards), each
 
     return min(near, key=cost)
 
 
 def chord_at(chords: Sequence[Chord], tick: int) -> Chord:
-    """Return the chord that sounds at a tick; beyond the end the last one."""
+    """Return the chord at a tick; after the end of the section, the last chord."""
     low, high = 0, len(chords) - 1
     while low < high:
         middle = (low + high + 1) // 2

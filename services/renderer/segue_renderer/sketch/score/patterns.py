@@ -1,7 +1,7 @@
-"""Rhythms of chords and bass lines, sixteen marks a bar, four for each quarter. To add one, add an entry.
+"""Rhythms of chords and bass lines: sixteen marks a bar, four for each quarter. To add a pattern, add an entry.
 
-Chords: level 1 to 9, "-" holds, "." rests. Bass: R root, 3 third, 5 fifth, 6 sixth, 8 octave, "a" a step into the next
-chord, r a soft root. Of several bars each takes its turn.
+Chords: a digit is a level from 1 to 9, "-" holds, "." rests. Bass: "R" root, "r" quiet root, "3" third, "5" fifth,
+"6" sixth, "8" octave, "a" a step into the next chord. Patterns of several bars take turns.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ CHORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "run": ("8676867686768676",),
 }
 FIGURED: Final = frozenset({"figure", "broken", "run"})
-"""Patterns of single notes: the hand breaks the chord."""
+"""Patterns that play broken chords, note by note."""
 BASSES: Final[Mapping[str, tuple[str, ...]]] = {
     "hold": ("R---------------",),
     "two": ("R-------5-------", "R-------5-----a-"),

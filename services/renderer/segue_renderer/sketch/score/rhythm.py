@@ -1,4 +1,4 @@
-"""Drums: the groove's pattern by energy, with ghost notes, turns at phrase ends, fills, builds and crashes."""
+"""Writes the drums: the groove by energy, with ghost notes, fills, builds and crashes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BUILD_BARS: Final = 2
 def write(
     spec: SectionSpec, grid: TickGrid, instruments: tuple[str, ...], rng: np.random.Generator, *, ends: bool
 ) -> Iterator[tuple[int, int, int]]:
-    """Return tick, drum and level 1 to 9."""  # fmt: skip
+    """Return tick, drum and level 1 to 9 of each hit."""  # fmt: skip
     drums = _Drums(spec, grid, instruments, rng)
     for bar in range(grid.bars):
         if ends and bar == grid.bars - 1:
@@ -38,7 +38,7 @@ def write(
 
 
 class _Drums:
-    """A section's drummer."""
+    """The drum part of a section."""
 
     def __init__(
         self, spec: SectionSpec, grid: TickGrid, instruments: tuple[str, ...], rng: np.random.Generator
@@ -48,15 +48,15 @@ class _Drums:
         self._rng = rng
         self._style = style_for(spec.genre)
         groove = spec.groove.name if spec.groove and spec.groove.name else "backbeat"
-        self._pattern = self._lifted(pattern_of(groove, instruments, self._style.grooves))
-        # One who plays a shaker has no toms and no cymbals.
+        self._pattern = self._with_ride(pattern_of(groove, instruments, self._style.grooves))
+        # Fills and crashes need a whole kit: a shaker alone has neither.
         self._whole_kit = any(word in name for name in instruments for word in WHOLE_KITS)
-        # What is left out in each fourth bar is chosen once a section, so that it is a groove and not rng.
+        # Omissions are chosen once for four bars and repeat in the section, so that they form a groove.
         self._phrase_draws = rng.random(64)
         self._builds = self._style.builds and spec.next is not None and spec.next.role in BIG
 
     def last(self) -> Iterator[tuple[int, int, int]]:
-        """End on the first beat."""
+        """Return the last bar: one hit on the first beat."""
         start = (self._grid.bars - 1) * self._grid.bar
         if self._whole_kit:
             yield start, kits.KICK, 8
@@ -67,7 +67,7 @@ class _Drums:
                 yield start, drum, int(marks[0])
 
     def bar(self, bar: int) -> Iterator[tuple[int, int, int]]:
-        """Play a bar."""
+        """Return the hits of a bar."""
         spec, grid = self._spec, self._grid
         last = bar == grid.bars - 1
         end = (bar + 1) * grid.bar
@@ -89,8 +89,8 @@ class _Drums:
         if bar == 0 and spec.previous and self._whole_kit and (spec.role in BIG or spec.energy[0] > 0.62):
             yield 0, kits.CRASH, 7 if spec.role in BIG else 5
 
-    def _lifted(self, pattern: Pattern) -> Pattern:
-        """In the big sections a drummer takes the ride instead of the hat."""
+    def _with_ride(self, pattern: Pattern) -> Pattern:
+        """Move the hi-hat to the ride in choruses and solos of acoustic kits."""
         takes_ride = self._spec.role in {Role.CHORUS, Role.SOLO} and self._style.kit in {"acoustic", "heavy"}
         if not takes_ride or kits.CLOSED_HAT not in pattern or kits.RIDE in pattern:
             return pattern
@@ -99,10 +99,10 @@ class _Drums:
     def _grooved(self, bar: int, until: int) -> Iterator[tuple[int, int, int]]:
         energy = self._spec.energy[bar]
         feel = self._spec.groove.feel if self._spec.groove else Feel.UNSPECIFIED
-        # Weak marks come in with energy; a soft bar keeps its backbeat on the rim.
+        # Weak marks need energy; a quiet bar plays its backbeat on the rim.
         least = 1.0 + 3.5 * (1.0 - energy)
         for drum, marks in self._pattern.items():
-            read = _felt(marks_of(marks, bar), feel, bar)
+            read = _with_feel(marks_of(marks, bar), feel, bar)
             for number, (tick, level) in enumerate(self._grid.hits(read, bar, keeps_time=drum in TIMEKEEPERS)):
                 draw = self._phrase_draws[(bar % 4 * 16 + number + drum) % 64]
                 if tick >= until or level + float(draw) < least:
@@ -111,7 +111,7 @@ class _Drums:
                 yield tick, kits.SIDE_STICK if soft else drum, level
 
     def _fill(self, start: int, end: int, energy: float) -> Iterator[tuple[int, int, int]]:
-        """Roll down the toms into the next section; machines roll on the snare."""
+        """Return a fill down the toms into the next section; drum machines fill on the snare."""
         machine = self._style.kit in MACHINES
         order = (kits.SNARE,) if machine else (kits.SNARE, kits.HIGH_TOM, kits.MID_TOM, kits.LOW_TOM)
         step = self._grid.beat // 4 if energy > 0.5 else self._grid.beat // 2
@@ -124,7 +124,7 @@ class _Drums:
             yield start + number * step, order[int(place * len(order))], 5 + round(3 * place)
 
     def _build(self, bar: int) -> Iterator[tuple[int, int, int]]:
-        """Roll faster and louder into a drop; in the last bar the kick is gone."""
+        """Return a roll that gets faster and louder into the next section; its last bar has no kick."""
         grid, start = self._grid, bar * self._grid.bar
         last = bar == grid.bars - 1
         step = grid.beat // 4 if last else grid.beat // 2
@@ -137,8 +137,8 @@ class _Drums:
                 yield tick, kits.KICK, 8
 
 
-def _felt(marks: str, feel: Feel, bar: int) -> str:
-    """Stretch or press a bar: half time spreads it over two bars."""
+def _with_feel(marks: str, feel: Feel, bar: int) -> str:
+    """Return the marks of a bar in a feel: half time spreads a bar over two."""
     if feel == Feel.HALF_TIME:
         half = marks[:8] if bar % 2 == 0 else marks[8:]
         return "".join(mark + "." for mark in half)

@@ -1,4 +1,4 @@
-"""What is played around the melody: pads, arpeggios, a second line that moves while the lead rests, and answers."""
+"""Writes textures: pads, arpeggios, a second line that moves while the lead rests, and answers to the lead."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from segue_renderer.sketch.score.grid import TickGrid
     from segue_renderer.sketch.score.melody import MelodyNote
 
-Played: TypeAlias = tuple[int, int, int, float]
+TextureNote: TypeAlias = tuple[int, int, int, float]
 """Tick, ticks, pitch, level 1 to 9."""
 
 RANGE: Final = (62, 84)
 SECOND_RANGE: Final = (58, 79)
 
 
-def into(pitch: int, within: tuple[int, int]) -> int:
+def into_range(pitch: int, within: tuple[int, int]) -> int:
     """Move a pitch by octaves into a range."""
     while pitch < within[0]:
         pitch += 12
@@ -32,19 +32,19 @@ def into(pitch: int, within: tuple[int, int]) -> int:
     return pitch
 
 
-def pad(chords: Sequence[Chord]) -> Iterator[Played]:
-    """Hold the three notes of every chord's triad; what both chords have sounds on."""
+def pad(chords: Sequence[Chord]) -> Iterator[TextureNote]:
+    """Hold the triad of every chord."""
     for start, pitches in harmony.triads(chords).items():
         chord = chord_at(chords, start)
-        for pitch in sorted({into(each + 12, RANGE) for each in pitches}):
+        for pitch in sorted({into_range(each + 12, RANGE) for each in pitches}):
             yield start, chord.ticks, pitch, 5
 
 
 def arpeggio(
-    grid: TickGrid, chords: Sequence[Chord], home: int, energy: Sequence[float], turn: int, *, ends: bool
-) -> Iterator[Played]:
-    """Run up and down the chord; faster with energy, and silent in a calm bar's second half."""
-    hands = harmony.voicings(chords, home, has_bass=False)
+    grid: TickGrid, chords: Sequence[Chord], tonic: int, energy: Sequence[float], turn: int, *, ends: bool
+) -> Iterator[TextureNote]:
+    """Play up and down each chord: faster with more energy, and only half a bar in quiet bars."""
+    pitches_at = harmony.voicings(chords, tonic, has_bass=False)
     for bar in range(grid.bars):
         start = bar * grid.bar
         step = grid.beat // 4 if energy[bar] > 0.66 else grid.beat // 2
@@ -52,23 +52,25 @@ def arpeggio(
         if ends and bar == grid.bars - 1:
             until = start + step
         for number, tick in enumerate(range(start, until, step)):
-            high = sorted({into(each + 12, (62, 86)) for each in hands[chord_at(chords, tick).start_tick]})
+            high = sorted({into_range(each + 12, (62, 86)) for each in pitches_at[chord_at(chords, tick).start_tick]})
             yield tick, step * 3 // 2, high[walk(number + turn, len(high))], 6 if number % 4 == 0 else 4
 
 
 def walk(number: int, count: int) -> int:
-    """Go up and down a ladder."""
+    """Return an index that goes up and down."""
     if count < 2:
         return 0
     place = number % (2 * count - 2)
     return place if place < count else 2 * count - 2 - place
 
 
-def second_line(grid: TickGrid, chords: Sequence[Chord], home: int, lead: Sequence[MelodyNote]) -> Iterator[Played]:
-    """A counter-melody of two voices: a low one that holds on to the tonic and the dominant, and a high one that
-    moves where the lead does not.
+def second_line(
+    grid: TickGrid, chords: Sequence[Chord], tonic: int, lead: Sequence[MelodyNote]
+) -> Iterator[TextureNote]:
+    """Write two voices: a low one that stays on the tonic or the dominant, and a high one that moves while the lead
+    does not.
     """
-    anchors = {home, (home + 7) % 12}
+    anchors = {tonic, (tonic + 7) % 12}
     attacks = sorted(tone.tick for tone in lead)
     high, low = 76, 69
     for chord in chords:
@@ -81,7 +83,7 @@ def second_line(grid: TickGrid, chords: Sequence[Chord], home: int, lead: Sequen
         middle -= middle % grid.beat
         free = not any(middle - grid.beat // 2 < tick < middle + grid.beat for tick in attacks)
         if lead and free and chord.ticks >= 2 * grid.beat and middle > chord.start_tick:
-            # Away from where the lead went last: contrary motion.
+            # Contrary motion to the lead's last step.
             before = [tone for tone in lead if tone.tick < middle][-2:]
             rises = len(before) == 2 and before[1].pitch > before[0].pitch
             moved = _step(classes, high, (70, 83), -1 if rises else 1)
@@ -92,8 +94,8 @@ def second_line(grid: TickGrid, chords: Sequence[Chord], home: int, lead: Sequen
             yield chord.start_tick, chord.ticks, high, 5
 
 
-def answers(grid: TickGrid, chords: Sequence[Chord], lead: Sequence[MelodyNote]) -> Iterator[Played]:
-    """Answer each call of the lead while it holds or rests: its last rhythm on the chord's notes, the other way."""
+def answers(grid: TickGrid, chords: Sequence[Chord], lead: Sequence[MelodyNote]) -> Iterator[TextureNote]:
+    """Answer the lead while it holds or rests: its last rhythm on chord tones, in the opposite direction."""
     ends = [*(tone.tick for tone in lead[1:]), grid.end]
     at = 69
     for number, (tone, following) in enumerate(zip(lead, ends, strict=True)):
@@ -105,7 +107,7 @@ def answers(grid: TickGrid, chords: Sequence[Chord], lead: Sequence[MelodyNote])
         way = -1 if number and tone.pitch > lead[number - 1].pitch else 1
         steps = _rhythm(lead, number, grid)
         tick, count = begin, 0
-        at = _nearest(chord_classes(chord_at(chords, begin)), into(tone.pitch - 4, SECOND_RANGE), SECOND_RANGE)
+        at = _nearest(chord_classes(chord_at(chords, begin)), into_range(tone.pitch - 4, SECOND_RANGE), SECOND_RANGE)
         while count < 4 and tick + grid.beat // 2 <= begin + room:
             step = min(steps[count % len(steps)], begin + room - tick)
             is_last = count == 3 or tick + step + grid.beat // 2 > begin + room
@@ -117,7 +119,7 @@ def answers(grid: TickGrid, chords: Sequence[Chord], lead: Sequence[MelodyNote])
 
 
 def _rhythm(lead: Sequence[MelodyNote], number: int, grid: TickGrid) -> list[int]:
-    """Return the distances of the last few notes of a call."""
+    """Return the distances between the last notes before an answer."""
     ticks = [tone.tick for tone in lead[max(0, number - 3) : number + 1]]
     steps = [after - before for before, after in itertools.pairwise(ticks)]
     fit = [step for step in steps if grid.beat // 2 <= step <= 2 * grid.beat]
@@ -130,7 +132,7 @@ def _nearest(classes: Sequence[int], pitch: int, within: tuple[int, int]) -> int
 
 
 def _step(classes: Sequence[int], pitch: int, within: tuple[int, int], way: int) -> int:
-    """Return the chord's next note up or down; at the end of the range the other way."""
+    """Return the next chord tone up or down; at the end of the range, in the other direction."""
     for sign in (way, -way):
         further = [p for p in range(within[0], within[1] + 1) if p % 12 in classes and (p - pitch) * sign > 0]
         if further:

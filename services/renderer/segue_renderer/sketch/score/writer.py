@@ -1,4 +1,4 @@
-"""Writes the notes of one section from the plan alone: every layer with its own rng, none moved by another."""
+"""Writes the notes of one section; each layer has its own random generator, so that no layer changes another."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ ARPEGGIATED: Final = ("arp", "harp", "bell", "guitar", "music box", "kalimba", "
 SUSTAINED: Final = frozenset({"pad", "choir", "oohs", "harmonium", "handpan"})
 BIG: Final = frozenset({Role.CHORUS, Role.DROP, Role.SOLO})
 MIN_ANSWERED_BARS: Final = 4
-"""There is an answer in one of so many bars at least, or none."""
+"""Answers are used only when at least one bar in this many has one."""
 STILL, CALM = 0.22, 0.42
-"""Below these energies of a bar, chords and bass are held, or play the genre's calm pattern."""
+"""Bars below the first energy hold chords and bass; bars below the second play the genre's calm pattern."""
 
 
 class ScoreWriter:
-    """One section being written."""
+    """Writes the notes of one section."""
 
     def __init__(self, spec: SectionSpec, seed: int) -> None:
         if spec.metre is None or spec.key is None:
@@ -50,7 +50,7 @@ class ScoreWriter:
             raise ValueError(message)
         self.spec = spec
         self.key: Key = spec.key
-        self.home = pitch_class(spec.key.tonic)
+        self.tonic = pitch_class(spec.key.tonic)
         self.grid = TickGrid(spec.metre, spec.bars)
         self.style = style_for(spec.genre)
         self.ends = spec.next is None and not spec.loop
@@ -60,7 +60,7 @@ class ScoreWriter:
         self._melody = self._write_melody()
 
     def notes(self) -> tuple[Note, ...]:
-        """Write all layers as they are played: swung, loosened, in time order."""
+        """Return the notes of all layers in time order, with swing and timing variation."""
         writers = {
             LayerKind.RHYTHM: self._rhythm,
             LayerKind.BASS: self._bass,
@@ -76,23 +76,23 @@ class ScoreWriter:
         return tuple(sorted(found, key=lambda note: (note.start_tick, note.layer, note.pitch)))
 
     def rng(self, layer: LayerKind, purpose: int = 0) -> np.random.Generator:
-        """Return a layer's own source of rng."""
+        """Return the random generator of a layer."""
         return np.random.default_rng((self._seed, int(layer), purpose))
 
     def energy(self, tick: int) -> float:
-        """Return the energy of the bar that a tick is in."""
+        """Return the energy of the bar at a tick."""
         return self.spec.energy[min(self.grid.bars - 1, max(0, tick // self.grid.bar))]
 
     def voice(self, kind: LayerKind, instrument: str) -> str:
-        """Return the voice that plays an instrument in this genre."""
+        """Return the name of the voice that plays an instrument in this genre."""
         found = voice_for(instrument) or voice_for(DEFAULT_INSTRUMENTS[kind])
         own = f"{kind.name.lower()}:{found}"
         return self.style.voices.get(own) or self.style.voices.get(found, found)
 
-    # From marks to playing.
+    # Performance.
 
     def _performed(self, kind: LayerKind, notes: list[Note]) -> Iterator[Note]:
-        """Swing, loosen and accent the notes of a layer; the first beat of a bar stays where it is."""
+        """Add swing, timing variation and accents to the notes of a layer; first beats keep their time."""
         groove = self.spec.groove
         swing = groove.swing if groove and groove.swing is not None else 0.5
         eighths = bool(groove and groove.name in SWUNG_EIGHTHS)
@@ -115,11 +115,11 @@ class ScoreWriter:
             )
 
     def _note(self, kind: LayerKind, tick: int, ticks: int, pitch: int, level: float, instrument: str) -> Note:
-        """Make a note; level 1 to 9 is how firm it is meant, energy says how loud that is."""
+        """Make a note; its velocity depends on the level, 1 to 9, and on the energy of the bar."""
         velocity = round(26 + 5.5 * level + 34 * self.energy(tick))
         return Note(kind, tick, max(1, ticks), pitch, velocity, instrument)
 
-    # The layers.
+    # Layers.
 
     def _rhythm(self, names: tuple[str, ...]) -> Iterator[Note]:
         rng = self.rng(LayerKind.RHYTHM)
@@ -147,45 +147,45 @@ class ScoreWriter:
     def _harmony(self, names: tuple[str, ...]) -> Iterator[Note]:
         for number, name in enumerate(names):
             voice = self.voice(LayerKind.HARMONY, name)
-            # Who joins the first plays something else, and softer.
+            # Further instruments play another pattern, and quieter.
             patterns = [self._chord_pattern(voice, bar, joins=bool(number)) for bar in range(self.grid.bars)]
             for note in self._comping(name, voice, patterns):
                 yield replace(note, velocity=note.velocity - 8 * number)
 
     def _comping(self, name: str, voice: str, patterns: list[str]) -> Iterator[Note]:
-        pitches = harmony.voicings(self.spec.chords, self.home, has_bass=self._has_bass, power=voice == "drive guitar")
+        pitches = harmony.voicings(self.spec.chords, self.tonic, has_bass=self._has_bass, power=voice == "drive guitar")
         strums = "guitar" in voice or voice in {"harp", "koto", "sitar", "mandolin", "banjo"}
         closing_at = self.grid.end - self.grid.bar if self.ends else self.grid.end
         for number, (tick, ticks, level, chord, pattern) in enumerate(
             harmony.strokes(self.grid, self.spec.chords, patterns)
         ):
-            hand = pitches[chord.start_tick]
+            voicing = pitches[chord.start_tick]
             if tick > closing_at:
                 continue
             closing = tick == closing_at
             length = self.grid.end - tick if closing else ticks
             if pattern in FIGURED and ticks < self.grid.bar and not closing:
-                yield self._figure(tick, ticks, level, hand, name)
+                yield self._figure(tick, ticks, level, voicing, name)
                 continue
             spread = harmony.ROLL_TICKS if closing else harmony.STRUM_TICKS if strums else 3
-            order = hand[::-1] if strums and number % 2 and not closing else hand
+            order = voicing[::-1] if strums and number % 2 and not closing else voicing
             for place, pitch in enumerate(order):
                 late = min(place * spread, length - 1)
-                firm = level + self._lean(pitch, chord)
+                firm = level + self._level_change(pitch, chord)
                 yield self._note(LayerKind.HARMONY, tick + late, length - late - 8, pitch, firm, name)
 
-    def _lean(self, pitch: int, chord: Chord) -> float:
-        """Return how much firmer a finger is: sevenths and ninths are colour, the key's tonic and dominant carry."""
-        if pitch % 12 in {self.home, (self.home + 7) % 12}:
+    def _level_change(self, pitch: int, chord: Chord) -> float:
+        """Return a change of level: tonic and dominant are stronger, sevenths and ninths weaker."""
+        if pitch % 12 in {self.tonic, (self.tonic + 7) % 12}:
             return 1.0
         return -1.5 if pitch % 12 in chord_classes(chord)[3:] else 0.0
 
-    def _figure(self, tick: int, ticks: int, level: int, hand: tuple[int, ...], name: str) -> Note:
-        """Break a chord as a pianist does: low, high, middle, high."""
+    def _figure(self, tick: int, ticks: int, level: int, voicing: tuple[int, ...], name: str) -> Note:
+        """Return one note of a broken chord: low, high, middle, high."""
         place = tick % self.grid.bar // max(1, ticks)
-        order = (0, -1, len(hand) // 2, -1)
-        # One hand's single note stands for a chord, so it is played firmly.
-        return self._note(LayerKind.HARMONY, tick, ticks * 2, hand[order[place % 4]], level + 4, name)
+        order = (0, -1, len(voicing) // 2, -1)
+        # A single note replaces a chord, so it is louder.
+        return self._note(LayerKind.HARMONY, tick, ticks * 2, voicing[order[place % 4]], level + 4, name)
 
     def _chord_pattern(self, voice: str, bar: int, *, joins: bool) -> str:
         energy = self.spec.energy[bar]
@@ -215,7 +215,7 @@ class ScoreWriter:
         return tones
 
     def _closing(self, tones: list[melody.MelodyNote]) -> list[melody.MelodyNote]:
-        """Come to rest on the root of the last chord, at the last bar's first beat."""
+        """End the melody on the root of the last chord, at the first beat of the last bar."""
         start = self.grid.end - self.grid.bar
         kept = [tone for tone in tones if tone.tick < start]
         near = kept[-1].pitch if kept else 72
@@ -225,11 +225,11 @@ class ScoreWriter:
             key=lambda p: abs(p - near),
         )
         kept.append(melody.MelodyNote(start, self.grid.bar, 0, pitch=root))
-        # What led into a tone that is gone now is bent again.
-        return melody.bend(kept, self.grid, self.spec.chords)
+        # Notes that led to a removed note must fit the chords again.
+        return melody.fit_to_chords(kept, self.grid, self.spec.chords)
 
     def _pickup(self, tones: list[melody.MelodyNote]) -> list[melody.MelodyNote]:
-        """Climb through the last chord into the next section."""
+        """Replace the last beat by two rising chord tones."""
         start = self.grid.end - self.grid.beat
         kept = [tone for tone in tones if tone.tick + tone.ticks <= start]
         chord = melody.chord_at(self.spec.chords, start)
@@ -239,18 +239,18 @@ class ScoreWriter:
         first = min(first, len(steps) - 2)
         half = self.grid.beat // 2
         kept += [melody.MelodyNote(start + n * half, half, 0, pitch=steps[first + n]) for n in (0, 1)]
-        return melody.bend(kept, self.grid, self.spec.chords)
+        return melody.fit_to_chords(kept, self.grid, self.spec.chords)
 
     def _lead(self, names: tuple[str, ...]) -> Iterator[Note]:
         level = 8 if self.spec.role in BIG else 7
         phrase = -(-self.spec.motif.ticks // self.grid.bar) * self.grid.bar if self.spec.motif else self.grid.bar
         mean = sum(tone.pitch for tone in self._melody) / max(1, len(self._melody))
         for number, tone in enumerate(self._melody):
-            # A line speaks up as it rises, and breathes at the end of its phrase.
+            # Higher notes are louder, and a phrase ends with a short rest.
             arch = max(-1.0, min(1.2, (tone.pitch - mean) / 6.0))
             following = self._melody[number + 1].tick if number + 1 < len(self._melody) else self.grid.end
             breath = self.grid.beat // 8 if following // phrase != tone.tick // phrase else 6
-            # Several players take turns, phrase by phrase.
+            # Several instruments take turns, phrase by phrase.
             name = names[tone.tick // phrase % len(names)]
             yield self._note(LayerKind.LEAD, tone.tick, tone.ticks - breath, tone.pitch, level + arch, name)
 
@@ -259,30 +259,30 @@ class ScoreWriter:
             for tick, ticks, pitch, level in self._texture(name):
                 yield self._note(LayerKind.TEXTURES, tick, ticks, pitch, level, name)
 
-    def _texture(self, name: str) -> Iterator[textures.Played]:
+    def _texture(self, name: str) -> Iterator[textures.TextureNote]:
         if any(word in name for word in BACKGROUNDS):
             return
         voice = self.voice(LayerKind.TEXTURES, name)
         chords = self.spec.chords
         if any(word in name for word in ARPEGGIATED):
             turn = int(self.rng(LayerKind.TEXTURES).integers(0, 3))
-            yield from textures.arpeggio(self.grid, chords, self.home, self.spec.energy, turn, ends=self.ends)
+            yield from textures.arpeggio(self.grid, chords, self.tonic, self.spec.energy, turn, ends=self.ends)
         elif voice in SUSTAINED:
             yield from textures.pad(chords)
         elif voice in {"strings", "violin"} or not self._is_led:
-            yield from textures.second_line(self.grid, chords, self.home, self._melody if self._is_led else ())
+            yield from textures.second_line(self.grid, chords, self.tonic, self._melody if self._is_led else ())
         else:
             found = list(textures.answers(self.grid, chords, self._melody))
-            # A melody that leaves no room gets a second line instead.
+            # A melody with too few rests gets a second line instead.
             answered = len({tick // self.grid.bar for tick, *_ in found})
             enough = answered * MIN_ANSWERED_BARS >= self.grid.bars
-            yield from found if enough else textures.second_line(self.grid, chords, self.home, self._melody)
+            yield from found if enough else textures.second_line(self.grid, chords, self.tonic, self._melody)
 
     def _vocals(self, names: tuple[str, ...]) -> Iterator[Note]:
-        """Sing chords; where nobody leads, and in the big sections, the upper voice sings the melody."""
+        """Sing chords; without a lead, and in big sections, the upper voice sings the melody."""
         for start, pitches in harmony.triads(self.spec.chords).items():
             chord = melody.chord_at(self.spec.chords, start)
-            for pitch in sorted({textures.into(each, (55, 72)) for each in pitches}):
+            for pitch in sorted({textures.into_range(each, (55, 72)) for each in pitches}):
                 yield self._note(LayerKind.VOCALS, start, chord.ticks, pitch, 5, names[0])
         leads = not self._is_led and bool(self._melody)
         if leads or self.spec.role in BIG:

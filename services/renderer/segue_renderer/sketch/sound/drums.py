@@ -1,4 +1,4 @@
-"""Drums and percussion: how skins, rattles and blocks sound."""
+"""Synthesises drum hits: skins, noise instruments and blocks."""
 
 from __future__ import annotations
 
@@ -27,39 +27,39 @@ if TYPE_CHECKING:
     from segue_renderer.sketch.tables.kits import Drum
 
 OVERTONE: Final = 1.5
-"""The second tone of a skin, a fifth above the first, as of a kettledrum."""
+"""Ratio of a skin's second tone: a fifth above the first, as in a kettledrum."""
 NUM_VARIANTS: Final = 3
-"""Takes of each drum, so that rolls do not sound like a machine gun."""
+"""Variants of each hit, so that a fast roll does not repeat one sound."""
 
 
-def hit(kit: str, drum: int, variant: int, rate: int, home: int | None = None) -> Stereo:
-    """Return one full hit; skins are tuned to the key whose tonic is the pitch class `home`."""
-    found = _tuned(KITS[kit].get(drum) or ACOUSTIC[drum], home)
+def hit(kit: str, drum: int, variant: int, rate: int, tonic: int | None = None) -> Stereo:
+    """Return one full hit; skins are tuned to the key with the pitch class `tonic`."""
+    found = _tuned(KITS[kit].get(drum) or ACOUSTIC[drum], tonic)
     return SAMPLES.get((found, drum, variant, rate), lambda: _make(found, drum, variant, rate))
 
 
 @lru_cache(maxsize=512)
-def energy(kit: str, drum: int, home: int | None = None) -> float:
-    """Foresee what a full hit adds to the loudness: seconds times power."""
+def energy(kit: str, drum: int, tonic: int | None = None) -> float:
+    """Predict the energy of a full hit: seconds times K-weighted power."""
     sound = KITS[kit].get(drum) or ACOUSTIC[drum]
-    tuned = _tuned(sound, home)
+    tuned = _tuned(sound, tonic)
     if isinstance(sound, SkinDrum) and isinstance(tuned, SkinDrum) and not sound.wires:
         return ENERGY[kit][drum] * k_weighting(tuned.low_hz) / k_weighting(sound.low_hz)
     return ENERGY[kit][drum]
 
 
 @lru_cache(maxsize=512)
-def _tuned(drum: Drum, home: int | None) -> Drum:
-    """Tune a skin to the tonic or the dominant, whichever is nearer: a drum in another key sounds out of tune."""
-    if home is None or not isinstance(drum, SkinDrum):
+def _tuned(drum: Drum, tonic: int | None) -> Drum:
+    """Tune a skin to the tonic or the dominant, whichever is nearer: other pitches sound out of tune."""
+    if tonic is None or not isinstance(drum, SkinDrum):
         return drum
-    goals = [hertz for pitch, hertz in enumerate(FREQUENCY) if (pitch - home) % 12 in {0, 7}]
+    goals = [hertz for pitch, hertz in enumerate(FREQUENCY) if (pitch - tonic) % 12 in {0, 7}]
     goal = min(goals, key=lambda hertz: max(hertz / drum.low_hz, drum.low_hz / hertz))
     return replace(drum, low_hz=goal, bend_hz=drum.bend_hz * goal / drum.low_hz)
 
 
 def noise(frames: int, edges: int, rng: np.random.Generator) -> Mono:
-    """Return white noise, made brighter by taking differences; its power stays the same."""
+    """Return white noise; each of `edges` differences makes it brighter at equal power."""
     found = rng.random(frames + edges, dtype=np.float32) * np.float32(2.0) - np.float32(1.0)
     for _ in range(edges):
         found = found[1:] - found[:-1]
@@ -68,19 +68,19 @@ def noise(frames: int, edges: int, rng: np.random.Generator) -> Mono:
 
 
 def dull_noise(frames: int, rng: np.random.Generator) -> Mono:
-    """Return noise that falls above 5 kHz, as strong as the white one."""
+    """Return noise that falls off above 5 kHz, with the power of white noise."""
     white = noise(frames + 3, 0, rng)
     return ((white[3:] + white[2:-1]) + (white[1:-2] + white[:-3])) * np.float32(0.5)
 
 
 def _make(drum: Drum, number: int, variant: int, rate: int) -> Stereo:
     rng = np.random.default_rng((number, variant))
-    # Each take is a little different in pitch and weight, as a player's hits are.
+    # Variants differ a little in pitch, as a player's hits do.
     drift = 1.0 + 0.012 * (float(rng.random()) - 0.5)
     if isinstance(drum, SkinDrum):
         sound = _skin(drum, rate, drift, rng)
     elif isinstance(drum, NoiseDrum):
-        sound = _rattle(drum, rate, drift, rng)
+        sound = _noise_hit(drum, rate, drift, rng)
     else:
         sound = _block(drum, rate, drift, rng)
     end = min(len(sound), round(0.03 * rate))
@@ -111,11 +111,11 @@ def _skin(drum: SkinDrum, rate: int, drift: float, rng: np.random.Generator) -> 
         for side in (0, 1):
             sides[:length, side] += (middle * np.float32(0.8) + dull_noise(length, rng) * np.float32(0.5)) * shape
     sides *= np.float32(drum.gain)
-    # Below 120 Hz the band is mono: what is that low stays in the middle.
+    # The band is mono below 120 Hz: low drums stay in the middle.
     return _panned(sides, drum.pan if drum.low_hz > MONO_BELOW_HZ else 0.0)
 
 
-def _rattle(drum: NoiseDrum, rate: int, drift: float, rng: np.random.Generator) -> Stereo:
+def _noise_hit(drum: NoiseDrum, rate: int, drift: float, rng: np.random.Generator) -> Stereo:
     frames = round((drum.length_s or drum.attack_s + drum.half_s * 8.0) * rate)
     shape = np.zeros(frames, dtype=np.float32)
     for number, at in enumerate(drum.bursts_s):

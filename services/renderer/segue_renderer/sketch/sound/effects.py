@@ -1,6 +1,6 @@
-"""Room and echo: what the band sends into them comes back in the stem "fx".
+"""Reverb, echo, low cut and saturation. Reverb and echo are in the stem "fx".
 
-Every sample is computed by the same operations whatever the length of the blocks, so that streaming changes no bit.
+The operations for a sample do not depend on the length of the blocks: streaming changes no bit.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ EARLY: Final = ((0.011, 0, 0.35), (0.017, 1, 0.32), (0.023, 1, -0.24), (0.031, 0
 FIXED: Final = 1 << 24
 SATURATION: Final = 1.6
 MAKE_UP: Final = 0.22
-"""Keeps a drum bus at its usual level as loud as it was; by measurement."""
+"""Make-up gain that keeps a drum bus equally loud at its usual level; measured."""
 LOW_CUT_S: Final = 0.0035
-"""The mean over so long is taken away from what is sent: the room stays clear below some 120 Hz."""
+"""Length of the running mean that is subtracted from the reverb's input: it cuts below about 120 Hz."""
 
 
 class Reverb:
-    """Eight lines that feed each other: a synthetic room of a given reverberation time."""
+    """A feedback delay network of eight lines with a given reverberation time."""
 
     def __init__(self, rate: int, seconds: float, damping: float) -> None:
         size = 0.75 + 0.25 * min(2.0, seconds)
@@ -34,16 +34,16 @@ class Reverb:
         self._step = min(self._delays)
         self._past = max(self._delays) + 1
         self._damping = np.float32(damping)
-        self._gains = np.array([_sixtieth(delay / (seconds * rate)) for delay in self._delays], dtype=np.float32)[
+        self._gains = np.array([_decay_gain(delay / (seconds * rate)) for delay in self._delays], dtype=np.float32)[
             :, None
         ]
-        self._lines = np.zeros((8, self._past), dtype=np.float32)
+        self._delay_lines = np.zeros((8, self._past), dtype=np.float32)
         self._early = [(round(at * size * rate), side, np.float32(gain)) for at, side, gain in EARLY]
         self._sent = np.zeros((max(delay for delay, _, _ in self._early), 2), dtype=np.float32)
         self._cut = LowCut(rate)
 
     def process(self, send: Stereo) -> Stereo:
-        """Return the room's answer."""
+        """Return the reverberation of a block."""
         send = self._cut.process(send)
         out = np.empty_like(send)
         for start in range(0, len(send), self._step):
@@ -57,35 +57,35 @@ class Reverb:
 
     def _late(self, send: Stereo) -> Stereo:
         frames = len(send)
-        heard = np.empty((8, frames), dtype=np.float32)
+        damped = np.empty((8, frames), dtype=np.float32)
         for index, delay in enumerate(self._delays):
             first = self._past - delay
-            line = self._lines[index]
-            # The walls take the highs: half of each sample and half of the one before.
-            np.subtract(line[first - 1 : first - 1 + frames], line[first : first + frames], out=heard[index])
-            heard[index] *= self._damping
-            heard[index] += line[first : first + frames]
-        mean = ((heard[0] + heard[1]) + (heard[2] + heard[3])) + ((heard[4] + heard[5]) + (heard[6] + heard[7]))
+            line = self._delay_lines[index]
+            # Damping of high frequencies: a mixture of each sample and the one before it.
+            np.subtract(line[first - 1 : first - 1 + frames], line[first : first + frames], out=damped[index])
+            damped[index] *= self._damping
+            damped[index] += line[first : first + frames]
+        mean = ((damped[0] + damped[1]) + (damped[2] + damped[3])) + ((damped[4] + damped[5]) + (damped[6] + damped[7]))
         mean *= np.float32(0.25)
-        back = (heard - mean) * self._gains
+        back = (damped - mean) * self._gains
         back[0::2] += send[:, 0]
         back[1::2] += send[:, 1]
-        self._lines = np.concatenate((self._lines[:, frames:], back), axis=1)
+        self._delay_lines = np.concatenate((self._delay_lines[:, frames:], back), axis=1)
         out = np.empty((frames, 2), dtype=np.float32)
-        out[:, 0] = (heard[0] - heard[2]) + (heard[4] - heard[7])
-        out[:, 1] = (heard[1] - heard[3]) + (heard[5] - heard[6])
+        out[:, 0] = (damped[0] - damped[2]) + (damped[4] - damped[7])
+        out[:, 1] = (damped[1] - damped[3]) + (damped[5] - damped[6])
         return out
 
 
 class Echo:
-    """Three repeats, left, right, left, in time with the music."""
+    """Three repeats: left, right, left."""
 
     def __init__(self, delay_frames: int) -> None:
         self._delay = max(1, delay_frames)
         self._past = np.zeros((3 * self._delay, 2), dtype=np.float32)
 
     def process(self, send: Stereo) -> Stereo:
-        """Return the repeats."""
+        """Return the repeats of a block."""
         joined = np.concatenate((self._past, send))
         known = len(self._past)
         out = np.zeros_like(send)
@@ -100,7 +100,7 @@ class Echo:
 
 
 def saturate(sound: Stereo, amount: float) -> None:
-    """Round off peaks in place, as a tape does; what is soft comes out a little louder, so that the whole stays."""
+    """Compress peaks in place, as tape does; quiet parts become a little louder, so that the level stays."""
     softer = np.abs(sound)
     softer *= np.float32(SATURATION * amount)
     softer += np.float32(1.0)
@@ -109,14 +109,14 @@ def saturate(sound: Stereo, amount: float) -> None:
 
 
 class LowCut:
-    """Takes the running mean away; whole numbers, so that the sum does not depend on where it began."""
+    """A high-pass filter that subtracts the running mean; sums of integers do not depend on the block length."""
 
     def __init__(self, rate: int) -> None:
         self._span = max(2, round(LOW_CUT_S * rate))
         self._past = np.zeros((self._span, 2), dtype=np.float32)
 
     def process(self, sound: Stereo) -> Stereo:
-        """Return the sound without its lows; it comes half a span late, which a room does not mind."""
+        """Return the block without low frequencies, half a span late: a reverb tolerates the delay."""
         joined = np.concatenate((self._past, sound))
         self._past = joined[len(sound) :]
         running = np.cumsum((joined * np.float32(FIXED)).astype(np.int64), axis=0)
@@ -126,8 +126,8 @@ class LowCut:
         return found
 
 
-def _sixtieth(share: float) -> float:
-    """Return how much is left after a share of the time in which sound falls by 60 dB, by products."""
+def _decay_gain(share: float) -> float:
+    """Return the gain after a share of the time in which sound decays by 60 dB, by products only."""
     y = 1.0 - 10.0 * LN2 * 0.99658 * share / 64.0
     for _ in range(6):
         y *= y

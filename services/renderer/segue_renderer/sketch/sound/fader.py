@@ -1,4 +1,4 @@
-"""Foresees how loud the section will be, rides the fader along its energy, and declares the level before it sounds."""
+"""Predicts the loudness of a section and sets one gain for each bar, so that loudness follows the planned energy."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ QUIET_LUFS: Final = -29.0
 LOUD_LUFS: Final = -18.5
 OFFSET_DB: Final = -0.691
 MAX_RIDE_DB: Final = 3.0
-"""How far a bar may be moved against its section: what the music does by itself is kept beyond that."""
+"""Largest gain of a bar against its section: larger differences are part of the music."""
 RAMP_S: Final = 0.06
 GATE_BINS: Final = 4
 RELATIVE_GATE: Final = 0.1
 
 
 class Fader:
-    """One gain a bar, so that the loudness of the bars follows the energy that was planned for them."""
+    """One gain for each bar: the loudness of the bars follows the planned energy."""
 
     def __init__(self, rate: int, edges: Sequence[int], energy: Sequence[float]) -> None:
         self._rate = rate
@@ -36,17 +36,18 @@ class Fader:
         self._gains = [1.0] * len(energy)
         self._power = np.zeros(max(1, -(-edges[-1] // round(rate * POWER_BIN_S))))
 
-    def foresee(self, notes: Sequence[tuple[SoundingNote, float]], *, closes: bool = False) -> None:
-        """Add up what notes will give, each with a factor of power for what it sends into the room; set the gains.
+    def predict(self, notes: Sequence[tuple[SoundingNote, float]], *, closes: bool = False) -> None:
+        """Add up the predicted power of all notes and set the gains.
 
-        A last bar that closes is a chord that rings: it is not lifted to the loudness of a bar that is full of notes.
+        The factor of a note includes its share of the reverb. With `closes` the last bar is a single ringing chord:
+        it is not raised to the loudness of a bar full of notes.
         """
         step = self._rate * POWER_BIN_S
         power = self._power
         for note, factor in notes:
             first = int(note.start / step)
             if 0 <= first < len(power):
-                curve = note.powers()[: len(power) - first]
+                curve = note.predicted_powers()[: len(power) - first]
                 power[first : first + len(curve)] += curve * factor
         bars = [self._mean(bar) for bar in range(len(self._gains))]
         section = ordered_sum(self._wanted) / max(1e-12, ordered_sum(bars))
@@ -67,7 +68,7 @@ class Fader:
         return first, max(first + 1, min(len(self._power), int(self._edges[bar + 1] / step)))
 
     def declared_lufs(self) -> float:
-        """Return the gated loudness that the section will have, to a tenth."""
+        """Return the predicted gated loudness of the section, to a tenth."""
         power = self._power.copy()
         for bar, gain in enumerate(self._gains):
             first, end = self._bins(bar)
@@ -81,7 +82,7 @@ class Fader:
         return round(OFFSET_DB + to_decibels(ordered_sum(loud) / len(loud)), 1)
 
     def gains(self, first: int, frames: int) -> Float32 | np.float32:
-        """Return the gain of each frame of a block; a change comes just before the bar line."""
+        """Return the gain of each frame of a block; a gain changes just before the bar line."""
         last = len(self._gains) - 1
         low = self._bar_at(first)
         high = self._bar_at(first + frames - 1 + round(RAMP_S * self._rate))

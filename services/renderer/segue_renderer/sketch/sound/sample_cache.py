@@ -1,4 +1,4 @@
-"""Where sounds that were made once are kept for the next note: bounded in bytes, shared by all sections."""
+"""A cache of synthesised sounds, limited in bytes and shared by all sections."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_BYTES: Final = 128 << 20
 
 
 class SampleCache:
-    """Sounds by key. What is made depends on the key alone, so that it does not matter who made it and when."""
+    """Sounds by key, least recently used first out. A sound must depend on its key alone."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self._max_bytes = max_bytes
@@ -24,7 +24,7 @@ class SampleCache:
         self._found: OrderedDict[Hashable, Float32] = OrderedDict()
 
     def get(self, key: Hashable, make: Callable[[], Float32]) -> Float32:
-        """Return the sound of a key; two threads may make it at once, and get equal ones."""
+        """Return the sound of a key, or make it; two threads may make the same sound at once."""
         with self._lock:
             found = self._found.get(key)
             if found is not None:

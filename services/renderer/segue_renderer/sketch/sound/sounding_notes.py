@@ -1,4 +1,4 @@
-"""Notes on their way to sound: where each begins and ends in frames, how loud it is, and its part of a block."""
+"""Notes with a position in frames and a gain; each adds its part to a block and predicts its power."""
 
 from __future__ import annotations
 
@@ -24,35 +24,35 @@ MAX_HELD_BINS: Final = 300
 
 
 class SoundingNote(Protocol):
-    """Something that sounds from a frame to another."""
+    """A sound with a first frame and an end."""
 
     @property
     def start(self) -> int:
-        """Its first frame."""
+        """The first frame."""
         ...
 
     @property
     def stop(self) -> int:
-        """The frame after its last."""
+        """The frame after the last one."""
         ...
 
     def add_to(self, out: Stereo, first: int) -> None:
-        """Add its part of a block that begins at a frame."""
+        """Add the sound to a block that begins at frame `first`."""
         ...
 
-    def powers(self) -> Float64:
-        """Foresee its K-weighted power, in steps of POWER_BIN_S from its start."""
+    def predicted_powers(self) -> Float64:
+        """Predict the K-weighted power in steps of POWER_BIN_S from the start."""
         ...
 
 
 def shade_of(velocity: int) -> int:
-    """Return how bright a touch is."""
+    """Return the index of the brightness of a velocity."""
     return sum(velocity >= limit for limit in SHADE_VELOCITIES)
 
 
 @dataclass(frozen=True, slots=True)
 class StruckNote:
-    """A struck voice's note: rings until it is damped."""
+    """A note of a struck voice: it rings until it is damped."""
 
     voice: StruckVoice
     pitch: int
@@ -64,13 +64,12 @@ class StruckNote:
 
     @property
     def stop(self) -> int:
-        """The frame after its last, at most: it may have faded before."""
+        """The latest frame at which the note can end; it may fade out earlier."""
         return self.start + min(
             self.held + round(self.voice.damp_s * self.rate), round(self.voice.length_s * self.rate)
         )
 
     def add_to(self, out: Stereo, first: int) -> None:
-        """Add its part of a block."""
         damp = round(self.voice.damp_s * self.rate)
         whole = struck.num_frames(self.voice, self.pitch, self.shade, self.rate)
         length = min(whole, self.held + damp)
@@ -83,9 +82,8 @@ class StruckNote:
             piece[low - begin :] *= smooth_step(damp)[::-1][low - self.held : end - self.held, None]
         out[self.start + begin - first : self.start + end - first] += piece
 
-    def powers(self) -> Float64:
-        """Foresee its power."""
-        # Half of the damping still sounds.
+    def predicted_powers(self) -> Float64:
+        # Damping adds about a third of its time to the note.
         seconds = (self.held + 0.35 * self.voice.damp_s * self.rate) / self.rate
         bins = max(1, round(seconds / POWER_BIN_S))
         short = min(1.0, seconds / (bins * POWER_BIN_S))
@@ -99,7 +97,7 @@ def _struck_powers(voice: StruckVoice, pitch: int, shade: int) -> Float64:
 
 @dataclass(frozen=True, slots=True)
 class HeldNote:
-    """A held voice's note: a loop that is faded in and out, and opens as it is blown."""
+    """A note of a held voice: a loop that is faded in and out and opens from dark to bright."""
 
     voice: HeldVoice
     pitch: int
@@ -109,15 +107,13 @@ class HeldNote:
     start: int
     held: int
     offset: int
-    """Where in the loop it begins, so that equal notes are not copies."""
+    """Position in the loop where the note starts, so that equal notes are not copies."""
 
     @property
     def stop(self) -> int:
-        """The frame after its last."""
         return self.start + self.held + round(self.voice.release_s * self.rate)
 
     def add_to(self, out: Stereo, first: int) -> None:
-        """Add its part of a block."""
         begin, end = max(0, first - self.start), min(self.stop - self.start, first + len(out) - self.start)
         if begin >= end:
             return
@@ -128,7 +124,7 @@ class HeldNote:
             piece *= np.float32(bright)
             piece += self._looped(begin, end, dark=True) * np.float32(1.0 - bright)
             if begin < swell:
-                # While it opens, what is above the dark comes in.
+                # While the note opens, the difference to the dark version fades in.
                 stop = min(end, swell) - begin
                 dark = self._looped(begin, begin + stop, dark=True)
                 piece[:stop] = dark + (piece[:stop] - dark) * smooth_step(swell)[begin : begin + stop, None]
@@ -144,7 +140,7 @@ class HeldNote:
         out[self.start + begin - first : self.start + end - first] += piece
 
     def _looped(self, begin: int, end: int, *, dark: bool) -> Stereo:
-        """Return a copy of the loop from one frame of the note to another."""
+        """Return a copy of the loop between two frames of the note."""
         whole = held.loop_frames(self.pitch, self.rate)
         size = held.piece_frames(self.pitch, self.rate)
         found = np.empty((end - begin, 2), dtype=np.float32)
@@ -156,8 +152,8 @@ class HeldNote:
             done += len(piece)
         return found
 
-    def powers(self) -> Float64:
-        """Foresee its power: the mixture of dark and bright is a little weaker than either."""
+    def predicted_powers(self) -> Float64:
+        """Predict the power; a mixture of dark and bright is a little weaker than either."""
         bins = min(MAX_HELD_BINS * 10, max(1, round(100 * self.held / self.rate)))
         curve = _held_powers(self.voice.attack_s, self.voice.release_s, bins)
         return curve * (self.gain * self.gain)
@@ -165,10 +161,10 @@ class HeldNote:
 
 @lru_cache(maxsize=4096)
 def _held_powers(attack_s: float, release_s: float, held_centis: int) -> Float64:
-    """Return the mean power in each bin of a tone that is faded in and out; four looks a bin."""
+    """Return the mean power in each bin of a tone that is faded in and out, from four samples a bin."""
     held_s = held_centis / 100
-    looks = 4 * max(1, math.ceil((held_s + release_s) / POWER_BIN_S))
-    time = (np.arange(looks) + 0.5) * (POWER_BIN_S / 4)
+    num_samples = 4 * max(1, math.ceil((held_s + release_s) / POWER_BIN_S))
+    time = (np.arange(num_samples) + 0.5) * (POWER_BIN_S / 4)
     come = np.minimum(1.0, time / min(attack_s, max(0.01, held_s)))
     gone = np.clip((time - held_s) / release_s, 0.0, 1.0)
     shape = come * come * (3.0 - 2.0 * come) * (1.0 - gone * gone * (3.0 - 2.0 * gone))
@@ -179,7 +175,7 @@ def _held_powers(attack_s: float, release_s: float, held_centis: int) -> Float64
 
 @dataclass(frozen=True, slots=True)
 class DrumHit:
-    """A drum's hit."""
+    """A hit of a drum."""
 
     kit: str
     drum: int
@@ -187,30 +183,29 @@ class DrumHit:
     gain: float
     rate: int
     start: int
-    home: int
-    """The pitch class that the kit is tuned to."""
+    tonic: int
+    """The pitch class to which the kit is tuned."""
 
     @property
     def stop(self) -> int:
-        """The frame after its last, at most."""
+        """The latest frame at which the hit can end."""
         return self.start + 5 * self.rate
 
     def add_to(self, out: Stereo, first: int) -> None:
-        """Add its part of a block."""
-        sound = drums.hit(self.kit, self.drum, self.variant, self.rate, self.home)
+        sound = drums.hit(self.kit, self.drum, self.variant, self.rate, self.tonic)
         begin, end = max(0, first - self.start), min(len(sound), first + len(out) - self.start)
         if begin < end:
             out[self.start + begin - first : self.start + end - first] += sound[begin:end] * np.float32(self.gain)
 
-    def powers(self) -> Float64:
-        """Foresee its power; but for cymbals all of it comes at once."""
-        loud = drums.energy(self.kit, self.drum, self.home) / POWER_BIN_S * self.gain * self.gain
+    def predicted_powers(self) -> Float64:
+        """Predict the power; except for cymbals all of it is in the first bin."""
+        loud = drums.energy(self.kit, self.drum, self.tonic) / POWER_BIN_S * self.gain * self.gain
         return np.array(kits.RINGS.get(self.drum, (1.0,))) * loud
 
 
 @dataclass(frozen=True, slots=True)
 class TransitionSound:
-    """A sound that is no note: a riser, a reversed cymbal."""
+    """A transition between sections, for example a riser."""
 
     sound: Stereo
     gain: float
@@ -218,22 +213,20 @@ class TransitionSound:
 
     @property
     def stop(self) -> int:
-        """The frame after its last."""
         return self.start + len(self.sound)
 
     def add_to(self, out: Stereo, first: int) -> None:
-        """Add its part of a block."""
         begin, end = max(0, first - self.start), min(len(self.sound), first + len(out) - self.start)
         if begin < end:
             out[self.start + begin - first : self.start + end - first] += self.sound[begin:end] * np.float32(self.gain)
 
-    def powers(self) -> Float64:
-        """It is not counted: it is soft until it is over."""
+    def predicted_powers(self) -> Float64:
+        """Return zero: a transition is too quiet to count."""
         return np.zeros(1)
 
 
 def pitched(name: str, pitch: int, velocity: int, gain: float, rate: int, start: int, held: int) -> SoundingNote:
-    """Make the note of a voice."""
+    """Make a note of a struck or held voice."""
     voice = VOICES[name]
     shade = min(NUM_SHADES - 1, shade_of(velocity))
     if isinstance(voice, StruckVoice):

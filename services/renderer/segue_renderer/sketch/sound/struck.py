@@ -47,8 +47,8 @@ def partials(voice: StruckVoice, pitch: int, shade: int, rate: int) -> list[tupl
         ratio = voice.ratios[number - 1] if voice.ratios else number * (1.0 + voice.stretch * number * number)
         if frequency * ratio < rate * NYQUIST_SHARE:
             half = base_half / (1.0 - voice.partial_fade + voice.partial_fade * ratio)
-            heard = weight * share * resonance(voice.body, frequency * ratio)
-            found.append((frequency * ratio, heard, half))
+            amplitude = weight * share * resonance(voice.body, frequency * ratio)
+            found.append((frequency * ratio, amplitude, half))
         share *= tilt
     return found
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def riser(frames: int, rate: int) -> Stereo:
-    """Noise that grows and brightens until the bar line."""
+    """Return noise that grows louder and brighter until the bar line."""
     rng = np.random.default_rng(23)
     way = smooth_step(2 * frames)[:frames] * np.float32(2.0)
     found = np.empty((frames, 2), dtype=np.float32)
@@ -30,7 +30,7 @@ def riser(frames: int, rate: int) -> Stereo:
 
 
 def reversed_cymbal(kit: str, frames: int, rate: int) -> Stereo:
-    """Return a cymbal that ends where it was hit."""
+    """Return a crash played backwards: it ends at the attack."""
     sound = drums.hit(kit, kits.CRASH, 0, rate)[:frames]
     found = np.zeros((frames, 2), dtype=np.float32)
     found[frames - len(sound) :] = sound[::-1]

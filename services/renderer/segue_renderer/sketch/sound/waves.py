@@ -29,7 +29,7 @@ NYQUIST_SHARE: Final = 0.44
 
 
 def _frequencies() -> tuple[float, ...]:
-    # By multiplication only, from A4 = 440 Hz.
+    # From A4 = 440 Hz, by multiplication and division only.
     table = [440.0] * 128
     for pitch in range(70, 128):
         table[pitch] = table[pitch - 1] * SEMITONE
@@ -47,7 +47,7 @@ def _frame_numbers_of(frames: int) -> Int64:
 
 
 def frame_numbers(frames: int) -> Int64:
-    """Return 0, 1, 2 … as a view of a kept array, which nobody may write to."""
+    """Return 0, 1, 2 … as a view of a cached array, which callers must not change."""
     size = 1 << max(12, (frames - 1).bit_length())
     return _frame_numbers_of(size)[:frames]
 
@@ -67,7 +67,7 @@ def phase_step(frequency: float, rate: int) -> int:
 
 
 def sine(frames: int, frequency: float, rate: int, turn: float = 0.0, *, first: int = 0) -> Mono:
-    """Return a sine from its frame `first` on; `turn` is where frame 0 stands, as a part of the cycle."""
+    """Return a sine from frame `first` on; `turn` is the phase of frame 0, as a part of the cycle."""
     return look_up(SINE, SINE_BITS, frames, frequency, rate, turn, first=first)
 
 
@@ -82,9 +82,9 @@ def look_up(
     *,
     first: int = 0,
 ) -> Mono:
-    """Read a cycle at a frequency, from frame `first` on; `bend` moves the phase by parts of the cycle."""
+    """Read a wavetable at a frequency, from frame `first` on; `bend` shifts the phase by parts of the cycle."""
     step = phase_step(frequency, rate)
-    # 32-bit whole numbers, whose overflow is a turn of the cycle.
+    # 32-bit integers: an overflow is one full cycle.
     phase = _frame_numbers32(frames) * np.uint32(step)
     phase += np.uint32((round(turn * (1 << PHASE_BITS)) + first * step) % (1 << PHASE_BITS))
     if bend is not None:
@@ -94,7 +94,7 @@ def look_up(
 
 
 def wavetable(weights: tuple[float, ...]) -> Mono:
-    """Return one cycle of the given partials; their phases are spread so that the wave has no spike."""
+    """Return one cycle of the given partials; spread phases keep the wave free of spikes."""
     size = 1 << WAVE_BITS
     total = np.zeros(size, dtype=np.float32)
     for number, weight in enumerate(weights, start=1):
@@ -106,7 +106,7 @@ def wavetable(weights: tuple[float, ...]) -> Mono:
 
 
 def decay(frames: int, half_s: float, rate: int) -> Mono:
-    """Return an exponential decay: half after half_s. Made by doubling, so that only products are used."""
+    """Return an exponential decay that halves in half_s; it is made by doubling, from products only."""
     ratio = 1.0 - LN2 / (half_s * rate)
     found = np.empty(frames, dtype=np.float32)
     found[:1] = 1.0
@@ -121,6 +121,6 @@ def decay(frames: int, half_s: float, rate: int) -> Mono:
 
 @lru_cache(maxsize=64)
 def smooth_step(frames: int) -> Mono:
-    """Return a smooth way from 0 to 1."""
+    """Return a smooth fade from 0 to 1."""
     time = (np.arange(frames, dtype=np.float64) + 0.5) / max(1, frames)
     return (time * time * (3.0 - 2.0 * time)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The band's instruments: a voice for each, and which one plays what a plan asks for. To add one, add an entry."""
+"""The voices of the band, and the instrument names that they play. To add an instrument, add an entry."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from segue_renderer.sketch.tables.voices import HeldVoice, StruckVoice, Voice
 
 
 def saw(count: int, slope: float = 1.0) -> tuple[float, ...]:
-    """Return the partials of a saw, falling a little faster or slower."""
+    """Return the partials of a sawtooth; `slope` makes them fall faster or slower."""
     return tuple(round((1.0 / n) * (1.0 / (1.0 + (slope - 1.0) * (n - 1) * 0.25)), 6) for n in range(1, count + 1))
 
 
 def odd(count: int, evens: float = 0.0) -> tuple[float, ...]:
-    """Return the partials of a square or a reed."""
+    """Return the partials of a square wave or a reed."""
     return tuple(round((1.0 if n % 2 else evens) / n, 6) for n in range(1, count + 1))
 
 
 def plucked(count: int, place: int) -> tuple[float, ...]:
-    """Return the partials of a string that is plucked at a part of its length: those with a node there are missing."""
+    """Return the partials of a plucked string: partials with a node at the plucked point are weak."""
     return tuple(round((0.08 if n % place == 0 else 1.0) / n, 6) for n in range(1, count + 1))
 
 
@@ -276,7 +276,7 @@ VOICES: Final[dict[str, Voice]] = {
 BACKGROUNDS: Final = ("vinyl crackle", "rain sounds", "noise")
 """Textures without notes: background noise under the whole section."""
 LOWEST: Final = {"cello": 36, "bassoon": 34, "accordion": 36, "piano": 33, "guitar": 40, "clean guitar": 40}
-"""The lowest note of voices that may be asked to play the bass, where it is above the bass's own."""
+"""The lowest note of voices that can play the bass layer, when it is above the lowest note of a bass."""
 # The first word that occurs in an instrument's name decides.
 ALIASES: Final[tuple[tuple[str, str], ...]] = (
     ("electric piano", "electric piano"), ("rhodes", "electric piano"), ("wurlitzer", "electric piano"),
@@ -285,7 +285,7 @@ ALIASES: Final[tuple[tuple[str, str], ...]] = (
     ("bass", "electric bass"), ("cello", "cello"), ("tuba", "horn"),
     ("electric guitar", "clean guitar"), ("nylon guitar", "nylon guitar"), ("guitar", "guitar"),
     ("ukulele", "nylon guitar"), ("banjo", "banjo"), ("mandolin", "mandolin"),
-    # Before the lute, which a flute has in its name.
+    # Before "lute", because "flute" contains it.
     ("flute", "flute"), ("lute", "nylon guitar"),
     ("sitar", "sitar"), ("koto", "koto"), ("harpsichord", "harpsichord"), ("clavinet", "harpsichord"),
     ("bandoneon", "accordion"), ("accordion", "accordion"), ("harmonium", "harmonium"), ("tanpura", "harmonium"),
@@ -305,16 +305,16 @@ ALIASES: Final[tuple[tuple[str, str], ...]] = (
 
 
 def voice_for(instrument: str) -> str:
-    """Return the voice that plays an instrument; empty when the band has none like it."""
+    """Return the voice that plays an instrument; empty when no voice is similar."""
     wanted = instrument.lower()
     return next((voice for word, voice in ALIASES if word in wanted), "")
 
 
-STAND_INS: Final = ("rap", "spoken word", "beatbox", "throat singing", "didgeridoo", "tanpura", "erhu")
-"""Instruments whose voice is not theirs: who asked for one is told."""
+SUBSTITUTED: Final = ("rap", "spoken word", "beatbox", "throat singing", "didgeridoo", "tanpura", "erhu")
+"""Instruments that another instrument's voice replaces; the result has a warning."""
 
 
-def is_stand_in(instrument: str) -> bool:
-    """Return whether the band has nothing like an instrument, or only something that takes its place."""
+def is_substituted(instrument: str) -> bool:
+    """Return whether another instrument replaces this one; the result then has a warning."""
     wanted = instrument.lower()
-    return not voice_for(wanted) or any(word in wanted for word in STAND_INS)
+    return not voice_for(wanted) or any(word in wanted for word in SUBSTITUTED)

@@ -1,4 +1,4 @@
-"""Drum kits: which sound each drum of General MIDI has, and how loud it is."""
+"""Drum kits: the sound and the energy of each General MIDI drum."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# General MIDI's numbers.
+# General MIDI numbers.
 KICK, SIDE_STICK, SNARE, CLAP, CLOSED_HAT, OPEN_HAT, LOW_TOM, MID_TOM, HIGH_TOM, CRASH, RIDE, TAMBOURINE = (
     36, 37, 38, 39, 42, 46, 45, 47, 50, 49, 51, 54,
 )  # fmt: skip
@@ -20,7 +20,7 @@ TAIKO, TIMPANI, GONG, COWBELL, BONGO, LOW_BONGO, TIMBALE, LOW_TIMBALE, CLAVES, C
 
 @dataclass(frozen=True)
 class SkinDrum:
-    """A membrane: a sine that falls to its pitch, and the stick or beater."""
+    """A membrane: a sine whose pitch falls, and the noise of the stick."""
 
     low_hz: float
     bend_hz: float
@@ -38,11 +38,11 @@ class SkinDrum:
 
 @dataclass(frozen=True)
 class NoiseDrum:
-    """Noise in a shape: hats, claps, shakers, brushes, cymbals."""
+    """Noise with an envelope: hats, claps, shakers, brushes, cymbals."""
 
     half_s: float
     edges: int = 2
-    """How often differences are taken: each makes the noise brighter."""
+    """Number of differences taken: each makes the noise brighter."""
     attack_s: float = 0.0005
     bursts_s: tuple[float, ...] = (0.0,)
     metal: float = 0.0
@@ -55,7 +55,7 @@ class NoiseDrum:
 
 @dataclass(frozen=True)
 class BlockDrum:
-    """Wood or metal that is hit: a few short sines."""
+    """Struck wood or metal: a few short sines."""
 
     hertz: tuple[float, ...]
     half_s: float
@@ -167,7 +167,7 @@ KITS: Final[Mapping[str, Mapping[int, Drum]]] = {
         CRASH: NoiseDrum(0.6, edges=2, metal=0.1, length_s=4.0, attack_s=0.004, gain=0.5),
     },
 }
-# Seconds times K-weighted power of one full hit, on both sides; from benchmarks/sketch_levels.py, which prints it.
+# Seconds times K-weighted power of one full hit, both sides; benchmarks/sketch_levels.py prints this table.
 ENERGY: Final[Mapping[str, Mapping[int, float]]] = {
     "acoustic": {36: 0.0152, 38: 0.04854, 37: 0.00598, 39: 0.02515, 42: 0.00177, 46: 0.01027, 45: 0.0327, 47:
         0.02612, 50: 0.01911, 49: 0.07308, 51: 0.01302, 54: 0.00682, 70: 0.03015, 40: 0.0214, 63: 0.03263, 64:
@@ -204,4 +204,4 @@ ENERGY: Final[Mapping[str, Mapping[int, float]]] = {
 }  # fmt: skip
 RINGS: Final = {CRASH: (0.42, 0.25, 0.15, 0.09, 0.06, 0.03), RIDE: (0.7, 0.2, 0.1), TRIANGLE: (0.6, 0.25, 0.15),
                 GONG: (0.12, 0.12, 0.11, 0.1, 0.09, 0.08, 0.08, 0.07, 0.06, 0.06, 0.06, 0.05)}  # fmt: skip
-"""How the energy of those that ring is spread over tenths of a second."""
+"""Shares of the energy of ringing drums in each tenth of a second."""

@@ -1,4 +1,4 @@
-"""What each genre sounds like in the band's hands: patterns, kit, room and colour. To add a genre, add an entry."""
+"""How the band plays each genre: patterns, kit, reverb and levels. To add a genre, add an entry."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ class Style:
     kit: str = "acoustic"
     chords: str = "quarters"
     calm: str = "halves"
-    """How chords are played where the energy is low."""
+    """Pattern of the chords in bars of low energy."""
     bass: str = "pop"
     calm_bass: str = "hold"
     room_s: float = 1.1
     damping: float = 0.35
     echo: float = 0.0
-    """How much of the lead goes into repeats of a dotted eighth."""
+    """Share of the lead that is sent to an echo of a dotted eighth."""
     duck: float = 0.0
-    """How deep the kick pushes the others down, 0 to 1."""
+    """How far the kick lowers other layers, 0 to 1."""
     crackle: float = 0.0
     drive: float = 0.0
-    """How hard the drums' own bus is saturated, 0 to 1."""
+    """Saturation of the drum bus, 0 to 1."""
     loose_ms: float = 4.0
-    """How far players stray from the grid."""
+    """Largest timing variation of the players."""
     gains_db: Mapping[LayerKind, float] = field(default_factory=dict)
     voices: Mapping[str, str] = field(default_factory=dict)
-    """Voices that stand in for others here, as "clean guitar" -> "drive guitar"; "lead:…" is for one layer."""
+    """Voices that replace others, for example "clean guitar" -> "drive guitar"; "lead:…" is for one layer."""
     grooves: Mapping[str, str] = field(default_factory=dict)
-    """How the genre reads a groove's name, as "rock" -> "metal"."""
+    """Variants of grooves, for example "rock" -> "metal"."""
     builds: bool = False
-    """Whether a snare roll leads into the big sections."""
+    """Whether a snare roll leads into big sections."""
 
 
 MACHINE_VOICES: Final = {"synth bass": "reese bass"}
@@ -127,5 +127,5 @@ DEFAULT_STYLE: Final = Style()
 
 
 def style_for(genre: str) -> Style:
-    """Return how a genre is played; one that nobody wrote down is played plainly."""
+    """Return the style of a genre, or the default style for an unknown one."""
     return STYLES.get(genre, DEFAULT_STYLE)
