@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import tomllib
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import mido
@@ -19,6 +17,7 @@ from segue_music.elements import Metre
 from segue_music.midi import midi_file
 from segue_music.plan import Brief
 from segue_planner.planner import Planner
+from segue_planner.prompt.word_list.phrases import table
 from segue_renderer.sketch.band import SketchBand
 from segue_renderer.sketch.score.grid import TickGrid
 from segue_renderer.sketch.sound.drums import NUM_VARIANTS, hit
@@ -125,7 +124,7 @@ def test_every_drum_of_every_kit_is_foreseen_and_in_bounds() -> None:
 
 
 def test_the_band_has_a_voice_for_every_instrument_that_the_planner_reads() -> None:
-    known = tomllib.loads(resources.files("segue_planner").joinpath("instruments.toml").read_text("utf-8"))
+    known = table("prompt/word_list/instruments.toml")
     for part in ("BASS", "HARMONY", "LEAD", "TEXTURES", "VOCALS"):
         for name in known[part]:
             if name not in {"vinyl crackle", "noise", "rain sounds", "field recordings"}:
