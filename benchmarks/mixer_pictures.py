@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from segue_audio.loudness import LoudnessMeter
-from segue_mixer.dynamics import Dynamics
-from segue_mixer.mastering import MeasurePass, RenderPass
-from segue_mixer.material import MIX, Incoming, Piece, Section
-from segue_mixer.mixing import Mix
-from segue_mixer.presets import PRESETS, Preset
-from segue_mixer.sections import MasterSection, SectionGains
-from segue_mixer.steps import BLOCK_FRAMES, QUICK, StepLevels
-from segue_mixer.tone import Tone
+from segue_mixer.master.control_grid.steps import BLOCK_FRAMES, QUICK, StepLevels
+from segue_mixer.master.dynamics import Dynamics
+from segue_mixer.master.passes import MeasurePass, RenderPass
+from segue_mixer.master.presets import PRESETS, Preset
+from segue_mixer.master.section_gains import MasterSection, SectionGains
+from segue_mixer.master.tone import Tone
+from segue_mixer.mix.draft import Mix
+from segue_mixer.mix.sections import MIX, Incoming, Piece, Section
 from segue_music.plan import Brief
 from segue_planner.planner import Planner
 from segue_renderer.sketch.band import SketchBand
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from segue_audio.arrays import Float32, Float64
-    from segue_mixer.mastering import Measurement
+    from segue_mixer.master.passes import Measurement
 
 RATE = 48_000
 WIDTH, HEIGHT = 900, 260

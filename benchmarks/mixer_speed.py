@@ -26,8 +26,8 @@ from benchmarks import ebur128
 from benchmarks.report import heading, median, table
 from segue_audio.files import AudioFileSettings, FileFormat, open_reader, open_writer
 from segue_audio.loudness import LoudnessMeter
-from segue_mixer.mastering import MeasurePass, RenderPass
-from segue_mixer.presets import PRESETS, Preset
+from segue_mixer.master.passes import MeasurePass, RenderPass
+from segue_mixer.master.presets import PRESETS, Preset
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

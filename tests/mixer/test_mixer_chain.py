@@ -9,7 +9,7 @@ import pytest
 from tests.mixer.mixer_room import RATE, band, mastered, measured
 
 from segue.mixer.v1 import mixer_pb2
-from segue_mixer.spectrum import CENTRES_HZ
+from segue_mixer.master.tonal_balance import CENTRES_HZ
 
 if TYPE_CHECKING:
     from tests.mixer.mixer_room import Sound

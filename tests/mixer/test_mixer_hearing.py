@@ -8,8 +8,8 @@ from tests.mixer.mixer_room import band
 
 from segue_audio.biquads import sosfilt
 from segue_audio.loudness import channel_weights, k_weighting
-from segue_mixer.hearing import StepPower
-from segue_mixer.steps import BLOCK_FRAMES, step_frames
+from segue_mixer.master.control_grid.step_power import StepPower
+from segue_mixer.master.control_grid.steps import BLOCK_FRAMES, step_frames
 
 
 @pytest.mark.parametrize("rate", [8_000, 22_050, 48_000, 96_000, 192_000])

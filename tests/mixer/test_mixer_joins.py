@@ -12,7 +12,7 @@ import pytest
 from tests.mixer.mixer_room import RATE, Part, mix_requests, mixed
 
 from segue_audio.loudness import LoudnessMeter
-from segue_mixer.clicks import has_click
+from segue_mixer.mix.join_clicks import has_click
 from segue_music.plan import Brief
 from segue_planner.planner import Planner
 from segue_renderer.sketch.band import SketchBand

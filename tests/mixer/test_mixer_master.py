@@ -12,7 +12,7 @@ from scipy.fft import next_fast_len
 from tests.mixer.mixer_room import RATE, band, mastered, measured, rendered, with_mixer
 
 from segue.mixer.v1 import mixer_pb2
-from segue_mixer.presets import PARAMETERS
+from segue_mixer.master.presets import PARAMETERS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,8 +12,8 @@ from scipy.fft import next_fast_len
 from tests.mixer.mixer_room import RATE, Part, band, mastered, mix_requests, mixed
 
 from segue.mixer.v1 import mixer_pb2
-from segue_mixer.mastering import MeasurePass, RenderPass
-from segue_mixer.presets import Preset, complete
+from segue_mixer.master.passes import MeasurePass, RenderPass
+from segue_mixer.master.presets import Preset, complete
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

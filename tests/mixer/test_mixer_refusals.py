@@ -11,7 +11,7 @@ import pytest
 from tests.mixer.mixer_room import RATE, Part, band, chunk, master_start, mix_requests, mixed, sound_format
 
 from segue.mixer.v1 import mixer_pb2
-from segue_mixer.mastering import VERSION
+from segue_mixer.master.passes import VERSION
 from segue_runtime import errors
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
 from segue.mixer.v1 import mixer_pb2_grpc
-from segue_mixer import mastering_edge, mixing_edge
+from segue_mixer.edge import master_stream, mix_stream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -27,7 +27,7 @@ class MixerService(mixer_pb2_grpc.MixerServiceServicer):
         self, request_iterator: AsyncIterator[mixer_pb2.MixRequest], context: Context
     ) -> AsyncIterator[mixer_pb2.MixResponse]:
         """Join sections into the draft."""
-        async with aclosing(mixing_edge.mix(request_iterator)) as responses:
+        async with aclosing(mix_stream.mix(request_iterator)) as responses:
             async for response in responses:
                 yield response
 
@@ -35,11 +35,11 @@ class MixerService(mixer_pb2_grpc.MixerServiceServicer):
         self, request_iterator: AsyncIterator[mixer_pb2.MasterRequest], context: Context
     ) -> AsyncIterator[mixer_pb2.MasterResponse]:
         """Run one pass of the master."""
-        async with aclosing(mastering_edge.master(request_iterator)) as responses:
+        async with aclosing(master_stream.master(request_iterator)) as responses:
             async for response in responses:
                 yield response
 
 
 def warm() -> None:
     """Do the slow first imports and fill the tables, so that no call waits for them."""
-    mastering_edge.warm()
+    master_stream.warm()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from segue_audio.loudness import integrated
-from segue_mixer.steps import step_frames
+from segue_mixer.master.control_grid.steps import step_frames
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,11 +10,11 @@ from segue.mixer.v1 import mixer_pb2
 from segue.music.v1 import music_pb2
 from segue_audio.loudness import Loudness
 from segue_audio.pcm import encode_pcm
-from segue_mixer.mastering import VERSION, Measurement
-from segue_mixer.presets import PARAMETERS, MasterSettings, Preset, complete
-from segue_mixer.sections import MAX_GAIN_DB as MAX_SECTION_GAIN_DB
-from segue_mixer.spectrum import CENTRES_HZ
-from segue_mixer.spectrum import MAX_GAIN_DB as MAX_BAND_GAIN_DB
+from segue_mixer.master.passes import VERSION, Measurement
+from segue_mixer.master.presets import PARAMETERS, MasterSettings, Preset, complete
+from segue_mixer.master.section_gains import MAX_GAIN_DB as MAX_SECTION_GAIN_DB
+from segue_mixer.master.tonal_balance import CENTRES_HZ
+from segue_mixer.master.tonal_balance import MAX_GAIN_DB as MAX_BAND_GAIN_DB
 from segue_runtime import errors
 from segue_runtime.rpc.chunks import SAMPLE_FORMATS, cut
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from segue_audio.arrays import Float32
-    from segue_mixer.joins import JoinScore
-    from segue_mixer.material import Join, Mixed, MixError
-    from segue_mixer.sections import MasterSection
+    from segue_mixer.master.section_gains import MasterSection
+    from segue_mixer.mix.join_score import JoinScore
+    from segue_mixer.mix.sections import Join, Mixed, MixError
 
 MAX_CHANNELS: Final = 6
 MAX_TOTAL_GAIN_DB: Final = 120.0

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from segue_mixer.spectrum import CENTRES_HZ
-from segue_mixer.steps import BLOCK_FRAMES, between_steps, step_frames
+from segue_mixer.master.control_grid.steps import BLOCK_FRAMES, between_steps, step_frames
+from segue_mixer.master.tonal_balance import CENTRES_HZ
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from segue_audio.arrays import Float32, Float64
-    from segue_mixer.presets import MasterSettings
-    from segue_mixer.sections import SectionGains
+    from segue_mixer.master.presets import MasterSettings
+    from segue_mixer.master.section_gains import SectionGains
 
 SATURATION_LUFS: Final = -9.0
 """Saturation sees the piece as if it were this loud: its curve begins to bend where a dense mix has its peaks."""

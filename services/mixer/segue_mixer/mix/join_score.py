@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from segue_mixer.clicks import has_click
+from segue_mixer.mix.join_clicks import has_click
 
 if TYPE_CHECKING:
     from segue_audio.arrays import Float32, Float64

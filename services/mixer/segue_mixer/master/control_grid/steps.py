@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from segue_audio.truepeak import TAPS, interpolated_peaks
-from segue_mixer.hearing import StepPower
+from segue_mixer.master.control_grid.step_power import StepPower
 
 if TYPE_CHECKING:
     from segue_audio.arrays import Float32, Float64

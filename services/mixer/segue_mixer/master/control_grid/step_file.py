@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from segue_audio.arrays import Float32, Float64
-    from segue_mixer.dynamics import Dynamics
+    from segue_mixer.master.dynamics import Dynamics
 
 CHUNK_STEPS: Final = 1 << 16
 _STEP_BYTES: Final = 8

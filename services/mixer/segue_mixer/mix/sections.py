@@ -17,7 +17,7 @@ import numpy as np
 if TYPE_CHECKING:
     from segue_audio.arrays import Float32
     from segue_audio.loudness import Loudness
-    from segue_mixer.joins import JoinScore
+    from segue_mixer.mix.join_score import JoinScore
 
 MIX: Final = ""
 MAX_SAMPLE: Final = 100.0

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from segue_mixer.beats import Grid, Room, measured, shift_onto
+from segue_mixer.mix.beats import Grid, Room, measured, shift_onto
 
 if TYPE_CHECKING:
-    from segue_mixer.beats import Measured
-    from segue_mixer.material import Incoming, LateBeats, Section
+    from segue_mixer.mix.beats import Measured
+    from segue_mixer.mix.sections import Incoming, LateBeats, Section
 
 NO_TEMPO = "its measured beats are too few, uneven or of another tempo than planned: it lies as planned"
 

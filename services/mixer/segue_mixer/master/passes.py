@@ -18,18 +18,18 @@ import numpy as np
 from segue_audio.blocks import Reblocker
 from segue_audio.loudness import Loudness, LoudnessMeter, integrated
 from segue_audio.pcm import interleaved
-from segue_mixer.dynamics import SILENT, Dynamics, GainStage
-from segue_mixer.sections import MAX_GAIN_DB, MasterSection, SectionGains, leveling_gain
-from segue_mixer.spectrum import BandLevels, balancing_gains
-from segue_mixer.step_log import StepLog
-from segue_mixer.steps import BLOCK_FRAMES, QUICK, Look, StepLevels, close_look, step_frames
-from segue_mixer.tone import Tone
+from segue_mixer.master.control_grid.step_file import StepLog
+from segue_mixer.master.control_grid.steps import BLOCK_FRAMES, QUICK, Look, StepLevels, close_look, step_frames
+from segue_mixer.master.dynamics import SILENT, Dynamics, GainStage
+from segue_mixer.master.section_gains import MAX_GAIN_DB, MasterSection, SectionGains, leveling_gain
+from segue_mixer.master.tonal_balance import BandLevels, balancing_gains
+from segue_mixer.master.tone import Tone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from segue_audio.arrays import Float32
-    from segue_mixer.presets import MasterSettings
+    from segue_mixer.master.presets import MasterSettings
 
 VERSION: Final = "segue-master-5"
 MAX_REDUCTION_DB: Final = 24.0

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Final
 from segue.audio.v1 import audio_pb2
 from segue.mixer.v1 import mixer_pb2
 from segue.music.v1 import music_pb2
-from segue_mixer import wire
-from segue_mixer.material import MIX, Incoming, LateBeats, Mixed, MixError, Piece, Section, WrongOrder
-from segue_mixer.mixing import Mix
-from segue_mixer.state import MAX_STATE_BYTES, UnknownState
-from segue_mixer.wire import MAX_CHANNELS
+from segue_mixer.edge import messages
+from segue_mixer.edge.messages import MAX_CHANNELS
+from segue_mixer.mix.checkpoint import MAX_STATE_BYTES, UnknownState
+from segue_mixer.mix.draft import Mix
+from segue_mixer.mix.sections import MIX, Incoming, LateBeats, Mixed, MixError, Piece, Section, WrongOrder
 from segue_runtime import errors
 from segue_runtime.rpc import chunks
 
@@ -54,9 +54,9 @@ def _run(work: Callable[[], Iterator[mixer_pb2.MixResponse]]) -> list[mixer_pb2.
     try:
         return list(work())
     except WrongOrder as error:
-        raise wire.mix_error(error, errors.OutOfOrder) from error
+        raise messages.mix_error(error, errors.OutOfOrder) from error
     except MixError as error:
-        raise wire.mix_error(error, errors.InvalidAudio) from error
+        raise messages.mix_error(error, errors.InvalidAudio) from error
 
 
 class _Session:
@@ -99,7 +99,7 @@ class _Session:
         return mixer_pb2.MixResponse(
             finished=mixer_pb2.MixFinished(
                 frames=self._mix.frames,
-                loudness=wire.loudness_message(self._mix.loudness()),
+                loudness=messages.loudness_message(self._mix.loudness()),
                 warnings=self._warnings,
             )
         )
@@ -142,7 +142,7 @@ class _Session:
         try:
             self._mix.open_section(start.section_id, incoming)
         except WrongOrder as error:
-            raise wire.mix_error(error, errors.OutOfOrder) from error
+            raise messages.mix_error(error, errors.OutOfOrder) from error
         self._open = start
 
     def _check_start(self, start: mixer_pb2.MixSectionStart) -> None:
@@ -181,7 +181,7 @@ class _Session:
         late = self._late_beats(end)
         for made in self._mix.close_section(end.frames, end.tail_frames, ending=end.ending, late=late):
             if isinstance(made, Mixed):
-                report = wire.mixed_message(made)
+                report = messages.mixed_message(made)
                 self._warnings.extend(report.warnings)
                 yield mixer_pb2.MixResponse(section_mixed=report)
                 yield from _checkpoint(made)
@@ -211,7 +211,7 @@ class _Session:
             attempt=self._open.attempt,
             layer=piece.layer,
         )
-        for chunk in wire.encode_chunks(piece.samples, template, piece.first_frame):
+        for chunk in messages.encode_chunks(piece.samples, template, piece.first_frame):
             yield mixer_pb2.MixResponse(audio=chunk)
 
 

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from segue_audio.resample import StreamResampler
-from segue_mixer.fades import DECLICK_S, falling, ringing_out, rising
-from segue_mixer.material import WrongSound
+from segue_mixer.mix.fades import DECLICK_S, falling, ringing_out, rising
+from segue_mixer.mix.sections import WrongSound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from segue_audio.arrays import Float32
-    from segue_mixer.material import Incoming, Section
+    from segue_mixer.mix.sections import Incoming, Section
 
 BLOCK_FRAMES: Final = 4_800
 MAX_TAIL_S: Final = 30.0

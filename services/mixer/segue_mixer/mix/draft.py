@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from segue_audio.loudness import LoudnessMeter
-from segue_mixer.beats import Room
-from segue_mixer.fades import DECLICK_S
-from segue_mixer.joins import WINDOW_S, Seam, score_join
-from segue_mixer.layer import Entry, LayerMix
-from segue_mixer.material import (
+from segue_mixer.mix.beats import Room
+from segue_mixer.mix.checkpoint import MAX_SHIFT_S, MixState, PieceLevels, decode_state, encode_state
+from segue_mixer.mix.fades import DECLICK_S
+from segue_mixer.mix.join_score import WINDOW_S, Seam, score_join
+from segue_mixer.mix.layer import Entry, LayerMix
+from segue_mixer.mix.placement import Behind, Placed, measured_late, place
+from segue_mixer.mix.sections import (
     MIX,
     Incoming,
     Join,
@@ -26,15 +28,13 @@ from segue_mixer.material import (
     WrongSound,
     check_sound,
 )
-from segue_mixer.placing import Behind, Placed, measured_late, place
-from segue_mixer.state import MAX_SHIFT_S, MixState, PieceLevels, decode_state, encode_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from segue_audio.arrays import Float32
     from segue_audio.loudness import Loudness
-    from segue_mixer.material import LateBeats
+    from segue_mixer.mix.sections import LateBeats
 
 MAX_GAIN_DB: Final = 12.0
 HOPS_A_SECOND: Final = 100

@@ -11,12 +11,12 @@ import numpy as np
 from segue.audio.v1 import audio_pb2
 from segue.mixer.v1 import mixer_pb2
 from segue_audio.loudness import LoudnessMeter
-from segue_mixer import wire
-from segue_mixer.mastering import Finished, MeasurePass, RenderPass
-from segue_mixer.material import MixError, check_sound
-from segue_mixer.presets import STEREO, Preset, complete, stereo_only
-from segue_mixer.sections import MasterSection
-from segue_mixer.wire import MAX_CHANNELS
+from segue_mixer.edge import messages
+from segue_mixer.edge.messages import MAX_CHANNELS
+from segue_mixer.master.passes import Finished, MeasurePass, RenderPass
+from segue_mixer.master.presets import STEREO, Preset, complete, stereo_only
+from segue_mixer.master.section_gains import MasterSection
+from segue_mixer.mix.sections import MixError, check_sound
 from segue_runtime import errors
 from segue_runtime.rpc import chunks
 from segue_runtime.rpc.chunks import fill
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 
     from segue_audio.arrays import Float32
-    from segue_mixer.presets import MasterSettings
+    from segue_mixer.master.presets import MasterSettings
 
 MAX_FRAMES: Final = 4 * 3600 * 192_000
 PROGRESS_S: Final = 0.5
@@ -143,7 +143,7 @@ def _sound(chunk: audio_pb2.AudioChunk, sound: audio_pb2.AudioFormat) -> Float32
     try:
         check_sound(block, chunk.first_frame, "the draft", chunk.section_id)
     except MixError as error:
-        raise wire.mix_error(error, errors.InvalidAudio) from error
+        raise messages.mix_error(error, errors.InvalidAudio) from error
     return block
 
 
@@ -154,7 +154,7 @@ class _Measuring:
         if start.HasField("measurement"):
             raise errors.InvalidField("start.measurement: pass MEASURE makes it; leave it out")
         self._format = start.format
-        settings = wire.settings_from(start.settings, start.format.channels)
+        settings = messages.settings_from(start.settings, start.format.channels)
         _check_settings(settings, start.format.channels)
         self._pass = MeasurePass(settings, sections, start.format.sample_rate, start.format.channels)
 
@@ -168,7 +168,7 @@ class _Measuring:
         for num_blocks, _ in enumerate(self._pass.again()):
             if num_blocks % TURN_BLOCKS == 0:
                 yield []
-        yield [mixer_pb2.MasterResponse(measured=wire.measurement_message(self._pass.measurement()))]
+        yield [mixer_pb2.MasterResponse(measured=messages.measurement_message(self._pass.measurement()))]
 
     def close(self) -> None:
         self._pass.close()
@@ -186,7 +186,7 @@ class _Rendering:
             )
         self._format = start.format
         self._sections = sections
-        measurement = wire.measurement_from(start.measurement, sections, start.format.channels)
+        measurement = messages.measurement_from(start.measurement, sections, start.format.channels)
         _check_settings(measurement.settings, start.format.channels)
         self._position = 0
         self._passes_through = measurement.settings.is_nothing
@@ -212,9 +212,9 @@ class _Rendering:
         made.append(
             mixer_pb2.MasterResponse(
                 finished=mixer_pb2.MasterFinished(
-                    loudness=wire.loudness_message(finished.loudness),
+                    loudness=messages.loudness_message(finished.loudness),
                     max_gain_reduction_db=finished.max_gain_reduction_db,
-                    warnings=wire.warning_messages(finished.warnings),
+                    warnings=messages.warning_messages(finished.warnings),
                 )
             )
         )
@@ -224,7 +224,7 @@ class _Rendering:
         """Nothing is held."""
 
     def _encode(self, ready: Float32) -> Iterator[mixer_pb2.MasterResponse]:
-        for chunk in wire.encode_chunks(ready, self._template(), self._position):
+        for chunk in messages.encode_chunks(ready, self._template(), self._position):
             yield self._response(chunk)
         self._position += len(ready)
 

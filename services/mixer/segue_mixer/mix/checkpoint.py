@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from segue_audio.loudness import Loudness, integrated, loudness_range
-from segue_mixer.dynamics import LOUDNESS_OFFSET_DB, SILENT_POWER
-from segue_mixer.placing import Behind
+from segue_mixer.master.dynamics import LOUDNESS_OFFSET_DB, SILENT_POWER
+from segue_mixer.mix.placement import Behind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

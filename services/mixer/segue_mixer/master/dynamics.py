@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from segue_mixer.curves import ReductionCurve, sliding_sum
-from segue_mixer.steps import BLOCK_FRAMES, Look, StepLevels, between_steps, step_frames
+from segue_mixer.master.control_grid.steps import BLOCK_FRAMES, Look, StepLevels, between_steps, step_frames
+from segue_mixer.master.reduction_curve import ReductionCurve, sliding_sum
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from segue_audio.arrays import Float32, Float64
-    from segue_mixer.presets import MasterSettings
+    from segue_mixer.master.presets import MasterSettings
 
 SILENT: Final = 1e-9
 SILENT_POWER: Final = 1e-15

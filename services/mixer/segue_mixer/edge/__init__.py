@@ -1,0 +1,1 @@
+"""The gRPC streams of Mix and Master: check, decode, call, encode."""

@@ -1,0 +1,1 @@
+"""The master in two passes: tone, section gains, compressor, loudness limiter."""

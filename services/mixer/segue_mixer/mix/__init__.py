@@ -1,0 +1,1 @@
+"""The draft: places sections on the timeline, joins them and scores each join."""
