@@ -1,4 +1,4 @@
-"""libebur128 (Debian: libebur128-1) by ctypes: another meter to compare ours with, in agreement and in speed."""
+"""libebur128 (Debian: libebur128-1) through ctypes, to compare the meter with in results and in speed."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ TRUE_PEAK = 0b110001
 
 
 @dataclass(frozen=True)
-class Found:
-    """What it measured."""
+class Ebur128Result:
+    """The measurement of libebur128."""
 
     integrated_lufs: float
     range_lu: float
@@ -28,7 +28,7 @@ class Found:
 
 
 def library() -> ctypes.CDLL | None:
-    """Load it; None when it is not installed."""
+    """Load the library; None when it is not installed."""
     name = ctypes.util.find_library("ebur128")
     if name is None:
         return None
@@ -45,14 +45,14 @@ def library() -> ctypes.CDLL | None:
 
 def measure(
     lib: ctypes.CDLL, audio: NDArray[np.float32], rate: int, mode: int = RANGE | INTEGRATED | TRUE_PEAK
-) -> Found:
-    """Measure a whole sound; what the mode leaves out is not a number."""
+) -> Ebur128Result:
+    """Measure a whole recording; values that the mode leaves out are NaN."""
     sound = np.ascontiguousarray(audio, np.float32)
     channels = sound.shape[1]
     state = ctypes.c_void_p(lib.ebur128_init(channels, rate, mode))
     try:
         if lib.ebur128_add_frames_float(state, sound.ctypes.data, len(sound)):
-            raise ValueError("libebur128 did not take the sound")
+            raise ValueError("libebur128 refused the audio")
         value = ctypes.c_double(math.nan)
         integrated = span = peak = math.nan
         if not lib.ebur128_loudness_global(state, ctypes.byref(value)):
@@ -65,6 +65,6 @@ def measure(
                 lib.ebur128_true_peak(state, channel, ctypes.byref(value))
                 peaks.append(value.value)
             peak = 20 * math.log10(max(*peaks, 1e-12))
-        return Found(integrated, span, peak)
+        return Ebur128Result(integrated, span, peak)
     finally:
         lib.ebur128_destroy(ctypes.byref(state))

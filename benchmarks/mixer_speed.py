@@ -1,8 +1,8 @@
-"""Prints how fast master and meter are, beside ffmpeg, pyloudnorm and libebur128, and how much memory a master takes.
+"""Measures the speed of master and meter beside ffmpeg, pyloudnorm and libebur128, and the memory of a master.
 
 python -m benchmarks.mixer_speed [--seconds 60] [--rounds 5] [--short]
 
-CPU seconds on one core, so that others on the machine do not count; the runs of one table take turns.
+The tables show CPU seconds on one core, so that other processes do not count; the runs of a table take turns.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from benchmarks import ebur128
 from benchmarks.report import heading, median, table
 from segue_audio.files import AudioFileSettings, FileFormat, open_reader, open_writer
 from segue_audio.loudness import LoudnessMeter
-from segue_mixer.master.passes import MeasurePass, RenderPass
+from segue_mixer.master.measure_pass import MeasurePass
 from segue_mixer.master.presets import PRESETS, Preset
+from segue_mixer.master.render_pass import RenderPass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,12 +50,12 @@ def main() -> None:
     parser.add_argument("--one", type=int, default=0, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if os.environ.get(THREADS) != "1":
-        # As in `segued`: on one core two threads would wait for each other, and the wait counts. numpy has it already.
+        # As in `segued`: on one core two threads would wait for each other. numpy has read it already.
         again = [sys.executable, "-m", "benchmarks.mixer_speed", *sys.argv[1:]]
         os.execve(sys.executable, again, os.environ | {THREADS: "1"})  # noqa: S606  this very program
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     if given.one:
-        _one_life(given.one)
+        _one_master(given.one)
         return
     sound = music(given.seconds)
     seconds = len(sound) / RATE
@@ -68,7 +69,7 @@ def main() -> None:
 
 
 def music(seconds: float) -> NDArray[np.float32]:
-    """A piece of the sketch band, its sections one behind the other."""
+    """Return a piece of the sketch band, its sections in sequence."""
     from segue_music.plan import Brief
     from segue_planner.planner import Planner
     from segue_renderer.sketch.band import SketchBand
@@ -84,7 +85,7 @@ def music(seconds: float) -> NDArray[np.float32]:
 
 
 def taking_turns(runs: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """CPU seconds of each run, children included."""
+    """Return the CPU seconds of each run, child processes included."""
     taken: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(rounds + 1):
         for name, run in runs.items():
@@ -101,13 +102,13 @@ def _cpu_s() -> float:
 
 
 def master(blocks: Callable[[], Iterator[NDArray[np.float32]]], write: Callable[[NDArray[np.float32]], object]) -> None:
-    """Both passes with every stage on."""
+    """Run both passes with every stage on."""
     settings = PRESETS[Preset.STREAMING]
     measuring = MeasurePass(settings, (), RATE, 2)
     try:
         for block in blocks():
             measuring.push(block)
-        for _ in measuring.again():
+        for _ in measuring.read_again():
             pass
         rendering = RenderPass(measuring.measurement(), (), RATE, 2)
     finally:
@@ -188,9 +189,9 @@ def _print(taken: dict[str, list[float]], seconds: float, what: str) -> None:
     table([what, "CPU ms a minute", "real time", "time against ours"], rows)
 
 
-def _one_life(minutes: int) -> None:
-    """Master that many minutes and say the most memory that it took."""
-    # Noise under a beat: what it sounds like is of no account for memory, and a band would be counted as well.
+def _one_master(minutes: int) -> None:
+    """Master that many minutes and print the peak memory."""
+    # Noise with a beat: the sound does not matter for memory, and the sketch band's own memory would count.
     rng = np.random.default_rng(1)
     sound = np.tanh(rng.normal(0, 0.2, (30 * RATE, 2))).astype(np.float32)
     sound *= np.linspace(1, 0.05, 24_000, dtype=np.float32)[np.arange(len(sound)) % 24_000, None]
@@ -206,7 +207,7 @@ def _one_life(minutes: int) -> None:
 
 
 def _peak_mib() -> float:
-    # Not from getrusage: what the parent had before exec counts there.
+    # Not getrusage: it counts the memory of the parent before exec.
     status = Path("/proc/self/status").read_text()
     return int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) / 1024
 

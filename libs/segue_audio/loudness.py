@@ -39,7 +39,8 @@ _STEP_HOPS = 10
 _MOMENTARY_HOPS = 40
 _SHORT_TERM_HOPS = 300
 _ABSOLUTE_GATE_LUFS = -70.0
-_OFFSET_DB = -0.691
+LOUDNESS_OFFSET_DB = -0.691
+SILENT_POWER = 1e-15
 _NOTHING = 1e-200
 
 
@@ -180,8 +181,8 @@ class LoudnessMeter:
         true_peak, sample_peak = self._peaks.peaks() if self._peaks is not None else (0.0, 0.0)
         return Loudness(
             integrated_lufs=integrated(powers),
-            max_momentary_lufs=_lufs(float(momentary.max(initial=0.0))),
-            max_short_term_lufs=_lufs(float(short_term.max(initial=0.0))),
+            max_momentary_lufs=lufs_of(float(momentary.max(initial=0.0))),
+            max_short_term_lufs=lufs_of(float(short_term.max(initial=0.0))),
             range_lu=loudness_range(powers),
             true_peak_dbtp=_decibels(true_peak),
             sample_peak_dbfs=_decibels(sample_peak),
@@ -190,7 +191,7 @@ class LoudnessMeter:
     def _recent(self, hops: int) -> float | None:
         if len(self._hops) < hops:
             return None
-        return _lufs(math.fsum(self._hops[-hops:]) / hops)
+        return lufs_of(math.fsum(self._hops[-hops:]) / hops)
 
 
 def integrated(hop_powers: Float64) -> float | None:
@@ -200,7 +201,7 @@ def integrated(hop_powers: Float64) -> float | None:
     if len(blocks) == 0:
         return None
     gated = blocks[blocks > blocks.mean() * 10**-1.0]
-    return _lufs(float(gated.mean()))
+    return lufs_of(float(gated.mean()))
 
 
 def loudness_range(hop_powers: Float64) -> float | None:
@@ -232,12 +233,12 @@ def _sliding_mean(powers: Float64, width: int) -> Float64:
 
 
 def _power_of(lufs: float) -> float:
-    return float(10 ** ((lufs - _OFFSET_DB) / 10))
+    return float(10 ** ((lufs - LOUDNESS_OFFSET_DB) / 10))
 
 
-def _lufs(power: float) -> float | None:
-    """Turn power into LUFS; what lies under the absolute gate by far is silence."""
-    return _OFFSET_DB + 10 * math.log10(power) if power > 1e-15 else None
+def lufs_of(power: float) -> float | None:
+    """Convert a weighted mean square to LUFS; None for silence, which is far below the absolute gate."""
+    return LOUDNESS_OFFSET_DB + 10 * math.log10(power) if power > SILENT_POWER else None
 
 
 def _decibels(level: float) -> float | None:

@@ -11,7 +11,7 @@ import grpc
 import pytest
 from tests.analyzer.analyzer_calls import Analyzer, pcm_requests
 from tests.mesh.house import embedded
-from tests.mixer.mixer_room import band, mastered
+from tests.mixer.mixer_server import band, mastered
 
 from segue.mixer.v1 import mixer_pb2, mixer_pb2_grpc
 from segue_runtime import errors

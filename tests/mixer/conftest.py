@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.mixer.mixer_room import mixer
+from tests.mixer.mixer_server import mixer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

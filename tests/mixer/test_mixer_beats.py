@@ -1,4 +1,4 @@
-"""Sections that are not sample-locked are moved until their measured beats meet; the piece stays as long as planned."""
+"""Sections that are not sample-locked move until their measured beats meet; the length stays as planned."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from tests.mixer.mixer_room import RATE, Part, band, mix_requests, mixed, with_mixer
+from tests.mixer.mixer_server import RATE, Part, band, mix_requests, mixed, with_mixer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.mixer.mixer_room import Draft, Sound
+    from tests.mixer.mixer_server import Draft, Sound
 
     from segue.mixer.v1 import mixer_pb2_grpc
 
@@ -29,9 +29,9 @@ LATE = 4_800
 
 
 def played(offset: float, beat: float, frames: int, side: int, bar_offset: int = 0) -> tuple[Sound, list[int]]:
-    """Strokes on the beats, on one side only, over noise on both; and where the beats are."""
+    """Strokes on the beats in one channel, over noise in both; returns the beats too."""
     rng = np.random.default_rng(side)
-    # Dark noise: white noise is next to a click by itself.
+    # Dark noise: white noise is almost a click by itself.
     noise = np.cumsum(rng.normal(size=(frames + 64, 2)), axis=0)
     sound = np.asarray((noise[64:] - noise[:-64]) * 1e-4, np.float32)
     beats = [round(offset + number * beat) for number in range(int((frames - 600 - offset) / beat) + 1)]
@@ -50,7 +50,7 @@ def taken(
 
 
 def strokes(sound: Sound, side: int) -> list[int]:
-    """Where strokes begin."""
+    """Return the first frame of each stroke."""
     steps = np.abs(np.diff(sound[:, side], prepend=np.float32(0)))
     found: list[int] = []
     for place in np.flatnonzero(steps > 0.03):
@@ -84,13 +84,13 @@ async def test_a_take_that_begins_late_is_joined_on_the_beat(stub: Stub) -> None
     assert [place - FRAMES for place in strokes(draft.sound(), 1)][:2] == pytest.approx([BEAT, 2 * BEAT], abs=2)
     assert draft.mixed[1].join.tempo_drift == pytest.approx(0.0, abs=1e-3)
     assert "moved by -4800 frames" in draft.mixed[1].join.note
-    # The same without its beats stays off the beat, and nobody says that it is on it.
+    # Without measured beats it stays off the beat, and the report claims no drift.
     blind = await mixed(stub, mix_requests([parts[0], replace(parts[1], start={})]))
     assert nearest(strokes(blind.sound(), 1), FRAMES + BEAT) == pytest.approx(FRAMES + BEAT + LATE, abs=2)
     assert not blind.mixed[1].join.HasField("tempo_drift")
 
 
-async def test_beats_that_are_known_only_at_the_end_are_met_by_the_next(stub: Stub) -> None:
+async def test_the_next_section_meets_beats_measured_at_the_end(stub: Stub) -> None:
     heard_at_once = taken("a", LATE)
     beats = heard_at_once.start["beats"]
     parts = [replace(heard_at_once, start={}, late_beats=beats), taken("b", 0, side=1, last=True)]
@@ -125,24 +125,24 @@ def test_beats_meet_at_every_join_wherever_they_were(
         check(draft, parts)
         cut = await mixed(stub, mix_requests(parts, sizes))
         assert np.array_equal(draft.sound(), cut.sound())
-        rest = await mixed(stub, mix_requests(parts, resume_after="s0", state=draft.states["s0"]))
+        rest = await mixed(stub, mix_requests(parts, resume_after="s0", checkpoint=draft.checkpoints["s0"]))
         assert np.array_equal(draft.sound()[FRAMES:], rest.sound())
         for index in (1, 2):
             report = draft.mixed[index]
             assert abs(report.shift_frames) < BEAT * 1.05
             assert abs(report.join.tempo_drift) < 0.01
-            # Where each part's own sound lies is known: its beats, moved as it was said.
+            # The beats of each part, with the reported shift.
             earlier, later = (
                 [beat + FRAMES * each + draft.mixed[each].shift_frames for beat in parts[each].start["beats"]]
                 for each in (index - 1, index)
             )
-            # A take that is moved may begin, or end, within a beat: its grid goes on there.
+            # A take that is moved may begin, or end, within a beat: its beats continue there.
             later.insert(0, later[0] - round(BEAT * tempos[index]))
             earlier += [earlier[-1] + round(BEAT * tempos[index - 1] * more) for more in (1, 2)]
-            # They meet at the first beat of what was before; one that is hardly before the join counts as on it.
+            # They meet at the first beat of the earlier section; a beat just before the join counts as on it.
             edge = FRAMES * index - 0.05 * BEAT * tempos[index - 1]
             first, second = [beat for beat in earlier if beat > edge - 2][:2]
-            # On the very edge rounding decides which is meant.
+            # At the very edge, rounding decides between two beats.
             meant = [first, second] if first < edge + 2 else [first]
             assert any(abs(beat - nearest(later, beat)) < 0.02 * BEAT for beat in meant)
             heard = strokes(draft.sound(), index % 2)
@@ -151,7 +151,7 @@ def test_beats_meet_at_every_join_wherever_they_were(
     with_mixer(tmp_path, work)
 
 
-async def test_what_is_sample_locked_stays_where_it_is_planned(stub: Stub) -> None:
+async def test_a_sample_locked_section_stays_where_it_is_planned(stub: Stub) -> None:
     parts = [taken("a", 0), taken("b", LATE, side=1, sample_locked=True)]
     draft = await mixed(stub, mix_requests(parts))
     assert draft.mixed[1].shift_frames == 0
@@ -159,13 +159,13 @@ async def test_what_is_sample_locked_stays_where_it_is_planned(stub: Stub) -> No
     assert draft.mixed[1].join.tempo_drift == pytest.approx(LATE / BEAT, abs=1e-3)
 
 
-async def test_without_sound_to_move_by_nothing_moves_and_that_is_said(stub: Stub) -> None:
+async def test_without_audio_to_move_by_a_section_stays_and_the_note_says_so(stub: Stub) -> None:
     parts = [taken("a", 0, tail=0), taken("b", LATE + 500, side=1, tail=0)]
     draft = await mixed(stub, mix_requests(parts))
     check(draft, parts)
     assert draft.mixed[1].shift_frames == 0
     assert draft.mixed[1].join.tempo_drift == pytest.approx((LATE + 500) / BEAT, abs=1e-3)
-    assert "no sound to move it by" in draft.mixed[1].join.note
+    assert "too little audio to move it" in draft.mixed[1].join.note
     better = await mixed(stub, mix_requests([parts[0], taken("b", 500, side=1, tail=0)]))
     assert better.mixed[1].join.score > draft.mixed[1].join.score > 0
 
@@ -178,13 +178,13 @@ async def test_beats_of_another_tempo_move_nothing(stub: Stub, beat: float) -> N
 
 
 @pytest.mark.parametrize("octave", [0.5, 2])
-async def test_a_tracker_at_half_or_double_speed_is_understood(stub: Stub, octave: float) -> None:
+async def test_beats_at_half_or_double_speed_are_accepted(stub: Stub, octave: float) -> None:
     parts = [taken("a", 0), taken("b", LATE, beat=BEAT * octave, side=1, tail=2 * BEAT)]
     draft = await mixed(stub, mix_requests(parts))
     assert draft.mixed[1].shift_frames == pytest.approx(-LATE, abs=2)
 
 
-async def test_bars_meet_where_there_is_sound_enough_and_else_beats(stub: Stub) -> None:
+async def test_bars_meet_where_there_is_enough_audio_and_otherwise_beats(stub: Stub) -> None:
     downbeats = [LATE + BEAT, LATE + BEAT + BAR]
     rich = taken("b", LATE, side=1, tail=2 * BEAT, downbeats=downbeats)
     poor = taken("b", LATE, side=1, tail=BEAT, downbeats=downbeats)
@@ -193,9 +193,9 @@ async def test_bars_meet_where_there_is_sound_enough_and_else_beats(stub: Stub) 
     assert "bars" in shifts[0].join.note
 
 
-async def test_sound_that_goes_on_follows_what_it_goes_on_from(stub: Stub) -> None:
+async def test_continuous_audio_moves_with_the_section_before_it(stub: Stub) -> None:
     whole = band(2 * FRAMES / RATE + 1, 5)[3_000:][: 2 * FRAMES]
-    # Early by a tenth of a second, so that it is moved to a later place: no tail is needed for it.
+    # A tenth of a second early, so that it moves later: that needs no tail.
     beats = [BEAT - LATE + number * BEAT for number in range(7)]
     parts = [
         taken("a", 0),
@@ -211,7 +211,7 @@ async def test_sound_that_goes_on_follows_what_it_goes_on_from(stub: Stub) -> No
     assert not draft.mixed[2].join.click
 
 
-async def test_a_kept_shift_keeps_every_bit_behind_an_edit(stub: Stub) -> None:
+async def test_a_kept_shift_keeps_every_bit_after_an_edit(stub: Stub) -> None:
     parts = [taken("a", 0), taken("b", LATE, side=1), taken("c", 2 * LATE), taken("d", 500, side=1, last=True)]
     before = await mixed(stub, mix_requests(parts))
     shifts = {report.section_id: report.shift_frames for report in before.mixed}
@@ -225,7 +225,7 @@ async def test_a_kept_shift_keeps_every_bit_behind_an_edit(stub: Stub) -> None:
     kept = 2 * FRAMES + 2 * BEAT
     assert np.array_equal(before.sound()[kept:], after.sound()[kept:])
     assert abs(after.mixed[2].join.tempo_drift) > 0.01
-    # Without it the sections behind move too.
+    # Without it the later sections move too.
     moved = await mixed(stub, mix_requests([*edited[:2], *parts[2:]]))
     assert not np.array_equal(moved.sound()[kept:], before.sound()[kept:])
 
@@ -250,7 +250,7 @@ async def test_stems_move_with_the_mix(stub: Stub) -> None:
         ({"sample_locked": True, "shift_frames": 4}, "sample_locked"),
     ],
 )
-async def test_beats_that_cannot_be_are_refused(stub: Stub, start: dict[str, Any], says: str) -> None:
+async def test_impossible_beats_are_refused(stub: Stub, start: dict[str, Any], says: str) -> None:
     parts = [taken("a", 0), replace(taken("b", 0), start=start)]
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await mixed(stub, mix_requests(parts))
@@ -258,9 +258,9 @@ async def test_beats_that_cannot_be_are_refused(stub: Stub, start: dict[str, Any
     assert says in (caught.value.details() or "")
 
 
-async def test_a_tail_that_was_announced_must_come(stub: Stub) -> None:
+async def test_an_announced_tail_must_arrive(stub: Stub) -> None:
     parts = [taken("a", 0), replace(taken("b", 0), start={"tail_frames": BEAT + 1})]
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await mixed(stub, mix_requests(parts))
     assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
-    assert f"{BEAT} came" in (caught.value.details() or "")
+    assert f"{BEAT} frames beyond its end arrived" in (caught.value.details() or "")

@@ -1,4 +1,4 @@
-"""Values at the edge of what the contract allows, and a little beyond sense: never INTERNAL, never a broken sound."""
+"""Extreme values within and beyond the contract: never INTERNAL, never broken audio."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import numpy as np
 import pytest
-from tests.mixer.mixer_room import (
+from tests.mixer.mixer_server import (
     RATE,
     Part,
     band,
@@ -52,14 +52,14 @@ def with_start(requests: Iterable[mixer_pb2.MixRequest], change: Callable[[Any],
 
 
 @pytest.mark.parametrize("beat_frames", [4e307, 5e-324, 1e-9, 1e12])
-async def test_a_beat_of_no_music_is_refused(stub: Stub, beat_frames: float) -> None:
+async def test_an_absurd_beat_length_is_refused(stub: Stub, beat_frames: float) -> None:
     parts = [Part(name, SECOND, beats=16.0, start={"beats": QUARTERS}) for name in ("a", "b")]
     error = await refusal(stub.Mix(iter(list(mix_requests(parts, beat_frames=beat_frames)))))
     assert error.reason == "INVALID_FIELD"
     assert "start.sections[0].beat_frames" in error.message
 
 
-async def test_a_tail_of_hours_is_refused_before_anything_is_made_for_it(stub: Stub) -> None:
+async def test_a_tail_of_hours_is_refused_before_memory_is_allocated(stub: Stub) -> None:
     requests = list(mix_requests([Part("a", SECOND, tail_frames=3 * 3600 * RATE)]))
     error = await refusal(stub.Mix(iter(requests)))
     assert error.reason == "INVALID_FIELD"
@@ -67,15 +67,15 @@ async def test_a_tail_of_hours_is_refused_before_anything_is_made_for_it(stub: S
 
 
 @pytest.mark.parametrize("channels", [7, 8])
-async def test_a_mix_of_more_channels_than_loudness_knows_is_refused(stub: Stub, channels: int) -> None:
+async def test_a_mix_of_more_channels_than_loudness_defines_is_refused(stub: Stub, channels: int) -> None:
     sound = np.tile(SECOND[:, :1], (1, channels))
     error = await refusal(stub.Mix(iter(list(mix_requests([Part("a", sound, sound[:0])], channels=channels)))))
     assert error.reason == "INVALID_FIELD"
     assert "start.format.channels" in error.message
 
 
-def spoiled_state(state: bytes, change: Callable[[dict[str, Any]], object]) -> bytes:
-    """A state whose header says something else."""
+def spoiled_checkpoint(state: bytes, change: Callable[[dict[str, Any]], object]) -> bytes:
+    """The checkpoint with a changed header."""
     magic, version, length = struct.unpack_from(">4sHI", state)
     header = json.loads(state[10 : 10 + length])
     change(header)
@@ -100,38 +100,38 @@ def spoiled_state(state: bytes, change: Callable[[dict[str, Any]], object]) -> b
         ("behind", [1e300, 0, 0]),
     ],
 )
-async def test_a_state_with_numbers_of_no_use_is_refused(stub: Stub, name: str, value: object) -> None:
+async def test_a_checkpoint_with_invalid_numbers_is_refused(stub: Stub, name: str, value: object) -> None:
     parts = [Part("a", SECOND), Part("b", SECOND)]
-    state = (await mixed(stub, mix_requests(parts))).states["a"]
+    state = (await mixed(stub, mix_requests(parts))).checkpoints["a"]
 
     def change(header: dict[str, Any]) -> None:
         header[name] = {**header[name], **value} if isinstance(value, dict) else value
 
-    # What goes on without a seam is moved as the section before it was.
+    # A continuous section moves like the section before it.
     going_on = [parts[0], Part("b", SECOND, start={"continuous": True})]
-    requests = mix_requests(going_on, resume_after="a", state=spoiled_state(state, change))
+    requests = mix_requests(going_on, resume_after="a", checkpoint=spoiled_checkpoint(state, change))
     error = await refusal(stub.Mix(iter(list(requests))))
     assert error.reason == "INVALID_FIELD"
     assert "from the first one" in error.message
 
 
-async def test_a_state_whose_sound_is_beyond_any_music_is_refused(stub: Stub) -> None:
+async def test_a_checkpoint_with_audio_louder_than_any_music_is_refused(stub: Stub) -> None:
     parts = [Part("a", SECOND), Part("b", SECOND)]
-    state = (await mixed(stub, mix_requests(parts))).states["a"]
+    state = (await mixed(stub, mix_requests(parts))).checkpoints["a"]
     spoiled = state[:-4] + struct.pack("<f", 1e30)
-    error = await refusal(stub.Mix(iter(list(mix_requests(parts, resume_after="a", state=spoiled)))))
+    error = await refusal(stub.Mix(iter(list(mix_requests(parts, resume_after="a", checkpoint=spoiled)))))
     assert error.reason == "INVALID_FIELD"
 
 
-async def test_a_state_nested_without_end_is_refused(stub: Stub) -> None:
+async def test_a_checkpoint_with_deeply_nested_json_is_refused(stub: Stub) -> None:
     text = b"[" * 60_000
     state = struct.pack(">4sHI", b"SMIX", 4, len(text)) + text
-    requests = mix_requests([Part("a", SECOND), Part("b", SECOND)], resume_after="a", state=state)
+    requests = mix_requests([Part("a", SECOND), Part("b", SECOND)], resume_after="a", checkpoint=state)
     assert (await refusal(stub.Mix(iter(list(requests))))).reason == "INVALID_FIELD"
 
 
 @pytest.mark.parametrize("lufs", [-1e300, 1e300, -400.0, 400.0])
-async def test_a_measurement_that_nothing_has_is_refused(stub: Stub, lufs: float) -> None:
+async def test_an_impossible_measurement_is_refused(stub: Stub, lufs: float) -> None:
     measurement = await measured(stub, SECOND)
     measurement.loudness.integrated_lufs = lufs
     start = master_start(mixer_pb2.MASTER_PASS_RENDER, SECOND, measurement=measurement)
@@ -140,7 +140,7 @@ async def test_a_measurement_that_nothing_has_is_refused(stub: Stub, lufs: float
     assert "measurement.loudness.integrated_lufs" in error.message
 
 
-async def test_quiet_rumble_that_the_high_pass_takes_below_the_gate_gets_its_loudness(stub: Stub) -> None:
+async def test_quiet_rumble_below_the_gate_after_the_high_pass_gets_its_loudness(stub: Stub) -> None:
     time = np.arange(6 * RATE) / RATE
     rumble = np.repeat((0.003 * np.sin(2 * np.pi * 20 * time)).astype(np.float32)[:, None], 2, axis=1)
     settings = mixer_pb2.MasterSettings(preset=mixer_pb2.MASTER_PRESET_NONE, target_lufs=-20.0, high_pass_hz=60.0)
@@ -149,7 +149,7 @@ async def test_quiet_rumble_that_the_high_pass_takes_below_the_gate_gets_its_lou
     assert made.finished.loudness.integrated_lufs == pytest.approx(-20.0, abs=0.1)
 
 
-async def test_a_section_gets_its_own_loudness_at_a_rate_that_no_hundredth_divides(stub: Stub) -> None:
+async def test_a_section_gets_its_own_loudness_at_a_rate_that_100_does_not_divide(stub: Stub) -> None:
     rate, border, frames = 8_050, 8_050 * 270, 8_050 * 290
     sound = band(10, 4, level=0.2, rate=rate)
     sound = np.tile(sound, (29, 1))[:frames]
@@ -174,7 +174,7 @@ async def test_sections_shorter_than_three_seconds_have_a_short_term_loudness_to
     assert together.max_momentary_lufs == pytest.approx(alone.max_momentary_lufs, abs=0.3)
 
 
-async def test_a_join_is_judged_alike_at_every_rate(stub: Stub) -> None:
+async def test_a_join_scores_alike_at_every_rate(stub: Stub) -> None:
     joins = []
     for rate in (48_000, 96_000, 192_000):
         time = np.arange(2 * rate) / rate
@@ -198,7 +198,7 @@ async def test_a_join_is_judged_alike_at_every_rate(stub: Stub) -> None:
         assert join.spectral_jump_db == pytest.approx(joins[0].spectral_jump_db, abs=1.5)
 
 
-async def test_a_temporary_folder_that_is_gone_is_said(
+async def test_a_missing_temporary_folder_is_reported(
     stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
@@ -206,7 +206,7 @@ async def test_a_temporary_folder_that_is_gone_is_said(
     assert error.reason == "STORAGE_FULL"
 
 
-async def test_sound_that_the_tone_leaves_nothing_of_stays_faint(stub: Stub) -> None:
+async def test_audio_that_the_filters_remove_stays_faint(stub: Stub) -> None:
     time = np.arange(3 * RATE) / RATE
     deep = np.repeat((0.02 * np.sin(2 * np.pi * 3 * time)).astype(np.float32)[:, None], 2, axis=1)
     settings = mixer_pb2.MasterSettings(preset=mixer_pb2.MASTER_PRESET_NONE, target_lufs=-5.0, high_pass_hz=200.0)

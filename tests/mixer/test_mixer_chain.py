@@ -1,4 +1,4 @@
-"""Each stage of the master by what it does to sound, through a real channel."""
+"""The effect of each stage of the master on audio, through a real channel."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from tests.mixer.mixer_room import RATE, band, mastered, measured
+from tests.mixer.mixer_server import RATE, band, mastered, measured
 
 from segue.mixer.v1 import mixer_pb2
 from segue_mixer.master.tonal_balance import CENTRES_HZ
 
 if TYPE_CHECKING:
-    from tests.mixer.mixer_room import Sound
+    from tests.mixer.mixer_server import Sound
 
     from segue.mixer.v1 import mixer_pb2_grpc
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def only(**asked: Any) -> mixer_pb2.MasterSettings:
-    """One stage, all others off."""
+    """One stage; all others are off."""
     return mixer_pb2.MasterSettings(preset=mixer_pb2.MASTER_PRESET_NONE, **asked)
 
 
@@ -44,11 +44,11 @@ async def change_db(stub: Stub, hz: float, settings: mixer_pb2.MasterSettings, *
 
 
 @pytest.mark.parametrize(("hz", "low", "high"), [(10, -60, -28), (30, -3.3, -2.7), (100, -0.1, 0.1), (5000, -0.1, 0.1)])
-async def test_the_high_pass_takes_what_lies_below(stub: Stub, hz: float, low: float, high: float) -> None:
+async def test_the_high_pass_attenuates_below_its_corner(stub: Stub, hz: float, low: float, high: float) -> None:
     assert low <= await change_db(stub, hz, only(high_pass_hz=30.0)) <= high
 
 
-async def test_the_high_pass_takes_a_constant_offset(stub: Stub) -> None:
+async def test_the_high_pass_removes_a_constant_offset(stub: Stub) -> None:
     made = await mastered(stub, np.full((3 * RATE, 2), 0.3, np.float32), only(high_pass_hz=25.0))
     assert np.abs(made.sound[RATE:]).max() < 1e-3
 
@@ -75,7 +75,7 @@ async def test_width_scales_the_sides(stub: Stub) -> None:
     assert np.array_equal(made.sound[:, 0], made.sound[:, 1])
 
 
-async def test_filters_do_not_ring_before_their_time(stub: Stub) -> None:
+async def test_filters_do_not_ring_before_their_cause(stub: Stub) -> None:
     sound = np.zeros((2 * RATE, 2), np.float32)
     sound[RATE] = 0.9
     made = await mastered(stub, sound, only(high_pass_hz=40.0, mono_below_hz=200.0))
@@ -99,14 +99,14 @@ async def test_balance_brings_a_dull_piece_nearer_to_the_usual_and_bounds_each_b
     assert not any(none.band_gains_db)
 
 
-async def test_the_equaliser_does_what_the_measurement_says(stub: Stub) -> None:
+async def test_the_equalizer_applies_the_measured_gains(stub: Stub) -> None:
     sound = band(8, 1)
     found = await mastered(stub, sound, only(balance=1.0))
 
     def octave_db(samples: Sound, centre: float) -> float:
         power = np.square(np.abs(np.fft.rfft(samples[:, 0].astype(np.float64))))
         place = np.fft.rfftfreq(len(samples), 1 / RATE)
-        # The middle of the octave, where its neighbours' gains have least say.
+        # The middle of the octave, where the gains of its neighbours have the least effect.
         return 10 * float(np.log10(power[(place > centre * 0.93) & (place < centre * 1.07)].sum()))
 
     for centre, gain_db in list(zip(CENTRES_HZ, found.measured.band_gains_db, strict=True))[2:8]:
@@ -114,7 +114,7 @@ async def test_the_equaliser_does_what_the_measurement_says(stub: Stub) -> None:
         assert change == pytest.approx(gain_db, abs=0.6)
 
 
-async def test_glue_makes_loud_and_soft_parts_more_alike_by_its_ratio(stub: Stub) -> None:
+async def test_the_compressor_narrows_the_dynamics_by_its_ratio(stub: Stub) -> None:
     sound = np.concatenate([tone(1000, 4, 0.05), tone(1000, 4, 0.4), tone(1000, 4, 0.05)])
     made = await mastered(stub, sound, only(glue_ratio=2.0, glue_threshold_lu=-20.0))
     before = 20 * np.log10(0.4 / 0.05)
@@ -122,7 +122,7 @@ async def test_glue_makes_loud_and_soft_parts_more_alike_by_its_ratio(stub: Stub
     assert 20 * np.log10(loud / soft) == pytest.approx(before / 2, abs=0.3)
 
 
-async def test_glue_moves_no_faster_than_its_times(stub: Stub) -> None:
+async def test_the_compressor_moves_no_faster_than_its_times(stub: Stub) -> None:
     sound = np.concatenate([tone(1000, 2, 0.05), tone(1000, 2, 0.4), tone(1000, 2, 0.05)])
     slow = only(glue_ratio=4.0, glue_threshold_lu=-20.0, glue_attack_ms=50.0, glue_release_ms=500.0)
     made = await mastered(stub, sound, slow)
@@ -132,7 +132,7 @@ async def test_glue_moves_no_faster_than_its_times(stub: Stub) -> None:
     assert np.diff(released[:: RATE // 100]).max() < 1.0
 
 
-async def test_saturation_adds_odd_overtones_and_folds_nothing_back(stub: Stub) -> None:
+async def test_saturation_adds_odd_harmonics_without_aliasing(stub: Stub) -> None:
     low = await mastered(stub, tone(200, level=0.5), only(saturation=0.5))
     assert level_db(low.sound, 600) > -50
     assert level_db(low.sound, 400) < -80
@@ -141,7 +141,7 @@ async def test_saturation_adds_odd_overtones_and_folds_nothing_back(stub: Stub) 
     assert level_db(high.sound, 3_000) < level_db(high.sound, 15_000) - 50
 
 
-async def test_the_limiter_folds_nothing_back_and_moves_smoothly(stub: Stub) -> None:
+async def test_the_limiter_does_not_alias_and_moves_smoothly(stub: Stub) -> None:
     sound = np.concatenate([tone(9_000, 1.5, 0.3), tone(9_000, 1.5, 1.4), tone(9_000, 1.5, 0.3)])
     made = await mastered(stub, sound, only(ceiling_dbtp=-1.0, lookahead_ms=5.0))
     middle = made.sound[2 * RATE : 5 * RATE // 2, 0].astype(np.float64)
@@ -154,7 +154,7 @@ async def test_the_limiter_folds_nothing_back_and_moves_smoothly(stub: Stub) -> 
     assert np.abs(np.diff(20 * np.log10(gain))).max() < 2.0
 
 
-async def test_presets_differ_as_they_say(stub: Stub) -> None:
+async def test_presets_differ_in_dynamics(stub: Stub) -> None:
     sound = band(8, 4)
     ranges = {}
     for preset in (mixer_pb2.MASTER_PRESET_BROADCAST, mixer_pb2.MASTER_PRESET_STREAMING, mixer_pb2.MASTER_PRESET_CLUB):

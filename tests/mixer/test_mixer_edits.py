@@ -1,4 +1,4 @@
-"""An edit of one section changes its own frames and its two joins, and no bit elsewhere; so does a frozen master."""
+"""An edit of one section changes its own frames, its two joins and no other bit, in draft and frozen master."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.mixer.mixer_room import RATE, Part, band, measured, mix_requests, mixed, rendered, with_mixer
+from tests.mixer.mixer_server import RATE, Part, band, measured, mix_requests, mixed, rendered, with_mixer
 
 from segue.mixer.v1 import mixer_pb2
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.mixer.mixer_room import Sound
+    from tests.mixer.mixer_server import Sound
 
     from segue.mixer.v1 import mixer_pb2_grpc
 
@@ -42,7 +42,7 @@ async def test_bits_elsewhere_stay(stub: Stub, edited: int, hard: bool) -> None:
     again[edited] = replace(part(edited, 77, hard=hard), tail=band(TAIL / RATE, 78) if edited < 3 else parts[-1].tail)
     before, after = [(await mixed(stub, mix_requests(each))).sound() for each in (parts, again)]
     first = edited * FRAMES
-    # Its tail rings into the next section: over the crossfade, or as long as it is.
+    # Its tail reaches into the next section.
     last = first + FRAMES + max(TAIL, min(BEAT, TAIL))
     assert np.array_equal(before[:first], after[:first])
     assert np.array_equal(before[last:], after[last:])
@@ -86,7 +86,7 @@ def sections_of(targets: tuple[float, ...]) -> list[mixer_pb2.MasterSection]:
 def test_a_frozen_master_keeps_every_bit_a_second_away(
     tmp_path: Path, edited: int, first: int, seed: int, level: float, preset: mixer_pb2.MasterPreset.ValueType
 ) -> None:
-    """The parent's measurement, an edited draft: whatever comes into the section, silence or far too loud."""
+    """The parent's measurement with an edited draft, from silence to far too loud."""
     start, end = edited * SECTION + first, (edited + 1) * SECTION
     draft = PIECE.copy()
     draft[start:end] = band(3, seed, level=level)[: end - start]
@@ -100,7 +100,7 @@ def test_a_frozen_master_keeps_every_bit_a_second_away(
         assert np.array_equal(one.sound[:before], other.sound[:before])
         assert np.array_equal(one.sound[after:], other.sound[after:])
         assert not np.array_equal(one.sound[start:end], other.sound[start:end])
-        # What it is like is measured, not forced; the ceiling holds all the same.
+        # Its loudness is reported, not corrected; the ceiling holds.
         assert other.finished.loudness.true_peak_dbtp <= kept.settings.ceiling_dbtp
         missed = abs(other.finished.loudness.integrated_lufs - kept.settings.target_lufs) > 0.1
         assert missed == any(warning.code == "target_not_reached" for warning in other.finished.warnings)

@@ -1,4 +1,4 @@
-"""Joins judged on real sections of the sketch band: the click check proves itself first, then it judges."""
+"""Joins of real sections of the sketch band: first the click check is tested, then it tests the joins."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pytest
-from tests.mixer.mixer_room import RATE, Part, mix_requests, mixed
+from tests.mixer.mixer_server import RATE, Part, mix_requests, mixed
 
 from segue_audio.loudness import LoudnessMeter
 from segue_mixer.mix.join_clicks import has_click
@@ -20,7 +20,7 @@ from segue_renderer.sketch.band import SketchBand
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.mixer.mixer_room import Sound
+    from tests.mixer.mixer_server import Sound
 
     from segue.mixer.v1 import mixer_pb2, mixer_pb2_grpc
     from segue_music.plan import SectionSpec
@@ -74,7 +74,7 @@ def takes(num_pieces: int) -> list[Take]:
 
 
 def places(num_pieces: int) -> Iterator[Mono]:
-    """Two seconds, mono, around places in sections at the level of a mix: their ends, and others by chance."""
+    """Two seconds, mono, around the ends of sections and around random positions, at the level of a mix."""
     rng = np.random.default_rng(3)
     for take in takes(num_pieces):
         level = 10 ** ((take.target_lufs - take.declared_lufs) / 20)
@@ -98,9 +98,9 @@ def planted(mono: Mono, kind: str, sign: float) -> Mono:
 
 
 def rises_db(mono: Mono, clicked: Mono) -> float:
-    """How far a click rises above the music within 4 ms of it, in the third of an octave where it does most.
+    """Return how far a click rises above the music within 4 ms, in the third of an octave where it rises most.
 
-    That near, the ear hears the louder one only.
+    At that distance the ear hears only the louder one.
     """
     half, edges = 64, 1000 * 2 ** (np.arange(13) / 3)
     hz = np.fft.rfftfreq(2 * half, 1 / RATE)
@@ -122,7 +122,7 @@ def judged(mono: Mono) -> bool:
     ("num_pieces", "least"), [(4, 0.97), pytest.param(24, 0.99, marks=[pytest.mark.slow, pytest.mark.timeout(900)])]
 )
 def test_the_check_finds_clicks_of_40_db_and_gives_no_false_alarm(num_pieces: int, least: float) -> None:
-    """Counted are those that music does not cover: what no band shows, neither an ear nor a check can find."""
+    """Only clicks that the music does not mask count: no ear and no check can find the others."""
     false_alarms, found, num_places = 0, [], 0
     for number, mono in enumerate(places(num_pieces)):
         num_places += 1
@@ -132,7 +132,7 @@ def test_the_check_finds_clicks_of_40_db_and_gives_no_false_alarm(num_pieces: in
             if rises_db(mono, clicked) > 6:
                 found.append(judged(clicked))
     assert false_alarms / num_places < 0.01
-    # Many must count, or the test has no say.
+    # The test needs many that count.
     assert len(found) > num_places / 2
     assert np.mean(found) >= least, (false_alarms, num_places, len(found))
 
@@ -158,7 +158,7 @@ async def join_of(stub: Stub, one: Take, other: Take, *, hard: bool) -> tuple[mi
     draft = await mixed(stub, mix_requests(parts))
     gains = [10 ** (report.gain_db / 20) for report in draft.mixed]
     border = one.spec.frames
-    # What the takes have on their own at their places, nothing of the one lying over the other.
+    # The levels of the takes on their own, without overlap.
     alone = loudness(other.sound[:SECOND] * np.float32(gains[1])) - loudness(
         one.sound[border - SECOND : border] * np.float32(gains[0])
     )
@@ -177,7 +177,7 @@ async def test_no_join_of_random_sections_clicks_or_jumps(stub: Stub, num_pieces
         join = report.join
         assert not join.click
         assert 0.0 < join.score <= 1.0
-        # Music that gets louder or softer by itself does so; the join must add nothing to it, and no hole or bump.
+        # The music itself may change its level; the join must not add a hole or a bump.
         measured = loudness(around[SECOND:]) - loudness(around[:SECOND])
         assert join.level_jump_lu == pytest.approx(measured, abs=1.0)
         louder_tail = loudness(one.sound[one.spec.frames :][:SECOND]) - loudness(other.sound[:SECOND])

@@ -1,4 +1,4 @@
-"""The master through a real channel: loudness on target, true peak under the ceiling, frame for frame."""
+"""The master through a real channel: loudness on target, true peak under the ceiling, equal length."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.fft import next_fast_len
-from tests.mixer.mixer_room import RATE, band, mastered, measured, rendered, with_mixer
+from tests.mixer.mixer_server import RATE, band, mastered, measured, rendered, with_mixer
 
 from segue.mixer.v1 import mixer_pb2
 from segue_mixer.master.presets import PARAMETERS
@@ -17,7 +17,7 @@ from segue_mixer.master.presets import PARAMETERS
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.mixer.mixer_room import Sound
+    from tests.mixer.mixer_server import Sound
 
     from segue.mixer.v1 import mixer_pb2_grpc
 
@@ -28,7 +28,7 @@ RISING: Sound = band(20, 3) * np.linspace(0.05, 1.0, 20 * RATE, dtype=np.float32
 
 
 def true_peak_dbtp(sound: Sound, factor: int = 8) -> float:
-    """An oversampler of another make than ours: the spectrum itself, with silence on both sides."""
+    """Oversample by the spectrum, independently of the limiter, with silence on both sides."""
     frames = next_fast_len(len(sound) + 512, real=True)
     padded = np.pad(sound.astype(np.float64), ((256, frames - len(sound) - 256), (0, 0)))
     fine = np.fft.irfft(np.fft.rfft(padded, axis=0), frames * factor, axis=0) * factor
@@ -61,7 +61,7 @@ async def test_target_and_ceiling_are_met(stub: Stub, sound: Sound, asked: dict[
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sizes=st.lists(st.integers(1, 8000), min_size=1, max_size=10), frames=st.integers(1, 60_000))
-def test_the_master_does_not_depend_on_how_sound_is_cut(tmp_path: Path, sizes: list[int], frames: int) -> None:
+def test_the_master_does_not_depend_on_chunk_sizes(tmp_path: Path, sizes: list[int], frames: int) -> None:
     sound = band(1.3, 3)[:frames]
 
     async def both(stub: Stub) -> None:
@@ -83,14 +83,14 @@ async def test_any_rate_and_layout(stub: Stub, rate: int, channels: int) -> None
     assert true_peak_dbtp(made.sound) <= -1.0
 
 
-async def test_silence_stays_silence_and_is_said(stub: Stub) -> None:
+async def test_silence_stays_silence_with_a_warning(stub: Stub) -> None:
     made = await mastered(stub, np.zeros((2 * RATE, 2), np.float32))
     assert not made.sound.any()
     assert [warning.code for warning in made.finished.warnings] == ["loudness_not_measured"]
 
 
 @pytest.mark.parametrize("frames", [1, 2, 31, 480, 15_000])
-async def test_sound_too_short_to_measure_keeps_its_level_under_the_ceiling(stub: Stub, frames: int) -> None:
+async def test_audio_too_short_to_measure_keeps_its_level_under_the_ceiling(stub: Stub, frames: int) -> None:
     sound = np.full((frames, 2), 1.5, np.float32)
     made = await mastered(stub, sound)
     assert true_peak_dbtp(made.sound) <= -1.0
@@ -98,7 +98,7 @@ async def test_sound_too_short_to_measure_keeps_its_level_under_the_ceiling(stub
     assert [warning.code for warning in made.finished.warnings] == ["loudness_not_measured"]
 
 
-async def test_a_target_that_no_limiter_can_reach_is_said_and_the_ceiling_holds(stub: Stub) -> None:
+async def test_an_unreachable_target_gives_a_warning_and_the_ceiling_holds(stub: Stub) -> None:
     clicks = np.zeros((8 * RATE, 2), np.float32)
     clicks[::RATE] = 0.9
     made = await mastered(stub, clicks, mixer_pb2.MasterSettings(target_lufs=-6.0))
@@ -107,7 +107,7 @@ async def test_a_target_that_no_limiter_can_reach_is_said_and_the_ceiling_holds(
     assert true_peak_dbtp(made.sound) <= -1.0
 
 
-async def test_preset_none_leaves_every_bit(stub: Stub) -> None:
+async def test_preset_none_changes_no_bit(stub: Stub) -> None:
     sound = band(2, 1, level=0.9)
     sound[17] = -0.0
     sound[18] = 1e-42
@@ -117,7 +117,7 @@ async def test_preset_none_leaves_every_bit(stub: Stub) -> None:
     assert made.finished.loudness.HasField("integrated_lufs")
 
 
-async def test_quiet_enough_sound_is_only_scaled(stub: Stub) -> None:
+async def test_quiet_audio_is_only_scaled(stub: Stub) -> None:
     sound = band(6, 1, level=0.02)
     asked = mixer_pb2.MasterSettings(preset=mixer_pb2.MASTER_PRESET_NONE, target_lufs=-23, ceiling_dbtp=-1)
     made = await mastered(stub, sound, asked)
@@ -148,7 +148,7 @@ def sections_of(*targets: float | None) -> list[mixer_pb2.MasterSection]:
 async def test_each_section_gets_its_planned_loudness(stub: Stub) -> None:
     sound = np.concatenate([band(5, 1, level=0.3), band(5, 2, level=0.06), band(5, 3, level=0.1)])
     sections = sections_of(-16.0, -20.0, -13.0)
-    # Glue would bring them nearer to one another again.
+    # The compressor would reduce the differences again.
     asked = mixer_pb2.MasterSettings(target_lufs=-23.0, glue_ratio=1.0, balance=0.0)
     made = await mastered(stub, sound, asked, sections=sections)
     middle = []
@@ -161,13 +161,13 @@ async def test_each_section_gets_its_planned_loudness(stub: Stub) -> None:
     assert made.finished.loudness.integrated_lufs == pytest.approx(-23.0, abs=0.1)
 
 
-async def test_a_section_that_needs_too_much_is_named(stub: Stub) -> None:
+async def test_a_section_that_needs_too_much_gain_gives_a_warning(stub: Stub) -> None:
     sound = np.concatenate([band(5, 1, level=0.3), band(5, 2, level=0.002)])
     made = await mastered(stub, sound, sections=sections_of(-16.0, -16.0))
     assert [(warning.code, warning.section_id) for warning in made.finished.warnings] == [("gain_limited", "s1")]
 
 
-async def test_a_kept_measurement_gives_equal_frames_away_from_what_was_changed(stub: Stub) -> None:
+async def test_a_kept_measurement_gives_equal_frames_away_from_an_edit(stub: Stub) -> None:
     sound = band(12, 1)
     measurement = await measured(stub, sound, mixer_pb2.MasterSettings(preset=mixer_pb2.MASTER_PRESET_CLUB))
     edited = sound.copy()

@@ -1,4 +1,4 @@
-"""The mix through a real channel: exact lengths, the same bytes however it is cut, going on from any section's end."""
+"""The mix through a real channel: exact lengths, the same bytes for any chunks, and resuming after any section."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.mixer.mixer_room import RATE, Part, band, mix_requests, mixed, with_mixer
+from tests.mixer.mixer_server import RATE, Part, band, mix_requests, mixed, with_mixer
 
 from segue.mixer.v1 import mixer_pb2
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.mixer.mixer_room import Sound
+    from tests.mixer.mixer_server import Sound
 
     from segue.mixer.v1 import mixer_pb2_grpc
 
@@ -60,7 +60,7 @@ CUTS = st.lists(st.integers(1, 9000), min_size=1, max_size=12)
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sizes=CUTS, hard=st.sets(st.integers(1, 2)), last_tail=st.sampled_from([0, 5000]))
-def test_the_draft_does_not_depend_on_how_sound_is_cut(
+def test_the_draft_does_not_depend_on_chunk_sizes(
     tmp_path: Path, sizes: list[int], hard: set[int], last_tail: int
 ) -> None:
     parts = piece(hard=tuple(hard), last_tail=last_tail)
@@ -71,16 +71,14 @@ def test_the_draft_does_not_depend_on_how_sound_is_cut(
         assert np.array_equal(whole.sound(), cut.sound())
         assert whole.finished == cut.finished
         assert whole.mixed == cut.mixed
-        assert whole.states == cut.states
+        assert whole.checkpoints == cut.checkpoints
 
     with_mixer(tmp_path, both)
 
 
 @pytest.mark.parametrize("rate", [22_050, 44_100, 96_000])
 @pytest.mark.parametrize("channels", [1, 2])
-async def test_other_rates_and_layouts_come_out_exact_and_the_same_however_cut(
-    stub: Stub, rate: int, channels: int
-) -> None:
+async def test_other_rates_and_layouts_are_exact_for_any_chunk_sizes(stub: Stub, rate: int, channels: int) -> None:
     frames = round(72_000 * rate / RATE)
     parts = []
     for index in range(2):
@@ -107,16 +105,16 @@ def test_resuming_at_any_section_gives_the_same_bytes(
     async def both(stub: Stub) -> None:
         whole = await mixed(stub, mix_requests(parts))
         name = f"s{after}"
-        rest = await mixed(stub, mix_requests(parts, resume_after=name, state=whole.states[name]))
+        rest = await mixed(stub, mix_requests(parts, resume_after=name, checkpoint=whole.checkpoints[name]))
         assert np.array_equal(whole.sound()[(after + 1) * len(parts[0].sound) :], rest.sound())
         assert list(whole.mixed)[after + 1 :] == list(rest.mixed)
-        assert {key: whole.states[key] for key in rest.states} == rest.states
+        assert {key: whole.checkpoints[key] for key in rest.checkpoints} == rest.checkpoints
         assert whole.finished == rest.finished
 
     with_mixer(tmp_path, both)
 
 
-async def test_the_draft_comes_a_tenth_of_a_second_behind_what_was_sent_and_a_bar_at_the_end(stub: Stub) -> None:
+async def test_the_draft_is_a_tenth_of_a_second_late_and_a_bar_at_the_end(stub: Stub) -> None:
     call, came = stub.Mix(), 0
     parts = piece(3, 3.0)
     for request in mix_requests(parts):
@@ -125,7 +123,7 @@ async def test_the_draft_comes_a_tenth_of_a_second_behind_what_was_sent_and_a_ba
             continue
         section = int(request.audio.section_id[1:])
         behind = RATE // 10 if section < len(parts) - 1 else RATE // 10 + 4 * BEAT
-        # What lies beyond a section's end waits for its end.
+        # Audio beyond a section's end waits for its end.
         reached = section * 3 * RATE + min(request.audio.first_frame + request.audio.frames, 3 * RATE)
         # Without the answer the next request is never sent, and the test ends by its time limit.
         while came <= reached - behind:
@@ -138,7 +136,7 @@ async def test_the_draft_comes_a_tenth_of_a_second_behind_what_was_sent_and_a_ba
         pass
 
 
-async def test_a_crossfade_of_unlike_sounds_keeps_the_power(stub: Stub) -> None:
+async def test_a_crossfade_of_different_audio_keeps_the_power(stub: Stub) -> None:
     rng = np.random.default_rng(5)
     noise = [np.asarray(rng.normal(size=(4 * RATE, 2)) * 0.1, np.float32) for _ in range(2)]
     parts = [
@@ -162,12 +160,12 @@ async def test_the_same_sound_on_both_sides_of_a_hard_continuous_join_is_untouch
     assert np.array_equal(draft.sound()[onset:], whole[onset:])
     join = draft.mixed[1].join
     assert join.frames == 0
-    assert "goes on" in join.note
+    assert "continues" in join.note
     assert not join.click
     assert join.score > 0.8
 
 
-async def test_gain_moves_without_a_step_where_sound_goes_on(stub: Stub) -> None:
+async def test_gain_changes_without_a_step_where_audio_continues(stub: Stub) -> None:
     ones = np.full((2 * RATE, 2), 0.25, np.float32)
     parts = [
         Part("a", ones, start={"declared_lufs": -12.0, "target_lufs": -12.0}),
@@ -190,7 +188,7 @@ async def test_a_section_without_a_tail_makes_no_click(stub: Stub, hard: bool) -
     # The tone's own bend is 0.5 * (2 pi f / rate)^2; an edge would bend by its whole height.
     assert bend < 0.01
     if not hard:
-        assert "no more sound" in draft.mixed[1].join.note
+        assert "no more audio" in draft.mixed[1].join.note
         assert draft.mixed[1].join.frames < BEAT
 
 
@@ -202,7 +200,7 @@ async def test_tails_ring_over_a_hard_join(stub: Stub) -> None:
     assert not sound[RATE + len(tail) :].any()
 
 
-async def test_a_last_section_without_an_ending_is_faded_within_its_bar_and_that_is_said(stub: Stub) -> None:
+async def test_a_last_section_without_an_ending_is_faded_within_its_bar(stub: Stub) -> None:
     ones = np.full((3 * RATE, 2), 0.25, np.float32)
     draft = await mixed(stub, mix_requests([Part("a", ones, ending=False)], beat_frames=12_000.0))
     sound = draft.sound()[:, 0]
@@ -212,7 +210,7 @@ async def test_a_last_section_without_an_ending_is_faded_within_its_bar_and_that
     assert [warning.code for warning in draft.mixed[0].warnings] == ["ending_faded"]
 
 
-async def test_stems_go_through_the_same_joins_and_add_up_to_the_mix(stub: Stub) -> None:
+async def test_stems_have_the_same_joins_and_add_up_to_the_mix(stub: Stub) -> None:
     parts = []
     for index in range(3):
         low, high = band(2, 10 + index), band(2, 20 + index)

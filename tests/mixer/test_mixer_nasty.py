@@ -1,4 +1,4 @@
-"""The limiter under signals made to break it, and the same bytes for any cut and for many streams at once."""
+"""The limiter with extreme signals; the same bytes for any chunk sizes and for many streams at once."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from scipy.fft import next_fast_len
-from tests.mixer.mixer_room import RATE, Part, band, mastered, mix_requests, mixed
+from tests.mixer.mixer_server import RATE, Part, band, mastered, mix_requests, mixed
 
 from segue.mixer.v1 import mixer_pb2
-from segue_mixer.master.passes import MeasurePass, RenderPass
+from segue_mixer.master.measure_pass import MeasurePass
 from segue_mixer.master.presets import Preset, complete
+from segue_mixer.master.render_pass import RenderPass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tests.mixer.mixer_room import Sound
+    from tests.mixer.mixer_server import Sound
 
     from segue.mixer.v1 import mixer_pb2_grpc
 
@@ -29,7 +30,7 @@ LOOKAHEAD_MS = 5.0
 
 
 def true_peak_dbtp(sound: Sound, factor: int = 8) -> float:
-    """An oversampler of another make than ours: the spectrum itself, with silence on both sides."""
+    """Oversample by the spectrum, independently of the limiter, with silence on both sides."""
     frames = next_fast_len(len(sound) + 512, real=True)
     padded = np.pad(sound.astype(np.float64), ((256, frames - len(sound) - 256), (0, 0)))
     fine = np.fft.irfft(np.fft.rfft(padded, axis=0), frames * factor, axis=0) * factor
@@ -37,7 +38,7 @@ def true_peak_dbtp(sound: Sound, factor: int = 8) -> float:
 
 
 def nasty(seed: int) -> Sound:
-    """One of eight ways to trouble a limiter, 0.3 s, mono, up to +30 dBFS."""
+    """One of eight extreme signals, 0.3 s, mono, up to +30 dBFS."""
     rng = np.random.default_rng(seed)
     frames = RATE * 3 // 10
     time = np.arange(frames)
@@ -69,7 +70,7 @@ def nasty(seed: int) -> Sound:
 
 
 def limited(sound: Sound, sizes: Iterable[int] = ()) -> Sound:
-    """Only the limiter, cut into pieces of some sizes and then the rest."""
+    """The limiter alone, with blocks of the given sizes and then the rest."""
     settings = complete(Preset.NONE, {"ceiling_dbtp": CEILING_DBTP, "lookahead_ms": LOOKAHEAD_MS}, sound.shape[1])
     return both_passes(sound, settings, tuple(sizes))
 
@@ -81,7 +82,7 @@ def both_passes(sound: Sound, settings: object, sizes: tuple[int, ...] = ()) -> 
     try:
         for piece in pieces:
             measuring.push(piece)
-        for _ in measuring.again():
+        for _ in measuring.read_again():
             pass
         rendering = RenderPass(measuring.measurement(), (), RATE, sound.shape[1])
     finally:
@@ -93,12 +94,12 @@ def both_passes(sound: Sound, settings: object, sizes: tuple[int, ...] = ()) -> 
 @pytest.mark.parametrize(
     "seeds", [range(48), pytest.param(range(1000), marks=[pytest.mark.slow, pytest.mark.timeout(900)])]
 )
-def test_no_signal_gets_over_the_ceiling_and_the_gain_never_jumps(seeds: range) -> None:
+def test_no_signal_exceeds_the_ceiling_and_the_gain_never_jumps(seeds: range) -> None:
     for seed in seeds:
         sound = nasty(seed)
         made = limited(sound)
         assert true_peak_dbtp(made) <= CEILING_DBTP, seed
-        # Only a gain was put on: it moves no faster than the look-ahead allows, and never makes anything louder.
+        # The limiter applies a gain only: it changes no faster than the look-ahead allows, and never amplifies.
         heard = np.abs(sound[:, 0]) > 1e-3 * np.abs(sound).max()
         gain_db = 20 * np.log10(np.maximum(np.abs(made[heard, 0] / sound[heard, 0]), 1e-9))
         assert gain_db.max() < 0.01, seed
@@ -111,7 +112,7 @@ def test_no_signal_gets_over_the_ceiling_and_the_gain_never_jumps(seeds: range) 
 
 
 @pytest.mark.parametrize("sizes", [[1] * 3_000, [7, 1, 16_384, 1, 16_383], [1_000_000], [100_003, 1, 65_536]])
-def test_the_master_is_the_same_for_pieces_of_1_to_a_million(sizes: list[int]) -> None:
+def test_the_master_is_the_same_for_blocks_of_1_to_a_million_frames(sizes: list[int]) -> None:
     sound = np.tile(band(4, 3), (6, 1))[:1_100_000]
     if len(sizes) > 100:
         sound = sound[:60_000]
@@ -132,7 +133,7 @@ async def test_ten_streams_at_once_equal_one(stub: Stub) -> None:
     assert [draft.sound().tobytes() for draft in mixes] == drafts
 
 
-async def test_a_stream_that_stops_in_the_middle_leaves_the_mixer_as_it_was(stub: Stub) -> None:
+async def test_a_cancelled_stream_does_not_affect_later_calls(stub: Stub) -> None:
     sound = band(1, 1)
     before = (await mastered(stub, sound)).content
     for requests in (mix_requests([Part("a", sound)]), iter([mixer_pb2.MixRequest()])):
@@ -145,7 +146,7 @@ async def test_a_stream_that_stops_in_the_middle_leaves_the_mixer_as_it_was(stub
     assert (await mastered(stub, sound)).content == before
 
 
-async def test_offset_silence_and_one_frame_are_mixed_as_they_are(stub: Stub) -> None:
+async def test_offset_silence_and_one_frame_are_mixed_unchanged(stub: Stub) -> None:
     offset = np.full((RATE, 2), 0.5, np.float32)
     parts = [
         Part("dc", offset, hard=True),
@@ -158,7 +159,7 @@ async def test_offset_silence_and_one_frame_are_mixed_as_they_are(stub: Stub) ->
     assert np.array_equal(sound[100:RATE], offset[100:])
     assert np.abs(sound).max() <= 0.75 + 1e-6
     assert not sound[-RATE // 2 :].any()
-    # What the cut of the offset rings is over in a moment.
+    # The ringing after the end of the offset is short.
     assert draft.mixed[2].loudness.integrated_lufs < -25
 
 

@@ -1,4 +1,4 @@
-"""Hostile streams to the mixer: each is refused with its reason and its place, never with UNKNOWN or INTERNAL."""
+"""Invalid streams: each is refused with its reason and position, never with UNKNOWN or INTERNAL."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import numpy as np
 import pytest
-from tests.mixer.mixer_room import RATE, Part, band, chunk, master_start, mix_requests, mixed, sound_format
+from tests.mixer.mixer_server import RATE, Part, band, chunk, master_start, mix_requests, mixed, sound_format
 
 from segue.mixer.v1 import mixer_pb2
-from segue_mixer.master.passes import VERSION
+from segue_mixer.master.measure_pass import VERSION
 from segue_runtime import errors
 
 if TYPE_CHECKING:
@@ -118,18 +118,22 @@ MIXES: dict[str, tuple[Callable[[], Mixing], str, str]] = {
     "no start": (lambda: without("start"), "OUT_OF_ORDER", "before start"),
     "two starts": (lambda: twice("start"), "OUT_OF_ORDER", "once"),
     "no section start": (lambda: without("section_start"), "OUT_OF_ORDER", "no section is open"),
-    "no section end": (lambda: without("section_end"), "OUT_OF_ORDER", "'b' came where 'a'"),
+    "no section end": (lambda: without("section_end"), "OUT_OF_ORDER", "'b' began, expected the end of section 'a'"),
     "no last end": (lambda: without("section_end", 1), "OUT_OF_ORDER", "ended in section 'b'"),
-    "a section twice": (lambda: twice("section_start"), "OUT_OF_ORDER", "'a' came where 'a' was due to end"),
-    "a chunk missing": (lambda: without("audio", 1), "OUT_OF_ORDER", "4096 was due"),
-    "a chunk twice": (lambda: twice("audio"), "OUT_OF_ORDER", "4096 was due"),
+    "a section twice": (lambda: twice("section_start"), "OUT_OF_ORDER", "'a' began, expected the end of section 'a'"),
+    "a chunk missing": (lambda: without("audio", 1), "OUT_OF_ORDER", "expected frame 4096"),
+    "a chunk twice": (lambda: twice("audio"), "OUT_OF_ORDER", "expected frame 4096"),
     "NaN": (lambda: spoiled(4_321, np.nan), "INVALID_AUDIO", "frame 4321, channel 1 is not a finite"),
     "Inf": (lambda: spoiled(47_999, -np.inf), "INVALID_AUDIO", "frame 47999"),
     "beyond any music": (lambda: spoiled(9, 1e30), "INVALID_AUDIO", "frame 9, channel 1 is 1e+30"),
     "another format": (lambda: changed(other_format), "INVALID_AUDIO", "another format"),
     "another layer": (lambda: changed(layered), "OUT_OF_ORDER", "'bass' was not announced"),
-    "another place": (lambda: changed(elsewhere), "OUT_OF_ORDER", "frame 1 came where 0"),
-    "another section": (lambda: changed(other_section), "OUT_OF_ORDER", "section 'b' came where 'a' is open"),
+    "another place": (lambda: changed(elsewhere), "OUT_OF_ORDER", "frame 1 arrived, expected frame 0"),
+    "another section": (
+        lambda: changed(other_section),
+        "OUT_OF_ORDER",
+        "section 'b' arrived while section 'a' is open",
+    ),
     "damaged": (lambda: changed(damaged), "INVALID_AUDIO", "damaged"),
     "wrong length": (lambda: changed(shortened), "INVALID_AUDIO", "4095 frames"),
     "too long": (endless, "INVALID_AUDIO", "beyond"),
@@ -143,7 +147,7 @@ MIXES: dict[str, tuple[Callable[[], Mixing], str, str]] = {
 
 
 @pytest.mark.parametrize("name", MIXES)
-async def test_a_wrong_mix_is_refused_with_its_place(stub: Stub, name: str) -> None:
+async def test_an_invalid_mix_is_refused_with_its_position(stub: Stub, name: str) -> None:
     make, reason, words = MIXES[name]
     await refused(stub.Mix(iter(make())), reason, words)
 
@@ -165,18 +169,22 @@ async def test_an_error_names_section_and_frame(stub: Stub) -> None:
 
 
 @pytest.mark.parametrize("state", [b"", b"rubbish", b"SMIX\x00\x03\x00\x00\x00\x02{}", b"SMIX\x00\x63" + bytes(40)])
-async def test_a_state_that_is_none_is_refused(stub: Stub, state: bytes) -> None:
-    requests = list(mix_requests(parts(), resume_after="a", state=state))
+async def test_an_unreadable_checkpoint_is_refused(stub: Stub, state: bytes) -> None:
+    requests = list(mix_requests(parts(), resume_after="a", checkpoint=state))
     if not state:
-        await refused(stub.Mix(iter(requests)), "OUT_OF_ORDER", "a checkpoint was due")
+        await refused(stub.Mix(iter(requests)), "OUT_OF_ORDER", "expected a checkpoint")
     else:
         await refused(stub.Mix(iter(requests)), "INVALID_FIELD", "from the first one")
 
 
-async def test_a_state_of_another_mix_or_section_is_refused(stub: Stub) -> None:
+async def test_a_checkpoint_of_another_mix_or_section_is_refused(stub: Stub) -> None:
     draft = await mixed(stub, mix_requests(parts()))
-    for section_id, state in (("a", draft.states["b"]), ("a", draft.states["a"][:-4]), ("b", draft.states["a"])):
-        requests = mix_requests(parts(), resume_after=section_id, state=state)
+    for section_id, state in (
+        ("a", draft.checkpoints["b"]),
+        ("a", draft.checkpoints["a"][:-4]),
+        ("b", draft.checkpoints["a"]),
+    ):
+        requests = mix_requests(parts(), resume_after=section_id, checkpoint=state)
         await refused(stub.Mix(iter(requests)), "INVALID_FIELD", "checkpoint")
 
 
@@ -205,7 +213,7 @@ MASTERS: dict[str, tuple[list[mixer_pb2.MasterRequest], str, str]] = {
     "no start": ([audio()], "OUT_OF_ORDER", "begin with start"),
     "two starts": ([start(), start()], "OUT_OF_ORDER", "once"),
     "too few": ([start(), audio()], "INVALID_AUDIO", "after 8000 of 48000"),
-    "a gap": ([start(), audio(1)], "OUT_OF_ORDER", "frame 1 came where 0"),
+    "a gap": ([start(), audio(1)], "OUT_OF_ORDER", "frame 1 arrived, expected frame 0"),
     "too many": (
         [start(), *(audio(index * 8_000) for index in range(7))],
         "INVALID_AUDIO",
@@ -237,10 +245,10 @@ MASTERS: dict[str, tuple[list[mixer_pb2.MasterRequest], str, str]] = {
     "render with a wild gain": (
         [start(RENDER, measurement=mixer_pb2.MasterMeasurement(version=VERSION, gain_db=1e9))],
         "INVALID_FIELD",
-        "beyond 120 dB",
+        "exceeds 120 dB",
     ),
     "render with too few bands": ([start(RENDER, measurement=MEASUREMENT)], "INVALID_FIELD", "0 gains for 10 bands"),
-    "measure with measurement": ([start(measurement=MEASUREMENT)], "INVALID_FIELD", "leave it out"),
+    "measure with measurement": ([start(measurement=MEASUREMENT)], "INVALID_FIELD", "not allowed in pass MEASURE"),
     "sections with a gap": (
         [start(sections=[section("a", 0, 10), section("b", 11, 10)])],
         "INVALID_FIELD",
@@ -254,12 +262,12 @@ MASTERS: dict[str, tuple[list[mixer_pb2.MasterRequest], str, str]] = {
 
 
 @pytest.mark.parametrize("name", MASTERS)
-async def test_a_wrong_master_is_refused_with_its_place(stub: Stub, name: str) -> None:
+async def test_an_invalid_master_is_refused_with_its_position(stub: Stub, name: str) -> None:
     requests, reason, words = MASTERS[name]
     await refused(stub.Master(iter(requests)), reason, words)
 
 
-async def test_what_only_stereo_has_is_refused_for_mono(stub: Stub) -> None:
+async def test_stereo_settings_are_refused_for_mono(stub: Stub) -> None:
     for name in ("width", "mono_below_hz"):
         settings = mixer_pb2.MasterSettings()
         setattr(settings, name, 0.5)
@@ -274,8 +282,8 @@ async def test_eight_channels_are_refused_for_a_master(stub: Stub) -> None:
     await refused(stub.Master(iter([request])), "INVALID_FIELD", "channels")
 
 
-async def test_a_three_hour_piece_is_read_without_keeping_it(stub: Stub) -> None:
-    """Only the start is sent: what is announced must cost nothing."""
+async def test_announcing_three_hours_allocates_nothing(stub: Stub) -> None:
+    """Only the start is sent."""
     request = start()
     request.start.frames = 3 * 3600 * RATE
     await refused(stub.Master(iter([request])), "INVALID_AUDIO", "after 0 of")

@@ -1,4 +1,4 @@
-"""MixerService: the mixer's edge. Proto types stop here and in `wire`."""
+"""MixerService: the gRPC service of the mixer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SERVICE: Final = "segue.mixer.v1.MixerService"
 
 
 class MixerService(mixer_pb2_grpc.MixerServiceServicer):
-    """Joins sections and masters pieces; keeps nothing between calls."""
+    """Joins sections and masters pieces; keeps no state between calls."""
 
     async def Mix(
         self, request_iterator: AsyncIterator[mixer_pb2.MixRequest], context: Context
@@ -41,5 +41,5 @@ class MixerService(mixer_pb2_grpc.MixerServiceServicer):
 
 
 def warm() -> None:
-    """Do the slow first imports and fill the tables, so that no call waits for them."""
+    """Load slow imports and tables before the first call."""
     master_stream.warm()

@@ -1,4 +1,4 @@
-"""Audio chunks and measurements of the contract to the mixer's own words and back."""
+"""Conversion between messages of the contract and the types of the mixer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from segue.mixer.v1 import mixer_pb2
 from segue.music.v1 import music_pb2
 from segue_audio.loudness import Loudness
 from segue_audio.pcm import encode_pcm
-from segue_mixer.master.passes import VERSION, Measurement
+from segue_mixer.master.measure_pass import VERSION, MasterMeasurement
 from segue_mixer.master.presets import PARAMETERS, MasterSettings, Preset, complete
 from segue_mixer.master.section_gains import MAX_GAIN_DB as MAX_SECTION_GAIN_DB
 from segue_mixer.master.tonal_balance import CENTRES_HZ
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from segue_audio.arrays import Float32
+    from segue_mixer.audio_check import MixError
     from segue_mixer.master.section_gains import MasterSection
-    from segue_mixer.mix.join_score import JoinScore
-    from segue_mixer.mix.sections import Join, Mixed, MixError
+    from segue_mixer.mix.sections import MixedJoin, MixedSection
 
 MAX_CHANNELS: Final = 6
 MAX_TOTAL_GAIN_DB: Final = 120.0
-LUFS_OF_SOUND: Final = (-71.0, 60.0)
-"""From the absolute gate to the loudest samples that are taken."""
+LUFS_RANGE: Final = (-71.0, 60.0)
+"""From the absolute gate to the loudest samples that are accepted."""
 PRESETS: Final = {
     Preset.STREAMING: mixer_pb2.MASTER_PRESET_STREAMING,
     Preset.BROADCAST: mixer_pb2.MASTER_PRESET_BROADCAST,
@@ -42,13 +42,13 @@ LOUDNESS: Final = tuple(item.name for item in fields(Loudness))
 
 
 def encode_chunks(samples: Float32, template: audio_pb2.AudioChunk, first_frame: int) -> Iterator[audio_pb2.AudioChunk]:
-    """Encode audio in the template's format and cut it into chunks."""
+    """Encode audio in the template's format, in chunks."""
     kind = SAMPLE_FORMATS[template.format.sample_format]
     return cut(encode_pcm(samples, kind, first_frame=first_frame), template, first_frame)
 
 
 def mix_error(error: MixError, kind: type[errors.InvalidRequest]) -> errors.InvalidRequest:
-    """Turn an error of the mixer into one of the tree."""
+    """Convert an error of the mixer to an error of the contract."""
     metadata = {"frame": str(error.frame), "position": str(error.frame)}
     if error.section_id:
         metadata["section_id"] = error.section_id
@@ -56,28 +56,28 @@ def mix_error(error: MixError, kind: type[errors.InvalidRequest]) -> errors.Inva
 
 
 def loudness_message(loudness: Loudness) -> audio_pb2.Loudness:
-    """Write a measurement; what is None is absent."""
+    """Encode a loudness measurement; None becomes an absent field."""
     found = {name: getattr(loudness, name) for name in LOUDNESS}
     return audio_pb2.Loudness(**{name: value for name, value in found.items() if value is not None})
 
 
 def loudness_from(message: audio_pb2.Loudness) -> Loudness:
-    """Read a measurement."""
+    """Decode a loudness measurement."""
     return Loudness(**_present(message, LOUDNESS))
 
 
 def _present(message: Message, names: Iterable[str]) -> dict[str, Any]:
-    """The fields that are there."""
+    """Return the fields that are present."""
     return {name: getattr(message, name) for name in names if message.HasField(name)}
 
 
 def warning_messages(warnings: Iterable[tuple[str, str, str]]) -> list[music_pb2.Warning]:
-    """Write warnings: code, text and section_id."""
+    """Encode warnings of (code, text, section_id)."""
     return [music_pb2.Warning(code=code, text=text, section_id=section) for code, text, section in warnings]
 
 
-def mixed_message(mixed: Mixed) -> mixer_pb2.SectionMixed:
-    """Write the report of a section."""
+def mixed_message(mixed: MixedSection) -> mixer_pb2.SectionMixed:
+    """Encode the report of a section."""
     message = mixer_pb2.SectionMixed(
         section_id=mixed.section_id,
         gain_db=mixed.gain_db,
@@ -90,14 +90,14 @@ def mixed_message(mixed: Mixed) -> mixer_pb2.SectionMixed:
     return message
 
 
-def _join_message(join: Join) -> mixer_pb2.JoinReport:
-    score: JoinScore = join.score
+def _join_message(join: MixedJoin) -> mixer_pb2.JoinReport:
+    score = join.score
     message = mixer_pb2.JoinReport(
         from_section_id=join.from_section_id,
         to_section_id=join.to_section_id,
         frame=join.frame,
         kind=music_pb2.JOIN_KIND_HARD if join.hard else music_pb2.JOIN_KIND_CROSSFADE,
-        frames=join.frames,
+        frames=join.crossfade_frames,
         click=score.click,
         score=score.score,
         note=join.note,
@@ -115,13 +115,13 @@ def _join_message(join: Join) -> mixer_pb2.JoinReport:
 
 
 def settings_from(message: mixer_pb2.MasterSettings, channels: int) -> MasterSettings:
-    """Read settings and fill what is absent from their preset."""
+    """Decode settings; the preset fills in absent ones."""
     preset = Preset(message.preset or mixer_pb2.MASTER_PRESET_STREAMING)
     return complete(preset, _present(message, PARAMETERS), channels)
 
 
 def settings_message(settings: MasterSettings) -> mixer_pb2.MasterSettings:
-    """Write settings; what is not touched is absent."""
+    """Encode settings; None becomes an absent field."""
     message = mixer_pb2.MasterSettings(preset=PRESETS[settings.preset])
     for name in PARAMETERS:
         if getattr(settings, name) is not None:
@@ -129,8 +129,8 @@ def settings_message(settings: MasterSettings) -> mixer_pb2.MasterSettings:
     return message
 
 
-def measurement_message(measurement: Measurement) -> mixer_pb2.MasterMeasurement:
-    """Write a measurement."""
+def measurement_message(measurement: MasterMeasurement) -> mixer_pb2.MasterMeasurement:
+    """Encode the result of pass MEASURE."""
     return mixer_pb2.MasterMeasurement(
         settings=settings_message(measurement.settings),
         loudness=loudness_message(measurement.loudness),
@@ -143,11 +143,11 @@ def measurement_message(measurement: Measurement) -> mixer_pb2.MasterMeasurement
 
 def measurement_from(
     message: mixer_pb2.MasterMeasurement, sections: Sequence[MasterSection], channels: int
-) -> Measurement:
-    """Read a measurement; it must be of this chain and of as many sections."""
+) -> MasterMeasurement:
+    """Decode the result of pass MEASURE; it must come from this version and have as many sections."""
     if message.version != VERSION:
         raise errors.InvalidField(
-            f"measurement.version: {message.version!r} was made by another chain; this is {VERSION!r}: measure again"
+            f"measurement.version: {message.version!r} comes from another version, this is {VERSION!r}; measure again"
         )
     if len(message.section_gains_db) != len(sections):
         raise errors.InvalidField(
@@ -160,8 +160,8 @@ def measurement_from(
     )
     for name, gains, most in bounds:
         if any(abs(gain) > most for gain in gains):
-            raise errors.InvalidField(f"measurement.{name}: beyond {most:g} dB, which no pass MEASURE gives")
-    lowest, highest = LUFS_OF_SOUND
+            raise errors.InvalidField(f"measurement.{name}: a gain exceeds {most:g} dB, the limit of pass MEASURE")
+    lowest, highest = LUFS_RANGE
     if message.loudness.HasField("integrated_lufs") and not lowest <= message.loudness.integrated_lufs <= highest:
         raise errors.InvalidField(
             f"measurement.loudness.integrated_lufs: {message.loudness.integrated_lufs:g}; a pass MEASURE gives "
@@ -171,7 +171,7 @@ def measurement_from(
         raise errors.InvalidField(
             f"measurement.band_gains_db: {len(message.band_gains_db)} gains for {len(CENTRES_HZ)} bands"
         )
-    return Measurement(
+    return MasterMeasurement(
         settings=settings_from(message.settings, channels),
         loudness=loudness_from(message.loudness),
         gain_db=message.gain_db,

@@ -1,4 +1,4 @@
-"""What a master is asked to be: all parameters, and the presets that fill what is not said."""
+"""Settings of a master, and the presets that fill in absent ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 
 class Preset(IntEnum):
-    """A named set of settings; the numbers are the contract's."""
+    """A named set of settings; the numbers are those of the contract."""
 
     STREAMING = 1
     BROADCAST = 2
@@ -18,7 +18,7 @@ class Preset(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class MasterSettings:
-    """All parameters; None means that this is not touched. The names are the contract's."""
+    """All settings, with the names of the contract; None switches that part off."""
 
     preset: Preset
     target_lufs: float | None = None
@@ -37,8 +37,8 @@ class MasterSettings:
     section_leveling: bool | None = None
 
     @property
-    def is_nothing(self) -> bool:
-        """Whether no sample changes."""
+    def is_bypass(self) -> bool:
+        """Whether the master equals the draft."""
         return (
             self.target_lufs is None
             and self.ceiling_dbtp is None
@@ -74,7 +74,7 @@ _STREAMING: Final = MasterSettings(
 )
 PRESETS: Final = {
     Preset.STREAMING: _STREAMING,
-    # Broadcast keeps its dynamics: loudness is made even between programmes, not within one.
+    # Broadcast keeps its dynamics: loudness is even between programmes, not within one.
     Preset.BROADCAST: replace(_STREAMING, preset=Preset.BROADCAST, target_lufs=-23.0, glue_ratio=1.2, saturation=0.0),
     Preset.CLUB: replace(
         _STREAMING,
@@ -88,7 +88,7 @@ PRESETS: Final = {
         mono_below_hz=120.0,
         saturation=0.25,
     ),
-    # What is asked for on top of it without a word about its times gets the usual ones.
+    # Stages switched on one by one get the usual times.
     Preset.NONE: MasterSettings(
         Preset.NONE,
         high_pass_hz=0.0,
@@ -108,15 +108,15 @@ PRESETS: Final = {
 
 
 def complete(preset: Preset, asked: dict[str, float | bool], channels: int) -> MasterSettings:
-    """Return all settings: what was asked for, the preset's for the rest, as far as the channels allow."""
+    """Return all settings: those asked for, and the preset's for the rest, as far as the channels allow."""
     chosen = PRESETS[preset]
     if channels != STEREO:
         chosen = replace(chosen, width=1.0, mono_below_hz=0.0)
-    return replace(chosen, **asked)  # type: ignore[arg-type]  # the contract has bounded each value
+    return replace(chosen, **asked)  # type: ignore[arg-type]  # the contract bounds each value
 
 
 def stereo_only(settings: MasterSettings) -> str:
-    """Name a setting that only stereo can have, and that is not off; empty: there is none."""
+    """Return the name of an active setting that needs stereo, or an empty string."""
     if settings.width not in {None, 1.0}:
         return "width"
     return "mono_below_hz" if settings.mono_below_hz else ""

@@ -1,4 +1,4 @@
-"""Where measured beats lie, and how far a section moves so that its own meet those before it."""
+"""Regular beats fitted to measured ones, and the shift that brings a section's beats onto those before it."""
 
 from __future__ import annotations
 
@@ -12,97 +12,101 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 FITTED: Final = 8
-"""Beats that tell where the others near them lie: one alone may be found a little early or late."""
+"""Beats that the fit uses next to a join: a single beat may be measured a little early or late."""
 LEAST_BEATS: Final = 4
 LEAST_DOWNBEATS: Final = 2
 OTHER_TEMPO: Final = 0.08
-"""A tempo that is farther from the plan's, in ratio, is that of something else than its beats."""
+"""Beats whose tempo differs from the plan's by more than this ratio are not the planned beats."""
 UNEVEN: Final = 0.15
-"""Beats that lie this far from a straight line, in beats, have none."""
-ON_IT: Final = 0.05
+"""Largest distance of a beat from the fit, in beats."""
+ON_BEAT: Final = 0.05
+"""A beat this little before a frame, in beats, counts as on it."""
 OCTAVES: Final = (0.5, 1.0, 2.0)
-"""Trackers count at half or double speed; either way a beat is a beat."""
+"""Beat trackers may count at half or double speed; either way the beats fit."""
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
-    """Beats, or bars, on a straight line, in frames of the timeline."""
+class RegularBeats:
+    """Beats or bars at a constant distance, in frames of the timeline."""
 
     first: float
-    unit: float
+    period: float
 
     def offset_at(self, frame: float) -> float:
-        """How far after a frame the nearest beat lies; before it is negative, half a unit is the most."""
-        units = (frame - self.first) / self.unit
-        return (math.floor(units + 0.5) - units) * self.unit
+        """Return how far after a frame the nearest beat lies; negative means before, at most half a period."""
+        periods = (frame - self.first) / self.period
+        return (math.floor(periods + 0.5) - periods) * self.period
 
     def next_after(self, frame: float) -> float:
-        """How far after a frame the next beat lies; one that is hardly before it counts as on it."""
-        units = (frame - self.first) / self.unit
-        return (math.ceil(units - ON_IT) - units) * self.unit
+        """Return how far after a frame the next beat lies; a beat just before the frame counts as on it."""
+        periods = (frame - self.first) / self.period
+        return (math.ceil(periods - ON_BEAT) - periods) * self.period
 
-    def moved(self, frames: float) -> Grid:
-        """The same, so much later."""
-        return Grid(self.first + frames, self.unit)
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """The beats of one section at its start and at its end, in frames of the timeline from its start."""
-
-    beats_in: Grid | None = None
-    beats_out: Grid | None = None
-    bars_in: Grid | None = None
-    bars_out: Grid | None = None
+    def moved(self, frames: float) -> RegularBeats:
+        """Return the same beats, later by `frames`."""
+        return RegularBeats(self.first + frames, self.period)
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
-    """How far there is sound to move a section in; negative: not at all."""
+class SectionBeats:
+    """Beats and bars at the start and at the end of one section; None where the fit failed."""
+
+    beats_in: RegularBeats | None = None
+    beats_out: RegularBeats | None = None
+    bars_in: RegularBeats | None = None
+    bars_out: RegularBeats | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ShiftRange:
+    """How far a section can move before audio is missing; negative: not at all."""
 
     later: int
     earlier: int
 
     def allows(self, shift: int) -> bool:
-        """Whether there is sound for it."""
+        """Return whether the audio suffices for this shift."""
         return shift == 0 or -self.earlier <= shift <= self.later
 
 
-def measured(beats: Sequence[float], downbeats: Sequence[float], beat_frames: float, bar_frames: float) -> Measured:
-    """Read measured beats; None where there are too few, they are uneven, or of another tempo than planned."""
-    return Measured(
-        _fitted(beats[:FITTED], beat_frames, LEAST_BEATS),
-        _fitted(beats[-FITTED:], beat_frames, LEAST_BEATS),
-        _fitted(downbeats[:FITTED], bar_frames, LEAST_DOWNBEATS),
-        _fitted(downbeats[-FITTED:], bar_frames, LEAST_DOWNBEATS),
+def fit_section(
+    beats: Sequence[float], downbeats: Sequence[float], beat_frames: float, bar_frames: float
+) -> SectionBeats:
+    """Fit measured beats; a fit is None for beats that are too few, uneven, or of another tempo than planned."""
+    return SectionBeats(
+        _fit(beats[:FITTED], beat_frames, LEAST_BEATS),
+        _fit(beats[-FITTED:], beat_frames, LEAST_BEATS),
+        _fit(downbeats[:FITTED], bar_frames, LEAST_DOWNBEATS),
+        _fit(downbeats[-FITTED:], bar_frames, LEAST_DOWNBEATS),
     )
 
 
-def shift_onto(wanted: float, own: Grid, room: Room) -> int | None:
-    """The smallest move that brings a beat of `own` to `wanted` frames after the section's first; None: no room."""
+def shift_onto(wanted: float, own: RegularBeats, allowed: ShiftRange) -> int | None:
+    """Return the smallest shift that puts a beat of `own` at frame `wanted` of the section; None: audio is missing."""
     base = -own.offset_at(wanted)
-    around = sorted((round(base + count * own.unit) for count in (-1, 0, 1)), key=lambda shift: (abs(shift), -shift))
-    return next((shift for shift in around if room.allows(shift)), None)
+    around = sorted((round(base + count * own.period) for count in (-1, 0, 1)), key=lambda shift: (abs(shift), -shift))
+    return next((shift for shift in around if allowed.allows(shift)), None)
 
 
-def _fitted(beats: Sequence[float], planned: float, least: int) -> Grid | None:
+def _fit(beats: Sequence[float], planned: float, least: int) -> RegularBeats | None:
+    """Fit a straight line through beats by least squares."""
     if len(beats) < least:
         return None
     period = median(later - earlier for earlier, later in pairwise(beats))
     octave = min(OCTAVES, key=lambda each: abs(math.log(max(period, 1e-9) / (each * planned))))
     if abs(period / (octave * planned) - 1) > OTHER_TEMPO:
         return None
-    # A beat that was not heard leaves a gap of two.
+    # A missed beat leaves a gap of two periods.
     numbers = [0]
     for earlier, later in pairwise(beats):
         numbers.append(numbers[-1] + max(1, round((later - earlier) / period)))
     mean_number, mean_beat = math.fsum(numbers) / len(beats), math.fsum(beats) / len(beats)
-    spread = math.fsum((number - mean_number) ** 2 for number in numbers)
-    together = math.fsum(
+    variance = math.fsum((number - mean_number) ** 2 for number in numbers)
+    covariance = math.fsum(
         (number - mean_number) * (beat - mean_beat) for number, beat in zip(numbers, beats, strict=True)
     )
-    unit = together / spread
-    first = mean_beat - mean_number * unit
-    if any(abs(first + number * unit - beat) > UNEVEN * unit for number, beat in zip(numbers, beats, strict=True)):
+    slope = covariance / variance
+    first = mean_beat - mean_number * slope
+    if any(abs(first + number * slope - beat) > UNEVEN * slope for number, beat in zip(numbers, beats, strict=True)):
         return None
-    return Grid(first, unit / max(1.0, octave))
+    return RegularBeats(first, slope / max(1.0, octave))

@@ -1,4 +1,4 @@
-"""The shapes with which sound comes and goes."""
+"""Fade curves: equal-power rise and fall, and a short ring-out against clicks."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ if TYPE_CHECKING:
 DECLICK_S: Final = 0.005
 
 
-def rising(start: int, frames: int, length: int) -> Float32:
-    """Equal-power rise over `length` frames, at frames start … start + frames - 1 of it; 0 before, 1 beyond."""
-    place = np.clip((np.arange(start, start + frames) + 0.5) / length, 0.0, 1.0)
-    return np.sin(place * (np.pi / 2)).astype(np.float32)
+def fade_in(start: int, frames: int, length: int) -> Float32:
+    """Return frames `start` to `start + frames - 1` of an equal-power rise; 0 before it, 1 after it."""
+    position = np.clip((np.arange(start, start + frames) + 0.5) / length, 0.0, 1.0)
+    return np.sin(position * (np.pi / 2)).astype(np.float32)
 
 
-def falling(frames: int, length: int) -> Float32:
-    """The first frames of an equal-power fall over `length`: its square and that of `rising` add up to 1."""
-    place = np.minimum(1.0, (np.arange(frames) + 0.5) / length)
-    return np.cos(place * (np.pi / 2)).astype(np.float32)
+def fade_out(frames: int, length: int) -> Float32:
+    """Return the first frames of an equal-power fall: its square and that of `fade_in` add up to 1."""
+    position = np.minimum(1.0, (np.arange(frames) + 0.5) / length)
+    return np.cos(position * (np.pi / 2)).astype(np.float32)
 
 
-def ringing_out(last: Float32, frames: int) -> Float32:
-    """Sound that goes on from `last` without an edge and dies away: its mirror image under a fall.
+def ring_out(last: Float32, frames: int) -> Float32:
+    """Continue `last` without a step and let it decay: its mirror image under a fade.
 
-    It stands in for a tail that the renderer did not give, and is too short to be heard as anything but no click.
+    It replaces a tail that the renderer did not send. It prevents a click and is too short to be heard.
     """
     frames = min(frames, len(last) - 1)
     if frames < 1:
         return np.zeros((0, last.shape[1]), np.float32)
     mirrored = 2.0 * last[-1] - last[-2 : -2 - frames : -1]
-    place = (np.arange(frames) + 1.0) / (frames + 1)
-    shape = 0.5 + 0.5 * np.cos(place * np.pi)
-    return np.asarray(mirrored * shape[:, None], np.float32)
+    position = (np.arange(frames) + 1.0) / (frames + 1)
+    curve = 0.5 + 0.5 * np.cos(position * np.pi)
+    return np.asarray(mirrored * curve[:, None], np.float32)

@@ -1,4 +1,4 @@
-"""What was done where two sections meet, and how well it went."""
+"""The score of a join: level, notes, spectrum, tempo and clicks on both sides compared."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OCTAVES_HZ: Final = (62.5, 125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0)
 
 @dataclass(frozen=True)
 class JoinScore:
-    """Measurements over the second before and the second after; None where one of them is silent."""
+    """Measurements over one second on each side of a join; None where a side is silent."""
 
     level_jump_lu: float | None
     chroma_distance: float | None
@@ -30,37 +30,37 @@ class JoinScore:
 
 
 @dataclass(frozen=True, slots=True)
-class Seam:
-    """Mono sound around a join, and what was planned and measured of it."""
+class JoinAudio:
+    """Mono audio around a join, with its planned and measured values."""
 
     before: Float32
     after: Float32
-    goes_on: Float32
-    """What of the sound before goes on beyond the join, without the new section: a drum there would hide a click."""
+    continuation: Float32
+    """The earlier audio beyond the join, without the new section: a drum of the new section would hide a click."""
     power_before: float
     """K-weighted mean square of the last second, over all channels."""
     power_after: float
     planned_jump_lu: float = 0.0
-    """A jump in level that was planned is no fault."""
+    """A planned jump in level costs no score."""
     tempo_drift: float | None = None
 
 
-def score_join(seam: Seam, sample_rate: int) -> JoinScore:
-    """Compare the sound on both sides of a join."""
-    before, after = seam.before, seam.after
-    click = has_click(before, seam.goes_on) or has_click(before, after)
-    # A fifth of a beat early or late is as bad as a first beat can be.
-    drift = min(1.0, abs(seam.tempo_drift or 0.0) / 0.2) * 0.4
+def score_join(join: JoinAudio, sample_rate: int) -> JoinScore:
+    """Compare the audio on both sides of a join."""
+    before, after = join.before, join.after
+    click = has_click(before, join.continuation) or has_click(before, after)
+    # A fifth of a beat early or late costs the most.
+    drift = min(1.0, abs(join.tempo_drift or 0.0) / 0.2) * 0.4
     if min(len(before), len(after)) < sample_rate // 4 or min(_rms(before), _rms(after)) < SILENCE:
         return JoinScore(None, None, None, click, 0.0 if click else round(1.0 - drift, 4))
-    jump = 10 * float(np.log10(max(seam.power_after, LEAST_POWER) / max(seam.power_before, LEAST_POWER)))
+    jump = 10 * float(np.log10(max(join.power_after, LEAST_POWER) / max(join.power_before, LEAST_POWER)))
     spectrum_before, spectrum_after = _spectrum(before, sample_rate), _spectrum(after, sample_rate)
     chroma = _chroma_distance(spectrum_before, spectrum_after, sample_rate)
     spectral = _spectral_jump(spectrum_before, spectrum_after, sample_rate)
-    # Each fault takes its share: 12 LU, no common note, 24 dB or a click alone spoil a join.
-    faults = min(1.0, abs(jump - seam.planned_jump_lu) / 12) * 0.4 + chroma * 0.25 + min(1.0, spectral / 24) * 0.25
-    faults += drift
-    return JoinScore(jump, chroma, spectral, click, 0.0 if click else round(max(0.0, 1.0 - faults), 4))
+    # Full cost: 12 LU, no note in common, or 24 dB. A click alone makes the score 0.
+    cost = min(1.0, abs(jump - join.planned_jump_lu) / 12) * 0.4 + chroma * 0.25 + min(1.0, spectral / 24) * 0.25
+    cost += drift
+    return JoinScore(jump, chroma, spectral, click, 0.0 if click else round(max(0.0, 1.0 - cost), 4))
 
 
 def _rms(mono: Float32) -> float:
@@ -69,22 +69,22 @@ def _rms(mono: Float32) -> float:
 
 def _spectrum(mono: Float32, sample_rate: int) -> Float64:
     window = np.hanning(len(mono))
-    return np.square(np.abs(np.fft.rfft(mono * window, _points(sample_rate))))
+    return np.square(np.abs(np.fft.rfft(mono * window, _fft_size(sample_rate))))
 
 
-def _points(sample_rate: int) -> int:
-    """As many as the whole window needs: cut off in its middle, it would smear every tone over the spectrum."""
+def _fft_size(sample_rate: int) -> int:
+    """Return a size that holds the whole window: a window cut in its middle smears every tone."""
     return max(65_536, 1 << (round(WINDOW_S * sample_rate) - 1).bit_length())
 
 
 def _chroma_distance(before: Float64, after: Float64, sample_rate: int) -> float:
-    one, other = (_chroma(power, sample_rate) for power in (before, after))
-    norm = float(np.linalg.norm(one) * np.linalg.norm(other))
-    return 0.0 if norm == 0 else float(np.clip(1.0 - float(one @ other) / norm, 0.0, 1.0))
+    chroma_before, chroma_after = (_chroma(power, sample_rate) for power in (before, after))
+    norm = float(np.linalg.norm(chroma_before) * np.linalg.norm(chroma_after))
+    return 0.0 if norm == 0 else float(np.clip(1.0 - float(chroma_before @ chroma_after) / norm, 0.0, 1.0))
 
 
 def _chroma(power: Float64, sample_rate: int) -> Float64:
-    frequency = np.fft.rfftfreq(_points(sample_rate), 1 / sample_rate)
+    frequency = np.fft.rfftfreq(_fft_size(sample_rate), 1 / sample_rate)
     used = (frequency > 80) & (frequency < 4_000)
     classes = np.round(12 * np.log2(frequency[used] / 440.0)).astype(int) % 12
     counted: Float64 = np.bincount(classes, weights=np.sqrt(power[used]), minlength=12).astype(np.float64)
@@ -92,11 +92,11 @@ def _chroma(power: Float64, sample_rate: int) -> Float64:
 
 
 def _spectral_jump(before: Float64, after: Float64, sample_rate: int) -> float:
-    frequency = np.fft.rfftfreq(_points(sample_rate), 1 / sample_rate)
+    frequency = np.fft.rfftfreq(_fft_size(sample_rate), 1 / sample_rate)
     jumps = []
     for centre in OCTAVES_HZ:
         band = (frequency >= centre / 1.414) & (frequency < centre * 1.414)
-        one, other = float(before[band].sum()), float(after[band].sum())
-        if min(one, other) > 1e-9:
-            jumps.append(abs(10 * float(np.log10(other / one))))
+        power_before, power_after = float(before[band].sum()), float(after[band].sum())
+        if min(power_before, power_after) > 1e-9:
+            jumps.append(abs(10 * float(np.log10(power_after / power_before))))
     return float(np.mean(jumps)) if jumps else 0.0

@@ -1,18 +1,9 @@
-"""The words of a mix: what comes in, what goes out, and what can be wrong with it.
-
-MixError
-├── WrongOrder      something came where it may not
-└── WrongSound      sound that cannot be mixed, with its section and frame
-"""
-
-# ruff: noqa: N818 - the names say what is wrong; "Error" at the end of each would say it again
+"""Input and output of a mix: sections, their audio, and the report of each mixed section."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
-
-import numpy as np
 
 if TYPE_CHECKING:
     from segue_audio.arrays import Float32
@@ -20,30 +11,12 @@ if TYPE_CHECKING:
     from segue_mixer.mix.join_score import JoinScore
 
 MIX: Final = ""
-MAX_SAMPLE: Final = 100.0
-"""+40 dBFS: no music is louder; what is would only blow up what comes after it."""
-
-
-class MixError(ValueError):
-    """Input that cannot be mixed."""
-
-    def __init__(self, message: str, *, section_id: str = "", frame: int = 0) -> None:
-        super().__init__(message)
-        self.section_id = section_id
-        self.frame = frame
-
-
-class WrongOrder(MixError):
-    """Something came where it may not."""
-
-
-class WrongSound(MixError):
-    """Sound that cannot be mixed."""
+"""The name of the layer that holds the whole mix."""
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
-    """A section's place on the timeline."""
+class MixSection:
+    """A section's position on the timeline and how it joins the section before it."""
 
     section_id: str
     first_frame: int
@@ -57,15 +30,15 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class LateBeats:
-    """Beats, and first beats of bars, that were measured when their section was already there."""
+    """Beats and downbeats that were measured after their section had begun."""
 
     beats: tuple[float, ...] = ()
     downbeats: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Incoming:
-    """How a section's sound comes in."""
+class SectionInput:
+    """Format, level and beats of the audio of one section."""
 
     sample_rate: int
     channels: int
@@ -74,17 +47,17 @@ class Incoming:
     declared_lufs: float | None = None
     target_lufs: float | None = None
     beats: tuple[float, ...] = ()
-    """Measured beats in frames of the timeline from the section's start."""
+    """Measured beats, in frames of the timeline from the section's start."""
     downbeats: tuple[float, ...] = ()
     tail_frames: int = 0
-    """How much sound will come beyond the section's end, at the least, in frames of the timeline."""
+    """Least length of the audio beyond the section's end, in frames of the timeline."""
     kept_shift: int | None = None
-    """Where it lay in an earlier mix; None: its beats decide."""
+    """The shift of an earlier mix; None: the beats decide."""
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """Draft sound of one layer."""
+class DraftBlock:
+    """A block of the draft, of one layer."""
 
     layer: str
     first_frame: int
@@ -92,42 +65,27 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Join:
-    """A join and its score."""
+class MixedJoin:
+    """The join before a section, as it was mixed, and its score."""
 
     from_section_id: str
     to_section_id: str
     frame: int
     hard: bool
-    frames: int
+    crossfade_frames: int
     score: JoinScore
     tempo_drift: float | None = None
     note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Mixed:
-    """A section that is in the draft."""
+class MixedSection:
+    """The report of one mixed section, and the checkpoint at its end."""
 
     section_id: str
     gain_db: float
     loudness: Loudness
-    join: Join | None
+    join: MixedJoin | None
     warnings: tuple[tuple[str, str], ...]
-    state: bytes
+    checkpoint: bytes
     shift_frames: int = 0
-
-
-def check_sound(block: Float32, first_frame: int, where: str, section_id: str = "") -> None:
-    """Raise WrongSound with the first frame that is not finite or beyond any music."""
-    # A comparison with NaN is false, so that one test finds all three.
-    if not block.size or float(np.abs(block).max()) <= MAX_SAMPLE:
-        return
-    frame, channel = (int(index) for index in np.argwhere(~(np.abs(block) <= MAX_SAMPLE))[0])
-    worst = float(block[frame, channel])
-    what = f"{worst:g} (full scale is 1)" if np.isfinite(worst) else "not a finite number"
-    raise WrongSound(
-        f"{where}: sample of frame {first_frame + frame}, channel {channel} is {what}",
-        section_id=section_id,
-        frame=first_frame + frame,
-    )

@@ -1,7 +1,7 @@
-"""Gain reduction on the control grid: what each step needs becomes a smooth curve that is never below it.
+"""Gain reduction over time: turns the reduction that each step needs into a smooth curve that is never below it.
 
-The need is held over the look-ahead, let go at a constant speed in decibels, and smoothed by two boxes that fit into
-the hold. All of it looks back a bounded time: what lies behind it has no influence, to the last bit.
+The need is held over the look-ahead, released at a constant speed in decibels, and smoothed by two boxes that fit into
+the hold. The curve depends on a bounded time only: earlier levels have no influence, to the last bit.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from segue_audio.arrays import Float64
 
 RELEASE_DB: Final = 10.0
-"""The release time is that of this much."""
+"""The reduction falls by this much in the release time."""
 
 
 class ReductionCurve:
-    """Turns what each step needs into what it gets, `delay_steps` later; both in positive decibels."""
+    """Smooths needed reductions; the result comes `delay_steps` later. Both are positive decibels."""
 
     def __init__(self, steps_per_ms: float, lookahead_ms: float, release_ms: float, hold_ms: float) -> None:
         self._box = max(2, round(lookahead_ms * steps_per_ms / 2))
         reach = 2 * self._box - 1
-        # One step more on both sides: between the middles of two steps the curve leans on both.
+        # One more step on each side: between the middles of two steps the curve depends on both.
         self._window = reach + 2 + round(hold_ms * steps_per_ms)
         self.delay_steps = reach
         self._slope_db = RELEASE_DB / (release_ms * steps_per_ms)
@@ -32,7 +32,7 @@ class ReductionCurve:
         self._level = 0.0
 
     def push(self, needed_db: Float64) -> Float64:
-        """Take what the next steps need; give as many steps, those of `delay_steps` before."""
+        """Add the needs of the next steps; returns as many reductions, those of `delay_steps` steps before."""
         wide = np.concatenate((self._needed, needed_db))
         self._needed = wide[len(needed_db) :]
         held = sliding_max(wide, self._window)
@@ -40,7 +40,7 @@ class ReductionCurve:
             return held
         fall = self._slope_db * np.arange(1, len(held) + 1)
         released = np.maximum.accumulate(np.concatenate(([self._level], held + fall)))[1:] - fall
-        # A level that has fallen to nothing is nothing, so that no trace of it is left in later steps.
+        # A release that has fallen to the need leaves no trace in later steps.
         released = np.maximum(released, held)
         self._level = float(released[-1])
         wide = np.concatenate((self._held, released))
@@ -49,7 +49,7 @@ class ReductionCurve:
 
 
 def sliding_max(values: Float64, width: int) -> Float64:
-    """Highest of each `width` neighbours, by doubling."""
+    """Return the maximum of each `width` neighbours, by doubling."""
     span = 1
     while span * 2 <= width:
         values = np.maximum(values[:-span], values[span:])
@@ -59,7 +59,7 @@ def sliding_max(values: Float64, width: int) -> Float64:
 
 
 def sliding_sum(values: Float64, width: int) -> Float64:
-    """Sum of each `width` neighbours, by doubling: every sum is made of its own values only, always in one order."""
+    """Return the sum of each `width` neighbours, by doubling: each sum uses its own values only, in a fixed order."""
     total: Float64 | None = None
     length = len(values) - width + 1
     done, span = 0, 1

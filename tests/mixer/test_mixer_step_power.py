@@ -1,10 +1,10 @@
-"""The fast K-weighted power of the master's steps: what the meter says, and a short memory to the last bit."""
+"""The fast K-weighted power of steps: it agrees with the meter, and its memory ends after two blocks."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.mixer.mixer_room import band
+from tests.mixer.mixer_server import band
 
 from segue_audio.biquads import sosfilt
 from segue_audio.loudness import channel_weights, k_weighting
@@ -14,10 +14,10 @@ from segue_mixer.master.control_grid.steps import BLOCK_FRAMES, step_frames
 
 @pytest.mark.parametrize("rate", [8_000, 22_050, 48_000, 96_000, 192_000])
 @pytest.mark.parametrize("channels", [1, 2, 6])
-def test_it_is_the_filter_of_the_standard(rate: int, channels: int) -> None:
+def test_power_agrees_with_the_filter_of_the_standard(rate: int, channels: int) -> None:
     step = step_frames(rate)
     sound = band(5 * BLOCK_FRAMES / rate, 3, rate=rate, channels=channels)[: 5 * BLOCK_FRAMES]
-    # An offset is what a high-pass in single precision could stumble over.
+    # An offset would show the errors of a high-pass in single precision.
     planar = np.ascontiguousarray(sound.T) + np.float32(0.25)
     filtered, _ = sosfilt(k_weighting(rate), planar, np.zeros((2, channels, 2)))
     squares = np.square(filtered).reshape(channels, -1, step).mean(axis=2)
@@ -29,7 +29,7 @@ def test_it_is_the_filter_of_the_standard(rate: int, channels: int) -> None:
     assert found[settled].mean() == pytest.approx(expected[settled].mean(), rel=1e-5)
 
 
-def test_after_two_blocks_nothing_is_left_of_what_was_before() -> None:
+def test_after_two_blocks_earlier_audio_has_no_effect() -> None:
     rng = np.random.default_rng(3)
     same = [np.asarray(rng.normal(0, 0.1, (2, BLOCK_FRAMES)), np.float32) for _ in range(4)]
     powers = []

@@ -1,4 +1,4 @@
-"""A mixer behind a real channel, and sound to send to it."""
+"""A mixer server on a real channel, and the audio that tests send to it."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def chunk(
 
 
 def cut(samples: Sound, sizes: Iterable[int] | int = 4096, **words: Any) -> Iterator[audio_pb2.AudioChunk]:
-    """Cut sound into chunks of the given sizes; all the same size, or the listed ones and then large ones."""
+    """Cut audio into chunks: all of one size, or of the listed sizes and then large ones."""
     position = 0
     usual, given = (sizes, iter(())) if isinstance(sizes, int) else (4096, iter(sizes))
     largest = 65_408 // (4 * samples.shape[1])
@@ -85,7 +85,7 @@ def cut(samples: Sound, sizes: Iterable[int] | int = 4096, **words: Any) -> Iter
 
 
 def band(seconds: float, seed: int = 1, level: float = 0.2, rate: int = RATE, channels: int = 2) -> Sound:
-    """Something like music: chords that change, a bass, a beat with noise, and dynamics."""
+    """Music-like audio: changing chords, a bass, a beat with noise, and dynamics."""
     rng = np.random.default_rng(seed)
     time = np.arange(round(seconds * rate)) / rate
     mono = np.zeros(len(time))
@@ -96,7 +96,7 @@ def band(seconds: float, seed: int = 1, level: float = 0.2, rate: int = RATE, ch
     since_beat = time % 0.5
     beat = np.exp(-since_beat * 18) * np.sin(2 * np.pi * 60 * since_beat) * 3
     hat = rng.normal(size=len(time)) * np.exp(-(time % 0.25) * 60)
-    # As in recordings, next to nothing is left at the very edge of the spectrum.
+    # As in recordings, there is almost nothing at the very top of the spectrum.
     for _ in range(3):
         hat = np.convolve(hat, [0.25, 0.5, 0.25], "same")
     mono = (mono + beat + hat) * (0.6 + 0.4 * np.sin(2 * np.pi * time / 7))
@@ -108,7 +108,7 @@ def band(seconds: float, seed: int = 1, level: float = 0.2, rate: int = RATE, ch
 
 @dataclass(frozen=True)
 class Part:
-    """One section as a renderer would give it."""
+    """One section as a renderer sends it."""
 
     section_id: str
     sound: Sound
@@ -133,7 +133,7 @@ def mix_requests(
     sizes: Iterable[int] | int = 4096,
     *,
     resume_after: str = "",
-    state: bytes = b"",
+    checkpoint: bytes = b"",
     beat_frames: float = 24_000.0,
     channels: int = 2,
 ) -> Iterator[mixer_pb2.MixRequest]:
@@ -160,11 +160,11 @@ def mix_requests(
         )
     )
     step = 262_144
-    for offset in range(0, len(state), step):
-        piece = state[offset : offset + step]
+    for offset in range(0, len(checkpoint), step):
+        piece = checkpoint[offset : offset + step]
         yield mixer_pb2.MixRequest(
             checkpoint=mixer_pb2.Checkpoint(
-                section_id=resume_after, offset=offset, data=piece, last=offset + len(piece) == len(state)
+                section_id=resume_after, offset=offset, data=piece, last=offset + len(piece) == len(checkpoint)
             )
         )
     first = [part.section_id for part in parts].index(resume_after) + 1 if resume_after else 0
@@ -200,11 +200,11 @@ def section_requests(part: Part, sizes: Iterable[int] | int = 4096) -> Iterator[
 
 @dataclass
 class Draft:
-    """What a mix gave."""
+    """The result of a mix."""
 
     layers: dict[str, list[audio_pb2.AudioChunk]] = field(default_factory=dict)
     mixed: list[mixer_pb2.SectionMixed] = field(default_factory=list)
-    states: dict[str, bytes] = field(default_factory=dict)
+    checkpoints: dict[str, bytes] = field(default_factory=dict)
     finished: mixer_pb2.MixFinished = field(default_factory=mixer_pb2.MixFinished)
 
     def sound(self, layer: str = "") -> Sound:
@@ -214,7 +214,7 @@ class Draft:
 
 
 async def mixed(stub: mixer_pb2_grpc.MixerServiceAsyncStub, requests: Iterable[mixer_pb2.MixRequest]) -> Draft:
-    """Send a mix and gather what comes back; positions must follow one another."""
+    """Run a mix and collect the result; checks that positions are contiguous."""
     draft = Draft()
     async for response in stub.Mix(iter(requests)):
         kind = response.WhichOneof("message")
@@ -230,9 +230,9 @@ async def mixed(stub: mixer_pb2_grpc.MixerServiceAsyncStub, requests: Iterable[m
             draft.mixed.append(response.section_mixed)
         elif kind == "checkpoint":
             piece = response.checkpoint
-            state = draft.states.get(piece.section_id, b"")
-            assert piece.offset == len(state)
-            draft.states[piece.section_id] = state + piece.data
+            content = draft.checkpoints.get(piece.section_id, b"")
+            assert piece.offset == len(content)
+            draft.checkpoints[piece.section_id] = content + piece.data
         else:
             draft.finished = response.finished
     return draft
@@ -246,7 +246,7 @@ def master_start(which: Any, sound: Sound, rate: int = RATE, **fields: Any) -> m
 
 @dataclass
 class Master:
-    """What the two passes gave."""
+    """The result of both passes."""
 
     measured: mixer_pb2.MasterMeasurement
     sound: Sound
