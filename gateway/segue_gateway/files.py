@@ -10,7 +10,6 @@ from segue.composer.v1 import composition_pb2, files_pb2
 from segue_composition import log_rows
 from segue_composition.artifact_keys import artifact_key
 from segue_runtime import errors
-from segue_runtime.artifacts import Ref
 from segue_runtime.rpc.chunks import CHUNK_BYTES, crc32c
 from segue_runtime.store import Upload
 
@@ -87,13 +86,13 @@ class Files:
 
     async def _put_together(self, upload: Upload, sha256: str) -> Upload:
         name, digest = upload.name, hashlib.sha256()
-        async with self._artifacts.put_file(artifact_key(name), replace=True) as draft:
+        async with self._artifacts.open_writer(artifact_key(name), replace=True) as writer:
             offset = 0
             while offset < upload.offset:
                 part = f"{name}/part-{offset:012d}"
-                async for block in self._artifacts.open_file(part):
+                async for block in self._artifacts.read_blocks(part):
                     digest.update(block)
-                    draft.file.write(block)
+                    await writer.write(block)
                     offset += len(block)
             if sha256 and sha256 != digest.hexdigest():
                 raise errors.ArtifactCorrupt(
@@ -152,9 +151,8 @@ class Files:
         remaining = min(rest, request.read_limit) if request.read_limit else rest
         offset = request.read_offset
         yield files_pb2.DownloadArtifactResponse(output=output, offset=offset)
-        ref = Ref(artifact_key(request.name), 0, output.size_bytes, b"")
         while remaining:
-            block = await self._artifacts.read(ref, offset, min(READ_BYTES, remaining))
+            block = await self._artifacts.get(artifact_key(request.name), offset, min(READ_BYTES, remaining))
             for start in range(0, len(block), CHUNK_BYTES):
                 piece = block[start : start + CHUNK_BYTES]
                 yield files_pb2.DownloadArtifactResponse(offset=offset + start, data=piece, crc32c=crc32c(piece))

@@ -54,9 +54,9 @@ async def everything_announced_is_whole(client: Client, composition: composition
         assert len(content) == output.size_bytes
 
 
-def drafts(folder: Path) -> list[str]:
+def partial_files(folder: Path) -> list[str]:
     """Files that were begun and not finished."""
-    return sorted(path.name for path in (folder / ".drafts").iterdir())
+    return sorted(path.name for path in (folder / ".partial").iterdir())
 
 
 # What one file may have decides at which stage it is too much: a take, the draft's segments, the master's files.
@@ -75,7 +75,7 @@ async def test_a_file_that_cannot_grow_fails_the_composition_and_nothing_else(se
             await everything_announced_is_whole(client, heard.composition)
         finally:
             resource.prlimit(segued.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
-        assert drafts(segued.home / "artifacts") == []
+        assert partial_files(segued.home / "artifacts") == []
         # What was there is there, and the next one is made.
         assert (await hear(client.watch(before.composition.name, audio=BOTH))).digests() == before.digests()
         after = await asyncio.wait_for(hear(client.compose(LONG, audio=BOTH)), 90)
@@ -142,7 +142,7 @@ async def test_a_full_disk_of_artifacts_fails_the_composition_and_room_heals_it(
             assert (error.code, error.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "STORAGE_FULL")
             assert "disk" not in str(segued.disk.name) or str(segued.disk) not in error.message
             await everything_announced_is_whole(client, heard.composition)
-            assert drafts(segued.seen / "a") == []
+            assert partial_files(segued.seen / "a") == []
             await client.delete(heard.composition.name)
             after = await asyncio.wait_for(hear(client.compose(spec(seconds=2, seed=9), audio=BOTH)), 60)
             assert after.composition.state == composition_pb2.STATE_SUCCEEDED

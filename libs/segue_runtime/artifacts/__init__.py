@@ -1,6 +1,23 @@
-"""Artifacts: audio segments, takes, uploads and finished files, by key."""
+"""Artifacts by key: audio segments, takes, uploads and finished files."""
 
-from segue_runtime.artifacts.base import ArtifactExists, ArtifactStore, Draft, Part, Ref, check_key
+from segue_runtime.artifacts.base import (
+    ArtifactExists,
+    ArtifactStore,
+    ArtifactWriter,
+    GrowingFile,
+    Part,
+    Ref,
+    check_key,
+)
 from segue_runtime.artifacts.folder import FolderArtifacts
 
-__all__ = ["ArtifactExists", "ArtifactStore", "Draft", "FolderArtifacts", "Part", "Ref", "check_key"]
+__all__ = [
+    "ArtifactExists",
+    "ArtifactStore",
+    "ArtifactWriter",
+    "FolderArtifacts",
+    "GrowingFile",
+    "Part",
+    "Ref",
+    "check_key",
+]

@@ -1,10 +1,10 @@
-"""What every artifact store can do: segments that grow a stream, and files that are put whole."""
+"""The contract of every artifact store: segments appended to streams, and files that appear whole."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from segue_runtime.errors import InternalError, InvalidField
 
@@ -19,7 +19,7 @@ MAX_KEY_BYTES = 512
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """Where some bytes lie, and what they are: the only thing that readers ever see of a segment."""
+    """The location and digest of a segment. Readers see nothing else of a segment."""
 
     key: str
     offset: int
@@ -28,7 +28,7 @@ class Ref:
 
 
 class Part(NamedTuple):
-    """A part of a segment, in bytes from its beginning."""
+    """A byte range of a segment, counted from the segment's start."""
 
     ref: Ref
     start: int
@@ -36,81 +36,113 @@ class Part(NamedTuple):
 
 
 class ArtifactExists(InternalError):  # noqa: N818 - as in the error tree
-    """A file was to be made under a key that has one; not for the wire."""
+    """The key already has a file and `replace` was not given. Never sent to clients."""
 
 
 def check_key(key: str) -> str:
-    """Refuse a key that is not plain words between slashes: no `..`, no absolute path, nothing hidden."""
+    """Refuse keys other than plain words separated by slashes: no `..`, no absolute path, no hidden name."""
     if len(key) > MAX_KEY_BYTES or not KEY.fullmatch(key):
-        raise InvalidField(f"{key[:80]!r} is not a storage key: letters, digits, `._-`, parts between slashes")
+        raise InvalidField(f"{key[:80]!r} is not a storage key: letters, digits, `._-`, parts separated by slashes")
     return key
 
 
-class Draft(Protocol):
-    """A file that is being written; nobody sees it before `async with` ends without an error."""
+class ArtifactWriter(Protocol):
+    """Writes one file in order, from its first byte to its last."""
 
-    @property
-    def file(self) -> BinaryIO:
-        """The open file."""
+    async def write(self, payload: bytes) -> None:
+        """Append bytes to the file."""
         ...
 
-    @property
-    def path(self) -> Path:
-        """Where it lies until then, for libraries that want a name."""
+
+class GrowingFile(Protocol):
+    """A file that can be read while it is written. It appears under its key when it is committed."""
+
+    async def write(self, payload: bytes) -> None:
+        """Append bytes; they can be read as soon as this returns."""
         ...
 
-    def write_through(self, payload: bytes) -> None:
-        """Append past the file's buffer, so that it can be read at once; StorageFull, as everything here."""
+    async def read(self, start: int, length: int) -> bytes:
+        """Read a range of the bytes written so far; works during and after a commit, too."""
+        ...
+
+    async def commit(self) -> None:
+        """Make the file durable and let it appear under its key; a failed commit discards the file."""
+        ...
+
+    async def discard(self) -> None:
+        """Delete the file; does nothing after a commit."""
         ...
 
 
 class ArtifactStore(Protocol):
-    """Bytes by key. Missing keys raise ArtifactNotFound, a full disk StorageFull, damaged bytes ArtifactCorrupt."""
+    """Bytes by key. Missing keys raise ArtifactNotFound, a full disk StorageFull, damaged bytes ArtifactCorrupt.
+
+    No method needs the store to be on this machine. Libraries that need a local file use `local_copy` and
+    `local_output`.
+    """
+
+    # Segments.
 
     async def append(self, stream: str, payload: bytes) -> Ref:
-        """Add a segment to a stream, durably, and say where it lies. One writer a stream."""
+        """Add a segment to a stream, durably, and return its location. A stream has one writer."""
         ...
 
     async def read(self, ref: Ref, start: int = 0, length: int | None = None) -> bytes:
-        """Read a part of a segment, by default all."""
+        """Read a segment or a part of it."""
         ...
 
     async def read_parts(self, parts: Sequence[Part]) -> bytes:
-        """Read parts of segments, one after the other, in one go."""
+        """Read several parts of segments in one operation and return them joined."""
         ...
 
     async def read_all(self, ref: Ref) -> bytes:
         """Read a segment and check its digest."""
         ...
 
-    def put_file(self, key: str, *, replace: bool = False) -> AbstractAsyncContextManager[Draft]:
-        """Write a file that appears whole or not at all; ArtifactExists unless `replace`."""
+    # Files.
+
+    async def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        """Read a small file, or a range that the caller knows to exist; ArtifactCorrupt when the file is shorter."""
+        ...
+
+    def read_blocks(self, key: str, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+        """Read a file in blocks; OffsetOutOfRange when the range is not within the file."""
         ...
 
     async def put(self, key: str, payload: bytes, *, replace: bool = False) -> Ref:
-        """Write a small file whole."""
+        """Write a small file; ArtifactExists unless `replace`."""
         ...
 
-    def open_file(self, key: str, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
-        """Read a file in blocks."""
+    def open_writer(self, key: str, *, replace: bool = False) -> AbstractAsyncContextManager[ArtifactWriter]:
+        """Write a file of any size in blocks. It appears whole when the block ends, or not at all after an error."""
         ...
+
+    async def open_growing(self, key: str) -> GrowingFile:
+        """Start a file that is read while it is written; its commit replaces an earlier file of that key."""
+        ...
+
+    def local_copy(self, key: str) -> AbstractAsyncContextManager[Path]:
+        """Give a file of this machine with the artifact's bytes, to read only; it may go when the block ends."""
+        ...
+
+    def local_output(self, key: str, *, replace: bool = False) -> AbstractAsyncContextManager[Path]:
+        """Give a path of this machine to write to. Its file appears under the key when the block ends without error."""
+        ...
+
+    # Both.
 
     async def size(self, key: str) -> int:
-        """Return a file's or stream's length in bytes."""
+        """Return the length of a file or a stream in bytes."""
         ...
 
     async def exists(self, key: str) -> bool:
-        """Tell whether there is such a file or stream."""
+        """Return whether the key has a file or a stream."""
         ...
 
     async def delete_prefix(self, prefix: str) -> int:
-        """Delete every key below prefix (a whole key or a folder); returns how many."""
-        ...
-
-    def local_path(self, key: str) -> Path | None:
-        """Return the file itself where it lies on this machine, else None."""
+        """Delete a key, or all keys of a folder; return how many were deleted."""
         ...
 
     async def close(self) -> None:
-        """Let go of open files."""
+        """Release threads and connections."""
         ...

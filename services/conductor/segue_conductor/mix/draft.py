@@ -18,7 +18,6 @@ from segue_conductor.render.take_store import TakeFailed
 from segue_conductor.retry import Patience
 from segue_music import codec, timing
 from segue_runtime import errors, failpoints
-from segue_runtime.artifacts import Ref
 from segue_runtime.rpc.chunks import chunk_frames, fill
 from segue_runtime.rpc.duplex import exchange
 
@@ -162,8 +161,7 @@ class Mixing:
 
     async def _checkpoint_requests(self, section_id: str) -> AsyncIterator[mixer_pb2.MixRequest]:
         key = self._context.journal.checkpoint.mixer_state
-        size = await self._context.artifacts.size(key)
-        content = await self._context.artifacts.read(Ref(key, 0, size, b""))
+        content = await self._context.artifacts.get(key)
         for offset in range(0, max(1, len(content)), STATE_PIECE_BYTES):
             piece = content[offset : offset + STATE_PIECE_BYTES]
             yield mixer_pb2.MixRequest(

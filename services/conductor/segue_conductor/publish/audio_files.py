@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -14,13 +13,11 @@ import numpy as np
 from segue_audio.files import AudioFileSettings, AudioFileWriter, FileFormat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
-    from types import TracebackType
-    from typing import Self
 
     from segue.composer.v1 import composition_pb2
-    from segue_conductor.context import Bench
+    from segue_runtime.artifacts import ArtifactStore
 
 WRITE_BYTES: Final = 384_000
 """How much sound is handed to the encoders at once."""
@@ -39,26 +36,28 @@ class OpenFile:
 class SoundFiles:
     """Sound files of one composition that are written side by side, and appear whole or not at all."""
 
-    def __init__(self, context: Bench) -> None:
-        self._context = context
-        self._stack = AsyncExitStack()
+    def __init__(self, artifacts: ArtifactStore, stack: AsyncExitStack) -> None:
+        self._artifacts = artifacts
+        self._stack = stack
         self._files: list[OpenFile] = []
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for file in self._files:
-            file.writer.discard()
-        await self._stack.__aexit__(kind, error, trace)
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, artifacts: ArtifactStore) -> AsyncIterator[SoundFiles]:
+        """Discard the files that are not finished when the block ends."""
+        async with AsyncExitStack() as stack:
+            files = cls(artifacts, stack)
+            try:
+                yield files
+            finally:
+                for file in files._files:
+                    file.writer.discard()
 
     async def open(self, output: composition_pb2.Output, settings: AudioFileSettings) -> OpenFile:
         """Begin a file."""
-        draft = await self._stack.enter_async_context(self._context.artifacts.put_file(output.name, replace=True))
-        writer = await asyncio.to_thread(AudioFileWriter, draft.path, settings)
-        file = OpenFile(output, writer, draft.path)
+        path = await self._stack.enter_async_context(self._artifacts.local_output(output.name, replace=True))
+        writer = await asyncio.to_thread(AudioFileWriter, path, settings)
+        file = OpenFile(output, writer, path)
         self._files.append(file)
         return file
 
@@ -97,8 +96,6 @@ def _close(file: OpenFile) -> None:
     file.output.frames = round(file.writer.frames_written * settings.rate_in_file / settings.sample_rate)
     digest = hashlib.sha256()
     with file.path.open("rb") as content:
-        # The writer put its own file in the draft's place: that is the one that must be on disk.
-        os.fsync(content.fileno())
         while block := content.read(1 << 20):
             digest.update(block)
         file.output.size_bytes = content.tell()

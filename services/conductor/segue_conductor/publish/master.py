@@ -11,7 +11,6 @@ from segue.composer.v1 import spec_pb2, stream_pb2
 from segue.mixer.v1 import mixer_pb2
 from segue_conductor.mix.segments import Recorder, places_of, recorded
 from segue_runtime import errors, failpoints
-from segue_runtime.artifacts import Ref
 from segue_runtime.rpc.chunks import cut, f32le
 from segue_runtime.rpc.duplex import exchange
 
@@ -63,8 +62,7 @@ class Mastering:
         journal = self._context.journal
         key = f"{self._context.folder}/measurement"
         if journal.checkpoint.measured:
-            size = await self._context.artifacts.size(key)
-            return mixer_pb2.MasterMeasurement.FromString(await self._context.artifacts.read(Ref(key, 0, size, b"")))
+            return mixer_pb2.MasterMeasurement.FromString(await self._context.artifacts.get(key))
         measured = await self._measure(draft)
         await self._context.artifacts.put(key, measured.SerializeToString(), replace=True)
         await journal.say(checkpoint=replace(journal.checkpoint, measured=True))

@@ -142,7 +142,7 @@ async def write_stems(context: Context, takes: Mapping[str, Take]) -> list[compo
     """
     layers = tuple(sorted({layer for take in takes.values() for layer in take.layers}))
     sections = list(context.plan.sections)
-    async with SoundFiles(context) as files:
+    async with SoundFiles.opened(context.artifacts) as files:
         opened = {}
         for layer in ("", *layers):
             name = f"stem-{layer}.wav" if layer else "draft.wav"
@@ -200,7 +200,7 @@ async def write_draft(
         cues=tuple(cue for cue in cues(context) if cue.first_frame < draft[-1].end_frame),
         tags=tags(context, profile) | {"COMMENT": "an unfinished draft"},
     )
-    async with SoundFiles(context) as files:
+    async with SoundFiles.opened(context.artifacts) as files:
         file = await files.open(
             composition_pb2.Output(
                 name=f"{context.folder}/outputs/draft.flac",

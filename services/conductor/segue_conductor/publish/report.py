@@ -53,7 +53,7 @@ async def analyze_file(
     async def requests() -> AsyncIterator[analyzer_pb2.AnalyzeRequest]:
         yield analyzer_pb2.AnalyzeRequest(start=analyzer_pb2.AnalyzeStart())
         offset = 0
-        async for block in artifacts.open_file(key):
+        async for block in artifacts.read_blocks(key):
             for start in range(0, len(block), FILE_BLOCK_BYTES):
                 piece = block[start : start + FILE_BLOCK_BYTES]
                 yield analyzer_pb2.AnalyzeRequest(file=analyzer_pb2.FileBytes(offset=offset, data=piece))

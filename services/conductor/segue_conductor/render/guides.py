@@ -16,7 +16,6 @@ from segue_audio.decoding import DecodedFile
 from segue_audio.errors import AudioError
 from segue_audio.resample import StreamResampler
 from segue_composition.artifact_keys import artifact_key
-from segue_conductor.publish.local_files import local_file
 from segue_runtime import errors
 from segue_runtime.rpc.chunks import cut, f32le
 
@@ -104,7 +103,7 @@ class Melody:
         needed = self._place(self._context.plan.frames)
         try:
             async with (
-                local_file(self._context.artifacts, artifact_key(self._asked.source)) as path,
+                self._context.artifacts.local_copy(artifact_key(self._asked.source)) as path,
                 DecodedFile(path) as decoded,
             ):
                 resampler = StreamResampler(decoded.sample_rate, self._rate, 1)

@@ -7,23 +7,21 @@ still growing and one that was there already look the same to the reader.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import json
-import os
 from typing import TYPE_CHECKING, Final
 
 from segue.renderer.v1 import renderer_pb2
 from segue_composition.log_rows import BYTES_PER_SAMPLE
 from segue_music.codec import canonical_json
-from segue_runtime.artifacts import Ref
+from segue_runtime import errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from segue.music.v1.music_pb2 import Note, SectionSpec
     from segue.renderer.v1.renderer_pb2 import ModelProfile, RenderAccepted, RenderFinished
-    from segue_runtime.artifacts import ArtifactStore, Draft
+    from segue_runtime.artifacts import ArtifactStore, GrowingFile
 
 MIX: Final = "mix"
 """The layer name in the store of the sound that is no stem."""
@@ -53,46 +51,6 @@ def take_key(
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-class Spool:
-    """A file of the store that is read while it is written."""
-
-    def __init__(self, artifacts: ArtifactStore, key: str) -> None:
-        # Replacing: another conductor may have made the same take; its bytes are the same.
-        self._context = artifacts.put_file(key, replace=True)
-        self._draft: Draft | None = None
-        self._reading: int | None = None
-
-    async def write(self, audio: bytes) -> None:
-        """Append."""
-        if self._draft is None:
-            self._draft = await self._context.__aenter__()
-            # A descriptor of our own: the store closes the draft's while somebody may still read.
-            self._reading = os.dup(self._draft.file.fileno())
-        self._draft.write_through(audio)
-
-    def read(self, start: int, length: int) -> bytes:
-        """Read what was written: from the page cache, in microseconds."""
-        return b"" if self._reading is None else os.pread(self._reading, length, start)
-
-    async def commit(self) -> None:
-        """Make it durable, under its key; it can still be read here until it is closed."""
-        if self._draft is not None:
-            await self._context.__aexit__(None, None, None)
-
-    async def discard(self) -> None:
-        """Throw it away."""
-        if self._draft is not None:
-            error = TakeFailed("discarded")
-            with contextlib.suppress(TakeFailed):
-                await self._context.__aexit__(TakeFailed, error, None)
-
-    def close(self) -> None:
-        """Let go of the file."""
-        if self._reading is not None:
-            os.close(self._reading)
-            self._reading = None
-
-
 class TakeFailed(Exception):  # noqa: N818 - as in the error tree
     """The take that is being read will never be complete; another try may follow."""
 
@@ -108,7 +66,7 @@ class Take:
         self.notes: tuple[Note, ...] = ()
         self._artifacts = artifacts
         self._folder = folder
-        self._spools: dict[str, Spool] = {}
+        self._growing: dict[str, GrowingFile] = {}
         self._sizes: dict[str, int] = {}
         self._error: TakeFailed | None = None
         self._changed = asyncio.Event()
@@ -140,10 +98,16 @@ class Take:
                 return b""
             await self._wait()
         length = min(max_frames * self.frame_bytes, self._sizes[layer] - start)
-        spool = self._spools.get(layer)
-        if spool is not None:
-            return spool.read(start, length)
-        return await self._artifacts.read(Ref(self._path(layer), 0, self._sizes[layer], b""), start, length)
+        growing = self._growing.get(layer)
+        if growing is not None:
+            try:
+                return await growing.read(start, length)
+            except errors.SegueError:
+                # The take failed while it was read: its file is gone.
+                if self._error is not None:
+                    raise self._error from None
+                raise
+        return await self._artifacts.get(self._path(layer), start, length)
 
     # What the renderer's side calls.
 
@@ -154,10 +118,11 @@ class Take:
 
     async def write(self, layer: str, audio: bytes) -> None:
         """Append sound of one layer."""
-        spool = self._spools.get(layer)
-        if spool is None:
-            spool = self._spools[layer] = Spool(self._artifacts, self._path(layer))
-        await spool.write(audio)
+        growing = self._growing.get(layer)
+        if growing is None:
+            # Another conductor may have made the same take: the commit replaces its file by the same bytes.
+            growing = self._growing[layer] = await self._artifacts.open_growing(self._path(layer))
+        await growing.write(audio)
         self._sizes[layer] = self._sizes.get(layer, 0) + len(audio)
         self._ring()
 
@@ -167,11 +132,11 @@ class Take:
 
     async def complete(self, finished: RenderFinished, notes: Sequence[Note]) -> None:
         """Keep it for good. The description is written last: a take without one does not exist."""
-        self.layers = tuple(sorted(layer for layer in self._spools if layer != MIX))
+        self.layers = tuple(sorted(layer for layer in self._growing if layer != MIX))
         self.notes = tuple(notes)
-        for spool in self._spools.values():
-            await spool.commit()
-        self._close_spools()
+        for growing in self._growing.values():
+            await growing.commit()
+        self._growing.clear()
         description = {
             "accepted": self._accepted().SerializeToString().hex(),
             "finished": finished.SerializeToString().hex(),
@@ -187,15 +152,10 @@ class Take:
     async def fail(self, why: str) -> None:
         """Give it up; readers are told."""
         self._error = TakeFailed(why)
-        for spool in self._spools.values():
-            await spool.discard()
-        self._close_spools()
+        for growing in self._growing.values():
+            await growing.discard()
+        self._growing.clear()
         self._ring()
-
-    def _close_spools(self) -> None:
-        for spool in self._spools.values():
-            spool.close()
-        self._spools.clear()
 
     def _accepted(self) -> RenderAccepted:
         if self.accepted is None:
@@ -245,8 +205,7 @@ class Shelf:
             path = f"{self._folder}/{key}/{_meta_name(with_stems)}"
             if await self._artifacts.exists(path):
                 take = self.new(key)
-                size = await self._artifacts.size(path)
-                take.load(await self._artifacts.read(Ref(path, 0, size, b"")))
+                take.load(await self._artifacts.get(path))
                 return take
         return None
 

@@ -189,7 +189,7 @@ class CompositionRun:
     async def _master(context: Context, takes: Mapping[str, Take]) -> tuple[str, list[composition_pb2.Output]]:
         """Make the master and its files; done again from its start, it comes out the same."""
         keys = {section_id: take.key for section_id, take in takes.items()}
-        async with SoundFiles(context) as files:
+        async with SoundFiles.opened(context.artifacts) as files:
             exports = outputs.Exports(context, files, labels(context, keys))
             finished = await Mastering(context, takes).run(exports)
             return exports.manifest, await exports.finish(finished)

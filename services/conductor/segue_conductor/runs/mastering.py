@@ -18,7 +18,6 @@ from segue_composition.artifact_keys import artifact_key
 from segue_conductor.context import Bench
 from segue_conductor.mix.segments import Recorder, places_of, recorded
 from segue_conductor.publish.audio_files import SoundFiles
-from segue_conductor.publish.local_files import local_file
 from segue_conductor.publish.manifest import version
 from segue_conductor.publish.master import Mastering
 from segue_conductor.publish.outputs import Exports
@@ -125,7 +124,7 @@ class MasteringRun:
 
     async def _read(self) -> None:
         """Decode the file into the draft. It may be hostile: that is done by a child process with little rights."""
-        async with local_file(self._artifacts, self._source) as path:
+        async with self._artifacts.local_copy(self._source) as path:
             self._tags = await asyncio.to_thread(_tags_of, path)
             if self._journal.checkpoint.draft_finished:
                 draft = await recorded(self._store, self._journal.name, audio_pb2.STAGE_DRAFT)
@@ -158,7 +157,7 @@ class MasteringRun:
     async def _master(self) -> list[composition_pb2.Output]:
         """Make the master and its files; done again from its start, it comes out the same."""
         tags = {**self._tags, "ENCODER": f"Segue {version('segue')}"}
-        async with SoundFiles(self._bench) as files:
+        async with SoundFiles.opened(self._artifacts) as files:
             exports = Exports(self._bench, files, Labels(tags))
             finished = await Mastering(self._bench, {}).run(exports)
             return await exports.finish(finished)
