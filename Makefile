@@ -83,11 +83,13 @@ format: setup-dev ## Put everything into shape
 types: setup-dev ## Check types
 	@$(BIN)/mypy
 
-contracts: setup-dev ## Check the contract: lint, format, nothing broken, stubs fresh
+contracts: setup-dev ## Check the contract: lint, format, nothing broken, generated files fresh
 	@$(BIN)/buf lint
 	@$(BIN)/buf format --diff --exit-code protos >/dev/null || { echo "hint: make format"; exit 1; }
 	@$(BIN)/buf breaking protos --against protos/segue.binpb
 	@$(BIN)/python scripts/generate.py --check
+	@$(BIN)/python scripts/blocking_client.py --check
+	@$(BIN)/python scripts/error_page.py --check
 
 extras: setup-dev ## Start every role in an environment with its extra alone, as its image has it
 	@$(BIN)/python -m scripts.check_extras
@@ -95,8 +97,10 @@ extras: setup-dev ## Start every role in an environment with its extra alone, as
 image: setup-dev ## Write the contract's image, with which later changes are compared
 	@$(BIN)/buf build protos -o protos/segue.binpb
 
-generate: setup-dev ## Make the Python stubs from the contract
+generate: setup-dev ## Make the Python stubs, the blocking client and docs/errors.md
 	@$(BIN)/python scripts/generate.py
+	@$(BIN)/python scripts/blocking_client.py
+	@$(BIN)/python scripts/error_page.py
 
 benchmarks: setup-test ## Measure speed and memory, and print the tables of docs/benchmarks.md
 	@$(BIN)/python -m benchmarks

@@ -160,7 +160,7 @@ def main() -> None:
     arguments.add_argument("--check", action="store_true")
     if arguments.parse_args().check:
         if not is_fresh():
-            sys.exit(f"error: {TARGET.name} is not fresh\nhint: python scripts/blocking_client.py")
+            sys.exit(f"error: {TARGET.name} is not fresh\nhint: make generate")
         return
     TARGET.write_text(blocking_source(), encoding="utf-8")
     subprocess.run([Path(sys.executable).parent / "ruff", "format", "-q", TARGET], check=True)
