@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import difflib
 import io
-import os
 import re
 import sys
 from typing import TYPE_CHECKING
 
-from segue_runtime.settings import Settings, SettingsError, declared, load
+from segue_runtime.settings import Settings, SettingsError, declared, load, set_library_defaults
 from segued.exits import Exit, Stop, say_error
 from segued.flags import parser, refuse_beside_models
 
@@ -59,9 +58,9 @@ def run(arguments: argparse.Namespace) -> int:
     settings = settings_of(arguments)
     # Before anything imports numpy: our matrix products are small, and with threads that wait for each other on a busy
     # machine they were measured up to fifty times slower. Whoever knows better sets the variable.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    set_library_defaults(OPENBLAS_NUM_THREADS="1")
     # grpc's own lines on standard error say what our errors say better, and are no JSON.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    set_library_defaults(GRPC_VERBOSITY="NONE")
     if arguments.command == "serve":
         from segued import serve
 

@@ -12,8 +12,7 @@ from segue_composition import log_rows, state
 from segue_composition.job_kinds import ANALYSIS, COMPOSITION, MASTERING
 from segue_composition.plan_request import plan_request
 from segue_gateway import editing, listing, validation
-from segue_runtime import errors, logs
-from segue_runtime.rpc import scope
+from segue_runtime import errors, logs, scope
 from segue_runtime.store import NewEvent, NewJob, not_found
 
 if TYPE_CHECKING:

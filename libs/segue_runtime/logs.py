@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TextIO, cast
 
 import structlog
 
-from segue_runtime.rpc import scope
+from segue_runtime import scope
 from segue_runtime.settings import LogSettings
 
 if TYPE_CHECKING:

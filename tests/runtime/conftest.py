@@ -31,7 +31,7 @@ async def opens(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) ->
         async def open_one() -> Store:
             store = await SqliteStore.open(tmp_path / "store" / "segue.db", clock=clock, retention_s=100, tail_rows=4)
             if request.param == "sqlite-deaf":
-                store.doorbell.ring = deaf  # type: ignore[method-assign]  # the fault under test
+                store.notifier.notify = deaf  # type: ignore[method-assign]  # the fault under test
             opened.push_async_callback(store.close)
             return store
 

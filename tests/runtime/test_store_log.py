@@ -9,8 +9,8 @@ import pytest
 from tests.runtime.store_rows import LEASE_S, Opens, create, epoch_of, payloads, rows
 
 from segue_runtime import errors
-from segue_runtime.store import Fenced, LogEnded, Progress, Store, Upload, doorbell
-from segue_runtime.store.tails import ProgressCache
+from segue_runtime.store import Fenced, LogEnded, Progress, Store, Upload, notifier
+from segue_runtime.store.caches import ProgressCache
 
 # Log
 
@@ -47,8 +47,8 @@ async def test_nothing_follows_the_terminal_event(store: Store) -> None:
 async def test_who_begins_to_wait_while_the_watch_sleeps_for_the_last_time_is_seen(
     opens: Opens, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doorbell, "POLL_S", 0.3)
-    monkeypatch.setattr(doorbell, "LOOK_S", 0.1)
+    monkeypatch.setattr(notifier, "POLL_S", 0.3)
+    monkeypatch.setattr(notifier, "LOOK_S", 0.1)
     store, other = await opens(), await opens()
     await create(store)
     epoch = await epoch_of(store)

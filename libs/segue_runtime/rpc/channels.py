@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import grpc.aio
 
-from segue_runtime.rpc import scope
+from segue_runtime import scope
 from segue_runtime.rpc.addresses import is_loopback, is_unix
-from segue_runtime.rpc.server import LOOKAHEAD_BYTES, MAX_MESSAGE_BYTES
+from segue_runtime.rpc.limits import LOOKAHEAD_BYTES, MAX_MESSAGE_BYTES
 from segue_runtime.settings import PeersSettings
 
 if TYPE_CHECKING:

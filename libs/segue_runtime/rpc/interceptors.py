@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import grpc.aio
 
-from segue_runtime import errors, logs
-from segue_runtime.rpc import scope, validation
+from segue_runtime import errors, logs, scope
+from segue_runtime.rpc import validation
 from segue_runtime.rpc.auth import OPEN_SERVICES, Authenticator, NoAuth
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ PAUSE_S = 1.0
 log = logs.get("rpc")
 
 
-class Edge(grpc.aio.ServerInterceptor):
+class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps the handlers of one server."""
 
     def __init__(self, metrics: Metrics, calls: OpenCalls, authenticate: Authenticator | None = None) -> None:
@@ -95,9 +95,14 @@ class Call:
     """One call from beginning to end."""
 
     def __init__(
-        self, edge: Edge, service: str, method: str, metadata: Mapping[str, str | bytes], handler: Handler
+        self,
+        interceptor: CallInterceptor,
+        service: str,
+        method: str,
+        metadata: Mapping[str, str | bytes],
+        handler: Handler,
     ) -> None:
-        self._edge = edge
+        self._interceptor = interceptor
         self._service = service
         self._method = method
         self._metadata = metadata
@@ -157,12 +162,12 @@ class Call:
     async def _served(self, context: Context) -> AsyncIterator[None]:
         began = time.monotonic()
         code = "OK"
-        self._edge.began(self._service, self._method)
+        self._interceptor.began(self._service, self._method)
         left_s = context.time_remaining()
         deadline = None if left_s is None else began + left_s
         scope.enter(scope.Scope(self._request_id, deadline=deadline))
         try:
-            owner = self._edge.caller(self._service, self._metadata)
+            owner = self._interceptor.caller(self._service, self._metadata)
             scope.enter(scope.Scope(self._request_id, owner, deadline))
             yield
             given = context.code()
@@ -179,7 +184,7 @@ class Call:
             code = failure.code.name
             await self._abort(context, failure)
         finally:
-            self._edge.ended(
+            self._interceptor.ended(
                 self._service, self._method, code, time.monotonic() - began, (self.num_received, self._num_sent)
             )
 

@@ -18,7 +18,8 @@ from segue_runtime.metrics import Metrics
 from segue_runtime.rpc import auth, reflection
 from segue_runtime.rpc.addresses import UNIX, AddressRefused, ListenError, check_listen, host_of, is_unix
 from segue_runtime.rpc.health import Health
-from segue_runtime.rpc.interceptors import Edge
+from segue_runtime.rpc.interceptors import CallInterceptor
+from segue_runtime.rpc.limits import LOOKAHEAD_BYTES, MAX_MESSAGE_BYTES
 from segue_runtime.rpc.open_calls import OpenCalls
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from segue_runtime.rpc.auth import Authenticator
     from segue_runtime.settings import ServerSettings
 
-MAX_MESSAGE_BYTES = 1 << 20
-LOOKAHEAD_BYTES = 1 << 20
 # A caller's whole headers and our trailers (details are under 4 KiB) fit well below.
 MAX_METADATA_BYTES = 16 * 1024
 # Callers find a dead peer as fast as they like; gRPC's own five minutes would end their connections for asking.
@@ -93,7 +92,7 @@ class Server:
         self._changes: set[asyncio.Task[None]] = set()
         self._warm = False
         self._grpc = grpc.aio.server(
-            interceptors=(Edge(self.metrics, self.calls, authenticate or auth.from_token(settings.token)),),
+            interceptors=(CallInterceptor(self.metrics, self.calls, authenticate or auth.from_token(settings.token)),),
             options=server_options(settings, keepalive_s),
             maximum_concurrent_rpcs=settings.max_calls,
         )

@@ -1,6 +1,5 @@
 """Settings: the only place that reads the environment. Imports nothing that is slow."""
 
-from segue_runtime.settings.reading import format_duration, parse_address, parse_duration, parse_size
 from segue_runtime.settings.sections import (
     ROLES,
     AnalyzerSettings,
@@ -23,7 +22,17 @@ from segue_runtime.settings.sections import (
     Settings,
     StoreSettings,
 )
-from segue_runtime.settings.sources import Declared, Row, SettingsError, declared, load, replace, rows
+from segue_runtime.settings.sources import (
+    Declared,
+    Row,
+    SettingsError,
+    declared,
+    load,
+    replace,
+    rows,
+    set_library_defaults,
+)
+from segue_runtime.settings.values import format_duration, parse_address, parse_duration, parse_size
 
 __all__ = [
     "ROLES",
@@ -57,4 +66,5 @@ __all__ = [
     "parse_size",
     "replace",
     "rows",
+    "set_library_defaults",
 ]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from segue_runtime.settings.reading import (
+from segue_runtime.settings.values import (
     Spec,
     choice,
     duration,
@@ -162,7 +162,6 @@ class QueueSettings:
 class StoreSettings:
     """Compositions, queue and event log."""
 
-    backend: str = choice("sqlite", ("sqlite",), "Where compositions and their logs are kept.")
     path: Path | None = file_path("The database file; default: segue.db in home.")
     retention_s: float = duration(7 * 86400, "How long a finished composition is kept.", minimum_s=1)
     tail_rows: int = number(256, "Newest log rows that watchers of one composition share in memory.", minimum=1)
@@ -172,7 +171,6 @@ class StoreSettings:
 class ArtifactsSettings:
     """Audio segments, takes, uploads and finished files."""
 
-    backend: str = choice("folder", ("folder",), "Where audio and files are kept.")
     path: Path | None = file_path("The folder; default: artifacts in home.")
 
 

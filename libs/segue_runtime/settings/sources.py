@@ -12,8 +12,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from segue_runtime.settings.reading import Spec, read, write
 from segue_runtime.settings.sections import Settings
+from segue_runtime.settings.values import Spec, read, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -143,6 +143,12 @@ def _replaced(holder: T, changes: Mapping[str, object]) -> T:
     for section, inner in sections.items():
         values[section] = _replaced(getattr(holder, section), inner)
     return cast("T", dataclasses.replace(cast("Any", holder), **values))
+
+
+def set_library_defaults(**variables: str) -> None:
+    """Set variables that libraries read when they are imported. Variables of the user's environment stay."""
+    for name, value in variables.items():
+        os.environ.setdefault(name, value)
 
 
 def rows(settings: Settings) -> list[Row]:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, TypeVar
 from segue_runtime.errors import StoreUnavailable
 from segue_runtime.store import events as event_log
 from segue_runtime.store import jobs, uploads
-from segue_runtime.store.doorbell import Doorbell, cancel_key, log_key, queue_key
+from segue_runtime.store.caches import EventCache, ProgressCache
+from segue_runtime.store.notifier import Notifier, cancel_key, log_key, queue_key
 from segue_runtime.store.schema import open_reader, open_writer
-from segue_runtime.store.tails import ProgressCache, Tails
-from segue_runtime.store.threads import Readers, Transaction, Writer
+from segue_runtime.store.threads import ReaderThreads, Transaction, WriterThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -41,11 +41,18 @@ TAIL_ROWS = 256
 class SqliteStore:
     """Open with `await SqliteStore.open(path)`; belongs to the event loop that opened it."""
 
-    def __init__(self, writer: Writer, readers: Readers, doorbell: Doorbell, tails: Tails, retention_s: float) -> None:
+    def __init__(
+        self,
+        writer: WriterThread,
+        readers: ReaderThreads,
+        notifier: Notifier,
+        events: EventCache,
+        retention_s: float,
+    ) -> None:
         self._writer = writer
         self._readers = readers
-        self.doorbell = doorbell
-        self._tails = tails
+        self.notifier = notifier
+        self._events = events
         self._retention_s = retention_s
         self._progress = ProgressCache()
 
@@ -64,13 +71,13 @@ class SqliteStore:
             reading = await asyncio.to_thread(open_reader, path)
         except sqlite3.Error as error:
             raise StoreUnavailable(f"the store {path} cannot be opened: {error}") from error
-        doorbell = Doorbell(reading, clock)
-        return cls(Writer(writing, clock), Readers(path), doorbell, Tails(tail_rows), retention_s)
+        notifier = Notifier(reading, clock)
+        return cls(WriterThread(writing, clock), ReaderThreads(path), notifier, EventCache(tail_rows), retention_s)
 
     async def close(self) -> None:
         """Finish what is being written and let go."""
         await self._writer.close()
-        await self.doorbell.close()
+        await self.notifier.close()
         await self._readers.close()
 
     # Jobs
@@ -81,7 +88,7 @@ class SqliteStore:
         def work(tx: Transaction) -> Created:
             created = jobs.create(tx, job, queue_limit, retry_after_s)
             if created.is_new:
-                tx.after_commit.append(self.doorbell.ring_queue)
+                tx.after_commit.append(self.notifier.notify_queue)
             return created
 
         return await self._writer.run(work)
@@ -109,9 +116,9 @@ class SqliteStore:
         def work(tx: Transaction) -> None:
             jobs.delete(tx, name)
             tx.after_commit += [
-                partial(self._tails.drop, name),
+                partial(self._events.drop, name),
                 partial(self._progress.drop, name),
-                partial(self.doorbell.ring, log_key(name)),
+                partial(self.notifier.notify, log_key(name)),
             ]
 
         await self._writer.run(work)
@@ -135,13 +142,13 @@ class SqliteStore:
 
         def work(tx: Transaction) -> None:
             jobs.release(tx, name, epoch)
-            tx.after_commit.append(self.doorbell.ring_queue)
+            tx.after_commit.append(self.notifier.notify_queue)
 
         await self._writer.run(work)
 
     async def wait_for_job(self, timeout_s: float, kinds: Sequence[str] = ()) -> bool:
         """Wait until a job of these kinds may be there to claim."""
-        return await self.doorbell.wait(queue_key(kinds), timeout_s)
+        return await self.notifier.wait(queue_key(kinds), timeout_s)
 
     async def queue_position(self, name: str) -> int:
         """Return 1 for the next one to be claimed; 0 when it does not wait."""
@@ -156,14 +163,14 @@ class SqliteStore:
 
         def work(tx: Transaction) -> Job:
             job = jobs.request_cancel(tx, name, reason)
-            tx.after_commit += [partial(self.doorbell.ring, cancel_key(name)), self.doorbell.ring_queue]
+            tx.after_commit += [partial(self.notifier.notify, cancel_key(name)), self.notifier.notify_queue]
             return job
 
         return await self._writer.run(work)
 
     async def wait_for_cancel(self, name: str, timeout_s: float) -> bool:
         """Wait until somebody asks for its end."""
-        return await self.doorbell.wait(cancel_key(name), timeout_s)
+        return await self.notifier.wait(cancel_key(name), timeout_s)
 
     async def attach(self, name: str, until: float) -> None:
         """Keep it alive until a wall-clock time, at least."""
@@ -196,8 +203,8 @@ class SqliteStore:
                 expires=tx.now + self._retention_s if terminal else None,
             )
             tx.after_commit += [
-                partial(self._tails.add_committed, name, written),
-                partial(self.doorbell.ring, log_key(name)),
+                partial(self._events.add_committed, name, written),
+                partial(self.notifier.notify, log_key(name)),
             ]
             return written[-1].sequence if written else jobs.need(tx.cx, name).last_sequence
 
@@ -205,18 +212,18 @@ class SqliteStore:
 
     async def read(self, name: str, after: int, limit: int = 256) -> Sequence[Event]:
         """Read committed events after a sequence."""
-        near = self._tails.read(name, after, limit)
+        near = self._events.read(name, after, limit)
         if near:
             return near
         rows = await self._readers.run(lambda cx: event_log.read(cx, name, after, limit))
-        self._tails.add_read(name, after, rows, limit)
+        self._events.add_read(name, after, rows, limit)
         return rows
 
     async def wait(self, name: str, after: int, timeout_s: float) -> bool:
         """Wait until there is an event after a sequence."""
-        if self._tails.read(name, after, 1):
+        if self._events.read(name, after, 1):
             return True
-        return await self.doorbell.wait(log_key(name), timeout_s, after)
+        return await self.notifier.wait(log_key(name), timeout_s, after)
 
     async def set_progress(self, name: str, epoch: int, payload: bytes) -> None:
         """Say where the work is."""

@@ -63,7 +63,7 @@ def translate(error: Exception) -> SegueError:
     return failure
 
 
-class Writer:
+class WriterThread:
     """The one thread that writes. Operations that arrive while it syncs are committed together."""
 
     def __init__(self, cx: sqlite3.Connection, clock: Callable[[], float]) -> None:
@@ -123,7 +123,7 @@ class Writer:
             for operation in operations:
                 operation.after_commit.clear()
         with contextlib.suppress(RuntimeError):  # the loop is gone: nobody waits any more
-            self._loop.call_soon_threadsafe(_tell, outcomes)
+            self._loop.call_soon_threadsafe(_deliver, outcomes)
 
     def _one(self, operation: Operation, now: float) -> tuple[Any, Exception | None]:
         transaction = Transaction(self._cx, now)
@@ -142,7 +142,7 @@ class Writer:
         return result, None
 
 
-def _tell(outcomes: list[tuple[Operation, Any, Exception | None]]) -> None:
+def _deliver(outcomes: list[tuple[Operation, Any, Exception | None]]) -> None:
     """Run on the loop: first caches and bells, then the callers."""
     for operation, _, _ in outcomes:
         for call in operation.after_commit:
@@ -156,7 +156,7 @@ def _tell(outcomes: list[tuple[Operation, Any, Exception | None]]) -> None:
             operation.done.set_exception(error)
 
 
-class Readers:
+class ReaderThreads:
     """Connections that only read, one a thread; they see committed rows."""
 
     def __init__(self, path: Path) -> None:

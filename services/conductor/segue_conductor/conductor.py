@@ -15,8 +15,7 @@ from segue_conductor.journal import Journal
 from segue_conductor.runs.analysis import AnalysisRun
 from segue_conductor.runs.composition import CompositionRun
 from segue_conductor.runs.mastering import MasteringRun
-from segue_runtime import errors, logs
-from segue_runtime.rpc import scope
+from segue_runtime import errors, logs, scope
 from segue_runtime.store import Fenced
 
 if TYPE_CHECKING:

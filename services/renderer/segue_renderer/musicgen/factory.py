@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segue_runtime import errors
+from segue_runtime.settings import set_library_defaults
 
 if TYPE_CHECKING:
     from segue_renderer.musicgen.backend import MusicgenBackend
@@ -37,5 +37,4 @@ def prepare_threads() -> None:
     parts last: steps of 45 ms took 90 ms. Threads that keep spinning, which is the default, starve each other beside a
     busy process: steps of 70 ms took 990 ms. Variables that are set already are left alone.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    set_library_defaults(OMP_WAIT_POLICY="PASSIVE", GOMP_SPINCOUNT="10000")

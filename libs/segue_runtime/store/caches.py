@@ -19,7 +19,7 @@ PROGRESS_AGE_S = 0.4
 
 
 @dataclass(slots=True)
-class Tail:
+class LogTail:
     """Contiguous rows."""
 
     rows: deque[Event] = field(default_factory=deque)
@@ -31,12 +31,12 @@ class Tail:
         return self.rows[-1].sequence if self.rows else 0
 
 
-class Tails:
+class EventCache:
     """The tails of the logs that were read last."""
 
     def __init__(self, max_rows: int) -> None:
         self._max_rows = max_rows
-        self._tails: OrderedDict[str, Tail] = OrderedDict()
+        self._tails: OrderedDict[str, LogTail] = OrderedDict()
 
     def read(self, name: str, after: int, limit: int) -> list[Event]:
         """Return rows after a sequence when all of them down to it are here; else nothing, which says nothing."""
@@ -57,7 +57,7 @@ class Tails:
         tail = self._tails.get(name)
         if len(rows) < limit or (tail is not None and tail.last == after):
             if tail is None:
-                tail = self._tails[name] = Tail()
+                tail = self._tails[name] = LogTail()
                 while len(self._tails) > MAX_LOGS:
                     self._tails.popitem(last=False)
             self._extend(tail, rows)
@@ -66,7 +66,7 @@ class Tails:
         """Forget a log."""
         self._tails.pop(name, None)
 
-    def _extend(self, tail: Tail, rows: Sequence[Event]) -> None:
+    def _extend(self, tail: LogTail, rows: Sequence[Event]) -> None:
         for row in rows:
             if tail.rows and row.sequence <= tail.last:
                 continue

@@ -14,11 +14,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from tests.runtime.edge_house import GOOD, NAME, Client, Seen, all_of, house, refused
+from tests.runtime.call_server import GOOD, NAME, Client, Seen, all_of, refused, running_server
 
 from segue.audio.v1 import audio_pb2
-from segue_runtime import errors, logs
-from segue_runtime.rpc import channels, interceptors, scope
+from segue_runtime import errors, logs, scope
+from segue_runtime.rpc import channels, interceptors
 from segue_runtime.settings import LogSettings, PeersSettings
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 async def test_all_four_kinds_pass_good_messages(tmp_path: Path) -> None:
-    async with house(tmp_path) as (client, _, _):
+    async with running_server(tmp_path) as (client, _, _):
         assert await client.unary(GOOD) == GOOD
         assert len(await all_of(client.watch(GOOD))) == 3
         assert (await client.upload(iter([GOOD, GOOD]))).sample_rate == 96_000
@@ -38,7 +38,7 @@ async def test_all_four_kinds_pass_good_messages(tmp_path: Path) -> None:
 
 async def test_a_broken_rule_is_named_with_a_value_that_would_do_in_every_kind(tmp_path: Path) -> None:
     bad = audio_pb2.AudioFormat(sample_rate=200_000, channels=2, sample_format=9)  # type: ignore[arg-type] # on purpose
-    async with house(tmp_path) as (client, _, _):
+    async with running_server(tmp_path) as (client, _, _):
         for call in (
             client.unary(bad),
             all_of(client.watch(bad)),
@@ -66,7 +66,7 @@ async def test_a_refusal_waits_for_what_is_on_its_way(tmp_path: Path, monkeypatc
             sent += 1
             yield GOOD
 
-    async with house(tmp_path) as (client, _, _):
+    async with running_server(tmp_path) as (client, _, _):
         code, error, _ = await refused(all_of(client.both(requests())))
     assert (code, sent) == (grpc.StatusCode.INVALID_ARGUMENT, 100)
     assert isinstance(error, errors.MalformedRequest)
@@ -81,7 +81,7 @@ async def test_a_refusal_waits_only_a_moment(tmp_path: Path, monkeypatch: pytest
             await asyncio.sleep(pause_s)
             yield GOOD
 
-    async with house(tmp_path) as (client, _, server):
+    async with running_server(tmp_path) as (client, _, server):
         code, _, _ = await refused(all_of(client.both(requests(3600))))
         assert code is grpc.StatusCode.INVALID_ARGUMENT
         # Who never stops is cut off.
@@ -92,7 +92,7 @@ async def test_a_refusal_waits_only_a_moment(tmp_path: Path, monkeypatch: pytest
 
 @pytest.mark.parametrize("raw", [b"\xff\xff\xff", b"\x08", b"\x0a\x05ab"])
 async def test_bytes_that_are_no_message_are_malformed_in_every_kind(tmp_path: Path, raw: bytes) -> None:
-    async with house(tmp_path) as (client, _, _):
+    async with running_server(tmp_path) as (client, _, _):
         for call in (
             client.unary(raw),
             all_of(client.watch(raw)),
@@ -108,7 +108,7 @@ async def test_bytes_that_are_no_message_are_malformed_in_every_kind(tmp_path: P
 @hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_give_ok_or_invalid_argument(tmp_path: Path, raw: bytes) -> None:
     async def send() -> None:
-        async with house(tmp_path) as (client, _, _):
+        async with running_server(tmp_path) as (client, _, _):
             try:
                 await client.unary(raw)
             except grpc.aio.AioRpcError as error:
@@ -120,7 +120,7 @@ def test_any_bytes_give_ok_or_invalid_argument(tmp_path: Path, raw: bytes) -> No
 async def test_no_text_of_an_exception_reaches_the_client_but_the_log_has_it(tmp_path: Path) -> None:
     written = io.StringIO()
     logs.configure(LogSettings(level="info", format="json"), written)
-    async with house(tmp_path) as (client, seen, _):
+    async with running_server(tmp_path) as (client, seen, _):
         seen.fail = lambda: RuntimeError("secret /path/to/key")
         for call in (client.unary(GOOD), all_of(client.watch(GOOD))):
             code, error, status = await refused(call)
@@ -134,7 +134,7 @@ async def test_no_text_of_an_exception_reaches_the_client_but_the_log_has_it(tmp
 
 
 async def test_our_errors_keep_code_reason_and_retry(tmp_path: Path) -> None:
-    async with house(tmp_path) as (client, seen, _):
+    async with running_server(tmp_path) as (client, seen, _):
         seen.fail = lambda: errors.QueueFull("64 wait already", retry_after_s=5, metadata={"limit": "64"})
         code, error, _ = await refused(client.unary(GOOD))
         assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -145,7 +145,7 @@ async def test_our_errors_keep_code_reason_and_retry(tmp_path: Path) -> None:
 async def test_an_error_from_an_inner_call_becomes_our_own(tmp_path: Path) -> None:
     trailers = grpc.aio.Metadata()
     inner = grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), trailers, "10.1.1.1 refused")
-    async with house(tmp_path) as (client, seen, _):
+    async with running_server(tmp_path) as (client, seen, _):
         seen.fail = lambda: inner
         code, error, status = await refused(client.unary(GOOD))
         assert code is grpc.StatusCode.UNAVAILABLE
@@ -154,7 +154,7 @@ async def test_an_error_from_an_inner_call_becomes_our_own(tmp_path: Path) -> No
 
 
 async def test_request_ids_are_echoed_made_when_absent_and_replaced_when_unfit(tmp_path: Path) -> None:
-    async with house(tmp_path) as (client, seen, _):
+    async with running_server(tmp_path) as (client, seen, _):
         for sent, kept in (("abc-1", True), (None, False), ("bad id", False), ("x" * 200, False)):
             call = client.unary(GOOD, metadata=((scope.REQUEST_ID_KEY, sent),) if sent else ())
             echoed = dict(await call.initial_metadata())[scope.REQUEST_ID_KEY]
@@ -170,7 +170,7 @@ async def test_request_ids_are_echoed_made_when_absent_and_replaced_when_unfit(t
 
 
 async def test_onward_calls_carry_request_id_and_the_shorter_deadline(tmp_path: Path) -> None:
-    async with house(tmp_path) as (client, seen, _):
+    async with running_server(tmp_path) as (client, seen, _):
         scope.enter(scope.Scope("outer-7", deadline=None))
         await client.unary(GOOD)
         assert seen.scopes[-1] is not None
@@ -190,7 +190,7 @@ async def test_onward_calls_carry_request_id_and_the_shorter_deadline(tmp_path: 
 
 
 async def test_a_token_is_asked_for_before_the_message_is_read_but_not_by_health(tmp_path: Path) -> None:
-    async with house(tmp_path, token="open-sesame") as (client, _, server):
+    async with running_server(tmp_path, token="open-sesame") as (client, _, server):
         for metadata in ((), (("authorization", "Bearer wrong"),), (("authorization", "open-sesame"),)):
             for call in (client.unary(b"\xff", metadata=metadata), all_of(client.watch(GOOD, metadata=metadata))):
                 code, error, _ = await refused(call)
@@ -206,7 +206,7 @@ async def test_a_token_is_asked_for_before_the_message_is_read_but_not_by_health
 
 async def test_cancel_runs_finally_when_waiting_and_when_parked_at_yield(tmp_path: Path) -> None:
     for waiting, error in ((1, "CancelledError"), (8, "GeneratorExit")):
-        async with house(tmp_path) as (client, seen, server):
+        async with running_server(tmp_path) as (client, seen, server):
             call = client.watch(audio_pb2.AudioFormat(sample_rate=48_000, channels=waiting))
             for _ in range(3):
                 await call.read()
@@ -234,7 +234,7 @@ async def stands_still(seen: Seen) -> None:
 
 
 async def test_a_deadline_is_counted_as_such(tmp_path: Path) -> None:
-    async with house(tmp_path) as (client, seen, server):
+    async with running_server(tmp_path) as (client, seen, server):
         waiting = audio_pb2.AudioFormat(sample_rate=48_000, channels=1)
         timeout_s = 0.3
         while not seen.started.is_set():  # on a busy machine the time may be over before the call has come
@@ -248,7 +248,7 @@ async def test_a_deadline_is_counted_as_such(tmp_path: Path) -> None:
 
 
 async def test_stop_waits_for_the_finally_of_cancelled_handlers(tmp_path: Path) -> None:
-    async with house(tmp_path) as (client, seen, server):
+    async with running_server(tmp_path) as (client, seen, server):
         call = client.watch(audio_pb2.AudioFormat(sample_rate=48_000, channels=1))
         for _ in range(3):
             await call.read()
@@ -260,7 +260,7 @@ async def test_stop_waits_for_the_finally_of_cancelled_handlers(tmp_path: Path) 
 
 
 async def test_calls_and_messages_are_counted(tmp_path: Path) -> None:
-    async with house(tmp_path) as (client, _, server):
+    async with running_server(tmp_path) as (client, _, server):
         await all_of(client.both(iter([GOOD] * 5)))
         await all_of(client.watch(GOOD))
         registry = server.metrics.registry
@@ -272,7 +272,7 @@ async def test_calls_and_messages_are_counted(tmp_path: Path) -> None:
 
 
 async def test_too_large_a_message_is_refused_by_size(tmp_path: Path) -> None:
-    async with house(tmp_path) as (client, _, _):
+    async with running_server(tmp_path) as (client, _, _):
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await client.unary(bytes((1 << 20) + 1))
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED

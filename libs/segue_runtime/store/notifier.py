@@ -41,45 +41,45 @@ def queue_key(kinds: Iterable[str]) -> Key:
 
 
 @dataclass(slots=True)
-class Waiting:
+class Waiters:
     """All who wait for the same bell; `after` is the least sequence that one of them has."""
 
-    rung: asyncio.Future[None]
+    notified: asyncio.Future[None]
     after: int
     num_waiters: int = 0
     is_checked: bool = False
 
 
-class Doorbell:
+class Notifier:
     """One per process and store. `cx` is a connection of its own, used on the event loop: it reads in microseconds."""
 
     def __init__(self, cx: sqlite3.Connection, clock: Callable[[], float]) -> None:
         self._cx = cx
         self._clock = clock
-        self._waiting: dict[Key, Waiting] = {}
+        self._waiting: dict[Key, Waiters] = {}
         self._watch: asyncio.Task[None] | None = None
 
-    def ring(self, key: Key) -> None:
+    def notify(self, key: Key) -> None:
         """Tell this process's waiters, after a commit."""
         self._wake(key)
 
-    def ring_queue(self) -> None:
+    def notify_queue(self) -> None:
         """Tell all who wait for jobs, whatever their kinds."""
         for key in [key for key in self._waiting if key[0] == "queue"]:
-            self.ring(key)
+            self.notify(key)
 
     async def wait(self, key: Key, timeout_s: float, after: int = 0) -> bool:
         """Wait for a ring; false when time ran out."""
         entry = self._waiting.get(key)
         if entry is None:
-            entry = self._waiting[key] = Waiting(asyncio.get_running_loop().create_future(), after)
+            entry = self._waiting[key] = Waiters(asyncio.get_running_loop().create_future(), after)
         entry.num_waiters += 1
         entry.after = min(entry.after, after)
         entry.is_checked = False
         if self._watch is None or self._watch.done():
             self._watch = asyncio.create_task(self._run())
         try:
-            done, _ = await asyncio.wait({entry.rung}, timeout=max(0.0, timeout_s))
+            done, _ = await asyncio.wait({entry.notified}, timeout=max(0.0, timeout_s))
         finally:
             entry.num_waiters -= 1
             if entry.num_waiters == 0 and self._waiting.get(key) is entry:
@@ -98,8 +98,8 @@ class Doorbell:
 
     def _wake(self, key: Key) -> None:
         entry = self._waiting.pop(key, None)
-        if entry is not None and not entry.rung.done():
-            entry.rung.set_result(None)
+        if entry is not None and not entry.notified.done():
+            entry.notified.set_result(None)
 
     async def _run(self) -> None:
         """Look while somebody waits, and a second longer."""

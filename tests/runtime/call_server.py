@@ -13,8 +13,8 @@ import pytest
 from google.rpc import status_pb2
 
 from segue.audio.v1 import audio_pb2
-from segue_runtime import errors
-from segue_runtime.rpc import channels, scope
+from segue_runtime import errors, scope
+from segue_runtime.rpc import channels
 from segue_runtime.rpc.server import Server, Service
 from segue_runtime.settings import Settings, replace
 
@@ -118,7 +118,9 @@ def _write(request: Any) -> bytes:
 
 
 @asynccontextmanager
-async def house(tmp_path: Path, token: str = "", **changes: object) -> AsyncIterator[tuple[Client, Seen, Server]]:
+async def running_server(
+    tmp_path: Path, token: str = "", **changes: object
+) -> AsyncIterator[tuple[Client, Seen, Server]]:
     seen = Seen()
     named = {f"server__{key}": value for key, value in changes.items()}
     settings = replace(Settings(home=tmp_path), server__token=token, **named)
