@@ -29,7 +29,7 @@ from segue_mixer.mix.sections import MIX, DraftBlock, MixSection, SectionInput
 from segue_music.plan import Brief
 from segue_planner.planner import Planner
 from segue_renderer.sketch.band import SketchBand
-from segued.picture import png
+from segued.output.picture import png
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Exit codes, and errors as people read them. Imports nothing that is slow: `segued --help` passes here."""
+"""Exit codes, and errors as people read them. Nothing here imports grpc: `segued --help` loads this module."""
 
 from __future__ import annotations
 
@@ -6,74 +6,85 @@ import sys
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from segue_runtime.settings import allows_colours
+
 if TYPE_CHECKING:
     from segue_client import SegueError
 
-# Between what is wrong and what would do, in the descriptions of the contract's field violations.
+# The contract's field violations put this between the fault and a value that works.
 SUGGESTED = "; suggested: "
+RED, CYAN, RESET = "\x1b[1;31m", "\x1b[36m", "\x1b[0m"
+SIGNAL_BASE = 128
+"""A shell reports a program that a signal ended as this number plus the signal's."""
 
 
-class Exit(IntEnum):
-    """What a script can rely on."""
+class ExitCode(IntEnum):
+    """The exit codes that scripts can rely on; a signal gives SIGNAL_BASE plus its number."""
 
     OK = 0
-    FAILED = 1  # the composition failed
-    USAGE = 2  # the command line, the settings, an output that is there already
+    FAILED = 1  # the composition or the work failed
+    USAGE = 2  # the command line, the settings, a file that exists already
     UNREACHABLE = 3  # no server answers
     REFUSED = 4  # the server refused the request
-    BUSY = 5  # the server has too much to do; later it may do it
-    INTERRUPTED = 130
+    BUSY = 5  # the server has too much to do; a later request may succeed
+    INTERRUPTED = 130  # Ctrl-C
 
 
-class Stop(Exception):  # noqa: N818 - not always an error
-    """End the program with a code and, if there is something to say, a text and a hint."""
+class CliError(Exception):
+    """Ends the program with an exit code, an error message and a hint."""
 
-    def __init__(self, code: Exit, text: str = "", hint: str = "") -> None:
+    def __init__(self, code: ExitCode, text: str, hint: str = "") -> None:
         super().__init__(text)
         self.code = code
         self.text = text
         self.hint = hint
 
 
-def say_error(text: str, hint: str = "") -> None:
-    """Write an error and what to do about it on standard error."""
-    print(f"error: {text}", file=sys.stderr)  # noqa: T201 - a program's own words
+def print_error(text: str, hint: str = "", *, color: str = "auto") -> None:
+    """Write an error and its hint to standard error; `color` is auto, always or never."""
+    has_colours = color == "always" or (color == "auto" and _shows_colours())
+    error, tip = (f"{RED}error:{RESET}", f"{CYAN}hint:{RESET}") if has_colours else ("error:", "hint:")
+    print(f"{error} {text}", file=sys.stderr)  # noqa: T201 - the program's own words
     if hint:
-        print(f"hint: {hint}", file=sys.stderr)  # noqa: T201
+        print(f"{tip} {hint}", file=sys.stderr)  # noqa: T201
 
 
-def say_note(text: str) -> None:
-    """Write what one should know, on standard error."""
+def _shows_colours() -> bool:
+    return sys.stderr.isatty() and allows_colours()
+
+
+def print_note(text: str) -> None:
+    """Write a line of information to standard error."""
     print(printable(text), file=sys.stderr)  # noqa: T201
 
 
 def printable(text: str) -> str:
-    """Return a text that a terminal can show without obeying it: an error may repeat what a stranger wrote."""
+    """Replace control characters: an error may repeat what a stranger wrote, and a terminal would obey them."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def advice(error: SegueError) -> str:
-    """Return what would do for a refused field; for several, each with its path and fault on lines of its own."""
-    said = []
+    """Return the suggestion for a refused field; several fields have a line each, with path, fault and suggestion."""
+    lines = []
     for each in error.violations:
-        wrong, _, cure = each.description.partition(SUGGESTED)
-        said.append((printable(f"{each.field}: {wrong}"), printable(cure)))
-    if len(said) == 1 and error.message.startswith(f"{error.violations[0].field}: "):
-        return f"suggested: {said[0][1]}" if said[0][1] else ""
-    return "".join(f"\n  {wrong}" + (f"\n      -> {cure}" if cure else "") for wrong, cure in said)
+        fault, _, suggestion = each.description.partition(SUGGESTED)
+        lines.append((printable(f"{each.field}: {fault}"), printable(suggestion)))
+    if len(lines) == 1 and error.message.startswith(f"{error.violations[0].field}: "):
+        return f"suggested: {lines[0][1]}" if lines[0][1] else ""
+    return "".join(f"\n  {fault}" + (f"\n      -> {suggestion}" if suggestion else "") for fault, suggestion in lines)
 
 
-def stop_for(error: SegueError, *, begun: bool = False) -> Stop:
-    """Return how a program ends for an error of the server; `begun`: a composition was accepted and then failed."""
+def cli_error(error: SegueError, *, accepted: bool = False) -> CliError:
+    """Return the error for an answer of the server; `accepted` means that the work was accepted and failed later."""
     message, hint = printable(error.message), advice(error)
     code = error.code.name
+    # The planner refuses what the gateway cannot check, such as a genre: for a script this is a refusal as well.
+    if accepted and code != "INVALID_ARGUMENT":
+        return CliError(ExitCode.FAILED, message, hint)
     if code == "RESOURCE_EXHAUSTED":
         wait = f"try again in {error.retry_after_s:g} s" if error.retry_after_s else "try again later"
-        return Stop(Exit.BUSY, message, hint or wait)
-    # A request may be refused as late as by the planner, which knows the genres: to a script that is the same.
-    if begun and code != "INVALID_ARGUMENT":
-        return Stop(Exit.FAILED, message, hint)
+        return CliError(ExitCode.BUSY, message, hint or wait)
     if code == "UNAVAILABLE":
-        running = "is the server running? `segued serve` starts one; one that speaks TLS is called with --tls"
-        return Stop(Exit.UNREACHABLE, message, hint or running)
-    return Stop(Exit.REFUSED, message, hint)
+        start = "is the server running? `segued serve` starts one; --tls connects to a server that uses TLS"
+        return CliError(ExitCode.UNREACHABLE, message, hint or start)
+    return CliError(ExitCode.REFUSED, message, hint)

@@ -66,7 +66,7 @@ def test_what_is_there_stays_unless_forced(tmp_path: Path, server: Segued) -> No
     target.write_text("mine")
     code, _, said = compose(tmp_path, "piano", "--duration", "3", server=server)
     assert (code, target.read_text()) == (2, "mine")
-    assert "song.flac is there already" in said
+    assert "song.flac already exists" in said
     assert "--force" in said
     assert compose(tmp_path, "piano", "--duration", "3", "--force", server=server)[0] == 0
     assert soundfile.info(target).frames == 144_000
@@ -137,13 +137,16 @@ def test_what_the_server_refuses_names_the_field(
 def test_a_stranger_is_refused(tmp_path: Path) -> None:
     one = Segued(tmp_path / "home", "--server-token", "the right one, long enough").start()
     try:
-        for token in ((), ("--token", "a wrong one")):
-            answer = segued(tmp_path, "models", "--server", one.address, *token)
+        for token in ({}, {"SEGUE_CLIENT_TOKEN": "a wrong one"}):
+            answer = segued(tmp_path, "models", "--server", one.address, **token)
             assert answer.returncode == 4
             assert "token" in answer.stderr
-        assert (
-            segued(tmp_path, "models", "--server", one.address, "--token", "the right one, long enough").returncode == 0
-        )
+        right = "the right one, long enough"
+        assert segued(tmp_path, "models", "--server", one.address, SEGUE_CLIENT_TOKEN=right).returncode == 0
+        (tmp_path / "token").write_text(right + "\n")
+        for file, stdin in (("token", ""), ("-", right)):
+            answer = segued(tmp_path, "models", "--server", one.address, "--token-file", file, stdin=stdin)
+            assert answer.returncode == 0, answer.stderr
     finally:
         one.stop()
 
@@ -203,7 +206,7 @@ def test_a_folder_that_cannot_be_there(tmp_path: Path, server: Segued) -> None:
     code, _, said = compose(tmp_path, "piano", "--duration", "3", "-o", "taken/a.flac", server=server)
     assert code == 2
     assert "taken/a.flac" in said
-    assert "nothing can be written" in said
+    assert "cannot write in" in said
 
 
 def test_a_full_disk_where_the_file_goes(tmp_path: Path, server: Segued) -> None:

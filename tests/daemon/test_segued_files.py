@@ -13,7 +13,7 @@ from tests.mesh.house import Segued
 
 from segue_audio.files import AudioFileSettings, format_of, open_reader, open_writer, read_tags
 from segue_audio.loudness import LoudnessMeter
-from segued import about
+from segued.commands import version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,7 +102,7 @@ def test_a_private_piece_of_a_given_plan_says_that_it_cannot_be_made_again(tmp_p
     code, said = compose(tmp_path, server, "--plan", str(plan), "--private-prompt", "-o", "a.flac")
     assert code == 0, said
     code, said = compose(tmp_path, server, "quiet harp, 84 bpm", "--from", "a.flac", "-o", "b.flac")
-    assert (code, "its plan was handed in" in said) == (2, True)
+    assert (code, "the caller supplied its plan" in said) == (2, True)
 
 
 def with_manifest(path: Path, manifest: str) -> str:
@@ -182,7 +182,7 @@ def test_every_kind_of_file_says_what_it_is(tmp_path: Path, server: Segued, suff
     assert tags["SEED"] == "5"
     assert float(tags["BPM"]) == 110
     assert tags["INITIALKEY"] == "E minor"
-    assert tags["ENCODER"] == f"Segue {about.versions()['segue']}"
+    assert tags["ENCODER"] == f"Segue {version.versions()['segue']}"
     assert tags["LOUDNESS_INTEGRATED"].endswith("LUFS")
     gain = float(tags["REPLAYGAIN_TRACK_GAIN"].removesuffix(" dB"))
     loudness = measured(path)
@@ -191,7 +191,7 @@ def test_every_kind_of_file_says_what_it_is(tmp_path: Path, server: Segued, suff
     assert ("R128_TRACK_GAIN" in tags) == (suffix == ".opus")
     manifest = json.loads(found.manifest)
     assert manifest["spec"]["brief"]["prompt"] == ASKED[0]
-    assert manifest["software"]["segue"] == about.versions()["segue"]
+    assert manifest["software"]["segue"] == version.versions()["segue"]
     assert format_of(suffix).is_lossless == (suffix in {".flac", ".wav"})
     if suffix == ".wav":
         raw = path.read_bytes()
@@ -248,7 +248,7 @@ def test_a_file_that_is_there_beside_the_piece_is_found_before_the_work(
     (tmp_path / name).write_text("mine")
     code, said = compose(tmp_path, server, *ASKED, "-o", "song.flac", flag)
     assert code == 2
-    assert f"{name} is there already" in said
+    assert f"{name} already exists" in said
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 

@@ -1,21 +1,21 @@
-"""The board behind the live display, which a thread of its own draws while updates come in."""
+"""The progress behind the live display, which a thread of its own draws while updates come in."""
 
 from __future__ import annotations
 
 from segue.composer.v1 import stream_pb2
 from segue.music.v1 import music_pb2
 from segue_client.events import update_of
-from segued.progress import Board
+from segued.output.progress import CompositionProgress
 
 
-def test_a_plan_that_comes_while_the_board_is_drawn_disturbs_nobody() -> None:
-    board = Board()
-    drawn = iter(board.labels.items())
+def test_a_plan_that_comes_while_the_progress_is_drawn_disturbs_nobody() -> None:
+    progress = CompositionProgress()
+    drawn = iter(progress.labels.items())
     event = stream_pb2.CompositionEvent()
     plan = event.planned.plan
     plan.key.tonic, plan.key.mode, plan.metre.beats, plan.metre.unit = "C", music_pb2.MODE_MAJOR, 4, 4
     plan.sample_rate, plan.quarters_per_minute = 48_000, 120
     plan.sections.add().spec.section_id = "verse"
-    board.take(update_of("c1", event))
+    progress.add(update_of("c1", event))
     assert list(drawn) == []
-    assert list(board.labels) == list(board.lengths) == ["verse"]
+    assert list(progress.labels) == list(progress.lengths) == ["verse"]

@@ -20,7 +20,7 @@ from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composer_pb2_grpc, composition_pb2, files_pb2, stream_pb2
 from segue_client import Client, SegueError
 from segued.main import main
-from segued.recording import Recording, RecordingError, Writer
+from segued.recording.format import Recording, RecordingError, RecordingWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -194,7 +194,7 @@ def test_grpcurl_hears_it_too(made: Made, address: str) -> None:
 
 def small(path: Path) -> bytes:
     with path.open("wb") as file:
-        writer = Writer(file)
+        writer = RecordingWriter(file)
         for number, body in enumerate((stream_pb2.Accepted(), stream_pb2.Started(), stream_pb2.Finished()), 1):
             kind = ("accepted", "started", "finished")[number - 1]
             event = stream_pb2.CompositionEvent(composition=NAME, sequence=number, **{kind: body})  # type: ignore[arg-type]  # fields of the oneof
@@ -242,7 +242,7 @@ def test_a_recording_that_was_cut_short_anywhere_is_found(whole: tuple[Path, byt
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_are_refused(whole: tuple[Path, bytes], tail: bytes) -> None:
     path, content = whole
-    assert "no recording" in refused(path, tail)
+    assert "not a recording" in refused(path, tail)
     assert refused(path, content[:16] + tail)
 
 
@@ -251,7 +251,7 @@ def test_frames_that_lie_are_refused(tmp_path: Path) -> None:
 
     def written(*events: stream_pb2.CompositionEvent, output: str = "") -> bytes:
         with path.open("wb") as file:
-            writer = Writer(file)
+            writer = RecordingWriter(file)
             for event in events:
                 writer.event("c", event)
             if output:
@@ -262,17 +262,17 @@ def test_frames_that_lie_are_refused(tmp_path: Path) -> None:
     accepted = stream_pb2.CompositionEvent(composition=NAME, accepted=stream_pb2.Accepted())
     finished = stream_pb2.CompositionEvent(composition=NAME, finished=stream_pb2.Finished())
     other = stream_pb2.CompositionEvent(composition="compositions/fedcba98", finished=stream_pb2.Finished())
-    assert "no end" in refused(path, written(accepted))
-    assert "not with accepted" in refused(path, written(finished))
+    assert "not ended" in refused(path, written(accepted))
+    assert "not accepted" in refused(path, written(finished))
     assert "another composition" in refused(path, written(accepted, other))
-    assert "after the end" in refused(path, written(accepted, finished, finished))
-    assert "no output of" in refused(path, written(accepted, finished, output="../../etc/passwd"))
+    assert "follows the end" in refused(path, written(accepted, finished, finished))
+    assert "not an output of" in refused(path, written(accepted, finished, output="../../etc/passwd"))
 
 
 def test_the_command_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # In this process: nothing is served yet when these are found.
     (tmp_path / "song.flac").write_bytes(b"fLaC")
-    for name, said in (("song.flac", "this is no recording"), ("none.segue", "No such file")):
+    for name, said in (("song.flac", "this is not a recording"), ("none.segue", "No such file")):
         assert main(["replay", str(tmp_path / name)]) == 2
         assert said in capsys.readouterr().err
     with pytest.raises(SystemExit) as stopped:

@@ -23,7 +23,7 @@ LOADED_BY_SERVE = """
 import asyncio, json, sys
 from pathlib import Path
 from segue_runtime.settings import load
-from segued.node import Node
+from segued.serve.node import Node
 async def start():
     async with Node(load({"home": sys.argv[1]}, environ={}, folder=Path(sys.argv[1])), listen=()):
         return set(sys.modules)

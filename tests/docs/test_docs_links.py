@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from segued.flags import parser
+from segued.flags.parser import parser
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])

@@ -22,7 +22,7 @@ from segue.music.v1 import music_pb2
 from segue_client import Access, Client, Stream, Update
 from segue_client.channel import connect
 from segue_runtime.settings import load
-from segued.node import Node
+from segued.serve.node import Node
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -31,7 +31,7 @@ from segue_client import Access, SegueError
 from segue_client.channel import connect
 from segue_client.errors import from_rpc_error
 from segue_runtime.settings import load
-from segued.node import Node
+from segued.serve.node import Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

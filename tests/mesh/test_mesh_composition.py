@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from segue_client import Update
-    from segued.node import Node
+    from segued.serve.node import Node
 
 BOTH = stream_pb2.AUDIO_SELECTION_BOTH
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from segue_client import Client
-    from segued.node import Node
+    from segued.serve.node import Node
 
 BOTH = stream_pb2.AUDIO_SELECTION_BOTH
 NOT_FOUND = grpc.StatusCode.NOT_FOUND

@@ -19,7 +19,7 @@ from segue_runtime.rpc import interceptors
 from segue_runtime.rpc.channels import connect
 from segue_runtime.rpc.duplex import exchange
 from segue_runtime.settings import load
-from segued.node import Node
+from segued.serve.node import Node
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

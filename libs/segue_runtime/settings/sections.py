@@ -209,7 +209,7 @@ class FailpointsSettings:
 class ClientSettings:
     """segued as a client."""
 
-    server: str = endpoint("", "Server to talk to; empty: the mesh runs in this process.")
+    server: str = text("", "Server: HOST:PORT, http://…, https://… or unix:PATH; empty: all roles in this process.")
     token: str = text("", "Bearer token to send to it.", secret=True)
     tls: bool = switch("Talk to it with TLS; any of the next three means it, too.")
     tls_ca: Path | None = file_path("Certificates (PEM) to trust instead of the system's.")

@@ -151,6 +151,11 @@ def set_library_defaults(**variables: str) -> None:
         os.environ.setdefault(name, value)
 
 
+def allows_colours() -> bool:
+    """Return whether NO_COLOR and TERM allow a terminal program to use colours."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
 def rows(settings: Settings) -> list[Row]:
     """Describe every setting: what `segued config` prints."""
     lines = []

@@ -1,0 +1,108 @@
+"""`segued models`: lists the models that can play; pull, list and rm manage the checkpoints on this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from google.protobuf import json_format
+
+from segue_renderer.model_library import Library
+from segue_runtime import errors
+from segued.connection import event_loop
+from segued.connection.client import connected
+from segued.exits import CliError, ExitCode
+from segued.output.model_view import write_models
+from segued.output.terminal import console, write_line
+
+if TYPE_CHECKING:
+    import argparse
+
+    from segue_runtime.settings import Settings
+
+LICENSE = "the published MusicGen weights have the licence CC BY-NC 4.0, which excludes commercial use"
+
+
+def run(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    _refuse_useless_flags(arguments)
+    if arguments.action:
+        return _manage(settings, arguments)
+    return event_loop.run(settings, _list_models(settings, arguments))
+
+
+def _refuse_useless_flags(arguments: argparse.Namespace) -> None:
+    action = arguments.action or ""
+    useless = {
+        "--revision": arguments.revision != "main" and action != "pull",
+        "--offline": arguments.offline and action != "pull",
+        "--json": arguments.json and action in {"pull", "rm"},
+        "--server": bool(arguments.server) and bool(action),
+    }
+    for flag, is_given in useless.items():
+        if is_given:
+            reason = "is about checkpoints on this machine" if flag == "--server" else "does not use it"
+            raise CliError(ExitCode.USAGE, f"{flag}: segued {f'models {action}'.strip()} {reason}", "leave it out")
+
+
+async def _list_models(settings: Settings, arguments: argparse.Namespace) -> int:
+    async with connected(settings) as client:
+        profiles = await client.models()
+    if arguments.json:
+        for profile in profiles:
+            write_line(json.dumps(json_format.MessageToDict(profile)))
+    else:
+        write_models(profiles, console(arguments.color))
+    return ExitCode.OK
+
+
+def _manage(settings: Settings, arguments: argparse.Namespace) -> int:
+    library = Library(settings.model_folder, settings.models.hub)
+    try:
+        if arguments.action == "list":
+            _list_checkpoints(library, as_json=arguments.json)
+        elif not arguments.name:
+            raise CliError(ExitCode.USAGE, f"models {arguments.action}: a name is needed", "for example musicgen-small")
+        elif arguments.action == "rm":
+            print(f"freed {_size(library.remove(arguments.name))}")  # noqa: T201 - the command's output
+        else:
+            _pull(library, arguments)
+    except errors.InvalidRequest as error:
+        raise CliError(ExitCode.USAGE, str(error)) from error
+    except errors.SegueError as error:
+        raise CliError(ExitCode.FAILED, str(error)) from error
+    return ExitCode.OK
+
+
+def _list_checkpoints(library: Library, *, as_json: bool) -> None:
+    for each in library.installed():
+        if as_json:
+            print(json.dumps(dataclasses.asdict(each) | {"folder": str(each.folder)}))  # noqa: T201
+        else:
+            print(f"{each.name:28} {_size(each.size):>10}  {each.revision:12}  {each.folder}")  # noqa: T201
+
+
+def _pull(library: Library, arguments: argparse.Namespace) -> None:
+    print(f"note: {LICENSE}", file=sys.stderr)  # noqa: T201
+    if arguments.offline:
+        folder = library.check(arguments.name)
+    else:
+        show = _redraw_progress if sys.stderr.isatty() else _log_finished_file
+        folder = library.pull(arguments.name, show, revision=arguments.revision)
+        print(file=sys.stderr)  # noqa: T201
+    print(f"{folder}\nplay it: segued serve --renderer musicgen --model {folder.name}")  # noqa: T201
+
+
+def _redraw_progress(name: str, done: int, total: int) -> None:
+    print(f"\r{name:40} {_size(done):>10} of {_size(total):>10}", end="", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _log_finished_file(name: str, done: int, total: int) -> None:
+    if done >= total:
+        print(f"{name}: {_size(total)}", file=sys.stderr)  # noqa: T201
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**20:.1f} MiB" if count < 1 << 30 else f"{count / 2**30:.2f} GiB"

@@ -1,0 +1,1 @@
+"""How a command reaches the service: a server, or all roles in this process."""

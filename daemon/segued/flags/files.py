@@ -1,0 +1,73 @@
+"""Flags of `compose` and `master`: the audio file and its master."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from segued.flags.shared import add_force
+from segued.flags.values import label, seconds
+
+if TYPE_CHECKING:
+    import argparse
+
+PRESETS = ("streaming", "broadcast", "club", "none")
+FILE_FORMATS = ("flac", "wav", "opus", "mp3")
+
+
+def add_audio_file(command: argparse.ArgumentParser, *, default: str = "") -> argparse._ArgumentGroup:
+    """Add the flags of the audio file that a command writes; without a default name, -o is required."""
+    group = command.add_argument_group("Files")
+    shown = f" [default: {default}]" if default else ""
+    group.add_argument(
+        "-o", "--output", metavar="FILE", required=not default,
+        help=f"File to write: .flac, .wav, .opus, .ogg or .mp3{shown}",
+    )  # fmt: skip
+    add_force(group)
+    group.add_argument(
+        "--format", metavar="FORMAT", choices=FILE_FORMATS,
+        help="File format; the default is the one of the file's name [values: flac, wav, opus, mp3]",
+    )  # fmt: skip
+    group.add_argument(
+        "--sample-rate", type=int, default=0, metavar="HZ", help="Sample rate of the file, 22050 to 96000"
+    )
+    group.add_argument(
+        "--bit-depth", type=int, default=0, metavar="BITS",
+        help="Bits per sample: 16, 24 or 32 (WAV only) [default: 24]",
+    )  # fmt: skip
+    group.add_argument(
+        "--preset", metavar="PRESET", choices=PRESETS,
+        help="Loudness and sound of the master: streaming, broadcast, club or none [default: streaming]",
+    )  # fmt: skip
+    group.add_argument("--lufs", type=float, metavar="LUFS", help="Integrated loudness instead of the preset's")
+    group.add_argument("--ceiling", type=float, metavar="DBTP", help="Highest true peak instead of the preset's")
+    return group
+
+
+def add_composition(command: argparse.ArgumentParser) -> None:
+    """Add the flags that only `compose` has."""
+    group = add_audio_file(command, default="song.flac")
+    group.add_argument("--stems", action="store_true", help="Also write one file for each layer")
+    group.add_argument("--midi", action="store_true", help="Also write a MIDI file")
+    group.add_argument("--picture", metavar="FILE", help="Also draw waveform and spectrogram as a PNG file")
+    group.add_argument("--private-prompt", action="store_true", help="Keep the prompt out of the files' tags")
+    work = command.add_argument_group("Work")
+    work.add_argument(
+        "--from", dest="source", metavar="FILE",
+        help="Make the piece in this file again: Segue's files contain how they were made",
+    )  # fmt: skip
+    work.add_argument(
+        "--melody", metavar="FILE|band",
+        help="Melody to follow, for melody models: an audio file, or `band` for the sketch band's tune",
+    )  # fmt: skip
+    work.add_argument(
+        "--allow-degraded", action="store_true",
+        help="Accept a lesser result than asked; the output says what is missing",
+    )  # fmt: skip
+    work.add_argument(
+        "--time-limit", type=seconds, metavar="TIME", help="Longest time that the work may take, for example 10m"
+    )
+    work.add_argument(
+        "--label", type=label, action="append", default=[], metavar="KEY=VALUE",
+        help="Label of your own, for example album=rain; may be repeated",
+    )  # fmt: skip
+    work.add_argument("--session", metavar="NAME", default="", help="Group this composition with others")

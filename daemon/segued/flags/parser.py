@@ -1,0 +1,174 @@
+"""The command line: every command with its help sentence and its flags."""
+
+from __future__ import annotations
+
+import argparse
+
+from segued.flags.files import add_audio_file, add_composition
+from segued.flags.music import add_music
+from segued.flags.shared import add_force, add_output, add_server, add_settings, add_tls
+from segued.flags.values import speed
+
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 the composition or the work failed, 2 wrong usage, 3 the server cannot be reached, "
+    "4 refused by the server, 5 the server is busy, 130 interrupted, 128 + n ended by signal n."
+)
+EPILOG = f"""\
+{EXIT_CODES}
+Every setting that `segued config` lists is also a flag, a SEGUE_* variable and a line of segue.toml.
+"""
+DEFAULT_ADDRESS = "127.0.0.1:7300"
+AUDIO_FILE = "Audio file"
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the command line."""
+    top = argparse.ArgumentParser(
+        prog="segued",
+        description="Turns a prompt into a planned, multi-section piece of music, streamed while it is being made.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
+    )
+    _add_help(top)
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for add in (_serve, _compose, _plan, _master, _analyze, _models, _health, _record, _replay, _config, _version):
+        add_settings(add(commands))
+    return top
+
+
+Commands = argparse._SubParsersAction  # noqa: SLF001 - its only name
+
+
+def _command(commands: Commands[argparse.ArgumentParser], name: str, about: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        name, help=about, description=about, epilog=EXIT_CODES, allow_abbrev=False, add_help=False
+    )
+    _add_help(command)
+    return command
+
+
+def _add_help(command: argparse.ArgumentParser) -> None:
+    command.add_argument("-h", "--help", action="help", help="Print help")
+
+
+def _serve(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    command = _command(commands, "serve", "Start all roles in one process, or one role of the mesh")
+    command.add_argument(
+        "--listen", metavar="HOST:PORT", help=f"Address where clients connect [default: {DEFAULT_ADDRESS}]"
+    )
+    command.add_argument("--role", metavar="ROLE", help="all, planner, renderer, mixer, analyzer, gateway or conductor")
+    command.add_argument("--renderer", metavar="NAME", help="sketch, or musicgen for a MusicGen checkpoint")
+    command.add_argument(
+        "--model", metavar="FOLDER", help="Checkpoint: a folder in either published layout, or a pulled name"
+    )
+    command.add_argument("--insecure", action="store_true", help="Allow a non-loopback address without TLS and token")
+    return command
+
+
+def _compose(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    command = _command(commands, "compose", "Compose a piece and write it to a file")
+    add_music(command)
+    add_composition(command)
+    add_server(command)
+    add_output(command)
+    return command
+
+
+def _plan(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    command = _command(
+        commands, "plan", "Plan a piece without making it; the JSON can be edited and given to `compose --plan`"
+    )
+    add_music(command)
+    group = command.add_argument_group("Files")
+    group.add_argument("-o", "--output", metavar="FILE", help="File for the plan in JSON; `-` is standard output")
+    add_force(group)
+    add_server(command)
+    add_output(command)
+    return command
+
+
+def _master(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    command = _command(commands, "master", "Master an audio file: loudness, true peak and tone")
+    command.add_argument_group("Arguments").add_argument("file", metavar="FILE", help=AUDIO_FILE)
+    add_audio_file(command)
+    add_server(command)
+    add_output(command)
+    return command
+
+
+def _analyze(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    command = _command(commands, "analyze", "Measure an audio file")
+    command.add_argument_group("Arguments").add_argument("file", metavar="FILE", help=AUDIO_FILE)
+    add_server(command)
+    add_output(command, quiet=False)
+    return command
+
+
+def _models(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    command = _command(commands, "models", "List the models that can play")
+    arguments = command.add_argument_group("Arguments")
+    arguments.add_argument(
+        "action", nargs="?", choices=("pull", "list", "rm"), help="Manage the checkpoints on this machine instead"
+    )
+    arguments.add_argument(
+        "name", nargs="?", metavar="NAME", default="", help="Checkpoint: musicgen-small, or OWNER/NAME on the hub"
+    )
+    group = command.add_argument_group("Checkpoints")
+    group.add_argument("--revision", metavar="REVISION", default="main", help="pull: revision on the hub")
+    group.add_argument("--offline", action="store_true", help="pull: only check the files that are here")
+    add_server(command)
+    add_output(command, quiet=False)
+    return command
+
+
+def _health(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    command = _command(commands, "health", "Ask a server whether it is ready: exit code 0 or 3")
+    command.add_argument_group("Arguments").add_argument(
+        "address", metavar="ADDRESS", nargs="?", default=DEFAULT_ADDRESS, help=f"Server [default: {DEFAULT_ADDRESS}]"
+    )
+    add_tls(command.add_argument_group("Server"))
+    return command
+
+
+def _record(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    command = _command(commands, "record", "Keep a composition's stream and files, for `segued replay`")
+    command.add_argument_group("Arguments").add_argument(
+        "name", metavar="NAME", help="Composition, for example compositions/9f2c…"
+    )
+    group = command.add_argument_group("Files")
+    group.add_argument("-o", "--output", metavar="FILE", required=True, help="Recording to write")
+    add_force(group)
+    add_server(command, DEFAULT_ADDRESS)
+    return command
+
+
+def _replay(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    command = _command(commands, "replay", "Serve a recording as a gateway would; nothing is rendered")
+    command.add_argument_group("Arguments").add_argument(
+        "file", metavar="FILE", help="Recording, written by `segued record`"
+    )
+    command.add_argument(
+        "--listen", metavar="HOST:PORT", help=f"Address where clients connect [default: {DEFAULT_ADDRESS}]"
+    )
+    command.add_argument(
+        "--speed",
+        type=speed,
+        default=1.0,
+        metavar="N",
+        help="1 takes the recorded time, inf has no pauses [default: 1]",
+    )
+    return command
+
+
+def _config(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    command = _command(commands, "config", "Show every setting, its value and where it came from")
+    command.add_argument("--json", action="store_true", help="Print them as JSON")
+    command.add_argument("--changed", action="store_true", help="Only settings that are not at their defaults")
+    return command
+
+
+def _version(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    command = _command(commands, "version", "Show the versions of Segue and of the packages that its bytes depend on")
+    command.add_argument("--json", action="store_true", help="Print them as JSON")
+    return command

@@ -1,0 +1,39 @@
+"""Values of flags that the command line checks itself."""
+
+from __future__ import annotations
+
+import argparse
+
+from segue_runtime.settings import parse_duration
+
+
+def seconds(text: str) -> float:
+    """Read a time: 75, 20s, 2m or 1m20s."""
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def speed(text: str) -> float:
+    """Read the speed of a replay: 1 is the recorded time, inf is without pauses."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"{text!r}: use 1 for the recorded time, 10 for ten times as fast, or inf")
+    return value
+
+
+def label(text: str) -> tuple[str, str]:
+    """Read KEY=VALUE."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text!r}: write it as KEY=VALUE")
+    return key, value
+
+
+def names(text: str) -> list[str]:
+    """Read a list with commas."""
+    return [name for each in text.split(",") if (name := each.strip())]

@@ -1,0 +1,82 @@
+"""Input and output files: faults that would waste the work are found before it starts."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from segue.composer.v1 import composition_pb2, spec_pb2
+from segue_music.elements import LayerKind
+from segued.exits import CliError, ExitCode
+
+if TYPE_CHECKING:
+    import argparse
+
+    from segue.composer.v1.composition_pb2 import Composition, Output
+    from segue_client import Client
+
+
+def existing_file(text: str) -> Path:
+    """Return the path of a file that has content."""
+    path = Path(text)
+    if not path.is_file():
+        raise CliError(ExitCode.USAGE, f"{path}: there is no such file")
+    if path.stat().st_size == 0:
+        raise CliError(ExitCode.USAGE, f"{path}: it is empty")
+    return path
+
+
+def check_targets(arguments: argparse.Namespace, *targets: Path) -> None:
+    """Check that every target can be written."""
+    seen: set[Path] = set()
+    for target in targets:
+        if target.resolve() in seen:
+            raise CliError(ExitCode.USAGE, f"{target}: two files would have this name", "name another one")
+        seen.add(target.resolve())
+        folder = next(each for each in target.absolute().parents if each.exists())
+        if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+            raise CliError(ExitCode.USAGE, f"{target}: cannot write in {folder}", "-o names another place")
+        if target.exists() and not arguments.force:
+            raise CliError(ExitCode.USAGE, f"{target} already exists", "--force replaces it, -o names another file")
+
+
+def companions(target: Path, spec: spec_pb2.CompositionSpec) -> list[Path]:
+    """Return the files beside a piece. The stems are known only in part: the model decides which there are."""
+    midi = [target.with_suffix(".mid")] if spec.midi else []
+    layers = [kind.name.lower() for kind in LayerKind if kind] if spec.stems else []
+    return midi + [target.with_name(f"{target.stem}-{name}.wav") for name in (*layers, "draft") if spec.stems]
+
+
+async def write_files(
+    client: Client, composition: Composition, target: Path, arguments: argparse.Namespace
+) -> list[Path]:
+    """Download the outputs of a composition to the target and beside it."""
+    written = []
+    for output in composition.outputs:
+        path = _path_for(output, target)
+        if path is None:
+            continue
+        try:
+            await client.download(output, path, replace=arguments.force)
+        except FileExistsError:
+            raise CliError(ExitCode.USAGE, f"{path} already exists", "--force replaces it") from None
+        except OSError as error:
+            raise CliError(ExitCode.FAILED, f"{path}: {error.strerror}") from error
+        written.append(path)
+    return written
+
+
+def _path_for(output: Output, target: Path) -> Path | None:
+    """Return the path of an output: beside the target, under its name."""
+    if output.kind == composition_pb2.OUTPUT_KIND_MASTER:
+        return target
+    if output.kind == composition_pb2.OUTPUT_KIND_STEM:
+        return target.with_name(f"{target.stem}-{output.layer}.wav")
+    if output.kind == composition_pb2.OUTPUT_KIND_MIDI:
+        return target.with_suffix(".mid")
+    if output.kind == composition_pb2.OUTPUT_KIND_DRAFT:
+        # The mix before mastering, which is the sum of the stems.
+        return target.with_name(f"{target.stem}-draft{Path(output.name).suffix}")
+    # The manifest is also in the tags of the piece.
+    return None

@@ -1,0 +1,132 @@
+"""The state of a composition so far, from its events."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from segue.composer.v1 import composition_pb2, stream_pb2
+from segue_music import codec, theory, timing
+from segued.output.terminal import clock, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from segue.composer.v1.composition_pb2 import Composition
+    from segue_client import Update
+
+
+class CompositionProgress:
+    """What is known of a composition so far."""
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+        self.first_audio_s: float | None = None
+        self.state = composition_pb2.STATE_UNSPECIFIED
+        self.queue_position = 0
+        self.heading = ""
+        self.labels: dict[str, str] = {}
+        self.lengths: dict[str, int] = {}
+        self.fractions: dict[str, float] = {}
+        self.joined: set[str] = set()
+        self.rate = 48_000
+        self.notes: list[str] = []
+
+    def add(self, update: Update) -> str:
+        """Apply an update; returns a line about it, or nothing when it needs none."""
+        event = update.event
+        apply = getattr(self, f"_{update.kind}", None)
+        return apply(event) if apply else ""
+
+    def _checkpoint(self, event: stream_pb2.CompositionEvent) -> str:
+        self.state = event.checkpoint.state
+        self.queue_position = event.checkpoint.queue_position
+        return queue_line(self.queue_position) if self.queue_position else ""
+
+    def _accepted(self, _event: stream_pb2.CompositionEvent) -> str:
+        self.state = composition_pb2.STATE_QUEUED
+        return ""
+
+    def _started(self, _event: stream_pb2.CompositionEvent) -> str:
+        self.state, self.queue_position = composition_pb2.STATE_PLANNING, 0
+        return ""
+
+    def _planned(self, event: stream_pb2.CompositionEvent) -> str:
+        plan = codec.plan_from_message(event.planned.plan)
+        self.state, self.rate = composition_pb2.STATE_RENDERING, plan.sample_rate
+        bpm = timing.bpm_from_quarters(plan.quarters_per_minute, plan.metre)
+        self.heading = plain(
+            f"{plan.title or 'A piece'}: {clock(plan.frames / plan.sample_rate)}, {bpm:g} bpm, "
+            f"{plan.metre.beats}/{plan.metre.unit}, {theory.key_name(plan.key)}, {plan.genre}, seed {plan.seed}"
+        )
+        specs = [item.spec for item in plan.sections]
+        # Another thread may be drawing: each dictionary is replaced as a whole, the lengths before the labels.
+        self.lengths = {spec.section_id: spec.frames + spec.tail_frames for spec in specs}
+        self.labels = {spec.section_id: plain(spec.label) or spec.section_id for spec in specs}
+        self.notes += [warning.text for warning in plan.warnings]
+        return self.heading
+
+    def _section_progress(self, event: stream_pb2.CompositionEvent) -> str:
+        self.fractions[event.section_progress.section_id] = event.section_progress.fraction_done
+        return ""
+
+    def _section_finished(self, event: stream_pb2.CompositionEvent) -> str:
+        self.fractions[event.section_finished.section_id] = 1.0
+        self.notes += [warning.text for warning in event.section_finished.rendered.warnings]
+        return ""
+
+    def _section_retried(self, event: stream_pb2.CompositionEvent) -> str:
+        retried = event.section_retried
+        text = f"{self.labels.get(retried.section_id, retried.section_id)} is retried: {retried.error.message}"
+        self.notes.append(text)
+        return text
+
+    def _section_mixed(self, event: stream_pb2.CompositionEvent) -> str:
+        section_id = event.section_mixed.section_id
+        self.joined.add(section_id)
+        done = sum(self.lengths.get(each, 0) for each in self.joined) / self.rate
+        return f"{self.labels.get(section_id, section_id)} is mixed ({clock(done)} so far)"
+
+    def _audio(self, _event: stream_pb2.CompositionEvent) -> str:
+        if self.first_audio_s is None:
+            self.first_audio_s = time.monotonic() - self.began
+            return f"first sound after {self.first_audio_s:.2f} s"
+        return ""
+
+    def _draft_finished(self, _event: stream_pb2.CompositionEvent) -> str:
+        self.state = composition_pb2.STATE_MASTERING
+        return "mastering"
+
+    def _finished(self, event: stream_pb2.CompositionEvent) -> str:
+        self.state = event.finished.composition.state
+        return ""
+
+    def _degraded(self, event: stream_pb2.CompositionEvent) -> str:
+        self.notes.append(event.degraded.text)
+        return f"degraded: {event.degraded.text}"
+
+
+def queue_line(position: int) -> str:
+    """Return the line for a composition that waits in the queue."""
+    return f"waiting, position {position} in the queue"
+
+
+def result_lines(
+    composition: Composition, written: Sequence[Path], seconds: float, progress: CompositionProgress
+) -> list[str]:
+    """Return what was made, its files, and every difference from the request."""
+    frames, rate = composition.plan.frames, composition.plan.sample_rate or 48_000
+    loudness = composition.mastered.loudness
+    parts = [clock(frames / rate)]
+    if loudness.HasField("integrated_lufs"):
+        parts.append(f"{loudness.integrated_lufs:.1f} LUFS")
+    if loudness.HasField("true_peak_dbtp"):
+        parts.append(f"{loudness.true_peak_dbtp:.1f} dBTP")
+    parts.append(f"made in {seconds:.1f} s")
+    if progress.first_audio_s is not None:
+        parts.append(f"first sound after {progress.first_audio_s:.2f} s")
+    lines = [f"{', '.join(str(path) for path in written)}: {', '.join(parts)}"]
+    lines += [f"note: {text}" for text in dict.fromkeys(progress.notes)]
+    lines += [f"degraded: {each.text}" for each in composition.degradations]
+    return lines

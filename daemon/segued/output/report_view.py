@@ -1,0 +1,58 @@
+"""A report of an analysis as text."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from rich.table import Column, Table
+from rich.text import Text
+
+from segue.analyzer.v1 import analyzer_pb2
+from segue_music import codec, theory
+from segue_music.elements import Key
+from segued.output.terminal import clock, plain, write_line
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def write_report(message: analyzer_pb2.Report, console: Console) -> None:
+    """Write what was measured: a table on a terminal, else one line for each value."""
+    rows = _rows(message)
+    if not sys.stdout.isatty():
+        for name, value in rows:
+            write_line(f"{name:16} {value}")
+        return
+    table = Table.grid(Column(style="dim", min_width=16), Column(overflow="fold"), padding=(0, 1))
+    for name, value in rows:
+        table.add_row(name, Text(plain(value)))
+    console.print(table)
+
+
+def _rows(message: analyzer_pb2.Report) -> list[tuple[str, str]]:
+    rate = message.format.sample_rate or 48_000
+    rows = [("length", f"{clock(message.frames / rate)} ({message.frames} frames at {rate} Hz)")]
+    loudness = message.loudness
+    if loudness.HasField("integrated_lufs"):
+        rows.append(("loudness", f"{loudness.integrated_lufs:.1f} LUFS"))
+    if loudness.HasField("range_lu"):
+        rows.append(("range", f"{loudness.range_lu:.1f} LU"))
+    if loudness.HasField("true_peak_dbtp"):
+        rows.append(("true peak", f"{loudness.true_peak_dbtp:.1f} dBTP"))
+    if message.HasField("tempo"):
+        tempo = message.tempo
+        rows.append(("tempo", f"{tempo.quarters_per_minute:.1f} quarters per minute ({tempo.confidence:.0%} sure)"))
+        rows.append(("beats", f"{len(tempo.beats)}, {len(tempo.downbeats)} of them downbeats"))
+    if message.HasField("key"):
+        name = theory.key_name(codec.from_message(Key, message.key.key))
+        rows.append(("key", f"{name}, {message.key.camelot} ({message.key.confidence:.0%} sure)"))
+    rows.append(("brightness", f"{message.brightness_hz:.0f} Hz"))
+    if message.HasField("stereo_correlation"):
+        rows.append(("stereo", f"correlation {message.stereo_correlation:.2f}"))
+    silence = (message.leading_silence_frames / rate, message.trailing_silence_frames / rate)
+    rows.append(("silence", f"{silence[0]:.2f} s before, {silence[1]:.2f} s after"))
+    for fault in message.faults:
+        kind = analyzer_pb2.FaultKind.Name(fault.kind).removeprefix("FAULT_KIND_").lower()
+        rows.append((f"fault: {kind}", f"at {clock(fault.first_frame / rate)}: {fault.text}"))
+    return rows

@@ -1,0 +1,1 @@
+"""The server process: its roles, and who owns a port."""
