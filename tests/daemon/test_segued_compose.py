@@ -93,7 +93,7 @@ def test_json_is_one_object_a_line_and_ends_with_the_files(tmp_path: Path, serve
         (("piano", "-o", "song.xyz"), ".flac"),
         (("piano", "--duration", "soon"), "1m20s"),
         (("piano", "--key", "H sharp"), "F minor"),
-        (("piano", "--metre", "fast"), "4/4"),
+        (("piano", "--metre", "fast"), "3/4"),
         (("piano", "--seed", "-1"), "--seed"),
         (("piano", "trio"), "quotes"),
         (("piano", "--plan", "nowhere.json"), "nowhere.json"),

@@ -161,7 +161,7 @@ def test_the_command_shows_the_licence_and_needs_no_network_for_what_is_here(
     assert main(["models", "list", *common]) == 0
     assert "musicgen-small" in capsys.readouterr().out
     assert main(["models", "list", "--json", *common]) == 0
-    assert [each["name"] for each in json.loads(capsys.readouterr().out)] == ["musicgen-small"]
+    assert [json.loads(line)["name"] for line in capsys.readouterr().out.splitlines()] == ["musicgen-small"]
     assert len(hub.asked) == count
     assert main(["models", "rm", "musicgen-small", *common]) == 0
     assert main(["models", "rm", "musicgen-small", *common]) == 1
