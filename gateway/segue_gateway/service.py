@@ -17,10 +17,10 @@ from segue.composer.v1 import (
 )
 from segue_composition import log_rows, state
 from segue_composition.job_kinds import COMPOSITION, MASTERING
-from segue_gateway import cursor as cursors
 from segue_gateway import listing
-from segue_gateway.streaming import Streaming
-from segue_gateway.submission import Intake, owner
+from segue_gateway.submission.jobs import Intake, owner
+from segue_gateway.watch import cursor as cursors
+from segue_gateway.watch.streams import Streaming
 from segue_runtime import errors
 
 if TYPE_CHECKING:

@@ -212,7 +212,7 @@ def test_cursors_of_others_of_the_future_and_of_nobody_are_refused(door: Door) -
             return from_rpc_error(error)
         raise AssertionError
 
-    from segue_gateway.cursor import Cursor, encode
+    from segue_gateway.watch.cursor import Cursor, encode
 
     names = []
     for seed in (1, 2):

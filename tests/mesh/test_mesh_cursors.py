@@ -12,7 +12,7 @@ from tests.mesh.house import embedded, hear, spec, stub
 
 from segue.composer.v1 import composition_pb2, stream_pb2
 from segue_client import SegueError
-from segue_gateway.cursor import Cursor, encode
+from segue_gateway.watch.cursor import Cursor, encode
 from segue_runtime import failpoints
 from segue_runtime.store import NewEvent, NewJob, SqliteStore
 

@@ -18,10 +18,9 @@ from tests.mesh.odd_renderer import odd_renderer
 
 from segue.composer.v1 import analysis_pb2, composition_pb2, files_pb2, stream_pb2
 from segue_client import Client, SegueError
-from segue_conductor import conductor
-from segue_conductor.publish import report
+from segue_conductor import analyzer_call, conductor
 from segue_conductor.runs import analysis
-from segue_gateway import streaming
+from segue_gateway.watch import streams
 from segue_runtime import errors
 from segue_runtime.artifacts import FolderArtifacts
 from segue_runtime.rpc.chunks import crc32c
@@ -77,7 +76,7 @@ async def test_progress_that_cannot_be_written_costs_no_music(tmp_path: Path, mo
 
 async def test_a_caller_who_is_there_is_not_taken_for_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The attachment cannot be written twice; it is tried a third time, and the stream is none the worse for it."""
-    monkeypatch.setattr(streaming, "ATTACH_EVERY_S", 0.05)
+    monkeypatch.setattr(streams, "ATTACH_EVERY_S", 0.05)
     attachment = Failing(monkeypatch, "attach", 2)
 
     async def waits(_call: int, _start: renderer_pb2.RenderStart, responses: Responses) -> Responses:
@@ -126,7 +125,7 @@ def noise(path: Path, seconds: float) -> Path:
 async def test_an_analysis_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(analysis, "PROGRESS_EVERY_S", 0.0)
     seen = asyncio.Event()
-    analyze: Any = report.analyze_file
+    analyze: Any = analyzer_call.analyze_file
 
     async def waits(*asked: Any) -> Any:
         """Measure, but let nobody be told of the end before they were told of the middle."""

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import stream_pb2
-from segue_gateway import wire
+from segue_gateway.watch import message_bytes
 from segue_runtime.rpc.chunks import crc32c
 
 RESPONSES = (stream_pb2.ComposeResponse, stream_pb2.WatchCompositionResponse)
@@ -27,7 +27,7 @@ def test_sound_is_read_as_it_was_meant(cursor: str, name: str, first_frame: int,
     expected = event()
     expected.audio.CopyFrom(chunk)
     expected.audio.data, expected.audio.crc32c = audio, crc32c(audio)
-    written = wire.sound(cursor, event(), chunk, audio)
+    written = message_bytes.sound(cursor, event(), chunk, audio)
     for response in RESPONSES:
         assert response.FromString(written) == response(cursor=cursor, event=expected)
-        assert response.FromString(wire.message(cursor, event())) == response(cursor=cursor, event=event())
+        assert response.FromString(message_bytes.message(cursor, event())) == response(cursor=cursor, event=event())

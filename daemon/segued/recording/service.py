@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from segue.composer.v1 import composer_pb2, composer_pb2_grpc, composition_pb2, files_pb2, stream_pb2
 from segue_audio.pcm import SampleFormat, decode_pcm, encode_pcm
-from segue_gateway.watching import STAGES
+from segue_gateway.watch.watch import STAGES
 from segue_runtime import errors
 from segue_runtime.rpc.chunks import SAMPLE_FORMATS, crc32c
 

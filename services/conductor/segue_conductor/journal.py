@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from segue.composer.v1 import composition_pb2, stream_pb2
 from segue_composition import log_rows, state
-from segue_conductor.mix.checkpoint import Checkpoint
+from segue_conductor.checkpoint import Checkpoint
 from segue_runtime.store import NewEvent
 
 if TYPE_CHECKING:

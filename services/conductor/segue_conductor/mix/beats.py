@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from segue.analyzer.v1 import analyzer_pb2
 from segue.music.v1 import music_pb2
-from segue_conductor.publish.report import ask_report
+from segue_conductor.analyzer_call import ask_report
 from segue_runtime.rpc.chunks import cut, f32le
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from segue.music.v1.music_pb2 import PlannedSection
     from segue.renderer.v1.renderer_pb2 import RenderAccepted
-    from segue_conductor.context import Context
+    from segue_conductor.composition_job import Context
     from segue_conductor.render.take_store import Take
 
 READ_FRAMES: Final = 16_384

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from segue.mixer.v1.mixer_pb2 import MasterMeasurement
-    from segue_conductor.context import Context
+    from segue_conductor.composition_job import Context
 
 SCHEMA = "segue/manifest/1"
 

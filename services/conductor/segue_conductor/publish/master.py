@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from segue_composition.log_rows import Segment
-    from segue_conductor.context import Bench
-    from segue_conductor.publish.outputs import Exports
+    from segue_conductor.composition_job import Bench
+    from segue_conductor.publish.exports import Exports
     from segue_conductor.render.take_store import Take
 
 AFTER_MEASURE: Final = failpoints.declare("conductor.after_measure", "the master's first pass is committed")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 from segue.composer.v1 import analysis_pb2, composition_pb2
 from segue_composition import log_rows
 from segue_composition.artifact_keys import artifact_key
-from segue_conductor.publish.report import analyze_file
-from segue_conductor.retry import patiently
+from segue_conductor.analyzer_call import analyze_file
+from segue_conductor.backoff import patiently
 from segue_runtime import errors, logs
 from segue_runtime.store import Fenced, NewEvent
 

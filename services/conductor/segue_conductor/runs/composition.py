@@ -11,17 +11,17 @@ from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composition_pb2, spec_pb2, stream_pb2
 from segue_composition import log_rows
 from segue_composition.plan_request import plan_request
-from segue_conductor.context import Bench, Context
-from segue_conductor.mix.draft import Mixing
+from segue_conductor.analyzer_call import analyze_master
+from segue_conductor.backoff import patiently
+from segue_conductor.composition_job import Bench, Context
+from segue_conductor.mix.draft_mixer import Mixing
 from segue_conductor.mix.segments import recorded
-from segue_conductor.publish import outputs
+from segue_conductor.publish import exports
 from segue_conductor.publish.audio_files import SoundFiles
 from segue_conductor.publish.master import Mastering
-from segue_conductor.publish.report import analyze_master
-from segue_conductor.publish.tags import labels
-from segue_conductor.render.sections import Band
+from segue_conductor.publish.metadata import labels
+from segue_conductor.render.section_renderer import Band
 from segue_conductor.render.take_store import Shelf
-from segue_conductor.retry import patiently
 from segue_runtime import errors, failpoints, logs
 from segue_runtime.store import Fenced
 
@@ -160,19 +160,19 @@ class CompositionRun:
     async def _finish(self, context: Context, takes: Mapping[str, Take]) -> None:
         manifest, made = await patiently(lambda: self._master(context, takes))
         if self._spec.stems:
-            made += await patiently(lambda: outputs.write_stems(context, takes))
+            made += await patiently(lambda: exports.write_stems(context, takes))
         if self._spec.midi:
             made.append(
-                await outputs.small_file(
+                await exports.small_file(
                     context,
                     "music.mid",
                     composition_pb2.OUTPUT_KIND_MIDI,
                     "audio/midi",
-                    outputs.midi_content(context, takes),
+                    exports.midi_content(context, takes),
                 )
             )
         made.append(
-            await outputs.small_file(
+            await exports.small_file(
                 context,
                 "manifest.json",
                 composition_pb2.OUTPUT_KIND_MANIFEST,
@@ -190,9 +190,9 @@ class CompositionRun:
         """Make the master and its files; done again from its start, it comes out the same."""
         keys = {section_id: take.key for section_id, take in takes.items()}
         async with SoundFiles.opened(context.artifacts) as files:
-            exports = outputs.Exports(context, files, labels(context, keys))
-            finished = await Mastering(context, takes).run(exports)
-            return exports.manifest, await exports.finish(finished)
+            made = exports.Exports(context, files, labels(context, keys))
+            finished = await Mastering(context, takes).run(made)
+            return made.manifest, await made.finish(finished)
 
     async def _analyze(self, context: Context) -> None:
         try:
@@ -226,7 +226,7 @@ class CompositionRun:
                 spec=self._spec,
                 deadline=self._deadline,
             )
-            made = await outputs.write_draft(bench, await self._profile(), draft)
+            made = await exports.write_draft(bench, await self._profile(), draft)
             if made:
                 await self._journal.say(*(stream_pb2.CompositionEvent(output_ready=output) for output in made))
         except Exception as error:  # noqa: BLE001 - the reason for the end must be told, whatever became of the draft

@@ -15,14 +15,14 @@ from segue_audio.decoding import DecodedFile
 from segue_audio.errors import AudioError
 from segue_audio.files import read_tags
 from segue_composition.artifact_keys import artifact_key
-from segue_conductor.context import Bench
+from segue_conductor.backoff import patiently
+from segue_conductor.composition_job import Bench
 from segue_conductor.mix.segments import Recorder, places_of, recorded
 from segue_conductor.publish.audio_files import SoundFiles
+from segue_conductor.publish.exports import Exports
 from segue_conductor.publish.manifest import version
 from segue_conductor.publish.master import Mastering
-from segue_conductor.publish.outputs import Exports
-from segue_conductor.publish.tags import Labels
-from segue_conductor.retry import patiently
+from segue_conductor.publish.metadata import Labels
 from segue_runtime import errors, logs
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from segue.music.v1 import music_pb2
     from segue.renderer.v1.renderer_pb2 import RenderSectionRequest, RenderSectionResponse
-    from segue_conductor.context import Context
-    from segue_conductor.render.guides import Guide
+    from segue_conductor.composition_job import Context
+    from segue_conductor.render.melody import Guide
     from segue_conductor.render.take_store import Take
 
 

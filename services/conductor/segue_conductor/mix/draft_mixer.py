@@ -11,11 +11,11 @@ from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import stream_pb2
 from segue.mixer.v1 import mixer_pb2
 from segue_composition import state
+from segue_conductor.backoff import Patience
 from segue_conductor.mix.beats import Beats, find_beats, goes_on, needs_beats
 from segue_conductor.mix.segments import Recorder, places_of, recorded
-from segue_conductor.render.sections import beat_frames
+from segue_conductor.render.section_renderer import beat_frames
 from segue_conductor.render.take_store import TakeFailed
-from segue_conductor.retry import Patience
 from segue_music import codec, timing
 from segue_runtime import errors, failpoints
 from segue_runtime.rpc.chunks import chunk_frames, fill
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from segue.music.v1.music_pb2 import PlannedSection
-    from segue_conductor.context import Context
-    from segue_conductor.render.sections import Band
+    from segue_conductor.composition_job import Context
+    from segue_conductor.render.section_renderer import Band
     from segue_conductor.render.take_store import Take
 
 STATE_PIECE_BYTES: Final = 256 * 1024

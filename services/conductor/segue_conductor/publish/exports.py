@@ -12,9 +12,9 @@ from segue.mixer.v1 import mixer_pb2
 from segue_audio.errors import AudioError
 from segue_audio.files import AudioFileSettings, FileFormat, loudness_tags
 from segue_composition import state
-from segue_conductor.mix.draft import Timing, feed_section, mix_start
+from segue_conductor.mix.draft_mixer import Timing, feed_section, mix_start
 from segue_conductor.publish.audio_files import OpenFile, SoundFiles
-from segue_conductor.publish.tags import Labels, cues, tags
+from segue_conductor.publish.metadata import Labels, cues, tags
 from segue_music import codec, midi
 from segue_music.elements import Note
 from segue_runtime import errors
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from segue.renderer.v1.renderer_pb2 import ModelProfile
     from segue_composition.log_rows import Segment
-    from segue_conductor.context import Bench, Context
+    from segue_conductor.composition_job import Bench, Context
     from segue_conductor.render.take_store import Take
 
 FORMATS: Final = {

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from segue.composer.v1 import stream_pb2
-from segue_gateway.watching import Watch, WatchOptions
+from segue_gateway.watch.watch import Watch, WatchOptions
 from segue_runtime import errors, logs
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import grpc.aio
 
-    from segue_gateway.cursor import Cursor
+    from segue_gateway.watch.cursor import Cursor
     from segue_runtime.artifacts import ArtifactStore
     from segue_runtime.metrics import Metrics
     from segue_runtime.settings import Settings

@@ -11,7 +11,8 @@ from segue.composer.v1 import analysis_pb2, composition_pb2, mastering_pb2, spec
 from segue_composition import log_rows, state
 from segue_composition.job_kinds import ANALYSIS, COMPOSITION, MASTERING
 from segue_composition.plan_request import plan_request
-from segue_gateway import editing, listing, validation
+from segue_gateway import listing
+from segue_gateway.submission import edits, validation
 from segue_runtime import errors, logs, scope
 from segue_runtime.store import NewEvent, NewJob, not_found
 
@@ -130,15 +131,15 @@ class Intake:
             return Accepted(spec, await validation.accept(spec, self._mesh))
         job = await self.job(spec.parent)
         if job.kind != COMPOSITION:
-            raise editing.no_plan(spec.parent)
+            raise edits.no_plan(spec.parent)
         parent = composition_pb2.Composition.FromString(job.resource)
-        revision = editing.revise(spec, parent, spec_pb2.CompositionSpec.FromString(job.spec))
+        revision = edits.revise(spec, parent, spec_pb2.CompositionSpec.FromString(job.spec))
         if len(revision.kept) < len(revision.spec.plan.sections):
             await self._check_melody(revision.spec)
         profile = await validation.accept(revision.spec, self._mesh)
         filled = await self._mesh.create_plan(plan_request(revision.spec, profile))
-        revision.spec.plan.CopyFrom(editing.settled(filled.plan, parent, revision.kept))
-        return Accepted(revision.spec, profile, editing.kept_sections(parent, revision.kept))
+        revision.spec.plan.CopyFrom(edits.settled(filled.plan, parent, revision.kept))
+        return Accepted(revision.spec, profile, edits.kept_sections(parent, revision.kept))
 
     async def _check_melody(self, spec: CompositionSpec) -> None:
         if spec.melody.source:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from segue.music.v1.music_pb2 import PlannedSection
     from segue_audio.arrays import Float32
-    from segue_conductor.context import Context
+    from segue_conductor.composition_job import Context
 
 FRAME_BYTES: Final = 4
 READ_FRAMES: Final = 262_144

@@ -10,10 +10,10 @@ from segue.composer.v1 import composition_pb2, stream_pb2
 from segue.music.v1 import music_pb2
 from segue.renderer.v1 import renderer_pb2
 from segue_composition import state
-from segue_conductor.render.call import RenderCall
-from segue_conductor.render.guides import Guide, Melody
+from segue_conductor.backoff import Patience
+from segue_conductor.render.melody import Guide, Melody
+from segue_conductor.render.renderer_call import RenderCall
 from segue_conductor.render.take_store import Take, take_key
-from segue_conductor.retry import Patience
 from segue_music.codec import section_seed
 from segue_runtime import errors, failpoints, logs
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from segue.music.v1.music_pb2 import Plan, PlannedSection
-    from segue_conductor.context import Context
+    from segue_conductor.composition_job import Context
 
 MAX_TRIES: Final = 3
 MAX_TRIES_OF_SOUND: Final = 2

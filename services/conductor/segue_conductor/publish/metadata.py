@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from segue.mixer.v1 import mixer_pb2
     from segue.renderer.v1.renderer_pb2 import ModelProfile
-    from segue_conductor.context import Bench, Context
+    from segue_conductor.composition_job import Bench, Context
 
 
 @dataclass(frozen=True)

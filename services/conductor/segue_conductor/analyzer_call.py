@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from segue_composition.peers import Mesh
-    from segue_conductor.context import Context
+    from segue_conductor.composition_job import Context
     from segue_runtime.artifacts import ArtifactStore
 
 FILE_BLOCK_BYTES: Final = 256 * 1024

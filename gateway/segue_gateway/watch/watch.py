@@ -14,9 +14,9 @@ from segue.composer.v1 import composition_pb2, stream_pb2
 from segue_audio.pcm import SampleFormat, decode_pcm, encode_pcm
 from segue_composition import log_rows, state
 from segue_composition.log_rows import Segment
-from segue_gateway import cursor as cursors
-from segue_gateway import wire
-from segue_gateway.cursor import Cursor
+from segue_gateway.watch import cursor as cursors
+from segue_gateway.watch import message_bytes
+from segue_gateway.watch.cursor import Cursor
 from segue_runtime import errors
 from segue_runtime.artifacts import Part
 from segue_runtime.rpc.chunks import CHUNK_BYTES, SAMPLE_FORMATS
@@ -110,7 +110,7 @@ class Watch:
                 index += 1
                 event = log_rows.event_of(row, self._name)
                 self._at = Cursor(row.sequence)
-                yield wire.message(self._cursor(), event)
+                yield message_bytes.message(self._cursor(), event)
                 if event.WhichOneof("event") == "finished":
                     self._finished = True
                     return
@@ -173,7 +173,7 @@ class Watch:
             first_frame=first_frame,
             frames=frames,
         )
-        return wire.sound(self._cursor(), event, chunk, audio)
+        return message_bytes.sound(self._cursor(), event, chunk, audio)
 
     async def _idle(self) -> AsyncIterator[bytes]:
         if self._draining.is_set():
@@ -197,7 +197,7 @@ class Watch:
         event.sequence = self._at.sequence
         log_rows.set_time(event.event_time, time.time())
         self._last_sent = time.monotonic()
-        return wire.message(self._cursor(), event)
+        return message_bytes.message(self._cursor(), event)
 
     async def _checkpoint(self) -> stream_pb2.CompositionEvent:
         job = await self._store.get(self._name)

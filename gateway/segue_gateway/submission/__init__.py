@@ -1,0 +1,1 @@
+"""Requests become jobs: checks, edits of a parent, and entry into the queue."""

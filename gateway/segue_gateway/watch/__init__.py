@@ -1,0 +1,1 @@
+"""A composition's stream: its log with the audio in place, written into a call."""
