@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 READ_BYTES: Final = 1 << 20
 
 
-class Files:
+class ArtifactFiles:
     """Uploads and downloads of one gateway."""
 
     def __init__(self, store: Store, artifacts: ArtifactStore, *, quota_bytes: int, retention_s: float) -> None:

@@ -18,38 +18,38 @@ if TYPE_CHECKING:
 
     from segue.analyzer.v1 import analyzer_pb2
     from segue.mixer.v1 import mixer_pb2
-    from segue_composition.peers import Mesh
+    from segue_composition.peers import Peers
 
 ANALYZER: Final = "segue.analyzer.v1.AnalyzerService"
 MIXER: Final = "segue.mixer.v1.MixerService"
 LIMIT_S: Final = 3600.0
 
 
-class PassedAnalyzer(analyzer_pb2_grpc.AnalyzerServiceServicer):
+class AnalyzerProxy(analyzer_pb2_grpc.AnalyzerServiceServicer):
     """AnalyzerService, passed through."""
 
-    def __init__(self, mesh: Mesh) -> None:
-        self._mesh = mesh
+    def __init__(self, peers: Peers) -> None:
+        self._peers = peers
 
     async def Analyze(  # noqa: N802 - the contract's name
         self, requests: AsyncIterator[analyzer_pb2.AnalyzeRequest], _context: object
     ) -> AsyncIterator[analyzer_pb2.AnalyzeResponse]:
         """Measure what the caller sends."""
-        async for response in exchange(self._mesh.analyzer.Analyze, requests, service="analyzer", timeout_s=LIMIT_S):
+        async for response in exchange(self._peers.analyzer.Analyze, requests, service="analyzer", timeout_s=LIMIT_S):
             yield response
 
 
-class PassedMixer(mixer_pb2_grpc.MixerServiceServicer):
+class MixerProxy(mixer_pb2_grpc.MixerServiceServicer):
     """MixerService, of which callers may have Master."""
 
-    def __init__(self, mesh: Mesh) -> None:
-        self._mesh = mesh
+    def __init__(self, peers: Peers) -> None:
+        self._peers = peers
 
     async def Master(  # noqa: N802 - the contract's name
         self, requests: AsyncIterator[mixer_pb2.MasterRequest], _context: object
     ) -> AsyncIterator[mixer_pb2.MasterResponse]:
         """Master what the caller sends."""
-        async for response in exchange(self._mesh.mixer.Master, requests, service="mixer", timeout_s=LIMIT_S):
+        async for response in exchange(self._peers.mixer.Master, requests, service="mixer", timeout_s=LIMIT_S):
             yield response
 
     def Mix(  # noqa: N802 - the contract's name

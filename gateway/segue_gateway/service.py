@@ -18,9 +18,9 @@ from segue.composer.v1 import (
 from segue_composition import log_rows, state
 from segue_composition.job_kinds import COMPOSITION, MASTERING
 from segue_gateway import listing
-from segue_gateway.submission.jobs import Intake, owner
+from segue_gateway.submission.jobs import Submission, owner
 from segue_gateway.watch import cursor as cursors
-from segue_gateway.watch.streams import Streaming
+from segue_gateway.watch.streams import WatchStreams
 from segue_runtime import errors
 
 if TYPE_CHECKING:
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     import grpc.aio
 
     from segue.composer.v1.composition_pb2 import Composition
-    from segue_composition.peers import Mesh
-    from segue_gateway.files import Files
+    from segue_composition.peers import Peers
     from segue_runtime.artifacts import ArtifactStore
     from segue_runtime.metrics import Metrics
     from segue_runtime.settings import Settings
@@ -50,8 +49,8 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         settings: Settings,
         store: Store,
         artifacts: ArtifactStore,
-        files: Files,
-        mesh: Mesh,
+        files: ArtifactFiles,
+        peers: Peers,
         draining: asyncio.Event,
         metrics: Metrics,
     ) -> None:
@@ -59,11 +58,11 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         self._store = store
         self._artifacts = artifacts
         self._files = files
-        self._mesh = mesh
+        self._peers = peers
         self._draining = draining
         self._began = time.monotonic()
-        self._intake = Intake(settings, store, files, mesh, draining)
-        self._streaming = Streaming(settings, store, artifacts, draining, metrics)
+        self._intake = Submission(settings, store, files, peers, draining)
+        self._streaming = WatchStreams(settings, store, artifacts, draining, metrics)
 
     # Compositions.
 
@@ -218,7 +217,7 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         self, request: composer_pb2.ListModelsRequest, context: Context
     ) -> composer_pb2.ListModelsResponse:
         """Say what can be played."""
-        return composer_pb2.ListModelsResponse(models=await self._mesh.models())
+        return composer_pb2.ListModelsResponse(models=await self._peers.models())
 
     async def GetStats(self, request: composer_pb2.GetStatsRequest, context: Context) -> composer_pb2.GetStatsResponse:
         """Say how busy it is."""
@@ -229,7 +228,7 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
             running=depth.running if depth else 0,
             queue_limit=self._settings.queue.limit,
             watchers=self._streaming.num_watchers,
-            renderers=await self._mesh.statuses(),
+            renderers=await self._peers.statuses(),
         )
         stats.uptime.FromNanoseconds(round((time.monotonic() - self._began) * 1e9))
         return stats

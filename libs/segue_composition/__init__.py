@@ -1,1 +1,1 @@
-"""What gateway and conductor share: log rows, the composition as a fold of its events, job kinds, peers, keys."""
+"""Code shared by gateway and conductor: log rows, the state of a composition, job kinds, peers, artifact keys."""

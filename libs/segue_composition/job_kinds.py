@@ -5,6 +5,6 @@ from typing import Final
 COMPOSITION: Final = "composition"
 ANALYSIS: Final = "analysis"
 MASTERING: Final = "mastering"
-"""A composition without plan: its draft is a file that a caller sent."""
+"""A composition without a plan: its draft is an uploaded file."""
 
 ALL: Final = (COMPOSITION, ANALYSIS, MASTERING)

@@ -1,4 +1,4 @@
-"""What stands in a composition's log: events as the contract writes them, and references to audio segments."""
+"""The rows of a composition's log: events of the contract, and references to audio segments."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LENGTH: Final = struct.Struct(">I")
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A run of frames of the draft or the master, kept in the artifact store."""
+    """A range of frames of the draft or the master, kept in the artifact store."""
 
     stage: int
     section_id: str
@@ -40,30 +40,30 @@ class Segment:
 
     @property
     def frame_bytes(self) -> int:
-        """How many bytes one frame has in the store."""
+        """The bytes of one frame in the store."""
         return self.channels * BYTES_PER_SAMPLE
 
     @property
     def end_frame(self) -> int:
-        """The frame after the last."""
+        """The frame after the last one."""
         return self.first_frame + self.frames
 
     def encode(self) -> bytes:
-        """Write it as a log row's payload."""
+        """Return the payload of the log row."""
         content = asdict(self)
         content["ref"]["sha256"] = self.ref.sha256.hex()
         return json.dumps(content, separators=(",", ":")).encode()
 
     @classmethod
     def decode(cls, payload: bytes) -> Segment:
-        """Read it from a log row's payload."""
+        """Read the payload of a log row."""
         content = json.loads(payload)
         ref = content.pop("ref")
         digest = bytes.fromhex(ref.pop("sha256"))
         return cls(**content, ref=Ref(**ref, sha256=digest))
 
     def follows(self, earlier: Segment) -> bool:
-        """Return whether both can be sent in one message."""
+        """Return whether this segment continues another one, so that one message can hold frames of both."""
         return (
             self.first_frame == earlier.end_frame
             and self.stage == earlier.stage
@@ -74,7 +74,7 @@ class Segment:
 
 
 def event_of(row: Event, composition: str) -> stream_pb2.CompositionEvent:
-    """Read an event row and give it its name, place and time."""
+    """Read an event row, with its composition, sequence and time filled in."""
     event = stream_pb2.CompositionEvent.FromString(row.payload)
     event.composition = composition
     event.sequence = row.sequence
@@ -83,19 +83,19 @@ def event_of(row: Event, composition: str) -> stream_pb2.CompositionEvent:
 
 
 def pack(events: Iterable[stream_pb2.CompositionEvent]) -> bytes:
-    """Write several events as one value."""
+    """Encode several events as one value."""
     pieces = [event.SerializeToString() for event in events]
     return b"".join(_LENGTH.pack(len(piece)) + piece for piece in pieces)
 
 
 def unpack(content: bytes) -> Iterator[stream_pb2.CompositionEvent]:
-    """Read what `pack` wrote."""
-    place = 0
-    while place < len(content):
-        (length,) = _LENGTH.unpack_from(content, place)
-        place += _LENGTH.size
-        yield stream_pb2.CompositionEvent.FromString(content[place : place + length])
-        place += length
+    """Decode the value that `pack` returned."""
+    position = 0
+    while position < len(content):
+        (length,) = _LENGTH.unpack_from(content, position)
+        position += _LENGTH.size
+        yield stream_pb2.CompositionEvent.FromString(content[position : position + length])
+        position += length
 
 
 def set_time(target: Timestamp, seconds: float) -> None:

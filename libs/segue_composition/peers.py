@@ -1,4 +1,4 @@
-"""The other roles as the gateway and the conductor see them: channels, stubs, and the pool's models."""
+"""Clients of the other roles, for gateway and conductor: channels, stubs, and routes to models."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ PLAN_TIMEOUT_S: Final = 30.0
 
 
 @dataclass(frozen=True)
-class Addresses:
-    """Where the inner roles are found."""
+class PeerAddresses:
+    """The addresses of the inner roles."""
 
     planner: str
     renderers: tuple[str, ...]
@@ -36,18 +36,18 @@ class Addresses:
 
 
 @dataclass(frozen=True)
-class Player:
-    """A model and the renderer that plays it."""
+class ModelRoute:
+    """A model and the renderer that serves it."""
 
     profile: renderer_pb2.ModelProfile
     renderer: renderer_pb2_grpc.RendererServiceAsyncStub
     slots: int
 
 
-class Mesh:
-    """Stubs for the inner roles."""
+class Peers:
+    """Channels and stubs of the inner roles."""
 
-    def __init__(self, addresses: Addresses, peers: PeersSettings) -> None:
+    def __init__(self, addresses: PeerAddresses, peers: PeersSettings) -> None:
         services = [
             planner_pb2.DESCRIPTOR.services_by_name["PlannerService"],
             renderer_pb2.DESCRIPTOR.services_by_name["RendererService"],
@@ -81,7 +81,7 @@ class Mesh:
         await asyncio.gather(*(channel.close() for channel in self._channels.values()))
 
     async def create_plan(self, request: planner_pb2.CreatePlanRequest) -> planner_pb2.CreatePlanResponse:
-        """Ask the planner."""
+        """Let the planner make a plan."""
         try:
             return await self._planner.CreatePlan(request, timeout=PLAN_TIMEOUT_S)
         except grpc.RpcError as error:
@@ -89,35 +89,35 @@ class Mesh:
 
     async def statuses(self) -> Sequence[renderer_pb2.GetStatusResponse]:
         """Return the status of every renderer that answers."""
-        return [status for _, status in await self._ask()]
+        return [status for _, status in await self._ask_statuses()]
 
     async def models(self) -> Sequence[renderer_pb2.ModelProfile]:
-        """Return what the pool can play, each model once; NoRenderer when nobody answers."""
-        return [player.profile for player in await self.players()]
+        """Return the profiles of all available models; NoRenderer if no renderer answers."""
+        return [route.profile for route in await self.routes()]
 
-    async def players(self) -> Sequence[Player]:
-        """Return the models with a renderer for each; the first is the default."""
-        answers = await self._ask()
+    async def routes(self) -> Sequence[ModelRoute]:
+        """Return a route to each available model; the first is the default. NoRenderer if no renderer answers."""
+        answers = await self._ask_statuses()
         if not answers:
             raise errors.NoRenderer("no renderer answers; is one running?", retry_after_s=2)
-        found: dict[str, Player] = {}
+        found: dict[str, ModelRoute] = {}
         for renderer, status in answers:
             for profile in status.models:
-                found.setdefault(profile.model, Player(profile, renderer, max(1, status.slots)))
+                found.setdefault(profile.model, ModelRoute(profile, renderer, max(1, status.slots)))
         return list(found.values())
 
-    async def player(self, model: str) -> Player:
-        """Return who plays a model (the default when it is empty); ModelNotFound names those there are."""
-        players = await self.players()
-        for player in players:
-            if model in {"", player.profile.model}:
-                return player
-        names = ", ".join(player.profile.model for player in players)
+    async def route(self, model: str) -> ModelRoute:
+        """Return the route to a model (empty: the default); ModelNotFound lists the available models."""
+        routes = await self.routes()
+        for route in routes:
+            if model in {"", route.profile.model}:
+                return route
+        names = ", ".join(route.profile.model for route in routes)
         raise errors.ModelNotFound(
-            f"no renderer plays {model!r}; there are: {names}", metadata={"model": model, "models": names}
+            f"no renderer serves the model {model!r}; available: {names}", metadata={"model": model, "models": names}
         )
 
-    async def _ask(
+    async def _ask_statuses(
         self,
     ) -> list[tuple[renderer_pb2_grpc.RendererServiceAsyncStub, renderer_pb2.GetStatusResponse]]:
         answers = await asyncio.gather(

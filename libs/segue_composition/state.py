@@ -24,7 +24,7 @@ TERMINAL: Final = frozenset(
     }
 )
 RENDERED: Final = frozenset({composition_pb2.SECTION_STATE_RENDERED, composition_pb2.SECTION_STATE_JOINED})
-"""States of a section whose take is in the store."""
+"""The states of a section whose take is in the store."""
 
 
 def new_composition(
@@ -34,7 +34,7 @@ def new_composition(
     created: float,
     kept: Iterable[composition_pb2.Section] = (),
 ) -> Composition:
-    """Return a composition that waits; `kept` are its parent's sections whose takes stay."""
+    """Return a queued composition; `kept` are the parent's sections whose takes are used again."""
     composition = composition_pb2.Composition(
         name=name,
         owner=owner,
@@ -53,7 +53,7 @@ def new_composition(
 
 
 def is_terminal(composition: Composition) -> bool:
-    """Return whether it has ended."""
+    """Return whether the composition has ended."""
     return composition.state in TERMINAL
 
 
@@ -63,7 +63,7 @@ def section_of(composition: Composition, section_id: str) -> composition_pb2.Sec
 
 
 def brief_view(composition: Composition) -> Composition:
-    """Return it as lists show it: without plan, sections, joins and report."""
+    """Return the composition as lists show it: without plan, sections, joins, report and estimate."""
     view = composition_pb2.Composition()
     view.CopyFrom(composition)
     for field in ("plan", "sections", "joins", "report", "estimate"):
@@ -72,7 +72,7 @@ def brief_view(composition: Composition) -> Composition:
 
 
 def apply(composition: Composition, event: CompositionEvent) -> None:
-    """Change a composition by what happened to it."""
+    """Change a composition by an event of its log."""
     kind = event.WhichOneof("event")
     change = _CHANGES.get(kind or "")
     if change is not None:
@@ -122,7 +122,7 @@ def _section_started(composition: Composition, event: CompositionEvent) -> None:
 
 def _section_finished(composition: Composition, event: CompositionEvent) -> None:
     section = section_of(composition, event.section_finished.section_id)
-    if section.state != composition_pb2.SECTION_STATE_JOINED:  # the mixer may have been quicker to say so
+    if section.state != composition_pb2.SECTION_STATE_JOINED:  # the mixer may report the join first
         section.state = composition_pb2.SECTION_STATE_RENDERED
     section.take = event.section_finished.take
     section.reused = event.section_finished.reused
@@ -134,7 +134,7 @@ def _section_retried(composition: Composition, event: CompositionEvent) -> None:
     retried = event.section_retried
     if not retried.HasField("seed"):
         return
-    # Whoever makes the piece again, or edits it, begins from the seed that it was made with.
+    # Reproductions and edits start from the seed that the section was really made with.
     plan = composition.plan
     next(item for item in plan.sections if item.spec.section_id == retried.section_id).seed = retried.seed
     plan.version += 1
@@ -173,7 +173,7 @@ def _analyzed(composition: Composition, event: CompositionEvent) -> None:
 
 
 def _output_ready(composition: Composition, event: CompositionEvent) -> None:
-    # A stage that is done again after a crash makes the same files again.
+    # A stage that is repeated after a crash makes the same files again.
     kept = [output for output in composition.outputs if output.name != event.output_ready.name]
     del composition.outputs[:]
     composition.outputs.extend([*kept, event.output_ready])

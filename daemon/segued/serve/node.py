@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Self
 
-    from segue_composition.peers import Addresses, Mesh
+    from segue_composition.peers import PeerAddresses, Peers
     from segue_conductor.conductor import Conductor
     from segue_renderer.backend import Backend
     from segue_runtime.artifacts import ArtifactStore
@@ -40,7 +40,7 @@ class NodeResources:
 
     store: Store | None = None
     artifacts: ArtifactStore | None = None
-    mesh: Mesh | None = None
+    peers: Peers | None = None
     backend: Backend | None = None
     services: list[Service] = field(default_factory=list)
 
@@ -165,7 +165,7 @@ class Node:
         self._add(SERVICE, AnalyzerService(), analyzer_pb2_grpc.add_AnalyzerServiceServicer_to_server, warm)
 
     async def _open_store(self, inner: str) -> None:
-        from segue_composition.peers import Mesh
+        from segue_composition.peers import Peers
         from segue_runtime.artifacts import FolderArtifacts
         from segue_runtime.store import SqliteStore
 
@@ -175,46 +175,46 @@ class Node:
         )
         self.lifecycle.add(Phase.CLOSE, "store", lambda _left_s: store.close())
         artifacts = await asyncio.to_thread(FolderArtifacts, settings.artifact_folder)
-        peers = settings.peers
+        peers_settings = settings.peers
         if inner and settings.server.token:
-            peers = replace(peers, token=settings.server.token)
-        mesh = Mesh(_addresses(settings, inner), peers)
-        self.lifecycle.add(Phase.CLOSE, "channels", lambda _left_s: mesh.close())
-        self._opened.store, self._opened.artifacts, self._opened.mesh = store, artifacts, mesh
+            peers_settings = replace(peers_settings, token=settings.server.token)
+        peers = Peers(_addresses(settings, inner), peers_settings)
+        self.lifecycle.add(Phase.CLOSE, "channels", lambda _left_s: peers.close())
+        self._opened.store, self._opened.artifacts, self._opened.peers = store, artifacts, peers
         self._background.append(asyncio.create_task(self._watch_depths(store)))
         self.lifecycle.add(Phase.STOP, "background", self._stop_background)
 
     def _add_gateway(self) -> None:
         from segue.composer.v1 import composer_pb2_grpc
-        from segue_gateway.files import Files
+        from segue_gateway.files import ArtifactFiles
         from segue_gateway.service import SERVICE, ComposerService
 
         settings, opened = self.settings, self._opened
-        if opened.store is None or opened.artifacts is None or opened.mesh is None:
+        if opened.store is None or opened.artifacts is None or opened.peers is None:
             raise errors.InternalError("the gateway has no store")
-        files = Files(
+        files = ArtifactFiles(
             opened.store,
             opened.artifacts,
             quota_bytes=settings.limits.upload_bytes,
             retention_s=settings.store.retention_s,
         )
         service = ComposerService(
-            settings, opened.store, opened.artifacts, files, opened.mesh, self._draining, self._metrics
+            settings, opened.store, opened.artifacts, files, opened.peers, self._draining, self._metrics
         )
         self._add(SERVICE, service, composer_pb2_grpc.add_ComposerServiceServicer_to_server)
         if self.role == "gateway":
-            self._pass_through(opened.mesh)
+            self._pass_through(opened.peers)
 
-    def _pass_through(self, mesh: Mesh) -> None:
+    def _pass_through(self, peers: Peers) -> None:
         """Offer on a gateway's own port what an embedded mesh has on its one port anyway."""
         from segue.analyzer.v1 import analyzer_pb2_grpc
         from segue.mixer.v1 import mixer_pb2_grpc
         from segue_gateway import proxies
 
         self._add(
-            proxies.ANALYZER, proxies.PassedAnalyzer(mesh), analyzer_pb2_grpc.add_AnalyzerServiceServicer_to_server
+            proxies.ANALYZER, proxies.AnalyzerProxy(peers), analyzer_pb2_grpc.add_AnalyzerServiceServicer_to_server
         )
-        self._add(proxies.MIXER, proxies.PassedMixer(mesh), mixer_pb2_grpc.add_MixerServiceServicer_to_server)
+        self._add(proxies.MIXER, proxies.MixerProxy(peers), mixer_pb2_grpc.add_MixerServiceServicer_to_server)
 
     def _add(
         self, name: str, service: object, register: Callable[[Any, Any], None], warm: Callable[[], object] | None = None
@@ -244,9 +244,9 @@ class Node:
         from segue_conductor.conductor import Conductor
 
         opened = self._opened
-        if opened.store is None or opened.artifacts is None or opened.mesh is None:
+        if opened.store is None or opened.artifacts is None or opened.peers is None:
             raise errors.InternalError("the conductor has no store")
-        conductor = Conductor(self.settings, opened.store, opened.artifacts, opened.mesh, self._metrics)
+        conductor = Conductor(self.settings, opened.store, opened.artifacts, opened.peers, self._metrics)
         self.lifecycle.add(Phase.REFUSE, "claims", lambda _left_s: conductor.refuse())
         self.lifecycle.add(Phase.FINISH, "conductor", conductor.drain)
         self.lifecycle.add(Phase.STOP, "conductor", lambda _left_s: conductor.stop())
@@ -279,11 +279,11 @@ class Node:
             await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
 
-def _addresses(settings: Settings, inner: str) -> Addresses:
+def _addresses(settings: Settings, inner: str) -> PeerAddresses:
     """Return where the other roles are: in this process, or where the settings say."""
-    from segue_composition.peers import Addresses
+    from segue_composition.peers import PeerAddresses
 
     found = {role: getattr(settings, role).address or inner or getattr(settings, role).listen for role in INNER_ROLES}
-    return Addresses(
+    return PeerAddresses(
         planner=found["planner"], renderers=(found["renderer"],), mixer=found["mixer"], analyzer=found["analyzer"]
     )

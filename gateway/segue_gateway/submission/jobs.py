@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from segue.composer.v1.spec_pb2 import CompositionSpec
     from segue.planner.v1.planner_pb2 import CreatePlanResponse
     from segue.renderer.v1.renderer_pb2 import ModelProfile
-    from segue_composition.peers import Mesh
-    from segue_gateway.files import Files
+    from segue_composition.peers import Peers
     from segue_runtime.settings import Settings
     from segue_runtime.store import Created, Job, Store
 
@@ -47,14 +46,16 @@ class Accepted:
     kept: Sequence[composition_pb2.Section] = ()
 
 
-class Intake:
+class Submission:
     """The way in for compositions, masterings and analyses."""
 
-    def __init__(self, settings: Settings, store: Store, files: Files, mesh: Mesh, draining: asyncio.Event) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, files: ArtifactFiles, peers: Peers, draining: asyncio.Event
+    ) -> None:
         self._settings = settings
         self._store = store
         self._files = files
-        self._mesh = mesh
+        self._peers = peers
         self._draining = draining
 
     async def job(self, name: str) -> Job:
@@ -68,7 +69,7 @@ class Intake:
     async def plan(self, spec: CompositionSpec) -> CreatePlanResponse:
         """Plan and estimate what is asked for, and queue nothing."""
         accepted = await self._accept(spec)
-        return await self._mesh.create_plan(plan_request(accepted.spec, accepted.profile))
+        return await self._peers.create_plan(plan_request(accepted.spec, accepted.profile))
 
     async def compose(self, spec: CompositionSpec, request_id: str, *, attached: bool) -> Job:
         """Queue a composition; an attached one ends when its caller goes away."""
@@ -128,7 +129,7 @@ class Intake:
         """Check a spec; one with a parent is made into one of its own."""
         if not spec.parent:
             await self._check_melody(spec)
-            return Accepted(spec, await validation.accept(spec, self._mesh))
+            return Accepted(spec, await validation.accept(spec, self._peers))
         job = await self.job(spec.parent)
         if job.kind != COMPOSITION:
             raise edits.no_plan(spec.parent)
@@ -136,8 +137,8 @@ class Intake:
         revision = edits.revise(spec, parent, spec_pb2.CompositionSpec.FromString(job.spec))
         if len(revision.kept) < len(revision.spec.plan.sections):
             await self._check_melody(revision.spec)
-        profile = await validation.accept(revision.spec, self._mesh)
-        filled = await self._mesh.create_plan(plan_request(revision.spec, profile))
+        profile = await validation.accept(revision.spec, self._peers)
+        filled = await self._peers.create_plan(plan_request(revision.spec, profile))
         revision.spec.plan.CopyFrom(edits.settled(filled.plan, parent, revision.kept))
         return Accepted(revision.spec, profile, edits.kept_sections(parent, revision.kept))
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from segue.composer.v1.spec_pb2 import CompositionSpec
     from segue.renderer.v1.renderer_pb2 import ModelProfile
-    from segue_composition.peers import Mesh
+    from segue_composition.peers import Peers
 
 LOSSY = frozenset({audio_pb2.FILE_FORMAT_OGG_OPUS, audio_pb2.FILE_FORMAT_MP3})
 
@@ -32,7 +32,7 @@ def spec_digest(spec: CompositionSpec) -> bytes:
     return hashlib.sha256(canonical_json(spec)).digest()
 
 
-async def accept(spec: CompositionSpec, mesh: Mesh) -> ModelProfile:
+async def accept(spec: CompositionSpec, peers: Peers) -> ModelProfile:
     """Check a spec against this release, the pool and the planner; return the model that will play it."""
     violations = [*export_violations(spec.exports, "spec."), *_master_violations(spec)]
     if not spec.HasField("plan") and not spec.brief.prompt.strip():
@@ -40,11 +40,11 @@ async def accept(spec: CompositionSpec, mesh: Mesh) -> ModelProfile:
     if violations:
         first = violations[0]
         raise errors.InvalidField(f"{first.field}: {first.description}", violations=violations)
-    profile = (await mesh.player(spec.model)).profile
+    profile = (await peers.route(spec.model)).profile
     _check_model(spec, profile)
     if spec.HasField("plan") or spec.brief.tail == music_pb2.TAIL_POLICY_FORBID:
         # What can only be wrong in these cases is told now, not when the queue comes to it.
-        await mesh.create_plan(plan_request(spec, profile))
+        await peers.create_plan(plan_request(spec, profile))
     return profile
 
 

@@ -26,7 +26,7 @@ ATTACH_EVERY_S: Final = 5.0
 log = logs.get("gateway")
 
 
-class Streaming:
+class WatchStreams:
     """The streams that this gateway sends."""
 
     def __init__(

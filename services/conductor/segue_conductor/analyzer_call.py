@@ -15,7 +15,7 @@ from segue_runtime.rpc.duplex import exchange
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from segue_composition.peers import Mesh
+    from segue_composition.peers import Peers
     from segue_conductor.composition_job import Context
     from segue_runtime.artifacts import ArtifactStore
 
@@ -41,11 +41,11 @@ async def analyze_master(context: Context) -> analyzer_pb2.Report:
             for piece in cut(audio, f32le(segment.sample_rate, segment.channels), segment.first_frame):
                 yield analyzer_pb2.AnalyzeRequest(audio=piece)
 
-    return await ask_report(context.mesh, requests(), context.remaining_s())
+    return await ask_report(context.peers, requests(), context.remaining_s())
 
 
 async def analyze_file(
-    mesh: Mesh, artifacts: ArtifactStore, key: str, timeout_s: float, progress: Callable[[float], Awaitable[None]]
+    peers: Peers, artifacts: ArtifactStore, key: str, timeout_s: float, progress: Callable[[float], Awaitable[None]]
 ) -> analyzer_pb2.Report:
     """Measure an encoded file; `progress` gets the fraction of its bytes that was sent."""
     size = await artifacts.size(key)
@@ -60,14 +60,14 @@ async def analyze_file(
                 offset += len(piece)
                 await progress(offset / max(1, size))
 
-    return await ask_report(mesh, requests(), timeout_s)
+    return await ask_report(peers, requests(), timeout_s)
 
 
 async def ask_report(
-    mesh: Mesh, requests: AsyncIterator[analyzer_pb2.AnalyzeRequest], timeout_s: float
+    peers: Peers, requests: AsyncIterator[analyzer_pb2.AnalyzeRequest], timeout_s: float
 ) -> analyzer_pb2.Report:
     """Ask the analyzer and wait for its report."""
-    answers = exchange(mesh.analyzer.Analyze, requests, service="analyzer", timeout_s=timeout_s)
+    answers = exchange(peers.analyzer.Analyze, requests, service="analyzer", timeout_s=timeout_s)
     async with contextlib.aclosing(answers):
         async for response in answers:
             if response.WhichOneof("message") == "report":

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from segue.composer.v1.spec_pb2 import CompositionSpec
     from segue.composer.v1.stream_pb2 import SectionProgress
     from segue.music.v1.music_pb2 import Plan
-    from segue_composition.peers import Mesh, Player
+    from segue_composition.peers import ModelRoute, Peers
     from segue_conductor.journal import Journal
     from segue_conductor.render.take_store import Shelf
     from segue_runtime.artifacts import ArtifactStore
@@ -41,7 +41,7 @@ class Bench:
     journal: Journal
     store: Store
     artifacts: ArtifactStore
-    mesh: Mesh
+    peers: Peers
     spec: CompositionSpec
     deadline: float
     """When the composition's time limit ends, in seconds of time.monotonic()."""
@@ -71,7 +71,7 @@ class Bench:
 class Context(Bench):
     """One claim on one composition."""
 
-    player: Player
+    player: ModelRoute
     shelf: Shelf
     stall_limit_s: float
     """So long a renderer may say nothing of a section."""

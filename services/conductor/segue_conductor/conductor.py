@@ -19,7 +19,7 @@ from segue_runtime import errors, logs, scope
 from segue_runtime.store import Fenced
 
 if TYPE_CHECKING:
-    from segue_composition.peers import Mesh
+    from segue_composition.peers import Peers
     from segue_runtime.artifacts import ArtifactStore
     from segue_runtime.metrics import Metrics
     from segue_runtime.settings import Settings
@@ -35,12 +35,12 @@ class Conductor:
     """The workers of one process. `start`, then `refuse`, `drain`, `stop`."""
 
     def __init__(
-        self, settings: Settings, store: Store, artifacts: ArtifactStore, mesh: Mesh, metrics: Metrics
+        self, settings: Settings, store: Store, artifacts: ArtifactStore, peers: Peers, metrics: Metrics
     ) -> None:
         self._settings = settings.conductor
         self._store = store
         self._artifacts = artifacts
-        self._mesh = mesh
+        self._peers = peers
         self._metrics = metrics
         self._id = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._stopping = asyncio.Event()
@@ -124,13 +124,13 @@ class Conductor:
 
     def _run_of(self, job: Job, journal: Journal | None) -> CompositionRun | MasteringRun | AnalysisRun:
         if journal is None:
-            return AnalysisRun(job, self._store, self._artifacts, self._mesh, self._settings.time_limit_s)
+            return AnalysisRun(job, self._store, self._artifacts, self._peers, self._settings.time_limit_s)
         if job.kind == MASTERING:
             return MasteringRun(
                 journal,
                 self._store,
                 self._artifacts,
-                self._mesh,
+                self._peers,
                 mastering_pb2.CreateMasterRequest.FromString(job.spec),
                 self._settings.time_limit_s,
                 job.claims,
@@ -139,7 +139,7 @@ class Conductor:
             journal,
             self._store,
             self._artifacts,
-            self._mesh,
+            self._peers,
             spec_pb2.CompositionSpec.FromString(job.spec),
             self._settings,
             job.claims,

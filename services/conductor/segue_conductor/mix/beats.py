@@ -62,7 +62,7 @@ async def find_beats(context: Context, section: PlannedSection, take: Take) -> B
                 yield analyzer_pb2.AnalyzeRequest(audio=piece)
             position += len(audio) // take.frame_bytes
 
-    tempo = (await ask_report(context.mesh, requests(), context.remaining_s())).tempo
+    tempo = (await ask_report(context.peers, requests(), context.remaining_s())).tempo
     return Beats(
         beats=tuple(tempo.beats),
         downbeats=tuple(tempo.downbeats) if tempo.confidence >= SURE else (),

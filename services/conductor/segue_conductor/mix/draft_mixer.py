@@ -77,7 +77,7 @@ class Mixing:
             recorder.open_section(checkpoint.joined)
         self._mixed, self._state_so_far = None, bytearray()
         answers = exchange(
-            self._context.mesh.mixer.Mix,
+            self._context.peers.mixer.Mix,
             self._requests(checkpoint.joined),
             service="mixer",
             timeout_s=self._context.remaining_s(),

@@ -179,7 +179,7 @@ async def write_stems(context: Context, takes: Mapping[str, Take]) -> list[compo
                 async for request in feed_section(section, take, timing, ("", *layers)):
                     yield request
 
-        answers = exchange(context.mesh.mixer.Mix, requests(), service="mixer", timeout_s=context.remaining_s())
+        answers = exchange(context.peers.mixer.Mix, requests(), service="mixer", timeout_s=context.remaining_s())
         async with contextlib.aclosing(answers):
             async for response in answers:
                 if response.WhichOneof("message") == "audio":

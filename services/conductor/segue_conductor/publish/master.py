@@ -137,7 +137,7 @@ class Mastering:
         self, start: mixer_pb2.MasterStart, draft: Sequence[Segment]
     ) -> AsyncIterator[mixer_pb2.MasterResponse]:
         answers = exchange(
-            self._context.mesh.mixer.Master,
+            self._context.peers.mixer.Master,
             self._requests(start, draft),
             service="mixer",
             timeout_s=self._context.remaining_s(),

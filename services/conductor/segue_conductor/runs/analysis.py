@@ -14,7 +14,7 @@ from segue_runtime import errors, logs
 from segue_runtime.store import Fenced, NewEvent
 
 if TYPE_CHECKING:
-    from segue_composition.peers import Mesh
+    from segue_composition.peers import Peers
     from segue_runtime.artifacts import ArtifactStore
     from segue_runtime.store import Job, Store
 
@@ -25,11 +25,11 @@ log = logs.get("conductor")
 class AnalysisRun:
     """Measures one file. Its log has one row for each change of the analysis."""
 
-    def __init__(self, job: Job, store: Store, artifacts: ArtifactStore, mesh: Mesh, time_limit_s: float) -> None:
+    def __init__(self, job: Job, store: Store, artifacts: ArtifactStore, peers: Peers, time_limit_s: float) -> None:
         self._job = job
         self._store = store
         self._artifacts = artifacts
-        self._mesh = mesh
+        self._peers = peers
         self._time_limit_s = time_limit_s
         self._analysis = analysis_pb2.Analysis.FromString(job.resource)
         self._said = time.monotonic()
@@ -41,7 +41,7 @@ class AnalysisRun:
         try:
             report = await patiently(
                 lambda: analyze_file(
-                    self._mesh,
+                    self._peers,
                     self._artifacts,
                     artifact_key(self._analysis.source),
                     self._time_limit_s,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from segue.renderer.v1.renderer_pb2 import ModelProfile
-    from segue_composition.peers import Mesh, Player
+    from segue_composition.peers import ModelRoute, Peers
     from segue_conductor.journal import Journal
     from segue_conductor.render.take_store import Take
     from segue_runtime.artifacts import ArtifactStore
@@ -50,7 +50,7 @@ class CompositionRun:
         journal: Journal,
         store: Store,
         artifacts: ArtifactStore,
-        mesh: Mesh,
+        peers: Peers,
         spec: spec_pb2.CompositionSpec,
         settings: ConductorSettings,
         claims: int,
@@ -58,11 +58,11 @@ class CompositionRun:
         self._journal = journal
         self._store = store
         self._artifacts = artifacts
-        self._mesh = mesh
+        self._peers = peers
         self._spec = spec
         self._settings = settings
         self._claims = claims
-        self._player: Player | None = None
+        self._player: ModelRoute | None = None
         limit_s = spec.time_limit.ToNanoseconds() / 1e9 if spec.HasField("time_limit") else settings.time_limit_s
         began = journal.composition.start_time.ToNanoseconds() / 1e9 or time.time()
         self._deadline = time.monotonic() + max(0.0, limit_s - (time.time() - began))
@@ -103,12 +103,12 @@ class CompositionRun:
 
     async def _run(self) -> None:
         await self._journal.say(stream_pb2.CompositionEvent(started=stream_pb2.Started(claims=self._claims)))
-        player = self._player = await patiently(lambda: self._mesh.player(self._journal.composition.model))
+        player = self._player = await patiently(lambda: self._peers.route(self._journal.composition.model))
         context = Context(
             journal=self._journal,
             store=self._store,
             artifacts=self._artifacts,
-            mesh=self._mesh,
+            peers=self._peers,
             spec=self._spec,
             player=player,
             shelf=Shelf(self._artifacts, self._journal.composition.owner),
@@ -122,7 +122,7 @@ class CompositionRun:
 
     async def _plan(self, context: Context) -> None:
         request = plan_request(self._spec, context.player.profile)
-        answer = await patiently(lambda: self._mesh.create_plan(request))
+        answer = await patiently(lambda: self._peers.create_plan(request))
         answer.plan.version = answer.plan.version or 1
         answer.estimate.model = answer.estimate.model or context.player.profile.model
         await self._journal.say(
@@ -222,7 +222,7 @@ class CompositionRun:
                 journal=self._journal,
                 store=self._store,
                 artifacts=self._artifacts,
-                mesh=self._mesh,
+                peers=self._peers,
                 spec=self._spec,
                 deadline=self._deadline,
             )
@@ -235,7 +235,7 @@ class CompositionRun:
     async def _profile(self) -> ModelProfile | None:
         """Return the model's profile, if anybody can be asked: the piece may end because nobody can."""
         with contextlib.suppress(errors.SegueError):
-            self._player = self._player or await self._mesh.player(self._journal.composition.model)
+            self._player = self._player or await self._peers.route(self._journal.composition.model)
         return self._player.profile if self._player else None
 
 

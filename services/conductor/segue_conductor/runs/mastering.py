@@ -28,7 +28,7 @@ from segue_runtime import errors, logs
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from segue_composition.peers import Mesh
+    from segue_composition.peers import Peers
     from segue_conductor.journal import Journal
     from segue_runtime.artifacts import ArtifactStore
     from segue_runtime.store import Store
@@ -67,7 +67,7 @@ class MasteringRun:
         journal: Journal,
         store: Store,
         artifacts: ArtifactStore,
-        mesh: Mesh,
+        peers: Peers,
         request: mastering_pb2.CreateMasterRequest,
         time_limit_s: float,
         claims: int,
@@ -83,7 +83,7 @@ class MasteringRun:
             journal=journal,
             store=store,
             artifacts=artifacts,
-            mesh=mesh,
+            peers=peers,
             spec=spec_pb2.CompositionSpec(exports=request.exports, master=request.settings),
             deadline=time.monotonic() + time_limit_s,
         )
