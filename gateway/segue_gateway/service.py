@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from segue.composer.v1.composition_pb2 import Composition
     from segue_composition.peers import Peers
+    from segue_gateway.files import ArtifactFiles
     from segue_runtime.artifacts import ArtifactStore
     from segue_runtime.metrics import Metrics
     from segue_runtime.settings import Settings

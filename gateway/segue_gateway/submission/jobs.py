@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from segue.planner.v1.planner_pb2 import CreatePlanResponse
     from segue.renderer.v1.renderer_pb2 import ModelProfile
     from segue_composition.peers import Peers
+    from segue_gateway.files import ArtifactFiles
     from segue_runtime.settings import Settings
     from segue_runtime.store import Created, Job, Store
 
