@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.signal import sosfilt
 
-from segue_analyzer.clicks import ClickDetector
+from segue_analyzer.faults.clicks import ClickDetector
 from segue_audio.loudness import LoudnessMeter, k_weighting
 from segue_music.codec import section_seed
 from segue_music.elements import LayerKind, Note

@@ -13,7 +13,7 @@ from tests.analyzer.analyzer_calls import RATE, audio_chunk, encoded, file_reque
 from segue.analyzer.v1 import analyzer_pb2
 from segue.audio.v1 import audio_pb2
 from segue.music.v1 import music_pb2
-from segue_analyzer.intake import PcmReader
+from segue_analyzer.requests import PcmReader
 from segue_runtime import errors
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from segue_audio.truepeak import TAPS, interpolated_peaks, oversampling
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from segue_analyzer.target import Stretch
+    from segue_analyzer.plan_timeline import Stretch
     from segue_audio.arrays import Float32
 
 _CELL: Final = 64

@@ -13,10 +13,10 @@ import numpy as np
 
 from segue.analyzer.v1 import analyzer_pb2, analyzer_pb2_grpc
 from segue.audio.v1 import audio_pb2
-from segue_analyzer.encoding import report_message
-from segue_analyzer.intake import PcmReader, read_start, spool_file
-from segue_analyzer.measuring import Measurement
-from segue_analyzer.target import Stretch, make_target
+from segue_analyzer.analysis import Measurement
+from segue_analyzer.messages import report_message
+from segue_analyzer.plan_timeline import Stretch, make_target
+from segue_analyzer.requests import PcmReader, read_start, spool_file
 from segue_audio.decoding import DecodedFile
 from segue_audio.errors import UnreadableAudio
 from segue_music import codec

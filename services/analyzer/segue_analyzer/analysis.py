@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from segue_analyzer.against_plan import energy_correlation, key_matches, tempo_matches
-from segue_analyzer.clicks import ClickDetector
-from segue_analyzer.faults import MAX_FAULTS, ClippingDetector, DcDetector, RunCollector, SilenceDetector
-from segue_analyzer.levels import Brightness, SideCorrelation, mean_brightness_hz
+from segue_analyzer.brightness import Brightness, SideCorrelation, mean_brightness_hz
+from segue_analyzer.faults.clicks import ClickDetector
+from segue_analyzer.faults.detectors import MAX_FAULTS, ClippingDetector, DcDetector, RunCollector, SilenceDetector
 from segue_analyzer.loudness import SectionLoudness, TruePeaks, with_peaks
+from segue_analyzer.plan_comparison import energy_correlation, key_matches, tempo_matches
+from segue_analyzer.plan_timeline import Stretch, Target, in_quarters
 from segue_analyzer.report import FaultKind, Report, SectionReport, TempoEstimate
 from segue_analyzer.rhythm.bars import find_downbeats
 from segue_analyzer.rhythm.beats import find_beats
 from segue_analyzer.rhythm.onsets import HOPS_PER_SECOND, LATENCY_S, OnsetStream
 from segue_analyzer.rhythm.tempo import find_tempo
-from segue_analyzer.target import Stretch, Target, in_quarters
 from segue_analyzer.tonality.chroma import ChromaStream
 from segue_analyzer.tonality.key import find_key, overall_chroma
 from segue_audio.blocks import Reblocker
@@ -28,9 +28,9 @@ from segue_music.timing import beats_per_bar
 from segue_runtime import errors
 
 if TYPE_CHECKING:
+    from segue_analyzer.plan_timeline import PlannedStretch
     from segue_analyzer.report import Fault
     from segue_analyzer.rhythm.onsets import Onsets
-    from segue_analyzer.target import PlannedStretch
     from segue_analyzer.tonality.chroma import Harmony
     from segue_audio.arrays import Float32
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from segue_analyzer.faults import MAX_FAULTS
+from segue_analyzer.faults.detectors import MAX_FAULTS
 from segue_analyzer.report import Fault, FaultKind
 
 if TYPE_CHECKING:

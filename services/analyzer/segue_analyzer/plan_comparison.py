@@ -10,8 +10,8 @@ from segue_music.elements import Mode
 from segue_music.theory import MINOR_MODES, SCALES, pitch_class, scale_classes
 
 if TYPE_CHECKING:
+    from segue_analyzer.plan_timeline import Target
     from segue_analyzer.report import KeyEstimate, TempoEstimate
-    from segue_analyzer.target import Target
     from segue_audio.arrays import Float64
     from segue_music.elements import Key
 

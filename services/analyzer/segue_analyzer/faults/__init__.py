@@ -1,0 +1,1 @@
+"""Detectors of faults: clicks, clipping, DC, silence, samples that are not finite."""
