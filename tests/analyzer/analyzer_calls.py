@@ -1,4 +1,4 @@
-"""A real analyzer on a real channel, and sounds to send to it."""
+"""An analyzer server on a real channel, and the audio that tests send to it."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ RATE = 48_000
 
 
 class Analyzer:
-    """Calls the service as a client does."""
+    """A client of the service."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self.stub: Any = analyzer_pb2_grpc.AnalyzerServiceStub(channel)
         self.progress: list[int] = []
 
     async def send(self, requests: Iterable[analyzer_pb2.AnalyzeRequest]) -> analyzer_pb2.Report:
-        """Send messages; gives the report, or raises the error of our tree that came back."""
+        """Send messages; returns the report or raises the error."""
 
         async def stream() -> AsyncIterator[analyzer_pb2.AnalyzeRequest]:
             for request in requests:
@@ -99,7 +99,7 @@ def pcm_requests(
     sections: Sequence[tuple[str, int, int]] = (),
     chunk_frames: int = 4000,
 ) -> Iterator[analyzer_pb2.AnalyzeRequest]:
-    """All messages for samples."""
+    """Yield all messages for samples."""
     sound_format = audio_pb2.AudioFormat(sample_rate=rate, channels=sound.shape[1])
     start = analyzer_pb2.AnalyzeStart(format=sound_format, plan=plan)
     for section_id, first_frame, frames in sections:
@@ -123,7 +123,7 @@ def audio_chunk(piece: Float32, rate: int, first_frame: int) -> audio_pb2.AudioC
 
 
 def file_requests(content: bytes, block: int = 200_000) -> Iterator[analyzer_pb2.AnalyzeRequest]:
-    """All messages for an encoded file."""
+    """Yield all messages for an encoded file."""
     yield analyzer_pb2.AnalyzeRequest(start=analyzer_pb2.AnalyzeStart())
     for offset in range(0, len(content), block):
         piece = analyzer_pb2.FileBytes(offset=offset, data=content[offset : offset + block])
@@ -131,7 +131,7 @@ def file_requests(content: bytes, block: int = 200_000) -> Iterator[analyzer_pb2
 
 
 def encoded(sound: NDArray[Any], rate: int = RATE, kind: str = "FLAC", subtype: str | None = None) -> bytes:
-    """A sound file in memory."""
+    """Return an audio file as bytes."""
     target = io.BytesIO()
     soundfile.write(target, sound, rate, format=kind, subtype=subtype)
     return target.getvalue()
@@ -145,7 +145,7 @@ def tone(seconds: float, hertz: float = 440.0, level: float = 0.1, rate: int = R
 
 
 def clicks(bpm: float, seconds: float, rate: int = RATE, first_s: float = 0.0, offbeat: float = 0.0) -> Float32:
-    """Short decaying blips on the beat; `offbeat` is the level of those between."""
+    """Short decaying blips on the beat; `offbeat` is the level of the blips between."""
     sound = np.zeros(round(seconds * rate), dtype=np.float32)
     times = np.arange(round(0.04 * rate)) / rate
     for number in range(int((seconds - first_s) * bpm / 60 * 2) + 1):
@@ -159,7 +159,7 @@ def clicks(bpm: float, seconds: float, rate: int = RATE, first_s: float = 0.0, o
 
 
 def chords(progression: Sequence[Sequence[int]], seconds_each: float, rate: int = RATE, level: float = 0.05) -> Float32:
-    """Chords of MIDI notes with overtones, one after the other; the first note is the bass, an octave lower too."""
+    """Chords of MIDI notes with overtones in sequence; the first note is doubled an octave lower as the bass."""
     pieces = []
     times = np.arange(round(seconds_each * rate)) / rate
     fade = np.minimum(1.0, np.minimum(times, times[::-1]) / 0.02)

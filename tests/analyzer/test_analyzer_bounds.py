@@ -1,4 +1,4 @@
-"""What a caller may send without end, or in great number, costs the analyzer a bounded amount."""
+"""Endless or very many inputs cost the analyzer bounded memory and time."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def test_chunks_without_a_frame_are_not_kept() -> None:
 
 
 def plan_of(num_sections: int) -> music_pb2.Plan:
-    """A plan whose sections all lie on the same place."""
+    """A plan whose sections all overlap."""
     plan = music_pb2.Plan(sample_rate=RATE, quarters_per_minute=120)
     plan.metre.beats, plan.metre.unit = 4, 4
     plan.key.tonic, plan.key.mode = "C", music_pb2.MODE_MAJOR
@@ -53,17 +53,17 @@ def plan_of(num_sections: int) -> music_pb2.Plan:
     return plan
 
 
-async def test_a_plan_whose_sections_lie_over_each_other_is_refused() -> None:
+async def test_a_plan_with_too_many_overlapping_sections_is_refused() -> None:
     sound = tone(3)
     async with running_analyzer() as analyzer:
         assert len((await analyzer.pcm(sound, plan=plan_of(8))).sections) == 8
         with pytest.raises(errors.InvalidField, match=r"plan\.sections: more than 8 sections overlap"):
             await analyzer.pcm(sound, plan=plan_of(200))
-        # Sections of one's own are measured instead: then the plan's cost nothing.
+        # The caller's sections replace those of the plan, which then cost nothing.
         assert len((await analyzer.pcm(sound, plan=plan_of(200), sections=[("a", 0, RATE)])).sections) == 1
 
 
-async def test_a_temporary_folder_that_is_gone_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_missing_temporary_folder_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with running_analyzer() as analyzer:
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
         with pytest.raises(errors.StorageFull, match="temporary folder"):

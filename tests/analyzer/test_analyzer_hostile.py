@@ -1,4 +1,4 @@
-"""What is no sound, or lies about itself, is refused with INVALID_ARGUMENT, never INTERNAL."""
+"""Invalid or deceptive files are refused with INVALID_ARGUMENT, never INTERNAL."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ INF[5, 0] = np.inf
         *(pytest.param(magic + bytes(range(256)) * 400, id=f"noise after {magic[:4]!r}") for magic in MAGICS),
     ],
 )
-async def test_files_that_are_no_sound_are_refused(content: bytes) -> None:
+async def test_files_that_are_not_audio_are_refused(content: bytes) -> None:
     async with running_analyzer() as analyzer:
         with pytest.raises(errors.InvalidAudio) as refused:
             await analyzer.file(content)
@@ -81,7 +81,7 @@ async def test_files_that_are_no_sound_are_refused(content: bytes) -> None:
     assert "/tmp" not in refused.value.message  # noqa: S108 - what a message must not tell
 
 
-async def test_a_small_file_that_unpacks_to_hours_is_refused_or_measured_in_little_memory() -> None:
+async def test_a_small_file_that_decodes_to_hours_is_refused_or_measured_in_little_memory() -> None:
     claimed = lying_flac(4 * 3600 * RATE)
     async with running_analyzer() as analyzer:
         with pytest.raises(errors.InvalidAudio, match="14400 s"):
@@ -101,7 +101,7 @@ async def test_a_damaged_file_is_measured_or_refused_and_nothing_else(place: int
     assert report.frames > 0
 
 
-async def test_what_is_no_sound_is_refused_before_all_of_it_has_come() -> None:
+async def test_a_file_that_is_not_audio_is_refused_before_it_has_arrived() -> None:
     async def unfinished() -> AsyncIterator[analyzer_pb2.AnalyzeRequest]:
         for request in file_requests(b"not a sound at all" * 2_000, 20_000):
             yield request
@@ -112,7 +112,7 @@ async def test_what_is_no_sound_is_refused_before_all_of_it_has_come() -> None:
             await anext(aiter(analyzer.stub.Analyze(unfinished(), timeout=60)))
 
 
-async def test_a_client_that_is_still_sending_hears_why_it_was_refused() -> None:
+async def test_a_client_that_is_still_sending_gets_the_error() -> None:
     async with running_analyzer() as analyzer:
         for _ in range(5):
             with pytest.raises(errors.InvalidAudio):
@@ -158,7 +158,7 @@ async def test_messages_in_the_wrong_place_are_refused() -> None:
             await analyzer.send([start])
 
 
-async def test_sections_must_lie_inside_the_sound_and_not_pile_up() -> None:
+async def test_sections_must_lie_within_the_audio_and_not_pile_up() -> None:
     async with running_analyzer() as analyzer:
         with pytest.raises(errors.InvalidField, match=r"sections\[1\]"):
             await analyzer.pcm(SOUND, sections=[("a", 0, 10_000), ("b", 40_000, 8_001)])

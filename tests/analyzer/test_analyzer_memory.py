@@ -1,4 +1,4 @@
-"""A long sound is measured in little memory: what is kept of a second is small."""
+"""Long audio is measured in little memory."""
 
 from __future__ import annotations
 

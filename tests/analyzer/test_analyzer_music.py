@@ -1,4 +1,4 @@
-"""Tempo, beats, bars and keys of sounds whose tempo and key are known, over a wide grid."""
+"""Tempo, beats, bars and keys of audio with known tempo and key, over a wide grid."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def cadence(tonic: int, *, minor: bool) -> list[list[int]]:
 
 
 def drums(bpm: float, seconds: float, beats_per_bar: int = 4) -> Float32:
-    """A kick on the first beat, a snare on the others, hats between, by the same clock as `clicks`."""
+    """A kick on the first beat, a snare on the others, hats between, at the same times as `clicks`."""
     rng = np.random.default_rng(3)
     sound = np.zeros(round(seconds * RATE), dtype=np.float32)
     times = np.arange(round(0.15 * RATE)) / RATE
@@ -55,7 +55,7 @@ def drums(bpm: float, seconds: float, beats_per_bar: int = 4) -> Float32:
 
 
 def hits(found: Sequence[int], wanted: Sequence[float], tolerance_s: float) -> float:
-    """F-measure of found frames against wanted seconds."""
+    """F-measure of found frames against expected seconds."""
     seconds = np.array(found) / RATE
     near = sum(bool(np.any(np.abs(seconds - each) <= tolerance_s)) for each in wanted)
     return 2 * near / (len(found) + len(wanted)) if len(found) else 0.0
@@ -66,7 +66,7 @@ async def test_the_tempo_of_clicks_is_found_to_a_half_per_cent(offbeat: float) -
     async with running_analyzer() as analyzer:
         for bpm in (50, 58.5, 66, 71.3, 80, 88, 93.7, 100, 108, 117.6, 120, 128, 139, 150, 160, 171):
             if offbeat and not 60 <= bpm <= 150:
-                continue  # with strong offbeats the outer octaves are a matter of taste
+                continue  # with strong offbeats the outer octaves are ambiguous
             tempo = (await analyzer.pcm(clicks(bpm, 16, first_s=0.31, offbeat=offbeat))).tempo
             assert tempo.quarters_per_minute == pytest.approx(bpm, rel=0.005), bpm
             assert tempo.confidence > 0.4, bpm
@@ -74,7 +74,7 @@ async def test_the_tempo_of_clicks_is_found_to_a_half_per_cent(offbeat: float) -
             assert hits(tempo.beats, wanted.tolist(), 0.02) > 0.95, bpm
 
 
-async def test_the_other_reading_is_half_or_double() -> None:
+async def test_the_second_best_tempo_is_half_or_double() -> None:
     async with running_analyzer() as analyzer:
         for bpm in (75, 120, 165):
             tempo = (await analyzer.pcm(clicks(bpm, 16, offbeat=0.2))).tempo
@@ -112,7 +112,7 @@ async def test_beats_follow_a_tempo_that_changes() -> None:
 
 
 @pytest.mark.parametrize("rate", [8_000, 44_100, 96_000])
-async def test_the_rate_of_the_sound_does_not_matter(rate: int) -> None:
+async def test_the_sample_rate_does_not_matter(rate: int) -> None:
     sound = clicks(112, 14, rate) + chords(cadence(57, minor=True) * 2, 1.75, rate)
     async with running_analyzer() as analyzer:
         report = await analyzer.pcm(sound, rate)
@@ -123,7 +123,7 @@ async def test_the_rate_of_the_sound_does_not_matter(rate: int) -> None:
 
 
 @pytest.mark.parametrize("minor", [False, True])
-async def test_every_key_is_found_with_its_place_on_the_wheel(minor: bool) -> None:
+async def test_every_key_is_found_with_its_camelot_code(minor: bool) -> None:
     async with running_analyzer() as analyzer:
         for tonic in range(12):
             report = await analyzer.pcm(chords(cadence(48 + tonic, minor=minor), 1.0))
@@ -139,7 +139,7 @@ async def test_every_key_is_found_with_its_place_on_the_wheel(minor: bool) -> No
 async def test_a_piece_tuned_away_from_440_hz_has_the_same_key() -> None:
     async with running_analyzer() as analyzer:
         for cents in (-40, -20, 20, 40):
-            # Played faster or slower, everything moves by the same interval.
+            # Played faster or slower, every pitch moves by the same interval.
             rate = round(RATE * 2 ** (cents / 1200))
             report = await analyzer.pcm(chords(cadence(50, minor=False), 1.5), rate)
             assert (report.key.key.tonic, report.key.key.mode) == ("D", MAJOR), cents

@@ -1,4 +1,4 @@
-"""Which of a tempo, its half and its double is told: the planned one, though the analyzer does not see the plan."""
+"""The analyzer finds the planned tempo without the plan, not its half or double."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from segue_planner.genres.genre import genres
 
 
 @pytest.mark.parametrize("beats_per_bar", [2, 4])
-async def test_a_beat_of_drums_is_told_over_the_usual_range(beats_per_bar: int) -> None:
+async def test_the_beat_of_drums_is_found_over_the_usual_range(beats_per_bar: int) -> None:
     async with running_analyzer() as analyzer:
         for bpm in (72, 84, 104, 135, 160, 176):
             tempo = (await analyzer.pcm(drums(bpm, 12, beats_per_bar))).tempo

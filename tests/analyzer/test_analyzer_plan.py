@@ -1,4 +1,4 @@
-"""Sections measured by themselves, and what was measured against what was planned."""
+"""Sections measured by themselves, and their comparison with the plan."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TONICS = ("C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 
 @dataclass
 class Part:
-    """A section that is planned and played."""
+    """A section, planned and played."""
 
     name: str
     bpm: float
@@ -34,7 +34,7 @@ class Part:
         return round(len(self.energy) * 4 * 60 / self.bpm * RATE)
 
     def play(self) -> Float32:
-        """Clicks on every beat and a cadence over every four bars, as loud as the energy says."""
+        """Clicks on every beat and a cadence over every four bars, with the loudness of the energy."""
         bar_s = self.frames / RATE / len(self.energy)
         third, low = (3 if self.minor else 4), 48 + self.tonic
         loop = [
@@ -86,7 +86,7 @@ SOUND = np.concatenate([part.play() for part in PIECE])
 
 
 @pytest.mark.parametrize("complete", [True, False])
-async def test_sections_that_are_as_planned_match(complete: bool) -> None:
+async def test_sections_played_as_planned_match(complete: bool) -> None:
     async with running_analyzer() as analyzer:
         report = await analyzer.pcm(SOUND, plan=plan_of(complete=complete))
     assert [section.section_id for section in report.sections] == ["verse", "chorus", "outro"]
@@ -101,7 +101,7 @@ async def test_sections_that_are_as_planned_match(complete: bool) -> None:
     assert report.tempo.downbeats
 
 
-async def test_sections_that_are_not_as_planned_do_not_match() -> None:
+async def test_sections_played_differently_do_not_match() -> None:
     wrong = plan_of()
     for section in wrong.sections:
         section.spec.tempo_points[0].quarters_per_minute *= 1.17
@@ -128,7 +128,7 @@ async def test_half_and_double_tempo_and_the_relative_key_match() -> None:
     assert all(section.tempo_matches and section.key_matches for section in report.sections)
 
 
-async def test_a_section_is_as_loud_as_it_is_by_itself() -> None:
+async def test_a_section_has_the_loudness_that_it_has_alone() -> None:
     async with running_analyzer() as analyzer:
         report = await analyzer.pcm(SOUND, plan=plan_of())
         first = 0
@@ -147,7 +147,7 @@ async def test_a_section_is_as_loud_as_it_is_by_itself() -> None:
             assert section.brightness_hz == pytest.approx(alone.brightness_hz, rel=0.1)
 
 
-async def test_sections_that_are_given_replace_those_of_the_plan() -> None:
+async def test_sections_of_the_caller_replace_those_of_the_plan() -> None:
     given = [("chorus", PIECE[0].frames, PIECE[1].frames), ("start", 0, 2 * RATE)]
     async with running_analyzer() as analyzer:
         with_plan = await analyzer.pcm(SOUND, plan=plan_of(), sections=given)
@@ -162,7 +162,7 @@ async def test_sections_that_are_given_replace_those_of_the_plan() -> None:
     assert not without.HasField("energy_correlation")
 
 
-async def test_a_plan_at_another_rate_is_laid_on_the_sound() -> None:
+async def test_a_plan_at_another_rate_is_scaled_to_the_audio() -> None:
     plan = plan_of()
     plan.sample_rate = 96_000
     for section in plan.sections:
@@ -174,7 +174,7 @@ async def test_a_plan_at_another_rate_is_laid_on_the_sound() -> None:
     assert report.energy_correlation > 0.9
 
 
-async def test_a_plan_longer_than_the_sound_is_compared_as_far_as_it_goes() -> None:
+async def test_a_plan_longer_than_the_audio_is_compared_up_to_its_end() -> None:
     half = SOUND[: PIECE[0].frames + RATE]
     async with running_analyzer() as analyzer:
         report = await analyzer.pcm(half, plan=plan_of())
@@ -194,7 +194,7 @@ async def test_the_plan_chooses_between_half_and_double() -> None:
             assert (await analyzer.pcm(sound, plan=plan)).tempo.quarters_per_minute == pytest.approx(bpm, rel=0.01)
 
 
-async def test_six_eight_counts_dotted_quarters_and_tells_quarters() -> None:
+async def test_six_eight_counts_dotted_quarters_and_reports_quarters() -> None:
     plan = plan_of((Part("all", 120, 0, (0.5,) * 8),))
     plan.metre.beats, plan.metre.unit = 6, 8
     async with running_analyzer() as analyzer:
@@ -203,7 +203,7 @@ async def test_six_eight_counts_dotted_quarters_and_tells_quarters() -> None:
     assert len(tempo.beats) == pytest.approx(80 * 16 / 60, abs=1)
 
 
-async def test_a_plan_that_contradicts_itself_is_refused_with_its_place() -> None:
+async def test_a_contradictory_plan_is_refused_with_its_position() -> None:
     plan = plan_of()
     plan.sections[1].spec.energy.append(0.5)
     descending = plan_of()

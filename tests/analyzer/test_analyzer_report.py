@@ -1,4 +1,4 @@
-"""The report of one call through a real channel: levels, silence, peaks, faults, and odd but good inputs."""
+"""The report of one call through a real channel: levels, silence, peaks, faults, and unusual but valid inputs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def kinds(report: analyzer_pb2.Report) -> list[int]:
 
 @pytest.mark.parametrize("level", [0.03, 0.25, 0.9])
 @pytest.mark.parametrize("channels", [1, 2])
-async def test_loudness_is_that_of_an_independent_meter(level: float, channels: int) -> None:
+async def test_loudness_agrees_with_an_independent_meter(level: float, channels: int) -> None:
     sound = tone(6, 997, level, channels=channels) + tone(6, 180, level / 10, channels=channels)
     peer = pyloudnorm.Meter(RATE, filter_class="DeMan").integrated_loudness(sound.astype(np.float64))
     async with running_analyzer() as analyzer:
@@ -34,7 +34,7 @@ async def test_loudness_is_that_of_an_independent_meter(level: float, channels: 
 
 @settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 @given(chunk_frames=st.integers(1_000, 8_000), block=st.integers(9_000, 400_000))
-async def test_the_report_does_not_depend_on_how_the_sound_is_cut(chunk_frames: int, block: int) -> None:
+async def test_the_report_does_not_depend_on_chunk_sizes(chunk_frames: int, block: int) -> None:
     sound = np.repeat(clicks(100, 8) + chords([(60, 64, 67), (65, 69, 72)], 4), 2, axis=1)
     content = encoded(sound, kind="WAV", subtype="FLOAT")
     async with running_analyzer() as analyzer:
@@ -43,7 +43,7 @@ async def test_the_report_does_not_depend_on_how_the_sound_is_cut(chunk_frames: 
         assert await analyzer.file(content, block) == report
 
 
-async def test_silence_says_what_is_known_and_nothing_else() -> None:
+async def test_silence_has_only_known_values() -> None:
     async with running_analyzer() as analyzer:
         report = await analyzer.pcm(np.zeros((RATE * 3, 2), dtype=np.float32))
     assert (report.frames, report.leading_silence_frames, report.trailing_silence_frames) == (RATE * 3, RATE * 3, 0)
@@ -86,7 +86,7 @@ async def test_silence_at_the_ends_is_measured_to_the_frame() -> None:
     assert (report.leading_silence_frames, report.trailing_silence_frames) == (12_345, RATE)
 
 
-async def test_sides_are_compared() -> None:
+async def test_stereo_correlation() -> None:
     rng = np.random.default_rng(5)
     left, right = rng.normal(0, 0.1, (2, RATE, 1)).astype(np.float32)
     async with running_analyzer() as analyzer:
@@ -96,7 +96,7 @@ async def test_sides_are_compared() -> None:
         assert not (await analyzer.pcm(left)).HasField("stereo_correlation")
 
 
-async def test_peaks_draw_the_waveform() -> None:
+async def test_peaks_follow_the_waveform() -> None:
     sound = tone(2, 50, 0.5) * np.linspace(0, 1, 2 * RATE, dtype=np.float32)[:, None]
     async with running_analyzer() as analyzer:
         report = await analyzer.pcm(sound)
@@ -134,7 +134,7 @@ async def test_faults_are_found_where_they_are() -> None:
 
 
 @pytest.mark.parametrize(("count", "gap_s", "faults"), [(4, 0.7, 4), (5, 0.7, 1), (150, 0.2, 1), (5, 5.5, 5)])
-async def test_a_crackle_is_one_fault_that_tells_how_many_clicks(count: int, gap_s: float, faults: int) -> None:
+async def test_a_crackle_is_one_fault_with_the_number_of_clicks(count: int, gap_s: float, faults: int) -> None:
     places = [round((1 + number * gap_s) * RATE) for number in range(count)]
     sound = tone(2 + count * gap_s, 220, 0.05)
     sound[places] += 0.6
@@ -155,7 +155,7 @@ async def test_an_offset_is_found_and_a_slow_wave_is_not_one() -> None:
         assert kinds(await analyzer.pcm(tone(5, 1.5, 0.5))) == []
 
 
-async def test_progress_grows_and_the_report_ends_it() -> None:
+async def test_progress_grows_and_the_report_comes_last() -> None:
     async with running_analyzer() as analyzer:
         report = await analyzer.pcm(np.repeat(tone(60), 2, axis=1))
         assert analyzer.progress == sorted(analyzer.progress)

@@ -1,1 +1,1 @@
-"""Measure music: the analyzer service."""
+"""The analyzer service: measures audio and compares it with a plan."""

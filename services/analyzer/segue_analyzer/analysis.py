@@ -1,4 +1,4 @@
-"""Measures one sound while it streams: features are kept, samples are not."""
+"""The analysis of one recording while it streams: it keeps features, not samples."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from segue_analyzer.brightness import Brightness, SideCorrelation, mean_brightness_hz
+from segue_analyzer.brightness import Brightness, mean_brightness_hz
 from segue_analyzer.faults.clicks import ClickDetector
 from segue_analyzer.faults.detectors import MAX_FAULTS, ClippingDetector, DcDetector, RunCollector, SilenceDetector
-from segue_analyzer.loudness import SectionLoudness, TruePeaks, with_peaks
+from segue_analyzer.loudness import SectionLoudness, SectionPeaks, with_peaks
 from segue_analyzer.plan_comparison import energy_correlation, key_matches, tempo_matches
-from segue_analyzer.plan_timeline import Stretch, Target, in_quarters
+from segue_analyzer.plan_timeline import PlanTimeline, SectionSpan, in_quarters
 from segue_analyzer.report import FaultKind, Report, SectionReport, TempoEstimate
 from segue_analyzer.rhythm.bars import find_downbeats
 from segue_analyzer.rhythm.beats import find_beats
 from segue_analyzer.rhythm.onsets import HOPS_PER_SECOND, LATENCY_S, OnsetStream
 from segue_analyzer.rhythm.tempo import find_tempo
+from segue_analyzer.stereo import StereoCorrelation
 from segue_analyzer.tonality.chroma import ChromaStream
 from segue_analyzer.tonality.key import find_key, overall_chroma
 from segue_audio.blocks import Reblocker
@@ -28,7 +29,7 @@ from segue_music.timing import beats_per_bar
 from segue_runtime import errors
 
 if TYPE_CHECKING:
-    from segue_analyzer.plan_timeline import PlannedStretch
+    from segue_analyzer.plan_timeline import PlannedSpan
     from segue_analyzer.report import Fault
     from segue_analyzer.rhythm.onsets import Onsets
     from segue_analyzer.tonality.chroma import Harmony
@@ -39,29 +40,29 @@ _POINTS_PER_SECOND: Final = 100
 _MAX_POINTS: Final = 8_192
 _NO_END: Final = 1 << 62
 _LEAST_SECTION_CONFIDENCE: Final = 0.35
-"""A few bars without drums repeat in many ways: a guess is no measurement to hold against the plan."""
+"""A few bars without drums have an uncertain tempo, which must not be compared with the plan."""
 
 
-class Measurement:
-    """One sound; push its blocks in order, then ask for the report once."""
+class AudioAnalysis:
+    """Analyses one recording: `push` its blocks in order, then `report` once."""
 
-    def __init__(self, sample_rate: int, channels: int, target: Target | None = None) -> None:
+    def __init__(self, sample_rate: int, channels: int, timeline: PlanTimeline | None = None) -> None:
         self.sample_rate = sample_rate
         self.channels = channels
         self.frames = 0
-        self._target = target or Target()
-        # Every meter sees the same blocks however the sound arrives.
+        self._timeline = timeline or PlanTimeline()
+        # Every meter gets the same blocks, whatever the block sizes of the input.
         self._blocks = Reblocker(_BLOCK_FRAMES, channels)
         self._measured = 0
         try:
             self._loudness = LoudnessMeter(sample_rate, channels, with_peaks=False)
         except InvalidSettings as error:
-            raise errors.InvalidAudio(f"the sound cannot be measured: {error}") from None
-        self._sections = [SectionLoudness(each, sample_rate, channels) for each in self._target.stretches]
-        whole = Stretch("", 0, _NO_END)
-        self._true_peaks = TruePeaks(sample_rate, channels, (whole, *self._target.stretches))
+            raise errors.InvalidAudio(f"the audio cannot be measured: {error}") from None
+        self._sections = [SectionLoudness(each, sample_rate, channels) for each in self._timeline.spans]
+        whole = SectionSpan("", 0, _NO_END)
+        self._true_peaks = SectionPeaks(sample_rate, channels, (whole, *self._timeline.spans))
         self._peaks = PeakCollector(max(1, round(sample_rate / _POINTS_PER_SECOND)), max_points=_MAX_POINTS)
-        self._sides = SideCorrelation(channels)
+        self._stereo = StereoCorrelation(channels)
         self._brightness = Brightness(sample_rate)
         self._onsets = OnsetStream(sample_rate)
         self._chroma = ChromaStream(sample_rate)
@@ -73,7 +74,7 @@ class Measurement:
         self._mono_weights = _mono_weights(channels)
 
     def push(self, block: Float32) -> None:
-        """Take frames in, of shape (frames, channels); samples that are no numbers are taken as silence."""
+        """Add frames of shape (frames, channels); samples that are not finite count as silence."""
         if not np.isfinite(block).all():
             finite = np.isfinite(block)
             self._not_finite.add_flags(np.logical_not(finite.all(axis=1)), self.frames)
@@ -83,7 +84,7 @@ class Measurement:
             self._measure(piece)
 
     def report(self) -> Report:
-        """End the sound and say what was measured."""
+        """End the recording and return the report."""
         self._measure(self._blocks.drain())
         onsets, harmony = self._onsets.finish(), self._chroma.finish()
         centroids_hz = self._brightness.finish()
@@ -101,11 +102,11 @@ class Measurement:
             key=find_key(harmony),
             brightness_hz=mean_brightness_hz(centroids_hz, 0, self.frames),
             chroma=overall_chroma(harmony),
-            stereo_correlation=self._sides.result(),
+            stereo_correlation=self._stereo.result(),
             faults=self._faults(),
             sections=sections,
             energy_correlation=energy_correlation(
-                self._target, self._loudness.hop_powers(), self.sample_rate, self.frames
+                self._timeline, self._loudness.hop_powers(), self.sample_rate, self.frames
             ),
             peaks_per_second=self.sample_rate / self._peaks.frames_per_point,
             peaks=np.clip(np.rint(self._peaks.points() * 127), -127, 127).astype(np.int8).tobytes(),
@@ -114,7 +115,7 @@ class Measurement:
     def _measure(self, block: Float32) -> None:
         if len(block) == 0:
             return
-        # A sample far beyond full scale must not overflow the sums.
+        # Samples far beyond full scale must not overflow the sums.
         block = np.clip(block, -1e4, 1e4)
         self._loudness.push(block)
         for section in self._sections:
@@ -122,20 +123,20 @@ class Measurement:
         self._peaks.push(block)
         planar = np.ascontiguousarray(block.T)
         loudest = np.abs(planar).max(axis=0)
-        for meter in (self._true_peaks, self._sides, self._dc, self._clicks):
+        for meter in (self._true_peaks, self._stereo, self._dc, self._clicks):
             meter.push(planar)
         self._clipping.push(planar, loudest)
         self._silence.push(loudest)
         mono = (block @ self._mono_weights).astype(np.float32)
-        for listener in (self._brightness, self._onsets, self._chroma):
-            listener.push(mono)
+        for stream in (self._brightness, self._onsets, self._chroma):
+            stream.push(mono)
         self._measured += len(block)
 
     def _tempo(self, onsets: Onsets, harmony: Harmony) -> TempoEstimate | None:
-        path = find_tempo(onsets.strength, self._target.beats_per_minute)
+        path = find_tempo(onsets.strength, self._timeline.beats_per_minute)
         if path is None:
             return None
-        metre = self._target.metre
+        metre = self._timeline.metre
         beats = find_beats(onsets.strength, path)
         downbeats = find_downbeats(beats, onsets, harmony, beats_per_bar(metre) if metre else None)
         return TempoEstimate(
@@ -158,9 +159,9 @@ class Measurement:
         harmony: Harmony,
         centroids_hz: Float32,
     ) -> SectionReport:
-        stretch = meter.stretch
-        first_s, end_s = stretch.first_frame / self.sample_rate, stretch.end_frame / self.sample_rate
-        planned = self._target.planned_for(stretch.section_id)
+        span = meter.span
+        first_s, end_s = span.first_frame / self.sample_rate, span.end_frame / self.sample_rate
+        planned = self._timeline.planned_for(span.section_id)
         path = find_tempo(onsets.part(first_s, end_s).strength, planned.beats_per_minute if planned else None)
         metre = planned.metre if planned else None
         tempo = None
@@ -171,13 +172,13 @@ class Measurement:
                 in_quarters(path.other_beats_per_minute, metre),
             )
         report = SectionReport(
-            section_id=stretch.section_id,
+            section_id=span.section_id,
             loudness=with_peaks(meter.close(), peaks),
             tempo=tempo,
             key=find_key(harmony.part(first_s, end_s)),
-            brightness_hz=mean_brightness_hz(centroids_hz, stretch.first_frame, stretch.end_frame),
+            brightness_hz=mean_brightness_hz(centroids_hz, span.first_frame, span.end_frame),
         )
-        return _compared(report, planned)
+        return _compare(report, planned)
 
     def _faults(self) -> tuple[Fault, ...]:
         found = [
@@ -185,12 +186,12 @@ class Measurement:
             *self._dc.faults(),
             *self._clicks.finish(),
             *self._silence.faults(),
-            *self._not_finite.faults("samples that are not finite; they were taken as silence"),
+            *self._not_finite.faults("samples that are not finite; they count as silence"),
         ]
         return tuple(sorted(found, key=lambda fault: (fault.first_frame, fault.kind))[:MAX_FAULTS])
 
 
-def _compared(report: SectionReport, planned: PlannedStretch | None) -> SectionReport:
+def _compare(report: SectionReport, planned: PlannedSpan | None) -> SectionReport:
     if planned is None:
         return report
     return dataclasses.replace(
@@ -202,7 +203,7 @@ def _compared(report: SectionReport, planned: PlannedStretch | None) -> SectionR
 
 
 def _mono_weights(channels: int) -> Float32:
-    """Weights of the mono sum: unequal, so that two sides in opposite phase do not cancel out."""
+    """Return unequal weights for the mono sum, so that channels in opposite phase do not cancel out."""
     if channels == 1:
         return np.ones(1, dtype=np.float32)
     weights: Float32 = np.linspace(1.2, 0.8, channels, dtype=np.float32) / np.float32(channels)

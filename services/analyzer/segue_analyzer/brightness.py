@@ -1,4 +1,4 @@
-"""Simple running measures of a stream: how alike the sides are, and how bright the sound is."""
+"""Brightness: the spectral centroid over time."""
 
 from __future__ import annotations
 
@@ -13,33 +13,11 @@ if TYPE_CHECKING:
 
 _SIZE: Final = 2048
 _AUDIBLE: Final = 1e-3
-"""Spectra whose strongest bin is below -60 dBFS say nothing about brightness."""
-
-
-class SideCorrelation:
-    """Correlation of the first two channels."""
-
-    def __init__(self, channels: int) -> None:
-        self._channels = channels
-        self._sums = np.zeros(3)
-
-    def push(self, planar: Float32) -> None:
-        """Take samples in, (channels, frames)."""
-        if self._channels >= 2:
-            left, right = planar[0].astype(np.float64), planar[1].astype(np.float64)
-            # Not a product of matrices: those start threads that get into the way of the other calls.
-            self._sums += [np.einsum("i,i", one, other) for one, other in ((left, left), (right, right), (left, right))]
-
-    def result(self) -> float | None:
-        """Give 1 for equal sides, -1 for opposite ones; None for one channel, or when a side is silent."""
-        left, right, both = self._sums.tolist()
-        if self._channels < 2 or min(left, right) < 1e-9:
-            return None
-        return float(np.clip(both / np.sqrt(left * right), -1.0, 1.0))
+"""Spectra whose strongest bin is below -60 dBFS have no brightness."""
 
 
 class Brightness:
-    """Spectral centroid of every 2048 frames, at the sound's own rate."""
+    """Computes the spectral centroid of every 2048 frames, at the rate of the input."""
 
     def __init__(self, sample_rate: int) -> None:
         self._rate = sample_rate
@@ -48,11 +26,11 @@ class Brightness:
         self._rows = GrowingRows(1)
 
     def push(self, mono: Float32) -> None:
-        """Take samples in."""
+        """Add samples."""
         self._collect(self._spectra.push(mono))
 
     def finish(self) -> Float32:
-        """End the stream; gives the centroid in Hz of each 2048 frames, 0 where it is silent."""
+        """End the stream; returns the centroid in Hz of each 2048 frames, 0 in silence."""
         self._collect(self._spectra.finish())
         return self._rows.rows()[:, 0]
 
@@ -64,7 +42,7 @@ class Brightness:
 
 
 def mean_brightness_hz(centroids_hz: Float32, first_frame: int, end_frame: int) -> float:
-    """Mean over the stretch between two frames; 0 when it is silent."""
+    """Return the mean brightness between two frames; 0 for silence."""
     part = centroids_hz[-(-first_frame // _SIZE) : max(-(-first_frame // _SIZE) + 1, end_frame // _SIZE)]
     heard = part[part > 0]
     return float(heard.mean()) if len(heard) else 0.0

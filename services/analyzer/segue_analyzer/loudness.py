@@ -1,4 +1,4 @@
-"""Loudness of the whole and of each stretch in one pass; the costly true peaks are interpolated once for all."""
+"""Loudness and peaks of the whole and of each section in one pass; true peaks are interpolated once for all."""
 
 from __future__ import annotations
 
@@ -14,58 +14,58 @@ from segue_audio.truepeak import TAPS, interpolated_peaks, oversampling
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from segue_analyzer.plan_timeline import Stretch
+    from segue_analyzer.plan_timeline import SectionSpan
     from segue_audio.arrays import Float32
 
 _CELL: Final = 64
-"""Frames for which one true peak is kept; a stretch has those cells whose middles it holds."""
+"""Frames per true peak; a section has the cells whose middles it contains."""
 _BLOCK: Final = 8_192
 _MOST_OVERSHOOT: Final = 2.7
-"""No value between samples exceeds them by more: the sum of the interpolator's taps."""
+"""Largest ratio of a value between samples to the samples: the sum of the interpolator's taps."""
 _SILENT: Final = 1e-12
 
 
 class SectionLoudness:
-    """The loudness of one stretch by itself, from its first frame to its last."""
+    """Measures the loudness of one section by itself."""
 
-    def __init__(self, stretch: Stretch, sample_rate: int, channels: int) -> None:
-        self.stretch = stretch
+    def __init__(self, span: SectionSpan, sample_rate: int, channels: int) -> None:
+        self.span = span
         self._rate = sample_rate
         self._channels = channels
         self._meter: LoudnessMeter | None = None
         self._result = Loudness()
 
     def push(self, block: Float32, first_frame: int) -> None:
-        """Take those frames of a block that belong to the stretch."""
-        first = max(self.stretch.first_frame, first_frame)
-        end = min(self.stretch.end_frame, first_frame + len(block))
+        """Add the frames of a block that belong to the section."""
+        first = max(self.span.first_frame, first_frame)
+        end = min(self.span.end_frame, first_frame + len(block))
         if first < end:
             self._meter = self._meter or LoudnessMeter(self._rate, self._channels, with_peaks=False)
             self._meter.push(block[first - first_frame : end - first_frame])
-            if end == self.stretch.end_frame:
+            if end == self.span.end_frame:
                 self.close()
 
     def close(self) -> Loudness:
-        """Give the result; the meter's memory is let go."""
+        """Return the result and free the meter."""
         if self._meter is not None:
             self._result, self._meter = self._meter.result(), None
         return self._result
 
 
-class TruePeaks:
-    """Highest true peak and sample of each stretch, as the stretch sounds between its neighbours."""
+class SectionPeaks:
+    """Measures the highest true peak and sample of each section, with its neighbours around it."""
 
-    def __init__(self, sample_rate: int, channels: int, stretches: Sequence[Stretch]) -> None:
+    def __init__(self, sample_rate: int, channels: int, spans: Sequence[SectionSpan]) -> None:
         self._factor = oversampling(sample_rate)
-        self._stretches = stretches
-        self._highest = np.zeros((len(stretches), 2))
-        # The past begins with silence: the signal does too.
+        self._spans = spans
+        self._highest = np.zeros((len(spans), 2))
+        # The audio begins after silence.
         self._buffer = np.zeros((channels, TAPS + _BLOCK), dtype=np.float32)
         self._filled = TAPS // 2
         self._first_frame = 0
 
     def push(self, planar: Float32) -> None:
-        """Take samples in, (channels, frames)."""
+        """Add samples, (channels, frames)."""
         position = 0
         while position < planar.shape[1]:
             take = min(self._buffer.shape[1] - self._filled, planar.shape[1] - position)
@@ -76,21 +76,21 @@ class TruePeaks:
                 self._measure()
 
     def finish(self) -> list[tuple[float, float]]:
-        """End the stream; gives (true peak, sample peak) of each stretch as absolute values."""
-        # Silence follows; what stands behind the first block's middle part is measured with the second.
+        """End the stream; returns (true peak, sample peak) of each section as absolute values."""
+        # Two blocks with silence at the end: the second one measures the rest of the first.
         for _ in range(2):
             self._buffer[:, self._filled :] = 0.0
             self._measure()
         return [(max(true, sample), sample) for true, sample in self._highest.tolist()]
 
     def _measure(self) -> None:
-        """Measure the block that stands between half the taps of past and of future, and move on."""
+        """Measure the block between half the taps of past and of future, and move on."""
         loudest = np.abs(self._buffer[:, TAPS // 2 : TAPS // 2 + _BLOCK]).max(axis=0)
         reach = float(np.abs(self._buffer).max()) * _MOST_OVERSHOOT
         true_peaks: Float32 | None = None
-        for index, stretch in enumerate(self._stretches):
-            first = max(0, stretch.first_frame - self._first_frame)
-            end = min(_BLOCK, stretch.end_frame - self._first_frame)
+        for index, span in enumerate(self._spans):
+            first = max(0, span.first_frame - self._first_frame)
+            end = min(_BLOCK, span.end_frame - self._first_frame)
             if first >= end:
                 continue
             highest = self._highest[index]
@@ -106,6 +106,6 @@ class TruePeaks:
 
 
 def with_peaks(loudness: Loudness, peaks: tuple[float, float]) -> Loudness:
-    """Put the peaks into a measurement."""
+    """Return the loudness with these peaks."""
     true_peak, sample_peak = (20 * math.log10(peak) if peak > _SILENT else None for peak in peaks)
     return dataclasses.replace(loudness, true_peak_dbtp=true_peak, sample_peak_dbfs=sample_peak)

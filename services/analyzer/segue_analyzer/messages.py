@@ -1,4 +1,4 @@
-"""The report as a message of the contract."""
+"""Encoding of the report as a message of the contract."""
 
 from __future__ import annotations
 

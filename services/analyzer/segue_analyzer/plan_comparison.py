@@ -1,4 +1,4 @@
-"""What was measured against what was planned."""
+"""Comparison of measured tempo, key and energy with the plan."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from segue_music.elements import Mode
 from segue_music.theory import MINOR_MODES, SCALES, pitch_class, scale_classes
 
 if TYPE_CHECKING:
-    from segue_analyzer.plan_timeline import Target
+    from segue_analyzer.plan_timeline import PlanTimeline
     from segue_analyzer.report import KeyEstimate, TempoEstimate
     from segue_audio.arrays import Float64
     from segue_music.elements import Key
@@ -23,7 +23,7 @@ _LEAST_BARS: Final = 3
 
 
 def tempo_matches(measured: TempoEstimate | None, planned_quarters: float) -> bool | None:
-    """Whether a tempo is the planned one within 4 %, or half or double of it; None when none was found."""
+    """Return whether the tempo is within 4 % of the planned one, its half or its double; None without a tempo."""
     if measured is None:
         return None
     found = measured.quarters_per_minute
@@ -31,7 +31,7 @@ def tempo_matches(measured: TempoEstimate | None, planned_quarters: float) -> bo
 
 
 def key_matches(measured: KeyEstimate | None, planned: Key) -> bool | None:
-    """Whether a key is the planned one or its relative; a mode counts as major or minor of its tonic too."""
+    """Return whether the key is the planned one or its relative; modes also match major or minor of their tonic."""
     if measured is None:
         return None
     found = measured.key
@@ -41,18 +41,18 @@ def key_matches(measured: KeyEstimate | None, planned: Key) -> bool | None:
 
 
 def _signature(key: Key) -> frozenset[int]:
-    """The notes of the key, with minor's seventh as written in the signature."""
+    """Return the pitch classes of the key signature; harmonic minor has that of natural minor."""
     if key.mode is Mode.HARMONIC_MINOR:
         return frozenset((pitch_class(key.tonic) + step) % 12 for step in SCALES[Mode.MINOR])
     return frozenset(scale_classes(key))
 
 
-def energy_correlation(target: Target, hop_powers: Float64, sample_rate: int, frames: int) -> float | None:
-    """Rank correlation of the planned energy and the measured loudness of all bars; None when one never changes."""
+def energy_correlation(plan: PlanTimeline, hop_powers: Float64, sample_rate: int, frames: int) -> float | None:
+    """Return the rank correlation of planned energy and measured loudness of all bars; None when one is constant."""
     energies: list[float] = []
     levels: list[float] = []
     hop_frames = round(sample_rate / _HOPS_PER_SECOND)
-    for planned in target.planned:
+    for planned in plan.planned:
         for bar, energy in enumerate(planned.energy):
             first, end = planned.bar_frames[bar] // hop_frames, planned.bar_frames[bar + 1] // hop_frames
             if planned.bar_frames[bar + 1] <= frames and first < end <= len(hop_powers):
@@ -60,14 +60,14 @@ def energy_correlation(target: Target, hop_powers: Float64, sample_rate: int, fr
                 levels.append(float(np.log10(max(hop_powers[first:end].mean(), _SILENT_POWER))))
     if len(energies) < _LEAST_BARS:
         return None
-    wanted, heard = _ranks(np.array(energies)), _ranks(np.array(levels))
-    if wanted.std() == 0 or heard.std() == 0:
+    planned_ranks, measured_ranks = _ranks(np.array(energies)), _ranks(np.array(levels))
+    if planned_ranks.std() == 0 or measured_ranks.std() == 0:
         return None
-    return float(np.corrcoef(wanted, heard)[0, 1])
+    return float(np.corrcoef(planned_ranks, measured_ranks)[0, 1])
 
 
 def _ranks(values: Float64) -> Float64:
-    """Ranks from 0; equal values share the mean of theirs."""
+    """Return ranks from 0; equal values share their mean rank."""
     _, group, sizes = np.unique(values, return_inverse=True, return_counts=True)
     ends = np.cumsum(sizes)
     ranks: Float64 = (ends - (sizes + 1) / 2)[group]

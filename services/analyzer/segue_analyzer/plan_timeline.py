@@ -1,4 +1,4 @@
-"""What a piece should be like: its plan on the timeline of the sound that is measured."""
+"""The plan on the timeline of the audio that is measured."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ DEFAULT_RATE: Final = 48_000
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
-    """A part of the sound to measure by itself, in frames of the sound."""
+class SectionSpan:
+    """The part of the audio that is a section, in frames of the audio."""
 
     section_id: str
     first_frame: int
@@ -31,47 +31,47 @@ class Stretch:
 
     @property
     def end_frame(self) -> int:
-        """Return the frame after the last."""
+        """The frame after the last one."""
         return self.first_frame + self.frames
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedStretch:
-    """What the plan says about one section."""
+class PlannedSpan:
+    """The plan of one section."""
 
-    stretch: Stretch
+    span: SectionSpan
     key: Key
     metre: Metre
     beats_per_minute: float
     energy: tuple[float, ...]
     bar_frames: tuple[int, ...]
-    """Where its bars begin, and where the last one ends: one more than energy has values."""
+    """First frame of every bar, and the end of the last one: one more value than `energy`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """What is known before measuring; all empty when nothing is."""
+class PlanTimeline:
+    """Sections and plan that are known before measuring; empty without a plan."""
 
-    stretches: tuple[Stretch, ...] = ()
-    planned: tuple[PlannedStretch, ...] = field(default=())
+    spans: tuple[SectionSpan, ...] = ()
+    planned: tuple[PlannedSpan, ...] = field(default=())
     beats_per_minute: float | None = None
     metre: Metre | None = None
 
-    def planned_for(self, section_id: str) -> PlannedStretch | None:
-        """Return what the plan says about a section."""
-        return next((each for each in self.planned if each.stretch.section_id == section_id), None)
+    def planned_for(self, section_id: str) -> PlannedSpan | None:
+        """Return the plan of a section."""
+        return next((each for each in self.planned if each.span.section_id == section_id), None)
 
 
-def make_target(plan: Plan | None, given: Sequence[Stretch], sample_rate: int) -> Target:
-    """Lay the plan on the sound's timeline; sections that were given are measured instead of the plan's."""
-    _check_overlap(given, "start.sections")
+def lay_out_plan(plan: Plan | None, spans: Sequence[SectionSpan], sample_rate: int) -> PlanTimeline:
+    """Lay the plan on the timeline of the audio; sections of the caller replace those of the plan."""
+    _check_overlap(spans, "start.sections")
     if plan is None:
-        return Target(stretches=tuple(given))
+        return PlanTimeline(spans=tuple(spans))
     planned = _lay_out(plan, sample_rate)
-    if not given:
-        _check_overlap([each.stretch for each in planned], "plan.sections")
-    return Target(
-        stretches=tuple(given) or tuple(each.stretch for each in planned),
+    if not spans:
+        _check_overlap([each.span for each in planned], "plan.sections")
+    return PlanTimeline(
+        spans=tuple(spans) or tuple(each.span for each in planned),
         planned=planned,
         beats_per_minute=felt_tempo(plan.quarters_per_minute, plan.metre),
         metre=plan.metre,
@@ -79,20 +79,20 @@ def make_target(plan: Plan | None, given: Sequence[Stretch], sample_rate: int) -
 
 
 def felt_tempo(quarters_per_minute: float, metre: Metre) -> float:
-    """Beats a minute, as the metre counts beats."""
+    """Return beats per minute, as the metre counts beats."""
     return quarters_per_minute * timing.TICKS_PER_QUARTER / timing.ticks_per_beat(metre)
 
 
 def in_quarters(beats_per_minute: float, metre: Metre | None) -> float:
-    """Quarters a minute of felt beats; without a metre the beat is taken for a quarter."""
+    """Return quarters per minute of felt beats; without a metre a beat is a quarter."""
     if metre is None:
         return beats_per_minute
     return beats_per_minute * timing.ticks_per_beat(metre) / timing.TICKS_PER_QUARTER
 
 
-def _lay_out(plan: Plan, sample_rate: int) -> tuple[PlannedStretch, ...]:
+def _lay_out(plan: Plan, sample_rate: int) -> tuple[PlannedSpan, ...]:
     rate = plan.sample_rate or DEFAULT_RATE
-    found: list[PlannedStretch] = []
+    found: list[PlannedSpan] = []
     position = 0
     for index, section in enumerate(plan.sections):
         spec = section.spec
@@ -101,17 +101,17 @@ def _lay_out(plan: Plan, sample_rate: int) -> tuple[PlannedStretch, ...]:
         try:
             tempo = timing.TempoMap.of(points)
         except ValueError as error:
-            raise _wrong(index, "tempo_points", str(error)) from None
+            raise _invalid(index, "tempo_points", str(error)) from None
         frames = spec.frames or tempo.frame(spec.bars * timing.ticks_per_bar(metre), rate)
         first = section.first_frame or position
         if spec.energy and len(spec.energy) != spec.bars:
-            raise _wrong(index, "energy", f"{len(spec.energy)} values for {spec.bars} bars")
+            raise _invalid(index, "energy", f"{len(spec.energy)} values for {spec.bars} bars")
         ticks = timing.ticks_per_bar(metre)
         bars = tuple(_scaled(first + tempo.frame(bar * ticks, rate), rate, sample_rate) for bar in range(spec.bars + 1))
         start, end = (_scaled(place, rate, sample_rate) for place in (first, first + frames))
         found.append(
-            PlannedStretch(
-                stretch=Stretch(spec.section_id, start, end - start),
+            PlannedSpan(
+                span=SectionSpan(spec.section_id, start, end - start),
                 key=spec.key or plan.key,
                 metre=metre,
                 beats_per_minute=felt_tempo(_mean_tempo(spec, plan, tempo), metre),
@@ -124,7 +124,7 @@ def _lay_out(plan: Plan, sample_rate: int) -> tuple[PlannedStretch, ...]:
 
 
 def _mean_tempo(spec: SectionSpec, plan: Plan, tempo: timing.TempoMap) -> float:
-    """Quarters a minute over the whole section."""
+    """Return the mean quarters per minute of the section."""
     ticks = spec.bars * timing.ticks_per_bar(spec.metre or plan.metre)
     return 60.0 * ticks / timing.TICKS_PER_QUARTER / tempo.seconds(ticks)
 
@@ -133,19 +133,19 @@ def _scaled(frame: int, rate_from: int, rate_to: int) -> int:
     return (2 * frame * rate_to + rate_from) // (2 * rate_from)
 
 
-def _check_overlap(stretches: Sequence[Stretch], place: str) -> None:
-    """Sections may overlap, but each is measured by a meter of its own: so many at once is enough."""
-    if _most_at_once(stretches) > MAX_AT_ONCE:
+def _check_overlap(spans: Sequence[SectionSpan], place: str) -> None:
+    """Limit overlapping sections: each needs a meter of its own."""
+    if _most_at_once(spans) > MAX_AT_ONCE:
         text = f"more than {MAX_AT_ONCE} sections overlap at one place"
         raise errors.InvalidField(f"{place}: {text}", violations=[FieldViolation(place, text)])
 
 
-def _most_at_once(stretches: Sequence[Stretch]) -> int:
-    """How many of them overlap at the place where most do."""
-    edges = sorted([(each.first_frame, 1) for each in stretches] + [(each.end_frame, -1) for each in stretches])
+def _most_at_once(spans: Sequence[SectionSpan]) -> int:
+    """Return the largest number of sections that overlap."""
+    edges = sorted([(each.first_frame, 1) for each in spans] + [(each.end_frame, -1) for each in spans])
     return max(accumulate(step for _, step in edges), default=0)
 
 
-def _wrong(index: int, field_name: str, text: str) -> errors.SegueError:
+def _invalid(index: int, field_name: str, text: str) -> errors.SegueError:
     place = f"plan.sections[{index}].spec.{field_name}"
     return errors.InvalidPlan(f"{place}: {text}", violations=[FieldViolation(place, text)])

@@ -1,4 +1,4 @@
-"""What is measured: plain words for the report, free of the contract's types."""
+"""The report of an analysis, without types of the contract."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class FaultKind(IntEnum):
-    """A kind of fault; the numbers are the contract's."""
+    """A kind of fault; the numbers are those of the contract."""
 
     CLIPPING = 1
     DC = 2
@@ -23,7 +23,7 @@ class FaultKind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault in the sound."""
+    """A fault in the audio."""
 
     kind: FaultKind
     first_frame: int
@@ -44,7 +44,7 @@ class TempoEstimate:
 
 @dataclass(frozen=True, slots=True)
 class KeyEstimate:
-    """A measured key and the next best one."""
+    """A measured key and the second best one."""
 
     key: Key
     confidence: float
@@ -53,7 +53,7 @@ class KeyEstimate:
 
 @dataclass(frozen=True, slots=True)
 class SectionReport:
-    """A section measured by itself; None where nothing is known."""
+    """The report of one section; None where a value is unknown."""
 
     section_id: str
     loudness: Loudness
@@ -67,7 +67,7 @@ class SectionReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that was measured; None where nothing is known."""
+    """The report of the whole; None where a value is unknown."""
 
     frames: int
     leading_silence_frames: int

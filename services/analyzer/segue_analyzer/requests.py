@@ -1,4 +1,4 @@
-"""Reads the messages of one call: checks order, format, length and checksum, and gives what was sent."""
+"""Messages of one call: checks order, format, length and checksum, and returns audio or file bytes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MAX_FILE_BYTES: Final = 1 << 30
 _MAGIC_BYTES: Final = 12
 _GATHERED_FRAMES: Final = 32_768
-"""Chunks are gathered so that the work is worth a thread's turn."""
+"""Chunks are gathered to this size, so that a call of a thread pays off."""
 
 
 async def read_start(requests: Requests) -> analyzer_pb2.AnalyzeStart:
@@ -33,13 +33,13 @@ async def read_start(requests: Requests) -> analyzer_pb2.AnalyzeStart:
     async for request in requests:
         kind = request.WhichOneof("message")
         if kind != "start":
-            raise errors.OutOfOrder(f"{kind} came before start", metadata={"position": "start"})
+            raise errors.OutOfOrder(f"{kind} arrived before start", metadata={"position": "start"})
         return request.start
     raise errors.OutOfOrder("the stream ended before start", metadata={"position": "start"})
 
 
 class PcmReader:
-    """The chunks of PCM as blocks of float32."""
+    """Decodes PCM chunks to blocks of float32."""
 
     def __init__(self, sound_format: audio_pb2.AudioFormat) -> None:
         self._format = sound_format
@@ -47,16 +47,16 @@ class PcmReader:
         self._position = 0
 
     async def blocks(self, requests: Requests) -> AsyncIterator[Float32]:
-        """Give what was sent, some tenths of a second at a time."""
+        """Yield the audio, some tenths of a second at a time."""
         waiting: list[Float32] = []
         gathered = 0
         async for request in requests:
             kind = request.WhichOneof("message")
             if kind != "audio":
-                raise errors.OutOfOrder(f"{kind} came where audio was due", metadata={"position": str(self._position)})
+                raise errors.OutOfOrder(f"{kind} arrived, expected audio", metadata={"position": str(self._position)})
             block = self._decode(request.audio)
             if not len(block):
-                continue  # else a stream of nothing would be kept without end
+                continue  # empty blocks would pile up without limit
             waiting.append(block)
             gathered += len(block)
             if gathered >= _GATHERED_FRAMES:
@@ -65,33 +65,33 @@ class PcmReader:
         if gathered:
             yield np.concatenate(waiting)
         if self._position == 0:
-            raise errors.InvalidAudio("the stream ended before any audio came: there is nothing to measure")
+            raise errors.InvalidAudio("the stream ended before any audio arrived: there is nothing to measure")
 
     def _decode(self, chunk: audio_pb2.AudioChunk) -> Float32:
         if chunk.first_frame != self._position:
             raise errors.OutOfOrder(
-                f"frame {chunk.first_frame} came where {self._position} was due",
+                f"frame {chunk.first_frame} arrived, expected frame {self._position}",
                 metadata={"position": str(self._position)},
             )
         samples = samples_of(chunk, self._format, "audio")
         self._position += chunk.frames
         if self._position > self._most_frames:
-            raise errors.InvalidAudio(f"the sound is too long: {self._most_frames} frames of this format are allowed")
+            raise errors.InvalidAudio(f"the audio is too long: the limit is {self._most_frames} frames of this format")
         return samples
 
 
-async def spool_file(requests: Requests, target: IO[bytes]) -> None:
-    """Write the bytes of an encoded file to `target`; what cannot be sound is refused at its first bytes."""
+async def receive_file(requests: Requests, target: IO[bytes]) -> None:
+    """Write the bytes of an encoded file to `target`; files that are not audio are refused at their first bytes."""
     head = b""
     size = 0
     async for request in requests:
         kind = request.WhichOneof("message")
         if kind != "file":
-            raise errors.OutOfOrder(f"{kind} came where file was due", metadata={"position": str(size)})
+            raise errors.OutOfOrder(f"{kind} arrived, expected file", metadata={"position": str(size)})
         piece = request.file
         if piece.offset != size:
             raise errors.OutOfOrder(
-                f"file bytes at {piece.offset} came where {size} was due", metadata={"position": str(size)}
+                f"byte {piece.offset} of the file arrived, expected byte {size}", metadata={"position": str(size)}
             )
         size += len(piece.data)
         if size > MAX_FILE_BYTES:
@@ -102,7 +102,7 @@ async def spool_file(requests: Requests, target: IO[bytes]) -> None:
                 _check(head)
         target.write(piece.data)
     if len(head) < _MAGIC_BYTES:
-        raise errors.InvalidAudio(f"a file of {size} bytes holds no sound")
+        raise errors.InvalidAudio(f"a file of {size} bytes holds no audio")
     target.flush()
 
 

@@ -1,4 +1,4 @@
-"""AnalyzerService: the analyzer's edge. Proto types stop here."""
+"""AnalyzerService: the gRPC service of the analyzer."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import numpy as np
 
 from segue.analyzer.v1 import analyzer_pb2, analyzer_pb2_grpc
 from segue.audio.v1 import audio_pb2
-from segue_analyzer.analysis import Measurement
+from segue_analyzer.analysis import AudioAnalysis
 from segue_analyzer.messages import report_message
-from segue_analyzer.plan_timeline import Stretch, make_target
-from segue_analyzer.requests import PcmReader, read_start, spool_file
+from segue_analyzer.plan_timeline import SectionSpan, lay_out_plan
+from segue_analyzer.requests import PcmReader, read_start, receive_file
 from segue_audio.decoding import DecodedFile
 from segue_audio.errors import UnreadableAudio
 from segue_music import codec
@@ -38,7 +38,7 @@ _WARM_RATE: Final = 44_100
 
 
 class AnalyzerService(analyzer_pb2_grpc.AnalyzerServiceServicer):
-    """Measures; it keeps no state."""
+    """Measures audio; keeps no state between calls."""
 
     async def Analyze(
         self, request_iterator: AsyncIterator[analyzer_pb2.AnalyzeRequest], context: Context
@@ -63,13 +63,13 @@ async def _measure_pcm(
 async def _measure_file(
     start: analyzer_pb2.AnalyzeStart, requests: AsyncIterator[analyzer_pb2.AnalyzeRequest]
 ) -> AsyncGenerator[analyzer_pb2.AnalyzeResponse]:
-    with _spool() as spool:
+    with _temporary_file() as file:
         try:
-            await spool_file(requests, spool)
+            await receive_file(requests, file)
         except OSError as error:
-            raise _no_room() from error
+            raise _storage_full() from error
         try:
-            async with DecodedFile(Path(spool.name)) as sound:
+            async with DecodedFile(Path(file.name)) as sound:
                 call = _Call(start, sound.sample_rate, sound.channels)
                 async for response in call.measure(sound.blocks()):
                     yield response
@@ -77,58 +77,58 @@ async def _measure_file(
             raise errors.InvalidAudio(str(error)) from None
 
 
-def _spool() -> tempfile._TemporaryFileWrapper[bytes]:
-    """A name of its own and not only a descriptor: the decoder opens it by its path."""
+def _temporary_file() -> tempfile._TemporaryFileWrapper[bytes]:
+    """Make a named file: the decoder opens it by its path."""
     try:
         return tempfile.NamedTemporaryFile(prefix="segue-analyzer-")
     except OSError as error:
-        raise _no_room() from error
+        raise _storage_full() from error
 
 
-def _no_room() -> errors.SegueError:
-    return errors.StorageFull("the analyzer's temporary folder cannot take the file: it is full or read-only")
+def _storage_full() -> errors.SegueError:
+    return errors.StorageFull("the file does not fit into the analyzer's temporary folder: it is full or read-only")
 
 
 class _Call:
-    """One analysis: the work is done in threads, the loop only carries."""
+    """One analysis; threads do the work, the event loop only passes data on."""
 
     def __init__(self, start: analyzer_pb2.AnalyzeStart, sample_rate: int, channels: int) -> None:
         plan = codec.plan_from_message(start.plan) if start.HasField("plan") else None
-        given = [Stretch(each.section_id, each.first_frame, each.frames) for each in start.sections]
+        spans = [SectionSpan(each.section_id, each.first_frame, each.frames) for each in start.sections]
         self._start = start
         self._format = audio_pb2.AudioFormat(
             sample_rate=sample_rate,
             channels=channels,
             sample_format=start.format.sample_format or audio_pb2.SAMPLE_FORMAT_F32LE,
         )
-        self._target = make_target(plan, given, sample_rate)
-        self._measurement = Measurement(sample_rate, channels, self._target)
+        timeline = lay_out_plan(plan, spans, sample_rate)
+        self._analysis = AudioAnalysis(sample_rate, channels, timeline)
 
     async def measure(self, blocks: AsyncIterator[Float32]) -> AsyncIterator[analyzer_pb2.AnalyzeResponse]:
-        """Measure block by block; progress at most twice a second, the report last."""
-        said = time.monotonic()
+        """Measure block by block; yields progress at most twice a second, and the report last."""
+        last_sent = time.monotonic()
         async for block in blocks:
-            await asyncio.to_thread(self._measurement.push, block)
-            if time.monotonic() - said >= _PROGRESS_S:
-                said = time.monotonic()
-                done = analyzer_pb2.AnalyzeProgress(frames_done=self._measurement.frames)
+            await asyncio.to_thread(self._analysis.push, block)
+            if time.monotonic() - last_sent >= _PROGRESS_S:
+                last_sent = time.monotonic()
+                done = analyzer_pb2.AnalyzeProgress(frames_done=self._analysis.frames)
                 yield analyzer_pb2.AnalyzeResponse(progress=done)
         self._check_sections()
-        report = await asyncio.to_thread(self._measurement.report)
+        report = await asyncio.to_thread(self._analysis.report)
         yield analyzer_pb2.AnalyzeResponse(report=report_message(report, self._format))
 
     def _check_sections(self) -> None:
-        """Sections that the caller gave must lie inside the sound; the plan's are compared as far as it goes."""
-        frames = self._measurement.frames
+        """Check that the caller's sections lie within the audio; sections of the plan may exceed it."""
+        frames = self._analysis.frames
         for index, section in enumerate(self._start.sections):
             end = section.first_frame + section.frames
             if end > frames:
-                place, text = f"start.sections[{index}]", f"it ends at frame {end}, the sound at {frames}"
+                place, text = f"start.sections[{index}]", f"it ends at frame {end}, the audio at frame {frames}"
                 raise errors.InvalidField(f"{place}: {text}", violations=[FieldViolation(place, text)])
 
 
 def warm() -> None:
-    """Load all that a measurement needs, so that the first one does not wait for it."""
-    measurement = Measurement(_WARM_RATE, 2)
-    measurement.push(np.zeros((_WARM_RATE * 3, 2), dtype=np.float32))
-    measurement.report()
+    """Load everything that an analysis needs before the first call."""
+    analysis = AudioAnalysis(_WARM_RATE, 2)
+    analysis.push(np.zeros((_WARM_RATE * 3, 2), dtype=np.float32))
+    analysis.report()

@@ -1,4 +1,4 @@
-"""Short-time spectra of a stream: frames centred on a fixed grid, the same however the stream is cut."""
+"""Short-time spectra of a stream on a fixed grid; they do not depend on block sizes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 _FRAMES_A_BATCH = 128
-"""Spectra are made so many at a time, so that memory stays small."""
+"""Spectra per batch; it bounds memory."""
 
 
 class SpectrumStream:
-    """Cuts a mono stream into windowed frames, frame t centred on sample t * hop, and gives their magnitudes."""
+    """Computes magnitude spectra of windowed frames of a mono stream; frame t is centred on sample t * hop."""
 
     def __init__(self, size: int, hop: int) -> None:
         self.size = size
@@ -31,13 +31,13 @@ class SpectrumStream:
         self._frames = 0
 
     def push(self, mono: Float32) -> list[Float32]:
-        """Take samples in; gives magnitudes of shape (frames, size / 2 + 1), a batch at a time."""
+        """Add samples; returns batches of magnitudes of shape (frames, size / 2 + 1)."""
         self._samples += len(mono)
         self._waiting = np.concatenate([self._waiting, mono])
         return self._ready()
 
     def finish(self) -> list[Float32]:
-        """Give the frames whose centres lie inside the stream but whose windows reach beyond it."""
+        """Return the frames whose centres lie within the stream and whose windows reach beyond it."""
         due = -(-self._samples // self.hop) - self._frames
         missing = (due - 1) * self.hop + self.size - len(self._waiting)
         if due <= 0:
@@ -60,7 +60,7 @@ class SpectrumStream:
 
 
 class GrowingRows:
-    """Rows that are appended a batch at a time and read as one array at the end."""
+    """Rows that grow batch by batch and are read as one array at the end."""
 
     def __init__(self, columns: int) -> None:
         self._columns = columns
@@ -71,5 +71,5 @@ class GrowingRows:
         self._values.frombytes(rows.astype(np.float32).tobytes())
 
     def rows(self) -> Float32:
-        """Give all rows, without a copy; none can be appended while they are looked at."""
+        """Return all rows without a copy; while the array lives, no rows can be appended."""
         return np.frombuffer(self._values, dtype=np.float32).reshape(-1, self._columns)

@@ -1,4 +1,4 @@
-"""Clicks: single jumps that stand far out of the roughness around them."""
+"""Click detection: single jumps far above the roughness around them."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 
 _CELL_S: Final = 0.0005
 _AROUND_S: Final = 0.125
-"""A buzzing tone of 27 Hz still has six of its own jumps on either side together."""
+"""In this time a buzzing tone of 27 Hz makes six jumps, both sides together."""
 _OTHERS: Final = 6
-"""A lost buffer leaves two jumps near each other, so that a click may have a few companions."""
+"""A lost buffer makes two jumps close together, so a click may have a few others near it."""
 _NEAR_CELLS: Final = 2
 _STANDS_OUT: Final = 8.0
 _LEAST_JUMP: Final = 0.05
 _SAME_S: Final = 0.01
-"""Jumps this near each other are one click."""
+"""Jumps closer than this are one click."""
 _CRACKLE_GAP_S: Final = 5.0
 _CRACKLE_CLICKS: Final = 5
-"""So many clicks without a longer gap are a crackle; nobody can tell whether a texture or damage makes it."""
+"""This many clicks without a longer gap are a crackle, of a texture or of damage."""
 
 
-class _Clicks:
-    """Collects clicks in order and gathers those of a crackle; of each, no more than can be told apart is kept."""
+class _ClickCollector:
+    """Groups clicks into single clicks and crackles, in bounded memory."""
 
     def __init__(self, sample_rate: int) -> None:
         self._rate = sample_rate
@@ -52,45 +52,43 @@ class _Clicks:
             self._counts.append(1)
 
     def faults(self) -> list[Fault]:
-        """Give single clicks, and each crackle as one fault."""
+        """Return single clicks, and each crackle as one fault."""
         found: list[Fault] = []
         crackles = any(count >= _CRACKLE_CLICKS for count in self._counts)
-        text = "a click; the sound has a crackle elsewhere" if crackles else "a jump that no music makes: a click"
+        text = "a click; there is a crackle elsewhere" if crackles else "a click: a jump that music does not make"
         for group, count in zip(self._groups, self._counts, strict=True):
             first, end = group[0][0], group[-1][1]
             if count < _CRACKLE_CLICKS:
                 found += [Fault(FaultKind.CLICK, start, stop - start, text) for start, stop in group]
             else:
-                many = (
-                    f"{count} clicks in {(end - first) / self._rate:.1f} s: a crackle, of a texture or a damaged sound"
-                )
+                many = f"{count} clicks in {(end - first) / self._rate:.1f} s: a crackle, from a texture or from damage"
                 found.append(Fault(FaultKind.CLICK, first, end - first, many))
         return found
 
 
 class ClickDetector:
-    """Watches how sharply the samples bend there and back, its highest value in each half millisecond."""
+    """Finds samples that bend sharply there and back, by the highest value in each half millisecond."""
 
     def __init__(self, sample_rate: int, channels: int) -> None:
         self._cell_frames = max(4, round(sample_rate * _CELL_S))
         self._around = max(16, round(sample_rate * _AROUND_S / self._cell_frames))
         self._past = np.zeros((channels, 0), dtype=np.float32)
-        # What lies before the beginning is unknown: it hides nothing and shows nothing.
+        # Audio before the beginning is unknown and has no effect.
         self._cells = np.zeros(0)
         self._places = np.zeros(0, dtype=np.int64)
         self._first_cell = 0
-        self._judged = 0
+        self._checked = 0
         self._position = 0
-        self._clicks = _Clicks(sample_rate)
+        self._clicks = _ClickCollector(sample_rate)
 
     def push(self, planar: Float32) -> None:
-        """Take samples in, (channels, frames)."""
+        """Add samples, (channels, frames)."""
         samples = np.concatenate([self._past, planar], axis=1)
         whole = max(0, (samples.shape[1] - 3) // self._cell_frames)
         if whole:
             step = np.diff(samples[:, : whole * self._cell_frames + 3], axis=1)
             bend = np.diff(step, axis=1)
-            # A jump bends there and back within two samples; a tone that sets in bends once.
+            # A jump bends there and back within two samples; the start of a tone bends once.
             both = np.maximum(0.0, -bend[:, 1:] * bend[:, :-1]).max(axis=0)
             rough = np.sqrt(both).reshape(whole, -1)
             inside = rough.argmax(axis=1)
@@ -99,22 +97,22 @@ class ClickDetector:
             self._places = np.concatenate([self._places, starts + inside + 2])
             self._position += whole * self._cell_frames
         self._past = samples[:, whole * self._cell_frames :].copy()
-        self._judge(len(self._cells) - self._around)
+        self._check(len(self._cells) - self._around)
 
     def finish(self) -> list[Fault]:
-        """Judge the last cells and give what was found."""
-        self._judge(len(self._cells))
+        """Check the last cells and return all faults."""
+        self._check(len(self._cells))
         return self._clicks.faults()
 
-    def _judge(self, end: int) -> None:
-        """Judge cells up to `end`, then forget those that no later one needs."""
-        for cell in np.flatnonzero(self._cells[self._judged : max(end, self._judged)] > _LEAST_JUMP) + self._judged:
+    def _check(self, end: int) -> None:
+        """Check cells up to `end`, then drop those that no later cell needs."""
+        for cell in np.flatnonzero(self._cells[self._checked : max(end, self._checked)] > _LEAST_JUMP) + self._checked:
             if self._stands_out(int(cell)):
                 self._clicks.add(int(self._places[cell]))
-        self._judged = max(self._judged, end)
-        spare = max(0, self._judged - self._around)
+        self._checked = max(self._checked, end)
+        spare = max(0, self._checked - self._around)
         self._cells, self._places = self._cells[spare:], self._places[spare:]
-        self._judged -= spare
+        self._checked -= spare
 
     def _stands_out(self, cell: int) -> bool:
         near = slice(max(0, cell - _NEAR_CELLS), cell + _NEAR_CELLS + 1)
@@ -132,5 +130,5 @@ def _nth_highest(values: Float64) -> float:
 
 
 def _both_sides(before: Float64, after: Float64, jump: float) -> bool:
-    """A drum is rough after its attack for longer than a few cells; a click is not, on either side."""
+    """Return whether both sides are smooth: a drum is rough for longer than a few cells after its attack."""
     return all(len(side) <= _OTHERS or _nth_highest(side) * _STANDS_OUT < jump for side in (before, after))

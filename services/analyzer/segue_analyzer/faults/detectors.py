@@ -1,4 +1,4 @@
-"""What is wrong with a sound: clipping, DC, clicks, gaps of silence, samples that are no numbers."""
+"""Detectors of clipping, DC and silence, and the collector of runs of frames."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _SILENCE_S: Final = 1.0
 _FULL_SCALE: Final = 0.99
 _CLIPPED_RUN: Final = 3
 _MERGE_S: Final = 0.05
-"""Clipped runs nearer than this are one fault."""
+"""Clipped runs closer than this are one fault."""
 _DC_LEVEL: Final = 1e-3
 _DC_BLOCK_S: Final = 0.25
 _DC_LEAST_BLOCKS: Final = 4
 
 
 class RunCollector:
-    """Collects runs of frames, joining those that stand near each other; keeps the first hundred."""
+    """Collects runs of frames and merges neighbours; keeps the first hundred."""
 
     def __init__(self, kind: FaultKind, merge_frames: int) -> None:
         self._kind = kind
@@ -34,14 +34,14 @@ class RunCollector:
         self._runs: list[list[int]] = []
 
     def add(self, first: int, end: int) -> None:
-        """Add one run; runs come in order."""
+        """Add a run; runs must be in order."""
         if self._runs and first - self._runs[-1][1] <= self._merge_frames:
             self._runs[-1][1] = max(end, self._runs[-1][1])
         elif len(self._runs) < MAX_FAULTS:
             self._runs.append([first, end])
 
     def add_flags(self, flags: Bools, first_frame: int) -> None:
-        """Add the runs of True."""
+        """Add every run of True."""
         if not flags.any():
             return
         edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
@@ -49,12 +49,12 @@ class RunCollector:
             self.add(first_frame + first, first_frame + end)
 
     def faults(self, text: str) -> list[Fault]:
-        """Give what was found."""
+        """Return one fault for each run."""
         return [Fault(self._kind, first, end - first, text) for first, end in self._runs]
 
 
 class ClippingDetector:
-    """Finds flat tops: three or more equal samples at full scale; beyond it counts as at it."""
+    """Finds clipping: three or more equal samples at or beyond full scale."""
 
     def __init__(self, sample_rate: int, channels: int) -> None:
         self._runs = RunCollector(FaultKind.CLIPPING, round(sample_rate * _MERGE_S))
@@ -62,7 +62,7 @@ class ClippingDetector:
         self._position = 0
 
     def push(self, planar: Float32, loudest: Float32) -> None:
-        """Take samples in, (channels, frames), and the loudest of each frame."""
+        """Add samples, (channels, frames), and the loudest of each frame."""
         samples = np.concatenate([self._past, planar], axis=1)
         self._past = samples[:, -(_CLIPPED_RUN - 1) :]
         if float(loudest.max(initial=0.0)) >= _FULL_SCALE:
@@ -72,8 +72,8 @@ class ClippingDetector:
         self._position += len(loudest)
 
     def faults(self) -> list[Fault]:
-        """Give what was found; a run's first two samples belong to it."""
-        found = self._runs.faults("samples stand at full scale: the sound is clipped")
+        """Return the faults; they include the first two samples of each run."""
+        found = self._runs.faults("samples stay at full scale: the audio is clipped")
         return [
             Fault(fault.kind, fault.first_frame - (_CLIPPED_RUN - 1), fault.frames + _CLIPPED_RUN - 1, fault.text)
             for fault in found
@@ -81,7 +81,7 @@ class ClippingDetector:
 
 
 class DcDetector:
-    """Finds a constant offset: the mean of all, when quarter seconds agree about it."""
+    """Finds a constant offset: the overall mean, when the means of quarter seconds agree."""
 
     def __init__(self, sample_rate: int, channels: int) -> None:
         self._block_frames = round(sample_rate * _DC_BLOCK_S)
@@ -93,7 +93,7 @@ class DcDetector:
         self._frames = 0
 
     def push(self, planar: Float32) -> None:
-        """Take samples in, (channels, frames)."""
+        """Add samples, (channels, frames)."""
         frames = planar.shape[1]
         self._frames += frames
         position = 0
@@ -111,7 +111,7 @@ class DcDetector:
                 self._filled = 0
 
     def faults(self) -> list[Fault]:
-        """Give the fault, if there is one; a sound under a second cannot tell an offset from a slow wave."""
+        """Return the fault, if any; below one second an offset cannot be told from a slow wave."""
         if self._blocks < _DC_LEAST_BLOCKS:
             return []
         mean = self._sum / self._blocks
@@ -125,7 +125,7 @@ class DcDetector:
 
 
 class SilenceDetector:
-    """Finds the silence at both ends and the gaps between, to the frame."""
+    """Finds silence at both ends and the gaps between, exact to the frame."""
 
     def __init__(self, sample_rate: int) -> None:
         self._gap_frames = round(sample_rate * _SILENCE_S)
@@ -135,7 +135,7 @@ class SilenceDetector:
         self._gaps = RunCollector(FaultKind.SILENCE, 0)
 
     def push(self, loudest: Float32) -> None:
-        """Take the loudest sample of each frame in."""
+        """Add the loudest sample of each frame."""
         loud = np.flatnonzero(loudest >= SILENT_BELOW) + self._position
         self._position += len(loudest)
         if len(loud) == 0:
@@ -150,14 +150,14 @@ class SilenceDetector:
 
     @property
     def leading_frames(self) -> int:
-        """Frames before the first sound; all of them when there is none."""
+        """Frames before the first audible sample; all of them in silence."""
         return self._position if self._first_loud is None else self._first_loud
 
     @property
     def trailing_frames(self) -> int:
-        """Frames after the last sound; 0 when there is none."""
+        """Frames after the last audible sample; 0 in silence."""
         return 0 if self._first_loud is None else self._position - 1 - self._last_loud
 
     def faults(self) -> list[Fault]:
-        """Give the gaps."""
+        """Return the gaps."""
         return self._gaps.faults("more than a second of silence")

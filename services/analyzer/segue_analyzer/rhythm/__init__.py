@@ -1,1 +1,1 @@
-"""Rhythm: onsets, tempo, beats and bars."""
+"""Rhythm: onsets, tempo, its octave, beats and bars."""

@@ -1,4 +1,4 @@
-"""Downbeats: which of the beats open a bar, by bass, by change of harmony and by accent."""
+"""Downbeats: the beats that open a bar, found by bass, change of harmony and accent."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 _USUAL_BARS: Final = (4, 3)
 _LEAST_BARS: Final = 3
 _SLIP_COST: Final = 8.0
-"""What a lost or added beat costs, against accents of spread 1 to 3."""
+"""Cost of a lost or added beat, relative to accents of spread 1 to 3."""
 _LEAST_EVIDENCE: Final = 2.5
-"""By how many standard errors downbeats must stand out."""
+"""Standard errors by which downbeats must stand out."""
 
 
 def find_downbeats(beats: Float64, onsets: Onsets, harmony: Harmony, beats_per_bar: int | None) -> Float64:
-    """Give those of the beats (in hops) that open bars; none when nothing tells them apart."""
+    """Return the beats (in hops) that open bars; none when they are not distinct."""
     lengths = _USUAL_BARS if beats_per_bar is None else (beats_per_bar,)
     if beats_per_bar == 1:
         return beats
@@ -40,7 +40,7 @@ def find_downbeats(beats: Float64, onsets: Onsets, harmony: Harmony, beats_per_b
 
 
 def _places_in_bar(accent: Float64, length: int) -> Index:
-    """Viterbi: each beat follows the one before in the bar; a bar that is cut short costs."""
+    """Find the position of every beat in its bar by Viterbi; a shortened bar has a cost."""
     gain = np.full((len(accent), length), 0.0)
     gain[:, 0] = accent
     total = gain[0].copy()
@@ -62,13 +62,13 @@ def _accents(beats: Float64, onsets: Onsets, harmony: Harmony) -> Float64:
     low = _around(onsets.low, beats)
     strength = _around(onsets.strength, beats)
     change = harmony.change_at(beats / HOPS_PER_SECOND)
-    # Harmony counts as far as there is any: what drums alone leave in the pitch classes changes at random.
+    # Harmony counts only as far as there are tones: the pitch classes of drums change at random.
     certain = min(1.0, harmony.purity / 0.25) ** 2 * min(1.0, float(change.std()) / 0.05)
     return _standardised(low) + 1.5 * certain * _standardised(change) + 0.25 * _standardised(strength)
 
 
 def _around(values: Float32, beats: Float64) -> Float64:
-    """The highest value within 30 ms of each beat."""
+    """Return the highest value within 30 ms of each beat."""
     places = np.round(beats).astype(np.intp)[:, None] + np.arange(-3, 4)
     nearby: Float64 = values[np.clip(places, 0, len(values) - 1)].max(axis=1).astype(np.float64)
     return nearby
@@ -80,8 +80,8 @@ def _standardised(values: Float64) -> Float64:
 
 
 def _evidence(accent: Float64, places: Index, length: int) -> float:
-    """How far the mean on the downbeats stands above the best of the others, in standard errors."""
+    """Return how far downbeats stand above the other beats, in standard errors."""
     own, *others = (float(accent[places == place].mean()) for place in range(length))
     error = max(float(accent.std()), 1e-9) / np.sqrt(np.count_nonzero(places == 0))
-    # Both the mean of the others and the best of them count: in 4/4 the third beat comes close.
+    # Both the mean and the best of the others count: in 4/4 the third beat comes close.
     return float((own - 0.5 * (max(others) + float(np.mean(others)))) / error)

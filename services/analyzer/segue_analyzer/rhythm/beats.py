@@ -1,4 +1,4 @@
-"""Beats by dynamic programming: as many strong attacks as possible, as evenly spaced as the tempo asks."""
+"""Beat tracking by dynamic programming: strong attacks at distances near the tempo's period."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 _TIGHTNESS: Final = 100.0
-"""Cost of the squared log ratio of a distance to the period, against attacks of spread 1."""
+"""Cost of the squared log ratio of a distance to the period, relative to attacks of spread 1."""
 
 
 def find_beats(strength: Float32, path: TempoPath) -> Float64:
-    """Give the beats as times in hops, in order."""
+    """Return the beats as times in hops, in order."""
     pulse = accents(strength)
     periods = _periods(path, len(pulse))
     smooth = _smooth(pulse, float(np.median(periods)))
@@ -33,14 +33,14 @@ def find_beats(strength: Float32, path: TempoPath) -> Float64:
 
 
 def _periods(path: TempoPath, hops: int) -> Float64:
-    """Give the period at every hop, in hops; a window speaks for its middle."""
+    """Return the period at every hop, in hops; the tempo of a window applies at its middle."""
     middles = (np.arange(len(path.course)) + min(4.0, hops / HOPS_PER_SECOND / 2)) * HOPS_PER_SECOND
     tempo = np.interp(np.arange(hops), middles, path.course)
     return 60.0 * HOPS_PER_SECOND / tempo
 
 
 def _smooth(pulse: Float64, period: float) -> Float64:
-    """Widen attacks to what counts as on the beat."""
+    """Widen attacks to the tolerance of a beat."""
     spread = max(1.0, period / 32)
     reach = int(np.ceil(3 * spread))
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / spread) ** 2)
@@ -48,9 +48,9 @@ def _smooth(pulse: Float64, period: float) -> Float64:
 
 
 def _best_chains(pulse: Float64, periods: Float64) -> tuple[Float64, Index]:
-    """Give the score of the best chain that ends at each hop, and the beat before it (-1: none).
+    """Return the score of the best chain that ends at each hop, and the beat before it (-1: none).
 
-    No beat is nearer to the one before than half a period, so that many hops can be done at once.
+    Beats are at least half a period apart, so many hops are computed at once.
     """
     hops = len(pulse)
     scores = pulse.copy()
@@ -74,19 +74,19 @@ def _best_chains(pulse: Float64, periods: Float64) -> tuple[Float64, Index]:
 
 
 def _last_beat(scores: Float64, periods: Float64) -> int:
-    """The best end lies within the last two periods in which something still adds to the score."""
+    """Return the best end, within the last two periods."""
     first = max(0, len(scores) - round(2 * float(periods[-1])))
     return first + int(np.argmax(scores[first:]))
 
 
 def _without_silent_ends(pulse: Float64, beats: Index) -> Index:
-    """Drop beats at both ends that fall on nothing."""
+    """Drop beats at both ends that have no attack."""
     heard = np.flatnonzero(pulse[beats] > 0.3 * np.sqrt(np.mean(pulse[beats] ** 2)))
     return beats[heard[0] : heard[-1] + 1] if len(heard) else beats[:0]
 
 
 def _between_hops(pulse: Float64, beats: Index) -> Float64:
-    """Move each beat to the top of the parabola through its neighbours."""
+    """Move each beat to the maximum of the parabola through its neighbours."""
     inner = np.clip(beats, 1, len(pulse) - 2)
     left, middle, right = pulse[inner - 1], pulse[inner], pulse[inner + 1]
     bend = left - 2 * middle + right

@@ -1,4 +1,4 @@
-"""Which octave of a tempo is the beat: by the usual range, the attacks in a beat, and what falls between beats."""
+"""The octave of a tempo, its half or double: chosen by range, by attacks per beat and by attacks between beats."""
 
 from __future__ import annotations
 
@@ -14,40 +14,42 @@ if TYPE_CHECKING:
 
 SHIFTS: Final = (-1, 0, 1)
 
-# Fitted to 445 pieces of the sketch band's 35 genres and to plain clicks and drums, without knowing their plans. Fitted
-# to all genres but one, it was right about that one in 97 of 100 pieces.
+# Fitted to 445 pieces of the sketch band's 35 genres and to plain clicks and drums, without their plans. Fitted to all
+# genres but one, it was right in 97 of 100 pieces of that one.
 _USUAL: Final = 85.0
 _USUAL_WEIGHT: Final = 2.1
-"""Nats for each squared octave away from the usual beats a minute."""
-_ATTACKS_A_BEAT: Final = 1.3
+"""Nats per squared octave of distance from the usual beats per minute."""
+_ATTACKS_PER_BEAT: Final = 1.3
 _ATTACKS_WEIGHT: Final = 4.3
 _ATTACKS_MOST: Final = 1.0
-"""Pads and noise make any number of attacks: beyond an octave they tell no more."""
+"""Pads and noise have any number of attacks: the cost ends at one octave."""
 _BETWEEN: Final = 0.45
 _BETWEEN_WEIGHT: Final = 7.6
-"""How like the beats that which falls in the middle between them mostly is, as autocorrelation."""
+"""Usual autocorrelation of the beats with the middle between them."""
 _EQUAL: Final = 0.8
 _EQUAL_WEIGHT: Final = 17.0
-"""What is as strong in the middle as on the beat is a beat itself."""
+"""Attacks in the middle as strong as on the beat are beats themselves."""
 _STRONG: Final = 1.0
-"""Attacks that count stand out by more than the spread of all."""
-_LEAST_A_SECOND: Final = 0.2
+"""Attacks count when they exceed the spread of all."""
+_LEAST_PER_SECOND: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Octave:
-    """The shift from the tempo that was asked about, in octaves, and how near its best rival comes, 0 to 1."""
+class OctaveChoice:
+    """The shift of a tempo in octaves, and how near its best rival comes, 0 to 1."""
 
     shift: int
     rival: float
 
 
-def choose_octave(raised: Float64, autocorrelation: Float64, tempo: float, allowed: tuple[float, float]) -> Octave:
-    """Choose between a tempo, its half and its double, as far as they lie within the allowed ones.
+def choose_octave(
+    raised: Float64, autocorrelation: Float64, tempo: float, allowed: tuple[float, float]
+) -> OctaveChoice:
+    """Choose between a tempo, its half and its double, within the allowed range.
 
-    `raised` is the strength of attacks above their running mean, in spreads; hops are those of the onsets.
+    `raised` is the strength of attacks above their running mean, in units of their spread, on the hops of the onsets.
     """
-    rate = max(_LEAST_A_SECOND, _attacks_a_second(raised))
+    rate = max(_LEAST_PER_SECOND, _attacks_per_second(raised))
     low, high = allowed
     scores = {
         shift: _score(tempo * 2.0**shift, rate, autocorrelation)
@@ -56,13 +58,13 @@ def choose_octave(raised: Float64, autocorrelation: Float64, tempo: float, allow
     }
     best = max(scores, key=lambda shift: scores[shift])
     rivals = [np.exp(score - scores[best]) for shift, score in scores.items() if shift != best]
-    return Octave(best, float(max(rivals, default=0.0)))
+    return OctaveChoice(best, float(max(rivals, default=0.0)))
 
 
-def _score(tempo: float, attacks_a_second: float, autocorrelation: Float64) -> float:
-    """How likely it is that this is the beat, in nats."""
+def _score(tempo: float, attacks_per_second: float, autocorrelation: Float64) -> float:
+    """Return the log likelihood that this tempo is the beat, in nats."""
     usual = np.log2(tempo / _USUAL) ** 2
-    attacks = min(_ATTACKS_MOST, np.log2(attacks_a_second * 60.0 / tempo / _ATTACKS_A_BEAT) ** 2)
+    attacks = min(_ATTACKS_MOST, np.log2(attacks_per_second * 60.0 / tempo / _ATTACKS_PER_BEAT) ** 2)
     between = _highest_near(autocorrelation, 30.0 * HOPS_PER_SECOND / tempo)
     unlike = (between - _BETWEEN) ** 2
     equal = max(0.0, between - _EQUAL)
@@ -70,15 +72,15 @@ def _score(tempo: float, attacks_a_second: float, autocorrelation: Float64) -> f
     return -float(sum(weighed))
 
 
-def _attacks_a_second(raised: Float64) -> float:
-    """Tops that stand out."""
+def _attacks_per_second(raised: Float64) -> float:
+    """Return the number of clear attacks per second."""
     left, middle, right = raised[:-2], raised[1:-1], raised[2:]
-    tops = (middle > left) & (middle >= right) & (middle > _STRONG)
-    return float(np.count_nonzero(tops)) / len(raised) * HOPS_PER_SECOND
+    maxima = (middle > left) & (middle >= right) & (middle > _STRONG)
+    return float(np.count_nonzero(maxima)) / len(raised) * HOPS_PER_SECOND
 
 
 def _highest_near(autocorrelation: Float64, lag: float) -> float:
-    """The highest value within 3 % of a lag, at least one hop to each side; 0 beyond the end."""
+    """Return the highest value within 3 % of a lag, at least one hop to each side; 0 beyond the end."""
     reach = max(1, round(lag * 0.03))
     near = autocorrelation[max(0, round(lag) - reach) : round(lag) + reach + 1]
     return float(near.max(initial=-1.0)) if len(near) > 2 * reach else 0.0

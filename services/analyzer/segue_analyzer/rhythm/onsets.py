@@ -1,4 +1,4 @@
-"""Onset strength: how much louder the bands of hearing become from one hundredth of a second to the next."""
+"""Onset strength: the rise of loudness in mel bands, every 10 ms."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ if TYPE_CHECKING:
     from segue_audio.arrays import Float32, Float64
 
 RATE: Final = 24_000
-"""Rhythm is heard below 12 kHz; with this rate a hop is exactly 10 ms."""
+"""Rhythm is audible below 12 kHz; at this rate a hop is exactly 10 ms."""
 HOPS_PER_SECOND: Final = 100
 _HOP: Final = RATE // HOPS_PER_SECOND
 _SIZE: Final = 1024
 _BANDS: Final = 48
 _LOW_BANDS_HZ: Final = 180.0
 _COMPRESSION: Final = 1000.0
-"""ln(1 + 1000 x): a band at -60 dBFS begins to count, and loud bands do not drown soft ones."""
+"""ln(1 + 1000 x): a band counts from -60 dBFS on, and loud bands do not hide soft ones."""
 _LAG_HOPS: Final = 2
 LATENCY_S: Final = 0.004
-"""An attack raises the windows that reach ahead to it, so that the strongest rise comes this much early."""
+"""The window reaches ahead to an attack, so the strongest rise is this much early."""
 
 
 @dataclass(frozen=True, slots=True)
 class Onsets:
-    """Strength of attack on a grid of 100 a second: all bands, and the lowest ones by themselves."""
+    """Onset strength on a grid of 100 per second: of all bands, and of the lowest ones."""
 
     strength: Float32
     low: Float32
 
     def part(self, first_s: float, end_s: float) -> Onsets:
-        """Give the stretch between two times."""
+        """Return the part between two times."""
         first, end = (max(0, round(at * HOPS_PER_SECOND)) for at in (first_s, end_s))
         return Onsets(self.strength[first:end], self.low[first:end])
 
 
 class OnsetStream:
-    """Collects the onset strength of a mono stream by spectral flux on a log-mel spectrogram."""
+    """Computes the onset strength of a mono stream by spectral flux on a log-mel spectrogram."""
 
     def __init__(self, sample_rate: int) -> None:
         self._resampler = StreamResampler(sample_rate, RATE, 1, quality="HQ")
@@ -51,11 +51,11 @@ class OnsetStream:
         self._rows = GrowingRows(2)
 
     def push(self, mono: Float32) -> None:
-        """Take samples in."""
+        """Add samples."""
         self._collect(self._resampler.push(mono[:, None])[:, 0])
 
     def finish(self) -> Onsets:
-        """End the stream and give its onsets."""
+        """End the stream and return its onsets."""
         self._collect(self._resampler.finish()[:, 0])
         for magnitudes in self._spectra.finish():
             self._flux(magnitudes)
@@ -71,24 +71,24 @@ class OnsetStream:
         with_past = np.concatenate([self._last, bands])
         self._last = with_past[-_LAG_HOPS:]
         before = with_past[: len(bands)]
-        # The loudest of a band and its neighbours, so that vibrato and glides are not taken for attacks.
+        # The loudest of a band and its neighbours, so that vibrato and glides do not count as attacks.
         reference = before.copy()
         np.maximum(reference[:, 1:], before[:, :-1], out=reference[:, 1:])
         np.maximum(reference[:, :-1], before[:, 1:], out=reference[:, :-1])
         rise = np.maximum(0.0, bands - reference)
         low = self._centres_hz < _LOW_BANDS_HZ
-        # Low bands are narrower than a bin: their plain difference says more than that to their neighbours.
+        # Low bands are narrower than a bin: their own difference is better than that to their neighbours.
         low_rise = np.maximum(0.0, bands[:, low] - before[:, low])
         self._rows.extend(np.stack([rise.mean(axis=1), low_rise.mean(axis=1)], axis=1))
 
 
 def mel_filters(size: int, sample_rate: int, bands: int) -> tuple[Float32, Float64]:
-    """Triangular filters, evenly spaced on the mel scale of O'Shaughnessy, and their centres in Hz."""
+    """Return triangular filters, evenly spaced on the mel scale of O'Shaughnessy, and their centres in Hz."""
     top_hz = sample_rate / 2
     mels = np.linspace(_mel(30.0), _mel(top_hz), bands + 2)
     edges_hz = 700.0 * (10 ** (mels / 2595.0) - 1)
     bins_hz = np.arange(size // 2 + 1) * sample_rate / size
-    # No triangle may fall between two bins.
+    # Every triangle must contain a bin.
     reach = np.maximum(np.diff(edges_hz), sample_rate / size)
     rising = 1 - (edges_hz[1:-1] - bins_hz[:, None]) / reach[:-1]
     falling = 1 - (bins_hz[:, None] - edges_hz[1:-1]) / reach[1:]

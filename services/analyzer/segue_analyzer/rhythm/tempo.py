@@ -1,4 +1,4 @@
-"""Tempo by autocorrelation of the onset strength, window by window, and the one path through all windows."""
+"""Tempo by autocorrelation of the onset strength in windows, and the best path through all windows."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ FASTEST: Final = 330.0
 _STEPS_PER_OCTAVE: Final = 96
 _WINDOW_S: Final = 8
 _MULTIPLES: Final = (1.0, 0.9, 0.6, 0.8)
-"""Weights of the first four multiples of a period: four beats are mostly a bar, three seldom are."""
+"""Weights of the first four multiples of a period: a bar mostly has four beats, seldom three."""
 _USUAL: Final = 122.0
 _USUAL_OCTAVES: Final = 0.75
-"""The log-normal prior of beats a minute: its middle and its standard deviation."""
+"""Log-normal prior of beats per minute: median and standard deviation."""
 _PLANNED_OCTAVES: Final = 0.4
 _BLUR: Final = np.array([1.0, 2.0, 3.0, 2.0, 1.0]) / 9
-"""Attacks a hop wide would miss each other when a period is no whole number of hops."""
+"""Without it attacks of one hop would miss each other when a period is not a whole number of hops."""
 _WINDOWS_AT_ONCE: Final = 64
 _LEAST_S: Final = 2.0
 _LEAST_BEATS: Final = 4
 _LEAST_SALIENCE: Final = 0.12
 _JUMP_COST: Final = 6.0
-"""Cost of moving by an octave from one window to the next, in nats."""
+"""Cost of a change by one octave from window to window, in nats."""
 
 
 @dataclass(frozen=True, slots=True)
 class TempoPath:
-    """Beats a minute: the main ones, how sure, the next best reading, and the course over time."""
+    """The tempo in beats per minute, its confidence, the second best tempo, and the tempo over time."""
 
     beats_per_minute: float
     confidence: float
     other_beats_per_minute: float
     course: Float64
-    """Beats a minute of every window; window w begins at w seconds."""
+    """Beats per minute of every window; window w begins at w seconds."""
 
 
 def find_tempo(strength: Float32, planned: float | None = None) -> TempoPath | None:
-    """Find the tempo; None when nothing repeats, or the sound is too short to tell."""
+    """Find the tempo; None when nothing repeats, or the audio is too short."""
     if len(strength) < _LEAST_S * HOPS_PER_SECOND:
         return None
     raised = accents(strength)
@@ -74,26 +74,26 @@ def find_tempo(strength: Float32, planned: float | None = None) -> TempoPath | N
 
 
 def accents(strength: Float32) -> Float64:
-    """Take the running mean away, keep what rises above it, and scale to a spread of 1."""
+    """Subtract the running mean, keep the positive part, and scale it to a spread of 1."""
     width = min(len(strength), HOPS_PER_SECOND)
     values = strength.astype(np.float64)
     padded = np.pad(values, (width // 2, width - 1 - width // 2), mode="edge")
     sums = np.concatenate([[0.0], np.cumsum(padded)])
     raised = np.maximum(0.0, values - (sums[width:] - sums[:-width]) / width)
     spread = raised.std()
-    # Below this no attack is stronger than the rounding of silence.
+    # A smaller spread is only the rounding of silence.
     return raised / spread if spread > 1e-4 else np.zeros_like(raised)
 
 
 def _grid(hops: int) -> Float64:
-    """Tempos whose period fits often enough into the sound."""
+    """Return the tempos whose period fits often enough into the audio."""
     slowest = max(SLOWEST, 60.0 * _LEAST_BEATS * HOPS_PER_SECOND / hops)
     steps = int(math.log2(FASTEST / slowest) * _STEPS_PER_OCTAVE) if slowest < FASTEST else 0
     return FASTEST * 2.0 ** (-np.arange(steps) / _STEPS_PER_OCTAVE)
 
 
 def _survey(pulse: Float64, tempos: Float64) -> tuple[Float64, Float64, Float64]:
-    """Salience of every tempo in each window, how much happens in each, and the mean autocorrelation of all."""
+    """Return the salience of every tempo in each window, the windows' weights, and the mean autocorrelation."""
     size = min(len(pulse), _WINDOW_S * HOPS_PER_SECOND)
     windows = np.lib.stride_tricks.sliding_window_view(pulse, size)[::HOPS_PER_SECOND]
     salience = np.zeros((len(windows), len(tempos)))
@@ -134,7 +134,7 @@ def _salience(autocorrelation: Float64, tempos: Float64) -> Float64:
 
 
 def _at(autocorrelation: Float64, lags: Float64) -> Float64:
-    """Read between the lags."""
+    """Interpolate between the lags."""
     whole = lags.astype(np.intp)
     part = lags - whole
     read: Float64 = autocorrelation[:, whole] * (1 - part) + autocorrelation[:, whole + 1] * part
@@ -148,13 +148,13 @@ def _prior(tempos: Float64, planned: float | None) -> Float64:
 
 
 def _gain(salience: Float64, prior: Float64) -> Float64:
-    """What a tempo is worth in nats."""
+    """Return the log score of every tempo, in nats."""
     gain: Float64 = 4.0 * np.minimum(salience, 1.0) + 0.5 * np.log(prior + 1e-9)
     return gain
 
 
 def _path(salience: Float64, prior: Float64, tempos: Float64) -> Index:
-    """Viterbi: the likeliest course, where a jump costs by its size in octaves."""
+    """Find the likeliest path by Viterbi; a jump costs by its size in octaves."""
     octaves = np.log2(tempos)
     cost = _JUMP_COST * np.abs(octaves[:, None] - octaves)
     total = _gain(salience[0], prior)
@@ -171,7 +171,7 @@ def _path(salience: Float64, prior: Float64, tempos: Float64) -> Index:
 
 
 def _refine(mean: Float64, tempo: float) -> float:
-    """Sharpen a tempo by the far multiples of its period, where a small error adds up."""
+    """Refine a tempo at multiples of its period, where a small error adds up."""
     period = 60.0 * HOPS_PER_SECOND / tempo
     for multiple in (1, 2, 4, 8):
         reach = max(2.0, 0.02 * period * multiple)
@@ -189,7 +189,7 @@ def _refine(mean: Float64, tempo: float) -> float:
 
 
 def _next_best(mean: Float64, prior: Float64, tempos: Float64, main: float) -> float:
-    """Half, double, or what else comes next; 0 when nothing comes near."""
+    """Return the second best tempo, often half or double; 0 when there is none."""
     away = np.abs(np.log2(tempos / main)) > 0.1
     octave = np.abs(np.abs(np.log2(tempos / main)) - 1) < 0.06
     scores = np.where(away, mean * np.sqrt(prior) * np.where(octave, 1.5, 1.0), 0.0)
@@ -202,7 +202,7 @@ def _next_best(mean: Float64, prior: Float64, tempos: Float64, main: float) -> f
 
 
 def _octave_rival(mean: Float64, prior: Float64, tempos: Float64, main: float) -> float:
-    """How near half or double come to a tempo, 1 when nothing is between them."""
+    """Return how near half or double come to a tempo; 1 for a tie."""
     octaves = np.log2(tempos / main)
     octave = (np.abs(octaves) >= 0.1) & (np.abs(octaves - np.round(octaves)) < 0.06)
     gain = _gain(mean, prior)
@@ -210,7 +210,7 @@ def _octave_rival(mean: Float64, prior: Float64, tempos: Float64, main: float) -
 
 
 def _confidence(mean: Float64, prior: Float64, tempos: Float64, main: float, octave_rival: float) -> float:
-    """From how well it repeats, and how far its rivals stand behind; half and double are the lesser doubt."""
+    """Return the confidence: how well the tempo repeats, less its rivals; half and double count less."""
     octaves = np.log2(tempos / main)
     at = int(np.argmin(np.abs(octaves)))
     related = (np.abs(octaves) < 0.1) | (np.abs(octaves - np.round(octaves)) < 0.06)

@@ -1,4 +1,4 @@
-"""Pitch classes over time, bass and treble apart, from the peaks of long spectra."""
+"""Pitch classes over time, separate for bass and treble, from the peaks of long spectra."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LOWEST_HZ: Final = 36.0
 _HIGHEST_HZ: Final = 2_100.0
 _BASS_BELOW_HZ: Final = 200.0
 _BINS: Final = 60
-"""Five to the semitone, so that the tuning can be taken out when it is known."""
+"""Five per semitone, so that the tuning can be removed at the end."""
 _A4_HZ: Final = 440.0
 _SOFTEST: Final = 10 ** (-75 / 20)
 _BELOW_LOUDEST: Final = 10 ** (-45 / 20)
@@ -34,31 +34,31 @@ _ROWS_AT_ONCE: Final = 512
 
 @dataclass(frozen=True, slots=True)
 class Harmony:
-    """Pitch classes on a grid of five a second: (frames, 12), C first, tuning taken out."""
+    """Pitch classes on a grid of five per second: (frames, 12), C first, tuning removed."""
 
     treble: Float64
     bass: Float64
     level: Float64
-    """How loud each frame's tones are."""
+    """Loudness of the tones of each frame."""
     tuning_semitones: float
     purity: float
-    """How well the tones agree about the tuning, 0 to 1: noise and drums hardly do."""
+    """Agreement of the tones about the tuning, 0 to 1; noise and drums have hardly any."""
 
     def part(self, first_s: float, end_s: float) -> Harmony:
-        """Give the stretch between two times."""
+        """Return the part between two times."""
         first, end = (max(0, round(at * FRAMES_PER_SECOND)) for at in (first_s, end_s))
         return Harmony(
             self.treble[first:end], self.bass[first:end], self.level[first:end], self.tuning_semitones, self.purity
         )
 
     def change_at(self, times_s: Float64) -> Float64:
-        """How much the harmony after each time differs from that before, 0 to 1."""
+        """Return how much the harmony changes at each time, 0 to 1."""
         if len(self.level) == 0 or len(times_s) == 0:
             return np.zeros(len(times_s))
         gap = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 0.5
         both = _unit(self.treble) + _unit(self.bass)
         grid = np.arange(len(both)) / FRAMES_PER_SECOND
-        # A window's centre must lie half a window behind the time, or it hears both sides.
+        # A window's centre must be half a window from the time, or the window covers both sides.
         reach = max(gap, 0.5 * _SIZE / RATE)
         after = np.stack([np.interp(times_s + reach, grid, column) for column in both.T], axis=1)
         before = np.stack([np.interp(times_s - reach, grid, column) for column in both.T], axis=1)
@@ -68,7 +68,7 @@ class Harmony:
 
 
 class ChromaStream:
-    """Collects the pitch classes of a mono stream."""
+    """Computes the pitch classes of a mono stream."""
 
     def __init__(self, sample_rate: int) -> None:
         self._resampler = StreamResampler(sample_rate, RATE, 1, quality="HQ")
@@ -80,12 +80,12 @@ class ChromaStream:
         self._weight = 0.0
 
     def push(self, mono: Float32) -> None:
-        """Take samples in."""
+        """Add samples."""
         for magnitudes in self._spectra.push(self._resampler.push(mono[:, None])[:, 0]):
             self._fold(magnitudes)
 
     def finish(self) -> Harmony:
-        """End the stream and give its harmony."""
+        """End the stream and return its harmony."""
         rest = self._resampler.finish()[:, 0]
         for magnitudes in [*self._spectra.push(rest), *self._spectra.finish()]:
             self._fold(magnitudes)
@@ -127,7 +127,7 @@ class ChromaStream:
 
 
 def _folding(tuning_semitones: float) -> Float64:
-    """Weights that take fine bins to the twelve pitch classes, shifted by the tuning."""
+    """Return weights from fine bins to the twelve pitch classes, shifted by the tuning."""
     centres = np.arange(_BINS) * 12 / _BINS - tuning_semitones
     away = (centres[:, None] - np.arange(12) + 6) % 12 - 6
     weights: Float64 = np.where(np.abs(away) < 0.5, np.cos(np.pi * away) ** 2, 0.0)

@@ -1,4 +1,4 @@
-"""The key: pitch classes compared with what keys usually sound like."""
+"""Key detection: pitch classes compared with key profiles."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
     from segue_audio.arrays import Float64
 
 
-# How often each degree sounds: Temperley's key profiles from the Kostka-Payne corpus (Music and Probability, 2007).
+# Frequency of each degree: Temperley's key profiles from the Kostka-Payne corpus (Music and Probability, 2007).
 _MAJOR: Final = np.array([0.748, 0.060, 0.488, 0.082, 0.670, 0.460, 0.096, 0.715, 0.104, 0.366, 0.057, 0.400])
 _MINOR: Final = np.array([0.712, 0.084, 0.474, 0.618, 0.049, 0.460, 0.105, 0.747, 0.404, 0.067, 0.133, 0.330])
-# Popular music seldom raises the seventh of minor: the natural one sounds as often.
+# Popular music seldom raises the seventh of minor, so the natural one has its own profile.
 _NATURAL_MINOR: Final = np.array([0.712, 0.084, 0.474, 0.618, 0.049, 0.460, 0.105, 0.747, 0.404, 0.067, 0.330, 0.133])
-# What the bass alone tells: tonic first, then the fifth and the fourth.
+# Profile of the bass: the tonic, then the fifth and the fourth.
 _BASS: Final = np.array([1.0, 0.05, 0.25, 0.2, 0.25, 0.5, 0.05, 0.6, 0.15, 0.3, 0.15, 0.1])
 _BASS_WEIGHT: Final = 0.2
 _LEAST_S: Final = 0.4
 _LEAST_FIT: Final = 0.35
 _LEAST_PURITY: Final = 0.12
 _CLEAR_PURITY: Final = 0.25
-"""Noise and drums reach 0.06, songs with loud drums begin at 0.28."""
+"""Noise and drums reach 0.06, songs with loud drums have 0.28 or more."""
 
 
 def find_key(harmony: Harmony) -> KeyEstimate | None:
-    """Find the key; None when there are no tones, or they fit no key."""
+    """Find the key; None without tones, or when no key fits."""
     heard = harmony.level > max(float(harmony.level.max(initial=0.0)) * 0.02, 1e-9)
     if heard.sum() < _LEAST_S * FRAMES_PER_SECOND or harmony.purity < _LEAST_PURITY:
         return None
@@ -50,38 +50,38 @@ def find_key(harmony: Harmony) -> KeyEstimate | None:
 
 
 def key_at(index: int) -> Key:
-    """Name a key: 0 to 11 are major from C up, 12 to 23 minor; spelled with the fewer accidentals."""
+    """Return a key: 0 to 11 are major from C up, 12 to 23 minor, spelled with the fewest accidentals."""
     mode = Mode.MAJOR if index < 12 else Mode.MINOR
     flat = Key(FLAT_NAMES[index % 12], mode)
     return flat if uses_flats(flat) else Key(SHARP_NAMES[index % 12], mode)
 
 
 def overall_chroma(harmony: Harmony) -> tuple[float, ...]:
-    """How strong each pitch class is, summing to 1; empty when there are no tones."""
+    """Return the strength of each pitch class, with sum 1; empty without tones."""
     total = harmony.treble.sum(axis=0) + harmony.bass.sum(axis=0)
     return tuple((total / total.sum()).tolist()) if total.sum() > 1e-9 else ()
 
 
 def _summed(rows: Float64) -> Float64:
-    """Sum of frames, a loud one counting less than by its loudness."""
+    """Return the sum of frames, with the loudness of each compressed."""
     loudness = np.sqrt((rows**2).sum(axis=1, keepdims=True))
     compressed: Float64 = (rows / np.sqrt(np.maximum(loudness, 1e-9))).sum(axis=0)
     return compressed / max(float(compressed.sum()), 1e-12)
 
 
 def _fits(mixed: Float64, bass: Float64) -> Float64:
-    """Correlation with each of the 24 keys, the bass heard by itself too."""
+    """Return the fit of each of the 24 keys: correlation of all tones and of the bass."""
     fits = np.zeros(24)
     for tonic in range(12):
-        turned, turned_bass = np.roll(mixed, -tonic), np.roll(bass, -tonic)
-        low = _correlation(turned_bass, _BASS)
-        fits[tonic] = (1 - _BASS_WEIGHT) * _correlation(turned, _MAJOR) + _BASS_WEIGHT * low
-        minor = max(_correlation(turned, _MINOR), _correlation(turned, _NATURAL_MINOR))
+        rotated, rotated_bass = np.roll(mixed, -tonic), np.roll(bass, -tonic)
+        low = _correlation(rotated_bass, _BASS)
+        fits[tonic] = (1 - _BASS_WEIGHT) * _correlation(rotated, _MAJOR) + _BASS_WEIGHT * low
+        minor = max(_correlation(rotated, _MINOR), _correlation(rotated, _NATURAL_MINOR))
         fits[12 + tonic] = (1 - _BASS_WEIGHT) * minor + _BASS_WEIGHT * low
     return fits
 
 
-def _correlation(heard: Float64, profile: Float64) -> float:
-    centred, model = heard - heard.mean(), profile - profile.mean()
+def _correlation(measured: Float64, profile: Float64) -> float:
+    centred, model = measured - measured.mean(), profile - profile.mean()
     size = float(np.sqrt((centred**2).sum() * (model**2).sum()))
     return float((centred * model).sum()) / size if size > 1e-12 else 0.0
