@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PACKAGES: list[str] = PROJECT["tool"]["importlinter"]["root_packages"]
-FOLDERS = [
+FOLDERS: list[Path] = [
     ROOT / folder
     for folder in PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
     if not folder.startswith("gen/")
