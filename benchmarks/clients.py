@@ -3,7 +3,7 @@
 python -m benchmarks.clients [--quick]
 
 Needs `cargo build --release` in clients/rust. The server sends ready messages and does nothing else, so that the
-clients are what is measured; a reader that throws all bytes away shows how fast that server is.
+clients are measured; a reader that discards all bytes shows how fast the server is.
 """
 
 from __future__ import annotations
@@ -212,7 +212,7 @@ def watchers(seconds: int, address: str, folder: Path) -> dict[str, list[str]]:
     """The ways to take one stream."""
     name = named(seconds)
     return {
-        "reader that throws bytes away": ours("throw_away", address, name),
+        "reader that discards bytes": ours("throw_away", address, name),
         "`segue watch -o - >/dev/null`": [str(SEGUE), "watch", name, "-o", "-", "--server", address, "--quiet"],
         "Python SDK, `chunks()`": ours("chunks", address, name),
         "Python SDK, `save_live()`": ours("save", address, name, str(folder / f"{time.monotonic_ns()}.wav")),
@@ -234,7 +234,7 @@ def bytes_a_second(short_s: int, long_s: int, rounds: int, folder: Path) -> None
                 cpus.setdefault(name, []).append(long.cpu_s - short.cpu_s)
             for file in folder.iterdir():
                 file.unlink()
-    bare_s = median(cpus["reader that throws bytes away"])
+    bare_s = median(cpus["reader that discards bytes"])
     rows = []
     for name, found in walls.items():
         cpu_s = median(cpus[name])

@@ -219,7 +219,7 @@ def _memory(minutes: tuple[int, ...]) -> None:
         command = [sys.executable, "-m", "benchmarks.mixer_speed", "--one", str(each)]
         before, most = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
         rows.append((each, before, most))
-    table(["minutes", "MiB before", "MiB at most"], rows)
+    table(["minutes", "MiB before", "MiB at peak"], rows)
 
 
 if __name__ == "__main__":

@@ -231,7 +231,7 @@ async def memory(*, quick: bool) -> None:
             f"{60 * minutes / whole:.1f}",
         ])  # fmt: skip
     heading("Memory over length")
-    table(["piece", "warm", "at most", "made in", "times real time"], rows)
+    table(["piece", "warm", "peak", "rendered in", "times real time"], rows)
 
 
 async def _peak(one: Segued, done: asyncio.Event) -> int:
