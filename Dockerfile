@@ -23,6 +23,7 @@ COPY --from=build /opt/segue /opt/segue
 RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/segue segue
 USER 10001
 ENV PATH=/opt/segue/bin:$PATH SEGUE_HOME=/var/lib/segue SEGUE_LOG_FORMAT=json SEGUE_SERVER_ROLE=$ROLE
+ENV SEGUE_CONDUCTOR_LISTEN=127.0.0.1:7305
 EXPOSE 7300-7305
 # Without an address, `segued health` asks the role of this process at its own address.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 CMD ["segued", "health"]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
-from tests.daemon.segued_command import segued
-from tests.mesh.house import Segued, hear, spec, stub
+from tests.daemon.segued_command import segued, start
+from tests.mesh.house import Segued, free_port, hear, spec, stub
 
 from segue.composer.v1 import composition_pb2, stream_pb2
 from segue_client import Access, Client
@@ -66,6 +66,24 @@ def test_a_role_that_there_is_not_is_a_usage_error(tmp_path: Path) -> None:
     answer = segued(tmp_path, "serve", "--role", "drummer")
     assert answer.returncode == 2
     assert "conductor" in answer.stderr
+
+
+@pytest.mark.parametrize("role", ["planner", "conductor"])
+def test_health_without_an_address_asks_the_role_of_the_same_settings(tmp_path: Path, role: str) -> None:
+    # As an image does it: role and address are in the environment, and neither command has a flag.
+    container = {"SEGUE_SERVER_ROLE": role, f"SEGUE_{role.upper()}_LISTEN": f"127.0.0.1:{free_port()}"}
+    container |= {"SEGUE_HOME": str(tmp_path / "home")}
+    assert segued(tmp_path, "health", **container).returncode == 3
+    server = start(tmp_path, "serve", **container)
+    try:
+        assert server.stdout is not None
+        assert "ready on" in server.stdout.readline()
+        answer = segued(tmp_path, "health", **container)
+        assert (answer.returncode, answer.stderr) == (0, "")
+        assert "process: SERVING" in answer.stdout
+    finally:
+        server.kill()
+        server.communicate(timeout=30)
 
 
 @pytest.mark.timeout(120)

@@ -25,12 +25,22 @@ SERVICES = tuple(
 
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
     """Ask for every service of the mesh. The empty name only says whether the process answers."""
-    states = _states(settings, arguments.address)
+    address = arguments.address or _own_address(settings)
+    states = _states(settings, address)
     for name, state in states.items():
         print(f"{name}: {state}")  # noqa: T201 - the command's output
     if any(state != READY for state in states.values()):
-        raise CliError(ExitCode.UNREACHABLE, f"{arguments.address} is not ready")
+        raise CliError(ExitCode.UNREACHABLE, f"{address} is not ready")
     return ExitCode.OK
+
+
+def _own_address(settings: Settings) -> str:
+    """Return the address of the process that has the same settings: a container's own."""
+    role = settings.server.role
+    address: str = getattr(settings, "gateway" if role == "all" else role).listen
+    if not address:
+        raise CliError(ExitCode.USAGE, f"the {role} listens nowhere", f"set {role}.listen, or name an address")
+    return address
 
 
 def _states(settings: Settings, address: str) -> dict[str, str]:

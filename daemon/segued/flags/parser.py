@@ -125,7 +125,10 @@ def _models(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentPar
 def _health(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     command = _command(commands, "health", "Ask a server whether it is ready: exit code 0 or 3")
     command.add_argument_group("Arguments").add_argument(
-        "address", metavar="ADDRESS", nargs="?", default=DEFAULT_ADDRESS, help=f"Server [default: {DEFAULT_ADDRESS}]"
+        "address",
+        metavar="ADDRESS",
+        nargs="?",
+        help="Server [default: the role of these settings]",
     )
     add_tls(command.add_argument_group("Server"))
     return command
