@@ -80,8 +80,9 @@ format: setup-dev ## Put everything into shape
 	@$(BIN)/ruff format -q .
 	@$(BIN)/buf format -w protos
 
-types: setup-dev ## Check types
+types: setup-dev ## Check types, with mypy and pyright
 	@$(BIN)/mypy
+	@$(BIN)/basedpyright
 
 contracts: setup-dev ## Check the contract: lint, format, nothing broken, generated files fresh
 	@$(BIN)/buf lint

@@ -19,7 +19,7 @@ class PeakCollector:
     def __init__(self, frames_per_point: int = 256, *, max_points: int = 16_384) -> None:
         self.frames_per_point = frames_per_point
         self._table = np.zeros((max_points + max_points % 2, 2), dtype=np.float32)
-        self._points = 0
+        self._points: int = 0
         self._filled = 0
         self._low = np.float32(np.inf)
         self._high = np.float32(-np.inf)

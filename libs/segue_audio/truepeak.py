@@ -60,7 +60,7 @@ def interpolated_peaks(padded: Float32, factor: int, stretch: int, *, taps: int 
         windows = np.ndarray(
             (rows, _ROW + taps - 1), np.float32, first, strides=(_ROW * first.itemsize, first.itemsize)
         )
-        wanted = _rows_above(samples, rows, taps, above) if above > 0 else np.arange(rows)
+        wanted = _rows_above(samples, rows, taps, above) if above > 0 else np.arange(rows, dtype=np.intp)
         if not len(wanted):
             continue
         # Rows stand side by side: the highest of a cell is then found over whole lines.

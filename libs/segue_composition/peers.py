@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
 import grpc
-import grpc.aio
 
 from segue.analyzer.v1 import analyzer_pb2_grpc
 from segue.mixer.v1 import mixer_pb2_grpc
@@ -124,7 +123,7 @@ class Peers:
             *(stub.GetStatus(renderer_pb2.GetStatusRequest(), timeout=ASK_TIMEOUT_S) for stub in self._renderers),
             return_exceptions=True,
         )
-        found = []
+        found: list[tuple[renderer_pb2_grpc.RendererServiceAsyncStub, renderer_pb2.GetStatusResponse]] = []
         for stub, answer in zip(self._renderers, answers, strict=True):
             if isinstance(answer, renderer_pb2.GetStatusResponse):
                 found.append((stub, answer))

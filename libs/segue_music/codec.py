@@ -49,7 +49,7 @@ def _fields(word: Any) -> tuple[_Field, ...]:
         message = f"{word!r} is not a word of music"
         raise TypeError(message)
     hints = typing.get_type_hints(word)
-    found = []
+    found: list[_Field] = []
     for field in dataclasses.fields(word):
         hint = hints[field.name]
         if isinstance(hint, types.UnionType):
@@ -173,7 +173,7 @@ def _plain(word: object) -> dict[str, object]:
 def _writers(word: Any) -> tuple[tuple[str, bool, bool, Callable[[Any], object]], ...]:
     """Return for each field its name, whether it has presence and is repeated, and how JSON writes a value of it."""
     wire = music_pb2.DESCRIPTOR.message_types_by_name[word.__name__].fields_by_name
-    found = []
+    found: list[tuple[str, bool, bool, Callable[[Any], object]]] = []
     for field in _fields(word):
         kind: Any = wire[field.wire_name]
         by_type: dict[int, Callable[[Any], object]] = {

@@ -1,5 +1,8 @@
 """The piece as a Standard MIDI File: one track a part; tempo, metre, keys and section names as meta events."""
 
+# pyright: reportUnknownMemberType=false
+# mido annotates no parameters.
+
 from __future__ import annotations
 
 import io

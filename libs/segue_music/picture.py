@@ -122,7 +122,8 @@ def _bars(count: int) -> str:
 
 def _own(plan: Plan, item: PlannedSection) -> str:
     """Return what is special in a section."""
-    spec, found = item.spec, []
+    spec = item.spec
+    found: list[str] = []
     if spec.key and spec.key != plan.key:
         found.append(f"in {key_name(spec.key)}")
     if spec.groove and spec.groove.feel != Feel.UNSPECIFIED:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from segue_audio.files.settings import AudioFileSettings, Cue
 
 _KINDS = {FileFormat.FLAC: "FLAC", FileFormat.OGG_OPUS: "OGG", FileFormat.MP3: "MP3"}
+_BITRATE_MODES = {FileFormat.MP3: "CONSTANT"}
 _LOSSY_SUBTYPES = {FileFormat.OGG_OPUS: "OPUS", FileFormat.MP3: "MPEG_LAYER_III"}
 
 
@@ -34,6 +35,7 @@ class SndfileEncoder:
         self._encoded = path.with_name(path.name + ".enc")
         kind = settings.file_format
         self._frames = 0
+        level = _compression_level(settings)
         self._sound = soundfile.SoundFile(
             self._encoded,
             "w",
@@ -41,7 +43,8 @@ class SndfileEncoder:
             settings.channels,
             subtype=_LOSSY_SUBTYPES.get(kind, f"PCM_{settings.bit_depth}"),
             format=_KINDS[kind],
-            **_compression(settings),
+            compression_level=level,
+            bitrate_mode=_BITRATE_MODES.get(kind),
         )
 
     def write(self, block: Float32) -> None:
@@ -75,13 +78,13 @@ class SndfileEncoder:
         self._encoded.unlink(missing_ok=True)
 
 
-def _compression(settings: AudioFileSettings) -> dict[str, float | str]:
+def _compression_level(settings: AudioFileSettings) -> float | None:
     """Turn the bit rate into libsndfile's level, which counts down from the highest rate to the lowest."""
     if settings.file_format is FileFormat.FLAC:
-        return {}
+        return None
     if settings.file_format is FileFormat.OGG_OPUS:
         low, high = OPUS_KBPS_PER_CHANNEL
-        return {"compression_level": (high - settings.kbps / settings.channels) / (high - low)}
+        return (high - settings.kbps / settings.channels) / (high - low)
     # libsndfile spreads the level over MPEG-1's or, below 32 kHz, MPEG-2's constant rates.
     low, high = (32, 320) if settings.rate_in_file >= 32_000 else (8, 160)
-    return {"compression_level": (high - min(settings.kbps, high)) / (high - low), "bitrate_mode": "CONSTANT"}
+    return (high - min(settings.kbps, high)) / (high - low)

@@ -6,7 +6,7 @@ import json
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
 import soundfile
@@ -62,7 +62,7 @@ class AudioFileReader(AbstractContextManager["AudioFileReader"]):
             try:
                 if position == 0:
                     self._sound.seek(0)
-                block: Float32 = self._sound.read(block_frames, dtype="float32", always_2d=True)
+                block = cast("Float32", self._sound.read(block_frames, dtype="float32", always_2d=True))
             except (soundfile.LibsndfileError, RuntimeError) as error:
                 raise UnreadableAudio(f"{self.path.name} is damaged at frame {position}: {error}") from None
             if len(block) == 0:
@@ -136,12 +136,12 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
     if not text:
         raise UnreadableAudio(f"{Path(path).name} holds no reproduction manifest; was it written by segued?")
     try:
-        manifest = json.loads(text)
+        manifest: object = json.loads(text)
     except json.JSONDecodeError as error:
         raise UnreadableAudio(f"{Path(path).name}: the reproduction manifest is damaged: {error}") from None
     if not isinstance(manifest, dict):
         raise UnreadableAudio(f"{Path(path).name}: the reproduction manifest is no JSON object")
-    return manifest
+    return cast("dict[str, Any]", manifest)
 
 
 def _tags_by_kind(source: IO[bytes], head: bytes) -> dict[str, str]:

@@ -63,7 +63,7 @@ def read_range(path: Path, key: str, offset: int, length: int) -> bytes:
     """Read exactly `length` bytes; ArtifactCorrupt when the file is shorter."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        pieces = []
+        pieces: list[bytes] = []
         while length > 0:
             piece = os.pread(descriptor, length, offset)
             if not piece:

@@ -95,7 +95,7 @@ class FolderArtifacts:
         """Return the bytes if the kernel has them in memory; None if the disk is needed, or after any error."""
         if NO_WAIT is None or sum(length for _, _, length in spans) > MAX_CACHED_BYTES:
             return None
-        found = []
+        found: list[bytearray] = []
         for key, offset, length in spans:
             try:
                 descriptor = os.open(self._path(key), os.O_RDONLY)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from grpc import StatusCode
 
@@ -98,11 +98,12 @@ ErrorT = TypeVar("ErrorT", bound=SegueError)
 
 def leaf(reason: str, code: StatusCode, group: type[ErrorT], *, name: str = "") -> type[ErrorT]:
     """Make the class of a reason. Its name is the reason in CapWords."""
-    return type(
+    made = type(
         name or reason.title().replace("_", ""),
         (group,),
         {"reason": reason, "code": code, "__module__": "segue_runtime.errors", "__doc__": f"{code.name}, {reason}."},
     )
+    return cast("type[ErrorT]", made)
 
 
 def leaves(group: type[SegueError] = SegueError) -> Iterator[type[SegueError]]:

@@ -112,10 +112,11 @@ def from_status(status: status_pb2.Status) -> SegueError:
     info = error_details_pb2.ErrorInfo()
     request = error_details_pb2.BadRequest()
     retry = error_details_pb2.RetryInfo()
+    has_retry = False
     for detail in status.details:
-        for known in (info, request, retry):
-            if detail.Is(known.DESCRIPTOR):
-                detail.Unpack(known)
+        for known in (info, request):
+            detail.Unpack(known)  # does nothing when the detail is of another type
+        has_retry = detail.Unpack(retry) or has_retry
     code = CODES.get(status.code, grpc.StatusCode.UNKNOWN)
     metadata = dict(info.metadata)
     leaf = LEAVES.get(info.reason) if info.domain == DOMAIN else None
@@ -123,11 +124,10 @@ def from_status(status: status_pb2.Status) -> SegueError:
         return _bare(code, status.message)
     if leaf is None:
         return UnknownReason(status.message, code=code, reason=info.reason, metadata=metadata)
-    violations = []
+    violations: list[FieldViolation] = []
     for item in request.field_violations:
         description, _, suggestion = item.description.partition(SUGGESTION)
         violations.append(FieldViolation(item.field, description, suggestion))
-    has_retry = any(detail.Is(retry.DESCRIPTOR) for detail in status.details)
     return leaf(
         status.message,
         metadata=metadata,

@@ -27,7 +27,7 @@ SAMPLE_FORMATS: Final = {
 
 def crc32c(content: bytes) -> int:
     """Return the Castagnoli checksum."""
-    return int(google_crc32c.value(content))
+    return int(google_crc32c.value(content))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
 
 
 def frame_bytes(sound: audio_pb2.AudioFormat) -> int:

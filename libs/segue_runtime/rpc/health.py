@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 import grpc.aio
@@ -27,7 +27,7 @@ class Health(HealthServicer):  # type: ignore[misc]  # the library has no types
     async def List(self, _request: Any, _context: Context) -> Any:  # noqa: N802
         """Say how all services are."""
         # Generated code that is older than this method of the contract never calls it.
-        answer = health_pb2.HealthListResponse()
+        answer: Any = cast("Any", health_pb2).HealthListResponse()  # the stubs are older
         for service, status in self._server_status.items():
             answer.statuses[service].status = status
         return answer

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 import grpc.aio
@@ -164,13 +164,14 @@ class Call:
         code = "OK"
         self._interceptor.began(self._service, self._method)
         left_s = context.time_remaining()
-        deadline = None if left_s is None else began + left_s
+        # The stubs are wrong: without a deadline it is None.
+        deadline = None if left_s is None else began + left_s  # pyright: ignore[reportUnnecessaryComparison]
         scope.enter(scope.Scope(self._request_id, deadline=deadline))
         try:
             owner = self._interceptor.caller(self._service, self._metadata)
             scope.enter(scope.Scope(self._request_id, owner, deadline))
             yield
-            given = context.code()
+            given = cast("object", context.code())  # None or a number too, whatever the stubs say
             code = given.name if isinstance(given, grpc.StatusCode) else code
         except (asyncio.CancelledError, GeneratorExit):
             # The context says nothing reliable here; only the clock tells a deadline from a cancel.
@@ -209,7 +210,7 @@ class Call:
 
 
 def _aborted_code(context: Context) -> str:
-    given = context.code()
+    given = cast("object", context.code())
     return given.name if isinstance(given, grpc.StatusCode) else "UNKNOWN"
 
 

@@ -7,7 +7,7 @@ The two differ in their package's name alone, so v1's descriptor is made from v1
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 import grpc.aio
@@ -31,7 +31,7 @@ def add(server: grpc.aio.Server, services: Iterable[str]) -> None:
     _describe_v1()
     servicer = ReflectionServicer([*services, f"{V1ALPHA}.{SERVICE}", f"{V1}.{SERVICE}"], pool=_Symbols())
     method = grpc.stream_stream_rpc_method_handler(
-        servicer.ServerReflectionInfo,
+        cast("Any", servicer).ServerReflectionInfo,
         request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
         response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
     )

@@ -98,7 +98,7 @@ class Server:
         )
         for service in self._services:
             service.register(self._grpc)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)  # pyright: ignore[reportUnknownMemberType]
         if settings.reflection:
             reflection.add(self._grpc, [*(service.name for service in self._services), "grpc.health.v1.Health"])
 

@@ -252,7 +252,7 @@ class Settings:
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     failpoints: FailpointsSettings = field(default_factory=FailpointsSettings)
     client: ClientSettings = field(default_factory=ClientSettings)
-    origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    origins: Mapping[str, str] = field(default_factory=dict[str, str], compare=False, repr=False)
 
     @property
     def database_path(self) -> Path:

@@ -158,7 +158,7 @@ def allows_colours() -> bool:
 
 def rows(settings: Settings) -> list[Row]:
     """Describe every setting: what `segued config` prints."""
-    lines = []
+    lines: list[Row] = []
     for each in declared():
         holder = attrgetter(each.section)(settings) if each.section else settings
         value = write(each.spec, getattr(holder, each.attribute))
@@ -215,7 +215,7 @@ def _flattened(tree: Mapping[str, object], section: str = "") -> Iterator[tuple[
     """Yield keys such as `renderer.musicgen.model`, each with its value."""
     for name, value in tree.items():
         if isinstance(value, dict):
-            yield from _flattened(value, f"{section}{name}.")
+            yield from _flattened(cast("dict[str, object]", value), f"{section}{name}.")
         else:
             yield f"{section}{name}", value
 

@@ -68,7 +68,7 @@ class NewJob:
     resource: bytes
     state: str = "QUEUED"
     request_id: str | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
     first_events: Sequence[NewEvent] = ()
     attached_until: float | None = None
 

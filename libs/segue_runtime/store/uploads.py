@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from segue_runtime.errors import ArtifactNotFound, OffsetOutOfRange, QuotaExceeded, UploadFinished
 from segue_runtime.store.records import Upload
@@ -18,8 +18,9 @@ def find_upload(cx: sqlite3.Connection, name: str) -> Upload | None:
     row = cx.execute("SELECT * FROM uploads WHERE name = ?", (name,)).fetchone()
     if row is None:
         return None
-    values = {key: row[key] for key in row.keys()}  # noqa: SIM118 - a Row iterates over its values
-    return Upload(**(values | {"finished": bool(row["finished"])}))
+    values: dict[str, Any] = dict(zip(row.keys(), row, strict=True))
+    values["finished"] = bool(row["finished"])
+    return Upload(**values)
 
 
 def need_upload(cx: sqlite3.Connection, name: str) -> Upload:
