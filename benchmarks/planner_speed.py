@@ -24,8 +24,10 @@ from segue.planner.v1 import planner_pb2, planner_pb2_grpc
 from segue_music import codec
 from segue_music.plan import Brief
 from segue_planner import planner, service
-from segue_planner.form import lengths
-from segue_planner.parts import arrangement, ensemble, harmony, section_writer
+from segue_planner.form.lengths import LengthFitter
+from segue_planner.parts import section_writer
+from segue_planner.parts.arrangement import Arranger
+from segue_planner.parts.ensemble import EnsembleBuilder
 from segue_runtime.rpc import channels
 from segue_runtime.rpc.server import Server, Service
 from segue_runtime.settings import Settings
@@ -40,13 +42,17 @@ LENGTHS_S = (30, 60, 120, 180, 300)
 # Which functions make up each part of the work, and where they are called from.
 PARTS: dict[str, tuple[tuple[Any, str], ...]] = {
     "reading the prompt": ((planner, "read_prompt"),),
-    "form and lengths": ((lengths.Fitter, "fit"), (section_writer, "transition")),
-    "harmony": ((harmony, "fill_chords"), (harmony, "make_motif"), (harmony, "choose_progression")),
-    "band": ((ensemble.Casting, "ensemble"), (arrangement.Arranger, "section")),
+    "form and lengths": ((LengthFitter, "fit"), (section_writer, "choose_transition")),
+    "harmony": (
+        (section_writer, "fill_chords"),
+        (section_writer, "make_motif"),
+        (section_writer, "choose_progression"),
+    ),
+    "ensemble and arrangement": ((EnsembleBuilder, "build"), (Arranger, "arrange")),
     "section prompts and borders": (
         (section_writer, "with_neighbours"),
         (section_writer, "with_prompts"),
-        (planner, "place"),
+        (planner, "place_sections"),
     ),
     "digest": ((codec, "plan_digest"),),
     "messages": ((codec, "plan_to_message"), (codec, "from_message")),

@@ -15,7 +15,7 @@ from segue.music.v1 import music_pb2
 from segue.planner.v1 import planner_pb2, planner_pb2_grpc
 from segue_music import codec
 from segue_music.plan import Brief, Plan
-from segue_planner.service import SERVICE, PlannerService, make_proposer, warm
+from segue_planner.service import SERVICE, PlannerService, make_language_model, warm
 from segue_runtime.rpc import channels
 from segue_runtime.rpc.server import Server, Service
 from segue_runtime.settings import PlannerSettings, Settings
@@ -154,7 +154,7 @@ async def room(folder: Path, answer: Answer, *, limit_s: float = 20, token: str 
     settings = PlannerSettings(
         backend="ollama", ollama_url=model.url, ollama_model="llama3.2", ollama_token=token, time_limit_s=limit_s
     )
-    service = PlannerService(make_proposer(settings))
+    service = PlannerService(make_language_model(settings))
 
     def register(server: grpc.aio.Server) -> None:
         planner_pb2_grpc.add_PlannerServiceServicer_to_server(service, server)

@@ -112,8 +112,8 @@ def test_all_faults_are_shown_with_path_value_and_cure(segued: Segued) -> None:
     code, _, said = segued("plan", "--plan", "-", stdin=json.dumps(plan))
     assert code == 4
     for words in (
-        "plan.sections[1].spec.energy: it has 1 values;", "leave it out: it is filled",
-        "plan.sections[0].spec.chords[", ".ticks: it is 3840, so that the chords end at tick",
+        "plan.sections[1].spec.energy: its length is 1, but", "leave it out; the planner fills it in",
+        "plan.sections[0].spec.chords[", ".ticks: it is 3840, so the chords end at tick",
     ):  # fmt: skip
         assert words in said
     plan["sections"][1]["spec"]["energy"] = [7.5]
@@ -162,7 +162,7 @@ def test_an_error_cannot_talk_to_the_terminal(segued: Segued) -> None:
 def test_a_prompt_that_contradicts_a_plan_is_refused(segued: Segued) -> None:
     code, _, said = segued("plan", "--bpm", "90", "--plan", "-", stdin=json.dumps(PARTIAL))
     assert code == 4
-    assert "brief.quarters_per_minute: it says 90 bpm, the plan does not" in said
+    assert "brief.quarters_per_minute: it says 90 bpm, but the plan does not" in said
 
 
 def test_plan_edit_compose_in_a_real_pipe(tmp_path: Path) -> None:
@@ -253,4 +253,4 @@ def test_a_language_model_that_the_settings_name_is_asked(segued: Segued) -> Non
         flags = (*flags[:-1], url)
         code, out, _ = segued("plan", "music for a knight's funeral in space", *flags)
     assert code == 0
-    assert "! the rules planned alone: the server does not answer" in out
+    assert "! the language model was not used: the server cannot be reached" in out

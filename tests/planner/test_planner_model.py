@@ -17,8 +17,8 @@ from tests.planner.model_server import BRIEF, PROPOSAL, http, message, nobody_li
 
 from segue_music.plan import Brief, Kind, Origin, Role
 from segue_planner import service
-from segue_planner.language_model.client import make_proposer
-from segue_planner.language_model.proposal import ProposalError, read_proposal
+from segue_planner.language_model.client import make_language_model
+from segue_planner.language_model.proposal import ProposalError, parse_proposal
 from segue_planner.planner import Planner
 from segue_planner.prompt.reader import read_prompt
 from segue_runtime.settings import PlannerSettings, SettingsError, load
@@ -111,32 +111,32 @@ BROKEN: dict[str, tuple[Answer, str]] = {
     # Who waits for these to end waits longer than a test may take.
     "never": (raw(b"", pause_s=1000), "no answer within"),
     "drips": (raw(HEAD + b"Content-Length: 100000\r\n\r\n", *[b"x"] * 20_000, pause_s=0.05), "no answer within"),
-    "closes at once": (raw(), "no HTTP answer"),
-    "half a head": (raw(HEAD + b"Content-Le"), "no HTTP answer"),
-    "half a body": (raw(HEAD + b"Content-Length: 50\r\n\r\n{}"), "no HTTP answer"),
-    "not HTTP": (raw(b"SSH-2.0-x\r\n\r\n"), "no HTTP answer"),
-    "bad status": (raw(b"HTTP/1.1 ??? OK\r\n\r\n"), "no HTTP answer"),
-    "endless head": (raw(HEAD, *[b"X-Y: " + b"z" * 9000 + b"\r\n"] * 20), "no HTTP answer"),
+    "closes at once": (raw(), "not valid HTTP"),
+    "half a head": (raw(HEAD + b"Content-Le"), "not valid HTTP"),
+    "half a body": (raw(HEAD + b"Content-Length: 50\r\n\r\n{}"), "not valid HTTP"),
+    "not HTTP": (raw(b"SSH-2.0-x\r\n\r\n"), "not valid HTTP"),
+    "bad status": (raw(b"HTTP/1.1 ??? OK\r\n\r\n"), "not valid HTTP"),
+    "endless head": (raw(HEAD, *[b"X-Y: " + b"z" * 9000 + b"\r\n"] * 20), "not valid HTTP"),
     "endless body": (raw(HEAD + b"\r\n", *[b"x" * 65536] * 40), "more than 256 KiB"),
     "huge length": (raw(HEAD + b"Content-Length: 99999999999999\r\n\r\n"), "more than 256 KiB"),
-    "negative length": (raw(HEAD + b"Content-Length: -1\r\n\r\n"), "no HTTP answer"),
-    "wrong chunks": (raw(HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"), "no HTTP answer"),
-    "negative chunk": (raw(HEAD + b"Transfer-Encoding: chunked\r\n\r\n-5\r\nabc"), "no HTTP answer"),
+    "negative length": (raw(HEAD + b"Content-Length: -1\r\n\r\n"), "not valid HTTP"),
+    "wrong chunks": (raw(HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"), "not valid HTTP"),
+    "negative chunk": (raw(HEAD + b"Transfer-Encoding: chunked\r\n\r\n-5\r\nabc"), "not valid HTTP"),
     "huge chunk": (raw(HEAD + b"Transfer-Encoding: chunked\r\n\r\nfffffffff\r\nabc"), "more than 256 KiB"),
-    "packed": (http(b"\x1f\x8b", "200 OK", "Content-Encoding: gzip"), "packed"),
+    "packed": (http(b"\x1f\x8b", "200 OK", "Content-Encoding: gzip"), "is compressed"),
     "no model": (http(b'{"error":"model \\u001b[31mx not found"}', "404 Not Found"), "404: model [31mx"),
     "breaks down": (http(b"<html>", "500 Oops"), "status 500"),
-    "no JSON": (http(b"hello"), "no chat message"),
-    "no message": (http(b'{"done": true}'), "no chat message"),
-    "a number for text": (http(b'{"message": {"content": 7}}'), "no chat message"),
-    "a tower": (http(b"[" * 100_000), "no chat message"),
-    "talks": (says("Sure! Here is your plan:"), "no JSON"),
-    "a list": (says([1, 2]), "no object"),
-    "not a number": (says('{"title": NaN}'), "no JSON"),
-    "nothing": (says({}), "nothing of the answer"),
-    "a tower inside": (says("[" * 50_000), "no JSON"),
+    "not JSON": (http(b"hello"), "not a chat message"),
+    "no message": (http(b'{"done": true}'), "not a chat message"),
+    "a number for text": (http(b'{"message": {"content": 7}}'), "not a chat message"),
+    "a tower": (http(b"[" * 100_000), "not a chat message"),
+    "talks": (says("Sure! Here is your plan:"), "not JSON"),
+    "a list": (says([1, 2]), "not a JSON object"),
+    "not a number": (says('{"title": NaN}'), "not JSON"),
+    "nothing": (says({}), "nothing usable"),
+    "a tower inside": (says("[" * 50_000), "not JSON"),
     "too long": (says("x" * 70_000), "too long"),
-    "only lies": (says({"title": 7, "genre": "polka", "moods": {}, "sections": [{"role": "king"}]}), "nothing of"),
+    "only lies": (says({"title": 7, "genre": "polka", "moods": {}, "sections": [{"role": "king"}]}), "nothing usable"),
 }  # fmt: skip
 
 
@@ -164,17 +164,17 @@ async def test_nobody_is_followed_elsewhere(tmp_path: Path) -> None:
 
 async def test_a_server_that_is_not_there_is_no_error() -> None:
     with nobody_listening() as url:
-        proposer = make_proposer(PlannerSettings(backend="ollama", ollama_url=url))
-        assert proposer is not None
-        reason = await proposer.propose(BRIEF.prompt, BRIEF, read_prompt(BRIEF.prompt), 1)
-    assert reason == "the server does not answer (ConnectionRefusedError)"
+        language_model = make_language_model(PlannerSettings(backend="ollama", ollama_url=url))
+        assert language_model is not None
+        reason = await language_model.propose(BRIEF.prompt, BRIEF, read_prompt(BRIEF.prompt), 1)
+    assert reason == "the server cannot be reached (ConnectionRefusedError)"
 
 
 async def test_a_callers_deadline_is_kept_with_time_for_the_rules(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Of a minute all but a second: however slow the machine is, the rules have time enough.
-    monkeypatch.setattr(service, "SPARE_S", 59.0)
+    monkeypatch.setattr(service, "RESERVED_S", 59.0)
     async with room(tmp_path, raw(b"", pause_s=1000), limit_s=100) as planner:
         plan = await planner.plan(timeout_s=60)
     assert "language_model_unused" in codes(plan)
@@ -266,7 +266,7 @@ proposals = anything | st.fixed_dictionaries(
 @given(content=proposals, seconds=st.integers(1, 400), genre=st.sampled_from(["", "jazz", "blues", "techno"]))
 def test_any_proposal_gives_a_lawful_plan_of_the_right_length(content: Any, seconds: int, genre: str) -> None:
     try:
-        proposal = read_proposal(json.dumps(content))
+        proposal = parse_proposal(json.dumps(content))
     except ProposalError:
         return
     brief = Brief(prompt="x", duration_ns=seconds * NANOSECONDS, genre=genre)
@@ -281,7 +281,7 @@ def test_any_proposal_gives_a_lawful_plan_of_the_right_length(content: Any, seco
 )
 def test_a_url_that_cannot_be_used_is_refused_at_the_start(url: str) -> None:
     with pytest.raises(SettingsError, match=r"planner\.ollama_url"):
-        make_proposer(PlannerSettings(backend="ollama", ollama_url=url))
+        make_language_model(PlannerSettings(backend="ollama", ollama_url=url))
 
 
 def test_settings_are_declared_with_their_ranges(tmp_path: Path) -> None:
@@ -292,7 +292,7 @@ def test_settings_are_declared_with_their_ranges(tmp_path: Path) -> None:
     }
     found = load(environ=environ, folder=tmp_path).planner
     assert (found.backend, found.ollama_model, found.time_limit_s) == ("ollama", "qwen3", 8)
-    assert make_proposer(PlannerSettings()) is None
+    assert make_language_model(PlannerSettings()) is None
     for wrong in ({"SEGUE_PLANNER_BACKEND": "gpt"}, {"SEGUE_PLANNER_TIME_LIMIT": "0s"}):
         with pytest.raises(SettingsError):
             load(environ=wrong, folder=tmp_path)

@@ -12,7 +12,7 @@ from tests.planner.desk import NANOSECONDS, assert_lawful, codes, fingerprint, k
 from segue_music import theory
 from segue_music.elements import ChordQuality, Feel, LayerKind
 from segue_music.plan import Brief, Cadence, Kind, Role, Transition
-from segue_planner.form.outline import PEAKS
+from segue_planner.form.roles import PEAKS
 from segue_planner.genres.genre import genres
 from segue_planner.planner import Planner
 

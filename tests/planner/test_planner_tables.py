@@ -9,19 +9,25 @@ import pytest
 
 from segue_music.elements import Feel, Key, LayerKind, Metre, Mode
 from segue_music.plan import Brief, Cadence, Role
-from segue_planner.form.outline import MOTIF_USES, PATIENCE, roles_for
-from segue_planner.genres.genre import forms, genres, usual_bars
-from segue_planner.parts import harmony
-from segue_planner.parts.harmony import chord_of, fill_chords
+from segue_planner.form.bars import GROWTH_ORDER
+from segue_planner.form.outline import MOTIF_USES
+from segue_planner.form.roles import choose_roles
+from segue_planner.genres.forms import form_templates, usual_bars
+from segue_planner.genres.genre import genres
+from segue_planner.parts.chords import choose_progression, chord_of, fill_chords
 from segue_planner.planner import Planner
 from segue_planner.prompt.reader import read_prompt
-from segue_planner.prompt.word_list.phrases import instrument_of, instruments, table, tokenise, whole_parts, words
+from segue_planner.prompt.word_list.instruments import instruments, whole_layers
+from segue_planner.prompt.word_list.phrases import tokenise
+from segue_planner.prompt.word_list.words import find_instrument, word_list
+from segue_planner.tables import load_table
 from segue_renderer.sketch.score.grooves import GROOVES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-GENRES = table("genres/genres.toml")
+INSTRUMENTS, WORDS, FORMS = "prompt/word_list/instruments.toml", "prompt/word_list/words.toml", "genres/forms.toml"
+GENRES = load_table("genres/genres.toml")
 REQUIRED = {"words", "tempo", "groove", "form", "modes", "minor", "major", "layers", "moods"}
 # What an entry of genres.toml may say: the type of each value, and what the values must be.
 SCHEMA: dict[str, tuple[type, Callable[[Any], bool]]] = {
@@ -31,7 +37,7 @@ SCHEMA: dict[str, tuple[type, Callable[[Any], bool]]] = {
     "swing": (float, lambda found: 0.5 <= found <= 0.75),
     "groove": (str, lambda found: found in {*GROOVES, "none"}),
     "feel": (str, lambda found: found in Feel.__members__),
-    "form": (str, lambda found: found in forms()),
+    "form": (str, lambda found: found in form_templates()),
     "phrase": (int, lambda found: found in {4, 8, 12, 16}),
     "chord_bars": (int, lambda found: found in {1, 2, 4}),
     "closes": (str, lambda found: found in Cadence.__members__),
@@ -39,7 +45,7 @@ SCHEMA: dict[str, tuple[type, Callable[[Any], bool]]] = {
     "minor": (list, lambda found: 1 <= len(found) <= 3 and all(_is_progression(each) for each in found)),
     "major": (list, lambda found: 1 <= len(found) <= 3 and all(_is_progression(each) for each in found)),
     "layers": (dict, lambda found: len(found) >= 3 and all(kind in LayerKind.__members__ for kind in found)),
-    "moods": (list, lambda found: bool(found) and all(each in words()["moods"] for each in found)),
+    "moods": (list, lambda found: bool(found) and all(each in word_list()["moods"] for each in found)),
 }
 
 
@@ -63,7 +69,7 @@ def test_a_genre_keeps_to_the_schema(name: str) -> None:
 
 def test_no_phrase_belongs_to_two_genres_or_two_instruments() -> None:
     of_genres = Counter(phrase for entry in GENRES.values() for phrase in (*entry["words"], *entry.get("hints", ())))
-    content = {kind: names for kind, names in table("prompt/word_list/instruments.toml").items() if kind != "whole"}
+    content = {kind: names for kind, names in load_table(INSTRUMENTS).items() if kind != "whole"}
     of_instruments = Counter(phrase for names in content.values() for phrases in names.values() for phrase in phrases)
     for counts in (of_genres, of_instruments):
         assert not [phrase for phrase, count in counts.items() if count > 1]
@@ -73,7 +79,7 @@ def test_no_phrase_belongs_to_two_genres_or_two_instruments() -> None:
 def test_everything_that_a_genre_says_is_heard(name: str) -> None:
     genre = genres()[name]
     for progressions in (genre.minor, genre.major):
-        taken = {harmony.choose_progression(progressions, role) for role in Role if role}
+        taken = {choose_progression(progressions, role) for role in Role if role}
         assert taken >= set(progressions), "each progression has a role"
     plan = Planner(Brief(prompt="x", genre=name, duration_ns=300 * 10**9)).plan()
     heard = {(layer.kind, name) for item in plan.sections for layer in item.spec.layers for name in layer.instruments}
@@ -84,24 +90,24 @@ def test_everything_that_a_genre_says_is_heard(name: str) -> None:
     assert {item.spec.groove.name for item in plan.sections if item.spec.groove} == {genre.groove}
 
 
-@pytest.mark.parametrize("name", list(forms()))
+@pytest.mark.parametrize("name", list(form_templates()))
 def test_every_form_of_a_length_is_some_pieces_form(name: str) -> None:
     made = {
-        tuple(roles_for(bars, genre)) for genre in genres().values() if genre.form == name for bars in range(1, 161)
+        tuple(choose_roles(bars, genre)) for genre in genres().values() if genre.form == name for bars in range(1, 161)
     }
-    assert set(forms()[name].lists) <= made
+    assert set(form_templates()[name].lists) <= made
 
 
 def test_no_file_has_a_key_that_nobody_reads() -> None:
-    assert set(table("prompt/word_list/words.toml")) == {
+    assert set(load_table(WORDS)) == {
         "tempo", "moods", "roles", "letters", "numbers", "units", "negation", "course", "clips", "ignored", "silenced",
         "opening", "metres",
     }  # fmt: skip
-    assert set(table("prompt/word_list/instruments.toml")) == {kind.name for kind in LayerKind if kind} | {"whole"}
+    assert set(load_table(INSTRUMENTS)) == {kind.name for kind in LayerKind if kind} | {"whole"}
     for section, keys in {"tempo": {"range", "words", "weak"}, "moods": {"valence", "arousal", "words"}}.items():
-        for entry in words()[section].values():
+        for entry in word_list()[section].values():
             assert set(entry) <= keys
-    for name, content in table("genres/forms.toml").items():
+    for name, content in load_table(FORMS).items():
         assert set(content) == ({role.name.lower() for role in Role if role} if name == "bars" else {"lists", "long"})
 
 
@@ -115,7 +121,8 @@ def test_a_genres_instruments_are_known_and_its_chords_fill_any_bars(name: str) 
     genre = genres()[name]
     for kind, names in genre.layers.items():
         for instrument in names:
-            assert instrument_of(instrument) == (instrument, instruments()[instrument]), f"{kind.name}: {instrument}"
+            assert instrument in instruments(), f"{kind.name}: {instrument}"
+            assert find_instrument(instrument) == instrument
     for mode in Mode:
         if mode == Mode.UNSPECIFIED:
             continue
@@ -134,7 +141,7 @@ def test_a_genre_is_reached_by_all_its_words(name: str) -> None:
 
 
 def test_an_instrument_is_reached_by_all_its_words() -> None:
-    for kind, names in table("prompt/word_list/instruments.toml").items():
+    for kind, names in load_table(INSTRUMENTS).items():
         for name, phrases in names.items() if kind != "whole" else ():
             for phrase in phrases:
                 read = read_prompt(f"some {phrase} please")
@@ -143,13 +150,13 @@ def test_an_instrument_is_reached_by_all_its_words() -> None:
 
 
 def test_whole_parts_are_instruments_of_their_part() -> None:
-    for name, kind in whole_parts().items():
+    for name, kind in whole_layers().items():
         assert instruments()[name] == kind
 
 
 @pytest.mark.parametrize("section", ["tempo", "moods", "clips"])
 def test_words_of_tempo_mood_and_clips_are_reached(section: str) -> None:
-    for name, entry in words()[section].items():
+    for name, entry in word_list()[section].items():
         for phrase in entry["words"]:
             read = read_prompt(f"some {phrase} please")
             found = {
@@ -161,24 +168,24 @@ def test_words_of_tempo_mood_and_clips_are_reached(section: str) -> None:
 
 
 def test_words_of_course_and_roles_are_reached() -> None:
-    for name, phrases in words()["course"].items():
+    for name, phrases in word_list()["course"].items():
         for phrase in phrases:
             assert name in read_prompt(f"some {phrase} please").course, phrase
-    for name, phrases in words()["roles"].items():
+    for name, phrases in word_list()["roles"].items():
         for phrase in phrases:
             assert Role[name.upper()] in read_prompt(f"some {phrase} please").has, phrase
 
 
 def test_moods_and_tempos_are_in_range() -> None:
-    for entry in words()["moods"].values():
+    for entry in word_list()["moods"].values():
         assert -1 <= entry["valence"] <= 1
         assert -1 <= entry["arousal"] <= 1
-    for entry in words()["tempo"].values():
+    for entry in word_list()["tempo"].values():
         low, high = entry["range"]
         assert 20 <= low < high <= 266
 
 
 def test_every_role_has_its_length_and_patience() -> None:
     roles = {role for role in Role if role}
-    assert set(usual_bars()) == set(PATIENCE) == set(MOTIF_USES) == roles
-    assert {genre.form for genre in genres().values()} == set(forms()), "every form is some genre's"
+    assert set(usual_bars()) == set(GROWTH_ORDER) == set(MOTIF_USES) == roles
+    assert {genre.form for genre in genres().values()} == set(form_templates()), "every form is some genre's"

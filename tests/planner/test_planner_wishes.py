@@ -12,7 +12,7 @@ from tests.planner.desk import assert_lawful, fingerprint, kinds, made, mean, sp
 from segue_music import theory
 from segue_music.elements import Feel, Key, LayerKind
 from segue_music.plan import Role
-from segue_planner.form.outline import PEAKS
+from segue_planner.form.roles import PEAKS
 from segue_planner.genres.genre import genres
 
 NAMES = list(genres())

@@ -17,7 +17,7 @@ from segue_music.elements import Metre
 from segue_music.midi import midi_file
 from segue_music.plan import Brief
 from segue_planner.planner import Planner
-from segue_planner.prompt.word_list.phrases import table
+from segue_planner.tables import load_table
 from segue_renderer.sketch.band import SketchBand
 from segue_renderer.sketch.score.grid import TickGrid
 from segue_renderer.sketch.sound.drums import NUM_VARIANTS, hit
@@ -124,7 +124,7 @@ def test_every_drum_of_every_kit_is_foreseen_and_in_bounds() -> None:
 
 
 def test_the_band_has_a_voice_for_every_instrument_that_the_planner_reads() -> None:
-    known = table("prompt/word_list/instruments.toml")
+    known = load_table("prompt/word_list/instruments.toml")
     for part in ("BASS", "HARMONY", "LEAD", "TEXTURES", "VOCALS"):
         for name in known[part]:
             if name not in {"vinyl crackle", "noise", "rain sounds", "field recordings"}:

@@ -134,9 +134,9 @@ class Node:
 
     async def _add_planner(self) -> None:
         from segue.planner.v1 import planner_pb2_grpc
-        from segue_planner.service import SERVICE, PlannerService, make_proposer, warm
+        from segue_planner.service import SERVICE, PlannerService, make_language_model, warm
 
-        service = PlannerService(make_proposer(self.settings.planner))
+        service = PlannerService(make_language_model(self.settings.planner))
         self._add(SERVICE, service, planner_pb2_grpc.add_PlannerServiceServicer_to_server, warm)
 
     async def _add_renderer(self) -> None:

@@ -1,4 +1,4 @@
-"""What a plan will take: windows, time and memory, from the model's profile."""
+"""Estimates what rendering a plan takes: windows, time and memory, from the model's profile."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 SHORTEST_NS: Final = NANOSECONDS // 1000
 SLOWEST_FACTOR: Final = 1e-6
-"""What is slower would take sixty years for half an hour, and no message could say how long."""
+"""The slowest real-time factor. Below it, half an hour takes sixty years, and no message can hold the duration."""
 
 
 @dataclass(frozen=True)
 class SectionEstimate:
-    """What one section will take; None where the model's speed is not known."""
+    """The estimate of one section; `render_ns` is None when the model's speed is unknown."""
 
     section_id: str
     windows: int
@@ -29,8 +29,8 @@ class SectionEstimate:
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """What a piece will take."""
+class PlanEstimate:
+    """The estimate of a piece."""
 
     model: str
     frames: int
@@ -40,15 +40,15 @@ class Estimate:
     memory_bytes: int
 
 
-def estimate(plan: Plan, profiles: Sequence[ModelProfile]) -> Estimate:
-    """Estimate a complete plan for the first of the profiles; InvalidField when its numbers tell no time."""
+def estimate_plan(plan: Plan, profiles: Sequence[ModelProfile]) -> PlanEstimate:
+    """Estimate a complete plan for the first profile; InvalidField when its numbers make no estimate possible."""
     profile = profiles[0] if profiles else None
-    wrong = list(_impossible(profile)) if profile else []
+    wrong = list(_check_profile(profile)) if profile else []
     if wrong:
         raise errors.InvalidField(f"{wrong[0].field}: {wrong[0].description}", violations=wrong)
-    sections = tuple(_section(item.spec, profile) for item in plan.sections)
+    sections = tuple(_estimate_section(item.spec, profile) for item in plan.sections)
     times = [section.render_ns for section in sections]
-    return Estimate(
+    return PlanEstimate(
         model=profile.model if profile else "",
         frames=plan.frames,
         duration_ns=plan.frames * NANOSECONDS // plan.sample_rate,
@@ -58,20 +58,20 @@ def estimate(plan: Plan, profiles: Sequence[ModelProfile]) -> Estimate:
     )
 
 
-def _impossible(profile: ModelProfile) -> Iterator[FieldViolation]:
+def _check_profile(profile: ModelProfile) -> Iterator[FieldViolation]:
     for name, span_ns in (("window", profile.window_ns), ("stride", profile.stride_ns)):
         if span_ns is not None and span_ns < SHORTEST_NS:
-            yield FieldViolation(f"profiles[0].{name}", f"it is {span_ns} ns; at least a millisecond is needed", "30s")
+            yield FieldViolation(f"profiles[0].{name}", f"it is {span_ns} ns; the minimum is 1 ms", "30s")
     if 0 < profile.real_time_factor < SLOWEST_FACTOR:
-        said = f"it is {profile.real_time_factor:g}; at least {SLOWEST_FACTOR:g}, or 0 for not measured"
-        yield FieldViolation("profiles[0].real_time_factor", said, "0")
+        problem = f"it is {profile.real_time_factor:g}; the minimum is {SLOWEST_FACTOR:g}, or 0 when not measured"
+        yield FieldViolation("profiles[0].real_time_factor", problem, "0")
 
 
-def _section(spec: SectionSpec, profile: ModelProfile | None) -> SectionEstimate:
+def _estimate_section(spec: SectionSpec, profile: ModelProfile | None) -> SectionEstimate:
     length_ns = (spec.frames + spec.tail_frames) * NANOSECONDS // spec.sample_rate
     windows = 0
     if profile and profile.window_ns:
         stride = profile.stride_ns or profile.window_ns
         windows = 1 + max(0, -(-(length_ns - profile.window_ns) // stride))
-    render = round(length_ns / profile.real_time_factor) if profile and profile.real_time_factor else None
-    return SectionEstimate(spec.section_id, windows, render)
+    render_ns = round(length_ns / profile.real_time_factor) if profile and profile.real_time_factor else None
+    return SectionEstimate(spec.section_id, windows, render_ns)

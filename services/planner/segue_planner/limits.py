@@ -1,10 +1,11 @@
-"""What a piece may have, and what it has when nobody says: the contract's bounds, in one place."""
+"""Limits and defaults of a piece. The limits are those of the contract."""
 
 from __future__ import annotations
 
 from typing import Final
 
 SLOWEST: Final = 20.0
+"""Quarters a minute."""
 FASTEST: Final = 400.0
 """Quarters a minute."""
 MAX_SECONDS: Final = 1800
@@ -12,5 +13,7 @@ MAX_SECTIONS: Final = 256
 MAX_BARS: Final = 2048
 """Of one section."""
 DEFAULT_RATE: Final = 48_000
+DEFAULT_SECONDS: Final = 60
+DEFAULT_LOOP_BARS: Final = 8
 MAX_STYLE_BYTES: Final = 400
-"""How much of the prompt each section's own prompt repeats: 256 of them must fit into one message."""
+"""The part of the prompt that every section's own prompt repeats: 256 of them must fit into one message."""

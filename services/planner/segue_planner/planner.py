@@ -1,7 +1,4 @@
-"""Makes a plan of a brief: reads it, decides facts, form and length, and has the sections written.
-
-Pure: the same brief gives the same plan everywhere.
-"""
+"""Makes a plan from a brief. The same brief gives the same plan on every machine."""
 
 from __future__ import annotations
 
@@ -12,14 +9,17 @@ from typing import TYPE_CHECKING, Final
 
 from segue.music.v1 import music_pb2
 from segue_music import codec
-from segue_music.plan import Brief, Kind, Origin, Plan, Role
-from segue_planner.facts.decision_log import Ledger
-from segue_planner.facts.resolver import Decider, Guess
-from segue_planner.form.lengths import Fitter, Timed
-from segue_planner.form.outline import FormWish, build_form
-from segue_planner.language_model.proposal import Proposal, ProposedSection, woven
-from segue_planner.parts import harmony
-from segue_planner.parts.placement import place
+from segue_music.plan import Brief, Kind, Origin, Plan
+from segue_planner.facts.decision_log import DecisionLog
+from segue_planner.facts.resolver import FactResolver
+from segue_planner.form.lengths import LengthFitter, TimedForm
+from segue_planner.form.outline import outline_form
+from segue_planner.form.request import FormRequest, ProposedSection
+from segue_planner.form.roles import merge_proposal
+from segue_planner.language_model.proposal import Proposal
+from segue_planner.names import bars_name, role_name
+from segue_planner.parts.motif import random_of
+from segue_planner.parts.placement import place_sections
 from segue_planner.parts.section_writer import SectionWriter
 from segue_planner.prompt.reader import read_prompt
 from segue_planner.text import clean, clip
@@ -27,62 +27,80 @@ from segue_planner.text import clean, clip
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from segue_music.plan import ModelProfile
-    from segue_planner.prompt.prompt_facts import PromptReading
+    from segue_music.plan import ModelProfile, Role, SectionSpec
+    from segue_planner.facts.piece_facts import PieceFacts
+    from segue_planner.prompt.prompt_facts import PromptFacts
 
 TITLE_END: Final = re.compile(r"[,.;:!?]\s")
+MAX_TITLE_WORDS: Final = 8
+MAX_MOODS: Final = 16
 
 
 class Planner:
-    """One brief on its way to a plan."""
+    """Makes the plan of one brief."""
 
     def __init__(
         self,
         brief: Brief,
         profiles: Sequence[ModelProfile] = (),
-        reading: PromptReading | None = None,
+        prompt: PromptFacts | None = None,
         proposal: Proposal | str | None = None,
     ) -> None:
-        """`proposal` is a language model's, or why there is none although one was wanted."""
+        """`prompt` are the facts of the brief's prompt, when they are read already.
+
+        `proposal` is a language model's proposal, or the reason why there is none.
+        """
         self._brief = brief
         self._profile = profiles[0] if profiles else None
-        self._prompt = clean(brief.prompt)
-        self._read = reading or read_prompt(self._prompt)
-        self._ledger = Ledger()
+        self._prompt_text = clean(brief.prompt)
+        self._prompt = prompt or read_prompt(self._prompt_text)
+        self._log = DecisionLog()
         self._proposal = proposal if isinstance(proposal, Proposal) else Proposal()
         if isinstance(proposal, str):
-            self._ledger.warn("language_model_unused", f"the rules planned alone: {proposal}")
+            self._log.warn("language_model_unused", f"the language model was not used: {proposal}")
         for repair in self._proposal.repairs:
-            self._ledger.warn("language_model_repaired", f"in the language model's proposal: {repair}")
+            self._log.warn("language_model_repaired", f"in the language model's proposal: {repair}")
         self._proposed: list[ProposedSection] = []
         self._seed = seed_of(brief)
-        self._chance = harmony.chance_of(self._seed)
+        self._chance = random_of(self._seed)
 
     def plan(self) -> Plan:
         """Make the plan."""
-        for remark in self._read.remarks:
-            self._ledger.warn("prompt_contradiction", remark)
-        seed_origin = Origin.CALLER if self._brief.seed is not None else Origin.DEFAULT
-        self._ledger.note("seed", str(self._seed), seed_origin)
-        guess = Guess(self._proposal.genre, self._proposal.moods)
-        facts = Decider(self._brief, self._read, self._ledger, self._chance, guess).decide()
-        wish = self._form_wish()
-        fitter = Fitter(
-            facts=facts,
-            tail=self._brief.tail,
-            course=self._read.course,
-            ledger=self._ledger,
-            build=lambda bars: build_form(bars, facts.genre, wish),
-            num_form=len(self._brief.form),
-        )
-        timed = fitter.fit()
-        self._note_form(timed, wish)
+        for remark in self._prompt.remarks:
+            self._log.warn("prompt_contradiction", remark)
+        self._log.record("seed", str(self._seed), Origin.DEFAULT if self._brief.seed is None else Origin.CALLER)
+        facts = self._resolve_facts()
+        request = self._form_request()
+        timed = self._fit_length(facts, request)
+        self._record_form(timed, request)
         writer = SectionWriter(
-            self._brief, self._read, self._profile, self._ledger,
+            self._brief, self._prompt, self._profile, self._log,
             chance=self._chance, facts=facts, timed=timed, proposed=self._proposed,
         )  # fmt: skip
-        specs = writer.specs()
-        plan = Plan(
+        plan = self._assembled(facts, timed, writer.write())
+        return dataclasses.replace(plan, digest=codec.plan_digest(plan))
+
+    def _resolve_facts(self) -> PieceFacts:
+        resolver = FactResolver(
+            self._brief, self._prompt, self._log, self._chance,
+            suggested_genre=self._proposal.genre, suggested_moods=self._proposal.moods,
+        )  # fmt: skip
+        return resolver.resolve()
+
+    def _fit_length(self, facts: PieceFacts, request: FormRequest) -> TimedForm:
+        fitter = LengthFitter(
+            facts=facts,
+            tail=self._brief.tail,
+            course=self._prompt.course,
+            log=self._log,
+            outline=lambda bars: outline_form(bars, facts.genre, request),
+            num_requested=len(self._brief.form),
+        )
+        return fitter.fit()
+
+    def _assembled(self, facts: PieceFacts, timed: TimedForm, specs: Sequence[SectionSpec]) -> Plan:
+        """Return the plan, still without its digest."""
+        return Plan(
             version=1,
             title=clip(self._title(), 256),
             kind=facts.kind,
@@ -92,105 +110,110 @@ class Planner:
             metre=timed.metre,
             key=facts.key,
             genre=facts.genre.name,
-            moods=tuple(self._read.moods)[:16] or self._proposal.moods or facts.genre.moods,
+            moods=tuple(self._prompt.moods)[:MAX_MOODS] or self._proposal.moods or facts.genre.moods,
             motif=specs[0].motif,
-            sections=place(specs, self._profile),
+            sections=place_sections(specs, self._profile),
             seed=self._seed,
-            readings=self._ledger.readings,
-            warnings=self._ledger.warnings,
+            readings=self._log.readings,
+            warnings=self._log.warnings,
         )
-        return dataclasses.replace(plan, digest=codec.plan_digest(plan))
 
     # The form.
 
-    def _form_wish(self) -> FormWish:
-        read, given = self._read, self._brief.form
-        if given:
-            if read.form and read.form.value != given:
-                self._ledger.contradiction("form", _form_name(given), read.form.words)
-            return FormWish(roles=given)
-        wish = FormWish(
-            roles=read.form.value if read.form else (),
-            role_bars={role: said.value for role, said in read.role_bars.items()},
-            has=tuple(read.has),
-            without=frozenset(read.without_roles),
-            long_start="long_start" in read.course,
-            long_end="long_end" in read.course,
-            loop=(self._brief.kind or (Kind.LOOP if "loop" in read.course else Kind.PIECE)) == Kind.LOOP,
+    def _form_request(self) -> FormRequest:
+        """Return the requested form: the brief's field, else the prompt's, else a language model's."""
+        prompt, requested = self._prompt, self._brief.form
+        if requested:
+            if prompt.form and prompt.form.value != requested:
+                self._log.warn_contradiction("form", _form_name(requested), prompt.form.words)
+            return FormRequest(roles=requested)
+        request = FormRequest(
+            roles=prompt.form.value if prompt.form else (),
+            role_bars={role: stated.value for role, stated in prompt.role_bars.items()},
+            has=tuple(prompt.has),
+            without=frozenset(prompt.without_roles),
+            long_start="long_start" in prompt.course,
+            long_end="long_end" in prompt.course,
+            loop=(self._brief.kind or (Kind.LOOP if "loop" in prompt.course else Kind.PIECE)) == Kind.LOOP,
         )
-        if read.form or not self._proposal.sections or wish.loop:
-            return wish
-        self._proposed = woven(self._proposal.sections, wish)
+        if prompt.form or not self._proposal.sections or request.loop:
+            return request
+        self._proposed = merge_proposal(self._proposal.sections, request)
         return dataclasses.replace(
-            wish,
+            request,
             roles=tuple(each.role for each in self._proposed),
-            shares=tuple(each.bars for each in self._proposed),
+            proposed_bars=tuple(each.bars for each in self._proposed),
         )
 
-    def _note_form(self, timed: Timed, wish: FormWish) -> None:
-        read = self._read
-        name = " ".join(shape.section_id for shape in timed.shapes)
+    def _record_form(self, timed: TimedForm, request: FormRequest) -> None:
+        """Record the form with its origin, and warn about sections that the length has no room for."""
+        prompt = self._prompt
+        name = " ".join(section.section_id for section in timed.sections)
         if self._brief.form:
-            self._ledger.note("form", name, Origin.CALLER)
+            self._log.record("form", name, Origin.CALLER)
             return
-        if read.form:
-            self._ledger.note("form", name, Origin.PROMPT, read.form.words)
-            if len(timed.shapes) < len(wish.roles):
-                self._ledger.warn(
-                    "form_cut", f"only {len(timed.shapes)} of {len(wish.roles)} sections fit into the length"
+        if prompt.form:
+            self._log.record("form", name, Origin.PROMPT, prompt.form.words)
+            if len(timed.sections) < len(request.roles):
+                self._log.warn(
+                    "form_cut", f"only {len(timed.sections)} of {len(request.roles)} sections fit into the length"
                 )
         else:
-            if [shape.role for shape in timed.shapes] == [each.role for each in self._proposed]:
-                self._ledger.note("form", name, Origin.LANGUAGE_MODEL)
-            else:
-                if self._proposed:
-                    self._ledger.warn(
-                        "language_model_repaired", "its form does not fit the length; the genre's is used"
-                    )
-                    self._proposed = []
-                self._ledger.note("form", name, Origin.GENRE if read.genre or self._brief.genre else Origin.DEFAULT)
-            roles = {shape.role for shape in timed.shapes}
-            for role, said in read.has.items():
-                if role in roles:
-                    self._ledger.note("section", _word(role), Origin.PROMPT, said)
-                else:
-                    self._ledger.warn("section_left_out", f"the piece is too short for the {_word(role)}")
-        self._note_course(timed)
-
-    def _note_course(self, timed: Timed) -> None:
-        read = self._read
-        for role, said in read.without_roles.items():
-            self._ledger.note("section", f"no {_word(role)}", Origin.PROMPT, said)
-        for role, bars in read.role_bars.items():
-            made = [shape.bars for shape in timed.shapes if shape.role == role]
-            self._ledger.note("bars", f"{bars.value} bars of {_word(role)}", Origin.PROMPT, bars.words)
-            if made and any(each != bars.value for each in made):
-                self._ledger.warn("bars_changed", f"{bars.words!r} does not fit the length: it has {made[0]} bars")
-        for course, said in read.course.items():
+            self._record_chosen_form(name, [section.role for section in timed.sections])
+        self._record_section_requests(timed)
+        for course, words in prompt.course.items():
             if course != "loop":
-                self._ledger.note("course", course.replace("_", " "), Origin.PROMPT, said)
+                self._log.record("course", course.replace("_", " "), Origin.PROMPT, words)
+
+    def _record_chosen_form(self, name: str, roles: Sequence[Role]) -> None:
+        """Record the form of a language model or of the genre, with the sections that the prompt requires."""
+        prompt = self._prompt
+        if roles == [each.role for each in self._proposed]:
+            self._log.record("form", name, Origin.LANGUAGE_MODEL)
+        else:
+            if self._proposed:
+                self._log.warn(
+                    "language_model_repaired",
+                    "the language model's form does not fit the length; the genre's form is used",
+                )
+                self._proposed = []
+            is_named = bool(prompt.genre or self._brief.genre)
+            self._log.record("form", name, Origin.GENRE if is_named else Origin.DEFAULT)
+        for role, words in prompt.has.items():
+            if role in roles:
+                self._log.record("section", role_name(role), Origin.PROMPT, words)
+            else:
+                self._log.warn("section_left_out", f"the piece is too short for the {role_name(role)}")
+
+    def _record_section_requests(self, timed: TimedForm) -> None:
+        prompt = self._prompt
+        for role, words in prompt.without_roles.items():
+            self._log.record("section", f"no {role_name(role)}", Origin.PROMPT, words)
+        for role, bars in prompt.role_bars.items():
+            planned = [section.bars for section in timed.sections if section.role == role]
+            self._log.record("bars", f"{bars.value} bars of {role_name(role)}", Origin.PROMPT, bars.words)
+            if any(each != bars.value for each in planned):
+                self._log.warn(
+                    "bars_changed", f"{bars.words!r} does not fit the length; it has {bars_name(planned[0])}"
+                )
 
     def _title(self) -> str:
-        given = clean(self._brief.title)
-        if given:
-            return given
+        requested = clean(self._brief.title)
+        if requested:
+            return requested
         if self._proposal.title:
-            self._ledger.note("title", self._proposal.title, Origin.LANGUAGE_MODEL)
+            self._log.record("title", self._proposal.title, Origin.LANGUAGE_MODEL)
             return self._proposal.title
-        clause = next((part for part in TITLE_END.split(self._prompt) if part.strip()), self._prompt)
-        return " ".join(clause.split()[:8])
-
-
-def _word(role: Role) -> str:
-    return role.name.lower().replace("_", "-")
+        clause = next((part for part in TITLE_END.split(self._prompt_text) if part.strip()), self._prompt_text)
+        return " ".join(clause.split()[:MAX_TITLE_WORDS])
 
 
 def _form_name(roles: Sequence[Role]) -> str:
-    return clip(" ".join(_word(role) for role in roles), 200)
+    return clip(" ".join(role_name(role) for role in roles), 200)
 
 
 def seed_of(brief: Brief) -> int:
-    """Return the brief's seed, or one drawn from everything else that it says."""
+    """Return the brief's seed, or one that is derived from all its other fields."""
     if brief.seed is not None:
         return brief.seed
     content = codec.canonical_json(codec.to_message(brief, music_pb2.Brief()))

@@ -1,4 +1,4 @@
-"""PlannerService: the planner's edge. Proto types stop here."""
+"""PlannerService over gRPC. Protobuf types stop here."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from segue.planner.v1 import planner_pb2, planner_pb2_grpc
 from segue_music import codec
 from segue_music.plan import Brief, ModelProfile
-from segue_planner.completion import complete
-from segue_planner.estimate import Estimate, estimate
-from segue_planner.language_model.client import Proposer, make_proposer
+from segue_planner.completion import complete_plan
+from segue_planner.estimate import PlanEstimate, estimate_plan
+from segue_planner.language_model.client import LanguageModel, make_language_model
 from segue_planner.planner import Planner, seed_of
 from segue_planner.prompt.reader import read_prompt
 from segue_planner.text import clean
@@ -24,39 +24,41 @@ if TYPE_CHECKING:
 
     from segue_music.plan import Plan
 
-__all__ = ["SERVICE", "PlannerService", "make_proposer", "warm"]
+__all__ = ["SERVICE", "PlannerService", "make_language_model", "warm"]
 
 SERVICE = "segue.planner.v1.PlannerService"
-SPARE_S = 1.0
-"""What is kept of a caller's time for the rules, when a language model is slow."""
+RESERVED_S = 1.0
+"""The part of a caller's deadline that is reserved for the rules when a language model is slow."""
 
 
 def warm() -> None:
-    """Make a plan before the first call: tables, phrases and patterns are read and built at their first use."""
+    """Make a plan before the first call, because tables, phrases and patterns are loaded at their first use."""
     Planner(Brief(prompt="calm piano in F minor, 82 bpm, 3/4, 30 seconds, no drums")).plan()
 
 
 class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
-    """Plans; of a language model, when there is one, it remembers the latest answers.
+    """Makes and completes plans, with a language model when there is one.
 
-    Plans are made in a thread: one of half an hour in short bars takes a third of a second, and in the embedded shape
-    everybody's streams wait for this loop.
+    Plans are made in a thread: a plan of half an hour in short bars takes a third of a second, and in the embedded
+    mesh every other stream waits for this event loop.
     """
 
-    def __init__(self, proposer: Proposer | None = None) -> None:
-        self._proposer = proposer
+    def __init__(self, language_model: LanguageModel | None = None) -> None:
+        self._language_model = language_model
 
     async def CreatePlan(
         self, request: planner_pb2.CreatePlanRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> planner_pb2.CreatePlanResponse:
-        """Read the brief, or complete the caller's plan."""
+        """Make a plan from the brief, or complete the caller's plan."""
         profiles = [codec.from_message(ModelProfile, profile) for profile in request.profiles]
         brief = codec.from_message(Brief, request.brief)
         if request.HasField("plan"):
-            plan = await asyncio.to_thread(lambda: complete(codec.plan_from_message(request.plan), profiles, brief))
+            plan = await asyncio.to_thread(
+                lambda: complete_plan(codec.plan_from_message(request.plan), profiles, brief)
+            )
         elif not clean(brief.prompt):
             raise errors.InvalidField(
-                "brief.prompt: it is empty; describe the music, or hand in a plan",
+                "brief.prompt: it is empty; describe the music, or send a plan",
                 violations=[FieldViolation("brief.prompt", "it is empty", "calm piano, 80 bpm")],
             )
         else:
@@ -67,24 +69,24 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
         self, brief: Brief, profiles: Sequence[ModelProfile], context: grpc.aio.ServicerContext[Any, Any]
     ) -> Plan:
         plan = await asyncio.to_thread(lambda: Planner(brief, profiles).plan())
-        if self._proposer is None:
+        if self._language_model is None:
             return plan
-        # What the rules refuse was refused before anybody is asked.
-        prompt = clean(brief.prompt)
-        reading = read_prompt(prompt)
+        # The rules have accepted the brief; only now is the language model asked.
+        text = clean(brief.prompt)
+        prompt = read_prompt(text)
         left_s = context.time_remaining()
-        proposal = await self._proposer.propose(
-            prompt, brief, reading, seed_of(brief), None if left_s is None else left_s - SPARE_S
+        proposal = await self._language_model.propose(
+            text, brief, prompt, seed_of(brief), None if left_s is None else left_s - RESERVED_S
         )
-        return await asyncio.to_thread(lambda: Planner(brief, profiles, reading, proposal).plan())
+        return await asyncio.to_thread(lambda: Planner(brief, profiles, prompt, proposal).plan())
 
 
 def _response(plan: Plan, profiles: Sequence[ModelProfile]) -> planner_pb2.CreatePlanResponse:
-    found = _estimate_message(estimate(plan, profiles))
-    return planner_pb2.CreatePlanResponse(plan=codec.plan_to_message(plan), estimate=found)
+    message = _estimate_message(estimate_plan(plan, profiles))
+    return planner_pb2.CreatePlanResponse(plan=codec.plan_to_message(plan), estimate=message)
 
 
-def _estimate_message(found: Estimate) -> planner_pb2.Estimate:
+def _estimate_message(found: PlanEstimate) -> planner_pb2.Estimate:
     message = planner_pb2.Estimate(model=found.model, frames=found.frames, memory_bytes=found.memory_bytes)
     message.duration.FromNanoseconds(found.duration_ns)
     if found.render_ns is not None:

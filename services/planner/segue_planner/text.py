@@ -1,16 +1,16 @@
-"""Text of strangers made fit to be shown, stored and handed on, alike under every version of Python."""
+"""Cleans untrusted text for display and storage. The result is the same under every version of Python."""
 
 from __future__ import annotations
 
 import unicodedata
 from typing import Final
 
-# Python's table of Unicode grows with its version; that of Unicode 3.2 comes with each and never changes.
+# Python's Unicode table grows with each version. The table of Unicode 3.2 is part of every version and never changes.
 FIXED: Final = unicodedata.ucd_3_2_0
 DROPPED: Final = frozenset({"Cf"})
 """Invisible marks: joiners, bidi overrides, byte order marks."""
 BLANKED: Final = frozenset({"Cc", "Cs", "Co", "Zs", "Zl", "Zp"})
-# Invisible marks that came after Unicode 3.2.
+# Invisible marks that are newer than Unicode 3.2.
 LATER_MARKS: Final = frozenset(
     {
         *range(0x0600, 0x0606), 0x061C, 0x08E2, *range(0x0890, 0x0892), *range(0x2061, 0x2070), 0x110BD, 0x110CD,
@@ -20,7 +20,7 @@ LATER_MARKS: Final = frozenset(
 
 
 def clean(text: str) -> str:
-    """Return text without control characters, bidi overrides and other invisible marks, with single spaces."""
+    """Remove control characters, bidi overrides and other invisible marks; collapse white space."""
     kept = []
     for letter in FIXED.normalize("NFC", text):
         category = "" if letter.isascii() and letter.isprintable() else FIXED.category(letter)
@@ -30,10 +30,10 @@ def clean(text: str) -> str:
     return " ".join("".join(kept).split())
 
 
-def known_letters(text: str) -> str:
-    """Return a text of the same length in which characters younger than Unicode 3.2 are blanks.
+def blank_new_characters(text: str) -> str:
+    """Replace every character that is newer than Unicode 3.2 by a blank; the length stays the same.
 
-    What is a letter, a digit or a capital is asked of Python's own table, which knows more in each version.
+    Regular expressions use Python's own table, which classifies more characters in each version.
     """
     if text.isascii():
         return text
@@ -41,7 +41,7 @@ def known_letters(text: str) -> str:
 
 
 def clip(text: str, max_bytes: int) -> str:
-    """Return the beginning of a text that fits into a number of UTF-8 bytes; whole words where there are some."""
+    """Cut a text to a number of UTF-8 bytes, between words where possible."""
     encoded = text.encode()
     if len(encoded) <= max_bytes:
         return text

@@ -1,26 +1,28 @@
-"""Keeps what was decided, where each value comes from, and what the caller should know."""
+"""Records the planner's decisions: the origin of each value, and warnings for the caller."""
 
 from __future__ import annotations
+
+from typing import Final
 
 from segue_music.plan import Origin, Reading, Warning  # noqa: A004  the contract's word
 from segue_planner.text import clean, clip
 
-MAX_TEXT_BYTES = 256
-MAX_WARNING_BYTES = 1024
-MAX_ENTRIES = 256
+MAX_TEXT_BYTES: Final = 256
+MAX_WARNING_BYTES: Final = 1024
+MAX_ENTRIES: Final = 256
 
 
-class Ledger:
-    """Readings and warnings in the order in which they were made; a field that is decided again replaces its last."""
+class DecisionLog:
+    """The plan's readings and warnings, in the order in which they were recorded."""
 
     def __init__(self) -> None:
         self._readings: list[Reading] = []
         self._warnings: list[Warning] = []
 
-    def note(self, field: str, value: str, origin: Origin, words: str = "") -> None:
-        """Write down a value; words of the prompt are kept for values that come from it."""
-        said = clip(clean(words), MAX_TEXT_BYTES) if origin == Origin.PROMPT else ""
-        self._readings.append(Reading(field, clip(clean(value), MAX_TEXT_BYTES), origin, said))
+    def record(self, field: str, value: str, origin: Origin, words: str = "") -> None:
+        """Record a value and its origin. `words` are kept only for values that come from the prompt."""
+        kept = clip(clean(words), MAX_TEXT_BYTES) if origin == Origin.PROMPT else ""
+        self._readings.append(Reading(field, clip(clean(value), MAX_TEXT_BYTES), origin, kept))
 
     def revise(self, field: str, value: str) -> None:
         """Change the last value of a field; its origin stays."""
@@ -31,21 +33,21 @@ class Ledger:
                 return
 
     def warn(self, code: str, text: str) -> None:
-        """Write down a warning, once."""
+        """Add a warning, unless the same one is there already."""
         warning = Warning(code, clip(clean(text), MAX_WARNING_BYTES))
         if warning not in self._warnings:
             self._warnings.append(warning)
 
-    def contradiction(self, name: str, field: str, prompt: str) -> None:
-        """Write down that a field and the prompt disagree."""
-        self.warn(f"{name}_contradiction", f"the field says {field}, the prompt says {prompt}: the field is used")
+    def warn_contradiction(self, name: str, field: str, prompt: str) -> None:
+        """Warn that a field of the request and the prompt disagree."""
+        self.warn(f"{name}_contradiction", f"the field says {field}, but the prompt says {prompt}; the field is used")
 
     @property
     def readings(self) -> tuple[Reading, ...]:
-        """All readings."""
+        """The recorded values, at most `MAX_ENTRIES`."""
         return tuple(self._readings[:MAX_ENTRIES])
 
     @property
     def warnings(self) -> tuple[Warning, ...]:
-        """All warnings."""
+        """The warnings, at most `MAX_ENTRIES`."""
         return tuple(self._warnings[:MAX_ENTRIES])

@@ -1,8 +1,7 @@
-"""Decides what holds for the whole piece: the caller's field, else the prompt's words, else genre, seed or default."""
+"""Resolves the facts of a piece: the request's field, else the prompt's words, else genre, seed or default."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from segue_music import timing
@@ -10,76 +9,50 @@ from segue_music.elements import Key, Metre, Mode
 from segue_music.plan import Brief, Kind, Origin
 from segue_music.theory import MINOR_MODES, MODE_NAMES, key_name
 from segue_music.timing import NANOSECONDS
+from segue_planner.averages import mean
+from segue_planner.facts.piece_facts import PieceFacts, TempoRange
 from segue_planner.genres.genre import default_genre, genres, unknown_genre
-from segue_planner.limits import DEFAULT_RATE, FASTEST, SLOWEST
-from segue_planner.parts.energy import mean
-from segue_planner.prompt.prompt_facts import Said
-from segue_planner.prompt.word_list.phrases import words
+from segue_planner.limits import DEFAULT_LOOP_BARS, DEFAULT_RATE, DEFAULT_SECONDS, FASTEST, SLOWEST
+from segue_planner.names import bpm_name, metre_name
+from segue_planner.prompt.prompt_facts import Stated
+from segue_planner.prompt.word_list.words import word_list
 from segue_runtime import errors
 
 if TYPE_CHECKING:
     import random
 
-    from segue_planner.facts.decision_log import Ledger
+    from segue_planner.facts.decision_log import DecisionLog
     from segue_planner.genres.genre import Genre
-    from segue_planner.prompt.prompt_facts import PromptReading
+    from segue_planner.prompt.prompt_facts import PromptFacts
 
-DEFAULT_SECONDS: Final = 60
-DEFAULT_LOOP_BARS: Final = 8
 TONICS: Final = ("C", "D", "Eb", "E", "F", "G", "A", "Bb")
-# Instruments that, alone, are heard as chamber music.
+# Instruments that make a piece chamber music when no others play.
 CHAMBER: Final = frozenset(
     {"piano", "violin", "viola", "cello", "string quartet", "strings", "harp", "organ", "flute", "oboe", "clarinet"}
 )
 
 
-@dataclass(frozen=True)
-class Tempo:
-    """A tempo in quarters a minute: a wish within a range, or stated, when the range is that one value."""
+class FactResolver:
+    """Resolves the facts of one piece and records their origins.
 
-    wish: float
-    slowest: float
-    fastest: float
-    is_stated: bool
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What was decided before the form."""
-
-    genre: Genre
-    metre: Metre
-    metre_is_stated: bool
-    key: Key
-    tempo: Tempo
-    frames: int | None
-    """The length when it is said, or the default; None: it follows from `bars`."""
-    bars: int | None
-    sample_rate: int
-    kind: Kind
-    valence: float
-    arousal: float
-
-
-@dataclass(frozen=True)
-class Guess:
-    """What a language model makes of a prompt that names neither genre nor mood."""
-
-    genre: str = ""
-    moods: tuple[str, ...] = ()
-
-
-class Decider:
-    """Decides one piece's facts and writes their origins down."""
+    A language model may suggest genre and moods; a suggestion counts only where the prompt says nothing.
+    """
 
     def __init__(
-        self, brief: Brief, read: PromptReading, ledger: Ledger, chance: random.Random, guess: Guess | None = None
+        self,
+        brief: Brief,
+        prompt: PromptFacts,
+        log: DecisionLog,
+        chance: random.Random,
+        *,
+        suggested_genre: str = "",
+        suggested_moods: tuple[str, ...] = (),
     ) -> None:
-        self._brief, self._read, self._ledger, self._chance = brief, read, ledger, chance
-        self._guess = guess or Guess()
+        self._brief, self._prompt, self._log, self._chance = brief, prompt, log, chance
+        self._suggested_genre, self._suggested_moods = suggested_genre, suggested_moods
 
-    def decide(self) -> Facts:
-        """Decide in an order in which each fact may use those before it."""
+    def resolve(self) -> PieceFacts:
+        """Resolve the facts in an order in which each may use the ones before it."""
         valence, arousal = self._mood()
         genre = self._genre()
         kind = self._kind()
@@ -88,157 +61,170 @@ class Decider:
         rate = self._brief.sample_rate or DEFAULT_RATE
         frames, bars = self._length(rate, kind)
         key = self._key(genre, valence)
-        return Facts(genre, metre, metre_is_stated, key, tempo, frames, bars, rate, kind, valence, arousal)
+        return PieceFacts(genre, metre, metre_is_stated, key, tempo, frames, bars, rate, kind, valence, arousal)
 
     def _mood(self) -> tuple[float, float]:
-        table = words()["moods"]
-        for name, said in self._read.moods.items():
-            self._ledger.note("mood", name, Origin.PROMPT, said)
-        names = list(self._read.moods)
+        table = word_list()["moods"]
+        for name, words in self._prompt.moods.items():
+            self._log.record("mood", name, Origin.PROMPT, words)
+        names = list(self._prompt.moods)
         if not names:
-            names = list(self._guess.moods)
+            names = list(self._suggested_moods)
             for name in names:
-                self._ledger.note("mood", name, Origin.LANGUAGE_MODEL)
+                self._log.record("mood", name, Origin.LANGUAGE_MODEL)
         known = [table[name] for name in names]
         if not known:
             return 0.0, 0.0
         return mean([mood["valence"] for mood in known]), mean([mood["arousal"] for mood in known])
 
     def _genre(self) -> Genre:
-        said = self._read.genre
+        stated = self._prompt.genre
         known = genres()
         if self._brief.genre:
             if self._brief.genre not in known:
                 wrong = unknown_genre("brief.genre", self._brief.genre)
                 raise errors.InvalidField(f"{wrong.field}: {wrong.description}", violations=[wrong])
-            if said and said.value != self._brief.genre:
-                self._ledger.contradiction("genre", self._brief.genre, f"{said.words} ({said.value})")
-            self._ledger.note("genre", self._brief.genre, Origin.CALLER)
+            if stated and stated.value != self._brief.genre:
+                self._log.warn_contradiction("genre", self._brief.genre, f"{stated.words} ({stated.value})")
+            self._log.record("genre", self._brief.genre, Origin.CALLER)
             return known[self._brief.genre]
-        if said:
-            self._ledger.note("genre", said.value, Origin.PROMPT, said.words)
-            return known[said.value]
-        if self._guess.genre:
-            self._ledger.note("genre", self._guess.genre, Origin.LANGUAGE_MODEL)
-            return known[self._guess.genre]
-        chamber = bool(self._read.only) and set(self._read.instruments) <= CHAMBER
-        found = known["classical"] if chamber else default_genre()
-        self._ledger.note("genre", found.name, Origin.DEFAULT)
+        if stated:
+            self._log.record("genre", stated.value, Origin.PROMPT, stated.words)
+            return known[stated.value]
+        if self._suggested_genre:
+            self._log.record("genre", self._suggested_genre, Origin.LANGUAGE_MODEL)
+            return known[self._suggested_genre]
+        is_chamber = bool(self._prompt.only) and set(self._prompt.instruments) <= CHAMBER
+        found = known["classical"] if is_chamber else default_genre()
+        self._log.record("genre", found.name, Origin.DEFAULT)
         return found
 
     def _kind(self) -> Kind:
-        said = self._read.course.get("loop")
+        loop_words = self._prompt.course.get("loop")
         if self._brief.kind:
-            if said and self._brief.kind != Kind.LOOP:
-                self._ledger.contradiction("kind", "PIECE", said)
-            self._ledger.note("kind", self._brief.kind.name.lower(), Origin.CALLER)
+            if loop_words and self._brief.kind != Kind.LOOP:
+                self._log.warn_contradiction("kind", "PIECE", loop_words)
+            self._log.record("kind", self._brief.kind.name.lower(), Origin.CALLER)
             return self._brief.kind
-        if said:
-            self._ledger.note("kind", "loop", Origin.PROMPT, said)
+        if loop_words:
+            self._log.record("kind", "loop", Origin.PROMPT, loop_words)
             return Kind.LOOP
-        self._ledger.note("kind", "piece", Origin.DEFAULT)
+        self._log.record("kind", "piece", Origin.DEFAULT)
         return Kind.PIECE
 
     def _metre(self) -> tuple[Metre, bool]:
-        said = self._read.metre
+        stated = self._prompt.metre
         if self._brief.metre is not None:
-            if said and said.value != self._brief.metre:
-                self._ledger.contradiction("metre", metre_name(self._brief.metre), said.words)
-            self._ledger.note("metre", metre_name(self._brief.metre), Origin.CALLER)
+            if stated and stated.value != self._brief.metre:
+                self._log.warn_contradiction("metre", metre_name(self._brief.metre), stated.words)
+            self._log.record("metre", metre_name(self._brief.metre), Origin.CALLER)
             return self._brief.metre, True
-        if said:
-            self._ledger.note("metre", metre_name(said.value), Origin.PROMPT, said.words)
-            return said.value, True
-        self._ledger.note("metre", "4/4", Origin.DEFAULT)
+        if stated:
+            self._log.record("metre", metre_name(stated.value), Origin.PROMPT, stated.words)
+            return stated.value, True
+        self._log.record("metre", "4/4", Origin.DEFAULT)
         return Metre(4, 4), False
 
-    def _tempo(self, genre: Genre, metre: Metre, arousal: float) -> Tempo:
-        read, given = self._read, self._brief.quarters_per_minute
-        if given is not None:
-            if read.bpm and abs(timing.quarters_from_bpm(read.bpm.value, metre) - given) > 0.01:
-                self._ledger.contradiction("tempo", bpm_name(given, metre), read.bpm.words)
-            elif read.bpm_range and not _within(timing.bpm_from_quarters(given, metre), read.bpm_range.value):
-                self._ledger.contradiction("tempo", bpm_name(given, metre), read.bpm_range.words)
-            self._ledger.note("tempo", bpm_name(given, metre), Origin.CALLER)
-            return Tempo(given, given, given, is_stated=True)
-        if read.bpm:
-            quarters = timing.quarters_from_bpm(read.bpm.value, metre)
-            self._ledger.note("tempo", bpm_name(quarters, metre), Origin.PROMPT, read.bpm.words)
-            return Tempo(quarters, quarters, quarters, is_stated=True)
-        if read.bpm_range:
-            low, high = read.bpm_range.value
-            origin, said = Origin.PROMPT, read.bpm_range.words
-        elif read.tempo_word:
-            low, high = words()["tempo"][read.tempo_word.value]["range"]
-            # A slow piece of a genre is slow for that genre where the two ranges meet.
+    def _tempo(self, genre: Genre, metre: Metre, arousal: float) -> TempoRange:
+        if self._brief.quarters_per_minute is not None:
+            return self._requested_tempo(self._brief.quarters_per_minute, metre)
+        if self._prompt.bpm:
+            quarters = timing.quarters_from_bpm(self._prompt.bpm.value, metre)
+            self._log.record("tempo", bpm_name(quarters, metre), Origin.PROMPT, self._prompt.bpm.words)
+            return TempoRange(quarters, quarters, quarters, is_stated=True)
+        low, high, origin, words = self._bpm_range(genre, arousal)
+        preferred = low + (high - low) * self._chance.random()
+        self._log.record("tempo", f"about {preferred:.0f} bpm", origin, words)
+        slowest, fastest = (min(FASTEST, max(SLOWEST, timing.quarters_from_bpm(bound, metre))) for bound in (low, high))
+        return TempoRange(timing.quarters_from_bpm(preferred, metre), slowest, fastest, is_stated=False)
+
+    def _requested_tempo(self, quarters: float, metre: Metre) -> TempoRange:
+        bpm, bpm_range = self._prompt.bpm, self._prompt.bpm_range
+        if bpm and abs(timing.quarters_from_bpm(bpm.value, metre) - quarters) > 0.01:
+            self._log.warn_contradiction("tempo", bpm_name(quarters, metre), bpm.words)
+        elif bpm_range and not _is_within(timing.bpm_from_quarters(quarters, metre), bpm_range.value):
+            self._log.warn_contradiction("tempo", bpm_name(quarters, metre), bpm_range.words)
+        self._log.record("tempo", bpm_name(quarters, metre), Origin.CALLER)
+        return TempoRange(quarters, quarters, quarters, is_stated=True)
+
+    def _bpm_range(self, genre: Genre, arousal: float) -> tuple[float, float, Origin, str]:
+        """Return the range of an unstated tempo in felt beats a minute, its origin, and the words for it."""
+        if self._prompt.bpm_range:
+            low, high = self._prompt.bpm_range.value
+            return low, high, Origin.PROMPT, self._prompt.bpm_range.words
+        if self._prompt.tempo_word:
+            low, high = word_list()["tempo"][self._prompt.tempo_word.value]["range"]
+            # "Slow" means slow for the genre, where the two ranges overlap enough.
             shared = max(low, genre.tempo_bpm[0]), min(high, genre.tempo_bpm[1])
             low, high = shared if shared[1] - shared[0] >= 4 else (low, high)
-            origin, said = Origin.PROMPT, read.tempo_word.words
-        else:
-            low, high = genre.tempo_bpm
-            # A calm mood takes the slower half, a wild one the faster.
-            middle, span = (low + high) / 2 + arousal * (high - low) * 0.35, (high - low) * 0.25
-            low, high = max(low, middle - span), min(high, middle + span)
-            origin, said = Origin.GENRE, ""
-        wish = low + (high - low) * self._chance.random()
-        self._ledger.note("tempo", f"about {wish:.0f} bpm", origin, said)
-        slowest, fastest = (min(FASTEST, max(SLOWEST, timing.quarters_from_bpm(bound, metre))) for bound in (low, high))
-        return Tempo(timing.quarters_from_bpm(wish, metre), slowest, fastest, is_stated=False)
+            return low, high, Origin.PROMPT, self._prompt.tempo_word.words
+        low, high = genre.tempo_bpm
+        # Calm moods take the slower half, wild moods the faster half.
+        middle, span = (low + high) / 2 + arousal * (high - low) * 0.35, (high - low) * 0.25
+        return max(low, middle - span), min(high, middle + span), Origin.GENRE, ""
 
     def _length(self, rate: int, kind: Kind) -> tuple[int | None, int | None]:
-        read = self._read
-        said_bars = read.bars or self._sum_of_bars()
+        """Return the length in frames, or None where it follows from the number of bars, and that number."""
+        prompt = self._prompt
+        stated_bars = prompt.bars or self._sum_of_bars()
         if self._brief.duration_ns is not None:
-            if read.seconds and abs(read.seconds.value * NANOSECONDS - self._brief.duration_ns) > NANOSECONDS / 2:
-                field = f"{self._brief.duration_ns / NANOSECONDS:g} s"
-                self._ledger.contradiction("duration", field, f"{read.seconds.words} ({read.seconds.value:g} s)")
-            self._ledger.note("duration", f"{self._brief.duration_ns / NANOSECONDS:g} s", Origin.CALLER)
-            return (self._brief.duration_ns * rate + NANOSECONDS // 2) // NANOSECONDS, None
-        if read.seconds:
-            self._ledger.note("duration", f"{read.seconds.value:g} s", Origin.PROMPT, read.seconds.words)
-            return _frames(read.seconds.value, rate), said_bars.value if said_bars else None
-        if said_bars:
-            self._ledger.note("duration", f"{said_bars.value} bars", Origin.PROMPT, said_bars.words)
-            return None, said_bars.value
-        if read.clip:
-            seconds = words()["clips"][read.clip.value]["seconds"]
-            self._ledger.note("duration", f"{seconds:g} s", Origin.PROMPT, read.clip.words)
+            return self._requested_length(self._brief.duration_ns, rate), None
+        if prompt.seconds:
+            self._log.record("duration", f"{prompt.seconds.value:g} s", Origin.PROMPT, prompt.seconds.words)
+            return _frames(prompt.seconds.value, rate), stated_bars.value if stated_bars else None
+        if stated_bars:
+            self._log.record("duration", f"{stated_bars.value} bars", Origin.PROMPT, stated_bars.words)
+            return None, stated_bars.value
+        if prompt.clip:
+            seconds = word_list()["clips"][prompt.clip.value]["seconds"]
+            self._log.record("duration", f"{seconds:g} s", Origin.PROMPT, prompt.clip.words)
             return _frames(seconds, rate), None
         if kind == Kind.LOOP:
-            self._ledger.note("duration", f"{DEFAULT_LOOP_BARS} bars", Origin.DEFAULT)
+            self._log.record("duration", f"{DEFAULT_LOOP_BARS} bars", Origin.DEFAULT)
             return None, DEFAULT_LOOP_BARS
-        self._ledger.note("duration", f"{DEFAULT_SECONDS} s", Origin.DEFAULT)
+        self._log.record("duration", f"{DEFAULT_SECONDS} s", Origin.DEFAULT)
         return DEFAULT_SECONDS * rate, None
 
-    def _sum_of_bars(self) -> Said[int] | None:
-        form, each = self._read.form, self._read.role_bars
+    def _requested_length(self, duration_ns: int, rate: int) -> int:
+        stated = self._prompt.seconds
+        if stated and abs(stated.value * NANOSECONDS - duration_ns) > NANOSECONDS / 2:
+            field = f"{duration_ns / NANOSECONDS:g} s"
+            self._log.warn_contradiction("duration", field, f"{stated.words} ({stated.value:g} s)")
+        self._log.record("duration", f"{duration_ns / NANOSECONDS:g} s", Origin.CALLER)
+        return (duration_ns * rate + NANOSECONDS // 2) // NANOSECONDS
+
+    def _sum_of_bars(self) -> Stated[int] | None:
+        """Return the sum of the sections' bars, when the prompt lists all sections and states the bars of each."""
+        form, each = self._prompt.form, self._prompt.role_bars
         if form is None or self._brief.form or not all(role in each for role in form.value):
             return None
-        return Said(sum(each[role].value for role in form.value), form.words)
+        return Stated(sum(each[role].value for role in form.value), form.words)
 
     def _key(self, genre: Genre, valence: float) -> Key:
-        said = self._read.key
+        stated, stated_mode = self._prompt.key, self._prompt.mode
         if self._brief.key is not None:
-            if said and said.value != self._brief.key:
-                self._ledger.contradiction("key", key_name(self._brief.key), f"{said.words} ({key_name(said.value)})")
-            elif self._read.mode and self._read.mode.value != self._brief.key.mode:
-                self._ledger.contradiction("key", key_name(self._brief.key), self._read.mode.words)
-            self._ledger.note("key", key_name(self._brief.key), Origin.CALLER)
+            if stated and stated.value != self._brief.key:
+                self._log.warn_contradiction(
+                    "key", key_name(self._brief.key), f"{stated.words} ({key_name(stated.value)})"
+                )
+            elif stated_mode and stated_mode.value != self._brief.key.mode:
+                self._log.warn_contradiction("key", key_name(self._brief.key), stated_mode.words)
+            self._log.record("key", key_name(self._brief.key), Origin.CALLER)
             return self._brief.key
-        if said:
-            self._ledger.note("key", key_name(said.value), Origin.PROMPT, said.words)
-            return said.value
+        if stated:
+            self._log.record("key", key_name(stated.value), Origin.PROMPT, stated.words)
+            return stated.value
         tonic = self._chance.choice(TONICS)
-        if self._read.mode:
-            mode = self._read.mode.value
-            self._ledger.note("mode", MODE_NAMES[mode], Origin.PROMPT, self._read.mode.words)
+        if stated_mode:
+            mode = stated_mode.value
+            self._log.record("mode", MODE_NAMES[mode], Origin.PROMPT, stated_mode.words)
         else:
             fitting = [mode for mode in genre.modes if _suits(mode, valence)]
             if not fitting and abs(valence) > 0.4:
                 fitting = [Mode.MINOR if valence < 0 else Mode.MAJOR]
             mode = self._chance.choice(fitting or list(genre.modes))
         found = Key(tonic, mode)
-        self._ledger.note("key", key_name(found), Origin.SEED)
+        self._log.record("key", key_name(found), Origin.SEED)
         return found
 
 
@@ -246,19 +232,9 @@ def _suits(mode: Mode, valence: float) -> bool:
     return (mode in MINOR_MODES) == (valence < 0) or abs(valence) <= 0.2
 
 
-def _within(value: float, bounds: tuple[float, float]) -> bool:
+def _is_within(value: float, bounds: tuple[float, float]) -> bool:
     return bounds[0] <= value <= bounds[1]
 
 
 def _frames(seconds: float, rate: int) -> int:
     return (round(seconds * NANOSECONDS) * rate + NANOSECONDS // 2) // NANOSECONDS
-
-
-def metre_name(metre: Metre) -> str:
-    """Return a metre's name, as "6/8"."""
-    return f"{metre.beats}/{metre.unit}"
-
-
-def bpm_name(quarters: float, metre: Metre) -> str:
-    """Return a tempo's name, as "84 bpm"."""
-    return f"{timing.bpm_from_quarters(quarters, metre):.6g} bpm"

@@ -1,4 +1,4 @@
-"""Genre profiles and forms, read from genres.toml and forms.toml."""
+"""Genre profiles, read from genres.toml."""
 
 from __future__ import annotations
 
@@ -8,20 +8,27 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from segue_music.elements import Feel, LayerKind, Mode
-from segue_music.plan import Cadence, Role
+from segue_music.plan import Cadence
 from segue_music.theory import MINOR_MODES
-from segue_planner.prompt.word_list.phrases import table
+from segue_planner.tables import load_table
 from segue_runtime.errors import FieldViolation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+PATH = "genres/genres.toml"
+FAST_ROCK_BPM = 140
+
 
 @dataclass(frozen=True)
 class Genre:
-    """What a genre brings when nobody says otherwise."""
+    """The defaults of a genre."""
 
     name: str
+    words: tuple[str, ...]
+    """Phrases that name the genre in a prompt."""
+    hints: tuple[str, ...]
+    """Phrases that name the genre only when the prompt has no stronger one."""
     tempo_bpm: tuple[int, int]
     swing: float
     groove: str
@@ -36,17 +43,19 @@ class Genre:
     layers: Mapping[LayerKind, tuple[str, ...]]
     moods: tuple[str, ...]
 
+    @property
+    def is_electronic(self) -> bool:
+        """Whether the genre is dance music: beats begin and end a piece, and risers lead to drops."""
+        return self.form == "drop"
+
+    @property
+    def is_heavy(self) -> bool:
+        """Whether the quiet sections are slow and heavy, not soft."""
+        return self.groove == "rock" and self.tempo_bpm[1] >= FAST_ROCK_BPM
+
     def progressions(self, mode: Mode) -> tuple[tuple[str, ...], ...]:
         """Return the chord progressions for a mode, as roman numerals."""
         return self.minor if mode in MINOR_MODES else self.major
-
-
-@dataclass(frozen=True)
-class Form:
-    """How pieces of a kind are laid out."""
-
-    lists: tuple[tuple[Role, ...], ...]
-    long: tuple[Role, ...]
 
 
 @cache
@@ -55,6 +64,8 @@ def genres() -> Mapping[str, Genre]:
     return {
         name: Genre(
             name=name,
+            words=tuple(content["words"]),
+            hints=tuple(content.get("hints", ())),
             tempo_bpm=(content["tempo"][0], content["tempo"][1]),
             swing=content.get("swing", 0.5),
             groove=content["groove"],
@@ -69,37 +80,17 @@ def genres() -> Mapping[str, Genre]:
             layers={LayerKind[kind]: tuple(names) for kind, names in content["layers"].items()},
             moods=tuple(content["moods"]),
         )
-        for name, content in table("genres/genres.toml").items()
+        for name, content in load_table(PATH).items()
     }
 
 
 def default_genre() -> Genre:
-    """Return what is played when the prompt names no genre."""
+    """Return the genre of a prompt that names none."""
     return next(iter(genres().values()))
 
 
-@cache
-def forms() -> Mapping[str, Form]:
-    """Return all forms by name."""
-    return {
-        name: Form(tuple(_roles(names) for names in content["lists"]), _roles(content["long"]))
-        for name, content in table("genres/forms.toml").items()
-        if name != "bars"
-    }
-
-
-@cache
-def usual_bars() -> Mapping[Role, int]:
-    """Return how many bars a role usually has."""
-    return {Role[name.upper()]: bars for name, bars in table("genres/forms.toml")["bars"].items()}
-
-
-def _roles(names: list[str]) -> tuple[Role, ...]:
-    return tuple(Role[name.upper()] for name in names)
-
-
 def unknown_genre(path: str, name: str) -> FieldViolation:
-    """Return the violation of a genre that is in no table, with the one that was probably meant."""
+    """Return the violation for an unknown genre; it suggests the nearest known one."""
     close = difflib.get_close_matches(name, list(genres()), n=1, cutoff=0.5)
-    meant = close[0] if close else default_genre().name
-    return FieldViolation(path, f"{name!r} is not known; there are: {', '.join(genres())}", meant)
+    nearest = close[0] if close else default_genre().name
+    return FieldViolation(path, f"unknown genre {name!r}; the genres are: {', '.join(genres())}", nearest)

@@ -1,4 +1,4 @@
-"""Asks a language model through Ollama's chat API: one bounded HTTP exchange that can be cancelled at any moment."""
+"""A client for Ollama's chat API: one HTTP exchange, bounded in size, that can be cancelled at any time."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 PATH: Final = "/api/chat"
 MAX_HEADER_BYTES: Final = 32 << 10
 MAX_BODY_BYTES: Final = 256 << 10
-"""A proposal has some kilobytes; whoever sends more is not answering."""
+"""A proposal has a few KiB; a larger body is not a proposal."""
 MAX_CONTENT_LETTERS: Final = 64 << 10
 MAX_TOKENS: Final = 3000
 
 
-class ChatError(Exception):
-    """The model did not answer as it should; the text says why, for people."""
+class LanguageModelError(Exception):
+    """There is no usable response; the text gives the reason for users."""
 
 
 @dataclass(frozen=True)
-class Endpoint:
-    """Where the server listens."""
+class OllamaEndpoint:
+    """The address of the server."""
 
     host: str
     port: int
@@ -36,8 +36,8 @@ class Endpoint:
     authority: str
 
     @classmethod
-    def of(cls, url: str) -> Endpoint:
-        """Read http://HOST:PORT or https://HOST:PORT; ValueError says what is wrong."""
+    def of(cls, url: str) -> OllamaEndpoint:
+        """Parse http://HOST:PORT or https://HOST:PORT; the text of a ValueError names the fault."""
         parts = urlsplit(url)
         try:
             port = parts.port
@@ -45,25 +45,27 @@ class Endpoint:
             raise ValueError(f"planner.ollama_url: {url!r}: {error}") from error
         plain = all(letter.isascii() and letter.isprintable() and letter != " " for letter in url)
         if parts.scheme not in {"http", "https"} or not parts.hostname or not plain:
-            raise ValueError(f"planner.ollama_url: {url!r} is no address; write http://127.0.0.1:11434")
+            raise ValueError(f"planner.ollama_url: {url!r} is not an address; use for example http://127.0.0.1:11434")
         if parts.username or parts.password or parts.query or parts.fragment:
-            raise ValueError("planner.ollama_url: only scheme, host, port and path; a token has its own setting")
+            raise ValueError(
+                "planner.ollama_url: only scheme, host, port and path are allowed; planner.ollama_token sets the token"
+            )
         tls = parts.scheme == "https"
         return cls(parts.hostname, port or (443 if tls else 80), tls, parts.path.rstrip("/") + PATH, parts.netloc)
 
 
-class Chat:
-    """One server and one of its models."""
+class OllamaClient:
+    """Asks one model of one server."""
 
     def __init__(self, url: str, model: str, token: str = "") -> None:
-        self._endpoint = Endpoint.of(url)
+        self._endpoint = OllamaEndpoint.of(url)
         self.model = model
         if not all(letter.isascii() and letter.isprintable() for letter in token):
-            raise ValueError("planner.ollama_token: it has letters that no header can have")
+            raise ValueError("planner.ollama_token: it has characters that an HTTP header cannot have")
         self._token = token
 
     async def ask(self, rules: str, request: str, schema: Mapping[str, Any], seed: int) -> str:
-        """Return the text of the answer. ChatError when there is none; who waits too long cancels it."""
+        """Return the text of the answer, or raise LanguageModelError. The caller cancels it after its time limit."""
         body = {
             "model": self.model,
             "messages": [{"role": "system", "content": rules}, {"role": "user", "content": request}],
@@ -74,13 +76,13 @@ class Chat:
         try:
             status, raw = await self._exchange(json.dumps(body).encode())
         except OSError as error:
-            raise ChatError(f"the server does not answer ({type(error).__name__})") from error
+            raise LanguageModelError(f"the server cannot be reached ({type(error).__name__})") from error
         except (ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
-            raise ChatError("what came is no HTTP answer") from error
+            raise LanguageModelError("the response is not valid HTTP") from error
         if 300 <= status < 400:
-            raise ChatError("the server sends us elsewhere, and we do not go")
+            raise LanguageModelError("the server redirects; redirects are not followed")
         if status != 200:
-            raise ChatError(f"the server answers with status {status}{_told(raw)}")
+            raise LanguageModelError(f"the server answered with status {status}{_server_error(raw)}")
         return _content(raw)
 
     async def _exchange(self, body: bytes) -> tuple[int, bytes]:
@@ -105,7 +107,7 @@ class Chat:
         try:
             yield reader, writer
         finally:
-            # Not a farewell: whoever drips an answer must not hold us up at its end either.
+            # Abort instead of close: closing waits for a server that sends byte by byte.
             writer.transport.abort()
 
 
@@ -125,7 +127,7 @@ def _head(raw: bytes) -> tuple[int, dict[str, str]]:
 
 async def _body(reader: asyncio.StreamReader, headers: Mapping[str, str]) -> bytes:
     if headers.get("content-encoding", "identity") != "identity":
-        raise ChatError("the answer is packed, which we did not ask for")
+        raise LanguageModelError("the response is compressed, although no compression was requested")
     if headers.get("transfer-encoding", "").lower() == "chunked":
         return await _chunks(reader)
     if "content-length" in headers:
@@ -156,25 +158,25 @@ async def _chunks(reader: asyncio.StreamReader) -> bytes:
 
 def _check_size(length: int) -> None:
     if length > MAX_BODY_BYTES:
-        raise ChatError(f"the answer has more than {MAX_BODY_BYTES >> 10} KiB")
+        raise LanguageModelError(f"the response has more than {MAX_BODY_BYTES >> 10} KiB")
 
 
-def _told(raw: bytes) -> str:
-    """Return what the server says about its error, as {"error": "model not found"}."""
+def _server_error(raw: bytes) -> str:
+    """Return the server's own text for an error, for example from {"error": "model not found"}."""
     try:
-        told = json.loads(raw)["error"]
+        text = json.loads(raw)["error"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return ""
-    return f": {told[:200]}" if isinstance(told, str) else ""
+    return f": {text[:200]}" if isinstance(text, str) else ""
 
 
 def _content(raw: bytes) -> str:
     try:
         content = json.loads(raw)["message"]["content"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ChatError("the answer is no chat message") from error
+        raise LanguageModelError("the response is not a chat message") from error
     if not isinstance(content, str):
-        raise ChatError("the answer is no chat message")
+        raise LanguageModelError("the response is not a chat message")
     if len(content) > MAX_CONTENT_LETTERS:
-        raise ChatError("the answer is too long")
+        raise LanguageModelError("the answer is too long")
     return content

@@ -1,4 +1,4 @@
-"""What a language model proposes: words, form and chords. It is a stranger's text: checked, mended or dropped."""
+"""Parses a language model's proposal. It is untrusted text: every value is checked, repaired or dropped."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any, Final
 
 from segue_music.elements import Key, Mode
 from segue_music.plan import Role
-from segue_planner.form.outline import ENDINGS, PEAKS, FormWish, with_wishes
+from segue_planner.form.request import ProposedSection
+from segue_planner.form.roles import ENDINGS, PEAKS
 from segue_planner.genres.genre import genres
-from segue_planner.parts.harmony import chord_of
-from segue_planner.prompt.word_list.phrases import words
+from segue_planner.parts.chords import chord_of
+from segue_planner.prompt.word_list.words import word_list
 from segue_planner.text import clean, clip
 
 MAX_SECTIONS: Final = 24
@@ -25,22 +26,12 @@ MAX_NUMERAL_LETTERS: Final = 12
 
 
 class ProposalError(ValueError):
-    """Nothing of it can be used; the text says why."""
-
-
-@dataclass(frozen=True)
-class ProposedSection:
-    """A section; bars 0 means the usual number, no chords those of the genre."""
-
-    role: Role
-    bars: int = 0
-    chords: tuple[str, ...] = ()
-    words: str = ""
+    """The answer has nothing usable; the text gives the reason."""
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """What can be used of an answer, and what was mended."""
+    """The usable values of an answer, and the repairs."""
 
     title: str = ""
     genre: str = ""
@@ -49,49 +40,23 @@ class Proposal:
     repairs: tuple[str, ...] = ()
 
 
-def schema() -> dict[str, Any]:
-    """Return the JSON schema that the model must keep to; what it really keeps to is checked all the same."""
-    section = {
-        "type": "object",
-        "properties": {
-            "role": {"type": "string", "enum": [role.name.lower() for role in Role if role]},
-            "bars": {"type": "integer", "minimum": 1, "maximum": MAX_BARS},
-            "chords": {"type": "array", "items": {"type": "string"}, "maxItems": MAX_CHORDS},
-            "words": {"type": "string", "maxLength": MAX_WORDS_BYTES},
-        },
-        "required": ["role", "bars", "chords", "words"],
-    }
-    return {
-        "type": "object",
-        "properties": {
-            "title": {"type": "string", "maxLength": MAX_TITLE_BYTES},
-            "genre": {"type": "string", "enum": list(genres())},
-            "moods": {
-                "type": "array", "items": {"type": "string", "enum": list(words()["moods"])}, "maxItems": MAX_MOODS,
-            },
-            "sections": {"type": "array", "items": section, "minItems": 1, "maxItems": MAX_SECTIONS},
-        },
-        "required": ["title", "genre", "moods", "sections"],
-    }  # fmt: skip
-
-
-def read_proposal(text: str) -> Proposal:
-    """Read an answer; ProposalError when nothing of it can be used."""
+def parse_proposal(text: str) -> Proposal:
+    """Parse an answer; ProposalError when it has nothing usable."""
     try:
         content = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise ProposalError("the answer is no JSON") from error
+        raise ProposalError("the answer is not JSON") from error
     if not isinstance(content, dict):
-        raise ProposalError("the answer is no object")
+        raise ProposalError("the answer is not a JSON object")
     repairs: list[str] = []
     found = Proposal(
         title=_text(content.get("title"), MAX_TITLE_BYTES),
         genre=_one_of(content.get("genre"), genres(), "genre", repairs),
         moods=_moods(content.get("moods"), repairs),
-        sections=_sound(_sections(content.get("sections"), repairs), repairs),
+        sections=_without_misplaced(_sections(content.get("sections"), repairs), repairs),
     )
     if found == Proposal():
-        raise ProposalError("nothing of the answer can be used")
+        raise ProposalError("the answer has nothing usable")
     return Proposal(found.title, found.genre, found.moods, found.sections, tuple(dict.fromkeys(repairs)))
 
 
@@ -100,7 +65,7 @@ def _no_constant(name: str) -> None:
 
 
 def _text(value: object, max_bytes: int) -> str:
-    # Cut before it is cleaned: a text of megabytes is not worth the time.
+    # Cut the text before cleaning, because cleaning megabytes takes too long.
     return clip(clean(value[: max_bytes * 4]), max_bytes) if isinstance(value, str) else ""
 
 
@@ -115,7 +80,7 @@ def _one_of(value: object, names: Any, what: str, repairs: list[str]) -> str:
 def _moods(value: object, repairs: list[str]) -> tuple[str, ...]:
     if not isinstance(value, list):
         return ()
-    found = [_one_of(each, words()["moods"], "mood", repairs) for each in value[:MAX_MOODS]]
+    found = [_one_of(each, word_list()["moods"], "mood", repairs) for each in value[:MAX_MOODS]]
     return tuple(dict.fromkeys(filter(None, found)))
 
 
@@ -123,7 +88,7 @@ def _sections(value: object, repairs: list[str]) -> list[ProposedSection]:
     if not isinstance(value, list):
         return []
     if len(value) > MAX_SECTIONS:
-        repairs.append(f"only the first {MAX_SECTIONS} sections were taken")
+        repairs.append(f"only the first {MAX_SECTIONS} sections were used")
     found = []
     for each in value[:MAX_SECTIONS]:
         name = each.get("role") if isinstance(each, dict) else None
@@ -133,7 +98,7 @@ def _sections(value: object, repairs: list[str]) -> list[ProposedSection]:
             continue
         bars = each.get("bars")
         if isinstance(bars, bool) or not isinstance(bars, int) or not 1 <= bars <= MAX_BARS:
-            repairs.append("a section's bars were out of range")
+            repairs.append("a section's bars were out of range; the usual number is used")
             bars = 0
         found.append(
             ProposedSection(role, bars, _chords(each.get("chords"), repairs), _text(each.get("words"), MAX_WORDS_BYTES))
@@ -147,7 +112,7 @@ def _chords(value: object, repairs: list[str]) -> tuple[str, ...]:
     found = []
     for numeral in value[:MAX_CHORDS]:
         if not isinstance(numeral, str) or len(numeral) > MAX_NUMERAL_LETTERS or not _is_numeral(numeral):
-            repairs.append("chords that are no roman numerals were dropped")
+            repairs.append("chords that are not roman numerals were dropped")
             return ()
         found.append(numeral)
     return tuple(found)
@@ -161,8 +126,8 @@ def _is_numeral(numeral: str) -> bool:
     return True
 
 
-def _sound(sections: list[ProposedSection], repairs: list[str]) -> tuple[ProposedSection, ...]:
-    """Drop sections where a musician would not put them."""
+def _without_misplaced(sections: list[ProposedSection], repairs: list[str]) -> tuple[ProposedSection, ...]:
+    """Drop misplaced sections: an intro in the middle, an outro before the end, a pre-chorus without its peak."""
     kept = [
         each
         for index, each in enumerate(sections)
@@ -176,17 +141,6 @@ def _sound(sections: list[ProposedSection], repairs: list[str]) -> tuple[Propose
     if len(kept) < len(sections):
         repairs.append(f"{len(sections) - len(kept)} misplaced sections were dropped")
     if kept and all(each.role in {*ENDINGS, Role.INTRO} for each in kept) and len(kept) > 1:
-        repairs.append("a form of beginnings and endings only was dropped")
+        repairs.append("a form with only beginnings and endings was dropped")
         return ()
     return tuple(kept)
-
-
-def woven(sections: tuple[ProposedSection, ...], wish: FormWish) -> list[ProposedSection]:
-    """Return the proposed sections with what the prompt wants of the form: its roles in, its denials out."""
-    left = list(sections)
-    found = []
-    for role in with_wishes([each.role for each in sections], wish):
-        place = next((index for index, each in enumerate(left) if each.role == role), None)
-        found.append(ProposedSection(role) if place is None else left[place])
-        left = left if place is None else left[place + 1 :]
-    return found

@@ -1,4 +1,4 @@
-"""Who plays: the parts of the piece and their instruments, and which of them a section has."""
+"""The ensemble: the layers of the whole piece and the instruments of each."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from segue_music.elements import LayerKind
 from segue_music.plan import Origin
-from segue_planner.prompt.word_list.phrases import instrument_of, instruments, whole_parts
+from segue_planner.names import layer_names
+from segue_planner.prompt.word_list.instruments import instruments, whole_layers
+from segue_planner.prompt.word_list.words import find_instrument
 from segue_runtime import errors
 from segue_runtime.errors import FieldViolation
 
@@ -15,13 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from segue_music.plan import Brief
-    from segue_planner.facts.decision_log import Ledger
+    from segue_planner.facts.decision_log import DecisionLog
     from segue_planner.genres.genre import Genre
-    from segue_planner.prompt.prompt_facts import PromptReading
+    from segue_planner.prompt.prompt_facts import PromptFacts
 
 L = LayerKind
-# What plays a part when the genre has nobody for it, or only those who are not wanted.
-STAND_INS: Final[Mapping[LayerKind, tuple[str, ...]]] = {
+# Instruments of a layer for genres that have none, or whose instruments are all excluded.
+SUBSTITUTES: Final[Mapping[LayerKind, tuple[str, ...]]] = {
     L.RHYTHM: ("drums", "shaker", "toms"),
     L.BASS: ("electric bass", "synth bass", "upright bass", "cello"),
     L.HARMONY: ("piano", "acoustic guitar", "organ", "pad"),
@@ -30,58 +32,56 @@ STAND_INS: Final[Mapping[LayerKind, tuple[str, ...]]] = {
     L.VOCALS: ("choir", "humming"),
 }
 GENERIC: Final = frozenset({"melody", "chords", "textures", "beat", "singing", "keys"})
-MOST_IN_LAYER: Final = 8
+"""Names that request a layer, but no instrument."""
+MAX_IN_LAYER: Final = 8
 ENTRY_ORDER: Final[tuple[LayerKind, ...]] = (L.HARMONY, L.BASS, L.RHYTHM, L.LEAD, L.TEXTURES, L.VOCALS)
-# Names that stand for several players: who of them takes which part.
-ENSEMBLES: Final[Mapping[str, Mapping[LayerKind, tuple[str, ...]]]] = {
+# Names of several players together, with the instruments of each layer.
+GROUPS: Final[Mapping[str, Mapping[LayerKind, tuple[str, ...]]]] = {
     "string quartet": {L.BASS: ("cello",), L.HARMONY: ("viola",), L.LEAD: ("violin",)},
 }
 
 
 @dataclass(frozen=True)
 class Ensemble:
-    """The parts of the whole piece."""
+    """The layers of the whole piece and the instruments of each."""
 
     layers: Mapping[LayerKind, tuple[str, ...]]
     required: frozenset[LayerKind] = frozenset()
-    """Parts that somebody named: they are heard at least where the piece is fullest."""
-    all_always: bool = False
-    """Nothing but these plays, so there is nobody to leave out."""
+    """Requested layers: they play at least in the fullest section."""
+    always_all: bool = False
+    """The prompt excludes all other instruments, so that every layer plays in every section."""
     opens: Mapping[LayerKind, tuple[str, ...]] = field(default_factory=dict)
-    """Who begins alone."""
+    """Instruments that begin the piece alone."""
 
 
-class Casting:
-    """Chooses the ensemble from the genre, the prompt and the caller's fields."""
+class EnsembleBuilder:
+    """Builds the ensemble of one piece from the genre, the prompt and the request's fields."""
 
-    def __init__(self, brief: Brief, read: PromptReading, genre: Genre, ledger: Ledger) -> None:
-        self._brief, self._read, self._genre, self._ledger = brief, read, genre, ledger
+    def __init__(self, brief: Brief, prompt: PromptFacts, genre: Genre, log: DecisionLog) -> None:
+        self._brief, self._prompt, self._genre, self._log = brief, prompt, genre, log
         self._layers: dict[LayerKind, tuple[str, ...]] = {kind: tuple(names) for kind, names in genre.layers.items()}
         self._wanted: dict[LayerKind, list[str]] = {}
+        self._others_excluded = bool(prompt.only) and not brief.instruments
 
-    def ensemble(self) -> Ensemble:
-        """Return who plays."""
+    def build(self) -> Ensemble:
+        """Return the ensemble; the steps depend on their order."""
         self._refuse_contradicting_fields()
-        self._ask_for_instruments()
-        only = bool(self._read.only) and not self._brief.instruments
-        if only:
+        self._collect_requested_instruments()
+        self._collect_stated_instruments()
+        if self._others_excluded:
             self._layers = {}
-            self._ledger.note("layers", "only these instruments", Origin.PROMPT, self._read.only)
-        self._seat_ensembles()
-        self._leave_out_unwanted()
-        self._spread_wanted()
-        for kind in self._brief.include_layers:
-            self._layers.setdefault(kind, self._stand_in(kind))
-            self._ledger.note("layers", f"with {kind.name.lower()}", Origin.CALLER)
-        self._leave_out_layers()
-        if not self._layers:
-            kind = next(kind for kind in ENTRY_ORDER if kind not in self._brief.exclude_layers)
-            self._layers[kind] = self._stand_in(kind)
-            self._ledger.warn("no_layers", f"every part was left out; a {self._layers[kind][0]} alone plays")
+            self._log.record("layers", "only these instruments", Origin.PROMPT, self._prompt.only)
+        self._expand_groups()
+        self._replace_denied_instruments()
+        self._distribute_wanted()
+        self._add_included_layers()
+        self._remove_denied_layers()
+        self._remove_excluded_layers()
+        self._ensure_one_layer()
         return Ensemble(
             layers=dict(sorted(self._layers.items())),
             required=frozenset(set(self._wanted) | set(self._brief.include_layers)) & frozenset(self._layers),
-            all_always=only,
+            always_all=self._others_excluded,
             opens=self._opening(),
         )
 
@@ -90,73 +90,75 @@ class Casting:
         if both:
             names = ", ".join(kind.name for kind in both)
             raise errors.InvalidField(
-                f"brief.exclude_layers: {names} stands in include_layers too",
-                violations=[FieldViolation("brief.exclude_layers", f"{names} is included and excluded")],
+                f"brief.exclude_layers: {names} is in include_layers too",
+                violations=[FieldViolation("brief.exclude_layers", f"{names} is both included and excluded")],
             )
         if len(self._brief.exclude_layers) == len(ENTRY_ORDER):
             raise errors.InvalidField(
-                "brief.exclude_layers: nobody would play",
-                violations=[FieldViolation("brief.exclude_layers", "at most five parts can be left out")],
+                "brief.exclude_layers: no layer is left to play",
+                violations=[FieldViolation("brief.exclude_layers", "at most five layers can be excluded")],
             )
 
-    def _ask_for_instruments(self) -> None:
-        """Collect the wanted instruments by part; the caller's fields win over the prompt's words."""
-        for given in self._brief.instruments:
-            known = instrument_of(given)
-            name, kind = known or (given, L.LEAD)
+    def _collect_requested_instruments(self) -> None:
+        for requested in self._brief.instruments:
+            known = find_instrument(requested)
+            name, kind = (known, instruments()[known]) if known else (requested, L.LEAD)
             if known is None:
-                self._ledger.warn("instrument_unknown", f"{given!r} is in no table; it is given the lead")
-            denial = self._read.without_instruments.get(name) or (
-                self._read.without_layers.get(kind) if name in whole_parts() else None
+                self._log.warn("instrument_unknown", f"unknown instrument {requested!r}; it plays the lead")
+            denial = self._prompt.without_instruments.get(name) or (
+                self._prompt.without_layers.get(kind) if name in whole_layers() else None
             )
             if denial:
-                self._ledger.contradiction("instruments", given, denial)
-            self._want(name if known and given.lower() == name else given, kind)
-            self._ledger.note("instrument", given, Origin.CALLER)
-        for name, said in self._read.instruments.items():
+                self._log.warn_contradiction("instruments", requested, denial)
+            self._want(name if known and requested.lower() == name else requested, kind)
+            self._log.record("instrument", requested, Origin.CALLER)
+
+    def _collect_stated_instruments(self) -> None:
+        """Collect the prompt's instruments; the request's fields win over them."""
+        for name, words in self._prompt.instruments.items():
             kind = instruments()[name]
             if kind in self._brief.exclude_layers:
-                self._ledger.contradiction("layers", f"no {kind.name.lower()}", said)
+                self._log.warn_contradiction("layers", f"no {layer_names([kind])}", words)
                 continue
-            self._ledger.note("instrument", name, Origin.PROMPT, said)
+            self._log.record("instrument", name, Origin.PROMPT, words)
             if name in GENERIC:
                 self._wanted.setdefault(kind, [])
-                self._layers.setdefault(kind, self._stand_in(kind))
+                self._layers.setdefault(kind, self._substitute(kind))
             elif not any(name in names for names in self._wanted.values()):
                 self._want(name, kind)
 
-    def _seat_ensembles(self) -> None:
-        """Let the players of a named ensemble take the parts that nobody else is named for."""
-        for names in list(self._wanted.values()):
-            for name in names:
-                self._layers |= {
-                    kind: players for kind, players in ENSEMBLES.get(name, {}).items() if kind not in self._wanted
-                }
-
     def _want(self, name: str, kind: LayerKind) -> None:
-        # "No bass" and a cello: it sings instead. Named drums come although "drums" in general do not.
-        if kind == L.BASS and kind in self._read.without_layers and name not in whole_parts():
+        # With "no bass", a named cello plays the lead. Named drums play although drums in general are denied.
+        if kind == L.BASS and kind in self._prompt.without_layers and name not in whole_layers():
             kind = L.LEAD
         self._wanted.setdefault(kind, []).append(name)
 
-    def _leave_out_unwanted(self) -> None:
-        """Replace the genre's players whom the prompt does not want: "no synth" covers the synth lead too."""
-        for name, said in self._read.without_instruments.items():
-            self._ledger.note("instrument", f"no {name}", Origin.PROMPT, said)
+    def _expand_groups(self) -> None:
+        """Give the players of a named group the layers that no other named instrument has."""
+        for names in list(self._wanted.values()):
+            for name in names:
+                self._layers |= {
+                    kind: players for kind, players in GROUPS.get(name, {}).items() if kind not in self._wanted
+                }
+
+    def _replace_denied_instruments(self) -> None:
+        """Replace the genre's instruments that the prompt denies. "No synth" denies the synth lead too."""
+        for name, words in self._prompt.without_instruments.items():
+            self._log.record("instrument", f"no {name}", Origin.PROMPT, words)
         for kind, names in list(self._layers.items()):
             kept = tuple(name for name in names if not self._is_denied(name))
-            self._layers[kind] = kept or self._stand_in(kind)
+            self._layers[kind] = kept or self._substitute(kind)
 
     def _is_denied(self, name: str) -> bool:
         words = set(name.split())
-        return any(set(denied.split()) <= words for denied in self._read.without_instruments)
+        return any(set(denied.split()) <= words for denied in self._prompt.without_instruments)
 
-    def _stand_in(self, kind: LayerKind) -> tuple[str, ...]:
-        names = (*self._genre.layers.get(kind, ()), *STAND_INS[kind])
+    def _substitute(self, kind: LayerKind) -> tuple[str, ...]:
+        names = (*self._genre.layers.get(kind, ()), *SUBSTITUTES[kind])
         return next(((name,) for name in names if not self._is_denied(name)), (names[0],))
 
-    def _spread_wanted(self) -> None:
-        """Give wanted instruments their parts; where two want the chords, one of them gets a part that is free."""
+    def _distribute_wanted(self) -> None:
+        """Give wanted instruments their layers; of two that want the same one, the second gets a free layer."""
         taken = dict(self._wanted)
         for kind in (L.HARMONY, L.LEAD, L.TEXTURES):
             for other in (L.LEAD, L.TEXTURES, L.HARMONY):
@@ -164,13 +166,16 @@ class Casting:
                     taken[other] = [taken[kind].pop()]
         for kind, names in taken.items():
             if names:
-                self._layers[kind] = tuple(dict.fromkeys(names))[:MOST_IN_LAYER]
+                self._layers[kind] = tuple(dict.fromkeys(names))[:MAX_IN_LAYER]
         self._wanted = taken
-        self._give_the_melody()
+        self._assign_melody()
 
-    def _give_the_melody(self) -> None:
-        """Somebody sings: alone, a piano plays chords and melody, and a cello the melody; in chamber music also."""
-        alone = bool(self._read.only) and not self._brief.instruments
+    def _assign_melody(self) -> None:
+        """Give the melody to a wanted instrument when no others play, and in chamber music.
+
+        A piano alone plays chords and melody; a cello alone plays the melody.
+        """
+        alone = self._others_excluded
         chamber = self._genre.form == "sonata" and set(self._wanted) == {L.HARMONY}
         if L.LEAD in self._unplayed() or L.LEAD in self._wanted or not (alone or chamber):
             return
@@ -183,28 +188,41 @@ class Casting:
             self._wanted = {L.LEAD: self._wanted[L.BASS]}
 
     def _unplayed(self) -> set[LayerKind]:
-        return set(self._read.without_layers) | set(self._brief.exclude_layers)
+        return set(self._prompt.without_layers) | set(self._brief.exclude_layers)
 
-    def _leave_out_layers(self) -> None:
-        for kind, said in self._read.without_layers.items():
+    def _add_included_layers(self) -> None:
+        for kind in self._brief.include_layers:
+            self._layers.setdefault(kind, self._substitute(kind))
+            self._log.record("layers", f"with {layer_names([kind])}", Origin.CALLER)
+
+    def _remove_denied_layers(self) -> None:
+        for kind, words in self._prompt.without_layers.items():
             if kind in self._brief.include_layers:
-                self._ledger.contradiction("layers", f"{kind.name.lower()} included", said)
+                self._log.warn_contradiction("layers", f"{layer_names([kind])} included", words)
                 continue
-            # A part stays for those who were named one by one.
+            # The layer stays for instruments that are named one by one.
             if not self._wanted.get(kind):
                 self._layers.pop(kind, None)
                 self._wanted.pop(kind, None)
-            self._ledger.note("layers", f"no {kind.name.lower()}", Origin.PROMPT, said)
+            self._log.record("layers", f"no {layer_names([kind])}", Origin.PROMPT, words)
+
+    def _remove_excluded_layers(self) -> None:
         for kind in self._brief.exclude_layers:
             self._layers.pop(kind, None)
             self._wanted.pop(kind, None)
-            self._ledger.note("layers", f"no {kind.name.lower()}", Origin.CALLER)
+            self._log.record("layers", f"no {layer_names([kind])}", Origin.CALLER)
+
+    def _ensure_one_layer(self) -> None:
+        if not self._layers:
+            kind = next(kind for kind in ENTRY_ORDER if kind not in self._brief.exclude_layers)
+            self._layers[kind] = self._substitute(kind)
+            self._log.warn("no_layers", f"every layer was excluded; only {self._layers[kind][0]} plays")
 
     def _opening(self) -> dict[LayerKind, tuple[str, ...]]:
         opening: dict[LayerKind, tuple[str, ...]] = {}
-        for name, said in self._read.opens.items():
+        for name, words in self._prompt.opens.items():
             kind = next((kind for kind, names in self._layers.items() if name in names), None)
             if kind is not None:
                 opening[kind] = (*opening.get(kind, ()), name)
-                self._ledger.note("opening", name, Origin.PROMPT, said)
+                self._log.record("opening", name, Origin.PROMPT, words)
         return opening

@@ -1,186 +1,224 @@
-"""Writes the sections of a form that fits: the keys, chords, parts, groove and texts of each."""
+"""Writes the sections of a timed form: the keys, chords, layers, groove and prompts of each."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from segue_music.elements import Feel, Groove, LayerKind
-from segue_music.plan import Cadence, Kind, Origin, Role, SectionSpec
+from segue_music.plan import Cadence, Continuity, Kind, Origin, Role, SectionSpec
 from segue_music.theory import key_name
-from segue_planner.checks.plan_checks import refuse_long_negative_prompt
-from segue_planner.form.outline import PEAKS, Shape, transition
+from segue_planner.averages import mean
+from segue_planner.checks.brief_checks import refuse_long_negative_prompt
+from segue_planner.form.roles import PEAKS
+from segue_planner.form.transitions import choose_transition
 from segue_planner.limits import MAX_STYLE_BYTES
-from segue_planner.parts import energy, harmony
-from segue_planner.parts.arrangement import Arranger, is_electronic, is_heavy
-from segue_planner.parts.ensemble import Casting, Ensemble
-from segue_planner.parts.placement import choose_continuity, target_lufs, with_neighbours, with_prompts
+from segue_planner.parts.arrangement import Arranger
+from segue_planner.parts.cadences import choose_cadence
+from segue_planner.parts.chords import choose_progression, fill_chords
+from segue_planner.parts.energy import energy_curves
+from segue_planner.parts.ensemble import EnsembleBuilder
+from segue_planner.parts.keys import raised, relative, subdominant
+from segue_planner.parts.motif import make_motif
+from segue_planner.parts.placement import choose_continuity, target_lufs, with_neighbours
+from segue_planner.parts.section_prompts import with_prompts
 from segue_planner.text import clean, clip
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Sequence
 
-    from segue_music.elements import Chord, Key
-    from segue_music.plan import Brief, ModelProfile
-    from segue_planner.facts.decision_log import Ledger
-    from segue_planner.facts.resolver import Facts
-    from segue_planner.form.lengths import Timed
-    from segue_planner.language_model.proposal import ProposedSection
-    from segue_planner.prompt.prompt_facts import PromptReading
+    from segue_music.elements import Chord, Key, Layer, Motif
+    from segue_music.plan import Brief, ModelProfile, Transition
+    from segue_planner.facts.decision_log import DecisionLog
+    from segue_planner.facts.piece_facts import PieceFacts
+    from segue_planner.form.lengths import TimedForm
+    from segue_planner.form.outline import SectionOutline
+    from segue_planner.form.request import ProposedSection
+    from segue_planner.parts.ensemble import Ensemble
+    from segue_planner.prompt.prompt_facts import PromptFacts
 
 HEAVY_ROLES: Final = frozenset({Role.BREAKDOWN, Role.BRIDGE})
-"""Where fast and heavy music drops to half its pace."""
+"""Roles in which fast and heavy music drops to half its pace."""
 HALF_STEP: Final = ("half step", "half-step", "semitone")
 LONG_PIECE: Final = 9
-"""From so many sections on a piece leaves its key on the way."""
+"""The number of sections from which a piece leaves its key in the middle."""
 CONTRASTING: Final = frozenset({Role.BRIDGE, Role.DEVELOPMENT})
+"""Roles that may be in another key."""
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What plays in the sections; each sequence has one entry for each section."""
+
+    motif: Motif
+    energy: Sequence[tuple[float, ...]]
+    keys: Sequence[Key]
+    layers: Sequence[tuple[Layer, ...]]
+    last_peak: int
+    """The index of the last peak, or 0."""
+    continuity: Continuity
+    negative_prompt: str
 
 
 class SectionWriter:
-    """One piece whose form and length are decided."""
+    """Writes one piece whose form and length are decided."""
 
     def __init__(
         self,
         brief: Brief,
-        read: PromptReading,
+        prompt: PromptFacts,
         profile: ModelProfile | None,
-        ledger: Ledger,
+        log: DecisionLog,
         *,
         chance: random.Random,
-        facts: Facts,
-        timed: Timed,
+        facts: PieceFacts,
+        timed: TimedForm,
         proposed: Sequence[ProposedSection],
     ) -> None:
-        """`proposed` are a language model's sections where its form is played, else nothing."""
-        self._brief, self._read, self._profile, self._ledger = brief, read, profile, ledger
-        self._prompt, self._chance = clean(brief.prompt), chance
+        """`proposed` are a language model's sections when its form is used, else nothing."""
+        self._brief, self._prompt, self._profile, self._log = brief, prompt, profile, log
+        self._prompt_text, self._chance = clean(brief.prompt), chance
         self._facts, self._timed, self._proposed = facts, timed, proposed
 
-    def specs(self) -> list[SectionSpec]:
-        """Write all sections, each with what it must know of its neighbours."""
-        facts, timed = self._facts, self._timed
-        refuse_long_negative_prompt(self._brief.negative_prompt, len(timed.shapes))
-        motif = harmony.make_motif(timed.metre, self._chance)
-        ensemble = Casting(self._brief, self._read, facts.genre, self._ledger).ensemble()
-        curves = energy.curve(timed.shapes, facts.arousal, self._read.course)
-        fullest = max(range(len(curves)), key=lambda index: energy.mean(curves[index]))
-        keys = self._keys()
-        continuity = choose_continuity(self._brief.continuity, self._profile)
-        arranger = Arranger(ensemble, facts.genre)
-        cast = [
-            arranger.section(shape.role, curves[index], first=index == 0, fullest=index == fullest)
-            for index, shape in enumerate(timed.shapes)
-        ]
-        last_peak = max((index for index, shape in enumerate(timed.shapes) if shape.role in PEAKS), default=0)
-        drums = [any(layer.kind == LayerKind.RHYTHM for layer in layers) for layers in cast]
-        specs = []
-        for index, shape in enumerate(timed.shapes):
-            last = index + 1 == len(timed.shapes)
-            following = None if last else timed.shapes[index + 1].role
-            cadence = harmony.cadence_for(
-                shape.role, following, closes=facts.genre.closes, loops=facts.kind == Kind.LOOP
-            )
-            specs.append(
-                SectionSpec(
-                    section_id=shape.section_id,
-                    role=shape.role,
-                    label=shape.label,
-                    bars=shape.bars,
-                    frames=timed.frames[index],
-                    tail_frames=timed.tail_frames if last else 0,
-                    sample_rate=facts.sample_rate,
-                    metre=timed.metre,
-                    tempo_points=timed.points[index],
-                    key=keys[index],
-                    genre=facts.genre.name,
-                    energy=curves[index],
-                    layers=cast[index],
-                    chords=self._chords(index, keys, cadence),
-                    cadence=cadence,
-                    motif=motif,
-                    motif_use=shape.motif_use,
-                    groove=self._groove(shape),
-                    transition=transition(
-                        shape.role,
-                        following,
-                        drums=drums[index],
-                        next_drums=not last and drums[index + 1],
-                        electronic=is_electronic(facts.genre),
-                        final=index + 1 == last_peak,
-                    ),
-                    negative_prompt=self._negative_prompt(ensemble),
-                    sampling=self._brief.sampling,
-                    continuity=continuity,
-                    target_lufs=target_lufs(curves[index]),
-                    loop=facts.kind == Kind.LOOP and len(timed.shapes) == 1,
-                )
-            )
-        for shape, proposed in zip(timed.shapes, self._proposed, strict=False):
+    def write(self) -> list[SectionSpec]:
+        """Write all sections, with their neighbours and prompts."""
+        refuse_long_negative_prompt(self._brief.negative_prompt, len(self._timed.sections))
+        parts = self._parts()
+        specs = [self._section(index, parts) for index in range(len(self._timed.sections))]
+        for section, proposed in zip(self._timed.sections, self._proposed, strict=False):
             if proposed.words:
-                self._ledger.note("words", f"{shape.label}: {proposed.words}", Origin.LANGUAGE_MODEL)
+                self._log.record("words", f"{section.label}: {proposed.words}", Origin.LANGUAGE_MODEL)
         words = [each.words for each in self._proposed]
         return with_prompts(with_neighbours(specs), self._style(), words)
 
-    def _chords(self, index: int, keys: Sequence[Key], cadence: Cadence) -> tuple[Chord, ...]:
-        facts, timed = self._facts, self._timed
-        shape, key = timed.shapes[index], keys[index]
-        leads_to = keys[index + 1] if index + 1 < len(keys) and keys[index + 1] != key else None
-        count = sum(other.role == shape.role for other in timed.shapes[: index + 1])
-        progression = harmony.choose_progression(facts.genre.progressions(key.mode), shape.role, count)
-        if self._proposed and self._proposed[index].chords:
-            progression = self._proposed[index].chords
-            self._ledger.note("chords", f"{shape.label}: {' '.join(progression)}", Origin.LANGUAGE_MODEL)
-            return harmony.fill_chords(progression, key, timed.metre, shape.bars, cadence, leads_to=leads_to)
-        return harmony.fill_chords(
-            progression, key, timed.metre, shape.bars, cadence, facts.genre.chord_bars, leads_to=leads_to
+    def _parts(self) -> _Parts:
+        facts, sections = self._facts, self._timed.sections
+        motif = make_motif(self._timed.metre, self._chance)
+        ensemble = EnsembleBuilder(self._brief, self._prompt, facts.genre, self._log).build()
+        energy = energy_curves(sections, facts.arousal, self._prompt.course)
+        fullest = max(range(len(energy)), key=lambda index: mean(energy[index]))
+        arranger = Arranger(ensemble, facts.genre)
+        return _Parts(
+            motif=motif,
+            energy=energy,
+            keys=self._keys(),
+            layers=[
+                arranger.arrange(section.role, energy[index], first=index == 0, fullest=index == fullest)
+                for index, section in enumerate(sections)
+            ],
+            last_peak=max((index for index, section in enumerate(sections) if section.role in PEAKS), default=0),
+            continuity=choose_continuity(self._brief.continuity, self._profile),
+            negative_prompt=self._negative_prompt(ensemble),
         )
 
+    def _section(self, index: int, parts: _Parts) -> SectionSpec:
+        facts, timed, outline = self._facts, self._timed, self._timed.sections[index]
+        is_last = index + 1 == len(timed.sections)
+        is_loop = facts.kind == Kind.LOOP
+        cadence = choose_cadence(outline.role, self._role_after(index), closes=facts.genre.closes, loops=is_loop)
+        return SectionSpec(
+            section_id=outline.section_id,
+            role=outline.role,
+            label=outline.label,
+            bars=outline.bars,
+            frames=timed.frames[index],
+            tail_frames=timed.tail_frames if is_last else 0,
+            sample_rate=facts.sample_rate,
+            metre=timed.metre,
+            tempo_points=timed.tempo_points[index],
+            key=parts.keys[index],
+            genre=facts.genre.name,
+            energy=parts.energy[index],
+            layers=parts.layers[index],
+            chords=self._chords(index, parts.keys, cadence),
+            cadence=cadence,
+            motif=parts.motif,
+            motif_use=outline.motif_use,
+            groove=self._groove(outline),
+            transition=self._transition(index, parts),
+            negative_prompt=parts.negative_prompt,
+            sampling=self._brief.sampling,
+            continuity=parts.continuity,
+            target_lufs=target_lufs(parts.energy[index]),
+            loop=is_loop and len(timed.sections) == 1,
+        )
+
+    def _role_after(self, index: int) -> Role | None:
+        sections = self._timed.sections
+        return sections[index + 1].role if index + 1 < len(sections) else None
+
+    def _transition(self, index: int, parts: _Parts) -> Transition:
+        drums = [any(layer.kind == LayerKind.RHYTHM for layer in each) for each in parts.layers[index : index + 2]]
+        return choose_transition(
+            self._timed.sections[index].role,
+            self._role_after(index),
+            drums=drums[0],
+            next_drums=drums[1:] == [True],
+            electronic=self._facts.genre.is_electronic,
+            final=index + 1 == parts.last_peak,
+        )
+
+    def _chords(self, index: int, keys: Sequence[Key], cadence: Cadence) -> tuple[Chord, ...]:
+        facts, timed = self._facts, self._timed
+        section, key = timed.sections[index], keys[index]
+        leads_to = keys[index + 1] if index + 1 < len(keys) and keys[index + 1] != key else None
+        if self._proposed and self._proposed[index].chords:
+            progression, chord_bars = self._proposed[index].chords, 1
+            self._log.record("chords", f"{section.label}: {' '.join(progression)}", Origin.LANGUAGE_MODEL)
+        else:
+            count = sum(other.role == section.role for other in timed.sections[: index + 1])
+            progression = choose_progression(facts.genre.progressions(key.mode), section.role, count)
+            chord_bars = facts.genre.chord_bars
+        return fill_chords(progression, key, timed.metre, section.bars, cadence, chord_bars, leads_to=leads_to)
+
     def _keys(self) -> list[Key]:
-        """Return each section's key: a key change lifts the last peak; a sonata's middle stands in the relative key."""
-        facts, shapes = self._facts, self._timed.shapes
-        keys = [facts.key] * len(shapes)
-        said = self._read.course.get("key_change")
-        if said is not None:
-            peaks = [index for index, shape in enumerate(shapes) if shape.role in PEAKS and index]
-            if not peaks:
-                self._ledger.warn("no_key_change", f"{said!r}: the piece is too short for a key change")
-                return keys
-            steps = 1 if any(word in self._prompt.lower() for word in HALF_STEP) else 2
-            lifted = harmony.raised(facts.key, steps)
-            self._ledger.note(
-                "key change", f"to {key_name(lifted)} from {shapes[peaks[-1]].label}", Origin.PROMPT, said
-            )
-            return [key if index < peaks[-1] else lifted for index, key in enumerate(keys)]
-        if facts.kind == Kind.LOOP or (facts.genre.form not in {"sonata", "head"} and len(shapes) < LONG_PIECE):
+        """Return each section's key: "key change" lifts the last peak, and some forms leave the key in the middle."""
+        facts, sections = self._facts, self._timed.sections
+        words = self._prompt.course.get("key_change")
+        if words is not None:
+            return self._keys_with_change(words)
+        keys = [facts.key] * len(sections)
+        if facts.kind == Kind.LOOP or (facts.genre.form not in {"sonata", "head"} and len(sections) < LONG_PIECE):
             return keys
-        # A middle away from home: where standards and sonatas have it, and where a long piece needs it.
-        away = harmony.subdominant(facts.key) if facts.genre.form == "head" else harmony.relative(facts.key)
-        for index, shape in enumerate(shapes[:-1]):
-            if shape.role in CONTRASTING and index and shape.bars >= 4:
+        away = subdominant(facts.key) if facts.genre.form == "head" else relative(facts.key)
+        for index, section in enumerate(sections[:-1]):
+            if section.role in CONTRASTING and index and section.bars >= 4:
                 keys[index] = away
-                self._ledger.note("key change", f"{shape.label} in {key_name(keys[index])}", Origin.GENRE)
+                self._log.record("key change", f"{section.label} in {key_name(keys[index])}", Origin.GENRE)
         return keys
 
-    def _groove(self, shape: Shape) -> Groove:
-        facts = self._facts
-        course = self._read.course
+    def _keys_with_change(self, words: str) -> list[Key]:
+        facts, sections = self._facts, self._timed.sections
+        keys = [facts.key] * len(sections)
+        peaks = [index for index, section in enumerate(sections) if section.role in PEAKS and index]
+        if not peaks:
+            self._log.warn("no_key_change", f"{words!r}: the piece is too short for a key change")
+            return keys
+        steps = 1 if any(step in self._prompt_text.lower() for step in HALF_STEP) else 2
+        lifted = raised(facts.key, steps)
+        self._log.record("key change", f"to {key_name(lifted)} from {sections[peaks[-1]].label}", Origin.PROMPT, words)
+        return [key if index < peaks[-1] else lifted for index, key in enumerate(keys)]
+
+    def _groove(self, section: SectionOutline) -> Groove:
+        facts, course = self._facts, self._prompt.course
         feel = facts.genre.feel
-        if self._read.feel_role in {None, shape.role}:
+        if self._prompt.feel_role in {None, section.role}:
             feel = Feel.HALF_TIME if "half_time" in course else Feel.DOUBLE_TIME if "double_time" in course else feel
-        if feel == Feel.UNSPECIFIED and shape.role in HEAVY_ROLES and is_heavy(facts.genre):
+        if feel == Feel.UNSPECIFIED and section.role in HEAVY_ROLES and facts.genre.is_heavy:
             feel = Feel.HALF_TIME
         return Groove(name=facts.genre.groove, swing=facts.genre.swing, feel=feel)
 
     def _style(self) -> str:
-        return clip(self._prompt, MAX_STYLE_BYTES) or f"{self._facts.genre.name} music"
+        return clip(self._prompt_text, MAX_STYLE_BYTES) or f"{self._facts.genre.name} music"
 
     def _negative_prompt(self, ensemble: Ensemble) -> str:
-        """Return what should not be heard; what the prompt denies is added for models that listen to it."""
+        """Return what must not be heard. For models that use it, the prompt's denials are added."""
         if not (self._profile and self._profile.uses_negative_prompt):
             return self._brief.negative_prompt
-        left_out: list[LayerKind] = [*self._read.without_layers, *self._brief.exclude_layers]
+        left_out: list[LayerKind] = [*self._prompt.without_layers, *self._brief.exclude_layers]
         denied = [
             *(kind.name.lower() for kind in left_out if kind not in ensemble.layers),
-            *self._read.without_instruments,
+            *self._prompt.without_instruments,
         ]
         return ", ".join(dict.fromkeys(filter(None, [self._brief.negative_prompt, *denied])))

@@ -1,4 +1,4 @@
-"""Reads the key in its many spellings: F# minor, Bbmaj, in G, Em, fis-moll, la menor, A harmonic minor."""
+"""Reads the key in its spellings: F# minor, Bbmaj, in G, Em, fis-moll, la menor, A harmonic minor."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from segue_music.elements import Key, Mode
-from segue_planner.prompt.prompt_facts import Said
+from segue_planner.prompt.prompt_facts import Stated
 
 if TYPE_CHECKING:
-    from segue_planner.prompt.prompt_facts import PromptReading
+    from segue_planner.prompt.prompt_facts import PromptFacts
 
 MODES: Final = {
     "harmonic minor": Mode.HARMONIC_MINOR, "natural minor": Mode.MINOR, "minor": Mode.MINOR, "min": Mode.MINOR,
@@ -22,7 +22,7 @@ MODES: Final = {
 CHURCH: Final = ("dorian", "phrygian", "mixolydian", "lydian", "locrian", "aeolian", "ionian")
 SYLLABLES: Final = {"do": "C", "re": "D", "ré": "D", "mi": "E", "fa": "F", "sol": "G", "la": "A", "si": "B"}
 SIGNS: Final = {"#": "#", "sharp": "#", "b": "b", "flat": "b"}
-# Words after "a minor" or "a major" that make it an adjective: "a minor key", "a major hit".
+# Nouns that make "minor" or "major" before them an adjective: "a minor key", "a major hit".
 NOUNS: Final = (
     r"(?!\s+(?:key|keys|scale|chord|chords|mode|mood|feel|vibe|tone|tonality|hit|role|part|change|problem|issue|label"
     r"|detail|lift|label|event|work|piece|league))"
@@ -57,26 +57,26 @@ MODE_ONLY: Final = re.compile(
 )
 
 
-def read_key(text: str, reading: PromptReading) -> None:
-    """Read the first key of a text; or the mode, when no tonic is said."""
+def read_key(text: str, facts: PromptFacts) -> None:
+    """Read the first key of a text, or only the mode when the text names no tonic."""
     listed = CHORD_LIST.search(text)
     rest = text if listed is None else text[: listed.start()] + " " * len(listed[0]) + text[listed.end() :]
     found = _named(rest) or _foreign(rest) or _short(rest)
     mode = MODE_ONLY.search(rest)
-    said_mode = MODES[next(word for word in mode.groups() if word).lower()] if mode else None
+    stated_mode = MODES[next(word for word in mode.groups() if word).lower()] if mode else None
     if found:
-        if mode and said_mode and found.words and found.value.mode == Mode.MAJOR and mode["church"]:
-            found = Said(Key(found.value.tonic, said_mode), f"{mode[0]} {found.words}")
-        reading.key = found
-    elif mode and said_mode:
-        reading.mode = Said(said_mode, mode[0])
+        if mode and stated_mode and found.words and found.value.mode == Mode.MAJOR and mode["church"]:
+            found = Stated(Key(found.value.tonic, stated_mode), f"{mode[0]} {found.words}")
+        facts.key = found
+    elif mode and stated_mode:
+        facts.mode = Stated(stated_mode, mode[0])
 
 
-def _named(text: str) -> Said[Key] | None:
+def _named(text: str) -> Stated[Key] | None:
     for match in NAMED.finditer(text):
         article = match["letter"] in "aA" and not match["sign"]
         before = text[: match.start()].rstrip().lower()
-        # "a minor" is a key where one expects a key; elsewhere it is an article and an adjective.
+        # "a minor" is a key only after words that announce a key; elsewhere it is an article and an adjective.
         if (
             article
             and match["letter"] == "a"
@@ -84,37 +84,37 @@ def _named(text: str) -> Said[Key] | None:
             and before != "in"
         ):
             continue
-        return Said(Key(_tonic(match["letter"], match["sign"]), MODES[match["mode"].lower()]), match[0])
+        return Stated(Key(_tonic(match["letter"], match["sign"]), MODES[match["mode"].lower()]), match[0])
     return None
 
 
-def _foreign(text: str) -> Said[Key] | None:
+def _foreign(text: str) -> Stated[Key] | None:
     match = GERMAN.search(text)
     if match:
         letter, sign = match["letter"].upper(), (match["sign"] or "").lower()
         if sign == "s" and letter not in "AE":
             return None
-        # German B is B flat, and H is B.
+        # In German, B is B flat and H is B.
         tonic = {"H": "B", "B": "Bb"}.get(letter, letter) if not sign else letter + ("#" if sign == "is" else "b")
-        return Said(Key(tonic if letter != "H" or not sign else "B#", MODES[match["mode"].lower()]), match[0])
+        return Stated(Key(tonic if letter != "H" or not sign else "B#", MODES[match["mode"].lower()]), match[0])
     match = ROMANCE.search(text)
     if match:
         sign = (match["sign"] or "").lower()
         letter = SYLLABLES[match["letter"].lower()] + ("b" if sign[:1] == "b" else "#" if sign else "")
-        return Said(Key(letter, MODES[match["mode"].lower()]), match[0])
+        return Stated(Key(letter, MODES[match["mode"].lower()]), match[0])
     return None
 
 
-def _short(text: str) -> Said[Key] | None:
+def _short(text: str) -> Stated[Key] | None:
     match = SHORT.search(text)
     if match:
-        return Said(Key(_tonic(match["letter"], match["sign"]), Mode.MINOR), match[0])
+        return Stated(Key(_tonic(match["letter"], match["sign"]), Mode.MINOR), match[0])
     match = CUED.search(text)
     if match:
         mode = Mode.MINOR if match["minor"] else Mode.MAJOR
-        return Said(Key(_tonic(match["letter"], match["sign"]), mode), match[0])
+        return Stated(Key(_tonic(match["letter"], match["sign"]), mode), match[0])
     match = BARE.search(text)
-    return Said(Key(match["letter"], Mode.MINOR), match[0]) if match else None
+    return Stated(Key(match["letter"], Mode.MINOR), match[0]) if match else None
 
 
 def _tonic(letter: str, sign: str | None) -> str:

@@ -1,0 +1,41 @@
+"""What the caller, the prompt or a language model asks of the form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from segue_music.plan import Role
+
+
+@dataclass(frozen=True)
+class FormRequest:
+    """The requested sections."""
+
+    roles: tuple[Role, ...] = ()
+    """The sections in order; empty: genre and length decide."""
+    role_bars: Mapping[Role, int] = field(default_factory=dict)
+    has: tuple[Role, ...] = ()
+    """Roles that must occur."""
+    without: frozenset[Role] = frozenset()
+    long_start: bool = False
+    long_end: bool = False
+    loop: bool = False
+    proposed_bars: tuple[int, ...] = ()
+    """The bars that a language model proposes for each of `roles`, 0 for the usual number.
+
+    When they are set, `roles` is a proposal, which a length without room for it may drop.
+    """
+
+
+@dataclass(frozen=True)
+class ProposedSection:
+    """A section that a language model proposes. Bars 0: the usual number; no chords: those of the genre."""
+
+    role: Role
+    bars: int = 0
+    chords: tuple[str, ...] = ()
+    words: str = ""

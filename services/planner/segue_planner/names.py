@@ -1,0 +1,38 @@
+"""Values as users read and write them: "6/8", "84 bpm", "pre-chorus"."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from segue_music import timing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from segue_music.elements import LayerKind, Metre
+    from segue_music.plan import Role
+
+
+def metre_name(metre: Metre) -> str:
+    """Return a metre's name, for example "6/8"."""
+    return f"{metre.beats}/{metre.unit}"
+
+
+def bpm_name(quarters: float, metre: Metre) -> str:
+    """Return the name of a tempo in quarters a minute, for example "84 bpm"."""
+    return f"{timing.bpm_from_quarters(quarters, metre):.6g} bpm"
+
+
+def role_name(role: Role) -> str:
+    """Return a role's name, for example "pre-chorus"."""
+    return role.name.lower().replace("_", "-")
+
+
+def bars_name(count: int) -> str:
+    """Return a number of bars with its unit, for example "1 bar"."""
+    return "1 bar" if count == 1 else f"{count} bars"
+
+
+def layer_names(kinds: Iterable[LayerKind]) -> str:
+    """Return the names of some layers, for example "rhythm, bass"."""
+    return ", ".join(kind.name.lower() for kind in kinds)

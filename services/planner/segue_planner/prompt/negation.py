@@ -1,0 +1,122 @@
+"""Finds the phrases that a prompt denies: after "no", "without", "ohne" …, and before "free" and "less"."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from segue_planner.prompt.word_list.phrases import PUNCTUATION
+from segue_planner.prompt.word_list.words import word_list
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from segue_planner.prompt.word_list.phrases import PhraseMatch, Token
+
+JOINING: Final = frozenset({"or", "nor", "and", "ni", "oder", "o", "ou", "y", "e", "et", "und", "/", "&", "+"})
+DENYING: Final = frozenset({"or", "nor", "ni", "oder"})
+MAX_FILLERS: Final = 2
+"""The number of unknown words that may stand between a negation and its object: "no heavy distorted guitars"."""
+
+
+@dataclass
+class PromptPhrases:
+    """A prompt, its phrases, and the denied ones among them."""
+
+    text: str
+    tokens: Sequence[Token]
+    matches: Sequence[PhraseMatch]
+    denied: dict[int, str] = field(default_factory=dict)
+    """Indices in `matches`, with the words that deny them."""
+
+    @property
+    def wanted(self) -> list[PhraseMatch]:
+        """The phrases that are not denied."""
+        return [match for index, match in enumerate(self.matches) if index not in self.denied]
+
+    def words_between(self, first: int, last: int) -> str:
+        """Return the text of the tokens from `first` to `last` (excluded)."""
+        return self.text[self.tokens[first].start : self.tokens[last - 1].end]
+
+    def word_at(self, index: int) -> str:
+        """Return the text of a token, or "" after the last one."""
+        return self.tokens[index].text if index < len(self.tokens) else ""
+
+
+def find_negations(text: str, tokens: Sequence[Token], matches: Sequence[PhraseMatch]) -> PromptPhrases:
+    """Find the denied phrases: the next object of each negation, and the rest of a list joined by "or" or "and"."""
+    phrases = PromptPhrases(text, tokens, matches)
+    starts = {match.first: index for index, match in enumerate(matches)}
+    for index, match in enumerate(matches):
+        if match.name("negation.no") and index not in phrases.denied:
+            _deny_list(phrases, starts, match)
+    for index, match in enumerate(matches):
+        if phrases.word_at(match.last) in word_list()["negation"]["suffix"] and _can_be_denied(match):
+            phrases.denied[index] = phrases.words_between(match.first, match.last + 1)
+    return phrases
+
+
+def _deny_list(phrases: PromptPhrases, starts: Mapping[int, int], negation: PhraseMatch) -> None:
+    position = negation.last
+    fillers = MAX_FILLERS
+    while True:
+        index = _next_object(phrases, starts, position, fillers)
+        if index is None:
+            return
+        match = phrases.matches[index]
+        phrases.denied[index] = phrases.words_between(negation.first, match.last)
+        position = _next_in_list(phrases, starts, match.last)
+        if position < 0:
+            return
+        fillers = 0
+
+
+def _next_object(phrases: PromptPhrases, starts: Mapping[int, int], position: int, fillers: int) -> int | None:
+    """Return the index of the first phrase from a position on that can be denied, after at most `fillers` other words.
+
+    "No heavy drums" denies the drums. A mood itself is denied when no object follows it.
+    """
+    mood: int | None = None
+    while position < len(phrases.tokens):
+        index = starts.get(position)
+        if index is not None and _can_be_denied(phrases.matches[index]):
+            return index
+        if index is None:
+            if fillers == 0 or phrases.tokens[position].text in PUNCTUATION:
+                break
+            fillers -= 1
+            position += 1
+        elif phrases.matches[index].name("mood") or phrases.matches[index].name("tempo"):
+            mood, fillers, position = index, 0, phrases.matches[index].last
+        else:
+            break
+    return mood
+
+
+def _next_in_list(phrases: PromptPhrases, starts: Mapping[int, int], position: int) -> int:
+    """Return the position where a list of denied objects continues, or -1."""
+    tokens = phrases.tokens
+    if position >= len(tokens):
+        return -1
+    if tokens[position].text in JOINING:
+        index = starts.get(position + 1)
+        # "no drums and piano only": the piano is wanted.
+        is_denied = index is not None and (
+            phrases.word_at(phrases.matches[index].last) not in word_list()["negation"]["only"]
+        )
+        return position + 1 if is_denied else -1
+    # "no drums, bass or vocals": a comma continues the list only when an "or" follows later.
+    probe = position
+    while phrases.word_at(probe) == "," and (index := starts.get(probe + 1)) is not None:
+        probe = phrases.matches[index].last
+        if phrases.word_at(probe) in DENYING:
+            return position + 1
+    return -1
+
+
+def _can_be_denied(match: PhraseMatch) -> bool:
+    return any(
+        meaning.category in {"instrument", "silenced", "genre", "genre_hint", "role"}
+        or (meaning.category == "course" and meaning.name in {"loop", "key_change", "fade_end"})
+        for meaning in match.meanings
+    )
