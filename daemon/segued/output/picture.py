@@ -1,4 +1,4 @@
-"""A picture of a piece: waveform above, spectrogram below, a line where each section begins. Plain PNG."""
+"""A PNG picture of a piece: waveform, spectrogram, and a line at the start of each section."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ RANGE_DB: Final = 80.0
 BACKGROUND: Final = (16, 18, 24)
 WAVE: Final = (96, 190, 255)
 MARK: Final = (255, 176, 72)
-# From silence to loud: black, violet, red, yellow, white.
+# From silent to loud: black, violet, red, yellow, white.
 COLOURS: Final = np.array(
     [(8, 8, 16), (60, 16, 96), (150, 32, 96), (224, 80, 48), (252, 180, 48), (255, 252, 220)], np.float64
 )
 
 
-def draw(sound: Path, picture: Path, marks: Sequence[int] = (), marks_rate: int = 48_000) -> None:
-    """Draw a sound file. It is read in pieces: one column of pixels at a time."""
-    with soundfile.SoundFile(sound) as file:
+def draw(audio: Path, picture: Path, marks: Sequence[int] = (), marks_rate: int = 48_000) -> None:
+    """Draw an audio file. Each column of pixels reads its own part of the file, so that memory stays small."""
+    with soundfile.SoundFile(audio) as file:
         columns = [_column(file, index) for index in range(WIDTH)]
         seconds = file.frames / file.samplerate
     pixels = np.empty((WAVE_HEIGHT + SPECTRUM_HEIGHT, WIDTH, 3), np.uint8)
@@ -69,17 +69,17 @@ def _column(file: soundfile.SoundFile, index: int) -> tuple[float, float, NDArra
 
 
 def _colours(level_db: NDArray[np.float64]) -> Pixels:
-    place = np.clip(1 + level_db / RANGE_DB, 0, 1) * (len(COLOURS) - 1)
-    lower = np.minimum(place.astype(int), len(COLOURS) - 2)
-    part = (place - lower)[:, None]
+    position = np.clip(1 + level_db / RANGE_DB, 0, 1) * (len(COLOURS) - 1)
+    lower = np.minimum(position.astype(int), len(COLOURS) - 2)
+    part = (position - lower)[:, None]
     mixed: Pixels = (COLOURS[lower] * (1 - part) + COLOURS[lower + 1] * part).astype(np.uint8)
     return mixed
 
 
 def png(pixels: Pixels) -> bytes:
-    """Write RGB pixels (height, width, 3) as a PNG file."""
+    """Return RGB pixels (height, width, 3) as a PNG file."""
     height, width = pixels.shape[:2]
-    rows = np.zeros((height, 1 + width * 3), np.uint8)  # each row begins with its filter: 0, none
+    rows = np.zeros((height, 1 + width * 3), np.uint8)  # each row begins with the number of its filter; 0 is none
     rows[:, 1:] = pixels.reshape(height, -1)
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return (

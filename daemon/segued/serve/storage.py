@@ -1,0 +1,116 @@
+"""The store and the roles that need it: gateway and conductor."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from segue_runtime import errors
+from segue_runtime.lifecycle import Phase
+from segued.serve.roles import STATELESS_ROLES, service
+
+if TYPE_CHECKING:
+    from segue_composition.peers import PeerAddresses, Peers
+    from segue_conductor.conductor import Conductor
+    from segue_runtime.artifacts import ArtifactStore
+    from segue_runtime.lifecycle import Lifecycle
+    from segue_runtime.metrics import Metrics
+    from segue_runtime.rpc.server import Service
+    from segue_runtime.settings import Settings
+    from segue_runtime.store import Store
+
+STORE_ROLES: Final = ("gateway", "conductor")
+DEPTH_INTERVAL_S: Final = 5.0
+
+
+@dataclass(frozen=True)
+class Storage:
+    """What gateway and conductor share: the store, the artifacts and the connections to other roles."""
+
+    store: Store
+    artifacts: ArtifactStore
+    peers: Peers
+
+
+async def open_storage(settings: Settings, socket: str, lifecycle: Lifecycle) -> Storage:
+    """Open the store. `socket` is the address of the other roles when they are in this process."""
+    from segue_composition.peers import Peers
+    from segue_runtime.artifacts import FolderArtifacts
+    from segue_runtime.store import SqliteStore
+
+    store = await SqliteStore.open(
+        settings.database_path, retention_s=settings.store.retention_s, tail_rows=settings.store.tail_rows
+    )
+    lifecycle.add(Phase.CLOSE, "store", lambda _left_s: store.close())
+    artifacts = await asyncio.to_thread(FolderArtifacts, settings.artifact_folder)
+    peers_settings = settings.peers
+    if socket and settings.server.token:
+        peers_settings = replace(peers_settings, token=settings.server.token)
+    peers = Peers(_addresses(settings, socket), peers_settings)
+    lifecycle.add(Phase.CLOSE, "channels", lambda _left_s: peers.close())
+    return Storage(store, artifacts, peers)
+
+
+def _addresses(settings: Settings, socket: str) -> PeerAddresses:
+    """Return the addresses of the other roles: the socket of this process, or those of the settings."""
+    from segue_composition.peers import PeerAddresses
+
+    found = {
+        role: getattr(settings, role).address or socket or getattr(settings, role).listen for role in STATELESS_ROLES
+    }
+    return PeerAddresses(
+        planner=found["planner"], renderers=(found["renderer"],), mixer=found["mixer"], analyzer=found["analyzer"]
+    )
+
+
+def gateway_services(
+    settings: Settings, storage: Storage, draining: asyncio.Event, metrics: Metrics, *, with_proxies: bool
+) -> list[Service]:
+    """Return the gateway's services. A gateway without the other roles has proxies for analyzer and mixer."""
+    from segue.composer.v1 import composer_pb2_grpc
+    from segue_gateway.files import ArtifactFiles
+    from segue_gateway.service import SERVICE, ComposerService
+
+    files = ArtifactFiles(
+        storage.store,
+        storage.artifacts,
+        quota_bytes=settings.limits.upload_bytes,
+        retention_s=settings.store.retention_s,
+    )
+    composer = ComposerService(settings, storage.store, storage.artifacts, files, storage.peers, draining, metrics)
+    made = [service(SERVICE, composer, composer_pb2_grpc.add_ComposerServiceServicer_to_server)]
+    return made + (_proxies(storage.peers) if with_proxies else [])
+
+
+def _proxies(peers: Peers) -> list[Service]:
+    from segue.analyzer.v1 import analyzer_pb2_grpc
+    from segue.mixer.v1 import mixer_pb2_grpc
+    from segue_gateway import proxies
+
+    analyzer, mixer = proxies.AnalyzerProxy(peers), proxies.MixerProxy(peers)
+    return [
+        service(proxies.ANALYZER, analyzer, analyzer_pb2_grpc.add_AnalyzerServiceServicer_to_server),
+        service(proxies.MIXER, mixer, mixer_pb2_grpc.add_MixerServiceServicer_to_server),
+    ]
+
+
+def open_conductor(settings: Settings, storage: Storage, metrics: Metrics, lifecycle: Lifecycle) -> Conductor:
+    """Return a conductor that has not started yet."""
+    from segue_conductor.conductor import Conductor
+
+    conductor = Conductor(settings, storage.store, storage.artifacts, storage.peers, metrics)
+    lifecycle.add(Phase.REFUSE, "claims", lambda _left_s: conductor.refuse())
+    lifecycle.add(Phase.FINISH, "conductor", conductor.drain)
+    lifecycle.add(Phase.STOP, "conductor", lambda _left_s: conductor.stop())
+    return conductor
+
+
+async def watch_queue_depths(store: Store, metrics: Metrics) -> None:
+    """Publish the number of waiting jobs as a metric until cancelled."""
+    while True:
+        with contextlib.suppress(errors.SegueError):
+            for kind, depth in (await store.depths()).items():
+                metrics.queue_depth.labels(kind).set(depth.waiting)
+        await asyncio.sleep(DEPTH_INTERVAL_S)
