@@ -50,7 +50,7 @@ demo: setup ## Compose a piece: make demo PROMPT="…" DURATION=90 SEED=7
 
 up: .env ## Start the mesh in containers, with a token of its own
 	@docker compose up --build --detach --wait
-	@echo "ready: $(BIN)/segued compose \"$(PROMPT)\" --server 127.0.0.1:7300 --token $$(sed -n 's/SEGUE_TOKEN=//p' .env)"
+	@echo "ready: SEGUE_CLIENT_TOKEN=$$(sed -n 's/SEGUE_TOKEN=//p' .env) $(BIN)/segued compose \"$(PROMPT)\" --server 127.0.0.1:7300"
 
 .env:
 	@umask 077; $(PYTHON) -c 'import secrets; print("SEGUE_TOKEN=" + secrets.token_urlsafe(32))' > .env
