@@ -3,7 +3,7 @@
     python -m benchmarks.engine [--size small] [--batches 1,4,8] [--positions 5,250,750,1480] [--threads 2]
                                 [--device cpu|cuda] [--modes bf16,int8] [--repeats 7] [--keep FILE]
 
-`--device cuda` first plays the plain loop against the recorded graphs, then prints the same table. Every table has the
+`--device cuda` first plays the plain loop against the captured graphs, then prints the same table. Every table has the
 floor: the time that reading weights, keys and values once takes at the memory's measured bandwidth. `--keep` remembers
 finished rows, so that a run that was interrupted goes on. On the CPU a mode as `fp32+graphs` dry-runs what a GPU does.
 """
@@ -27,8 +27,8 @@ import transformers
 
 from benchmarks import report
 from segue_renderer.musicgen.config import CodecConfig
-from segue_renderer.musicgen.device import Place
-from segue_renderer.musicgen.model.caches import ROWS_A_SLOT, bytes_a_slot
+from segue_renderer.musicgen.device import ComputeDevice
+from segue_renderer.musicgen.model.caches import ROWS_PER_SLOT, bytes_per_slot
 from segue_renderer.musicgen.model.codec import Codec
 from segue_renderer.musicgen.model.stream_decoder import StreamDecoder
 
@@ -85,7 +85,7 @@ def bandwidth(device: torch.device) -> float:
 def floor_ms(config: DecoderConfig, player: Ours, batch: int, position: int, read: float) -> float:
     """Return how long reading the weights once, and every row's keys and values, takes at `read` GB/s."""
     weights = (14 * config.hidden_size**2 * config.num_layers + 4 * 2048 * config.hidden_size) * WIDTH[player.precision]
-    cached = 2 * config.num_layers * config.hidden_size * player.dtype.itemsize * ROWS_A_SLOT * batch * position
+    cached = 2 * config.num_layers * config.hidden_size * player.dtype.itemsize * ROWS_PER_SLOT * batch * position
     return float(weights + cached) / read / 1e6
 
 
@@ -108,7 +108,7 @@ def players_of(arguments: argparse.Namespace, config: DecoderConfig, slots: int)
     players: list[Player] = [Theirs(config, one, device) for one in arguments.theirs.split(",") if one]
     shared: dict[torch.dtype, Caches] = {}
     for mode in arguments.modes.split(","):
-        dtype = Place(device, mode.partition("+")[0]).cache_dtype
+        dtype = ComputeDevice(device, mode.partition("+")[0]).cache_dtype
         players.append(Ours(config, mode, device, slots, None if "+" in mode else shared.get(dtype)))
         shared.setdefault(dtype, players[-1].runner.caches)  # type: ignore[union-attr]  # it was appended just now
     return players
@@ -154,18 +154,18 @@ def errors_of_modes(arguments: argparse.Namespace, config: DecoderConfig, device
 
 
 def parity(arguments: argparse.Namespace, config: DecoderConfig, device: torch.device) -> None:
-    """Play the plain loop and the recorded graphs side by side and compare."""
+    """Play the plain loop and the captured graphs side by side and compare."""
     for precision in dict.fromkeys(mode.partition("+")[0] for mode in arguments.modes.split(",") if "+" in mode):
-        plain, recorded = (Ours(config, mode, device, 2, None) for mode in (precision, f"{precision}+graphs"))
+        plain, captured = (Ours(config, mode, device, 2, None) for mode in (precision, f"{precision}+graphs"))
         worst, differing = 0.0, 0
-        for player in (plain, recorded):
+        for player in (plain, captured):
             player.prepare(2, 240)
         for _ in range(PARITY_STEPS):
-            for player in (plain, recorded):
+            for player in (plain, captured):
                 player.step(2)
-            one, other = (player.runner.last_logits[:2].float() for player in (plain, recorded))
+            one, other = (player.runner.last_logits[:2].float() for player in (plain, captured))
             worst = max(worst, float((one - other).norm() / one.norm()))
-        one_codes, other_codes = (player.runner.frames(1, 240, PARITY_STEPS - 4) for player in (plain, recorded))
+        one_codes, other_codes = (player.runner.frames(1, 240, PARITY_STEPS - 4) for player in (plain, captured))
         differing = int((one_codes != other_codes).sum())
         print(
             f"graphs against the plain loop, {precision}, {PARITY_STEPS} steps: logits differ by at most "
@@ -220,8 +220,8 @@ def main() -> None:
         read = bandwidth(device)
         print(f"Memory reads {read:.0f} GB/s. 20 ms a step is real time.\n")
         for mode in dict.fromkeys(mode.partition("+")[0] for mode in arguments.modes.split(",")):
-            place = Place(device, mode)
-            each = bytes_a_slot(config, COLUMNS, 128, place.cache_dtype, place.dtype)
+            place = ComputeDevice(device, mode)
+            each = bytes_per_slot(config, COLUMNS, 128, place.cache_dtype, place.dtype)
             print(f"One slot of 30 s in {mode}: {each / 2**20:.0f} MiB.")
         errors_of_modes(arguments, config, device)
         parity(arguments, config, device)

@@ -16,9 +16,9 @@ import transformers  # noqa: E402 - the same
 from segue_renderer.musicgen import graphs  # noqa: E402 - the same
 from segue_renderer.musicgen.checkpoint.tensors import Tensors  # noqa: E402 - the same
 from segue_renderer.musicgen.config import DecoderConfig  # noqa: E402 - the same
-from segue_renderer.musicgen.device import Place  # noqa: E402 - the same
+from segue_renderer.musicgen.device import ComputeDevice  # noqa: E402 - the same
 from segue_renderer.musicgen.model.decoder import Decoder  # noqa: E402 - the same
-from segue_renderer.musicgen.runner import Conditions, Runner, Sampling  # noqa: E402 - the same
+from segue_renderer.musicgen.runner import BatchRunner, Conditions, SamplingParams  # noqa: E402 - the same
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,11 +38,11 @@ class RandomTensors(Tensors):
         super().__init__("chance", {})
         self._chance = torch.Generator().manual_seed(seed)
 
-    def below(self, scope: str) -> Tensors:  # noqa: ARG002 - all scopes are alike
+    def scoped(self, scope: str) -> Tensors:  # noqa: ARG002 - all scopes are alike
         """All scopes are alike."""
         return self
 
-    def take(self, name: str, *shape: int) -> torch.Tensor:
+    def pop(self, name: str, *shape: int) -> torch.Tensor:
         """Return random weights."""
         if name.endswith("norm.weight"):
             return torch.ones(shape)
@@ -55,41 +55,41 @@ def decoder_config(size: str) -> DecoderConfig:
     return DecoderConfig(2048, hidden, layers, heads, 4 * hidden, 4, 1)
 
 
-class Again:
-    """In the place of a recorder where there is no GPU: what was recorded is done again, call by call."""
+class PlainCapture:
+    """Stands in for a capture without a GPU: a replay runs the work again, call by call."""
 
-    def record(self, work: Callable[[], None]) -> graphs.Graph:
+    def capture(self, work: Callable[[], None]) -> graphs.Graph:
         """Keep the work."""
         work()
         return SimpleNamespace(replay=work)
 
 
 class Ours:
-    """Our runner in one mode; a mode is a precision, with `+graphs` for recorded steps."""
+    """Our runner in one mode; a mode is a precision, with `+graphs` for captured steps."""
 
     def __init__(
         self, config: DecoderConfig, mode: str, device: torch.device, slots: int, shared: Caches | None
     ) -> None:
         self.name = f"ours {mode}"
-        self.precision, _, recorded = mode.partition("+")
-        self.dtype = Place(device, self.precision).cache_dtype
+        self.precision, _, captured = mode.partition("+")
+        self.dtype = ComputeDevice(device, self.precision).cache_dtype
         decoder = Decoder(config, RandomTensors(), precision=self.precision, device=device)
         model: Any = SimpleNamespace(config=SimpleNamespace(decoder=config, melody=None), decoder=decoder)
-        self.runner = Runner(model, slots=slots, columns=COLUMNS, text_positions=TEXT, cache_dtype=self.dtype)
+        self.runner = BatchRunner(model, slots=slots, columns=COLUMNS, text_positions=TEXT, cache_dtype=self.dtype)
         self._hidden = config.hidden_size
         if shared is None:
             self._fill()
         else:
             self.runner.caches = shared
-        if recorded:
+        if captured:
             began = time.perf_counter()
-            num = self.runner.record(graphs.CudaRecorder(device) if device.type == "cuda" else Again())
+            num = self.runner.capture(graphs.CudaStepCapture(device) if device.type == "cuda" else PlainCapture())
             print(f"{self.name}: {num} graphs in {time.perf_counter() - began:.1f} s")
             self._fill()
         text = torch.randn(TEXT, config.hidden_size, generator=torch.Generator().manual_seed(4))
         nothing = self.runner.pattern.layout(torch.zeros(4, 0, dtype=torch.int64).numpy(), COLUMNS - 4)
         for slot in range(slots):
-            self.runner.begin(slot, nothing, 1, Conditions(text, None), Sampling(seed=slot))
+            self.runner.begin(slot, nothing, 1, Conditions(text, None), SamplingParams(seed=slot))
 
     def _fill(self) -> None:
         chance = torch.Generator().manual_seed(3)

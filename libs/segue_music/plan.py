@@ -116,6 +116,22 @@ class TailPolicy(IntEnum):
     FORBID = 2
 
 
+class Determinism(IntEnum):
+    """What a model promises about its bytes."""
+
+    UNSPECIFIED = 0
+    BIT_EXACT = 1
+    SEEDED = 2
+
+
+class GuideKind(IntEnum):
+    """What a model can follow beside the prompt (the contract's Guide)."""
+
+    UNSPECIFIED = 0
+    NOTES = 1
+    MELODY_AUDIO = 2
+
+
 @dataclass(frozen=True, slots=True)
 class SamplingHints:
     """Settings for models that sample."""
@@ -268,8 +284,9 @@ class ModelProfile:
     layers: tuple[LayerKind, ...] = ()
     extra_stems: tuple[str, ...] = ()
     guides: tuple[int, ...] = ()
+    """Numbers of GuideKind; a newer renderer may name kinds that are not known here."""
     continuities: tuple[Continuity, ...] = ()
-    determinism: int = 0
+    determinism: Determinism = Determinism.UNSPECIFIED
     real_time_factor: float = 0.0
     memory_bytes: int = 0
     gives_notes: bool = False

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from segue_renderer.musicgen.conditions import conditions_of
-from segue_renderer.musicgen.runner import Runner, Sampling, empty_prompt
+from segue_renderer.musicgen.runner import BatchRunner, SamplingParams, empty_prompt
 
 if TYPE_CHECKING:
     import torch
 
-    from segue_renderer.musicgen.graphs import Recorder
-    from segue_renderer.musicgen.loaded_model import Model
+    from segue_renderer.musicgen.graphs import StepCapture
+    from segue_renderer.musicgen.loaded_model import LoadedModel
     from segue_renderer.musicgen.policy.delay_pattern import Codes
 
-GREEDY = Sampling(guidance=3.0, temperature=0.0, top_k=0)
+GREEDY = SamplingParams(guidance=3.0, temperature=0.0, top_k=0)
 
 
 @dataclass
@@ -28,26 +28,28 @@ class Play:
     logits: list[torch.Tensor] = field(default_factory=list)
 
 
-def runner_of(model: Model, *, slots: int = 1, frames: int = 80, precision: torch.dtype | None = None) -> Runner:
-    return Runner(model, slots=slots, columns=frames + 5, text_positions=64, cache_dtype=precision)
+def runner_of(
+    model: LoadedModel, *, slots: int = 1, frames: int = 80, precision: torch.dtype | None = None
+) -> BatchRunner:
+    return BatchRunner(model, slots=slots, columns=frames + 5, text_positions=64, cache_dtype=precision)
 
 
 def play(
-    model: Model,
+    model: LoadedModel,
     prompts: list[str],
     frames: int,
     *,
-    sampling: Sampling = GREEDY,
+    sampling: SamplingParams = GREEDY,
     codes: list[Codes] | None = None,
     chroma: list[torch.Tensor] | None = None,
     bucket: int | None = None,
-    recorder: Recorder | None = None,
-    runner: Runner | None = None,
+    capture: StepCapture | None = None,
+    runner: BatchRunner | None = None,
 ) -> list[Play]:
     """Play all prompts side by side; codes are (codebooks, frames), logits (codebooks, entries) for each step."""
     runner = runner or runner_of(model, slots=bucket or len(prompts), frames=frames)
-    if recorder is not None:
-        runner.record(recorder)
+    if capture is not None:
+        runner.capture(capture)
     known = 1
     for slot, prompt in enumerate(prompts):
         conditions, _ = conditions_of(model, prompt, 64, chroma[slot] if chroma else None)

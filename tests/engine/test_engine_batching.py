@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.engine.playing import GREEDY, play
 
-from segue_renderer.musicgen.code_stream import Job, Stream
+from segue_renderer.musicgen.code_stream import CodeStream, WindowJob
 from segue_renderer.musicgen.conditions import conditions_of
 from segue_renderer.musicgen.engine import Engine
-from segue_renderer.musicgen.loaded_model import Model, open_model
+from segue_renderer.musicgen.loaded_model import LoadedModel, load_model
 from segue_renderer.musicgen.model import sampling
-from segue_renderer.musicgen.runner import Runner, Sampling
+from segue_renderer.musicgen.runner import BatchRunner, SamplingParams
 from segue_runtime import errors, failpoints
 
 if TYPE_CHECKING:
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
     from segue_renderer.musicgen.policy.delay_pattern import Codes
 
 PROMPTS = ["rainy lo-fi, 82 bpm", "funk", "a calm intro of strings and piano", "dark techno, 130 bpm, C# minor"]
-SAMPLED = Sampling(guidance=3.0, temperature=1.0, top_k=20, seed=11)
+SAMPLED = SamplingParams(guidance=3.0, temperature=1.0, top_k=20, seed=11)
 
 
 @pytest.fixture(scope="module")
-def model(checkpoints: dict[str, Checkpoint]) -> Model:
-    return open_model(checkpoints["mono"].folder)
+def model(checkpoints: dict[str, Checkpoint]) -> LoadedModel:
+    return load_model(checkpoints["mono"].folder)
 
 
 @contextlib.asynccontextmanager
-async def running(model: Model, slots: int, columns: int = 100) -> AsyncIterator[Engine]:
-    engine = Engine(lambda: Runner(model, slots=slots, columns=columns, text_positions=64), slots)
+async def running(model: LoadedModel, slots: int, columns: int = 100) -> AsyncIterator[Engine]:
+    engine = Engine(lambda: BatchRunner(model, slots=slots, columns=columns, text_positions=64), slots)
     engine.start()
     try:
         yield engine
@@ -48,11 +48,13 @@ async def running(model: Model, slots: int, columns: int = 100) -> AsyncIterator
         await engine.close()
 
 
-def job(model: Model, index: int, frames: int = 40, *, prompt: int = 0, seed: int = 0, owner: str = "") -> Job:
+def job(
+    model: LoadedModel, index: int, frames: int = 40, *, prompt: int = 0, seed: int = 0, owner: str = ""
+) -> WindowJob:
     conditions, _ = conditions_of(model, PROMPTS[index % len(PROMPTS)], 64)
     codes = np.random.default_rng(seed).integers(0, 64, (4, prompt))
     sampling = replace(SAMPLED, seed=seed, top_k=[20, 0, 5][seed % 3], top_p=[0.0, 0.9][seed % 2])
-    return Job(conditions, codes, frames, sampling, owner)
+    return WindowJob(conditions, codes, frames, sampling, owner)
 
 
 async def stopped_before_a_step() -> None:
@@ -60,15 +62,15 @@ async def stopped_before_a_step() -> None:
         await asyncio.sleep(0.001)
 
 
-async def codes_of(stream: Stream) -> Codes:
+async def codes_of(stream: CodeStream) -> Codes:
     return np.concatenate([codes async for codes in stream], axis=1)
 
 
-def alone(model: Model, jobs: list[Job], bucket: int) -> list[Codes]:
+def alone(model: LoadedModel, jobs: list[WindowJob], bucket: int) -> list[Codes]:
     """Play each job by itself, at the first slot of a padded batch."""
     found = []
     for one in jobs:
-        runner = Runner(model, slots=bucket, columns=100, text_positions=64)
+        runner = BatchRunner(model, slots=bucket, columns=100, text_positions=64)
         known = runner.pattern.known_columns(one.prompt.shape[1])
         total = one.prompt.shape[1] + one.new_frames
         runner.begin(0, runner.pattern.layout(one.prompt, total), known, one.conditions, one.sampling)
@@ -83,7 +85,7 @@ ARRIVALS = st.lists(
 )
 
 
-async def together(model: Model, jobs: list[Job], cancelled: set[int]) -> list[Codes | None]:
+async def together(model: LoadedModel, jobs: list[WindowJob], cancelled: set[int]) -> list[Codes | None]:
     """Play jobs that come at different times through an engine of four slots; some are cancelled."""
     async with running(model, slots=4) as engine:
         streams = []
@@ -98,7 +100,7 @@ async def together(model: Model, jobs: list[Job], cancelled: set[int]) -> list[C
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(arrivals=ARRIVALS, cancelled=st.sets(st.integers(0, 6), max_size=3))
 def test_batched_is_alone_with_random_arrivals_and_cancels(
-    model: Model, arrivals: list[tuple[int, int, int, int]], cancelled: set[int]
+    model: LoadedModel, arrivals: list[tuple[int, int, int, int]], cancelled: set[int]
 ) -> None:
     jobs = [job(model, index, frames, prompt=prompt, seed=seed) for index, frames, prompt, seed in arrivals]
     got = asyncio.run(together(model, jobs, cancelled))
@@ -108,14 +110,14 @@ def test_batched_is_alone_with_random_arrivals_and_cancels(
         assert (codes == expected).all(), "other requests changed this one"
 
 
-def test_within_a_batch_size_neighbours_change_not_one_bit(model: Model) -> None:
+def test_within_a_batch_size_neighbours_change_not_one_bit(model: LoadedModel) -> None:
     alone_in_four = play(model, PROMPTS[:1], 40, sampling=SAMPLED, bucket=4)[0]
     among_four = play(model, PROMPTS, 40, sampling=SAMPLED)[0]
     assert all(torch.equal(a, b) for a, b in zip(alone_in_four.logits, among_four.logits, strict=True))
     assert (alone_in_four.codes == among_four.codes).all()
 
 
-def test_across_batch_sizes_logits_agree(model: Model) -> None:
+def test_across_batch_sizes_logits_agree(model: LoadedModel) -> None:
     (single,) = play(model, PROMPTS[:1], 60)
     for bucket in (2, 4, 8):
         padded = play(model, PROMPTS[:1], 60, bucket=bucket)[0]
@@ -128,7 +130,7 @@ HAIR = 1e-4
 """Sums of other order may choose another token where a choice between two is nearer than this."""
 
 
-def margins_of(logits: torch.Tensor, column: int, settings: sampling.Settings) -> torch.Tensor:
+def margins_of(logits: torch.Tensor, column: int, settings: sampling.SlotSampling) -> torch.Tensor:
     """Return for each codebook how far the nearest of its choices was: the best against the next, and both cuts."""
     scores, _ = sampling.scored(logits, torch.tensor([column]), settings)
     best = scores[0].topk(2).values
@@ -144,10 +146,10 @@ def margins_of(logits: torch.Tensor, column: int, settings: sampling.Settings) -
     return nearest
 
 
-def with_margins(model: Model, one: Job) -> tuple[Codes, torch.Tensor]:
+def with_margins(model: LoadedModel, one: WindowJob) -> tuple[Codes, torch.Tensor]:
     """Play a job in a batch of one; return its codes, and how far each was from being another."""
-    runner = Runner(model, slots=1, columns=100, text_positions=64)
-    row = sampling.Settings.make(1, torch.device("cpu"))
+    runner = BatchRunner(model, slots=1, columns=100, text_positions=64)
+    row = sampling.SlotSampling.make(1, torch.device("cpu"))
     row.put(0, **{name: getattr(one.sampling, name) for name in ("guidance", "temperature", "top_k", "top_p", "seed")})
     prompt = one.prompt.shape[1]
     laid = runner.pattern.layout(one.prompt, prompt + one.new_frames)
@@ -163,7 +165,7 @@ def with_margins(model: Model, one: Job) -> tuple[Codes, torch.Tensor]:
 
 
 def test_across_batch_sizes_tokens_differ_only_where_a_hair_decides(
-    model: Model, record_property: Callable[[str, object], None]
+    model: LoadedModel, record_property: Callable[[str, object], None]
 ) -> None:
     counts = {"tokens": 0, "differing": 0}
 
@@ -189,7 +191,7 @@ def test_across_batch_sizes_tokens_differ_only_where_a_hair_decides(
     assert counts["tokens"] > 0
 
 
-def test_a_seed_gives_its_music_again_and_another_seed_other_music(model: Model) -> None:
+def test_a_seed_gives_its_music_again_and_another_seed_other_music(model: LoadedModel) -> None:
     one, two, three = (
         play(model, PROMPTS[:1], 40, sampling=replace(SAMPLED, seed=seed))[0].codes for seed in (1, 1, 2)
     )
@@ -197,7 +199,7 @@ def test_a_seed_gives_its_music_again_and_another_seed_other_music(model: Model)
     assert (one != three).mean() > 0.5
 
 
-async def test_a_cancelled_request_leaves_within_one_step(model: Model) -> None:
+async def test_a_cancelled_request_leaves_within_one_step(model: LoadedModel) -> None:
     async with running(model, slots=1, columns=1600) as engine:
         stream = engine.submit(job(model, 0, frames=1500))
         async for _ in stream:
@@ -214,7 +216,7 @@ async def test_a_cancelled_request_leaves_within_one_step(model: Model) -> None:
         assert len((await codes_of(engine.submit(job(model, 1, frames=5))))[0]) == 5
 
 
-async def test_out_of_memory_in_a_step_ends_the_newest_only(model: Model) -> None:
+async def test_out_of_memory_in_a_step_ends_the_newest_only(model: LoadedModel) -> None:
     expected = alone(model, [job(model, 0, 60, seed=3)], 4)[0]
     async with running(model, slots=4) as engine:
         failpoints.arm("musicgen.step=pause*9")
@@ -230,7 +232,7 @@ async def test_out_of_memory_in_a_step_ends_the_newest_only(model: Model) -> Non
         assert (await codes_of(engine.submit(job(model, 0, 60, seed=3))) == expected).all()
 
 
-async def test_no_memory_to_join_harms_nobody_else(model: Model) -> None:
+async def test_no_memory_to_join_harms_nobody_else(model: LoadedModel) -> None:
     async with running(model, slots=4) as engine:
         first = engine.submit(job(model, 0, 90, seed=3))
         async for _ in first:
@@ -242,7 +244,7 @@ async def test_no_memory_to_join_harms_nobody_else(model: Model) -> None:
         assert (await codes_of(first)).shape[1] == 80
 
 
-async def test_a_lost_device_ends_what_ran_and_serves_what_waited(model: Model) -> None:
+async def test_a_lost_device_ends_what_ran_and_serves_what_waited(model: LoadedModel) -> None:
     async with running(model, slots=1) as engine:
         failpoints.arm("musicgen.step=pause*5")
         first, second = (engine.submit(job(model, 0, 60, seed=3)) for _ in range(2))
@@ -257,7 +259,7 @@ async def test_a_lost_device_ends_what_ran_and_serves_what_waited(model: Model) 
         assert (again == alone(model, [job(model, 0, 60, seed=3)], 1)[0]).all()
 
 
-async def test_values_that_are_not_numbers_end_their_request_only(model: Model) -> None:
+async def test_values_that_are_not_numbers_end_their_request_only(model: LoadedModel) -> None:
     bad = job(model, 0)
     assert bad.conditions.text is not None
     bad = replace(bad, conditions=replace(bad.conditions, text=torch.full_like(bad.conditions.text, torch.nan)))
@@ -271,7 +273,7 @@ async def test_values_that_are_not_numbers_end_their_request_only(model: Model) 
         assert (await codes_of(good)).shape == (await codes_of(other)).shape == (4, 60)
 
 
-async def test_whoever_waits_is_told_when_the_engine_stops(model: Model) -> None:
+async def test_whoever_waits_is_told_when_the_engine_stops(model: LoadedModel) -> None:
     async with running(model, slots=1, columns=1600) as engine:
         streams = [engine.submit(job(model, 0, 1500)) for _ in range(2)]
     for stream in streams:
@@ -287,7 +289,7 @@ async def test_whoever_waits_is_told_when_the_engine_stops(model: Model) -> None
     "change",
     [{"top_k": 0}, {"top_k": 1}, {"top_p": 1e-9}, {"guidance": 0.0}, {"guidance": 1.0}, {"temperature": 4.0}],
 )
-def test_every_sampling_setting_plays(model: Model, change: dict[str, float]) -> None:
+def test_every_sampling_setting_plays(model: LoadedModel, change: dict[str, float]) -> None:
     codes = play(model, PROMPTS[:2], 30, sampling=replace(SAMPLED, **change))[0].codes  # type: ignore[arg-type]  # one of several fields
     assert codes.min() >= 0
     assert codes.max() < 64
@@ -295,7 +297,7 @@ def test_every_sampling_setting_plays(model: Model, change: dict[str, float]) ->
         assert (codes == play(model, PROMPTS[:2], 30, sampling=GREEDY)[0].codes).all()
 
 
-def test_without_guidance_the_prompt_is_all_and_at_zero_it_is_nothing(model: Model) -> None:
+def test_without_guidance_the_prompt_is_all_and_at_zero_it_is_nothing(model: LoadedModel) -> None:
     one, two = (play(model, [prompt], 30, sampling=replace(SAMPLED, guidance=0.0))[0].codes for prompt in PROMPTS[:2])
     assert (one == two).all()
     one, two = (play(model, [prompt], 30, sampling=replace(SAMPLED, guidance=1.0))[0].codes for prompt in PROMPTS[:2])
@@ -304,7 +306,7 @@ def test_without_guidance_the_prompt_is_all_and_at_zero_it_is_nothing(model: Mod
 
 def test_chance_follows_the_probabilities() -> None:
     weights = torch.tensor([0.5, 0.25, 0.15, 0.1])
-    row = sampling.Settings.make(1, torch.device("cpu"))
+    row = sampling.SlotSampling.make(1, torch.device("cpu"))
     row.put(0, guidance=1, temperature=1, top_k=0, top_p=0, seed=9)
     counts = torch.zeros(4)
     for column in range(1500):
@@ -313,7 +315,7 @@ def test_chance_follows_the_probabilities() -> None:
     assert (counts / counts.sum() - weights).abs().max() < 0.02
 
 
-async def test_an_error_of_the_engines_own_leaves_nobody_waiting(model: Model) -> None:
+async def test_an_error_of_the_engines_own_leaves_nobody_waiting(model: LoadedModel) -> None:
     async with running(model, slots=1) as engine:
         with pytest.raises(errors.InternalError):
             await codes_of(engine.submit(replace(job(model, 0), owner=["not", "a", "name"])))  # type: ignore[arg-type]  # on purpose

@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from tests.renderer.fake_hub import serving
 
-from segue_renderer.model_library import Library
-from segue_renderer.musicgen.loaded_model import open_model
+from segue_renderer.model_library import ModelLibrary
+from segue_renderer.musicgen.loaded_model import load_model
 from segue_runtime import errors
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def test_a_damaged_folder_is_refused_with_the_reason(
     damage, said = DAMAGED[what]
     damage(folder)
     with pytest.raises(errors.ModelInvalid, match=said):
-        open_model(folder)
+        load_model(folder)
 
 
 class Trap:
@@ -139,7 +139,7 @@ def test_a_damaged_audiocraft_folder_is_refused_with_the_reason(
     damage, said = BIN[what]
     damage(folder)
     with pytest.raises(errors.ModelInvalid, match=said):
-        open_model(folder)
+        load_model(folder)
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -154,13 +154,13 @@ def test_code_in_a_checkpoint_is_refused_and_not_run(
     else:
         path.write_bytes(pickle.dumps(Trap(mark)))
     with pytest.raises(errors.ModelInvalid):
-        open_model(folder)
+        load_model(folder)
     assert not mark.exists()
 
 
 def test_a_folder_that_is_not_there_is_not_installed(tmp_path: Path) -> None:
     with pytest.raises(errors.ModelNotInstalled, match="no such folder"):
-        open_model(tmp_path / "nowhere")
+        load_model(tmp_path / "nowhere")
 
 
 def test_a_sharded_checkpoint_is_the_same_model(checkpoints: dict[str, Checkpoint], tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_a_sharded_checkpoint_is_the_same_model(checkpoints: dict[str, Checkpoin
         files |= dict.fromkeys(names[part::2], file)
     (folder / "model.safetensors").unlink()
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": files}))
-    assert open_model(folder).config == open_model(checkpoints["mono"].folder).config
+    assert load_model(folder).config == load_model(checkpoints["mono"].folder).config
 
 
 def test_a_folder_with_both_layouts_plays_the_one_that_is_whole(
@@ -184,10 +184,10 @@ def test_a_folder_with_both_layouts_plays_the_one_that_is_whole(
     folder = tmp_path / "model"
     shutil.copytree(checkpoints["mono"].folder, folder)
     shutil.copytree(checkpoints["mono"].audiocraft, folder, dirs_exist_ok=True)
-    whole = open_model(folder)
-    assert whole.digest == open_model(checkpoints["mono"].folder).digest
+    whole = load_model(folder)
+    assert whole.digest == load_model(checkpoints["mono"].folder).digest
     (folder / "model.safetensors").unlink()
-    assert open_model(folder).digest == open_model(checkpoints["mono"].audiocraft).digest
+    assert load_model(folder).digest == load_model(checkpoints["mono"].audiocraft).digest
 
 
 def test_the_words_may_be_written_under_either_name(checkpoints: dict[str, Checkpoint], tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_the_words_may_be_written_under_either_name(checkpoints: dict[str, Check
         folder,
         lambda t: t.update({"text_encoder.encoder.embed_tokens.weight": t.pop("text_encoder.shared.weight")}),
     )
-    open_model(folder)
+    load_model(folder)
 
 
 @pytest.mark.parametrize("layout", ["folder", "audiocraft"])
@@ -216,5 +216,5 @@ def test_what_was_pulled_by_name_plays_like_the_folder_that_the_hub_has(
             "facebook/encodec_32khz": repository(source / "encodec_32khz"),
         }
     with serving(listed) as hub:
-        folder = Library(tmp_path, hub.address).pull("musicgen-tiny", lambda *_: None)
-    assert open_model(folder).digest == open_model(source).digest
+        folder = ModelLibrary(tmp_path, hub.address).pull("musicgen-tiny", lambda *_: None)
+    assert load_model(folder).digest == load_model(source).digest

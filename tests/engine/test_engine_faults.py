@@ -94,7 +94,7 @@ async def test_another_rate_is_refused_with_the_right_one(
     given: dict[str, Any] = {f"{kind}_frames": len(sound)}
     async with serving(checkpoints["melody"].folder, tmp_path) as (stub, _):
         with pytest.raises(
-            grpc.aio.AioRpcError, match=f"{kind}: it has 48000 frames a second; {RATE} are needed"
+            grpc.aio.AioRpcError, match=f"{kind}: its sample rate is 48000 Hz; resample it to {RATE} Hz"
         ) as it:
             await play(stub, start_of(**given), *sound_messages(kind, sound, 48_000))
     assert it.value.code() == grpc.StatusCode.INVALID_ARGUMENT

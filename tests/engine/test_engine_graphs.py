@@ -1,6 +1,6 @@
-"""The step that CUDA graphs record: static buffers, no wait for the device, the same music as the plain loop.
+"""The step that CUDA graphs capture: static buffers, no wait for the device, the same music as the plain loop.
 
-A GPU is not needed: the step is what is tested, and a recorder that plays the same work again stands in for the device.
+No GPU is needed: a capture that runs the same work again stands in for the device.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from torch.utils._pytree import tree_leaves
 
 from segue_renderer.musicgen import device, graphs
 from segue_renderer.musicgen.checkpoint.tensors import Tensors
-from segue_renderer.musicgen.code_stream import Job
+from segue_renderer.musicgen.code_stream import WindowJob
 from segue_renderer.musicgen.engine import Engine
-from segue_renderer.musicgen.loaded_model import Model, open_model
+from segue_renderer.musicgen.loaded_model import LoadedModel, load_model
 from segue_renderer.musicgen.model.decoder import Decoder
-from segue_renderer.musicgen.runner import Runner, Sampling
+from segue_renderer.musicgen.runner import BatchRunner, SamplingParams, capture_steps
 from segue_runtime import errors, failpoints
 
 if TYPE_CHECKING:
@@ -39,13 +39,13 @@ if TYPE_CHECKING:
 
 MODE: Any = TorchDispatchMode
 PROMPTS = ["rainy lo-fi, 82 bpm", "funk", "a calm intro"]
-SAMPLED = Sampling(guidance=3.0, temperature=1.0, top_k=20, top_p=0.9, seed=11)
+SAMPLED = SamplingParams(guidance=3.0, temperature=1.0, top_k=20, top_p=0.9, seed=11)
 FRAMES = 150
 """Enough for three lengths: 64, 128 and all."""
 
 
 def check(operation: str) -> None:
-    """Refuse what a recording cannot hold."""
+    """Refuse what a graph cannot hold."""
     # Reading a number waits for the device; a tensor from Python's values is copied to it.
     assert operation not in {"aten::item", "aten::_local_scalar_dense", "aten::is_nonzero"}, "the step reads a value"
     assert operation != "aten::lift_fresh", "the step brings a tensor from outside"
@@ -53,7 +53,7 @@ def check(operation: str) -> None:
 
 
 class Watch(MODE):  # type: ignore[misc]  # its base has no types where torch is not installed
-    """Notes which memory is used from outside, and refuses what a recording cannot hold."""
+    """Notes which memory is used from outside, and refuses what a graph cannot hold."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,20 +77,20 @@ class Watch(MODE):  # type: ignore[misc]  # its base has no types where torch is
         return {tensor.untyped_storage().data_ptr() for tensor in tensors} - {0}
 
 
-class Again:
-    """A graph that plays its work again, if the work still uses the memory that it used when it was recorded."""
+class FakeGraph:
+    """A graph that plays its work again, if the work still uses the memory that it used when it was captured."""
 
-    def __init__(self, work: Callable[[], None], recorder: Recorder) -> None:
-        self._work, self._recorder = work, recorder
+    def __init__(self, work: Callable[[], None], capture: FakeCapture) -> None:
+        self._work, self._capture = work, capture
         with Watch() as watch:
             work()
         self._outside = watch.outside
 
     def replay(self) -> None:
-        self._recorder.replayed.append(self)
-        if self._recorder.broken:
+        self._capture.replayed.append(self)
+        if self._capture.broken:
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
-        if len(self._recorder.replayed) % 50 > 3:
+        if len(self._capture.replayed) % 50 > 3:
             self._work()
             return
         with Watch() as watch:
@@ -98,25 +98,25 @@ class Again:
         assert watch.outside == self._outside, "a buffer is not where it was"
 
 
-class Recorder:
+class FakeCapture:
     """Stands in for the device."""
 
     def __init__(self, fails: Exception | None = None, after: int = 0) -> None:
-        self.recorded: list[tuple[int, int]] = []
-        self.replayed: list[Again] = []
+        self.captured: list[tuple[int, int]] = []
+        self.replayed: list[FakeGraph] = []
         self.broken = False
         self._fails, self._after = fails, after
 
-    def record(self, work: Callable[[], None]) -> graphs.Graph:
-        if self._fails is not None and len(self.recorded) >= self._after:
+    def capture(self, work: Callable[[], None]) -> graphs.Graph:
+        if self._fails is not None and len(self.captured) >= self._after:
             raise self._fails
-        self.recorded.append(work.args)  # type: ignore[attr-defined]  # a functools.partial
-        return Again(work, self)
+        self.captured.append(work.args)  # type: ignore[attr-defined]  # a functools.partial
+        return FakeGraph(work, self)
 
 
 @pytest.fixture(scope="module")
-def model(checkpoints: dict[str, Checkpoint]) -> Model:
-    return open_model(checkpoints["mono"].folder)
+def model(checkpoints: dict[str, Checkpoint]) -> LoadedModel:
+    return load_model(checkpoints["mono"].folder)
 
 
 @pytest.fixture(autouse=True)
@@ -131,44 +131,44 @@ def without_gradients() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("kind", ["mono", "stereo", "melody"])
-def test_recorded_steps_play_what_the_plain_loop_plays(kind: str, checkpoints: dict[str, Checkpoint]) -> None:
-    model = open_model(checkpoints[kind].folder)
-    recorder = Recorder()
+def test_captured_steps_play_what_the_plain_loop_plays(kind: str, checkpoints: dict[str, Checkpoint]) -> None:
+    model = load_model(checkpoints[kind].folder)
+    capture = FakeCapture()
     plain = play(model, PROMPTS, FRAMES, sampling=SAMPLED, bucket=4)
-    recorded = play(model, PROMPTS, FRAMES, sampling=SAMPLED, bucket=4, recorder=recorder)
-    assert len(recorder.replayed) == FRAMES + 3
-    assert len(set(map(id, recorder.replayed))) >= 2, "each length has its graph"
-    for one, other in zip(plain, recorded, strict=True):
+    captured = play(model, PROMPTS, FRAMES, sampling=SAMPLED, bucket=4, capture=capture)
+    assert len(capture.replayed) == FRAMES + 3
+    assert len(set(map(id, capture.replayed))) >= 2, "each length has its graph"
+    for one, other in zip(plain, captured, strict=True):
         worst = max(float((a - b).abs().max()) for a, b in zip(one.logits, other.logits, strict=True))
         assert worst <= 1e-5
         assert np.array_equal(one.codes, other.codes)
 
 
-def test_the_largest_is_recorded_first_and_all_lengths_of_all_batches(model: Model) -> None:
-    recorder = Recorder()
+def test_the_largest_is_captured_first_and_all_lengths_of_all_batches(model: LoadedModel) -> None:
+    capture = FakeCapture()
     runner = runner_of(model, slots=6, frames=FRAMES)
-    assert runner.record(recorder) == len(recorder.recorded) == 12
+    assert runner.capture(capture) == len(capture.captured) == 12
     lengths = graphs.lengths_of(runner.caches.positions)
     assert lengths == [64, 128, runner.caches.positions]
-    assert recorder.recorded == [(bucket, length) for bucket in (6, 4, 2, 1) for length in reversed(lengths)]
+    assert capture.captured == [(bucket, length) for bucket in (6, 4, 2, 1) for length in reversed(lengths)]
 
 
-def test_recording_leaves_nothing_behind(model: Model) -> None:
+def test_capturing_leaves_nothing_behind(model: LoadedModel) -> None:
     runner, fresh = (runner_of(model, slots=2, frames=40) for _ in range(2))
-    runner.record(Recorder())
+    runner.capture(FakeCapture())
     for one, other in zip(runner.caches.codes, fresh.caches.codes, strict=True):
         assert torch.equal(one, other)
     assert np.array_equal(runner.frames(0, 0, 40), fresh.frames(0, 0, 40))
 
 
-def test_the_step_never_waits_for_a_gpu_nor_brings_anything_to_it(model: Model) -> None:
+def test_the_step_never_waits_for_a_gpu_nor_brings_anything_to_it(model: LoadedModel) -> None:
     config = replace(model.config.decoder, hidden_size=64, num_heads=1)
     with FakeTensorMode():
         # Tensors without content on a GPU that is not there: reading a value of one is an error.
         place = torch.device("cuda", 0)
-        decoder = Decoder(config, Shapes("shapes", {}), precision="bf16", device=place)
+        decoder = Decoder(config, ZeroTensors("zeros", {}), precision="bf16", device=place)
         given = SimpleNamespace(config=replace(model.config, decoder=config), decoder=decoder)
-        runner = Runner(cast("Model", given), slots=4, columns=300, text_positions=16)
+        runner = BatchRunner(cast("LoadedModel", given), slots=4, columns=300, text_positions=16)
         with Devices() as devices:
             for bucket, used in ((1, 5), (2, 100), (4, 290)):
                 runner.step(bucket, used)
@@ -176,13 +176,13 @@ def test_the_step_never_waits_for_a_gpu_nor_brings_anything_to_it(model: Model) 
     assert devices.seen == {place}
 
 
-class Shapes(Tensors):
+class ZeroTensors(Tensors):
     """Weights of any shape."""
 
-    def below(self, scope: str) -> Tensors:  # noqa: ARG002 - all scopes are alike
+    def scoped(self, scope: str) -> Tensors:  # noqa: ARG002 - all scopes are alike
         return self
 
-    def take(self, name: str, *shape: int) -> torch.Tensor:  # noqa: ARG002 - all names are alike
+    def pop(self, name: str, *shape: int) -> torch.Tensor:  # noqa: ARG002 - all names are alike
         return torch.zeros(shape)
 
 
@@ -234,17 +234,17 @@ class Cuda:
 
     @contextlib.contextmanager
     def graph(self, _: Any, *, pool: str, stream: Any, capture_error_mode: str) -> Iterator[None]:
-        self.said += [f"record in the {pool} on {stream.name}", capture_error_mode]
+        self.said += [f"capture in the {pool} on {stream.name}", capture_error_mode]
         yield
 
 
-def test_the_recorder_warms_up_apart_and_uses_one_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_capture_warms_up_apart_and_uses_one_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     cuda = Cuda()
     monkeypatch.setattr(torch, "cuda", cuda)
-    recorder = graphs.CudaRecorder(torch.device("cuda"))
+    capture = graphs.CudaStepCapture(torch.device("cuda"))
     for _ in range(2):
-        recorder.record(lambda: cuda.said.append("work"))
-    once = ["current", "on own", "work", "work", "waits for own", "record in the pool on own", "thread_local", "work"]
+        capture.capture(lambda: cuda.said.append("work"))
+    once = ["current", "on own", "work", "work", "waits for own", "capture in the pool on own", "thread_local", "work"]
     assert cuda.said == ["a pool", *once, *once]
 
 
@@ -253,19 +253,19 @@ def test_the_recorder_warms_up_apart_and_uses_one_pool(monkeypatch: pytest.Monke
     [(RuntimeError("CUDA error: operation not permitted"), errors.DeviceRequired),
      (torch.OutOfMemoryError("CUDA out of memory"), errors.OutOfMemory)],
 )  # fmt: skip
-def test_what_cannot_be_recorded_plays_plainly_or_names_the_switch(
-    failure: Exception, kind: type[errors.SegueError], model: Model
+def test_what_cannot_be_captured_plays_plainly_or_names_the_switch(
+    failure: Exception, kind: type[errors.SegueError], model: LoadedModel
 ) -> None:
     (expected,) = play(model, PROMPTS[:1], 20, sampling=SAMPLED)
     runner = runner_of(model, slots=1, frames=FRAMES)
-    assert graphs.record(runner, "auto", lambda: Recorder(failure, after=1)) == 0
+    assert capture_steps(runner, "auto", lambda: FakeCapture(failure, after=1)) == 0
     (plain,) = play(model, PROMPTS[:1], 20, sampling=SAMPLED, runner=runner)
     assert np.array_equal(plain.codes, expected.codes)
-    with pytest.raises(kind, match=r"renderer\.cuda_graphs = off"):
-        graphs.record(runner, "on", lambda: Recorder(failure))
-    untouched = Recorder(failure)
-    assert graphs.record(runner, "off", lambda: untouched) == 0
-    assert graphs.record(runner, "on", Recorder) == 3
+    with pytest.raises(kind, match=r"renderer\.musicgen\.cuda_graphs = off"):
+        capture_steps(runner, "on", lambda: FakeCapture(failure))
+    untouched = FakeCapture(failure)
+    assert capture_steps(runner, "off", lambda: untouched) == 0
+    assert capture_steps(runner, "on", FakeCapture) == 3
 
 
 def test_graphs_are_for_cuda_only() -> None:
@@ -273,20 +273,20 @@ def test_graphs_are_for_cuda_only() -> None:
         device.choose("cpu", "auto", "on")
 
 
-async def test_a_recorded_step_that_fails_is_a_lost_device_and_names_the_switch(model: Model) -> None:
-    recorders: list[Recorder] = []
+async def test_a_captured_step_that_fails_is_a_lost_device_and_names_the_switch(model: LoadedModel) -> None:
+    captures: list[FakeCapture] = []
 
-    def make_runner() -> Runner:
+    def make_runner() -> BatchRunner:
         runner = runner_of(model, slots=2, frames=60)
-        recorders.append(Recorder())
-        assert graphs.record(runner, "on", lambda: recorders[-1]) == 4
+        captures.append(FakeCapture())
+        assert capture_steps(runner, "on", lambda: captures[-1]) == 4
         return runner
 
     from segue_renderer.musicgen.conditions import conditions_of
     from segue_renderer.musicgen.runner import empty_prompt
 
     conditions, _ = conditions_of(model, PROMPTS[0], 64)
-    job = Job(conditions, empty_prompt(model), 40, SAMPLED)
+    job = WindowJob(conditions, empty_prompt(model), 40, SAMPLED)
     (expected,) = play(model, PROMPTS[:1], 40, sampling=SAMPLED, bucket=2)
     engine = Engine(make_runner, 2)
     engine.start()
@@ -295,15 +295,15 @@ async def test_a_recorded_step_that_fails_is_a_lost_device_and_names_the_switch(
         stream = engine.submit(job)
         while not failpoints.paused("musicgen.step"):  # noqa: ASYNC110 - the other thread has no event of ours
             await asyncio.sleep(0.001)
-        recorders[0].broken = True
+        captures[0].broken = True
         failpoints.arm("")
-        with pytest.raises(errors.DeviceLost, match=r"illegal memory access.*renderer\.cuda_graphs = off"):
+        with pytest.raises(errors.DeviceLost, match=r"illegal memory access.*renderer\.musicgen\.cuda_graphs = off"):
             [codes async for codes in stream]
         again = np.concatenate([codes async for codes in engine.submit(job)], axis=1)
     finally:
         failpoints.arm("")
         await engine.close()
-    assert len(recorders) == 2, "the fresh runner is recorded anew"
+    assert len(captures) == 2, "the fresh runner is captured anew"
     assert np.array_equal(again, expected.codes)
 
 
@@ -322,17 +322,17 @@ def test_the_benchmark_for_gpus_runs_dry_on_the_cpu(tmp_path: Path) -> None:
     assert len(json.loads((tmp_path / "rows.json").read_text())) == 4
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: CUDA graphs are recorded for real")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: CUDA graphs are captured for real")
 @pytest.mark.parametrize("kind", ["mono", "stereo", "melody"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_on_a_gpu_graphs_play_what_the_plain_loop_plays(
     kind: str, precision: str, checkpoints: dict[str, Checkpoint]
 ) -> None:
     place = torch.device("cuda")
-    model = open_model(checkpoints[kind].folder, precision=precision, device=place)
+    model = load_model(checkpoints[kind].folder, precision=precision, device=place)
     plain = play(model, PROMPTS, FRAMES, sampling=SAMPLED, bucket=4)
-    recorded = play(model, PROMPTS, FRAMES, sampling=SAMPLED, bucket=4, recorder=graphs.CudaRecorder(place))
-    for one, other in zip(plain, recorded, strict=True):
+    captured = play(model, PROMPTS, FRAMES, sampling=SAMPLED, bucket=4, capture=graphs.CudaStepCapture(place))
+    for one, other in zip(plain, captured, strict=True):
         if precision == "fp32":
             assert float((one.logits[0] - other.logits[0]).abs().max()) <= 1e-5
             assert np.array_equal(one.codes, other.codes)

@@ -12,7 +12,7 @@ from tests.engine import checkpoints as checkpoints_of
 from tests.engine.checkpoints import CODEBOOK
 from tests.engine.playing import GREEDY, play
 
-from segue_renderer.musicgen.loaded_model import Model, open_model
+from segue_renderer.musicgen.loaded_model import LoadedModel, load_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,7 @@ PROMPTS = ["rainy lo-fi, 82 bpm, F minor, soft keys", "funk"]
 FRAMES = 60
 
 
-def batch(model: Model, prompts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+def batch(model: LoadedModel, prompts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
     tokens = [model.tokenizer.encode(prompt, 64)[0] for prompt in prompts]
     longest = max(map(len, tokens))
     ids = torch.tensor([row + [0] * (longest - len(row)) for row in tokens])
@@ -49,8 +49,8 @@ def generate(reference: Any, ids: torch.Tensor, mask: torch.Tensor, **given: Any
 
 
 @pytest.fixture(scope="module")
-def opened(checkpoints: dict[str, Checkpoint]) -> dict[str, Model]:
-    return {kind: open_model(checkpoint.folder) for kind, checkpoint in checkpoints.items()}
+def opened(checkpoints: dict[str, Checkpoint]) -> dict[str, LoadedModel]:
+    return {kind: load_model(checkpoint.folder) for kind, checkpoint in checkpoints.items()}
 
 
 def assert_equal_logits(
@@ -62,7 +62,7 @@ def assert_equal_logits(
         assert torch.allclose(one, expected, atol=atol, rtol=0), (step, (one - expected).abs().max())
 
 
-def sound_of(model: Model, codes: Any) -> np.ndarray[Any, Any]:
+def sound_of(model: LoadedModel, codes: Any) -> np.ndarray[Any, Any]:
     books = torch.from_numpy(codes)
     channels = model.config.decoder.channels
     sound: np.ndarray[Any, Any] = model.codec.decode(
@@ -73,7 +73,7 @@ def sound_of(model: Model, codes: Any) -> np.ndarray[Any, Any]:
 
 @pytest.mark.parametrize("kind", ["mono", "stereo"])
 def test_prompts_of_unequal_length_give_transformers_logits_codes_and_sound(
-    kind: str, opened: dict[str, Model], checkpoints: dict[str, Checkpoint]
+    kind: str, opened: dict[str, LoadedModel], checkpoints: dict[str, Checkpoint]
 ) -> None:
     model, reference = opened[kind], checkpoints[kind].reference
     ids, mask = batch(model, PROMPTS)
@@ -88,7 +88,7 @@ def test_prompts_of_unequal_length_give_transformers_logits_codes_and_sound(
 
 @pytest.mark.parametrize("guidance", [1.0, 7.5])
 def test_guidance_is_transformers_guidance(
-    guidance: float, opened: dict[str, Model], checkpoints: dict[str, Checkpoint]
+    guidance: float, opened: dict[str, LoadedModel], checkpoints: dict[str, Checkpoint]
 ) -> None:
     model = opened["mono"]
     ids, mask = batch(model, PROMPTS[:1])
@@ -100,7 +100,7 @@ def test_guidance_is_transformers_guidance(
 
 @pytest.mark.parametrize("kind", ["mono", "stereo"])
 def test_continuing_a_sound_is_transformers_continuing(
-    kind: str, opened: dict[str, Model], checkpoints: dict[str, Checkpoint]
+    kind: str, opened: dict[str, LoadedModel], checkpoints: dict[str, Checkpoint]
 ) -> None:
     model, reference = opened[kind], checkpoints[kind].reference
     channels = model.config.decoder.channels
@@ -122,7 +122,7 @@ def test_continuing_a_sound_is_transformers_continuing(
 
 @pytest.mark.parametrize("melody", [False, True])
 def test_a_melody_model_hears_melody_and_text_as_in_transformers(
-    melody: bool, opened: dict[str, Model], checkpoints: dict[str, Checkpoint]
+    melody: bool, opened: dict[str, LoadedModel], checkpoints: dict[str, Checkpoint]
 ) -> None:
     model, reference = opened["melody"], checkpoints["melody"].reference
     ids, mask = batch(model, PROMPTS[:1])
@@ -135,7 +135,7 @@ def test_a_melody_model_hears_melody_and_text_as_in_transformers(
 
 def test_a_stereo_melody_model_is_both(tmp_path: Path) -> None:
     reference = checkpoints_of.write(tmp_path / "model", "stereo-melody")
-    model = open_model(tmp_path / "model")
+    model = load_model(tmp_path / "model")
     assert (model.config.decoder.channels, model.config.melody is not None) == (2, True)
     ids, mask = batch(model, PROMPTS[:1])
     chroma = torch.nn.functional.one_hot(torch.tensor([2, 5, 9]), 12).float()
@@ -146,9 +146,9 @@ def test_a_stereo_melody_model_is_both(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["mono", "stereo", "melody"])
 def test_the_audiocraft_layout_is_the_same_model(
-    kind: str, opened: dict[str, Model], checkpoints: dict[str, Checkpoint]
+    kind: str, opened: dict[str, LoadedModel], checkpoints: dict[str, Checkpoint]
 ) -> None:
-    other = open_model(checkpoints[kind].audiocraft)
+    other = load_model(checkpoints[kind].audiocraft)
     assert other.config == opened[kind].config
     (one,), (two,) = (play(model, PROMPTS[:1], FRAMES) for model in (opened[kind], other))
     assert all(torch.equal(a, b) for a, b in zip(one.logits, two.logits, strict=True))

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segue_renderer.musicgen.policy.delay_pattern import FREE, Pattern
+from segue_renderer.musicgen.policy.delay_pattern import FREE, DelayPattern
 from segue_renderer.musicgen.policy.windows import plan_windows
 from segue_renderer.scheduler import Scheduler, Ticket, bucket_of
 
@@ -15,10 +15,10 @@ DELAYS = st.lists(st.integers(0, 4), min_size=1, max_size=8).map(lambda found: t
 
 @given(delays=DELAYS, prompt=st.integers(0, 20), new=st.integers(1, 20))
 def test_a_pattern_gives_back_what_was_laid_out(delays: tuple[int, ...], prompt: int, new: int) -> None:
-    pattern = Pattern(delays, pad=99)
+    pattern = DelayPattern(delays, pad=99)
     codes = np.arange(len(delays) * prompt).reshape(len(delays), prompt)
     laid = pattern.layout(codes, prompt + new)
-    assert (pattern.take(laid, 0, prompt) == codes).all()
+    assert (pattern.read(laid, 0, prompt) == codes).all()
     assert (laid == FREE).sum() == len(delays) * new
     known = pattern.known_columns(prompt)
     assert not (laid[:, :known] == FREE).any()

@@ -52,7 +52,7 @@ async def test_what_cannot_be_played_is_refused(what: str, checkpoints: dict[str
 
 SETTINGS: dict[str, tuple[dict[str, Any], type[errors.SegueError], str]] = {
     "no model": ({}, errors.ModelNotInstalled, "give the folder"),
-    "no such GPU": ({"model": "x", "device": "cuda:7"}, errors.DeviceRequired, "not here; use cpu"),
+    "no such GPU": ({"model": "x", "device": "cuda:7"}, errors.DeviceRequired, "not available; use cpu"),
     "a device nobody knows": ({"model": "x", "device": "tpu"}, errors.DeviceRequired, "use cpu"),
     "fp16 on the CPU": ({"model": "x", "device": "cpu", "precision": "fp16"}, errors.DeviceRequired, "bf16 or int8"),
 }

@@ -14,7 +14,7 @@ from tests.renderer.lines import first_answers, next_of
 
 from segue.renderer.v1 import renderer_pb2
 from segue_music.plan import SamplingHints, SectionSpec
-from segue_renderer.musicgen.loaded_model import open_model
+from segue_renderer.musicgen.loaded_model import load_model
 from segue_renderer.service import MAX_QUEUED
 
 if TYPE_CHECKING:
@@ -49,10 +49,10 @@ async def test_pieces_are_the_whole_sound_decoded_at_once(checkpoints: dict[str,
     async with serving(checkpoints["stereo"].folder, tmp_path, slots=1) as (stub, backend):
         rendered = await play(stub, start_of(replace(SPEC, frames=3 * RATE)))
         from segue_renderer.backend import RenderRequest
-        from segue_renderer.musicgen.section_render import Limits, Section
+        from segue_renderer.musicgen.section_render import SectionRender, WindowLimits
 
-        model = open_model(checkpoints["stereo"].folder)
-        section = Section(model, RenderRequest(replace(SPEC, frames=3 * RATE), "", 7), Limits(1500, 900))
+        model = load_model(checkpoints["stereo"].folder)
+        section = SectionRender(model, RenderRequest(replace(SPEC, frames=3 * RATE), "", 7), WindowLimits(1500, 900))
         section.prepare()
         from tests.engine.playing import play as play_alone
 
@@ -204,7 +204,7 @@ async def test_lower_precisions_play_and_their_logits_stay_near(
     from tests.engine.playing import play as play_alone
 
     folder = checkpoints["mono"].folder
-    exact, near = (play_alone(open_model(folder, precision=one), [SPEC.prompt], 20)[0] for one in ("fp32", precision))
+    exact, near = (play_alone(load_model(folder, precision=one), [SPEC.prompt], 20)[0] for one in ("fp32", precision))
     error = (near.logits[0] - exact.logits[0]).norm() / exact.logits[0].norm()
     assert 0 < error < worst
     async with serving(folder, tmp_path, precision=precision) as (stub, _):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from segue_renderer.musicgen.checkpoint.tensors import Tensors
 from segue_renderer.musicgen.config import CodecConfig
-from segue_renderer.musicgen.loaded_model import Model, open_model
+from segue_renderer.musicgen.loaded_model import LoadedModel, load_model
 from segue_renderer.musicgen.model.codec import Codec
 from segue_renderer.musicgen.model.stream_decoder import StreamDecoder
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def stereo(checkpoints: dict[str, Checkpoint]) -> Model:
-    return open_model(checkpoints["stereo"].folder)
+def stereo(checkpoints: dict[str, Checkpoint]) -> LoadedModel:
+    return load_model(checkpoints["stereo"].folder)
 
 
 def codes_of(frames: int, seed: int) -> torch.Tensor:
@@ -30,7 +30,7 @@ def codes_of(frames: int, seed: int) -> torch.Tensor:
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.lists(st.integers(1, 30), min_size=1, max_size=8), seed=st.integers(0, 1000))
-def test_any_cut_gives_the_whole(stereo: Model, cuts: list[int], seed: int) -> None:
+def test_any_cut_gives_the_whole(stereo: LoadedModel, cuts: list[int], seed: int) -> None:
     codes = codes_of(sum(cuts), seed)
     whole = stereo.codec.decode(torch.stack([codes[0::2], codes[1::2]]))
     stream = StreamDecoder(stereo.codec, 2)
@@ -67,8 +67,8 @@ class RandomTensors(Tensors):
         super().__init__("chance", {})
         self._chance = torch.Generator().manual_seed(1)
 
-    def below(self, scope: str) -> Tensors:  # noqa: ARG002 - all scopes are alike
+    def scoped(self, scope: str) -> Tensors:  # noqa: ARG002 - all scopes are alike
         return self
 
-    def take(self, name: str, *shape: int) -> torch.Tensor:  # noqa: ARG002 - all names are alike
+    def pop(self, name: str, *shape: int) -> torch.Tensor:  # noqa: ARG002 - all names are alike
         return torch.randn(shape, generator=self._chance) * 0.3

@@ -34,8 +34,10 @@ def test_every_field_of_the_contract_has_its_word(word: type, message: type) -> 
 def test_enum_numbers_are_those_of_the_contract(word: type[IntEnum]) -> None:
     if word is IntEnum:
         return
-    values = music_pb2.DESCRIPTOR.enum_types_by_name[word.__name__].values
-    prefix = "".join(f"_{letter}" if letter.isupper() else letter.upper() for letter in word.__name__)[1:]
+    name = word.__name__.removesuffix("Kind") if word is plan.GuideKind else word.__name__
+    kinds = {**music_pb2.DESCRIPTOR.enum_types_by_name, **renderer_pb2.DESCRIPTOR.enum_types_by_name}
+    values = kinds[name].values
+    prefix = "".join(f"_{letter}" if letter.isupper() else letter.upper() for letter in name)[1:]
     assert {(f"{prefix}_{item.name}", item.value) for item in word} == {(value.name, value.number) for value in values}
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.renderer.fake_hub import Hub, serving
 
-from segue_renderer.model_library import POINTER_BYTES, Library
+from segue_renderer.model_library import POINTER_BYTES, ModelLibrary
 from segue_runtime import errors
 from segued.main import main
 
@@ -52,7 +52,7 @@ def silent(_name: str, _done: int, _total: int) -> None:
 
 
 def test_a_model_is_pulled_checked_listed_and_removed(hub: Hub, tmp_path: Path) -> None:
-    library = Library(tmp_path, hub.address)
+    library = ModelLibrary(tmp_path, hub.address)
     seen: list[tuple[str, int, int]] = []
     folder = library.pull("musicgen-small", lambda *step: seen.append(step))
     assert {path.name for path in folder.iterdir()} == {
@@ -74,7 +74,7 @@ def test_a_model_is_pulled_checked_listed_and_removed(hub: Hub, tmp_path: Path) 
 
 
 def test_a_broken_download_goes_on_where_it_stopped(hub: Hub, tmp_path: Path) -> None:
-    library = Library(tmp_path, hub.address)
+    library = ModelLibrary(tmp_path, hub.address)
     hub.cut_at = 1_500_000
     with pytest.raises(errors.SegueError):
         library.pull("musicgen-small", silent)
@@ -86,10 +86,10 @@ def test_a_broken_download_goes_on_where_it_stopped(hub: Hub, tmp_path: Path) ->
 
 
 def test_bytes_that_the_hub_did_not_promise_are_refused(hub: Hub, tmp_path: Path) -> None:
-    library = Library(tmp_path, hub.address)
+    library = ModelLibrary(tmp_path, hub.address)
     files = hub.files[REPOSITORY]
     files["model.safetensors"] = files["model.safetensors"][::-1]
-    with pytest.raises(errors.ModelInvalid, match="not those that the hub promised"):
+    with pytest.raises(errors.ModelInvalid, match="checksum does not match the hub's"):
         library.pull("musicgen-small", silent)
     assert library.installed() == []
     files["model.safetensors"] = FILES["model.safetensors"]
@@ -107,7 +107,7 @@ def test_bytes_that_the_hub_did_not_promise_are_refused(hub: Hub, tmp_path: Path
 def test_the_older_layout_is_pulled_with_what_it_needs_beside_it(
     name: str, beside: list[str], hub: Hub, tmp_path: Path
 ) -> None:
-    library = Library(tmp_path, hub.address)
+    library = ModelLibrary(tmp_path, hub.address)
     seen: dict[str, int] = {}
     folder = library.pull(name, lambda file, done, _: seen.update({file: done}))
     own = ["compression_state_dict.bin", "segue-model.json", "state_dict.bin"]
@@ -130,7 +130,7 @@ def test_the_older_layout_is_pulled_with_what_it_needs_beside_it(
 
 def test_half_a_layout_is_refused_before_anything_is_fetched(hub: Hub, tmp_path: Path) -> None:
     with pytest.raises(errors.ModelInvalid, match=r"neither safetensors .* nor state_dict\.bin with compression"):
-        Library(tmp_path, hub.address).pull("someone/songs", silent)
+        ModelLibrary(tmp_path, hub.address).pull("someone/songs", silent)
     assert not (tmp_path / "songs").exists()
     assert len(hub.asked) == 1
 
@@ -138,14 +138,14 @@ def test_half_a_layout_is_refused_before_anything_is_fetched(hub: Hub, tmp_path:
 @pytest.mark.parametrize("name", ["../etc", "a/b/c", "", ".hidden", "x/..", "a b"])
 def test_a_name_cannot_lead_out_of_the_folder(name: str, tmp_path: Path) -> None:
     with pytest.raises(errors.InvalidField):
-        Library(tmp_path, "http://127.0.0.1:1").folder_of(name)
+        ModelLibrary(tmp_path, "http://127.0.0.1:1").folder_of(name)
 
 
 def test_what_the_hub_has_not_and_a_hub_that_is_not_there(hub: Hub, tmp_path: Path) -> None:
     with pytest.raises(errors.ModelNotFound):
-        Library(tmp_path, hub.address).pull("musicgen-huge", silent)
+        ModelLibrary(tmp_path, hub.address).pull("musicgen-huge", silent)
     with pytest.raises(errors.ServiceUnreachable):
-        Library(tmp_path, "http://127.0.0.1:1").pull("musicgen-small", silent)
+        ModelLibrary(tmp_path, "http://127.0.0.1:1").pull("musicgen-small", silent)
 
 
 def test_the_command_shows_the_licence_and_needs_no_network_for_what_is_here(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from google.protobuf import json_format
 
-from segue_renderer.model_library import Library
+from segue_renderer.model_library import ModelLibrary
 from segue_runtime import errors
 from segued.connection import event_loop
 from segued.connection.client import connected
@@ -59,7 +59,7 @@ async def _list_models(settings: Settings, arguments: argparse.Namespace) -> int
 
 
 def _manage(settings: Settings, arguments: argparse.Namespace) -> int:
-    library = Library(settings.model_folder, settings.models.hub)
+    library = ModelLibrary(settings.model_folder, settings.models.hub)
     try:
         if arguments.action == "list":
             _list_checkpoints(library, as_json=arguments.json)
@@ -76,7 +76,7 @@ def _manage(settings: Settings, arguments: argparse.Namespace) -> int:
     return ExitCode.OK
 
 
-def _list_checkpoints(library: Library, *, as_json: bool) -> None:
+def _list_checkpoints(library: ModelLibrary, *, as_json: bool) -> None:
     for each in library.installed():
         if as_json:
             print(json.dumps(dataclasses.asdict(each) | {"folder": str(each.folder)}))  # noqa: T201
@@ -84,7 +84,7 @@ def _list_checkpoints(library: Library, *, as_json: bool) -> None:
             print(f"{each.name:28} {_size(each.size):>10}  {each.revision:12}  {each.folder}")  # noqa: T201
 
 
-def _pull(library: Library, arguments: argparse.Namespace) -> None:
+def _pull(library: ModelLibrary, arguments: argparse.Namespace) -> None:
     print(f"note: {LICENSE}", file=sys.stderr)  # noqa: T201
     if arguments.offline:
         folder = library.check(arguments.name)

@@ -1,1 +1,1 @@
-"""Make sections sound: the renderer service and its backends."""
+"""The renderer: RendererService, its backends (`sketch`, `musicgen`), and the checks that any renderer must pass."""

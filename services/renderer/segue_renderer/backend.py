@@ -1,4 +1,4 @@
-"""The small interface behind which every way of making a section stands."""
+"""The interface of a backend: a request for one section goes in, events come out."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from segue_music.plan import ModelProfile, SectionSpec, Warning  # noqa: A004  the contract's word
 
     Samples: TypeAlias = NDArray[np.float32]
-    """Sound as float32 of shape (frames, channels), full scale 1.0."""
+    """Audio as float32 of shape (frames, channels); full scale is 1.0."""
 
 
 @dataclass(frozen=True)
-class Sound:
-    """Sound with its rate, as it is handed to a backend."""
+class AudioClip:
+    """Audio that a caller sends: conditioning or a guide."""
 
     samples: Samples
     sample_rate: int
@@ -36,17 +36,17 @@ class RenderRequest:
     stems: bool = False
     notes: bool = False
     overlap_frames: int = 0
-    """How many frames beyond spec.frames the next join wants, of the timeline."""
-    conditioning: Sound | None = None
+    """Frames that the next join wants beyond spec.frames, at the timeline's rate."""
+    conditioning: AudioClip | None = None
     """The end of the section before, for CONTINUITY_TAIL."""
-    guide: Sound | None = None
+    guide: AudioClip | None = None
     guide_notes: tuple[Note, ...] = ()
     owner: str = ""
 
 
 @dataclass(frozen=True)
-class Accepted:
-    """First of every rendering: who plays and in which format."""
+class RenderAccepted:
+    """The first event: the model and the audio format."""
 
     profile: ModelProfile
     sample_rate: int
@@ -58,8 +58,8 @@ class Accepted:
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far it is, in frames of the accepted format."""
+class RenderProgress:
+    """Progress in frames of the accepted format, or the position in the queue."""
 
     frames_done: int
     frames_total: int
@@ -67,8 +67,8 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class AudioPiece:
-    """Sound in time order for each layer; `layer` empty is the mix, else a stem ("bass", …, "fx")."""
+class RenderedAudio:
+    """Audio of one layer, in time order. An empty `layer` is the mix; others are stems ("bass", …, "fx")."""
 
     first_frame: int
     samples: Samples
@@ -76,15 +76,15 @@ class AudioPiece:
 
 
 @dataclass(frozen=True)
-class NotesPiece:
-    """Notes that are played, in ticks from the section's start."""
+class RenderedNotes:
+    """Notes that the backend plays, in ticks from the section's start."""
 
     notes: tuple[Note, ...]
 
 
 @dataclass(frozen=True)
-class Finished:
-    """Last of every rendering: what was really done."""
+class RenderFinished:
+    """The last event: what the backend did."""
 
     frames: int
     tail_frames: int = 0
@@ -96,12 +96,12 @@ class Finished:
     warnings: tuple[Warning, ...] = ()
 
 
-RenderEvent: TypeAlias = Accepted | Progress | AudioPiece | NotesPiece | Finished
+RenderEvent: TypeAlias = RenderAccepted | RenderProgress | RenderedAudio | RenderedNotes | RenderFinished
 
 
 @dataclass(frozen=True)
 class BackendStatus:
-    """How busy a backend is."""
+    """Slots, queue and device memory."""
 
     slots: int
     busy_slots: int
@@ -112,29 +112,29 @@ class BackendStatus:
 
 
 class Backend(Protocol):
-    """A way of making sections: `sketch`, `musicgen`, or what you add.
+    """Renders sections: `sketch`, `musicgen`, or a backend that you add.
 
-    A backend refuses what it cannot honour by raising an error of segue_runtime.errors before `Accepted`, or names
-    it in a warning of `Finished`. It never blocks the event loop: heavy work runs in a thread of its own.
+    A backend honours a field of the request, names it in a warning of `RenderFinished`, or refuses it: it raises an
+    error of segue_runtime.errors before `RenderAccepted`. Heavy work runs in threads, never on the event loop.
     """
 
     @property
     def profiles(self) -> Sequence[ModelProfile]:
-        """The models that it plays; the first is its default."""
+        """The models that it plays; the first is the default."""
         ...
 
     async def load(self) -> None:
-        """Make ready: load weights, warm caches. SERVING comes after this."""
+        """Load weights and warm caches. The server reports SERVING after this returns."""
         ...
 
     def render(self, request: RenderRequest) -> AsyncGenerator[RenderEvent, None]:
-        """Render one section. Closing the iterator cancels within one step and frees the slot."""
+        """Render one section. Closing the generator cancels within one step and frees the slot."""
         ...
 
     def status(self) -> BackendStatus:
-        """Say how busy it is."""
+        """Report slots, queue and memory."""
         ...
 
     async def close(self) -> None:
-        """Stop its threads and free its device."""
+        """Stop threads and free the device."""
         ...

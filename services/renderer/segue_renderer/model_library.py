@@ -1,4 +1,4 @@
-"""Checkpoints on this machine: fetched by name from a hub, checked file by file, listed and removed. No torch here."""
+"""The models on this machine: pulled by name from a hub, checked file by file, listed and removed. No torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    Progress = Callable[[str, int, int], None]
+    ReportProgress = Callable[[str, int, int], None]
     """Called with a file's name, its bytes so far, and its size."""
 
 OWNER: Final = "facebook"
@@ -30,29 +30,29 @@ WANTED: Final = re.compile(
     r"|spiece\.model|model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json"
 )
 PICKLED: Final = ("state_dict.bin", "compression_state_dict.bin")
-"""The other published layout, audiocraft's. It comes without its text encoder, and some without their codec."""
+"""The audiocraft layout. It has no text encoder, and some models of this layout have no codec."""
 TEXT_ENCODER: Final = ("google-t5/t5-base", "t5-base")
 CODEC: Final = ("facebook/encodec_32khz", "encodec_32khz")
 POINTER_BYTES: Final = 1 << 16
-"""A codec's file that is smaller only names the published codec."""
-BLOCK: Final = 1 << 20
+"""A smaller codec file only refers to the published codec."""
+BLOCK_BYTES: Final = 1 << 20
 TIMEOUT_S: Final = 30.0
 
 
 @dataclass(frozen=True)
 class HubFile:
-    """A file as the hub describes it."""
+    """A file as the hub lists it."""
 
     name: str
     size: int
     sha256: str = ""
-    """Of large files."""
+    """For large files."""
     git_sha1: str = ""
-    """Of small ones: over a header and the content."""
+    """For small files: over a header and the content."""
 
 
 @dataclass(frozen=True)
-class Installed:
+class InstalledModel:
     """A model on this machine."""
 
     name: str
@@ -61,39 +61,41 @@ class Installed:
     revision: str
 
 
-class Library:
-    """The models of one folder."""
+class ModelLibrary:
+    """The models in one folder."""
 
     def __init__(self, folder: Path, hub: str) -> None:
         self._folder = folder
         self._hub = hub.rstrip("/")
 
     def folder_of(self, name: str) -> Path:
-        """Return where a model lies or would lie."""
+        """Return the folder of a model, which need not exist."""
         if NAME.fullmatch(name) is None or ".." in name:
-            raise errors.InvalidField(f"{name!r} is no model's name; one is musicgen-small, or OWNER/NAME")
+            raise errors.InvalidField(f"{name!r} is not a model name; write musicgen-small or OWNER/NAME")
         return self._folder / name.rpartition("/")[2]
 
-    def installed(self) -> list[Installed]:
-        """List what is here."""
+    def installed(self) -> list[InstalledModel]:
+        """List the installed models."""
         found = []
         for record in sorted(self._folder.glob(f"*/{RECORD}")):
             content = json.loads(record.read_text(encoding="utf-8"))
             size = sum(file["size"] for file in content["files"])
-            found.append(Installed(record.parent.name, record.parent, size, content["revision"]))
+            found.append(InstalledModel(record.parent.name, record.parent, size, content["revision"]))
         return found
 
     def remove(self, name: str) -> int:
-        """Remove a model; return how many bytes that freed."""
+        """Remove a model; return the number of bytes that this frees."""
         found = {each.name: each for each in self.installed()}
         folder = self.folder_of(name)
         if folder.name not in found:
-            raise errors.ModelNotInstalled(f"{folder.name} is not installed; there are: {', '.join(found) or 'none'}")
+            raise errors.ModelNotInstalled(
+                f"{folder.name} is not installed; installed models: {', '.join(found) or 'none'}"
+            )
         shutil.rmtree(folder)
         return found[folder.name].size
 
     def check(self, name: str) -> Path:
-        """Compare a model's files with what was fetched; needs no network."""
+        """Check a model's files against their digests, without a network."""
         folder = self.folder_of(name)
         if not (folder / RECORD).is_file():
             raise errors.ModelNotInstalled(f"{folder.name} is not installed; `segued models pull {name}` fetches it")
@@ -101,8 +103,8 @@ class Library:
             _verify(folder / described["name"], HubFile(**described))
         return folder
 
-    def pull(self, name: str, progress: Progress, *, revision: str = "main") -> Path:
-        """Fetch a model. What is here already, and whole, is not fetched again; a part is gone on with."""
+    def pull(self, name: str, progress: ReportProgress, *, revision: str = "main") -> Path:
+        """Fetch a model. Complete files are not fetched again; partial files are continued."""
         folder = self.folder_of(name)
         repository = name if "/" in name else f"{OWNER}/{name}"
         parts = self._parts(repository, revision)
@@ -112,11 +114,11 @@ class Library:
         record = {"repository": repository, "revision": revision, "files": [vars(file) for _, file in parts]}
         part = folder / f"{RECORD}.part"
         part.write_text(json.dumps(record, indent=2), encoding="utf-8")
-        part.replace(folder / RECORD)  # last: a folder with a record is whole
+        part.replace(folder / RECORD)  # last: a folder with this record is complete
         return folder
 
     def _parts(self, repository: str, revision: str) -> list[tuple[str, HubFile]]:
-        """List what makes a model whole: addresses, and files with their names within its folder."""
+        """List the files of a complete model: each address, and the file with its name in the folder."""
         entries = self._list(repository, revision)
         found = [file for file in entries if WANTED.fullmatch(file.name)]
         if any(file.name.endswith(".safetensors") for file in found):
@@ -124,8 +126,8 @@ class Library:
         pickled = {file.name: file for file in entries if file.name in PICKLED}
         if len(pickled) < len(PICKLED):
             raise errors.ModelInvalid(
-                f"{repository} has neither safetensors weights nor {' with '.join(PICKLED)}; fetch it by other means, "
-                "and give its folder"
+                f"{repository} has neither safetensors weights nor {' with '.join(PICKLED)}; fetch it by other means "
+                "and use its folder"
             )
         parts = [(self._url(repository, revision, file), file) for file in pickled.values()]
         beside = [TEXT_ENCODER, *([CODEC] if pickled[PICKLED[1]].size < POINTER_BYTES else [])]
@@ -143,12 +145,12 @@ class Library:
         url = f"{self._hub}/api/models/{repository}/tree/{urllib.parse.quote(revision, safe='')}"
         with _open(url, repository) as answer:
             try:
-                entries = json.loads(answer.read(BLOCK * 4))
+                entries = json.loads(answer.read(BLOCK_BYTES * 4))
                 return [_hub_file(entry) for entry in entries if entry["type"] == "file"]
             except (ValueError, KeyError, TypeError) as error:
-                raise errors.ServiceUnreachable(f"{url}: the hub's answer is not understood: {error}") from error
+                raise errors.ServiceUnreachable(f"{url}: the hub's answer cannot be read: {error}") from error
 
-    def _fetch(self, url: str, target: Path, file: HubFile, progress: Progress) -> None:
+    def _fetch(self, url: str, target: Path, file: HubFile, progress: ReportProgress) -> None:
         if target.is_file() and target.stat().st_size == file.size:
             _verify(target, file)
             progress(file.name, file.size, file.size)
@@ -161,7 +163,7 @@ class Library:
                 part.open("ab" if answer.status == 206 else "wb") as to,
             ):
                 done = to.tell()
-                while block := answer.read(BLOCK):
+                while block := answer.read(BLOCK_BYTES):
                     to.write(block)
                     done += len(block)
                     progress(file.name, done, file.size)
@@ -171,7 +173,7 @@ class Library:
             _verify(part, file)
         except errors.ModelInvalid:
             if done >= file.size:
-                part.unlink()  # what is wrong is not gone on with
+                part.unlink()  # a damaged file is not continued
             raise
         part.replace(target)
 
@@ -186,25 +188,25 @@ def _hub_file(entry: dict[str, Any]) -> HubFile:
 def _verify(path: Path, file: HubFile) -> None:
     if not path.is_file() or path.stat().st_size != file.size:
         have = path.stat().st_size if path.is_file() else 0
-        raise errors.ModelInvalid(f"{path}: {have} of {file.size} bytes are here; pull the model again to go on")
+        raise errors.ModelInvalid(f"{path}: {have} of {file.size} bytes are there; pull the model again to continue")
     digest = hashlib.sha256() if file.sha256 else hashlib.sha1(usedforsecurity=False)
     if not file.sha256:
         digest.update(b"blob %d\0" % file.size)
     for block in _blocks(path):
         digest.update(block)
     if digest.hexdigest() != (file.sha256 or file.git_sha1):
-        raise errors.ModelInvalid(f"{path}: its bytes are not those that the hub promised; remove it and pull again")
+        raise errors.ModelInvalid(f"{path}: the file's checksum does not match the hub's; remove it and pull again")
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
     with path.open("rb") as opened:
-        while block := opened.read(BLOCK):
+        while block := opened.read(BLOCK_BYTES):
             yield block
 
 
 def _open(url: str, what: str, *, first_byte: int = 0) -> Any:
     if not url.startswith(("https://", "http://")):
-        raise errors.InvalidField(f"models.hub: {url!r} is not an http address")
+        raise errors.InvalidField(f"models.hub: {url!r} is not an http or https address")
     request = urllib.request.Request(url, headers={"User-Agent": "segue"})  # noqa: S310 - the scheme was checked
     if first_byte:
         request.add_header("Range", f"bytes={first_byte}-")

@@ -1,4 +1,4 @@
-"""Who gets a slot, and where: fair between owners, bounded in waiting, dense in the batch."""
+"""Assigns slots to requests: fair between owners, with a bounded wait, and without gaps in the batch."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 
 @dataclass(eq=False)
 class Ticket:
-    """A request's place in the line."""
+    """One request, waiting or running."""
 
     owner: str
     arrival: int = 0
     overtaken: int = 0
-    """How many that came later went before it."""
+    """How many later requests were admitted before it."""
     slot: int | None = None
 
 
 @dataclass(frozen=True)
-class Move:
+class SlotMove:
     """A running request that must change its slot, so that the batch stays dense."""
 
     ticket: Ticket
@@ -27,10 +27,10 @@ class Move:
 
 @dataclass
 class Scheduler:
-    """A line of waiting tickets and a row of slots.
+    """A queue of waiting tickets and a row of slots.
 
-    A free slot goes to the owner with the fewest running requests; among equals to the one served longest ago, then
-    to the oldest. A ticket that was overtaken `max_overtaken` times goes before all others.
+    A free slot goes to the owner with the fewest running requests. Ties go to the owner that was served longest ago,
+    then to the oldest ticket. A ticket that was overtaken `max_overtaken` times goes before all others.
     """
 
     num_slots: int
@@ -42,21 +42,21 @@ class Scheduler:
     _admissions: int = 0
 
     def submit(self, ticket: Ticket) -> None:
-        """Put a ticket into the line."""
+        """Add a ticket to the queue."""
         self._arrivals += 1
         ticket.arrival = self._arrivals
         self.waiting.append(ticket)
 
     def position(self, ticket: Ticket) -> int:
-        """Count the places in the line up to a ticket; 0 when it runs, or will at once. Any thread may ask."""
+        """Return a ticket's position from 1; 0 when it runs or will run at once. Any thread may call this."""
         if ticket.slot is not None:
             return 0
-        # One that is still on its way here comes after all others.
+        # A ticket that was not submitted yet comes after all others.
         earlier = sum(other.arrival < ticket.arrival or not ticket.arrival for other in tuple(self.waiting))
         return max(0, earlier + 1 - (self.num_slots - len(self.running)))
 
     def admit(self) -> Ticket | None:
-        """Give one free slot to whoever is next, or return None."""
+        """Give one free slot to the next ticket; return None without a free slot or a ticket."""
         free = next((slot for slot in range(self.num_slots) if slot not in self.running), None)
         if free is None or not self.waiting:
             return None
@@ -70,8 +70,8 @@ class Scheduler:
         self.running[free] = ticket
         return ticket
 
-    def leave(self, ticket: Ticket) -> Move | None:
-        """Take a ticket out, waiting or running; return the move that makes the batch smaller, if one does."""
+    def leave(self, ticket: Ticket) -> SlotMove | None:
+        """Remove a ticket, waiting or running. Return the move that makes the batch smaller, if there is one."""
         if ticket.slot is None:
             if ticket in self.waiting:
                 self.waiting.remove(ticket)
@@ -88,17 +88,17 @@ class Scheduler:
         moved = self.running.pop(highest)
         moved.slot = gap
         self.running[gap] = moved
-        return Move(moved, highest, gap)
+        return SlotMove(moved, highest, gap)
 
     @property
     def bucket(self) -> int:
-        """How many slots the next step computes."""
+        """The number of slots that the next step computes."""
         return bucket_of(max(self.running, default=-1) + 1, self.num_slots)
 
     def _next(self) -> Ticket:
-        patient = [ticket for ticket in self.waiting if ticket.overtaken >= self.max_overtaken]
-        if patient:
-            return min(patient, key=lambda ticket: ticket.arrival)
+        overdue = [ticket for ticket in self.waiting if ticket.overtaken >= self.max_overtaken]
+        if overdue:
+            return min(overdue, key=lambda ticket: ticket.arrival)
         busy: dict[str, int] = {}
         for ticket in self.running.values():
             busy[ticket.owner] = busy.get(ticket.owner, 0) + 1
@@ -108,16 +108,16 @@ class Scheduler:
         )
 
     def _forget(self, owner: str) -> None:
-        """Keep no memory of owners who have nothing here any more."""
+        """Delete the record of an owner that has no tickets left."""
         if all(ticket.owner != owner for ticket in (*self.waiting, *self.running.values())):
             self._served.pop(owner, None)
 
 
 def bucket_of(count: int, limit: int) -> int:
-    """Round a number of slots up to a batch size that is used: 1, 2, 4, 8 …, at most `limit`."""
+    """Round a number of slots up to a batch size: 1, 2, 4, 8 …, at most `limit`."""
     return min(limit, 1 << (count - 1).bit_length()) if count > 0 else 0
 
 
 def buckets_of(limit: int) -> list[int]:
-    """Return all batch sizes that are used with so many slots, in order."""
+    """Return all batch sizes for `limit` slots, in order."""
     return sorted({bucket_of(count, limit) for count in range(1, limit + 1)})

@@ -1,4 +1,4 @@
-"""RendererService over any backend: the renderer's edge. Proto types stop here."""
+"""RendererService over any backend. Only this module of the renderer knows the messages of the contract."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from segue.audio.v1 import audio_pb2
 from segue.renderer.v1 import renderer_pb2, renderer_pb2_grpc
 from segue_music import codec
 from segue_music.elements import Note
+from segue_music.plan import GuideKind
 from segue_renderer.backend import (
-    Accepted,
-    AudioPiece,
-    Finished,
-    NotesPiece,
-    Progress,
+    AudioClip,
+    RenderAccepted,
+    RenderedAudio,
+    RenderedNotes,
+    RenderProgress,
     RenderRequest,
-    Sound,
 )
 from segue_runtime import errors
 from segue_runtime.rpc.chunks import cut, samples_of
@@ -31,23 +31,26 @@ if TYPE_CHECKING:
     import grpc.aio
 
     from segue_music.plan import SectionSpec
-    from segue_renderer.backend import Backend, RenderEvent
+    from segue_renderer.backend import Backend, RenderEvent, RenderFinished
 
     Context = grpc.aio.ServicerContext[Any, Any]
+    BandMelody = Callable[[SectionSpec, int], tuple[Note, ...]]
 
 SERVICE: Final = "segue.renderer.v1.RendererService"
-NOTES_A_MESSAGE: Final = 1024
+NOTES_PER_MESSAGE: Final = 1024
 MAX_QUEUED: Final = 64
-GUIDE_NOTES: Final = int(renderer_pb2.GUIDE_NOTES)
-GUIDE_MELODY_AUDIO: Final = int(renderer_pb2.GUIDE_MELODY_AUDIO)
-GUIDES: Final = (("guide_frames", GUIDE_MELODY_AUDIO), ("guide_notes", GUIDE_NOTES), ("guide_band", GUIDE_NOTES))
-"""What a start can announce, and what its model must take for it."""
+GUIDES: Final = (
+    ("guide_frames", GuideKind.MELODY_AUDIO),
+    ("guide_notes", GuideKind.NOTES),
+    ("guide_band", GuideKind.NOTES),
+)
+"""Options of a start, and the kind of guide that each needs."""
 
 
 class RendererService(renderer_pb2_grpc.RendererServiceServicer):
-    """One backend behind the contract."""
+    """Serves one backend. `band_melody` returns the melody for `guide_band`."""
 
-    def __init__(self, backend: Backend, band_melody: Callable[[SectionSpec, int], tuple[Note, ...]]) -> None:
+    def __init__(self, backend: Backend, band_melody: BandMelody) -> None:
         self._backend = backend
         self._band_melody = band_melody
 
@@ -59,24 +62,24 @@ class RendererService(renderer_pb2_grpc.RendererServiceServicer):
         if start.guide_band:
             notes = await asyncio.to_thread(self._band_melody, request.spec, request.seed)
             request = dataclasses.replace(request, guide_notes=notes)
-        # Again: others may have come while this one was read.
+        # Checked again: other calls may have filled the queue while this one was read.
         self._refuse_when_full()
         async with contextlib.aclosing(self._backend.render(request)) as events:
-            sound = _Encoder(start)
+            encoder = _Encoder(start)
             async for event in events:
-                for response in sound.encode(event):
+                for response in encoder.encode(event):
                     yield response
 
     async def ListModels(
         self, request: renderer_pb2.ListModelsRequest, context: Context
     ) -> renderer_pb2.ListModelsResponse:
-        """Say what can be played."""
+        """List the backend's models."""
         return renderer_pb2.ListModelsResponse(models=self._models())
 
     async def GetStatus(
         self, request: renderer_pb2.GetStatusRequest, context: Context
     ) -> renderer_pb2.GetStatusResponse:
-        """Say how busy it is."""
+        """Report slots, queue and memory."""
         status = self._backend.status()
         return renderer_pb2.GetStatusResponse(
             slots=status.slots,
@@ -97,7 +100,8 @@ class RendererService(renderer_pb2_grpc.RendererServiceServicer):
         if name not in profiles:
             names = ", ".join(profiles)
             raise errors.ModelNotFound(
-                f"this renderer does not play {name!r}; it plays {names}", metadata={"model": name, "models": names}
+                f"this renderer has no model {name!r}; its models are {names}",
+                metadata={"model": name, "models": names},
             )
         profile = profiles[name]
         if start.stems and not profile.layers:
@@ -106,37 +110,37 @@ class RendererService(renderer_pb2_grpc.RendererServiceServicer):
             raise errors.OptionNotSupported(f"{name} gives no notes", metadata={"option": "notes"})
         if start.conditioning_frames and profile.conditioning_ns is None:
             raise errors.OptionNotSupported(
-                f"{name} does not continue the sound of an earlier section", metadata={"option": "conditioning_frames"}
+                f"{name} does not continue the audio of an earlier section", metadata={"option": "conditioning_frames"}
             )
         if start.guide_band and start.guide_notes:
-            raise errors.InvalidField("start.guide_band: notes were announced, too; leave one of them out")
+            raise errors.InvalidField("start.guide_band: guide_notes is set, too; leave one of them out")
         for option, guide in GUIDES:
             if getattr(start, option) and guide not in profile.guides:
-                raise errors.OptionNotSupported(f"{name} takes no such guide", metadata={"option": option})
+                raise errors.OptionNotSupported(f"{name} does not take this guide", metadata={"option": option})
         self._refuse_when_full()
 
     def _refuse_when_full(self) -> None:
         if self._backend.status().queued >= MAX_QUEUED:
-            raise errors.QueueFull("this renderer has enough to do", retry_after_s=2)
+            raise errors.QueueFull("this renderer's queue is full", retry_after_s=2)
 
 
 class _Incoming:
-    """Start and all that it announced, as it comes."""
+    """Collects the start and everything that it announces."""
 
     def __init__(self, check: Callable[[renderer_pb2.RenderStart], None]) -> None:
         self._check = check
         self.start: renderer_pb2.RenderStart | None = None
-        self.sounds: dict[str, list[audio_pb2.AudioChunk]] = {"conditioning": [], "guide": []}
+        self.chunks: dict[str, list[audio_pb2.AudioChunk]] = {"conditioning": [], "guide": []}
         self.frames = {"conditioning": 0, "guide": 0}
         self.notes: list[Note] = []
 
-    def take(self, message: renderer_pb2.RenderSectionRequest) -> None:
-        """Take one message."""
+    def add(self, message: renderer_pb2.RenderSectionRequest) -> None:
+        """Add one message."""
         kind = message.WhichOneof("message")
         if kind == "start":
             if self.start is not None:
                 raise errors.OutOfOrder("start comes once", metadata={"position": "start"})
-            # At once: what cannot be used is not waited for, nor kept in memory.
+            # Checked at once: the server neither waits for data that it cannot use nor keeps it in memory.
             self._check(message.start)
             self.start = message.start
         elif self.start is None:
@@ -146,37 +150,37 @@ class _Incoming:
             if len(self.notes) > self.start.guide_notes:
                 raise errors.InvalidField(f"notes: start announced {self.start.guide_notes}, more came")
         elif kind == "conditioning":
-            self._sound(kind, message.conditioning, self.start.conditioning_frames)
+            self._add_audio(kind, message.conditioning, self.start.conditioning_frames)
         elif kind == "guide":
-            self._sound(kind, message.guide, self.start.guide_frames)
+            self._add_audio(kind, message.guide, self.start.guide_frames)
 
     def complete(self) -> renderer_pb2.RenderStart:
-        """Return start when everything has come."""
+        """Return the start; raise if announced data is missing."""
         start = self.start
         if start is None:
             raise errors.OutOfOrder("the stream ended before start", metadata={"position": "start"})
         announced = (start.conditioning_frames, start.guide_frames, start.guide_notes)
         if (self.frames["conditioning"], self.frames["guide"], len(self.notes)) != announced:
-            raise errors.InvalidAudio("the stream ended before all that start announced had come")
+            raise errors.InvalidAudio("the stream ended before all data that start announced had come")
         return start
 
-    def _sound(self, kind: str, piece: audio_pb2.AudioChunk, announced: int) -> None:
-        if piece.first_frame != self.frames[kind] or self.frames[kind] + piece.frames > announced:
+    def _add_audio(self, kind: str, chunk: audio_pb2.AudioChunk, announced: int) -> None:
+        if chunk.first_frame != self.frames[kind] or self.frames[kind] + chunk.frames > announced:
             raise errors.OutOfOrder(
-                f"{kind}: frame {piece.first_frame} came where {self.frames[kind]} of {announced} was due",
+                f"{kind}: frame {chunk.first_frame} came, frame {self.frames[kind]} of {announced} was due",
                 metadata={"position": str(self.frames[kind])},
             )
-        self.sounds[kind].append(piece)
-        self.frames[kind] += piece.frames
+        self.chunks[kind].append(chunk)
+        self.frames[kind] += chunk.frames
 
 
 async def _read(
     messages: AsyncIterator[renderer_pb2.RenderSectionRequest], check: Callable[[renderer_pb2.RenderStart], None]
 ) -> tuple[renderer_pb2.RenderStart, RenderRequest]:
-    """Read start and all that it announced."""
+    """Read the start and everything that it announces."""
     incoming = _Incoming(check)
     async for message in messages:
-        incoming.take(message)
+        incoming.add(message)
     start = incoming.complete()
     request = RenderRequest(
         spec=codec.section_from_message(start.spec),
@@ -185,22 +189,22 @@ async def _read(
         stems=start.stems,
         notes=start.notes,
         overlap_frames=start.overlap_frames,
-        conditioning=_decode("conditioning", incoming.sounds["conditioning"]),
-        guide=_decode("guide", incoming.sounds["guide"]),
+        conditioning=_decode("conditioning", incoming.chunks["conditioning"]),
+        guide=_decode("guide", incoming.chunks["guide"]),
         guide_notes=tuple(incoming.notes),
         owner=start.owner,
     )
     return start, request
 
 
-def _decode(name: str, pieces: list[audio_pb2.AudioChunk]) -> Sound | None:
-    if not pieces:
+def _decode(name: str, chunks: list[audio_pb2.AudioChunk]) -> AudioClip | None:
+    if not chunks:
         return None
-    first = pieces[0].format
-    samples = np.concatenate([samples_of(piece, first, name) for piece in pieces])
+    first = chunks[0].format
+    samples = np.concatenate([samples_of(chunk, first, name) for chunk in chunks])
     if not np.isfinite(samples).all():
-        raise errors.InvalidAudio(f"{name}: it has samples that are not finite")
-    return Sound(samples, first.sample_rate)
+        raise errors.InvalidAudio(f"{name}: some samples are not finite")
+    return AudioClip(samples, first.sample_rate)
 
 
 class _Encoder:
@@ -211,12 +215,12 @@ class _Encoder:
         self._format = audio_pb2.AudioFormat()
 
     def encode(self, event: RenderEvent) -> Iterator[renderer_pb2.RenderSectionResponse]:
-        """Return the messages for one event."""
-        if isinstance(event, AudioPiece):
+        """Yield the messages for one event."""
+        if isinstance(event, RenderedAudio):
             yield from self._audio(event)
-        elif isinstance(event, Accepted):
+        elif isinstance(event, RenderAccepted):
             yield renderer_pb2.RenderSectionResponse(accepted=self._accepted(event))
-        elif isinstance(event, Progress):
+        elif isinstance(event, RenderProgress):
             yield renderer_pb2.RenderSectionResponse(
                 progress=renderer_pb2.RenderProgress(
                     frames_done=event.frames_done,
@@ -224,16 +228,16 @@ class _Encoder:
                     queue_position=event.queue_position,
                 )
             )
-        elif isinstance(event, NotesPiece):
-            for index in range(0, len(event.notes), NOTES_A_MESSAGE):
+        elif isinstance(event, RenderedNotes):
+            for index in range(0, len(event.notes), NOTES_PER_MESSAGE):
                 notes = renderer_pb2.Notes()
-                for note in event.notes[index : index + NOTES_A_MESSAGE]:
+                for note in event.notes[index : index + NOTES_PER_MESSAGE]:
                     codec.to_message(note, notes.notes.add())
                 yield renderer_pb2.RenderSectionResponse(notes=notes)
         else:
             yield renderer_pb2.RenderSectionResponse(finished=_finished(event))
 
-    def _accepted(self, event: Accepted) -> renderer_pb2.RenderAccepted:
+    def _accepted(self, event: RenderAccepted) -> renderer_pb2.RenderAccepted:
         self._format = audio_pb2.AudioFormat(
             sample_rate=event.sample_rate, channels=event.channels, sample_format=audio_pb2.SAMPLE_FORMAT_F32LE
         )
@@ -248,7 +252,7 @@ class _Encoder:
             accepted.declared_lufs = event.declared_lufs
         return accepted
 
-    def _audio(self, event: AudioPiece) -> Iterator[renderer_pb2.RenderSectionResponse]:
+    def _audio(self, event: RenderedAudio) -> Iterator[renderer_pb2.RenderSectionResponse]:
         template = audio_pb2.AudioChunk(
             format=self._format,
             stage=audio_pb2.STAGE_TAKE,
@@ -262,7 +266,7 @@ class _Encoder:
             yield renderer_pb2.RenderSectionResponse(audio=chunk)
 
 
-def _finished(event: Finished) -> renderer_pb2.RenderFinished:
+def _finished(event: RenderFinished) -> renderer_pb2.RenderFinished:
     finished = renderer_pb2.RenderFinished(
         frames=event.frames,
         tail_frames=event.tail_frames,

@@ -1,4 +1,4 @@
-"""The line before a backend's slots: who waits in it hears its place at once, and every second after."""
+"""The queue for a backend's slots. Waiting callers receive their position at once and then every second."""
 
 from __future__ import annotations
 
@@ -12,46 +12,46 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
 INTERVAL_S: Final = 1.0
-PATIENCE: Final = 4
-"""How many for each slot may go before one that came earlier, for fairness between owners."""
+OVERTAKES_PER_SLOT: Final = 4
+"""How many later requests for each slot may go before an earlier one, for fairness between owners."""
 
 
-async def places(number: Callable[[], int], begun: asyncio.Event) -> AsyncIterator[int]:
-    """Give a place from time to time, until whoever has it has begun."""
+async def queue_positions(position: Callable[[], int], begun: asyncio.Event) -> AsyncIterator[int]:
+    """Yield the position every second, until the request has begun."""
     while not begun.is_set():
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(begun.wait(), INTERVAL_S)
-        if (place := number()) and not begun.is_set():
-            yield place
+        if (current := position()) and not begun.is_set():
+            yield current
 
 
-class Line:
-    """The slots of a backend whose work is shared out on the event loop itself."""
+class WaitQueue:
+    """The slots of a backend that runs on the event loop, and the requests that wait for them."""
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
-        self._scheduler = Scheduler(slots, max_overtaken=PATIENCE * slots)
+        self._scheduler = Scheduler(slots, max_overtaken=OVERTAKES_PER_SLOT * slots)
         self._begun: dict[Ticket, asyncio.Event] = {}
 
     @property
     def busy(self) -> int:
-        """How many slots are taken."""
+        """The number of slots in use."""
         return len(self._scheduler.running)
 
     @property
     def queued(self) -> int:
-        """How many wait."""
+        """The number of waiting requests."""
         return len(self._scheduler.waiting)
 
     @contextlib.contextmanager
-    def join(self, owner: str) -> Iterator[Place]:
-        """Stand in the line, and then in a slot, until the block is left."""
+    def enter(self, owner: str) -> Iterator[QueuePosition]:
+        """Wait in the queue, then hold a slot, until the block is left."""
         ticket, begun = Ticket(owner), asyncio.Event()
         self._begun[ticket] = begun
         self._scheduler.submit(ticket)
         self._admit()
         try:
-            yield Place(self._scheduler, ticket, begun)
+            yield QueuePosition(self._scheduler, ticket, begun)
         finally:
             self._scheduler.leave(ticket)
             del self._begun[ticket]
@@ -62,17 +62,17 @@ class Line:
             self._begun[ticket].set()
 
 
-class Place:
-    """Where one caller stands."""
+class QueuePosition:
+    """The position of one request."""
 
     def __init__(self, scheduler: Scheduler, ticket: Ticket, begun: asyncio.Event) -> None:
         self._scheduler, self._ticket, self._begun = scheduler, ticket, begun
 
     @property
-    def number(self) -> int:
-        """Its place in the line, from 1; 0 when it has a slot."""
+    def current(self) -> int:
+        """The position, from 1; 0 when the request has a slot."""
         return self._scheduler.position(self._ticket)
 
-    def in_line(self) -> AsyncIterator[int]:
-        """Give its place from time to time, until it has a slot."""
-        return places(lambda: self.number, self._begun)
+    def updates(self) -> AsyncIterator[int]:
+        """Yield the position every second, until the request has a slot."""
+        return queue_positions(lambda: self.current, self._begun)

@@ -1,1 +1,1 @@
-"""The engine for the published MusicGen checkpoints; torch is imported only in here."""
+"""The MusicGen engine: many sections in one batch on one device, streamed while they are generated."""

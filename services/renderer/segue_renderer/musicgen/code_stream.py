@@ -1,55 +1,66 @@
-"""A job for the engine, and its codes on their way to the event loop that asked."""
+"""A window as a job for the engine, and the stream that carries its codes to the caller's event loop."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from segue_renderer.scheduler import Ticket
-from segue_renderer.wait_queue import places
+from segue_renderer.wait_queue import queue_positions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from segue_renderer.musicgen.engine import Engine
     from segue_renderer.musicgen.policy.delay_pattern import Codes
-    from segue_renderer.musicgen.runner import Conditions, Sampling
+    from segue_renderer.musicgen.runner import Conditions, SamplingParams
 
 
 @dataclass(frozen=True)
-class Job:
-    """One window to play."""
+class WindowJob:
+    """One window to generate."""
 
     conditions: Conditions
     prompt: Codes
-    """Known frames (codebooks, frames), heard first."""
+    """Known frames (codebooks, frames) that come before the new ones."""
     new_frames: int
-    sampling: Sampling
+    sampling: SamplingParams
     owner: str = ""
 
 
-class Stream:
-    """The codes of a job as they come, on the event loop that asked."""
+class StreamOwner(Protocol):
+    """What a stream asks of the engine."""
 
-    def __init__(self, engine: Engine, job: Job) -> None:
+    def queue_position(self, ticket: Ticket) -> int:
+        """Return a ticket's position in the queue."""
+        ...
+
+    def cancel(self, stream: CodeStream) -> None:
+        """Remove a stream's job before the next step."""
+        ...
+
+
+class CodeStream:
+    """The codes of a job as they are generated. It is read on the event loop that submitted the job."""
+
+    def __init__(self, owner: StreamOwner, job: WindowJob) -> None:
         self.job = job
         self.ticket = Ticket(job.owner)
         self.sent_frames = 0
         self.column = 0
-        self._engine = engine
+        self._owner = owner
         self._loop = asyncio.get_running_loop()
         self._arrived: asyncio.Queue[Codes | BaseException | None] = asyncio.Queue()
         self._begun = asyncio.Event()
 
-    def place(self) -> int:
-        """Its place in the line, from 1; 0 when it has a slot or will have one at once."""
-        return self._engine.place(self.ticket)
+    def queue_position(self) -> int:
+        """Return the position in the queue, from 1; 0 when the job has a slot or will have one at once."""
+        return self._owner.queue_position(self.ticket)
 
-    def in_line(self) -> AsyncIterator[int]:
-        """Give its place from time to time, until it has a slot or has failed."""
-        return places(self.place, self._begun)
+    def queue_positions(self) -> AsyncIterator[int]:
+        """Yield the position every second, until the job has a slot or has failed."""
+        return queue_positions(self.queue_position, self._begun)
 
     async def __aiter__(self) -> AsyncIterator[Codes]:
         while (item := await self._arrived.get()) is not None:
@@ -59,17 +70,17 @@ class Stream:
 
     def cancel(self) -> None:
         """Leave the batch before the next step."""
-        self._engine.cancel(self)
+        self._owner.cancel(self)
 
-    # for the engine's thread; a loop that has ended wants nothing any more
+    # Called on the engine's thread. The event loop may have ended by then: nobody reads the stream in that case.
 
     def begin(self) -> None:
-        """Say that it has a slot."""
+        """Report that the job has a slot."""
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._begun.set)
 
     def put(self, item: Codes | BaseException | None) -> None:
-        """Hand something over; who waits in the line for nothing more is told, too."""
+        """Add codes, an error, or None for the end. It also ends the wait for a slot."""
         self.begin()
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._arrived.put_nowait, item)

@@ -1,4 +1,4 @@
-"""The sizes of a model, however its checkpoint writes them down."""
+"""The sizes of a model, the same for both published layouts."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Final
 
 WEIGHTS_LICENSE: Final = "CC-BY-NC-4.0"
 FRAMES_A_WINDOW: Final = 1500
-"""What the published models were trained on: 30 s at 50 frames a second."""
+"""The window that the published models were trained on: 30 s at 50 frames a second."""
 
 
 @dataclass(frozen=True, slots=True)
 class DecoderConfig:
-    """The language model over codes."""
+    """The decoder: a language model over codes."""
 
     codebook_size: int
     hidden_size: int
@@ -23,27 +23,27 @@ class DecoderConfig:
     num_codebooks: int
     channels: int
     prefix: bool = False
-    """Melody models: the conditions stand before the codes, and there is no cross attention."""
+    """True for melody models: the conditions come before the codes, and there is no cross attention."""
 
     @property
     def head_size(self) -> int:
-        """The width of one head."""
+        """The width of one attention head."""
         return self.hidden_size // self.num_heads
 
     @property
     def pad(self) -> int:
-        """The code that stands where a codebook has none."""
+        """The code that fills places without a code."""
         return self.codebook_size
 
     @property
     def delays(self) -> tuple[int, ...]:
-        """How many columns each codebook lags; the two channels of a pair share theirs."""
+        """Each codebook's delay in columns; the two channels of a pair share one."""
         return tuple(book // self.channels for book in range(self.num_codebooks))
 
 
 @dataclass(frozen=True, slots=True)
 class TextConfig:
-    """The T5 encoder."""
+    """The T5 text encoder."""
 
     vocab_size: int
     hidden_size: int
@@ -58,7 +58,7 @@ class TextConfig:
 
 @dataclass(frozen=True, slots=True)
 class CodecConfig:
-    """EnCodec."""
+    """The EnCodec codec."""
 
     sample_rate: int
     hidden_size: int
@@ -77,18 +77,18 @@ class CodecConfig:
 
     @property
     def hop(self) -> int:
-        """Samples a frame."""
+        """Samples in one frame."""
         return math.prod(self.ratios)
 
     @property
     def frame_rate(self) -> float:
-        """Frames a second."""
+        """Frames in one second."""
         return self.sample_rate / self.hop
 
 
 @dataclass(frozen=True, slots=True)
 class MelodyConfig:
-    """How a melody model hears its guide."""
+    """The chroma of a melody model's guide."""
 
     num_chroma: int = 12
     chroma_length: int = 235
@@ -98,7 +98,7 @@ class MelodyConfig:
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """All of a model."""
+    """The sizes of all parts of a model."""
 
     decoder: DecoderConfig
     text: TextConfig

@@ -1,4 +1,4 @@
-"""Where and how the engine computes: devices, precisions, and how many slots their memory holds."""
+"""The compute device, its precision, and the number of slots that its memory holds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
-from segue_renderer.musicgen.model.caches import bytes_a_slot
+from segue_renderer.musicgen.model.caches import bytes_per_slot
 from segue_renderer.musicgen.model.linear import PRECISIONS, dtype_of
 from segue_runtime import errors
 
@@ -17,29 +17,29 @@ if TYPE_CHECKING:
 
 MOST_SLOTS: Final = {"cpu": 8, "mps": 8, "cuda": 64}
 SHARE_OF_FREE: Final = 0.5
-"""How much of the free memory the caches may take."""
+"""The share of the free memory that the caches may take."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """A device and the precision on it."""
+class ComputeDevice:
+    """A device with a precision."""
 
     device: torch.device
     precision: str
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type of states."""
+        """The type of hidden states."""
         return dtype_of(self.precision)
 
     @property
     def cache_dtype(self) -> torch.dtype:
-        """The type of the codes' keys and values: with int8 weights they are bf16, they would be the larger part."""
+        """The type of the codes' keys and values: bf16 with int8 weights, where fp32 would exceed the weights."""
         return torch.bfloat16 if self.precision == "int8" else self.dtype
 
 
-def choose(device: str, precision: str, cuda_graphs: str = "auto") -> Place:
-    """Return the device that the settings name; DeviceRequired says what to do when it is not there."""
+def choose(device: str, precision: str, cuda_graphs: str = "auto") -> ComputeDevice:
+    """Return the device that the settings name. DeviceRequired names an alternative when the device is missing."""
     if precision not in {"auto", *PRECISIONS}:
         raise errors.InvalidField(
             f"renderer.musicgen.precision: {precision!r} is not one of auto, {', '.join(PRECISIONS)}"
@@ -55,7 +55,7 @@ def choose(device: str, precision: str, cuda_graphs: str = "auto") -> Place:
         raise errors.DeviceRequired("renderer.musicgen.precision: int8 is for the CPU; use bf16 or fp16 on this device")
     if precision == "fp16" and chosen.type == "cpu":
         raise errors.DeviceRequired("renderer.musicgen.precision: fp16 is for GPUs; use bf16 or int8 on the CPU")
-    return Place(chosen, precision)
+    return ComputeDevice(chosen, precision)
 
 
 def _device(name: str) -> torch.device:
@@ -71,15 +71,16 @@ def _device(name: str) -> torch.device:
         if int(number or 0) < torch.cuda.device_count():
             return torch.device("cuda", int(number or 0))
         raise errors.DeviceRequired(
-            f"renderer.musicgen.device: there are {torch.cuda.device_count()} GPUs, {name} is not one"
+            f"renderer.musicgen.device: there are {torch.cuda.device_count()} GPUs, {name} is not one of them"
         )
     raise errors.DeviceRequired(
-        f"renderer.musicgen.device: {name!r} is not here; use cpu or auto, or install a torch for this machine's GPU"
+        f"renderer.musicgen.device: {name!r} is not available; use cpu or auto, or install a torch for this "
+        "machine's GPU"
     )
 
 
 def memory(device: torch.device) -> tuple[int, int]:
-    """Return the device's memory in bytes and how much of it is free; zeros where it does not say."""
+    """Return the device's memory and its free part, in bytes; zeros where they are unknown."""
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
         return int(total), int(free)
@@ -89,9 +90,9 @@ def memory(device: torch.device) -> tuple[int, int]:
     return 0, 0
 
 
-def num_slots(wanted: int, config: DecoderConfig, place: Place, *, positions: int, text_positions: int) -> int:
-    """Return how many requests run at once: as many as asked for, or as the free memory holds."""
-    each = bytes_a_slot(config, positions, text_positions, place.cache_dtype, place.dtype)
+def num_slots(wanted: int, config: DecoderConfig, place: ComputeDevice, *, positions: int, text_positions: int) -> int:
+    """Return the number of slots: the wanted number, or as many as the free memory holds."""
+    each = bytes_per_slot(config, positions, text_positions, place.cache_dtype, place.dtype)
     _, free = memory(place.device)
     fitting = int(free * SHARE_OF_FREE) // each if free else 1
     if wanted > max(1, fitting):

@@ -1,4 +1,4 @@
-"""The engine: one thread that owns the device, joins and leaves requests between steps, and hands codes out."""
+"""The engine: one thread that owns the device, admits and removes jobs between steps, and streams codes out."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import threading
 import time
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import torch
 
-from segue_renderer.musicgen.code_stream import Stream
+from segue_renderer.musicgen.code_stream import CodeStream
 from segue_renderer.scheduler import Scheduler
-from segue_renderer.wait_queue import PATIENCE
+from segue_renderer.wait_queue import OVERTAKES_PER_SLOT
 from segue_runtime import errors, failpoints, logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from segue_renderer.musicgen.code_stream import Job
-    from segue_renderer.musicgen.runner import Runner
+    from segue_renderer.musicgen.code_stream import WindowJob
+    from segue_renderer.musicgen.runner import BatchRunner
     from segue_renderer.scheduler import Ticket
 
 T = TypeVar("T")
@@ -34,32 +34,56 @@ JOIN_MEMORY: Final = failpoints.declare("musicgen.join_memory", "there is no mem
 log = logs.get("musicgen")
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Call:
+    """Run a function between two steps."""
+
     work: Callable[[], Any]
     result: Future[Any]
 
 
+@dataclass(frozen=True)
+class _Submit:
+    """Add a job to the queue."""
+
+    stream: CodeStream
+
+
+@dataclass(frozen=True)
+class _Cancel:
+    """Remove a job; jobs that have ended are left alone."""
+
+    stream: CodeStream
+
+
+@dataclass(frozen=True)
+class _Close:
+    """End the thread."""
+
+
+_Command: TypeAlias = _Call | _Submit | _Cancel | _Close
+
+
 @dataclass
 class _Inbox:
-    """What other threads ask for."""
+    """Commands from other threads."""
 
-    commands: queue.SimpleQueue[tuple[str, Any]] = field(default_factory=queue.SimpleQueue)
+    commands: queue.SimpleQueue[_Command] = field(default_factory=queue.SimpleQueue)
     closing: bool = False
 
 
 class Engine:
     """Continuous batching over a runner's slots.
 
-    `make_runner` is called on the engine's own thread, again after the device was lost. All torch work of the process
-    runs on that thread, one call between two steps, so nothing competes for cores or device.
+    `make_runner` is called on the engine's own thread, and again after a lost device. All torch work of the process
+    runs on that thread, one call between two steps, so nothing competes for cores or the device.
     """
 
-    def __init__(self, make_runner: Callable[[], Runner], slots: int) -> None:
+    def __init__(self, make_runner: Callable[[], BatchRunner], slots: int) -> None:
         self._make_runner = make_runner
-        self._runner: Runner | None = None
-        self._scheduler = Scheduler(slots, max_overtaken=PATIENCE * slots)
-        self._streams: dict[Ticket, Stream] = {}
+        self._runner: BatchRunner | None = None
+        self._scheduler = Scheduler(slots, max_overtaken=OVERTAKES_PER_SLOT * slots)
+        self._streams: dict[Ticket, CodeStream] = {}
         self._calls: list[_Call] = []
         self._inbox = _Inbox()
         self._thread = threading.Thread(target=self._run, name="musicgen", daemon=True)
@@ -75,17 +99,17 @@ class Engine:
         self._thread.start()
 
     async def call(self, work: Callable[[], T]) -> T:
-        """Run something on the engine's thread, between two steps."""
+        """Run a function on the engine's thread, between two steps."""
         entry = _Call(work, Future())
-        self._inbox.commands.put(("call", entry))
+        self._inbox.commands.put(entry)
         self._raise_ended()
         result: T = await asyncio.wrap_future(entry.result)
         return result
 
-    def submit(self, job: Job) -> Stream:
-        """Put a job into the line."""
-        stream = Stream(self, job)
-        self._inbox.commands.put(("submit", stream))
+    def submit(self, job: WindowJob) -> CodeStream:
+        """Add a job to the queue."""
+        stream = CodeStream(self, job)
+        self._inbox.commands.put(_Submit(stream))
         self._raise_ended()
         return stream
 
@@ -93,44 +117,44 @@ class Engine:
         if self._ended is not None:
             raise self._ended
 
-    def cancel(self, stream: Stream) -> None:
-        """Take a job out before the next step; what has ended is left alone."""
-        self._inbox.commands.put(("cancel", stream))
+    def cancel(self, stream: CodeStream) -> None:
+        """Remove a job before the next step; jobs that have ended are left alone."""
+        self._inbox.commands.put(_Cancel(stream))
 
     async def close(self) -> None:
-        """End the thread; whoever still waits is told."""
+        """End the thread. Waiting callers receive ShuttingDown."""
         if self._thread.is_alive():
-            self._inbox.commands.put(("close", None))
+            self._inbox.commands.put(_Close())
             await asyncio.to_thread(self._thread.join)
 
     def resize(self, slots: int) -> None:
         """Set the number of slots, on the engine's thread, before anything runs."""
-        self._scheduler = Scheduler(slots, max_overtaken=PATIENCE * slots)
+        self._scheduler = Scheduler(slots, max_overtaken=OVERTAKES_PER_SLOT * slots)
 
     @property
-    def runner(self) -> Runner:
-        """The runner, made when it is needed; on the engine's thread only."""
+    def runner(self) -> BatchRunner:
+        """The runner, made at the first use; for the engine's thread only."""
         if self._runner is None:
             self._runner = self._make_runner()
         return self._runner
 
     @property
     def busy_slots(self) -> int:
-        """How many slots are at work."""
+        """The number of slots in use."""
         return len(self._scheduler.running)
 
-    def place(self, ticket: Ticket) -> int:
-        """Say which place in the line a ticket has."""
+    def queue_position(self, ticket: Ticket) -> int:
+        """Return a ticket's position in the queue, from 1; 0 when it runs."""
         return self._scheduler.position(ticket)
 
     # the thread
 
     def _run(self) -> None:
-        ended: errors.SegueError = errors.ShuttingDown("the renderer is being stopped", retry_after_s=2)
+        ended: errors.SegueError = errors.ShuttingDown("the renderer is shutting down", retry_after_s=2)
         try:
             with torch.inference_mode():
                 while not self._inbox.closing:
-                    self._take_commands()
+                    self._obey_commands()
                     self._call_one()
                     self._admit_one()
                     self._step()
@@ -140,36 +164,36 @@ class Engine:
         self._end(ended)
 
     def _end(self, ended: errors.SegueError) -> None:
-        # Before the inbox is emptied: whoever puts something in later sees it.
+        # Set before the inbox is emptied: a caller that adds a command later sees it.
         self._ended = ended
         with contextlib.suppress(queue.Empty):
             while True:
-                name, subject = self._inbox.commands.get_nowait()
-                if name == "call":
-                    self._calls.append(subject)
-                elif name == "submit":
-                    self._streams[subject.ticket] = subject
+                command = self._inbox.commands.get_nowait()
+                if isinstance(command, _Call):
+                    self._calls.append(command)
+                elif isinstance(command, _Submit):
+                    self._streams[command.stream.ticket] = command.stream
         for stream in list(self._streams.values()):
             stream.put(ended)
         for entry in self._calls:
             if entry.result.set_running_or_notify_cancel():
                 entry.result.set_exception(ended)
 
-    def _take_commands(self) -> None:
+    def _obey_commands(self) -> None:
         idle = not (self._calls or self._streams)
         while not self._inbox.closing:
             try:
-                name, subject = self._inbox.commands.get(block=idle)
+                command = self._inbox.commands.get(block=idle)
             except queue.Empty:
                 return
             idle = False
-            if name == "call":
-                self._calls.append(subject)
-            elif name == "submit":
-                self._streams[subject.ticket] = subject
-                self._scheduler.submit(subject.ticket)
-            elif name == "cancel":
-                self._leave(subject)
+            if isinstance(command, _Call):
+                self._calls.append(command)
+            elif isinstance(command, _Submit):
+                self._streams[command.stream.ticket] = command.stream
+                self._scheduler.submit(command.stream.ticket)
+            elif isinstance(command, _Cancel):
+                self._leave(command.stream)
             else:
                 self._inbox.closing = True
 
@@ -181,7 +205,7 @@ class Engine:
             return
         try:
             entry.result.set_result(entry.work())
-        except BaseException as error:  # noqa: BLE001 - whoever asked must hear of it
+        except BaseException as error:  # noqa: BLE001 - the caller must receive every error
             entry.result.set_exception(_out_of_memory(error) if is_out_of_memory(error) else error)
 
     def _admit_one(self) -> None:
@@ -192,13 +216,13 @@ class Engine:
         stream.begin()
         prompt = stream.job.prompt.shape[1]
         try:
-            trip(JOIN_MEMORY)
+            raise_out_of_memory_at(JOIN_MEMORY)
             runner = self.runner
             known = runner.pattern.known_columns(prompt)
             stream.sent_frames, stream.column = prompt, known
             laid = runner.pattern.layout(stream.job.prompt, prompt + stream.job.new_frames)
             runner.begin(ticket.slot, laid, known, stream.job.conditions, stream.job.sampling)
-        except Exception as error:  # noqa: BLE001 - a device fails in many ways; others must live on
+        except Exception as error:  # noqa: BLE001 - a device fails in many ways; the other jobs must go on
             if is_out_of_memory(error):
                 self._fail(stream, _out_of_memory(error))
             else:
@@ -211,23 +235,23 @@ class Engine:
         began = time.perf_counter()
         try:
             failpoints.hit(STEP)
-            trip(STEP_MEMORY)
+            raise_out_of_memory_at(STEP_MEMORY)
             runner = self.runner
             runner.step(self._scheduler.bucket, max(stream.column for stream in streams) + runner.prefix_positions)
             self.num_steps, self.num_rows = self.num_steps + 1, self.num_rows + len(streams)
             self.step_seconds += time.perf_counter() - began
             for stream in streams:
                 stream.column += 1
-                self._hand_out(stream, runner)
+                self._send_codes(stream, runner)
         except Exception as error:  # noqa: BLE001 - a device fails in many ways
             if is_out_of_memory(error):
-                # The step changed nothing yet: without the newest request the others go on.
+                # The step has changed nothing yet: the others can go on without the newest job.
                 newest = max(streams, key=lambda stream: stream.ticket.arrival)
                 self._fail(newest, _out_of_memory(error))
             else:
                 self._lose_device(error)
 
-    def _hand_out(self, stream: Stream, runner: Runner) -> None:
+    def _send_codes(self, stream: CodeStream, runner: BatchRunner) -> None:
         job, slot = stream.job, stream.ticket.slot
         prompt = job.prompt.shape[1]
         complete = min(runner.pattern.complete_frames(stream.column), prompt + job.new_frames)
@@ -237,7 +261,7 @@ class Engine:
             return
         if not runner.is_finite(slot):
             runner.clear(slot)
-            self._fail(stream, errors.RenderInvalid("the model gave values that are not numbers"))
+            self._fail(stream, errors.RenderInvalid("the model computed values that are not numbers"))
             return
         stream.put(runner.frames(slot, stream.sent_frames, complete - stream.sent_frames))
         stream.sent_frames = complete
@@ -245,7 +269,7 @@ class Engine:
             stream.put(None)
             self._leave(stream)
 
-    def _leave(self, stream: Stream) -> None:
+    def _leave(self, stream: CodeStream) -> None:
         if self._streams.pop(stream.ticket, None) is None:
             return
         move = self._scheduler.leave(stream.ticket)
@@ -253,13 +277,13 @@ class Engine:
             moved = self._streams[move.ticket]
             self._runner.move(move.source, move.target, moved.column + self._runner.prefix_positions)
 
-    def _fail(self, stream: Stream, error: errors.SegueError) -> None:
+    def _fail(self, stream: CodeStream, error: errors.SegueError) -> None:
         log.warning("a request failed", error=str(error))
         stream.put(error)
         self._leave(stream)
 
     def _lose_device(self, error: Exception) -> None:
-        """End what was running; who waits gets a fresh start on the same device, if it still works."""
+        """End the running jobs. Waiting jobs get a new runner on the same device, if it still works."""
         log.error("the device failed", error=f"{type(error).__name__}: {error}")
         self._runner = None
         lost = errors.DeviceLost(f"the device failed: {error}", retry_after_s=1)
@@ -267,10 +291,10 @@ class Engine:
             self._fail(self._streams[ticket], lost)
 
 
-def trip(place: str) -> None:
-    """Run out of memory here when a test says so."""
+def raise_out_of_memory_at(failpoint: str) -> None:
+    """Raise torch's error for a lack of memory when a test arms this failpoint."""
     try:
-        failpoints.hit(place)
+        failpoints.hit(failpoint)
     except failpoints.FailpointError as error:
         raise torch.OutOfMemoryError(str(error)) from error
 

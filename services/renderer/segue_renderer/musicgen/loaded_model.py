@@ -1,4 +1,4 @@
-"""A folder with a checkpoint, in either published layout, opened as one model."""
+"""Loads a model folder in either published layout."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Projection:
-    """A linear map with a bias."""
+    """A linear layer with a bias."""
 
     weight: torch.Tensor
     bias: torch.Tensor
 
     def __call__(self, states: torch.Tensor) -> torch.Tensor:
-        """Apply it."""
+        """Apply the layer."""
         return torch.nn.functional.linear(states, self.weight, self.bias)
 
 
 @dataclass(frozen=True)
-class Model:
-    """All networks of a checkpoint, loaded."""
+class LoadedModel:
+    """All networks of a model, loaded."""
 
     config: ModelConfig
     tokenizer: Tokenizer
@@ -46,15 +46,15 @@ class Model:
     codec: Codec
     digest: str
     num_bytes: int
-    """What the weights take on the device."""
+    """The size of the weights on the device."""
 
 
-def open_model(folder: Path, *, precision: str = "fp32", device: torch.device | None = None) -> Model:
-    """Load a checkpoint; ModelNotInstalled or ModelInvalid say what is wrong with the folder."""
+def load_model(folder: Path, *, precision: str = "fp32", device: torch.device | None = None) -> LoadedModel:
+    """Load a folder; ModelNotInstalled and ModelInvalid say what is wrong with it."""
     device = device or torch.device("cpu")
     if not folder.is_dir():
         raise errors.ModelNotInstalled(
-            f"{folder}: there is no such folder; give one with a MusicGen checkpoint, or fetch one: "
+            f"{folder}: there is no such folder; give the folder of a MusicGen model, or fetch a model: "
             "segued models pull musicgen-small"
         )
     with torch.no_grad():
@@ -79,17 +79,17 @@ def open_model(folder: Path, *, precision: str = "fp32", device: torch.device | 
         projection = None
         if config.text.hidden_size != decoder_size or "enc_to_dec_proj.weight" in tensors:
             projection = Projection(
-                tensors.take("enc_to_dec_proj.weight", decoder_size, config.text.hidden_size),
-                tensors.take("enc_to_dec_proj.bias", decoder_size),
+                tensors.pop("enc_to_dec_proj.weight", decoder_size, config.text.hidden_size),
+                tensors.pop("enc_to_dec_proj.bias", decoder_size),
             )
-        model = Model(
+        model = LoadedModel(
             config=config,
             tokenizer=tokenizer,
-            text_encoder=TextEncoder(config.text, tensors.below("text_encoder")),
+            text_encoder=TextEncoder(config.text, tensors.scoped("text_encoder")),
             text_projection=projection,
             melody_projection=_melody_projection(config, tensors),
-            decoder=Decoder(config.decoder, tensors.below("decoder"), precision=precision, device=device),
-            codec=Codec(config.codec, tensors.below("audio_encoder"), device),
+            decoder=Decoder(config.decoder, tensors.scoped("decoder"), precision=precision, device=device),
+            codec=Codec(config.codec, tensors.scoped("audio_encoder"), device),
             digest=files.digest(paths),
             num_bytes=0,
         )
@@ -103,8 +103,8 @@ def _melody_projection(config: ModelConfig, tensors: Tensors) -> Projection | No
     if config.melody is None:
         return None
     return Projection(
-        tensors.take("audio_enc_to_dec_proj.weight", config.decoder.hidden_size, config.melody.num_chroma),
-        tensors.take("audio_enc_to_dec_proj.bias", config.decoder.hidden_size),
+        tensors.pop("audio_enc_to_dec_proj.weight", config.decoder.hidden_size, config.melody.num_chroma),
+        tensors.pop("audio_enc_to_dec_proj.bias", config.decoder.hidden_size),
     )
 
 

@@ -1,4 +1,4 @@
-"""The device's side of the batch: caches, columns and settings of all slots, and the step over them."""
+"""The batch on the device: caches, columns and sampling settings of all slots, and the step over them."""
 
 from __future__ import annotations
 
@@ -8,23 +8,27 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import torch
 
-from segue_renderer.musicgen.graphs import RecordedSteps
+from segue_renderer.musicgen.graphs import SWITCH, CapturedSteps
 from segue_renderer.musicgen.model import sampling
 from segue_renderer.musicgen.model.caches import Caches
-from segue_renderer.musicgen.policy.delay_pattern import FREE, Pattern
+from segue_renderer.musicgen.policy.delay_pattern import FREE, DelayPattern
+from segue_runtime import errors, logs
 
 if TYPE_CHECKING:
-    from segue_renderer.musicgen.graphs import Recorder
-    from segue_renderer.musicgen.loaded_model import Model
+    from collections.abc import Callable
+
+    from segue_renderer.musicgen.graphs import StepCapture
+    from segue_renderer.musicgen.loaded_model import LoadedModel
     from segue_renderer.musicgen.policy.delay_pattern import Codes
 
+log = logs.get("musicgen")
 LENGTH_BUCKET: Final = 32
-"""Attention looks at the used part of the cache, rounded up to so many positions."""
+"""Attention covers the used part of the cache, rounded up to a multiple of this many positions."""
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """How one request chooses."""
+class SamplingParams:
+    """Sampling settings of one request."""
 
     guidance: float = 3.0
     temperature: float = 1.0
@@ -35,7 +39,7 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What one request hears beside codes, ready for the decoder."""
+    """A request's text and melody, ready for the decoder."""
 
     text: torch.Tensor | None
     """(tokens, hidden), for models with cross attention."""
@@ -44,19 +48,25 @@ class Conditions:
 
     @property
     def prefix_positions(self) -> int:
-        """How many positions the prefix takes."""
+        """The number of positions that the prefix takes."""
         return 0 if self.prefix is None else self.prefix.shape[1]
 
 
-class Runner:
-    """Slots on a device. Every method must be called from one and the same thread."""
+class BatchRunner:
+    """Slots on a device. One thread must make all calls."""
 
     def __init__(
-        self, model: Model, *, slots: int, columns: int, text_positions: int, cache_dtype: torch.dtype | None = None
+        self,
+        model: LoadedModel,
+        *,
+        slots: int,
+        columns: int,
+        text_positions: int,
+        cache_dtype: torch.dtype | None = None,
     ) -> None:
         config = model.config.decoder
         self.model = model
-        self.pattern = Pattern(config.delays, config.pad)
+        self.pattern = DelayPattern(config.delays, config.pad)
         self.text_positions = text_positions
         self.prefix_positions = (model.config.melody.chroma_length + text_positions) if model.config.melody else 0
         self._positions = columns + self.prefix_positions
@@ -72,30 +82,30 @@ class Runner:
             text_dtype=decoder.dtype,
             device=decoder.device,
         )
-        self._settings = sampling.Settings.make(slots, decoder.device)
+        self._settings = sampling.SlotSampling.make(slots, decoder.device)
         self._laid = self._integers(slots, config.num_codebooks, columns).fill_(config.pad)
         self._column = self._integers(slots)
         self._offset = self._integers(slots)
         self._text_mask = torch.zeros(slots, text_positions, dtype=torch.bool, device=decoder.device)
-        # An empty mask would make its row not a number.
+        # An empty mask would turn its row into NaN.
         self._text_mask[:, 0] = True
         self._finite = torch.ones(slots, dtype=torch.bool, device=decoder.device)
         self._rows = torch.arange(slots, device=decoder.device)
         self._logits = torch.zeros(slots, config.num_codebooks, config.codebook_size, device=decoder.device)
-        self._recorded: RecordedSteps | None = None
+        self._captured: CapturedSteps | None = None
 
     def _integers(self, *shape: int) -> torch.Tensor:
         return torch.zeros(shape, dtype=torch.int64, device=self._decoder.device)
 
     # joining and leaving
 
-    def begin(self, slot: int, laid: Codes, known: int, conditions: Conditions, settings: Sampling) -> None:
-        """Put a request into a slot: its columns, of which the first `known` are heard at once."""
+    def begin(self, slot: int, laid: Codes, known: int, conditions: Conditions, settings: SamplingParams) -> None:
+        """Put a request into a slot and prefill the first `known` of its columns."""
         device = self._decoder.device
         columns = torch.from_numpy(laid).to(device)
         self._laid[slot].fill_(self.pattern.pad)
         self._laid[slot, :, : laid.shape[1]] = columns
-        # The last known column is what the first step hears.
+        # The first step reads the last known column.
         self._column[slot], self._offset[slot] = known - 1, conditions.prefix_positions
         self._finite[slot] = True
         self._text_mask[slot] = False
@@ -119,37 +129,37 @@ class Runner:
             tensor[target] = tensor[source]
 
     def clear(self, slot: int) -> None:
-        """Forget all of a slot. What is not a number would spoil the next request, though its places are masked."""
+        """Set a slot's caches to zero. NaN would spoil the next request, although its positions are masked."""
         self.caches.clear(slot)
 
     # stepping
 
     def step(self, bucket: int, used: int) -> None:
-        """Fill one more column of the first `bucket` slots; no slot has come to position `used`."""
-        if self._recorded is not None:
-            self._recorded(bucket, used)
+        """Fill one more column of the first `bucket` slots; all slots are at positions below `used`."""
+        if self._captured is not None:
+            self._captured(bucket, used)
         else:
             self._compute(bucket, min(-(-used // LENGTH_BUCKET) * LENGTH_BUCKET, self.caches.positions))
 
-    def record(self, recorder: Recorder) -> int:
-        """Step by recorded graphs from now on; return how many there are.
+    def capture(self, capture: StepCapture) -> int:
+        """Use captured graphs from now on; return their number.
 
-        Nothing may be in a slot yet: recording plays, and what it played is forgotten.
+        All slots must be empty: capturing runs the step, and its results are cleared afterwards.
         """
         try:
-            self._recorded = RecordedSteps(self._compute, recorder, slots=self._slots, positions=self.caches.positions)
+            self._captured = CapturedSteps(self._compute, capture, slots=self._slots, positions=self.caches.positions)
         finally:
             self._column.zero_()
             self._laid.fill_(self.pattern.pad)
             for slot in range(self._slots):
                 self.clear(slot)
-        return len(self._recorded)
+        return len(self._captured)
 
     def _compute(self, bucket: int, length: int) -> None:
         """Step, with attention over `length` positions.
 
-        It reads and writes buffers that stay where they are, its shapes follow from its arguments, and it never waits
-        for the device: so it can be recorded.
+        It can be captured: it reads and writes buffers with fixed addresses, its shapes follow from its arguments, and
+        it never waits for the device.
         """
         rows, column = self._rows[:bucket], self._column[:bucket]
         heard = self._laid[rows, :, column]
@@ -160,7 +170,7 @@ class Runner:
         self._logits[:bucket] = mixed
         self._finite[:bucket] &= mixed.isfinite().all(dim=-1).all(dim=-1)
         chosen = sampling.choose(mixed, column + 1, self._settings)
-        # Slots that have no request go on in place.
+        # Empty slots stay at the last column.
         following = (column + 1).clamp(max=self._laid.shape[2] - 1)
         due = self._laid[rows, :, following]
         self._laid[rows, :, following] = torch.where(due == FREE, chosen, due)
@@ -172,22 +182,39 @@ class Runner:
         """Read finished frames of a slot."""
         last = 1 + first_frame + frames + self.pattern.lag
         part = self._laid[slot, :, first_frame:last].cpu().numpy()
-        return self.pattern.take(part, 0, frames)
+        return self.pattern.read(part, 0, frames)
 
     def is_finite(self, slot: int) -> bool:
-        """Whether all of a slot's logits were numbers."""
+        """Return whether all of a slot's logits were finite."""
         return bool(self._finite[slot])
 
     @property
     def last_logits(self) -> torch.Tensor:
-        """The last step's logits after guidance, (slots, codebooks, entries): for tests and measurements."""
+        """The last step's logits after guidance, (slots, codebooks, entries), for tests and benchmarks."""
         return self._logits
 
     def jump(self, slot: int, column: int) -> None:
-        """Say that a slot has come to a column, as if it had played so far: for measurements."""
+        """Set a slot's column, for benchmarks."""
         self._column[slot] = column
 
 
-def empty_prompt(model: Model) -> Codes:
+def empty_prompt(model: LoadedModel) -> Codes:
     """Return a prompt of no frames."""
     return np.zeros((model.config.decoder.num_codebooks, 0), np.int64)
+
+
+def capture_steps(runner: BatchRunner, wanted: str, make_capture: Callable[[], StepCapture]) -> int:
+    """Capture a runner's step as the setting asks; return the number of graphs, 0 for the plain loop."""
+    if wanted == "off":
+        return 0
+    try:
+        return runner.capture(make_capture())
+    except RuntimeError as error:
+        if wanted == "auto":
+            log.warning("the steps were not captured; the slower plain loop is used", error=str(error), switch=SWITCH)
+            return 0
+        if isinstance(error, torch.OutOfMemoryError):
+            raise errors.OutOfMemory(
+                f"no memory to capture the steps: {error}; reduce renderer.musicgen.slots, or set {SWITCH}"
+            ) from error
+        raise errors.DeviceRequired(f"renderer.musicgen.cuda_graphs = on: {error}") from error

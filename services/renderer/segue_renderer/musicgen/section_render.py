@@ -1,4 +1,4 @@
-"""One section from request to sound: its conditions, its windows, and its samples as they become certain."""
+"""One section from request to audio: its conditions, its windows, and its samples as soon as they are final."""
 
 from __future__ import annotations
 
@@ -10,54 +10,54 @@ import torch
 
 from segue_music import theory, timing
 from segue_music.plan import Continuity, MotifUse, Warning  # noqa: A004  the contract's word
-from segue_renderer.musicgen.code_stream import Job
+from segue_renderer.musicgen.code_stream import WindowJob
 from segue_renderer.musicgen.conditions import conditions_of
 from segue_renderer.musicgen.model import chroma
 from segue_renderer.musicgen.model.stream_decoder import StreamDecoder
-from segue_renderer.musicgen.policy.delay_pattern import joined
+from segue_renderer.musicgen.policy.delay_pattern import concatenated
 from segue_renderer.musicgen.policy.windows import Window, plan_windows
-from segue_renderer.musicgen.runner import Sampling
+from segue_renderer.musicgen.runner import SamplingParams
 from segue_runtime import errors
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from segue_renderer.backend import RenderRequest, Sound
+    from segue_renderer.backend import AudioClip, RenderRequest
     from segue_renderer.musicgen.config import MelodyConfig
-    from segue_renderer.musicgen.loaded_model import Model
+    from segue_renderer.musicgen.loaded_model import LoadedModel
     from segue_renderer.musicgen.policy.delay_pattern import Codes
 
 TEXT_TOKENS: Final = 128
-SEED_OF_WINDOW: Final = 0x9E37_79B1
+SEED_STEP: Final = 0x9E37_79B1
 
 
 @dataclass(frozen=True)
-class Limits:
-    """The model's window, in frames."""
+class WindowLimits:
+    """The model's window and stride, in frames."""
 
     window: int
     stride: int
 
     @property
     def context(self) -> int:
-        """The most earlier sound that is heard."""
+        """The most earlier audio that fits into a window."""
         return self.window - self.stride
 
 
 @dataclass
-class Section:
-    """What is known of a section while it is played. Everything that uses torch runs on the engine's thread."""
+class SectionRender:
+    """The state of a section while it is rendered. All methods that use torch run on the engine's thread."""
 
-    model: Model
+    model: LoadedModel
     request: RenderRequest
-    limits: Limits
+    limits: WindowLimits
     warnings: list[Warning] = field(default_factory=list)
     codes: list[Codes] = field(default_factory=list)
-    """All codes so far, the earlier section's end first."""
+    """All codes so far, beginning with the earlier section's end."""
     context_frames: int = 0
     guide_applied: bool = False
-    """Whether guide, notes or motif were heard in any window."""
+    """Whether any window used the guide, the notes or the motif."""
 
     def __post_init__(self) -> None:
         rate, spec = self.model.config.codec.sample_rate, self.request.spec
@@ -71,23 +71,23 @@ class Section:
     # before the first window
 
     def prepare(self) -> None:
-        """Hear the earlier section's end and plan the windows."""
+        """Encode the earlier section's end and plan the windows."""
         sound = self.request.conditioning
         if sound is not None:
-            self._hear(sound)
+            self._encode(sound)
         self.windows = plan_windows(
             self.frames, self.context_frames, window=self.limits.window, stride=self.limits.stride
         )
 
-    def _hear(self, sound: Sound) -> None:
+    def _encode(self, sound: AudioClip) -> None:
         codec = self.model.config.codec
         frames = min(len(sound.samples) // codec.hop, self.limits.context)
         if not frames:
             self._warn("conditioning_too_short", "the earlier section's end is shorter than one frame of the model")
             return
         if len(sound.samples) // codec.hop > frames:
-            self._warn("conditioning_cut", f"the model hears the last {frames / codec.frame_rate:g} s of it")
-        # Its last sample is the one before our first: whole frames, counted from the end.
+            self._warn("conditioning_cut", f"the model uses the last {frames / codec.frame_rate:g} s of it")
+        # Its last sample is the one before our first, so whole frames are counted from the end.
         end = torch.tensor(sound.samples[-frames * codec.hop :].T)
         channels = self.model.config.decoder.channels
         books = torch.zeros(self.model.config.decoder.num_codebooks, frames, dtype=torch.int64)
@@ -96,25 +96,25 @@ class Section:
         self.codes.append(books.numpy())
         self.context_frames = frames
         self._to_skip = frames * codec.hop
-        self._decoder.push(books)  # what it would sound is the earlier section's, not ours
+        self._decoder.push(books)  # this audio belongs to the earlier section
         self._to_skip -= max(0, frames - self._decoder.look_ahead) * codec.hop
 
     # window by window
 
-    def job(self, index: int) -> Job:
-        """Return a window as a job of the engine."""
+    def job(self, index: int) -> WindowJob:
+        """Return a window as a job for the engine."""
         window = self.windows[index]
         num_codebooks = self.model.config.decoder.num_codebooks
-        heard = joined(self.codes, num_codebooks)
+        heard = concatenated(self.codes, num_codebooks)
         prompt = heard[:, heard.shape[1] - window.prompt_frames :]
         melody = self._melody(window)
         conditions, cut = conditions_of(self.model, self.request.spec.prompt, TEXT_TOKENS, melody)
         if cut and index == 0:
-            self._warn("prompt_truncated", f"the prompt is longer than {TEXT_TOKENS} tokens; its end was not heard")
-        return Job(conditions, prompt, window.new_frames, self._sampling(index), self.request.owner)
+            self._warn("prompt_truncated", f"the prompt is longer than {TEXT_TOKENS} tokens; its end was not used")
+        return WindowJob(conditions, prompt, window.new_frames, self._sampling(index), self.request.owner)
 
     def sound(self, codes: Codes) -> NDArray[np.float32]:
-        """Take the next codes and return the samples (frames, channels) that are certain now."""
+        """Add the next codes and return the samples (frames, channels) that are final now."""
         self.codes.append(codes)
         self.new_frames += codes.shape[1]
         sound = self._decoder.push(torch.from_numpy(codes), last=self.new_frames == self.frames)
@@ -127,17 +127,17 @@ class Section:
 
     @property
     def window_frames_used(self) -> int:
-        """How many frames of the model all windows take, what they hear included."""
+        """The model frames of all windows, their prompts included."""
         return sum(window.frames for window in self.windows)
 
     # parts
 
-    def _sampling(self, index: int) -> Sampling:
-        given, neutral = self.request.spec.sampling, Sampling()
-        seed = (self.request.seed + index * SEED_OF_WINDOW) & 0xFFFF_FFFF
+    def _sampling(self, index: int) -> SamplingParams:
+        given, neutral = self.request.spec.sampling, SamplingParams()
+        seed = (self.request.seed + index * SEED_STEP) & 0xFFFF_FFFF
         if given is None:
-            return Sampling(seed=seed)
-        return Sampling(
+            return SamplingParams(seed=seed)
+        return SamplingParams(
             guidance=neutral.guidance if given.guidance is None else given.guidance,
             temperature=neutral.temperature if given.temperature is None else given.temperature,
             top_k=neutral.top_k if given.top_k is None else given.top_k,
@@ -146,33 +146,35 @@ class Section:
         )
 
     def _melody(self, window: Window) -> torch.Tensor | None:
-        """Return what a melody model follows in a window: the guide, the notes, or the plan's motif."""
+        """Return the melody for a window: the guide, the notes, or the plan's motif."""
         melody = self.model.config.melody
         if melody is None:
             return None
-        # Before zero lies what is heard of the section before, to which no melody was given.
+        # Times below zero belong to the section before, which has no melody here.
         begin_s = (self.new_frames - window.prompt_frames) / self.model.config.codec.frame_rate
         length_s = window.frames / self.model.config.codec.frame_rate
         if self.request.guide is not None:
-            found = self._sung(self.request.guide, begin_s, length_s, melody)
+            found = self._chroma_of_audio(self.request.guide, begin_s, length_s, melody)
         else:
             notes = self.request.guide_notes
             timed = self._timed([(note.start_tick, note.ticks, note.pitch) for note in notes]) or self._motif()
-            found = self._written(timed, begin_s, length_s, melody)
+            found = self._chroma_of_notes(timed, begin_s, length_s, melody)
         self.guide_applied = self.guide_applied or found is not None
         return found
 
-    def _sung(self, guide: Sound, begin_s: float, length_s: float, melody: MelodyConfig) -> torch.Tensor | None:
+    def _chroma_of_audio(
+        self, guide: AudioClip, begin_s: float, length_s: float, melody: MelodyConfig
+    ) -> torch.Tensor | None:
         rate = self.model.config.codec.sample_rate
         first, last = round(begin_s * rate), round((begin_s + length_s) * rate)
         part = guide.samples[max(0, first) : last].mean(axis=1)
         if not part.any():
             return None
         rows = chroma.of_sound(torch.from_numpy(part), rate, melody)
-        # Its first note is held before it begins.
+        # The first note also fills the time before the guide begins.
         return torch.cat([rows[:1].expand(max(0, -first) // melody.hop, -1), rows])
 
-    def _written(
+    def _chroma_of_notes(
         self, notes: list[tuple[float, float, int]], begin_s: float, length_s: float, melody: MelodyConfig
     ) -> torch.Tensor | None:
         sounding = [
@@ -207,12 +209,12 @@ class Section:
         self.warnings.append(Warning(code, text, self.request.spec.section_id))
 
 
-def check(request: RenderRequest, model: Model) -> None:
-    """Refuse what cannot be played; nothing was begun yet."""
+def check_request(request: RenderRequest, model: LoadedModel) -> None:
+    """Refuse requests that the model cannot render, before any work."""
     spec, codec = request.spec, model.config.codec
     violations = []
     if spec.frames < 1 or spec.sample_rate < 1:
-        violations.append(errors.FieldViolation("spec.frames", "a section has at least one frame, at a sample rate"))
+        violations.append(errors.FieldViolation("spec.frames", "a section needs at least one frame and a sample rate"))
     if (
         model.config.melody is not None
         and (request.guide_notes or spec.motif)
@@ -231,7 +233,7 @@ def check(request: RenderRequest, model: Model) -> None:
             continue
         if sound.sample_rate != codec.sample_rate:
             raise errors.InvalidAudio(
-                f"{name}: it has {sound.sample_rate} frames a second; {codec.sample_rate} are needed, resample it"
+                f"{name}: its sample rate is {sound.sample_rate} Hz; resample it to {codec.sample_rate} Hz"
             )
         if sound.samples.shape[1] not in channels:
             raise errors.InvalidAudio(

@@ -22,16 +22,24 @@ from segue_music.elements import (
 )
 from segue_music.plan import (
     Continuity,
+    Determinism,
     ModelProfile,
     Role,
     SectionSpec,
     Warning,  # noqa: A004  the contract's word
 )
 from segue_music.timing import section_frames, ticks_per_bar
-from segue_renderer.backend import Accepted, AudioPiece, BackendStatus, Finished, NotesPiece, Progress
+from segue_renderer.backend import (
+    BackendStatus,
+    RenderAccepted,
+    RenderedAudio,
+    RenderedNotes,
+    RenderFinished,
+    RenderProgress,
+)
 from segue_renderer.sketch import validation
 from segue_renderer.sketch.band import FX, SketchBand
-from segue_renderer.wait_queue import Line
+from segue_renderer.wait_queue import WaitQueue
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Sequence
@@ -41,7 +49,6 @@ if TYPE_CHECKING:
     from segue_runtime.settings import Settings
 
 ENGINE_VERSION: Final = "sketch-6"
-BIT_EXACT: Final = 1
 MODEL: Final = "sketch"
 
 
@@ -49,7 +56,7 @@ class SketchBackend:
     """Renders one section in each of its threads."""
 
     def __init__(self, slots: int = 1) -> None:
-        self._line = Line(slots)
+        self._queue = WaitQueue(slots)
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="sketch")
         # A thread of its own: writing the notes of a queued section must not delay a section that plays.
         self._writers = ThreadPoolExecutor(1, thread_name_prefix="sketch-writer")
@@ -61,7 +68,7 @@ class SketchBackend:
             layers=tuple(kind for kind in LayerKind if kind != LayerKind.UNSPECIFIED),
             extra_stems=(FX,),
             continuities=(Continuity.NONE, Continuity.MOTIF),
-            determinism=BIT_EXACT,
+            determinism=Determinism.BIT_EXACT,
             real_time_factor=20.0,
             gives_notes=True,
         )
@@ -79,27 +86,27 @@ class SketchBackend:
         """Render one section, block by block."""
         validation.check(request)
         loop = asyncio.get_running_loop()
-        with self._line.join(request.owner) as place:
+        with self._queue.enter(request.owner) as position:
             # The notes are written before a slot is free: waiting callers receive the section's loudness.
             band = await loop.run_in_executor(self._writers, SketchBand, request.spec, request.seed)
-            yield Accepted(
+            yield RenderAccepted(
                 profile=self._profile,
                 sample_rate=request.spec.sample_rate,
                 channels=2,
                 declared_lufs=band.declared_lufs(),
                 sample_locked=True,
-                queue_position=place.number,
+                queue_position=position.current,
             )
-            async for number in place.in_line():
-                yield Progress(0, request.spec.frames, number)
+            async for current in position.updates():
+                yield RenderProgress(0, request.spec.frames, current)
             if request.notes:
                 for start in range(0, len(band.notes), 1024):
-                    yield NotesPiece(band.notes[start : start + 1024])
+                    yield RenderedNotes(band.notes[start : start + 1024])
             blocks = band.blocks()
             while (block := await loop.run_in_executor(self._threads, next, blocks, None)) is not None:
                 for piece in _pieces(block, band, stems=request.stems):
                     yield piece
-            yield Finished(
+            yield RenderFinished(
                 frames=request.spec.frames,
                 tail_frames=band.tail_frames,
                 ending=request.spec.next is None,
@@ -108,7 +115,7 @@ class SketchBackend:
 
     def status(self) -> BackendStatus:
         """Return the number of slots, how many are busy, and the queue length."""
-        return BackendStatus(slots=self._line.slots, busy_slots=self._line.busy, queued=self._line.queued)
+        return BackendStatus(slots=self._queue.slots, busy_slots=self._queue.busy, queued=self._queue.queued)
 
     async def close(self) -> None:
         """Stop the threads."""
@@ -133,16 +140,16 @@ def _warm_up() -> None:
     next(SketchBand(spec, 0).blocks())
 
 
-def _pieces(block: tuple[int, dict[str, Stereo]], band: SketchBand, *, stems: bool) -> Iterator[AudioPiece]:
+def _pieces(block: tuple[int, dict[str, Stereo]], band: SketchBand, *, stems: bool) -> Iterator[RenderedAudio]:
     first, sounds = block
     mix = np.zeros_like(sounds[FX])
     # Always in the same order: the last bits of a float sum depend on it.
     for name in (*band.layers, FX):
         mix += sounds[name]
-    yield AudioPiece(first, mix)
+    yield RenderedAudio(first, mix)
     if stems:
         for name in (*band.layers, FX):
-            yield AudioPiece(first, sounds[name], name)
+            yield RenderedAudio(first, sounds[name], name)
 
 
 def _warnings(request: RenderRequest, band: SketchBand) -> tuple[Warning, ...]:

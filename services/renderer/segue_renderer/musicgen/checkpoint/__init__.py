@@ -1,1 +1,1 @@
-"""Checkpoints: both published layouts, read strictly."""
+"""Readers of weights in both published layouts. Every deviation is an error."""

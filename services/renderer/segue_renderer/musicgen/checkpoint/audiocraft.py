@@ -1,4 +1,4 @@
-"""The audiocraft layout: state_dict.bin and compression_state_dict.bin, with the text encoder in a folder beside."""
+"""The audiocraft layout: state_dict.bin and compression_state_dict.bin, with a text encoder in a folder of its own."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ RENAMED: Final = (
     ),
 )
 FUSED: Final = re.compile(r"transformer\.layers\.(\d+)\.(self_attn|cross_attention)\.in_proj_weight")
-# The table of a transform that is computed anew.
-OF_NO_USE: Final = {"condition_provider.conditioners.self_wav.chroma.spec.window"}
+# The table of a transform; it is computed again.
+UNUSED: Final = {"condition_provider.conditioners.self_wav.chroma.spec.window"}
 CODEC_NAMES: Final = (
     (re.compile(r"\b(encoder|decoder)\.model\."), r"\1.layers."),
     (re.compile(r"\.(conv|convtr)\.\1\."), ".conv."),
@@ -61,12 +61,12 @@ def open_folder(folder: Path) -> tuple[ModelConfig, Tensors, Path]:
     codec, of_codec = _codec(folder)
     found |= of_codec
     for name, loader in files.open_safetensors(files.weight_files(text_folder)).items():
-        # A whole T5 has a decoder, too; it is of no use here.
+        # A full T5 also has a decoder, which is not used here.
         if name.startswith(("encoder.", "shared.")):
             found[f"text_encoder.{name}"] = loader
     opened = Tensors(str(folder), found)
     for name in found:
-        if huggingface.is_of_no_use(name):
+        if huggingface.is_unused(name):
             opened.drop(name)
     text_path = text_folder / "config.json"
     config = ModelConfig(
@@ -79,7 +79,7 @@ def open_folder(folder: Path) -> tuple[ModelConfig, Tensors, Path]:
 
 
 def weight_paths(folder: Path) -> list[Path]:
-    """Return the files that the digest is over."""
+    """Return the files that the digest covers."""
     paths = [folder / LANGUAGE_MODEL, folder / CODEC, *files.weight_files(_text_folder(folder))]
     codec_folder = folder / CODEC_FOLDER
     return paths + (files.weight_files(codec_folder) if codec_folder.is_dir() else [])
@@ -87,10 +87,10 @@ def weight_paths(folder: Path) -> list[Path]:
 
 def _state(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise errors.ModelInvalid(f"{path}: it is not there; both {LANGUAGE_MODEL} and {CODEC} are needed")
+        raise errors.ModelInvalid(f"{path}: it is not there; a model needs both {LANGUAGE_MODEL} and {CODEC}")
     content = files.open_pickle(path)
     if "pretrained" not in content and not isinstance(content.get("best_state"), dict):
-        raise errors.ModelInvalid(f"{path}: it has no best_state; is it a checkpoint that audiocraft exported?")
+        raise errors.ModelInvalid(f"{path}: it has no best_state; did audiocraft export it?")
     return content
 
 
@@ -101,7 +101,7 @@ def _settings(content: dict[str, Any]) -> dict[str, Any]:
     try:
         return plain_yaml.parse(written)
     except plain_yaml.YamlError as error:
-        raise errors.ModelInvalid(f"the checkpoint's xp.cfg cannot be read: {error}") from error
+        raise errors.ModelInvalid(f"its xp.cfg cannot be read: {error}") from error
 
 
 def _text_folder(folder: Path) -> Path:
@@ -134,7 +134,7 @@ def _renamed(name: str, tensor: torch.Tensor, path: Path) -> dict[str, Loader]:
     for pattern, replacement in RENAMED:
         if pattern.fullmatch(name):
             return {pattern.sub(replacement, name): partial(_whole, tensor)}
-    if name in OF_NO_USE:
+    if name in UNUSED:
         return {}
     raise errors.ModelInvalid(f"{path}: the tensor {name} belongs to no part of a MusicGen model")
 
@@ -175,7 +175,7 @@ def _melody(content: dict[str, Any]) -> MelodyConfig | None:
         )
     )
     fft_size = 2 ** (exponent if isinstance(exponent, int) else 14)
-    # As published: each chroma frame steps a quarter of its window, and the guide lasts as long as the model's window.
+    # As published: chroma frames step by a quarter of their window, and the guide is as long as the model's window.
     hop = fft_size // 4
     samples = (duration_s if isinstance(duration_s, int | float) else 30) * (rate if isinstance(rate, int) else 32_000)
     return MelodyConfig(
@@ -192,7 +192,7 @@ def _codec(folder: Path) -> tuple[CodecConfig, dict[str, Loader]]:
         codec_folder = folder / CODEC_FOLDER
         if not (codec_folder / "config.json").is_file():
             raise errors.ModelInvalid(
-                f"{folder / CODEC}: it only names {content['pretrained']!r}; put that codec's config.json and "
+                f"{folder / CODEC}: it only refers to {content['pretrained']!r}; put that codec's config.json and "
                 f"model.safetensors into {codec_folder}"
             )
         path = codec_folder / "config.json"
@@ -212,7 +212,7 @@ def _codec(folder: Path) -> tuple[CodecConfig, dict[str, Loader]]:
 
 
 def _codec_config(state: dict[str, torch.Tensor], settings: dict[str, Any], folder: Path) -> CodecConfig:
-    """Read the codec's sizes off its weights: its settings may be spread over several places."""
+    """Derive the codec's sizes from its weights: its settings may be spread over several places."""
     try:
         first, last = state["decoder.layers.0.conv.weight_v"], state["encoder.layers.0.conv.weight_v"]
         embed = state["quantizer.layers.0.codebook.embed"]

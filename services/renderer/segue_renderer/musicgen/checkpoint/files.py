@@ -1,4 +1,4 @@
-"""Files of a checkpoint: opened without running anything that is in them, and their digest."""
+"""Opens the files of a model folder without running code from them, and computes their digest."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from segue_renderer.musicgen.checkpoint.tensors import Loader
 
-BLOCK: Final = 1 << 22
+BLOCK_BYTES: Final = 1 << 22
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def open_safetensors(paths: Iterable[Path]) -> dict[str, Loader]:
-    """List the tensors of one or several safetensors files; each is read when it is asked for."""
+    """List the tensors of safetensors files; each tensor is read when its loader is called."""
     loaders: dict[str, Loader] = {}
     for path in paths:
         try:
@@ -48,11 +48,11 @@ def open_safetensors(paths: Iterable[Path]) -> dict[str, Loader]:
 
 
 def open_pickle(path: Path) -> dict[str, Any]:
-    """Read a file of torch.save, tensors and plain values only: code in it is refused, not run."""
+    """Read a file of torch.save that holds tensors and plain values. A file with code is refused and not run."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
-        raise errors.ModelInvalid(f"{path}: it holds more than weights; nothing of it was run") from error
+        raise errors.ModelInvalid(f"{path}: it holds more than weights; none of its code was run") from error
     except (OSError, RuntimeError, EOFError, ValueError) as error:
         raise errors.ModelInvalid(f"{path}: damaged or cut short: {error}") from error
     if not isinstance(content, dict):
@@ -61,14 +61,14 @@ def open_pickle(path: Path) -> dict[str, Any]:
 
 
 def weight_files(folder: Path, stem: str = "model") -> list[Path]:
-    """Return the safetensors files of a folder in the Hugging Face layout: one, or those that its index names."""
+    """Return the safetensors files of a folder in the Hugging Face layout: one file, or the files of its index."""
     index = folder / f"{stem}.safetensors.index.json"
     if not index.is_file():
         return [folder / f"{stem}.safetensors"]
     names = sorted(set(read_json(index).get("weight_map", {}).values()))
     files = [folder / str(name) for name in names]
     for path in files:
-        # A name from a file must not lead out of the folder.
+        # A name in the index must not point outside the folder.
         if path.parent != folder or not path.is_file():
             raise errors.ModelInvalid(f"{index}: it names {path.name}, which is not there; is the download complete?")
     return files
@@ -80,7 +80,7 @@ def digest(paths: Iterable[Path]) -> str:
     for path in sorted(paths):
         one = hashlib.sha256()
         with path.open("rb") as file:
-            while block := file.read(BLOCK):
+            while block := file.read(BLOCK_BYTES):
                 one.update(block)
         whole.update(one.digest())
     return whole.hexdigest()

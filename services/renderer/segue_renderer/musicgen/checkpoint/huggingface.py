@@ -21,7 +21,7 @@ def model_config(path: Path) -> ModelConfig:
     content = files.read_json(path)
     kind = content.get("model_type")
     if kind not in KINDS:
-        raise errors.ModelInvalid(f"{path}: it describes a {kind!r} model; a MusicGen checkpoint is needed")
+        raise errors.ModelInvalid(f"{path}: it describes a {kind!r} model, not a MusicGen model")
     try:
         return ModelConfig(
             decoder=_decoder(content["decoder"], prefix=KINDS[kind], path=path),
@@ -36,7 +36,7 @@ def model_config(path: Path) -> ModelConfig:
 def _only(path: Path, **values: tuple[object, object]) -> None:
     for name, (value, supported) in values.items():
         if value != supported:
-            raise errors.ModelInvalid(f"{path}: {name} is {value!r}; the engine plays {supported!r} only")
+            raise errors.ModelInvalid(f"{path}: {name} is {value!r}; the engine supports {supported!r} only")
 
 
 def _decoder(given: dict[str, Any], *, prefix: bool, path: Path) -> DecoderConfig:
@@ -58,7 +58,7 @@ def _decoder(given: dict[str, Any], *, prefix: bool, path: Path) -> DecoderConfi
 
 
 def text_config(given: dict[str, Any], path: Path) -> TextConfig:
-    """Read what T5 says of itself."""
+    """Read the configuration of T5."""
     _only(path, feed_forward_proj=(given.get("feed_forward_proj", "relu"), "relu"))
     return TextConfig(
         vocab_size=given.get("vocab_size", 32128),
@@ -74,7 +74,7 @@ def text_config(given: dict[str, Any], path: Path) -> TextConfig:
 
 
 def codec_config(given: dict[str, Any], path: Path) -> CodecConfig:
-    """Read what EnCodec says of itself."""
+    """Read the configuration of EnCodec."""
     _only(
         path,
         use_causal_conv=(given.get("use_causal_conv", True), False),
@@ -104,7 +104,7 @@ def codec_config(given: dict[str, Any], path: Path) -> CodecConfig:
     )
     bits = (size - 1).bit_length()
     bandwidth = max(given.get("target_bandwidths", [24.0]))
-    # As published: a codec has as many codebooks as its largest bandwidth pays for, at whole frames a second.
+    # As published: the largest bandwidth sets the number of codebooks, with the frame rate rounded up.
     num = int(1000 * bandwidth // (-(-codec.sample_rate // codec.hop) * bits))
     return replace(codec, num_codebooks=num)
 
@@ -124,23 +124,23 @@ def _melody(content: dict[str, Any], path: Path) -> MelodyConfig:
 
 
 def tensors(folder: Path) -> Tensors:
-    """Open the weights under their names, the decoder's without its double prefix."""
+    """Open the weights by name; the decoder's double prefix is removed."""
     found = {}
     for name, loader in files.open_safetensors(files.weight_files(folder)).items():
         found[plain_name(name)] = loader
-    # The two are one tensor; which of them is written differs.
+    # The two are one tensor; files hold one name or the other.
     words, copies = "text_encoder.shared.weight", "text_encoder.encoder.embed_tokens.weight"
     if words not in found and copies in found:
         found[words] = found.pop(copies)
     opened = Tensors(str(folder), found)
     for name in found:
-        if is_of_no_use(name):
+        if is_unused(name):
             opened.drop(name)
     return opened
 
 
 def plain_name(name: str) -> str:
-    """Bring older spellings to the present one."""
+    """Return the present spelling of a name."""
     for old, new in (
         ("decoder.model.decoder.", "decoder."),
         (".parametrizations.weight.original0", ".weight_g"),
@@ -150,8 +150,8 @@ def plain_name(name: str) -> str:
     return name
 
 
-def is_of_no_use(name: str) -> bool:
-    """Tell tensors that are copies, tables or training statistics."""
+def is_unused(name: str) -> bool:
+    """Return whether a tensor is a copy, a table or a training statistic."""
     last = name.rpartition(".")[2]
     return name in {"decoder.embed_positions.weights", "text_encoder.encoder.embed_tokens.weight"} or (
         "codebook." in name and last in {"inited", "cluster_size", "embed_avg"}

@@ -1,4 +1,4 @@
-"""A reader for the YAML that OmegaConf writes: nested block mappings, lists and scalars, nothing more."""
+"""Reads the YAML that OmegaConf writes: nested block mappings, lists and scalars only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
 class YamlError(ValueError):
-    """The text is not the plain YAML that is read here."""
+    """The text is not YAML of this subset."""
 
 
 def parse(text: str) -> dict[str, Value]:
@@ -55,7 +55,7 @@ def _block(lines: list[tuple[int, str]], index: int, indent: int) -> tuple[Value
         if rest.strip():
             mapping[_unquote(key)] = _scalar(rest.strip())
             while index < len(lines) and lines[index][0] > indent:
-                index += 1  # a folded long string goes on; no such string is of use here
+                index += 1  # the rest of a folded long string, which nothing here needs
         elif index < len(lines) and (lines[index][0] > indent or lines[index][1].startswith("- ")):
             mapping[_unquote(key)], index = _block(lines, index, lines[index][0])
         else:

@@ -1,4 +1,4 @@
-"""The tensors of a checkpoint, taken one by one: nothing missing, nothing of a wrong shape, nothing left over."""
+"""The tensors of a model folder, read one by one. Missing, misshapen and left-over tensors are errors."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ if TYPE_CHECKING:
     Loader = Callable[[], torch.Tensor]
 
 NAMED: Final = 5
-"""How many tensors an error names."""
+"""The most tensors that an error names."""
 
 
 class Tensors:
-    """Tensors by their names in the Hugging Face layout; each is loaded when it is taken."""
+    """Tensors by their names in the Hugging Face layout; each is loaded when it is popped."""
 
     def __init__(self, origin: str, loaders: Mapping[str, Loader], scope: str = "") -> None:
         self.origin = origin
         self._loaders = loaders
         self._scope = scope
-        self._taken: set[str] = set()
+        self._popped: set[str] = set()
         self._counts: dict[str, int] = {}
 
-    def below(self, scope: str) -> Tensors:
-        """Return a view on the names that begin with `scope`; what it takes counts as taken here."""
+    def scoped(self, scope: str) -> Tensors:
+        """Return a view of the names that begin with `scope`; both count the same tensors as popped."""
         view = Tensors(self.origin, self._loaders, f"{self._scope}{scope}.")
-        view._taken, view._counts = self._taken, self._counts
+        view._popped, view._counts = self._popped, self._counts
         return view
 
     def __contains__(self, name: str) -> bool:
         return self._scope + name in self._loaders
 
-    def take(self, name: str, *shape: int) -> torch.Tensor:
-        """Return a tensor in fp32 after checking its shape and that it is finite."""
+    def pop(self, name: str, *shape: int) -> torch.Tensor:
+        """Return a tensor in fp32, after checking that its shape is right and its values are finite."""
         full = self._scope + name
         if full not in self._loaders:
             raise errors.ModelInvalid(f"{self.origin}: the tensor {full} is missing; is the download complete?")
@@ -51,21 +51,21 @@ class Tensors:
         tensor = tensor.to(torch.float32)
         if not bool(torch.isfinite(tensor).all()):
             raise errors.ModelInvalid(f"{self.origin}: {full} has values that are not finite; the file is damaged")
-        self._taken.add(full)
+        self._popped.add(full)
         self._counts[full] = tensor.numel()
         return tensor
 
     def count(self, scope: str) -> int:
-        """Count the weights that were taken below a scope."""
+        """Count the weights that were popped below a scope."""
         return sum(count for name, count in self._counts.items() if name.startswith(f"{scope}."))
 
     def drop(self, name: str) -> None:
-        """Count a tensor as taken that the engine has no use for, such as training statistics."""
-        self._taken.add(self._scope + name)
+        """Skip a tensor that the engine does not use, such as training statistics."""
+        self._popped.add(self._scope + name)
 
     def finish(self) -> None:
-        """Raise when tensors are left over: it would be another model than its configuration says."""
-        left = sorted(set(self._loaders) - self._taken)
+        """Raise when tensors are left over: the model is not the one that its configuration describes."""
+        left = sorted(set(self._loaders) - self._popped)
         if left:
             names = ", ".join(left[:NAMED]) + (f" and {len(left) - NAMED} more" if len(left) > NAMED else "")
             raise errors.ModelInvalid(f"{self.origin}: these tensors belong to no part of this model: {names}")

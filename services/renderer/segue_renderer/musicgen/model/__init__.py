@@ -1,1 +1,1 @@
-"""The networks: text encoder, decoder with static caches, codec; plain torch, no policy."""
+"""The networks in plain torch: tokenizer, text encoder, decoder with static caches, sampling, codec, chroma."""

@@ -1,4 +1,4 @@
-"""What the decoder remembers: static keys and values for every slot, allocated once."""
+"""Static keys and values for every slot, allocated once."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import torch
 if TYPE_CHECKING:
     from segue_renderer.musicgen.config import DecoderConfig
 
-ROWS_A_SLOT = 2
+ROWS_PER_SLOT = 2
 """Each slot has two neighbouring rows: the prompted one and the free one, for guidance."""
 
 
 class Caches:
-    """Keys and values by layer: of the codes for all rows, of the text for the prompted rows only.
+    """Keys and values by layer: those of the codes for all rows, those of the text for the prompted rows only.
 
-    Both lie in one tensor, keys first: a step writes them at once.
+    Keys and values share one tensor, keys first, so that a step writes both at once.
     """
 
     def __init__(
@@ -36,39 +36,39 @@ class Caches:
         self.text_positions = text_positions
         row = (2, config.num_heads, positions, config.head_size)
         text_row = (2, config.num_heads, 0 if config.prefix else text_positions, config.head_size)
-        # One tensor a layer: slices of one big tensor were measured four times slower.
+        # One tensor for each layer: slices of one big tensor were four times slower.
         layers = range(config.num_layers)
-        self.codes = [torch.zeros(slots * ROWS_A_SLOT, *row, dtype=dtype, device=device) for _ in layers]
+        self.codes = [torch.zeros(slots * ROWS_PER_SLOT, *row, dtype=dtype, device=device) for _ in layers]
         self.text = [torch.zeros(slots, *text_row, dtype=text_dtype, device=device) for _ in layers]
 
     @property
-    def bytes_a_slot(self) -> int:
-        """Return what one slot takes."""
+    def bytes_per_slot(self) -> int:
+        """The bytes of one slot."""
         return int(sum(tensor.nbytes for tensor in (*self.codes, *self.text))) // self.slots
 
     def move(self, source: int, target: int, used: int) -> None:
         """Copy a slot's first `used` positions, and its text, to another slot."""
-        from_row, to_row = source * ROWS_A_SLOT, target * ROWS_A_SLOT
+        from_row, to_row = source * ROWS_PER_SLOT, target * ROWS_PER_SLOT
         for codes in self.codes:
-            codes[to_row : to_row + ROWS_A_SLOT, ..., :used, :] = codes[
-                from_row : from_row + ROWS_A_SLOT, ..., :used, :
+            codes[to_row : to_row + ROWS_PER_SLOT, ..., :used, :] = codes[
+                from_row : from_row + ROWS_PER_SLOT, ..., :used, :
             ]
         for text in self.text:
             text[target] = text[source]
 
     def clear(self, slot: int) -> None:
-        """Put zeros into a slot."""
-        row = slot * ROWS_A_SLOT
+        """Set a slot to zero."""
+        row = slot * ROWS_PER_SLOT
         for codes in self.codes:
-            codes[row : row + ROWS_A_SLOT] = 0
+            codes[row : row + ROWS_PER_SLOT] = 0
         for text in self.text:
             text[slot] = 0
 
 
-def bytes_a_slot(
+def bytes_per_slot(
     config: DecoderConfig, positions: int, text_positions: int, dtype: torch.dtype, text_dtype: torch.dtype
 ) -> int:
-    """Return what a slot will take, before anything is allocated."""
+    """Return the bytes of one slot, before anything is allocated."""
     text = 0 if config.prefix else text_positions
-    each = ROWS_A_SLOT * positions * int(dtype.itemsize) + text * int(text_dtype.itemsize)
+    each = ROWS_PER_SLOT * positions * int(dtype.itemsize) + text * int(text_dtype.itemsize)
     return 2 * config.num_layers * config.hidden_size * each

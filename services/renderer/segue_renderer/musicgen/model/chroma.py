@@ -1,4 +1,4 @@
-"""What a melody model hears of a melody: the strongest of twelve pitch classes, frame by frame."""
+"""Chroma of a melody: the strongest of twelve pitch classes, frame by frame."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CENTRE_OCTAVE, WIDTH_OCTAVES = 5.0, 2.0
 
 
 def of_sound(sound: torch.Tensor, sample_rate: int, config: MelodyConfig) -> torch.Tensor:
-    """Return one-hot rows (frames, classes) of a sound (samples,)."""
+    """Return one-hot rows (frames, classes) of audio (samples,)."""
     missing = max(0, config.fft_size - len(sound))
     sound = torch.nn.functional.pad(sound, (missing // 2, missing - missing // 2))
     window = torch.hann_window(config.fft_size)
@@ -33,9 +33,9 @@ def of_sound(sound: torch.Tensor, sample_rate: int, config: MelodyConfig) -> tor
 def of_notes(
     notes: Sequence[tuple[float, float, int]], seconds: float, frame_s: float, config: MelodyConfig
 ) -> torch.Tensor:
-    """Return one-hot rows of notes (start, end, MIDI pitch), as if they were sung: the highest sounding one counts.
+    """Return one-hot rows of notes (start, end, MIDI pitch). The highest of simultaneous notes counts.
 
-    Where nothing sounds, the note before goes on.
+    In a rest, the note before continues.
     """
     frames = max(1, min(config.chroma_length, 1 + int(seconds / frame_s)))
     classes = np.zeros(frames, np.int64)
@@ -51,13 +51,13 @@ def of_notes(
 def filters(sample_rate: int, config: MelodyConfig) -> NDArray[np.float64]:
     """Return the weights of each frequency for each class (classes, frequencies), C first.
 
-    Each frequency is a bump on the circle of classes, as wide as the distance to its neighbour, scaled to length 1;
-    octaves far from the fifth count less.
+    Each frequency is a bump on the circle of classes. Its width is the distance to its neighbour, and its length is
+    scaled to 1. Octaves far from the fifth have a lower weight.
     """
     num = config.num_chroma
     frequencies = np.linspace(0, sample_rate, config.fft_size, endpoint=False)[1:]
     classes = num * np.log2(frequencies / (440.0 / 16))
-    # Frequency 0 has no class: it is put far below, half a turn from its neighbour.
+    # Frequency 0 has no class: it is placed far below, half a turn from its neighbour.
     classes = np.concatenate([[classes[0] - 1.5 * num], classes])
     widths = np.concatenate([np.maximum(np.diff(classes), 1.0), [1.0]])
     distance = classes[None, :] - np.arange(num, dtype=np.float64)[:, None]
@@ -65,5 +65,5 @@ def filters(sample_rate: int, config: MelodyConfig) -> NDArray[np.float64]:
     bumps = np.exp(-0.5 * (2 * distance / widths) ** 2)
     bumps /= np.sqrt((bumps**2).sum(axis=0))
     bumps *= np.exp(-0.5 * ((classes / num - CENTRE_OCTAVE) / WIDTH_OCTAVES) ** 2)
-    # From A first to C first.
+    # The classes start at A; rotate them to start at C.
     return np.ascontiguousarray(np.roll(bumps, -3 * (num // 12), axis=0)[:, : 1 + config.fft_size // 2])

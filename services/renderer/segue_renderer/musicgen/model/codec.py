@@ -1,4 +1,4 @@
-"""EnCodec: codes to sound and sound to codes, in fp32, as a list of plain layers."""
+"""EnCodec: decodes codes to audio and encodes audio to codes, in fp32, as a list of plain layers."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from segue_renderer.musicgen.checkpoint.tensors import Tensors
     from segue_renderer.musicgen.config import CodecConfig
 
-State: TypeAlias = tuple[torch.Tensor, torch.Tensor]
+LstmState: TypeAlias = tuple[torch.Tensor, torch.Tensor]
 
 
 @dataclass
 class Conv:
-    """A convolution that keeps the length (over its stride), mirrored at both ends."""
+    """A convolution that keeps the length (divided by its stride); its input is mirrored at both ends."""
 
     weight: torch.Tensor
     bias: torch.Tensor
@@ -26,31 +26,31 @@ class Conv:
 
     @property
     def total_padding(self) -> int:
-        """How many more samples than its stride it looks at."""
+        """The samples that the kernel covers beyond its stride."""
         return int(self.weight.shape[2] - 1) * self.dilation + 1 - self.stride
 
     def __call__(self, sound: torch.Tensor) -> torch.Tensor:
         """Convolve."""
         length, right = sound.shape[-1], self.total_padding // 2
-        # The last stride may be begun only: it is filled up.
+        # The last stride may be incomplete; it is padded.
         right += -length % self.stride
         return self.bare(_mirror(sound, self.total_padding - self.total_padding // 2, right))
 
     def bare(self, padded: torch.Tensor) -> torch.Tensor:
-        """Convolve what brings its own surroundings."""
+        """Convolve input that is padded already."""
         return functional.conv1d(padded, self.weight, self.bias, self.stride, dilation=self.dilation)
 
 
 @dataclass
-class Upward:
-    """A transposed convolution: `stride` samples for one."""
+class UpsampleConv:
+    """A transposed convolution: `stride` output samples for each input sample."""
 
     weight: torch.Tensor
     bias: torch.Tensor
     stride: int
 
     def __call__(self, sound: torch.Tensor) -> torch.Tensor:
-        """Convolve and cut what hangs over."""
+        """Convolve and trim both ends."""
         padding = self.weight.shape[2] - self.stride
         right = padding // 2
         grown = functional.conv_transpose1d(sound, self.weight, self.bias, self.stride)
@@ -58,58 +58,58 @@ class Upward:
 
 
 @dataclass
-class Residual:
-    """Two convolutions beside a shortcut."""
+class ResidualBlock:
+    """Two convolutions with a shortcut."""
 
     first: Conv
     second: Conv
     shortcut: Conv | None
 
     def __call__(self, sound: torch.Tensor) -> torch.Tensor:
-        """Add both ways."""
+        """Add both paths."""
         inner = self.second(functional.elu(self.first(functional.elu(sound))))
         return (self.shortcut(sound) if self.shortcut is not None else sound) + inner
 
 
-class Memory:
-    """The LSTM between the convolutions; its state is what a stream carries on."""
+class LstmLayer:
+    """The LSTM between the convolutions; a stream carries its state from chunk to chunk."""
 
     def __init__(self, tensors: Tensors, width: int, num_layers: int) -> None:
         self._lstm = torch.nn.LSTM(width, width, num_layers).requires_grad_(requires_grad=False)
         shapes = {name: tuple(parameter.shape) for name, parameter in self._lstm.named_parameters()}
-        self._lstm.load_state_dict({name: tensors.take(f"lstm.{name}", *shape) for name, shape in shapes.items()})
+        self._lstm.load_state_dict({name: tensors.pop(f"lstm.{name}", *shape) for name, shape in shapes.items()})
 
-    def to(self, device: torch.device) -> Memory:
+    def to(self, device: torch.device) -> LstmLayer:
         """Move to a device."""
         self._lstm.to(device)
         return self
 
     def __call__(self, states: torch.Tensor) -> torch.Tensor:
-        """Remember from nothing."""
-        return self.go_on(states, None)[0]
+        """Run from an empty state."""
+        return self.advance(states, None)[0]
 
-    def go_on(self, states: torch.Tensor, before: State | None) -> tuple[torch.Tensor, State]:
-        """Remember from where a stream was left."""
+    def advance(self, states: torch.Tensor, before: LstmState | None) -> tuple[torch.Tensor, LstmState]:
+        """Run from the state of the chunk before."""
         turned = states.permute(2, 0, 1)
-        remembered, after = self._lstm(turned, before)
-        return (remembered + turned).permute(1, 2, 0), after
+        recurrent, after = self._lstm(turned, before)
+        return (recurrent + turned).permute(1, 2, 0), after
 
 
 class Codec:
-    """Both halves, with the codebooks between them."""
+    """Encoder, codebooks and decoder."""
 
     def __init__(self, config: CodecConfig, tensors: Tensors, device: torch.device) -> None:
         self.config = config
         self.device = device
         books = [
-            tensors.take(f"quantizer.layers.{book}.codebook.embed", config.codebook_size, config.hidden_size)
+            tensors.pop(f"quantizer.layers.{book}.codebook.embed", config.codebook_size, config.hidden_size)
             for book in range(config.num_codebooks)
         ]
         self._books = torch.stack(books).to(device)
         self._tensors = tensors
         width = config.num_filters * 2 ** len(config.ratios)
         self.first = self._conv("decoder.layers.0", config.hidden_size, width, config.kernel_size)
-        self.memory = Memory(tensors.below("decoder.layers.1"), width, config.num_lstm_layers).to(device)
+        self.lstm = LstmLayer(tensors.scoped("decoder.layers.1"), width, config.num_lstm_layers).to(device)
         self.upward = self._upward_stack(width)
         self._encoder = self._encoder_stack(width)
         del self._tensors
@@ -122,17 +122,17 @@ class Codec:
         return total.transpose(1, 2)
 
     def decode(self, codes: torch.Tensor) -> torch.Tensor:
-        """Return the sound of codes (batch, codebooks, frames) as (batch, samples)."""
-        return self.raise_rate(self.memory(self.first(self.embed(codes))))
+        """Return the audio of codes (batch, codebooks, frames) as (batch, samples)."""
+        return self.raise_rate(self.lstm(self.first(self.embed(codes))))
 
     def raise_rate(self, states: torch.Tensor) -> torch.Tensor:
-        """Turn the states after the memory (batch, width, frames) into sound (batch, samples)."""
+        """Turn the LSTM's output (batch, width, frames) into audio (batch, samples)."""
         for layer in self.upward:
             states = layer(states)
         return states[:, 0]
 
     def encode(self, sound: torch.Tensor) -> torch.Tensor:
-        """Return the codes (codebooks, frames) of sound (samples,)."""
+        """Return the codes (codebooks, frames) of audio (samples,)."""
         states = sound[None, None].to(self.device)
         for layer in self._encoder:
             states = layer(states)
@@ -143,8 +143,8 @@ class Codec:
             rest = rest - book[codes[-1]]
         return torch.stack(codes)
 
-    def _upward_stack(self, width: int) -> list[Upward | Residual | Conv | Elu]:
-        layers: list[Upward | Residual | Conv | Elu] = []
+    def _upward_stack(self, width: int) -> list[UpsampleConv | ResidualBlock | Conv | Elu]:
+        layers: list[UpsampleConv | ResidualBlock | Conv | Elu] = []
         index = 2
         for ratio in self.config.ratios:
             index += 1  # an ELU
@@ -156,9 +156,11 @@ class Codec:
         last = self._conv(f"decoder.layers.{index + 1}", width, 1, self.config.last_kernel_size)
         return [*layers, Elu(), last]
 
-    def _encoder_stack(self, wanted: int) -> list[Memory | Residual | Conv | Elu]:
+    def _encoder_stack(self, wanted: int) -> list[LstmLayer | ResidualBlock | Conv | Elu]:
         config, width = self.config, self.config.num_filters
-        layers: list[Memory | Residual | Conv | Elu] = [self._conv("encoder.layers.0", 1, width, config.kernel_size)]
+        layers: list[LstmLayer | ResidualBlock | Conv | Elu] = [
+            self._conv("encoder.layers.0", 1, width, config.kernel_size)
+        ]
         index = 1
         for ratio in reversed(config.ratios):
             for growth in range(config.num_residual_layers):
@@ -167,21 +169,21 @@ class Codec:
             index += 1  # an ELU
             layers += [Elu(), self._conv(f"encoder.layers.{index}", width, 2 * width, 2 * ratio, stride=ratio)]
             index, width = index + 1, 2 * width
-        memory = Memory(self._tensors.below(f"encoder.layers.{index}"), wanted, config.num_lstm_layers)
+        lstm = LstmLayer(self._tensors.scoped(f"encoder.layers.{index}"), wanted, config.num_lstm_layers)
         last = self._conv(f"encoder.layers.{index + 2}", width, config.hidden_size, config.last_kernel_size)
-        return [*layers, memory.to(self.device), Elu(), last]
+        return [*layers, lstm.to(self.device), Elu(), last]
 
     def _conv(self, name: str, inward: int, outward: int, kernel: int, *, stride: int = 1, dilation: int = 1) -> Conv:
         weight, bias = self._normed(f"{name}.conv", (outward, inward, kernel), outward)
         return Conv(weight, bias, stride, dilation)
 
-    def _upward(self, name: str, width: int, ratio: int) -> Upward:
+    def _upward(self, name: str, width: int, ratio: int) -> UpsampleConv:
         weight, bias = self._normed(f"{name}.conv", (width, width // 2, 2 * ratio), width // 2)
-        return Upward(weight, bias, ratio)
+        return UpsampleConv(weight, bias, ratio)
 
-    def _residual(self, name: str, width: int, dilation: int) -> Residual:
+    def _residual(self, name: str, width: int, dilation: int) -> ResidualBlock:
         inner, kernel = width // self.config.compress, self.config.residual_kernel_size
-        return Residual(
+        return ResidualBlock(
             self._conv(f"{name}.block.1", width, inner, kernel, dilation=dilation),
             self._conv(f"{name}.block.3", inner, width, 1),
             self._conv(f"{name}.shortcut", width, width, 1) if self.config.conv_shortcut else None,
@@ -189,15 +191,15 @@ class Codec:
 
     def _normed(self, name: str, shape: tuple[int, int, int], outward: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Fold a weight norm into its weight."""
-        direction = self._tensors.take(f"{name}.weight_v", *shape)
-        length = self._tensors.take(f"{name}.weight_g", shape[0], 1, 1)
-        bias = self._tensors.take(f"{name}.bias", outward)
+        direction = self._tensors.pop(f"{name}.weight_v", *shape)
+        length = self._tensors.pop(f"{name}.weight_g", shape[0], 1, 1)
+        bias = self._tensors.pop(f"{name}.bias", outward)
         weight = direction * (length / torch.norm_except_dim(direction, 2, 0))
         return weight.to(self.device), bias.to(self.device)
 
 
 class Elu:
-    """The nonlinearity between the layers."""
+    """The activation between the layers."""
 
     def __call__(self, sound: torch.Tensor) -> torch.Tensor:
         """Apply it."""
@@ -205,7 +207,7 @@ class Elu:
 
 
 def _mirror(sound: torch.Tensor, left: int, right: int) -> torch.Tensor:
-    """Mirror both ends; what is shorter than its mirror image gets zeros first, as the published codec does."""
+    """Mirror both ends. Short input gets zeros first, as in the published codec."""
     missing = max(0, max(left, right) - sound.shape[-1] + 1)
     padded = functional.pad(functional.pad(sound, (0, missing)), (left, right), mode="reflect")
     return padded[..., : padded.shape[-1] - missing]

@@ -1,4 +1,4 @@
-"""The decoder: a step for many rows of different age, and the prefill of one slot."""
+"""The decoder: one step for many rows at different positions, and the prefill of one slot."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
-from segue_renderer.musicgen.model.caches import ROWS_A_SLOT
+from segue_renderer.musicgen.model.caches import ROWS_PER_SLOT
 from segue_renderer.musicgen.model.linear import FloatLinear, dtype_of, maker_of
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ EPSILON = 1e-5
 
 
 @dataclass
-class Norm:
-    """A LayerNorm's weights."""
+class LayerNorm:
+    """The weights of a layer norm."""
 
     weight: torch.Tensor
     bias: torch.Tensor
@@ -35,9 +35,9 @@ class Norm:
 
 @dataclass
 class TextAttention:
-    """A layer's attention to the text; keys and values are made once a prompt."""
+    """A layer's attention to the text; keys and values are computed once for each prompt."""
 
-    norm: Norm
+    norm: LayerNorm
     q: Linear
     k: FloatLinear
     v: FloatLinear
@@ -45,20 +45,20 @@ class TextAttention:
 
 
 @dataclass
-class Layer:
-    """One layer."""
+class DecoderLayer:
+    """The weights of one layer."""
 
-    norm: Norm
+    norm: LayerNorm
     qkv: Linear
     out: Linear
     text: TextAttention | None
-    ffn_norm: Norm
+    ffn_norm: LayerNorm
     fc1: Linear
     fc2: Linear
 
 
 class Decoder:
-    """Weights and arithmetic; what is remembered lies in `Caches`, who runs is decided elsewhere."""
+    """Weights and arithmetic. Keys and values are in `Caches`; the scheduler chooses the slots."""
 
     def __init__(self, config: DecoderConfig, tensors: Tensors, *, precision: str, device: torch.device) -> None:
         self.config = config
@@ -68,28 +68,27 @@ class Decoder:
         hidden = config.hidden_size
         self.embeddings = torch.stack(
             [
-                tensors.take(f"embed_tokens.{book}.weight", config.codebook_size + 1, hidden)
+                tensors.pop(f"embed_tokens.{book}.weight", config.codebook_size + 1, hidden)
                 for book in range(config.num_codebooks)
             ]
         ).to(device, self.dtype)
         self._books = torch.arange(config.num_codebooks, device=device)
         self._places = self._rows = torch.arange(0, device=device)
         self.reserve(1, 1)
-        self._layers = [self._layer(tensors.below(f"layers.{index}")) for index in range(config.num_layers)]
+        self._layers = [self._layer(tensors.scoped(f"layers.{index}")) for index in range(config.num_layers)]
         self._norm = self._norm_of(tensors, "layer_norm")
         heads = [
-            tensors.take(f"lm_heads.{book}.weight", config.codebook_size, hidden)
-            for book in range(config.num_codebooks)
+            tensors.pop(f"lm_heads.{book}.weight", config.codebook_size, hidden) for book in range(config.num_codebooks)
         ]
         self._heads = self._make(torch.cat(heads))
 
     def reserve(self, positions: int, slots: int) -> None:
-        """Make the tables long enough. What is long enough stays where it is: recorded steps read it there."""
+        """Make the tables long enough. Tables that are long enough keep their addresses: captured steps read them."""
         if positions > len(self._places):
             self._positions = _sinusoids(positions, self.config.hidden_size).to(self.device)
             self._places = torch.arange(positions, device=self.device)
-        if slots * ROWS_A_SLOT > len(self._rows):
-            self._rows = torch.arange(slots * ROWS_A_SLOT, device=self.device)
+        if slots * ROWS_PER_SLOT > len(self._rows):
+            self._rows = torch.arange(slots * ROWS_PER_SLOT, device=self.device)
 
     # one step
 
@@ -98,62 +97,62 @@ class Decoder:
     ) -> torch.Tensor:
         """Return the logits of the first `len(codes)` slots, of shape (slots, 2, codebooks, entries), in fp32.
 
-        `codes` (slots, codebooks) and `positions` (slots) are what each slot hears and where; `text_mask`
-        (slots, text positions) is true where its prompt has tokens; no position is `used` or beyond.
+        `codes` (slots, codebooks) and `positions` (slots) are each slot's input and its position. `text_mask`
+        (slots, text positions) is true where its prompt has tokens. All positions are below `used`.
         """
         slots, heads = len(codes), self.config.num_heads
         states = _twice(self._embed(codes) + self._positions[positions].to(self.dtype))
         rows, row_positions = self._rows[: len(states)], _twice(positions)
-        # Made once for all layers, and as what is added: the kernels would turn truth values into it in every layer.
-        mask = _added(self._places[:used] <= row_positions[:, None], caches.dtype)
-        of_text = _added(text_mask, self.dtype)
+        # Computed once, as an additive mask: the kernels would convert a boolean mask in every layer.
+        mask = _additive_mask(self._places[:used] <= row_positions[:, None], caches.dtype)
+        of_text = _additive_mask(text_mask, self.dtype)
         for index, layer in enumerate(self._layers):
             qkv = layer.qkv(layer.norm(states)).view(len(states), 3, heads, -1)
             codes, heard = caches.codes[index], qkv[:, 1:].to(caches.dtype)
             if slots == 1:
-                # Its two rows are at one position: that takes half the time of a position for each.
-                codes[:ROWS_A_SLOT].index_copy_(3, positions, heard[:, :, :, None])
+                # Both rows are at one position: this takes half the time of indexing each row.
+                codes[:ROWS_PER_SLOT].index_copy_(3, positions, heard[:, :, :, None])
             else:
                 codes[rows, :, :, row_positions] = heard
             mixed = _attend(qkv[:, 0, :, None], codes[: len(states), :, :, :used], mask)
-            # Sums go into what was just made: nothing is allocated for them.
+            # Add in place: no allocation for the sum.
             states = layer.out(mixed.view(len(states), -1)).add_(states)
             if layer.text is not None:
-                # The free rows have no text, keys and values without bias: their attention is exactly zero.
-                prompted = states[::ROWS_A_SLOT]
+                # The free rows have no text, and there are no biases: their attention is exactly zero.
+                prompted = states[::ROWS_PER_SLOT]
                 q = layer.text.q(layer.text.norm(prompted)).view(slots, heads, 1, -1)
                 mixed = _attend(q, caches.text[index][:slots], of_text)
                 prompted += layer.text.out(mixed.view(slots, -1))
             states = layer.fc2(functional.gelu(layer.fc1(layer.ffn_norm(states)))).add_(states)
-        return self._logits(states).view(slots, ROWS_A_SLOT, self.config.num_codebooks, -1)
+        return self._logits(states).view(slots, ROWS_PER_SLOT, self.config.num_codebooks, -1)
 
     # prefill
 
     def prefill(
         self, slot: int, columns: torch.Tensor, prefix: torch.Tensor | None, text: torch.Tensor | None, caches: Caches
     ) -> None:
-        """Hear `columns` (codebooks, length), after the two rows' `prefix` (2, length, hidden); remember the text.
+        """Process `columns` (codebooks, length) after the two rows' `prefix` (2, length, hidden); cache the text.
 
-        Nothing is sampled: the last column is left to the first step.
+        Nothing is sampled: the first step processes the last column.
         """
         if text is not None:
-            self._remember_text(slot, text, caches)
+            self._cache_text(slot, text, caches)
         parts = [prefix] if prefix is not None else []
         if columns.shape[1]:
-            parts.append(self._embed(columns.t()).expand(ROWS_A_SLOT, -1, -1))
+            parts.append(self._embed(columns.t()).expand(ROWS_PER_SLOT, -1, -1))
         if not parts:
             return
         states = torch.cat([part.to(self.dtype) for part in parts], dim=1)
         length, heads = states.shape[1], self.config.num_heads
         states = states + self._positions[:length].to(self.dtype)
-        first = slot * ROWS_A_SLOT
+        first = slot * ROWS_PER_SLOT
         for index, layer in enumerate(self._layers):
-            qkv = layer.qkv(layer.norm(states)).view(ROWS_A_SLOT, length, 3, heads, -1).permute(2, 0, 3, 1, 4)
-            caches.codes[index][first : first + ROWS_A_SLOT, :, :, :length] = qkv[1:].transpose(0, 1)
+            qkv = layer.qkv(layer.norm(states)).view(ROWS_PER_SLOT, length, 3, heads, -1).permute(2, 0, 3, 1, 4)
+            caches.codes[index][first : first + ROWS_PER_SLOT, :, :, :length] = qkv[1:].transpose(0, 1)
             if index == len(self._layers) - 1:
                 return
             mixed = functional.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], is_causal=True)
-            states = states + layer.out(mixed.transpose(1, 2).reshape(ROWS_A_SLOT, length, -1))
+            states = states + layer.out(mixed.transpose(1, 2).reshape(ROWS_PER_SLOT, length, -1))
             if layer.text is not None:
                 known = 0 if text is None else len(text)
                 q = layer.text.q(layer.text.norm(states[:1])).view(1, length, heads, -1).transpose(1, 2)
@@ -163,7 +162,7 @@ class Decoder:
                 states = torch.cat([states[:1] + heard, states[1:]])
             states = states + layer.fc2(functional.gelu(layer.fc1(layer.ffn_norm(states))))
 
-    def _remember_text(self, slot: int, text: torch.Tensor, caches: Caches) -> None:
+    def _cache_text(self, slot: int, text: torch.Tensor, caches: Caches) -> None:
         text = text.to(self.device, self.dtype)
         for index, layer in enumerate(self._layers):
             if layer.text is None:
@@ -175,7 +174,7 @@ class Decoder:
     # parts
 
     def _embed(self, codes: torch.Tensor) -> torch.Tensor:
-        """Sum the codebooks' embeddings of (…, codebooks) in their order."""
+        """Sum the codebooks' embeddings of (…, codebooks) in order."""
         embedded = self.embeddings[self._books, codes]
         total = embedded[..., 0, :]
         for book in range(1, self.config.num_codebooks):
@@ -185,18 +184,18 @@ class Decoder:
     def _logits(self, states: torch.Tensor) -> torch.Tensor:
         return self._heads(self._norm(states)).to(torch.float32)
 
-    def _norm_of(self, tensors: Tensors, name: str) -> Norm:
+    def _norm_of(self, tensors: Tensors, name: str) -> LayerNorm:
         hidden = self.config.hidden_size
         weight, bias = (
-            tensors.take(f"{name}.{part}", hidden).to(self.device, self.dtype) for part in ("weight", "bias")
+            tensors.pop(f"{name}.{part}", hidden).to(self.device, self.dtype) for part in ("weight", "bias")
         )
-        return Norm(weight, bias)
+        return LayerNorm(weight, bias)
 
-    def _layer(self, tensors: Tensors) -> Layer:
+    def _layer(self, tensors: Tensors) -> DecoderLayer:
         hidden, ffn = self.config.hidden_size, self.config.ffn_size
 
         def square(name: str) -> torch.Tensor:
-            return tensors.take(f"{name}.weight", hidden, hidden)
+            return tensors.pop(f"{name}.weight", hidden, hidden)
 
         text = None
         if not self.config.prefix:
@@ -207,29 +206,29 @@ class Decoder:
                 v=FloatLinear(square("encoder_attn.v_proj").to(self.device, self.dtype)),
                 out=self._make(square("encoder_attn.out_proj")),
             )
-        return Layer(
+        return DecoderLayer(
             norm=self._norm_of(tensors, "self_attn_layer_norm"),
             qkv=self._make(torch.cat([square(f"self_attn.{part}_proj") for part in "qkv"])),
             out=self._make(square("self_attn.out_proj")),
             text=text,
             ffn_norm=self._norm_of(tensors, "final_layer_norm"),
-            fc1=self._make(tensors.take("fc1.weight", ffn, hidden)),
-            fc2=self._make(tensors.take("fc2.weight", hidden, ffn)),
+            fc1=self._make(tensors.pop("fc1.weight", ffn, hidden)),
+            fc2=self._make(tensors.pop("fc2.weight", hidden, ffn)),
         )
 
 
-def _attend(q: torch.Tensor, remembered: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    k, v = remembered.unbind(1)
+def _attend(q: torch.Tensor, cached: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    k, v = cached.unbind(1)
     return functional.scaled_dot_product_attention(q.to(k.dtype), k, v, attn_mask=mask).to(q.dtype)
 
 
 def _twice(tensor: torch.Tensor) -> torch.Tensor:
-    """Give each slot's entry to its two rows."""
-    return tensor.unsqueeze(1).expand(-1, ROWS_A_SLOT, *tensor.shape[1:]).flatten(0, 1)
+    """Repeat each slot's entry for its two rows."""
+    return tensor.unsqueeze(1).expand(-1, ROWS_PER_SLOT, *tensor.shape[1:]).flatten(0, 1)
 
 
-def _added(seen: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Return what is added to the scores: nothing where something is seen, minus infinity elsewhere."""
+def _additive_mask(seen: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Return the mask to add to the scores: zero where `seen` is true, minus infinity elsewhere."""
     return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, -torch.inf)[:, None, None]
 
 

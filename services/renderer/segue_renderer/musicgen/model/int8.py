@@ -1,4 +1,4 @@
-"""Products with int8 weights on the CPU; the states are quantised on the fly, each row by itself."""
+"""Matrix products with int8 weights on the CPU; states are quantised on the fly, row by row."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import torch
 
 LARGEST: Final = 127.0
 MIDDLE: Final = 128
-"""Where zero lies in the kernel's unsigned states."""
+"""The zero point of the kernel's unsigned states."""
 TINY: Final = 1e-20
-"""Keeps a row of zeros from being divided by zero."""
+"""Avoids a division by zero for a row of zeros."""
 
 
 class Int8Linear:
-    """A weight in int8 with a scale for every output.
+    """A weight in int8 with a scale for each output.
 
-    Every row of states is scaled to -1 … 1 first and quantised by one scale that never changes, so a row's result
-    depends on that row only. A kernel that finds one scale for all rows would let a loud neighbour change it.
+    Each row of states is scaled to -1 … 1 first and then quantised with a fixed scale, so a row's result depends on
+    that row only. A kernel that computes one scale for all rows would let a loud neighbour change the result.
     """
 
     def __init__(self, weight: torch.Tensor) -> None:
         scales = weight.abs().amax(1).clamp(min=1e-12) / LARGEST
         with warnings.catch_warnings():
-            # The kernels stay; torch moves their Python entry to another package.
+            # Torch moves the Python entry of these kernels to another package; the kernels stay.
             warnings.simplefilter("ignore")
             quantized = torch.quantize_per_channel(
                 weight.contiguous(), scales.double(), torch.zeros(len(scales), dtype=torch.long), 0, torch.qint8
@@ -36,7 +36,7 @@ class Int8Linear:
             self._fixed(self._ends)
             self._multiply = self._fixed
         except (RuntimeError, AttributeError):
-            # Processors other than x86 have the kernel that looks for the scale only.
+            # Processors other than x86 only have the kernel that computes the scale.
             self._multiply = self._between_ends
 
     def __call__(self, states: torch.Tensor) -> torch.Tensor:
@@ -54,7 +54,7 @@ class Int8Linear:
         return product
 
     def _between_ends(self, rows: torch.Tensor) -> torch.Tensor:
-        """One more row holds both ends of the range: the scale that the kernel finds is always the same."""
+        """Add a row with both ends of the range, so that the kernel always computes the same scale."""
         together = torch.cat([rows, self._ends])
         product: torch.Tensor = torch.ops.quantized.linear_dynamic(together, self._packed, False)  # noqa: FBT003
         return product[:-1]

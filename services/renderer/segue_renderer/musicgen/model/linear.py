@@ -1,4 +1,4 @@
-"""Matrix products in the precisions that the engine offers."""
+"""Matrix products in the engine's precisions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PRECISIONS: Final = ("fp32", "bf16", "fp16", "int8")
 
 
 class Linear(Protocol):
-    """A product with a weight that stays as it is."""
+    """A product with a constant weight."""
 
     def __call__(self, states: torch.Tensor) -> torch.Tensor:
         """Multiply the last dimension."""
@@ -39,7 +39,7 @@ def dtype_of(precision: str) -> torch.dtype:
 
 
 def maker_of(precision: str, device: torch.device) -> Callable[[torch.Tensor], Linear]:
-    """Return what turns an fp32 weight into a product."""
+    """Return a function that makes a product of an fp32 weight."""
     if precision == "int8":
         from segue_renderer.musicgen.model.int8 import Int8Linear
 

@@ -1,4 +1,4 @@
-"""Decoding in pieces, exactly: the memory's state is carried on, and each piece waits for what it looks ahead to."""
+"""Decodes codes chunk by chunk, with the same result as decoding all at once."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from segue_renderer.musicgen.model.codec import Conv, Residual, Upward
+from segue_renderer.musicgen.model.codec import Conv, ResidualBlock, UpsampleConv
 
 if TYPE_CHECKING:
-    from segue_renderer.musicgen.model.codec import Codec, State
+    from segue_renderer.musicgen.model.codec import Codec, LstmState
 
 
 class StreamDecoder:
-    """Sound of one stream of codes. What `push` gives, put together, is what decoding all at once gives.
+    """The audio of one stream of codes. The chunks that `push` returns join to the audio of the whole.
 
-    Three stages: the first convolution looks `ahead` frames ahead; the LSTM looks back only, for ever, so its state is
-    kept; the layers after it look `margin` frames to both sides, so that much of the LSTM's output is kept.
+    Three stages: the first convolution needs `ahead` later frames. The LSTM needs all earlier frames, so its state is
+    kept. The layers after it need `margin` frames on both sides, so as many frames of the LSTM's output are kept.
     """
 
     def __init__(self, codec: Codec, channels: int) -> None:
@@ -27,49 +27,49 @@ class StreamDecoder:
         self._ahead = codec.first.total_padding // 2
         self._margin = margin_frames(codec)
         hidden, width = codec.config.hidden_size, codec.first.weight.shape[0]
-        self._embedded = _Kept(torch.zeros(channels, hidden, 0, device=codec.device))
-        self._remembered = _Kept(torch.zeros(channels, width, 0, device=codec.device))
-        self._state: State | None = None
-        self._convolved = self._sounded = 0
+        self._embedded = _FrameWindow(torch.zeros(channels, hidden, 0, device=codec.device))
+        self._recurrent = _FrameWindow(torch.zeros(channels, width, 0, device=codec.device))
+        self._state: LstmState | None = None
+        self._convolved = self._decoded = 0
 
     @property
     def look_ahead(self) -> int:
-        """How many frames the sound lags behind the codes."""
+        """The delay of the audio behind the codes, in frames."""
         return self._ahead + self._margin
 
     def push(self, codes: torch.Tensor, *, last: bool = False) -> torch.Tensor:
-        """Take codes (codebooks of all channels, frames), give the sound (channels, samples) that is certain now."""
+        """Add codes (codebooks of all channels, frames); return the audio (channels, samples) that is final now."""
         books = torch.stack([codes[channel :: self._channels] for channel in range(self._channels)])
         self._embedded.add(self._codec.embed(books.to(self._codec.device)))
-        self._remember(self._embedded.end - (0 if last else self._ahead))
-        sound = self._sound(self._remembered.end - (0 if last else self._margin))
+        self._run_lstm(self._embedded.end - (0 if last else self._ahead))
+        sound = self._decode(self._recurrent.end - (0 if last else self._margin))
         self._embedded.forget(self._convolved - self._back)
-        self._remembered.forget(self._sounded - self._margin)
+        self._recurrent.forget(self._decoded - self._margin)
         return sound
 
-    def _remember(self, end: int) -> None:
+    def _run_lstm(self, end: int) -> None:
         if end <= self._convolved:
             return
         first, window = self._embedded.since(self._convolved - self._back)
         skip = self._convolved - first
         convolved = self._codec.first(window)[..., skip : skip + end - self._convolved]
-        remembered, self._state = self._codec.memory.go_on(convolved, self._state)
-        self._remembered.add(remembered)
+        recurrent, self._state = self._codec.lstm.advance(convolved, self._state)
+        self._recurrent.add(recurrent)
         self._convolved = end
 
-    def _sound(self, end: int) -> torch.Tensor:
-        if end <= self._sounded:
+    def _decode(self, end: int) -> torch.Tensor:
+        if end <= self._decoded:
             return torch.zeros(self._channels, 0)
         hop = self._codec.config.hop
-        first, window = self._remembered.since(self._sounded - self._margin)
-        skip = (self._sounded - first) * hop
-        sound = self._codec.raise_rate(window)[:, skip : skip + (end - self._sounded) * hop]
-        self._sounded = end
+        first, window = self._recurrent.since(self._decoded - self._margin)
+        skip = (self._decoded - first) * hop
+        sound = self._codec.raise_rate(window)[:, skip : skip + (end - self._decoded) * hop]
+        self._decoded = end
         return sound.cpu()
 
 
-class _Kept:
-    """The part of a sequence that is still needed."""
+class _FrameWindow:
+    """The frames of a sequence that are still needed."""
 
     def __init__(self, empty: torch.Tensor) -> None:
         self._held = empty
@@ -93,14 +93,14 @@ class _Kept:
 
 
 def margin_frames(codec: Codec) -> int:
-    """Return how many frames to either side the sound of one frame depends on, after the memory."""
+    """Return how many frames on either side the audio of one frame depends on, after the LSTM."""
     margin = 0  # at the rate of the layer's output, from the last layer to the first
     for layer in reversed(codec.upward):
         if isinstance(layer, Conv):
             margin += layer.total_padding - layer.total_padding // 2
-        elif isinstance(layer, Residual):
+        elif isinstance(layer, ResidualBlock):
             margin += sum(part.total_padding - part.total_padding // 2 for part in (layer.first, layer.second))
-        elif isinstance(layer, Upward):
+        elif isinstance(layer, UpsampleConv):
             kernel, stride = int(layer.weight.shape[2]), layer.stride
             trimmed = (kernel - stride) - (kernel - stride) // 2
             left = -math.ceil((trimmed - kernel + 1 - margin) / stride)

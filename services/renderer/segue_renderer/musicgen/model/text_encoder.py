@@ -1,4 +1,4 @@
-"""The T5 encoder: runs once a prompt, in fp32."""
+"""The T5 encoder: runs once for each prompt, in fp32."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Block:
-    """One layer's weights."""
+class EncoderLayer:
+    """The weights of one layer."""
 
     attention_norm: torch.Tensor
     q: torch.Tensor
@@ -29,30 +29,30 @@ class Block:
 
 
 class TextEncoder:
-    """Tokens to hidden states."""
+    """Encodes tokens to hidden states."""
 
     def __init__(self, config: TextConfig, tensors: Tensors) -> None:
         inner, hidden, ffn = config.num_heads * config.head_size, config.hidden_size, config.ffn_size
         self.config = config
-        self._embedding = tensors.take("shared.weight", config.vocab_size, hidden)
-        self._bias = tensors.take(
+        self._embedding = tensors.pop("shared.weight", config.vocab_size, hidden)
+        self._bias = tensors.pop(
             "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight", config.num_buckets, config.num_heads
         )
-        self._norm = tensors.take("encoder.final_layer_norm.weight", hidden)
+        self._norm = tensors.pop("encoder.final_layer_norm.weight", hidden)
         self._blocks = []
         for index in range(config.num_layers):
-            attention = tensors.below(f"encoder.block.{index}.layer.0")
-            ffn_part = tensors.below(f"encoder.block.{index}.layer.1")
+            attention = tensors.scoped(f"encoder.block.{index}.layer.0")
+            ffn_part = tensors.scoped(f"encoder.block.{index}.layer.1")
             self._blocks.append(
-                Block(
-                    attention_norm=attention.take("layer_norm.weight", hidden),
-                    q=attention.take("SelfAttention.q.weight", inner, hidden),
-                    k=attention.take("SelfAttention.k.weight", inner, hidden),
-                    v=attention.take("SelfAttention.v.weight", inner, hidden),
-                    o=attention.take("SelfAttention.o.weight", hidden, inner),
-                    ffn_norm=ffn_part.take("layer_norm.weight", hidden),
-                    wi=ffn_part.take("DenseReluDense.wi.weight", ffn, hidden),
-                    wo=ffn_part.take("DenseReluDense.wo.weight", hidden, ffn),
+                EncoderLayer(
+                    attention_norm=attention.pop("layer_norm.weight", hidden),
+                    q=attention.pop("SelfAttention.q.weight", inner, hidden),
+                    k=attention.pop("SelfAttention.k.weight", inner, hidden),
+                    v=attention.pop("SelfAttention.v.weight", inner, hidden),
+                    o=attention.pop("SelfAttention.o.weight", hidden, inner),
+                    ffn_norm=ffn_part.pop("layer_norm.weight", hidden),
+                    wi=ffn_part.pop("DenseReluDense.wi.weight", ffn, hidden),
+                    wo=ffn_part.pop("DenseReluDense.wo.weight", hidden, ffn),
                 )
             )
 
@@ -67,7 +67,7 @@ class TextEncoder:
                 functional.linear(normed, weight).view(len(tokens), heads, -1).transpose(0, 1)
                 for weight in (block.q, block.k, block.v)
             )
-            # T5 does not scale the products: its initialisation does.
+            # T5 does not scale the products; its initialisation accounts for it.
             weights = functional.softmax(q @ k.transpose(1, 2) + bias, dim=-1)
             mixed = (weights @ v).transpose(0, 1).reshape(len(tokens), -1)
             states = states + functional.linear(mixed, block.o)
@@ -79,7 +79,7 @@ class TextEncoder:
         return weight * (states * torch.rsqrt(states.pow(2).mean(-1, keepdim=True) + self.config.epsilon))
 
     def _position_bias(self, length: int) -> torch.Tensor:
-        """Return a bias by distance: exact for near ones, by logarithmic buckets for far ones."""
+        """Return the bias by distance: one bucket for each near distance, logarithmic buckets for far ones."""
         buckets, positions = self.config.num_buckets // 2, torch.arange(length)
         distance = positions[None, :] - positions[:, None]
         far_from = buckets // 2

@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 SPACE: Final = "\u2581"
 UNKNOWN_PENALTY: Final = 10.0
-"""How much worse than the worst piece an unknown character counts, as SentencePiece does."""
+"""An unknown character scores this much below the worst piece, as in SentencePiece."""
 NORMAL, UNKNOWN, CONTROL = 1, 2, 3
 
 
 @dataclass(frozen=True)
 class Charsmap:
-    """SentencePiece's table of replacements: a double-array trie over UTF-8, and the texts to put instead."""
+    """SentencePiece's table of replacements: a double-array trie over UTF-8, and the replacement texts."""
 
     units: tuple[int, ...]
     texts: bytes
 
     @classmethod
     def read(cls, blob: bytes) -> Charsmap:
-        """Take the blob apart: the trie's size, the trie, and texts that each end in a zero."""
+        """Split the blob: the trie's size, the trie, and texts that each end in a zero byte."""
         (size,) = struct.unpack_from("<I", blob)
         return cls(struct.unpack_from(f"<{size // 4}I", blob, 4), blob[4 + size :])
 
@@ -70,7 +70,7 @@ class Charsmap:
 
 @dataclass
 class Tokenizer:
-    """Splits a text into the most probable pieces."""
+    """Splits a text into its most probable pieces."""
 
     scores: dict[str, tuple[int, float]]
     unknown: int
@@ -85,7 +85,7 @@ class Tokenizer:
 
     @classmethod
     def open(cls, folder: Path) -> Tokenizer:
-        """Read the folder's tokenizer."""
+        """Read a folder's tokenizer."""
         try:
             if (folder / "spiece.model").is_file():
                 return _from_sentencepiece((folder / "spiece.model").read_bytes())
@@ -93,10 +93,10 @@ class Tokenizer:
                 return _from_json(files.read_json(folder / "tokenizer.json"))
         except (struct.error, IndexError, KeyError, TypeError, ValueError) as error:
             raise errors.ModelInvalid(f"{folder}: its tokenizer cannot be read: {error}") from error
-        raise errors.ModelInvalid(f"{folder}: it has no tokenizer; spiece.model or tokenizer.json is needed")
+        raise errors.ModelInvalid(f"{folder}: it has no tokenizer; spiece.model or tokenizer.json must be there")
 
     def encode(self, text: str, limit: int) -> tuple[list[int], bool]:
-        """Return at most `limit` tokens, the end mark among them, and whether the text was cut."""
+        """Return at most `limit` tokens, including the end token, and whether the text was cut."""
         pieces = self._viterbi(self._normalise(text))
         cut = len(pieces) > limit - 1
         return [*pieces[: limit - 1], self.end], cut
@@ -132,7 +132,7 @@ class Tokenizer:
 def _from_json(content: dict[str, Any]) -> Tokenizer:
     model = content["model"]
     if model["type"] != "Unigram":
-        raise ValueError(f"it is a {model['type']} model, T5's is Unigram")
+        raise ValueError(f"it is a {model['type']} model; T5 uses Unigram")
     special = {int(token["id"]) for token in content.get("added_tokens", [])}
     scores = {
         piece: (index, float(score)) for index, (piece, score) in enumerate(model["vocab"]) if index not in special
@@ -178,7 +178,7 @@ def _piece(blob: bytes) -> tuple[str, float, int]:
 
 
 def _fields(blob: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Walk over the fields of a protobuf message."""
+    """Yield number and value of each field of a protobuf message."""
     position = 0
     while position < len(blob):
         tag, position = _varint(blob, position)
@@ -195,7 +195,7 @@ def _fields(blob: bytes) -> Iterator[tuple[int, int | bytes]]:
                 raise ValueError("it is cut short")
             value, position = blob[position : position + size], position + size
         else:
-            raise ValueError("it is no protobuf")
+            raise ValueError("it is not protobuf")
         yield tag >> 3, value
 
 

@@ -1,1 +1,1 @@
-"""Over which frames a job goes, and where a code stands: plain Python, no torch."""
+"""Windows over a section's frames, and the delay pattern of their codes. No torch."""

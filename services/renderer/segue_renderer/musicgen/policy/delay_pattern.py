@@ -1,4 +1,4 @@
-"""The delay pattern: which code stands in which column, for rows of any age."""
+"""The delay pattern: the column of each code, for rows of any age."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ if TYPE_CHECKING:
     """Codes of shape (codebooks, frames)."""
 
 FREE: Final = -1
-"""A place that is to be sampled."""
+"""A place to sample."""
 
 
 @dataclass(frozen=True)
-class Pattern:
-    """Codebook k of frame f stands in column 1 + f + delays[k]; column 0 and all other places hold `pad`."""
+class DelayPattern:
+    """Codebook k of frame f is in column 1 + f + delays[k]; column 0 and all other places hold `pad`."""
 
     delays: tuple[int, ...]
     pad: int
 
     @property
     def lag(self) -> int:
-        """How many columns after its first code a frame is complete."""
+        """The number of columns from a frame's first code to its last."""
         return max(self.delays)
 
     def num_columns(self, frames: int) -> int:
-        """Count the columns of so many frames."""
+        """Return the number of columns that `frames` frames need."""
         return 1 + frames + self.lag
 
     def layout(self, prompt: Codes, frames: int) -> Codes:
-        """Lay out `frames` frames, of which `prompt` gives the first, with FREE where nothing is known."""
+        """Lay out `frames` frames: the codes of `prompt` first, then FREE places."""
         laid = np.full((len(self.delays), self.num_columns(frames)), self.pad, np.int64)
         known = prompt.shape[1]
         for book, delay in enumerate(self.delays):
@@ -45,15 +45,15 @@ class Pattern:
         return laid
 
     def known_columns(self, prompt_frames: int) -> int:
-        """Count the leading columns in which nothing is FREE."""
+        """Count the leading columns without FREE places."""
         return 1 + prompt_frames + min(self.delays)
 
     def complete_frames(self, columns: int) -> int:
-        """Count the frames that are whole when so many columns are filled."""
+        """Count the complete frames when `columns` columns are filled."""
         return max(0, columns - 1 - self.lag)
 
-    def take(self, laid: Codes, first_frame: int, frames: int) -> Codes:
-        """Read frames back out of their columns."""
+    def read(self, laid: Codes, first_frame: int, frames: int) -> Codes:
+        """Read frames from their columns."""
         return np.stack(
             [
                 row[1 + first_frame + delay : 1 + first_frame + delay + frames]
@@ -62,6 +62,6 @@ class Pattern:
         )
 
 
-def joined(parts: Sequence[Codes], num_codebooks: int) -> Codes:
-    """Put runs of frames together."""
+def concatenated(parts: Sequence[Codes], num_codebooks: int) -> Codes:
+    """Join runs of frames."""
     return np.concatenate([np.zeros((num_codebooks, 0), np.int64), *parts], axis=1)

@@ -1,4 +1,4 @@
-"""A section longer than the model's window, played in windows that each hear the end of the one before."""
+"""Splits a section into windows of the model. Each window begins with the end of the one before."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class Window:
     """One run of the model."""
 
     prompt_frames: int
-    """Known frames that it hears first, counted in its length."""
+    """Known frames at the start, counted in the window's length."""
     new_frames: int
 
     @property
@@ -20,9 +20,9 @@ class Window:
 
 
 def plan_windows(frames: int, context: int, *, window: int, stride: int) -> list[Window]:
-    """Cover `frames` new frames; `context` frames of earlier sound are heard at the start.
+    """Cover `frames` new frames; `context` frames of earlier audio come before them.
 
-    The first window is filled; each later one goes on by `stride` frames and hears the `window - stride` before them.
+    The first window is full. Each later window adds `stride` frames and begins with the `window - stride` before them.
     """
     if not 0 < stride <= window or not 0 <= context < window or frames < 1:
         raise ValueError(f"{frames} frames after {context} do not fit windows of {window} by {stride}")
