@@ -48,7 +48,7 @@ async def test_who_begins_to_wait_while_the_watch_sleeps_for_the_last_time_is_se
     opens: Opens, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(notifier, "POLL_S", 0.3)
-    monkeypatch.setattr(notifier, "LOOK_S", 0.1)
+    monkeypatch.setattr(notifier, "POLL_ALL_S", 0.1)
     store, other = await opens(), await opens()
     await create(store)
     epoch = await epoch_of(store)

@@ -1,4 +1,4 @@
-"""Settings: the only place that reads the environment. Imports nothing that is slow."""
+"""Settings: the only reader of the environment. Its imports are fast, since every command needs it."""
 
 from segue_runtime.settings.sections import (
     ROLES,

@@ -1,6 +1,6 @@
-"""Every setting of Segue, with its type, default and help; the sections of segue.toml."""
+"""Every setting of Segue, with its type, default and help, in the sections of segue.toml."""
 
-# ruff: noqa: RUF009 - the calls make dataclass fields; their defaults are immutable
+# ruff: noqa: RUF009 - the calls declare dataclass fields; their defaults are immutable
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ROLES = ("planner", "renderer", "mixer", "analyzer", "gateway", "conductor")
-LISTEN = "Address to listen on: HOST:PORT or unix:PATH; port 0 takes a free one."
-ADDRESS = "Where other processes find it; empty means in the same process."
+LISTEN = "Address to listen on: HOST:PORT or unix:PATH; port 0 is any free port."
+ADDRESS = "Address at which other processes call it; empty: it runs in the same process."
 
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """What holds for every role's server."""
+    """Settings of the server, in every role."""
 
-    role: str = choice("all", ("all", *ROLES), "Which role this process plays.")
-    token: str = text("", "Bearer token that callers must send; empty asks for none (loopback only).", secret=True)
+    role: str = choice("all", ("all", *ROLES), "Role of this process.")
+    token: str = text("", "Bearer token that callers must send; empty: none is required (loopback only).", secret=True)
     tls_cert: Path | None = file_path("Certificate chain (PEM) to serve with.")
     tls_key: Path | None = file_path("Private key (PEM) of that certificate.")
-    tls_client_ca: Path | None = file_path("Certificates (PEM) that callers' own certificates must come from.")
-    insecure: bool = switch("Allow a non-loopback address without TLS and token; for closed networks only.")
-    reflection: bool = switch("Answer grpc.reflection, so that grpcurl can list and describe.", default=True)
-    max_streams: int = number(256, "Calls at once on one connection.", minimum=1)
-    max_calls: int = number(1000, "Calls at once in all; more are refused.", minimum=1)
-    pre_stop_s: float = duration(0, "Wait between saying NOT_SERVING and closing the door, for load balancers.")
-    drain_s: float = duration(20, "Time that running calls and sections get when the process is told to stop.")
+    tls_client_ca: Path | None = file_path("Certificates (PEM) that must have signed callers' certificates.")
+    insecure: bool = switch("Allow addresses other than loopback without TLS and token; for closed networks only.")
+    reflection: bool = switch("Offer grpc.reflection, so that grpcurl can list and describe services.", default=True)
+    max_streams: int = number(256, "Concurrent calls on one connection.", minimum=1)
+    max_calls: int = number(1000, "Concurrent calls of the server; more are refused.", minimum=1)
+    pre_stop_s: float = duration(0, "Time between NOT_SERVING and the end of listening, for load balancers.")
+    drain_s: float = duration(20, "Time for running calls and sections when the process is asked to stop.")
 
 
 @dataclass(frozen=True, slots=True)
 class PeersSettings:
-    """How this process calls the other roles."""
+    """Calls from this process to the other roles."""
 
     token: str = text("", "Bearer token to send to the other roles.", secret=True)
     tls: bool = switch("Call the other roles with TLS.")
@@ -57,22 +57,22 @@ class PeersSettings:
     tls_cert: Path | None = file_path("Own certificate chain (PEM) to show to the other roles.")
     tls_key: Path | None = file_path("Private key (PEM) of that certificate.")
     keepalive_s: float = duration(
-        8, "A role or its caller that is silent so long is asked for a sign of life; half as long again: it is gone.",
+        8, "Silence after which a connection is probed; without an answer in half this time it is closed.",
         minimum_s=0.5,
     )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class PlannerSettings:
-    """The planner's process, and who helps the rules."""
+    """The planner and the language model that it may ask."""
 
     listen: str = endpoint("127.0.0.1:7301", LISTEN)
     address: str = endpoint("", ADDRESS)
-    backend: str = choice("rules", ("rules", "ollama"), "Who proposes words, form and chords: rules alone, or a model.")
-    ollama_url: str = text("http://127.0.0.1:11434", "A server that speaks Ollama's chat API; it sees the prompts.")
-    ollama_model: str = text("llama3.2", "Model of that server.")
+    backend: str = choice("rules", ("rules", "ollama"), "Source of words, form and chords: rules, or a model too.")
+    ollama_url: str = text("http://127.0.0.1:11434", "Server with Ollama's chat API; it receives the prompts.")
+    ollama_model: str = text("llama3.2", "Model on that server.")
     ollama_token: str = text("", "Bearer token to send to that server.", secret=True)
-    time_limit_s: float = duration(20, "After so long without its answer the rules plan alone.", minimum_s=0.05)
+    time_limit_s: float = duration(20, "Time for the model's answer; after it the rules plan alone.", minimum_s=0.05)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class RendererSettings:
 
 @dataclass(frozen=True, slots=True)
 class ModelsSettings:
-    """Models that `segued models` keeps on this machine."""
+    """Models that `segued models` manages on this machine."""
 
     path: Path | None = file_path("Folder of the pulled models; default: models in home.")
     hub: str = text("https://huggingface.co", "Hub that `segued models pull` fetches from.")
@@ -111,7 +111,7 @@ class ModelsSettings:
 
 @dataclass(frozen=True, slots=True)
 class MixerSettings:
-    """The mixer's process."""
+    """The mixer."""
 
     listen: str = endpoint("127.0.0.1:7303", LISTEN)
     address: str = endpoint("", ADDRESS)
@@ -119,7 +119,7 @@ class MixerSettings:
 
 @dataclass(frozen=True, slots=True)
 class AnalyzerSettings:
-    """The analyzer's process."""
+    """The analyzer."""
 
     listen: str = endpoint("127.0.0.1:7304", LISTEN)
     address: str = endpoint("", ADDRESS)
@@ -127,26 +127,26 @@ class AnalyzerSettings:
 
 @dataclass(frozen=True, slots=True)
 class GatewaySettings:
-    """The gateway, which clients talk to."""
+    """The gateway, which serves clients."""
 
     listen: str = endpoint("127.0.0.1:7300", LISTEN)
-    heartbeat_s: float = duration(10, "Idle streams send a sign of life this often.", minimum_s=0.05)
-    stall_limit_s: float = duration(60, "A reader that leaves waiting audio unread so long is ended.", minimum_s=0.1)
-    attach_grace_s: float = duration(15, "With policy CANCEL: how long a lost caller may take to come back.")
+    heartbeat_s: float = duration(10, "Interval of checkpoints on idle streams.", minimum_s=0.05)
+    stall_limit_s: float = duration(60, "Longest time that a reader may leave audio unread.", minimum_s=0.1)
+    attach_grace_s: float = duration(15, "With disconnect policy CANCEL: time for a caller to reconnect.")
 
 
 @dataclass(frozen=True, slots=True)
 class ConductorSettings:
-    """The conductor, which drives compositions."""
+    """The conductor, which runs compositions."""
 
-    listen: str = endpoint("", "HOST:PORT for health checks of a conductor's own process; empty: none.")
-    count: int = number(1, "Compositions driven at once by this process.", minimum=1, maximum=64)
-    lease_s: float = duration(15, "After so long without a sign of life another conductor takes over.", minimum_s=0.2)
-    heartbeat_s: float = duration(5, "How often the lease is renewed.", minimum_s=0.05)
-    max_claims: int = number(3, "Claims without progress before a composition is put aside.", minimum=1)
-    time_limit_s: float = duration(3600, "Time limit of a composition that names none.", minimum_s=1)
+    listen: str = endpoint("", "HOST:PORT for health checks of a conductor in its own process; empty: none.")
+    count: int = number(1, "Compositions that this process runs concurrently.", minimum=1, maximum=64)
+    lease_s: float = duration(15, "Lease of a job; another conductor takes over when it expires.", minimum_s=0.2)
+    heartbeat_s: float = duration(5, "Interval at which the lease is renewed.", minimum_s=0.05)
+    max_claims: int = number(3, "Claims without progress after which a composition fails.", minimum=1)
+    time_limit_s: float = duration(3600, "Time limit of a composition that sets none.", minimum_s=1)
     stall_limit_s: float = duration(
-        600, "A renderer that says nothing of a section for so long is given up; another one gets it.", minimum_s=0.1
+        600, "Silence of a renderer after which another one gets the section.", minimum_s=0.1
     )
 
 
@@ -155,70 +155,70 @@ class QueueSettings:
     """The queue of waiting compositions."""
 
     limit: int = number(64, "Compositions that may wait; more are refused with a retry time.", minimum=1)
-    retry_after_s: float = duration(5, "The retry time that a refused caller is told.")
+    retry_after_s: float = duration(5, "Retry time that a refused caller receives.")
 
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """Compositions, queue and event log."""
+    """The store of compositions, queue and event logs."""
 
-    path: Path | None = file_path("The database file; default: segue.db in home.")
-    retention_s: float = duration(7 * 86400, "How long a finished composition is kept.", minimum_s=1)
-    tail_rows: int = number(256, "Newest log rows that watchers of one composition share in memory.", minimum=1)
+    path: Path | None = file_path("Database file; default: segue.db in home.")
+    retention_s: float = duration(7 * 86400, "Time for which finished compositions and uploads are kept.", minimum_s=1)
+    tail_rows: int = number(256, "Newest log rows of a composition that its watchers share in memory.", minimum=1)
 
 
 @dataclass(frozen=True, slots=True)
 class ArtifactsSettings:
-    """Audio segments, takes, uploads and finished files."""
+    """The store of audio segments, takes, uploads and finished files."""
 
-    path: Path | None = file_path("The folder; default: artifacts in home.")
+    path: Path | None = file_path("Folder; default: artifacts in home.")
 
 
 @dataclass(frozen=True, slots=True)
 class LimitsSettings:
-    """What one caller may use."""
+    """Limits for one caller."""
 
-    upload_bytes: int = size(1 << 30, "Unfinished and finished uploads of one owner, together.")
+    upload_bytes: int = size(1 << 30, "Size of all uploads of one owner together.")
 
 
 @dataclass(frozen=True, slots=True)
 class LogSettings:
-    """Logs, on standard error."""
+    """Logs, which go to standard error."""
 
-    level: str = choice("info", ("debug", "info", "warning", "error"), "The least severe level that is written.")
-    format: str = choice("auto", ("auto", "json", "console"), "auto: console on a terminal, JSON elsewhere.")
+    level: str = choice("info", ("debug", "info", "warning", "error"), "Lowest level that is written.")
+    format: str = choice("auto", ("auto", "json", "console"), "Format; auto: console on a terminal, JSON elsewhere.")
 
 
 @dataclass(frozen=True, slots=True)
 class MetricsSettings:
-    """Prometheus metrics."""
+    """Metrics for Prometheus."""
 
     listen: str = endpoint("", "HOST:PORT for /metrics; empty: none.")
 
 
 @dataclass(frozen=True, slots=True)
 class FailpointsSettings:
-    """Faults on purpose, for crash tests."""
+    """Deliberate faults for crash tests."""
 
     active: str = text(
-        "", "name=action, separated by `;`: action is kill, error, pause or sleep(20ms); *3: from the 3rd."
+        "", "NAME=ACTION, separated by `;`; actions: kill, error, pause, sleep(20ms); *3: from the 3rd time on."
     )
 
 
 @dataclass(frozen=True, slots=True)
 class ClientSettings:
-    """segued as a client."""
+    """The commands of segued that call a server."""
 
     server: str = text("", "Server: HOST:PORT, http://…, https://… or unix:PATH; empty: all roles in this process.")
     token: str = text("", "Bearer token to send to it.", secret=True)
-    tls: bool = switch("Talk to it with TLS; any of the next three means it, too.")
+    tls: bool = switch("Use TLS; each of the next three settings implies it.")
     tls_ca: Path | None = file_path("Certificates (PEM) to trust instead of the system's.")
-    tls_cert: Path | None = file_path("Own certificate chain (PEM), for a server that asks for one.")
+    tls_cert: Path | None = file_path("Own certificate chain (PEM), for a server that requires one.")
     tls_key: Path | None = file_path("Private key (PEM) of that certificate.")
 
 
 def default_home() -> Path:
-    """Return the platform's folder for a program's data."""
+    """Return the platform's folder for application data."""
     home = Path.home()
     if sys.platform == "darwin":
         return home / "Library" / "Application Support" / "segue"
@@ -229,11 +229,11 @@ def default_home() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings of one process; `origins` says for each key where its value came from."""
+    """All settings of one process; `origins` has the source of each value that is not a default."""
 
     home: Path = field(
         default_factory=default_home,
-        metadata={"spec": Spec("path", "Folder of the embedded store; default: the platform's data folder.")},
+        metadata={"spec": Spec("path", "Folder of store, artifacts and models; default: the platform's data folder.")},
     )
     server: ServerSettings = field(default_factory=ServerSettings)
     peers: PeersSettings = field(default_factory=PeersSettings)
@@ -256,7 +256,7 @@ class Settings:
 
     @property
     def database_path(self) -> Path:
-        """The SQLite file."""
+        """The file of the store."""
         return self.store.path or self.home / "segue.db"
 
     @property

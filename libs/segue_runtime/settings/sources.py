@@ -1,4 +1,4 @@
-"""Where settings come from: flags, then SEGUE_* variables, then segue.toml, then defaults."""
+"""The sources of settings: flags, then SEGUE_* variables, then segue.toml, then defaults."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CONFIG = "SEGUE_CONFIG"
 
 
 class SettingsError(Exception):
-    """Settings that cannot be used; `problems` says each in one line."""
+    """Invalid settings; `problems` has one line for each."""
 
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = tuple(problems)
@@ -34,9 +34,9 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """One setting: `key` in segue.toml (section.name), `environment` and `flag` elsewhere.
+    """One setting. Its `key` in segue.toml is section.name; `environment` and `flag` are its other names.
 
-    A section may hold sections, one for each alternative, such as `renderer.musicgen`.
+    A section may contain sections, one for each alternative, such as `renderer.musicgen`.
     """
 
     key: str
@@ -47,7 +47,7 @@ class Declared:
 
     @property
     def environment(self) -> str:
-        """The variable that sets it."""
+        """The environment variable that sets it."""
         return PREFIX + self.key.replace(".", "_").upper()
 
     @property
@@ -92,9 +92,9 @@ def load(
     environ: Mapping[str, str] | None = None,
     folder: Path | None = None,
 ) -> Settings:
-    """Read all sources; `flags` maps keys ("conductor.lease") to texts. SettingsError lists every problem.
+    """Read all sources; `flags` maps keys ("conductor.lease") to texts. Raise SettingsError with every problem.
 
-    `environ` and `folder` stand in for the process's environment and working directory.
+    `environ` and `folder` replace the process's environment and working directory.
     """
     environment = os.environ if environ is None else environ
     known = {each.key: each for each in declared()}
@@ -115,7 +115,7 @@ def load(
         try:
             values[key] = read(known[key].spec, written)
         except ValueError as error:
-            # A secret that cannot be read must not be shown by the complaint.
+            # The message must not contain a secret.
             reason = "cannot be read" if known[key].spec.secret else str(error)
             problems.append(f"{key} (from {origin}): {reason}")
     if problems:
@@ -124,9 +124,9 @@ def load(
 
 
 def replace(settings: Settings, **changes: object) -> Settings:
-    """Return settings with other values, named `section__attribute` or `home`; for tests and embedded use.
+    """Return settings with other values, named `section__attribute` or `home`, for tests and embedded use.
 
-    An attribute of a section inside a section is `section__section__attribute`.
+    An attribute of an inner section is `section__section__attribute`.
     """
     return _replaced(settings, changes)
 
@@ -157,7 +157,7 @@ def allows_colours() -> bool:
 
 
 def rows(settings: Settings) -> list[Row]:
-    """Describe every setting: what `segued config` prints."""
+    """Return every setting with its value and source, as `segued config` prints them."""
     lines: list[Row] = []
     for each in declared():
         holder = attrgetter(each.section)(settings) if each.section else settings
@@ -179,7 +179,7 @@ def _build(known: Mapping[str, Declared], values: Mapping[str, object], origins:
 
 
 def user_file(environment: Mapping[str, str]) -> Path:
-    """Return the user's own settings file, which need not exist."""
+    """Return the path of the user's settings file, which may not exist."""
     home = Path.home()
     if sys.platform == "darwin":
         return home / "Library" / "Application Support" / "segue" / FILE

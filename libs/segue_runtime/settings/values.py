@@ -1,4 +1,4 @@
-"""How one setting is declared, and how its text is read: durations, sizes, addresses, choices."""
+"""Declares settings of each kind, and parses and formats their values: durations, sizes, addresses, choices."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FLAGS: dict[str, bool] = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Spec:
-    """What is known about a setting besides its name and default."""
+    """The kind, help and limits of a setting."""
 
     kind: Kind
     help: str
@@ -46,47 +46,47 @@ def _declare(default: T, spec: Spec) -> T:
 
 
 def text(default: str, about: str, *, secret: bool = False) -> str:
-    """Declare a free text."""
+    """Declare a setting that is any text."""
     return _declare(default, Spec("text", about, secret=secret))
 
 
 def number(default: int, about: str, *, minimum: int = 0, maximum: int = 1 << 31) -> int:
-    """Declare a whole number."""
+    """Declare a setting that is an integer."""
     return _declare(default, Spec("number", about, minimum=minimum, maximum=maximum))
 
 
 def switch(about: str, *, default: bool = False) -> bool:
-    """Declare a switch."""
+    """Declare a setting that is true or false."""
     return _declare(default, Spec("flag", about))
 
 
 def duration(default_s: float, about: str, *, minimum_s: float = 0, maximum_s: float = 3650 * 86400) -> float:
-    """Declare a time span; the field's name ends in `_s`, the setting's does not."""
+    """Declare a setting that is a time span. The field's name ends in `_s`; the setting's name does not."""
     return _declare(default_s, Spec("duration", about, minimum=minimum_s, maximum=maximum_s))
 
 
 def size(default_bytes: int, about: str) -> int:
-    """Declare a number of bytes."""
+    """Declare a setting that is a number of bytes."""
     return _declare(default_bytes, Spec("size", about))
 
 
 def file_path(about: str) -> Path | None:
-    """Declare a file or folder that may be left out."""
+    """Declare a setting that is a file or folder, or None."""
     return _declare(None, Spec("path", about))
 
 
 def endpoint(default: str, about: str) -> str:
-    """Declare HOST:PORT, dns:///HOST:PORT or unix:PATH; empty where there may be none."""
+    """Declare a setting that is HOST:PORT, dns:///HOST:PORT, unix:PATH, or empty."""
     return _declare(default, Spec("address", about))
 
 
 def choice(default: str, choices: Sequence[str], about: str) -> str:
-    """Declare one word of several."""
+    """Declare a setting that is one of several words."""
     return _declare(default, Spec("choice", about, choices=tuple(choices)))
 
 
 def parse_duration(written: str) -> float:
-    """Read `75`, `20s`, `2m`, `1m20s`, `1h`, `7d` or `250ms` as seconds; ValueError says what would do."""
+    """Parse `75`, `20s`, `2m`, `1m20s`, `1h`, `7d` or `250ms` into seconds; ValueError names the forms."""
     stripped = written.strip()
     if re.fullmatch(r"\d+(?:\.\d+)?", stripped, re.ASCII):
         return float(stripped)
@@ -97,7 +97,7 @@ def parse_duration(written: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """Write seconds as `parse_duration` reads them."""
+    """Format seconds in the form that `parse_duration` reads."""
     parts: list[str] = []
     rest_ms = round(seconds * 1000)
     for unit, factor in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)):
@@ -108,7 +108,7 @@ def format_duration(seconds: float) -> str:
 
 
 def parse_size(written: str) -> int:
-    """Read `1024`, `64KiB` or `1GiB` as bytes."""
+    """Parse `1024`, `64KiB` or `1GiB` into bytes."""
     match = SIZE.fullmatch(written.strip())
     if match is None:
         raise ValueError(f"{written!r} is not a size: write 1048576, 64KiB or 1GiB")
@@ -116,7 +116,7 @@ def parse_size(written: str) -> int:
 
 
 def parse_address(written: str) -> str:
-    """Check HOST:PORT, dns:///HOST:PORT, unix:PATH or nothing."""
+    """Check HOST:PORT, dns:///HOST:PORT, unix:PATH or an empty text, and return it."""
     stripped = written.strip()
     if not stripped or (stripped.startswith("unix:") and len(stripped) > len("unix:")):
         return stripped
@@ -142,7 +142,7 @@ def _parse_path(written: str) -> Path | None:
     try:
         return Path(written).expanduser() if written else None
     except RuntimeError as error:
-        raise ValueError(f"{written!r}: nobody here has that home; write the folder itself") from error
+        raise ValueError(f"{written!r}: this user has no home folder here; write the whole path") from error
 
 
 READERS: dict[Kind, Callable[[str], object]] = {
@@ -158,7 +158,7 @@ READERS: dict[Kind, Callable[[str], object]] = {
 
 
 def read(spec: Spec, written: object) -> object:
-    """Turn what a source holds into the setting's type; ValueError says what is wrong and what would do."""
+    """Convert a value of a source into the setting's type; ValueError says what is wrong, and what is accepted."""
     if isinstance(written, bool) != (spec.kind == "flag") and not isinstance(written, str):
         raise ValueError(f"{written!r} is not a {spec.kind}")
     if isinstance(written, bool):
@@ -175,7 +175,7 @@ def read(spec: Spec, written: object) -> object:
 
 
 def write(spec: Spec, value: object) -> str:
-    """Write a value as people read it; a secret only says whether there is one."""
+    """Format a value for people; asterisks replace a secret."""
     if value is None:
         return ""
     if spec.secret:

@@ -1,7 +1,7 @@
 """The protocols of a store: jobs, their queue, their event logs, and uploads.
 
-A job waits, is claimed by a conductor under an *epoch* (which fences every later write of an older one), and ends with
-exactly one terminal event.
+A job waits in the queue until a conductor claims it. Each claim raises the job's *epoch*; writes under an older epoch
+are refused. A job ends with exactly one terminal event.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 
 class Jobs(Protocol):
-    """Jobs by name. Unknown names raise CompositionNotFound or JobNotFound, except in get."""
+    """Jobs by name. An unknown name raises CompositionNotFound or JobNotFound, except in `get`."""
 
     async def create(self, job: NewJob, *, queue_limit: int, retry_after_s: float = 5.0) -> Created:
-        """Write a job and its first events, and enqueue it; QueueFull, RequestIdReused."""
+        """Write a job and its first events, and put it into the queue. Raises QueueFull or RequestIdReused."""
         ...
 
     async def get(self, name: str) -> Job | None:
-        """Return a job."""
+        """Return a job, or None."""
         ...
 
     async def list(
@@ -50,51 +50,51 @@ class Jobs(Protocol):
         ...
 
     async def delete(self, name: str) -> None:
-        """Remove a finished job with its log; NotFinished."""
+        """Remove a finished job and its log. Raises NotFinished."""
         ...
 
     async def expired(self, limit: int = 100) -> Sequence[Job]:
-        """List finished jobs whose time has passed: delete their artifacts first, then them."""
+        """List finished jobs past their retention time. Callers delete the artifacts first, then the jobs."""
         ...
 
 
 class Queue(Protocol):
-    """Who works on what."""
+    """The queue of waiting jobs, and the leases of running ones."""
 
     async def claim(self, conductor_id: str, lease_s: float, kinds: Sequence[str] = ()) -> Job | None:
         """Claim the next job: lost leases first, then cancelled jobs, then owners in turn, oldest job first."""
         ...
 
     async def renew(self, name: str, epoch: int, lease_s: float) -> Renewal:
-        """Keep the lease; Fenced when it is another's by now or the job has ended."""
+        """Extend the lease. Raises Fenced when another conductor has the job, or the job has ended."""
         ...
 
     async def release(self, name: str, epoch: int) -> None:
-        """Give a job back unfinished (a drain, not a failure): it keeps its place and does not count as a try."""
+        """Return an unfinished job to the queue: it keeps its position, and the claim does not count as a try."""
         ...
 
     async def wait_for_job(self, timeout_s: float, kinds: Sequence[str] = ()) -> bool:
-        """Wait until a job of these kinds may be there to claim; a hint."""
+        """Wait until a job of these kinds can probably be claimed."""
         ...
 
     async def queue_position(self, name: str) -> int:
-        """Return 1 for the next one to be claimed; 0 when it does not wait."""
+        """Return the position in the queue: 1 for the next job, 0 for a job that does not wait."""
         ...
 
     async def depths(self) -> Mapping[str, Depth]:
-        """Return how many wait and run, by kind."""
+        """Count waiting and running jobs by kind."""
         ...
 
     async def request_cancel(self, name: str, reason: str) -> Job:
-        """Ask for its end; the first reason stays, a finished job is returned as it is."""
+        """Request that a job ends. The first reason counts; a finished job does not change."""
         ...
 
     async def wait_for_cancel(self, name: str, timeout_s: float) -> bool:
-        """Wait until somebody asks for its end; false when time ran out."""
+        """Wait until cancellation is requested; return False after the timeout."""
         ...
 
     async def attach(self, name: str, until: float) -> None:
-        """Keep it alive until a wall-clock time, at least: an owner's stream is there (design 9.18)."""
+        """Record that an owner's stream is open until a wall-clock time at least."""
         ...
 
 
@@ -112,26 +112,26 @@ class Log(Protocol):
         checkpoint: bytes | None = None,
         terminal: bool = False,
     ) -> int:
-        """Append in one transaction with all that belongs to it; returns the last sequence. Fenced, LogEnded.
+        """Append events and change the job in one transaction; return the last sequence. Raises Fenced or LogEnded.
 
-        A checkpoint is progress: it sets the count of claims back. `terminal` ends log and job.
+        A checkpoint counts as progress: it resets the number of claims. `terminal` ends the log and the job.
         """
         ...
 
     async def read(self, name: str, after: int, limit: int = 256) -> Sequence[Event]:
-        """Read committed events after a sequence; CursorAhead names the last sequence in its metadata."""
+        """Read committed events after a sequence. Raises CursorAhead with the last sequence in its metadata."""
         ...
 
     async def wait(self, name: str, after: int, timeout_s: float) -> bool:
-        """Wait until there is an event after a sequence; false when time ran out."""
+        """Wait for an event after a sequence; return False after the timeout."""
         ...
 
     async def set_progress(self, name: str, epoch: int, payload: bytes) -> None:
-        """Say where the work is, in place of what was said before; not a row of the log. Fenced."""
+        """Replace the progress of a job; it is no row of the log. Raises Fenced."""
         ...
 
     async def progress(self, name: str) -> Progress:
-        """Return what was last said, up to half a second late: version 0 when nothing was."""
+        """Return the newest progress, up to half a second late; version 0 when there is none."""
         ...
 
 
@@ -139,33 +139,33 @@ class Uploads(Protocol):
     """Files that callers send in pieces: their size, progress and digest. The bytes are artifacts."""
 
     async def create_upload(self, upload: Upload, *, quota_bytes: int) -> Upload:
-        """Begin an upload; QuotaExceeded when the owner's uploads fill their quota."""
+        """Create an upload. Raises QuotaExceeded when the owner's uploads fill the quota."""
         ...
 
     async def get_upload(self, name: str) -> Upload | None:
-        """Return an upload."""
+        """Return an upload, or None."""
         ...
 
     async def advance_upload(self, name: str, offset: int, length: int, *, quota_bytes: int) -> Upload:
-        """Note that length bytes are stored at offset, which must be the next; OffsetOutOfRange, UploadFinished."""
+        """Record `length` bytes stored at `offset`, which must be the next one. OffsetOutOfRange, UploadFinished."""
         ...
 
     async def finish_upload(self, name: str, digest: bytes) -> Upload:
-        """Close an upload for good."""
+        """Finish an upload: it accepts no more bytes."""
         ...
 
     async def delete_upload(self, name: str) -> None:
-        """Forget an upload."""
+        """Delete an upload's row; its bytes are an artifact."""
         ...
 
     async def expired_uploads(self, limit: int = 100) -> Sequence[Upload]:
-        """List uploads whose time has passed, finished or not."""
+        """List uploads past their retention time, finished or not."""
         ...
 
 
 class Store(Jobs, Queue, Log, Uploads, Protocol):
-    """All of it."""
+    """A store of jobs, queue, logs and uploads."""
 
     async def close(self) -> None:
-        """Finish what is being written and let go."""
+        """Finish pending writes and close the connections."""
         ...

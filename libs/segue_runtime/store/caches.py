@@ -1,4 +1,4 @@
-"""What watchers of one process share: the newest rows of logs, and progress. Caches, never the truth."""
+"""Caches that the watchers of one process share: the newest rows of logs, and progress."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ PROGRESS_AGE_S = 0.4
 
 @dataclass(slots=True)
 class LogTail:
-    """Contiguous rows."""
+    """The newest rows of one log, without a gap."""
 
     rows: deque[Event] = field(default_factory=deque)
     num_bytes: int = 0
 
     @property
     def last(self) -> int:
-        """The newest sequence that is here."""
+        """The newest cached sequence, or 0."""
         return self.rows[-1].sequence if self.rows else 0
 
 
 class EventCache:
-    """The tails of the logs that were read last."""
+    """The newest rows of the logs that were read last."""
 
     def __init__(self, max_rows: int) -> None:
         self._max_rows = max_rows
         self._tails: OrderedDict[str, LogTail] = OrderedDict()
 
     def read(self, name: str, after: int, limit: int) -> list[Event]:
-        """Return rows after a sequence when all of them down to it are here; else nothing, which says nothing."""
+        """Return the rows after a sequence if all of them are cached; else an empty list, which means nothing."""
         tail = self._tails.get(name)
         if tail is None or not tail.rows:
             return []
@@ -48,12 +48,12 @@ class EventCache:
         return list(islice(tail.rows, start, start + limit)) if start >= 0 else []
 
     def add_committed(self, name: str, rows: Sequence[Event]) -> None:
-        """Take rows that were just committed, when somebody reads this log."""
+        """Add rows that were just committed, if somebody reads this log."""
         if name in self._tails:
             self._extend(self._tails[name], rows)
 
     def add_read(self, name: str, after: int, rows: Sequence[Event], limit: int) -> None:
-        """Take rows that were read from the table, when they reach the end of the log or continue what is here."""
+        """Add rows that were read from the table, if they reach the end of the log or continue the cached rows."""
         tail = self._tails.get(name)
         if len(rows) < limit or (tail is not None and tail.last == after):
             if tail is None:
@@ -63,7 +63,6 @@ class EventCache:
             self._extend(tail, rows)
 
     def drop(self, name: str) -> None:
-        """Forget a log."""
         self._tails.pop(name, None)
 
     def _extend(self, tail: LogTail, rows: Sequence[Event]) -> None:
@@ -80,18 +79,18 @@ class EventCache:
 
 
 class ProgressCache:
-    """Where the work of each watched job is, as it was at most PROGRESS_AGE_S ago."""
+    """The progress of each watched job, at most PROGRESS_AGE_S old."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[str, tuple[float, Progress]] = OrderedDict()
 
     def get(self, name: str) -> Progress | None:
-        """Return what is known and fresh."""
+        """Return the progress, or None when it is unknown or too old."""
         at, progress = self._known.get(name, (0.0, None))
         return progress if time.monotonic() - at <= PROGRESS_AGE_S else None
 
     def put(self, name: str, progress: Progress) -> None:
-        """Note what was said or read; what was read before something newer was said comes too late."""
+        """Keep a progress that was written or read, unless a newer one is known."""
         _, known = self._known.get(name, (0.0, None))
         if known is not None and known.version > progress.version:
             return
@@ -101,5 +100,4 @@ class ProgressCache:
             self._known.popitem(last=False)
 
     def drop(self, name: str) -> None:
-        """Forget a job."""
         self._known.pop(name, None)

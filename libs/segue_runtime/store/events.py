@@ -1,4 +1,4 @@
-"""The event log in SQL: functions inside a transaction."""
+"""The event log in SQL: functions that run inside a transaction."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def append(
     checkpoint: bytes | None,
     expires: float | None,
 ) -> list[Event]:
-    """Append, and change the job along; `expires` ends it."""
+    """Append events and change their job; `expires` ends the job."""
     job = jobs.need(tx.cx, name)
     if job.is_finished:
         raise LogEnded(f"{name} has ended with event {job.last_sequence}", metadata={"name": name})
@@ -55,7 +55,7 @@ def append(
 
 
 def set_progress(tx: Transaction, name: str, epoch: int, payload: bytes) -> Progress:
-    """Replace what was said before."""
+    """Replace the progress of a job."""
     jobs.check_epoch(jobs.need(tx.cx, name), epoch)
     row = tx.cx.execute(
         "INSERT INTO progress SELECT id, 1, ? FROM jobs WHERE name = ? "
@@ -66,14 +66,14 @@ def set_progress(tx: Transaction, name: str, epoch: int, payload: bytes) -> Prog
 
 
 def progress(cx: sqlite3.Connection, name: str) -> Progress:
-    """Return what was last said."""
+    """Return the progress of a job; version 0 when there is none."""
     query = "SELECT version, payload FROM progress JOIN jobs ON jobs.id = progress.job WHERE name = ?"
     row = cx.execute(query, (name,)).fetchone()
     return Progress(0, b"") if row is None else Progress(*row)
 
 
 def read(cx: sqlite3.Connection, name: str, after: int, limit: int) -> list[Event]:
-    """Read events, from one snapshot of job and log."""
+    """Read events from one snapshot of the job and its log."""
     cx.execute("BEGIN")
     try:
         job = jobs.need(cx, name)
@@ -91,8 +91,8 @@ def read(cx: sqlite3.Connection, name: str, after: int, limit: int) -> list[Even
         cx.execute("COMMIT")
 
 
-def standing(cx: sqlite3.Connection, names: Sequence[str]) -> dict[str, tuple[int, bool]]:
-    """Return the last sequence of some jobs, and whether they are to end: what waiters want to know."""
+def states_of(cx: sqlite3.Connection, names: Sequence[str]) -> dict[str, tuple[int, bool]]:
+    """Return for each job its last sequence, and whether it is cancelled or finished: what waiters wait for."""
     query = (
         "SELECT name, last_sequence, cancel_reason IS NOT NULL OR finished IS NOT NULL FROM jobs "
         "WHERE name IN (SELECT value FROM json_each(?))"
@@ -101,7 +101,7 @@ def standing(cx: sqlite3.Connection, names: Sequence[str]) -> dict[str, tuple[in
 
 
 def any_claimable(cx: sqlite3.Connection, now: float, kinds: Sequence[str]) -> bool:
-    """Tell whether a job of some kinds (none named: of any) waits or has lost its conductor."""
+    """Tell whether a job of some kinds waits or has lost its conductor; no kinds means any kind."""
     query = (
         "SELECT EXISTS (SELECT 1 FROM jobs WHERE finished IS NULL AND (claimed_by IS NULL OR lease_until < ?2) "
         "AND (?1 = '[]' OR kind IN (SELECT value FROM json_each(?1))))"

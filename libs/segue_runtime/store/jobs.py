@@ -1,4 +1,4 @@
-"""Jobs and their queue in SQL: functions inside a transaction."""
+"""Jobs and their queue in SQL: functions that run inside a transaction."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from segue_runtime.store.threads import Transaction
 
-# Between owners: who was served longest ago is next, a newcomer before all; within an owner: the oldest.
+# Owners take turns: new owners first, then the owner whose last turn is longest ago. Within an owner: the oldest job.
 FAIR = """
 SELECT jobs.id FROM jobs LEFT JOIN turns USING (owner)
 WHERE finished IS NULL AND claimed_by IS NULL AND (?1 = '[]' OR kind IN (SELECT value FROM json_each(?1)))
@@ -26,7 +26,7 @@ WHERE finished IS NULL AND lease_until < ?2 AND (?1 = '[]' OR kind IN (SELECT va
 ORDER BY id LIMIT 1
 """
 
-# A job fits when it has every wanted label.
+# A job matches when it has every wanted label.
 LISTED = """
 SELECT * FROM jobs WHERE owner = ?1 AND kind IN (SELECT value FROM json_each(?2))
 AND (?3 = '[]' OR state IN (SELECT value FROM json_each(?3)))
@@ -38,19 +38,19 @@ AND (?5 IS NULL OR id < ?5) ORDER BY id DESC LIMIT ?6
 
 
 def job_of(row: sqlite3.Row) -> Job:
-    """Make a record of a row."""
+    """Make a record from a row."""
     values = {key: row[key] for key in row.keys() if key != "id"}  # noqa: SIM118 - a Row iterates over its values
     return Job(**(values | {"labels": json.loads(row["labels"])}))
 
 
 def find(cx: sqlite3.Connection, name: str) -> Job | None:
-    """Return a job, or None."""
+    """Return the job of a name, or None."""
     row = cx.execute("SELECT * FROM jobs WHERE name = ?", (name,)).fetchone()
     return None if row is None else job_of(row)
 
 
 def need(cx: sqlite3.Connection, name: str) -> Job:
-    """Return a job; an unknown one is an error."""
+    """Return the job of a name; raise when there is none."""
     job = find(cx, name)
     if job is None:
         raise not_found(name)
@@ -58,7 +58,7 @@ def need(cx: sqlite3.Connection, name: str) -> Job:
 
 
 def create(tx: Transaction, new: NewJob, queue_limit: int, retry_after_s: float) -> Created:
-    """Write a job, or find the one that this request made before."""
+    """Write a job, or return the one that the same request created before."""
     if new.request_id is not None:
         row = tx.cx.execute(
             "SELECT digest, name FROM requests JOIN jobs ON jobs.id = requests.job "
@@ -67,7 +67,7 @@ def create(tx: Transaction, new: NewJob, queue_limit: int, retry_after_s: float)
         ).fetchone()
         if row is not None and row["digest"] != new.spec_digest:
             raise RequestIdReused(
-                f"request_id {new.request_id} was used for another request; take a new UUID",
+                f"request_id {new.request_id} was used for another request; send a new UUID",
                 metadata={"name": row["name"]},
             )
         if row is not None:
@@ -76,7 +76,7 @@ def create(tx: Transaction, new: NewJob, queue_limit: int, retry_after_s: float)
     num_waiting = tx.cx.execute(waiting).fetchone()[0]
     if num_waiting >= queue_limit:
         raise QueueFull(
-            f"{num_waiting} wait already, which is the limit; try again in {retry_after_s:g} s",
+            f"the queue is full: {num_waiting} jobs wait; try again in {retry_after_s:g} s",
             metadata={"limit": str(queue_limit)},
             retry_after_s=retry_after_s,
         )
@@ -110,7 +110,7 @@ def page(
     limit: int,
     after: int | None,
 ) -> Page:
-    """List jobs, newest first."""
+    """List an owner's jobs, newest first."""
     values = (owner, json.dumps(list(kinds)), json.dumps(list(states)), json.dumps(dict(labels)), after, limit + 1)
     rows = cx.execute(LISTED, values).fetchall()
     jobs = [job_of(row) for row in rows[:limit]]
@@ -118,7 +118,7 @@ def page(
 
 
 def delete(tx: Transaction, name: str) -> None:
-    """Remove a finished job; its events and requests go with it."""
+    """Remove a finished job with its events and requests."""
     if not need(tx.cx, name).is_finished:
         raise NotFinished(f"{name} has not ended: cancel it first, then delete it", metadata={"name": name})
     tx.cx.execute("DELETE FROM jobs WHERE name = ?", (name,))
@@ -126,13 +126,13 @@ def delete(tx: Transaction, name: str) -> None:
 
 
 def expired(cx: sqlite3.Connection, now: float, limit: int) -> list[Job]:
-    """List finished jobs whose time has passed."""
+    """List finished jobs past their retention time."""
     query = "SELECT * FROM jobs WHERE expires <= ? ORDER BY expires LIMIT ?"
     return [job_of(row) for row in cx.execute(query, (now, limit))]
 
 
 def claim(tx: Transaction, conductor_id: str, lease_s: float, kinds: Sequence[str]) -> Job | None:
-    """Take a job under a new epoch."""
+    """Claim a job under a new epoch."""
     kind_list = json.dumps(list(kinds))
     row = tx.cx.execute(LOST, (kind_list, tx.now)).fetchone() or tx.cx.execute(FAIR, (kind_list,)).fetchone()
     if row is None:
@@ -144,7 +144,7 @@ def claim(tx: Transaction, conductor_id: str, lease_s: float, kinds: Sequence[st
     )
     job = job_of(tx.cx.execute("SELECT * FROM jobs WHERE id = ?", (row["id"],)).fetchone())
     if job.cancel_reason is not None:
-        return job  # to end it is no service that its owner would wait a turn for
+        return job  # ending a cancelled job does not use up the owner's turn
     tx.cx.execute(
         "INSERT INTO turns SELECT ?, coalesce(max(turn), 0) + 1 FROM turns WHERE true "
         "ON CONFLICT (owner) DO UPDATE SET turn = excluded.turn",
@@ -154,13 +154,13 @@ def claim(tx: Transaction, conductor_id: str, lease_s: float, kinds: Sequence[st
 
 
 def check_epoch(job: Job, epoch: int) -> None:
-    """Refuse a writer that does not hold the job."""
+    """Raise Fenced when the job is not claimed under this epoch."""
     if job.is_finished or job.claimed_by is None or job.epoch != epoch:
         raise Fenced(f"{job.name} is no longer held under epoch {epoch}", metadata={"name": job.name})
 
 
 def renew(tx: Transaction, name: str, epoch: int, lease_s: float) -> Renewal:
-    """Prolong a lease."""
+    """Extend a lease."""
     job = need(tx.cx, name)
     check_epoch(job, epoch)
     tx.cx.execute("UPDATE jobs SET lease_until = ? WHERE name = ?", (tx.now + lease_s, name))
@@ -168,7 +168,7 @@ def renew(tx: Transaction, name: str, epoch: int, lease_s: float) -> Renewal:
 
 
 def release(tx: Transaction, name: str, epoch: int) -> None:
-    """Give a job back."""
+    """Return a job to the queue."""
     check_epoch(need(tx.cx, name), epoch)
     tx.cx.execute(
         "UPDATE jobs SET claimed_by = NULL, lease_until = NULL, claims = max(0, claims - 1) WHERE name = ?", (name,)
@@ -176,7 +176,7 @@ def release(tx: Transaction, name: str, epoch: int) -> None:
 
 
 def position(cx: sqlite3.Connection, name: str) -> int:
-    """Count who is served before a waiting job, in the order of `claim`."""
+    """Return the position of a waiting job in the order of `claim`, or 0."""
     rows = cx.execute(
         "SELECT name, owner, cancel_reason IS NOT NULL AS ending, coalesce(turn, 0) AS turn FROM jobs "
         "LEFT JOIN turns USING (owner) WHERE finished IS NULL AND claimed_by IS NULL ORDER BY jobs.id"
@@ -184,16 +184,16 @@ def position(cx: sqlite3.Connection, name: str) -> int:
     ending = [row["name"] for row in rows if row["ending"]]
     if name in ending:
         return ending.index(name) + 1
-    lines: dict[str, list[str]] = {}
+    by_owner: dict[str, list[str]] = {}
     for row in sorted((row for row in rows if not row["ending"]), key=lambda row: row["turn"]):
-        lines.setdefault(row["owner"], []).append(row["name"])
-    longest = max((len(line) for line in lines.values()), default=0)
-    order = [line[turn] for turn in range(longest) for line in lines.values() if turn < len(line)]
+        by_owner.setdefault(row["owner"], []).append(row["name"])
+    longest = max(map(len, by_owner.values()), default=0)
+    order = [names[turn] for turn in range(longest) for names in by_owner.values() if turn < len(names)]
     return len(ending) + order.index(name) + 1 if name in order else 0
 
 
 def depths(cx: sqlite3.Connection) -> dict[str, Depth]:
-    """Count waiting and running jobs."""
+    """Count waiting and running jobs by kind."""
     query = (
         "SELECT kind, sum(claimed_by IS NULL) AS waiting, sum(claimed_by IS NOT NULL) AS running "
         "FROM jobs WHERE finished IS NULL GROUP BY kind"
@@ -202,7 +202,7 @@ def depths(cx: sqlite3.Connection) -> dict[str, Depth]:
 
 
 def request_cancel(tx: Transaction, name: str, reason: str) -> Job:
-    """Note the first wish to end."""
+    """Set the reason to cancel a job, unless it has one or has ended."""
     tx.cx.execute(
         "UPDATE jobs SET cancel_reason = coalesce(cancel_reason, ?) WHERE name = ? AND finished IS NULL", (reason, name)
     )
@@ -210,7 +210,7 @@ def request_cancel(tx: Transaction, name: str, reason: str) -> Job:
 
 
 def attach(tx: Transaction, name: str, until: float) -> None:
-    """Move the attachment's end, never back."""
+    """Extend the time until which an owner's stream counts as open."""
     need(tx.cx, name)
     tx.cx.execute(
         "UPDATE jobs SET attached_until = max(coalesce(attached_until, 0), ?) WHERE name = ? AND finished IS NULL",

@@ -1,6 +1,6 @@
-"""What a store keeps and gives back: jobs, events and uploads as they stand. Payloads are opaque bytes to it.
+"""The records of a store: jobs, events and uploads. Payloads are opaque bytes.
 
-Times are wall-clock seconds, so that processes on one machine agree on leases.
+Times are wall-clock seconds, so that all processes of a machine agree on leases.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 
 class Fenced(InternalError):  # noqa: N818 - as in the error tree
-    """The writer's epoch is not the job's: somebody else has claimed it. Stop working; write nothing more."""
+    """Another conductor has claimed the job: the writer must stop and write nothing more."""
 
 
 class LogEnded(InternalError):  # noqa: N818 - as in the error tree
-    """The log has its terminal event; nothing can follow it."""
+    """The log has its terminal event, and nothing can follow it."""
 
 
 def not_found(name: str) -> SegueError:
-    """Return the error for a job that is not there."""
+    """Return the error for a job that does not exist."""
     kind = CompositionNotFound if name.startswith("compositions/") else JobNotFound
     return kind(f"there is no {name}, or it is not yours, or it has expired", metadata={"name": name})
 
@@ -50,7 +50,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where the work is; `version` grows each time it is said."""
+    """The progress of a job; `version` grows with each change."""
 
     version: int
     payload: bytes
@@ -58,7 +58,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job to create. `request_id` makes it idempotent per owner; `spec_digest` tells another one."""
+    """A job to create. It is created once for each owner and `request_id`; `spec_digest` detects another request."""
 
     name: str
     kind: str
@@ -75,7 +75,7 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job as it stands."""
+    """The current state of a job."""
 
     name: str
     kind: str
@@ -100,7 +100,7 @@ class Job:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether no conductor has it."""
+        """Whether it waits for a conductor."""
         return self.finished is None and self.claimed_by is None
 
     @property
@@ -111,7 +111,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """What create did: `is_new` is false when the same request was made before."""
+    """The result of `create`: `is_new` is False when the same request came before."""
 
     job: Job
     is_new: bool
@@ -119,7 +119,7 @@ class Created:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some jobs, newest first; `after` continues, None at the end."""
+    """Some jobs, newest first; `after` continues the list, and is None at the end."""
 
     jobs: Sequence[Job]
     after: int | None
@@ -127,20 +127,20 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """What a conductor learns by its heartbeat."""
+    """What a conductor learns when it renews its lease."""
 
     cancel_reason: str | None
     attached_until: float | None
 
     @property
     def cancel_requested(self) -> bool:
-        """Whether somebody wants it cancelled."""
+        """Whether cancellation was requested."""
         return self.cancel_reason is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file that a caller sends piece by piece; `offset` is how much is there."""
+    """A file that a caller sends in pieces; `offset` counts the stored bytes."""
 
     name: str
     owner: str
@@ -154,7 +154,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """How many jobs of a kind wait and run."""
+    """The number of waiting and running jobs of a kind."""
 
     waiting: int
     running: int

@@ -100,11 +100,11 @@ def open_writer(path: Path) -> sqlite3.Connection:
 
 
 def _prepare(cx: sqlite3.Connection, path: Path) -> None:
-    # First of all, and without a write: an older release must leave a newer file as it is.
+    # Before any write: a newer file must stay as it is.
     _refuse_newer(cx, path)
-    cx.execute("PRAGMA auto_vacuum = INCREMENTAL")  # takes effect in a new file only
+    cx.execute("PRAGMA auto_vacuum = INCREMENTAL")  # has an effect on new files only
     cx.execute("PRAGMA journal_mode = WAL")
-    # FULL: after a power cut no watcher holds a cursor that the log has lost.
+    # FULL: a power cut must not lose events whose cursors watchers already have.
     cx.execute("PRAGMA synchronous = FULL")
     cx.execute("PRAGMA foreign_keys = ON")
     cx.execute("BEGIN IMMEDIATE")

@@ -1,4 +1,4 @@
-"""The embedded store: one SQLite file, shared by the processes of one machine."""
+"""The embedded store: one SQLite file that the processes of one machine share."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ TAIL_ROWS = 256
 
 
 class SqliteStore:
-    """Open with `await SqliteStore.open(path)`; belongs to the event loop that opened it."""
+    """Open it with `await SqliteStore.open(path)`, on the event loop that uses it. Store documents the methods."""
 
     def __init__(
         self,
@@ -75,7 +75,6 @@ class SqliteStore:
         return cls(WriterThread(writing, clock), ReaderThreads(path), notifier, EventCache(tail_rows), retention_s)
 
     async def close(self) -> None:
-        """Finish what is being written and let go."""
         await self._writer.close()
         await self.notifier.close()
         await self._readers.close()
@@ -83,8 +82,6 @@ class SqliteStore:
     # Jobs
 
     async def create(self, job: NewJob, *, queue_limit: int, retry_after_s: float = 5.0) -> Created:
-        """Write a job and its first events, and enqueue it."""
-
         def work(tx: Transaction) -> Created:
             created = jobs.create(tx, job, queue_limit, retry_after_s)
             if created.is_new:
@@ -94,7 +91,6 @@ class SqliteStore:
         return await self._writer.run(work)
 
     async def get(self, name: str) -> Job | None:
-        """Return a job."""
         return await self._readers.run(partial(jobs.find, name=name))
 
     async def list(
@@ -107,12 +103,9 @@ class SqliteStore:
         limit: int = 50,
         after: int | None = None,
     ) -> Page:
-        """List an owner's jobs of some kinds, newest first."""
         return await self._readers.run(lambda cx: jobs.page(cx, owner, kinds, states, labels or {}, limit, after))
 
     async def delete(self, name: str) -> None:
-        """Remove a finished job with its log."""
-
         def work(tx: Transaction) -> None:
             jobs.delete(tx, name)
             tx.after_commit += [
@@ -124,22 +117,17 @@ class SqliteStore:
         await self._writer.run(work)
 
     async def expired(self, limit: int = 100) -> Sequence[Job]:
-        """List finished jobs whose time has passed."""
         return await self._writer.run(lambda tx: jobs.expired(tx.cx, tx.now, limit))
 
     # Queue
 
     async def claim(self, conductor_id: str, lease_s: float, kinds: Sequence[str] = ()) -> Job | None:
-        """Claim the next job."""
         return await self._writer.run(lambda tx: jobs.claim(tx, conductor_id, lease_s, kinds))
 
     async def renew(self, name: str, epoch: int, lease_s: float) -> Renewal:
-        """Keep the lease."""
         return await self._writer.run(lambda tx: jobs.renew(tx, name, epoch, lease_s))
 
     async def release(self, name: str, epoch: int) -> None:
-        """Give a job back unfinished."""
-
         def work(tx: Transaction) -> None:
             jobs.release(tx, name, epoch)
             tx.after_commit.append(self.notifier.notify_queue)
@@ -147,20 +135,15 @@ class SqliteStore:
         await self._writer.run(work)
 
     async def wait_for_job(self, timeout_s: float, kinds: Sequence[str] = ()) -> bool:
-        """Wait until a job of these kinds may be there to claim."""
         return await self.notifier.wait(queue_key(kinds), timeout_s)
 
     async def queue_position(self, name: str) -> int:
-        """Return 1 for the next one to be claimed; 0 when it does not wait."""
         return await self._readers.run(partial(jobs.position, name=name))
 
     async def depths(self) -> Mapping[str, Depth]:
-        """Return how many wait and run, by kind."""
         return await self._readers.run(jobs.depths)
 
     async def request_cancel(self, name: str, reason: str) -> Job:
-        """Ask for its end."""
-
         def work(tx: Transaction) -> Job:
             job = jobs.request_cancel(tx, name, reason)
             tx.after_commit += [partial(self.notifier.notify, cancel_key(name)), self.notifier.notify_queue]
@@ -169,11 +152,9 @@ class SqliteStore:
         return await self._writer.run(work)
 
     async def wait_for_cancel(self, name: str, timeout_s: float) -> bool:
-        """Wait until somebody asks for its end."""
         return await self.notifier.wait(cancel_key(name), timeout_s)
 
     async def attach(self, name: str, until: float) -> None:
-        """Keep it alive until a wall-clock time, at least."""
         await self._writer.run(lambda tx: jobs.attach(tx, name, until))
 
     # Log
@@ -189,8 +170,6 @@ class SqliteStore:
         checkpoint: bytes | None = None,
         terminal: bool = False,
     ) -> int:
-        """Append in one transaction with all that belongs to it; returns the last sequence."""
-
         def work(tx: Transaction) -> int:
             written = event_log.append(
                 tx,
@@ -211,31 +190,26 @@ class SqliteStore:
         return await self._writer.run(work)
 
     async def read(self, name: str, after: int, limit: int = 256) -> Sequence[Event]:
-        """Read committed events after a sequence."""
-        near = self._events.read(name, after, limit)
-        if near:
-            return near
+        cached = self._events.read(name, after, limit)
+        if cached:
+            return cached
         rows = await self._readers.run(lambda cx: event_log.read(cx, name, after, limit))
         self._events.add_read(name, after, rows, limit)
         return rows
 
     async def wait(self, name: str, after: int, timeout_s: float) -> bool:
-        """Wait until there is an event after a sequence."""
         if self._events.read(name, after, 1):
             return True
         return await self.notifier.wait(log_key(name), timeout_s, after)
 
     async def set_progress(self, name: str, epoch: int, payload: bytes) -> None:
-        """Say where the work is."""
-
         def work(tx: Transaction) -> None:
-            said = event_log.set_progress(tx, name, epoch, payload)
-            tx.after_commit.append(lambda: self._progress.put(name, said))
+            changed = event_log.set_progress(tx, name, epoch, payload)
+            tx.after_commit.append(lambda: self._progress.put(name, changed))
 
         await self._writer.run(work)
 
     async def progress(self, name: str) -> Progress:
-        """Return what was last said."""
         known = self._progress.get(name)
         if known is None:
             known = await self._readers.run(lambda cx: event_log.progress(cx, name))
@@ -245,25 +219,19 @@ class SqliteStore:
     # Uploads
 
     async def create_upload(self, upload: Upload, *, quota_bytes: int) -> Upload:
-        """Begin an upload."""
         return await self._writer.run(lambda tx: uploads.create_upload(tx, upload, quota_bytes))
 
     async def get_upload(self, name: str) -> Upload | None:
-        """Return an upload."""
         return await self._readers.run(partial(uploads.find_upload, name=name))
 
     async def advance_upload(self, name: str, offset: int, length: int, *, quota_bytes: int) -> Upload:
-        """Note bytes that are stored."""
         return await self._writer.run(lambda tx: uploads.advance_upload(tx, name, offset, length, quota_bytes))
 
     async def finish_upload(self, name: str, digest: bytes) -> Upload:
-        """Close an upload for good."""
         return await self._writer.run(lambda tx: uploads.finish_upload(tx, name, digest))
 
     async def delete_upload(self, name: str) -> None:
-        """Forget an upload."""
         await self._writer.run(lambda tx: uploads.delete_upload(tx, name))
 
     async def expired_uploads(self, limit: int = 100) -> Sequence[Upload]:
-        """List uploads whose time has passed."""
         return await self._writer.run(lambda tx: uploads.expired_uploads(tx.cx, tx.now - self._retention_s, limit))

@@ -1,4 +1,4 @@
-"""The threads of the embedded store: one that writes, in groups that share a sync, and a few that read."""
+"""The threads of the embedded store: one writer, which commits in groups, and a few readers."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 T = TypeVar("T")
-BEFORE_COMMIT = failpoints.declare("store.before_commit", "Rows are written, the transaction is not committed.")
-AFTER_COMMIT = failpoints.declare("store.after_commit", "The transaction is durable, nobody has been told.")
+BEFORE_COMMIT = failpoints.declare("store.before_commit", "The rows are written, but the transaction is not committed.")
+AFTER_COMMIT = failpoints.declare("store.after_commit", "The transaction is durable, but no waiter knows.")
 MAX_GROUP = 256
 NUM_READERS = 2
 RETRY_S = 1.0
-# SQLITE_FULL, and SQLITE_IOERR's family, of which a full disk is the usual cause on a journal's write.
+# A full disk usually shows as SQLITE_FULL, or as an I/O error while the journal is written.
 FULL = frozenset({"SQLITE_FULL", "SQLITE_IOERR_WRITE"})
 log = logs.get("store")
 
 
 @dataclass(slots=True)
 class Transaction:
-    """What an operation works in. `after_commit` runs on the event loop, only when its rows are durable."""
+    """The transaction of an operation. `after_commit` runs on the event loop once the rows are durable."""
 
     cx: sqlite3.Connection
     now: float
@@ -41,7 +41,7 @@ class Transaction:
 
 @dataclass(slots=True)
 class Operation:
-    """One write that waits for its turn."""
+    """One write in the writer's queue."""
 
     work: Callable[[Transaction], Any]
     done: asyncio.Future[Any]
@@ -49,22 +49,22 @@ class Operation:
 
 
 def translate(error: Exception) -> SegueError:
-    """Turn SQLite's errors into ours."""
+    """Turn an error of SQLite into a SegueError."""
     if isinstance(error, SegueError):
         return error
     if isinstance(error, sqlite3.Error):
         name = getattr(error, "sqlite_errorname", "")
         if name in FULL:
-            return StorageFull("the store has no room: free some space on its disk, or shorten store.retention")
+            return StorageFull("the disk of the store is full: free some space, or shorten store.retention")
         if isinstance(error, sqlite3.OperationalError):
             return StoreUnavailable(f"the store does not answer ({name or 'SQLite'})", retry_after_s=RETRY_S)
-    failure = InternalError("the store failed; the log says more")
+    failure = InternalError("the store failed; see the log")
     failure.__cause__ = error
     return failure
 
 
 class WriterThread:
-    """The one thread that writes. Operations that arrive while it syncs are committed together."""
+    """The only thread that writes. Operations that arrive during a commit share the next one."""
 
     def __init__(self, cx: sqlite3.Connection, clock: Callable[[], float]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -76,16 +76,16 @@ class WriterThread:
         self._thread.start()
 
     async def run(self, work: Callable[[Transaction], T]) -> T:
-        """Do one operation in a transaction; returns when it is durable."""
+        """Run one operation in a transaction; return when it is durable."""
         if self._closed:
-            raise StoreUnavailable("the store is closed: this process is ending", retry_after_s=RETRY_S)
+            raise StoreUnavailable("the store is closed: the process is shutting down", retry_after_s=RETRY_S)
         operation = Operation(work, self._loop.create_future())
         self._waiting.put(operation)
         result: T = await operation.done
         return result
 
     async def close(self) -> None:
-        """Finish what waits, then end."""
+        """Commit the waiting operations, then end the thread."""
         if not self._closed:
             self._closed = True
             self._waiting.put(None)
@@ -105,7 +105,7 @@ class WriterThread:
                 return
 
     def _commit(self, operations: list[Operation]) -> None:
-        """Run a group in one transaction. An operation that fails takes back its own rows only."""
+        """Run a group in one transaction. A failed operation rolls back its own rows only."""
         outcomes: list[tuple[Operation, Any, Exception | None]]
         try:
             self._cx.execute("BEGIN IMMEDIATE")
@@ -122,7 +122,7 @@ class WriterThread:
             outcomes = [(operation, None, failure) for operation in operations]
             for operation in operations:
                 operation.after_commit.clear()
-        with contextlib.suppress(RuntimeError):  # the loop is gone: nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the event loop is closed: nobody waits
             self._loop.call_soon_threadsafe(_deliver, outcomes)
 
     def _one(self, operation: Operation, now: float) -> tuple[Any, Exception | None]:
@@ -133,7 +133,7 @@ class WriterThread:
         except Exception as error:
             self._cx.execute("ROLLBACK TO operation")
             if isinstance(error, sqlite3.OperationalError):
-                raise  # the disk or the file failed: nothing of this group can be trusted
+                raise  # the disk or the file failed: roll back the whole group
             return None, translate(error)
         finally:
             if self._cx.in_transaction:
@@ -143,13 +143,13 @@ class WriterThread:
 
 
 def _deliver(outcomes: list[tuple[Operation, Any, Exception | None]]) -> None:
-    """Run on the loop: first caches and bells, then the callers."""
+    """Run on the event loop: first update caches and wake waiters, then return to the callers."""
     for operation, _, _ in outcomes:
         for call in operation.after_commit:
             call()
     for operation, result, error in outcomes:
         if operation.done.done():
-            continue  # its caller was cancelled; the rows stay
+            continue  # the caller was cancelled; the rows stay
         if error is None:
             operation.done.set_result(result)
         else:
@@ -157,7 +157,7 @@ def _deliver(outcomes: list[tuple[Operation, Any, Exception | None]]) -> None:
 
 
 class ReaderThreads:
-    """Connections that only read, one a thread; they see committed rows."""
+    """Threads that only read, with a connection each; they see committed rows."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -166,7 +166,7 @@ class ReaderThreads:
         self._threads = ThreadPoolExecutor(NUM_READERS, thread_name_prefix="store-reader")
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Read in a thread."""
+        """Run a read in one of the threads."""
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self._threads, lambda: work(self._connection()))

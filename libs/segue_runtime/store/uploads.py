@@ -1,4 +1,4 @@
-"""Uploads in SQL: functions inside a transaction."""
+"""Uploads in SQL: functions that run inside a transaction."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def find_upload(cx: sqlite3.Connection, name: str) -> Upload | None:
-    """Return an upload, or None."""
+    """Return the upload of a name, or None."""
     row = cx.execute("SELECT * FROM uploads WHERE name = ?", (name,)).fetchone()
     if row is None:
         return None
@@ -24,7 +24,7 @@ def find_upload(cx: sqlite3.Connection, name: str) -> Upload | None:
 
 
 def need_upload(cx: sqlite3.Connection, name: str) -> Upload:
-    """Return an upload that is still open."""
+    """Return an unfinished upload; raise when there is none."""
     upload = find_upload(cx, name)
     if upload is None:
         raise ArtifactNotFound(f"there is no upload {name}, or it is not yours", metadata={"name": name})
@@ -34,7 +34,7 @@ def need_upload(cx: sqlite3.Connection, name: str) -> Upload:
 
 
 def create_upload(tx: Transaction, upload: Upload, quota_bytes: int) -> Upload:
-    """Begin an upload."""
+    """Create an upload, if the quota allows its size."""
     check_quota(tx, upload.owner, upload.size or 0, quota_bytes)
     tx.cx.execute(
         "INSERT INTO uploads VALUES (?, ?, ?, 0, ?, NULL, 0, ?)",
@@ -44,23 +44,24 @@ def create_upload(tx: Transaction, upload: Upload, quota_bytes: int) -> Upload:
 
 
 def check_quota(tx: Transaction, owner: str, more_bytes: int, quota_bytes: int) -> None:
-    """Count what an owner's uploads hold, or have announced."""
+    """Raise QuotaExceeded when an owner's uploads, stored or announced, are too large."""
     query = "SELECT coalesce(sum(max(offset, coalesce(size, 0))), 0) FROM uploads WHERE owner = ?"
     used = tx.cx.execute(query, (owner,)).fetchone()[0]
     if used + more_bytes > quota_bytes:
         raise QuotaExceeded(
-            f"uploads may hold {quota_bytes} bytes together, {used} are used; delete some, or wait until they expire",
+            f"the quota for uploads is {quota_bytes} bytes, {used} are used; delete some, or wait until they expire",
             metadata={"limit": str(quota_bytes), "used": str(used)},
         )
 
 
 def advance_upload(tx: Transaction, name: str, offset: int, length: int, quota_bytes: int) -> Upload:
-    """Count bytes that are stored."""
+    """Record that the next bytes are stored."""
     upload = need_upload(tx.cx, name)
     end = offset + length
     if offset != upload.offset or (upload.size is not None and end > upload.size):
         raise OffsetOutOfRange(
-            f"{name} goes on at {upload.offset}" + (f" and ends at {upload.size}" if upload.size is not None else ""),
+            f"the next offset of {name} is {upload.offset}"
+            + (f", its size {upload.size}" if upload.size is not None else ""),
             metadata={"size": str(upload.offset)},
         )
     if upload.size is None:
@@ -70,7 +71,7 @@ def advance_upload(tx: Transaction, name: str, offset: int, length: int, quota_b
 
 
 def finish_upload(tx: Transaction, name: str, digest: bytes) -> Upload:
-    """Close an upload."""
+    """Finish an upload; all announced bytes must be stored."""
     upload = need_upload(tx.cx, name)
     if upload.size is not None and upload.offset != upload.size:
         raise OffsetOutOfRange(
@@ -83,13 +84,13 @@ def finish_upload(tx: Transaction, name: str, digest: bytes) -> Upload:
 
 
 def expired_uploads(cx: sqlite3.Connection, created_before: float, limit: int) -> list[Upload]:
-    """List the oldest uploads of before a time."""
+    """List the oldest uploads that were created before a time."""
     query = "SELECT name FROM uploads WHERE created <= ? ORDER BY created LIMIT ?"
     found = [find_upload(cx, row["name"]) for row in cx.execute(query, (created_before, limit)).fetchall()]
     return [upload for upload in found if upload is not None]
 
 
 def delete_upload(tx: Transaction, name: str) -> None:
-    """Forget an upload."""
+    """Delete the row of an upload."""
     if tx.cx.execute("DELETE FROM uploads WHERE name = ?", (name,)).rowcount == 0:
         raise ArtifactNotFound(f"there is no upload {name}, or it is not yours", metadata={"name": name})
