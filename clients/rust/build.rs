@@ -1,28 +1,34 @@
-//! Generates the client's code, the tests' server code and the descriptors for JSON from the contract. Needs no protoc.
+//! Generates the client, the tests' server and the descriptors for JSON from the contract. It does not need protoc.
 
-use std::{env, fs, path::PathBuf};
+use std::{
+    env, fs, io,
+    path::{Path, PathBuf},
+};
 
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 
 const VALIDATION: &str = "buf/validate/validate.proto";
+/// A file of the contract's details that no file of ours imports.
+const ERROR_DETAILS: &str = "google/rpc/error_details.proto";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let house = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../..");
+    let repository = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../..");
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    let roots = [house.join("protos"), house.join("third_party/protos")];
+    let protos = repository.join("protos");
+    let roots = [protos.clone(), repository.join("third_party/protos")];
     for root in &roots {
         println!("cargo:rerun-if-changed={}", root.display());
     }
-    let contract =
-        ["segue/composer/v1/composer.proto", "segue/errors/v1/errors.proto", "google/rpc/error_details.proto"];
+    let mut contract = vec![PathBuf::from(ERROR_DETAILS)];
+    contract.extend(proto_files(&protos, &protos.join("segue"))?);
     let mut files = protox::compile(contract, roots)?;
-    // The rules of the contract are the server's to enforce; without them half of the generated code is not needed.
+    // The server enforces the rules of the contract. Without them, half of the generated code is not needed.
     files.file.retain(|file| file.name() != VALIDATION);
     for file in &mut files.file {
         file.dependency.retain(|name| name != VALIDATION);
         if file.package() == "google.rpc" {
-            // Its examples are JSON, which the documentation would take for Rust.
+            // rustdoc would compile the JSON examples of its comments as Rust.
             file.source_code_info = None;
         }
     }
@@ -35,7 +41,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     fs::create_dir_all(&server)?;
     let mut composer = files.clone();
     for file in &mut composer.file {
-        if !file.name().starts_with("segue/composer/") {
+        if file.package() != "segue.composer.v1" {
             file.service.clear();
         }
     }
@@ -51,4 +57,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     fs::write(out.join("contract.bin"), files.encode_to_vec())?;
     Ok(())
+}
+
+/// Lists the proto files below a folder, relative to the root, in a stable order.
+fn proto_files(root: &Path, folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut entries: Vec<PathBuf> = fs::read_dir(folder)?.map(|each| Ok(each?.path())).collect::<io::Result<_>>()?;
+    entries.sort();
+    let mut files = Vec::new();
+    for path in entries {
+        if path.is_dir() {
+            files.extend(proto_files(root, &path)?);
+        } else if path.extension().is_some_and(|each| each == "proto") {
+            files.push(path.strip_prefix(root).unwrap_or(&path).to_owned());
+        }
+    }
+    Ok(files)
 }

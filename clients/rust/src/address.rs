@@ -1,27 +1,27 @@
-//! Where a server is, and whether the way there is closed to strangers.
+//! The address of a server, and whether a connection to it is private.
 
 use std::net::IpAddr;
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// The gateway's port.
 pub const DEFAULT_PORT: u16 = 7300;
 
-/// A server's address and whether TLS is spoken.
+/// The address of a server, and whether to use TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     /// `host:port`, with brackets around an IPv6 host, or the path of a Unix socket.
     pub authority: String,
-    /// TLS is spoken.
+    /// Whether to use TLS.
     pub tls: bool,
-    /// It is a Unix socket.
+    /// Whether the address is a Unix socket.
     pub unix: bool,
 }
 
 impl Address {
-    /// Reads `HOST`, `HOST:PORT`, `http://…`, `https://…` or `unix:PATH`.
+    /// Parses `HOST`, `HOST:PORT`, `http://…`, `https://…` or `unix:PATH`.
     ///
-    /// Without a scheme TLS is spoken, except to this very machine or when `tls` says otherwise.
+    /// Without a scheme, `tls` decides. Without both, every server uses TLS except one on this machine.
     pub fn parse(text: &str, tls: Option<bool>) -> Result<Self> {
         if let Some(path) = text.strip_prefix("unix:") {
             let path = path.strip_prefix("//").unwrap_or(path);
@@ -29,7 +29,7 @@ impl Address {
                 return Err(Error::Usage(format!("{text}: a path is missing after unix:")));
             }
             if tls == Some(true) {
-                return Err(Error::Usage(format!("{text}: TLS is not spoken over a Unix socket")));
+                return Err(Error::Usage(format!("{text}: TLS does not work with a Unix socket")));
             }
             return Ok(Self { authority: path.to_owned(), tls: false, unix: true });
         }
@@ -37,14 +37,12 @@ impl Address {
             Some(("http", rest)) => (Some(false), rest),
             Some(("https", rest)) => (Some(true), rest),
             Some((other, _)) => {
-                return Err(Error::Usage(format!(
-                    "{text}: {other}:// is not spoken here; use http://, https:// or none"
-                )));
+                return Err(Error::Usage(format!("{text}: unknown scheme {other}://; use http://, https:// or none")));
             }
             None => (None, text),
         };
         if scheme.is_some() && tls.is_some() && scheme != tls {
-            return Err(Error::Usage(format!("{text}: its scheme and the TLS setting contradict each other")));
+            return Err(Error::Usage(format!("{text}: the scheme contradicts the TLS setting")));
         }
         let authority = with_port(rest.trim_end_matches('/'))
             .ok_or_else(|| Error::Usage(format!("{text}: expected HOST or HOST:PORT")))?;
@@ -52,13 +50,13 @@ impl Address {
         Ok(Self { authority, tls, unix: false })
     }
 
-    /// Says whether nobody else can listen in: loopback, a Unix socket, or TLS.
+    /// Whether nobody else can read the traffic: loopback, a Unix socket, or TLS.
     #[must_use]
     pub fn is_private(&self) -> bool {
         self.unix || self.tls || is_loopback(host_of(&self.authority))
     }
 
-    /// The host without port and brackets.
+    /// The host, without port and brackets.
     #[must_use]
     pub fn host(&self) -> &str {
         host_of(&self.authority)
@@ -117,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn plaintext_is_guessed_for_loopback_only() {
+    fn only_loopback_defaults_to_plaintext() {
         assert_eq!(parsed("127.0.0.1:9"), ("127.0.0.1:9".into(), false));
         assert_eq!(parsed("localhost"), ("localhost:7300".into(), false));
         assert_eq!(parsed("::1"), ("[::1]:7300".into(), false));
@@ -128,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn malformed_addresses_are_refused() {
         for text in ["", "host:0", "host:99999", "host:http", "ftp://host", "unix:", "a b", "u@host:1", "[::1"] {
             assert!(Address::parse(text, None).is_err(), "{text:?} was accepted");
         }

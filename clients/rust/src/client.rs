@@ -1,4 +1,4 @@
-//! Single calls to the service, with token, request id, deadline and a few tries.
+//! Single calls to the service, with token, request id, deadline and retries.
 
 use std::time::Duration;
 
@@ -10,35 +10,36 @@ use tonic::{
 };
 
 use crate::{
-    Address, Backoff, Error, Result,
-    error::{Failure, innermost},
+    address::Address,
+    error::{Error, Failure, Result, innermost},
     proto::segue::composer::v1 as wire,
+    retry::Backoff,
 };
 
 pub(crate) type Stub = wire::composer_service_client::ComposerServiceClient<InterceptedService<Channel, Credentials>>;
 
 const MAX_MESSAGE_BYTES: usize = 2 << 20;
-// A window of the size of a second of sound and more: one round trip of a far server does not slow a stream.
+// The window holds more than a second of audio, so that a long round trip does not slow a stream.
 const WINDOW_BYTES: u32 = 1 << 20;
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-const CALL_LIMIT: Duration = Duration::from_secs(60);
-const TRIES: u32 = 4;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+const MAX_ATTEMPTS: u32 = 4;
 
-/// How to reach a server.
+/// How to connect to a server.
 #[derive(Clone, Debug)]
 pub struct Connection {
-    /// Where it is.
+    /// The server's address.
     pub address: Address,
     /// The bearer token to send. Empty means none.
     pub token: String,
-    /// Certificates (PEM) to trust instead of the system's. Empty means the system's.
+    /// Certificates (PEM) to trust. Empty means those of the system.
     pub trusted: Vec<u8>,
-    /// Own certificate and its private key (PEM), for a server that wants to see one.
+    /// Client certificate and private key (PEM), for a server that requires them.
     pub identity: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Connection {
-    /// Opens a connection; a token is refused where strangers could read it.
+    /// Connects to the server. Fails with [`Error::Usage`] if a token would be sent without encryption.
     pub async fn open(&self) -> Result<Client> {
         Ok(Client { stub: self.stub().await?, server: self.address.to_string() })
     }
@@ -50,7 +51,7 @@ impl Connection {
         };
         let mut endpoint = Endpoint::from_shared(self.address.uri())
             .map_err(|error| Error::Usage(format!("{}: {}", self.address, innermost(&error))))?
-            .connect_timeout(CONNECT_LIMIT)
+            .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(2 * WINDOW_BYTES);
@@ -76,19 +77,19 @@ impl Connection {
         }
         if !self.address.is_private() {
             return Err(Error::Usage(format!(
-                "{}: a token is not sent in the clear; use TLS, or leave the token out",
+                "{}: the token would be sent without encryption; use TLS, or set no token",
                 self.address
             )));
         }
         let mut bearer: MetadataValue<Ascii> = format!("Bearer {}", self.token)
             .parse()
-            .map_err(|_| Error::Usage("the token has characters that cannot be sent".to_owned()))?;
+            .map_err(|_| Error::Usage("the token contains characters that a header cannot carry".to_owned()))?;
         bearer.set_sensitive(true);
         Ok(Credentials { bearer: Some(bearer) })
     }
 }
 
-/// Adds token and request id to every call.
+/// Adds the token and a request id to every call.
 #[derive(Clone, Debug)]
 pub(crate) struct Credentials {
     bearer: Option<MetadataValue<Ascii>>,
@@ -115,18 +116,18 @@ pub struct Client {
 }
 
 macro_rules! unary {
-    ($(#[$doc:meta])* $name:ident, $request:ident, $response:ident, $tries:expr) => {
+    ($(#[$doc:meta])* $name:ident, $request:ident, $response:ident, $attempts:expr) => {
         $(#[$doc])*
         pub async fn $name(&mut self, request: wire::$request) -> Result<wire::$response> {
             let mut backoff = Backoff::default();
             for attempt in 1.. {
                 let mut sent = Request::new(request.clone());
-                sent.set_timeout(CALL_LIMIT);
+                sent.set_timeout(CALL_TIMEOUT);
                 let status = match self.stub.$name(sent).await {
                     Ok(answer) => return Ok(answer.into_inner()),
                     Err(status) => status,
                 };
-                if attempt >= $tries || status.code() != Code::Unavailable {
+                if attempt >= $attempts || status.code() != Code::Unavailable {
                     return Err(self.error(&status));
                 }
                 tokio::time::sleep(backoff.next(Failure::from_status(&status).retry_after)).await;
@@ -137,34 +138,34 @@ macro_rules! unary {
 }
 
 impl Client {
-    unary!(/// Creates a composition; `request_id` makes it safe to try again.
-        create_composition, CreateCompositionRequest, CreateCompositionResponse, TRIES);
+    unary!(/// Creates a composition; `request_id` makes a retry safe.
+        create_composition, CreateCompositionRequest, CreateCompositionResponse, MAX_ATTEMPTS);
     unary!(/// Returns a composition.
-        get_composition, GetCompositionRequest, GetCompositionResponse, TRIES);
+        get_composition, GetCompositionRequest, GetCompositionResponse, MAX_ATTEMPTS);
     unary!(/// Returns a page of compositions.
-        list_compositions, ListCompositionsRequest, ListCompositionsResponse, TRIES);
-    unary!(/// Asks a composition to stop.
-        cancel_composition, CancelCompositionRequest, CancelCompositionResponse, TRIES);
-    unary!(/// Removes a finished composition. Tried once: a second try would not find what the first one removed.
+        list_compositions, ListCompositionsRequest, ListCompositionsResponse, MAX_ATTEMPTS);
+    unary!(/// Cancels a composition.
+        cancel_composition, CancelCompositionRequest, CancelCompositionResponse, MAX_ATTEMPTS);
+    unary!(/// Deletes a finished composition. It is not retried: a retry would not find a composition that the first call deleted.
         delete_composition, DeleteCompositionRequest, DeleteCompositionResponse, 1);
-    unary!(/// Plans without making anything.
-        plan_composition, PlanCompositionRequest, PlanCompositionResponse, TRIES);
-    unary!(/// Says what can be played.
-        list_models, ListModelsRequest, ListModelsResponse, TRIES);
-    unary!(/// Says how busy the service is.
+    unary!(/// Plans a composition without making it.
+        plan_composition, PlanCompositionRequest, PlanCompositionResponse, MAX_ATTEMPTS);
+    unary!(/// Lists the models.
+        list_models, ListModelsRequest, ListModelsResponse, MAX_ATTEMPTS);
+    unary!(/// Returns the load of the service.
         get_stats, GetStatsRequest, GetStatsResponse, 1);
     unary!(/// Opens an upload.
-        create_upload, CreateUploadRequest, CreateUploadResponse, TRIES);
+        create_upload, CreateUploadRequest, CreateUploadResponse, MAX_ATTEMPTS);
     unary!(/// Appends bytes to an upload.
-        write_upload, WriteUploadRequest, WriteUploadResponse, TRIES);
-    unary!(/// Closes an upload.
-        finish_upload, FinishUploadRequest, FinishUploadResponse, TRIES);
-    unary!(/// Queues an analysis; `request_id` makes it safe to try again.
-        create_analysis, CreateAnalysisRequest, CreateAnalysisResponse, TRIES);
+        write_upload, WriteUploadRequest, WriteUploadResponse, MAX_ATTEMPTS);
+    unary!(/// Finishes an upload.
+        finish_upload, FinishUploadRequest, FinishUploadResponse, MAX_ATTEMPTS);
+    unary!(/// Queues an analysis; `request_id` makes a retry safe.
+        create_analysis, CreateAnalysisRequest, CreateAnalysisResponse, MAX_ATTEMPTS);
     unary!(/// Returns an analysis.
-        get_analysis, GetAnalysisRequest, GetAnalysisResponse, TRIES);
-    unary!(/// Queues a mastering; `request_id` makes it safe to try again.
-        create_master, CreateMasterRequest, CreateMasterResponse, TRIES);
+        get_analysis, GetAnalysisRequest, GetAnalysisResponse, MAX_ATTEMPTS);
+    unary!(/// Queues a mastering; `request_id` makes a retry safe.
+        create_master, CreateMasterRequest, CreateMasterResponse, MAX_ATTEMPTS);
 
     pub(crate) fn error(&self, status: &Status) -> Error {
         Error::from_status(&self.server, status)

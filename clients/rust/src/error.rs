@@ -1,4 +1,4 @@
-//! What can go wrong, in one tree; each failure of a server keeps its code, its reason and its advice.
+//! The errors of the client. A failure of the server keeps its code, its reason and its details.
 
 use std::{collections::HashMap, fmt, io, time::Duration};
 
@@ -7,64 +7,64 @@ use tonic::Code;
 
 use crate::proto::google::rpc;
 
-/// The result of everything here.
+/// The result of every call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why something was not done.
+/// The reason why a call failed.
 #[derive(Debug)]
 pub enum Error {
-    /// What was asked for makes no sense; nothing was sent.
+    /// The caller asked for something impossible. Nothing was sent.
     Usage(String),
     /// The server cannot be reached.
     Unreachable {
-        /// Where it should be.
+        /// The server's address.
         server: String,
-        /// What the system said.
+        /// The error of the network.
         cause: String,
     },
-    /// The server refused or failed.
-    Failed(Box<Failure>),
-    /// The server broke the contract, and asking again did not help.
-    Untrusted(String),
-    /// For a long time nothing went on.
+    /// The server refused the call, or failed.
+    Server(Box<Failure>),
+    /// The server broke the contract, and retries did not help.
+    ContractViolation(String),
+    /// The composition made no progress for this long.
     Stalled(Duration),
-    /// A file or a pipe of this machine failed.
+    /// A local file or pipe failed.
     Local {
-        /// What was tried, as "writing song.flac".
+        /// The action, for example "writing song.flac".
         doing: String,
-        /// What the system said.
+        /// The error of the operating system.
         cause: io::Error,
     },
 }
 
-/// One field that breaks a rule.
+/// One field of a request that breaks a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// The field, as "spec.brief.duration".
+pub struct FieldViolation {
+    /// The path of the field, for example "spec.brief.duration".
     pub field: String,
-    /// What is wrong, and often what would be right.
+    /// The rule, often with a suggestion.
     pub description: String,
 }
 
-/// An error of the server, with its details.
+/// An error of the server with its details.
 #[derive(Clone, Debug)]
 pub struct Failure {
     /// The canonical code.
     pub code: Code,
-    /// A name of `segue.errors.v1.ErrorReason` without its prefix. Empty means that no Segue service said this.
+    /// A name of `segue.errors.v1.ErrorReason` without its prefix. Empty means that the error is not from Segue.
     pub reason: String,
-    /// The text for people.
+    /// The message for people.
     pub message: String,
-    /// What varies in the message.
+    /// The variable parts of the message.
     pub metadata: HashMap<String, String>,
-    /// The fields that break a rule.
-    pub violations: Vec<Violation>,
-    /// When to try again.
+    /// The fields that break rules.
+    pub violations: Vec<FieldViolation>,
+    /// When to retry.
     pub retry_after: Option<Duration>,
 }
 
 impl Failure {
-    /// Reads what a call ended with.
+    /// Reads the status of a call.
     #[must_use]
     pub fn from_status(status: &tonic::Status) -> Self {
         let packed = rpc::Status::decode(status.details()).unwrap_or_default();
@@ -100,7 +100,7 @@ impl Failure {
                         listed
                             .field_violations
                             .into_iter()
-                            .map(|each| Violation { field: each.field, description: each.description }),
+                            .map(|each| FieldViolation { field: each.field, description: each.description }),
                     );
                 }
                 Some("google.rpc.RetryInfo") => {
@@ -113,7 +113,24 @@ impl Failure {
         failure
     }
 
-    /// The id under which the server's log has this call. Empty when it gave none.
+    /// Whether a retry can succeed: the connection failed, or the server is unavailable for a while.
+    pub(crate) fn is_transient(&self) -> bool {
+        match self.code {
+            Code::Unavailable => true,
+            // Segue always sends a reason. Without one, the code stands for a broken connection.
+            Code::Unknown
+            | Code::Internal
+            | Code::Cancelled
+            | Code::DeadlineExceeded
+            | Code::Aborted
+            | Code::DataLoss
+            | Code::OutOfRange
+            | Code::ResourceExhausted => self.reason.is_empty(),
+            _ => false,
+        }
+    }
+
+    /// The id of this call in the server's log. Empty if the server sent none.
     #[must_use]
     pub fn request_id(&self) -> &str {
         self.metadata.get("requestId").map_or("", String::as_str)
@@ -121,14 +138,14 @@ impl Failure {
 }
 
 impl Error {
-    /// Reads what a call ended with. What the transport says, and no server, is that the server cannot be reached.
+    /// Reads the status of a call. An error of the transport means that the server cannot be reached.
     pub(crate) fn from_status(server: &str, status: &tonic::Status) -> Self {
         let failure = Failure::from_status(status);
         match std::error::Error::source(status) {
             Some(source) if failure.reason.is_empty() => {
                 Self::Unreachable { server: server.to_owned(), cause: innermost(source) }
             }
-            _ => Self::Failed(Box::new(failure)),
+            _ => Self::Server(Box::new(failure)),
         }
     }
 
@@ -149,9 +166,9 @@ impl fmt::Display for Error {
         match self {
             Self::Usage(text) => out.write_str(text),
             Self::Unreachable { server, cause } => write!(out, "{server} cannot be reached: {cause}"),
-            Self::Failed(failure) => failure.fmt(out),
-            Self::Untrusted(text) => write!(out, "the server breaks the contract: {text}"),
-            Self::Stalled(limit) => write!(out, "nothing has gone on for {} s", limit.as_secs()),
+            Self::Server(failure) => failure.fmt(out),
+            Self::ContractViolation(text) => write!(out, "the server breaks the contract: {text}"),
+            Self::Stalled(limit) => write!(out, "the composition made no progress for {} s", limit.as_secs()),
             Self::Local { doing, cause } => write!(out, "{doing}: {cause}"),
         }
     }
@@ -159,7 +176,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// The innermost cause of a chain; the outer layers of a transport only say "transport error".
+/// Returns the innermost cause. The outer errors of the transport only say "transport error".
 pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(next) = cause.source() {

@@ -1,10 +1,10 @@
 //! A client of the Segue music service.
 //!
-//! [`Client`] makes single calls; [`Watch`] follows a composition's stream through cut connections and restarts, checks
-//! every chunk, and hands on each frame exactly once.
+//! [`Client`] makes single calls. [`Watch`] follows the stream of a composition. It reconnects after a broken connection
+//! or a restart of the server, checks every chunk of audio, and delivers each frame exactly once.
 //!
 //! ```no_run
-//! use segue_client::{Address, Connection, Opening, Update, Watch, WatchOptions};
+//! use segue_client::{Address, Connection, StreamRequest, Update, Watch, WatchOptions};
 //! use segue_client::proto::segue::{
 //!     composer::v1::{ComposeRequest, CompositionSpec},
 //!     music::v1::Brief,
@@ -19,7 +19,7 @@
 //!     request_id: uuid::Uuid::new_v4().to_string(),
 //!     ..ComposeRequest::default()
 //! };
-//! let mut watch = Watch::new(connection, Opening::Compose(Box::new(request)), WatchOptions::default());
+//! let mut watch = Watch::new(connection, StreamRequest::Compose(Box::new(request)), WatchOptions::default());
 //! while let Some(update) = watch.next().await? {
 //!     match update {
 //!         Update::Audio(stage, chunk) => println!("{stage:?}: {} frames from {}", chunk.frames, chunk.first_frame),
@@ -35,22 +35,19 @@ pub mod address;
 mod client;
 mod error;
 pub mod json;
+mod pcm;
 pub mod proto;
 mod retry;
-mod stream;
 mod text;
-mod track;
 mod transfer;
-mod updates;
 mod watch;
 pub mod wav;
 
 pub use address::Address;
 pub use client::{Client, Connection};
-pub use error::{Error, Failure, Result, Violation};
+pub use error::{Error, Failure, FieldViolation, Result};
+pub use pcm::PcmFormat;
 pub use retry::Backoff;
-pub use text::clean;
-pub use track::{Chunk, Fault, Format, Track};
+pub use text::sanitize;
 pub use transfer::{download, upload};
-pub use updates::{Opening, Update, WatchOptions};
-pub use watch::Watch;
+pub use watch::{Chunk, ChunkSequence, InvalidMessage, StreamRequest, Update, Watch, WatchOptions};

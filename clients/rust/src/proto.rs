@@ -1,4 +1,4 @@
-//! The contract as generated code; see `build.rs`.
+//! The code that `build.rs` generates from the contract.
 
 #![allow(missing_docs, clippy::all, clippy::pedantic)]
 

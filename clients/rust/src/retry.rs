@@ -1,4 +1,4 @@
-//! How long to wait before the next try.
+//! The delay before a retry: exponential backoff with jitter.
 
 use std::{
     collections::hash_map::RandomState,
@@ -6,28 +6,28 @@ use std::{
     time::Duration,
 };
 
-const FIRST: Duration = Duration::from_millis(200);
-const LONGEST: Duration = Duration::from_secs(10);
-/// What a server may ask for at most: a slip of its own must not put a client to sleep for a day.
-const LONGEST_ASKED: Duration = Duration::from_secs(60);
+const FIRST_DELAY: Duration = Duration::from_millis(200);
+const MAX_DELAY: Duration = Duration::from_secs(10);
+/// The longest delay that a server may ask for: a wrong value must not stop a client for a day.
+const MAX_REQUESTED_DELAY: Duration = Duration::from_secs(60);
 
-/// Doubles with every failure, with jitter so that a thousand clients of a restarted server do not come at once.
+/// A delay that doubles with each failure. Jitter spreads the clients of a restarted server.
 #[derive(Debug, Default)]
 pub struct Backoff {
     failures: u32,
 }
 
 impl Backoff {
-    /// Counts a failure and returns how long to wait; not less than the server asked for, within reason.
-    pub fn next(&mut self, asked: Option<Duration>) -> Duration {
-        let ceiling = FIRST.saturating_mul(1 << self.failures.min(16)).min(LONGEST);
+    /// Counts a failure and returns the delay before the next attempt. `requested` is the server's lower limit.
+    pub fn next(&mut self, requested: Option<Duration>) -> Duration {
+        let ceiling = FIRST_DELAY.saturating_mul(1 << self.failures.min(16)).min(MAX_DELAY);
         self.failures += 1;
-        // A fresh hasher is seeded at random: enough for jitter, and no dependency.
-        let chance = RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64;
-        ceiling.mul_f64(0.5 + chance / 2.0).max(asked.unwrap_or_default().min(LONGEST_ASKED))
+        // A new hasher has a random seed. This is enough for jitter and needs no dependency.
+        let random = RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64;
+        ceiling.mul_f64(0.5 + random / 2.0).max(requested.unwrap_or_default().min(MAX_REQUESTED_DELAY))
     }
 
-    /// Forgets the failures: something went well.
+    /// Resets the delay after a success.
     pub fn reset(&mut self) {
         self.failures = 0;
     }
@@ -38,16 +38,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_grow_up_to_a_bound_and_respect_the_server() {
+    fn delays_grow_to_a_limit_and_respect_the_server() {
         let mut backoff = Backoff::default();
-        assert!(backoff.next(None) <= FIRST);
+        assert!(backoff.next(None) <= FIRST_DELAY);
         for _ in 0..100 {
-            assert!(backoff.next(None) <= LONGEST);
+            assert!(backoff.next(None) <= MAX_DELAY);
         }
-        assert!(backoff.next(None) >= LONGEST / 2);
+        assert!(backoff.next(None) >= MAX_DELAY / 2);
         assert_eq!(backoff.next(Some(Duration::from_secs(60))), Duration::from_secs(60));
         assert_eq!(backoff.next(Some(Duration::from_secs(86_400))), Duration::from_secs(60));
         backoff.reset();
-        assert!(backoff.next(None) <= FIRST);
+        assert!(backoff.next(None) <= FIRST_DELAY);
     }
 }

@@ -1,8 +1,8 @@
-//! Text of a server made safe for a terminal: a title may hold escape codes.
+//! Makes the server's text safe for a terminal: a title may contain escape codes.
 
-/// Replaces control characters and direction overrides, so that text can neither move the cursor nor pose as another.
+/// Replaces control characters and direction overrides, so that text cannot move the cursor or hide other text.
 #[must_use]
-pub fn clean(text: &str) -> String {
+pub fn sanitize(text: &str) -> String {
     text.chars().map(|each| if is_harmful(each) { '\u{fffd}' } else { each }).collect()
 }
 
@@ -13,11 +13,11 @@ pub(crate) fn is_harmful(each: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::clean;
+    use super::sanitize;
 
     #[test]
-    fn escape_codes_and_overrides_are_replaced_and_letters_are_not() {
-        assert_eq!(clean("a\x1b[2Jb\u{9b}c\u{202e}d"), "a\u{fffd}[2Jb\u{fffd}c\u{fffd}d");
-        assert_eq!(clean("Träume – 夢 🎵"), "Träume – 夢 🎵");
+    fn escape_codes_and_overrides_are_replaced_but_letters_stay() {
+        assert_eq!(sanitize("a\x1b[2Jb\u{9b}c\u{202e}d"), "a\u{fffd}[2Jb\u{fffd}c\u{fffd}d");
+        assert_eq!(sanitize("Träume – 夢 🎵"), "Träume – 夢 🎵");
     }
 }

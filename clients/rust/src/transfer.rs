@@ -1,4 +1,4 @@
-//! Files to and from the service: resumed where they broke off, and never accepted with another digest.
+//! Uploads and downloads. A download resumes after an interruption and is accepted only with the right digest.
 
 use std::{
     fs,
@@ -9,27 +9,29 @@ use std::{
 
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
-use tonic::{Code, Request};
+use tonic::Request;
 
 use crate::{
-    Backoff, Client, Connection, Error, Failure, Result,
+    client::{Client, Connection},
+    error::{Error, Result},
     proto::segue::composer::v1::{
         CreateUploadRequest, DownloadArtifactRequest, DownloadArtifactResponse, FinishUploadRequest, Output, Upload,
         WriteUploadRequest,
     },
+    retry::Backoff,
 };
 
 const UPLOAD_BYTES: usize = 1_044_480;
 const MAX_FAULTS: u32 = 8;
 
-/// Downloads an output to `path`; it appears there only when it is whole. `progress` gets the bytes so far.
+/// Downloads an output to `path`. The file gets its name only when it is complete. `progress` gets the bytes so far.
 ///
-/// A server that says nothing for `patience` is asked again. What an earlier try left in `path` + ".part" is used.
+/// After `silence_limit` without data the call is repeated. A download continues the file `path` + ".part" if it exists.
 pub async fn download(
     connection: &Connection,
     output: &Output,
     path: &Path,
-    patience: Duration,
+    silence_limit: Duration,
     mut progress: impl FnMut(i64),
 ) -> Result<()> {
     let mut part = path.as_os_str().to_owned();
@@ -43,7 +45,7 @@ pub async fn download(
         .truncate(false)
         .open(part)
         .map_err(Error::local(writing()))?;
-    let (mut faults, mut backoff, mut began_anew) = (0, Backoff::default(), false);
+    let (mut faults, mut backoff, mut was_restarted) = (0, Backoff::default(), false);
     loop {
         let have = file.seek(SeekFrom::End(0)).map_err(Error::local(writing()))? as i64;
         if have > output.size_bytes {
@@ -53,18 +55,18 @@ pub async fn download(
         let outcome = if have == output.size_bytes {
             Ok(())
         } else {
-            receive(connection, output, &mut file, &writing(), patience, &mut progress).await
+            receive(connection, output, &mut file, &writing(), silence_limit, &mut progress).await
         };
         match outcome {
             Ok(()) if digest(&mut file).map_err(Error::local(writing()))? == output.sha256 => break,
-            // A part of an older try may be of another file: once it is fetched from the start.
-            Ok(()) if !began_anew => {
-                began_anew = true;
+            // The old part may belong to another file: the download starts again, once.
+            Ok(()) if !was_restarted => {
+                was_restarted = true;
                 file.set_len(0).map_err(Error::local(writing()))?;
             }
             Ok(()) => {
-                return Err(Error::Untrusted(format!(
-                    "{} does not have its digest, also after a second try",
+                return Err(Error::ContractViolation(format!(
+                    "the digest of {} is wrong after a second download",
                     output.name
                 )));
             }
@@ -74,7 +76,7 @@ pub async fn download(
                     (faults, backoff) = (0, Backoff::default());
                 }
                 faults += 1;
-                if faults > MAX_FAULTS || !may_pass(&error) {
+                if faults > MAX_FAULTS || !is_transient(&error) {
                     return Err(error);
                 }
                 tokio::time::sleep(backoff.next(None)).await;
@@ -90,28 +92,35 @@ async fn receive(
     output: &Output,
     file: &mut fs::File,
     writing: &str,
-    patience: Duration,
+    silence_limit: Duration,
     progress: &mut impl FnMut(i64),
 ) -> Result<()> {
-    let silent = || Error::Unreachable { server: connection.address.to_string(), cause: "it fell silent".into() };
+    let silent = || Error::Unreachable { server: connection.address.to_string(), cause: "it sent no data".into() };
     let have = file.seek(SeekFrom::End(0)).map_err(Error::local(writing))? as i64;
     let mut client = connection.open().await?;
     let request = DownloadArtifactRequest { name: output.name.clone(), read_offset: have, read_limit: 0 };
-    let answer = timeout(patience, client.stub.download_artifact(Request::new(request))).await.map_err(|_| silent())?;
+    let answer =
+        timeout(silence_limit, client.stub.download_artifact(Request::new(request))).await.map_err(|_| silent())?;
     let mut stream = answer.map_err(|status| client.error(&status))?.into_inner();
     let mut next = have;
     loop {
-        let message = timeout(patience, stream.message()).await.map_err(|_| silent())?;
+        let message = timeout(silence_limit, stream.message()).await.map_err(|_| silent())?;
         let message = message.map_err(|status| client.error(&status))?;
         let Some(DownloadArtifactResponse { offset, data, crc32c: sum, .. }) = message else { break };
         if data.is_empty() {
             continue;
         }
         if offset != next || crc32c::crc32c(&data) != sum {
-            return Err(Error::Untrusted(format!("{}: byte {next} came damaged or out of order", output.name)));
+            return Err(Error::ContractViolation(format!(
+                "{}: the data at byte {next} is damaged or out of order",
+                output.name
+            )));
         }
         if next + data.len() as i64 > output.size_bytes {
-            return Err(Error::Untrusted(format!("{} goes on behind byte {}", output.name, output.size_bytes)));
+            return Err(Error::ContractViolation(format!(
+                "{} is longer than {} bytes",
+                output.name, output.size_bytes
+            )));
         }
         file.write_all(&data).map_err(Error::local(writing))?;
         next += data.len() as i64;
@@ -120,7 +129,7 @@ async fn receive(
     if next == output.size_bytes {
         return Ok(());
     }
-    Err(Error::Untrusted(format!("{} ended at byte {next} of {}", output.name, output.size_bytes)))
+    Err(Error::ContractViolation(format!("{} ended at byte {next} of {}", output.name, output.size_bytes)))
 }
 
 /// Uploads a file and returns its resource. `progress` gets the bytes so far.
@@ -142,15 +151,15 @@ pub async fn upload(
     while offset < size_bytes {
         let count = file.read(&mut buffer).map_err(reading())?;
         if count == 0 {
-            return Err(Error::Usage(format!("{}: the file shrank while it was read", path.display())));
+            return Err(Error::Usage(format!("{}: the file became shorter during the upload", path.display())));
         }
-        let piece = &buffer[..count];
-        hash.update(piece);
+        let part = &buffer[..count];
+        hash.update(part);
         let request = WriteUploadRequest {
             upload: upload.name.clone(),
             offset,
-            data: piece.to_vec(),
-            crc32c: crc32c::crc32c(piece),
+            data: part.to_vec(),
+            crc32c: crc32c::crc32c(part),
         };
         client.write_upload(request).await?;
         offset += count as i64;
@@ -180,27 +189,11 @@ fn hex(bytes: &[u8]) -> String {
     text
 }
 
-/// Says whether trying again may help: the way is broken, not the request.
-fn may_pass(error: &Error) -> bool {
+/// Whether a retry can succeed.
+fn is_transient(error: &Error) -> bool {
     match error {
-        Error::Unreachable { .. } | Error::Untrusted(_) => true,
-        Error::Failed(failure) => is_passing(failure),
+        Error::Unreachable { .. } | Error::ContractViolation(_) => true,
+        Error::Server(failure) => failure.is_transient(),
         Error::Usage(_) | Error::Local { .. } | Error::Stalled(_) => false,
-    }
-}
-
-pub(crate) fn is_passing(failure: &Failure) -> bool {
-    match failure.code {
-        Code::Unavailable => true,
-        // Without a reason none of our servers said this: it is a broken connection in the transport's words.
-        Code::Unknown
-        | Code::Internal
-        | Code::Cancelled
-        | Code::DeadlineExceeded
-        | Code::Aborted
-        | Code::DataLoss
-        | Code::OutOfRange
-        | Code::ResourceExhausted => failure.reason.is_empty(),
-        _ => false,
     }
 }

@@ -1,65 +1,75 @@
-//! A composition's stream that goes on by itself after cut connections, restarts, sleeps and damaged messages.
+//! A composition's stream that resumes after broken connections, restarts, sleep and damaged messages.
 //!
-//! Every message is checked before its cursor counts as handled. When one is wrong, the stream is opened again: first at
-//! the last cursor, then at the last good audio, then from the first event, and only then it is given up.
+//! Every message is checked before its cursor is stored. After an invalid message the client opens the stream again:
+//! first at the last cursor, then at the last good audio, then at the first event. Then it gives up.
 
 use std::{future::Future, pin::Pin, time::Duration};
 
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tonic::{Request, Status};
 
+use self::stream::{EventStream, StreamFailure};
+pub use self::{
+    chunks::{Chunk, ChunkSequence, InvalidMessage},
+    updates::{StreamRequest, Update, WatchOptions},
+};
 use crate::{
-    Backoff, Connection, Error, Fault, Result, Track,
-    client::Stub,
+    client::{Connection, Stub},
+    error::{Error, Result},
     proto::segue::composer::v1::{ComposeRequest, State, WatchCompositionRequest},
-    stream::{Broken, Stream, broken},
-    updates::{Opening, Update, WatchOptions},
+    retry::Backoff,
 };
 
+mod chunks;
+mod messages;
 mod recovery;
-mod taking;
+mod stream;
+mod updates;
 
-/// After how many heartbeats' time without a message a connection counts as dead.
+/// A connection is dead after this many heartbeats without a message.
 const SILENT_HEARTBEATS: u32 = 3;
 
-/// Work that goes on where it was when whoever waits for it looks away.
-type Underway<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+/// A call that keeps its progress when the caller of [`Watch::next`] drops the future.
+type PendingCall<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// How far the way to the service is.
-enum Way {
+/// The state of the connection.
+enum StreamState {
     Closed,
-    Connecting(Underway<Result<Stub>>),
-    Asking(Underway<Result<Stream, Status>>),
-    Open(Box<Stream>),
+    Connecting(PendingCall<Result<Stub>>),
+    Requesting(PendingCall<Result<EventStream, Status>>),
+    Open(Box<EventStream>),
 }
 
-/// A stream that goes on by itself. [`Watch::next`] may be dropped at any time without losing anything.
+/// A stream that resumes by itself. Dropping the future of [`Watch::next`] loses nothing.
 pub struct Watch {
     connection: Connection,
     options: WatchOptions,
-    opening: Opening,
+    request: StreamRequest,
     name: String,
-    way: Way,
+    state: StreamState,
     cursor: String,
     audio_cursor: String,
-    draft: Track,
-    master: Track,
+    draft: ChunkSequence,
+    master: ChunkSequence,
+    /// The sequence number of the last event that the caller received.
     delivered: i64,
+    /// The furthest position so far: sequence number and frame.
     furthest: (i64, i64),
     pending: std::collections::VecDeque<Update>,
     backoff: Backoff,
     retry_at: Option<Instant>,
-    /// Since when there is trouble without anything new in between.
-    troubled_since: Option<Instant>,
-    lost_at: Option<Instant>,
+    /// The first failure since the last progress.
+    failing_since: Option<Instant>,
+    disconnected_at: Option<Instant>,
     opened_at: Instant,
-    /// When the service was last heard, or asked.
-    heard_at: Instant,
+    /// The time of the last message or request.
+    last_message_at: Instant,
     had_contact: bool,
     calls: u32,
     faults: u32,
     restarts: u32,
-    moved: Instant,
+    /// The time of the composition's last progress.
+    progressed_at: Instant,
     last_state: i32,
     last_fraction: f64,
     is_finished: bool,
@@ -68,35 +78,35 @@ pub struct Watch {
 impl Watch {
     /// Prepares a stream; the first `next` opens it.
     #[must_use]
-    pub fn new(connection: Connection, opening: Opening, options: WatchOptions) -> Self {
-        let name = match &opening {
-            Opening::Compose(_) => String::new(),
-            Opening::Watch { name } => name.clone(),
+    pub fn new(connection: Connection, request: StreamRequest, options: WatchOptions) -> Self {
+        let name = match &request {
+            StreamRequest::Compose(_) => String::new(),
+            StreamRequest::Watch { name } => name.clone(),
         };
         Self {
             connection,
             options,
-            opening,
+            request,
             name,
-            way: Way::Closed,
+            state: StreamState::Closed,
             cursor: String::new(),
             audio_cursor: String::new(),
-            draft: Track::default(),
-            master: Track::default(),
+            draft: ChunkSequence::default(),
+            master: ChunkSequence::default(),
             delivered: 0,
             furthest: (0, 0),
             pending: std::collections::VecDeque::new(),
             backoff: Backoff::default(),
             retry_at: None,
-            troubled_since: None,
-            lost_at: None,
+            failing_since: None,
+            disconnected_at: None,
             opened_at: Instant::now(),
-            heard_at: Instant::now(),
+            last_message_at: Instant::now(),
             had_contact: false,
             calls: 0,
             faults: 0,
             restarts: 0,
-            moved: Instant::now(),
+            progressed_at: Instant::now(),
             last_state: State::Unspecified as i32,
             last_fraction: 0.0,
             is_finished: false,
@@ -109,19 +119,19 @@ impl Watch {
         &self.name
     }
 
-    /// Says whether the service was asked: from then on it may be at work, also while its name is not known yet.
+    /// Whether a request was sent. From then on the service may work, even while the name is still empty.
     #[must_use]
     pub fn was_sent(&self) -> bool {
         self.calls > 0
     }
 
-    /// The place after the last update, for a stream that goes on elsewhere.
+    /// The cursor after the last update. Another stream can continue there.
     #[must_use]
     pub fn cursor(&self) -> &str {
         &self.cursor
     }
 
-    /// Returns what happens next, and `None` after the composition's last event.
+    /// Returns the next update, or `None` after the composition's last event.
     pub async fn next(&mut self) -> Result<Option<Update>> {
         loop {
             if let Some(update) = self.pending.pop_front() {
@@ -134,56 +144,58 @@ impl Watch {
                 sleep_until(at).await;
                 self.retry_at = None;
             }
-            if let Err(broken) = self.step().await {
-                self.way = Way::Closed;
-                self.recover(broken)?;
+            if let Err(failure) = self.step().await {
+                self.state = StreamState::Closed;
+                self.recover(failure)?;
             }
         }
     }
 
-    /// Goes one step on: what is waited for is kept in `way`, so that nothing begins anew when this is dropped.
-    async fn step(&mut self) -> Result<(), Broken> {
-        let silent_at = self.heard_at + self.silence();
-        match &mut self.way {
-            Way::Closed => {
+    /// Makes one step. The pending call stays in `state`, so that a dropped future does not start it again.
+    async fn step(&mut self) -> Result<(), StreamFailure> {
+        let silent_at = self.last_message_at + self.silence_limit();
+        match &mut self.state {
+            StreamState::Closed => {
                 let connection = self.connection.clone();
-                self.way = Way::Connecting(Box::pin(async move { connection.stub().await }));
+                self.state = StreamState::Connecting(Box::pin(async move { connection.stub().await }));
                 Ok(())
             }
-            Way::Connecting(connecting) => match connecting.await {
+            StreamState::Connecting(connecting) => match connecting.await {
                 Ok(stub) => {
-                    self.way = Way::Asking(self.ask(stub));
+                    self.state = StreamState::Requesting(self.send_request(stub));
                     self.calls += 1;
-                    self.heard_at = Instant::now();
+                    self.last_message_at = Instant::now();
                     Ok(())
                 }
-                // Somebody was there: what was asked may have been heard, and is asked again.
-                Err(error) if self.calls > 0 => Err(Broken::Passing(error, None)),
-                Err(error) => Err(Broken::Final(error)),
+                // An earlier call may have reached the server, so this is worth a retry.
+                Err(error) if self.calls > 0 => Err(StreamFailure::Transient(error, None)),
+                Err(error) => Err(StreamFailure::Final(error)),
             },
-            Way::Asking(asking) => {
-                let answer = timeout_at(silent_at, asking).await.map_err(|_| self.silent())?;
-                self.way = Way::Open(Box::new(answer.map_err(|status| broken(&status, &self.connection))?));
-                (self.opened_at, self.heard_at) = (Instant::now(), Instant::now());
+            StreamState::Requesting(call) => {
+                let answer = timeout_at(silent_at, call).await.map_err(|_| self.silent())?;
+                let stream = answer.map_err(|status| StreamFailure::from_status(&status, &self.connection))?;
+                self.state = StreamState::Open(Box::new(stream));
+                (self.opened_at, self.last_message_at) = (Instant::now(), Instant::now());
                 Ok(())
             }
-            Way::Open(stream) => {
+            StreamState::Open(stream) => {
                 let message = timeout_at(silent_at, stream.message()).await.map_err(|_| self.silent())?;
-                let message = message.map_err(|status| broken(&status, &self.connection))?;
-                self.heard_at = Instant::now();
+                let message = message.map_err(|status| StreamFailure::from_status(&status, &self.connection))?;
+                self.last_message_at = Instant::now();
                 let Some((cursor, event)) = message else {
-                    return Err(Broken::Fault(Fault("the stream ended before the composition did".to_owned())));
+                    let cause = "the stream ended before the composition did".to_owned();
+                    return Err(StreamFailure::InvalidMessage(InvalidMessage(cause)));
                 };
-                self.take(cursor, event).map_err(Broken::Fault)?;
+                self.receive(cursor, event).map_err(StreamFailure::InvalidMessage)?;
                 self.note_contact()
             }
         }
     }
 
-    fn ask(&self, mut stub: Stub) -> Underway<Result<Stream, Status>> {
+    fn send_request(&self, mut stub: Stub) -> PendingCall<Result<EventStream, Status>> {
         let heartbeat = prost_types::Duration::try_from(self.options.heartbeat).ok();
-        match &self.opening {
-            Opening::Compose(request) if self.name.is_empty() => {
+        match &self.request {
+            StreamRequest::Compose(request) if self.name.is_empty() => {
                 let request = ComposeRequest {
                     audio: self.options.audio as i32,
                     encoding: self.options.encoding,
@@ -191,7 +203,9 @@ impl Watch {
                     disconnect_policy: self.options.disconnect_policy as i32,
                     ..(**request).clone()
                 };
-                Box::pin(async move { Ok(Stream::Compose(stub.compose(Request::new(request)).await?.into_inner())) })
+                Box::pin(
+                    async move { Ok(EventStream::Compose(stub.compose(Request::new(request)).await?.into_inner())) },
+                )
             }
             _ => {
                 let request = WatchCompositionRequest {
@@ -202,31 +216,31 @@ impl Watch {
                     heartbeat_interval: heartbeat,
                     disconnect_policy: self.options.disconnect_policy as i32,
                 };
-                Box::pin(
-                    async move { Ok(Stream::Watch(stub.watch_composition(Request::new(request)).await?.into_inner())) },
-                )
+                Box::pin(async move {
+                    Ok(EventStream::Watch(stub.watch_composition(Request::new(request)).await?.into_inner()))
+                })
             }
         }
     }
 
-    /// After a good message: the way is whole again, or nothing has gone on for too long.
-    fn note_contact(&mut self) -> Result<(), Broken> {
+    /// Handles a valid message: ends a disconnection, and checks for a stall.
+    fn note_contact(&mut self) -> Result<(), StreamFailure> {
         self.had_contact = true;
-        if let Some(lost_at) = self.lost_at.take() {
-            // Nothing could go on here while the way was broken.
-            self.moved += lost_at.elapsed();
+        if let Some(disconnected_at) = self.disconnected_at.take() {
+            // The time without a connection does not count as a stall.
+            self.progressed_at += disconnected_at.elapsed();
             self.pending.push_front(Update::Resumed);
         }
-        if self.opened_at.elapsed() > self.silence() {
-            self.troubled_since = None;
+        if self.opened_at.elapsed() > self.silence_limit() {
+            self.failing_since = None;
         }
-        if self.moved.elapsed() > self.options.stall_limit {
-            return Err(Broken::Final(Error::Stalled(self.options.stall_limit)));
+        if self.progressed_at.elapsed() > self.options.stall_limit {
+            return Err(StreamFailure::Final(Error::Stalled(self.options.stall_limit)));
         }
         Ok(())
     }
 
-    fn silence(&self) -> Duration {
+    fn silence_limit(&self) -> Duration {
         self.options.heartbeat * SILENT_HEARTBEATS
     }
 }

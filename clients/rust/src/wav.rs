@@ -1,16 +1,16 @@
-//! WAV files that are whole at every moment, can be cut back, and may pass 4 GiB (RF64).
+//! WAV files that grow, can be truncated, and may exceed 4 GiB (RF64).
 
 use std::io::{self, Seek, SeekFrom, Write};
 
-use crate::{Format, proto::segue::audio::v1::SampleFormat};
+use crate::{pcm::PcmFormat, proto::segue::audio::v1::SampleFormat};
 
 const HEADER_BYTES: u64 = 80;
-// In a pipe the length is not known before the end; every reader takes the highest number for "until it ends".
+// The length of a stream is unknown until its end. Readers take the highest number to mean "until the stream ends".
 const UNKNOWN: u32 = u32::MAX;
 
-/// The header of a stream: 80 bytes, with room for the 64-bit sizes of RF64. `None` means that the length is not known.
+/// Returns a header of 80 bytes, with space for the 64-bit sizes of RF64. `None` means that the length is unknown.
 #[must_use]
-pub fn header(format: Format, audio_bytes: Option<u64>) -> Vec<u8> {
+pub fn header(format: PcmFormat, audio_bytes: Option<u64>) -> Vec<u8> {
     let is_float = matches!(format.samples, SampleFormat::F32le | SampleFormat::Unspecified);
     let is_long = audio_bytes.is_some_and(|bytes| bytes + HEADER_BYTES > u64::from(UNKNOWN) - 8);
     let short = |bytes: Option<u64>| bytes.filter(|_| !is_long).map_or(UNKNOWN, |bytes| bytes as u32);
@@ -38,9 +38,9 @@ pub fn header(format: Format, audio_bytes: Option<u64>) -> Vec<u8> {
     out
 }
 
-/// A file that can be cut back, as `std::fs::File`.
+/// A file that can be truncated, for example `std::fs::File`.
 pub trait Truncate {
-    /// Sets the length.
+    /// Sets the length of the file.
     fn truncate(&mut self, bytes: u64) -> io::Result<()>;
 }
 
@@ -50,28 +50,28 @@ impl Truncate for std::fs::File {
     }
 }
 
-/// Writes PCM into a WAV file whose header is right after every `settle`.
+/// Writes PCM to a WAV file. The header is correct after each [`Writer::update_header`].
 #[derive(Debug)]
 pub struct Writer<F> {
     file: F,
-    format: Format,
+    format: PcmFormat,
     frames: i64,
 }
 
 impl<F: Write + Seek + Truncate> Writer<F> {
-    /// Begins a file.
-    pub fn new(mut file: F, format: Format) -> io::Result<Self> {
+    /// Starts a file.
+    pub fn new(mut file: F, format: PcmFormat) -> io::Result<Self> {
         file.write_all(&header(format, Some(0)))?;
         Ok(Self { file, format, frames: 0 })
     }
 
-    /// How many frames are in it.
+    /// The number of frames in the file.
     pub fn frames(&self) -> i64 {
         self.frames
     }
 
-    /// How its samples are written.
-    pub fn format(&self) -> Format {
+    /// The format of the samples.
+    pub fn format(&self) -> PcmFormat {
         self.format
     }
 
@@ -82,8 +82,8 @@ impl<F: Write + Seek + Truncate> Writer<F> {
         Ok(())
     }
 
-    /// Drops all frames from one on.
-    pub fn cut(&mut self, first_frame: i64) -> io::Result<()> {
+    /// Removes all frames from `first_frame` on.
+    pub fn truncate(&mut self, first_frame: i64) -> io::Result<()> {
         if first_frame < self.frames {
             self.frames = first_frame.max(0);
             self.file.truncate(HEADER_BYTES + self.audio_bytes())?;
@@ -92,8 +92,8 @@ impl<F: Write + Seek + Truncate> Writer<F> {
         Ok(())
     }
 
-    /// Makes the header true, so that the file can be opened as it is.
-    pub fn settle(&mut self) -> io::Result<()> {
+    /// Writes the current length to the header, so that other programs can open the file.
+    pub fn update_header(&mut self) -> io::Result<()> {
         if self.audio_bytes() % 2 == 1 {
             self.file.write_all(&[0])?;
         }
@@ -121,41 +121,41 @@ mod tests {
         }
     }
 
-    fn format(samples: SampleFormat, channels: u32) -> Format {
-        Format { sample_rate: 48_000, channels, samples }
+    fn format(samples: SampleFormat, channels: u32) -> PcmFormat {
+        PcmFormat { sample_rate: 48_000, channels, samples }
     }
 
     #[test]
-    fn a_file_that_was_cut_back_equals_one_that_never_had_the_rest() {
+    fn a_truncated_file_equals_a_file_that_never_had_the_rest() {
         let format = format(SampleFormat::F32le, 2);
         let mut straight = Writer::new(Cursor::new(Vec::new()), format).unwrap();
         straight.append(&[1; 80]).unwrap();
         straight.append(&[2; 40]).unwrap();
-        straight.settle().unwrap();
-        let mut bent = Writer::new(Cursor::new(Vec::new()), format).unwrap();
-        bent.append(&[1; 80]).unwrap();
-        bent.append(&[9; 800]).unwrap();
-        bent.settle().unwrap();
-        bent.cut(10).unwrap();
-        bent.append(&[2; 40]).unwrap();
-        bent.settle().unwrap();
-        assert_eq!(straight.file.into_inner(), bent.file.into_inner());
+        straight.update_header().unwrap();
+        let mut truncated = Writer::new(Cursor::new(Vec::new()), format).unwrap();
+        truncated.append(&[1; 80]).unwrap();
+        truncated.append(&[9; 800]).unwrap();
+        truncated.update_header().unwrap();
+        truncated.truncate(10).unwrap();
+        truncated.append(&[2; 40]).unwrap();
+        truncated.update_header().unwrap();
+        assert_eq!(straight.file.into_inner(), truncated.file.into_inner());
     }
 
     #[test]
-    fn an_odd_number_of_bytes_is_padded_and_goes_on_without_the_padding() {
+    fn an_odd_number_of_bytes_is_padded_and_the_padding_is_overwritten() {
         let format = format(SampleFormat::S24le, 1);
         let mut file = Writer::new(Cursor::new(Vec::new()), format).unwrap();
         file.append(&[1; 3]).unwrap();
-        file.settle().unwrap();
+        file.update_header().unwrap();
         assert_eq!(file.file.get_ref().len(), 84);
         file.append(&[2; 3]).unwrap();
-        file.settle().unwrap();
+        file.update_header().unwrap();
         assert_eq!(&file.file.get_ref()[80..], [1, 1, 1, 2, 2, 2]);
     }
 
     #[test]
-    fn sizes_are_in_the_header_also_above_4_gib() {
+    fn the_header_has_the_sizes_above_4_gib_too() {
         let format = format(SampleFormat::S16le, 2);
         let short = header(format, Some(400));
         assert_eq!((&short[..4], &short[76..80]), (&b"RIFF"[..], &400_u32.to_le_bytes()[..]));

@@ -3,8 +3,8 @@
 mod compose;
 mod edit;
 mod interruptions;
-mod others;
-mod places;
+mod local_files;
+mod other_commands;
 mod refusals;
 
 use std::{
@@ -14,12 +14,12 @@ use std::{
     time::Duration,
 };
 
-use segue_client::{Format, proto::segue::audio::v1::SampleFormat, wav};
+use segue_client::{PcmFormat, proto::segue::audio::v1::SampleFormat, wav};
 
 use crate::{fake::Fake, pieces::Piece, snapshots::assert_matches, transfers::folder};
 
 pub const NAME: &str = "compositions/00c0ffee";
-pub const FORMAT: Format = Format { sample_rate: 48_000, channels: 2, samples: SampleFormat::F32le };
+pub const FORMAT: PcmFormat = PcmFormat { sample_rate: 48_000, channels: 2, samples: SampleFormat::F32le };
 
 pub fn command(server: &str, folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_segue"));
@@ -39,7 +39,7 @@ pub fn isolate<'a>(command: &'a mut Command, server: &str, folder: &Path) -> &'a
 }
 
 /// Where nobody listens, and nobody may without being root: a port that was free a moment ago may be somebody's by now.
-pub const NOBODY: &str = "127.0.0.1:1";
+pub const UNREACHABLE: &str = "127.0.0.1:1";
 
 /// What a run left behind, with the address of the fake taken out.
 pub struct Outcome {

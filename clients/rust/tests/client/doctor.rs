@@ -61,7 +61,7 @@ fn expect((found, text): (Option<i32>, String), code: i32, words: &[&str]) {
 }
 
 #[test]
-fn tls_is_spoken_when_the_certificate_is_trusted_and_explained_when_not() {
+fn tls_works_with_a_trusted_certificate_and_the_doctor_explains_others() {
     let folder = folder("tls");
     let (ours, other) = (Authority::new(), Authority::new());
     let (certificate, key) = ours.sign("localhost");
@@ -75,12 +75,12 @@ fn tls_is_spoken_when_the_certificate_is_trusted_and_explained_when_not() {
     let server = format!("https://localhost:{port}");
     let doctor = |server: &str, more: &[&str]| run(&folder, server, &[], &[&["doctor"], more].concat());
 
-    expect(doctor(&server, &["--tls-ca", "ours.pem"]), 0, &["it speaks TLS", "it is a Segue service"]);
-    expect(doctor(&server, &["--tls-ca", "other.pem"]), 3, &["hint: --tls-ca names the certificate"]);
-    expect(doctor(&server, &[]), 3, &["hint: --tls-ca names the certificate"]);
+    expect(doctor(&server, &["--tls-ca", "ours.pem"]), 0, &["TLS works", "the server is a Segue service"]);
+    expect(doctor(&server, &["--tls-ca", "other.pem"]), 3, &["hint: set the certificate to trust with --tls-ca"]);
+    expect(doctor(&server, &[]), 3, &["hint: set the certificate to trust with --tls-ca"]);
     let elsewhere = format!("https://127.0.0.1:{port}");
-    expect(doctor(&elsewhere, &["--tls-ca", "ours.pem"]), 3, &["the host's name must be in it"]);
-    expect(doctor(&format!("http://localhost:{port}"), &[]), 3, &["it speaks TLS: try https://"]);
+    expect(doctor(&elsewhere, &["--tls-ca", "ours.pem"]), 3, &["it must contain the name of the host"]);
+    expect(doctor(&format!("http://localhost:{port}"), &[]), 3, &["the server uses TLS: try https://"]);
     let listed = run(&folder, &server, &[], &["list", "--tls-ca", "ours.pem"]);
     expect(listed, 0, &[NAME]);
     let compose = ["compose", "rain", "-o", "song.flac", "--tls-ca", "ours.pem"];
@@ -90,7 +90,7 @@ fn tls_is_spoken_when_the_certificate_is_trusted_and_explained_when_not() {
 }
 
 #[test]
-fn a_server_that_wants_to_know_its_callers_sees_a_certificate() {
+fn a_client_certificate_is_sent_to_a_server_that_requires_one() {
     let folder = folder("mutual");
     let (authority, stranger) = (Authority::new(), Authority::new());
     let (certificate, key) = authority.sign("localhost");
@@ -112,7 +112,7 @@ fn a_server_that_wants_to_know_its_callers_sees_a_certificate() {
 }
 
 #[test]
-fn the_doctor_names_token_version_and_proxy() {
+fn the_doctor_reports_token_version_and_proxy() {
     let folder = folder("doctor");
     let fake = Fake::start(vec![piece(NAME, 1)]).with(|state| {
         state.token = "secret".into();
@@ -120,12 +120,12 @@ fn the_doctor_names_token_version_and_proxy() {
     });
     let server = fake.address.to_string();
     let doctor = |variables: &[(&str, &str)]| run(&folder, &server, variables, &["doctor"]);
-    expect(doctor(&[]), 4, &["hint: it wants a token"]);
-    expect(doctor(&[("SEGUE_CLIENT_TOKEN", "wrong")]), 4, &["hint: compare the token"]);
+    expect(doctor(&[]), 4, &["hint: the server requires a token"]);
+    expect(doctor(&[("SEGUE_CLIENT_TOKEN", "wrong")]), 4, &["hint: the server has another token"]);
     let variables = [("SEGUE_CLIENT_TOKEN", "secret"), ("HTTPS_PROXY", "http://proxy:1")];
     let found = doctor(&variables);
     assert!(!found.1.contains('\u{1b}'), "{:?}", found.1);
-    expect(found, 0, &["version 9.1.0", "this program is version", "HTTPS_PROXY set", "it can play 1 model"]);
+    expect(found, 0, &["version 9.1.0", "segue has version", "HTTPS_PROXY set", "1 model can play"]);
     let (code, json) = run(&folder, &server, &variables, &["doctor", "--json"]);
     assert_eq!(code, Some(0), "{json}");
     for line in json.lines() {
@@ -135,7 +135,7 @@ fn the_doctor_names_token_version_and_proxy() {
 }
 
 #[test]
-fn what_is_no_segue_service_is_recognised() {
+fn other_programs_at_the_address_are_recognised() {
     let folder = folder("strangers");
     let answer_all = |answer: &'static [u8]| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -152,10 +152,10 @@ fn what_is_no_segue_service_is_recognised() {
     };
     for answer in [&b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"[..], b"SSH-2.0-thing\r\n", b""] {
         let server = answer_all(answer);
-        expect(run(&folder, &server, &[], &["doctor"]), 3, &["ok the port is open", "something else"]);
+        expect(run(&folder, &server, &[], &["doctor"]), 3, &["ok the port is open", "another program"]);
         expect(run(&folder, &server, &[], &["compose", "rain", "-o", "song.flac"]), 3, &["hint: "]);
         let over_tls = run(&folder, &format!("https://{server}"), &[], &["doctor"]);
-        expect(over_tls, 3, &["hint: the server may speak without TLS"]);
+        expect(over_tls, 3, &["hint: the server may not use TLS"]);
     }
     // Two dots are no name: no name server is asked.
     expect(run(&folder, "music..invalid:7300", &[], &["doctor"]), 3, &["has no address", "hint: check the name"]);

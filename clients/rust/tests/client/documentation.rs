@@ -3,12 +3,12 @@
 use std::{fs, path::Path, process::Command};
 
 use crate::{
-    command::{NOBODY, command, isolate},
+    command::{UNREACHABLE, command, isolate},
     transfers::folder,
 };
 
 #[test]
-fn the_page_names_every_command_and_every_exit_code() {
+fn the_page_lists_every_command_and_exit_code() {
     let house = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let page = fs::read_to_string(house.join("docs/cli.md")).unwrap();
     let output = command("", &folder("documentation"), &["--help"]).output().unwrap();
@@ -26,7 +26,7 @@ fn the_page_names_every_command_and_every_exit_code() {
 }
 
 #[test]
-fn the_page_shows_commands_that_can_be_typed() {
+fn the_commands_of_the_page_can_be_typed() {
     let house = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let page = fs::read_to_string(house.join("docs/cli.md")).unwrap();
     let folder = folder("typed");
@@ -36,7 +36,7 @@ fn the_page_shows_commands_that_can_be_typed() {
         // A shell reads the quotes; the address is one where nobody listens, which only a line that was understood finds out.
         let segue = env!("CARGO_BIN_EXE_segue");
         let line = format!("{segue} {}", line.split(" | ").next().unwrap());
-        let status = isolate(Command::new("sh").args(["-c", &line]), NOBODY, &folder).output().unwrap();
+        let status = isolate(Command::new("sh").args(["-c", &line]), UNREACHABLE, &folder).output().unwrap();
         assert_eq!(status.status.code(), Some(3), "{line}: {}", String::from_utf8_lossy(&status.stderr));
     }
 }

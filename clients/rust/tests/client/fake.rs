@@ -31,14 +31,14 @@ use generated::composer_service_server::ComposerServiceServer;
 
 /// What one stream does instead of playing on.
 #[derive(Clone)]
-pub enum Trick {
+pub enum StreamFault {
     /// Ends with an error after so many messages.
     Break(usize, Status),
     /// Holds messages back until they may be sent: after so many, as things stand inside. Meanwhile it says what it is at,
     /// or nothing.
-    Hold(Option<State>, fn(usize, &Inside) -> bool),
+    Hold(Option<State>, fn(usize, &FakeState) -> bool),
     /// Changes the message with this index.
-    Lie(usize, fn(&mut CompositionEvent)),
+    Corrupt(usize, fn(&mut CompositionEvent)),
     /// Refuses at once.
     Refuse(Status),
     /// Sends a message of several MiB.
@@ -50,12 +50,12 @@ pub enum Trick {
 }
 
 #[derive(Default)]
-pub struct Inside {
+pub struct FakeState {
     pub pieces: HashMap<String, Piece>,
     /// One for each stream that is opened; then all is well.
-    pub tricks: VecDeque<Trick>,
+    pub faults: VecDeque<StreamFault>,
     /// For every stream, also the ones to come.
-    pub always: Option<Trick>,
+    pub always: Option<StreamFault>,
     pub cursors: Vec<String>,
     pub specs: Vec<CompositionSpec>,
     pub cancelled: Vec<String>,
@@ -80,7 +80,7 @@ pub struct Inside {
 /// The running fake.
 pub struct Fake {
     pub address: SocketAddr,
-    pub state: Arc<Mutex<Inside>>,
+    pub state: Arc<Mutex<FakeState>>,
 }
 
 impl Fake {
@@ -91,7 +91,7 @@ impl Fake {
 
     /// The same behind TLS.
     pub fn start_with(pieces: Vec<Piece>, tls: Option<ServerTlsConfig>) -> Self {
-        let state = Arc::new(Mutex::new(Inside::default()));
+        let state = Arc::new(Mutex::new(FakeState::default()));
         state.lock().unwrap().pieces = pieces.into_iter().map(|piece| (piece.name.clone(), piece)).collect();
         let service = Service(Arc::clone(&state));
         let (tell, told) = std::sync::mpsc::channel();
@@ -111,7 +111,7 @@ impl Fake {
         Self { address: told.recv().unwrap(), state }
     }
 
-    pub fn with(self, change: impl FnOnce(&mut Inside)) -> Self {
+    pub fn with(self, change: impl FnOnce(&mut FakeState)) -> Self {
         change(&mut self.state.lock().unwrap());
         self
     }

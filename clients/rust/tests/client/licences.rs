@@ -44,7 +44,7 @@ fn every_dependency_is_permissive() {
 }
 
 #[test]
-fn no_dependency_needs_a_newer_compiler_than_we_say() {
+fn no_dependency_needs_a_newer_compiler() {
     let number = |text: &str| text.split('.').map(|part| part.parse().unwrap()).collect::<Vec<u32>>();
     let promised = number(env!("CARGO_PKG_RUST_VERSION"));
     for package in packages() {
@@ -60,7 +60,7 @@ fn is_permissive(expression: &str) -> bool {
 }
 
 #[test]
-fn copyleft_is_noticed() {
+fn copyleft_licences_are_refused() {
     assert!(is_permissive("MIT OR GPL-3.0") && is_permissive("(MIT OR Apache-2.0) AND Unicode-3.0"));
     assert!(!is_permissive("GPL-3.0") && !is_permissive("MIT AND AGPL-3.0") && !is_permissive(""));
 }

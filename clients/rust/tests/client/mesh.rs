@@ -160,7 +160,7 @@ fn fifty_faults_on_the_way_change_no_byte() {
 
 #[test]
 #[ignore = "needs `make setup`"]
-fn the_commands_work_on_the_real_thing() {
+fn the_commands_work_with_the_real_service() {
     let folder = folder("mesh_commands");
     let segued = Segued::start(&folder);
     let run = |arguments: &[&str]| String::from_utf8_lossy(&segued.segue(&folder, arguments).stdout).into_owned();
@@ -177,7 +177,7 @@ fn the_commands_work_on_the_real_thing() {
     run(&["download", name, "-o", "again"]);
     assert_eq!(fs::read(folder.join("again/master.flac")).unwrap(), fs::read(folder.join("waltz.flac")).unwrap());
     assert!(run(&["analyze", "waltz.flac"]).contains("LUFS"));
-    let mastered = run(&["master", "waltz.flac", "--loudness", "club", "-o", "loud.flac", "--json"]);
+    let mastered = run(&["master", "waltz.flac", "--preset", "club", "-o", "loud.flac", "--json"]);
     let accepted: serde_json::Value = serde_json::from_str(mastered.lines().next().unwrap()).unwrap();
     assert!(run(&["analyze", "loud.flac"]).contains("-9.0 LUFS"));
     assert!(run(&["list"]).contains("mastering of a file, 0:10, -9.0 LUFS"));
@@ -189,7 +189,7 @@ fn the_commands_work_on_the_real_thing() {
 
 #[test]
 #[ignore = "needs `make setup`"]
-fn an_edit_changes_its_section_alone_and_stays_as_loud() {
+fn an_edit_changes_only_its_section_and_keeps_the_loudness() {
     let folder = folder("mesh_edit");
     let segued = Segued::start(&folder);
     let prompt = "funk, 120 bpm, E minor, intro verse chorus outro";
@@ -198,7 +198,7 @@ fn an_edit_changes_its_section_alone_and_stays_as_loud() {
         prompt,
         "--duration",
         "24s",
-        "--loudness",
+        "--preset",
         "club",
         "--bit-depth",
         "16",
@@ -229,7 +229,7 @@ fn an_edit_changes_its_section_alone_and_stays_as_loud() {
     assert!(folder.join("funk-2.flac").exists());
     let again = segued.segue(&folder, &["edit", &id, "--redo", "verse", "--redo", "2", "-o", "third.wav"]);
     assert!(again.stderr.contains("Verse: rendered"), "the first take came again: {}", again.stderr);
-    for (output, words) in [("seven.flac", "Verse: rendered"), ("as_seven.flac", "Verse: was there already")] {
+    for (output, words) in [("seven.flac", "Verse: rendered"), ("as_seven.flac", "Verse: reused")] {
         let chosen = segued.segue(&folder, &["edit", &id, "--redo", "verse@7", "-o", output]);
         assert!(chosen.stderr.contains(words), "{}", chosen.stderr);
     }
@@ -238,7 +238,7 @@ fn an_edit_changes_its_section_alone_and_stays_as_loud() {
 
 #[test]
 #[ignore = "needs `make setup`"]
-fn tls_and_token_are_those_of_the_real_thing() {
+fn tls_and_token_work_with_the_real_service() {
     let folder = folder("mesh_tls");
     let authority = Authority::new();
     let (certificate, key) = authority.sign("localhost");

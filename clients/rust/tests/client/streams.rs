@@ -3,7 +3,7 @@
 use std::{future::Future, time::Duration};
 
 use segue_client::{
-    Error, Opening, Update, Watch, WatchOptions,
+    Error, StreamRequest, Update, Watch, WatchOptions,
     proto::segue::{
         audio::v1::Stage,
         composer::v1::{ComposeRequest, CompositionEvent, CompositionSpec, Finished, State, composition_event::Event},
@@ -12,22 +12,22 @@ use segue_client::{
 use tonic::{Code, Status};
 
 use crate::{
-    command::NOBODY,
-    fake::{Fake, Inside, Trick, connection, refusal},
+    command::UNREACHABLE,
+    fake::{Fake, FakeState, StreamFault, connection, refusal},
     pieces::{Piece, piece, rewound_piece},
     proxy::Proxy,
 };
 
 const NAME: &str = "compositions/00c0ffee";
 
-type Lie = fn(&mut CompositionEvent);
+type Corrupt = fn(&mut CompositionEvent);
 
 pub fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
 /// For ways that fall silent. On a busy machine they may seem to where they do not; nothing is lost by that.
-fn hasty() -> WatchOptions {
+fn short_heartbeat() -> WatchOptions {
     WatchOptions { heartbeat: Duration::from_millis(200), ..options() }
 }
 
@@ -40,8 +40,8 @@ fn options() -> WatchOptions {
     }
 }
 
-fn composing() -> Opening {
-    Opening::Compose(Box::new(ComposeRequest {
+fn composing() -> StreamRequest {
+    StreamRequest::Compose(Box::new(ComposeRequest {
         spec: Some(CompositionSpec::default()),
         request_id: "6c1b6a0e-7f0a-4d9c-9d3a-111111111111".into(),
         ..ComposeRequest::default()
@@ -50,7 +50,7 @@ fn composing() -> Opening {
 
 /// What a listener ends up with.
 #[derive(Default)]
-struct Heard {
+struct Received {
     pcm: Vec<u8>,
     events: Vec<CompositionEvent>,
     lost: usize,
@@ -58,8 +58,8 @@ struct Heard {
     skipped: usize,
 }
 
-async fn listen(mut watch: Watch) -> Result<Heard, (Error, Heard)> {
-    let mut heard = Heard::default();
+async fn listen(mut watch: Watch) -> Result<Received, (Error, Received)> {
+    let mut heard = Received::default();
     loop {
         match watch.next().await {
             Ok(Some(Update::Audio(Stage::Draft, chunk))) => {
@@ -72,7 +72,7 @@ async fn listen(mut watch: Watch) -> Result<Heard, (Error, Heard)> {
                 heard.rewinds += 1;
             }
             Ok(Some(Update::Event(event))) => heard.events.push(*event),
-            Ok(Some(Update::Lost { .. })) => heard.lost += 1,
+            Ok(Some(Update::Disconnected { .. })) => heard.lost += 1,
             Ok(Some(Update::Skipped)) => heard.skipped += 1,
             Ok(Some(Update::Resumed)) => {}
             Ok(None) => return Ok(heard),
@@ -81,11 +81,11 @@ async fn listen(mut watch: Watch) -> Result<Heard, (Error, Heard)> {
     }
 }
 
-fn hear(fake: &Fake, opening: Opening) -> Result<Heard, (Error, Heard)> {
+fn hear(fake: &Fake, opening: StreamRequest) -> Result<Received, (Error, Received)> {
     run(listen(Watch::new(fake.connection(), opening, options())))
 }
 
-fn assert_whole(heard: &Heard, piece: &Piece) {
+fn assert_whole(heard: &Received, piece: &Piece) {
     assert!(heard.pcm == piece.pcm, "the sound differs");
     let of_log = |events: &[CompositionEvent]| -> Vec<i64> {
         let is_of_log = |event: &&CompositionEvent| {
@@ -100,7 +100,7 @@ fn assert_whole(heard: &Heard, piece: &Piece) {
 }
 
 #[test]
-fn an_undisturbed_stream_is_the_piece() {
+fn an_undisturbed_stream_delivers_the_piece() {
     let piece = rewound_piece(NAME, 1);
     let heard = hear(&Fake::start(vec![piece.clone()]), composing()).ok().unwrap();
     assert_whole(&heard, &piece);
@@ -122,7 +122,7 @@ fn fifty_random_faults_change_nothing() {
         // One stream may end before all faults came: listen until they are used up.
         while proxy.faults_left.load(std::sync::atomic::Ordering::SeqCst) > 0 {
             tries += 1;
-            let watch = Watch::new(connection(proxy.address), composing(), hasty());
+            let watch = Watch::new(connection(proxy.address), composing(), short_heartbeat());
             match run(listen(watch)) {
                 Ok(heard) => assert_whole(&heard, &piece),
                 Err((error, _)) => panic!("seed {seed}, stream {tries}: {error}"),
@@ -132,12 +132,13 @@ fn fifty_random_faults_change_nothing() {
 }
 
 #[test]
-fn a_break_at_any_message_is_healed_from_the_last_cursor() {
+fn after_a_break_at_any_message_the_stream_resumes_at_the_last_cursor() {
     let piece = rewound_piece(NAME, 1);
     let messages = piece.events.len();
     for after in (0..messages).step_by(3) {
         let broken = Status::unavailable("connection reset");
-        let fake = Fake::start(vec![piece.clone()]).with(|state| state.tricks.push_back(Trick::Break(after, broken)));
+        let fake =
+            Fake::start(vec![piece.clone()]).with(|state| state.faults.push_back(StreamFault::Break(after, broken)));
         let heard = hear(&fake, composing()).unwrap_or_else(|(error, _)| panic!("after {after}: {error}"));
         assert_whole(&heard, &piece);
         let expected = if after == 0 { String::new() } else { format!("c{after}") };
@@ -146,24 +147,25 @@ fn a_break_at_any_message_is_healed_from_the_last_cursor() {
 }
 
 #[test]
-fn a_stream_that_falls_silent_is_opened_again() {
+fn a_silent_stream_is_opened_again() {
     let piece = piece(NAME, 1);
-    let fake = Fake::start(vec![piece.clone()])
-        .with(|state| state.tricks.extend([Trick::Hold(None, |_, _| false), Trick::Hold(None, |sent, _| sent < 9)]));
-    let heard = run(listen(Watch::new(fake.connection(), composing(), hasty()))).ok().unwrap();
+    let fake = Fake::start(vec![piece.clone()]).with(|state| {
+        state.faults.extend([StreamFault::Hold(None, |_, _| false), StreamFault::Hold(None, |sent, _| sent < 9)])
+    });
+    let heard = run(listen(Watch::new(fake.connection(), composing(), short_heartbeat()))).ok().unwrap();
     assert_whole(&heard, &piece);
     assert!(heard.lost >= 2);
 }
 
 /// What a screen does that is drawn anew all the time.
-async fn listen_impatiently(mut watch: Watch) -> Heard {
-    let (mut heard, glance) = (Heard::default(), Duration::from_millis(5));
+async fn listen_with_short_timeouts(mut watch: Watch) -> Received {
+    let (mut heard, glance) = (Received::default(), Duration::from_millis(5));
     loop {
         let Ok(update) = tokio::time::timeout(glance, watch.next()).await else { continue };
         match update.unwrap_or_else(|error| panic!("{error}")) {
             Some(Update::Audio(_, chunk)) => heard.pcm.extend(chunk.pcm),
             Some(Update::Event(event)) => heard.events.push(*event),
-            Some(Update::Lost { .. }) => heard.lost += 1,
+            Some(Update::Disconnected { .. }) => heard.lost += 1,
             Some(_) => {}
             None => return heard,
         }
@@ -171,26 +173,26 @@ async fn listen_impatiently(mut watch: Watch) -> Heard {
 }
 
 #[test]
-fn who_looks_away_all_the_time_misses_nothing() {
+fn dropped_futures_lose_nothing() {
     let piece = piece(NAME, 1);
-    let slow = |state: &mut Inside| state.slow_answers = Duration::from_millis(300);
+    let slow = |state: &mut FakeState| state.slow_answers = Duration::from_millis(300);
     let fake = Fake::start(vec![piece.clone()]).with(slow);
-    let heard = run(listen_impatiently(Watch::new(fake.connection(), composing(), options())));
+    let heard = run(listen_with_short_timeouts(Watch::new(fake.connection(), composing(), options())));
     assert_whole(&heard, &piece);
     assert_eq!((heard.lost, fake.state.lock().unwrap().specs.len()), (0, 1), "it was asked for again and again");
 
-    let fake =
-        Fake::start(vec![piece.clone()]).with(|state| state.tricks.push_back(Trick::Hold(None, |sent, _| sent < 9)));
-    let heard = run(listen_impatiently(Watch::new(fake.connection(), composing(), hasty())));
+    let fake = Fake::start(vec![piece.clone()])
+        .with(|state| state.faults.push_back(StreamFault::Hold(None, |sent, _| sent < 9)));
+    let heard = run(listen_with_short_timeouts(Watch::new(fake.connection(), composing(), short_heartbeat())));
     assert_whole(&heard, &piece);
     assert!(heard.lost >= 1);
 }
 
 #[test]
-fn passing_lies_are_healed() {
+fn the_stream_recovers_from_corrupted_messages() {
     let piece = piece(NAME, 1);
     let audio = piece.events.iter().position(|event| matches!(event.event, Some(Event::Audio(_)))).unwrap() + 2;
-    let lies: [(&str, usize, Lie); 7] = [
+    let lies: [(&str, usize, Corrupt); 7] = [
         ("damaged samples", audio, |event| {
             if let Some(Event::Audio(chunk)) = &mut event.event {
                 chunk.data[5] ^= 1;
@@ -219,54 +221,54 @@ fn passing_lies_are_healed() {
         ("an end that is none", audio, |event| event.event = Some(Event::Finished(Finished::default()))),
     ];
     for (name, at, lie) in lies {
-        let fake = Fake::start(vec![piece.clone()]).with(|state| state.tricks.push_back(Trick::Lie(at, lie)));
+        let fake = Fake::start(vec![piece.clone()]).with(|state| state.faults.push_back(StreamFault::Corrupt(at, lie)));
         let heard = hear(&fake, composing()).unwrap_or_else(|(error, _)| panic!("{name}: {error}"));
         assert_whole(&heard, &piece);
     }
-    for trick in [Trick::Huge(audio), Trick::EndEarly(audio)] {
-        let fake = Fake::start(vec![piece.clone()]).with(|state| state.tricks.push_back(trick));
+    for trick in [StreamFault::Huge(audio), StreamFault::EndEarly(audio)] {
+        let fake = Fake::start(vec![piece.clone()]).with(|state| state.faults.push_back(trick));
         assert_whole(&hear(&fake, composing()).ok().unwrap(), &piece);
     }
 }
 
 #[test]
-fn a_server_that_lies_for_ever_is_given_up_and_the_sound_so_far_is_right() {
+fn permanent_corruption_ends_in_an_error_and_correct_audio_so_far() {
     let piece = piece(NAME, 1);
     let audio = piece.events.iter().position(|event| matches!(event.event, Some(Event::Audio(_)))).unwrap() + 2;
-    let tricks = [
-        Trick::Lie(audio, |event| {
+    let faults = [
+        StreamFault::Corrupt(audio, |event| {
             if let Some(Event::Audio(chunk)) = &mut event.event {
                 chunk.crc32c ^= 1;
             }
         }),
-        Trick::Lie(audio, |event| {
+        StreamFault::Corrupt(audio, |event| {
             if let Some(Event::Audio(chunk)) = &mut event.event {
                 chunk.first_frame = 0;
             }
         }),
-        Trick::Huge(audio),
-        Trick::EndEarly(0),
+        StreamFault::Huge(audio),
+        StreamFault::EndEarly(0),
     ];
     let believe = |trick| {
         let fake = Fake::start(vec![piece.clone()]).with(|state| state.always = Some(trick));
         let (error, heard) = hear(&fake, composing()).err().expect("it was believed");
-        assert!(matches!(error, Error::Untrusted(_)), "{error:?}");
+        assert!(matches!(error, Error::ContractViolation(_)), "{error:?}");
         assert!(piece.pcm.starts_with(&heard.pcm));
     };
     // Side by side: each waits longer and longer before the next try.
-    std::thread::scope(|scope| tricks.map(|trick| scope.spawn(|| believe(trick))).map(|thread| thread.join().unwrap()));
+    std::thread::scope(|scope| faults.map(|trick| scope.spawn(|| believe(trick))).map(|thread| thread.join().unwrap()));
 }
 
 #[test]
-fn heartbeats_alone_do_not_keep_a_client_for_ever_but_a_queue_does() {
+fn heartbeats_without_progress_end_in_a_stall_but_a_queue_does_not() {
     let piece = piece(NAME, 1);
-    let working = Trick::Hold(Some(State::Rendering), |sent, _| sent < 3);
+    let working = StreamFault::Hold(Some(State::Rendering), |sent, _| sent < 3);
     let fake = Fake::start(vec![piece.clone()]).with(|state| state.always = Some(working));
     let impatient = WatchOptions { stall_limit: Duration::from_millis(800), ..options() };
     let stalled = run(listen(Watch::new(fake.connection(), composing(), impatient.clone())));
     assert!(matches!(stalled.err().unwrap().0, Error::Stalled(_)));
 
-    let queued = Trick::Hold(Some(State::Queued), |sent, _| sent < 1);
+    let queued = StreamFault::Hold(Some(State::Queued), |sent, _| sent < 1);
     let fake = Fake::start(vec![piece]).with(|state| state.always = Some(queued));
     let limit = impatient.stall_limit * 3;
     let watch = Watch::new(fake.connection(), composing(), impatient);
@@ -275,12 +277,13 @@ fn heartbeats_alone_do_not_keep_a_client_for_ever_but_a_queue_does() {
 }
 
 #[test]
-fn a_cursor_that_the_server_does_not_know_any_more_begins_anew() {
+fn after_an_invalid_cursor_the_stream_starts_again() {
     let piece = piece(NAME, 1);
     for reason in ["INVALID_CURSOR", "CURSOR_AHEAD"] {
         let lost = refusal(Code::OutOfRange, reason, "the cursor is not known", &[]);
-        let fake = Fake::start(vec![piece.clone()])
-            .with(|state| state.tricks.extend([Trick::Break(12, Status::unavailable("gone")), Trick::Refuse(lost)]));
+        let fake = Fake::start(vec![piece.clone()]).with(|state| {
+            state.faults.extend([StreamFault::Break(12, Status::unavailable("gone")), StreamFault::Refuse(lost)])
+        });
         let mut heard = hear(&fake, composing()).unwrap_or_else(|(error, _)| panic!("{reason}: {error}"));
         // The log may be another one now, so its events come again.
         let anew = heard.events.iter().rposition(|event| matches!(event.event, Some(Event::Accepted(_)))).unwrap();
@@ -295,26 +298,26 @@ fn an_unknown_kind_of_event_is_skipped() {
     let mut piece = piece(NAME, 1);
     let unknown = CompositionEvent { event: None, ..piece.events[4].clone() };
     piece.events.insert(4, unknown);
-    let heard = hear(&Fake::start(vec![piece.clone()]), Opening::Watch { name: NAME.into() }).ok().unwrap();
+    let heard = hear(&Fake::start(vec![piece.clone()]), StreamRequest::Watch { name: NAME.into() }).ok().unwrap();
     assert!(heard.pcm == piece.pcm);
     assert_eq!((heard.skipped, heard.lost), (1, 0));
 }
 
 #[test]
-fn a_refusal_comes_at_once_with_its_reason() {
+fn a_refusal_is_returned_at_once_with_its_reason() {
     let status = refusal(Code::ResourceExhausted, "QUEUE_FULL", "the queue is full", &[]);
     let fake = Fake::start(vec![piece(NAME, 1)]).with(|state| state.refuse_compose = Some(status));
     match hear(&fake, composing()).err().unwrap() {
-        (Error::Failed(failure), heard) => assert_eq!((failure.reason.as_str(), heard.lost), ("QUEUE_FULL", 0)),
+        (Error::Server(failure), heard) => assert_eq!((failure.reason.as_str(), heard.lost), ("QUEUE_FULL", 0)),
         (other, _) => panic!("{other:?}"),
     }
     let nobody = fake.with(|state| state.pieces.clear()).connection();
-    let missing = Watch::new(nobody, Opening::Watch { name: NAME.into() }, options());
-    assert!(matches!(run(listen(missing)), Err((Error::Failed(failure), _)) if failure.code == Code::NotFound));
+    let missing = Watch::new(nobody, StreamRequest::Watch { name: NAME.into() }, options());
+    assert!(matches!(run(listen(missing)), Err((Error::Server(failure), _)) if failure.code == Code::NotFound));
 }
 
 #[test]
-fn where_nobody_listens_the_answer_comes_at_once() {
-    let watch = Watch::new(connection(NOBODY.parse().unwrap()), composing(), options());
+fn an_unreachable_server_is_reported_at_once() {
+    let watch = Watch::new(connection(UNREACHABLE.parse().unwrap()), composing(), options());
     assert!(matches!(run(listen(watch)), Err((Error::Unreachable { .. }, heard)) if heard.lost == 0));
 }

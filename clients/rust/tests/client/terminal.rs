@@ -12,7 +12,7 @@ use segue_client::proto::segue::composer::v1::{CompositionEvent, State, composit
 
 use crate::{
     command::{NAME, finish, isolate, kill, wait_for},
-    fake::{Fake, Trick},
+    fake::{Fake, StreamFault},
     pieces::{mastering, piece, rewound_piece},
     transfers::folder,
 };
@@ -148,17 +148,17 @@ fn a_section_that_another_conductor_finds_stays_joined() {
 }
 
 #[test]
-fn what_is_said_of_a_closed_pipe_stands_above_the_drawing() {
-    let held = Trick::Hold(Some(State::Rendering), |sent, _| sent < 20);
+fn the_note_about_a_closed_pipe_is_above_the_drawing() {
+    let held = StreamFault::Hold(Some(State::Rendering), |sent, _| sent < 20);
     let fake = Fake::start(vec![piece(NAME, 4)]).with(|state| state.always = Some(held));
     let (_, sent) = in_terminal(&fake, &folder("closed"), 80, true, "compose rain -o - | head -c 100 >/dev/null");
     let shown = screen(&sent);
-    assert!(shown.iter().any(|line| line.starts_with("nobody reads on")), "{shown:#?}");
+    assert!(shown.iter().any(|line| line.starts_with("standard output is closed")), "{shown:#?}");
     assert_eq!(shown.iter().filter(|line| line.contains("F minor · 82")).count(), 1, "{shown:#?}");
 }
 
 #[test]
-fn several_have_a_line_each() {
+fn several_compositions_have_one_line_each() {
     let fake = Fake::start(vec![piece(NAME, 1), piece("compositions/00c0ffef", 1)]);
     let line = format!("watch {NAME} 00c0ffef");
     let (code, sent) = in_terminal(&fake, &folder("lines"), 80, true, &line);
@@ -171,7 +171,7 @@ fn several_have_a_line_each() {
 }
 
 #[test]
-fn more_than_a_screen_holds_are_counted() {
+fn compositions_that_do_not_fit_are_counted() {
     let names: Vec<String> = (0..30).map(|index| format!("compositions/00c0ff{index:02}")).collect();
     let fake = Fake::start(names.iter().map(|name| mastering(name)).collect());
     let line = format!("watch {}", names.join(" "));
@@ -181,14 +181,14 @@ fn more_than_a_screen_holds_are_counted() {
 }
 
 #[test]
-fn a_list_for_people_has_names_that_can_be_typed() {
+fn a_list_in_a_terminal_has_short_names() {
     let fake = Fake::start(vec![piece(NAME, 1)]);
     let (code, sent) = in_terminal(&fake, &folder("listed"), 80, true, "list");
     assert!(code == Some(0) && sent.starts_with("00c0ffee  2023-11-14 22:13:20  succeeded   Rain"), "{sent:?}");
 }
 
 #[test]
-fn an_existing_file_is_asked_about() {
+fn the_user_is_asked_before_a_file_is_replaced() {
     let piece = piece(NAME, 1);
     let fake = Fake::start(vec![piece.clone()]);
     let folder = folder("asked_about");
@@ -209,7 +209,7 @@ fn an_existing_file_is_asked_about() {
 }
 
 #[test]
-fn ctrl_c_gives_the_cursor_back() {
+fn ctrl_c_restores_the_cursor() {
     let fake = Fake::start(Vec::new()).with(|state| state.slow_files = Duration::from_secs(600));
     let folder = folder("cursor");
     fs::write(folder.join("song.wav"), vec![9; 5_000_000]).unwrap();
@@ -222,13 +222,13 @@ fn ctrl_c_gives_the_cursor_back() {
 }
 
 #[test]
-fn who_closes_the_window_leaves_the_piece_running() {
-    let held = Trick::Hold(Some(State::Rendering), |sent, _| sent < 20);
+fn closing_the_terminal_leaves_the_composition_running() {
+    let held = StreamFault::Hold(Some(State::Rendering), |sent, _| sent < 20);
     let fake = Fake::start(vec![piece(NAME, 1)]).with(|state| state.always = Some(held));
     for (signal, expected) in [("HUP", 129), ("TERM", 143)] {
         let folder = folder(signal);
         let (code, sent) = in_terminal_with(&fake, &folder, 80, true, "compose rain -o song.flac", |user| {
-            user.sees("rendering · 0:02 of 0:04 here");
+            user.sees("rendering · 0:02 of 0:04 received");
             kill(fs::read_to_string(folder.join("pid")).unwrap().trim().parse().unwrap(), signal);
         });
         assert_eq!(code, Some(expected), "{sent:?}");
@@ -238,7 +238,7 @@ fn who_closes_the_window_leaves_the_piece_running() {
 }
 
 #[test]
-fn where_nobody_listens_no_piece_is_said_to_wait() {
+fn an_unreachable_server_leaves_no_drawing() {
     let line = "compose rain -o song.flac --server 127.0.0.1:1";
     let (code, sent) = in_terminal(&Fake::start(Vec::new()), &folder("nobody_there"), 80, true, line);
     assert_eq!(code, Some(3), "{sent}");

@@ -47,19 +47,19 @@ fn a_download_through_faults_has_the_bytes_of_the_output() {
 }
 
 #[test]
-fn a_file_without_its_digest_never_gets_its_name() {
+fn a_file_with_a_wrong_digest_never_gets_its_name() {
     let fake = Fake::start(vec![piece(NAME, 1)]);
     let (mut output, _) = fake.state.lock().unwrap().pieces[NAME].files[0].clone();
     output.sha256 = "0".repeat(64);
     let path = folder("digest").join("song.flac");
     let error = run(segue_client::download(&fake.connection(), &output, &path, Duration::from_millis(300), |_| {}))
         .unwrap_err();
-    assert!(matches!(error, Error::Untrusted(_)), "{error:?}");
+    assert!(matches!(error, Error::ContractViolation(_)), "{error:?}");
     assert!(!path.exists());
 }
 
 #[test]
-fn a_server_that_sends_more_than_the_file_has_fills_no_disk() {
+fn extra_data_of_a_server_is_not_written() {
     let fake = Fake::start(vec![piece(NAME, 1)]);
     let (mut output, _) = fake.state.lock().unwrap().pieces[NAME].files[0].clone();
     output.size_bytes = 25_000;
@@ -68,12 +68,12 @@ fn a_server_that_sends_more_than_the_file_has_fills_no_disk() {
     let seen = |bytes: i64| most = most.max(bytes);
     let error =
         run(segue_client::download(&fake.connection(), &output, &path, Duration::from_millis(300), seen)).unwrap_err();
-    assert!(matches!(error, Error::Untrusted(_)), "{error:?}");
+    assert!(matches!(error, Error::ContractViolation(_)), "{error:?}");
     assert!(most <= 25_000 && !path.exists(), "{most} bytes were written");
 }
 
 #[test]
-fn an_upload_arrives_as_it_was() {
+fn an_upload_arrives_unchanged() {
     let fake = Fake::start(Vec::new());
     let path = folder("upload").join("song.wav");
     let bytes: Vec<u8> = (0..2_500_000_u32).map(|each| (each % 251) as u8).collect();

@@ -12,7 +12,7 @@ use tonic::{Code, Status};
 
 use super::{FORMAT, NAME, Outcome, check, command, files, segue, whole_wav};
 use crate::{
-    fake::{Fake, Trick},
+    fake::{Fake, StreamFault},
     pieces::{ended, piece, rewound_piece},
     proxy::Proxy,
     snapshots::assert_matches,
@@ -20,7 +20,7 @@ use crate::{
 };
 
 #[test]
-fn compose_tells_every_step_and_leaves_the_finished_files() {
+fn compose_prints_every_step_and_writes_the_files() {
     let piece = piece(NAME, 1);
     let fake = Fake::start(vec![piece.clone()]);
     let (outcome, folder) = check("compose", &fake, &["compose", "rain on glass", "-o", "song.flac", "--stems"]);
@@ -31,12 +31,12 @@ fn compose_tells_every_step_and_leaves_the_finished_files() {
 }
 
 #[test]
-fn what_is_asked_for_arrives() {
+fn every_flag_reaches_the_service() {
     let fake = Fake::start(vec![piece(NAME, 1)]);
     let folder = folder("asked");
     let asked = "compose rain -o a.flac --duration 1m20s --bpm 60 --metre 6/8 --key Fm --seed 0 --form intro,pre-chorus \
         --with bass --without vocals --instrument cello,piano --negative-prompt drums --midi --loop --title Rain \
-        --loudness club --bit-depth 16 --time-limit 10m --label album=wet --allow-degraded --private-prompt --session s";
+        --preset club --bit-depth 16 --time-limit 10m --label album=wet --allow-degraded --private-prompt --session s";
     let outcome = segue(&fake, &folder, &asked.split_whitespace().collect::<Vec<_>>());
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
     let spec = fake.state.lock().unwrap().specs[0].clone();
@@ -45,7 +45,7 @@ fn what_is_asked_for_arrives() {
 }
 
 #[test]
-fn json_is_one_event_a_line_and_nothing_else() {
+fn json_output_is_one_event_a_line() {
     let fake = Fake::start(vec![rewound_piece(NAME, 1)]);
     let (outcome, _) = check("compose_json", &fake, &["compose", "rain", "-o", "song.flac", "--json"]);
     for line in String::from_utf8(outcome.stdout).unwrap().lines() {
@@ -56,7 +56,7 @@ fn json_is_one_event_a_line_and_nothing_else() {
 }
 
 #[test]
-fn sound_goes_to_standard_output_as_wav_and_nothing_else_does() {
+fn standard_output_gets_wav_and_nothing_else() {
     let piece = piece(NAME, 1);
     let fake = Fake::start(vec![piece.clone()]);
     let outcome = segue(&fake, &folder("stdout"), &["compose", "rain", "-o", "-"]);
@@ -68,7 +68,7 @@ fn sound_goes_to_standard_output_as_wav_and_nothing_else_does() {
 }
 
 #[test]
-fn the_draft_through_faults_and_a_rewind_is_that_of_an_undisturbed_run() {
+fn faults_and_a_rewind_do_not_change_the_draft() {
     let piece = rewound_piece(NAME, 4);
     let fake = Fake::start(vec![piece.clone()]);
     let proxy = Proxy::start(fake.address, 7, 8, 300_000);
@@ -77,13 +77,13 @@ fn the_draft_through_faults_and_a_rewind_is_that_of_an_undisturbed_run() {
     let arguments = ["compose", "rain", "-o", "song.flac", "--keep-draft", "--heartbeat", "0.2"];
     let outcome = Outcome::new(command(&server, &folder, &arguments).output().unwrap(), &server);
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
-    assert!(outcome.stderr.contains("nothing is missing"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("no data is missing"), "{}", outcome.stderr);
     assert!(fs::read(folder.join("song.draft.wav")).unwrap() == whole_wav(&piece), "the draft differs");
     assert!(fs::read(folder.join("song.flac")).unwrap() == piece.files[0].1);
 }
 
 #[test]
-fn a_failed_composition_ends_with_1_and_keeps_what_was_finished() {
+fn a_failed_composition_ends_with_1_and_keeps_the_draft() {
     let failed = ended(piece(NAME, 1), State::Failed, Code::DataLoss, "the renderer gave silence");
     let fake = Fake::start(vec![failed.clone()]);
     let (outcome, folder) = check("compose_failed", &fake, &["compose", "rain", "-o", "song.flac"]);
@@ -92,7 +92,7 @@ fn a_failed_composition_ends_with_1_and_keeps_what_was_finished() {
 }
 
 #[test]
-fn json_tells_where_an_unfinished_piece_is_and_standard_error_has_the_error_alone() {
+fn json_names_the_kept_draft_and_standard_error_has_only_the_error() {
     let failed = ended(piece(NAME, 1), State::Failed, Code::DataLoss, "the renderer gave silence");
     let outcome =
         segue(&Fake::start(vec![failed]), &folder("json_failed"), &["compose", "x", "-o", "a.flac", "--json"]);
@@ -105,7 +105,7 @@ fn json_tells_where_an_unfinished_piece_is_and_standard_error_has_the_error_alon
 }
 
 #[test]
-fn an_unknown_kind_of_event_is_mentioned_once_and_only_to_who_asked() {
+fn verbose_reports_unknown_events_once() {
     let mut piece = piece(NAME, 1);
     let unknown = CompositionEvent { event: None, ..piece.events[4].clone() };
     piece.events.splice(4..4, [unknown.clone(), unknown]);
@@ -119,7 +119,7 @@ fn an_unknown_kind_of_event_is_mentioned_once_and_only_to_who_asked() {
 }
 
 #[test]
-fn values_that_only_a_newer_server_knows_do_no_harm() {
+fn unknown_values_of_a_newer_server_do_no_harm() {
     let mut piece = piece(NAME, 1);
     let audio = |each: &CompositionEvent| matches!(each.event, Some(Event::Audio(_)));
     let mut other_stage = piece.events.iter().find(|each| audio(each)).unwrap().clone();
@@ -163,13 +163,14 @@ fn finished(event: &mut CompositionEvent) -> &mut Composition {
 }
 
 #[test]
-fn a_last_event_that_was_damaged_on_its_way_is_asked_for_again() {
+fn a_damaged_last_event_is_requested_again() {
     let piece = piece(NAME, 1);
     let last = piece.events.len() - 1;
     let lies: [fn(&mut CompositionEvent); 2] =
         [|event| finished(event).draft_frames ^= 1, |event| finished(event).outputs[0].sha256 = "0".repeat(64)];
     for (index, lie) in lies.into_iter().enumerate() {
-        let fake = Fake::start(vec![piece.clone()]).with(|state| state.tricks.push_back(Trick::Lie(last, lie)));
+        let fake =
+            Fake::start(vec![piece.clone()]).with(|state| state.faults.push_back(StreamFault::Corrupt(last, lie)));
         let folder = folder(&format!("last_{index}"));
         let outcome = segue(&fake, &folder, &["compose", "rain", "-o", "song.flac"]);
         assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
@@ -178,15 +179,15 @@ fn a_last_event_that_was_damaged_on_its_way_is_asked_for_again() {
 }
 
 #[test]
-fn a_broken_connection_is_one_quiet_line() {
+fn a_broken_connection_is_one_line() {
     let fake = Fake::start(vec![piece(NAME, 1)])
-        .with(|state| state.tricks.push_back(Trick::Break(20, Status::unavailable("connection reset"))));
+        .with(|state| state.faults.push_back(StreamFault::Break(20, Status::unavailable("connection reset"))));
     let (outcome, _) = check("compose_reconnect", &fake, &["compose", "rain", "-o", "song.flac"]);
     assert_eq!(outcome.code, Some(0));
 }
 
 #[test]
-fn events_that_are_not_for_files_do_not_matter() {
+fn a_server_cannot_write_outside_the_folder() {
     let mut piece = piece(NAME, 1);
     // A server that names an output outside of the folder.
     for event in &mut piece.events {
@@ -203,7 +204,7 @@ fn events_that_are_not_for_files_do_not_matter() {
 }
 
 #[test]
-fn a_tune_is_sent_before_the_piece_is_asked_for() {
+fn the_melody_is_uploaded_before_the_request() {
     let fake = Fake::start(vec![piece(NAME, 1)]);
     let folder = folder("melody");
     fs::write(folder.join("tune.wav"), vec![9; 3_000]).unwrap();

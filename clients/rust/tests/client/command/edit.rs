@@ -12,18 +12,18 @@ use segue_client::{
 
 use super::{NAME, check, files, segue};
 use crate::{
-    fake::{Fake, Trick},
+    fake::{Fake, StreamFault},
     pieces::{editable, last, mastering, piece},
     snapshots::assert_matches,
     transfers::folder,
 };
 
 #[test]
-fn an_edit_says_what_is_new_and_finds_a_name_by_itself() {
+fn an_edit_lists_new_sections_and_chooses_a_file_name() {
     let piece = editable(piece(NAME, 1));
     let last_one = piece.events.len() - 1;
     let fake = Fake::start(vec![piece]).with(|state| {
-        state.tricks.push_back(Trick::Lie(last_one, |event| {
+        state.faults.push_back(StreamFault::Corrupt(last_one, |event| {
             if let Some(Event::Finished(Finished { composition: Some(composition) })) = &mut event.event {
                 composition.sections[2].take = "another take".into();
             }
@@ -35,7 +35,7 @@ fn an_edit_says_what_is_new_and_finds_a_name_by_itself() {
     assert_eq!((spec.parent.as_str(), spec.brief, spec.plan), (NAME, None, None));
     // Without a word about it the service masters it as what it began from.
     assert_eq!((spec.master, spec.exports), (None, Vec::new()));
-    let again = segue(&fake, &folder, &["edit", NAME, "--redo", "chorus", "--loudness", "none"]);
+    let again = segue(&fake, &folder, &["edit", NAME, "--redo", "chorus", "--preset", "none"]);
     assert_eq!(again.code, Some(0), "{}", again.stderr);
     assert!(files(&folder).contains(&"rain-31m-on-glass-2.flac".to_owned()), "{:?}", files(&folder));
     let spec = fake.state.lock().unwrap().specs.pop().unwrap();
@@ -51,7 +51,7 @@ fn an_edit_says_what_is_new_and_finds_a_name_by_itself() {
 }
 
 #[test]
-fn changes_are_done_in_the_order_in_which_they_are_written() {
+fn changes_are_applied_in_the_order_of_the_command_line() {
     let fake = Fake::start(vec![editable(piece(NAME, 1))]);
     let folder = folder("edits");
     let asked = [
@@ -88,7 +88,7 @@ fn changes_are_done_in_the_order_in_which_they_are_written() {
 }
 
 #[test]
-fn a_frozen_edit_takes_no_settings() {
+fn a_frozen_edit_has_no_master_settings() {
     let fake = Fake::start(vec![editable(piece(NAME, 1))]);
     let folder = folder("frozen");
     let edit = ["edit", NAME, "--redo", "verse", "--frozen", "-o", "song.flac"];
@@ -98,7 +98,7 @@ fn a_frozen_edit_takes_no_settings() {
 }
 
 #[test]
-fn the_same_music_can_have_other_files() {
+fn an_edit_without_changes_can_write_other_files() {
     let mut wav = editable(piece(NAME, 1));
     for output in &mut last(&mut wav).outputs {
         output.name = output.name.replace("master.flac", "master.wav");
@@ -114,7 +114,7 @@ fn the_same_music_can_have_other_files() {
 }
 
 #[test]
-fn what_cannot_be_edited_is_said_before_anything_is_sent() {
+fn impossible_edits_are_refused_before_anything_is_sent() {
     let fake = Fake::start(vec![editable(piece(NAME, 1))]);
     let folder = folder("edit_wrong");
     check("edit_nothing", &fake, &["edit", NAME]);
@@ -124,14 +124,14 @@ fn what_cannot_be_edited_is_said_before_anything_is_sent() {
         (&["--redo", "0"], "no section 0"),
         (&["--remove", "2", "--redo", "2"], "no section verse any more"),
         (&["--remove", "1", "--remove", "2", "--remove", "3", "--remove", "4"], "no section would be left"),
-        (&["--move", "2:verse"], "cannot stand before itself"),
+        (&["--move", "2:verse"], "cannot be moved before itself"),
         (&["--move", "2"], "3:1 or 3:end"),
-        (&["--insert", "2:bridge"], "how many bars"),
-        (&["--insert", "2:brigde, 8 bars"], "\"brigde\" is none of intro, verse"),
+        (&["--insert", "2:bridge"], "a number of bars"),
+        (&["--insert", "2:brigde, 8 bars"], "\"brigde\" is not a role"),
         (&["--insert", "9:bridge, 8 bars"], "no section 9"),
         (&["--replace", "2:{\"brs\": 3}"], "brs"),
-        (&["--insert", "1:solo, 4 bars", "--replace", "solo:bridge"], "solo is new itself"),
-        (&["--redo", "1", "--frozen", "--loudness", "club"], "--loudness"),
+        (&["--insert", "1:solo, 4 bars", "--replace", "solo:bridge"], "solo is a new section"),
+        (&["--redo", "1", "--frozen", "--preset", "club"], "--preset"),
     ];
     for (changes, words) in cases {
         let outcome = segue(&fake, &folder, &[&["edit", NAME, "-o", "song.flac"], changes].concat());
@@ -145,7 +145,7 @@ fn what_cannot_be_edited_is_said_before_anything_is_sent() {
 }
 
 #[test]
-fn a_composition_is_called_by_as_many_letters_as_tell_it_from_the_others() {
+fn a_unique_prefix_is_enough_to_name_a_composition() {
     let fake = Fake::start(vec![piece(NAME, 1), piece("compositions/00c0ffef", 1), piece("compositions/0badc0de", 1)]);
     let folder = folder("names");
     let get = |name: &str| {
@@ -169,7 +169,7 @@ fn a_composition_is_called_by_as_many_letters_as_tell_it_from_the_others() {
 }
 
 #[test]
-fn a_whole_piece_can_be_downloaded_to_a_name() {
+fn all_files_can_be_downloaded_beside_a_named_master() {
     let piece = piece(NAME, 1);
     let fake = Fake::start(vec![piece.clone()]);
     let folder = folder("download_to");

@@ -13,19 +13,19 @@ use tonic::{Code, Status};
 
 use super::{FORMAT, NAME, check, files, finish, interrupt, segue, signal, start, wait_for, whole_wav};
 use crate::{
-    fake::{Fake, Trick},
+    fake::{Fake, StreamFault},
     pieces::{ended, piece},
     transfers::folder,
 };
 
 /// Works on and on.
-fn stuck() -> Trick {
-    Trick::Hold(Some(State::Rendering), |sent, _| sent < 20)
+fn stuck() -> StreamFault {
+    StreamFault::Hold(Some(State::Rendering), |sent, _| sent < 20)
 }
 
 /// Works on and on, until it was cancelled.
-fn until_cancelled() -> Trick {
-    Trick::Hold(Some(State::Rendering), |sent, state| sent < 20 || !state.cancelled.is_empty())
+fn until_cancelled() -> StreamFault {
+    StreamFault::Hold(Some(State::Rendering), |sent, state| sent < 20 || !state.cancelled.is_empty())
 }
 
 /// Waits until the draft has begun.
@@ -36,7 +36,7 @@ fn wait_for_sound(folder: &Path, name: &str) {
 
 #[cfg(unix)]
 #[test]
-fn ctrl_c_cancels_once_and_leaves_at_the_second() {
+fn the_first_ctrl_c_cancels_and_the_second_leaves() {
     let cancelled = ended(piece(NAME, 1), State::Cancelled, Code::Cancelled, "cancelled");
     let fake = Fake::start(vec![cancelled]).with(|state| state.always = Some(until_cancelled()));
     let folder = folder("ctrl_c");
@@ -46,7 +46,7 @@ fn ctrl_c_cancels_once_and_leaves_at_the_second() {
     wait_for("the cancel", || fake.state.lock().unwrap().cancelled == [NAME]);
     let outcome = finish(child);
     assert_eq!(outcome.code, Some(130), "{}", outcome.stderr);
-    assert!(outcome.stderr.contains("what was finished is in song.draft.wav"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("the draft so far is in song.draft.wav"), "{}", outcome.stderr);
 
     let fake = Fake::start(vec![piece(NAME, 1)]).with(|state| state.always = Some(stuck()));
     let child = start(&fake, &folder, &["compose", "rain", "-o", "other.flac"]);
@@ -74,9 +74,9 @@ fn ctrl_c_with_detach_leaves_the_composition_running() {
 }
 
 #[test]
-fn a_closed_pipe_ends_it_quietly() {
-    let fake =
-        Fake::start(vec![piece(NAME, 4)]).with(|state| state.always = Some(Trick::Slow(Duration::from_millis(5))));
+fn a_closed_pipe_ends_the_program_without_an_error() {
+    let fake = Fake::start(vec![piece(NAME, 4)])
+        .with(|state| state.always = Some(StreamFault::Slow(Duration::from_millis(5))));
     let mut child = start(&fake, &folder("pipe"), &["compose", "rain", "-o", "-"]);
     let mut some = [0; 1000];
     child.stdout.take().unwrap().read_exact(&mut some).unwrap();
@@ -86,18 +86,18 @@ fn a_closed_pipe_ends_it_quietly() {
 }
 
 #[test]
-fn watch_needs_no_file_and_takes_no_sound_then() {
+fn watch_without_a_file_receives_no_audio() {
     let fake = Fake::start(vec![piece(NAME, 1)]);
     let (outcome, folder) = check("watch", &fake, &["watch", "00c0ffee"]);
     assert_eq!((outcome.code, files(&folder)), (Some(0), Vec::new()));
 }
 
 #[test]
-fn several_are_watched_at_once() {
+fn several_compositions_are_watched_at_once() {
     let failed =
         ended(piece("compositions/00c0fff0", 1), State::Failed, Code::DataLoss, "the renderer\u{1b} gave silence");
     let fake = Fake::start(vec![piece(NAME, 1), piece("compositions/00c0ffef", 1), failed])
-        .with(|state| state.tricks.push_back(Trick::Break(9, Status::unavailable("connection reset"))));
+        .with(|state| state.faults.push_back(StreamFault::Break(9, Status::unavailable("connection reset"))));
     let folder = folder("together");
     let lines = |arguments: &[&str]| {
         let outcome = segue(&fake, &folder, arguments);
@@ -127,7 +127,7 @@ fn several_are_watched_at_once() {
 
 #[cfg(unix)]
 #[test]
-fn ctrl_c_leaves_what_is_watched_running() {
+fn ctrl_c_leaves_a_watched_composition_running() {
     let fake =
         Fake::start(vec![piece(NAME, 1), piece("compositions/00c0ffef", 1)]).with(|state| state.always = Some(stuck()));
     for names in [&["watch", NAME][..], &["watch", NAME, "00c0ffef"]] {
@@ -144,10 +144,10 @@ fn ctrl_c_leaves_what_is_watched_running() {
 
 #[cfg(unix)]
 #[test]
-fn a_machine_that_slept_goes_on() {
+fn the_stream_resumes_after_sleep() {
     let piece = piece(NAME, 2);
-    let fake =
-        Fake::start(vec![piece.clone()]).with(|state| state.tricks.push_back(Trick::Slow(Duration::from_millis(10))));
+    let fake = Fake::start(vec![piece.clone()])
+        .with(|state| state.faults.push_back(StreamFault::Slow(Duration::from_millis(10))));
     let folder = folder("sleep");
     let child = start(&fake, &folder, &["compose", "rain", "-o", "song.flac", "--keep-draft", "--heartbeat", "0.5"]);
     wait_for_sound(&folder, "song.draft.wav");
@@ -162,13 +162,13 @@ fn a_machine_that_slept_goes_on() {
 
 #[cfg(unix)]
 #[test]
-fn ctrl_c_while_nobody_is_there_is_not_forgotten() {
+fn ctrl_c_without_a_connection_cancels_after_the_reconnection() {
     let cancelled = ended(piece(NAME, 1), State::Cancelled, Code::Cancelled, "cancelled");
     let gone = Status::unavailable("the service restarts");
     let fake = Fake::start(vec![cancelled]).with(|state| {
         state.away = Some(gone.clone());
-        let back = Trick::Hold(Some(State::Rendering), |_, state| !state.cancelled.is_empty());
-        state.tricks.extend([Trick::Break(20, gone), back]);
+        let back = StreamFault::Hold(Some(State::Rendering), |_, state| !state.cancelled.is_empty());
+        state.faults.extend([StreamFault::Break(20, gone), back]);
     });
     let mut child = start(&fake, &folder("away"), &["compose", "rain", "-o", "song.flac", "--json"]);
     let mut said = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
@@ -182,7 +182,7 @@ fn ctrl_c_while_nobody_is_there_is_not_forgotten() {
 
 #[cfg(unix)]
 #[test]
-fn what_fails_by_itself_after_ctrl_c_is_a_failure() {
+fn a_failure_after_ctrl_c_is_a_failure() {
     let failed = ended(piece(NAME, 1), State::Failed, Code::DataLoss, "the renderer gave silence");
     let fake = Fake::start(vec![failed]).with(|state| state.always = Some(until_cancelled()));
     let folder = folder("failed_meanwhile");
@@ -196,7 +196,7 @@ fn what_fails_by_itself_after_ctrl_c_is_a_failure() {
 
 #[cfg(unix)]
 #[test]
-fn ctrl_c_ends_a_download_and_says_how_to_go_on() {
+fn ctrl_c_ends_a_download_and_tells_how_to_continue() {
     let fake = Fake::start(vec![piece(NAME, 1)]).with(|state| state.slow_files = Duration::from_secs(600));
     let folder = folder("slow_files");
     let child = start(&fake, &folder, &["compose", "rain", "-o", "song.flac"]);
@@ -227,8 +227,8 @@ fn rest(mut said: BufReader<ChildStderr>) -> String {
 
 #[cfg(unix)]
 #[test]
-fn ctrl_c_before_the_first_answer_leaves_nothing_running_unseen() {
-    let unanswered = Trick::Hold(None, |sent, state| match sent {
+fn ctrl_c_before_the_first_answer_waits_for_the_name() {
+    let unanswered = StreamFault::Hold(None, |sent, state| match sent {
         0 => state.may_go_on,
         _ => !state.cancelled.is_empty(),
     });
@@ -239,7 +239,7 @@ fn ctrl_c_before_the_first_answer_leaves_nothing_running_unseen() {
         let mut child = start(&fake, &folder(name), &compose);
         wait_for("the request", || !fake.state.lock().unwrap().specs.is_empty());
         interrupt(&child);
-        let said = hear(&mut child, "waiting for the service's answer");
+        let said = hear(&mut child, "waiting for the server's answer");
         (fake, child, said)
     };
     let go_on = |fake: &Fake| fake.state.lock().unwrap().may_go_on = true;
@@ -263,8 +263,8 @@ fn ctrl_c_before_the_first_answer_leaves_nothing_running_unseen() {
 
 #[cfg(unix)]
 #[test]
-fn a_cancel_that_fails_is_said() {
-    let held = Trick::Hold(Some(State::Rendering), |sent, state| sent < 20 || state.may_go_on);
+fn a_failed_cancellation_is_reported() {
+    let held = StreamFault::Hold(Some(State::Rendering), |sent, state| sent < 20 || state.may_go_on);
     let fake = Fake::start(vec![piece(NAME, 1)]).with(|state| {
         state.always = Some(held);
         state.away = Some(Status::unavailable("it is not away for who is there"));
@@ -273,7 +273,7 @@ fn a_cancel_that_fails_is_said() {
     let mut child = start(&fake, &folder, &["compose", "rain", "-o", "song.flac"]);
     wait_for_sound(&folder, "song.draft.wav");
     interrupt(&child);
-    let said = hear(&mut child, "it could not be cancelled: not now");
+    let said = hear(&mut child, "could not be cancelled: not now");
     fake.state.lock().unwrap().may_go_on = true;
     let said = rest(said);
     assert_eq!(child.wait().unwrap().code(), Some(0), "{said}");
@@ -281,7 +281,7 @@ fn a_cancel_that_fails_is_said() {
 
 #[cfg(unix)]
 #[test]
-fn what_the_system_ends_is_left_running_and_its_sound_can_be_opened() {
+fn sigterm_leaves_the_composition_running_and_a_readable_draft() {
     let fake = Fake::start(vec![piece(NAME, 1)]).with(|state| state.always = Some(stuck()));
     let folder = folder("dismissed");
     let child = start(&fake, &folder, &["compose", "rain", "-o", "song.flac"]);
@@ -297,8 +297,8 @@ fn what_the_system_ends_is_left_running_and_its_sound_can_be_opened() {
 
 #[cfg(unix)]
 #[test]
-fn who_asked_for_it_goes_on_without_a_terminal() {
-    let held = Trick::Hold(Some(State::Rendering), |sent, state| sent < 20 || state.may_go_on);
+fn nohup_ignores_sighup() {
+    let held = StreamFault::Hold(Some(State::Rendering), |sent, state| sent < 20 || state.may_go_on);
     let fake = Fake::start(vec![piece(NAME, 1)]).with(|state| state.always = Some(held));
     let folder = folder("nohup");
     // What `nohup` does.

@@ -5,7 +5,7 @@ use std::fs;
 use segue_client::proto::google::rpc;
 use tonic::Code;
 
-use super::{NAME, NOBODY, Outcome, check, command, files, segue};
+use super::{NAME, Outcome, UNREACHABLE, check, command, files, segue};
 use crate::{
     fake::{Fake, packed, refusal},
     pieces::piece,
@@ -65,7 +65,7 @@ fn refusals_have_their_exit_codes_and_hints() {
 }
 
 #[test]
-fn nothing_is_said_twice() {
+fn details_do_not_repeat_the_message() {
     let field = "spec.edits[0].insert.spec.bars";
     let violation = |field: &str, description: &str| rpc::bad_request::FieldViolation {
         field: field.into(),
@@ -87,7 +87,7 @@ fn nothing_is_said_twice() {
 }
 
 #[test]
-fn wrong_use_ends_with_2_before_anything_is_sent() {
+fn wrong_usage_ends_with_2_before_anything_is_sent() {
     let fake = Fake::start(vec![piece(NAME, 1)]);
     let folder = folder("usage");
     fs::write(folder.join("plan.json"), r#"{"titel": "x"}"#).unwrap();
@@ -129,10 +129,10 @@ fn wrong_use_ends_with_2_before_anything_is_sent() {
 }
 
 #[test]
-fn a_server_that_is_not_there_ends_with_3() {
+fn an_unreachable_server_ends_with_3() {
     let folder = folder("nobody");
     for arguments in [&["compose", "rain", "-o", "song.flac"][..], &["list"], &["doctor"]] {
-        let outcome = Outcome::new(command(NOBODY, &folder, arguments).output().unwrap(), NOBODY);
+        let outcome = Outcome::new(command(UNREACHABLE, &folder, arguments).output().unwrap(), UNREACHABLE);
         assert_eq!(outcome.code, Some(3), "{}", outcome.stderr);
         assert!(outcome.stderr.contains("hint: "), "{}", outcome.stderr);
     }

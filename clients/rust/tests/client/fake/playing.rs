@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Code, Status};
 
-use super::{Trick, refusal, service::Service};
+use super::{StreamFault, refusal, service::Service};
 
 pub(super) type Flow<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -26,9 +26,9 @@ impl Service {
                 return Err(away);
             }
             state.cursors.push(cursor.to_owned());
-            state.always.clone().or_else(|| state.tricks.pop_front())
+            state.always.clone().or_else(|| state.faults.pop_front())
         };
-        if let Some(Trick::Refuse(status)) = trick {
+        if let Some(StreamFault::Refuse(status)) = trick {
             return Err(status);
         }
         let start = match cursor {
@@ -51,12 +51,12 @@ impl Service {
                 }
                 let mut event = event.clone();
                 match &trick {
-                    Some(Trick::Break(after, status)) if sent == *after => {
+                    Some(StreamFault::Break(after, status)) if sent == *after => {
                         let _ = sender.send(Err(status.clone())).await;
                         return;
                     }
-                    Some(Trick::EndEarly(after)) if sent == *after => return,
-                    Some(Trick::Hold(says, may_be_sent)) => {
+                    Some(StreamFault::EndEarly(after)) if sent == *after => return,
+                    Some(StreamFault::Hold(says, may_be_sent)) => {
                         while !may_be_sent(sent, &inside.lock().unwrap()) {
                             if let Some(state) = says {
                                 let checkpoint = Checkpoint { state: *state as i32, queue_position: 0 };
@@ -69,9 +69,9 @@ impl Service {
                             tokio::time::sleep(Duration::from_millis(20)).await;
                         }
                     }
-                    Some(Trick::Lie(at, lie)) if index == *at => lie(&mut event),
-                    Some(Trick::Huge(at)) if index == *at => event.composition = "x".repeat(5 << 20),
-                    Some(Trick::Slow(wait)) => tokio::time::sleep(*wait).await,
+                    Some(StreamFault::Corrupt(at, lie)) if index == *at => lie(&mut event),
+                    Some(StreamFault::Huge(at)) if index == *at => event.composition = "x".repeat(5 << 20),
+                    Some(StreamFault::Slow(wait)) => tokio::time::sleep(*wait).await,
                     _ => {}
                 }
                 if sender.send(Ok(wrap(format!("c{}", index + 1), event))).await.is_err() {

@@ -7,10 +7,10 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status};
 
-use super::{Inside, generated::composer_service_server::ComposerService, playing::Flow, refusal};
+use super::{FakeState, generated::composer_service_server::ComposerService, playing::Flow, refusal};
 use crate::pieces::{Piece, report};
 
-pub(super) struct Service(pub(super) Arc<Mutex<Inside>>);
+pub(super) struct Service(pub(super) Arc<Mutex<FakeState>>);
 
 type Reply<T> = Result<Response<T>, Status>;
 

@@ -1,0 +1,129 @@
+//! Options that several commands share: files, loudness, limits, playback and the connection.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::ValueEnum;
+
+use super::parse;
+
+#[derive(clap::Args)]
+#[command(next_help_heading = "Files, limits and playback")]
+pub struct CompositionOptions {
+    /// File to write: .flac, .wav, .opus, .ogg or .mp3 [`-`: the draft, as WAV, to standard output] [default: a new name from
+    /// the prompt or the title]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub files: FileOptions,
+    #[command(flatten)]
+    pub master: MasterOptions,
+    /// Also write one file for each layer
+    #[arg(long)]
+    pub stems: bool,
+    /// Also write a MIDI file
+    #[arg(long)]
+    pub midi: bool,
+    /// Melody to follow, for melody models: an audio file, or `band` for the sketch band's tune
+    #[arg(long, value_name = "FILE|band")]
+    pub melody: Option<String>,
+    /// Accept a lesser result than asked; the output says what is missing
+    #[arg(long)]
+    pub allow_degraded: bool,
+    /// Longest time that the work may take, for example 10m
+    #[arg(long, value_name = "TIME", value_parser = parse::duration)]
+    pub time_limit: Option<Duration>,
+    /// Label of your own, for example album=rain; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse::label)]
+    pub label: Vec<(String, String)>,
+    /// Group this composition with others
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    pub session: String,
+    /// Keep the prompt out of the files' tags
+    #[arg(long)]
+    pub private_prompt: bool,
+    /// Leave the composition running after Ctrl-C instead of cancelling it
+    #[arg(long)]
+    pub detach: bool,
+    #[command(flatten)]
+    pub playback: PlaybackOptions,
+    #[command(flatten)]
+    pub follow: FollowOptions,
+}
+
+/// The format of the finished file.
+#[derive(clap::Args)]
+pub struct FileOptions {
+    /// File format; the default is the one of the file's name
+    #[arg(long)]
+    pub format: Option<FormatArg>,
+    /// Sample rate of the file, 22050 to 96000
+    #[arg(long, value_name = "HZ")]
+    pub sample_rate: Option<u32>,
+    /// Bits per sample: 16, 24 or 32 (WAV only) [default: 24]
+    #[arg(long, value_name = "BITS")]
+    pub bit_depth: Option<u32>,
+}
+
+/// The loudness and the sound of the master.
+#[derive(clap::Args)]
+pub struct MasterOptions {
+    /// Loudness and sound of the master: streaming, broadcast, club or none [default: streaming, or that of the edited piece]
+    #[arg(long, hide_possible_values = true)]
+    pub preset: Option<PresetArg>,
+    /// Integrated loudness instead of the preset's
+    #[arg(long, allow_negative_numbers = true)]
+    pub lufs: Option<f64>,
+    /// Highest true peak instead of the preset's
+    #[arg(long, value_name = "DBTP", allow_negative_numbers = true)]
+    pub ceiling: Option<f64>,
+}
+
+impl MasterOptions {
+    pub fn is_empty(&self) -> bool {
+        self.preset.is_none() && self.lufs.is_none() && self.ceiling.is_none()
+    }
+}
+
+/// What happens with the draft while the piece is made.
+#[derive(clap::Args, Clone, Copy, Default)]
+pub struct PlaybackOptions {
+    /// Play the piece while it is made
+    #[arg(long)]
+    pub play: bool,
+    /// Keep the draft (WAV) beside the finished file
+    #[arg(long)]
+    pub keep_draft: bool,
+}
+
+/// How a composition is followed.
+#[derive(clap::Args, Clone, Copy)]
+pub struct FollowOptions {
+    /// Replace existing files
+    #[arg(short, long)]
+    pub force: bool,
+    /// How long to try to reach a server that does not answer
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = parse::duration)]
+    pub give_up_after: Duration,
+    /// How long a composition may make no progress
+    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = parse::duration)]
+    pub stall_limit: Duration,
+    /// Longest time between two messages of the server, 1 to 60 s
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse::heartbeat)]
+    pub heartbeat: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FormatArg {
+    Flac,
+    Wav,
+    Opus,
+    Mp3,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PresetArg {
+    Streaming,
+    Broadcast,
+    Club,
+    None,
+}

@@ -1,0 +1,23 @@
+//! `segue compose`.
+
+use segue_client::proto::segue::composer::v1::CompositionSpec;
+
+use crate::{
+    args::{ComposeArgs, options::FormatArg},
+    exit::CliError,
+    session::{
+        new_composition::{self, NewComposition},
+        settings::Server,
+        spec,
+    },
+    ui::printer::Printer,
+};
+
+pub async fn run(server: &Server, printer: &Printer, args: ComposeArgs) -> Result<(), CliError> {
+    let format = new_composition::format(&args.options, FormatArg::Flac)?;
+    let CompositionSpec { brief, plan, model, .. } = spec::to_plan(&args.brief)?;
+    let spec = CompositionSpec { brief, plan, model, ..spec::to_make(&args.options, format, None) };
+    let title = args.brief.prompt.unwrap_or_default();
+    let composition = NewComposition { spec, format, title, sections_before: Vec::new() };
+    Box::pin(composition.make(server, printer, args.options)).await
+}

@@ -1,0 +1,108 @@
+//! The command line as messages of the contract.
+
+use std::{fs, io, path::Path};
+
+use segue_client::{
+    json,
+    proto::segue::{
+        composer::v1::{CompositionSpec, DegradationPolicy, Export},
+        mixer::v1::{MasterPreset, MasterSettings},
+        music::v1::{Brief, Kind, Plan},
+    },
+};
+
+use super::file_names;
+use crate::{
+    args::{
+        BriefArgs,
+        options::{CompositionOptions, FileOptions, FormatArg, MasterOptions, PresetArg},
+    },
+    exit::CliError,
+    values,
+};
+
+/// The part of a spec that planning needs: brief, plan and model.
+pub fn to_plan(args: &BriefArgs) -> Result<CompositionSpec, CliError> {
+    let metre = args.metre;
+    let brief = Brief {
+        prompt: args.prompt.clone().unwrap_or_default(),
+        negative_prompt: args.negative_prompt.clone(),
+        kind: if args.is_loop { Kind::Loop as i32 } else { 0 },
+        duration: args.duration.and_then(|each| prost_types::Duration::try_from(each).ok()),
+        quarters_per_minute: args.bpm.map(|bpm| if metre.is_some_and(values::is_compound) { bpm * 1.5 } else { bpm }),
+        metre,
+        key: args.key.clone(),
+        genre: args.genre.clone(),
+        form: args.form.iter().map(|each| *each as i32).collect(),
+        include_layers: args.with.iter().map(|each| *each as i32).collect(),
+        exclude_layers: args.without.iter().map(|each| *each as i32).collect(),
+        instruments: args.instrument.clone(),
+        seed: args.seed,
+        title: args.title.clone(),
+        ..Brief::default()
+    };
+    let plan = args.plan.as_deref().map(read_plan).transpose()?;
+    Ok(CompositionSpec { brief: Some(brief), plan, model: args.model.clone(), ..CompositionSpec::default() })
+}
+
+/// The part of a spec that does not depend on the brief. `parent_master` is the mastering of an edited piece.
+pub fn to_make(
+    options: &CompositionOptions,
+    format: FormatArg,
+    parent_master: Option<&MasterSettings>,
+) -> CompositionSpec {
+    CompositionSpec {
+        stems: options.stems,
+        midi: options.midi,
+        exports: vec![export(&options.files, format)],
+        master: master(&options.master, parent_master),
+        degradation_policy: if options.allow_degraded { DegradationPolicy::Allow as i32 } else { 0 },
+        time_limit: options.time_limit.and_then(|each| prost_types::Duration::try_from(each).ok()),
+        labels: options.label.iter().cloned().collect(),
+        session: options.session.clone(),
+        private_prompt: options.private_prompt,
+        ..CompositionSpec::default()
+    }
+}
+
+/// The exported file.
+pub fn export(options: &FileOptions, format: FormatArg) -> Export {
+    Export {
+        file_format: file_names::file_format(format) as i32,
+        sample_rate: options.sample_rate.unwrap_or(0),
+        bit_depth: options.bit_depth.unwrap_or(0),
+    }
+}
+
+/// The settings of the master, or `None` if no option sets them. Without a preset, the other options change the parent's
+/// settings.
+pub fn master(options: &MasterOptions, parent: Option<&MasterSettings>) -> Option<MasterSettings> {
+    if options.is_empty() {
+        return None;
+    }
+    let mut settings = match (options.preset, parent) {
+        (None, Some(parent)) => *parent,
+        (preset, _) => MasterSettings { preset: preset.map_or(0, preset_number), ..MasterSettings::default() },
+    };
+    settings.target_lufs = options.lufs.or(settings.target_lufs);
+    settings.ceiling_dbtp = options.ceiling.or(settings.ceiling_dbtp);
+    Some(settings)
+}
+
+fn preset_number(preset: PresetArg) -> i32 {
+    let preset = match preset {
+        PresetArg::Streaming => MasterPreset::Streaming,
+        PresetArg::Broadcast => MasterPreset::Broadcast,
+        PresetArg::Club => MasterPreset::Club,
+        PresetArg::None => MasterPreset::None,
+    };
+    preset as i32
+}
+
+fn read_plan(path: &Path) -> Result<Plan, CliError> {
+    let text = if path == Path::new("-") { io::read_to_string(io::stdin()) } else { fs::read_to_string(path) };
+    let text = text.map_err(|error| CliError::usage(format!("{}: {error}", path.display()), "check the path"))?;
+    json::from_text("segue.music.v1.Plan", &text).map_err(|error| {
+        CliError::usage(format!("{}: {error}", path.display()), "`segue plan … -o plan.json` writes a plan")
+    })
+}

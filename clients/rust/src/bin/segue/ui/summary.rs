@@ -1,0 +1,49 @@
+//! A composition in one line, and its short name.
+
+use segue_client::{
+    proto::segue::composer::v1::{Composition, OutputKind, State},
+    sanitize,
+};
+
+use super::format;
+use crate::values;
+
+/// The length of a short id. It is long enough to be unique in practice.
+const SHORT_ID: usize = 8;
+
+/// The id in a composition's name.
+pub fn id(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or(name)
+}
+
+/// The first letters of the id, as many as a user would type.
+pub fn short_id(name: &str) -> String {
+    id(name).chars().take(SHORT_ID).collect()
+}
+
+/// A composition in one line. `is_short` shortens its name.
+pub fn line(composition: &Composition, is_short: bool) -> String {
+    let name = if is_short { short_id(&composition.name) } else { composition.name.clone() };
+    let created = composition.create_time.map(|time| time.to_string()).unwrap_or_default();
+    let created = created.get(..19).unwrap_or_default().replace('T', " ");
+    let state = values::state(composition.state);
+    let title = title(composition);
+    format!("{}  {created}  {state:<10}  {title}", sanitize(&name)).trim_end().to_owned()
+}
+
+/// The title. A mastered file has neither title nor model, so the text describes the file.
+pub fn title(composition: &Composition) -> String {
+    if !composition.title.is_empty() {
+        return sanitize(&composition.title);
+    }
+    if !composition.model.is_empty() || composition.state == State::Queued as i32 {
+        return String::new();
+    }
+    let master = composition.outputs.iter().find(|output| output.kind == OutputKind::Master as i32);
+    let length = master.filter(|output| output.sample_rate > 0);
+    let length = length.map(|output| format::clock(output.frames as f64 / f64::from(output.sample_rate)));
+    let loudness = composition.mastered.as_ref().and_then(|mastered| mastered.loudness);
+    let loudness = loudness.and_then(|loudness| loudness.integrated_lufs).map(|lufs| format!("{lufs:.1} LUFS"));
+    let facts: Vec<String> = ["mastering of a file".to_owned()].into_iter().chain(length).chain(loudness).collect();
+    facts.join(", ")
+}

@@ -1,0 +1,148 @@
+//! The commands beside compose and watch, and where settings and colours come from.
+
+use std::{fs, process::Command};
+
+use segue_client::proto::segue::composer::v1::Analysis;
+
+use super::{NAME, Outcome, UNREACHABLE, check, command, files, finish, segue, start};
+use crate::{
+    fake::Fake,
+    pieces::{mastering, piece},
+    snapshots::assert_matches,
+    transfers::folder,
+};
+
+#[test]
+fn the_output_of_the_other_commands_is_unchanged() {
+    let fake = Fake::start(vec![piece(NAME, 1), piece("compositions/00c0ffef", 1)]);
+    check("list", &fake, &["list"]);
+    check("list_json", &fake, &["list", "--json", "-n", "1"]);
+    check("get", &fake, &["get", NAME]);
+    check("models", &fake, &["models"]);
+    check("models_json", &fake, &["models", "--json"]);
+    check("stats", &fake, &["stats"]);
+    check("doctor", &fake, &["doctor"]);
+    check("analyze_output", &fake, &["analyze", "compositions/00c0ffee/outputs/master.flac"]);
+    check("plan", &fake, &["plan", "rain"]);
+    check("cancel", &fake, &["cancel", NAME]);
+    let (_, folder) = check("download", &fake, &["download", NAME, "-o", "out"]);
+    assert_eq!(files(&folder.join("out")), ["master.flac", "stem-bass.flac"]);
+    check("delete", &fake, &["delete", "--yes", NAME]);
+    check("get_missing", &fake, &["get", NAME]);
+    check("help", &fake, &["--help"]);
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let completions = segue(&fake, &folder, &["completions", shell]);
+        assert_eq!(completions.code, Some(0));
+        assert!(String::from_utf8(completions.stdout).unwrap().contains("download"), "{shell}");
+    }
+}
+
+#[test]
+fn an_empty_list_prints_a_note() {
+    let outcome = segue(&Fake::start(Vec::new()), &folder("nothing"), &["list"]);
+    assert_eq!((outcome.code, outcome.stdout, outcome.stderr.as_str()), (Some(0), Vec::new(), "no compositions yet\n"));
+}
+
+#[test]
+fn a_plan_can_be_written_and_used() {
+    let fake = Fake::start(vec![piece(NAME, 1)]);
+    let folder = folder("plan_file");
+    assert_eq!(segue(&fake, &folder, &["plan", "rain", "-o", "plan.json"]).code, Some(0));
+    let outcome = segue(&fake, &folder, &["compose", "--plan", "plan.json", "-o", "song.flac"]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    let plan = fake.state.lock().unwrap().specs.pop().unwrap().plan.unwrap();
+    assert_eq!((plan.sections.len(), plan.quarters_per_minute), (4, 82.0));
+}
+
+#[test]
+fn a_local_file_is_uploaded_and_measured() {
+    let fake = Fake::start(Vec::new());
+    let folder = folder("analyze");
+    fs::write(folder.join("song.wav"), vec![9; 2_000_000]).unwrap();
+    let outcome = segue(&fake, &folder, &["analyze", "song.wav"]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    assert_eq!(fake.state.lock().unwrap().uploads["uploads/0123456789"], vec![9; 2_000_000]);
+    let refused = segue(&fake, &folder, &["master", "song.wav", "-o", "loud.wav"]);
+    assert_eq!((refused.code, files(&folder)), (Some(4), vec!["song.wav".to_owned()]), "{}", refused.stderr);
+}
+
+#[test]
+fn a_local_file_is_mastered() {
+    let piece = mastering(NAME);
+    let fake = Fake::start(vec![piece.clone()]);
+    let folder = folder("master");
+    fs::write(folder.join("song.wav"), vec![9; 3_000]).unwrap();
+    let outcome = segue(&fake, &folder, &["master", "song.wav", "--preset", "club", "-o", "loud.flac"]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    assert_matches("master", &outcome.text("SERVER"));
+    assert_eq!(files(&folder), ["loud.flac", "song.wav"]);
+    assert!(fs::read(folder.join("loud.flac")).unwrap() == piece.files[0].1);
+    let asked = fake.state.lock().unwrap().masters.pop().unwrap();
+    assert_eq!((asked.source.as_str(), asked.settings.unwrap().preset), ("uploads/0123456789", 3));
+    assert!(!asked.request_id.is_empty());
+    let listed = String::from_utf8(segue(&fake, &folder, &["list"]).stdout).unwrap();
+    assert!(listed.ends_with("  mastering of a file, 0:04\n"), "{listed:?}");
+}
+
+#[test]
+fn settings_come_from_flags_then_variables_then_the_file() {
+    let fake = Fake::start(vec![piece(NAME, 1)]).with(|state| state.token = "secret".into());
+    let folder = folder("settings");
+    let server = fake.address.to_string();
+    fs::write(
+        folder.join("segue.toml"),
+        format!("[client]\nserver = \"{server}\"\ntoken = \"secret\"\n[queue]\nlimit = 3\n"),
+    )
+    .unwrap();
+    fs::write(folder.join("token"), "wrong\n").unwrap();
+    let run = |set: &dyn Fn(&mut Command) -> &mut Command, arguments: &[&str]| {
+        let mut command = command("", &folder, arguments);
+        Outcome::new(set(&mut command).output().unwrap(), &server)
+    };
+    let found = run(&|command| command, &["stats"]);
+    assert_eq!(found.code, Some(0), "{}", found.stderr);
+    assert_eq!(run(&|command| command.env("SEGUE_CLIENT_TOKEN", "wrong"), &["stats"]).code, Some(4));
+    assert_eq!(
+        run(&|command| command.env("SEGUE_CLIENT_TOKEN", "secret"), &["stats", "--token-file", "token"]).code,
+        Some(4)
+    );
+    assert_eq!(run(&|command| command.env("SEGUE_CLIENT_SERVER", UNREACHABLE), &["stats"]).code, Some(3));
+    assert_eq!(
+        run(&|command| command.env("SEGUE_CLIENT_SERVER", UNREACHABLE), &["stats", "--server", &server]).code,
+        Some(0)
+    );
+    let open = run(&|command| command, &["stats", "--server", "http://music.invalid"]);
+    assert_eq!(open.code, Some(2), "a token was sent in the clear: {}", open.stderr);
+    fs::write(folder.join("segue.toml"), "[client]\nsever = \"x\"\n").unwrap();
+    let misspelt = run(&|command| command, &["stats"]);
+    assert!(misspelt.code == Some(2) && misspelt.stderr.contains("sever"), "{}", misspelt.stderr);
+}
+
+#[test]
+fn colours_follow_the_flag_and_never_the_server() {
+    let fake = Fake::start(vec![piece(NAME, 1)]);
+    let folder = folder("colour");
+    let coloured = segue(&fake, &folder, &["plan", "rain", "--color", "always"]);
+    let plain = segue(&fake, &folder, &["plan", "rain", "--color", "never"]);
+    let coloured = String::from_utf8(coloured.stdout).unwrap();
+    assert!(coloured.contains("\x1b["));
+    assert!(!coloured.contains("\x1b[31m"), "the title's escape code came through");
+    let stripped = anstream::adapter::strip_str(&coloured).to_string();
+    assert_eq!(stripped.into_bytes(), plain.stdout);
+}
+
+#[test]
+fn an_unknown_final_state_ends_an_analysis() {
+    let ended = Analysis {
+        name: "analyses/00c0ffee".into(),
+        state: 42,
+        end_time: Some(prost_types::Timestamp::default()),
+        ..Analysis::default()
+    };
+    let fake = Fake::start(Vec::new()).with(|state| state.analysis = Some(ended));
+    let folder = folder("unknown_end");
+    fs::write(folder.join("song.wav"), vec![9; 3_000]).unwrap();
+    let outcome = finish(start(&fake, &folder, &["analyze", "song.wav"]));
+    assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("state 42"), "{}", outcome.stderr);
+}
