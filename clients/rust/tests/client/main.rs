@@ -8,6 +8,7 @@ mod documentation;
 mod fake;
 mod licences;
 mod mesh;
+mod module_graph;
 mod pieces;
 mod playback;
 mod proxy;

@@ -150,7 +150,7 @@ fn after_a_break_at_any_message_the_stream_resumes_at_the_last_cursor() {
 fn a_silent_stream_is_opened_again() {
     let piece = piece(NAME, 1);
     let fake = Fake::start(vec![piece.clone()]).with(|state| {
-        state.faults.extend([StreamFault::Hold(None, |_, _| false), StreamFault::Hold(None, |sent, _| sent < 9)])
+        state.faults.extend([StreamFault::Hold(None, |_, _| false), StreamFault::Hold(None, |sent, _| sent < 9)]);
     });
     let heard = run(listen(Watch::new(fake.connection(), composing(), short_heartbeat()))).ok().unwrap();
     assert_whole(&heard, &piece);
@@ -282,7 +282,7 @@ fn after_an_invalid_cursor_the_stream_starts_again() {
     for reason in ["INVALID_CURSOR", "CURSOR_AHEAD"] {
         let lost = refusal(Code::OutOfRange, reason, "the cursor is not known", &[]);
         let fake = Fake::start(vec![piece.clone()]).with(|state| {
-            state.faults.extend([StreamFault::Break(12, Status::unavailable("gone")), StreamFault::Refuse(lost)])
+            state.faults.extend([StreamFault::Break(12, Status::unavailable("gone")), StreamFault::Refuse(lost)]);
         });
         let mut heard = hear(&fake, composing()).unwrap_or_else(|(error, _)| panic!("{reason}: {error}"));
         // The log may be another one now, so its events come again.

@@ -66,6 +66,8 @@ impl CliError {
             Self::Other { code, .. } => *code,
             Self::Interrupted => Self::INTERRUPTED,
             Self::Terminated(signal) => Self::BY_SIGNAL + signal,
+            // The planner refuses what the gateway cannot check, for example a genre. For scripts this is a refusal too.
+            Self::WorkFailed(failure) if failure.code == Code::InvalidArgument => Self::REFUSED,
             Self::WorkFailed(_) => Self::FAILED,
             Self::Client(error) => match error {
                 Error::Usage(_) => Self::USAGE,
@@ -169,5 +171,37 @@ fn failure_hint(failure: &Failure) -> String {
 impl From<Error> for CliError {
     fn from(error: Error) -> Self {
         Self::Client(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use segue_client::proto::segue::errors::v1::ErrorReason;
+
+    use super::*;
+
+    fn failure(code: Code, reason: &str) -> Box<Failure> {
+        let metadata = ["command", "shorter", "longer"].map(|key| (key.to_owned(), "x".to_owned())).into();
+        let (reason, message) = (reason.to_owned(), "it failed".to_owned());
+        Box::new(Failure { code, reason, message, metadata, violations: Vec::new(), retry_after: None })
+    }
+
+    #[test]
+    fn every_reason_with_a_hint_is_in_the_contract() {
+        let hinted = (1..100).filter_map(|number| ErrorReason::try_from(number).ok()).filter(|reason| {
+            let name = reason.as_str_name().trim_start_matches("ERROR_REASON_");
+            !failure_hint(&failure(Code::Unknown, name)).is_empty()
+        });
+        assert_eq!(hinted.count(), 8, "a reason was renamed or removed");
+    }
+
+    #[test]
+    fn accepted_work_fails_with_1_unless_the_planner_refuses_it() {
+        assert_eq!(CliError::WorkFailed(failure(Code::ResourceExhausted, "OUT_OF_MEMORY")).code(), CliError::FAILED);
+        assert_eq!(CliError::WorkFailed(failure(Code::InvalidArgument, "INVALID_FIELD")).code(), CliError::REFUSED);
+        assert_eq!(
+            CliError::from(Error::Server(failure(Code::ResourceExhausted, "QUEUE_FULL"))).code(),
+            CliError::BUSY
+        );
     }
 }
