@@ -1,7 +1,7 @@
-"""Make segue_client/blocking.py, the client without asyncio, out of the async one; `--check` says whether it is fresh.
+"""Generate segue_client/blocking.py, the client without asyncio, from the async one; `--check` compares only.
 
-The text is generated, not kept by hand and not made at run time: so type checkers and editors know every method, and a
-test compares it with what this script would write today.
+The source is generated and committed, so that type checkers and editors know every method. A test compares the file
+with the output of this script.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "clients" / "python" / "segue_client"
 TARGET = PACKAGE / "blocking.py"
-# The async classes, in the files that they come from, and their blocking names.
+# The files of the async classes, and the names of the blocking ones.
 CLASSES = {"stream.py": {"Stream": "BlockingStream"}, "client.py": {"Client": "BlockingClient"}}
 ITERATORS = {"AsyncIterator", "AsyncGenerator"}
 RENAMED = {"aclose": "close"}
@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING
 
 from segue.audio.v1 import audio_pb2
 from segue_client.client import F32LE, NO_AUDIO, PATIENCE_S, SILENCE_S, Client
-from segue_client.resuming import STUCK_LIMIT_S
-from segue_client.runner import Runner
+from segue_client.event_loop_thread import EventLoopThread
+from segue_client.transport.resumption import STUCK_LIMIT_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,19 +43,19 @@ if TYPE_CHECKING:
     from segue.renderer.v1.renderer_pb2 import ModelProfile
     from segue_client.channel import Access
     from segue_client.events import Update
-    from segue_client.patience import Clock
     from segue_client.stream import Chunk, Stream
+    from segue_client.transport.retry import Clock
 '''
 STREAM = '''
 class BlockingStream:
     """{about}"""
 
-    def __init__(self, runner: Runner, stream: Stream) -> None:
-        self._runner = runner
+    def __init__(self, thread: EventLoopThread, stream: Stream) -> None:
+        self._thread = thread
         self._inner = stream
 
     def __iter__(self) -> Iterator[Update]:
-        return self._runner.iterate(self._inner)
+        return self._thread.iterate(self._inner)
 
     def __enter__(self) -> Self:
         return self
@@ -68,8 +68,8 @@ class BlockingClient:
     """{about}"""
 
     def __init__({signature}) -> None:
-        self._runner = Runner()
-        self._inner = self._runner.make(lambda: Client({arguments}))
+        self._thread = EventLoopThread()
+        self._inner = self._thread.make(lambda: Client({arguments}))
         self.access = self._inner.access
 
     def __enter__(self) -> Self:
@@ -80,8 +80,8 @@ class BlockingClient:
 
     def close(self) -> None:
         """Close the connection and the thread behind it."""
-        self._runner.run(self._inner.close())
-        self._runner.close()
+        self._thread.run(self._inner.close())
+        self._thread.close()
 '''
 
 
@@ -125,11 +125,11 @@ def _method(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
         decorator, body = "    @property\n", f"return self._inner.{node.name}"
     elif kind in ITERATORS:
         returns = f"Iterator[{ast.unparse(_item(node.returns))}]"
-        body = f"return self._runner.iterate({call})"
+        body = f"return self._thread.iterate({call})"
     elif returns == "Stream":
-        returns, body = "BlockingStream", f"return BlockingStream(self._runner, {call})"
+        returns, body = "BlockingStream", f"return BlockingStream(self._thread, {call})"
     elif isinstance(node, ast.AsyncFunctionDef):
-        body = f"self._runner.run({call})" if returns == "None" else f"return self._runner.run({call})"
+        body = f"self._thread.run({call})" if returns == "None" else f"return self._thread.run({call})"
     else:
         sys.exit(f"error: {node.name}: a plain method that returns {returns}; teach this script what to do with it")
     name = RENAMED.get(node.name, node.name)

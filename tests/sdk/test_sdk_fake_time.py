@@ -14,13 +14,13 @@ from tests.sdk.fake_composer import DETAILS_KEY, NAME, Break, Piece, status_of
 
 from segue.composer.v1 import composer_pb2, composer_pb2_grpc, stream_pb2
 from segue_client import SegueError, Update
-from segue_client.checking import Place
-from segue_client.resuming import Resuming
+from segue_client.transport.resumption import ResumingStream
+from segue_client.transport.stream_check import StreamPosition
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from segue_client.link import Link
+    from segue_client.transport.connection import Connection
 
 SERVICE = composer_pb2.DESCRIPTOR.services_by_name["ComposerService"]
 WATCH = SERVICE.methods_by_name["WatchComposition"]
@@ -57,7 +57,7 @@ class AwaitedCall:
 
 
 @dataclass
-class FakeLink:
+class FakeConnection:
     """Lends the fake channel's stub."""
 
     clock: FakeClock
@@ -81,7 +81,7 @@ class Stage:
         fake_time = grpc_testing.strict_fake_time(0)
         self.channel = grpc_testing.channel([SERVICE], fake_time)
         self.clock = FakeClock(fake_time)
-        self.link = FakeLink(self.clock, composer_pb2_grpc.ComposerServiceStub(self.channel))
+        self.link = FakeConnection(self.clock, composer_pb2_grpc.ComposerServiceStub(self.channel))
         self.piece = Piece(num_chunks=1)
         self.seen: list[Update] = []
 
@@ -90,7 +90,7 @@ class Stage:
             request = stream_pb2.WatchCompositionRequest(name=name, cursor=cursor)
             return AwaitedCall(stub.WatchComposition(request))
 
-        resuming = Resuming(cast("Link", self.link), None, resume, Place(name=NAME))
+        resuming = ResumingStream(cast("Connection", self.link), None, resume, StreamPosition(name=NAME))
 
         async def listen() -> None:
             async for update in resuming.updates():

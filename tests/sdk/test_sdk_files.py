@@ -55,7 +55,7 @@ async def test_a_file_that_is_there_and_a_format_that_is_not_are_said_before_any
     async with serving(fake) as address, Client(address) as client:
         with pytest.raises(FileExistsError, match="replace=True"):
             await client.compose("calm piano").save(there)
-        with pytest.raises(ValueError, match="which format"):
+        with pytest.raises(ValueError, match="unknown file format"):
             await client.compose("calm piano").save(tmp_path / "song.aiff")
         with pytest.raises(ValueError, match=r"\.wav"):
             await client.compose("calm piano").save_live(tmp_path / "song.flac")
@@ -80,7 +80,7 @@ async def test_a_stream_is_used_once() -> None:
     async with serving(FakeComposer(Piece())) as address, Client(address) as client:
         stream = client.compose("calm piano")
         await stream.result()
-        with pytest.raises(RuntimeError, match="used before"):
+        with pytest.raises(RuntimeError, match="already used"):
             await stream.result()
 
 

@@ -1,4 +1,4 @@
-"""The Python client of Segue: streams that resume, files that are whole, errors with reasons."""
+"""The Python client of Segue: streams that resume, files that are complete, errors with reasons."""
 
 from segue_client import events
 from segue_client.blocking import BlockingClient, BlockingStream

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from segue.audio.v1 import audio_pb2
 from segue_client.client import F32LE, NO_AUDIO, PATIENCE_S, SILENCE_S, Client
-from segue_client.resuming import STUCK_LIMIT_S
-from segue_client.runner import Runner
+from segue_client.event_loop_thread import EventLoopThread
+from segue_client.transport.resumption import STUCK_LIMIT_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
     from segue.renderer.v1.renderer_pb2 import ModelProfile
     from segue_client.channel import Access
     from segue_client.events import Update
-    from segue_client.patience import Clock
     from segue_client.stream import Chunk, Stream
+    from segue_client.transport.retry import Clock
 
 
 class BlockingStream:
-    """An iterator over what happens to a composition. Nothing is sent before the first event is asked for.
+    """An iterator over the events of a composition. It sends nothing before the first event is requested.
 
-    Use it once, in one way: iterate, or `result`, `save`, `save_live` or `chunks`.
+    Use a stream once: iterate over it, or call `result`, `save`, `save_live` or `chunks`.
     """
 
-    def __init__(self, runner: Runner, stream: Stream) -> None:
-        self._runner = runner
+    def __init__(self, thread: EventLoopThread, stream: Stream) -> None:
+        self._thread = thread
         self._inner = stream
 
     def __iter__(self) -> Iterator[Update]:
-        return self._runner.iterate(self._inner)
+        return self._thread.iterate(self._inner)
 
     def __enter__(self) -> Self:
         return self
@@ -52,46 +52,46 @@ class BlockingStream:
 
     @property
     def cursor(self) -> str:
-        """The place after the last event that was given out; keep it to go on in another process."""
+        """The cursor of the last event; keep it to continue in another process."""
         return self._inner.cursor
 
     @property
     def num_resumed(self) -> int:
-        """How often the connection broke."""
+        """The number of times that the stream was resumed."""
         return self._inner.num_resumed
 
     def close(self) -> None:
-        """Stop listening. The composition goes on, unless it was asked to be cancelled with its listener."""
-        self._runner.run(self._inner.aclose())
+        """Close the stream. The composition goes on, unless `cancel_when_gone` was set."""
+        self._thread.run(self._inner.aclose())
 
     def result(self) -> Composition:
-        """Wait for the end; raises the composition's own error if it failed."""
-        return self._runner.run(self._inner.result())
+        """Wait for the end; raises the error of a failed composition."""
+        return self._thread.run(self._inner.result())
 
     def save(self, path: str | Path, *, replace: bool = False) -> Composition:
-        """Wait for the end and write the finished music: whole, with the right digest, or not at all.
+        """Wait for the end and write the finished music: complete and with the announced digest, or not at all.
 
-        The format is the ending's: .flac, .wav, .opus, .ogg or .mp3.
+        The name decides the format: .flac, .wav, .opus, .ogg or .mp3.
         """
-        return self._runner.run(self._inner.save(path, replace=replace))
+        return self._thread.run(self._inner.save(path, replace=replace))
 
     def save_live(
         self, path: str | Path, *, stage: audio_pb2.Stage.ValueType = audio_pb2.STAGE_DRAFT, replace: bool = False
     ) -> Composition:
-        """Write the sound to a WAV file while it is made; it is called PATH.part until it is whole."""
-        return self._runner.run(self._inner.save_live(path, stage=stage, replace=replace))
+        """Write the audio to a WAV file while it is made; its name is PATH.part until it is complete."""
+        return self._thread.run(self._inner.save_live(path, stage=stage, replace=replace))
 
     def chunks(self, stage: audio_pb2.Stage.ValueType = audio_pb2.STAGE_DRAFT) -> Iterator[Chunk]:
-        """Yield the sound as numpy arrays while it is made; raises the composition's own error if it failed."""
-        return self._runner.iterate(self._inner.chunks(stage))
+        """Yield the audio as numpy arrays while it is made; raises the error of a failed composition."""
+        return self._thread.iterate(self._inner.chunks(stage))
 
 
 class BlockingClient:
     """A connection to a gateway: `with BlockingClient("127.0.0.1:7300") as client`.
 
-    Streams and calls go on by themselves when the connection breaks or the server restarts, for `patience_s` without
-    a sign of life. A server that says nothing for `silence_s` counts as gone. A stream on which nothing but heartbeats
-    come for `stuck_limit_s` is given up. `clock` is for tests that have no time to wait.
+    When the connection breaks or the server restarts, streams and calls are retried for `patience_s`. A server that
+    sends nothing for `silence_s` counts as gone. A stream with only heartbeats for `stuck_limit_s` fails. `clock` is
+    for tests.
     """
 
     def __init__(
@@ -103,8 +103,8 @@ class BlockingClient:
         stuck_limit_s: float = STUCK_LIMIT_S,
         clock: Clock | None = None,
     ) -> None:
-        self._runner = Runner()
-        self._inner = self._runner.make(
+        self._thread = EventLoopThread()
+        self._inner = self._thread.make(
             lambda: Client(access, patience_s=patience_s, silence_s=silence_s, stuck_limit_s=stuck_limit_s, clock=clock)
         )
         self.access = self._inner.access
@@ -117,8 +117,8 @@ class BlockingClient:
 
     def close(self) -> None:
         """Close the connection and the thread behind it."""
-        self._runner.run(self._inner.close())
-        self._runner.close()
+        self._thread.run(self._inner.close())
+        self._thread.close()
 
     def compose(
         self,
@@ -129,9 +129,9 @@ class BlockingClient:
         cancel_when_gone: bool = False,
         request_id: str = "",
     ) -> BlockingStream:
-        """Create a composition from a prompt or a spec; the stream raises the composition's own error if it failed."""
+        """Create a composition from a prompt or a spec; the stream raises the error of a failed composition."""
         return BlockingStream(
-            self._runner,
+            self._thread,
             self._inner.compose(
                 what, audio=audio, encoding=encoding, cancel_when_gone=cancel_when_gone, request_id=request_id
             ),
@@ -146,59 +146,59 @@ class BlockingClient:
         encoding: audio_pb2.SampleFormat.ValueType = F32LE,
         cancel_when_gone: bool = False,
     ) -> BlockingStream:
-        """Follow a composition: what happened after the cursor, and what happens, to the end."""
+        """Follow a composition from a cursor to its end; without a cursor, from its first event."""
         return BlockingStream(
-            self._runner,
+            self._thread,
             self._inner.watch(name, cursor=cursor, audio=audio, encoding=encoding, cancel_when_gone=cancel_when_gone),
         )
 
     def create(self, spec: CompositionSpec, *, request_id: str = "") -> Composition:
         """Queue a composition and return at once."""
-        return self._runner.run(self._inner.create(spec, request_id=request_id))
+        return self._thread.run(self._inner.create(spec, request_id=request_id))
 
     def get(self, name: str) -> Composition:
-        """Return a composition as it stands."""
-        return self._runner.run(self._inner.get(name))
+        """Return the current state of a composition."""
+        return self._thread.run(self._inner.get(name))
 
     def compositions(self, filter_text: str = "") -> Iterator[Composition]:
         """Yield the caller's compositions, newest first."""
-        return self._runner.iterate(self._inner.compositions(filter_text))
+        return self._thread.iterate(self._inner.compositions(filter_text))
 
     def cancel(self, name: str) -> Composition:
         """Ask a composition to stop."""
-        return self._runner.run(self._inner.cancel(name))
+        return self._thread.run(self._inner.cancel(name))
 
     def delete(self, name: str) -> None:
-        """Remove a finished composition with its files."""
-        self._runner.run(self._inner.delete(name))
+        """Delete a composition that has ended, with its files."""
+        self._thread.run(self._inner.delete(name))
 
     def plan(self, spec: CompositionSpec) -> composition_pb2.PlanCompositionResponse:
-        """Plan and estimate without making anything."""
-        return self._runner.run(self._inner.plan(spec))
+        """Return a plan and an estimate, without rendering."""
+        return self._thread.run(self._inner.plan(spec))
 
     def models(self) -> list[ModelProfile]:
-        """Return what the pool can play."""
-        return self._runner.run(self._inner.models())
+        """Return the profiles of the models that can play."""
+        return self._thread.run(self._inner.models())
 
     def stats(self) -> composer_pb2.GetStatsResponse:
-        """Return how busy the service is."""
-        return self._runner.run(self._inner.stats())
+        """Return the statistics of the service."""
+        return self._thread.run(self._inner.stats())
 
     def download(self, output: Output, target: Path, *, replace: bool = False) -> None:
-        """Write an output to a file: whole, with the right digest, or not at all. It goes on where a break left it."""
-        self._runner.run(self._inner.download(output, target, replace=replace))
+        """Write an output to a file: complete and with the announced digest, or not at all. Broken downloads resume."""
+        self._thread.run(self._inner.download(output, target, replace=replace))
 
     def read(self, output: Output) -> Iterator[bytes]:
-        """Yield the bytes of an output, checked; a broken connection is taken up again where it broke."""
-        return self._runner.iterate(self._inner.read(output))
+        """Yield the bytes of an output. They are checked, and a broken download resumes at its last byte."""
+        return self._thread.iterate(self._inner.read(output))
 
     def upload(self, path: Path, media_type: str = "application/octet-stream") -> files_pb2.Upload:
-        """Send a file; it can be analysed or mastered then."""
-        return self._runner.run(self._inner.upload(path, media_type))
+        """Upload a file, for `analyze` or `create_master`."""
+        return self._thread.run(self._inner.upload(path, media_type))
 
     def analyze(self, source: str) -> Report:
-        """Measure an upload or an output; waits for the end."""
-        return self._runner.run(self._inner.analyze(source))
+        """Measure an upload or an output, and wait for the report."""
+        return self._thread.run(self._inner.analyze(source))
 
     def create_master(
         self,
@@ -208,7 +208,7 @@ class BlockingClient:
         exports: Sequence[spec_pb2.Export] = (),
         request_id: str = "",
     ) -> Composition:
-        """Queue the mastering of an upload: a composition without plan, to be watched and downloaded like any other."""
-        return self._runner.run(
+        """Queue the mastering of an upload. The result is a composition without a plan; watch it like any other."""
+        return self._thread.run(
             self._inner.create_master(source, settings=settings, exports=exports, request_id=request_id)
         )

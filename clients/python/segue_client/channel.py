@@ -1,4 +1,4 @@
-"""A channel to a gateway, with the options that streams of audio need."""
+"""Opens a channel to a gateway, with the options that audio streams need."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_MESSAGE_BYTES = 1 << 20
-# Calls are repeated by segue_client.patience, which knows more than a channel: what was damaged, and since when.
+# segue_client.transport.retry repeats calls. It knows more than a channel: what was damaged, and since when.
 SERVICE_CONFIG: dict[str, object] = {"loadBalancingConfig": [{"round_robin": {}}]}
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How to reach a gateway. A token is sent in the clear to loopback and Unix sockets only; elsewhere use TLS.
+    """The address of a gateway and the credentials for it. Without TLS, a token goes to loopback or a Unix socket only.
 
-    `tls_ca` are the certificates to trust instead of the system's, `tls_cert` and `tls_key` a certificate of one's own
-    for servers that ask for one, all PEM; any of them means TLS.
+    `tls_ca` are the certificates to trust instead of the system's. `tls_cert` and `tls_key` are a client certificate,
+    for servers that require one. All are PEM files, and each of them turns TLS on.
     """
 
     target: str = "127.0.0.1:7300"
@@ -38,7 +38,7 @@ class Access:
             raise ValueError("tls_cert and tls_key belong together: give both, or neither")
 
     def credentials(self) -> grpc.ChannelCredentials | None:
-        """Return what a connection with TLS needs; None without TLS."""
+        """Return the credentials for TLS; None without TLS."""
         if not (self.tls or self.tls_ca or self.tls_cert):
             return None
         trusted, key, own = [path.read_bytes() if path else None for path in (self.tls_ca, self.tls_key, self.tls_cert)]
@@ -46,18 +46,18 @@ class Access:
 
 
 def connect(access: Access) -> grpc.aio.Channel:
-    """Open a channel; nothing is sent before the first call."""
+    """Open a channel. It sends nothing before the first call."""
     options: list[tuple[str, int | str]] = [
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         ("grpc.keepalive_time_ms", 20_000),
         ("grpc.keepalive_timeout_ms", 10_000),
-        # Channels to one address share a connection otherwise, and a new channel would be as dead as the old one.
+        # Without this, channels to one address share a connection: a new channel would be as dead as the old one.
         ("grpc.use_local_subchannel_pool", 1),
-        # A connection is tried again soon: the channel's own pauses would grow to two minutes.
+        # Short pauses between attempts to connect: by default they grow to two minutes.
         ("grpc.initial_reconnect_backoff_ms", 200),
         ("grpc.max_reconnect_backoff_ms", 5_000),
-        # With the defaults a stream that is not read is buffered whole, here and in the server.
+        # By default, a stream that nobody reads is buffered completely, here and in the server.
         ("grpc.http2.bdp_probe", 0),
         ("grpc.http2.lookahead_bytes", 1 << 20),
         ("grpc.enable_http_proxy", int(not is_local(access.target))),
@@ -67,13 +67,13 @@ def connect(access: Access) -> grpc.aio.Channel:
     if credentials is not None:
         return grpc.aio.secure_channel(access.target, credentials, options)
     if access.token and not is_local(access.target):
-        message = f"{access.target}: a token is not sent in the clear; use TLS"
+        message = f"{access.target}: a token needs TLS, except on this machine"
         raise ValueError(message)
     return grpc.aio.insecure_channel(access.target, options)
 
 
 def is_local(target: str) -> bool:
-    """Tell whether a target can only be this machine."""
+    """Return whether a target is certainly this machine."""
     if target.startswith("unix:"):
         return True
     host = target.removeprefix("dns:///").rpartition(":")[0].strip("[]")

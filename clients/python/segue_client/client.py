@@ -18,14 +18,14 @@ from segue.composer.v1 import (
     stream_pb2,
 )
 from segue.music.v1 import music_pb2
-from segue_client import transfers
 from segue_client.channel import Access
-from segue_client.checking import Place
 from segue_client.errors import SegueError, from_status
-from segue_client.link import Link, read_within
-from segue_client.patience import Patience, passes
-from segue_client.resuming import STUCK_LIMIT_S, Resuming
-from segue_client.stream import Listening, Stream
+from segue_client.stream import Stream, StreamOptions
+from segue_client.transport import transfers
+from segue_client.transport.connection import Connection, read_within
+from segue_client.transport.resumption import STUCK_LIMIT_S, ResumingStream
+from segue_client.transport.retry import RetryBackoff, is_temporary
+from segue_client.transport.stream_check import StreamPosition
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from segue.composer.v1.spec_pb2 import CompositionSpec
     from segue.mixer.v1.mixer_pb2 import MasterSettings
     from segue.renderer.v1.renderer_pb2 import ModelProfile
-    from segue_client.link import Stub
-    from segue_client.patience import Clock
-    from segue_client.resuming import Call
+    from segue_client.transport.connection import Stub
+    from segue_client.transport.resumption import Call
+    from segue_client.transport.retry import Clock
 
 PATIENCE_S: Final = 60.0
 SILENCE_S: Final = 30.0
@@ -51,7 +51,7 @@ F32LE: Final = audio_pb2.SAMPLE_FORMAT_F32LE
 
 
 def spec(prompt: str, *, duration_s: float | None = None, seed: int | None = None, model: str = "") -> CompositionSpec:
-    """Say what is to be composed. All other wishes are fields of what this returns."""
+    """Return a spec for a prompt. Set the fields of the returned message for everything else."""
     brief = music_pb2.Brief(prompt=prompt, seed=seed)
     if duration_s is not None:
         brief.duration.FromNanoseconds(round(duration_s * 1e9))
@@ -61,9 +61,9 @@ def spec(prompt: str, *, duration_s: float | None = None, seed: int | None = Non
 class Client:
     """A connection to a gateway: `async with Client("127.0.0.1:7300") as client`.
 
-    Streams and calls go on by themselves when the connection breaks or the server restarts, for `patience_s` without
-    a sign of life. A server that says nothing for `silence_s` counts as gone. A stream on which nothing but heartbeats
-    come for `stuck_limit_s` is given up. `clock` is for tests that have no time to wait.
+    When the connection breaks or the server restarts, streams and calls are retried for `patience_s`. A server that
+    sends nothing for `silence_s` counts as gone. A stream with only heartbeats for `stuck_limit_s` fails. `clock` is
+    for tests.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Client:
     ) -> None:
         self.access = Access(access) if isinstance(access, str) else access
         self._stuck_limit_s = stuck_limit_s
-        self._link = Link(self.access, patience_s=patience_s, silence_s=silence_s, clock=clock)
+        self._connection = Connection(self.access, patience_s=patience_s, silence_s=silence_s, clock=clock)
 
     async def __aenter__(self) -> Self:
         return self
@@ -87,7 +87,7 @@ class Client:
 
     async def close(self) -> None:
         """Close the connection."""
-        await self._link.close()
+        await self._connection.close()
 
     # Compositions.
 
@@ -100,30 +100,30 @@ class Client:
         cancel_when_gone: bool = False,
         request_id: str = "",
     ) -> Stream:
-        """Create a composition from a prompt or a spec; the stream raises the composition's own error if it failed."""
+        """Create a composition from a prompt or a spec; the stream raises the error of a failed composition."""
         wanted = spec_pb2.CompositionSpec()
         wanted.CopyFrom(spec(what) if isinstance(what, str) else what)
-        # With an id of its own the call can be repeated when the connection breaks before the first answer.
+        # The id allows a retry when the connection breaks before the first answer.
         request_id = request_id or str(uuid.uuid4())
 
-        def begin(listening: Listening) -> Resuming:
+        def begin(options: StreamOptions) -> ResumingStream:
             request = stream_pb2.ComposeRequest(
-                spec=listening.spec,
+                spec=options.spec,
                 request_id=request_id,
-                audio=listening.audio,
-                encoding=listening.encoding,
+                audio=options.audio,
+                encoding=options.encoding,
                 disconnect_policy=_policy(cancel_when_gone),
             )
             self._ask_for_heartbeats(request)
-            return Resuming(
-                self._link,
-                lambda stub: stub.Compose(request, metadata=self._link.metadata),
-                lambda stub, name, cursor: self._watch(stub, name, cursor, listening, cancel_when_gone),
-                _beginning(listening),
+            return ResumingStream(
+                self._connection,
+                lambda stub: stub.Compose(request, metadata=self._connection.metadata),
+                lambda stub, name, cursor: self._watch(stub, name, cursor, options, cancel_when_gone),
+                _beginning(options),
                 stuck_limit_s=self._stuck_limit_s,
             )
 
-        return Stream(self._link, Listening(audio, encoding, wanted), begin, raises=True)
+        return Stream(self._connection, StreamOptions(audio, encoding, wanted), begin, raises=True)
 
     def watch(
         self,
@@ -134,31 +134,33 @@ class Client:
         encoding: audio_pb2.SampleFormat.ValueType = F32LE,
         cancel_when_gone: bool = False,
     ) -> Stream:
-        """Follow a composition: what happened after the cursor, and what happens, to the end."""
+        """Follow a composition from a cursor to its end; without a cursor, from its first event."""
 
-        def begin(listening: Listening) -> Resuming:
-            # Who begins in the middle can know neither the frames that are due nor the plan.
-            place = Place(name=name) if cursor else _beginning(listening, name)
-            return Resuming(
-                self._link,
+        def begin(options: StreamOptions) -> ResumingStream:
+            # In the middle of a stream neither the next frame nor the plan is known.
+            position = StreamPosition(name=name) if cursor else _beginning(options, name)
+            return ResumingStream(
+                self._connection,
                 None,
-                lambda stub, again, after: self._watch(stub, again, after, listening, cancel_when_gone),
-                place,
+                lambda stub, again, after: self._watch(stub, again, after, options, cancel_when_gone),
+                position,
                 cursor=cursor,
                 stuck_limit_s=self._stuck_limit_s,
             )
 
-        return Stream(self._link, Listening(audio, encoding), begin, raises=False)
+        return Stream(self._connection, StreamOptions(audio, encoding), begin, raises=False)
 
     async def create(self, spec: CompositionSpec, *, request_id: str = "") -> Composition:
         """Queue a composition and return at once."""
         request = composition_pb2.CreateCompositionRequest(spec=spec, request_id=request_id or str(uuid.uuid4()))
-        return (await self._link.call(lambda stub: stub.CreateComposition, request)).composition
+        return (await self._connection.call(lambda stub: stub.CreateComposition, request)).composition
 
     async def get(self, name: str) -> Composition:
-        """Return a composition as it stands."""
+        """Return the current state of a composition."""
         return (
-            await self._link.call(lambda stub: stub.GetComposition, composition_pb2.GetCompositionRequest(name=name))
+            await self._connection.call(
+                lambda stub: stub.GetComposition, composition_pb2.GetCompositionRequest(name=name)
+            )
         ).composition
 
     async def compositions(self, filter_text: str = "") -> AsyncIterator[Composition]:
@@ -166,7 +168,7 @@ class Client:
         token = ""
         while True:
             request = composition_pb2.ListCompositionsRequest(page_size=PAGE_SIZE, page_token=token, filter=filter_text)
-            page = await self._link.call(lambda stub: stub.ListCompositions, request)
+            page = await self._connection.call(lambda stub: stub.ListCompositions, request)
             for composition in page.compositions:
                 yield composition
             token = page.next_page_token
@@ -176,49 +178,49 @@ class Client:
     async def cancel(self, name: str) -> Composition:
         """Ask a composition to stop."""
         return (
-            await self._link.call(
+            await self._connection.call(
                 lambda stub: stub.CancelComposition, composition_pb2.CancelCompositionRequest(name=name)
             )
         ).composition
 
     async def delete(self, name: str) -> None:
-        """Remove a finished composition with its files."""
+        """Delete a composition that has ended, with its files."""
         request = composition_pb2.DeleteCompositionRequest(name=name)
         done = ("COMPOSITION_NOT_FOUND", composition_pb2.DeleteCompositionResponse())
-        await self._link.call(lambda stub: stub.DeleteComposition, request, done=done)
+        await self._connection.call(lambda stub: stub.DeleteComposition, request, done=done)
 
     async def plan(self, spec: CompositionSpec) -> composition_pb2.PlanCompositionResponse:
-        """Plan and estimate without making anything."""
-        return await self._link.call(
+        """Return a plan and an estimate, without rendering."""
+        return await self._connection.call(
             lambda stub: stub.PlanComposition, composition_pb2.PlanCompositionRequest(spec=spec)
         )
 
     async def models(self) -> list[ModelProfile]:
-        """Return what the pool can play."""
-        return [*(await self._link.call(lambda stub: stub.ListModels, composer_pb2.ListModelsRequest())).models]
+        """Return the profiles of the models that can play."""
+        return [*(await self._connection.call(lambda stub: stub.ListModels, composer_pb2.ListModelsRequest())).models]
 
     async def stats(self) -> composer_pb2.GetStatsResponse:
-        """Return how busy the service is."""
-        return await self._link.call(lambda stub: stub.GetStats, composer_pb2.GetStatsRequest())
+        """Return the statistics of the service."""
+        return await self._connection.call(lambda stub: stub.GetStats, composer_pb2.GetStatsRequest())
 
     # Files.
 
     async def download(self, output: Output, target: Path, *, replace: bool = False) -> None:
-        """Write an output to a file: whole, with the right digest, or not at all. It goes on where a break left it."""
-        await transfers.download(self._link, output, target, replace=replace)
+        """Write an output to a file: complete and with the announced digest, or not at all. Broken downloads resume."""
+        await transfers.download(self._connection, output, target, replace=replace)
 
     async def read(self, output: Output) -> AsyncIterator[bytes]:
-        """Yield the bytes of an output, checked; a broken connection is taken up again where it broke."""
-        async for piece in transfers.read(self._link, output):
+        """Yield the bytes of an output. They are checked, and a broken download resumes at its last byte."""
+        async for piece in transfers.read(self._connection, output):
             yield piece
 
     async def upload(self, path: Path, media_type: str = "application/octet-stream") -> files_pb2.Upload:
-        """Send a file; it can be analysed or mastered then."""
-        return await transfers.upload(self._link, path, media_type)
+        """Upload a file, for `analyze` or `create_master`."""
+        return await transfers.upload(self._connection, path, media_type)
 
     async def analyze(self, source: str) -> Report:
-        """Measure an upload or an output; waits for the end."""
-        created = await self._link.call(
+        """Measure an upload or an output, and wait for the report."""
+        created = await self._connection.call(
             lambda stub: stub.CreateAnalysis,
             analysis_pb2.CreateAnalysisRequest(source=source, request_id=str(uuid.uuid4())),
         )
@@ -235,34 +237,34 @@ class Client:
         exports: Sequence[spec_pb2.Export] = (),
         request_id: str = "",
     ) -> Composition:
-        """Queue the mastering of an upload: a composition without plan, to be watched and downloaded like any other."""
+        """Queue the mastering of an upload. The result is a composition without a plan; watch it like any other."""
         request = mastering_pb2.CreateMasterRequest(
             source=source, settings=settings, exports=exports, request_id=request_id or str(uuid.uuid4())
         )
-        return (await self._link.call(lambda stub: stub.CreateMaster, request)).composition
+        return (await self._connection.call(lambda stub: stub.CreateMaster, request)).composition
 
-    # Inside.
+    # Implementation.
 
     async def _follow(self, analysis: analysis_pb2.Analysis) -> analysis_pb2.Analysis:
-        patience = Patience(self._link.clock, self._link.patience_s)
+        backoff = RetryBackoff(self._connection.clock, self._connection.patience_s)
         request = analysis_pb2.WatchAnalysisRequest(name=analysis.name)
         while not analysis.HasField("end_time"):
-            async with self._link.stub() as stub:
-                call = stub.WatchAnalysis(request, metadata=self._link.metadata)
+            async with self._connection.stub() as stub:
+                call = stub.WatchAnalysis(request, metadata=self._connection.metadata)
                 try:
-                    # This stream has no heartbeats: an analysis may take long.
+                    # This stream has no heartbeats, and an analysis may take long.
                     while response := await read_within(call, self._stuck_limit_s):
                         analysis = response.analysis
-                        patience.moved()
-                    failure = SegueError(grpc.StatusCode.UNAVAILABLE, f"the stream of {request.name} ended early")
+                        backoff.record_progress()
+                    failure = SegueError(grpc.StatusCode.UNAVAILABLE, f"the stream of {request.name} ended too early")
                 except SegueError as error:
                     failure = error
                 finally:
                     call.cancel()
-                if passes(failure):
-                    self._link.renew(stub)
+                if is_temporary(failure):
+                    self._connection.renew(stub)
             if not analysis.HasField("end_time"):
-                await patience.wait(failure)
+                await backoff.wait(failure)
         return analysis
 
     def _watch(
@@ -270,35 +272,35 @@ class Client:
         stub: Stub,
         name: str,
         cursor: str,
-        listening: Listening,
-        cancel_when_gone: bool,  # noqa: FBT001 - passed on
+        options: StreamOptions,
+        cancel_when_gone: bool,  # noqa: FBT001 - passed through
     ) -> Call:
         request = stream_pb2.WatchCompositionRequest(
             name=name,
             cursor=cursor,
-            audio=listening.audio,
-            encoding=listening.encoding,
+            audio=options.audio,
+            encoding=options.encoding,
             disconnect_policy=_policy(cancel_when_gone),
         )
         self._ask_for_heartbeats(request)
-        return stub.WatchComposition(request, metadata=self._link.metadata)
+        return stub.WatchComposition(request, metadata=self._connection.metadata)
 
     def _ask_for_heartbeats(self, request: stream_pb2.ComposeRequest | stream_pb2.WatchCompositionRequest) -> None:
-        # Two may be late before the silence counts.
-        wished_s = min(max(self._link.silence_s / 3, SHORTEST_HEARTBEAT_S), LONGEST_HEARTBEAT_S)
-        request.heartbeat_interval.FromNanoseconds(round(wished_s * 1e9))
+        # Two heartbeats may be late before the silence counts.
+        interval_s = min(max(self._connection.silence_s / 3, SHORTEST_HEARTBEAT_S), LONGEST_HEARTBEAT_S)
+        request.heartbeat_interval.FromNanoseconds(round(interval_s * 1e9))
 
 
-def _beginning(listening: Listening, name: str = "") -> Place:
-    """Return where a stream stands that begins with the first event."""
-    # UNSPECIFIED is the draft alone.
-    draft = listening.audio != stream_pb2.AUDIO_SELECTION_MASTER
-    master = listening.audio in {stream_pb2.AUDIO_SELECTION_MASTER, stream_pb2.AUDIO_SELECTION_BOTH}
+def _beginning(options: StreamOptions, name: str = "") -> StreamPosition:
+    """Return the position of a stream before its first event."""
+    # UNSPECIFIED means the draft only.
+    draft = options.audio != stream_pb2.AUDIO_SELECTION_MASTER
+    master = options.audio in {stream_pb2.AUDIO_SELECTION_MASTER, stream_pb2.AUDIO_SELECTION_BOTH}
     wanted = {audio_pb2.STAGE_DRAFT: draft, audio_pb2.STAGE_MASTER: master}
-    silent = listening.audio == NO_AUDIO
+    silent = options.audio == NO_AUDIO
     stages = [stage for stage, is_wanted in wanted.items() if is_wanted and not silent]
-    return Place(name=name, next_frame=dict.fromkeys(stages, 0), draft_done=False)
+    return StreamPosition(name=name, next_frame=dict.fromkeys(stages, 0), draft_done=False)
 
 
-def _policy(cancel_when_gone: bool) -> stream_pb2.DisconnectPolicy.ValueType:  # noqa: FBT001 - a name for each
+def _policy(cancel_when_gone: bool) -> stream_pb2.DisconnectPolicy.ValueType:  # noqa: FBT001 - maps a flag to its enum
     return stream_pb2.DISCONNECT_POLICY_CANCEL if cancel_when_gone else stream_pb2.DISCONNECT_POLICY_CONTINUE

@@ -1,4 +1,4 @@
-"""What can go wrong, in the words of the server: a reason that programs can act on, and a text for people."""
+"""Errors of the server: a reason for programs, and a message for people."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
 
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
-    """One field that was refused, why, and a value that would do."""
+    """An invalid field: its path, the fault, and a value that works."""
 
     field: str
     description: str
@@ -39,12 +39,12 @@ class SegueError(Exception):
         return self.message
 
 
-class DamagedAudio(SegueError):  # noqa: N818 - named as what it is
-    """Audio came in other than it was sent, or with a gap: a fault of the way, or of a server."""
+class DamagedAudio(SegueError):  # noqa: N818 - the name says what it is
+    """Received data is damaged or incomplete: a fault of the network or of a server."""
 
 
 def from_status(status: status_pb2.Status) -> SegueError:
-    """Read an error out of a google.rpc.Status."""
+    """Return the error in a google.rpc.Status."""
     reason, metadata, retry_after_s = "", {}, None
     violations: list[FieldViolation] = []
     for detail in status.details:
@@ -61,14 +61,14 @@ def from_status(status: status_pb2.Status) -> SegueError:
 
 
 def from_rpc_error(error: grpc.RpcError) -> SegueError:
-    """Read an error out of a failed call."""
+    """Return the error of a failed call."""
     trailers: Any = error.trailing_metadata() if hasattr(error, "trailing_metadata") else None
     for key, value in trailers or ():
         if key == DETAILS_KEY and isinstance(value, bytes):
             status = status_pb2.Status()
             try:
                 status.ParseFromString(value)
-            except Exception:  # noqa: BLE001, S112 - a broken detail must not hide the error itself
+            except Exception:  # noqa: BLE001, S112 - an unreadable detail must not hide the error itself
                 continue
             return from_status(status)
     code = error.code() if hasattr(error, "code") else grpc.StatusCode.UNKNOWN

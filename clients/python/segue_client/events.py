@@ -1,4 +1,4 @@
-"""What can happen to a composition, one class for each kind of event, so that `match` and type checkers know them."""
+"""The events of a composition: one class for each kind, for `match` and for type checkers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Update:
     """The event's name in the contract: "audio", "section_started", "finished" …"""
 
     cursor: str
-    """Give it to `Client.watch` to go on after this event."""
+    """Pass it to `Client.watch` to continue after this event."""
     event: CompositionEvent
     """The whole message."""
 
@@ -45,7 +45,7 @@ class Update:
 
 
 class Unknown(Update):
-    """A kind of event that this client does not know yet: the server is newer. Skip it."""
+    """An event of a newer server that this client does not know. Skip it."""
 
     __slots__ = ()
 
@@ -55,40 +55,40 @@ class _Known(Update, Generic[BodyT]):
 
     @property
     def body(self) -> BodyT:
-        """What the event says."""
+        """The message of this event."""
         return cast("BodyT", getattr(self.event, self.kind))
 
 
 class Accepted(_Known[stream_pb2.Accepted]):
-    """The composition exists. Always the first."""
+    """The composition exists. This is always the first event."""
 
     __slots__ = ()
     kind = "accepted"
 
 
 class Started(_Known[stream_pb2.Started]):
-    """A conductor took it up."""
+    """A conductor started to work on the composition."""
 
     __slots__ = ()
     kind = "started"
 
 
 class Planned(_Known[stream_pb2.Planned]):
-    """There is a plan, and an estimate."""
+    """The plan and the estimate are ready."""
 
     __slots__ = ()
     kind = "planned"
 
 
 class SectionStarted(_Known[stream_pb2.SectionStarted]):
-    """A renderer took a section."""
+    """A renderer started a section."""
 
     __slots__ = ()
     kind = "section_started"
 
 
 class SectionProgress(_Known[stream_pb2.SectionProgress]):
-    """How far a section is."""
+    """The progress of a section."""
 
     __slots__ = ()
     kind = "section_progress"
@@ -102,21 +102,21 @@ class SectionFinished(_Known[stream_pb2.SectionFinished]):
 
 
 class SectionRetried(_Known[stream_pb2.SectionRetried]):
-    """A try at a section failed, and another one follows."""
+    """An attempt at a section failed, and another one follows."""
 
     __slots__ = ()
     kind = "section_retried"
 
 
 class SectionMixed(_Known[mixer_pb2.SectionMixed]):
-    """A section is in the draft, and how it was joined."""
+    """A section is in the draft; the body says how it was joined."""
 
     __slots__ = ()
     kind = "section_mixed"
 
 
 class Audio(_Known[audio_pb2.AudioChunk]):
-    """Sound of the draft or the master, checked: it follows the frames before it."""
+    """Audio of the draft or the master, which follows the frames before it."""
 
     __slots__ = ()
     kind = "audio"
@@ -128,12 +128,12 @@ class Audio(_Known[audio_pb2.AudioChunk]):
 
     @property
     def first_frame(self) -> int:
-        """Where it stands in the piece."""
+        """The position of its first frame in the piece."""
         return self.event.audio.first_frame
 
     @property
     def samples(self) -> NDArray[np.float32]:
-        """The samples as (frames, channels), full scale 1.0."""
+        """The samples as (frames, channels); full scale is 1.0."""
         import numpy as np
 
         chunk = self.event.audio
@@ -142,7 +142,7 @@ class Audio(_Known[audio_pb2.AudioChunk]):
         elif chunk.format.sample_format == audio_pb2.SAMPLE_FORMAT_S16LE:
             flat = np.frombuffer(chunk.data, "<i2").astype(np.float32) / np.float32(1 << 15)
         else:
-            # Three bytes become the upper three of a 32-bit number, so that the sign comes along.
+            # Three bytes become the upper three bytes of a 32-bit number, which keeps the sign.
             wide = np.zeros((len(chunk.data) // 3, 4), np.uint8)
             wide[:, 1:] = np.frombuffer(chunk.data, np.uint8).reshape(-1, 3)
             flat = (wide.reshape(-1).view("<i4") / (1 << 31)).astype(np.float32)
@@ -150,14 +150,14 @@ class Audio(_Known[audio_pb2.AudioChunk]):
 
 
 class Rewound(_Known[stream_pb2.DraftRewound]):
-    """Sound is made again from `body.first_frame` on: drop what you have of `body.stage` from there."""
+    """Audio from `body.first_frame` on is replaced: drop your audio of `body.stage` from there."""
 
     __slots__ = ()
     kind = "draft_rewound"
 
 
 class DraftFinished(_Known[stream_pb2.DraftFinished]):
-    """All of the draft is there."""
+    """The draft is complete."""
 
     __slots__ = ()
     kind = "draft_finished"
@@ -178,42 +178,42 @@ class Analyzed(_Known[analyzer_pb2.Report]):
 
 
 class OutputReady(_Known[composition_pb2.Output]):
-    """A file can be downloaded."""
+    """A file is ready for download."""
 
     __slots__ = ()
     kind = "output_ready"
 
 
 class Degraded(_Known[composition_pb2.Degradation]):
-    """Something was done in a lesser way than asked."""
+    """Part of the result is less than the caller asked for."""
 
     __slots__ = ()
     kind = "degraded"
 
 
 class Warned(_Known[music_pb2.Warning]):
-    """Something that you should know."""
+    """A warning."""
 
     __slots__ = ()
     kind = "warned"
 
 
 class Checkpoint(_Known[stream_pb2.Checkpoint]):
-    """All is well, there is nothing to say."""
+    """A heartbeat: the composition goes on, and nothing new happened."""
 
     __slots__ = ()
     kind = "checkpoint"
 
 
 class Finished(_Known[stream_pb2.Finished]):
-    """It is over. Always the last."""
+    """The composition ended. This is always the last event."""
 
     __slots__ = ()
     kind = "finished"
 
     @property
     def result(self) -> Composition:
-        """The composition as it ended."""
+        """The composition in its final state."""
         return self.event.finished.composition
 
 
@@ -225,9 +225,9 @@ KINDS: Final[dict[str, type[Update]]] = {
     )
 }  # fmt: skip
 FROM_MEMORY: Final = frozenset({"section_progress", "checkpoint"})
-"""Kinds that have no place of their own in the log, and are sent once."""
+"""Kinds that are not in the log, and are sent once."""
 
 
 def update_of(cursor: str, event: CompositionEvent) -> Update:
-    """Give an event its class."""
+    """Return an event as an instance of the class for its kind."""
     return KINDS.get(event.WhichOneof("event") or "", Unknown)(cursor, event)

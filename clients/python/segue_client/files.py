@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and a WAV file that grows while the music is made."""
+"""Files that appear only when they are complete, and a WAV file that grows while the music is made."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from segue.audio.v1 import audio_pb2
-from segue_client.checking import damaged
 from segue_client.events import BYTES_PER_SAMPLE
+from segue_client.transport.stream_check import damaged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,24 +24,24 @@ UNKNOWN_LENGTH: Final = 0xFFFFFFFF
 
 
 @contextlib.contextmanager
-def whole_file(target: Path, *, replace: bool) -> Iterator[Draft]:
-    """Open a file that appears under its name when `keep` is called, and leaves nothing behind otherwise."""
+def atomic_file(target: Path, *, replace: bool) -> Iterator[PartialFile]:
+    """Open a file that gets its name when `keep` is called; without `keep` no file remains."""
     refuse_existing(target, replace=replace)
-    draft = Draft(target)
+    file = PartialFile(target)
     try:
-        yield draft
+        yield file
     finally:
-        draft.discard()
+        file.discard()
 
 
 def refuse_existing(target: Path, *, replace: bool) -> None:
-    """Raise FileExistsError when a file would be overwritten and nobody allowed it."""
+    """Raise FileExistsError when a file exists and `replace` is false."""
     if not replace and target.exists():
-        raise FileExistsError(f"{target} is there already; replace=True overwrites it")
+        raise FileExistsError(f"{target} already exists; replace=True overwrites it")
 
 
-class Draft:
-    """A file in the making, beside its target."""
+class PartialFile:
+    """An unfinished file beside its target."""
 
     def __init__(self, target: Path) -> None:
         self._target = target
@@ -53,34 +53,34 @@ class Draft:
 
     @property
     def sha256(self) -> str:
-        """The digest of what was written, in hex."""
+        """The digest of the bytes so far, in hex."""
         return self._digest.hexdigest()
 
     def write(self, content: bytes) -> None:
-        """Append."""
+        """Append bytes."""
         self._digest.update(content)
         self._file.write(content)
 
     def keep(self) -> None:
-        """Give it its name."""
+        """Give the file the name of its target."""
         self._file.flush()
         os.fsync(self._file.fileno())
-        # mkstemp makes files that only the owner can read; a piece of music is an ordinary file.
+        # mkstemp makes files that only the owner can read; this is an ordinary file.
         self._path.chmod(0o666 & ~_umask())
         self._path.replace(self._target)
 
     def discard(self) -> None:
-        """Remove what was not kept."""
-        # A full disk shows once more when the rest of the buffer is written; the first error is the one to tell.
+        """Remove the file, unless it was kept."""
+        # On a full disk, closing fails again for the rest of the buffer; the first error is the one to report.
         with contextlib.suppress(OSError):
             self._file.close()
         self._path.unlink(missing_ok=True)
 
 
 class GrowingWav:
-    """A WAV file named `target.part` that grows, is cut back by a rewind, and gets its name when it is whole.
+    """A WAV file `target.part` that grows, is truncated by a rewind, and gets its final name when it is complete.
 
-    Until then its header says "of unknown length", so that players can play it while it grows.
+    Until then its header says that the length is unknown, so that players can play the growing file.
     """
 
     def __init__(self, target: Path, *, replace: bool) -> None:
@@ -97,30 +97,30 @@ class GrowingWav:
         return self._format.channels * BYTES_PER_SAMPLE[self._format.sample_format] if self._format else 0
 
     def append(self, chunk: audio_pb2.AudioChunk) -> None:
-        """Write a chunk at its place, which is the end."""
+        """Write a chunk at its position, which is the end."""
         if self._format is None:
             if chunk.first_frame:
-                # The stream was not watched from its start: there is nothing to put before it.
-                raise damaged(f"the sound begins at frame {chunk.first_frame}")
+                # The stream was not watched from its start, so the audio before this chunk is missing.
+                raise damaged(f"the audio begins at frame {chunk.first_frame}")
             self._format = chunk.format
             self._file.write(self._header(UNKNOWN_LENGTH))
         if chunk.first_frame != self.frames:
-            raise damaged(f"frame {chunk.first_frame} came for a file of {self.frames}")
+            raise damaged(f"frame {chunk.first_frame} does not follow the {self.frames} frames of the file")
         self._file.write(chunk.data)
         self._file.flush()
         self.frames += chunk.frames
 
     def rewind(self, first_frame: int) -> None:
-        """Cut it back: from this frame on the sound is made again."""
+        """Truncate the file: the audio from this frame on is replaced."""
         if self._format is not None and first_frame < self.frames:
             self.frames = first_frame
             self._file.seek(WAV_HEADER.size + first_frame * self._frame_bytes)
             self._file.truncate()
 
     def keep(self) -> None:
-        """Write its length and give it its name."""
+        """Write the length and give the file its final name."""
         if self._format is None:
-            raise damaged("no sound came")
+            raise damaged("no audio was received")
         size = self.frames * self._frame_bytes
         if size % 2:
             self._file.write(b"\0")
@@ -131,7 +131,7 @@ class GrowingWav:
         self.path.replace(self._target)
 
     def close(self) -> None:
-        """Close it; a file that was not kept is removed."""
+        """Close the file, and remove it unless it was kept."""
         with contextlib.suppress(OSError):
             self._file.close()
         self.path.unlink(missing_ok=True)
@@ -148,7 +148,7 @@ class GrowingWav:
 
 
 def _umask() -> int:
-    # There is no way to read it without setting it.
+    # The mask can only be read by setting it.
     mask = os.umask(0o022)
     os.umask(mask)
     return mask

@@ -1,4 +1,4 @@
-"""The stream of one composition as users hold it: its events, its sound, its file."""
+"""The stream of one composition for users: its events, its audio, its file."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composition_pb2, stream_pb2
-from segue_client import transfers
 from segue_client.errors import DamagedAudio, from_status
 from segue_client.events import Audio, Finished, Rewound, Update
 from segue_client.files import GrowingWav, refuse_existing
+from segue_client.transport import transfers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from segue.composer.v1.composition_pb2 import Composition, Output
     from segue.composer.v1.spec_pb2 import CompositionSpec
-    from segue_client.link import Link
-    from segue_client.resuming import Resuming
+    from segue_client.transport.connection import Connection
+    from segue_client.transport.resumption import ResumingStream
 
 SELECTIONS: Final = {
     audio_pb2.STAGE_DRAFT: stream_pb2.AUDIO_SELECTION_DRAFT,
@@ -41,55 +41,60 @@ FORMATS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A run of frames. When `first_frame` is not the end of the chunk before, the sound is made again from there."""
+    """Consecutive frames. A `first_frame` before the end of the last chunk replaces the audio from there."""
 
     first_frame: int
     sample_rate: int
     samples: NDArray[np.float32]
-    """(frames, channels), full scale 1.0."""
+    """(frames, channels); full scale is 1.0."""
 
 
 @dataclass
-class Listening:
-    """What a stream is to carry; it can be changed until the first event was asked for."""
+class StreamOptions:
+    """The content of a stream. It can change until the first event is requested."""
 
     audio: stream_pb2.AudioSelection.ValueType
     encoding: audio_pb2.SampleFormat.ValueType
     spec: CompositionSpec | None = None
-    """What is to be composed; None for a watch."""
+    """The composition to create; None for a watch."""
 
 
 class Stream:
-    """An async iterator over what happens to a composition. Nothing is sent before the first event is asked for.
+    """An async iterator over the events of a composition. It sends nothing before the first event is requested.
 
-    Use it once, in one way: iterate, or `result`, `save`, `save_live` or `chunks`.
+    Use a stream once: iterate over it, or call `result`, `save`, `save_live` or `chunks`.
     """
 
     def __init__(
-        self, link: Link, listening: Listening, begin: Callable[[Listening], Resuming], *, raises: bool
+        self,
+        connection: Connection,
+        options: StreamOptions,
+        begin: Callable[[StreamOptions], ResumingStream],
+        *,
+        raises: bool,
     ) -> None:
-        self._link = link
-        self._listening = listening
+        self._connection = connection
+        self._options = options
         self._begin = begin
         self._raises = raises
-        self._resuming: Resuming | None = None
+        self._events: ResumingStream | None = None
         self._updates: AsyncGenerator[Update, None] | None = None
         self._failed: Composition | None = None
 
     @property
     def name(self) -> str:
         """The composition's name; empty until its first event."""
-        return self._resuming.name if self._resuming else ""
+        return self._events.name if self._events else ""
 
     @property
     def cursor(self) -> str:
-        """The place after the last event that was given out; keep it to go on in another process."""
-        return self._resuming.cursor if self._resuming else ""
+        """The cursor of the last event; keep it to continue in another process."""
+        return self._events.cursor if self._events else ""
 
     @property
     def num_resumed(self) -> int:
-        """How often the connection broke."""
-        return self._resuming.num_resumed if self._resuming else 0
+        """The number of times that the stream was resumed."""
+        return self._events.num_resumed if self._events else 0
 
     def __aiter__(self) -> Self:
         return self
@@ -98,11 +103,11 @@ class Stream:
         if self._failed is not None:
             raise from_status(self._failed.error)
         if self._updates is None:
-            self._resuming = self._begin(self._listening)
-            self._updates = self._resuming.updates()
+            self._events = self._begin(self._options)
+            self._updates = self._events.updates()
         update = await anext(self._updates)
         if isinstance(update, Finished) and self._raises and _has_failed(update.result):
-            # The event itself is given out first; the error follows it.
+            # The event comes first; the next step raises the error.
             self._failed = update.result
         return update
 
@@ -113,35 +118,35 @@ class Stream:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Stop listening. The composition goes on, unless it was asked to be cancelled with its listener."""
+        """Close the stream. The composition goes on, unless `cancel_when_gone` was set."""
         if self._updates is not None:
             await self._updates.aclose()
 
     async def result(self) -> Composition:
-        """Wait for the end; raises the composition's own error if it failed."""
-        self._listening.audio = stream_pb2.AUDIO_SELECTION_NONE
+        """Wait for the end; raises the error of a failed composition."""
+        self._options.audio = stream_pb2.AUDIO_SELECTION_NONE
         return await self._to_the_end()
 
     async def save(self, path: str | Path, *, replace: bool = False) -> Composition:
-        """Wait for the end and write the finished music: whole, with the right digest, or not at all.
+        """Wait for the end and write the finished music: complete and with the announced digest, or not at all.
 
-        The format is the ending's: .flac, .wav, .opus, .ogg or .mp3.
+        The name decides the format: .flac, .wav, .opus, .ogg or .mp3.
         """
         target = Path(path)
         file_format, media_type = _format_of(target)
         refuse_existing(target, replace=replace)
-        spec = self._listening.spec
+        spec = self._options.spec
         wanted = [export.file_format or audio_pb2.FILE_FORMAT_FLAC for export in spec.exports] if spec else []
         if spec is not None and file_format not in wanted:
             spec.exports.add(file_format=file_format)
         composition = await self.result()
         try:
-            await transfers.download(self._link, _master_of(composition, media_type), target, replace=replace)
+            await transfers.download(self._connection, _master_of(composition, media_type), target, replace=replace)
         except DamagedAudio:
-            # What the last event said of the file may be what was damaged: ask once more.
+            # The description of the file in the last event may be damaged: ask for it again.
             request = composition_pb2.GetCompositionRequest(name=composition.name)
-            composition = (await self._link.call(lambda stub: stub.GetComposition, request)).composition
-            await transfers.download(self._link, _master_of(composition, media_type), target, replace=replace)
+            composition = (await self._connection.call(lambda stub: stub.GetComposition, request)).composition
+            await transfers.download(self._connection, _master_of(composition, media_type), target, replace=replace)
         return composition
 
     async def save_live(
@@ -151,13 +156,11 @@ class Stream:
         stage: audio_pb2.Stage.ValueType = audio_pb2.STAGE_DRAFT,
         replace: bool = False,
     ) -> Composition:
-        """Write the sound to a WAV file while it is made; it is called PATH.part until it is whole."""
+        """Write the audio to a WAV file while it is made; its name is PATH.part until it is complete."""
         target = Path(path)
         if target.suffix.lower() != ".wav":
-            raise ValueError(
-                f"{target}: sound that is still being made goes into a .wav file; `save` writes the others"
-            )
-        self._listening.audio = SELECTIONS[stage]
+            raise ValueError(f"{target}: live audio needs a .wav file; `save` writes the other formats")
+        self._options.audio = SELECTIONS[stage]
         wav = GrowingWav(target, replace=replace)
         try:
             async for update in self:
@@ -169,14 +172,14 @@ class Stream:
                     _raise_if_failed(update.result)
                     wav.keep()
                     return update.result
-            raise RuntimeError("the stream was used before")
+            raise RuntimeError("the stream was already used")
         finally:
             wav.close()
             await self.aclose()
 
     async def chunks(self, stage: audio_pb2.Stage.ValueType = audio_pb2.STAGE_DRAFT) -> AsyncIterator[Chunk]:
-        """Yield the sound as numpy arrays while it is made; raises the composition's own error if it failed."""
-        self._listening.audio = SELECTIONS[stage]
+        """Yield the audio as numpy arrays while it is made; raises the error of a failed composition."""
+        self._options.audio = SELECTIONS[stage]
         async with contextlib.aclosing(self):
             async for update in self:
                 if isinstance(update, Audio) and update.stage == stage:
@@ -190,7 +193,7 @@ class Stream:
                 if isinstance(update, Finished):
                     _raise_if_failed(update.result)
                     return update.result
-        raise RuntimeError("the stream was used before")
+        raise RuntimeError("the stream was already used")
 
 
 def _has_failed(composition: Composition) -> bool:
@@ -205,7 +208,7 @@ def _raise_if_failed(composition: Composition) -> None:
 def _format_of(target: Path) -> tuple[audio_pb2.FileFormat.ValueType, str]:
     found = FORMATS.get(target.suffix.lower())
     if found is None:
-        raise ValueError(f"{target}: which format is that? Use one of {' '.join(FORMATS)}")
+        raise ValueError(f"{target}: unknown file format; use one of {' '.join(FORMATS)}")
     return found
 
 
@@ -213,5 +216,5 @@ def _master_of(composition: Composition, media_type: str) -> Output:
     for output in composition.outputs:
         if output.kind == composition_pb2.OUTPUT_KIND_MASTER and output.media_type == media_type:
             return output
-    there = ", ".join(output.media_type for output in composition.outputs) or "none"
-    raise FileNotFoundError(f"{composition.name} has no {media_type} of its master; it has: {there}")
+    available = ", ".join(output.media_type for output in composition.outputs) or "none"
+    raise FileNotFoundError(f"{composition.name} has no {media_type} of its master; it has: {available}")

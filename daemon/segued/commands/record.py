@@ -11,7 +11,7 @@ import google_crc32c
 
 from segue.composer.v1 import composition_pb2, files_pb2, stream_pb2
 from segue_client.events import Finished
-from segue_client.files import whole_file
+from segue_client.files import atomic_file
 from segued.connection import event_loop
 from segued.connection.client import connected
 from segued.exits import CliError, ExitCode, print_note
@@ -36,7 +36,7 @@ async def _record(settings: Settings, arguments: argparse.Namespace) -> int:
     target = Path(arguments.output)
     async with connected(settings) as client:
         try:
-            with whole_file(target, replace=arguments.force) as file:
+            with atomic_file(target, replace=arguments.force) as file:
                 composition = await _write(client, arguments.name, RecordingWriter(file))
                 await asyncio.to_thread(file.keep)
         except FileExistsError:

@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own: what the blocking client runs on."""
+"""An event loop in its own thread, for the blocking client."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ T = TypeVar("T")
 CLOSE_S: Final = 10.0
 
 
-class Runner:
-    """Runs coroutines one after the other for callers in other threads. Close it when done."""
+class EventLoopThread:
+    """Runs coroutines for callers in other threads. Close it after use."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -23,7 +23,7 @@ class Runner:
         self._thread.start()
 
     def make(self, build: Callable[[], T]) -> T:
-        """Build something in the loop's thread, where it belongs."""
+        """Build an object in the thread of the loop."""
 
         async def built() -> T:
             return build()
@@ -31,7 +31,7 @@ class Runner:
         return self.run(built())
 
     def run(self, work: Coroutine[object, object, T]) -> T:
-        """Wait for a coroutine. Ctrl-C cancels it and waits until it has cleaned up."""
+        """Run a coroutine to its end. Ctrl-C cancels it and waits for its cleanup."""
         if self._loop.is_closed():
             work.close()
             raise RuntimeError("this client is closed")
@@ -52,7 +52,7 @@ class Runner:
             raise
 
     def iterate(self, source: AsyncIterator[T]) -> Iterator[T]:
-        """Go through an async iterator; it is closed when the loop over it ends."""
+        """Iterate over an async iterator, and close it at the end."""
         try:
             while True:
                 try:
@@ -66,15 +66,15 @@ class Runner:
                 self.run(close())
 
     def close(self) -> None:
-        """Stop the loop and its thread."""
+        """Cancel what still runs, and stop the loop and its thread."""
         if self._loop.is_closed():
             return
-        self.run(self._settle())
+        self.run(self._cancel_rest())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(CLOSE_S)
         self._loop.close()
 
-    async def _settle(self) -> None:
+    async def _cancel_rest(self) -> None:
         own = asyncio.current_task()
         left = [task for task in asyncio.all_tasks() if task is not own]
         for task in left:

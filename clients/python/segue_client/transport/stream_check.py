@@ -1,4 +1,4 @@
-"""Nothing that a server sends is believed before it was checked: places, lengths, checksums, names."""
+"""Checks every message of a stream before it is used: positions, lengths, checksums, names."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ MAX_CURSOR_BYTES: Final = 512
 
 
 @dataclass
-class Place:
-    """Where a stream stands, and what may come next. `check` moves it on; it stays as it was when that raises."""
+class StreamPosition:
+    """The position in a stream, and what may follow. `check` advances it, or raises and leaves it unchanged."""
 
     name: str = ""
-    """The composition's; empty until its first event."""
+    """The name of the composition; empty before its first event."""
     sequence: int = 0
     next_frame: dict[int, int] = field(default_factory=dict)
-    """The frame that is due, for each stage that is listened to. A stage that is missing may begin anywhere."""
+    """The next frame of each stage that was asked for. A stage that is missing here may begin at any frame."""
     audio_format: tuple[int, int, int] | None = None
-    """Rate, channels and sample format: the same for all chunks."""
+    """Sample rate, channels and sample format, which are the same for all chunks."""
     frames: int | None = None
-    """How long the piece is, by its plan."""
+    """The length of the piece in its plan."""
     draft_done: bool = True
-    """Whether the master may come."""
+    """Whether the master may follow."""
 
     def check(self, cursor: str, event: CompositionEvent) -> None:
-        """Raise DamagedAudio for what cannot follow: a gap, a repetition, a wrong length, checksum or name."""
+        """Raise DamagedAudio for a gap, a repetition, or a wrong length, checksum or name."""
         kind = event.WhichOneof("event")
         if not cursor or len(cursor) > MAX_CURSOR_BYTES:
-            raise damaged("an event came without a cursor")
+            raise damaged("an event has no cursor")
         if event.composition != self.name and (self.name or not NAME.fullmatch(event.composition)):
-            raise damaged(f"an event of {event.composition!r} came in the stream of {self.name or 'a new piece'}")
+            raise damaged(f"an event of {event.composition!r} is in the stream of {self.name or 'a new piece'}")
         if event.sequence < self.sequence:
-            raise damaged(f"event {event.sequence} came after {self.sequence}")
+            raise damaged(f"event {event.sequence} follows event {self.sequence}")
         if kind == "accepted" and event.accepted.composition.name != event.composition:
-            raise damaged("a composition was accepted under two names")
+            raise damaged("the accepted composition has two names")
         if kind == "audio":
             self._check_audio(event.audio)
         elif kind == "draft_rewound":
@@ -62,23 +62,25 @@ class Place:
 
     def _check_audio(self, audio: audio_pb2.AudioChunk) -> None:
         if audio.stage not in {audio_pb2.STAGE_DRAFT, audio_pb2.STAGE_MASTER}:
-            raise damaged(f"sound of a stage came that was not asked for ({audio.stage})")
+            raise damaged(f"audio of stage {audio.stage} was not requested")
         if audio.stage == audio_pb2.STAGE_MASTER and not self.draft_done:
-            raise damaged("the master came before the draft's end")
+            raise damaged("the master starts before the end of the draft")
         expected = self.next_frame.get(audio.stage, audio.first_frame)
         if audio.first_frame != expected or not audio.frames:
-            raise damaged(f"frames {audio.first_frame} + {audio.frames} came where {expected} was due")
+            raise damaged(
+                f"frame {expected} was expected, but {audio.frames} frames from {audio.first_frame} were received"
+            )
         audio_format = (audio.format.sample_rate, audio.format.channels, audio.format.sample_format)
         if self.audio_format not in {None, audio_format}:
             raise damaged(f"the format changed from {self.audio_format} to {audio_format}")
         frame_bytes = audio.format.channels * BYTES_PER_SAMPLE.get(audio.format.sample_format, 0)
         if len(audio.data) != audio.frames * frame_bytes:
-            raise damaged(f"{len(audio.data)} bytes came for {audio.frames} frames of {frame_bytes}")
+            raise damaged(f"{len(audio.data)} bytes are not {audio.frames} frames of {frame_bytes} bytes")
         if google_crc32c.value(audio.data) != audio.crc32c:
             raise damaged(f"the checksum of frame {audio.first_frame} is wrong")
         end = audio.first_frame + audio.frames
         if self.frames is not None and end > self.frames:
-            raise damaged(f"frame {end} came of a piece of {self.frames}")
+            raise damaged(f"frame {end} is past the end of the piece, which has {self.frames} frames")
         self.next_frame[audio.stage], self.audio_format = end, audio_format
 
     def _rewind(self, rewound: stream_pb2.DraftRewound) -> None:
@@ -86,23 +88,23 @@ class Place:
         if due is None:
             return
         if rewound.first_frame < 0:
-            raise damaged(f"a rewind to frame {rewound.first_frame} came")
+            raise damaged(f"the stream rewinds to frame {rewound.first_frame}")
         self.next_frame[rewound.stage] = min(due, rewound.first_frame)
 
     def _check_end(self, ended: composition_pb2.Composition) -> None:
         if ended.name != self.name:
-            raise damaged(f"{ended.name!r} ended in the stream of {self.name}")
-        # Only what went as asked has all of its sound.
+            raise damaged(f"the end of {ended.name!r} is in the stream of {self.name}")
+        # Only a composition that succeeded has all of its audio.
         if ended.state != composition_pb2.STATE_SUCCEEDED or not ended.plan.frames:
             return
         for stage, due in self.next_frame.items():
             if due != ended.plan.frames:
                 raise damaged(
-                    f"the {audio_pb2.Stage.Name(stage)} ended at frame {due} of {ended.plan.frames}"  # type: ignore[arg-type]  # a key that was checked
+                    f"the {audio_pb2.Stage.Name(stage)} ended at frame {due} of {ended.plan.frames}"  # type: ignore[arg-type]  # the key was checked
                 )
 
-    def rest_of(self, event: CompositionEvent) -> CompositionEvent | None:
-        """Return what is new in an event that may be a repetition; None when nothing is."""
+    def without_known(self, event: CompositionEvent) -> CompositionEvent | None:
+        """Return the new part of an event that may be a repetition; None when nothing in it is new."""
         if event.WhichOneof("event") != "audio":
             known = event.sequence <= self.sequence and event.WhichOneof("event") not in FROM_MEMORY
             return None if known else event
@@ -123,6 +125,6 @@ class Place:
         return rest
 
 
-def damaged(what: str) -> DamagedAudio:
-    """Return the error for it."""
-    return DamagedAudio(grpc.StatusCode.DATA_LOSS, f"the stream is damaged: {what}")
+def damaged(fault: str) -> DamagedAudio:
+    """Return the error for a damaged stream."""
+    return DamagedAudio(grpc.StatusCode.DATA_LOSS, f"the stream is damaged: {fault}")

@@ -1,4 +1,4 @@
-"""The way to a gateway: a connection that is replaced when it is dead, without cutting those who still use it."""
+"""The connection to a gateway. A dead channel is replaced; calls that still use it are not cut off."""
 
 from __future__ import annotations
 
@@ -12,51 +12,51 @@ import grpc.aio
 from segue.composer.v1 import composer_pb2_grpc
 from segue_client.channel import connect
 from segue_client.errors import SegueError, from_rpc_error
-from segue_client.patience import Patience, RealClock
+from segue_client.transport.retry import RealClock, RetryBackoff
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from segue_client.channel import Access
-    from segue_client.patience import Clock
+    from segue_client.transport.retry import Clock
 
     Stub = composer_pb2_grpc.ComposerServiceAsyncStub
 
 T = TypeVar("T")
 FIRST_CONTACT_S: Final = 2.0
-"""Who was never answered by a server gives a single call up after this time: probably there is none."""
+"""Retry limit of single calls before the first answer: probably there is no server."""
 
 
 @dataclass
-class _Line:
+class _SharedChannel:
     channel: grpc.aio.Channel
     stub: Stub
     num_users: int = 0
     retired: bool = False
 
 
-class Loan:
-    """A stub for the length of an `async with`.
+class StubHandle:
+    """A stub for the duration of an `async with`.
 
-    A class, not a generator: a stream that its reader left half-read is closed by the loop at its end, together with
-    every generator in it and in any order.
+    This is a class, not a generator: when a reader abandons a stream, the event loop closes all of its generators in
+    any order.
     """
 
-    def __init__(self, line: _Line, give_back: Callable[[], Awaitable[None]]) -> None:
-        self._line = line
-        self._give_back = give_back
+    def __init__(self, channel: _SharedChannel, release: Callable[[], Awaitable[None]]) -> None:
+        self._channel = channel
+        self._release = release
 
     async def __aenter__(self) -> Stub:
-        self._line.num_users += 1
-        return self._line.stub
+        self._channel.num_users += 1
+        return self._channel.stub
 
     async def __aexit__(self, *_: object) -> None:
-        self._line.num_users -= 1
-        await self._give_back()
+        self._channel.num_users -= 1
+        await self._release()
 
 
-class Link:
-    """Lends stubs, counts who uses them, and opens a new connection when one was found dead."""
+class Connection:
+    """Provides stubs, counts their users, and opens a new channel when the current one is dead."""
 
     def __init__(
         self,
@@ -76,36 +76,36 @@ class Link:
         )
         self._access = access
         self._open_channel = open_channel
-        self._lines: list[_Line] = []
-        self._line = self._open()
+        self._channels: list[_SharedChannel] = []
+        self._current = self._open()
 
-    def _open(self) -> _Line:
+    def _open(self) -> _SharedChannel:
         channel = self._open_channel(self._access)
         stub = cast("Stub", composer_pb2_grpc.ComposerServiceStub(channel))
-        line = _Line(channel, stub)
-        self._lines.append(line)
-        return line
+        shared = _SharedChannel(channel, stub)
+        self._channels.append(shared)
+        return shared
 
-    def stub(self) -> Loan:
-        """Lend the stub; its connection stays open until it is given back."""
-        return Loan(self._line, self._close_unused)
+    def stub(self) -> StubHandle:
+        """Return the stub as a context; its channel stays open until the context ends."""
+        return StubHandle(self._current, self._close_unused)
 
     def renew(self, dead: Stub) -> None:
-        """Let the next call take a new connection, unless somebody else saw to that already."""
-        if self._line.stub is dead:
-            self._line.retired = True
-            self._line = self._open()
+        """Use a new channel from the next call on, unless another caller has renewed it."""
+        if self._current.stub is dead:
+            self._current.retired = True
+            self._current = self._open()
 
     async def _close_unused(self) -> None:
-        for line in [line for line in self._lines if line.retired and not line.num_users]:
-            self._lines.remove(line)
-            await line.channel.close()
+        for shared in [shared for shared in self._channels if shared.retired and not shared.num_users]:
+            self._channels.remove(shared)
+            await shared.channel.close()
 
     async def close(self) -> None:
-        """Close all connections."""
-        for line in self._lines:
-            await line.channel.close()
-        self._lines.clear()
+        """Close all channels."""
+        for shared in self._channels:
+            await shared.channel.close()
+        self._channels.clear()
 
     async def call(
         self,
@@ -114,12 +114,11 @@ class Link:
         *,
         done: tuple[str, T] | None = None,
     ) -> T:
-        """Make a unary call that does no harm when it is made twice; it is repeated until it was answered.
+        """Make an idempotent unary call, and repeat it until there is an answer.
 
-        `done` is the reason that a repetition gets when the first try worked and only its answer was lost, and what
-        the answer was.
+        `done` is for calls whose first answer was lost: the reason that a repetition gets, and the answer to return.
         """
-        patience = Patience(self.clock, self.patience_s if self.answered else min(FIRST_CONTACT_S, self.patience_s))
+        backoff = RetryBackoff(self.clock, self.patience_s if self.answered else min(FIRST_CONTACT_S, self.patience_s))
         num_tries = 0
         while True:
             num_tries += 1
@@ -129,7 +128,7 @@ class Link:
                 return failure
             if done is not None and num_tries > 1 and failure.reason == done[0]:
                 return done[1]
-            await patience.wait(failure)
+            await backoff.wait(failure)
 
     async def _try(self, stub: Stub, method: Callable[..., Awaitable[T]], request: object) -> T | SegueError:
         try:
@@ -137,29 +136,29 @@ class Link:
         except grpc.RpcError as error:
             failure = from_rpc_error(error)
             if failure.code is grpc.StatusCode.DEADLINE_EXCEEDED:
-                # The deadline is ours: it is how long a living server may say nothing.
+                # The deadline is our own limit for a silent server.
                 self.renew(stub)
                 return silent(self.silence_s)
-            # Only a Segue server gives reasons.
+            # Only a Segue server sends reasons.
             self.answered = self.answered or bool(failure.reason)
             return failure
         self.answered = True
-        # grpc.aio gives None for bytes that are no message.
+        # grpc.aio returns None for bytes that are not a message.
         return cast("Any", answer) if answer is not None else unreadable()
 
 
 def silent(silence_s: float) -> SegueError:
-    """Return the error for a server that says nothing."""
-    return SegueError(grpc.StatusCode.UNAVAILABLE, f"the server said nothing for {silence_s:g} s")
+    """Return the error for a silent server."""
+    return SegueError(grpc.StatusCode.UNAVAILABLE, f"the server sent nothing for {silence_s:g} s")
 
 
 def unreadable() -> SegueError:
-    """Return the error for bytes that are no message."""
-    return SegueError(grpc.StatusCode.INTERNAL, "the server sent bytes that are no message of the contract")
+    """Return the error for bytes that are not a message."""
+    return SegueError(grpc.StatusCode.INTERNAL, "the server sent bytes that are not a message of the contract")
 
 
 async def read_within(call: grpc.aio.UnaryStreamCall[Any, T], silence_s: float) -> T | None:
-    """Read the next message of a stream; None at its end. Raises SegueError, also when nothing comes in time."""
+    """Read the next message of a stream; None at its end. Raises SegueError, also when the server is silent."""
     try:
         async with asyncio.timeout(silence_s):
             message = await call.read()
@@ -168,7 +167,7 @@ async def read_within(call: grpc.aio.UnaryStreamCall[Any, T], silence_s: float) 
     except grpc.RpcError as error:
         raise from_rpc_error(error) from error
     except asyncio.CancelledError:
-        # grpc.aio ends a call that somebody cancelled, a closing channel say, in the same way as a cancelled task.
+        # grpc.aio reports a cancelled call, for example of a closing channel, in the same way as a cancelled task.
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
