@@ -1,4 +1,4 @@
-"""Draws the plans of docs/planning.md anew, in their places: python -m benchmarks.planner_pictures."""
+"""Update the plans in docs/planning.md: python -m benchmarks.planner_pictures."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ PICTURE: Final = re.compile(
 )
 
 
-def drawn_anew(page: str) -> str:
-    """Return the page with every picture as the planner draws it now."""
+def with_new_plans(page: str) -> str:
+    """Return the page with every plan replaced by the planner's current one."""
     return PICTURE.sub(_draw, page)
 
 
@@ -32,10 +32,10 @@ def _draw(found: re.Match[str]) -> str:
 
 
 def main() -> int:
-    """Write the page; say what was done."""
+    """Update the page."""
     page = PAGE.read_text(encoding="utf-8")
-    PAGE.write_text(drawn_anew(page), encoding="utf-8")
-    print(f"{len(PICTURE.findall(page))} plans drawn in {PAGE.name}")
+    PAGE.write_text(with_new_plans(page), encoding="utf-8")
+    print(f"{len(PICTURE.findall(page))} plans updated in {PAGE.name}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""How long a plan takes, where the time goes, and that ten thousand plans leave no memory behind.
+"""The time of a plan, its parts, and the memory of the process over ten thousand plans.
 
 python -m benchmarks.planner_speed [--plans 10000]
 """
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 TABLE = Path(__file__).parents[1] / "tests" / "planner" / "prompts.toml"
 LENGTHS_S = (30, 60, 120, 180, 300)
-# Which functions make up each part of the work, and where they are called from.
+# The functions of each part of the work, in the modules or classes that call them.
 PARTS: dict[str, tuple[tuple[Any, str], ...]] = {
     "reading the prompt": ((planner, "read_prompt"),),
     "form and lengths": ((LengthFitter, "fit"), (section_writer, "choose_transition")),
@@ -60,7 +60,7 @@ PARTS: dict[str, tuple[tuple[Any, str], ...]] = {
 
 
 def requests() -> list[planner_pb2.CreatePlanRequest]:
-    """Return the table's prompts, each with a length and a seed of its own."""
+    """Return the prompts of the table, each with its own length and seed."""
     chance = random.Random(5)
     found = []
     for row in tomllib.loads(TABLE.read_text(encoding="utf-8"))["rows"]:
@@ -72,7 +72,7 @@ def requests() -> list[planner_pb2.CreatePlanRequest]:
 
 
 class Parts:
-    """Measures how much of the processor's time is spent in each part; what is nested counts for the outer."""
+    """Measures the processor time of each part; a nested part counts for the outer one."""
 
     def __init__(self) -> None:
         self.spent_s: dict[str, float] = defaultdict(float)
@@ -141,7 +141,7 @@ async def _print_times(
 
 
 def _print_parts(asked: list[planner_pb2.CreatePlanRequest]) -> None:
-    """Print where the time goes, without the wire: what the service does for one request."""
+    """Print the shares of the parts in the work of the service, without gRPC."""
     parts = Parts()
     begun = time.thread_time()
     for request in asked:

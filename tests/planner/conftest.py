@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.planner.desk import Desk
+from tests.planner.planner_client import PlannerClient
 
 from segue.planner.v1 import planner_pb2_grpc
 from segue_planner.service import SERVICE, PlannerService, warm
@@ -27,7 +27,7 @@ def _register(server: grpc.aio.Server) -> None:
 
 
 @pytest.fixture(scope="module")
-def desk() -> Iterator[Desk]:
+def planner() -> Iterator[PlannerClient]:
     with tempfile.TemporaryDirectory(prefix="segue-") as folder, asyncio.Runner() as runner:
         server = Server(Settings(home=Path(folder)).server, [Service(SERVICE, _register, warm)])
 
@@ -38,7 +38,7 @@ def desk() -> Iterator[Desk]:
 
         channel = runner.run(open_house())
         try:
-            yield Desk(runner, channel)
+            yield PlannerClient(runner, channel)
         finally:
             runner.run(channel.close())
             runner.run(server.stop(0))

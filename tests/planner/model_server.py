@@ -1,4 +1,4 @@
-"""A small real HTTP server that speaks Ollama's chat API, or breaks it in every way, and a planner that asks it."""
+"""A small HTTP server for Ollama's chat API, with correct and broken answers, and a planner that uses it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from tests.planner.desk import NANOSECONDS
+from tests.planner.planner_client import NANOSECONDS
 
 from segue.music.v1 import music_pb2
 from segue.planner.v1 import planner_pb2, planner_pb2_grpc
@@ -45,7 +45,7 @@ PROPOSAL: dict[str, Any] = {
 
 @dataclass
 class Received:
-    """One request as it came over the wire."""
+    """One received request."""
 
     line: str
     headers: dict[str, str]
@@ -54,7 +54,7 @@ class Received:
 
 @dataclass
 class ModelServer:
-    """Listens on a free port and answers as it is told."""
+    """Listens on a free port and gives a fixed answer."""
 
     answer: Answer
     received: list[Received] = field(default_factory=list)
@@ -88,7 +88,7 @@ class ModelServer:
 
 
 def http(body: bytes, status: str = "200 OK", *headers: str) -> Answer:
-    """Answer with a whole body."""
+    """Answer with a complete response."""
 
     async def answer(writer: asyncio.StreamWriter) -> None:
         lines = [f"HTTP/1.1 {status}", "Content-Type: application/json", f"Content-Length: {len(body)}", *headers]
@@ -98,7 +98,7 @@ def http(body: bytes, status: str = "200 OK", *headers: str) -> Answer:
 
 
 def message(content: object) -> bytes:
-    """The API's own form of an answer."""
+    """Return the body of an answer in the format of the API."""
     text = content if isinstance(content, str) else json.dumps(content)
     return json.dumps(
         {
@@ -108,13 +108,13 @@ def message(content: object) -> bytes:
     ).encode()  # fmt: skip
 
 
-def says(content: object) -> Answer:
+def answers(content: object) -> Answer:
     """Answer with a proposal."""
     return http(message(content))
 
 
 def raw(*pieces: bytes, pause_s: float = 0.0) -> Answer:
-    """Answer with these bytes, whatever they are."""
+    """Answer with arbitrary bytes."""
 
     async def answer(writer: asyncio.StreamWriter) -> None:
         for piece in pieces:
@@ -126,15 +126,15 @@ def raw(*pieces: bytes, pause_s: float = 0.0) -> Answer:
 
 
 @contextlib.contextmanager
-def nobody_listening() -> Iterator[str]:
-    """Give the address of a port that is taken, and refuses whoever comes."""
+def unreachable_address() -> Iterator[str]:
+    """Yield an address that refuses connections: its port is bound, but not listening."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{taken.getsockname()[1]}"
 
 
 @dataclass
-class Room:
+class PlannerWithModel:
     """A planner with a language model."""
 
     model: ModelServer
@@ -146,8 +146,10 @@ class Room:
 
 
 @contextlib.asynccontextmanager
-async def room(folder: Path, answer: Answer, *, limit_s: float = 20, token: str = "") -> AsyncIterator[Room]:
-    """Start both."""
+async def planner_with_model(
+    folder: Path, answer: Answer, *, limit_s: float = 20, token: str = ""
+) -> AsyncIterator[PlannerWithModel]:
+    """Start a planner and its language model."""
     model = ModelServer(answer)
     listening = await asyncio.start_server(model.accept, "127.0.0.1", 0)
     model.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
@@ -164,7 +166,7 @@ async def room(folder: Path, answer: Answer, *, limit_s: float = 20, token: str 
     await server.start()
     channel = channels.connect(address)
     try:
-        yield Room(model, cast("Any", planner_pb2_grpc.PlannerServiceStub(channel)))
+        yield PlannerWithModel(model, cast("Any", planner_pb2_grpc.PlannerServiceStub(channel)))
     finally:
         await channel.close()
         await server.stop(0)

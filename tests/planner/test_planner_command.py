@@ -1,4 +1,4 @@
-"""`segued plan` and `segued compose --plan`: what people see, pipe, edit and hand back."""
+"""`segued plan` and `segued compose --plan`: output, pipes and edited plans."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import mido
 import pytest
 import soundfile
-from tests.planner.model_server import PROPOSAL, message, nobody_listening
+from tests.planner.model_server import PROPOSAL, message, unreachable_address
 
 from segue_music.elements import LayerKind
 from segued.main import main
@@ -39,20 +39,20 @@ PARTIAL = {
 
 @pytest.fixture
 def segued(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Segued:
-    """Runs a command in this process: its exit code, its output, what it says."""
+    """Run a command in this process and return its exit code, standard output and standard error."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
 
     def run(*words: str, stdin: str = "") -> tuple[int, str, str]:
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin.encode(errors="surrogateescape"))))
         code = main(list(words))
-        said = capsys.readouterr()
-        return code, said.out, said.err
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
 
     return run
 
 
-def test_the_example_honours_every_fact_and_tells_its_words(segued: Segued) -> None:
+def test_the_example_has_every_fact_of_its_prompt_with_its_words(segued: Segued) -> None:
     code, out, _ = segued("plan", EXAMPLE)
     assert code == 0
     for fact, words in {
@@ -70,19 +70,19 @@ def test_the_example_honours_every_fact_and_tells_its_words(segued: Segued) -> N
     assert "estimate " in out
 
 
-def test_a_plan_goes_through_a_pipe_and_comes_back_edited(segued: Segued) -> None:
+def test_a_plan_can_be_piped_edited_and_planned_again(segued: Segued) -> None:
     _, out, _ = segued("plan", EXAMPLE, "--json")
     answer = json.loads(out)
     assert answer["estimate"]["render_time"]
-    again, same, said = segued("plan", "--plan", "-", "--json", stdin=out)
-    assert (again, said) == (0, "")
+    again, same, stderr = segued("plan", "--plan", "-", "--json", stdin=out)
+    assert (again, stderr) == (0, "")
     assert json.loads(same)["plan"] == answer["plan"]
     edited = copy.deepcopy(answer)
     edited["plan"]["title"] = "Waltz for nobody"
     del edited["plan"]["sections"][2]
-    code, out, said = segued("plan", "--plan", "-", "--json", stdin=json.dumps(edited))
-    assert code == 0, said
-    assert "edited" in said
+    code, out, stderr = segued("plan", "--plan", "-", "--json", stdin=json.dumps(edited))
+    assert code == 0, stderr
+    assert "edited" in stderr
     made = json.loads(out)["plan"]
     assert made["title"] == "Waltz for nobody"
     assert made["digest"] != answer["plan"]["digest"]
@@ -91,7 +91,7 @@ def test_a_plan_goes_through_a_pipe_and_comes_back_edited(segued: Segued) -> Non
     assert int(made["frames"]) == 5_760_000 - int(answer["plan"]["sections"][2]["spec"]["frames"])
 
 
-def test_a_partial_plan_is_completed_and_its_picture_tells_what_was_asked_for(segued: Segued, tmp_path: Path) -> None:
+def test_a_partial_plan_is_completed_and_its_picture_marks_given_values(segued: Segued, tmp_path: Path) -> None:
     (tmp_path / "partial.json").write_text(json.dumps(PARTIAL))
     code, out, _ = segued("plan", "--plan", "partial.json", "-o", "whole.json")
     assert code == 0
@@ -100,27 +100,27 @@ def test_a_partial_plan_is_completed_and_its_picture_tells_what_was_asked_for(se
     assert "The big one: 3 bars" in out
     whole = json.loads((tmp_path / "whole.json").read_text())
     assert all(item["spec"]["chords"] and item["spec"]["layers"] for item in whole["sections"])
-    code, _, said = segued("plan", "--plan", "partial.json", "-o", "whole.json")
-    assert (code, "--force" in said) == (2, True)
+    code, _, stderr = segued("plan", "--plan", "partial.json", "-o", "whole.json")
+    assert (code, "--force" in stderr) == (2, True)
 
 
-def test_all_faults_are_shown_with_path_value_and_cure(segued: Segued) -> None:
+def test_all_violations_are_shown_with_path_value_and_suggestion(segued: Segued) -> None:
     _, out, _ = segued("plan", "rock, 120 bpm", "--json")
     plan = json.loads(out)["plan"]
     plan["sections"][1]["spec"]["energy"] = [0.5]
     plan["sections"][0]["spec"]["bars"] += 1
-    code, _, said = segued("plan", "--plan", "-", stdin=json.dumps(plan))
+    code, _, stderr = segued("plan", "--plan", "-", stdin=json.dumps(plan))
     assert code == 4
     for words in (
         "plan.sections[1].spec.energy: its length is 1, but", "leave it out; the planner fills it in",
         "plan.sections[0].spec.chords[", ".ticks: it is 3840, so the chords end at tick",
     ):  # fmt: skip
-        assert words in said
+        assert words in stderr
     plan["sections"][1]["spec"]["energy"] = [7.5]
-    code, _, said = segued("plan", "--plan", "-", stdin=json.dumps(plan))
+    code, _, stderr = segued("plan", "--plan", "-", stdin=json.dumps(plan))
     assert code == 4
-    assert "sections[1].spec.energy[0]: it is 7.5: must be" in said
-    assert "suggested: 1" in said
+    assert "sections[1].spec.energy[0]: it is 7.5: must be" in stderr
+    assert "suggested: 1" in stderr
 
 
 NO_PLANS = {
@@ -137,35 +137,35 @@ NO_PLANS = {
 
 
 @pytest.mark.parametrize(("text", "words"), NO_PLANS.values(), ids=NO_PLANS)
-def test_what_is_no_plan_is_refused_with_its_place(segued: Segued, text: str, words: str) -> None:
-    code, out, said = segued("compose", "--plan", "-", "--quiet", stdin=text)
+def test_input_that_is_not_a_plan_is_refused_with_its_position(segued: Segued, text: str, words: str) -> None:
+    code, out, stderr = segued("compose", "--plan", "-", "--quiet", stdin=text)
     assert (code, out) == (2, "")
-    assert words in said
-    assert "Traceback" not in said
+    assert words in stderr
+    assert "Traceback" not in stderr
 
 
 def test_a_missing_file_is_named(segued: Segued) -> None:
-    code, _, said = segued("plan", "--plan", "nowhere.json")
+    code, _, stderr = segued("plan", "--plan", "nowhere.json")
     assert code == 2
-    assert "nowhere.json" in said
+    assert "nowhere.json" in stderr
 
 
-def test_an_error_cannot_talk_to_the_terminal(segued: Segued) -> None:
+def test_an_error_contains_no_terminal_escapes(segued: Segued) -> None:
     plan: dict[str, Any] = copy.deepcopy(PARTIAL)
     plan["genre"] = "\x1b[2Jlofi"
-    code, _, said = segued("plan", "--plan", "-", stdin=json.dumps(plan))
+    code, _, stderr = segued("plan", "--plan", "-", stdin=json.dumps(plan))
     assert code == 4
-    assert "\x1b" not in said
-    assert "suggested: lofi" in said
+    assert "\x1b" not in stderr
+    assert "suggested: lofi" in stderr
 
 
 def test_a_prompt_that_contradicts_a_plan_is_refused(segued: Segued) -> None:
-    code, _, said = segued("plan", "--bpm", "90", "--plan", "-", stdin=json.dumps(PARTIAL))
+    code, _, stderr = segued("plan", "--bpm", "90", "--plan", "-", stdin=json.dumps(PARTIAL))
     assert code == 4
-    assert "brief.quarters_per_minute: it says 90 bpm, but the plan does not" in said
+    assert "brief.quarters_per_minute: it says 90 bpm, but the plan does not" in stderr
 
 
-def test_plan_edit_compose_in_a_real_pipe(tmp_path: Path) -> None:
+def test_plan_edit_and_compose_in_a_real_pipe(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "segued"]
     edit = """
 import json, sys
@@ -189,8 +189,8 @@ json.dump(answer, sys.stdout)
 
 
 def test_the_example_composed_has_its_length_tempo_metre_and_key(segued: Segued, tmp_path: Path) -> None:
-    code, _, said = segued("compose", EXAMPLE, "-o", "waltz.flac", "--midi", "--quiet")
-    assert code == 0, said
+    code, _, stderr = segued("compose", EXAMPLE, "-o", "waltz.flac", "--midi", "--quiet")
+    assert code == 0, stderr
     sound = soundfile.info(tmp_path / "waltz.flac")
     assert sound.frames == 120 * sound.samplerate
     music = mido.MidiFile(tmp_path / "waltz.mid")
@@ -205,7 +205,7 @@ def test_the_example_composed_has_its_length_tempo_metre_and_key(segued: Segued,
     ]
     assert not [note for note in notes if note[2] == 9], "no drums"
     bar = 3 * music.ticks_per_beat
-    # Every bar's first beat is played: the notes have this metre and this tempo, not only the header.
+    # A note starts on every downbeat: the notes, and not only the header, have this metre and tempo.
     on_downbeats = {round(tick / bar) for tick, _, _ in notes if abs(tick - round(tick / bar) * bar) <= bar // 24}
     assert set(range(56)) <= on_downbeats
     assert max(tick for tick, _, _ in notes) < 56 * bar
@@ -223,7 +223,7 @@ def _absolute(track: mido.MidiTrack) -> list[tuple[int, Any]]:
     return found
 
 
-def test_a_language_model_that_the_settings_name_is_asked(segued: Segued) -> None:
+def test_the_language_model_of_the_settings_is_used(segued: Segued) -> None:
     class Model(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
@@ -234,7 +234,7 @@ def test_a_language_model_that_the_settings_name_is_asked(segued: Segued) -> Non
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Write no log."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Model) as server:
         serving = threading.Thread(target=server.serve_forever)
@@ -242,14 +242,14 @@ def test_a_language_model_that_the_settings_name_is_asked(segued: Segued) -> Non
         try:
             url = f"http://127.0.0.1:{server.server_port}"
             flags = ("--planner-backend", "ollama", "--planner-ollama-url", url)
-            code, out, said = segued("plan", "music for a knight's funeral in space", *flags)
+            code, out, stderr = segued("plan", "music for a knight's funeral in space", *flags)
         finally:
             server.shutdown()
             serving.join()
-    assert (code, said) == (0, "")
+    assert (code, stderr) == (0, "")
     assert out.startswith("The Last Orbit")
     assert "genre      cinematic  <- proposed by the language model" in out
-    with nobody_listening() as url:
+    with unreachable_address() as url:
         flags = (*flags[:-1], url)
         code, out, _ = segued("plan", "music for a knight's funeral in space", *flags)
     assert code == 0

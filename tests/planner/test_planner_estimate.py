@@ -1,11 +1,11 @@
-"""What a plan will take, from the model's profile; it stands beside the plan, outside its digest."""
+"""The estimate of a plan from the model's profile; it is outside the plan's digest."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.planner.desk import NANOSECONDS
+from tests.planner.planner_client import NANOSECONDS
 
 from segue.music.v1 import music_pb2
 from segue.planner.v1 import planner_pb2
@@ -14,7 +14,7 @@ from segue_music import codec
 from segue_music.plan import Brief, Continuity, ModelProfile
 
 if TYPE_CHECKING:
-    from tests.planner.desk import Desk
+    from tests.planner.planner_client import PlannerClient
 
 S = NANOSECONDS
 BRIEF = Brief(prompt="rock, 120 bpm, 4/4", duration_ns=96 * S)
@@ -24,8 +24,8 @@ def profile(**changes: object) -> renderer_pb2.ModelProfile:
     return codec.to_message(ModelProfile(model="m", **changes), renderer_pb2.ModelProfile())  # type: ignore[arg-type] # keywords
 
 
-def test_time_follows_the_measured_speed_and_memory_is_the_models(desk: Desk) -> None:
-    answer = desk.answer(BRIEF, profile(real_time_factor=4.0, memory_bytes=7))
+def test_the_estimate_has_the_measured_speed_and_the_models_memory(planner: PlannerClient) -> None:
+    answer = planner.answer(BRIEF, profile(real_time_factor=4.0, memory_bytes=7))
     assert answer.estimate.model == "m"
     assert answer.estimate.frames == 96 * 48_000
     assert answer.estimate.duration.ToNanoseconds() == 96 * S
@@ -33,14 +33,14 @@ def test_time_follows_the_measured_speed_and_memory_is_the_models(desk: Desk) ->
     assert answer.estimate.memory_bytes == 7
 
 
-def test_an_unmeasured_model_gives_no_time(desk: Desk) -> None:
-    answer = desk.answer(BRIEF, profile())
+def test_an_unmeasured_model_gives_no_time(planner: PlannerClient) -> None:
+    answer = planner.answer(BRIEF, profile())
     assert not answer.estimate.HasField("render_time")
     assert not any(section.HasField("render_time") for section in answer.estimate.sections)
 
 
-def test_windows_cover_each_section(desk: Desk) -> None:
-    answer = desk.answer(BRIEF, profile(window_ns=10 * S, stride_ns=6 * S))
+def test_windows_cover_each_section(planner: PlannerClient) -> None:
+    answer = planner.answer(BRIEF, profile(window_ns=10 * S, stride_ns=6 * S))
     for section, placed in zip(answer.estimate.sections, answer.plan.sections, strict=True):
         length = (placed.spec.frames + placed.spec.tail_frames) / 48_000
         covered = 10 + 6 * (section.windows - 1)
@@ -48,17 +48,17 @@ def test_windows_cover_each_section(desk: Desk) -> None:
         assert section.windows == 1 or covered - 6 < length
 
 
-def test_a_model_that_hears_the_section_before_makes_a_chain(desk: Desk) -> None:
+def test_sections_wait_in_a_chain_for_a_model_that_continues_audio(planner: PlannerClient) -> None:
     tail = (Continuity.TAIL,)
-    chained = desk.answer(BRIEF, profile(continuities=tail, real_time_factor=2.0))
+    chained = planner.answer(BRIEF, profile(continuities=tail, real_time_factor=2.0))
     names = [placed.spec.section_id for placed in chained.plan.sections]
     assert [list(placed.waits_for) for placed in chained.plan.sections] == [[], *([name] for name in names[:-1])]
-    free = desk.answer(BRIEF, profile(continuities=(Continuity.MOTIF,), real_time_factor=2.0))
+    free = planner.answer(BRIEF, profile(continuities=(Continuity.MOTIF,), real_time_factor=2.0))
     assert all(not placed.waits_for for placed in free.plan.sections)
 
 
-def test_the_profile_speed_does_not_change_the_plan(desk: Desk) -> None:
-    slow, fast = (desk.answer(BRIEF, profile(real_time_factor=factor)) for factor in (1.0, 9.0))
+def test_the_profile_speed_does_not_change_the_plan(planner: PlannerClient) -> None:
+    slow, fast = (planner.answer(BRIEF, profile(real_time_factor=factor)) for factor in (1.0, 9.0))
     assert slow.plan == fast.plan
 
 
@@ -71,9 +71,9 @@ def test_the_profile_speed_does_not_change_the_plan(desk: Desk) -> None:
         ("real_time_factor", profile(real_time_factor=1e-300)),
     ],
 )
-def test_a_model_whose_numbers_tell_no_time_is_refused(
-    desk: Desk, field: str, model: renderer_pb2.ModelProfile
+def test_a_profile_without_a_possible_estimate_is_refused(
+    planner: PlannerClient, field: str, model: renderer_pb2.ModelProfile
 ) -> None:
     brief = codec.to_message(BRIEF, music_pb2.Brief())
-    error = desk.refused(planner_pb2.CreatePlanRequest(brief=brief, profiles=[model]))
+    error = planner.refused(planner_pb2.CreatePlanRequest(brief=brief, profiles=[model]))
     assert [each.field for each in error.violations] == [f"profiles[0].{field}"]

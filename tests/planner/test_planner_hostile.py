@@ -1,4 +1,4 @@
-"""Bad, strange and hostile briefs: a plan with warnings or a clear refusal, never a crash."""
+"""Wrong, strange and hostile briefs: each gets a plan with warnings or a clear refusal, never a crash."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.planner.desk import NANOSECONDS, Desk, assert_lawful, codes
+from tests.planner.planner_client import NANOSECONDS, PlannerClient, assert_valid, codes
 
 from segue.music.v1 import music_pb2
 from segue.planner.v1 import planner_pb2
@@ -41,38 +41,38 @@ WORDS = (
 
 
 def harmless(text: str) -> bool:
-    """Whether a terminal only shows it: no control character, no mark that nobody sees, no separator of lines."""
+    """Return whether a text has no control character, invisible mark or line separator."""
     return not any(unicodedata.category(letter) in {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"} for letter in text)
 
 
 @pytest.mark.parametrize("prompt", HOSTILE, ids=range(len(HOSTILE)))
-def test_hostile_prompts_give_a_lawful_and_printable_plan(desk: Desk, prompt: str) -> None:
-    plan = desk.attempt(Brief(prompt=prompt))
+def test_hostile_prompts_give_a_valid_and_printable_plan(planner: PlannerClient, prompt: str) -> None:
+    plan = planner.attempt(Brief(prompt=prompt))
     if isinstance(plan, errors.SegueError):
         assert plan.violations
         return
-    assert_lawful(plan)
-    told = [plan.title, *(item.spec.label for item in plan.sections), *(item.spec.prompt for item in plan.sections)]
-    told += [text for reading in plan.readings for text in (reading.value, reading.words)]
-    told += [warning.text for warning in plan.warnings]
-    for text in told:
+    assert_valid(plan)
+    texts = [plan.title, *(item.spec.label for item in plan.sections), *(item.spec.prompt for item in plan.sections)]
+    texts += [text for reading in plan.readings for text in (reading.value, reading.words)]
+    texts += [warning.text for warning in plan.warnings]
+    for text in texts:
         assert harmless(text), text
 
 
 @pytest.mark.parametrize("prompt", ["", " ", "\n\t", "\u200b", "\x00", "\u202e"])
-def test_a_prompt_that_says_nothing_is_refused_with_an_example(desk: Desk, prompt: str) -> None:
-    error = desk.refused_brief(Brief(prompt=prompt))
+def test_an_empty_prompt_is_refused_with_an_example(planner: PlannerClient, prompt: str) -> None:
+    error = planner.refused_brief(Brief(prompt=prompt))
     assert error.violations[0].field == "brief.prompt"
     assert error.violations[0].suggestion
 
 
-def test_a_prompt_over_4096_bytes_is_refused(desk: Desk) -> None:
-    desk.attempt(Brief(prompt="é" * 2048))
-    assert desk.refused_brief(Brief(prompt="é" * 2049)).violations[0].field == "brief.prompt"
+def test_a_prompt_over_4096_bytes_is_refused(planner: PlannerClient) -> None:
+    planner.attempt(Brief(prompt="é" * 2048))
+    assert planner.refused_brief(Brief(prompt="é" * 2049)).violations[0].field == "brief.prompt"
 
 
-def test_an_unknown_genre_is_refused_with_those_that_exist(desk: Desk) -> None:
-    error = desk.refused_brief(Brief(prompt="x", genre="polkacore"))
+def test_an_unknown_genre_is_refused_with_the_known_ones(planner: PlannerClient) -> None:
+    error = planner.refused_brief(Brief(prompt="x", genre="polkacore"))
     assert error.violations[0].field == "brief.genre"
     assert "lofi" in str(error)
 
@@ -89,49 +89,49 @@ def test_an_unknown_genre_is_refused_with_those_that_exist(desk: Desk) -> None:
     ids=["tempo", "key", "metre", "duration", "genre"],
 )
 def test_a_field_wins_over_the_prompt_and_the_warning_names_both(
-    desk: Desk, brief: Brief, words: tuple[str, str]
+    planner: PlannerClient, brief: Brief, words: tuple[str, str]
 ) -> None:
-    plan = desk.plan(brief)
+    plan = planner.plan(brief)
     warning = next(warning for warning in plan.warnings if warning.code.endswith("_contradiction"))
     assert all(word in warning.text for word in words)
 
 
-def test_two_tempos_in_one_prompt_are_told(desk: Desk) -> None:
-    assert "prompt_contradiction" in codes(desk.plan(Brief(prompt="fast slow 200 bpm and 40 bpm")))
+def test_two_tempos_in_one_prompt_give_a_warning(planner: PlannerClient) -> None:
+    assert "prompt_contradiction" in codes(planner.plan(Brief(prompt="fast slow 200 bpm and 40 bpm")))
 
 
 @settings(max_examples=100, deadline=None)
 @given(prompt=st.text(min_size=1, max_size=300).filter(lambda text: len(text.encode(errors="replace")) <= 4096))
-def test_any_text_is_answered(desk: Desk, prompt: str) -> None:
-    plan = desk.attempt(Brief(prompt=prompt))
+def test_any_text_is_answered(planner: PlannerClient, prompt: str) -> None:
+    plan = planner.attempt(Brief(prompt=prompt))
     if isinstance(plan, errors.SegueError):
         assert plan.violations or plan.metadata
     else:
-        assert_lawful(plan)
+        assert_valid(plan)
 
 
 @settings(max_examples=100, deadline=None)
 @given(words=st.lists(st.sampled_from(WORDS), min_size=1, max_size=30))
-def test_any_order_of_words_that_mean_something_is_answered(words: list[str]) -> None:
+def test_any_order_of_known_words_is_answered(words: list[str]) -> None:
     _answer(" ".join(words))
 
 
 def _answer(prompt: str) -> None:
     try:
-        assert_lawful(Planner(Brief(prompt=prompt)).plan())
+        assert_valid(Planner(Brief(prompt=prompt)).plan())
     except errors.InvalidRequest as error:
         assert error.violations or error.metadata  # noqa: PT017  a plan is allowed too
 
 
-def test_the_longest_prompts_cost_little_processor_time() -> None:
+def test_the_longest_prompts_take_little_processor_time() -> None:
     for prompt in ("no " * 1365, "9" * 4096, "a-" * 2048, "two and " * 512, "in c " * 800, "no x or " * 500):
         begun = time.process_time()
         _answer(prompt[:4096])
-        # Far above what it takes, far below what a pattern that backtracks would take.
+        # Far more than a prompt takes, and far less than a backtracking pattern would take.
         assert time.process_time() - begun < 2.0, prompt[:20]
 
 
-async def test_others_are_served_while_a_long_plan_is_made() -> None:
+async def test_other_calls_are_served_while_a_long_plan_is_made() -> None:
     brief = music_pb2.Brief(prompt="jazz", quarters_per_minute=400, metre=music_pb2.Metre(beats=1, unit=8))
     brief.duration.seconds = 1800
     request = planner_pb2.CreatePlanRequest(brief=brief)
@@ -139,7 +139,7 @@ async def test_others_are_served_while_a_long_plan_is_made() -> None:
     with ThreadPoolExecutor(1) as threads:
         loop.set_default_executor(threads)
         loop.run_in_executor(None, free.wait)
-        # Its context is asked for the time that is left only where there is a language model.
+        # The service uses the context only when it has a language model.
         planning = asyncio.create_task(PlannerService().CreatePlan(request, None))  # type: ignore[arg-type]
         for _ in range(100):
             await asyncio.sleep(0)
@@ -150,14 +150,14 @@ async def test_others_are_served_while_a_long_plan_is_made() -> None:
     assert max(section.spec.bars for section in sections) <= 2048
 
 
-def test_a_plan_of_many_sections_with_long_texts_stays_below_the_message_limit_or_is_refused(desk: Desk) -> None:
+def test_a_plan_with_long_texts_stays_below_the_message_limit_or_is_refused(planner: PlannerClient) -> None:
     message = music_pb2.Brief(prompt="x " * 2000, negative_prompt="y " * 2000, quarters_per_minute=240)
     message.duration.seconds = 1800
     message.form.extend([music_pb2.ROLE_VERSE] * 256)
-    error = desk.refused(planner_pb2.CreatePlanRequest(brief=message))
+    error = planner.refused(planner_pb2.CreatePlanRequest(brief=message))
     assert error.violations[0].field == "brief.negative_prompt"
     message.negative_prompt = "drums"
-    assert desk.ask(planner_pb2.CreatePlanRequest(brief=message)).ByteSize() < 1 << 20
+    assert planner.ask(planner_pb2.CreatePlanRequest(brief=message)).ByteSize() < 1 << 20
 
 
 LENGTHS = (
@@ -170,16 +170,16 @@ LENGTHS = (
 
 
 @pytest.mark.parametrize("brief", LENGTHS, ids=["a bar", "no tail", "form", "bars", "one section"])
-def test_the_nearest_length_that_a_refusal_names_is_possible(desk: Desk, brief: Brief) -> None:
-    error = desk.refused_brief(brief)
+def test_the_nearest_length_that_a_refusal_names_is_possible(planner: PlannerClient, brief: Brief) -> None:
+    error = planner.refused_brief(brief)
     assert isinstance(error, errors.LengthNotPossible)
     named = [error.metadata[name] for name in ("shorter", "longer") if name in error.metadata]
     assert named
     for length in named:
         seconds = float(length.removesuffix("s"))
         prompt = brief.prompt.replace("300 bars of ", "")
-        plan = desk.plan(dataclasses.replace(brief, prompt=prompt, duration_ns=round(seconds * NANOSECONDS)))
-        assert_lawful(plan)
+        plan = planner.plan(dataclasses.replace(brief, prompt=prompt, duration_ns=round(seconds * NANOSECONDS)))
+        assert_valid(plan)
 
 
 @pytest.mark.parametrize(
@@ -199,8 +199,8 @@ def test_the_nearest_length_that_a_refusal_names_is_possible(desk: Desk, brief: 
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_field_that_cannot_be_is_refused_by_its_path(desk: Desk, brief: Brief, field: str) -> None:
-    assert field in [violation.field for violation in desk.refused_brief(brief).violations]
+def test_an_impossible_field_is_refused_with_its_path(planner: PlannerClient, brief: Brief, field: str) -> None:
+    assert field in [violation.field for violation in planner.refused_brief(brief).violations]
 
 
 LANGUAGES = {
@@ -220,15 +220,15 @@ LANGUAGES = {
 
 
 @pytest.mark.parametrize("prompt", LANGUAGES.values(), ids=LANGUAGES)
-def test_twelve_languages_are_answered_with_a_lawful_plan(desk: Desk, prompt: str) -> None:
-    plan = desk.plan(Brief(prompt=prompt))
-    assert_lawful(plan)
+def test_prompts_in_twelve_languages_give_a_valid_plan(planner: PlannerClient, prompt: str) -> None:
+    plan = planner.plan(Brief(prompt=prompt))
+    assert_valid(plan)
     assert plan.title
 
 
 @pytest.mark.parametrize("language", ["German", "French", "Spanish", "Italian"])
-def test_what_musicians_of_four_languages_ask_for_is_understood(desk: Desk, language: str) -> None:
-    plan = desk.plan(Brief(prompt=LANGUAGES[language]))
+def test_prompts_in_four_languages_are_understood(planner: PlannerClient, language: str) -> None:
+    plan = planner.plan(Brief(prompt=LANGUAGES[language]))
     assert plan.metre == Metre(3, 4)
     assert plan.frames == 120 * 48_000
     assert all(layer.kind != LayerKind.RHYTHM for item in plan.sections for layer in item.spec.layers)

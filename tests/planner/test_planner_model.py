@@ -1,4 +1,4 @@
-"""A planner that asks a language model: what is used of its answer, and that nothing it does can do harm."""
+"""A planner with a language model: use of its proposals, and safety against broken or hostile answers."""
 
 from __future__ import annotations
 
@@ -12,8 +12,17 @@ import grpc.aio
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.planner.desk import NANOSECONDS, assert_lawful, codes
-from tests.planner.model_server import BRIEF, PROPOSAL, http, message, nobody_listening, raw, room, says
+from tests.planner.model_server import (
+    BRIEF,
+    PROPOSAL,
+    answers,
+    http,
+    message,
+    planner_with_model,
+    raw,
+    unreachable_address,
+)
+from tests.planner.planner_client import NANOSECONDS, assert_valid, codes
 
 from segue_music.plan import Brief, Kind, Origin, Role
 from segue_planner import service
@@ -31,22 +40,22 @@ if TYPE_CHECKING:
 ROLES = [Role.INTRO, Role.MOTIF, Role.DEVELOPMENT, Role.RESOLUTION, Role.OUTRO]
 
 
-async def test_words_form_and_chords_are_taken_and_told(tmp_path: Path) -> None:
-    async with room(tmp_path, says(PROPOSAL)) as planner:
+async def test_a_proposals_words_form_and_chords_are_used_and_recorded(tmp_path: Path) -> None:
+    async with planner_with_model(tmp_path, answers(PROPOSAL)) as planner:
         plan = await planner.plan()
-    assert_lawful(plan)
+    assert_valid(plan)
     assert plan.frames == 90 * 48_000
     assert (plan.title, plan.genre, plan.moods) == ("The Last Orbit", "cinematic", ("mysterious", "sad"))
     assert [item.spec.role for item in plan.sections] == ROLES
     assert "a lone horn over dark strings" in plan.sections[0].spec.prompt
     assert "engines in the distance" in plan.sections[2].spec.prompt
-    told = {(each.field, each.origin) for each in plan.readings}
-    assert {(name, Origin.LANGUAGE_MODEL) for name in ("title", "genre", "mood", "form", "chords", "words")} <= told
+    recorded = {(each.field, each.origin) for each in plan.readings}
+    assert {(name, Origin.LANGUAGE_MODEL) for name in ("title", "genre", "mood", "form", "chords", "words")} <= recorded
     assert not codes(plan)
 
 
-async def test_the_request_is_that_of_the_documented_api(tmp_path: Path) -> None:
-    async with room(tmp_path, says(PROPOSAL), token="hush") as planner:
+async def test_the_request_follows_the_documented_api(tmp_path: Path) -> None:
+    async with planner_with_model(tmp_path, answers(PROPOSAL), token="hush") as planner:
         await planner.plan(dataclasses.replace(BRIEF, seed=7))
         (asked,) = planner.model.received
     assert asked.line == "POST /api/chat HTTP/1.1"
@@ -59,7 +68,7 @@ async def test_the_request_is_that_of_the_documented_api(tmp_path: Path) -> None
     assert json.loads(asked.body["messages"][1]["content"]) == {"request": BRIEF.prompt, "facts": {"seconds": 90.0}}
 
 
-async def test_an_answer_in_chunks_and_one_that_ends_with_the_connection_are_read(tmp_path: Path) -> None:
+async def test_chunked_and_unbounded_responses_are_read(tmp_path: Path) -> None:
     body = message(PROPOSAL)
     halves = (body[:100], body[100:])
     chunked = b"".join(b"%x;x=y\r\n%s\r\n" % (len(half), half) for half in halves) + b"0\r\n\r\n"
@@ -71,15 +80,15 @@ async def test_an_answer_in_chunks_and_one_that_ends_with_the_connection_are_rea
     ):
         folder = tmp_path / str(index)
         folder.mkdir()
-        async with room(folder, answer) as planner:
+        async with planner_with_model(folder, answer) as planner:
             assert (await planner.plan()).title == "The Last Orbit"
 
 
-async def test_what_prompt_and_caller_say_is_not_for_the_model_to_change(tmp_path: Path) -> None:
-    async with room(tmp_path, says(PROPOSAL)) as planner:
-        said = await planner.plan(Brief(prompt="happy techno, verse chorus verse chorus, 128 bpm, 60s"))
-        assert (said.genre, said.moods, said.quarters_per_minute) == ("techno", ("happy",), 128)
-        assert [item.spec.role for item in said.sections] == [Role.VERSE, Role.CHORUS] * 2
+async def test_a_proposal_never_changes_what_prompt_and_request_state(tmp_path: Path) -> None:
+    async with planner_with_model(tmp_path, answers(PROPOSAL)) as planner:
+        stated = await planner.plan(Brief(prompt="happy techno, verse chorus verse chorus, 128 bpm, 60s"))
+        assert (stated.genre, stated.moods, stated.quarters_per_minute) == ("techno", ("happy",), 128)
+        assert [item.spec.role for item in stated.sections] == [Role.VERSE, Role.CHORUS] * 2
         asked = await planner.plan(
             dataclasses.replace(BRIEF, form=(Role.VERSE, Role.OUTRO), title="Mine", genre="folk")
         )
@@ -91,24 +100,24 @@ async def test_what_prompt_and_caller_say_is_not_for_the_model_to_change(tmp_pat
         assert Role.BRIDGE in roles
         loop = await planner.plan(dataclasses.replace(BRIEF, kind=Kind.LOOP))
         assert loop.kind == Kind.LOOP
-        for plan in (said, asked, less, loop):
-            assert_lawful(plan)
-        told = planner.model.received[0].body["messages"][1]["content"]
-        assert json.loads(told)["facts"]["sections"] == ["verse", "chorus", "verse", "chorus"]
+        for plan in (stated, asked, less, loop):
+            assert_valid(plan)
+        request = planner.model.received[0].body["messages"][1]["content"]
+        assert json.loads(request)["facts"]["sections"] == ["verse", "chorus", "verse", "chorus"]
 
 
-async def test_a_form_that_the_length_has_no_room_for_is_not_used(tmp_path: Path) -> None:
-    async with room(tmp_path, says(PROPOSAL)) as planner:
+async def test_a_proposed_form_without_room_is_not_used(tmp_path: Path) -> None:
+    async with planner_with_model(tmp_path, answers(PROPOSAL)) as planner:
         plan = await planner.plan(dataclasses.replace(BRIEF, duration_ns=8 * NANOSECONDS))
     assert len(plan.sections) < len(ROLES)
     assert "language_model_repaired" in codes(plan)
     assert Origin.LANGUAGE_MODEL not in {each.origin for each in plan.readings if each.field in {"form", "chords"}}
-    assert_lawful(plan)
+    assert_valid(plan)
 
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 BROKEN: dict[str, tuple[Answer, str]] = {
-    # Who waits for these to end waits longer than a test may take.
+    # These two never end within the time limit of a test.
     "never": (raw(b"", pause_s=1000), "no answer within"),
     "drips": (raw(HEAD + b"Content-Length: 100000\r\n\r\n", *[b"x"] * 20_000, pause_s=0.05), "no answer within"),
     "closes at once": (raw(), "not valid HTTP"),
@@ -130,19 +139,21 @@ BROKEN: dict[str, tuple[Answer, str]] = {
     "no message": (http(b'{"done": true}'), "not a chat message"),
     "a number for text": (http(b'{"message": {"content": 7}}'), "not a chat message"),
     "a tower": (http(b"[" * 100_000), "not a chat message"),
-    "talks": (says("Sure! Here is your plan:"), "not JSON"),
-    "a list": (says([1, 2]), "not a JSON object"),
-    "not a number": (says('{"title": NaN}'), "not JSON"),
-    "nothing": (says({}), "nothing usable"),
-    "a tower inside": (says("[" * 50_000), "not JSON"),
-    "too long": (says("x" * 70_000), "too long"),
-    "only lies": (says({"title": 7, "genre": "polka", "moods": {}, "sections": [{"role": "king"}]}), "nothing usable"),
+    "talks": (answers("Sure! Here is your plan:"), "not JSON"),
+    "a list": (answers([1, 2]), "not a JSON object"),
+    "not a number": (answers('{"title": NaN}'), "not JSON"),
+    "nothing": (answers({}), "nothing usable"),
+    "a tower inside": (answers("[" * 50_000), "not JSON"),
+    "too long": (answers("x" * 70_000), "too long"),
+    "wrong values": (
+        answers({"title": 7, "genre": "polka", "moods": {}, "sections": [{"role": "king"}]}), "nothing usable",
+    ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("answer", "reason"), BROKEN.values(), ids=BROKEN)
-async def test_whatever_breaks_the_rules_plan_alone_and_say_so(tmp_path: Path, answer: Answer, reason: str) -> None:
-    async with room(tmp_path, answer, limit_s=0.3 if "within" in reason else 20) as planner:
+async def test_on_any_failure_the_rules_plan_alone_with_a_warning(tmp_path: Path, answer: Answer, reason: str) -> None:
+    async with planner_with_model(tmp_path, answer, limit_s=0.3 if "within" in reason else 20) as planner:
         plan = await planner.plan()
         again = await planner.plan(dataclasses.replace(BRIEF, prompt="jazz"))
     assert plan.digest == Planner(BRIEF).plan().digest
@@ -152,35 +163,33 @@ async def test_whatever_breaks_the_rules_plan_alone_and_say_so(tmp_path: Path, a
     assert again.genre == "jazz"
 
 
-async def test_nobody_is_followed_elsewhere(tmp_path: Path) -> None:
-    async with room(tmp_path, says(PROPOSAL)) as elsewhere:
+async def test_redirects_are_not_followed(tmp_path: Path) -> None:
+    async with planner_with_model(tmp_path, answers(PROPOSAL)) as elsewhere:
         (tmp_path / "b").mkdir()
         moved = http(b"", "307 Temporary Redirect", f"Location: {elsewhere.model.url}/api/chat")
-        async with room(tmp_path / "b", moved) as planner:
+        async with planner_with_model(tmp_path / "b", moved) as planner:
             plan = await planner.plan()
         assert "language_model_unused" in codes(plan)
         assert elsewhere.model.received == []
 
 
-async def test_a_server_that_is_not_there_is_no_error() -> None:
-    with nobody_listening() as url:
+async def test_an_unreachable_server_is_no_error() -> None:
+    with unreachable_address() as url:
         language_model = make_language_model(PlannerSettings(backend="ollama", ollama_url=url))
         assert language_model is not None
         reason = await language_model.propose(BRIEF.prompt, BRIEF, read_prompt(BRIEF.prompt), 1)
     assert reason == "the server cannot be reached (ConnectionRefusedError)"
 
 
-async def test_a_callers_deadline_is_kept_with_time_for_the_rules(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Of a minute all but a second: however slow the machine is, the rules have time enough.
+async def test_the_callers_deadline_leaves_time_for_the_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # All but one second of a minute: the rules have enough time on a slow machine.
     monkeypatch.setattr(service, "RESERVED_S", 59.0)
-    async with room(tmp_path, raw(b"", pause_s=1000), limit_s=100) as planner:
+    async with planner_with_model(tmp_path, raw(b"", pause_s=1000), limit_s=100) as planner:
         plan = await planner.plan(timeout_s=60)
     assert "language_model_unused" in codes(plan)
 
 
-async def test_a_caller_who_goes_frees_the_model(tmp_path: Path) -> None:
+async def test_a_cancelled_call_cancels_the_request_to_the_model(tmp_path: Path) -> None:
     left = asyncio.Event()
 
     async def waits(writer: asyncio.StreamWriter) -> None:
@@ -189,7 +198,7 @@ async def test_a_caller_who_goes_frees_the_model(tmp_path: Path) -> None:
             await asyncio.sleep(0.02)
         left.set()
 
-    async with room(tmp_path, waits) as planner:
+    async with planner_with_model(tmp_path, waits) as planner:
         call = asyncio.create_task(planner.plan())
         async with asyncio.timeout(60):
             while not planner.model.received:  # noqa: ASYNC110 - another task receives
@@ -198,8 +207,8 @@ async def test_a_caller_who_goes_frees_the_model(tmp_path: Path) -> None:
             await left.wait()
 
 
-async def test_a_preview_and_the_composition_after_it_agree_and_ask_once(tmp_path: Path) -> None:
-    async with room(tmp_path, says(PROPOSAL)) as planner:
+async def test_answers_are_cached(tmp_path: Path) -> None:
+    async with planner_with_model(tmp_path, answers(PROPOSAL)) as planner:
         plans = [await planner.plan() for _ in range(3)]
         assert len({plan.digest for plan in plans}) == 1
         assert len(planner.model.received) == 1
@@ -207,8 +216,8 @@ async def test_a_preview_and_the_composition_after_it_agree_and_ask_once(tmp_pat
         assert len(planner.model.received) == 2
 
 
-async def test_what_the_rules_refuse_is_not_asked(tmp_path: Path) -> None:
-    async with room(tmp_path, says(PROPOSAL)) as planner:
+async def test_a_refused_brief_is_not_sent_to_the_model(tmp_path: Path) -> None:
+    async with planner_with_model(tmp_path, answers(PROPOSAL)) as planner:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await planner.plan(dataclasses.replace(BRIEF, genre="polkacore"))
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
@@ -231,13 +240,13 @@ MALICE: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("content", MALICE.values(), ids=MALICE)
-async def test_malice_gives_a_lawful_printable_plan(tmp_path: Path, content: Any) -> None:
-    async with room(tmp_path, says(content)) as planner:
+async def test_malicious_proposals_give_a_valid_printable_plan(tmp_path: Path, content: Any) -> None:
+    async with planner_with_model(tmp_path, answers(content)) as planner:
         plan = await planner.plan()
-    assert_lawful(plan)
+    assert_valid(plan)
     assert plan.frames == 90 * 48_000
-    told = [plan.title, *(item.spec.prompt for item in plan.sections), *(each.value for each in plan.readings)]
-    assert all(text == "" or text.isprintable() for text in (*told, *(each.text for each in plan.warnings)))
+    texts = [plan.title, *(item.spec.prompt for item in plan.sections), *(each.value for each in plan.readings)]
+    assert all(text == "" or text.isprintable() for text in (*texts, *(each.text for each in plan.warnings)))
 
 
 anything = st.recursive(
@@ -264,14 +273,14 @@ proposals = anything | st.fixed_dictionaries(
 
 @settings(max_examples=150, deadline=None)
 @given(content=proposals, seconds=st.integers(1, 400), genre=st.sampled_from(["", "jazz", "blues", "techno"]))
-def test_any_proposal_gives_a_lawful_plan_of_the_right_length(content: Any, seconds: int, genre: str) -> None:
+def test_any_proposal_gives_a_valid_plan_of_the_right_length(content: Any, seconds: int, genre: str) -> None:
     try:
         proposal = parse_proposal(json.dumps(content))
     except ProposalError:
         return
     brief = Brief(prompt="x", duration_ns=seconds * NANOSECONDS, genre=genre)
     plan = Planner(brief, proposal=proposal).plan()
-    assert_lawful(plan)
+    assert_valid(plan)
     assert plan.frames == seconds * 48_000
     assert Planner(brief, proposal=proposal).plan() == plan
 

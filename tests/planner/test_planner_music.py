@@ -1,4 +1,4 @@
-"""What a musician expects of a plan: phrases, cadences, entries, contrasts."""
+"""Musical properties of plans: phrases, cadences, entries and contrasts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.planner.desk import NANOSECONDS, assert_lawful, codes, fingerprint, kinds, made, mean, specs
+from tests.planner.planner_client import NANOSECONDS, assert_valid, codes, fingerprint, kinds, made, mean, specs
 
 from segue_music import theory
 from segue_music.elements import ChordQuality, Feel, LayerKind
@@ -23,9 +23,9 @@ lengths = st.integers(1, 1800).map(lambda seconds: seconds * NANOSECONDS)
 @pytest.mark.parametrize("genre", NAMES)
 @settings(max_examples=8, deadline=None)
 @given(duration_ns=lengths, seed=st.integers(0, 2**32 - 1))
-def test_every_genre_makes_lawful_plans_of_every_length(genre: str, duration_ns: int, seed: int) -> None:
+def test_every_genre_gives_valid_plans_of_every_length(genre: str, duration_ns: int, seed: int) -> None:
     plan = Planner(Brief(prompt="x", genre=genre, duration_ns=duration_ns, seed=seed)).plan()
-    assert_lawful(plan)
+    assert_valid(plan)
     assert plan.frames == duration_ns * 48_000 // NANOSECONDS
     low, high = genres()[genre].tempo_bpm
     if duration_ns >= 15 * NANOSECONDS:
@@ -37,7 +37,7 @@ def test_an_unstated_tempo_gives_whole_phrases_and_a_short_ring_out(genre: str) 
     for seconds in (60, 95, 180, 240):
         plan = made("x", seconds, genre=genre)
         low, high = genres()[genre].tempo_bpm
-        # Where the genre's tempos lie close together, half a phrase may be left.
+        # A narrow tempo range of the genre may leave half a phrase.
         assert sum(spec.bars for spec in specs(plan)) % (4 if high > low * 1.15 else 2) == 0
         assert all(spec.bars % 2 == 0 for spec in specs(plan))
         assert 0 < plan.sections[-1].spec.tail_frames <= 4 * 48_000
@@ -77,13 +77,13 @@ def test_a_loop_leads_into_itself() -> None:
         assert plan.kind == Kind.LOOP
         assert plan.sections[-1].spec.tail_frames == 0
         assert plan.sections[-1].spec.cadence == Cadence.HALF
-        assert_lawful(plan)
+        assert_valid(plan)
     plan = made("ambient loop", 30)
     assert plan.sections[-1].spec.tail_frames == 0
     assert plan.frames == 30 * 48_000
 
 
-def test_a_loop_whose_length_is_not_whole_bars_says_which_lengths_are() -> None:
+def test_a_loop_that_is_not_whole_bars_gives_a_warning_with_the_nearest_lengths() -> None:
     plan = made("loop, 100 bpm", 10)
     assert plan.sections[-1].spec.tail_frames > 0
     assert "loop_gap" in codes(plan)
@@ -92,7 +92,7 @@ def test_a_loop_whose_length_is_not_whole_bars_says_which_lengths_are() -> None:
 
 @pytest.mark.parametrize("genre", NAMES)
 @pytest.mark.parametrize("seconds", [90, 180, 420])
-def test_no_section_is_a_copy_of_the_one_before_and_the_band_is_not_always_full(genre: str, seconds: int) -> None:
+def test_no_section_copies_the_one_before_and_layers_rest(genre: str, seconds: int) -> None:
     plan = made("x", seconds, genre=genre)
     for before, after in pairwise(specs(plan)):
         assert fingerprint(before) != fingerprint(after), (before.section_id, after.section_id)
@@ -116,14 +116,14 @@ def test_a_verse_holds_something_back_for_the_chorus(genre: str) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(genre=st.sampled_from(NAMES), seconds=st.integers(60, 900), seed=st.integers(0, 2**32 - 1))
-def test_what_stops_on_a_dominant_leads_to_what_follows(genre: str, seconds: int, seed: int) -> None:
+def test_a_half_cadence_leads_to_the_next_section(genre: str, seconds: int, seed: int) -> None:
     plan = made("x", seconds, genre=genre, seed=seed)
     for before, after in pairwise(specs(plan)):
         if before.cadence != Cadence.HALF or before.bars < 2:
             continue
         assert after.key
         step = (theory.pitch_class(before.chords[-1].root) - theory.pitch_class(after.key.tonic)) % 12
-        # The fifth; the second above in Phrygian; the seventh below in the modal scales.
+        # The fifth, the second above in Phrygian, or the seventh below in modal scales.
         assert step in {7, 1, 10}, (before.section_id, after.section_id)
 
 
@@ -139,7 +139,7 @@ def test_endings_keep_the_colour_of_the_music() -> None:
     assert specs(made("folk in G major", 120))[-1].chords[-1].quality == ChordQuality.MAJOR
 
 
-def test_each_solo_belongs_to_somebody_else() -> None:
+def test_each_solo_has_another_soloist() -> None:
     plan = made("jazz", 300)
     players = [
         layer.instruments[0]
@@ -162,7 +162,7 @@ def test_a_short_loop_is_one_section_and_a_long_one_has_no_ends() -> None:
 @pytest.mark.parametrize("genre", [name for name in NAMES if genres()[name].form == "drop"])
 @settings(max_examples=15, deadline=None)
 @given(seconds=st.integers(60, 1800))
-def test_a_drop_is_led_up_to_and_beats_begin_and_end_the_piece(genre: str, seconds: int) -> None:
+def test_drops_are_prepared_and_beats_begin_and_end_the_piece(genre: str, seconds: int) -> None:
     plan = made("x", seconds, genre=genre)
     roles = [spec.role for spec in specs(plan)]
     for before, after in pairwise(roles):
@@ -182,7 +182,7 @@ def test_heavy_music_drops_to_half_its_pace_and_other_music_does_not() -> None:
     assert half("pop with a bridge") == set()
 
 
-def test_a_long_piece_leaves_its_key_and_comes_home() -> None:
+def test_a_long_piece_leaves_its_key_and_returns() -> None:
     for prompt in ("pop song in G minor", "ambient in C minor", "synthwave in A minor"):
         keys = [spec.key for spec in specs(made(prompt, 480))]
         assert keys[0] == keys[-1]
@@ -190,6 +190,6 @@ def test_a_long_piece_leaves_its_key_and_comes_home() -> None:
     assert len({spec.key for spec in specs(made("pop song", 60))}) == 1
 
 
-def test_what_builds_ends_at_its_height() -> None:
+def test_a_piece_that_builds_ends_at_its_highest_energy() -> None:
     plan = made("cinematic trailer, builds to a climax", 90)
     assert specs(plan)[-1].energy[-1] == max(energy for spec in specs(plan) for energy in spec.energy)

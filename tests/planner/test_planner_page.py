@@ -1,4 +1,4 @@
-"""docs/planning.md says what is true: its pictures, its settings and its warnings are those of the code."""
+"""docs/planning.md agrees with the code: its pictures, settings and warnings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import tomllib
 from pathlib import Path
 
-from benchmarks.planner_pictures import PAGE, PICTURE, drawn_anew
+from benchmarks.planner_pictures import PAGE, PICTURE, with_new_plans
 
 from segue_runtime.settings import load
 
@@ -14,9 +14,9 @@ TEXT = PAGE.read_text(encoding="utf-8")
 SOURCES = Path(__file__).parents[2] / "services" / "planner" / "segue_planner"
 
 
-def test_three_plans_are_drawn_as_the_planner_makes_them() -> None:
+def test_the_plans_of_the_page_are_those_of_the_planner() -> None:
     assert len(PICTURE.findall(TEXT)) == 3
-    assert drawn_anew(TEXT) == TEXT, "python -m benchmarks.planner_pictures draws them anew"
+    assert with_new_plans(TEXT) == TEXT, "python -m benchmarks.planner_pictures updates them"
 
 
 def test_the_settings_of_the_page_exist(tmp_path: Path) -> None:
@@ -27,7 +27,7 @@ def test_the_settings_of_the_page_exist(tmp_path: Path) -> None:
     assert set(tomllib.loads(example)["planner"]) == {"backend", "ollama_url", "ollama_model", "time_limit"}
 
 
-def test_every_warning_is_explained_and_nothing_else() -> None:
+def test_the_page_explains_every_warning_and_no_others() -> None:
     given = {
         code
         for path in SOURCES.rglob("*.py")

@@ -1,4 +1,4 @@
-"""The same brief gives the same bytes in another process, whatever its hash seed, locale, clock and Python are."""
+"""A brief gives the same plan in every process: hash seed, locale, time zone and Python version do not matter."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from segue_planner.planner import Planner
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("gen", "libs", "services/planner")
 TABLE = tomllib.loads((Path(__file__).parent / "prompts.toml").read_text(encoding="utf-8"))
-# Letters and pictures that are younger than some Python's table of Unicode are among them.
+# Some of the letters and emoji are newer than the Unicode tables of some Python versions.
 PROMPTS = (
     "sad piano waltz in F# minor, 84 bpm, two minutes, no drums, big ending", "jazz", "techno loop, 16 bars",
     "pop ballad, gradually speeds up, 3 minutes", "грустное пианино", "悲しいピアノ", "İstanbul'da caz, 90 bpm",
@@ -35,8 +35,8 @@ from segue_planner.planner import Planner
 prompts = json.load(sys.stdin)
 print(json.dumps([Planner(Brief(prompt=prompt)).plan().digest for prompt in prompts]))
 """
-# gRPC's compiled half fits one Python only, and the planner takes nothing of it but the names of its codes.
-STAND_IN = """
+# gRPC's compiled module fits one Python version only. The planner needs only the names of its status codes.
+GRPC_STUB = """
 import enum, sys, types
 sys.modules["grpc"] = grpc = types.ModuleType("grpc")
 names = "OK CANCELLED UNKNOWN INVALID_ARGUMENT DEADLINE_EXCEEDED NOT_FOUND ALREADY_EXISTS PERMISSION_DENIED "
@@ -75,7 +75,7 @@ def test_digests_do_not_depend_on_the_process(flags: tuple[str, ...], environmen
 
 @functools.cache
 def other_pythons() -> dict[str, str]:
-    """Interpreters of other versions that this machine has, by version."""
+    """Return the interpreters of other Python versions on this machine, by version."""
     places = [shutil.which(f"python3.{minor}") or "" for minor in (11, 12, 13)]
     homes = (Path.home() / ".pyenv" / "versions", Path.home() / ".local" / "share" / "uv" / "python")
     places += [str(path) for home in homes for path in sorted(home.glob("*3.1[123]*/bin/python3"))]
@@ -94,6 +94,6 @@ def test_digests_do_not_depend_on_the_version_of_python(version: str) -> None:
     place = other_pythons().get(version)
     if place is None:
         pytest.skip(f"there is no other interpreter of version {version} here")
-    # What is installed for this Python serves the other as well, as long as it is no compiled code for one version.
+    # Packages installed for this Python also work in the other version, except modules compiled for one version.
     path = os.pathsep.join([*(str(ROOT / folder) for folder in PACKAGES), sysconfig.get_path("purelib")])
-    assert digests([place, "-s"], STAND_IN + PROGRAM, PYTHONPATH=path, PYTHONDONTWRITEBYTECODE="1") == here()
+    assert digests([place, "-s"], GRPC_STUB + PROGRAM, PYTHONPATH=path, PYTHONDONTWRITEBYTECODE="1") == here()

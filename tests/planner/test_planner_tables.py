@@ -1,4 +1,4 @@
-"""Every entry of the data files is valid, can be reached by its words, and is used."""
+"""Every entry of the tables is valid, is found by its words, and is used."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from segue_planner.prompt.word_list.phrases import tokenise
 from segue_planner.prompt.word_list.words import find_instrument, word_list
 from segue_planner.tables import load_table
 from segue_renderer.sketch.score.grooves import GROOVES
+from segue_renderer.sketch.tables.styles import STYLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 INSTRUMENTS, WORDS, FORMS = "prompt/word_list/instruments.toml", "prompt/word_list/words.toml", "genres/forms.toml"
 GENRES = load_table("genres/genres.toml")
 REQUIRED = {"words", "tempo", "groove", "form", "modes", "minor", "major", "layers", "moods"}
-# What an entry of genres.toml may say: the type of each value, and what the values must be.
+# The fields of an entry in genres.toml: the type and the condition of each value.
 SCHEMA: dict[str, tuple[type, Callable[[Any], bool]]] = {
     "words": (list, lambda found: all(_is_phrase(each) for each in found) and bool(found)),
     "hints": (list, lambda found: all(_is_phrase(each) for each in found)),
@@ -58,13 +59,18 @@ def _is_progression(numerals: list[str]) -> bool:
 
 
 @pytest.mark.parametrize("name", GENRES)
-def test_a_genre_keeps_to_the_schema(name: str) -> None:
+def test_a_genre_follows_the_schema(name: str) -> None:
     entry = GENRES[name]
     assert set(entry) >= REQUIRED
     for key, value in entry.items():
         kind, is_good = SCHEMA[key]
         assert isinstance(value, kind), key
         assert is_good(value), f"{key} = {value}"
+
+
+@pytest.mark.parametrize("name", GENRES)
+def test_a_genre_has_a_style_in_the_sketch_backend(name: str) -> None:
+    assert name in STYLES, f"add {name!r} to STYLES in segue_renderer/sketch/tables/styles.py"
 
 
 def test_no_phrase_belongs_to_two_genres_or_two_instruments() -> None:
@@ -76,7 +82,7 @@ def test_no_phrase_belongs_to_two_genres_or_two_instruments() -> None:
 
 
 @pytest.mark.parametrize("name", GENRES)
-def test_everything_that_a_genre_says_is_heard(name: str) -> None:
+def test_every_value_of_a_genre_is_used(name: str) -> None:
     genre = genres()[name]
     for progressions in (genre.minor, genre.major):
         taken = {choose_progression(progressions, role) for role in Role if role}
@@ -91,14 +97,14 @@ def test_everything_that_a_genre_says_is_heard(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", list(form_templates()))
-def test_every_form_of_a_length_is_some_pieces_form(name: str) -> None:
+def test_every_form_is_used_at_some_length(name: str) -> None:
     made = {
         tuple(choose_roles(bars, genre)) for genre in genres().values() if genre.form == name for bars in range(1, 161)
     }
     assert set(form_templates()[name].lists) <= made
 
 
-def test_no_file_has_a_key_that_nobody_reads() -> None:
+def test_no_table_has_an_unknown_key() -> None:
     assert set(load_table(WORDS)) == {
         "tempo", "moods", "roles", "letters", "numbers", "units", "negation", "course", "clips", "ignored", "silenced",
         "opening", "metres",
@@ -111,7 +117,7 @@ def test_no_file_has_a_key_that_nobody_reads() -> None:
         assert set(content) == ({role.name.lower() for role in Role if role} if name == "bars" else {"lists", "long"})
 
 
-def test_there_are_genres_and_instruments_enough() -> None:
+def test_there_are_enough_genres_and_instruments() -> None:
     assert len(genres()) >= 24
     assert len(instruments()) >= 120
 
@@ -133,14 +139,14 @@ def test_a_genres_instruments_are_known_and_its_chords_fill_any_bars(name: str) 
 
 
 @pytest.mark.parametrize("name", GENRES)
-def test_a_genre_is_reached_by_all_its_words(name: str) -> None:
+def test_all_words_of_a_genre_are_read(name: str) -> None:
     for phrase in (*GENRES[name]["words"], *GENRES[name].get("hints", ())):
         genre = read_prompt(f"some {phrase} please").genre
         assert genre is not None, phrase
         assert genre.value == name, phrase
 
 
-def test_an_instrument_is_reached_by_all_its_words() -> None:
+def test_all_words_of_an_instrument_are_read() -> None:
     for kind, names in load_table(INSTRUMENTS).items():
         for name, phrases in names.items() if kind != "whole" else ():
             for phrase in phrases:
@@ -149,13 +155,13 @@ def test_an_instrument_is_reached_by_all_its_words() -> None:
                 assert instruments()[name] == LayerKind[kind]
 
 
-def test_whole_parts_are_instruments_of_their_part() -> None:
+def test_names_of_whole_layers_are_instruments_of_that_layer() -> None:
     for name, kind in whole_layers().items():
         assert instruments()[name] == kind
 
 
 @pytest.mark.parametrize("section", ["tempo", "moods", "clips"])
-def test_words_of_tempo_mood_and_clips_are_reached(section: str) -> None:
+def test_all_words_for_tempo_mood_and_clips_are_read(section: str) -> None:
     for name, entry in word_list()[section].items():
         for phrase in entry["words"]:
             read = read_prompt(f"some {phrase} please")
@@ -167,7 +173,7 @@ def test_words_of_tempo_mood_and_clips_are_reached(section: str) -> None:
             assert name in found, phrase
 
 
-def test_words_of_course_and_roles_are_reached() -> None:
+def test_all_words_for_course_and_roles_are_read() -> None:
     for name, phrases in word_list()["course"].items():
         for phrase in phrases:
             assert name in read_prompt(f"some {phrase} please").course, phrase
@@ -185,7 +191,7 @@ def test_moods_and_tempos_are_in_range() -> None:
         assert 20 <= low < high <= 266
 
 
-def test_every_role_has_its_length_and_patience() -> None:
+def test_every_role_has_a_length_a_growth_order_and_a_motif_use() -> None:
     roles = {role for role in Role if role}
     assert set(usual_bars()) == set(GROWTH_ORDER) == set(MOTIF_USES) == roles
     assert {genre.form for genre in genres().values()} == set(form_templates()), "every form is some genre's"

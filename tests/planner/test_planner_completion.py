@@ -1,4 +1,4 @@
-"""A caller's own plan: what is said stays, what is left out is filled, what is wrong is named, with a cure."""
+"""A caller's own plan: given values stay, missing values are filled, wrong values are refused with a suggestion."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc.aio
 import pytest
-from tests.planner.desk import NANOSECONDS, assert_lawful, origins
+from tests.planner.planner_client import NANOSECONDS, assert_valid, origins
 
 from segue.music.v1 import music_pb2
 from segue.planner.v1 import planner_pb2
@@ -37,7 +37,7 @@ from segue_music.plan import (
 from segue_runtime import errors
 
 if TYPE_CHECKING:
-    from tests.planner.desk import Desk
+    from tests.planner.planner_client import PlannerClient
 
 SKETCH = Plan(
     quarters_per_minute=100,
@@ -57,26 +57,26 @@ def edited(plan: Plan, index: int, **changes: Any) -> Plan:
 
 
 @pytest.fixture(scope="module")
-def whole(desk: Desk) -> Plan:
-    return desk.plan(Brief(prompt="indie pop song, 120 bpm", duration_ns=120 * NANOSECONDS))
+def whole(planner: PlannerClient) -> Plan:
+    return planner.plan(Brief(prompt="indie pop song, 120 bpm", duration_ns=120 * NANOSECONDS))
 
 
-def test_a_sketch_of_a_plan_is_completed(desk: Desk) -> None:
-    plan = desk.complete(SKETCH)
+def test_a_sketch_of_a_plan_is_completed(planner: PlannerClient) -> None:
+    plan = planner.complete(SKETCH)
     for placed in plan.sections:
         assert placed.spec.metre == SKETCH.metre
         assert placed.spec.key == SKETCH.key
         assert placed.spec.layers
     assert plan.frames == 4 * 8 * 3 * 60 * 48_000 // 100
-    assert_lawful(dataclasses.replace(plan, readings=desk.plan(Brief(prompt="x")).readings))
+    assert_valid(dataclasses.replace(plan, readings=planner.plan(Brief(prompt="x")).readings))
 
 
-def test_completing_twice_changes_nothing(desk: Desk) -> None:
-    plan = desk.complete(SKETCH)
-    assert desk.complete(plan) == plan
+def test_completing_twice_changes_nothing(planner: PlannerClient) -> None:
+    plan = planner.complete(SKETCH)
+    assert planner.complete(plan) == plan
 
 
-def test_what_the_caller_says_stays(desk: Desk) -> None:
+def test_given_values_stay(planner: PlannerClient) -> None:
     chords = (Chord("A", ChordQuality.MINOR, 0, 4 * 2880), Chord("B", ChordQuality.DOMINANT_SEVENTH, 11520, 4 * 2880))
     layers = (Layer(LayerKind.LEAD, ("kazoo",), 0.31),)
     given = edited(
@@ -88,7 +88,7 @@ def test_what_the_caller_says_stays(desk: Desk) -> None:
     sections = list(given.sections)
     sections[2] = dataclasses.replace(sections[2], join=join, waits_for=("s0",))
     given = dataclasses.replace(given, sections=tuple(sections), title="Mine", seed=9)
-    plan = desk.complete(given)
+    plan = planner.complete(given)
     before, after = given.sections[1].spec, plan.sections[1].spec
     for field in dataclasses.fields(SectionSpec):
         value = getattr(before, field.name)
@@ -98,12 +98,12 @@ def test_what_the_caller_says_stays(desk: Desk) -> None:
     assert (plan.sections[2].join, plan.sections[2].waits_for) == (join, ("s0",))
 
 
-def test_an_exported_plan_can_be_edited_as_json_and_handed_back(desk: Desk, whole: Plan) -> None:
+def test_an_exported_plan_can_be_edited_as_json_and_completed(planner: PlannerClient, whole: Plan) -> None:
     text = codec.plan_to_json(whole)
     read = codec.plan_from_json(text)
-    assert desk.complete(read) == whole
+    assert planner.complete(read) == whole
     shorter = dataclasses.replace(read, digest="", frames=0, sections=read.sections[:-1])
-    again = desk.complete(dataclasses.replace(shorter, sections=tuple(_loose(item) for item in shorter.sections)))
+    again = planner.complete(dataclasses.replace(shorter, sections=tuple(_loose(item) for item in shorter.sections)))
     assert [item.spec.section_id for item in again.sections] == [item.spec.section_id for item in whole.sections[:-1]]
     assert again.digest != whole.digest
 
@@ -112,13 +112,13 @@ def _loose(item: PlannedSection) -> PlannedSection:
     return dataclasses.replace(item, first_frame=0, first_bar=0)
 
 
-def test_the_digest_must_be_true_or_empty(desk: Desk, whole: Plan) -> None:
-    error = desk.refused_plan(dataclasses.replace(whole, title="Another"))
+def test_a_wrong_digest_is_refused(planner: PlannerClient, whole: Plan) -> None:
+    error = planner.refused_plan(dataclasses.replace(whole, title="Another"))
     assert error.violations[0].field == "plan.digest"
 
 
 @pytest.mark.parametrize("signed", [False, True])
-def test_a_whole_plan_keeps_the_neighbours_that_its_sections_name(desk: Desk, whole: Plan, signed: bool) -> None:
+def test_a_plan_with_a_digest_keeps_its_sections_neighbours(planner: PlannerClient, whole: Plan, signed: bool) -> None:
     cut = dataclasses.replace(
         whole,
         digest="",
@@ -126,15 +126,15 @@ def test_a_whole_plan_keeps_the_neighbours_that_its_sections_name(desk: Desk, wh
         sections=tuple(_loose(item) for item in (*whole.sections[:2], *whole.sections[3:])),
     )
     if signed:
-        placed = desk.complete(cut).sections
+        placed = planner.complete(cut).sections
         specs = [item.spec for item in cut.sections]
         sections = tuple(dataclasses.replace(item, spec=spec) for item, spec in zip(placed, specs, strict=True))
-        cut = dataclasses.replace(cut, sections=sections, frames=desk.complete(cut).frames)
+        cut = dataclasses.replace(cut, sections=sections, frames=planner.complete(cut).frames)
         cut = dataclasses.replace(cut, digest=codec.plan_digest(cut))
-    found = desk.complete(cut)
+    found = planner.complete(cut)
     assert (found.sections[2].spec == whole.sections[3].spec) is signed
     assert found.sections[2].spec.previous == (whole.sections[3].spec.previous if signed else _border(found, 1))
-    assert desk.complete(found) == found
+    assert planner.complete(found) == found
 
 
 def _border(plan: Plan, index: int) -> Neighbour:
@@ -163,18 +163,18 @@ BROKEN: list[tuple[str, str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("path", "changes"), [item[1:] for item in BROKEN], ids=[item[0] for item in BROKEN])
-def test_what_contradicts_itself_is_refused_at_its_place(desk: Desk, path: str, changes: dict[str, Any]) -> None:
-    error = desk.refused_plan(edited(SKETCH, 1, **changes))
+def test_a_contradiction_is_refused_with_its_path(planner: PlannerClient, path: str, changes: dict[str, Any]) -> None:
+    error = planner.refused_plan(edited(SKETCH, 1, **changes))
     assert path in [violation.field for violation in error.violations], error.violations
     assert path in str(error)
 
 
 @pytest.mark.parametrize("changes", [item[2] for item in BROKEN], ids=[item[0] for item in BROKEN])
-def test_who_follows_every_suggestion_has_a_plan(desk: Desk, changes: dict[str, Any]) -> None:
+def test_following_every_suggestion_gives_a_plan(planner: PlannerClient, changes: dict[str, Any]) -> None:
     plan = codec.plan_to_message(edited(SKETCH, 1, **changes))
     for _ in range(4):
         try:
-            answer = desk.ask(planner_pb2.CreatePlanRequest(brief=music_pb2.Brief(), plan=plan))
+            answer = planner.ask(planner_pb2.CreatePlanRequest(brief=music_pb2.Brief(), plan=plan))
         except grpc.aio.AioRpcError as refused:
             for violation in errors.from_rpc_error(refused).violations:
                 assert violation.suggestion, violation
@@ -186,7 +186,7 @@ def test_who_follows_every_suggestion_has_a_plan(desk: Desk, changes: dict[str, 
 
 
 def follow(plan: music_pb2.Plan, violation: errors.FieldViolation) -> None:
-    """Do what a violation suggests."""
+    """Apply the suggestion of a violation."""
     *parents, last = violation.field.removeprefix("plan.").split(".")
     place: Any = plan
     for name in parents:
@@ -213,16 +213,16 @@ def follow(plan: music_pb2.Plan, violation: errors.FieldViolation) -> None:
     ids=["tempo", "metre", "key"],
 )
 def test_an_edit_that_forgets_the_sections_is_refused(
-    desk: Desk, whole: Plan, changes: dict[str, Any], path: str, suggestion: str
+    planner: PlannerClient, whole: Plan, changes: dict[str, Any], path: str, suggestion: str
 ) -> None:
-    error = desk.refused_plan(dataclasses.replace(whole, digest="", **changes))
+    error = planner.refused_plan(dataclasses.replace(whole, digest="", **changes))
     assert error.violations[0].field == path
     assert "sections" in error.violations[0].description
     assert suggestion in error.violations[0].suggestion
 
 
-def test_where_values_come_from_is_told_truly_after_an_edit(desk: Desk, whole: Plan) -> None:
-    assert origins(desk.complete(SKETCH)) == {
+def test_origins_are_correct_after_an_edit(planner: PlannerClient, whole: Plan) -> None:
+    assert origins(planner.complete(SKETCH)) == {
         "seed": Origin.DEFAULT, "duration": Origin.DEFAULT, "genre": Origin.DEFAULT, "tempo": Origin.CALLER,
         "key": Origin.CALLER, "metre": Origin.CALLER, "form": Origin.CALLER,
     }  # fmt: skip
@@ -236,7 +236,7 @@ def test_where_values_come_from_is_told_truly_after_an_edit(desk: Desk, whole: P
             PlannedSection(dataclasses.replace(item.spec, tempo_points=(), frames=0)) for item in slower.sections
         ),
     )
-    plan = desk.complete(slower)
+    plan = planner.complete(slower)
     tempo = next(reading for reading in plan.readings if reading.field == "tempo")
     assert (tempo.value, tempo.origin, tempo.words) == ("100 bpm", Origin.CALLER, "")
     assert origins(plan)["genre"] == Origin.PROMPT
@@ -256,24 +256,24 @@ AGREES: list[tuple[Brief, str]] = [
 
 
 @pytest.mark.parametrize(("brief", "path"), AGREES, ids=[path for _, path in AGREES])
-def test_what_is_asked_for_beside_a_plan_must_be_in_it(desk: Desk, brief: Brief, path: str) -> None:
+def test_a_field_beside_a_plan_must_agree_with_it(planner: PlannerClient, brief: Brief, path: str) -> None:
     plan = codec.plan_to_message(dataclasses.replace(SKETCH, genre="lofi"))
-    error = desk.refused(planner_pb2.CreatePlanRequest(brief=codec.to_message(brief, music_pb2.Brief()), plan=plan))
+    error = planner.refused(planner_pb2.CreatePlanRequest(brief=codec.to_message(brief, music_pb2.Brief()), plan=plan))
     assert [violation.field for violation in error.violations] == [path]
 
 
-def test_a_prompt_beside_a_plan_gives_genre_and_style(desk: Desk) -> None:
+def test_a_prompt_beside_a_plan_gives_genre_and_style(planner: PlannerClient) -> None:
     brief = music_pb2.Brief(prompt="dusty bossa nova", seed=5, negative_prompt="drums", quarters_per_minute=100)
-    answer = desk.ask(planner_pb2.CreatePlanRequest(brief=brief, plan=codec.plan_to_message(SKETCH)))
+    answer = planner.ask(planner_pb2.CreatePlanRequest(brief=brief, plan=codec.plan_to_message(SKETCH)))
     plan = codec.plan_from_message(answer.plan)
     assert (plan.genre, plan.seed) == ("bossa", 5)
     assert all(item.spec.prompt.startswith("dusty bossa nova. ") for item in plan.sections)
     assert all(item.spec.negative_prompt == "drums" for item in plan.sections)
 
 
-def test_all_that_is_wrong_is_told_at_once(desk: Desk) -> None:
+def test_all_violations_are_reported_at_once(planner: PlannerClient) -> None:
     plan = edited(edited(SKETCH, 0, energy=(0.1,)), 2, frames=7)
-    error = desk.refused_plan(plan)
+    error = planner.refused_plan(plan)
     assert isinstance(error, errors.InvalidPlan)
     assert {violation.field for violation in error.violations} == {
         "plan.sections[0].spec.energy", "plan.sections[2].spec.frames",
@@ -282,20 +282,20 @@ def test_all_that_is_wrong_is_told_at_once(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("waits_for", ["s2", "s1", "nobody"])
-def test_a_section_waits_only_for_earlier_ones(desk: Desk, waits_for: str) -> None:
+def test_a_section_waits_only_for_earlier_ones(planner: PlannerClient, waits_for: str) -> None:
     sections = list(SKETCH.sections)
     sections[1] = dataclasses.replace(sections[1], waits_for=(waits_for,))
-    error = desk.refused_plan(dataclasses.replace(SKETCH, sections=tuple(sections)))
+    error = planner.refused_plan(dataclasses.replace(SKETCH, sections=tuple(sections)))
     assert error.violations[0].field == "plan.sections[1].waits_for[0]"
     assert error.violations[0].suggestion == "s0"
 
 
-def test_the_sum_must_be_true(desk: Desk) -> None:
-    error = desk.refused_plan(dataclasses.replace(SKETCH, frames=99))
+def test_a_wrong_total_is_refused(planner: PlannerClient) -> None:
+    error = planner.refused_plan(dataclasses.replace(SKETCH, frames=99))
     assert error.violations[0].field == "plan.frames"
-    assert error.violations[0].suggestion == str(desk.complete(SKETCH).frames)
+    assert error.violations[0].suggestion == str(planner.complete(SKETCH).frames)
 
 
-def test_a_piece_over_half_an_hour_is_refused(desk: Desk) -> None:
-    error = desk.refused_plan(edited(edited(SKETCH, 0, bars=2000), 1, bars=2000))
+def test_a_piece_over_half_an_hour_is_refused(planner: PlannerClient) -> None:
+    error = planner.refused_plan(edited(edited(SKETCH, 0, bars=2000), 1, bars=2000))
     assert error.violations[0].field == "plan.sections"

@@ -1,4 +1,4 @@
-"""What the planner's tests share: a caller, and the laws that every plan keeps."""
+"""A client of the planner for tests, and the invariants of every plan."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ MAX_MESSAGE_BYTES = 1 << 20
 
 
 @dataclasses.dataclass
-class Desk:
-    """Asks the planner through a real channel, from plain functions, so that hypothesis can drive it."""
+class PlannerClient:
+    """Calls the planner over a real channel from synchronous functions, as hypothesis needs."""
 
     runner: asyncio.Runner
     channel: channels.Channel
@@ -54,7 +54,7 @@ class Desk:
         return codec.plan_from_message(self.answer(brief, *profiles).plan)
 
     def attempt(self, brief: Brief, *profiles: renderer_pb2.ModelProfile) -> Plan | errors.SegueError:
-        """Return the plan, or the error when the planner refuses; any status but INVALID_ARGUMENT fails the test."""
+        """Return the plan, or the error of a refusal; any status except INVALID_ARGUMENT fails the test."""
         try:
             return self.plan(brief, *profiles)
         except grpc.aio.AioRpcError as error:
@@ -80,8 +80,8 @@ class Desk:
         return self.refused(planner_pb2.CreatePlanRequest(brief=music_pb2.Brief(), plan=message))
 
 
-def assert_lawful(plan: Plan) -> None:
-    """Assert what holds for every plan, whatever was asked for."""
+def assert_valid(plan: Plan) -> None:
+    """Assert the invariants of every plan."""
     _assert_lengths(plan)
     _assert_sections(plan)
     _assert_origins(plan)
@@ -163,7 +163,7 @@ def frames_of(seconds: float, rate: int) -> int:
 
 
 def origins(plan: Plan) -> dict[str, Origin]:
-    """Return each field's last reading's origin."""
+    """Return the origin of each field's last reading."""
     return {reading.field: reading.origin for reading in plan.readings}
 
 

@@ -1,10 +1,10 @@
-"""What holds for every plan, through a real channel: exact lengths, whole bars, told origins, the same answer twice."""
+"""The invariants of every plan: exact lengths, whole bars, recorded origins, equal answers to equal briefs."""
 
 from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.planner.desk import NANOSECONDS, Desk, assert_lawful, origins
+from tests.planner.planner_client import NANOSECONDS, PlannerClient, assert_valid, origins
 
 from segue_music.elements import Key, LayerKind, Metre, Mode
 from segue_music.plan import Brief, Kind, Origin, Role
@@ -41,13 +41,13 @@ briefs = st.builds(
 
 @settings(max_examples=150, deadline=None)
 @given(brief=briefs)
-def test_every_brief_gives_a_lawful_plan_or_says_which_length_is_possible(desk: Desk, brief: Brief) -> None:
-    plan = desk.attempt(brief)
+def test_every_brief_gives_a_valid_plan_or_names_a_possible_length(planner: PlannerClient, brief: Brief) -> None:
+    plan = planner.attempt(brief)
     if isinstance(plan, errors.SegueError):
         assert isinstance(plan, errors.LengthNotPossible | errors.InvalidField), plan
         assert "longer" in plan.metadata or plan.violations
         return
-    assert_lawful(plan)
+    assert_valid(plan)
     rate = brief.sample_rate or 48_000
     if brief.duration_ns is not None:
         assert plan.frames == (brief.duration_ns * rate + NANOSECONDS // 2) // NANOSECONDS
@@ -69,9 +69,11 @@ def test_every_brief_gives_a_lawful_plan_or_says_which_length_is_possible(desk: 
 
 @settings(max_examples=60, deadline=None)
 @given(brief=briefs.filter(lambda brief: not brief.form))
-def test_the_same_brief_gives_the_same_plan_and_completing_a_plan_changes_nothing(desk: Desk, brief: Brief) -> None:
-    plan = desk.attempt(brief)
+def test_the_same_brief_gives_the_same_plan_and_completing_a_plan_changes_nothing(
+    planner: PlannerClient, brief: Brief
+) -> None:
+    plan = planner.attempt(brief)
     if isinstance(plan, errors.SegueError):
         return
-    assert desk.plan(brief) == plan
-    assert desk.complete(plan) == plan
+    assert planner.plan(brief) == plan
+    assert planner.complete(plan) == plan
