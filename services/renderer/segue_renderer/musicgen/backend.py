@@ -247,6 +247,10 @@ def _not_used(request: RenderRequest, section: SectionRender) -> tuple[Warning, 
     found = []
     if request.spec.negative_prompt:
         found.append(("negative_prompt_not_used", "the model has no input for a negative prompt"))
+    if request.spec.loop:
+        found.append(
+            ("loop_not_used", "the model cannot lead the end of a section into its own start; loop has no effect")
+        )
     if (request.guide is not None or request.guide_notes) and not section.guide_applied:
         found.append(("guide_not_used", "the guide has no notes within the section"))
     elif request.spec.continuity == Continuity.MOTIF and not section.guide_applied:

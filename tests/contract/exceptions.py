@@ -1,0 +1,84 @@
+"""Fields that a backend does not use, without a warning and without an error: each with its reason.
+
+The test fails when a field that is not listed here is ignored, and when a listed field is no longer ignored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Exempt:
+    """Fields of one message that some backends may leave without an effect."""
+
+    message: str
+    paths: tuple[str, ...]
+    """Paths, or patterns of them."""
+    reason: str
+    backends: tuple[str, ...] = ("sketch", "musicgen")
+    in_prompt: bool = False
+    """Whether the planner writes the field into the section's prompt; a test checks this."""
+
+
+EXCEPTIONS: Final[tuple[Exempt, ...]] = (
+    # Sections: what other services use.
+    Exempt("SectionSpec", ("label",), "a name for people: it is in the plan, the section's state and the MIDI markers"),
+    Exempt("SectionSpec", ("target_lufs",), "the mixer levels the draft by it"),
+    Exempt("SectionSpec", ("cadence",), "the planner writes the chords by it"),
+    Exempt(
+        "SectionSpec",
+        (
+            "previous.border_chord.*", "next.border_chord.quality", "next.border_chord.start_tick",
+            "next.border_chord.ticks",
+        ),
+        "a fact about the neighbour that the planner fills in; the band reads root and bass of the next chord",
+        ("sketch",),
+    ),
+    Exempt(
+        "SectionSpec",
+        ("previous.role", "previous.energy"),
+        "a fact about the neighbour that the planner fills in; the band reads only whether there is one",
+        ("sketch",),
+    ),
+    Exempt(
+        "SectionSpec",
+        ("prompt",),
+        "the planner writes one for every section of every model, so that a warning would be in every piece; the "
+        "profile has uses_prompt false, and the gateway refuses EditRedo.prompt",
+        ("sketch",),
+    ),
+    # Sections: MusicGen reads the prompt that the planner writes from the plan.
+    Exempt(
+        "SectionSpec",
+        ("energy", "layers.kind", "layers.instruments", "groove.feel"),
+        "MusicGen reads it in the prompt, which the planner writes from it",
+        ("musicgen",),
+        in_prompt=True,
+    ),
+    Exempt(
+        "SectionSpec",
+        (
+            "role", "genre", "chords.*", "layers.level", "groove.name", "groove.swing", "transition", "previous.*",
+            "next.*", "tail_frames",
+        ),
+        "MusicGen has no control for it; the planner sets it in every plan, so that a warning would be in every piece",
+        ("musicgen",),
+    ),
+    # Calls.
+    Exempt("RenderStart", ("owner",), "it decides the order in the queue (tests/renderer/test_sketch_line.py)"),
+    Exempt(
+        "RenderStart", ("overlap_frames",), "the band rings on for 3 s or more, which the contract allows", ("sketch",)
+    ),
+)  # fmt: skip
+
+
+def exempt(message: str, backend: str, all_paths: list[str]) -> set[str]:
+    """Return the paths of a message that may be ignored by a backend."""
+    found: set[str] = set()
+    for each in EXCEPTIONS:
+        if each.message == message and backend in each.backends:
+            found.update(path for path in all_paths for wanted in each.paths if fnmatchcase(path, wanted))
+    return found
