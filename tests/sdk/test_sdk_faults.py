@@ -1,4 +1,4 @@
-"""Between client and server everything breaks that can break; the files are the same to the byte."""
+"""Faults between client and server do not change a byte of the files."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 NUM_QUICK, NUM_ALL = 8, 50
 ASKED = spec("calm piano, 120 bpm, C major, verse chorus", seconds=6)
-# Said in full: the manifest, and with it the file's tags, names what was asked for.
+# The complete spec: the manifest, and so the tags of the file, contain the request.
 ASKED.exports.add(file_format=audio_pb2.FILE_FORMAT_FLAC)
 TIME_LIMIT_S = 60
 
 
 @dataclass(frozen=True)
 class House:
-    """A server that runs, with a piece that was made without a disturbance."""
+    """A running server, with a piece that was made without faults."""
 
     runner: asyncio.Runner
     address: str
@@ -56,7 +56,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 
 def fetch(house: House, faults: list[Fault], folder: Path) -> None:
-    """Write both files over a wrecked way, and compare."""
+    """Write both files over a faulty network, and compare them."""
 
     async def work() -> None:
         async with (
@@ -74,7 +74,7 @@ def fetch(house: House, faults: list[Fault], folder: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_kind_of_fault_in_the_middle_of_the_sound(house: House, kind: str, tmp_path: Path) -> None:
+def test_each_kind_of_fault_during_the_audio(house: House, kind: str, tmp_path: Path) -> None:
     fetch(house, [Fault(kind, 500_000, 3), Fault(kind, 700_000, 0)], tmp_path)
 
 
@@ -89,7 +89,7 @@ def test_random_faults_change_nothing(house: House, seed: int, tmp_path: Path) -
     fetch(house, random_faults(seed, len(house.files["draft.wav"])), tmp_path)
 
 
-def test_a_piece_that_is_made_behind_a_wrecked_way_is_the_same(house: House, tmp_path: Path) -> None:
+def test_a_piece_over_a_faulty_network_is_the_same(house: House, tmp_path: Path) -> None:
     faults = [Fault("refuse"), Fault("cut", 5_000), Fault("corrupt", 90_000, 2), Fault("stall", 300_000)]
 
     async def work() -> int:
@@ -100,7 +100,7 @@ def test_a_piece_that_is_made_behind_a_wrecked_way_is_the_same(house: House, tmp
         ):
             stream = client.compose(ASKED)
             await stream.save_live(tmp_path / "draft.wav")
-            # A channel may open a connection that it does not use, and waste a fault on it.
+            # A channel may open a connection that it does not use, which uses up a fault.
             assert wrecker.num_struck >= 2
             return stream.num_resumed
 
@@ -111,7 +111,7 @@ def test_a_piece_that_is_made_behind_a_wrecked_way_is_the_same(house: House, tmp
 async def test_the_server_is_killed_while_a_file_is_written(house: House, tmp_path: Path) -> None:
     one = Segued(tmp_path / "home")
     try:
-        # It dies by SIGKILL before it writes its third piece of sound.
+        # SIGKILL ends it before it writes its third piece of audio.
         one.start(failpoints="conductor.before_segment_row=kill*3")
         async with Client(one.address, patience_s=90) as client:
             stream = client.compose(ASKED)
@@ -128,7 +128,7 @@ async def test_the_server_is_killed_while_a_file_is_written(house: House, tmp_pa
 
 
 @pytest.mark.slow
-async def test_the_gateway_of_a_mesh_is_killed_again_and_again_while_a_file_is_written(
+async def test_the_gateway_of_a_mesh_is_killed_repeatedly_while_a_file_is_written(
     house: House, tmp_path: Path
 ) -> None:
     with contextlib.ExitStack() as stack:
@@ -137,7 +137,7 @@ async def test_the_gateway_of_a_mesh_is_killed_again_and_again_while_a_file_is_w
             stream = client.compose(ASKED)
             saving = asyncio.create_task(stream.save_live(tmp_path / "draft.wav"))
             for _ in range(3):
-                await asyncio.sleep(0.5)  # whenever it is: any moment must do
+                await asyncio.sleep(0.5)  # any moment must work
                 mesh["gateway"].kill()
                 await asyncio.to_thread(mesh["gateway"].start)
             composition = await asyncio.wait_for(saving, TIME_LIMIT_S)

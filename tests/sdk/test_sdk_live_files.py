@@ -1,4 +1,4 @@
-"""Files that grow while the piece is made, through cuts and rewinds."""
+"""Files that grow while the piece is made, with interruptions and rewinds."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def cut_often(cuts: int) -> Lie:
     return lie
 
 
-async def test_a_live_file_grows_and_a_rewind_cuts_it_back(tmp_path: Path) -> None:
+async def test_a_live_file_grows_and_a_rewind_truncates_it(tmp_path: Path) -> None:
     piece = Piece(rewinds=True)
     target = tmp_path / "draft.wav"
     for number_of_cuts in (0, 5):
@@ -41,7 +41,7 @@ async def test_a_live_file_grows_and_a_rewind_cuts_it_back(tmp_path: Path) -> No
         assert int.from_bytes(content[40:44], "little") == len(content) - 44
 
 
-async def test_a_rewind_cuts_the_file_at_once(tmp_path: Path) -> None:
+async def test_a_rewind_truncates_the_file_at_once(tmp_path: Path) -> None:
     piece = Piece(rewinds=True)
     place = next(
         index for index, each in enumerate(piece.messages) if each.event.WhichOneof("event") == "draft_rewound"
