@@ -69,9 +69,7 @@ def test_from_writes_the_same_piece_in_another_format(tmp_path: Path, server: Se
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".opus", ".mp3"])
-def test_from_every_format_reproduces_the_same_bytes(
-    tmp_path: Path, server: Segued, song: Path, suffix: str
-) -> None:
+def test_from_every_format_reproduces_the_same_bytes(tmp_path: Path, server: Segued, song: Path, suffix: str) -> None:
     for given, made in ((song.name, f"one{suffix}"), (f"one{suffix}", f"two{suffix}")):
         folder = song.parent if given == song.name else tmp_path
         code, said = compose(tmp_path, server, "--from", str(folder / given), "-o", made)
@@ -227,7 +225,9 @@ def test_rate_depth_and_preset_follow_the_flags(tmp_path: Path, server: Segued) 
         (("--lufs", "nan"), "spec.master.target_lufs"),
     ],
 )
-def test_values_out_of_range_are_refused_by_name(tmp_path: Path, server: Segued, flags: tuple[str, ...], words: str) -> None:
+def test_values_out_of_range_are_refused_by_name(
+    tmp_path: Path, server: Segued, flags: tuple[str, ...], words: str
+) -> None:
     code, said = compose(tmp_path, server, *ASKED, "-o", "a.flac", *flags)
     assert code == 4
     assert words in said

@@ -38,7 +38,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Segued]:
 
 
 @pytest.mark.parametrize("columns", [pytest.param(40, marks=pytest.mark.slow), 80, 160])
-def test_the_display_fits_the_terminal_and_is_drawn_once_at_the_end(tmp_path: Path, server: Segued, columns: int) -> None:
+def test_the_display_fits_the_terminal_and_is_drawn_once_at_the_end(
+    tmp_path: Path, server: Segued, columns: int
+) -> None:
     terminal = Terminal(tmp_path, columns, *ASKED, "--seed", str(columns), "--server", server.address)
     assert terminal.run() == 0, terminal.written
     lines = terminal.screen.lines()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     Message: TypeAlias = stream_pb2.WatchCompositionResponse
-    Lie: TypeAlias = Callable[[int, list[Message]], Iterable["Message | Break"]]
+    Tampering: TypeAlias = Callable[[int, list[Message]], Iterable["Message | Break"]]
 
 NAME = "compositions/0123456789abcdef"
 RATE = 8000
@@ -163,11 +163,11 @@ Base: Any = composer_pb2_grpc.ComposerServiceServicer
 
 
 class FakeComposer(Base):  # type: ignore[misc]  # see above
-    """Serves one piece. `lie` changes the messages of the n-th stream."""
+    """Serves one piece. `tamper` changes the messages of the n-th stream."""
 
-    def __init__(self, piece: Piece, lie: Lie | None = None) -> None:
+    def __init__(self, piece: Piece, tamper: Tampering | None = None) -> None:
         self.piece = piece
-        self.lie = lie or (lambda _n, messages: messages)
+        self.tamper = tamper or (lambda _n, messages: messages)
         self.num_streams = 0
         self.num_downloads = 0
         self.num_deletes = 0
@@ -195,7 +195,7 @@ class FakeComposer(Base):  # type: ignore[misc]  # see above
         known = not cursor or (cursor[1:].isdigit() and int(cursor[1:]) <= len(self.piece.messages))
         if not known:
             await fail(context, Break(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_CURSOR"))
-        for message in self.lie(self.num_streams, self.piece.after(cursor, audio)):
+        for message in self.tamper(self.num_streams, self.piece.after(cursor, audio)):
             if isinstance(message, Break):
                 await fail(context, message)
                 return

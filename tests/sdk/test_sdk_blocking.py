@@ -66,7 +66,9 @@ def test_every_public_name_is_exported() -> None:
     assert all(hasattr(segue_client, name) for name in segue_client.__all__)
 
 
-def test_the_blocking_client_iterates_saves_and_returns_arrays(fake: FakeComposer, address: str, tmp_path: Path) -> None:
+def test_the_blocking_client_iterates_saves_and_returns_arrays(
+    fake: FakeComposer, address: str, tmp_path: Path
+) -> None:
     with BlockingClient(address, clock=QuickClock()) as client:
         with client.compose("calm piano") as stream:
             kinds = [update.kind for update in stream]

@@ -66,7 +66,7 @@ def follows(one: Message, other: Message) -> bool:
     return first.stage == second.stage and first.first_frame + len(first.data) // FRAME_BYTES == second.first_frame
 
 
-def wrecked(script: list[tuple[str, int, bool]], number: int, messages: list[Message]) -> Iterator[Message | Break]:
+def with_faults(script: list[tuple[str, int, bool]], number: int, messages: list[Message]) -> Iterator[Message | Break]:
     kind, after, long = script[number - 1] if number <= len(script) else ("", 0, False)
     for place, message in enumerate(merged(messages) if long else messages):
         if not kind or place < after:
@@ -105,7 +105,7 @@ def test_interruptions_do_not_change_events_and_audio(script: list[tuple[str, in
     piece = Piece(rewinds=rewinds)
 
     async def listen() -> list[Update]:
-        fake = FakeComposer(piece, lambda number, messages: wrecked(script, number, messages))
+        fake = FakeComposer(piece, lambda number, messages: with_faults(script, number, messages))
         async with serving(fake) as address, Client(address, clock=QuickClock()) as client, asyncio.timeout(20):
             return [update async for update in client.compose("calm piano", audio=BOTH)]
 

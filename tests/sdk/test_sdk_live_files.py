@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import google_crc32c
 import numpy as np
 from tests.sdk.fake_composer import CHUNK, NAME, RATE, Break, FakeComposer, Piece, files_in, is_audio, serving, size_of
-from tests.sdk.listening import TIME_LIMIT_S, client_of
+from tests.sdk.stream_checks import TIME_LIMIT_S, client_of
 
 from segue.audio.v1 import audio_pb2
 from segue_client import Client
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from tests.sdk.fake_composer import Lie, Message
+    from tests.sdk.fake_composer import Message, Tampering
 
 
-def cut_often(cuts: int) -> Lie:
-    def lie(number: int, messages: list[Message]) -> Iterable[Message | Break]:
+def cut_often(cuts: int) -> Tampering:
+    def tamper(number: int, messages: list[Message]) -> Iterable[Message | Break]:
         return [*messages[:3], Break()] if number <= cuts else messages
 
-    return lie
+    return tamper
 
 
 async def test_a_live_file_grows_and_a_rewind_truncates_it(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import grpc
 import numpy as np
 import pytest
 from tests.sdk.fake_composer import NAME, Break, FakeComposer, Piece, serving
-from tests.sdk.listening import BOTH, SILENCE_S, all_of, check, client_of, listen
+from tests.sdk.stream_checks import BOTH, SILENCE_S, all_of, check, client_of, listen
 
 from segue.composer.v1 import composition_pb2, stream_pb2
 from segue_client import SegueError, events

@@ -18,7 +18,7 @@ from tests.sdk.fake_composer import (
     is_audio,
     serving,
 )
-from tests.sdk.listening import SILENCE_S, TIME_LIMIT_S, check, client_of, listen
+from tests.sdk.stream_checks import SILENCE_S, TIME_LIMIT_S, check, client_of, listen
 
 from segue.audio.v1 import audio_pb2
 from segue_client import DamagedAudio, SegueError
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 def first_audio(change: Callable[[Message], Message]) -> Callable[[list[Message]], Iterator[Message | Break]]:
     """Send a false third chunk."""
 
-    def lie(messages: list[Message]) -> Iterator[Message | Break]:
+    def tamper(messages: list[Message]) -> Iterator[Message | Break]:
         for message in messages:
             yield change(message) if is_audio(message) and message.event.audio.first_frame == 2 * CHUNK else message
 
-    return lie
+    return tamper
 
 
 def with_flipped_bit(message: Message) -> Message:
@@ -75,7 +75,7 @@ def master_first(messages: list[Message]) -> list[Message]:
 
 
 SILENT = "nothing at all"
-LIES: dict[str, Callable[[list[Message]], Iterable[Message | Break]]] = {
+FALSE_MESSAGES: dict[str, Callable[[list[Message]], Iterable[Message | Break]]] = {
     "a flipped bit": first_audio(with_flipped_bit),
     "a missing frame": first_audio(without_last_frame),
     "another rate": first_audio(lambda message: changed(message, event__audio__format__sample_rate=44100)),
@@ -103,10 +103,10 @@ TRUE_IN_THE_END = {"every chunk twice", "more than the piece has", "an end in th
 SERVERS_OWN = {"endless heartbeats", "no end"}
 
 
-@pytest.mark.parametrize("name", [name for name in LIES if name not in SERVERS_OWN])
+@pytest.mark.parametrize("name", [name for name in FALSE_MESSAGES if name not in SERVERS_OWN])
 async def test_a_single_false_message_is_recovered(name: str) -> None:
     piece = Piece()
-    fake = FakeComposer(piece, lambda number, messages: LIES[name](messages) if number == 1 else messages)
+    fake = FakeComposer(piece, lambda number, messages: FALSE_MESSAGES[name](messages) if number == 1 else messages)
     if name == SILENT:
         # It may be silent for longer than that by chance.
         check(await listen(fake, SILENCE_S), piece)
@@ -115,9 +115,9 @@ async def test_a_single_false_message_is_recovered(name: str) -> None:
     assert fake.num_streams == 2
 
 
-@pytest.mark.parametrize("name", LIES)
+@pytest.mark.parametrize("name", FALSE_MESSAGES)
 async def test_a_false_server_never_causes_a_wrong_file(name: str, tmp_path: Path) -> None:
-    fake = FakeComposer(Piece(), lambda _number, messages: LIES[name](messages))
+    fake = FakeComposer(Piece(), lambda _number, messages: FALSE_MESSAGES[name](messages))
     stage = audio_pb2.STAGE_MASTER if "master" in name else audio_pb2.STAGE_DRAFT
     silence_s = SILENCE_S if name == SILENT else 30.0
     async with serving(fake) as address, client_of(address, silence_s) as client, asyncio.timeout(TIME_LIMIT_S):

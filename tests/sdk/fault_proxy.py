@@ -35,7 +35,7 @@ def random_faults(seed: int, typical_bytes: int) -> list[Fault]:
     return faults
 
 
-class Wrecker:
+class FaultProxy:
     """Gives each connection the next fault; connections after the last fault have none."""
 
     def __init__(self, target: str, faults: list[Fault]) -> None:
@@ -87,9 +87,9 @@ class Wrecker:
 
     async def _strike(self, piece: bytes, at: int, fault: Fault, writer: asyncio.StreamWriter) -> bytes:
         if fault.kind == "corrupt":
-            wrecked = bytearray(piece)
-            wrecked[at] ^= 1 << fault.bit
-            return bytes(wrecked)
+            faulty_network = bytearray(piece)
+            faulty_network[at] ^= 1 << fault.bit
+            return bytes(faulty_network)
         if fault.kind == "delay":
             await asyncio.sleep(DELAY_S)
             return piece
@@ -120,12 +120,12 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 @contextlib.asynccontextmanager
-async def wrecked(target: str, faults: list[Fault]) -> AsyncIterator[tuple[str, Wrecker]]:
+async def faulty_network(target: str, faults: list[Fault]) -> AsyncIterator[tuple[str, FaultProxy]]:
     """Start a proxy in front of a server and return its address."""
-    wrecker = Wrecker(target, faults)
-    server = await asyncio.start_server(wrecker.serve, "127.0.0.1", 0)
+    proxy = FaultProxy(target, faults)
+    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
     try:
-        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}", wrecker
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}", proxy
     finally:
         server.close()
-        await wrecker.stop()
+        await proxy.stop()
