@@ -1,1 +1,1 @@
-"""The runtime of every service process: settings, logs, metrics, errors, gRPC, store and artifacts."""
+"""What every service process of Segue shares."""

@@ -8,18 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import google_crc32c
 import numpy as np
+from tests.renderer.renderer_server import served
 
 from segue.audio.v1 import audio_pb2
-from segue.renderer.v1 import renderer_pb2, renderer_pb2_grpc
+from segue.renderer.v1 import renderer_pb2
 from segue_music import codec
 from segue_music.elements import Key, Metre, Mode, TempoPoint
 from segue_music.plan import Role, SectionSpec
 from segue_renderer.musicgen.backend import MusicgenBackend
-from segue_renderer.registry import band_melody
-from segue_renderer.service import SERVICE, RendererService
-from segue_runtime.rpc import channels
-from segue_runtime.rpc.server import Server, Service
-from segue_runtime.settings import MusicgenSettings, Settings
+from segue_runtime.settings import MusicgenSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -69,22 +66,8 @@ async def serving(
     """Serve a checkpoint on a socket."""
     settings = MusicgenSettings(model=str(folder), **given)
     backend = MusicgenBackend(settings, window_frames=window, stride_frames=stride)
-    await backend.load()
-    service = RendererService(backend, band_melody)
-
-    def register(server: Any) -> None:
-        renderer_pb2_grpc.add_RendererServiceServicer_to_server(service, server)
-
-    server = Server(Settings(home=tmp_path).server, [Service(SERVICE, register)])
-    address = server.listen(f"unix:{tmp_path}/r.sock")
-    await server.start()
-    try:
-        async with channels.connect(address) as channel:
-            stub: Any = renderer_pb2_grpc.RendererServiceStub(channel)
-            yield stub, backend
-    finally:
-        await server.stop(0)
-        await backend.close()
+    async with served(backend, tmp_path) as stub:
+        yield stub, backend
 
 
 def start_of(spec: SectionSpec = SPEC, seed: int = 7, **given: Any) -> renderer_pb2.RenderStart:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import google_crc32c
 import numpy as np
+from tests.renderer.renderer_server import listening
 
-from segue.renderer.v1 import renderer_pb2, renderer_pb2_grpc
+from segue.renderer.v1 import renderer_pb2
 from segue_renderer.registry import band_melody
-from segue_renderer.service import SERVICE, RendererService
+from segue_renderer.service import RendererService
 from segue_renderer.sketch.backend import SketchBackend
-from segue_runtime.rpc.server import KEEPALIVE_S, Server, Service
-from segue_runtime.settings import Settings
+from segue_runtime.rpc.server import KEEPALIVE_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -87,17 +87,10 @@ async def odd_renderer(
     """Serve one on a free port."""
     backend = backend or SketchBackend()
     service = OddRenderer(backend, spoil)
-
-    def register(server: Any) -> None:
-        renderer_pb2_grpc.add_RendererServiceServicer_to_server(service, server)
-
-    server = Server(Settings(home=folder).server, [Service(SERVICE, register)], keepalive_s=keepalive_s)
-    service.address = server.listen("127.0.0.1:0")
-    await server.start()
     try:
-        yield service
+        async with listening(service, folder, keepalive_s=keepalive_s) as service.address:
+            yield service
     finally:
-        await server.stop(0)
         await backend.close()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,18 +10,14 @@ from typing import TYPE_CHECKING, Any
 import google_crc32c
 import numpy as np
 from tests.renderer import frozen
+from tests.renderer.renderer_server import served
 
-from segue.renderer.v1 import renderer_pb2, renderer_pb2_grpc
+from segue.renderer.v1 import renderer_pb2
 from segue_music import codec
 from segue_music.elements import Note
 from segue_music.plan import Brief, SectionSpec
 from segue_planner.planner import Planner
-from segue_renderer.registry import band_melody
-from segue_renderer.service import SERVICE, RendererService
 from segue_renderer.sketch.backend import SketchBackend
-from segue_runtime.rpc import channels
-from segue_runtime.rpc.server import Server, Service
-from segue_runtime.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -30,12 +25,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from segue.renderer.v1 import renderer_pb2_grpc
     from segue_music.plan import Plan
 
 MIX = ""
 KEPT = frozen.load()
-
-NUMBERS = itertools.count()
 
 
 @dataclass
@@ -101,23 +95,8 @@ async def renderer(
 ) -> AsyncIterator[tuple[renderer_pb2_grpc.RendererServiceAsyncStub, SketchBackend]]:
     """Serve a sketch band on a socket."""
     backend = SketchBackend(slots)
-    await backend.load()
-    service = RendererService(backend, band_melody)
-
-    def register(server: Any) -> None:
-        renderer_pb2_grpc.add_RendererServiceServicer_to_server(service, server)
-
-    server = Server(Settings(home=tmp_path).server, [Service(SERVICE, register)])
-    # A name that nobody had: channels to one address share a connection, and a last server's end would reach the next.
-    address = server.listen(f"unix:{tmp_path}/{next(NUMBERS)}.sock")
-    await server.start()
-    try:
-        async with channels.connect(address) as channel:
-            stub: Any = renderer_pb2_grpc.RendererServiceStub(channel)
-            yield stub, backend
-    finally:
-        await server.stop(0)
-        await backend.close()
+    async with served(backend, tmp_path) as stub:
+        yield stub, backend
 
 
 async def play(stub: Any, start: renderer_pb2.RenderStart) -> Rendered:

@@ -7,7 +7,7 @@ import argparse
 from segued.flags.files import add_audio_file, add_composition
 from segued.flags.music import add_music
 from segued.flags.shared import add_force, add_output, add_server, add_settings, add_tls
-from segued.flags.values import speed
+from segued.flags.values import seconds, speed
 
 EXIT_CODES = (
     "Exit codes: 0 done, 1 the composition or the work failed, 2 wrong usage, 3 the server cannot be reached, "
@@ -32,7 +32,8 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_help(top)
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add in (_serve, _compose, _plan, _master, _analyze, _models, _health, _record, _replay, _config, _version):
+    music = (_compose, _plan, _master, _analyze)
+    for add in (_serve, *music, _models, _health, _check_renderer, _record, _replay, _config, _version):
         add_settings(add(commands))
     return top
 
@@ -131,6 +132,21 @@ def _health(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentPar
         help="Server [default: the role of these settings]",
     )
     add_tls(command.add_argument_group("Server"))
+    return command
+
+
+def _check_renderer(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    command = _command(
+        commands, "check-renderer", "Check that a renderer keeps the contract: exit code 1 if a check fails"
+    )
+    command.add_argument_group("Arguments").add_argument("address", metavar="ADDRESS", help="Renderer to check")
+    group = command.add_argument_group("Checks")
+    group.add_argument("--model", metavar="MODEL", default="", help="Model to check [default: the renderer's first]")
+    group.add_argument(
+        "--time-limit", metavar="TIME", type=seconds, default=600.0, help="Time limit of one check [default: 10m]"
+    )
+    add_tls(command.add_argument_group("Server"))
+    add_output(command, quiet=False)
     return command
 
 

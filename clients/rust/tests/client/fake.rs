@@ -1,4 +1,4 @@
-//! A fake `ComposerService` on a real port that plays prepared pieces, with faults on request.
+//! A `ComposerService` on a real port that plays prepared pieces, and misbehaves when it is told to.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -29,17 +29,17 @@ mod generated {
 }
 use generated::composer_service_server::ComposerServiceServer;
 
-/// A fault of one stream.
+/// What one stream does instead of playing on.
 #[derive(Clone)]
 pub enum StreamFault {
-    /// Ends with an error after this many messages.
+    /// Ends with an error after so many messages.
     Break(usize, Status),
-    /// Holds messages back until the function allows them, given the number of sent messages. Meanwhile it sends
-    /// checkpoints with this state, or nothing.
+    /// Holds messages back until they may be sent: after so many, as things stand inside. Meanwhile it says what it is at,
+    /// or nothing.
     Hold(Option<State>, fn(usize, &FakeState) -> bool),
     /// Changes the message with this index.
     Corrupt(usize, fn(&mut CompositionEvent)),
-    /// Refuses the call.
+    /// Refuses at once.
     Refuse(Status),
     /// Sends a message of several MiB.
     Huge(usize),
@@ -52,9 +52,9 @@ pub enum StreamFault {
 #[derive(Default)]
 pub struct FakeState {
     pub pieces: HashMap<String, Piece>,
-    /// One fault for each of the next streams. Later streams have none.
+    /// One for each stream that is opened; then all is well.
     pub faults: VecDeque<StreamFault>,
-    /// A fault of every stream.
+    /// For every stream, also the ones to come.
     pub always: Option<StreamFault>,
     pub cursors: Vec<String>,
     pub specs: Vec<CompositionSpec>,
@@ -62,34 +62,34 @@ pub struct FakeState {
     pub uploads: HashMap<String, Vec<u8>>,
     pub token: String,
     pub refuse_compose: Option<Status>,
-    /// The version of the service. Empty means the client's version.
+    /// What it says of its version. Empty means the client's own.
     pub version: String,
     pub masters: Vec<CreateMasterRequest>,
-    /// Releases messages that a fault holds back.
+    /// What is held back may be sent.
     pub may_go_on: bool,
-    /// The delay before a stream is opened.
+    /// How long it takes to answer who asks for a stream.
     pub slow_answers: Duration,
-    /// The delay before each part of a file except the first, in both directions.
+    /// How long it waits before each part of a file but the first, in both directions.
     pub slow_files: Duration,
-    /// After the first stream, refuses new streams with this status until one cancellation has failed.
+    /// After its first stream it refuses with this whoever comes back, until somebody has asked in vain for a cancel.
     pub away: Option<Status>,
-    /// The analysis to return instead of a finished one.
+    /// What it says of an analysis instead of a finished one.
     pub analysis: Option<Analysis>,
 }
 
-/// The running fake service.
+/// The running fake.
 pub struct Fake {
     pub address: SocketAddr,
     pub state: Arc<Mutex<FakeState>>,
 }
 
 impl Fake {
-    /// Starts the service in its own thread. It ends with the test process.
+    /// Starts it in a thread of its own; it ends with the test's process.
     pub fn start(pieces: Vec<Piece>) -> Self {
         Self::start_with(pieces, None)
     }
 
-    /// Starts the service with TLS.
+    /// The same behind TLS.
     pub fn start_with(pieces: Vec<Piece>, tls: Option<ServerTlsConfig>) -> Self {
         let state = Arc::new(Mutex::new(FakeState::default()));
         state.lock().unwrap().pieces = pieces.into_iter().map(|piece| (piece.name.clone(), piece)).collect();
@@ -126,7 +126,7 @@ pub fn connection(address: SocketAddr) -> Connection {
     Connection { address, token: String::new(), trusted: Vec::new(), identity: None }
 }
 
-/// An error with details, as the real service sends it.
+/// An error as the real service packs it.
 pub fn refusal(code: Code, reason: &str, message: &str, metadata: &[(&str, &str)]) -> Status {
     let info = rpc::ErrorInfo {
         reason: reason.into(),

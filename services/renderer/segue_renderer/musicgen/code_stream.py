@@ -29,7 +29,7 @@ class WindowJob:
     owner: str = ""
 
 
-class StreamOwner(Protocol):
+class StreamSource(Protocol):
     """What a stream asks of the engine."""
 
     def queue_position(self, ticket: Ticket) -> int:
@@ -44,19 +44,19 @@ class StreamOwner(Protocol):
 class CodeStream:
     """The codes of a job as they are generated. It is read on the event loop that submitted the job."""
 
-    def __init__(self, owner: StreamOwner, job: WindowJob) -> None:
+    def __init__(self, source: StreamSource, job: WindowJob) -> None:
         self.job = job
         self.ticket = Ticket(job.owner)
         self.sent_frames = 0
         self.column = 0
-        self._owner = owner
+        self._source = source
         self._loop = asyncio.get_running_loop()
         self._arrived: asyncio.Queue[Codes | BaseException | None] = asyncio.Queue()
         self._begun = asyncio.Event()
 
     def queue_position(self) -> int:
         """Return the position in the queue, from 1; 0 when the job has a slot or will have one at once."""
-        return self._owner.queue_position(self.ticket)
+        return self._source.queue_position(self.ticket)
 
     def queue_positions(self) -> AsyncIterator[int]:
         """Yield the position every second, until the job has a slot or has failed."""
@@ -70,7 +70,7 @@ class CodeStream:
 
     def cancel(self) -> None:
         """Leave the batch before the next step."""
-        self._owner.cancel(self)
+        self._source.cancel(self)
 
     # Called on the engine's thread. The event loop may have ended by then: nobody reads the stream in that case.
 

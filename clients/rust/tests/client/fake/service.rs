@@ -1,4 +1,4 @@
-//! The methods of the fake service.
+//! The fake's methods.
 
 use std::sync::{Arc, Mutex};
 

@@ -1,4 +1,4 @@
-//! Writes the events of a piece like the service.
+//! Writes a piece's events as the service would.
 
 use segue_client::proto::segue::{
     audio::v1::{AudioChunk, Stage},

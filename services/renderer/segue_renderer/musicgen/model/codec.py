@@ -71,7 +71,7 @@ class ResidualBlock:
         return (self.shortcut(sound) if self.shortcut is not None else sound) + inner
 
 
-class LstmLayer:
+class Lstm:
     """The LSTM between the convolutions; a stream carries its state from chunk to chunk."""
 
     def __init__(self, tensors: Tensors, width: int, num_layers: int) -> None:
@@ -79,7 +79,7 @@ class LstmLayer:
         shapes = {name: tuple(parameter.shape) for name, parameter in self._lstm.named_parameters()}
         self._lstm.load_state_dict({name: tensors.pop(f"lstm.{name}", *shape) for name, shape in shapes.items()})
 
-    def to(self, device: torch.device) -> LstmLayer:
+    def to(self, device: torch.device) -> Lstm:
         """Move to a device."""
         self._lstm.to(device)
         return self
@@ -109,7 +109,7 @@ class Codec:
         self._tensors = tensors
         width = config.num_filters * 2 ** len(config.ratios)
         self.first = self._conv("decoder.layers.0", config.hidden_size, width, config.kernel_size)
-        self.lstm = LstmLayer(tensors.scoped("decoder.layers.1"), width, config.num_lstm_layers).to(device)
+        self.lstm = Lstm(tensors.scoped("decoder.layers.1"), width, config.num_lstm_layers).to(device)
         self.upward = self._upward_stack(width)
         self._encoder = self._encoder_stack(width)
         del self._tensors
@@ -156,11 +156,9 @@ class Codec:
         last = self._conv(f"decoder.layers.{index + 1}", width, 1, self.config.last_kernel_size)
         return [*layers, Elu(), last]
 
-    def _encoder_stack(self, wanted: int) -> list[LstmLayer | ResidualBlock | Conv | Elu]:
+    def _encoder_stack(self, wanted: int) -> list[Lstm | ResidualBlock | Conv | Elu]:
         config, width = self.config, self.config.num_filters
-        layers: list[LstmLayer | ResidualBlock | Conv | Elu] = [
-            self._conv("encoder.layers.0", 1, width, config.kernel_size)
-        ]
+        layers: list[Lstm | ResidualBlock | Conv | Elu] = [self._conv("encoder.layers.0", 1, width, config.kernel_size)]
         index = 1
         for ratio in reversed(config.ratios):
             for growth in range(config.num_residual_layers):
@@ -169,7 +167,7 @@ class Codec:
             index += 1  # an ELU
             layers += [Elu(), self._conv(f"encoder.layers.{index}", width, 2 * width, 2 * ratio, stride=ratio)]
             index, width = index + 1, 2 * width
-        lstm = LstmLayer(self._tensors.scoped(f"encoder.layers.{index}"), wanted, config.num_lstm_layers)
+        lstm = Lstm(self._tensors.scoped(f"encoder.layers.{index}"), wanted, config.num_lstm_layers)
         last = self._conv(f"encoder.layers.{index + 2}", width, config.hidden_size, config.last_kernel_size)
         return [*layers, lstm.to(self.device), Elu(), last]
 

@@ -22,7 +22,7 @@ EPSILON = 1e-5
 
 
 @dataclass
-class LayerNorm:
+class Normalization:
     """The weights of a layer norm."""
 
     weight: torch.Tensor
@@ -37,7 +37,7 @@ class LayerNorm:
 class TextAttention:
     """A layer's attention to the text; keys and values are computed once for each prompt."""
 
-    norm: LayerNorm
+    norm: Normalization
     q: Linear
     k: FloatLinear
     v: FloatLinear
@@ -45,14 +45,14 @@ class TextAttention:
 
 
 @dataclass
-class DecoderLayer:
+class DecoderBlock:
     """The weights of one layer."""
 
-    norm: LayerNorm
+    norm: Normalization
     qkv: Linear
     out: Linear
     text: TextAttention | None
-    ffn_norm: LayerNorm
+    ffn_norm: Normalization
     fc1: Linear
     fc2: Linear
 
@@ -184,14 +184,14 @@ class Decoder:
     def _logits(self, states: torch.Tensor) -> torch.Tensor:
         return self._heads(self._norm(states)).to(torch.float32)
 
-    def _norm_of(self, tensors: Tensors, name: str) -> LayerNorm:
+    def _norm_of(self, tensors: Tensors, name: str) -> Normalization:
         hidden = self.config.hidden_size
         weight, bias = (
             tensors.pop(f"{name}.{part}", hidden).to(self.device, self.dtype) for part in ("weight", "bias")
         )
-        return LayerNorm(weight, bias)
+        return Normalization(weight, bias)
 
-    def _layer(self, tensors: Tensors) -> DecoderLayer:
+    def _layer(self, tensors: Tensors) -> DecoderBlock:
         hidden, ffn = self.config.hidden_size, self.config.ffn_size
 
         def square(name: str) -> torch.Tensor:
@@ -206,7 +206,7 @@ class Decoder:
                 v=FloatLinear(square("encoder_attn.v_proj").to(self.device, self.dtype)),
                 out=self._make(square("encoder_attn.out_proj")),
             )
-        return DecoderLayer(
+        return DecoderBlock(
             norm=self._norm_of(tensors, "self_attn_layer_norm"),
             qkv=self._make(torch.cat([square(f"self_attn.{part}_proj") for part in "qkv"])),
             out=self._make(square("self_attn.out_proj")),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class EncoderLayer:
+class EncoderBlock:
     """The weights of one layer."""
 
     attention_norm: torch.Tensor
@@ -44,7 +44,7 @@ class TextEncoder:
             attention = tensors.scoped(f"encoder.block.{index}.layer.0")
             ffn_part = tensors.scoped(f"encoder.block.{index}.layer.1")
             self._blocks.append(
-                EncoderLayer(
+                EncoderBlock(
                     attention_norm=attention.pop("layer_norm.weight", hidden),
                     q=attention.pop("SelfAttention.q.weight", inner, hidden),
                     k=attention.pop("SelfAttention.k.weight", inner, hidden),

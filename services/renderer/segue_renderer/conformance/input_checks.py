@@ -1,0 +1,154 @@
+"""Checks of conditioning, guides and hints: the renderer uses them, warns about them, or refuses them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+import numpy as np
+
+from segue.audio.v1 import audio_pb2
+from segue.music.v1 import music_pb2
+from segue.renderer.v1 import renderer_pb2
+from segue_music.plan import Continuity, SamplingHints
+from segue_music.timing import ticks_per_bar
+from segue_renderer.conformance import examples
+from segue_renderer.conformance.outcome import Check, CheckSkipped, require
+from segue_renderer.conformance.profile_checks import seconds
+from segue_runtime import errors
+from segue_runtime.rpc.chunks import cut
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from segue_audio.arrays import Float32
+    from segue_renderer.conformance.target import Target
+
+REFUSED: Final = (grpc.StatusCode.INVALID_ARGUMENT, "OPTION_NOT_SUPPORTED")
+TUNE: Final = (60, 64, 67, 72)
+
+
+async def conditioning(target: Target) -> str:
+    """The end of an earlier section is used, or named in a warning; models without conditioning refuse it."""
+    profile = target.profile
+    spec = replace(examples.section(), continuity=Continuity.TAIL)
+    if not profile.HasField("conditioning"):
+        start = target.start_of(spec, conditioning_frames=1024)
+        return f"refused: {await target.require_refusal(target.call(start), *REFUSED)}"
+    base = (await target.base()).samples()
+    clip = base[-round(seconds(profile.conditioning) * target.sample_rate) :]
+    start = target.start_of(spec, conditioning_frames=len(clip))
+    rendering = await target.render(start, *audio_messages("conditioning", clip, target.sample_rate))
+    warned = rendering.warning_codes()
+    require(rendering.finished.conditioning_applied or warned, "it was not used, and no warning says so")
+    return "used" if rendering.finished.conditioning_applied else f"warned: {', '.join(warned)}"
+
+
+async def guide_audio(target: Target) -> str:
+    """A melody in audio is used, or named in a warning; models without this guide refuse it."""
+    spec = examples.section()
+    clip = tone(spec.frames / spec.sample_rate, target.sample_rate)
+    start = target.start_of(spec, guide_frames=len(clip))
+    if renderer_pb2.GUIDE_MELODY_AUDIO not in target.profile.guides:
+        return f"refused: {await target.require_refusal(target.call(start), *REFUSED)}"
+    return await _guided(target, start, *audio_messages("guide", clip, target.sample_rate))
+
+
+async def guide_notes(target: Target) -> str:
+    """A melody in notes is used, or named in a warning; models without this guide refuse it."""
+    quarter = ticks_per_bar(examples.METRE) // 4
+    tune = [
+        music_pb2.Note(
+            layer=music_pb2.LAYER_KIND_LEAD, start_tick=index * quarter, ticks=quarter, pitch=pitch, velocity=90
+        )
+        for index, pitch in enumerate(TUNE)
+    ]
+    start = target.start_of(examples.section(), guide_notes=len(tune))
+    if renderer_pb2.GUIDE_NOTES not in target.profile.guides:
+        return f"refused: {await target.require_refusal(target.call(start), *REFUSED)}"
+    return await _guided(target, start, renderer_pb2.RenderSectionRequest(notes=renderer_pb2.Notes(notes=tune)))
+
+
+async def guide_band(target: Target) -> str:
+    """The melody of the sketch band is used, or named in a warning; models that take no notes refuse it."""
+    start = target.start_of(examples.section(), guide_band=True)
+    if renderer_pb2.GUIDE_NOTES not in target.profile.guides:
+        return f"refused: {await target.require_refusal(target.call(start), *REFUSED)}"
+    return await _guided(target, start)
+
+
+async def _guided(target: Target, start: renderer_pb2.RenderStart, *more: Any) -> str:
+    rendering = await target.render(start, *more)
+    warned = rendering.warning_codes()
+    require(rendering.finished.guide_applied or warned, "it was not used, and no warning says so")
+    return "used" if rendering.finished.guide_applied else f"warned: {', '.join(warned)}"
+
+
+async def sampling(target: Target) -> str:
+    """Sampling hints are used, named in a warning, or refused."""
+    spec = examples.section(bars=1, sampling=SamplingHints(temperature=0.9, top_k=50))
+    return await _hint(target, spec, used=target.profile.uses_sampling)
+
+
+async def negative_prompt(target: Target) -> str:
+    """A negative prompt is used, named in a warning, or refused."""
+    spec = examples.section(bars=1, negative_prompt="distorted guitars")
+    return await _hint(target, spec, used=target.profile.uses_negative_prompt)
+
+
+async def _hint(target: Target, spec: Any, *, used: bool) -> str:
+    try:
+        rendering = await target.render(target.start_of(spec))
+    except grpc.aio.AioRpcError as error:
+        refusal = errors.from_rpc_error(error)
+        require(refusal.code is REFUSED[0] and not used, f"{refusal.code.name} {refusal.reason}: {refusal.message}")
+        return f"refused: {refusal.reason}"
+    plain = {warning.code for warning in (await target.base()).finished.warnings}
+    warned = [code for code in rendering.warning_codes() if code not in plain]
+    require(used or warned, "the profile does not use it, and no warning says so")
+    return "used" if used else f"warned: {', '.join(warned)}"
+
+
+async def announced(target: Target) -> str:
+    """A stream that ends before the announced audio is refused."""
+    if renderer_pb2.GUIDE_MELODY_AUDIO in target.profile.guides:
+        start = target.start_of(examples.section(), guide_frames=4096)
+    elif target.profile.HasField("conditioning"):
+        start = target.start_of(examples.section(), conditioning_frames=4096)
+    else:
+        raise CheckSkipped("the model takes no audio")
+    return await target.require_refusal(
+        target.call(start), grpc.StatusCode.INVALID_ARGUMENT, "INVALID_AUDIO", "OUT_OF_ORDER"
+    )
+
+
+def tone(length_s: float, sample_rate: int) -> Float32:
+    """Return a mono melody of sines."""
+    times = np.arange(round(length_s * sample_rate)) / sample_rate
+    pitches = np.array(TUNE)[np.minimum((times * 2).astype(int), len(TUNE) - 1)]
+    frequencies = 440.0 * 2.0 ** ((pitches - 69) / 12)
+    return (0.3 * np.sin(2 * np.pi * np.cumsum(frequencies) / sample_rate)).astype(np.float32)[:, None]
+
+
+def audio_messages(kind: str, clip: Float32, sample_rate: int) -> Iterator[renderer_pb2.RenderSectionRequest]:
+    """Cut audio into the messages of `conditioning` or `guide`."""
+    form = audio_pb2.AudioFormat(
+        sample_rate=sample_rate, channels=clip.shape[1], sample_format=audio_pb2.SAMPLE_FORMAT_F32LE
+    )
+    content = np.ascontiguousarray(clip, "<f4").tobytes()
+    for chunk in cut(content, audio_pb2.AudioChunk(format=form)):
+        message = renderer_pb2.RenderSectionRequest()
+        getattr(message, kind).CopyFrom(chunk)
+        yield message
+
+
+CHECKS: Final = (
+    Check("conditioning", "an earlier section's audio is used, warned about, or refused", conditioning),
+    Check("guide-audio", "a melody in audio is used, warned about, or refused", guide_audio),
+    Check("guide-notes", "a melody in notes is used, warned about, or refused", guide_notes),
+    Check("guide-band", "the sketch band's melody is used, warned about, or refused", guide_band),
+    Check("sampling", "sampling hints are used, warned about, or refused", sampling),
+    Check("negative-prompt", "a negative prompt is used, warned about, or refused", negative_prompt),
+    Check("announced", "a stream without the audio that start announced is refused", announced),
+)

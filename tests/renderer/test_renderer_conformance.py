@@ -1,0 +1,134 @@
+"""The checks of RendererService on the sketch band, and on renderers that break one promise each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from tests.mesh.odd_renderer import changed, leave, odd_renderer
+
+from segue.renderer.v1 import renderer_pb2_grpc
+from segue_renderer.conformance import CHECKS, run_check
+from segue_renderer.conformance.outcome import Outcome
+from segue_renderer.conformance.target import Target
+from segue_runtime.rpc import channels
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from segue.renderer.v1 import renderer_pb2
+
+    Response = renderer_pb2.RenderSectionResponse
+    Spoil = Callable[[Response], list[Response]]
+
+NAMES = [check.name for check in CHECKS]
+NOT_FOR_SKETCH = {"seeds", "announced", "undeclared"}
+
+
+async def outcomes(address: str, *names: str) -> dict[str, tuple[Outcome, str]]:
+    async with channels.connect(address) as channel:
+        target = await Target.open(renderer_pb2_grpc.RendererServiceStub(channel))
+        results = [await run_check(check, target) for check in CHECKS if not names or check.name in names]
+    return {result.name: (result.outcome, result.detail) for result in results}
+
+
+async def test_the_sketch_band_keeps_every_promise(tmp_path: Path) -> None:
+    async with odd_renderer(tmp_path, leave) as service:
+        found = await outcomes(service.address)
+    assert {name: detail for name, (outcome, detail) in found.items() if outcome is Outcome.FAILED} == {}
+    assert {name for name, (outcome, _) in found.items() if outcome is Outcome.SKIPPED} == NOT_FOR_SKETCH
+
+
+def test_every_check_has_a_name_of_its_own() -> None:
+    assert len(set(NAMES)) == len(NAMES)
+
+
+def first_chunk(change: Callable[[Any], object], layer: str = "") -> Spoil:
+    """Change the first chunk of a layer."""
+
+    def spoil(response: Response) -> list[Response]:
+        if (
+            response.WhichOneof("message") == "audio"
+            and not response.audio.first_frame
+            and response.audio.layer == layer
+        ):
+            change(response.audio)
+        return [response]
+
+    return spoil
+
+
+def message(kind: str, change: Callable[[Any], object]) -> Spoil:
+    """Change each message of a kind."""
+
+    def spoil(response: Response) -> list[Response]:
+        if response.WhichOneof("message") == kind:
+            change(getattr(response, kind))
+        return [response]
+
+    return spoil
+
+
+def repeated(kind: str, times: int) -> Spoil:
+    """Send each message of a kind several times, or never."""
+    return lambda response: [response] * (times if response.WhichOneof("message") == kind else 1)
+
+
+def every_chunk(change: Callable[[Any], object]) -> Spoil:
+    """Change the samples of each chunk of the mix."""
+
+    def spoil(response: Response) -> list[Response]:
+        if response.WhichOneof("message") == "audio" and not response.audio.layer:
+            changed(response, change)
+        return [response]
+
+    return spoil
+
+
+def setting(**values: Any) -> Callable[[Any], None]:
+    def change(part: Any) -> None:
+        for name, value in values.items():
+            setattr(part, name, value)
+
+    return change
+
+
+# A fault, and the checks that must find it.
+FAULTS: dict[str, tuple[Spoil, set[str]]] = {
+    "nothing is accepted": (repeated("accepted", 0), {"order"}),
+    "finished comes twice": (repeated("finished", 2), {"order"}),
+    "another profile": (message("accepted", lambda part: setting(model="other")(part.profile)), {"accepted"}),
+    "another rate": (message("accepted", lambda part: setting(sample_rate=8_000)(part.format)), {"accepted", "chunks"}),
+    "a wrong checksum": (first_chunk(setting(crc32c=1)), {"chunks"}),
+    "a gap": (first_chunk(setting(first_frame=9)), {"chunks"}),
+    "another take": (first_chunk(setting(take="other")), {"labels"}),
+    "NaN": (every_chunk(lambda samples: samples.fill(np.nan)), {"samples"}),
+    "silence": (every_chunk(lambda samples: samples.fill(0)), {"samples", "stems"}),
+    "a frame less": (message("finished", lambda part: setting(frames=part.frames - 1)(part)), {"length"}),
+    "no windows": (message("finished", setting(windows=0)), {"finished"}),
+    "conditioning that was not sent": (message("finished", setting(conditioning_applied=True)), {"finished"}),
+    "a warning without text": (message("finished", lambda part: part.warnings.add(code="odd")), {"finished"}),
+    "louder stems": (every_chunk(lambda samples: np.multiply(samples, 0.5, out=samples)), {"stems"}),
+    "an unknown stem": (first_chunk(setting(layer="kazoo"), "bass"), {"chunks", "stems"}),
+    "notes without length": (message("notes", lambda part: setting(ticks=0)(part.notes[0])), {"notes"}),
+    "progress that goes back": (
+        message("progress", setting(frames_done=9, frames_total=1, queue_position=0)), {"queue"}
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_broken_renderer_fails_the_check_of_the_promise(fault: str, tmp_path: Path) -> None:
+    spoil, expected = FAULTS[fault]
+
+    async def spoiled(_call: int, _start: Any, responses: AsyncIterator[Response]) -> AsyncIterator[Response]:
+        async for response in responses:
+            for each in spoil(response):
+                yield each
+
+    async with odd_renderer(tmp_path, spoiled) as service:
+        found = await outcomes(service.address, *expected)
+    assert {name for name, (outcome, _) in found.items() if outcome is Outcome.FAILED} == expected, found
+    assert all(detail for _, detail in found.values())
