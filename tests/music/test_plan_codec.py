@@ -1,4 +1,4 @@
-"""The words of music against the contract: same fields, same enum numbers, loss-free round trips."""
+"""The dataclasses of segue_music against the contract: same fields, same enum numbers, lossless round trips."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PAIRS = [
 
 
 @pytest.mark.parametrize(("word", "message"), PAIRS, ids=lambda side: side.__name__)
-def test_every_field_of_the_contract_has_its_word(word: type, message: type) -> None:
+def test_every_field_of_the_contract_is_in_the_dataclass(word: type, message: type) -> None:
     wire = {field.name for field in message.DESCRIPTOR.fields}  # type: ignore[attr-defined]  # a message class
     assert {field.name.removesuffix("_ns") for field in dataclasses.fields(word)} == wire
 
@@ -74,7 +74,7 @@ def test_a_plan_survives_protobuf_and_json(piece: plan.Plan) -> None:
 
 
 @given(plans, st.text(max_size=10))
-def test_the_digest_speaks_of_the_music_only(piece: plan.Plan, text: str) -> None:
+def test_the_digest_covers_the_music_only(piece: plan.Plan, text: str) -> None:
     annotated = dataclasses.replace(piece, version=9, warnings=(plan.Warning("a", text),))
     assert codec.plan_digest(annotated) == codec.plan_digest(piece)
     assert codec.plan_digest(dataclasses.replace(piece, seed=piece.seed ^ 1)) != codec.plan_digest(piece)
@@ -110,7 +110,7 @@ def test_the_digest_is_that_of_the_messages_canonical_json(piece: plan.Plan) -> 
 
 
 def test_the_digest_of_whole_plans_is_that_of_their_json() -> None:
-    """Plans with every field: what the planner makes, a loop, and one with odd numbers in odd places."""
+    """Plans with every field: one from the planner, a loop, and one with unusual numbers."""
     briefs = (
         plan.Brief(
             prompt="pop, half-time chorus, key change, slows down", sampling=plan.SamplingHints(0.0, 0, 1.0, -0.0)

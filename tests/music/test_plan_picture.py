@@ -1,4 +1,4 @@
-"""The picture of a plan: every section, part and origin is in it, to scale, in a width that is kept."""
+"""The picture of a plan: it has every section, part and origin, to scale, within a width."""
 
 from __future__ import annotations
 

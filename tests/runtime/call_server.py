@@ -28,7 +28,7 @@ GOOD = audio_pb2.AudioFormat(sample_rate=48_000, channels=2)
 
 @dataclass
 class Seen:
-    """What the handlers of the test service saw."""
+    """What the handlers of the test service received."""
 
     scopes: list[scope.Scope | None] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
@@ -39,7 +39,7 @@ class Seen:
 
 
 class Handlers:
-    """A service with a method of each kind; a chunk of audio stands for any message that has rules."""
+    """A service with a method of each kind; an audio chunk represents any message with rules."""
 
     def __init__(self, seen: Seen) -> None:
         self.seen = seen

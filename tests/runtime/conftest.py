@@ -1,4 +1,4 @@
-"""Opens every backend of the store; one of them loses every ring on purpose."""
+"""Opens every backend of the store; one of them loses every notification on purpose."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def clock() -> Clock:
     return Clock()
 
 
-def deaf(key: tuple[str, ...]) -> None:
-    """Lose a ring."""
+def lose(key: tuple[str, ...]) -> None:
+    """Lose a notification."""
 
 
-@pytest.fixture(params=["sqlite", "sqlite-deaf"])
+@pytest.fixture(params=["sqlite", "sqlite-without-notifications"])
 async def opens(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[Opens]:
     async with contextlib.AsyncExitStack() as opened:
 
         async def open_one() -> Store:
             store = await SqliteStore.open(tmp_path / "store" / "segue.db", clock=clock, retention_s=100, tail_rows=4)
-            if request.param == "sqlite-deaf":
-                store.notifier.notify = deaf  # type: ignore[method-assign]  # the fault under test
+            if request.param == "sqlite-without-notifications":
+                store.notifier.notify = lose  # type: ignore[method-assign]  # the fault under test
             opened.push_async_callback(store.close)
             return store
 

@@ -1,4 +1,4 @@
-"""What the tests of the stores share: a clock, and rows to put in."""
+"""Shared by the tests of the stores: a clock, and rows to write."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Clock:
 
 
 class Opens(Protocol):
-    """Opens the backend under test; again on the same place for another process's view."""
+    """Opens the backend under test; a second time, on the same file, as another process."""
 
     async def __call__(self) -> Store: ...
 

@@ -1,4 +1,4 @@
-"""A caller that leaves while its answer is being sent is nobody's error, and no reason for a traceback."""
+"""A caller that leaves while its response is sent causes no error and no traceback."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def _as_before() -> Iterator[None]:
 
 
 def written(level: str, error: Exception) -> str:
-    """What stands in the log when grpc says that an answer could not be sent."""
+    """Return the log when gRPC reports that a response could not be sent."""
     stream = io.StringIO()
     logs.configure(LogSettings(level=level, format="json"), stream)
     logging.getLogger("grpc._cython.cygrpc").error("raised in core by servicer method [/a.B/C]", exc_info=error)
     return stream.getvalue()
 
 
-def test_it_is_said_in_one_line_to_those_who_want_to_know() -> None:
+def test_it_is_logged_in_one_line_at_level_info() -> None:
     gone = cygrpc.ExecuteBatchError("Failed")
     (line,) = written("info", gone).splitlines()
     said = json.loads(line)

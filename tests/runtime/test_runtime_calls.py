@@ -36,7 +36,7 @@ async def test_all_four_kinds_pass_good_messages(tmp_path: Path) -> None:
         assert await all_of(client.both(iter([GOOD] * 5))) == [GOOD] * 5
 
 
-async def test_a_broken_rule_is_named_with_a_value_that_would_do_in_every_kind(tmp_path: Path) -> None:
+async def test_a_broken_rule_is_named_with_a_valid_value_in_every_kind(tmp_path: Path) -> None:
     bad = audio_pb2.AudioFormat(sample_rate=200_000, channels=2, sample_format=9)  # type: ignore[arg-type] # on purpose
     async with running_server(tmp_path) as (client, _, _):
         for call in (
@@ -53,7 +53,7 @@ async def test_a_broken_rule_is_named_with_a_value_that_would_do_in_every_kind(t
             assert kind.suggestion.startswith("SAMPLE_FORMAT_F32LE")
 
 
-async def test_a_refusal_waits_for_what_is_on_its_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_refusal_waits_for_messages_in_flight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interceptors, "READ_ON_S", 60.0)
     monkeypatch.setattr(interceptors, "PAUSE_S", 60.0)
     sent = 0
@@ -61,7 +61,7 @@ async def test_a_refusal_waits_for_what_is_on_its_way(tmp_path: Path, monkeypatc
     async def requests() -> AsyncIterator[audio_pb2.AudioFormat | bytes]:
         nonlocal sent
         yield b"\xff"
-        await asyncio.sleep(0.05)  # else all may be sent before anybody refuses
+        await asyncio.sleep(0.05)  # otherwise all may be sent before the refusal
         while sent < 100:
             sent += 1
             yield GOOD
@@ -84,7 +84,7 @@ async def test_a_refusal_waits_only_a_moment(tmp_path: Path, monkeypatch: pytest
     async with running_server(tmp_path) as (client, _, server):
         code, _, _ = await refused(all_of(client.both(requests(3600))))
         assert code is grpc.StatusCode.INVALID_ARGUMENT
-        # Who never stops is cut off.
+        # A caller that never stops is cut off.
         with pytest.raises(grpc.aio.AioRpcError):
             await all_of(client.both(requests(0)))
         assert await server.calls.none(10)
@@ -133,7 +133,7 @@ async def test_no_text_of_an_exception_reaches_the_client_but_the_log_has_it(tmp
     assert all("secret" in json.dumps(line) and line["request_id"] for line in failures)
 
 
-async def test_our_errors_keep_code_reason_and_retry(tmp_path: Path) -> None:
+async def test_segue_errors_keep_code_reason_and_retry(tmp_path: Path) -> None:
     async with running_server(tmp_path) as (client, seen, _):
         seen.fail = lambda: errors.QueueFull("64 wait already", retry_after_s=5, metadata={"limit": "64"})
         code, error, _ = await refused(client.unary(GOOD))
@@ -142,7 +142,7 @@ async def test_our_errors_keep_code_reason_and_retry(tmp_path: Path) -> None:
         assert (error.message, error.retry_after_s, error.metadata["limit"]) == ("64 wait already", 5, "64")
 
 
-async def test_an_error_from_an_inner_call_becomes_our_own(tmp_path: Path) -> None:
+async def test_an_error_of_an_inner_call_becomes_a_segue_error(tmp_path: Path) -> None:
     trailers = grpc.aio.Metadata()
     inner = grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), trailers, "10.1.1.1 refused")
     async with running_server(tmp_path) as (client, seen, _):
@@ -153,7 +153,7 @@ async def test_an_error_from_an_inner_call_becomes_our_own(tmp_path: Path) -> No
         assert "10.1.1.1" not in str(status)
 
 
-async def test_request_ids_are_echoed_made_when_absent_and_replaced_when_unfit(tmp_path: Path) -> None:
+async def test_request_ids_are_echoed_and_made_when_absent_or_unsafe(tmp_path: Path) -> None:
     async with running_server(tmp_path) as (client, seen, _):
         for sent, kept in (("abc-1", True), (None, False), ("bad id", False), ("x" * 200, False)):
             call = client.unary(GOOD, metadata=((scope.REQUEST_ID_KEY, sent),) if sent else ())
@@ -189,7 +189,7 @@ async def test_onward_calls_carry_request_id_and_the_shorter_deadline(tmp_path: 
         scope.leave()
 
 
-async def test_a_token_is_asked_for_before_the_message_is_read_but_not_by_health(tmp_path: Path) -> None:
+async def test_a_token_is_required_before_the_message_is_read_but_not_by_health(tmp_path: Path) -> None:
     async with running_server(tmp_path, token="open-sesame") as (client, _, server):
         for metadata in ((), (("authorization", "Bearer wrong"),), (("authorization", "open-sesame"),)):
             for call in (client.unary(b"\xff", metadata=metadata), all_of(client.watch(GOOD, metadata=metadata))):
@@ -204,7 +204,7 @@ async def test_a_token_is_asked_for_before_the_message_is_read_but_not_by_health
         assert (await health.Check(health_pb2.HealthCheckRequest(service=NAME))).status == 1
 
 
-async def test_cancel_runs_finally_when_waiting_and_when_parked_at_yield(tmp_path: Path) -> None:
+async def test_cancel_runs_finally_when_waiting_and_when_suspended_at_yield(tmp_path: Path) -> None:
     for waiting, error in ((1, "CancelledError"), (8, "GeneratorExit")):
         async with running_server(tmp_path) as (client, seen, server):
             call = client.watch(audio_pb2.AudioFormat(sample_rate=48_000, channels=waiting))
@@ -225,7 +225,7 @@ def num_ended(server: Server, code: str) -> float | None:
 
 
 async def stands_still(seen: Seen) -> None:
-    """Wait until the reader's silence has stopped the handler at its `yield`."""
+    """Wait until the handler is suspended at its `yield`, because the reader does not read."""
     before = -1
     async with asyncio.timeout(20):
         while before != seen.num_sent or before == 0:
@@ -237,7 +237,7 @@ async def test_a_deadline_is_counted_as_such(tmp_path: Path) -> None:
     async with running_server(tmp_path) as (client, seen, server):
         waiting = audio_pb2.AudioFormat(sample_rate=48_000, channels=1)
         timeout_s = 0.3
-        while not seen.started.is_set():  # on a busy machine the time may be over before the call has come
+        while not seen.started.is_set():  # on a busy machine the deadline may pass before the call arrives
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await all_of(client.watch(waiting, timeout=timeout_s))
             assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED

@@ -1,4 +1,4 @@
-"""Errors: one class per reason, and the way over the wire and back."""
+"""Errors: one class for each reason, and their form on the wire."""
 
 from __future__ import annotations
 
@@ -43,7 +43,6 @@ def test_every_reason_has_exactly_one_class() -> None:
 
 
 def test_each_class_has_the_code_that_the_contract_names() -> None:
-    # The generated stub keeps no comments; the proto's own text is the other side of this check.
     assert {leaf.reason: leaf.code.name for leaf in LEAVES} == {row.reason: row.code for row in error_page.rows()}
 
 
@@ -111,7 +110,7 @@ def test_more_than_twenty_violations_are_counted_not_sent() -> None:
     assert back.metadata["violations"] == "2000"
 
 
-def test_an_inner_services_error_comes_back_as_ours() -> None:
+def test_an_error_of_an_inner_service_keeps_its_class() -> None:
     packed = errors.to_status(errors.QueueFull("full", retry_after_s=2), "r").SerializeToString()
     back = errors.from_rpc_error(ended(grpc.StatusCode.RESOURCE_EXHAUSTED, packed))
     assert isinstance(back, errors.QueueFull)
@@ -120,7 +119,7 @@ def test_an_inner_services_error_comes_back_as_ours() -> None:
 
 
 @pytest.mark.parametrize("code", list(grpc.StatusCode))
-def test_a_bare_status_becomes_ours_without_its_text(code: grpc.StatusCode) -> None:
+def test_a_status_without_details_becomes_a_segue_error_without_its_text(code: grpc.StatusCode) -> None:
     for packed in (None, b"\xff\xff"):
         back = errors.from_rpc_error(ended(code, packed), service="mixer")
         assert back.reason in wire.LEAVES
@@ -142,7 +141,7 @@ def test_an_unknown_reason_keeps_its_code_and_name() -> None:
     assert errors.from_status(errors.to_status(back, "r")).reason == "QUEUE_FUN1"
 
 
-def test_a_log_line_goes_to_the_standard_error_of_its_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_line_goes_to_the_current_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
     from segue_runtime import logs
     from segue_runtime.settings import LogSettings
 

@@ -1,4 +1,4 @@
-"""How a process ends: in the written order, within its time, and at once when it is asked twice."""
+"""The shutdown of a process: in order, within its time, and at once after a second request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Ending:
-    """A process whose steps note that they ran."""
+    """A process whose steps record that they ran."""
 
     def __init__(self, drain_s: float) -> None:
         self.lifecycle = Lifecycle(drain_s)
@@ -38,7 +38,7 @@ async def breaks() -> None:
     raise ValueError(message)
 
 
-async def test_the_phases_come_in_order_whatever_the_order_they_were_added_in() -> None:
+async def test_the_phases_run_in_order_however_they_were_added() -> None:
     ending = Ending(5)
     for phase in (Phase.CLOSE, Phase.STOP, Phase.REFUSE, Phase.FINISH, Phase.WAIT):
         ending.add(phase)
@@ -48,7 +48,7 @@ async def test_the_phases_come_in_order_whatever_the_order_they_were_added_in() 
 
 
 @pytest.mark.parametrize("phase", [Phase.REFUSE, Phase.WAIT, Phase.FINISH])
-async def test_work_that_takes_too_long_is_given_back_which_is_no_failure(phase: Phase) -> None:
+async def test_unfinished_work_returns_to_the_queue_without_a_failure(phase: Phase) -> None:
     ending = Ending(0.05)
     ending.add(phase, for_ever)
     ending.add(Phase.CLOSE)
@@ -57,7 +57,7 @@ async def test_work_that_takes_too_long_is_given_back_which_is_no_failure(phase:
     assert ending.did == [phase.name, "CLOSE"]
 
 
-async def test_a_second_wish_forces_and_closes_all_the_same() -> None:
+async def test_a_second_request_forces_the_shutdown_and_still_closes() -> None:
     ending = Ending(600)
     ending.add(Phase.FINISH, for_ever)
     ending.add(Phase.STOP)
@@ -71,7 +71,7 @@ async def test_a_second_wish_forces_and_closes_all_the_same() -> None:
     assert ending.did == ["FINISH", "STOP", "CLOSE"]
 
 
-async def test_a_step_that_fails_is_told_and_the_others_go_on() -> None:
+async def test_a_failed_step_is_reported_and_the_others_continue() -> None:
     ending = Ending(5)
     ending.add(Phase.FINISH, breaks)
     ending.add(Phase.STOP)

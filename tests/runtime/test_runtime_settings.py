@@ -1,4 +1,4 @@
-"""Settings: precedence, origins, and complaints that help."""
+"""Settings: precedence, origins, and useful error messages."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def problems(place: Path, flags: dict[str, object] | None = None, **variables: s
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the user's folder is set by XDG_CONFIG_HOME")
-def test_flags_beat_variables_beat_the_folders_file_beats_the_users(place: Path) -> None:
+def test_flags_variables_local_file_and_user_file_have_this_precedence(place: Path) -> None:
     steps = ["1", "2", "3", "4", "5"]
     assert load(place).queue.limit == 64
     (place / "user/segue/segue.toml").write_text("[queue]\nlimit = 2\n[log]\nlevel = 'debug'")
@@ -81,7 +81,7 @@ def test_names_are_unique_in_every_source_and_each_has_a_help() -> None:
     assert all(each.spec.help.endswith((".", "…")) or "3rd" in each.spec.help for each in listed)
 
 
-def test_unknown_names_are_errors_with_a_suggestion_and_all_are_told_at_once(place: Path) -> None:
+def test_unknown_names_are_reported_together_with_suggestions(place: Path) -> None:
     (place / "work/segue.toml").write_text("[condutor]\nlease = '20s'\n[queue]\nlimits = 3")
     told = problems(place, {"store.pth": "x"}, SEGUE_CONDUCTOR_LEESE="20s", SEGUE_QUEUE_LIMIT="many")
     assert "no setting 'condutor.lease'; did you mean conductor.lease?" in told
@@ -135,7 +135,7 @@ def test_durations(written: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("written", ["", " ", "s", "-1", "1m20", "20s1m", "1e3", "nan", "inf", "2 m", "٣s", "1m20s!"])
-def test_what_is_no_duration(written: str) -> None:
+def test_invalid_durations(written: str) -> None:
     with pytest.raises(ValueError, match="write 75, 20s, 2m or 1m20s"):
         settings.parse_duration(written)
 
@@ -151,7 +151,7 @@ def test_replace_changes_only_what_is_named(tmp_path: Path) -> None:
     assert (changed.queue.limit, changed.home, changed.store) == (4, tmp_path / "x", plain.store)
 
 
-def test_importing_settings_brings_nothing_heavy() -> None:
+def test_importing_settings_imports_nothing_slow() -> None:
     script = "import sys, segue_runtime.settings as s; s.load(environ={}); print(sorted(sys.modules))"
     listed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     for heavy in (
@@ -165,7 +165,7 @@ def test_importing_settings_brings_nothing_heavy() -> None:
         assert heavy not in listed
 
 
-def test_the_home_of_somebody_who_is_not_here_is_a_complaint(place: Path) -> None:
+def test_the_home_of_an_unknown_user_is_an_error(place: Path) -> None:
     assert "home" in problems(place, SEGUE_HOME="~nobody-of-this-name/segue")
 
 

@@ -1,4 +1,4 @@
-"""Messages that break very many rules: answered by what is enough, not by a list as long as themselves."""
+"""Messages that break very many rules get a short answer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def request(num_roles: int) -> planner_pb2.CreatePlanRequest:
 
 
 @pytest.mark.timeout(10)
-def test_of_a_megabyte_of_broken_rules_the_first_is_told() -> None:
+def test_of_a_megabyte_of_broken_rules_the_first_is_reported() -> None:
     error = refusal(request(900_000))
     assert [each.field for each in error.violations] == ["brief.form"]
     assert "256" in error.violations[0].description
@@ -39,7 +39,7 @@ def test_a_short_message_has_all_its_broken_rules_counted() -> None:
     assert "(and 199 more)" in error.message
 
 
-def test_broken_rules_and_malformed_durations_are_told_together() -> None:
+def test_broken_rules_and_malformed_durations_are_reported_together() -> None:
     message = request(1)
     message.brief.duration.seconds, message.brief.duration.nanos = 30, 2_000_000_000
     assert {each.field for each in refusal(message).violations} == {"brief.form[0]", "brief.duration"}

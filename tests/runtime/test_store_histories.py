@@ -2,7 +2,7 @@
 
 It has exactly one terminal event, and each watcher hears every event once.
 
-A kill is told from a clean end by its work: what was under way is never waited for, and the store is opened anew.
+A kill differs from a clean end: pending work is not awaited, and the store is opened again.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ LEASE_S = 10.0
 
 @dataclass
 class Claim:
-    """What one conductor believes: that it has the job under this epoch."""
+    """A conductor that believes it holds the job under this epoch."""
 
     process: int
     epoch: int
@@ -46,7 +46,7 @@ class Claim:
 
 @dataclass
 class Watcher:
-    """A reader with a cursor; it may sit in any process."""
+    """A reader with a cursor, in any process."""
 
     process: int
     after: int = 0
@@ -54,7 +54,7 @@ class Watcher:
 
 
 async def everything(store: SqliteStore) -> list[Event]:
-    """Read to the end: a page may be short, only an empty one says that there is no more."""
+    """Read to the end: pages may be short, and only an empty page means the end."""
     found: list[Event] = []
     while page := await store.read(NAME, found[-1].sequence if found else 0, 7):
         found += page
@@ -62,7 +62,7 @@ async def everything(store: SqliteStore) -> list[Event]:
 
 
 class Histories(RuleBasedStateMachine):
-    """Two processes on one file, conductors that think they hold the job, watchers, and a clock."""
+    """Two processes on one file, conductors that believe they hold the job, watchers, and a clock."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class Histories(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp(prefix="histories-"))
         self.now = 1_000_000.0
         self.stores: list[SqliteStore] = []
-        # What the log must hold; rows of an append that a kill interrupted are in doubt until the next look.
+        # The rows that the log must contain; rows of an interrupted append are uncertain until the next read.
         self.rows: list[bytes] = []
         self.finished = False
         self.cancelled = False
@@ -140,7 +140,7 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: self.claims)
     @rule(data=st.data(), count=st.integers(1, 4), waited=st.integers(0, 2))
     def append_and_die(self, data: st.DataObject, count: int, waited: int) -> None:
-        """The process ends while it writes: all of the rows are there afterwards, or none."""
+        """The process ends while it writes: afterwards all of the rows are there, or none."""
         claim = data.draw(st.sampled_from(self.claims))
         payloads = self.payloads(count)
 
@@ -162,7 +162,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(process=st.integers(0, 1))
     def kill(self, process: int) -> None:
-        """Nothing of a process outlives it but the file; its conductors may think on as little as its watchers."""
+        """Only the file outlives the process; its conductors and watchers are gone."""
         self.run(self.stores[process].close())
         self.stores[process] = self.open()
         self.claims = [claim for claim in self.claims if claim.process != process]

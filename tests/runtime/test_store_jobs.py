@@ -16,7 +16,7 @@ from segue_runtime.store import Fenced, SqliteStore, Store
 # Jobs
 
 
-async def test_a_job_comes_back_as_it_was_made(store: Store, clock: Clock) -> None:
+async def test_a_job_is_read_as_it_was_created(store: Store, clock: Clock) -> None:
     made = job(labels={"mood": "ünruly"}, first_events=rows(b"1", b"2"), attached_until=7.0)
     created = await store.create(made, queue_limit=LIMIT)
     assert created.is_new
@@ -29,7 +29,7 @@ async def test_a_job_comes_back_as_it_was_made(store: Store, clock: Clock) -> No
     assert await store.get("compositions/none") is None
 
 
-async def test_a_request_id_makes_creation_idempotent_also_twenty_at_once_and_when_the_queue_is_full(
+async def test_a_request_id_makes_creation_idempotent_concurrently_and_with_a_full_queue(
     store: Store,
 ) -> None:
     async def once(index: int) -> tuple[str, bool]:
@@ -46,7 +46,7 @@ async def test_a_request_id_makes_creation_idempotent_also_twenty_at_once_and_wh
     assert other.is_new
 
 
-async def test_a_full_queue_refuses_with_a_retry_time_and_loses_none(store: Store) -> None:
+async def test_a_full_queue_refuses_with_a_retry_time_and_loses_no_job(store: Store) -> None:
     results = await asyncio.gather(
         *(store.create(job(f"compositions/{index}"), queue_limit=4, retry_after_s=3) for index in range(20)),
         return_exceptions=True,
@@ -157,7 +157,7 @@ async def test_a_conductor_claims_only_its_kinds(store: Store) -> None:
     assert claimed.kind == "analysis"
 
 
-async def test_a_lost_lease_is_claimed_by_another_and_fences_the_first(store: Store, clock: Clock) -> None:
+async def test_an_expired_lease_is_claimed_by_another_and_fences_the_first(store: Store, clock: Clock) -> None:
     await create(store)
     first = await epoch_of(store)
     assert await store.claim("c2", LEASE_S) is None
@@ -197,7 +197,7 @@ async def test_claims_count_tries_without_progress(store: Store, clock: Clock) -
     assert (released.claims, released.is_waiting) == (0, True)
 
 
-async def test_cancel_reaches_a_running_job_by_its_heartbeat_and_by_a_wait(opens: Opens) -> None:
+async def test_cancel_reaches_a_running_job_by_renewal_and_by_waiting(opens: Opens) -> None:
     store, gateway = await opens(), await opens()
     await create(store)
     epoch = await epoch_of(store)
@@ -237,9 +237,7 @@ async def test_the_latest_attachment_counts(store: Store) -> None:
     assert (await store.renew("compositions/a", epoch, LEASE_S)).attached_until == 70.0
 
 
-async def test_waiting_for_a_job_ends_when_one_comes_from_any_process_or_a_lease_is_lost(
-    opens: Opens, clock: Clock
-) -> None:
+async def test_waiting_for_a_job_ends_with_a_job_of_any_process_or_an_expired_lease(opens: Opens, clock: Clock) -> None:
     conductor, gateway = await opens(), await opens()
     assert not await conductor.wait_for_job(0.1)
     waiting = asyncio.create_task(conductor.wait_for_job(30, ["composition"]))

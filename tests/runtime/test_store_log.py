@@ -44,7 +44,7 @@ async def test_nothing_follows_the_terminal_event(store: Store) -> None:
     assert await payloads(store) == [b"1", b"end"]
 
 
-async def test_who_begins_to_wait_while_the_watch_sleeps_for_the_last_time_is_seen(
+async def test_a_waiter_that_begins_during_the_last_sleep_of_the_polling_is_woken(
     opens: Opens, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(notifier, "POLL_S", 0.3)
@@ -57,7 +57,7 @@ async def test_who_begins_to_wait_while_the_watch_sleeps_for_the_last_time_is_se
     assert await store.wait("compositions/a", 0, 5.0)
 
 
-def test_progress_that_was_read_too_late_does_not_replace_a_newer_one() -> None:
+def test_progress_that_was_read_late_does_not_replace_newer_progress() -> None:
     cache = ProgressCache()
     for version in (4, 5, 4):
         cache.put("compositions/a", Progress(version, b""))
@@ -114,7 +114,7 @@ async def test_a_watcher_sees_every_event_of_any_process(opens: Opens, same_proc
         assert seen == list(range(1, 31))
 
 
-async def test_waiting_times_out_and_many_wait_for_one_bell(store: Store) -> None:
+async def test_waiting_times_out_and_many_waiters_share_a_key(store: Store) -> None:
     await create(store, first_events=rows(b"1"))
     assert not await store.wait("compositions/a", 1, 0.05)
     assert await store.wait("compositions/a", 0, 10)
@@ -168,7 +168,7 @@ async def test_an_upload_grows_only_at_its_end_and_within_the_quota(store: Store
 # Progress
 
 
-async def test_progress_is_the_last_that_was_said_and_no_row_of_the_log(store: Store, opens: Opens) -> None:
+async def test_progress_is_the_last_written_one_and_no_row_of_the_log(store: Store, opens: Opens) -> None:
     await create(store, "compositions/a")
     assert (await store.progress("compositions/a")).version == 0
     job = await store.claim("c1", LEASE_S)
