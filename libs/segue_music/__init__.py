@@ -1,5 +1,6 @@
-"""Music without a service around it: the plan's words, keys and chords, metre, tempo and frames.
+"""Music as data, without a service: plans and their elements, keys and chords, time in bars, ticks and frames.
 
-`elements` and `plan` have the words (one dataclass for each message of the contract), `codec` turns them into protobuf
-and canonical JSON and back, `theory` knows keys, scales and chords, `timing` turns bars and ticks into frames.
+`elements` and `plan` have one dataclass for each message of the contract; `codec` converts them to protobuf and
+canonical JSON and back; `theory` has keys, scales and chords; `timing` converts bars and ticks to frames; `midi` and
+`picture` show a plan as a MIDI file and as text.
 """

@@ -1,4 +1,4 @@
-"""Dataclasses of `plan` to protobuf messages and canonical JSON, and back.
+"""Converts the dataclasses of `plan` to protobuf messages and canonical JSON, and back.
 
 The two sides have the same field names, so one walk over the dataclass serves all messages: a `Duration` is an
 integer of nanoseconds in a field that ends in `_ns`; a field with presence is `None` when absent.
@@ -40,13 +40,13 @@ class _Field:
     item: type[Any]
     repeated: bool
     is_word: bool
-    """Whether it holds words of music and not plain values."""
+    """Whether its values are dataclasses and not plain values."""
 
 
 @cache
 def _fields(word: Any) -> tuple[_Field, ...]:
     if not isinstance(word, type) or not dataclasses.is_dataclass(word):
-        message = f"{word!r} is not a word of music"
+        message = f"{word!r} is not a dataclass of segue_music"
         raise TypeError(message)
     hints = typing.get_type_hints(word)
     found: list[_Field] = []
@@ -62,7 +62,7 @@ def _fields(word: Any) -> tuple[_Field, ...]:
 
 
 def from_message(word: type[W], message: Message) -> W:
-    """Build a `word` from its message; unknown enum numbers raise ValueError (validation refuses them earlier)."""
+    """Build a dataclass from its message. Unknown enum numbers raise ValueError; validation refuses them earlier."""
     values: dict[str, Any] = {}
     kind: Any = type(message)
     for field in _fields(cast("Any", word)):
@@ -85,7 +85,7 @@ def _inward(item: type[Any], value: Any) -> Any:
 
 
 def to_message(word: object, message: M) -> M:
-    """Fill `message` from a word and return it."""
+    """Fill `message` from a dataclass and return it."""
     kind: Any = type(message)
     for field in _fields(cast("Any", type(word))):
         value = getattr(word, field.name)
@@ -115,7 +115,7 @@ def _presence(kind: Any, name: str) -> bool:
 
 
 def _is_unsaid(value: object, *, presence: bool) -> bool:
-    """Return whether a falsy value is said by leaving it out; a negative zero is not."""
+    """Tell whether a falsy value is left out of the message; a negative zero is not."""
     return value == () or not (presence or (isinstance(value, float) and str(value) == "-0.0"))
 
 
@@ -140,13 +140,13 @@ def section_from_message(message: music_pb2.SectionSpec) -> words.SectionSpec:
 
 
 def canonical_json(message: Message) -> bytes:
-    """Encode a message so that equal messages give equal bytes in every process and language: sorted JSON."""
+    """Encode a message as sorted JSON: equal messages have equal bytes in every process and language."""
     content = json_format.MessageToDict(message, preserving_proto_field_name=True)
     return _dump(content)
 
 
 def plan_digest(plan: words.Plan) -> str:
-    """Return the SHA-256 of what a plan says about the music, without version, readings and warnings.
+    """Return the SHA-256 of the music in a plan, without version, readings and warnings.
 
     It is that of `canonical_json(plan_to_message(…))`, made without the message: a third of a plan's time otherwise.
     """
@@ -159,7 +159,7 @@ def _dump(content: object) -> bytes:
 
 
 def _plain(word: object) -> dict[str, object]:
-    """Return a word of a plan as canonical JSON has it: what the contract's mapping of messages to JSON gives."""
+    """Return a dataclass in canonical JSON, as the contract's mapping of messages to JSON defines it."""
     found: dict[str, object] = {}
     for name, presence, repeated, write in _writers(cast("Any", type(word))):
         value = getattr(word, name)
@@ -171,7 +171,7 @@ def _plain(word: object) -> dict[str, object]:
 
 @cache
 def _writers(word: Any) -> tuple[tuple[str, bool, bool, Callable[[Any], object]], ...]:
-    """Return for each field its name, whether it has presence and is repeated, and how JSON writes a value of it."""
+    """Return for each field its name, presence, repetition, and the function that converts a value to JSON."""
     wire = music_pb2.DESCRIPTOR.message_types_by_name[word.__name__].fields_by_name
     found: list[tuple[str, bool, bool, Callable[[Any], object]]] = []
     for field in _fields(word):
@@ -199,7 +199,7 @@ def plan_to_json(plan: words.Plan) -> str:
 
 
 def plan_from_json(text: str) -> words.Plan:
-    """Read a plan from JSON; raises json_format.ParseError with the place."""
+    """Read a plan from JSON; raise json_format.ParseError with the position."""
     return plan_from_message(json_format.Parse(text, music_pb2.Plan(), max_recursion_depth=20))
 
 

@@ -1,4 +1,4 @@
-"""What music is made of, in the contract's words: scales, chords, metre and tempo, notes, motifs, parts of the band.
+"""The elements of music in the contract: scales, chords, metre and tempo, notes, motifs, parts of the band.
 
 Each dataclass is a message of segue.music.v1 with the same field names; enum members have the contract's numbers, and
 zero means what its `…_UNSPECIFIED` says.
@@ -88,7 +88,7 @@ class Metre:
 
 @dataclass(frozen=True, slots=True)
 class TempoPoint:
-    """From where a tempo holds, until the next point."""
+    """A tempo from its start tick to the next point."""
 
     start_tick: int
     quarters_per_minute: float
@@ -105,7 +105,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Chord:
-    """A harmony and the time for which it holds."""
+    """A harmony, its start and its length."""
 
     root: str
     quality: ChordQuality
@@ -128,7 +128,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class MotifNote:
-    """A note of a theme, free of key."""
+    """A note of a theme, as a scale degree in any key."""
 
     start_tick: int
     ticks: int
@@ -146,7 +146,7 @@ class Motif:
 
 @dataclass(frozen=True, slots=True)
 class Groove:
-    """The rhythm's pattern and its lilt."""
+    """The rhythm's pattern and its swing."""
 
     name: str = ""
     swing: float | None = None

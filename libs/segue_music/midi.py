@@ -1,4 +1,4 @@
-"""The piece as a Standard MIDI File: one track a part; tempo, metre, keys and section names as meta events."""
+"""Writes a piece as a Standard MIDI File: a track for each part; tempo, metre, keys and sections as meta events."""
 
 # pyright: reportUnknownMemberType=false
 # mido annotates no parameters.
@@ -25,7 +25,7 @@ DRUM_CHANNEL: Final = 9
 MICROSECONDS_A_MINUTE: Final = 60_000_000
 MAJOR_SIGNATURES: Final = ("C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 MINOR_SIGNATURES: Final = ("Cm", "C#m", "Dm", "Ebm", "Em", "Fm", "F#m", "Gm", "G#m", "Am", "Bbm", "Bm")
-# General MIDI programs, by a word of the instrument's name; the first that fits counts.
+# General MIDI programs by a word in the instrument's name; the first match counts.
 PROGRAMS: Final[tuple[tuple[str, int], ...]] = (
     ("electric piano", 4), ("rhodes", 4), ("wurlitzer", 4), ("harpsichord", 6), ("clavinet", 7), ("celesta", 8),
     ("music box", 10), ("vibraphone", 11), ("marimba", 12), ("xylophone", 13), ("kalimba", 108), ("steel drum", 114),
@@ -52,7 +52,7 @@ DEFAULT_PROGRAM: Final = {
 
 @dataclass
 class _Track:
-    """Events by tick; the order within a tick is: ends of notes, changes, starts of notes."""
+    """Events by tick; within a tick, note ends come before changes, and changes before note starts."""
 
     name: str
     events: list[tuple[int, int, mido.Message | mido.MetaMessage]] = field(default_factory=list)
@@ -71,7 +71,7 @@ class _Track:
 
 
 def midi_file(plan: Plan, notes_by_section: Mapping[str, Sequence[Note]]) -> bytes:
-    """Write a plan and the notes of its sections, each counted from its section's start."""
+    """Write a plan and the notes of its sections; ticks of notes count from the start of their section."""
     conductor = _Track(plan.title or "Segue")
     parts: dict[tuple[LayerKind, str], _Track] = {}
     start = 0
@@ -101,7 +101,7 @@ def _add_note(parts: dict[tuple[LayerKind, str], _Track], note: Note, start: int
     if track is None:
         track = parts[note.layer, name] = _Track(name)
     first = start + note.start_tick
-    # Channel 0 for now: channels are dealt when all parts are known.
+    # Channel 0 for now: channels are assigned when all parts are known.
     track.add(first, 2, mido.Message("note_on", note=note.pitch, velocity=max(1, min(127, note.velocity))))
     track.add(first + max(1, note.ticks), 0, mido.Message("note_off", note=note.pitch, velocity=0))
 
@@ -130,7 +130,7 @@ def _program(name: str, layer: LayerKind) -> int:
 
 
 def _signature(key: Key) -> str:
-    """Return a key that the file can name: it knows major and minor; other modes are the major of their signature."""
+    """Return the key signature for a file, which has major and minor only; other modes use the major one."""
     if key.mode in {Mode.MINOR, Mode.HARMONIC_MINOR}:
         return MINOR_SIGNATURES[pitch_class(key.tonic)]
     return MAJOR_SIGNATURES[(pitch_class(key.tonic) - SIGNATURE_DEGREES[key.mode]) % 12]

@@ -1,4 +1,4 @@
-"""A plan as text: a timeline with roles, bars, energy and chords, and where each value comes from."""
+"""Draws a plan as text: a timeline with roles, bars, energy and chords, and the origin of each value."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 BARS: Final = " ▁▂▃▄▅▆▇█"
 NARROWEST: Final = 60
 INDENT: Final = 11
-"""Where a section's own lines begin, and every value."""
+"""The column of a section's own lines, and of every value."""
 SHORT: Final = {
     LayerKind.RHYTHM: "rhythm", LayerKind.BASS: "bass", LayerKind.HARMONY: "harmony", LayerKind.LEAD: "lead",
     LayerKind.TEXTURES: "textures", LayerKind.VOCALS: "vocals",
@@ -28,7 +28,7 @@ SHORT: Final = {
 
 
 def draw(plan: Plan, width: int = 100) -> str:
-    """Draw a complete plan; no line is wider than `width` (at least 60) characters."""
+    """Draw a complete plan in lines of at most `width` characters (at least 60)."""
     width = max(NARROWEST, width)
     lines = [*_head(plan), "", *_timeline(plan, width), "", *_sections(plan), ""]
     lines += [*_readings(plan), *(f"! {warning.text}" for warning in plan.warnings)]
@@ -36,8 +36,8 @@ def draw(plan: Plan, width: int = 100) -> str:
 
 
 def _wrap(line: str, width: int) -> list[str]:
-    """Break a line that is too long between its words, and indent what follows."""
-    # A caller's plan may hold any text; a terminal must not obey it.
+    """Wrap a long line between words, and indent the continuation."""
+    # The plan of a caller may contain control characters; a terminal must not execute them.
     line = "".join(letter if letter.isprintable() else "?" for letter in line).rstrip()
     if len(line) <= width:
         return [line]
@@ -57,13 +57,13 @@ def _head(plan: Plan) -> Iterator[str]:
 
 
 def clock(frames: int, sample_rate: int) -> str:
-    """Return a place in time, as "1:04.250"."""
+    """Format a time as "1:04.250"."""
     milliseconds = frames * 1000 // sample_rate
     return f"{milliseconds // 60_000}:{milliseconds // 1000 % 60:02}.{milliseconds % 1000:03}"
 
 
 def _timeline(plan: Plan, width: int) -> Iterator[str]:
-    """Draw the names of the sections and a curve of their energy, to scale, and a line for each part."""
+    """Draw to scale the names of the sections, their energy, and a line for each part."""
     room = width - 10
     edges = _edges(plan, room)
     names = [
@@ -121,7 +121,7 @@ def _bars(count: int) -> str:
 
 
 def _own(plan: Plan, item: PlannedSection) -> str:
-    """Return what is special in a section."""
+    """Describe what a section does not share with the piece."""
     spec = item.spec
     found: list[str] = []
     if spec.key and spec.key != plan.key:
@@ -147,7 +147,7 @@ def _crossfade(join: Join) -> str:
 
 
 def chord_line(chords: Sequence[Chord], metre: Metre) -> str:
-    """Return the chords of a section in bars, a repeated line of four bars once: "Am F C G  x4"."""
+    """Format the chords of a section by bars; repeated lines of four bars stand once: "Am F C G  x4"."""
     bar = timing.ticks_per_bar(metre)
     cells: list[str] = []
     for chord in chords:

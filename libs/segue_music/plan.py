@@ -1,4 +1,4 @@
-"""A piece on paper: its sections, the plan and the brief for it, and what a model can do with them.
+"""Plans: the sections of a piece, the plan and its brief, and the profile of a model.
 
 One frozen dataclass for each message of the contract, with the same field names. Durations are integers of nanoseconds
 and end in `_ns`; zero of an enum (`NONE` or `UNSPECIFIED`) means what the contract's `…_UNSPECIFIED` says.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-# The codec reads the types of the fields when the program runs.
+# The codec reads the types of the fields at run time.
 from segue_music.elements import (  # noqa: TC001
     Chord,
     Groove,
@@ -72,7 +72,7 @@ class Transition(IntEnum):
 
 
 class Continuity(IntEnum):
-    """What a section must hear of an earlier one."""
+    """What a section needs from an earlier one."""
 
     UNSPECIFIED = 0
     NONE = 1
@@ -117,7 +117,7 @@ class TailPolicy(IntEnum):
 
 
 class Determinism(IntEnum):
-    """What a model promises about its bytes."""
+    """Whether a model repeats its audio exactly."""
 
     UNSPECIFIED = 0
     BIT_EXACT = 1
@@ -125,7 +125,7 @@ class Determinism(IntEnum):
 
 
 class GuideKind(IntEnum):
-    """What a model can follow beside the prompt (the contract's Guide)."""
+    """The inputs that a model can follow besides the prompt (Guide in the contract)."""
 
     UNSPECIFIED = 0
     NOTES = 1
@@ -144,7 +144,7 @@ class SamplingHints:
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """What a section knows of the one before or after it."""
+    """The facts about the section before or after another one."""
 
     role: Role = Role.UNSPECIFIED
     border_chord: Chord | None = None
@@ -153,7 +153,7 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True)
 class SectionSpec:
-    """All that a renderer needs to make one section."""
+    """Everything that a renderer needs for one section."""
 
     section_id: str
     role: Role
@@ -194,7 +194,7 @@ class Join:
 
 @dataclass(frozen=True, slots=True)
 class PlannedSection:
-    """A section at its place in the piece."""
+    """A section and its position in the piece."""
 
     spec: SectionSpec
     first_frame: int = 0
@@ -206,7 +206,7 @@ class PlannedSection:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One value of the plan and where it comes from."""
+    """One value of the plan and its origin."""
 
     field: str
     value: str
@@ -215,8 +215,8 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Warning:  # noqa: A001  the contract's word; nobody imports it by a bare star
-    """Something that the caller should know and that stops nothing."""
+class Warning:  # noqa: A001 - the contract's word; nobody imports it with a star
+    """A message for the caller that does not stop the work."""
 
     code: str
     text: str
@@ -225,7 +225,7 @@ class Warning:  # noqa: A001  the contract's word; nobody imports it by a bare s
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The whole piece on paper."""
+    """The plan of a whole piece."""
 
     quarters_per_minute: float
     metre: Metre
@@ -247,7 +247,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Brief:
-    """What a caller asks for."""
+    """The request of a caller."""
 
     prompt: str = ""
     negative_prompt: str = ""
@@ -271,7 +271,7 @@ class Brief:
 
 @dataclass(frozen=True, slots=True)
 class ModelProfile:
-    """What planner and gateway must know of a renderer's model (segue.renderer.v1.ModelProfile)."""
+    """The abilities of a renderer's model (segue.renderer.v1.ModelProfile)."""
 
     model: str
     backend: str = ""

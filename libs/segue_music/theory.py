@@ -23,7 +23,7 @@ SCALES: dict[Mode, tuple[int, ...]] = {
     Mode.LOCRIAN: (0, 1, 3, 5, 6, 8, 10),
     Mode.HARMONIC_MINOR: (0, 2, 3, 5, 7, 8, 11),
 }
-# How far each mode's tonic lies above the tonic of the major scale with the same signature.
+# The distance of each mode's tonic from the tonic of the major scale with the same signature.
 SIGNATURE_DEGREES: dict[Mode, int] = {
     Mode.MAJOR: 0,
     Mode.DORIAN: 2,
@@ -100,7 +100,7 @@ def pitch_class(name: str) -> int:
 
 
 def uses_flats(key: Key) -> bool:
-    """Return whether a key's signature is written with flats."""
+    """Tell whether a key's signature is written with flats."""
     if "b" in key.tonic[1:]:
         return True
     if "#" in key.tonic:
@@ -115,7 +115,7 @@ def note_name(pitch: int, *, flats: bool) -> str:
 
 
 def scale_classes(key: Key) -> tuple[int, ...]:
-    """Return the pitch classes of a key's scale, from the tonic up."""
+    """Return the pitch classes of a key's scale, upwards from the tonic."""
     tonic = pitch_class(key.tonic)
     return tuple((tonic + step) % 12 for step in SCALES[key.mode])
 
@@ -128,7 +128,7 @@ def degree_pitch(key: Key, degree: int, *, octave_pitch: int = 60, alteration: i
 
 
 def chord_classes(chord: Chord) -> tuple[int, ...]:
-    """Return the pitch classes of a chord, from the root up."""
+    """Return the pitch classes of a chord, upwards from the root."""
     root = pitch_class(chord.root)
     return tuple((root + tone) % 12 for tone in CHORD_TONES[chord.quality])
 
@@ -145,7 +145,7 @@ def key_name(key: Key) -> str:
 
 
 def camelot(key: Key) -> str:
-    """Return a key's place on the Camelot wheel, as "11A"; other modes stand with their major or minor."""
+    """Return a key's place on the Camelot wheel, as "11A"; other modes have the place of their major or minor."""
     minor = key.mode in MINOR_MODES
     major = (pitch_class(key.tonic) + (3 if minor else 0)) % 12
     # 8B is C major; each step of the wheel is a fifth.

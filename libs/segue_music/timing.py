@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 TICKS_PER_QUARTER = 960
 NANOSECONDS = 1_000_000_000
-"""In a second: the plan's durations are whole numbers of them."""
+"""Nanoseconds in a second; durations of a plan are whole numbers of nanoseconds."""
 
 
 def ticks_per_bar(metre: Metre) -> int:
@@ -27,7 +27,7 @@ def ticks_per_bar(metre: Metre) -> int:
 
 
 def is_compound(metre: Metre) -> bool:
-    """Return whether the beat is a dotted note: 6/8, 9/8 and 12/8."""
+    """Tell whether the beat is a dotted note, as in 6/8, 9/8 and 12/8."""
     return metre.unit == 8 and metre.beats in {6, 9, 12}
 
 
@@ -38,23 +38,23 @@ def ticks_per_beat(metre: Metre) -> int:
 
 
 def beats_per_bar(metre: Metre) -> int:
-    """Return how many felt beats a bar has."""
+    """Return the number of felt beats in a bar."""
     return ticks_per_bar(metre) // ticks_per_beat(metre)
 
 
 def quarters_from_bpm(bpm: float, metre: Metre) -> float:
-    """Return quarters a minute for a spoken "bpm": it counts dotted quarters in 6/8, 9/8, 12/8, else quarters."""
+    """Return quarters a minute for a "bpm", which counts dotted quarters in 6/8, 9/8 and 12/8, else quarters."""
     return bpm * 1.5 if is_compound(metre) else bpm
 
 
 def bpm_from_quarters(quarters_per_minute: float, metre: Metre) -> float:
-    """Return the spoken "bpm" of a tempo in quarters."""
+    """Return the "bpm" of a tempo in quarters a minute."""
     return quarters_per_minute / 1.5 if is_compound(metre) else quarters_per_minute
 
 
 @dataclass(frozen=True)
 class TempoMap:
-    """Where each tick of a section falls in time."""
+    """Maps the ticks of a section to seconds and frames."""
 
     points: tuple[TempoPoint, ...]
     seconds_at_point: tuple[float, ...]
@@ -74,13 +74,13 @@ class TempoMap:
         return cls(tuple(points), tuple(seconds))
 
     def seconds(self, tick: float) -> float:
-        """Return when a tick sounds, in seconds from the section's start."""
+        """Return the time of a tick in seconds from the section's start."""
         index = max(0, bisect_right(self.points, tick, key=lambda point: point.start_tick) - 1)
         point = self.points[index]
         return self.seconds_at_point[index] + (tick - point.start_tick) * _seconds_per_tick(point)
 
     def frame(self, tick: float, sample_rate: int) -> int:
-        """Return the frame on which a tick sounds, counted from the section's start."""
+        """Return the frame of a tick, counted from the section's start."""
         return round(self.seconds(tick) * sample_rate)
 
 

@@ -1,1 +1,1 @@
-"""What every service process of Segue shares."""
+"""The runtime of every service process: settings, logs, metrics, errors, gRPC, store and artifacts."""

@@ -1,9 +1,9 @@
-"""Failpoints: named places at which a test lets a process die, fail, wait or dawdle.
+"""Failpoints: named places in the code where a test makes a process crash, fail, pause or slow down.
 
-A module declares its places when it is imported (`BEFORE = declare("store.before_commit", "…")`) and passes through
-them with `hit` (threads) or `await reach` (the event loop). The setting `failpoints.active` arms them:
-`store.before_commit=kill*3; artifacts.after_sync=sleep(20ms)`: the action happens at the third passage and, unless it
-kills, at every later one.
+A module declares its failpoints when it is imported (`BEFORE = declare("store.before_commit", "…")`) and passes them
+with `hit` (in threads) or `await reach` (on the event loop). The setting `failpoints.active` arms them, for example
+`store.before_commit=kill*3; artifacts.after_sync=sleep(20ms)`. With `*3` the action happens at the third passage and,
+unless it kills the process, at every later one.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ POLL_S = 0.005
 
 
 class FailpointError(Exception):
-    """The fault that the action `error` makes."""
+    """The error that the action `error` raises."""
 
 
 @dataclass(slots=True)
 class Armed:
-    """An armed place and how often it was passed."""
+    """An armed failpoint, and how often it was passed."""
 
     action: str
     sleep_s: float
@@ -46,22 +46,22 @@ _armed: dict[str, Armed] = {}
 
 
 class UnknownFailpoint(ValueError):  # noqa: N818 - as in the error tree
-    """No such place, or no such action."""
+    """No such failpoint, or no such action."""
 
 
 def declare(name: str, about: str) -> str:
-    """Declare a place and return its name."""
+    """Declare a failpoint and return its name."""
     _declared[name] = about
     return name
 
 
 def declared() -> dict[str, str]:
-    """List every declared place of the imported modules, with what it is for."""
+    """Return the failpoints of the imported modules with their descriptions."""
     return dict(sorted(_declared.items()))
 
 
 def arm(active: str) -> None:
-    """Arm the places that `active` names and disarm all others; UnknownFailpoint when it cannot be read."""
+    """Arm the failpoints in `active` and disarm all others. Raise UnknownFailpoint when it is invalid."""
     fresh: dict[str, Armed] = {}
     for entry in filter(None, (part.strip() for part in active.split(";"))):
         name, _, written = entry.partition("=")
@@ -72,7 +72,7 @@ def arm(active: str) -> None:
             )
         if name.strip() not in _declared:
             raise UnknownFailpoint(
-                f"failpoint {name.strip()!r}: no such place; there are {', '.join(sorted(_declared))}"
+                f"failpoint {name.strip()!r} does not exist; there are {', '.join(sorted(_declared))}"
             )
         action = match[1].partition("(")[0]
         fresh[name.strip()] = Armed(action, parse_duration(match["span"] or "0"), int(match["nth"] or 1))
@@ -82,7 +82,7 @@ def arm(active: str) -> None:
 
 @contextmanager
 def armed(active: str) -> Iterator[None]:
-    """Arm for the length of a `with` block: for tests in one process."""
+    """Arm failpoints during a `with` block, for tests in one process."""
     arm(active)
     try:
         yield
@@ -91,31 +91,31 @@ def armed(active: str) -> Iterator[None]:
 
 
 def passages(name: str) -> int:
-    """How often an armed place was passed."""
+    """Return how often an armed failpoint was passed."""
     return _armed[name].passages
 
 
 def paused(name: str) -> bool:
-    """Whether somebody stands still at an armed place."""
+    """Tell whether a thread or task pauses at an armed failpoint."""
     return name in _armed and _armed[name].waiting > 0
 
 
 def hit(name: str) -> None:
-    """Pass through a place, from a thread that may block."""
+    """Pass a failpoint in a thread that may block."""
     if _armed and (place := _due(name)) is not None:
         if place.action == "pause":
-            with _standing(place):
+            with _paused(place):
                 while _armed.get(name) is place:
                     time.sleep(POLL_S)
         time.sleep(place.sleep_s)
 
 
 async def reach(name: str) -> None:
-    """Pass through a place, on the event loop."""
+    """Pass a failpoint on the event loop."""
     if _armed and (place := _due(name)) is not None:
         if place.action == "pause":
-            with _standing(place):
-                while _armed.get(name) is place:  # noqa: ASYNC110 - disarming is a plain write, from any thread
+            with _paused(place):
+                while _armed.get(name) is place:  # noqa: ASYNC110 - any thread may disarm it
                     await asyncio.sleep(POLL_S)
         await asyncio.sleep(place.sleep_s)
 
@@ -135,7 +135,7 @@ def _due(name: str) -> Armed | None:
 
 
 @contextmanager
-def _standing(place: Armed) -> Iterator[None]:
+def _paused(place: Armed) -> Iterator[None]:
     place.waiting += 1
     try:
         yield

@@ -1,4 +1,4 @@
-"""Logs: structured lines on standard error, JSON for machines and a console view on a terminal, never a prompt."""
+"""Structured logs on standard error: JSON, or a console format on a terminal. They never contain a prompt."""
 
 from __future__ import annotations
 
@@ -16,32 +16,29 @@ if TYPE_CHECKING:
     from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 
-# Words of the caller: private, and hostile to a terminal. Length and hash are enough to find a repetition.
+# Text of the caller: private, and possibly harmful to a terminal. Length and hash suffice to recognise it.
 PRIVATE_KEYS = frozenset({"prompt", "prompts", "lyrics", "text", "title", "token", "authorization"})
 
 CALLER_GONE = "ExecuteBatchError"
-"""What grpc.aio logs, with a traceback, when an answer meets a call whose caller has left."""
+"""The error that grpc.aio logs with a traceback when it answers a call whose caller has left."""
 
 
-# Without the frames' variables: prompts and tokens stand in them.
+# Without local variables, which contain prompts and tokens.
 TRACEBACKS = structlog.processors.ExceptionRenderer(
     structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=20)
 )
 
 
 class StandardError:
-    """Standard error as it is when a line is written: who captures output replaces it, and closes what was there."""
+    """The current sys.stderr at each write: tools that capture output replace it and close the old one."""
 
     def write(self, text: str) -> int:
-        """Write."""
         return sys.stderr.write(text)
 
     def flush(self) -> None:
-        """Flush."""
         sys.stderr.flush()
 
     def isatty(self) -> bool:
-        """Tell whether it is a terminal."""
         return sys.stderr.isatty()
 
 
@@ -55,7 +52,7 @@ def get(name: str) -> FilteringBoundLogger:
 
 
 def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
-    """Set up logging for this process; the standard library's loggers join in."""
+    """Configure the logs of this process, those of the standard library included."""
     _set_up(settings, stream or STANDARD_ERROR)
     root = logging.getLogger()
     root.handlers[:] = [Forward()]
@@ -83,20 +80,19 @@ def _set_up(settings: LogSettings, target: TextIO) -> None:
 
 
 class Forward(logging.Handler):
-    """Sends what libraries log to our own log."""
+    """Forwards the log records of libraries to the structured log."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one record."""
         exception = record.exc_info or None
         if exception and exception[0] is not None and exception[0].__name__ == CALLER_GONE:
-            # grpc takes it for an error of ours; whoever interrupts a command saw its traceback.
+            # Not an error: without this, a command that is interrupted prints a traceback.
             get(record.name).info("a caller was gone before its answer", detail=record.getMessage())
             return
         get(record.name).log(record.levelno, record.getMessage(), exc_info=exception)
 
 
 def add_scope(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Add the request id of the call that is being served."""
+    """Add the request id of the current call."""
     here = scope.current()
     if here is not None:
         event.setdefault("request_id", here.request_id)
@@ -104,7 +100,7 @@ def add_scope(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDi
 
 
 def hide_private(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Replace the caller's words by their length and a short hash."""
+    """Replace text of the caller by its length and a short hash."""
     for key in PRIVATE_KEYS.intersection(event):
         raw = str(event.pop(key)).encode("utf-8", "replace")
         event[f"{key}_bytes"] = len(raw)
@@ -112,5 +108,5 @@ def hide_private(_logger: WrappedLogger, _method: str, event: EventDict) -> Even
     return event
 
 
-# Until a process configures its log: structlog's own default would write to standard output, which is for data.
+# Until a process configures its logs: the default of structlog writes to standard output, which is for data.
 _set_up(LogSettings(level="warning", format="json"), STANDARD_ERROR)

@@ -1,4 +1,4 @@
-"""How late the event loop is: a blocked loop silences all streams while gRPC's C core still answers keepalive."""
+"""Measures the lag of the event loop. A blocked loop stops all streams while gRPC's C core still answers keepalives."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LIMIT_S = 0.1
 
 
 class LoopLag:
-    """Samples of the last ten seconds; `too_slow` when 99 of 100 of them cannot keep under a tenth of a second."""
+    """Lag samples of the last ten seconds; `too_slow` when their 99th percentile is above a tenth of a second."""
 
     def __init__(self, report: Callable[[float], object] = lambda _lag_s: None) -> None:
         self._samples: deque[tuple[float, float]] = deque()
@@ -25,7 +25,7 @@ class LoopLag:
         self._report = report
 
     def observe(self, now_s: float, lag_s: float) -> None:
-        """Take one sample."""
+        """Add one sample and report it."""
         self._report(lag_s)
         self._began = now_s if self._began is None else self._began
         self._samples.append((now_s, lag_s))
@@ -33,18 +33,18 @@ class LoopLag:
             self._samples.popleft()
 
     def p99_s(self) -> float:
-        """The 99th percentile of the window; 0 without samples."""
+        """Return the 99th percentile of the window; 0 without samples."""
         ordered = sorted(lag for _, lag in self._samples)
         return ordered[math.ceil(0.99 * len(ordered)) - 1] if ordered else 0.0
 
     def too_slow(self) -> bool:
-        """Whether the loop was too late for the whole window."""
+        """Tell whether the loop was too slow during the whole window."""
         if self._began is None or not self._samples or self._samples[-1][0] - self._began < WINDOW_S:
             return False
         return self.p99_s() > LIMIT_S
 
     async def run(self, on_change: Callable[[bool], object] = lambda _slow: None) -> None:
-        """Sample until cancelled; tell when `too_slow` changes."""
+        """Sample until cancelled; call `on_change` when `too_slow` changes."""
         slow = False
         while True:
             before = time.monotonic()

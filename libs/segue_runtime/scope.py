@@ -1,4 +1,4 @@
-"""What belongs to the call that is being served: its request id, caller and deadline, for logs and onward calls."""
+"""The context of the call that a task serves: request id, owner and deadline, for logs and for calls to other roles."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """One call. `deadline` is in seconds of time.monotonic(), or None; `owner` is who pays."""
+    """One call. `deadline` is in seconds of time.monotonic(), or None."""
 
     request_id: str
     owner: str = ""
     deadline: float | None = None
 
     def remaining_s(self) -> float | None:
-        """Seconds until the deadline, never below 0; None when there is none."""
+        """Return the seconds until the deadline, at least 0; None without a deadline."""
         return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
 
 
@@ -38,27 +38,27 @@ def current() -> Scope | None:
 
 
 def enter(scope: Scope) -> None:
-    """Make scope the running task's own; tasks that it starts inherit it."""
+    """Set the scope of the running task; tasks that it starts inherit it."""
     _current.set(scope)
 
 
 def leave() -> None:
-    """Forget the scope: for work that outlives the call that began it."""
+    """Clear the scope, for work that outlives the call that started it."""
     _current.set(None)
 
 
 def new_request_id() -> str:
-    """Make a request id."""
+    """Return a new random request id."""
     return secrets.token_hex(12)
 
 
 def accept_request_id(sent: str | bytes | None) -> str:
-    """Return the caller's request id, or a new one when it has none or one that does not belong into a log."""
+    """Return the caller's request id, or a new one if it is missing or unsafe for a log."""
     return sent if isinstance(sent, str) and ACCEPTABLE_ID.fullmatch(sent) else new_request_id()
 
 
 def shortest(*limits_s: float | None) -> float | None:
-    """Return the smallest of several time limits, in seconds; None stands for no limit."""
+    """Return the smallest of several time limits in seconds; None means no limit."""
 
     def known() -> Iterator[float]:
         for limit_s in limits_s:

@@ -1,4 +1,4 @@
-"""`segued` as a shell starts it."""
+"""Runs `segued` as a subprocess."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ LIMIT_S = 100
 
 
 def environment(**more: str) -> dict[str, str]:
-    """This process's environment without settings of ours, and what the test adds."""
+    """This process's environment without SEGUE_ variables, plus the variables of the test."""
     return {**{name: value for name, value in os.environ.items() if not name.startswith("SEGUE_")}, **more}
 
 
 def start(folder: Path, *arguments: str, **more: str) -> subprocess.Popen[str]:
-    """Start it, with its output in pipes."""
+    """Start segued, with its output in pipes."""
     return subprocess.Popen(
         [sys.executable, "-m", "segued", *arguments],
         cwd=folder,
@@ -31,7 +31,7 @@ def start(folder: Path, *arguments: str, **more: str) -> subprocess.Popen[str]:
 
 
 def segued(folder: Path, *arguments: str, stdin: str = "", **more: str) -> subprocess.CompletedProcess[str]:
-    """Run it to its end."""
+    """Run segued to its end."""
     return subprocess.run(
         [sys.executable, "-m", "segued", *arguments],
         cwd=folder,

@@ -1,4 +1,4 @@
-"""A program on a terminal of a test's own: what it wrote, and what a person would see."""
+"""Runs segued on a pseudo-terminal: the bytes that it writes, and the screen that a person sees."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LIMIT_S = 100
-# The leader of a new session gets the first terminal that it opens as its own; then Ctrl-C reaches it.
+# The first terminal that a session leader opens becomes its controlling terminal, and so Ctrl-C reaches it.
 TAKE_TERMINAL = """
 import os, sys
 os.close(os.open(os.ttyname(0), os.O_RDWR))
@@ -31,7 +31,7 @@ CONTROL = re.compile(r"\x1b\[(?P<how>[?0-9;]*)(?P<what>[A-Za-z])|\x1b\][^\x07\x1
 
 
 class Screen:
-    """As much of a terminal as a progress display uses: lines, wrapping, and the cursor's way up."""
+    """The parts of a terminal that a progress display uses: lines, wrapping, and moving the cursor up."""
 
     def __init__(self, columns: int) -> None:
         self._columns = columns
@@ -89,7 +89,7 @@ class Screen:
 
 
 class Terminal:
-    """One run of `segued` on a terminal; `acts` is called with all that was written so far, whenever there is more."""
+    """A run of `segued` on a terminal."""
 
     def __init__(self, folder: Path, columns: int, *arguments: str, **more: str) -> None:
         self._master, slave = pty.openpty()
@@ -112,7 +112,7 @@ class Terminal:
         os.write(self._master, keys.encode())
 
     def run(self, acts: Callable[[Terminal], object] = lambda _: None) -> int:
-        """Read until it has ended; its exit code."""
+        """Read until segued ends, and return its exit code; `acts` is called after each output."""
         os.set_blocking(self._master, False)
         raw = b""
         end = time.monotonic() + LIMIT_S

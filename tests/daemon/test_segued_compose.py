@@ -1,4 +1,4 @@
-"""`segued compose`: the file that was asked for, or an exit code that says why not, and never half a file."""
+"""`segued compose` writes a complete file, or no file and an exit code that says why."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def compose(folder: Path, *arguments: str, server: Segued | None = None) -> tupl
     return answer.returncode, answer.stdout, answer.stderr
 
 
-def test_without_a_server_it_writes_the_asked_length_and_nothing_else(tmp_path: Path) -> None:
+def test_compose_without_a_server_writes_the_requested_length_and_no_other_file(tmp_path: Path) -> None:
     home = tmp_path / "user"
     home.mkdir()
     answer = segued(
@@ -49,7 +49,7 @@ def test_without_a_server_it_writes_the_asked_length_and_nothing_else(tmp_path: 
     assert soundfile.info(tmp_path / "new" / "a.flac").frames == 360_000
     assert (tmp_path / "new" / "a.png").read_bytes().startswith(b"\x89PNG")
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["a.flac", "a.png"]
-    assert list(home.iterdir()) == []  # the mesh of this process cleans up behind itself
+    assert list(home.iterdir()) == []  # the roles in this process remove their temporary files
     assert "first sound after" in answer.stderr
     assert "new/a.flac" in answer.stderr
 
@@ -61,7 +61,7 @@ def test_a_server_gives_the_same_bytes_as_this_process(tmp_path: Path, server: S
     assert (tmp_path / "here.flac").read_bytes() == (tmp_path / "there.flac").read_bytes()
 
 
-def test_what_is_there_stays_unless_forced(tmp_path: Path, server: Segued) -> None:
+def test_an_existing_file_is_replaced_only_with_force(tmp_path: Path, server: Segued) -> None:
     target = tmp_path / "song.flac"
     target.write_text("mine")
     code, _, said = compose(tmp_path, "piano", "--duration", "3", server=server)
@@ -100,7 +100,7 @@ def test_json_is_one_object_a_line_and_ends_with_the_files(tmp_path: Path, serve
         (("piano", "--durration", "3"), "--duration"),
     ],
 )
-def test_a_wrong_command_line_is_usage_and_starts_nothing(
+def test_a_wrong_command_line_exits_with_2_and_starts_nothing(
     tmp_path: Path, arguments: tuple[str, ...], said: str
 ) -> None:
     code, out, error = compose(tmp_path, *arguments)
@@ -109,7 +109,7 @@ def test_a_wrong_command_line_is_usage_and_starts_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nobody_at_the_address_is_unreachable(tmp_path: Path) -> None:
+def test_an_address_without_a_server_exits_with_3(tmp_path: Path) -> None:
     answer = segued(tmp_path, "models", "--server", "127.0.0.1:9")
     assert answer.returncode == 3
     assert "127.0.0.1:9" in answer.stderr
@@ -125,7 +125,7 @@ def test_nobody_at_the_address_is_unreachable(tmp_path: Path) -> None:
         (("piano", "--model", "nobody"), "sketch"),
     ],
 )
-def test_what_the_server_refuses_names_the_field(
+def test_a_refusal_of_the_server_names_the_field(
     tmp_path: Path, server: Segued, arguments: tuple[str, ...], said: str
 ) -> None:
     code, out, error = compose(tmp_path, *arguments, server=server)
@@ -134,7 +134,7 @@ def test_what_the_server_refuses_names_the_field(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_stranger_is_refused(tmp_path: Path) -> None:
+def test_a_caller_without_the_token_is_refused(tmp_path: Path) -> None:
     one = Segued(tmp_path / "home", "--server-token", "the right one, long enough").start()
     try:
         for token in ({}, {"SEGUE_CLIENT_TOKEN": "a wrong one"}):
@@ -151,7 +151,7 @@ def test_a_stranger_is_refused(tmp_path: Path) -> None:
         one.stop()
 
 
-async def test_a_full_queue_is_busy_and_says_when_to_come_back(tmp_path: Path) -> None:
+async def test_a_full_queue_exits_with_5_and_names_the_retry_delay(tmp_path: Path) -> None:
     one = Segued(tmp_path / "home", "--queue-limit", "1", "--queue-retry-after", "7s").start(failpoints=SLOW)
     try:
         async with Client(Access(one.address), patience_s=5) as client:
@@ -191,17 +191,17 @@ async def test_an_interrupt_cancels_the_composition_and_leaves_no_file(tmp_path:
         one.stop()
 
 
-async def test_a_composition_that_fails_is_one(tmp_path: Path) -> None:
+async def test_a_failed_composition_exits_with_1(tmp_path: Path) -> None:
     answer = await asyncio.to_thread(
         segued, tmp_path, "compose", "piano", "--duration", "4", "--failpoints-active", "artifacts.before_rename=error"
     )
     assert answer.returncode == 1
     assert answer.stderr.startswith("error: ") or "\nerror: " in answer.stderr
-    assert "failpoint" not in answer.stderr  # what went wrong inside is in the log, not on the wire
+    assert "failpoint" not in answer.stderr  # internal details are in the log, not on the wire
     assert os.listdir(tmp_path) == []
 
 
-def test_a_folder_that_cannot_be_there(tmp_path: Path, server: Segued) -> None:
+def test_a_target_below_a_file_is_refused(tmp_path: Path, server: Segued) -> None:
     (tmp_path / "taken").write_text("a file")
     code, _, said = compose(tmp_path, "piano", "--duration", "3", "-o", "taken/a.flac", server=server)
     assert code == 2
@@ -209,10 +209,10 @@ def test_a_folder_that_cannot_be_there(tmp_path: Path, server: Segued) -> None:
     assert "cannot write in" in said
 
 
-def test_a_full_disk_where_the_file_goes(tmp_path: Path, server: Segued) -> None:
+def test_a_full_disk_is_an_error_of_the_target(tmp_path: Path, server: Segued) -> None:
     (tmp_path / "a.flac").symlink_to("/dev/full")
     code, _, said = compose(tmp_path, "piano", "--duration", "3", "--force", "-o", "a.flac", server=server)
-    if code == 0:  # the link was replaced by a file of its own, which is as good
+    if code == 0:  # the link was replaced by a regular file, which is as good
         assert soundfile.info(tmp_path / "a.flac").frames == 144_000
     else:
         assert (code, "a.flac" in said) == (1, True)

@@ -1,4 +1,4 @@
-"""What leaves the house, as other programs see it: ffmpeg's loudness and true peak, ffprobe's length, cues and tags."""
+"""Finished files as other programs read them: loudness and true peak of ffmpeg; length, cues and tags of ffprobe."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PIECES = [
     pytest.param(SHORT, 20, 3, id="20 seconds"),
     pytest.param(LONG, 1200, 12, id="20 minutes", marks=[pytest.mark.slow, pytest.mark.timeout(3600)]),
 ]
-# MP3 fills its last frame; of Opus ffprobe counts the run-up that a player leaves out (RFC 7845: pre-skip).
+# MP3 pads its last frame. For Opus, ffprobe includes the pre-skip (RFC 7845), which players leave out.
 FILLED_S = {".flac": 0.0, ".wav": 0.0, ".opus": 0.0066, ".mp3": 0.1}
 
 
@@ -43,7 +43,7 @@ def compose(folder: Path, limit_s: float, *arguments: str) -> None:
 
 
 def measured(path: Path) -> tuple[float, float]:
-    """Integrated loudness and true peak by ffmpeg."""
+    """Return integrated loudness and true peak as ffmpeg measures them."""
     asked = ["ffmpeg", "-hide_banner", "-nostats", "-i", str(path), "-af", "ebur128=peak=true", "-f", "null", "-"]
     said = subprocess.run(asked, capture_output=True, text=True, check=True).stderr.rpartition("Summary:")[2]
     integrated, peak = (re.search(rf"{name}:\s+(-?[\d.]+)", said) for name in ("I", "Peak"))
@@ -60,7 +60,7 @@ def probed(path: Path) -> dict[str, object]:
 
 @pytest.mark.reference("ffmpeg", "ffprobe")
 @pytest.mark.parametrize(("asked", "seconds", "num_sections"), PIECES)
-def test_every_file_is_what_others_expect(
+def test_other_programs_read_every_file_format(
     tmp_path: Path,
     server: Segued,
     record_property: Callable[[str, object], None],
@@ -80,7 +80,7 @@ def test_every_file_is_what_others_expect(
         if suffix in {".flac", ".wav"}:
             assert peak_dbtp <= -1.0
         else:
-            # A lossy encoder does not know of true peaks: what it adds is reported, and must be little.
+            # A lossy encoder may raise the true peak a little; the test reports it.
             record_property(path.name, f"{integrated_lufs} LUFS, {peak_dbtp} dBTP after decoding")
             assert peak_dbtp <= 0.5
         found = probed(path)
@@ -95,7 +95,7 @@ def test_every_file_is_what_others_expect(
         assert isinstance(streams, list)
         tags = {name.upper(): text for name, text in {**about.get("tags", {}), **streams[0].get("tags", {})}.items()}
         assert tags["TITLE"]
-        # ffmpeg shows RIFF's own tags under their four letters.
+        # ffmpeg shows RIFF tags under their four-letter names.
         assert tags["ISED" if suffix == ".wav" else "SEED"] == "3"
         assert tags["COMMENT"] == asked[0]
         assert "LUFS" in tags["ILUF" if suffix == ".wav" else "LOUDNESS_INTEGRATED"]
@@ -104,8 +104,8 @@ def test_every_file_is_what_others_expect(
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_twenty_minutes_are_made_again_byte_for_byte(tmp_path: Path, server: Segued) -> None:
+def test_twenty_minutes_are_reproduced_byte_for_byte(tmp_path: Path, server: Segued) -> None:
     compose(tmp_path, 1500, *LONG, "-o", "a.flac", "--server", server.address)
-    # In a mesh of its own, which has none of the takes.
+    # In its own process, without the takes of the server.
     compose(tmp_path, 1500, "--from", "a.flac", "-o", "b.flac")
     assert (tmp_path / "a.flac").read_bytes() == (tmp_path / "b.flac").read_bytes()

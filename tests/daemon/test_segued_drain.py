@@ -1,4 +1,4 @@
-"""SIGTERM in the middle of a section: first health, then the streams, then the work; the exit code is 0."""
+"""SIGTERM during a section: health changes first, then the streams end, then the work; the exit code is 0."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ASKED = spec("calm piano, 120 bpm, C major, verse chorus", seconds=12)
 
 
 async def until(calls: Any, wanted: int) -> None:
-    """Watch health until it says so."""
+    """Watch health until it has the wanted state."""
     while (await calls.read()).status != wanted:
         pass
 
@@ -40,7 +40,7 @@ async def to_the_end(calls: Any) -> None:
     ("drain", "section"), [("3s", "30s"), ("30s", "1500ms")], ids=["grace is shorter", "grace is longer"]
 )
 @pytest.mark.timeout(180)
-async def test_a_term_in_the_middle_of_a_section(tmp_path: Path, drain: str, section: str) -> None:
+async def test_sigterm_during_a_section_drains_in_order(tmp_path: Path, drain: str, section: str) -> None:
     one = Segued(tmp_path / "home", "--server-drain", drain, "--server-pre-stop", "2s")
     one.start(failpoints=f"conductor.after_take=sleep({section})")
     try:
@@ -56,7 +56,7 @@ async def test_a_term_in_the_middle_of_a_section(tmp_path: Path, drain: str, sec
             assert one.process is not None
             one.process.terminate()
             await until(status, NOT_SERVING)
-            # It still answers, and what it is asked to begin it refuses.
+            # It still answers, and refuses new work.
             with pytest.raises(grpc.aio.AioRpcError) as refusal:
                 await stub.CreateComposition(composition_pb2.CreateCompositionRequest(spec=ASKED))
             refused = from_rpc_error(refusal.value)

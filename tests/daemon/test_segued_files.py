@@ -1,4 +1,4 @@
-"""What stands in the files of `segued compose`, and `--from`: a file that says how it was made is made again."""
+"""Tags and manifest in the files of `segued compose`, and `--from`, which makes such a file again."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def measured(path: Path) -> Loudness:
         return meter.result()
 
 
-def test_from_makes_the_same_bytes_again(tmp_path: Path, server: Segued, song: Path) -> None:
+def test_from_reproduces_the_same_bytes(tmp_path: Path, server: Segued, song: Path) -> None:
     code, said = compose(tmp_path, server, "--from", str(song), "-o", "again.flac")
     assert code == 0, said
     assert (tmp_path / "again.flac").read_bytes() == song.read_bytes()
@@ -61,7 +61,7 @@ def test_from_makes_the_same_bytes_again(tmp_path: Path, server: Segued, song: P
     assert "warning" not in said
 
 
-def test_from_makes_another_kind_of_file_of_the_same_piece(tmp_path: Path, server: Segued, song: Path) -> None:
+def test_from_writes_the_same_piece_in_another_format(tmp_path: Path, server: Segued, song: Path) -> None:
     code, said = compose(tmp_path, server, "--from", str(song), "-o", "again.wav")
     assert code == 0, said
     master, again = (soundfile.read(path, dtype="int32")[0] for path in (song, tmp_path / "again.wav"))
@@ -69,9 +69,7 @@ def test_from_makes_another_kind_of_file_of_the_same_piece(tmp_path: Path, serve
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".opus", ".mp3"])
-def test_from_any_kind_of_file_makes_the_same_bytes_again(
-    tmp_path: Path, server: Segued, song: Path, suffix: str
-) -> None:
+def test_from_every_format_reproduces_the_same_bytes(tmp_path: Path, server: Segued, song: Path, suffix: str) -> None:
     for given, made in ((song.name, f"one{suffix}"), (f"one{suffix}", f"two{suffix}")):
         folder = song.parent if given == song.name else tmp_path
         code, said = compose(tmp_path, server, "--from", str(folder / given), "-o", made)
@@ -83,7 +81,7 @@ def test_from_any_kind_of_file_makes_the_same_bytes_again(
         assert (tmp_path / "back.flac").read_bytes() == song.read_bytes()
 
 
-def test_a_private_prompt_stands_nowhere_and_is_asked_for_again(tmp_path: Path, server: Segued) -> None:
+def test_a_private_prompt_is_in_no_file_and_must_be_given_again(tmp_path: Path, server: Segued) -> None:
     secret = "quiet harp for Griselda, 84 bpm"
     code, said = compose(tmp_path, server, secret, "--duration", "4", "--private-prompt", "-o", "a.flac")
     assert code == 0, said
@@ -96,7 +94,7 @@ def test_a_private_prompt_stands_nowhere_and_is_asked_for_again(tmp_path: Path, 
     assert (tmp_path / "a.flac").read_bytes() == (tmp_path / "b.flac").read_bytes()
 
 
-def test_a_private_piece_of_a_given_plan_says_that_it_cannot_be_made_again(tmp_path: Path, server: Segued) -> None:
+def test_a_private_piece_with_a_supplied_plan_cannot_be_reproduced(tmp_path: Path, server: Segued) -> None:
     plan = tmp_path / "plan.json"
     plan.write_text(segued(tmp_path, "plan", "quiet harp, 84 bpm", "--duration", "4", "--json").stdout)
     code, said = compose(tmp_path, server, "--plan", str(plan), "--private-prompt", "-o", "a.flac")
@@ -111,7 +109,7 @@ def with_manifest(path: Path, manifest: str) -> str:
     return str(path)
 
 
-def test_what_may_change_the_bytes_is_said_first(tmp_path: Path, server: Segued, song: Path) -> None:
+def test_changes_that_may_alter_the_bytes_are_reported_first(tmp_path: Path, server: Segued, song: Path) -> None:
     manifest = json.loads(read_tags(song).manifest)
     manifest["model"] |= {"determinism": "SEEDED", "engine": "sketch-0"}
     manifest["software"]["segue"] = "0.0.1"
@@ -138,7 +136,7 @@ def test_what_may_change_the_bytes_is_said_first(tmp_path: Path, server: Segued,
         ('{"schema": "segue/manifest/1", "spec": {"zebra": 1}, "plan": {}, "software": {}, "model": {}}', "zebra"),
     ],
 )
-def test_a_file_that_does_not_say_is_refused(
+def test_a_file_without_a_valid_manifest_is_refused(
     tmp_path: Path, server: Segued, content: str | bytes | None, words: str
 ) -> None:
     path = tmp_path / "odd.flac"
@@ -153,7 +151,7 @@ def test_a_file_that_does_not_say_is_refused(
 
 
 @pytest.mark.parametrize("flags", [("piano",), ("--seed", "3"), ("--bit-depth", "16"), ("--preset", "club")])
-def test_what_the_file_says_cannot_be_said_otherwise(
+def test_flags_that_would_change_the_piece_are_refused(
     tmp_path: Path, server: Segued, song: Path, flags: tuple[str, ...]
 ) -> None:
     code, said = compose(tmp_path, server, "--from", str(song), "-o", "again.flac", *flags)
@@ -161,7 +159,7 @@ def test_what_the_file_says_cannot_be_said_otherwise(
     assert "beside --from" in said
 
 
-def test_it_does_not_overwrite_the_file_it_is_made_from(server: Segued, song: Path) -> None:
+def test_from_does_not_overwrite_its_own_source(server: Segued, song: Path) -> None:
     before = song.read_bytes()
     code, said = compose(song.parent, server, "--from", "song.flac", "--force")
     assert (code, "-o names another file" in said) == (2, True)
@@ -170,9 +168,9 @@ def test_it_does_not_overwrite_the_file_it_is_made_from(server: Segued, song: Pa
 
 @pytest.mark.usefixtures("song")
 @pytest.mark.parametrize("suffix", [".flac", ".wav", ".opus", ".mp3"])
-def test_every_kind_of_file_says_what_it_is(tmp_path: Path, server: Segued, suffix: str) -> None:
+def test_every_format_has_tags_and_a_manifest(tmp_path: Path, server: Segued, suffix: str) -> None:
     path = tmp_path / f"song{suffix}"
-    # The takes are there already: only the last steps are done again.
+    # The takes exist already: only the last steps run again.
     code, said = compose(tmp_path, server, *ASKED, "-o", path.name)
     assert code == 0, said
     found = read_tags(path)
@@ -196,15 +194,15 @@ def test_every_kind_of_file_says_what_it_is(tmp_path: Path, server: Segued, suff
     if suffix == ".wav":
         raw = path.read_bytes()
         bext = raw.index(b"bext") + 8
-        # A time reference of 0, version 1, and nothing else: no date, no name.
+        # Time reference 0 and version 1; no date and no name.
         assert raw[bext : bext + 602] == bytes(346) + b"\1" + bytes(255)
     info = soundfile.info(path)
-    # An MP3 encoder fills its last frame.
+    # An MP3 encoder pads its last frame.
     assert info.frames / info.samplerate == pytest.approx(6.0, abs=0.1 if suffix == ".mp3" else 1e-9)
 
 
 @pytest.mark.usefixtures("song")
-def test_rate_depth_and_preset_are_the_caller_s(tmp_path: Path, server: Segued) -> None:
+def test_rate_depth_and_preset_follow_the_flags(tmp_path: Path, server: Segued) -> None:
     asked = ("--sample-rate", "44100", "--bit-depth", "16", "--preset", "broadcast", "--ceiling", "-3")
     code, said = compose(tmp_path, server, *ASKED, "-o", "a.wav", *asked)
     assert code == 0, said
@@ -227,13 +225,15 @@ def test_rate_depth_and_preset_are_the_caller_s(tmp_path: Path, server: Segued) 
         (("--lufs", "nan"), "spec.master.target_lufs"),
     ],
 )
-def test_absurd_wishes_are_refused_by_name(tmp_path: Path, server: Segued, flags: tuple[str, ...], words: str) -> None:
+def test_values_out_of_range_are_refused_by_name(
+    tmp_path: Path, server: Segued, flags: tuple[str, ...], words: str
+) -> None:
     code, said = compose(tmp_path, server, *ASKED, "-o", "a.flac", *flags)
     assert code == 4
     assert words in said
 
 
-def test_two_files_of_one_name_are_refused_before_the_work(tmp_path: Path, server: Segued) -> None:
+def test_two_files_with_one_name_are_refused_before_the_work(tmp_path: Path, server: Segued) -> None:
     for more in (("--picture", "song.flac"), ("--picture", "./song.mid", "--midi")):
         code, said = compose(tmp_path, server, *ASKED, "-o", "song.flac", *more)
         assert code == 2
@@ -242,7 +242,7 @@ def test_two_files_of_one_name_are_refused_before_the_work(tmp_path: Path, serve
 
 
 @pytest.mark.parametrize(("flag", "name"), [("--midi", "song.mid"), ("--stems", "song-bass.wav")])
-def test_a_file_that_is_there_beside_the_piece_is_found_before_the_work(
+def test_an_existing_companion_file_is_refused_before_the_work(
     tmp_path: Path, server: Segued, flag: str, name: str
 ) -> None:
     (tmp_path / name).write_text("mine")
@@ -252,7 +252,7 @@ def test_a_file_that_is_there_beside_the_piece_is_found_before_the_work(
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_a_plan_is_written_into_a_folder_that_is_made_for_it(tmp_path: Path, server: Segued) -> None:
+def test_a_plan_is_written_into_a_new_folder(tmp_path: Path, server: Segued) -> None:
     answer = segued(tmp_path, "plan", "calm piano", "-o", "new/deep/plan.json", "--server", server.address)
     assert answer.returncode == 0, answer.stderr
     assert json.loads((tmp_path / "new/deep/plan.json").read_text())["sections"]
@@ -266,7 +266,7 @@ def test_a_plan_is_written_into_a_folder_that_is_made_for_it(tmp_path: Path, ser
         ("health", "127.0.0.1:1", "--tls", "--tls-ca", "{}/file/ca.pem"),
     ],
 )
-def test_a_place_that_cannot_be_is_an_error_in_one_line(tmp_path: Path, command: tuple[str, ...]) -> None:
+def test_an_impossible_path_is_one_line_of_error(tmp_path: Path, command: tuple[str, ...]) -> None:
     (tmp_path / "file").write_text("no folder")
     answer = segued(tmp_path, *(word.format(tmp_path) for word in command))
     assert answer.returncode in {1, 2}

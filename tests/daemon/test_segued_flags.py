@@ -170,7 +170,7 @@ async def test_labels_and_session_are_those_of_the_composition(tmp_path: Path, s
     assert composition.session == "tonight"
 
 
-def test_colours_are_those_that_were_asked_for(tmp_path: Path) -> None:
+def test_colours_follow_the_flag(tmp_path: Path) -> None:
     coloured = segued(tmp_path, "compose", "--color", "always")
     assert coloured.stderr.startswith("\x1b[1;31merror:\x1b[0m a prompt is needed")
     for plain in (("--color", "never"), ()):

@@ -1,4 +1,4 @@
-"""`segued master`: a file of any kind in, a mastered file out, or an exit code that says why not."""
+"""`segued master` masters a file of any format, or exits with a code that says why not."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def loudness(path: Path) -> float:
 
 
 @pytest.mark.usefixtures("noise")
-def test_a_preset_is_met_and_said(tmp_path: Path, server: Segued) -> None:
+def test_a_preset_is_met_and_reported(tmp_path: Path, server: Segued) -> None:
     code, out, said = master(tmp_path, server, "in.wav", "-o", "out.flac", "--preset", "broadcast")
     assert (code, out) == (0, ""), said
     assert loudness(tmp_path / "out.flac") == pytest.approx(-23.0, abs=0.1)
@@ -59,7 +59,7 @@ def test_a_preset_is_met_and_said(tmp_path: Path, server: Segued) -> None:
 
 
 @pytest.mark.usefixtures("noise")
-def test_json_says_all_that_was_measured(tmp_path: Path, server: Segued) -> None:
+def test_json_contains_both_measurements(tmp_path: Path, server: Segued) -> None:
     asked = ("in.wav", "-o", "out.opus", "--lufs", "-18", "--ceiling", "-2", "--json")
     code, out, said = master(tmp_path, server, *asked)
     assert (code, said) == (0, "")
@@ -87,7 +87,7 @@ def test_preset_none_changes_no_sample(tmp_path: Path, server: Segued, noise: np
         (("odd.wav", "-o", "out.flac"), 4, "cannot be read as sound"),
     ],
 )
-def test_what_cannot_be_done_is_told(
+def test_an_impossible_mastering_is_refused(
     tmp_path: Path, server: Segued, arguments: tuple[str, ...], code: int, words: str
 ) -> None:
     (tmp_path / "odd.wav").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))

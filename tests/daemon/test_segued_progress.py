@@ -1,4 +1,4 @@
-"""The progress behind the live display, which a thread of its own draws while updates come in."""
+"""The progress of a composition, which another thread draws while updates arrive."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from segue_client.events import update_of
 from segued.output.progress import CompositionProgress
 
 
-def test_a_plan_that_comes_while_the_progress_is_drawn_disturbs_nobody() -> None:
+def test_a_plan_that_arrives_during_drawing_does_not_change_the_drawn_lists() -> None:
     progress = CompositionProgress()
     drawn = iter(progress.labels.items())
     event = stream_pb2.CompositionEvent()

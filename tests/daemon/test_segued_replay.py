@@ -1,4 +1,4 @@
-"""A recording plays as the piece was made: the same events, sound and files, and nothing is rendered."""
+"""A replay sends the recorded events, audio and files, and renders nothing."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NAME = "compositions/0123456789abcdef"
 
 
 class Made:
-    """What was recorded, and how it was heard when it was made."""
+    """A recording, and the events of the original stream."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -55,7 +55,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
         done = segued(found.folder, "record", name, "-o", str(found.recording), "--server", one.address)
         assert done.returncode == 0, done.stderr
         assert "segued replay" in done.stderr
-        # A name that is not there leaves what is there as it was.
+        # An unknown name leaves the existing file unchanged.
         again = ("-o", str(found.recording), "--server", one.address, "--force")
         missing = segued(found.folder, "record", NAME, *again)
         assert (missing.returncode, "there is no" in missing.stderr) == (4, True)
@@ -80,7 +80,7 @@ def replaying(made: Made, *flags: str) -> tuple[subprocess.Popen[str], str]:
 
 @pytest.fixture(scope="module")
 def address(made: Made) -> Iterator[str]:
-    """The recording as fast as it goes."""
+    """Serve the recording without pauses."""
     process, found = replaying(made, "--speed", "inf")
     yield found
     process.terminate()
@@ -88,7 +88,7 @@ def address(made: Made) -> Iterator[str]:
     assert (process.returncode, output) == (0, "")
 
 
-async def test_it_is_heard_as_it_was(made: Made, address: str, tmp_path: Path) -> None:
+async def test_a_replay_sends_the_recorded_events_audio_and_files(made: Made, address: str, tmp_path: Path) -> None:
     async with Client(address) as client:
         heard = await hear(client.compose("anything", audio=BOTH))
         assert [each.event for each in heard.updates] == [each.event for each in made.heard.updates]
@@ -103,7 +103,7 @@ async def test_it_is_heard_as_it_was(made: Made, address: str, tmp_path: Path) -
         assert len(s16.draft) == len(made.heard.draft) // 2
 
 
-async def test_any_cursor_goes_on_with_the_next_event(made: Made, address: str) -> None:
+async def test_every_cursor_continues_with_the_next_event(made: Made, address: str) -> None:
     async with Client(address) as client:
         for place, update in enumerate(made.heard.updates[:-1]):
             stream = client.watch(update.composition, cursor=update.cursor, audio=BOTH)
@@ -126,7 +126,7 @@ def test_any_part_of_a_file_is_sent(made: Made, address: str, first: int, limit:
     assert b"".join(piece.data for piece in pieces) == made.flac.read_bytes()[first:end]
 
 
-async def test_what_a_recording_cannot_do_is_said(address: str) -> None:
+async def test_calls_that_a_replay_cannot_answer_are_refused(address: str) -> None:
     async with Client(address) as client:
         for refused in (client.models(), client.cancel(NAME), client.plan(spec())):
             with pytest.raises(SegueError, match=r"this is a replay of a recording; it answers Compose") as caught:
@@ -136,7 +136,7 @@ async def test_what_a_recording_cannot_do_is_said(address: str) -> None:
             await client.get(NAME)
 
 
-async def test_it_takes_the_time_that_it_took(made: Made) -> None:
+async def test_a_replay_takes_the_recorded_time(made: Made) -> None:
     times = [each.event.event_time for each in made.heard.updates]
     span_s = (times[-1].ToNanoseconds() - times[0].ToNanoseconds()) / 1e9
     process, address = await asyncio.to_thread(replaying, made, "--speed", "0.5")
@@ -145,7 +145,7 @@ async def test_it_takes_the_time_that_it_took(made: Made) -> None:
             began = time.monotonic()
             first = client.compose("anything", audio=BOTH)
             assert (await anext(first)).kind == "accepted"
-            # Who comes meanwhile hears all of it, too.
+            # A second watcher receives everything as well.
             second = await hear(client.watch(first.name, audio=BOTH))
             assert time.monotonic() - began >= 2 * span_s * 0.99
             assert len([update async for update in first]) == len(made.heard.updates) - 1
@@ -155,7 +155,7 @@ async def test_it_takes_the_time_that_it_took(made: Made) -> None:
         await asyncio.to_thread(process.communicate)
 
 
-async def test_a_replay_that_is_killed_and_started_again_is_gone_on_with(made: Made) -> None:
+async def test_a_client_resumes_on_a_restarted_replay(made: Made) -> None:
     listen = f"127.0.0.1:{free_port()}"
     flags = ("--listen", listen, "--speed")
     process, _ = await asyncio.to_thread(replaying, made, *flags, "0.1")
@@ -165,7 +165,7 @@ async def test_a_replay_that_is_killed_and_started_again_is_gone_on_with(made: M
             heard = Heard()
             for _ in range(3):
                 heard.take(await anext(stream))
-            # It is seen in the making.
+            # The composition is still running at this point of the replay.
             assert (await client.get(stream.name)).state != composition_pb2.STATE_SUCCEEDED
             process.kill()
             await asyncio.to_thread(process.communicate)
@@ -180,7 +180,7 @@ async def test_a_replay_that_is_killed_and_started_again_is_gone_on_with(made: M
 
 
 @pytest.mark.reference("grpcurl")
-def test_grpcurl_hears_it_too(made: Made, address: str) -> None:
+def test_grpcurl_receives_the_same_events(made: Made, address: str) -> None:
     asked = json.dumps({"spec": {"brief": {"prompt": "anything"}}, "audio": "AUDIO_SELECTION_NONE"})
     done = subprocess.run(
         ["grpcurl", "-plaintext", "-d", asked, address, "segue.composer.v1.ComposerService/Compose"],
@@ -189,7 +189,7 @@ def test_grpcurl_hears_it_too(made: Made, address: str) -> None:
     assert done.stdout.count('"cursor"') == sum(kind != "audio" for kind in made.heard.kinds)
 
 
-# A recording of nothing much, for hostile hands.
+# A minimal recording, for tests with damaged files.
 
 
 def small(path: Path) -> bytes:
@@ -223,7 +223,7 @@ def refused(path: Path, content: bytes) -> str:
 
 @given(st.data())
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_flipped_bit_is_found(whole: tuple[Path, bytes], data: st.DataObject) -> None:
+def test_a_flipped_bit_is_detected(whole: tuple[Path, bytes], data: st.DataObject) -> None:
     path, content = whole
     at = data.draw(st.integers(0, len(content) - 1))
     wrecked = bytearray(content)
@@ -231,7 +231,7 @@ def test_a_flipped_bit_is_found(whole: tuple[Path, bytes], data: st.DataObject) 
     assert refused(path, bytes(wrecked))
 
 
-def test_a_recording_that_was_cut_short_anywhere_is_found(whole: tuple[Path, bytes]) -> None:
+def test_a_truncated_recording_is_detected(whole: tuple[Path, bytes]) -> None:
     path, content = whole
     for length in range(len(content)):
         assert refused(path, content[:length])
@@ -246,7 +246,7 @@ def test_any_bytes_are_refused(whole: tuple[Path, bytes], tail: bytes) -> None:
     assert refused(path, content[:16] + tail)
 
 
-def test_frames_that_lie_are_refused(tmp_path: Path) -> None:
+def test_inconsistent_frames_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "lies.segue"
 
     def written(*events: stream_pb2.CompositionEvent, output: str = "") -> bytes:
@@ -269,8 +269,8 @@ def test_frames_that_lie_are_refused(tmp_path: Path) -> None:
     assert "not an output of" in refused(path, written(accepted, finished, output="../../etc/passwd"))
 
 
-def test_the_command_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    # In this process: nothing is served yet when these are found.
+def test_the_command_reports_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # In this process: these errors are found before anything is served.
     (tmp_path / "song.flac").write_bytes(b"fLaC")
     for name, said in (("song.flac", "this is not a recording"), ("none.segue", "No such file")):
         assert main(["replay", str(tmp_path / name)]) == 2

@@ -1,4 +1,4 @@
-"""`segued serve`: where it may listen, how it ends, and what it says when it cannot start."""
+"""`segued serve`: its addresses, its end, and its errors at the start."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from segue.composer.v1 import composer_pb2_grpc
 
 
-def test_a_second_server_on_a_port_says_which_port(tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_with_its_owner(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -34,7 +34,7 @@ def test_a_second_server_on_a_port_says_which_port(tmp_path: Path) -> None:
     assert "Traceback" not in answer.stderr
 
 
-def test_a_metrics_port_that_is_taken_is_said(tmp_path: Path) -> None:
+def test_a_metrics_port_in_use_is_reported(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -46,8 +46,8 @@ def test_a_metrics_port_that_is_taken_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", [("serve",), ("replay", "piece.segue")])
-def test_a_clients_token_is_no_flag_of_a_server(tmp_path: Path, command: tuple[str, ...]) -> None:
-    """It would look as if callers had to send it."""
+def test_servers_have_no_token_flag(tmp_path: Path, command: tuple[str, ...]) -> None:
+    """A flag --token of a server would suggest that callers must send this token."""
     answer = segued(tmp_path, *command, "--token", "sesame")
     assert answer.returncode == 2
     assert "there is no --token" in answer.stderr
@@ -55,14 +55,14 @@ def test_a_clients_token_is_no_flag_of_a_server(tmp_path: Path, command: tuple[s
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0", "192.0.2.1:7300"])
-def test_an_address_that_others_reach_needs_tls_and_a_token(tmp_path: Path, address: str) -> None:
+def test_a_public_address_requires_tls_and_a_token(tmp_path: Path, address: str) -> None:
     answer = segued(tmp_path, "serve", "--role", "planner", "--listen", address)
     assert answer.returncode == 2
     assert "--insecure" in answer.stderr
     assert "server.tls_cert" in answer.stderr
 
 
-def test_a_role_that_there_is_not_is_a_usage_error(tmp_path: Path) -> None:
+def test_an_unknown_role_is_a_usage_error(tmp_path: Path) -> None:
     answer = segued(tmp_path, "serve", "--role", "drummer")
     assert answer.returncode == 2
     assert "conductor" in answer.stderr
@@ -87,7 +87,7 @@ def test_health_without_an_address_asks_the_role_of_the_same_settings(tmp_path: 
 
 
 @pytest.mark.timeout(120)
-async def test_the_first_signal_drains_and_the_composition_goes_on_after_a_restart(tmp_path: Path) -> None:
+async def test_the_first_signal_drains_and_a_restart_continues_the_composition(tmp_path: Path) -> None:
     one = Segued(tmp_path, "--conductor-lease", "2s", "--server-drain", "1s")
     one.start(failpoints="conductor.after_take=sleep(300ms)")
     try:
@@ -119,7 +119,7 @@ async def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
             assert one.process is not None
             one.process.terminate()
             async with stub(one.address) as calls:
-                # It says that it is going, long before the drain's end.
+                # New calls are refused long before the end of the drain.
                 while await _refusal(calls) != "SHUTTING_DOWN":
                     pass
             one.process.send_signal(signal.SIGTERM)
@@ -129,7 +129,7 @@ async def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
 
 
 async def _refusal(calls: composer_pb2_grpc.ComposerServiceAsyncStub) -> str:
-    """Why nothing more is taken: for a moment it still is, and then the queue is full."""
+    """Return the reason why a composition is refused; for a moment it is still accepted, then the queue is full."""
     try:
         await calls.CreateComposition(composition_pb2.CreateCompositionRequest(spec=spec()))
     except grpc.aio.AioRpcError as error:

@@ -1,4 +1,4 @@
-"""Settings of `segued`: flags over SEGUE_* over segue.toml over defaults; what nobody knows is an error."""
+"""Settings of `segued`: flags override SEGUE_* variables, segue.toml and defaults; unknown settings are errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def shown(folder: Path, *arguments: str, **more: str) -> dict[str, tuple[str, str]]:
-    """What `segued config --json` says: value and origin by key."""
+    """Return the output of `segued config --json`: value and origin by key."""
     answer = segued(folder, "config", "--json", *arguments, **more)
     assert answer.returncode == 0, answer.stderr
     return {each["key"]: (each["value"], each["origin"]) for each in json.loads(answer.stdout)}
@@ -51,7 +51,7 @@ def test_a_secret_is_not_shown(tmp_path: Path) -> None:
         ((), {"SEGUE_LOG_LEVEL": "loud"}, "", "debug, info, warning, error"),
     ],
 )
-def test_what_nobody_knows_is_an_error_with_a_suggestion(
+def test_an_unknown_setting_is_an_error_with_a_suggestion(
     tmp_path: Path, arguments: tuple[str, ...], more: dict[str, str], toml: str, said: str
 ) -> None:
     if toml:

@@ -1,4 +1,4 @@
-"""What a start loads: `--help` nothing that is slow, `serve` nothing that nobody needs."""
+"""The modules that a start loads: `--help` loads no slow ones, `serve` no unneeded ones."""
 
 from __future__ import annotations
 
@@ -51,6 +51,6 @@ def test_help_loads_nothing_slow(tmp_path: Path) -> None:
 
 
 def test_serve_loads_neither_all_of_scipy_nor_what_only_tests_need(tmp_path: Path) -> None:
-    # Each of these takes longer than all that is needed together.
+    # Each of these takes longer than all needed modules together.
     unneeded = {"scipy.signal", "scipy.stats", "scipy.optimize", "librosa", "torch", "matplotlib", "hypothesis"}
     assert not unneeded & loaded(tmp_path, LOADED_BY_SERVE)

@@ -1,4 +1,4 @@
-"""`segued compose` on a terminal: what a person sees at any width, and a terminal that is as it was afterwards."""
+"""`segued compose` on a terminal: the display at any width, and the state of the terminal afterwards."""
 
 from __future__ import annotations
 
@@ -31,19 +31,21 @@ ASKED = ("compose", "calm piano, 120 bpm, C major, verse chorus", "--duration", 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Segued]:
-    # Slow enough that there is something to see.
+    # Slow enough to see the progress.
     one = Segued(tmp_path_factory.mktemp("server")).start(failpoints="conductor.after_take=sleep(600ms)")
     yield one
     one.stop()
 
 
 @pytest.mark.parametrize("columns", [pytest.param(40, marks=pytest.mark.slow), 80, 160])
-def test_the_display_fits_and_leaves_one_board_and_the_result(tmp_path: Path, server: Segued, columns: int) -> None:
+def test_the_display_fits_the_terminal_and_is_drawn_once_at_the_end(
+    tmp_path: Path, server: Segued, columns: int
+) -> None:
     terminal = Terminal(tmp_path, columns, *ASKED, "--seed", str(columns), "--server", server.address)
     assert terminal.run() == 0, terminal.written
     lines = terminal.screen.lines()
     text = "\n".join(lines)
-    # A board that was wider than the terminal would leave its earlier drawings behind.
+    # A display that is wider than the terminal would leave earlier drawings behind.
     assert text.count("●") == 2, text
     assert "○" not in text
     assert "◐" not in text
@@ -51,7 +53,7 @@ def test_the_display_fits_and_leaves_one_board_and_the_result(tmp_path: Path, se
     assert "song.flac" in text
     assert "LUFS" in text
     assert max(map(len, lines)) <= columns
-    # It was seen while it was made, not only at its end.
+    # The display showed the progress, not only the end.
     assert "playing" in terminal.written
     assert "○" in terminal.written
     assert terminal.screen.cursor_visible
@@ -59,7 +61,7 @@ def test_the_display_fits_and_leaves_one_board_and_the_result(tmp_path: Path, se
     assert terminal.screen.colours
 
 
-def test_a_plan_that_is_piped_to_a_pager_fits_the_terminal_behind_it(tmp_path: Path, server: Segued) -> None:
+def test_a_plan_in_a_pager_fits_its_terminal(tmp_path: Path, server: Segued) -> None:
     master, slave = pty.openpty()
     try:
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 72, 0, 0))
@@ -107,7 +109,7 @@ def test_ctrl_c_leaves_the_terminal_as_it_was_and_no_file(tmp_path: Path, server
     assert os.listdir(tmp_path) == []
 
 
-def test_words_of_a_plan_are_words_and_no_commands(tmp_path: Path, server: Segued) -> None:
+def test_control_sequences_in_a_plan_are_not_executed(tmp_path: Path, server: Segued) -> None:
     plan = segued(
         tmp_path, "plan", "calm piano, 120 bpm, C major", "--duration", "4", "--json", "--server", server.address
     )

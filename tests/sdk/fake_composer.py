@@ -1,4 +1,4 @@
-"""A ComposerService of a few lines on a real port, that can be told to break, to stall and to lie."""
+"""A small ComposerService on a real port. Tests make it break, stall or send false messages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     Message: TypeAlias = stream_pb2.WatchCompositionResponse
-    Lie: TypeAlias = Callable[[int, list[Message]], Iterable["Message | Break"]]
+    Tampering: TypeAlias = Callable[[int, list[Message]], Iterable["Message | Break"]]
 
 NAME = "compositions/0123456789abcdef"
 RATE = 8000
@@ -35,7 +35,7 @@ DETAILS_KEY = "grpc-status-details-bin"
 
 @dataclass(frozen=True)
 class Break:
-    """Ends a call with an error, or with silence."""
+    """Ends a call with an error, or leaves it silent."""
 
     code: grpc.StatusCode = grpc.StatusCode.UNAVAILABLE
     reason: str = ""
@@ -44,7 +44,7 @@ class Break:
 
 
 class QuickClock:
-    """Real time in which nobody waits: sleeps are jumped over, and count all the same."""
+    """Real time without waiting: a sleep only advances the clock."""
 
     def __init__(self) -> None:
         self._skipped_s = 0.0
@@ -122,7 +122,7 @@ class Piece:
             self._add("audio", chunk_of(sound[index * CHUNK : (index + 1) * CHUNK], index * CHUNK, stage))
 
     def after(self, cursor: str, audio: int) -> list[Message]:
-        """What a watcher with this cursor and selection gets."""
+        """Return the messages for a watcher with this cursor and selection."""
         stages = {1: set[int](), 2: {2}, 3: {3}, 4: {2, 3}}[audio or 2]
         rest = self.messages[int(cursor[1:]) if cursor else 0 :]
         found = []
@@ -158,16 +158,16 @@ def status_of(broken: Break) -> status_pb2.Status:
     return status
 
 
-# The typed servicer is abstract; what is not faked answers UNIMPLEMENTED, as the real base class does.
+# The typed servicer is abstract; missing methods answer UNIMPLEMENTED, as in the real base class.
 Base: Any = composer_pb2_grpc.ComposerServiceServicer
 
 
 class FakeComposer(Base):  # type: ignore[misc]  # see above
-    """Serves one piece. `lie` changes what the n-th stream gives."""
+    """Serves one piece. `tamper` changes the messages of the n-th stream."""
 
-    def __init__(self, piece: Piece, lie: Lie | None = None) -> None:
+    def __init__(self, piece: Piece, tamper: Tampering | None = None) -> None:
         self.piece = piece
-        self.lie = lie or (lambda _n, messages: messages)
+        self.tamper = tamper or (lambda _n, messages: messages)
         self.num_streams = 0
         self.num_downloads = 0
         self.num_deletes = 0
@@ -195,7 +195,7 @@ class FakeComposer(Base):  # type: ignore[misc]  # see above
         known = not cursor or (cursor[1:].isdigit() and int(cursor[1:]) <= len(self.piece.messages))
         if not known:
             await fail(context, Break(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_CURSOR"))
-        for message in self.lie(self.num_streams, self.piece.after(cursor, audio)):
+        for message in self.tamper(self.num_streams, self.piece.after(cursor, audio)):
             if isinstance(message, Break):
                 await fail(context, message)
                 return
@@ -205,7 +205,7 @@ class FakeComposer(Base):  # type: ignore[misc]  # see above
         return composition_pb2.GetCompositionResponse(composition=self.got)
 
     async def DeleteComposition(self, _request: Any, context: Any) -> composition_pb2.DeleteCompositionResponse:  # noqa: N802 - the contract's name
-        """It is gone at the first call, but the answer is lost."""
+        """Delete it at the first call, and lose the answer."""
         self.num_deletes += 1
         await fail(
             context, Break() if self.num_deletes == 1 else Break(grpc.StatusCode.NOT_FOUND, "COMPOSITION_NOT_FOUND")
@@ -247,7 +247,7 @@ async def serving(fake: FakeComposer) -> AsyncIterator[str]:
 
 
 def changed(message: Message, **fields: Any) -> Message:
-    """A copy with other fields; "audio.frames" is written audio__frames."""
+    """Return a copy with other fields; "audio.frames" is written audio__frames."""
     copy = stream_pb2.WatchCompositionResponse()
     copy.CopyFrom(message)
     for path, value in fields.items():
@@ -264,7 +264,7 @@ def is_audio(message: Message) -> bool:
 
 
 def endless(message: Message) -> Iterator[Message]:
-    """Heartbeats that say nothing new."""
+    """Return heartbeats without news."""
     while True:
         beat = stream_pb2.WatchCompositionResponse(cursor=message.cursor)
         beat.event.composition, beat.event.sequence = NAME, message.event.sequence
@@ -273,10 +273,10 @@ def endless(message: Message) -> Iterator[Message]:
 
 
 def files_in(folder: Path) -> list[str]:
-    """The names of the files in a folder."""
+    """Return the names of the files in a folder."""
     return sorted(path.name for path in folder.iterdir())
 
 
 def size_of(path: Path) -> int:
-    """How many bytes a file has; none when it is not there."""
+    """Return the size of a file; 0 when it does not exist."""
     return path.stat().st_size if path.exists() else 0

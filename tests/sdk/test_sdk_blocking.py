@@ -1,4 +1,4 @@
-"""The client without asyncio does what the async one does, and is what its script makes of it."""
+"""The blocking client behaves as the async one, and is the output of its script."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def fake() -> FakeComposer:
 
 @pytest.fixture
 def address(fake: FakeComposer) -> Iterator[str]:
-    """The fake on a port, served by another thread."""
+    """Serve the fake composer in another thread."""
     found: list[str] = []
     ready, stop = threading.Event(), threading.Event()
 
@@ -46,11 +46,11 @@ def address(fake: FakeComposer) -> Iterator[str]:
     thread.join(20)
 
 
-def test_it_is_fresh() -> None:
+def test_the_generated_client_is_fresh() -> None:
     assert blocking_client.is_fresh(), "python scripts/blocking_client.py"
 
 
-def test_every_public_method_has_its_twin_with_the_same_parameters() -> None:
+def test_every_public_method_has_a_blocking_version() -> None:
     for plain, blocking in ((Client, BlockingClient), (Stream, BlockingStream)):
         for name, method in inspect.getmembers(plain, inspect.isfunction):
             if name.startswith("_"):
@@ -62,11 +62,13 @@ def test_every_public_method_has_its_twin_with_the_same_parameters() -> None:
             assert isinstance(getattr(blocking, name), property)
 
 
-def test_every_public_name_is_there() -> None:
+def test_every_public_name_is_exported() -> None:
     assert all(hasattr(segue_client, name) for name in segue_client.__all__)
 
 
-def test_it_listens_saves_and_gives_arrays(fake: FakeComposer, address: str, tmp_path: Path) -> None:
+def test_the_blocking_client_iterates_saves_and_returns_arrays(
+    fake: FakeComposer, address: str, tmp_path: Path
+) -> None:
     with BlockingClient(address, clock=QuickClock()) as client:
         with client.compose("calm piano") as stream:
             kinds = [update.kind for update in stream]
@@ -82,7 +84,7 @@ def test_it_listens_saves_and_gives_arrays(fake: FakeComposer, address: str, tmp
         assert b"".join(client.read(fake.piece.output)) == fake.piece.flac
 
 
-def test_who_leaves_a_loop_early_leaves_nothing_running(address: str) -> None:
+def test_leaving_a_loop_early_ends_its_call(address: str) -> None:
     with BlockingClient(address, clock=QuickClock()) as client:
         for _ in client.watch(NAME):
             break

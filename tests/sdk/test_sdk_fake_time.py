@@ -1,4 +1,4 @@
-"""How long the client waits, on grpcio-testing's fake channel and fake time: no port, and no second goes by."""
+"""The waits of the client, on the fake channel and the fake time of grpcio-testing: no port and no real waiting."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ END = object()
 
 
 class FakeClock:
-    """grpc_testing's fake time as the client wants it; it notes every wait."""
+    """The fake time of grpc_testing as a clock of the client; it records every wait."""
 
     def __init__(self, fake: Any) -> None:
         self._fake = fake
@@ -43,7 +43,7 @@ class FakeClock:
 
 
 class AwaitedCall:
-    """A call of the fake channel, which blocks, as one of grpc.aio."""
+    """Adapts a blocking call of the fake channel to grpc.aio."""
 
     def __init__(self, call: Any) -> None:
         self._call = call
@@ -58,7 +58,7 @@ class AwaitedCall:
 
 @dataclass
 class FakeConnection:
-    """Lends the fake channel's stub."""
+    """Provides the stub of the fake channel."""
 
     clock: FakeClock
     lent: Any
@@ -74,14 +74,14 @@ class FakeConnection:
         assert dead is self.lent
 
 
-class Stage:
-    """A watch whose server is the test itself."""
+class FakeServer:
+    """A watch whose server is the test."""
 
     def __init__(self) -> None:
         fake_time = grpc_testing.strict_fake_time(0)
         self.channel = grpc_testing.channel([SERVICE], fake_time)
         self.clock = FakeClock(fake_time)
-        self.link = FakeConnection(self.clock, composer_pb2_grpc.ComposerServiceStub(self.channel))
+        self.connection = FakeConnection(self.clock, composer_pb2_grpc.ComposerServiceStub(self.channel))
         self.piece = Piece(num_chunks=1)
         self.seen: list[Update] = []
 
@@ -90,7 +90,7 @@ class Stage:
             request = stream_pb2.WatchCompositionRequest(name=name, cursor=cursor)
             return AwaitedCall(stub.WatchComposition(request))
 
-        resuming = ResumingStream(cast("Connection", self.link), None, resume, StreamPosition(name=NAME))
+        resuming = ResumingStream(cast("Connection", self.connection), None, resume, StreamPosition(name=NAME))
 
         async def listen() -> None:
             async for update in resuming.updates():
@@ -99,7 +99,7 @@ class Stage:
         return asyncio.create_task(listen())
 
     async def serve(self, messages: int, broken: Break | None, cursor: str = "", *, watched: bool = True) -> None:
-        """Answer the next call with what follows its cursor, and end it."""
+        """Answer the next call with the messages after its cursor, and end it."""
         _metadata, request, rpc = await asyncio.to_thread(self.channel.take_unary_stream, WATCH)
         assert request.cursor == cursor
         rpc.send_initial_metadata(())
@@ -107,7 +107,7 @@ class Stage:
         for message in self.piece.messages[start : start + messages]:
             expected = len(self.seen) + 1
             rpc.send_response(message)
-            # The fake channel forgets what was not read when a call ends.
+            # The fake channel drops unread messages when a call ends.
             while watched and len(self.seen) < expected:  # noqa: ASYNC110 - the watcher knows nothing of this test
                 await asyncio.sleep(0.001)
         trailers = ((DETAILS_KEY, status_of(broken).SerializeToString()),) if broken and broken.reason else ()
@@ -119,52 +119,52 @@ def assert_waits(waits: list[float], longest_s: list[float]) -> None:
     assert all(longest / 2 <= each <= longest for each, longest in zip(waits, longest_s, strict=True)), waits
 
 
-async def test_waits_grow_to_ten_seconds_and_begin_anew_after_progress() -> None:
-    stage = Stage()
-    watching = stage.watch()
+async def test_waits_grow_to_ten_seconds_and_restart_after_progress() -> None:
+    server = FakeServer()
+    watching = server.watch()
     for _ in range(8):
-        await stage.serve(0, Break())
-    await stage.serve(2, Break())
-    await stage.serve(99, None, cursor="c2")
+        await server.serve(0, Break())
+    await server.serve(2, Break())
+    await server.serve(99, None, cursor="c2")
     await watching
-    assert_waits(stage.clock.waits, [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0, 0.2])
-    assert [update.event.sequence for update in stage.seen] == list(range(1, len(stage.piece.messages) + 1))
+    assert_waits(server.clock.waits, [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0, 0.2])
+    assert [update.event.sequence for update in server.seen] == list(range(1, len(server.piece.messages) + 1))
 
 
-async def test_it_gives_up_a_minute_after_the_last_sign_of_life() -> None:
-    stage = Stage()
-    watching = stage.watch()
-    await stage.serve(3, Break())
+async def test_retries_end_a_minute_after_the_last_message() -> None:
+    server = FakeServer()
+    watching = server.watch()
+    await server.serve(3, Break())
     num_broken = 1
     while not watching.done():
-        if len(stage.clock.waits) == num_broken:
-            # It has waited, and calls again.
-            await stage.serve(0, Break(), cursor="c3")
+        if len(server.clock.waits) == num_broken:
+            # The client has waited and calls again.
+            await server.serve(0, Break(), cursor="c3")
             num_broken += 1
         await asyncio.sleep(0)
     with pytest.raises(SegueError) as caught:
         await watching
     assert caught.value.code is grpc.StatusCode.UNAVAILABLE
-    assert 60 <= round(sum(stage.clock.waits), 3) <= 70
+    assert 60 <= round(sum(server.clock.waits), 3) <= 70
 
 
-async def test_it_waits_as_long_as_the_server_asks_but_not_for_a_day() -> None:
-    stage = Stage()
-    watching = stage.watch()
+async def test_the_retry_delay_of_the_server_is_used_up_to_a_limit() -> None:
+    server = FakeServer()
+    watching = server.watch()
     for asked_s in (1.0, 0.01, 86_400.0):
-        await stage.serve(0, Break(reason="SHUTTING_DOWN", retry_after_s=asked_s))
-    await stage.serve(99, None)
+        await server.serve(0, Break(reason="SHUTTING_DOWN", retry_after_s=asked_s))
+    await server.serve(99, None)
     await watching
-    assert_waits(stage.clock.waits, [1.0, 0.4, 60.0])
-    assert (stage.clock.waits[0], stage.clock.waits[2]) == (1.0, 60.0)
+    assert_waits(server.clock.waits, [1.0, 0.4, 60.0])
+    assert (server.clock.waits[0], server.clock.waits[2]) == (1.0, 60.0)
 
 
-async def test_what_is_damaged_again_and_again_is_given_up_sooner() -> None:
-    stage = Stage()
-    stage.piece.messages[0].event.composition = "compositions/another0"
-    watching = stage.watch()
+async def test_repeated_damage_ends_the_retries_sooner() -> None:
+    server = FakeServer()
+    server.piece.messages[0].event.composition = "compositions/another0"
+    watching = server.watch()
     for _ in range(9):
-        await stage.serve(1, None, watched=False)
+        await server.serve(1, None, watched=False)
     with pytest.raises(SegueError, match="damaged"):
         await watching
-    assert sum(stage.clock.waits) < 60
+    assert sum(server.clock.waits) < 60

@@ -1,4 +1,4 @@
-"""Between client and server everything breaks that can break; the files are the same to the byte."""
+"""Faults between client and server do not change a byte of the files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.mesh.house import Segued, processes, spec
-from tests.sdk.wrecker import KINDS, Fault, random_faults, wrecked
+from tests.sdk.fault_proxy import KINDS, Fault, faulty_network, random_faults
 
 from segue.audio.v1 import audio_pb2
 from segue_client import Client
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 NUM_QUICK, NUM_ALL = 8, 50
 ASKED = spec("calm piano, 120 bpm, C major, verse chorus", seconds=6)
-# Said in full: the manifest, and with it the file's tags, names what was asked for.
+# The complete spec: the manifest, and so the tags of the file, contain the request.
 ASKED.exports.add(file_format=audio_pb2.FILE_FORMAT_FLAC)
 TIME_LIMIT_S = 60
 
 
 @dataclass(frozen=True)
-class House:
-    """A server that runs, with a piece that was made without a disturbance."""
+class RunningServer:
+    """A running server, with a piece that was made without faults."""
 
     runner: asyncio.Runner
     address: str
@@ -36,7 +36,7 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     folder = tmp_path_factory.mktemp("undisturbed")
     one = Segued(folder / "home").start()
 
@@ -50,32 +50,32 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         with asyncio.Runner() as runner:
             name = runner.run(make())
             files = {file: (folder / file).read_bytes() for file in ("song.flac", "draft.wav")}
-            yield House(runner, one.address, name, files)
+            yield RunningServer(runner, one.address, name, files)
     finally:
         one.stop()
 
 
-def fetch(house: House, faults: list[Fault], folder: Path) -> None:
-    """Write both files over a wrecked way, and compare."""
+def fetch(running: RunningServer, faults: list[Fault], folder: Path) -> None:
+    """Write both files over a faulty network, and compare them."""
 
     async def work() -> None:
         async with (
-            wrecked(house.address, faults) as (address, wrecker),
+            faulty_network(running.address, faults) as (address, proxy),
             Client(address, silence_s=1.0, patience_s=30) as client,
             asyncio.timeout(TIME_LIMIT_S),
         ):
-            await client.watch(house.name).save_live(folder / "draft.wav")
-            await client.watch(house.name).save(folder / "song.flac")
-            assert wrecker.num_connections > 0
+            await client.watch(running.name).save_live(folder / "draft.wav")
+            await client.watch(running.name).save(folder / "song.flac")
+            assert proxy.num_connections > 0
 
-    house.runner.run(work())
-    for file, content in house.files.items():
+    running.runner.run(work())
+    for file, content in running.files.items():
         assert (folder / file).read_bytes() == content, file
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_kind_of_fault_in_the_middle_of_the_sound(house: House, kind: str, tmp_path: Path) -> None:
-    fetch(house, [Fault(kind, 500_000, 3), Fault(kind, 700_000, 0)], tmp_path)
+def test_each_kind_of_fault_during_the_audio(running: RunningServer, kind: str, tmp_path: Path) -> None:
+    fetch(running, [Fault(kind, 500_000, 3), Fault(kind, 700_000, 0)], tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -85,33 +85,33 @@ def test_each_kind_of_fault_in_the_middle_of_the_sound(house: House, kind: str, 
         *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(NUM_QUICK, NUM_ALL)),
     ],
 )
-def test_random_faults_change_nothing(house: House, seed: int, tmp_path: Path) -> None:
-    fetch(house, random_faults(seed, len(house.files["draft.wav"])), tmp_path)
+def test_random_faults_change_nothing(running: RunningServer, seed: int, tmp_path: Path) -> None:
+    fetch(running, random_faults(seed, len(running.files["draft.wav"])), tmp_path)
 
 
-def test_a_piece_that_is_made_behind_a_wrecked_way_is_the_same(house: House, tmp_path: Path) -> None:
+def test_a_piece_over_a_faulty_network_is_the_same(running: RunningServer, tmp_path: Path) -> None:
     faults = [Fault("refuse"), Fault("cut", 5_000), Fault("corrupt", 90_000, 2), Fault("stall", 300_000)]
 
     async def work() -> int:
         async with (
-            wrecked(house.address, faults) as (address, wrecker),
+            faulty_network(running.address, faults) as (address, proxy),
             Client(address, silence_s=1.0, patience_s=30) as client,
             asyncio.timeout(TIME_LIMIT_S),
         ):
             stream = client.compose(ASKED)
             await stream.save_live(tmp_path / "draft.wav")
-            # A channel may open a connection that it does not use, and waste a fault on it.
-            assert wrecker.num_struck >= 2
+            # A channel may open a connection that it does not use, which uses up a fault.
+            assert proxy.num_struck >= 2
             return stream.num_resumed
 
-    assert house.runner.run(work()) >= 2
-    assert (tmp_path / "draft.wav").read_bytes() == house.files["draft.wav"]
+    assert running.runner.run(work()) >= 2
+    assert (tmp_path / "draft.wav").read_bytes() == running.files["draft.wav"]
 
 
-async def test_the_server_is_killed_while_a_file_is_written(house: House, tmp_path: Path) -> None:
+async def test_the_server_is_killed_while_a_file_is_written(running: RunningServer, tmp_path: Path) -> None:
     one = Segued(tmp_path / "home")
     try:
-        # It dies by SIGKILL before it writes its third piece of sound.
+        # SIGKILL ends it before it writes its third piece of audio.
         one.start(failpoints="conductor.before_segment_row=kill*3")
         async with Client(one.address, patience_s=90) as client:
             stream = client.compose(ASKED)
@@ -123,13 +123,13 @@ async def test_the_server_is_killed_while_a_file_is_written(house: House, tmp_pa
             await client.watch(composition.name).save(tmp_path / "song.flac")
     finally:
         one.stop()
-    for file, content in house.files.items():
+    for file, content in running.files.items():
         assert (tmp_path / file).read_bytes() == content, file
 
 
 @pytest.mark.slow
-async def test_the_gateway_of_a_mesh_is_killed_again_and_again_while_a_file_is_written(
-    house: House, tmp_path: Path
+async def test_the_gateway_of_a_mesh_is_killed_repeatedly_while_a_file_is_written(
+    running: RunningServer, tmp_path: Path
 ) -> None:
     with contextlib.ExitStack() as stack:
         mesh = await asyncio.to_thread(stack.enter_context, processes(tmp_path / "home"))
@@ -137,10 +137,10 @@ async def test_the_gateway_of_a_mesh_is_killed_again_and_again_while_a_file_is_w
             stream = client.compose(ASKED)
             saving = asyncio.create_task(stream.save_live(tmp_path / "draft.wav"))
             for _ in range(3):
-                await asyncio.sleep(0.5)  # whenever it is: any moment must do
+                await asyncio.sleep(0.5)  # any moment must work
                 mesh["gateway"].kill()
                 await asyncio.to_thread(mesh["gateway"].start)
             composition = await asyncio.wait_for(saving, TIME_LIMIT_S)
             await client.watch(composition.name).save(tmp_path / "song.flac")
-    for file, content in house.files.items():
+    for file, content in running.files.items():
         assert (tmp_path / file).read_bytes() == content, file

@@ -1,4 +1,4 @@
-"""What the SDK writes is whole or not there; downloads go on where they broke."""
+"""The client writes complete files only, and resumes broken downloads."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def small_files() -> Iterator[None]:
-    """A disk that is full after 50 000 bytes, as far as this process can tell."""
+    """A disk that is full after 50 000 bytes, for this process."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
@@ -32,7 +32,7 @@ def small_files() -> Iterator[None]:
         signal.signal(signal.SIGXFSZ, ignored)
 
 
-async def test_save_asks_for_the_format_and_writes_what_was_announced(tmp_path: Path) -> None:
+async def test_save_requests_the_format_and_writes_the_announced_file(tmp_path: Path) -> None:
     piece = Piece()
     fake = FakeComposer(piece)
     fake.break_downloads = {0, 65536, 196608}
@@ -43,12 +43,12 @@ async def test_save_asks_for_the_format_and_writes_what_was_announced(tmp_path: 
     assert (tmp_path / "new" / "song.flac").read_bytes() == piece.flac
     assert fake.num_downloads == 4
     assert [export.file_format for export in fake.specs[0].exports] == [audio_pb2.FILE_FORMAT_FLAC]
-    # The caller's own message is left as it was.
+    # The message of the caller is unchanged.
     assert not wanted.exports
     assert (wanted.brief.seed, wanted.brief.duration.seconds) == (3, 20)
 
 
-async def test_a_file_that_is_there_and_a_format_that_is_not_are_said_before_anything_is_asked(tmp_path: Path) -> None:
+async def test_an_existing_file_and_an_unknown_format_are_refused_before_the_call(tmp_path: Path) -> None:
     fake = FakeComposer(Piece())
     there = tmp_path / "song.flac"
     there.write_text("mine")
@@ -67,7 +67,7 @@ async def test_a_file_that_is_there_and_a_format_that_is_not_are_said_before_any
 
 
 @pytest.mark.usefixtures("small_files")
-async def test_a_full_disk_is_said_and_leaves_nothing_behind(tmp_path: Path) -> None:
+async def test_a_full_disk_is_an_error_and_leaves_no_file(tmp_path: Path) -> None:
     async with serving(FakeComposer(Piece(num_chunks=80))) as address, Client(address) as client:
         with pytest.raises(OSError, match="too large"):
             await client.compose("calm piano").save(tmp_path / "song.flac")
@@ -84,7 +84,7 @@ async def test_a_stream_is_used_once() -> None:
             await stream.result()
 
 
-async def test_who_stops_listening_ends_the_call() -> None:
+async def test_closing_a_stream_ends_its_call() -> None:
     fake = FakeComposer(Piece(), lambda _number, messages: [*messages[:4], Break(silent=True)])
     async with serving(fake) as address, Client(address) as client:
         async with client.compose("calm piano") as stream:
@@ -95,7 +95,7 @@ async def test_who_stops_listening_ends_the_call() -> None:
         assert stream.cursor == "c3"
 
 
-async def test_a_deletion_whose_answer_was_lost_is_one() -> None:
+async def test_a_deletion_succeeds_when_its_answer_is_lost() -> None:
     fake = FakeComposer(Piece())
     async with serving(fake) as address, Client(address, clock=QuickClock()) as client:
         await client.delete(NAME)
@@ -105,7 +105,7 @@ async def test_a_deletion_whose_answer_was_lost_is_one() -> None:
 
 
 @pytest.mark.parametrize("audio", stream_pb2.AudioSelection.values())
-async def test_any_selection_of_sound_comes_to_its_end(audio: stream_pb2.AudioSelection.ValueType) -> None:
+async def test_every_audio_selection_reaches_the_end(audio: stream_pb2.AudioSelection.ValueType) -> None:
     async with serving(FakeComposer(Piece())) as address, Client(address) as client:
         async with asyncio.timeout(20):
             kinds = [update.kind async for update in client.watch(NAME, audio=audio)]

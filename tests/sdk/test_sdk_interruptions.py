@@ -1,4 +1,4 @@
-"""Any order of cuts, damages and lost cursors gives the same events and the same sound."""
+"""Interruptions, damage and lost cursors in any order change neither events nor audio."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ ACTIONS = ("cut", "silent end", "flip", "cursor", "again")
 
 @st.composite
 def scripts(draw: st.DrawFn) -> list[tuple[str, int, bool]]:
-    """For each connection: what goes wrong, after how many messages, and whether the sound comes in longer chunks."""
+    """For each connection: the fault, the number of messages before it, and whether audio has longer chunks."""
     action = st.tuples(st.sampled_from(ACTIONS), st.integers(0, 12), st.booleans())
     return draw(st.lists(action, max_size=6))
 
 
 def merged(messages: list[Message]) -> Iterator[Message]:
-    """Neighbouring chunks as one, as a server sends them to somebody who comes later."""
+    """Join neighbouring chunks, as a server does for a later watcher."""
     waiting: Message | None = None
     for message in messages:
         if waiting is not None and is_audio(message) and follows(waiting, message):
@@ -66,7 +66,7 @@ def follows(one: Message, other: Message) -> bool:
     return first.stage == second.stage and first.first_frame + len(first.data) // FRAME_BYTES == second.first_frame
 
 
-def wrecked(script: list[tuple[str, int, bool]], number: int, messages: list[Message]) -> Iterator[Message | Break]:
+def with_faults(script: list[tuple[str, int, bool]], number: int, messages: list[Message]) -> Iterator[Message | Break]:
     kind, after, long = script[number - 1] if number <= len(script) else ("", 0, False)
     for place, message in enumerate(merged(messages) if long else messages):
         if not kind or place < after:
@@ -87,7 +87,7 @@ def wrecked(script: list[tuple[str, int, bool]], number: int, messages: list[Mes
 
 
 def told(updates: list[Update]) -> tuple[list[tuple[str, int]], dict[int, bytes]]:
-    """What happened beside the sound, and the sound with its rewinds applied."""
+    """Return the events without audio, and the audio with its rewinds applied."""
     sound: dict[int, bytearray] = {}
     for update in updates:
         if isinstance(update, events.Audio):
@@ -95,17 +95,17 @@ def told(updates: list[Update]) -> tuple[list[tuple[str, int]], dict[int, bytes]
         elif isinstance(update, events.Rewound):
             del sound[update.body.stage][update.body.first_frame * FRAME_BYTES :]
     happened = [(update.kind, update.event.sequence) for update in updates if not isinstance(update, events.Audio)]
-    # What is sent from memory may be lost with a connection.
+    # Events that are not in the log may be lost with a connection.
     return [each for each in happened if each[0] != "section_progress"], {k: bytes(v) for k, v in sound.items()}
 
 
 @given(scripts(), st.booleans())
 @settings(max_examples=60, deadline=None)
-def test_any_interruptions_give_the_same_events_and_sound(script: list[tuple[str, int, bool]], rewinds: bool) -> None:
+def test_interruptions_do_not_change_events_and_audio(script: list[tuple[str, int, bool]], rewinds: bool) -> None:
     piece = Piece(rewinds=rewinds)
 
     async def listen() -> list[Update]:
-        fake = FakeComposer(piece, lambda number, messages: wrecked(script, number, messages))
+        fake = FakeComposer(piece, lambda number, messages: with_faults(script, number, messages))
         async with serving(fake) as address, Client(address, clock=QuickClock()) as client, asyncio.timeout(20):
             return [update async for update in client.compose("calm piano", audio=BOTH)]
 

@@ -1,4 +1,4 @@
-"""Files that grow while the piece is made, through cuts and rewinds."""
+"""Files that grow while the piece is made, with interruptions and rewinds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import google_crc32c
 import numpy as np
 from tests.sdk.fake_composer import CHUNK, NAME, RATE, Break, FakeComposer, Piece, files_in, is_audio, serving, size_of
-from tests.sdk.listening import TIME_LIMIT_S, client_of
+from tests.sdk.stream_checks import TIME_LIMIT_S, client_of
 
 from segue.audio.v1 import audio_pb2
 from segue_client import Client
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from tests.sdk.fake_composer import Lie, Message
+    from tests.sdk.fake_composer import Message, Tampering
 
 
-def cut_often(cuts: int) -> Lie:
-    def lie(number: int, messages: list[Message]) -> Iterable[Message | Break]:
+def cut_often(cuts: int) -> Tampering:
+    def tamper(number: int, messages: list[Message]) -> Iterable[Message | Break]:
         return [*messages[:3], Break()] if number <= cuts else messages
 
-    return lie
+    return tamper
 
 
-async def test_a_live_file_grows_and_a_rewind_cuts_it_back(tmp_path: Path) -> None:
+async def test_a_live_file_grows_and_a_rewind_truncates_it(tmp_path: Path) -> None:
     piece = Piece(rewinds=True)
     target = tmp_path / "draft.wav"
     for number_of_cuts in (0, 5):
@@ -41,7 +41,7 @@ async def test_a_live_file_grows_and_a_rewind_cuts_it_back(tmp_path: Path) -> No
         assert int.from_bytes(content[40:44], "little") == len(content) - 44
 
 
-async def test_a_rewind_cuts_the_file_at_once(tmp_path: Path) -> None:
+async def test_a_rewind_truncates_the_file_at_once(tmp_path: Path) -> None:
     piece = Piece(rewinds=True)
     place = next(
         index for index, each in enumerate(piece.messages) if each.event.WhichOneof("event") == "draft_rewound"

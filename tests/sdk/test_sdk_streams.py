@@ -1,4 +1,4 @@
-"""Streams that break and stall: what a user gets is the piece as it is, or an error."""
+"""Broken and stalled streams: the user gets the correct piece or an error."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import grpc
 import numpy as np
 import pytest
 from tests.sdk.fake_composer import NAME, Break, FakeComposer, Piece, serving
-from tests.sdk.listening import BOTH, SILENCE_S, all_of, check, client_of, listen
+from tests.sdk.stream_checks import BOTH, SILENCE_S, all_of, check, client_of, listen
 
 from segue.composer.v1 import composition_pb2, stream_pb2
 from segue_client import SegueError, events
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.sdk.fake_composer import Message
 
 
-async def test_every_kind_of_the_contract_has_a_class_of_its_own() -> None:
+async def test_every_kind_of_event_has_a_class() -> None:
     kinds = {field.name for field in stream_pb2.CompositionEvent.DESCRIPTOR.oneofs_by_name["event"].fields}
     assert set(events.KINDS) == kinds
     piece = Piece()
@@ -32,7 +32,7 @@ async def test_every_kind_of_the_contract_has_a_class_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("rewinds", [False, True])
-async def test_a_stream_that_is_cut_after_any_message_goes_on_with_the_next(rewinds: bool) -> None:
+async def test_a_stream_resumes_after_any_message(rewinds: bool) -> None:
     piece = Piece(rewinds=rewinds)
 
     def cut(_number: int, messages: list[Message]) -> Iterable[Message | Break]:
@@ -55,7 +55,7 @@ async def test_a_stream_that_is_cut_after_any_message_goes_on_with_the_next(rewi
         Break(silent=True),
     ],
 )
-async def test_what_passes_is_waited_for(broken: Break) -> None:
+async def test_temporary_failures_are_retried(broken: Break) -> None:
     piece = Piece()
     fake = FakeComposer(piece, lambda number, messages: [*messages[:3], broken] if number == 1 else messages)
     check(await listen(fake, SILENCE_S) if broken.silent else await listen(fake), piece)
@@ -70,7 +70,7 @@ async def test_what_passes_is_waited_for(broken: Break) -> None:
         (grpc.StatusCode.UNIMPLEMENTED, ""),
     ],
 )
-async def test_what_does_not_pass_is_said_at_once(code: grpc.StatusCode, reason: str) -> None:
+async def test_permanent_failures_are_raised_at_once(code: grpc.StatusCode, reason: str) -> None:
     fake = FakeComposer(Piece(), lambda _number, _messages: [Break(code, reason)])
     with pytest.raises(SegueError) as caught:
         await listen(fake)
@@ -78,7 +78,7 @@ async def test_what_does_not_pass_is_said_at_once(code: grpc.StatusCode, reason:
     assert fake.num_streams == 1
 
 
-async def test_a_server_that_is_gone_is_given_up_when_the_patience_is_over() -> None:
+async def test_retries_end_when_the_server_stays_away() -> None:
     async with serving(FakeComposer(Piece())) as address:
         pass
     async with client_of(address) as client:
@@ -87,11 +87,11 @@ async def test_a_server_that_is_gone_is_given_up_when_the_patience_is_over() -> 
     assert caught.value.code is grpc.StatusCode.UNAVAILABLE
 
 
-async def test_a_kind_that_only_a_newer_server_knows_is_given_out_as_unknown() -> None:
+async def test_a_kind_of_a_newer_server_is_unknown() -> None:
     piece = Piece()
     newer = stream_pb2.WatchCompositionResponse(cursor="c1")
     newer.event.composition, newer.event.sequence = NAME, 1
-    # Field 900 of the event's oneof, as a message with nothing in it.
+    # Field 900 of the event's oneof, as an empty message.
     newer.event.MergeFromString(b"\xa2\x38\x00")
     fake = FakeComposer(piece, lambda _number, messages: [messages[0], newer, *messages[1:]])
     updates = await listen(fake)
@@ -99,7 +99,7 @@ async def test_a_kind_that_only_a_newer_server_knows_is_given_out_as_unknown() -
     check([updates[0], *updates[2:]], piece)
 
 
-async def test_a_piece_that_failed_gives_its_last_event_and_then_its_error() -> None:
+async def test_a_failed_composition_gives_its_last_event_and_then_its_error() -> None:
     piece = Piece(state=composition_pb2.STATE_FAILED)
     seen: list[str] = []
     async with serving(FakeComposer(piece)) as address, client_of(address) as client:
@@ -109,13 +109,13 @@ async def test_a_piece_that_failed_gives_its_last_event_and_then_its_error() -> 
         with pytest.raises(SegueError) as caught:
             await anext(stream)
         assert caught.value.reason == "RENDER_INVALID"
-        # To watch it is no failure.
+        # Watching a failed composition succeeds.
         assert (await all_of(client.watch(NAME)))[-1].kind == "finished"
         with pytest.raises(SegueError, match="RENDER_INVALID"):
             await client.watch(NAME).result()
 
 
-async def test_chunks_are_arrays_and_a_rewind_shows_in_their_place() -> None:
+async def test_chunks_are_arrays_and_show_rewinds() -> None:
     piece = Piece(rewinds=True)
     whole = np.zeros((0, 2), np.float32)
     async with serving(FakeComposer(piece)) as address, client_of(address) as client:
@@ -125,14 +125,14 @@ async def test_chunks_are_arrays_and_a_rewind_shows_in_their_place() -> None:
     assert np.array_equal(whole, piece.draft)
 
 
-def test_a_stream_that_was_left_half_read_ends_without_a_word() -> None:
+def test_an_abandoned_stream_ends_without_a_warning() -> None:
     complaints: list[dict[str, object]] = []
     left: list[object] = []
 
     async def look_at_the_beginning() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
         async with serving(FakeComposer(Piece())) as address, client_of(address) as client:
-            for _ in range(20):  # in whatever order the loop closes what they are made of
+            for _ in range(20):  # the loop closes their generators in any order
                 stream = client.compose("calm piano", audio=BOTH)
                 left.append(stream)
                 async for _ in stream:

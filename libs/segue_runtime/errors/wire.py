@@ -1,4 +1,4 @@
-"""Errors on the wire: errors as google.rpc.Status and back, always small enough for HTTP/2 trailers."""
+"""Errors as google.rpc.Status and back, always small enough for HTTP/2 trailers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["DETAILS_KEY", "DOMAIN", "from_rpc_error", "from_status", "to_status"
 DOMAIN = "segue.dev"
 DETAILS_KEY = "grpc-status-details-bin"
 MAX_VIOLATIONS = 20
-# Above about 8 KiB of trailers the client sees RESOURCE_EXHAUSTED instead of the error; base64 adds a third.
+# With more than about 8 KiB of trailers clients see RESOURCE_EXHAUSTED instead of the error; base64 adds a third.
 MAX_STATUS_BYTES = 4096
 MAX_MESSAGE_BYTES = 1024
 MAX_TEXT_BYTES = 256
@@ -30,7 +30,7 @@ METADATA_KEY = re.compile(r"[a-z][a-zA-Z0-9_-]{0,63}")
 CODES = {code.value[0]: code for code in grpc.StatusCode}
 LEAVES = {leaf.reason: leaf for leaf in leaves()}
 
-# What a status without our details means: gRPC itself made it, or something between us and the server.
+# The errors for a status without ErrorInfo, which gRPC itself or a proxy made.
 BARE: dict[grpc.StatusCode, type[SegueError]] = {
     grpc.StatusCode.UNAVAILABLE: table.ServiceUnreachable,
     grpc.StatusCode.DEADLINE_EXCEEDED: table.Deadline,
@@ -45,23 +45,17 @@ RETRY_S = 1.0
 
 
 class EndedCall(Protocol):
-    """What grpc.aio.AioRpcError and the synchronous call errors have in common."""
+    """The common methods of grpc.aio.AioRpcError and of the errors of blocking calls."""
 
-    def code(self) -> grpc.StatusCode:
-        """Return the code that the call ended with."""
-        ...
+    def code(self) -> grpc.StatusCode: ...
 
-    def details(self) -> str | None:
-        """Return the text that came with it."""
-        ...
+    def details(self) -> str | None: ...
 
-    def trailing_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
-        """Return the trailers, where the details are packed."""
-        ...
+    def trailing_metadata(self) -> Iterable[tuple[str, str | bytes]] | None: ...
 
 
 def clip(text: str, limit: int) -> str:
-    """Shorten text to limit bytes of UTF-8, without cutting a character, and show that it was cut."""
+    """Shorten text to `limit` bytes of UTF-8, and end it with an ellipsis; no character is cut."""
     raw = text.encode("utf-8", "replace")
     if len(raw) <= limit:
         return raw.decode()
@@ -69,7 +63,7 @@ def clip(text: str, limit: int) -> str:
 
 
 def to_status(error: SegueError, request_id: str) -> status_pb2.Status:
-    """Encode an error; the request id is in its metadata, and the whole is under 4 KiB."""
+    """Encode an error with the request id in its metadata, in less than 4 KiB."""
     violations = list(error.violations[:MAX_VIOLATIONS])
     metadata = {
         key: clip(value, MAX_TEXT_BYTES) for key, value in error.metadata.items() if METADATA_KEY.fullmatch(key)
@@ -108,7 +102,7 @@ def _encode(error: SegueError, metadata: dict[str, str], violations: list[FieldV
 
 
 def from_status(status: status_pb2.Status) -> SegueError:
-    """Decode an error that one of our servers encoded; an unknown reason keeps its code."""
+    """Decode an error of a Segue server; an unknown reason keeps its code."""
     info = error_details_pb2.ErrorInfo()
     request = error_details_pb2.BadRequest()
     retry = error_details_pb2.RetryInfo()
@@ -137,7 +131,7 @@ def from_status(status: status_pb2.Status) -> SegueError:
 
 
 def from_rpc_error(error: grpc.RpcError, *, service: str = "") -> SegueError:
-    """Turn the end of a call into our tree; `service` names the peer when it does not name itself."""
+    """Convert the error of a call; `service` names the peer for errors without ErrorInfo."""
     ended = cast("EndedCall", error)
     for key, value in ended.trailing_metadata() or ():
         if key == DETAILS_KEY and isinstance(value, bytes):
@@ -150,7 +144,7 @@ def from_rpc_error(error: grpc.RpcError, *, service: str = "") -> SegueError:
 
 def _bare(code: grpc.StatusCode, message: str, service: str = "") -> SegueError:
     leaf = BARE.get(code, InternalError)
-    # The text comes from gRPC or a proxy: it may hold addresses, so it is not passed on as our own message.
+    # The text comes from gRPC or a proxy and may contain addresses, so it is a note and not the message.
     text = f"{service or 'the peer'} ended the call with {code.name}"
     metadata = {"grpcCode": code.name} | ({"service": service} if service else {})
     failure = leaf(text, metadata=metadata, retry_after_s=RETRY_S if leaf is table.ServiceUnreachable else None)

@@ -1,1 +1,1 @@
-"""gRPC servers, channels and calls: what every process does on the wire."""
+"""gRPC servers, channels and calls."""

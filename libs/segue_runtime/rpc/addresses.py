@@ -1,4 +1,4 @@
-"""Addresses to listen on, and which of them may be reached from outside this machine."""
+"""Addresses to listen on, and which of them need TLS and a token."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ if TYPE_CHECKING:
     from segue_runtime.settings import ServerSettings
 
 UNIX = "unix:"
-# sockaddr_un holds 108 bytes on Linux, 104 on macOS.
+# sockaddr_un has 108 bytes on Linux, 104 on macOS.
 MAX_UNIX_BYTES = 103
 
 
 class ListenError(Exception):
-    """An address that cannot be listened on; the text says what to do."""
+    """An address that cannot be used for listening; the text says what to do."""
 
 
 class AddressRefused(ListenError):  # noqa: N818 - as in the error tree
-    """The system does not give us an address: somebody has it, or it is not this machine's."""
+    """The system refuses an address: it is in use, or does not belong to this machine."""
 
     def __init__(self, address: str) -> None:
         super().__init__(f"cannot listen on {address}")
@@ -37,7 +37,7 @@ def host_of(address: str) -> str:
 
 
 def is_loopback(address: str) -> bool:
-    """Tell whether only this machine can reach address; a name other than localhost counts as outside."""
+    """Tell whether only this machine can reach an address; of host names, only localhost counts."""
     if is_unix(address):
         return True
     host = host_of(address)
@@ -48,19 +48,19 @@ def is_loopback(address: str) -> bool:
 
 
 def check_listen(address: str, settings: ServerSettings) -> None:
-    """Refuse what would open the house to strangers, or what the system would cut short."""
+    """Raise ListenError for addresses that are open to strangers, or too long for the system."""
     if is_unix(address):
         path = Path(address.removeprefix(UNIX))
         if len(str(path).encode()) > MAX_UNIX_BYTES:
             raise ListenError(f"{path}: a Unix socket's path has at most {MAX_UNIX_BYTES} bytes; choose a shorter one")
         return
     if bool(settings.tls_cert) != bool(settings.tls_key):
-        raise ListenError("server.tls_cert and server.tls_key belong together; one of them is missing")
+        raise ListenError("server.tls_cert and server.tls_key belong together; one is missing")
     if settings.tls_client_ca and not settings.tls_cert:
         raise ListenError("server.tls_client_ca needs server.tls_cert and server.tls_key")
     known_callers = bool(settings.token) or bool(settings.tls_client_ca)
     if not is_loopback(address) and not settings.insecure and not (settings.tls_cert and known_callers):
         raise ListenError(
-            f"{address} can be reached from outside and would be open to everybody; set server.tls_cert, "
-            "server.tls_key and server.token, listen on 127.0.0.1, or say --insecure on a closed network"
+            f"{address} is reachable from other machines, and requires TLS and a token; set server.tls_cert, "
+            "server.tls_key and server.token, listen on 127.0.0.1, or use --insecure on a closed network"
         )

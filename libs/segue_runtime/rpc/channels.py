@@ -1,7 +1,7 @@
-"""Channels to the other roles: options that were measured, and every call carries request id, token and deadline.
+"""Channels to the other roles. Every call carries the request id, the token and the remaining time.
 
-A wrapper around the channel instead of grpc.aio's client interceptors: those wrap every streamed message, and do not
-pass a stream's cancellation on reliably.
+The channel is wrapped because grpc.aio's client interceptors wrap every streamed message, and do not reliably forward
+the cancellation of a stream.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ MAX_ATTEMPTS = 4
 
 
 class ChannelError(Exception):
-    """An address that must not be called like this; the text says what to do."""
+    """An address that must not be called with these settings; the text says what to do."""
 
 
 def channel_options(
     services: Sequence[ServiceDescriptor] = (), *, proxy: bool = False, keepalive_s: float = 8
 ) -> list[tuple[str, int | str]]:
-    """Return the options for a channel; unary methods of `services` are tried again when the peer is unavailable."""
+    """Return the options of a channel; unary methods of `services` are retried while the peer is unavailable."""
     answer_ms = round(keepalive_s * 500)
     return [
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         ("grpc.keepalive_time_ms", round(keepalive_s * 1000)),
         ("grpc.keepalive_timeout_ms", answer_ms),
-        ("grpc.http2.ping_timeout_ms", answer_ms),  # else a black hole goes unnoticed for a minute
+        ("grpc.http2.ping_timeout_ms", answer_ms),  # without it, a dead connection goes unnoticed for a minute
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.bdp_probe", 0),
         ("grpc.http2.lookahead_bytes", LOOKAHEAD_BYTES),
@@ -52,7 +52,7 @@ def channel_options(
 
 
 def service_config(services: Sequence[ServiceDescriptor]) -> dict[str, object]:
-    """Spread over a pool; retry unary calls only (a stream is resumed by its cursor)."""
+    """Return gRPC's service config: round robin, and retries of unary calls. Streams resume by cursor instead."""
     names = [
         {"service": service.full_name, "method": method.name}
         for service in services
@@ -73,14 +73,14 @@ def service_config(services: Sequence[ServiceDescriptor]) -> dict[str, object]:
 def connect(
     address: str, settings: PeersSettings | None = None, *, services: Sequence[ServiceDescriptor] = ()
 ) -> Channel:
-    """Open a channel to HOST:PORT, dns:///HOST:PORT or unix:PATH. Nothing is sent before the first call."""
+    """Open a channel to HOST:PORT, dns:///HOST:PORT or unix:PATH. It connects with the first call."""
     peers = settings or PeersSettings()
     inside = is_loopback(address)
     options = channel_options(services, proxy=not inside and peers.tls, keepalive_s=peers.keepalive_s)
     if peers.tls and not is_unix(address):
         return Channel(grpc.aio.secure_channel(address, _credentials(peers), options), peers.token)
     if peers.token and not inside:
-        raise ChannelError(f"{address}: a token is not sent in the clear; set peers.tls, or leave peers.token empty")
+        raise ChannelError(f"{address}: a token is not sent without TLS; set peers.tls, or leave peers.token empty")
     return Channel(grpc.aio.insecure_channel(address, options), peers.token)
 
 
@@ -92,29 +92,25 @@ def _credentials(peers: PeersSettings) -> grpc.ChannelCredentials:
 
 
 class Channel(grpc.aio.Channel):
-    """A channel whose calls carry what the running scope knows."""
+    """A channel whose calls carry request id and deadline of the current scope, and a token."""
 
     def __init__(self, inner: grpc.aio.Channel, token: str = "") -> None:
         self._inner = inner
         self._token = token
 
     def unary_unary(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        """Make a callable for a method."""
-        return self._carrying(self._inner.unary_unary(method, *args, **kwargs))
+        return self._with_scope(self._inner.unary_unary(method, *args, **kwargs))
 
     def unary_stream(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        """Make a callable for a method."""
-        return self._carrying(self._inner.unary_stream(method, *args, **kwargs))
+        return self._with_scope(self._inner.unary_stream(method, *args, **kwargs))
 
     def stream_unary(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        """Make a callable for a method."""
-        return self._carrying(self._inner.stream_unary(method, *args, **kwargs))
+        return self._with_scope(self._inner.stream_unary(method, *args, **kwargs))
 
     def stream_stream(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        """Make a callable for a method."""
-        return self._carrying(self._inner.stream_stream(method, *args, **kwargs))
+        return self._with_scope(self._inner.stream_stream(method, *args, **kwargs))
 
-    def _carrying(self, callable_: Callable[..., Any]) -> Callable[..., Any]:
+    def _with_scope(self, callable_: Callable[..., Any]) -> Callable[..., Any]:
         def call(request: Any = None, *, timeout: float | None = None, metadata: Any = None, **kwargs: Any) -> Any:
             here = scope.current()
             sent = [*(metadata or ())]
@@ -122,26 +118,22 @@ class Channel(grpc.aio.Channel):
                 sent.append((scope.REQUEST_ID_KEY, here.request_id if here else scope.new_request_id()))
             if self._token and not any(key == "authorization" for key, _ in sent):
                 sent.append(("authorization", f"Bearer {self._token}"))
-            # A float even when it is 0: grpc.aio takes the integer 0 for "no deadline".
+            # A float even when it is 0: for grpc.aio the integer 0 means no deadline.
             limit_s = scope.shortest(timeout, here.remaining_s() if here else None)
             return callable_(request, timeout=limit_s, metadata=tuple(sent), **kwargs)
 
         return call
 
     async def close(self, grace: float | None = None) -> None:
-        """Close; open calls get grace seconds."""
         await self._inner.close(grace)
 
     def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:  # noqa: FBT001, FBT002 - the base class's signature
-        """Return the state of the connection."""
         return self._inner.get_state(try_to_connect)
 
     async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
-        """Wait for another state."""
         await self._inner.wait_for_state_change(last_observed_state)
 
     async def channel_ready(self) -> None:
-        """Wait for the connection."""
         await self._inner.channel_ready()
 
     async def __aenter__(self) -> Self:

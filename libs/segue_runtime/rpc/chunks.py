@@ -1,4 +1,4 @@
-"""PCM audio as AudioChunk messages: how audio is cut into chunks, and how a received chunk is checked."""
+"""PCM audio as AudioChunk messages: cuts audio into chunks, and checks received chunks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from segue_audio.arrays import Float32
 
 CHUNK_BYTES: Final = 65_536 - 128
-"""A chunk's data leaves room for the rest of a message of 64 KiB."""
+"""The largest data of a chunk: with its other fields the message is below 64 KiB."""
 SAMPLE_FORMATS: Final = {
     audio_pb2.SAMPLE_FORMAT_UNSPECIFIED: SampleFormat.F32LE,
     audio_pb2.SAMPLE_FORMAT_F32LE: SampleFormat.F32LE,
@@ -26,22 +26,22 @@ SAMPLE_FORMATS: Final = {
 
 
 def crc32c(content: bytes) -> int:
-    """Return the Castagnoli checksum."""
+    """Return the CRC-32C (Castagnoli) of some bytes."""
     return int(google_crc32c.value(content))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
 
 
 def frame_bytes(sound: audio_pb2.AudioFormat) -> int:
-    """Return the size of one frame."""
+    """Return the size of one frame in bytes."""
     return SAMPLE_FORMATS[sound.sample_format].num_bytes * sound.channels
 
 
 def chunk_frames(sound: audio_pb2.AudioFormat) -> int:
-    """Return how many whole frames fit into a chunk."""
+    """Return the number of whole frames that fit into a chunk."""
     return CHUNK_BYTES // frame_bytes(sound)
 
 
 def f32le(sample_rate: int, channels: int) -> audio_pb2.AudioChunk:
-    """Return a template for `cut` in the format in which audio is stored and sent between roles."""
+    """Return a template for `cut` in 32-bit float, the format of stored audio and of audio between roles."""
     sound = audio_pb2.AudioFormat(
         sample_rate=sample_rate, channels=channels, sample_format=audio_pb2.SAMPLE_FORMAT_F32LE
     )
@@ -49,7 +49,7 @@ def f32le(sample_rate: int, channels: int) -> audio_pb2.AudioChunk:
 
 
 def fill(template: audio_pb2.AudioChunk, content: bytes, first_frame: int) -> audio_pb2.AudioChunk:
-    """Return a chunk with the template's fields and this content, which must be whole frames."""
+    """Return a chunk with the fields of the template and this content of whole frames."""
     chunk = audio_pb2.AudioChunk()
     chunk.CopyFrom(template)
     chunk.first_frame = first_frame
@@ -60,7 +60,7 @@ def fill(template: audio_pb2.AudioChunk, content: bytes, first_frame: int) -> au
 
 
 def cut(content: bytes, template: audio_pb2.AudioChunk, first_frame: int = 0) -> Iterator[audio_pb2.AudioChunk]:
-    """Cut PCM of whole frames into chunks with the template's fields."""
+    """Cut PCM of whole frames into chunks with the fields of the template."""
     size = frame_bytes(template.format)
     step = chunk_frames(template.format) * size
     for start in range(0, len(content), step):
@@ -68,19 +68,19 @@ def cut(content: bytes, template: audio_pb2.AudioChunk, first_frame: int = 0) ->
 
 
 def samples_of(chunk: audio_pb2.AudioChunk, announced: audio_pb2.AudioFormat, where: str) -> Float32:
-    """Read a chunk; raise InvalidAudio when it is not what was announced, or not what was sent."""
+    """Decode a chunk; raise InvalidAudio when it has another format than announced, or is damaged."""
     wrong = ""
-    if _settled(chunk.format) != _settled(announced):
-        wrong = "it has another format than was announced"
+    if _format_of(chunk.format) != _format_of(announced):
+        wrong = "its format is not the announced one"
     elif len(chunk.data) != chunk.frames * frame_bytes(announced):
         wrong = f"{len(chunk.data)} bytes are not {chunk.frames} frames of {frame_bytes(announced)} bytes"
     elif chunk.crc32c != crc32c(chunk.data):
-        wrong = "the bytes were damaged on the way (crc32c)"
+        wrong = "its CRC-32C does not match: the bytes are damaged"
     if wrong:
         place = {"section_id": chunk.section_id, "frame": str(chunk.first_frame)}
         raise errors.InvalidAudio(f"{where}: frame {chunk.first_frame}: {wrong}", metadata=place)
     return decode_pcm(chunk.data, SAMPLE_FORMATS[announced.sample_format], announced.channels)
 
 
-def _settled(sound: audio_pb2.AudioFormat) -> tuple[int, int, SampleFormat]:
+def _format_of(sound: audio_pb2.AudioFormat) -> tuple[int, int, SampleFormat]:
     return sound.sample_rate, sound.channels, SAMPLE_FORMATS[sound.sample_format]

@@ -1,4 +1,4 @@
-"""A call to another role that streams both ways, with the error of whichever side failed first."""
+"""Calls to other roles that stream in both directions, with the error of the side that failed first."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ RequestT = TypeVar("RequestT")
 T = TypeVar("T")
 
 
-async def exchange(  # noqa: C901 - one branch for each way in which a call can end
+async def exchange(  # noqa: C901 - one branch for each way a call can end
     method: Any,
     requests: AsyncIterator[RequestT],
     *,
     service: str,
     timeout_s: float,
 ) -> AsyncGenerator[Any, None]:
-    """Yield the answers. An error while the requests are made comes out as itself.
+    """Yield the responses. An error in `requests` is raised unchanged.
 
-    grpc.aio would turn it into a cancelled call, and a cancelled call into CancelledError in whoever reads the
-    answers: a task that nobody cancelled would end as if somebody had.
+    grpc.aio cancels the call instead, and raises CancelledError in the task that reads the responses, although nobody
+    cancelled that task.
     """
     failures: list[Exception] = []
 
@@ -54,7 +54,7 @@ async def exchange(  # noqa: C901 - one branch for each way in which a call can 
             raise
         if failures:
             raise failures[0] from None
-        raise errors.ServiceUnreachable(f"the call to the {service} broke", metadata={"service": service}) from None
+        raise errors.ServiceUnreachable(f"the call to the {service} failed", metadata={"service": service}) from None
     finally:
         call.cancel()
     if failures:
@@ -62,10 +62,10 @@ async def exchange(  # noqa: C901 - one branch for each way in which a call can 
 
 
 class _FirstStatus:
-    """The status that the other side gave, even if a write fails after it.
+    """Keeps the status that the peer sent, even if a write fails after it.
 
-    Who refuses a stream early ends the call while messages are on their way. grpc.aio then puts INTERNAL in the place
-    of the status that had come (grpc/grpc#36066).
+    A peer that refuses a stream early ends the call while messages are in flight. grpc.aio then replaces the received
+    status by INTERNAL (grpc/grpc#36066).
     """
 
     def __init__(self, call: Any) -> None:
@@ -82,11 +82,11 @@ class _FirstStatus:
 
 
 def _result_now(ready: Coroutine[Any, Any, T]) -> T:
-    """Return what a coroutine gives that need not wait."""
+    """Return the result of a coroutine that does not wait."""
     try:
         ready.send(None)
     except StopIteration as stop:
         result: T = stop.value
         return result
     ready.close()
-    raise errors.InternalError("a call that is done has no status")
+    raise errors.InternalError("a finished call has no status")

@@ -1,9 +1,8 @@
-"""One interceptor around every handler, in this order: metrics, request id, caller, parsing with the contract's rules,
-and errors in our own words.
+"""The interceptor around every handler: metrics, request id, caller, decoding, validation, and the status of errors.
 
-gRPC decodes a request after its interceptors and sends the text of any exception to the client. So the method's own
-decoder is taken out of gRPC's hands (`request_deserializer=None`) and its errors are mapped here. It is one wrapper,
-not five: each layer of async generators would cost every streamed message its share.
+gRPC decodes a request after its interceptors, and sends the text of any exception to the client. So the interceptor
+takes over the decoder (`request_deserializer=None`) and maps its errors. It is one wrapper, not five, because each
+layer of async generators costs time for every streamed message.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ MAKERS = {
 }
 READ_ON_S = 2.0
 PAUSE_S = 1.0
-"""Who has sent nothing for so long is not in the middle of sending."""
+"""A caller that sends nothing for this time is not in the middle of sending."""
 log = logs.get("rpc")
 
 
@@ -53,7 +52,6 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> Handler | None:
-        """Return the method's handler, wrapped."""
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
@@ -69,12 +67,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return "" if service in OPEN_SERVICES else self._authenticate(metadata)
 
     def began(self, service: str, method: str) -> None:
-        """Count a call in."""
+        """Count the start of a call."""
         self._calls.enter()
         self._metrics.started.labels(service, method).inc()
 
     def ended(self, service: str, method: str, code: str, seconds: float, messages: tuple[int, int]) -> None:
-        """Count a call out and write its line."""
+        """Count the end of a call and log it."""
         self._calls.leave()
         self._metrics.ended.labels(service, method, code).inc()
         self._metrics.seconds.labels(service, method).observe(seconds)
@@ -85,14 +83,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
 
 def _unless_bytes(serialize: Callable[[Any], bytes] | None) -> Callable[[Any], bytes] | None:
-    """Let a handler write its messages itself, where that saves copies."""
+    """Let handlers return encoded messages, which saves copies."""
     if serialize is None:
         return None
     return lambda message: message if type(message) is bytes else serialize(message)
 
 
 class Call:
-    """One call from beginning to end."""
+    """One call from start to end."""
 
     def __init__(
         self,
@@ -119,7 +117,7 @@ class Call:
         """Serve a method with one response."""
         async with self._served(context):
             response = await self._behaviour(self._input(request), context)
-            # Not earlier: until headers are sent the client's own retry policy may try an UNAVAILABLE call again.
+            # Not earlier: a client retries an UNAVAILABLE call only before it has received headers.
             await context.send_initial_metadata(self._echo())
             self._num_sent += 1
         return response
@@ -131,7 +129,7 @@ class Call:
             given = self._input(request)
             responses = self._behaviour(given, context)
             if not hasattr(responses, "__aiter__"):
-                await responses  # a handler in the style of context.write, such as the library's health Watch
+                await responses  # a handler that uses context.write, such as Watch of the health service
                 return
             try:
                 async for response in responses:
@@ -142,7 +140,7 @@ class Call:
                     await given.read_on()
                 raise
             finally:
-                # A parked generator would otherwise run its `finally` only when the garbage collector comes by.
+                # Without it, a suspended generator runs its `finally` only when it is garbage collected.
                 await responses.aclose()
 
     def _input(self, request: Any) -> object:
@@ -174,13 +172,13 @@ class Call:
             given = cast("object", context.code())  # None or a number too, whatever the stubs say
             code = given.name if isinstance(given, grpc.StatusCode) else code
         except (asyncio.CancelledError, GeneratorExit):
-            # The context says nothing reliable here; only the clock tells a deadline from a cancel.
+            # The context is unreliable here; only the clock distinguishes a deadline from a cancellation.
             code = "DEADLINE_EXCEEDED" if deadline is not None and time.monotonic() >= deadline else "CANCELLED"
             raise
         except grpc.aio.AbortError:
             code = _aborted_code(context)
             raise
-        except Exception as error:  # noqa: BLE001 - this is the one place where every error gets its status
+        except Exception as error:  # noqa: BLE001 - the one place where every error gets its status
             failure = self._known(error)
             code = failure.code.name
             await self._abort(context, failure)
@@ -197,10 +195,10 @@ class Call:
         if isinstance(error, grpc.RpcError):
             return errors.from_rpc_error(error)
         if isinstance(error, NotImplementedError):
-            # What generated servicers raise for a method that the contract has and the server has not.
+            # Generated servicers raise it for methods that the server does not implement.
             return errors.NotImplementedYet(f"{self._service}/{self._method} is not offered by this server")
         log.error("failed", service=self._service, method=self._method, exc_info=error)
-        return errors.InternalError(f"something went wrong inside; the server's log has it under {self._request_id}")
+        return errors.InternalError(f"internal error; the server's log has it under {self._request_id}")
 
     async def _abort(self, context: Context, failure: errors.SegueError) -> None:
         status = errors.to_status(failure, self._request_id)
@@ -215,7 +213,7 @@ def _aborted_code(context: Context) -> str:
 
 
 class Requests:
-    """The messages of a client's stream, decoded and checked one by one."""
+    """The messages of a client's stream, each decoded and validated."""
 
     def __init__(self, raw: AsyncIterator[bytes], call: Call) -> None:
         self._raw = raw
@@ -236,12 +234,12 @@ class Requests:
         return self._call.parse(message)
 
     async def read_on(self) -> None:
-        """Read on for a moment before a refusal is sent, where messages may still come.
+        """Read for a moment longer before a refusal is sent, if messages may still come.
 
-        A grpc.aio client whose next message meets a stream that has ended reports INTERNAL instead of what it was told.
+        A grpc.aio client that writes to an ended stream reports INTERNAL instead of the status that it received.
         """
         if self._messages is None or self._is_reading:
-            return  # nothing was taken, or a read was broken off: it cannot be taken up again
+            return  # no message was read, or a read was interrupted and cannot be resumed
         clock = asyncio.get_running_loop().time
         end = clock() + READ_ON_S
         with suppress(TimeoutError):

@@ -1,4 +1,4 @@
-"""The calls that are being served: grpc's own stop() returns before their `finally` blocks have run."""
+"""Counts the calls in progress: gRPC's stop() returns before their `finally` blocks have run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 
 class OpenCalls:
-    """Counts calls in and out, and waits for none."""
+    """Counts calls, and waits until none is open."""
 
     def __init__(self) -> None:
         self.num_open = 0
@@ -14,18 +14,16 @@ class OpenCalls:
         self._none.set()
 
     def enter(self) -> None:
-        """Count one in."""
         self.num_open += 1
         self._none.clear()
 
     def leave(self) -> None:
-        """Count one out."""
         self.num_open -= 1
         if self.num_open == 0:
             self._none.set()
 
     async def none(self, timeout_s: float | None = None) -> bool:
-        """Wait until no call is open; False when time ran out."""
+        """Wait until no call is open; return False after the timeout."""
         try:
             async with asyncio.timeout(timeout_s):
                 await self._none.wait()

@@ -1,7 +1,7 @@
-"""Reflection under both of its names: the library serves v1alpha only, newer tools ask for v1.
+"""The gRPC reflection service as v1 and v1alpha: the library serves v1alpha only, and newer tools call v1.
 
-The two differ in their package's name alone, so v1's descriptor is made from v1alpha's and put into the pool, where
-`describe` finds it, and one servicer answers both.
+The two differ only in the name of their package. So the descriptor of v1 is made from that of v1alpha and added to the
+pool, where `grpcurl describe` finds it, and one servicer serves both.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SERVICE = "ServerReflection"
 
 
 def add(server: grpc.aio.Server, services: Iterable[str]) -> None:
-    """Answer reflection for these services and for itself."""
+    """Add reflection of these services, and of reflection itself, to a server."""
     _describe_v1()
     servicer = ReflectionServicer([*services, f"{V1ALPHA}.{SERVICE}", f"{V1}.{SERVICE}"], pool=_Symbols())
     method = grpc.stream_stream_rpc_method_handler(
@@ -41,7 +41,7 @@ def add(server: grpc.aio.Server, services: Iterable[str]) -> None:
 
 
 class _Symbols:
-    """The pool of all descriptors, which finds methods and fields too: `grpcurl describe` asks for them."""
+    """The pool of all descriptors; it also finds methods and fields, which `grpcurl describe` requests."""
 
     def __init__(self) -> None:
         self._pool = descriptor_pool.Default()
@@ -49,7 +49,7 @@ class _Symbols:
     def __getattr__(self, name: str) -> object:
         return getattr(self._pool, name)
 
-    def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:  # noqa: N802 - the pool's name for it
+    def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:  # noqa: N802 - the pool's name
         try:
             return self._pool.FindFileContainingSymbol(symbol)
         except KeyError:
@@ -70,7 +70,7 @@ class _Symbols:
 def _describe_v1() -> None:
     pool = descriptor_pool.Default()
     try:
-        pool.FindFileByName(FILE_V1)  # another library may have brought the real one
+        pool.FindFileByName(FILE_V1)  # another library may have added the real one
     except KeyError:
         file = descriptor_pb2.FileDescriptorProto()
         reflection_pb2.DESCRIPTOR.CopyToProto(file)

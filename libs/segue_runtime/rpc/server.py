@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from segue_runtime.rpc.auth import Authenticator
     from segue_runtime.settings import ServerSettings
 
-# A caller's whole headers and our trailers (details are under 4 KiB) fit well below.
+# All headers of a caller, and all trailers (error details are below 4 KiB), fit.
 MAX_METADATA_BYTES = 16 * 1024
-# Callers find a dead peer as fast as they like; gRPC's own five minutes would end their connections for asking.
+# Callers may probe this often; the default of five minutes closes connections of callers that probe more often.
 MIN_PING_INTERVAL_MS = 250
-# A caller on a slow line has up to a megabyte before it when it is asked for a sign of life.
+# Long, because on a slow connection a megabyte of data may be queued before the probe.
 KEEPALIVE_S = 30.0
 CLEAN_UP_S = 5.0
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -41,27 +41,27 @@ log = logs.get("server")
 
 
 def server_options(settings: ServerSettings, keepalive_s: float) -> list[tuple[str, int]]:
-    """Return the options that measurements found necessary."""
+    """Return the options of a server; each was found necessary by measurement."""
     answer_ms = round(keepalive_s * 500)
     return [
-        ("grpc.so_reuseport", 0),  # else a second server shares the port without an error
+        ("grpc.so_reuseport", 0),  # without it, a second server shares the port and no error is raised
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_concurrent_streams", settings.max_streams),
         ("grpc.max_metadata_size", MAX_METADATA_BYTES),
         ("grpc.keepalive_time_ms", round(keepalive_s * 1000)),
         ("grpc.keepalive_timeout_ms", answer_ms),
-        ("grpc.http2.ping_timeout_ms", answer_ms),  # else a black hole goes unnoticed for a minute
+        ("grpc.http2.ping_timeout_ms", answer_ms),  # without it, a dead connection goes unnoticed for a minute
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", MIN_PING_INTERVAL_MS),
-        ("grpc.http2.bdp_probe", 0),  # with the probe, stalled streams were buffered whole
+        ("grpc.http2.bdp_probe", 0),  # with the probe, stalled streams are buffered completely
         ("grpc.http2.lookahead_bytes", LOOKAHEAD_BYTES),
     ]
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service to serve: its full name, how to add it, and the slow first imports to do before SERVING."""
+    """A service: its full name, the function that adds it, and `warm`, which does slow imports before SERVING."""
 
     name: str
     register: Callable[[grpc.aio.Server], None]
@@ -69,7 +69,7 @@ class Service:
 
 
 class Server:
-    """Listen, start, drain. `draining` is set when streams shall end with ShuttingDown and resume elsewhere."""
+    """A gRPC server. When `draining` is set, streams end with ShuttingDown, and clients resume elsewhere."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class Server:
             reflection.add(self._grpc, [*(service.name for service in self._services), "grpc.health.v1.Health"])
 
     def listen(self, address: str) -> str:
-        """Listen on HOST:PORT or unix:PATH; returns the address with its real port."""
+        """Listen on HOST:PORT or unix:PATH; return the address with its real port."""
         check_listen(address, self._settings)
         try:
             if is_unix(address):
@@ -122,25 +122,25 @@ class Server:
         return self.addresses[-1]
 
     async def start(self) -> None:
-        """Answer calls; health says SERVING only when every service is warm."""
-        await self._say(NOT_SERVING)
+        """Accept calls; health becomes SERVING when every service is warm."""
+        await self._set_health(NOT_SERVING)
         await self._grpc.start()
         self._background.append(asyncio.create_task(self._lag.run(self._lag_changed)))
         for service in self._services:
             await asyncio.to_thread(service.warm)
         self._warm = True
-        await self._say(SERVING)
+        await self._set_health(SERVING)
         log.info("serving", addresses=self.addresses, services=[service.name for service in self._services])
 
     async def refuse(self) -> None:
-        """Begin to stop: health says NOT_SERVING for good, streams are told to end."""
+        """Begin the shutdown: health becomes NOT_SERVING, and streams are asked to end."""
         await self._health.enter_graceful_shutdown()
         self.draining.set()
 
     async def stop(self, grace_s: float) -> bool:
-        """Take no new call, give open ones grace_s, then cancel them and wait for their `finally` blocks.
+        """Refuse new calls, give open ones grace_s, then cancel them and wait for their `finally` blocks.
 
-        False: some handler was still not through when CLEAN_UP_S had passed after its cancellation.
+        Return False if a handler still runs CLEAN_UP_S after its cancellation.
         """
         await self.refuse()
         await self._grpc.stop(float(grace_s))
@@ -156,12 +156,12 @@ class Server:
     def _lag_changed(self, slow: bool) -> None:  # noqa: FBT001 - the callback's signature
         log.warning("loop lag", too_slow=slow, p99_s=round(self._lag.p99_s(), 4))
         if self._warm:
-            task = asyncio.create_task(self._say(NOT_SERVING if slow else SERVING))
+            task = asyncio.create_task(self._set_health(NOT_SERVING if slow else SERVING))
             self._changes.add(task)
             task.add_done_callback(self._changes.discard)
 
-    async def _say(self, status: int) -> None:
-        # The empty name is the process's liveness: up as long as it answers at all.
+    async def _set_health(self, status: int) -> None:
+        # The empty name is the liveness of the process: it is SERVING while the process answers.
         for service in self._services:
             await self._health.set(service.name, status)
 

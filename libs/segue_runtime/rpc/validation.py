@@ -1,4 +1,4 @@
-"""The contract's own rules (protovalidate), as field violations that suggest a value which would do."""
+"""Validates messages by the rules of the contract (protovalidate), and suggests valid values."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ INTEGERS = ("int", "uint", "sint", "fixed", "sfixed")
 MAX_NAMES = 4
 MAX_SHOWN = 48
 MAX_DESCRIBED = 20
-"""So many broken rules are told in words; the rest are counted."""
+"""The number of broken rules that are described; the others are counted."""
 MAX_SEARCHED_BYTES = 16 << 10
-"""Of a longer message only the first broken rule is looked for: a megabyte can break half a million, 17 us each."""
+"""In a longer message only the first broken rule is searched: a megabyte can break half a million, at 17 us each."""
 
 
 _validator = protovalidate.Validator()
 
 
 def check(message: object) -> None:
-    """Raise InvalidField when message breaks the contract: with its broken rules, or the first of a long message."""
+    """Raise InvalidField with the broken rules of a message, or with the first one of a long message."""
     if not isinstance(message, Message):
         return
     broken = _validator.collect_violations(message, fail_fast=True)
@@ -61,7 +61,7 @@ def check(message: object) -> None:
 
 
 def parse(decode: Callable[[bytes], MessageT], raw: bytes) -> MessageT:
-    """Decode and check one message; what cannot be read is MalformedRequest, in our words."""
+    """Decode and validate one message; raise MalformedRequest when it cannot be decoded."""
     try:
         message = decode(raw)
     except Exception as error:
@@ -71,12 +71,12 @@ def parse(decode: Callable[[bytes], MessageT], raw: bytes) -> MessageT:
 
 
 def malformed() -> SegueError:
-    """Return the error for bytes that are not the message."""
+    """Return the error for bytes that cannot be decoded."""
     return MalformedRequest("the bytes are not this message: check the client's proto files, and that texts are UTF-8")
 
 
 def describe(broken: Violation, message: Message) -> FieldViolation:
-    """Turn one broken rule into our words."""
+    """Turn one broken rule into a field violation."""
     elements = broken.proto.field.elements if broken.proto.field is not None else []
     path = ""
     for element in elements:
@@ -84,11 +84,11 @@ def describe(broken: Violation, message: Message) -> FieldViolation:
         if element.subscript is not None:
             path += f"[{element.subscript.value}]"
     names = [element.field_name for element in elements]
-    return FieldViolation(path, stated(broken), suggest(broken, field_at(message, names)))
+    return FieldViolation(path, described_rule(broken), suggest(broken, field_at(message, names)))
 
 
-def stated(broken: Violation) -> str:
-    """Return what is wrong, with the value where it is short: "it is 7: must be at most 1"."""
+def described_rule(broken: Violation) -> str:
+    """Describe a broken rule, with the value if it is short: "it is 7: must be at most 1"."""
     value = broken.field_value
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return broken.proto.message
@@ -98,7 +98,7 @@ def stated(broken: Violation) -> str:
 
 def field_at(message: Message, names: list[str]) -> Any:
     """Follow a path of field names through the message's types."""
-    # Any: the descriptors of the two protobuf runtimes share no type, only their attributes.
+    # Any: the descriptors of the two protobuf runtimes have no common type.
     kind: Any = message.DESCRIPTOR
     found: Any = None
     for name in names:
@@ -110,7 +110,7 @@ def field_at(message: Message, names: list[str]) -> Any:
 
 
 def suggest(broken: Violation, field: Any) -> str:
-    """Return a value that keeps the rule, or nothing when the rule does not tell one."""
+    """Return a value that satisfies the rule, or an empty text if the rule does not determine one."""
     group, _, rule = broken.proto.rule_id.partition(".")
     if rule == "defined_only" and field is not None and field.enum_type is not None:
         names = [value.name for value in field.enum_type.values if value.number]
@@ -125,7 +125,7 @@ def suggest(broken: Violation, field: Any) -> str:
 
 
 def nearest_bound(rule: str, text: str, value: object, *, whole: bool) -> str:
-    """Return the allowed bound that is nearest to a number that is out of its range."""
+    """Return the bound that is nearest to a number outside its range."""
     kinds = [part for part in rule.split("_") if part in ("gt", "gte", "lt", "lte")]
     bounds = [float(found) for found in NUMBER.findall(text)]
     if len(kinds) != len(bounds) or not isinstance(value, int | float):
@@ -142,7 +142,7 @@ def nearest_bound(rule: str, text: str, value: object, *, whole: bool) -> str:
 
 @cache
 def may_hold_durations(descriptor: Descriptor, above: tuple[str, ...] = ()) -> bool:
-    """Tell whether a Duration can stand anywhere in a message: most messages of a stream need no look."""
+    """Tell whether a message type can contain a Duration; most messages of a stream cannot."""
     if descriptor.full_name == DURATION:
         return True
     if descriptor.full_name in above:
@@ -152,7 +152,7 @@ def may_hold_durations(descriptor: Descriptor, above: tuple[str, ...] = ()) -> b
 
 
 def malformed_durations(message: Message, path: str = "") -> Iterator[FieldViolation]:
-    """Find durations whose parts contradict each other: the range rules of the contract let them pass."""
+    """Find durations whose parts contradict each other, which the range rules of the contract accept."""
     for field, value in message.ListFields():
         if field.message_type is None or not may_hold_durations(field.message_type):
             continue
@@ -164,4 +164,4 @@ def malformed_durations(message: Message, path: str = "") -> Iterator[FieldViola
             if field.message_type.full_name != DURATION:
                 yield from malformed_durations(each, f"{place}.")
             elif abs(each.nanos) >= 10**9 or each.seconds * each.nanos < 0:  # type: ignore[attr-defined] # a Duration
-                yield FieldViolation(place, "seconds and nanos have the same sign, nanos is below a billion", "1s")
+                yield FieldViolation(place, "seconds and nanos have the same sign, and nanos is below a billion", "1s")

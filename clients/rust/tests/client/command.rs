@@ -1,4 +1,4 @@
-//! The `segue` command as people meet it: exit code, standard output, standard error, and the files that it leaves.
+//! Tests of the `segue` command: exit code, standard output, standard error and files.
 
 mod compose;
 mod edit;
@@ -27,7 +27,7 @@ pub fn command(server: &str, folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// Whatever this machine has set for Segue does not count.
+/// Hides the settings of this machine from the command.
 pub fn isolate<'a>(command: &'a mut Command, server: &str, folder: &Path) -> &'a mut Command {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SEGUE_")) {
         command.env_remove(name);
@@ -38,10 +38,10 @@ pub fn isolate<'a>(command: &'a mut Command, server: &str, folder: &Path) -> &'a
         .envs([("SEGUE_CLIENT_SERVER", server), ("HOME", folder.to_str().unwrap())])
 }
 
-/// Where nobody listens, and nobody may without being root: a port that was free a moment ago may be somebody's by now.
+/// An address where no server listens. Only root can listen at port 1; another free port could be taken at any time.
 pub const UNREACHABLE: &str = "127.0.0.1:1";
 
-/// What a run left behind, with the address of the fake taken out.
+/// The result of a run, with the address of the fake replaced.
 pub struct Outcome {
     pub code: Option<i32>,
     pub stdout: Vec<u8>,
@@ -104,18 +104,18 @@ pub fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
     panic!("{what} did not happen");
 }
 
-/// Waits for a program to end; one that does not is a failure, not a test that hangs.
+/// Waits for the end of a program. A program that does not end fails the test.
 pub fn finish(child: Child) -> Outcome {
     finish_within(child, Duration::from_secs(120))
 }
 
-/// What it says is read meanwhile: who fills a pipe that nobody reads does not end.
+/// Reads the output meanwhile: a program that fills a pipe without a reader does not end.
 pub fn finish_within(child: Child, limit: Duration) -> Outcome {
     let (id, (tell, told)) = (child.id(), std::sync::mpsc::channel());
     std::thread::spawn(move || tell.send(child.wait_with_output()));
     let Ok(output) = told.recv_timeout(limit) else {
         kill(id, "KILL");
-        panic!("it did not end");
+        panic!("the program did not end");
     };
     Outcome::new(output.unwrap(), "no server")
 }
@@ -128,7 +128,7 @@ fn signal(child: &Child, name: &str) {
     kill(child.id(), name);
 }
 
-/// Every shell can do this; a program for it is not on every machine.
+/// Every shell has `kill`, but not every machine has a program for it.
 pub fn kill(id: u32, signal: &str) {
     let line = format!("kill -{signal} {id}");
     assert!(Command::new("sh").args(["-c", &line]).status().unwrap().success());

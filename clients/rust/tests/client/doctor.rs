@@ -1,4 +1,4 @@
-//! `segue doctor` says why a server cannot be reached, and what the other commands do then.
+//! Tests of `segue doctor`, and of the other commands when a server cannot be reached.
 
 use std::{
     fs,
@@ -18,7 +18,7 @@ use crate::{
     transfers::folder,
 };
 
-/// An authority of the test's own.
+/// A certificate authority for one test.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pub pem: String,
@@ -33,7 +33,7 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), pem }
     }
 
-    /// A certificate for a host, and its key.
+    /// Returns a certificate for a host, and its key.
     pub fn sign(&self, host: &str) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec![host.to_owned()]).unwrap();
@@ -107,6 +107,9 @@ fn a_client_certificate_is_sent_to_a_server_that_requires_one() {
     let server = format!("https://localhost:{}", fake.address.port());
     let stats = |more: &[&str]| run(&folder, &server, &[], &[&["stats", "--tls-ca", "ca.pem"], more].concat());
     expect(stats(&["--tls-cert", "own.pem", "--tls-key", "own.key"]), 0, &["1 running"]);
+    let variables = [("SEGUE_CLIENT_TLS_CERT", "own.pem"), ("SEGUE_CLIENT_TLS_KEY", "own.key")];
+    expect(run(&folder, &server, &variables, &["stats", "--tls-ca", "ca.pem"]), 0, &["1 running"]);
+    expect(run(&folder, &server, &variables[..1], &["stats", "--tls-ca", "ca.pem"]), 2, &["--tls-key"]);
     assert_eq!(stats(&[]).0, Some(3));
     assert_eq!(stats(&["--tls-cert", "strange.pem", "--tls-key", "strange.key"]).0, Some(3));
 }
@@ -157,7 +160,7 @@ fn other_programs_at_the_address_are_recognised() {
         let over_tls = run(&folder, &format!("https://{server}"), &[], &["doctor"]);
         expect(over_tls, 3, &["hint: the server may not use TLS"]);
     }
-    // Two dots are no name: no name server is asked.
+    // A name with two dots is invalid, so no name server is asked.
     expect(run(&folder, "music..invalid:7300", &[], &["doctor"]), 3, &["has no address", "hint: check the name"]);
     assert!(fs::read_dir(&folder).unwrap().next().is_none());
 }

@@ -1,4 +1,4 @@
-//! What docs/cli.md promises is what there is.
+//! docs/cli.md agrees with the program.
 
 use std::{fs, path::Path, process::Command};
 
@@ -33,7 +33,7 @@ fn the_commands_of_the_page_can_be_typed() {
     let typed: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("$ segue ")).collect();
     assert!(!typed.is_empty());
     for line in typed {
-        // A shell reads the quotes; the address is one where nobody listens, which only a line that was understood finds out.
+        // The shell reads the quotes. No server listens, and only a valid command line finds that out.
         let segue = env!("CARGO_BIN_EXE_segue");
         let line = format!("{segue} {}", line.split(" | ").next().unwrap());
         let status = isolate(Command::new("sh").args(["-c", &line]), UNREACHABLE, &folder).output().unwrap();

@@ -1,4 +1,4 @@
-//! A `ComposerService` on a real port that plays prepared pieces, and misbehaves when it is told to.
+//! A fake `ComposerService` on a real port that plays prepared pieces, with faults on request.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -29,17 +29,17 @@ mod generated {
 }
 use generated::composer_service_server::ComposerServiceServer;
 
-/// What one stream does instead of playing on.
+/// A fault of one stream.
 #[derive(Clone)]
 pub enum StreamFault {
-    /// Ends with an error after so many messages.
+    /// Ends with an error after this many messages.
     Break(usize, Status),
-    /// Holds messages back until they may be sent: after so many, as things stand inside. Meanwhile it says what it is at,
-    /// or nothing.
+    /// Holds messages back until the function allows them, given the number of sent messages. Meanwhile it sends
+    /// checkpoints with this state, or nothing.
     Hold(Option<State>, fn(usize, &FakeState) -> bool),
     /// Changes the message with this index.
     Corrupt(usize, fn(&mut CompositionEvent)),
-    /// Refuses at once.
+    /// Refuses the call.
     Refuse(Status),
     /// Sends a message of several MiB.
     Huge(usize),
@@ -52,9 +52,9 @@ pub enum StreamFault {
 #[derive(Default)]
 pub struct FakeState {
     pub pieces: HashMap<String, Piece>,
-    /// One for each stream that is opened; then all is well.
+    /// One fault for each of the next streams. Later streams have none.
     pub faults: VecDeque<StreamFault>,
-    /// For every stream, also the ones to come.
+    /// A fault of every stream.
     pub always: Option<StreamFault>,
     pub cursors: Vec<String>,
     pub specs: Vec<CompositionSpec>,
@@ -62,34 +62,34 @@ pub struct FakeState {
     pub uploads: HashMap<String, Vec<u8>>,
     pub token: String,
     pub refuse_compose: Option<Status>,
-    /// What it says of its version. Empty means the client's own.
+    /// The version of the service. Empty means the client's version.
     pub version: String,
     pub masters: Vec<CreateMasterRequest>,
-    /// What is held back may be sent.
+    /// Releases messages that a fault holds back.
     pub may_go_on: bool,
-    /// How long it takes to answer who asks for a stream.
+    /// The delay before a stream is opened.
     pub slow_answers: Duration,
-    /// How long it waits before each part of a file but the first, in both directions.
+    /// The delay before each part of a file except the first, in both directions.
     pub slow_files: Duration,
-    /// After its first stream it refuses with this whoever comes back, until somebody has asked in vain for a cancel.
+    /// After the first stream, refuses new streams with this status until one cancellation has failed.
     pub away: Option<Status>,
-    /// What it says of an analysis instead of a finished one.
+    /// The analysis to return instead of a finished one.
     pub analysis: Option<Analysis>,
 }
 
-/// The running fake.
+/// The running fake service.
 pub struct Fake {
     pub address: SocketAddr,
     pub state: Arc<Mutex<FakeState>>,
 }
 
 impl Fake {
-    /// Starts it in a thread of its own; it ends with the test's process.
+    /// Starts the service in its own thread. It ends with the test process.
     pub fn start(pieces: Vec<Piece>) -> Self {
         Self::start_with(pieces, None)
     }
 
-    /// The same behind TLS.
+    /// Starts the service with TLS.
     pub fn start_with(pieces: Vec<Piece>, tls: Option<ServerTlsConfig>) -> Self {
         let state = Arc::new(Mutex::new(FakeState::default()));
         state.lock().unwrap().pieces = pieces.into_iter().map(|piece| (piece.name.clone(), piece)).collect();
@@ -126,7 +126,7 @@ pub fn connection(address: SocketAddr) -> Connection {
     Connection { address, token: String::new(), trusted: Vec::new(), identity: None }
 }
 
-/// An error as the real service packs it.
+/// An error with details, as the real service sends it.
 pub fn refusal(code: Code, reason: &str, message: &str, metadata: &[(&str, &str)]) -> Status {
     let info = rpc::ErrorInfo {
         reason: reason.into(),

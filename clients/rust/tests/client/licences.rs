@@ -1,4 +1,4 @@
-//! Every crate that is built in has a licence that a product may use, and builds with the compiler that we promise.
+//! Every dependency has a permissive licence and builds with the promised compiler.
 
 use std::process::Command;
 
@@ -53,7 +53,7 @@ fn no_dependency_needs_a_newer_compiler() {
     }
 }
 
-/// One of the alternatives needs only licences of the list.
+/// Whether one alternative of each part is in the list.
 fn is_permissive(expression: &str) -> bool {
     let plain = expression.replace(['(', ')'], "");
     plain.split(" AND ").all(|needed| needed.split(" OR ").any(|licence| ALLOWED.contains(&licence.trim())))

@@ -1,6 +1,6 @@
-//! The client against a fake service on a real port: streams under faults, files, and the whole `segue` command.
+//! Tests of the library and of the `segue` command against a fake service on a real port.
 
-#![allow(missing_docs)] // Tests are not for readers of the documentation.
+#![allow(missing_docs)] // Tests have no public documentation.
 
 mod command;
 mod doctor;

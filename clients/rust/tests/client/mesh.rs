@@ -35,14 +35,14 @@ const COMPOSE: [&str; 12] = [
     "song.flac",
 ];
 
-/// A port that is free, and that the kernel gives nobody who asks for any while the service starts, or starts again.
+/// A free port outside the range that the kernel assigns, so that it stays free until the service starts.
 fn free_port() -> u16 {
     let mut chance = Chance::new(RandomState::new().build_hasher().finish());
     let ports = std::iter::from_fn(|| Some(20_000 + chance.below(12_000) as u16));
     ports.into_iter().find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok()).unwrap()
 }
 
-/// `segued serve`, killed at the end.
+/// A running `segued serve`. Dropping it kills the process.
 struct Segued {
     child: Child,
     address: SocketAddr,
@@ -67,7 +67,7 @@ impl Segued {
         let log = fs::OpenOptions::new().create(true).append(true).open(home.join("segued.log")).unwrap();
         let mut child = Command::new(segued)
             .args(["serve", "--listen", &address.to_string()])
-            // Another conductor's work is taken over sooner than is wise where it is slow, too.
+            // Short leases, so that a restarted conductor continues the work soon.
             .args(["--conductor-lease", "2s", "--conductor-heartbeat", "0.3s"])
             .args(flags)
             .env("SEGUE_HOME", home)
@@ -80,7 +80,7 @@ impl Segued {
         child
     }
 
-    /// Runs a command that should succeed.
+    /// Runs a command that must succeed.
     fn segue(&self, folder: &Path, arguments: &[&str]) -> Outcome {
         let mut command = command(&self.address.to_string(), folder, arguments);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -89,7 +89,7 @@ impl Segued {
         outcome
     }
 
-    /// Ends it as a power cut would, and starts it again in the same place.
+    /// Kills the service as a power failure would, and starts it again.
     fn kill_and_restart(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -108,12 +108,12 @@ fn compose(server: SocketAddr, folder: &Path) -> Child {
     command(&server.to_string(), folder, &COMPOSE).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// The sound as it was streamed, and the finished file.
+/// The streamed draft and the finished file.
 fn files(folder: &Path) -> (Vec<u8>, Vec<u8>) {
     (fs::read(folder.join("song.draft.wav")).unwrap(), fs::read(folder.join("song.flac")).unwrap())
 }
 
-/// A run that nothing disturbs.
+/// The files of a run without faults.
 fn undisturbed(segued: &Segued, folder: &Path) -> (Vec<u8>, Vec<u8>) {
     let outcome = finish(compose(segued.address, folder));
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
@@ -130,7 +130,7 @@ fn killing_the_service_at_any_moment_changes_no_byte() {
     let folder = folder("mesh_kill");
     let mut segued = Segued::start(&folder);
     let draft = folder.join("song.draft.wav");
-    // At the first sound, in the middle, and while it is mastered.
+    // At the first audio, in the middle, and during the mastering.
     for draft_bytes in [1, expected.0.len() / 2, expected.0.len()] {
         fs::remove_file(&draft).ok();
         let child = compose(segued.address, &folder);
@@ -223,12 +223,12 @@ fn an_edit_changes_only_its_section_and_keeps_the_loudness() {
     };
     let [old, new] = ["funk.draft.wav", "funk-2.draft.wav"].map(|name| fs::read(folder.join(name)).unwrap());
     assert_eq!(old.len(), new.len());
-    assert!(old[..edge(1)] == new[..edge(1)], "the section before is another one");
-    assert!(old[edge(1)..edge(2)] != new[edge(1)..edge(2)], "nothing was made anew");
-    assert!(old[edge(3)..] == new[edge(3)..], "the last section is another one");
+    assert!(old[..edge(1)] == new[..edge(1)], "the section before the change differs");
+    assert!(old[edge(1)..edge(2)] != new[edge(1)..edge(2)], "the edited section did not change");
+    assert!(old[edge(3)..] == new[edge(3)..], "the last section differs");
     assert!(folder.join("funk-2.flac").exists());
     let again = segued.segue(&folder, &["edit", &id, "--redo", "verse", "--redo", "2", "-o", "third.wav"]);
-    assert!(again.stderr.contains("Verse: rendered"), "the first take came again: {}", again.stderr);
+    assert!(again.stderr.contains("Verse: rendered"), "the first take was used again: {}", again.stderr);
     for (output, words) in [("seven.flac", "Verse: rendered"), ("as_seven.flac", "Verse: reused")] {
         let chosen = segued.segue(&folder, &["edit", &id, "--redo", "verse@7", "-o", output]);
         assert!(chosen.stderr.contains(words), "{}", chosen.stderr);

@@ -187,10 +187,11 @@ fn without_comments_and_strings(text: &str) -> String {
 fn find_cycle(graph: &Graph) -> Option<Vec<String>> {
     let mut left = graph.clone();
     loop {
-        // A module without imports that are left is part of no cycle.
+        // A module that imports nothing, or that nothing imports, is part of no cycle.
         let names: BTreeSet<String> = left.keys().cloned().collect();
+        let imported: BTreeSet<String> = left.values().flatten().cloned().collect();
         let before = left.len();
-        left.retain(|_, imports| imports.iter().any(|import| names.contains(import)));
+        left.retain(|name, imports| imported.contains(name) && imports.iter().any(|import| names.contains(import)));
         if left.is_empty() {
             return None;
         }

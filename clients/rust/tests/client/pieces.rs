@@ -1,4 +1,4 @@
-//! Pieces that the fake service plays: a whole event log with sound, the same in every run.
+//! Pieces that the fake service plays: complete event logs with audio, equal in every run.
 
 use segue_client::proto::segue::{
     analyzer::v1::{Fault, KeyEstimate, Report, TempoEstimate},
@@ -16,12 +16,12 @@ mod writer;
 pub const RATE: i64 = 48_000;
 const FORMAT: AudioFormat = AudioFormat { sample_rate: RATE as u32, channels: 2, sample_format: 1 };
 
-/// A composition that has all happened already.
+/// A finished composition.
 #[derive(Clone)]
 pub struct Piece {
     pub name: String,
     pub events: Vec<CompositionEvent>,
-    /// The sound that a listener must end up with.
+    /// The audio that a client must have at the end.
     pub pcm: Vec<u8>,
     pub files: Vec<(Output, Vec<u8>)>,
 }
@@ -31,7 +31,7 @@ pub fn piece(name: &str, section_seconds: i64) -> Piece {
     Writer::new(name, section_seconds * RATE).write(false)
 }
 
-/// The same piece, whose second section was begun, thrown away and made again.
+/// The same piece, with a rewind in its second section.
 pub fn rewound_piece(name: &str, section_seconds: i64) -> Piece {
     Writer::new(name, section_seconds * RATE).write(true)
 }
@@ -57,7 +57,7 @@ pub fn mastering(name: &str) -> Piece {
     piece
 }
 
-/// Sound of one channel at 8 kHz and nothing else, so that an hour is not too much for a test.
+/// Audio of one channel at 8 kHz, small enough for a test with one hour.
 pub fn speech(name: &str, seconds: i64) -> Piece {
     let mut writer = Writer::new(name, RATE);
     let accepted = Composition { name: name.into(), state: State::Queued as i32, ..Composition::default() };
@@ -80,7 +80,7 @@ pub fn speech(name: &str, seconds: i64) -> Piece {
     Piece { name: name.into(), events: writer.events, pcm: Vec::new(), files: Vec::new() }
 }
 
-/// A piece that ends otherwise.
+/// A piece that ends in another state.
 pub fn ended(mut piece: Piece, state: State, code: tonic::Code, message: &str) -> Piece {
     let composition = last(&mut piece);
     composition.state = state as i32;
@@ -93,7 +93,7 @@ pub fn ended(mut piece: Piece, state: State, code: tonic::Code, message: &str) -
     piece
 }
 
-/// A loud piece that can be edited: it tells its takes and how it was mastered.
+/// A piece that can be edited: it has takes and master settings.
 pub fn editable(mut piece: Piece) -> Piece {
     let composition = last(&mut piece);
     let settings = MasterSettings { preset: MasterPreset::Club as i32, ..MasterSettings::default() };
@@ -105,7 +105,7 @@ pub fn editable(mut piece: Piece) -> Piece {
     piece
 }
 
-/// The composition as the last event tells it.
+/// The composition in the last event.
 pub fn last(piece: &mut Piece) -> &mut Composition {
     match piece.events.last_mut().and_then(|event| event.event.as_mut()) {
         Some(Event::Finished(Finished { composition: Some(composition) })) => composition,
@@ -113,7 +113,7 @@ pub fn last(piece: &mut Piece) -> &mut Composition {
     }
 }
 
-/// A sample's worth of noise that depends on the place and the take only.
+/// Noise that depends only on the position and the take.
 pub fn pcm(first_frame: i64, frames: i64, take: u8) -> Vec<u8> {
     (first_frame * 8..(first_frame + frames) * 8)
         .map(|byte| (byte as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()[0] ^ take)

@@ -1,4 +1,4 @@
-//! The sound while it comes: players, slow readers, and memory that does not grow with it.
+//! Playback of the draft: players, slow readers, and constant memory.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use crate::{
     transfers::folder,
 };
 
-/// A program of that name which does what a script says.
+/// Writes a player with this name that runs a script.
 #[cfg(all(unix, not(feature = "play")))]
 fn player(folder: &std::path::Path, name: &str, script: &str) {
     use std::os::unix::fs::PermissionsExt as _;
@@ -37,9 +37,9 @@ fn play_starts_a_player_and_waits_for_its_end() {
         command.env("PATH", folder.join("bin"));
         crate::command::Outcome::new(command.output().unwrap(), &server)
     };
-    let nobody = compose("none.flac");
-    assert_eq!(nobody.code, Some(0), "{}", nobody.stderr);
-    assert!(nobody.stderr.contains("warning: no audio player was found"), "{}", nobody.stderr);
+    let without_player = compose("none.flac");
+    assert_eq!(without_player.code, Some(0), "{}", without_player.stderr);
+    assert!(without_player.stderr.contains("warning: no audio player was found"), "{}", without_player.stderr);
 
     player(&folder.join("bin"), "aplay", "/bin/cat >heard.wav; /bin/sleep 0.2; echo done >>heard.wav");
     let outcome = compose("song.flac");
@@ -47,7 +47,10 @@ fn play_starts_a_player_and_waits_for_its_end() {
     let mut expected = segue_client::wav::header(crate::command::FORMAT, None);
     expected.extend(&piece.pcm);
     expected.extend(b"done\n");
-    assert!(fs::read(folder.join("heard.wav")).unwrap() == expected, "the player was not waited for, or heard else");
+    assert!(
+        fs::read(folder.join("heard.wav")).unwrap() == expected,
+        "the program did not wait for the player, or the player got other data"
+    );
 }
 
 #[cfg(all(unix, not(feature = "play")))]
@@ -62,18 +65,18 @@ fn a_failed_player_is_reported_and_the_work_continues() {
     let mut command = command(&fake.address.to_string(), &folder, &["compose", "rain", "--play", "-o", "broken.flac"]);
     command.env("PATH", folder.join("bin")).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    let mut said = String::new();
+    let mut printed = String::new();
     for line in BufReader::new(child.stderr.take().unwrap()).lines() {
-        said.extend([&line.unwrap(), "\n"]);
-        fake.state.lock().unwrap().may_go_on = said.contains("the work continues without playback");
+        printed.extend([&line.unwrap(), "\n"]);
+        fake.state.lock().unwrap().may_go_on = printed.contains("the work continues without playback");
     }
-    assert_eq!(child.wait().unwrap().code(), Some(0), "{said}");
-    assert!(said.contains("aplay: there is no device"), "{said}");
-    assert!(!said.contains("many words"), "a player wrote into the drawing: {said}");
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{printed}");
+    assert!(printed.contains("aplay: there is no device"), "{printed}");
+    assert!(!printed.contains("many words"), "a player wrote into the drawing: {printed}");
     assert!(fs::read(folder.join("broken.flac")).unwrap() == piece.files[0].1);
 }
 
-/// ALSA's own plugins stand for a sound device: one that keeps what it plays, without the silence around it.
+/// Plugins of ALSA replace the sound device and store what they play.
 #[cfg(all(target_os = "linux", feature = "play"))]
 #[test]
 fn a_sound_device_plays_every_sample_and_a_missing_one_is_a_warning() {
@@ -81,16 +84,16 @@ fn a_sound_device_plays_every_sample_and_a_missing_one_is_a_warning() {
     let fake = Fake::start(vec![piece.clone()]);
     let folder = folder("device");
     let without_silence = |bytes: &[u8]| bytes.iter().copied().filter(|byte| *byte != 0).collect::<Vec<u8>>();
-    let heard = folder.join("heard");
+    let received = folder.join("received");
     let device = format!(
         "pcm.!default {{ type file; file \"|tr -d '\\\\000' >{}\"; format raw; slave.pcm null }}\npcm.null {{ type null }}\n",
-        heard.display()
+        received.display()
     );
     fs::write(folder.join(".asoundrc"), device).unwrap();
     let outcome = segue(&fake, &folder, &["compose", "rain", "--play", "-o", "song.flac"]);
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
     assert!(!outcome.stderr.contains("warning:"), "{}", outcome.stderr);
-    assert!(without_silence(&fs::read(heard).unwrap()) == without_silence(&piece.pcm));
+    assert!(without_silence(&fs::read(received).unwrap()) == without_silence(&piece.pcm));
 
     fs::write(folder.join(".asoundrc"), "pcm.!default { type hw; card 31 }\n").unwrap();
     let outcome = segue(&fake, &folder, &["compose", "rain", "--play", "-o", "silent.flac"]);
@@ -108,17 +111,17 @@ fn a_blocked_player_delays_nothing() {
     command.env("TMPDIR", &folder).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut stdout = child.stdout.take().unwrap();
-    // Nobody reads, and still all of it arrives and is kept for whoever reads at last.
+    // Without a reader, the whole draft arrives and is stored for a later reader.
     let kept = || fs::read_dir(&folder).unwrap().next().map_or(0, |file| file.unwrap().metadata().unwrap().len());
     wait_for("all of it", || kept() == 80 + piece.pcm.len() as u64);
-    let mut heard = Vec::new();
-    std::io::Read::read_to_end(&mut stdout, &mut heard).unwrap();
+    let mut received = Vec::new();
+    std::io::Read::read_to_end(&mut stdout, &mut received).unwrap();
     assert_eq!(finish(child).code, Some(0));
-    assert!(heard[80..] == piece.pcm);
-    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "what nobody asked to keep was kept");
+    assert!(received[80..] == piece.pcm);
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "a temporary file was not removed");
 }
 
-/// The most memory that a program ever had, in kB, as the kernel counts it while the program lives.
+/// The largest memory of a running program in kB, as the kernel counts it.
 #[cfg(target_os = "linux")]
 fn highest_memory(child: &Child) -> u64 {
     let text = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
@@ -129,7 +132,7 @@ fn highest_memory(child: &Child) -> u64 {
 #[cfg(target_os = "linux")]
 #[test]
 fn an_hour_takes_no_more_memory_than_a_minute() {
-    // The end is held back until it was looked at.
+    // The fake holds the end back until the memory is measured.
     let held: [(i64, StreamFault); 2] = [
         (60, StreamFault::Hold(Some(State::Rendering), |sent, state| sent < 16 || state.may_go_on)),
         (3600, StreamFault::Hold(Some(State::Rendering), |sent, state| sent < 901 || state.may_go_on)),
@@ -141,12 +144,12 @@ fn an_hour_takes_no_more_memory_than_a_minute() {
         let mut command = command(&fake.address.to_string(), &folder, &["watch", NAME, "-o", "-"]);
         let sink = fs::File::create(folder.join("sink.wav")).unwrap();
         let mut child = command.stdout(sink).stderr(Stdio::null()).spawn().unwrap();
-        let heard = || fs::metadata(folder.join("sink.wav")).unwrap().len();
-        wait_for("all of it", || heard() == 80 + seconds as u64 * 16_000);
+        let received = || fs::metadata(folder.join("sink.wav")).unwrap().len();
+        wait_for("all of it", || received() == 80 + seconds as u64 * 16_000);
         let highest = highest_memory(&child);
         fake.state.lock().unwrap().may_go_on = true;
         assert!(child.wait().unwrap().success());
-        assert_eq!(heard(), 80 + seconds as u64 * 16_000);
+        assert_eq!(received(), 80 + seconds as u64 * 16_000);
         fs::remove_dir_all(folder).unwrap();
         highest
     };
@@ -178,13 +181,13 @@ fn the_files_are_saved_before_the_playback_ends() {
     command.env("PATH", folder.join("bin")).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
     wait_for("the file", || folder.join("song.flac").exists());
-    assert!(child.try_wait().unwrap().is_none(), "the player was not waited for");
-    // The signal may come a moment before the last file is there, and is then an interruption.
+    assert!(child.try_wait().unwrap().is_none(), "the program did not wait for the player");
+    // Before the last file is saved, the signal would be an interruption.
     wait_for("the end of the draft", || !folder.join("song.draft.wav").exists());
     crate::command::interrupt(&child);
     wait_for("its end", || child.try_wait().unwrap().is_some());
     fs::write(folder.join("enough"), "").unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(0), "what was made is there");
+    assert_eq!(child.wait().unwrap().code(), Some(0), "the files are complete");
     assert!(fs::read(folder.join("song.flac")).unwrap() == piece.files[0].1);
 }
 
@@ -199,9 +202,9 @@ fn no_message_names_a_removed_file() {
     player(&folder.join("bin"), "aplay", "exec /bin/cat >/dev/null");
     let mut command = command(&fake.address.to_string(), &folder, &["watch", NAME, "--play"]);
     let output = command.env("PATH", folder.join("bin")).output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(!said.contains(".wav"), "a file is named that was taken away: {said}");
+    let printed = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{printed}");
+    assert!(!printed.contains(".wav"), "a removed file is named: {printed}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A proxy that cuts, stalls, delays and corrupts what a server sends, by a seed.
+//! A proxy that cuts, stalls, delays and corrupts the data of a server. A seed makes it repeatable.
 
 use std::{
     net::SocketAddr,
@@ -17,7 +17,7 @@ use tokio::{
 
 const BURST_BYTES: usize = 64;
 
-/// A generator that is the same on every machine (xorshift).
+/// A random generator that is equal on every machine (xorshift).
 pub struct Chance(u64);
 
 impl Chance {
@@ -48,7 +48,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Starts it; after so many faults, each within `reach` bytes of the last, it only passes on.
+    /// Starts the proxy. Each fault is within `reach` bytes of the last one. After all faults it only forwards.
     pub fn start(server: SocketAddr, seed: u64, faults: u32, reach: u64) -> Self {
         let faults_left = Arc::new(AtomicU32::new(faults));
         let (left, (tell, told)) = (Arc::clone(&faults_left), std::sync::mpsc::channel());
@@ -104,8 +104,8 @@ async fn pass_on(
                 }
                 Fault::Stall => std::future::pending().await,
                 Fault::Delay => tokio::time::sleep(Duration::from_millis(50)).await,
-                // A single bit may make another good event of one, and events have no checksum: nobody could tell. A
-                // burst breaks them, and is as good a test of the sound's own checksums.
+                // Events have no checksum, so a single bit could turn an event into another valid one. A burst makes it
+                // invalid, and tests the checksums of the audio just as well.
                 Fault::Corrupt => {
                     for byte in &mut buffer[index..count.min(index + BURST_BYTES)] {
                         *byte = !*byte;

@@ -1,4 +1,4 @@
-//! Compares text with a file; `UPDATE_SNAPSHOTS=1` writes the files anew.
+//! Compares text with a file; `UPDATE_SNAPSHOTS=1` replaces the files.
 
 use std::{env, fs, path::PathBuf};
 

@@ -1,4 +1,4 @@
-//! The stream under faults and lies: what arrives is the undisturbed piece, or an error, never something wrong.
+//! Streams under faults and corruption: the client delivers the correct piece or an error.
 
 use std::{future::Future, time::Duration};
 
@@ -20,13 +20,13 @@ use crate::{
 
 const NAME: &str = "compositions/00c0ffee";
 
-type Corrupt = fn(&mut CompositionEvent);
+type Corruption = fn(&mut CompositionEvent);
 
 pub fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
-/// For ways that fall silent. On a busy machine they may seem to where they do not; nothing is lost by that.
+/// For streams that become silent. On a busy machine a reconnection may also happen without silence, which is harmless.
 fn short_heartbeat() -> WatchOptions {
     WatchOptions { heartbeat: Duration::from_millis(200), ..options() }
 }
@@ -48,7 +48,7 @@ fn composing() -> StreamRequest {
     }))
 }
 
-/// What a listener ends up with.
+/// Everything that a client received.
 #[derive(Default)]
 struct Received {
     pcm: Vec<u8>,
@@ -59,34 +59,34 @@ struct Received {
 }
 
 async fn listen(mut watch: Watch) -> Result<Received, (Error, Received)> {
-    let mut heard = Received::default();
+    let mut received = Received::default();
     loop {
         match watch.next().await {
             Ok(Some(Update::Audio(Stage::Draft, chunk))) => {
-                assert_eq!(chunk.first_frame as usize * 8, heard.pcm.len(), "a frame was lost or repeated");
-                heard.pcm.extend(chunk.pcm);
+                assert_eq!(chunk.first_frame as usize * 8, received.pcm.len(), "a frame was lost or repeated");
+                received.pcm.extend(chunk.pcm);
             }
             Ok(Some(Update::Audio(..))) => panic!("audio of another stage"),
             Ok(Some(Update::Rewound(_, first_frame))) => {
-                heard.pcm.truncate(first_frame as usize * 8);
-                heard.rewinds += 1;
+                received.pcm.truncate(first_frame as usize * 8);
+                received.rewinds += 1;
             }
-            Ok(Some(Update::Event(event))) => heard.events.push(*event),
-            Ok(Some(Update::Disconnected { .. })) => heard.lost += 1,
-            Ok(Some(Update::Skipped)) => heard.skipped += 1,
+            Ok(Some(Update::Event(event))) => received.events.push(*event),
+            Ok(Some(Update::Disconnected { .. })) => received.lost += 1,
+            Ok(Some(Update::Skipped)) => received.skipped += 1,
             Ok(Some(Update::Resumed)) => {}
-            Ok(None) => return Ok(heard),
-            Err(error) => return Err((error, heard)),
+            Ok(None) => return Ok(received),
+            Err(error) => return Err((error, received)),
         }
     }
 }
 
-fn hear(fake: &Fake, opening: StreamRequest) -> Result<Received, (Error, Received)> {
+fn receive(fake: &Fake, opening: StreamRequest) -> Result<Received, (Error, Received)> {
     run(listen(Watch::new(fake.connection(), opening, options())))
 }
 
-fn assert_whole(heard: &Received, piece: &Piece) {
-    assert!(heard.pcm == piece.pcm, "the sound differs");
+fn assert_whole(received: &Received, piece: &Piece) {
+    assert!(received.pcm == piece.pcm, "the audio differs");
     let of_log = |events: &[CompositionEvent]| -> Vec<i64> {
         let is_of_log = |event: &&CompositionEvent| {
             !matches!(
@@ -96,18 +96,18 @@ fn assert_whole(heard: &Received, piece: &Piece) {
         };
         events.iter().filter(is_of_log).map(|event| event.sequence).collect()
     };
-    assert_eq!(of_log(&heard.events), of_log(&piece.events), "each event of the log comes once and in order");
+    assert_eq!(of_log(&received.events), of_log(&piece.events), "each event of the log must arrive once and in order");
 }
 
 #[test]
 fn an_undisturbed_stream_delivers_the_piece() {
     let piece = rewound_piece(NAME, 1);
-    let heard = hear(&Fake::start(vec![piece.clone()]), composing()).ok().unwrap();
-    assert_whole(&heard, &piece);
-    assert_eq!((heard.lost, heard.rewinds), (0, 1));
+    let received = receive(&Fake::start(vec![piece.clone()]), composing()).ok().unwrap();
+    assert_whole(&received, &piece);
+    assert_eq!((received.lost, received.rewinds), (0, 1));
 }
 
-/// `FAULT_SEEDS=20` tries more ways to break a stream than a quick run has time for.
+/// `FAULT_SEEDS=20` tests more faults than a quick run has time for.
 pub fn seeds() -> std::ops::Range<u64> {
     0..std::env::var("FAULT_SEEDS").ok().and_then(|number| number.parse().ok()).unwrap_or(1)
 }
@@ -119,12 +119,12 @@ fn fifty_random_faults_change_nothing() {
         let fake = Fake::start(vec![piece.clone()]);
         let proxy = Proxy::start(fake.address, seed, 50, 400_000);
         let mut tries = 0;
-        // One stream may end before all faults came: listen until they are used up.
+        // One stream may end before all faults have happened.
         while proxy.faults_left.load(std::sync::atomic::Ordering::SeqCst) > 0 {
             tries += 1;
             let watch = Watch::new(connection(proxy.address), composing(), short_heartbeat());
             match run(listen(watch)) {
-                Ok(heard) => assert_whole(&heard, &piece),
+                Ok(received) => assert_whole(&received, &piece),
                 Err((error, _)) => panic!("seed {seed}, stream {tries}: {error}"),
             }
         }
@@ -139,8 +139,8 @@ fn after_a_break_at_any_message_the_stream_resumes_at_the_last_cursor() {
         let broken = Status::unavailable("connection reset");
         let fake =
             Fake::start(vec![piece.clone()]).with(|state| state.faults.push_back(StreamFault::Break(after, broken)));
-        let heard = hear(&fake, composing()).unwrap_or_else(|(error, _)| panic!("after {after}: {error}"));
-        assert_whole(&heard, &piece);
+        let received = receive(&fake, composing()).unwrap_or_else(|(error, _)| panic!("after {after}: {error}"));
+        assert_whole(&received, &piece);
         let expected = if after == 0 { String::new() } else { format!("c{after}") };
         assert_eq!(fake.state.lock().unwrap().cursors[1], expected);
     }
@@ -152,22 +152,22 @@ fn a_silent_stream_is_opened_again() {
     let fake = Fake::start(vec![piece.clone()]).with(|state| {
         state.faults.extend([StreamFault::Hold(None, |_, _| false), StreamFault::Hold(None, |sent, _| sent < 9)]);
     });
-    let heard = run(listen(Watch::new(fake.connection(), composing(), short_heartbeat()))).ok().unwrap();
-    assert_whole(&heard, &piece);
-    assert!(heard.lost >= 2);
+    let received = run(listen(Watch::new(fake.connection(), composing(), short_heartbeat()))).ok().unwrap();
+    assert_whole(&received, &piece);
+    assert!(received.lost >= 2);
 }
 
-/// What a screen does that is drawn anew all the time.
+/// Drops the future of the next update every few milliseconds, as a redrawn screen does.
 async fn listen_with_short_timeouts(mut watch: Watch) -> Received {
-    let (mut heard, glance) = (Received::default(), Duration::from_millis(5));
+    let (mut received, glance) = (Received::default(), Duration::from_millis(5));
     loop {
         let Ok(update) = tokio::time::timeout(glance, watch.next()).await else { continue };
         match update.unwrap_or_else(|error| panic!("{error}")) {
-            Some(Update::Audio(_, chunk)) => heard.pcm.extend(chunk.pcm),
-            Some(Update::Event(event)) => heard.events.push(*event),
-            Some(Update::Disconnected { .. }) => heard.lost += 1,
+            Some(Update::Audio(_, chunk)) => received.pcm.extend(chunk.pcm),
+            Some(Update::Event(event)) => received.events.push(*event),
+            Some(Update::Disconnected { .. }) => received.lost += 1,
             Some(_) => {}
-            None => return heard,
+            None => return received,
         }
     }
 }
@@ -177,22 +177,22 @@ fn dropped_futures_lose_nothing() {
     let piece = piece(NAME, 1);
     let slow = |state: &mut FakeState| state.slow_answers = Duration::from_millis(300);
     let fake = Fake::start(vec![piece.clone()]).with(slow);
-    let heard = run(listen_with_short_timeouts(Watch::new(fake.connection(), composing(), options())));
-    assert_whole(&heard, &piece);
-    assert_eq!((heard.lost, fake.state.lock().unwrap().specs.len()), (0, 1), "it was asked for again and again");
+    let received = run(listen_with_short_timeouts(Watch::new(fake.connection(), composing(), options())));
+    assert_whole(&received, &piece);
+    assert_eq!((received.lost, fake.state.lock().unwrap().specs.len()), (0, 1), "the request was repeated");
 
     let fake = Fake::start(vec![piece.clone()])
         .with(|state| state.faults.push_back(StreamFault::Hold(None, |sent, _| sent < 9)));
-    let heard = run(listen_with_short_timeouts(Watch::new(fake.connection(), composing(), short_heartbeat())));
-    assert_whole(&heard, &piece);
-    assert!(heard.lost >= 1);
+    let received = run(listen_with_short_timeouts(Watch::new(fake.connection(), composing(), short_heartbeat())));
+    assert_whole(&received, &piece);
+    assert!(received.lost >= 1);
 }
 
 #[test]
 fn the_stream_recovers_from_corrupted_messages() {
     let piece = piece(NAME, 1);
     let audio = piece.events.iter().position(|event| matches!(event.event, Some(Event::Audio(_)))).unwrap() + 2;
-    let lies: [(&str, usize, Corrupt); 7] = [
+    let corruptions: [(&str, usize, Corruption); 7] = [
         ("damaged samples", audio, |event| {
             if let Some(Event::Audio(chunk)) = &mut event.event {
                 chunk.data[5] ^= 1;
@@ -208,7 +208,7 @@ fn the_stream_recovers_from_corrupted_messages() {
                 chunk.format.as_mut().unwrap().channels = 1;
             }
         }),
-        ("a chunk that vanished", audio, |event| event.event = None),
+        ("a missing chunk", audio, |event| event.event = None),
         ("an event of another composition", audio, |event| event.composition = "compositions/other".into()),
         ("a rewind below zero", audio, |event| {
             let rewound = segue_client::proto::segue::composer::v1::DraftRewound {
@@ -218,16 +218,17 @@ fn the_stream_recovers_from_corrupted_messages() {
             };
             event.event = Some(Event::DraftRewound(rewound));
         }),
-        ("an end that is none", audio, |event| event.event = Some(Event::Finished(Finished::default()))),
+        ("a last event without a final state", audio, |event| event.event = Some(Event::Finished(Finished::default()))),
     ];
-    for (name, at, lie) in lies {
-        let fake = Fake::start(vec![piece.clone()]).with(|state| state.faults.push_back(StreamFault::Corrupt(at, lie)));
-        let heard = hear(&fake, composing()).unwrap_or_else(|(error, _)| panic!("{name}: {error}"));
-        assert_whole(&heard, &piece);
+    for (name, at, corrupt) in corruptions {
+        let fake =
+            Fake::start(vec![piece.clone()]).with(|state| state.faults.push_back(StreamFault::Corrupt(at, corrupt)));
+        let received = receive(&fake, composing()).unwrap_or_else(|(error, _)| panic!("{name}: {error}"));
+        assert_whole(&received, &piece);
     }
-    for trick in [StreamFault::Huge(audio), StreamFault::EndEarly(audio)] {
-        let fake = Fake::start(vec![piece.clone()]).with(|state| state.faults.push_back(trick));
-        assert_whole(&hear(&fake, composing()).ok().unwrap(), &piece);
+    for fault in [StreamFault::Huge(audio), StreamFault::EndEarly(audio)] {
+        let fake = Fake::start(vec![piece.clone()]).with(|state| state.faults.push_back(fault));
+        assert_whole(&receive(&fake, composing()).ok().unwrap(), &piece);
     }
 }
 
@@ -249,14 +250,14 @@ fn permanent_corruption_ends_in_an_error_and_correct_audio_so_far() {
         StreamFault::Huge(audio),
         StreamFault::EndEarly(0),
     ];
-    let believe = |trick| {
-        let fake = Fake::start(vec![piece.clone()]).with(|state| state.always = Some(trick));
-        let (error, heard) = hear(&fake, composing()).err().expect("it was believed");
+    let watch = |fault| {
+        let fake = Fake::start(vec![piece.clone()]).with(|state| state.always = Some(fault));
+        let (error, received) = receive(&fake, composing()).err().expect("the corruption was not noticed");
         assert!(matches!(error, Error::ContractViolation(_)), "{error:?}");
-        assert!(piece.pcm.starts_with(&heard.pcm));
+        assert!(piece.pcm.starts_with(&received.pcm));
     };
-    // Side by side: each waits longer and longer before the next try.
-    std::thread::scope(|scope| faults.map(|trick| scope.spawn(|| believe(trick))).map(|thread| thread.join().unwrap()));
+    // At the same time: each waits for its backoff.
+    std::thread::scope(|scope| faults.map(|fault| scope.spawn(|| watch(fault))).map(|thread| thread.join().unwrap()));
 }
 
 #[test]
@@ -273,7 +274,7 @@ fn heartbeats_without_progress_end_in_a_stall_but_a_queue_does_not() {
     let limit = impatient.stall_limit * 3;
     let watch = Watch::new(fake.connection(), composing(), impatient);
     let outcome = run(async { tokio::time::timeout(limit, listen(watch)).await });
-    assert!(outcome.is_err(), "a waiting composition was given up");
+    assert!(outcome.is_err(), "a queued composition ended in a stall");
 }
 
 #[test]
@@ -284,12 +285,12 @@ fn after_an_invalid_cursor_the_stream_starts_again() {
         let fake = Fake::start(vec![piece.clone()]).with(|state| {
             state.faults.extend([StreamFault::Break(12, Status::unavailable("gone")), StreamFault::Refuse(lost)]);
         });
-        let mut heard = hear(&fake, composing()).unwrap_or_else(|(error, _)| panic!("{reason}: {error}"));
-        // The log may be another one now, so its events come again.
-        let anew = heard.events.iter().rposition(|event| matches!(event.event, Some(Event::Accepted(_)))).unwrap();
-        assert!(anew > 0 && heard.rewinds == 1);
-        heard.events.drain(..anew);
-        assert_whole(&heard, &piece);
+        let mut received = receive(&fake, composing()).unwrap_or_else(|(error, _)| panic!("{reason}: {error}"));
+        // The log may be another one, so its events arrive again.
+        let anew = received.events.iter().rposition(|event| matches!(event.event, Some(Event::Accepted(_)))).unwrap();
+        assert!(anew > 0 && received.rewinds == 1);
+        received.events.drain(..anew);
+        assert_whole(&received, &piece);
     }
 }
 
@@ -298,26 +299,26 @@ fn an_unknown_kind_of_event_is_skipped() {
     let mut piece = piece(NAME, 1);
     let unknown = CompositionEvent { event: None, ..piece.events[4].clone() };
     piece.events.insert(4, unknown);
-    let heard = hear(&Fake::start(vec![piece.clone()]), StreamRequest::Watch { name: NAME.into() }).ok().unwrap();
-    assert!(heard.pcm == piece.pcm);
-    assert_eq!((heard.skipped, heard.lost), (1, 0));
+    let received = receive(&Fake::start(vec![piece.clone()]), StreamRequest::Watch { name: NAME.into() }).ok().unwrap();
+    assert!(received.pcm == piece.pcm);
+    assert_eq!((received.skipped, received.lost), (1, 0));
 }
 
 #[test]
 fn a_refusal_is_returned_at_once_with_its_reason() {
     let status = refusal(Code::ResourceExhausted, "QUEUE_FULL", "the queue is full", &[]);
     let fake = Fake::start(vec![piece(NAME, 1)]).with(|state| state.refuse_compose = Some(status));
-    match hear(&fake, composing()).err().unwrap() {
-        (Error::Server(failure), heard) => assert_eq!((failure.reason.as_str(), heard.lost), ("QUEUE_FULL", 0)),
+    match receive(&fake, composing()).err().unwrap() {
+        (Error::Server(failure), received) => assert_eq!((failure.reason.as_str(), received.lost), ("QUEUE_FULL", 0)),
         (other, _) => panic!("{other:?}"),
     }
-    let nobody = fake.with(|state| state.pieces.clear()).connection();
-    let missing = Watch::new(nobody, StreamRequest::Watch { name: NAME.into() }, options());
+    let empty = fake.with(|state| state.pieces.clear()).connection();
+    let missing = Watch::new(empty, StreamRequest::Watch { name: NAME.into() }, options());
     assert!(matches!(run(listen(missing)), Err((Error::Server(failure), _)) if failure.code == Code::NotFound));
 }
 
 #[test]
 fn an_unreachable_server_is_reported_at_once() {
     let watch = Watch::new(connection(UNREACHABLE.parse().unwrap()), composing(), options());
-    assert!(matches!(run(listen(watch)), Err((Error::Unreachable { .. }, heard)) if heard.lost == 0));
+    assert!(matches!(run(listen(watch)), Err((Error::Unreachable { .. }, received)) if received.lost == 0));
 }

@@ -1,4 +1,4 @@
-//! What people see: the drawing in a terminal of any width, and questions that wait for an answer.
+//! Tests in a terminal: drawings of any width, and questions to the user.
 
 use std::{
     fs,
@@ -17,12 +17,12 @@ use crate::{
     transfers::folder,
 };
 
-/// Runs the command in a terminal of its own; gives the exit code and all that was sent to the terminal.
+/// Runs the command in a new terminal. Returns the exit code and everything that was sent to the terminal.
 fn in_terminal(fake: &Fake, folder: &Path, columns: u32, no_colour: bool, line: &str) -> (Option<i32>, String) {
     in_terminal_with(fake, folder, columns, no_colour, line, |_| {})
 }
 
-/// Who sits at the terminal while the command runs.
+/// The user at the terminal.
 struct User {
     keyboard: ChildStdin,
     sent: PathBuf,
@@ -33,7 +33,7 @@ impl User {
         self.keyboard.write_all(text.as_bytes()).unwrap();
     }
 
-    /// Waits until the terminal was sent this text.
+    /// Waits until this text was sent to the terminal.
     fn sees(&self, text: &str) {
         wait_for(text, || String::from_utf8_lossy(&fs::read(&self.sent).unwrap()).contains(text));
     }
@@ -47,9 +47,9 @@ fn in_terminal_with(
     line: &str,
     act: impl FnOnce(&mut User),
 ) -> (Option<i32>, String) {
-    // In a pipe the shell stays; else its process becomes the command's.
+    // Without a pipe, the command replaces the shell and keeps its process id.
     let line = format!("stty cols {columns} rows 24; echo $$ >pid; exec {} {line}", env!("CARGO_BIN_EXE_segue"));
-    // A file can be read while the command still writes it.
+    // The test reads this file while the command writes it.
     let sent = folder.with_extension("terminal");
     let mut child = isolate(&mut Command::new("script"), &fake.address.to_string(), folder)
         .args(["-qefc", &line, "/dev/null"])
@@ -60,20 +60,20 @@ fn in_terminal_with(
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // The keyboard lives on until the end: a terminal whose keyboard is unplugged is another matter.
+    // Standard input stays open until the end: a closed one would be another test.
     let mut user = User { keyboard: child.stdin.take().unwrap(), sent };
     act(&mut user);
     let outcome = finish(child);
     (outcome.code, fs::read_to_string(&user.sent).unwrap())
 }
 
-/// Every drawing that hid the cursor has shown it again.
+/// Whether every drawing that hid the cursor also showed it again.
 fn has_cursor(sent: &str) -> bool {
     let after: Vec<&str> = sent.split("\x1b[?25l").skip(1).collect();
     !after.is_empty() && after.iter().all(|drawing| drawing.contains("\x1b[?25h"))
 }
 
-/// What a terminal shows after all this: enough of an emulator for what the painter sends.
+/// The lines that a terminal shows: a small emulator for the codes of the live display.
 fn screen(bytes: &str) -> Vec<String> {
     let (mut lines, mut row): (Vec<String>, usize) = (vec![String::new()], 0);
     let mut rest = bytes;
@@ -90,7 +90,7 @@ fn screen(bytes: &str) -> Vec<String> {
                         lines.push(String::new());
                     }
                     "h" | "l" | "m" => {}
-                    other => panic!("an escape code that nobody expects: {code}{other}"),
+                    other => panic!("unexpected escape code: {code}{other}"),
                 }
                 rest = &rest[end + 1..];
             }
@@ -124,7 +124,7 @@ fn a_terminal_shows_one_drawing_with_and_without_colour() {
         assert!(shown.iter().any(|line| line.contains("is made again")), "{shown:#?}");
         let widest = shown.iter().filter(|line| line.contains('━')).map(|line| line.chars().count()).max();
         assert!(widest.unwrap() < columns as usize, "{shown:#?}");
-        assert!(has_cursor(&sent), "the cursor is gone: {sent:?}");
+        assert!(has_cursor(&sent), "the cursor is hidden: {sent:?}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Files: whole or not at all.
+//! Uploads and downloads under faults.
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
 
 const NAME: &str = "compositions/00c0ffee";
 
-/// A folder of its own for one test.
+/// A new folder for one test.
 pub fn folder(name: &str) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
     fs::remove_dir_all(&folder).ok();
@@ -30,7 +30,7 @@ fn a_download_through_faults_has_the_bytes_of_the_output() {
         let proxy = Proxy::start(fake.address, 100 + seed, 5, 100_000);
         let path = folder.join(format!("{seed}.flac"));
         let part = folder.join(format!("{seed}.flac.part"));
-        // What an earlier try left: nothing, a good part, a wrong part, too much.
+        // The file of an earlier download: empty, a correct part, a wrong part, too long, complete.
         let left = match seed {
             0 => Vec::new(),
             1 => bytes[..10_001].to_vec(),

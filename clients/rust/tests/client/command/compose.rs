@@ -1,4 +1,4 @@
-//! What `segue compose` says and leaves, of good streams, broken ones and those of newer servers.
+//! Tests of `segue compose` with good streams, broken streams and newer servers.
 
 use std::fs;
 
@@ -36,7 +36,7 @@ fn every_flag_reaches_the_service() {
     let folder = folder("asked");
     let asked = "compose rain -o a.flac --duration 1m20s --bpm 60 --metre 6/8 --key Fm --seed 0 --form intro,pre-chorus \
         --with bass --without vocals --instrument cello,piano --negative-prompt drums --midi --loop --title Rain \
-        --preset club --bit-depth 16 --time-limit 10m --label album=wet --allow-degraded --private-prompt --session s";
+        --preset club --lufs -10.5 --ceiling -2 --genre folk --model sketch --sample-rate 44100 --bit-depth 16 --time-limit 10m --label album=wet --allow-degraded --private-prompt --session s";
     let outcome = segue(&fake, &folder, &asked.split_whitespace().collect::<Vec<_>>());
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
     let spec = fake.state.lock().unwrap().specs[0].clone();
@@ -97,9 +97,9 @@ fn json_names_the_kept_draft_and_standard_error_has_only_the_error() {
     let outcome =
         segue(&Fake::start(vec![failed]), &folder("json_failed"), &["compose", "x", "-o", "a.flac", "--json"]);
     assert_eq!(outcome.stderr, "error: the renderer gave silence\n");
-    let said = String::from_utf8(outcome.stdout).unwrap();
+    let printed = String::from_utf8(outcome.stdout).unwrap();
     assert_eq!(
-        said.lines().last(),
+        printed.lines().last(),
         Some("{\"client\":{\"composition\":\"compositions/00c0ffee\",\"draft\":\"a.draft.wav\"}}")
     );
 }
@@ -150,7 +150,7 @@ fn unknown_values_of_a_newer_server_do_no_harm() {
         finished.composition.as_mut().unwrap().state = 42;
     }
     let outcome = segue(&Fake::start(vec![piece]), &folder, &["compose", "rain", "-o", "other.flac"]);
-    assert_eq!(outcome.code, Some(1), "an unknown end is no success: {}", outcome.stderr);
+    assert_eq!(outcome.code, Some(1), "an unknown final state is a failure: {}", outcome.stderr);
     assert!(outcome.stderr.contains("state 42"), "{}", outcome.stderr);
     assert!(!folder.join("other.flac").exists());
 }
@@ -166,11 +166,11 @@ fn finished(event: &mut CompositionEvent) -> &mut Composition {
 fn a_damaged_last_event_is_requested_again() {
     let piece = piece(NAME, 1);
     let last = piece.events.len() - 1;
-    let lies: [fn(&mut CompositionEvent); 2] =
+    let corruptions: [fn(&mut CompositionEvent); 2] =
         [|event| finished(event).draft_frames ^= 1, |event| finished(event).outputs[0].sha256 = "0".repeat(64)];
-    for (index, lie) in lies.into_iter().enumerate() {
+    for (index, corrupt) in corruptions.into_iter().enumerate() {
         let fake =
-            Fake::start(vec![piece.clone()]).with(|state| state.faults.push_back(StreamFault::Corrupt(last, lie)));
+            Fake::start(vec![piece.clone()]).with(|state| state.faults.push_back(StreamFault::Corrupt(last, corrupt)));
         let folder = folder(&format!("last_{index}"));
         let outcome = segue(&fake, &folder, &["compose", "rain", "-o", "song.flac"]);
         assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
@@ -189,7 +189,7 @@ fn a_broken_connection_is_one_line() {
 #[test]
 fn a_server_cannot_write_outside_the_folder() {
     let mut piece = piece(NAME, 1);
-    // A server that names an output outside of the folder.
+    // The server sends a name that leads to another folder.
     for event in &mut piece.events {
         if let Some(Event::Finished(finished)) = &mut event.event {
             let composition = finished.composition.as_mut().unwrap();

@@ -1,4 +1,4 @@
-//! `segue edit`, and the names by which compositions and sections are called.
+//! Tests of `segue edit`, and of the names of compositions and sections.
 
 use std::fs;
 
@@ -33,20 +33,24 @@ fn an_edit_lists_new_sections_and_chooses_a_file_name() {
     assert_eq!((outcome.code, files(&folder)[1].as_str()), (Some(0), "rain-31m-on-glass.flac"));
     let spec = fake.state.lock().unwrap().specs.pop().unwrap();
     assert_eq!((spec.parent.as_str(), spec.brief, spec.plan), (NAME, None, None));
-    // Without a word about it the service masters it as what it began from.
+    // Without options, the service uses the master settings and the format of the parent.
     assert_eq!((spec.master, spec.exports), (None, Vec::new()));
     let again = segue(&fake, &folder, &["edit", NAME, "--redo", "chorus", "--preset", "none"]);
     assert_eq!(again.code, Some(0), "{}", again.stderr);
     assert!(files(&folder).contains(&"rain-31m-on-glass-2.flac".to_owned()), "{:?}", files(&folder));
     let spec = fake.state.lock().unwrap().specs.pop().unwrap();
     assert_eq!(spec.master.unwrap().preset, MasterPreset::None as i32);
+    let quieter = segue(&fake, &folder, &["edit", NAME, "--redo", "chorus", "--lufs", "-12"]);
+    assert_eq!(quieter.code, Some(0), "{}", quieter.stderr);
+    let settings = fake.state.lock().unwrap().specs.pop().unwrap().master.unwrap();
+    assert_eq!((settings.preset, settings.target_lufs), (MasterPreset::Club as i32, Some(-12.0)));
     for (flag, value) in [("--bit-depth", "16"), ("--sample-rate", "44100"), ("--format", "mp3")] {
         assert_eq!(
             segue(&fake, &folder, &["edit", NAME, flag, value]).code,
             Some(if flag == "--format" { 4 } else { 0 })
         );
         let spec = fake.state.lock().unwrap().specs.pop().unwrap();
-        assert_eq!(spec.exports.len(), 1, "{flag} was not heard");
+        assert_eq!(spec.exports.len(), 1, "{flag} had no effect");
     }
 }
 
@@ -108,7 +112,7 @@ fn an_edit_without_changes_can_write_other_files() {
     let folder = folder("other_files");
     let outcome = segue(&fake, &folder, &["edit", NAME, "--stems"]);
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
-    assert!(folder.join("rain-31m-on-glass.wav").exists(), "its kind is another one: {:?}", files(&folder));
+    assert!(folder.join("rain-31m-on-glass.wav").exists(), "the file has another format: {:?}", files(&folder));
     let spec = fake.state.lock().unwrap().specs.pop().unwrap();
     assert!(spec.stems && spec.edits.is_empty());
 }
@@ -119,7 +123,7 @@ fn impossible_edits_are_refused_before_anything_is_sent() {
     let folder = folder("edit_wrong");
     check("edit_nothing", &fake, &["edit", NAME]);
     check("edit_unknown", &fake, &["edit", NAME, "--redo", "chorus-2"]);
-    let cases: [(&[&str], &str); 12] = [
+    let cases: [(&[&str], &str); 13] = [
         (&["--redo", "5"], "4  0:03  outro"),
         (&["--redo", "0"], "no section 0"),
         (&["--remove", "2", "--redo", "2"], "no section verse any more"),
@@ -132,6 +136,7 @@ fn impossible_edits_are_refused_before_anything_is_sent() {
         (&["--replace", "2:{\"brs\": 3}"], "brs"),
         (&["--insert", "1:solo, 4 bars", "--replace", "solo:bridge"], "solo is a new section"),
         (&["--redo", "1", "--frozen", "--preset", "club"], "--preset"),
+        (&["--redo", "1", "--frozen", "--lufs", "-12"], "--lufs"),
     ];
     for (changes, words) in cases {
         let outcome = segue(&fake, &folder, &[&["edit", NAME, "-o", "song.flac"], changes].concat());
@@ -153,19 +158,19 @@ fn a_unique_prefix_is_enough_to_name_a_composition() {
         (outcome.code, String::from_utf8(outcome.stdout).unwrap() + &outcome.stderr)
     };
     for name in ["0bad", "compositions/0badc", "0badc0de"] {
-        let (code, said) = get(name);
-        assert!(code == Some(0) && said.starts_with("compositions/0badc0de"), "{name}: {said}");
+        let (code, printed) = get(name);
+        assert!(code == Some(0) && printed.starts_with("compositions/0badc0de"), "{name}: {printed}");
     }
-    let (code, said) = get("00c0ffe");
-    assert!(code == Some(2) && said.contains("00c0ffee (") && said.contains("00c0ffef ("), "{said}");
+    let (code, printed) = get("00c0ffe");
+    assert!(code == Some(2) && printed.contains("00c0ffee (") && printed.contains("00c0ffef ("), "{printed}");
     for (name, expected) in [("0bae", 4), ("0badc0df", 4), ("0ba", 2), ("song", 2), ("0badc0de/x", 2)] {
-        let (code, said) = get(name);
-        assert_eq!(code, Some(expected), "{name}: {said}");
+        let (code, printed) = get(name);
+        assert_eq!(code, Some(expected), "{name}: {printed}");
     }
     let one = segue(&fake, &folder, &["download", "0bad/outputs/master.flac", "-o", "one.flac"]);
     assert_eq!(one.code, Some(0), "{}", one.stderr);
     assert_eq!(segue(&fake, &folder, &["delete", "--yes", "00c0ffe"]).code, Some(2));
-    assert_eq!(fake.state.lock().unwrap().pieces.len(), 3, "what was not meant was removed");
+    assert_eq!(fake.state.lock().unwrap().pieces.len(), 3, "another composition was deleted");
 }
 
 #[test]
@@ -177,5 +182,5 @@ fn all_files_can_be_downloaded_beside_a_named_master() {
     assert_eq!(segue(&fake, &folder, &download).code, Some(0));
     assert_eq!(files(&folder), ["song.bass.flac", "song.flac"]);
     assert!(fs::read(folder.join("song.flac")).unwrap() == piece.files[0].1);
-    assert_eq!(segue(&fake, &folder, &download).code, Some(2), "a file was written over");
+    assert_eq!(segue(&fake, &folder, &download).code, Some(2), "a file was replaced");
 }

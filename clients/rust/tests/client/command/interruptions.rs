@@ -1,4 +1,4 @@
-//! What is pressed, closed or put to sleep while a piece is followed, and watching without making.
+//! Signals, closed pipes and sleep while a composition is followed, and `segue watch`.
 
 use std::{
     fs,
@@ -18,17 +18,17 @@ use crate::{
     transfers::folder,
 };
 
-/// Works on and on.
+/// Never ends.
 fn stuck() -> StreamFault {
     StreamFault::Hold(Some(State::Rendering), |sent, _| sent < 20)
 }
 
-/// Works on and on, until it was cancelled.
+/// Ends only after a cancellation.
 fn until_cancelled() -> StreamFault {
     StreamFault::Hold(Some(State::Rendering), |sent, state| sent < 20 || !state.cancelled.is_empty())
 }
 
-/// Waits until the draft has begun.
+/// Waits for the first audio of the draft.
 fn wait_for_sound(folder: &Path, name: &str) {
     let draft = folder.join(name);
     wait_for("the draft", || draft.metadata().is_ok_and(|file| file.len() > 200_000));
@@ -106,19 +106,19 @@ fn several_compositions_are_watched_at_once() {
         lines.sort();
         (outcome.code, lines, String::from_utf8(outcome.stdout).unwrap())
     };
-    let (code, said, _) = lines(&["watch", NAME, "00c0ffef", NAME]);
-    assert_eq!(code, Some(0), "{said:#?}");
+    let (code, printed, _) = lines(&["watch", NAME, "00c0ffef", NAME]);
+    assert_eq!(code, Some(0), "{printed:#?}");
     for id in ["00c0ffee", "00c0ffef"] {
-        assert!(said.contains(&format!("{id}: verse: joined (0.97)")), "{said:#?}");
-        assert_eq!(said.iter().filter(|line| line.starts_with(&format!("{id}: succeeded, 82.0 bpm"))).count(), 1);
+        assert!(printed.contains(&format!("{id}: verse: joined (0.97)")), "{printed:#?}");
+        assert_eq!(printed.iter().filter(|line| line.starts_with(&format!("{id}: succeeded, 82.0 bpm"))).count(), 1);
     }
-    let (code, said, _) = lines(&["watch", NAME, "00c0fff0", "0badc0de"]);
-    assert_eq!(code, Some(4), "one that is not there: {said:#?}");
-    assert!(said.iter().any(|line| line.contains("failed, the renderer")), "{said:#?}");
-    let (code, said, _) = lines(&["watch", NAME, "00c0fff0"]);
-    assert_eq!(code, Some(1), "{said:#?}");
-    let (_, said, data) = lines(&["watch", NAME, "00c0ffef", "--json"]);
-    assert_eq!(said, Vec::<String>::new());
+    let (code, printed, _) = lines(&["watch", NAME, "00c0fff0", "0badc0de"]);
+    assert_eq!(code, Some(4), "a missing composition: {printed:#?}");
+    assert!(printed.iter().any(|line| line.contains("failed, the renderer")), "{printed:#?}");
+    let (code, printed, _) = lines(&["watch", NAME, "00c0fff0"]);
+    assert_eq!(code, Some(1), "{printed:#?}");
+    let (_, printed, data) = lines(&["watch", NAME, "00c0ffef", "--json"]);
+    assert_eq!(printed, Vec::<String>::new());
     for id in ["00c0ffee", "00c0ffef"] {
         let of_it = data.lines().filter(|line| line.contains(id)).filter(|line| line.contains("sectionMixed"));
         assert_eq!(of_it.count(), 4);
@@ -132,10 +132,10 @@ fn ctrl_c_leaves_a_watched_composition_running() {
         Fake::start(vec![piece(NAME, 1), piece("compositions/00c0ffef", 1)]).with(|state| state.always = Some(stuck()));
     for names in [&["watch", NAME][..], &["watch", NAME, "00c0ffef"]] {
         let mut child = start(&fake, &folder("leave"), names);
-        let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-        assert!(said.any(|line| line.contains("planned")));
+        let mut printed = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        assert!(printed.any(|line| line.contains("planned")));
         interrupt(&child);
-        let rest: Vec<String> = said.collect();
+        let rest: Vec<String> = printed.collect();
         assert_eq!(child.wait().unwrap().code(), Some(130));
         assert!(rest.last().unwrap().contains("segue watch compositions/00c0ffee"), "{rest:?}");
     }
@@ -152,7 +152,7 @@ fn the_stream_resumes_after_sleep() {
     let child = start(&fake, &folder, &["compose", "rain", "-o", "song.flac", "--keep-draft", "--heartbeat", "0.5"]);
     wait_for_sound(&folder, "song.draft.wav");
     signal(&child, "STOP");
-    // All that the server has to say is sent, or waits, and the connection's time is over.
+    // Longer than the silence limit of the connection.
     std::thread::sleep(Duration::from_secs(2));
     signal(&child, "CONT");
     let outcome = finish(child);
@@ -171,11 +171,11 @@ fn ctrl_c_without_a_connection_cancels_after_the_reconnection() {
         state.faults.extend([StreamFault::Break(20, gone), back]);
     });
     let mut child = start(&fake, &folder("away"), &["compose", "rain", "-o", "song.flac", "--json"]);
-    let mut said = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
-    assert!(said.any(|line| line.contains("\"lost\"")));
+    let mut printed = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(printed.any(|line| line.contains("\"lost\"")));
     interrupt(&child);
     wait_for("a cancel in vain", || fake.state.lock().unwrap().away.is_none());
-    let rest: Vec<String> = said.collect();
+    let rest: Vec<String> = printed.collect();
     assert_eq!(child.wait().unwrap().code(), Some(130), "{rest:?}");
     assert_eq!(fake.state.lock().unwrap().cancelled, [NAME]);
 }
@@ -208,20 +208,20 @@ fn ctrl_c_ends_a_download_and_tells_how_to_continue() {
     assert!(outcome.stderr.contains("song.draft.wav"), "{}", outcome.stderr);
 }
 
-/// Reads on until something is said.
-fn hear(child: &mut Child, words: &str) -> BufReader<ChildStderr> {
-    let mut said = BufReader::new(child.stderr.take().unwrap());
+/// Reads standard error up to a line with these words.
+fn read_until(child: &mut Child, words: &str) -> BufReader<ChildStderr> {
+    let mut printed = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
     while !line.contains(words) {
         line.clear();
-        assert!(said.read_line(&mut line).unwrap() > 0, "{words:?} was not said");
+        assert!(printed.read_line(&mut line).unwrap() > 0, "{words:?} was not printed");
     }
-    said
+    printed
 }
 
-fn rest(mut said: BufReader<ChildStderr>) -> String {
+fn rest(mut printed: BufReader<ChildStderr>) -> String {
     let mut rest = String::new();
-    said.read_to_string(&mut rest).unwrap();
+    printed.read_to_string(&mut rest).unwrap();
     rest
 }
 
@@ -239,26 +239,26 @@ fn ctrl_c_before_the_first_answer_waits_for_the_name() {
         let mut child = start(&fake, &folder(name), &compose);
         wait_for("the request", || !fake.state.lock().unwrap().specs.is_empty());
         interrupt(&child);
-        let said = hear(&mut child, "waiting for the server's answer");
-        (fake, child, said)
+        let printed = read_until(&mut child, "waiting for the server's answer");
+        (fake, child, printed)
     };
     let go_on = |fake: &Fake| fake.state.lock().unwrap().may_go_on = true;
 
-    let (fake, mut child, said) = begin(&[], "unanswered");
+    let (fake, mut child, printed) = begin(&[], "unanswered");
     go_on(&fake);
-    assert_eq!((child.wait().unwrap().code(), rest(said).contains("cancelled")), (Some(130), true));
+    assert_eq!((child.wait().unwrap().code(), rest(printed).contains("cancelled")), (Some(130), true));
     assert_eq!(fake.state.lock().unwrap().cancelled, [NAME]);
 
-    let (fake, mut child, said) = begin(&["--detach"], "unanswered_detached");
+    let (fake, mut child, printed) = begin(&["--detach"], "unanswered_detached");
     go_on(&fake);
-    let said = rest(said);
-    assert!(child.wait().unwrap().code() == Some(130) && said.contains(&format!("segue watch {NAME}")), "{said}");
+    let printed = rest(printed);
+    assert!(child.wait().unwrap().code() == Some(130) && printed.contains(&format!("segue watch {NAME}")), "{printed}");
     assert!(fake.state.lock().unwrap().cancelled.is_empty());
 
-    let (_fake, mut child, said) = begin(&[], "unanswered_twice");
+    let (_fake, mut child, printed) = begin(&[], "unanswered_twice");
     interrupt(&child);
-    let said = rest(said);
-    assert!(child.wait().unwrap().code() == Some(130) && said.contains("`segue list` shows it"), "{said}");
+    let printed = rest(printed);
+    assert!(child.wait().unwrap().code() == Some(130) && printed.contains("`segue list` shows it"), "{printed}");
 }
 
 #[cfg(unix)]
@@ -267,16 +267,16 @@ fn a_failed_cancellation_is_reported() {
     let held = StreamFault::Hold(Some(State::Rendering), |sent, state| sent < 20 || state.may_go_on);
     let fake = Fake::start(vec![piece(NAME, 1)]).with(|state| {
         state.always = Some(held);
-        state.away = Some(Status::unavailable("it is not away for who is there"));
+        state.away = Some(Status::unavailable("unused: the stream is open"));
     });
     let folder = folder("not_cancelled");
     let mut child = start(&fake, &folder, &["compose", "rain", "-o", "song.flac"]);
     wait_for_sound(&folder, "song.draft.wav");
     interrupt(&child);
-    let said = hear(&mut child, "could not be cancelled: not now");
+    let printed = read_until(&mut child, "could not be cancelled: not now");
     fake.state.lock().unwrap().may_go_on = true;
-    let said = rest(said);
-    assert_eq!(child.wait().unwrap().code(), Some(0), "{said}");
+    let printed = rest(printed);
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{printed}");
 }
 
 #[cfg(unix)]
@@ -292,7 +292,7 @@ fn sigterm_leaves_the_composition_running_and_a_readable_draft() {
     assert!(outcome.stderr.contains(&format!("segue watch {NAME}")), "{}", outcome.stderr);
     assert!(fake.state.lock().unwrap().cancelled.is_empty());
     let draft = fs::read(folder.join("song.draft.wav")).unwrap();
-    assert!(draft.starts_with(&wav::header(FORMAT, Some(draft.len() as u64 - 80))), "its header is not true");
+    assert!(draft.starts_with(&wav::header(FORMAT, Some(draft.len() as u64 - 80))), "the header is wrong");
 }
 
 #[cfg(unix)]
@@ -301,7 +301,7 @@ fn nohup_ignores_sighup() {
     let held = StreamFault::Hold(Some(State::Rendering), |sent, state| sent < 20 || state.may_go_on);
     let fake = Fake::start(vec![piece(NAME, 1)]).with(|state| state.always = Some(held));
     let folder = folder("nohup");
-    // What `nohup` does.
+    // Like `nohup`.
     let line = format!("trap '' HUP; exec {} compose rain -o song.flac", env!("CARGO_BIN_EXE_segue"));
     let mut shell = std::process::Command::new("sh");
     super::isolate(shell.args(["-c", &line]), &fake.address.to_string(), &folder);

@@ -1,4 +1,4 @@
-//! Files: those that are there already, folders that cannot be written to, full disks, masters that came wrong.
+//! Tests of local files: existing files, read-only folders, full disks and damaged downloads.
 
 use std::{fs, path::PathBuf};
 
@@ -12,7 +12,7 @@ fn an_existing_file_is_refused_and_unchanged() {
     fs::write(folder.join("song.flac"), "mine").unwrap();
     let outcome = segue(&fake, &folder, &["compose", "rain", "-o", "song.flac"]);
     assert_eq!((outcome.code, fs::read(folder.join("song.flac")).unwrap()), (Some(2), b"mine".to_vec()));
-    assert!(fake.state.lock().unwrap().specs.is_empty(), "work was begun that could not be kept");
+    assert!(fake.state.lock().unwrap().specs.is_empty(), "the work began without a place for its result");
     assert!(outcome.stderr.contains("--force"));
     assert_eq!(segue(&fake, &folder, &["compose", "rain", "-o", "song.flac", "--force"]).code, Some(0));
 }
@@ -54,7 +54,7 @@ fn a_damaged_master_never_gets_its_name() {
         assert!(outcome.stderr.contains(words), "{}", outcome.stderr);
     }
     assert!(!folder.join("song.flac").exists());
-    assert!(folder.join("song.draft.wav").exists(), "the draft was thrown away with nothing in its place");
+    assert!(folder.join("song.draft.wav").exists(), "the draft was removed without a master");
 }
 
 #[test]
@@ -81,13 +81,13 @@ fn an_error_names_a_read_only_folder() {
     let fake = Fake::start(vec![piece(NAME, 1)]);
     let folder = folder("read_only");
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o555)).unwrap();
-    // Nothing is closed to root; the folders of the kernel's own files are.
+    // Root can write to every folder except those of the kernel.
     let is_root = fs::File::create(folder.join("probe")).is_ok();
     let file = if is_root { PathBuf::from("/proc/self/song.flac") } else { folder.join("song.flac") };
     let outcome = segue(&fake, &folder, &["compose", "rain", "-o", file.to_str().unwrap()]);
     assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
     assert!(outcome.stderr.contains("song.draft.wav") && outcome.stderr.contains("hint: "), "{}", outcome.stderr);
-    assert!(fake.state.lock().unwrap().specs.is_empty(), "work was begun that could not be kept");
+    assert!(fake.state.lock().unwrap().specs.is_empty(), "the work began without a place for its result");
 }
 
 #[cfg(target_os = "linux")]

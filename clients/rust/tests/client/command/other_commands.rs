@@ -1,8 +1,8 @@
-//! The commands beside compose and watch, and where settings and colours come from.
+//! Tests of the other commands, of settings and of colours.
 
 use std::{fs, process::Command};
 
-use segue_client::proto::segue::composer::v1::Analysis;
+use segue_client::proto::segue::{audio::v1::FileFormat, composer::v1::Analysis};
 
 use super::{NAME, Outcome, UNREACHABLE, check, command, files, finish, segue, start};
 use crate::{
@@ -80,6 +80,14 @@ fn a_local_file_is_mastered() {
     let asked = fake.state.lock().unwrap().masters.pop().unwrap();
     assert_eq!((asked.source.as_str(), asked.settings.unwrap().preset), ("uploads/0123456789", 3));
     assert!(!asked.request_id.is_empty());
+    let flags =
+        ["--lufs", "-10.5", "--ceiling", "-2", "--format", "flac", "--sample-rate", "44100", "--bit-depth", "16"];
+    let outcome = segue(&fake, &folder, &[&["master", "song.wav", "-o", "loud"][..], &flags].concat());
+    assert_eq!((outcome.code, folder.join("loud").exists()), (Some(0), true), "{}", outcome.stderr);
+    let asked = fake.state.lock().unwrap().masters.pop().unwrap();
+    let (settings, export) = (asked.settings.unwrap(), asked.exports[0]);
+    assert_eq!((settings.preset, settings.target_lufs, settings.ceiling_dbtp), (0, Some(-10.5), Some(-2.0)));
+    assert_eq!((export.file_format, export.sample_rate, export.bit_depth), (FileFormat::Flac as i32, 44_100, 16));
     let listed = String::from_utf8(segue(&fake, &folder, &["list"]).stdout).unwrap();
     assert!(listed.ends_with("  mastering of a file, 0:04\n"), "{listed:?}");
 }
@@ -112,7 +120,7 @@ fn settings_come_from_flags_then_variables_then_the_file() {
         Some(0)
     );
     let open = run(&|command| command, &["stats", "--server", "http://music.invalid"]);
-    assert_eq!(open.code, Some(2), "a token was sent in the clear: {}", open.stderr);
+    assert_eq!(open.code, Some(2), "a token was sent without encryption: {}", open.stderr);
     fs::write(folder.join("segue.toml"), "[client]\nsever = \"x\"\n").unwrap();
     let misspelt = run(&|command| command, &["stats"]);
     assert!(misspelt.code == Some(2) && misspelt.stderr.contains("sever"), "{}", misspelt.stderr);

@@ -1,4 +1,4 @@
-//! What is refused: exit codes, hints, and wrong use before anything is sent.
+//! Tests of refusals: exit codes, hints, and wrong usage.
 
 use std::fs;
 
@@ -91,7 +91,7 @@ fn wrong_usage_ends_with_2_before_anything_is_sent() {
     let fake = Fake::start(vec![piece(NAME, 1)]);
     let folder = folder("usage");
     fs::write(folder.join("plan.json"), r#"{"titel": "x"}"#).unwrap();
-    let cases: [&[&str]; 25] = [
+    let cases: [&[&str]; 28] = [
         &[],
         &["compos"],
         &["compose"],
@@ -117,6 +117,9 @@ fn wrong_usage_ends_with_2_before_anything_is_sent() {
         &["watch", "compositions/../x"],
         &["delete", NAME],
         &["analyze", "none.wav"],
+        &["master", "plan.json", "-o", "song.flac", "--format", "wav"],
+        &["master", "plan.json", "-o", "song"],
+        &["compose", "x", "--loudness", "club"],
     ];
     for arguments in cases {
         let outcome = segue(&fake, &folder, arguments);

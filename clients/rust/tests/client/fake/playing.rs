@@ -1,4 +1,4 @@
-//! How the fake plays a piece on a stream: as it is, or with the trick that it was told to play.
+//! Plays a piece on a stream of the fake, with or without a fault.
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
@@ -20,7 +20,7 @@ impl Service {
         wrap: fn(String, CompositionEvent) -> T,
     ) -> Result<Flow<T>, Status> {
         let piece = self.piece(name)?;
-        let trick = {
+        let fault = {
             let mut state = self.0.lock().unwrap();
             if let Some(away) = state.away.clone().filter(|_| !state.cursors.is_empty()) {
                 return Err(away);
@@ -28,7 +28,7 @@ impl Service {
             state.cursors.push(cursor.to_owned());
             state.always.clone().or_else(|| state.faults.pop_front())
         };
-        if let Some(StreamFault::Refuse(status)) = trick {
+        if let Some(StreamFault::Refuse(status)) = fault {
             return Err(status);
         }
         let start = match cursor {
@@ -50,7 +50,7 @@ impl Service {
                     continue;
                 }
                 let mut event = event.clone();
-                match &trick {
+                match &fault {
                     Some(StreamFault::Break(after, status)) if sent == *after => {
                         let _ = sender.send(Err(status.clone())).await;
                         return;
@@ -69,7 +69,7 @@ impl Service {
                             tokio::time::sleep(Duration::from_millis(20)).await;
                         }
                     }
-                    Some(StreamFault::Corrupt(at, lie)) if index == *at => lie(&mut event),
+                    Some(StreamFault::Corrupt(at, corrupt)) if index == *at => corrupt(&mut event),
                     Some(StreamFault::Huge(at)) if index == *at => event.composition = "x".repeat(5 << 20),
                     Some(StreamFault::Slow(wait)) => tokio::time::sleep(*wait).await,
                     _ => {}

@@ -1,4 +1,4 @@
-//! The fake's methods.
+//! The methods of the fake service.
 
 use std::sync::{Arc, Mutex};
 

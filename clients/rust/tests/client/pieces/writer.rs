@@ -1,4 +1,4 @@
-//! Writes a piece's events as the service would.
+//! Writes the events of a piece like the service.
 
 use segue_client::proto::segue::{
     audio::v1::{AudioChunk, Stage},

@@ -1,4 +1,4 @@
-"""Listens to a fake composer and checks that what came is the piece."""
+"""Watches a fake composer and checks that the received piece is correct."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 BOTH = stream_pb2.AUDIO_SELECTION_BOTH
 TIME_LIMIT_S = 20
 SILENCE_S = 0.3
-"""For tests of silence only: a machine that is busy is as silent for a moment."""
+"""For tests of silence only: a busy machine may be silent for this long as well."""
 
 
 def client_of(address: str, silence_s: float = 30.0) -> Client:

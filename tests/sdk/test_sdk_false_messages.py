@@ -1,4 +1,4 @@
-"""Servers and ways that lie: what a user gets is the piece as it is, or an error; never a wrong file."""
+"""False messages of a server or a network: the user gets the correct piece or an error, never a wrong file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.sdk.fake_composer import (
     is_audio,
     serving,
 )
-from tests.sdk.listening import SILENCE_S, TIME_LIMIT_S, check, client_of, listen
+from tests.sdk.stream_checks import SILENCE_S, TIME_LIMIT_S, check, client_of, listen
 
 from segue.audio.v1 import audio_pb2
 from segue_client import DamagedAudio, SegueError
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 
 def first_audio(change: Callable[[Message], Message]) -> Callable[[list[Message]], Iterator[Message | Break]]:
-    """Tell a lie about the third chunk."""
+    """Send a false third chunk."""
 
-    def lie(messages: list[Message]) -> Iterator[Message | Break]:
+    def tamper(messages: list[Message]) -> Iterator[Message | Break]:
         for message in messages:
             yield change(message) if is_audio(message) and message.event.audio.first_frame == 2 * CHUNK else message
 
-    return lie
+    return tamper
 
 
 def with_flipped_bit(message: Message) -> Message:
@@ -75,7 +75,7 @@ def master_first(messages: list[Message]) -> list[Message]:
 
 
 SILENT = "nothing at all"
-LIES: dict[str, Callable[[list[Message]], Iterable[Message | Break]]] = {
+FALSE_MESSAGES: dict[str, Callable[[list[Message]], Iterable[Message | Break]]] = {
     "a flipped bit": first_audio(with_flipped_bit),
     "a missing frame": first_audio(without_last_frame),
     "another rate": first_audio(lambda message: changed(message, event__audio__format__sample_rate=44100)),
@@ -97,27 +97,27 @@ LIES: dict[str, Callable[[list[Message]], Iterable[Message | Break]]] = {
 }
 
 
-# Who asks again for what comes after its cursor gets the truth, bit by bit.
+# A client that resumes at its cursor receives correct messages.
 TRUE_IN_THE_END = {"every chunk twice", "more than the piece has", "an end in the middle"}
-# These are no faults of the way: nothing is gained by asking again.
+# These are no network faults: a retry is of no use.
 SERVERS_OWN = {"endless heartbeats", "no end"}
 
 
-@pytest.mark.parametrize("name", [name for name in LIES if name not in SERVERS_OWN])
-async def test_a_lie_that_is_told_once_is_outlived(name: str) -> None:
+@pytest.mark.parametrize("name", [name for name in FALSE_MESSAGES if name not in SERVERS_OWN])
+async def test_a_single_false_message_is_recovered(name: str) -> None:
     piece = Piece()
-    fake = FakeComposer(piece, lambda number, messages: LIES[name](messages) if number == 1 else messages)
+    fake = FakeComposer(piece, lambda number, messages: FALSE_MESSAGES[name](messages) if number == 1 else messages)
     if name == SILENT:
-        # It may be silent for longer than that by chance, too.
+        # It may be silent for longer than that by chance.
         check(await listen(fake, SILENCE_S), piece)
         return
     check(await listen(fake), piece)
     assert fake.num_streams == 2
 
 
-@pytest.mark.parametrize("name", LIES)
-async def test_a_server_that_always_lies_never_gets_a_wrong_file_written(name: str, tmp_path: Path) -> None:
-    fake = FakeComposer(Piece(), lambda _number, messages: LIES[name](messages))
+@pytest.mark.parametrize("name", FALSE_MESSAGES)
+async def test_a_false_server_never_causes_a_wrong_file(name: str, tmp_path: Path) -> None:
+    fake = FakeComposer(Piece(), lambda _number, messages: FALSE_MESSAGES[name](messages))
     stage = audio_pb2.STAGE_MASTER if "master" in name else audio_pb2.STAGE_DRAFT
     silence_s = SILENCE_S if name == SILENT else 30.0
     async with serving(fake) as address, client_of(address, silence_s) as client, asyncio.timeout(TIME_LIMIT_S):
@@ -131,7 +131,7 @@ async def test_a_server_that_always_lies_never_gets_a_wrong_file_written(name: s
             assert (tmp_path / "song.wav").read_bytes()[44:] == fake.piece.draft.tobytes()
 
 
-async def test_a_cursor_that_was_damaged_on_its_way_is_given_up_for_the_one_before() -> None:
+async def test_a_damaged_cursor_is_replaced_by_the_one_before() -> None:
     piece = Piece()
 
     def damage(number: int, messages: list[Message]) -> Iterator[Message | Break]:
@@ -156,7 +156,7 @@ async def test_a_damaged_file_is_not_kept(tmp_path: Path) -> None:
         with pytest.raises(DamagedAudio):
             await client.compose("calm piano").save(tmp_path / "song.flac")
         assert files_in(tmp_path) == []
-        # The event alone was damaged: the composition itself says what is right.
+        # Only the event was damaged: the composition itself is correct.
         fake.got.outputs[0].sha256 = piece.output.sha256
         await client.compose("calm piano").save(tmp_path / "song.flac")
     assert (tmp_path / "song.flac").read_bytes() == piece.flac

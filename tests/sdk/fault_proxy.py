@@ -1,4 +1,4 @@
-"""A TCP proxy that wrecks connections: it cuts, stalls, delays and corrupts at chosen bytes."""
+"""A TCP proxy with faults: it cuts, stalls, delays and corrupts connections at chosen bytes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DELAY_S = 0.2
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens to one connection, and after how many bytes from the server."""
+    """The fault of one connection, and the number of bytes from the server before it."""
 
     kind: str
     after_bytes: int = 0
@@ -26,7 +26,7 @@ class Fault:
 
 
 def random_faults(seed: int, typical_bytes: int) -> list[Fault]:
-    """One to four faults; every third is early, among the first frames of HTTP/2."""
+    """Return one to four faults; every third one is early, in the first frames of HTTP/2."""
     chance = random.Random(seed)
     faults = []
     for _ in range(chance.randint(1, 4)):
@@ -35,8 +35,8 @@ def random_faults(seed: int, typical_bytes: int) -> list[Fault]:
     return faults
 
 
-class Wrecker:
-    """Each connection takes the next fault; when none is left, all goes well."""
+class FaultProxy:
+    """Gives each connection the next fault; connections after the last fault have none."""
 
     def __init__(self, target: str, faults: list[Fault]) -> None:
         self._host, _, self._port = target.rpartition(":")
@@ -87,16 +87,16 @@ class Wrecker:
 
     async def _strike(self, piece: bytes, at: int, fault: Fault, writer: asyncio.StreamWriter) -> bytes:
         if fault.kind == "corrupt":
-            wrecked = bytearray(piece)
-            wrecked[at] ^= 1 << fault.bit
-            return bytes(wrecked)
+            faulty_network = bytearray(piece)
+            faulty_network[at] ^= 1 << fault.bit
+            return bytes(faulty_network)
         if fault.kind == "delay":
             await asyncio.sleep(DELAY_S)
             return piece
         writer.write(piece[:at])
         await writer.drain()
         if fault.kind == "stall":
-            # A black hole: nothing more comes, and nobody says so.
+            # A black hole: no more bytes arrive, and the connection stays open.
             await asyncio.Event().wait()
         return b""
 
@@ -120,12 +120,12 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 @contextlib.asynccontextmanager
-async def wrecked(target: str, faults: list[Fault]) -> AsyncIterator[tuple[str, Wrecker]]:
-    """The address of a proxy before a server."""
-    wrecker = Wrecker(target, faults)
-    server = await asyncio.start_server(wrecker.serve, "127.0.0.1", 0)
+async def faulty_network(target: str, faults: list[Fault]) -> AsyncIterator[tuple[str, FaultProxy]]:
+    """Start a proxy in front of a server and return its address."""
+    proxy = FaultProxy(target, faults)
+    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
     try:
-        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}", wrecker
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}", proxy
     finally:
         server.close()
-        await wrecker.stop()
+        await proxy.stop()
