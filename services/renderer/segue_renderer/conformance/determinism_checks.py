@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from segue.renderer.v1 import renderer_pb2
 from segue_renderer.conformance import examples
-from segue_renderer.conformance.outcome import Check, CheckSkipped, require
+from segue_renderer.conformance.check import Check
+from segue_renderer.conformance.outcome import CheckSkipped, require
 
 if TYPE_CHECKING:
     from segue_renderer.conformance.target import Target

@@ -14,7 +14,8 @@ from segue.renderer.v1 import renderer_pb2
 from segue_music.plan import Continuity, SamplingHints
 from segue_music.timing import ticks_per_bar
 from segue_renderer.conformance import examples
-from segue_renderer.conformance.outcome import Check, CheckSkipped, require
+from segue_renderer.conformance.check import Check
+from segue_renderer.conformance.outcome import CheckSkipped, require
 from segue_renderer.conformance.profile_checks import seconds
 from segue_runtime import errors
 from segue_runtime.rpc.chunks import cut

@@ -1,18 +1,9 @@
-"""A check, its result, and the exceptions that end a check early."""
+"""The result of a check, and the exceptions that end a check early."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, TypeAlias
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from segue_renderer.conformance.target import Target
-
-    CheckFunction: TypeAlias = Callable[[Target], Awaitable[str]]
-    """Returns a detail; raises CheckFailed or CheckSkipped."""
 
 
 class Outcome(Enum):
@@ -31,15 +22,6 @@ class CheckResult:
     promise: str
     outcome: Outcome
     detail: str = ""
-
-
-@dataclass(frozen=True)
-class Check:
-    """One promise of the contract, and the function that checks it."""
-
-    name: str
-    promise: str
-    function: CheckFunction
 
 
 class CheckFailed(Exception):  # noqa: N818 - an outcome

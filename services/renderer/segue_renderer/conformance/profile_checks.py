@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from segue.music.v1 import music_pb2
 from segue.renderer.v1 import renderer_pb2
-from segue_renderer.conformance.outcome import Check, require, require_none
+from segue_renderer.conformance.check import Check
+from segue_renderer.conformance.outcome import require, require_none
 
 if TYPE_CHECKING:
     from google.protobuf.duration_pb2 import Duration

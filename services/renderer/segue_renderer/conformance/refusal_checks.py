@@ -9,7 +9,8 @@ import grpc
 from segue.audio.v1 import audio_pb2
 from segue.renderer.v1 import renderer_pb2
 from segue_renderer.conformance import examples
-from segue_renderer.conformance.outcome import Check, CheckSkipped
+from segue_renderer.conformance.check import Check
+from segue_renderer.conformance.outcome import CheckSkipped
 
 if TYPE_CHECKING:
     from segue_renderer.conformance.target import Target

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc.aio
 
 from segue_renderer.conformance import examples
-from segue_renderer.conformance.outcome import Check, CheckFailed, CheckSkipped, require
+from segue_renderer.conformance.check import Check
+from segue_renderer.conformance.outcome import CheckFailed, CheckSkipped, require
 from segue_renderer.conformance.profile_checks import seconds
 from segue_runtime import errors
 

@@ -10,7 +10,8 @@ import numpy as np
 from segue.audio.v1 import audio_pb2
 from segue.music.v1 import music_pb2
 from segue_renderer.conformance import examples
-from segue_renderer.conformance.outcome import Check, CheckSkipped, require, require_none
+from segue_renderer.conformance.check import Check
+from segue_renderer.conformance.outcome import CheckSkipped, require, require_none
 from segue_renderer.conformance.profile_checks import layer_names
 from segue_renderer.conformance.rendering import MIX
 from segue_runtime.rpc.chunks import CHUNK_BYTES, crc32c

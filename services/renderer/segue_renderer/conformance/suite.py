@@ -21,7 +21,7 @@ from segue_runtime import errors
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from segue_renderer.conformance.outcome import Check
+    from segue_renderer.conformance.check import Check
     from segue_renderer.conformance.target import Target
 
 CHECKS: Final[tuple[Check, ...]] = (
