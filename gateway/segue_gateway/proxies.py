@@ -31,11 +31,13 @@ class AnalyzerProxy(analyzer_pb2_grpc.AnalyzerServiceServicer):
     def __init__(self, peers: Peers) -> None:
         self._peers = peers
 
-    async def Analyze(  # noqa: N802 - the contract's name
-        self, requests: AsyncIterator[analyzer_pb2.AnalyzeRequest], _context: object
+    async def Analyze(
+        self, request_iterator: AsyncIterator[analyzer_pb2.AnalyzeRequest], context: object
     ) -> AsyncIterator[analyzer_pb2.AnalyzeResponse]:
         """Measure what the caller sends."""
-        async for response in exchange(self._peers.analyzer.Analyze, requests, service="analyzer", timeout_s=LIMIT_S):
+        async for response in exchange(
+            self._peers.analyzer.Analyze, request_iterator, service="analyzer", timeout_s=LIMIT_S
+        ):
             yield response
 
 
@@ -45,15 +47,15 @@ class MixerProxy(mixer_pb2_grpc.MixerServiceServicer):
     def __init__(self, peers: Peers) -> None:
         self._peers = peers
 
-    async def Master(  # noqa: N802 - the contract's name
-        self, requests: AsyncIterator[mixer_pb2.MasterRequest], _context: object
+    async def Master(
+        self, request_iterator: AsyncIterator[mixer_pb2.MasterRequest], context: object
     ) -> AsyncIterator[mixer_pb2.MasterResponse]:
         """Master what the caller sends."""
-        async for response in exchange(self._peers.mixer.Master, requests, service="mixer", timeout_s=LIMIT_S):
+        async for response in exchange(self._peers.mixer.Master, request_iterator, service="mixer", timeout_s=LIMIT_S):
             yield response
 
-    def Mix(  # noqa: N802 - the contract's name
-        self, _requests: AsyncIterator[mixer_pb2.MixRequest], _context: object
+    def Mix(
+        self, request_iterator: AsyncIterator[mixer_pb2.MixRequest], context: object
     ) -> AsyncIterator[mixer_pb2.MixResponse]:
         """Refuse: joining sections is the conductor's."""
         raise errors.NotImplementedYet("the gateway offers Master; sections are joined by composing them")

@@ -219,7 +219,7 @@ class Watch:
 
 def _parts_of(run: Sequence[tuple[Event, Segment]], first: int, stop: int) -> list[Part]:
     """Return where the frames from first to stop lie."""
-    parts = []
+    parts: list[Part] = []
     for _, segment in run:
         if segment.first_frame >= stop:
             break
