@@ -63,12 +63,12 @@ test: setup-test ## Run all quick tests
 
 test-engine: $(UV) ## Run the tests of the MusicGen engine (brings torch)
 	@$(UV) sync -q --frozen --inexact --python $(PYTHON) $(FOR_TESTS) --extra musicgen --group engine
-	@$(BIN)/pytest -q -m "engine and not slow" tests/engine $(PYTEST)
+	@$(BIN)/pytest -q -m "engine and not slow" tests/engine tests/contract $(PYTEST)
 
 nightly: setup-dev ## Run everything, the slow tests too; a missing reference program fails (brings torch)
 	@$(BIN)/pytest -q -m "not engine" --require-reference $(PYTEST)
 	@$(UV) sync -q --frozen --inexact --python $(PYTHON) $(FOR_TESTS) --extra musicgen --group engine
-	@$(BIN)/pytest -q -m engine tests/engine $(PYTEST)
+	@$(BIN)/pytest -q -m engine tests/engine tests/contract $(PYTEST)
 
 lint: setup-dev ## Check style and the layers between packages
 	@$(BIN)/ruff check .

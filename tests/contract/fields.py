@@ -21,6 +21,8 @@ class Change:
     """What must be set in both messages, so that the field can matter."""
     more: Callable[[], list[Any]] | None = None
     """Further messages of a call, when the field announces them."""
+    fails: bool = False
+    """Whether the field must end the work with an error that names it: the base is not run then."""
 
 
 def paths(descriptor: Descriptor, whole: frozenset[str] = frozenset()) -> Iterator[str]:

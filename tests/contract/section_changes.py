@@ -103,6 +103,12 @@ def on(base: Callable[[Any], None], path: str, value: Any) -> Change:
     return Change(lambda spec: put(spec, path, value), base)
 
 
+def one_tempo(spec: music_pb2.SectionSpec) -> None:
+    """Leave one tempo, so that a shorter bar has no tempo after its end."""
+    del spec.tempo_points[1:]
+    refit(spec)
+
+
 def _split_chord(spec: music_pb2.SectionSpec) -> None:
     first, second = spec.chords[0], spec.chords[1]
     first.ticks -= 960
@@ -146,7 +152,7 @@ SECTION: Final[Mapping[str, Change]] = {
     "tail_frames": setting("tail_frames", 88_200),
     "sample_rate": fitted("sample_rate", 32_000),
     "metre.beats": fitted("metre.beats", 3),
-    "metre.unit": fitted("metre.unit", 8),
+    "metre.unit": Change(fitted("metre.unit", 8).apply, one_tempo),
     "tempo_points.start_tick": Change(_late_tempo),
     "tempo_points.quarters_per_minute": fitted("tempo_points.quarters_per_minute", 200.0),
     "key.tonic": setting("key.tonic", "D"),

@@ -40,7 +40,15 @@ def verdict(path: str, before: Result, after: Result) -> str:
 
 
 def _words_of(error: Any) -> str:
-    return " ".join([str(error), *error.metadata, *error.metadata.values(), *(each.field for each in error.violations)])
+    return " ".join(
+        [
+            str(error),
+            error.reason.lower(),
+            *error.metadata,
+            *error.metadata.values(),
+            *(each.field for each in error.violations),
+        ]
+    )
 
 
 def _names(path: str, text: str) -> bool:
