@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 def complete_plan(plan: Plan, profiles: Sequence[ModelProfile] = (), brief: Brief | None = None) -> Plan:
     """Fill a plan and check it; InvalidPlan lists every violation.
 
-    A plan with its digest is complete: its sections keep the neighbours that they name, so that an edit of one leaves
-    the takes of the others valid.
+    A plan with its digest is complete. Its sections keep the neighbours that they name, so that an edit of one section
+    leaves the takes of the others valid.
 
     The prompt of the brief beside the plan gives the style, and title and genre where the plan has none. All other
     fields of the brief must agree with the plan.

@@ -39,8 +39,8 @@ def warm() -> None:
 class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
     """Makes and completes plans, with a language model when there is one.
 
-    Plans are made in a thread: a plan of half an hour in short bars takes a third of a second, and in the embedded
-    mesh every other stream waits for this event loop.
+    Plans are made in a thread, because a plan of half an hour in short bars takes a third of a second. In the embedded
+    mesh, every other stream would wait for it.
     """
 
     def __init__(self, language_model: LanguageModel | None = None) -> None:

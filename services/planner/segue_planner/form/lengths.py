@@ -192,7 +192,7 @@ class LengthFitter:
         return odd + 0.2 if phrase == 12 and bars % phrase else odd
 
     def _short_metre(self, tempo: float, fastest: float, frames: int) -> Metre:
-        """For a clip shorter than a bar, return a metre with as many beats as fit, when nobody states a metre."""
+        """For a clip shorter than a bar, return a metre with as many beats as fit, when none is stated."""
         metre = self._facts.metre
         if frames + 1 >= _bar_frames(fastest, metre, self._facts.sample_rate):
             return metre
