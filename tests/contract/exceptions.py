@@ -18,7 +18,8 @@ class Exempt:
     paths: tuple[str, ...]
     """Paths, or patterns of them."""
     reason: str
-    backends: tuple[str, ...] = ("sketch", "musicgen")
+    backends: tuple[str, ...] = ()
+    """Names of backends; empty means all."""
     in_prompt: bool = False
     """Whether the planner writes the field into the section's prompt; a test checks this."""
 
@@ -85,6 +86,6 @@ def exempt(message: str, backend: str, all_paths: list[str]) -> set[str]:
     """Return the paths of a message that may be ignored by a backend."""
     found: set[str] = set()
     for each in EXCEPTIONS:
-        if each.message == message and backend in each.backends:
+        if each.message == message and (not each.backends or backend in each.backends):
             found.update(path for path in all_paths for wanted in each.paths if fnmatchcase(path, wanted))
     return found

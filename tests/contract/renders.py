@@ -1,47 +1,18 @@
-"""A renderer backend behind a real gRPC channel, and everything that one call gives."""
+"""Everything that one call of a renderer gives."""
 
 from __future__ import annotations
 
 import hashlib
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import grpc.aio
 from tests.contract.verdicts import Result, warnings_of
 
-from segue.renderer.v1 import renderer_pb2, renderer_pb2_grpc
-from segue_renderer.registry import band_melody
-from segue_renderer.service import SERVICE, RendererService
+from segue.renderer.v1 import renderer_pb2
 from segue_runtime import errors
-from segue_runtime.rpc import channels
-from segue_runtime.rpc.server import Server, Service
-from segue_runtime.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
-    from pathlib import Path
-
-    from segue_renderer.backend import Backend
-
-
-@asynccontextmanager
-async def serving(backend: Backend, folder: Path) -> AsyncIterator[Any]:
-    """Load a backend and serve it on a socket."""
-    await backend.load()
-    service = RendererService(backend, band_melody)
-
-    def register(server: Any) -> None:
-        renderer_pb2_grpc.add_RendererServiceServicer_to_server(service, server)
-
-    server = Server(Settings(home=folder).server, [Service(SERVICE, register)])
-    address = server.listen(f"unix:{folder}/renderer.sock")
-    await server.start()
-    try:
-        async with channels.connect(address) as channel:
-            yield renderer_pb2_grpc.RendererServiceStub(channel)
-    finally:
-        await server.stop(0)
-        await backend.close()
+    from collections.abc import Sequence
 
 
 async def render(stub: Any, start: renderer_pb2.RenderStart, more: Sequence[Any] = ()) -> Result:

@@ -26,15 +26,18 @@ from tests.contract.composition_changes import (
 from tests.contract.exceptions import EXCEPTIONS, exempt
 from tests.contract.fields import Change, paths
 from tests.contract.pieces import compose, mesh, plan, uploaded
-from tests.contract.renders import render, serving
+from tests.contract.renders import render
 from tests.contract.section_changes import MUSICGEN, SECTION, START, base_section, start_of
 from tests.contract.verdicts import IGNORED, verdict
 from tests.mesh.house import hear
+from tests.renderer.renderer_server import served
 
 from segue.composer.v1 import spec_pb2
 from segue.mixer.v1 import mixer_pb2
 from segue.music.v1 import music_pb2
 from segue.renderer.v1 import renderer_pb2
+from segue_renderer import registry
+from segue_runtime.settings import MusicgenSettings, Settings, replace
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -50,7 +53,7 @@ WALKED = frozenset(
     }
 )  # fmt: skip
 """Messages that have a walk of their own."""
-BACKENDS = ("sketch", pytest.param("musicgen", marks=pytest.mark.engine))
+BACKENDS = [pytest.param(name, marks=pytest.mark.engine) if name == "musicgen" else name for name in registry.BACKENDS]
 pytestmark = pytest.mark.timeout(900)
 
 
@@ -66,21 +69,19 @@ def checkpoint(folder: Path) -> Path:
 
 def make_backend(name: str, folder: Path) -> tuple[Backend, int, dict[str, bool]]:
     """Return a backend, the sample rate to ask for, and what it gives beside the mix."""
-    if name == "sketch":
-        from segue_renderer.sketch.backend import SketchBackend
-
-        return SketchBackend(2), 22_050, {"stems": True, "notes": True}
+    if name != "musicgen":
+        backend = registry.make_backend(replace(Settings(home=folder), renderer__backend=name))
+        profile = backend.profiles[0]
+        return backend, profile.sample_rate or 22_050, {"stems": bool(profile.layers), "notes": profile.gives_notes}
     from segue_renderer.musicgen.backend import MusicgenBackend
-    from segue_runtime.settings import MusicgenSettings
 
     return MusicgenBackend(MusicgenSettings(model=str(checkpoint(folder)))), 12_800, {}
 
 
 def flags_of(name: str, folder: Path) -> dict[str, object]:
     """Return the flags of a mesh with a backend."""
-    if name == "sketch":
-        return {}
-    return {"renderer.backend": name, "renderer.musicgen.model": str(checkpoint(folder))}
+    model = {"renderer.musicgen.model": str(checkpoint(folder))} if name == "musicgen" else {}
+    return {"renderer.backend": name, **model}
 
 
 async def ignored(
@@ -116,7 +117,7 @@ async def test_every_field_of_a_section_is_used_or_named(name: str, tmp_path: Pa
     all_paths = decided(music_pb2.SectionSpec, SECTION)
     backend, rate, extras = make_backend(name, tmp_path)
     changes = {**SECTION, **(MUSICGEN if name == "musicgen" else {})}
-    async with serving(backend, tmp_path) as stub:
+    async with served(backend, tmp_path) as stub:
 
         async def run(spec: music_pb2.SectionSpec) -> Result:
             return await render(stub, start_of(spec, **extras))
@@ -129,7 +130,7 @@ async def test_every_field_of_a_section_is_used_or_named(name: str, tmp_path: Pa
 async def test_every_field_of_a_render_start_is_used_or_named(name: str, tmp_path: Path) -> None:
     all_paths = decided(renderer_pb2.RenderStart, START, WALKED)
     backend, rate, _ = make_backend(name, tmp_path)
-    async with serving(backend, tmp_path) as stub:
+    async with served(backend, tmp_path) as stub:
 
         async def run(start: renderer_pb2.RenderStart, more: tuple[Any, ...] = ()) -> Result:
             return await render(stub, start, more)

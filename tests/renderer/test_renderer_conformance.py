@@ -1,4 +1,4 @@
-"""The checks of RendererService on the sketch band, and on renderers that break one promise each."""
+"""The checks of RendererService on every backend of the registry, and on renderers that break one promise each."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from tests.mesh.odd_renderer import changed, leave, odd_renderer
+from tests.mesh.odd_renderer import changed, odd_renderer
+from tests.renderer.renderer_server import served
 
 from segue.renderer.v1 import renderer_pb2_grpc
+from segue_renderer import registry
 from segue_renderer.conformance import CHECKS, run_check
 from segue_renderer.conformance.outcome import Outcome
 from segue_renderer.conformance.target import Target
 from segue_runtime.rpc import channels
+from segue_runtime.settings import Settings, replace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -24,7 +27,10 @@ if TYPE_CHECKING:
     Spoil = Callable[[Response], list[Response]]
 
 NAMES = [check.name for check in CHECKS]
-NOT_FOR_SKETCH = {"seeds", "announced", "undeclared"}
+NEED_WEIGHTS = {"musicgen"}
+"""Backends that run their checks elsewhere: tests/engine/test_engine_conformance.py."""
+BACKENDS = [name for name in registry.BACKENDS if name not in NEED_WEIGHTS]
+SKIPPED = {"sketch": {"seeds", "announced", "undeclared"}}
 
 
 async def outcomes(address: str, *names: str) -> dict[str, tuple[Outcome, str]]:
@@ -34,11 +40,15 @@ async def outcomes(address: str, *names: str) -> dict[str, tuple[Outcome, str]]:
     return {result.name: (result.outcome, result.detail) for result in results}
 
 
-async def test_the_sketch_band_keeps_every_promise(tmp_path: Path) -> None:
-    async with odd_renderer(tmp_path, leave) as service:
-        found = await outcomes(service.address)
-    assert {name: detail for name, (outcome, detail) in found.items() if outcome is Outcome.FAILED} == {}
-    assert {name for name, (outcome, _) in found.items() if outcome is Outcome.SKIPPED} == NOT_FOR_SKETCH
+@pytest.mark.parametrize("backend", BACKENDS)
+async def test_every_backend_keeps_every_promise(backend: str, tmp_path: Path) -> None:
+    settings = replace(Settings(home=tmp_path), renderer__backend=backend)
+    async with served(registry.make_backend(settings), tmp_path) as stub:
+        target = await Target.open(stub)
+        found = [await run_check(check, target) for check in CHECKS]
+    assert {each.name: each.detail for each in found if each.outcome is Outcome.FAILED} == {}
+    skipped = {each.name for each in found if each.outcome is Outcome.SKIPPED}
+    assert skipped == SKIPPED.get(backend, skipped)
 
 
 def test_every_check_has_a_name_of_its_own() -> None:

@@ -97,7 +97,7 @@ class RendererSettings:
 
     listen: str = endpoint("127.0.0.1:7302", LISTEN)
     address: str = endpoint("", ADDRESS + " dns:///HOST:PORT spreads over a pool.")
-    backend: str = text("sketch", "Backend that renders: sketch (no weights, no GPU) or musicgen.")
+    backend: str = text("sketch", "Backend that renders, for example musicgen; sketch needs no weights and no GPU.")
     musicgen: MusicgenSettings = field(default_factory=MusicgenSettings)
 
 
