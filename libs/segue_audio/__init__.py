@@ -1,1 +1,1 @@
-"""Sound without a service around it: PCM, files, resampling, loudness, true peak, waveform peaks."""
+"""Audio without a service: PCM, file formats, files, resampling, loudness, true peak, waveform peaks."""

@@ -1,7 +1,7 @@
-"""Cascades of second-order sections: SciPy's own filter, without the second and the 50 MB that scipy.signal takes.
+"""Cascades of second-order sections with SciPy's compiled filter, without the import of scipy.signal.
 
-Importing scipy.signal imports most of SciPy; every process of ours would pay for it before it is ready. The one
-compiled function that is needed stands alone. Where it is not found as expected, scipy.signal serves: it is the same.
+That import loads most of SciPy: one second and 50 MB in every process. Only one compiled function is needed, and it
+loads alone. When it is not found as expected, scipy.signal is imported: the function is the same.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 def sosfilt(sections: Float64, planar: NDArray[np.floating], memory: Float64) -> tuple[Float64, Float64]:
-    """Filter (channels, frames); memory is (sections, channels, 2), the result and the memory after it are new."""
+    """Filter (channels, frames) with a memory of (sections, channels, 2); returns new arrays for both."""
     filtered = np.array(planar, dtype=np.float64, order="C")
-    # The compiled loop has the channels outside, and changes both in place.
+    # The compiled loop has channels as the outer axis and changes both arrays in place.
     after = np.array(memory.transpose(1, 0, 2), dtype=np.float64, order="C")
     if filtered.shape[1]:
         _compiled()(np.ascontiguousarray(sections, dtype=np.float64), filtered, after)
@@ -33,7 +33,7 @@ def sosfilt(sections: Float64, planar: NDArray[np.floating], memory: Float64) ->
 
 @functools.cache
 def _compiled() -> Callable[[Float64, Float64, Float64], None]:
-    found = _alone()
+    found = _load_alone()
     if found is not None:
         return found
     from scipy import signal
@@ -46,8 +46,8 @@ def _compiled() -> Callable[[Float64, Float64, Float64], None]:
     return through_scipy
 
 
-def _alone() -> Callable[[Float64, Float64, Float64], None] | None:
-    """Load the compiled module by itself; None when this SciPy does not have it as known."""
+def _load_alone() -> Callable[[Float64, Float64, Float64], None] | None:
+    """Load the compiled module by itself; None when this SciPy has no such module."""
     import scipy
 
     folders = [f"{folder}/signal" for folder in scipy.__path__]
@@ -57,8 +57,8 @@ def _alone() -> Callable[[Float64, Float64, Float64], None] | None:
     try:
         module: Any = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        compiled: Callable[[Float64, Float64, Float64], None] = module._sosfilt  # noqa: SLF001 - the point of it
-        # One frame tells whether it still takes what it took.
+        compiled: Callable[[Float64, Float64, Float64], None] = module._sosfilt  # noqa: SLF001 - there is no public name for it
+        # One frame checks that its arguments have not changed.
         compiled(np.array([[2.0, 0, 0, 1, 0, 0]]), probe := np.ones((1, 1)), np.zeros((1, 1, 2)))
     except (ImportError, AttributeError, TypeError, ValueError):
         return None

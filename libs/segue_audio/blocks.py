@@ -1,4 +1,4 @@
-"""Cut a stream of blocks of any size into blocks of one size, so that nothing depends on how audio arrives."""
+"""Conversion of blocks of any size to blocks of one size, so that results do not depend on the input's blocks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Reblocker:
-    """Gives whole blocks of `block_frames`; `drain` gives what is left."""
+    """Returns whole blocks of `block_frames`; `drain` returns the rest."""
 
     def __init__(self, block_frames: int, channels: int) -> None:
         self.block_frames = block_frames
@@ -22,11 +22,11 @@ class Reblocker:
 
     @property
     def num_waiting(self) -> int:
-        """Frames kept back until a block is full."""
+        """Number of frames that wait for a full block."""
         return self._filled
 
     def push(self, block: Float32) -> Iterator[Float32]:
-        """Take frames in; every block yielded is the caller's own until the next one is asked for."""
+        """Add frames; each yielded block is valid until the next one is requested."""
         position = 0
         size = self.block_frames
         while position < len(block):
@@ -43,7 +43,7 @@ class Reblocker:
                 yield self._waiting.copy()
 
     def drain(self) -> Float32:
-        """Give up the frames that did not fill a block."""
+        """Return the frames that do not fill a block."""
         rest = self._waiting[: self._filled].copy()
         self._filled = 0
         return rest

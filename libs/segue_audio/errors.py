@@ -1,37 +1,37 @@
-"""What can be wrong with audio: the errors of this library, free of any service.
+"""The errors of this library.
 
 AudioError
-├── InvalidSettings     a value that no file or device can have
-├── NonFiniteAudio      NaN or Inf, with the frame
-├── UnreadableAudio     not a sound file, or a damaged one
-└── AudioTooLarge       a sound file beyond the limits
+├── InvalidSettings     a setting that no file or device can have
+├── NonFiniteAudio      NaN or infinity, with the frame
+├── UnreadableAudio     not an audio file, or a damaged one
+└── AudioTooLarge       an audio file beyond the limits
 """
 
-# ruff: noqa: N818 - the names say what is wrong; "Error" at the end of each would say it again
+# ruff: noqa: N818 - the names say what is wrong; "Error" at the end of each would repeat it
 
 from __future__ import annotations
 
 
 class AudioError(ValueError):
-    """Base of this library's errors; the message says what, where, and what to do."""
+    """Base of all errors of this library."""
 
 
 class InvalidSettings(AudioError):
-    """A setting, or a combination of settings, that cannot be honoured."""
+    """A setting, or a combination of settings, that is not possible."""
 
 
 class NonFiniteAudio(AudioError):
     """A sample is NaN or infinite."""
 
     def __init__(self, frame: int, channel: int) -> None:
-        super().__init__(f"sample of frame {frame}, channel {channel} is not a finite number")
+        super().__init__(f"the sample at frame {frame}, channel {channel} is not a finite number")
         self.frame = frame
         self.channel = channel
 
 
 class UnreadableAudio(AudioError):
-    """A file is not sound of a known kind, is damaged, or is shorter than it claims."""
+    """A file is not audio of a known kind, is damaged, or is shorter than it claims."""
 
 
 class AudioTooLarge(AudioError):
-    """A file has more frames, channels or frames a second than the limits allow."""
+    """A file exceeds the limits of length, channels or sample rate."""

@@ -1,6 +1,6 @@
 """Loudness after ITU-R BS.1770-4 and EBU Tech 3341/3342: a streaming meter for any rate and up to 5.1 channels.
 
-The filter is loaded at the first use; a service calls `warm()` in a thread before it says SERVING.
+The filter is loaded at the first use; services call `warm()` in a thread before they are ready.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _WEIGHTS = {
 """Channel weights of BS.1770-4 table 4: L R C LFE Ls Rs; the LFE does not count."""
 
 _HOPS_PER_SECOND = 100
-"""Power is kept for every 10 ms: with 100 ms the loudest 400 ms of a short sound could be missed by half a decibel."""
+"""Power is kept for every 10 ms; with 100 ms the loudest 400 ms of a short sound could be 0.5 dB too low."""
 _STEP_HOPS = 10
 """Gated loudness and LRA move their windows by 100 ms."""
 _MOMENTARY_HOPS = 40
@@ -46,7 +46,7 @@ _NOTHING = 1e-200
 
 @dataclass(frozen=True, slots=True)
 class Loudness:
-    """A measurement; None where nothing passed the gate, the audio is too short, or it is silence."""
+    """A measurement; None where nothing passed the gate, the audio is too short, or it is silent."""
 
     integrated_lufs: float | None = None
     max_momentary_lufs: float | None = None
@@ -57,21 +57,21 @@ class Loudness:
 
 
 def warm() -> None:
-    """Load what the meter needs, so that no measurement waits for it."""
+    """Load the filter before the first measurement."""
     meter = LoudnessMeter(48_000, 1)
     meter.push(np.zeros((48_000, 1), dtype=np.float32))
     meter.result()
 
 
 def channel_weights(channels: int) -> tuple[float, ...]:
-    """How much each channel counts."""
+    """Return the weight of each channel."""
     if channels not in _WEIGHTS:
-        raise InvalidSettings(f"{channels} channels; loudness is defined for 1 to 6")
+        raise InvalidSettings(f"{channels} channels; loudness is defined for 1 to 6 channels")
     return _WEIGHTS[channels]
 
 
 def k_weighting(sample_rate: int) -> Float64:
-    """Second-order sections of the K filter for any rate, from the analogue prototype of BS.1770's two stages."""
+    """Return second-order sections of the K filter for any rate, from the analogue prototype of its two stages."""
     shelf_hz, shelf_db, shelf_q = 1681.974450955533, 3.999843853973347, 0.7071752369554196
     k = math.tan(math.pi * shelf_hz / sample_rate)
     high = 10 ** (shelf_db / 20)
@@ -93,7 +93,7 @@ def k_weighting(sample_rate: int) -> Float64:
 
 
 class KWeightedPower:
-    """Turns a stream into the weighted mean square of each hop of 10 ms; the same however it is cut."""
+    """Computes the weighted mean square of each hop of 10 ms; it does not depend on block sizes."""
 
     def __init__(self, sample_rate: int, channels: int) -> None:
         self._weights = channel_weights(channels)
@@ -104,10 +104,10 @@ class KWeightedPower:
         self._filled = 0
 
     def push(self, planar: NDArray[np.floating]) -> Float64:
-        """Take samples in, (channels, frames), and give the power of each hop that is complete."""
+        """Add samples, (channels, frames), and return the power of each complete hop."""
         filtered, self._memory = sosfilt(self._sections, planar, self._memory)
-        # In silence the filter never comes to rest: numbers too small for a processor's usual way go round in it, and
-        # make it thirty times as slow. What lies under this changes no bit of any power, nor of any sound after it.
+        # In silence the memory decays to denormal numbers, which make the filter thirty times as slow. Values below
+        # this limit change no bit of any power.
         self._memory[np.abs(self._memory) < _NOTHING] = 0.0
         hop = self.hop_frames
         powers: list[Float64] = []
@@ -140,20 +140,20 @@ class KWeightedPower:
 
 
 class LoudnessMeter:
-    """Measures a stream; `result` may be asked at any time and changes nothing."""
+    """Measures a stream; `result` can be called at any time."""
 
     def __init__(self, sample_rate: int, channels: int, *, with_peaks: bool = True) -> None:
         if not 8_000 <= sample_rate <= 192_000:
-            raise InvalidSettings(f"{sample_rate} frames a second; loudness is measured from 8000 to 192000")
+            raise InvalidSettings(f"a sample rate of {sample_rate} Hz; loudness is measured from 8000 to 192000")
         self._channels = channels
         self._power = KWeightedPower(sample_rate, channels)
         self._hops = array("d")
         self._peaks = TruePeakMeter(sample_rate, channels) if with_peaks else None
 
     def push(self, block: Float32) -> None:
-        """Take frames in, of shape (frames, channels)."""
+        """Add frames of shape (frames, channels)."""
         if block.ndim != 2 or block.shape[1] != self._channels:
-            raise InvalidSettings(f"a block of shape {block.shape}; (frames, {self._channels}) is needed")
+            raise InvalidSettings(f"a block of shape {block.shape}; expected (frames, {self._channels})")
         planar = np.ascontiguousarray(block.T)
         self._hops.extend(self._power.push(planar))
         if self._peaks is not None:
@@ -170,11 +170,11 @@ class LoudnessMeter:
         return self._recent(_SHORT_TERM_HOPS)
 
     def hop_powers(self) -> Float64:
-        """Weighted mean squares of every 10 ms so far."""
+        """Return the weighted mean squares of every 10 ms so far."""
         return np.array(self._hops)
 
     def result(self) -> Loudness:
-        """Give all measurements of what has been pushed."""
+        """Return all measurements so far."""
         powers = self.hop_powers()
         momentary = _sliding_mean(powers, _MOMENTARY_HOPS)
         short_term = _sliding_mean(powers, _SHORT_TERM_HOPS)
@@ -195,7 +195,7 @@ class LoudnessMeter:
 
 
 def integrated(hop_powers: Float64) -> float | None:
-    """Gated loudness of BS.1770-4: blocks of 400 ms that overlap by 75 %, gates at -70 LUFS and -10 LU."""
+    """Return the gated loudness of BS.1770-4: blocks of 400 ms that overlap by 75 %, gates at -70 LUFS and -10 LU."""
     blocks = _sliding_mean(_steps(hop_powers), _MOMENTARY_HOPS // _STEP_HOPS)
     blocks = blocks[blocks > _power_of(_ABSOLUTE_GATE_LUFS)]
     if len(blocks) == 0:
@@ -205,7 +205,7 @@ def integrated(hop_powers: Float64) -> float | None:
 
 
 def loudness_range(hop_powers: Float64) -> float | None:
-    """LRA of EBU Tech 3342: from the 10th to the 95th percentile of short-term loudness, gated at -70 and -20 LU."""
+    """Return the LRA of EBU Tech 3342: 10th to 95th percentile of short-term loudness, gates at -70 LUFS and -20 LU."""
     blocks = _sliding_mean(_steps(hop_powers), _SHORT_TERM_HOPS // _STEP_HOPS)
     blocks = blocks[blocks > _power_of(_ABSOLUTE_GATE_LUFS)]
     if len(blocks) == 0:
@@ -217,7 +217,7 @@ def loudness_range(hop_powers: Float64) -> float | None:
 
 
 def _steps(hop_powers: Float64) -> Float64:
-    """Mean powers of whole steps of 100 ms."""
+    """Return the mean powers of whole steps of 100 ms."""
     whole = len(hop_powers) // _STEP_HOPS * _STEP_HOPS
     steps: Float64 = hop_powers[:whole].reshape(-1, _STEP_HOPS).mean(axis=1)
     return steps
@@ -227,7 +227,7 @@ def _sliding_mean(powers: Float64, width: int) -> Float64:
     if len(powers) < width:
         return np.zeros(0)
     sums = np.concatenate([[0.0], np.cumsum(powers)])
-    # Differences of sums leave a rest where silence follows sound: never below zero.
+    # Rounding of the differences must not give negative powers in silence.
     means: Float64 = np.maximum((sums[width:] - sums[:-width]) / width, 0.0)
     return means
 

@@ -1,4 +1,4 @@
-"""PCM bytes to float32 blocks of shape (frames, channels) and back, with position-true dither."""
+"""Conversion between PCM bytes and float32 blocks of shape (frames, channels), with dither by frame number."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 _DITHER_GRID_FRAMES = 4096
-"""Noise is drawn for whole stretches of this length, so that a frame's noise depends on its number only."""
+"""Length of the cells that noise is generated in; the noise of a frame depends on its number only."""
 
 
 class SampleFormat(Enum):
-    """How one sample is written; the value is its size in bytes and whether it is a float."""
+    """The format of one sample; the value is its size in bytes and whether it is a float."""
 
     F32LE = (4, True)
     S16LE = (2, False)
@@ -33,13 +33,13 @@ class SampleFormat(Enum):
 
 
 def decode_pcm(payload: bytes | memoryview, sample_format: SampleFormat, channels: int) -> Float32:
-    """Read bytes as a writable block; whole frames only."""
+    """Decode bytes of whole frames to a writable block."""
     if channels < 1:
-        raise InvalidSettings(f"{channels} channels; at least one is needed")
+        raise InvalidSettings(f"{channels} channels; the minimum is one")
     frame_bytes = sample_format.num_bytes * channels
     frames, rest = divmod(len(payload), frame_bytes)
     if rest:
-        raise InvalidSettings(f"{len(payload)} bytes are no whole number of {frame_bytes}-byte frames")
+        raise InvalidSettings(f"{len(payload)} bytes are not a whole number of {frame_bytes}-byte frames")
     if sample_format is SampleFormat.F32LE:
         return np.frombuffer(payload, dtype="<f4").astype(np.float32).reshape(frames, channels)
     if sample_format is SampleFormat.S16LE:
@@ -52,7 +52,7 @@ def decode_pcm(payload: bytes | memoryview, sample_format: SampleFormat, channel
 
 
 def encode_pcm(block: Float32, sample_format: SampleFormat, *, first_frame: int = 0) -> bytes:
-    """Write a block as bytes; 16-bit samples get TPDF dither that depends only on the frame's number."""
+    """Encode a block to bytes; 16-bit samples get TPDF dither that depends only on the frame's number."""
     if sample_format is SampleFormat.F32LE:
         return np.ascontiguousarray(block, dtype="<f4").tobytes()
     if sample_format is SampleFormat.S16LE:
@@ -61,7 +61,7 @@ def encode_pcm(block: Float32, sample_format: SampleFormat, *, first_frame: int 
 
 
 def interleaved(planar: Float32) -> Float32:
-    """Turn (channels, frames) into (frames, channels); one channel after the other, which numpy does faster."""
+    """Convert (channels, frames) to (frames, channels), channel by channel, which is faster in numpy."""
     block = np.empty(planar.shape[::-1], np.float32)
     for index, channel in enumerate(planar):
         block[:, index] = channel
@@ -69,14 +69,14 @@ def interleaved(planar: Float32) -> Float32:
 
 
 def pack_24_bit(samples: NDArray[np.int32]) -> bytes:
-    """Write integers of 24 bits as three bytes each, little endian."""
+    """Encode integers of 24 bits as three bytes each, little endian."""
     return np.ascontiguousarray(samples, dtype="<i4").view(np.uint8).reshape(-1, 4)[:, :3].tobytes()
 
 
 def quantise(block: Float32, bits: int, *, first_frame: int = 0) -> NDArray[np.int32]:
     """Round to integers of `bits` bits, clipped to full scale; dithered at 16 bits and below.
 
-    A float32 has 24 bits of its own, so that rounding it to 24 leaves nothing to dither.
+    A float32 has a mantissa of 24 bits, so rounding it to 24 bits needs no dither.
     """
     full_scale = 1 << (bits - 1)
     scaled = np.multiply(block, full_scale, dtype=np.float32)
@@ -88,7 +88,7 @@ def quantise(block: Float32, bits: int, *, first_frame: int = 0) -> NDArray[np.i
 
 
 def tpdf_noise(first_frame: int, frames: int, channels: int) -> Float32:
-    """Triangular noise of +-1 quantisation step, the same for a frame however the audio is cut."""
+    """Return triangular noise of +-1 quantisation step; a frame's noise does not depend on block sizes."""
     pieces: list[Float32] = []
     position = first_frame
     end = first_frame + frames
@@ -101,7 +101,7 @@ def tpdf_noise(first_frame: int, frames: int, channels: int) -> Float32:
 
 
 def _noise_cell(cell: int, channels: int) -> Float32:
-    """Draw the noise of one stretch."""
+    """Generate the noise of one cell."""
     rng = np.random.Generator(np.random.SFC64(seed=(0x5E60E, cell, channels)))
     uniform = rng.random((2, _DITHER_GRID_FRAMES, channels), dtype=np.float32)
     noise: Float32 = uniform[0] - uniform[1]
@@ -109,8 +109,8 @@ def _noise_cell(cell: int, channels: int) -> Float32:
 
 
 def check_finite(block: NDArray[np.floating[Any]], *, first_frame: int = 0) -> None:
-    """Raise NonFiniteAudio with the first frame that holds NaN or Inf."""
-    # A sum is not finite if any sample is not (Inf - Inf gives NaN), and needs no array of flags.
+    """Raise NonFiniteAudio with the first frame that has NaN or infinity."""
+    # The sum is not finite if any sample is not (Inf - Inf is NaN); this needs no array of flags.
     with np.errstate(invalid="ignore", over="ignore"):
         if np.isfinite(np.sum(block, dtype=np.float64)):
             return

@@ -1,4 +1,4 @@
-"""Waveform peaks for pictures: the lowest and highest sample of every stretch, collected while audio streams."""
+"""Waveform peaks for pictures: the lowest and highest sample of each span of a stream."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 class PeakCollector:
-    """Collects one (lowest, highest) pair per stretch over all channels.
+    """Collects one (lowest, highest) pair per span, over all channels.
 
-    With `max_points` a stretch doubles in length whenever the table is full, so that memory does not grow.
+    Whenever the table has `max_points` the spans double in length, so memory does not grow.
     """
 
     def __init__(self, frames_per_point: int = 256, *, max_points: int = 16_384) -> None:
@@ -25,13 +25,13 @@ class PeakCollector:
         self._high = np.float32(-np.inf)
 
     def push(self, block: Float32) -> None:
-        """Take frames in."""
+        """Add frames."""
         position = 0
         while position < len(block):
             whole = (len(block) - position) // self.frames_per_point
-            room = len(self._table) - self._points
-            if self._filled == 0 and whole and room:
-                count = min(whole, room)
+            space = len(self._table) - self._points
+            if self._filled == 0 and whole and space:
+                count = min(whole, space)
                 piece = block[position : position + count * self.frames_per_point].reshape(count, -1)
                 self._table[self._points : self._points + count, 0] = piece.min(axis=1)
                 self._table[self._points : self._points + count, 1] = piece.max(axis=1)
@@ -43,7 +43,7 @@ class PeakCollector:
                 self._halve()
 
     def points(self) -> Float32:
-        """Give the pairs so far, the unfinished stretch included, as (points, 2)."""
+        """Return the pairs so far, including the unfinished span, as (points, 2)."""
         done = self._table[: self._points]
         if self._filled == 0:
             return done.copy()

@@ -1,4 +1,4 @@
-"""Streaming sample-rate conversion with an exact length: the same bytes however the audio is cut."""
+"""Streaming sample-rate conversion with an exact length; the bytes do not depend on block sizes."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 MIN_RATE = 4_000
 MAX_RATE = 384_000
 _FLUSH_SECONDS = 0.05
-"""Silence fed at the end so that the filter gives up its last frames; what it adds is cut off again."""
+"""Silence added at the end to flush the filter; its own output is cut off."""
 
 
 def resampled_frames(frames: int, rate_from: int, rate_to: int) -> int:
-    """Count the frames that `frames` become: rounded to the nearest, half up."""
+    """Return the number of frames after conversion, rounded half up."""
     return (2 * frames * rate_to + rate_from) // (2 * rate_from)
 
 
 class StreamResampler:
-    """Converts one stream; `push` gives what is ready, `finish` the rest, together exactly `resampled_frames`."""
+    """Converts one stream; `push` and `finish` together return exactly `resampled_frames`."""
 
     def __init__(self, rate_from: int, rate_to: int, channels: int, *, quality: str = "VHQ") -> None:
         for rate in (rate_from, rate_to):
             if not MIN_RATE <= rate <= MAX_RATE:
-                raise InvalidSettings(f"{rate} frames a second; {MIN_RATE} to {MAX_RATE} can be converted")
+                raise InvalidSettings(f"a sample rate of {rate} Hz; {MIN_RATE} to {MAX_RATE} can be converted")
         self.rate_from = rate_from
         self.rate_to = rate_to
         self._channels = channels
@@ -40,7 +40,7 @@ class StreamResampler:
             self._stream = soxr.ResampleStream(rate_from, rate_to, channels, dtype="float32", quality=quality)
 
     def push(self, block: Float32) -> Float32:
-        """Take frames in and give the converted ones that are ready."""
+        """Add frames and return the converted frames that are ready."""
         self._frames_in += len(block)
         if self._stream is None:
             return block
@@ -48,7 +48,7 @@ class StreamResampler:
         return self._within_length(ready)
 
     def finish(self) -> Float32:
-        """End the stream and give its last frames."""
+        """End the stream and return its last frames."""
         if self._stream is None:
             return np.zeros((0, self._channels), dtype=np.float32)
         silence = np.zeros((int(self.rate_from * _FLUSH_SECONDS) + 1, self._channels), dtype=np.float32)
@@ -56,13 +56,13 @@ class StreamResampler:
         return self._within_length(rest)
 
     def _within_length(self, ready: Float32) -> Float32:
-        room = resampled_frames(self._frames_in, self.rate_from, self.rate_to) - self._frames_out
-        kept = ready[:room]
+        space = resampled_frames(self._frames_in, self.rate_from, self.rate_to) - self._frames_out
+        kept = ready[:space]
         self._frames_out += len(kept)
         return kept
 
 
 def resample(block: Float32, rate_from: int, rate_to: int) -> Float32:
-    """Convert a whole block; the same bytes as streaming it."""
+    """Convert a whole block; the result equals that of a stream."""
     stream = StreamResampler(rate_from, rate_to, block.shape[1])
     return np.concatenate([stream.push(block), stream.finish()])

@@ -13,20 +13,21 @@ if TYPE_CHECKING:
     from segue_audio.arrays import Float32, Index
 
 TAPS = 32
-"""Samples that take part in one interpolated value; half of them lie before it."""
+"""Samples in one interpolation; half of them lie before the value."""
 
 _MOST_BETWEEN = 2.7
-"""No interpolated value exceeds the samples by more than the sum of the taps' sizes, which is under this."""
+"""Upper bound of the sum of the taps' absolute values, and so of an interpolated value relative to the samples."""
 
 _ROW = 64
-"""Frames that one row of the matrix product interpolates."""
+"""Frames per row of the matrix product."""
 
 
 @lru_cache(maxsize=8)
 def _interpolator(factor: int, taps: int) -> Float32:
-    """Matrix that takes a column of _ROW + taps - 1 samples to the (factor - 1) * _ROW values between them.
+    """Return the matrix from a column of _ROW + taps - 1 samples to the (factor - 1) * _ROW values between them.
 
-    A Kaiser-windowed sinc; with 32 taps it is flat within 0.01 dB up to 0.44 of the sampling rate, with 128 to 0.48.
+    The kernel is a Kaiser-windowed sinc; it is flat within 0.01 dB up to 0.44 of the sampling rate with 32 taps, and up
+    to 0.48 with 128.
     """
     beta = 7.0 if taps <= TAPS else 9.0
     matrix = np.zeros((_ROW + taps - 1, factor - 1, _ROW))
@@ -41,16 +42,16 @@ def _interpolator(factor: int, taps: int) -> Float32:
     return np.ascontiguousarray(matrix.reshape(_ROW + taps - 1, -1).T, dtype=np.float32)
 
 
-def interpolated_peaks(padded: Float32, factor: int, stretch: int, *, taps: int = TAPS, above: float = 0.0) -> Float32:
-    """Highest absolute value of each stretch, over all channels, interpolated values included.
+def interpolated_peaks(padded: Float32, factor: int, span: int, *, taps: int = TAPS, above: float = 0.0) -> Float32:
+    """Return the highest absolute value of each span of frames, over all channels, between the samples too.
 
-    `padded` is (channels, frames + taps): taps / 2 frames of what comes before and after stand around the frames
-    looked at, whose number is a multiple of `_ROW`; `stretch` is a power of two. Where no sample
-    in or next to a row is higher than `above`, the samples themselves are all that is looked at.
+    `padded` is (channels, frames + taps) with taps / 2 frames of context on both sides; the number of frames is a
+    multiple of `_ROW`, and `span` is a power of two. Rows without a sample above `above` in or next to them are not
+    interpolated.
     """
     frames = padded.shape[1] - taps
     rows, half = frames // _ROW, taps // 2
-    cell = min(stretch, _ROW)
+    cell = min(span, _ROW)
     matrix = _interpolator(factor, taps)
     peaks = np.zeros((rows, _ROW // cell), dtype=np.float32)
     for channel in padded:
@@ -63,7 +64,7 @@ def interpolated_peaks(padded: Float32, factor: int, stretch: int, *, taps: int 
         wanted = _rows_above(samples, rows, taps, above) if above > 0 else np.arange(rows, dtype=np.intp)
         if not len(wanted):
             continue
-        # Rows stand side by side: the highest of a cell is then found over whole lines.
+        # With rows side by side the maximum of a cell is taken over whole lines.
         between = matrix @ (np.ascontiguousarray(windows) if len(wanted) == rows else windows[wanted]).T
         np.abs(between, out=between)
         highest = between.reshape(factor - 1, _ROW // cell, cell, len(wanted)).max(axis=(0, 2)).T
@@ -71,18 +72,18 @@ def interpolated_peaks(padded: Float32, factor: int, stretch: int, *, taps: int 
             np.maximum(peaks, highest, out=peaks)
         else:
             peaks[wanted] = np.maximum(peaks[wanted], highest)
-    return _highest_of(peaks.reshape(-1), stretch // cell)
+    return _highest_of(peaks.reshape(-1), span // cell)
 
 
 def _highest_of(values: Float32, width: int) -> Float32:
-    """The highest of each `width` neighbours, a power of two; by halves, which is faster than one by one."""
+    """Return the highest of each `width` neighbours, a power of two; halving is faster than one by one."""
     while width > 1:
         values, width = np.maximum(values[::2], values[1::2]), width // 2
     return values
 
 
 def _rows_above(samples: Float32, rows: int, taps: int, above: float) -> Index:
-    """The rows that have a sample higher than `above` in them or within _ROW / 2 of them."""
+    """Return the rows with a sample above `above` in them or within _ROW / 2 of them."""
     first = taps // 2 - _ROW // 2
     wide = samples[max(0, first) : taps // 2 + rows * _ROW + _ROW // 2]
     if first < 0:
@@ -94,24 +95,24 @@ def _rows_above(samples: Float32, rows: int, taps: int, above: float) -> Index:
 
 
 def oversampling(sample_rate: int) -> int:
-    """Factor for a meter: at least four times, and at least 192 kHz, as Annex 2 asks."""
+    """Return the factor for a meter: at least four times, and at least 192 kHz, as Annex 2 requires."""
     return 4 if sample_rate <= 96_000 else 2
 
 
 class TruePeakMeter:
-    """Keeps the highest true peak and sample peak of a stream; the same however it is cut."""
+    """Measures the highest true peak and sample peak of a stream; they do not depend on block sizes."""
 
     def __init__(self, sample_rate: int, channels: int, *, block_frames: int = 8_192) -> None:
         self._factor = oversampling(sample_rate)
         self._block_frames = block_frames
-        # The past begins with silence: the signal does too.
+        # The audio begins after silence.
         self._buffer = np.zeros((channels, TAPS + block_frames), dtype=np.float32)
         self._filled = TAPS // 2
         self._highest = 0.0
         self._sample_peak = 0.0
 
     def push(self, planar: NDArray[np.floating]) -> None:
-        """Take samples in, of shape (channels, frames)."""
+        """Add samples of shape (channels, frames)."""
         position = 0
         while position < planar.shape[1]:
             take = min(self._buffer.shape[1] - self._filled, planar.shape[1] - position)

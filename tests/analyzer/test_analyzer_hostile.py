@@ -108,7 +108,7 @@ async def test_a_file_that_is_not_audio_is_refused_before_it_has_arrived() -> No
         await asyncio.Event().wait()
 
     async with running_analyzer() as analyzer:
-        with pytest.raises(grpc.aio.AioRpcError, match="no sound"):
+        with pytest.raises(grpc.aio.AioRpcError, match="not readable audio"):
             await anext(aiter(analyzer.stub.Analyze(unfinished(), timeout=60)))
 
 

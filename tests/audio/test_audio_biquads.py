@@ -1,4 +1,4 @@
-"""The filter that is loaded without scipy.signal is scipy.signal's, to the bit."""
+"""The filter loaded without scipy.signal equals that of scipy.signal to the bit."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ assert not {"scipy.signal", "scipy.stats"} & set(sys.modules)
 @given(seed=st.integers(0, 2**32 - 1), channels=st.integers(1, 6), cuts=st.lists(st.integers(0, 700), max_size=4))
 @hypothesis_settings(max_examples=40, deadline=None)
 @pytest.mark.parametrize("alone", [True, False])
-def test_it_is_the_filter_of_scipy_however_the_sound_is_cut(
+def test_the_filter_equals_that_of_scipy_for_any_blocks(
     seed: int, channels: int, cuts: list[int], *, alone: bool
 ) -> None:
-    biquads._compiled.cache_clear()  # noqa: SLF001 - which of the two ways is taken is the test
+    biquads._compiled.cache_clear()  # noqa: SLF001 - the test chooses how it is loaded
     with pytest.MonkeyPatch.context() as patch:
         if not alone:
             patch.setattr(biquads, "_alone", lambda: None)
@@ -48,9 +48,9 @@ def test_it_is_the_filter_of_scipy_however_the_sound_is_cut(
         np.testing.assert_array_equal(np.concatenate(pieces, axis=1), expected)
         np.testing.assert_array_equal(memory, expected_memory)
         assert before.shape == memory.shape
-    biquads._compiled.cache_clear()  # noqa: SLF001 - the next test takes its own way
+    biquads._compiled.cache_clear()  # noqa: SLF001 - for the next test
 
 
-def test_this_scipy_gives_it_alone_and_nobody_loads_the_rest() -> None:
-    assert biquads._alone() is not None  # noqa: SLF001 - a SciPy that hides it would cost us start-up time unnoticed
+def test_this_scipy_has_the_function_alone_and_nothing_loads_the_rest() -> None:
+    assert biquads._load_alone() is not None  # noqa: SLF001 - without it start-up would become slow unnoticed
     subprocess.run([sys.executable, "-c", ONLY_WHAT_IS_NEEDED], check=True, timeout=60)

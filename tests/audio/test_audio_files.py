@@ -1,4 +1,4 @@
-"""Sound files: what is written comes back, tags and manifest included, however the audio was cut."""
+"""Audio files: audio, tags and manifest are read back as written, for any block sizes."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def write(path: Path, audio: np.ndarray, wanted: AudioFileSettings, chunk: int =
 @pytest.mark.parametrize("kind", ALL)
 def test_length_tags_and_manifest_come_back(kind: FileFormat, tmp_path: Path) -> None:
     audio = music()
-    path = tmp_path / f"song{kind.value}"
+    path = tmp_path / f"song{kind.suffix}"
     write(path, audio, AudioFileSettings(file_format=kind, tags=TAGS, cues=CUES, manifest=MANIFEST))
     decoded, rate = read_audio(path)
     assert (decoded.shape, rate) == (audio.shape, RATE)
@@ -67,24 +67,24 @@ def test_length_tags_and_manifest_come_back(kind: FileFormat, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("kind", ALL)
-def test_bytes_depend_on_neither_chunks_nor_time(kind: FileFormat, tmp_path: Path) -> None:
+def test_bytes_do_not_depend_on_chunks_or_time(kind: FileFormat, tmp_path: Path) -> None:
     audio = music(0.7)
     wanted = AudioFileSettings(file_format=kind, bit_depth=16, tags=TAGS, cues=CUES, manifest=MANIFEST)
-    first = write(tmp_path / f"a{kind.value}", audio, wanted, chunk=997)
-    second = write(tmp_path / f"b{kind.value}", audio, wanted, chunk=1_000_000)
+    first = write(tmp_path / f"a{kind.suffix}", audio, wanted, chunk=997)
+    second = write(tmp_path / f"b{kind.suffix}", audio, wanted, chunk=1_000_000)
     assert first == second
 
 
 @pytest.mark.parametrize("kind", [FileFormat.FLAC, FileFormat.WAV])
 @pytest.mark.parametrize("bits", [16, 24, 32])
 @pytest.mark.parametrize("channels", [1, 2, 6])
-def test_lossless_means_the_nearest_step(kind: FileFormat, bits: int, channels: int, tmp_path: Path) -> None:
+def test_lossless_formats_round_to_the_nearest_step(kind: FileFormat, bits: int, channels: int, tmp_path: Path) -> None:
     if bits == 32 and kind is FileFormat.FLAC:
         with pytest.raises(InvalidSettings, match="32 bits"):
             AudioFileSettings(file_format=kind, bit_depth=bits)
         return
     audio = music(0.3, channels)
-    path = tmp_path / f"song{kind.value}"
+    path = tmp_path / f"song{kind.suffix}"
     write(path, audio, AudioFileSettings(file_format=kind, bit_depth=bits, channels=channels))
     decoded, _ = read_audio(path)
     steps = {16: 1.5 * 2.0**-15, 24: 2.0**-24, 32: 0.0}[bits]
@@ -113,7 +113,7 @@ def test_tags_known_only_at_the_end_are_written(tmp_path: Path) -> None:
     assert tags["TITLE"] == TAGS["TITLE"]
 
 
-def test_a_file_that_fails_leaves_nothing_and_keeps_the_old_one(tmp_path: Path) -> None:
+def test_a_failed_file_leaves_nothing_and_keeps_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "song.flac"
     before = write(path, music(0.1), AudioFileSettings())
     bad = music(0.1)
@@ -124,7 +124,7 @@ def test_a_file_that_fails_leaves_nothing_and_keeps_the_old_one(tmp_path: Path) 
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
-def test_rf64_is_used_when_riff_has_no_room(tmp_path: Path) -> None:
+def test_rf64_is_used_when_riff_is_too_small(tmp_path: Path) -> None:
     audio = music()
     wanted = AudioFileSettings(file_format=FileFormat.WAV, cues=CUES, tags=TAGS, quarters_per_minute=82.5)
     path = tmp_path / "song.wav"
@@ -154,7 +154,7 @@ def test_a_file_above_four_gibibytes_is_rf64(tmp_path: Path) -> None:
     assert last[-1, 0] == 0.5
 
 
-def test_time_reference_and_tempo_stand_in_their_chunks(tmp_path: Path) -> None:
+def test_time_reference_and_tempo_are_in_their_chunks(tmp_path: Path) -> None:
     wanted = AudioFileSettings(file_format=FileFormat.WAV, time_reference_frames=5_000_000_000, quarters_per_minute=92)
     raw = write(tmp_path / "song.wav", music(0.5), wanted)
     bext = raw.index(b"bext") + 8
@@ -177,7 +177,7 @@ def test_time_reference_and_tempo_stand_in_their_chunks(tmp_path: Path) -> None:
         ({"quarters_per_minute": 90.0}, "WAV only"),
     ],
 )
-def test_what_a_format_cannot_hold_is_refused(wanted: dict[str, object], message: str) -> None:
+def test_settings_that_a_format_does_not_have_are_refused(wanted: dict[str, object], message: str) -> None:
     with pytest.raises(InvalidSettings, match=message):
         AudioFileSettings(**wanted)  # type: ignore[arg-type]  # each case sets other fields
 
@@ -186,7 +186,7 @@ def test_what_a_format_cannot_hold_is_refused(wanted: dict[str, object], message
     "content",
     [b"", b"RIFF", b"\x89PNG\r\n\x1a\n" + bytes(100), b"ID3" + bytes(300), bytes(4096), b"OggS" + bytes(200)],
 )
-def test_what_is_no_sound_is_refused(content: bytes, tmp_path: Path) -> None:
+def test_a_file_that_is_not_audio_is_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "x.wav"
     path.write_bytes(content)
     with pytest.raises(AudioError):
@@ -215,7 +215,7 @@ def test_absurd_headers_and_samples_are_refused(content: bytes, tmp_path: Path) 
         read_audio(path)
 
 
-def test_a_flac_that_claims_more_than_it_holds_is_refused(tmp_path: Path) -> None:
+def test_a_flac_that_claims_too_many_frames_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.flac"
     raw = bytearray(write(path, music(2.0), AudioFileSettings()))
     path.write_bytes(raw[: len(raw) // 2])
@@ -229,7 +229,7 @@ def test_a_flac_that_claims_more_than_it_holds_is_refused(tmp_path: Path) -> Non
         read_audio(path)
 
 
-def test_limits_are_looked_at_before_decoding(tmp_path: Path) -> None:
+def test_limits_are_checked_before_decoding(tmp_path: Path) -> None:
     path = tmp_path / "x.wav"
     write(path, music(1.0), AudioFileSettings(file_format=FileFormat.WAV))
     with pytest.raises(AudioTooLarge):
@@ -246,13 +246,13 @@ def test_limits_are_looked_at_before_decoding(tmp_path: Path) -> None:
 def test_damaged_files_raise_only_our_errors(
     kind: FileFormat, cut: float, flips: list[tuple[float, int]], tmp_path: Path
 ) -> None:
-    path = tmp_path / f"whole{kind.value}"
+    path = tmp_path / f"whole{kind.suffix}"
     if not path.exists():
         write(path, music(0.2), AudioFileSettings(file_format=kind, tags=TAGS, cues=CUES, manifest="{}"))
     raw = bytearray(path.read_bytes())
     for place, value in flips:
         raw[int(place * min(len(raw), 3_000))] = value
-    broken = tmp_path / f"broken{kind.value}"
+    broken = tmp_path / f"broken{kind.suffix}"
     broken.write_bytes(raw[: int(cut * len(raw)) + 1])
     for read in (read_audio, read_tags):
         try:
@@ -264,7 +264,7 @@ def test_damaged_files_raise_only_our_errors(
 @pytest.mark.reference("ffprobe")
 @pytest.mark.parametrize("kind", ALL)
 def test_ffprobe_shows_duration_chapters_and_tags(kind: FileFormat, tmp_path: Path) -> None:
-    path = tmp_path / f"song{kind.value}"
+    path = tmp_path / f"song{kind.suffix}"
     write(path, music(2.0), AudioFileSettings(file_format=kind, tags=TAGS, cues=CUES, manifest=MANIFEST))
     asked = ["ffprobe", "-v", "error", "-show_format", "-show_streams", "-show_chapters", "-of", "json", str(path)]
     run = subprocess.run(asked, capture_output=True, check=True, text=True)
@@ -281,7 +281,7 @@ def test_ffprobe_shows_duration_chapters_and_tags(kind: FileFormat, tmp_path: Pa
 
 
 @pytest.mark.reference("ffprobe")
-def test_a_time_reference_hides_no_tags_of_a_wav(tmp_path: Path) -> None:
+def test_a_time_reference_does_not_hide_the_tags_of_a_wav(tmp_path: Path) -> None:
     path = tmp_path / "song.wav"
     tags = {**TAGS, "BPM": "82", "SEED": "5", "INITIALKEY": "F minor", "GENRE": "lofi", "ENCODER": "Segue 1"}
     tags |= loudness_tags(FileFormat.WAV, integrated_lufs=-14.0, true_peak_dbtp=-1.0)
@@ -295,14 +295,14 @@ def test_a_time_reference_hides_no_tags_of_a_wav(tmp_path: Path) -> None:
     assert seen["time_reference"] == "7"
     assert {tags["TITLE"], "82", "5", "F minor", "lofi", "Segue 1", "-14.00 LUFS", "-1.00 dBTP"} <= set(seen.values())
     assert len(shown["chapters"]) == len(CUES)
-    # The whole of it stays in the ID3 chunk, for readers of ours and others.
+    # The complete tags are in the ID3 chunk.
     assert read_tags(path).tags == tags
     assert read_tags(path).manifest == MANIFEST
 
 
 @pytest.mark.parametrize("kind", ALL)
-def test_small_blocks_read_the_same_sound_as_one_large_one(kind: FileFormat, tmp_path: Path) -> None:
-    path = tmp_path / f"sound{kind.value}"
+def test_small_blocks_read_the_same_audio_as_one_large_block(kind: FileFormat, tmp_path: Path) -> None:
+    path = tmp_path / f"sound{kind.suffix}"
     times = np.arange(3 * RATE) / RATE
     with open_writer(path, AudioFileSettings(file_format=kind)) as writer:
         writer.write((0.3 * np.sin(2 * np.pi * 440 * times)[:, None] * np.ones((1, 2))).astype(np.float32))

@@ -1,4 +1,4 @@
-"""Hostile files: refused with a reason, by a child that spends less than a second, and never crash who asked."""
+"""Hostile files: refused with a reason, by a child process that needs less than a second, without a crash."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from segue_audio.decoder import HEAD, SHAPE
-from segue_audio.decoding import DecodedFile
+from segue_audio.decoder.child_process import HEAD, SHAPE
+from segue_audio.decoder.decoded_file import DecodedFile
 from segue_audio.errors import AudioError
 from segue_audio.files import AudioFileSettings, FileFormat, open_writer, read_tags
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 def wav(channels: int = 2, rate: int = 48_000, bits: int = 16, claims: int = 4_000, kind: int = 1) -> bytes:
-    """A WAV whose header says what it is told to say, with 4000 bytes behind it."""
+    """A WAV with the given header fields and 4000 bytes of data."""
     numbers = (kind, channels, rate & 0xFFFFFFFF, 0, channels * bits // 8 & 0xFFFF, bits)
     head = b"fmt " + struct.pack("<IHHIIHH", 16, *numbers) + b"data" + struct.pack("<I", claims)
     return b"RIFF" + struct.pack("<I", 4_040) + b"WAVE" + head + bytes(4_000)
 
 
 def flac(path: Path, *, claims: int | None = None, cut: int | None = None) -> bytes:
-    """A FLAC of a second of noise that claims another length, or is cut short."""
+    """A FLAC of a second of noise that claims another length, or is incomplete."""
     rng = np.random.default_rng(1)
     soundfile.write(path, rng.normal(0, 0.1, (48_000, 2)), 48_000, format="FLAC")
     content = bytearray(path.read_bytes())
@@ -84,7 +84,7 @@ async def test_a_hostile_file_is_refused_within_a_second(tmp_path: Path, name: s
     with pytest.raises(AudioError) as caught:
         await decoded(path)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    # Processor time: what a clock says depends on what else this machine does. Start-up of Python is in it.
+    # CPU time, which includes the start of Python; elapsed time would depend on the load of the machine.
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0
     assert str(caught.value)
     assert str(tmp_path) not in str(caught.value)
@@ -116,17 +116,17 @@ TAGS: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("name", TAGS)
-def test_hostile_tags_are_refused_in_words_and_cost_little(tmp_path: Path, name: str) -> None:
+def test_hostile_tags_are_refused_with_a_message_and_cost_little(tmp_path: Path, name: str) -> None:
     path = tmp_path / "file"
     path.write_bytes(TAGS[name])
     begun = time.process_time()
     with pytest.raises(AudioError):
         read_tags(path)
-    # Far above what it takes, far below what reading all of it would take.
+    # Far above the need, far below reading everything.
     assert time.process_time() - begun < 1.0
 
 
-def test_a_large_wav_whose_sizes_are_cut_short_has_no_tags(tmp_path: Path) -> None:
+def test_a_large_wav_with_incomplete_sizes_has_no_tags(tmp_path: Path) -> None:
     path = tmp_path / "file.wav"
     path.write_bytes(b"RF64\0\0\0\0WAVEds64\x1c\0\0\0\0\0")
     assert read_tags(path).tags == {}

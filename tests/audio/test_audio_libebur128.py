@@ -1,4 +1,4 @@
-"""Our meter beside libebur128, which most programs measure with (Debian: libebur128-1)."""
+"""The meter agrees with libebur128, which most programs use (Debian: libebur128-1)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def lib(request: pytest.FixtureRequest) -> ctypes.CDLL:
 @pytest.mark.parametrize(("rate", "channels"), [(44_100, 2), (48_000, 1), (48_000, 2), (48_000, 6), (96_000, 2)])
 def test_libebur128_agrees(lib: ctypes.CDLL, rate: int, channels: int) -> None:
     rng = np.random.default_rng(rate + channels)
-    # Long stretches: it looks at the range once a second, we ten times.
+    # Long parts: it measures the range once a second, we ten times.
     level = np.repeat(10 ** (np.linspace(-40, -6, 12)[rng.permutation(12)] / 20), 5 * rate)
     # Nothing at the very top of the spectrum, where interpolators differ.
     noise = rng.normal(0, 0.3, (60 * rate, channels))

@@ -32,7 +32,7 @@ def _warm() -> None:
 
 
 def tone(parts: list[Part], rate: int = RATE, hz: float = 1000.0, channels: int = 2) -> np.ndarray:
-    """A sine whose peak level is given in dBFS (None: silence) for each part."""
+    """A sine with a peak level in dBFS (None: silence) for each part."""
     levels = [np.full(round(s * rate), 0.0 if db is None else 10 ** (db / 20)) for db, s in parts]
     level = np.concatenate(levels)
     wave = level * np.sin(2 * np.pi * hz * np.arange(len(level)) / rate)
@@ -189,7 +189,7 @@ def test_silence_and_short_audio_give_no_number() -> None:
     assert short.true_peak_dbtp == pytest.approx(-23, abs=0.1)
 
 
-def test_what_has_no_definition_is_refused() -> None:
+def test_undefined_measurements_are_refused() -> None:
     with pytest.raises(InvalidSettings, match="7 channels"):
         LoudnessMeter(RATE, 7)
     with pytest.raises(InvalidSettings, match="4000"):
@@ -235,13 +235,13 @@ def test_ffmpeg_agrees(tmp_path: Path) -> None:
     assert ours.true_peak_dbtp == pytest.approx(shown[2], abs=0.4)
 
 
-def test_the_filter_comes_to_rest_in_silence_and_no_bit_changes_by_it() -> None:
+def test_the_filter_memory_becomes_zero_in_silence_without_changing_a_bit() -> None:
     rng = np.random.default_rng(1)
     sound = rng.normal(size=(2, RATE)) * 0.1
     piece = np.concatenate([sound, np.zeros((2, 6 * RATE)), sound], axis=1)
     cut, whole = KWeightedPower(RATE, 2), KWeightedPower(RATE, 2)
     powers = [cut.push(piece[:, first : first + 8_000]) for first in range(0, 7 * RATE, 8_000)]
-    # Left alone it keeps numbers near 1e-321 for ever, with which it is thirty times as slow.
-    assert not cut._memory.any()  # noqa: SLF001 - nothing else tells but the time
+    # Otherwise numbers near 1e-321 remain, which make it thirty times as slow.
+    assert not cut._memory.any()  # noqa: SLF001 - otherwise visible only in the time
     powers.append(cut.push(piece[:, 7 * RATE :]))
     assert np.array_equal(np.concatenate(powers), whole.push(piece))

@@ -1,4 +1,4 @@
-"""PCM bytes and blocks: exact both ways, and dither that depends on the frame's number alone."""
+"""PCM bytes and blocks: exact both ways; dither depends on the frame number only."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_24_bit_is_within_half_a_step_and_stable(block: np.ndarray) -> None:
 
 @given(BLOCKS, st.integers(0, 300), st.integers(0, 20_000))
 @settings(max_examples=50)
-def test_16_bit_does_not_depend_on_how_audio_is_cut(block: np.ndarray, cut: int, first_frame: int) -> None:
+def test_16_bit_does_not_depend_on_block_sizes(block: np.ndarray, cut: int, first_frame: int) -> None:
     whole = encode_pcm(block, SampleFormat.S16LE, first_frame=first_frame)
     cut = min(cut, len(block))
     head = encode_pcm(block[:cut], SampleFormat.S16LE, first_frame=first_frame)
@@ -66,7 +66,7 @@ def test_part_of_a_frame_is_refused() -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_the_first_bad_sample_is_named(bad: float) -> None:
+def test_the_error_names_the_first_bad_sample(bad: float) -> None:
     block = np.zeros((100, 2), dtype=np.float32)
     check_finite(block)
     block[41, 1] = bad

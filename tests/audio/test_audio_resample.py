@@ -1,4 +1,4 @@
-"""Sample-rate conversion and waveform peaks: exact length, right pitch, the same however audio is cut."""
+"""Sample-rate conversion and waveform peaks: exact length, right pitch, independent of block sizes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_length_is_exact_and_chunks_do_not_matter(frames: int, cuts: list[int], 
 
 
 @pytest.mark.parametrize("rate", [22_050, 44_100, 96_000])
-def test_a_tone_keeps_pitch_level_and_place(rate: int) -> None:
+def test_a_tone_keeps_pitch_level_and_position(rate: int) -> None:
     def tone(at_rate: int) -> np.ndarray:
         return (0.5 * np.sin(2 * np.pi * 1000 * np.arange(at_rate) / at_rate))[:, None].astype(np.float32)
 
@@ -52,7 +52,7 @@ def test_absurd_rates_are_refused() -> None:
 
 @given(lengths=st.lists(st.integers(0, 700), max_size=20), point=st.sampled_from([1, 7, 64]))
 @settings(deadline=None)
-def test_peaks_hold_every_extreme_whatever_the_chunks(lengths: list[int], point: int) -> None:
+def test_peaks_include_every_extreme_for_any_chunks(lengths: list[int], point: int) -> None:
     total = sum(lengths)
     audio = np.random.default_rng(total).uniform(-1, 1, (total, 2)).astype(np.float32)
     peaks, once = PeakCollector(point, max_points=32), PeakCollector(point, max_points=32)
@@ -69,6 +69,6 @@ def test_peaks_hold_every_extreme_whatever_the_chunks(lengths: list[int], point:
         assert (low, high) == (part.min(), part.max())
 
 
-def test_what_the_gateway_imports_brings_no_scipy() -> None:
+def test_the_imports_of_the_gateway_do_not_load_scipy() -> None:
     code = "import segue_audio.files, segue_audio.pcm, segue_audio.peaks, sys; sys.exit('scipy' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,6 +1,6 @@
-"""Sound files: written block by block, read within limits."""
+"""Audio files: written block by block in the formats of `segue_audio.formats`, and read within limits."""
 
-from segue_audio.files.reading import (
+from segue_audio.files.reader import (
     AudioFileReader,
     FileTags,
     open_reader,
@@ -8,9 +8,10 @@ from segue_audio.files.reading import (
     read_manifest,
     read_tags,
 )
-from segue_audio.files.settings import AudioFileSettings, Cue, FileFormat, format_of, loudness_tags
-from segue_audio.files.writing import AudioFileWriter, open_writer
-from segue_audio.limits import ReadLimits
+from segue_audio.files.settings import AudioFileSettings, Cue, loudness_tags
+from segue_audio.files.writer import AudioFileWriter, open_writer
+from segue_audio.formats import FileFormat, format_of
+from segue_audio.readable_files import ReadLimits
 
 __all__ = [
     "AudioFileReader",

@@ -1,4 +1,4 @@
-"""FLAC metadata blocks: put tags into an encoded file, and read them."""
+"""Tags in the metadata blocks of FLAC: added to an encoded file, and read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOST_BLOCKS = 1_000
 
 
 def copy_with_tags(source: IO[bytes], target: IO[bytes], tags: Mapping[str, str]) -> None:
-    """Copy a FLAC file, with its tags replaced."""
+    """Copy a FLAC file with new tags."""
     vendor = b"segue"
     kept: list[tuple[int, bytes]] = []
     for kind, body in _blocks(source):
@@ -28,7 +28,7 @@ def copy_with_tags(source: IO[bytes], target: IO[bytes], tags: Mapping[str, str]
             kept.append((kind, body))
     comments = pack_comments(vendor, tags)
     if len(comments) > _LARGEST_BLOCK:
-        raise AudioTooLarge(f"tags of {len(comments)} bytes; a FLAC file holds {_LARGEST_BLOCK}")
+        raise AudioTooLarge(f"tags of {len(comments)} bytes; the limit of a FLAC file is {_LARGEST_BLOCK}")
     kept.append((_VORBIS_COMMENT, comments))
     target.write(b"fLaC")
     for index, (kind, body) in enumerate(kept):
@@ -46,17 +46,17 @@ def read_tags(source: IO[bytes]) -> dict[str, str]:
 
 
 def _blocks(source: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Yield each metadata block; afterwards `source` stands at the first audio frame."""
+    """Yield each metadata block; afterwards `source` is at the first audio frame."""
     if source.read(4) != b"fLaC":
-        raise UnreadableAudio("this is no FLAC file")
+        raise UnreadableAudio("this is not a FLAC file")
     for _ in range(_MOST_BLOCKS):
         head = source.read(4)
         if len(head) < 4:
-            raise UnreadableAudio("the FLAC metadata is cut short")
+            raise UnreadableAudio("the FLAC metadata is incomplete")
         size = int.from_bytes(head[1:])
         body = source.read(size)
         if len(body) < size:
-            raise UnreadableAudio("the FLAC metadata is cut short")
+            raise UnreadableAudio("the FLAC metadata is incomplete")
         yield head[0] & 0x7F, body
         if head[0] & 0x80:
             return

@@ -1,4 +1,4 @@
-"""ID3v2.4, the tags of MP3 (and, in a chunk of its own, of WAV): packed and read."""
+"""ID3v2.4 tags of MP3 and, in a chunk, of WAV: written and read."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _FRAMES_OF_TAGS = {
 _TAGS_OF_FRAMES = {frame: tag for tag, frame in _FRAMES_OF_TAGS.items()}
 _UTF8 = b"\x03"
 _MOST_LISTED_CHAPTERS = 255
-"""A table of contents counts its entries in one byte; later chapters stand in the tag without being listed."""
+"""The table of contents counts entries in one byte; later chapters are in the tag but not in the table."""
 
 
 def pack_id3(tags: Mapping[str, str], cues: Sequence[Cue], *, sample_rate: int, total_frames: int) -> bytes:
-    """Pack a whole ID3v2.4 tag, chapters included."""
+    """Return a whole ID3v2.4 tag with chapters."""
     frames = [_pack_text(name, text) for name, text in tags.items()]
     for number, cue in enumerate(cues):
         end = cues[number + 1].first_frame if number + 1 < len(cues) else total_frames
         start_ms, end_ms = (round(frame * 1000 / sample_rate) for frame in (cue.first_frame, end))
         title = _frame("TIT2", _UTF8 + cue.label.encode())
-        # No byte offsets are given: 0xFFFFFFFF says that the times count.
+        # No byte offsets: 0xFFFFFFFF means that the times apply.
         times = struct.pack(">IIII", start_ms, end_ms, 0xFFFFFFFF, 0xFFFFFFFF)
         frames.append(_frame("CHAP", b"chp%d\0" % number + times + title))
     if cues:
@@ -47,7 +47,7 @@ def pack_id3(tags: Mapping[str, str], cues: Sequence[Cue], *, sample_rate: int, 
 
 
 def unpack_id3(packed: bytes) -> dict[str, str]:
-    """Read the text tags of an ID3v2.3 or 2.4 tag; other frames are passed over."""
+    """Read the text tags of an ID3v2.3 or 2.4 tag; other frames are skipped."""
     tags: dict[str, str] = {}
     for frame_id, body in _frames(packed):
         if frame_id == "TXXX":
@@ -64,7 +64,7 @@ def unpack_id3(packed: bytes) -> dict[str, str]:
 
 
 def id3_size(head: bytes) -> int:
-    """Size of the tag that begins with these ten bytes, its head included; 0 when they begin no tag."""
+    """Return the size of the tag that begins with these ten bytes, including them; 0 when there is no tag."""
     if len(head) < 10 or head[:3] != b"ID3":
         return 0
     return 10 + _from_synchsafe(head[6:10])
@@ -77,7 +77,7 @@ def _pack_text(name: str, text: str) -> bytes:
         return _frame("COMM", _UTF8 + b"eng" + b"\0" + text.encode())
     packed = _frame("TXXX", _UTF8 + name.encode() + b"\0" + text.encode())
     if name == "BPM":
-        # TBPM holds whole numbers only; the exact tempo stays in TXXX, which is read first.
+        # TBPM holds integers only; the exact tempo is in TXXX, which is read first.
         packed += _frame("TBPM", _UTF8 + str(round(float(text))).encode())
     return packed
 
@@ -89,7 +89,7 @@ def _frame(frame_id: str, body: bytes) -> bytes:
 def _frames(packed: bytes) -> Iterator[tuple[str, bytes]]:
     size = id3_size(packed[:10])
     if size == 0 or size > len(packed):
-        raise UnreadableAudio("the ID3 tag is cut short")
+        raise UnreadableAudio("the ID3 tag is incomplete")
     is_v24 = packed[3] == 4
     position = 10
     for _ in range(MOST_TAGS):
@@ -99,7 +99,7 @@ def _frames(packed: bytes) -> Iterator[tuple[str, bytes]]:
         frame_size = _from_synchsafe(raw_size) if is_v24 else int.from_bytes(raw_size)
         body = packed[position + 10 : position + 10 + frame_size]
         if len(body) < frame_size:
-            raise UnreadableAudio("the ID3 tag is cut short")
+            raise UnreadableAudio("the ID3 tag is incomplete")
         yield packed[position : position + 4].decode("latin-1"), body
         position += 10 + frame_size
     raise UnreadableAudio(f"the ID3 tag has more than {MOST_TAGS} frames")

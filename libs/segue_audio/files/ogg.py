@@ -1,4 +1,4 @@
-"""Ogg pages: put tags into an encoded Opus stream, and read them."""
+"""Tags in the pages of an Ogg Opus stream: added to an encoded file, and read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _HEAD = struct.Struct("<4sBBqIIIB")
 _CONTINUED = 0x01
 _SERIAL = 0x53454755
-"""One stream number for all our files: the encoder takes one from the clock, and no output may depend on that."""
+"""The stream number of all our files: the encoder's own depends on the clock, and output must not."""
 
 _MIRROR = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _OPUS_TAGS = b"OpusTags"
@@ -31,7 +31,7 @@ class _Page:
     body: bytes
 
     def pack(self, sequence: int) -> bytes:
-        """Write the page with our stream number and its place."""
+        """Encode the page with our stream number and its sequence number."""
         head = _HEAD.pack(b"OggS", 0, self.flags, self.granule, _SERIAL, sequence, 0, len(self.lacing))
         page = bytearray(head + self.lacing + self.body)
         page[22:26] = _crc(page).to_bytes(4, "little")
@@ -39,7 +39,7 @@ class _Page:
 
 
 def copy_with_tags(source: IO[bytes], target: IO[bytes], tags: Mapping[str, str]) -> None:
-    """Copy an Ogg Opus file, with its tags and its stream number replaced."""
+    """Copy an Ogg Opus file with new tags and our stream number."""
     pages = _pages(source)
     target.write(next(pages).pack(0))
     vendor = unpack_comments(_comment_packet(pages))[0]
@@ -56,7 +56,7 @@ def read_tags(source: IO[bytes]) -> dict[str, str]:
     """Read the tags of an Ogg Opus file."""
     pages = _pages(source)
     if not next(pages).body.startswith(b"OpusHead"):
-        raise UnreadableAudio("this Ogg file holds no Opus")
+        raise UnreadableAudio("this Ogg file has no Opus stream")
     return unpack_comments(_comment_packet(pages))[1]
 
 
@@ -79,7 +79,7 @@ def _comment_pages(packet: bytes) -> Iterator[_Page]:
     for start in range(0, len(lacing), 255):
         part = lacing[start : start + 255]
         body = packet[start * 255 : start * 255 + sum(part)]
-        # A page on which no packet ends has no position.
+        # A page without the end of a packet has no position.
         granule = 0 if start + 255 >= len(lacing) else -1
         yield _Page(_CONTINUED if start else 0, granule, part, body)
 
@@ -87,16 +87,16 @@ def _comment_pages(packet: bytes) -> Iterator[_Page]:
 def _pages(source: IO[bytes]) -> Iterator[_Page]:
     while head := source.read(_HEAD.size):
         if len(head) < _HEAD.size or head[:4] != b"OggS":
-            raise UnreadableAudio("this is no Ogg file, or it is damaged")
+            raise UnreadableAudio("this is not an Ogg file, or it is damaged")
         _, _, flags, granule, _, _, _, segments = _HEAD.unpack(head)
         lacing = source.read(segments)
         body = source.read(sum(lacing))
         if len(body) < sum(lacing):
-            raise UnreadableAudio("the Ogg file is cut short")
+            raise UnreadableAudio("the Ogg file is incomplete")
         yield _Page(flags, granule, lacing, body)
 
 
 def _crc(page: bytes | bytearray) -> int:
-    """Ogg's checksum (polynomial 0x04C11DB7, no mirroring), got from zlib's mirrored one by mirroring both ends."""
+    """Return Ogg's checksum (polynomial 0x04C11DB7, not reflected), from zlib's reflected one."""
     mirrored = zlib.crc32(bytes(page).translate(_MIRROR), 0xFFFFFFFF) ^ 0xFFFFFFFF
     return int.from_bytes(mirrored.to_bytes(4, "little").translate(_MIRROR))

@@ -1,4 +1,4 @@
-"""WAV, written and read by ourselves: RF64 above 4 GiB, cue points with labels, tempo, tags."""
+"""WAV files: RF64 above 4 GiB, cue points with labels, tempo, tags."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _INFORMATION = {
     "REPLAYGAIN_TRACK_GAIN": b"IRGG",
     "REPLAYGAIN_TRACK_PEAK": b"IRGP",
 }
-"""RIFF's own tags, and names like them for what it has none for: ffmpeg shows no ID3 tags beside a `bext` chunk."""
+"""Tags of RIFF, and similar names for others: ffmpeg shows no ID3 tags of a file with a `bext` chunk."""
 _SPEAKERS = {3: 0x07, 4: 0x33, 5: 0x37, 6: 0x3F, 7: 0x13F, 8: 0x63F}
 _LARGEST_TAGS = 64 << 20
 _MOST_CHUNKS = 10_000
 
 
 class WavEncoder:
-    """Writes samples as they come; sizes, cue points and tags are put in by `finish`."""
+    """Writes samples; `finish` adds sizes, cue points and tags."""
 
     def __init__(self, path: Path, settings: AudioFileSettings, *, rf64_above_bytes: int = _LARGEST_RIFF) -> None:
         self._settings = settings
@@ -49,7 +49,7 @@ class WavEncoder:
         self._rf64_above_bytes = rf64_above_bytes
         self._frames = 0
         self._file = path.open("wb")
-        # JUNK keeps the place of ds64, so that a file may become RF64 when it has grown (EBU Tech 3306).
+        # JUNK reserves space for ds64, so that a large file can become RF64 (EBU Tech 3306).
         self._file.write(b"RIFF\0\0\0\0WAVE" + _chunk(b"JUNK", bytes(28)))
         self._file.write(_chunk(b"fmt ", _format_chunk(settings)))
         if settings.bit_depth == 32:
@@ -68,7 +68,7 @@ class WavEncoder:
         self._frames += len(block)
 
     def finish(self, tags: Mapping[str, str], cues: tuple[Cue, ...]) -> None:
-        """Write what stands behind the samples, then the sizes."""
+        """Write the chunks after the samples, then the sizes."""
         rate = self._settings.rate_in_file
         data_bytes = self._file.tell() - self._first_byte
         if data_bytes % 2:
@@ -79,7 +79,7 @@ class WavEncoder:
         if information := _information_chunk(tags):
             self._file.write(_chunk(b"LIST", information))
         if tags:
-            # No chapters here: a reader that takes cue points for chapters would see each of them twice.
+            # No chapters here: readers that show cue points as chapters would show each of them twice.
             self._file.write(_chunk(b"id3 ", pack_id3(tags, (), sample_rate=rate, total_frames=self._frames)))
         self._write_sizes(data_bytes, riff_bytes=self._file.tell() - 8)
         self._file.close()
@@ -145,10 +145,10 @@ def _labels(body: bytes) -> Iterator[tuple[int, str]]:
 
 
 def _chunks(source: IO[bytes]) -> Iterator[tuple[bytes, int]]:
-    """Yield each chunk's name and size with `source` at its body; the body need not be read."""
+    """Yield each chunk's name and size with `source` at its body; reading the body is optional."""
     head = source.read(12)
     if len(head) < 12 or head[:4] not in (b"RIFF", b"RF64") or head[8:] != b"WAVE":
-        raise UnreadableAudio("this is no WAV file")
+        raise UnreadableAudio("this is not a WAV file")
     position = 12
     long_data_bytes = 0
     for _ in range(_MOST_CHUNKS):
@@ -178,7 +178,7 @@ def _format_chunk(settings: AudioFileSettings) -> bytes:
     numbers = (settings.channels, rate, rate * frame_bytes, frame_bytes, settings.bit_depth)
     if settings.channels <= 2:
         return struct.pack("<HHIIHH", tag, *numbers)
-    # WAVE_FORMAT_EXTENSIBLE says which channel belongs to which speaker.
+    # WAVE_FORMAT_EXTENSIBLE assigns channels to speakers.
     guid = struct.pack("<H", tag) + bytes.fromhex("000000001000800000aa00389b71")
     extension = struct.pack("<HHI", 22, settings.bit_depth, _SPEAKERS[settings.channels])
     return struct.pack("<HHIIHH", 0xFFFE, *numbers) + extension + guid

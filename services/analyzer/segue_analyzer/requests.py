@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from segue_audio.decoder import MAX_SAMPLES, MAX_SECONDS
-from segue_audio.decoding import check_magic
+from segue_audio.decoder.child_process import MAX_SAMPLES, MAX_SECONDS
+from segue_audio.decoder.decoded_file import check_magic
 from segue_audio.errors import AudioError
 from segue_runtime import errors
 from segue_runtime.rpc.chunks import samples_of

@@ -17,7 +17,7 @@ from segue_analyzer.analysis import AudioAnalysis
 from segue_analyzer.messages import report_message
 from segue_analyzer.plan_timeline import SectionSpan, lay_out_plan
 from segue_analyzer.requests import PcmReader, read_start, receive_file
-from segue_audio.decoding import DecodedFile
+from segue_audio.decoder.decoded_file import DecodedFile
 from segue_audio.errors import UnreadableAudio
 from segue_music import codec
 from segue_runtime import errors

@@ -23,15 +23,24 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1asegue/audio/v1/audio.proto\x12\x0esegue.audio.v1\x1a\x1b\x62uf/validate/validate.proto\"\x8c\x01\n\x0b\x41udioFormat\x12!\n\x0bsample_rate\x18\x01 \x01(\rB\x0c\xbaH\t*\x07\x18\x80\xdc\x0b(\xc0>\x12\x1b\n\x08\x63hannels\x18\x02 \x01(\rB\t\xbaH\x06*\x04\x18\x08(\x01\x12=\n\rsample_format\x18\x03 \x01(\x0e\x32\x1c.segue.audio.v1.SampleFormatB\x08\xbaH\x05\x82\x01\x02\x10\x01\"\xa6\x02\n\nAudioChunk\x12\x33\n\x06\x66ormat\x18\x01 \x01(\x0b\x32\x1b.segue.audio.v1.AudioFormatB\x06\xbaH\x03\xc8\x01\x01\x12.\n\x05stage\x18\x02 \x01(\x0e\x32\x15.segue.audio.v1.StageB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1b\n\nsection_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02(@\x12\x16\n\x04take\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\r\x12\x16\n\x05layer\x18\x06 \x01(\tB\x07\xbaH\x04r\x02(@\x12\x1c\n\x0b\x66irst_frame\x18\x07 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x0e\n\x06\x66rames\x18\x08 \x01(\r\x12\x17\n\x04\x64\x61ta\x18\t \x01(\x0c\x42\t\xbaH\x06z\x04\x18\x80\x80\x04\x12\x0e\n\x06\x63rc32c\x18\n \x01(\x07\"\xec\x02\n\x08Loudness\x12%\n\x0fintegrated_lufs\x18\x01 \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01H\x00\x88\x01\x01\x12(\n\x12max_momentary_lufs\x18\x02 \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01H\x01\x88\x01\x01\x12)\n\x13max_short_term_lufs\x18\x03 \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01H\x02\x88\x01\x01\x12\x1e\n\x08range_lu\x18\x04 \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01H\x03\x88\x01\x01\x12$\n\x0etrue_peak_dbtp\x18\x05 \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01H\x04\x88\x01\x01\x12&\n\x10sample_peak_dbfs\x18\x06 \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01H\x05\x88\x01\x01\x42\x12\n\x10_integrated_lufsB\x15\n\x13_max_momentary_lufsB\x16\n\x14_max_short_term_lufsB\x0b\n\t_range_luB\x11\n\x0f_true_peak_dbtpB\x13\n\x11_sample_peak_dbfs*x\n\x0cSampleFormat\x12\x1d\n\x19SAMPLE_FORMAT_UNSPECIFIED\x10\x00\x12\x17\n\x13SAMPLE_FORMAT_F32LE\x10\x01\x12\x17\n\x13SAMPLE_FORMAT_S16LE\x10\x02\x12\x17\n\x13SAMPLE_FORMAT_S24LE\x10\x03*Q\n\x05Stage\x12\x15\n\x11STAGE_UNSPECIFIED\x10\x00\x12\x0e\n\nSTAGE_TAKE\x10\x01\x12\x0f\n\x0bSTAGE_DRAFT\x10\x02\x12\x10\n\x0cSTAGE_MASTER\x10\x03*\x83\x01\n\nFileFormat\x12\x1b\n\x17\x46ILE_FORMAT_UNSPECIFIED\x10\x00\x12\x14\n\x10\x46ILE_FORMAT_FLAC\x10\x01\x12\x13\n\x0f\x46ILE_FORMAT_WAV\x10\x02\x12\x18\n\x14\x46ILE_FORMAT_OGG_OPUS\x10\x03\x12\x13\n\x0f\x46ILE_FORMAT_MP3\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1asegue/audio/v1/audio.proto\x12\x0esegue.audio.v1\x1a\x1b\x62uf/validate/validate.proto\x1a google/protobuf/descriptor.proto\"\x8c\x01\n\x0b\x41udioFormat\x12!\n\x0bsample_rate\x18\x01 \x01(\rB\x0c\xbaH\t*\x07\x18\x80\xdc\x0b(\xc0>\x12\x1b\n\x08\x63hannels\x18\x02 \x01(\rB\t\xbaH\x06*\x04\x18\x08(\x01\x12=\n\rsample_format\x18\x03 \x01(\x0e\x32\x1c.segue.audio.v1.SampleFormatB\x08\xbaH\x05\x82\x01\x02\x10\x01\"\xa6\x02\n\nAudioChunk\x12\x33\n\x06\x66ormat\x18\x01 \x01(\x0b\x32\x1b.segue.audio.v1.AudioFormatB\x06\xbaH\x03\xc8\x01\x01\x12.\n\x05stage\x18\x02 \x01(\x0e\x32\x15.segue.audio.v1.StageB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1b\n\nsection_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02(@\x12\x16\n\x04take\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\r\x12\x16\n\x05layer\x18\x06 \x01(\tB\x07\xbaH\x04r\x02(@\x12\x1c\n\x0b\x66irst_frame\x18\x07 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x0e\n\x06\x66rames\x18\x08 \x01(\r\x12\x17\n\x04\x64\x61ta\x18\t \x01(\x0c\x42\t\xbaH\x06z\x04\x18\x80\x80\x04\x12\x0e\n\x06\x63rc32c\x18\n \x01(\x07\"M\n\x11\x46ileFormatOptions\x12\x10\n\x08suffixes\x18\x01 \x03(\t\x12\x12\n\nmedia_type\x18\x02 \x01(\t\x12\x12\n\nbit_depths\x18\x03 \x03(\r\"\xec\x02\n\x08Loudness\x12%\n\x0fintegrated_lufs\x18\x01 \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01H\x00\x88\x01\x01\x12(\n\x12max_momentary_lufs\x18\x02 \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01H\x01\x88\x01\x01\x12)\n\x13max_short_term_lufs\x18\x03 \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01H\x02\x88\x01\x01\x12\x1e\n\x08range_lu\x18\x04 \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01H\x03\x88\x01\x01\x12$\n\x0etrue_peak_dbtp\x18\x05 \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01H\x04\x88\x01\x01\x12&\n\x10sample_peak_dbfs\x18\x06 \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01H\x05\x88\x01\x01\x42\x12\n\x10_integrated_lufsB\x15\n\x13_max_momentary_lufsB\x16\n\x14_max_short_term_lufsB\x0b\n\t_range_luB\x11\n\x0f_true_peak_dbtpB\x13\n\x11_sample_peak_dbfs*x\n\x0cSampleFormat\x12\x1d\n\x19SAMPLE_FORMAT_UNSPECIFIED\x10\x00\x12\x17\n\x13SAMPLE_FORMAT_F32LE\x10\x01\x12\x17\n\x13SAMPLE_FORMAT_S16LE\x10\x02\x12\x17\n\x13SAMPLE_FORMAT_S24LE\x10\x03*Q\n\x05Stage\x12\x15\n\x11STAGE_UNSPECIFIED\x10\x00\x12\x0e\n\nSTAGE_TAKE\x10\x01\x12\x0f\n\x0bSTAGE_DRAFT\x10\x02\x12\x10\n\x0cSTAGE_MASTER\x10\x03*\xf2\x01\n\nFileFormat\x12\x1b\n\x17\x46ILE_FORMAT_UNSPECIFIED\x10\x00\x12\x31\n\x10\x46ILE_FORMAT_FLAC\x10\x01\x1a\x1b\x82\xb5\x18\x17\n\x05.flac\x12\naudio/flac\x1a\x02\x10\x18\x12/\n\x0f\x46ILE_FORMAT_WAV\x10\x02\x1a\x1a\x82\xb5\x18\x16\n\x04.wav\x12\taudio/wav\x1a\x03\x10\x18 \x12\x36\n\x14\x46ILE_FORMAT_OGG_OPUS\x10\x03\x1a\x1c\x82\xb5\x18\x18\n\x05.opus\n\x04.ogg\x12\taudio/ogg\x12+\n\x0f\x46ILE_FORMAT_MP3\x10\x04\x1a\x16\x82\xb5\x18\x12\n\x04.mp3\x12\naudio/mpeg:[\n\x0b\x66ile_format\x12!.google.protobuf.EnumValueOptions\x18\xd0\x86\x03 \x01(\x0b\x32!.segue.audio.v1.FileFormatOptionsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'segue.audio.v1.audio_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_FILEFORMAT'].values_by_name["FILE_FORMAT_FLAC"]._loaded_options = None
+  _globals['_FILEFORMAT'].values_by_name["FILE_FORMAT_FLAC"]._serialized_options = b'\202\265\030\027\n\005.flac\022\naudio/flac\032\002\020\030'
+  _globals['_FILEFORMAT'].values_by_name["FILE_FORMAT_WAV"]._loaded_options = None
+  _globals['_FILEFORMAT'].values_by_name["FILE_FORMAT_WAV"]._serialized_options = b'\202\265\030\026\n\004.wav\022\taudio/wav\032\003\020\030 '
+  _globals['_FILEFORMAT'].values_by_name["FILE_FORMAT_OGG_OPUS"]._loaded_options = None
+  _globals['_FILEFORMAT'].values_by_name["FILE_FORMAT_OGG_OPUS"]._serialized_options = b'\202\265\030\030\n\005.opus\n\004.ogg\022\taudio/ogg'
+  _globals['_FILEFORMAT'].values_by_name["FILE_FORMAT_MP3"]._loaded_options = None
+  _globals['_FILEFORMAT'].values_by_name["FILE_FORMAT_MP3"]._serialized_options = b'\202\265\030\022\n\004.mp3\022\naudio/mpeg'
   _globals['_AUDIOFORMAT'].fields_by_name['sample_rate']._loaded_options = None
   _globals['_AUDIOFORMAT'].fields_by_name['sample_rate']._serialized_options = b'\272H\t*\007\030\200\334\013(\300>'
   _globals['_AUDIOFORMAT'].fields_by_name['channels']._loaded_options = None
@@ -64,16 +73,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LOUDNESS'].fields_by_name['true_peak_dbtp']._serialized_options = b'\272H\004\022\002@\001'
   _globals['_LOUDNESS'].fields_by_name['sample_peak_dbfs']._loaded_options = None
   _globals['_LOUDNESS'].fields_by_name['sample_peak_dbfs']._serialized_options = b'\272H\004\022\002@\001'
-  _globals['_SAMPLEFORMAT']._serialized_start=882
-  _globals['_SAMPLEFORMAT']._serialized_end=1002
-  _globals['_STAGE']._serialized_start=1004
-  _globals['_STAGE']._serialized_end=1085
-  _globals['_FILEFORMAT']._serialized_start=1088
-  _globals['_FILEFORMAT']._serialized_end=1219
-  _globals['_AUDIOFORMAT']._serialized_start=76
-  _globals['_AUDIOFORMAT']._serialized_end=216
-  _globals['_AUDIOCHUNK']._serialized_start=219
-  _globals['_AUDIOCHUNK']._serialized_end=513
-  _globals['_LOUDNESS']._serialized_start=516
-  _globals['_LOUDNESS']._serialized_end=880
+  _globals['_SAMPLEFORMAT']._serialized_start=995
+  _globals['_SAMPLEFORMAT']._serialized_end=1115
+  _globals['_STAGE']._serialized_start=1117
+  _globals['_STAGE']._serialized_end=1198
+  _globals['_FILEFORMAT']._serialized_start=1201
+  _globals['_FILEFORMAT']._serialized_end=1443
+  _globals['_AUDIOFORMAT']._serialized_start=110
+  _globals['_AUDIOFORMAT']._serialized_end=250
+  _globals['_AUDIOCHUNK']._serialized_start=253
+  _globals['_AUDIOCHUNK']._serialized_end=547
+  _globals['_FILEFORMATOPTIONS']._serialized_start=549
+  _globals['_FILEFORMATOPTIONS']._serialized_end=626
+  _globals['_LOUDNESS']._serialized_start=629
+  _globals['_LOUDNESS']._serialized_end=993
 # @@protoc_insertion_point(module_scope)

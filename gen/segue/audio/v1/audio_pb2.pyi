@@ -4,8 +4,12 @@ isort:skip_file
 Audio in messages: formats, chunks and measurements."""
 
 import builtins
+import collections.abc
 import google.protobuf.descriptor
+import google.protobuf.descriptor_pb2
+import google.protobuf.internal.containers
 import google.protobuf.internal.enum_type_wrapper
+import google.protobuf.internal.extension_dict
 import google.protobuf.message
 import sys
 import typing
@@ -82,27 +86,29 @@ class _FileFormatEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._Enu
     FILE_FORMAT_UNSPECIFIED: _FileFormat.ValueType  # 0
     """FILE_FORMAT_UNSPECIFIED means the default of the field that uses it."""
     FILE_FORMAT_FLAC: _FileFormat.ValueType  # 1
-    """FILE_FORMAT_FLAC is lossless, compressed."""
+    """FILE_FORMAT_FLAC is lossless and compressed."""
     FILE_FORMAT_WAV: _FileFormat.ValueType  # 2
-    """FILE_FORMAT_WAV is lossless, not compressed; RF64 above 4 GiB."""
+    """FILE_FORMAT_WAV is lossless and not compressed; RF64 above 4 GiB."""
     FILE_FORMAT_OGG_OPUS: _FileFormat.ValueType  # 3
-    """FILE_FORMAT_OGG_OPUS is lossy, always 48 000 frames a second."""
+    """FILE_FORMAT_OGG_OPUS is lossy, always with 48 000 frames a second."""
     FILE_FORMAT_MP3: _FileFormat.ValueType  # 4
-    """FILE_FORMAT_MP3 is lossy, at most 48 000 frames a second."""
+    """FILE_FORMAT_MP3 is lossy, with at most 48 000 frames a second."""
 
 class FileFormat(_FileFormat, metaclass=_FileFormatEnumTypeWrapper):
-    """FileFormat is a format of audio files."""
+    """FileFormat is a format of audio files. The option file_format of each value has its suffixes and media type, so that
+    clients read them from the contract.
+    """
 
 FILE_FORMAT_UNSPECIFIED: FileFormat.ValueType  # 0
 """FILE_FORMAT_UNSPECIFIED means the default of the field that uses it."""
 FILE_FORMAT_FLAC: FileFormat.ValueType  # 1
-"""FILE_FORMAT_FLAC is lossless, compressed."""
+"""FILE_FORMAT_FLAC is lossless and compressed."""
 FILE_FORMAT_WAV: FileFormat.ValueType  # 2
-"""FILE_FORMAT_WAV is lossless, not compressed; RF64 above 4 GiB."""
+"""FILE_FORMAT_WAV is lossless and not compressed; RF64 above 4 GiB."""
 FILE_FORMAT_OGG_OPUS: FileFormat.ValueType  # 3
-"""FILE_FORMAT_OGG_OPUS is lossy, always 48 000 frames a second."""
+"""FILE_FORMAT_OGG_OPUS is lossy, always with 48 000 frames a second."""
 FILE_FORMAT_MP3: FileFormat.ValueType  # 4
-"""FILE_FORMAT_MP3 is lossy, at most 48 000 frames a second."""
+"""FILE_FORMAT_MP3 is lossy, with at most 48 000 frames a second."""
 global___FileFormat = FileFormat
 
 @typing.final
@@ -191,6 +197,36 @@ class AudioChunk(google.protobuf.message.Message):
 global___AudioChunk = AudioChunk
 
 @typing.final
+class FileFormatOptions(google.protobuf.message.Message):
+    """FileFormatOptions describes a value of FileFormat."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SUFFIXES_FIELD_NUMBER: builtins.int
+    MEDIA_TYPE_FIELD_NUMBER: builtins.int
+    BIT_DEPTHS_FIELD_NUMBER: builtins.int
+    media_type: builtins.str
+    """media_type is the media type of such files, as in Output.media_type."""
+    @property
+    def suffixes(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """suffixes are the suffixes of file names, in lower case with the dot. The first one is usual."""
+
+    @property
+    def bit_depths(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """bit_depths are the bits per sample that a file can have; 32 is float. Empty means that the format is lossy."""
+
+    def __init__(
+        self,
+        *,
+        suffixes: collections.abc.Iterable[builtins.str] | None = ...,
+        media_type: builtins.str = ...,
+        bit_depths: collections.abc.Iterable[builtins.int] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bit_depths", b"bit_depths", "media_type", b"media_type", "suffixes", b"suffixes"]) -> None: ...
+
+global___FileFormatOptions = FileFormatOptions
+
+@typing.final
 class Loudness(google.protobuf.message.Message):
     """Loudness is a measurement by ITU-R BS.1770-4 and EBU Tech 3341/3342."""
 
@@ -242,3 +278,7 @@ class Loudness(google.protobuf.message.Message):
     def WhichOneof(self, oneof_group: typing.Literal["_true_peak_dbtp", b"_true_peak_dbtp"]) -> typing.Literal["true_peak_dbtp"] | None: ...
 
 global___Loudness = Loudness
+
+FILE_FORMAT_FIELD_NUMBER: builtins.int
+file_format: google.protobuf.internal.extension_dict._ExtensionFieldDescriptor[google.protobuf.descriptor_pb2.EnumValueOptions, global___FileFormatOptions]
+"""file_format describes a value of FileFormat."""

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Final, Self
 import numpy as np
 
 from segue.renderer.v1 import renderer_pb2
-from segue_audio.decoding import DecodedFile
+from segue_audio.decoder.decoded_file import DecodedFile
 from segue_audio.errors import AudioError
 from segue_audio.resample import StreamResampler
 from segue_composition.artifact_keys import artifact_key

@@ -11,7 +11,7 @@ from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composition_pb2, mastering_pb2, spec_pb2, stream_pb2
 from segue.mixer.v1 import mixer_pb2
 from segue.music.v1 import music_pb2
-from segue_audio.decoding import DecodedFile
+from segue_audio.decoder.decoded_file import DecodedFile
 from segue_audio.errors import AudioError
 from segue_audio.files import read_tags
 from segue_composition.artifact_keys import artifact_key

@@ -1,4 +1,4 @@
-"""Read sound files that may be hostile: limits first, then block by block, with the decoded length checked."""
+"""The reader of audio files that may be hostile: checks limits first, decodes block by block, checks the length."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ import json
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import soundfile
 
 from segue_audio.errors import AudioTooLarge, UnreadableAudio
-from segue_audio.files import flac, ogg, wav
-from segue_audio.files.id3 import id3_size, unpack_id3
 from segue_audio.files.settings import MANIFEST_TAG
-from segue_audio.limits import ReadLimits
+from segue_audio.files.tags import read_any_tags
 from segue_audio.pcm import check_finite
+from segue_audio.readable_files import READABLE, ReadLimits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,27 +24,26 @@ if TYPE_CHECKING:
     from segue_audio.arrays import Float32
 
 
-_LARGEST_ID3 = 64 << 20
-_KNOWN_KINDS = {"WAV", "WAVEX", "RF64", "FLAC", "OGG", "MP3", "AIFF", "CAF", "W64"}
+_READABLE_FORMATS = {name for container in READABLE for name in container.sndfile_formats}
 
 
 class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc] # the library has no type information
-    """soundfile seeks to where it stands after every read, which breaks an MP3's sound there: it is told it cannot."""
+    """A file that does not seek: soundfile seeks after every read, which damages the audio of an MP3 there."""
 
     def seekable(self) -> bool:
-        """Say that reading goes forward only."""
+        """Return False: reading goes forward only."""
         return False
 
 
 class AudioFileReader(AbstractContextManager["AudioFileReader"]):
-    """An open sound file within its limits."""
+    """An open audio file within the limits."""
 
     def __init__(self, path: Path, limits: ReadLimits) -> None:
         self.path = path
         try:
             self._sound = _ForwardFile(path)
         except (soundfile.LibsndfileError, RuntimeError) as error:
-            raise UnreadableAudio(f"{path.name} cannot be read as sound: {error}") from None
+            raise UnreadableAudio(f"{path.name} cannot be read as audio: {error}") from None
         try:
             self._check(limits)
         except BaseException:
@@ -56,7 +54,7 @@ class AudioFileReader(AbstractContextManager["AudioFileReader"]):
         self.frames: int = self._sound.frames
 
     def blocks(self, block_frames: int = 65_536) -> Iterator[Float32]:
-        """Decode to the end; raises when fewer frames come than the file claims, or a sample is not finite."""
+        """Decode to the end; raises when the file has fewer frames than it claims, or a sample is not finite."""
         position = 0
         while True:
             try:
@@ -71,7 +69,7 @@ class AudioFileReader(AbstractContextManager["AudioFileReader"]):
             position += len(block)
             yield block
         if position != self.frames:
-            raise UnreadableAudio(f"{self.path.name} claims {self.frames} frames, {position} could be decoded")
+            raise UnreadableAudio(f"{self.path.name} claims {self.frames} frames, but only {position} could be decoded")
 
     def close(self) -> None:
         """Close the file."""
@@ -84,23 +82,24 @@ class AudioFileReader(AbstractContextManager["AudioFileReader"]):
 
     def _check(self, limits: ReadLimits) -> None:
         sound, name = self._sound, self.path.name
-        if sound.format not in _KNOWN_KINDS:
-            raise UnreadableAudio(f"{name} is {sound.format}; {', '.join(sorted(_KNOWN_KINDS))} can be read")
+        if sound.format not in _READABLE_FORMATS:
+            readable = ", ".join(container.name for container in READABLE)
+            raise UnreadableAudio(f"{name} is {sound.format}; readable are {readable}")
         if not limits.min_sample_rate <= sound.samplerate <= limits.max_sample_rate:
             low, high = limits.min_sample_rate, limits.max_sample_rate
-            raise AudioTooLarge(f"{name} has {sound.samplerate} frames a second; {low} to {high} are allowed")
+            raise AudioTooLarge(f"{name} has a sample rate of {sound.samplerate} Hz; allowed are {low} to {high}")
         if sound.channels > limits.max_channels:
-            raise AudioTooLarge(f"{name} has {sound.channels} channels; {limits.max_channels} are allowed")
+            raise AudioTooLarge(f"{name} has {sound.channels} channels; the limit is {limits.max_channels}")
         if sound.frames <= 0:
-            raise UnreadableAudio(f"{name} holds no frames")
+            raise UnreadableAudio(f"{name} has no frames")
         if sound.frames > limits.max_frames or sound.frames > limits.max_seconds * sound.samplerate:
             seconds = sound.frames / sound.samplerate
-            raise AudioTooLarge(f"{name} claims {seconds:.0f} s; {limits.max_seconds:.0f} s are allowed")
+            raise AudioTooLarge(f"{name} claims {seconds:.0f} s; the limit is {limits.max_seconds:.0f} s")
 
 
 @dataclass(frozen=True, slots=True)
 class FileTags:
-    """What a file says about itself besides its sound."""
+    """Tags and manifest of a file."""
 
     tags: dict[str, str]
     manifest: str
@@ -108,12 +107,12 @@ class FileTags:
 
 
 def open_reader(path: str | Path, limits: ReadLimits | None = None) -> AudioFileReader:
-    """Open a sound file; refuses what is beyond the limits before decoding anything."""
+    """Open an audio file; checks the limits before anything is decoded."""
     return AudioFileReader(Path(path), limits or ReadLimits())
 
 
 def read_audio(path: str | Path, limits: ReadLimits | None = None) -> tuple[Float32, int]:
-    """Read a whole file; for short ones."""
+    """Read a whole file into memory."""
     with open_reader(path, limits) as reader:
         return np.concatenate(list(reader.blocks())), reader.sample_rate
 
@@ -122,9 +121,7 @@ def read_tags(path: str | Path) -> FileTags:
     """Read tags and manifest of a WAV, FLAC, Ogg Opus or MP3 file."""
     path = Path(path)
     with path.open("rb") as source:
-        head = source.read(10)
-        source.seek(0)
-        tags = _tags_by_kind(source, head)
+        tags = read_any_tags(source)
     return FileTags(
         tags={name: text for name, text in tags.items() if name != MANIFEST_TAG}, manifest=tags.get(MANIFEST_TAG, "")
     )
@@ -134,24 +131,11 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
     """Read the reproduction manifest; raises UnreadableAudio when the file has none."""
     text = read_tags(path).manifest
     if not text:
-        raise UnreadableAudio(f"{Path(path).name} holds no reproduction manifest; was it written by segued?")
+        raise UnreadableAudio(f"{Path(path).name} has no reproduction manifest; segued writes one into its files")
     try:
         manifest: object = json.loads(text)
     except json.JSONDecodeError as error:
         raise UnreadableAudio(f"{Path(path).name}: the reproduction manifest is damaged: {error}") from None
     if not isinstance(manifest, dict):
-        raise UnreadableAudio(f"{Path(path).name}: the reproduction manifest is no JSON object")
+        raise UnreadableAudio(f"{Path(path).name}: the reproduction manifest is not a JSON object")
     return cast("dict[str, Any]", manifest)
-
-
-def _tags_by_kind(source: IO[bytes], head: bytes) -> dict[str, str]:
-    if head[:4] == b"fLaC":
-        return flac.read_tags(source)
-    if head[:4] == b"OggS":
-        return ogg.read_tags(source)
-    if head[:4] in (b"RIFF", b"RF64"):
-        return wav.read_tags(source)
-    size = id3_size(head)
-    if size > _LARGEST_ID3:
-        raise UnreadableAudio("the ID3 tag is too large")
-    return unpack_id3(source.read(size)) if size else {}

@@ -1,4 +1,4 @@
-"""Decode files that may be hostile in a child process with little memory and little time, and read its PCM back."""
+"""A file that a child process decodes, with little memory and time; its PCM is read back."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
-from segue_audio.decoder import BLOCK_FRAMES, HEAD, SHAPE
+from segue_audio.decoder.child_process import BLOCK_FRAMES, HEAD, SHAPE
 from segue_audio.errors import UnreadableAudio
-from segue_audio.limits import ReadLimits
+from segue_audio.readable_files import READABLE, ReadLimits, is_readable
 
 if TYPE_CHECKING:
     from asyncio import StreamReader
@@ -21,24 +21,23 @@ if TYPE_CHECKING:
     from segue_audio.arrays import Float32
 
 STALL_S: Final = 20.0
-"""A decoder that gives nothing for so long is ended."""
+"""A decoder that sends nothing for this time is killed."""
 _LARGEST_BODY: Final = BLOCK_FRAMES * 8 * 4
 _ENVIRONMENT: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"}
 LIMITS: Final = ReadLimits()
-MAGICS: Final = (b"RIFF", b"RF64", b"riff", b"fLaC", b"OggS", b"FORM", b"caff", b"ID3")
 
 
 def check_magic(head: bytes) -> None:
-    """Refuse at once what no decoder will know, without waiting for the rest."""
-    is_mpeg = len(head) >= 2 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0
-    if not is_mpeg and not head.startswith(MAGICS):
-        raise UnreadableAudio("the file is no sound that can be read; send WAV, FLAC, Ogg, MP3, AIFF or CAF")
+    """Refuse a file that no decoder knows by its first bytes, without waiting for the rest."""
+    if not is_readable(head):
+        *others, last = (container.name for container in READABLE)
+        raise UnreadableAudio(f"the file is not readable audio; send {', '.join(others)} or {last}")
 
 
 class DecodedFile:
-    """A file being decoded; use it in `async with`, which ends the child whatever happens.
+    """A file being decoded; `async with` always ends the child process.
 
-    What is wrong with the file is raised as UnreadableAudio, by `async with` or while blocks are read.
+    A file that cannot be decoded raises UnreadableAudio, in `async with` or in `blocks`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,7 +52,7 @@ class DecodedFile:
             sys.executable,
             "-I",
             "-m",
-            "segue_audio.decoder",
+            "segue_audio.decoder.child_process",
             str(self._path),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
@@ -62,13 +61,13 @@ class DecodedFile:
             cwd="/",
         )
         try:
-            self._take_shape(*await self._message())
+            self._set_shape(*await self._message())
         except BaseException:
             await self._end()
             raise
         return self
 
-    def _take_shape(self, kind: bytes, body: bytes) -> None:
+    def _set_shape(self, kind: bytes, body: bytes) -> None:
         if kind != b"H" or len(body) != SHAPE.size:
             raise _broken()
         self.sample_rate, self.channels, self.frames = SHAPE.unpack(body)
@@ -80,7 +79,7 @@ class DecodedFile:
         await self._end()
 
     async def blocks(self) -> AsyncIterator[Float32]:
-        """Give the sound block by block."""
+        """Yield the audio block by block."""
         while True:
             kind, body = await self._message()
             if kind == b"Z":
@@ -95,11 +94,11 @@ class DecodedFile:
                 kind, size = HEAD.unpack(await self._out.readexactly(HEAD.size))
                 body = await self._out.readexactly(min(size, _LARGEST_BODY))
         except TimeoutError:
-            raise _unreadable(f"decoding the file stood still for {STALL_S:.0f} s") from None
+            raise UnreadableAudio(f"the decoder sent nothing for {STALL_S:.0f} s") from None
         except asyncio.IncompleteReadError:
             raise _broken() from None
         if kind == b"E":
-            raise _unreadable(body.decode("utf-8", "replace"))
+            raise UnreadableAudio(body.decode("utf-8", "replace"))
         return kind, body
 
     @property
@@ -114,14 +113,10 @@ class DecodedFile:
         if self._child.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self._child.kill()
-        # What it still wrote must be read, or it would never be reaped.
+        # Its remaining output must be read, or the process is never reaped.
         await self._child.communicate()
 
 
 def _broken() -> UnreadableAudio:
-    # Whatever the file made of the child, what it says is not believed.
-    return _unreadable("decoding the file took too much memory or time, or broke the decoder")
-
-
-def _unreadable(why: str) -> UnreadableAudio:
-    return UnreadableAudio(why)
+    # The child may be compromised: its output is not trusted.
+    return UnreadableAudio("decoding the file took too much memory or time, or crashed the decoder")

@@ -1,7 +1,7 @@
-"""The child process that decodes a file which may be hostile: it limits itself first, then writes PCM to stdout.
+"""The child process that decodes a file that may be hostile: it limits itself first, then writes PCM to stdout.
 
-Run as `python -I -m segue_audio.decoder PATH`. It writes messages of one letter, a length and a body:
-`H` rate, channels and frames, `P` float32 PCM, `E` why it cannot go on, `Z` the end.
+Run as `python -I -m segue_audio.decoder.child_process PATH`. It writes messages of one letter, a length and a body:
+`H` rate, channels and frames, `P` float32 PCM, `E` an error, `Z` the end.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MEMORY_BYTES: Final = 1 << 30
 CPU_S: Final = 300
 MAX_SECONDS: Final = 3 * 3600.0
 MAX_SAMPLES: Final = 3 * 3600 * 96_000 * 2
-"""Three hours of stereo at 96 kHz: many channels or a high rate make the longest file shorter."""
+"""Three hours of stereo at 96 kHz; more channels or a higher rate shorten the longest file."""
 
 
 def main() -> int:
@@ -29,13 +29,13 @@ def main() -> int:
     try:
         decode(Path(sys.argv[1]), out)
     except MemoryError:
-        send(out, b"E", b"it needs more memory than a sound file may")
+        send(out, b"E", b"decoding it needs too much memory")
     out.flush()
     return 0
 
 
 def limit() -> None:
-    """Give up what a decoder does not need, before anything of the file is read."""
+    """Drop the rights that a decoder does not need, before it reads the file."""
     for kind, most in (
         (resource.RLIMIT_AS, MEMORY_BYTES),
         (resource.RLIMIT_CPU, CPU_S),
@@ -46,7 +46,7 @@ def limit() -> None:
 
 
 def decode(path: Path, out: BinaryIO) -> None:
-    """Write the file's sound; what is wrong with it is said, not raised."""
+    """Write the decoded audio; sends an error instead of raising it."""
     import numpy as np
 
     from segue_audio.errors import AudioError
@@ -56,7 +56,7 @@ def decode(path: Path, out: BinaryIO) -> None:
         with open_reader(path, ReadLimits(max_frames=MAX_SAMPLES, max_seconds=MAX_SECONDS)) as reader:
             if reader.frames * reader.channels > MAX_SAMPLES:
                 seconds = MAX_SAMPLES // (reader.channels * reader.sample_rate)
-                text = f"it is too long; with its channels and rate {seconds} s are allowed"
+                text = f"it is too long; with its channels and rate the limit is {seconds} s"
                 return send(out, b"E", text.encode())
             send(out, b"H", SHAPE.pack(reader.sample_rate, reader.channels, reader.frames))
             for block in reader.blocks(BLOCK_FRAMES):

@@ -1,4 +1,4 @@
-"""Write a sound file block by block: it appears whole under its name when it is closed, or not at all."""
+"""The writer of audio files: a file appears whole under its name when it is closed, or not at all."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from segue_audio.errors import InvalidSettings
-from segue_audio.files.encoded import SndfileEncoder
-from segue_audio.files.settings import MANIFEST_TAG, AudioFileSettings, Cue, FileFormat
+from segue_audio.files.encoder import SndfileEncoder
+from segue_audio.files.settings import MANIFEST_TAG, AudioFileSettings, Cue
 from segue_audio.files.wav import WavEncoder
 from segue_audio.pcm import check_finite
 from segue_audio.resample import StreamResampler, resampled_frames
@@ -30,39 +30,39 @@ class _Encoder(Protocol):
 
 
 class AudioFileWriter(AbstractContextManager["AudioFileWriter"]):
-    """One file being written; leave the `with` block normally to close it, by an exception to discard it."""
+    """One file being written; the end of the `with` block closes it, an exception discards it."""
 
     def __init__(self, path: Path, settings: AudioFileSettings) -> None:
         self.path = path
         self.settings = settings
         self.clipped_samples = 0
-        """Samples beyond full scale that an integer or lossy file cannot hold."""
+        """Samples beyond full scale, which an integer or lossy file cannot hold."""
         self.frames_written = 0
-        """Frames taken in, at the rate of the blocks."""
+        """Frames so far, at the rate of the blocks."""
         self._tags = dict(settings.tags)
         self._resampler = StreamResampler(settings.sample_rate, settings.rate_in_file, settings.channels)
         self._partial = path.with_name(path.name + ".part")
         self._encoder: _Encoder | None = (
-            WavEncoder(self._partial, settings)
-            if settings.file_format is FileFormat.WAV
-            else SndfileEncoder(self._partial, settings)
+            SndfileEncoder(self._partial, settings)
+            if settings.file_format.value.sndfile_format
+            else WavEncoder(self._partial, settings)
         )
 
     def write(self, block: Float32) -> None:
-        """Append frames of shape (frames, channels); NaN and Inf are refused with their frame."""
+        """Append frames of shape (frames, channels); raises NonFiniteAudio for NaN and infinity."""
         if block.ndim != 2 or block.shape[1] != self.settings.channels:
-            raise InvalidSettings(f"a block of shape {block.shape}; (frames, {self.settings.channels}) is needed")
+            raise InvalidSettings(f"a block of shape {block.shape}; expected (frames, {self.settings.channels})")
         check_finite(block, first_frame=self.frames_written)
         self.frames_written += len(block)
         self._encode(self._resampler.push(block))
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Add or replace tags that were not known at the start, such as the measured loudness."""
+        """Add or replace tags that are known late, such as the measured loudness."""
         checked = dataclasses.replace(self.settings, tags={**self._tags, **tags})
         self._tags = dict(checked.tags)
 
     def close(self) -> None:
-        """Finish the file and let it appear under its name; more calls do nothing."""
+        """Finish the file and move it to its name; more calls do nothing."""
         if self._encoder is None:
             return
         try:
@@ -78,7 +78,7 @@ class AudioFileWriter(AbstractContextManager["AudioFileWriter"]):
         self._encoder = None
 
     def discard(self) -> None:
-        """Stop without a file; nothing is left behind."""
+        """Stop and delete the partial file."""
         if self._encoder is not None:
             self._encoder.discard()
             self._encoder = None
@@ -97,7 +97,7 @@ class AudioFileWriter(AbstractContextManager["AudioFileWriter"]):
             raise InvalidSettings(f"{self.path.name} is closed")
         if len(block) == 0:
             return
-        if self.settings.file_format is not FileFormat.WAV or self.settings.bit_depth != 32:
+        if not self.settings.is_float:
             self.clipped_samples += int(np.count_nonzero(np.abs(block) > 1.0))
         self._encoder.write(block)
 
@@ -109,5 +109,5 @@ class AudioFileWriter(AbstractContextManager["AudioFileWriter"]):
 
 
 def open_writer(path: str | Path, settings: AudioFileSettings) -> AudioFileWriter:
-    """Begin a file; an existing one of that name is replaced when the new one is complete."""
+    """Begin a file; when complete it replaces an existing file of that name."""
     return AudioFileWriter(Path(path), settings)
