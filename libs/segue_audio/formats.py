@@ -145,11 +145,13 @@ class FileFormat(Enum):
         return sample_rate in allowed if allowed else MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE
 
 
+SUFFIXES = {suffix: kind for kind in FileFormat for suffix in kind.value.suffixes}
+
+
 def format_of(path_suffix: str) -> FileFormat:
     """Return the format of a file name's suffix."""
-    suffix = path_suffix.lower()
-    for kind in FileFormat:
-        if suffix in kind.value.suffixes:
-            return kind
-    *others, last = (each for kind in FileFormat for each in kind.value.suffixes)
+    kind = SUFFIXES.get(path_suffix.lower())
+    if kind is not None:
+        return kind
+    *others, last = SUFFIXES
     raise InvalidSettings(f"{path_suffix!r} is not a known suffix; use {', '.join(others)} or {last}")

@@ -219,7 +219,7 @@ def test_rate_depth_and_preset_follow_the_flags(tmp_path: Path, server: Segued) 
     [
         (("--sample-rate", "12345"), "spec.exports[0].sample_rate"),
         (("--bit-depth", "20"), "spec.exports[0].bit_depth"),
-        (("--bit-depth", "32"), "32 bit is for WAV only"),
+        (("--bit-depth", "32"), "FLAC has 16 or 24 bits"),
         (("--lufs", "20"), "spec.master.target_lufs"),
         (("--ceiling", "3"), "spec.master.ceiling_dbtp"),
         (("--lufs", "nan"), "spec.master.target_lufs"),

@@ -11,6 +11,7 @@ from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composition_pb2, stream_pb2
 from segue_client.errors import DamagedAudio, from_status
 from segue_client.events import Audio, Finished, Rewound, Update
+from segue_client.file_formats import file_format_of
 from segue_client.files import GrowingWav, refuse_existing
 from segue_client.transport import transfers
 
@@ -29,13 +30,6 @@ if TYPE_CHECKING:
 SELECTIONS: Final = {
     audio_pb2.STAGE_DRAFT: stream_pb2.AUDIO_SELECTION_DRAFT,
     audio_pb2.STAGE_MASTER: stream_pb2.AUDIO_SELECTION_MASTER,
-}
-FORMATS: Final = {
-    ".flac": (audio_pb2.FILE_FORMAT_FLAC, "audio/flac"),
-    ".wav": (audio_pb2.FILE_FORMAT_WAV, "audio/wav"),
-    ".opus": (audio_pb2.FILE_FORMAT_OGG_OPUS, "audio/ogg"),
-    ".ogg": (audio_pb2.FILE_FORMAT_OGG_OPUS, "audio/ogg"),
-    ".mp3": (audio_pb2.FILE_FORMAT_MP3, "audio/mpeg"),
 }
 
 
@@ -133,7 +127,7 @@ class Stream:
         The name decides the format: .flac, .wav, .opus, .ogg or .mp3.
         """
         target = Path(path)
-        file_format, media_type = _format_of(target)
+        file_format, media_type = file_format_of(target)
         refuse_existing(target, replace=replace)
         spec = self._options.spec
         wanted = [export.file_format or audio_pb2.FILE_FORMAT_FLAC for export in spec.exports] if spec else []
@@ -203,13 +197,6 @@ def _has_failed(composition: Composition) -> bool:
 def _raise_if_failed(composition: Composition) -> None:
     if _has_failed(composition):
         raise from_status(composition.error)
-
-
-def _format_of(target: Path) -> tuple[audio_pb2.FileFormat.ValueType, str]:
-    found = FORMATS.get(target.suffix.lower())
-    if found is None:
-        raise ValueError(f"{target}: unknown file format; use one of {' '.join(FORMATS)}")
-    return found
 
 
 def _master_of(composition: Composition, media_type: str) -> Output:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from segue_audio.formats import SUFFIXES, FileFormat
 from segued.flags.shared import add_force
 from segued.flags.values import label, seconds
 
@@ -11,21 +12,23 @@ if TYPE_CHECKING:
     import argparse
 
 PRESETS = ("streaming", "broadcast", "club", "none")
-FILE_FORMATS = ("flac", "wav", "opus", "mp3")
+FORMAT_NAMES = tuple(kind.suffix.removeprefix(".") for kind in FileFormat)
+"""The usual suffix of each file format, without the dot."""
 
 
 def add_audio_file(command: argparse.ArgumentParser, *, default: str = "") -> argparse._ArgumentGroup:
     """Add the flags of the audio file that a command writes; without a default name, -o is required."""
     group = command.add_argument_group("Files")
+    *suffixes, last_suffix = SUFFIXES
     shown = f" [default: {default}]" if default else ""
     group.add_argument(
         "-o", "--output", metavar="FILE", required=not default,
-        help=f"File to write: .flac, .wav, .opus, .ogg or .mp3{shown}",
+        help=f"File to write: {', '.join(suffixes)} or {last_suffix}{shown}",
     )  # fmt: skip
     add_force(group)
     group.add_argument(
-        "--format", metavar="FORMAT", choices=FILE_FORMATS,
-        help="File format; the default is the one of the file's name [values: flac, wav, opus, mp3]",
+        "--format", metavar="FORMAT", choices=FORMAT_NAMES,
+        help=f"File format; the default is the one of the file's name [values: {', '.join(FORMAT_NAMES)}]",
     )  # fmt: skip
     group.add_argument(
         "--sample-rate", type=int, default=0, metavar="HZ", help="Sample rate of the file, 22050 to 96000"

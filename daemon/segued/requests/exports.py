@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import spec_pb2
 from segue.mixer.v1 import mixer_pb2
+from segue_audio.formats import SUFFIXES
 from segued.exits import CliError, ExitCode
 
 if TYPE_CHECKING:
     import argparse
 
-FORMATS: Final = {
-    ".flac": audio_pb2.FILE_FORMAT_FLAC,
-    ".wav": audio_pb2.FILE_FORMAT_WAV,
-    ".ogg": audio_pb2.FILE_FORMAT_OGG_OPUS,
-    ".opus": audio_pb2.FILE_FORMAT_OGG_OPUS,
-    ".mp3": audio_pb2.FILE_FORMAT_MP3,
-}
-
 
 def target_of(arguments: argparse.Namespace, default: str = "") -> Path:
     """Return the audio file to write; `default` is its name, without an ending, when -o is not given."""
     target = Path(arguments.output or f"{default}.{arguments.format or 'flac'}")
-    named = FORMATS.get(target.suffix.lower())
+    named = SUFFIXES.get(target.suffix.lower())
     if arguments.format is None:
         if named is None:
             raise CliError(
-                ExitCode.USAGE, f"{target}: unknown file format", f"use one of {' '.join(FORMATS)}, or --format"
+                ExitCode.USAGE, f"{target}: unknown file format", f"use one of {' '.join(SUFFIXES)}, or --format"
             )
-    elif named not in {None, FORMATS[f".{arguments.format}"]}:
+    elif named not in {None, SUFFIXES[f".{arguments.format}"]}:
         raise CliError(
             ExitCode.USAGE, f"{target}: the file's name and --format {arguments.format} differ", "leave one of them out"
         )
@@ -45,7 +38,9 @@ def export_of(target: Path, arguments: argparse.Namespace) -> spec_pb2.Export:
         if not 0 <= value < 2**32:
             raise CliError(ExitCode.USAGE, f"{name} {value} is out of range")
     return spec_pb2.Export(
-        file_format=FORMATS[suffix], sample_rate=arguments.sample_rate, bit_depth=arguments.bit_depth
+        file_format=audio_pb2.FileFormat.Value(SUFFIXES[suffix].contract_name),
+        sample_rate=arguments.sample_rate,
+        bit_depth=arguments.bit_depth,
     )
 
 

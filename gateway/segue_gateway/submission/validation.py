@@ -12,6 +12,7 @@ from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import mastering_pb2, spec_pb2
 from segue.music.v1 import music_pb2
 from segue.renderer.v1 import renderer_pb2
+from segue_audio.formats import DEFAULT_BIT_DEPTH, FileFormat
 from segue_composition.plan_request import plan_request
 from segue_music.codec import canonical_json
 from segue_runtime import errors
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from segue.renderer.v1.renderer_pb2 import ModelProfile
     from segue_composition.peers import Peers
 
-LOSSY = frozenset({audio_pb2.FILE_FORMAT_OGG_OPUS, audio_pb2.FILE_FORMAT_MP3})
+FORMATS = {audio_pb2.FileFormat.Value(kind.contract_name): kind for kind in FileFormat}
 
 
 def spec_digest(spec: CompositionSpec) -> bytes:
@@ -112,16 +113,18 @@ def export_violations(exports: Sequence[spec_pb2.Export], prefix: str = "") -> I
     seen: set[tuple[int, int, int]] = set()
     for index, export in enumerate(exports):
         path = f"{prefix}exports[{index}]"
-        kind = export.file_format or audio_pb2.FILE_FORMAT_FLAC
-        if kind in LOSSY and export.bit_depth:
+        number = export.file_format or audio_pb2.FILE_FORMAT_FLAC
+        kind = FORMATS[number]
+        if export.bit_depth and not kind.is_lossless:
             yield FieldViolation(f"{path}.bit_depth", "a lossy format has no bit depth", "0")
-        if export.bit_depth == 32 and kind != audio_pb2.FILE_FORMAT_WAV:
-            yield FieldViolation(f"{path}.bit_depth", "32 bit is for WAV only", "24")
-        if kind == audio_pb2.FILE_FORMAT_OGG_OPUS and export.sample_rate not in {0, 48_000}:
-            yield FieldViolation(f"{path}.sample_rate", "Opus is always 48000", "48000")
-        if kind == audio_pb2.FILE_FORMAT_MP3 and export.sample_rate > 48_000:
-            yield FieldViolation(f"{path}.sample_rate", "MP3 has at most 48000", "48000")
-        same = (kind, export.sample_rate, export.bit_depth)
+        elif export.bit_depth and export.bit_depth not in kind.value.bit_depths:
+            depths = " or ".join(map(str, kind.value.bit_depths))
+            yield FieldViolation(f"{path}.bit_depth", f"{kind.name} has {depths} bits", str(DEFAULT_BIT_DEPTH))
+        if export.sample_rate and not kind.has_sample_rate(export.sample_rate):
+            highest = max(kind.value.sample_rates)
+            text = f"{kind.name} does not have {export.sample_rate}; its highest rate is {highest}"
+            yield FieldViolation(f"{path}.sample_rate", text, str(highest))
+        same = (number, export.sample_rate, export.bit_depth)
         if same in seen:
             yield FieldViolation(path, "the same file is asked for twice")
         seen.add(same)

@@ -28,18 +28,7 @@ if TYPE_CHECKING:
     from segue_conductor.composition_job import Bench, Context
     from segue_conductor.render.take_store import Take
 
-FORMATS: Final = {
-    audio_pb2.FILE_FORMAT_FLAC: FileFormat.FLAC,
-    audio_pb2.FILE_FORMAT_WAV: FileFormat.WAV,
-    audio_pb2.FILE_FORMAT_OGG_OPUS: FileFormat.OGG_OPUS,
-    audio_pb2.FILE_FORMAT_MP3: FileFormat.MP3,
-}
-MEDIA_TYPES: Final = {
-    FileFormat.FLAC: "audio/flac",
-    FileFormat.WAV: "audio/wav",
-    FileFormat.OGG_OPUS: "audio/ogg",
-    FileFormat.MP3: "audio/mpeg",
-}
+FORMATS: Final = {audio_pb2.FileFormat.Value(kind.contract_name): kind for kind in FileFormat}
 
 
 class Exports:
@@ -69,9 +58,9 @@ class Exports:
             self._open.append(
                 await self._files.open(
                     composition_pb2.Output(
-                        name=f"{self._context.folder}/outputs/master{suffix}{kind.value}",
+                        name=f"{self._context.folder}/outputs/master{suffix}{kind.suffix}",
                         kind=composition_pb2.OUTPUT_KIND_MASTER,
-                        media_type=MEDIA_TYPES[kind],
+                        media_type=kind.media_type,
                         sample_rate=settings.rate_in_file,
                         channels=self._context.channels,
                         bit_depth=settings.bit_depth if kind.is_lossless else 0,
@@ -107,8 +96,8 @@ class Exports:
             cues=labels.cues,
             tags=labels.tags,
             manifest=self.manifest,
-            quarters_per_minute=labels.quarters_per_minute if kind is FileFormat.WAV else None,
-            time_reference_frames=0 if kind is FileFormat.WAV else None,
+            quarters_per_minute=labels.quarters_per_minute if kind.value.has_studio_chunks else None,
+            time_reference_frames=0 if kind.value.has_studio_chunks else None,
         )
 
 
@@ -150,7 +139,7 @@ async def write_stems(context: Context, takes: Mapping[str, Take]) -> list[compo
                 composition_pb2.Output(
                     name=f"{context.folder}/outputs/{name}",
                     kind=composition_pb2.OUTPUT_KIND_STEM if layer else composition_pb2.OUTPUT_KIND_DRAFT,
-                    media_type=MEDIA_TYPES[FileFormat.WAV],
+                    media_type=FileFormat.WAV.media_type,
                     sample_rate=context.plan.sample_rate,
                     channels=context.channels,
                     bit_depth=32,
@@ -205,7 +194,7 @@ async def write_draft(
             composition_pb2.Output(
                 name=f"{context.folder}/outputs/draft.flac",
                 kind=composition_pb2.OUTPUT_KIND_DRAFT,
-                media_type=MEDIA_TYPES[FileFormat.FLAC],
+                media_type=FileFormat.FLAC.media_type,
                 sample_rate=settings.sample_rate,
                 channels=settings.channels,
                 bit_depth=24,
