@@ -33,7 +33,7 @@ def test_the_filter_equals_that_of_scipy_for_any_blocks(
     biquads._compiled.cache_clear()  # noqa: SLF001 - the test chooses how it is loaded
     with pytest.MonkeyPatch.context() as patch:
         if not alone:
-            patch.setattr(biquads, "_alone", lambda: None)
+            patch.setattr(biquads, "_load_alone", lambda: None)
         random = np.random.default_rng(seed)
         sound = random.standard_normal((channels, 700)).astype(np.float32).astype(np.float64)
         sections = np.concatenate([k_weighting(48_000), k_weighting(44_100)])
