@@ -7,6 +7,7 @@ use std::{
 
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
+use protox::prost_reflect::{DescriptorPool, DynamicMessage};
 
 const VALIDATION: &str = "buf/validate/validate.proto";
 /// A file of the contract's details that no file of ours imports.
@@ -22,7 +23,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let mut contract = vec![PathBuf::from(ERROR_DETAILS)];
     contract.extend(proto_files(&protos, &protos.join("segue"))?);
-    let mut files = protox::compile(contract, roots)?;
+    let mut compiler = protox::Compiler::new(roots)?;
+    compiler.include_source_info(true).include_imports(true).open_files(contract)?;
+    let formats = file_formats(&compiler.descriptor_pool()).ok_or("FileFormat lacks an option file_format")?;
+    fs::write(out.join("file_formats.rs"), formats)?;
+    let mut files = compiler.file_descriptor_set();
     // The server enforces the rules of the contract. Without them, half of the generated code is not needed.
     files.file.retain(|file| file.name() != VALIDATION);
     for file in &mut files.file {
@@ -57,6 +62,26 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     fs::write(out.join("contract.bin"), files.encode_to_vec())?;
     Ok(())
+}
+
+/// Writes the options of the values of `FileFormat` as a Rust table: number, suffixes without the dot, media type.
+fn file_formats(contract: &DescriptorPool) -> Option<String> {
+    let option = contract.get_extension_by_name("segue.audio.v1.file_format")?;
+    let mut rows = Vec::new();
+    for value in contract.get_enum_by_name("segue.audio.v1.FileFormat")?.values().filter(|each| each.number() != 0) {
+        let options = value.options();
+        if !options.has_extension(&option) {
+            return None;
+        }
+        let format = options.get_extension(&option);
+        let format: &DynamicMessage = format.as_message()?;
+        let suffixes = format.get_field_by_name("suffixes")?;
+        let suffixes: Vec<&str> =
+            suffixes.as_list()?.iter().filter_map(|each| each.as_str()?.strip_prefix('.')).collect();
+        let media_type = format.get_field_by_name("media_type")?;
+        rows.push(format!("({}, &{suffixes:?}, {:?})", value.number(), media_type.as_str()?));
+    }
+    Some(format!("const TABLE: &[(i32, &[&str], &str)] = &[{}];\n", rows.join(", ")))
 }
 
 /// Lists the proto files below a folder, relative to the root, in a stable order.

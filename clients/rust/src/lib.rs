@@ -34,6 +34,7 @@
 pub mod address;
 mod client;
 mod error;
+pub mod formats;
 pub mod json;
 mod pcm;
 pub mod proto;

@@ -258,8 +258,7 @@ pub struct DownloadArgs {
 pub struct MasterArgs {
     /// Audio file
     pub file: PathBuf,
-    /// File to write: .flac, .wav, .opus, .ogg or .mp3
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", help = format!("File to write: {}", segue_client::formats::list()))]
     pub output: PathBuf,
     #[command(flatten)]
     pub files: FileOptions,

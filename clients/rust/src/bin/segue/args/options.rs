@@ -3,15 +3,14 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::ValueEnum;
+use segue_client::{formats, proto::segue::audio::v1::FileFormat};
 
 use super::parse;
 
 #[derive(clap::Args)]
 #[command(next_help_heading = "Files, limits and playback")]
 pub struct CompositionOptions {
-    /// File to write: .flac, .wav, .opus, .ogg or .mp3 [`-`: the draft, as WAV, to standard output] [default: a new name from
-    /// the prompt or the title]
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", help = output_help())]
     pub output: Option<PathBuf>,
     #[command(flatten)]
     pub files: FileOptions,
@@ -50,12 +49,19 @@ pub struct CompositionOptions {
     pub follow: FollowOptions,
 }
 
+fn output_help() -> String {
+    format!(
+        "File to write: {} [`-`: the draft, as WAV, to standard output] [default: a new name from the prompt or the title]",
+        formats::list()
+    )
+}
+
 /// The format of the finished file.
 #[derive(clap::Args)]
 pub struct FileOptions {
     /// File format; the default is the one of the file's name
-    #[arg(long)]
-    pub format: Option<FormatArg>,
+    #[arg(long, value_name = "FORMAT", value_parser = parse::format())]
+    pub format: Option<FileFormat>,
     /// Sample rate of the file, 22050 to 96000
     #[arg(long, value_name = "HZ")]
     pub sample_rate: Option<u32>,
@@ -110,14 +116,6 @@ pub struct FollowOptions {
     /// Longest time between two messages of the server, 1 to 60 s
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse::heartbeat)]
     pub heartbeat: Duration,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum FormatArg {
-    Flac,
-    Wav,
-    Opus,
-    Mp3,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

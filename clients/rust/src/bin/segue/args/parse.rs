@@ -2,10 +2,19 @@
 
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use segue_client::{formats, proto::segue::audio::v1::FileFormat};
+
 /// One year. A longer time is a typing error.
 const MAX_DURATION: Duration = Duration::from_secs(366 * 86_400);
 /// The contract's upper limit for heartbeats.
 const MAX_HEARTBEAT: Duration = Duration::from_secs(60);
+
+/// Parses the name of a file format.
+pub fn format() -> impl TypedValueParser<Value = FileFormat> {
+    let by_name = |name: String| formats::all().find(|each| formats::name(*each) == name).unwrap_or_default();
+    PossibleValuesParser::new(formats::all().map(formats::name)).map(by_name)
+}
 
 /// Parses `75`, `20s`, `2m`, `1m20s`, `1.5` or `1h`.
 pub fn duration(text: &str) -> Result<Duration, String> {

@@ -1,9 +1,9 @@
 //! `segue compose`.
 
-use segue_client::proto::segue::composer::v1::CompositionSpec;
+use segue_client::proto::segue::{audio::v1::FileFormat, composer::v1::CompositionSpec};
 
 use crate::{
-    args::{ComposeArgs, options::FormatArg},
+    args::ComposeArgs,
     exit::CliError,
     session::{
         new_composition::{self, NewComposition},
@@ -14,7 +14,7 @@ use crate::{
 };
 
 pub async fn run(server: &Server, printer: &Printer, args: ComposeArgs) -> Result<(), CliError> {
-    let format = new_composition::format(&args.options, FormatArg::Flac)?;
+    let format = new_composition::format(&args.options, FileFormat::Flac)?;
     let CompositionSpec { brief, plan, model, .. } = spec::to_plan(&args.brief)?;
     let spec = CompositionSpec { brief, plan, model, ..spec::to_make(&args.options, format, None) };
     let title = args.brief.prompt.unwrap_or_default();

@@ -3,6 +3,7 @@
 use std::fs;
 
 use segue_client::{
+    formats,
     proto::segue::composer::v1::{GetCompositionRequest, Output},
     sanitize,
 };
@@ -11,7 +12,7 @@ use crate::{
     args::DownloadArgs,
     exit::CliError,
     session::{
-        file_names::{check_free, format_of_name, safe_part},
+        file_names::{check_free, safe_part},
         names, outputs,
         settings::Server,
     },
@@ -32,7 +33,7 @@ pub async fn run(server: &Server, printer: &Printer, args: DownloadArgs) -> Resu
         let text = format!("{} has no such files yet", sanitize(&args.name));
         return Err(CliError::new(CliError::REFUSED, text, format!("`segue watch {name}` shows its progress")));
     }
-    if let Some(format) = format_of_name(&args.output).filter(|_| wanted.is_none() && !args.output.is_dir()) {
+    if let Some(format) = formats::of_name(&args.output).filter(|_| wanted.is_none() && !args.output.is_dir()) {
         // As with compose, the path names the master, and the other files go beside it.
         check_free(&args.output, args.force)?;
         return outputs::save(server, printer, &composition, (&args.output, format), args.force).await;

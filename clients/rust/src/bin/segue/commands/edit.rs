@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use segue_client::{
+    formats,
     proto::segue::{
+        audio::v1::FileFormat,
         composer::v1::{
             Composition, CompositionSpec, Edit, EditInsert, EditMove, EditRedo, EditRemove, EditReplace,
             GetCompositionRequest, MasterMode, OutputKind, edit::Edit as EditKind,
@@ -17,11 +19,11 @@ use crate::{
     args::{
         EditCommandArgs,
         edits::{EditArg, Position},
-        options::{CompositionOptions, FormatArg},
+        options::CompositionOptions,
     },
     exit::CliError,
     session::{
-        file_names, names,
+        names,
         new_composition::{self, NewComposition},
         settings::Server,
         spec,
@@ -72,9 +74,9 @@ fn wants_same_files(options: &CompositionOptions) -> bool {
 }
 
 /// The file format of the parent's master.
-fn format_of(parent: &Composition) -> FormatArg {
+fn format_of(parent: &Composition) -> FileFormat {
     let master = parent.outputs.iter().find(|output| output.kind == OutputKind::Master as i32);
-    master.and_then(|output| file_names::format_of_name(Path::new(&output.name))).unwrap_or(FormatArg::Flac)
+    master.and_then(|output| formats::of_name(Path::new(&output.name))).unwrap_or(FileFormat::Flac)
 }
 
 /// The sections in their present order. Impossible changes are found before anything is sent.

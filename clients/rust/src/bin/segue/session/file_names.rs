@@ -2,46 +2,23 @@
 
 use std::path::{Path, PathBuf};
 
-use segue_client::proto::segue::audio::v1::FileFormat;
+use segue_client::{formats, proto::segue::audio::v1::FileFormat};
 
-use crate::{args::options::FormatArg, exit::CliError, ui::prompt};
+use crate::{exit::CliError, ui::prompt};
 
 /// The longest name that is made from a prompt.
 const MAX_NAME: usize = 40;
-/// Each format, the ending of a new file, other endings, and its name in the contract.
-const FORMATS: [(FormatArg, &str, &[&str], FileFormat); 4] = [
-    (FormatArg::Flac, "flac", &[], FileFormat::Flac),
-    (FormatArg::Wav, "wav", &[], FileFormat::Wav),
-    (FormatArg::Opus, "opus", &["ogg"], FileFormat::OggOpus),
-    (FormatArg::Mp3, "mp3", &[], FileFormat::Mp3),
-];
-
-/// The format that the ending of a name means.
-pub fn format_of_name(path: &Path) -> Option<FormatArg> {
-    let ending = path.extension()?.to_str()?.to_ascii_lowercase();
-    let found = FORMATS.iter().find(|(_, first, others, _)| *first == ending || others.contains(&ending.as_str()));
-    found.map(|(format, ..)| *format)
-}
-
-/// The contract's name of a format.
-pub fn file_format(format: FormatArg) -> FileFormat {
-    FORMATS.iter().find(|(each, ..)| *each == format).map_or(FileFormat::Unspecified, |(.., name)| *name)
-}
-
-fn ending(format: FormatArg) -> &'static str {
-    FORMATS.iter().find(|(each, ..)| *each == format).map_or("", |(_, ending, ..)| ending)
-}
 
 /// The format of an output file: that of --format, else that of the name.
-pub fn output_format(path: &Path, format: Option<FormatArg>) -> Result<FormatArg, CliError> {
-    match (format_of_name(path), format) {
+pub fn output_format(path: &Path, format: Option<FileFormat>) -> Result<FileFormat, CliError> {
+    match (formats::of_name(path), format) {
         (Some(named), Some(format)) if named != format => Err(CliError::usage(
-            format!("{}: the name contradicts --format {}", path.display(), ending(format)),
+            format!("{}: the name contradicts --format {}", path.display(), formats::name(format)),
             "change the name, or leave out --format",
         )),
         (named, format) => format.or(named).ok_or_else(|| {
             let text = format!("{}: the name has no known audio file format", path.display());
-            CliError::usage(text, "use .flac, .wav, .opus, .ogg or .mp3")
+            CliError::usage(text, format!("use {}", formats::list()))
         }),
     }
 }
@@ -59,7 +36,7 @@ pub fn check_free(path: &Path, force: bool) -> Result<(), CliError> {
 }
 
 /// Makes a free file name from a title or a prompt.
-pub fn free_name(title: &str, format: FormatArg) -> PathBuf {
+pub fn free_name(title: &str, format: FileFormat) -> PathBuf {
     let mut name = String::new();
     for each in title.chars().flat_map(char::to_lowercase) {
         if each.is_alphanumeric() {
@@ -75,7 +52,7 @@ pub fn free_name(title: &str, format: FormatArg) -> PathBuf {
         "" => "segue",
         name => name,
     };
-    free_path(Path::new(&format!("{name}.{}", ending(format))))
+    free_path(Path::new(&format!("{name}.{}", formats::name(format))))
 }
 
 /// The path of the draft while `path` is made. Without `force` it replaces no earlier draft.
@@ -121,18 +98,18 @@ mod tests {
 
     #[test]
     fn file_names_are_made_from_the_prompt() {
-        assert_eq!(free_name("Rainy lo-fi, 82 bpm!", FormatArg::Flac), Path::new("rainy-lo-fi-82-bpm.flac"));
-        assert_eq!(free_name("../..", FormatArg::Mp3), Path::new("segue.mp3"));
+        assert_eq!(free_name("Rainy lo-fi, 82 bpm!", FileFormat::Flac), Path::new("rainy-lo-fi-82-bpm.flac"));
+        assert_eq!(free_name("../..", FileFormat::Mp3), Path::new("segue.mp3"));
     }
 
     #[test]
     fn the_format_comes_from_the_flag_or_the_name_and_both_must_agree() {
         let format = |name: &str, format| output_format(Path::new(name), format).ok();
-        assert_eq!(format("song.OGG", None), Some(FormatArg::Opus));
-        assert_eq!(format("song.ogg", Some(FormatArg::Opus)), Some(FormatArg::Opus));
-        assert_eq!(format("song", Some(FormatArg::Mp3)), Some(FormatArg::Mp3));
-        assert_eq!(format("song.audio", Some(FormatArg::Wav)), Some(FormatArg::Wav));
-        assert_eq!(format("song.flac", Some(FormatArg::Mp3)), None);
+        assert_eq!(format("song.OGG", None), Some(FileFormat::OggOpus));
+        assert_eq!(format("song.ogg", Some(FileFormat::OggOpus)), Some(FileFormat::OggOpus));
+        assert_eq!(format("song", Some(FileFormat::Mp3)), Some(FileFormat::Mp3));
+        assert_eq!(format("song.audio", Some(FileFormat::Wav)), Some(FileFormat::Wav));
+        assert_eq!(format("song.flac", Some(FileFormat::Mp3)), None);
         assert_eq!(format("song", None), None);
     }
 }

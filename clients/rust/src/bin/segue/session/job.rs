@@ -4,13 +4,16 @@ use std::path::PathBuf;
 
 use segue_client::{
     Failure, StreamRequest, Watch, WatchOptions,
-    proto::segue::composer::v1::{AudioSelection, Composition, Section, State},
+    proto::segue::{
+        audio::v1::FileFormat,
+        composer::v1::{AudioSelection, Composition, Section, State},
+    },
     sanitize,
 };
 
 use super::{follow::follow, outputs, settings::Server, signals::Signals, sound::Sound};
 use crate::{
-    args::options::{FollowOptions, FormatArg, PlaybackOptions},
+    args::options::{FollowOptions, PlaybackOptions},
     exit::CliError,
     ui::{measurements, printer::Printer, summary},
     values,
@@ -20,7 +23,7 @@ use crate::{
 pub enum Target {
     None,
     Stdout,
-    File(PathBuf, FormatArg),
+    File(PathBuf, FileFormat),
 }
 
 /// One composition to follow.

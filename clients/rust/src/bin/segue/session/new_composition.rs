@@ -4,7 +4,10 @@ use std::path::Path;
 
 use segue_client::{
     StreamRequest,
-    proto::segue::composer::v1::{ComposeRequest, CompositionSpec, Melody, Section, melody::Melody as MelodySource},
+    proto::segue::{
+        audio::v1::FileFormat,
+        composer::v1::{ComposeRequest, CompositionSpec, Melody, Section, melody::Melody as MelodySource},
+    },
 };
 
 use super::{
@@ -14,16 +17,12 @@ use super::{
     signals::or_interrupted,
     upload,
 };
-use crate::{
-    args::options::{CompositionOptions, FormatArg},
-    exit::CliError,
-    ui::printer::Printer,
-};
+use crate::{args::options::CompositionOptions, exit::CliError, ui::printer::Printer};
 
 /// A composition to make.
 pub struct NewComposition {
     pub spec: CompositionSpec,
-    pub format: FormatArg,
+    pub format: FileFormat,
     /// The source of the file name if the command line has none.
     pub title: String,
     /// The sections of the edited piece. Empty for a new piece.
@@ -61,7 +60,7 @@ impl NewComposition {
 }
 
 /// The format of the output file, or `default` if there is no file name.
-pub fn format(options: &CompositionOptions, default: FormatArg) -> Result<FormatArg, CliError> {
+pub fn format(options: &CompositionOptions, default: FileFormat) -> Result<FileFormat, CliError> {
     match options.output.as_deref().filter(|path| *path != Path::new("-")) {
         Some(path) => file_names::output_format(path, options.files.format),
         None => Ok(options.files.format.unwrap_or(default)),

@@ -6,18 +6,20 @@ use std::{
 };
 
 use segue_client::{
-    Connection, Error,
-    proto::segue::composer::v1::{Composition, GetCompositionRequest, Output, OutputKind},
+    Connection, Error, formats,
+    proto::segue::{
+        audio::v1::FileFormat,
+        composer::v1::{Composition, GetCompositionRequest, Output, OutputKind},
+    },
     sanitize,
 };
 use serde_json::json;
 
 use super::{
-    file_names::{format_of_name, free_path, safe_part},
+    file_names::{free_path, safe_part},
     settings::Server,
 };
 use crate::{
-    args::options::FormatArg,
     exit::CliError,
     ui::{format, live_display::LiveDisplay, printer::Printer},
 };
@@ -30,7 +32,7 @@ pub async fn save(
     server: &Server,
     printer: &Printer,
     composition: &Composition,
-    (path, format): (&Path, FormatArg),
+    (path, format): (&Path, FileFormat),
     force: bool,
 ) -> Result<(), CliError> {
     let files = local_files(composition, path, format);
@@ -61,12 +63,12 @@ async fn reload(connection: &Connection, composition: &Composition, output: &Out
 }
 
 /// The outputs of a composition and the local file of each, beside the master at `path`.
-fn local_files(composition: &Composition, path: &Path, format: FormatArg) -> Vec<(Output, PathBuf)> {
+fn local_files(composition: &Composition, path: &Path, format: FileFormat) -> Vec<(Output, PathBuf)> {
     let mut has_master = false;
     let mut found = Vec::new();
     for output in &composition.outputs {
         let file = match OutputKind::try_from(output.kind) {
-            Ok(OutputKind::Master) if !has_master && format_of_name(Path::new(&output.name)) == Some(format) => {
+            Ok(OutputKind::Master) if !has_master && formats::of_name(Path::new(&output.name)) == Some(format) => {
                 has_master = true;
                 path.to_owned()
             }

@@ -5,17 +5,17 @@ use std::{fs, io, path::Path};
 use segue_client::{
     json,
     proto::segue::{
+        audio::v1::FileFormat,
         composer::v1::{CompositionSpec, DegradationPolicy, Export},
         mixer::v1::{MasterPreset, MasterSettings},
         music::v1::{Brief, Kind, Plan},
     },
 };
 
-use super::file_names;
 use crate::{
     args::{
         BriefArgs,
-        options::{CompositionOptions, FileOptions, FormatArg, MasterOptions, PresetArg},
+        options::{CompositionOptions, FileOptions, MasterOptions, PresetArg},
     },
     exit::CliError,
     values,
@@ -48,7 +48,7 @@ pub fn to_plan(args: &BriefArgs) -> Result<CompositionSpec, CliError> {
 /// The part of a spec that does not depend on the brief. `parent_master` is the mastering of an edited piece.
 pub fn to_make(
     options: &CompositionOptions,
-    format: FormatArg,
+    format: FileFormat,
     parent_master: Option<&MasterSettings>,
 ) -> CompositionSpec {
     CompositionSpec {
@@ -66,9 +66,9 @@ pub fn to_make(
 }
 
 /// The exported file.
-pub fn export(options: &FileOptions, format: FormatArg) -> Export {
+pub fn export(options: &FileOptions, format: FileFormat) -> Export {
     Export {
-        file_format: file_names::file_format(format) as i32,
+        file_format: format as i32,
         sample_rate: options.sample_rate.unwrap_or(0),
         bit_depth: options.bit_depth.unwrap_or(0),
     }

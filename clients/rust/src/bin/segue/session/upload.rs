@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use segue_client::Client;
+use segue_client::{Client, formats};
 
 use crate::{
     exit::CliError,
@@ -20,13 +20,7 @@ pub async fn source(client: &mut Client, printer: &Printer, text: &str) -> Resul
 
 /// Uploads a local file and returns the upload's name.
 pub async fn file(client: &mut Client, printer: &Printer, path: &Path) -> Result<String, CliError> {
-    let media_type = match path.extension().and_then(|each| each.to_str()).unwrap_or_default() {
-        "flac" => "audio/flac",
-        "wav" => "audio/wav",
-        "mp3" => "audio/mpeg",
-        "ogg" | "opus" => "audio/ogg",
-        _ => "application/octet-stream",
-    };
+    let media_type = formats::media_type(formats::of_name(path).unwrap_or_default());
     let metadata = fs::metadata(path)
         .map_err(|error| CliError::usage(format!("{}: {error}", path.display()), "check the path"))?;
     if metadata.is_dir() {
