@@ -126,11 +126,11 @@ def test_changes_that_may_alter_the_bytes_are_reported_first(tmp_path: Path, ser
     ("content", "words"),
     [
         (None, "No such file"),
-        (b"", "holds no reproduction manifest"),
-        (b"RIFF\x00\x00\x00\x00WAVE", "holds no reproduction manifest"),
-        ("", "holds no reproduction manifest"),
+        (b"", "has no reproduction manifest"),
+        (b"RIFF\x00\x00\x00\x00WAVE", "has no reproduction manifest"),
+        ("", "has no reproduction manifest"),
         ("{", "damaged"),
-        ("[]", "no JSON object"),
+        ("[]", "not a JSON object"),
         ("{}", "of no known kind"),
         ('{"schema": "segue/manifest/1"}', "damaged"),
         ('{"schema": "segue/manifest/1", "spec": {"zebra": 1}, "plan": {}, "software": {}, "model": {}}', "zebra"),
@@ -285,4 +285,4 @@ def test_a_report_in_a_pipe_keeps_one_line_for_each_value(tmp_path: Path, server
     faults = [line for line in answer.stdout.splitlines() if line.startswith("fault: click")]
     assert faults
     assert all(line[17:].startswith("at ") for line in faults)
-    assert any("a crackle, of a texture or a damaged sound" in line for line in faults)
+    assert any("a crackle, from a texture or from damage" in line for line in faults)

@@ -84,7 +84,7 @@ def test_preset_none_changes_no_sample(tmp_path: Path, server: Segued, noise: np
         (("in.wav", "-o", "out.xyz"), 2, "unknown file format"),
         (("in.wav", "-o", "out.flac", "--lufs", "20"), 4, "target_lufs"),
         (("in.wav", "-o", "out.mp3", "--bit-depth", "16"), 4, "a lossy format has no bit depth"),
-        (("odd.wav", "-o", "out.flac"), 4, "cannot be read as sound"),
+        (("odd.wav", "-o", "out.flac"), 4, "cannot be read as audio"),
     ],
 )
 def test_an_impossible_mastering_is_refused(
