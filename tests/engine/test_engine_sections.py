@@ -182,7 +182,7 @@ async def test_who_waits_hears_its_place_in_the_line(checkpoints: dict[str, Chec
         assert (await next_of(last, "audio")).first_frame == 0
 
 
-async def test_calls_that_come_at_once_do_not_make_the_line_longer_than_it_may_be(
+async def test_calls_at_the_same_moment_do_not_exceed_the_queue_limit(
     checkpoints: dict[str, Checkpoint], tmp_path: Path
 ) -> None:
     async with serving(checkpoints["mono"].folder, tmp_path, slots=1, window=LONG_FRAMES) as (stub, _):

@@ -28,7 +28,7 @@ LOFI = section("lofi, 20 seconds, 88 bpm", "motif", seed=3)
 HOUSE = section("house with vocals, 20 seconds, 124 bpm", "motif", seed=3)
 
 
-async def test_the_same_section_and_seed_give_the_same_bytes_in_another_process_life(tmp_path: Path) -> None:
+async def test_the_same_section_and_seed_give_the_same_bytes_on_another_server(tmp_path: Path) -> None:
     async with renderer(tmp_path / "a") as (stub, _):
         first = await play(stub, start_of(LOFI, stems=True, notes=True))
     async with renderer(tmp_path / "b") as (stub, _):
@@ -77,7 +77,7 @@ def mix_of(band: SketchBand) -> NDArray[np.float32]:
 
 @settings(max_examples=8, deadline=None)
 @given(block_s=st.floats(0.013, 3.0), genre=st.sampled_from(["lofi", "house", "ambient"]), loop=st.booleans())
-def test_no_bit_depends_on_how_the_music_is_cut_into_blocks(block_s: float, genre: str, loop: bool) -> None:
+def test_block_length_changes_no_bit(block_s: float, genre: str, loop: bool) -> None:
     spec = section(f"{genre}, 9 seconds", "motif", seed=8, form=(Role.MOTIF,), sample_rate=22_050)
     spec = dataclasses.replace(spec, loop=loop)
     assert stems_of(SketchBand(spec, 3), block_s) == stems_of(SketchBand(spec, 3), 0.0)
@@ -89,7 +89,7 @@ def test_a_band_can_be_played_twice() -> None:
 
 
 @pytest.mark.parametrize("genre", ["lofi", "techno", "cinematic"])
-def test_a_loop_goes_on_where_it_ends(genre: str) -> None:
+def test_the_end_of_a_loop_leads_into_its_start(genre: str) -> None:
     plan = plan_of(f"{genre} loop, 12 seconds", seed=4, form=(Role.MOTIF,), kind=Kind.LOOP)
     (item,) = plan.sections
     assert item.spec.loop
@@ -121,7 +121,7 @@ def test_a_loop_goes_on_where_it_ends(genre: str) -> None:
         ),
     ],
 )
-def test_six_pieces_have_the_digests_that_they_always_had(environment: dict[str, str]) -> None:
+def test_six_pieces_have_the_expected_digests(environment: dict[str, str]) -> None:
     expected = json.loads(golden.FILE.read_text(encoding="utf-8"))
     result = subprocess.run(
         [sys.executable, "-W", "ignore:During parsing of:ImportWarning", "-m", "tests.renderer.golden"],

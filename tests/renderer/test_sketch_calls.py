@@ -57,7 +57,7 @@ async def queued(stub: Any, wanted: int) -> None:
     pytest.fail(f"there were never {wanted} in line")
 
 
-async def test_those_who_wait_in_line_can_go_away(tmp_path: Path) -> None:
+async def test_a_waiting_call_can_be_cancelled(tmp_path: Path) -> None:
     async with renderer(tmp_path) as (stub, backend):
         playing = stub.RenderSection(requests(start_of(LONG)))
         await playing.read()
@@ -84,7 +84,7 @@ async def test_a_slow_reader_does_not_make_the_renderer_run_ahead(tmp_path: Path
         await play(stub, start_of(GOOD))
 
 
-async def test_the_profile_says_what_is_true(tmp_path: Path) -> None:
+async def test_the_profile_is_true(tmp_path: Path) -> None:
     async with renderer(tmp_path) as (stub, _):
         (profile,) = (await stub.ListModels(renderer_pb2.ListModelsRequest())).models
         status = await stub.GetStatus(renderer_pb2.GetStatusRequest())
@@ -129,7 +129,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("spec", HOSTILE.values(), ids=HOSTILE.keys())
-async def test_an_incomplete_or_hostile_section_is_refused_and_named(tmp_path: Path, spec: SectionSpec) -> None:
+async def test_an_incomplete_or_hostile_section_is_refused_by_name(tmp_path: Path, spec: SectionSpec) -> None:
     async with renderer(tmp_path) as (stub, backend):
         error = await refused(stub.RenderSection(requests(start_of(spec))))
         assert str(error)
@@ -137,7 +137,7 @@ async def test_an_incomplete_or_hostile_section_is_refused_and_named(tmp_path: P
         assert backend.status().queued == 0
 
 
-async def test_what_the_band_does_not_take_is_refused_before_it_is_sent(tmp_path: Path) -> None:
+async def test_guides_are_refused_before_they_are_sent(tmp_path: Path) -> None:
     note = music_pb2.Note(layer=music_pb2.LAYER_KIND_LEAD, ticks=1, pitch=60, velocity=1)
     async with renderer(tmp_path) as (stub, _):
         for announced in ({"conditioning_frames": 10}, {"guide_frames": 172_800_000}, {"guide_notes": 1}):
@@ -164,7 +164,7 @@ async def test_messages_out_of_order_are_refused(tmp_path: Path) -> None:
             assert isinstance(error, errors.OutOfOrder), messages
 
 
-async def test_a_model_that_is_not_there_is_not_found(tmp_path: Path) -> None:
+async def test_an_unknown_model_is_not_found(tmp_path: Path) -> None:
     async with renderer(tmp_path) as (stub, _):
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await play(stub, start_of(GOOD, model="musicgen-huge"))
@@ -191,7 +191,7 @@ FIELDS = st.fixed_dictionaries(
 
 @hypothesis_settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(fields=FIELDS)
-async def test_whatever_a_section_says_it_is_played_or_refused(tmp_path: Path, fields: dict[str, Any]) -> None:
+async def test_any_section_is_rendered_or_refused(tmp_path: Path, fields: dict[str, Any]) -> None:
     async with renderer(tmp_path) as (stub, backend):
         start = start_of(dataclasses.replace(GOOD, **fields))
         call = stub.RenderSection(requests(start))

@@ -19,7 +19,7 @@ GOOD = section("lofi, 12 seconds, 88 bpm", "motif", seed=3)
 LONG = section("lofi, 1500 seconds, 88 bpm", "motif", seed=3, form=(Role.MOTIF,))
 
 
-async def test_who_waits_hears_its_place_in_the_line_and_how_loud_it_will_be(tmp_path: Path) -> None:
+async def test_waiting_callers_receive_their_queue_position_and_the_loudness(tmp_path: Path) -> None:
     async with renderer(tmp_path) as (stub, _):
         alone = await play(stub, start_of(GOOD))
         first = stub.RenderSection(requests(start_of(LONG)))
@@ -48,7 +48,7 @@ async def place_of(call: Any) -> int:
     return place
 
 
-async def test_the_slot_goes_to_who_has_none_before_who_had_one(tmp_path: Path) -> None:
+async def test_the_next_slot_goes_to_an_owner_that_had_none(tmp_path: Path) -> None:
     async with renderer(tmp_path) as (stub, backend):
         first = stub.RenderSection(requests(start_of(LONG, owner="greedy")))
         await next_of(first, "audio")
@@ -65,7 +65,7 @@ async def test_the_slot_goes_to_who_has_none_before_who_had_one(tmp_path: Path) 
             call.cancel()
 
 
-async def test_calls_that_come_at_once_do_not_make_the_line_longer_than_it_may_be(tmp_path: Path) -> None:
+async def test_calls_at_the_same_moment_do_not_exceed_the_queue_limit(tmp_path: Path) -> None:
     async with renderer(tmp_path) as (stub, backend):
         first = stub.RenderSection(requests(start_of(LONG)))
         await next_of(first, "audio")

@@ -63,7 +63,7 @@ def test_other_metres_keep_the_bounds_too(metre: tuple[int, int]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_two_hundred_pieces_keep_every_bound_and_are_what_was_planned() -> None:
+def test_two_hundred_pieces_keep_every_bound_and_follow_their_plan() -> None:
     levels: list[tuple[float, float]] = []
     similar: list[float] = []
     tempos = keys = count = 0
@@ -86,7 +86,7 @@ def test_two_hundred_pieces_keep_every_bound_and_are_what_was_planned() -> None:
 @pytest.mark.slow
 @pytest.mark.reference("fluidsynth")
 @pytest.mark.timeout(1800)
-def test_the_balance_of_every_genre_is_that_of_the_same_notes_in_a_good_soundfont() -> None:
+def test_the_balance_of_every_genre_is_that_of_a_good_soundfont() -> None:
     from benchmarks.sketch_balance import BANDS_HZ, EXEMPT, compare
 
     off = []
@@ -97,7 +97,7 @@ def test_the_balance_of_every_genre_is_that_of_the_same_notes_in_a_good_soundfon
     assert not off
 
 
-def test_the_bands_that_need_not_be_balanced_are_few_and_of_real_genres() -> None:
+def test_few_octave_bands_are_exempt_from_the_balance() -> None:
     from benchmarks.sketch_balance import BANDS_HZ, EXEMPT
 
     assert {genre for genre, _ in EXEMPT} <= set(GENRES)

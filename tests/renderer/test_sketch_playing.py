@@ -55,7 +55,7 @@ def of_role(prompt: str, role: Role, seed: int) -> SectionSpec:
 CHORUS = of_role("pop song, 60 seconds, 110 bpm", Role.CHORUS, 4)
 
 
-def test_every_instrument_that_is_named_plays_notes_of_its_own() -> None:
+def test_every_named_instrument_plays_its_own_notes() -> None:
     spec = with_layers(
         CHORUS,
         BASS=("electric bass", "cello"),
@@ -75,7 +75,7 @@ def test_every_instrument_that_is_named_plays_notes_of_its_own() -> None:
     [(("congas",), {63, 64}), (("handclaps", "cowbell"), {39, 56}), (("taiko",), {41, 45}), (("snare",), {38})],
     ids=lambda value: "-".join(map(str, value)),
 )
-def test_who_asks_for_a_single_drum_gets_that_and_no_kit(names: tuple[str, ...], drums: set[int]) -> None:
+def test_a_single_named_drum_plays_without_a_kit(names: tuple[str, ...], drums: set[int]) -> None:
     heard = {note.pitch for note in notes_of(with_layers(CHORUS, RHYTHM=names), LayerKind.RHYTHM)}
     assert heard
     assert heard <= drums
@@ -109,7 +109,7 @@ def test_a_roll_grows_into_a_drop() -> None:
     assert np.mean([note.velocity for note in late]) > np.mean([note.velocity for note in early]) + 10
 
 
-async def test_rain_and_crackle_lie_under_the_piece_and_need_no_warning(tmp_path: Path) -> None:
+async def test_rain_and_vinyl_crackle_sound_in_the_background_without_a_warning(tmp_path: Path) -> None:
     plain = with_layers(CHORUS, TEXTURES=("pad",))
     rainy = with_layers(CHORUS, TEXTURES=("pad", "rain sounds"))
     async with renderer(tmp_path) as (stub, _):
@@ -122,7 +122,7 @@ async def test_rain_and_crackle_lie_under_the_piece_and_need_no_warning(tmp_path
     assert np.sqrt((seconds[1:5] ** 2).mean(axis=(1, 2))).min() > 1e-4
 
 
-async def test_who_asks_for_what_the_band_has_not_is_told(tmp_path: Path) -> None:
+async def test_a_replaced_instrument_gives_a_warning(tmp_path: Path) -> None:
     async with renderer(tmp_path) as (stub, _):
         rendered = await play(stub, start_of(with_layers(CHORUS, VOCALS=("rap vocals",))))
     assert rendered.finished is not None
@@ -131,7 +131,7 @@ async def test_who_asks_for_what_the_band_has_not_is_told(tmp_path: Path) -> Non
     assert "rap vocals" in warning.text
 
 
-def test_where_nobody_leads_the_voices_sing_the_melody() -> None:
+def test_without_a_lead_the_vocals_sing_the_melody() -> None:
     led = with_layers(CHORUS, LEAD=("flute",), VOCALS=("choir",))
     alone = dataclasses.replace(led, layers=tuple(layer for layer in led.layers if layer.kind != LayerKind.LEAD))
     melody = {(note.start_tick // 60, note.pitch) for note in notes_of(led, LayerKind.LEAD)}
@@ -150,7 +150,7 @@ def test_below_120_hz_both_sides_are_the_same() -> None:
         assert 10 * np.log10(side.sum() / middle.sum()) < -15, genre
 
 
-def test_every_genre_of_the_planner_has_a_style_and_every_style_names_what_there_is() -> None:
+def test_every_genre_of_the_planner_has_a_style_with_known_names() -> None:
     assert set(genres()) == set(STYLES)
     for name, style in STYLES.items():
         assert style.kit in KITS, name
@@ -161,7 +161,7 @@ def test_every_genre_of_the_planner_has_a_style_and_every_style_names_what_there
         assert {key.rpartition(":")[2] for key in style.voices} <= set(VOICES) | {"square lead"}, name
 
 
-def test_every_pattern_can_be_read() -> None:
+def test_every_pattern_is_valid() -> None:
     for pattern in (*GROOVES.values(), *ALONE.values()):
         assert set(pattern) <= DRUMS
         assert all(len(marks) in {16, 32} and set(marks) <= set(".123456789") for marks in pattern.values())

@@ -35,7 +35,7 @@ def specs() -> list[SectionSpec]:
 @pytest.mark.parametrize(
     "spec", specs(), ids=lambda spec: f"{spec.genre}-{spec.metre.beats}/{spec.metre.unit}-{spec.section_id}"
 )
-async def test_every_section_is_exact_whole_and_the_sum_of_its_stems(tmp_path: Path, spec: SectionSpec) -> None:
+async def test_every_section_has_its_exact_length_and_is_the_sum_of_its_stems(tmp_path: Path, spec: SectionSpec) -> None:
     async with renderer(tmp_path) as (stub, _):
         rendered = await play(stub, start_of(spec, stems=True, notes=True))
     finished, accepted = rendered.finished, rendered.accepted
@@ -106,7 +106,7 @@ def heard_pitch(sound: np.ndarray, note: Note, spec: SectionSpec) -> float:
     return float(pitches[int(np.argmax(scores))])
 
 
-async def test_layers_do_not_move_each_other(tmp_path: Path) -> None:
+async def test_layers_do_not_change_each_other(tmp_path: Path) -> None:
     spec = section("pop, 16 seconds", "motif", seed=9)
     fewer = dataclasses.replace(spec, layers=tuple(layer for layer in spec.layers if layer.kind != LayerKind.HARMONY))
     async with renderer(tmp_path) as (stub, _):
@@ -115,7 +115,7 @@ async def test_layers_do_not_move_each_other(tmp_path: Path) -> None:
     assert part.notes == kept
 
 
-async def test_a_section_says_what_it_did_not_do_as_asked(tmp_path: Path) -> None:
+async def test_options_without_effect_give_warnings(tmp_path: Path) -> None:
     spec = section("pop with a theremin, 8 seconds", "motif", seed=9, instruments=("theremin",))
     spec = dataclasses.replace(spec, negative_prompt="no drums")
     async with renderer(tmp_path) as (stub, _):
@@ -127,7 +127,7 @@ async def test_a_section_says_what_it_did_not_do_as_asked(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("metre", [Metre(beats, unit) for beats in (1, 2, 3, 5, 9, 16) for unit in (2, 4, 8)], ids=str)
-async def test_any_metre_of_the_contract_is_played(tmp_path: Path, metre: Metre) -> None:
+async def test_any_metre_of_the_contract_is_rendered(tmp_path: Path, metre: Metre) -> None:
     plan = plan_of("funk with vocals", metre=metre, quarters_per_minute=240.0, duration_ns=17_000_000_000, seed=2)
     spec = next(item.spec for item in plan.sections if item.spec.role != Role.INTRO)
     spec = dataclasses.replace(spec, sample_rate=8_000)

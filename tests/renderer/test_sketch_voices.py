@@ -48,7 +48,7 @@ def sounded(name: str, pitch: int, held_s: float, velocity: int = 100) -> NDArra
 
 
 @pytest.mark.parametrize("name", VOICES)
-def test_a_note_is_the_same_however_much_of_it_is_asked_for_at_once(name: str) -> None:
+def test_a_note_does_not_depend_on_the_block_length(name: str) -> None:
     for pitch, held_s in ((45, 4.4), (76, 1.3)):
         whole = sounded(name, pitch, held_s)
         note = pitched(name, pitch, 100, 0.1, RATE, 0, round(held_s * RATE))
@@ -59,7 +59,7 @@ def test_a_note_is_the_same_however_much_of_it_is_asked_for_at_once(name: str) -
 
 
 @pytest.mark.parametrize("name", VOICES)
-def test_a_note_begins_and_ends_without_a_click_and_its_loop_has_no_seam(name: str) -> None:
+def test_a_note_has_no_click_and_its_loop_no_seam(name: str) -> None:
     for pitch, held_s in ((45, 5.3), (64, 2.7), (76, 0.31)):
         sound = sounded(name, pitch, held_s).astype(np.float64)
         bend = np.abs(np.diff(sound, 2, axis=0)).max(axis=1)
@@ -99,7 +99,7 @@ def test_a_voice_is_in_tune(name: str) -> None:
         assert abs(1200 * np.log2(found / wanted)) < 14
 
 
-def test_all_voices_are_equally_loud_over_their_range_as_the_fader_foresees() -> None:
+def test_all_voices_are_as_loud_as_predicted_over_their_range() -> None:
     for name in VOICES:
         # Players who are detuned against each other beat: over four seconds that is even.
         held_s = 4.0 if isinstance(VOICES[name], HeldVoice) else 1.5
@@ -111,7 +111,7 @@ def test_all_voices_are_equally_loud_over_their_range_as_the_fader_foresees() ->
             assert 10 * np.log10(measured / foreseen) == pytest.approx(0, abs=2.5), (name, pitch)
 
 
-def test_every_drum_of_every_kit_is_foreseen_and_in_bounds() -> None:
+def test_every_drum_of_every_kit_is_as_loud_as_predicted_and_in_bounds() -> None:
     for kit, sounds in kits.KITS.items():
         for drum in sounds:
             for variant in range(NUM_VARIANTS):
@@ -123,7 +123,7 @@ def test_every_drum_of_every_kit_is_foreseen_and_in_bounds() -> None:
                 assert abs(sound[-1]).max() < 1e-4
 
 
-def test_the_band_has_a_voice_for_every_instrument_that_the_planner_reads() -> None:
+def test_the_band_has_a_voice_for_every_instrument_of_the_planner() -> None:
     known = load_table("prompt/word_list/instruments.toml")
     for part in ("BASS", "HARMONY", "LEAD", "TEXTURES", "VOCALS"):
         for name in known[part]:
@@ -132,7 +132,7 @@ def test_the_band_has_a_voice_for_every_instrument_that_the_planner_reads() -> N
     assert voice_for("theremin") == ""
 
 
-def test_a_flute_is_no_lute_to_the_ear_nor_in_midi() -> None:
+def test_a_flute_is_not_taken_for_a_lute() -> None:
     plan = Planner(Brief(prompt="folk with a flute lead, 12 seconds", seed=4)).plan()
     bands = {item.spec.section_id: SketchBand(item.spec, 3).notes for item in plan.sections}
     song = mido.MidiFile(file=io.BytesIO(midi_file(plan, bands)))
@@ -148,7 +148,7 @@ def _processors() -> dict[str, Callable[[], Any]]:
 
 @settings(max_examples=25, deadline=None)
 @given(cuts=st.lists(st.integers(1, 2_999), max_size=8, unique=True), name=st.sampled_from(sorted(_processors())))
-def test_a_room_gives_the_same_bits_however_its_input_is_cut(cuts: list[int], name: str) -> None:
+def test_reverb_echo_and_low_cut_do_not_depend_on_the_block_length(cuts: list[int], name: str) -> None:
     sound = np.random.default_rng(3).random((3_000, 2), dtype=np.float32) - np.float32(0.5)
     whole = _processors()[name]().process(sound)
     part = _processors()[name]()
@@ -156,7 +156,7 @@ def test_a_room_gives_the_same_bits_however_its_input_is_cut(cuts: list[int], na
     assert np.concatenate(pieces).tobytes() == whole.tobytes()
 
 
-def test_a_room_dies_away_and_takes_the_lows() -> None:
+def test_the_reverb_decays_and_the_low_cut_removes_hum() -> None:
     click = np.zeros((4 * RATE, 2), np.float32)
     click[0] = 1.0
     answer = Reverb(RATE, 1.0, 0.4).process(click).astype(np.float64)
@@ -167,7 +167,7 @@ def test_a_room_dies_away_and_takes_the_lows() -> None:
     assert 20 * np.log10(np.abs(low).max()) < -20
 
 
-def test_the_shelf_is_bounded_and_gives_back_what_was_made() -> None:
+def test_the_sample_cache_is_bounded_and_returns_what_was_made() -> None:
     shelf = SampleCache(max_bytes=1_000)
     made = []
 
@@ -183,19 +183,19 @@ def test_the_shelf_is_bounded_and_gives_back_what_was_made() -> None:
 
 
 @given(st.floats(-80, 20))
-def test_decibels_and_power_undo_each_other(level: float) -> None:
+def test_to_decibels_and_from_decibels_are_inverse(level: float) -> None:
     assert to_decibels(from_decibels(level)) == pytest.approx(level, abs=0.02)
     assert from_decibels(level) == pytest.approx(10 ** (level / 10), rel=2e-3)
 
 
-def test_a_fall_halves_in_its_half_time() -> None:
+def test_a_decay_halves_in_its_half_time() -> None:
     curve = decay(RATE, 0.1, RATE)
     assert curve[RATE // 10] == pytest.approx(0.5, rel=1e-3)
     assert curve[RATE // 2] == pytest.approx(0.5**5, rel=1e-2)
 
 
 @given(beats=st.integers(1, 16), unit=st.sampled_from([2, 4, 8]))
-def test_every_bar_is_filled_with_places_in_order(beats: int, unit: int) -> None:
+def test_the_steps_of_a_pattern_fill_every_bar_in_order(beats: int, unit: int) -> None:
     grid = TickGrid(Metre(beats, unit), 2)
     ticks = [step.tick for step in grid.steps]
     assert ticks == sorted(set(ticks))
@@ -206,7 +206,7 @@ def test_every_bar_is_filled_with_places_in_order(beats: int, unit: int) -> None
     assert sum(length for _, length, _ in strokes) == grid.bar
 
 
-def test_held_voices_hold() -> None:
+def test_held_voices_sound_as_long_as_the_note() -> None:
     for name, voice in VOICES.items():
         if isinstance(voice, HeldVoice):
             sound = np.abs(sounded(name, 62, 9.0)[round(8.5 * RATE) : round(8.9 * RATE)])
