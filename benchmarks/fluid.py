@@ -1,4 +1,4 @@
-"""The same notes played by FluidSynth: the peer that the sketch band is measured against."""
+"""Plays the notes of the sketch band with FluidSynth, for comparison."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ FONTS: Final = {
     "FluidR3Mono": Path("/usr/share/sounds/sf3/FluidR3Mono_GM.sf3"),
     "FluidR3": Path("/usr/share/sounds/sf2/FluidR3_GM.sf2"),
 }
-"""Debian's fluidr3mono-gm-soundfont and fluid-soundfont-gm."""
+"""SoundFonts of the Debian packages fluidr3mono-gm-soundfont and fluid-soundfont-gm."""
 
 
 def installed() -> dict[str, Path]:
-    """Return the fonts that FluidSynth can play here."""
+    """Return the installed SoundFonts."""
     return {name: font for name, font in FONTS.items() if font.exists() and shutil.which("fluidsynth")}
 
 
 def write_midi(plan: Plan, bands: Sequence[SketchBand], path: Path) -> None:
-    """Write the notes that the band plays."""
+    """Write the notes of the band to a MIDI file."""
     notes = {item.spec.section_id: band.notes for item, band in zip(plan.sections, bands, strict=True)}
     path.write_bytes(midi.midi_file(plan, notes))
 
 
 def play(song: Path, font: Path, target: Path, rate: int = 48_000) -> float:
-    """Render a MIDI file to raw 16-bit stereo; return the CPU seconds that it took, loading the font included."""
+    """Render a MIDI file to raw 16-bit stereo; return the CPU seconds, loading the font included."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = ["fluidsynth", "-ni", "-q", "-g", "0.3", "-r", str(rate), "-T", "raw", "-F", str(target), str(font)]
     subprocess.run([*command, str(song)], check=True, capture_output=True, env=os.environ)
@@ -50,7 +50,7 @@ def play(song: Path, font: Path, target: Path, rate: int = 48_000) -> float:
 
 
 def sound_of(plan: Plan, bands: Sequence[SketchBand], font: Path) -> NDArray[np.float32]:
-    """Return a piece as FluidSynth plays it, cut to the piece's length."""
+    """Return FluidSynth's rendering, cut to the length of the piece."""
     with tempfile.TemporaryDirectory() as folder:
         song, target = Path(folder) / "song.mid", Path(folder) / "song.raw"
         write_midi(plan, bands, song)

@@ -34,7 +34,7 @@ GRID_TICKS = 40
 
 @dataclass
 class Piece:
-    """A piece as it was played."""
+    """A rendered piece."""
 
     plan: Plan
     bands: list[SketchBand]
@@ -51,7 +51,7 @@ def make(genre: str, seed: int, seconds: float = 40.0, **given: object) -> Piece
 
 
 def play(plan: Plan) -> Piece:
-    """Play a plan; sections ring into each other, as at hard joins."""
+    """Play a plan; sections overlap as at hard joins."""
     longest = plan.frames + 10 * plan.sample_rate
     piece = Piece(plan, [], np.zeros((longest, 2), np.float32))
     for item in plan.sections:
@@ -84,18 +84,18 @@ def metre_of(spec: SectionSpec) -> Metre:
 
 @dataclass(frozen=True)
 class NoteMeasures:
-    """What the notes of a piece are."""
+    """Measures of the notes of a piece."""
 
-    strange_share: float
-    """Share of the lead's time that is not in the chord."""
+    foreign_share: float
+    """Share of the lead's time outside the chord."""
     unresolved: int
-    """Strange notes of the lead that do not move on by a step within a beat."""
+    """Notes of the lead outside the chord that do not move by a step within a beat."""
     clashes: int
     """Minor seconds of the lead over the bass on a beat."""
     out_of_range: int
     silent_bars: int
     motif_similarity: float
-    """How much of the phrases that should state the motif is the motif's rhythm and direction."""
+    """Share of the rhythm and direction of the motif that stating phrases keep."""
 
 
 RANGES = {
@@ -173,9 +173,9 @@ def _silent_bars(spec: SectionSpec, notes: Sequence[Note]) -> int:
 
 
 def _similarity(spec: SectionSpec, motif: Motif, lead: Sequence[Note]) -> float:
-    """Compare the first phrase with the motif: which of its notes are there, and go the way that it goes."""
+    """Compare the first phrase with the motif: notes at the same ticks, in the same direction."""
     bar = ticks_per_bar(metre_of(spec))
-    # In the last bar of a piece the melody comes to rest.
+    # The last bar of a piece ends the melody.
     bars = spec.bars - (spec.next is None and not spec.loop)
     end = min(bars * bar, -(-motif.ticks // bar) * bar)
     wanted = [note for note in motif.notes if note.start_tick < end]
@@ -194,7 +194,7 @@ def _similarity(spec: SectionSpec, motif: Motif, lead: Sequence[Note]) -> float:
 
 @dataclass(frozen=True)
 class SoundMeasures:
-    """What the mix of a piece is."""
+    """Measures of the mix of a piece."""
 
     lufs: float
     peak_db: float
@@ -202,15 +202,15 @@ class SoundMeasures:
     dc_db: float
     correlation: float
     worst_declared_lu: float
-    """The largest difference of a section's loudness from what was declared."""
+    """Largest difference between the loudness of a section and its prediction."""
     bands_db: tuple[float, ...]
-    """Octave bands from 62 Hz to 8 kHz against the whole."""
+    """Octave bands from 62 Hz to 8 kHz relative to the whole."""
     clicks: int
-    """How often a listener may take it for damaged, at full scale."""
+    """Number of places that sound damaged at full scale."""
 
 
 def measure_sound(piece: Piece) -> SoundMeasures:
-    """Measure the mix and each section alone."""
+    """Measure the mix and each section."""
     mix = piece.mix.astype(np.float64)
     rate = piece.plan.sample_rate
     rms = np.sqrt((mix**2).mean())
@@ -279,7 +279,7 @@ def rank_correlation(pairs: Sequence[tuple[float, float]]) -> float:
 
 
 def estimated_tempo_error(piece: Piece) -> float:
-    """Return how far librosa's beat tracker is from the planned tempo, octaves and triplets of the metre allowed."""
+    """Return the error of librosa's beat tracker, octaves and triplets of the metre allowed."""
     import librosa
 
     mono = librosa.resample(piece.mix.mean(axis=1), orig_sr=piece.plan.sample_rate, target_sr=22_050)
@@ -305,7 +305,7 @@ def key_found(piece: Piece) -> tuple[bool, bool]:
 
     mono = librosa.resample(piece.mix.mean(axis=1), orig_sr=piece.plan.sample_rate, target_sr=22_050)
     spectrum = np.abs(librosa.stft(mono, n_fft=8192))
-    # The octaves in which chords have their fundamentals count most: high partials are other notes.
+    # Low octaves count most: they have the fundamentals of chords, and high partials are other notes.
     chroma = librosa.feature.chroma_stft(S=spectrum, sr=22_050, n_fft=8192, ctroct=3.5, octwidth=1.5).mean(axis=1)
     _, tonic, minor = max(
         (float(np.corrcoef(np.roll(profile, tonic), chroma)[0, 1]), tonic, minor)

@@ -1,4 +1,4 @@
-"""Composes and renders pieces of every genre and prints what they measure, as a markdown table.
+"""Composes and renders pieces of every genre and prints their measures as a markdown table.
 
 python -m benchmarks.music_quality [--seeds 6] [--first-seed 6] [--seconds 30] [--estimators] [--each] [--genre jazz]
 """
@@ -36,7 +36,7 @@ COLUMNS = (
 
 @dataclass
 class Measured:
-    """What one piece measures."""
+    """Measures of one piece."""
 
     notes: NoteMeasures
     sound: SoundMeasures
@@ -47,14 +47,14 @@ class Measured:
 
 
 def main() -> None:
-    """Print a row a genre, or a row a piece, and the pooled figures."""
+    """Print one row for each genre or piece, and the totals."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=40.0)
     parser.add_argument("--genre", default="")
-    parser.add_argument("--estimators", action="store_true", help="ask librosa for tempo and key, too")
-    parser.add_argument("--each", action="store_true", help="a row for each seed")
+    parser.add_argument("--estimators", action="store_true", help="estimate tempo and key with librosa, too")
+    parser.add_argument("--each", action="store_true", help="print a row for each seed")
     given = parser.parse_args()
     pieces: list[Measured] = []
 
@@ -78,7 +78,7 @@ def main() -> None:
     if given.estimators:
         names = ("tempo_found", "notes_found", "key_found")
         tempos, notes, keys = (share([getattr(piece, name) for piece in pieces]) for name in names)
-        print(f"tempo found {tempos}; key or its relative found {notes}, the very key {keys}")
+        print(f"tempo found {tempos}; key or its relative found {notes}, the exact key {keys}")
 
 
 def measure(genre: str, seed: int, seconds: float, *, estimators: bool) -> Measured:
@@ -92,16 +92,16 @@ def measure(genre: str, seed: int, seconds: float, *, estimators: bool) -> Measu
 
 
 def share(found: Sequence[bool | None]) -> str:
-    """Return how many of how many."""
+    """Return a count and its share."""
     return f"{sum(map(bool, found))}/{len(found)}" if None not in found else "not asked"
 
 
 def row(name: str, pieces: Sequence[Measured]) -> list[str]:
-    """Return the line of a genre or a piece: the worst where there is a bound, else the mean."""
+    """Return the row of a genre or a piece: the worst value when there is a bound, else the mean."""
     notes, sounds = [piece.notes for piece in pieces], [piece.sound for piece in pieces]
     return [
         name,
-        f"{max(each.strange_share for each in notes):.2f}",
+        f"{max(each.foreign_share for each in notes):.2f}",
         str(sum(each.unresolved for each in notes)),
         str(sum(each.clashes for each in notes)),
         str(sum(each.out_of_range for each in notes)),

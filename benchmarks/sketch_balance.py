@@ -26,31 +26,31 @@ LIMIT_DB = 6.0
 EXEMPT: Mapping[tuple[str, int], str] = {
     ("trap", 62): "an 808 is a sub bass; the SoundFont plays a synth bass",
 }
-"""Bands that are meant to be other than the SoundFont's, and why."""
+"""Octave bands that differ from the SoundFont on purpose, with the reason."""
 MUSIC_DB = -30.0
-"""A band in which one of both has less than this of its power has no music to balance."""
+"""An octave band with less than this share of the power has no music to balance."""
 
 
 @dataclass(frozen=True)
 class Band:
-    """One octave band of both."""
+    """One octave band of both renderings."""
 
     ours_db: float
     theirs_db: float
 
     @property
     def difference_db(self) -> float:
-        """How much more of its power the band has here than in FluidSynth."""
+        """Level of the sketch band minus that of FluidSynth."""
         return self.ours_db - self.theirs_db
 
     @property
     def has_music(self) -> bool:
-        """Whether both play something here."""
+        """Whether both have music in this octave band."""
         return min(self.ours_db, self.theirs_db) >= MUSIC_DB
 
 
 def compare(genre: str, seed: int, seconds: float = 32.0) -> tuple[Band, ...]:
-    """Return the octave bands of a piece, each in decibels of all eight bands together."""
+    """Return the octave bands of a piece in decibels of the power of all eight."""
     piece = make(genre, seed, seconds)
     theirs = sound_of(piece.plan, piece.bands, FONTS["FluidR3"])
     ours = _shares(octave_bands(piece.mix.mean(axis=1).astype("f8"), piece.plan.sample_rate))
@@ -59,13 +59,13 @@ def compare(genre: str, seed: int, seconds: float = 32.0) -> tuple[Band, ...]:
 
 
 def _shares(bands_db: Sequence[float]) -> list[float]:
-    """Count only what is in the bands: a SoundFont's rumble below them is no music."""
+    """Normalise to the power of the octave bands: a SoundFont's rumble below them is not music."""
     whole = 10 * log10(sum(10 ** (each / 10) for each in bands_db))
     return [each - whole for each in bands_db]
 
 
 def main() -> None:
-    """Print a row a genre."""
+    """Print one row for each genre."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--seed", type=int, default=3)

@@ -1,4 +1,4 @@
-"""Prints what one full hit of each drum adds to the loudness: the table ENERGY of segue_renderer/sketch/kits.py.
+"""Prints the energy of one full hit of each drum: the table ENERGY of segue_renderer/sketch/tables/kits.py.
 
 python -m benchmarks.sketch_levels
 """

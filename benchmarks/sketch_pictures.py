@@ -41,7 +41,7 @@ SEEDS = {"lofi": 7, "house": 3, "jazz": 5, "cinematic": 12, "rock": 9, "ambient"
 
 
 def main() -> None:
-    """Draw."""
+    """Draw the pieces of the given genres."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("docs/pictures"))
     parser.add_argument("--seconds", type=float, default=40.0)
@@ -72,7 +72,7 @@ def roll(piece: Piece) -> Picture:
         for number in range(spec.bars):
             at = min(WIDTH - 1, int((start + clock.seconds(number * bar)) * per_s))
             picture[:, at] = BAR_LINE if number else SECTION_LINE
-        # The lead comes last, so that nothing lies over it.
+        # The lead is drawn last, above the other layers.
         for note in sorted(band.notes, key=lambda each: each.layer == LayerKind.LEAD):
             low, high = (int((start + clock.seconds(tick)) * per_s) for tick in
                          (note.start_tick, note.start_tick + note.ticks))  # fmt: skip
@@ -85,7 +85,7 @@ def roll(piece: Piece) -> Picture:
 
 
 def spectrogram(piece: Piece) -> Picture:
-    """Draw power over time and frequency, 40 Hz to 16 kHz, an octave as high as any other, over 80 dB."""
+    """Draw power over time and frequency: 40 Hz to 16 kHz, logarithmic, with a range of 80 dB."""
     mono = piece.mix.mean(axis=1)
     rate, size = piece.plan.sample_rate, 4096
     starts = np.linspace(0, len(mono) - size, WIDTH).astype(int)
@@ -108,7 +108,7 @@ def palette() -> bytes:
 
 
 def png(picture: Picture) -> bytes:
-    """Write a picture of palette entries."""
+    """Write an image of palette entries."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))

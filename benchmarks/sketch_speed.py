@@ -1,4 +1,4 @@
-"""Prints how fast the band plays and how much memory that takes, beside FluidSynth with the same notes: two tables.
+"""Prints speed and memory of the sketch band beside FluidSynth with the same notes: two tables.
 
 python -m benchmarks.sketch_speed [--seconds 60] [--rounds 3] [--short]
 
@@ -94,7 +94,7 @@ def _row(prompt: str, seconds: float, rounds: int, fonts: Mapping[str, Path]) ->
 
 @cache
 def loading_s(font: Path) -> float:
-    """Return the CPU time of a song of no length: the start and the font."""
+    """Return the CPU time of an empty song: start-up and loading the font."""
     with tempfile.TemporaryDirectory() as folder:
         empty = Path(folder) / "empty.mid"
         mido.MidiFile(tracks=[mido.MidiTrack([mido.MetaMessage("end_of_track", time=0)])]).save(empty)
@@ -113,7 +113,7 @@ def play_all(plan: Plan) -> None:
 
 
 def first_bar_s(plan: Plan) -> float:
-    """Return the CPU seconds from a section's plan to the end of its first bar: composing included."""
+    """Return the CPU seconds from a section's plan to the end of its first bar, composing included."""
     item = max(plan.sections, key=lambda each: len(each.spec.layers))
     spec = item.spec
     if spec.metre is None:
@@ -138,7 +138,7 @@ def _memory(minutes: Sequence[int]) -> None:
 
 
 def _one_life(seconds: float) -> None:
-    """Play one section of a length and print this process's peak."""
+    """Play one section of a given length and print the peak memory of this process."""
     from segue_music.plan import Role
 
     plan = Planner(Brief(prompt=PROMPTS[0], seed=5, duration_ns=round(seconds * 1e9), form=(Role.CHORUS,))).plan()

@@ -75,7 +75,7 @@ EXCEPTIONS: Final[tuple[Exempt, ...]] = (
         "in a plan without a digest the planner fills in the neighbours that a section really has",
     ),
     # Calls.
-    Exempt("RenderStart", ("owner",), "it decides the order in the queue (tests/renderer/test_sketch_line.py)"),
+    Exempt("RenderStart", ("owner",), "it decides the order in the queue (tests/renderer/test_sketch_queue.py)"),
     Exempt(
         "RenderStart", ("overlap_frames",), "the band rings on for 3 s or more, which the contract allows", ("sketch",)
     ),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from tests.engine.serving import HOP, RATE, SPEC, noise, play, serving, sound_messages, start_of
-from tests.renderer.lines import first_answers, next_of
+from tests.renderer.queued_calls import first_answers, next_of
 
 from segue.renderer.v1 import renderer_pb2
 from segue_music.plan import SamplingHints, SectionSpec

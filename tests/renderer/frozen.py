@@ -1,6 +1,6 @@
-"""Plans that stay as they are while the planner gets better: the band's digests are about the band alone.
+"""Stored plans: the digests of the band must not depend on changes of the planner.
 
-`python -m tests.renderer.frozen --write` plans them anew; golden.json must then be written anew too.
+`python -m tests.renderer.frozen --write` makes them again; golden.json must then be written again, too.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ BRIEFS: tuple[tuple[str, dict[str, Any]], ...] = (
 
 
 def name_of(prompt: str, given: dict[str, Any]) -> str:
-    """Return the key under which a plan is kept."""
+    """Return the key of a stored plan."""
     return f"{prompt} {sorted(given.items())!r}"
 
 

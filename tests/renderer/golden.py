@@ -1,6 +1,6 @@
-"""Digests of six pieces: `python -m tests.renderer.golden` prints them, `--write` makes them the expected ones.
+"""Digests of six pieces: `python -m tests.renderer.golden` prints them, `--write` stores them as expected.
 
-A change of the expected digests is a change of the band's sound: it goes with a new ENGINE_VERSION.
+A change of the expected digests is a change of the band's sound and needs a new ENGINE_VERSION.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A renderer behind a real gRPC channel, and what came out of it, for the tests of the renderer's room."""
+"""A sketch renderer behind a real gRPC channel, and its answers, for tests."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ KEPT = frozen.load()
 
 @dataclass
 class Rendered:
-    """All that one call answered; every chunk was checked when it came."""
+    """All answers of one call; every chunk is checked when it arrives."""
 
     accepted: renderer_pb2.RenderAccepted | None = None
     finished: renderer_pb2.RenderFinished | None = None
@@ -42,10 +42,10 @@ class Rendered:
     content: dict[str, bytearray] = field(default_factory=dict)
 
     def take(self, message: renderer_pb2.RenderSectionResponse, start: renderer_pb2.RenderStart) -> None:
-        """Take one message; the stream's order and each chunk's own claims are asserted here."""
+        """Take one message and check its order and its claims."""
         kind = message.WhichOneof("message")
-        assert self.finished is None, "nothing comes after finished"
-        assert (kind == "accepted") == (self.accepted is None), "accepted comes first and once"
+        assert self.finished is None, "finished is the last message"
+        assert (kind == "accepted") == (self.accepted is None), "accepted is the first message, once"
         if kind == "accepted":
             self.accepted = message.accepted
         elif kind == "notes":
@@ -64,28 +64,28 @@ class Rendered:
             content += audio.data
 
     def samples(self, layer: str = MIX) -> NDArray[np.float32]:
-        """Return the sound of the mix or a stem."""
+        """Return the audio of the mix or a stem."""
         return np.frombuffer(bytes(self.content[layer]), "<f4").reshape(-1, 2)
 
     def digests(self) -> dict[str, str]:
-        """Return what must be equal when the bytes must be equal."""
+        """Return the digest of the mix and each stem."""
         return {layer: hashlib.sha256(content).hexdigest() for layer, content in sorted(self.content.items())}
 
 
 def plan_of(prompt: str, **given: Any) -> Plan:
-    """Return a plan that is kept, or make one with the real planner."""
+    """Return a stored plan, or make one with the real planner."""
     kept = KEPT.get(frozen.name_of(prompt, given))
     return kept or Planner(Brief(prompt=prompt, **given)).plan()
 
 
 def section(prompt: str, section_id: str, **given: Any) -> SectionSpec:
-    """Return one section of a real plan."""
+    """Return one section of a plan."""
     plan = plan_of(prompt, **given)
     return next(item.spec for item in plan.sections if item.spec.section_id == section_id)
 
 
 def start_of(spec: SectionSpec, seed: int = 7, **given: Any) -> renderer_pb2.RenderStart:
-    """Return the message that asks for a section."""
+    """Return the request for a section."""
     return renderer_pb2.RenderStart(spec=codec.section_to_message(spec), seed=seed, take_key="take", attempt=1, **given)
 
 
@@ -93,14 +93,14 @@ def start_of(spec: SectionSpec, seed: int = 7, **given: Any) -> renderer_pb2.Ren
 async def renderer(
     tmp_path: Path, slots: int = 1
 ) -> AsyncIterator[tuple[renderer_pb2_grpc.RendererServiceAsyncStub, SketchBackend]]:
-    """Serve a sketch band on a socket."""
+    """Serve the sketch backend on a socket."""
     backend = SketchBackend(slots)
     async with served(backend, tmp_path) as stub:
         yield stub, backend
 
 
 async def play(stub: Any, start: renderer_pb2.RenderStart) -> Rendered:
-    """Render a section to its end."""
+    """Render a whole section."""
     rendered = Rendered()
     async for message in stub.RenderSection(requests(start)):
         rendered.take(message, start)
@@ -111,5 +111,5 @@ async def play(stub: Any, start: renderer_pb2.RenderStart) -> Rendered:
 def requests(
     start: renderer_pb2.RenderStart, *more: renderer_pb2.RenderSectionRequest
 ) -> Iterator[renderer_pb2.RenderSectionRequest]:
-    """Return a call's messages."""
+    """Return the messages of a call."""
     return iter([renderer_pb2.RenderSectionRequest(start=start), *more])

@@ -1,4 +1,4 @@
-"""The sketch band's promise about bytes: same section and seed, same bytes, whatever happens around it."""
+"""The sketch band is bit-exact: the same section and seed give the same bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The renderer's edge as a caller meets it: cancelling, waiting in line, and what is refused."""
+"""Calls of the renderer service: cancelling, waiting, and refusals."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def test_a_cancelled_call_frees_its_slot_for_the_next(tmp_path: Path) -> N
                 break
         assert backend.status().busy_slots == 1
         call.cancel()
-        # The slot is the only one: this can only end when the long one, 25 minutes of music, has gone.
+        # There is one slot: this ends only after the long call, 25 minutes of music, has freed it.
         rendered = await play(stub, start_of(GOOD))
         assert rendered.finished is not None
         assert backend.status().busy_slots == 0
@@ -54,7 +54,7 @@ async def queued(stub: Any, wanted: int) -> None:
     for _ in range(10_000):
         if (await stub.GetStatus(renderer_pb2.GetStatusRequest())).queued == wanted:
             return
-    pytest.fail(f"there were never {wanted} in line")
+    pytest.fail(f"the queue never had {wanted} calls")
 
 
 async def test_a_waiting_call_can_be_cancelled(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ async def test_a_slow_reader_does_not_make_the_renderer_run_ahead(tmp_path: Path
     async with renderer(tmp_path) as (stub, backend):
         call = stub.RenderSection(requests(start_of(LONG)))
         await call.read()
-        # Another caller is served by the same process while this one does not read.
+        # The process serves another caller while this one does not read.
         await stub.ListModels(renderer_pb2.ListModelsRequest())
         assert backend.status().busy_slots == 1
         call.cancel()
@@ -141,7 +141,7 @@ async def test_guides_are_refused_before_they_are_sent(tmp_path: Path) -> None:
     note = music_pb2.Note(layer=music_pb2.LAYER_KIND_LEAD, ticks=1, pitch=60, velocity=1)
     async with renderer(tmp_path) as (stub, _):
         for announced in ({"conditioning_frames": 10}, {"guide_frames": 172_800_000}, {"guide_notes": 1}):
-            # The announced things never come: the answer must not wait for them.
+            # What start announces is never sent: the answer must not wait for it.
             call = stub.RenderSection()
             await call.write(renderer_pb2.RenderSectionRequest(start=start_of(GOOD, **announced)))
             error = await refused(call)

@@ -33,7 +33,7 @@ ROUNDING = 2.0**-21
 
 @dataclass
 class Made:
-    """What the command wrote, and the plan that it played."""
+    """The files of the command, and the plan that it played."""
 
     folder: Path
     plan: Plan

@@ -1,4 +1,4 @@
-"""Music as music: what the notes and the sound of whole pieces must be, over all genres and many seeds."""
+"""Bounds of the notes and the audio of whole pieces, over all genres and many seeds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WHOLE_SECONDS = 30.0
 
 def assert_bounds(piece: Piece) -> None:
     notes, sound = measure_notes(piece.plan, piece.bands), measure_sound(piece)
-    assert notes.strange_share <= 0.30
+    assert notes.foreign_share <= 0.30
     assert notes.unresolved == 0
     assert notes.clashes == 0
     assert notes.out_of_range == 0
@@ -80,7 +80,7 @@ def test_two_hundred_pieces_keep_every_bound_and_follow_their_plan() -> None:
     assert sum(similar) / count >= 0.85
     assert rank_correlation(levels) >= 0.8
     assert tempos >= 0.9 * count
-    assert keys >= 0.9 * count, "the very key; the relative key does not count"
+    assert keys >= 0.9 * count, "the exact key; the relative key does not count"
 
 
 @pytest.mark.slow

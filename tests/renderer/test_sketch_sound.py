@@ -1,4 +1,4 @@
-"""What every rendered section must be: exact in length, whole, the sum of its stems, and what its notes say."""
+"""Rendered sections: exact length, the sum of the stems, and the pitches of the notes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ def specs() -> list[SectionSpec]:
 @pytest.mark.parametrize(
     "spec", specs(), ids=lambda spec: f"{spec.genre}-{spec.metre.beats}/{spec.metre.unit}-{spec.section_id}"
 )
-async def test_every_section_has_its_exact_length_and_is_the_sum_of_its_stems(tmp_path: Path, spec: SectionSpec) -> None:
+async def test_every_section_has_its_exact_length_and_is_the_sum_of_its_stems(
+    tmp_path: Path, spec: SectionSpec
+) -> None:
     async with renderer(tmp_path) as (stub, _):
         rendered = await play(stub, start_of(spec, stems=True, notes=True))
     finished, accepted = rendered.finished, rendered.accepted

@@ -1,4 +1,4 @@
-"""Speed as a ratio to a peer in the same run, and memory that does not grow with the music; in processor time."""
+"""Speed in CPU time, compared with FluidSynth in the same run, and bounded memory."""
 
 from __future__ import annotations
 

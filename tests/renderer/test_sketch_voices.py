@@ -1,4 +1,4 @@
-"""Single sounds: in tune, without clicks and aliases, even over their range; and rooms that do not depend on blocks."""
+"""Single sounds: in tune, without clicks and aliases, equally loud over their range; reverb without block effects."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_note_has_no_click_and_its_loop_no_seam(name: str) -> None:
     for pitch, held_s in ((45, 5.3), (64, 2.7), (76, 0.31)):
         sound = sounded(name, pitch, held_s).astype(np.float64)
         bend = np.abs(np.diff(sound, 2, axis=0)).max(axis=1)
-        # The attack may bend as it likes; what comes later bends no more than the tone itself does.
+        # After the attack the curvature stays below that of the steady tone.
         tone = bend[round(0.1 * RATE) : round(held_s * RATE)]
         steady = max(np.quantile(tone[: 2 * RATE], 0.999), tone[: round(0.05 * RATE)].max())
         assert bend[round(0.1 * RATE) :].max() <= 1.5 * steady + 1e-7
@@ -80,7 +80,7 @@ def test_high_notes_have_no_aliases(name: str) -> None:
         allowed = np.zeros(len(hertz), bool)
         for ratio in ratios:
             centre = FREQUENCY[pitch] * ratio
-            # Vibrato, ensemble and decay make lines wide; a bent phase adds whole multiples.
+            # Vibrato, detuning and decay widen the lines; phase modulation adds multiples.
             for multiple in (1, 2, 3, 4) if getattr(VOICES[name], "fm_amount", 0) else (1,):
                 allowed |= np.abs(hertz - centre * multiple) < 120 + 0.03 * centre * multiple
         strange = spectrum[~allowed & (hertz > 30)].sum()
@@ -101,14 +101,14 @@ def test_a_voice_is_in_tune(name: str) -> None:
 
 def test_all_voices_are_as_loud_as_predicted_over_their_range() -> None:
     for name in VOICES:
-        # Players who are detuned against each other beat: over four seconds that is even.
+        # Detuned players beat; over four seconds the mean is even.
         held_s = 4.0 if isinstance(VOICES[name], HeldVoice) else 1.5
         for pitch in (40, 64, 76):
             note = pitched(name, pitch, 100, 0.1, RATE, 0, round(held_s * RATE))
             heard = sosfilt(k_weighting(RATE), sounded(name, pitch, held_s).astype(np.float64), axis=0)
             measured = float((heard**2).sum()) / RATE
-            foreseen = float(note.predicted_powers().sum()) * 0.1
-            assert 10 * np.log10(measured / foreseen) == pytest.approx(0, abs=2.5), (name, pitch)
+            predicted = float(note.predicted_powers().sum()) * 0.1
+            assert 10 * np.log10(measured / predicted) == pytest.approx(0, abs=2.5), (name, pitch)
 
 
 def test_every_drum_of_every_kit_is_as_loud_as_predicted_and_in_bounds() -> None:
@@ -143,7 +143,7 @@ def test_a_flute_is_not_taken_for_a_lute() -> None:
 
 
 def _processors() -> dict[str, Callable[[], Any]]:
-    return {"room": lambda: Reverb(8_000, 0.8, 0.4), "echo": lambda: Echo(900), "low cut": lambda: LowCut(8_000)}
+    return {"reverb": lambda: Reverb(8_000, 0.8, 0.4), "echo": lambda: Echo(900), "low cut": lambda: LowCut(8_000)}
 
 
 @settings(max_examples=25, deadline=None)
@@ -168,7 +168,7 @@ def test_the_reverb_decays_and_the_low_cut_removes_hum() -> None:
 
 
 def test_the_sample_cache_is_bounded_and_returns_what_was_made() -> None:
-    shelf = SampleCache(max_bytes=1_000)
+    cache = SampleCache(max_bytes=1_000)
     made = []
 
     def make(number: int) -> NDArray[np.float32]:
@@ -176,10 +176,10 @@ def test_the_sample_cache_is_bounded_and_returns_what_was_made() -> None:
         return np.full(100, number, np.float32)
 
     for number in (1, 2, 1, 3, 4, 1):
-        assert (shelf.get(number, lambda number=number: make(number)) == number).all()  # type: ignore[misc]  # a default argument
+        assert (cache.get(number, lambda number=number: make(number)) == number).all()  # type: ignore[misc]  # a default argument
     assert made == [1, 2, 3, 4, 1]
     with pytest.raises(ValueError, match="read-only"):
-        shelf.get(1, lambda: make(1))[0] = 2
+        cache.get(1, lambda: make(1))[0] = 2
 
 
 @given(st.floats(-80, 20))

@@ -1,11 +1,11 @@
-"""The line before the sketch band: who waits hears its place, owners take turns, and it has an end."""
+"""The queue of the sketch band: positions, fairness between owners, and its limit."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from tests.renderer.lines import first_answers, next_of
+from tests.renderer.queued_calls import first_answers, next_of
 from tests.renderer.rig import play, renderer, requests, section, start_of
 
 from segue.renderer.v1 import renderer_pb2
@@ -58,7 +58,7 @@ async def test_the_next_slot_goes_to_an_owner_that_had_none(tmp_path: Path) -> N
         late = stub.RenderSection(requests(start_of(GOOD, owner="modest")))
         assert (await next_of(late, "accepted")).queue_position == 3
         first.cancel()
-        # Nobody reads the long ones: this can only end when it goes before them.
+        # Nobody reads the long calls: this ends only when the short one goes first.
         assert (await next_of(late, "finished")).frames == GOOD.frames
         assert backend.status().queued >= 1
         for call in greedy:
@@ -70,7 +70,7 @@ async def test_calls_at_the_same_moment_do_not_exceed_the_queue_limit(tmp_path: 
         first = stub.RenderSection(requests(start_of(LONG)))
         await next_of(first, "audio")
         calls = [stub.RenderSection() for _ in range(MAX_QUEUED + 6)]
-        # Each begins before the first of them is asked for in full, and stands in the line.
+        # All calls begin before the first request is complete.
         await asyncio.gather(*(call.write(renderer_pb2.RenderSectionRequest(start=start_of(GOOD))) for call in calls))
         for _ in calls:
             assert (await stub.GetStatus(renderer_pb2.GetStatusRequest())).queued == 0

@@ -1,4 +1,4 @@
-"""Calls that stand in a renderer's line, of any backend, for tests."""
+"""Helpers for calls in a renderer's queue, of any backend."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 async def next_of(call: Any, kind: str) -> Any:
-    """Read on until a message of a kind comes."""
+    """Read until a message of a kind arrives."""
     async for message in call:
         if message.WhichOneof("message") == kind:
             return getattr(message, kind)
-    raise AssertionError(f"it ended without {kind}")
+    raise AssertionError(f"the call ended without {kind}")
 
 
 async def first_answers(calls: Sequence[Any]) -> Counter[str]:
-    """Count by what calls are answered first: the kind of a message, or the reason of a refusal."""
+    """Count the first answers of calls: the kind of the message, or the reason of the error."""
     return Counter(await asyncio.gather(*map(_first_answer, calls)))
 
 

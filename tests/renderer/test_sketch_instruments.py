@@ -1,4 +1,4 @@
-"""Who plays what: every instrument that a plan names is heard, answers wait for the lead, builds lead into drops."""
+"""Instruments and parts: every named instrument plays, answers wait for the lead, rolls lead into drops."""
 
 from __future__ import annotations
 
