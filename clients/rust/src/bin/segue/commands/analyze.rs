@@ -1,4 +1,4 @@
-//! `segue analyze`.
+//! `segue analyze`: uploads an audio file and draws the analyzer's report.
 
 use segue_client::{
     Failure, json,

@@ -1,4 +1,4 @@
-//! `segue cancel`.
+//! `segue cancel`: cancels compositions.
 
 use segue_client::{json, proto::segue::composer::v1::CancelCompositionRequest, sanitize};
 

@@ -1,4 +1,4 @@
-//! `segue completions`.
+//! `segue completions`: prints the completions for a shell.
 
 use std::io::{self, Write as _};
 

@@ -1,4 +1,4 @@
-//! `segue compose`.
+//! `segue compose`: composes a piece and writes it to a file.
 
 use segue_client::proto::segue::{audio::v1::FileFormat, composer::v1::CompositionSpec};
 

@@ -1,4 +1,4 @@
-//! `segue delete`.
+//! `segue delete`: deletes finished compositions.
 
 use segue_client::proto::segue::composer::v1::DeleteCompositionRequest;
 use serde_json::json;

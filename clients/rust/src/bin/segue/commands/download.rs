@@ -1,4 +1,4 @@
-//! `segue download`.
+//! `segue download`: downloads the files of a composition.
 
 use std::fs;
 

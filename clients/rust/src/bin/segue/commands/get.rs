@@ -1,4 +1,4 @@
-//! `segue get`.
+//! `segue get`: shows a composition.
 
 use segue_client::{json, proto::segue::composer::v1::GetCompositionRequest, sanitize};
 

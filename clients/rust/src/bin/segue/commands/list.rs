@@ -1,4 +1,4 @@
-//! `segue list`.
+//! `segue list`: lists compositions.
 
 use segue_client::{json, proto::segue::composer::v1::ListCompositionsRequest};
 

@@ -1,4 +1,4 @@
-//! `segue master`.
+//! `segue master`: masters an audio file.
 
 use segue_client::{StreamRequest, proto::segue::composer::v1::CreateMasterRequest};
 

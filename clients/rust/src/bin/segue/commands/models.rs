@@ -1,4 +1,4 @@
-//! `segue models`.
+//! `segue models`: lists the models.
 
 use segue_client::{
     json,

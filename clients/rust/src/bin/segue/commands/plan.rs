@@ -1,4 +1,4 @@
-//! `segue plan`.
+//! `segue plan`: plans a piece without making it.
 
 use std::{fs, path::Path};
 

@@ -1,4 +1,4 @@
-//! `segue stats`.
+//! `segue stats`: shows the load of the service.
 
 use segue_client::{json, proto::segue::composer::v1::GetStatsRequest, sanitize};
 

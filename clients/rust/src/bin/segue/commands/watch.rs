@@ -1,4 +1,4 @@
-//! `segue watch`.
+//! `segue watch`: follows one or more compositions.
 
 use std::path::Path;
 
