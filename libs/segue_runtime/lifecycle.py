@@ -34,28 +34,28 @@ class Lifecycle:
     def __init__(self, drain_s: float) -> None:
         self._drain_s = drain_s
         self._steps: list[tuple[Phase, str, Step]] = []
-        self._asked = asyncio.Event()
+        self._requested = asyncio.Event()
         self._forced = asyncio.Event()
 
     def add(self, phase: Phase, name: str, step: Step) -> None:
         """Add a step to a phase."""
         self._steps.append((phase, name, step))
 
-    def ask(self) -> None:
+    def request_stop(self) -> None:
         """Request the shutdown; a second request forces it."""
-        if self._asked.is_set():
+        if self._requested.is_set():
             self._forced.set()
-        self._asked.set()
+        self._requested.set()
 
-    def on_signals(self) -> None:
+    def stop_on_signals(self) -> None:
         """Request the shutdown on SIGTERM and SIGINT."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.ask)
+            loop.add_signal_handler(number, self.request_stop)
 
-    async def asked(self) -> None:
+    async def wait_for_stop(self) -> None:
         """Wait until the shutdown is requested."""
-        await self._asked.wait()
+        await self._requested.wait()
 
     @property
     def forced(self) -> bool:

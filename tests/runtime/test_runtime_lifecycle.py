@@ -42,7 +42,7 @@ async def test_the_phases_run_in_order_however_they_were_added() -> None:
     ending = Ending(5)
     for phase in (Phase.CLOSE, Phase.STOP, Phase.REFUSE, Phase.FINISH, Phase.WAIT):
         ending.add(phase)
-    ending.lifecycle.ask()
+    ending.lifecycle.request_stop()
     assert await ending.lifecycle.drain()
     assert ending.did == ["REFUSE", "WAIT", "FINISH", "STOP", "CLOSE"]
 
@@ -52,7 +52,7 @@ async def test_unfinished_work_returns_to_the_queue_without_a_failure(phase: Pha
     ending = Ending(0.05)
     ending.add(phase, for_ever)
     ending.add(Phase.CLOSE)
-    ending.lifecycle.ask()
+    ending.lifecycle.request_stop()
     assert await asyncio.wait_for(ending.lifecycle.drain(), 10)
     assert ending.did == [phase.name, "CLOSE"]
 
@@ -62,11 +62,11 @@ async def test_a_second_request_forces_the_shutdown_and_still_closes() -> None:
     ending.add(Phase.FINISH, for_ever)
     ending.add(Phase.STOP)
     ending.add(Phase.CLOSE)
-    ending.lifecycle.ask()
+    ending.lifecycle.request_stop()
     draining = asyncio.create_task(ending.lifecycle.drain())
     while "FINISH" not in ending.did:  # noqa: ASYNC110 - a step of the drain says so
         await asyncio.sleep(0)
-    ending.lifecycle.ask()
+    ending.lifecycle.request_stop()
     assert not await asyncio.wait_for(draining, 10)
     assert ending.did == ["FINISH", "STOP", "CLOSE"]
 
@@ -76,6 +76,6 @@ async def test_a_failed_step_is_reported_and_the_others_continue() -> None:
     ending.add(Phase.FINISH, breaks)
     ending.add(Phase.STOP)
     ending.add(Phase.CLOSE)
-    ending.lifecycle.ask()
+    ending.lifecycle.request_stop()
     assert not await ending.lifecycle.drain()
     assert ending.did == ["FINISH", "STOP", "CLOSE"]

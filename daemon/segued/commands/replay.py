@@ -42,7 +42,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
 
 async def _serve(settings: Settings, recording: Recording, speed: float) -> int:
     lifecycle = Lifecycle(settings.server.drain_s)
-    lifecycle.on_signals()
+    lifecycle.stop_on_signals()
     service = ReplayService(recording, speed)
     server = Server(
         settings.server,
@@ -54,6 +54,6 @@ async def _serve(settings: Settings, recording: Recording, speed: float) -> int:
     await server.start()
     with contextlib.suppress(BrokenPipeError):  # a closed standard output is no reason to end
         print(f"segued replay ready on {address}: {recording.name}", flush=True)  # noqa: T201 - for people and scripts
-    await lifecycle.asked()
+    await lifecycle.wait_for_stop()
     await lifecycle.drain()
     return ExitCode.OK

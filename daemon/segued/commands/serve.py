@@ -44,10 +44,10 @@ def run(settings: Settings, _arguments: argparse.Namespace) -> int:
 
 async def _serve(settings: Settings) -> int:
     node = Node(settings)
-    node.lifecycle.on_signals()
+    node.lifecycle.stop_on_signals()
     starting = asyncio.create_task(node.start())
-    asked = asyncio.create_task(node.lifecycle.asked())
-    await asyncio.wait({starting, asked}, return_when=asyncio.FIRST_COMPLETED)
+    stopping = asyncio.create_task(node.lifecycle.wait_for_stop())
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     # A start that fails also asks for the drain, before it raises. That is no signal from outside.
     if not starting.done() and not node.failed:
         starting.cancel()
@@ -59,7 +59,7 @@ async def _serve(settings: Settings) -> int:
     with contextlib.suppress(BrokenPipeError):  # a closed standard output is no reason to end
         lines = [f"segued {node.role} ready on {addresses}", *_next_steps(node, settings)]
         print("\n".join(lines), flush=True)  # noqa: T201
-    await asked
+    await stopping
     clean = await node.lifecycle.drain()
     log.info("ended", clean=clean)
     sys.stderr.flush()

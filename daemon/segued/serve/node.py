@@ -55,7 +55,7 @@ class Node:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.lifecycle.ask()
+        self.lifecycle.request_stop()
         await self.lifecycle.drain()
 
     async def start(self) -> None:
@@ -64,8 +64,8 @@ class Node:
             await self._start()
         except BaseException:
             self.failed = True
-            self.lifecycle.ask()
-            self.lifecycle.ask()  # the second time forces the end: nothing runs that is worth waiting for
+            self.lifecycle.request_stop()
+            self.lifecycle.request_stop()  # the second time forces the end: nothing runs that is worth waiting for
             await self.lifecycle.drain()
             raise
 
