@@ -1,4 +1,4 @@
-"""What a conductor says of its composition: stages speak at once, and nothing that one said is lost."""
+"""The journal of a claim: several stages append at the same time, and no event is lost."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ async def opened(folder: Path) -> AsyncIterator[tuple[SqliteStore, Journal]]:
 
 
 @pytest.mark.parametrize("mixer_first", [False, True])
-async def test_what_stages_say_at_once_is_all_in_the_composition(tmp_path: Path, mixer_first: bool) -> None:
+async def test_events_that_stages_append_at_once_are_all_in_the_composition(tmp_path: Path, mixer_first: bool) -> None:
     async with opened(tmp_path) as (store, journal):
         rendered = [stream_pb2.SectionFinished(section_id=each, take=f"take {each}", reused=True) for each in IDS]
         joined = [mixer_pb2.SectionMixed(section_id=each, shift_frames=7) for each in IDS]
-        said = [stream_pb2.CompositionEvent(section_finished=each) for each in rendered]
-        said += [stream_pb2.CompositionEvent(section_mixed=each) for each in joined]
-        await asyncio.gather(*(journal.say(event) for event in (reversed(said) if mixer_first else said)))
+        appended = [stream_pb2.CompositionEvent(section_finished=each) for each in rendered]
+        appended += [stream_pb2.CompositionEvent(section_mixed=each) for each in joined]
+        await asyncio.gather(*(journal.append(event) for event in (reversed(appended) if mixer_first else appended)))
         job = await store.get(NAME)
         assert job is not None
         for composition in (journal.composition, composition_pb2.Composition.FromString(job.resource)):
@@ -49,15 +49,15 @@ async def test_what_stages_say_at_once_is_all_in_the_composition(tmp_path: Path,
             assert found == [(composition_pb2.SECTION_STATE_JOINED, f"take {each}", True, 7) for each in IDS]
 
 
-async def test_what_a_stage_said_when_it_was_cancelled_is_known_as_the_log_has_it(tmp_path: Path) -> None:
+async def test_the_journal_knows_the_events_of_a_cancelled_stage_as_the_log_has_them(tmp_path: Path) -> None:
     async with opened(tmp_path) as (store, journal):
         for section_id in IDS:
             finished = stream_pb2.SectionFinished(section_id=section_id, take=f"take {section_id}")
-            stage = asyncio.create_task(journal.say(stream_pb2.CompositionEvent(section_finished=finished)))
-            await asyncio.sleep(0)  # it is with the store now, which is slower than that
+            stage = asyncio.create_task(journal.append(stream_pb2.CompositionEvent(section_finished=finished)))
+            await asyncio.sleep(0)  # the store has it now, and has not answered yet
             stage.cancel()
             await asyncio.gather(stage, return_exceptions=True)
-        await journal.say()
+        await journal.append()
         job = await store.get(NAME)
         assert job is not None
         assert job.last_sequence == journal.sequence == len(IDS)

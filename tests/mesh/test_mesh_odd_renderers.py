@@ -91,21 +91,21 @@ def one_more(response: Response, _chunk: int) -> list[Response]:
     return [response]
 
 
-# What is sent, and what the error says about it.
+# What the renderer sends, and a part of the error's message.
 UNUSABLE: dict[str, tuple[Callable[[Response, int], list[Response]], str]] = {
     "NaN": (set_sample(float("nan")), "not finite"),
     "Inf": (set_sample(float("inf")), "not finite"),
     "minus Inf": (set_sample(float("-inf")), "not finite"),
     "a pop": (set_sample(1e6), "full scale"),
-    "silence": (every_sample(lambda samples: samples.fill(0)), "silent"),
-    "DC": (every_sample(lambda samples: np.add(samples, 0.5, out=samples)), "away from zero"),
+    "silence": (every_sample(lambda samples: samples.fill(0)), "zero"),
+    "DC": (every_sample(lambda samples: np.add(samples, 0.5, out=samples)), "constant offset"),
     "wrong rate": (rate, "44100"),
     "wrong channels": (three_channels, "3 channels"),
     "no format": (without_format, "no format"),
-    "a gap": (without_a_chunk, "was due"),
-    "a repetition": (chunk_twice, "was due"),
-    "damage": (damaged, "damaged"),
-    "too short": (short, "were asked for"),
+    "a gap": (without_a_chunk, "instead of"),
+    "a repetition": (chunk_twice, "instead of"),
+    "damage": (damaged, "checksum"),
+    "too short": (short, "instead of"),
     "a lie about its length": (one_more, "and sent"),
 }
 

@@ -1,11 +1,11 @@
-"""Audio that is made again after a break: what is the same is kept, what differs is announced, nothing is spliced."""
+"""Audio that is made again after a crash: equal segments are kept, differences are announced, nothing is spliced."""
 
 from __future__ import annotations
 
 import asyncio
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -16,34 +16,35 @@ from hypothesis import strategies as st
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composition_pb2, stream_pb2
 from segue_composition.log_rows import SEGMENT, Segment
+from segue_conductor.claim import Claim, Services
 from segue_conductor.journal import Journal
-from segue_conductor.mix.segments import Place, Recorder, recorded
+from segue_conductor.mix.segments import SegmentRecorder, recorded_segments
+from segue_conductor.timeline import Timeline, TimelineSection
 from segue_runtime import errors
 from segue_runtime.artifacts import FolderArtifacts
 from segue_runtime.store import NewJob, SqliteStore
 
 if TYPE_CHECKING:
-    from segue_runtime.store import Event
+    from segue_runtime.store import Event, Job
 
 NAME = "compositions/a"
 RATE = 100  # a segment of 1 s is 100 frames
 FRAME_BYTES = 8
 LENGTHS = (230, 150, 320)
-PLACES = tuple(
-    Place(f"s{index}", sum(LENGTHS[:index]), length) for index, length in enumerate(LENGTHS)
-)  # fmt: skip
+SECTIONS = tuple(TimelineSection(f"s{index}", sum(LENGTHS[:index]), length) for index, length in enumerate(LENGTHS))
+TIMELINE = Timeline(RATE, 2, SECTIONS)
 MASTER = audio_pb2.STAGE_MASTER
 
 
 def sound(versions: list[int]) -> bytes:
-    """A piece of which each section has a version."""
+    """A piece with a version of each section."""
     parts = [np.full((length, 2), 1 + 10 * index + version, np.float32)
              for index, (length, version) in enumerate(zip(LENGTHS, versions, strict=True))]  # fmt: skip
     return np.concatenate(parts).tobytes()
 
 
 class Listener:
-    """What a watcher has, who reads rows as they come and obeys rewinds; every frame comes where it is due."""
+    """A watcher that reads rows as they come and obeys rewinds; every frame must come in its place."""
 
     def __init__(self) -> None:
         self.heard = bytearray()
@@ -67,7 +68,7 @@ class Listener:
 @example(tries=[([0, 0, 0], 700)], last=[1, 0, 0], cut=400)
 @example(tries=[([0, 0, 0], 700)], last=[0, 1, 0], cut=7)
 @hypothesis_settings(max_examples=25, deadline=None)
-def test_whatever_is_made_again_every_listener_has_the_last_version(
+def test_every_listener_has_the_last_version_of_each_section(
     tries: list[tuple[list[int], int]], last: list[int], cut: int
 ) -> None:
     async def run(folder: Path) -> None:
@@ -79,14 +80,16 @@ def test_whatever_is_made_again_every_listener_has_the_last_version(
         for versions, stop_frame in [*tries, (last, sum(LENGTHS))]:
             claimed = await store.claim("c", 0.0)
             assert claimed is not None
-            await record(Journal(store, claimed), store, artifacts, sound(versions)[: stop_frame * FRAME_BYTES], cut)
+            claim = claim_on(store, claimed, artifacts)
+            await record(claim, sound(versions)[: stop_frame * FRAME_BYTES], cut)
             rows = list(await store.read(NAME, after, 10_000))
             after = rows[-1].sequence if rows else after
             await listener.hear(rows, artifacts)
         late = Listener()
         await late.hear(list(await store.read(NAME, 0, 10_000)), artifacts)
         assert bytes(listener.heard) == bytes(late.heard) == sound(last)
-        kept = b"".join([await artifacts.read_all(each.ref) for each in await recorded(store, NAME, MASTER)])
+        segments = await recorded_segments(claim, MASTER)
+        kept = b"".join([await artifacts.read_all(each.ref) for each in segments])
         assert kept == sound(last)
         if all(versions == last for versions, _ in tries):
             assert all(attempts == {1} for attempts in late.attempts.values())
@@ -97,24 +100,27 @@ def test_whatever_is_made_again_every_listener_has_the_last_version(
         asyncio.run(run(Path(folder)))
 
 
-async def test_more_sound_than_there_is_room_for_is_an_error_and_no_endless_loop(tmp_path: Path) -> None:
+async def test_more_audio_than_the_timeline_has_is_an_error(tmp_path: Path) -> None:
     store = await SqliteStore.open(tmp_path / "segue.db")
     artifacts = FolderArtifacts(tmp_path / "artifacts")
     job = NewJob(NAME, "composition", "ann", b"d", b"", composition_pb2.Composition(name=NAME).SerializeToString())
     await store.create(job, queue_limit=9)
     claimed = await store.claim("c", 60)
     assert claimed is not None
-    with pytest.raises(errors.InternalError, match="more sound"):
-        await record(Journal(store, claimed), store, artifacts, sound([0, 0, 0]) + bytes(FRAME_BYTES), 100)
+    with pytest.raises(errors.InternalError, match="more audio"):
+        await record(claim_on(store, claimed, artifacts), sound([0, 0, 0]) + bytes(FRAME_BYTES), 100)
     await store.close()
     await artifacts.close()
 
 
-async def record(journal: Journal, store: SqliteStore, artifacts: FolderArtifacts, audio: bytes, cut: int) -> None:
-    """What a conductor does with a master that it makes anew from its start, until it is killed."""
-    recorder = Recorder(
-        journal, artifacts, MASTER, PLACES, {}, await recorded(store, NAME, MASTER), sample_rate=RATE, channels=2
-    )
+def claim_on(store: SqliteStore, job: Job, artifacts: FolderArtifacts) -> Claim:
+    peers: Any = None  # recording calls no other role
+    return Claim(Journal(store, job), Services(store, artifacts, peers), job.claims, deadline=0.0)
+
+
+async def record(claim: Claim, audio: bytes, cut: int) -> None:
+    """Record a master from its start, as a conductor does until it is killed."""
+    recorder = SegmentRecorder(claim, TIMELINE, MASTER, await recorded_segments(claim, MASTER))
     recorder.open_section(0)
     for start in range(0, len(audio), cut * FRAME_BYTES):
         await recorder.write(audio[start : start + cut * FRAME_BYTES])

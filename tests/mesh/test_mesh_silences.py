@@ -129,7 +129,7 @@ async def test_a_renderer_that_says_nothing_is_given_up_and_a_slow_one_is_not(tm
             assert heard.composition.state == composition_pb2.STATE_SUCCEEDED
             retried = [each.event.section_retried for each in heard.updates if each.kind == "section_retried"]
             assert retried[0].error.code == grpc.StatusCode.UNAVAILABLE.value[0]
-            assert "said nothing for 2 s" in retried[0].error.message
+            assert "sent nothing for 2 s" in retried[0].error.message
             # Unless this whole process stood still: then the second try was silent, too.
             assert len(retried) == 1 or longest_s > 1
             await renderer.idle()
@@ -221,7 +221,7 @@ async def test_a_conductor_that_was_stopped_and_wakes_writes_nothing_more(tmp_pa
         async with Client(other.address, patience_s=30) as client:
             heard = await asyncio.wait_for(hear(client.watch(name, audio=BOTH)), 60)
             sleeper.process.send_signal(signal.SIGCONT)
-            await said(sleeper, "another conductor has it")
+            await said(sleeper, "another conductor has claimed the job")
             check(heard, undisturbed)
             assert heard.composition.claims >= 2
             # It woke, it was refused, and it serves again: the same log, and nothing was added or changed.

@@ -98,9 +98,11 @@ def _proxies(peers: Peers) -> list[Service]:
 
 def open_conductor(settings: Settings, storage: Storage, metrics: Metrics, lifecycle: Lifecycle) -> Conductor:
     """Return a conductor that has not started yet."""
+    from segue_conductor.claim import Services
     from segue_conductor.conductor import Conductor
 
-    conductor = Conductor(settings, storage.store, storage.artifacts, storage.peers, metrics)
+    services = Services(storage.store, storage.artifacts, storage.peers)
+    conductor = Conductor(settings.conductor, services, metrics)
     lifecycle.add(Phase.REFUSE, "claims", lambda _left_s: conductor.refuse())
     lifecycle.add(Phase.FINISH, "conductor", conductor.drain)
     lifecycle.add(Phase.STOP, "conductor", lambda _left_s: conductor.stop())

@@ -1,1 +1,1 @@
-"""The conductor: claims compositions and drives each one through the other roles."""
+"""The conductor: claims jobs from the store and drives each through planner, renderers, mixer and analyzer."""

@@ -1,4 +1,4 @@
-"""What the analyzer is asked: the finished master of a composition, or a file that a caller sent."""
+"""Calls to the analyzer: for a finished master, for an uploaded file, for a take."""
 
 from __future__ import annotations
 
@@ -6,48 +6,39 @@ import contextlib
 from typing import TYPE_CHECKING, Final
 
 from segue.analyzer.v1 import analyzer_pb2
-from segue.audio.v1 import audio_pb2
-from segue_conductor.mix.segments import recorded
 from segue_runtime import errors
 from segue_runtime.rpc.chunks import cut, f32le
 from segue_runtime.rpc.duplex import exchange
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
+    from segue_composition.log_rows import Segment
     from segue_composition.peers import Peers
-    from segue_conductor.composition_job import Context
+    from segue_conductor.composition_job import CompositionJob
     from segue_runtime.artifacts import ArtifactStore
 
 FILE_BLOCK_BYTES: Final = 256 * 1024
 
 
-async def analyze_master(context: Context) -> analyzer_pb2.Report:
-    """Measure the master against the plan."""
+async def analyze_master(job: CompositionJob, segments: Sequence[Segment]) -> analyzer_pb2.Report:
+    """Measure the master, whose audio is in `segments`, against the plan."""
 
     async def requests() -> AsyncIterator[analyzer_pb2.AnalyzeRequest]:
-        yield analyzer_pb2.AnalyzeRequest(
-            start=analyzer_pb2.AnalyzeStart(
-                format=audio_pb2.AudioFormat(
-                    sample_rate=context.plan.sample_rate,
-                    channels=context.channels,
-                    sample_format=audio_pb2.SAMPLE_FORMAT_F32LE,
-                ),
-                plan=context.plan,
-            )
-        )
-        for segment in await recorded(context.store, context.journal.name, audio_pb2.STAGE_MASTER):
-            audio = await context.artifacts.read_all(segment.ref)
+        start = analyzer_pb2.AnalyzeStart(format=job.timeline.audio_format, plan=job.plan)
+        yield analyzer_pb2.AnalyzeRequest(start=start)
+        for segment in segments:
+            audio = await job.claim.artifacts.read_all(segment.ref)
             for piece in cut(audio, f32le(segment.sample_rate, segment.channels), segment.first_frame):
                 yield analyzer_pb2.AnalyzeRequest(audio=piece)
 
-    return await ask_report(context.peers, requests(), context.remaining_s())
+    return await request_report(job.claim.peers, requests(), job.claim.remaining_s())
 
 
 async def analyze_file(
     peers: Peers, artifacts: ArtifactStore, key: str, timeout_s: float, progress: Callable[[float], Awaitable[None]]
 ) -> analyzer_pb2.Report:
-    """Measure an encoded file; `progress` gets the fraction of its bytes that was sent."""
+    """Measure an encoded file; `progress` receives the fraction of its bytes that was sent."""
     size = await artifacts.size(key)
 
     async def requests() -> AsyncIterator[analyzer_pb2.AnalyzeRequest]:
@@ -60,13 +51,13 @@ async def analyze_file(
                 offset += len(piece)
                 await progress(offset / max(1, size))
 
-    return await ask_report(peers, requests(), timeout_s)
+    return await request_report(peers, requests(), timeout_s)
 
 
-async def ask_report(
+async def request_report(
     peers: Peers, requests: AsyncIterator[analyzer_pb2.AnalyzeRequest], timeout_s: float
 ) -> analyzer_pb2.Report:
-    """Ask the analyzer and wait for its report."""
+    """Send audio to the analyzer and wait for its report."""
     answers = exchange(peers.analyzer.Analyze, requests, service="analyzer", timeout_s=timeout_s)
     async with contextlib.aclosing(answers):
         async for response in answers:

@@ -1,4 +1,4 @@
-"""How long the conductor waits for a role that does not answer: as long as a process needs to be started again."""
+"""Retries of calls to a role that is unavailable: the limit is the time that a process needs to restart."""
 
 from __future__ import annotations
 
@@ -12,40 +12,48 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 T = TypeVar("T")
-PATIENCE_S: Final = 30.0
-FIRST_WAIT_S: Final = 0.2
-LONGEST_WAIT_S: Final = 2.0
+LIMIT_S: Final = 30.0
+FIRST_DELAY_S: Final = 0.2
+LONGEST_DELAY_S: Final = 2.0
 log = logs.get("conductor")
 
 
-class Patience:
-    """Waits between tries, longer each time, until it is at its end; progress renews it."""
+class Backoff:
+    """Delays between tries, each longer than the last, until a limit since the first failure has passed."""
 
-    def __init__(self, patience_s: float = PATIENCE_S) -> None:
-        self._patience_s = patience_s
-        self._since = 0.0
-        self._wait_s = FIRST_WAIT_S
+    def __init__(self, limit_s: float = LIMIT_S) -> None:
+        self._limit_s = limit_s
+        self._failing_since = 0.0
+        self._delay_s = FIRST_DELAY_S
 
-    def renew(self) -> None:
-        """Note that something went well."""
-        self._since, self._wait_s = 0.0, FIRST_WAIT_S
+    def reset(self) -> None:
+        """Start again, after progress."""
+        self._failing_since, self._delay_s = 0.0, FIRST_DELAY_S
+
+    def next_delay_s(self) -> float | None:
+        """Return the seconds to wait before the next try; None when the limit has passed."""
+        now = time.monotonic()
+        self._failing_since = self._failing_since or now
+        if now - self._failing_since > self._limit_s:
+            return None
+        delay_s = self._delay_s
+        self._delay_s = min(self._delay_s * 2, LONGEST_DELAY_S)
+        return delay_s
 
     async def wait(self, error: errors.SegueError) -> None:
-        """Wait before the next try; raises the error when patience is at its end."""
-        now = time.monotonic()
-        self._since = self._since or now
-        if now - self._since > self._patience_s:
+        """Wait before the next try; raise the error when the limit has passed."""
+        delay_s = self.next_delay_s()
+        if delay_s is None:
             raise error
-        log.warning("trying again", reason=error.reason, after_s=round(self._wait_s, 2))
-        await asyncio.sleep(self._wait_s)
-        self._wait_s = min(self._wait_s * 2, LONGEST_WAIT_S)
+        log.warning("retrying", reason=error.reason, after_s=round(delay_s, 2))
+        await asyncio.sleep(delay_s)
 
 
-async def patiently(work: Callable[[], Awaitable[T]]) -> T:
-    """Do something that can be done again from its start, until the role that it needs answers."""
-    patience = Patience()
+async def retry_while_unavailable(work: Callable[[], Awaitable[T]]) -> T:
+    """Repeat repeatable work while the role that it needs is unavailable."""
+    backoff = Backoff()
     while True:
         try:
             return await work()
         except errors.Unavailable as error:
-            await patience.wait(error)
+            await backoff.wait(error)

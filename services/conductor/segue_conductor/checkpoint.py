@@ -1,4 +1,4 @@
-"""Where a conductor that takes a composition over goes on."""
+"""The checkpoint of a composition or mastering: where the next claim on the job continues."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from dataclasses import asdict, dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """Committed in the same transaction as the event that it follows."""
+class JobCheckpoint:
+    """Progress that is committed in one transaction with the event it follows."""
 
     joined: int = 0
-    """How many sections are in the draft for good."""
+    """The number of sections that are in the draft for good."""
     sequence: int = 0
-    """The newest row of the log when that was so; draft rows after it belong to sections that are made again."""
+    """The newest log row at that time. Later draft rows belong to sections that are made again."""
     mixer_state: str = ""
-    """The artifact that holds the mixer's state after those sections; empty: none yet."""
+    """The key of the mixer's state after those sections; empty before the first join."""
     draft_finished: bool = False
     measured: bool = False
-    """The master's first pass is done; its measurement is an artifact of the composition."""
+    """The first pass of the master is done; its measurement is an artifact of the composition."""
 
     def encode(self) -> bytes:
-        """Write it as the store keeps it."""
+        """Return the checkpoint as the store keeps it."""
         return json.dumps(asdict(self), separators=(",", ":")).encode()
 
     @classmethod
-    def decode(cls, content: bytes | None) -> Checkpoint:
-        """Read it; nothing kept means from the start."""
+    def decode(cls, content: bytes | None) -> JobCheckpoint:
+        """Read a stored checkpoint; None is the start of the job."""
         return cls(**json.loads(content)) if content else cls()

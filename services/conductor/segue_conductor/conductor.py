@@ -1,4 +1,4 @@
-"""Claims work from the queue and drives it; several can share one store."""
+"""The workers of a process: each claims jobs from the queue and runs them. Several conductors can share one store."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Final
 
-from segue.composer.v1 import composition_pb2, mastering_pb2, spec_pb2
+from segue.composer.v1 import composition_pb2
 from segue_composition.job_kinds import ALL, ANALYSIS, MASTERING
 from segue_conductor.journal import Journal
 from segue_conductor.runs.analysis import AnalysisRun
 from segue_conductor.runs.composition import CompositionRun
 from segue_conductor.runs.mastering import MasteringRun
+from segue_conductor.runs.runner import run_to_end
 from segue_runtime import errors, logs, scope
 from segue_runtime.store import Fenced
 
 if TYPE_CHECKING:
-    from segue_composition.peers import Peers
-    from segue_runtime.artifacts import ArtifactStore
+    from segue_conductor.claim import Services
+    from segue_conductor.runs.runner import Run
     from segue_runtime.metrics import Metrics
-    from segue_runtime.settings import Settings
-    from segue_runtime.store import Job, Renewal, Store
+    from segue_runtime.settings.sections import ConductorSettings
+    from segue_runtime.store import Job, Renewal
 
 IDLE_WAIT_S: Final = 1.0
 STORE_BACKOFF_S: Final = 1.0
@@ -32,15 +33,12 @@ log = logs.get("conductor")
 
 
 class Conductor:
-    """The workers of one process. `start`, then `refuse`, `drain`, `stop`."""
+    """The workers of one process. Call `start`, then `refuse`, `drain`, `stop`."""
 
-    def __init__(
-        self, settings: Settings, store: Store, artifacts: ArtifactStore, peers: Peers, metrics: Metrics
-    ) -> None:
-        self._settings = settings.conductor
-        self._store = store
-        self._artifacts = artifacts
-        self._peers = peers
+    def __init__(self, settings: ConductorSettings, services: Services, metrics: Metrics) -> None:
+        self._settings = settings
+        self._services = services
+        self._store = services.store
         self._metrics = metrics
         self._id = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._stopping = asyncio.Event()
@@ -48,22 +46,22 @@ class Conductor:
         self._cleaner: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to take work."""
+        """Start the workers."""
         self._workers = [asyncio.create_task(self._work(number)) for number in range(self._settings.count)]
         self._cleaner = asyncio.create_task(self._clean())
 
     async def refuse(self) -> None:
-        """Claim nothing more."""
+        """Claim no more jobs."""
         self._stopping.set()
 
     async def drain(self, grace_s: float) -> None:
-        """Let what runs come to its next checkpoint, and give it back to the queue there."""
+        """Let running jobs reach their next checkpoint, and return them to the queue there."""
         self._stopping.set()
         if self._workers:
             await asyncio.wait(self._workers, timeout=grace_s)
 
     async def stop(self) -> None:
-        """Give back what still runs: the next claim goes on from its last checkpoint."""
+        """Return all running jobs to the queue; their next claims continue at their last checkpoints."""
         tasks = [*self._workers, *([self._cleaner] if self._cleaner else [])]
         for task in tasks:
             task.cancel()
@@ -80,7 +78,7 @@ class Conductor:
             except errors.SegueError as error:
                 log.warning("the store failed", reason=error.reason)
                 await asyncio.sleep(STORE_BACKOFF_S)
-            except Exception:  # a worker that dies of a surprise would leave the queue standing without a word
+            except Exception:  # a worker that ends would leave the queue standing
                 log.exception("the worker failed")
                 await asyncio.sleep(STORE_BACKOFF_S)
 
@@ -90,91 +88,76 @@ class Conductor:
         await _first(waiting, stopping)
 
     async def _drive(self, job: Job) -> None:
+        """Run a claimed job until it ends, is cancelled, is returned to the queue, or belongs to another claim."""
         scope.enter(scope.Scope(request_id=job.name, owner=job.owner))
         log.info("claimed", job=job.name, claims=job.claims, epoch=job.epoch)
         self._metrics.running.inc()
         journal = self._journal(job)
-        drive = asyncio.create_task(self._run(job, journal))
+        running = asyncio.create_task(self._run(job, journal))
         try:
-            if not await self._guard(job, journal, drive):
-                await _end(drive)
-                log.info("given back", job=job.name)
+            if not await self._supervise(job, journal, running):
+                await _end(running)
+                log.info("released", job=job.name)
                 await self._store.release(job.name, job.epoch)
         except Fenced:
-            log.warning("another conductor has it", job=job.name)
+            log.warning("another conductor has claimed the job", job=job.name)
         except asyncio.CancelledError:
-            await _end(drive)
+            await _end(running)
             with contextlib.suppress(errors.SegueError):
                 await self._store.release(job.name, job.epoch)
             raise
         finally:
-            await _end(drive)
+            await _end(running)
             self._metrics.running.dec()
             scope.leave()
 
     async def _run(self, job: Job, journal: Journal | None) -> None:
         run = self._run_of(job, journal)
-        if job.claims > self._settings.max_claims:
-            await run.end(
-                composition_pb2.STATE_FAILED,
-                errors.TooManyTries(f"{job.claims - 1} conductors began it and none came further; it was put aside"),
-            )
+        if job.claims <= self._settings.max_claims:
+            await run_to_end(run)
             return
-        await run.run()
-
-    def _run_of(self, job: Job, journal: Journal | None) -> CompositionRun | MasteringRun | AnalysisRun:
-        if journal is None:
-            return AnalysisRun(job, self._store, self._artifacts, self._peers, self._settings.time_limit_s)
-        if job.kind == MASTERING:
-            return MasteringRun(
-                journal,
-                self._store,
-                self._artifacts,
-                self._peers,
-                mastering_pb2.CreateMasterRequest.FromString(job.spec),
-                self._settings.time_limit_s,
-                job.claims,
-            )
-        return CompositionRun(
-            journal,
-            self._store,
-            self._artifacts,
-            self._peers,
-            spec_pb2.CompositionSpec.FromString(job.spec),
-            self._settings,
-            job.claims,
+        await run.end(
+            composition_pb2.STATE_FAILED,
+            errors.TooManyTries(f"{job.claims - 1} claims ended without progress; the job was put aside"),
         )
 
-    async def _guard(self, job: Job, journal: Journal | None, drive: asyncio.Task[None]) -> bool:
-        """Keep the lease alive while the work runs; stop it when it is to be cancelled or belongs to another.
+    def _run_of(self, job: Job, journal: Journal | None) -> Run:
+        if journal is None:
+            return AnalysisRun(job, self._services, self._settings.time_limit_s)
+        if job.kind == MASTERING:
+            return MasteringRun(job, journal, self._services, self._settings.time_limit_s)
+        return CompositionRun(job, journal, self._services, self._settings)
 
-        False: this process is stopping and the work has come to a checkpoint; it is to be given back.
+    async def _supervise(self, job: Job, journal: Journal | None, running: asyncio.Task[None]) -> bool:
+        """Renew the lease while the job runs; end the run if the job is cancelled or belongs to another claim.
+
+        Return False if this process is stopping and the job has reached a checkpoint: it is returned to the queue.
         """
         stop = asyncio.create_task(self._stop_point(journal))
         try:
             while True:
                 bell = asyncio.create_task(self._store.wait_for_cancel(job.name, self._settings.heartbeat_s))
-                await _first(bell, drive, stop, keep=(drive, stop))
-                if drive.done():
-                    drive.result()
+                await _first(bell, running, stop, keep=(running, stop))
+                if running.done():
+                    running.result()
                     return True
                 if stop.done():
                     return False
                 renewal = await self._store.renew(job.name, job.epoch, self._settings.lease_s)
                 reason = stop_reason(renewal)
                 if reason is not None:
-                    await _end(drive)
-                    await self._cancelled(job, reason)
+                    await _end(running)
+                    await self._cancel(job, reason)
                     return True
         finally:
             await _end(stop)
 
     async def _stop_point(self, journal: Journal | None) -> None:
-        """Return when this process stops and the work can be left without loss. An analysis is let come to its end."""
+        """Return when this process stops and the job has reached a checkpoint. An analysis runs to its end."""
         await self._stopping.wait()
         await (journal.next_checkpoint() if journal else asyncio.Event().wait())
 
-    async def _cancelled(self, job: Job, reason: errors.SegueError) -> None:
+    async def _cancel(self, job: Job, reason: errors.SegueError) -> None:
         current = await self._store.get(job.name)
         if current is None or current.is_finished:
             return
@@ -184,22 +167,23 @@ class Conductor:
         return Journal(self._store, job) if job.kind != ANALYSIS else None
 
     async def _clean(self) -> None:
-        """Remove what has expired: first its files, then itself, so that nothing is left when this stops between."""
+        """Delete expired jobs and uploads. The files go first: an interruption must not leave files without a job."""
+        artifacts = self._services.artifacts
         while True:
             with contextlib.suppress(errors.SegueError):
                 for job in await self._store.expired():
-                    await self._artifacts.delete_prefix(job.name)
+                    await artifacts.delete_prefix(job.name)
                     await self._store.delete(job.name)
                     log.info("expired", job=job.name)
                 for upload in await self._store.expired_uploads():
-                    await self._artifacts.delete_prefix(upload.name)
+                    await artifacts.delete_prefix(upload.name)
                     await self._store.delete_upload(upload.name)
                     log.info("expired", upload=upload.name)
             await asyncio.sleep(CLEAN_EVERY_S)
 
 
 async def _first(*tasks: asyncio.Task[object], keep: tuple[asyncio.Task[object], ...] = ()) -> None:
-    """Wait for the first of some tasks and end those that nobody keeps."""
+    """Wait for the first of several tasks; end those that are not in `keep`."""
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -209,15 +193,15 @@ async def _first(*tasks: asyncio.Task[object], keep: tuple[asyncio.Task[object],
 
 
 async def _end(task: asyncio.Task[object]) -> None:
-    """Cancel a task and wait until its `finally` blocks are through."""
+    """Cancel a task and wait for its `finally` blocks."""
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
 
 def stop_reason(renewal: Renewal) -> errors.SegueError | None:
-    """Return why a composition shall stop, if it shall."""
+    """Return why a job must stop; None if it may continue."""
     if renewal.cancel_requested:
-        return errors.CancelledByUser("it was cancelled")
+        return errors.CancelledByUser("the composition was cancelled")
     if renewal.attached_until is not None and renewal.attached_until < time.time():
-        return errors.ClientGone("its caller went away, and its policy is to cancel then")
+        return errors.ClientGone("the caller disconnected, and its disconnect policy is CANCEL")
     return None

@@ -1,4 +1,4 @@
-"""What a conductor says about its composition: every word goes through here, fenced by its epoch."""
+"""The journal of a claim: every event of the composition is appended here, fenced by the claim's epoch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from segue.composer.v1 import composition_pb2, stream_pb2
 from segue_composition import log_rows, state
-from segue_conductor.checkpoint import Checkpoint
+from segue_conductor.checkpoint import JobCheckpoint
+from segue_runtime import errors, logs
 from segue_runtime.store import NewEvent
 
 if TYPE_CHECKING:
@@ -19,32 +20,34 @@ if TYPE_CHECKING:
     from segue_composition.log_rows import Segment
     from segue_runtime.store import Job, Store
 
+log = logs.get("conductor")
+
 
 class Journal:
-    """One claim's writes. The composition in memory is always what the store has."""
+    """Writes of one claim. The composition in memory is always the stored one."""
 
     def __init__(self, store: Store, job: Job) -> None:
         self._store = store
         self.name = job.name
         self.epoch = job.epoch
         self.composition: Composition = composition_pb2.Composition.FromString(job.resource)
-        self.checkpoint = Checkpoint.decode(job.checkpoint)
+        self.checkpoint = JobCheckpoint.decode(job.checkpoint)
         self.sequence = job.last_sequence
-        """The newest row of the log, as far as this claim knows."""
+        """The newest row of the log that this claim knows of."""
         self._checkpointed = asyncio.Event()
-        self._saying = asyncio.Lock()
+        self._appending = asyncio.Lock()
 
     async def next_checkpoint(self) -> None:
-        """Wait until the work has come to its next checkpoint."""
+        """Wait until the job reaches its next checkpoint."""
         self._checkpointed.clear()
         await self._checkpointed.wait()
 
-    async def say(self, *events: CompositionEvent, checkpoint: Checkpoint | None = None) -> int:
-        """Append events, with the composition as they leave it, in one transaction; return the newest sequence."""
+    async def append(self, *events: CompositionEvent, checkpoint: JobCheckpoint | None = None) -> int:
+        """Append events and store the composition that they change, in one transaction; return the newest sequence."""
         return await self._append(events, checkpoint, terminal=False)
 
     async def add_segments(self, segments: Sequence[Segment], before: Sequence[CompositionEvent] = ()) -> int:
-        """Append audio references, after the events that announce them."""
+        """Append references to audio, after the events that announce them."""
         rows = [self._row(event) for event in before]
         rows += [NewEvent(log_rows.SEGMENT, segment.encode()) for segment in segments]
 
@@ -52,23 +55,32 @@ class Journal:
             self.sequence = await self._store.append(self.name, self.epoch, rows)
             return self.sequence
 
-        return await _to_its_end(write())
+        return await _uncancelled(write())
 
-    async def finish(self, event_of: composition_pb2.Composition) -> None:
-        """Append the one terminal event: the composition as it ended."""
-        log_rows.set_time(event_of.end_time, time.time())
-        self.composition = event_of
-        event = stream_pb2.CompositionEvent(finished=stream_pb2.Finished(composition=event_of))
+    async def finish(self, final: composition_pb2.State.ValueType, error: errors.SegueError | None) -> None:
+        """Append the only terminal event: the composition in its final state."""
+        ended = composition_pb2.Composition()
+        ended.CopyFrom(self.composition)
+        ended.state = final
+        ended.queue_position = 0
+        if error is not None:
+            ended.error.CopyFrom(errors.to_status(error, ""))
+        log_rows.set_time(ended.end_time, time.time())
+        self.composition = ended
+        event = stream_pb2.CompositionEvent(finished=stream_pb2.Finished(composition=ended))
         await self._append((event,), None, terminal=True)
+        log.info("ended", composition=self.name, state=composition_pb2.State.Name(final))
 
     async def _append(
-        self, events: Sequence[CompositionEvent], checkpoint: Checkpoint | None, *, terminal: bool
+        self, events: Sequence[CompositionEvent], checkpoint: JobCheckpoint | None, *, terminal: bool
     ) -> int:
-        # Rendering and mixing speak at once: each must change what the other has left.
-        async with self._saying:
-            return await _to_its_end(self._write(events, checkpoint, terminal=terminal))
+        # Rendering and mixing append at the same time: each event must change the result of the one before.
+        async with self._appending:
+            return await _uncancelled(self._write(events, checkpoint, terminal=terminal))
 
-    async def _write(self, events: Sequence[CompositionEvent], checkpoint: Checkpoint | None, *, terminal: bool) -> int:
+    async def _write(
+        self, events: Sequence[CompositionEvent], checkpoint: JobCheckpoint | None, *, terminal: bool
+    ) -> int:
         changed = composition_pb2.Composition()
         changed.CopyFrom(self.composition)
         now = time.time()
@@ -96,8 +108,8 @@ class Journal:
         return NewEvent(log_rows.EVENT, event.SerializeToString())
 
 
-async def _to_its_end(write: Coroutine[Any, Any, int]) -> int:
-    """Write, also when the writer is cancelled meanwhile: the store would have what we do not know of."""
+async def _uncancelled(write: Coroutine[Any, Any, int]) -> int:
+    """Finish a write even if the caller is cancelled: otherwise the store could have rows that the journal lacks."""
     writing = asyncio.create_task(write)
     try:
         return await asyncio.shield(writing)

@@ -1,1 +1,1 @@
-"""Takes become the draft: the call to the mixer, segments, and checkpoints."""
+"""Mixing: takes become the draft, by calls to the mixer, recorded in segments with checkpoints."""

@@ -1,4 +1,4 @@
-"""Measured beats: where a take whose renderer does not keep to the plan's beat really has them."""
+"""Measured beats of takes whose renderer does not keep to the plan's beat, and how sections are placed on them."""
 
 from __future__ import annotations
 
@@ -7,47 +7,58 @@ from typing import TYPE_CHECKING, Final
 
 from segue.analyzer.v1 import analyzer_pb2
 from segue.music.v1 import music_pb2
-from segue_conductor.analyzer_call import ask_report
+from segue_conductor.analyzer_call import request_report
 from segue_runtime.rpc.chunks import cut, f32le
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from segue.music.v1.music_pb2 import PlannedSection
     from segue.renderer.v1.renderer_pb2 import RenderAccepted
-    from segue_conductor.composition_job import Context
+    from segue_conductor.composition_job import CompositionJob
     from segue_conductor.render.take_store import Take
 
 READ_FRAMES: Final = 16_384
 SURE: Final = 0.5
-"""From this confidence of the tempo on, where bars begin is believed too."""
+"""The confidence in the tempo from which measured bar lines are used."""
 
 
 @dataclass(frozen=True)
-class Beats:
-    """Beats and first beats of bars, in frames of the take, and how far the take goes on beyond its section."""
+class TakeBeats:
+    """Beats and bar lines in frames of the take, and the length of the take's tail."""
 
     beats: tuple[int, ...] = ()
     downbeats: tuple[int, ...] = ()
     tail_frames: int = 0
 
 
-def goes_on(section: PlannedSection, accepted: RenderAccepted) -> bool:
-    """Whether a take goes on from the sound before it; the plan says so too, unless an edit put another one there."""
+@dataclass(frozen=True)
+class BeatPlacement:
+    """How a section is placed on the beats of the section before; by default as planned."""
+
+    shift_frames: int | None = None
+    """The shift that an earlier mix has used."""
+    measure: Callable[[], Awaitable[TakeBeats]] | None = None
+    measure_last: bool = False
+    """Send the audio first and the beats after it."""
+
+
+def continues_previous(section: PlannedSection, accepted: RenderAccepted) -> bool:
+    """Return whether a take continues the audio before it, and no edit has put another section there."""
     return accepted.continuous and section.join.kind == music_pb2.JOIN_KIND_HARD
 
 
 async def needs_beats(section: PlannedSection, take: Take) -> bool:
-    """Whether only measuring tells where a take has its beats."""
+    """Return whether the beats of a take must be measured."""
     accepted = await take.wait_accepted()
-    return not accepted.sample_locked and not goes_on(section, accepted)
+    return not accepted.sample_locked and not continues_previous(section, accepted)
 
 
-async def find_beats(context: Context, section: PlannedSection, take: Take) -> Beats:
-    """Measure a take, when it is complete."""
+async def measure_beats(job: CompositionJob, section: PlannedSection, take: Take) -> TakeBeats:
+    """Let the analyzer measure a take as soon as it is complete."""
     finished, accepted = await take.wait_finished(), await take.wait_accepted()
     plan = music_pb2.Plan(
-        sample_rate=context.plan.sample_rate,
+        sample_rate=job.plan.sample_rate,
         quarters_per_minute=section.spec.tempo_points[0].quarters_per_minute,
         metre=section.spec.metre,
         key=section.spec.key,
@@ -62,8 +73,8 @@ async def find_beats(context: Context, section: PlannedSection, take: Take) -> B
                 yield analyzer_pb2.AnalyzeRequest(audio=piece)
             position += len(audio) // take.frame_bytes
 
-    tempo = (await ask_report(context.peers, requests(), context.remaining_s())).tempo
-    return Beats(
+    tempo = (await request_report(job.claim.peers, requests(), job.claim.remaining_s())).tempo
+    return TakeBeats(
         beats=tuple(tempo.beats),
         downbeats=tuple(tempo.downbeats) if tempo.confidence >= SURE else (),
         tail_frames=finished.tail_frames,

@@ -1,1 +1,1 @@
-"""The draft becomes the master, its files and its report."""
+"""Publishing: the draft becomes the master, and both become files: exports, stems, MIDI, manifest."""

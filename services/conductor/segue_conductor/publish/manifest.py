@@ -1,4 +1,4 @@
-"""The reproduction manifest: what is needed to make the same bytes again. No clock, no id, no attempt stands in it."""
+"""The manifest: everything needed to make the same bytes again. It contains no clock, id or attempt."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from segue.mixer.v1.mixer_pb2 import MasterMeasurement
-    from segue_conductor.composition_job import Context
+    from segue_conductor.composition_job import CompositionJob
 
 SCHEMA = "segue/manifest/1"
 
 
-def manifest(context: Context, measurement: MasterMeasurement, takes: Mapping[str, str]) -> str:
-    """Write the manifest of a composition as JSON."""
-    profile = context.player.profile
+def manifest(job: CompositionJob, measurement: MasterMeasurement, take_keys: Mapping[str, str]) -> str:
+    """Return the manifest of a composition as JSON."""
+    profile = job.profile
     exact = profile.determinism == renderer_pb2.DETERMINISM_BIT_EXACT
     content: dict[str, Any] = {
         "schema": SCHEMA,
-        "spec": _json(_public(context, measurement)),
-        "plan": _json(context.plan),
+        "spec": _json(_public(job, measurement)),
+        "plan": _json(job.plan),
         "model": {
             "name": profile.model,
             "backend": profile.backend,
@@ -40,11 +40,11 @@ def manifest(context: Context, measurement: MasterMeasurement, takes: Mapping[st
             "determinism": "BIT_EXACT" if exact else "SEEDED",
         },
         "takes": [
-            {"section_id": item.spec.section_id, "take": takes.get(item.spec.section_id, "")}
-            for item in context.plan.sections
+            {"section_id": item.spec.section_id, "take": take_keys.get(item.spec.section_id, "")}
+            for item in job.plan.sections
         ],
         "master": _json(measurement),
-        "degradations": [_json(item) for item in context.composition.degradations],
+        "degradations": [_json(item) for item in job.composition.degradations],
         "software": {"segue": version("segue"), "numpy": version("numpy"), "machine": platform.machine()},
         "promise": (
             "The same request gives the same bytes with the same release, numpy and CPU level."
@@ -52,39 +52,39 @@ def manifest(context: Context, measurement: MasterMeasurement, takes: Mapping[st
             else "The same request gives the same music; bytes may differ between machines and batches."
         ),
     }
-    if context.spec.melody.source:
+    if job.spec.melody.source:
         content["melody_was_a_file"] = True
         content["promise"] = "The sections followed a melody in a file, which must be given again."
-    if context.spec.private_prompt:
+    if job.spec.private_prompt:
         _hide_prompts(content["plan"])
-        if context.spec.HasField("plan"):
-            # It was handed in or edited: without its prompts it is not whole, and of the prompt comes another one.
+        if job.spec.HasField("plan"):
+            # The plan was given or edited. It is incomplete without its prompts, and the prompt gives another plan.
             content["promise"] = "Its plan was handed in and its prompts are private: only its owner can make it again."
             content["plan_was_given"] = True
-        elif context.plan.version > 1:
+        elif job.plan.version > 1:
             content["promise"] = "A section was tried again with another seed: of the prompt comes another take of it."
     return json.dumps(content, sort_keys=True, ensure_ascii=False)
 
 
-def _public(context: Context, measurement: MasterMeasurement) -> spec_pb2.CompositionSpec:
-    """Return the spec as another may read it: without labels and session, and the prompt only if it may be shown.
+def _public(job: CompositionJob, measurement: MasterMeasurement) -> spec_pb2.CompositionSpec:
+    """Return the public part of the spec: without labels and session, and without a private prompt.
 
-    What an edit made of its parent is in the plan and in the frozen master: neither parent nor edits are needed again.
+    The plan and the frozen master contain the effect of edits, so that neither parent nor edits are needed again.
     """
     public = spec_pb2.CompositionSpec()
-    public.CopyFrom(context.spec)
-    public.model = context.player.profile.model
+    public.CopyFrom(job.spec)
+    public.model = job.profile.model
     public.labels.clear()
     for field in ("session", "parent", "edits", "master_mode", "plan"):
         public.ClearField(field)
     if public.melody.source:
-        # An upload's name says nothing to another.
+        # Other owners cannot read the upload.
         public.ClearField("melody")
     if public.HasField("frozen_master"):
         public.frozen_master.measurement.CopyFrom(measurement)
-        names = [item.spec.section_id for item in context.plan.sections]
+        names = [item.spec.section_id for item in job.plan.sections]
         public.frozen_master.section_ids[:] = names[: len(measurement.section_gains_db)]
-    if context.spec.private_prompt:
+    if job.spec.private_prompt:
         public.brief.prompt = ""
         public.brief.negative_prompt = ""
     return public

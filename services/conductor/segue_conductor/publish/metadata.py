@@ -1,4 +1,4 @@
-"""What the files of a composition say besides their sound: tags, cues, tempo, and how to make them again."""
+"""The metadata of a composition's files: tags, cues, tempo, and the manifest."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from segue_music import codec, theory, timing
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from segue.composer.v1.composition_pb2 import Composition
+    from segue.composer.v1.spec_pb2 import CompositionSpec
     from segue.mixer.v1 import mixer_pb2
+    from segue.music.v1.music_pb2 import Plan
     from segue.renderer.v1.renderer_pb2 import ModelProfile
-    from segue_conductor.composition_job import Bench, Context
+    from segue_conductor.composition_job import CompositionJob
 
 
 @dataclass(frozen=True)
-class Labels:
-    """What the files of a master say besides their sound."""
+class FileMetadata:
+    """What the files of a master contain besides audio."""
 
     tags: Mapping[str, str]
     cues: tuple[Cue, ...] = ()
@@ -27,24 +30,24 @@ class Labels:
     manifest: Callable[[mixer_pb2.MasterMeasurement], str] = lambda _: ""
 
 
-def labels(context: Context, takes: Mapping[str, str]) -> Labels:
-    """Return what the files of a composition say."""
-    return Labels(
-        tags(context, context.player.profile),
-        cues(context),
-        context.plan.quarters_per_minute,
-        lambda measurement: manifest(context, measurement, takes),
+def master_metadata(job: CompositionJob, take_keys: Mapping[str, str]) -> FileMetadata:
+    """Return the metadata of a composition's master."""
+    return FileMetadata(
+        tags(job.composition, job.spec, job.profile),
+        cues(job.plan),
+        job.plan.quarters_per_minute,
+        lambda measurement: manifest(job, measurement, take_keys),
     )
 
 
-def cues(context: Bench) -> tuple[Cue, ...]:
+def cues(plan: Plan) -> tuple[Cue, ...]:
     """Return a cue for each section."""
-    return tuple(Cue(item.first_frame, item.spec.label or item.spec.section_id) for item in context.plan.sections)
+    return tuple(Cue(item.first_frame, item.spec.label or item.spec.section_id) for item in plan.sections)
 
 
-def tags(context: Bench, profile: ModelProfile | None) -> dict[str, str]:
-    """Return what players show."""
-    plan = codec.plan_from_message(context.plan)
+def tags(composition: Composition, spec: CompositionSpec, profile: ModelProfile | None) -> dict[str, str]:
+    """Return the tags of a composition's files; `profile` is None if no renderer could be asked for it."""
+    plan = codec.plan_from_message(composition.plan)
     found = {
         "TITLE": plan.title,
         "BPM": f"{timing.bpm_from_quarters(plan.quarters_per_minute, plan.metre):g}",
@@ -54,14 +57,14 @@ def tags(context: Bench, profile: ModelProfile | None) -> dict[str, str]:
         "ENCODER": f"Segue {version('segue')}",
         "SEED": str(plan.seed),
     }
-    if context.spec.private_prompt:
+    if spec.private_prompt:
         found.pop("TITLE")
-    elif context.spec.brief.prompt:
-        found["COMMENT"] = context.spec.brief.prompt
+    elif spec.brief.prompt:
+        found["COMMENT"] = spec.brief.prompt
     if profile is None:
-        found["LICENSE"] = f"made with {context.composition.model}, which could not be asked for its weights' licence"
+        found["LICENSE"] = f"made with {composition.model}, which could not be asked for its weights' licence"
     elif profile.weights_license:
         found["LICENSE"] = f"made with {profile.model}, whose weights are licensed {profile.weights_license}"
-    if context.composition.degradations:
-        found["DEGRADED"] = "; ".join(item.text for item in context.composition.degradations)
+    if composition.degradations:
+        found["DEGRADED"] = "; ".join(item.text for item in composition.degradations)
     return {name: text for name, text in found.items() if text}

@@ -1,1 +1,1 @@
-"""Sections become takes: calls to renderers, retries, and the store of takes."""
+"""Rendering: each section becomes a take, by calls to renderers, with retries, and a store of takes."""

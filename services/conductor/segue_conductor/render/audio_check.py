@@ -1,4 +1,4 @@
-"""What a renderer sends must be sound that can be used: checked while it comes, before anybody can hear it."""
+"""Checks the audio that a renderer sends: unusable audio is refused before anybody can hear it."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from segue.renderer.v1 import renderer_pb2
 
 LOUDEST: Final = 16.0
-"""24 dB over full scale: no level of a mix, and no mixer could make music of it."""
+"""24 dB over full scale: too loud for any mix."""
 LARGEST_OFFSET: Final = 0.1
-"""A mean so far from zero is a fault: music has none."""
+"""The largest absolute mean: music has no constant offset."""
 LONGEST_TAIL_S: Final = 60.0
-"""How long a section may ring on beyond what the join asked for; a renderer that never ends must not fill the disk."""
+"""How long a take may continue beyond its overlap: a renderer that never ends must not fill the disk."""
 
 
-class SoundCheck:
-    """One take under examination; every method raises RenderInvalid."""
+class AudioCheck:
+    """The check of one take. Every method raises RenderInvalid for unusable audio."""
 
     def __init__(self, start: renderer_pb2.RenderStart, profile: renderer_pb2.ModelProfile) -> None:
         self._start = start
@@ -37,59 +37,61 @@ class SoundCheck:
         self._sums: NDArray[np.float64] = np.zeros(1)
 
     def accepted(self, accepted: renderer_pb2.RenderAccepted) -> None:
-        """Look at the format that is promised for all that follows."""
+        """Check the format of the take."""
         promised = accepted.format
         rate = self._profile.sample_rate or self._start.spec.sample_rate
         if promised.sample_format != audio_pb2.SAMPLE_FORMAT_F32LE:
-            raise self._invalid(f"its samples are {audio_pb2.SampleFormat.Name(promised.sample_format)}, not F32LE")
+            raise self._invalid(f"the samples are {audio_pb2.SampleFormat.Name(promised.sample_format)}, not F32LE")
         if promised.sample_rate != rate:
-            raise self._invalid(f"it has {promised.sample_rate} frames a second where {rate} were promised")
+            raise self._invalid(f"the sample rate is {promised.sample_rate} instead of {rate}")
         if promised.channels not in {1, 2} or self._profile.channels not in {0, promised.channels}:
-            raise self._invalid(f"it has {promised.channels} channels where {self._profile.channels} were promised")
+            raise self._invalid(f"it has {promised.channels} channels instead of {self._profile.channels}")
         if accepted.HasField("declared_lufs") and not math.isfinite(accepted.declared_lufs):
-            raise self._invalid("its declared level is no number")
+            raise self._invalid("the declared loudness is not a number")
         self._format = promised
         self._sums = np.zeros(promised.channels)
 
     def audio(self, audio: audio_pb2.AudioChunk, layer: str) -> None:
-        """Look at the next chunk of a layer."""
+        """Check the next chunk of a layer."""
         if not self._format.channels:
-            raise self._invalid("no format was given before the sound")
+            raise self._invalid("no format was sent before the audio")
         first_frame = self._frames.get(layer, 0)
         if audio.first_frame != first_frame or len(audio.data) != audio.frames * self._format.channels * 4:
-            raise self._invalid(f"layer {layer} has frame {audio.first_frame} where {first_frame} was due")
+            raise self._invalid(f"layer {layer} has frame {audio.first_frame} instead of {first_frame}")
         if audio.crc32c != crc32c(audio.data):
-            raise self._invalid(f"layer {layer} was damaged on its way, from frame {first_frame} on")
+            raise self._invalid(f"the checksum of layer {layer} does not match, from frame {first_frame} on")
         end_frame = self._frames[layer] = first_frame + audio.frames
         if end_frame > self._most_frames():
-            raise self._invalid(f"layer {layer} does not end: {end_frame} frames came")
+            raise self._invalid(f"layer {layer} does not end: {end_frame} frames were received")
         samples = np.frombuffer(audio.data, np.float32)
         if not samples.size:
             return
         if not np.isfinite(samples).all():
-            raise self._invalid(f"layer {layer} is not finite from frame {first_frame} on")
+            raise self._invalid(f"layer {layer} has samples that are not finite, from frame {first_frame} on")
         loudest = float(np.abs(samples).max())
         if loudest > LOUDEST:
-            raise self._invalid(f"layer {layer} has a sample of {loudest:.3g}, where 1 is full scale")
+            raise self._invalid(f"layer {layer} has a sample of {loudest:.3g}; full scale is 1")
         if layer == MIX:
             self._loudest = max(self._loudest, loudest)
             self._sums += samples.reshape(-1, self._format.channels).sum(axis=0, dtype=np.float64)
 
     def finished(self, finished: renderer_pb2.RenderFinished) -> None:
-        """Look at the whole."""
+        """Check the complete take."""
         if not self._format.channels:
-            raise self._invalid("no format was given")
+            raise self._invalid("no format was sent")
         frames = self._frames.get(MIX, 0)
         expected = self._expected_frames()
         if abs(finished.frames - expected) > 1:
-            raise self._invalid(f"it has {finished.frames} frames where {expected} were asked for")
+            raise self._invalid(f"it has {finished.frames} frames instead of {expected}")
         if frames != finished.frames + finished.tail_frames:
-            raise self._invalid(f"it says {finished.frames} + {finished.tail_frames} frames and sent {frames}")
+            raise self._invalid(
+                f"the renderer declared {finished.frames} + {finished.tail_frames} frames and sent {frames}"
+            )
         if self._loudest == 0.0:
-            raise self._invalid("it is silent from beginning to end")
+            raise self._invalid("all samples are zero")
         offset = float(np.abs(self._sums).max()) / frames
         if offset > LARGEST_OFFSET:
-            raise self._invalid(f"it stands {offset:.2g} away from zero")
+            raise self._invalid(f"it has a constant offset of {offset:.2g}")
 
     def _expected_frames(self) -> int:
         spec = self._start.spec
@@ -100,8 +102,8 @@ class SoundCheck:
         asked_s = (spec.frames + spec.tail_frames + self._start.overlap_frames) / spec.sample_rate
         return round((asked_s + LONGEST_TAIL_S) * self._format.sample_rate)
 
-    def _invalid(self, what: str) -> errors.SegueError:
+    def _invalid(self, reason: str) -> errors.SegueError:
         section_id = self._start.spec.section_id
         return errors.RenderInvalid(
-            f"section {section_id}: the renderer's sound cannot be used: {what}", metadata={"sectionId": section_id}
+            f"section {section_id}: the renderer's audio cannot be used: {reason}", metadata={"sectionId": section_id}
         )

@@ -1,4 +1,4 @@
-"""The tune that sections follow: a file that somebody sent, cut where each section begins, or the band's melody."""
+"""The melody that sections follow: an uploaded file, cut at the sections' boundaries, or the band's own melody."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from segue.music.v1.music_pb2 import PlannedSection
     from segue_audio.arrays import Float32
-    from segue_conductor.composition_job import Context
+    from segue_conductor.composition_job import CompositionJob
 
 FRAME_BYTES: Final = 4
 READ_FRAMES: Final = 262_144
@@ -33,38 +33,38 @@ BAND: Final = "band"
 
 @dataclass(frozen=True)
 class Guide:
-    """What one section follows. `digest` tells it from others in the key of a take; empty: it follows nothing."""
+    """The melody of one section. `digest` is part of the take's key; it is empty without a melody."""
 
     digest: str = ""
     is_band: bool = False
     first_frame: int = 0
     frames: int = 0
     sample_rate: int = 0
-    sound: IO[bytes] | None = None
+    file: IO[bytes] | None = None
 
     def messages(self) -> Iterator[renderer_pb2.RenderSectionRequest]:
-        """Give its sound as the renderer wants it."""
+        """Yield the audio as requests to the renderer."""
         for position, audio in self.pieces():
             for piece in cut(audio, f32le(self.sample_rate, 1), position):
                 yield renderer_pb2.RenderSectionRequest(guide=piece)
 
     def pieces(self) -> Iterator[tuple[int, bytes]]:
-        """Give its sound with the place of each piece."""
-        if self.sound is None:
+        """Yield the audio in pieces, each with its first frame."""
+        if self.file is None:
             return
         for position in range(0, self.frames, READ_FRAMES):
             length = min(READ_FRAMES, self.frames - position) * FRAME_BYTES
-            yield position, os.pread(self.sound.fileno(), length, (self.first_frame + position) * FRAME_BYTES)
+            yield position, os.pread(self.file.fileno(), length, (self.first_frame + position) * FRAME_BYTES)
 
 
 class Melody:
-    """The tune of one composition. A file is decoded once, into a file that goes when this is left."""
+    """The melody of one composition. A file is decoded once, into a temporary file that is deleted at the end."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._asked = context.spec.melody
-        self._rate = context.player.profile.sample_rate or context.plan.sample_rate
-        self._sound: IO[bytes] | None = None
+    def __init__(self, job: CompositionJob) -> None:
+        self._job = job
+        self._spec = job.spec.melody
+        self._rate = job.profile.sample_rate or job.plan.sample_rate
+        self._file: IO[bytes] | None = None
         self._frames = 0
         self._decoding = asyncio.Lock()
 
@@ -72,61 +72,61 @@ class Melody:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._sound is not None:
-            self._sound.close()
+        if self._file is not None:
+            self._file.close()
 
     async def guide(self, section: PlannedSection) -> Guide:
-        """Return what a section follows."""
-        if self._asked.band:
+        """Return the melody of a section."""
+        if self._spec.band:
             return Guide(BAND, is_band=True)
-        if not self._asked.source:
+        if not self._spec.source:
             return Guide()
         async with self._decoding:
-            if self._sound is None:
+            if self._file is None:
                 await self._decode()
-        first = self._place(section.first_frame)
-        last = min(self._place(section.first_frame + section.spec.frames), self._frames)
+        first = self._frame_at(section.first_frame)
+        last = min(self._frame_at(section.first_frame + section.spec.frames), self._frames)
         if first >= last:
             return Guide()
-        found = Guide(first_frame=first, frames=last - first, sample_rate=self._rate, sound=self._sound)
+        found = Guide(first_frame=first, frames=last - first, sample_rate=self._rate, file=self._file)
         digest = hashlib.sha256()
         for _, audio in found.pieces():
             digest.update(audio)
         return replace(found, digest=digest.hexdigest())
 
-    def _place(self, frame: int) -> int:
-        return round(frame * self._rate / self._context.plan.sample_rate)
+    def _frame_at(self, frame: int) -> int:
+        return round(frame * self._rate / self._job.plan.sample_rate)
 
     async def _decode(self) -> None:
-        """Bring the file to one channel at the model's rate. It may be hostile: a child process decodes it."""
-        sound = tempfile.TemporaryFile(prefix="segue-melody-")  # noqa: SIM115  it is closed when the composition is left
-        needed = self._place(self._context.plan.frames)
+        """Convert the file to one channel at the model's rate. A child process decodes it, since it may be hostile."""
+        file = tempfile.TemporaryFile(prefix="segue-melody-")  # noqa: SIM115  it is closed at the end of the composition
+        needed = self._frame_at(self._job.plan.frames)
         try:
             async with (
-                self._context.artifacts.local_copy(artifact_key(self._asked.source)) as path,
+                self._job.claim.artifacts.local_copy(artifact_key(self._spec.source)) as path,
                 DecodedFile(path) as decoded,
             ):
                 resampler = StreamResampler(decoded.sample_rate, self._rate, 1)
                 async for block in decoded.blocks():
-                    self._frames += await asyncio.to_thread(_write, sound, resampler.push(_mono(block)))
+                    self._frames += await asyncio.to_thread(_write, file, resampler.push(_mono(block)))
                     if self._frames >= needed:
                         break
                 else:
-                    self._frames += await asyncio.to_thread(_write, sound, resampler.finish())
+                    self._frames += await asyncio.to_thread(_write, file, resampler.finish())
         except AudioError as error:
-            sound.close()
+            file.close()
             raise errors.InvalidAudio(f"spec.melody.source: {error}") from None
         except BaseException:
-            sound.close()
+            file.close()
             raise
-        self._sound = sound
+        self._file = file
 
 
 def _mono(block: Float32) -> Float32:
     return np.asarray(block.mean(axis=1, dtype=np.float32)[:, None])
 
 
-def _write(sound: IO[bytes], block: Float32) -> int:
-    sound.write(block.tobytes())
-    sound.flush()
+def _write(file: IO[bytes], block: Float32) -> int:
+    file.write(block.tobytes())
+    file.flush()
     return len(block)

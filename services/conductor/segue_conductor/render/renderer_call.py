@@ -1,4 +1,4 @@
-"""One call to a renderer: what it is given, and what becomes of its answers."""
+"""One call to a renderer: its inputs are sent, its audio is checked and written into a take."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from segue.composer.v1 import stream_pb2
 from segue.renderer.v1 import renderer_pb2
-from segue_conductor.render.audio_check import SoundCheck
+from segue_conductor.render.audio_check import AudioCheck
 from segue_conductor.render.take_store import MIX
 from segue_runtime import errors
 from segue_runtime.rpc.chunks import cut, f32le
@@ -20,65 +20,62 @@ if TYPE_CHECKING:
 
     from segue.music.v1 import music_pb2
     from segue.renderer.v1.renderer_pb2 import RenderSectionRequest, RenderSectionResponse
-    from segue_conductor.composition_job import Context
-    from segue_conductor.render.melody import Guide
+    from segue_conductor.composition_job import CompositionJob
+    from segue_conductor.render.take_inputs import TakeInputs
     from segue_conductor.render.take_store import Take
 
 
-class RenderCall:
-    """One call to a renderer."""
+class RendererCall:
+    """Renders one take."""
 
-    def __init__(
-        self, context: Context, take: Take, start: renderer_pb2.RenderStart, conditioning: bytes, guide: Guide
-    ) -> None:
-        self._context = context
-        self._guide = guide
+    def __init__(self, job: CompositionJob, take: Take, start: renderer_pb2.RenderStart, inputs: TakeInputs) -> None:
+        self._job = job
         self._take = take
         self._start = start
-        self._conditioning = conditioning
+        self._inputs = inputs
         self._notes: list[music_pb2.Note] = []
-        self._check = SoundCheck(start, context.player.profile)
-        self._began = time.monotonic()
+        self._check = AudioCheck(start, inputs.profile)
+        self._start_time = time.monotonic()
 
     async def run(self) -> None:
-        """Render into the take; raises RenderInvalid for sound that cannot be right."""
+        """Render into the take; RenderInvalid if the audio cannot be used."""
         answers = exchange(
-            self._context.player.renderer.RenderSection,
+            self._job.route.renderer.RenderSection,
             self._requests(),
             service="renderer",
-            timeout_s=self._context.remaining_s(),
+            timeout_s=self._job.claim.remaining_s(),
         )
         finished: renderer_pb2.RenderFinished | None = None
         async with contextlib.aclosing(answers):
             while response := await self._next(answers):
-                finished = await self._take_response(response) or finished
+                finished = await self._receive(response) or finished
         if finished is None:
             raise errors.ServiceUnreachable("the renderer ended without a result", metadata={"service": "renderer"})
         self._check.finished(finished)
         await self._take.complete(finished, self._notes)
 
     async def _next(self, answers: AsyncGenerator[RenderSectionResponse, None]) -> RenderSectionResponse | None:
-        """Return the next answer; None at the end. A process can answer pings and do nothing else any more."""
-        limit_s = self._context.stall_limit_s
+        """Return the next response, or None at the end. A process that hangs may still answer pings."""
+        limit_s = self._job.stall_limit_s
         try:
             async with asyncio.timeout(limit_s):
                 return await anext(answers, None)
         except TimeoutError:
             raise errors.ServiceUnreachable(
-                f"the renderer said nothing for {limit_s:g} s", metadata={"service": "renderer"}
+                f"the renderer sent nothing for {limit_s:g} s", metadata={"service": "renderer"}
             ) from None
 
     async def _requests(self) -> AsyncIterator[RenderSectionRequest]:
         yield renderer_pb2.RenderSectionRequest(start=self._start)
-        if self._conditioning:
-            profile = self._context.player.profile
+        if self._inputs.conditioning:
+            profile = self._inputs.profile
             sound = f32le(profile.sample_rate or self._start.spec.sample_rate, profile.channels)
-            for piece in cut(self._conditioning, sound):
+            for piece in cut(self._inputs.conditioning, sound):
                 yield renderer_pb2.RenderSectionRequest(conditioning=piece)
-        for request in self._guide.messages():
+        for request in self._inputs.guide.messages():
             yield request
 
-    async def _take_response(self, response: RenderSectionResponse) -> renderer_pb2.RenderFinished | None:
+    async def _receive(self, response: RenderSectionResponse) -> renderer_pb2.RenderFinished | None:
         kind = response.WhichOneof("message")
         if kind == "accepted":
             self._check.accepted(response.accepted)
@@ -88,7 +85,7 @@ class RenderCall:
         elif kind == "notes":
             self._notes.extend(response.notes.notes)
         elif kind == "progress":
-            self._progress(
+            self._report_progress(
                 response.progress.frames_done, response.progress.frames_total, response.progress.queue_position
             )
         elif kind == "finished":
@@ -104,17 +101,17 @@ class RenderCall:
             accepted = await self._take.wait_accepted()
             spec = self._start.spec
             total = spec.frames * accepted.format.sample_rate / max(1, spec.sample_rate)
-            self._progress(self._take.frames(), round(total), 0)
+            self._report_progress(self._take.frames(), round(total), 0)
 
-    def _progress(self, done: int, total: int, queue_position: int) -> None:
+    def _report_progress(self, done: int, total: int, queue_position: int) -> None:
         spec = self._start.spec
         fraction = min(1.0, done / total) if total else 0.0
-        elapsed = max(1e-3, time.monotonic() - self._began)
-        self._context.progress.set(
+        elapsed_s = max(1e-3, time.monotonic() - self._start_time)
+        self._job.progress.set(
             stream_pb2.SectionProgress(
                 section_id=spec.section_id,
                 fraction_done=fraction,
-                real_time_factor=fraction * spec.frames / max(1, spec.sample_rate) / elapsed,
+                real_time_factor=fraction * spec.frames / max(1, spec.sample_rate) / elapsed_s,
                 queue_position=queue_position,
             )
         )

@@ -1,288 +1,253 @@
-"""Renders sections: in the order that the plan's dependencies allow, several at once where the pool has slots."""
+"""Renders the sections of a plan: in the order of their dependencies, several at once, each until it has a take."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import itertools
 from typing import TYPE_CHECKING, Final
 
-from segue.composer.v1 import composition_pb2, stream_pb2
+from segue.composer.v1 import stream_pb2
 from segue.music.v1 import music_pb2
 from segue.renderer.v1 import renderer_pb2
 from segue_composition import state
-from segue_conductor.backoff import Patience
-from segue_conductor.render.melody import Guide, Melody
-from segue_conductor.render.renderer_call import RenderCall
-from segue_conductor.render.take_store import Take, take_key
-from segue_music.codec import section_seed
+from segue_conductor.render.melody import Melody
+from segue_conductor.render.renderer_call import RendererCall
+from segue_conductor.render.section_retry import RetryPolicy
+from segue_conductor.render.take_inputs import (
+    TakeInputs,
+    needs_conditioning,
+    overlap_frames,
+    read_conditioning,
+    seed_of,
+)
+from segue_conductor.render.take_store import Take, TakeStore
 from segue_runtime import errors, failpoints, logs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from segue.music.v1.music_pb2 import Plan, PlannedSection
-    from segue_conductor.composition_job import Context
+    from segue.composer.v1.composition_pb2 import Section
+    from segue.music.v1.music_pb2 import PlannedSection
+    from segue_conductor.composition_job import CompositionJob
+    from segue_conductor.render.melody import Guide
 
-MAX_TRIES: Final = 3
-MAX_TRIES_OF_SOUND: Final = 2
-"""Unusable sound is tried once more, with another seed: the same one would do the same again."""
-BACKOFF_S: Final = 0.2
-DEFAULT_CROSSFADE_BEATS: Final = 1.0
-RING_OUT_S: Final = 2.0
-"""How long the sound of one section may ring into the next at a hard join."""
-RETRIED: Final = (errors.RenderInvalid, errors.InternalError, errors.ResourceExhausted)
-"""Tried again a few times; a renderer that is not there is waited for."""
 BEFORE_SECTION: Final = failpoints.declare("conductor.before_section", "a section is about to be rendered")
 AFTER_TAKE: Final = failpoints.declare("conductor.after_take", "a take is complete but not in the log")
 log = logs.get("conductor")
 
 
-class Band:
-    """The takes of one composition: who waits for whom, and the take that each section has now."""
+class SectionRenderer:
+    """The takes of one composition. `run` renders them while the mixer waits for them."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._sections = list(context.plan.sections)
+    def __init__(self, job: CompositionJob) -> None:
+        self._job = job
+        self._sections = list(job.plan.sections)
+        self._take_store = TakeStore(job.claim.artifacts, job.composition.owner)
         self._takes: dict[str, Take] = {}
-        self._ready: dict[str, asyncio.Event] = {item.spec.section_id: asyncio.Event() for item in self._sections}
+        self._rendered: dict[str, asyncio.Event] = {item.spec.section_id: asyncio.Event() for item in self._sections}
         self._changed = asyncio.Event()
         self._failure: BaseException | None = None
-        self._melody = Melody(context)
+        self._melody = Melody(job)
 
     async def run(self) -> None:
-        """Render everything; the first error that no retry helps ends it."""
-        slots = asyncio.Semaphore(self._context.slots)
+        """Render all sections; end with the first error that is not retried."""
+        slots = asyncio.Semaphore(self._job.num_parallel)
         try:
             async with self._melody, asyncio.TaskGroup() as group:
                 for index in range(len(self._sections)):
                     group.create_task(self._render_when_due(index, slots))
-        except* Exception as failures:  # noqa: BLE001 - whatever it was, those who wait for takes must be told
+        except* Exception as failures:  # noqa: BLE001 - any error must reach the readers that wait for takes
             self._failure = failures.exceptions[0]
-            self._ring()
+            self._notify()
             raise failures.exceptions[0] from None
-
-    async def take(self, index: int) -> Take:
-        """Return a section's take as soon as it is being made; raises what ended the rendering."""
-        section_id = self._sections[index].spec.section_id
-        while section_id not in self._takes:
-            if self._failure is not None:
-                raise self._failure
-            await self._changed.wait()
-        return self._takes[section_id]
-
-    async def another_take(self, index: int, failed: Take) -> Take:
-        """Wait for the take that replaces a failed one."""
-        section_id = self._sections[index].spec.section_id
-        while self._takes.get(section_id) is failed:
-            if self._failure is not None:
-                raise self._failure
-            await self._changed.wait()
-        return await self.take(index)
 
     @property
     def takes(self) -> Mapping[str, Take]:
-        """The takes by section, those that there are so far."""
+        """The present takes, by section id."""
         return self._takes
+
+    def take_key(self, section_id: str) -> str:
+        """Return the key of a section's present take; empty without one."""
+        take = self._takes.get(section_id)
+        return take.key if take else ""
+
+    async def take(self, index: int) -> Take:
+        """Wait for a section's take, which may still grow; raise the error that ended the rendering."""
+        section_id = self._sections[index].spec.section_id
+        while section_id not in self._takes:
+            await self._wait_for_change()
+        return self._takes[section_id]
+
+    async def take_after(self, index: int, failed: Take) -> Take:
+        """Wait for the take that replaces a failed one."""
+        section_id = self._sections[index].spec.section_id
+        while self._takes.get(section_id) is failed:
+            await self._wait_for_change()
+        return await self.take(index)
+
+    async def _wait_for_change(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        await self._changed.wait()
 
     async def _render_when_due(self, index: int, slots: asyncio.Semaphore) -> None:
         section = self._sections[index]
         for other in section.waits_for:
-            await self._ready[other].wait()
-        if index >= self._context.slots:
-            # Nearer sections first: the listener waits for them.
-            await self._ready[self._sections[index - self._context.slots].spec.section_id].wait()
+            await self._rendered[other].wait()
+        if index >= self._job.num_parallel:
+            # Earlier sections first: the listener hears them first.
+            await self._rendered[self._sections[index - self._job.num_parallel].spec.section_id].wait()
         async with slots:
             await self._render(index)
-        self._ready[section.spec.section_id].set()
+        self._rendered[section.spec.section_id].set()
 
     async def _render(self, index: int) -> None:
+        """Give a section its take: a known one, or a new one after as many attempts as the retry policy allows."""
         section = self._sections[index]
-        known = state.section_of(self._context.composition, section.spec.section_id)
-        kept = await self._kept(known)
-        if kept is not None:
-            # Said before the mixer has it: a section is first rendered, then joined.
-            if known.state not in state.RENDERED:
-                await self._finished(section, kept, 1, reused=True)
-            self._put(section.spec.section_id, kept)
+        if await self._use_known_take(section):
             return
-        conditioning = await self._conditioning(index)
-        guide = await self._guide(section)
-        overlap = overlap_frames(self._sections, index, locked=self._context.player.profile.gives_notes)
-        seed = seed_of(self._context.plan, section)
-        attempt = failures = 0
-        patience = Patience()
-        while True:
-            attempt += 1
-            digest = hashlib.sha256(conditioning).hexdigest() if conditioning else ""
-            profile = self._context.player.profile
-            key = take_key(
-                section.spec,
-                profile,
-                seed,
-                overlap_frames=overlap,
-                conditioning_digest=digest,
-                guide_digest=guide.digest,
-            )
-            found = await self._context.shelf.find(key, stems=self._context.spec.stems)
-            if found is not None:
-                await self._finished(section, found, attempt, reused=True)
-                self._put(section.spec.section_id, found)
+        inputs = await self._inputs(index)
+        seed = seed_of(self._job.plan, section)
+        policy = RetryPolicy(seed)
+        for attempt in itertools.count(1):
+            if await self._use_stored_take(inputs, seed, attempt):
                 return
-            take = self._context.shelf.new(key)
-            start = renderer_pb2.RenderStart(
-                spec=section.spec,
-                model=profile.model,
-                seed=seed,
-                take_key=key,
-                attempt=attempt,
-                stems=self._context.spec.stems,
-                # Whoever uses the take again may want them.
-                notes=profile.gives_notes,
-                overlap_frames=overlap,
-                conditioning_frames=len(conditioning) // self._conditioning_frame_bytes(),
-                owner=self._context.composition.owner,
-                guide_frames=guide.frames,
-                guide_band=guide.is_band,
-            )
-            await self._context.journal.say(
-                stream_pb2.CompositionEvent(
-                    section_started=stream_pb2.SectionStarted(
-                        section_id=section.spec.section_id, attempt=attempt, model=profile.model, take=key
-                    )
-                )
-            )
-            await failpoints.reach(BEFORE_SECTION)
-            self._put(section.spec.section_id, take)
+            take = await self._start_take(inputs, seed, attempt)
             try:
-                await RenderCall(self._context, take, start, conditioning, guide).run()
-                await failpoints.reach(AFTER_TAKE)
-                await self._finished(section, take, attempt, reused=False)
-            except BaseException as error:
-                await take.fail(str(error))
-                if isinstance(error, errors.Unavailable):
-                    await self._say_retried(section, attempt, error, seed)
-                    await patience.wait(error)
-                elif isinstance(error, RETRIED) and failures + 1 < _max_tries(error):
-                    failures += 1
-                    if isinstance(error, errors.RenderInvalid):
-                        seed = (seed + 1) % 2**32
-                    await self._say_retried(section, attempt, error, seed)
-                    await asyncio.sleep(BACKOFF_S * 2**failures)
-                else:
+                await self._fill(take, self._request(inputs, seed, attempt), inputs, attempt)
+            except errors.SegueError as error:
+                retry = policy.after(error)
+                if retry is None:
                     raise
+                seed = retry.seed
+                await self._report_retry(section, attempt, error, seed)
+                await asyncio.sleep(retry.delay_s)
             else:
                 return
 
-    async def _kept(self, known: composition_pb2.Section) -> Take | None:
-        """Return what an earlier claim has finished, or the parent's take of a section that no edit has touched."""
+    async def _use_known_take(self, section: PlannedSection) -> bool:
+        """Use the take that an earlier claim has finished, or the parent's take of an unedited section."""
+        known = state.section_of(self._job.composition, section.spec.section_id)
+        take = await self._known_take(known)
+        if take is None:
+            return False
+        # The event comes before the mixer has the take: a section is first rendered, then joined.
+        if known.state not in state.RENDERED:
+            await self._report_finished(section, take, 1, reused=True)
+        self._set_take(section, take)
+        return True
+
+    async def _known_take(self, known: Section) -> Take | None:
         is_ours = known.state in state.RENDERED
         if not known.take or (known.attempt and not is_ours):
             return None
-        take = await self._context.shelf.find(known.take, stems=self._context.spec.stems)
+        take = await self._take_store.find(known.take, stems=self._job.spec.stems)
         if take is None and not is_ours:
             await self._warn(
                 known.section_id,
                 "take_gone",
-                "the parent's take is not there any more, or has no stems: it is played again",
+                "the parent's take no longer exists, or has no stems; the section is rendered again",
             )
         return take
 
+    async def _use_stored_take(self, inputs: TakeInputs, seed: int, attempt: int) -> bool:
+        """Use a take that another composition of the same owner has made."""
+        found = await self._take_store.find(inputs.key(seed), stems=self._job.spec.stems)
+        if found is None:
+            return False
+        await self._report_finished(inputs.section, found, attempt, reused=True)
+        self._set_take(inputs.section, found)
+        return True
+
+    async def _start_take(self, inputs: TakeInputs, seed: int, attempt: int) -> Take:
+        take = self._take_store.new(inputs.key(seed))
+        started = stream_pb2.SectionStarted(
+            section_id=inputs.section.spec.section_id, attempt=attempt, model=inputs.profile.model, take=take.key
+        )
+        await self._job.journal.append(stream_pb2.CompositionEvent(section_started=started))
+        await failpoints.reach(BEFORE_SECTION)
+        self._set_take(inputs.section, take)
+        return take
+
+    async def _fill(self, take: Take, request: renderer_pb2.RenderStart, inputs: TakeInputs, attempt: int) -> None:
+        """Render into a take; after any error the take fails, so that its readers do not wait for more."""
+        try:
+            await RendererCall(self._job, take, request, inputs).run()
+            await failpoints.reach(AFTER_TAKE)
+            await self._report_finished(inputs.section, take, attempt, reused=False)
+        except BaseException as error:
+            await take.fail(str(error))
+            raise
+
+    def _request(self, inputs: TakeInputs, seed: int, attempt: int) -> renderer_pb2.RenderStart:
+        return renderer_pb2.RenderStart(
+            spec=inputs.section.spec,
+            model=inputs.profile.model,
+            seed=seed,
+            take_key=inputs.key(seed),
+            attempt=attempt,
+            stems=self._job.spec.stems,
+            # A later composition may use the take and want its notes.
+            notes=inputs.profile.gives_notes,
+            overlap_frames=inputs.overlap_frames,
+            conditioning_frames=inputs.conditioning_frames,
+            owner=self._job.composition.owner,
+            guide_frames=inputs.guide.frames,
+            guide_band=inputs.guide.is_band,
+        )
+
+    async def _inputs(self, index: int) -> TakeInputs:
+        section, profile = self._sections[index], self._job.profile
+        conditioning = b""
+        if needs_conditioning(self._job, index):
+            before = self._takes[self._sections[index - 1].spec.section_id]
+            conditioning = await read_conditioning(before, profile)
+        return TakeInputs(
+            section=section,
+            profile=profile,
+            conditioning=conditioning,
+            guide=await self._guide(section),
+            overlap_frames=overlap_frames(self._job, index),
+        )
+
     async def _guide(self, section: PlannedSection) -> Guide:
         guide = await self._melody.guide(section)
-        if self._context.spec.melody.source and not guide.frames:
-            await self._warn(section.spec.section_id, "melody_ended", "the melody's file has ended before this section")
+        if self._job.spec.melody.source and not guide.frames:
+            await self._warn(section.spec.section_id, "melody_ended", "the melody's file ends before this section")
         return guide
 
     async def _warn(self, section_id: str, code: str, text: str) -> None:
         warning = music_pb2.Warning(code=code, text=text, section_id=section_id)
-        await self._context.journal.say(stream_pb2.CompositionEvent(warned=warning))
+        await self._job.journal.append(stream_pb2.CompositionEvent(warned=warning))
 
-    async def _say_retried(self, section: PlannedSection, attempt: int, error: errors.SegueError, seed: int) -> None:
-        log.warning("section failed, trying again", section=section.spec.section_id, attempt=attempt)
-        planned = next(item for item in self._context.plan.sections if item.spec.section_id == section.spec.section_id)
+    async def _report_retry(self, section: PlannedSection, attempt: int, error: errors.SegueError, seed: int) -> None:
+        section_id = section.spec.section_id
+        log.warning("section failed, retrying", section=section_id, attempt=attempt)
+        planned = next(item for item in self._job.plan.sections if item.spec.section_id == section_id)
         retried = stream_pb2.SectionRetried(
-            section_id=section.spec.section_id,
+            section_id=section_id,
             attempt=attempt,
             error=errors.to_status(error, ""),
-            seed=seed if seed != seed_of(self._context.plan, planned) else None,
+            seed=seed if seed != seed_of(self._job.plan, planned) else None,
         )
-        await self._context.journal.say(stream_pb2.CompositionEvent(section_retried=retried))
+        await self._job.journal.append(stream_pb2.CompositionEvent(section_retried=retried))
 
-    async def _finished(self, section: PlannedSection, take: Take, attempt: int, *, reused: bool) -> None:
-        finished = await take.wait_finished()
-        await self._context.journal.say(
-            stream_pb2.CompositionEvent(
-                section_finished=stream_pb2.SectionFinished(
-                    section_id=section.spec.section_id,
-                    attempt=attempt,
-                    take=take.key,
-                    reused=reused,
-                    frames=finished.frames,
-                    rendered=finished,
-                )
-            )
+    async def _report_finished(self, section: PlannedSection, take: Take, attempt: int, *, reused: bool) -> None:
+        rendered = await take.wait_finished()
+        finished = stream_pb2.SectionFinished(
+            section_id=section.spec.section_id,
+            attempt=attempt,
+            take=take.key,
+            reused=reused,
+            frames=rendered.frames,
+            rendered=rendered,
         )
+        await self._job.journal.append(stream_pb2.CompositionEvent(section_finished=finished))
 
-    def _conditioning_frame_bytes(self) -> int:
-        return max(1, self._context.player.profile.channels) * 4
+    def _set_take(self, section: PlannedSection, take: Take) -> None:
+        self._takes[section.spec.section_id] = take
+        self._notify()
 
-    async def _conditioning(self, index: int) -> bytes:
-        """Return the end of the section before, when the plan asks for it and the model takes it."""
-        section, profile = self._sections[index], self._context.player.profile
-        if index == 0 or section.spec.continuity != music_pb2.CONTINUITY_TAIL or not profile.HasField("conditioning"):
-            return b""
-        before = self._takes[self._sections[index - 1].spec.section_id]
-        finished, accepted = await before.wait_finished(), await before.wait_accepted()
-        wanted = profile.conditioning.seconds + profile.conditioning.nanos / 1e9
-        frames = min(finished.frames, round(wanted * accepted.format.sample_rate))
-        pieces = []
-        position = finished.frames - frames
-        while position < finished.frames:
-            pieces.append(await before.read(position, min(16_384, finished.frames - position)))
-            position += len(pieces[-1]) // before.frame_bytes
-        return b"".join(pieces)
-
-    def _put(self, section_id: str, take: Take) -> None:
-        self._takes[section_id] = take
-        self._ring()
-
-    def _ring(self) -> None:
+    def _notify(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
-
-
-def _max_tries(error: BaseException) -> int:
-    return MAX_TRIES_OF_SOUND if isinstance(error, errors.RenderInvalid) else MAX_TRIES
-
-
-def overlap_frames(sections: list[PlannedSection], index: int, *, locked: bool) -> int:
-    """Return how far a take should go on beyond its section, for the crossfade into the next.
-
-    One that does not keep to the beat of the plan may be moved for it, by half a beat at most.
-    """
-    spare = 0 if locked else round(beat_frames(sections[index]) / 2)
-    if index + 1 >= len(sections):
-        return int(sections[index].spec.tail_frames) + spare
-    following = sections[index + 1]
-    if following.join.kind == music_pb2.JOIN_KIND_HARD:
-        if following.spec.continuity == music_pb2.CONTINUITY_TAIL:
-            return 0  # the next one goes on from the very end of this sound
-        return round(RING_OUT_S * following.spec.sample_rate)
-    beats = following.join.beats if following.join.HasField("beats") else DEFAULT_CROSSFADE_BEATS
-    return round(beats * beat_frames(following)) + spare
-
-
-def seed_of(plan: Plan, section: PlannedSection) -> int:
-    """Return the seed of a section's take."""
-    return section.seed if section.HasField("seed") else section_seed(plan.seed, section.spec.section_id)
-
-
-def beat_frames(section: PlannedSection) -> float:
-    """Return the length of a section's first beat in frames."""
-    from segue_music import codec, timing
-
-    spec = codec.section_from_message(section.spec)
-    if spec.metre is None:
-        message = f"section {spec.section_id} has no metre"
-        raise ValueError(message)
-    return timing.tempo_map(spec).seconds(timing.ticks_per_beat(spec.metre)) * spec.sample_rate

@@ -1,7 +1,6 @@
-"""Takes: a section's sound as the renderer gave it, kept under a key that says everything it depends on.
+"""The store of takes: a section's audio as the renderer sent it, under a key made of everything it depends on.
 
-A take is written while it is rendered and read by the mix at the same time, so that a take that is new, one that is
-still growing and one that was there already look the same to the reader.
+A take is read by the mixer while it is rendered. New, growing and stored takes look the same to their readers.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from segue_runtime.artifacts import ArtifactStore, GrowingFile
 
 MIX: Final = "mix"
-"""The layer name in the store of the sound that is no stem."""
+"""The name in the store of the audio of all layers together."""
 
 
 def take_key(
@@ -36,7 +35,7 @@ def take_key(
     conditioning_digest: str,
     guide_digest: str,
 ) -> str:
-    """Return the key: equal keys mean equal sound, wherever in a piece the section stands."""
+    """Return the key of a take. Equal keys mean equal audio, whatever the section's position in the piece."""
     parts = {
         "spec": hashlib.sha256(canonical_json(spec)).hexdigest(),
         "backend": profile.backend,
@@ -52,11 +51,11 @@ def take_key(
 
 
 class TakeFailed(Exception):  # noqa: N818 - as in the error tree
-    """The take that is being read will never be complete; another try may follow."""
+    """The take that is being read will never be complete; another attempt may follow."""
 
 
 class Take:
-    """One take, complete or growing. Offsets are frames of the take's own format, its tail included."""
+    """One take, complete or growing. Positions are frames in the take's own format; its tail is included."""
 
     def __init__(self, key: str, artifacts: ArtifactStore, folder: str) -> None:
         self.key = key
@@ -73,23 +72,23 @@ class Take:
 
     @property
     def frame_bytes(self) -> int:
-        """How many bytes a frame has; known when it is accepted."""
+        """The bytes of one frame; known once the renderer has accepted the section."""
         return self._accepted().format.channels * BYTES_PER_SAMPLE
 
     async def wait_accepted(self) -> RenderAccepted:
-        """Wait until a renderer has taken the section."""
+        """Wait until a renderer has accepted the section."""
         while self.accepted is None:
             await self._wait()
         return self.accepted
 
     async def wait_finished(self) -> RenderFinished:
-        """Wait until it is complete."""
+        """Wait until the take is complete."""
         while self.finished is None:
             await self._wait()
         return self.finished
 
     async def read(self, first_frame: int, max_frames: int, layer: str = MIX) -> bytes:
-        """Return up to max_frames from first_frame on, waiting for the first; empty at the end."""
+        """Return up to `max_frames` from `first_frame` on; wait for the first one. Empty at the end."""
         if self._error is not None:
             raise self._error
         start = first_frame * self.frame_bytes
@@ -107,31 +106,31 @@ class Take:
                 if self._error is not None:
                     raise self._error from None
                 raise
-        return await self._artifacts.get(self._path(layer), start, length)
+        return await self._artifacts.get(self._layer_key(layer), start, length)
 
-    # What the renderer's side calls.
+    # Writing.
 
     def accept(self, accepted: RenderAccepted) -> None:
-        """Say in which format it comes."""
+        """Set the format of the audio that follows."""
         self.accepted = accepted
-        self._ring()
+        self._notify()
 
     async def write(self, layer: str, audio: bytes) -> None:
-        """Append sound of one layer."""
+        """Append audio to one layer."""
         growing = self._growing.get(layer)
         if growing is None:
             # Another conductor may have made the same take: the commit replaces its file by the same bytes.
-            growing = self._growing[layer] = await self._artifacts.open_growing(self._path(layer))
+            growing = self._growing[layer] = await self._artifacts.open_growing(self._layer_key(layer))
         await growing.write(audio)
         self._sizes[layer] = self._sizes.get(layer, 0) + len(audio)
-        self._ring()
+        self._notify()
 
     def frames(self, layer: str = MIX) -> int:
-        """Return how many frames there are so far."""
+        """Return the number of frames so far."""
         return self._sizes.get(layer, 0) // self.frame_bytes
 
     async def complete(self, finished: RenderFinished, notes: Sequence[Note]) -> None:
-        """Keep it for good. The description is written last: a take without one does not exist."""
+        """Store the take. Its description is written last: a take without one does not exist."""
         self.layers = tuple(sorted(layer for layer in self._growing if layer != MIX))
         self.notes = tuple(notes)
         for growing in self._growing.values():
@@ -144,18 +143,18 @@ class Take:
             "notes": renderer_pb2.Notes(notes=self.notes).SerializeToString().hex(),
         }
         await self._artifacts.put(
-            self._path(_meta_name(bool(self.layers))), json.dumps(description).encode(), replace=True
+            self._layer_key(_meta_name(bool(self.layers))), json.dumps(description).encode(), replace=True
         )
         self.finished = finished
-        self._ring()
+        self._notify()
 
-    async def fail(self, why: str) -> None:
-        """Give it up; readers are told."""
-        self._error = TakeFailed(why)
+    async def fail(self, reason: str) -> None:
+        """Give the take up; its readers receive TakeFailed."""
+        self._error = TakeFailed(reason)
         for growing in self._growing.values():
             await growing.discard()
         self._growing.clear()
-        self._ring()
+        self._notify()
 
     def _accepted(self) -> RenderAccepted:
         if self.accepted is None:
@@ -163,10 +162,10 @@ class Take:
             raise RuntimeError(message)
         return self.accepted
 
-    def _path(self, layer: str) -> str:
+    def _layer_key(self, layer: str) -> str:
         return f"{self._folder}/{self.key}/{layer}"
 
-    def _ring(self) -> None:
+    def _notify(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
@@ -178,7 +177,7 @@ class Take:
             raise self._error
 
     def load(self, description: bytes) -> None:
-        """Fill it from its stored description."""
+        """Read the description of a stored take."""
         content = json.loads(description)
         self._sizes = content["sizes"]
         self.layers = tuple(sorted(layer for layer in self._sizes if layer != MIX))
@@ -187,20 +186,20 @@ class Take:
         self.finished = renderer_pb2.RenderFinished.FromString(bytes.fromhex(content["finished"]))
 
 
-class Shelf:
-    """The takes of one owner; caches are per owner, for a shared one would tell a tenant what another made."""
+class TakeStore:
+    """The takes of one owner. A store shared by owners would tell one what another has made."""
 
     def __init__(self, artifacts: ArtifactStore, owner: str) -> None:
         self._artifacts = artifacts
-        # An owner's name never becomes a path.
+        # An owner's name is never part of a key.
         self._folder = f"takes/{hashlib.sha256(owner.encode()).hexdigest()[:32]}"
 
     def new(self, key: str) -> Take:
-        """Begin a take."""
+        """Return a new, empty take."""
         return Take(key, self._artifacts, self._folder)
 
     async def find(self, key: str, *, stems: bool) -> Take | None:
-        """Return a complete take, with its layers apart when stems are needed."""
+        """Return a complete take, with its layers as stems if needed; None if there is none."""
         for with_stems in (True,) if stems else (True, False):
             path = f"{self._folder}/{key}/{_meta_name(with_stems)}"
             if await self._artifacts.exists(path):
@@ -210,5 +209,5 @@ class Shelf:
         return None
 
 
-def _meta_name(with_stems: bool) -> str:  # noqa: FBT001  a name for each of two
+def _meta_name(with_stems: bool) -> str:  # noqa: FBT001  one name for each value
     return "take-with-stems.json" if with_stems else "take.json"

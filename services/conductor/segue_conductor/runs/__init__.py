@@ -1,1 +1,1 @@
-"""One run for each kind of job: composition, mastering, analysis."""
+"""Runs: one for each kind of job. A run drives its job to its terminal event, whatever happens."""

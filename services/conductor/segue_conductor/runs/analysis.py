@@ -1,4 +1,4 @@
-"""The life of one analysis under one claim."""
+"""The run of an analysis: a file is measured, from the start in every claim."""
 
 from __future__ import annotations
 
@@ -9,80 +9,69 @@ from segue.composer.v1 import analysis_pb2, composition_pb2
 from segue_composition import log_rows
 from segue_composition.artifact_keys import artifact_key
 from segue_conductor.analyzer_call import analyze_file
-from segue_conductor.backoff import patiently
+from segue_conductor.backoff import retry_while_unavailable
 from segue_runtime import errors, logs
-from segue_runtime.store import Fenced, NewEvent
+from segue_runtime.store import NewEvent
 
 if TYPE_CHECKING:
-    from segue_composition.peers import Peers
-    from segue_runtime.artifacts import ArtifactStore
-    from segue_runtime.store import Job, Store
+    from segue_conductor.claim import Services
+    from segue_runtime.store import Job
 
 PROGRESS_EVERY_S: Final = 0.5
 log = logs.get("conductor")
 
 
 class AnalysisRun:
-    """Measures one file. Its log has one row for each change of the analysis."""
+    """Measures one file. The log of an analysis has one row for each of its changes."""
 
-    def __init__(self, job: Job, store: Store, artifacts: ArtifactStore, peers: Peers, time_limit_s: float) -> None:
-        self._job = job
-        self._store = store
-        self._artifacts = artifacts
-        self._peers = peers
+    limit_s = None
+
+    def __init__(self, job: Job, services: Services, time_limit_s: float) -> None:
+        self.name = job.name
+        self._epoch = job.epoch
+        self._services = services
         self._time_limit_s = time_limit_s
         self._analysis = analysis_pb2.Analysis.FromString(job.resource)
-        self._said = time.monotonic()
+        self._last_write = time.monotonic()
 
-    async def run(self) -> None:
-        """Measure, from the start: an analysis is short enough to be done again."""
+    async def work(self) -> composition_pb2.State.ValueType:
+        """Measure the file."""
         self._analysis.state = composition_pb2.STATE_RENDERING
-        await self._say()
-        try:
-            report = await patiently(
-                lambda: analyze_file(
-                    self._peers,
-                    self._artifacts,
-                    artifact_key(self._analysis.source),
-                    self._time_limit_s,
-                    self._progress,
-                )
+        await self._write()
+        report = await retry_while_unavailable(
+            lambda: analyze_file(
+                self._services.peers,
+                self._services.artifacts,
+                artifact_key(self._analysis.source),
+                self._time_limit_s,
+                self._report_progress,
             )
-        except Fenced:
-            raise
-        except errors.SegueError as error:
-            await self.end(composition_pb2.STATE_FAILED, error)
-        except Exception as error:
-            log.exception("the analysis failed", exc_info=error)
-            inside = errors.InternalError(f"something went wrong inside; the log has it under {self._job.name}")
-            await self.end(composition_pb2.STATE_FAILED, inside)
-        else:
-            self._analysis.report.CopyFrom(report)
-            self._analysis.fraction_done = 1.0
-            await self.end(composition_pb2.STATE_SUCCEEDED, None)
+        )
+        self._analysis.report.CopyFrom(report)
+        self._analysis.fraction_done = 1.0
+        return composition_pb2.STATE_SUCCEEDED
 
     async def end(self, state: composition_pb2.State.ValueType, error: errors.SegueError | None) -> None:
-        """Say how it ended."""
+        """Write the final state."""
         self._analysis.state = state
         log_rows.set_time(self._analysis.end_time, time.time())
         if error is not None:
             self._analysis.error.CopyFrom(errors.to_status(error, ""))
-        await self._say(terminal=True)
-        log.info("ended", analysis=self._job.name, state=composition_pb2.State.Name(state))
+        await self._write(terminal=True)
+        log.info("ended", analysis=self.name, state=composition_pb2.State.Name(state))
 
-    async def _progress(self, fraction: float) -> None:
+    async def _report_progress(self, fraction: float) -> None:
         self._analysis.fraction_done = fraction
-        if time.monotonic() - self._said >= PROGRESS_EVERY_S:
-            await self._say()
+        if time.monotonic() - self._last_write >= PROGRESS_EVERY_S:
+            await self._write()
 
-    async def _say(self, *, terminal: bool = False) -> None:
-        self._said = time.monotonic()
-        content = self._analysis.SerializeToString()
-        await self._store.append(
-            self._job.name,
-            self._job.epoch,
+    async def _write(self, *, terminal: bool = False) -> None:
+        self._last_write = time.monotonic()
+        await self._services.store.append(
+            self.name,
+            self._epoch,
             [NewEvent(log_rows.EVENT, b"")],
-            resource=content,
+            resource=self._analysis.SerializeToString(),
             state=composition_pb2.State.Name(self._analysis.state),
             terminal=terminal,
         )

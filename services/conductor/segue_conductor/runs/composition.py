@@ -1,257 +1,199 @@
-"""The life of one composition under one claim, from wherever the checkpoint says to its one terminal event."""
+"""The run of a composition: plan, draft, master, files, report; from the checkpoint to the terminal event."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composition_pb2, spec_pb2, stream_pb2
 from segue_composition import log_rows
 from segue_composition.plan_request import plan_request
 from segue_conductor.analyzer_call import analyze_master
-from segue_conductor.backoff import patiently
-from segue_conductor.composition_job import Bench, Context
-from segue_conductor.mix.draft_mixer import Mixing
-from segue_conductor.mix.segments import recorded
-from segue_conductor.publish import exports
-from segue_conductor.publish.audio_files import SoundFiles
-from segue_conductor.publish.master import Mastering
-from segue_conductor.publish.metadata import labels
-from segue_conductor.render.section_renderer import Band
-from segue_conductor.render.take_store import Shelf
+from segue_conductor.backoff import retry_while_unavailable
+from segue_conductor.claim import Claim
+from segue_conductor.composition_job import CompositionJob
+from segue_conductor.mix.draft import DraftBuilder
+from segue_conductor.mix.segments import recorded_segments
+from segue_conductor.publish.documents import write_manifest, write_midi
+from segue_conductor.publish.master import write_master
+from segue_conductor.publish.master_job import MasterJob
+from segue_conductor.publish.metadata import master_metadata
+from segue_conductor.publish.stems import write_stems
+from segue_conductor.publish.unfinished import write_unfinished_draft
+from segue_conductor.render.section_renderer import SectionRenderer
 from segue_runtime import errors, failpoints, logs
-from segue_runtime.store import Fenced
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Coroutine, Mapping
 
+    from segue.analyzer.v1.analyzer_pb2 import Report
     from segue.renderer.v1.renderer_pb2 import ModelProfile
-    from segue_composition.peers import ModelRoute, Peers
+    from segue_composition.peers import ModelRoute
+    from segue_conductor.claim import Services
     from segue_conductor.journal import Journal
     from segue_conductor.render.take_store import Take
-    from segue_runtime.artifacts import ArtifactStore
     from segue_runtime.settings.sections import ConductorSettings
-    from segue_runtime.store import Store
+    from segue_runtime.store import Job
 
-AFTER_PLAN = failpoints.declare("conductor.after_plan", "the plan is committed")
-BEFORE_FINISH = failpoints.declare("conductor.before_finish", "all files are there, the end is not in the log")
-PROGRESS_EVERY_S = 0.5
+AFTER_PLAN: Final = failpoints.declare("conductor.after_plan", "the plan is committed")
+BEFORE_FINISH: Final = failpoints.declare("conductor.before_finish", "all files are there, the end is not in the log")
+PROGRESS_EVERY_S: Final = 0.5
 log = logs.get("conductor")
 
 
 class CompositionRun:
-    """Drives one composition."""
+    """Makes one composition."""
 
-    def __init__(
-        self,
-        journal: Journal,
-        store: Store,
-        artifacts: ArtifactStore,
-        peers: Peers,
-        spec: spec_pb2.CompositionSpec,
-        settings: ConductorSettings,
-        claims: int,
-    ) -> None:
+    def __init__(self, job: Job, journal: Journal, services: Services, settings: ConductorSettings) -> None:
+        self.name = job.name
         self._journal = journal
-        self._store = store
-        self._artifacts = artifacts
-        self._peers = peers
-        self._spec = spec
+        self._spec = spec_pb2.CompositionSpec.FromString(job.spec)
         self._settings = settings
-        self._claims = claims
-        self._player: ModelRoute | None = None
-        limit_s = spec.time_limit.ToNanoseconds() / 1e9 if spec.HasField("time_limit") else settings.time_limit_s
-        began = journal.composition.start_time.ToNanoseconds() / 1e9 or time.time()
-        self._deadline = time.monotonic() + max(0.0, limit_s - (time.time() - began))
+        self._route: ModelRoute | None = None
+        limit = self._spec.time_limit.ToNanoseconds() / 1e9 if self._spec.HasField("time_limit") else None
+        limit_s = settings.time_limit_s if limit is None else limit
+        start = journal.composition.start_time.ToNanoseconds() / 1e9 or time.time()
+        deadline = time.monotonic() + max(0.0, limit_s - (time.time() - start))
+        self._claim = Claim(journal, services, job.claims, deadline)
 
-    async def run(self) -> None:
-        """Drive it to its end. Cancelling this task leaves it for another claim; Fenced means another has it."""
-        try:
-            async with asyncio.timeout_at(asyncio.get_running_loop().time() + self._deadline - time.monotonic()):
-                await self._run()
-        except TimeoutError:
-            await self.end(
-                composition_pb2.STATE_FAILED, errors.TimeLimit("the composition's time_limit has passed; give it more")
-            )
-        except Fenced:
-            raise  # whatever this claim would still write is another's by now
-        except errors.SegueError as error:
-            await self.end(composition_pb2.STATE_FAILED, error)
-        except Exception as error:
-            log.exception("the composition failed", exc_info=error)
-            await self.end(
-                composition_pb2.STATE_FAILED,
-                errors.InternalError(f"something went wrong inside; the log has it under {self._journal.name}"),
-            )
+    @property
+    def limit_s(self) -> float:
+        """The rest of the time limit, which began with the first claim."""
+        return self._claim.remaining_s()
 
-    async def end(self, state: composition_pb2.State.ValueType, error: errors.SegueError | None) -> None:
-        """Say the terminal event; what is finished stays as a draft that can be downloaded."""
-        ended = composition_pb2.Composition()
-        if error is not None:
-            await self._keep_draft()
-        ended.CopyFrom(self._journal.composition)
-        ended.state = state
-        ended.queue_position = 0
-        if error is not None:
-            ended.error.CopyFrom(errors.to_status(error, ""))
-        await failpoints.reach(BEFORE_FINISH)
-        await self._journal.finish(ended)
-        log.info("ended", composition=self._journal.name, state=composition_pb2.State.Name(state))
-
-    async def _run(self) -> None:
-        await self._journal.say(stream_pb2.CompositionEvent(started=stream_pb2.Started(claims=self._claims)))
-        player = self._player = await patiently(lambda: self._peers.route(self._journal.composition.model))
-        context = Context(
-            journal=self._journal,
-            store=self._store,
-            artifacts=self._artifacts,
-            peers=self._peers,
+    async def work(self) -> composition_pb2.State.ValueType:
+        """Make the piece from the checkpoint on."""
+        started = stream_pb2.Started(claims=self._claim.number)
+        await self._journal.append(stream_pb2.CompositionEvent(started=started))
+        model = self._journal.composition.model
+        self._route = await retry_while_unavailable(lambda: self._claim.peers.route(model))
+        job = CompositionJob(
+            claim=self._claim,
             spec=self._spec,
-            player=player,
-            shelf=Shelf(self._artifacts, self._journal.composition.owner),
-            deadline=self._deadline,
+            route=self._route,
             stall_limit_s=self._settings.stall_limit_s,
         )
         if not self._journal.composition.HasField("plan"):
-            await self._plan(context)
-        takes = await self._draft(context)
-        await self._finish(context, takes)
+            await self._plan(job)
+        takes = await self._draft(job)
+        await self._publish(job, takes)
+        await self._analyze(job)
+        is_degraded = bool(self._journal.composition.degradations)
+        return composition_pb2.STATE_DEGRADED if is_degraded else composition_pb2.STATE_SUCCEEDED
 
-    async def _plan(self, context: Context) -> None:
-        request = plan_request(self._spec, context.player.profile)
-        answer = await patiently(lambda: self._peers.create_plan(request))
+    async def end(self, state: composition_pb2.State.ValueType, error: errors.SegueError | None) -> None:
+        """Write the terminal event; after an error, keep the finished part of the draft as a file."""
+        if error is not None:
+            await self._keep_draft()
+        await failpoints.reach(BEFORE_FINISH)
+        await self._journal.finish(state, error)
+
+    async def _plan(self, job: CompositionJob) -> None:
+        request = plan_request(self._spec, job.profile)
+        answer = await retry_while_unavailable(lambda: self._claim.peers.create_plan(request))
         answer.plan.version = answer.plan.version or 1
-        answer.estimate.model = answer.estimate.model or context.player.profile.model
-        await self._journal.say(
-            stream_pb2.CompositionEvent(planned=stream_pb2.Planned(plan=answer.plan, estimate=answer.estimate))
-        )
+        answer.estimate.model = answer.estimate.model or job.profile.model
+        planned = stream_pb2.Planned(plan=answer.plan, estimate=answer.estimate)
+        await self._journal.append(stream_pb2.CompositionEvent(planned=planned))
         await failpoints.reach(AFTER_PLAN)
 
-    async def _draft(self, context: Context) -> Mapping[str, Take]:
-        band = Band(context)
+    async def _draft(self, job: CompositionJob) -> Mapping[str, Take]:
+        """Render and mix at the same time; the first failure ends both."""
+        renderer = SectionRenderer(job)
         async with asyncio.TaskGroup() as group:
-            progress = group.create_task(self._send_progress(context))
-            rendering = group.create_task(_flat(band.run()))
-            mixing = group.create_task(_flat(Mixing(context, band).run()))
+            progress = group.create_task(self._send_progress(job))
+            rendering = group.create_task(_error_of(renderer.run()))
+            mixing = group.create_task(_error_of(DraftBuilder(job, renderer).run()))
             try:
-                failure = await _first_failure(rendering, mixing)
+                error = await _first_error(rendering, mixing)
             finally:
                 for task in (rendering, mixing, progress):
                     task.cancel()
-        if failure is not None:
-            raise failure
-        return band.takes
+        if error is not None:
+            raise error
+        return renderer.takes
 
-    async def _send_progress(self, context: Context) -> None:
+    async def _send_progress(self, job: CompositionJob) -> None:
         while True:
             await asyncio.sleep(PROGRESS_EVERY_S)
-            newest = context.progress.take()
+            newest = job.progress.pop_all()
             if newest:
-                said = log_rows.pack(stream_pb2.CompositionEvent(section_progress=each) for each in newest)
+                packed = log_rows.pack(stream_pb2.CompositionEvent(section_progress=each) for each in newest)
                 try:
-                    await self._store.set_progress(self._journal.name, self._journal.epoch, said)
+                    await self._claim.store.set_progress(self.name, self._journal.epoch, packed)
                 except errors.SegueError as error:
-                    # Progress is no part of the piece; who writes what counts will meet the same fault.
+                    # Progress is not part of the piece. The next append to the log meets the same fault.
                     log.warning("progress was not written", reason=error.reason)
 
-    async def _finish(self, context: Context, takes: Mapping[str, Take]) -> None:
-        manifest, made = await patiently(lambda: self._master(context, takes))
-        if self._spec.stems:
-            made += await patiently(lambda: exports.write_stems(context, takes))
-        if self._spec.midi:
-            made.append(
-                await exports.small_file(
-                    context,
-                    "music.mid",
-                    composition_pb2.OUTPUT_KIND_MIDI,
-                    "audio/midi",
-                    exports.midi_content(context, takes),
-                )
-            )
-        made.append(
-            await exports.small_file(
-                context,
-                "manifest.json",
-                composition_pb2.OUTPUT_KIND_MANIFEST,
-                "application/json",
-                manifest.encode(),
-            )
-        )
-        await self._journal.say(*(stream_pb2.CompositionEvent(output_ready=output) for output in made))
-        await self._analyze(context)
-        degraded = bool(self._journal.composition.degradations)
-        await self.end(composition_pb2.STATE_DEGRADED if degraded else composition_pb2.STATE_SUCCEEDED, None)
-
-    @staticmethod
-    async def _master(context: Context, takes: Mapping[str, Take]) -> tuple[str, list[composition_pb2.Output]]:
-        """Make the master and its files; done again from its start, it comes out the same."""
+    async def _publish(self, job: CompositionJob, takes: Mapping[str, Take]) -> None:
         keys = {section_id: take.key for section_id, take in takes.items()}
-        async with SoundFiles.opened(context.artifacts) as files:
-            made = exports.Exports(context, files, labels(context, keys))
-            finished = await Mastering(context, takes).run(made)
-            return made.manifest, await made.finish(finished)
+        master = MasterJob(
+            claim=self._claim,
+            timeline=job.timeline,
+            spec=self._spec,
+            metadata=master_metadata(job, keys),
+            take_keys=keys,
+        )
+        manifest, outputs = await retry_while_unavailable(lambda: write_master(master))
+        if self._spec.stems:
+            outputs += await retry_while_unavailable(lambda: write_stems(job, takes))
+        if self._spec.midi:
+            outputs.append(await write_midi(job, takes))
+        outputs.append(await write_manifest(job, manifest))
+        await self._journal.append(*(stream_pb2.CompositionEvent(output_ready=output) for output in outputs))
 
-    async def _analyze(self, context: Context) -> None:
+    async def _analyze(self, job: CompositionJob) -> None:
+        """Measure the master. Without an analyzer the composition is degraded, if its policy allows that."""
         try:
-            report = await patiently(lambda: analyze_master(context))
+            report = await retry_while_unavailable(lambda: self._report(job))
         except errors.Unavailable as error:
+            text = f"the master was not measured: {error}"
             if self._spec.degradation_policy != spec_pb2.DEGRADATION_POLICY_ALLOW:
                 raise
-            await self._journal.say(
-                stream_pb2.CompositionEvent(
-                    degraded=composition_pb2.Degradation(
-                        code="not_analyzed", text=f"the master was not measured: {error}"
-                    )
-                )
-            )
+            degradation = composition_pb2.Degradation(code="not_analyzed", text=text)
+            await self._journal.append(stream_pb2.CompositionEvent(degraded=degradation))
         else:
-            await self._journal.say(stream_pb2.CompositionEvent(analyzed=report))
+            await self._journal.append(stream_pb2.CompositionEvent(analyzed=report))
+
+    async def _report(self, job: CompositionJob) -> Report:
+        return await analyze_master(job, await recorded_segments(self._claim, audio_pb2.STAGE_MASTER))
 
     async def _keep_draft(self) -> None:
         composition = self._journal.composition
-        if not composition.HasField("plan") or any(
-            output.kind == composition_pb2.OUTPUT_KIND_MASTER for output in composition.outputs
-        ):
+        has_master = any(output.kind == composition_pb2.OUTPUT_KIND_MASTER for output in composition.outputs)
+        if has_master or not composition.HasField("plan"):
             return
         try:
-            draft = await recorded(self._store, self._journal.name, audio_pb2.STAGE_DRAFT)
-            bench = Bench(
-                journal=self._journal,
-                store=self._store,
-                artifacts=self._artifacts,
-                peers=self._peers,
-                spec=self._spec,
-                deadline=self._deadline,
-            )
-            made = await exports.write_draft(bench, await self._profile(), draft)
-            if made:
-                await self._journal.say(*(stream_pb2.CompositionEvent(output_ready=output) for output in made))
-        except Exception as error:  # noqa: BLE001 - the reason for the end must be told, whatever became of the draft
-            log.warning("the draft could not be kept", error=str(error))
+            draft = await recorded_segments(self._claim, audio_pb2.STAGE_DRAFT)
+            outputs = await write_unfinished_draft(self._claim, self._spec, await self._profile(), draft)
+            if outputs:
+                await self._journal.append(*(stream_pb2.CompositionEvent(output_ready=output) for output in outputs))
+        except Exception as error:  # noqa: BLE001 - the terminal event must be written, with or without the draft
+            log.warning("the draft was not kept", error=str(error))
 
     async def _profile(self) -> ModelProfile | None:
-        """Return the model's profile, if anybody can be asked: the piece may end because nobody can."""
+        """Return the model's profile; None if no renderer is available."""
         with contextlib.suppress(errors.SegueError):
-            self._player = self._player or await self._peers.route(self._journal.composition.model)
-        return self._player.profile if self._player else None
+            self._route = self._route or await self._claim.peers.route(self._journal.composition.model)
+        return self._route.profile if self._route else None
 
 
-async def _first_failure(*stages: asyncio.Task[BaseException | None]) -> BaseException | None:
-    """Wait until all stages are through, or one has failed: the others would work for nobody."""
+async def _first_error(*stages: asyncio.Task[errors.SegueError | None]) -> errors.SegueError | None:
+    """Wait until all stages have ended or one has failed."""
     for stage in asyncio.as_completed(stages):
-        failure = await stage
-        if failure is not None:
-            return failure
+        error = await stage
+        if error is not None:
+            return error
     return None
 
 
-async def _flat(work: object) -> BaseException | None:
-    """Run a stage and return its error: inside a TaskGroup it would come back wrapped."""
+async def _error_of(stage: Coroutine[Any, Any, None]) -> errors.SegueError | None:
+    """Return the error of a stage: a TaskGroup would wrap it into a group of errors."""
     try:
-        await work  # type: ignore[misc]  # a coroutine of ours
+        await stage
     except errors.SegueError as error:
         return error
     return None

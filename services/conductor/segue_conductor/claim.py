@@ -1,0 +1,63 @@
+"""One claim on one job: its journal, the stores and peers that the work uses, and its deadline."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from segue.composer.v1.composition_pb2 import Composition
+    from segue_composition.peers import Peers
+    from segue_conductor.journal import Journal
+    from segue_runtime.artifacts import ArtifactStore
+    from segue_runtime.store import Store
+
+
+@dataclass(frozen=True)
+class Services:
+    """What all jobs of a process share."""
+
+    store: Store
+    artifacts: ArtifactStore
+    peers: Peers
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim on a composition or mastering."""
+
+    journal: Journal
+    services: Services
+    number: int
+    """How many claims there were on this job, this one included."""
+    deadline: float
+    """The end of the job's time limit, in seconds of time.monotonic()."""
+
+    @property
+    def composition(self) -> Composition:
+        """The composition as stored."""
+        return self.journal.composition
+
+    @property
+    def store(self) -> Store:
+        """The store of jobs and logs."""
+        return self.services.store
+
+    @property
+    def artifacts(self) -> ArtifactStore:
+        """The store of audio and files."""
+        return self.services.artifacts
+
+    @property
+    def peers(self) -> Peers:
+        """The other roles."""
+        return self.services.peers
+
+    def key(self, name: str) -> str:
+        """Return the key of an artifact that belongs to this composition."""
+        return f"{self.journal.name}/{name}"
+
+    def remaining_s(self) -> float:
+        """Return the seconds left until the deadline: the limit of every inner call."""
+        return max(0.0, self.deadline - time.monotonic())

@@ -1,0 +1,46 @@
+"""The small files of a composition: MIDI and manifest."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from segue.composer.v1 import composition_pb2
+from segue_music import codec, midi
+from segue_music.elements import Note
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from segue_conductor.claim import Claim
+    from segue_conductor.composition_job import CompositionJob
+    from segue_conductor.render.take_store import Take
+
+
+async def write_midi(job: CompositionJob, takes: Mapping[str, Take]) -> composition_pb2.Output:
+    """Write the notes of all sections as a MIDI file."""
+    notes = {
+        section_id: tuple(codec.from_message(Note, note) for note in take.notes) for section_id, take in takes.items()
+    }
+    content = midi.midi_file(codec.plan_from_message(job.plan), notes)
+    return await _write(job.claim, "music.mid", composition_pb2.OUTPUT_KIND_MIDI, "audio/midi", content)
+
+
+async def write_manifest(job: CompositionJob, content: str) -> composition_pb2.Output:
+    """Write the manifest as a file of its own."""
+    kind = composition_pb2.OUTPUT_KIND_MANIFEST
+    return await _write(job.claim, "manifest.json", kind, "application/json", content.encode())
+
+
+async def _write(
+    claim: Claim, name: str, kind: composition_pb2.OutputKind.ValueType, media_type: str, content: bytes
+) -> composition_pb2.Output:
+    key = claim.key(f"outputs/{name}")
+    await claim.artifacts.put(key, content, replace=True)
+    return composition_pb2.Output(
+        name=key,
+        kind=kind,
+        media_type=media_type,
+        size_bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+    )

@@ -1,0 +1,95 @@
+"""What a take depends on besides its section's spec, the model and the seed: overlap, conditioning, guide."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from segue.music.v1 import music_pb2
+from segue_composition.log_rows import BYTES_PER_SAMPLE
+from segue_conductor.render.take_store import take_key
+from segue_music.codec import section_seed
+
+if TYPE_CHECKING:
+    from segue.music.v1.music_pb2 import Plan, PlannedSection
+    from segue.renderer.v1.renderer_pb2 import ModelProfile
+    from segue_conductor.composition_job import CompositionJob
+    from segue_conductor.render.melody import Guide
+    from segue_conductor.render.take_store import Take
+
+DEFAULT_CROSSFADE_BEATS: Final = 1.0
+RING_OUT_S: Final = 2.0
+"""How long a section may ring into the next one at a hard join."""
+READ_FRAMES: Final = 16_384
+
+
+@dataclass(frozen=True)
+class TakeInputs:
+    """The inputs of one section's takes. They stay the same in every attempt."""
+
+    section: PlannedSection
+    profile: ModelProfile
+    conditioning: bytes
+    """The end of the take before, as F32LE; empty without."""
+    guide: Guide
+    overlap_frames: int
+
+    @property
+    def conditioning_frames(self) -> int:
+        """The length of the conditioning."""
+        return len(self.conditioning) // (max(1, self.profile.channels) * BYTES_PER_SAMPLE)
+
+    def key(self, seed: int) -> str:
+        """Return the key of the take with this seed."""
+        return take_key(
+            self.section.spec,
+            self.profile,
+            seed,
+            overlap_frames=self.overlap_frames,
+            conditioning_digest=hashlib.sha256(self.conditioning).hexdigest() if self.conditioning else "",
+            guide_digest=self.guide.digest,
+        )
+
+
+def seed_of(plan: Plan, section: PlannedSection) -> int:
+    """Return the seed of a section's take."""
+    return section.seed if section.HasField("seed") else section_seed(plan.seed, section.spec.section_id)
+
+
+def overlap_frames(job: CompositionJob, index: int) -> int:
+    """Return how far a take continues beyond its section, for the crossfade into the next one.
+
+    A take that does not keep to the plan's beat may be shifted for the join, by half a beat at most.
+    """
+    sections, locked = job.plan.sections, job.profile.gives_notes
+    beat_frames = job.timings[sections[index].spec.section_id].first_beat_frames
+    spare = 0 if locked else round(beat_frames / 2)
+    if index + 1 >= len(sections):
+        return int(sections[index].spec.tail_frames) + spare
+    following = sections[index + 1]
+    if following.join.kind == music_pb2.JOIN_KIND_HARD:
+        if following.spec.continuity == music_pb2.CONTINUITY_TAIL:
+            return 0  # the next section continues from the very end of this take
+        return round(RING_OUT_S * following.spec.sample_rate)
+    beats = following.join.beats if following.join.HasField("beats") else DEFAULT_CROSSFADE_BEATS
+    return round(beats * job.timings[following.spec.section_id].first_beat_frames) + spare
+
+
+def needs_conditioning(job: CompositionJob, index: int) -> bool:
+    """Return whether a section continues the audio of the one before, and its model can do so."""
+    continuity = job.plan.sections[index].spec.continuity
+    return index > 0 and continuity == music_pb2.CONTINUITY_TAIL and job.profile.HasField("conditioning")
+
+
+async def read_conditioning(before: Take, profile: ModelProfile) -> bytes:
+    """Return the end of the take before, as long as the model wants it."""
+    finished, accepted = await before.wait_finished(), await before.wait_accepted()
+    wanted_s = profile.conditioning.seconds + profile.conditioning.nanos / 1e9
+    frames = min(finished.frames, round(wanted_s * accepted.format.sample_rate))
+    pieces = []
+    position = finished.frames - frames
+    while position < finished.frames:
+        pieces.append(await before.read(position, min(READ_FRAMES, finished.frames - position)))
+        position += len(pieces[-1]) // before.frame_bytes
+    return b"".join(pieces)
