@@ -227,6 +227,8 @@ fn an_edit_changes_only_its_section_and_keeps_the_loudness() {
     assert!(old[edge(1)..edge(2)] != new[edge(1)..edge(2)], "the edited section did not change");
     assert!(old[edge(3)..] == new[edge(3)..], "the last section differs");
     assert!(folder.join("funk-2.flac").exists());
+    let quieter = segued.segue(&folder, &["edit", &id, "--lufs", "-16", "-o", "quieter.flac"]);
+    assert!(quieter.stderr.contains("new: none") && quieter.stderr.contains("-16.0 LUFS"), "{}", quieter.stderr);
     let again = segued.segue(&folder, &["edit", &id, "--redo", "verse", "--redo", "2", "-o", "third.wav"]);
     assert!(again.stderr.contains("Verse: rendered"), "the first take was used again: {}", again.stderr);
     for (output, words) in [("seven.flac", "Verse: rendered"), ("as_seven.flac", "Verse: reused")] {
