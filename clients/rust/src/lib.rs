@@ -34,7 +34,6 @@
 pub mod address;
 mod client;
 mod error;
-pub mod formats;
 pub mod json;
 mod pcm;
 pub mod proto;
@@ -48,6 +47,7 @@ pub use address::Address;
 pub use client::{Client, Connection};
 pub use error::{Error, Failure, FieldViolation, Result};
 pub use pcm::PcmFormat;
+pub use proto::formats;
 pub use retry::Backoff;
 pub use text::sanitize;
 pub use transfer::{download, upload};

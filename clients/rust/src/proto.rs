@@ -2,4 +2,6 @@
 
 #![allow(missing_docs, clippy::all, clippy::pedantic)]
 
+pub mod formats;
+
 include!(concat!(env!("OUT_DIR"), "/contract.rs"));

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::proto::segue::audio::v1::FileFormat;
+use super::segue::audio::v1::FileFormat;
 
 include!(concat!(env!("OUT_DIR"), "/file_formats.rs"));
 
