@@ -1,4 +1,4 @@
-"""Uploads and downloads: bytes in and out of the artifact store."""
+"""Uploads and downloads: files in and out of the artifact store."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from segue_runtime.store import Upload
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from segue_runtime.artifacts import ArtifactStore
-    from segue_runtime.store import Store
+    from segue_composition.services import Services
+    from segue_runtime.settings import Settings
 
 READ_BYTES: Final = 1 << 20
 
@@ -25,31 +25,31 @@ READ_BYTES: Final = 1 << 20
 class ArtifactFiles:
     """Uploads and downloads of one gateway."""
 
-    def __init__(self, store: Store, artifacts: ArtifactStore, *, quota_bytes: int, retention_s: float) -> None:
-        self._store = store
-        self._artifacts = artifacts
-        self._quota_bytes = quota_bytes
-        self._retention_s = retention_s
+    def __init__(self, settings: Settings, services: Services) -> None:
+        self._store = services.store
+        self._artifacts = services.artifacts
+        self._quota_bytes = settings.limits.upload_bytes
+        self._retention_s = settings.store.retention_s
 
     async def create_upload(self, owner: str, media_type: str, size: int) -> files_pb2.Upload:
         """Open an upload."""
         upload = Upload(name=f"uploads/{secrets.token_hex(12)}", owner=owner, media_type=media_type, size=size)
-        return self._wire(await self._store.create_upload(upload, quota_bytes=self._quota_bytes))
+        return self._message(await self._store.create_upload(upload, quota_bytes=self._quota_bytes))
 
     async def write_upload(self, owner: str, request: files_pb2.WriteUploadRequest) -> files_pb2.Upload:
-        """Append bytes; the same bytes again are accepted, so that a lost answer does no harm."""
+        """Append bytes. The same bytes are accepted twice, so that a client can repeat a call without an answer."""
         upload = await self.upload(owner, request.upload)
         if request.crc32c != crc32c(request.data):
-            raise errors.InvalidField("crc32c: it is not that of data; send the bytes again")
+            raise errors.InvalidField("crc32c: it does not match the data; send the bytes again")
         if upload.finished:
             raise errors.UploadFinished(f"{upload.name} is finished", metadata={"name": upload.name})
         end = request.offset + len(request.data)
         if upload.size is not None and end > upload.size:
             raise errors.OffsetOutOfRange(
-                f"{upload.name} was announced with {upload.size} bytes", metadata={"size": str(upload.offset)}
+                f"{upload.name} was created with a size of {upload.size} bytes", metadata={"size": str(upload.offset)}
             )
         if end <= upload.offset and request.offset < upload.offset:
-            return self._wire(upload)
+            return self._message(upload)
         if request.offset != upload.offset:
             raise errors.OffsetOutOfRange(
                 f"offset: the next byte of {upload.name} is {upload.offset}", metadata={"size": str(upload.offset)}
@@ -60,31 +60,31 @@ class ArtifactFiles:
                 upload.name, request.offset, len(request.data), quota_bytes=self._quota_bytes
             )
         except errors.OffsetOutOfRange:
-            # An earlier try of the same call may have stored them meanwhile.
+            # An earlier try of the same call may have stored the bytes meanwhile.
             upload = await self.upload(owner, request.upload)
             if upload.offset < end:
                 raise
-        return self._wire(upload)
+        return self._message(upload)
 
     async def finish_upload(self, owner: str, name: str, sha256: str) -> files_pb2.Upload:
-        """Close an upload: put its parts together and check them."""
+        """Close an upload: join its parts and check the digest."""
         upload = await self.upload(owner, name)
         if upload.finished:
-            return self._wire(upload)
+            return self._message(upload)
         if upload.offset != upload.size:
             raise errors.OffsetOutOfRange(
                 f"{name} has {upload.offset} of {upload.size} bytes", metadata={"size": str(upload.offset)}
             )
         try:
-            upload = await self._put_together(upload, sha256)
+            upload = await self._join_parts(upload, sha256)
         except (errors.ArtifactNotFound, errors.UploadFinished):
-            # An earlier try of the same call may have come to its end meanwhile, and dropped the parts.
+            # An earlier try of the same call may have finished meanwhile, and deleted the parts.
             upload = await self.upload(owner, name)
             if not upload.finished:
                 raise
-        return self._wire(upload)
+        return self._message(upload)
 
-    async def _put_together(self, upload: Upload, sha256: str) -> Upload:
+    async def _join_parts(self, upload: Upload, sha256: str) -> Upload:
         name, digest = upload.name, hashlib.sha256()
         async with self._artifacts.open_writer(artifact_key(name), replace=True) as writer:
             offset = 0
@@ -96,14 +96,14 @@ class ArtifactFiles:
                     offset += len(block)
             if sha256 and sha256 != digest.hexdigest():
                 raise errors.ArtifactCorrupt(
-                    f"{name}: its digest is not the one you gave; upload it again",
+                    f"{name}: its digest is not the given one; upload the file again",
                     metadata={"sha256": digest.hexdigest()},
                 )
         finished = await self._store.finish_upload(name, digest.digest())
-        await self._drop_parts(upload)
+        await self._delete_parts(upload)
         return finished
 
-    async def _drop_parts(self, upload: Upload) -> None:
+    async def _delete_parts(self, upload: Upload) -> None:
         offset = 0
         while offset < upload.offset:
             part = f"{upload.name}/part-{offset:012d}"
@@ -119,7 +119,7 @@ class ArtifactFiles:
         return upload
 
     async def source(self, owner: str, name: str) -> composition_pb2.Output:
-        """Return what is known of an output or of a finished upload of this owner."""
+        """Return the description of an output or a finished upload of this owner."""
         if name.startswith("uploads/"):
             upload = await self._store.get_upload(name)
             if upload is None or upload.owner != owner or not upload.finished:
@@ -140,7 +140,7 @@ class ArtifactFiles:
     async def download(
         self, owner: str, request: files_pb2.DownloadArtifactRequest
     ) -> AsyncIterator[files_pb2.DownloadArtifactResponse]:
-        """Send a file, or a part of it."""
+        """Yield a file, or a range of it."""
         output = await self.source(owner, request.name)
         if request.read_offset > output.size_bytes:
             raise errors.OffsetOutOfRange(
@@ -159,8 +159,8 @@ class ArtifactFiles:
             offset += len(block)
             remaining -= len(block)
 
-    def _wire(self, upload: Upload) -> files_pb2.Upload:
-        message = files_pb2.Upload(
+    def _message(self, upload: Upload) -> files_pb2.Upload:
+        answer = files_pb2.Upload(
             name=upload.name,
             media_type=upload.media_type,
             size_bytes=upload.size or 0,
@@ -168,8 +168,8 @@ class ArtifactFiles:
             finished=upload.finished,
             sha256=upload.digest.hex() if upload.digest else "",
         )
-        log_rows.set_time(message.expire_time, upload.created + self._retention_s)
-        return message
+        log_rows.set_time(answer.expire_time, upload.created + self._retention_s)
+        return answer
 
 
 def _no_artifact(name: str) -> errors.SegueError:

@@ -14,7 +14,7 @@ from segue_runtime import errors
 DEFAULT_PAGE: Final = 50
 LARGEST_PAGE: Final = 100
 SESSION_LABEL: Final = ":session"
-"""Where the store keeps a composition's session among its labels; no label of a caller can have such a name."""
+"""The label under which the store keeps a composition's session. Labels of callers cannot have this name."""
 TERM: Final = re.compile(
     r"""\s*(?P<field>state|session|labels\.(?P<label>[a-z][a-z0-9_.-]{0,62}))\s*=\s*"(?P<value>[^"\\]{0,256})"\s*"""
 )
@@ -22,17 +22,17 @@ AND: Final = re.compile(r"AND\s")
 
 
 @dataclass(frozen=True)
-class Filter:
-    """What a list is narrowed to."""
+class ListFilter:
+    """The conditions of a list."""
 
     states: tuple[str, ...] = ()
     labels: dict[str, str] = field(default_factory=dict)
 
 
-def parse_filter(text: str) -> Filter:
-    """Read terms joined by AND; InvalidFilter says where it cannot be read."""
+def parse_filter(text: str) -> ListFilter:
+    """Read terms joined by AND; InvalidFilter names the position of an error."""
     if not text.strip():
-        return Filter()
+        return ListFilter()
     state = ""
     labels: dict[str, str] = {}
     position = 0
@@ -43,7 +43,7 @@ def parse_filter(text: str) -> Filter:
         label = term["label"] or SESSION_LABEL
         if state if term["field"] == "state" else label in labels:
             raise errors.InvalidFilter(
-                f"filter: {term['field']} is named twice, and nothing is two things at once",
+                f"filter: {term['field']} is named twice; a filter has one value for each field",
                 metadata={"position": str(term.start("field"))},
             )
         if term["field"] == "state":
@@ -52,7 +52,7 @@ def parse_filter(text: str) -> Filter:
             labels[label] = term["value"]
         position = term.end()
         if position == len(text):
-            return Filter((state,) if state else (), labels)
+            return ListFilter((state,) if state else (), labels)
         joined = AND.match(text, position)
         if joined is None:
             raise _unreadable(text, position)
@@ -62,39 +62,39 @@ def parse_filter(text: str) -> Filter:
 def _state(name: str, position: int) -> str:
     full = name if name.startswith("STATE_") else f"STATE_{name}"
     if full not in composition_pb2.State.keys() or full == "STATE_UNSPECIFIED":  # noqa: SIM118  a wrapper, not a dict
-        raise errors.InvalidFilter(f"filter: no state is called {name!r}", metadata={"position": str(position)})
+        raise errors.InvalidFilter(f"filter: there is no state {name!r}", metadata={"position": str(position)})
     return full
 
 
 def _unreadable(text: str, position: int) -> errors.SegueError:
     return errors.InvalidFilter(
-        f"filter: cannot be read at position {position}; write terms as "
+        f"filter: syntax error at position {position}; write terms as "
         '`state = "RENDERING"`, `session = "…"` or `labels.key = "…"`, joined by AND',
         metadata={"position": str(min(position, len(text)))},
     )
 
 
 def page_size(asked: int) -> int:
-    """Return how many to list."""
+    """Return the size of a page."""
     return min(asked, LARGEST_PAGE) if asked else DEFAULT_PAGE
 
 
 def encode_token(after: int | None, filter_text: str) -> str:
-    """Return the token for the next page; empty at the end."""
+    """Return the token of the next page; empty after the last."""
     if after is None:
         return ""
     return base64.urlsafe_b64encode(f"{after}.{zlib.crc32(filter_text.encode())}".encode()).decode()
 
 
 def decode_token(token: str, filter_text: str) -> int | None:
-    """Read a page token; InvalidPageToken when it is not ours or belongs to another filter."""
+    """Read a page token; InvalidPageToken if this server did not issue it for this filter."""
     if not token:
         return None
     try:
         after, _, mark = base64.urlsafe_b64decode(token.encode("ascii")).decode("ascii").partition(".")
         place, expected = int(after), int(mark)
     except (ValueError, UnicodeError) as error:
-        raise errors.InvalidPageToken("page_token: it is not one of ours; begin with an empty one") from error
+        raise errors.InvalidPageToken("page_token: this server did not issue it; start with an empty one") from error
     if expected != zlib.crc32(filter_text.encode()) or place < 0:
-        raise errors.InvalidPageToken("page_token: it belongs to another filter; begin with an empty one")
+        raise errors.InvalidPageToken("page_token: it belongs to another filter; start with an empty one")
     return place

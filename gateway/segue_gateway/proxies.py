@@ -1,7 +1,7 @@
-"""Analyze and Master for callers who reach the gateway only: their streams go through to the role that does the work.
+"""Proxies of the analyzer and of the mixer's Master, for clients that can reach the gateway only.
 
-The gateway adds what an inner role does not have: the caller is known. Backpressure goes through as well, since one
-message is asked for only when the one before has been taken.
+The gateway authenticates the caller. Backpressure passes through: a message is requested only after the one before it
+was accepted.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LIMIT_S: Final = 3600.0
 
 
 class AnalyzerProxy(analyzer_pb2_grpc.AnalyzerServiceServicer):
-    """AnalyzerService, passed through."""
+    """AnalyzerService of the analyzer."""
 
     def __init__(self, peers: Peers) -> None:
         self._peers = peers
@@ -34,7 +34,7 @@ class AnalyzerProxy(analyzer_pb2_grpc.AnalyzerServiceServicer):
     async def Analyze(
         self, request_iterator: AsyncIterator[analyzer_pb2.AnalyzeRequest], context: object
     ) -> AsyncIterator[analyzer_pb2.AnalyzeResponse]:
-        """Measure what the caller sends."""
+        """Measure the audio of the request stream."""
         async for response in exchange(
             self._peers.analyzer.Analyze, request_iterator, service="analyzer", timeout_s=LIMIT_S
         ):
@@ -42,7 +42,7 @@ class AnalyzerProxy(analyzer_pb2_grpc.AnalyzerServiceServicer):
 
 
 class MixerProxy(mixer_pb2_grpc.MixerServiceServicer):
-    """MixerService, of which callers may have Master."""
+    """MixerService of the mixer, without Mix."""
 
     def __init__(self, peers: Peers) -> None:
         self._peers = peers
@@ -50,12 +50,12 @@ class MixerProxy(mixer_pb2_grpc.MixerServiceServicer):
     async def Master(
         self, request_iterator: AsyncIterator[mixer_pb2.MasterRequest], context: object
     ) -> AsyncIterator[mixer_pb2.MasterResponse]:
-        """Master what the caller sends."""
+        """Master the audio of the request stream."""
         async for response in exchange(self._peers.mixer.Master, request_iterator, service="mixer", timeout_s=LIMIT_S):
             yield response
 
     def Mix(
         self, request_iterator: AsyncIterator[mixer_pb2.MixRequest], context: object
     ) -> AsyncIterator[mixer_pb2.MixResponse]:
-        """Refuse: joining sections is the conductor's."""
-        raise errors.NotImplementedYet("the gateway offers Master; sections are joined by composing them")
+        """Refuse: only conductors mix."""
+        raise errors.NotImplementedYet("the gateway offers Master only; Mix is for conductors")

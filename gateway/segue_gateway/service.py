@@ -1,4 +1,4 @@
-"""ComposerService: the edge that users call. It writes requests into the store and reads streams out of it."""
+"""ComposerService, the API for users. It writes requests into the store and reads streams out of it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from segue.composer.v1 import (
 from segue_composition import log_rows, state
 from segue_composition.job_kinds import COMPOSITION, MASTERING
 from segue_gateway import listing
+from segue_gateway.files import ArtifactFiles
 from segue_gateway.submission.jobs import Submission, owner
 from segue_gateway.watch import cursor as cursors
 from segue_gateway.watch.streams import WatchStreams
@@ -30,12 +31,10 @@ if TYPE_CHECKING:
     import grpc.aio
 
     from segue.composer.v1.composition_pb2 import Composition
-    from segue_composition.peers import Peers
-    from segue_gateway.files import ArtifactFiles
-    from segue_runtime.artifacts import ArtifactStore
+    from segue_composition.services import Services
     from segue_runtime.metrics import Metrics
     from segue_runtime.settings import Settings
-    from segue_runtime.store import Job, Store
+    from segue_runtime.store import Job
 
     Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -43,58 +42,49 @@ SERVICE: Final = "segue.composer.v1.ComposerService"
 
 
 class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
-    """The gateway. It shares nothing with conductors but store and artifacts."""
+    """The gateway. It shares only the store and the artifacts with conductors."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        store: Store,
-        artifacts: ArtifactStore,
-        files: ArtifactFiles,
-        peers: Peers,
-        draining: asyncio.Event,
-        metrics: Metrics,
-    ) -> None:
-        self._settings = settings
-        self._store = store
-        self._artifacts = artifacts
-        self._files = files
-        self._peers = peers
+    def __init__(self, settings: Settings, services: Services, draining: asyncio.Event, metrics: Metrics) -> None:
+        self._queue_limit = settings.queue.limit
+        self._store = services.store
+        self._artifacts = services.artifacts
+        self._peers = services.peers
         self._draining = draining
-        self._began = time.monotonic()
-        self._intake = Submission(settings, store, files, peers, draining)
-        self._streaming = WatchStreams(settings, store, artifacts, draining, metrics)
+        self._start_time = time.monotonic()
+        self._files = ArtifactFiles(settings, services)
+        self._submission = Submission(settings, services, self._files, draining)
+        self._streams = WatchStreams(settings.gateway, services, draining, metrics)
 
     # Compositions.
 
-    async def Compose(self, request: stream_pb2.ComposeRequest, context: Context) -> None:  # type: ignore[override]  # it writes instead of yielding
-        """Create and watch."""
+    async def Compose(self, request: stream_pb2.ComposeRequest, context: Context) -> None:  # type: ignore[override]  # it writes messages instead of yielding them
+        """Create a composition and watch it to its end."""
         cancels = request.disconnect_policy == stream_pb2.DISCONNECT_POLICY_CANCEL
-        job = await self._intake.compose(request.spec, request.request_id, attached=cancels)
-        await self._streaming.send(context, job.name, cursors.START, request)
-        ended = composition_pb2.Composition.FromString((await self._intake.job(job.name)).resource)
+        job = await self._submission.compose(request.spec, request.request_id, attached=cancels)
+        await self._streams.send(context, job.name, cursors.START, request)
+        ended = composition_pb2.Composition.FromString((await self._submission.job(job.name)).resource)
         if ended.state in {composition_pb2.STATE_FAILED, composition_pb2.STATE_CANCELLED}:
             raise errors.from_status(ended.error)
 
     async def CreateComposition(
         self, request: composition_pb2.CreateCompositionRequest, context: Context
     ) -> composition_pb2.CreateCompositionResponse:
-        """Create."""
-        job = await self._intake.compose(request.spec, request.request_id, attached=False)
-        return composition_pb2.CreateCompositionResponse(composition=await self._live(job))
+        """Create a composition."""
+        job = await self._submission.compose(request.spec, request.request_id, attached=False)
+        return composition_pb2.CreateCompositionResponse(composition=await self._composition(job))
 
     async def GetComposition(
         self, request: composition_pb2.GetCompositionRequest, context: Context
     ) -> composition_pb2.GetCompositionResponse:
-        """Return one as it stands."""
+        """Return a composition."""
         return composition_pb2.GetCompositionResponse(
-            composition=await self._live(await self._intake.job(request.name))
+            composition=await self._composition(await self._submission.job(request.name))
         )
 
     async def ListCompositions(
         self, request: composition_pb2.ListCompositionsRequest, context: Context
     ) -> composition_pb2.ListCompositionsResponse:
-        """Return a page."""
+        """Return a page of compositions."""
         narrowed = listing.parse_filter(request.filter)
         page = await self._store.list(
             owner(),
@@ -105,30 +95,30 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
             after=listing.decode_token(request.page_token, request.filter),
         )
         return composition_pb2.ListCompositionsResponse(
-            compositions=[state.brief_view(await self._live(job)) for job in page.jobs],
+            compositions=[state.brief_view(await self._composition(job)) for job in page.jobs],
             next_page_token=listing.encode_token(page.after, request.filter),
         )
 
-    async def WatchComposition(self, request: stream_pb2.WatchCompositionRequest, context: Context) -> None:  # type: ignore[override]  # it writes instead of yielding
-        """Send what happened and what happens."""
-        job = await self._intake.job(request.name)
+    async def WatchComposition(self, request: stream_pb2.WatchCompositionRequest, context: Context) -> None:  # type: ignore[override]  # it writes messages instead of yielding them
+        """Send the events of a composition, past and future."""
+        job = await self._submission.job(request.name)
         start = cursors.decode(request.cursor, job.name)
-        await self._streaming.send(context, job.name, start, request)
+        await self._streams.send(context, job.name, start, request)
 
     async def CancelComposition(
         self, request: composition_pb2.CancelCompositionRequest, context: Context
     ) -> composition_pb2.CancelCompositionResponse:
-        """Ask one to stop."""
-        await self._intake.job(request.name)
+        """Request the cancellation of a composition."""
+        await self._submission.job(request.name)
         job = await self._store.request_cancel(request.name, "CancelComposition")
-        return composition_pb2.CancelCompositionResponse(composition=await self._live(job))
+        return composition_pb2.CancelCompositionResponse(composition=await self._composition(job))
 
     async def DeleteComposition(
         self, request: composition_pb2.DeleteCompositionRequest, context: Context
     ) -> composition_pb2.DeleteCompositionResponse:
-        """Remove a finished one with its files; its takes stay for others of the same owner."""
-        if (await self._intake.job(request.name)).is_finished:
-            # First its files, so that nothing is left when this stops between.
+        """Delete a finished composition with its files. Its takes stay: others of the same owner may use them."""
+        if (await self._submission.job(request.name)).is_finished:
+            # The files go first: an interruption must not leave files without a composition.
             await self._artifacts.delete_prefix(request.name)
         await self._store.delete(request.name)
         return composition_pb2.DeleteCompositionResponse()
@@ -136,8 +126,8 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
     async def PlanComposition(
         self, request: composition_pb2.PlanCompositionRequest, context: Context
     ) -> composition_pb2.PlanCompositionResponse:
-        """Plan and estimate."""
-        answer = await self._intake.plan(request.spec)
+        """Return the plan and the estimate of a spec."""
+        answer = await self._submission.plan(request.spec)
         depth = (await self._store.depths()).get(COMPOSITION)
         if depth is not None and answer.estimate.HasField("render_time"):
             each_s = answer.estimate.render_time.ToNanoseconds() / 1e9
@@ -149,7 +139,7 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
     async def DownloadArtifact(
         self, request: files_pb2.DownloadArtifactRequest, context: Context
     ) -> AsyncIterator[files_pb2.DownloadArtifactResponse]:
-        """Send a file."""
+        """Send a file or a range of it."""
         async for response in self._files.download(owner(), request):
             yield response
 
@@ -163,7 +153,7 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
     async def WriteUpload(
         self, request: files_pb2.WriteUploadRequest, context: Context
     ) -> files_pb2.WriteUploadResponse:
-        """Append bytes."""
+        """Append bytes to an upload."""
         return files_pb2.WriteUploadResponse(upload=await self._files.write_upload(owner(), request))
 
     async def FinishUpload(
@@ -179,21 +169,21 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         self, request: analysis_pb2.CreateAnalysisRequest, context: Context
     ) -> analysis_pb2.CreateAnalysisResponse:
         """Queue an analysis."""
-        job = await self._intake.analyze(request)
+        job = await self._submission.analyze(request)
         return analysis_pb2.CreateAnalysisResponse(analysis=analysis_pb2.Analysis.FromString(job.resource))
 
     async def GetAnalysis(
         self, request: analysis_pb2.GetAnalysisRequest, context: Context
     ) -> analysis_pb2.GetAnalysisResponse:
-        """Return one as it stands."""
-        job = await self._intake.job(request.name)
+        """Return an analysis."""
+        job = await self._submission.job(request.name)
         return analysis_pb2.GetAnalysisResponse(analysis=analysis_pb2.Analysis.FromString(job.resource))
 
     async def WatchAnalysis(
         self, request: analysis_pb2.WatchAnalysisRequest, context: Context
     ) -> AsyncIterator[analysis_pb2.WatchAnalysisResponse]:
-        """Send it whenever it changed."""
-        job = await self._intake.job(request.name)
+        """Send an analysis after each change."""
+        job = await self._submission.job(request.name)
         while True:
             yield analysis_pb2.WatchAnalysisResponse(analysis=analysis_pb2.Analysis.FromString(job.resource))
             if job.is_finished:
@@ -201,42 +191,40 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
             seen = job.last_sequence
             while job.last_sequence == seen and not job.is_finished:
                 if self._draining.is_set():
-                    raise errors.ShuttingDown("this server is stopping; watch again", retry_after_s=1)
+                    raise errors.ShuttingDown("this server is stopping; watch the analysis again", retry_after_s=1)
                 await self._store.wait(request.name, seen, 1.0)
-                job = await self._intake.job(request.name)
+                job = await self._submission.job(request.name)
 
     async def CreateMaster(
         self, request: mastering_pb2.CreateMasterRequest, context: Context
     ) -> mastering_pb2.CreateMasterResponse:
         """Queue the mastering of an upload."""
-        job = await self._intake.master(request)
-        return mastering_pb2.CreateMasterResponse(composition=await self._live(job))
+        job = await self._submission.master(request)
+        return mastering_pb2.CreateMasterResponse(composition=await self._composition(job))
 
     # The service.
 
     async def ListModels(
         self, request: composer_pb2.ListModelsRequest, context: Context
     ) -> composer_pb2.ListModelsResponse:
-        """Say what can be played."""
+        """Return the available models."""
         return composer_pb2.ListModelsResponse(models=await self._peers.models())
 
     async def GetStats(self, request: composer_pb2.GetStatsRequest, context: Context) -> composer_pb2.GetStatsResponse:
-        """Say how busy it is."""
+        """Return the load of the server."""
         depth = (await self._store.depths()).get(COMPOSITION)
         stats = composer_pb2.GetStatsResponse(
             version=metadata.version("segue"),
             queued=depth.waiting if depth else 0,
             running=depth.running if depth else 0,
-            queue_limit=self._settings.queue.limit,
-            watchers=self._streaming.num_watchers,
+            queue_limit=self._queue_limit,
+            watchers=self._streams.num_watchers,
             renderers=await self._peers.statuses(),
         )
-        stats.uptime.FromNanoseconds(round((time.monotonic() - self._began) * 1e9))
+        stats.uptime.FromNanoseconds(round((time.monotonic() - self._start_time) * 1e9))
         return stats
 
-    # Inside.
-
-    async def _live(self, job: Job) -> Composition:
+    async def _composition(self, job: Job) -> Composition:
         composition = composition_pb2.Composition.FromString(job.resource)
         if job.is_waiting:
             composition.queue_position = await self._store.queue_position(job.name)

@@ -27,7 +27,9 @@ def test_sound_is_read_as_it_was_meant(cursor: str, name: str, first_frame: int,
     expected = event()
     expected.audio.CopyFrom(chunk)
     expected.audio.data, expected.audio.crc32c = audio, crc32c(audio)
-    written = message_bytes.sound(cursor, event(), chunk, audio)
+    written = message_bytes.encode_audio(cursor, event(), chunk, audio)
     for response in RESPONSES:
         assert response.FromString(written) == response(cursor=cursor, event=expected)
-        assert response.FromString(message_bytes.message(cursor, event())) == response(cursor=cursor, event=event())
+        assert response.FromString(message_bytes.encode_event(cursor, event())) == response(
+            cursor=cursor, event=event()
+        )

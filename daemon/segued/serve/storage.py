@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from segue_runtime import errors
@@ -13,8 +13,8 @@ from segued.serve.roles import STATELESS_ROLES, service
 
 if TYPE_CHECKING:
     from segue_composition.peers import PeerAddresses, Peers
+    from segue_composition.services import Services
     from segue_conductor.conductor import Conductor
-    from segue_runtime.artifacts import ArtifactStore
     from segue_runtime.lifecycle import Lifecycle
     from segue_runtime.metrics import Metrics
     from segue_runtime.rpc.server import Service
@@ -25,18 +25,10 @@ STORE_ROLES: Final = ("gateway", "conductor")
 DEPTH_INTERVAL_S: Final = 5.0
 
 
-@dataclass(frozen=True)
-class Storage:
-    """What gateway and conductor share: the store, the artifacts and the connections to other roles."""
-
-    store: Store
-    artifacts: ArtifactStore
-    peers: Peers
-
-
-async def open_storage(settings: Settings, socket: str, lifecycle: Lifecycle) -> Storage:
+async def open_storage(settings: Settings, socket: str, lifecycle: Lifecycle) -> Services:
     """Open the store. `socket` is the address of the other roles when they are in this process."""
     from segue_composition.peers import Peers
+    from segue_composition.services import Services
     from segue_runtime.artifacts import FolderArtifacts
     from segue_runtime.store import SqliteStore
 
@@ -50,7 +42,7 @@ async def open_storage(settings: Settings, socket: str, lifecycle: Lifecycle) ->
         peers_settings = replace(peers_settings, token=settings.server.token)
     peers = Peers(_addresses(settings, socket), peers_settings)
     lifecycle.add(Phase.CLOSE, "channels", lambda _left_s: peers.close())
-    return Storage(store, artifacts, peers)
+    return Services(store, artifacts, peers)
 
 
 def _addresses(settings: Settings, socket: str) -> PeerAddresses:
@@ -66,22 +58,15 @@ def _addresses(settings: Settings, socket: str) -> PeerAddresses:
 
 
 def gateway_services(
-    settings: Settings, storage: Storage, draining: asyncio.Event, metrics: Metrics, *, with_proxies: bool
+    settings: Settings, services: Services, draining: asyncio.Event, metrics: Metrics, *, with_proxies: bool
 ) -> list[Service]:
     """Return the gateway's services. A gateway without the other roles has proxies for analyzer and mixer."""
     from segue.composer.v1 import composer_pb2_grpc
-    from segue_gateway.files import ArtifactFiles
     from segue_gateway.service import SERVICE, ComposerService
 
-    files = ArtifactFiles(
-        storage.store,
-        storage.artifacts,
-        quota_bytes=settings.limits.upload_bytes,
-        retention_s=settings.store.retention_s,
-    )
-    composer = ComposerService(settings, storage.store, storage.artifacts, files, storage.peers, draining, metrics)
+    composer = ComposerService(settings, services, draining, metrics)
     made = [service(SERVICE, composer, composer_pb2_grpc.add_ComposerServiceServicer_to_server)]
-    return made + (_proxies(storage.peers) if with_proxies else [])
+    return made + (_proxies(services.peers) if with_proxies else [])
 
 
 def _proxies(peers: Peers) -> list[Service]:
@@ -96,12 +81,10 @@ def _proxies(peers: Peers) -> list[Service]:
     ]
 
 
-def open_conductor(settings: Settings, storage: Storage, metrics: Metrics, lifecycle: Lifecycle) -> Conductor:
+def open_conductor(settings: Settings, services: Services, metrics: Metrics, lifecycle: Lifecycle) -> Conductor:
     """Return a conductor that has not started yet."""
-    from segue_conductor.claim import Services
     from segue_conductor.conductor import Conductor
 
-    services = Services(storage.store, storage.artifacts, storage.peers)
     conductor = Conductor(settings.conductor, services, metrics)
     lifecycle.add(Phase.REFUSE, "claims", lambda _left_s: conductor.refuse())
     lifecycle.add(Phase.FINISH, "conductor", conductor.drain)

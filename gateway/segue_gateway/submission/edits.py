@@ -1,4 +1,4 @@
-"""Edits: a parent's plan with changes. Sections that no edit names keep their specs, and with them their takes."""
+"""Edits of a parent's plan. Untouched sections keep their specs, and with them their takes."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ MOST_SEEDS: Final = 2**32
 
 @dataclass(frozen=True)
 class Revision:
-    """What a parent becomes: a spec like any other, with a plan of its own, and the takes that stay."""
+    """The result of edits: a complete spec with its own plan, and the sections whose takes are used again."""
 
     spec: CompositionSpec
     kept: frozenset[str]
-    """The sections that nothing has touched."""
+    """The untouched sections."""
 
 
 def revise(spec: CompositionSpec, parent: Composition, parents_spec: CompositionSpec) -> Revision:
-    """Apply a spec's edits to its parent's plan; what was touched is left for the planner to fill."""
+    """Apply a spec's edits to its parent's plan. The planner completes the touched sections."""
     _check_parent(spec, parent)
-    script = _Script(parent.plan)
+    editor = _PlanEditor(parent.plan)
     for index, edit in enumerate(spec.edits):
-        script.apply(edit, f"spec.edits[{index}]")
-    if not script.sections:
-        raise _wrong("spec.edits", "they leave no section", "keep one")
+        editor.apply(edit, f"spec.edits[{index}]")
+    if not editor.sections:
+        raise _wrong("spec.edits", "the edits remove all sections", "keep one")
     revised = spec_pb2.CompositionSpec()
     revised.CopyFrom(spec)
-    # What the brief says of length, form or key was true of the parent; a new section needs its words.
+    # Length, form and key come from the parent's plan; new sections need the words of its prompt.
     revised.brief.prompt = parents_spec.brief.prompt
     revised.brief.negative_prompt = parents_spec.brief.negative_prompt
     if parents_spec.brief.HasField("sampling"):
@@ -52,19 +52,20 @@ def revise(spec: CompositionSpec, parent: Composition, parents_spec: Composition
         revised.exports.extend(parents_spec.exports)
     revised.model = parent.model
     revised.private_prompt |= parents_spec.private_prompt
-    revised.plan.CopyFrom(script.plan())
-    kept = script.untouched()
+    revised.plan.CopyFrom(editor.plan())
+    kept = editor.untouched()
     if spec.master_mode == spec_pb2.MASTER_MODE_FROZEN:
         revised.frozen_master.CopyFrom(_frozen(parent, kept))
     elif not (revised.HasField("master") or revised.HasField("frozen_master")):
-        _master_alike(revised, parents_spec)
+        _use_masters_settings(revised, parents_spec)
     return Revision(revised, kept)
 
 
-def settled(filled: Plan, parent: Composition, kept: frozenset[str]) -> Plan:
-    """Return a filled plan in which untouched sections are word for word the parent's, with its digest.
+def restore_untouched(filled: Plan, parent: Composition, kept: frozenset[str]) -> Plan:
+    """Return a completed plan with the parent's specs for untouched sections, and its new digest.
 
-    The planner tells every section its neighbours anew; an untouched one would have to be played again for that.
+    The planner updates what each section knows of its neighbours. An untouched section would have to be rendered again
+    for that.
     """
     plan = music_pb2.Plan()
     plan.CopyFrom(filled)
@@ -85,8 +86,8 @@ def kept_sections(parent: Composition, kept: frozenset[str]) -> list[composition
     ]
 
 
-class _Script:
-    """A plan while it is edited."""
+class _PlanEditor:
+    """A plan that is being edited."""
 
     def __init__(self, plan: Plan) -> None:
         self._parent = plan
@@ -99,7 +100,7 @@ class _Script:
             self.sections.append(copy)
 
     def apply(self, edit: Edit, path: str) -> None:
-        """Do one edit."""
+        """Apply one edit."""
         kind = edit.WhichOneof("edit") or ""
         steps: dict[str, Callable[[str], None]] = {
             "redo": lambda at: self._redo(edit.redo, at),
@@ -111,7 +112,7 @@ class _Script:
         steps[kind](f"{path}.{kind}")
 
     def plan(self) -> Plan:
-        """Return the plan with everything open that depends on the order of its sections."""
+        """Return the plan without the values that depend on the order of its sections."""
         plan = music_pb2.Plan()
         plan.CopyFrom(self._parent)
         plan.version = self._parent.version + 1
@@ -126,8 +127,8 @@ class _Script:
                 placed.join.CopyFrom(item.join)
             if placed.spec.section_id not in untouched:
                 placed.spec.tail_frames = placed.spec.tail_frames if index == len(self.sections) - 1 else 0
-            elif index and self._lost_its_lead(index):
-                # It went on from a sound that is not before it any more.
+            elif index and self._has_new_predecessor(index):
+                # Its take continues audio that is no longer before it.
                 placed.join.CopyFrom(music_pb2.Join(kind=music_pb2.JOIN_KIND_CROSSFADE))
         names = {item.spec.section_id for item in self.sections}
         warnings = [each for each in plan.warnings if not each.section_id or each.section_id in names]
@@ -136,22 +137,22 @@ class _Script:
         return plan
 
     def untouched(self) -> frozenset[str]:
-        """Return the sections whose takes fit as they are."""
+        """Return the sections whose takes can be used unchanged."""
         last = len(self.sections) - 1
         return frozenset(
             item.spec.section_id
             for index, item in enumerate(self.sections)
-            # The ring-out of an ending has no place before another section.
+            # A take with the ring-out of the ending cannot precede another section.
             if item.spec.section_id not in self._touched and (index == last or not item.spec.tail_frames)
         )
 
-    def _lost_its_lead(self, index: int) -> bool:
+    def _has_new_predecessor(self, index: int) -> bool:
         section_id = self.sections[index].spec.section_id
         if self.sections[index].spec.continuity != music_pb2.CONTINUITY_TAIL:
             return False
-        lead = self.sections[index - 1].spec.section_id
-        place = self._before.index(section_id)
-        return lead in self._touched or place == 0 or self._before[place - 1] != lead
+        predecessor = self.sections[index - 1].spec.section_id
+        position = self._before.index(section_id)
+        return predecessor in self._touched or position == 0 or self._before[position - 1] != predecessor
 
     def _redo(self, redo: spec_pb2.EditRedo, path: str) -> None:
         item = self.sections[self._find(redo.section_id, f"{path}.section_id")]
@@ -170,7 +171,7 @@ class _Script:
 
     def _insert(self, insert: spec_pb2.EditInsert, path: str) -> None:
         self._need_free(insert.spec.section_id, f"{path}.spec.section_id")
-        self._put(self._place(insert.before, f"{path}.before"), insert.spec)
+        self._put(self._index_before(insert.before, f"{path}.before"), insert.spec)
 
     def _remove(self, remove: spec_pb2.EditRemove, path: str) -> None:
         del self.sections[self._find(remove.section_id, f"{path}.section_id")]
@@ -179,7 +180,7 @@ class _Script:
         if move.before == move.section_id:
             raise _wrong(f"{path}.before", "a section cannot stand before itself", "")
         item = self.sections.pop(self._find(move.section_id, f"{path}.section_id"))
-        self.sections.insert(self._place(move.before, f"{path}.before"), item)
+        self.sections.insert(self._index_before(move.before, f"{path}.before"), item)
 
     def _put(self, index: int, spec: SectionSpec) -> None:
         item = music_pb2.PlannedSection()
@@ -196,7 +197,7 @@ class _Script:
             raise _wrong(path, f"there is no section {section_id!r}; there are: {', '.join(names)}", names[0])
         return names.index(section_id)
 
-    def _place(self, before: str, path: str) -> int:
+    def _index_before(self, before: str, path: str) -> int:
         return self._find(before, path) if before else len(self.sections)
 
     def _need_free(self, section_id: str, path: str) -> None:
@@ -205,29 +206,31 @@ class _Script:
 
 
 def no_plan(name: str) -> errors.SegueError:
-    """Return the error for a parent that was never planned."""
-    return _wrong("spec.parent", f"{name} has no plan, so that there is nothing to edit", "")
+    """Return the error for a parent without a plan."""
+    return _wrong("spec.parent", f"{name} has no plan and cannot be edited", "")
 
 
 def _check_parent(spec: CompositionSpec, parent: Composition) -> None:
     if not state.is_terminal(parent):
-        raise errors.NotFinished(f"{parent.name} has not ended; edit it then", metadata={"name": parent.name})
+        raise errors.NotFinished(f"{parent.name} has not ended; edit it after its end", metadata={"name": parent.name})
     if not parent.HasField("plan"):
         raise no_plan(parent.name)
     if spec.HasField("plan"):
-        raise _wrong("spec.plan", "with a parent the plan is the parent's: change it by edits", "leave it out")
+        raise _wrong("spec.plan", "the plan comes from the parent; change it with edits", "leave it out")
     if spec.brief != music_pb2.Brief():
-        raise _wrong("spec.brief", "with a parent the brief is the parent's", "leave it out")
+        raise _wrong("spec.brief", "the brief comes from the parent", "leave it out")
     if spec.model not in {"", parent.model}:
-        raise _wrong("spec.model", f"{parent.name} was played by {parent.model}, and so are its edits", parent.model)
+        raise _wrong(
+            "spec.model", f"{parent.name} was made with {parent.model}; its edits use the same model", parent.model
+        )
     if spec.master_mode == spec_pb2.MASTER_MODE_FROZEN:
         if not parent.HasField("master"):
-            raise _wrong("spec.master_mode", f"{parent.name} was not mastered, so that nothing can be kept", "REMASTER")
+            raise _wrong("spec.master_mode", f"{parent.name} was not mastered: there is no master to keep", "REMASTER")
         if spec.HasField("master") or spec.HasField("frozen_master"):
-            raise _wrong("spec.master", "FROZEN keeps the parent's settings", "leave it out")
+            raise _wrong("spec.master", "FROZEN uses the parent's settings", "leave it out")
 
 
-def _master_alike(revised: CompositionSpec, parents_spec: CompositionSpec) -> None:
+def _use_masters_settings(revised: CompositionSpec, parents_spec: CompositionSpec) -> None:
     if parents_spec.HasField("frozen_master"):
         revised.master.CopyFrom(parents_spec.frozen_master.measurement.settings)
     elif parents_spec.HasField("master"):
@@ -235,7 +238,7 @@ def _master_alike(revised: CompositionSpec, parents_spec: CompositionSpec) -> No
 
 
 def _frozen(parent: Composition, kept: frozenset[str]) -> spec_pb2.FrozenMaster:
-    """Return the parent's measurement with the gains of those sections that are still the same."""
+    """Return the parent's measurement with the gains of the untouched sections."""
     frozen = spec_pb2.FrozenMaster(measurement=parent.master)
     del frozen.measurement.section_gains_db[:]
     names: Sequence[str] = [item.spec.section_id for item in parent.plan.sections]
@@ -246,5 +249,5 @@ def _frozen(parent: Composition, kept: frozenset[str]) -> spec_pb2.FrozenMaster:
     return frozen
 
 
-def _wrong(path: str, description: str, suggestion: str) -> errors.SegueError:
-    return errors.InvalidField(f"{path}: {description}", violations=[FieldViolation(path, description, suggestion)])
+def _wrong(path: str, deeditorion: str, suggestion: str) -> errors.SegueError:
+    return errors.InvalidField(f"{path}: {deeditorion}", violations=[FieldViolation(path, deeditorion, suggestion)])

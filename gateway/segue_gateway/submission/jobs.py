@@ -1,4 +1,4 @@
-"""Takes requests in: checks them, and writes them into the store as jobs for conductors to claim."""
+"""Submission: requests are checked, and written into the store as jobs for conductors to claim."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ if TYPE_CHECKING:
     from segue.composer.v1.spec_pb2 import CompositionSpec
     from segue.planner.v1.planner_pb2 import CreatePlanResponse
     from segue.renderer.v1.renderer_pb2 import ModelProfile
-    from segue_composition.peers import Peers
+    from segue_composition.services import Services
     from segue_gateway.files import ArtifactFiles
     from segue_runtime.settings import Settings
-    from segue_runtime.store import Created, Job, Store
+    from segue_runtime.store import Created, Job
 
 log = logs.get("gateway")
 
 
 def owner() -> str:
-    """Return whose call this is; empty without authentication."""
+    """Return the owner of the current call; empty without authentication."""
     here = scope.current()
     return here.owner if here else ""
 
 
 @dataclass(frozen=True)
-class Accepted:
-    """A spec that can be done: whole, with who plays it and with what stays of its parent."""
+class CheckedSpec:
+    """A complete spec, the model that renders it, and the parent's sections whose takes are used again."""
 
     spec: CompositionSpec
     profile: ModelProfile
@@ -48,43 +48,41 @@ class Accepted:
 
 
 class Submission:
-    """The way in for compositions, masterings and analyses."""
+    """Creates compositions, masterings and analyses."""
 
-    def __init__(
-        self, settings: Settings, store: Store, files: ArtifactFiles, peers: Peers, draining: asyncio.Event
-    ) -> None:
+    def __init__(self, settings: Settings, services: Services, files: ArtifactFiles, draining: asyncio.Event) -> None:
         self._settings = settings
-        self._store = store
+        self._store = services.store
+        self._peers = services.peers
         self._files = files
-        self._peers = peers
         self._draining = draining
 
     async def job(self, name: str) -> Job:
-        """Return a job of the caller."""
+        """Return a job of the caller; NotFound for jobs of others, too."""
         job = await self._store.get(name)
         if job is None or job.owner != owner():
-            # The same for what exists and what does not: names of others are nobody's business.
+            # Callers must not learn which names others have.
             raise not_found(name)
         return job
 
     async def plan(self, spec: CompositionSpec) -> CreatePlanResponse:
-        """Plan and estimate what is asked for, and queue nothing."""
-        accepted = await self._accept(spec)
-        return await self._peers.create_plan(plan_request(accepted.spec, accepted.profile))
+        """Return the plan and the estimate of a spec; no job is created."""
+        checked = await self._check(spec)
+        return await self._peers.create_plan(plan_request(checked.spec, checked.profile))
 
     async def compose(self, spec: CompositionSpec, request_id: str, *, attached: bool) -> Job:
-        """Queue a composition; an attached one ends when its caller goes away."""
+        """Queue a composition. An attached one is cancelled when its caller disconnects."""
         self._refuse_when_draining()
-        accepted = await self._accept(spec)
+        checked = await self._check(spec)
         name = f"compositions/{secrets.token_hex(12)}"
         now = time.time()
-        composition = state.new_composition(name, owner(), accepted.spec, now, accepted.kept)
-        composition.model = accepted.profile.model
+        composition = state.new_composition(name, owner(), checked.spec, now, checked.kept)
+        composition.model = checked.profile.model
         return await self._enqueue(
             composition,
             COMPOSITION,
             request_id=request_id,
-            spec=accepted.spec.SerializeToString(),
+            spec=checked.spec.SerializeToString(),
             spec_digest=validation.spec_digest(spec),
             labels=dict(spec.labels) | ({listing.SESSION_LABEL: spec.session} if spec.session else {}),
             attached_until=now + self._settings.gateway.attach_grace_s if attached else None,
@@ -93,7 +91,7 @@ class Submission:
     async def master(self, request: mastering_pb2.CreateMasterRequest) -> Job:
         """Queue the mastering of an upload."""
         self._refuse_when_draining()
-        validation.accept_master(request)
+        validation.check_master(request)
         await self._files.source(owner(), request.source)
         name = f"compositions/{secrets.token_hex(12)}"
         return await self._enqueue(
@@ -126,11 +124,11 @@ class Submission:
         )
         return created.job
 
-    async def _accept(self, spec: CompositionSpec) -> Accepted:
-        """Check a spec; one with a parent is made into one of its own."""
+    async def _check(self, spec: CompositionSpec) -> CheckedSpec:
+        """Check a spec. Edits of a parent become a complete spec."""
         if not spec.parent:
             await self._check_melody(spec)
-            return Accepted(spec, await validation.accept(spec, self._peers))
+            return CheckedSpec(spec, await validation.check_composition(spec, self._peers))
         job = await self.job(spec.parent)
         if job.kind != COMPOSITION:
             raise edits.no_plan(spec.parent)
@@ -138,10 +136,10 @@ class Submission:
         revision = edits.revise(spec, parent, spec_pb2.CompositionSpec.FromString(job.spec))
         if len(revision.kept) < len(revision.spec.plan.sections):
             await self._check_melody(revision.spec)
-        profile = await validation.accept(revision.spec, self._peers)
+        profile = await validation.check_composition(revision.spec, self._peers)
         filled = await self._peers.create_plan(plan_request(revision.spec, profile))
-        revision.spec.plan.CopyFrom(edits.settled(filled.plan, parent, revision.kept))
-        return Accepted(revision.spec, profile, edits.kept_sections(parent, revision.kept))
+        revision.spec.plan.CopyFrom(edits.restore_untouched(filled.plan, parent, revision.kept))
+        return CheckedSpec(revision.spec, profile, edits.kept_sections(parent, revision.kept))
 
     async def _check_melody(self, spec: CompositionSpec) -> None:
         if spec.melody.source:
@@ -161,7 +159,7 @@ class Submission:
                 **more,
             )
         )
-        # Prompts stay out of logs; the size is enough to see what kind of request it was.
+        # Prompts are never logged; the size gives an idea of the request.
         log.info("created", composition=created.job.name, new=created.is_new, spec_bytes=len(more["spec"]))
         return created.job
 

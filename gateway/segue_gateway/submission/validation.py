@@ -1,6 +1,6 @@
-"""What is checked before a composition is accepted, beyond the contract's own rules.
+"""Checks of a request before it is accepted, beyond the rules of the contract.
 
-Nothing is accepted and then ignored: an option that the chosen model or this release cannot honour is an error here.
+No option is accepted and then ignored: an option that the chosen model or this release does not support is an error.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ FORMATS = {audio_pb2.FileFormat.Value(kind.contract_name): kind for kind in File
 
 
 def spec_digest(spec: CompositionSpec) -> bytes:
-    """Return what makes two requests the same request."""
+    """Return a digest that is equal for equal specs."""
     return hashlib.sha256(canonical_json(spec)).digest()
 
 
-async def accept(spec: CompositionSpec, peers: Peers) -> ModelProfile:
-    """Check a spec against this release, the pool and the planner; return the model that will play it."""
+async def check_composition(spec: CompositionSpec, peers: Peers) -> ModelProfile:
+    """Check a spec against this release, the renderers and the planner; return the model that will render it."""
     violations = [*export_violations(spec.exports, "spec."), *_master_violations(spec)]
     if not spec.HasField("plan") and not spec.brief.prompt.strip():
         violations.append(FieldViolation("spec.brief.prompt", "it is blank", "calm piano, 80 bpm"))
@@ -44,31 +44,31 @@ async def accept(spec: CompositionSpec, peers: Peers) -> ModelProfile:
     profile = (await peers.route(spec.model)).profile
     _check_model(spec, profile)
     if spec.HasField("plan") or spec.brief.tail == music_pb2.TAIL_POLICY_FORBID:
-        # What can only be wrong in these cases is told now, not when the queue comes to it.
+        # In these cases only the planner can find errors: the caller gets them now and not after the queue.
         await peers.create_plan(plan_request(spec, profile))
     return profile
 
 
 def _master_violations(spec: CompositionSpec) -> Iterator[FieldViolation]:
     if spec.HasField("frozen_master") and spec.HasField("master"):
-        yield FieldViolation("spec.master", "frozen_master has settings of its own", "leave it out")
+        yield FieldViolation("spec.master", "frozen_master contains its own settings", "leave it out")
     if not spec.parent:
         if spec.edits:
-            yield FieldViolation("spec.edits", "they need a parent", "the name of the composition to edit")
+            yield FieldViolation("spec.edits", "edits need a parent", "the name of the composition to edit")
         if spec.master_mode == spec_pb2.MASTER_MODE_FROZEN:
             yield FieldViolation("spec.master_mode", "FROZEN needs a parent", "REMASTER")
 
 
 def master_digest(request: mastering_pb2.CreateMasterRequest) -> bytes:
-    """Return what makes two requests for a mastering the same request."""
+    """Return a digest that is equal for equal requests, whatever their request ids."""
     asked = mastering_pb2.CreateMasterRequest()
     asked.CopyFrom(request)
     asked.request_id = ""
     return hashlib.sha256(canonical_json(asked)).digest()
 
 
-def accept_master(request: mastering_pb2.CreateMasterRequest) -> None:
-    """Check what can be checked of a mastering before its file is opened."""
+def check_master(request: mastering_pb2.CreateMasterRequest) -> None:
+    """Check a mastering without opening its file."""
     violations = list(export_violations(request.exports))
     if violations:
         first = violations[0]
@@ -78,38 +78,38 @@ def accept_master(request: mastering_pb2.CreateMasterRequest) -> None:
 def _check_model(spec: CompositionSpec, profile: ModelProfile) -> None:
     if spec.stems and not profile.layers:
         raise errors.OptionNotSupported(
-            f"spec.stems: {profile.model} gives no stems; leave stems out, or take another model",
+            f"spec.stems: {profile.model} does not give stems; leave stems out, or choose another model",
             metadata={"option": "spec.stems", "model": profile.model},
         )
     if spec.midi and not profile.gives_notes:
         raise errors.OptionNotSupported(
-            f"spec.midi: {profile.model} gives no notes; leave midi out, or take another model",
+            f"spec.midi: {profile.model} does not give notes; leave midi out, or choose another model",
             metadata={"option": "spec.midi", "model": profile.model},
         )
     wanted = spec.brief.continuity
     if wanted and wanted not in profile.continuities:
         raise errors.OptionNotSupported(
-            f"spec.brief.continuity: {profile.model} cannot do {music_pb2.Continuity.Name(wanted)}",
+            f"spec.brief.continuity: {profile.model} does not support {music_pb2.Continuity.Name(wanted)}",
             metadata={"option": "spec.brief.continuity", "model": profile.model},
         )
     wanted_guide = {"source": renderer_pb2.GUIDE_MELODY_AUDIO, "band": renderer_pb2.GUIDE_NOTES}
     melody = spec.melody.WhichOneof("melody")
     if melody and wanted_guide[melody] not in profile.guides:
         raise errors.OptionNotSupported(
-            f"spec.melody: {profile.model} follows no melody of another; take a melody model",
+            f"spec.melody: {profile.model} cannot follow a melody; choose a melody model",
             metadata={"option": "spec.melody", "model": profile.model},
         )
     for index, edit in enumerate(spec.edits):
         if edit.redo.prompt and not profile.uses_prompt:
             raise errors.OptionNotSupported(
-                f"spec.edits[{index}].redo.prompt: {profile.model} plays the plan and reads no prompt; "
+                f"spec.edits[{index}].redo.prompt: {profile.model} does not use prompts; "
                 "replace the section by one with other chords, layers or groove",
                 metadata={"option": f"spec.edits[{index}].redo.prompt", "model": profile.model},
             )
 
 
 def export_violations(exports: Sequence[spec_pb2.Export], prefix: str = "") -> Iterator[FieldViolation]:
-    """Yield what no file can be."""
+    """Yield the options that no file format supports."""
     seen: set[tuple[int, int, int]] = set()
     for index, export in enumerate(exports):
         path = f"{prefix}exports[{index}]"

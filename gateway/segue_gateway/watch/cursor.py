@@ -1,7 +1,7 @@
-"""The opaque place in a composition's stream that every response carries.
+"""The opaque position in a composition's stream that every response carries.
 
-An audio segment of the log is sent as several messages, so a place is the last row that was sent whole, the frames of
-the next row that were sent already, and that row's attempt: a cursor can never be continued on another take.
+An audio segment of the log is sent as several messages. Its position is the last row that was sent completely, the
+frames of the next row that were sent, and the attempt of that row: a cursor never continues on another take.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ _CHECKSUM: Final = struct.Struct(">I")
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """The place after a message."""
+    """The position after a message."""
 
     sequence: int = 0
-    """The last row that was sent whole."""
+    """The last row that was sent completely."""
     frames: int = 0
-    """Frames of the next row that were sent already."""
+    """The frames of the next row that were sent."""
     attempt: int = 0
-    """That row's attempt; 0 when frames is 0."""
+    """The attempt of the next row."""
 
 
 START: Final = Cursor()
 
 
 def encode(cursor: Cursor, composition: str) -> str:
-    """Write a cursor of one composition as text."""
+    """Return a cursor of one composition as text."""
     packed = _LAYOUT.pack(VERSION, _mark(composition), cursor.sequence, cursor.frames, cursor.attempt)
     return base64.urlsafe_b64encode(packed + _CHECKSUM.pack(zlib.crc32(packed))).decode()
 
 
 def decode(text: str, composition: str) -> Cursor:
-    """Read a cursor; raises InvalidCursor for what is not one of this composition."""
+    """Read a cursor; InvalidCursor if it is not one of this composition."""
     if not text:
         return START
     try:
@@ -61,7 +61,7 @@ def _mark(composition: str) -> int:
     return zlib.crc32(composition.encode())
 
 
-def _refused(why: str) -> errors.SegueError:
+def _refused(reason: str) -> errors.SegueError:
     return errors.InvalidCursor(
-        f"cursor: {why}; use one that this composition's stream gave, or leave it empty to begin at the first event"
+        f"cursor: {reason}; use a cursor of this composition's stream, or leave it empty to start at the first event"
     )

@@ -1,7 +1,7 @@
-"""Messages of a composition's stream as the bytes that are sent.
+"""The encoded messages of a watcher's stream.
 
-Sound is copied once, into its place behind what protobuf wrote: as fields of messages in messages it would be copied
-four times. ComposeResponse and WatchCompositionResponse have the same two fields, so that one writer serves both.
+Audio is copied once, behind the bytes that protobuf has encoded; nested messages would copy it four times.
+ComposeResponse and WatchCompositionResponse have the same two fields, so both use this encoding.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 LENGTH_DELIMITED: Final = 2
 
 
-def message(cursor: str, event: stream_pb2.CompositionEvent) -> bytes:
-    """Return a message without sound."""
+def encode_event(cursor: str, event: stream_pb2.CompositionEvent) -> bytes:
+    """Return a message without audio."""
     return stream_pb2.WatchCompositionResponse(cursor=cursor, event=event).SerializeToString()
 
 
-def sound(cursor: str, event: stream_pb2.CompositionEvent, chunk: audio_pb2.AudioChunk, audio: bytes) -> bytes:
-    """Return a message with sound: an event and a chunk that lack it, and the sound."""
+def encode_audio(cursor: str, event: stream_pb2.CompositionEvent, chunk: audio_pb2.AudioChunk, audio: bytes) -> bytes:
+    """Return a message of an event, a chunk without data, and its audio."""
     chunk.crc32c = crc32c(audio)
-    # A message's fields may come in any order: what is put behind its bytes belongs to it.
+    # The fields of a message may come in any order: bytes appended to a message are its last field.
     within_chunk = chunk.SerializeToString() + _DATA + _varint(len(audio))
     within_event = event.SerializeToString() + _AUDIO + _varint(len(within_chunk) + len(audio))
     size = len(within_event) + len(within_chunk) + len(audio)

@@ -1,4 +1,4 @@
-"""Writes a watch into a call: counts the watchers, ends those that do not read, keeps attached work alive."""
+"""Writes watchers' streams into their calls: counts watchers, ends stalled readers, keeps attached work alive."""
 
 from __future__ import annotations
 
@@ -16,30 +16,23 @@ if TYPE_CHECKING:
 
     import grpc.aio
 
+    from segue_composition.services import Services
     from segue_gateway.watch.cursor import Cursor
-    from segue_runtime.artifacts import ArtifactStore
     from segue_runtime.metrics import Metrics
-    from segue_runtime.settings import Settings
-    from segue_runtime.store import Store
+    from segue_runtime.settings.sections import GatewaySettings
 
 ATTACH_EVERY_S: Final = 5.0
 log = logs.get("gateway")
 
 
 class WatchStreams:
-    """The streams that this gateway sends."""
+    """The streams of one gateway."""
 
     def __init__(
-        self,
-        settings: Settings,
-        store: Store,
-        artifacts: ArtifactStore,
-        draining: asyncio.Event,
-        metrics: Metrics,
+        self, settings: GatewaySettings, services: Services, draining: asyncio.Event, metrics: Metrics
     ) -> None:
-        self._settings = settings.gateway
-        self._store = store
-        self._artifacts = artifacts
+        self._settings = settings
+        self._services = services
         self._draining = draining
         self._metrics = metrics
         self.num_watchers = 0
@@ -51,13 +44,13 @@ class WatchStreams:
         start: Cursor,
         request: stream_pb2.ComposeRequest | stream_pb2.WatchCompositionRequest,
     ) -> None:
-        """Send a composition from a cursor on, to its end, as a request wants it."""
+        """Send a composition from a cursor to its end, with the options of the request."""
         options = WatchOptions(
             audio=request.audio,
             encoding=request.encoding,
             heartbeat_s=request.heartbeat_interval.ToNanoseconds() / 1e9 or self._settings.heartbeat_s,
         )
-        watch = Watch(self._store, self._artifacts, self._draining, name, start, options)
+        watch = Watch(self._services, self._draining, name, start, options)
         owns = request.disconnect_policy == stream_pb2.DISCONNECT_POLICY_CANCEL
         async with self._attached(name) if owns else contextlib.nullcontext():
             self.num_watchers += 1
@@ -72,26 +65,26 @@ class WatchStreams:
         limit_s = self._settings.stall_limit_s
         async for message in messages:
             try:
-                # A reader that does not read still answers keepalive: only an unfinished write tells.
+                # A stalled reader still answers keepalive pings: only the unfinished write shows that it stalls.
                 async with asyncio.timeout(limit_s):
                     await context.write(message)
             except TimeoutError:
                 raise errors.ReaderTooSlow(
-                    f"nothing was read for {limit_s:g} s; go on with WatchComposition and the last cursor",
+                    f"the client read nothing for {limit_s:g} s; continue with WatchComposition and the last cursor",
                     retry_after_s=1,
                 ) from None
 
     @contextlib.asynccontextmanager
     async def _attached(self, name: str) -> AsyncIterator[None]:
-        """Keep a composition alive as long as this stream is there, and a little longer."""
+        """Keep a composition alive while its stream is open, and for a grace time after it."""
         grace_s = self._settings.attach_grace_s
 
         async def keep() -> None:
             while True:
                 try:
-                    await self._store.attach(name, time.time() + grace_s)
+                    await self._services.store.attach(name, time.time() + grace_s)
                 except errors.SegueError as error:
-                    # The caller is still here: the next try comes before the grace is over.
+                    # The next try comes before the grace time is over.
                     log.warning("an attachment was not written", composition=name, reason=error.reason)
                 await asyncio.sleep(min(ATTACH_EVERY_S, grace_s / 3))
 

@@ -9,18 +9,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from segue.composer.v1.composition_pb2 import Composition
     from segue_composition.peers import Peers
+    from segue_composition.services import Services
     from segue_conductor.journal import Journal
     from segue_runtime.artifacts import ArtifactStore
     from segue_runtime.store import Store
-
-
-@dataclass(frozen=True)
-class Services:
-    """What all jobs of a process share."""
-
-    store: Store
-    artifacts: ArtifactStore
-    peers: Peers
 
 
 @dataclass(frozen=True)

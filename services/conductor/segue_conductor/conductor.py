@@ -20,7 +20,7 @@ from segue_runtime import errors, logs, scope
 from segue_runtime.store import Fenced
 
 if TYPE_CHECKING:
-    from segue_conductor.claim import Services
+    from segue_composition.services import Services
     from segue_conductor.runs.runner import Run
     from segue_runtime.metrics import Metrics
     from segue_runtime.settings.sections import ConductorSettings

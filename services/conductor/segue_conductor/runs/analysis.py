@@ -14,7 +14,7 @@ from segue_runtime import errors, logs
 from segue_runtime.store import NewEvent
 
 if TYPE_CHECKING:
-    from segue_conductor.claim import Services
+    from segue_composition.services import Services
     from segue_runtime.store import Job
 
 PROGRESS_EVERY_S: Final = 0.5

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from segue.analyzer.v1.analyzer_pb2 import Report
     from segue.renderer.v1.renderer_pb2 import ModelProfile
     from segue_composition.peers import ModelRoute
-    from segue_conductor.claim import Services
+    from segue_composition.services import Services
     from segue_conductor.journal import Journal
     from segue_conductor.render.take_store import Take
     from segue_runtime.settings.sections import ConductorSettings

@@ -27,7 +27,7 @@ from segue_runtime import errors
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from segue_conductor.claim import Services
+    from segue_composition.services import Services
     from segue_conductor.journal import Journal
     from segue_runtime.store import Job
 

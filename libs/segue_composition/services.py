@@ -1,0 +1,20 @@
+"""The stores and peers that a process shares among all its requests or jobs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from segue_composition.peers import Peers
+    from segue_runtime.artifacts import ArtifactStore
+    from segue_runtime.store import Store
+
+
+@dataclass(frozen=True)
+class Services:
+    """What gateway and conductor work with."""
+
+    store: Store
+    artifacts: ArtifactStore
+    peers: Peers
