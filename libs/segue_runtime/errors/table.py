@@ -1,8 +1,10 @@
 """The table of errors: one row for each reason of the contract, with its gRPC code and the group it is caught by.
 
 The meaning of each reason, and when it is raised, stand once: in errors.proto, from which docs/errors.md is made.
-InternalError is a class statement in `base`, since other classes derive from it.
+InternalError is in `base`, since other classes derive from it.
 """
+
+# ruff: noqa: N818 - as in base
 
 from grpc import StatusCode as Code
 
@@ -20,21 +22,13 @@ OptionNotSupported = leaf("OPTION_NOT_SUPPORTED", Code.INVALID_ARGUMENT, Invalid
 OutOfOrder = leaf("OUT_OF_ORDER", Code.INVALID_ARGUMENT, InvalidRequest)
 
 CompositionNotFound = leaf("COMPOSITION_NOT_FOUND", Code.NOT_FOUND, SegueError)
-ArtifactNotFound = leaf("ARTIFACT_NOT_FOUND", Code.NOT_FOUND, SegueError)
 JobNotFound = leaf("JOB_NOT_FOUND", Code.NOT_FOUND, SegueError)
-ModelNotFound = leaf("MODEL_NOT_FOUND", Code.NOT_FOUND, SegueError)
-
 RequestIdReused = leaf("REQUEST_ID_REUSED", Code.ALREADY_EXISTS, SegueError)
 
 NotFinished = leaf("NOT_FINISHED", Code.FAILED_PRECONDITION, SegueError)
-UploadFinished = leaf("UPLOAD_FINISHED", Code.FAILED_PRECONDITION, SegueError)
 ModelNotInstalled = leaf("MODEL_NOT_INSTALLED", Code.FAILED_PRECONDITION, SegueError)
-ModelInvalid = leaf("MODEL_INVALID", Code.FAILED_PRECONDITION, SegueError)
 DeviceRequired = leaf("DEVICE_REQUIRED", Code.FAILED_PRECONDITION, SegueError)
 DegradationRefused = leaf("DEGRADATION_REFUSED", Code.FAILED_PRECONDITION, SegueError)
-
-CursorAhead = leaf("CURSOR_AHEAD", Code.OUT_OF_RANGE, SegueError)
-OffsetOutOfRange = leaf("OFFSET_OUT_OF_RANGE", Code.OUT_OF_RANGE, SegueError)
 
 QueueFull = leaf("QUEUE_FULL", Code.RESOURCE_EXHAUSTED, ResourceExhausted)
 QuotaExceeded = leaf("QUOTA_EXCEEDED", Code.RESOURCE_EXHAUSTED, ResourceExhausted)
@@ -47,8 +41,6 @@ ShuttingDown = leaf("SHUTTING_DOWN", Code.UNAVAILABLE, Unavailable)
 StoreUnavailable = leaf("STORE_UNAVAILABLE", Code.UNAVAILABLE, Unavailable)
 ReaderTooSlow = leaf("READER_TOO_SLOW", Code.UNAVAILABLE, Unavailable)
 DeviceLost = leaf("DEVICE_LOST", Code.UNAVAILABLE, Unavailable)
-
-RenderInvalid = leaf("RENDER_INVALID", Code.DATA_LOSS, SegueError)
 ArtifactCorrupt = leaf("ARTIFACT_CORRUPT", Code.DATA_LOSS, SegueError)
 
 TimeLimit = leaf("TIME_LIMIT", Code.DEADLINE_EXCEEDED, SegueError)
@@ -61,3 +53,54 @@ Unauthenticated = leaf("UNAUTHENTICATED", Code.UNAUTHENTICATED, SegueError)
 PermissionDenied = leaf("PERMISSION_DENIED", Code.PERMISSION_DENIED, SegueError)
 NotImplementedYet = leaf("NOT_IMPLEMENTED", Code.UNIMPLEMENTED, SegueError, name="NotImplementedYet")
 TooManyTries = leaf("TOO_MANY_TRIES", Code.ABORTED, SegueError)
+
+# The reasons that product code catches by name. Class statements, so that type checkers narrow by them.
+
+
+class ArtifactNotFound(SegueError):
+    """Caught by the gateway when an earlier try of the same call has finished the upload."""
+
+    reason = "ARTIFACT_NOT_FOUND"
+    code = Code.NOT_FOUND
+
+
+class ModelNotFound(SegueError):
+    """Caught by `segued check-renderer`, which reports a wrong --model."""
+
+    reason = "MODEL_NOT_FOUND"
+    code = Code.NOT_FOUND
+
+
+class UploadFinished(SegueError):
+    """Caught by the gateway when an earlier try of the same call has finished the upload."""
+
+    reason = "UPLOAD_FINISHED"
+    code = Code.FAILED_PRECONDITION
+
+
+class ModelInvalid(SegueError):
+    """Caught by the download of models, which deletes the damaged file."""
+
+    reason = "MODEL_INVALID"
+    code = Code.FAILED_PRECONDITION
+
+
+class CursorAhead(SegueError):
+    """Caught by the gateway, which turns the sequence of the store into a cursor."""
+
+    reason = "CURSOR_AHEAD"
+    code = Code.OUT_OF_RANGE
+
+
+class OffsetOutOfRange(SegueError):
+    """Caught by the gateway when an earlier try of the same call has stored the bytes."""
+
+    reason = "OFFSET_OUT_OF_RANGE"
+    code = Code.OUT_OF_RANGE
+
+
+class RenderInvalid(SegueError):
+    """Caught by the conductor, which tries the section again with another seed."""
+
+    reason = "RENDER_INVALID"
+    code = Code.DATA_LOSS
