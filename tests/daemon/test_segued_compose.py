@@ -64,17 +64,17 @@ def test_a_server_gives_the_same_bytes_as_this_process(tmp_path: Path, server: S
 def test_an_existing_file_is_replaced_only_with_force(tmp_path: Path, server: Segued) -> None:
     target = tmp_path / "song.flac"
     target.write_text("mine")
-    code, _, said = compose(tmp_path, "piano", "--duration", "3", server=server)
+    code, _, stderr = compose(tmp_path, "piano", "--duration", "3", server=server)
     assert (code, target.read_text()) == (2, "mine")
-    assert "song.flac already exists" in said
-    assert "--force" in said
+    assert "song.flac already exists" in stderr
+    assert "--force" in stderr
     assert compose(tmp_path, "piano", "--duration", "3", "--force", server=server)[0] == 0
     assert soundfile.info(target).frames == 144_000
 
 
 def test_json_is_one_object_a_line_and_ends_with_the_files(tmp_path: Path, server: Segued) -> None:
-    code, out, said = compose(tmp_path, "piano", "--duration", "5", "--json", "-o", "a.wav", server=server)
-    assert (code, said) == (0, "")
+    code, out, stderr = compose(tmp_path, "piano", "--duration", "5", "--json", "-o", "a.wav", server=server)
+    assert (code, stderr) == (0, "")
     *events, result = [json.loads(line) for line in out.splitlines()]
     assert result["state"] == "SUCCEEDED"
     assert result["files"] == ["a.wav"]
@@ -87,7 +87,7 @@ def test_json_is_one_object_a_line_and_ends_with_the_files(tmp_path: Path, serve
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "words"),
     [
         ((), "a prompt is needed"),
         (("piano", "-o", "song.xyz"), ".flac"),
@@ -101,11 +101,11 @@ def test_json_is_one_object_a_line_and_ends_with_the_files(tmp_path: Path, serve
     ],
 )
 def test_a_wrong_command_line_exits_with_2_and_starts_nothing(
-    tmp_path: Path, arguments: tuple[str, ...], said: str
+    tmp_path: Path, arguments: tuple[str, ...], words: str
 ) -> None:
     code, out, error = compose(tmp_path, *arguments)
     assert (code, out) == (2, "")
-    assert said in error
+    assert words in error
     assert list(tmp_path.iterdir()) == []
 
 
@@ -117,7 +117,7 @@ def test_an_address_without_a_server_exits_with_3(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "words"),
     [
         (("piano", "--duration", "1h"), "duration"),
         (("piano", "--bpm", "4000"), "quarters_per_minute"),
@@ -126,11 +126,11 @@ def test_an_address_without_a_server_exits_with_3(tmp_path: Path) -> None:
     ],
 )
 def test_a_refusal_of_the_server_names_the_field(
-    tmp_path: Path, server: Segued, arguments: tuple[str, ...], said: str
+    tmp_path: Path, server: Segued, arguments: tuple[str, ...], words: str
 ) -> None:
     code, out, error = compose(tmp_path, *arguments, server=server)
     assert (code, out) == (4, "")
-    assert said in error
+    assert words in error
     assert list(tmp_path.iterdir()) == []
 
 
@@ -181,8 +181,8 @@ async def test_an_interrupt_cancels_the_composition_and_leaves_no_file(tmp_path:
             asked.send_signal(signal.SIGINT)
             assert await asyncio.to_thread(asked.wait, 30) == 130
         assert asked.stderr is not None
-        with asked.stderr as said:
-            assert "Traceback" not in said.read()
+        with asked.stderr as stderr:
+            assert "Traceback" not in stderr.read()
         async with Client(Access(one.address), patience_s=5) as client:
             heard = await asyncio.wait_for(hear(client.watch(name)), 30)
         assert heard.composition.state == composition_pb2.STATE_CANCELLED
@@ -203,16 +203,16 @@ async def test_a_failed_composition_exits_with_1(tmp_path: Path) -> None:
 
 def test_a_target_below_a_file_is_refused(tmp_path: Path, server: Segued) -> None:
     (tmp_path / "taken").write_text("a file")
-    code, _, said = compose(tmp_path, "piano", "--duration", "3", "-o", "taken/a.flac", server=server)
+    code, _, stderr = compose(tmp_path, "piano", "--duration", "3", "-o", "taken/a.flac", server=server)
     assert code == 2
-    assert "taken/a.flac" in said
-    assert "cannot write in" in said
+    assert "taken/a.flac" in stderr
+    assert "cannot write in" in stderr
 
 
 def test_a_full_disk_is_an_error_of_the_target(tmp_path: Path, server: Segued) -> None:
     (tmp_path / "a.flac").symlink_to("/dev/full")
-    code, _, said = compose(tmp_path, "piano", "--duration", "3", "--force", "-o", "a.flac", server=server)
+    code, _, stderr = compose(tmp_path, "piano", "--duration", "3", "--force", "-o", "a.flac", server=server)
     if code == 0:  # the link was replaced by a regular file, which is as good
         assert soundfile.info(tmp_path / "a.flac").frames == 144_000
     else:
-        assert (code, "a.flac" in said) == (1, True)
+        assert (code, "a.flac" in stderr) == (1, True)

@@ -38,15 +38,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Segued]:
 
 def compose(folder: Path, limit_s: float, *arguments: str) -> None:
     running = start(folder, "compose", *arguments)
-    _, said = running.communicate(timeout=limit_s)
-    assert running.returncode == 0, said
+    _, stderr = running.communicate(timeout=limit_s)
+    assert running.returncode == 0, stderr
 
 
 def measured(path: Path) -> tuple[float, float]:
     """Return integrated loudness and true peak as ffmpeg measures them."""
     asked = ["ffmpeg", "-hide_banner", "-nostats", "-i", str(path), "-af", "ebur128=peak=true", "-f", "null", "-"]
-    said = subprocess.run(asked, capture_output=True, text=True, check=True).stderr.rpartition("Summary:")[2]
-    integrated, peak = (re.search(rf"{name}:\s+(-?[\d.]+)", said) for name in ("I", "Peak"))
+    stderr = subprocess.run(asked, capture_output=True, text=True, check=True).stderr.rpartition("Summary:")[2]
+    integrated, peak = (re.search(rf"{name}:\s+(-?[\d.]+)", stderr) for name in ("I", "Peak"))
     assert integrated is not None
     assert peak is not None
     return float(integrated[1]), float(peak[1])

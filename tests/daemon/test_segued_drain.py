@@ -64,9 +64,9 @@ async def test_sigterm_during_a_section_drains_in_order(tmp_path: Path, drain: s
             assert refused.retry_after_s
             with pytest.raises(grpc.aio.AioRpcError) as ended:
                 await to_the_end(watch)
-            told = from_rpc_error(ended.value)
-            assert (told.code, told.reason) == (grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN")
-            assert told.retry_after_s
+            ending = from_rpc_error(ended.value)
+            assert (ending.code, ending.reason) == (grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN")
+            assert ending.retry_after_s
         assert await one.ended() == 0
         one.start()
         async with Client(one.address, patience_s=30) as client:

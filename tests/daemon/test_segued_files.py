@@ -40,8 +40,8 @@ def compose(folder: Path, server: Segued, *arguments: str) -> tuple[int, str]:
 @pytest.fixture(scope="module")
 def song(server: Segued, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("song")
-    code, said = compose(folder, server, *ASKED, "-o", "song.flac")
-    assert code == 0, said
+    code, stderr = compose(folder, server, *ASKED, "-o", "song.flac")
+    assert code == 0, stderr
     return folder / "song.flac"
 
 
@@ -54,16 +54,16 @@ def measured(path: Path) -> Loudness:
 
 
 def test_from_reproduces_the_same_bytes(tmp_path: Path, server: Segued, song: Path) -> None:
-    code, said = compose(tmp_path, server, "--from", str(song), "-o", "again.flac")
-    assert code == 0, said
+    code, stderr = compose(tmp_path, server, "--from", str(song), "-o", "again.flac")
+    assert code == 0, stderr
     assert (tmp_path / "again.flac").read_bytes() == song.read_bytes()
-    assert "has the same bytes as" in said
-    assert "warning" not in said
+    assert "has the same bytes as" in stderr
+    assert "warning" not in stderr
 
 
 def test_from_writes_the_same_piece_in_another_format(tmp_path: Path, server: Segued, song: Path) -> None:
-    code, said = compose(tmp_path, server, "--from", str(song), "-o", "again.wav")
-    assert code == 0, said
+    code, stderr = compose(tmp_path, server, "--from", str(song), "-o", "again.wav")
+    assert code == 0, stderr
     master, again = (soundfile.read(path, dtype="int32")[0] for path in (song, tmp_path / "again.wav"))
     assert np.array_equal(master, again)
 
@@ -72,35 +72,35 @@ def test_from_writes_the_same_piece_in_another_format(tmp_path: Path, server: Se
 def test_from_every_format_reproduces_the_same_bytes(tmp_path: Path, server: Segued, song: Path, suffix: str) -> None:
     for given, made in ((song.name, f"one{suffix}"), (f"one{suffix}", f"two{suffix}")):
         folder = song.parent if given == song.name else tmp_path
-        code, said = compose(tmp_path, server, "--from", str(folder / given), "-o", made)
-        assert code == 0, said
+        code, stderr = compose(tmp_path, server, "--from", str(folder / given), "-o", made)
+        assert code == 0, stderr
     assert (tmp_path / f"one{suffix}").read_bytes() == (tmp_path / f"two{suffix}").read_bytes()
     if suffix == ".wav":
-        code, said = compose(tmp_path, server, "--from", "one.wav", "-o", "back.flac")
-        assert code == 0, said
+        code, stderr = compose(tmp_path, server, "--from", "one.wav", "-o", "back.flac")
+        assert code == 0, stderr
         assert (tmp_path / "back.flac").read_bytes() == song.read_bytes()
 
 
 def test_a_private_prompt_is_in_no_file_and_must_be_given_again(tmp_path: Path, server: Segued) -> None:
     secret = "quiet harp for Griselda, 84 bpm"
-    code, said = compose(tmp_path, server, secret, "--duration", "4", "--private-prompt", "-o", "a.flac")
-    assert code == 0, said
+    code, stderr = compose(tmp_path, server, secret, "--duration", "4", "--private-prompt", "-o", "a.flac")
+    assert code == 0, stderr
     assert b"Griselda" not in (tmp_path / "a.flac").read_bytes()
     assert "TITLE" not in read_tags(tmp_path / "a.flac").tags
-    code, said = compose(tmp_path, server, "--from", "a.flac", "-o", "b.flac")
-    assert (code, "its prompt was kept private" in said) == (2, True)
-    code, said = compose(tmp_path, server, secret, "--from", "a.flac", "-o", "b.flac")
-    assert code == 0, said
+    code, stderr = compose(tmp_path, server, "--from", "a.flac", "-o", "b.flac")
+    assert (code, "its prompt was kept private" in stderr) == (2, True)
+    code, stderr = compose(tmp_path, server, secret, "--from", "a.flac", "-o", "b.flac")
+    assert code == 0, stderr
     assert (tmp_path / "a.flac").read_bytes() == (tmp_path / "b.flac").read_bytes()
 
 
 def test_a_private_piece_with_a_supplied_plan_cannot_be_reproduced(tmp_path: Path, server: Segued) -> None:
     plan = tmp_path / "plan.json"
     plan.write_text(segued(tmp_path, "plan", "quiet harp, 84 bpm", "--duration", "4", "--json").stdout)
-    code, said = compose(tmp_path, server, "--plan", str(plan), "--private-prompt", "-o", "a.flac")
-    assert code == 0, said
-    code, said = compose(tmp_path, server, "quiet harp, 84 bpm", "--from", "a.flac", "-o", "b.flac")
-    assert (code, "the caller supplied its plan" in said) == (2, True)
+    code, stderr = compose(tmp_path, server, "--plan", str(plan), "--private-prompt", "-o", "a.flac")
+    assert code == 0, stderr
+    code, stderr = compose(tmp_path, server, "quiet harp, 84 bpm", "--from", "a.flac", "-o", "b.flac")
+    assert (code, "the caller supplied its plan" in stderr) == (2, True)
 
 
 def with_manifest(path: Path, manifest: str) -> str:
@@ -114,12 +114,12 @@ def test_changes_that_may_alter_the_bytes_are_reported_first(tmp_path: Path, ser
     manifest["model"] |= {"determinism": "SEEDED", "engine": "sketch-0"}
     manifest["software"]["segue"] = "0.0.1"
     odd = with_manifest(tmp_path / "odd.flac", json.dumps(manifest))
-    code, said = compose(tmp_path, server, "--from", odd, "-o", "again.flac")
-    assert code == 0, said
-    assert "sketch is seeded" in said
-    assert "made by segue 0.0.1" in said
-    assert "the engine of sketch have changed: sketch-0 then" in said
-    assert "has other bytes than" in said
+    code, stderr = compose(tmp_path, server, "--from", odd, "-o", "again.flac")
+    assert code == 0, stderr
+    assert "sketch is seeded" in stderr
+    assert "made by segue 0.0.1" in stderr
+    assert "the engine of sketch has changed: sketch-0 then" in stderr
+    assert "has other bytes than" in stderr
 
 
 @pytest.mark.parametrize(
@@ -144,9 +144,9 @@ def test_a_file_without_a_valid_manifest_is_refused(
         path.write_bytes(content)
     elif content is not None:
         with_manifest(path, content)
-    code, said = compose(tmp_path, server, "--from", "odd.flac", "-o", "again.flac")
+    code, stderr = compose(tmp_path, server, "--from", "odd.flac", "-o", "again.flac")
     assert code == 2
-    assert words in said
+    assert words in stderr
     assert not (tmp_path / "again.flac").exists()
 
 
@@ -154,15 +154,15 @@ def test_a_file_without_a_valid_manifest_is_refused(
 def test_flags_that_would_change_the_piece_are_refused(
     tmp_path: Path, server: Segued, song: Path, flags: tuple[str, ...]
 ) -> None:
-    code, said = compose(tmp_path, server, "--from", str(song), "-o", "again.flac", *flags)
+    code, stderr = compose(tmp_path, server, "--from", str(song), "-o", "again.flac", *flags)
     assert code == 2
-    assert "beside --from" in said
+    assert "beside --from" in stderr
 
 
 def test_from_does_not_overwrite_its_own_source(server: Segued, song: Path) -> None:
     before = song.read_bytes()
-    code, said = compose(song.parent, server, "--from", "song.flac", "--force")
-    assert (code, "-o names another file" in said) == (2, True)
+    code, stderr = compose(song.parent, server, "--from", "song.flac", "--force")
+    assert (code, "-o names another file" in stderr) == (2, True)
     assert song.read_bytes() == before
 
 
@@ -171,8 +171,8 @@ def test_from_does_not_overwrite_its_own_source(server: Segued, song: Path) -> N
 def test_every_format_has_tags_and_a_manifest(tmp_path: Path, server: Segued, suffix: str) -> None:
     path = tmp_path / f"song{suffix}"
     # The takes exist already: only the last steps run again.
-    code, said = compose(tmp_path, server, *ASKED, "-o", path.name)
-    assert code == 0, said
+    code, stderr = compose(tmp_path, server, *ASKED, "-o", path.name)
+    assert code == 0, stderr
     found = read_tags(path)
     tags = found.tags
     assert tags["COMMENT"] == ASKED[0]
@@ -204,8 +204,8 @@ def test_every_format_has_tags_and_a_manifest(tmp_path: Path, server: Segued, su
 @pytest.mark.usefixtures("song")
 def test_rate_depth_and_preset_follow_the_flags(tmp_path: Path, server: Segued) -> None:
     asked = ("--sample-rate", "44100", "--bit-depth", "16", "--preset", "broadcast", "--ceiling", "-3")
-    code, said = compose(tmp_path, server, *ASKED, "-o", "a.wav", *asked)
-    assert code == 0, said
+    code, stderr = compose(tmp_path, server, *ASKED, "-o", "a.wav", *asked)
+    assert code == 0, stderr
     info = soundfile.info(tmp_path / "a.wav")
     assert (info.samplerate, info.subtype, info.frames) == (44_100, "PCM_16", 6 * 44_100)
     loudness = measured(tmp_path / "a.wav")
@@ -228,16 +228,16 @@ def test_rate_depth_and_preset_follow_the_flags(tmp_path: Path, server: Segued) 
 def test_values_out_of_range_are_refused_by_name(
     tmp_path: Path, server: Segued, flags: tuple[str, ...], words: str
 ) -> None:
-    code, said = compose(tmp_path, server, *ASKED, "-o", "a.flac", *flags)
+    code, stderr = compose(tmp_path, server, *ASKED, "-o", "a.flac", *flags)
     assert code == 4
-    assert words in said
+    assert words in stderr
 
 
 def test_two_files_with_one_name_are_refused_before_the_work(tmp_path: Path, server: Segued) -> None:
     for more in (("--picture", "song.flac"), ("--picture", "./song.mid", "--midi")):
-        code, said = compose(tmp_path, server, *ASKED, "-o", "song.flac", *more)
+        code, stderr = compose(tmp_path, server, *ASKED, "-o", "song.flac", *more)
         assert code == 2
-        assert "two files would have this name" in said
+        assert "two files would have this name" in stderr
         assert not list(tmp_path.iterdir())
 
 
@@ -246,9 +246,9 @@ def test_an_existing_companion_file_is_refused_before_the_work(
     tmp_path: Path, server: Segued, flag: str, name: str
 ) -> None:
     (tmp_path / name).write_text("mine")
-    code, said = compose(tmp_path, server, *ASKED, "-o", "song.flac", flag)
+    code, stderr = compose(tmp_path, server, *ASKED, "-o", "song.flac", flag)
     assert code == 2
-    assert f"{name} already exists" in said
+    assert f"{name} already exists" in stderr
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 

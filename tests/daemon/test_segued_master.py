@@ -50,19 +50,19 @@ def loudness(path: Path) -> float:
 
 @pytest.mark.usefixtures("noise")
 def test_a_preset_is_met_and_reported(tmp_path: Path, server: Segued) -> None:
-    code, out, said = master(tmp_path, server, "in.wav", "-o", "out.flac", "--preset", "broadcast")
-    assert (code, out) == (0, ""), said
+    code, out, stderr = master(tmp_path, server, "in.wav", "-o", "out.flac", "--preset", "broadcast")
+    assert (code, out) == (0, ""), stderr
     assert loudness(tmp_path / "out.flac") == pytest.approx(-23.0, abs=0.1)
     assert soundfile.info(tmp_path / "out.flac").frames == 3 * 32_000
-    assert "-23.0 LUFS" in said
-    assert "before: " in said
+    assert "-23.0 LUFS" in stderr
+    assert "before: " in stderr
 
 
 @pytest.mark.usefixtures("noise")
 def test_json_contains_both_measurements(tmp_path: Path, server: Segued) -> None:
     asked = ("in.wav", "-o", "out.opus", "--lufs", "-18", "--ceiling", "-2", "--json")
-    code, out, said = master(tmp_path, server, *asked)
-    assert (code, said) == (0, "")
+    code, out, stderr = master(tmp_path, server, *asked)
+    assert (code, stderr) == (0, "")
     found = json.loads(out)
     assert found["mastered"]["loudness"]["integratedLufs"] == pytest.approx(-18, abs=0.1)
     assert found["measured"]["settings"]["ceilingDbtp"] == -2
@@ -70,8 +70,8 @@ def test_json_contains_both_measurements(tmp_path: Path, server: Segued) -> None
 
 def test_preset_none_changes_no_sample(tmp_path: Path, server: Segued, noise: np.ndarray) -> None:
     asked = ("in.wav", "-o", "out.wav", "--preset", "none", "--bit-depth", "32", "--quiet")
-    code, _, said = master(tmp_path, server, *asked)
-    assert (code, said) == (0, "")
+    code, _, stderr = master(tmp_path, server, *asked)
+    assert (code, stderr) == (0, "")
     assert np.array_equal(soundfile.read(tmp_path / "out.wav", dtype="float32")[0], noise)
 
 
@@ -91,7 +91,7 @@ def test_an_impossible_mastering_is_refused(
     tmp_path: Path, server: Segued, arguments: tuple[str, ...], code: int, words: str
 ) -> None:
     (tmp_path / "odd.wav").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
-    found, _, said = master(tmp_path, server, *arguments)
-    assert found == code, said
-    assert words in said
+    found, _, stderr = master(tmp_path, server, *arguments)
+    assert found == code, stderr
+    assert words in stderr
     assert not (tmp_path / "out.flac").exists()

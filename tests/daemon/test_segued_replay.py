@@ -272,9 +272,9 @@ def test_inconsistent_frames_are_refused(tmp_path: Path) -> None:
 def test_the_command_reports_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # In this process: these errors are found before anything is served.
     (tmp_path / "song.flac").write_bytes(b"fLaC")
-    for name, said in (("song.flac", "this is not a recording"), ("none.segue", "No such file")):
+    for name, words in (("song.flac", "this is not a recording"), ("none.segue", "No such file")):
         assert main(["replay", str(tmp_path / name)]) == 2
-        assert said in capsys.readouterr().err
+        assert words in capsys.readouterr().err
     with pytest.raises(SystemExit) as stopped:
         main(["replay", "song.flac", "--speed", "0"])
     assert (stopped.value.code, "ten times" in capsys.readouterr().err) == (2, True)

@@ -39,7 +39,7 @@ def test_a_secret_is_not_shown(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "more", "toml", "said"),
+    ("arguments", "more", "toml", "words"),
     [
         (("--queue-limt", "3"), {}, "", "did you mean --queue-limit?"),
         ((), {"SEGUE_QUEUE_LIMT": "3"}, "", "SEGUE_QUEUE_LIMIT"),
@@ -52,13 +52,13 @@ def test_a_secret_is_not_shown(tmp_path: Path) -> None:
     ],
 )
 def test_an_unknown_setting_is_an_error_with_a_suggestion(
-    tmp_path: Path, arguments: tuple[str, ...], more: dict[str, str], toml: str, said: str
+    tmp_path: Path, arguments: tuple[str, ...], more: dict[str, str], toml: str, words: str
 ) -> None:
     if toml:
         (tmp_path / "segue.toml").write_text(toml)
     answer = segued(tmp_path, "config", *arguments, **more)
     assert answer.returncode == 2
-    assert said in answer.stderr
+    assert words in answer.stderr
     assert "Traceback" not in answer.stderr
     assert answer.stdout == ""
 

@@ -86,7 +86,7 @@ def with_faults(script: list[tuple[str, int, bool]], number: int, messages: list
         return
 
 
-def told(updates: list[Update]) -> tuple[list[tuple[str, int]], dict[int, bytes]]:
+def observed(updates: list[Update]) -> tuple[list[tuple[str, int]], dict[int, bytes]]:
     """Return the events without audio, and the audio with its rewinds applied."""
     sound: dict[int, bytearray] = {}
     for update in updates:
@@ -109,7 +109,7 @@ def test_interruptions_do_not_change_events_and_audio(script: list[tuple[str, in
         async with serving(fake) as address, Client(address, clock=QuickClock()) as client, asyncio.timeout(20):
             return [update async for update in client.compose("calm piano", audio=BOTH)]
 
-    happened, sound = told(asyncio.run(listen()))
+    happened, sound = observed(asyncio.run(listen()))
     assert happened == [
         (each.event.WhichOneof("event"), each.event.sequence)
         for each in piece.messages

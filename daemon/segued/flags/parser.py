@@ -41,9 +41,17 @@ def parser() -> argparse.ArgumentParser:
 Commands = argparse._SubParsersAction  # noqa: SLF001 - its only name
 
 
-def _command(commands: Commands[argparse.ArgumentParser], name: str, about: str) -> argparse.ArgumentParser:
+def _command(
+    commands: Commands[argparse.ArgumentParser], name: str, about: str, required: str = ""
+) -> argparse.ArgumentParser:
     command = commands.add_parser(
-        name, help=about, description=about, epilog=EXIT_CODES, allow_abbrev=False, add_help=False
+        name,
+        usage=" ".join(["segued", name, "[OPTIONS]", *required.split()]),
+        help=about,
+        description=about,
+        epilog=EXIT_CODES,
+        allow_abbrev=False,
+        add_help=False,
     )
     _add_help(command)
     return command
@@ -68,7 +76,7 @@ def _serve(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentPars
 
 
 def _compose(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
-    command = _command(commands, "compose", "Compose a piece and write it to a file")
+    command = _command(commands, "compose", "Compose a piece and write it to a file", "[PROMPT]")
     add_music(command)
     add_composition(command)
     add_server(command)
@@ -78,7 +86,10 @@ def _compose(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentPa
 
 def _plan(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     command = _command(
-        commands, "plan", "Plan a piece without making it; the JSON can be edited and given to `compose --plan`"
+        commands,
+        "plan",
+        "Plan a piece without making it; the JSON can be edited and given to `compose --plan`",
+        "[PROMPT]",
     )
     add_music(command)
     group = command.add_argument_group("Files")
@@ -90,7 +101,7 @@ def _plan(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentParse
 
 
 def _master(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
-    command = _command(commands, "master", "Master an audio file: loudness, true peak and tone")
+    command = _command(commands, "master", "Master an audio file: loudness, true peak and tone", "-o FILE FILE")
     command.add_argument_group("Arguments").add_argument("file", metavar="FILE", help=AUDIO_FILE)
     add_audio_file(command)
     add_server(command)
@@ -99,7 +110,7 @@ def _master(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentPar
 
 
 def _analyze(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
-    command = _command(commands, "analyze", "Measure an audio file")
+    command = _command(commands, "analyze", "Measure an audio file", "FILE")
     command.add_argument_group("Arguments").add_argument("file", metavar="FILE", help=AUDIO_FILE)
     add_server(command)
     add_output(command, quiet=False)
@@ -107,7 +118,7 @@ def _analyze(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentPa
 
 
 def _models(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
-    command = _command(commands, "models", "List the models that can play")
+    command = _command(commands, "models", "List the models that can play", "[pull|list|rm] [NAME]")
     arguments = command.add_argument_group("Arguments")
     arguments.add_argument(
         "action", nargs="?", choices=("pull", "list", "rm"), help="Manage the checkpoints on this machine instead"
@@ -124,7 +135,7 @@ def _models(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentPar
 
 
 def _health(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
-    command = _command(commands, "health", "Ask a server whether it is ready: exit code 0 or 3")
+    command = _command(commands, "health", "Ask a server whether it is ready: exit code 0 or 3", "[ADDRESS]")
     command.add_argument_group("Arguments").add_argument(
         "address",
         metavar="ADDRESS",
@@ -151,7 +162,7 @@ def _check_renderer(commands: Commands[argparse.ArgumentParser]) -> argparse.Arg
 
 
 def _record(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
-    command = _command(commands, "record", "Keep a composition's stream and files, for `segued replay`")
+    command = _command(commands, "record", "Keep a composition's stream and files, for `segued replay`", "-o FILE NAME")
     command.add_argument_group("Arguments").add_argument(
         "name", metavar="NAME", help="Composition, for example compositions/9f2c…"
     )
@@ -163,7 +174,7 @@ def _record(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentPar
 
 
 def _replay(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
-    command = _command(commands, "replay", "Serve a recording as a gateway would; nothing is rendered")
+    command = _command(commands, "replay", "Serve a recording as a gateway would; nothing is rendered", "FILE")
     command.add_argument_group("Arguments").add_argument(
         "file", metavar="FILE", help="Recording, written by `segued record`"
     )

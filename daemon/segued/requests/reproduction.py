@@ -58,11 +58,11 @@ class Reproduction:
         if profile is None:
             return
         for what, then, now in (
-            ("weights", self.model.get("digest", ""), profile.model_digest),
-            ("engine", self.model.get("engine", ""), profile.engine_version),
+            ("weights of {} have", self.model.get("digest", ""), profile.model_digest),
+            ("engine of {} has", self.model.get("engine", ""), profile.engine_version),
         ):
             if then != now:
-                yield f"the {what} of {name} have changed: {then or 'none'} then, {now or 'none'} now"
+                yield f"the {what.format(name)} changed: {then or 'none'} then, {now or 'none'} now"
         exact = profile.determinism == renderer_pb2.DETERMINISM_BIT_EXACT
         if not self.is_seeded and not exact:
             yield f"{name} is seeded here: the bytes may differ"
