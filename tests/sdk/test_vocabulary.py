@@ -29,8 +29,8 @@ ONLY_SEGUED = {
     "--home": "segued has a store",
     "--from": "reads the manifest in a file, which segue does not decode",
     "--picture": "drawing needs numpy",
-    "--revision": "checkpoints are on the machine of the service",
-    "--offline": "checkpoints are on the machine of the service",
+    "--revision": "models are installed on the machine of the service",
+    "--offline": "models are installed on the machine of the service",
 }
 OPTION = re.compile(
     r" {2,}(?:-(?P<short>\w)(?: (?P<own>\S+))?, )?(?P<flag>--[a-z][a-z-]*)(?: (?P<value>\S+))?(?: {2,}(?P<help>.*))?"

@@ -1,4 +1,4 @@
-"""`segued models`: lists the models that can play; pull, list and rm manage the checkpoints on this machine."""
+"""`segued models`: lists the models that can play; pull, list and rm manage the models on this machine."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _refuse_useless_flags(arguments: argparse.Namespace) -> None:
     }
     for flag, is_given in useless.items():
         if is_given:
-            reason = "is about checkpoints on this machine" if flag == "--server" else "does not use it"
+            reason = "is about the models on this machine" if flag == "--server" else "does not use it"
             raise CliError(ExitCode.USAGE, f"{flag}: segued {f'models {action}'.strip()} {reason}", "leave it out")
 
 
@@ -62,7 +62,7 @@ def _manage(settings: Settings, arguments: argparse.Namespace) -> int:
     library = ModelLibrary(settings.model_folder, settings.models.hub)
     try:
         if arguments.action == "list":
-            _list_checkpoints(library, as_json=arguments.json)
+            _list_installed(library, as_json=arguments.json)
         elif not arguments.name:
             raise CliError(ExitCode.USAGE, f"models {arguments.action}: a name is needed", "for example musicgen-small")
         elif arguments.action == "rm":
@@ -76,7 +76,7 @@ def _manage(settings: Settings, arguments: argparse.Namespace) -> int:
     return ExitCode.OK
 
 
-def _list_checkpoints(library: ModelLibrary, *, as_json: bool) -> None:
+def _list_installed(library: ModelLibrary, *, as_json: bool) -> None:
     for each in library.installed():
         if as_json:
             print(json.dumps(dataclasses.asdict(each) | {"folder": str(each.folder)}))  # noqa: T201

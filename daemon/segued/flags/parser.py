@@ -121,12 +121,12 @@ def _models(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentPar
     command = _command(commands, "models", "List the models that can play", "[pull|list|rm] [NAME]")
     arguments = command.add_argument_group("Arguments")
     arguments.add_argument(
-        "action", nargs="?", choices=("pull", "list", "rm"), help="Manage the checkpoints on this machine instead"
+        "action", nargs="?", choices=("pull", "list", "rm"), help="Manage the models on this machine instead"
     )
     arguments.add_argument(
-        "name", nargs="?", metavar="NAME", default="", help="Checkpoint: musicgen-small, or OWNER/NAME on the hub"
+        "name", nargs="?", metavar="NAME", default="", help="Model: musicgen-small, or OWNER/NAME on the hub"
     )
-    group = command.add_argument_group("Checkpoints")
+    group = command.add_argument_group("Models on this machine")
     group.add_argument("--revision", metavar="REVISION", default="main", help="pull: revision on the hub")
     group.add_argument("--offline", action="store_true", help="pull: only check the files that are here")
     add_server(command)
