@@ -21,8 +21,7 @@ log = logs.get("conductor")
 class Backoff:
     """Delays between tries, each longer than the last, until a limit since the first failure has passed."""
 
-    def __init__(self, limit_s: float = LIMIT_S) -> None:
-        self._limit_s = limit_s
+    def __init__(self) -> None:
         self._failing_since = 0.0
         self._delay_s = FIRST_DELAY_S
 
@@ -34,7 +33,7 @@ class Backoff:
         """Return the seconds to wait before the next try; None when the limit has passed."""
         now = time.monotonic()
         self._failing_since = self._failing_since or now
-        if now - self._failing_since > self._limit_s:
+        if now - self._failing_since > LIMIT_S:
             return None
         delay_s = self._delay_s
         self._delay_s = min(self._delay_s * 2, LONGEST_DELAY_S)

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 AFTER_PLAN: Final = failpoints.declare("conductor.after_plan", "the plan is committed")
 BEFORE_FINISH: Final = failpoints.declare("conductor.before_finish", "all files are there, the end is not in the log")
 PROGRESS_EVERY_S: Final = 0.5
+NOT_ANALYZED: Final = "not_analyzed"
+"""The code of the degradation of a composition whose master could not be measured."""
 log = logs.get("conductor")
 
 
@@ -152,8 +154,9 @@ class CompositionRun:
         except errors.Unavailable as error:
             text = f"the master was not measured: {error}"
             if self._spec.degradation_policy != spec_pb2.DEGRADATION_POLICY_ALLOW:
-                raise
-            degradation = composition_pb2.Degradation(code="not_analyzed", text=text)
+                message = f"{text}; the degradation policy is REFUSE"
+                raise errors.DegradationRefused(message, metadata={"degradation": NOT_ANALYZED}) from error
+            degradation = composition_pb2.Degradation(code=NOT_ANALYZED, text=text)
             await self._journal.append(stream_pb2.CompositionEvent(degraded=degradation))
         else:
             await self._journal.append(stream_pb2.CompositionEvent(analyzed=report))
