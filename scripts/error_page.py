@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ SOURCE = ROOT / "protos/segue/errors/v1/errors.proto"
 TARGET = ROOT / "docs/errors.md"
 COMMENT = re.compile(
     r"ERROR_REASON_(?P<reason>\w+): (?P<code>[A-Z_]+)(?P<retry> with RetryInfo)?\. "
-    r"(?P<meaning>.+) Example: (?P<example>.+)\."
+    r"(?P<meaning>.+?) Example: (?P<example>.+?)\.(?: Metadata: (?P<metadata>\{.+\})\.)?"
 )
 HEAD = """# Errors
 
@@ -21,25 +22,28 @@ Made by `make generate` from the comments of `protos/segue/errors/v1/errors.prot
 
 Every error has a gRPC code and a `google.rpc.ErrorInfo` with the domain `segue.dev` and one of these reasons. Programs
 switch on the reason; the message is for people. A composition that failed has the same error in its `error` field.
-"Retry" means that the error carries a `google.rpc.RetryInfo`: the same request can succeed after that time.
+"Retry" means that the error carries a `google.rpc.RetryInfo`: the same request can succeed after that time. "Metadata"
+is an example of the ErrorInfo's metadata. It also always has `"requestId"`, which finds the call in the server's log.
 
-| reason | gRPC code | retry | meaning | for example, when |
-|---|---|---|---|---|
+| reason | gRPC code | retry | meaning | for example, when | metadata |
+|---|---|---|---|---|---|
 """
 
 
 class Row(NamedTuple):
-    """One reason: its gRPC code, whether it comes with RetryInfo, its meaning, and an example."""
+    """One reason: its gRPC code, whether it comes with RetryInfo, its meaning, and examples."""
 
     reason: str
     code: str
     has_retry: bool
     meaning: str
     example: str
+    metadata: dict[str, str]
+    """An example without requestId; empty when the reason has no other metadata."""
 
 
 def rows() -> list[Row]:
-    """Read the reasons in the order of their codes; the first code is the one that the contract names first."""
+    """Read the reasons, grouped by code; codes are in the order of their first use in the contract."""
     found: list[Row] = []
     comment: list[str] = []
     for line in map(str.strip, SOURCE.read_text(encoding="utf-8").splitlines()):
@@ -57,17 +61,20 @@ def row(comment: str) -> Row:
     """Split a comment into its parts."""
     parts = COMMENT.fullmatch(comment)
     if parts is None:
-        sys.exit(f"error: {SOURCE.name}: not of the form NAME: CODE. Meaning. Example: when.\n{comment}")
-    return Row(parts["reason"], parts["code"], bool(parts["retry"]), parts["meaning"], parts["example"])
+        sys.exit(f"error: {SOURCE.name}: the form is NAME: CODE. Meaning. Example: when. Metadata: JSON.\n{comment}")
+    metadata = json.loads(parts["metadata"] or "{}")
+    return Row(parts["reason"], parts["code"], bool(parts["retry"]), parts["meaning"], parts["example"], metadata)
+
+
+def cells(row: Row) -> str:
+    """Return the table row of a reason."""
+    retry, metadata = "yes" if row.has_retry else "", f"`{json.dumps(row.metadata)}`" if row.metadata else ""
+    return f"| `{row.reason}` | {row.code} | {retry} | {row.meaning} | {row.example} | {metadata} |"
 
 
 def page() -> str:
     """Return the page."""
-    lines = [
-        f"| `{each.reason}` | {each.code} | {'yes' if each.has_retry else ''} | {each.meaning} | {each.example} |"
-        for each in rows()
-    ]
-    return HEAD + "\n".join(lines) + "\n"
+    return HEAD + "\n".join(map(cells, rows())) + "\n"
 
 
 def main() -> None:

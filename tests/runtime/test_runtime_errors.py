@@ -102,6 +102,25 @@ def test_a_reason_that_product_code_catches_by_name_is_a_class_statement() -> No
         assert not rows & set(names_of_errors_caught(source))
 
 
+def test_the_page_of_errors_shows_metadata_that_the_code_sends() -> None:
+    names = {leaf.__name__: leaf.reason for leaf in LEAVES}
+    with_metadata: set[str] = set()
+    keys: set[str] = set()
+    for folder in ("libs", "services", "gateway", "daemon"):
+        for path in (Path(__file__).parents[2] / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                match node:
+                    case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name), keywords=keywords):
+                        with_metadata |= (
+                            {name} & names.keys() if "metadata" in {each.arg for each in keywords} else set()
+                        )
+                    case ast.Dict(keys=found):
+                        keys |= {str(key.value) for key in found if isinstance(key, ast.Constant)}
+    shown = {row.reason: row.metadata for row in error_page.rows()}
+    assert {names[name] for name in with_metadata} - {reason for reason, example in shown.items() if example} == set()
+    assert {key for example in shown.values() for key in example} - keys == set()
+
+
 @given(st.sampled_from(LEAVES), texts, st.lists(violations, max_size=40), st.none() | st.floats(0, 1e6))
 def test_a_status_is_small_and_comes_back_as_the_same_error(
     leaf: type[errors.SegueError], message: str, broken: list[errors.FieldViolation], retry: float | None

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class AnalyzerServiceStub(object):
-    """AnalyzerService measures.
+    """AnalyzerService measures audio.
     """
 
     def __init__(self, channel):
@@ -43,13 +43,13 @@ class AnalyzerServiceStub(object):
 
 
 class AnalyzerServiceServicer(object):
-    """AnalyzerService measures.
+    """AnalyzerService measures audio.
     """
 
     def Analyze(self, request_iterator, context):
-        """Analyze reads PCM, or an encoded file, and answers with progress and a report. The first message is start, then
-        audio or file messages, then the client half-closes. Errors: INVALID_ARGUMENT with INVALID_AUDIO for what is no
-        sound, within a second.
+        """Analyze reads PCM or an encoded file, and sends progress and a report. The client sends start, then audio or file
+        messages, then half-closes. Errors: INVALID_ARGUMENT with INVALID_AUDIO within a second when the input is not
+        audio.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -72,7 +72,7 @@ def add_AnalyzerServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AnalyzerService(object):
-    """AnalyzerService measures.
+    """AnalyzerService measures audio.
     """
 
     @staticmethod

@@ -16,7 +16,7 @@ DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
 @typing.final
 class Analysis(google.protobuf.message.Message):
-    """Analysis is the measuring of a file."""
+    """Analysis is the measurement of one file."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -31,26 +31,26 @@ class Analysis(google.protobuf.message.Message):
     name: builtins.str
     """name is "analyses/" and an id."""
     source: builtins.str
-    """source is the upload or output."""
+    """source is the name of the upload or output."""
     state: segue.composer.v1.composition_pb2.State.ValueType
-    """state is QUEUED, RENDERING while it is measured, SUCCEEDED, FAILED or CANCELLED."""
+    """state is QUEUED, RENDERING while the analyzer works, SUCCEEDED, FAILED or CANCELLED."""
     fraction_done: builtins.float
-    """fraction_done is 0 to 1."""
+    """fraction_done is the finished part of the work, 0 to 1."""
     @property
     def report(self) -> segue.analyzer.v1.analyzer_pb2.Report:
-        """report is what was found. Absence means not yet."""
+        """report is the result. Absence means that the analysis has not succeeded yet."""
 
     @property
     def error(self) -> google.rpc.status_pb2.Status:
-        """error says why it failed. Absence means that it did not."""
+        """error says why the analysis failed. Absence means that it did not fail."""
 
     @property
     def create_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """create_time is when it was asked for."""
+        """create_time is the time of the request."""
 
     @property
     def end_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """end_time is when it ended. Absence means not yet."""
+        """end_time is the time of the end. Absence means that the analysis has not ended."""
 
     def __init__(
         self,
@@ -71,16 +71,16 @@ global___Analysis = Analysis
 
 @typing.final
 class CreateAnalysisRequest(google.protobuf.message.Message):
-    """CreateAnalysisRequest asks for an analysis."""
+    """CreateAnalysisRequest requests an analysis."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     SOURCE_FIELD_NUMBER: builtins.int
     REQUEST_ID_FIELD_NUMBER: builtins.int
     source: builtins.str
-    """source is a finished upload or an output."""
+    """source is the name of a finished upload or of an output."""
     request_id: builtins.str
-    """request_id makes the call idempotent. Empty means a new analysis."""
+    """request_id makes the call idempotent: a repeated UUID returns the earlier analysis. Empty means a new analysis."""
     def __init__(
         self,
         *,
@@ -93,14 +93,14 @@ global___CreateAnalysisRequest = CreateAnalysisRequest
 
 @typing.final
 class CreateAnalysisResponse(google.protobuf.message.Message):
-    """CreateAnalysisResponse is the analysis."""
+    """CreateAnalysisResponse returns the analysis."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     ANALYSIS_FIELD_NUMBER: builtins.int
     @property
     def analysis(self) -> global___Analysis:
-        """analysis is as it stands."""
+        """analysis is the current state: new, or that of an earlier call with the same request_id."""
 
     def __init__(
         self,
@@ -114,13 +114,13 @@ global___CreateAnalysisResponse = CreateAnalysisResponse
 
 @typing.final
 class GetAnalysisRequest(google.protobuf.message.Message):
-    """GetAnalysisRequest asks for an analysis."""
+    """GetAnalysisRequest requests the state of an analysis."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     NAME_FIELD_NUMBER: builtins.int
     name: builtins.str
-    """name is the analysis'."""
+    """name is the name of the analysis."""
     def __init__(
         self,
         *,
@@ -132,14 +132,14 @@ global___GetAnalysisRequest = GetAnalysisRequest
 
 @typing.final
 class GetAnalysisResponse(google.protobuf.message.Message):
-    """GetAnalysisResponse is the analysis."""
+    """GetAnalysisResponse returns the analysis."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     ANALYSIS_FIELD_NUMBER: builtins.int
     @property
     def analysis(self) -> global___Analysis:
-        """analysis is as it stands."""
+        """analysis is the current state."""
 
     def __init__(
         self,
@@ -153,13 +153,13 @@ global___GetAnalysisResponse = GetAnalysisResponse
 
 @typing.final
 class WatchAnalysisRequest(google.protobuf.message.Message):
-    """WatchAnalysisRequest asks for an analysis' stream."""
+    """WatchAnalysisRequest requests the stream of an analysis."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     NAME_FIELD_NUMBER: builtins.int
     name: builtins.str
-    """name is the analysis'."""
+    """name is the name of the analysis."""
     def __init__(
         self,
         *,
@@ -171,14 +171,14 @@ global___WatchAnalysisRequest = WatchAnalysisRequest
 
 @typing.final
 class WatchAnalysisResponse(google.protobuf.message.Message):
-    """WatchAnalysisResponse is the analysis whenever it changed."""
+    """WatchAnalysisResponse is sent on every change of the analysis."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     ANALYSIS_FIELD_NUMBER: builtins.int
     @property
     def analysis(self) -> global___Analysis:
-        """analysis is as it stands; the last one has ended."""
+        """analysis is the current state. In the last message it has ended."""
 
     def __init__(
         self,

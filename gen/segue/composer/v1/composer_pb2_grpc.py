@@ -31,9 +31,9 @@ if _version_not_supported:
 
 
 class ComposerServiceStub(object):
-    """ComposerService makes music. Unary and server-streaming calls only, so that a browser can do all of it. Every error has
-    one google.rpc.ErrorInfo with a reason of segue.errors.v1.ErrorReason. Metadata "x-request-id" is made when absent and
-    comes back in the headers.
+    """ComposerService makes music. All calls are unary or server-streaming, so that browsers can use every one. Every error
+    contains one google.rpc.ErrorInfo with a reason of segue.errors.v1.ErrorReason. The metadata "x-request-id" is
+    returned in the headers; the service generates it when the caller sends none.
     """
 
     def __init__(self, channel):
@@ -135,14 +135,14 @@ class ComposerServiceStub(object):
 
 
 class ComposerServiceServicer(object):
-    """ComposerService makes music. Unary and server-streaming calls only, so that a browser can do all of it. Every error has
-    one google.rpc.ErrorInfo with a reason of segue.errors.v1.ErrorReason. Metadata "x-request-id" is made when absent and
-    comes back in the headers.
+    """ComposerService makes music. All calls are unary or server-streaming, so that browsers can use every one. Every error
+    contains one google.rpc.ErrorInfo with a reason of segue.errors.v1.ErrorReason. The metadata "x-request-id" is
+    returned in the headers; the service generates it when the caller sends none.
     """
 
     def Compose(self, request, context):
-        """Compose creates a composition and watches it, in one call. The stream ends after finished: with OK when the state is
-        SUCCEEDED or DEGRADED, else with the composition's own error. When the stream breaks, go on with WatchComposition
+        """Compose creates a composition and watches it. The stream ends after the event finished: with OK when the state is
+        SUCCEEDED or DEGRADED, else with the composition's own error. After a broken stream, resume with WatchComposition
         and the last cursor. Errors: those of CreateComposition.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -150,15 +150,15 @@ class ComposerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def CreateComposition(self, request, context):
-        """CreateComposition checks everything, queues the work and returns at once. Errors: INVALID_FIELD, REQUEST_ID_REUSED,
-        QUEUE_FULL, MODEL_NOT_FOUND, OPTION_NOT_SUPPORTED.
+        """CreateComposition validates the request, queues the work and returns at once. Errors: INVALID_FIELD,
+        REQUEST_ID_REUSED, QUEUE_FULL, MODEL_NOT_FOUND, OPTION_NOT_SUPPORTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetComposition(self, request, context):
-        """GetComposition returns a composition as it stands. Errors: COMPOSITION_NOT_FOUND.
+        """GetComposition returns the current state of a composition. Errors: COMPOSITION_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -173,31 +173,32 @@ class ComposerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def WatchComposition(self, request, context):
-        """WatchComposition sends what has happened since the cursor and what happens until the end. It ends with OK after
-        finished, also when the composition failed: the watch worked. Many can watch one composition; a slow reader slows
-        nobody. Errors: COMPOSITION_NOT_FOUND, INVALID_CURSOR, CURSOR_AHEAD, READER_TOO_SLOW, SHUTTING_DOWN.
+        """WatchComposition sends the events after the cursor, then new events until the end. It ends with OK after the event
+        finished, even when the composition failed. Several callers can watch one composition; a slow reader does not delay
+        the others. Errors: COMPOSITION_NOT_FOUND, INVALID_CURSOR, CURSOR_AHEAD, READER_TOO_SLOW, SHUTTING_DOWN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CancelComposition(self, request, context):
-        """CancelComposition asks a composition to stop and returns it; a finished one comes back unchanged. What is finished
-        stays as a draft that can be downloaded. Errors: COMPOSITION_NOT_FOUND.
+        """CancelComposition cancels a composition and returns it. A composition that has ended is returned unchanged. The
+        finished part remains as a draft for download. Errors: COMPOSITION_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteComposition(self, request, context):
-        """DeleteComposition removes a finished composition with all its files. Errors: COMPOSITION_NOT_FOUND, NOT_FINISHED.
+        """DeleteComposition removes a composition that has ended, with all its files. Errors: COMPOSITION_NOT_FOUND,
+        NOT_FINISHED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PlanComposition(self, request, context):
-        """PlanComposition plans and estimates without making anything. Errors: INVALID_FIELD, INVALID_PLAN,
+        """PlanComposition returns a plan and an estimate, and creates no composition. Errors: INVALID_FIELD, INVALID_PLAN,
         LENGTH_NOT_POSSIBLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -205,7 +206,7 @@ class ComposerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DownloadArtifact(self, request, context):
-        """DownloadArtifact sends the bytes of an output or of an upload, or a part of them. Errors: ARTIFACT_NOT_FOUND,
+        """DownloadArtifact sends the bytes of an output or of an upload, or a range of them. Errors: ARTIFACT_NOT_FOUND,
         OFFSET_OUT_OF_RANGE, ARTIFACT_CORRUPT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -213,37 +214,37 @@ class ComposerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListModels(self, request, context):
-        """ListModels returns what the pool can play. Errors: NO_RENDERER.
+        """ListModels returns the models of the pool. Errors: NO_RENDERER.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetStats(self, request, context):
-        """GetStats says how busy the service is.
+        """GetStats returns the load of the service.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateUpload(self, request, context):
-        """CreateUpload opens an upload. Errors: QUOTA_EXCEEDED.
+        """CreateUpload creates an empty upload. Errors: QUOTA_EXCEEDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WriteUpload(self, request, context):
-        """WriteUpload appends bytes. A repeated write of bytes that are already there is accepted. Errors: JOB_NOT_FOUND,
-        UPLOAD_FINISHED, OFFSET_OUT_OF_RANGE with the next offset in metadata "size", STORAGE_FULL.
+        """WriteUpload appends bytes. Bytes that are already stored may be sent again. Errors: JOB_NOT_FOUND, UPLOAD_FINISHED,
+        OFFSET_OUT_OF_RANGE with the next offset in metadata "size", STORAGE_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def FinishUpload(self, request, context):
-        """FinishUpload closes an upload; it can be used from then on. Errors: JOB_NOT_FOUND, ARTIFACT_CORRUPT when the digest
-        is another one.
+        """FinishUpload completes an upload, which can then be used. Errors: JOB_NOT_FOUND, ARTIFACT_CORRUPT when the digest
+        does not match, OFFSET_OUT_OF_RANGE with the next offset in metadata "size" when bytes are missing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -257,22 +258,22 @@ class ComposerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetAnalysis(self, request, context):
-        """GetAnalysis returns an analysis as it stands. Errors: JOB_NOT_FOUND.
+        """GetAnalysis returns the current state of an analysis. Errors: JOB_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchAnalysis(self, request, context):
-        """WatchAnalysis sends an analysis whenever it changes, until it ends. Errors: JOB_NOT_FOUND.
+        """WatchAnalysis sends an analysis after every change, until it ends. Errors: JOB_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateMaster(self, request, context):
-        """CreateMaster queues the mastering of an upload. It becomes a composition without plan, to be watched and downloaded
-        like any other. Errors: ARTIFACT_NOT_FOUND, QUEUE_FULL.
+        """CreateMaster queues the mastering of an upload. The result is a composition without a plan; it is watched and
+        downloaded like any other. Errors: ARTIFACT_NOT_FOUND, QUEUE_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -380,9 +381,9 @@ def add_ComposerServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ComposerService(object):
-    """ComposerService makes music. Unary and server-streaming calls only, so that a browser can do all of it. Every error has
-    one google.rpc.ErrorInfo with a reason of segue.errors.v1.ErrorReason. Metadata "x-request-id" is made when absent and
-    comes back in the headers.
+    """ComposerService makes music. All calls are unary or server-streaming, so that browsers can use every one. Every error
+    contains one google.rpc.ErrorInfo with a reason of segue.errors.v1.ErrorReason. The metadata "x-request-id" is
+    returned in the headers; the service generates it when the caller sends none.
     """
 
     @staticmethod

@@ -37,19 +37,23 @@ class _DisconnectPolicyEnumTypeWrapper(google.protobuf.internal.enum_type_wrappe
     DISCONNECT_POLICY_UNSPECIFIED: _DisconnectPolicy.ValueType  # 0
     """DISCONNECT_POLICY_UNSPECIFIED means CONTINUE."""
     DISCONNECT_POLICY_CONTINUE: _DisconnectPolicy.ValueType  # 1
-    """DISCONNECT_POLICY_CONTINUE: the work goes on."""
+    """DISCONNECT_POLICY_CONTINUE continues the work."""
     DISCONNECT_POLICY_CANCEL: _DisconnectPolicy.ValueType  # 2
-    """DISCONNECT_POLICY_CANCEL: it is cancelled 15 s after the last such watcher has gone, unless one comes back."""
+    """DISCONNECT_POLICY_CANCEL cancels the composition 15 s after the last stream with this policy has ended, unless a
+    new one begins before.
+    """
 
 class DisconnectPolicy(_DisconnectPolicy, metaclass=_DisconnectPolicyEnumTypeWrapper):
-    """DisconnectPolicy says what happens to the composition when its watcher goes away."""
+    """DisconnectPolicy says what happens to the composition when the stream breaks."""
 
 DISCONNECT_POLICY_UNSPECIFIED: DisconnectPolicy.ValueType  # 0
 """DISCONNECT_POLICY_UNSPECIFIED means CONTINUE."""
 DISCONNECT_POLICY_CONTINUE: DisconnectPolicy.ValueType  # 1
-"""DISCONNECT_POLICY_CONTINUE: the work goes on."""
+"""DISCONNECT_POLICY_CONTINUE continues the work."""
 DISCONNECT_POLICY_CANCEL: DisconnectPolicy.ValueType  # 2
-"""DISCONNECT_POLICY_CANCEL: it is cancelled 15 s after the last such watcher has gone, unless one comes back."""
+"""DISCONNECT_POLICY_CANCEL cancels the composition 15 s after the last stream with this policy has ended, unless a
+new one begins before.
+"""
 global___DisconnectPolicy = DisconnectPolicy
 
 class _AudioSelection:
@@ -61,39 +65,39 @@ class _AudioSelectionEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper.
     AUDIO_SELECTION_UNSPECIFIED: _AudioSelection.ValueType  # 0
     """AUDIO_SELECTION_UNSPECIFIED means DRAFT."""
     AUDIO_SELECTION_NONE: _AudioSelection.ValueType  # 1
-    """AUDIO_SELECTION_NONE carries events only."""
+    """AUDIO_SELECTION_NONE means events without audio."""
     AUDIO_SELECTION_DRAFT: _AudioSelection.ValueType  # 2
-    """AUDIO_SELECTION_DRAFT carries the draft while it is made."""
+    """AUDIO_SELECTION_DRAFT means the draft while it is made."""
     AUDIO_SELECTION_MASTER: _AudioSelection.ValueType  # 3
-    """AUDIO_SELECTION_MASTER carries the master when it is done."""
+    """AUDIO_SELECTION_MASTER means the master when it is complete."""
     AUDIO_SELECTION_BOTH: _AudioSelection.ValueType  # 4
-    """AUDIO_SELECTION_BOTH carries the draft, then the master."""
+    """AUDIO_SELECTION_BOTH means the draft, then the master."""
 
 class AudioSelection(_AudioSelection, metaclass=_AudioSelectionEnumTypeWrapper):
-    """AudioSelection says which audio a stream carries."""
+    """AudioSelection says which audio a stream contains."""
 
 AUDIO_SELECTION_UNSPECIFIED: AudioSelection.ValueType  # 0
 """AUDIO_SELECTION_UNSPECIFIED means DRAFT."""
 AUDIO_SELECTION_NONE: AudioSelection.ValueType  # 1
-"""AUDIO_SELECTION_NONE carries events only."""
+"""AUDIO_SELECTION_NONE means events without audio."""
 AUDIO_SELECTION_DRAFT: AudioSelection.ValueType  # 2
-"""AUDIO_SELECTION_DRAFT carries the draft while it is made."""
+"""AUDIO_SELECTION_DRAFT means the draft while it is made."""
 AUDIO_SELECTION_MASTER: AudioSelection.ValueType  # 3
-"""AUDIO_SELECTION_MASTER carries the master when it is done."""
+"""AUDIO_SELECTION_MASTER means the master when it is complete."""
 AUDIO_SELECTION_BOTH: AudioSelection.ValueType  # 4
-"""AUDIO_SELECTION_BOTH carries the draft, then the master."""
+"""AUDIO_SELECTION_BOTH means the draft, then the master."""
 global___AudioSelection = AudioSelection
 
 @typing.final
 class Accepted(google.protobuf.message.Message):
-    """Accepted says that the composition exists."""
+    """Accepted says that the composition was created."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     COMPOSITION_FIELD_NUMBER: builtins.int
     @property
     def composition(self) -> segue.composer.v1.composition_pb2.Composition:
-        """composition is as it was created."""
+        """composition is its first state."""
 
     def __init__(
         self,
@@ -107,13 +111,13 @@ global___Accepted = Accepted
 
 @typing.final
 class Started(google.protobuf.message.Message):
-    """Started says that a conductor took the composition up."""
+    """Started says that a conductor claimed the composition."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     CLAIMS_FIELD_NUMBER: builtins.int
     claims: builtins.int
-    """claims counts the conductors that took it up, from 1; above 1 it goes on where another one stopped."""
+    """claims counts the claims from 1. Above 1, the work of an earlier conductor is resumed."""
     def __init__(
         self,
         *,
@@ -125,7 +129,7 @@ global___Started = Started
 
 @typing.final
 class Planned(google.protobuf.message.Message):
-    """Planned says that there is a plan."""
+    """Planned says that the plan is ready."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -133,11 +137,11 @@ class Planned(google.protobuf.message.Message):
     ESTIMATE_FIELD_NUMBER: builtins.int
     @property
     def plan(self) -> segue.music.v1.music_pb2.Plan:
-        """plan is whole."""
+        """plan is complete."""
 
     @property
     def estimate(self) -> segue.planner.v1.planner_pb2.Estimate:
-        """estimate is what it will take."""
+        """estimate is the expected cost."""
 
     def __init__(
         self,
@@ -152,7 +156,7 @@ global___Planned = Planned
 
 @typing.final
 class SectionStarted(google.protobuf.message.Message):
-    """SectionStarted says that a renderer took a section."""
+    """SectionStarted says that a renderer accepted a section."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -161,13 +165,13 @@ class SectionStarted(google.protobuf.message.Message):
     MODEL_FIELD_NUMBER: builtins.int
     TAKE_FIELD_NUMBER: builtins.int
     section_id: builtins.str
-    """section_id is the section."""
+    """section_id is the id of the section."""
     attempt: builtins.int
-    """attempt counts the tries from 1."""
+    """attempt counts the tries at this section from 1."""
     model: builtins.str
-    """model is who plays it."""
+    """model is the name of the model that plays it."""
     take: builtins.str
-    """take is the key of the take that is made."""
+    """take is the key of the take in work."""
     def __init__(
         self,
         *,
@@ -182,7 +186,7 @@ global___SectionStarted = SectionStarted
 
 @typing.final
 class SectionProgress(google.protobuf.message.Message):
-    """SectionProgress says how far sections are. It is sent from memory, at most twice a second, and never again."""
+    """SectionProgress says how far a section is. It is not stored: it is sent at most twice a second, and never repeated."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -191,13 +195,13 @@ class SectionProgress(google.protobuf.message.Message):
     REAL_TIME_FACTOR_FIELD_NUMBER: builtins.int
     QUEUE_POSITION_FIELD_NUMBER: builtins.int
     section_id: builtins.str
-    """section_id is the section."""
+    """section_id is the id of the section."""
     fraction_done: builtins.float
-    """fraction_done is 0 to 1."""
+    """fraction_done is the finished part of the work, 0 to 1."""
     real_time_factor: builtins.float
-    """real_time_factor is seconds of sound a second, so far. 0 means not known yet."""
+    """real_time_factor is the speed so far, in seconds of audio a second. 0 means that it is unknown."""
     queue_position: builtins.int
-    """queue_position is how many sections are before it at the renderer."""
+    """queue_position is the position in the renderer's queue, from 1. 0 means that the section does not wait."""
     def __init__(
         self,
         *,
@@ -212,7 +216,7 @@ global___SectionProgress = SectionProgress
 
 @typing.final
 class SectionFinished(google.protobuf.message.Message):
-    """SectionFinished says that a section's take is in the store."""
+    """SectionFinished says that a section's take is stored."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -223,18 +227,18 @@ class SectionFinished(google.protobuf.message.Message):
     FRAMES_FIELD_NUMBER: builtins.int
     RENDERED_FIELD_NUMBER: builtins.int
     section_id: builtins.str
-    """section_id is the section."""
+    """section_id is the id of the section."""
     attempt: builtins.int
-    """attempt is the try that did it."""
+    """attempt is the number of the successful try."""
     take: builtins.str
-    """take is the take's key."""
+    """take is the key of the take."""
     reused: builtins.bool
-    """reused says that the take was there already."""
+    """reused says that the take already existed."""
     frames: builtins.int
-    """frames is its length in its own format."""
+    """frames is the length in the take's own format."""
     @property
     def rendered(self) -> segue.renderer.v1.renderer_pb2.RenderFinished:
-        """rendered is what the renderer said that it did."""
+        """rendered is the renderer's final message."""
 
     def __init__(
         self,
@@ -253,7 +257,7 @@ global___SectionFinished = SectionFinished
 
 @typing.final
 class SectionRetried(google.protobuf.message.Message):
-    """SectionRetried says that a try at a section failed and another one follows."""
+    """SectionRetried says that one try at a section failed and another one follows."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -262,16 +266,14 @@ class SectionRetried(google.protobuf.message.Message):
     ERROR_FIELD_NUMBER: builtins.int
     SEED_FIELD_NUMBER: builtins.int
     section_id: builtins.str
-    """section_id is the section."""
+    """section_id is the id of the section."""
     attempt: builtins.int
-    """attempt is the try that failed."""
+    """attempt is the number of the failed try."""
     seed: builtins.int
-    """seed is what the next try draws its chance from; the plan has it from here on, as a new version. Absence means that
-    it is the same.
-    """
+    """seed is the seed of the next try; a new version of the plan contains it. Absence means that the seed is unchanged."""
     @property
     def error(self) -> google.rpc.status_pb2.Status:
-        """error says why."""
+        """error says why the try failed."""
 
     def __init__(
         self,
@@ -289,7 +291,9 @@ global___SectionRetried = SectionRetried
 
 @typing.final
 class DraftRewound(google.protobuf.message.Message):
-    """DraftRewound says that audio is made again from first_frame: drop what you have of that stage from there."""
+    """DraftRewound says that audio from first_frame on is made again. Discard the received audio of that stage from there
+    on.
+    """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -298,13 +302,13 @@ class DraftRewound(google.protobuf.message.Message):
     ATTEMPT_FIELD_NUMBER: builtins.int
     STAGE_FIELD_NUMBER: builtins.int
     first_frame: builtins.int
-    """first_frame is where it begins anew: the section's start; 0 for the master."""
+    """first_frame is the first frame to discard: the section's start, or 0 for the master."""
     section_id: builtins.str
-    """section_id is the section. Empty for the master."""
+    """section_id is the id of the section. Empty for the master."""
     attempt: builtins.int
-    """attempt is the new one."""
+    """attempt is the number of the new try."""
     stage: segue.audio.v1.audio_pb2.Stage.ValueType
-    """stage says which audio: DRAFT or MASTER."""
+    """stage says which audio is made again: DRAFT or MASTER."""
     def __init__(
         self,
         *,
@@ -319,14 +323,14 @@ global___DraftRewound = DraftRewound
 
 @typing.final
 class DraftFinished(google.protobuf.message.Message):
-    """DraftFinished says that all of the draft is there."""
+    """DraftFinished says that the draft is complete."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     MIXED_FIELD_NUMBER: builtins.int
     @property
     def mixed(self) -> segue.mixer.v1.mixer_pb2.MixFinished:
-        """mixed is the mixer's last word."""
+        """mixed is the mixer's final message."""
 
     def __init__(
         self,
@@ -348,11 +352,11 @@ class MasterMade(google.protobuf.message.Message):
     FINISHED_FIELD_NUMBER: builtins.int
     @property
     def measurement(self) -> segue.mixer.v1.mixer_pb2.MasterMeasurement:
-        """measurement is what the first pass found and the second used."""
+        """measurement is the result of pass MEASURE, used in pass RENDER."""
 
     @property
     def finished(self) -> segue.mixer.v1.mixer_pb2.MasterFinished:
-        """finished is what the master measures."""
+        """finished is the measurement of the master itself."""
 
     def __init__(
         self,
@@ -367,16 +371,16 @@ global___MasterMade = MasterMade
 
 @typing.final
 class Checkpoint(google.protobuf.message.Message):
-    """Checkpoint says that all is well while there is nothing to say. It is sent from memory and never again."""
+    """Checkpoint says that the composition is alive while there is no other event. It is not stored, and never repeated."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     STATE_FIELD_NUMBER: builtins.int
     QUEUE_POSITION_FIELD_NUMBER: builtins.int
     state: segue.composer.v1.composition_pb2.State.ValueType
-    """state is where the composition stands."""
+    """state is the current state of the composition."""
     queue_position: builtins.int
-    """queue_position is how many are before it. 0 means that it does not wait."""
+    """queue_position is the position in the queue, from 1. 0 means that the composition does not wait."""
     def __init__(
         self,
         *,
@@ -389,14 +393,14 @@ global___Checkpoint = Checkpoint
 
 @typing.final
 class Finished(google.protobuf.message.Message):
-    """Finished says that it is over. It is the last event of every composition, and there is exactly one."""
+    """Finished says that the composition has ended. It is the last event of every composition, and occurs once."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     COMPOSITION_FIELD_NUMBER: builtins.int
     @property
     def composition(self) -> segue.composer.v1.composition_pb2.Composition:
-        """composition is as it ended."""
+        """composition is the final state."""
 
     def __init__(
         self,
@@ -410,8 +414,8 @@ global___Finished = Finished
 
 @typing.final
 class CompositionEvent(google.protobuf.message.Message):
-    """CompositionEvent is something that happened to a composition. Clients skip kinds that they do not know, and audio and
-    rewinds of a stage that they do not know.
+    """CompositionEvent is one event of a composition. Clients must ignore unknown kinds of events, and audio and rewinds of
+    an unknown stage.
     """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
@@ -439,88 +443,88 @@ class CompositionEvent(google.protobuf.message.Message):
     CHECKPOINT_FIELD_NUMBER: builtins.int
     FINISHED_FIELD_NUMBER: builtins.int
     composition: builtins.str
-    """composition is its name."""
+    """composition is the name of the composition."""
     sequence: builtins.int
-    """sequence is the place in the log, from 1, without gaps. Events that are sent from memory (section_progress,
-    checkpoint) repeat the last one, and so do the audio chunks of one segment.
+    """sequence is the position in the log, from 1 without gaps. Events that are not stored (section_progress, checkpoint)
+    have the number of the last stored one. The audio chunks of one segment share a number.
     """
     plan_version: builtins.int
-    """plan_version is the plan's version then. 0 means not planned yet."""
+    """plan_version is the version of the plan at that time. 0 means that there was no plan yet."""
     @property
     def event_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """event_time is when it happened."""
+        """event_time is the time of the event."""
 
     @property
     def accepted(self) -> global___Accepted:
-        """accepted: it exists. First."""
+        """accepted says that the composition was created. It is the first event."""
 
     @property
     def started(self) -> global___Started:
-        """started: a conductor took it up."""
+        """started says that a conductor claimed the composition."""
 
     @property
     def planned(self) -> global___Planned:
-        """planned: there is a plan."""
+        """planned says that the plan is ready."""
 
     @property
     def section_started(self) -> global___SectionStarted:
-        """section_started: a renderer took a section."""
+        """section_started says that a renderer accepted a section."""
 
     @property
     def section_progress(self) -> global___SectionProgress:
-        """section_progress: how far a section is."""
+        """section_progress says how far a section is."""
 
     @property
     def section_finished(self) -> global___SectionFinished:
-        """section_finished: a section's take is in the store."""
+        """section_finished says that a section's take is stored."""
 
     @property
     def section_retried(self) -> global___SectionRetried:
-        """section_retried: a try at a section failed."""
+        """section_retried says that one try at a section failed."""
 
     @property
     def section_mixed(self) -> segue.mixer.v1.mixer_pb2.SectionMixed:
-        """section_mixed: a section is in the draft, and how it was joined."""
+        """section_mixed says that a section is part of the draft, and how it was joined."""
 
     @property
     def audio(self) -> segue.audio.v1.audio_pb2.AudioChunk:
-        """audio: sound of the draft or the master. Between rewinds, frames of a stage are contiguous and unique."""
+        """audio is a chunk of the draft or the master. Between rewinds, the frames of a stage are contiguous and unique."""
 
     @property
     def draft_rewound(self) -> global___DraftRewound:
-        """draft_rewound: the draft, or the master, is made again from a frame on."""
+        """draft_rewound says that the draft or the master is made again from a frame on."""
 
     @property
     def draft_finished(self) -> global___DraftFinished:
-        """draft_finished: all of the draft is there."""
+        """draft_finished says that the draft is complete."""
 
     @property
     def master_made(self) -> global___MasterMade:
-        """master_made: the master is complete."""
+        """master_made says that the master is complete."""
 
     @property
     def analyzed(self) -> segue.analyzer.v1.analyzer_pb2.Report:
-        """analyzed: the master was measured."""
+        """analyzed is the analyzer's report on the master."""
 
     @property
     def output_ready(self) -> segue.composer.v1.composition_pb2.Output:
-        """output_ready: a file can be downloaded."""
+        """output_ready says that a file can be downloaded."""
 
     @property
     def degraded(self) -> segue.composer.v1.composition_pb2.Degradation:
-        """degraded: something was done in a lesser way than asked."""
+        """degraded says that the result will be less than requested."""
 
     @property
     def warned(self) -> segue.music.v1.music_pb2.Warning:
-        """warned: something that the caller should know."""
+        """warned is a warning for the caller."""
 
     @property
     def checkpoint(self) -> global___Checkpoint:
-        """checkpoint: all is well."""
+        """checkpoint says that the composition is alive."""
 
     @property
     def finished(self) -> global___Finished:
-        """finished: it is over. Last."""
+        """finished says that the composition has ended. It is the last event."""
 
     def __init__(
         self,
@@ -556,7 +560,7 @@ global___CompositionEvent = CompositionEvent
 
 @typing.final
 class ComposeRequest(google.protobuf.message.Message):
-    """ComposeRequest asks for a composition and its stream."""
+    """ComposeRequest requests a composition and its stream."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -567,22 +571,22 @@ class ComposeRequest(google.protobuf.message.Message):
     HEARTBEAT_INTERVAL_FIELD_NUMBER: builtins.int
     DISCONNECT_POLICY_FIELD_NUMBER: builtins.int
     request_id: builtins.str
-    """request_id makes the call idempotent: the same UUID again gives the same composition, from its first event.
-    Empty means a new composition.
+    """request_id makes the call idempotent: a repeated UUID returns the earlier composition, from its first event. Empty
+    means a new composition.
     """
     audio: global___AudioSelection.ValueType
-    """audio says which audio the stream carries."""
+    """audio says which audio the stream contains. Absence means DRAFT."""
     encoding: segue.audio.v1.audio_pb2.SampleFormat.ValueType
-    """encoding says how samples are written. Absence means F32LE."""
+    """encoding is the sample format of the audio. Absence means F32LE."""
     disconnect_policy: global___DisconnectPolicy.ValueType
-    """disconnect_policy says what happens when this stream goes away."""
+    """disconnect_policy says what happens when this stream breaks. Absence means CONTINUE."""
     @property
     def spec(self) -> segue.composer.v1.spec_pb2.CompositionSpec:
-        """spec is all that is asked for."""
+        """spec is the complete request."""
 
     @property
     def heartbeat_interval(self) -> google.protobuf.duration_pb2.Duration:
-        """heartbeat_interval is the longest time without a message: 1 to 60 s. Absence means 10 s."""
+        """heartbeat_interval is the longest time without a message, 1 to 60 s. Absence means 10 s."""
 
     def __init__(
         self,
@@ -608,10 +612,10 @@ class ComposeResponse(google.protobuf.message.Message):
     CURSOR_FIELD_NUMBER: builtins.int
     EVENT_FIELD_NUMBER: builtins.int
     cursor: builtins.str
-    """cursor is the place after this message; it is opaque. Give it to WatchComposition to go on."""
+    """cursor is the position after this message. It is opaque; send it to WatchComposition to resume."""
     @property
     def event(self) -> global___CompositionEvent:
-        """event is what happened."""
+        """event is the event."""
 
     def __init__(
         self,
@@ -626,7 +630,7 @@ global___ComposeResponse = ComposeResponse
 
 @typing.final
 class WatchCompositionRequest(google.protobuf.message.Message):
-    """WatchCompositionRequest asks for a composition's stream."""
+    """WatchCompositionRequest requests the stream of a composition."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -637,18 +641,20 @@ class WatchCompositionRequest(google.protobuf.message.Message):
     HEARTBEAT_INTERVAL_FIELD_NUMBER: builtins.int
     DISCONNECT_POLICY_FIELD_NUMBER: builtins.int
     name: builtins.str
-    """name is the composition's."""
+    """name is the name of the composition."""
     cursor: builtins.str
-    """cursor is the last one that was handled. Empty means from the first event."""
+    """cursor is the cursor of the last message that the caller processed. Empty means from the first event."""
     audio: global___AudioSelection.ValueType
-    """audio says which audio the stream carries."""
+    """audio says which audio the stream contains. Absence means DRAFT."""
     encoding: segue.audio.v1.audio_pb2.SampleFormat.ValueType
-    """encoding says how samples are written. Absence means F32LE."""
+    """encoding is the sample format of the audio. Absence means F32LE."""
     disconnect_policy: global___DisconnectPolicy.ValueType
-    """disconnect_policy says what happens when this stream goes away; CANCEL makes it one of the composition's owners."""
+    """disconnect_policy says what happens when this stream breaks. With CANCEL, this stream keeps the composition alive,
+    as a Compose stream with CANCEL does. Absence means CONTINUE.
+    """
     @property
     def heartbeat_interval(self) -> google.protobuf.duration_pb2.Duration:
-        """heartbeat_interval is the longest time without a message: 1 to 60 s. Absence means 10 s."""
+        """heartbeat_interval is the longest time without a message, 1 to 60 s. Absence means 10 s."""
 
     def __init__(
         self,
@@ -674,10 +680,10 @@ class WatchCompositionResponse(google.protobuf.message.Message):
     CURSOR_FIELD_NUMBER: builtins.int
     EVENT_FIELD_NUMBER: builtins.int
     cursor: builtins.str
-    """cursor is the place after this message; it is opaque."""
+    """cursor is the position after this message. It is opaque."""
     @property
     def event(self) -> global___CompositionEvent:
-        """event is what happened."""
+        """event is the event."""
 
     def __init__(
         self,

@@ -33,7 +33,8 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """ERROR_REASON_UNSPECIFIED is never sent."""
     ERROR_REASON_INVALID_FIELD: _ErrorReason.ValueType  # 1
     """ERROR_REASON_INVALID_FIELD: INVALID_ARGUMENT. A field breaks a rule of the contract; BadRequest lists each such
-    field with a suggested value. Example: a prompt has 4097 bytes.
+    field with a suggested value. When there are too many to list, metadata "violations" is their number. Example: a
+    prompt has 4097 bytes. Metadata: {"violations": "300"}.
     """
     ERROR_REASON_MALFORMED_REQUEST: _ErrorReason.ValueType  # 2
     """ERROR_REASON_MALFORMED_REQUEST: INVALID_ARGUMENT. The bytes cannot be decoded as the message, or a text is not
@@ -45,7 +46,7 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """
     ERROR_REASON_INVALID_FILTER: _ErrorReason.ValueType  # 4
     """ERROR_REASON_INVALID_FILTER: INVALID_ARGUMENT. The list filter has a syntax error; metadata "position" is the
-    place. Example: the filter is "state =".
+    position of its first character. Example: the filter is "state =". Metadata: {"position": "0"}.
     """
     ERROR_REASON_INVALID_CURSOR: _ErrorReason.ValueType  # 5
     """ERROR_REASON_INVALID_CURSOR: INVALID_ARGUMENT. The cursor was not issued by this server, or belongs to another
@@ -56,77 +57,87 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     chords do not fill their bars.
     """
     ERROR_REASON_LENGTH_NOT_POSSIBLE: _ErrorReason.ValueType  # 7
-    """ERROR_REASON_LENGTH_NOT_POSSIBLE: INVALID_ARGUMENT. The requested length needs a tail, and the request forbids
-    one; metadata "shorter" and "longer" are the nearest possible lengths. Example: 10 s at 92 bpm are requested
-    without a tail.
+    """ERROR_REASON_LENGTH_NOT_POSSIBLE: INVALID_ARGUMENT. The requested length is too short or too long for the tempo and
+    the form, or it needs a tail and the request forbids one. Metadata "shorter" and "longer" are the nearest possible
+    lengths, as far as they exist. Example: 10 s at 92 bpm are requested without a tail. Metadata: {"shorter":
+    "7.826083s", "longer": "10.434792s"}.
     """
     ERROR_REASON_INVALID_AUDIO: _ErrorReason.ValueType  # 8
     """ERROR_REASON_INVALID_AUDIO: INVALID_ARGUMENT. The received audio cannot be used: its format is wrong, a sample is
-    not finite, or the file is of another kind. Example: an uploaded file is a PNG.
+    not finite, or the file is of another kind. In a stream of chunks, metadata "section_id" and "frame" are the
+    position. Example: the checksum of a chunk does not match. Metadata: {"section_id": "verse-1", "frame": "96000"}.
     """
     ERROR_REASON_OPTION_NOT_SUPPORTED: _ErrorReason.ValueType  # 9
     """ERROR_REASON_OPTION_NOT_SUPPORTED: INVALID_ARGUMENT. The chosen renderer or this release does not support an
-    option; metadata "option" names it. Example: a melody is sent to a model that cannot follow one.
+    option; metadata "option" names it. Example: a melody is sent to a model that cannot follow one. Metadata:
+    {"option": "spec.melody", "model": "sketch"}.
     """
     ERROR_REASON_COMPOSITION_NOT_FOUND: _ErrorReason.ValueType  # 10
     """ERROR_REASON_COMPOSITION_NOT_FOUND: NOT_FOUND. The composition does not exist, has expired, or belongs to another
-    caller. Example: the retention time of the composition has passed.
+    caller. Example: the retention time of the composition has passed. Metadata: {"name":
+    "compositions/2c9f6a0d41b7e85390ad17fc"}.
     """
     ERROR_REASON_ARTIFACT_NOT_FOUND: _ErrorReason.ValueType  # 11
     """ERROR_REASON_ARTIFACT_NOT_FOUND: NOT_FOUND. The output or upload does not exist, or belongs to another caller.
-    Example: stems are requested of a composition without stems.
+    Example: stems are requested of a composition without stems. Metadata: {"name":
+    "compositions/2c9f6a0d41b7e85390ad17fc/outputs/stem-bass.wav"}.
     """
     ERROR_REASON_JOB_NOT_FOUND: _ErrorReason.ValueType  # 12
-    """ERROR_REASON_JOB_NOT_FOUND: NOT_FOUND. The analysis or mastering does not exist, has expired, or belongs to
-    another caller. Example: the name is "analyses/none".
+    """ERROR_REASON_JOB_NOT_FOUND: NOT_FOUND. The analysis, mastering or unfinished upload does not exist, has expired, or
+    belongs to another caller. Example: the retention time of an upload passes while it is written. Metadata: {"name":
+    "uploads/5e0b7f3391c84a62d7be0a14"}.
     """
     ERROR_REASON_MODEL_NOT_FOUND: _ErrorReason.ValueType  # 13
-    """ERROR_REASON_MODEL_NOT_FOUND: NOT_FOUND. No renderer of the pool has this model; metadata "models" lists the
-    models that exist. Example: "musicgen-large" is requested where only "sketch" runs.
+    """ERROR_REASON_MODEL_NOT_FOUND: NOT_FOUND. No renderer of the pool has this model; metadata "models" lists the models
+    that exist. Example: "musicgen-large" is requested where only "sketch" runs. Metadata: {"model": "musicgen-large",
+    "models": "sketch"}.
     """
     ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 14
-    """ERROR_REASON_REQUEST_ID_REUSED: ALREADY_EXISTS. The request_id belongs to another request; metadata "name" is
-    what that request created. Example: the same UUID comes with another prompt.
+    """ERROR_REASON_REQUEST_ID_REUSED: ALREADY_EXISTS. The request_id belongs to another request; metadata "name" is what
+    that request created. Example: the same UUID comes with another prompt. Metadata: {"name":
+    "compositions/2c9f6a0d41b7e85390ad17fc"}.
     """
     ERROR_REASON_NOT_FINISHED: _ErrorReason.ValueType  # 15
-    """ERROR_REASON_NOT_FINISHED: FAILED_PRECONDITION. The job must end first. Example: a running composition is
-    deleted.
+    """ERROR_REASON_NOT_FINISHED: FAILED_PRECONDITION. The job must end first. Example: a running composition is deleted.
+    Metadata: {"name": "compositions/2c9f6a0d41b7e85390ad17fc"}.
     """
     ERROR_REASON_UPLOAD_FINISHED: _ErrorReason.ValueType  # 16
     """ERROR_REASON_UPLOAD_FINISHED: FAILED_PRECONDITION. The upload is complete and accepts no more bytes. Example:
-    WriteUpload follows FinishUpload.
+    WriteUpload follows FinishUpload. Metadata: {"name": "uploads/5e0b7f3391c84a62d7be0a14"}.
     """
     ERROR_REASON_MODEL_NOT_INSTALLED: _ErrorReason.ValueType  # 17
-    """ERROR_REASON_MODEL_NOT_INSTALLED: FAILED_PRECONDITION. The model is known, but its weights are not installed;
-    metadata "command" installs them. Example: "musicgen-small" is used before `segued models pull`.
+    """ERROR_REASON_MODEL_NOT_INSTALLED: FAILED_PRECONDITION. The model is known, but its weights are not installed; the
+    message says how to install them. Example: "musicgen-small" is used before `segued models pull`.
     """
     ERROR_REASON_MODEL_INVALID: _ErrorReason.ValueType  # 18
     """ERROR_REASON_MODEL_INVALID: FAILED_PRECONDITION. The model's files are damaged, or belong to another kind of
     model. Example: a safetensors file is truncated.
     """
     ERROR_REASON_DEVICE_REQUIRED: _ErrorReason.ValueType  # 19
-    """ERROR_REASON_DEVICE_REQUIRED: FAILED_PRECONDITION. The machine does not have the requested device; metadata
-    "remedy" says what to do. Example: renderer.device is cuda on a machine without a GPU.
+    """ERROR_REASON_DEVICE_REQUIRED: FAILED_PRECONDITION. The machine does not have the requested device; the message
+    names an alternative. Example: renderer.musicgen.device is cuda on a machine without a GPU.
     """
     ERROR_REASON_DEGRADATION_REFUSED: _ErrorReason.ValueType  # 20
     """ERROR_REASON_DEGRADATION_REFUSED: FAILED_PRECONDITION. Only a lesser result than requested is possible, and the
     policy is REFUSE. Example: the requested model has left the pool.
     """
     ERROR_REASON_CURSOR_AHEAD: _ErrorReason.ValueType  # 21
-    """ERROR_REASON_CURSOR_AHEAD: OUT_OF_RANGE. The cursor is beyond the end of the log; metadata "lastCursor" is the
-    last valid one. Example: the server's disk was restored from a backup.
+    """ERROR_REASON_CURSOR_AHEAD: OUT_OF_RANGE. The cursor is beyond the end of the log; metadata "lastCursor" is the last
+    valid one. Example: the server's disk was restored from a backup. Metadata: {"lastCursor":
+    "AVVZhCQAAAAAAAAAKQAAAAAAAAAAdlnHjA=="}.
     """
     ERROR_REASON_OFFSET_OUT_OF_RANGE: _ErrorReason.ValueType  # 23
     """ERROR_REASON_OFFSET_OUT_OF_RANGE: OUT_OF_RANGE. A byte offset is beyond the end, or is not the next one of an
-    upload; metadata "size" is the number of bytes stored. Example: read_offset is 10 in a file of 5 bytes.
+    upload; metadata "size" is the number of bytes stored. Example: read_offset is 10 in a file of 5 bytes. Metadata:
+    {"size": "5"}.
     """
     ERROR_REASON_QUEUE_FULL: _ErrorReason.ValueType  # 24
-    """ERROR_REASON_QUEUE_FULL: RESOURCE_EXHAUSTED with RetryInfo. The queue has no room. Example: 64 compositions wait
-    already.
+    """ERROR_REASON_QUEUE_FULL: RESOURCE_EXHAUSTED with RetryInfo. The queue has no room; metadata "limit" is the highest
+    number of waiting jobs. Example: 64 compositions wait already. Metadata: {"limit": "64"}.
     """
     ERROR_REASON_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 25
-    """ERROR_REASON_QUOTA_EXCEEDED: RESOURCE_EXHAUSTED. The caller has used its quota. Example: the caller's uploads
-    exceed 1 GiB.
+    """ERROR_REASON_QUOTA_EXCEEDED: RESOURCE_EXHAUSTED. The caller has used its quota; metadata "limit" and "used" are in
+    bytes. Example: the caller's uploads exceed 1 GiB. Metadata: {"limit": "1073741824", "used": "1070596096"}.
     """
     ERROR_REASON_OUT_OF_MEMORY: _ErrorReason.ValueType  # 26
     """ERROR_REASON_OUT_OF_MEMORY: RESOURCE_EXHAUSTED. The device has too little memory; RetryInfo is present when other
@@ -141,8 +152,9 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     starting.
     """
     ERROR_REASON_SERVICE_UNREACHABLE: _ErrorReason.ValueType  # 29
-    """ERROR_REASON_SERVICE_UNREACHABLE: UNAVAILABLE with RetryInfo. A planner, mixer or analyzer does not answer;
-    metadata "service" names it. Example: the mixer restarts.
+    """ERROR_REASON_SERVICE_UNREACHABLE: UNAVAILABLE with RetryInfo. A planner, renderer, mixer or analyzer does not
+    answer; metadata "service" names it, and "grpcCode" is the code of the failed call, if there is one. Example: the
+    mixer restarts. Metadata: {"service": "mixer", "grpcCode": "UNAVAILABLE"}.
     """
     ERROR_REASON_SHUTTING_DOWN: _ErrorReason.ValueType  # 30
     """ERROR_REASON_SHUTTING_DOWN: UNAVAILABLE with RetryInfo. The process is draining; resume on another one, or here a
@@ -161,11 +173,15 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     Example: a GPU is reset.
     """
     ERROR_REASON_RENDER_INVALID: _ErrorReason.ValueType  # 34
-    """ERROR_REASON_RENDER_INVALID: DATA_LOSS. The audio of a renderer is not finite, is silent, or has the wrong
-    length, after a retry too; metadata "sectionId" names the section. Example: damaged weights yield NaN.
+    """ERROR_REASON_RENDER_INVALID: DATA_LOSS. The audio of a renderer is not finite, is silent, or has the wrong length,
+    after a retry too; metadata "sectionId" names the section. Example: damaged weights yield NaN. Metadata:
+    {"sectionId": "verse-1"}.
     """
     ERROR_REASON_ARTIFACT_CORRUPT: _ErrorReason.ValueType  # 35
-    """ERROR_REASON_ARTIFACT_CORRUPT: DATA_LOSS. Stored bytes do not match their digest. Example: a disk is damaged."""
+    """ERROR_REASON_ARTIFACT_CORRUPT: DATA_LOSS. Stored bytes do not match their digest. For an upload, metadata "sha256"
+    is the digest of the received bytes. Example: a disk is damaged. Metadata: {"sha256":
+    "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}.
+    """
     ERROR_REASON_TIME_LIMIT: _ErrorReason.ValueType  # 36
     """ERROR_REASON_TIME_LIMIT: DEADLINE_EXCEEDED. The time_limit of the composition has passed. Example: half an hour
     of music has a limit of 10 s.
@@ -197,24 +213,26 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     Example: a section crashes the process.
     """
     ERROR_REASON_OUT_OF_ORDER: _ErrorReason.ValueType  # 44
-    """ERROR_REASON_OUT_OF_ORDER: INVALID_ARGUMENT. A message of a stream came at the wrong place; metadata "position"
-    says where. Example: audio comes before start.
+    """ERROR_REASON_OUT_OF_ORDER: INVALID_ARGUMENT. A message of a stream arrived at the wrong position; metadata
+    "position" says where. Example: audio arrives before start. Metadata: {"position": "start"}.
     """
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 45
-    """ERROR_REASON_INTERNAL: INTERNAL. A fault in Segue; metadata "requestId" finds it in the log. Example: the code
-    has a bug.
+    """ERROR_REASON_INTERNAL: INTERNAL. A fault in Segue; metadata "requestId" finds it in the log. Example: the code has
+    a bug.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
-    """ErrorReason says why a call or a composition failed. Programs switch on it; the message is for people.
-    Each comment has the form: name, code, meaning, an example of when it is raised. docs/errors.md is made of them.
+    """ErrorReason says why a call or a composition failed. Programs switch on it; the message is for people. Each comment
+    has the form: name, code, meaning, an example of when it is raised, and its metadata in JSON if it has any besides
+    "requestId". docs/errors.md is made of them.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 """ERROR_REASON_UNSPECIFIED is never sent."""
 ERROR_REASON_INVALID_FIELD: ErrorReason.ValueType  # 1
 """ERROR_REASON_INVALID_FIELD: INVALID_ARGUMENT. A field breaks a rule of the contract; BadRequest lists each such
-field with a suggested value. Example: a prompt has 4097 bytes.
+field with a suggested value. When there are too many to list, metadata "violations" is their number. Example: a
+prompt has 4097 bytes. Metadata: {"violations": "300"}.
 """
 ERROR_REASON_MALFORMED_REQUEST: ErrorReason.ValueType  # 2
 """ERROR_REASON_MALFORMED_REQUEST: INVALID_ARGUMENT. The bytes cannot be decoded as the message, or a text is not
@@ -226,7 +244,7 @@ another query. Example: page_token is "abc".
 """
 ERROR_REASON_INVALID_FILTER: ErrorReason.ValueType  # 4
 """ERROR_REASON_INVALID_FILTER: INVALID_ARGUMENT. The list filter has a syntax error; metadata "position" is the
-place. Example: the filter is "state =".
+position of its first character. Example: the filter is "state =". Metadata: {"position": "0"}.
 """
 ERROR_REASON_INVALID_CURSOR: ErrorReason.ValueType  # 5
 """ERROR_REASON_INVALID_CURSOR: INVALID_ARGUMENT. The cursor was not issued by this server, or belongs to another
@@ -237,77 +255,87 @@ ERROR_REASON_INVALID_PLAN: ErrorReason.ValueType  # 6
 chords do not fill their bars.
 """
 ERROR_REASON_LENGTH_NOT_POSSIBLE: ErrorReason.ValueType  # 7
-"""ERROR_REASON_LENGTH_NOT_POSSIBLE: INVALID_ARGUMENT. The requested length needs a tail, and the request forbids
-one; metadata "shorter" and "longer" are the nearest possible lengths. Example: 10 s at 92 bpm are requested
-without a tail.
+"""ERROR_REASON_LENGTH_NOT_POSSIBLE: INVALID_ARGUMENT. The requested length is too short or too long for the tempo and
+the form, or it needs a tail and the request forbids one. Metadata "shorter" and "longer" are the nearest possible
+lengths, as far as they exist. Example: 10 s at 92 bpm are requested without a tail. Metadata: {"shorter":
+"7.826083s", "longer": "10.434792s"}.
 """
 ERROR_REASON_INVALID_AUDIO: ErrorReason.ValueType  # 8
 """ERROR_REASON_INVALID_AUDIO: INVALID_ARGUMENT. The received audio cannot be used: its format is wrong, a sample is
-not finite, or the file is of another kind. Example: an uploaded file is a PNG.
+not finite, or the file is of another kind. In a stream of chunks, metadata "section_id" and "frame" are the
+position. Example: the checksum of a chunk does not match. Metadata: {"section_id": "verse-1", "frame": "96000"}.
 """
 ERROR_REASON_OPTION_NOT_SUPPORTED: ErrorReason.ValueType  # 9
 """ERROR_REASON_OPTION_NOT_SUPPORTED: INVALID_ARGUMENT. The chosen renderer or this release does not support an
-option; metadata "option" names it. Example: a melody is sent to a model that cannot follow one.
+option; metadata "option" names it. Example: a melody is sent to a model that cannot follow one. Metadata:
+{"option": "spec.melody", "model": "sketch"}.
 """
 ERROR_REASON_COMPOSITION_NOT_FOUND: ErrorReason.ValueType  # 10
 """ERROR_REASON_COMPOSITION_NOT_FOUND: NOT_FOUND. The composition does not exist, has expired, or belongs to another
-caller. Example: the retention time of the composition has passed.
+caller. Example: the retention time of the composition has passed. Metadata: {"name":
+"compositions/2c9f6a0d41b7e85390ad17fc"}.
 """
 ERROR_REASON_ARTIFACT_NOT_FOUND: ErrorReason.ValueType  # 11
 """ERROR_REASON_ARTIFACT_NOT_FOUND: NOT_FOUND. The output or upload does not exist, or belongs to another caller.
-Example: stems are requested of a composition without stems.
+Example: stems are requested of a composition without stems. Metadata: {"name":
+"compositions/2c9f6a0d41b7e85390ad17fc/outputs/stem-bass.wav"}.
 """
 ERROR_REASON_JOB_NOT_FOUND: ErrorReason.ValueType  # 12
-"""ERROR_REASON_JOB_NOT_FOUND: NOT_FOUND. The analysis or mastering does not exist, has expired, or belongs to
-another caller. Example: the name is "analyses/none".
+"""ERROR_REASON_JOB_NOT_FOUND: NOT_FOUND. The analysis, mastering or unfinished upload does not exist, has expired, or
+belongs to another caller. Example: the retention time of an upload passes while it is written. Metadata: {"name":
+"uploads/5e0b7f3391c84a62d7be0a14"}.
 """
 ERROR_REASON_MODEL_NOT_FOUND: ErrorReason.ValueType  # 13
-"""ERROR_REASON_MODEL_NOT_FOUND: NOT_FOUND. No renderer of the pool has this model; metadata "models" lists the
-models that exist. Example: "musicgen-large" is requested where only "sketch" runs.
+"""ERROR_REASON_MODEL_NOT_FOUND: NOT_FOUND. No renderer of the pool has this model; metadata "models" lists the models
+that exist. Example: "musicgen-large" is requested where only "sketch" runs. Metadata: {"model": "musicgen-large",
+"models": "sketch"}.
 """
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 14
-"""ERROR_REASON_REQUEST_ID_REUSED: ALREADY_EXISTS. The request_id belongs to another request; metadata "name" is
-what that request created. Example: the same UUID comes with another prompt.
+"""ERROR_REASON_REQUEST_ID_REUSED: ALREADY_EXISTS. The request_id belongs to another request; metadata "name" is what
+that request created. Example: the same UUID comes with another prompt. Metadata: {"name":
+"compositions/2c9f6a0d41b7e85390ad17fc"}.
 """
 ERROR_REASON_NOT_FINISHED: ErrorReason.ValueType  # 15
-"""ERROR_REASON_NOT_FINISHED: FAILED_PRECONDITION. The job must end first. Example: a running composition is
-deleted.
+"""ERROR_REASON_NOT_FINISHED: FAILED_PRECONDITION. The job must end first. Example: a running composition is deleted.
+Metadata: {"name": "compositions/2c9f6a0d41b7e85390ad17fc"}.
 """
 ERROR_REASON_UPLOAD_FINISHED: ErrorReason.ValueType  # 16
 """ERROR_REASON_UPLOAD_FINISHED: FAILED_PRECONDITION. The upload is complete and accepts no more bytes. Example:
-WriteUpload follows FinishUpload.
+WriteUpload follows FinishUpload. Metadata: {"name": "uploads/5e0b7f3391c84a62d7be0a14"}.
 """
 ERROR_REASON_MODEL_NOT_INSTALLED: ErrorReason.ValueType  # 17
-"""ERROR_REASON_MODEL_NOT_INSTALLED: FAILED_PRECONDITION. The model is known, but its weights are not installed;
-metadata "command" installs them. Example: "musicgen-small" is used before `segued models pull`.
+"""ERROR_REASON_MODEL_NOT_INSTALLED: FAILED_PRECONDITION. The model is known, but its weights are not installed; the
+message says how to install them. Example: "musicgen-small" is used before `segued models pull`.
 """
 ERROR_REASON_MODEL_INVALID: ErrorReason.ValueType  # 18
 """ERROR_REASON_MODEL_INVALID: FAILED_PRECONDITION. The model's files are damaged, or belong to another kind of
 model. Example: a safetensors file is truncated.
 """
 ERROR_REASON_DEVICE_REQUIRED: ErrorReason.ValueType  # 19
-"""ERROR_REASON_DEVICE_REQUIRED: FAILED_PRECONDITION. The machine does not have the requested device; metadata
-"remedy" says what to do. Example: renderer.device is cuda on a machine without a GPU.
+"""ERROR_REASON_DEVICE_REQUIRED: FAILED_PRECONDITION. The machine does not have the requested device; the message
+names an alternative. Example: renderer.musicgen.device is cuda on a machine without a GPU.
 """
 ERROR_REASON_DEGRADATION_REFUSED: ErrorReason.ValueType  # 20
 """ERROR_REASON_DEGRADATION_REFUSED: FAILED_PRECONDITION. Only a lesser result than requested is possible, and the
 policy is REFUSE. Example: the requested model has left the pool.
 """
 ERROR_REASON_CURSOR_AHEAD: ErrorReason.ValueType  # 21
-"""ERROR_REASON_CURSOR_AHEAD: OUT_OF_RANGE. The cursor is beyond the end of the log; metadata "lastCursor" is the
-last valid one. Example: the server's disk was restored from a backup.
+"""ERROR_REASON_CURSOR_AHEAD: OUT_OF_RANGE. The cursor is beyond the end of the log; metadata "lastCursor" is the last
+valid one. Example: the server's disk was restored from a backup. Metadata: {"lastCursor":
+"AVVZhCQAAAAAAAAAKQAAAAAAAAAAdlnHjA=="}.
 """
 ERROR_REASON_OFFSET_OUT_OF_RANGE: ErrorReason.ValueType  # 23
 """ERROR_REASON_OFFSET_OUT_OF_RANGE: OUT_OF_RANGE. A byte offset is beyond the end, or is not the next one of an
-upload; metadata "size" is the number of bytes stored. Example: read_offset is 10 in a file of 5 bytes.
+upload; metadata "size" is the number of bytes stored. Example: read_offset is 10 in a file of 5 bytes. Metadata:
+{"size": "5"}.
 """
 ERROR_REASON_QUEUE_FULL: ErrorReason.ValueType  # 24
-"""ERROR_REASON_QUEUE_FULL: RESOURCE_EXHAUSTED with RetryInfo. The queue has no room. Example: 64 compositions wait
-already.
+"""ERROR_REASON_QUEUE_FULL: RESOURCE_EXHAUSTED with RetryInfo. The queue has no room; metadata "limit" is the highest
+number of waiting jobs. Example: 64 compositions wait already. Metadata: {"limit": "64"}.
 """
 ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 25
-"""ERROR_REASON_QUOTA_EXCEEDED: RESOURCE_EXHAUSTED. The caller has used its quota. Example: the caller's uploads
-exceed 1 GiB.
+"""ERROR_REASON_QUOTA_EXCEEDED: RESOURCE_EXHAUSTED. The caller has used its quota; metadata "limit" and "used" are in
+bytes. Example: the caller's uploads exceed 1 GiB. Metadata: {"limit": "1073741824", "used": "1070596096"}.
 """
 ERROR_REASON_OUT_OF_MEMORY: ErrorReason.ValueType  # 26
 """ERROR_REASON_OUT_OF_MEMORY: RESOURCE_EXHAUSTED. The device has too little memory; RetryInfo is present when other
@@ -322,8 +350,9 @@ ERROR_REASON_NO_RENDERER: ErrorReason.ValueType  # 28
 starting.
 """
 ERROR_REASON_SERVICE_UNREACHABLE: ErrorReason.ValueType  # 29
-"""ERROR_REASON_SERVICE_UNREACHABLE: UNAVAILABLE with RetryInfo. A planner, mixer or analyzer does not answer;
-metadata "service" names it. Example: the mixer restarts.
+"""ERROR_REASON_SERVICE_UNREACHABLE: UNAVAILABLE with RetryInfo. A planner, renderer, mixer or analyzer does not
+answer; metadata "service" names it, and "grpcCode" is the code of the failed call, if there is one. Example: the
+mixer restarts. Metadata: {"service": "mixer", "grpcCode": "UNAVAILABLE"}.
 """
 ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 30
 """ERROR_REASON_SHUTTING_DOWN: UNAVAILABLE with RetryInfo. The process is draining; resume on another one, or here a
@@ -342,11 +371,15 @@ ERROR_REASON_DEVICE_LOST: ErrorReason.ValueType  # 33
 Example: a GPU is reset.
 """
 ERROR_REASON_RENDER_INVALID: ErrorReason.ValueType  # 34
-"""ERROR_REASON_RENDER_INVALID: DATA_LOSS. The audio of a renderer is not finite, is silent, or has the wrong
-length, after a retry too; metadata "sectionId" names the section. Example: damaged weights yield NaN.
+"""ERROR_REASON_RENDER_INVALID: DATA_LOSS. The audio of a renderer is not finite, is silent, or has the wrong length,
+after a retry too; metadata "sectionId" names the section. Example: damaged weights yield NaN. Metadata:
+{"sectionId": "verse-1"}.
 """
 ERROR_REASON_ARTIFACT_CORRUPT: ErrorReason.ValueType  # 35
-"""ERROR_REASON_ARTIFACT_CORRUPT: DATA_LOSS. Stored bytes do not match their digest. Example: a disk is damaged."""
+"""ERROR_REASON_ARTIFACT_CORRUPT: DATA_LOSS. Stored bytes do not match their digest. For an upload, metadata "sha256"
+is the digest of the received bytes. Example: a disk is damaged. Metadata: {"sha256":
+"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}.
+"""
 ERROR_REASON_TIME_LIMIT: ErrorReason.ValueType  # 36
 """ERROR_REASON_TIME_LIMIT: DEADLINE_EXCEEDED. The time_limit of the composition has passed. Example: half an hour
 of music has a limit of 10 s.
@@ -378,11 +411,11 @@ ERROR_REASON_TOO_MANY_TRIES: ErrorReason.ValueType  # 43
 Example: a section crashes the process.
 """
 ERROR_REASON_OUT_OF_ORDER: ErrorReason.ValueType  # 44
-"""ERROR_REASON_OUT_OF_ORDER: INVALID_ARGUMENT. A message of a stream came at the wrong place; metadata "position"
-says where. Example: audio comes before start.
+"""ERROR_REASON_OUT_OF_ORDER: INVALID_ARGUMENT. A message of a stream arrived at the wrong position; metadata
+"position" says where. Example: audio arrives before start. Metadata: {"position": "start"}.
 """
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 45
-"""ERROR_REASON_INTERNAL: INTERNAL. A fault in Segue; metadata "requestId" finds it in the log. Example: the code
-has a bug.
+"""ERROR_REASON_INTERNAL: INTERNAL. A fault in Segue; metadata "requestId" finds it in the log. Example: the code has
+a bug.
 """
 global___ErrorReason = ErrorReason

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class MixerServiceStub(object):
-    """MixerService joins and masters. Both calls are bidirectional: they answer while they still read.
+    """MixerService joins and masters. Both calls are bidirectional: responses begin before the request stream ends.
     """
 
     def __init__(self, channel):
@@ -48,22 +48,22 @@ class MixerServiceStub(object):
 
 
 class MixerServiceServicer(object):
-    """MixerService joins and masters. Both calls are bidirectional: they answer while they still read.
+    """MixerService joins and masters. Both calls are bidirectional: responses begin before the request stream ends.
     """
 
     def Mix(self, request_iterator, context):
-        """Mix joins sections into the draft. The first message is start; then, for each section in order, section_start, its
-        audio (and stems), section_end; then the client half-closes. Draft audio comes back at once; every section's end
-        gives a report and a checkpoint from which Mix can go on elsewhere. The result depends on nothing but the input.
-        Errors: INVALID_ARGUMENT with OUT_OF_ORDER or INVALID_AUDIO, naming section and frame.
+        """Mix joins sections into the draft. The client sends start, then for each section in order section_start, its audio
+        (and stems) and section_end, then half-closes. Draft audio is sent back at once. After each section, the mixer
+        sends a report and a checkpoint, from which another Mix call can resume. The result depends on the input only.
+        Errors: INVALID_ARGUMENT with OUT_OF_ORDER or INVALID_AUDIO; both name section and frame.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Master(self, request_iterator, context):
-        """Master finishes the joined piece in two calls: pass MEASURE reads it all and answers with a measurement, pass
-        RENDER reads it again with that measurement and answers with the master, frame for frame.
+        """Master masters the joined piece in two calls. Pass MEASURE reads all audio and returns a measurement. Pass RENDER
+        reads it again with that measurement and returns the master, frame for frame.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -91,7 +91,7 @@ def add_MixerServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class MixerService(object):
-    """MixerService joins and masters. Both calls are bidirectional: they answer while they still read.
+    """MixerService joins and masters. Both calls are bidirectional: responses begin before the request stream ends.
     """
 
     @staticmethod

@@ -17,7 +17,7 @@ DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
 @typing.final
 class CreatePlanRequest(google.protobuf.message.Message):
-    """CreatePlanRequest asks for a plan."""
+    """CreatePlanRequest requests a plan."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -26,15 +26,15 @@ class CreatePlanRequest(google.protobuf.message.Message):
     PROFILES_FIELD_NUMBER: builtins.int
     @property
     def brief(self) -> segue.music.v1.music_pb2.Brief:
-        """brief is what the caller asks for. Its prompt may be empty only with a plan."""
+        """brief is what the caller asks for. Its prompt may be empty only when plan is present."""
 
     @property
     def plan(self) -> segue.music.v1.music_pb2.Plan:
-        """plan is the caller's own, whole or partial; what it says stays as it is. Absence means that the planner makes one."""
+        """plan is the caller's own, complete or partial; its values are kept. Absence means that the planner makes one."""
 
     @property
     def profiles(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[segue.renderer.v1.renderer_pb2.ModelProfile]:
-        """profiles are the models that may render it, the chosen one first. Empty means a plan that any model can play."""
+        """profiles are the models that may render the plan, the chosen one first. Empty means a plan for any model."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ global___CreatePlanRequest = CreatePlanRequest
 
 @typing.final
 class SectionEstimate(google.protobuf.message.Message):
-    """SectionEstimate is what one section will take."""
+    """SectionEstimate is the expected cost of one section."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -58,12 +58,12 @@ class SectionEstimate(google.protobuf.message.Message):
     WINDOWS_FIELD_NUMBER: builtins.int
     RENDER_TIME_FIELD_NUMBER: builtins.int
     section_id: builtins.str
-    """section_id is the section."""
+    """section_id is the id of the section."""
     windows: builtins.int
-    """windows is how many windows of the model it needs. 0 means that the model has none."""
+    """windows is the number of model windows that the section needs. 0 means that the model has no windows."""
     @property
     def render_time(self) -> google.protobuf.duration_pb2.Duration:
-        """render_time is how long it will take alone. Absence means that the model's speed is not known."""
+        """render_time is the time to render the section on an idle renderer. Absence means that the model's speed is unknown."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ global___SectionEstimate = SectionEstimate
 
 @typing.final
 class Estimate(google.protobuf.message.Message):
-    """Estimate is what the piece will take. It is no part of the plan, nor of its digest."""
+    """Estimate is the expected cost of the piece. It is not part of the plan or of its digest."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -91,28 +91,28 @@ class Estimate(google.protobuf.message.Message):
     MEMORY_BYTES_FIELD_NUMBER: builtins.int
     QUEUE_WAIT_FIELD_NUMBER: builtins.int
     model: builtins.str
-    """model is the model that it was made for. Empty means none."""
+    """model is the name of the model that the estimate is for. Empty means none."""
     frames: builtins.int
-    """frames is the piece's length on its timeline."""
+    """frames is the length of the piece in frames of the timeline."""
     memory_bytes: builtins.int
-    """memory_bytes is what the model holds meanwhile. 0 means not known."""
+    """memory_bytes is the memory that the model uses during rendering. 0 means that it is unknown."""
     @property
     def duration(self) -> google.protobuf.duration_pb2.Duration:
-        """duration is the piece's length."""
+        """duration is the length of the piece."""
 
     @property
     def sections(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___SectionEstimate]:
-        """sections are the sections, in order."""
+        """sections are the estimates of the sections, in order."""
 
     @property
     def render_time(self) -> google.protobuf.duration_pb2.Duration:
-        """render_time is how long one renderer takes for all sections, one after the other; a pool is faster where the plan
-        lets sections be rendered side by side. Absence means not known.
+        """render_time is the time for one renderer to render all sections in turn. A pool is faster when the plan lets
+        sections be rendered in parallel. Absence means that it is unknown.
         """
 
     @property
     def queue_wait(self) -> google.protobuf.duration_pb2.Duration:
-        """queue_wait is how long it will wait before it begins; the gateway adds it. Absence means not known."""
+        """queue_wait is the expected time in the queue; the gateway adds it. Absence means that it is unknown."""
 
     def __init__(
         self,
@@ -132,7 +132,7 @@ global___Estimate = Estimate
 
 @typing.final
 class CreatePlanResponse(google.protobuf.message.Message):
-    """CreatePlanResponse is the plan."""
+    """CreatePlanResponse returns the plan."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -140,11 +140,11 @@ class CreatePlanResponse(google.protobuf.message.Message):
     ESTIMATE_FIELD_NUMBER: builtins.int
     @property
     def plan(self) -> segue.music.v1.music_pb2.Plan:
-        """plan is whole: every field that a caller may leave out is filled."""
+        """plan is complete: every optional field is set."""
 
     @property
     def estimate(self) -> global___Estimate:
-        """estimate is what it will take."""
+        """estimate is the expected cost."""
 
     def __init__(
         self,

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class PlannerServiceStub(object):
-    """PlannerService plans pieces. It is pure: the same request gives the same plan on every machine.
+    """PlannerService plans pieces. It is a pure function: the same request gives the same plan on every machine.
     """
 
     def __init__(self, channel):
@@ -43,11 +43,11 @@ class PlannerServiceStub(object):
 
 
 class PlannerServiceServicer(object):
-    """PlannerService plans pieces. It is pure: the same request gives the same plan on every machine.
+    """PlannerService plans pieces. It is a pure function: the same request gives the same plan on every machine.
     """
 
     def CreatePlan(self, request, context):
-        """CreatePlan reads the brief, completes a partial plan, or checks a whole one. Errors: INVALID_ARGUMENT with
+        """CreatePlan plans from the brief, completes a partial plan, or checks a complete one. Errors: INVALID_ARGUMENT with
         INVALID_FIELD, INVALID_PLAN or LENGTH_NOT_POSSIBLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -71,7 +71,7 @@ def add_PlannerServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PlannerService(object):
-    """PlannerService plans pieces. It is pure: the same request gives the same plan on every machine.
+    """PlannerService plans pieces. It is a pure function: the same request gives the same plan on every machine.
     """
 
     @staticmethod

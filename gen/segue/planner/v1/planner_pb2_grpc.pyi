@@ -18,30 +18,30 @@ class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type:
     ...
 
 class PlannerServiceStub:
-    """PlannerService plans pieces. It is pure: the same request gives the same plan on every machine."""
+    """PlannerService plans pieces. It is a pure function: the same request gives the same plan on every machine."""
 
     def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
     CreatePlan: grpc.UnaryUnaryMultiCallable[
         segue.planner.v1.planner_pb2.CreatePlanRequest,
         segue.planner.v1.planner_pb2.CreatePlanResponse,
     ]
-    """CreatePlan reads the brief, completes a partial plan, or checks a whole one. Errors: INVALID_ARGUMENT with
+    """CreatePlan plans from the brief, completes a partial plan, or checks a complete one. Errors: INVALID_ARGUMENT with
     INVALID_FIELD, INVALID_PLAN or LENGTH_NOT_POSSIBLE.
     """
 
 class PlannerServiceAsyncStub:
-    """PlannerService plans pieces. It is pure: the same request gives the same plan on every machine."""
+    """PlannerService plans pieces. It is a pure function: the same request gives the same plan on every machine."""
 
     CreatePlan: grpc.aio.UnaryUnaryMultiCallable[
         segue.planner.v1.planner_pb2.CreatePlanRequest,
         segue.planner.v1.planner_pb2.CreatePlanResponse,
     ]
-    """CreatePlan reads the brief, completes a partial plan, or checks a whole one. Errors: INVALID_ARGUMENT with
+    """CreatePlan plans from the brief, completes a partial plan, or checks a complete one. Errors: INVALID_ARGUMENT with
     INVALID_FIELD, INVALID_PLAN or LENGTH_NOT_POSSIBLE.
     """
 
 class PlannerServiceServicer(metaclass=abc.ABCMeta):
-    """PlannerService plans pieces. It is pure: the same request gives the same plan on every machine."""
+    """PlannerService plans pieces. It is a pure function: the same request gives the same plan on every machine."""
 
     @abc.abstractmethod
     def CreatePlan(
@@ -49,7 +49,7 @@ class PlannerServiceServicer(metaclass=abc.ABCMeta):
         request: segue.planner.v1.planner_pb2.CreatePlanRequest,
         context: _ServicerContext,
     ) -> typing.Union[segue.planner.v1.planner_pb2.CreatePlanResponse, collections.abc.Awaitable[segue.planner.v1.planner_pb2.CreatePlanResponse]]:
-        """CreatePlan reads the brief, completes a partial plan, or checks a whole one. Errors: INVALID_ARGUMENT with
+        """CreatePlan plans from the brief, completes a partial plan, or checks a complete one. Errors: INVALID_ARGUMENT with
         INVALID_FIELD, INVALID_PLAN or LENGTH_NOT_POSSIBLE.
         """
 

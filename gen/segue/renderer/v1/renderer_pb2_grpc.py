@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class RendererServiceStub(object):
-    """RendererService makes sections. Errors: NOT_FOUND/MODEL_NOT_FOUND, RESOURCE_EXHAUSTED/OUT_OF_MEMORY or QUEUE_FULL,
-    INVALID_ARGUMENT/OPTION_NOT_SUPPORTED for what the model cannot honour, UNAVAILABLE/DEVICE_LOST.
+    """RendererService renders sections. Errors: NOT_FOUND/MODEL_NOT_FOUND, RESOURCE_EXHAUSTED/OUT_OF_MEMORY or QUEUE_FULL,
+    INVALID_ARGUMENT/OPTION_NOT_SUPPORTED for options that the model does not support, UNAVAILABLE/DEVICE_LOST.
     """
 
     def __init__(self, channel):
@@ -54,28 +54,28 @@ class RendererServiceStub(object):
 
 
 class RendererServiceServicer(object):
-    """RendererService makes sections. Errors: NOT_FOUND/MODEL_NOT_FOUND, RESOURCE_EXHAUSTED/OUT_OF_MEMORY or QUEUE_FULL,
-    INVALID_ARGUMENT/OPTION_NOT_SUPPORTED for what the model cannot honour, UNAVAILABLE/DEVICE_LOST.
+    """RendererService renders sections. Errors: NOT_FOUND/MODEL_NOT_FOUND, RESOURCE_EXHAUSTED/OUT_OF_MEMORY or QUEUE_FULL,
+    INVALID_ARGUMENT/OPTION_NOT_SUPPORTED for options that the model does not support, UNAVAILABLE/DEVICE_LOST.
     """
 
     def RenderSection(self, request_iterator, context):
-        """RenderSection makes one section. The first message is start, then come the conditioning, guide and notes that
-        start announced, then the client half-closes. The answer begins with accepted, then come progress, audio and notes,
-        and it ends with finished. Cancelling frees the renderer within one step.
+        """RenderSection renders one section. The client sends start, then the conditioning, guide and notes that start
+        announced, then half-closes. The response begins with accepted, continues with progress, audio and notes, and ends
+        with finished. After cancellation, the renderer is free within one step.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListModels(self, request, context):
-        """ListModels says what this renderer can play.
+        """ListModels returns the models of this renderer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetStatus(self, request, context):
-        """GetStatus says how busy this renderer is.
+        """GetStatus returns the load of this renderer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -108,8 +108,8 @@ def add_RendererServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RendererService(object):
-    """RendererService makes sections. Errors: NOT_FOUND/MODEL_NOT_FOUND, RESOURCE_EXHAUSTED/OUT_OF_MEMORY or QUEUE_FULL,
-    INVALID_ARGUMENT/OPTION_NOT_SUPPORTED for what the model cannot honour, UNAVAILABLE/DEVICE_LOST.
+    """RendererService renders sections. Errors: NOT_FOUND/MODEL_NOT_FOUND, RESOURCE_EXHAUSTED/OUT_OF_MEMORY or QUEUE_FULL,
+    INVALID_ARGUMENT/OPTION_NOT_SUPPORTED for options that the model does not support, UNAVAILABLE/DEVICE_LOST.
     """
 
     @staticmethod
