@@ -99,7 +99,7 @@ async def together(model: LoadedModel, jobs: list[WindowJob], cancelled: set[int
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(arrivals=ARRIVALS, cancelled=st.sets(st.integers(0, 6), max_size=3))
-def test_batched_is_alone_with_random_arrivals_and_cancels(
+def test_batched_jobs_equal_the_same_jobs_alone(
     model: LoadedModel, arrivals: list[tuple[int, int, int, int]], cancelled: set[int]
 ) -> None:
     jobs = [job(model, index, frames, prompt=prompt, seed=seed) for index, frames, prompt, seed in arrivals]
@@ -110,14 +110,14 @@ def test_batched_is_alone_with_random_arrivals_and_cancels(
         assert (codes == expected).all(), "other requests changed this one"
 
 
-def test_within_a_batch_size_neighbours_change_not_one_bit(model: LoadedModel) -> None:
+def test_neighbours_change_no_bit_within_one_batch_size(model: LoadedModel) -> None:
     alone_in_four = play(model, PROMPTS[:1], 40, sampling=SAMPLED, bucket=4)[0]
     among_four = play(model, PROMPTS, 40, sampling=SAMPLED)[0]
     assert all(torch.equal(a, b) for a, b in zip(alone_in_four.logits, among_four.logits, strict=True))
     assert (alone_in_four.codes == among_four.codes).all()
 
 
-def test_across_batch_sizes_logits_agree(model: LoadedModel) -> None:
+def test_logits_agree_across_batch_sizes(model: LoadedModel) -> None:
     (single,) = play(model, PROMPTS[:1], 60)
     for bucket in (2, 4, 8):
         padded = play(model, PROMPTS[:1], 60, bucket=bucket)[0]
@@ -164,7 +164,7 @@ def with_margins(model: LoadedModel, one: WindowJob) -> tuple[Codes, torch.Tenso
     return codes, torch.stack([margins[k, 1 + prompt + d :][: one.new_frames] for k, d in enumerate(delays)])
 
 
-def test_across_batch_sizes_tokens_differ_only_where_a_hair_decides(
+def test_tokens_differ_across_batch_sizes_only_at_near_ties(
     model: LoadedModel, record_property: Callable[[str, object], None]
 ) -> None:
     counts = {"tokens": 0, "differing": 0}
@@ -191,7 +191,7 @@ def test_across_batch_sizes_tokens_differ_only_where_a_hair_decides(
     assert counts["tokens"] > 0
 
 
-def test_a_seed_gives_its_music_again_and_another_seed_other_music(model: LoadedModel) -> None:
+def test_a_seed_repeats_its_music_and_another_seed_differs(model: LoadedModel) -> None:
     one, two, three = (
         play(model, PROMPTS[:1], 40, sampling=replace(SAMPLED, seed=seed))[0].codes for seed in (1, 1, 2)
     )
@@ -216,7 +216,7 @@ async def test_a_cancelled_request_leaves_within_one_step(model: LoadedModel) ->
         assert len((await codes_of(engine.submit(job(model, 1, frames=5))))[0]) == 5
 
 
-async def test_out_of_memory_in_a_step_ends_the_newest_only(model: LoadedModel) -> None:
+async def test_out_of_memory_in_a_step_ends_only_the_newest_job(model: LoadedModel) -> None:
     expected = alone(model, [job(model, 0, 60, seed=3)], 4)[0]
     async with running(model, slots=4) as engine:
         failpoints.arm("musicgen.step=pause*9")
@@ -232,7 +232,7 @@ async def test_out_of_memory_in_a_step_ends_the_newest_only(model: LoadedModel) 
         assert (await codes_of(engine.submit(job(model, 0, 60, seed=3))) == expected).all()
 
 
-async def test_no_memory_to_join_harms_nobody_else(model: LoadedModel) -> None:
+async def test_no_memory_to_join_leaves_other_jobs_alone(model: LoadedModel) -> None:
     async with running(model, slots=4) as engine:
         first = engine.submit(job(model, 0, 90, seed=3))
         async for _ in first:
@@ -244,7 +244,7 @@ async def test_no_memory_to_join_harms_nobody_else(model: LoadedModel) -> None:
         assert (await codes_of(first)).shape[1] == 80
 
 
-async def test_a_lost_device_ends_what_ran_and_serves_what_waited(model: LoadedModel) -> None:
+async def test_a_lost_device_ends_running_jobs_and_serves_waiting_ones(model: LoadedModel) -> None:
     async with running(model, slots=1) as engine:
         failpoints.arm("musicgen.step=pause*5")
         first, second = (engine.submit(job(model, 0, 60, seed=3)) for _ in range(2))
@@ -259,7 +259,7 @@ async def test_a_lost_device_ends_what_ran_and_serves_what_waited(model: LoadedM
         assert (again == alone(model, [job(model, 0, 60, seed=3)], 1)[0]).all()
 
 
-async def test_values_that_are_not_numbers_end_their_request_only(model: LoadedModel) -> None:
+async def test_nan_ends_only_its_own_job(model: LoadedModel) -> None:
     bad = job(model, 0)
     assert bad.conditions.text is not None
     bad = replace(bad, conditions=replace(bad.conditions, text=torch.full_like(bad.conditions.text, torch.nan)))
@@ -273,7 +273,7 @@ async def test_values_that_are_not_numbers_end_their_request_only(model: LoadedM
         assert (await codes_of(good)).shape == (await codes_of(other)).shape == (4, 60)
 
 
-async def test_whoever_waits_is_told_when_the_engine_stops(model: LoadedModel) -> None:
+async def test_waiting_callers_receive_shutting_down_when_the_engine_stops(model: LoadedModel) -> None:
     async with running(model, slots=1, columns=1600) as engine:
         streams = [engine.submit(job(model, 0, 1500)) for _ in range(2)]
     for stream in streams:
@@ -289,7 +289,7 @@ async def test_whoever_waits_is_told_when_the_engine_stops(model: LoadedModel) -
     "change",
     [{"top_k": 0}, {"top_k": 1}, {"top_p": 1e-9}, {"guidance": 0.0}, {"guidance": 1.0}, {"temperature": 4.0}],
 )
-def test_every_sampling_setting_plays(model: LoadedModel, change: dict[str, float]) -> None:
+def test_every_sampling_setting_works(model: LoadedModel, change: dict[str, float]) -> None:
     codes = play(model, PROMPTS[:2], 30, sampling=replace(SAMPLED, **change))[0].codes  # type: ignore[arg-type]  # one of several fields
     assert codes.min() >= 0
     assert codes.max() < 64
@@ -297,14 +297,14 @@ def test_every_sampling_setting_plays(model: LoadedModel, change: dict[str, floa
         assert (codes == play(model, PROMPTS[:2], 30, sampling=GREEDY)[0].codes).all()
 
 
-def test_without_guidance_the_prompt_is_all_and_at_zero_it_is_nothing(model: LoadedModel) -> None:
+def test_guidance_one_uses_the_prompt_alone_and_zero_ignores_it(model: LoadedModel) -> None:
     one, two = (play(model, [prompt], 30, sampling=replace(SAMPLED, guidance=0.0))[0].codes for prompt in PROMPTS[:2])
     assert (one == two).all()
     one, two = (play(model, [prompt], 30, sampling=replace(SAMPLED, guidance=1.0))[0].codes for prompt in PROMPTS[:2])
     assert (one != two).any()
 
 
-def test_chance_follows_the_probabilities() -> None:
+def test_draws_follow_the_probabilities() -> None:
     weights = torch.tensor([0.5, 0.25, 0.15, 0.1])
     row = sampling.SlotSampling.make(1, torch.device("cpu"))
     row.put(0, guidance=1, temperature=1, top_k=0, top_p=0, seed=9)
@@ -315,7 +315,7 @@ def test_chance_follows_the_probabilities() -> None:
     assert (counts / counts.sum() - weights).abs().max() < 0.02
 
 
-async def test_an_error_of_the_engines_own_leaves_nobody_waiting(model: LoadedModel) -> None:
+async def test_an_error_in_the_engine_reaches_every_caller(model: LoadedModel) -> None:
     async with running(model, slots=1) as engine:
         with pytest.raises(errors.InternalError):
             await codes_of(engine.submit(replace(job(model, 0), owner=["not", "a", "name"])))  # type: ignore[arg-type]  # on purpose

@@ -178,9 +178,7 @@ def test_a_sharded_checkpoint_is_the_same_model(checkpoints: dict[str, Checkpoin
     assert load_model(folder).config == load_model(checkpoints["mono"].folder).config
 
 
-def test_a_folder_with_both_layouts_plays_the_one_that_is_whole(
-    checkpoints: dict[str, Checkpoint], tmp_path: Path
-) -> None:
+def test_a_folder_with_both_layouts_uses_the_complete_one(checkpoints: dict[str, Checkpoint], tmp_path: Path) -> None:
     folder = tmp_path / "model"
     shutil.copytree(checkpoints["mono"].folder, folder)
     shutil.copytree(checkpoints["mono"].audiocraft, folder, dirs_exist_ok=True)
@@ -190,7 +188,7 @@ def test_a_folder_with_both_layouts_plays_the_one_that_is_whole(
     assert load_model(folder).digest == load_model(checkpoints["mono"].audiocraft).digest
 
 
-def test_the_words_may_be_written_under_either_name(checkpoints: dict[str, Checkpoint], tmp_path: Path) -> None:
+def test_the_text_embedding_may_have_either_name(checkpoints: dict[str, Checkpoint], tmp_path: Path) -> None:
     folder = tmp_path / "model"
     shutil.copytree(checkpoints["mono"].folder, folder)
     rewrite(
@@ -201,7 +199,7 @@ def test_the_words_may_be_written_under_either_name(checkpoints: dict[str, Check
 
 
 @pytest.mark.parametrize("layout", ["folder", "audiocraft"])
-def test_what_was_pulled_by_name_plays_like_the_folder_that_the_hub_has(
+def test_a_pulled_model_equals_the_folder_of_the_hub(
     layout: str, checkpoints: dict[str, Checkpoint], tmp_path: Path
 ) -> None:
     source: Path = getattr(checkpoints["stereo"], layout)

@@ -22,7 +22,7 @@ BRIEF = ("soft keys, 120 bpm, C major", "--duration", "8", "--seed", "3")
 
 
 @pytest.mark.parametrize(("kind", "layout"), [("mono", "folder"), ("stereo", "audiocraft")])
-def test_a_checkpoint_composes_a_piece_that_is_heard_before_its_section_is_complete(
+def test_a_model_composes_a_piece_and_streams_before_its_section_is_complete(
     kind: str, layout: str, checkpoints: dict[str, Checkpoint], tmp_path: Path
 ) -> None:
     folder = getattr(checkpoints[kind], layout)
@@ -56,7 +56,7 @@ def first(lines: list[dict[str, Any]], kind: str) -> int:
     return next(index for index, line in enumerate(lines) if kind in line)
 
 
-def test_a_renderer_process_serves_the_folder_and_says_the_licence_first(
+def test_a_renderer_process_serves_the_folder_and_logs_the_licence_first(
     checkpoints: dict[str, Checkpoint], tmp_path: Path
 ) -> None:
     command = (
@@ -82,7 +82,7 @@ def test_a_renderer_process_serves_the_folder_and_says_the_licence_first(
     assert re.search("licensed for non-commercial use", said)
 
 
-def test_a_folder_without_a_checkpoint_is_one_clear_line(tmp_path: Path) -> None:
+def test_a_folder_without_a_model_gives_one_clear_error_line(tmp_path: Path) -> None:
     command = (*SEGUED, "serve", "--role", "renderer", "--renderer", "musicgen", "--model", str(tmp_path))
     run = subprocess.run(
         [*command, "--listen", f"unix:{tmp_path}/r.sock"], capture_output=True, text=True, timeout=60, check=False

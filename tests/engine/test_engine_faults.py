@@ -39,7 +39,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("what", FAULTS)
-async def test_a_fault_in_flight_has_its_code_and_the_next_request_plays(
+async def test_a_fault_has_its_code_and_the_next_request_succeeds(
     what: str, checkpoints: dict[str, Checkpoint], tmp_path: Path
 ) -> None:
     place, code, kind = FAULTS[what]
@@ -54,7 +54,7 @@ async def test_a_fault_in_flight_has_its_code_and_the_next_request_plays(
         assert (backend.status().busy_slots, backend.status().queued) == (0, 0)
 
 
-async def test_no_memory_for_one_more_leaves_the_one_that_plays_alone(
+async def test_no_memory_for_one_more_job_leaves_the_running_one_alone(
     checkpoints: dict[str, Checkpoint], tmp_path: Path
 ) -> None:
     long = replace(SPEC, frames=6 * RATE)
@@ -71,7 +71,7 @@ async def test_no_memory_for_one_more_leaves_the_one_that_plays_alone(
         assert np.array_equal((await playing).samples, expected.samples)
 
 
-async def test_no_memory_to_load_says_what_would_help_and_a_second_try_loads(
+async def test_no_memory_to_load_names_remedies_and_a_second_try_loads(
     checkpoints: dict[str, Checkpoint], tmp_path: Path
 ) -> None:
     backend = MusicgenBackend(MusicgenSettings(model=str(checkpoints["mono"].folder)))
@@ -112,7 +112,7 @@ async def test_a_section_of_one_frame_of_the_model_and_of_one_sample(
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-async def test_half_an_hour_plays_to_its_last_sample(checkpoints: dict[str, Checkpoint], tmp_path: Path) -> None:
+async def test_half_an_hour_is_rendered_to_its_last_sample(checkpoints: dict[str, Checkpoint], tmp_path: Path) -> None:
     spec = replace(SPEC, frames=HALF_AN_HOUR_S * RATE)
     received, loudest, silent = 0, 0.0, 0
     async with serving(checkpoints["mono"].folder, tmp_path, slots=1) as (stub, backend):

@@ -131,7 +131,7 @@ def without_gradients() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("kind", ["mono", "stereo", "melody"])
-def test_captured_steps_play_what_the_plain_loop_plays(kind: str, checkpoints: dict[str, Checkpoint]) -> None:
+def test_captured_steps_equal_the_plain_loop(kind: str, checkpoints: dict[str, Checkpoint]) -> None:
     model = load_model(checkpoints[kind].folder)
     capture = FakeCapture()
     plain = play(model, PROMPTS, FRAMES, sampling=SAMPLED, bucket=4)
@@ -144,7 +144,7 @@ def test_captured_steps_play_what_the_plain_loop_plays(kind: str, checkpoints: d
         assert np.array_equal(one.codes, other.codes)
 
 
-def test_the_largest_is_captured_first_and_all_lengths_of_all_batches(model: LoadedModel) -> None:
+def test_all_lengths_of_all_batches_are_captured_largest_first(model: LoadedModel) -> None:
     capture = FakeCapture()
     runner = runner_of(model, slots=6, frames=FRAMES)
     assert runner.capture(capture) == len(capture.captured) == 12
@@ -161,7 +161,7 @@ def test_capturing_leaves_nothing_behind(model: LoadedModel) -> None:
     assert np.array_equal(runner.frames(0, 0, 40), fresh.frames(0, 0, 40))
 
 
-def test_the_step_never_waits_for_a_gpu_nor_brings_anything_to_it(model: LoadedModel) -> None:
+def test_the_step_neither_waits_for_a_gpu_nor_copies_to_it(model: LoadedModel) -> None:
     config = replace(model.config.decoder, hidden_size=64, num_heads=1)
     with FakeTensorMode():
         # Tensors without content on a GPU that is not there: reading a value of one is an error.
@@ -201,7 +201,7 @@ class Devices(MODE):  # type: ignore[misc]  # the same
         return result
 
 
-def test_the_watch_finds_a_wait_and_a_copy() -> None:
+def test_the_watch_finds_waits_and_copies() -> None:
     works: list[Callable[[], object]] = [
         lambda: torch.ones(1).item(),
         lambda: torch.tensor([1.0]),
@@ -238,7 +238,7 @@ class Cuda:
         yield
 
 
-def test_the_capture_warms_up_apart_and_uses_one_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_capture_warms_up_on_its_own_stream_and_uses_one_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     cuda = Cuda()
     monkeypatch.setattr(torch, "cuda", cuda)
     capture = graphs.CudaStepCapture(torch.device("cuda"))
@@ -253,7 +253,7 @@ def test_the_capture_warms_up_apart_and_uses_one_pool(monkeypatch: pytest.Monkey
     [(RuntimeError("CUDA error: operation not permitted"), errors.DeviceRequired),
      (torch.OutOfMemoryError("CUDA out of memory"), errors.OutOfMemory)],
 )  # fmt: skip
-def test_what_cannot_be_captured_plays_plainly_or_names_the_switch(
+def test_a_failed_capture_uses_the_plain_loop_or_names_the_switch(
     failure: Exception, kind: type[errors.SegueError], model: LoadedModel
 ) -> None:
     (expected,) = play(model, PROMPTS[:1], 20, sampling=SAMPLED)
@@ -325,9 +325,7 @@ def test_the_benchmark_for_gpus_runs_dry_on_the_cpu(tmp_path: Path) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: CUDA graphs are captured for real")
 @pytest.mark.parametrize("kind", ["mono", "stereo", "melody"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_on_a_gpu_graphs_play_what_the_plain_loop_plays(
-    kind: str, precision: str, checkpoints: dict[str, Checkpoint]
-) -> None:
+def test_graphs_equal_the_plain_loop_on_a_gpu(kind: str, precision: str, checkpoints: dict[str, Checkpoint]) -> None:
     place = torch.device("cuda")
     model = load_model(checkpoints[kind].folder, precision=precision, device=place)
     plain = play(model, PROMPTS, FRAMES, sampling=SAMPLED, bucket=4)

@@ -34,7 +34,7 @@ def rendered(run: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.timeout(420)
-def test_a_file_is_followed_and_must_be_given_again(checkpoints: dict[str, Checkpoint], tmp_path: Path) -> None:
+def test_a_melody_file_is_followed_and_must_be_given_again(checkpoints: dict[str, Checkpoint], tmp_path: Path) -> None:
     melody, song = tmp_path / "tune.wav", tmp_path / "song.flac"
     time_s = np.arange(6 * 44_100) / 44_100
     soundfile.write(melody, 0.3 * np.sin(2 * np.pi * 440 * time_s), 44_100)
@@ -58,7 +58,7 @@ def test_the_bands_melody_is_followed(checkpoints: dict[str, Checkpoint], tmp_pa
 
 
 @pytest.mark.timeout(240)
-def test_a_model_that_follows_nothing_says_so(checkpoints: dict[str, Checkpoint], tmp_path: Path) -> None:
+def test_a_model_without_guides_refuses_a_melody(checkpoints: dict[str, Checkpoint], tmp_path: Path) -> None:
     run = compose(checkpoints["mono"], tmp_path / "song.flac", *BRIEF, "--melody", "band")
     assert run.returncode == 4
     assert "take a melody model" in run.stderr

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 PUBLISHED = MelodyConfig()
 
 
-def test_the_filters_are_those_of_the_published_models() -> None:
+def test_the_filters_equal_those_of_the_published_models() -> None:
     expected = reference.chroma_filter_bank(
         sampling_rate=32_000, num_frequency_bins=PUBLISHED.fft_size, tuning=0, num_chroma=12
     )
@@ -46,12 +46,12 @@ def test_a_pure_tone_is_its_pitch_class(pitch: int) -> None:
     assert (found.argmax(dim=1) == pitch % 12).all()
 
 
-def test_notes_are_heard_where_they_sound_and_go_on_in_rests() -> None:
+def test_notes_count_while_they_sound_and_continue_in_rests() -> None:
     found = chroma.of_notes([(0.0, 0.5, 60), (1.0, 1.5, 64), (1.0, 1.5, 67)], 2.0, 0.25, PUBLISHED)
     assert found.argmax(dim=1).tolist() == [0, 0, 0, 0, 7, 7, 7, 7, 7]
 
 
-def test_a_short_sound_is_still_heard() -> None:
+def test_short_audio_still_has_chroma() -> None:
     tone = torch.sin(2 * torch.pi * 440 * torch.arange(3000) / 32_000)
     assert (chroma.of_sound(tone, 32_000, PUBLISHED).argmax(dim=1) == 9).any()
 
@@ -68,7 +68,7 @@ def notes_message(*notes: tuple[int, int, int]) -> renderer_pb2.RenderSectionReq
     return message
 
 
-async def test_a_melody_is_followed_as_sound_and_as_notes(checkpoints: dict[str, Checkpoint], tmp_path: Path) -> None:
+async def test_a_melody_is_followed_as_audio_and_as_notes(checkpoints: dict[str, Checkpoint], tmp_path: Path) -> None:
     tune = tone(67)
     async with serving(checkpoints["melody"].folder, tmp_path) as (stub, _):
         plain = await play(stub, start_of())
@@ -88,7 +88,7 @@ async def test_a_melody_is_followed_as_sound_and_as_notes(checkpoints: dict[str,
     assert np.array_equal(sung.samples, together.samples), "the sound goes before the notes"
 
 
-async def test_a_guide_that_is_not_heard_is_reported(checkpoints: dict[str, Checkpoint], tmp_path: Path) -> None:
+async def test_an_unused_guide_is_reported(checkpoints: dict[str, Checkpoint], tmp_path: Path) -> None:
     silence = np.zeros((RATE, 1), np.float32)
     async with serving(checkpoints["melody"].folder, tmp_path) as (stub, _):
         plain = await play(stub, start_of())
@@ -101,7 +101,7 @@ async def test_a_guide_that_is_not_heard_is_reported(checkpoints: dict[str, Chec
         assert np.array_equal(rendered.samples, plain.samples)
 
 
-async def test_a_guide_counts_from_the_sections_start_in_every_window_and_behind_what_is_heard_first(
+async def test_a_guide_counts_from_the_sections_start_in_every_window_and_behind_conditioning(
     checkpoints: dict[str, Checkpoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """C for a second, then G, then E; windows of 60 frames (1.2 s) that go on by 36."""
@@ -138,7 +138,7 @@ async def test_a_guide_counts_from_the_sections_start_in_every_window_and_behind
     assert [row[0] for row in heard] == [0, 0, 7, 7, 4]
 
 
-async def test_a_melody_model_hears_the_plans_motif_when_the_section_uses_it(
+async def test_a_melody_model_follows_the_motif_when_the_section_uses_it(
     checkpoints: dict[str, Checkpoint], tmp_path: Path
 ) -> None:
     motif = Motif((MotifNote(0, 960, 5), MotifNote(960, 960, 3)), 1920)

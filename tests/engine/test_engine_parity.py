@@ -72,7 +72,7 @@ def sound_of(model: LoadedModel, codes: Any) -> np.ndarray[Any, Any]:
 
 
 @pytest.mark.parametrize("kind", ["mono", "stereo"])
-def test_prompts_of_unequal_length_give_transformers_logits_codes_and_sound(
+def test_prompts_of_unequal_length_equal_transformers_logits_codes_and_audio(
     kind: str, opened: dict[str, LoadedModel], checkpoints: dict[str, Checkpoint]
 ) -> None:
     model, reference = opened[kind], checkpoints[kind].reference
@@ -87,7 +87,7 @@ def test_prompts_of_unequal_length_give_transformers_logits_codes_and_sound(
 
 
 @pytest.mark.parametrize("guidance", [1.0, 7.5])
-def test_guidance_is_transformers_guidance(
+def test_guidance_equals_that_of_transformers(
     guidance: float, opened: dict[str, LoadedModel], checkpoints: dict[str, Checkpoint]
 ) -> None:
     model = opened["mono"]
@@ -99,7 +99,7 @@ def test_guidance_is_transformers_guidance(
 
 
 @pytest.mark.parametrize("kind", ["mono", "stereo"])
-def test_continuing_a_sound_is_transformers_continuing(
+def test_continuing_audio_equals_transformers(
     kind: str, opened: dict[str, LoadedModel], checkpoints: dict[str, Checkpoint]
 ) -> None:
     model, reference = opened[kind], checkpoints[kind].reference
@@ -121,7 +121,7 @@ def test_continuing_a_sound_is_transformers_continuing(
 
 
 @pytest.mark.parametrize("melody", [False, True])
-def test_a_melody_model_hears_melody_and_text_as_in_transformers(
+def test_a_melody_model_uses_melody_and_text_as_transformers_does(
     melody: bool, opened: dict[str, LoadedModel], checkpoints: dict[str, Checkpoint]
 ) -> None:
     model, reference = opened["melody"], checkpoints["melody"].reference
@@ -133,7 +133,7 @@ def test_a_melody_model_hears_melody_and_text_as_in_transformers(
     assert_equal_logits(one.logits, seen, 0, 4)
 
 
-def test_a_stereo_melody_model_is_both(tmp_path: Path) -> None:
+def test_a_stereo_melody_model_loads_and_follows_a_melody(tmp_path: Path) -> None:
     reference = checkpoints_of.write(tmp_path / "model", "stereo-melody")
     model = load_model(tmp_path / "model")
     assert (model.config.decoder.channels, model.config.melody is not None) == (2, True)

@@ -14,7 +14,7 @@ DELAYS = st.lists(st.integers(0, 4), min_size=1, max_size=8).map(lambda found: t
 
 
 @given(delays=DELAYS, prompt=st.integers(0, 20), new=st.integers(1, 20))
-def test_a_pattern_gives_back_what_was_laid_out(delays: tuple[int, ...], prompt: int, new: int) -> None:
+def test_a_delay_pattern_reads_back_its_layout(delays: tuple[int, ...], prompt: int, new: int) -> None:
     pattern = DelayPattern(delays, pad=99)
     codes = np.arange(len(delays) * prompt).reshape(len(delays), prompt)
     laid = pattern.layout(codes, prompt + new)

@@ -41,7 +41,7 @@ REFUSED: dict[str, tuple[Any, tuple[Any, ...], grpc.StatusCode, type[errors.Segu
 
 
 @pytest.mark.parametrize("what", REFUSED)
-async def test_what_cannot_be_played_is_refused(what: str, checkpoints: dict[str, Checkpoint], tmp_path: Path) -> None:
+async def test_impossible_requests_are_refused(what: str, checkpoints: dict[str, Checkpoint], tmp_path: Path) -> None:
     start, more, code, kind = REFUSED[what]
     async with serving(checkpoints["mono"].folder, tmp_path) as (stub, _):
         with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -59,7 +59,7 @@ SETTINGS: dict[str, tuple[dict[str, Any], type[errors.SegueError], str]] = {
 
 
 @pytest.mark.parametrize("what", SETTINGS)
-def test_settings_that_cannot_be_met_say_what_to_do(what: str, tmp_path: Path) -> None:
+def test_impossible_settings_name_a_remedy(what: str, tmp_path: Path) -> None:
     given, kind, said = SETTINGS[what]
     with pytest.raises(kind, match=said):
         make_backend(

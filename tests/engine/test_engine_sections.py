@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("kind", ["mono", "stereo", "melody"])
 @pytest.mark.parametrize("layout", ["folder", "audiocraft"])
-async def test_a_section_is_heard_before_it_is_complete_and_has_its_exact_length(
+async def test_a_section_streams_before_it_is_complete_and_has_its_exact_length(
     kind: str, layout: str, checkpoints: dict[str, Checkpoint], tmp_path: Path
 ) -> None:
     spec = replace(SPEC, frames=2 * RATE + 77)
@@ -45,7 +45,7 @@ async def test_a_section_is_heard_before_it_is_complete_and_has_its_exact_length
     assert (rendered.finished.windows, rendered.finished.window_frames_used) == (1, 102)
 
 
-async def test_pieces_are_the_whole_sound_decoded_at_once(checkpoints: dict[str, Checkpoint], tmp_path: Path) -> None:
+async def test_chunks_equal_the_audio_decoded_at_once(checkpoints: dict[str, Checkpoint], tmp_path: Path) -> None:
     async with serving(checkpoints["stereo"].folder, tmp_path, slots=1) as (stub, backend):
         rendered = await play(stub, start_of(replace(SPEC, frames=3 * RATE)))
         from segue_renderer.backend import RenderRequest
@@ -64,7 +64,7 @@ async def test_pieces_are_the_whole_sound_decoded_at_once(checkpoints: dict[str,
     assert np.abs(whole - rendered.samples).max() <= 1e-4
 
 
-async def test_longer_than_the_window_goes_on_by_strides_with_the_sections_own_prompt(
+async def test_a_section_longer_than_the_window_continues_by_strides(
     checkpoints: dict[str, Checkpoint], tmp_path: Path
 ) -> None:
     spec = replace(SPEC, frames=4 * RATE)
@@ -78,7 +78,7 @@ async def test_longer_than_the_window_goes_on_by_strides_with_the_sections_own_p
     assert np.array_equal(rendered.samples[: 40 * HOP], short.samples[: 40 * HOP]), "the same beginning"
 
 
-async def test_a_section_goes_on_from_the_end_of_the_one_before(
+async def test_a_section_continues_from_the_end_of_the_one_before(
     checkpoints: dict[str, Checkpoint], tmp_path: Path
 ) -> None:
     before = noise(0.5, 2)
@@ -99,7 +99,7 @@ async def test_a_section_goes_on_from_the_end_of_the_one_before(
     assert np.array_equal(tiny.samples, plain.samples)
 
 
-async def test_more_conditioning_than_the_window_is_cut_and_said(
+async def test_conditioning_beyond_the_window_is_cut_with_a_warning(
     checkpoints: dict[str, Checkpoint], tmp_path: Path
 ) -> None:
     before = noise(3)
@@ -116,7 +116,7 @@ async def test_more_conditioning_than_the_window_is_cut_and_said(
     assert np.array_equal(rendered.samples, short.samples), "it is the end that is heard"
 
 
-async def test_what_is_not_done_is_said(checkpoints: dict[str, Checkpoint], tmp_path: Path) -> None:
+async def test_unused_fields_give_warnings(checkpoints: dict[str, Checkpoint], tmp_path: Path) -> None:
     spec = replace(SPEC, prompt="soft keys and a slow beat " * 60, negative_prompt="drums")
     async with serving(checkpoints["mono"].folder, tmp_path) as (stub, _):
         rendered = await play(stub, start_of(spec))
@@ -160,7 +160,7 @@ async def test_a_cancelled_call_frees_its_slot_for_the_next(checkpoints: dict[st
         assert (backend.status().busy_slots, backend.status().queued) == (0, 0)
 
 
-async def test_who_waits_hears_its_place_in_the_line(checkpoints: dict[str, Checkpoint], tmp_path: Path) -> None:
+async def test_waiting_calls_receive_their_queue_position(checkpoints: dict[str, Checkpoint], tmp_path: Path) -> None:
     async with serving(checkpoints["mono"].folder, tmp_path, slots=1, window=LONG_FRAMES) as (stub, _):
 
         def begin(spec: SectionSpec) -> Any:
@@ -198,7 +198,7 @@ async def test_calls_at_the_same_moment_do_not_exceed_the_queue_limit(
 
 
 @pytest.mark.parametrize(("precision", "worst"), [("bf16", 0.1), ("int8", 0.1)])
-async def test_lower_precisions_play_and_their_logits_stay_near(
+async def test_lower_precisions_keep_their_logits_near(
     precision: str, worst: float, checkpoints: dict[str, Checkpoint], tmp_path: Path
 ) -> None:
     from tests.engine.playing import play as play_alone

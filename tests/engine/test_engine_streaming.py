@@ -30,7 +30,7 @@ def codes_of(frames: int, seed: int) -> torch.Tensor:
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.lists(st.integers(1, 30), min_size=1, max_size=8), seed=st.integers(0, 1000))
-def test_any_cut_gives_the_whole(stereo: LoadedModel, cuts: list[int], seed: int) -> None:
+def test_any_cut_decodes_to_the_whole(stereo: LoadedModel, cuts: list[int], seed: int) -> None:
     codes = codes_of(sum(cuts), seed)
     whole = stereo.codec.decode(torch.stack([codes[0::2], codes[1::2]]))
     stream = StreamDecoder(stereo.codec, 2)

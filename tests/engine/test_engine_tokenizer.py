@@ -43,6 +43,6 @@ def test_both_files_of_a_tokenizer_are_the_same(pair: tuple[Tokenizer, Any], tmp
         assert other.encode(text, 100) == pair[0].encode(text, 100)
 
 
-def test_a_long_text_is_cut_and_still_ends(pair: tuple[Tokenizer, Any]) -> None:
+def test_a_long_text_is_cut_and_keeps_its_end_token(pair: tuple[Tokenizer, Any]) -> None:
     tokens, cut = pair[0].encode("soft keys and a slow beat " * 50, 64)
     assert (len(tokens), tokens[-1], cut) == (64, pair[0].end, True)

@@ -92,5 +92,5 @@ def _write(result: CheckResult, arguments: argparse.Namespace) -> None:
     line = Text(f"{result.outcome.value:8}", style=COLOURS[result.outcome])
     line.append(f" {result.name:16} {result.promise}", style="default")
     if result.detail:
-        line.append(f": {plain(result.detail)}", style="default")
+        line.append(f" | {plain(result.detail)}", style="default")
     console(arguments.color).print(line, soft_wrap=True)
