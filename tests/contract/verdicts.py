@@ -30,8 +30,8 @@ def verdict(path: str, before: Result, after: Result) -> str:
     """Compare the results without and with the field."""
     assert before.error is None, f"{path}: the request without the field must be accepted: {before.error}"
     if after.error is not None:
-        said = _words_of(after.error)
-        assert _names(path, said), f"{path}: it is refused, but the error does not name it: {said}"
+        words = _words_of(after.error)
+        assert _names(path, words), f"{path}: it is refused, but the error does not name it: {words}"
         return REFUSED
     new = set(after.warnings) - set(before.warnings)
     if any(_names(path, warning) for warning in new):
