@@ -1,6 +1,6 @@
-# Every CPU role from one file: docker build --build-arg ROLE=renderer .
+# The image of any CPU role: docker build --build-arg ROLE=renderer .
 # ROLE is planner, renderer, mixer, analyzer, gateway, conductor, or all (one process with every role, the default).
-# The renderer with the MusicGen engine has its own: services/renderer/Dockerfile.cuda.
+# The renderer with the MusicGen engine has its own file: services/renderer/Dockerfile.cuda.
 ARG ROLE=all
 
 FROM python:3.12-slim AS build
@@ -25,6 +25,6 @@ USER 10001
 ENV PATH=/opt/segue/bin:$PATH SEGUE_HOME=/var/lib/segue SEGUE_LOG_FORMAT=json SEGUE_SERVER_ROLE=$ROLE
 ENV SEGUE_CONDUCTOR_LISTEN=127.0.0.1:7305
 EXPOSE 7300-7305
-# Without an address, `segued health` asks the role of this process at its own address.
+# Without an address, `segued health` checks this process's own role.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 CMD ["segued", "health"]
 CMD ["segued", "serve"]

@@ -1,14 +1,14 @@
-# `make` lists what there is. Everything that is needed is set up on the way, inside this folder.
+# `make` lists the targets. Each target first installs its own tools, inside this folder.
 
 PYTHON ?= python3
 UV_VERSION := 0.13.8
 UV := .tools/bin/uv
 BIN := .venv/bin
-# The extras and groups of each environment; `make demo` needs no tool of ours.
+# Extras and dependency groups of each environment. `make demo` needs no development tools.
 FOR_USE := --extra all
 FOR_TESTS := $(FOR_USE) --group test
 FOR_ALL := $(FOR_USE) --group dev
-# The tests that every change must pass; the rest is for `make nightly`.
+# Tests that every change must pass; `make nightly` runs all.
 QUICK := not slow and not engine
 
 PROMPT ?= rainy lo-fi, 82 bpm, F minor
@@ -30,10 +30,10 @@ $(UV):
 	@echo "fetching uv $(UV_VERSION) into .tools"
 	@.tools/bin/pip install -q --disable-pip-version-check uv==$(UV_VERSION)
 
-setup: $(UV) ## Set up what `segued` needs, in .venv
+setup: $(UV) ## Install `segued` and its dependencies into .venv
 	@$(UV) sync -q --frozen --inexact --python $(PYTHON) $(FOR_USE)
 
-setup-musicgen: $(UV) ## Set up the MusicGen engine, too (brings torch, some 5 GB)
+setup-musicgen: $(UV) ## Install the MusicGen engine too (with torch, about 5 GB)
 	@$(UV) sync -q --frozen --inexact --python $(PYTHON) $(FOR_USE) --extra musicgen
 
 setup-test: $(UV)
@@ -48,7 +48,7 @@ demo: setup ## Compose a piece: make demo PROMPT="…" DURATION=90 SEED=7
 	@echo "play it: $$(command -v ffplay >/dev/null && echo ffplay -autoexit || echo 'open it with any player:') out/demo.flac"
 	@echo "next:    make demo PROMPT=\"sunny funk, 108 bpm, E minor\" DURATION=90 SEED=3, or $(BIN)/segued serve"
 
-up: .env ## Start the mesh in containers, with a token of its own
+up: .env ## Start the mesh in containers, with a new token
 	@docker compose up --build --detach --wait
 	@echo "ready: SEGUE_CLIENT_TOKEN=$$(sed -n 's/SEGUE_TOKEN=//p' .env) $(BIN)/segued compose \"$(PROMPT)\" --server 127.0.0.1:7300"
 
@@ -61,30 +61,30 @@ serve: setup ## Start the server on 127.0.0.1:7300
 test: setup-test ## Run all quick tests
 	@$(BIN)/pytest -q -n 2 --dist loadfile -m "$(QUICK)" $(PYTEST)
 
-test-engine: $(UV) ## Run the tests of the MusicGen engine (brings torch)
+test-engine: $(UV) ## Run the tests of the MusicGen engine (installs torch)
 	@$(UV) sync -q --frozen --inexact --python $(PYTHON) $(FOR_TESTS) --extra musicgen --group engine
 	@$(BIN)/pytest -q -m "engine and not slow" tests/engine tests/contract $(PYTEST)
 
-nightly: setup-dev ## Run everything, the slow tests too; a missing reference program fails (brings torch)
+nightly: setup-dev ## Run all tests, including slow ones; missing reference programs fail (installs torch)
 	@$(BIN)/pytest -q -m "not engine" --require-reference $(PYTEST)
 	@$(UV) sync -q --frozen --inexact --python $(PYTHON) $(FOR_TESTS) --extra musicgen --group engine
 	@$(BIN)/pytest -q -m engine tests/engine tests/contract $(PYTEST)
 
-lint: setup-dev ## Check style and the layers between packages
+lint: setup-dev ## Check style and the import layers
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports
 
-format: setup-dev ## Put everything into shape
+format: setup-dev ## Format the code and the proto files
 	@$(BIN)/ruff check --fix -q .
 	@$(BIN)/ruff format -q .
 	@$(BIN)/buf format -w protos
 
-types: setup-dev ## Check types, with mypy and pyright
+types: setup-dev ## Check types with mypy and pyright
 	@$(BIN)/mypy
 	@$(BIN)/basedpyright
 
-contracts: setup-dev ## Check the contract: lint, format, nothing broken, generated files fresh
+contracts: setup-dev ## Check the contract: lint, format, compatibility, generated files
 	@$(BIN)/buf lint
 	@$(BIN)/buf format --diff --exit-code protos >/dev/null || { echo "hint: make format"; exit 1; }
 	@$(BIN)/buf breaking protos --against protos/segue.binpb
@@ -92,13 +92,13 @@ contracts: setup-dev ## Check the contract: lint, format, nothing broken, genera
 	@$(BIN)/python scripts/blocking_client.py --check
 	@$(BIN)/python scripts/error_page.py --check
 
-extras: setup-dev ## Start every role in an environment with its extra alone, as its image has it
+extras: setup-dev ## Start every role with only its extra installed, as in its image
 	@$(BIN)/python -m scripts.check_extras
 
-image: setup-dev ## Write the contract's image, with which later changes are compared
+image: setup-dev ## Write protos/segue.binpb, the base of the compatibility check
 	@$(BIN)/buf build protos -o protos/segue.binpb
 
-generate: setup-dev ## Make the Python stubs, the blocking client and docs/errors.md
+generate: setup-dev ## Generate the Python stubs, the blocking client and docs/errors.md
 	@$(BIN)/python scripts/generate.py
 	@$(BIN)/python scripts/blocking_client.py
 	@$(BIN)/python scripts/error_page.py
@@ -109,7 +109,7 @@ benchmarks: setup-test ## Measure speed and memory, and print the tables of docs
 clients: setup-dev rust ## Build and test the clients and their documentation
 	@$(BIN)/pytest -q -n 2 --dist loadfile -m "$(QUICK)" tests/sdk tests/docs $(PYTEST)
 
-rust: setup ## Check, build and test the Rust client; some tests talk to the real service
+rust: setup ## Check, build and test the Rust client, also against the real service
 	@cd clients/rust && cargo fmt --check && cargo clippy -q --locked --all-targets -- -D warnings && \
 		cargo test -q --locked -- --include-ignored
 
@@ -117,8 +117,8 @@ segue: ## Build the Rust command line: clients/rust/target/release/segue
 	@cd clients/rust && cargo build --release --locked
 	@echo "built: clients/rust/target/release/segue"
 
-lock: $(UV) ## Renew uv.lock after a change of pyproject.toml
+lock: $(UV) ## Update uv.lock after a change of pyproject.toml
 	@$(UV) lock
 
-clean: ## Remove what was built, not what was composed
+clean: ## Remove environments, caches and builds; keep compositions
 	@rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache clients/rust/target

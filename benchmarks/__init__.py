@@ -1,1 +1,1 @@
-"""Measured speed and memory; each module is a command that prints tables for docs/benchmarks.md."""
+"""Measures speed and memory; each module is a command that prints tables for docs/benchmarks.md."""

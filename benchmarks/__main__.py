@@ -1,14 +1,14 @@
-"""Runs every benchmark of the core, one after the other, and prints their tables: python -m benchmarks."""
+"""Runs the benchmarks of the core in turn and prints their tables: python -m benchmarks."""
 
 import subprocess
 import sys
 
-# The engine's needs torch; the music's quality and the pictures are commands of their own.
+# Not here: the engine's benchmark, which needs torch, the measures of music quality, and the pictures.
 MODULES = ("pipes", "sketch_speed", "planner_speed", "mixer_speed")
 
 
 def main() -> int:
-    """Run them; the exit code says whether all ended well."""
+    """Run all benchmarks; exit with 1 when one failed."""
     codes = [subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=False).returncode for name in MODULES]
     return max(codes)
 

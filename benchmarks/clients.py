@@ -1,9 +1,9 @@
-"""One watcher: start-up, bytes a second and memory of the `segue` command and of the Python SDK.
+"""Measures the clients with one watcher: start-up, throughput and memory of `segue` and of the Python SDK.
 
 python -m benchmarks.clients [--quick]
 
-Needs `cargo build --release` in clients/rust. The server sends ready messages and does nothing else, so that the
-clients are measured; a reader that discards all bytes shows how fast the server is.
+Needs `cargo build --release` in clients/rust. The server only sends prepared messages, so that the clients are
+measured. A reader that discards all bytes shows the speed of the server.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ RATE = 48_000
 CHUNK_FRAMES = 8_000
 SEGUE = Path(__file__).parents[1] / "clients/rust/target/release/segue"
 MB = 1e6
-# The smallest thing to do with the SDK.
+# The shortest call with the SDK.
 FIRST_CALL = """
 import asyncio, sys
 from segue_client import Client
@@ -50,12 +50,12 @@ asyncio.run(ask())
 
 
 def named(seconds: int) -> str:
-    """Return the name of the piece of this length."""
+    """Return the name of the composition of a length."""
     return f"compositions/{seconds:08x}"
 
 
 def messages(seconds: int) -> Iterator[bytes]:
-    """Yield the stream of a piece of this length, ready to be sent."""
+    """Yield the encoded stream of a piece of a length."""
 
     def message(sequence: int, **event: object) -> bytes:
         happened = stream_pb2.CompositionEvent(composition=named(seconds), sequence=sequence, **event)  # type: ignore[arg-type]  # fields of the message
@@ -63,7 +63,7 @@ def messages(seconds: int) -> Iterator[bytes]:
 
     composition = composition_pb2.Composition(name=named(seconds), state=composition_pb2.STATE_QUEUED)
     yield message(1, accepted=stream_pb2.Accepted(composition=composition))
-    # The samples themselves are all the same: nobody here listens.
+    # The samples do not matter, so all are the same.
     samples = os.urandom(CHUNK_FRAMES * 8)
     chunk = audio_pb2.AudioChunk(
         format=audio_pb2.AudioFormat(sample_rate=RATE, channels=2, sample_format=audio_pb2.SAMPLE_FORMAT_F32LE),
@@ -86,7 +86,7 @@ def messages(seconds: int) -> Iterator[bytes]:
 
 
 def serve(ready_s: list[int]) -> None:
-    """Send pieces to whoever asks; those of these lengths out of memory. Runs as a process of its own."""
+    """Serve pieces of any length; the given lengths are prepared in memory. Runs in its own process."""
     ready = {named(seconds): list(messages(seconds)) for seconds in ready_s}
 
     def watch(request: stream_pb2.WatchCompositionRequest, _context: grpc.ServicerContext) -> Iterator[bytes]:
@@ -114,7 +114,7 @@ def serve(ready_s: list[int]) -> None:
 
 @contextmanager
 def serving(*ready_s: int) -> Iterator[str]:
-    """A server process; gives its address."""
+    """Start a server process and yield its address."""
     command = [sys.executable, "-m", "benchmarks.clients", "--serve", *map(str, ready_s)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -124,31 +124,31 @@ def serving(*ready_s: int) -> Iterator[str]:
             process.kill()
 
 
-def throw_away(address: str, name: str) -> None:
-    """Read the stream as bytes, and do nothing with them."""
+def discard(address: str, name: str) -> None:
+    """Read the stream as bytes and discard them."""
     with grpc.insecure_channel(address) as channel:
-        # The stubs cannot know a method without serializers.
+        # The type stubs do not allow a method without serializers.
         watch: Any = channel.unary_stream("/segue.composer.v1.ComposerService/WatchComposition")
         for _ in watch(stream_pb2.WatchCompositionRequest(name=name).SerializeToString()):
             pass
 
 
 async def chunks(address: str, name: str) -> None:
-    """Take the sound as arrays."""
+    """Read the audio as arrays."""
     async with Client(address) as client:
         async for _ in client.watch(name).chunks():
             pass
 
 
 async def save(address: str, name: str, path: str) -> None:
-    """Write the sound to a file while it comes."""
+    """Write the audio to a file as it arrives."""
     async with Client(address) as client:
         await client.watch(name).save_live(path)
 
 
 @dataclass(frozen=True)
 class Used:
-    """What a process needed."""
+    """The resources that a process used."""
 
     wall_s: float
     cpu_s: float
@@ -156,11 +156,11 @@ class Used:
 
 
 def run(command: list[str]) -> Used:
-    """Run a command to its end."""
+    """Run a command until it ends."""
     began = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     peak_kb = 0
-    # What the kernel tells at the end counts the memory of this very process, too, which is larger.
+    # rusage would include the memory of this process before exec, which is larger.
     while (ended := os.wait4(process.pid, os.WNOHANG))[0] == 0:
         peak_kb = max(peak_kb, highest_kb(process.pid))
         time.sleep(0.001)
@@ -173,7 +173,7 @@ def run(command: list[str]) -> Used:
 
 
 def highest_kb(pid: int) -> int:
-    """Return the most memory that a process has had so far."""
+    """Return the peak memory of a process so far."""
     with suppress(OSError):
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
         return next((int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), 0)
@@ -181,12 +181,12 @@ def highest_kb(pid: int) -> int:
 
 
 def ours(what: str, *arguments: str) -> list[str]:
-    """A part of this script as a process."""
+    """Return the command that runs a part of this script."""
     return [sys.executable, "-m", "benchmarks.clients", "--part", what, *arguments]
 
 
 def start_up(rounds: int) -> None:
-    """From nothing to the first answer; each row beside the others in every round."""
+    """Measure the time from process start to the first response. All rows alternate in each round."""
     with serving() as address:
         commands = {
             "`segue --version`": [str(SEGUE), "--version"],
@@ -209,10 +209,10 @@ def start_up(rounds: int) -> None:
 
 
 def watchers(seconds: int, address: str, folder: Path) -> dict[str, list[str]]:
-    """The ways to take one stream."""
+    """Return the readers of one stream."""
     name = named(seconds)
     return {
-        "reader that discards bytes": ours("throw_away", address, name),
+        "reader that discards bytes": ours("discard", address, name),
         "`segue watch -o - >/dev/null`": [str(SEGUE), "watch", name, "-o", "-", "--server", address, "--quiet"],
         "Python SDK, `chunks()`": ours("chunks", address, name),
         "Python SDK, `save_live()`": ours("save", address, name, str(folder / f"{time.monotonic_ns()}.wav")),
@@ -220,7 +220,7 @@ def watchers(seconds: int, address: str, folder: Path) -> dict[str, list[str]]:
 
 
 def bytes_a_second(short_s: int, long_s: int, rounds: int, folder: Path) -> None:
-    """How fast one watcher takes a finished piece: what a longer piece costs more than a shorter one."""
+    """Measure the throughput of one watcher: the extra cost of a longer piece over a shorter one."""
     more_s = long_s - short_s
     size_mb = more_s * RATE * 8 / MB
     walls: dict[str, list[tuple[float, float]]] = {}
@@ -238,17 +238,17 @@ def bytes_a_second(short_s: int, long_s: int, rounds: int, folder: Path) -> None
     rows = []
     for name, found in walls.items():
         cpu_s = median(cpus[name])
-        # Other work of the machine can only make it slower.
+        # The fastest round is the least disturbed by other processes.
         best_s = min(long for _, long in found) - min(short for short, _ in found)
         costs = [f"{1e3 * cpu_s / more_s:.2f} ms", f"{size_mb / cpu_s:.0f} MB/s", f"{bare_s / cpu_s:.2f}"]
         rows.append([name, *costs, f"{size_mb / best_s:.0f} MB/s", f"{more_s / best_s:.0f}"])
-    heading(f"One watcher: {long_s} s of music in float, less what {short_s} s take")
-    columns = ["processor, a second of music", "a second of processor", "ratio", "a second of time, at best"]
+    heading(f"One watcher: {long_s} s of music in float, minus {short_s} s")
+    columns = ["CPU time per second of music", "per CPU second", "ratio", "per second of time, fastest round"]
     table(["watcher", *columns, "times real time"], rows)
 
 
 def memory(short_s: int, long_s: int, folder: Path) -> None:
-    """Peak memory over length."""
+    """Measure peak memory by length."""
     peaks: dict[str, list[float]] = {}
     with serving() as address:
         for seconds in (short_s, long_s):
@@ -264,9 +264,9 @@ def memory(short_s: int, long_s: int, folder: Path) -> None:
 
 
 def main() -> None:
-    """Measure."""
+    """Read the command line and measure."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="short pieces, few rounds: to see whether it works")
+    parser.add_argument("--quick", action="store_true", help="short pieces and few rounds, as a quick check")
     parser.add_argument("--serve", type=int, nargs="*", help=argparse.SUPPRESS)
     parser.add_argument("--part", nargs="+", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -274,8 +274,8 @@ def main() -> None:
         serve(given.serve)
     elif given.part:
         part, *arguments = given.part
-        if part == "throw_away":
-            throw_away(*arguments)
+        if part == "discard":
+            discard(*arguments)
         else:
             parts: dict[str, Callable[..., Coroutine[None, None, None]]] = {
                 "chunks": chunks,

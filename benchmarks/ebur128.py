@@ -1,4 +1,4 @@
-"""libebur128 (Debian: libebur128-1) through ctypes, to compare the meter with in results and in speed."""
+"""libebur128 (Debian: libebur128-1) through ctypes, to compare results and speed of the meter."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def library() -> ctypes.CDLL | None:
 def measure(
     lib: ctypes.CDLL, audio: NDArray[np.float32], rate: int, mode: int = RANGE | INTEGRATED | TRUE_PEAK
 ) -> Ebur128Result:
-    """Measure a whole recording; values that the mode leaves out are NaN."""
+    """Measure a whole recording; values that the mode omits are NaN."""
     sound = np.ascontiguousarray(audio, np.float32)
     channels = sound.shape[1]
     state = ctypes.c_void_p(lib.ebur128_init(channels, rate, mode))

@@ -4,8 +4,8 @@
                                 [--device cpu|cuda] [--modes bf16,int8] [--repeats 7] [--keep FILE]
 
 `--device cuda` first plays the plain loop against the captured graphs, then prints the same table. Every table has the
-floor: the time that reading weights, keys and values once takes at the memory's measured bandwidth. `--keep` remembers
-finished rows, so that a run that was interrupted goes on. On the CPU a mode as `fp32+graphs` dry-runs what a GPU does.
+floor: the time that reading weights, keys and values once takes at the memory's measured bandwidth. `--keep` stores
+finished rows, so that an interrupted run can be resumed. On the CPU a mode as `fp32+graphs` dry-runs what a GPU does.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ Player: TypeAlias = Ours | Theirs
 
 @dataclass
 class Kept:
-    """Rows that were measured, in a file."""
+    """Measured rows in a file."""
 
     path: Path | None
     rows: dict[str, dict[str, float]]
 
     @classmethod
     def open(cls, path: Path | None) -> Kept:
-        """Read what is there."""
+        """Read the rows of an earlier run."""
         return cls(path, json.loads(path.read_text()) if path is not None and path.is_file() else {})
 
     def put(self, key: str, row: dict[str, float]) -> None:
@@ -65,7 +65,7 @@ class Kept:
 
 
 def timed(work: Callable[[], object], device: torch.device, times: int = 1) -> float:
-    """Return milliseconds a time."""
+    """Return milliseconds per call."""
     if device.type == "cuda":
         torch.cuda.synchronize()
     began = time.perf_counter()
@@ -90,7 +90,7 @@ def floor_ms(config: DecoderConfig, player: Ours, batch: int, position: int, rea
 
 
 def measure(players: list[Player], batch: int, position: int, arguments: argparse.Namespace) -> dict[str, float]:
-    """Return each player's median; within each round one after the other, so that what else runs meets all alike."""
+    """Return each player's median; players take turns within each round, so that other processes affect all alike."""
     device = torch.device(arguments.device)
     times: dict[str, list[float]] = {player.name: [] for player in players}
     for repeat in range(1 + arguments.repeats):
@@ -103,7 +103,7 @@ def measure(players: list[Player], batch: int, position: int, arguments: argpars
 
 
 def players_of(arguments: argparse.Namespace, config: DecoderConfig, slots: int) -> list[Player]:
-    """Load everybody who takes part. Modes whose keys and values are of one type share them: memory is short."""
+    """Load all players. Modes with the same type of keys and values share them to save memory."""
     device = torch.device(arguments.device)
     players: list[Player] = [Theirs(config, one, device) for one in arguments.theirs.split(",") if one]
     shared: dict[torch.dtype, Caches] = {}
@@ -174,7 +174,7 @@ def parity(arguments: argparse.Namespace, config: DecoderConfig, device: torch.d
 
 
 def codec(device: torch.device, repeats: int) -> None:
-    """Print how fast sound is decoded, in pieces and whole."""
+    """Print the speed of decoding audio, in parts and as a whole."""
     config = CodecConfig(
         sample_rate=32_000, hidden_size=128, num_filters=64, ratios=(8, 5, 4, 4), codebook_size=2048, num_codebooks=4
     )
@@ -192,7 +192,7 @@ def codec(device: torch.device, repeats: int) -> None:
 
 
 def main() -> None:
-    """Run it."""
+    """Read the command line and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=SIZES, default="small")
     parser.add_argument("--batches", default="")

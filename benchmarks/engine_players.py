@@ -1,4 +1,4 @@
-"""Who takes part in the engine's benchmark: our runner and transformers' decoder, at real sizes with random weights."""
+"""The decoders that the engine's benchmark compares: our runner and transformers, at real sizes with random weights."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def decoder_config(size: str) -> DecoderConfig:
 
 
 class PlainCapture:
-    """Stands in for a capture without a GPU: a replay runs the work again, call by call."""
+    """A capture without a GPU: a replay runs the work again, call by call."""
 
     def capture(self, work: Callable[[], None]) -> graphs.Graph:
         """Keep the work."""
@@ -119,7 +119,7 @@ class Ours:
 class Theirs:
     """Transformers' decoder in one precision, its step with a cache of the wanted length.
 
-    Guidance, top-k and the choice are added as its `generate` does them; the bookkeeping of `generate` is left out.
+    Guidance, top-k and the choice are added as in its `generate`, without the bookkeeping of `generate`.
     """
 
     def __init__(self, config: DecoderConfig, precision: str, device: torch.device) -> None:
@@ -158,7 +158,7 @@ class Theirs:
         self._cache = cache
 
     def forget(self) -> None:
-        """Let go of the cache."""
+        """Release the cache."""
         self._cache = None
 
     def step(self, batch: int) -> None:

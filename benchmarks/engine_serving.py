@@ -1,8 +1,8 @@
-"""The engine through RenderSection: published sizes, random weights, loaded as a user's folder would be.
+"""The engine through RenderSection: published sizes, random weights, loaded like a user's folder.
 
     python benchmarks/engine_serving.py [--precision int8] [--seconds 4] [--together 1,4] [--threads 2]
 
-Prints load time, time to the first audio, real time factor, cancel-to-free-slot in steps, and memory a slot.
+Prints load time, time to the first audio, real time factor, cancel-to-free-slot in steps, and memory per slot.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def write_checkpoint(folder: Path) -> None:
 
 
 def start_of(seconds: float, seed: int) -> Any:
-    """Return the message that asks for a section."""
+    """Return the message that requests a section."""
     spec = SectionSpec(
         section_id="verse",
         role=Role.VERSE,
@@ -112,7 +112,7 @@ async def cancel(stub: Any, backend: MusicgenBackend) -> int:
             break
     before = backend.num_steps
     call.cancel()
-    while backend.status().busy_slots:  # noqa: ASYNC110 - what is measured is just this
+    while backend.status().busy_slots:  # noqa: ASYNC110 - this wait is measured
         await asyncio.sleep(0.001)
     return backend.num_steps - before
 
@@ -157,7 +157,7 @@ async def measure(arguments: argparse.Namespace, folder: Path) -> None:
 
 
 def main() -> None:
-    """Run it."""
+    """Read the command line and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--precision", default="int8")
     parser.add_argument("--device", default="cpu")

@@ -190,7 +190,7 @@ def _print(taken: dict[str, list[float]], seconds: float, what: str) -> None:
 
 
 def _one_master(minutes: int) -> None:
-    """Master that many minutes and print the peak memory."""
+    """Master a number of minutes and print the peak memory."""
     # Noise with a beat: the sound does not matter for memory, and the sketch band's own memory would count.
     rng = np.random.default_rng(1)
     sound = np.tanh(rng.normal(0, 0.2, (30 * RATE, 2))).astype(np.float32)

@@ -206,7 +206,7 @@ class SoundMeasures:
     bands_db: tuple[float, ...]
     """Octave bands from 62 Hz to 8 kHz relative to the whole."""
     clicks: int
-    """Number of places that sound damaged at full scale."""
+    """Number of places with audible damage at full scale."""
 
 
 def measure_sound(piece: Piece) -> SoundMeasures:

@@ -1,4 +1,4 @@
-"""The pipes: first audio, bytes a second, many watchers, memory over length, start-up.
+"""Measures the service: first audio, throughput, many watchers, memory by length, start-up.
 
 python -m benchmarks.pipes [--only first,gateway,idle,live,memory,start] [--quick]
 """
@@ -35,7 +35,7 @@ PROMPT = "rainy lo-fi, 82 bpm, F minor"
 
 @contextlib.contextmanager
 def serving(*flags: str, failpoints: str = "") -> Iterator[Segued]:
-    """A server process of its own."""
+    """Start a server process."""
     with tempfile.TemporaryDirectory(prefix="segue-bench-") as folder:
         one = Segued(Path(folder), "--log-level", "error", *flags).start(failpoints=failpoints)
         try:
@@ -50,7 +50,7 @@ def client_of(one: Segued) -> Client:
 
 
 async def composed(client: Client, seconds: float, seed: int) -> tuple[float, float, str]:
-    """Compose; returns seconds to the first audio, seconds to the end, and the name."""
+    """Compose; return seconds to the first audio, seconds to the end, and the name."""
     began, first, name = time.perf_counter(), 0.0, ""
     async for update in client.compose(spec(PROMPT, seconds=seconds, seed=seed), audio=DRAFT):
         name = update.event.composition
@@ -63,7 +63,7 @@ async def composed(client: Client, seconds: float, seed: int) -> tuple[float, fl
 
 
 async def first_audio(*, quick: bool) -> None:
-    """Time from Compose to the first audio chunk, beside the time of the whole piece."""
+    """Measure the time from Compose to the first audio chunk and to the end of the piece."""
     runs, seconds = (5, 20.0) if quick else (30, 60.0)
     with serving() as one:
         async with client_of(one) as client:
@@ -84,7 +84,7 @@ async def first_audio(*, quick: bool) -> None:
 
 
 async def serve_bare(path: str) -> None:
-    """Serve ready messages out of memory: the limit of grpc.aio for this stream. Runs as a process of its own."""
+    """Serve prepared messages, which shows the limit of grpc.aio for this stream. Runs in its own process."""
     content, messages, at = await asyncio.to_thread(Path(path).read_bytes), [], 0
     while at < len(content):
         size = int.from_bytes(content[at : at + 4], "big")
@@ -112,7 +112,7 @@ async def serve_bare(path: str) -> None:
 
 
 async def watched(address: str, name: str, keep: list[bytes] | None = None) -> float:
-    """Read a finished composition; returns MB of audio a second."""
+    """Read a finished composition; return MB of audio per second."""
     async with grpc.aio.insecure_channel(address, channel_options([], proxy=False)) as channel:
         stub: Any = composer_pb2_grpc.ComposerServiceStub(channel)
         request = stream_pb2.WatchCompositionRequest(name=name, audio=MASTER)
@@ -125,7 +125,7 @@ async def watched(address: str, name: str, keep: list[bytes] | None = None) -> f
 
 
 async def gateway(*, quick: bool) -> None:
-    """One watcher of a finished piece, against a bare stream of the same messages."""
+    """Compare one watcher of a finished piece with a plain stream of the same messages."""
     seconds, rounds = (60.0, 3) if quick else (300.0, 9)
     with serving() as one, tempfile.TemporaryDirectory() as folder:
         async with client_of(one) as client:
@@ -157,7 +157,7 @@ async def gateway(*, quick: bool) -> None:
 
 
 async def idle(*, quick: bool) -> None:
-    """Memory of watchers that wait for a composition which waits in the queue."""
+    """Measure the memory of watchers of a queued composition."""
     count = 100 if quick else 500
     with serving("--queue-limit", "8", failpoints="conductor.before_section=sleep(600s)") as one:
         async with client_of(one) as client:
@@ -184,7 +184,7 @@ async def idle(*, quick: bool) -> None:
 
 
 async def live(*, quick: bool) -> None:
-    """Fifty watchers of one running composition, against one."""
+    """Compare fifty watchers of one running composition with one watcher."""
     count, seconds = (10, 20.0) if quick else (50, 120.0)
     rows = []
     with serving() as one:
@@ -211,11 +211,11 @@ async def _heard_s(one: Segued, name: str, began: float) -> float:
     return time.perf_counter() - began
 
 
-# memory over length
+# memory by length
 
 
 async def memory(*, quick: bool) -> None:
-    """The server's memory while it composes longer and longer pieces."""
+    """Measure the server's memory for pieces of increasing length."""
     rows = []
     for minutes in (1, 2) if quick else (1, 5, 30):
         with serving() as one:
@@ -230,7 +230,7 @@ async def memory(*, quick: bool) -> None:
             f"{minutes} min", f"{before / MIB:.0f} MiB", f"{peak / MIB:.0f} MiB", f"{whole:.1f} s",
             f"{60 * minutes / whole:.1f}",
         ])  # fmt: skip
-    heading("Memory over length")
+    heading("Memory by length")
     table(["piece", "warm", "peak", "rendered in", "times real time"], rows)
 
 
@@ -247,7 +247,7 @@ async def _peak(one: Segued, done: asyncio.Event) -> int:
 
 
 async def start(*, quick: bool) -> None:
-    """`segued --help`, and `segued serve` until it is ready, which means warm."""
+    """Measure `segued --help`, and `segued serve` until it is ready and warm."""
     rounds = 3 if quick else 11
 
     def helped() -> float:
@@ -290,10 +290,10 @@ PARTS: dict[str, Callable[..., Coroutine[None, None, None]]] = {
 
 
 def main() -> None:
-    """Measure what was asked for."""
+    """Measure the chosen parts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default=",".join(PARTS), help=f"some of {','.join(PARTS)}")
-    parser.add_argument("--quick", action="store_true", help="short pieces, few rounds: to see whether it works")
+    parser.add_argument("--quick", action="store_true", help="short pieces and few rounds, as a quick check")
     parser.add_argument("--bare", metavar="FILE", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.bare:
@@ -303,7 +303,7 @@ def main() -> None:
 
 
 async def _measure(names: list[str], *, quick: bool) -> None:
-    # One event loop for all: grpc.aio keeps a poller for the first loop that it met, and complains of each closed one.
+    # One event loop for all parts: grpc.aio keeps a poller for the first loop and logs errors after it is closed.
     for name in names:
         print(f"measuring: {name}", file=sys.stderr)
         await PARTS[name](quick=quick)

@@ -1,4 +1,4 @@
-"""How every benchmark prints: machine, date, command, a markdown table, medians."""
+"""Prints results of benchmarks: machine, date and command, and a markdown table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def machine() -> str:
-    """Return processor, cores and memory of this machine in words."""
+    """Describe processor, cores and memory of this machine."""
     names = [line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
     memory = next((int(line.split()[1]) for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), 0)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -30,7 +30,7 @@ def _lines(path: str) -> list[str]:
 
 
 def heading(title: str) -> None:
-    """Print what is measured, where, when, and by which command."""
+    """Print the title, the machine, the date and the command."""
     words = " ".join(["python", "-m", *_module(), *map(shlex.quote, sys.argv[1:])])
     print(f"### {title}\n")
     print(f"{machine()}; {dt.datetime.now(dt.UTC):%Y-%m-%d}; `{words}`\n")
@@ -51,11 +51,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 
 def median(values: Sequence[float]) -> float:
-    """Return the value in the middle."""
+    """Return the median."""
     return statistics.median(values)
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """Return the value that this share of all values does not exceed."""
+    """Return the smallest value that is at least as large as this share of the values."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

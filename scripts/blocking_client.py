@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "clients" / "python" / "segue_client"
 TARGET = PACKAGE / "blocking.py"
-# The files of the async classes, and the names of the blocking ones.
+# For each file: the async class and the name of its blocking counterpart.
 CLASSES = {"stream.py": {"Stream": "BlockingStream"}, "client.py": {"Client": "BlockingClient"}}
 ITERATORS = {"AsyncIterator", "AsyncGenerator"}
 RENAMED = {"aclose": "close"}
@@ -131,14 +131,14 @@ def _method(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
     elif isinstance(node, ast.AsyncFunctionDef):
         body = f"self._thread.run({call})" if returns == "None" else f"return self._thread.run({call})"
     else:
-        sys.exit(f"error: {node.name}: a plain method that returns {returns}; teach this script what to do with it")
+        sys.exit(f"error: {node.name}: this script cannot convert a plain method that returns {returns}")
     name = RENAMED.get(node.name, node.name)
     return f'{decorator}    def {name}({ast.unparse(node.args)}) -> {returns}:\n        """{about}"""\n        {body}\n'
 
 
 def _item(returns: ast.expr | None) -> ast.expr:
     if not isinstance(returns, ast.Subscript):
-        sys.exit("error: an iterator without its items' type")
+        sys.exit("error: an iterator without the type of its items")
     inner = returns.slice
     return inner.elts[0] if isinstance(inner, ast.Tuple) else inner
 
@@ -149,13 +149,13 @@ def _passed(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
 
 
 def is_fresh() -> bool:
-    """Return whether the committed module says what it would say now; its layout does not count."""
+    """Return whether the committed module equals the generated one, except for layout."""
     there = TARGET.read_text(encoding="utf-8") if TARGET.exists() else ""
     return ast.dump(ast.parse(there)) == ast.dump(ast.parse(blocking_source()))
 
 
 def main() -> None:
-    """Write or check."""
+    """Write the module, or compare it."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--check", action="store_true")
     if arguments.parse_args().check:

@@ -1,4 +1,4 @@
-"""Start every role in an environment that has that role's extra and nothing else, as its image has."""
+"""Start every role in an environment with only its own extra, as in its image."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LIMIT_S = 120
 
 
 def start(role: str, environment: Path, home: Path) -> str:
-    """Start a role until it is ready, ask for its health, stop it; returns what went wrong, or nothing."""
+    """Start a role, check its health and stop it. Return the error, or an empty string."""
     segued = environment / "bin" / "segued"
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SEGUE_")}
     command = [
@@ -37,12 +37,12 @@ def start(role: str, environment: Path, home: Path) -> str:
     ) as process:
         try:
             assert process.stdout is not None
-            said = process.stdout.readline()
-            if "ready on" not in said:
+            line = process.stdout.readline()
+            if "ready on" not in line:
                 process.kill()
-                return process.communicate(timeout=LIMIT_S)[1] or "it ended without a word"
-            address = said.split()[-1]
-            problem = ask(segued, address, clean)
+                return process.communicate(timeout=LIMIT_S)[1] or "it ended without output"
+            address = line.split()[-1]
+            problem = wait_for_health(segued, address, clean)
             if problem:
                 return problem
             process.terminate()
@@ -51,8 +51,8 @@ def start(role: str, environment: Path, home: Path) -> str:
             process.kill()
 
 
-def ask(segued: Path, address: str, environment: dict[str, str]) -> str:
-    """Ask for health until it is good: on a busy machine a process may find itself too slow for a while."""
+def wait_for_health(segued: Path, address: str, environment: dict[str, str]) -> str:
+    """Wait until the role is healthy; on a busy machine it can be unhealthy at first. Return the error, or nothing."""
     until = time.monotonic() + LIMIT_S
     while True:
         health = subprocess.run(
@@ -64,7 +64,7 @@ def ask(segued: Path, address: str, environment: dict[str, str]) -> str:
 
 
 def main() -> int:
-    """Check all roles; the exit code says whether all started."""
+    """Check all roles; exit with 1 when one did not start."""
     failed = 0
     with tempfile.TemporaryDirectory(prefix="segue-extras-") as folder:
         for role in ROLES:
@@ -77,7 +77,7 @@ def main() -> int:
                 check=True,
             )
             problem = start(role, environment, home)
-            print(f"{role}: {problem.strip() or 'starts with its extra alone'}", flush=True)
+            print(f"{role}: {problem.strip() or 'starts with only its extra'}", flush=True)
             failed += bool(problem)
     return min(failed, 1)
 

@@ -1,4 +1,4 @@
-"""Make docs/errors.md, the table of error reasons, from the comments of errors.proto; `--check` compares only."""
+"""Generate docs/errors.md, the table of error reasons, from the comments of errors.proto; `--check` compares only."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def page() -> str:
 
 
 def main() -> None:
-    """Write the page, or check it."""
+    """Write the page, or compare it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="fail when the page is not fresh")
     if parser.parse_args().check:

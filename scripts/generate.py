@@ -1,7 +1,7 @@
-"""Make the Python stubs in gen/ from protos/; `--check` only says whether they are fresh.
+"""Generate the Python stubs in gen/ from protos/; `--check` compares only.
 
-The generator lives in an environment of its own: the stubs' generator sets the floor of the protobuf runtime
-that we promise, and in the project's own groups it would hold everybody's protobuf back.
+The generator runs in its own isolated environment. Its version sets the oldest protobuf runtime that the stubs support,
+and as a dependency of the project it would force an old protobuf on every environment.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ def generate(target: Path) -> None:
         if folder.parent == target:
             (folder / "py.typed").touch()
     for stub in [*target.rglob("*_pb2_grpc.py"), *target.rglob("*_pb2_grpc.pyi")]:
-        # protoc-gen-grpc writes one for every file; those without a service only cost import time.
+        # The generator writes a gRPC stub for every file. Files without a service would only cost import time.
         if "Stub" not in stub.read_text():
             stub.unlink()
 
 
 def differences(left: Path, right: Path) -> list[str]:
-    """List files that are not the same in both folders, by relative path."""
+    """Return the relative paths of files that differ between the folders, or exist in one of them only."""
     names = {
         str(path.relative_to(side))
         for side in (left, right)
@@ -71,7 +71,7 @@ def differences(left: Path, right: Path) -> list[str]:
 
 
 def main() -> int:
-    """Generate, or check."""
+    """Write the stubs, or compare them with gen/."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--check", action="store_true", help="change nothing; fail when gen/ is not fresh")
     arguments = parser.parse_args()

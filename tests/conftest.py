@@ -1,4 +1,4 @@
-"""What holds for all tests."""
+"""Setup of all tests."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Before anything imports numpy: our matrix products are small, and threads that wait for each other on a busy machine
-# make them up to fifty times slower.
+# Must run before any import of numpy. The matrix products are small, and on a busy machine threads make them up to
+# fifty times slower.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-# Settings of whoever runs the tests must not reach them.
+# Settings from the developer's environment must not reach the tests.
 for name in [name for name in os.environ if name.startswith("SEGUE_")]:
     del os.environ[name]
 
 
-# A time that one example may take would be an assertion about the machine.
+# A deadline per example would be an assertion about the machine.
 hypothesis.settings.register_profile("segue", deadline=None)
 hypothesis.settings.load_profile("segue")
 
@@ -29,12 +29,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--require-reference",
         action="store_true",
-        help="fail, not skip, where a program is missing",
+        help="fail instead of skip when a reference program is missing",
     )
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """`@pytest.mark.reference("ffmpeg")` names the programs that a test needs."""
+    """Skip or fail a test whose programs, as in `@pytest.mark.reference("ffmpeg")`, are missing."""
     for mark in item.iter_markers("reference"):
         missing = [program for program in mark.args if shutil.which(program) is None]
         if missing:
@@ -45,8 +45,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(autouse=True)
-def nothing_armed() -> Iterator[None]:
-    """A failpoint that one test armed in this process must not hit the next."""
+def disarmed_failpoints() -> Iterator[None]:
+    """Disarm failpoints after each test of this process."""
     yield
     from segue_runtime import failpoints
 

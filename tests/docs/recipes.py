@@ -1,4 +1,4 @@
-"""Reads the commands of a page of the documentation, runs them as one session, and compares the shape of what comes."""
+"""Runs the commands of a documentation page as one session, and compares the shape of their output."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ ROOT = Path(__file__).resolve().parents[2]
 FENCE = re.compile(r"^```(\w+)( fails)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ASSIGNED = re.compile(r"^([A-Z]+)=", re.MULTILINE)
 LIMIT_S = 60
-# What may come at any time, and says nothing about the recipe.
+# Events that may occur at any time.
 INCIDENTAL = {"section_progress", "sectionProgress", "checkpoint", "warned", "progress", "notes"}
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A command, and what the page shows of its output."""
+    """A command with the output that the page shows."""
 
     command: str
     expected: str
@@ -33,7 +33,7 @@ class Recipe:
 
 
 def recipes_of(page: Path) -> list[Recipe]:
-    """The page's `sh` blocks, each with the `json` or `text` block that follows it."""
+    """Return the page's `sh` blocks, each with the `json` or `text` block that follows it."""
     found: list[Recipe] = []
     for match in FENCE.finditer(page.read_text(encoding="utf-8")):
         language, fails, content = match.group(1), bool(match.group(2)), match.group(3)
@@ -45,7 +45,7 @@ def recipes_of(page: Path) -> list[Recipe]:
 
 
 class Session:
-    """A shell that remembers its variables from one command to the next."""
+    """A shell that keeps its variables between commands."""
 
     def __init__(self, folder: Path, path: Sequence[str], **variables: str) -> None:
         self._folder = folder
@@ -75,23 +75,23 @@ class Session:
 
 
 def check(recipe: Recipe, done: subprocess.CompletedProcess[str]) -> None:
-    """Fail when a command did not do what the page says."""
-    told = f"$ {recipe.command}\n{done.stdout[-3000:]}{done.stderr[-2000:]}"
-    assert (done.returncode != 0) == recipe.fails, told
+    """Fail when the output of a command differs from the page."""
+    transcript = f"$ {recipe.command}\n{done.stdout[-3000:]}{done.stderr[-2000:]}"
+    assert (done.returncode != 0) == recipe.fails, transcript
     if recipe.kind == "text":
         for line in recipe.expected.splitlines():
-            assert line in done.stdout + done.stderr, f"{line!r} is missing:\n{told}"
+            assert line in done.stdout + done.stderr, f"{line!r} is missing:\n{transcript}"
     elif recipe.kind == "json":
         expected, actual = [*documents(recipe.expected)], [*documents(done.stdout)]
         for shown in expected:
-            assert any(fits(shown, each) for each in actual), f"nothing like {shown} came:\n{told}"
+            assert any(fits(shown, each) for each in actual), f"no output like {shown}:\n{transcript}"
         kinds = {kind_of(each) for each in expected} | INCIDENTAL
         strange = {kind_of(each) for each in actual} - kinds
-        assert not strange or not recipe.expected.count("cursor") > 2, f"{strange} is not on the page:\n{told}"
+        assert not strange or not recipe.expected.count("cursor") > 2, f"{strange} is not on the page:\n{transcript}"
 
 
 def documents(text: str) -> Iterator[dict[str, Any]]:
-    """JSON values that stand one after the other."""
+    """Yield the JSON objects of a text."""
     decoder, at = json.JSONDecoder(), 0
     while (at := _skip_spaces(text, at)) < len(text) and text[at] == "{":
         document, at = decoder.raw_decode(text, at)
@@ -105,14 +105,14 @@ def _skip_spaces(text: str, at: int) -> int:
 
 
 def kind_of(document: dict[str, Any]) -> str:
-    """Which event, or which message of a stream."""
+    """Return the kind of an event or of a stream's message."""
     event = document.get("event", document)
     common = {"composition", "sequence", "event_time", "eventTime", "plan_version", "planVersion"}
     return ",".join(sorted(set(event) - common))
 
 
 def fits(shown: Any, actual: Any) -> bool:
-    """Whether everything that is shown is there, with the same type; constants in capitals must be the same."""
+    """Check that the output has all shown fields with the same types; constants in capitals must be equal."""
     if isinstance(shown, dict):
         return isinstance(actual, dict) and all(name in actual and fits(shown[name], actual[name]) for name in shown)
     if isinstance(shown, list):

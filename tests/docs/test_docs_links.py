@@ -1,4 +1,4 @@
-"""Every file that the documentation points to is there, and every command of the README is a command."""
+"""Files that the documentation links to exist, and so do the commands in the README."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_somewhere(page: Path) -> None:
+def test_linked_files_exist(page: Path) -> None:
     text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
     missing = [
         target
@@ -24,7 +24,7 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert missing == []
 
 
-def test_make_targets_and_commands_that_are_named_exist() -> None:
+def test_named_make_targets_and_commands_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"^([a-z][a-z-]*):", makefile, re.MULTILINE))
     commands = {action.dest: action for action in parser()._actions}["command"].choices  # noqa: SLF001 - no other way

@@ -1,4 +1,4 @@
-"""Every setting, flag and metric that docs/operating.md names is there, and ports and disks are as it says."""
+"""The settings, flags and metrics in docs/operating.md exist, and ports and disks are correct."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "operating.md").read_text("utf-8")
 SETTINGS = {each.key: each for each in declared()}
 
 
-def test_settings_and_flags_that_are_named_exist() -> None:
+def test_named_settings_and_flags_exist() -> None:
     areas = {key.partition(".")[0] for key in SETTINGS if "." in key}
     named = {name for name in re.findall(r"`([a-z]+\.[a-z_]+)`", PAGE) if name.partition(".")[0] in areas}
     assert len(named) > 8
@@ -21,7 +21,7 @@ def test_settings_and_flags_that_are_named_exist() -> None:
     assert flags <= {each.flag for each in SETTINGS.values()}
 
 
-def test_every_metric_is_explained_and_no_other() -> None:
+def test_the_page_lists_every_metric_and_no_other() -> None:
     families = {family.name for family in Metrics().registry.collect() if family.name.startswith("segue_")}
     named = {name.removesuffix("_total") for name in re.findall(r"`(segue_[a-z_]+)`", PAGE)}
     assert named == families

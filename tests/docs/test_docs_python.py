@@ -1,4 +1,4 @@
-"""The Python examples of the documentation run as they stand, against a real server."""
+"""The Python examples of the documentation run unchanged against a real server."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def segued(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Segued]:
 def test_every_example_runs(segued: Segued, page: str, tmp_path: Path) -> None:
     examples = BLOCK.findall((ROOT / "docs" / page).read_text(encoding="utf-8"))
     assert examples
-    # One process for a page: an example may use the files of those before it, and starting Python anew is slow.
+    # One process per page: examples may use files of earlier ones, and starting Python is slow.
     script = tmp_path / "examples.py"
     script.write_text("\n\n".join(examples).replace(ADDRESS, segued.address), encoding="utf-8")
     done = subprocess.run(
@@ -52,12 +52,12 @@ def test_every_example_runs(segued: Segued, page: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("page", ["python.md", "clients.md", "grpcurl.md"])
-def test_every_link_leads_somewhere(page: str) -> None:
+def test_linked_files_exist(page: str) -> None:
     for target in LINK.findall((ROOT / "docs" / page).read_text(encoding="utf-8")):
         assert (ROOT / "docs" / target).exists(), target
 
 
-def test_the_diagram_knows_every_kind_of_event() -> None:
+def test_the_diagram_shows_every_kind_of_event() -> None:
     from segue_client import events
 
     page = (ROOT / "docs" / "clients.md").read_text(encoding="utf-8")

@@ -34,7 +34,7 @@ READY_S = 60.0
 def spec(
     prompt: str = "calm piano, 110 bpm, C major", *, seconds: float = 10.0, seed: int = 3, **more: object
 ) -> spec_pb2.CompositionSpec:
-    """A short piece of two or three sections."""
+    """Return the spec of a short piece with two or three sections."""
     brief = music_pb2.Brief(prompt=prompt, seed=seed)
     brief.duration.FromNanoseconds(round(seconds * 1e9))
     return spec_pb2.CompositionSpec(brief=brief, **more)  # type: ignore[arg-type]  # fields of the message
@@ -42,7 +42,7 @@ def spec(
 
 @dataclass
 class Heard:
-    """What a watcher heard: its updates, and the sound of each stage with rewinds applied."""
+    """The updates that a watcher received, and the audio of each stage with rewinds applied."""
 
     updates: list[Update] = field(default_factory=list)
     sound: dict[int, bytearray] = field(default_factory=dict)
@@ -80,12 +80,12 @@ class Heard:
         return bytes(self.sound.get(audio_pb2.STAGE_MASTER, b""))
 
     def digests(self) -> dict[str, str]:
-        """The files by their last name: what must not depend on kills, ids and clocks."""
+        """Return the digest of each file by its name. They must not depend on kills, ids and clocks."""
         return {output.name.rpartition("/")[2]: output.sha256 for output in self.composition.outputs}
 
 
 async def hear(updates: AsyncIterator[Update], heard: Heard | None = None) -> Heard:
-    """Listen to the end."""
+    """Collect all updates."""
     heard = heard or Heard()
     async for update in updates:
         heard.take(update)
@@ -93,7 +93,7 @@ async def hear(updates: AsyncIterator[Update], heard: Heard | None = None) -> He
 
 
 async def reach(updates: Stream, kind: str) -> Update:
-    """Listen until something has happened, and hang up."""
+    """Read updates until one kind arrives, then close the stream."""
     async with contextlib.aclosing(updates):
         async for update in updates:
             if update.kind == kind:
@@ -103,7 +103,7 @@ async def reach(updates: Stream, kind: str) -> Update:
 
 @contextlib.asynccontextmanager
 async def embedded(home: Path, flags: dict[str, object] | None = None) -> AsyncIterator[tuple[Node, Client]]:
-    """The whole mesh in this process, as `segued compose` starts it."""
+    """Start the whole mesh in this process, as `segued compose` does."""
     settings = load({"home": str(home), "server.drain": "2s", **(flags or {})}, environ={}, folder=home)
     async with Node(settings, listen=()) as node, Client(Access(node.inner), patience_s=5) as client:
         yield node, client
@@ -111,17 +111,17 @@ async def embedded(home: Path, flags: dict[str, object] | None = None) -> AsyncI
 
 @contextlib.asynccontextmanager
 async def stub(address: str) -> AsyncIterator[composer_pb2_grpc.ComposerServiceAsyncStub]:
-    """Calls without the resuming client around them."""
+    """Yield a stub without the client's resumption."""
     async with connect(Access(address)) as channel:
         yield cast("composer_pb2_grpc.ComposerServiceAsyncStub", composer_pb2_grpc.ComposerServiceStub(channel))
 
 
-# Below those that the kernel gives to outgoing connections, and each only once.
+# Below the kernel's range for outgoing connections; each is used once.
 PORTS = iter(random.SystemRandom().sample(range(20_000, 32_768), 12_768))
 
 
 def free_port() -> int:
-    """A port that nobody has at this moment."""
+    """Return a port that is free at the moment."""
     for port in PORTS:
         with socket.socket() as found, contextlib.suppress(OSError):
             found.bind(("127.0.0.1", port))
@@ -140,13 +140,13 @@ class Segued:
         self.process: subprocess.Popen[bytes] | None = None
 
     def command(self) -> list[str]:
-        """Return how it is started."""
+        """Return the command line."""
         command = [sys.executable, "-m", "segued", "serve", "--role", self.role, "--home", str(self.home)]
         command += ["--conductor-lease", "2s", "--conductor-heartbeat", "0.3s", "--log-format", "json", *self.flags]
         return [*command, "--listen", self.address]
 
     def start(self, failpoints: str = "", *, wait: bool = True) -> Segued:
-        """Start it and wait until it says that it is ready."""
+        """Start the process and wait for its ready line."""
         command = self.command()
         if failpoints:
             command += ["--failpoints-active", failpoints]
@@ -158,8 +158,8 @@ class Segued:
         )
         log.close()
         assert self.process.stdout is not None
-        with self.process.stdout as said:
-            line = said.readline().decode() if wait else "ready on nobody asked"
+        with self.process.stdout as output:
+            line = output.readline().decode() if wait else "ready on (not awaited)"
         assert "ready on" in line, (self.home / f"{self.role}.log").read_text()[-3000:]
         return self
 
@@ -170,19 +170,19 @@ class Segued:
         return rss
 
     def kill(self) -> None:
-        """kill -9."""
+        """Send SIGKILL and wait."""
         assert self.process is not None
         self.process.kill()
         self.process.wait(30)
 
     def terminate(self) -> int:
-        """SIGTERM, and the exit code."""
+        """Send SIGTERM and return the exit code."""
         assert self.process is not None
         self.process.terminate()
         return self.process.wait(60)
 
     async def ended(self) -> int:
-        """Wait until it ends by itself."""
+        """Wait until the process ends by itself."""
         assert self.process is not None
         return await asyncio.to_thread(self.process.wait, 60)
 
@@ -195,7 +195,7 @@ class Segued:
 
 @contextlib.contextmanager
 def processes(home: Path, *flags: str) -> Iterator[dict[str, Segued]]:
-    """The mesh as six processes that find each other by address."""
+    """Start the mesh as six processes that find each other by address."""
     inner = {role: f"127.0.0.1:{free_port()}" for role in ("planner", "renderer", "mixer", "analyzer")}
     addresses = [part for role, address in inner.items() for part in (f"--{role}-address", address)]
     found = {
@@ -212,5 +212,5 @@ def processes(home: Path, *flags: str) -> Iterator[dict[str, Segued]]:
 
 
 def sha256(content: bytes) -> str:
-    """A digest that a failing assertion can show."""
+    """Return a digest that a failing assertion can print."""
     return hashlib.sha256(content).hexdigest()

@@ -31,7 +31,7 @@ def test_every_field_of_the_contract_is_in_the_dataclass(word: type, message: ty
 @pytest.mark.parametrize(
     "word", [item for item in vars(plan).values() if isinstance(item, type) and issubclass(item, IntEnum)]
 )
-def test_enum_numbers_are_those_of_the_contract(word: type[IntEnum]) -> None:
+def test_enum_numbers_equal_those_of_the_contract(word: type[IntEnum]) -> None:
     if word is IntEnum:
         return
     name = word.__name__.removesuffix("Kind") if word is plan.GuideKind else word.__name__
@@ -98,18 +98,18 @@ def test_frames_of_bars_are_the_nearest_to_their_seconds(bars: int, beats: int, 
         ("F", elements.Mode.MINOR, "4A"),
     ],
 )
-def test_camelot_places(tonic: str, mode: elements.Mode, place: str) -> None:
+def test_camelot_positions(tonic: str, mode: elements.Mode, place: str) -> None:
     assert theory.camelot(elements.Key(tonic, mode)) == place
 
 
 @given(plans)
-def test_the_digest_is_that_of_the_messages_canonical_json(piece: plan.Plan) -> None:
+def test_the_digest_equals_that_of_the_canonical_json(piece: plan.Plan) -> None:
     bare = dataclasses.replace(piece, version=0, digest="", readings=(), warnings=())
     content = codec.canonical_json(codec.plan_to_message(bare))
     assert codec.plan_digest(piece) == hashlib.sha256(content).hexdigest()
 
 
-def test_the_digest_of_whole_plans_is_that_of_their_json() -> None:
+def test_the_digest_of_complete_plans_equals_that_of_their_json() -> None:
     """Plans with every field: one from the planner, a loop, and one with unusual numbers."""
     briefs = (
         plan.Brief(

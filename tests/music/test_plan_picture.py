@@ -1,4 +1,4 @@
-"""The picture of a plan: it has every section, part and origin, to scale, within a width."""
+"""The picture of a plan shows every section, part and origin, to scale, within a width."""
 
 from __future__ import annotations
 

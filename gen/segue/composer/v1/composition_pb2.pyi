@@ -158,7 +158,7 @@ class Degradation(google.protobuf.message.Message):
     TEXT_FIELD_NUMBER: builtins.int
     SECTION_ID_FIELD_NUMBER: builtins.int
     code: builtins.str
-    """code is stable, in lower case with underscores, for example "fallback_model"."""
+    """code is stable, in lower case with underscores, for example "not_analyzed"."""
     text: builtins.str
     """text is an explanation for people."""
     section_id: builtins.str
