@@ -56,7 +56,7 @@ async def test_an_existing_file_and_an_unknown_format_are_refused_before_the_cal
         with pytest.raises(FileExistsError, match="replace=True"):
             await client.compose("calm piano").save(there)
         with pytest.raises(ValueError, match="unknown file format"):
-            await client.compose("calm piano").save(tmp_path / "song.aiff")
+            await client.compose("calm piano").save(tmp_path / "song.xyz")
         with pytest.raises(ValueError, match=r"\.wav"):
             await client.compose("calm piano").save_live(tmp_path / "song.flac")
         assert fake.num_streams == 0
