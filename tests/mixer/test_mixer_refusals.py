@@ -126,7 +126,7 @@ MIXES: dict[str, tuple[Callable[[], Mixing], str, str]] = {
     "NaN": (lambda: spoiled(4_321, np.nan), "INVALID_AUDIO", "frame 4321, channel 1 is not a finite"),
     "Inf": (lambda: spoiled(47_999, -np.inf), "INVALID_AUDIO", "frame 47999"),
     "beyond any music": (lambda: spoiled(9, 1e30), "INVALID_AUDIO", "frame 9, channel 1 is 1e+30"),
-    "another format": (lambda: changed(other_format), "INVALID_AUDIO", "another format"),
+    "another format": (lambda: changed(other_format), "INVALID_AUDIO", "format is not the announced one"),
     "another layer": (lambda: changed(layered), "OUT_OF_ORDER", "'bass' was not announced"),
     "another place": (lambda: changed(elsewhere), "OUT_OF_ORDER", "frame 1 arrived, expected frame 0"),
     "another section": (
