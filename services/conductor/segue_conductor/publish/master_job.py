@@ -23,5 +23,5 @@ class MasterJob:
     spec: CompositionSpec
     """Its exports, master settings and frozen master are used, nothing else."""
     metadata: FileMetadata
-    take_keys: Mapping[str, str] = field(default_factory=dict)
+    take_keys: Mapping[str, str] = field(default_factory=dict[str, str])
     """The keys of the takes that the draft is made of, by section id; empty for an upload."""

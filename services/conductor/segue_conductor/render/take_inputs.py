@@ -87,7 +87,7 @@ async def read_conditioning(before: Take, profile: ModelProfile) -> bytes:
     finished, accepted = await before.wait_finished(), await before.wait_accepted()
     wanted_s = profile.conditioning.seconds + profile.conditioning.nanos / 1e9
     frames = min(finished.frames, round(wanted_s * accepted.format.sample_rate))
-    pieces = []
+    pieces: list[bytes] = []
     position = finished.frames - frames
     while position < finished.frames:
         pieces.append(await before.read(position, min(READ_FRAMES, finished.frames - position)))
