@@ -13,7 +13,7 @@ from segue_analyzer.faults.detectors import MAX_FAULTS, ClippingDetector, DcDete
 from segue_analyzer.loudness import SectionLoudness, SectionPeaks, with_peaks
 from segue_analyzer.plan_comparison import energy_correlation, key_matches, tempo_matches
 from segue_analyzer.plan_timeline import PlanTimeline, SectionSpan, in_quarters
-from segue_analyzer.report import FaultKind, Report, SectionReport, TempoEstimate
+from segue_analyzer.report import FaultKind, MeasuredTempo, Report, SectionReport
 from segue_analyzer.rhythm.bars import find_downbeats
 from segue_analyzer.rhythm.beats import find_beats
 from segue_analyzer.rhythm.onsets import HOPS_PER_SECOND, LATENCY_S, OnsetStream
@@ -132,14 +132,14 @@ class AudioAnalysis:
             stream.push(mono)
         self._measured += len(block)
 
-    def _tempo(self, onsets: Onsets, harmony: Harmony) -> TempoEstimate | None:
+    def _tempo(self, onsets: Onsets, harmony: Harmony) -> MeasuredTempo | None:
         path = find_tempo(onsets.strength, self._timeline.beats_per_minute)
         if path is None:
             return None
         metre = self._timeline.metre
         beats = find_beats(onsets.strength, path)
         downbeats = find_downbeats(beats, onsets, harmony, beats_per_bar(metre) if metre else None)
-        return TempoEstimate(
+        return MeasuredTempo(
             quarters_per_minute=in_quarters(path.beats_per_minute, metre),
             confidence=path.confidence,
             other_quarters_per_minute=in_quarters(path.other_beats_per_minute, metre),
@@ -166,7 +166,7 @@ class AudioAnalysis:
         metre = planned.metre if planned else None
         tempo = None
         if path is not None and path.confidence >= _LEAST_SECTION_CONFIDENCE:
-            tempo = TempoEstimate(
+            tempo = MeasuredTempo(
                 in_quarters(path.beats_per_minute, metre),
                 path.confidence,
                 in_quarters(path.other_beats_per_minute, metre),

@@ -10,7 +10,7 @@ from segue_music import codec
 from segue_music.theory import camelot
 
 if TYPE_CHECKING:
-    from segue_analyzer.report import KeyEstimate, Report, SectionReport, TempoEstimate
+    from segue_analyzer.report import MeasuredKey, MeasuredTempo, Report, SectionReport
     from segue_audio.loudness import Loudness
 
 _LOUDNESS_FIELDS = tuple(field.name for field in audio_pb2.Loudness.DESCRIPTOR.fields)
@@ -67,7 +67,7 @@ def _loudness(loudness: Loudness, message: audio_pb2.Loudness) -> None:
             setattr(message, name, value)
 
 
-def _tempo(tempo: TempoEstimate | None, message: analyzer_pb2.Report | analyzer_pb2.SectionAnalysis) -> None:
+def _tempo(tempo: MeasuredTempo | None, message: analyzer_pb2.Report | analyzer_pb2.SectionAnalysis) -> None:
     if tempo is not None:
         message.tempo.quarters_per_minute = tempo.quarters_per_minute
         message.tempo.confidence = tempo.confidence
@@ -76,7 +76,7 @@ def _tempo(tempo: TempoEstimate | None, message: analyzer_pb2.Report | analyzer_
         message.tempo.downbeats.extend(tempo.downbeats)
 
 
-def _key(key: KeyEstimate | None, message: analyzer_pb2.Report | analyzer_pb2.SectionAnalysis) -> None:
+def _key(key: MeasuredKey | None, message: analyzer_pb2.Report | analyzer_pb2.SectionAnalysis) -> None:
     if key is not None:
         codec.to_message(key.key, message.key.key)
         codec.to_message(key.other, message.key.other_key)

@@ -11,7 +11,7 @@ from segue_music.theory import MINOR_MODES, SCALES, pitch_class, scale_classes
 
 if TYPE_CHECKING:
     from segue_analyzer.plan_timeline import PlanTimeline
-    from segue_analyzer.report import KeyEstimate, TempoEstimate
+    from segue_analyzer.report import MeasuredKey, MeasuredTempo
     from segue_audio.arrays import Float64
     from segue_music.elements import Key
 
@@ -22,7 +22,7 @@ _SILENT_POWER: Final = 1e-10
 _LEAST_BARS: Final = 3
 
 
-def tempo_matches(measured: TempoEstimate | None, planned_quarters: float) -> bool | None:
+def tempo_matches(measured: MeasuredTempo | None, planned_quarters: float) -> bool | None:
     """Return whether the tempo is within 4 % of the planned one, its half or its double; None without a tempo."""
     if measured is None:
         return None
@@ -30,7 +30,7 @@ def tempo_matches(measured: TempoEstimate | None, planned_quarters: float) -> bo
     return any(abs(found / (planned_quarters * octave) - 1) <= _TEMPO_TOLERANCE for octave in (0.5, 1.0, 2.0))
 
 
-def key_matches(measured: KeyEstimate | None, planned: Key) -> bool | None:
+def key_matches(measured: MeasuredKey | None, planned: Key) -> bool | None:
     """Return whether the key is the planned one or its relative; modes also match major or minor of their tonic."""
     if measured is None:
         return None

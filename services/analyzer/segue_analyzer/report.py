@@ -32,7 +32,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class TempoEstimate:
+class MeasuredTempo:
     """A measured tempo; beats and downbeats are frames."""
 
     quarters_per_minute: float
@@ -43,7 +43,7 @@ class TempoEstimate:
 
 
 @dataclass(frozen=True, slots=True)
-class KeyEstimate:
+class MeasuredKey:
     """A measured key and the second best one."""
 
     key: Key
@@ -57,8 +57,8 @@ class SectionReport:
 
     section_id: str
     loudness: Loudness
-    tempo: TempoEstimate | None = None
-    key: KeyEstimate | None = None
+    tempo: MeasuredTempo | None = None
+    key: MeasuredKey | None = None
     brightness_hz: float = 0.0
     tempo_matches: bool | None = None
     key_matches: bool | None = None
@@ -73,8 +73,8 @@ class Report:
     leading_silence_frames: int
     trailing_silence_frames: int
     loudness: Loudness
-    tempo: TempoEstimate | None = None
-    key: KeyEstimate | None = None
+    tempo: MeasuredTempo | None = None
+    key: MeasuredKey | None = None
     brightness_hz: float = 0.0
     chroma: tuple[float, ...] = ()
     stereo_correlation: float | None = None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from segue_analyzer.report import KeyEstimate
+from segue_analyzer.report import MeasuredKey
 from segue_analyzer.tonality.chroma import FRAMES_PER_SECOND
 from segue_music.elements import Key, Mode
 from segue_music.theory import FLAT_NAMES, SHARP_NAMES, uses_flats
@@ -31,7 +31,7 @@ _CLEAR_PURITY: Final = 0.25
 """Noise and drums reach 0.06, songs with loud drums have 0.28 or more."""
 
 
-def find_key(harmony: Harmony) -> KeyEstimate | None:
+def find_key(harmony: Harmony) -> MeasuredKey | None:
     """Find the key; None without tones, or when no key fits."""
     heard = harmony.level > max(float(harmony.level.max(initial=0.0)) * 0.02, 1e-9)
     if heard.sum() < _LEAST_S * FRAMES_PER_SECOND or harmony.purity < _LEAST_PURITY:
@@ -46,7 +46,7 @@ def find_key(harmony: Harmony) -> KeyEstimate | None:
     margin = best - float(fits[order[1]])
     confidence = float(np.clip(best, 0.0, 1.0) * np.clip(0.25 + margin / 0.2, 0.0, 1.0))
     confidence *= min(1.0, harmony.purity / _CLEAR_PURITY)
-    return KeyEstimate(key_at(int(order[0])), confidence, key_at(int(order[1])))
+    return MeasuredKey(key_at(int(order[0])), confidence, key_at(int(order[1])))
 
 
 def key_at(index: int) -> Key:
