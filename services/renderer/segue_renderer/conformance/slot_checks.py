@@ -58,8 +58,8 @@ async def queue(target: Target) -> str:
         require(status.queued == WAITING, f"status reports {status.queued} waiting calls, {WAITING} wait")
         require(status.busy_slots == slots, f"status reports {status.busy_slots} of {slots} slots as busy")
         first = waiting[positions.index(1)]
-        told = await read_until(first, "progress")
-        require(told.queue_position == 1, f"progress says position {told.queue_position}, accepted said 1")
+        update = await read_until(first, "progress")
+        require(update.queue_position == 1, f"progress says position {update.queue_position}, accepted said 1")
         running[0].cancel()
         await read_until(first, "audio")
     finally:

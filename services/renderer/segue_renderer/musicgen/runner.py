@@ -162,9 +162,9 @@ class BatchRunner:
         it never waits for the device.
         """
         rows, column = self._rows[:bucket], self._column[:bucket]
-        heard = self._laid[rows, :, column]
+        codes = self._laid[rows, :, column]
         logits = self._decoder.step(
-            heard, column + self._offset[:bucket], self._text_mask[:bucket], self.caches, length
+            codes, column + self._offset[:bucket], self._text_mask[:bucket], self.caches, length
         )
         mixed = sampling.guided(logits, self._settings.guidance[:bucket])
         self._logits[:bucket] = mixed

@@ -105,8 +105,8 @@ class SectionRender:
         """Return a window as a job for the engine."""
         window = self.windows[index]
         num_codebooks = self.model.config.decoder.num_codebooks
-        heard = concatenated(self.codes, num_codebooks)
-        prompt = heard[:, heard.shape[1] - window.prompt_frames :]
+        known = concatenated(self.codes, num_codebooks)
+        prompt = known[:, known.shape[1] - window.prompt_frames :]
         melody = self._melody(window)
         conditions, cut = conditions_of(self.model, self.request.spec.prompt, TEXT_TOKENS, melody)
         if cut and index == 0:

@@ -39,12 +39,12 @@ def of_notes(
     """
     frames = max(1, min(config.chroma_length, 1 + int(seconds / frame_s)))
     classes = np.zeros(frames, np.int64)
-    heard = min(notes, default=(0.0, 0.0, 0))[2]
+    current = min(notes, default=(0.0, 0.0, 0))[2]
     for frame in range(frames):
         middle = frame * frame_s
         sounding = [pitch for start, end, pitch in notes if start <= middle < end]
-        heard = max(sounding, default=heard)
-        classes[frame] = heard % 12
+        current = max(sounding, default=current)
+        classes[frame] = current % 12
     return torch.nn.functional.one_hot(torch.from_numpy(classes), config.num_chroma).float()
 
 

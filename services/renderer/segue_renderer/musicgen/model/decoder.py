@@ -108,12 +108,12 @@ class Decoder:
         of_text = _additive_mask(text_mask, self.dtype)
         for index, layer in enumerate(self._layers):
             qkv = layer.qkv(layer.norm(states)).view(len(states), 3, heads, -1)
-            codes, heard = caches.codes[index], qkv[:, 1:].to(caches.dtype)
+            codes, written = caches.codes[index], qkv[:, 1:].to(caches.dtype)
             if slots == 1:
                 # Both rows are at one position: this takes half the time of indexing each row.
-                codes[:ROWS_PER_SLOT].index_copy_(3, positions, heard[:, :, :, None])
+                codes[:ROWS_PER_SLOT].index_copy_(3, positions, written[:, :, :, None])
             else:
-                codes[rows, :, :, row_positions] = heard
+                codes[rows, :, :, row_positions] = written
             mixed = _attend(qkv[:, 0, :, None], codes[: len(states), :, :, :used], mask)
             # Add in place: no allocation for the sum.
             states = layer.out(mixed.view(len(states), -1)).add_(states)
@@ -158,8 +158,8 @@ class Decoder:
                 q = layer.text.q(layer.text.norm(states[:1])).view(1, length, heads, -1).transpose(1, 2)
                 k, v = caches.text[index][slot : slot + 1, :, :, :known].unbind(1)
                 mixed = functional.scaled_dot_product_attention(q, k, v)
-                heard = layer.text.out(mixed.transpose(1, 2).reshape(1, length, -1))
-                states = torch.cat([states[:1] + heard, states[1:]])
+                attended = layer.text.out(mixed.transpose(1, 2).reshape(1, length, -1))
+                states = torch.cat([states[:1] + attended, states[1:]])
             states = states + layer.fc2(functional.gelu(layer.fc1(layer.ffn_norm(states))))
 
     def _cache_text(self, slot: int, text: torch.Tensor, caches: Caches) -> None:
