@@ -61,6 +61,6 @@ def test_the_bands_melody_is_followed(checkpoints: dict[str, Checkpoint], tmp_pa
 def test_a_model_without_guides_refuses_a_melody(checkpoints: dict[str, Checkpoint], tmp_path: Path) -> None:
     run = compose(checkpoints["mono"], tmp_path / "song.flac", *BRIEF, "--melody", "band")
     assert run.returncode == 4
-    assert "take a melody model" in run.stderr
+    assert "choose a melody model" in run.stderr
     gone = compose(checkpoints["mono"], tmp_path / "song.flac", *BRIEF, "--melody", str(tmp_path / "none.wav"))
     assert (gone.returncode, "no such file" in gone.stderr) == (2, True)
