@@ -1,4 +1,4 @@
-"""A renderer of a test's own on a real port: the sketch band's sound, spoilt as the test says."""
+"""A faulty renderer on a real port: the sketch band, with responses that the test changes."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 
 async def leave(_call: int, _start: renderer_pb2.RenderStart, responses: Responses) -> Responses:
-    """Spoil nothing."""
+    """Change nothing."""
     async for response in responses:
         yield response
 
 
 class OddRenderer(RendererService):
-    """What it was asked is in `starts`; `spoil(call number from 1, start, responses)` changes what it answers."""
+    """Keeps its requests in `starts`. `spoil(call number from 1, start, responses)` changes its responses."""
 
     def __init__(self, backend: SketchBackend, spoil: Spoil = leave) -> None:
         super().__init__(backend, band_melody)
@@ -45,7 +45,7 @@ class OddRenderer(RendererService):
         self.address = ""
 
     async def RenderSection(self, request_iterator: AsyncIterator[Any], context: Any) -> Responses:  # noqa: N802 - the contract's name
-        """Play, and spoil it."""
+        """Render, with changed responses."""
 
         start = renderer_pb2.RenderStart()
 
@@ -74,7 +74,7 @@ class OddRenderer(RendererService):
             self.num_open -= 1
 
     async def idle(self) -> None:
-        """Wait until no call is open here: a cancel reached it."""
+        """Wait until no call is open: the cancellation has arrived."""
         async with asyncio.timeout(30):
             while self.num_open:  # noqa: ASYNC110 - nothing else tells
                 await asyncio.sleep(0.01)
@@ -84,7 +84,7 @@ class OddRenderer(RendererService):
 async def odd_renderer(
     folder: Path, spoil: Spoil = leave, backend: SketchBackend | None = None, keepalive_s: float = KEEPALIVE_S
 ) -> AsyncIterator[OddRenderer]:
-    """Serve one on a free port."""
+    """Serve a faulty renderer on a free port."""
     backend = backend or SketchBackend()
     service = OddRenderer(backend, spoil)
     try:
@@ -95,7 +95,7 @@ async def odd_renderer(
 
 
 def changed(response: Response, change: Callable[[NDArray[np.float32]], object]) -> Response:
-    """Return a chunk with other samples and the checksum that belongs to them."""
+    """Return a chunk with changed samples and their checksum."""
     samples = np.frombuffer(response.audio.data, np.float32).copy()
     change(samples)
     response.audio.data = samples.tobytes()

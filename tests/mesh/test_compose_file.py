@@ -1,4 +1,4 @@
-"""docker-compose.yml without an engine: its very commands, environments and health checks as local processes."""
+"""docker-compose.yml without Docker: its commands, environments and health checks run as local processes."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ OWN_IMAGES = {name: of for name, of in MESH["services"].items() if "build" in of
 
 
 def interpolated(value: str) -> str:
-    """What compose puts in for ${SEGUE_TOKEN:?…} and for ${NAME:-default}; no other variable may be needed."""
+    """Replace ${SEGUE_TOKEN:?…} and ${NAME:-default} as compose does; the file may need no other variable."""
     value = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value)
     return re.sub(r"\$\{SEGUE_TOKEN:\?[^}]*\}", TOKEN, value)
 
 
 @dataclass(frozen=True)
 class Image:
-    """What of a Dockerfile matters at run time."""
+    """The parts of a Dockerfile that matter at run time."""
 
     text: str
 
@@ -77,7 +77,7 @@ class Containers:
         return int(port)
 
     def here(self, value: str) -> str:
-        """Put this machine's address in the place of a service's."""
+        """Replace the address of a service by one of this machine."""
         names = "|".join([*ALWAYS, re.escape("0.0.0.0"), re.escape("127.0.0.1")])  # noqa: S104
         return re.sub(rf"\b(?:{names}):(\d+)\b", lambda found: f"127.0.0.1:{self.ports[int(found[1])]}", value)
 

@@ -34,7 +34,7 @@ async def test_a_store_without_local_files_gives_the_same_bytes(
         master = next(each for each in heard.composition.outputs if each.kind == composition_pb2.OUTPUT_KIND_MASTER)
         content = b"".join([piece async for piece in client.read(master)])
         assert content == memory.contents[master.name]
-        # A file that somebody sends is decoded from a local copy.
+        # An upload is decoded from a local copy.
         (tmp_path / "master.flac").write_bytes(content)
         upload = await client.upload(tmp_path / "master.flac")
         created = await client.create_master(upload.name)

@@ -1,4 +1,4 @@
-"""What comes over the wire is hostile until it was checked: a bad request has its code, its reason and its field."""
+"""Bad requests: each is refused with its code, its reason and the path of its field."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ ALLOWED = {
 
 
 class Door:
-    """A mesh in this process, and a channel that sends what no generated stub would."""
+    """A mesh in this process, and a channel that can send bytes that no generated stub would send."""
 
     def __init__(self, runner: asyncio.Runner, node: Node) -> None:
         self.runner = runner
@@ -82,7 +82,7 @@ class Door:
 @pytest.fixture(scope="module")
 def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     home = tmp_path_factory.mktemp("home")
-    # Nothing that is accepted is worked on: the queue fills up, which is one of the answers.
+    # No conductor works on accepted jobs: the queue fills up, and a full queue is one of the allowed answers.
     flags = {"home": str(home), "server.drain": "1s", "failpoints.active": "conductor.after_plan=pause"}
     with asyncio.Runner() as runner:
         node = Node(load(flags, environ={}, folder=home), listen=())
@@ -127,13 +127,13 @@ def test_a_broken_request_is_refused_with_its_field(door: Door, name: str) -> No
     answer = door.refused(request(change))
     assert answer.code is CODES.INVALID_ARGUMENT
     assert answer.reason == "INVALID_FIELD"
-    # A field of the planner's is told under the planner's own name.
+    # The planner reports its fields under their own names.
     assert any(field.endswith(each.field) or each.field.startswith(field) for each in answer.violations), (
         answer.violations
     )
 
 
-def test_4096_bytes_of_four_byte_signs_are_a_prompt(door: Door) -> None:
+def test_a_prompt_may_have_4096_bytes_of_four_byte_characters(door: Door) -> None:
     answer = door.send("PlanComposition", composition_pb2.PlanCompositionRequest(
         spec=spec_pb2.CompositionSpec(brief=music_pb2.Brief(prompt="🎵" * 1024))
     ).SerializeToString())  # fmt: skip
@@ -145,7 +145,7 @@ def test_4096_bytes_of_four_byte_signs_are_a_prompt(door: Door) -> None:
     [b"\xff", b"\x0a\x05ab", b"\x0a\xff\xff\xff\xff\x0f", b"\x0b" * 200, bytes(range(256)), b"\x0a\x02\x0a\x7f"],
     ids=["tag", "truncated", "length", "nesting", "all bytes", "inner length"],
 )
-def test_bytes_that_are_no_message_are_an_invalid_argument(door: Door, raw: bytes) -> None:
+def test_undecodable_bytes_are_an_invalid_argument(door: Door, raw: bytes) -> None:
     answer = door.send("CreateComposition", raw)
     assert isinstance(answer, SegueError)
     assert answer.code is CODES.INVALID_ARGUMENT
@@ -153,14 +153,14 @@ def test_bytes_that_are_no_message_are_an_invalid_argument(door: Door, raw: byte
     assert "Error" not in answer.message
 
 
-def test_a_prompt_that_is_no_utf8_is_an_invalid_argument(door: Door) -> None:
+def test_a_prompt_with_invalid_utf8_is_an_invalid_argument(door: Door) -> None:
     raw = request(lambda r: setattr(r.spec.brief, "prompt", "XXXX")).SerializeToString().replace(b"XXXX", b"\xff\xfeab")
     answer = door.send("CreateComposition", raw)
     assert isinstance(answer, SegueError)
     assert (answer.code, answer.reason) == (CODES.INVALID_ARGUMENT, "MALFORMED_REQUEST")
 
 
-def test_what_is_too_large_or_unknown_is_refused_by_the_wire(door: Door) -> None:
+def test_large_messages_and_unknown_methods_are_refused(door: Door) -> None:
     large = door.send("CreateComposition", b"\x0a" + b"a" * (1 << 20))
     assert isinstance(large, SegueError)
     assert large.code is CODES.RESOURCE_EXHAUSTED
@@ -170,7 +170,7 @@ def test_what_is_too_large_or_unknown_is_refused_by_the_wire(door: Door) -> None
         assert unknown.code is CODES.UNIMPLEMENTED
 
 
-def test_options_that_nobody_honours_are_refused_by_name(door: Door) -> None:
+def test_unsupported_options_are_refused_by_name(door: Door) -> None:
     model = door.refused(request(lambda r: setattr(r.spec, "model", "no-such-model")))
     assert (model.code, model.reason) == (CODES.NOT_FOUND, "MODEL_NOT_FOUND")
     assert "sketch" in model.message
@@ -190,18 +190,18 @@ def test_options_that_nobody_honours_are_refused_by_name(door: Door) -> None:
         ("CreateAnalysis", analysis_pb2.CreateAnalysisRequest(source="uploads/00000000")),
     ],
 )
-def test_what_is_not_there_is_not_found(door: Door, method: str, message: Message) -> None:
+def test_unknown_names_are_not_found(door: Door, method: str, message: Message) -> None:
     assert door.refused(message, method).code is CODES.NOT_FOUND
 
 
 @pytest.mark.parametrize("name", ["compositions/../../etc", "compositions/", "/etc/passwd", "compositions/a\x00b"])
-def test_names_that_are_paths_are_refused_before_anything_looks(door: Door, name: str) -> None:
+def test_names_that_are_paths_are_refused(door: Door, name: str) -> None:
     assert (
         door.refused(composition_pb2.GetCompositionRequest(name=name), "GetComposition").code is CODES.INVALID_ARGUMENT
     )
 
 
-def test_cursors_of_others_of_the_future_and_of_nobody_are_refused(door: Door) -> None:
+def test_foreign_future_and_damaged_cursors_are_refused(door: Door) -> None:
     async def watch(name: str, cursor: str) -> SegueError:
         stub = cast("composer_pb2_grpc.ComposerServiceAsyncStub", composer_pb2_grpc.ComposerServiceStub(door.channel))
         try:
@@ -239,7 +239,7 @@ def unary_methods() -> list[tuple[str, type[Message]]]:
 
 @given(method=st.sampled_from([name for name, _ in unary_methods()]), raw=st.binary(max_size=300))
 @hypothesis_settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_bytes_to_any_method_never_are_unknown_or_internal(door: Door, method: str, raw: bytes) -> None:
+def test_no_bytes_give_unknown_or_internal(door: Door, method: str, raw: bytes) -> None:
     answer = door.send(method, raw)
     if isinstance(answer, SegueError):
         assert answer.code in ALLOWED, (answer.code, answer.message)
@@ -247,7 +247,7 @@ def test_any_bytes_to_any_method_never_are_unknown_or_internal(door: Door, metho
 
 @given(data=st.data())
 @hypothesis_settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_field_values_to_any_method_never_are_unknown_or_internal(door: Door, data: st.DataObject) -> None:
+def test_no_field_values_give_unknown_or_internal(door: Door, data: st.DataObject) -> None:
     name, kind = data.draw(st.sampled_from(unary_methods()))
     message = kind()
     fill(message, data, depth=0)
@@ -258,7 +258,7 @@ def test_any_field_values_to_any_method_never_are_unknown_or_internal(door: Door
 
 
 def fill(message: Message, data: st.DataObject, depth: int) -> None:
-    """Set some fields of a message to anything their types allow."""
+    """Set some fields of a message to any value of their types."""
     for field in message.DESCRIPTOR.fields:
         if depth > 4 or not data.draw(st.integers(0, 2)):
             continue
@@ -313,11 +313,11 @@ def write(door: Door, name: str, offset: int, content: bytes) -> files_pb2.Uploa
     return files_pb2.WriteUploadResponse.FromString(answer).upload
 
 
-def test_an_upload_takes_each_byte_once_and_in_order(door: Door) -> None:
+def test_an_upload_accepts_each_byte_once_and_in_order(door: Door) -> None:
     name = create_upload(door, 10)
     assert door.refused(piece(name, 0, b"abcd", crc=1), "WriteUpload").code is CODES.INVALID_ARGUMENT
     assert write(door, name, 0, b"abcd").offset == 4
-    assert write(door, name, 0, b"abcd").offset == 4  # the answer was lost: the same again does no harm
+    assert write(door, name, 0, b"abcd").offset == 4  # a client repeats the call when the answer was lost
     for offset, content in ((2, b"xxxx"), (5, b"efgh"), (4, b"efghijk"), (2**62, b"x")):
         answer = door.refused(piece(name, offset, content), "WriteUpload")
         assert (answer.code, answer.reason) == (CODES.OUT_OF_RANGE, "OFFSET_OUT_OF_RANGE")

@@ -1,4 +1,4 @@
-"""Sections of a renderer that does not keep to the plan's beat are laid on the beats before them."""
+"""A renderer that does not keep to the plan's beat: its sections are placed on measured beats."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RATE = 48_000
 DRAFT = stream_pb2.AUDIO_SELECTION_DRAFT
 ASKED = spec("house, 120 bpm, A minor, intro verse chorus outro", seconds=32, seed=5)
 LATE = {"verse": 4_800, "chorus": -2_400}
-"""How much later than planned these sections play, in frames; the others keep to the beat."""
+"""The delay of these sections in frames; the others keep to the beat."""
 NEAR = 0.02 * RATE
 
 
@@ -31,7 +31,7 @@ BEAT = RATE // 2
 
 
 def drums(frames: int, late: int) -> NDArray[np.float32]:
-    """A kick on every beat, the first of four the loudest, a little late or early."""
+    """Return a kick on every beat, the first of four the loudest, shifted by some frames."""
     time_s = np.arange(BEAT // 2) / RATE
     kick = np.sin(2 * np.pi * 60 * time_s) * np.exp(-time_s * 25)
     kick[:480] += np.random.default_rng(1).normal(0, 0.5, 480) * np.exp(-np.arange(480) / 80)
@@ -43,7 +43,7 @@ def drums(frames: int, late: int) -> NDArray[np.float32]:
 
 
 async def unsteady(_call: int, start: renderer_pb2.RenderStart, responses: Responses) -> Responses:
-    """The band's answer with drums instead of its sound, and without the promise that it keeps to the beat."""
+    """Replace the band's audio by drums, and do not declare it sample-locked."""
     late = next((frames for name, frames in LATE.items() if start.spec.section_id.startswith(name)), 0)
     template: Response | None = None
     async for response in responses:
@@ -78,7 +78,7 @@ def shifts(heard: Heard) -> dict[str, int]:
 
 
 @pytest.mark.timeout(240)
-async def test_late_and_early_sections_meet_the_beat_and_stay_there_when_others_are_edited(tmp_path: Path) -> None:
+async def test_shifted_sections_are_placed_on_the_beat_and_stay_there_after_edits(tmp_path: Path) -> None:
     async with (
         odd_renderer(tmp_path, unsteady) as renderer,
         embedded(tmp_path, {"renderer.address": renderer.address}) as (_, client),
@@ -94,7 +94,7 @@ async def test_late_and_early_sections_meet_the_beat_and_stay_there_when_others_
             assert abs(found[name] - frames) < NEAR, found
         joins = heard.composition.joins
         assert all(abs(join.tempo_drift) < 0.05 for join in joins), joins
-        # The first one was heard while it was rendered: its sound did not wait for its beats.
+        # The first section was heard while it was rendered: it did not wait for its beats.
         kinds = [update.kind for update in heard.updates]
         assert kinds.index("audio") < kinds.index("section_mixed")
         verse = next(name for name in found if name.startswith("verse"))
@@ -105,7 +105,7 @@ async def test_late_and_early_sections_meet_the_beat_and_stay_there_when_others_
     assert {name: shift for name, shift in shifts(edited).items() if name != verse} == {
         name: shift for name, shift in found.items() if name != verse
     }
-    # The edited one is laid on the beats of the one before it, which stayed where it was; so is one behind a moved one.
+    # The edited section is placed on the beats of the unchanged one before it; so is a section after a moved one.
     assert abs(shifts(edited)[verse] - found[verse]) < NEAR
     last = plan.sections[-1].first_frame
     old, new = [np.frombuffer(each.draft, np.float32).reshape(-1, 2) for each in (heard, edited)]

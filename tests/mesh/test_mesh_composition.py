@@ -1,4 +1,4 @@
-"""One composition through the whole mesh, and what its callers may do with it."""
+"""One composition through the whole mesh, and the calls on it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def read(client: Client, output: composition_pb2.Output) -> bytes:
     return b"".join([piece async for piece in client.read(output)])
 
 
-async def test_a_piece_is_planned_played_mixed_mastered_measured_and_written(tmp_path: Path) -> None:
+async def test_a_piece_is_planned_rendered_mixed_mastered_measured_and_written(tmp_path: Path) -> None:
     async with embedded(tmp_path) as (_, client):
         asked = spec("calm piano, 110 bpm, C major, verse chorus", stems=True, midi=True)
         heard = await hear(client.compose(asked, audio=BOTH))
@@ -46,7 +46,7 @@ async def test_a_piece_is_planned_played_mixed_mastered_measured_and_written(tmp
         assert order == sorted(order)
         assert kinds.index("draft_finished") < kinds.index("master_made") < kinds.index("analyzed")
         assert kinds.count("finished") == 1
-        # The sound is there before the piece is done: the first of it before the first section is rendered whole.
+        # Audio arrives before the piece is finished, and before the first section is rendered completely.
         assert kinds.index("audio") < kinds.index("section_finished")
         sequences = [update.event.sequence for update in heard.updates]
         assert sequences == sorted(sequences)
@@ -70,7 +70,7 @@ async def test_a_piece_is_planned_played_mixed_mastered_measured_and_written(tmp
         assert piece.report.frames == piece.plan.frames
 
 
-async def test_the_same_request_gives_the_same_bytes_and_takes_are_found_again(tmp_path: Path) -> None:
+async def test_the_same_request_gives_the_same_bytes_and_uses_its_takes_again(tmp_path: Path) -> None:
     async with embedded(tmp_path / "one") as (_, client):
         first = await hear(client.compose(spec(), audio=BOTH))
         again = await hear(client.compose(spec(), audio=BOTH))
@@ -87,7 +87,7 @@ async def test_the_same_request_gives_the_same_bytes_and_takes_are_found_again(t
 @pytest.mark.parametrize(
     ("encoding", "width"), [(audio_pb2.SAMPLE_FORMAT_S16LE, 2), (audio_pb2.SAMPLE_FORMAT_S24LE, 3)]
 )
-async def test_a_watch_gives_the_encoding_that_was_asked_for_whatever_the_cuts(
+async def test_a_watch_gives_the_requested_encoding_whatever_the_message_sizes(
     tmp_path: Path, encoding: audio_pb2.SampleFormat.ValueType, width: int
 ) -> None:
     async with embedded(tmp_path) as (_, client):
@@ -98,7 +98,7 @@ async def test_a_watch_gives_the_encoding_that_was_asked_for_whatever_the_cuts(
         if width == 2:
             quantised = np.frombuffer(whole.draft, "<i2") / 32768
             np.testing.assert_allclose(quantised, np.frombuffer(heard.draft, np.float32), atol=2.1 / 32768)
-        # From the middle of a chunk's run: the same bytes as without a break.
+        # A watch from the middle of the audio gives the same bytes as one without a break.
         cut = whole.updates[len(whole.updates) // 3]
         rest = await hear(client.watch(name, cursor=cut.cursor, audio=BOTH, encoding=encoding))
         before = draft_before(whole.updates, cut.cursor)
@@ -115,7 +115,7 @@ def draft_before(updates: list[Update], cursor: str) -> bytes:
     return bytes(found)
 
 
-async def test_every_cursor_continues_exactly_behind_its_message(tmp_path: Path) -> None:
+async def test_every_cursor_continues_exactly_after_its_message(tmp_path: Path) -> None:
     async with embedded(tmp_path) as (_, client):
         heard = await hear(client.compose(spec(seconds=3), audio=BOTH))
         name = heard.composition.name
@@ -126,7 +126,7 @@ async def test_every_cursor_continues_exactly_behind_its_message(tmp_path: Path)
             assert [each.event for each in rest.updates] == [each.event for each in logged[index + 1 :]]
 
 
-async def test_many_watch_one_piece_and_all_hear_the_same(tmp_path: Path) -> None:
+async def test_many_watchers_of_one_piece_hear_the_same(tmp_path: Path) -> None:
     async with embedded(tmp_path) as (_, client):
         created = await client.create(spec())
         heard = await asyncio.gather(*(hear(client.watch(created.name, audio=BOTH)) for _ in range(12)))
@@ -134,7 +134,7 @@ async def test_many_watch_one_piece_and_all_hear_the_same(tmp_path: Path) -> Non
         assert all(each.composition.state == composition_pb2.STATE_SUCCEEDED for each in heard)
 
 
-async def test_a_request_id_makes_one_composition_of_many_calls(tmp_path: Path) -> None:
+async def test_many_calls_with_one_request_id_make_one_composition(tmp_path: Path) -> None:
     async with embedded(tmp_path, {"conductor.count": "1"}) as (_, client):
         request_id = str(uuid.uuid4())
         made = await asyncio.gather(*(client.create(spec(seconds=2), request_id=request_id) for _ in range(20)))
@@ -146,7 +146,7 @@ async def test_a_request_id_makes_one_composition_of_many_calls(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("place", ["conductor.after_plan", "conductor.after_segment", "conductor.after_measure"])
-async def test_a_cancel_ends_it_at_every_stage_and_keeps_the_draft(tmp_path: Path, place: str) -> None:
+async def test_a_cancel_ends_a_piece_in_every_stage_and_keeps_the_draft(tmp_path: Path, place: str) -> None:
     async with embedded(tmp_path, {"failpoints.active": f"{place}=pause"}) as (node, client):
         created = await client.create(spec())
         while not failpoints.paused(place):  # noqa: ASYNC110 - it is another task that comes to that place
@@ -168,13 +168,13 @@ async def test_a_cancel_ends_it_at_every_stage_and_keeps_the_draft(tmp_path: Pat
 
 
 async def idle(node: Node) -> None:
-    """Wait until the renderer has nothing to do: a cancel frees its slot."""
+    """Wait until the renderer is idle: a cancellation frees its slot."""
     async with Client(Access(node.inner)) as client, asyncio.timeout(30):
         while (await client.stats()).renderers[0].busy_slots:  # noqa: ASYNC110 - nothing else tells
             await asyncio.sleep(0.02)
 
 
-async def test_the_caller_who_goes_takes_the_piece_along_only_when_they_said_so(tmp_path: Path) -> None:
+async def test_a_disconnected_caller_cancels_the_piece_only_with_policy_cancel(tmp_path: Path) -> None:
     flags: dict[str, object] = {
         "gateway.attach_grace": "0.3s", "conductor.heartbeat": "0.1s", "conductor.count": "2",
         "failpoints.active": "conductor.after_plan=pause",
@@ -195,7 +195,7 @@ async def test_the_caller_who_goes_takes_the_piece_along_only_when_they_said_so(
         assert survived.composition.state == composition_pb2.STATE_SUCCEEDED
 
 
-async def test_a_time_limit_fails_it_and_a_deadline_only_ends_the_stream(tmp_path: Path) -> None:
+async def test_a_time_limit_fails_the_piece_and_a_deadline_only_ends_the_stream(tmp_path: Path) -> None:
     async with embedded(tmp_path, {"failpoints.active": "conductor.after_plan=pause"}) as (_, client):
         limited = spec()
         limited.time_limit.FromSeconds(1)
@@ -204,7 +204,7 @@ async def test_a_time_limit_fails_it_and_a_deadline_only_ends_the_stream(tmp_pat
         assert (caught.value.code, caught.value.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "TIME_LIMIT")
 
 
-async def test_a_full_queue_says_when_to_come_again(tmp_path: Path) -> None:
+async def test_a_full_queue_gives_a_retry_time(tmp_path: Path) -> None:
     flags: dict[str, object] = {
         "queue.limit": "4", "conductor.count": "1", "failpoints.active": "conductor.after_plan=pause",
     }  # fmt: skip
@@ -244,7 +244,7 @@ async def test_a_finished_piece_can_be_listed_and_deleted_with_its_files(tmp_pat
         assert caught.value.code is grpc.StatusCode.NOT_FOUND
 
 
-async def test_an_upload_is_put_together_and_measured(tmp_path: Path) -> None:
+async def test_an_upload_is_joined_and_measured(tmp_path: Path) -> None:
     async with embedded(tmp_path) as (_, client):
         heard = await hear(client.compose(spec(seconds=8)))
         path = tmp_path / "piece.flac"
@@ -262,7 +262,7 @@ async def test_an_upload_is_put_together_and_measured(tmp_path: Path) -> None:
         assert caught.value.code is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_the_metrics_count_a_piece_that_was_heard_to_its_end_as_a_success(tmp_path: Path) -> None:
+async def test_the_metrics_count_a_finished_stream_as_a_success(tmp_path: Path) -> None:
     where = f"127.0.0.1:{free_port()}"
     async with embedded(tmp_path, {"metrics.listen": where}) as (_, client):
         await hear(client.compose(spec(seconds=3)))

@@ -1,4 +1,4 @@
-"""Processes die by SIGKILL at any moment: nothing is lost, nothing comes twice, the files are the same to the byte."""
+"""Processes are killed at any moment: nothing is lost, nothing is repeated, the files are the same to the byte."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 BOTH = stream_pb2.AUDIO_SELECTION_BOTH
 ASKED = spec("calm piano, 120 bpm, C major, verse chorus", seconds=12)
-# From the first moments to the last: each names a place in the code and how often it is passed before the kill.
+# In the order of the work: each names a failpoint and the passage that kills.
 MOMENTS = (
     "conductor.after_plan=kill",
     "conductor.before_segment_row=kill*3",
@@ -32,7 +32,7 @@ MORE_MOMENTS = ("conductor.after_take=kill*2", "conductor.before_finish=kill", "
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Heard:
-    """The same piece, made without a disturbance."""
+    """The same piece, made without an interruption."""
 
     async def make() -> Heard:
         async with embedded(tmp_path_factory.mktemp("undisturbed")) as (_, client):
@@ -42,7 +42,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Heard:
 
 
 def check(heard: Heard, undisturbed: Heard) -> None:
-    """One stream over all interruptions: ordered, without gap or repetition (the client looks at each frame)."""
+    """Check one stream over all interruptions: ordered, without gap or repetition (the client checks each frame)."""
     assert heard.composition.state == composition_pb2.STATE_SUCCEEDED
     assert heard.num_rewinds == 0
     logged = [each.event.sequence for each in heard.updates if each.kind not in {"section_progress", "checkpoint"}]
@@ -51,7 +51,7 @@ def check(heard: Heard, undisturbed: Heard) -> None:
     assert sha256(heard.draft) == sha256(undisturbed.draft)
     assert sha256(heard.master) == sha256(undisturbed.master)
     assert heard.digests() == undisturbed.digests()
-    # Who takes it over knows what is done.
+    # The next claim knows the finished work.
     assert {section.state for section in heard.composition.sections} == {composition_pb2.SECTION_STATE_JOINED}
     assert heard.kinds.count("section_finished") == len(heard.composition.sections)
 
@@ -76,12 +76,12 @@ async def test_the_whole_mesh_is_killed_and_started_again(segued: Segued, moment
         await asyncio.to_thread(segued.start)
         heard = await asyncio.wait_for(listening, 60)
         check(heard, undisturbed)
-        # Who comes later hears the same from the log.
+        # A later watcher receives the same from the log.
         late = await hear(client.watch(heard.composition.name, audio=BOTH))
         check(late, undisturbed)
 
 
-async def test_a_composition_goes_on_without_any_watcher(segued: Segued, undisturbed: Heard) -> None:
+async def test_a_composition_continues_without_a_watcher(segued: Segued, undisturbed: Heard) -> None:
     segued.start(failpoints="conductor.after_segment=kill*4")
     async with Client(segued.address, patience_s=60) as client:
         created = await client.create(ASKED)
@@ -95,8 +95,8 @@ async def test_a_composition_goes_on_without_any_watcher(segued: Segued, undistu
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.timeout(300)
-async def test_kills_at_any_moment_and_a_cancel_in_between(segued: Segued, seed: int, undisturbed: Heard) -> None:
-    """The log is ordered and whole whatever comes; a cancelled piece has one end, too."""
+async def test_kills_at_random_moments_and_a_cancel_in_between(segued: Segued, seed: int, undisturbed: Heard) -> None:
+    """The log stays ordered and complete; a cancelled piece has one end, too."""
     chance = random.Random(seed)
     cancels = seed % 3 == 2
     segued.start(failpoints="conductor.before_segment_row=sleep(60ms)")
@@ -134,7 +134,7 @@ async def test_one_role_of_the_mesh_is_killed_and_started_again(
         mesh = await asyncio.to_thread(stack.enter_context, processes(tmp_path / "home"))
         async with Client(mesh["gateway"].address, patience_s=60) as client:
             heard = Heard()
-            # The analyzer is called at the end, everybody else has work from the first sound on.
+            # The analyzer is called at the end, the other roles from the first audio on.
             awaited = "draft_finished" if victim == "analyzer" else "audio"
             async for update in client.compose(ASKED, audio=BOTH):
                 heard.take(update)
@@ -144,7 +144,7 @@ async def test_one_role_of_the_mesh_is_killed_and_started_again(
         check(heard, undisturbed)
 
 
-async def test_a_stop_gives_the_work_back_and_another_process_ends_it(segued: Segued, undisturbed: Heard) -> None:
+async def test_a_stopped_process_releases_the_work_and_another_one_ends_it(segued: Segued, undisturbed: Heard) -> None:
     segued.start()
     async with Client(segued.address, patience_s=60) as client:
         heard = Heard()
@@ -156,13 +156,13 @@ async def test_a_stop_gives_the_work_back_and_another_process_ends_it(segued: Se
     check(heard, undisturbed)
 
 
-async def test_work_that_kills_its_conductor_each_time_is_put_aside_and_the_queue_moves_on(segued: Segued) -> None:
+async def test_work_that_kills_every_conductor_is_put_aside_and_the_queue_continues(segued: Segued) -> None:
     segued.start(failpoints="conductor.after_plan=kill")
     async with Client(segued.address, patience_s=60) as client:
         created = await client.create(ASKED)
         assert await segued.ended() == -9
         for _ in range(2):
-            # It dies at once when it goes on: the plan is there, the first take is not.
+            # The conductor dies as soon as it continues: after the plan, before the first take.
             segued.start(failpoints="conductor.before_section=kill", wait=False)
             assert await segued.ended() == -9
         await asyncio.to_thread(segued.start)

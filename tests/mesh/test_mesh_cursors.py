@@ -30,7 +30,7 @@ OUT_OF_RANGE = grpc.StatusCode.OUT_OF_RANGE
 
 @contextlib.asynccontextmanager
 async def other_process(home: Path) -> AsyncIterator[SqliteStore]:
-    """The store as another process on this machine has it."""
+    """Open the store as another process of this machine does."""
     store = await SqliteStore.open(home / "segue.db")
     try:
         yield store
@@ -45,7 +45,7 @@ async def refused(client: Client, name: str, cursor: str) -> SegueError:
 
 
 async def first_kind(node: Node, name: str, cursor: str) -> str | None:
-    """What a watch from a cursor says first."""
+    """Return the kind of the first update after a cursor."""
     request = stream_pb2.WatchCompositionRequest(name=name, cursor=cursor)
     async with stub(node.inner) as calls:
         call = calls.WatchComposition(request)
@@ -62,16 +62,16 @@ async def test_cursors_at_the_edges_of_a_log(tmp_path: Path) -> None:
         while not failpoints.paused("conductor.after_plan"):  # noqa: ASYNC110 - another task comes to that place
             await asyncio.sleep(0.01)
         newest = (await other.get(name)).last_sequence  # type: ignore[union-attr]  # it is there
-        # The newest waits: there is nothing to tell but that all is well.
+        # The newest cursor waits: it receives checkpoints only.
         assert await first_kind(node, name, encode(Cursor(newest), name)) == "checkpoint"
         for beyond in (newest + 1, 2**63 - 1):
             error = await refused(client, name, encode(Cursor(beyond), name))
             assert (error.code, error.reason) == (OUT_OF_RANGE, "CURSOR_AHEAD")
-            # It says where one can go on.
+            # The error contains the last valid cursor.
             assert await first_kind(node, name, error.metadata["lastCursor"]) == "checkpoint"
         failpoints.arm("")
         heard = await asyncio.wait_for(hear(client.watch(name, audio=BOTH)), 60)
-    # Another process serves it now, from the start or from a cursor of the first one.
+    # Another process continues the stream, from the start or from a cursor of the first process.
     async with embedded(tmp_path) as (_, client):
         for cursor in ("", encode(Cursor(newest), name)):
             rest = await hear(client.watch(name, cursor=cursor, audio=BOTH))
@@ -79,7 +79,7 @@ async def test_cursors_at_the_edges_of_a_log(tmp_path: Path) -> None:
             assert rest.composition == heard.composition
 
 
-async def test_what_belongs_to_others_is_not_there(tmp_path: Path) -> None:
+async def test_names_of_other_owners_are_not_found(tmp_path: Path) -> None:
     async with embedded(tmp_path) as (_, client), other_process(tmp_path) as store:
         theirs = "compositions/0123456789abcdef01234567"
         composition = composition_pb2.Composition(name=theirs, owner="somebody else")
@@ -95,7 +95,7 @@ async def test_what_belongs_to_others_is_not_there(tmp_path: Path) -> None:
         )  # fmt: skip
         missing = "compositions/ffffffffffffffffffffffff"
 
-        async def said(name: str) -> list[tuple[grpc.StatusCode, str, str]]:
+        async def answers(name: str) -> list[tuple[grpc.StatusCode, str, str]]:
             found = []
             file = composition_pb2.Output(name=output.name.replace(theirs, name), size_bytes=4)
             for attempt in (
@@ -107,8 +107,8 @@ async def test_what_belongs_to_others_is_not_there(tmp_path: Path) -> None:
                 found.append((caught.value.code, caught.value.reason, caught.value.message.replace(name, "NAME")))
             return found
 
-        of_theirs = await said(theirs)
-        assert of_theirs == await said(missing)
+        of_theirs = await answers(theirs)
+        assert of_theirs == await answers(missing)
         assert {code for code, _, _ in of_theirs} == {NOT_FOUND}
         assert [each.name async for each in client.compositions()] == []
         job = await store.get(theirs)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def no_analyzer(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
-    """The flags of a mesh whose analyzer nobody has started; the conductor retries for a moment only."""
+    """Return the flags of a mesh without an analyzer; the conductor retries for a moment only."""
     monkeypatch.setattr(backoff, "LIMIT_S", 0.5)
     return {"analyzer.address": f"127.0.0.1:{free_port()}"}
 

@@ -1,5 +1,5 @@
-"""Disks that are full or must not be written: the composition fails with the reason, nothing half is seen, and the
-server goes on as soon as there is room again."""
+"""Full and read-only disks: the composition fails with the reason, no partial file is visible, and the server
+continues as soon as there is space."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def segued(tmp_path: Path) -> Iterator[Segued]:
 
 
 async def fails(client: Client, asked: spec_pb2.CompositionSpec) -> tuple[Heard, SegueError]:
-    """Compose and expect a failure that is in the stream and in the call's end alike."""
+    """Compose and expect the same failure in the stream and in the status of the call."""
     heard = Heard()
     with pytest.raises(SegueError) as caught:
         await asyncio.wait_for(hear(client.compose(asked, audio=BOTH), heard), 90)
@@ -55,11 +55,11 @@ async def everything_announced_is_whole(client: Client, composition: composition
 
 
 def partial_files(folder: Path) -> list[str]:
-    """Files that were begun and not finished."""
+    """Return the names of unfinished files."""
     return sorted(path.name for path in (folder / ".partial").iterdir())
 
 
-# What one file may have decides at which stage it is too much: a take, the draft's segments, the master's files.
+# The limit decides which file is too large: a take, a segment of the draft, or a file of the master.
 @ON_LINUX
 @pytest.mark.parametrize("kilobytes", [*(pytest.param(size, marks=pytest.mark.slow) for size in (600, 6500)), 2500])
 async def test_a_file_that_cannot_grow_fails_the_composition_and_nothing_else(segued: Segued, kilobytes: int) -> None:
@@ -76,7 +76,7 @@ async def test_a_file_that_cannot_grow_fails_the_composition_and_nothing_else(se
         finally:
             resource.prlimit(segued.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
         assert partial_files(segued.home / "artifacts") == []
-        # What was there is there, and the next one is made.
+        # Earlier files are still there, and the next composition succeeds.
         assert (await hear(client.watch(before.composition.name, audio=BOTH))).digests() == before.digests()
         after = await asyncio.wait_for(hear(client.compose(LONG, audio=BOTH)), 90)
         assert after.composition.state == composition_pb2.STATE_SUCCEEDED
@@ -103,7 +103,7 @@ class OnSmallDisk(Segued):
         return Path(f"/proc/{self.process.pid}/root") / self.disk.relative_to("/")
 
     def fill(self) -> None:
-        """Leave no room on it."""
+        """Fill the disk."""
         with contextlib.suppress(OSError), (self.seen / "filler").open("wb") as filler:
             while True:
                 filler.write(bytes(65_536))
@@ -132,7 +132,7 @@ needs_mounts = pytest.mark.skipif(not can_mount(), reason="no mount namespace fo
 
 @ON_LINUX
 @needs_mounts
-async def test_a_full_disk_of_artifacts_fails_the_composition_and_room_heals_it(tmp_path: Path) -> None:
+async def test_a_full_artifact_disk_fails_the_composition_until_there_is_space(tmp_path: Path) -> None:
     segued = OnSmallDisk(tmp_path / "home", tmp_path / "disk", 12, "--artifacts-path", str(tmp_path / "disk" / "a"))
     try:
         segued.start()
@@ -153,7 +153,7 @@ async def test_a_full_disk_of_artifacts_fails_the_composition_and_room_heals_it(
 
 @ON_LINUX
 @needs_mounts
-async def test_a_store_without_room_refuses_and_goes_on_when_there_is_some(tmp_path: Path) -> None:
+async def test_a_full_store_refuses_until_there_is_space(tmp_path: Path) -> None:
     artifacts = str(tmp_path / "artifacts")
     segued = OnSmallDisk(tmp_path / "home", tmp_path / "disk", 3, "--artifacts-path", artifacts)
     segued.flags += ("--store-path", str(tmp_path / "disk" / "segue.db"), "--queue-limit", "1000")
@@ -168,14 +168,14 @@ async def test_a_store_without_room_refuses_and_goes_on_when_there_is_some(tmp_p
             with pytest.raises(SegueError) as caught:
                 await create_many(client)
             assert (caught.value.code, caught.value.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "STORAGE_FULL")
-            # What only reads goes on.
+            # Reading works.
             assert (await client.get(before.composition.name)).state == composition_pb2.STATE_SUCCEEDED
             assert (await hear(client.watch(before.composition.name, audio=BOTH))).digests() == before.digests()
             segued.free()
-            # No word of the log was lost, so that the work goes on where it stood.
+            # No row of the log was lost: the work continues at its checkpoint.
             heard = await asyncio.wait_for(listening, 90)
             if heard.composition.state == composition_pb2.STATE_FAILED:
-                # It met the full disk, and there was room again when its end was written.
+                # It failed with the full disk, and there was space again when its end was written.
                 assert from_status(heard.composition.error).reason == "STORAGE_FULL"
                 heard = await asyncio.wait_for(hear(client.compose(LONG, audio=BOTH)), 90)
             assert heard.composition.state == composition_pb2.STATE_SUCCEEDED
@@ -185,7 +185,7 @@ async def test_a_store_without_room_refuses_and_goes_on_when_there_is_some(tmp_p
 
 
 async def create_many(client: Client) -> None:
-    """Some pages of the database may still have had room."""
+    """Create compositions until the store is full: some database pages may still have space."""
     for seed in range(500):
         await client.create(spec("calm piano " * 300, seconds=2, seed=seed))
 
@@ -193,7 +193,7 @@ async def create_many(client: Client) -> None:
 @pytest.mark.slow
 @ON_LINUX
 @needs_mounts
-async def test_a_disk_that_is_read_only_for_a_while_is_waited_for(tmp_path: Path) -> None:
+async def test_work_waits_for_a_disk_that_is_read_only_for_a_while(tmp_path: Path) -> None:
     segued = OnSmallDisk(tmp_path / "home", tmp_path / "disk", 40, "--artifacts-path", str(tmp_path / "disk" / "a"))
     try:
         segued.start()

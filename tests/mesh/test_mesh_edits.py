@@ -1,4 +1,4 @@
-"""Edits of a composition: what nobody touched keeps its takes and its bits, and what is wrong is named."""
+"""Edits of a composition: untouched sections keep their takes and bytes, and wrong edits are refused by name."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def names(heard: Heard) -> list[str]:
 
 
 def pieces(heard: Heard, sound: bytes) -> dict[str, NDArray[np.float32]]:
-    """The sound section by section."""
+    """Return the audio of each section."""
     frames = np.frombuffer(sound, np.float32).reshape(-1, 2)
     return {
         item.spec.section_id: frames[item.first_frame : item.first_frame + item.spec.frames]
@@ -61,7 +61,7 @@ def pieces(heard: Heard, sound: bytes) -> dict[str, NDArray[np.float32]]:
 
 
 def ring_out(*heard: Heard) -> int:
-    """How far the longest end of a section can be heard in the next ones."""
+    """Return how far the longest tail of a section reaches into the next ones."""
     ends = [
         update.event.section_finished.rendered.tail_frames
         for each in heard
@@ -84,12 +84,12 @@ async def read(client: Client, heard: Heard, name: str) -> bytes:
     return b"".join([piece async for piece in client.read(output)])
 
 
-async def test_an_edit_changes_its_section_and_the_joins_at_its_borders_alone(tmp_path: Path) -> None:
+async def test_an_edit_changes_only_its_section_and_the_joins_at_its_borders(tmp_path: Path) -> None:
     async with embedded(tmp_path) as (_, client):
         parent = await hear(client.compose(parents_spec(), audio=BOTH))
         intro, verse, chorus, bridge, outro = names(parent)
         plans = {
-            # What is done, the order afterwards, and who is played anew.
+            # The edits, the order after them, and the sections that are rendered again.
             "redo": ([redo(chorus)], [intro, verse, chorus, bridge, outro], {chorus}),
             "replace and end early": (
                 [
@@ -113,7 +113,7 @@ async def test_an_edit_changes_its_section_and_the_joins_at_its_borders_alone(tm
                     Edit(insert=spec_pb2.EditInsert(spec=inserted())),
                 ],
                 [intro, verse, bridge, chorus, outro, "break"],
-                # An ending that rings out ends nothing any more.
+                # The former ending has no ring-out any more.
                 {"break", outro} if parent.composition.plan.sections[-1].spec.tail_frames else {"break"},
             ),
         }
@@ -138,12 +138,12 @@ async def test_an_edit_changes_its_section_and_the_joins_at_its_borders_alone(tm
                 start = 0 if follows_as_before else ring_out(parent, child)
                 end = len(before[name])
                 if (index == len(order) - 1) != (old == len(names(parent)) - 1):
-                    end -= BAR  # faded within its last bar, here or there
+                    end -= BAR  # one of the two is faded in its last bar
                 assert np.array_equal(after[name][start:end], before[name][start:end]), (what, name)
             assert abs(piece.mastered.loudness.integrated_lufs + 14.0) < 0.15
 
 
-async def test_a_frozen_master_keeps_what_lies_a_second_from_the_edit(tmp_path: Path) -> None:
+async def test_a_frozen_master_keeps_the_audio_a_second_away_from_the_edit(tmp_path: Path) -> None:
     async with embedded(tmp_path) as (_, client):
         parent = await hear(client.compose(parents_spec(), audio=BOTH))
         chorus = names(parent)[2]
@@ -166,7 +166,7 @@ async def test_a_frozen_master_keeps_what_lies_a_second_from_the_edit(tmp_path: 
         assert np.array_equal(new[last:], old[last:])
         assert not np.array_equal(new[first:last], old[first:last])
         assert not np.array_equal(other[:first], old[:first])
-        # What the files say is enough to make them again, without the parent.
+        # The manifest is enough to make the files again, without the parent.
         again = json_format.ParseDict(manifest["spec"], spec_pb2.CompositionSpec())
         json_format.ParseDict(manifest["plan"], again.plan)
         assert not again.parent
@@ -176,7 +176,7 @@ async def test_a_frozen_master_keeps_what_lies_a_second_from_the_edit(tmp_path: 
     assert repeated.digests()["master.flac"] == frozen.digests()["master.flac"]
 
 
-async def test_a_revision_without_edits_makes_other_files_of_the_same_takes(tmp_path: Path) -> None:
+async def test_a_revision_without_edits_makes_other_files_from_the_same_takes(tmp_path: Path) -> None:
     async with embedded(tmp_path) as (_, client):
         parent = await hear(client.compose(parents_spec(), audio=BOTH))
         broadcast = mixer_pb2.MasterSettings(preset=mixer_pb2.MASTER_PRESET_BROADCAST)
@@ -187,7 +187,7 @@ async def test_a_revision_without_edits_makes_other_files_of_the_same_takes(tmp_
         assert child.composition.mastered.loudness.integrated_lufs == pytest.approx(-23.0, abs=0.1)
         wav = soundfile.info(io.BytesIO(await read(client, child, "master.wav")))
         assert wav.frames == parent.composition.plan.frames
-        # Of these files the same again, as loud: what an edit does not name is its parent's, in all generations.
+        # The child of a child has the same files with the same loudness: settings are inherited in all generations.
         frozen = await hear(client.compose(child_of(child, redo(names(parent)[1]), master_mode=FROZEN), audio=BOTH))
         grandchild = await hear(client.compose(child_of(frozen, redo(names(parent)[1])), audio=BOTH))
         assert [output.name for output in grandchild.composition.outputs if "master." in output.name] == [
@@ -195,7 +195,7 @@ async def test_a_revision_without_edits_makes_other_files_of_the_same_takes(tmp_
         ]
         assert grandchild.composition.mastered.loudness.integrated_lufs == pytest.approx(-23.0, abs=0.1)
         stems = await hear(client.compose(child_of(parent, stems=True), audio=BOTH))
-        # The parent kept no layers apart: it is played again, says so, and sounds the same.
+        # The parent has no stems: its sections are rendered again, with a warning, and sound the same.
         assert {warning.code for warning in stems.composition.warnings} == {"take_gone"}
         assert any(output.kind == composition_pb2.OUTPUT_KIND_STEM for output in stems.composition.outputs)
         assert stems.master == parent.master
@@ -216,16 +216,16 @@ async def test_edits_can_be_planned_undone_and_chained(tmp_path: Path) -> None:
         back = await hear(client.compose(child_of(two, redo(chorus, seed=seeds[0])), audio=BOTH))
         assert reused(back) == set(names(parent))
         assert back.draft == one.draft
-        # The prompt stays as private as it was.
+        # The prompt stays private.
         assert b"funk, 120" not in await read(client, two, "manifest.json")
-        # Deleting the parent takes nothing from its children.
+        # Children keep their takes when the parent is deleted.
         await client.delete(parent.composition.name)
         await client.delete(one.composition.name)
         last = await hear(client.compose(child_of(two), audio=BOTH))
         assert last.draft == two.draft
 
 
-async def test_what_cannot_be_edited_is_refused_by_name(tmp_path: Path) -> None:
+async def test_impossible_edits_are_refused_by_name(tmp_path: Path) -> None:
     async with embedded(tmp_path) as (_, client):
         parent = await hear(client.compose(parents_spec()))
         verse = names(parent)[1]

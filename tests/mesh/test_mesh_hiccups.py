@@ -1,4 +1,4 @@
-"""Helpers that are away for a moment, or for good: what does not need them goes on and says what it can."""
+"""Roles and stores that are unavailable for a moment, or for good: work that does not need them continues."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ ASKED = spec("calm piano, 120 bpm, C major, verse chorus", seconds=12)
 
 
 class Failing:
-    """Lets a method of a store fail a few times."""
+    """Makes a method of a store fail a few times."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str, times: int, of: type = SqliteStore) -> None:
         self.failed, self.healed, self._left = asyncio.Event(), asyncio.Event(), times
@@ -57,7 +57,9 @@ class Failing:
         monkeypatch.setattr(of, name, fails)
 
 
-async def test_progress_that_cannot_be_written_costs_no_music(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_piece_succeeds_although_its_progress_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     progress = Failing(monkeypatch, "set_progress", 1)
 
     async def waits(_call: int, _start: renderer_pb2.RenderStart, responses: Responses) -> Responses:
@@ -74,8 +76,10 @@ async def test_progress_that_cannot_be_written_costs_no_music(tmp_path: Path, mo
         assert heard.composition.state == composition_pb2.STATE_SUCCEEDED
 
 
-async def test_a_caller_who_is_there_is_not_taken_for_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The attachment cannot be written twice; it is tried a third time, and the stream is none the worse for it."""
+async def test_a_connected_caller_is_not_taken_for_disconnected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Writing the attachment fails twice; the third try succeeds, and the stream is not affected."""
     monkeypatch.setattr(streams, "ATTACH_EVERY_S", 0.05)
     attachment = Failing(monkeypatch, "attach", 2)
 
@@ -91,7 +95,7 @@ async def test_a_caller_who_is_there_is_not_taken_for_gone(tmp_path: Path, monke
             assert heard.composition.state == composition_pb2.STATE_SUCCEEDED
 
 
-async def test_a_draft_is_kept_when_no_renderer_is_left(tmp_path: Path) -> None:
+async def test_the_draft_is_kept_when_no_renderer_is_left(tmp_path: Path) -> None:
     async def stops(call: int, _start: renderer_pb2.RenderStart, responses: Responses) -> Responses:
         async for response in responses:
             if call == 2:
@@ -122,20 +126,20 @@ def noise(path: Path, seconds: float) -> Path:
     return path
 
 
-async def test_an_analysis_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_analysis_reports_its_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(analysis, "PROGRESS_EVERY_S", 0.0)
     seen = asyncio.Event()
     analyze: Any = analyzer_call.analyze_file
 
     async def waits(*asked: Any) -> Any:
-        """Measure, but let nobody be told of the end before they were told of the middle."""
+        """Measure, and do not report the end before the watcher has received some progress."""
 
-        async def say(fraction: float) -> None:
+        async def report(fraction: float) -> None:
             await asked[-1](fraction)
             if fraction < 1:
                 await seen.wait()
 
-        return await analyze(*asked[:-1], say)
+        return await analyze(*asked[:-1], report)
 
     monkeypatch.setattr(analysis, "analyze_file", waits)
     async with embedded(tmp_path) as (node, client), stub(node.inner) as calls, asyncio.timeout(60):
@@ -151,8 +155,8 @@ async def test_an_analysis_tells_how_far_it_is(tmp_path: Path, monkeypatch: pyte
         assert fractions[-1] == 1
 
 
-async def test_an_analysis_that_kills_its_conductor_each_time_is_put_aside(tmp_path: Path) -> None:
-    deaf = socket.create_server(("127.0.0.1", 0))  # an analyzer that lets the analysis wait until it is killed
+async def test_an_analysis_that_kills_every_conductor_is_put_aside(tmp_path: Path) -> None:
+    deaf = socket.create_server(("127.0.0.1", 0))  # an analyzer that never answers
     address = f"127.0.0.1:{deaf.getsockname()[1]}"
     segued = Segued(tmp_path / "home", "--conductor-max-claims", "1", "--analyzer-address", address)
     try:
@@ -177,7 +181,7 @@ async def test_an_analysis_that_kills_its_conductor_each_time_is_put_aside(tmp_p
         deaf.close()
 
 
-async def test_a_deletion_that_breaks_in_the_middle_leaves_no_files(
+async def test_a_deletion_that_fails_in_the_middle_leaves_no_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failing = Failing(monkeypatch, "delete_prefix", 1, of=FolderArtifacts)
@@ -193,8 +197,8 @@ async def test_a_deletion_that_breaks_in_the_middle_leaves_no_files(
         await client.cancel(waiting.name)
 
 
-async def test_the_same_bytes_are_taken_again_while_the_first_are_still_being_written(tmp_path: Path) -> None:
-    """A caller whose connection broke asks again, and the server may not know yet that nobody waits for the first."""
+async def test_bytes_can_be_sent_again_while_the_first_call_still_writes_them(tmp_path: Path) -> None:
+    """A client repeats a call after a broken connection, while the server still works on the first call."""
     content = bytes(range(256)) * 1000
     async with embedded(tmp_path) as (node, _), stub(node.inner) as calls:
         created = await calls.CreateUpload(
@@ -203,7 +207,7 @@ async def test_the_same_bytes_are_taken_again_while_the_first_are_still_being_wr
         write = files_pb2.WriteUploadRequest(upload=created.upload.name, data=content, crc32c=crc32c(content))
         answers = await asyncio.gather(*(calls.WriteUpload(write) for _ in range(8)))
         assert [each.upload.offset for each in answers] == [len(content)] * 8
-        # Other bytes than those that are there already are none of these.
+        # Different bytes at the same offset are refused.
         longer = files_pb2.WriteUploadRequest(upload=write.upload, data=content + b"x", crc32c=crc32c(content + b"x"))
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await calls.WriteUpload(longer)
@@ -214,7 +218,7 @@ async def test_the_same_bytes_are_taken_again_while_the_first_are_still_being_wr
         assert [each.upload.sha256 for each in finished] == [digest] * 8
 
 
-async def test_an_upload_is_removed_when_its_time_has_passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_upload_is_deleted_when_it_has_expired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cleans, expired = False, SqliteStore.expired_uploads
 
     async def when_told(store: SqliteStore) -> Sequence[Upload]:

@@ -1,4 +1,4 @@
-"""ListCompositions: newest first, page by page, narrowed by a filter that says what it cannot read."""
+"""ListCompositions: newest first, in pages, with filters whose errors name the position."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ async def listed(client: Client, filter_text: str) -> list[str]:
     return [composition.name async for composition in client.compositions(filter_text)]
 
 
-async def test_filters_narrow_by_state_session_and_labels(tmp_path: Path) -> None:
+async def test_filters_by_state_session_and_labels(tmp_path: Path) -> None:
     async with embedded(tmp_path) as (_, client):
         wanted: list[dict[str, Any]] = [
             {"session": "ann", "labels": {"mood": "calm", "segue.session": "bob"}},
@@ -47,7 +47,7 @@ async def test_filters_narrow_by_state_session_and_labels(tmp_path: Path) -> Non
         ('labels.mood = "calm" AND labels.mood = "wild"', 25),
     ],
 )
-async def test_a_filter_that_cannot_be_read_is_refused_at_its_place(
+async def test_a_filter_with_a_syntax_error_is_refused_with_the_position(
     tmp_path: Path, filter_text: str, position: int
 ) -> None:
     async with embedded(tmp_path) as (_, client):
@@ -57,7 +57,7 @@ async def test_a_filter_that_cannot_be_read_is_refused_at_its_place(
         assert caught.value.metadata["position"] == str(position)
 
 
-async def test_a_page_goes_on_where_the_last_one_ended_and_for_its_own_filter_alone(tmp_path: Path) -> None:
+async def test_a_page_continues_after_the_one_before_and_only_for_its_own_filter(tmp_path: Path) -> None:
     async with embedded(tmp_path) as (node, client), stub(node.inner) as calls:
         names = [(await client.create(spec(seconds=2, session="a"))).name for _ in range(3)]
         asked = composition_pb2.ListCompositionsRequest(page_size=2, filter='session = "a"')

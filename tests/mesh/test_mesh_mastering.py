@@ -1,4 +1,4 @@
-"""CreateMaster: a file goes up, is mastered like a composition, and comes down as the files that were asked for."""
+"""CreateMaster: an uploaded file is mastered like a composition, and exported in the requested formats."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def mastered(client: Client, path: Path, **asked: object) -> Heard:
     return await hear(client.watch(created.name, audio=BOTH))
 
 
-async def test_an_upload_comes_back_mastered_in_every_file_that_was_asked_for(tmp_path: Path) -> None:
+async def test_an_upload_is_mastered_into_every_requested_file(tmp_path: Path) -> None:
     exports = [
         spec_pb2.Export(file_format=audio_pb2.FILE_FORMAT_FLAC),
         spec_pb2.Export(file_format=audio_pb2.FILE_FORMAT_WAV, sample_rate=48_000, bit_depth=16),
@@ -61,7 +61,7 @@ async def test_an_upload_comes_back_mastered_in_every_file_that_was_asked_for(tm
         assert piece.state == composition_pb2.STATE_SUCCEEDED
         assert piece.mastered.loudness.integrated_lufs == pytest.approx(-23.0, abs=0.1)
         flac, other = [await read(client, output) for output in piece.outputs]
-        # It is listed like any other, and by its state.
+        # It is in the lists, and can be filtered by its state.
         listed = [item.name async for item in client.compositions('state = "SUCCEEDED"')]
         assert listed == [piece.name]
     original = soundfile.read(tmp_path / "mine.flac", dtype="float32")[0]
@@ -76,12 +76,12 @@ async def test_an_upload_comes_back_mastered_in_every_file_that_was_asked_for(tm
     assert (info.samplerate, info.subtype, info.frames) == (48_000, "PCM_16", 4 * 48_000)
     (tmp_path / "made.flac").write_bytes(flac)
     tags = read_tags(tmp_path / "made.flac").tags
-    # What the owner wrote stays; what was said of the loudness is true again.
+    # The owner's tags stay; the loudness tags are updated.
     assert tags["TITLE"] == "Mine"
     assert tags["REPLAYGAIN_TRACK_GAIN"] == "5.00 dB"
 
 
-async def test_a_request_id_makes_one_mastering_and_another_wish_is_refused(tmp_path: Path) -> None:
+async def test_a_request_id_makes_one_mastering_and_refuses_another_request(tmp_path: Path) -> None:
     async with embedded(tmp_path) as (_, client):
         upload = await client.upload(wav(tmp_path / "mine.flac", 1))
         again = str(uuid.uuid4())
@@ -93,7 +93,7 @@ async def test_a_request_id_makes_one_mastering_and_another_wish_is_refused(tmp_
 
 
 @pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n" + bytes(2000), b"fLaC" + bytes(2000), bytes(5000)])
-async def test_what_is_no_sound_fails_with_its_reason(tmp_path: Path, content: bytes) -> None:
+async def test_a_file_without_audio_fails_with_its_reason(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "odd").write_bytes(content or b"x")
     async with embedded(tmp_path / "home") as (_, client):
         piece = (await mastered(client, tmp_path / "odd")).composition
@@ -102,7 +102,7 @@ async def test_what_is_no_sound_fails_with_its_reason(tmp_path: Path, content: b
         assert not piece.outputs
 
 
-async def test_what_cannot_be_made_of_it_is_refused_by_name(tmp_path: Path) -> None:
+async def test_impossible_exports_are_refused_by_name(tmp_path: Path) -> None:
     mp3 = spec_pb2.Export(file_format=audio_pb2.FILE_FORMAT_MP3)
     wide = mixer_pb2.MasterSettings(width=1.5)
     async with embedded(tmp_path / "home") as (_, client):
@@ -131,7 +131,7 @@ async def test_a_mastering_can_be_cancelled_and_deleted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("moment", ["conductor.after_segment=kill*3", "conductor.after_measure=kill"])
-async def test_it_goes_on_after_a_kill_with_the_same_bytes(tmp_path: Path, moment: str) -> None:
+async def test_a_mastering_continues_after_a_kill_with_the_same_bytes(tmp_path: Path, moment: str) -> None:
     path = wav(tmp_path / "mine.flac", 5)
     async with embedded(tmp_path / "calm") as (_, client):
         undisturbed = await mastered(client, path)

@@ -1,4 +1,4 @@
-"""A melody to follow: cut where each section begins, at the timeline's rate, and refused where nobody follows one."""
+"""Melodies: cut at the sections' boundaries, at the model's rate, and refused by models that follow none."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def asked(melody: spec_pb2.Melody, **more: Any) -> spec_pb2.CompositionSpec:
 
 
 def tune(path: Path, seconds: float) -> NDArray[np.float32]:
-    """A stereo file; its sides differ, so that one channel of it shows."""
+    """Write a stereo file. Its channels differ, so that a missing one is noticed."""
     time_s = np.arange(round(seconds * FILE_RATE)) / FILE_RATE
     sides = [0.3 * np.sin(2 * np.pi * 330 * time_s), 0.2 * np.sin(2 * np.pi * 3 * time_s)]
     sound = np.stack(sides, axis=1).astype(np.float32)
@@ -46,7 +46,7 @@ def tune(path: Path, seconds: float) -> NDArray[np.float32]:
 
 
 class Follower(SketchBackend):
-    """The sketch band, which says that it follows melodies, and keeps what it was told of them by section."""
+    """The sketch band as a backend that follows melodies; it keeps the melody of each section."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,17 +54,17 @@ class Follower(SketchBackend):
 
     @property
     def profiles(self) -> Sequence[ModelProfile]:
-        """Its model, with guides."""
+        """Return the band's model, with guides."""
         guides = (int(renderer_pb2.GUIDE_MELODY_AUDIO), int(renderer_pb2.GUIDE_NOTES))
         return [dataclasses.replace(profile, guides=guides) for profile in super().profiles]
 
     def render(self, request: RenderRequest) -> AsyncGenerator[RenderEvent, None]:
-        """Play without the guide."""
+        """Render without the guide."""
         self.told[request.spec.section_id] = request
         return super().render(dataclasses.replace(request, guide=None, guide_notes=()))
 
 
-async def test_a_file_is_followed_from_each_sections_own_place(tmp_path: Path) -> None:
+async def test_each_section_follows_its_own_part_of_the_file(tmp_path: Path) -> None:
     band = Follower()
     sound = tune(tmp_path / "tune.wav", 4.3)
     whole = resample(sound.mean(axis=1, keepdims=True), FILE_RATE, RATE)[:, 0]
@@ -89,7 +89,7 @@ async def test_a_file_is_followed_from_each_sections_own_place(tmp_path: Path) -
         assert ended
         warnings = [each for each in heard.composition.warnings if each.code == "melody_ended"]
         assert {each.section_id for each in warnings} == ended
-        # The same tune finds the same takes, another one does not.
+        # The same melody uses the same takes, another melody does not.
         again = await hear(client.compose(asked(spec_pb2.Melody(source=source))))
         assert all(section.reused for section in again.composition.sections)
         tune(tmp_path / "other.wav", 12.5)
@@ -98,7 +98,7 @@ async def test_a_file_is_followed_from_each_sections_own_place(tmp_path: Path) -
         assert not any(section.reused for section in third.composition.sections if section.section_id in ended)
 
 
-async def test_the_bands_melody_comes_as_notes_of_one_voice(tmp_path: Path) -> None:
+async def test_the_bands_melody_has_the_notes_of_one_voice(tmp_path: Path) -> None:
     band = Follower()
     async with (
         odd_renderer(tmp_path, backend=band) as renderer,
@@ -111,7 +111,7 @@ async def test_the_bands_melody_comes_as_notes_of_one_voice(tmp_path: Path) -> N
         assert all(len({note.layer for note in each}) <= 1 for each in notes)
 
 
-async def test_what_cannot_be_followed_is_refused(tmp_path: Path) -> None:
+async def test_unusable_melodies_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.wav").write_text("no sound at all")
     async with embedded(tmp_path / "sketch") as (_, client):
         with pytest.raises(SegueError) as caught:

@@ -1,4 +1,4 @@
-"""Renderers that send what is no sound, dawdle, or differ between tries: the listener hears music or a reason."""
+"""Faulty renderers: unusable audio, endless takes, takes that differ between attempts. Listeners never hear them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ASKED = spec("calm piano, 120 bpm, C major", seconds=8)
 
 
 def set_sample(value: float) -> Callable[[Response, int], list[Response]]:
-    """One sample in the middle of the third chunk."""
+    """Set one sample in the middle of the third chunk."""
 
     def spoil(response: Response, chunk: int) -> list[Response]:
         def change(samples: NDArray[np.float32]) -> None:
@@ -124,14 +124,14 @@ def spoiling(
     return answer
 
 
-# The faults that models have; those of a broken renderer are tried each night.
+# The faults of models; the faults of broken renderers are in the slow tests.
 OFTEN = {"NaN", "Inf", "a pop", "silence", "DC", "wrong rate", "too short"}
 
 
 @pytest.mark.parametrize(
     "name", [name if name in OFTEN else pytest.param(name, marks=pytest.mark.slow) for name in UNUSABLE]
 )
-async def test_sound_that_cannot_be_used_is_tried_once_more_and_nobody_hears_it(tmp_path: Path, name: str) -> None:
+async def test_unusable_audio_is_retried_once_and_never_heard(tmp_path: Path, name: str) -> None:
     spoil, said = UNUSABLE[name]
     async with (
         odd_renderer(tmp_path, spoiling(spoil, range(1, 2))) as renderer,
@@ -149,7 +149,7 @@ async def test_sound_that_cannot_be_used_is_tried_once_more_and_nobody_hears_it(
 
 
 async def check_sound(client: Client, heard: Heard) -> None:
-    """What was heard is of the asked length, music and no pop, in the stream (with its rewinds) and in the file."""
+    """Check that the stream (with its rewinds) and the file have the requested length and no pop."""
     frames = heard.composition.plan.frames
     for sound in (heard.draft, heard.master):
         samples = np.frombuffer(sound, np.float32)
@@ -162,7 +162,7 @@ async def check_sound(client: Client, heard: Heard) -> None:
     assert np.abs(samples).max() < 1.0
 
 
-async def test_sound_that_cannot_be_used_twice_fails_with_the_reason(tmp_path: Path) -> None:
+async def test_audio_that_is_unusable_twice_fails_with_the_reason(tmp_path: Path) -> None:
     async with (
         odd_renderer(tmp_path, spoiling(set_sample(float("nan")), range(1, 100))) as renderer,
         embedded(tmp_path, {"renderer.address": renderer.address}) as (_, client),
@@ -178,13 +178,13 @@ async def test_sound_that_cannot_be_used_twice_fails_with_the_reason(tmp_path: P
         assert heard.kinds.count("section_retried") == 1
         assert heard.kinds.count("finished") == 1
         assert np.isfinite(np.frombuffer(heard.draft, np.float32)).all()
-        # The queue moves on.
+        # The queue continues.
         renderer.spoil = spoiling(lambda response, _: [response], range(0))
         after = await asyncio.wait_for(hear(client.compose(spec(seconds=2))), 60)
         assert after.composition.state == composition_pb2.STATE_SUCCEEDED
 
 
-async def test_a_renderer_that_never_ends_is_stopped_and_fills_no_disk(tmp_path: Path) -> None:
+async def test_an_endless_take_is_stopped_before_it_fills_the_disk(tmp_path: Path) -> None:
     sent = 0
 
     async def endless(call: int, _start: renderer_pb2.RenderStart, responses: Responses) -> Responses:
@@ -215,17 +215,17 @@ async def test_a_renderer_that_never_ends_is_stopped_and_fills_no_disk(tmp_path:
         assert sent < 100 * 48_000
 
 
-async def test_another_take_is_announced_by_a_rewind_and_never_spliced(tmp_path: Path) -> None:
+async def test_a_different_take_is_announced_by_a_rewind_and_never_spliced(tmp_path: Path) -> None:
     broken: list[renderer_pb2.RenderStart] = []
     second_is_heard = asyncio.Event()
 
     async def differs(call: int, start: renderer_pb2.RenderStart, responses: Responses) -> Responses:
-        """Break off late in the second section; the next try is another take of the same length."""
+        """Fail late in the second section; the next attempt is a different take of the same length."""
         seconds = 0.0
         async for response in responses:
             if response.WhichOneof("message") == "audio":
                 if call == 2 and seconds > 2:
-                    # What the mixer has not taken by now, it never hears.
+                    # Audio that the mixer has not read by now is lost for it.
                     await second_is_heard.wait()
                     broken.append(start)
                     raise RuntimeError("the device fell off the bus")
@@ -263,11 +263,11 @@ async def test_another_take_is_announced_by_a_rewind_and_never_spliced(tmp_path:
         assert rewound.first_frame == section.first_frame
         assert rewound.attempt == 2
         await check_sound(client, heard)
-        # Who was there all the time, who came and went, and who comes afterwards: all have the same in the end.
+        # Permanent, reconnecting and later watchers have the same audio in the end.
         after = await hear(client.watch(created.name, audio=BOTH))
         assert heard.draft == late.draft == after.draft
         assert heard.master == late.master == after.master
-        # The takes differ from the seam on only, and what belongs to the second take has its attempt on it.
+        # The takes differ only after the join, and the frames of the second take have its attempt.
         frame = section.first_frame
         attempts = {
             each.event.audio.attempt
@@ -279,7 +279,7 @@ async def test_another_take_is_announced_by_a_rewind_and_never_spliced(tmp_path:
 
 
 async def heard_in_pieces(client: Client, name: str) -> Heard:
-    """Listen with a new watch after every few messages, always from the last cursor."""
+    """Start a new watch after every few messages, always from the last cursor."""
     heard, cursor = Heard(), ""
     while True:
         updates = client.watch(name, cursor=cursor, audio=BOTH)

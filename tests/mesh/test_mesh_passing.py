@@ -1,4 +1,4 @@
-"""Who reaches only the gateway can measure and master, too: the same answers as from the roles themselves."""
+"""The proxies of a gateway: Analyze and Master give the same answers as the roles themselves."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def mixer_of(channel: grpc.aio.Channel) -> mixer_pb2_grpc.MixerServiceAsyncStub:
 
 @pytest.fixture
 async def doors(tmp_path: Path) -> AsyncIterator[Doors]:
-    """A gateway of its own process shape, in front of roles that only it can reach."""
+    """Start a gateway in front of roles that only the gateway can reach."""
     async with embedded(tmp_path / "inner") as (inner, _):
         flags: dict[str, object] = {"home": str(tmp_path / "gateway"), "server.role": "gateway", "server.drain": "1s"}
         flags |= {f"{role}.address": inner.inner for role in ("planner", "renderer", "mixer", "analyzer")}
@@ -55,14 +55,14 @@ async def doors(tmp_path: Path) -> AsyncIterator[Doors]:
                 yield Doors(within, known, other)
 
 
-async def test_a_report_comes_through_as_it_is(doors: Doors) -> None:
+async def test_a_report_passes_unchanged(doors: Doors) -> None:
     requests = list(pcm_requests(band(6.0), 48_000))
     direct = await Analyzer(doors.inner).send(requests)
     assert await Analyzer(doors.gateway).send(requests) == direct
     assert direct.frames == 6 * 48_000
 
 
-async def test_a_refusal_comes_through_as_it_is(doors: Doors) -> None:
+async def test_an_error_passes_unchanged(doors: Doors) -> None:
     requests = list(itertools.islice(pcm_requests(band(1.0), 48_000), 3))
     requests[2].audio.data = requests[2].audio.data[:-8]
     with pytest.raises(errors.SegueError) as direct:
@@ -73,7 +73,7 @@ async def test_a_refusal_comes_through_as_it_is(doors: Doors) -> None:
     assert passed.value.code is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_a_master_comes_through_and_a_mix_is_not_offered(doors: Doors) -> None:
+async def test_master_passes_and_mix_is_not_offered(doors: Doors) -> None:
     sound = band(3.0)
     direct = await mastered(mixer_of(doors.inner), sound)
     passed = await mastered(mixer_of(doors.gateway), sound)
@@ -85,7 +85,7 @@ async def test_a_master_comes_through_and_a_mix_is_not_offered(doors: Doors) -> 
     assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-async def test_an_early_refusal_keeps_its_reason_while_messages_are_on_their_way(doors: Doors) -> None:
+async def test_an_early_error_keeps_its_reason_while_the_client_sends(doors: Doors) -> None:
     requests = list(pcm_requests(band(6.0), 48_000))
     requests[0].start.format.channels = 99
 
@@ -102,9 +102,7 @@ async def test_an_early_refusal_keeps_its_reason_while_messages_are_on_their_way
         assert refused.value.code is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_who_is_still_sending_hears_the_reason_without_our_help(
-    doors: Doors, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_plain_client_receives_the_reason_while_it_sends(doors: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
     for limit in ("READ_ON_S", "PAUSE_S"):
         monkeypatch.setattr(interceptors, limit, 60.0)
     requests = list(pcm_requests(band(6.0), 48_000))
@@ -124,7 +122,7 @@ async def test_who_is_still_sending_hears_the_reason_without_our_help(
     assert (refused.value.code(), num_sent) == (grpc.StatusCode.INVALID_ARGUMENT, len(requests))
 
 
-async def test_strangers_are_not_let_through(doors: Doors) -> None:
+async def test_calls_without_a_token_are_refused(doors: Doors) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         async for _ in Analyzer(doors.stranger).stub.Analyze(iter(())):
             pass

@@ -1,4 +1,4 @@
-"""Nobody answers any more, and nobody says so: swallowed bytes, stopped processes, callers whose time is up."""
+"""Silent faults: swallowed bytes, stopped processes, expired deadlines, cancelled calls."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ASKED = spec("calm piano, 120 bpm, C major, verse chorus", seconds=12)
 
 
 class Hole:
-    """A TCP proxy that can swallow: connections stay open, and nothing comes out of them."""
+    """A TCP proxy that can become a black hole: connections stay open, and no bytes pass."""
 
     def __init__(self, target: str) -> None:
         self._host, _, port = target.rpartition(":")
@@ -57,7 +57,7 @@ class Hole:
         await self._server.wait_closed()
 
     def swallow(self) -> None:
-        """Let nothing more through on the connections that there are; new ones are as new."""
+        """Stop the bytes of the present connections; new connections work."""
         self._swallowed |= self._open
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -78,7 +78,7 @@ class Hole:
             target.close()
 
 
-async def test_a_renderer_behind_a_black_hole_is_noticed_and_its_section_made_again(tmp_path: Path) -> None:
+async def test_a_section_behind_a_black_hole_is_rendered_again(tmp_path: Path) -> None:
     fell = asyncio.Event()
 
     async def falls(call: int, _start: renderer_pb2.RenderStart, responses: Responses) -> Responses:
@@ -97,7 +97,7 @@ async def test_a_renderer_behind_a_black_hole_is_noticed_and_its_section_made_ag
             undisturbed = await hear(client.compose(ASKED, audio=BOTH))
     assert fell.is_set()
     assert heard.composition.state == composition_pb2.STATE_SUCCEEDED
-    # A machine that stands still for a second is as silent as the hole: there may be more than one.
+    # A machine that pauses for a second looks like the black hole: there may be more than one retry.
     retried = [each.event.section_retried for each in heard.updates if each.kind == "section_retried"]
     assert {each.error.code for each in retried} == {grpc.StatusCode.UNAVAILABLE.value[0]}
     assert heard.num_rewinds == 0
@@ -105,8 +105,8 @@ async def test_a_renderer_behind_a_black_hole_is_noticed_and_its_section_made_ag
     assert hole.num_connections >= 2
 
 
-async def test_a_renderer_that_says_nothing_is_given_up_and_a_slow_one_is_not(tmp_path: Path) -> None:
-    """The first try is never answered, though its connection lives; the second takes longer, and says so."""
+async def test_a_silent_renderer_is_given_up_and_a_slow_one_is_not(tmp_path: Path) -> None:
+    """The first attempt is never answered, on a working connection; the second is slow, and reports progress."""
 
     longest_s = 0.0
 
@@ -130,7 +130,7 @@ async def test_a_renderer_that_says_nothing_is_given_up_and_a_slow_one_is_not(tm
             retried = [each.event.section_retried for each in heard.updates if each.kind == "section_retried"]
             assert retried[0].error.code == grpc.StatusCode.UNAVAILABLE.value[0]
             assert "sent nothing for 2 s" in retried[0].error.message
-            # Unless this whole process stood still: then the second try was silent, too.
+            # If this process was paused, the second attempt was silent, too.
             assert len(retried) == 1 or longest_s > 1
             await renderer.idle()
 
@@ -191,7 +191,7 @@ async def test_a_cancel_frees_a_renderer_in_the_middle_of_a_section(
                     await asyncio.sleep(0.02)
             if how == "the caller goes":
                 await stream.aclose()
-                # The grace is over; a short one would be over by chance, too, while the caller is still here.
+                # The grace time is over. A short one could be over by chance while the caller is still connected.
                 monkeypatch.setattr(conductor, "time", SimpleNamespace(time=lambda: time.time() + 61))
             else:
                 await client.cancel(name)
@@ -202,11 +202,11 @@ async def test_a_cancel_frees_a_renderer_in_the_middle_of_a_section(
             await stream.aclose()
 
 
-async def test_a_conductor_that_was_stopped_and_wakes_writes_nothing_more(tmp_path: Path) -> None:
+async def test_a_stopped_conductor_that_continues_writes_nothing_more(tmp_path: Path) -> None:
     home = tmp_path / "home"
     async with embedded(tmp_path / "undisturbed") as (_, client):
         undisturbed = await hear(client.compose(ASKED, audio=BOTH))
-    # Slow enough to be stopped in the middle of its work, at a place that it goes on from when it wakes.
+    # Slow enough to be stopped in the middle of its work.
     sleeper = Segued(home).start(failpoints="conductor.before_segment_row=sleep(150ms)")
     other = Segued(home, "--conductor-count", "1")
     try:
@@ -221,10 +221,10 @@ async def test_a_conductor_that_was_stopped_and_wakes_writes_nothing_more(tmp_pa
         async with Client(other.address, patience_s=30) as client:
             heard = await asyncio.wait_for(hear(client.watch(name, audio=BOTH)), 60)
             sleeper.process.send_signal(signal.SIGCONT)
-            await said(sleeper, "another conductor has claimed the job")
+            await logged(sleeper, "another conductor has claimed the job")
             check(heard, undisturbed)
             assert heard.composition.claims >= 2
-            # It woke, it was refused, and it serves again: the same log, and nothing was added or changed.
+            # The stopped process continued and its writes were refused. It serves the same log, unchanged.
             async with Client(sleeper.address, patience_s=30) as woken:
                 again = await hear(woken.watch(name, audio=BOTH))
                 check(again, undisturbed)
@@ -248,15 +248,15 @@ def check(heard: Heard, undisturbed: Heard) -> None:
     assert heard.digests() == undisturbed.digests()
 
 
-async def said(process: Segued, text: str) -> None:
-    """Wait until a process has written something into its log."""
+async def logged(process: Segued, text: str) -> None:
+    """Wait until a process has logged a text."""
     log = process.home / f"{process.role}.log"
     async with asyncio.timeout(60):
         while text not in log.read_text():  # noqa: ASYNC110 - another process writes it
             await asyncio.sleep(0.05)
 
 
-async def test_a_stream_that_is_cancelled_says_so_to_its_caller(tmp_path: Path) -> None:
+async def test_a_cancelled_stream_ends_with_cancelled(tmp_path: Path) -> None:
     async with embedded(tmp_path) as (node, client), stub(node.inner) as calls:
         call = calls.Compose(stream_pb2.ComposeRequest(spec=spec(seconds=4)))
         first = await call.read()

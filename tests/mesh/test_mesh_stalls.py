@@ -1,4 +1,4 @@
-"""Readers that do not read: they slow nobody, cost bounded memory on both sides, and are told to come back."""
+"""Stalled readers: they do not slow others, cost bounded memory on both sides, and end with a cursor."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ BOTH = stream_pb2.AUDIO_SELECTION_BOTH
 SECONDS = 90
 STREAM_BYTES = 2 * SECONDS * 48_000 * 8
 NUM_STALLED = 20
-# A flow-control window and what is on its way between the layers, for each stream.
+# For each stream: a flow-control window, and the bytes between the layers.
 BYTES_A_STREAM = 4 << 20
-# Caches of the allocator, the composition's own work.
+# Caches of the allocator, and the composition's own work.
 SLACK_BYTES = 120 << 20
 
 
@@ -42,7 +42,7 @@ def segued(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Segued]:
 async def stalled(
     address: str, name: str, count: int
 ) -> AsyncIterator[list[grpc.aio.UnaryStreamCall[Any, stream_pb2.WatchCompositionResponse]]]:
-    """Watches on one channel that read their first message and then nothing more."""
+    """Start watches on one channel that read only their first message."""
     channel = connect(Access(address))
     stub = cast("composer_pb2_grpc.ComposerServiceAsyncStub", composer_pb2_grpc.ComposerServiceStub(channel))
     calls = [stub.WatchComposition(stream_pb2.WatchCompositionRequest(name=name, audio=BOTH)) for _ in range(count)]
@@ -56,17 +56,17 @@ async def stalled(
         await channel.close()
 
 
-async def test_a_reader_that_stops_slows_nobody_and_goes_on_from_its_cursor(segued: Segued) -> None:
+async def test_a_stalled_reader_slows_nobody_and_continues_from_its_cursor(segued: Segued) -> None:
     async with Client(segued.address) as client:
         created = await client.create(spec(seconds=SECONDS))
         async with stalled(segued.address, created.name, 1) as (call,):
-            # Who reads hears the whole piece while the other stands still.
+            # Another reader receives the whole piece meanwhile.
             heard = await asyncio.wait_for(hear(client.watch(created.name, audio=BOTH)), 100)
             assert heard.composition.state == composition_pb2.STATE_SUCCEEDED
             async with asyncio.timeout(30):
                 while (await client.stats()).watchers:  # noqa: ASYNC110 - nothing else tells
                     await asyncio.sleep(0.1)
-            # Its window still holds some messages; behind them it is told why it was ended.
+            # Its window still holds some messages; the error follows them.
             cursor = ""
             try:
                 while isinstance(response := await call.read(), stream_pb2.WatchCompositionResponse):
@@ -84,7 +84,7 @@ async def test_a_reader_that_stops_slows_nobody_and_goes_on_from_its_cursor(segu
             assert sha256((heard.draft + heard.master)[-len(tail) :]) == sha256(tail)
 
 
-async def test_stalled_readers_cost_bounded_memory_here_and_there(segued: Segued) -> None:
+async def test_stalled_readers_cost_bounded_memory_on_both_sides(segued: Segued) -> None:
     own = psutil.Process()
     async with Client(segued.address) as client:
         heard = await asyncio.wait_for(hear(client.compose(spec(seconds=SECONDS), audio=BOTH)), 100)
@@ -93,7 +93,7 @@ async def test_stalled_readers_cost_bounded_memory_here_and_there(segued: Segued
         before_there, before_here = segued.memory_bytes, own.memory_info().rss
         for _ in range(3):
             async with stalled(segued.address, name, NUM_STALLED):
-                # Long enough for anything that would buffer: the same stream is read whole meanwhile.
+                # The same stream is read to its end meanwhile: long enough for any buffer to fill.
                 again = await hear(client.watch(name, audio=BOTH))
                 assert again.digests() == heard.digests()
                 there, here = segued.memory_bytes - before_there, own.memory_info().rss - before_here

@@ -1,4 +1,4 @@
-"""Takes that are used again: with their notes, with the seed that they were really made with, after a takeover too."""
+"""Takes that are used again: with their notes, and with the seed that they were really made with."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def num_notes(content: bytes) -> int:
     return sum(message.type == "note_on" for message in mido.MidiFile(file=io.BytesIO(content)))
 
 
-async def test_a_take_that_was_made_without_midi_has_its_notes_when_it_is_used_again(tmp_path: Path) -> None:
+async def test_a_reused_take_has_notes_although_it_was_made_without_midi(tmp_path: Path) -> None:
     with_midi = spec_pb2.CompositionSpec()
     with_midi.CopyFrom(ASKED)
     with_midi.midi = True
@@ -49,8 +49,8 @@ async def test_a_take_that_was_made_without_midi_has_its_notes_when_it_is_used_a
             assert await read(client, heard, "music.mid") == expected
 
 
-async def test_a_retried_take_is_made_again_from_its_own_seed(tmp_path: Path) -> None:
-    """One section's first sound is unusable, so that it is played from another seed: everything that follows knows."""
+async def test_a_retried_take_is_reproduced_from_its_own_seed(tmp_path: Path) -> None:
+    """A section is retried with another seed after an unusable take: plan, manifest and edits use that seed."""
     async with (
         odd_renderer(tmp_path, spoiling(set_sample(float("nan")), range(1, 2))) as renderer,
         embedded(tmp_path, {"renderer.address": renderer.address}) as (_, client),
@@ -67,7 +67,7 @@ async def test_a_retried_take_is_made_again_from_its_own_seed(tmp_path: Path) ->
         assert retried.plan_version == piece.plan_version == piece.plan.version == 2
         assert piece.plan.digest == codec.plan_digest(codec.plan_from_message(piece.plan))
         manifest = json.loads(await read(client, heard, "manifest.json"))
-        # Another take is another take, and not the one that there is.
+        # A redo makes a new take, not the present one.
         redo = spec_pb2.Edit(redo=spec_pb2.EditRedo(section_id=section_id))
         child = await hear(client.compose(spec_pb2.CompositionSpec(parent=piece.name, edits=[redo]), audio=BOTH))
         assert renderer.starts[-1].seed == seed + 1

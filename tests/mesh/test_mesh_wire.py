@@ -1,4 +1,4 @@
-"""A server process against callers who send too much, open too much, or may not come in; measured at the server."""
+"""Limits and authentication of a server process, measured at the server."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def segued(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Segued]:
 
 @contextlib.asynccontextmanager
 async def channel(address: str, *options: tuple[str, int]) -> AsyncIterator[Any]:
-    """A connection of its own, without the limits that our clients keep to."""
+    """Open a connection of its own, without the limits of our clients."""
     free = [("grpc.max_send_message_length", -1), ("grpc.use_local_subchannel_pool", 1), *options]
     async with grpc.aio.insecure_channel(address, free) as found:
         yield found
 
 
 async def code_of(call: Any) -> grpc.StatusCode:
-    """How a unary call ended."""
+    """Return the status code of a unary call."""
     try:
         await call
     except grpc.aio.AioRpcError as error:
@@ -53,7 +53,7 @@ async def code_of(call: Any) -> grpc.StatusCode:
     return CODES.OK
 
 
-async def test_a_bomb_of_a_quarter_of_a_gigabyte_costs_the_server_nothing(segued: Segued) -> None:
+async def test_a_compressed_bomb_of_256_mib_costs_no_memory(segued: Segued) -> None:
     async with channel(segued.address) as wire:
         send: Any = wire.unary_unary(CREATE)
         assert await code_of(send(b"\x0a" + bytes(MEGABYTE), compression=grpc.Compression.Gzip)) is (
@@ -66,10 +66,10 @@ async def test_a_bomb_of_a_quarter_of_a_gigabyte_costs_the_server_nothing(segued
         assert await code_of(wire.unary_unary(GET_STATS)(b"")) is CODES.OK
 
 
-async def test_the_largest_message_is_read_and_one_byte_more_is_not(segued: Segued) -> None:
+async def test_the_largest_message_is_accepted_and_one_byte_more_is_not(segued: Segued) -> None:
     async with channel(segued.address) as wire:
         send: Any = wire.unary_unary(CREATE)
-        # Field 1, a length of four bytes, and so much that is no spec: read, understood, refused by its content.
+        # Field 1 with a length of four bytes and an invalid spec: received, decoded, refused for its content.
         raw = b"\x0a\xfb\xff\x3f" + bytes(MAX_MESSAGE_BYTES - 4)
         assert len(raw) == MAX_MESSAGE_BYTES
         assert await code_of(send(raw[:-1])) is CODES.INVALID_ARGUMENT
@@ -88,7 +88,7 @@ async def test_the_largest_message_is_read_and_one_byte_more_is_not(segued: Segu
     ],
     ids=["12 KiB", "64 KiB", "1000 keys", "a long request id", "a token for nobody"],
 )
-async def test_headers_have_a_bound_and_break_nothing(
+async def test_large_headers_are_refused_and_break_nothing(
     segued: Segued, metadata: list[tuple[str, str]], code: grpc.StatusCode
 ) -> None:
     async with channel(segued.address, ("grpc.max_metadata_size", MEGABYTE)) as wire:
@@ -96,7 +96,7 @@ async def test_headers_have_a_bound_and_break_nothing(
         assert await code_of(wire.unary_unary(GET_STATS)(b"")) is CODES.OK
 
 
-async def test_two_thousand_idle_streams_on_one_connection_have_a_bound_and_hurt_nobody_else(segued: Segued) -> None:
+async def test_idle_streams_on_one_connection_are_limited_and_do_not_affect_others(segued: Segued) -> None:
     async with Client(segued.address, patience_s=5) as client:
         name = (await client.create(spec())).name
         before = segued.memory_bytes
@@ -107,7 +107,7 @@ async def test_two_thousand_idle_streams_on_one_connection_have_a_bound_and_hurt
             async with asyncio.timeout(60):
                 while (await client.stats()).watchers < 256:  # noqa: ASYNC110 - nothing else tells
                     await asyncio.sleep(0.05)
-            # The rest waits on its own side of the wire, or was told no; others are served as ever.
+            # The other streams wait at the client, or were refused; other clients are served.
             assert (await client.stats()).watchers == 256
             await reach(client.watch(name), "accepted")
             refused = [call for call in calls if call.done()]
@@ -120,7 +120,7 @@ async def test_two_thousand_idle_streams_on_one_connection_have_a_bound_and_hurt
                 await asyncio.sleep(0.05)
 
 
-async def test_too_many_calls_are_refused_and_the_next_are_served(tmp_path: Path) -> None:
+async def test_too_many_calls_are_refused_and_later_ones_are_served(tmp_path: Path) -> None:
     one = Segued(tmp_path, "--server-max-calls", "20").start(failpoints="conductor.after_plan=sleep(600s)")
     try:
         async with Client(one.address, patience_s=5) as client:
@@ -142,12 +142,12 @@ async def test_too_many_calls_are_refused_and_the_next_are_served(tmp_path: Path
         one.stop()
 
 
-# Who may come in.
+# Authentication.
 
 TOKEN = "a token that is long enough"
 
 
-async def test_without_the_token_no_method_tells_anything(tmp_path: Path) -> None:
+async def test_every_method_needs_the_token(tmp_path: Path) -> None:
     one = Segued(tmp_path, "--server-token", TOKEN).start()
     sent: dict[str, tuple[tuple[str, str], ...]] = {
         "none": (),
@@ -164,7 +164,7 @@ async def test_without_the_token_no_method_tells_anything(tmp_path: Path) -> Non
             for method in composer_pb2.DESCRIPTOR.services_by_name["ComposerService"].methods:
                 path = f"/{SERVICE}/{method.name}"
                 for name, metadata in sent.items():
-                    # Bytes that are no message: who has no token is not even told that.
+                    # Undecodable bytes: without a token not even that is reported.
                     if method.server_streaming:
                         stream: Any = wire.unary_stream(path)(b"\xff", metadata=metadata)
                         with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -182,7 +182,7 @@ async def test_without_the_token_no_method_tells_anything(tmp_path: Path) -> Non
 
 @dataclass(frozen=True)
 class Certificates:
-    """Two authorities; the first signed a server for 127.0.0.1, one for elsewhere, and a client."""
+    """Two authorities. The first has signed a server for 127.0.0.1, one for another host, and a client."""
 
     folder: Path
 
@@ -237,7 +237,7 @@ async def answer(address: str, credentials: grpc.ChannelCredentials | None) -> g
 
 
 @pytest.mark.reference("openssl")
-async def test_tls_lets_in_whom_it_knows_and_nobody_else(tmp_path: Path, certificates: Certificates) -> None:
+async def test_tls_accepts_known_certificates_only(tmp_path: Path, certificates: Certificates) -> None:
     ours = certificates.read("ours.pem")
     theirs = certificates.read("theirs.pem")
     client = (certificates.read("client.key"), certificates.read("client.pem"))
@@ -262,7 +262,7 @@ async def test_tls_lets_in_whom_it_knows_and_nobody_else(tmp_path: Path, certifi
 
 
 @pytest.mark.reference("openssl")
-async def test_our_client_shows_its_certificate(tmp_path: Path, certificates: Certificates) -> None:
+async def test_our_client_sends_its_certificate(tmp_path: Path, certificates: Certificates) -> None:
     path = certificates.path
     asked = ("--server-tls-client-ca", str(path("ours.pem")))
     one = Segued(tmp_path, *served_with(certificates, "here", *asked)).start()
@@ -285,7 +285,7 @@ async def test_our_client_shows_its_certificate(tmp_path: Path, certificates: Ce
 
 @pytest.mark.reference("openssl")
 async def test_a_piece_is_composed_over_tls_with_a_token(tmp_path: Path, certificates: Certificates) -> None:
-    # On all addresses, as a server that others reach: allowed because it has both.
+    # Listening on all addresses is allowed, since the server has TLS and a token.
     one = Segued(tmp_path, *served_with(certificates, "here", "--server-token", TOKEN))
     port = one.address.rpartition(":")[2]
     one.address = f"0.0.0.0:{port}"

@@ -1,4 +1,4 @@
-"""Messages that the gateway writes by hand are those that protobuf would write."""
+"""Messages that the gateway encodes itself are equal to those that protobuf encodes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RESPONSES = (stream_pb2.ComposeResponse, stream_pb2.WatchCompositionResponse)
     first_frame=st.integers(0, 2**40),
     audio=st.one_of(st.binary(max_size=200), st.integers(100, 70_000).map(bytes)),
 )
-def test_sound_is_read_as_it_was_meant(cursor: str, name: str, first_frame: int, audio: bytes) -> None:
+def test_audio_messages_decode_to_their_fields(cursor: str, name: str, first_frame: int, audio: bytes) -> None:
     def event() -> stream_pb2.CompositionEvent:
         return stream_pb2.CompositionEvent(composition=name, sequence=first_frame)
 
