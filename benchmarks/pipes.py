@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc.aio
 import psutil
-from tests.mesh.house import Segued, spec
+from tests.mesh.harness import Segued, spec
 
 from benchmarks.report import heading, median, quantile, table
 from segue.composer.v1 import composer_pb2_grpc, stream_pb2

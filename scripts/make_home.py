@@ -23,7 +23,7 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.mesh.house import Heard, Segued, hear, sha256  # noqa: E402
+from tests.mesh.harness import Heard, Segued, hear, sha256  # noqa: E402
 
 from segue.composer.v1 import composition_pb2, spec_pb2, stream_pb2  # noqa: E402
 from segue.music.v1 import music_pb2  # noqa: E402

@@ -12,7 +12,7 @@ import numpy as np
 import soundfile
 from google.protobuf import json_format
 from tests.contract.verdicts import Result, warnings_of
-from tests.mesh.house import embedded, hear
+from tests.mesh.harness import embedded, hear
 
 from segue_client import SegueError
 from segue_client.errors import from_status

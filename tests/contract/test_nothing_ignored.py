@@ -29,7 +29,7 @@ from tests.contract.pieces import compose, mesh, plan, uploaded
 from tests.contract.renders import render
 from tests.contract.section_changes import MUSICGEN, SECTION, START, base_section, start_of
 from tests.contract.verdicts import IGNORED, verdict
-from tests.mesh.house import hear
+from tests.mesh.harness import hear
 from tests.renderer.renderer_server import served
 
 from segue.composer.v1 import spec_pb2

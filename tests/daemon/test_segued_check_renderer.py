@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from tests.daemon.segued_command import segued
-from tests.mesh.odd_renderer import odd_renderer
+from tests.mesh.faulty_renderer import faulty_renderer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ async def without_checksums(_call: int, _start: Any, responses: AsyncIterator[An
 
 
 async def test_a_sound_renderer_gives_a_table_and_exit_code_0(tmp_path: Path) -> None:
-    async with odd_renderer(tmp_path) as service:
+    async with faulty_renderer(tmp_path) as service:
         answer = await asyncio.to_thread(segued, tmp_path, "check-renderer", service.address)
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert "passed   stems" in answer.stdout
@@ -31,7 +31,7 @@ async def test_a_sound_renderer_gives_a_table_and_exit_code_0(tmp_path: Path) ->
 
 
 async def test_a_broken_renderer_gives_exit_code_1_and_json_names_the_check(tmp_path: Path) -> None:
-    async with odd_renderer(tmp_path, without_checksums) as service:
+    async with faulty_renderer(tmp_path, without_checksums) as service:
         answer = await asyncio.to_thread(segued, tmp_path, "check-renderer", service.address, "--json")
     assert answer.returncode == 1, answer.stdout + answer.stderr
     results = [json.loads(line) for line in answer.stdout.splitlines()]
@@ -40,7 +40,7 @@ async def test_a_broken_renderer_gives_exit_code_1_and_json_names_the_check(tmp_
 
 
 async def test_a_model_that_is_not_there_is_wrong_usage(tmp_path: Path) -> None:
-    async with odd_renderer(tmp_path) as service:
+    async with faulty_renderer(tmp_path) as service:
         answer = await asyncio.to_thread(segued, tmp_path, "check-renderer", service.address, "--model", "other")
     assert answer.returncode == 2
     assert "its models are sketch" in answer.stderr

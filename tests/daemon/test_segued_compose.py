@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 import soundfile
 from tests.daemon.segued_command import segued, start
-from tests.mesh.house import Segued, hear, spec
+from tests.mesh.harness import Segued, hear, spec
 
 from segue.composer.v1 import composition_pb2, stream_pb2
 from segue_client import Access, Client

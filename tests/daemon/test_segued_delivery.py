@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import soundfile
 from tests.daemon.segued_command import start
-from tests.mesh.house import Segued
+from tests.mesh.harness import Segued
 
 from segue_audio.files import read_manifest
 

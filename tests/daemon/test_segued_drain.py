@@ -9,7 +9,7 @@ import grpc
 import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from tests.mesh.house import Segued, hear, sha256, spec
+from tests.mesh.harness import Segued, hear, sha256, spec
 
 from segue.composer.v1 import composer_pb2_grpc, composition_pb2, stream_pb2
 from segue_client import Access, Client

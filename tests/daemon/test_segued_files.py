@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 from tests.daemon.segued_command import segued
-from tests.mesh.house import Segued
+from tests.mesh.harness import Segued
 
 from segue_audio.files import AudioFileSettings, format_of, open_reader, open_writer, read_tags
 from segue_audio.loudness import LoudnessMeter

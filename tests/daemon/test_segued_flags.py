@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 import soundfile
 from tests.daemon.segued_command import segued, start
-from tests.mesh.house import Segued
+from tests.mesh.harness import Segued
 
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import spec_pb2

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.daemon.segued_command import segued, start
-from tests.mesh.house import Heard, Segued, free_port, hear, spec
+from tests.mesh.harness import Heard, Segued, free_port, hear, spec
 
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composer_pb2_grpc, composition_pb2, files_pb2, stream_pb2

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 from tests.daemon.segued_command import segued, start
-from tests.mesh.house import Segued, free_port, hear, spec, stub
+from tests.mesh.harness import Segued, free_port, hear, spec, stub
 
 from segue.composer.v1 import composition_pb2, stream_pb2
 from segue_client import Access, Client

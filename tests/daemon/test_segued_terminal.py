@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.daemon.segued_command import LIMIT_S, environment, segued
-from tests.mesh.house import Segued
+from tests.mesh.harness import Segued
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.docs.recipes import ROOT, Session, check, recipes_of
-from tests.mesh.house import Segued
+from tests.mesh.harness import Segued
 
 from segue.analyzer.v1 import analyzer_pb2
 from segue.composer.v1 import composer_pb2

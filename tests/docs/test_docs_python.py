@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.docs.recipes import ROOT
-from tests.mesh.house import Segued
+from tests.mesh.harness import Segued
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 import yaml
-from tests.mesh.house import free_port, hear, spec
+from tests.mesh.harness import free_port, hear, spec
 
 from segue.composer.v1 import stream_pb2
 from segue_client import Access, Client, SegueError

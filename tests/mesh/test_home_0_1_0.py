@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.mesh.house import embedded, hear, sha256
+from tests.mesh.harness import embedded, hear, sha256
 
 from segue.composer.v1 import composition_pb2, spec_pb2, stream_pb2
 
 if TYPE_CHECKING:
-    from tests.mesh.house import Heard
+    from tests.mesh.harness import Heard
 
     from segue_client import Client
 

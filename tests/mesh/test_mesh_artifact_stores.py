@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.mesh.house import embedded, hear, spec
+from tests.mesh.harness import embedded, hear, spec
 from tests.runtime.memory_artifacts import MemoryArtifacts
 
 from segue.composer.v1 import composition_pb2, stream_pb2

@@ -15,7 +15,7 @@ from google.protobuf.message_factory import GetMessageClass
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from tests.mesh.house import spec
+from tests.mesh.harness import spec
 
 from segue.composer.v1 import (
     analysis_pb2,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import google_crc32c
 import numpy as np
 import pytest
-from tests.mesh.house import Heard, embedded, hear, spec
-from tests.mesh.odd_renderer import odd_renderer
+from tests.mesh.faulty_renderer import faulty_renderer
+from tests.mesh.harness import Heard, embedded, hear, spec
 
 from segue.composer.v1 import composition_pb2, spec_pb2, stream_pb2
 from segue.renderer.v1 import renderer_pb2
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
-    from tests.mesh.odd_renderer import Response, Responses
+    from tests.mesh.faulty_renderer import Response, Responses
 
 RATE = 48_000
 DRAFT = stream_pb2.AUDIO_SELECTION_DRAFT
@@ -80,7 +80,7 @@ def shifts(heard: Heard) -> dict[str, int]:
 @pytest.mark.timeout(240)
 async def test_shifted_sections_are_placed_on_the_beat_and_stay_there_after_edits(tmp_path: Path) -> None:
     async with (
-        odd_renderer(tmp_path, unsteady) as renderer,
+        faulty_renderer(tmp_path, unsteady) as renderer,
         embedded(tmp_path, {"renderer.address": renderer.address}) as (_, client),
     ):
         heard = await hear(client.compose(ASKED, audio=DRAFT))

@@ -13,7 +13,7 @@ import mido
 import numpy as np
 import pytest
 import soundfile
-from tests.mesh.house import embedded, free_port, hear, sha256, spec
+from tests.mesh.harness import embedded, free_port, hear, sha256, spec
 
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composition_pb2, stream_pb2

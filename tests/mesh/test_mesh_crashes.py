@@ -8,7 +8,7 @@ import random
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.mesh.house import Heard, Segued, embedded, hear, processes, sha256, spec
+from tests.mesh.harness import Heard, Segued, embedded, hear, processes, sha256, spec
 
 from segue.composer.v1 import composition_pb2, stream_pb2
 from segue_client import Client

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
-from tests.mesh.house import embedded, hear, spec, stub
+from tests.mesh.harness import embedded, hear, spec, stub
 
 from segue.composer.v1 import composition_pb2, stream_pb2
 from segue_client import SegueError

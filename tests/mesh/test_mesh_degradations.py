@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
-from tests.mesh.house import Heard, embedded, free_port, hear, spec
+from tests.mesh.harness import Heard, embedded, free_port, hear, spec
 
 from segue.composer.v1 import composition_pb2, spec_pb2
 from segue_client import SegueError

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
-from tests.mesh.house import Heard, Segued, hear, reach, spec
+from tests.mesh.harness import Heard, Segued, hear, reach, spec
 
 from segue.composer.v1 import composition_pb2, spec_pb2, stream_pb2
 from segue_client import Client, SegueError

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from google.protobuf import json_format
-from tests.mesh.house import Heard, embedded, hear, spec
+from tests.mesh.harness import Heard, embedded, hear, spec
 
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composition_pb2, spec_pb2, stream_pb2

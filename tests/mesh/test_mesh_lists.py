@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.mesh.house import embedded, spec, stub
+from tests.mesh.harness import embedded, spec, stub
 
 from segue.composer.v1 import composition_pb2
 from segue_client import SegueError

@@ -11,7 +11,7 @@ import grpc
 import numpy as np
 import pytest
 import soundfile
-from tests.mesh.house import Segued, embedded, hear
+from tests.mesh.harness import Segued, embedded, hear
 
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composition_pb2, spec_pb2, stream_pb2
@@ -23,7 +23,7 @@ from segue_client import Client, SegueError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.mesh.house import Heard
+    from tests.mesh.harness import Heard
 
 RATE = 44_100
 BOTH = stream_pb2.AUDIO_SELECTION_BOTH

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import soundfile
-from tests.mesh.house import embedded, hear, spec
-from tests.mesh.odd_renderer import odd_renderer
+from tests.mesh.faulty_renderer import faulty_renderer
+from tests.mesh.harness import embedded, hear, spec
 
 from segue.composer.v1 import composition_pb2, spec_pb2
 from segue.renderer.v1 import renderer_pb2
@@ -69,7 +69,7 @@ async def test_each_section_follows_its_own_part_of_the_file(tmp_path: Path) -> 
     sound = tune(tmp_path / "tune.wav", 4.3)
     whole = resample(sound.mean(axis=1, keepdims=True), FILE_RATE, RATE)[:, 0]
     async with (
-        odd_renderer(tmp_path, backend=band) as renderer,
+        faulty_renderer(tmp_path, backend=band) as renderer,
         embedded(tmp_path, {"renderer.address": renderer.address}) as (_, client),
     ):
         source = (await client.upload(tmp_path / "tune.wav")).name
@@ -101,7 +101,7 @@ async def test_each_section_follows_its_own_part_of_the_file(tmp_path: Path) -> 
 async def test_the_bands_melody_has_the_notes_of_one_voice(tmp_path: Path) -> None:
     band = Follower()
     async with (
-        odd_renderer(tmp_path, backend=band) as renderer,
+        faulty_renderer(tmp_path, backend=band) as renderer,
         embedded(tmp_path, {"renderer.address": renderer.address}) as (_, client),
     ):
         heard = await hear(client.compose(asked(spec_pb2.Melody(band=True), midi=True)))
@@ -118,7 +118,7 @@ async def test_unusable_melodies_are_refused(tmp_path: Path) -> None:
             await client.create(asked(spec_pb2.Melody(band=True)))
         assert caught.value.reason == "OPTION_NOT_SUPPORTED"
     async with (
-        odd_renderer(tmp_path, backend=Follower()) as renderer,
+        faulty_renderer(tmp_path, backend=Follower()) as renderer,
         embedded(tmp_path, {"renderer.address": renderer.address}) as (_, client),
     ):
         with pytest.raises(SegueError) as caught:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import mido
 from google.protobuf import json_format
-from tests.mesh.house import Heard, embedded, hear, spec
-from tests.mesh.odd_renderer import odd_renderer
-from tests.mesh.test_mesh_odd_renderers import set_sample, spoiling
+from tests.mesh.faulty_renderer import faulty_renderer
+from tests.mesh.harness import Heard, embedded, hear, spec
+from tests.mesh.test_mesh_faulty_renderers import set_sample, spoiling
 
 from segue.composer.v1 import spec_pb2, stream_pb2
 from segue_music import codec
@@ -52,7 +52,7 @@ async def test_a_reused_take_has_notes_although_it_was_made_without_midi(tmp_pat
 async def test_a_retried_take_is_reproduced_from_its_own_seed(tmp_path: Path) -> None:
     """A section is retried with another seed after an unusable take: plan, manifest and edits use that seed."""
     async with (
-        odd_renderer(tmp_path, spoiling(set_sample(float("nan")), range(1, 2))) as renderer,
+        faulty_renderer(tmp_path, spoiling(set_sample(float("nan")), range(1, 2))) as renderer,
         embedded(tmp_path, {"renderer.address": renderer.address}) as (_, client),
     ):
         heard = await asyncio.wait_for(hear(client.compose(ASKED, audio=BOTH)), 60)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import grpc.aio
 import pytest
-from tests.mesh.house import Segued, hear, reach, spec
+from tests.mesh.harness import Segued, hear, reach, spec
 
 from segue.composer.v1 import composer_pb2, composer_pb2_grpc, composition_pb2, stream_pb2
 from segue_client import Access, Client, SegueError

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from tests.mesh.odd_renderer import changed, odd_renderer
+from tests.mesh.faulty_renderer import changed, faulty_renderer
 from tests.renderer.renderer_server import served
 
 from segue.renderer.v1 import renderer_pb2_grpc
@@ -138,7 +138,7 @@ async def test_a_broken_renderer_fails_the_check_of_the_promise(fault: str, tmp_
             for each in spoil(response):
                 yield each
 
-    async with odd_renderer(tmp_path, spoiled) as service:
+    async with faulty_renderer(tmp_path, spoiled) as service:
         found = await outcomes(service.address, *expected)
     assert {name for name, (outcome, _) in found.items() if outcome is Outcome.FAILED} == expected, found
     assert all(detail for _, detail in found.values())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.mesh.house import Segued, processes, spec
+from tests.mesh.harness import Segued, processes, spec
 from tests.sdk.fault_proxy import KINDS, Fault, faulty_network, random_faults
 
 from segue.audio.v1 import audio_pb2

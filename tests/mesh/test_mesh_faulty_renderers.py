@@ -10,8 +10,8 @@ import grpc
 import numpy as np
 import pytest
 import soundfile
-from tests.mesh.house import Heard, embedded, hear, spec
-from tests.mesh.odd_renderer import changed, odd_renderer
+from tests.mesh.faulty_renderer import changed, faulty_renderer
+from tests.mesh.harness import Heard, embedded, hear, spec
 
 from segue.composer.v1 import composition_pb2, stream_pb2
 from segue_client import SegueError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
-    from tests.mesh.odd_renderer import Responses
+    from tests.mesh.faulty_renderer import Responses
 
     from segue.renderer.v1 import renderer_pb2
     from segue_client import Client, Update
@@ -134,7 +134,7 @@ OFTEN = {"NaN", "Inf", "a pop", "silence", "DC", "wrong rate", "too short"}
 async def test_unusable_audio_is_retried_once_and_never_heard(tmp_path: Path, name: str) -> None:
     spoil, said = UNUSABLE[name]
     async with (
-        odd_renderer(tmp_path, spoiling(spoil, range(1, 2))) as renderer,
+        faulty_renderer(tmp_path, spoiling(spoil, range(1, 2))) as renderer,
         embedded(tmp_path, {"renderer.address": renderer.address}) as (_, client),
     ):
         heard = await asyncio.wait_for(hear(client.compose(spec(seconds=4), audio=BOTH)), 60)
@@ -164,7 +164,7 @@ async def check_sound(client: Client, heard: Heard) -> None:
 
 async def test_audio_that_is_unusable_twice_fails_with_the_reason(tmp_path: Path) -> None:
     async with (
-        odd_renderer(tmp_path, spoiling(set_sample(float("nan")), range(1, 100))) as renderer,
+        faulty_renderer(tmp_path, spoiling(set_sample(float("nan")), range(1, 100))) as renderer,
         embedded(tmp_path, {"renderer.address": renderer.address}) as (_, client),
     ):
         heard = Heard()
@@ -205,7 +205,7 @@ async def test_an_endless_take_is_stopped_before_it_fills_the_disk(tmp_path: Pat
             yield last
 
     async with (
-        odd_renderer(tmp_path, endless) as renderer,
+        faulty_renderer(tmp_path, endless) as renderer,
         embedded(tmp_path, {"renderer.address": renderer.address}) as (_, client),
     ):
         heard = await asyncio.wait_for(hear(client.compose(ASKED, audio=BOTH)), 60)
@@ -236,7 +236,7 @@ async def test_a_different_take_is_announced_by_a_rewind_and_never_spliced(tmp_p
             yield response
 
     async with (
-        odd_renderer(tmp_path, differs) as renderer,
+        faulty_renderer(tmp_path, differs) as renderer,
         embedded(tmp_path, {"renderer.address": renderer.address}) as (_, client),
     ):
         created = await client.create(spec("calm piano, 120 bpm, C major, verse chorus", seconds=12))

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Self
 import grpc
 import grpc.aio
 import pytest
-from tests.mesh.house import Heard, Segued, embedded, hear, sha256, spec, stub
-from tests.mesh.odd_renderer import odd_renderer
+from tests.mesh.faulty_renderer import faulty_renderer
+from tests.mesh.harness import Heard, Segued, embedded, hear, sha256, spec, stub
 
 from segue.composer.v1 import composition_pb2, stream_pb2
 from segue.renderer.v1 import renderer_pb2
@@ -24,7 +24,7 @@ from segue_conductor import conductor
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.mesh.odd_renderer import Responses
+    from tests.mesh.faulty_renderer import Responses
 
 BOTH = stream_pb2.AUDIO_SELECTION_BOTH
 ASKED = spec("calm piano, 120 bpm, C major, verse chorus", seconds=12)
@@ -90,7 +90,7 @@ async def test_a_section_behind_a_black_hole_is_rendered_again(tmp_path: Path) -
                 hole.swallow()
                 fell.set()
 
-    async with odd_renderer(tmp_path, falls, keepalive_s=1) as renderer, Hole(renderer.address) as hole:
+    async with faulty_renderer(tmp_path, falls, keepalive_s=1) as renderer, Hole(renderer.address) as hole:
         flags: dict[str, object] = {"renderer.address": hole.address, "peers.keepalive": "1s"}
         async with embedded(tmp_path, flags) as (_, client):
             heard = await asyncio.wait_for(hear(client.compose(ASKED, audio=BOTH)), 60)
@@ -122,7 +122,7 @@ async def test_a_silent_renderer_is_given_up_and_a_slow_one_is_not(tmp_path: Pat
         async for response in responses:
             yield response
 
-    async with odd_renderer(tmp_path, dawdles) as renderer:
+    async with faulty_renderer(tmp_path, dawdles) as renderer:
         flags: dict[str, object] = {"renderer.address": renderer.address, "conductor.stall_limit": "2s"}
         async with embedded(tmp_path, flags) as (_, client):
             heard = await asyncio.wait_for(hear(client.compose(spec(seconds=4))), 60)
@@ -144,7 +144,7 @@ async def test_a_deadline_ends_the_stream_and_not_the_work(tmp_path: Path) -> No
                 await working.wait()
             yield response
 
-    async with odd_renderer(tmp_path, dawdles) as renderer:
+    async with faulty_renderer(tmp_path, dawdles) as renderer:
         flags: dict[str, object] = {"renderer.address": renderer.address}
         async with embedded(tmp_path, flags) as (node, client), stub(node.inner) as calls:
             request = stream_pb2.ComposeRequest(spec=spec(seconds=4), audio=BOTH, request_id=str(uuid.uuid4()))
@@ -178,7 +178,7 @@ async def test_a_cancel_frees_a_renderer_in_the_middle_of_a_section(
                 playing.set()
                 await asyncio.Event().wait()
 
-    async with odd_renderer(tmp_path, for_ever) as renderer:
+    async with faulty_renderer(tmp_path, for_ever) as renderer:
         flags: dict[str, object] = {
             "renderer.address": renderer.address, "gateway.attach_grace": "60s", "conductor.heartbeat": "0.1s",
         }  # fmt: skip

@@ -33,7 +33,7 @@ async def leave(_call: int, _start: renderer_pb2.RenderStart, responses: Respons
         yield response
 
 
-class OddRenderer(RendererService):
+class FaultyRenderer(RendererService):
     """Keeps its requests in `starts`. `spoil(call number from 1, start, responses)` changes its responses."""
 
     def __init__(self, backend: SketchBackend, spoil: Spoil = leave) -> None:
@@ -81,12 +81,12 @@ class OddRenderer(RendererService):
 
 
 @contextlib.asynccontextmanager
-async def odd_renderer(
+async def faulty_renderer(
     folder: Path, spoil: Spoil = leave, backend: SketchBackend | None = None, keepalive_s: float = KEEPALIVE_S
-) -> AsyncIterator[OddRenderer]:
+) -> AsyncIterator[FaultyRenderer]:
     """Serve a faulty renderer on a free port."""
     backend = backend or SketchBackend()
-    service = OddRenderer(backend, spoil)
+    service = FaultyRenderer(backend, spoil)
     try:
         async with listening(service, folder, keepalive_s=keepalive_s) as service.address:
             yield service

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 from tests.analyzer.analyzer_calls import Analyzer, pcm_requests
-from tests.mesh.house import embedded
+from tests.mesh.harness import embedded
 from tests.mixer.mixer_server import band, mastered
 
 from segue.mixer.v1 import mixer_pb2, mixer_pb2_grpc

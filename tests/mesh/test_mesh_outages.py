@@ -13,8 +13,8 @@ import grpc
 import numpy as np
 import pytest
 import soundfile
-from tests.mesh.house import Heard, Segued, embedded, hear, spec, stub
-from tests.mesh.odd_renderer import odd_renderer
+from tests.mesh.faulty_renderer import faulty_renderer
+from tests.mesh.harness import Heard, Segued, embedded, hear, spec, stub
 
 from segue.composer.v1 import analysis_pb2, composition_pb2, files_pb2, stream_pb2
 from segue_client import Client, SegueError
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from tests.mesh.odd_renderer import Responses
+    from tests.mesh.faulty_renderer import Responses
 
     from segue.renderer.v1 import renderer_pb2
     from segue_runtime.store import Upload
@@ -69,7 +69,7 @@ async def test_a_piece_succeeds_although_its_progress_cannot_be_written(
                 await progress.failed.wait()
 
     async with (
-        odd_renderer(tmp_path, waits) as renderer,
+        faulty_renderer(tmp_path, waits) as renderer,
         embedded(tmp_path, {"renderer.address": renderer.address}) as (_, client),
     ):
         heard = await asyncio.wait_for(hear(client.compose(spec(seconds=4))), 60)
@@ -88,7 +88,7 @@ async def test_a_connected_caller_is_not_taken_for_disconnected(
             yield response
             await attachment.healed.wait()
 
-    async with odd_renderer(tmp_path, waits) as renderer:
+    async with faulty_renderer(tmp_path, waits) as renderer:
         flags: dict[str, object] = {"renderer.address": renderer.address, "conductor.heartbeat": "0.1s"}
         async with embedded(tmp_path, flags) as (_, client):
             heard = await asyncio.wait_for(hear(client.compose(spec(seconds=4), cancel_when_gone=True)), 60)
@@ -103,7 +103,7 @@ async def test_the_draft_is_kept_when_no_renderer_is_left(tmp_path: Path) -> Non
             yield response
 
     async with contextlib.AsyncExitStack() as stack:
-        renderer = await stack.enter_async_context(odd_renderer(tmp_path, stops))
+        renderer = await stack.enter_async_context(faulty_renderer(tmp_path, stops))
         async with embedded(tmp_path, {"renderer.address": renderer.address}) as (_, client):
             heard, name = Heard(), (await client.create(ASKED)).name
             async for update in client.watch(name, audio=BOTH):

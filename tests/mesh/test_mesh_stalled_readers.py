@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import grpc
 import psutil
 import pytest
-from tests.mesh.house import Segued, hear, sha256, spec
+from tests.mesh.harness import Segued, hear, sha256, spec
 
 from segue.composer.v1 import composer_pb2_grpc, composition_pb2, stream_pb2
 from segue_client import Access, Client
