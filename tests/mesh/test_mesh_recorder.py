@@ -18,8 +18,8 @@ from segue.composer.v1 import composition_pb2, stream_pb2
 from segue_composition.log_rows import SEGMENT, Segment
 from segue_composition.services import Services
 from segue_conductor.claim import Claim
+from segue_conductor.draft.segments import SegmentRecorder, recorded_segments
 from segue_conductor.journal import Journal
-from segue_conductor.mix.segments import SegmentRecorder, recorded_segments
 from segue_conductor.timeline import Timeline, TimelineSection
 from segue_runtime import errors
 from segue_runtime.artifacts import FolderArtifacts

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composition_pb2, spec_pb2, stream_pb2
 from segue.mixer.v1 import mixer_pb2
-from segue_conductor.mix.segments import SegmentRecorder, recorded_segments
+from segue_conductor.draft.segments import SegmentRecorder, recorded_segments
 from segue_conductor.publish.audio_outputs import open_audio_outputs
 from segue_conductor.publish.exports import MasterExports
 from segue_runtime import errors, failpoints

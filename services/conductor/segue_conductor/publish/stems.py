@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from segue.composer.v1 import composition_pb2
 from segue_audio.files import AudioFileSettings, FileFormat
 from segue_composition import state
-from segue_conductor.mix.beats import BeatPlacement
-from segue_conductor.mix.requests import mix_start, take_requests
+from segue_conductor.draft.beats import BeatPlacement
+from segue_conductor.draft.requests import mix_start, take_requests
 from segue_conductor.publish.audio_outputs import open_audio_outputs
 from segue_conductor.publish.metadata import cues, tags
 from segue_runtime.rpc.duplex import exchange

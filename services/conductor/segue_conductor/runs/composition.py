@@ -15,8 +15,8 @@ from segue_conductor.analyzer_call import analyze_master
 from segue_conductor.backoff import retry_while_unavailable
 from segue_conductor.claim import Claim
 from segue_conductor.composition_job import CompositionJob
-from segue_conductor.mix.draft import DraftBuilder
-from segue_conductor.mix.segments import recorded_segments
+from segue_conductor.draft.builder import DraftBuilder
+from segue_conductor.draft.segments import recorded_segments
 from segue_conductor.publish.documents import write_manifest, write_midi
 from segue_conductor.publish.master import write_master
 from segue_conductor.publish.master_job import MasterJob

@@ -16,7 +16,7 @@ from segue_audio.files import read_tags
 from segue_composition.artifact_keys import artifact_key
 from segue_conductor.backoff import retry_while_unavailable
 from segue_conductor.claim import Claim
-from segue_conductor.mix.segments import SegmentRecorder, recorded_segments
+from segue_conductor.draft.segments import SegmentRecorder, recorded_segments
 from segue_conductor.publish.manifest import version
 from segue_conductor.publish.master import write_master
 from segue_conductor.publish.master_job import MasterJob

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from segue.audio.v1 import audio_pb2
 from segue.mixer.v1 import mixer_pb2
-from segue_conductor.mix.beats import BeatPlacement, TakeBeats, continues_previous
+from segue_conductor.draft.beats import BeatPlacement, TakeBeats, continues_previous
 from segue_conductor.render.take_store import MIX
 from segue_runtime.rpc.chunks import chunk_frames, fill
 

@@ -11,9 +11,9 @@ from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import stream_pb2
 from segue_composition import state
 from segue_conductor.backoff import Backoff
-from segue_conductor.mix.beats import BeatPlacement, measure_beats, needs_beats
-from segue_conductor.mix.requests import mix_start, mixer_state, take_requests
-from segue_conductor.mix.segments import SegmentRecorder, recorded_segments
+from segue_conductor.draft.beats import BeatPlacement, measure_beats, needs_beats
+from segue_conductor.draft.requests import mix_start, mixer_state, take_requests
+from segue_conductor.draft.segments import SegmentRecorder, recorded_segments
 from segue_conductor.render.take_store import TakeFailed
 from segue_runtime import errors, failpoints
 from segue_runtime.rpc.duplex import exchange

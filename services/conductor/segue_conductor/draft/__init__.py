@@ -1,0 +1,1 @@
+"""Takes become the draft: calls to the mixer, recorded in segments with checkpoints."""
