@@ -74,7 +74,7 @@ def main() -> None:
     report.heading("Octave bands of the sketch band less those of FluidSynth with FluidR3, dB")
     rows = []
 
-    def told(name: str, row: Sequence[float]) -> list[str]:
+    def cells_of(name: str, row: Sequence[float]) -> list[str]:
         return [name, *(f"{value:+.1f}" for value in row)]
 
     def shown() -> Iterator[list[str]]:
@@ -85,7 +85,7 @@ def main() -> None:
                 "" if not band.has_music else " (meant)" if (genre, hertz) in EXEMPT else "!" * (abs(off) > LIMIT_DB)
                 for hertz, band, off in zip(BANDS_HZ, found, rows[-1], strict=True)
             ]
-            cells = told(genre, rows[-1])
+            cells = cells_of(genre, rows[-1])
             yield [
                 cells[0],
                 *(
@@ -93,7 +93,7 @@ def main() -> None:
                     for cell, band, mark in zip(cells[1:], found, marks, strict=True)
                 ),
             ]
-        yield told("mean", [sum(column) / len(column) for column in zip(*rows, strict=True)])
+        yield cells_of("mean", [sum(column) / len(column) for column in zip(*rows, strict=True)])
 
     report.table(("genre", *(f"{band} Hz" for band in BANDS_HZ)), shown())
 

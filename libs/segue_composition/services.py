@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Services:
-    """What gateway and conductor work with."""
+    """The services that gateway and conductor use."""
 
     store: Store
     artifacts: ArtifactStore

@@ -33,7 +33,7 @@ class Cadence(IntEnum):
 
 
 class MotifUse(IntEnum):
-    """What a section does with the motif."""
+    """A section's use of the motif."""
 
     UNSPECIFIED = 0
     STATE = 1
@@ -43,7 +43,7 @@ class MotifUse(IntEnum):
 
 
 class Role(IntEnum):
-    """What a section does in the form."""
+    """The function of a section in the form."""
 
     UNSPECIFIED = 0
     INTRO = 1
@@ -72,7 +72,7 @@ class Transition(IntEnum):
 
 
 class Continuity(IntEnum):
-    """What a section needs from an earlier one."""
+    """A section's dependence on an earlier one."""
 
     UNSPECIFIED = 0
     NONE = 1
@@ -89,7 +89,7 @@ class JoinKind(IntEnum):
 
 
 class Kind(IntEnum):
-    """What the piece is for."""
+    """The kind of piece."""
 
     UNSPECIFIED = 0
     PIECE = 1
@@ -186,7 +186,7 @@ class SectionSpec:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """What happens between two sections."""
+    """The transition between two sections."""
 
     kind: JoinKind = JoinKind.UNSPECIFIED
     beats: float | None = None
@@ -215,7 +215,7 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Warning:  # noqa: A001 - the contract's word; nobody imports it with a star
+class Warning:  # noqa: A001 - the contract's word; there are no star imports of it
     """A message for the caller that does not stop the work."""
 
     code: str

@@ -173,7 +173,7 @@ MASTER: Final[Mapping[str, Change]] = {
 
 @dataclass(frozen=True)
 class Given:
-    """What other requests made before: changes of a composition refer to it."""
+    """Resources of earlier requests, which changes of a composition refer to."""
 
     parent: composition_pb2.Composition
     upload: str

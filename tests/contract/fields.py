@@ -18,7 +18,7 @@ class Change:
 
     apply: Callable[[Any], None]
     base: Callable[[Any], None] | None = None
-    """What must be set in both messages, so that the field can matter."""
+    """The values that must be set in both messages for the field to have an effect."""
     more: Callable[[], list[Any]] | None = None
     """Further messages of a call, when the field announces them."""
     fails: bool = False

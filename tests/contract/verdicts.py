@@ -14,7 +14,7 @@ CHANGED, WARNED, REFUSED, IGNORED = "changed", "warned", "refused", "ignored"
 
 @dataclass
 class Result:
-    """What a call gave: its content, its warnings, or the error that refused it."""
+    """The result of a call: its content, its warnings, or the error that refused it."""
 
     content: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What the engine's tests share: one torch thread, and the tiny checkpoints, written once."""
+"""Setup of the engine's tests: one torch thread, and the tiny checkpoints, written once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MISSING = [name for name in ("torch", "transformers", "sentencepiece") if import
 
 
 def pytest_ignore_collect(config: pytest.Config) -> bool | None:
-    """Who does not ask for the engine's tests need not have torch; who does, fails without it."""
+    """Skip without torch, unless the engine's tests are requested; then fail."""
     asked = str(config.option.markexpr)
     if "not engine" in asked:
         return True

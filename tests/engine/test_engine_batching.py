@@ -180,7 +180,7 @@ def test_tokens_differ_across_batch_sizes_only_at_near_ties(
             differing = codes != expected
             counts["tokens"] += codes.size
             if differing.any():
-                # What follows the first hears another past; the first itself must have hung by a hair.
+                # Later codes follow a different past; the first different code must have been a near tie.
                 book, frame = min(zip(*differing.nonzero(), strict=True), key=lambda at: (at[1] + at[0], at[0]))
                 assert margins[book, frame] < HAIR
                 counts["differing"] += int(differing.sum())

@@ -67,7 +67,7 @@ class Watch(MODE):  # type: ignore[misc]  # its base has no types where torch is
         given = self._storages((args, kwargs or {}))
         self.outside |= given - self._made
         self._made |= self._storages(result) - given
-        # What is freed could give its place to another.
+        # Keep all tensors: another one could reuse freed storage.
         self._kept += [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
         return result
 

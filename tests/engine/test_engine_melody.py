@@ -1,4 +1,4 @@
-"""What a melody model hears and follows: pitch classes of sounds, of notes and of the plan's motif."""
+"""The input of a melody model: pitch classes of audio, of notes and of the plan's motif."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def test_windows_cover_a_section_once(frames: int, window: int, draw: st.DataObj
     assert all(one.new_frames > 0 and one.frames <= window for one in windows)
     heard = context
     for one in windows:
-        assert one.prompt_frames <= heard, "nobody hears what is not there yet"
+        assert one.prompt_frames <= heard, "no audio is used before it exists"
         heard += one.new_frames
     assert windows[0].prompt_frames == context
 

@@ -1,4 +1,4 @@
-"""What the engine refuses, at the renderer's edge and in the settings: the code, the remedy, and others unharmed."""
+"""Refusals of the engine, in calls and settings: the code, the remedy, and no effect on other sections."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def test_impossible_requests_are_refused(what: str, checkpoints: dict[str,
 SETTINGS: dict[str, tuple[dict[str, Any], type[errors.SegueError], str]] = {
     "no model": ({}, errors.ModelNotInstalled, "give the folder"),
     "no such GPU": ({"model": "x", "device": "cuda:7"}, errors.DeviceRequired, "not available; use cpu"),
-    "a device nobody knows": ({"model": "x", "device": "tpu"}, errors.DeviceRequired, "use cpu"),
+    "an unknown device": ({"model": "x", "device": "tpu"}, errors.DeviceRequired, "use cpu"),
     "fp16 on the CPU": ({"model": "x", "device": "cpu", "precision": "fp16"}, errors.DeviceRequired, "bf16 or int8"),
 }
 

@@ -172,9 +172,9 @@ async def test_waiting_calls_receive_their_queue_position(checkpoints: dict[str,
         places = [(await next_of(call, "accepted")).queue_position for call in (second, third)]
         assert sorted(places) == [1, 2], "one waits for the slot, one for that one, too"
         last = third if places[1] == 2 else second
-        while (told := await next_of(last, "progress")).queue_position != 2:
+        while (progress := await next_of(last, "progress")).queue_position != 2:
             pass
-        assert told.frames_done == 0
+        assert progress.frames_done == 0
         (second if last is third else third).cancel()
         while (await next_of(last, "progress")).queue_position != 1:
             pass

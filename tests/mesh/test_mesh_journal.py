@@ -23,7 +23,7 @@ IDS = [f"s{index}" for index in range(8)]
 
 @contextlib.asynccontextmanager
 async def opened(folder: Path) -> AsyncIterator[tuple[SqliteStore, Journal]]:
-    """A store, and the journal of a composition in it."""
+    """Open a store and the journal of a composition."""
     store = await SqliteStore.open(folder / "segue.db")
     waiting = [composition_pb2.Section(section_id=each) for each in IDS]
     created = composition_pb2.Composition(name=NAME, sections=waiting).SerializeToString()
@@ -35,7 +35,7 @@ async def opened(folder: Path) -> AsyncIterator[tuple[SqliteStore, Journal]]:
 
 
 @pytest.mark.parametrize("mixer_first", [False, True])
-async def test_events_that_stages_append_at_once_are_all_in_the_composition(tmp_path: Path, mixer_first: bool) -> None:
+async def test_events_that_stages_append_concurrently_are_all_kept(tmp_path: Path, mixer_first: bool) -> None:
     async with opened(tmp_path) as (store, journal):
         rendered = [stream_pb2.SectionFinished(section_id=each, take=f"take {each}", reused=True) for each in IDS]
         joined = [mixer_pb2.SectionMixed(section_id=each, shift_frames=7) for each in IDS]
@@ -49,12 +49,12 @@ async def test_events_that_stages_append_at_once_are_all_in_the_composition(tmp_
             assert found == [(composition_pb2.SECTION_STATE_JOINED, f"take {each}", True, 7) for each in IDS]
 
 
-async def test_the_journal_knows_the_events_of_a_cancelled_stage_as_the_log_has_them(tmp_path: Path) -> None:
+async def test_the_journal_equals_the_log_after_a_stage_was_cancelled(tmp_path: Path) -> None:
     async with opened(tmp_path) as (store, journal):
         for section_id in IDS:
             finished = stream_pb2.SectionFinished(section_id=section_id, take=f"take {section_id}")
             stage = asyncio.create_task(journal.append(stream_pb2.CompositionEvent(section_finished=finished)))
-            await asyncio.sleep(0)  # the store has it now, and has not answered yet
+            await asyncio.sleep(0)  # the store has the event, but has not answered yet
             stage.cancel()
             await asyncio.gather(stage, return_exceptions=True)
         await journal.append()

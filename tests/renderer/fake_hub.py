@@ -18,7 +18,7 @@ API = "/api/models/"
 
 @dataclass
 class Hub:
-    """What the hub lists, what it gives, and how it misbehaves; files by repository and name."""
+    """The files of the hub by repository and name, and its faults."""
 
     listed: dict[str, dict[str, bytes]]
     address: str = ""

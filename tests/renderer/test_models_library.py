@@ -114,7 +114,7 @@ def test_the_older_layout_is_pulled_with_what_it_needs_beside_it(
     assert sorted(path.name for path in folder.iterdir()) == sorted(beside + own)
     assert (folder / "t5-base" / "model.safetensors").read_bytes() == PART["model.safetensors"]
     assert not list(folder.rglob("*.h5"))
-    assert seen["t5-base/model.safetensors"] == len(PART["model.safetensors"]), "progress is said"
+    assert seen["t5-base/model.safetensors"] == len(PART["model.safetensors"]), "progress is reported"
     (one,) = library.installed()
     assert one.size == sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) - (
         (folder / "segue-model.json").stat().st_size
@@ -167,7 +167,7 @@ def test_the_command_shows_the_licence_and_needs_no_network_for_what_is_here(
     assert main(["models", "rm", "musicgen-small", *common]) == 1
     assert main(["models", "pull", "musicgen-small", "--offline", *common]) == 1
     assert main(["models", "rm", *common]) == 2
-    # What an action has no use for is refused, not ignored.
+    # Unused options of an action are refused, not ignored.
     for action, useless in (
         ("rm x", "--json"),
         ("list", "--offline"),

@@ -99,7 +99,7 @@ def test_the_end_of_a_loop_leads_into_its_start(genre: str) -> None:
     goes_on = Neighbour(Role.MOTIF, item.spec.chords[0], item.spec.energy[0])
     once = SketchBand(dataclasses.replace(item.spec, loop=False, next=goes_on), 5)
     rings = mix_of(once)[item.spec.frames :]
-    # What the loop begins with is its own beginning and what rings over from its end.
+    # A loop begins with its own beginning and the ring-out of its end.
     begins = mix_of(once)[: len(rings)]
     length = item.spec.sample_rate // 2
     # The record's crackle turns on by itself, and the kick pushes down what rings.

@@ -141,7 +141,7 @@ async def test_guides_are_refused_before_they_are_sent(tmp_path: Path) -> None:
     note = music_pb2.Note(layer=music_pb2.LAYER_KIND_LEAD, ticks=1, pitch=60, velocity=1)
     async with renderer(tmp_path) as (stub, _):
         for announced in ({"conditioning_frames": 10}, {"guide_frames": 172_800_000}, {"guide_notes": 1}):
-            # What start announces is never sent: the answer must not wait for it.
+            # The messages that start announced are never sent; the response must not wait for them.
             call = stub.RenderSection()
             await call.write(renderer_pb2.RenderSectionRequest(start=start_of(GOOD, **announced)))
             error = await refused(call)

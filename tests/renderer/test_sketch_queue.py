@@ -33,8 +33,8 @@ async def test_waiting_callers_receive_their_queue_position_and_the_loudness(tmp
             each.queue_position = 0
             assert each == alone.accepted
         last, other = (third, second) if await place_of(third) == 2 else (second, third)
-        told = await next_of(last, "progress")
-        assert (told.frames_done, told.frames_total, told.queue_position) == (0, GOOD.frames, 2)
+        progress = await next_of(last, "progress")
+        assert (progress.frames_done, progress.frames_total, progress.queue_position) == (0, GOOD.frames, 2)
         other.cancel()
         while (await next_of(last, "progress")).queue_position != 1:
             pass
@@ -58,7 +58,7 @@ async def test_the_next_slot_goes_to_an_owner_that_had_none(tmp_path: Path) -> N
         late = stub.RenderSection(requests(start_of(GOOD, owner="modest")))
         assert (await next_of(late, "accepted")).queue_position == 3
         first.cancel()
-        # Nobody reads the long calls: this ends only when the short one goes first.
+        # The long calls are not read, so the test ends only when the short one goes first.
         assert (await next_of(late, "finished")).frames == GOOD.frames
         assert backend.status().queued >= 1
         for call in greedy:

@@ -28,7 +28,7 @@ GOOD = audio_pb2.AudioFormat(sample_rate=48_000, channels=2)
 
 @dataclass
 class Seen:
-    """What the handlers of the test service received."""
+    """The requests that the handlers of the test service received."""
 
     scopes: list[scope.Scope | None] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)

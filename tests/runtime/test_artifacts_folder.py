@@ -1,4 +1,4 @@
-"""What the folder store alone promises: durability, shared folders, full disks, killed processes."""
+"""Properties of the folder store only: durability, shared folders, full disks, killed processes."""
 
 from __future__ import annotations
 
@@ -96,15 +96,15 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize(
-    ("active", "told"), [("artifacts.after_sync=kill*2", ["0"]), ("artifacts.before_rename=kill", ["0", "5"])]
+    ("active", "output"), [("artifacts.after_sync=kill*2", ["0"]), ("artifacts.before_rename=kill", ["0", "5"])]
 )
 async def test_kill_leaves_whole_segments_and_no_half_file(
-    artifacts: FolderArtifacts, tmp_path: Path, active: str, told: list[str]
+    artifacts: FolderArtifacts, tmp_path: Path, active: str, output: list[str]
 ) -> None:
     command = [sys.executable, "-c", KILLED, str(tmp_path / "artifacts"), active]
     child = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
     assert child.returncode == -signal.SIGKILL, child.stderr
-    assert child.stdout.split() == told
+    assert child.stdout.split() == output
     digest = hashlib.sha256(b"first").digest()
     assert await artifacts.read_all(Ref("s/1", 0, 5, digest)) == b"first"
     assert not await artifacts.exists("c/1")

@@ -83,12 +83,12 @@ def test_names_are_unique_in_every_source_and_each_has_a_help() -> None:
 
 def test_unknown_names_are_reported_together_with_suggestions(place: Path) -> None:
     (place / "work/segue.toml").write_text("[condutor]\nlease = '20s'\n[queue]\nlimits = 3")
-    told = problems(place, {"store.pth": "x"}, SEGUE_CONDUCTOR_LEESE="20s", SEGUE_QUEUE_LIMIT="many")
-    assert "no setting 'condutor.lease'; did you mean conductor.lease?" in told
-    assert "did you mean queue.limit?" in told
-    assert "did you mean store.path?" in told
-    assert "SEGUE_CONDUCTOR_LEESE: no such variable; did you mean SEGUE_CONDUCTOR_LEASE?" in told
-    assert "queue.limit (from SEGUE_QUEUE_LIMIT): 'many' is not a whole number" in told
+    found = problems(place, {"store.pth": "x"}, SEGUE_CONDUCTOR_LEESE="20s", SEGUE_QUEUE_LIMIT="many")
+    assert "no setting 'condutor.lease'; did you mean conductor.lease?" in found
+    assert "did you mean queue.limit?" in found
+    assert "did you mean store.path?" in found
+    assert "SEGUE_CONDUCTOR_LEESE: no such variable; did you mean SEGUE_CONDUCTOR_LEASE?" in found
+    assert "queue.limit (from SEGUE_QUEUE_LIMIT): 'many' is not a whole number" in found
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_importing_settings_imports_nothing_slow() -> None:
 
 
 def test_the_home_of_an_unknown_user_is_an_error(place: Path) -> None:
-    assert "home" in problems(place, SEGUE_HOME="~nobody-of-this-name/segue")
+    assert "home" in problems(place, SEGUE_HOME="~no-such-user/segue")
 
 
 def test_a_section_inside_a_section_is_read_from_every_source(place: Path) -> None:
@@ -176,7 +176,7 @@ def test_a_section_inside_a_section_is_read_from_every_source(place: Path) -> No
     assert (loaded.renderer.musicgen.slots, loaded.renderer.musicgen.threads) == (4, 3)
     origins = {row.key: row.origin for row in settings.rows(loaded)}
     assert origins["renderer.musicgen.threads"] == "--renderer-musicgen-threads"
-    told = problems(place, SEGUE_RENDERER_MODEL="a")
-    assert "did you mean SEGUE_RENDERER_MUSICGEN_MODEL?" in told
+    found = problems(place, SEGUE_RENDERER_MODEL="a")
+    assert "did you mean SEGUE_RENDERER_MUSICGEN_MODEL?" in found
     changed = settings.replace(loaded, renderer__musicgen__slots=5, renderer__backend="y")
     assert (changed.renderer.musicgen.slots, changed.renderer.musicgen.model, changed.renderer.backend) == (5, "a", "y")

@@ -105,7 +105,7 @@ class Histories(RuleBasedStateMachine):
         self.number += count
         return found
 
-    # What conductors do.
+    # Actions of conductors.
 
     @rule(process=st.integers(0, 1))
     def claim(self, process: int) -> None:
@@ -191,7 +191,7 @@ class Histories(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         self.now += seconds
 
-    # What others do.
+    # Actions of other callers.
 
     @rule(process=st.integers(0, 1))
     def cancel(self, process: int) -> None:
@@ -217,7 +217,7 @@ class Histories(RuleBasedStateMachine):
         with pytest.raises(errors.CursorAhead):
             self.run(self.stores[process].read(NAME, len(self.rows) + beyond))
 
-    # What holds at every moment.
+    # Invariants.
 
     @invariant()
     def the_log_is_what_was_written(self) -> None:

@@ -57,7 +57,7 @@ def connect(access: Access) -> grpc.aio.Channel:
         # Short pauses between attempts to connect: by default they grow to two minutes.
         ("grpc.initial_reconnect_backoff_ms", 200),
         ("grpc.max_reconnect_backoff_ms", 5_000),
-        # By default, a stream that nobody reads is buffered completely, here and in the server.
+        # By default, a stream without a reader is buffered completely, here and in the server.
         ("grpc.http2.bdp_probe", 0),
         ("grpc.http2.lookahead_bytes", 1 << 20),
         ("grpc.enable_http_proxy", int(not is_local(access.target))),

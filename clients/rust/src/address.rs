@@ -50,7 +50,7 @@ impl Address {
         Ok(Self { authority, tls, unix: false })
     }
 
-    /// Whether nobody else can read the traffic: loopback, a Unix socket, or TLS.
+    /// Whether the traffic is private: loopback, a Unix socket, or TLS.
     #[must_use]
     pub fn is_private(&self) -> bool {
         self.unix || self.tls || is_loopback(host_of(&self.authority))

@@ -1,1 +1,1 @@
-"""What a command prints, draws and writes."""
+"""Output of commands: text, drawings and files."""

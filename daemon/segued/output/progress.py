@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class CompositionProgress:
-    """What is known of a composition so far."""
+    """The state of a composition as far as events have arrived."""
 
     def __init__(self) -> None:
         self.began = time.monotonic()

@@ -26,8 +26,8 @@ async def exchange(  # noqa: C901 - one branch for each way a call can end
 ) -> AsyncGenerator[Any, None]:
     """Yield the responses. An error in `requests` is raised unchanged.
 
-    grpc.aio cancels the call instead, and raises CancelledError in the task that reads the responses, although nobody
-    cancelled that task.
+    grpc.aio cancels the call instead, and raises CancelledError in the task that reads the responses, although that
+    task was not cancelled.
     """
     failures: list[Exception] = []
 

@@ -127,7 +127,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """What a conductor learns when it renews its lease."""
+    """The result of renewing a lease."""
 
     cancel_reason: str | None
     attached_until: float | None

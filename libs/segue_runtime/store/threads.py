@@ -122,7 +122,7 @@ class WriterThread:
             outcomes = [(operation, None, failure) for operation in operations]
             for operation in operations:
                 operation.after_commit.clear()
-        with contextlib.suppress(RuntimeError):  # the event loop is closed: nobody waits
+        with contextlib.suppress(RuntimeError):  # the event loop is closed: no caller waits
             self._loop.call_soon_threadsafe(_deliver, outcomes)
 
     def _one(self, operation: Operation, now: float) -> tuple[Any, Exception | None]:

@@ -1,4 +1,4 @@
-"""What the stages of one composition share: the claim, the request, the model, the plan."""
+"""The values that all stages of one composition share: claim, request, model and plan."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What it takes to master a draft and to write its files, whether it was composed or uploaded."""
+"""The inputs for mastering a draft, composed or uploaded, and for writing its files."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FileMetadata:
-    """What the files of a master contain besides audio."""
+    """The metadata in the files of a master."""
 
     tags: Mapping[str, str]
     cues: tuple[Cue, ...] = ()

@@ -1,4 +1,4 @@
-"""What a take depends on besides its section's spec, the model and the seed: overlap, conditioning, guide."""
+"""The inputs of a take besides the section's spec, the model and the seed: overlap, conditioning and guide."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class TempoRange:
 
 @dataclass(frozen=True)
 class PieceFacts:
-    """What is decided before the form."""
+    """The values that are decided before the form."""
 
     genre: Genre
     metre: Metre

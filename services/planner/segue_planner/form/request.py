@@ -1,4 +1,4 @@
-"""What the caller, the prompt or a language model asks of the form."""
+"""The form as requested by the caller, the prompt or a language model."""
 
 from __future__ import annotations
 

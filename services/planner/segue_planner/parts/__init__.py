@@ -1,1 +1,1 @@
-"""What plays in each section: energy, instruments, arrangement, harmony, motif, transitions and section prompts."""
+"""The parts of each section: energy, instruments, arrangement, harmony, motif, transitions and section prompts."""

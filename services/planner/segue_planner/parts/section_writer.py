@@ -49,7 +49,7 @@ CONTRASTING: Final = frozenset({Role.BRIDGE, Role.DEVELOPMENT})
 
 @dataclass(frozen=True)
 class _Parts:
-    """What plays in the sections; each sequence has one entry for each section."""
+    """The parts of the sections; each sequence has one entry for each section."""
 
     motif: Motif
     energy: Sequence[tuple[float, ...]]

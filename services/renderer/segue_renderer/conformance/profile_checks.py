@@ -41,7 +41,7 @@ async def names(target: Target) -> str:
     require(all(models), "a model has no name")
     require(len(set(models)) == len(models), "two models have one name")
     require(target.profile.backend, "backend is empty")
-    require(target.profile.engine_version, "engine_version is empty: nobody can tell when its bytes change")
+    require(target.profile.engine_version, "engine_version is empty: it must change whenever the bytes change")
     return f"{target.profile.model}, backend {target.profile.backend}, {target.profile.engine_version}"
 
 

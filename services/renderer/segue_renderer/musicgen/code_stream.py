@@ -30,7 +30,7 @@ class WindowJob:
 
 
 class StreamSource(Protocol):
-    """What a stream asks of the engine."""
+    """The methods of the engine that a stream uses."""
 
     def queue_position(self, ticket: Ticket) -> int:
         """Return a ticket's position in the queue."""
