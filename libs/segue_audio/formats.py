@@ -1,7 +1,7 @@
 """The table of output formats: one entry per format; every other place derives from it.
 
 The name of a member is that of the contract's enum without `FILE_FORMAT_`. What clients need, suffixes and media type,
-stands in the contract as options of the enum's values; a test keeps both equal. docs/extending.md has the recipe.
+is in the contract as options of the enum's values; a test keeps both equal. docs/extending.md has the recipe.
 """
 
 from __future__ import annotations

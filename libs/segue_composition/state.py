@@ -34,7 +34,7 @@ def new_composition(
     created: float,
     kept: Iterable[composition_pb2.Section] = (),
 ) -> Composition:
-    """Return a queued composition; `kept` are the parent's sections whose takes are used again."""
+    """Return a queued composition; `kept` are the parent's sections with takes to reuse."""
     composition = composition_pb2.Composition(
         name=name,
         owner=owner,

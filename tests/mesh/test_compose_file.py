@@ -178,7 +178,7 @@ def test_only_the_gateway_can_be_reached_from_outside_and_only_from_this_machine
         if name not in {
             "gateway",
             "ollama",
-        }:  # ollama fetches its models from outside, and nobody reaches it from there
+        }:  # ollama downloads its models, but cannot be reached from outside
             assert service["networks"] == ["inner"], name
     assert MESH["networks"]["inner"]["internal"] is True
 

@@ -232,7 +232,7 @@ async def test_impossible_edits_are_refused_by_name(tmp_path: Path) -> None:
         everything = [Edit(remove=spec_pb2.EditRemove(section_id=name)) for name in names(parent)]
         wrong: list[tuple[spec_pb2.CompositionSpec, str, str]] = [
             (child_of("compositions/none", redo(verse)), "COMPOSITION_NOT_FOUND", ""),
-            (child_of(parent, redo("nobody")), "INVALID_FIELD", "spec.edits[0].redo.section_id"),
+            (child_of(parent, redo("unknown")), "INVALID_FIELD", "spec.edits[0].redo.section_id"),
             (child_of(parent, *everything), "INVALID_FIELD", "spec.edits"),
             (
                 child_of(parent, Edit(insert=spec_pb2.EditInsert(spec=inserted(verse)))),
@@ -240,7 +240,7 @@ async def test_impossible_edits_are_refused_by_name(tmp_path: Path) -> None:
                 "spec.edits[0].insert.spec.section_id",
             ),
             (
-                child_of(parent, Edit(move=spec_pb2.EditMove(section_id=verse, before="nobody"))),
+                child_of(parent, Edit(move=spec_pb2.EditMove(section_id=verse, before="unknown"))),
                 "INVALID_FIELD",
                 "spec.edits[0].move.before",
             ),

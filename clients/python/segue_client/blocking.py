@@ -61,7 +61,7 @@ class BlockingStream:
         return self._inner.num_resumed
 
     def close(self) -> None:
-        """Close the stream. The composition goes on, unless `cancel_when_gone` was set."""
+        """Close the stream. The composition continues, unless `cancel_when_gone` was set."""
         self._thread.run(self._inner.aclose())
 
     def result(self) -> Composition:

@@ -199,7 +199,7 @@ class Warned(_Known[music_pb2.Warning]):
 
 
 class Checkpoint(_Known[stream_pb2.Checkpoint]):
-    """A heartbeat: the composition goes on, and nothing new happened."""
+    """A heartbeat: the composition continues without a new event."""
 
     __slots__ = ()
     kind = "checkpoint"

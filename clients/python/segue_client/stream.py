@@ -112,7 +112,7 @@ class Stream:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the stream. The composition goes on, unless `cancel_when_gone` was set."""
+        """Close the stream. The composition continues, unless `cancel_when_gone` was set."""
         if self._updates is not None:
             await self._updates.aclose()
 

@@ -50,7 +50,7 @@ async def _interruptible(work: Coroutine[None, None, int]) -> int:
         task.cancel()
 
     for number in SIGNALS:
-        # nohup ignores SIGHUP; the work goes on then.
+        # nohup ignores SIGHUP; the work continues in that case.
         if signal.getsignal(number) is not signal.SIG_IGN:
             loop.add_signal_handler(number, cancel, number)
     try:

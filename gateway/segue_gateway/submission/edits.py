@@ -24,7 +24,7 @@ MOST_SEEDS: Final = 2**32
 
 @dataclass(frozen=True)
 class Revision:
-    """The result of edits: a complete spec with its own plan, and the sections whose takes are used again."""
+    """The result of edits: a complete spec with its own plan, and the sections with takes to reuse."""
 
     spec: CompositionSpec
     kept: frozenset[str]
@@ -78,7 +78,7 @@ def restore_untouched(filled: Plan, parent: Composition, kept: frozenset[str]) -
 
 
 def kept_sections(parent: Composition, kept: frozenset[str]) -> list[composition_pb2.Section]:
-    """Return the sections whose takes can be used again."""
+    """Return the sections with reusable takes."""
     return [
         section
         for section in parent.sections
@@ -137,7 +137,7 @@ class _PlanEditor:
         return plan
 
     def untouched(self) -> frozenset[str]:
-        """Return the sections whose takes can be used unchanged."""
+        """Return the sections with takes that can be used unchanged."""
         last = len(self.sections) - 1
         return frozenset(
             item.spec.section_id

@@ -40,7 +40,7 @@ def owner() -> str:
 
 @dataclass(frozen=True)
 class CheckedSpec:
-    """A complete spec, the model that renders it, and the parent's sections whose takes are used again."""
+    """A complete spec, the model that renders it, and the parent's sections with takes to reuse."""
 
     spec: CompositionSpec
     profile: ModelProfile

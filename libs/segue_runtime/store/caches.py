@@ -48,7 +48,7 @@ class EventCache:
         return list(islice(tail.rows, start, start + limit)) if start >= 0 else []
 
     def add_committed(self, name: str, rows: Sequence[Event]) -> None:
-        """Add rows that were just committed, if somebody reads this log."""
+        """Add rows that were just committed, if this log has readers."""
         if name in self._tails:
             self._extend(self._tails[name], rows)
 

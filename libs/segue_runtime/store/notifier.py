@@ -2,7 +2,7 @@
 
 A notification is only a hint. Every waiter is compared with committed rows within 20 ms after it begins to wait, after
 each commit of any process (`PRAGMA data_version`), and once a second. A lost notification costs time, never an event.
-One query serves all waiters, and it runs only while somebody waits.
+One query serves all waiters, and it runs only while there are waiters.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class Notifier:
             entry.notified.set_result(None)
 
     async def _run(self) -> None:
-        """Poll while somebody waits, and a second longer."""
+        """Poll while there are waiters, and a second longer."""
         loop = asyncio.get_running_loop()
         version, last_poll, last_waiter = None, loop.time(), loop.time()
         # Waiters that came during the sleep rely on this loop.

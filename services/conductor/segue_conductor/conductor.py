@@ -118,7 +118,7 @@ class Conductor:
             return
         await run.end(
             composition_pb2.STATE_FAILED,
-            errors.TooManyTries(f"{job.claims - 1} claims ended without progress; the job was put aside"),
+            errors.TooManyTries(f"{job.claims - 1} claims ended without progress; the job is not tried again"),
         )
 
     def _run_of(self, job: Job, journal: Journal | None) -> Run:

@@ -258,7 +258,7 @@ class _MotifUseEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumT
     """MOTIF_USE_RETURN plays it again after a development."""
 
 class MotifUse(_MotifUse, metaclass=_MotifUseEnumTypeWrapper):
-    """MotifUse says what a section does with the motif."""
+    """MotifUse is a section's use of the motif."""
 
 MOTIF_USE_UNSPECIFIED: MotifUse.ValueType  # 0
 """MOTIF_USE_UNSPECIFIED means that the section does not use it."""
@@ -306,7 +306,7 @@ class _RoleEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeW
     """ROLE_OUTRO closes the piece."""
 
 class Role(_Role, metaclass=_RoleEnumTypeWrapper):
-    """Role is what a section does in the form."""
+    """Role is the function of a section in the form."""
 
 ROLE_UNSPECIFIED: Role.ValueType  # 0
 """ROLE_UNSPECIFIED is not a role."""
@@ -412,7 +412,7 @@ class _ContinuityEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._Enu
     """CONTINUITY_TAIL: it continues the last seconds of the section before."""
 
 class Continuity(_Continuity, metaclass=_ContinuityEnumTypeWrapper):
-    """Continuity is what a section needs from an earlier one before it can be rendered."""
+    """Continuity says how much of an earlier section a section needs before it can be rendered."""
 
 CONTINUITY_UNSPECIFIED: Continuity.ValueType  # 0
 """CONTINUITY_UNSPECIFIED means that the planner chooses the model's preference."""
@@ -462,7 +462,7 @@ class _KindEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeW
     """KIND_LOOP ends where it begins."""
 
 class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
-    """Kind is what the piece is for."""
+    """Kind is the kind of piece."""
 
 KIND_UNSPECIFIED: Kind.ValueType  # 0
 """KIND_UNSPECIFIED means PIECE."""
@@ -920,7 +920,7 @@ class SectionSpec(google.protobuf.message.Message):
     negative_prompt: builtins.str
     """negative_prompt describes what should not be heard. Empty means nothing."""
     continuity: global___Continuity.ValueType
-    """continuity is what it needs from the section before."""
+    """continuity is its dependence on the section before."""
     target_lufs: builtins.float
     """target_lufs is its loudness in the draft. Absence means that the loudness depends on its energy."""
     loop: builtins.bool
@@ -1008,7 +1008,7 @@ global___SectionSpec = SectionSpec
 
 @typing.final
 class Join(google.protobuf.message.Message):
-    """Join is what happens between two sections."""
+    """Join is the transition between two sections."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 

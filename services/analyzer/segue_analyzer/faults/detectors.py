@@ -111,7 +111,7 @@ class DcDetector:
                 self._filled = 0
 
     def faults(self) -> list[Fault]:
-        """Return the fault, if any; below one second an offset cannot be told from a slow wave."""
+        """Return the fault, if any; below one second an offset cannot be distinguished from a slow wave."""
         if self._blocks < _DC_LEAST_BLOCKS:
             return []
         mean = self._sum / self._blocks

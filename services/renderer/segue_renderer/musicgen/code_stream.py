@@ -72,7 +72,7 @@ class CodeStream:
         """Leave the batch before the next step."""
         self._source.cancel(self)
 
-    # Called on the engine's thread. The event loop may have ended by then: nobody reads the stream in that case.
+    # Called on the engine's thread. The event loop may have ended by then; the stream has no reader in that case.
 
     def begin(self) -> None:
         """Report that the job has a slot."""
