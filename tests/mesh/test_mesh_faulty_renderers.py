@@ -173,7 +173,7 @@ async def test_audio_that_is_unusable_twice_fails_with_the_reason(tmp_path: Path
         assert (caught.value.code, caught.value.reason) == (grpc.StatusCode.DATA_LOSS, "RENDER_INVALID")
         failed = heard.composition
         assert failed.state == composition_pb2.STATE_FAILED
-        tries = [start for start in renderer.starts if start.spec.section_id == caught.value.metadata["sectionId"]]
+        tries = [start for start in renderer.starts if start.spec.section_id == caught.value.metadata["section_id"]]
         assert [start.attempt for start in tries] == [1, 2]
         assert heard.kinds.count("section_retried") == 1
         assert heard.kinds.count("finished") == 1

@@ -175,8 +175,8 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """
     ERROR_REASON_RENDER_INVALID: _ErrorReason.ValueType  # 34
     """ERROR_REASON_RENDER_INVALID: DATA_LOSS. The audio of a renderer is not finite, is silent, or has the wrong length,
-    after a retry too; metadata "sectionId" names the section. Example: damaged weights yield NaN. Metadata:
-    {"sectionId": "verse-1"}.
+    after a retry too; metadata "section_id" names the section. Example: damaged weights yield NaN. Metadata:
+    {"section_id": "verse-1"}.
     """
     ERROR_REASON_ARTIFACT_CORRUPT: _ErrorReason.ValueType  # 35
     """ERROR_REASON_ARTIFACT_CORRUPT: DATA_LOSS. Stored bytes do not match their digest. For an upload, metadata "sha256"
@@ -374,8 +374,8 @@ Example: a GPU is reset.
 """
 ERROR_REASON_RENDER_INVALID: ErrorReason.ValueType  # 34
 """ERROR_REASON_RENDER_INVALID: DATA_LOSS. The audio of a renderer is not finite, is silent, or has the wrong length,
-after a retry too; metadata "sectionId" names the section. Example: damaged weights yield NaN. Metadata:
-{"sectionId": "verse-1"}.
+after a retry too; metadata "section_id" names the section. Example: damaged weights yield NaN. Metadata:
+{"section_id": "verse-1"}.
 """
 ERROR_REASON_ARTIFACT_CORRUPT: ErrorReason.ValueType  # 35
 """ERROR_REASON_ARTIFACT_CORRUPT: DATA_LOSS. Stored bytes do not match their digest. For an upload, metadata "sha256"

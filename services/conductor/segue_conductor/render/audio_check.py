@@ -105,5 +105,5 @@ class AudioCheck:
     def _invalid(self, reason: str) -> errors.SegueError:
         section_id = self._start.spec.section_id
         return errors.RenderInvalid(
-            f"section {section_id}: the renderer's audio cannot be used: {reason}", metadata={"sectionId": section_id}
+            f"section {section_id}: the renderer's audio cannot be used: {reason}", metadata={"section_id": section_id}
         )

@@ -26,7 +26,7 @@ pub async fn run(server: &Server, printer: &Printer, name: &str) -> Result<(), C
         printer.line(&format!("edited from {}", sanitize(&composition.parent)))?;
     }
     if composition.queue_position > 0 {
-        printer.line(&format!("queued: {} ahead", composition.queue_position))?;
+        printer.line(&format!("waiting, position {} in the queue", composition.queue_position))?;
     }
     if let Some(error) = &composition.error {
         printer.line(&format!("error: {}", sanitize(&error.message)))?;

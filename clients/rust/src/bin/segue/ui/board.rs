@@ -111,7 +111,7 @@ impl Board {
                 self.state = checkpoint.state;
                 self.queue_position = checkpoint.queue_position;
                 (has_moved && self.queue_position > 0)
-                    .then(|| Message::Step(format!("queued: {} ahead", self.queue_position)))
+                    .then(|| Message::Step(format!("waiting, position {} in the queue", self.queue_position)))
             }
             Some(Event::DraftFinished(_)) => {
                 self.state = State::Mastering as i32;

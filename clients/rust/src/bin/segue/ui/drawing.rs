@@ -143,7 +143,7 @@ fn phase(row: &Row) -> String {
     let attempt = if row.attempt > 1 { format!(", attempt {}", row.attempt) } else { String::new() };
     match &row.phase {
         Phase::Waiting => "waiting".into(),
-        Phase::Rendering if row.queue_position > 0 => format!("queued: {} ahead{attempt}", row.queue_position),
+        Phase::Rendering if row.queue_position > 0 => format!("waiting, position {} in the queue{attempt}", row.queue_position),
         Phase::Rendering if row.real_time_factor > 0.0 => {
             format!("{:>3.0} %  {}x{attempt}", row.fraction * 100.0, speed(row.real_time_factor))
         }
@@ -187,7 +187,7 @@ fn status(board: &Board, columns: usize, palette: Palette, now: Instant) -> Stri
     let state = if board.name.is_empty() { "connecting".to_owned() } else { values::state(board.state) };
     line.add(colour, &state);
     if board.queue_position > 0 {
-        line.add(Palette::PLAIN, &format!(" · {} ahead", board.queue_position));
+        line.add(Palette::PLAIN, &format!(" · position {} in the queue", board.queue_position));
     }
     if board.received_frames > 0 {
         let seconds = |frames: i64| format::clock(frames as f64 / f64::from(board.sample_rate));
