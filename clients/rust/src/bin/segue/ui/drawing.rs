@@ -143,7 +143,9 @@ fn phase(row: &Row) -> String {
     let attempt = if row.attempt > 1 { format!(", attempt {}", row.attempt) } else { String::new() };
     match &row.phase {
         Phase::Waiting => "waiting".into(),
-        Phase::Rendering if row.queue_position > 0 => format!("waiting, position {} in the queue{attempt}", row.queue_position),
+        Phase::Rendering if row.queue_position > 0 => {
+            format!("waiting, position {} in the queue{attempt}", row.queue_position)
+        }
         Phase::Rendering if row.real_time_factor > 0.0 => {
             format!("{:>3.0} %  {}x{attempt}", row.fraction * 100.0, speed(row.real_time_factor))
         }
