@@ -116,7 +116,7 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
     async def DeleteComposition(
         self, request: composition_pb2.DeleteCompositionRequest, context: Context
     ) -> composition_pb2.DeleteCompositionResponse:
-        """Delete a finished composition with its files. Its takes stay: others of the same owner may use them."""
+        """Delete a finished composition with its files. A conductor deletes the takes that no other one needs."""
         if (await self._submission.job(request.name)).is_finished:
             # The files go first: an interruption must not leave files without a composition.
             await self._artifacts.delete_prefix(request.name)

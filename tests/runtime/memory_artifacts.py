@@ -6,7 +6,7 @@ import hashlib
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING
 
-from segue_runtime.artifacts import ArtifactExists, Part, Ref, check_key
+from segue_runtime.artifacts import ArtifactExists, Part, Ref, StoredFile, check_key
 from segue_runtime.artifacts.local import temporary_copy, temporary_output
 from segue_runtime.errors import ArtifactCorrupt, ArtifactNotFound, OffsetOutOfRange
 
@@ -22,6 +22,7 @@ class MemoryArtifacts:
 
     def __init__(self) -> None:
         self.contents: dict[str, bytes] = {}
+        self.used: dict[str, int] = {}
 
     async def append(self, stream: str, payload: bytes) -> Ref:
         earlier = self.contents.get(check_key(stream), b"")
@@ -95,6 +96,17 @@ class MemoryArtifacts:
         for key in found:
             del self.contents[key]
         return len(found)
+
+    async def list_files(self, prefix: str) -> list[StoredFile]:
+        found = sorted(key for key in self.contents if key.startswith(f"{prefix}/"))
+        return [StoredFile(key, len(self.contents[key]), self.used.get(key, 0)) for key in found]
+
+    async def touch(self, key: str) -> None:
+        self._content(key)
+        self.used[key] = self.used.get(key, 0) + 1
+
+    async def delete_unused(self, prefix: str, listed: Sequence[StoredFile]) -> bool:
+        return await self.list_files(prefix) == list(listed) and await self.delete_prefix(prefix) > 0
 
     async def close(self) -> None:
         """Keep the contents: a test may look at them."""

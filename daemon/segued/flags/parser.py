@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     _add_help(top)
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     music = (_compose, _plan, _master, _analyze)
-    for add in (_serve, *music, _models, _health, _check_renderer, _record, _replay, _config, _version):
+    for add in (_serve, *music, _models, _health, _check_renderer, _record, _replay, _gc, _config, _version):
         add_settings(add(commands))
     return top
 
@@ -188,6 +188,12 @@ def _replay(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentPar
         metavar="N",
         help="1 takes the recorded time, inf has no pauses [default: 1]",
     )
+    return command
+
+
+def _gc(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    command = _command(commands, "gc", "Delete what has expired, and takes that no composition needs, from the home")
+    command.add_argument("--json", action="store_true", help="Print what was freed as JSON")
     return command
 
 

@@ -84,8 +84,10 @@ def _proxies(peers: Peers) -> list[Service]:
 def open_conductor(settings: Settings, services: Services, metrics: Metrics, lifecycle: Lifecycle) -> Conductor:
     """Return a conductor that has not started yet."""
     from segue_conductor.conductor import Conductor
+    from segue_conductor.storage_cleaner import StorageCleaner
 
-    conductor = Conductor(settings.conductor, services, metrics)
+    cleaner = StorageCleaner(services.store, services.artifacts, takes_bytes=settings.store.takes_bytes)
+    conductor = Conductor(settings.conductor, services, metrics, cleaner)
     lifecycle.add(Phase.REFUSE, "claims", lambda _left_s: conductor.refuse())
     lifecycle.add(Phase.FINISH, "conductor", conductor.drain)
     lifecycle.add(Phase.STOP, "conductor", lambda _left_s: conductor.stop())

@@ -7,6 +7,7 @@ from segue_runtime.artifacts.base import (
     GrowingFile,
     Part,
     Ref,
+    StoredFile,
     check_key,
 )
 from segue_runtime.artifacts.folder import FolderArtifacts
@@ -19,5 +20,6 @@ __all__ = [
     "GrowingFile",
     "Part",
     "Ref",
+    "StoredFile",
     "check_key",
 ]

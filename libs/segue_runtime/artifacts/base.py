@@ -27,6 +27,14 @@ class Ref:
     sha256: bytes
 
 
+class StoredFile(NamedTuple):
+    """A file of the store: its key, its length, and a number that changes whenever it is written or touched."""
+
+    key: str
+    num_bytes: int
+    used: int
+
+
 class Part(NamedTuple):
     """A byte range of a segment, counted from the segment's start."""
 
@@ -139,8 +147,20 @@ class ArtifactStore(Protocol):
         """Return whether the key has a file or a stream."""
         ...
 
+    async def list_files(self, prefix: str) -> Sequence[StoredFile]:
+        """List the files of a folder and of the folders below it."""
+        ...
+
+    async def touch(self, key: str) -> None:
+        """Mark a file as used."""
+        ...
+
     async def delete_prefix(self, prefix: str) -> int:
         """Delete a key, or all keys of a folder; return how many were deleted."""
+        ...
+
+    async def delete_unused(self, prefix: str, listed: Sequence[StoredFile]) -> bool:
+        """Delete a folder, unless its files were written or touched after they were listed; return whether it did."""
         ...
 
     async def close(self) -> None:

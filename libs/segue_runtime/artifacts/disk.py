@@ -89,13 +89,21 @@ def publish(partial: Path, target: Path, key: str, *, replace: bool) -> None:
     """Give a synced partial file its final name, durably; ArtifactExists unless `replace`."""
     new_names = make_folders(target)
     try:
-        if replace:
-            partial.replace(target)
-        else:
-            os.link(partial, target)  # unlike rename, a link never replaces a file that was created meanwhile
+        try:
+            _give_name(partial, target, replace=replace)
+        except FileNotFoundError:  # the folder was unused, and another process deleted it meanwhile
+            new_names += make_folders(target)
+            _give_name(partial, target, replace=replace)
     except FileExistsError as error:
         raise ArtifactExists(f"{key} already exists") from error
     sync_folders([target.parent, *new_names])
+
+
+def _give_name(partial: Path, target: Path, *, replace: bool) -> None:
+    if replace:
+        partial.replace(target)
+    else:
+        os.link(partial, target)  # unlike rename, a link never replaces a file that was created meanwhile
 
 
 def make_folders(path: Path) -> list[Path]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from segue_runtime import failpoints
 from segue_runtime.artifacts import disk
-from segue_runtime.artifacts.base import ArtifactExists, Part, Ref, check_key
+from segue_runtime.artifacts.base import ArtifactExists, Part, Ref, StoredFile, check_key
 from segue_runtime.artifacts.disk import storage_errors
 from segue_runtime.errors import ArtifactCorrupt, OffsetOutOfRange
 
@@ -210,6 +210,47 @@ class FolderArtifacts:
             shutil.rmtree(path, ignore_errors=not path.exists())
         return num_files
 
+    async def list_files(self, prefix: str) -> list[StoredFile]:
+        """List the files of a folder and of the folders below it; `used` is the time of the last change."""
+        return await self._in_thread(lambda: self._list(prefix))
+
+    def _list(self, prefix: str) -> list[StoredFile]:
+        found: list[StoredFile] = []
+        with storage_errors(prefix):
+            for path in sorted(self._path(prefix).rglob("*")):
+                with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+                    if path.is_file():
+                        status = path.stat()
+                        key = path.relative_to(self._folder).as_posix()
+                        found.append(StoredFile(key, status.st_size, status.st_mtime_ns))
+        return found
+
+    async def touch(self, key: str) -> None:
+        """Set the time of the last change."""
+        with storage_errors(key):
+            await self._in_thread(lambda: os.utime(self._path(key)))
+
+    async def delete_unused(self, prefix: str, listed: Sequence[StoredFile]) -> bool:
+        """Delete a folder, unless its files were written or touched after they were listed."""
+        return await self._in_thread(lambda: self._delete_unused(prefix, listed))
+
+    def _delete_unused(self, prefix: str, listed: Sequence[StoredFile]) -> bool:
+        folder, aside = self._path(prefix), self._folder / PARTIAL / secrets.token_hex(12)
+        if self._list(prefix) != list(listed):
+            return False
+        # Readers find a folder whole or not at all. A touch that came before the renaming shows after it.
+        with storage_errors(prefix):
+            folder.rename(aside)
+        unchanged = [(each.key.rpartition("/")[2], each.used) for each in listed]
+        if sorted((path.name, path.stat().st_mtime_ns) for path in aside.rglob("*")) != sorted(unchanged):
+            with contextlib.suppress(OSError):  # it was written anew meanwhile: the old one can go
+                aside.rename(folder)
+                return False
+        shutil.rmtree(aside)
+        with contextlib.suppress(OSError):  # other takes of this owner are left
+            folder.parent.rmdir()
+        return True
+
     async def close(self) -> None:
         """Finish running operations and end the threads."""
         self._threads.shutdown(wait=True)
@@ -296,4 +337,4 @@ def _delete_abandoned(folder: Path) -> None:
     for path in folder.iterdir():
         with contextlib.suppress(FileNotFoundError):
             if path.stat().st_mtime < time.time() - ABANDONED_S:
-                path.unlink()
+                shutil.rmtree(path) if path.is_dir() else path.unlink()

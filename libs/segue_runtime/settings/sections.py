@@ -164,6 +164,9 @@ class StoreSettings:
 
     path: Path | None = file_path("Database file; default: segue.db in home.")
     retention_s: float = duration(7 * 86400, "Time for which finished compositions and uploads are kept.", minimum_s=1)
+    takes_bytes: int = size(
+        0, "Takes that no composition needs any more are kept while all takes are within this size; 0: none is kept."
+    )
     tail_rows: int = number(256, "Newest log rows of a composition that its watchers share in memory.", minimum=1)
 
 

@@ -57,6 +57,18 @@ class Jobs(Protocol):
         """List finished jobs past their retention time. Callers delete the artifacts first, then the jobs."""
         ...
 
+    async def scan(self, kind: str, *, limit: int = 100, after: int | None = None) -> Page:
+        """List the jobs of a kind of all owners, oldest first."""
+        ...
+
+    async def num_deleted(self) -> int:
+        """Return how many jobs were ever deleted."""
+        ...
+
+    async def shrink(self) -> None:
+        """Return the space of deleted rows to the disk."""
+        ...
+
 
 class Queue(Protocol):
     """The queue of waiting jobs, and the leases of running ones."""

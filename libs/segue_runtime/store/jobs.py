@@ -122,13 +122,26 @@ def delete(tx: Transaction, name: str) -> None:
     if not need(tx.cx, name).is_finished:
         raise NotFinished(f"{name} has not ended: cancel it first, then delete it", metadata={"name": name})
     tx.cx.execute("DELETE FROM jobs WHERE name = ?", (name,))
-    tx.cx.execute("PRAGMA incremental_vacuum(64)")
 
 
 def expired(cx: sqlite3.Connection, now: float, limit: int) -> list[Job]:
     """List finished jobs past their retention time."""
     query = "SELECT * FROM jobs WHERE expires <= ? ORDER BY expires LIMIT ?"
     return [job_of(row) for row in cx.execute(query, (now, limit))]
+
+
+def scan(cx: sqlite3.Connection, kind: str, limit: int, after: int | None) -> Page:
+    """List the jobs of a kind, oldest first."""
+    query = "SELECT * FROM jobs WHERE kind = ? AND id > ? ORDER BY id LIMIT ?"
+    rows = cx.execute(query, (kind, after or 0, limit)).fetchall()
+    return Page([job_of(row) for row in rows], rows[-1]["id"] if len(rows) == limit else None)
+
+
+def num_deleted(cx: sqlite3.Connection) -> int:
+    """Return how many jobs were ever deleted: SQLite knows the highest id that it ever gave."""
+    query = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'jobs'), 0) - (SELECT count(*) FROM jobs)"
+    count: int = cx.execute(query).fetchone()[0]
+    return count
 
 
 def claim(tx: Transaction, conductor_id: str, lease_s: float, kinds: Sequence[str]) -> Job | None:

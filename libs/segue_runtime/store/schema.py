@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 # SQLite keeps this number as the file's `user_version`; each change of TABLES raises it and adds a migration.
 VERSION = 2
 BUSY_S = 5.0
+PAGES_AT_ONCE = 1024
+INCREMENTAL = 2
+"""The value of `PRAGMA auto_vacuum` of a file that can shrink."""
 TABLES = """
 CREATE TABLE jobs (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -147,6 +150,14 @@ def _migrate(cx: sqlite3.Connection) -> None:
     cx.execute("DELETE FROM schema_release")
     cx.execute("INSERT INTO schema_release VALUES (?)", (metadata.version("segue"),))
     cx.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def shrink(cx: sqlite3.Connection) -> bool:
+    """Return some free pages of the file to the disk; return whether more are left."""
+    # Each step of this statement frees one page: unread, it would free one only.
+    cx.execute(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})").fetchall()
+    num_free: int = cx.execute("PRAGMA freelist_count").fetchone()[0]
+    return num_free > 0 and cx.execute("PRAGMA auto_vacuum").fetchone()[0] == INCREMENTAL
 
 
 def open_reader(path: Path) -> sqlite3.Connection:

@@ -13,7 +13,7 @@ from segue_runtime.store import events as event_log
 from segue_runtime.store import jobs, uploads
 from segue_runtime.store.caches import EventCache, ProgressCache
 from segue_runtime.store.notifier import Notifier, cancel_key, log_key, queue_key
-from segue_runtime.store.schema import open_reader, open_writer
+from segue_runtime.store.schema import open_reader, open_writer, shrink
 from segue_runtime.store.threads import ReaderThreads, Transaction, WriterThread
 
 if TYPE_CHECKING:
@@ -118,6 +118,16 @@ class SqliteStore:
 
     async def expired(self, limit: int = 100) -> Sequence[Job]:
         return await self._writer.run(lambda tx: jobs.expired(tx.cx, tx.now, limit))
+
+    async def scan(self, kind: str, *, limit: int = 100, after: int | None = None) -> Page:
+        return await self._readers.run(lambda cx: jobs.scan(cx, kind, limit, after))
+
+    async def num_deleted(self) -> int:
+        return await self._readers.run(jobs.num_deleted)
+
+    async def shrink(self) -> None:
+        while await self._writer.run(lambda tx: shrink(tx.cx)):
+            pass
 
     # Queue
 

@@ -22,20 +22,23 @@ from segue_runtime.store import Fenced
 if TYPE_CHECKING:
     from segue_composition.services import Services
     from segue_conductor.runs.runner import Run
+    from segue_conductor.storage_cleaner import StorageCleaner
     from segue_runtime.metrics import Metrics
     from segue_runtime.settings.sections import ConductorSettings
     from segue_runtime.store import Job, Renewal
 
 IDLE_WAIT_S: Final = 1.0
 STORE_BACKOFF_S: Final = 1.0
-CLEAN_EVERY_S: Final = 60.0
+CLEAN_EVERY_S: Final = 5.0
 log = logs.get("conductor")
 
 
 class Conductor:
     """The workers of one process. Call `start`, then `refuse`, `drain`, `stop`."""
 
-    def __init__(self, settings: ConductorSettings, services: Services, metrics: Metrics) -> None:
+    def __init__(
+        self, settings: ConductorSettings, services: Services, metrics: Metrics, cleaner: StorageCleaner
+    ) -> None:
         self._settings = settings
         self._services = services
         self._store = services.store
@@ -43,12 +46,13 @@ class Conductor:
         self._id = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._stopping = asyncio.Event()
         self._workers: list[asyncio.Task[None]] = []
-        self._cleaner: asyncio.Task[None] | None = None
+        self._cleaner = cleaner
+        self._cleaning: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Start the workers."""
         self._workers = [asyncio.create_task(self._work(number)) for number in range(self._settings.count)]
-        self._cleaner = asyncio.create_task(self._clean())
+        self._cleaning = asyncio.create_task(self._clean())
 
     async def refuse(self) -> None:
         """Claim no more jobs."""
@@ -62,7 +66,7 @@ class Conductor:
 
     async def stop(self) -> None:
         """Return all running jobs to the queue; their next claims continue at their last checkpoints."""
-        tasks = [*self._workers, *([self._cleaner] if self._cleaner else [])]
+        tasks = [*self._workers, *([self._cleaning] if self._cleaning else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -167,18 +171,14 @@ class Conductor:
         return Journal(self._store, job) if job.kind != ANALYSIS else None
 
     async def _clean(self) -> None:
-        """Delete expired jobs and uploads. The files go first: an interruption must not leave files without a job."""
-        artifacts = self._services.artifacts
+        """Delete what nobody needs any more, again and again."""
         while True:
-            with contextlib.suppress(errors.SegueError):
-                for job in await self._store.expired():
-                    await artifacts.delete_prefix(job.name)
-                    await self._store.delete(job.name)
-                    log.info("expired", job=job.name)
-                for upload in await self._store.expired_uploads():
-                    await artifacts.delete_prefix(upload.name)
-                    await self._store.delete_upload(upload.name)
-                    log.info("expired", upload=upload.name)
+            try:
+                await self._cleaner.clean()
+            except errors.SegueError as error:
+                log.warning("cleaning failed", reason=error.reason)
+            except Exception:  # the next cleaning may succeed
+                log.exception("cleaning failed")
             await asyncio.sleep(CLEAN_EVERY_S)
 
 

@@ -6,6 +6,7 @@ A take is read by the mixer while it is rendered. New, growing and stored takes 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 from typing import TYPE_CHECKING, Final
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from segue.renderer.v1.renderer_pb2 import ModelProfile, RenderAccepted, RenderFinished
     from segue_runtime.artifacts import ArtifactStore, GrowingFile
 
+TAKES: Final = "takes"
 MIX: Final = "mix"
 """The name in the store of the audio of all layers together."""
 
@@ -186,13 +188,17 @@ class Take:
         self.finished = renderer_pb2.RenderFinished.FromString(bytes.fromhex(content["finished"]))
 
 
+def take_folder(owner: str) -> str:
+    """Return the folder of an owner's takes. An owner's name is never part of a key."""
+    return f"{TAKES}/{hashlib.sha256(owner.encode()).hexdigest()[:32]}"
+
+
 class TakeStore:
     """The takes of one owner. A store shared by owners would tell one what another has made."""
 
     def __init__(self, artifacts: ArtifactStore, owner: str) -> None:
         self._artifacts = artifacts
-        # An owner's name is never part of a key.
-        self._folder = f"takes/{hashlib.sha256(owner.encode()).hexdigest()[:32]}"
+        self._folder = take_folder(owner)
 
     def new(self, key: str) -> Take:
         """Return a new, empty take."""
@@ -202,7 +208,9 @@ class TakeStore:
         """Return a complete take, with its layers as stems if needed; None if there is none."""
         for with_stems in (True,) if stems else (True, False):
             path = f"{self._folder}/{key}/{_meta_name(with_stems)}"
-            if await self._artifacts.exists(path):
+            with contextlib.suppress(errors.ArtifactNotFound):
+                # The touch comes first: an unused take may be about to be deleted.
+                await self._artifacts.touch(path)
                 take = self.new(key)
                 take.load(await self._artifacts.get(path))
                 return take

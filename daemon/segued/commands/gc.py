@@ -1,0 +1,50 @@
+"""`segued gc`: deletes what has expired, and the takes that no composition needs. A server may run meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from segue_runtime import errors
+from segued.exits import CliError, ExitCode
+
+if TYPE_CHECKING:
+    import argparse
+
+    from segue_conductor.storage_cleaner import Freed
+    from segue_runtime.settings import Settings
+
+
+def run(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    if not settings.database_path.exists():
+        raise CliError(ExitCode.FAILED, f"there is no store at {settings.database_path}", "name the home with --home")
+    try:
+        freed = asyncio.run(clean(settings))
+    except errors.SegueError as error:
+        raise CliError(ExitCode.FAILED, str(error)) from error
+    if arguments.json:
+        print(json.dumps(asdict(freed)))  # noqa: T201 - the command's output
+    else:
+        print(  # noqa: T201
+            f"freed {freed.artifact_bytes / 1e6:.1f} MB of artifacts: {freed.jobs} jobs, {freed.uploads} uploads, "
+            f"{freed.takes} takes"
+        )
+    return ExitCode.OK
+
+
+async def clean(settings: Settings) -> Freed:
+    """Clean a home once."""
+    from segue_conductor.storage_cleaner import StorageCleaner
+    from segue_runtime.artifacts import FolderArtifacts
+    from segue_runtime.store import SqliteStore
+
+    store = await SqliteStore.open(settings.database_path, retention_s=settings.store.retention_s)
+    artifacts = await asyncio.to_thread(FolderArtifacts, settings.artifact_folder)
+    try:
+        return await StorageCleaner(store, artifacts, takes_bytes=settings.store.takes_bytes).clean()
+    finally:
+        await artifacts.close()
+        await store.close()
