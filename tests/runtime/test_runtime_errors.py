@@ -166,6 +166,8 @@ def test_a_status_without_details_becomes_a_segue_error_without_its_text(code: g
         assert back.reason in wire.LEAVES
         assert "10.0.0.1" not in back.message
         assert back.metadata["service"] == "mixer"
+        broken = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.CANCELLED}
+        assert isinstance(back, errors.Unavailable) == (code in broken | {grpc.StatusCode.UNAVAILABLE})
     unreachable = errors.from_rpc_error(ended(grpc.StatusCode.UNAVAILABLE, None))
     assert isinstance(unreachable, errors.ServiceUnreachable)
     assert unreachable.retry_after_s

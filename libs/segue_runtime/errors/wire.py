@@ -42,6 +42,9 @@ BARE: dict[grpc.StatusCode, type[SegueError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: table.MalformedRequest,
 }
 RETRY_S = 1.0
+# A role's own errors have an ErrorInfo. Without one, gRPC made these of a connection that broke: INTERNAL when a write
+# met the dead stream (grpc/grpc#36066), CANCELLED or UNKNOWN when the peer's process ended.
+BROKEN = frozenset({grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.CANCELLED})
 
 
 class EndedCall(Protocol):
@@ -131,7 +134,7 @@ def from_status(status: status_pb2.Status) -> SegueError:
 
 
 def from_rpc_error(error: grpc.RpcError, *, service: str = "") -> SegueError:
-    """Convert the error of a call; `service` names the peer for errors without ErrorInfo."""
+    """Convert the error of a call; `service` names the role that was called, for errors without ErrorInfo."""
     ended = cast("EndedCall", error)
     for key, value in ended.trailing_metadata() or ():
         if key == DETAILS_KEY and isinstance(value, bytes):
@@ -143,7 +146,7 @@ def from_rpc_error(error: grpc.RpcError, *, service: str = "") -> SegueError:
 
 
 def _bare(code: grpc.StatusCode, message: str, service: str = "") -> SegueError:
-    leaf = BARE.get(code, InternalError)
+    leaf = table.ServiceUnreachable if service and code in BROKEN else BARE.get(code, InternalError)
     # The text comes from gRPC or a proxy and may contain addresses, so it is a note and not the message.
     text = f"{service or 'the peer'} ended the call with {code.name}"
     metadata = {"grpcCode": code.name} | ({"service": service} if service else {})
