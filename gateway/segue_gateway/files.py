@@ -10,6 +10,7 @@ from segue.composer.v1 import composition_pb2, files_pb2
 from segue_composition import log_rows
 from segue_composition.artifact_keys import artifact_key
 from segue_runtime import errors
+from segue_runtime.artifacts import Ref
 from segue_runtime.rpc.chunks import CHUNK_BYTES, crc32c
 from segue_runtime.store import Upload
 
@@ -151,8 +152,9 @@ class ArtifactFiles:
         remaining = min(rest, request.read_limit) if request.read_limit else rest
         offset = request.read_offset
         yield files_pb2.DownloadArtifactResponse(output=output, offset=offset)
+        file = Ref(artifact_key(request.name), 0, output.size_bytes, bytes.fromhex(output.sha256))
         while remaining:
-            block = await self._artifacts.get(artifact_key(request.name), offset, min(READ_BYTES, remaining))
+            block = await self._artifacts.read(file, offset, min(READ_BYTES, remaining))
             for start in range(0, len(block), CHUNK_BYTES):
                 piece = block[start : start + CHUNK_BYTES]
                 yield files_pb2.DownloadArtifactResponse(offset=offset + start, data=piece, crc32c=crc32c(piece))

@@ -56,7 +56,7 @@ class Listener:
             if row.kind == SEGMENT:
                 segment = Segment.decode(row.payload)
                 assert segment.first_frame * FRAME_BYTES == len(self.heard), "a gap, or frames twice"
-                self.heard += await artifacts.read_all(segment.ref)
+                self.heard += await artifacts.read(segment.ref)
                 self.attempts.setdefault(segment.section_id, set()).add(segment.attempt)
             else:
                 event = stream_pb2.CompositionEvent.FromString(row.payload)
@@ -90,7 +90,7 @@ def test_every_listener_has_the_last_version_of_each_section(
         await late.hear(list(await store.read(NAME, 0, 10_000)), artifacts)
         assert bytes(listener.heard) == bytes(late.heard) == sound(last)
         segments = await recorded_segments(claim, MASTER)
-        kept = b"".join([await artifacts.read_all(each.ref) for each in segments])
+        kept = b"".join([await artifacts.read(each.ref) for each in segments])
         assert kept == sound(last)
         if all(versions == last for versions, _ in tries):
             assert all(attempts == {1} for attempts in late.attempts.values())

@@ -33,16 +33,15 @@ class MemoryArtifacts:
         return await self.read_parts([Part(ref, start, ref.length - start if length is None else length)])
 
     async def read_parts(self, parts: Sequence[Part]) -> bytes:
+        found: list[bytes] = []
         for ref, start, length in parts:
             if start < 0 or length < 0 or start + length > ref.length:
                 raise OffsetOutOfRange(f"{ref.key}: beyond the segment's end")
-        return b"".join([await self.get(ref.key, ref.offset + start, length) for ref, start, length in parts])
-
-    async def read_all(self, ref: Ref) -> bytes:
-        payload = await self.read(ref)
-        if hashlib.sha256(payload).digest() != ref.sha256:
-            raise ArtifactCorrupt(f"{ref.key}: the bytes do not match their digest")
-        return payload
+            content = await self.get(ref.key, ref.offset, ref.length)
+            if hashlib.sha256(content).digest() != ref.sha256:
+                raise ArtifactCorrupt(f"{ref.key}: the bytes do not match their digest", metadata={"artifact": ref.key})
+            found.append(content[start : start + length])
+        return b"".join(found)
 
     async def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
         if start < 0 or (length is not None and length < 0):

@@ -43,7 +43,7 @@ async def test_segments_come_back_by_their_refs(artifacts: ArtifactStore) -> Non
     refs = [await artifacts.append("compositions/a/draft/1", piece) for piece in pieces]
     for ref, piece in zip(refs, pieces, strict=True):
         assert await artifacts.read(ref) == piece
-        assert await artifacts.read_all(ref) == piece
+        assert await artifacts.read(ref) == piece
         assert ref.sha256 == hashlib.sha256(piece).digest()
     assert await artifacts.read(refs[2], 10, 20) == pieces[2][10:30]
     assert await artifacts.size("compositions/a/draft/1") == 96_004
@@ -64,7 +64,7 @@ async def test_two_writers_never_overwrite_each_other(artifacts: ArtifactStore) 
     pieces = [bytes([index]) * 5000 for index in range(40)]
     refs = await asyncio.gather(*(artifacts.append("s/1", piece) for piece in pieces))
     for ref, piece in zip(refs, pieces, strict=True):
-        assert await artifacts.read_all(ref) == piece
+        assert await artifacts.read(ref) == piece
 
 
 @pytest.mark.parametrize(("start", "length"), [(-1, 1), (0, 101), (101, None), (50, -1)])
@@ -191,11 +191,35 @@ async def test_a_damaged_segment_is_data_loss(artifacts: ArtifactStore) -> None:
     await artifacts.delete_prefix("s/1")
     await artifacts.append("s/1", b"y" * 100)
     with pytest.raises(errors.ArtifactCorrupt):
-        await artifacts.read_all(ref)
+        await artifacts.read(ref)
     await artifacts.delete_prefix("s/1")
     await artifacts.append("s/1", b"x" * 50)
     with pytest.raises(errors.ArtifactCorrupt):
         await artifacts.read(ref)
+
+
+async def test_a_flipped_bit_is_data_loss_with_the_artifacts_name(tmp_path: Path) -> None:
+    """Whether the segment was read before or not, whole or in parts; other segments and ranges stay readable."""
+    artifacts = FolderArtifacts(tmp_path)
+    content = os.urandom(300_000)
+    await artifacts.append("s/1", b"before")
+    ref = await artifacts.append("s/1", content)
+    await artifacts.append("s/1", b"behind")
+    path = tmp_path / "s" / "1"
+    stored = bytearray(path.read_bytes())
+    stored[6 + 150_000] ^= 4
+    assert await artifacts.read(ref, 140_000, 20_000) == content[140_000:160_000]
+    path.write_bytes(stored)
+    fresh = FolderArtifacts(tmp_path)
+    for store in (artifacts, fresh):
+        for start, length in ((0, None), (149_000, 2_000)):
+            with pytest.raises(errors.ArtifactCorrupt, match="s/1") as caught:
+                await store.read(ref, start, length)
+            assert caught.value.metadata == {"artifact": "s/1"}
+    # What was verified before the damage, and lies in other blocks, can still be read.
+    assert await artifacts.read(ref, 250_000, 50_000) == content[250_000:]
+    for store in (artifacts, fresh):
+        await store.close()
 
 
 async def test_put_does_not_replace_unless_asked(artifacts: ArtifactStore) -> None:
@@ -205,7 +229,7 @@ async def test_put_does_not_replace_unless_asked(artifacts: ArtifactStore) -> No
     both = await asyncio.gather(artifacts.put("c/y", b"1"), artifacts.put("c/y", b"2"), return_exceptions=True)
     assert sorted(type(each).__name__ for each in both) == ["ArtifactExists", "Ref"]
     ref = await artifacts.put("c/x", b"22", replace=True)
-    assert await artifacts.read_all(ref) == b"22"
+    assert await artifacts.read(ref) == b"22"
 
 
 async def test_delete_prefix_takes_a_folder_or_a_key(artifacts: ArtifactStore) -> None:

@@ -78,7 +78,7 @@ async def test_a_full_disk_says_so_and_names_no_path(
     await growing.discard()
     assert partial_files(tmp_path) == []
     monkeypatch.undo()
-    assert await artifacts.read_all(kept) == b"before"
+    assert await artifacts.read(kept) == b"before"
 
 
 KILLED = """
@@ -106,5 +106,5 @@ async def test_kill_leaves_whole_segments_and_no_half_file(
     assert child.returncode == -signal.SIGKILL, child.stderr
     assert child.stdout.split() == output
     digest = hashlib.sha256(b"first").digest()
-    assert await artifacts.read_all(Ref("s/1", 0, 5, digest)) == b"first"
+    assert await artifacts.read(Ref("s/1", 0, 5, digest)) == b"first"
     assert not await artifacts.exists("c/1")

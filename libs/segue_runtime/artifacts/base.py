@@ -19,7 +19,7 @@ MAX_KEY_BYTES = 512
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """The location and digest of a segment. Readers see nothing else of a segment."""
+    """The location and digest of a segment, or of a whole file. Readers see nothing else of a segment."""
 
     key: str
     offset: int
@@ -96,15 +96,11 @@ class ArtifactStore(Protocol):
         ...
 
     async def read(self, ref: Ref, start: int = 0, length: int | None = None) -> bytes:
-        """Read a segment or a part of it."""
+        """Read a segment or a part of it; ArtifactCorrupt when bytes do not match the segment's digest."""
         ...
 
     async def read_parts(self, parts: Sequence[Part]) -> bytes:
-        """Read several parts of segments in one operation and return them joined."""
-        ...
-
-    async def read_all(self, ref: Ref) -> bytes:
-        """Read a segment and check its digest."""
+        """Read several parts of segments in one operation and return them joined; checked as `read` does."""
         ...
 
     # Files.

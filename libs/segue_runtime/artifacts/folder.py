@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import time
+from array import array
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -17,8 +18,9 @@ from typing import TYPE_CHECKING, TypeVar
 from segue_runtime import failpoints
 from segue_runtime.artifacts import disk
 from segue_runtime.artifacts.base import ArtifactExists, Part, Ref, StoredFile, check_key
+from segue_runtime.artifacts.checksums import CHECKED_BYTES, BlockChecksums, block_range, checksums_of
 from segue_runtime.artifacts.disk import storage_errors
-from segue_runtime.errors import ArtifactCorrupt, OffsetOutOfRange
+from segue_runtime.errors import ArtifactCorrupt, OffsetOutOfRange, SegueError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -44,6 +46,7 @@ class FolderArtifacts:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._checksums = BlockChecksums()
         self._threads = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="artifacts")
         with storage_errors("folder"):
             (folder / PARTIAL).mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -57,25 +60,43 @@ class FolderArtifacts:
         with storage_errors(stream):
             offset = disk.append_synced(self._path(stream), payload)
         failpoints.hit(AFTER_SYNC)
-        return Ref(stream, offset, len(payload), hashlib.sha256(payload).digest())
+        ref = Ref(stream, offset, len(payload), hashlib.sha256(payload).digest())
+        self._checksums.add(ref.sha256, checksums_of(payload))  # its first watchers need not verify it
+        return ref
 
     async def read(self, ref: Ref, start: int = 0, length: int | None = None) -> bytes:
         """Read a segment or a part of it."""
         return await self.read_parts([Part(ref, start, ref.length - start if length is None else length)])
 
     async def read_parts(self, parts: Sequence[Part]) -> bytes:
-        """Read several parts of segments with at most one hop to a thread."""
+        """Read several parts of segments with at most one hop to a thread; the whole blocks around them are checked."""
+        spans: list[tuple[str, int, int]] = []
         for ref, start, length in parts:
             if start < 0 or length < 0 or start + length > ref.length:
                 raise OffsetOutOfRange(f"{ref.key}: beyond the segment's end", metadata={"size": str(ref.length)})
-        return await self._read_spans(_spans(parts))
+            first, end = block_range(start, length, ref.length)
+            spans.append((ref.key, ref.offset + first, end - first))
+        known = [self._checksums.get(part.ref.sha256) for part in parts]
+        blocks = None if None in known else self._read_cached(spans)
+        if blocks is None:
+            return await self._in_thread(lambda: self._read_parts(parts, spans))
+        return b"".join(map(_checked, parts, blocks, known))
 
-    async def read_all(self, ref: Ref) -> bytes:
-        """Read a segment and check its digest."""
-        payload = await self.read(ref)
-        if await self._in_thread(lambda: hashlib.sha256(payload).digest()) != ref.sha256:
-            raise ArtifactCorrupt(f"{ref.key}: the bytes at {ref.offset} do not match their recorded digest")
-        return payload
+    def _read_parts(self, parts: Sequence[Part], spans: Sequence[tuple[str, int, int]]) -> bytes:
+        known = [self._checksums.get(part.ref.sha256) or self._verify(part.ref) for part in parts]
+        return b"".join(map(_checked, parts, [self._read(*span) for span in spans], known))
+
+    def _verify(self, ref: Ref) -> array[int]:
+        """Compare a whole segment with its digest; keep and return the checksums of its blocks."""
+        digest, checksums = hashlib.sha256(), array("I")
+        for start in range(0, ref.length, BLOCK_BYTES):
+            block = self._read(ref.key, ref.offset + start, min(BLOCK_BYTES, ref.length - start))
+            digest.update(block)
+            checksums += checksums_of(block)
+        if digest.digest() != ref.sha256:
+            raise _damaged(ref)
+        self._checksums.add(ref.sha256, checksums)
+        return checksums
 
     async def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
         """Read a small file, or a range that exists."""
@@ -83,19 +104,15 @@ class FolderArtifacts:
             raise OffsetOutOfRange(f"{key}: a range starts at 0 or later and has no negative length")
         if length is None:
             length = max(0, await self.size(key) - start)
-        return await self._read_spans([(key, start, length)])
+        span = (key, start, length)
+        cached = self._read_cached([span])
+        return cached[0] if cached is not None else await self._in_thread(lambda: self._read(*span))
 
-    async def _read_spans(self, spans: Sequence[tuple[str, int, int]]) -> bytes:
-        cached = self._read_cached(spans)
-        if cached is not None:
-            return cached
-        return await self._in_thread(lambda: b"".join(self._read(*span) for span in spans))
-
-    def _read_cached(self, spans: Sequence[tuple[str, int, int]]) -> bytes | None:
+    def _read_cached(self, spans: Sequence[tuple[str, int, int]]) -> list[bytes] | None:
         """Return the bytes if the kernel has them in memory; None if the disk is needed, or after any error."""
         if NO_WAIT is None or sum(length for _, _, length in spans) > MAX_CACHED_BYTES:
             return None
-        found: list[bytearray] = []
+        found: list[bytes] = []
         for key, offset, length in spans:
             try:
                 descriptor = os.open(self._path(key), os.O_RDONLY)
@@ -107,8 +124,8 @@ class FolderArtifacts:
                     os.close(descriptor)
             except OSError:
                 return None
-            found.append(block)
-        return b"".join(found)
+            found.append(bytes(block))
+        return found
 
     def _read(self, key: str, offset: int, length: int) -> bytes:
         with storage_errors(key):
@@ -320,16 +337,21 @@ class FolderGrowingFile:
         return self._descriptor
 
 
-def _spans(parts: Sequence[Part]) -> list[tuple[str, int, int]]:
-    """Return key, offset and length of each read; segments that lie side by side are read at once."""
-    spans: list[tuple[str, int, int]] = []
-    for ref, start, length in parts:
-        offset = ref.offset + start
-        if spans and spans[-1][0] == ref.key and spans[-1][1] + spans[-1][2] == offset:
-            spans[-1] = (ref.key, spans[-1][1], spans[-1][2] + length)
-        else:
-            spans.append((ref.key, offset, length))
-    return spans
+def _checked(part: Part, blocks: bytes, known: array[int] | None) -> bytes:
+    """Return the bytes of a part from the whole blocks around it, which must have the known checksums."""
+    first, _ = block_range(part.start, part.length, part.ref.length)
+    index = first // CHECKED_BYTES
+    measured = checksums_of(blocks)
+    if known is None or measured != known[index : index + len(measured)]:
+        raise _damaged(part.ref)
+    return blocks[part.start - first : part.start - first + part.length]
+
+
+def _damaged(ref: Ref) -> SegueError:
+    return ArtifactCorrupt(
+        f"{ref.key}: the stored bytes do not match their digest: the file was damaged on disk",
+        metadata={"artifact": ref.key},
+    )
 
 
 def _delete_abandoned(folder: Path) -> None:

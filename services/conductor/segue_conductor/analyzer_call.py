@@ -28,7 +28,7 @@ async def analyze_master(job: CompositionJob, segments: Sequence[Segment]) -> an
         start = analyzer_pb2.AnalyzeStart(format=job.timeline.audio_format, plan=job.plan)
         yield analyzer_pb2.AnalyzeRequest(start=start)
         for segment in segments:
-            audio = await job.claim.artifacts.read_all(segment.ref)
+            audio = await job.claim.artifacts.read(segment.ref)
             for piece in cut(audio, f32le(segment.sample_rate, segment.channels), segment.first_frame):
                 yield analyzer_pb2.AnalyzeRequest(audio=piece)
 

@@ -179,9 +179,9 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     {"section_id": "verse-1"}.
     """
     ERROR_REASON_ARTIFACT_CORRUPT: _ErrorReason.ValueType  # 35
-    """ERROR_REASON_ARTIFACT_CORRUPT: DATA_LOSS. Stored bytes do not match their digest. For an upload, metadata "sha256"
-    is the digest of the received bytes. Example: a disk is damaged. Metadata: {"sha256":
-    "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}.
+    """ERROR_REASON_ARTIFACT_CORRUPT: DATA_LOSS. Stored bytes do not match their digest; metadata "artifact" names the
+    stored file. For an upload, metadata "sha256" is the digest of the received bytes. Example: a disk is damaged.
+    Metadata: {"artifact": "compositions/0123456789abcdef01234567/draft/000-1"}.
     """
     ERROR_REASON_TIME_LIMIT: _ErrorReason.ValueType  # 36
     """ERROR_REASON_TIME_LIMIT: DEADLINE_EXCEEDED. The time_limit of the composition has passed. Example: half an hour
@@ -378,9 +378,9 @@ after a retry too; metadata "section_id" names the section. Example: damaged wei
 {"section_id": "verse-1"}.
 """
 ERROR_REASON_ARTIFACT_CORRUPT: ErrorReason.ValueType  # 35
-"""ERROR_REASON_ARTIFACT_CORRUPT: DATA_LOSS. Stored bytes do not match their digest. For an upload, metadata "sha256"
-is the digest of the received bytes. Example: a disk is damaged. Metadata: {"sha256":
-"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}.
+"""ERROR_REASON_ARTIFACT_CORRUPT: DATA_LOSS. Stored bytes do not match their digest; metadata "artifact" names the
+stored file. For an upload, metadata "sha256" is the digest of the received bytes. Example: a disk is damaged.
+Metadata: {"artifact": "compositions/0123456789abcdef01234567/draft/000-1"}.
 """
 ERROR_REASON_TIME_LIMIT: ErrorReason.ValueType  # 36
 """ERROR_REASON_TIME_LIMIT: DEADLINE_EXCEEDED. The time_limit of the composition has passed. Example: half an hour

@@ -44,5 +44,5 @@ async def write_unfinished_draft(
             settings,
         )
         for segment in draft:
-            await files.write(await claim.artifacts.read_all(segment.ref), file)
+            await files.write(await claim.artifacts.read(segment.ref), file)
         return await files.finish()
