@@ -111,13 +111,18 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         """Request the cancellation of a composition."""
         await self._submission.job(request.name)
         job = await self._store.request_cancel(request.name, "CancelComposition")
+        if job.is_waiting and job.started is None:
+            job = await self._submission.end_cancelled(job)
         return composition_pb2.CancelCompositionResponse(composition=await self._composition(job))
 
     async def DeleteComposition(
         self, request: composition_pb2.DeleteCompositionRequest, context: Context
     ) -> composition_pb2.DeleteCompositionResponse:
         """Delete a finished composition with its files. A conductor deletes the takes that no other one needs."""
-        if (await self._submission.job(request.name)).is_finished:
+        job = await self._submission.job(request.name)
+        if job.cancel_reason is not None:
+            job = await self._submission.end_cancelled(job)
+        if job.is_finished:
             # The files go first: an interruption must not leave files without a composition.
             await self._artifacts.delete_prefix(request.name)
         await self._store.delete(request.name)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from segue.composer.v1 import composition_pb2, spec_pb2
+from segue.composer.v1 import composition_pb2, spec_pb2, stream_pb2
 from segue.music.v1 import music_pb2
 from segue_composition.log_rows import set_time
 from segue_music import codec
+from segue_runtime import errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -69,6 +70,22 @@ def brief_view(composition: Composition) -> Composition:
     for field in ("plan", "sections", "joins", "report", "estimate"):
         view.ClearField(field)
     return view
+
+
+def finished_event(
+    composition: Composition, final: composition_pb2.State.ValueType, error: errors.SegueError | None, ended: float
+) -> CompositionEvent:
+    """Return the only terminal event of a composition: the composition in its final state."""
+    last = composition_pb2.Composition()
+    last.CopyFrom(composition)
+    last.state = final
+    last.queue_position = 0
+    if error is not None:
+        last.error.CopyFrom(errors.to_status(error, ""))
+    set_time(last.end_time, ended)
+    return stream_pb2.CompositionEvent(
+        finished=stream_pb2.Finished(composition=last), plan_version=composition.plan_version
+    )
 
 
 def apply(composition: Composition, event: CompositionEvent) -> None:

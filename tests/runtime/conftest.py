@@ -20,16 +20,24 @@ def clock() -> Clock:
     return Clock()
 
 
+@pytest.fixture
+def steady() -> Clock:
+    """The machine's steady clock."""
+    return Clock(5000.0)
+
+
 def lose(key: tuple[str, ...]) -> None:
     """Lose a notification."""
 
 
 @pytest.fixture(params=["sqlite", "sqlite-without-notifications"])
-async def opens(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[Opens]:
+async def opens(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock, steady: Clock) -> AsyncIterator[Opens]:
     async with contextlib.AsyncExitStack() as opened:
 
         async def open_one() -> Store:
-            store = await SqliteStore.open(tmp_path / "store" / "segue.db", clock=clock, retention_s=100, tail_rows=4)
+            store = await SqliteStore.open(
+                tmp_path / "store" / "segue.db", clock=clock, steady_clock=steady, retention_s=100, tail_rows=4
+            )
             if request.param == "sqlite-without-notifications":
                 store.notifier.notify = lose  # type: ignore[method-assign]  # the fault under test
             opened.push_async_callback(store.close)

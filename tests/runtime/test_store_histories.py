@@ -86,7 +86,7 @@ class Histories(RuleBasedStateMachine):
 
     def open(self) -> SqliteStore:
         store: SqliteStore = self.run(
-            SqliteStore.open(self.folder / "segue.db", clock=lambda: self.now, retention_s=10**6, tail_rows=4)
+            SqliteStore.open(self.folder / "segue.db", steady_clock=lambda: self.now, retention_s=10**6, tail_rows=4)
         )
         return store
 

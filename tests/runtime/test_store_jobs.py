@@ -16,14 +16,14 @@ from segue_runtime.store import Fenced, SqliteStore, Store
 # Jobs
 
 
-async def test_a_job_is_read_as_it_was_created(store: Store, clock: Clock) -> None:
-    made = job(labels={"mood": "ünruly"}, first_events=rows(b"1", b"2"), attached_until=7.0)
+async def test_a_job_is_read_as_it_was_created(store: Store, clock: Clock, steady: Clock) -> None:
+    made = job(labels={"mood": "ünruly"}, first_events=rows(b"1", b"2"), attached_s=7.0)
     created = await store.create(made, queue_limit=LIMIT)
     assert created.is_new
     found = await store.get(made.name)
     assert found == created.job
     assert (found.spec, found.resource, found.state, found.labels) == (b"spec", b"r", "QUEUED", {"mood": "ünruly"})
-    assert (found.last_sequence, found.created, found.attached_until) == (2, clock.now, 7.0)
+    assert (found.last_sequence, found.created, found.attached_until) == (2, clock.now, steady.now + 7)
     assert found.is_waiting
     assert [event.sequence for event in await store.read(made.name, 0)] == [1, 2]
     assert await store.get("compositions/none") is None
@@ -157,15 +157,15 @@ async def test_a_conductor_claims_only_its_kinds(store: Store) -> None:
     assert claimed.kind == "analysis"
 
 
-async def test_an_expired_lease_is_claimed_by_another_and_fences_the_first(store: Store, clock: Clock) -> None:
+async def test_an_expired_lease_is_claimed_by_another_and_fences_the_first(store: Store, steady: Clock) -> None:
     await create(store)
     first = await epoch_of(store)
     assert await store.claim("c2", LEASE_S) is None
-    clock.now += LEASE_S - 1
+    steady.now += LEASE_S - 1
     await store.renew("compositions/a", first, LEASE_S)
-    clock.now += LEASE_S - 1
+    steady.now += LEASE_S - 1
     assert await store.claim("c2", LEASE_S) is None
-    clock.now += 2
+    steady.now += 2
     second = await store.claim("c2", LEASE_S)
     assert second is not None
     assert (second.epoch, second.claims, second.claimed_by) == (first + 1, 2, "c2")
@@ -179,13 +179,13 @@ async def test_an_expired_lease_is_claimed_by_another_and_fences_the_first(store
     assert await payloads(store) == []
 
 
-async def test_claims_count_tries_without_progress(store: Store, clock: Clock) -> None:
+async def test_claims_count_tries_without_progress(store: Store, steady: Clock) -> None:
     await create(store)
     for count in (1, 2, 3):
         claimed = await store.claim("c1", LEASE_S)
         assert claimed is not None
         assert claimed.claims == count
-        clock.now += LEASE_S + 1
+        steady.now += LEASE_S + 1
     assert claimed is not None
     await store.append("compositions/a", claimed.epoch, rows(b"1"), checkpoint=b"section 1")
     claimed = await store.claim("c1", LEASE_S)
@@ -228,16 +228,60 @@ async def test_a_cancelled_waiting_job_is_claimed_first(store: Store) -> None:
     assert following.name == "compositions/a"
 
 
-async def test_the_latest_attachment_counts(store: Store) -> None:
+async def test_the_latest_attachment_counts(store: Store, clock: Clock, steady: Clock) -> None:
     await create(store)
     epoch = await epoch_of(store)
-    assert (await store.renew("compositions/a", epoch, LEASE_S)).attached_until is None
-    for until in (50.0, 70.0, 60.0):
-        await store.attach("compositions/a", until)
-    assert (await store.renew("compositions/a", epoch, LEASE_S)).attached_until == 70.0
+    assert not (await store.renew("compositions/a", epoch, LEASE_S)).is_abandoned
+    for for_s in (50.0, 70.0, 60.0):
+        await store.attach("compositions/a", for_s)
+    steady.now += 69
+    clock.now += 3600
+    assert not (await store.renew("compositions/a", epoch, LEASE_S)).is_abandoned
+    steady.now += 2
+    clock.now -= 7200
+    assert (await store.renew("compositions/a", epoch, LEASE_S)).is_abandoned
 
 
-async def test_waiting_for_a_job_ends_with_a_job_of_any_process_or_an_expired_lease(opens: Opens, clock: Clock) -> None:
+@pytest.mark.parametrize("jump_s", [3600, -3600])
+async def test_a_wall_clock_that_jumps_changes_no_lease(store: Store, clock: Clock, steady: Clock, jump_s: int) -> None:
+    await create(store)
+    epoch = await epoch_of(store)
+    clock.now += jump_s
+    assert await store.claim("c2", LEASE_S) is None
+    assert await store.claim_one("compositions/a", "c2", LEASE_S) is None
+    await store.renew("compositions/a", epoch, LEASE_S)
+    clock.now -= jump_s
+    steady.now += LEASE_S + 1
+    claimed = await store.claim("c2", LEASE_S)
+    assert claimed is not None
+    assert claimed.epoch == epoch + 1
+
+
+async def test_a_lease_from_before_the_machine_started_is_over(store: Store, steady: Clock) -> None:
+    """The steady clock begins again, so that the lease seems to end in a far future."""
+    await create(store, attached_s=15.0)
+    await epoch_of(store)
+    steady.now = 100.0
+    claimed = await store.claim("c2", LEASE_S)
+    assert claimed is not None
+    assert not (await store.renew("compositions/a", claimed.epoch, LEASE_S)).is_abandoned
+    steady.now += 16
+    assert (await store.renew("compositions/a", claimed.epoch, LEASE_S)).is_abandoned
+
+
+async def test_a_certain_job_is_claimed_if_nobody_holds_it(store: Store, steady: Clock) -> None:
+    await create(store)
+    await create(store, "compositions/b")
+    claimed = await store.claim_one("compositions/b", "gateway", LEASE_S)
+    assert claimed is not None
+    assert (claimed.name, claimed.claimed_by) == ("compositions/b", "gateway")
+    assert await store.claim_one("compositions/b", "other", LEASE_S) is None
+    steady.now += LEASE_S + 1
+    assert await store.claim_one("compositions/b", "other", LEASE_S) is not None
+    assert await store.claim_one("compositions/none", "other", LEASE_S) is None
+
+
+async def test_waiting_for_a_job_ends_with_any_process_job_or_an_expired_lease(opens: Opens, steady: Clock) -> None:
     conductor, gateway = await opens(), await opens()
     assert not await conductor.wait_for_job(0.1)
     waiting = asyncio.create_task(conductor.wait_for_job(30, ["composition"]))
@@ -250,5 +294,5 @@ async def test_waiting_for_a_job_ends_with_a_job_of_any_process_or_an_expired_le
     assert await conductor.claim("c1", LEASE_S, ["composition"])
     waiting = asyncio.create_task(conductor.wait_for_job(30, ["composition"]))
     await asyncio.sleep(0.05)
-    clock.now += LEASE_S + 1
+    steady.now += LEASE_S + 1
     assert await waiting

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from segue.composer.v1 import analysis_pb2, composition_pb2, mastering_pb2, spec_pb2, stream_pb2
 from segue_composition import log_rows, state
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from segue_runtime.settings import Settings
     from segue_runtime.store import Created, Job
 
+ENDING_LEASE_S: Final = 5.0
 log = logs.get("gateway")
 
 
@@ -85,8 +86,27 @@ class Submission:
             spec=checked.spec.SerializeToString(),
             spec_digest=validation.spec_digest(spec),
             labels=dict(spec.labels) | ({listing.SESSION_LABEL: spec.session} if spec.session else {}),
-            attached_until=now + self._settings.gateway.attach_grace_s if attached else None,
+            attached_s=self._settings.gateway.attach_grace_s if attached else None,
         )
+
+    async def end_cancelled(self, job: Job) -> Job:
+        """End a cancelled composition that no conductor holds; return the job as it is then."""
+        claimed = await self._store.claim_one(job.name, "gateway", ENDING_LEASE_S)
+        if claimed is None:
+            return await self.job(job.name)
+        reason = errors.CancelledByUser("the composition was cancelled")
+        composition = composition_pb2.Composition.FromString(claimed.resource)
+        event = state.finished_event(composition, composition_pb2.STATE_CANCELLED, reason, time.time())
+        ended = event.finished.composition
+        await self._store.append(
+            job.name,
+            claimed.epoch,
+            [NewEvent(log_rows.EVENT, event.SerializeToString())],
+            resource=ended.SerializeToString(),
+            state=composition_pb2.State.Name(ended.state),
+            terminal=True,
+        )
+        return await self.job(job.name)
 
     async def master(self, request: mastering_pb2.CreateMasterRequest) -> Job:
         """Queue the mastering of an upload."""

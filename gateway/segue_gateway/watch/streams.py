@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from typing import TYPE_CHECKING, Any, Final
 
 from segue.composer.v1 import stream_pb2
@@ -82,7 +81,7 @@ class WatchStreams:
         async def keep() -> None:
             while True:
                 try:
-                    await self._services.store.attach(name, time.time() + grace_s)
+                    await self._services.store.attach(name, grace_s)
                 except errors.SegueError as error:
                     # The next try comes before the grace time is over.
                     log.warning("an attachment was not written", composition=name, reason=error.reason)

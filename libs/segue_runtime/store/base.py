@@ -77,6 +77,10 @@ class Queue(Protocol):
         """Claim the next job: lost leases first, then cancelled jobs, then owners in turn, oldest job first."""
         ...
 
+    async def claim_one(self, name: str, holder: str, lease_s: float) -> Job | None:
+        """Claim a certain job; None if it has ended, or somebody holds it."""
+        ...
+
     async def renew(self, name: str, epoch: int, lease_s: float) -> Renewal:
         """Extend the lease. Raises Fenced when another conductor has the job, or the job has ended."""
         ...
@@ -105,8 +109,8 @@ class Queue(Protocol):
         """Wait until cancellation is requested; return False after the timeout."""
         ...
 
-    async def attach(self, name: str, until: float) -> None:
-        """Record that an owner's stream is open until a wall-clock time at least."""
+    async def attach(self, name: str, for_s: float) -> None:
+        """Record that an owner's stream is open, and counts as open for some time from now on."""
         ...
 
 

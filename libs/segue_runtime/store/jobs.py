@@ -20,11 +20,14 @@ SELECT jobs.id FROM jobs LEFT JOIN turns USING (owner)
 WHERE finished IS NULL AND claimed_by IS NULL AND (?1 = '[]' OR kind IN (SELECT value FROM json_each(?1)))
 ORDER BY cancel_reason IS NULL, CASE WHEN cancel_reason IS NULL THEN coalesce(turn, 0) END, jobs.id LIMIT 1
 """
-LOST = """
+# A lease is held from its last renewal to its end. A second of tolerance covers the rounding of their difference.
+HELD = "claimed_by IS NOT NULL AND ?2 BETWEEN lease_until - coalesce(lease_s, 0) - 1 AND lease_until"
+LOST = f"""
 SELECT id FROM jobs
-WHERE finished IS NULL AND lease_until < ?2 AND (?1 = '[]' OR kind IN (SELECT value FROM json_each(?1)))
+WHERE finished IS NULL AND claimed_by IS NOT NULL AND NOT ({HELD})
+AND (?1 = '[]' OR kind IN (SELECT value FROM json_each(?1)))
 ORDER BY id LIMIT 1
-"""
+"""  # noqa: S608 - a constant
 
 # A job matches when it has every wanted label.
 LISTED = """
@@ -82,10 +85,11 @@ def create(tx: Transaction, new: NewJob, queue_limit: int, retry_after_s: float)
         )
     cursor = tx.cx.execute(
         "INSERT INTO jobs (name, kind, owner, request_id, labels, spec, resource, state, attached_until, "
-        "last_sequence, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "attached_s, last_sequence, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             *(new.name, new.kind, new.owner, new.request_id, json.dumps(dict(new.labels)), new.spec, new.resource),
-            *(new.state, new.attached_until, len(new.first_events), tx.now),
+            *(new.state, None if new.attached_s is None else tx.steady_now + new.attached_s, new.attached_s),
+            *(len(new.first_events), tx.now),
         ),
     )
     tx.cx.executemany(
@@ -147,15 +151,10 @@ def num_deleted(cx: sqlite3.Connection) -> int:
 def claim(tx: Transaction, conductor_id: str, lease_s: float, kinds: Sequence[str]) -> Job | None:
     """Claim a job under a new epoch."""
     kind_list = json.dumps(list(kinds))
-    row = tx.cx.execute(LOST, (kind_list, tx.now)).fetchone() or tx.cx.execute(FAIR, (kind_list,)).fetchone()
+    row = tx.cx.execute(LOST, (kind_list, tx.steady_now)).fetchone() or tx.cx.execute(FAIR, (kind_list,)).fetchone()
     if row is None:
         return None
-    tx.cx.execute(
-        "UPDATE jobs SET epoch = epoch + 1, claims = claims + 1, claimed_by = ?, lease_until = ?, "
-        "started = coalesce(started, ?) WHERE id = ?",
-        (conductor_id, tx.now + lease_s, tx.now, row["id"]),
-    )
-    job = job_of(tx.cx.execute("SELECT * FROM jobs WHERE id = ?", (row["id"],)).fetchone())
+    job = _hold(tx, row["id"], conductor_id, lease_s)
     if job.cancel_reason is not None:
         return job  # ending a cancelled job does not use up the owner's turn
     tx.cx.execute(
@@ -164,6 +163,22 @@ def claim(tx: Transaction, conductor_id: str, lease_s: float, kinds: Sequence[st
         (job.owner,),
     )
     return job
+
+
+def claim_one(tx: Transaction, name: str, holder: str, lease_s: float) -> Job | None:
+    """Claim a certain job, if nobody holds it."""
+    query = f"SELECT id FROM jobs WHERE name = ?1 AND finished IS NULL AND NOT ({HELD})"  # noqa: S608 - a constant
+    row = tx.cx.execute(query, (name, tx.steady_now)).fetchone()
+    return None if row is None else _hold(tx, row["id"], holder, lease_s)
+
+
+def _hold(tx: Transaction, row_id: int, holder: str, lease_s: float) -> Job:
+    tx.cx.execute(
+        "UPDATE jobs SET epoch = epoch + 1, claims = claims + 1, claimed_by = ?, lease_until = ?, lease_s = ?, "
+        "started = coalesce(started, ?) WHERE id = ?",
+        (holder, tx.steady_now + lease_s, lease_s, tx.now, row_id),
+    )
+    return job_of(tx.cx.execute("SELECT * FROM jobs WHERE id = ?", (row_id,)).fetchone())
 
 
 def check_epoch(job: Job, epoch: int) -> None:
@@ -176,8 +191,14 @@ def renew(tx: Transaction, name: str, epoch: int, lease_s: float) -> Renewal:
     """Extend a lease."""
     job = need(tx.cx, name)
     check_epoch(job, epoch)
-    tx.cx.execute("UPDATE jobs SET lease_until = ? WHERE name = ?", (tx.now + lease_s, name))
-    return Renewal(job.cancel_reason, job.attached_until)
+    attached_until = job.attached_until
+    if attached_until is not None:  # one from before the machine's last start is too far ahead
+        attached_until = min(attached_until, tx.steady_now + (job.attached_s or 0))
+    tx.cx.execute(
+        "UPDATE jobs SET lease_until = ?, lease_s = ?, attached_until = ? WHERE name = ?",
+        (tx.steady_now + lease_s, lease_s, attached_until, name),
+    )
+    return Renewal(job.cancel_reason, is_abandoned=attached_until is not None and attached_until < tx.steady_now)
 
 
 def release(tx: Transaction, name: str, epoch: int) -> None:
@@ -222,10 +243,12 @@ def request_cancel(tx: Transaction, name: str, reason: str) -> Job:
     return need(tx.cx, name)
 
 
-def attach(tx: Transaction, name: str, until: float) -> None:
+def attach(tx: Transaction, name: str, for_s: float) -> None:
     """Extend the time until which an owner's stream counts as open."""
-    need(tx.cx, name)
+    job = need(tx.cx, name)
+    longest_s = max(for_s, job.attached_s or 0)
+    until = max(tx.steady_now + for_s, min(job.attached_until or 0, tx.steady_now + longest_s))
     tx.cx.execute(
-        "UPDATE jobs SET attached_until = max(coalesce(attached_until, 0), ?) WHERE name = ? AND finished IS NULL",
-        (until, name),
+        "UPDATE jobs SET attached_until = ?, attached_s = ? WHERE name = ? AND finished IS NULL",
+        (until, longest_s, name),
     )

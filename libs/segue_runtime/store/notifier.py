@@ -53,9 +53,9 @@ class Waiters:
 class Notifier:
     """Wakes the waiters of one store in one process. `cx` is its own connection, used on the event loop."""
 
-    def __init__(self, cx: sqlite3.Connection, clock: Callable[[], float]) -> None:
+    def __init__(self, cx: sqlite3.Connection, steady_clock: Callable[[], float]) -> None:
         self._cx = cx
-        self._clock = clock
+        self._steady_clock = steady_clock
         self._waiting: dict[Key, Waiters] = {}
         self._polling: asyncio.Task[None] | None = None
 
@@ -134,5 +134,5 @@ class Notifier:
         for key in keys:
             if key[0] == "queue":
                 self._waiting[key].is_checked = True
-                if events.any_claimable(self._cx, self._clock(), key[1:]):
+                if events.any_claimable(self._cx, self._steady_clock(), key[1:]):
                     self._wake(key)

@@ -1,6 +1,8 @@
 """The records of a store: jobs, events and uploads. Payloads are opaque bytes.
 
-Times are wall-clock seconds, so that all processes of a machine agree on leases.
+Times are wall-clock seconds, except `lease_until` and `attached_until`. These are seconds of the machine's steady
+clock, which all its processes share and nobody sets. It begins again when the machine starts: a time that lies further
+ahead than `lease_s` or `attached_s` is from before that.
 """
 
 from __future__ import annotations
@@ -70,7 +72,8 @@ class NewJob:
     request_id: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
     first_events: Sequence[NewEvent] = ()
-    attached_until: float | None = None
+    attached_s: float | None = None
+    """The time for the owner's stream to open; None: the job does not depend on a stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,8 @@ class Job:
     started: float | None
     finished: float | None
     expires: float | None
+    lease_s: float | None
+    attached_s: float | None
 
     @property
     def is_waiting(self) -> bool:
@@ -130,7 +135,8 @@ class Renewal:
     """The result of renewing a lease."""
 
     cancel_reason: str | None
-    attached_until: float | None
+    is_abandoned: bool
+    """Whether the job depends on a stream of its owner and none is open."""
 
     @property
     def cancel_requested(self) -> bool:

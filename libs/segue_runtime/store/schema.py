@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # SQLite keeps this number as the file's `user_version`; each change of TABLES raises it and adds a migration.
-VERSION = 2
+VERSION = 3
 BUSY_S = 5.0
 PAGES_AT_ONCE = 1024
 INCREMENTAL = 2
@@ -39,7 +39,9 @@ CREATE TABLE jobs (
     created REAL NOT NULL,
     started REAL,
     finished REAL,
-    expires REAL
+    expires REAL,
+    lease_s REAL,
+    attached_s REAL
 ) STRICT;
 CREATE INDEX jobs_open ON jobs (claimed_by, owner, id) WHERE finished IS NULL;
 CREATE INDEX jobs_listed ON jobs (owner, kind, id);
@@ -86,6 +88,12 @@ DROP TABLE takes;
 ALTER TABLE jobs DROP COLUMN floor;
 ALTER TABLE jobs DROP COLUMN time_limit_s;
 CREATE TABLE schema_release (release TEXT NOT NULL) STRICT;
+""",
+    # Leases and attachments become times of the machine's steady clock: those of before are over, or bounded.
+    2: """
+ALTER TABLE jobs ADD COLUMN lease_s REAL;
+ALTER TABLE jobs ADD COLUMN attached_s REAL;
+UPDATE jobs SET attached_s = 15 WHERE attached_until IS NOT NULL;
 """,
 }
 

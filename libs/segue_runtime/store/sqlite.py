@@ -64,6 +64,7 @@ class SqliteStore:
         retention_s: float = RETENTION_S,
         tail_rows: int = TAIL_ROWS,
         clock: Callable[[], float] = time.time,
+        steady_clock: Callable[[], float] = time.monotonic,
     ) -> SqliteStore:
         """Open the file, or create it."""
         try:
@@ -71,8 +72,9 @@ class SqliteStore:
             reading = await asyncio.to_thread(open_reader, path)
         except sqlite3.Error as error:
             raise StoreUnavailable(f"the store {path} cannot be opened: {error}") from error
-        notifier = Notifier(reading, clock)
-        return cls(WriterThread(writing, clock), ReaderThreads(path), notifier, EventCache(tail_rows), retention_s)
+        notifier = Notifier(reading, steady_clock)
+        writer = WriterThread(writing, clock, steady_clock)
+        return cls(writer, ReaderThreads(path), notifier, EventCache(tail_rows), retention_s)
 
     async def close(self) -> None:
         await self._writer.close()
@@ -134,6 +136,9 @@ class SqliteStore:
     async def claim(self, conductor_id: str, lease_s: float, kinds: Sequence[str] = ()) -> Job | None:
         return await self._writer.run(lambda tx: jobs.claim(tx, conductor_id, lease_s, kinds))
 
+    async def claim_one(self, name: str, holder: str, lease_s: float) -> Job | None:
+        return await self._writer.run(lambda tx: jobs.claim_one(tx, name, holder, lease_s))
+
     async def renew(self, name: str, epoch: int, lease_s: float) -> Renewal:
         return await self._writer.run(lambda tx: jobs.renew(tx, name, epoch, lease_s))
 
@@ -164,8 +169,8 @@ class SqliteStore:
     async def wait_for_cancel(self, name: str, timeout_s: float) -> bool:
         return await self.notifier.wait(cancel_key(name), timeout_s)
 
-    async def attach(self, name: str, until: float) -> None:
-        await self._writer.run(lambda tx: jobs.attach(tx, name, until))
+    async def attach(self, name: str, for_s: float) -> None:
+        await self._writer.run(lambda tx: jobs.attach(tx, name, for_s))
 
     # Log
 

@@ -32,10 +32,14 @@ log = logs.get("store")
 
 @dataclass(slots=True)
 class Transaction:
-    """The transaction of an operation. `after_commit` runs on the event loop once the rows are durable."""
+    """The transaction of an operation. `after_commit` runs on the event loop once the rows are durable.
+
+    `now` is wall-clock time, `steady_now` is the machine's steady clock.
+    """
 
     cx: sqlite3.Connection
     now: float
+    steady_now: float
     after_commit: list[Callable[[], None]] = field(default_factory=list)
 
 
@@ -66,9 +70,10 @@ def translate(error: Exception) -> SegueError:
 class WriterThread:
     """The only thread that writes. Operations that arrive during a commit share the next one."""
 
-    def __init__(self, cx: sqlite3.Connection, clock: Callable[[], float]) -> None:
+    def __init__(self, cx: sqlite3.Connection, clock: Callable[[], float], steady_clock: Callable[[], float]) -> None:
         self._loop = asyncio.get_running_loop()
         self._clock = clock
+        self._steady_clock = steady_clock
         self._waiting: queue.SimpleQueue[Operation | None] = queue.SimpleQueue()
         self._cx = cx
         self._closed = False
@@ -109,8 +114,8 @@ class WriterThread:
         outcomes: list[tuple[Operation, Any, Exception | None]]
         try:
             self._cx.execute("BEGIN IMMEDIATE")
-            now = self._clock()
-            outcomes = [(operation, *self._one(operation, now)) for operation in operations]
+            times = self._clock(), self._steady_clock()
+            outcomes = [(operation, *self._one(operation, *times)) for operation in operations]
             failpoints.hit(BEFORE_COMMIT)
             self._cx.execute("COMMIT")
             failpoints.hit(AFTER_COMMIT)
@@ -125,8 +130,8 @@ class WriterThread:
         with contextlib.suppress(RuntimeError):  # the event loop is closed: no caller waits
             self._loop.call_soon_threadsafe(_deliver, outcomes)
 
-    def _one(self, operation: Operation, now: float) -> tuple[Any, Exception | None]:
-        transaction = Transaction(self._cx, now)
+    def _one(self, operation: Operation, now: float, steady_now: float) -> tuple[Any, Exception | None]:
+        transaction = Transaction(self._cx, now, steady_now)
         self._cx.execute("SAVEPOINT operation")
         try:
             result = operation.work(transaction)

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import secrets
-import time
 from typing import TYPE_CHECKING, Final
 
 from segue.composer.v1 import composition_pb2
@@ -202,6 +201,6 @@ def stop_reason(renewal: Renewal) -> errors.SegueError | None:
     """Return why a job must stop; None if it may continue."""
     if renewal.cancel_requested:
         return errors.CancelledByUser("the composition was cancelled")
-    if renewal.attached_until is not None and renewal.attached_until < time.time():
+    if renewal.is_abandoned:
         return errors.ClientGone("the caller disconnected, and its disconnect policy is CANCEL")
     return None

@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
-from segue.composer.v1 import composition_pb2, stream_pb2
+from segue.composer.v1 import composition_pb2
 from segue_composition import log_rows, state
 from segue_conductor.checkpoint import JobCheckpoint
 from segue_runtime import errors, logs
@@ -59,15 +59,8 @@ class Journal:
 
     async def finish(self, final: composition_pb2.State.ValueType, error: errors.SegueError | None) -> None:
         """Append the only terminal event: the composition in its final state."""
-        ended = composition_pb2.Composition()
-        ended.CopyFrom(self.composition)
-        ended.state = final
-        ended.queue_position = 0
-        if error is not None:
-            ended.error.CopyFrom(errors.to_status(error, ""))
-        log_rows.set_time(ended.end_time, time.time())
-        self.composition = ended
-        event = stream_pb2.CompositionEvent(finished=stream_pb2.Finished(composition=ended))
+        event = state.finished_event(self.composition, final, error, time.time())
+        self.composition = event.finished.composition
         await self._append((event,), None, terminal=True)
         log.info("ended", composition=self.name, state=composition_pb2.State.Name(final))
 

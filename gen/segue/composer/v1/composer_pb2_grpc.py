@@ -190,8 +190,9 @@ class ComposerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteComposition(self, request, context):
-        """DeleteComposition removes a composition that has ended, with all its files. Takes that no other composition of the
-        owner needs are deleted within a minute or two. Errors: COMPOSITION_NOT_FOUND, NOT_FINISHED.
+        """DeleteComposition removes a composition that has ended, with all its files. A cancelled composition that no
+        conductor holds counts as ended. Takes that no other composition of the owner needs are deleted within minutes.
+        Errors: COMPOSITION_NOT_FOUND, NOT_FINISHED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

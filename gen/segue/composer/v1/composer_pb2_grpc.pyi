@@ -81,8 +81,9 @@ class ComposerServiceStub:
         segue.composer.v1.composition_pb2.DeleteCompositionRequest,
         segue.composer.v1.composition_pb2.DeleteCompositionResponse,
     ]
-    """DeleteComposition removes a composition that has ended, with all its files. Takes that no other composition of the
-    owner needs are deleted within a minute or two. Errors: COMPOSITION_NOT_FOUND, NOT_FINISHED.
+    """DeleteComposition removes a composition that has ended, with all its files. A cancelled composition that no
+    conductor holds counts as ended. Takes that no other composition of the owner needs are deleted within minutes.
+    Errors: COMPOSITION_NOT_FOUND, NOT_FINISHED.
     """
 
     PlanComposition: grpc.UnaryUnaryMultiCallable[
@@ -219,8 +220,9 @@ class ComposerServiceAsyncStub:
         segue.composer.v1.composition_pb2.DeleteCompositionRequest,
         segue.composer.v1.composition_pb2.DeleteCompositionResponse,
     ]
-    """DeleteComposition removes a composition that has ended, with all its files. Takes that no other composition of the
-    owner needs are deleted within a minute or two. Errors: COMPOSITION_NOT_FOUND, NOT_FINISHED.
+    """DeleteComposition removes a composition that has ended, with all its files. A cancelled composition that no
+    conductor holds counts as ended. Takes that no other composition of the owner needs are deleted within minutes.
+    Errors: COMPOSITION_NOT_FOUND, NOT_FINISHED.
     """
 
     PlanComposition: grpc.aio.UnaryUnaryMultiCallable[
@@ -371,8 +373,9 @@ class ComposerServiceServicer(metaclass=abc.ABCMeta):
         request: segue.composer.v1.composition_pb2.DeleteCompositionRequest,
         context: _ServicerContext,
     ) -> typing.Union[segue.composer.v1.composition_pb2.DeleteCompositionResponse, collections.abc.Awaitable[segue.composer.v1.composition_pb2.DeleteCompositionResponse]]:
-        """DeleteComposition removes a composition that has ended, with all its files. Takes that no other composition of the
-        owner needs are deleted within a minute or two. Errors: COMPOSITION_NOT_FOUND, NOT_FINISHED.
+        """DeleteComposition removes a composition that has ended, with all its files. A cancelled composition that no
+        conductor holds counts as ended. Takes that no other composition of the owner needs are deleted within minutes.
+        Errors: COMPOSITION_NOT_FOUND, NOT_FINISHED.
         """
 
     @abc.abstractmethod
