@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import sys
+import time
 from typing import TYPE_CHECKING, TextIO, cast
 
 import structlog
@@ -49,6 +51,33 @@ def get(name: str) -> FilteringBoundLogger:
     """Return the logger of a module or role."""
     logger: FilteringBoundLogger = structlog.get_logger(part=name)
     return logger
+
+
+class BoundedLog:
+    """Writes at most ten lines in ten seconds. The next line after that says how many were left out."""
+
+    LIMIT = 10
+    PERIOD_S = 10.0
+
+    def __init__(self, log: FilteringBoundLogger) -> None:
+        self._log = log
+        self._began = -math.inf
+        self._num_written = 0
+        self._num_left_out = 0
+
+    def warning(self, event: str, **fields: object) -> None:
+        """Write a warning, or count it as left out."""
+        now = time.monotonic()
+        if now - self._began >= self.PERIOD_S:
+            self._began, self._num_written = now, 0
+        if self._num_written >= self.LIMIT:
+            self._num_left_out += 1
+            return
+        self._num_written += 1
+        if self._num_left_out:
+            fields["num_left_out"] = self._num_left_out
+            self._num_left_out = 0
+        self._log.warning(event, **fields)
 
 
 def configure(settings: LogSettings, stream: TextIO | None = None) -> None:

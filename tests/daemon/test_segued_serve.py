@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 from typing import TYPE_CHECKING
 
 import grpc
@@ -60,6 +61,36 @@ def test_a_public_address_requires_tls_and_a_token(tmp_path: Path, address: str)
     assert answer.returncode == 2
     assert "--insecure" in answer.stderr
     assert "server.tls_cert" in answer.stderr
+
+
+@pytest.mark.reference("openssl")
+def test_tls_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+        command += ["-days", "2", "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.pem"]
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    (tmp_path / "damaged").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    faults = {
+        ("missing.pem", "one.key"): "server.tls_cert: missing.pem: No such file",
+        ("damaged", "one.key"): "server.tls_cert: damaged has no certificate",
+        ("one.pem", "damaged"): "server.tls_key: damaged has no private key",
+        ("one.pem", "two.key"): "server.tls_key: two.key is not the key of the certificate one.pem",
+    }
+    for (certificate, key), message in faults.items():
+        flags = ("--server-tls-cert", certificate, "--server-tls-key", key, "--listen", "127.0.0.1:0")
+        answer = segued(tmp_path, "serve", "--role", "planner", *flags)
+        assert answer.returncode == 2
+        assert message in answer.stderr
+        assert "Traceback" not in answer.stderr
+
+
+def test_a_tokens_file_with_an_error_stops_the_start_and_names_the_line(tmp_path: Path) -> None:
+    (tmp_path / "tokens").write_text(f"# tokens\nann {'0' * 64}\nbob {'0' * 63}\n")
+    flags = ("--server-tokens-file", "tokens", "--listen", "127.0.0.1:0")
+    answer = segued(tmp_path, "serve", "--role", "planner", *flags)
+    assert answer.returncode == 2
+    assert "tokens, line 3" in answer.stderr
+    assert "Traceback" not in answer.stderr
 
 
 def test_an_unknown_role_is_a_usage_error(tmp_path: Path) -> None:

@@ -25,12 +25,15 @@ MESH = (composer_pb2, planner_pb2, renderer_pb2, mixer_pb2, analyzer_pb2)
 
 
 @pytest.fixture
-def segued(tmp_path: Path) -> Iterator[Segued]:
-    one = Segued(tmp_path / "home")
+def servers(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """Yield the page's variables with the addresses of a mesh in one process, and of three roles."""
+    roles = {"HERE": "all", "PLANNER": "planner", "RENDERER": "renderer", "MIXER": "mixer"}
+    started = {variable: Segued(tmp_path / role, role=role) for variable, role in roles.items()}
     try:
-        yield one.start()
+        yield {variable: one.start().address for variable, one in started.items()}
     finally:
-        one.stop()
+        for one in started.values():
+            one.stop()
 
 
 def test_there_is_a_recipe_for_every_call_of_every_service() -> None:
@@ -44,10 +47,10 @@ def test_there_is_a_recipe_for_every_call_of_every_service() -> None:
 
 
 @pytest.mark.reference("grpcurl")
-def test_every_command_prints_what_the_page_shows(segued: Segued, tmp_path: Path) -> None:
+def test_every_command_prints_what_the_page_shows(servers: dict[str, str], tmp_path: Path) -> None:
     folder = tmp_path / "shell"
     folder.mkdir()
-    session = Session(folder, [str(Path(sys.executable).parent)], HERE=segued.address)
+    session = Session(folder, [str(Path(sys.executable).parent)], **servers)
     recipes = recipes_of(PAGE)
     assert len(recipes) > 30
     own = Path(sys.executable).parent

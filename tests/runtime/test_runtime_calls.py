@@ -19,6 +19,9 @@ from tests.runtime.call_server import GOOD, NAME, Client, Seen, all_of, refused,
 from segue.audio.v1 import audio_pb2
 from segue_runtime import errors, logs, scope
 from segue_runtime.rpc import channels, interceptors
+from segue_runtime.rpc import server as server_module
+from segue_runtime.rpc.addresses import peer_of
+from segue_runtime.rpc.admission import admission
 from segue_runtime.settings import LogSettings, PeersSettings
 
 if TYPE_CHECKING:
@@ -276,3 +279,52 @@ async def test_too_large_a_message_is_refused_by_size(tmp_path: Path) -> None:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await client.unary(bytes((1 << 20) + 1))
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_a_connection_without_calls_is_closed_and_opens_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "CONNECTION_IDLE_S", 0.2)
+    async with running_server(tmp_path) as (client, _, _):
+        assert await client.unary(GOOD) == GOOD
+        async with asyncio.timeout(60):
+            while (state := client.channel.get_state()) is grpc.ChannelConnectivity.READY:
+                await client.channel.wait_for_state_change(state)
+        assert await client.unary(GOOD) == GOOD
+
+
+@pytest.mark.parametrize(
+    ("address", "peer"),
+    [
+        ("ipv4:192.0.2.7:50123", "192.0.2.7"),
+        ("ipv6:%5B2001:db8:1:2::7%5D:50123", "2001:db8:1:2::/64"),
+        ("ipv6:[::1]:50123", "::/64"),
+        ("unix:/run/segue.sock", "unix"),
+        ("unix:", "unix"),
+    ],
+)
+def test_a_peer_is_a_host_or_a_network_without_its_port(address: str, peer: str) -> None:
+    assert peer_of(address) == peer
+
+
+async def test_a_stranger_guesses_slowly_and_delays_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "SLOW_DOWN_S", 3600.0)
+    async with running_server(tmp_path, "sesame") as (client, _, _):
+        wrong, right = (("authorization", "Bearer guess"),), (("authorization", "Bearer sesame"),)
+        for _ in range(admission.FREE_FAILURES):
+            code, _, _ = await refused(client.unary(GOOD, metadata=wrong))
+            assert code is grpc.StatusCode.UNAUTHENTICATED
+        held = client.unary(GOOD, metadata=wrong)
+        # Calls without a token are no guesses, and the right token is served at once.
+        assert (await refused(client.unary(GOOD)))[0] is grpc.StatusCode.UNAUTHENTICATED
+        assert await client.unary(GOOD, metadata=right) == GOOD
+        assert not held.done()
+        held.cancel()
+
+
+async def test_failures_are_remembered_of_a_bounded_number_of_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "MAX_PEERS", 10)
+    failures = admission.TokenFailures()
+    for number in range(1000):
+        await failures.slow_down(f"192.0.2.{number}")
+    assert failures.num_peers == 10

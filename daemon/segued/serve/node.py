@@ -12,9 +12,17 @@ from segue_runtime import failpoints
 from segue_runtime.lifecycle import Lifecycle, Phase
 from segue_runtime.metrics import Metrics
 from segue_runtime.rpc.addresses import AddressRefused
+from segue_runtime.rpc.admission.admission import Admission
 from segue_runtime.rpc.server import KEEPALIVE_S, Server, Service
 from segued.serve.roles import STATELESS_ROLES
-from segued.serve.storage import STORE_ROLES, gateway_services, open_conductor, open_storage, watch_queue_depths
+from segued.serve.storage import (
+    STORE_ROLES,
+    composer_service,
+    open_conductor,
+    open_storage,
+    proxy_services,
+    watch_queue_depths,
+)
 
 if TYPE_CHECKING:
     from typing import Self
@@ -27,8 +35,9 @@ if TYPE_CHECKING:
 class Node:
     """A process with the role of the settings: one of segue_runtime.settings.ROLES, or "all" for the whole mesh.
 
-    `listen` are the addresses of its server. With "all" a Unix socket is added for the calls between its own roles,
-    so that these calls use the same code as in a cluster.
+    `listen` are the addresses of its server. With "all" a second server on a Unix socket is added for the calls between
+    its own roles, so that these calls use the same code as in a cluster. It has no limits and needs no token, and its
+    folder belongs to this user; strangers and callers reach neither it nor the services that it alone offers.
     """
 
     def __init__(self, settings: Settings, listen: tuple[str, ...] | None = None) -> None:
@@ -38,7 +47,8 @@ class Node:
         self._listen = listen
         self._metrics = Metrics()
         self._metrics_port: MetricsPort | None = None
-        self._services: list[Service] = []
+        self._inner_services: list[Service] = []
+        self._public: list[Service] = []
         self._draining = asyncio.Event()
         self._background: list[asyncio.Task[None]] = []
         self._folder: Path | None = None
@@ -46,7 +56,6 @@ class Node:
         """The address for calls between the roles of this process; empty unless the role is "all"."""
         self.failed = False
         """Whether the start failed or was cancelled."""
-        self.server: Server | None = None
         self.lifecycle = Lifecycle(settings.server.drain_s)
         self.addresses: list[str] = []
 
@@ -77,7 +86,7 @@ class Node:
             self.inner = self._inner_socket()
         for role in self._roles:
             if role in STATELESS_ROLES:
-                self._services.append(await STATELESS_ROLES[role](self.settings, self.lifecycle))
+                self._inner_services.append(await STATELESS_ROLES[role](self.settings, self.lifecycle))
         conductor = await self._open_store_roles()
         # Every module that declares failpoints has been imported now.
         failpoints.arm(self.settings.failpoints.active)
@@ -107,9 +116,9 @@ class Node:
         self._background.append(asyncio.create_task(watch_queue_depths(storage.store, metrics)))
         lifecycle.add(Phase.STOP, "background", self._stop_background)
         if "gateway" in self._roles:
-            self._services += gateway_services(
-                settings, storage, self._draining, metrics, with_proxies=self.role == "gateway"
-            )
+            composer = composer_service(settings, storage, self._draining, metrics)
+            self._public = [composer, *proxy_services(storage.peers)]
+            self._inner_services.append(composer)
         return open_conductor(settings, storage, metrics, lifecycle) if "conductor" in self._roles else None
 
     def _own_address(self) -> str:
@@ -117,18 +126,27 @@ class Node:
         return listen
 
     async def _serve(self) -> None:
-        # With a short keepalive a renderer soon frees the slot of a conductor that is gone.
-        keepalive_s = self.settings.peers.keepalive_s if self.role in STATELESS_ROLES else KEEPALIVE_S
-        server = Server(self.settings.server, self._services, metrics=self._metrics, keepalive_s=keepalive_s)
-        self.server = server
-        for address in self._listen if self._listen is not None else (self._own_address(),):
-            self.addresses.append(server.listen(address))
+        settings = self.settings.server
+        servers: list[Server] = []
         if self.inner:
-            server.listen(self.inner)
-        self.lifecycle.add(Phase.REFUSE, "health", lambda _left_s: server.refuse())
+            inner = Server(settings, self._inner_services, metrics=self._metrics, admission=Admission())
+            inner.listen(self.inner)
+            servers.append(inner)
+        addresses = self._listen if self._listen is not None else (self._own_address(),)
+        if addresses:
+            # With a short keepalive a renderer soon frees the slot of a conductor that is gone.
+            keepalive_s = self.settings.peers.keepalive_s if self.role in STATELESS_ROLES else KEEPALIVE_S
+            services = self._public or self._inner_services
+            public = Server(settings, services, metrics=self._metrics, keepalive_s=keepalive_s)
+            self.addresses += [public.listen(address) for address in addresses]
+            servers.append(public)
         self.lifecycle.add(Phase.WAIT, "load balancers", self._wait_before_stop)
-        self.lifecycle.add(Phase.STOP, "server", server.stop)
-        await server.start()
+        for server in servers:
+            self.lifecycle.add(Phase.REFUSE, "health", server.refuse)
+            self.lifecycle.add(Phase.STOP, "server", server.stop)
+            await server.accept()
+        for server in servers:  # the inner roles first: the public server is ready when they are
+            await server.warm()
 
     async def _refuse(self, _left_s: float) -> None:
         self._draining.set()

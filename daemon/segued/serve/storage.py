@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from segue_runtime import errors
@@ -37,10 +36,7 @@ async def open_storage(settings: Settings, socket: str, lifecycle: Lifecycle) ->
     )
     lifecycle.add(Phase.CLOSE, "store", lambda _left_s: store.close())
     artifacts = await asyncio.to_thread(FolderArtifacts, settings.artifact_folder)
-    peers_settings = settings.peers
-    if socket and settings.server.token:
-        peers_settings = replace(peers_settings, token=settings.server.token)
-    peers = Peers(_addresses(settings, socket), peers_settings)
+    peers = Peers(_addresses(settings, socket), settings.peers)
     lifecycle.add(Phase.CLOSE, "channels", lambda _left_s: peers.close())
     return Services(store, artifacts, peers)
 
@@ -57,19 +53,17 @@ def _addresses(settings: Settings, socket: str) -> PeerAddresses:
     )
 
 
-def gateway_services(
-    settings: Settings, services: Services, draining: asyncio.Event, metrics: Metrics, *, with_proxies: bool
-) -> list[Service]:
-    """Return the gateway's services. A gateway without the other roles has proxies for analyzer and mixer."""
+def composer_service(settings: Settings, services: Services, draining: asyncio.Event, metrics: Metrics) -> Service:
+    """Return the gateway's own service."""
     from segue.composer.v1 import composer_pb2_grpc
     from segue_gateway.service import SERVICE, ComposerService
 
     composer = ComposerService(settings, services, draining, metrics)
-    made = [service(SERVICE, composer, composer_pb2_grpc.add_ComposerServiceServicer_to_server)]
-    return made + (_proxies(services.peers) if with_proxies else [])
+    return service(SERVICE, composer, composer_pb2_grpc.add_ComposerServiceServicer_to_server)
 
 
-def _proxies(peers: Peers) -> list[Service]:
+def proxy_services(peers: Peers) -> list[Service]:
+    """Return what callers may use of analyzer and mixer, as services of the gateway."""
     from segue.analyzer.v1 import analyzer_pb2_grpc
     from segue.mixer.v1 import mixer_pb2_grpc
     from segue_gateway import proxies

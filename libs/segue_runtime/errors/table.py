@@ -85,6 +85,12 @@ class ModelInvalid(SegueError):
     code = Code.FAILED_PRECONDITION
 
 
+class TooManyCalls(ResourceExhausted):
+    """Caught by the interceptor, which logs it with the caller's address."""
+
+    reason = "TOO_MANY_CALLS"
+
+
 class CursorAhead(SegueError):
     """Caught by the gateway, which turns the sequence of the store into a cursor."""
 

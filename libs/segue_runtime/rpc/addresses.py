@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 if TYPE_CHECKING:
     from segue_runtime.settings import ServerSettings
@@ -36,6 +37,18 @@ def host_of(address: str) -> str:
     return address.removeprefix("dns:///").rpartition(":")[0].strip("[]")
 
 
+def peer_of(address: str) -> str:
+    """Return the host of a peer as gRPC names it. Of IPv6 the network, since a caller has all addresses in it."""
+    if is_unix(address):
+        return "unix"
+    host = unquote(address.partition(":")[2]).rpartition(":")[0].strip("[]")
+    try:
+        found = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    return host if found.version == 4 else str(ipaddress.ip_network((found, 64), strict=False))
+
+
 def is_loopback(address: str) -> bool:
     """Tell whether only this machine can reach an address; of host names, only localhost counts."""
     if is_unix(address):
@@ -58,9 +71,10 @@ def check_listen(address: str, settings: ServerSettings) -> None:
         raise ListenError("server.tls_cert and server.tls_key belong together; one is missing")
     if settings.tls_client_ca and not settings.tls_cert:
         raise ListenError("server.tls_client_ca needs server.tls_cert and server.tls_key")
-    known_callers = bool(settings.token) or bool(settings.tls_client_ca)
+    known_callers = bool(settings.token or settings.tokens_file or settings.tls_client_ca)
     if not is_loopback(address) and not settings.insecure and not (settings.tls_cert and known_callers):
         raise ListenError(
             f"{address} is reachable from other machines, and requires TLS and a token; set server.tls_cert, "
-            "server.tls_key and server.token, listen on 127.0.0.1, or use --insecure on a closed network"
+            "server.tls_key and server.token (or server.tokens_file), listen on 127.0.0.1, or use --insecure on a "
+            "closed network"
         )

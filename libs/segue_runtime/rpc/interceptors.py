@@ -17,7 +17,8 @@ import grpc.aio
 
 from segue_runtime import errors, logs, scope
 from segue_runtime.rpc import validation
-from segue_runtime.rpc.auth import OPEN_SERVICES, Authenticator, NoAuth
+from segue_runtime.rpc.addresses import peer_of
+from segue_runtime.rpc.admission.admission import OPEN_SERVICES, Admission
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -44,10 +45,10 @@ log = logs.get("rpc")
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps the handlers of one server."""
 
-    def __init__(self, metrics: Metrics, calls: OpenCalls, authenticate: Authenticator | None = None) -> None:
+    def __init__(self, metrics: Metrics, calls: OpenCalls, admission: Admission | None = None) -> None:
         self._metrics = metrics
         self._calls = calls
-        self._authenticate = authenticate or NoAuth()
+        self.admission = admission or Admission()
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
@@ -58,28 +59,29 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         service, _, method = handler_call_details.method.strip("/").rpartition("/")
         sent = dict(handler_call_details.invocation_metadata or ())
         call = Call(self, service, method, sent, handler)
+        if call.is_refused:
+            # This kind of handler runs before a message was read; with others, strangers could hold calls open.
+            return grpc.stream_stream_rpc_method_handler(call.stream)
         make = MAKERS[handler.request_streaming, handler.response_streaming]
         wrapped = call.stream if handler.response_streaming else call.unary
         return make(wrapped, request_deserializer=None, response_serializer=_unless_bytes(handler.response_serializer))
-
-    def caller(self, service: str, metadata: Mapping[str, str | bytes]) -> str:
-        """Return the owner, or raise Unauthenticated."""
-        return "" if service in OPEN_SERVICES else self._authenticate(metadata)
 
     def began(self, service: str, method: str) -> None:
         """Count the start of a call."""
         self._calls.enter()
         self._metrics.started.labels(service, method).inc()
 
-    def ended(self, service: str, method: str, code: str, seconds: float, messages: tuple[int, int]) -> None:
+    def ended(self, call: Call, code: str, seconds: float, messages: tuple[int, int]) -> None:
         """Count the end of a call and log it."""
+        service, method = call.service, call.method
         self._calls.leave()
         self._metrics.ended.labels(service, method, code).inc()
         self._metrics.seconds.labels(service, method).observe(seconds)
         self._metrics.received.labels(service, method).inc(messages[0])
         self._metrics.sent.labels(service, method).inc(messages[1])
-        write = log.debug if service in OPEN_SERVICES else log.info
-        write("call", service=service, method=method, code=code, seconds=round(seconds, 4))
+        write = log.debug if call.is_refused or service in OPEN_SERVICES else log.info
+        fields = {"peer": call.peer, "owner": call.owner, "service": service, "method": method}
+        write("call", **fields, code=code, seconds=round(seconds, 4))
 
 
 def _unless_bytes(serialize: Callable[[Any], bytes] | None) -> Callable[[Any], bytes] | None:
@@ -101,17 +103,30 @@ class Call:
         handler: Handler,
     ) -> None:
         self._interceptor = interceptor
-        self._service = service
-        self._method = method
-        self._metadata = metadata
+        self.service = service
+        self.method = method
+        self.owner = ""
+        self.peer = ""
+        self._sent_token = "authorization" in metadata
+        self._refusal: errors.SegueError | None = None
+        try:
+            self.owner = interceptor.admission.owner(service, metadata)
+        except errors.SegueError as error:
+            self._refusal = error
         self._request_id = scope.accept_request_id(metadata.get(scope.REQUEST_ID_KEY))
         self._decode = handler.request_deserializer or bytes
         self._streams_in = handler.request_streaming
+        self._streams_out = handler.response_streaming
         self._behaviour: Callable[..., Any] = (
             handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream  # type: ignore[assignment] # exactly one is set
         )
         self.num_received = 0
         self._num_sent = 0
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the caller is unknown."""
+        return self._refusal is not None
 
     async def unary(self, request: object, context: Context) -> object:
         """Serve a method with one response."""
@@ -160,15 +175,18 @@ class Call:
     async def _served(self, context: Context) -> AsyncIterator[None]:
         began = time.monotonic()
         code = "OK"
-        self._interceptor.began(self._service, self._method)
+        self.peer = peer_of(context.peer())
+        admission = self._interceptor.admission
+        self._interceptor.began(self.service, self.method)
         left_s = context.time_remaining()
         # The stubs are wrong: without a deadline it is None.
         deadline = None if left_s is None else began + left_s  # pyright: ignore[reportUnnecessaryComparison]
-        scope.enter(scope.Scope(self._request_id, deadline=deadline))
+        scope.enter(scope.Scope(self._request_id, self.owner, deadline))
         try:
-            owner = self._interceptor.caller(self._service, self._metadata)
-            scope.enter(scope.Scope(self._request_id, owner, deadline))
-            yield
+            if self._refusal is not None:
+                await self._refuse(self._refusal)
+            with admission.admitted(self.service, self.peer, is_stream=self._streams_out):
+                yield
             given = cast("object", context.code())  # None or a number too, whatever the stubs say
             code = given.name if isinstance(given, grpc.StatusCode) else code
         except (asyncio.CancelledError, GeneratorExit):
@@ -180,24 +198,30 @@ class Call:
             raise
         except Exception as error:  # noqa: BLE001 - the one place where every error gets its status
             failure = self._known(error)
+            if isinstance(failure, errors.TooManyCalls):
+                admission.refused(self.peer, self.owner, self.method, failure)
             code = failure.code.name
             await self._abort(context, failure)
         finally:
-            self._interceptor.ended(
-                self._service, self._method, code, time.monotonic() - began, (self.num_received, self._num_sent)
-            )
+            self._interceptor.ended(self, code, time.monotonic() - began, (self.num_received, self._num_sent))
+
+    async def _refuse(self, refusal: errors.SegueError) -> None:
+        self._interceptor.admission.refused(self.peer, self.owner, self.method, refusal)
+        if self._sent_token:
+            await self._interceptor.admission.slow_down(self.peer)
+        raise refusal
 
     def _known(self, error: Exception) -> errors.SegueError:
         if isinstance(error, errors.SegueError):
             if isinstance(error, errors.InternalError):
-                log.error("failed", method=self._method, exc_info=error)
+                log.error("failed", method=self.method, exc_info=error)
             return error
         if isinstance(error, grpc.RpcError):
             return errors.from_rpc_error(error)
         if isinstance(error, NotImplementedError):
             # Generated servicers raise it for methods that the server does not implement.
-            return errors.NotImplementedYet(f"{self._service}/{self._method} is not offered by this server")
-        log.error("failed", service=self._service, method=self._method, exc_info=error)
+            return errors.NotImplementedYet(f"{self.service}/{self.method} is not offered by this server")
+        log.error("failed", service=self.service, method=self.method, exc_info=error)
         return errors.InternalError(f"internal error; the server's log has it under {self._request_id}")
 
     async def _abort(self, context: Context, failure: errors.SegueError) -> None:

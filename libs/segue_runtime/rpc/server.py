@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +16,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from segue_runtime import logs
 from segue_runtime.loop_lag import LoopLag
 from segue_runtime.metrics import Metrics
-from segue_runtime.rpc import auth, reflection
-from segue_runtime.rpc.addresses import UNIX, AddressRefused, ListenError, check_listen, host_of, is_unix
+from segue_runtime.rpc import reflection, tls
+from segue_runtime.rpc.addresses import UNIX, AddressRefused, check_listen, host_of, is_unix
+from segue_runtime.rpc.admission import authentication
+from segue_runtime.rpc.admission.admission import Admission
 from segue_runtime.rpc.health import Health
 from segue_runtime.rpc.interceptors import CallInterceptor
 from segue_runtime.rpc.limits import LOOKAHEAD_BYTES, MAX_MESSAGE_BYTES
@@ -25,7 +28,6 @@ from segue_runtime.rpc.open_calls import OpenCalls
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from segue_runtime.rpc.auth import Authenticator
     from segue_runtime.settings import ServerSettings
 
 # All headers of a caller, and all trailers (error details are below 4 KiB), fit.
@@ -35,6 +37,9 @@ MIN_PING_INTERVAL_MS = 250
 # Long, because on a slow connection a megabyte of data may be queued before the probe.
 KEEPALIVE_S = 30.0
 CLEAN_UP_S = 5.0
+# A caller's channel connects again by itself; a stranger must not keep connections without calls.
+CONNECTION_IDLE_S = 300.0
+RESERVED_FILES = 128
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 log = logs.get("server")
@@ -48,6 +53,8 @@ def server_options(settings: ServerSettings, keepalive_s: float) -> list[tuple[s
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_concurrent_streams", settings.max_streams),
+        ("grpc.max_allowed_incoming_connections", settings.max_connections or _most_connections()),
+        ("grpc.max_connection_idle_ms", round(CONNECTION_IDLE_S * 1000)),
         ("grpc.max_metadata_size", MAX_METADATA_BYTES),
         ("grpc.keepalive_time_ms", round(keepalive_s * 1000)),
         ("grpc.keepalive_timeout_ms", answer_ms),
@@ -57,6 +64,21 @@ def server_options(settings: ServerSettings, keepalive_s: float) -> list[tuple[s
         ("grpc.http2.bdp_probe", 0),  # with the probe, stalled streams are buffered completely
         ("grpc.http2.lookahead_bytes", LOOKAHEAD_BYTES),
     ]
+
+
+def _admission(settings: ServerSettings) -> Admission:
+    authenticate = authentication.from_settings(settings)
+    return Admission(authenticate, max_calls=settings.max_calls, max_watches=settings.max_watches)
+
+
+def _most_connections() -> int:
+    """Return how many connections leave enough open files to the process."""
+    if sys.platform == "win32":
+        return 1000
+    import resource
+
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return max(16, min(most, 1 << 20) - RESERVED_FILES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +99,7 @@ class Server:
         services: Sequence[Service],
         *,
         metrics: Metrics | None = None,
-        authenticate: Authenticator | None = None,
+        admission: Admission | None = None,
         keepalive_s: float = KEEPALIVE_S,
     ) -> None:
         self._settings = settings
@@ -92,9 +114,8 @@ class Server:
         self._changes: set[asyncio.Task[None]] = set()
         self._warm = False
         self._grpc = grpc.aio.server(
-            interceptors=(CallInterceptor(self.metrics, self.calls, authenticate or auth.from_token(settings.token)),),
+            interceptors=(CallInterceptor(self.metrics, self.calls, admission or _admission(settings)),),
             options=server_options(settings, keepalive_s),
-            maximum_concurrent_rpcs=settings.max_calls,
         )
         for service in self._services:
             service.register(self._grpc)
@@ -112,7 +133,7 @@ class Server:
                 self.addresses.append(address)
                 return address
             if self._settings.tls_cert:
-                port = self._grpc.add_secure_port(address, self._credentials())
+                port = self._grpc.add_secure_port(address, tls.credentials(self._settings))
             else:
                 port = self._grpc.add_insecure_port(address)
         except (RuntimeError, OSError) as error:
@@ -123,16 +144,24 @@ class Server:
 
     async def start(self) -> None:
         """Accept calls; health becomes SERVING when every service is warm."""
+        await self.accept()
+        await self.warm()
+
+    async def accept(self) -> None:
+        """Accept calls; health is NOT_SERVING."""
         await self._set_health(NOT_SERVING)
         await self._grpc.start()
         self._background.append(asyncio.create_task(self._lag.run(self._lag_changed)))
+
+    async def warm(self) -> None:
+        """Let every service do its slow imports, then report SERVING."""
         for service in self._services:
             await asyncio.to_thread(service.warm)
         self._warm = True
         await self._set_health(SERVING)
         log.info("serving", addresses=self.addresses, services=[service.name for service in self._services])
 
-    async def refuse(self) -> None:
+    async def refuse(self, _left_s: float = 0.0) -> None:
         """Begin the shutdown: health becomes NOT_SERVING, and streams are asked to end."""
         await self._health.enter_graceful_shutdown()
         self.draining.set()
@@ -164,14 +193,3 @@ class Server:
         # The empty name is the liveness of the process: it is SERVING while the process answers.
         for service in self._services:
             await self._health.set(service.name, status)
-
-    def _credentials(self) -> grpc.ServerCredentials:
-        settings = self._settings
-        if settings.tls_cert is None or settings.tls_key is None:
-            raise ListenError("TLS needs server.tls_cert and server.tls_key")
-        client_ca = settings.tls_client_ca.read_bytes() if settings.tls_client_ca else None
-        return grpc.ssl_server_credentials(
-            [(settings.tls_key.read_bytes(), settings.tls_cert.read_bytes())],
-            root_certificates=client_ca,
-            require_client_auth=client_ca is not None,
-        )

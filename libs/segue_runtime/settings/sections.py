@@ -36,13 +36,16 @@ class ServerSettings:
 
     role: str = choice("all", ("all", *ROLES), "Role of this process.")
     token: str = text("", "Bearer token that callers must send; empty: none is required (loopback only).", secret=True)
+    tokens_file: Path | None = file_path("File of tokens: lines of an owner and the SHA-256 of a token.")
     tls_cert: Path | None = file_path("Certificate chain (PEM) to serve with.")
     tls_key: Path | None = file_path("Private key (PEM) of that certificate.")
     tls_client_ca: Path | None = file_path("Certificates (PEM) that must have signed callers' certificates.")
     insecure: bool = switch("Allow addresses other than loopback without TLS and token; for closed networks only.")
     reflection: bool = switch("Offer grpc.reflection, so that grpcurl can list and describe services.", default=True)
     max_streams: int = number(256, "Concurrent calls on one connection.", minimum=1)
-    max_calls: int = number(1000, "Concurrent calls of the server; more are refused.", minimum=1)
+    max_calls: int = number(1000, "Concurrent calls of known callers; more are refused.", minimum=1)
+    max_watches: int = number(32, "Open health and reflection streams of one address; more are refused.", minimum=1)
+    max_connections: int = number(0, "Open connections; more are closed. 0: the limit of open files, less 128.")
     pre_stop_s: float = duration(0, "Time between NOT_SERVING and the end of listening, for load balancers.")
     drain_s: float = duration(20, "Time for running calls and sections when the process is asked to stop.")
 

@@ -221,6 +221,10 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """ERROR_REASON_INTERNAL: INTERNAL. A fault in Segue; metadata "requestId" finds it in the log. Example: the code has
     a bug.
     """
+    ERROR_REASON_TOO_MANY_CALLS: _ErrorReason.ValueType  # 46
+    """ERROR_REASON_TOO_MANY_CALLS: RESOURCE_EXHAUSTED. The server has as many open calls as it accepts, or an address
+    has as many open streams of health and reflection. Example: an address opens 33 health watches.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason says why a call or a composition failed. Programs switch on it; the message is for people. Each comment
@@ -419,5 +423,9 @@ ERROR_REASON_OUT_OF_ORDER: ErrorReason.ValueType  # 44
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 45
 """ERROR_REASON_INTERNAL: INTERNAL. A fault in Segue; metadata "requestId" finds it in the log. Example: the code has
 a bug.
+"""
+ERROR_REASON_TOO_MANY_CALLS: ErrorReason.ValueType  # 46
+"""ERROR_REASON_TOO_MANY_CALLS: RESOURCE_EXHAUSTED. The server has as many open calls as it accepts, or an address
+has as many open streams of health and reflection. Example: an address opens 33 health watches.
 """
 global___ErrorReason = ErrorReason

@@ -1,0 +1,1 @@
+"""Which calls a server serves: authentication first, then the limits."""
