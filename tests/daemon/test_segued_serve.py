@@ -16,6 +16,7 @@ from tests.mesh.harness import Segued, free_port, hear, spec, stub
 from segue.composer.v1 import composition_pb2, stream_pb2
 from segue_client import Access, Client
 from segue_client.errors import from_rpc_error
+from segue_runtime.store.schema import open_writer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +45,30 @@ def test_a_metrics_port_in_use_is_reported(tmp_path: Path) -> None:
     assert answer.returncode == 1
     assert "name another port with --metrics-listen" in answer.stderr
     assert "Traceback" not in answer.stderr
+
+
+def damage(path: Path, kind: str) -> None:
+    """Make a database that a disk has damaged."""
+    open_writer(path).close()
+    content = path.read_bytes()
+    if kind == "pages":
+        path.write_bytes(content[: 3 * 4096] + os.urandom(5 * 4096) + content[8 * 4096 :])
+    elif kind == "half":
+        path.write_bytes(content[: len(content) // 2])
+    else:
+        path.write_bytes(b"" if kind == "empty" else os.urandom(8192))
+
+
+@pytest.mark.parametrize("kind", ["pages", "half", "garbage", "empty"])
+def test_a_damaged_database_is_one_line_and_exit_code_1(tmp_path: Path, kind: str) -> None:
+    damage(tmp_path / "segue.db", kind)
+    (tmp_path / "artifacts" / "compositions").mkdir(parents=True)
+    answer = segued(tmp_path, "serve", "--home", str(tmp_path), "--role", "gateway", "--log-level", "error")
+    assert answer.returncode == 1
+    (line,) = answer.stderr.splitlines()
+    assert line.startswith(f"error: the store {tmp_path}/segue.db {'has 0 bytes' if kind == 'empty' else 'is damaged'}")
+    assert "restore a backup" in line
+    assert not answer.stdout
 
 
 @pytest.mark.parametrize("command", [("serve",), ("replay", "piece.segue")])

@@ -13,7 +13,7 @@ from tests.daemon.segued_command import segued
 from tests.runtime.store_rows import job, rows
 
 from segue_runtime import errors
-from segue_runtime.store import SqliteStore
+from segue_runtime.store import SqliteStore, schema
 from segue_runtime.store.schema import VERSION, open_writer
 
 VERSION_1 = Path(__file__).with_name("store_version_1.sql")
@@ -128,3 +128,31 @@ def test_a_file_that_is_no_store_is_refused_with_one_line(tmp_path: Path) -> Non
     assert ended.returncode == 1
     assert "Traceback" not in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
+
+
+async def test_a_store_damaged_while_it_is_open_does_not_answer(tmp_path: Path) -> None:
+    path = tmp_path / "segue.db"
+    store = await SqliteStore.open(path)
+    await store.create(job("compositions/a"), queue_limit=9)
+    await store.close()
+    store = await SqliteStore.open(path)
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(bytes(path.stat().st_size - 4096))
+    with pytest.raises(errors.StoreUnavailable, match="damaged"):
+        await store.get("compositions/a")
+    await store.close()
+
+
+async def test_the_check_of_a_large_store_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "segue.db"
+    await (await SqliteStore.open(path)).close()
+    with contextlib.closing(sqlite3.connect(path)) as cx, cx:
+        cx.executemany(
+            "INSERT INTO uploads VALUES (?, 'ann', 'audio/flac', 0, 4, x'', 0, 1)", [(f"u/{n}",) for n in range(20_000)]
+        )
+    monkeypatch.setattr(schema, "CHECK_S", 0.0)
+    monkeypatch.setattr(schema, "STEPS_BETWEEN", 1)
+    store = await SqliteStore.open(path)
+    assert await store.get_upload("uploads/1") is None
+    await store.close()

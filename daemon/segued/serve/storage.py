@@ -31,6 +31,7 @@ async def open_storage(settings: Settings, socket: str, lifecycle: Lifecycle) ->
     from segue_runtime.artifacts import FolderArtifacts
     from segue_runtime.store import SqliteStore
 
+    await asyncio.to_thread(_refuse_emptied_database, settings)
     store = await SqliteStore.open(
         settings.database_path, retention_s=settings.store.retention_s, tail_rows=settings.store.tail_rows
     )
@@ -39,6 +40,17 @@ async def open_storage(settings: Settings, socket: str, lifecycle: Lifecycle) ->
     peers = Peers(_addresses(settings, socket), settings.peers)
     lifecycle.add(Phase.CLOSE, "channels", lambda _left_s: peers.close())
     return Services(store, artifacts, peers)
+
+
+def _refuse_emptied_database(settings: Settings) -> None:
+    """Refuse a database of 0 bytes beside artifacts. It would start empty, and no composition would own the files."""
+    path, folder = settings.database_path, settings.artifact_folder
+    if not path.is_file() or path.stat().st_size or not folder.is_dir():
+        return
+    if any(not each.name.startswith(".") for each in folder.iterdir()):
+        raise errors.StoreUnavailable(
+            f"the store {path} has 0 bytes, but {folder} has files: restore a backup of the store, or delete both"
+        )
 
 
 def _addresses(settings: Settings, socket: str) -> PeerAddresses:

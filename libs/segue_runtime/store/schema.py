@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+from segue_runtime import logs
 from segue_runtime.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+log = logs.get("store")
 # SQLite keeps this number as the file's `user_version`; each change of TABLES raises it and adds a migration.
 VERSION = 3
 BUSY_S = 5.0
+CHECK_S = 5.0
+"""The time for the check of the file at the start; what a large file has not been checked for then is not."""
+STEPS_BETWEEN = 10_000
+RESTORE = "stop every process that uses it and restore a backup, or move the file away to start with an empty store"
 PAGES_AT_ONCE = 1024
 INCREMENTAL = 2
 """The value of `PRAGMA auto_vacuum` of a file that can shrink."""
@@ -113,6 +120,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
 def _prepare(cx: sqlite3.Connection, path: Path) -> None:
     # Before any write: a newer file must stay as it is.
     _refuse_newer(cx, path)
+    _refuse_damaged(cx, path)
     cx.execute("PRAGMA auto_vacuum = INCREMENTAL")  # has an effect on new files only
     cx.execute("PRAGMA journal_mode = WAL")
     # FULL: a power cut must not lose events whose cursors watchers already have.
@@ -145,6 +153,24 @@ def _refuse_newer(cx: sqlite3.Connection, path: Path) -> None:
         f"{path} was written by Segue {release} (store version {version}); this is Segue {metadata.version('segue')}, "
         f"which reads store versions up to {VERSION}: run the newer release, or choose another home"
     )
+
+
+def _refuse_damaged(cx: sqlite3.Connection, path: Path) -> None:
+    """Check the structure of all pages, as far as that takes no longer than CHECK_S."""
+    end = time.monotonic() + CHECK_S
+    cx.set_progress_handler(lambda: time.monotonic() > end, STEPS_BETWEEN)
+    try:
+        found = str(cx.execute("PRAGMA quick_check(1)").fetchone()[0])
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorname != "SQLITE_INTERRUPT":
+            raise
+        log.warning("the store is large and was not checked completely", path=str(path), checked_s=CHECK_S)
+        return
+    finally:
+        cx.set_progress_handler(None, 0)
+    if found != "ok":
+        fault = " ".join(found.replace("*** in database main ***", "").split())
+        raise StoreUnavailable(f"the store {path} is damaged ({fault}): {RESTORE}")
 
 
 def _migrate(cx: sqlite3.Connection) -> None:

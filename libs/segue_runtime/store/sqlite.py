@@ -13,7 +13,7 @@ from segue_runtime.store import events as event_log
 from segue_runtime.store import jobs, uploads
 from segue_runtime.store.caches import EventCache, ProgressCache
 from segue_runtime.store.notifier import Notifier, cancel_key, log_key, queue_key
-from segue_runtime.store.schema import open_reader, open_writer, shrink
+from segue_runtime.store.schema import RESTORE, open_reader, open_writer, shrink
 from segue_runtime.store.threads import ReaderThreads, Transaction, WriterThread
 
 if TYPE_CHECKING:
@@ -70,8 +70,10 @@ class SqliteStore:
         try:
             writing = await asyncio.to_thread(open_writer, path)
             reading = await asyncio.to_thread(open_reader, path)
-        except sqlite3.Error as error:
+        except sqlite3.OperationalError as error:
             raise StoreUnavailable(f"the store {path} cannot be opened: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise StoreUnavailable(f"the store {path} is damaged ({error}): {RESTORE}") from error
         notifier = Notifier(reading, steady_clock)
         writer = WriterThread(writing, clock, steady_clock)
         return cls(writer, ReaderThreads(path), notifier, EventCache(tail_rows), retention_s)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from segue_runtime import failpoints, logs
 from segue_runtime.errors import InternalError, SegueError, StorageFull, StoreUnavailable
-from segue_runtime.store.schema import open_reader
+from segue_runtime.store.schema import RESTORE, open_reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +27,7 @@ NUM_READERS = 2
 RETRY_S = 1.0
 # A full disk usually shows as SQLITE_FULL, or as an I/O error while the journal is written.
 FULL = frozenset({"SQLITE_FULL", "SQLITE_IOERR_WRITE"})
+DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 log = logs.get("store")
 
 
@@ -60,6 +61,8 @@ def translate(error: Exception) -> SegueError:
         name = getattr(error, "sqlite_errorname", "")
         if name in FULL:
             return StorageFull("the disk of the store is full: free some space, or shorten store.retention")
+        if name.startswith(DAMAGED):
+            return StoreUnavailable(f"the file of the store is damaged: {RESTORE}", retry_after_s=RETRY_S)
         if isinstance(error, sqlite3.OperationalError):
             return StoreUnavailable(f"the store does not answer ({name or 'SQLite'})", retry_after_s=RETRY_S)
     failure = InternalError("the store failed; see the log")
