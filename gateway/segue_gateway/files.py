@@ -170,7 +170,7 @@ class ArtifactFiles:
             finished=upload.finished,
             sha256=upload.digest.hex() if upload.digest else "",
         )
-        log_rows.set_time(answer.expire_time, upload.created + self._retention_s)
+        log_rows.set_time(answer.expire_time, upload.expires(self._retention_s))
         return answer
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from typing import TYPE_CHECKING
 
 import pytest
-from tests.runtime.store_rows import LEASE_S, Opens, create, epoch_of, payloads, rows
+from tests.runtime.store_rows import LEASE_S, Clock, Opens, create, epoch_of, payloads, rows
 
 from segue_runtime import errors
-from segue_runtime.store import Fenced, LogEnded, Progress, Store, Upload, notifier
+from segue_runtime.store import Fenced, LogEnded, Progress, SqliteStore, Store, Upload, notifier
 from segue_runtime.store.caches import ProgressCache
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # Log
 
@@ -150,9 +154,9 @@ async def test_an_upload_grows_only_at_its_end_and_within_the_quota(store: Store
     with pytest.raises(errors.OffsetOutOfRange):
         await store.finish_upload("uploads/1", b"h")
     with pytest.raises(errors.QuotaExceeded):
-        await store.advance_upload("uploads/2", 0, 6, quota_bytes=15)
+        await store.advance_upload("uploads/2", 0, 12, quota_bytes=15)
     with pytest.raises(errors.QuotaExceeded):
-        await store.create_upload(Upload("uploads/3", "ann", "audio/flac", size=6), quota_bytes=15)
+        await store.create_upload(Upload("uploads/3", "ann", "audio/flac", size=12), quota_bytes=15)
     await store.advance_upload("uploads/1", 4, 6, quota_bytes=15)
     done = await store.finish_upload("uploads/1", b"h")
     assert (done.finished, done.size, done.digest) == (True, 10, b"h")
@@ -163,6 +167,31 @@ async def test_an_upload_grows_only_at_its_end_and_within_the_quota(store: Store
     assert await store.get_upload("uploads/1") is None
     with pytest.raises(errors.ArtifactNotFound):
         await store.delete_upload("uploads/1")
+
+
+async def test_an_upload_without_bytes_takes_no_quota(store: Store) -> None:
+    await store.create_upload(Upload("uploads/1", "ann", "audio/flac", size=15), quota_bytes=15)
+    await store.create_upload(Upload("uploads/2", "ann", "audio/flac", size=15), quota_bytes=15)
+    await store.advance_upload("uploads/2", 0, 15, quota_bytes=15)
+    await store.finish_upload("uploads/2", b"h")
+    with pytest.raises(errors.QuotaExceeded):
+        await store.advance_upload("uploads/1", 0, 1, quota_bytes=15)
+
+
+async def test_an_unfinished_upload_expires_after_an_hour_of_silence(tmp_path: Path, clock: Clock) -> None:
+    store = await SqliteStore.open(tmp_path / "segue.db", clock=clock, retention_s=86_400)
+    try:
+        for name, size in (("uploads/1", 2), ("uploads/2", 2), ("uploads/3", 1)):
+            await store.create_upload(Upload(name, "ann", "audio/flac", size=size), quota_bytes=15)
+        await store.advance_upload("uploads/3", 0, 1, quota_bytes=15)
+        await store.finish_upload("uploads/3", b"h")
+        clock.now += 3000
+        kept = await store.advance_upload("uploads/2", 0, 1, quota_bytes=15)
+        assert kept.expires(86_400) == clock.now + 3600
+        clock.now += 3000
+        assert [each.name for each in await store.expired_uploads()] == ["uploads/1"]
+    finally:
+        await store.close()
 
 
 # Progress

@@ -155,7 +155,7 @@ class Uploads(Protocol):
     """Files that callers send in pieces: their size, progress and digest. The bytes are artifacts."""
 
     async def create_upload(self, upload: Upload, *, quota_bytes: int) -> Upload:
-        """Create an upload. Raises QuotaExceeded when the owner's uploads fill the quota."""
+        """Create an upload. Raises QuotaExceeded when its size and the owner's received bytes exceed the quota."""
         ...
 
     async def get_upload(self, name: str) -> Upload | None:
@@ -175,7 +175,7 @@ class Uploads(Protocol):
         ...
 
     async def expired_uploads(self, limit: int = 100) -> Sequence[Upload]:
-        """List uploads past their retention time, finished or not."""
+        """List uploads past their retention time, and unfinished ones without new bytes for an hour."""
         ...
 
 

@@ -8,7 +8,7 @@ ahead than `lease_s` or `attached_s` is from before that.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from segue_runtime.errors import CompositionNotFound, InternalError, JobNotFound
 
@@ -144,6 +144,10 @@ class Renewal:
         return self.cancel_reason is not None
 
 
+UNFINISHED_UPLOAD_S: Final = 3600.0
+"""The silence after which an unfinished upload expires."""
+
+
 @dataclass(frozen=True, slots=True)
 class Upload:
     """A file that a caller sends in pieces; `offset` counts the stored bytes."""
@@ -156,6 +160,13 @@ class Upload:
     digest: bytes | None = None
     finished: bool = False
     created: float = 0
+    written: float = 0
+    """The time of the last bytes."""
+
+    def expires(self, retention_s: float) -> float:
+        """Return the time at which it will be deleted."""
+        kept_until = self.created + retention_s
+        return kept_until if self.finished else min(kept_until, self.written + UNFINISHED_UPLOAD_S)
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,8 @@ CREATE TABLE uploads (
     size INTEGER,
     digest BLOB,
     finished INTEGER NOT NULL,
-    created REAL NOT NULL
+    created REAL NOT NULL,
+    written REAL NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX uploads_of_owner ON uploads (owner);
 CREATE TABLE schema_release (release TEXT NOT NULL) STRICT;
@@ -101,6 +102,8 @@ CREATE TABLE schema_release (release TEXT NOT NULL) STRICT;
 ALTER TABLE jobs ADD COLUMN lease_s REAL;
 ALTER TABLE jobs ADD COLUMN attached_s REAL;
 UPDATE jobs SET attached_s = 15 WHERE attached_until IS NOT NULL;
+ALTER TABLE uploads ADD COLUMN written REAL NOT NULL DEFAULT 0;
+UPDATE uploads SET written = created;
 """,
 }
 

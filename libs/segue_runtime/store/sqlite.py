@@ -251,4 +251,4 @@ class SqliteStore:
         await self._writer.run(lambda tx: uploads.delete_upload(tx, name))
 
     async def expired_uploads(self, limit: int = 100) -> Sequence[Upload]:
-        return await self._writer.run(lambda tx: uploads.expired_uploads(tx.cx, tx.now - self._retention_s, limit))
+        return await self._writer.run(lambda tx: uploads.expired_uploads(tx.cx, tx.now, self._retention_s, limit))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from segue_runtime.errors import ArtifactNotFound, OffsetOutOfRange, QuotaExceeded, UploadFinished
-from segue_runtime.store.records import Upload
+from segue_runtime.store.records import UNFINISHED_UPLOAD_S, Upload
 
 if TYPE_CHECKING:
     import sqlite3
@@ -34,22 +34,22 @@ def need_upload(cx: sqlite3.Connection, name: str) -> Upload:
 
 
 def create_upload(tx: Transaction, upload: Upload, quota_bytes: int) -> Upload:
-    """Create an upload, if the quota allows its size."""
+    """Create an upload, if the quota allows its size beside the bytes that were received."""
     check_quota(tx, upload.owner, upload.size or 0, quota_bytes)
     tx.cx.execute(
-        "INSERT INTO uploads VALUES (?, ?, ?, 0, ?, NULL, 0, ?)",
-        (upload.name, upload.owner, upload.media_type, upload.size, tx.now),
+        "INSERT INTO uploads VALUES (?, ?, ?, 0, ?, NULL, 0, ?, ?)",
+        (upload.name, upload.owner, upload.media_type, upload.size, tx.now, tx.now),
     )
     return need_upload(tx.cx, upload.name)
 
 
 def check_quota(tx: Transaction, owner: str, more_bytes: int, quota_bytes: int) -> None:
-    """Raise QuotaExceeded when an owner's uploads, stored or announced, are too large."""
-    query = "SELECT coalesce(sum(max(offset, coalesce(size, 0))), 0) FROM uploads WHERE owner = ?"
+    """Raise QuotaExceeded when more bytes would exceed the quota. Bytes that were only announced do not count."""
+    query = "SELECT coalesce(sum(offset), 0) FROM uploads WHERE owner = ?"
     used = tx.cx.execute(query, (owner,)).fetchone()[0]
     if used + more_bytes > quota_bytes:
         raise QuotaExceeded(
-            f"the quota for uploads is {quota_bytes} bytes, {used} are used; delete some, or wait until they expire",
+            f"the quota for uploads is {quota_bytes} bytes, {used} are used; wait until some uploads expire",
             metadata={"limit": str(quota_bytes), "used": str(used)},
         )
 
@@ -64,9 +64,8 @@ def advance_upload(tx: Transaction, name: str, offset: int, length: int, quota_b
             + (f", its size {upload.size}" if upload.size is not None else ""),
             metadata={"size": str(upload.offset)},
         )
-    if upload.size is None:
-        check_quota(tx, upload.owner, length, quota_bytes)
-    tx.cx.execute("UPDATE uploads SET offset = ? WHERE name = ?", (end, name))
+    check_quota(tx, upload.owner, length, quota_bytes)
+    tx.cx.execute("UPDATE uploads SET offset = ?, written = ? WHERE name = ?", (end, tx.now, name))
     return need_upload(tx.cx, name)
 
 
@@ -83,10 +82,11 @@ def finish_upload(tx: Transaction, name: str, digest: bytes) -> Upload:
     return upload if found is None else found
 
 
-def expired_uploads(cx: sqlite3.Connection, created_before: float, limit: int) -> list[Upload]:
-    """List the oldest uploads that were created before a time."""
-    query = "SELECT name FROM uploads WHERE created <= ? ORDER BY created LIMIT ?"
-    found = [find_upload(cx, row["name"]) for row in cx.execute(query, (created_before, limit)).fetchall()]
+def expired_uploads(cx: sqlite3.Connection, now: float, retention_s: float, limit: int) -> list[Upload]:
+    """List the oldest uploads past their retention time, and unfinished ones that receive no bytes any more."""
+    query = "SELECT name FROM uploads WHERE created <= ? OR (finished = 0 AND written <= ?) ORDER BY created LIMIT ?"
+    rows = cx.execute(query, (now - retention_s, now - UNFINISHED_UPLOAD_S, limit)).fetchall()
+    found = [find_upload(cx, row["name"]) for row in rows]
     return [upload for upload in found if upload is not None]
 
 

@@ -98,7 +98,9 @@ class Upload(google.protobuf.message.Message):
     """sha256 is the SHA-256 of the file in hex. It is set when the upload is finished."""
     @property
     def expire_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """expire_time is the time at which the upload will be removed."""
+        """expire_time is the time at which the upload will be removed: an hour after the last bytes while it is unfinished,
+        else at the end of the retention time.
+        """
 
     def __init__(
         self,
