@@ -132,3 +132,17 @@ async def test_half_an_hour_is_rendered_to_its_last_sample(checkpoints: dict[str
     assert (finished.windows, finished.window_frames_used) == (100, 90_000 + 99 * 600)
     assert 0 < loudest < 10
     assert silent == 0, "nothing is made up of silence"
+
+
+async def test_a_device_that_fails_twice_is_unhealthy_until_a_step_succeeds(
+    checkpoints: dict[str, Checkpoint], tmp_path: Path
+) -> None:
+    async with serving(checkpoints["mono"].folder, tmp_path, slots=1) as (stub, backend):
+        failpoints.arm("musicgen.step=error")
+        for healthy in (True, False):
+            with pytest.raises(grpc.aio.AioRpcError):
+                await play(stub, start_of())
+            assert backend.status().healthy is healthy
+        failpoints.arm("")
+        await play(stub, start_of())
+        assert backend.status().healthy

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -117,8 +118,10 @@ class Node:
         lifecycle.add(Phase.STOP, "background", self._stop_background)
         if "gateway" in self._roles:
             composer = composer_service(settings, storage, self._draining, metrics)
-            self._public = [composer, *proxy_services(storage.peers)]
             self._inner_services.append(composer)
+            # Without its own renderer a process with all roles is not ready; a gateway waits for another one.
+            whole = replace(composer, check=self._check_all)
+            self._public = [whole, *proxy_services(storage.peers)]
         return open_conductor(settings, storage, metrics, lifecycle) if "conductor" in self._roles else None
 
     def _own_address(self) -> str:
@@ -147,6 +150,11 @@ class Node:
             await server.accept()
         for server in servers:  # the inner roles first: the public server is ready when they are
             await server.warm()
+
+    async def _check_all(self) -> None:
+        for service in self._inner_services:
+            if service.check is not None:
+                await service.check()
 
     async def _refuse(self, _left_s: float) -> None:
         self._draining.set()

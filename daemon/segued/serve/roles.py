@@ -34,7 +34,8 @@ async def open_renderer(settings: Settings, lifecycle: Lifecycle) -> Service:
     lifecycle.add(Phase.CLOSE, "backend", lambda _left_s: backend.close())
     await backend.load()
     renderer = RendererService(backend, band_melody)
-    return service(SERVICE, renderer, renderer_pb2_grpc.add_RendererServiceServicer_to_server)
+    register = renderer_pb2_grpc.add_RendererServiceServicer_to_server
+    return service(SERVICE, renderer, register, check=renderer.check)
 
 
 async def open_mixer(_settings: Settings, _lifecycle: Lifecycle) -> Service:
@@ -62,8 +63,12 @@ STATELESS_ROLES: Final[dict[str, Callable[[Settings, Lifecycle], Awaitable[Servi
 
 
 def service(
-    name: str, servicer: object, register: Callable[[Any, Any], None], warm: Callable[[], object] | None = None
+    name: str,
+    servicer: object,
+    register: Callable[[Any, Any], None],
+    warm: Callable[[], object] | None = None,
+    check: Callable[[], Awaitable[object]] | None = None,
 ) -> Service:
-    """Return a service for the server; `warm` runs before it reports that it is ready."""
-    made = Service(name, lambda server: register(servicer, server))
+    """Return a service for the server; `warm` and `check` decide when it reports that it is ready."""
+    made = Service(name, lambda server: register(servicer, server), check=check)
     return replace(made, warm=warm) if warm else made

@@ -71,7 +71,8 @@ def composer_service(settings: Settings, services: Services, draining: asyncio.E
     from segue_gateway.service import SERVICE, ComposerService
 
     composer = ComposerService(settings, services, draining, metrics)
-    return service(SERVICE, composer, composer_pb2_grpc.add_ComposerServiceServicer_to_server)
+    register = composer_pb2_grpc.add_ComposerServiceServicer_to_server
+    return service(SERVICE, composer, register, check=services.store.check)
 
 
 def proxy_services(peers: Peers) -> list[Service]:

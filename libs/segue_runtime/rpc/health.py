@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
 import grpc
@@ -9,8 +10,17 @@ import grpc.aio
 from grpc_health.v1 import health_pb2
 from grpc_health.v1._async import HealthServicer
 
+from segue_runtime import logs
+
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     Context = grpc.aio.ServicerContext[Any, Any]
+
+CHECK_EVERY_S = 1.0
+CHECK_LIMIT_S = 10.0
+FAILURES = 2
+log = logs.get("health")
 
 
 class Health(HealthServicer):  # type: ignore[misc]  # the library has no types
@@ -29,3 +39,37 @@ class Health(HealthServicer):  # type: ignore[misc]  # the library has no types
         for service, status in self._server_status.items():
             answer.statuses[service].status = status
         return answer
+
+
+class Readiness:
+    """Calls the check of one service each second: NOT_SERVING after two failures, SERVING after a success."""
+
+    def __init__(self, health: Health, name: str, check: Callable[[], Awaitable[object]]) -> None:
+        self._health = health
+        self._name = name
+        self._check = check
+        self._num_failures = 0
+
+    async def run(self) -> None:
+        """Check until cancelled."""
+        while True:
+            await asyncio.sleep(CHECK_EVERY_S)
+            try:
+                async with asyncio.timeout(CHECK_LIMIT_S):
+                    await self._check()
+            except Exception as error:  # noqa: BLE001 - a check that fails in any way is a failure of the service
+                await self._failed(error)
+            else:
+                await self._succeeded()
+
+    async def _failed(self, error: Exception) -> None:
+        self._num_failures += 1
+        if self._num_failures == FAILURES:
+            log.error("not ready", service=self._name, reason=str(error) or type(error).__name__)
+            await self._health.set(self._name, health_pb2.HealthCheckResponse.NOT_SERVING)
+
+    async def _succeeded(self) -> None:
+        if self._num_failures >= FAILURES:
+            log.warning("ready again", service=self._name)
+            await self._health.set(self._name, health_pb2.HealthCheckResponse.SERVING)
+        self._num_failures = 0

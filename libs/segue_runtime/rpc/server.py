@@ -20,13 +20,13 @@ from segue_runtime.rpc import reflection, tls
 from segue_runtime.rpc.addresses import UNIX, AddressRefused, check_listen, host_of, is_unix
 from segue_runtime.rpc.admission import authentication
 from segue_runtime.rpc.admission.admission import Admission
-from segue_runtime.rpc.health import Health
+from segue_runtime.rpc.health import Health, Readiness
 from segue_runtime.rpc.interceptors import CallInterceptor
 from segue_runtime.rpc.limits import LOOKAHEAD_BYTES, MAX_MESSAGE_BYTES
 from segue_runtime.rpc.open_calls import OpenCalls
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from segue_runtime.settings import ServerSettings
 
@@ -83,11 +83,15 @@ def _most_connections() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service: its full name, the function that adds it, and `warm`, which does slow imports before SERVING."""
+    """A service: its full name, and the function that adds it.
+
+    `warm` does slow imports before SERVING. `check` is called each second and raises while the service cannot work.
+    """
 
     name: str
     register: Callable[[grpc.aio.Server], None]
     warm: Callable[[], object] = lambda: None
+    check: Callable[[], Awaitable[object]] | None = None
 
 
 class Server:
@@ -110,9 +114,8 @@ class Server:
         self.addresses: list[str] = []
         self._health = Health()
         self._lag = LoopLag(self.metrics.loop_lag.observe)
+        self._is_lagging = False
         self._background: list[asyncio.Task[None]] = []
-        self._changes: set[asyncio.Task[None]] = set()
-        self._warm = False
         self._grpc = grpc.aio.server(
             interceptors=(CallInterceptor(self.metrics, self.calls, admission or _admission(settings)),),
             options=server_options(settings, keepalive_s),
@@ -122,6 +125,11 @@ class Server:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)  # pyright: ignore[reportUnknownMemberType]
         if settings.reflection:
             reflection.add(self._grpc, [*(service.name for service in self._services), "grpc.health.v1.Health"])
+
+    @property
+    def is_lagging(self) -> bool:
+        """Whether the event loop has been slow for a while."""
+        return self._is_lagging
 
     def listen(self, address: str) -> str:
         """Listen on HOST:PORT or unix:PATH; return the address with its real port."""
@@ -151,14 +159,19 @@ class Server:
         """Accept calls; health is NOT_SERVING."""
         await self._set_health(NOT_SERVING)
         await self._grpc.start()
-        self._background.append(asyncio.create_task(self._lag.run(self._lag_changed)))
+        # Lag is no reason for NOT_SERVING: all servers of a busy installation would leave their balancer together.
+        self._background.append(asyncio.create_task(self._lag.run(self._log_lag)))
 
     async def warm(self) -> None:
         """Let every service do its slow imports, then report SERVING."""
         for service in self._services:
             await asyncio.to_thread(service.warm)
-        self._warm = True
         await self._set_health(SERVING)
+        self._background += [
+            asyncio.create_task(Readiness(self._health, service.name, service.check).run())
+            for service in self._services
+            if service.check is not None
+        ]
         log.info("serving", addresses=self.addresses, services=[service.name for service in self._services])
 
     async def refuse(self, _left_s: float = 0.0) -> None:
@@ -182,12 +195,9 @@ class Server:
                 await task
         return done
 
-    def _lag_changed(self, slow: bool) -> None:  # noqa: FBT001 - the callback's signature
+    def _log_lag(self, slow: bool) -> None:  # noqa: FBT001 - the callback's signature
+        self._is_lagging = slow
         log.warning("loop lag", too_slow=slow, p99_s=round(self._lag.p99_s(), 4))
-        if self._warm:
-            task = asyncio.create_task(self._set_health(NOT_SERVING if slow else SERVING))
-            self._changes.add(task)
-            task.add_done_callback(self._changes.discard)
 
     async def _set_health(self, status: int) -> None:
         # The empty name is the liveness of the process: it is SERVING while the process answers.

@@ -182,6 +182,10 @@ class Uploads(Protocol):
 class Store(Jobs, Queue, Log, Uploads, Protocol):
     """A store of jobs, queue, logs and uploads."""
 
+    async def check(self) -> None:
+        """Raise an error while the store cannot be read, or its last write failed and another one fails too."""
+        ...
+
     async def close(self) -> None:
         """Finish pending writes and close the connections."""
         ...

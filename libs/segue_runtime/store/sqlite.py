@@ -83,6 +83,11 @@ class SqliteStore:
         await self.notifier.close()
         await self._readers.close()
 
+    async def check(self) -> None:
+        if self._writer.failure is not None:
+            await self._writer.run(lambda _tx: None)
+        await self.depths()
+
     # Jobs
 
     async def create(self, job: NewJob, *, queue_limit: int, retry_after_s: float = 5.0) -> Created:

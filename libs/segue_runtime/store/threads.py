@@ -80,6 +80,8 @@ class WriterThread:
         self._waiting: queue.SimpleQueue[Operation | None] = queue.SimpleQueue()
         self._cx = cx
         self._closed = False
+        self.failure: SegueError | None = None
+        """The failure of the last commit, if it failed."""
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -122,10 +124,11 @@ class WriterThread:
             failpoints.hit(BEFORE_COMMIT)
             self._cx.execute("COMMIT")
             failpoints.hit(AFTER_COMMIT)
+            self.failure = None
         except Exception as error:
             with contextlib.suppress(sqlite3.Error):
                 self._cx.execute("ROLLBACK")
-            failure = translate(error)
+            failure = self.failure = translate(error)
             log.exception("commit failed", num_operations=len(operations))
             outcomes = [(operation, None, failure) for operation in operations]
             for operation in operations:

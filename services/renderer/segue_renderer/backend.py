@@ -109,6 +109,8 @@ class BackendStatus:
     device: str = "cpu"
     device_memory_bytes: int = 0
     device_memory_used_bytes: int = 0
+    healthy: bool = True
+    """False while it cannot render: its device or its thread has failed. The renderer is NOT_SERVING then."""
 
 
 class Backend(Protocol):
@@ -132,7 +134,7 @@ class Backend(Protocol):
         ...
 
     def status(self) -> BackendStatus:
-        """Report slots, queue and memory."""
+        """Report slots, queue, memory and health."""
         ...
 
     async def close(self) -> None:

@@ -91,6 +91,11 @@ class RendererService(renderer_pb2_grpc.RendererServiceServicer):
             device_memory_used_bytes=status.device_memory_used_bytes,
         )
 
+    async def check(self) -> None:
+        """Raise DeviceLost while the backend cannot render."""
+        if not self._backend.status().healthy:
+            raise errors.DeviceLost("the backend cannot render; see the renderer's log")
+
     def _models(self) -> list[renderer_pb2.ModelProfile]:
         return [codec.to_message(profile, renderer_pb2.ModelProfile()) for profile in self._backend.profiles]
 

@@ -212,6 +212,7 @@ class MusicgenBackend:
             device=str(self._device.device),
             device_memory_bytes=total,
             device_memory_used_bytes=total - free,
+            healthy=self._engine.healthy,
         )
 
     @property

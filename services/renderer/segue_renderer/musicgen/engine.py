@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from segue_renderer.musicgen.runner import BatchRunner
     from segue_renderer.scheduler import Ticket
 
+DEAD_AFTER_LOSSES = 2
 T = TypeVar("T")
 FIRST_CHUNK_FRAMES: Final = 10
 CHUNK_FRAMES: Final = 25
@@ -88,6 +89,7 @@ class Engine:
         self._inbox = _Inbox()
         self._thread = threading.Thread(target=self._run, name="musicgen", daemon=True)
         self._ended: errors.SegueError | None = None
+        self._num_losses = 0
         self.num_steps = 0
         self.num_rows = 0
         self.step_seconds = 0.0
@@ -142,6 +144,11 @@ class Engine:
     def busy_slots(self) -> int:
         """The number of slots in use."""
         return len(self._scheduler.running)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the thread runs, and the device did not fail at the last two tries."""
+        return self._ended is None and self._num_losses < DEAD_AFTER_LOSSES
 
     def queue_position(self, ticket: Ticket) -> int:
         """Return a ticket's position in the queue, from 1; 0 when it runs."""
@@ -240,6 +247,7 @@ class Engine:
             runner.step(self._scheduler.bucket, max(stream.column for stream in streams) + runner.prefix_positions)
             self.num_steps, self.num_rows = self.num_steps + 1, self.num_rows + len(streams)
             self.step_seconds += time.perf_counter() - began
+            self._num_losses = 0
             for stream in streams:
                 stream.column += 1
                 self._send_codes(stream, runner)
@@ -286,6 +294,7 @@ class Engine:
         """End the running jobs. Waiting jobs get a new runner on the same device, if it still works."""
         log.error("the device failed", error=f"{type(error).__name__}: {error}")
         self._runner = None
+        self._num_losses += 1
         lost = errors.DeviceLost(f"the device failed: {error}", retry_after_s=1)
         for ticket in list(self._scheduler.running.values()):
             self._fail(self._streams[ticket], lost)
