@@ -109,13 +109,13 @@ def test_ctrl_c_leaves_the_terminal_as_it_was_and_no_file(tmp_path: Path, server
     assert os.listdir(tmp_path) == []
 
 
-def test_control_sequences_in_a_plan_are_not_executed(tmp_path: Path, server: Segued) -> None:
+def test_markup_and_control_sequences_in_a_plan_are_not_executed(tmp_path: Path, server: Segued) -> None:
     plan = segued(
         tmp_path, "plan", "calm piano, 120 bpm, C major", "--duration", "4", "--json", "--server", server.address
     )
     content = json.loads(plan.stdout)
     content = content.get("plan", content)
-    content["title"] = "[/red] [bold]loud[/] \x1b]0;owned\x07"
+    content["title"] = "[/red] [bold]loud[/]"
     content["sections"][0]["spec"]["label"] = "[/b][link=x]"
     (tmp_path / "plan.json").write_text(json.dumps(content))
     for columns in (80, 160):
@@ -127,5 +127,10 @@ def test_control_sequences_in_a_plan_are_not_executed(tmp_path: Path, server: Se
         assert not terminal.screen.titles
     shown = segued(tmp_path, "compose", "--plan", "plan.json", "--force", "--server", server.address)
     assert shown.returncode == 0
-    assert "loud[/] �]0;owned�" in shown.stderr
-    assert "\x1b" not in shown.stderr
+    assert "[/red] [bold]loud[/]" in shown.stderr
+    content["title"] = "\x1b]0;owned\x07"
+    (tmp_path / "plan.json").write_text(json.dumps(content))
+    refused = segued(tmp_path, "compose", "--plan", "plan.json", "--force", "--server", server.address)
+    assert refused.returncode == 4
+    assert "title" in refused.stderr
+    assert "\x1b" not in shown.stderr + refused.stderr

@@ -117,6 +117,17 @@ BROKEN: dict[str, tuple[Callable[[composition_pb2.CreateCompositionRequest], obj
     "request id": (lambda r: setattr(r, "request_id", "not-a-uuid"), "request_id"),
     "labels": (lambda r: r.spec.labels.update({"Not A Label": "x"}), "spec.labels"),
     "nine exports": (lambda r: r.spec.exports.extend([spec_pb2.Export()] * 9), "spec.exports"),
+    "NUL in a prompt": (lambda r: setattr(r.spec.brief, "prompt", "calm\0piano"), "spec.brief.prompt"),
+    "NUL in a model": (lambda r: setattr(r.spec, "model", "sketch\0"), "spec.model"),
+    "ESC in a title": (lambda r: setattr(r.spec.brief, "title", "\x1b[31mRed"), "spec.brief.title"),
+    "new line in a title": (lambda r: setattr(r.spec.brief, "title", "a\nb"), "spec.brief.title"),
+    "text turned round in a title": (lambda r: setattr(r.spec.brief, "title", "a\u202eb"), "spec.brief.title"),
+    "C1 in a plan's title": (lambda r: setattr(r.spec.plan, "title", "a\x9bb"), "spec.plan.title"),
+    "BEL in a section's label": (
+        lambda r: setattr(r.spec.plan.sections.add().spec, "label", "\a"), "spec.plan.sections[0].spec.label",
+    ),
+    "ESC in a label": (lambda r: r.spec.labels.update({"mood": "\x1b]0;x\x07"}), "spec.labels"),
+    "DEL in a session": (lambda r: setattr(r.spec, "session", "a\x7f"), "spec.session"),
     "sample rate": (lambda r: r.spec.exports.add(sample_rate=12345), "spec.exports[0].sample_rate"),
 }  # fmt: skip
 
@@ -131,6 +142,34 @@ def test_a_broken_request_is_refused_with_its_field(door: Door, name: str) -> No
     assert any(field.endswith(each.field) or each.field.startswith(field) for each in answer.violations), (
         answer.violations
     )
+
+
+def test_nul_is_refused_in_every_string_of_a_request(door: Door) -> None:
+    request_with_nul = composition_pb2.ListCompositionsRequest(filter="\0", page_token="\0")
+    answer = door.refused(request_with_nul, "ListCompositions")
+    assert [each.field for each in answer.violations] == ["page_token", "filter"]
+    answer = door.refused(request(lambda r: r.spec.plan.sections.add().spec.layers.add(instruments=["a", "b\0"])))
+    assert "spec.plan.sections[0].spec.layers[0].instruments[1]" in {each.field for each in answer.violations}
+
+
+def test_titles_and_labels_of_any_language_are_accepted(door: Door) -> None:
+    def change(r: composition_pb2.CreateCompositionRequest) -> None:
+        r.spec.brief.title = "Nacht 夜 \u0644\u064a\u0644 👩‍🚀"
+        r.spec.labels["mood"] = "[red]café"
+
+    answer = door.send("CreateComposition", request(change).SerializeToString())
+    assert isinstance(answer, bytes), answer
+
+
+def test_a_request_id_in_capitals_is_the_same_request_id(door: Door) -> None:
+    made = request(lambda _: None)
+    names = []
+    for each in (made.request_id, made.request_id.upper()):
+        made.request_id = each
+        answer = door.send("CreateComposition", made.SerializeToString())
+        assert isinstance(answer, bytes)
+        names.append(composition_pb2.CreateCompositionResponse.FromString(answer).composition.name)
+    assert names[0] == names[1]
 
 
 def test_a_prompt_may_have_4096_bytes_of_four_byte_characters(door: Door) -> None:

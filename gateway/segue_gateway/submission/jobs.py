@@ -33,6 +33,11 @@ ENDING_LEASE_S: Final = 5.0
 log = logs.get("gateway")
 
 
+def _canonical(request_id: str) -> str | None:
+    """Return a UUID in lower case: capitals make no other UUID."""
+    return request_id.lower() or None
+
+
 def owner() -> str:
     """Return the owner of the current call; empty without authentication."""
     here = scope.current()
@@ -135,7 +140,7 @@ class Submission:
                 name=analysis.name,
                 kind=ANALYSIS,
                 owner=owner(),
-                request_id=request.request_id or None,
+                request_id=_canonical(request.request_id),
                 spec_digest=request.source.encode(),
                 spec=b"",
                 resource=analysis.SerializeToString(),
@@ -172,7 +177,7 @@ class Submission:
                 name=composition.name,
                 kind=kind,
                 owner=owner(),
-                request_id=request_id or None,
+                request_id=_canonical(request_id),
                 resource=composition.SerializeToString(),
                 state=composition_pb2.State.Name(composition.state),
                 first_events=[NewEvent(log_rows.EVENT, accepted.SerializeToString())],

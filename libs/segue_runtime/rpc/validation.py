@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import uuid
@@ -37,7 +38,7 @@ MAX_SEARCHED_BYTES = 16 << 10
 _validator = protovalidate.Validator()
 
 
-def check(message: object) -> None:
+def check(message: object, *, may_hold_nul: bool = True) -> None:
     """Raise InvalidField with the broken rules of a message, or with the first one of a long message."""
     if not isinstance(message, Message):
         return
@@ -50,6 +51,10 @@ def check(message: object) -> None:
         durations = list(islice(malformed_durations(message), MAX_DESCRIBED - count))
         violations += durations
         count += len(durations)
+    if may_hold_nul and count < MAX_DESCRIBED:
+        texts = list(islice(texts_with_nul(message), MAX_DESCRIBED - count))
+        violations += texts
+        count += len(texts)
     if violations:
         first = violations[0]
         more = f" (and {count - 1} more)" if count > 1 else ""
@@ -66,7 +71,7 @@ def parse(decode: Callable[[bytes], MessageT], raw: bytes) -> MessageT:
         message = decode(raw)
     except Exception as error:
         raise malformed() from error
-    check(message)
+    check(message, may_hold_nul=b"\0" in raw)
     return message
 
 
@@ -165,3 +170,21 @@ def malformed_durations(message: Message, path: str = "") -> Iterator[FieldViola
                 yield from malformed_durations(each, f"{place}.")
             elif abs(each.nanos) >= 10**9 or each.seconds * each.nanos < 0:  # type: ignore[attr-defined] # a Duration
                 yield FieldViolation(place, "seconds and nanos have the same sign, and nanos is below a billion", "1s")
+
+
+def texts_with_nul(message: Message, path: str = "") -> Iterator[FieldViolation]:
+    """Find strings with the character U+0000, at which other programs would cut them."""
+    for field, value in message.ListFields():
+        is_text = field.type == field.TYPE_STRING
+        if not is_text and field.message_type is None:
+            continue
+        if field.message_type is not None and field.message_type.GetOptions().map_entry:
+            places = [(f"[{json.dumps(key)}]", each) for key, each in value.items()]
+        else:
+            places = [(f"[{index}]", each) for index, each in enumerate(value)] if field.is_repeated else [("", value)]
+        for place, each in places:
+            name = f"{path}{field.name}{place}"
+            if isinstance(each, Message):
+                yield from texts_with_nul(each, f"{name}.")
+            elif isinstance(each, str) and "\0" in each:
+                yield FieldViolation(name, "it contains the character U+0000", each.replace("\0", "")[:MAX_SHOWN])

@@ -374,7 +374,7 @@ class CompositionSpec(google.protobuf.message.Message):
     degradation_policy: global___DegradationPolicy.ValueType
     """degradation_policy says what happens when only a lesser result than requested is possible. Absence means REFUSE."""
     session: builtins.str
-    """session groups compositions, for example several tries at one piece. Empty means none."""
+    """session groups compositions, for example several tries at one piece. It has no control characters. Empty means none."""
     parent: builtins.str
     """parent is the composition to edit, for example "compositions/9f2c". It must have ended and have a plan. Takes of
     its sections are reused. Empty means none.
@@ -409,7 +409,7 @@ class CompositionSpec(google.protobuf.message.Message):
 
     @property
     def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
-        """labels are the caller's own."""
+        """labels are the caller's own. Values have no control characters."""
 
     @property
     def edits(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Edit]:

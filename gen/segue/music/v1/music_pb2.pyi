@@ -1162,7 +1162,7 @@ class Plan(google.protobuf.message.Message):
     the neighbours that they name.
     """
     title: builtins.str
-    """title is the piece's name. Empty means that it has none."""
+    """title is the piece's name, without control characters. Empty means that it has none."""
     kind: global___Kind.ValueType
     """kind is what the piece is for."""
     sample_rate: builtins.int
@@ -1271,7 +1271,7 @@ class Brief(google.protobuf.message.Message):
     tail: global___TailPolicy.ValueType
     """tail says whether the ending may ring out beyond the last whole bar."""
     title: builtins.str
-    """title is the piece's name. Empty means one made from the prompt."""
+    """title is the piece's name, without control characters. Empty means one made from the prompt."""
     continuity: global___Continuity.ValueType
     """continuity is what sections need from the one before. Absence means the model's preference."""
     @property
