@@ -98,7 +98,9 @@ class Peers:
         """Return a route to each available model; the first is the default. NoRenderer if no renderer answers."""
         answers = await self._ask_statuses()
         if not answers:
-            raise errors.NoRenderer("no renderer answers; is one running?", retry_after_s=2)
+            raise errors.NoRenderer(
+                "no renderer answers; is one running?", metadata={"service": "renderer"}, retry_after_s=2
+            )
         found: dict[str, ModelRoute] = {}
         for renderer, status in answers:
             for profile in status.models:

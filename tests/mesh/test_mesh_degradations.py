@@ -11,17 +11,15 @@ from tests.mesh.harness import Heard, embedded, free_port, hear, spec
 
 from segue.composer.v1 import composition_pb2, spec_pb2
 from segue_client import SegueError
-from segue_conductor import backoff
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 @pytest.fixture
-def no_analyzer(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+def no_analyzer() -> dict[str, object]:
     """Return the flags of a mesh without an analyzer; the conductor retries for a moment only."""
-    monkeypatch.setattr(backoff, "LIMIT_S", 0.5)
-    return {"analyzer.address": f"127.0.0.1:{free_port()}"}
+    return {"analyzer.address": f"127.0.0.1:{free_port()}", "conductor.patience": "0.5s"}
 
 
 async def test_a_refused_degradation_fails_with_its_own_reason(tmp_path: Path, no_analyzer: dict[str, object]) -> None:

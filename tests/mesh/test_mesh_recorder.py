@@ -116,7 +116,7 @@ async def test_more_audio_than_the_timeline_has_is_an_error(tmp_path: Path) -> N
 
 def claim_on(store: SqliteStore, job: Job, artifacts: FolderArtifacts) -> Claim:
     peers: Any = None  # recording calls no other role
-    return Claim(Journal(store, job), Services(store, artifacts, peers), job.claims, deadline=0.0)
+    return Claim(Journal(store, job), Services(store, artifacts, peers), job.claims, deadline=0.0, patience_s=600)
 
 
 async def record(claim: Claim, audio: bytes, cut: int) -> None:

@@ -4,47 +4,71 @@ from __future__ import annotations
 
 import pytest
 
-from segue_conductor import backoff
+from segue_conductor.backoff import LONGEST_DELAY_S, Backoff
 from segue_conductor.render.section_retry import NUM_SEEDS, RetryPolicy
 from segue_runtime import errors
 
 UNUSABLE = errors.RenderInvalid("all samples are zero")
-UNREACHABLE = errors.ServiceUnreachable("the renderer ended")
+REFUSED = errors.ServiceUnreachable("no connection", metadata={"service": "renderer", "grpcCode": "UNAVAILABLE"})
+SILENT = errors.ServiceUnreachable("the renderer sent nothing", metadata={"service": "renderer"})
 BUSY = errors.QueueFull("no slot", retry_after_s=1)
 
 
+def policy_of(seed: int = 7, patience_s: float = 600) -> RetryPolicy:
+    return RetryPolicy("verse-1", seed, Backoff(patience_s))
+
+
 def test_unusable_audio_is_retried_once_with_another_seed() -> None:
-    policy = RetryPolicy(NUM_SEEDS - 1)
-    retry = policy.after(UNUSABLE)
-    assert retry is not None
-    assert retry.seed == 0
-    assert policy.after(UNUSABLE) is None
+    policy = policy_of(NUM_SEEDS - 1)
+    assert policy.after(UNUSABLE, accepted=True).seed == 0
+    with pytest.raises(errors.RenderInvalid):
+        policy.after(UNUSABLE, accepted=True)
 
 
 def test_other_failures_are_retried_twice_with_growing_delays_and_the_same_seed() -> None:
-    policy = RetryPolicy(7)
-    first, second = policy.after(errors.InternalError("one")), policy.after(BUSY)
-    assert first is not None
-    assert second is not None
+    policy = policy_of()
+    first = policy.after(errors.InternalError("one"), accepted=True)
+    second = policy.after(BUSY, accepted=False)
     assert (first.seed, second.seed) == (7, 7)
     assert first.delay_s < second.delay_s
-    assert policy.after(errors.InternalError("three")) is None
+    with pytest.raises(errors.InternalError):
+        policy.after(errors.InternalError("three"), accepted=True)
 
 
 @pytest.mark.parametrize("error", [errors.InvalidField("spec"), errors.TimeLimit("late")])
 def test_errors_that_a_retry_cannot_change_are_final(error: errors.SegueError) -> None:
-    assert RetryPolicy(7).after(error) is None
+    with pytest.raises(type(error)):
+        policy_of().after(error, accepted=True)
 
 
-def test_an_unavailable_renderer_is_retried_until_the_backoff_has_passed(monkeypatch: pytest.MonkeyPatch) -> None:
-    policy = RetryPolicy(7)
-    delays = []
-    for _ in range(8):
-        retry = policy.after(UNREACHABLE)
-        assert retry is not None
-        assert retry.seed == 7
-        delays.append(retry.delay_s)
+def test_a_renderer_that_is_away_is_awaited_for_as_long_as_the_patience_allows() -> None:
+    policy = policy_of()
+    retries = [policy.after(REFUSED, accepted=False) for _ in range(8)]
+    assert not any(retry.is_attempt for retry in retries)
+    assert {retry.seed for retry in retries} == {7}
+    delays = [retry.delay_s for retry in retries]
     assert delays == sorted(delays)
-    assert delays[-1] == backoff.LONGEST_DELAY_S
-    monkeypatch.setattr(backoff, "LIMIT_S", -1.0)
-    assert policy.after(UNREACHABLE) is None
+    assert delays[-1] == LONGEST_DELAY_S
+    impatient = policy_of(patience_s=-1)
+    with pytest.raises(errors.ServiceUnreachable):
+        impatient.after(REFUSED, accepted=False)
+
+
+@pytest.mark.parametrize(
+    ("error", "accepted"), [(REFUSED, True), (SILENT, False), (errors.DeviceLost("the GPU was reset"), False)]
+)
+def test_a_section_that_loses_its_renderer_three_times_fails(error: errors.SegueError, accepted: bool) -> None:
+    policy = policy_of(patience_s=-1)
+    for _ in range(2):
+        assert policy.after(error, accepted=accepted).is_attempt
+    with pytest.raises(errors.TooManyTries) as caught:
+        policy.after(error, accepted=accepted)
+    assert caught.value.metadata == {"section_id": "verse-1"}
+    assert error.message in caught.value.message
+
+
+def test_a_renderer_that_drains_takes_no_attempt_away() -> None:
+    policy = policy_of()
+    for _ in range(5):
+        policy.after(errors.ShuttingDown("this renderer is stopping"), accepted=True)
+    assert policy.num_breaks == 0

@@ -42,6 +42,8 @@ class CompositionProgress:
     def _checkpoint(self, event: stream_pb2.CompositionEvent) -> str:
         self.state = event.checkpoint.state
         self.queue_position = event.checkpoint.queue_position
+        if event.checkpoint.waiting_for:
+            return f"waiting for the {event.checkpoint.waiting_for}, which does not answer"
         return queue_line(self.queue_position) if self.queue_position else ""
 
     def _accepted(self, _event: stream_pb2.CompositionEvent) -> str:

@@ -49,7 +49,8 @@ class CheckedSpec:
     """A complete spec, the model that renders it, and the parent's sections with takes to reuse."""
 
     spec: CompositionSpec
-    profile: ModelProfile
+    profile: ModelProfile | None
+    """None if no renderer answers."""
     kept: Sequence[composition_pb2.Section] = ()
 
 
@@ -74,7 +75,8 @@ class Submission:
     async def plan(self, spec: CompositionSpec) -> CreatePlanResponse:
         """Return the plan and the estimate of a spec; no job is created."""
         checked = await self._check(spec)
-        return await self._peers.create_plan(plan_request(checked.spec, checked.profile))
+        profile = checked.profile or (await self._peers.route(checked.spec.model)).profile
+        return await self._peers.create_plan(plan_request(checked.spec, profile))
 
     async def compose(self, spec: CompositionSpec, request_id: str, *, attached: bool) -> Job:
         """Queue a composition. An attached one is cancelled when its caller disconnects."""
@@ -83,7 +85,7 @@ class Submission:
         name = f"compositions/{secrets.token_hex(12)}"
         now = time.time()
         composition = state.new_composition(name, owner(), checked.spec, now, checked.kept)
-        composition.model = checked.profile.model
+        composition.model = checked.profile.model if checked.profile else checked.spec.model
         return await self._enqueue(
             composition,
             COMPOSITION,
@@ -153,7 +155,7 @@ class Submission:
         """Check a spec. Edits of a parent become a complete spec."""
         if not spec.parent:
             await self._check_melody(spec)
-            return CheckedSpec(spec, await validation.check_composition(spec, self._peers))
+            return CheckedSpec(spec, await self._model_of(spec))
         job = await self.job(spec.parent)
         if job.kind != COMPOSITION:
             raise edits.no_plan(spec.parent)
@@ -165,6 +167,15 @@ class Submission:
         filled = await self._peers.create_plan(plan_request(revision.spec, profile))
         revision.spec.plan.CopyFrom(edits.restore_untouched(filled.plan, parent, revision.kept))
         return CheckedSpec(revision.spec, profile, edits.kept_sections(parent, revision.kept))
+
+    async def _model_of(self, spec: CompositionSpec) -> ModelProfile | None:
+        """Check a spec; return its model, or None if it can wait for a renderer."""
+        try:
+            return await validation.check_composition(spec, self._peers)
+        except errors.NoRenderer:
+            if validation.needs_renderer(spec):
+                raise
+            return None
 
     async def _check_melody(self, spec: CompositionSpec) -> None:
         if spec.melody.source:

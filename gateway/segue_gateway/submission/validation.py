@@ -49,6 +49,18 @@ async def check_composition(spec: CompositionSpec, peers: Peers) -> ModelProfile
     return profile
 
 
+def needs_renderer(spec: CompositionSpec) -> bool:
+    """Return whether a spec has an option that not every model supports, or that the planner checks for a model."""
+    return bool(
+        spec.stems
+        or spec.midi
+        or spec.brief.continuity
+        or spec.melody.WhichOneof("melody")
+        or spec.HasField("plan")
+        or spec.brief.tail == music_pb2.TAIL_POLICY_FORBID
+    )
+
+
 def _master_violations(spec: CompositionSpec) -> Iterator[FieldViolation]:
     if spec.HasField("frozen_master") and spec.HasField("master"):
         yield FieldViolation("spec.master", "frozen_master contains its own settings", "leave it out")

@@ -35,12 +35,9 @@ QuotaExceeded = leaf("QUOTA_EXCEEDED", Code.RESOURCE_EXHAUSTED, ResourceExhauste
 OutOfMemory = leaf("OUT_OF_MEMORY", Code.RESOURCE_EXHAUSTED, ResourceExhausted)
 StorageFull = leaf("STORAGE_FULL", Code.RESOURCE_EXHAUSTED, ResourceExhausted)
 
-NoRenderer = leaf("NO_RENDERER", Code.UNAVAILABLE, Unavailable)
-ServiceUnreachable = leaf("SERVICE_UNREACHABLE", Code.UNAVAILABLE, Unavailable)
 ShuttingDown = leaf("SHUTTING_DOWN", Code.UNAVAILABLE, Unavailable)
 StoreUnavailable = leaf("STORE_UNAVAILABLE", Code.UNAVAILABLE, Unavailable)
 ReaderTooSlow = leaf("READER_TOO_SLOW", Code.UNAVAILABLE, Unavailable)
-DeviceLost = leaf("DEVICE_LOST", Code.UNAVAILABLE, Unavailable)
 ArtifactCorrupt = leaf("ARTIFACT_CORRUPT", Code.DATA_LOSS, SegueError)
 
 TimeLimit = leaf("TIME_LIMIT", Code.DEADLINE_EXCEEDED, SegueError)
@@ -110,3 +107,21 @@ class RenderInvalid(SegueError):
 
     reason = "RENDER_INVALID"
     code = Code.DATA_LOSS
+
+
+class NoRenderer(Unavailable):
+    """Caught by the gateway, which accepts what can wait for a renderer."""
+
+    reason = "NO_RENDERER"
+
+
+class ServiceUnreachable(Unavailable):
+    """Caught by the conductor: a section that loses its renderer has used an attempt."""
+
+    reason = "SERVICE_UNREACHABLE"
+
+
+class DeviceLost(Unavailable):
+    """Caught by the conductor, as above."""
+
+    reason = "DEVICE_LOST"

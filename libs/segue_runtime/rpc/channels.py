@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from google.protobuf.descriptor import ServiceDescriptor
 
 MAX_ATTEMPTS = 4
+RECONNECT_MS = 1600
+"""The longest pause between two tries to connect; gRPC varies it by a fifth."""
 
 
 class ChannelError(Exception):
@@ -44,6 +46,9 @@ def channel_options(
         ("grpc.keepalive_timeout_ms", answer_ms),
         ("grpc.http2.ping_timeout_ms", answer_ms),  # without it, a dead connection goes unnoticed for a minute
         ("grpc.keepalive_permit_without_calls", 1),
+        # By default the pauses grow to two minutes: a role that was away for long would stay away for minutes more.
+        ("grpc.initial_reconnect_backoff_ms", RECONNECT_MS // 4),
+        ("grpc.max_reconnect_backoff_ms", RECONNECT_MS),
         ("grpc.http2.bdp_probe", 0),
         ("grpc.http2.lookahead_bytes", LOOKAHEAD_BYTES),
         ("grpc.enable_http_proxy", int(proxy)),

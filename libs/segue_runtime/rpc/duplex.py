@@ -54,7 +54,10 @@ async def exchange(  # noqa: C901 - one branch for each way a call can end
             raise
         if failures:
             raise failures[0] from None
-        raise errors.ServiceUnreachable(f"the call to the {service} failed", metadata={"service": service}) from None
+        raise errors.ServiceUnreachable(
+            f"the call to the {service} failed",
+            metadata={"service": service, "grpcCode": grpc.StatusCode.CANCELLED.name},
+        ) from None
     finally:
         call.cancel()
     if failures:

@@ -148,6 +148,10 @@ class ConductorSettings:
     heartbeat_s: float = duration(5, "Interval at which the lease is renewed.", minimum_s=0.05)
     max_claims: int = number(3, "Claims without progress after which a composition fails.", minimum=1)
     time_limit_s: float = duration(3600, "Time limit of a composition that sets none.", minimum_s=1)
+    patience_s: float = duration(
+        600, "Time for which work waits for a role that does not answer; longer than a model's loading.",
+        minimum_s=0.1,
+    )  # fmt: skip
     stall_limit_s: float = duration(
         600, "Silence of a renderer after which another one gets the section.", minimum_s=0.1
     )

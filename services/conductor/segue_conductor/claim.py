@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from segue_conductor.backoff import Backoff
+from segue_conductor.progress import ProgressBoard
 
 if TYPE_CHECKING:
     from segue.composer.v1.composition_pb2 import Composition
@@ -25,6 +28,9 @@ class Claim:
     """How many claims there were on this job, this one included."""
     deadline: float
     """The end of the job's time limit, in seconds of time.monotonic()."""
+    patience_s: float
+    """How long the work waits for a role that does not answer."""
+    progress: ProgressBoard = field(default_factory=ProgressBoard)
 
     @property
     def composition(self) -> Composition:
@@ -49,6 +55,12 @@ class Claim:
     def key(self, name: str) -> str:
         """Return the key of an artifact that belongs to this composition."""
         return f"{self.journal.name}/{name}"
+
+    def backoff(self) -> Backoff:
+        """Return the delays for one kind of call; while they last, the job reports the role that it waits for."""
+        backoff = Backoff(self.patience_s)
+        self.progress.backoffs.append(backoff)
+        return backoff
 
     def remaining_s(self) -> float:
         """Return the seconds left until the deadline: the limit of every inner call."""

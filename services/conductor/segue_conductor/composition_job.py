@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from segue_conductor.progress import ProgressBoard
 from segue_conductor.section_timing import SectionTiming
 from segue_conductor.timeline import Timeline
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Mapping
 
     from segue.composer.v1.composition_pb2 import Composition
@@ -33,7 +33,8 @@ class CompositionJob:
     route: ModelRoute
     stall_limit_s: float
     """The longest time that a renderer may send nothing for a section."""
-    progress: ProgressBoard = field(default_factory=ProgressBoard)
+    suspects: asyncio.Lock
+    """Held while a section is rendered that may have ended its renderer, so that only one such section is rendered."""
 
     @property
     def journal(self) -> Journal:

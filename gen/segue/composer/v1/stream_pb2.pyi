@@ -371,23 +371,29 @@ global___MasterMade = MasterMade
 
 @typing.final
 class Checkpoint(google.protobuf.message.Message):
-    """Checkpoint says that the composition is alive while there is no other event. It is not stored, and never repeated."""
+    """Checkpoint says that the composition is alive while there is no other event, or that it begins or ends to wait. It is not stored, and never repeated."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     STATE_FIELD_NUMBER: builtins.int
     QUEUE_POSITION_FIELD_NUMBER: builtins.int
+    WAITING_FOR_FIELD_NUMBER: builtins.int
     state: segue.composer.v1.composition_pb2.State.ValueType
     """state is the current state of the composition."""
     queue_position: builtins.int
     """queue_position is the position in the queue, from 1. 0 means that the composition does not wait."""
+    waiting_for: builtins.str
+    """waiting_for is the role that the composition waits for because it does not answer: "planner", "renderer", "mixer"
+    or "analyzer". The work continues when the role is back. Empty means that the composition does not wait for one.
+    """
     def __init__(
         self,
         *,
         state: segue.composer.v1.composition_pb2.State.ValueType = ...,
         queue_position: builtins.int = ...,
+        waiting_for: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["queue_position", b"queue_position", "state", b"state"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["queue_position", b"queue_position", "state", b"state", "waiting_for", b"waiting_for"]) -> None: ...
 
 global___Checkpoint = Checkpoint
 

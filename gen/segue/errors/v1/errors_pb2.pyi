@@ -149,8 +149,8 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     write fails with "no space left on device".
     """
     ERROR_REASON_NO_RENDERER: _ErrorReason.ValueType  # 28
-    """ERROR_REASON_NO_RENDERER: UNAVAILABLE with RetryInfo. No renderer answers. Example: the renderers are still
-    starting.
+    """ERROR_REASON_NO_RENDERER: UNAVAILABLE with RetryInfo. No renderer answers; metadata "service" is "renderer".
+    Example: the renderers are still starting. Metadata: {"service": "renderer"}.
     """
     ERROR_REASON_SERVICE_UNREACHABLE: _ErrorReason.ValueType  # 29
     """ERROR_REASON_SERVICE_UNREACHABLE: UNAVAILABLE with RetryInfo. A planner, renderer, mixer or analyzer does not
@@ -210,8 +210,9 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     offer it. Example: CreateMaster is called on a replay.
     """
     ERROR_REASON_TOO_MANY_TRIES: _ErrorReason.ValueType  # 43
-    """ERROR_REASON_TOO_MANY_TRIES: ABORTED. The job ended its conductor's process several times and is not tried again.
-    Example: a section crashes the process.
+    """ERROR_REASON_TOO_MANY_TRIES: ABORTED. The job ended its conductor's process several times, or a section its
+    renderer, and is not tried again; metadata "section_id" names the section. Example: a prompt crashes every renderer.
+    Metadata: {"section_id": "verse-1"}.
     """
     ERROR_REASON_OUT_OF_ORDER: _ErrorReason.ValueType  # 44
     """ERROR_REASON_OUT_OF_ORDER: INVALID_ARGUMENT. A message of a stream arrived at the wrong position; metadata
@@ -352,8 +353,8 @@ ERROR_REASON_STORAGE_FULL: ErrorReason.ValueType  # 27
 write fails with "no space left on device".
 """
 ERROR_REASON_NO_RENDERER: ErrorReason.ValueType  # 28
-"""ERROR_REASON_NO_RENDERER: UNAVAILABLE with RetryInfo. No renderer answers. Example: the renderers are still
-starting.
+"""ERROR_REASON_NO_RENDERER: UNAVAILABLE with RetryInfo. No renderer answers; metadata "service" is "renderer".
+Example: the renderers are still starting. Metadata: {"service": "renderer"}.
 """
 ERROR_REASON_SERVICE_UNREACHABLE: ErrorReason.ValueType  # 29
 """ERROR_REASON_SERVICE_UNREACHABLE: UNAVAILABLE with RetryInfo. A planner, renderer, mixer or analyzer does not
@@ -413,8 +414,9 @@ ERROR_REASON_NOT_IMPLEMENTED: ErrorReason.ValueType  # 42
 offer it. Example: CreateMaster is called on a replay.
 """
 ERROR_REASON_TOO_MANY_TRIES: ErrorReason.ValueType  # 43
-"""ERROR_REASON_TOO_MANY_TRIES: ABORTED. The job ended its conductor's process several times and is not tried again.
-Example: a section crashes the process.
+"""ERROR_REASON_TOO_MANY_TRIES: ABORTED. The job ended its conductor's process several times, or a section its
+renderer, and is not tried again; metadata "section_id" names the section. Example: a prompt crashes every renderer.
+Metadata: {"section_id": "verse-1"}.
 """
 ERROR_REASON_OUT_OF_ORDER: ErrorReason.ValueType  # 44
 """ERROR_REASON_OUT_OF_ORDER: INVALID_ARGUMENT. A message of a stream arrived at the wrong position; metadata

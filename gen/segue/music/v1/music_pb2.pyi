@@ -898,7 +898,7 @@ class SectionSpec(google.protobuf.message.Message):
     role: global___Role.ValueType
     """role is its role in the form."""
     label: builtins.str
-    """label is its name for people, for example "Chorus 2". Empty means the role's name."""
+    """label is its name for people, for example "Chorus 2", without control characters. Empty means the role's name."""
     bars: builtins.int
     """bars is its length in whole bars."""
     frames: builtins.int

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import stream_pb2
 from segue_composition import state
-from segue_conductor.backoff import Backoff
 from segue_conductor.draft.beats import BeatPlacement, measure_beats, needs_beats
 from segue_conductor.draft.requests import mix_start, mixer_state, take_requests
 from segue_conductor.draft.segments import SegmentRecorder, recorded_segments
@@ -42,7 +41,7 @@ class DraftBuilder:
 
     async def run(self) -> None:
         """Mix to the end of the piece."""
-        backoff = Backoff()
+        backoff = self._job.claim.backoff()
         journal = self._job.journal
         while not journal.checkpoint.draft_finished:
             joined = journal.checkpoint.joined
@@ -75,6 +74,7 @@ class DraftBuilder:
         )
         async with contextlib.aclosing(answers):
             async for response in answers:
+                self._job.claim.progress.answered("mixer")
                 await self._receive(response, recorder)
         if not self._job.journal.checkpoint.draft_finished:
             raise errors.ServiceUnreachable("the mixer ended early", metadata={"service": "mixer"})

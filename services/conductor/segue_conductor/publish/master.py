@@ -133,6 +133,7 @@ class MasterPasses:
         )
         async with contextlib.aclosing(answers):
             async for response in answers:
+                self._claim.progress.answered("mixer")
                 yield response
 
     async def _requests(

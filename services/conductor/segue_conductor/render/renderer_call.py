@@ -76,6 +76,7 @@ class RendererCall:
             yield request
 
     async def _receive(self, response: RenderSectionResponse) -> renderer_pb2.RenderFinished | None:
+        self._job.claim.progress.answered("renderer")
         kind = response.WhichOneof("message")
         if kind == "accepted":
             self._check.accepted(response.accepted)
@@ -107,7 +108,7 @@ class RendererCall:
         spec = self._start.spec
         fraction = min(1.0, done / total) if total else 0.0
         elapsed_s = max(1e-3, time.monotonic() - self._start_time)
-        self._job.progress.set(
+        self._job.claim.progress.set(
             stream_pb2.SectionProgress(
                 section_id=spec.section_id,
                 fraction_done=fraction,

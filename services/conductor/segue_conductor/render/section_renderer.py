@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
+import contextlib
 from typing import TYPE_CHECKING, Final
 
 from segue.composer.v1 import stream_pb2
@@ -108,19 +108,24 @@ class SectionRenderer:
             return
         inputs = await self._inputs(index)
         seed = seed_of(self._job.plan, section)
-        policy = RetryPolicy(seed)
-        for attempt in itertools.count(1):
-            if await self._use_stored_take(inputs, seed, attempt):
-                return
-            take = await self._start_take(inputs, seed, attempt)
+        policy = RetryPolicy(section.spec.section_id, seed, self._job.claim.backoff())
+        attempt, announced = 1, 0
+        while not await self._use_stored_take(inputs, seed, attempt):
+            take = self._take_store.new(inputs.key(seed))
+            if attempt > announced:
+                await self._report_started(inputs, take, attempt)
+                announced = attempt
+            # Sections that were lost together are tried one by one: only the guilty one is lost again.
+            alone = self._job.suspects if policy.num_breaks else contextlib.nullcontext()
             try:
-                await self._fill(take, self._request(inputs, seed, attempt), inputs, attempt)
+                async with alone:
+                    await self._fill(take, self._request(inputs, seed, attempt), inputs, attempt)
             except errors.SegueError as error:
-                retry = policy.after(error)
-                if retry is None:
-                    raise
+                retry = policy.after(error, accepted=take.accepted is not None)
                 seed = retry.seed
-                await self._report_retry(section, attempt, error, seed)
+                if retry.is_attempt:
+                    await self._report_retry(section, attempt, error, seed)
+                    attempt += 1
                 await asyncio.sleep(retry.delay_s)
             else:
                 return
@@ -159,18 +164,16 @@ class SectionRenderer:
         self._set_take(inputs.section, found)
         return True
 
-    async def _start_take(self, inputs: TakeInputs, seed: int, attempt: int) -> Take:
-        take = self._take_store.new(inputs.key(seed))
+    async def _report_started(self, inputs: TakeInputs, take: Take, attempt: int) -> None:
         started = stream_pb2.SectionStarted(
             section_id=inputs.section.spec.section_id, attempt=attempt, model=inputs.profile.model, take=take.key
         )
         await self._job.journal.append(stream_pb2.CompositionEvent(section_started=started))
-        await failpoints.reach(BEFORE_SECTION)
-        self._set_take(inputs.section, take)
-        return take
 
     async def _fill(self, take: Take, request: renderer_pb2.RenderStart, inputs: TakeInputs, attempt: int) -> None:
         """Render into a take; after any error the take fails, so that its readers do not wait for more."""
+        await failpoints.reach(BEFORE_SECTION)
+        self._set_take(inputs.section, take)
         try:
             await RendererCall(self._job, take, request, inputs).run()
             await failpoints.reach(AFTER_TAKE)

@@ -9,12 +9,13 @@ from segue.composer.v1 import analysis_pb2, composition_pb2
 from segue_composition import log_rows
 from segue_composition.artifact_keys import artifact_key
 from segue_conductor.analyzer_call import analyze_file
-from segue_conductor.backoff import retry_while_unavailable
+from segue_conductor.backoff import Backoff, retry_while_unavailable
 from segue_runtime import errors, logs
 from segue_runtime.store import NewEvent
 
 if TYPE_CHECKING:
     from segue_composition.services import Services
+    from segue_runtime.settings.sections import ConductorSettings
     from segue_runtime.store import Job
 
 PROGRESS_EVERY_S: Final = 0.5
@@ -26,11 +27,11 @@ class AnalysisRun:
 
     limit_s = None
 
-    def __init__(self, job: Job, services: Services, time_limit_s: float) -> None:
+    def __init__(self, job: Job, services: Services, settings: ConductorSettings) -> None:
         self.name = job.name
         self._epoch = job.epoch
         self._services = services
-        self._time_limit_s = time_limit_s
+        self._settings = settings
         self._analysis = analysis_pb2.Analysis.FromString(job.resource)
         self._last_write = time.monotonic()
 
@@ -43,9 +44,10 @@ class AnalysisRun:
                 self._services.peers,
                 self._services.artifacts,
                 artifact_key(self._analysis.source),
-                self._time_limit_s,
+                self._settings.time_limit_s,
                 self._report_progress,
-            )
+            ),
+            Backoff(self._settings.patience_s),
         )
         self._analysis.report.CopyFrom(report)
         self._analysis.fraction_done = 1.0

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composition_pb2, spec_pb2, stream_pb2
-from segue_composition import log_rows
 from segue_composition.plan_request import plan_request
 from segue_conductor.analyzer_call import analyze_master
 from segue_conductor.backoff import retry_while_unavailable
@@ -24,6 +23,7 @@ from segue_conductor.publish.metadata import master_metadata
 from segue_conductor.publish.stems import write_stems
 from segue_conductor.publish.unfinished import write_unfinished_draft
 from segue_conductor.render.section_renderer import SectionRenderer
+from segue_conductor.runs.progress_writer import progress_written
 from segue_runtime import errors, failpoints, logs
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
 AFTER_PLAN: Final = failpoints.declare("conductor.after_plan", "the plan is committed")
 BEFORE_FINISH: Final = failpoints.declare("conductor.before_finish", "all files are there, the end is not in the log")
-PROGRESS_EVERY_S: Final = 0.5
 NOT_ANALYZED: Final = "not_analyzed"
 """The code of the degradation of a composition whose master could not be measured."""
 log = logs.get("conductor")
@@ -49,17 +48,20 @@ log = logs.get("conductor")
 class CompositionRun:
     """Makes one composition."""
 
-    def __init__(self, job: Job, journal: Journal, services: Services, settings: ConductorSettings) -> None:
+    def __init__(
+        self, job: Job, journal: Journal, services: Services, settings: ConductorSettings, suspects: asyncio.Lock
+    ) -> None:
         self.name = job.name
         self._journal = journal
         self._spec = spec_pb2.CompositionSpec.FromString(job.spec)
         self._settings = settings
+        self._suspects = suspects
         self._route: ModelRoute | None = None
         limit = self._spec.time_limit.ToNanoseconds() / 1e9 if self._spec.HasField("time_limit") else None
         limit_s = settings.time_limit_s if limit is None else limit
         start = journal.composition.start_time.ToNanoseconds() / 1e9 or time.time()
         deadline = time.monotonic() + max(0.0, limit_s - (time.time() - start))
-        self._claim = Claim(journal, services, job.claims, deadline)
+        self._claim = Claim(journal, services, job.claims, deadline, settings.patience_s)
 
     @property
     def limit_s(self) -> float:
@@ -70,13 +72,18 @@ class CompositionRun:
         """Make the piece from the checkpoint on."""
         started = stream_pb2.Started(claims=self._claim.number)
         await self._journal.append(stream_pb2.CompositionEvent(started=started))
+        async with progress_written(self._claim):
+            return await self._work()
+
+    async def _work(self) -> composition_pb2.State.ValueType:
         model = self._journal.composition.model
-        self._route = await retry_while_unavailable(lambda: self._claim.peers.route(model))
+        self._route = await retry_while_unavailable(lambda: self._claim.peers.route(model), self._claim.backoff())
         job = CompositionJob(
             claim=self._claim,
             spec=self._spec,
             route=self._route,
             stall_limit_s=self._settings.stall_limit_s,
+            suspects=self._suspects,
         )
         if not self._journal.composition.HasField("plan"):
             await self._plan(job)
@@ -95,7 +102,7 @@ class CompositionRun:
 
     async def _plan(self, job: CompositionJob) -> None:
         request = plan_request(self._spec, job.profile)
-        answer = await retry_while_unavailable(lambda: self._claim.peers.create_plan(request))
+        answer = await retry_while_unavailable(lambda: self._claim.peers.create_plan(request), self._claim.backoff())
         answer.plan.version = answer.plan.version or 1
         answer.estimate.model = answer.estimate.model or job.profile.model
         planned = stream_pb2.Planned(plan=answer.plan, estimate=answer.estimate)
@@ -106,29 +113,16 @@ class CompositionRun:
         """Render and mix at the same time; the first failure ends both."""
         renderer = SectionRenderer(job)
         async with asyncio.TaskGroup() as group:
-            progress = group.create_task(self._send_progress(job))
             rendering = group.create_task(_error_of(renderer.run()))
             mixing = group.create_task(_error_of(DraftBuilder(job, renderer).run()))
             try:
                 error = await _first_error(rendering, mixing)
             finally:
-                for task in (rendering, mixing, progress):
+                for task in (rendering, mixing):
                     task.cancel()
         if error is not None:
             raise error
         return renderer.takes
-
-    async def _send_progress(self, job: CompositionJob) -> None:
-        while True:
-            await asyncio.sleep(PROGRESS_EVERY_S)
-            newest = job.progress.pop_all()
-            if newest:
-                packed = log_rows.pack(stream_pb2.CompositionEvent(section_progress=each) for each in newest)
-                try:
-                    await self._claim.store.set_progress(self.name, self._journal.epoch, packed)
-                except errors.SegueError as error:
-                    # Progress is not part of the piece. The next append to the log meets the same fault.
-                    log.warning("progress was not written", reason=error.reason)
 
     async def _publish(self, job: CompositionJob, takes: Mapping[str, Take]) -> None:
         keys = {section_id: take.key for section_id, take in takes.items()}
@@ -139,9 +133,9 @@ class CompositionRun:
             metadata=master_metadata(job, keys),
             take_keys=keys,
         )
-        manifest, outputs = await retry_while_unavailable(lambda: write_master(master))
+        manifest, outputs = await retry_while_unavailable(lambda: write_master(master), self._claim.backoff())
         if self._spec.stems:
-            outputs += await retry_while_unavailable(lambda: write_stems(job, takes))
+            outputs += await retry_while_unavailable(lambda: write_stems(job, takes), self._claim.backoff())
         if self._spec.midi:
             outputs.append(await write_midi(job, takes))
         outputs.append(await write_manifest(job, manifest))
@@ -150,7 +144,7 @@ class CompositionRun:
     async def _analyze(self, job: CompositionJob) -> None:
         """Measure the master. Without an analyzer the composition is degraded, if its policy allows that."""
         try:
-            report = await retry_while_unavailable(lambda: self._report(job))
+            report = await retry_while_unavailable(lambda: self._report(job), self._claim.backoff())
         except errors.Unavailable as error:
             text = f"the master was not measured: {error}"
             if self._spec.degradation_policy != spec_pb2.DEGRADATION_POLICY_ALLOW:

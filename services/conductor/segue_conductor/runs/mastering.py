@@ -21,6 +21,7 @@ from segue_conductor.publish.manifest import version
 from segue_conductor.publish.master import write_master
 from segue_conductor.publish.master_job import MasterJob
 from segue_conductor.publish.metadata import FileMetadata
+from segue_conductor.runs.progress_writer import progress_written
 from segue_conductor.timeline import Timeline
 from segue_runtime import errors
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from segue_composition.services import Services
     from segue_conductor.journal import Journal
+    from segue_runtime.settings.sections import ConductorSettings
     from segue_runtime.store import Job
 
 OUTDATED_TAGS: Final = ("REPLAYGAIN_", "R128_", "LOUDNESS_", "ENCODER", "CHAPTER", "CUE_")
@@ -39,13 +41,13 @@ MAX_TAG_BYTES: Final = 4_096
 class MasteringRun:
     """Masters one uploaded file."""
 
-    def __init__(self, job: Job, journal: Journal, services: Services, time_limit_s: float) -> None:
+    def __init__(self, job: Job, journal: Journal, services: Services, settings: ConductorSettings) -> None:
         request = mastering_pb2.CreateMasterRequest.FromString(job.spec)
         self.name = job.name
-        self.limit_s = time_limit_s
+        self.limit_s = settings.time_limit_s
         self._source = artifact_key(request.source)
         self._spec = spec_pb2.CompositionSpec(exports=request.exports, master=request.settings)
-        self._claim = Claim(journal, services, job.claims, time.monotonic() + time_limit_s)
+        self._claim = Claim(journal, services, job.claims, time.monotonic() + self.limit_s, settings.patience_s)
         self._journal = journal
 
     async def work(self) -> composition_pb2.State.ValueType:
@@ -54,7 +56,8 @@ class MasteringRun:
         await self._journal.append(stream_pb2.CompositionEvent(started=started))
         try:
             job = await self._read_upload()
-            _, outputs = await retry_while_unavailable(lambda: write_master(job))
+            async with progress_written(self._claim):
+                _, outputs = await retry_while_unavailable(lambda: write_master(job), self._claim.backoff())
         except AudioError as error:
             raise errors.InvalidAudio(str(error)) from error
         await self._journal.append(*(stream_pb2.CompositionEvent(output_ready=output) for output in outputs))

@@ -59,7 +59,7 @@ impl Service {
                     Some(StreamFault::Hold(says, may_be_sent)) => {
                         while !may_be_sent(sent, &inside.lock().unwrap()) {
                             if let Some(state) = says {
-                                let checkpoint = Checkpoint { state: *state as i32, queue_position: 0 };
+                                let checkpoint = Checkpoint { state: *state as i32, ..Default::default() };
                                 let event = Some(composition_event::Event::Checkpoint(checkpoint));
                                 let heartbeat = CompositionEvent { event, ..piece.events[index].clone() };
                                 if sender.send(Ok(wrap(format!("c{index}"), heartbeat))).await.is_err() {
