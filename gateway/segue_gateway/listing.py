@@ -13,6 +13,8 @@ from segue_runtime import errors
 
 DEFAULT_PAGE: Final = 50
 LARGEST_PAGE: Final = 100
+LARGEST_PLACE: Final = 2**63 - 1
+"""The largest integer of the store."""
 SESSION_LABEL: Final = ":session"
 """The label under which the store keeps a composition's session. Labels of callers cannot have this name."""
 TERM: Final = re.compile(
@@ -95,6 +97,6 @@ def decode_token(token: str, filter_text: str) -> int | None:
         place, expected = int(after), int(mark)
     except (ValueError, UnicodeError) as error:
         raise errors.InvalidPageToken("page_token: this server did not issue it; start with an empty one") from error
-    if expected != zlib.crc32(filter_text.encode()) or place < 0:
+    if expected != zlib.crc32(filter_text.encode()) or not 0 <= place <= LARGEST_PLACE:
         raise errors.InvalidPageToken("page_token: it belongs to another filter; start with an empty one")
     return place

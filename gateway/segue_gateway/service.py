@@ -103,6 +103,9 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         """Send the events of a composition, past and future."""
         job = await self._submission.job(request.name)
         start = cursors.decode(request.cursor, job.name)
+        if job.is_finished and start == cursors.Cursor(job.last_sequence):
+            # Nothing can follow: the last event is sent again, so that the stream ends as any other.
+            start = cursors.Cursor(job.last_sequence - 1)
         await self._streams.send(context, job.name, start, request)
 
     async def CancelComposition(

@@ -77,6 +77,13 @@ async def test_cursors_at_the_edges_of_a_log(tmp_path: Path) -> None:
             rest = await hear(client.watch(name, cursor=cursor, audio=BOTH))
             assert rest.draft == heard.draft
             assert rest.composition == heard.composition
+        # Behind the end nothing follows: the last event comes again, and the stream ends.
+        again = await asyncio.wait_for(hear(client.watch(name, cursor=heard.cursor, audio=BOTH)), 30)
+        assert again.kinds == ["finished"]
+        assert again.composition == heard.composition
+        for beyond in (heard.updates[-1].event.sequence + 1, 2**63 - 1):
+            error = await refused(client, name, encode(Cursor(beyond), name))
+            assert (error.code, error.reason) == (OUT_OF_RANGE, "CURSOR_AHEAD")
 
 
 async def test_names_of_other_owners_are_not_found(tmp_path: Path) -> None:

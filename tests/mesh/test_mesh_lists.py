@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING, Any
 
+import grpc
 import pytest
 from tests.mesh.harness import embedded, spec, stub
 
@@ -66,6 +68,14 @@ async def test_a_page_continues_after_the_one_before_and_only_for_its_own_filter
         second = await calls.ListCompositions(asked)
         assert [each.name for page in (first, second) for each in page.compositions] == names[::-1]
         assert not second.next_page_token
+        for place in ("-1", "9223372036854775808", "9" * 400):
+            mark = base64.urlsafe_b64decode(first.next_page_token).partition(b".")[2]
+            forged = base64.urlsafe_b64encode(place.encode() + b"." + mark).decode()
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await calls.ListCompositions(
+                    composition_pb2.ListCompositionsRequest(filter=asked.filter, page_token=forged)
+                )
+            assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         asked.filter = ""
         with pytest.raises(Exception, match="another filter"):
             await calls.ListCompositions(asked)

@@ -45,7 +45,7 @@ class EventCache:
             return []
         self._tails.move_to_end(name)
         start = after + 1 - tail.rows[0].sequence
-        return list(islice(tail.rows, start, start + limit)) if start >= 0 else []
+        return list(islice(tail.rows, start, start + limit)) if 0 <= start < len(tail.rows) else []
 
     def add_committed(self, name: str, rows: Sequence[Event]) -> None:
         """Add rows that were just committed, if this log has readers."""

@@ -404,7 +404,7 @@ class CompositionSpec(google.protobuf.message.Message):
     @property
     def time_limit(self) -> google.protobuf.duration_pb2.Duration:
         """time_limit is the longest time from the start of the work; when it passes, the composition fails with TIME_LIMIT.
-        Absence means the service's setting conductor.time_limit_s, by default 1 hour.
+        Absence means the service's setting conductor.time_limit, by default 1 hour.
         """
 
     @property
