@@ -29,11 +29,13 @@ class ArtifactFiles:
     def __init__(self, settings: Settings, services: Services) -> None:
         self._store = services.store
         self._artifacts = services.artifacts
+        self._space = services.space
         self._quota_bytes = settings.limits.upload_bytes
         self._retention_s = settings.store.retention_s
 
     async def create_upload(self, owner: str, media_type: str, size: int) -> files_pb2.Upload:
         """Open an upload."""
+        self._space.check()
         upload = Upload(name=f"uploads/{secrets.token_hex(12)}", owner=owner, media_type=media_type, size=size)
         return self._message(await self._store.create_upload(upload, quota_bytes=self._quota_bytes))
 

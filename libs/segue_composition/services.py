@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from segue_composition.peers import Peers
     from segue_runtime.artifacts import ArtifactStore
+    from segue_runtime.space import DiskSpace
     from segue_runtime.store import Store
 
 
@@ -18,3 +19,4 @@ class Services:
     store: Store
     artifacts: ArtifactStore
     peers: Peers
+    space: DiskSpace

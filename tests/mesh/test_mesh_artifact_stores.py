@@ -25,7 +25,7 @@ async def test_a_store_without_local_files_gives_the_same_bytes(
     async with embedded(tmp_path / "folder") as (_, client):
         expected = await hear(client.compose(ASKED, audio=BOTH))
     memory = MemoryArtifacts()
-    monkeypatch.setattr(artifacts, "FolderArtifacts", lambda _folder: memory)
+    monkeypatch.setattr(artifacts, "FolderArtifacts", lambda *_: memory)
     async with embedded(tmp_path / "memory") as (_, client):
         heard = await hear(client.compose(ASKED, audio=BOTH))
         assert heard.composition.state == composition_pb2.STATE_SUCCEEDED

@@ -87,7 +87,7 @@ class OnSmallDisk(Segued):
     """A server in a mount namespace of its own, with a small disk at `disk`."""
 
     def __init__(self, home: Path, disk: Path, megabytes: int, *flags: str) -> None:
-        super().__init__(home, *flags)
+        super().__init__(home, "--store-low-water", "0", *flags)
         self.disk = disk
         disk.mkdir(parents=True)
         mount = f'mount -t tmpfs -o size={megabytes}m tmpfs "$0" && exec "$@"'
@@ -180,6 +180,36 @@ async def test_a_full_store_refuses_until_there_is_space(tmp_path: Path) -> None
                 heard = await asyncio.wait_for(hear(client.compose(LONG, audio=BOTH)), 90)
             assert heard.composition.state == composition_pb2.STATE_SUCCEEDED
             assert len(heard.draft) == len(heard.master) == heard.composition.plan.frames * 8
+    finally:
+        segued.stop()
+
+
+@ON_LINUX
+@needs_mounts
+async def test_a_piece_ends_though_the_disk_of_the_store_is_full(tmp_path: Path) -> None:
+    """The reserve makes room for its terminal event."""
+    disk = tmp_path / "disk"
+    segued = OnSmallDisk(tmp_path / "home", disk, 32, "--store-path", str(disk / "segue.db"))
+    segued.flags += ("--artifacts-path", str(disk / "a"), "--store-low-water", "8MiB")
+    try:
+        segued.start(failpoints="conductor.after_take=sleep(700ms)")
+        async with Client(segued.address, patience_s=20) as client:
+            running = await client.create(LONG)
+            watching = asyncio.create_task(hear(client.watch(running.name)))
+            await reach(client.watch(running.name), "planned")
+            segued.fill()
+            heard = await asyncio.wait_for(watching, 90)
+            assert heard.composition.state == composition_pb2.STATE_FAILED
+            assert from_status(heard.composition.error).reason == "STORAGE_FULL"
+            assert heard.kinds.count("finished") == 1
+            with pytest.raises(SegueError) as caught:
+                await client.create(SHORT)
+            assert caught.value.reason == "STORAGE_FULL"
+            assert len((segued.home / "all.log").read_bytes()) < 100_000
+            await client.delete(running.name)
+            segued.free()
+            after = await asyncio.wait_for(hear(client.compose(SHORT, audio=BOTH)), 60)
+            assert after.composition.state == composition_pb2.STATE_SUCCEEDED
     finally:
         segued.stop()
 

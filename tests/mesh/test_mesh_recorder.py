@@ -23,6 +23,7 @@ from segue_conductor.journal import Journal
 from segue_conductor.timeline import Timeline, TimelineSection
 from segue_runtime import errors
 from segue_runtime.artifacts import FolderArtifacts
+from segue_runtime.space import DiskSpace
 from segue_runtime.store import NewJob, SqliteStore
 
 if TYPE_CHECKING:
@@ -116,7 +117,8 @@ async def test_more_audio_than_the_timeline_has_is_an_error(tmp_path: Path) -> N
 
 def claim_on(store: SqliteStore, job: Job, artifacts: FolderArtifacts) -> Claim:
     peers: Any = None  # recording calls no other role
-    return Claim(Journal(store, job), Services(store, artifacts, peers), job.claims, deadline=0.0, patience_s=600)
+    services = Services(store, artifacts, peers, DiskSpace((), Path(), 0))
+    return Claim(Journal(store, job), services, job.claims, deadline=0.0, patience_s=600)
 
 
 async def record(claim: Claim, audio: bytes, cut: int) -> None:

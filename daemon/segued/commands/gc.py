@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from segue_runtime import errors
 from segued.exits import CliError, ExitCode
+from segued.serve.storage import open_space
 
 if TYPE_CHECKING:
     import argparse
@@ -41,7 +42,10 @@ async def clean(settings: Settings) -> Freed:
     from segue_runtime.artifacts import FolderArtifacts
     from segue_runtime.store import SqliteStore
 
-    store = await SqliteStore.open(settings.database_path, retention_s=settings.store.retention_s)
+    space = await asyncio.to_thread(open_space, settings)
+    store = await SqliteStore.open(
+        settings.database_path, retention_s=settings.store.retention_s, release_reserve=space.release_reserve
+    )
     artifacts = await asyncio.to_thread(FolderArtifacts, settings.artifact_folder)
     try:
         return await StorageCleaner(store, artifacts, takes_bytes=settings.store.takes_bytes).clean()

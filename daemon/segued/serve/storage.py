@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from segue_runtime.metrics import Metrics
     from segue_runtime.rpc.server import Service
     from segue_runtime.settings import Settings
+    from segue_runtime.space import DiskSpace
     from segue_runtime.store import Store
 
 STORE_ROLES: Final = ("gateway", "conductor")
@@ -32,14 +33,18 @@ async def open_storage(settings: Settings, socket: str, lifecycle: Lifecycle) ->
     from segue_runtime.store import SqliteStore
 
     await asyncio.to_thread(_refuse_emptied_database, settings)
+    space = await asyncio.to_thread(open_space, settings)
     store = await SqliteStore.open(
-        settings.database_path, retention_s=settings.store.retention_s, tail_rows=settings.store.tail_rows
+        settings.database_path,
+        retention_s=settings.store.retention_s,
+        tail_rows=settings.store.tail_rows,
+        release_reserve=space.release_reserve,
     )
     lifecycle.add(Phase.CLOSE, "store", lambda _left_s: store.close())
-    artifacts = await asyncio.to_thread(FolderArtifacts, settings.artifact_folder)
+    artifacts = await asyncio.to_thread(FolderArtifacts, settings.artifact_folder, space.has_room)
     peers = Peers(_addresses(settings, socket), settings.peers)
     lifecycle.add(Phase.CLOSE, "channels", lambda _left_s: peers.close())
-    return Services(store, artifacts, peers)
+    return Services(store, artifacts, peers, space)
 
 
 def _refuse_emptied_database(settings: Settings) -> None:
@@ -51,6 +56,18 @@ def _refuse_emptied_database(settings: Settings) -> None:
         raise errors.StoreUnavailable(
             f"the store {path} has 0 bytes, but {folder} has files: restore a backup of the store, or delete both"
         )
+
+
+def open_space(settings: Settings) -> DiskSpace:
+    """Open the home's disk space, and reserve some of it."""
+    from segue_runtime.space import DiskSpace
+
+    folders = (settings.database_path.parent, settings.artifact_folder)
+    folders[0].mkdir(parents=True, exist_ok=True, mode=0o700)
+    reserve = settings.database_path.with_name(f"{settings.database_path.name}-reserve")
+    space = DiskSpace(folders, reserve, settings.store.low_water)
+    space.is_low()  # makes the reserve
+    return space
 
 
 def _addresses(settings: Settings, socket: str) -> PeerAddresses:
@@ -72,7 +89,12 @@ def composer_service(settings: Settings, services: Services, draining: asyncio.E
 
     composer = ComposerService(settings, services, draining, metrics)
     register = composer_pb2_grpc.add_ComposerServiceServicer_to_server
-    return service(SERVICE, composer, register, check=services.store.check)
+
+    async def check() -> None:
+        services.space.check()
+        await services.store.check()
+
+    return service(SERVICE, composer, register, check=check)
 
 
 def proxy_services(peers: Peers) -> list[Service]:

@@ -61,6 +61,7 @@ class Submission:
         self._settings = settings
         self._store = services.store
         self._peers = services.peers
+        self._space = services.space
         self._files = files
         self._draining = draining
 
@@ -80,7 +81,7 @@ class Submission:
 
     async def compose(self, spec: CompositionSpec, request_id: str, *, attached: bool) -> Job:
         """Queue a composition. An attached one is cancelled when its caller disconnects."""
-        self._refuse_when_draining()
+        self._check_open()
         checked = await self._check(spec)
         name = f"compositions/{secrets.token_hex(12)}"
         now = time.time()
@@ -117,7 +118,7 @@ class Submission:
 
     async def master(self, request: mastering_pb2.CreateMasterRequest) -> Job:
         """Queue the mastering of an upload."""
-        self._refuse_when_draining()
+        self._check_open()
         validation.check_master(request)
         await self._files.source(owner(), request.source)
         name = f"compositions/{secrets.token_hex(12)}"
@@ -131,7 +132,7 @@ class Submission:
 
     async def analyze(self, request: analysis_pb2.CreateAnalysisRequest) -> Job:
         """Queue an analysis of an upload or an output."""
-        self._refuse_when_draining()
+        self._check_open()
         await self._files.source(owner(), request.source)
         analysis = analysis_pb2.Analysis(
             name=f"analyses/{secrets.token_hex(12)}", source=request.source, state=composition_pb2.STATE_QUEUED
@@ -203,6 +204,8 @@ class Submission:
         queue = self._settings.queue
         return await self._store.create(job, queue_limit=queue.limit, retry_after_s=queue.retry_after_s)
 
-    def _refuse_when_draining(self) -> None:
+    def _check_open(self) -> None:
+        """Refuse new work while the server stops, or the disk is nearly full."""
         if self._draining.is_set():
             raise errors.ShuttingDown("this server is stopping; try again", retry_after_s=2)
+        self._space.check()

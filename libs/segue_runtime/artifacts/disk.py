@@ -8,14 +8,25 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from segue_runtime.artifacts.base import ArtifactExists
-from segue_runtime.errors import ArtifactCorrupt, ArtifactNotFound, StorageFull, StoreUnavailable
+from segue_runtime.errors import (
+    ArtifactCorrupt,
+    ArtifactNotFound,
+    ResourceExhausted,
+    StorageFull,
+    StoreUnavailable,
+    is_disk_full,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 RETRY_S = 5.0
+
+
+def full() -> ResourceExhausted:
+    """Return the error of a full disk."""
+    return StorageFull("the artifact store is full: free some space, or shorten store.retention")
 
 
 @contextmanager
@@ -26,8 +37,8 @@ def storage_errors(key: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise ArtifactNotFound(f"{key}: there is no such artifact") from error
     except OSError as error:
-        if error.errno in FULL:
-            raise StorageFull("the artifact store is full: free some space, or shorten store.retention") from error
+        if is_disk_full(error):
+            raise full() from error
         raise StoreUnavailable(
             f"{key}: the artifact store failed ({errno.errorcode.get(error.errno or 0, 'OSError')})",
             retry_after_s=RETRY_S,

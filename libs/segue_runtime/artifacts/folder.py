@@ -19,7 +19,7 @@ from segue_runtime import failpoints
 from segue_runtime.artifacts import disk
 from segue_runtime.artifacts.base import ArtifactExists, Part, Ref, StoredFile, check_key
 from segue_runtime.artifacts.checksums import CHECKED_BYTES, BlockChecksums, block_range, checksums_of
-from segue_runtime.artifacts.disk import storage_errors
+from segue_runtime.artifacts.disk import full, storage_errors
 from segue_runtime.errors import ArtifactCorrupt, OffsetOutOfRange, SegueError
 
 if TYPE_CHECKING:
@@ -44,8 +44,9 @@ NO_WAIT: int | None = getattr(os, "RWF_NOWAIT", None)
 class FolderArtifacts:
     """The embedded artifact store: files of one machine. Several processes may share the folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, has_room: Callable[[], bool] = lambda: True) -> None:
         self._folder = folder
+        self._has_room = has_room
         self._checksums = BlockChecksums()
         self._threads = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="artifacts")
         with storage_errors("folder"):
@@ -57,6 +58,7 @@ class FolderArtifacts:
         return await self._in_thread(lambda: self._append(stream, payload))
 
     def _append(self, stream: str, payload: bytes) -> Ref:
+        self.check_room()
         with storage_errors(stream):
             offset = disk.append_synced(self._path(stream), payload)
         failpoints.hit(AFTER_SYNC)
@@ -183,10 +185,16 @@ class FolderArtifacts:
             path.unlink(missing_ok=True)
 
     def _new_partial(self, key: str) -> Path:
+        self.check_room()
         path = self._folder / PARTIAL / secrets.token_hex(12)
         with storage_errors(key):
             path.touch(mode=0o600)
         return path
+
+    def check_room(self) -> None:
+        """Raise StorageFull when the rest of the disk is reserved."""
+        if not self._has_room():
+            raise full()
 
     async def publish(self, key: str, path: Path, *, replace: bool) -> None:
         """Make a partial file durable and give it its key."""
@@ -305,6 +313,7 @@ class FolderGrowingFile:
 
     async def write(self, payload: bytes) -> None:
         """Append bytes to the page cache: this takes microseconds, a hop to a thread would take longer."""
+        self._store.check_room()
         with storage_errors(self._key):
             disk.write_all(self._open(), payload)
 

@@ -6,6 +6,8 @@ InternalError is in `base`, since other classes derive from it.
 
 # ruff: noqa: N818 - as in base
 
+import errno
+
 from grpc import StatusCode as Code
 
 from segue_runtime.errors.base import InvalidRequest, ResourceExhausted, SegueError, Unavailable, leaf
@@ -50,6 +52,14 @@ Unauthenticated = leaf("UNAUTHENTICATED", Code.UNAUTHENTICATED, SegueError)
 PermissionDenied = leaf("PERMISSION_DENIED", Code.PERMISSION_DENIED, SegueError)
 NotImplementedYet = leaf("NOT_IMPLEMENTED", Code.UNIMPLEMENTED, SegueError, name="NotImplementedYet")
 TooManyTries = leaf("TOO_MANY_TRIES", Code.ABORTED, SegueError)
+
+_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Tell whether an error of the operating system means STORAGE_FULL."""
+    return isinstance(error, OSError) and error.errno in _DISK_FULL
+
 
 # The reasons that product code catches by name. Class statements, so that type checkers narrow by them.
 

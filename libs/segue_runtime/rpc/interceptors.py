@@ -221,6 +221,8 @@ class Call:
         if isinstance(error, NotImplementedError):
             # Generated servicers raise it for methods that the server does not implement.
             return errors.NotImplementedYet(f"{self.service}/{self.method} is not offered by this server")
+        if errors.is_disk_full(error):
+            return errors.StorageFull("the disk of temporary files is full")
         log.error("failed", service=self.service, method=self.method, exc_info=error)
         return errors.InternalError(f"internal error; the server's log has it under {self._request_id}")
 

@@ -171,6 +171,9 @@ class StoreSettings:
 
     path: Path | None = file_path("Database file; default: segue.db in home.")
     retention_s: float = duration(7 * 86400, "Time for which finished compositions and uploads are kept.", minimum_s=1)
+    low_water: int = size(
+        64 << 20, "Free bytes of the disks of store and artifacts below which new work is refused; 0: no limit."
+    )
     takes_bytes: int = size(
         0, "Takes that no composition needs any more are kept while all takes are within this size; 0: none is kept."
     )

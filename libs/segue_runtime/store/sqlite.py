@@ -8,7 +8,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from segue_runtime.errors import StoreUnavailable
+from segue_runtime.errors import StorageFull, StoreUnavailable
 from segue_runtime.store import events as event_log
 from segue_runtime.store import jobs, uploads
 from segue_runtime.store.caches import EventCache, ProgressCache
@@ -48,6 +48,7 @@ class SqliteStore:
         notifier: Notifier,
         events: EventCache,
         retention_s: float,
+        release_reserve: Callable[[], bool],
     ) -> None:
         self._writer = writer
         self._readers = readers
@@ -55,6 +56,7 @@ class SqliteStore:
         self._events = events
         self._retention_s = retention_s
         self._progress = ProgressCache()
+        self._release_reserve = release_reserve
 
     @classmethod
     async def open(
@@ -65,6 +67,7 @@ class SqliteStore:
         tail_rows: int = TAIL_ROWS,
         clock: Callable[[], float] = time.time,
         steady_clock: Callable[[], float] = time.monotonic,
+        release_reserve: Callable[[], bool] = lambda: False,
     ) -> SqliteStore:
         """Open the file, or create it."""
         try:
@@ -76,7 +79,7 @@ class SqliteStore:
             raise StoreUnavailable(f"the store {path} is damaged ({error}): {RESTORE}") from error
         notifier = Notifier(reading, steady_clock)
         writer = WriterThread(writing, clock, steady_clock)
-        return cls(writer, ReaderThreads(path), notifier, EventCache(tail_rows), retention_s)
+        return cls(writer, ReaderThreads(path), notifier, EventCache(tail_rows), retention_s, release_reserve)
 
     async def close(self) -> None:
         await self._writer.close()
@@ -87,6 +90,15 @@ class SqliteStore:
         if self._writer.failure is not None:
             await self._writer.run(lambda _tx: None)
         await self.depths()
+
+    async def _run_ending(self, work: Callable[[Transaction], T]) -> T:
+        """Run a write that ends or frees something. It may use the reserve of a full disk."""
+        try:
+            return await self._writer.run(work)
+        except StorageFull:
+            if not self._release_reserve():
+                raise
+            return await self._writer.run(work)
 
     # Jobs
 
@@ -123,7 +135,7 @@ class SqliteStore:
                 partial(self.notifier.notify, log_key(name)),
             ]
 
-        await self._writer.run(work)
+        await self._run_ending(work)
 
     async def expired(self, limit: int = 100) -> Sequence[Job]:
         return await self._writer.run(lambda tx: jobs.expired(tx.cx, tx.now, limit))
@@ -141,20 +153,20 @@ class SqliteStore:
     # Queue
 
     async def claim(self, conductor_id: str, lease_s: float, kinds: Sequence[str] = ()) -> Job | None:
-        return await self._writer.run(lambda tx: jobs.claim(tx, conductor_id, lease_s, kinds))
+        return await self._run_ending(lambda tx: jobs.claim(tx, conductor_id, lease_s, kinds))
 
     async def claim_one(self, name: str, holder: str, lease_s: float) -> Job | None:
-        return await self._writer.run(lambda tx: jobs.claim_one(tx, name, holder, lease_s))
+        return await self._run_ending(lambda tx: jobs.claim_one(tx, name, holder, lease_s))
 
     async def renew(self, name: str, epoch: int, lease_s: float) -> Renewal:
-        return await self._writer.run(lambda tx: jobs.renew(tx, name, epoch, lease_s))
+        return await self._run_ending(lambda tx: jobs.renew(tx, name, epoch, lease_s))
 
     async def release(self, name: str, epoch: int) -> None:
         def work(tx: Transaction) -> None:
             jobs.release(tx, name, epoch)
             tx.after_commit.append(self.notifier.notify_queue)
 
-        await self._writer.run(work)
+        await self._run_ending(work)
 
     async def wait_for_job(self, timeout_s: float, kinds: Sequence[str] = ()) -> bool:
         return await self.notifier.wait(queue_key(kinds), timeout_s)
@@ -171,7 +183,7 @@ class SqliteStore:
             tx.after_commit += [partial(self.notifier.notify, cancel_key(name)), self.notifier.notify_queue]
             return job
 
-        return await self._writer.run(work)
+        return await self._run_ending(work)
 
     async def wait_for_cancel(self, name: str, timeout_s: float) -> bool:
         return await self.notifier.wait(cancel_key(name), timeout_s)
@@ -209,7 +221,7 @@ class SqliteStore:
             ]
             return written[-1].sequence if written else jobs.need(tx.cx, name).last_sequence
 
-        return await self._writer.run(work)
+        return await (self._run_ending(work) if terminal else self._writer.run(work))
 
     async def read(self, name: str, after: int, limit: int = 256) -> Sequence[Event]:
         cached = self._events.read(name, after, limit)
@@ -253,7 +265,7 @@ class SqliteStore:
         return await self._writer.run(lambda tx: uploads.finish_upload(tx, name, digest))
 
     async def delete_upload(self, name: str) -> None:
-        await self._writer.run(lambda tx: uploads.delete_upload(tx, name))
+        await self._run_ending(lambda tx: uploads.delete_upload(tx, name))
 
     async def expired_uploads(self, limit: int = 100) -> Sequence[Upload]:
         return await self._writer.run(lambda tx: uploads.expired_uploads(tx.cx, tx.now, self._retention_s, limit))

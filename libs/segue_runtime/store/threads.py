@@ -79,6 +79,7 @@ class WriterThread:
         self._steady_clock = steady_clock
         self._waiting: queue.SimpleQueue[Operation | None] = queue.SimpleQueue()
         self._cx = cx
+        self._failures = logs.BoundedLog(log)
         self._closed = False
         self.failure: SegueError | None = None
         """The failure of the last commit, if it failed."""
@@ -129,7 +130,10 @@ class WriterThread:
             with contextlib.suppress(sqlite3.Error):
                 self._cx.execute("ROLLBACK")
             failure = self.failure = translate(error)
-            log.exception("commit failed", num_operations=len(operations))
+            if isinstance(failure, InternalError):
+                log.exception("commit failed", num_operations=len(operations))
+            else:  # a full or failing disk is no fault of ours, and each write meets it
+                self._failures.warning("commit failed", reason=failure.reason, num_operations=len(operations))
             outcomes = [(operation, None, failure) for operation in operations]
             for operation in operations:
                 operation.after_commit.clear()

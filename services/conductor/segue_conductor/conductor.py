@@ -74,6 +74,9 @@ class Conductor:
     async def _work(self, number: int) -> None:
         while not self._stopping.is_set():
             try:
+                if self._services.space.is_low():  # waiting work would only fail
+                    await asyncio.sleep(IDLE_WAIT_S)
+                    continue
                 job = await self._store.claim(f"{self._id}-{number}", self._settings.lease_s, ALL)
                 if job is None:
                     await self._idle()

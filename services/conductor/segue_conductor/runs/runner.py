@@ -50,6 +50,9 @@ async def run_to_end(run: Run) -> None:
     except errors.SegueError as error:
         await run.end(composition_pb2.STATE_FAILED, error)
     except Exception as error:
+        if errors.is_disk_full(error):
+            await run.end(composition_pb2.STATE_FAILED, errors.StorageFull("the disk of temporary files is full"))
+            return
         log.exception("the job failed", exc_info=error)
         message = f"an internal error occurred; the server's log has it under {run.name}"
         await run.end(composition_pb2.STATE_FAILED, errors.InternalError(message))
