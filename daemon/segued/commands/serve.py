@@ -71,7 +71,8 @@ def _next_steps(node: Node, settings: Settings) -> list[str]:
     if not sys.stdout.isatty() or node.role not in {"all", "gateway"} or not node.addresses:
         return []
     address = node.addresses[0]
-    token = "SEGUE_CLIENT_TOKEN=… " if settings.server.token else ""
+    has_token = settings.server.token or settings.server.tokens_file
+    token = "SEGUE_CLIENT_TOKEN=… " if has_token else ""
     tls = bool(settings.server.tls_cert)
     return [
         f"home  {settings.home}",

@@ -40,6 +40,8 @@ CLEAN_UP_S = 5.0
 # A caller's channel connects again by itself; a stranger must not keep connections without calls.
 CONNECTION_IDLE_S = 300.0
 RESERVED_FILES = 128
+FEWEST_CONNECTIONS = 16
+UNLIMITED_CONNECTIONS = 1 << 20
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 log = logs.get("server")
@@ -78,7 +80,9 @@ def _most_connections() -> int:
     import resource
 
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return max(16, min(most, 1 << 20) - RESERVED_FILES)
+    if most == resource.RLIM_INFINITY:
+        return UNLIMITED_CONNECTIONS
+    return min(UNLIMITED_CONNECTIONS, max(FEWEST_CONNECTIONS, most - RESERVED_FILES))
 
 
 @dataclass(frozen=True, slots=True)
