@@ -51,6 +51,8 @@ class FolderArtifacts:
         self._threads = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="artifacts")
         with storage_errors("folder"):
             (folder / PARTIAL).mkdir(parents=True, exist_ok=True, mode=0o700)
+            with contextlib.suppress(PermissionError):  # another user's folder: whoever owns it decides
+                folder.chmod(0o700)
             _delete_abandoned(folder / PARTIAL)
 
     async def append(self, stream: str, payload: bytes) -> Ref:

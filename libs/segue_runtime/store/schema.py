@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import time
 from importlib import metadata
@@ -124,6 +125,7 @@ def _prepare(cx: sqlite3.Connection, path: Path) -> None:
     # Before any write: a newer file must stay as it is.
     _refuse_newer(cx, path)
     _refuse_damaged(cx, path)
+    _hide_from_others(path)
     cx.execute("PRAGMA auto_vacuum = INCREMENTAL")  # has an effect on new files only
     cx.execute("PRAGMA journal_mode = WAL")
     # FULL: a power cut must not lose events whose cursors watchers already have.
@@ -156,6 +158,14 @@ def _refuse_newer(cx: sqlite3.Connection, path: Path) -> None:
         f"{path} was written by Segue {release} (store version {version}); this is Segue {metadata.version('segue')}, "
         f"which reads store versions up to {VERSION}: run the newer release, or choose another home"
     )
+
+
+def _hide_from_others(path: Path) -> None:
+    """Let only the owner read the file. New files beside it get the same rights from SQLite."""
+    for each in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+        # Another user's file: whoever owns it decides.
+        with contextlib.suppress(FileNotFoundError, PermissionError):
+            each.chmod(0o600)
 
 
 def _refuse_damaged(cx: sqlite3.Connection, path: Path) -> None:
