@@ -8,7 +8,7 @@ import random
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.mesh.harness import Heard, Segued, embedded, hear, processes, sha256, spec
+from tests.mesh.harness import Heard, Segued, embedded, free_port, hear, processes, sha256, spec
 
 from segue.composer.v1 import composition_pb2, stream_pb2
 from segue_client import Client
@@ -154,6 +154,22 @@ async def test_a_stopped_process_releases_the_work_and_another_one_ends_it(segue
                 assert await asyncio.to_thread(segued.terminate) == 0
                 await asyncio.to_thread(segued.start)
     check(heard, undisturbed)
+
+
+async def test_a_finished_section_is_progress_although_it_is_not_joined(tmp_path: Path, undisturbed: Heard) -> None:
+    """The conductor dies after a section is finished, and the mixer is away: one more claim would be one too many."""
+    away = ("--mixer-address", f"127.0.0.1:{free_port()}")
+    segued = Segued(tmp_path / "home", "--conductor-max-claims", "1", *away)
+    try:
+        segued.start(failpoints="conductor.after_section=kill")
+        async with Client(segued.address, patience_s=60) as client:
+            created = await client.create(ASKED)
+            assert await segued.ended() == -9
+            segued.flags = segued.flags[:2]
+            await asyncio.to_thread(segued.start)
+            check(await asyncio.wait_for(hear(client.watch(created.name, audio=BOTH)), 60), undisturbed)
+    finally:
+        segued.stop()
 
 
 async def test_work_that_kills_every_conductor_fails_and_the_queue_continues(segued: Segued) -> None:

@@ -35,6 +35,7 @@ class Journal:
         self.sequence = job.last_sequence
         """The newest row of the log that this claim knows of."""
         self._checkpointed = asyncio.Event()
+        # Rendering and mixing append at the same time: each event must change the result of the one before.
         self._appending = asyncio.Lock()
 
     async def next_checkpoint(self) -> None:
@@ -44,7 +45,14 @@ class Journal:
 
     async def append(self, *events: CompositionEvent, checkpoint: JobCheckpoint | None = None) -> int:
         """Append events and store the composition that they change, in one transaction; return the newest sequence."""
-        return await self._append(events, checkpoint, terminal=False)
+        async with self._appending:
+            return await _uncancelled(self._write(events, checkpoint))
+
+    async def append_progress(self, event: CompositionEvent) -> int:
+        """Append an event that counts as progress: the job's claims are counted from 0 again."""
+        async with self._appending:
+            # The present checkpoint is read here: the mixer may have reached it while this waited.
+            return await _uncancelled(self._write((event,), self.checkpoint))
 
     async def add_segments(self, segments: Sequence[Segment], before: Sequence[CompositionEvent] = ()) -> int:
         """Append references to audio, after the events that announce them."""
@@ -61,18 +69,12 @@ class Journal:
         """Append the only terminal event: the composition in its final state."""
         event = state.finished_event(self.composition, final, error, time.time())
         self.composition = event.finished.composition
-        await self._append((event,), None, terminal=True)
+        async with self._appending:
+            await _uncancelled(self._write((event,), None, terminal=True))
         log.info("ended", composition=self.name, state=composition_pb2.State.Name(final))
 
-    async def _append(
-        self, events: Sequence[CompositionEvent], checkpoint: JobCheckpoint | None, *, terminal: bool
-    ) -> int:
-        # Rendering and mixing append at the same time: each event must change the result of the one before.
-        async with self._appending:
-            return await _uncancelled(self._write(events, checkpoint, terminal=terminal))
-
     async def _write(
-        self, events: Sequence[CompositionEvent], checkpoint: JobCheckpoint | None, *, terminal: bool
+        self, events: Sequence[CompositionEvent], checkpoint: JobCheckpoint | None, *, terminal: bool = False
     ) -> int:
         changed = composition_pb2.Composition()
         changed.CopyFrom(self.composition)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 BEFORE_SECTION: Final = failpoints.declare("conductor.before_section", "a section is about to be rendered")
 AFTER_TAKE: Final = failpoints.declare("conductor.after_take", "a take is complete but not in the log")
+AFTER_SECTION: Final = failpoints.declare("conductor.after_section", "the end of a section is in the log")
 log = logs.get("conductor")
 
 
@@ -245,7 +246,8 @@ class SectionRenderer:
             frames=rendered.frames,
             rendered=rendered,
         )
-        await self._job.journal.append(stream_pb2.CompositionEvent(section_finished=finished))
+        await self._job.journal.append_progress(stream_pb2.CompositionEvent(section_finished=finished))
+        await failpoints.reach(AFTER_SECTION)
 
     def _set_take(self, section: PlannedSection, take: Take) -> None:
         self._takes[section.spec.section_id] = take
