@@ -229,6 +229,29 @@ def test_a_flac_that_claims_too_many_frames_is_refused(tmp_path: Path) -> None:
         read_audio(path)
 
 
+def without_length(path: Path) -> Path:
+    """Clear the number of frames in the header of a FLAC file, as encoders leave it that write to a pipe."""
+    content = bytearray(path.read_bytes())
+    content[21] &= 0xF0
+    content[22:26] = bytes(4)
+    path.write_bytes(content)
+    return path
+
+
+def test_a_flac_without_a_length_is_counted_while_decoding(tmp_path: Path) -> None:
+    path = tmp_path / "piped.flac"
+    sound = np.random.default_rng(1).normal(0, 0.1, (150_000, 2)).astype(np.float32)
+    soundfile.write(path, sound, 48_000, subtype="PCM_24")
+    expected, _ = read_audio(path)
+    without_length(path)
+    with open_reader(path) as reader:
+        assert reader.frames == 150_000
+        assert np.array_equal(np.concatenate(list(reader.blocks())), expected)
+    for limits in (ReadLimits(max_seconds=1.0), ReadLimits(max_frames=149_999)):
+        with pytest.raises(AudioTooLarge):
+            open_reader(path, limits)
+
+
 def test_limits_are_checked_before_decoding(tmp_path: Path) -> None:
     path = tmp_path / "x.wav"
     write(path, music(1.0), AudioFileSettings(file_format=FileFormat.WAV))

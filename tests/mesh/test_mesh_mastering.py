@@ -39,6 +39,19 @@ def wav(path: Path, seconds: float = 4.0, channels: int = 2) -> Path:
     return path
 
 
+async def test_a_flac_of_unknown_length_is_mastered(tmp_path: Path) -> None:
+    """Encoders that write to a pipe leave the number of frames in the header at zero."""
+    path = wav(tmp_path / "piped.flac", seconds=2)
+    content = bytearray(path.read_bytes())
+    content[21] &= 0xF0
+    content[22:26] = bytes(4)
+    path.write_bytes(content)
+    async with embedded(tmp_path) as (_, client):
+        heard = await asyncio.wait_for(mastered(client, path), 60)
+        assert heard.composition.state == composition_pb2.STATE_SUCCEEDED, heard.composition.error
+        assert len(heard.draft) == 2 * RATE * 8
+
+
 async def read(client: Client, output: composition_pb2.Output) -> bytes:
     return b"".join([piece async for piece in client.read(output)])
 

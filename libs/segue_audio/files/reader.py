@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from segue_audio.arrays import Float32
 
 
+UNKNOWN_FRAMES = 2**63 - 1
+"""libsndfile's length of a FLAC file whose header has none: an encoder that writes to a pipe does not know it."""
+COUNT_FRAMES = 65_536
 _READABLE_FORMATS = {name for container in READABLE for name in container.sndfile_formats}
 
 
@@ -44,14 +47,17 @@ class AudioFileReader(AbstractContextManager["AudioFileReader"]):
             self._sound = _ForwardFile(path)
         except (soundfile.LibsndfileError, RuntimeError) as error:
             raise UnreadableAudio(f"{path.name} cannot be read as audio: {error}") from None
+        self.frames: int = self._sound.frames
         try:
-            self._check(limits)
+            self._check_format(limits)
+            if self.frames == UNKNOWN_FRAMES:
+                self.frames = self._count_frames(limits)
+            self._check_length(limits)
         except BaseException:
             self._sound.close()
             raise
         self.sample_rate: int = self._sound.samplerate
         self.channels: int = self._sound.channels
-        self.frames: int = self._sound.frames
 
     def blocks(self, block_frames: int = 65_536) -> Iterator[Float32]:
         """Decode to the end; raises when the file has fewer frames than it claims, or a sample is not finite."""
@@ -80,7 +86,20 @@ class AudioFileReader(AbstractContextManager["AudioFileReader"]):
     ) -> None:
         self.close()
 
-    def _check(self, limits: ReadLimits) -> None:
+    def _count_frames(self, limits: ReadLimits) -> int:
+        """Decode a file whose header has no length, at most up to the limits, and open it again."""
+        most, frames = min(limits.max_frames, limits.max_seconds * self._sound.samplerate), 0
+        block = np.empty((COUNT_FRAMES, self._sound.channels), np.float32)
+        try:
+            while frames <= most and (found := len(self._sound.read(out=block))):
+                frames += found
+        except (soundfile.LibsndfileError, RuntimeError) as error:
+            raise UnreadableAudio(f"{self.path.name} is damaged at frame {frames}: {error}") from None
+        self._sound.close()
+        self._sound = _ForwardFile(self.path)
+        return frames
+
+    def _check_format(self, limits: ReadLimits) -> None:
         sound, name = self._sound, self.path.name
         if sound.format not in _READABLE_FORMATS:
             readable = ", ".join(container.name for container in READABLE)
@@ -90,10 +109,13 @@ class AudioFileReader(AbstractContextManager["AudioFileReader"]):
             raise AudioTooLarge(f"{name} has a sample rate of {sound.samplerate} Hz; allowed are {low} to {high}")
         if sound.channels > limits.max_channels:
             raise AudioTooLarge(f"{name} has {sound.channels} channels; the limit is {limits.max_channels}")
-        if sound.frames <= 0:
+
+    def _check_length(self, limits: ReadLimits) -> None:
+        name, rate = self.path.name, self._sound.samplerate
+        if self.frames <= 0:
             raise UnreadableAudio(f"{name} has no frames")
-        if sound.frames > limits.max_frames or sound.frames > limits.max_seconds * sound.samplerate:
-            seconds = sound.frames / sound.samplerate
+        if self.frames > limits.max_frames or self.frames > limits.max_seconds * rate:
+            seconds = self.frames / rate
             raise AudioTooLarge(f"{name} claims {seconds:.0f} s; the limit is {limits.max_seconds:.0f} s")
 
 
