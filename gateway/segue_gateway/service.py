@@ -26,7 +26,7 @@ from segue_runtime import errors
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     import grpc.aio
 
@@ -94,8 +94,12 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
             limit=listing.page_size(request.page_size),
             after=listing.decode_token(request.page_token, request.filter),
         )
+        # Once for all rows: the order of the queue takes as long as the queue is deep.
+        positions: Mapping[str, int] = {}
+        if any(job.is_waiting for job in page.jobs):
+            positions = await self._store.queue_positions()
         return composition_pb2.ListCompositionsResponse(
-            compositions=[state.brief_view(await self._composition(job)) for job in page.jobs],
+            compositions=[state.brief_view(await self._composition(job, positions)) for job in page.jobs],
             next_page_token=listing.encode_token(page.after, request.filter),
         )
 
@@ -232,10 +236,11 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         stats.uptime.FromNanoseconds(round((time.monotonic() - self._start_time) * 1e9))
         return stats
 
-    async def _composition(self, job: Job) -> Composition:
+    async def _composition(self, job: Job, positions: Mapping[str, int] | None = None) -> Composition:
         composition = composition_pb2.Composition.FromString(job.resource)
         if job.is_waiting:
-            composition.queue_position = await self._store.queue_position(job.name)
+            found = await self._store.queue_positions() if positions is None else positions
+            composition.queue_position = found.get(job.name, 0)
         if job.expires is not None:
             log_rows.set_time(composition.expire_time, job.expires)
         return composition

@@ -148,7 +148,7 @@ class Watch:
         return stream_pb2.CompositionEvent(
             checkpoint=stream_pb2.Checkpoint(
                 state=composition.state,
-                queue_position=await self._store.queue_position(self._name) if job.is_waiting else 0,
+                queue_position=(await self._store.queue_positions()).get(self._name, 0) if job.is_waiting else 0,
                 waiting_for="" if job.is_waiting else await self._waiting_for(),
             )
         )

@@ -93,8 +93,8 @@ class Queue(Protocol):
         """Wait until a job of these kinds can probably be claimed."""
         ...
 
-    async def queue_position(self, name: str) -> int:
-        """Return the position in the queue: 1 for the next job, 0 for a job that does not wait."""
+    async def queue_positions(self) -> Mapping[str, int]:
+        """Return the position of every waiting job in the queue: 1 for the next one."""
         ...
 
     async def depths(self) -> Mapping[str, Depth]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import TYPE_CHECKING
 
@@ -209,21 +210,19 @@ def release(tx: Transaction, name: str, epoch: int) -> None:
     )
 
 
-def position(cx: sqlite3.Connection, name: str) -> int:
-    """Return the position of a waiting job in the order of `claim`, or 0."""
+def positions(cx: sqlite3.Connection) -> dict[str, int]:
+    """Return the position of each waiting job in the order of `claim`, from 1."""
     rows = cx.execute(
         "SELECT name, owner, cancel_reason IS NOT NULL AS ending, coalesce(turn, 0) AS turn FROM jobs "
         "LEFT JOIN turns USING (owner) WHERE finished IS NULL AND claimed_by IS NULL ORDER BY jobs.id"
     ).fetchall()
-    ending = [row["name"] for row in rows if row["ending"]]
-    if name in ending:
-        return ending.index(name) + 1
+    order = [row["name"] for row in rows if row["ending"]]
     by_owner: dict[str, list[str]] = {}
     for row in sorted((row for row in rows if not row["ending"]), key=lambda row: row["turn"]):
         by_owner.setdefault(row["owner"], []).append(row["name"])
-    longest = max(map(len, by_owner.values()), default=0)
-    order = [names[turn] for turn in range(longest) for names in by_owner.values() if turn < len(names)]
-    return len(ending) + order.index(name) + 1 if name in order else 0
+    for turn in itertools.zip_longest(*by_owner.values()):
+        order += [name for name in turn if name is not None]
+    return {name: place for place, name in enumerate(order, start=1)}
 
 
 def depths(cx: sqlite3.Connection) -> dict[str, Depth]:

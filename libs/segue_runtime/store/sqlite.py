@@ -171,8 +171,8 @@ class SqliteStore:
     async def wait_for_job(self, timeout_s: float, kinds: Sequence[str] = ()) -> bool:
         return await self.notifier.wait(queue_key(kinds), timeout_s)
 
-    async def queue_position(self, name: str) -> int:
-        return await self._readers.run(partial(jobs.position, name=name))
+    async def queue_positions(self) -> Mapping[str, int]:
+        return await self._readers.run(jobs.positions)
 
     async def depths(self) -> Mapping[str, Depth]:
         return await self._readers.run(jobs.depths)
