@@ -122,6 +122,13 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
             job = await self._submission.end_cancelled(job)
         return composition_pb2.CancelCompositionResponse(composition=await self._composition(job))
 
+    async def RetryComposition(
+        self, request: composition_pb2.RetryCompositionRequest, context: Context
+    ) -> composition_pb2.RetryCompositionResponse:
+        """Create a composition from a failed or cancelled one."""
+        job = await self._submission.retry(request)
+        return composition_pb2.RetryCompositionResponse(composition=await self._composition(job))
+
     async def DeleteComposition(
         self, request: composition_pb2.DeleteCompositionRequest, context: Context
     ) -> composition_pb2.DeleteCompositionResponse:

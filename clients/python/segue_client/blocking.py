@@ -168,6 +168,10 @@ class BlockingClient:
         """Ask a composition to stop."""
         return self._thread.run(self._inner.cancel(name))
 
+    def retry(self, name: str, *, request_id: str = "") -> Composition:
+        """Queue a failed or cancelled composition again, as a new one that reuses its finished takes."""
+        return self._thread.run(self._inner.retry(name, request_id=request_id))
+
     def delete(self, name: str) -> None:
         """Delete a composition that has ended, with its files."""
         self._thread.run(self._inner.delete(name))

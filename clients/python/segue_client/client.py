@@ -183,6 +183,11 @@ class Client:
             )
         ).composition
 
+    async def retry(self, name: str, *, request_id: str = "") -> Composition:
+        """Queue a failed or cancelled composition again, as a new one that reuses its finished takes."""
+        request = composition_pb2.RetryCompositionRequest(name=name, request_id=request_id or str(uuid.uuid4()))
+        return (await self._connection.call(lambda stub: stub.RetryComposition, request)).composition
+
     async def delete(self, name: str) -> None:
         """Delete a composition that has ended, with its files."""
         request = composition_pb2.DeleteCompositionRequest(name=name)

@@ -116,6 +116,31 @@ class Submission:
         )
         return await self.job(job.name)
 
+    async def retry(self, request: composition_pb2.RetryCompositionRequest) -> Job:
+        """Queue the work of a failed or cancelled composition again, with its plan and its finished takes."""
+        self._check_open()
+        earlier = await self.job(request.name)
+        failed = composition_pb2.Composition.FromString(earlier.resource)
+        validation.check_retry(failed, is_composition=earlier.kind == COMPOSITION)
+        spec = spec_pb2.CompositionSpec.FromString(earlier.spec)
+        await self._check_melody(spec)
+        spec.parent = failed.name
+        spec.ClearField("edits")  # the plan contains them
+        if failed.HasField("plan"):
+            spec.plan.CopyFrom(failed.plan)
+        kept = edits.kept_sections(failed, frozenset(section.section_id for section in failed.sections))
+        name = f"compositions/{secrets.token_hex(12)}"
+        composition = state.new_composition(name, owner(), spec, time.time(), kept)
+        composition.model = failed.model
+        return await self._enqueue(
+            composition,
+            COMPOSITION,
+            request_id=request.request_id,
+            spec=spec.SerializeToString(),
+            spec_digest=f"retry of {failed.name}".encode(),
+            labels=dict(earlier.labels),
+        )
+
     async def master(self, request: mastering_pb2.CreateMasterRequest) -> Job:
         """Queue the mastering of an upload."""
         self._check_open()

@@ -9,10 +9,11 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from segue.audio.v1 import audio_pb2
-from segue.composer.v1 import mastering_pb2, spec_pb2
+from segue.composer.v1 import composition_pb2, mastering_pb2, spec_pb2
 from segue.music.v1 import music_pb2
 from segue.renderer.v1 import renderer_pb2
 from segue_audio.formats import DEFAULT_BIT_DEPTH, FileFormat
+from segue_composition import state
 from segue_composition.plan_request import plan_request
 from segue_music.codec import canonical_json
 from segue_runtime import errors
@@ -21,6 +22,7 @@ from segue_runtime.errors import FieldViolation
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from segue.composer.v1.composition_pb2 import Composition
     from segue.composer.v1.spec_pb2 import CompositionSpec
     from segue.renderer.v1.renderer_pb2 import ModelProfile
     from segue_composition.peers import Peers
@@ -69,6 +71,15 @@ def _master_violations(spec: CompositionSpec) -> Iterator[FieldViolation]:
             yield FieldViolation("spec.edits", "edits need a parent", "the name of the composition to edit")
         if spec.master_mode == spec_pb2.MASTER_MODE_FROZEN:
             yield FieldViolation("spec.master_mode", "FROZEN needs a parent", "REMASTER")
+
+
+def check_retry(failed: Composition, *, is_composition: bool) -> None:
+    """Check that a composition can be retried: it has failed or was cancelled, and was not a mastering."""
+    if not state.is_terminal(failed):
+        raise errors.NotFinished(f"{failed.name} has not ended", metadata={"name": failed.name})
+    if not is_composition or failed.state not in {composition_pb2.STATE_FAILED, composition_pb2.STATE_CANCELLED}:
+        text = "it did not fail" if is_composition else "a mastering is created again with CreateMaster"
+        raise errors.InvalidField(f"name: {text}", violations=[FieldViolation("name", text)])
 
 
 def master_digest(request: mastering_pb2.CreateMasterRequest) -> bytes:

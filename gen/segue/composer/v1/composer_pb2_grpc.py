@@ -72,6 +72,11 @@ class ComposerServiceStub(object):
                 request_serializer=segue_dot_composer_dot_v1_dot_composition__pb2.CancelCompositionRequest.SerializeToString,
                 response_deserializer=segue_dot_composer_dot_v1_dot_composition__pb2.CancelCompositionResponse.FromString,
                 _registered_method=True)
+        self.RetryComposition = channel.unary_unary(
+                '/segue.composer.v1.ComposerService/RetryComposition',
+                request_serializer=segue_dot_composer_dot_v1_dot_composition__pb2.RetryCompositionRequest.SerializeToString,
+                response_deserializer=segue_dot_composer_dot_v1_dot_composition__pb2.RetryCompositionResponse.FromString,
+                _registered_method=True)
         self.DeleteComposition = channel.unary_unary(
                 '/segue.composer.v1.ComposerService/DeleteComposition',
                 request_serializer=segue_dot_composer_dot_v1_dot_composition__pb2.DeleteCompositionRequest.SerializeToString,
@@ -184,6 +189,15 @@ class ComposerServiceServicer(object):
     def CancelComposition(self, request, context):
         """CancelComposition cancels a composition and returns it. A composition that has ended is returned unchanged. The
         finished part remains as a draft for download. Errors: COMPOSITION_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryComposition(self, request, context):
+        """RetryComposition creates a composition from one that failed or was cancelled: the same request and plan, with the
+        earlier one as its parent. Finished takes are reused; the earlier composition does not change. Errors:
+        COMPOSITION_NOT_FOUND, NOT_FINISHED, INVALID_FIELD if it succeeded, REQUEST_ID_REUSED, QUEUE_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -312,6 +326,11 @@ def add_ComposerServiceServicer_to_server(servicer, server):
                     servicer.CancelComposition,
                     request_deserializer=segue_dot_composer_dot_v1_dot_composition__pb2.CancelCompositionRequest.FromString,
                     response_serializer=segue_dot_composer_dot_v1_dot_composition__pb2.CancelCompositionResponse.SerializeToString,
+            ),
+            'RetryComposition': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryComposition,
+                    request_deserializer=segue_dot_composer_dot_v1_dot_composition__pb2.RetryCompositionRequest.FromString,
+                    response_serializer=segue_dot_composer_dot_v1_dot_composition__pb2.RetryCompositionResponse.SerializeToString,
             ),
             'DeleteComposition': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteComposition,
@@ -539,6 +558,33 @@ class ComposerService(object):
             '/segue.composer.v1.ComposerService/CancelComposition',
             segue_dot_composer_dot_v1_dot_composition__pb2.CancelCompositionRequest.SerializeToString,
             segue_dot_composer_dot_v1_dot_composition__pb2.CancelCompositionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryComposition(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/segue.composer.v1.ComposerService/RetryComposition',
+            segue_dot_composer_dot_v1_dot_composition__pb2.RetryCompositionRequest.SerializeToString,
+            segue_dot_composer_dot_v1_dot_composition__pb2.RetryCompositionResponse.FromString,
             options,
             channel_credentials,
             insecure,

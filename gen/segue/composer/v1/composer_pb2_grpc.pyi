@@ -77,6 +77,15 @@ class ComposerServiceStub:
     finished part remains as a draft for download. Errors: COMPOSITION_NOT_FOUND.
     """
 
+    RetryComposition: grpc.UnaryUnaryMultiCallable[
+        segue.composer.v1.composition_pb2.RetryCompositionRequest,
+        segue.composer.v1.composition_pb2.RetryCompositionResponse,
+    ]
+    """RetryComposition creates a composition from one that failed or was cancelled: the same request and plan, with the
+    earlier one as its parent. Finished takes are reused; the earlier composition does not change. Errors:
+    COMPOSITION_NOT_FOUND, NOT_FINISHED, INVALID_FIELD if it succeeded, REQUEST_ID_REUSED, QUEUE_FULL.
+    """
+
     DeleteComposition: grpc.UnaryUnaryMultiCallable[
         segue.composer.v1.composition_pb2.DeleteCompositionRequest,
         segue.composer.v1.composition_pb2.DeleteCompositionResponse,
@@ -214,6 +223,15 @@ class ComposerServiceAsyncStub:
     ]
     """CancelComposition cancels a composition and returns it. A composition that has ended is returned unchanged. The
     finished part remains as a draft for download. Errors: COMPOSITION_NOT_FOUND.
+    """
+
+    RetryComposition: grpc.aio.UnaryUnaryMultiCallable[
+        segue.composer.v1.composition_pb2.RetryCompositionRequest,
+        segue.composer.v1.composition_pb2.RetryCompositionResponse,
+    ]
+    """RetryComposition creates a composition from one that failed or was cancelled: the same request and plan, with the
+    earlier one as its parent. Finished takes are reused; the earlier composition does not change. Errors:
+    COMPOSITION_NOT_FOUND, NOT_FINISHED, INVALID_FIELD if it succeeded, REQUEST_ID_REUSED, QUEUE_FULL.
     """
 
     DeleteComposition: grpc.aio.UnaryUnaryMultiCallable[
@@ -365,6 +383,17 @@ class ComposerServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[segue.composer.v1.composition_pb2.CancelCompositionResponse, collections.abc.Awaitable[segue.composer.v1.composition_pb2.CancelCompositionResponse]]:
         """CancelComposition cancels a composition and returns it. A composition that has ended is returned unchanged. The
         finished part remains as a draft for download. Errors: COMPOSITION_NOT_FOUND.
+        """
+
+    @abc.abstractmethod
+    def RetryComposition(
+        self,
+        request: segue.composer.v1.composition_pb2.RetryCompositionRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[segue.composer.v1.composition_pb2.RetryCompositionResponse, collections.abc.Awaitable[segue.composer.v1.composition_pb2.RetryCompositionResponse]]:
+        """RetryComposition creates a composition from one that failed or was cancelled: the same request and plan, with the
+        earlier one as its parent. Finished takes are reused; the earlier composition does not change. Errors:
+        COMPOSITION_NOT_FOUND, NOT_FINISHED, INVALID_FIELD if it succeeded, REQUEST_ID_REUSED, QUEUE_FULL.
         """
 
     @abc.abstractmethod

@@ -336,7 +336,7 @@ class Composition(google.protobuf.message.Message):
     owner: builtins.str
     """owner is the caller that created it. Empty means that the server has no authentication."""
     parent: builtins.str
-    """parent is the composition that this one is an edit of. Empty means none."""
+    """parent is the composition that this one is an edit or a retry of. Empty means none."""
     session: builtins.str
     """session is the group that the caller assigned. Empty means none."""
     kind: segue.music.v1.music_pb2.Kind.ValueType
@@ -641,6 +641,51 @@ class CancelCompositionResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["composition", b"composition"]) -> None: ...
 
 global___CancelCompositionResponse = CancelCompositionResponse
+
+@typing.final
+class RetryCompositionRequest(google.protobuf.message.Message):
+    """RetryCompositionRequest creates a composition from one that failed or was cancelled."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """name is the name of the composition that failed or was cancelled."""
+    request_id: builtins.str
+    """request_id makes the call idempotent: a repeated UUID returns the earlier composition. Empty means a new
+    composition.
+    """
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "request_id", b"request_id"]) -> None: ...
+
+global___RetryCompositionRequest = RetryCompositionRequest
+
+@typing.final
+class RetryCompositionResponse(google.protobuf.message.Message):
+    """RetryCompositionResponse returns the new composition."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    COMPOSITION_FIELD_NUMBER: builtins.int
+    @property
+    def composition(self) -> global___Composition:
+        """composition is the new composition; parent is the one that it retries."""
+
+    def __init__(
+        self,
+        *,
+        composition: global___Composition | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["composition", b"composition"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["composition", b"composition"]) -> None: ...
+
+global___RetryCompositionResponse = RetryCompositionResponse
 
 @typing.final
 class DeleteCompositionRequest(google.protobuf.message.Message):

@@ -108,6 +108,10 @@ impl ComposerService for Service {
         reply(CancelCompositionResponse { composition: Some(composition) })
     }
 
+    async fn retry_composition(&self, _: Request<RetryCompositionRequest>) -> Reply<RetryCompositionResponse> {
+        Err(Status::unimplemented("the fake retries nothing"))
+    }
+
     async fn delete_composition(&self, request: Request<DeleteCompositionRequest>) -> Reply<DeleteCompositionResponse> {
         let name = request.into_inner().name;
         self.piece(&name)?;
