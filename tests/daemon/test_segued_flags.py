@@ -114,7 +114,7 @@ def test_a_name_and_a_format_that_differ_are_refused(flags: tuple[str, ...], wor
         (("--without", "zebra"), "textures"),
         (("--label", "album"), "KEY=VALUE"),
         (("--time-limit", "soon"), "1m20s"),
-        (("--format", "aiff"), "flac"),
+        (("--format", "xyz"), "flac"),
         (("--color", "sometimes"), "always"),
         (("--token", "secret-token"), "--token-file"),
         (("--plan", "-", "--token-file", "-"), "standard input"),

@@ -146,7 +146,7 @@ BROKEN: dict[str, tuple[Answer, str]] = {
     "a tower inside": (answers("[" * 50_000), "not JSON"),
     "too long": (answers("x" * 70_000), "too long"),
     "wrong values": (
-        answers({"title": 7, "genre": "polka", "moods": {}, "sections": [{"role": "king"}]}), "nothing usable",
+        answers({"title": 7, "genre": "polkacore", "moods": {}, "sections": [{"role": "king"}]}), "nothing usable",
     ),
 }  # fmt: skip
 
