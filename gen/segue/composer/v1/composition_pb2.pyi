@@ -358,7 +358,7 @@ class Composition(google.protobuf.message.Message):
     the draft must have received.
     """
     claims: builtins.int
-    """claims counts the conductors that have claimed it. 0 means none yet."""
+    """claims counts the conductors that have claimed it since its last progress: a finished or joined section. 0 means none yet."""
     title: builtins.str
     """title is the title of the piece. Empty means that it is not planned yet."""
     @property

@@ -117,7 +117,7 @@ class Started(google.protobuf.message.Message):
 
     CLAIMS_FIELD_NUMBER: builtins.int
     claims: builtins.int
-    """claims counts the claims from 1. Above 1, the work of an earlier conductor is resumed."""
+    """claims counts the claims since the last progress, from 1. Above 1, an earlier conductor made none."""
     def __init__(
         self,
         *,
