@@ -74,6 +74,113 @@ GUIDE_MELODY_AUDIO: Guide.ValueType  # 2
 """GUIDE_MELODY_AUDIO is audio; the model follows its melody."""
 global___Guide = Guide
 
+class _ModelState:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _ModelStateEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_ModelState.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    MODEL_STATE_UNSPECIFIED: _ModelState.ValueType  # 0
+    """MODEL_STATE_UNSPECIFIED means WARM: the renderer tells no states apart."""
+    MODEL_STATE_COLD: _ModelState.ValueType  # 1
+    """MODEL_STATE_COLD means that the model is not loaded. It is loaded when a section needs it."""
+    MODEL_STATE_LOADING: _ModelState.ValueType  # 2
+    """MODEL_STATE_LOADING means that the model is being loaded."""
+    MODEL_STATE_WARM: _ModelState.ValueType  # 3
+    """MODEL_STATE_WARM means that the model is loaded."""
+    MODEL_STATE_FAILED: _ModelState.ValueType  # 4
+    """MODEL_STATE_FAILED means that the model could not be loaded, or cannot play any more."""
+
+class ModelState(_ModelState, metaclass=_ModelStateEnumTypeWrapper):
+    """ModelState says whether a model can play at once."""
+
+MODEL_STATE_UNSPECIFIED: ModelState.ValueType  # 0
+"""MODEL_STATE_UNSPECIFIED means WARM: the renderer tells no states apart."""
+MODEL_STATE_COLD: ModelState.ValueType  # 1
+"""MODEL_STATE_COLD means that the model is not loaded. It is loaded when a section needs it."""
+MODEL_STATE_LOADING: ModelState.ValueType  # 2
+"""MODEL_STATE_LOADING means that the model is being loaded."""
+MODEL_STATE_WARM: ModelState.ValueType  # 3
+"""MODEL_STATE_WARM means that the model is loaded."""
+MODEL_STATE_FAILED: ModelState.ValueType  # 4
+"""MODEL_STATE_FAILED means that the model could not be loaded, or cannot play any more."""
+global___ModelState = ModelState
+
+class _RendererState:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _RendererStateEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_RendererState.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    RENDERER_STATE_UNSPECIFIED: _RendererState.ValueType  # 0
+    """RENDERER_STATE_UNSPECIFIED means READY."""
+    RENDERER_STATE_READY: _RendererState.ValueType  # 1
+    """RENDERER_STATE_READY means that it accepts sections."""
+    RENDERER_STATE_DRAINING: _RendererState.ValueType  # 2
+    """RENDERER_STATE_DRAINING means that it ends its running sections and accepts no others."""
+    RENDERER_STATE_FAILED: _RendererState.ValueType  # 3
+    """RENDERER_STATE_FAILED means that it cannot render."""
+
+class RendererState(_RendererState, metaclass=_RendererStateEnumTypeWrapper):
+    """RendererState says whether a renderer accepts sections."""
+
+RENDERER_STATE_UNSPECIFIED: RendererState.ValueType  # 0
+"""RENDERER_STATE_UNSPECIFIED means READY."""
+RENDERER_STATE_READY: RendererState.ValueType  # 1
+"""RENDERER_STATE_READY means that it accepts sections."""
+RENDERER_STATE_DRAINING: RendererState.ValueType  # 2
+"""RENDERER_STATE_DRAINING means that it ends its running sections and accepts no others."""
+RENDERER_STATE_FAILED: RendererState.ValueType  # 3
+"""RENDERER_STATE_FAILED means that it cannot render."""
+global___RendererState = RendererState
+
+@typing.final
+class ModelStatus(google.protobuf.message.Message):
+    """ModelStatus is the present state of one model: of one renderer, or of the whole pool."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    SLOTS_FIELD_NUMBER: builtins.int
+    BUSY_SLOTS_FIELD_NUMBER: builtins.int
+    LOAD_TIME_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: builtins.int
+    model: builtins.str
+    """model is the name, as in ModelProfile."""
+    state: global___ModelState.ValueType
+    """state says whether it can play at once."""
+    slots: builtins.int
+    """slots is the number of its sections that can be rendered at once."""
+    busy_slots: builtins.int
+    """busy_slots is the number of those slots that are in use."""
+    reason: builtins.str
+    """reason is why it has FAILED, for people. Empty otherwise."""
+    memory_bytes: builtins.int
+    """memory_bytes is the memory that it occupies now. 0 means none, or unknown."""
+    @property
+    def load_time(self) -> google.protobuf.duration_pb2.Duration:
+        """load_time is the expected time until it can play: the rest while it is LOADING, all of it while it is COLD.
+        Absence means that it is unknown.
+        """
+
+    def __init__(
+        self,
+        *,
+        model: builtins.str = ...,
+        state: global___ModelState.ValueType = ...,
+        slots: builtins.int = ...,
+        busy_slots: builtins.int = ...,
+        load_time: google.protobuf.duration_pb2.Duration | None = ...,
+        reason: builtins.str = ...,
+        memory_bytes: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["load_time", b"load_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["busy_slots", b"busy_slots", "load_time", b"load_time", "memory_bytes", b"memory_bytes", "model", b"model", "reason", b"reason", "slots", b"slots", "state", b"state"]) -> None: ...
+
+global___ModelStatus = ModelStatus
+
 @typing.final
 class ModelProfile(google.protobuf.message.Message):
     """ModelProfile describes a model to the planner and the gateway."""
@@ -551,6 +658,9 @@ class GetStatusResponse(google.protobuf.message.Message):
     DEVICE_FIELD_NUMBER: builtins.int
     DEVICE_MEMORY_BYTES_FIELD_NUMBER: builtins.int
     DEVICE_MEMORY_USED_BYTES_FIELD_NUMBER: builtins.int
+    MODEL_STATUSES_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
     slots: builtins.int
     """slots is the number of sections that it renders at once."""
     busy_slots: builtins.int
@@ -563,9 +673,17 @@ class GetStatusResponse(google.protobuf.message.Message):
     """device_memory_bytes is the memory of the device. 0 means unknown."""
     device_memory_used_bytes: builtins.int
     """device_memory_used_bytes is the used part of that memory. 0 means unknown."""
+    state: global___RendererState.ValueType
+    """state says whether the renderer accepts sections."""
+    reason: builtins.str
+    """reason is why it has FAILED, for people. Empty otherwise."""
     @property
     def models(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___ModelProfile]:
         """models are as in ListModels."""
+
+    @property
+    def model_statuses(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___ModelStatus]:
+        """model_statuses are the states of the models, in the order of models. Empty means that all are WARM, and share slots."""
 
     def __init__(
         self,
@@ -577,7 +695,10 @@ class GetStatusResponse(google.protobuf.message.Message):
         device: builtins.str = ...,
         device_memory_bytes: builtins.int = ...,
         device_memory_used_bytes: builtins.int = ...,
+        model_statuses: collections.abc.Iterable[global___ModelStatus] | None = ...,
+        state: global___RendererState.ValueType = ...,
+        reason: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["busy_slots", b"busy_slots", "device", b"device", "device_memory_bytes", b"device_memory_bytes", "device_memory_used_bytes", b"device_memory_used_bytes", "models", b"models", "queued", b"queued", "slots", b"slots"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["busy_slots", b"busy_slots", "device", b"device", "device_memory_bytes", b"device_memory_bytes", "device_memory_used_bytes", b"device_memory_used_bytes", "model_statuses", b"model_statuses", "models", b"models", "queued", b"queued", "reason", b"reason", "slots", b"slots", "state", b"state"]) -> None: ...
 
 global___GetStatusResponse = GetStatusResponse
