@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from segue.composer.v1.composition_pb2 import Composition, Output
     from segue.composer.v1.spec_pb2 import CompositionSpec
     from segue.mixer.v1.mixer_pb2 import MasterSettings
-    from segue.renderer.v1.renderer_pb2 import ModelProfile
+    from segue.renderer.v1.renderer_pb2 import ModelProfile, ModelStatus
     from segue_client.channel import Access
     from segue_client.events import Update
     from segue_client.stream import Chunk, Stream

@@ -17,6 +17,7 @@ from segue.composer.v1 import (
 )
 from segue_composition import log_rows, state
 from segue_composition.job_kinds import COMPOSITION, MASTERING
+from segue_composition.model_statuses import model_statuses
 from segue_gateway import listing
 from segue_gateway.files import ArtifactFiles
 from segue_gateway.submission.jobs import Submission, owner
@@ -226,8 +227,10 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
     async def ListModels(
         self, request: composer_pb2.ListModelsRequest, context: Context
     ) -> composer_pb2.ListModelsResponse:
-        """Return the available models."""
-        return composer_pb2.ListModelsResponse(models=await self._peers.models())
+        """Return the available models with their states."""
+        models = await self._peers.models()
+        statuses = model_statuses(models, await self._peers.statuses())
+        return composer_pb2.ListModelsResponse(models=models, statuses=statuses)
 
     async def GetStats(self, request: composer_pb2.GetStatsRequest, context: Context) -> composer_pb2.GetStatsResponse:
         """Return the load of the server."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from segue.composer.v1.composition_pb2 import Composition, Output
     from segue.composer.v1.spec_pb2 import CompositionSpec
     from segue.mixer.v1.mixer_pb2 import MasterSettings
-    from segue.renderer.v1.renderer_pb2 import ModelProfile
+    from segue.renderer.v1.renderer_pb2 import ModelProfile, ModelStatus
     from segue_client.channel import Access
     from segue_client.events import Update
     from segue_client.stream import Chunk, Stream
@@ -181,8 +181,12 @@ class BlockingClient:
         return self._thread.run(self._inner.plan(spec))
 
     def models(self) -> list[ModelProfile]:
-        """Return the profiles of the models that can play."""
+        """Return the profiles of the models that can play; the first is the default."""
         return self._thread.run(self._inner.models())
+
+    def model_statuses(self) -> list[ModelStatus]:
+        """Return the states of the models in the whole pool: warm, cold, loading or failed, with slots and memory."""
+        return self._thread.run(self._inner.model_statuses())
 
     def stats(self) -> composer_pb2.GetStatsResponse:
         """Return the statistics of the service."""

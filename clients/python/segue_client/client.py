@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from segue.composer.v1.composition_pb2 import Composition, Output
     from segue.composer.v1.spec_pb2 import CompositionSpec
     from segue.mixer.v1.mixer_pb2 import MasterSettings
-    from segue.renderer.v1.renderer_pb2 import ModelProfile
+    from segue.renderer.v1.renderer_pb2 import ModelProfile, ModelStatus
     from segue_client.transport.connection import Stub
     from segue_client.transport.resumption import Call
     from segue_client.transport.retry import Clock
@@ -201,8 +201,15 @@ class Client:
         )
 
     async def models(self) -> list[ModelProfile]:
-        """Return the profiles of the models that can play."""
-        return [*(await self._connection.call(lambda stub: stub.ListModels, composer_pb2.ListModelsRequest())).models]
+        """Return the profiles of the models that can play; the first is the default."""
+        return [*(await self._list_models()).models]
+
+    async def model_statuses(self) -> list[ModelStatus]:
+        """Return the states of the models in the whole pool: warm, cold, loading or failed, with slots and memory."""
+        return [*(await self._list_models()).statuses]
+
+    async def _list_models(self) -> composer_pb2.ListModelsResponse:
+        return await self._connection.call(lambda stub: stub.ListModels, composer_pb2.ListModelsRequest())
 
     async def stats(self) -> composer_pb2.GetStatsResponse:
         """Return the statistics of the service."""

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from google.protobuf import json_format
 
+from segue.renderer.v1 import renderer_pb2
 from segue_renderer.model_library import ModelLibrary
 from segue_runtime import errors
 from segued.connection import event_loop
 from segued.connection.client import connected
 from segued.exits import CliError, ExitCode
-from segued.output.model_view import write_models
+from segued.output.model_view import size, write_models
 from segued.output.terminal import console, write_line
 
 if TYPE_CHECKING:
@@ -50,11 +51,14 @@ def _refuse_useless_flags(arguments: argparse.Namespace) -> None:
 async def _list_models(settings: Settings, arguments: argparse.Namespace) -> int:
     async with connected(settings) as client:
         profiles = await client.models()
+        statuses = {each.model: each for each in await client.model_statuses()}
     if arguments.json:
         for profile in profiles:
-            write_line(json.dumps(json_format.MessageToDict(profile)))
+            status = statuses.get(profile.model, renderer_pb2.ModelStatus())
+            fields = {"status": json_format.MessageToDict(status)}
+            write_line(json.dumps(json_format.MessageToDict(profile) | fields))
     else:
-        write_models(profiles, console(arguments.color))
+        write_models(profiles, statuses, console(arguments.color))
     return ExitCode.OK
 
 
@@ -66,7 +70,7 @@ def _manage(settings: Settings, arguments: argparse.Namespace) -> int:
         elif not arguments.name:
             raise CliError(ExitCode.USAGE, f"models {arguments.action}: a name is needed", "for example musicgen-small")
         elif arguments.action == "rm":
-            print(f"freed {_size(library.remove(arguments.name))}")  # noqa: T201 - the command's output
+            print(f"freed {size(library.remove(arguments.name))}")  # noqa: T201 - the command's output
         else:
             _pull(library, arguments)
     except errors.InvalidRequest as error:
@@ -81,7 +85,7 @@ def _list_installed(library: ModelLibrary, *, as_json: bool) -> None:
         if as_json:
             print(json.dumps(dataclasses.asdict(each) | {"folder": str(each.folder)}))  # noqa: T201
         else:
-            print(f"{each.name:28} {_size(each.size):>10}  {each.revision:12}  {each.folder}")  # noqa: T201
+            print(f"{each.name:28} {size(each.size):>10}  {each.revision:12}  {each.folder}")  # noqa: T201
 
 
 def _pull(library: ModelLibrary, arguments: argparse.Namespace) -> None:
@@ -96,13 +100,9 @@ def _pull(library: ModelLibrary, arguments: argparse.Namespace) -> None:
 
 
 def _redraw_progress(name: str, done: int, total: int) -> None:
-    print(f"\r{name:40} {_size(done):>10} of {_size(total):>10}", end="", file=sys.stderr, flush=True)  # noqa: T201
+    print(f"\r{name:40} {size(done):>10} of {size(total):>10}", end="", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _log_finished_file(name: str, done: int, total: int) -> None:
     if done >= total:
-        print(f"{name}: {_size(total)}", file=sys.stderr)  # noqa: T201
-
-
-def _size(count: int) -> str:
-    return f"{count / 2**20:.1f} MiB" if count < 1 << 30 else f"{count / 2**30:.2f} GiB"
+        print(f"{name}: {size(total)}", file=sys.stderr)  # noqa: T201

@@ -11,28 +11,62 @@ from segue.renderer.v1 import renderer_pb2
 from segued.output.terminal import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console
 
-COLUMNS = ("model", "backend", "same seed gives", "stems", "notes", "speed", "licence of the weights")
+COLUMNS = (
+    "model", "backend", "state", "free", "memory", "same seed", "stems", "notes", "speed", "licence"
+)  # fmt: skip
+STATES = {
+    renderer_pb2.MODEL_STATE_UNSPECIFIED: "warm",
+    renderer_pb2.MODEL_STATE_COLD: "cold",
+    renderer_pb2.MODEL_STATE_LOADING: "loading",
+    renderer_pb2.MODEL_STATE_WARM: "warm",
+    renderer_pb2.MODEL_STATE_FAILED: "failed",
+}
 
 
-def write_models(profiles: Sequence[renderer_pb2.ModelProfile], console: Console) -> None:
-    """Write the profiles of models as a table."""
+def write_models(
+    profiles: Sequence[renderer_pb2.ModelProfile],
+    statuses: Mapping[str, renderer_pb2.ModelStatus],
+    console: Console,
+) -> None:
+    """Write the profiles of models with their states as a table, and the reason of each that has failed."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in COLUMNS:
         table.add_column(name)
     for profile in profiles:
+        status = statuses.get(profile.model, renderer_pb2.ModelStatus())
         exact = profile.determinism == renderer_pb2.DETERMINISM_BIT_EXACT
         row = (
             profile.model,
             profile.backend,
-            "the same bytes" if exact else "the same music",
+            state_of(status),
+            f"{max(0, status.slots - status.busy_slots)} of {status.slots}",
+            size(status.memory_bytes) if status.memory_bytes else "-",
+            "same bytes" if exact else "same music",
             "yes" if profile.layers else "no",
             "yes" if profile.gives_notes else "no",
-            f"{profile.real_time_factor:g} x real time" if profile.real_time_factor else "-",
-            profile.weights_license or "no weights",
+            f"{profile.real_time_factor:g}x" if profile.real_time_factor else "-",
+            profile.weights_license or "-",
         )
         table.add_row(*(Text(plain(each)) for each in row))  # text of a renderer, not rich's markup
     console.print(table)
+    for profile in profiles:
+        reason = statuses.get(profile.model, renderer_pb2.ModelStatus()).reason
+        if reason:
+            console.print(Text(plain(f"{profile.model}: {reason}")), soft_wrap=True)
+
+
+def state_of(status: renderer_pb2.ModelStatus) -> str:
+    """Return a state for people: "loading, 12 s left"."""
+    state = STATES.get(status.state, "unknown")
+    if not status.HasField("load_time"):
+        return state
+    return f"{state}, {status.load_time.ToSeconds()} s {'left' if state == 'loading' else 'to load'}"
+
+
+def size(count: int) -> str:
+    """Return a number of bytes for people."""
+    return f"{count / 2**20:.1f} MiB" if count < 1 << 30 else f"{count / 2**30:.2f} GiB"

@@ -33,16 +33,24 @@ class ListModelsResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     MODELS_FIELD_NUMBER: builtins.int
+    STATUSES_FIELD_NUMBER: builtins.int
     @property
     def models(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[segue.renderer.v1.renderer_pb2.ModelProfile]:
         """models are the models; the first is the default."""
+
+    @property
+    def statuses(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[segue.renderer.v1.renderer_pb2.ModelStatus]:
+        """statuses are the states of the models in the whole pool, in the order of models: the best state that a renderer
+        has, and slots and memory of all renderers together. A model that no renderer serves now has FAILED, without slots.
+        """
 
     def __init__(
         self,
         *,
         models: collections.abc.Iterable[segue.renderer.v1.renderer_pb2.ModelProfile] | None = ...,
+        statuses: collections.abc.Iterable[segue.renderer.v1.renderer_pb2.ModelStatus] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["models", b"models"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["models", b"models", "statuses", b"statuses"]) -> None: ...
 
 global___ListModelsResponse = ListModelsResponse
 

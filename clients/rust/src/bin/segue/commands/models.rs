@@ -2,26 +2,39 @@
 
 use segue_client::{
     json,
-    proto::segue::{composer::v1::ListModelsRequest, music::v1::LayerKind, renderer::v1::ModelProfile},
+    proto::segue::{
+        composer::v1::ListModelsRequest,
+        music::v1::LayerKind,
+        renderer::v1::{ModelProfile, ModelState, ModelStatus},
+    },
     sanitize,
 };
 
-use crate::{exit::CliError, session::settings::Server, ui::printer::Printer, values};
+use crate::{
+    exit::CliError,
+    session::settings::Server,
+    ui::{format, printer::Printer},
+    values,
+};
 
 pub async fn run(server: &Server, printer: &Printer) -> Result<(), CliError> {
     let mut client = server.connection.open().await?;
-    for (index, model) in client.list_models(ListModelsRequest {}).await?.models.iter().enumerate() {
+    let answer = client.list_models(ListModelsRequest {}).await?;
+    for (index, model) in answer.models.iter().enumerate() {
+        let status = answer.statuses.iter().find(|status| status.model == model.model);
         if printer.json {
-            printer.object(&json::to_value("segue.renderer.v1.ModelProfile", model)?)?;
+            let mut fields = json::to_value("segue.renderer.v1.ModelProfile", model)?;
+            fields["status"] = json::to_value("segue.renderer.v1.ModelStatus", &status.cloned().unwrap_or_default())?;
+            printer.object(&fields)?;
         } else {
-            printer.line(&describe(model, index == 0))?;
+            printer.line(&describe(model, status, index == 0))?;
         }
     }
     Ok(())
 }
 
-fn describe(model: &ModelProfile, is_default: bool) -> String {
-    let mut facts = Vec::new();
+fn describe(model: &ModelProfile, status: Option<&ModelStatus>, is_default: bool) -> String {
+    let mut facts: Vec<String> = status.map(state).unwrap_or_default();
     if is_default {
         facts.push("default".to_owned());
     }
@@ -39,4 +52,28 @@ fn describe(model: &ModelProfile, is_default: bool) -> String {
         facts.push(format!("weights: {}", model.weights_license));
     }
     sanitize(&format!("{:<20} {}", model.model, facts.join(", "))).trim_end().to_owned()
+}
+
+/// The state for people: "warm", "2 of 4 slots free", "1.3 GB in memory".
+fn state(status: &ModelStatus) -> Vec<String> {
+    let name = match status.state() {
+        ModelState::Cold => "cold",
+        ModelState::Loading => "loading",
+        ModelState::Failed => "failed",
+        ModelState::Warm | ModelState::Unspecified => "warm",
+    };
+    let detail = match (&status.load_time, status.state()) {
+        (Some(time), ModelState::Loading) => format!(", {} s left", time.seconds),
+        (Some(time), _) => format!(", {} s to load", time.seconds),
+        (None, ModelState::Failed) => format!(": {}", status.reason),
+        (None, _) => String::new(),
+    };
+    let mut facts = vec![format!("{name}{detail}")];
+    if status.slots > 0 {
+        facts.push(format!("{} of {} slots free", status.slots.saturating_sub(status.busy_slots), status.slots));
+    }
+    if status.memory_bytes > 0 {
+        facts.push(format!("{} in memory", format::size(status.memory_bytes)));
+    }
+    facts
 }

@@ -1,0 +1,58 @@
+"""The states of models in the whole pool: the best state, and the slots and memory of all renderers together."""
+
+from __future__ import annotations
+
+from google.protobuf.duration_pb2 import Duration
+
+from segue.renderer.v1 import renderer_pb2
+from segue_composition.model_statuses import model_statuses
+
+COLD, LOADING, WARM, FAILED = (
+    renderer_pb2.MODEL_STATE_COLD,
+    renderer_pb2.MODEL_STATE_LOADING,
+    renderer_pb2.MODEL_STATE_WARM,
+    renderer_pb2.MODEL_STATE_FAILED,
+)
+BAND = renderer_pb2.ModelProfile(model="band")
+SMALL = renderer_pb2.ModelProfile(model="small", memory_bytes=5)
+
+
+def status(state: renderer_pb2.ModelState.ValueType, load_s: int = -1, reason: str = "") -> renderer_pb2.ModelStatus:
+    time = Duration(seconds=load_s) if load_s >= 0 else None
+    memory = 5 if state == WARM else 0
+    return renderer_pb2.ModelStatus(
+        model="small", state=state, slots=4, busy_slots=1, load_time=time, reason=reason, memory_bytes=memory
+    )
+
+
+def renderer(
+    each: renderer_pb2.ModelStatus, state: renderer_pb2.RendererState.ValueType = renderer_pb2.RENDERER_STATE_READY
+) -> renderer_pb2.GetStatusResponse:
+    return renderer_pb2.GetStatusResponse(slots=4, models=[SMALL], model_statuses=[each], state=state)
+
+
+def test_the_best_state_counts_and_slots_are_added() -> None:
+    found = model_statuses([BAND, SMALL], [renderer(status(COLD, 30)), renderer(status(WARM)), renderer(status(WARM))])
+    assert [each.model for each in found] == ["band", "small"]
+    assert (found[0].state, found[0].slots, bool(found[0].reason)) == (FAILED, 0, True), "no renderer serves it"
+    assert (found[1].state, found[1].slots, found[1].busy_slots, found[1].memory_bytes) == (WARM, 12, 3, 10)
+    assert not found[1].HasField("load_time")
+
+
+def test_a_model_that_is_warm_nowhere_has_the_shortest_load_time() -> None:
+    offers = [renderer(status(LOADING, 30)), renderer(status(LOADING, 9)), renderer(status(COLD, 2))]
+    (found,) = model_statuses([SMALL], [*offers, renderer(status(FAILED, reason="damaged"))])
+    assert (found.state, found.load_time.seconds, found.slots, found.reason) == (LOADING, 9, 12, "")
+
+
+def test_failed_and_draining_renderers_have_no_slots() -> None:
+    draining = renderer(status(WARM), renderer_pb2.RENDERER_STATE_DRAINING)
+    (found,) = model_statuses([SMALL], [draining, renderer(status(FAILED, reason="damaged"))])
+    assert (found.state, found.slots) == (FAILED, 0)
+    assert found.reason
+
+
+def test_a_renderer_that_tells_no_states_has_all_models_warm() -> None:
+    old = renderer_pb2.GetStatusResponse(slots=2, busy_slots=1, models=[SMALL])
+    (found,) = model_statuses([SMALL], [old])
+    assert (found.state, found.slots, found.busy_slots, found.memory_bytes) == (WARM, 2, 1, 5)
