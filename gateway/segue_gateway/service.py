@@ -95,10 +95,7 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
             limit=listing.page_size(request.page_size),
             after=listing.decode_token(request.page_token, request.filter),
         )
-        # Once for all rows: the order of the queue takes as long as the queue is deep.
-        positions: Mapping[str, int] = {}
-        if any(job.is_waiting for job in page.jobs):
-            positions = await self._store.queue_positions()
+        positions = await self._store.queue_positions([job.name for job in page.jobs if job.is_waiting])
         return composition_pb2.ListCompositionsResponse(
             compositions=[state.brief_view(await self._composition(job, positions)) for job in page.jobs],
             next_page_token=listing.encode_token(page.after, request.filter),
@@ -249,7 +246,7 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
     async def _composition(self, job: Job, positions: Mapping[str, int] | None = None) -> Composition:
         composition = composition_pb2.Composition.FromString(job.resource)
         if job.is_waiting:
-            found = await self._store.queue_positions() if positions is None else positions
+            found = await self._store.queue_positions([job.name]) if positions is None else positions
             composition.queue_position = found.get(job.name, 0)
         if job.expires is not None:
             log_rows.set_time(composition.expire_time, job.expires)

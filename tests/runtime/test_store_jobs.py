@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -12,6 +15,9 @@ from tests.runtime.store_rows import LEASE_S, LIMIT, Clock, Opens, create, epoch
 
 from segue_runtime import errors
 from segue_runtime.store import Fenced, SqliteStore, Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # Jobs
 
@@ -134,11 +140,8 @@ def test_the_queue_position_is_the_order_of_claims(
             await store.claim("c1", LEASE_S)
         for index in ending & set(range(len(owners))):
             await store.request_cancel(f"compositions/{index}", "user")
-        promised = {}
-        for index in range(len(owners)):
-            position = (await store.queue_positions()).get(f"compositions/{index}", 0)
-            if position:
-                promised[position] = f"compositions/{index}"
+        names = [f"compositions/{index}" for index in range(len(owners))]
+        promised = {position: name for name, position in (await store.queue_positions(names)).items()}
         order = []
         while (claimed := await store.claim("c1", LEASE_S)) is not None:
             order.append(claimed.name)
@@ -147,6 +150,36 @@ def test_the_queue_position_is_the_order_of_claims(
         await store.close()
 
     asyncio.run(run())
+
+
+async def test_positions_are_exact_in_a_long_queue_of_many_owners(tmp_path: Path) -> None:
+    path = tmp_path / "segue.db"
+    store = await SqliteStore.open(path)
+    await store.create(job("compositions/first"), queue_limit=LIMIT)
+    await store.claim("c0", 1e9)
+    with contextlib.closing(sqlite3.connect(path)) as cx, cx:
+        cx.execute("UPDATE sqlite_sequence SET seq = ?", (2**30 - 150,))  # the ids cross buckets of every size
+    names = [f"compositions/{index}" for index in range(400)]
+    await asyncio.gather(*(create(store, name, "ann" if index % 7 else "bob") for index, name in enumerate(names)))
+    held = [await store.claim("c1", 1e9) for _ in range(60)]
+    assert all(held)
+    await asyncio.gather(*(store.release(each.name, each.epoch) for each in held[10:40] if each))
+    await asyncio.gather(*(store.request_cancel(name, "user") for name in names[100:300:3]))
+    for each in held[:10]:
+        assert each
+        await store.append(each.name, each.epoch, rows(b"end"), terminal=True)
+    await asyncio.gather(*(create(store, f"compositions/cy{index}", "cy") for index in range(3)))
+    names += [f"compositions/cy{index}" for index in range(3)]
+    positions = await store.queue_positions(names)
+    assert sum(depth.waiting for depth in (await store.depths()).values()) == len(positions) == 373
+    order = []
+    while (claimed := await store.claim("c2", 1e9)) is not None:
+        order.append(claimed.name)
+    assert order == sorted(positions, key=lambda name: positions[name])
+    assert sorted(positions.values()) == list(range(1, len(order) + 1))
+    await store.close()
+    with contextlib.closing(sqlite3.connect(path)) as cx:
+        assert cx.execute("SELECT count(*) FROM queue_counts").fetchone() == (0,)
 
 
 async def test_a_conductor_claims_only_its_kinds(store: Store) -> None:
@@ -219,7 +252,10 @@ async def test_a_cancelled_waiting_job_is_claimed_first(store: Store) -> None:
     for name in "abc":
         await create(store, f"compositions/{name}")
     await store.request_cancel("compositions/c", "user")
-    assert (await store.queue_positions())["compositions/c"] == 1
+    assert await store.queue_positions(["compositions/a", "compositions/c"]) == {
+        "compositions/c": 1,
+        "compositions/a": 2,
+    }
     claimed = await store.claim("c1", LEASE_S)
     assert claimed is not None
     assert (claimed.name, claimed.cancel_reason) == ("compositions/c", "user")

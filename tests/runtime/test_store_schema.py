@@ -30,6 +30,10 @@ def old_store(path: Path) -> None:
                 last_sequence, created, finished, expires, time_limit_s)
             VALUES ('compositions/a', 'composition', 'ann', 'r1', '{"mood": "calm"}', x'01', x'02', 'SUCCEEDED', 3, 1,
                 1, 10, 20, 1e12, 5);
+            INSERT INTO jobs (name, kind, owner, labels, spec, resource, state, cancel_reason, created)
+            VALUES ('compositions/w1', 'composition', 'ann', '{}', x'01', x'02', 'QUEUED', NULL, 10),
+                ('compositions/w2', 'composition', 'bob', '{}', x'01', x'02', 'QUEUED', NULL, 10),
+                ('compositions/w3', 'composition', 'bob', '{}', x'01', x'02', 'QUEUED', 'user', 10);
             INSERT INTO events VALUES (1, 1, 11, 'event', x'03');
             INSERT INTO requests VALUES ('ann', 'r1', x'64', 1);
             INSERT INTO takes VALUES ('ann', 'k', 'mix', 'takes/1', 0, 9, x'05', 480, '{}');
@@ -56,6 +60,8 @@ async def test_a_store_of_version_1_is_migrated_with_all_its_rows(tmp_path: Path
         assert (found.owner, found.labels, found.spec, found.resource) == ("ann", {"mood": "calm"}, b"\x01", b"\x02")
         assert (found.state, found.epoch, found.created, found.finished) == ("SUCCEEDED", 3, 10, 20)
         assert [event.payload for event in await store.read("compositions/a", 0)] == [b"\x03"]
+        waiting = [f"compositions/w{number}" for number in (3, 1, 2)]
+        assert await store.queue_positions(waiting) == {name: place for place, name in enumerate(waiting, start=1)}
         again = await store.create(job("compositions/b", request_id="r1"), queue_limit=9)
         assert (again.is_new, again.job.name) == (False, "compositions/a")
         upload = await store.get_upload("uploads/u")
@@ -82,7 +88,7 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(tmp_path: Path, monke
     path = tmp_path / "segue.db"
     old_store(path)
     before = shape(path)
-    monkeypatch.setattr("segue_runtime.store.schema.MIGRATIONS", {1: "DROP TABLE takes;", 2: "DROP TABLE nothing;"})
+    monkeypatch.setattr("segue_runtime.store.schema.MIGRATIONS", {**schema.MIGRATIONS, 2: "DROP TABLE nothing;"})
     with pytest.raises(sqlite3.OperationalError):
         open_writer(path)
     assert shape(path) == before

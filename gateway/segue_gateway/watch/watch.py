@@ -145,10 +145,11 @@ class Watch:
         composition = composition_pb2.Composition.FromString(job.resource)
         if job.is_finished and not state.is_terminal(composition):
             raise errors.InternalError("the log ended without its last event")
+        positions = await self._store.queue_positions([self._name] if job.is_waiting else [])
         return stream_pb2.CompositionEvent(
             checkpoint=stream_pb2.Checkpoint(
                 state=composition.state,
-                queue_position=(await self._store.queue_positions()).get(self._name, 0) if job.is_waiting else 0,
+                queue_position=positions.get(self._name, 0),
                 waiting_for="" if job.is_waiting else await self._waiting_for(),
             )
         )

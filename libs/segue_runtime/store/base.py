@@ -93,8 +93,8 @@ class Queue(Protocol):
         """Wait until a job of these kinds can probably be claimed."""
         ...
 
-    async def queue_positions(self) -> Mapping[str, int]:
-        """Return the position of every waiting job in the queue: 1 for the next one."""
+    async def queue_positions(self, names: Sequence[str]) -> Mapping[str, int]:
+        """Return the positions of waiting jobs in the queue: 1 for the next one. Jobs that do not wait are left out."""
         ...
 
     async def depths(self) -> Mapping[str, Depth]:

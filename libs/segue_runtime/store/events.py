@@ -98,12 +98,3 @@ def states_of(cx: sqlite3.Connection, names: Sequence[str]) -> dict[str, tuple[i
         "WHERE name IN (SELECT value FROM json_each(?))"
     )
     return {row[0]: (row[1], bool(row[2])) for row in cx.execute(query, (json.dumps(list(names)),))}
-
-
-def any_claimable(cx: sqlite3.Connection, steady_now: float, kinds: Sequence[str]) -> bool:
-    """Tell whether a job of some kinds waits or has lost its conductor; no kinds means any kind."""
-    query = (
-        f"SELECT EXISTS (SELECT 1 FROM jobs WHERE finished IS NULL AND NOT ({jobs.HELD}) "  # noqa: S608 - a constant
-        "AND (?1 = '[]' OR kind IN (SELECT value FROM json_each(?1))))"
-    )
-    return bool(cx.execute(query, (json.dumps(list(kinds)), steady_now)).fetchone()[0])

@@ -1,34 +1,19 @@
-"""Jobs and their queue in SQL: functions that run inside a transaction."""
+"""Jobs and their leases in SQL: functions that run inside a transaction."""
 
 from __future__ import annotations
 
-import itertools
 import json
 from typing import TYPE_CHECKING
 
 from segue_runtime.errors import NotFinished, QueueFull, RequestIdReused
-from segue_runtime.store.records import Created, Depth, Fenced, Job, NewJob, Page, Renewal, not_found
+from segue_runtime.store import queue_order
+from segue_runtime.store.records import Created, Fenced, Job, NewJob, Page, Renewal, not_found
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping, Sequence
 
     from segue_runtime.store.threads import Transaction
-
-# Owners take turns: new owners first, then the owner whose last turn is longest ago. Within an owner: the oldest job.
-FAIR = """
-SELECT jobs.id FROM jobs LEFT JOIN turns USING (owner)
-WHERE finished IS NULL AND claimed_by IS NULL AND (?1 = '[]' OR kind IN (SELECT value FROM json_each(?1)))
-ORDER BY cancel_reason IS NULL, CASE WHEN cancel_reason IS NULL THEN coalesce(turn, 0) END, jobs.id LIMIT 1
-"""
-# A lease is held from its last renewal to its end. A second of tolerance covers the rounding of their difference.
-HELD = "claimed_by IS NOT NULL AND ?2 BETWEEN lease_until - coalesce(lease_s, 0) - 1 AND lease_until"
-LOST = f"""
-SELECT id FROM jobs
-WHERE finished IS NULL AND claimed_by IS NOT NULL AND NOT ({HELD})
-AND (?1 = '[]' OR kind IN (SELECT value FROM json_each(?1)))
-ORDER BY id LIMIT 1
-"""  # noqa: S608 - a constant
 
 # A job matches when it has every wanted label.
 LISTED = """
@@ -76,8 +61,7 @@ def create(tx: Transaction, new: NewJob, queue_limit: int, retry_after_s: float)
             )
         if row is not None:
             return Created(need(tx.cx, row["name"]), is_new=False)
-    waiting = "SELECT count(*) FROM jobs WHERE finished IS NULL AND claimed_by IS NULL AND cancel_reason IS NULL"
-    num_waiting = tx.cx.execute(waiting).fetchone()[0]
+    num_waiting = queue_order.num_waiting(tx.cx)
     if num_waiting >= queue_limit:
         raise QueueFull(
             f"the queue is full: {num_waiting} jobs wait; try again in {retry_after_s:g} s",
@@ -86,11 +70,11 @@ def create(tx: Transaction, new: NewJob, queue_limit: int, retry_after_s: float)
         )
     cursor = tx.cx.execute(
         "INSERT INTO jobs (name, kind, owner, request_id, labels, spec, resource, state, attached_until, "
-        "attached_s, last_sequence, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "attached_s, last_sequence, created, call_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             *(new.name, new.kind, new.owner, new.request_id, json.dumps(dict(new.labels)), new.spec, new.resource),
             *(new.state, None if new.attached_s is None else tx.steady_now + new.attached_s, new.attached_s),
-            *(len(new.first_events), tx.now),
+            *(len(new.first_events), tx.now, new.call_id),
         ),
     )
     tx.cx.executemany(
@@ -151,24 +135,19 @@ def num_deleted(cx: sqlite3.Connection) -> int:
 
 def claim(tx: Transaction, conductor_id: str, lease_s: float, kinds: Sequence[str]) -> Job | None:
     """Claim a job under a new epoch."""
-    kind_list = json.dumps(list(kinds))
-    row = tx.cx.execute(LOST, (kind_list, tx.steady_now)).fetchone() or tx.cx.execute(FAIR, (kind_list,)).fetchone()
-    if row is None:
+    row_id = queue_order.next_job(tx, kinds)
+    if row_id is None:
         return None
-    job = _hold(tx, row["id"], conductor_id, lease_s)
+    job = _hold(tx, row_id, conductor_id, lease_s)
     if job.cancel_reason is not None:
         return job  # ending a cancelled job does not use up the owner's turn
-    tx.cx.execute(
-        "INSERT INTO turns SELECT ?, coalesce(max(turn), 0) + 1 FROM turns WHERE true "
-        "ON CONFLICT (owner) DO UPDATE SET turn = excluded.turn",
-        (job.owner,),
-    )
+    queue_order.take_turn(tx, job.owner)
     return job
 
 
 def claim_one(tx: Transaction, name: str, holder: str, lease_s: float) -> Job | None:
     """Claim a certain job, if nobody holds it."""
-    query = f"SELECT id FROM jobs WHERE name = ?1 AND finished IS NULL AND NOT ({HELD})"  # noqa: S608 - a constant
+    query = f"SELECT id FROM jobs WHERE name = ?1 AND finished IS NULL AND NOT ({queue_order.HELD})"  # noqa: S608 - a constant
     row = tx.cx.execute(query, (name, tx.steady_now)).fetchone()
     return None if row is None else _hold(tx, row["id"], holder, lease_s)
 
@@ -208,30 +187,6 @@ def release(tx: Transaction, name: str, epoch: int) -> None:
     tx.cx.execute(
         "UPDATE jobs SET claimed_by = NULL, lease_until = NULL, claims = max(0, claims - 1) WHERE name = ?", (name,)
     )
-
-
-def positions(cx: sqlite3.Connection) -> dict[str, int]:
-    """Return the position of each waiting job in the order of `claim`, from 1."""
-    rows = cx.execute(
-        "SELECT name, owner, cancel_reason IS NOT NULL AS ending, coalesce(turn, 0) AS turn FROM jobs "
-        "LEFT JOIN turns USING (owner) WHERE finished IS NULL AND claimed_by IS NULL ORDER BY jobs.id"
-    ).fetchall()
-    order = [row["name"] for row in rows if row["ending"]]
-    by_owner: dict[str, list[str]] = {}
-    for row in sorted((row for row in rows if not row["ending"]), key=lambda row: row["turn"]):
-        by_owner.setdefault(row["owner"], []).append(row["name"])
-    for turn in itertools.zip_longest(*by_owner.values()):
-        order += [name for name in turn if name is not None]
-    return {name: place for place, name in enumerate(order, start=1)}
-
-
-def depths(cx: sqlite3.Connection) -> dict[str, Depth]:
-    """Count waiting and running jobs by kind."""
-    query = (
-        "SELECT kind, sum(claimed_by IS NULL) AS waiting, sum(claimed_by IS NOT NULL) AS running "
-        "FROM jobs WHERE finished IS NULL GROUP BY kind"
-    )
-    return {row["kind"]: Depth(row["waiting"], row["running"]) for row in cx.execute(query)}
 
 
 def request_cancel(tx: Transaction, name: str, reason: str) -> Job:

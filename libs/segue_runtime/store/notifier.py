@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from segue_runtime import logs
-from segue_runtime.store import events
+from segue_runtime.store import events, queue_order
 
 if TYPE_CHECKING:
     import sqlite3
@@ -134,5 +134,5 @@ class Notifier:
         for key in keys:
             if key[0] == "queue":
                 self._waiting[key].is_checked = True
-                if events.any_claimable(self._cx, self._steady_clock(), key[1:]):
+                if queue_order.any_claimable(self._cx, self._steady_clock(), key[1:]):
                     self._wake(key)

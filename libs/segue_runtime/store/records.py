@@ -74,6 +74,8 @@ class NewJob:
     first_events: Sequence[NewEvent] = ()
     attached_s: float | None = None
     """The time for the owner's stream to open; None: the job does not depend on a stream."""
+    call_id: str | None = None
+    """The `x-request-id` of the call that creates it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,7 @@ class Job:
     expires: float | None
     lease_s: float | None
     attached_s: float | None
+    call_id: str | None
 
     @property
     def is_waiting(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import sqlite3
 import time
 from importlib import metadata
@@ -12,11 +13,12 @@ from segue_runtime import logs
 from segue_runtime.errors import StoreUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 log = logs.get("store")
 # SQLite keeps this number as the file's `user_version`; each change of TABLES raises it and adds a migration.
-VERSION = 3
+VERSION = 4
 BUSY_S = 5.0
 CHECK_S = 5.0
 """The time for the check of the file at the start; what a large file has not been checked for then is not."""
@@ -25,7 +27,60 @@ RESTORE = "stop every process that uses it and restore a backup, or move the fil
 PAGES_AT_ONCE = 1024
 INCREMENTAL = 2
 """The value of `PRAGMA auto_vacuum` of a file that can shrink."""
-TABLES = """
+TOKEN_KEY_BYTES = 32
+# The waiting jobs are counted for each owner in buckets of 64, 64² … consecutive ids; those with a cancel reason are
+# counted together, under no owner. Triggers count, so that no change of a job can miss it.
+STEPS = (6, 12, 18, 24, 30)
+BUCKETS = f"(VALUES {', '.join(f'({step})' for step in STEPS)})"
+_COUNTED = (
+    "{row}.cancel_reason IS NOT NULL, column1, iif({row}.cancel_reason IS NULL, {row}.owner, ''), {row}.id >> column1"
+)
+_JOIN = f"""
+    INSERT INTO queue_counts SELECT {_COUNTED.format(row="new")}, 1 FROM {BUCKETS} WHERE true
+    ON CONFLICT DO UPDATE SET num = num + 1;
+    INSERT INTO queue_depths VALUES (new.kind, 1) ON CONFLICT DO UPDATE SET num = num + 1;
+"""  # noqa: S608 - constants
+_LEAVE = f"""
+    INSERT INTO queue_counts SELECT {_COUNTED.format(row="old")}, 0 FROM {BUCKETS} WHERE true
+    ON CONFLICT DO UPDATE SET num = num - 1;
+    UPDATE queue_depths SET num = num - 1 WHERE kind = old.kind;
+"""  # noqa: S608 - constants
+QUEUE_TABLES = f"""
+CREATE INDEX jobs_waiting ON jobs (owner, id, kind)
+    WHERE finished IS NULL AND claimed_by IS NULL AND cancel_reason IS NULL;
+CREATE INDEX jobs_ending ON jobs (id, kind)
+    WHERE finished IS NULL AND claimed_by IS NULL AND cancel_reason IS NOT NULL;
+CREATE INDEX jobs_held ON jobs (kind, id) WHERE finished IS NULL AND claimed_by IS NOT NULL;
+CREATE INDEX jobs_listed ON jobs (owner, id);
+CREATE TABLE queue_counts (
+    is_ending INTEGER NOT NULL,
+    step INTEGER NOT NULL,
+    owner TEXT NOT NULL,
+    bucket INTEGER NOT NULL,
+    num INTEGER NOT NULL,
+    PRIMARY KEY (is_ending, step, owner, bucket)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER queue_emptied AFTER UPDATE ON queue_counts WHEN new.num = 0
+BEGIN
+    DELETE FROM queue_counts
+    WHERE is_ending = new.is_ending AND step = new.step AND owner = new.owner AND bucket = new.bucket;
+END;
+CREATE TABLE queue_depths (kind TEXT PRIMARY KEY, num INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TRIGGER queue_entered AFTER INSERT ON jobs
+WHEN new.finished IS NULL AND new.claimed_by IS NULL
+BEGIN{_JOIN}END;
+CREATE TRIGGER queue_joined AFTER UPDATE OF finished, claimed_by, cancel_reason ON jobs
+WHEN new.finished IS NULL AND new.claimed_by IS NULL
+BEGIN{_JOIN}END;
+CREATE TRIGGER queue_left AFTER UPDATE OF finished, claimed_by, cancel_reason ON jobs
+WHEN old.finished IS NULL AND old.claimed_by IS NULL
+BEGIN{_LEAVE}END;
+CREATE TRIGGER queue_deleted AFTER DELETE ON jobs
+WHEN old.finished IS NULL AND old.claimed_by IS NULL
+BEGIN{_LEAVE}END;
+CREATE TABLE token_key (key BLOB NOT NULL) STRICT;
+"""  # noqa: S608 - constants
+TABLES = f"""
 CREATE TABLE jobs (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     name TEXT NOT NULL UNIQUE,
@@ -49,10 +104,9 @@ CREATE TABLE jobs (
     finished REAL,
     expires REAL,
     lease_s REAL,
-    attached_s REAL
+    attached_s REAL,
+    call_id TEXT
 ) STRICT;
-CREATE INDEX jobs_open ON jobs (claimed_by, owner, id) WHERE finished IS NULL;
-CREATE INDEX jobs_listed ON jobs (owner, kind, id);
 CREATE INDEX jobs_expiring ON jobs (expires) WHERE expires IS NOT NULL;
 CREATE TABLE events (
     job INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
@@ -89,7 +143,7 @@ CREATE TABLE uploads (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX uploads_of_owner ON uploads (owner);
 CREATE TABLE schema_release (release TEXT NOT NULL) STRICT;
-"""
+{QUEUE_TABLES}"""
 # The statements that take a file from each version to the next one.
 MIGRATIONS = {
     1: """
@@ -106,6 +160,16 @@ UPDATE jobs SET attached_s = 15 WHERE attached_until IS NOT NULL;
 ALTER TABLE uploads ADD COLUMN written REAL NOT NULL DEFAULT 0;
 UPDATE uploads SET written = created;
 """,
+    # The jobs that wait already are counted here; those that come and go are counted by the triggers.
+    3: f"""
+ALTER TABLE jobs ADD COLUMN call_id TEXT;
+DROP INDEX jobs_open;
+DROP INDEX jobs_listed;
+{QUEUE_TABLES}
+INSERT INTO queue_counts SELECT {_COUNTED.format(row="jobs")}, count(*) FROM jobs, {BUCKETS}
+WHERE finished IS NULL AND claimed_by IS NULL GROUP BY 1, 2, 3, 4;
+INSERT INTO queue_depths SELECT kind, count(*) FROM jobs WHERE finished IS NULL AND claimed_by IS NULL GROUP BY kind;
+""",  # noqa: S608 - constants
 }
 
 
@@ -191,12 +255,23 @@ def _migrate(cx: sqlite3.Connection) -> None:
     if version == VERSION:
         return
     steps = [TABLES] if version == 0 else [MIGRATIONS[step] for step in range(version, VERSION)]
-    for statement in ";".join(steps).split(";"):
-        if statement.strip():
-            cx.execute(statement)
+    for statement in _statements("".join(steps)):
+        cx.execute(statement)
+    key = secrets.token_bytes(TOKEN_KEY_BYTES)
+    cx.execute("INSERT INTO token_key SELECT ? WHERE NOT EXISTS (SELECT 1 FROM token_key)", (key,))
     cx.execute("DELETE FROM schema_release")
     cx.execute("INSERT INTO schema_release VALUES (?)", (metadata.version("segue"),))
     cx.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _statements(script: str) -> Iterator[str]:
+    """Split a script; a trigger is one statement with semicolons inside."""
+    statement = ""
+    for part in script.split(";"):
+        statement += f"{part};"
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
 
 
 def shrink(cx: sqlite3.Connection) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from segue_runtime.errors import StorageFull, StoreUnavailable
 from segue_runtime.store import events as event_log
-from segue_runtime.store import jobs, uploads
+from segue_runtime.store import jobs, queue_order, uploads
 from segue_runtime.store.caches import EventCache, ProgressCache
 from segue_runtime.store.notifier import Notifier, cancel_key, log_key, queue_key
 from segue_runtime.store.schema import RESTORE, open_reader, open_writer, shrink
@@ -171,11 +171,11 @@ class SqliteStore:
     async def wait_for_job(self, timeout_s: float, kinds: Sequence[str] = ()) -> bool:
         return await self.notifier.wait(queue_key(kinds), timeout_s)
 
-    async def queue_positions(self) -> Mapping[str, int]:
-        return await self._readers.run(jobs.positions)
+    async def queue_positions(self, names: Sequence[str]) -> Mapping[str, int]:
+        return await self._readers.run(partial(queue_order.positions, names=names)) if names else {}
 
     async def depths(self) -> Mapping[str, Depth]:
-        return await self._readers.run(jobs.depths)
+        return await self._readers.run(queue_order.depths)
 
     async def request_cancel(self, name: str, reason: str) -> Job:
         def work(tx: Transaction) -> Job:
