@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
 import grpc
+import grpc.aio
 
 from segue.analyzer.v1 import analyzer_pb2_grpc
 from segue.mixer.v1 import mixer_pb2_grpc
@@ -14,6 +15,7 @@ from segue.planner.v1 import planner_pb2, planner_pb2_grpc
 from segue.renderer.v1 import renderer_pb2, renderer_pb2_grpc
 from segue_runtime import errors
 from segue_runtime.rpc.channels import connect
+from segue_runtime.rpc.duplex import has_begun
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,7 +86,8 @@ class Peers:
         try:
             return await self._planner.CreatePlan(request, timeout=PLAN_TIMEOUT_S)
         except grpc.RpcError as error:
-            raise errors.from_rpc_error(error, service="planner") from error
+            headers = cast("grpc.aio.AioRpcError", error).initial_metadata()
+            raise errors.from_rpc_error(error, service="planner", begun=has_begun(headers)) from error
 
     async def statuses(self) -> Sequence[renderer_pb2.GetStatusResponse]:
         """Return the status of every renderer that answers."""

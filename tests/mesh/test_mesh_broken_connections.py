@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 BOTH = stream_pb2.AUDIO_SELECTION_BOTH
 ASKED = spec("calm piano, 120 bpm, C major, verse chorus", seconds=12)
 LIMIT_S = 120
-NUM_BREAKS = 7
-"""In each composition; then its connections hold, so that it ends soon."""
+NUM_BREAKS = 2
+"""In each composition: a third one without new audio in between would be the end of it."""
 MOST_BYTES = 3_000_000
 """More than half of what the mixer receives in one call."""
 

@@ -1,4 +1,4 @@
-"""A section that kills its renderer fails alone: the pieces beside it succeed."""
+"""Work that kills its planner, renderer, mixer or analyzer fails alone: the pieces beside it succeed."""
 
 from __future__ import annotations
 
@@ -10,29 +10,31 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
+from tests.mesh import poisoned_role
 from tests.mesh.harness import embedded, free_port, hear, spec
-from tests.mesh.poisoned_renderer import POISON
 
-from segue.composer.v1 import composition_pb2
+from segue.composer.v1 import composition_pb2, spec_pb2
 from segue_client.errors import from_status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-LIMIT_S = 240
+LIMIT_S = 480
+ALLOW = spec_pb2.DEGRADATION_POLICY_ALLOW
 
 
-class RestartedRenderer:
-    """A renderer process that is started again whenever it dies."""
+class RestartedRole:
+    """A role's process that is started again whenever it dies."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, role: str, folder: Path) -> None:
+        self.role = role
         self._folder = folder
         self.address = f"127.0.0.1:{free_port()}"
         self.num_deaths = 0
 
     async def run(self) -> None:
         """Start the process again and again, until cancelled."""
-        command = (sys.executable, "-m", "tests.mesh.poisoned_renderer", self.address, str(self._folder))
+        command = (sys.executable, "-m", "tests.mesh.poisoned_role", self.role, self.address, str(self._folder))
         while True:
             process = await asyncio.create_subprocess_exec(*command, cwd=Path(__file__).parents[2])
             try:
@@ -45,34 +47,59 @@ class RestartedRenderer:
 
 
 @contextlib.asynccontextmanager
-async def restarted_renderer(folder: Path) -> AsyncIterator[RestartedRenderer]:
-    renderer = RestartedRenderer(folder)
-    running = asyncio.create_task(renderer.run())
+async def restarted_roles(folder: Path, *names: str) -> AsyncIterator[dict[str, RestartedRole]]:
+    roles = {name: RestartedRole(name, folder / name) for name in names}
+    running = [asyncio.create_task(role.run()) for role in roles.values()]
     try:
-        yield renderer
+        yield roles
     finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        for each in running:
+            each.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+def prompt(word: str) -> str:
+    return f"calm piano, {word}, 120 bpm, C major"
 
 
 @pytest.mark.timeout(LIMIT_S + 30)
-@pytest.mark.parametrize("num_innocent", [4, pytest.param(19, marks=pytest.mark.slow)])
-async def test_a_section_that_kills_its_renderer_fails_alone(tmp_path: Path, num_innocent: int) -> None:
-    async with restarted_renderer(tmp_path) as renderer:
-        flags: dict[str, object] = {"renderer.address": renderer.address, "conductor.count": num_innocent + 1}
+@pytest.mark.parametrize("num_innocent", [3, pytest.param(19, marks=pytest.mark.slow)])
+async def test_work_that_kills_its_role_fails_alone(tmp_path: Path, num_innocent: int) -> None:
+    guilty = {
+        "planner": spec(prompt(poisoned_role.PLANNER), seconds=4),
+        "reader": spec(prompt(poisoned_role.READER), seconds=4),
+        "renderer": spec(prompt(poisoned_role.RENDERER), seconds=4),
+        "mixer": spec(prompt(poisoned_role.MIXER), seconds=poisoned_role.DEADLY_MIX_S + 4),
+        "analyzer": spec(prompt(poisoned_role.ANALYZER), seconds=4),
+        "allowed": spec(prompt(poisoned_role.ANALYZER), seconds=4, seed=8, degradation_policy=ALLOW),
+    }
+    async with restarted_roles(tmp_path, "planner", "renderer", "mixer", "analyzer") as roles:
+        flags: dict[str, object] = {f"{name}.address": role.address for name, role in roles.items()}
+        flags["conductor.count"] = num_innocent + len(guilty)
         async with embedded(tmp_path, flags) as (_, client), asyncio.timeout(LIMIT_S):
-            poisonous = await client.create(spec(f"calm piano, {POISON}, 120 bpm, C major", seconds=4))
-            innocent = [await client.create(spec(seconds=4, seed=seed)) for seed in range(num_innocent)]
-            heard, *others = await asyncio.gather(
-                *(hear(client.watch(created.name)) for created in (poisonous, *innocent))
-            )
-    failed = heard.composition
-    assert failed.state == composition_pb2.STATE_FAILED
-    assert failed.error.code == grpc.StatusCode.ABORTED.value[0]
-    reason = from_status(failed.error)
-    assert reason.reason == "TOO_MANY_TRIES"
-    assert reason.metadata["section_id"] in {section.section_id for section in failed.sections}
-    assert "the renderer was lost 3 times" in reason.message
-    assert [other.composition.state for other in others] == [composition_pb2.STATE_SUCCEEDED] * num_innocent
-    # Three attempts of the section that failed; another section of the piece may have killed it, too.
-    assert 3 <= renderer.num_deaths <= 3 * len(failed.sections) + 1
+            asked = [*guilty.values(), *(spec(seconds=4, seed=seed) for seed in range(num_innocent))]
+            created = [await client.create(each) for each in asked]
+            heard = await asyncio.gather(*(hear(client.watch(each.name)) for each in created))
+    ended = [each.composition for each in heard]
+    failed = dict(zip(guilty, ended, strict=False))
+    reasons = {name: from_status(each.error) for name, each in failed.items() if name != "allowed"}
+    for name in ("planner", "reader", "renderer", "mixer"):
+        role = "renderer" if name == "reader" else name
+        assert failed[name].state == composition_pb2.STATE_FAILED, name
+        assert failed[name].error.code == grpc.StatusCode.ABORTED.value[0], reasons[name]
+        assert (reasons[name].reason, reasons[name].metadata["service"]) == ("TOO_MANY_TRIES", role)
+        assert f"the {role} was lost 3 times" in reasons[name].message
+    for name in ("reader", "renderer"):
+        assert reasons[name].metadata["section_id"] in {each.section_id for each in failed[name].sections}
+    assert failed["analyzer"].state == composition_pb2.STATE_FAILED
+    assert reasons["analyzer"].reason == "DEGRADATION_REFUSED"
+    assert "the analyzer was lost 3 times" in reasons["analyzer"].message
+    assert failed["allowed"].state == composition_pb2.STATE_DEGRADED
+    others = ended[len(guilty) :]
+    assert [each.state for each in others] == [composition_pb2.STATE_SUCCEEDED] * num_innocent
+    # Three tries of each work that failed; other sections of a piece may have killed the renderer, too.
+    assert 1 <= roles["planner"].num_deaths <= 4
+    assert 1 <= roles["mixer"].num_deaths <= 4
+    assert 1 <= roles["analyzer"].num_deaths <= 7
+    num_sections = len(failed["reader"].sections) + len(failed["renderer"].sections)
+    assert 3 <= roles["renderer"].num_deaths <= 3 * num_sections + 1

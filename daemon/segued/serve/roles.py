@@ -21,7 +21,8 @@ async def open_planner(settings: Settings, _lifecycle: Lifecycle) -> Service:
     from segue_planner.service import SERVICE, PlannerService, make_language_model, warm
 
     planner = PlannerService(make_language_model(settings.planner))
-    return service(SERVICE, planner, planner_pb2_grpc.add_PlannerServiceServicer_to_server, warm)
+    made = service(SERVICE, planner, planner_pb2_grpc.add_PlannerServiceServicer_to_server, warm)
+    return replace(made, headers_first=True)
 
 
 async def open_renderer(settings: Settings, lifecycle: Lifecycle) -> Service:

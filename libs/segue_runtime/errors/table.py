@@ -126,9 +126,13 @@ class NoRenderer(Unavailable):
 
 
 class ServiceUnreachable(Unavailable):
-    """Caught by the conductor: a section that loses its renderer has used an attempt."""
+    """Base of RoleLost."""
 
     reason = "SERVICE_UNREACHABLE"
+
+
+class RoleLost(ServiceUnreachable):
+    """Caught by the conductor: the role had begun with the call, so that the call may be what ended it."""
 
 
 class DeviceLost(Unavailable):

@@ -133,8 +133,11 @@ def from_status(status: status_pb2.Status) -> SegueError:
     )
 
 
-def from_rpc_error(error: grpc.RpcError, *, service: str = "") -> SegueError:
-    """Convert the error of a call; `service` names the role that was called, for errors without ErrorInfo."""
+def from_rpc_error(error: grpc.RpcError, *, service: str = "", begun: bool = False) -> SegueError:
+    """Convert the error of a call.
+
+    For errors without ErrorInfo, `service` names the role that was called, and `begun` tells whether it had begun.
+    """
     ended = cast("EndedCall", error)
     for key, value in ended.trailing_metadata() or ():
         if key == DETAILS_KEY and isinstance(value, bytes):
@@ -142,14 +145,18 @@ def from_rpc_error(error: grpc.RpcError, *, service: str = "") -> SegueError:
                 return from_status(status_pb2.Status.FromString(value))
             except DecodeError:
                 break
-    return _bare(ended.code(), ended.details() or "", service)
+    return _bare(ended.code(), ended.details() or "", service, begun=begun)
 
 
-def _bare(code: grpc.StatusCode, message: str, service: str = "") -> SegueError:
+def _bare(code: grpc.StatusCode, message: str, service: str = "", *, begun: bool = False) -> SegueError:
     leaf = table.ServiceUnreachable if service and code in BROKEN else BARE.get(code, InternalError)
+    if begun and leaf is table.ServiceUnreachable:
+        leaf = table.RoleLost
     # The text comes from gRPC or a proxy and may contain addresses, so it is a note and not the message.
     text = f"{service or 'the peer'} ended the call with {code.name}"
     metadata = {"grpcCode": code.name} | ({"service": service} if service else {})
-    failure = leaf(text, metadata=metadata, retry_after_s=RETRY_S if leaf is table.ServiceUnreachable else None)
+    failure = leaf(
+        text, metadata=metadata, retry_after_s=RETRY_S if issubclass(leaf, table.ServiceUnreachable) else None
+    )
     failure.add_note(message)
     return failure

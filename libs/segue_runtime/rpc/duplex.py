@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import grpc
 import grpc.aio
 
-from segue_runtime import errors
+from segue_runtime import errors, scope
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+    from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable
 
 RequestT = TypeVar("RequestT")
 T = TypeVar("T")
@@ -28,6 +28,8 @@ async def exchange(  # noqa: C901 - one branch for each way a call can end
 
     grpc.aio cancels the call instead, and raises CancelledError in the task that reads the responses, although that
     task was not cancelled.
+
+    RoleLost is raised if the connection breaks after the role has begun with the call.
     """
     failures: list[Exception] = []
 
@@ -41,20 +43,24 @@ async def exchange(  # noqa: C901 - one branch for each way a call can end
 
     call = method(sent(), timeout=timeout_s)
     ended = _FirstStatus(call)
+    answered = False
     try:
         async for response in call:
+            answered = True
             yield response
     except grpc.RpcError as error:
         if failures:
             raise failures[0] from error
-        raise errors.from_rpc_error(ended.error or error, service=service) from error
+        begun = answered or has_begun(_headers_now(call))
+        raise errors.from_rpc_error(ended.error or error, service=service, begun=begun) from error
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
         if failures:
             raise failures[0] from None
-        raise errors.ServiceUnreachable(
+        kind = errors.RoleLost if answered or has_begun(_headers_now(call)) else errors.ServiceUnreachable
+        raise kind(
             f"the call to the {service} failed",
             metadata={"service": service, "grpcCode": grpc.StatusCode.CANCELLED.name},
         ) from None
@@ -62,6 +68,23 @@ async def exchange(  # noqa: C901 - one branch for each way a call can end
         call.cancel()
     if failures:
         raise failures[0]
+
+
+def has_begun(headers: Iterable[tuple[str, str | bytes]] | None) -> bool:
+    """Tell whether headers come from a role: it sends the request id before its work; a proxy that refuses does not."""
+    return any(key == scope.REQUEST_ID_KEY for key, _ in headers or ())
+
+
+def _headers_now(call: Any) -> Iterable[tuple[str, str | bytes]]:
+    """Return the headers that an ended call has received."""
+    reading = call.initial_metadata()
+    try:
+        reading.send(None)
+    except StopIteration as stop:
+        headers: Iterable[tuple[str, str | bytes]] = stop.value
+        return headers
+    reading.close()  # none came
+    return ()
 
 
 class _FirstStatus:

@@ -45,7 +45,14 @@ log = logs.get("rpc")
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps the handlers of one server."""
 
-    def __init__(self, metrics: Metrics, calls: OpenCalls, admission: Admission | None = None) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        calls: OpenCalls,
+        admission: Admission | None = None,
+        headers_first: frozenset[str] = frozenset(),
+    ) -> None:
+        self.headers_first = headers_first
         self._metrics = metrics
         self._calls = calls
         self.admission = admission or Admission()
@@ -131,9 +138,13 @@ class Call:
     async def unary(self, request: object, context: Context) -> object:
         """Serve a method with one response."""
         async with self._served(context):
+            # Usually not earlier: a client retries an UNAVAILABLE call only before it has received headers.
+            headers_first = self.service in self._interceptor.headers_first
+            if headers_first:
+                await context.send_initial_metadata(self._echo())
             response = await self._behaviour(self._input(request), context)
-            # Not earlier: a client retries an UNAVAILABLE call only before it has received headers.
-            await context.send_initial_metadata(self._echo())
+            if not headers_first:
+                await context.send_initial_metadata(self._echo())
             self._num_sent += 1
         return response
 

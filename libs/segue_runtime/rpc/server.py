@@ -90,12 +90,15 @@ class Service:
     """A service: its full name, and the function that adds it.
 
     `warm` does slow imports before SERVING. `check` is called each second and raises while the service cannot work.
+    `headers_first`: unary methods send their headers before the work too, as streams do. Their callers can tell whether
+    a call has ended the process, and gRPC does not repeat such a call.
     """
 
     name: str
     register: Callable[[grpc.aio.Server], None]
     warm: Callable[[], object] = lambda: None
     check: Callable[[], Awaitable[object]] | None = None
+    headers_first: bool = False
 
 
 class Server:
@@ -121,7 +124,14 @@ class Server:
         self._is_lagging = False
         self._background: list[asyncio.Task[None]] = []
         self._grpc = grpc.aio.server(
-            interceptors=(CallInterceptor(self.metrics, self.calls, admission or _admission(settings)),),
+            interceptors=(
+                CallInterceptor(
+                    self.metrics,
+                    self.calls,
+                    admission or _admission(settings),
+                    frozenset(service.name for service in services if service.headers_first),
+                ),
+            ),
             options=server_options(settings, keepalive_s),
         )
         for service in self._services:

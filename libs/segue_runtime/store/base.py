@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from segue_runtime.store.records import (
         Created,
@@ -181,6 +182,10 @@ class Uploads(Protocol):
 
 class Store(Jobs, Queue, Log, Uploads, Protocol):
     """A store of jobs, queue, logs and uploads."""
+
+    def exclusive(self, name: str) -> AbstractAsyncContextManager[None]:
+        """Hold the lock of a name, which one task of all processes has at a time; a process that ends loses it."""
+        ...
 
     async def check(self) -> None:
         """Raise an error while the store cannot be read, or its last write failed and another one fails too."""

@@ -12,12 +12,14 @@ from segue_runtime.errors import StorageFull, StoreUnavailable
 from segue_runtime.store import events as event_log
 from segue_runtime.store import jobs, queue_order, uploads
 from segue_runtime.store.caches import EventCache, ProgressCache
+from segue_runtime.store.locks import exclusive
 from segue_runtime.store.notifier import Notifier, cancel_key, log_key, queue_key
 from segue_runtime.store.schema import RESTORE, open_reader, open_writer, shrink
 from segue_runtime.store.threads import ReaderThreads, Transaction, WriterThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from segue_runtime.store.records import (
@@ -43,6 +45,7 @@ class SqliteStore:
 
     def __init__(
         self,
+        path: Path,
         writer: WriterThread,
         readers: ReaderThreads,
         notifier: Notifier,
@@ -50,6 +53,7 @@ class SqliteStore:
         retention_s: float,
         release_reserve: Callable[[], bool],
     ) -> None:
+        self._path = path
         self._writer = writer
         self._readers = readers
         self.notifier = notifier
@@ -79,7 +83,7 @@ class SqliteStore:
             raise StoreUnavailable(f"the store {path} is damaged ({error}): {RESTORE}") from error
         notifier = Notifier(reading, steady_clock)
         writer = WriterThread(writing, clock, steady_clock)
-        return cls(writer, ReaderThreads(path), notifier, EventCache(tail_rows), retention_s, release_reserve)
+        return cls(path, writer, ReaderThreads(path), notifier, EventCache(tail_rows), retention_s, release_reserve)
 
     async def close(self) -> None:
         await self._writer.close()
@@ -90,6 +94,9 @@ class SqliteStore:
         if self._writer.failure is not None:
             await self._writer.run(lambda _tx: None)
         await self.depths()
+
+    def exclusive(self, name: str) -> AbstractAsyncContextManager[None]:
+        return exclusive(self._path.with_name(f"{self._path.name}-{name}"))
 
     async def _run_ending(self, work: Callable[[Transaction], T]) -> T:
         """Run a write that ends or frees something. It may use the reserve of a full disk."""

@@ -64,4 +64,4 @@ async def request_report(
             if response.WhichOneof("message") == "report":
                 report: analyzer_pb2.Report = response.report
                 return report
-    raise errors.ServiceUnreachable("the analyzer ended without a report", metadata={"service": "analyzer"})
+    raise errors.RoleLost("the analyzer ended without a report", metadata={"service": "analyzer"})

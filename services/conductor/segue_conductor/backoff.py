@@ -1,38 +1,75 @@
-"""Retries of calls to a role that does not answer, for as long as the conductor's patience allows."""
+"""Tries of work that other roles do: the waits between them, and the end of work that no role survives."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from segue_runtime import errors, logs
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+    from segue_runtime.store import Store
 
 T = TypeVar("T")
 FIRST_DELAY_S: Final = 0.2
 LONGEST_DELAY_S: Final = 2.0
+MAX_LOSSES: Final = 3
+LOSSES: Final = (errors.RoleLost, errors.DeviceLost)
 log = logs.get("conductor")
 
 
 class Backoff:
-    """Delays between tries, each longer than the last, until a limit since the first failure has passed."""
+    """The tries of one piece of work since its last progress.
 
-    def __init__(self, limit_s: float) -> None:
+    A role that is away is awaited, for a limited time since the first failure. A role that was lost while it did the
+    work may have been ended by it: the work is then tried alone, and given up after the third loss.
+    """
+
+    def __init__(
+        self, limit_s: float, store: Store, work: str, metadata: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self._limit_s = limit_s
+        self._store = store
+        self._work = work
+        self._metadata = metadata
         self._failing_since = 0.0
         self._delay_s = FIRST_DELAY_S
+        self._lost_role = ""
+        self._turn = contextlib.AsyncExitStack()
+        self.num_losses = 0
+        """How often a role was lost while it did the work."""
         self.waiting_for = ""
-        """The role that failed last, until `reset`; empty if none has."""
+        """The role that failed last, until the next progress; empty if none has."""
 
-    def reset(self) -> None:
-        """Start again, after progress."""
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Enter a try. Work that was lost together is tried one after another: only the guilty one is lost again.
+
+        This holds for all conductors of the store, until the end of the block or the first progress.
+        """
+        async with contextlib.AsyncExitStack() as self._turn:
+            if self.num_losses:
+                await self._turn.enter_async_context(self._store.exclusive(f"lost-{self._lost_role}"))
+            yield
+
+    async def progressed(self) -> None:
+        """Start again: the work has come further, and leaves its turn to others."""
         self._failing_since, self._delay_s, self.waiting_for = 0.0, FIRST_DELAY_S, ""
+        self.num_losses = 0
+        await self._turn.aclose()
 
-    def next_delay_s(self, error: errors.SegueError) -> float:
-        """Return the seconds to wait before the next try; raise the error when the limit has passed."""
+    def next_delay_s(self, error: errors.Unavailable) -> float:
+        """Return the seconds to wait before the next try.
+
+        Raises the error when the limit has passed, and TooManyTries after the last loss.
+        """
+        if isinstance(error, LOSSES):
+            return self._delay_after_loss(error)
         now = time.monotonic()
         self._failing_since = self._failing_since or now
         if now - self._failing_since > self._limit_s:
@@ -43,10 +80,22 @@ class Backoff:
         self._delay_s = min(self._delay_s * 2, LONGEST_DELAY_S)
         return delay_s
 
-    async def wait(self, error: errors.SegueError) -> None:
-        """Wait before the next try; raise the error when the limit has passed."""
+    def _delay_after_loss(self, error: errors.Unavailable) -> float:
+        self._failing_since, self._delay_s, self.waiting_for = 0.0, FIRST_DELAY_S, ""  # the role was there
+        self._lost_role = role = error.metadata.get("service", "renderer")
+        self.num_losses += 1
+        if self.num_losses >= MAX_LOSSES:
+            raise errors.TooManyTries(
+                f"the {role} was lost {self.num_losses} times while it worked on {self._work}, which is not tried "
+                f"again; see the {role}'s log; the last time: {error.message}",
+                metadata={"service": role, **self._metadata},
+            ) from error
+        return FIRST_DELAY_S * 2.0**self.num_losses
+
+    async def wait(self, error: errors.Unavailable) -> None:
+        """Wait before the next try; raise an error when there is none."""
         delay_s = self.next_delay_s(error)
-        log.warning("retrying", reason=error.reason, after_s=round(delay_s, 2))
+        log.warning("retrying", reason=error.reason, work=self._work, after_s=round(delay_s, 2))
         await asyncio.sleep(delay_s)
 
 
@@ -54,9 +103,10 @@ async def retry_while_unavailable(work: Callable[[], Awaitable[T]], backoff: Bac
     """Repeat repeatable work while the role that it needs is unavailable."""
     while True:
         try:
-            done = await work()
+            async with backoff.turn():
+                done = await work()
         except errors.Unavailable as error:
             await backoff.wait(error)
         else:
-            backoff.reset()
+            await backoff.progressed()
             return done

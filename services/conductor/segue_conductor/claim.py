@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from segue_conductor.backoff import Backoff
 from segue_conductor.progress import ProgressBoard
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from segue.composer.v1.composition_pb2 import Composition
     from segue_composition.peers import Peers
     from segue_composition.services import Services
@@ -56,9 +59,9 @@ class Claim:
         """Return the key of an artifact that belongs to this composition."""
         return f"{self.journal.name}/{name}"
 
-    def backoff(self) -> Backoff:
-        """Return the delays for one kind of call; while they last, the job reports the role that it waits for."""
-        backoff = Backoff(self.patience_s)
+    def backoff(self, work: str, metadata: Mapping[str, str] = MappingProxyType({})) -> Backoff:
+        """Return the tries of one piece of work; while they last, the job reports the role that it waits for."""
+        backoff = Backoff(self.patience_s, self.store, work, metadata)
         self.progress.backoffs.append(backoff)
         return backoff
 

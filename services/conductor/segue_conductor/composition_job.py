@@ -10,7 +10,6 @@ from segue_conductor.section_timing import SectionTiming
 from segue_conductor.timeline import Timeline
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Mapping
 
     from segue.composer.v1.composition_pb2 import Composition
@@ -33,8 +32,6 @@ class CompositionJob:
     route: ModelRoute
     stall_limit_s: float
     """The longest time that a renderer may send nothing for a section."""
-    suspects: asyncio.Lock
-    """Held while a section is rendered that may have ended its renderer, so that only one such section is rendered."""
 
     @property
     def journal(self) -> Journal:

@@ -44,7 +44,6 @@ class Conductor:
         self._metrics = metrics
         self._id = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._stopping = asyncio.Event()
-        self._suspects = asyncio.Lock()
         self._workers: list[asyncio.Task[None]] = []
         self._cleaner = cleaner
         self._cleaning: asyncio.Task[None] | None = None
@@ -133,7 +132,7 @@ class Conductor:
             return AnalysisRun(job, self._services, self._settings)
         if job.kind == MASTERING:
             return MasteringRun(job, journal, self._services, self._settings)
-        return CompositionRun(job, journal, self._services, self._settings, self._suspects)
+        return CompositionRun(job, journal, self._services, self._settings)
 
     async def _supervise(self, job: Job, journal: Journal | None, running: asyncio.Task[None]) -> bool:
         """Renew the lease while the job runs; end the run if the job is cancelled or belongs to another claim.

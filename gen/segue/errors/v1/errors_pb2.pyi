@@ -210,9 +210,9 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     offer it. Example: CreateMaster is called on a replay.
     """
     ERROR_REASON_TOO_MANY_TRIES: _ErrorReason.ValueType  # 43
-    """ERROR_REASON_TOO_MANY_TRIES: ABORTED. The job ended its conductor's process several times, or a section its
-    renderer, and is not tried again; metadata "section_id" names the section. Example: a prompt crashes every renderer.
-    Metadata: {"section_id": "verse-1"}.
+    """ERROR_REASON_TOO_MANY_TRIES: ABORTED. The job ended its conductor's process several times, or three times the role
+    that metadata "service" names, and is not tried again; metadata "section_id" names the section that ended a renderer.
+    Example: a prompt crashes every renderer. Metadata: {"service": "renderer", "section_id": "verse-1"}.
     """
     ERROR_REASON_OUT_OF_ORDER: _ErrorReason.ValueType  # 44
     """ERROR_REASON_OUT_OF_ORDER: INVALID_ARGUMENT. A message of a stream arrived at the wrong position; metadata
@@ -414,9 +414,9 @@ ERROR_REASON_NOT_IMPLEMENTED: ErrorReason.ValueType  # 42
 offer it. Example: CreateMaster is called on a replay.
 """
 ERROR_REASON_TOO_MANY_TRIES: ErrorReason.ValueType  # 43
-"""ERROR_REASON_TOO_MANY_TRIES: ABORTED. The job ended its conductor's process several times, or a section its
-renderer, and is not tried again; metadata "section_id" names the section. Example: a prompt crashes every renderer.
-Metadata: {"section_id": "verse-1"}.
+"""ERROR_REASON_TOO_MANY_TRIES: ABORTED. The job ended its conductor's process several times, or three times the role
+that metadata "service" names, and is not tried again; metadata "section_id" names the section that ended a renderer.
+Example: a prompt crashes every renderer. Metadata: {"service": "renderer", "section_id": "verse-1"}.
 """
 ERROR_REASON_OUT_OF_ORDER: ErrorReason.ValueType  # 44
 """ERROR_REASON_OUT_OF_ORDER: INVALID_ARGUMENT. A message of a stream arrived at the wrong position; metadata

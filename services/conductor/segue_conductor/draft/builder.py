@@ -38,23 +38,28 @@ class DraftBuilder:
         self._failed_take: tuple[int, Take] | None = None
         self._mixed: mixer_pb2.SectionMixed | None = None
         self._state_so_far = bytearray()
+        self._backoff = job.claim.backoff("the draft")
 
     async def run(self) -> None:
         """Mix to the end of the piece."""
-        backoff = self._job.claim.backoff()
-        journal = self._job.journal
-        while not journal.checkpoint.draft_finished:
-            joined = journal.checkpoint.joined
+        while not self._job.journal.checkpoint.draft_finished:
             try:
-                await self._mix()
+                if self._backoff.num_losses:
+                    await self._wait_for_take()
+                async with self._backoff.turn():
+                    await self._mix()
             except TakeFailed:
                 # Rendering retries the section or ends; in that case take_after raises its error.
                 if self._failed_take is not None:
                     await self._renderer.take_after(*self._failed_take)
             except errors.Unavailable as error:
-                if journal.checkpoint.joined > joined:
-                    backoff.reset()
-                await backoff.wait(error)
+                await self._backoff.wait(error)
+
+    async def _wait_for_take(self) -> None:
+        """Wait for the next section's whole take: others wait while this mix has its turn."""
+        index = min(self._job.journal.checkpoint.joined, len(self._sections) - 1)
+        self._failed_take = (index, await self._renderer.take(index))
+        await self._failed_take[1].wait_finished()
 
     async def _mix(self) -> None:
         """Make one call to the mixer, from the checkpoint to the end of the piece."""
@@ -77,13 +82,15 @@ class DraftBuilder:
                 self._job.claim.progress.answered("mixer")
                 await self._receive(response, recorder)
         if not self._job.journal.checkpoint.draft_finished:
-            raise errors.ServiceUnreachable("the mixer ended early", metadata={"service": "mixer"})
+            raise errors.RoleLost("the mixer ended early", metadata={"service": "mixer"})
 
     async def _receive(self, response: mixer_pb2.MixResponse, recorder: SegmentRecorder) -> None:
         kind = response.WhichOneof("message")
         if kind == "audio":
             if not response.audio.layer:
                 await recorder.write(response.audio.data)
+                if recorder.has_new:
+                    await self._backoff.progressed()
         elif kind == "section_mixed":
             self._mixed = response.section_mixed
             self._state_so_far.clear()

@@ -63,6 +63,8 @@ class SegmentRecorder:
         self._made: list[Segment] = []
         self._attempt = 1
         self._verifying = False
+        self.has_new = False
+        """Whether segments were committed that the log did not have."""
 
     def open_section(self, index: int) -> None:
         """Begin a section of the timeline; the section before is complete."""
@@ -162,6 +164,7 @@ class SegmentRecorder:
         announced = [rewound] if rewound is not None else []
         await self._claim.journal.add_segments([*repeated, segment], before=announced)
         self._made.append(segment)
+        self.has_new = True
         await failpoints.reach(AFTER_SEGMENT)
 
 

@@ -78,7 +78,7 @@ class MasterPasses:
             if response.WhichOneof("message") == "measured":
                 measured = response.measured
         if measured is None:
-            raise errors.ServiceUnreachable("the mixer ended without a measurement", metadata={"service": "mixer"})
+            raise errors.RoleLost("the mixer ended without a measurement", metadata={"service": "mixer"})
         if spec.HasField("frozen_master"):
             return merge_frozen(spec.frozen_master, measured, section_ids)
         return measured
@@ -106,7 +106,7 @@ class MasterPasses:
             elif kind == "finished":
                 finished = response.finished
         if finished is None:
-            raise errors.ServiceUnreachable("the mixer ended without a master", metadata={"service": "mixer"})
+            raise errors.RoleLost("the mixer ended without a master", metadata={"service": "mixer"})
         return finished
 
     def _start(self, which: mixer_pb2.MasterPass.ValueType, draft: Sequence[Segment]) -> mixer_pb2.MasterStart:

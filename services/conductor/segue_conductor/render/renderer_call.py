@@ -50,7 +50,7 @@ class RendererCall:
             while response := await self._next(answers):
                 finished = await self._receive(response) or finished
         if finished is None:
-            raise errors.ServiceUnreachable("the renderer ended without a result", metadata={"service": "renderer"})
+            raise errors.RoleLost("the renderer ended without a result", metadata={"service": "renderer"})
         self._check.finished(finished)
         await self._take.complete(finished, self._notes)
 
@@ -61,7 +61,7 @@ class RendererCall:
             async with asyncio.timeout(limit_s):
                 return await anext(answers, None)
         except TimeoutError:
-            raise errors.ServiceUnreachable(
+            raise errors.RoleLost(
                 f"the renderer sent nothing for {limit_s:g} s", metadata={"service": "renderer"}
             ) from None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING, Final
 
 from segue.composer.v1 import stream_pb2
@@ -109,17 +108,17 @@ class SectionRenderer:
             return
         inputs = await self._inputs(index)
         seed = seed_of(self._job.plan, section)
-        policy = RetryPolicy(section.spec.section_id, seed, self._job.claim.backoff())
+        section_id = section.spec.section_id
+        backoff = self._job.claim.backoff(section_id, {"section_id": section_id})
+        policy = RetryPolicy(seed, backoff)
         attempt, announced = 1, 0
         while not await self._use_stored_take(inputs, seed, attempt):
             take = self._take_store.new(inputs.key(seed))
             if attempt > announced:
                 await self._report_started(inputs, take, attempt)
                 announced = attempt
-            # Sections that were lost together are tried one by one: only the guilty one is lost again.
-            alone = self._job.suspects if policy.num_breaks else contextlib.nullcontext()
             try:
-                async with alone:
+                async with backoff.turn():
                     await self._fill(take, self._request(inputs, seed, attempt), inputs, attempt)
             except errors.SegueError as error:
                 retry = policy.after(error, accepted=take.accepted is not None)

@@ -47,7 +47,7 @@ class AnalysisRun:
                 self._settings.time_limit_s,
                 self._report_progress,
             ),
-            Backoff(self._settings.patience_s),
+            Backoff(self._settings.patience_s, self._services.store, "the file"),
         )
         self._analysis.report.CopyFrom(report)
         self._analysis.fraction_done = 1.0

@@ -48,14 +48,11 @@ log = logs.get("conductor")
 class CompositionRun:
     """Makes one composition."""
 
-    def __init__(
-        self, job: Job, journal: Journal, services: Services, settings: ConductorSettings, suspects: asyncio.Lock
-    ) -> None:
+    def __init__(self, job: Job, journal: Journal, services: Services, settings: ConductorSettings) -> None:
         self.name = job.name
         self._journal = journal
         self._spec = spec_pb2.CompositionSpec.FromString(job.spec)
         self._settings = settings
-        self._suspects = suspects
         self._route: ModelRoute | None = None
         limit = self._spec.time_limit.ToNanoseconds() / 1e9 if self._spec.HasField("time_limit") else None
         limit_s = settings.time_limit_s if limit is None else limit
@@ -77,13 +74,14 @@ class CompositionRun:
 
     async def _work(self) -> composition_pb2.State.ValueType:
         model = self._journal.composition.model
-        self._route = await retry_while_unavailable(lambda: self._claim.peers.route(model), self._claim.backoff())
+        self._route = await retry_while_unavailable(
+            lambda: self._claim.peers.route(model), self._claim.backoff("the model")
+        )
         job = CompositionJob(
             claim=self._claim,
             spec=self._spec,
             route=self._route,
             stall_limit_s=self._settings.stall_limit_s,
-            suspects=self._suspects,
         )
         if not self._journal.composition.HasField("plan"):
             await self._plan(job)
@@ -102,7 +100,8 @@ class CompositionRun:
 
     async def _plan(self, job: CompositionJob) -> None:
         request = plan_request(self._spec, job.profile)
-        answer = await retry_while_unavailable(lambda: self._claim.peers.create_plan(request), self._claim.backoff())
+        backoff = self._claim.backoff("the plan")
+        answer = await retry_while_unavailable(lambda: self._claim.peers.create_plan(request), backoff)
         answer.plan.version = answer.plan.version or 1
         answer.estimate.model = answer.estimate.model or job.profile.model
         planned = stream_pb2.Planned(plan=answer.plan, estimate=answer.estimate)
@@ -133,9 +132,12 @@ class CompositionRun:
             metadata=master_metadata(job, keys),
             take_keys=keys,
         )
-        manifest, outputs = await retry_while_unavailable(lambda: write_master(master), self._claim.backoff())
+        manifest, outputs = await retry_while_unavailable(
+            lambda: write_master(master), self._claim.backoff("the master")
+        )
         if self._spec.stems:
-            outputs += await retry_while_unavailable(lambda: write_stems(job, takes), self._claim.backoff())
+            backoff = self._claim.backoff("the stems")
+            outputs += await retry_while_unavailable(lambda: write_stems(job, takes), backoff)
         if self._spec.midi:
             outputs.append(await write_midi(job, takes))
         outputs.append(await write_manifest(job, manifest))
@@ -144,8 +146,8 @@ class CompositionRun:
     async def _analyze(self, job: CompositionJob) -> None:
         """Measure the master. Without an analyzer the composition is degraded, if its policy allows that."""
         try:
-            report = await retry_while_unavailable(lambda: self._report(job), self._claim.backoff())
-        except errors.Unavailable as error:
+            report = await retry_while_unavailable(lambda: self._report(job), self._claim.backoff("the report"))
+        except (errors.Unavailable, errors.TooManyTries) as error:
             text = f"the master was not measured: {error}"
             if self._spec.degradation_policy != spec_pb2.DEGRADATION_POLICY_ALLOW:
                 message = f"{text}; the degradation policy is REFUSE"

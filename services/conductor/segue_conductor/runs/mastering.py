@@ -57,7 +57,8 @@ class MasteringRun:
         try:
             job = await self._read_upload()
             async with progress_written(self._claim):
-                _, outputs = await retry_while_unavailable(lambda: write_master(job), self._claim.backoff())
+                backoff = self._claim.backoff("the master")
+                _, outputs = await retry_while_unavailable(lambda: write_master(job), backoff)
         except AudioError as error:
             raise errors.InvalidAudio(str(error)) from error
         await self._journal.append(*(stream_pb2.CompositionEvent(output_ready=output) for output in outputs))
