@@ -34,7 +34,8 @@ async def test_a_lock_has_one_holder_and_ends_with_its_process(tmp_path: Path) -
                 pass
         async with asyncio.timeout(60), store.exclusive("b"):
             pass
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", HOLD, str(path), stdout=asyncio.subprocess.PIPE)
+    command = (sys.executable, "-c", HOLD, str(path))
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     try:
         assert process.stdout is not None
         assert await process.stdout.readline() == b"held\n"
