@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from segue.analyzer.v1.analyzer_pb2 import Report
-    from segue.composer.v1 import composer_pb2, composition_pb2, files_pb2, spec_pb2, stream_pb2
+    from segue.composer.v1 import analysis_pb2, composer_pb2, composition_pb2, files_pb2, spec_pb2, stream_pb2
     from segue.composer.v1.composition_pb2 import Composition, Output
     from segue.composer.v1.spec_pb2 import CompositionSpec
     from segue.mixer.v1.mixer_pb2 import MasterSettings

@@ -1,4 +1,4 @@
-"""Pages and filters of ListCompositions."""
+"""Pages and filters of lists."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ DEFAULT_PAGE: Final = 50
 LARGEST_PAGE: Final = 100
 LARGEST_PLACE: Final = 2**63 - 1
 """The largest integer of the store."""
+UPLOADS: Final = "uploads"
+"""What the page tokens of ListUploads belong to. No filter has this text."""
+ANALYSES: Final = "analyses "
+"""What the page tokens of ListAnalyses belong to, with the filter after it."""
 SESSION_LABEL: Final = ":session"
 """The label under which the store keeps a composition's session. Labels of callers cannot have this name."""
 TERM: Final = re.compile(
@@ -59,6 +63,14 @@ def parse_filter(text: str) -> ListFilter:
         if joined is None:
             raise _unreadable(text, position)
         position = joined.end()
+
+
+def parse_states(text: str) -> tuple[str, ...]:
+    """Read a filter that names a state and nothing else, as ListAnalyses has it."""
+    narrowed = parse_filter(text)
+    if narrowed.labels:
+        raise errors.InvalidFilter("filter: analyses have a state only", metadata={"position": "0"})
+    return narrowed.states
 
 
 def _state(name: str, position: int) -> str:

@@ -16,11 +16,12 @@ from segue.composer.v1 import (
     stream_pb2,
 )
 from segue_composition import log_rows, state
-from segue_composition.job_kinds import COMPOSITION, MASTERING
+from segue_composition.job_kinds import ANALYSIS, COMPOSITION, MASTERING
 from segue_composition.model_statuses import model_statuses
 from segue_gateway import listing
 from segue_gateway.files import ArtifactFiles
 from segue_gateway.submission.jobs import Submission, owner
+from segue_gateway.uploads import UploadFiles
 from segue_gateway.watch import cursor as cursors
 from segue_gateway.watch.streams import WatchStreams
 from segue_runtime import errors
@@ -52,7 +53,8 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         self._peers = services.peers
         self._draining = draining
         self._start_time = time.monotonic()
-        self._files = ArtifactFiles(settings, services)
+        self._files = ArtifactFiles(services)
+        self._uploads = UploadFiles(settings, services)
         self._submission = Submission(settings, services, self._files, draining)
         self._streams = WatchStreams(settings.gateway, services, draining, metrics)
 
@@ -114,10 +116,7 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         self, request: composition_pb2.CancelCompositionRequest, context: Context
     ) -> composition_pb2.CancelCompositionResponse:
         """Request the cancellation of a composition."""
-        await self._submission.job(request.name)
-        job = await self._store.request_cancel(request.name, "CancelComposition")
-        if job.is_waiting and job.started is None:
-            job = await self._submission.end_cancelled(job)
+        job = await self._cancel(request.name, "CancelComposition")
         return composition_pb2.CancelCompositionResponse(composition=await self._composition(job))
 
     async def RetryComposition(
@@ -164,21 +163,34 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         self, request: files_pb2.CreateUploadRequest, context: Context
     ) -> files_pb2.CreateUploadResponse:
         """Open an upload."""
-        upload = await self._files.create_upload(owner(), request.media_type, request.size_bytes)
+        upload = await self._uploads.create(owner(), request.media_type, request.size_bytes)
         return files_pb2.CreateUploadResponse(upload=upload)
 
     async def WriteUpload(
         self, request: files_pb2.WriteUploadRequest, context: Context
     ) -> files_pb2.WriteUploadResponse:
         """Append bytes to an upload."""
-        return files_pb2.WriteUploadResponse(upload=await self._files.write_upload(owner(), request))
+        return files_pb2.WriteUploadResponse(upload=await self._uploads.write(owner(), request))
 
     async def FinishUpload(
         self, request: files_pb2.FinishUploadRequest, context: Context
     ) -> files_pb2.FinishUploadResponse:
         """Close an upload."""
-        upload = await self._files.finish_upload(owner(), request.upload, request.sha256)
+        upload = await self._uploads.finish(owner(), request.upload, request.sha256)
         return files_pb2.FinishUploadResponse(upload=upload)
+
+    async def ListUploads(
+        self, request: files_pb2.ListUploadsRequest, context: Context
+    ) -> files_pb2.ListUploadsResponse:
+        """Return a page of uploads."""
+        return await self._uploads.list(owner(), request)
+
+    async def DeleteUpload(
+        self, request: files_pb2.DeleteUploadRequest, context: Context
+    ) -> files_pb2.DeleteUploadResponse:
+        """Delete an upload that no unfinished job needs."""
+        await self._uploads.delete(owner(), request.upload)
+        return files_pb2.DeleteUploadResponse()
 
     # Analyses and masterings.
 
@@ -212,6 +224,32 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
                 await self._store.wait(request.name, seen, 1.0)
                 job = await self._submission.job(request.name)
 
+    async def ListAnalyses(
+        self, request: analysis_pb2.ListAnalysesRequest, context: Context
+    ) -> analysis_pb2.ListAnalysesResponse:
+        """Return a page of analyses."""
+        query = listing.ANALYSES + request.filter
+        page = await self._store.list(
+            owner(),
+            (ANALYSIS,),
+            states=listing.parse_states(request.filter),
+            limit=listing.page_size(request.page_size),
+            after=listing.decode_token(request.page_token, query),
+        )
+        found = [analysis_pb2.Analysis.FromString(job.resource) for job in page.jobs]
+        for analysis in found:
+            analysis.ClearField("report")
+        return analysis_pb2.ListAnalysesResponse(
+            analyses=found, next_page_token=listing.encode_token(page.after, query)
+        )
+
+    async def CancelAnalysis(
+        self, request: analysis_pb2.CancelAnalysisRequest, context: Context
+    ) -> analysis_pb2.CancelAnalysisResponse:
+        """Request the cancellation of an analysis."""
+        job = await self._cancel(request.name, "CancelAnalysis")
+        return analysis_pb2.CancelAnalysisResponse(analysis=analysis_pb2.Analysis.FromString(job.resource))
+
     async def CreateMaster(
         self, request: mastering_pb2.CreateMasterRequest, context: Context
     ) -> mastering_pb2.CreateMasterResponse:
@@ -243,11 +281,21 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         stats.uptime.FromNanoseconds(round((time.monotonic() - self._start_time) * 1e9))
         return stats
 
+    async def _cancel(self, name: str, call: str) -> Job:
+        """Cancel a job of the caller. One that never ran ends at once."""
+        await self._submission.job(name)
+        job = await self._store.request_cancel(name, call)
+        if job.is_waiting and job.started is None:
+            job = await self._submission.end_cancelled(job)
+        return job
+
     async def _composition(self, job: Job, positions: Mapping[str, int] | None = None) -> Composition:
         composition = composition_pb2.Composition.FromString(job.resource)
         if job.is_waiting:
             found = await self._store.queue_positions([job.name]) if positions is None else positions
             composition.queue_position = found.get(job.name, 0)
+        elif not job.is_finished:
+            composition.waiting_for = log_rows.waiting_for(await self._store.progress(job.name))
         if job.expires is not None:
             log_rows.set_time(composition.expire_time, job.expires)
         return composition

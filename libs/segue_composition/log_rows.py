@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.timestamp_pb2 import Timestamp
 
-    from segue_runtime.store import Event
+    from segue_runtime.store import Event, Progress
 
 EVENT: Final = "event"
 SEGMENT: Final = "segment"
@@ -96,6 +96,12 @@ def unpack(content: bytes) -> Iterator[stream_pb2.CompositionEvent]:
         position += _LENGTH.size
         yield stream_pb2.CompositionEvent.FromString(content[position : position + length])
         position += length
+
+
+def waiting_for(progress: Progress) -> str:
+    """Return the role that the conductor waits for: its progress contains a checkpoint as long as it waits."""
+    checkpoints = [each.checkpoint for each in unpack(progress.payload) if each.HasField("checkpoint")]
+    return checkpoints[-1].waiting_for if checkpoints else ""
 
 
 def set_time(target: Timestamp, seconds: float) -> None:

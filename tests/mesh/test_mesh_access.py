@@ -163,6 +163,9 @@ async def test_each_owner_sees_and_changes_only_what_is_theirs(tmp_path: Path) -
             Client(Access(one.address, token="bob-1"), patience_s=10) as bob,
         ):
             upload = (await ann.upload(tmp_path / "tone.wav")).name
+            with pytest.raises(SegueError):  # it is no audio
+                await ann.analyze(upload)
+            (analysis,) = [each async for each in ann.analyses()]
             forbidden: dict[str, Callable[[], Awaitable[object]]] = {
                 "get": lambda: bob.get(made.name),
                 "watch": lambda: hear(bob.watch(made.name)),
@@ -172,12 +175,17 @@ async def test_each_owner_sees_and_changes_only_what_is_theirs(tmp_path: Path) -
                 "analyze": lambda: bob.analyze(output.name),
                 "master": lambda: bob.create_master(upload),
                 "revise": lambda: bob.create(spec_pb2.CompositionSpec(parent=made.name)),
+                "retry": lambda: bob.retry(made.name),
+                "cancel an analysis": lambda: bob.cancel_analysis(analysis.name),
+                "delete an upload": lambda: bob.delete_upload(upload),
             }
             for name, call in forbidden.items():
                 with pytest.raises(SegueError) as caught:
                     await call()
                 assert caught.value.code is CODES.NOT_FOUND, name
             assert [each async for each in bob.compositions()] == []
+            assert [each async for each in bob.uploads()] == [each async for each in bob.analyses()] == []
+            assert [each.name async for each in ann.uploads()] == [upload]
             assert [each.name async for each in ann.compositions()] == [made.name]
             assert (await ann.get(made.name)).name == made.name
             await ann.delete(made.name)

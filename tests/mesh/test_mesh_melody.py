@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +110,25 @@ async def test_the_bands_melody_has_the_notes_of_one_voice(tmp_path: Path) -> No
         notes = [request.guide_notes for request in band.told.values()]
         assert any(notes)
         assert all(len({note.layer for note in each}) <= 1 for each in notes)
+
+
+async def test_the_file_of_a_melody_stays_until_the_piece_has_ended(tmp_path: Path) -> None:
+    tune(tmp_path / "tune.wav", 2)
+    async with (
+        faulty_renderer(tmp_path, backend=Follower()) as renderer,
+        embedded(
+            tmp_path, {"renderer.address": renderer.address, "failpoints.active": "conductor.after_plan=pause"}
+        ) as (_, client),
+        asyncio.timeout(60),
+    ):
+        source = (await client.upload(tmp_path / "tune.wav")).name
+        made = await client.create(asked(spec_pb2.Melody(source=source)))
+        with pytest.raises(SegueError) as caught:
+            await client.delete_upload(source)
+        assert (caught.value.reason, caught.value.metadata["name"]) == ("NOT_FINISHED", made.name)
+        await client.cancel(made.name)
+        await hear(client.watch(made.name))
+        await client.delete_upload(source)
 
 
 async def test_unusable_melodies_are_refused(tmp_path: Path) -> None:

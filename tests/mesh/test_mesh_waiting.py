@@ -59,13 +59,16 @@ async def test_a_piece_is_accepted_without_a_renderer_and_waits_for_one(tmp_path
     async with embedded(tmp_path, flags) as (_, client), asyncio.timeout(LIMIT_S):
         created = await client.create(spec(seconds=4))
         assert await waits_for(client, created.name) == "renderer"
-        # A later watcher learns it, too.
+        # A later watcher learns it, too, and whoever asks for the state.
         assert await waits_for(client, created.name) == "renderer"
+        assert (await client.get(created.name)).waiting_for == "renderer"
+        assert [each.waiting_for async for each in client.compositions()] == ["renderer"]
         with pytest.raises(SegueError) as caught:
             await client.create(spec(seconds=4, midi=True))  # not every model has notes
         assert caught.value.reason == "NO_RENDERER"
         async with renderer_at(address, tmp_path):
             heard = await hear(client.watch(created.name))
+            assert not (await client.get(created.name)).waiting_for
     assert heard.composition.state == composition_pb2.STATE_SUCCEEDED
     assert heard.composition.model == "sketch"
 

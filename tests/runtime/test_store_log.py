@@ -10,7 +10,7 @@ import pytest
 from tests.runtime.store_rows import LEASE_S, Clock, Opens, create, epoch_of, payloads, rows
 
 from segue_runtime import errors
-from segue_runtime.store import Fenced, LogEnded, Progress, SqliteStore, Store, Upload, notifier
+from segue_runtime.store import Fenced, LogEnded, Progress, SqliteStore, Store, Upload, UploadPart, notifier, uploads
 from segue_runtime.store.caches import ProgressCache
 
 if TYPE_CHECKING:
@@ -143,55 +143,96 @@ async def test_a_deleted_job_wakes_its_watchers(store: Store) -> None:
 # Uploads
 
 
+def part(offset: int, length: int, key: str = "k") -> UploadPart:
+    return UploadPart(offset, length, key)
+
+
 async def test_an_upload_grows_only_at_its_end_and_within_the_quota(store: Store) -> None:
-    await store.create_upload(Upload("uploads/1", "ann", "audio/flac", size=10), quota_bytes=15)
-    await store.create_upload(Upload("uploads/2", "ann", "audio/flac"), quota_bytes=15)
-    assert (await store.advance_upload("uploads/1", 0, 4, quota_bytes=15)).offset == 4
+    await store.create_upload(Upload("uploads/1", "ann", "audio/flac", size=10), quota_bytes=15, max_uploads=3)
+    await store.create_upload(Upload("uploads/2", "ann", "audio/flac"), quota_bytes=15, max_uploads=3)
+    assert (await store.advance_upload("uploads/1", part(0, 4), quota_bytes=15)).offset == 4
     for offset, length in ((0, 4), (5, 1), (4, 7)):
         with pytest.raises(errors.OffsetOutOfRange) as caught:
-            await store.advance_upload("uploads/1", offset, length, quota_bytes=15)
+            await store.advance_upload("uploads/1", part(offset, length), quota_bytes=15)
         assert caught.value.metadata["size"] == "4"
     with pytest.raises(errors.OffsetOutOfRange):
         await store.finish_upload("uploads/1", b"h")
     with pytest.raises(errors.QuotaExceeded):
-        await store.advance_upload("uploads/2", 0, 12, quota_bytes=15)
+        await store.advance_upload("uploads/2", part(0, 12), quota_bytes=15)
     with pytest.raises(errors.QuotaExceeded):
-        await store.create_upload(Upload("uploads/3", "ann", "audio/flac", size=12), quota_bytes=15)
-    await store.advance_upload("uploads/1", 4, 6, quota_bytes=15)
+        await store.create_upload(Upload("uploads/3", "ann", "audio/flac", size=12), quota_bytes=15, max_uploads=3)
+    await store.advance_upload("uploads/1", part(4, 6), quota_bytes=15)
     done = await store.finish_upload("uploads/1", b"h")
     assert (done.finished, done.size, done.digest) == (True, 10, b"h")
-    for attempt in (store.advance_upload("uploads/1", 10, 1, quota_bytes=15), store.finish_upload("uploads/1", b"h")):
+    for attempt in (
+        store.advance_upload("uploads/1", part(10, 1), quota_bytes=15),
+        store.finish_upload("uploads/1", b"h"),
+    ):
         with pytest.raises(errors.UploadFinished):
             await attempt
-    await store.delete_upload("uploads/1")
+    await store.discard_upload("uploads/1")
     assert await store.get_upload("uploads/1") is None
+    await store.create_upload(Upload("uploads/3", "ann", "audio/flac", size=12), quota_bytes=15, max_uploads=2)
+    await store.delete_upload("uploads/1")
     with pytest.raises(errors.ArtifactNotFound):
-        await store.delete_upload("uploads/1")
+        await store.discard_upload("uploads/1")
+    assert (await store.get_upload("uploads/2")) is not None
 
 
 async def test_an_upload_without_bytes_takes_no_quota(store: Store) -> None:
-    await store.create_upload(Upload("uploads/1", "ann", "audio/flac", size=15), quota_bytes=15)
-    await store.create_upload(Upload("uploads/2", "ann", "audio/flac", size=15), quota_bytes=15)
-    await store.advance_upload("uploads/2", 0, 15, quota_bytes=15)
+    await store.create_upload(Upload("uploads/1", "ann", "audio/flac", size=15), quota_bytes=15, max_uploads=3)
+    await store.create_upload(Upload("uploads/2", "ann", "audio/flac", size=15), quota_bytes=15, max_uploads=3)
+    await store.advance_upload("uploads/2", part(0, 15), quota_bytes=15)
     await store.finish_upload("uploads/2", b"h")
     with pytest.raises(errors.QuotaExceeded):
-        await store.advance_upload("uploads/1", 0, 1, quota_bytes=15)
+        await store.advance_upload("uploads/1", part(0, 1), quota_bytes=15)
 
 
 async def test_an_unfinished_upload_expires_after_an_hour_of_silence(tmp_path: Path, clock: Clock) -> None:
     store = await SqliteStore.open(tmp_path / "segue.db", clock=clock, retention_s=86_400)
     try:
         for name, size in (("uploads/1", 2), ("uploads/2", 2), ("uploads/3", 1)):
-            await store.create_upload(Upload(name, "ann", "audio/flac", size=size), quota_bytes=15)
-        await store.advance_upload("uploads/3", 0, 1, quota_bytes=15)
+            await store.create_upload(Upload(name, "ann", "audio/flac", size=size), quota_bytes=15, max_uploads=3)
+        await store.advance_upload("uploads/3", part(0, 1), quota_bytes=15)
         await store.finish_upload("uploads/3", b"h")
         clock.now += 3000
-        kept = await store.advance_upload("uploads/2", 0, 1, quota_bytes=15)
+        kept = await store.advance_upload("uploads/2", part(0, 1), quota_bytes=15)
         assert kept.expires(86_400) == clock.now + 3600
         clock.now += 3000
         assert [each.name for each in await store.expired_uploads()] == ["uploads/1"]
     finally:
         await store.close()
+
+
+async def test_an_upload_stays_while_an_unfinished_job_needs_it(store: Store, clock: Clock) -> None:
+    await store.create_upload(Upload("uploads/1", "ann", "audio/flac", size=1), quota_bytes=15, max_uploads=3)
+    with pytest.raises(errors.ArtifactNotFound):  # it is not finished
+        await create(store, upload="uploads/1")
+    await store.advance_upload("uploads/1", part(0, 1), quota_bytes=15)
+    await store.finish_upload("uploads/1", b"h")
+    await create(store, upload="uploads/1")
+    with pytest.raises(errors.NotFinished) as caught:
+        await store.discard_upload("uploads/1")
+    assert caught.value.metadata == {"name": "compositions/a"}
+    clock.now += 1e6
+    assert not await store.expired_uploads()
+    await store.append("compositions/a", await epoch_of(store), rows(b"end"), terminal=True)
+    assert [each.name for each in await store.expired_uploads()] == ["uploads/1"]
+    await store.discard_upload("uploads/1")
+    with pytest.raises(errors.ArtifactNotFound):
+        await create(store, "compositions/b", upload="uploads/1")
+    await store.delete_upload("uploads/1")
+    assert not await store.expired_uploads()
+
+
+async def test_an_upload_has_a_limited_number_of_parts(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "MAX_PARTS", 2)
+    await store.create_upload(Upload("uploads/1", "ann", "audio/flac", size=9), quota_bytes=15, max_uploads=3)
+    for offset in range(2):
+        await store.advance_upload("uploads/1", part(offset, 1), quota_bytes=15)
+    with pytest.raises(errors.QuotaExceeded) as caught:
+        await store.advance_upload("uploads/1", part(2, 1), quota_bytes=15)
+    assert caught.value.metadata["unit"] == "writes"
 
 
 # Progress

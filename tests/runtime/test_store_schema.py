@@ -38,6 +38,7 @@ def old_store(path: Path) -> None:
             INSERT INTO requests VALUES ('ann', 'r1', x'64', 1);
             INSERT INTO takes VALUES ('ann', 'k', 'mix', 'takes/1', 0, 9, x'05', 480, '{}');
             INSERT INTO uploads VALUES ('uploads/u', 'ann', 'audio/flac', 4, 4, x'06', 1, 10);
+            INSERT INTO uploads VALUES ('uploads/a', 'ann', 'audio/flac', 3, 4, NULL, 0, 20);
             """
         )
 
@@ -67,6 +68,9 @@ async def test_a_store_of_version_1_is_migrated_with_all_its_rows(tmp_path: Path
         upload = await store.get_upload("uploads/u")
         assert upload is not None
         assert (upload.offset, upload.digest, upload.finished) == (4, b"\x06", True)
+        # Nothing says where the parts of an unfinished upload end: it begins again.
+        page = await store.list_uploads("ann")
+        assert [(each.name, each.offset) for each in page.uploads] == [("uploads/a", 0), ("uploads/u", 4)]
         await store.close()
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from segue.analyzer.v1.analyzer_pb2 import Report
-    from segue.composer.v1 import composer_pb2, composition_pb2, files_pb2, spec_pb2, stream_pb2
+    from segue.composer.v1 import analysis_pb2, composer_pb2, composition_pb2, files_pb2, spec_pb2, stream_pb2
     from segue.composer.v1.composition_pb2 import Composition, Output
     from segue.composer.v1.spec_pb2 import CompositionSpec
     from segue.mixer.v1.mixer_pb2 import MasterSettings
@@ -204,9 +204,25 @@ class BlockingClient:
         """Upload a file, for `analyze` or `create_master`."""
         return self._thread.run(self._inner.upload(path, media_type))
 
+    def uploads(self) -> Iterator[files_pb2.Upload]:
+        """Yield the caller's uploads, newest first, finished or not."""
+        return self._thread.iterate(self._inner.uploads())
+
+    def delete_upload(self, name: str) -> None:
+        """Delete an upload, finished or not, unless a job that has not ended needs it."""
+        self._thread.run(self._inner.delete_upload(name))
+
     def analyze(self, source: str) -> Report:
         """Measure an upload or an output, and wait for the report."""
         return self._thread.run(self._inner.analyze(source))
+
+    def analyses(self, filter_text: str = "") -> Iterator[analysis_pb2.Analysis]:
+        """Yield the caller's analyses, newest first, without their reports."""
+        return self._thread.iterate(self._inner.analyses(filter_text))
+
+    def cancel_analysis(self, name: str) -> analysis_pb2.Analysis:
+        """Ask an analysis to stop."""
+        return self._thread.run(self._inner.cancel_analysis(name))
 
     def create_master(
         self,

@@ -230,6 +230,23 @@ class Client:
         """Upload a file, for `analyze` or `create_master`."""
         return await transfers.upload(self._connection, path, media_type)
 
+    async def uploads(self) -> AsyncIterator[files_pb2.Upload]:
+        """Yield the caller's uploads, newest first, finished or not."""
+        request = files_pb2.ListUploadsRequest(page_size=PAGE_SIZE)
+        while True:
+            page = await self._connection.call(lambda stub: stub.ListUploads, request)
+            for upload in page.uploads:
+                yield upload
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                return
+
+    async def delete_upload(self, name: str) -> None:
+        """Delete an upload, finished or not, unless a job that has not ended needs it."""
+        request = files_pb2.DeleteUploadRequest(upload=name)
+        done = ("ARTIFACT_NOT_FOUND", files_pb2.DeleteUploadResponse())
+        await self._connection.call(lambda stub: stub.DeleteUpload, request, done=done)
+
     async def analyze(self, source: str) -> Report:
         """Measure an upload or an output, and wait for the report."""
         created = await self._connection.call(
@@ -240,6 +257,22 @@ class Client:
         if analysis.state != composition_pb2.STATE_SUCCEEDED:
             raise from_status(analysis.error)
         return analysis.report
+
+    async def analyses(self, filter_text: str = "") -> AsyncIterator[analysis_pb2.Analysis]:
+        """Yield the caller's analyses, newest first, without their reports."""
+        request = analysis_pb2.ListAnalysesRequest(page_size=PAGE_SIZE, filter=filter_text)
+        while True:
+            page = await self._connection.call(lambda stub: stub.ListAnalyses, request)
+            for analysis in page.analyses:
+                yield analysis
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                return
+
+    async def cancel_analysis(self, name: str) -> analysis_pb2.Analysis:
+        """Ask an analysis to stop."""
+        request = analysis_pb2.CancelAnalysisRequest(name=name)
+        return (await self._connection.call(lambda stub: stub.CancelAnalysis, request)).analysis
 
     async def create_master(
         self,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from segue.composer.v1 import analysis_pb2, composition_pb2, mastering_pb2, spec_pb2, stream_pb2
 from segue_composition import log_rows, state
+from segue_composition.analysis_state import end_analysis
 from segue_composition.job_kinds import ANALYSIS, COMPOSITION, MASTERING
 from segue_composition.plan_request import plan_request
 from segue_gateway import listing
@@ -52,6 +53,8 @@ class CheckedSpec:
     profile: ModelProfile | None
     """None if no renderer answers."""
     kept: Sequence[composition_pb2.Section] = ()
+    upload: str | None = None
+    """The upload that the work needs, as its melody."""
 
 
 class Submission:
@@ -95,23 +98,21 @@ class Submission:
             spec_digest=validation.spec_digest(spec),
             labels=dict(spec.labels) | ({listing.SESSION_LABEL: spec.session} if spec.session else {}),
             attached_s=self._settings.gateway.attach_grace_s if attached else None,
+            upload=checked.upload,
         )
 
     async def end_cancelled(self, job: Job) -> Job:
-        """End a cancelled composition that no conductor holds; return the job as it is then."""
+        """End a cancelled job that no conductor holds; return the job as it is then."""
         claimed = await self._store.claim_one(job.name, "gateway", ENDING_LEASE_S)
         if claimed is None:
             return await self.job(job.name)
-        reason = errors.CancelledByUser("the composition was cancelled")
-        composition = composition_pb2.Composition.FromString(claimed.resource)
-        event = state.finished_event(composition, composition_pb2.STATE_CANCELLED, reason, time.time())
-        ended = event.finished.composition
+        event, resource = _cancelled(claimed)
         await self._store.append(
             job.name,
             claimed.epoch,
-            [NewEvent(log_rows.EVENT, event.SerializeToString())],
-            resource=ended.SerializeToString(),
-            state=composition_pb2.State.Name(ended.state),
+            [NewEvent(log_rows.EVENT, event)],
+            resource=resource,
+            state=composition_pb2.State.Name(composition_pb2.STATE_CANCELLED),
             terminal=True,
         )
         return await self.job(job.name)
@@ -123,7 +124,7 @@ class Submission:
         failed = composition_pb2.Composition.FromString(earlier.resource)
         validation.check_retry(failed, is_composition=earlier.kind == COMPOSITION)
         spec = spec_pb2.CompositionSpec.FromString(earlier.spec)
-        await self._check_melody(spec)
+        upload = await self._check_melody(spec)
         spec.parent = failed.name
         spec.ClearField("edits")  # the plan contains them
         if failed.HasField("plan"):
@@ -139,6 +140,7 @@ class Submission:
             spec=spec.SerializeToString(),
             spec_digest=f"retry of {failed.name}".encode(),
             labels=dict(earlier.labels),
+            upload=upload,
         )
 
     async def master(self, request: mastering_pb2.CreateMasterRequest) -> Job:
@@ -153,6 +155,7 @@ class Submission:
             request_id=request.request_id,
             spec=request.SerializeToString(),
             spec_digest=validation.master_digest(request),
+            upload=_upload(request.source),
         )
 
     async def analyze(self, request: analysis_pb2.CreateAnalysisRequest) -> Job:
@@ -173,6 +176,7 @@ class Submission:
                 spec=b"",
                 resource=analysis.SerializeToString(),
                 state=composition_pb2.State.Name(analysis.state),
+                upload=_upload(request.source),
             )
         )
         return created.job
@@ -180,19 +184,20 @@ class Submission:
     async def _check(self, spec: CompositionSpec) -> CheckedSpec:
         """Check a spec. Edits of a parent become a complete spec."""
         if not spec.parent:
-            await self._check_melody(spec)
-            return CheckedSpec(spec, await self._model_of(spec))
+            upload = await self._check_melody(spec)
+            return CheckedSpec(spec, await self._model_of(spec), upload=upload)
         job = await self.job(spec.parent)
         if job.kind != COMPOSITION:
             raise edits.no_plan(spec.parent)
         parent = composition_pb2.Composition.FromString(job.resource)
         revision = edits.revise(spec, parent, spec_pb2.CompositionSpec.FromString(job.spec))
+        upload = None
         if len(revision.kept) < len(revision.spec.plan.sections):
-            await self._check_melody(revision.spec)
+            upload = await self._check_melody(revision.spec)
         profile = await validation.check_composition(revision.spec, self._peers)
         filled = await self._peers.create_plan(plan_request(revision.spec, profile))
         revision.spec.plan.CopyFrom(edits.restore_untouched(filled.plan, parent, revision.kept))
-        return CheckedSpec(revision.spec, profile, edits.kept_sections(parent, revision.kept))
+        return CheckedSpec(revision.spec, profile, edits.kept_sections(parent, revision.kept), upload)
 
     async def _model_of(self, spec: CompositionSpec) -> ModelProfile | None:
         """Check a spec; return its model, or None if it can wait for a renderer."""
@@ -203,9 +208,12 @@ class Submission:
                 raise
             return None
 
-    async def _check_melody(self, spec: CompositionSpec) -> None:
-        if spec.melody.source:
-            await self._files.source(owner(), spec.melody.source)
+    async def _check_melody(self, spec: CompositionSpec) -> str | None:
+        """Check that the melody's file exists; return the upload that it is."""
+        if not spec.melody.source:
+            return None
+        await self._files.source(owner(), spec.melody.source)
+        return _upload(spec.melody.source)
 
     async def _enqueue(self, composition: Composition, kind: str, *, request_id: str, **more: Any) -> Job:
         accepted = stream_pb2.CompositionEvent(accepted=stream_pb2.Accepted(composition=composition))
@@ -234,3 +242,20 @@ class Submission:
         if self._draining.is_set():
             raise errors.ShuttingDown("this server is stopping; try again", retry_after_s=2)
         self._space.check()
+
+
+def _cancelled(job: Job) -> tuple[bytes, bytes]:
+    """Return the terminal event of a cancelled job, and its resource after it."""
+    final, reason = composition_pb2.STATE_CANCELLED, errors.CancelledByUser(f"{job.name} was cancelled")
+    if job.kind == ANALYSIS:  # its log has no content
+        analysis = analysis_pb2.Analysis.FromString(job.resource)
+        end_analysis(analysis, final, reason, time.time())
+        return b"", analysis.SerializeToString()
+    composition = composition_pb2.Composition.FromString(job.resource)
+    event = state.finished_event(composition, final, reason, time.time())
+    return event.SerializeToString(), event.finished.composition.SerializeToString()
+
+
+def _upload(source: str) -> str | None:
+    """Return the upload that a source is; None if it is an output."""
+    return source if source.startswith("uploads/") else None

@@ -150,15 +150,9 @@ class Watch:
             checkpoint=stream_pb2.Checkpoint(
                 state=composition.state,
                 queue_position=positions.get(self._name, 0),
-                waiting_for="" if job.is_waiting else await self._waiting_for(),
+                waiting_for="" if job.is_waiting else log_rows.waiting_for(await self._store.progress(self._name)),
             )
         )
-
-    async def _waiting_for(self) -> str:
-        """Return the role that the conductor waits for: its progress contains a checkpoint as long as it waits."""
-        progress = await self._store.progress(self._name)
-        checkpoints = [each.checkpoint for each in log_rows.unpack(progress.payload) if each.HasField("checkpoint")]
-        return checkpoints[-1].waiting_for if checkpoints else ""
 
     def _encode(self, event: stream_pb2.CompositionEvent) -> bytes:
         return message_bytes.encode_event(cursors.encode(self._cursor, self._name), event)

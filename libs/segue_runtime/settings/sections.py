@@ -192,6 +192,7 @@ class LimitsSettings:
     """Limits for one caller."""
 
     upload_bytes: int = size(1 << 30, "Size of all uploads of one owner together.")
+    uploads: int = number(1000, "Uploads of one owner, finished or not.", minimum=1)
 
 
 @dataclass(frozen=True, slots=True)

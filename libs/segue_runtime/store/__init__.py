@@ -14,6 +14,8 @@ from segue_runtime.store.records import (
     Progress,
     Renewal,
     Upload,
+    UploadPage,
+    UploadPart,
     not_found,
 )
 from segue_runtime.store.sqlite import SqliteStore
@@ -36,6 +38,8 @@ __all__ = [
     "SqliteStore",
     "Store",
     "Upload",
+    "UploadPage",
+    "UploadPart",
     "Uploads",
     "not_found",
 ]

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
         Progress,
         Renewal,
         Upload,
+        UploadPage,
+        UploadPart,
     )
 
 
@@ -30,7 +32,10 @@ class Jobs(Protocol):
     """Jobs by name. An unknown name raises CompositionNotFound or JobNotFound, except in `get`."""
 
     async def create(self, job: NewJob, *, queue_limit: int, retry_after_s: float = 5.0) -> Created:
-        """Write a job and its first events, and put it into the queue. Raises QueueFull or RequestIdReused."""
+        """Write a job and its first events, and put it into the queue.
+
+        Raises QueueFull, RequestIdReused, or ArtifactNotFound when the upload that it needs is not there any more.
+        """
         ...
 
     async def get(self, name: str) -> Job | None:
@@ -153,30 +158,49 @@ class Log(Protocol):
 
 
 class Uploads(Protocol):
-    """Files that callers send in pieces: their size, progress and digest. The bytes are artifacts."""
+    """Files that callers send in parts: their size, progress and digest. The bytes are artifacts."""
 
-    async def create_upload(self, upload: Upload, *, quota_bytes: int) -> Upload:
-        """Create an upload. Raises QuotaExceeded when its size and the owner's received bytes exceed the quota."""
+    async def create_upload(self, upload: Upload, *, quota_bytes: int, max_uploads: int) -> Upload:
+        """Create an upload.
+
+        Raises QuotaExceeded when its size and the owner's received bytes exceed the quota, or the owner has as many
+        uploads as allowed.
+        """
         ...
 
     async def get_upload(self, name: str) -> Upload | None:
         """Return an upload, or None."""
         ...
 
-    async def advance_upload(self, name: str, offset: int, length: int, *, quota_bytes: int) -> Upload:
-        """Record `length` bytes stored at `offset`, which must be the next one. OffsetOutOfRange, UploadFinished."""
+    async def list_uploads(self, owner: str, *, limit: int = 50, after: int | None = None) -> UploadPage:
+        """List an owner's uploads, newest first."""
+        ...
+
+    async def advance_upload(self, name: str, part: UploadPart, *, quota_bytes: int) -> Upload:
+        """Record a stored part, whose offset must be the next one. OffsetOutOfRange, UploadFinished, QuotaExceeded."""
+        ...
+
+    async def upload_parts(self, name: str, start: int = 0, end: int | None = None) -> Sequence[UploadPart]:
+        """Return the parts of an unfinished upload that have bytes of a range, in order."""
         ...
 
     async def finish_upload(self, name: str, digest: bytes) -> Upload:
-        """Finish an upload: it accepts no more bytes."""
+        """Finish an upload: it accepts no more bytes, and its parts are forgotten."""
+        ...
+
+    async def discard_upload(self, name: str) -> None:
+        """Hide an upload from every reader, so that its bytes can be deleted. NotFinished while a job needs it."""
         ...
 
     async def delete_upload(self, name: str) -> None:
-        """Delete an upload's row; its bytes are an artifact."""
+        """Delete the row of a discarded upload, after its bytes."""
         ...
 
     async def expired_uploads(self, limit: int = 100) -> Sequence[Upload]:
-        """List uploads past their retention time, and unfinished ones without new bytes for an hour."""
+        """List uploads past their retention time, unfinished ones without new bytes for an hour, and discarded ones.
+
+        Uploads that unfinished jobs need are not among them.
+        """
         ...
 
 

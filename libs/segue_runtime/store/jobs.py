@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from segue_runtime.errors import NotFinished, QueueFull, RequestIdReused
-from segue_runtime.store import queue_order
+from segue_runtime.store import queue_order, uploads
 from segue_runtime.store.records import Created, Fenced, Job, NewJob, Page, Renewal, not_found
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ def create(tx: Transaction, new: NewJob, queue_limit: int, retry_after_s: float)
             )
         if row is not None:
             return Created(need(tx.cx, row["name"]), is_new=False)
+    if new.upload is not None:
+        uploads.check_usable(tx.cx, new.upload)
     num_waiting = queue_order.num_waiting(tx.cx)
     if num_waiting >= queue_limit:
         raise QueueFull(
@@ -70,11 +72,11 @@ def create(tx: Transaction, new: NewJob, queue_limit: int, retry_after_s: float)
         )
     cursor = tx.cx.execute(
         "INSERT INTO jobs (name, kind, owner, request_id, labels, spec, resource, state, attached_until, "
-        "attached_s, last_sequence, created, call_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "attached_s, last_sequence, created, call_id, upload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             *(new.name, new.kind, new.owner, new.request_id, json.dumps(dict(new.labels)), new.spec, new.resource),
             *(new.state, None if new.attached_s is None else tx.steady_now + new.attached_s, new.attached_s),
-            *(len(new.first_events), tx.now, new.call_id),
+            *(len(new.first_events), tx.now, new.call_id, new.upload),
         ),
     )
     tx.cx.executemany(

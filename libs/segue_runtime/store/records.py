@@ -76,6 +76,8 @@ class NewJob:
     """The time for the owner's stream to open; None: the job does not depend on a stream."""
     call_id: str | None = None
     """The `x-request-id` of the call that creates it."""
+    upload: str | None = None
+    """The upload that the job needs until it ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,7 @@ class Job:
     lease_s: float | None
     attached_s: float | None
     call_id: str | None
+    upload: str | None
 
     @property
     def is_waiting(self) -> bool:
@@ -170,6 +173,23 @@ class Upload:
         """Return the time at which it will be deleted."""
         kept_until = self.created + retention_s
         return kept_until if self.finished else min(kept_until, self.written + UNFINISHED_UPLOAD_S)
+
+
+@dataclass(frozen=True, slots=True)
+class UploadPart:
+    """The bytes of one write to an upload, and the key of the artifact that has them."""
+
+    offset: int
+    length: int
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class UploadPage:
+    """Some uploads, newest first; `after` continues the list, and is None at the end."""
+
+    uploads: Sequence[Upload]
+    after: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,29 @@ WHEN old.finished IS NULL AND old.claimed_by IS NULL
 BEGIN{_LEAVE}END;
 CREATE TABLE token_key (key BLOB NOT NULL) STRICT;
 """  # noqa: S608 - constants
+UPLOAD_TABLES = """
+CREATE TABLE uploads (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    owner TEXT NOT NULL,
+    media_type TEXT NOT NULL,
+    offset INTEGER NOT NULL,
+    size INTEGER,
+    digest BLOB,
+    finished INTEGER NOT NULL,
+    created REAL NOT NULL,
+    written REAL NOT NULL,
+    discarded INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX uploads_of_owner ON uploads (owner, id);
+CREATE TABLE upload_parts (
+    upload INTEGER NOT NULL REFERENCES uploads (id) ON DELETE CASCADE,
+    offset INTEGER NOT NULL,
+    length INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    PRIMARY KEY (upload, offset)
+) STRICT, WITHOUT ROWID;
+"""
 TABLES = f"""
 CREATE TABLE jobs (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -105,9 +128,11 @@ CREATE TABLE jobs (
     expires REAL,
     lease_s REAL,
     attached_s REAL,
-    call_id TEXT
+    call_id TEXT,
+    upload TEXT
 ) STRICT;
 CREATE INDEX jobs_expiring ON jobs (expires) WHERE expires IS NOT NULL;
+CREATE INDEX jobs_of_upload ON jobs (upload) WHERE upload IS NOT NULL AND finished IS NULL;
 CREATE TABLE events (
     job INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
     sequence INTEGER NOT NULL,
@@ -130,18 +155,7 @@ CREATE TABLE requests (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX requests_of_job ON requests (job);
 CREATE TABLE turns (owner TEXT PRIMARY KEY, turn INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE uploads (
-    name TEXT PRIMARY KEY,
-    owner TEXT NOT NULL,
-    media_type TEXT NOT NULL,
-    offset INTEGER NOT NULL,
-    size INTEGER,
-    digest BLOB,
-    finished INTEGER NOT NULL,
-    created REAL NOT NULL,
-    written REAL NOT NULL DEFAULT 0
-) STRICT, WITHOUT ROWID;
-CREATE INDEX uploads_of_owner ON uploads (owner);
+{UPLOAD_TABLES}
 CREATE TABLE schema_release (release TEXT NOT NULL) STRICT;
 {QUEUE_TABLES}"""
 # The statements that take a file from each version to the next one.
@@ -161,6 +175,7 @@ ALTER TABLE uploads ADD COLUMN written REAL NOT NULL DEFAULT 0;
 UPDATE uploads SET written = created;
 """,
     # The jobs that wait already are counted here; those that come and go are counted by the triggers.
+    # Jobs name the upload that they need. An unfinished upload starts again: its parts were not recorded.
     3: f"""
 ALTER TABLE jobs ADD COLUMN call_id TEXT;
 DROP INDEX jobs_open;
@@ -169,6 +184,15 @@ DROP INDEX jobs_listed;
 INSERT INTO queue_counts SELECT {_COUNTED.format(row="jobs")}, count(*) FROM jobs, {BUCKETS}
 WHERE finished IS NULL AND claimed_by IS NULL GROUP BY 1, 2, 3, 4;
 INSERT INTO queue_depths SELECT kind, count(*) FROM jobs WHERE finished IS NULL AND claimed_by IS NULL GROUP BY kind;
+ALTER TABLE jobs ADD COLUMN upload TEXT;
+CREATE INDEX jobs_of_upload ON jobs (upload) WHERE upload IS NOT NULL AND finished IS NULL;
+DROP INDEX uploads_of_owner;
+ALTER TABLE uploads RENAME TO earlier_uploads;
+{UPLOAD_TABLES}
+INSERT INTO uploads (name, owner, media_type, offset, size, digest, finished, created, written)
+SELECT name, owner, media_type, CASE WHEN finished THEN offset ELSE 0 END, size, digest, finished, created, written
+FROM earlier_uploads ORDER BY created;
+DROP TABLE earlier_uploads;
 """,  # noqa: S608 - constants
 }
 

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
         Progress,
         Renewal,
         Upload,
+        UploadPage,
+        UploadPart,
     )
 
 T = TypeVar("T")
@@ -259,17 +261,26 @@ class SqliteStore:
 
     # Uploads
 
-    async def create_upload(self, upload: Upload, *, quota_bytes: int) -> Upload:
-        return await self._writer.run(lambda tx: uploads.create_upload(tx, upload, quota_bytes))
+    async def create_upload(self, upload: Upload, *, quota_bytes: int, max_uploads: int) -> Upload:
+        return await self._writer.run(lambda tx: uploads.create_upload(tx, upload, quota_bytes, max_uploads))
 
     async def get_upload(self, name: str) -> Upload | None:
         return await self._readers.run(partial(uploads.find_upload, name=name))
 
-    async def advance_upload(self, name: str, offset: int, length: int, *, quota_bytes: int) -> Upload:
-        return await self._writer.run(lambda tx: uploads.advance_upload(tx, name, offset, length, quota_bytes))
+    async def list_uploads(self, owner: str, *, limit: int = 50, after: int | None = None) -> UploadPage:
+        return await self._readers.run(lambda cx: uploads.page(cx, owner, limit, after))
+
+    async def advance_upload(self, name: str, part: UploadPart, *, quota_bytes: int) -> Upload:
+        return await self._writer.run(lambda tx: uploads.advance_upload(tx, name, part, quota_bytes))
+
+    async def upload_parts(self, name: str, start: int = 0, end: int | None = None) -> Sequence[UploadPart]:
+        return await self._readers.run(lambda cx: uploads.parts(cx, name, start, end))
 
     async def finish_upload(self, name: str, digest: bytes) -> Upload:
         return await self._writer.run(lambda tx: uploads.finish_upload(tx, name, digest))
+
+    async def discard_upload(self, name: str) -> None:
+        await self._run_ending(lambda tx: uploads.discard_upload(tx, name))
 
     async def delete_upload(self, name: str) -> None:
         await self._run_ending(lambda tx: uploads.delete_upload(tx, name))

@@ -2,71 +2,129 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from segue_runtime.errors import ArtifactNotFound, OffsetOutOfRange, QuotaExceeded, UploadFinished
-from segue_runtime.store.records import UNFINISHED_UPLOAD_S, Upload
+from segue_runtime.errors import ArtifactNotFound, NotFinished, OffsetOutOfRange, QuotaExceeded, UploadFinished
+from segue_runtime.store.records import UNFINISHED_UPLOAD_S, Upload, UploadPage, UploadPart
 
 if TYPE_CHECKING:
     import sqlite3
 
     from segue_runtime.store.threads import Transaction
 
+MAX_PARTS: Final = 16_384
+"""The most writes to one upload. Writes of 64 KiB always suffice."""
+JOB_OF = "SELECT name FROM jobs WHERE upload = uploads.name AND finished IS NULL"
+EXPIRED = f"""
+SELECT * FROM uploads
+WHERE (discarded OR created <= ?1 OR (finished = 0 AND written <= ?2)) AND NOT EXISTS ({JOB_OF})
+ORDER BY created LIMIT ?3
+"""  # noqa: S608 - a constant
+
+
+def upload_of(row: sqlite3.Row) -> Upload:
+    """Make a record from a row."""
+    values: dict[str, Any] = {key: row[key] for key in row.keys() if key not in {"id", "discarded"}}  # noqa: SIM118
+    values["finished"] = bool(row["finished"])
+    return Upload(**values)
+
 
 def find_upload(cx: sqlite3.Connection, name: str) -> Upload | None:
     """Return the upload of a name, or None."""
-    row = cx.execute("SELECT * FROM uploads WHERE name = ?", (name,)).fetchone()
-    if row is None:
-        return None
-    values: dict[str, Any] = dict(zip(row.keys(), row, strict=True))
-    values["finished"] = bool(row["finished"])
-    return Upload(**values)
+    row = cx.execute("SELECT * FROM uploads WHERE name = ? AND NOT discarded", (name,)).fetchone()
+    return None if row is None else upload_of(row)
 
 
 def need_upload(cx: sqlite3.Connection, name: str) -> Upload:
     """Return an unfinished upload; raise when there is none."""
     upload = find_upload(cx, name)
     if upload is None:
-        raise ArtifactNotFound(f"there is no upload {name}, or it is not yours", metadata={"name": name})
+        raise not_there(name)
     if upload.finished:
         raise UploadFinished(f"{name} is finished; create a new upload to send other bytes", metadata={"name": name})
     return upload
 
 
-def create_upload(tx: Transaction, upload: Upload, quota_bytes: int) -> Upload:
+def not_there(name: str) -> ArtifactNotFound:
+    """Return the error for an upload that does not exist."""
+    return ArtifactNotFound(f"there is no upload {name}, or it is not yours", metadata={"name": name})
+
+
+def check_usable(cx: sqlite3.Connection, name: str) -> None:
+    """Raise unless the upload is finished, so that a job can use it."""
+    upload = find_upload(cx, name)
+    if upload is None or not upload.finished:
+        raise not_there(name)
+
+
+def create_upload(tx: Transaction, upload: Upload, quota_bytes: int, max_uploads: int) -> Upload:
     """Create an upload, if the quota allows its size beside the bytes that were received."""
-    check_quota(tx, upload.owner, upload.size or 0, quota_bytes)
+    query = "SELECT count(*) FROM uploads WHERE owner = ? AND NOT discarded"
+    check_quota("uploads", tx.cx.execute(query, (upload.owner,)).fetchone()[0], 1, max_uploads)
+    check_bytes(tx, upload.owner, upload.size or 0, quota_bytes)
     tx.cx.execute(
-        "INSERT INTO uploads VALUES (?, ?, ?, 0, ?, NULL, 0, ?, ?)",
+        "INSERT INTO uploads (name, owner, media_type, offset, size, finished, created, written) "
+        "VALUES (?, ?, ?, 0, ?, 0, ?, ?)",
         (upload.name, upload.owner, upload.media_type, upload.size, tx.now, tx.now),
     )
     return need_upload(tx.cx, upload.name)
 
 
-def check_quota(tx: Transaction, owner: str, more_bytes: int, quota_bytes: int) -> None:
+def check_bytes(tx: Transaction, owner: str, more_bytes: int, quota_bytes: int) -> None:
     """Raise QuotaExceeded when more bytes would exceed the quota. Bytes that were only announced do not count."""
-    query = "SELECT coalesce(sum(offset), 0) FROM uploads WHERE owner = ?"
-    used = tx.cx.execute(query, (owner,)).fetchone()[0]
-    if used + more_bytes > quota_bytes:
+    query = "SELECT coalesce(sum(offset), 0) FROM uploads WHERE owner = ? AND NOT discarded"
+    check_quota("bytes", tx.cx.execute(query, (owner,)).fetchone()[0], more_bytes, quota_bytes)
+
+
+def check_quota(unit: str, used: int, more: int, limit: int) -> None:
+    """Raise QuotaExceeded when more would exceed the limit."""
+    if used + more > limit:
         raise QuotaExceeded(
-            f"the quota for uploads is {quota_bytes} bytes, {used} are used; wait until some uploads expire",
-            metadata={"limit": str(quota_bytes), "used": str(used)},
+            f"the quota for uploads is {limit} {unit}, {used} are used; delete some with DeleteUpload",
+            metadata={"limit": str(limit), "used": str(used), "unit": unit},
         )
 
 
-def advance_upload(tx: Transaction, name: str, offset: int, length: int, quota_bytes: int) -> Upload:
-    """Record that the next bytes are stored."""
+def page(cx: sqlite3.Connection, owner: str, limit: int, after: int | None) -> UploadPage:
+    """List an owner's uploads, newest first."""
+    query = (
+        "SELECT * FROM uploads WHERE owner = ?1 AND NOT discarded AND (?2 IS NULL OR id < ?2) ORDER BY id DESC LIMIT ?3"
+    )
+    rows = cx.execute(query, (owner, after, limit + 1)).fetchall()
+    return UploadPage([upload_of(row) for row in rows[:limit]], rows[limit - 1]["id"] if len(rows) > limit else None)
+
+
+def advance_upload(tx: Transaction, name: str, part: UploadPart, quota_bytes: int) -> Upload:
+    """Record the next bytes, which are stored already."""
     upload = need_upload(tx.cx, name)
-    end = offset + length
-    if offset != upload.offset or (upload.size is not None and end > upload.size):
+    end = part.offset + part.length
+    if part.offset != upload.offset or (upload.size is not None and end > upload.size):
         raise OffsetOutOfRange(
             f"the next offset of {name} is {upload.offset}"
             + (f", its size {upload.size}" if upload.size is not None else ""),
             metadata={"size": str(upload.offset)},
         )
-    check_quota(tx, upload.owner, length, quota_bytes)
-    tx.cx.execute("UPDATE uploads SET offset = ?, written = ? WHERE name = ?", (end, tx.now, name))
+    check_bytes(tx, upload.owner, part.length, quota_bytes)
+    row_id, num_parts = tx.cx.execute(
+        "SELECT id, (SELECT count(*) FROM upload_parts WHERE upload = id) FROM uploads WHERE name = ?", (name,)
+    ).fetchone()
+    if num_parts >= MAX_PARTS:
+        raise QuotaExceeded(
+            f"{name} was written in {num_parts} parts, the most allowed; send 64 KiB or more in each to a new upload",
+            metadata={"limit": str(MAX_PARTS), "used": str(num_parts), "unit": "writes"},
+        )
+    tx.cx.execute("INSERT INTO upload_parts VALUES (?, ?, ?, ?)", (row_id, part.offset, part.length, part.key))
+    tx.cx.execute("UPDATE uploads SET offset = ?, written = ? WHERE id = ?", (end, tx.now, row_id))
     return need_upload(tx.cx, name)
+
+
+def parts(cx: sqlite3.Connection, name: str, start: int, end: int | None) -> list[UploadPart]:
+    """Return the parts with bytes of a range, in order."""
+    query = (
+        "SELECT offset, length, key FROM upload_parts WHERE upload = (SELECT id FROM uploads WHERE name = ?1) "
+        "AND offset + length > ?2 AND (?3 IS NULL OR offset < ?3) ORDER BY offset"
+    )
+    return [UploadPart(*row) for row in cx.execute(query, (name, start, end))]
 
 
 def finish_upload(tx: Transaction, name: str, digest: bytes) -> Upload:
@@ -77,20 +135,30 @@ def finish_upload(tx: Transaction, name: str, digest: bytes) -> Upload:
             f"{name} has {upload.offset} of {upload.size} bytes; send the rest first",
             metadata={"size": str(upload.offset)},
         )
+    tx.cx.execute("DELETE FROM upload_parts WHERE upload = (SELECT id FROM uploads WHERE name = ?)", (name,))
     tx.cx.execute("UPDATE uploads SET finished = 1, digest = ?, size = offset WHERE name = ?", (digest, name))
     found = find_upload(tx.cx, name)
     return upload if found is None else found
 
 
 def expired_uploads(cx: sqlite3.Connection, now: float, retention_s: float, limit: int) -> list[Upload]:
-    """List the oldest uploads past their retention time, and unfinished ones that receive no bytes any more."""
-    query = "SELECT name FROM uploads WHERE created <= ? OR (finished = 0 AND written <= ?) ORDER BY created LIMIT ?"
-    rows = cx.execute(query, (now - retention_s, now - UNFINISHED_UPLOAD_S, limit)).fetchall()
-    found = [find_upload(cx, row["name"]) for row in rows]
-    return [upload for upload in found if upload is not None]
+    """List the oldest uploads that can go."""
+    rows = cx.execute(EXPIRED, (now - retention_s, now - UNFINISHED_UPLOAD_S, limit))
+    return [upload_of(row) for row in rows]
+
+
+def discard_upload(tx: Transaction, name: str) -> None:
+    """Hide an upload whose bytes will be deleted."""
+    row = tx.cx.execute(f"SELECT ({JOB_OF} LIMIT 1) FROM uploads WHERE name = ?", (name,)).fetchone()  # noqa: S608 - a constant
+    if row is None:
+        raise not_there(name)
+    if row[0] is not None:
+        raise NotFinished(
+            f"{name} is needed by {row[0]}: wait until that has ended, or cancel it", metadata={"name": row[0]}
+        )
+    tx.cx.execute("UPDATE uploads SET discarded = 1 WHERE name = ?", (name,))
 
 
 def delete_upload(tx: Transaction, name: str) -> None:
-    """Delete the row of an upload."""
-    if tx.cx.execute("DELETE FROM uploads WHERE name = ?", (name,)).rowcount == 0:
-        raise ArtifactNotFound(f"there is no upload {name}, or it is not yours", metadata={"name": name})
+    """Delete the row of a discarded upload. Nothing happens when another process has done it."""
+    tx.cx.execute("DELETE FROM uploads WHERE name = ? AND discarded", (name,))

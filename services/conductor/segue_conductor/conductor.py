@@ -150,7 +150,7 @@ class Conductor:
                 if stop.done():
                     return False
                 renewal = await self._store.renew(job.name, job.epoch, self._settings.lease_s)
-                reason = stop_reason(renewal)
+                reason = stop_reason(job.name, renewal)
                 if reason is not None:
                     await _end(running)
                     await self._cancel(job, reason)
@@ -200,10 +200,10 @@ async def _end(task: asyncio.Task[object]) -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
-def stop_reason(renewal: Renewal) -> errors.SegueError | None:
+def stop_reason(name: str, renewal: Renewal) -> errors.SegueError | None:
     """Return why a job must stop; None if it may continue."""
     if renewal.cancel_requested:
-        return errors.CancelledByUser("the composition was cancelled")
+        return errors.CancelledByUser(f"{name} was cancelled")
     if renewal.is_abandoned:
         return errors.ClientGone("the caller disconnected, and its disconnect policy is CANCEL")
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from segue.composer.v1 import composition_pb2
 from segue_composition.job_kinds import COMPOSITION
 from segue_conductor.render.take_store import TAKES, take_folder
-from segue_runtime import logs
+from segue_runtime import errors, logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -122,9 +123,12 @@ class StorageCleaner:
                 freed.jobs += 1
         while uploads := await self._store.expired_uploads():
             for upload in uploads:
-                freed.artifact_bytes += await self._delete_artifacts(upload.name)
-                await self._store.delete_upload(upload.name)
-                freed.uploads += 1
+                # A job may need it since a moment ago, or another process deletes it too.
+                with contextlib.suppress(errors.NotFinished, errors.ArtifactNotFound):
+                    await self._store.discard_upload(upload.name)
+                    freed.artifact_bytes += await self._delete_artifacts(upload.name)
+                    await self._store.delete_upload(upload.name)
+                    freed.uploads += 1
 
     async def _delete_artifacts(self, prefix: str) -> int:
         num_bytes = sum(each.num_bytes for each in await self._artifacts.list_files(prefix))

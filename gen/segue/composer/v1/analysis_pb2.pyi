@@ -4,7 +4,9 @@ isort:skip_file
 Analyses of uploaded files and of outputs."""
 
 import builtins
+import collections.abc
 import google.protobuf.descriptor
+import google.protobuf.internal.containers
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
 import google.rpc.status_pb2
@@ -38,11 +40,11 @@ class Analysis(google.protobuf.message.Message):
     """fraction_done is the finished part of the work, 0 to 1."""
     @property
     def report(self) -> segue.analyzer.v1.analyzer_pb2.Report:
-        """report is the result. Absence means that the analysis has not succeeded yet."""
+        """report is the result. Absence means that the analysis has not succeeded yet; lists omit it."""
 
     @property
     def error(self) -> google.rpc.status_pb2.Status:
-        """error says why the analysis failed. Absence means that it did not fail."""
+        """error says why the analysis failed or was cancelled. Absence means that neither happened."""
 
     @property
     def create_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
@@ -189,3 +191,92 @@ class WatchAnalysisResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["analysis", b"analysis"]) -> None: ...
 
 global___WatchAnalysisResponse = WatchAnalysisResponse
+
+@typing.final
+class ListAnalysesRequest(google.protobuf.message.Message):
+    """ListAnalysesRequest requests the caller's analyses."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    FILTER_FIELD_NUMBER: builtins.int
+    page_size: builtins.int
+    """page_size is the highest number of analyses to return. 0 means 50; values above 100 mean 100."""
+    page_token: builtins.str
+    """page_token is next_page_token of the previous response. Empty means the first page."""
+    filter: builtins.str
+    """filter is `state = "RENDERING"` or another state. Empty means all."""
+    def __init__(
+        self,
+        *,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+        filter: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["filter", b"filter", "page_size", b"page_size", "page_token", b"page_token"]) -> None: ...
+
+global___ListAnalysesRequest = ListAnalysesRequest
+
+@typing.final
+class ListAnalysesResponse(google.protobuf.message.Message):
+    """ListAnalysesResponse returns one page."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ANALYSES_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """next_page_token requests the next page. Empty means that this is the last page."""
+    @property
+    def analyses(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Analysis]:
+        """analyses are sorted with the newest first, without report."""
+
+    def __init__(
+        self,
+        *,
+        analyses: collections.abc.Iterable[global___Analysis] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["analyses", b"analyses", "next_page_token", b"next_page_token"]) -> None: ...
+
+global___ListAnalysesResponse = ListAnalysesResponse
+
+@typing.final
+class CancelAnalysisRequest(google.protobuf.message.Message):
+    """CancelAnalysisRequest cancels an analysis."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """name is the name of the analysis."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
+
+global___CancelAnalysisRequest = CancelAnalysisRequest
+
+@typing.final
+class CancelAnalysisResponse(google.protobuf.message.Message):
+    """CancelAnalysisResponse returns the analysis."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ANALYSIS_FIELD_NUMBER: builtins.int
+    @property
+    def analysis(self) -> global___Analysis:
+        """analysis is the current state. A running analysis ends shortly after this response."""
+
+    def __init__(
+        self,
+        *,
+        analysis: global___Analysis | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["analysis", b"analysis"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["analysis", b"analysis"]) -> None: ...
+
+global___CancelAnalysisResponse = CancelAnalysisResponse

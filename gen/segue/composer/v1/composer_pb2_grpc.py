@@ -117,6 +117,16 @@ class ComposerServiceStub(object):
                 request_serializer=segue_dot_composer_dot_v1_dot_files__pb2.FinishUploadRequest.SerializeToString,
                 response_deserializer=segue_dot_composer_dot_v1_dot_files__pb2.FinishUploadResponse.FromString,
                 _registered_method=True)
+        self.ListUploads = channel.unary_unary(
+                '/segue.composer.v1.ComposerService/ListUploads',
+                request_serializer=segue_dot_composer_dot_v1_dot_files__pb2.ListUploadsRequest.SerializeToString,
+                response_deserializer=segue_dot_composer_dot_v1_dot_files__pb2.ListUploadsResponse.FromString,
+                _registered_method=True)
+        self.DeleteUpload = channel.unary_unary(
+                '/segue.composer.v1.ComposerService/DeleteUpload',
+                request_serializer=segue_dot_composer_dot_v1_dot_files__pb2.DeleteUploadRequest.SerializeToString,
+                response_deserializer=segue_dot_composer_dot_v1_dot_files__pb2.DeleteUploadResponse.FromString,
+                _registered_method=True)
         self.CreateAnalysis = channel.unary_unary(
                 '/segue.composer.v1.ComposerService/CreateAnalysis',
                 request_serializer=segue_dot_composer_dot_v1_dot_analysis__pb2.CreateAnalysisRequest.SerializeToString,
@@ -131,6 +141,16 @@ class ComposerServiceStub(object):
                 '/segue.composer.v1.ComposerService/WatchAnalysis',
                 request_serializer=segue_dot_composer_dot_v1_dot_analysis__pb2.WatchAnalysisRequest.SerializeToString,
                 response_deserializer=segue_dot_composer_dot_v1_dot_analysis__pb2.WatchAnalysisResponse.FromString,
+                _registered_method=True)
+        self.ListAnalyses = channel.unary_unary(
+                '/segue.composer.v1.ComposerService/ListAnalyses',
+                request_serializer=segue_dot_composer_dot_v1_dot_analysis__pb2.ListAnalysesRequest.SerializeToString,
+                response_deserializer=segue_dot_composer_dot_v1_dot_analysis__pb2.ListAnalysesResponse.FromString,
+                _registered_method=True)
+        self.CancelAnalysis = channel.unary_unary(
+                '/segue.composer.v1.ComposerService/CancelAnalysis',
+                request_serializer=segue_dot_composer_dot_v1_dot_analysis__pb2.CancelAnalysisRequest.SerializeToString,
+                response_deserializer=segue_dot_composer_dot_v1_dot_analysis__pb2.CancelAnalysisResponse.FromString,
                 _registered_method=True)
         self.CreateMaster = channel.unary_unary(
                 '/segue.composer.v1.ComposerService/CreateMaster',
@@ -243,15 +263,16 @@ class ComposerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def CreateUpload(self, request, context):
-        """CreateUpload creates an empty upload. Errors: QUOTA_EXCEEDED.
+        """CreateUpload creates an empty upload. Errors: QUOTA_EXCEEDED for the bytes or the number of the caller's uploads.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WriteUpload(self, request, context):
-        """WriteUpload appends bytes. Bytes that are already stored may be sent again. Errors: JOB_NOT_FOUND, UPLOAD_FINISHED,
-        OFFSET_OUT_OF_RANGE with the next offset in metadata "size", STORAGE_FULL.
+        """WriteUpload appends bytes. Bytes that are already stored may be sent again; other bytes at their place are refused.
+        Errors: JOB_NOT_FOUND, UPLOAD_FINISHED, OFFSET_OUT_OF_RANGE with the next offset in metadata "size",
+        QUOTA_EXCEEDED, STORAGE_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -260,6 +281,22 @@ class ComposerServiceServicer(object):
     def FinishUpload(self, request, context):
         """FinishUpload completes an upload, which can then be used. Errors: JOB_NOT_FOUND, ARTIFACT_CORRUPT when the digest
         does not match, OFFSET_OUT_OF_RANGE with the next offset in metadata "size" when bytes are missing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListUploads(self, request, context):
+        """ListUploads returns the caller's uploads, newest first, finished or not. Errors: INVALID_PAGE_TOKEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteUpload(self, request, context):
+        """DeleteUpload removes an upload, finished or not, and frees its bytes and its quota at once. An upload that a queued or
+        running job needs stays until the job has ended. Errors: ARTIFACT_NOT_FOUND; NOT_FINISHED with the job in metadata
+        "name".
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -286,9 +323,25 @@ class ComposerServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAnalyses(self, request, context):
+        """ListAnalyses returns the caller's analyses, newest first, without reports. Errors: INVALID_PAGE_TOKEN,
+        INVALID_FILTER.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelAnalysis(self, request, context):
+        """CancelAnalysis cancels an analysis and returns it. An analysis that has ended is returned unchanged. Errors:
+        JOB_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateMaster(self, request, context):
-        """CreateMaster queues the mastering of an upload. The result is a composition without a plan; it is watched and
-        downloaded like any other. Errors: ARTIFACT_NOT_FOUND, QUEUE_FULL.
+        """CreateMaster queues the mastering of an upload. The result is a composition without a plan; it is watched,
+        listed, cancelled and downloaded like any other. Errors: ARTIFACT_NOT_FOUND, QUEUE_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -372,6 +425,16 @@ def add_ComposerServiceServicer_to_server(servicer, server):
                     request_deserializer=segue_dot_composer_dot_v1_dot_files__pb2.FinishUploadRequest.FromString,
                     response_serializer=segue_dot_composer_dot_v1_dot_files__pb2.FinishUploadResponse.SerializeToString,
             ),
+            'ListUploads': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUploads,
+                    request_deserializer=segue_dot_composer_dot_v1_dot_files__pb2.ListUploadsRequest.FromString,
+                    response_serializer=segue_dot_composer_dot_v1_dot_files__pb2.ListUploadsResponse.SerializeToString,
+            ),
+            'DeleteUpload': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteUpload,
+                    request_deserializer=segue_dot_composer_dot_v1_dot_files__pb2.DeleteUploadRequest.FromString,
+                    response_serializer=segue_dot_composer_dot_v1_dot_files__pb2.DeleteUploadResponse.SerializeToString,
+            ),
             'CreateAnalysis': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateAnalysis,
                     request_deserializer=segue_dot_composer_dot_v1_dot_analysis__pb2.CreateAnalysisRequest.FromString,
@@ -386,6 +449,16 @@ def add_ComposerServiceServicer_to_server(servicer, server):
                     servicer.WatchAnalysis,
                     request_deserializer=segue_dot_composer_dot_v1_dot_analysis__pb2.WatchAnalysisRequest.FromString,
                     response_serializer=segue_dot_composer_dot_v1_dot_analysis__pb2.WatchAnalysisResponse.SerializeToString,
+            ),
+            'ListAnalyses': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAnalyses,
+                    request_deserializer=segue_dot_composer_dot_v1_dot_analysis__pb2.ListAnalysesRequest.FromString,
+                    response_serializer=segue_dot_composer_dot_v1_dot_analysis__pb2.ListAnalysesResponse.SerializeToString,
+            ),
+            'CancelAnalysis': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelAnalysis,
+                    request_deserializer=segue_dot_composer_dot_v1_dot_analysis__pb2.CancelAnalysisRequest.FromString,
+                    response_serializer=segue_dot_composer_dot_v1_dot_analysis__pb2.CancelAnalysisResponse.SerializeToString,
             ),
             'CreateMaster': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateMaster,
@@ -812,6 +885,60 @@ class ComposerService(object):
             _registered_method=True)
 
     @staticmethod
+    def ListUploads(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/segue.composer.v1.ComposerService/ListUploads',
+            segue_dot_composer_dot_v1_dot_files__pb2.ListUploadsRequest.SerializeToString,
+            segue_dot_composer_dot_v1_dot_files__pb2.ListUploadsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteUpload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/segue.composer.v1.ComposerService/DeleteUpload',
+            segue_dot_composer_dot_v1_dot_files__pb2.DeleteUploadRequest.SerializeToString,
+            segue_dot_composer_dot_v1_dot_files__pb2.DeleteUploadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def CreateAnalysis(request,
             target,
             options=(),
@@ -882,6 +1009,60 @@ class ComposerService(object):
             '/segue.composer.v1.ComposerService/WatchAnalysis',
             segue_dot_composer_dot_v1_dot_analysis__pb2.WatchAnalysisRequest.SerializeToString,
             segue_dot_composer_dot_v1_dot_analysis__pb2.WatchAnalysisResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAnalyses(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/segue.composer.v1.ComposerService/ListAnalyses',
+            segue_dot_composer_dot_v1_dot_analysis__pb2.ListAnalysesRequest.SerializeToString,
+            segue_dot_composer_dot_v1_dot_analysis__pb2.ListAnalysesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelAnalysis(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/segue.composer.v1.ComposerService/CancelAnalysis',
+            segue_dot_composer_dot_v1_dot_analysis__pb2.CancelAnalysisRequest.SerializeToString,
+            segue_dot_composer_dot_v1_dot_analysis__pb2.CancelAnalysisResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -127,14 +127,15 @@ class ComposerServiceStub:
         segue.composer.v1.files_pb2.CreateUploadRequest,
         segue.composer.v1.files_pb2.CreateUploadResponse,
     ]
-    """CreateUpload creates an empty upload. Errors: QUOTA_EXCEEDED."""
+    """CreateUpload creates an empty upload. Errors: QUOTA_EXCEEDED for the bytes or the number of the caller's uploads."""
 
     WriteUpload: grpc.UnaryUnaryMultiCallable[
         segue.composer.v1.files_pb2.WriteUploadRequest,
         segue.composer.v1.files_pb2.WriteUploadResponse,
     ]
-    """WriteUpload appends bytes. Bytes that are already stored may be sent again. Errors: JOB_NOT_FOUND, UPLOAD_FINISHED,
-    OFFSET_OUT_OF_RANGE with the next offset in metadata "size", STORAGE_FULL.
+    """WriteUpload appends bytes. Bytes that are already stored may be sent again; other bytes at their place are refused.
+    Errors: JOB_NOT_FOUND, UPLOAD_FINISHED, OFFSET_OUT_OF_RANGE with the next offset in metadata "size",
+    QUOTA_EXCEEDED, STORAGE_FULL.
     """
 
     FinishUpload: grpc.UnaryUnaryMultiCallable[
@@ -143,6 +144,21 @@ class ComposerServiceStub:
     ]
     """FinishUpload completes an upload, which can then be used. Errors: JOB_NOT_FOUND, ARTIFACT_CORRUPT when the digest
     does not match, OFFSET_OUT_OF_RANGE with the next offset in metadata "size" when bytes are missing.
+    """
+
+    ListUploads: grpc.UnaryUnaryMultiCallable[
+        segue.composer.v1.files_pb2.ListUploadsRequest,
+        segue.composer.v1.files_pb2.ListUploadsResponse,
+    ]
+    """ListUploads returns the caller's uploads, newest first, finished or not. Errors: INVALID_PAGE_TOKEN."""
+
+    DeleteUpload: grpc.UnaryUnaryMultiCallable[
+        segue.composer.v1.files_pb2.DeleteUploadRequest,
+        segue.composer.v1.files_pb2.DeleteUploadResponse,
+    ]
+    """DeleteUpload removes an upload, finished or not, and frees its bytes and its quota at once. An upload that a queued or
+    running job needs stays until the job has ended. Errors: ARTIFACT_NOT_FOUND; NOT_FINISHED with the job in metadata
+    "name".
     """
 
     CreateAnalysis: grpc.UnaryUnaryMultiCallable[
@@ -163,12 +179,28 @@ class ComposerServiceStub:
     ]
     """WatchAnalysis sends an analysis after every change, until it ends. Errors: JOB_NOT_FOUND."""
 
+    ListAnalyses: grpc.UnaryUnaryMultiCallable[
+        segue.composer.v1.analysis_pb2.ListAnalysesRequest,
+        segue.composer.v1.analysis_pb2.ListAnalysesResponse,
+    ]
+    """ListAnalyses returns the caller's analyses, newest first, without reports. Errors: INVALID_PAGE_TOKEN,
+    INVALID_FILTER.
+    """
+
+    CancelAnalysis: grpc.UnaryUnaryMultiCallable[
+        segue.composer.v1.analysis_pb2.CancelAnalysisRequest,
+        segue.composer.v1.analysis_pb2.CancelAnalysisResponse,
+    ]
+    """CancelAnalysis cancels an analysis and returns it. An analysis that has ended is returned unchanged. Errors:
+    JOB_NOT_FOUND.
+    """
+
     CreateMaster: grpc.UnaryUnaryMultiCallable[
         segue.composer.v1.mastering_pb2.CreateMasterRequest,
         segue.composer.v1.mastering_pb2.CreateMasterResponse,
     ]
-    """CreateMaster queues the mastering of an upload. The result is a composition without a plan; it is watched and
-    downloaded like any other. Errors: ARTIFACT_NOT_FOUND, QUEUE_FULL.
+    """CreateMaster queues the mastering of an upload. The result is a composition without a plan; it is watched,
+    listed, cancelled and downloaded like any other. Errors: ARTIFACT_NOT_FOUND, QUEUE_FULL.
     """
 
 class ComposerServiceAsyncStub:
@@ -275,14 +307,15 @@ class ComposerServiceAsyncStub:
         segue.composer.v1.files_pb2.CreateUploadRequest,
         segue.composer.v1.files_pb2.CreateUploadResponse,
     ]
-    """CreateUpload creates an empty upload. Errors: QUOTA_EXCEEDED."""
+    """CreateUpload creates an empty upload. Errors: QUOTA_EXCEEDED for the bytes or the number of the caller's uploads."""
 
     WriteUpload: grpc.aio.UnaryUnaryMultiCallable[
         segue.composer.v1.files_pb2.WriteUploadRequest,
         segue.composer.v1.files_pb2.WriteUploadResponse,
     ]
-    """WriteUpload appends bytes. Bytes that are already stored may be sent again. Errors: JOB_NOT_FOUND, UPLOAD_FINISHED,
-    OFFSET_OUT_OF_RANGE with the next offset in metadata "size", STORAGE_FULL.
+    """WriteUpload appends bytes. Bytes that are already stored may be sent again; other bytes at their place are refused.
+    Errors: JOB_NOT_FOUND, UPLOAD_FINISHED, OFFSET_OUT_OF_RANGE with the next offset in metadata "size",
+    QUOTA_EXCEEDED, STORAGE_FULL.
     """
 
     FinishUpload: grpc.aio.UnaryUnaryMultiCallable[
@@ -291,6 +324,21 @@ class ComposerServiceAsyncStub:
     ]
     """FinishUpload completes an upload, which can then be used. Errors: JOB_NOT_FOUND, ARTIFACT_CORRUPT when the digest
     does not match, OFFSET_OUT_OF_RANGE with the next offset in metadata "size" when bytes are missing.
+    """
+
+    ListUploads: grpc.aio.UnaryUnaryMultiCallable[
+        segue.composer.v1.files_pb2.ListUploadsRequest,
+        segue.composer.v1.files_pb2.ListUploadsResponse,
+    ]
+    """ListUploads returns the caller's uploads, newest first, finished or not. Errors: INVALID_PAGE_TOKEN."""
+
+    DeleteUpload: grpc.aio.UnaryUnaryMultiCallable[
+        segue.composer.v1.files_pb2.DeleteUploadRequest,
+        segue.composer.v1.files_pb2.DeleteUploadResponse,
+    ]
+    """DeleteUpload removes an upload, finished or not, and frees its bytes and its quota at once. An upload that a queued or
+    running job needs stays until the job has ended. Errors: ARTIFACT_NOT_FOUND; NOT_FINISHED with the job in metadata
+    "name".
     """
 
     CreateAnalysis: grpc.aio.UnaryUnaryMultiCallable[
@@ -311,12 +359,28 @@ class ComposerServiceAsyncStub:
     ]
     """WatchAnalysis sends an analysis after every change, until it ends. Errors: JOB_NOT_FOUND."""
 
+    ListAnalyses: grpc.aio.UnaryUnaryMultiCallable[
+        segue.composer.v1.analysis_pb2.ListAnalysesRequest,
+        segue.composer.v1.analysis_pb2.ListAnalysesResponse,
+    ]
+    """ListAnalyses returns the caller's analyses, newest first, without reports. Errors: INVALID_PAGE_TOKEN,
+    INVALID_FILTER.
+    """
+
+    CancelAnalysis: grpc.aio.UnaryUnaryMultiCallable[
+        segue.composer.v1.analysis_pb2.CancelAnalysisRequest,
+        segue.composer.v1.analysis_pb2.CancelAnalysisResponse,
+    ]
+    """CancelAnalysis cancels an analysis and returns it. An analysis that has ended is returned unchanged. Errors:
+    JOB_NOT_FOUND.
+    """
+
     CreateMaster: grpc.aio.UnaryUnaryMultiCallable[
         segue.composer.v1.mastering_pb2.CreateMasterRequest,
         segue.composer.v1.mastering_pb2.CreateMasterResponse,
     ]
-    """CreateMaster queues the mastering of an upload. The result is a composition without a plan; it is watched and
-    downloaded like any other. Errors: ARTIFACT_NOT_FOUND, QUEUE_FULL.
+    """CreateMaster queues the mastering of an upload. The result is a composition without a plan; it is watched,
+    listed, cancelled and downloaded like any other. Errors: ARTIFACT_NOT_FOUND, QUEUE_FULL.
     """
 
 class ComposerServiceServicer(metaclass=abc.ABCMeta):
@@ -449,7 +513,7 @@ class ComposerServiceServicer(metaclass=abc.ABCMeta):
         request: segue.composer.v1.files_pb2.CreateUploadRequest,
         context: _ServicerContext,
     ) -> typing.Union[segue.composer.v1.files_pb2.CreateUploadResponse, collections.abc.Awaitable[segue.composer.v1.files_pb2.CreateUploadResponse]]:
-        """CreateUpload creates an empty upload. Errors: QUOTA_EXCEEDED."""
+        """CreateUpload creates an empty upload. Errors: QUOTA_EXCEEDED for the bytes or the number of the caller's uploads."""
 
     @abc.abstractmethod
     def WriteUpload(
@@ -457,8 +521,9 @@ class ComposerServiceServicer(metaclass=abc.ABCMeta):
         request: segue.composer.v1.files_pb2.WriteUploadRequest,
         context: _ServicerContext,
     ) -> typing.Union[segue.composer.v1.files_pb2.WriteUploadResponse, collections.abc.Awaitable[segue.composer.v1.files_pb2.WriteUploadResponse]]:
-        """WriteUpload appends bytes. Bytes that are already stored may be sent again. Errors: JOB_NOT_FOUND, UPLOAD_FINISHED,
-        OFFSET_OUT_OF_RANGE with the next offset in metadata "size", STORAGE_FULL.
+        """WriteUpload appends bytes. Bytes that are already stored may be sent again; other bytes at their place are refused.
+        Errors: JOB_NOT_FOUND, UPLOAD_FINISHED, OFFSET_OUT_OF_RANGE with the next offset in metadata "size",
+        QUOTA_EXCEEDED, STORAGE_FULL.
         """
 
     @abc.abstractmethod
@@ -469,6 +534,25 @@ class ComposerServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[segue.composer.v1.files_pb2.FinishUploadResponse, collections.abc.Awaitable[segue.composer.v1.files_pb2.FinishUploadResponse]]:
         """FinishUpload completes an upload, which can then be used. Errors: JOB_NOT_FOUND, ARTIFACT_CORRUPT when the digest
         does not match, OFFSET_OUT_OF_RANGE with the next offset in metadata "size" when bytes are missing.
+        """
+
+    @abc.abstractmethod
+    def ListUploads(
+        self,
+        request: segue.composer.v1.files_pb2.ListUploadsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[segue.composer.v1.files_pb2.ListUploadsResponse, collections.abc.Awaitable[segue.composer.v1.files_pb2.ListUploadsResponse]]:
+        """ListUploads returns the caller's uploads, newest first, finished or not. Errors: INVALID_PAGE_TOKEN."""
+
+    @abc.abstractmethod
+    def DeleteUpload(
+        self,
+        request: segue.composer.v1.files_pb2.DeleteUploadRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[segue.composer.v1.files_pb2.DeleteUploadResponse, collections.abc.Awaitable[segue.composer.v1.files_pb2.DeleteUploadResponse]]:
+        """DeleteUpload removes an upload, finished or not, and frees its bytes and its quota at once. An upload that a queued or
+        running job needs stays until the job has ended. Errors: ARTIFACT_NOT_FOUND; NOT_FINISHED with the job in metadata
+        "name".
         """
 
     @abc.abstractmethod
@@ -496,13 +580,33 @@ class ComposerServiceServicer(metaclass=abc.ABCMeta):
         """WatchAnalysis sends an analysis after every change, until it ends. Errors: JOB_NOT_FOUND."""
 
     @abc.abstractmethod
+    def ListAnalyses(
+        self,
+        request: segue.composer.v1.analysis_pb2.ListAnalysesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[segue.composer.v1.analysis_pb2.ListAnalysesResponse, collections.abc.Awaitable[segue.composer.v1.analysis_pb2.ListAnalysesResponse]]:
+        """ListAnalyses returns the caller's analyses, newest first, without reports. Errors: INVALID_PAGE_TOKEN,
+        INVALID_FILTER.
+        """
+
+    @abc.abstractmethod
+    def CancelAnalysis(
+        self,
+        request: segue.composer.v1.analysis_pb2.CancelAnalysisRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[segue.composer.v1.analysis_pb2.CancelAnalysisResponse, collections.abc.Awaitable[segue.composer.v1.analysis_pb2.CancelAnalysisResponse]]:
+        """CancelAnalysis cancels an analysis and returns it. An analysis that has ended is returned unchanged. Errors:
+        JOB_NOT_FOUND.
+        """
+
+    @abc.abstractmethod
     def CreateMaster(
         self,
         request: segue.composer.v1.mastering_pb2.CreateMasterRequest,
         context: _ServicerContext,
     ) -> typing.Union[segue.composer.v1.mastering_pb2.CreateMasterResponse, collections.abc.Awaitable[segue.composer.v1.mastering_pb2.CreateMasterResponse]]:
-        """CreateMaster queues the mastering of an upload. The result is a composition without a plan; it is watched and
-        downloaded like any other. Errors: ARTIFACT_NOT_FOUND, QUEUE_FULL.
+        """CreateMaster queues the mastering of an upload. The result is a composition without a plan; it is watched,
+        listed, cancelled and downloaded like any other. Errors: ARTIFACT_NOT_FOUND, QUEUE_FULL.
         """
 
 def add_ComposerServiceServicer_to_server(servicer: ComposerServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

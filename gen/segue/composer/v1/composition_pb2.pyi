@@ -331,6 +331,7 @@ class Composition(google.protobuf.message.Message):
     REPORT_FIELD_NUMBER: builtins.int
     TITLE_FIELD_NUMBER: builtins.int
     WARNINGS_FIELD_NUMBER: builtins.int
+    WAITING_FOR_FIELD_NUMBER: builtins.int
     name: builtins.str
     """name is "compositions/" and an id."""
     owner: builtins.str
@@ -361,6 +362,10 @@ class Composition(google.protobuf.message.Message):
     """claims counts the conductors that have claimed it since its last progress: a finished or joined section. 0 means none yet."""
     title: builtins.str
     """title is the title of the piece. Empty means that it is not planned yet."""
+    waiting_for: builtins.str
+    """waiting_for is the role that the work waits for because it does not answer, as in Checkpoint. Empty means none;
+    events omit it.
+    """
     @property
     def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
         """labels are the caller's own."""
@@ -458,9 +463,10 @@ class Composition(google.protobuf.message.Message):
         report: segue.analyzer.v1.analyzer_pb2.Report | None = ...,
         title: builtins.str = ...,
         warnings: collections.abc.Iterable[segue.music.v1.music_pb2.Warning] | None = ...,
+        waiting_for: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "estimate", b"estimate", "expire_time", b"expire_time", "master", b"master", "mastered", b"mastered", "plan", b"plan", "report", b"report", "start_time", b"start_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["claims", b"claims", "create_time", b"create_time", "degradation_policy", b"degradation_policy", "degradations", b"degradations", "draft_frames", b"draft_frames", "end_time", b"end_time", "error", b"error", "estimate", b"estimate", "expire_time", b"expire_time", "joins", b"joins", "kind", b"kind", "labels", b"labels", "master", b"master", "mastered", b"mastered", "model", b"model", "name", b"name", "outputs", b"outputs", "owner", b"owner", "parent", b"parent", "plan", b"plan", "plan_version", b"plan_version", "queue_position", b"queue_position", "report", b"report", "sections", b"sections", "seed", b"seed", "session", b"session", "start_time", b"start_time", "state", b"state", "title", b"title", "warnings", b"warnings"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["claims", b"claims", "create_time", b"create_time", "degradation_policy", b"degradation_policy", "degradations", b"degradations", "draft_frames", b"draft_frames", "end_time", b"end_time", "error", b"error", "estimate", b"estimate", "expire_time", b"expire_time", "joins", b"joins", "kind", b"kind", "labels", b"labels", "master", b"master", "mastered", b"mastered", "model", b"model", "name", b"name", "outputs", b"outputs", "owner", b"owner", "parent", b"parent", "plan", b"plan", "plan_version", b"plan_version", "queue_position", b"queue_position", "report", b"report", "sections", b"sections", "seed", b"seed", "session", b"session", "start_time", b"start_time", "state", b"state", "title", b"title", "waiting_for", b"waiting_for", "warnings", b"warnings"]) -> None: ...
 
 global___Composition = Composition
 

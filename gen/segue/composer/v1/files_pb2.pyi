@@ -4,7 +4,9 @@ isort:skip_file
 Uploads and downloads of files, in chunks."""
 
 import builtins
+import collections.abc
 import google.protobuf.descriptor
+import google.protobuf.internal.containers
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
 import segue.composer.v1.composition_pb2
@@ -258,3 +260,79 @@ class FinishUploadResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["upload", b"upload"]) -> None: ...
 
 global___FinishUploadResponse = FinishUploadResponse
+
+@typing.final
+class ListUploadsRequest(google.protobuf.message.Message):
+    """ListUploadsRequest requests the caller's uploads."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    page_size: builtins.int
+    """page_size is the highest number of uploads to return. 0 means 50; values above 100 mean 100."""
+    page_token: builtins.str
+    """page_token is next_page_token of the previous response. Empty means the first page."""
+    def __init__(
+        self,
+        *,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["page_size", b"page_size", "page_token", b"page_token"]) -> None: ...
+
+global___ListUploadsRequest = ListUploadsRequest
+
+@typing.final
+class ListUploadsResponse(google.protobuf.message.Message):
+    """ListUploadsResponse returns one page."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    UPLOADS_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """next_page_token requests the next page. Empty means that this is the last page."""
+    @property
+    def uploads(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Upload]:
+        """uploads are sorted with the newest first."""
+
+    def __init__(
+        self,
+        *,
+        uploads: collections.abc.Iterable[global___Upload] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["next_page_token", b"next_page_token", "uploads", b"uploads"]) -> None: ...
+
+global___ListUploadsResponse = ListUploadsResponse
+
+@typing.final
+class DeleteUploadRequest(google.protobuf.message.Message):
+    """DeleteUploadRequest removes an upload."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    UPLOAD_FIELD_NUMBER: builtins.int
+    upload: builtins.str
+    """upload is the name of the upload."""
+    def __init__(
+        self,
+        *,
+        upload: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["upload", b"upload"]) -> None: ...
+
+global___DeleteUploadRequest = DeleteUploadRequest
+
+@typing.final
+class DeleteUploadResponse(google.protobuf.message.Message):
+    """DeleteUploadResponse confirms that the upload is removed."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___DeleteUploadResponse = DeleteUploadResponse

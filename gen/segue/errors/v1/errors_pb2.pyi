@@ -98,8 +98,8 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     "compositions/2c9f6a0d41b7e85390ad17fc"}.
     """
     ERROR_REASON_NOT_FINISHED: _ErrorReason.ValueType  # 15
-    """ERROR_REASON_NOT_FINISHED: FAILED_PRECONDITION. The job must end first. Example: a running composition is deleted.
-    Metadata: {"name": "compositions/2c9f6a0d41b7e85390ad17fc"}.
+    """ERROR_REASON_NOT_FINISHED: FAILED_PRECONDITION. The job must end first. Example: a running composition is deleted,
+    or an upload that a queued analysis needs. Metadata: {"name": "compositions/2c9f6a0d41b7e85390ad17fc"}.
     """
     ERROR_REASON_UPLOAD_FINISHED: _ErrorReason.ValueType  # 16
     """ERROR_REASON_UPLOAD_FINISHED: FAILED_PRECONDITION. The upload is complete and accepts no more bytes. Example:
@@ -138,7 +138,8 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """
     ERROR_REASON_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 25
     """ERROR_REASON_QUOTA_EXCEEDED: RESOURCE_EXHAUSTED. The caller has used its quota; metadata "limit" and "used" are in
-    bytes. Example: the caller's uploads exceed 1 GiB. Metadata: {"limit": "1073741824", "used": "1070596096"}.
+    "unit": bytes or uploads, or writes to one upload. Example: the caller's uploads exceed 1 GiB. Metadata: {"limit":
+    "1073741824", "used": "1070596096", "unit": "bytes"}.
     """
     ERROR_REASON_OUT_OF_MEMORY: _ErrorReason.ValueType  # 26
     """ERROR_REASON_OUT_OF_MEMORY: RESOURCE_EXHAUSTED. The device has too little memory; RetryInfo is present when other
@@ -302,8 +303,8 @@ that request created. Example: the same UUID comes with another prompt. Metadata
 "compositions/2c9f6a0d41b7e85390ad17fc"}.
 """
 ERROR_REASON_NOT_FINISHED: ErrorReason.ValueType  # 15
-"""ERROR_REASON_NOT_FINISHED: FAILED_PRECONDITION. The job must end first. Example: a running composition is deleted.
-Metadata: {"name": "compositions/2c9f6a0d41b7e85390ad17fc"}.
+"""ERROR_REASON_NOT_FINISHED: FAILED_PRECONDITION. The job must end first. Example: a running composition is deleted,
+or an upload that a queued analysis needs. Metadata: {"name": "compositions/2c9f6a0d41b7e85390ad17fc"}.
 """
 ERROR_REASON_UPLOAD_FINISHED: ErrorReason.ValueType  # 16
 """ERROR_REASON_UPLOAD_FINISHED: FAILED_PRECONDITION. The upload is complete and accepts no more bytes. Example:
@@ -342,7 +343,8 @@ number of waiting jobs. Example: 64 compositions wait already. Metadata: {"limit
 """
 ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 25
 """ERROR_REASON_QUOTA_EXCEEDED: RESOURCE_EXHAUSTED. The caller has used its quota; metadata "limit" and "used" are in
-bytes. Example: the caller's uploads exceed 1 GiB. Metadata: {"limit": "1073741824", "used": "1070596096"}.
+"unit": bytes or uploads, or writes to one upload. Example: the caller's uploads exceed 1 GiB. Metadata: {"limit":
+"1073741824", "used": "1070596096", "unit": "bytes"}.
 """
 ERROR_REASON_OUT_OF_MEMORY: ErrorReason.ValueType  # 26
 """ERROR_REASON_OUT_OF_MEMORY: RESOURCE_EXHAUSTED. The device has too little memory; RetryInfo is present when other

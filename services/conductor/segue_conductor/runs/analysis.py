@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Final
 
 from segue.composer.v1 import analysis_pb2, composition_pb2
 from segue_composition import log_rows
+from segue_composition.analysis_state import end_analysis
 from segue_composition.artifact_keys import artifact_key
 from segue_conductor.analyzer_call import analyze_file
 from segue_conductor.backoff import Backoff, retry_while_unavailable
-from segue_runtime import errors, logs
+from segue_runtime import logs
 from segue_runtime.store import NewEvent
 
 if TYPE_CHECKING:
     from segue_composition.services import Services
+    from segue_runtime.errors import SegueError
     from segue_runtime.settings.sections import ConductorSettings
     from segue_runtime.store import Job
 
@@ -53,12 +55,9 @@ class AnalysisRun:
         self._analysis.fraction_done = 1.0
         return composition_pb2.STATE_SUCCEEDED
 
-    async def end(self, state: composition_pb2.State.ValueType, error: errors.SegueError | None) -> None:
+    async def end(self, state: composition_pb2.State.ValueType, error: SegueError | None) -> None:
         """Write the final state."""
-        self._analysis.state = state
-        log_rows.set_time(self._analysis.end_time, time.time())
-        if error is not None:
-            self._analysis.error.CopyFrom(errors.to_status(error, ""))
+        end_analysis(self._analysis, state, error, time.time())
         await self._write(terminal=True)
         log.info("ended", analysis=self.name, state=composition_pb2.State.Name(state))
 

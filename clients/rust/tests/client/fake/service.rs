@@ -225,6 +225,14 @@ impl ComposerService for Service {
         })
     }
 
+    async fn list_uploads(&self, _: Request<ListUploadsRequest>) -> Reply<ListUploadsResponse> {
+        Err(Status::unimplemented("not in this fake"))
+    }
+
+    async fn delete_upload(&self, _: Request<DeleteUploadRequest>) -> Reply<DeleteUploadResponse> {
+        Err(Status::unimplemented("not in this fake"))
+    }
+
     async fn create_analysis(&self, request: Request<CreateAnalysisRequest>) -> Reply<CreateAnalysisResponse> {
         let analysis = Analysis {
             name: "analyses/0123456789".into(),
@@ -247,6 +255,14 @@ impl ComposerService for Service {
     }
 
     async fn watch_analysis(&self, _: Request<WatchAnalysisRequest>) -> Reply<Self::WatchAnalysisStream> {
+        Err(Status::unimplemented("not in this fake"))
+    }
+
+    async fn list_analyses(&self, _: Request<ListAnalysesRequest>) -> Reply<ListAnalysesResponse> {
+        Err(Status::unimplemented("not in this fake"))
+    }
+
+    async fn cancel_analysis(&self, _: Request<CancelAnalysisRequest>) -> Reply<CancelAnalysisResponse> {
         Err(Status::unimplemented("not in this fake"))
     }
 

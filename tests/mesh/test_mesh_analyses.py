@@ -1,0 +1,88 @@
+"""Analyses are listed and cancelled as compositions are."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING
+
+import grpc
+import pytest
+from tests.mesh.harness import embedded, stub
+
+from segue.composer.v1 import analysis_pb2, composition_pb2, files_pb2
+from segue_client import SegueError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from segue.composer.v1.composer_pb2_grpc import ComposerServiceAsyncStub
+
+LIMIT_S = 120
+
+
+async def analyze(calls: ComposerServiceAsyncStub, source: str) -> str:
+    answer = await calls.CreateAnalysis(analysis_pb2.CreateAnalysisRequest(source=source))
+    return answer.analysis.name
+
+
+async def reach(calls: ComposerServiceAsyncStub, name: str, state: int) -> analysis_pb2.Analysis:
+    """Watch an analysis until it has a state."""
+    async for answer in calls.WatchAnalysis(analysis_pb2.WatchAnalysisRequest(name=name)):
+        if answer.analysis.state == state:
+            return answer.analysis
+    raise AssertionError(state)
+
+
+async def test_a_queued_analysis_is_cancelled_at_once_and_a_running_one_soon(tmp_path: Path) -> None:
+    deaf = socket.create_server(("127.0.0.1", 0))  # an analyzer that never answers
+    flags: dict[str, object] = {"analyzer.address": f"127.0.0.1:{deaf.getsockname()[1]}"}
+    async with embedded(tmp_path, flags) as (node, client), stub(node.inner) as calls, asyncio.timeout(LIMIT_S):
+        (file := tmp_path / "tone.wav").write_bytes(b"RIFF" + bytes(64))
+        source = (await client.upload(file)).name
+        running = await analyze(calls, source)
+        await reach(calls, running, composition_pb2.STATE_RENDERING)
+        queued, last = await analyze(calls, source), await analyze(calls, source)
+        listed = [each.name async for each in client.analyses()]
+        assert listed == [last, queued, running]
+        assert [each.name async for each in client.analyses('state = "RENDERING"')] == [running]
+
+        for _ in range(2):  # again: it does not change
+            ended = await client.cancel_analysis(queued)
+            assert (ended.state, ended.error.code) == (composition_pb2.STATE_CANCELLED, 1)
+            assert queued in ended.error.message
+            assert ended.HasField("end_time")
+        with pytest.raises(grpc.aio.AioRpcError, match="needed by") as caught:
+            await calls.DeleteUpload(files_pb2.DeleteUploadRequest(upload=source))
+        assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+        await client.cancel_analysis(running)
+        ended = await reach(calls, running, composition_pb2.STATE_CANCELLED)
+        assert running in ended.error.message
+        await reach(calls, last, composition_pb2.STATE_RENDERING)  # the conductor is free
+        await client.cancel_analysis(last)
+        await reach(calls, last, composition_pb2.STATE_CANCELLED)
+        await client.delete_upload(source)
+        assert [each.state async for each in client.analyses('state = "CANCELLED"')] == [8, 8, 8]
+    deaf.close()
+
+
+async def test_analyses_are_listed_in_pages_and_by_state_only(tmp_path: Path) -> None:
+    async with embedded(tmp_path) as (node, client), stub(node.inner) as calls, asyncio.timeout(LIMIT_S):
+        (file := tmp_path / "tone.wav").write_bytes(b"RIFF" + bytes(64))
+        source = (await client.upload(file)).name
+        names = [await analyze(calls, source) for _ in range(3)]
+        request = analysis_pb2.ListAnalysesRequest(page_size=2)
+        first = await calls.ListAnalyses(request)
+        request.page_token = first.next_page_token
+        second = await calls.ListAnalyses(request)
+        assert [each.name for page in (first, second) for each in page.analyses] == names[::-1]
+        request.filter = 'state = "FAILED"'
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await calls.ListAnalyses(request)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        for wrong in ('session = "a"', 'state = "NONE"'):
+            with pytest.raises(SegueError) as refused:
+                [each async for each in client.analyses(wrong)]
+            assert refused.value.reason == "INVALID_FILTER"
+        failed = await reach(calls, names[0], composition_pb2.STATE_FAILED)
+        assert await client.cancel_analysis(names[0]) == failed  # it has ended and stays as it is
