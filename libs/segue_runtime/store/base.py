@@ -1,4 +1,4 @@
-"""The protocols of a store: jobs, their queue, their event logs, and uploads.
+"""The protocols of a store: jobs, their queue, their event logs, uploads, and the renderer pool.
 
 A job waits in the queue until a conductor claims it. Each claim raises the job's *epoch*; writes under an older epoch
 are refused. A job ends with exactly one terminal event.
@@ -12,6 +12,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
+    from segue_runtime.store.pool.records import (
+        KnownModel,
+        KnownRenderer,
+        LeaseEnd,
+        LinePlace,
+        RendererOffer,
+        SectionLease,
+        WaitingSection,
+    )
     from segue_runtime.store.records import (
         Created,
         Depth,
@@ -204,11 +213,60 @@ class Uploads(Protocol):
         ...
 
 
+class Pool(Protocol):
+    """The renderers that are present, the models that are remembered, and the line of sections that wait for a slot.
+
+    A section in the line belongs to a claim: it vanishes, with its lease, when the claim's job ends, is released, or is
+    claimed again.
+    """
+
+    async def offer(self, offered: RendererOffer, for_s: float) -> None:
+        """Write what a renderer offers now. It counts as present for some seconds; its models are remembered."""
+        ...
+
+    async def withdraw(self, renderer: str) -> None:
+        """Count a renderer as absent until it offers something again."""
+        ...
+
+    async def renderers(self) -> Sequence[KnownRenderer]:
+        """List the present renderers."""
+        ...
+
+    async def models(self) -> Sequence[KnownModel]:
+        """List the models that were offered within the retention time, in the order in which they were seen first."""
+        ...
+
+    async def enter_line(self, section: WaitingSection) -> int:
+        """Put a section into the line; return its ticket. Raises Fenced."""
+        ...
+
+    async def wait_for_lease(self, ticket: int, timeout_s: float) -> SectionLease | None:
+        """Wait until a section has a lease; None after the timeout. Raises Fenced when it has left the line."""
+        ...
+
+    async def leave_line(self, ticket: int, end: LeaseEnd, speed: float = 0.0) -> None:
+        """Take a section out of the line, or give its lease back; a speed above 0 is remembered for its model."""
+        ...
+
+    async def places(self) -> Mapping[int, LinePlace]:
+        """Return the place of every waiting section, by ticket."""
+        ...
+
+    async def assign(self) -> None:
+        """Give free slots to waiting sections. Every other write does so, too; this one is for changes by time."""
+        ...
+
+
 class Store(Jobs, Queue, Log, Uploads, Protocol):
     """A store of jobs, queue, logs and uploads."""
 
     def exclusive(self, name: str) -> AbstractAsyncContextManager[None]:
         """Hold the lock of a name, which one task of all processes has at a time; a process that ends loses it."""
+        ...
+
+    @property
+    def pool(self) -> Pool:
+        """The renderer pool."""
         ...
 
     async def check(self) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from segue_runtime import logs
 from segue_runtime.store import events, queue_order
+from segue_runtime.store.pool import tables
 
 if TYPE_CHECKING:
     import sqlite3
@@ -38,6 +39,11 @@ def cancel_key(name: str) -> Key:
 def queue_key(kinds: Iterable[str]) -> Key:
     """Return the key of waiters for jobs to claim."""
     return ("queue", *sorted(kinds))
+
+
+def line_key(ticket: int) -> Key:
+    """Return the key of the waiter for a section's lease."""
+    return ("line", str(ticket))
 
 
 @dataclass(slots=True)
@@ -122,7 +128,7 @@ class Notifier:
 
     def _poll(self, keys: list[Key]) -> None:
         """Wake the waiters whose condition holds in the committed rows."""
-        named = [key for key in keys if key[0] != "queue"]
+        named = [key for key in keys if key[0] in {"log", "cancel"}]
         states = events.states_of(self._cx, [key[1] for key in named]) if named else {}
         for key in named:
             entry = self._waiting[key]
@@ -131,8 +137,17 @@ class Notifier:
             last_sequence, is_ending = states.get(key[1], (entry.after + 1, True))
             if is_ending if key[0] == "cancel" else last_sequence > entry.after:
                 self._wake(key)
+        self._poll_line([key for key in keys if key[0] == "line"])
         for key in keys:
             if key[0] == "queue":
                 self._waiting[key].is_checked = True
                 if queue_order.any_claimable(self._cx, self._steady_clock(), key[1:]):
                     self._wake(key)
+
+    def _poll_line(self, keys: list[Key]) -> None:
+        """Wake the waiters of sections that have a lease, or are no longer in the line."""
+        leased = tables.are_leased(self._cx, [int(key[1]) for key in keys]) if keys else set[int]()
+        for key in keys:
+            self._waiting[key].is_checked = True
+            if int(key[1]) in leased:
+                self._wake(key)

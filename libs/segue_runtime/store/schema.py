@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from segue_runtime import logs
 from segue_runtime.errors import StoreUnavailable
+from segue_runtime.store.pool.schema import POOL_TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -157,7 +158,7 @@ CREATE INDEX requests_of_job ON requests (job);
 CREATE TABLE turns (owner TEXT PRIMARY KEY, turn INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 {UPLOAD_TABLES}
 CREATE TABLE schema_release (release TEXT NOT NULL) STRICT;
-{QUEUE_TABLES}"""
+{QUEUE_TABLES}{POOL_TABLES}"""
 # The statements that take a file from each version to the next one.
 MIGRATIONS = {
     1: """
@@ -193,7 +194,7 @@ INSERT INTO uploads (name, owner, media_type, offset, size, digest, finished, cr
 SELECT name, owner, media_type, CASE WHEN finished THEN offset ELSE 0 END, size, digest, finished, created, written
 FROM earlier_uploads ORDER BY created;
 DROP TABLE earlier_uploads;
-""",  # noqa: S608 - constants
+{POOL_TABLES}""",  # noqa: S608 - constants
 }
 
 

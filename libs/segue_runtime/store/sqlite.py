@@ -14,6 +14,7 @@ from segue_runtime.store import jobs, queue_order, uploads
 from segue_runtime.store.caches import EventCache, ProgressCache
 from segue_runtime.store.locks import exclusive
 from segue_runtime.store.notifier import Notifier, cancel_key, log_key, queue_key
+from segue_runtime.store.pool.sqlite_pool import SqlitePool
 from segue_runtime.store.schema import RESTORE, open_reader, open_writer, shrink
 from segue_runtime.store.threads import ReaderThreads, Transaction, WriterThread
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
+    from segue_runtime.store.base import Pool
     from segue_runtime.store.records import (
         Created,
         Depth,
@@ -54,6 +56,7 @@ class SqliteStore:
         events: EventCache,
         retention_s: float,
         release_reserve: Callable[[], bool],
+        steady_clock: Callable[[], float],
     ) -> None:
         self._path = path
         self._writer = writer
@@ -63,6 +66,7 @@ class SqliteStore:
         self._retention_s = retention_s
         self._progress = ProgressCache()
         self._release_reserve = release_reserve
+        self.pool: Pool = SqlitePool(writer, readers, notifier, retention_s, self._run_ending, steady_clock)
 
     @classmethod
     async def open(
@@ -85,7 +89,8 @@ class SqliteStore:
             raise StoreUnavailable(f"the store {path} is damaged ({error}): {RESTORE}") from error
         notifier = Notifier(reading, steady_clock)
         writer = WriterThread(writing, clock, steady_clock)
-        return cls(path, writer, ReaderThreads(path), notifier, EventCache(tail_rows), retention_s, release_reserve)
+        cache = EventCache(tail_rows)
+        return cls(path, writer, ReaderThreads(path), notifier, cache, retention_s, release_reserve, steady_clock)
 
     async def close(self) -> None:
         await self._writer.close()
