@@ -1,4 +1,4 @@
-"""A role's process that dies of certain work: `python -m tests.mesh.poisoned_role ROLE ADDRESS FOLDER`."""
+"""A role's process that dies of certain work: `python -m tests.mesh.poisoned_role ROLE ADDRESS FOLDER NAME=VALUE…`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from segue_analyzer.service import AnalyzerService
+from segue_conductor.runs.composition import CompositionRun
 from segue_mixer.service import MixerService
 from segue_planner.service import PlannerService
 from segue_renderer.service import RendererService
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 PLANNER, READER, RENDERER, MIXER, ANALYZER = "deadplan", "deadread", "deadrender", "deadmix", "deadreport"
 """The words that kill: the planner in a prompt, the analyzer in a plan, the renderer at its first message or later."""
+CONDUCTOR = "deadconduct"
 DEADLY_MIX_S = 5
 """A mixer knows no prompts: it dies of a mix that is longer."""
 WAIT_S = 0.05
@@ -40,6 +42,18 @@ def poison_planner() -> None:
         return await real(self, request, context)
 
     PlannerService.CreatePlan = create_plan  # type: ignore[method-assign]
+
+
+def poison_conductor() -> None:
+    real: Any = CompositionRun._draft  # noqa: SLF001 - where a piece has a plan and no progress
+
+    async def draft(self: Any, job: Any) -> Any:
+        if CONDUCTOR in job.spec.brief.prompt:
+            await asyncio.sleep(10 * WAIT_S)
+            die()
+        return await real(self, job)
+
+    CompositionRun._draft = draft  # type: ignore[method-assign]  # noqa: SLF001
 
 
 def poison_stream(service: Any, method: str, is_deadly: Callable[[Any], bool], num_audio: int) -> None:
@@ -88,13 +102,16 @@ POISON: dict[str, Callable[[], None]] = {
         lambda start: any(ANALYZER in section.spec.prompt for section in start.plan.sections),
         num_audio=3,
     ),
+    "all": poison_conductor,
 }
 
 
-async def main(role: str, address: str, folder: str) -> None:
+async def main(role: str, address: str, folder: str, *more: str) -> None:
     """Serve until killed."""
     POISON[role]()
-    settings = {"home": folder, "server.role": role, f"{role}.listen": address}
+    listens = "gateway" if role == "all" else role
+    settings = {"home": folder, "server.role": role, f"{listens}.listen": address}
+    settings |= dict(setting.split("=", 1) for setting in more)
     async with Node(load(settings, environ={}, folder=None)):
         await asyncio.Event().wait()
 

@@ -1,4 +1,4 @@
-"""Work that kills its planner, renderer, mixer or analyzer fails alone: the pieces beside it succeed."""
+"""Work that kills its planner, renderer, mixer, analyzer or conductor fails alone: the pieces beside it succeed."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from tests.mesh import poisoned_role
 from tests.mesh.harness import embedded, free_port, hear, spec
 
 from segue.composer.v1 import composition_pb2, spec_pb2
+from segue_client import Access, Client
+from segue_client.channel import connect
 from segue_client.errors import from_status
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
 
 LIMIT_S = 480
 ALLOW = spec_pb2.DEGRADATION_POLICY_ALLOW
@@ -26,17 +28,15 @@ ALLOW = spec_pb2.DEGRADATION_POLICY_ALLOW
 class RestartedRole:
     """A role's process that is started again whenever it dies."""
 
-    def __init__(self, role: str, folder: Path) -> None:
-        self.role = role
-        self._folder = folder
+    def __init__(self, role: str, folder: Path, *settings: str) -> None:
         self.address = f"127.0.0.1:{free_port()}"
+        self._command = (sys.executable, "-m", "tests.mesh.poisoned_role", role, self.address, str(folder), *settings)
         self.num_deaths = 0
 
     async def run(self) -> None:
         """Start the process again and again, until cancelled."""
-        command = (sys.executable, "-m", "tests.mesh.poisoned_role", self.role, self.address, str(self._folder))
         while True:
-            process = await asyncio.create_subprocess_exec(*command, cwd=Path(__file__).parents[2])
+            process = await asyncio.create_subprocess_exec(*self._command, cwd=Path(__file__).parents[2])
             try:
                 await process.wait()
             finally:
@@ -47,11 +47,10 @@ class RestartedRole:
 
 
 @contextlib.asynccontextmanager
-async def restarted_roles(folder: Path, *names: str) -> AsyncIterator[dict[str, RestartedRole]]:
-    roles = {name: RestartedRole(name, folder / name) for name in names}
-    running = [asyncio.create_task(role.run()) for role in roles.values()]
+async def running(roles: Iterable[RestartedRole]) -> AsyncIterator[None]:
+    running = [asyncio.create_task(role.run()) for role in roles]
     try:
-        yield roles
+        yield
     finally:
         for each in running:
             each.cancel()
@@ -73,7 +72,8 @@ async def test_work_that_kills_its_role_fails_alone(tmp_path: Path, num_innocent
         "analyzer": spec(prompt(poisoned_role.ANALYZER), seconds=4),
         "allowed": spec(prompt(poisoned_role.ANALYZER), seconds=4, seed=8, degradation_policy=ALLOW),
     }
-    async with restarted_roles(tmp_path, "planner", "renderer", "mixer", "analyzer") as roles:
+    roles = {name: RestartedRole(name, tmp_path / name) for name in ("planner", "renderer", "mixer", "analyzer")}
+    async with running(roles.values()):
         flags: dict[str, object] = {f"{name}.address": role.address for name, role in roles.items()}
         flags["conductor.count"] = num_innocent + len(guilty)
         async with embedded(tmp_path, flags) as (_, client), asyncio.timeout(LIMIT_S):
@@ -103,3 +103,28 @@ async def test_work_that_kills_its_role_fails_alone(tmp_path: Path, num_innocent
     assert 1 <= roles["analyzer"].num_deaths <= 7
     num_sections = len(failed["reader"].sections) + len(failed["renderer"].sections)
     assert 3 <= roles["renderer"].num_deaths <= 3 * num_sections + 1
+
+
+@pytest.mark.timeout(LIMIT_S + 30)
+async def test_a_piece_that_kills_its_conductor_fails_alone(tmp_path: Path) -> None:
+    """Two servers share a home. Beside the guilty piece, the others make no progress before it kills."""
+    settings = ("conductor.count=4", "conductor.lease=1s", "conductor.heartbeat=0.2s")
+    servers = [
+        RestartedRole("all", tmp_path, *settings, "failpoints.active=conductor.before_section=sleep(1s)")
+        for _ in range(2)
+    ]
+    address = servers[0].address
+    async with running(servers), asyncio.timeout(LIMIT_S):
+        async with connect(Access(address)) as channel:
+            await channel.channel_ready()
+        async with Client(address, patience_s=LIMIT_S) as client:
+            guilty = await client.create(spec(prompt(poisoned_role.CONDUCTOR), seconds=4))
+            innocent = [await client.create(spec(seconds=4, seed=seed)) for seed in range(4)]
+            heard, *others = await asyncio.gather(*(hear(client.watch(each.name)) for each in (guilty, *innocent)))
+    assert [each.composition.state for each in others] == [composition_pb2.STATE_SUCCEEDED] * len(innocent)
+    assert heard.composition.state == composition_pb2.STATE_FAILED
+    reason = from_status(heard.composition.error)
+    assert (reason.reason, reason.metadata["service"]) == ("TOO_MANY_TRIES", "conductor")
+    assert "3 conductors ended while they worked on this job alone" in reason.message
+    # The first time it was in company, then three times alone.
+    assert sum(server.num_deaths for server in servers) == 4

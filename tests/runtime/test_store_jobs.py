@@ -230,6 +230,46 @@ async def test_claims_count_tries_without_progress(store: Store, steady: Clock) 
     assert (released.claims, released.is_waiting) == (0, True)
 
 
+async def test_a_loss_counts_against_a_job_only_if_its_claim_was_alone(store: Store, steady: Clock) -> None:
+    await create(store)
+    name, found = "compositions/a", []
+    for is_alone, ends in ((True, "lost"), (False, "lost"), (True, "released"), (True, "lost"), (True, "progress")):
+        claimed = await store.claim("c1", LEASE_S)
+        assert claimed is not None
+        found.append((claimed.lone_losses, claimed.alone))
+        if is_alone:
+            await store.set_alone(name, claimed.epoch)
+        if ends == "released":
+            await store.release(name, claimed.epoch)
+        elif ends == "progress":
+            await store.append(name, claimed.epoch, rows(b"1"), checkpoint=b"section 1")
+        steady.now += LEASE_S + 1
+    claimed = await store.claim("c1", LEASE_S)
+    assert claimed is not None
+    found.append((claimed.lone_losses, claimed.alone))
+    assert found == [(0, False), (1, False), (1, False), (1, False), (2, False), (0, False)]
+    with pytest.raises(Fenced):
+        await store.set_alone(name, claimed.epoch - 1)
+
+
+async def test_the_time_of_a_jobs_conductors_is_counted_to_the_last_renewal(store: Store, steady: Clock) -> None:
+    await create(store)
+    name, epoch = "compositions/a", await epoch_of(store)
+    for step_s in (3, 4, 1000 * LEASE_S):  # the last time the process was stopped, and its lease not yet claimed
+        steady.now += step_s
+        await store.renew(name, epoch, LEASE_S)
+    steady.now += LEASE_S + 1
+    claimed = await store.claim("c2", LEASE_S)
+    assert claimed is not None
+    assert claimed.worked_s == pytest.approx(7 + LEASE_S)
+    steady.now += 2
+    await store.release(name, claimed.epoch)
+    steady.now += 500
+    claimed = await store.claim("c2", LEASE_S)
+    assert claimed is not None
+    assert claimed.worked_s == pytest.approx(9 + LEASE_S)
+
+
 async def test_cancel_reaches_a_running_job_by_renewal_and_by_waiting(opens: Opens) -> None:
     store, gateway = await opens(), await opens()
     await create(store)

@@ -146,8 +146,11 @@ class ConductorSettings:
     count: int = number(1, "Compositions that this process runs concurrently.", minimum=1, maximum=64)
     lease_s: float = duration(15, "Lease of a job; another conductor takes over when it expires.", minimum_s=0.2)
     heartbeat_s: float = duration(5, "Interval at which the lease is renewed.", minimum_s=0.05)
-    max_claims: int = number(3, "Claims without a finished section after which a composition fails.", minimum=1)
-    time_limit_s: float = duration(3600, "Time limit of a composition that sets none.", minimum_s=1)
+    max_claims: int = number(
+        3, "Ends of a process that works on one composition alone, without progress, after which that one fails.",
+        minimum=1,
+    )  # fmt: skip
+    time_limit_s: float = duration(3600, "Working time of a composition that sets no limit.", minimum_s=1)
     patience_s: float = duration(
         600, "Time for which work waits for a role that does not answer; longer than a model's loading.",
         minimum_s=0.1,

@@ -104,6 +104,13 @@ class Queue(Protocol):
         """Return an unfinished job to the queue: it keeps its position, and the claim does not count as a try."""
         ...
 
+    async def set_alone(self, name: str, epoch: int) -> None:
+        """Note that the claim's process works on this job alone, until the next progress. Raises Fenced.
+
+        If the lease is lost then, the job's next claim has one of `lone_losses` more.
+        """
+        ...
+
     async def wait_for_job(self, timeout_s: float, kinds: Sequence[str] = ()) -> bool:
         """Wait until a job of these kinds can probably be claimed."""
         ...
@@ -145,7 +152,8 @@ class Log(Protocol):
     ) -> int:
         """Append events and change the job in one transaction; return the last sequence. Raises Fenced or LogEnded.
 
-        A checkpoint counts as progress: it resets the number of claims. `terminal` ends the log and the job.
+        A checkpoint counts as progress: it resets the number of claims and lone losses. `terminal` ends the log and the
+        job.
         """
         ...
 

@@ -42,9 +42,11 @@ def append(
     )
     tx.cx.execute(
         "UPDATE jobs SET last_sequence = ?, resource = coalesce(?, resource), state = coalesce(?, state), "
-        "checkpoint = coalesce(?, checkpoint), claims = CASE WHEN ? THEN 0 ELSE claims END WHERE name = ?",
-        (job.last_sequence + len(written), resource, state, checkpoint, checkpoint is not None, name),
+        "checkpoint = coalesce(?, checkpoint) WHERE name = ?",
+        (job.last_sequence + len(written), resource, state, checkpoint, name),
     )
+    if checkpoint is not None:
+        tx.cx.execute("UPDATE jobs SET claims = 0, alone = 0, lone_losses = 0 WHERE name = ?", (name,))
     if expires is not None:
         tx.cx.execute(
             "UPDATE jobs SET finished = ?, expires = ?, claimed_by = NULL, lease_until = NULL, checkpoint = NULL "

@@ -29,7 +29,7 @@ AND (?5 IS NULL OR id < ?5) ORDER BY id DESC LIMIT ?6
 def job_of(row: sqlite3.Row) -> Job:
     """Make a record from a row."""
     values = {key: row[key] for key in row.keys() if key != "id"}  # noqa: SIM118 - a Row iterates over its values
-    return Job(**(values | {"labels": json.loads(row["labels"])}))
+    return Job(**(values | {"labels": json.loads(row["labels"]), "alone": bool(row["alone"])}))
 
 
 def find(cx: sqlite3.Connection, name: str) -> Job | None:
@@ -157,7 +157,7 @@ def claim_one(tx: Transaction, name: str, holder: str, lease_s: float) -> Job | 
 def _hold(tx: Transaction, row_id: int, holder: str, lease_s: float) -> Job:
     tx.cx.execute(
         "UPDATE jobs SET epoch = epoch + 1, claims = claims + 1, claimed_by = ?, lease_until = ?, lease_s = ?, "
-        "started = coalesce(started, ?) WHERE id = ?",
+        "lone_losses = lone_losses + alone, alone = 0, started = coalesce(started, ?) WHERE id = ?",
         (holder, tx.steady_now + lease_s, lease_s, tx.now, row_id),
     )
     return job_of(tx.cx.execute("SELECT * FROM jobs WHERE id = ?", (row_id,)).fetchone())
@@ -177,18 +177,37 @@ def renew(tx: Transaction, name: str, epoch: int, lease_s: float) -> Renewal:
     if attached_until is not None:  # one from before the machine's last start is too far ahead
         attached_until = min(attached_until, tx.steady_now + (job.attached_s or 0))
     tx.cx.execute(
-        "UPDATE jobs SET lease_until = ?, lease_s = ?, attached_until = ? WHERE name = ?",
-        (tx.steady_now + lease_s, lease_s, attached_until, name),
+        "UPDATE jobs SET lease_until = ?, lease_s = ?, attached_until = ?, worked_s = ? WHERE name = ?",
+        (tx.steady_now + lease_s, lease_s, attached_until, _worked_s(tx, job), name),
     )
     return Renewal(job.cancel_reason, is_abandoned=attached_until is not None and attached_until < tx.steady_now)
 
 
 def release(tx: Transaction, name: str, epoch: int) -> None:
     """Return a job to the queue."""
-    check_epoch(need(tx.cx, name), epoch)
+    job = need(tx.cx, name)
+    check_epoch(job, epoch)
     tx.cx.execute(
-        "UPDATE jobs SET claimed_by = NULL, lease_until = NULL, claims = max(0, claims - 1) WHERE name = ?", (name,)
+        "UPDATE jobs SET claimed_by = NULL, lease_until = NULL, claims = max(0, claims - 1), alone = 0, worked_s = ? "
+        "WHERE name = ?",
+        (_worked_s(tx, job), name),
     )
+
+
+def set_alone(tx: Transaction, name: str, epoch: int) -> None:
+    """Note that a conductor's process works on nothing but this job, until its progress or the end of the claim."""
+    check_epoch(need(tx.cx, name), epoch)
+    tx.cx.execute("UPDATE jobs SET alone = 1 WHERE name = ?", (name,))
+
+
+def _worked_s(tx: Transaction, job: Job) -> float:
+    """Return the time that conductors have worked on a job, with the time since the last renewal of its lease.
+
+    A conductor that was stopped for longer than its lease has not worked for longer.
+    """
+    lease_s = job.lease_s or 0.0
+    since_renewal_s = tx.steady_now - ((job.lease_until or 0.0) - lease_s)
+    return job.worked_s + min(lease_s, max(0.0, since_renewal_s))
 
 
 def request_cancel(tx: Transaction, name: str, reason: str) -> Job:

@@ -107,6 +107,12 @@ class Job:
     lease_s: float | None
     attached_s: float | None
     call_id: str | None
+    alone: bool
+    """Whether the process of the present claim works on nothing else, and has made no progress."""
+    lone_losses: int
+    """How many such claims have lost their conductor since the last progress."""
+    worked_s: float
+    """How long conductors have worked on it, up to the last renewal of its lease."""
     upload: str | None
 
     @property

@@ -130,6 +130,9 @@ CREATE TABLE jobs (
     lease_s REAL,
     attached_s REAL,
     call_id TEXT,
+    alone INTEGER NOT NULL DEFAULT 0,
+    lone_losses INTEGER NOT NULL DEFAULT 0,
+    worked_s REAL NOT NULL DEFAULT 0,
     upload TEXT
 ) STRICT;
 CREATE INDEX jobs_expiring ON jobs (expires) WHERE expires IS NOT NULL;
@@ -179,6 +182,9 @@ UPDATE uploads SET written = created;
     # Jobs name the upload that they need. An unfinished upload starts again: its parts were not recorded.
     3: f"""
 ALTER TABLE jobs ADD COLUMN call_id TEXT;
+ALTER TABLE jobs ADD COLUMN alone INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN lone_losses INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN worked_s REAL NOT NULL DEFAULT 0;
 DROP INDEX jobs_open;
 DROP INDEX jobs_listed;
 {QUEUE_TABLES}

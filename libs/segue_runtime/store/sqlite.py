@@ -182,6 +182,9 @@ class SqliteStore:
 
         await self._run_ending(work)
 
+    async def set_alone(self, name: str, epoch: int) -> None:
+        await self._run_ending(lambda tx: jobs.set_alone(tx, name, epoch))
+
     async def wait_for_job(self, timeout_s: float, kinds: Sequence[str] = ()) -> bool:
         return await self.notifier.wait(queue_key(kinds), timeout_s)
 

@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import os
 import secrets
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from segue.composer.v1 import composition_pb2
 from segue_composition.job_kinds import ALL, ANALYSIS, MASTERING
+from segue_conductor.company import Company
 from segue_conductor.journal import Journal
 from segue_conductor.runs.analysis import AnalysisRun
 from segue_conductor.runs.composition import CompositionRun
@@ -19,6 +20,8 @@ from segue_runtime import errors, logs, scope
 from segue_runtime.store import Fenced
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from segue_composition.services import Services
     from segue_conductor.runs.runner import Run
     from segue_conductor.storage_cleaner import StorageCleaner
@@ -44,6 +47,7 @@ class Conductor:
         self._metrics = metrics
         self._id = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._stopping = asyncio.Event()
+        self._company = Company()
         self._workers: list[asyncio.Task[None]] = []
         self._cleaner = cleaner
         self._cleaning: asyncio.Task[None] | None = None
@@ -76,11 +80,15 @@ class Conductor:
                 if self._services.space.is_low():  # waiting work would only fail
                     await asyncio.sleep(IDLE_WAIT_S)
                     continue
-                job = await self._store.claim(f"{self._id}-{number}", self._settings.lease_s, ALL)
-                if job is None:
-                    await self._idle()
+                if not self._company.is_open:
+                    await self._unless_stopping(self._company.wait_open())
                     continue
-                await self._drive(job)
+                with self._company.joined():
+                    job = await self._store.claim(f"{self._id}-{number}", self._settings.lease_s, ALL)
+                    if job is not None:
+                        await self._drive(job)
+                if job is None:
+                    await self._unless_stopping(self._store.wait_for_job(IDLE_WAIT_S, ALL))
             except errors.SegueError as error:
                 log.warning("the store failed", reason=error.reason)
                 await asyncio.sleep(STORE_BACKOFF_S)
@@ -88,10 +96,9 @@ class Conductor:
                 log.exception("the worker failed")
                 await asyncio.sleep(STORE_BACKOFF_S)
 
-    async def _idle(self) -> None:
-        waiting = asyncio.create_task(self._store.wait_for_job(IDLE_WAIT_S, ALL))
-        stopping = asyncio.create_task(self._stopping.wait())
-        await _first(waiting, stopping)
+    async def _unless_stopping(self, waiting: Coroutine[Any, Any, object]) -> None:
+        """Wait, until this process stops at the latest."""
+        await _first(asyncio.create_task(waiting), asyncio.create_task(self._stopping.wait()))
 
     async def _drive(self, job: Job) -> None:
         """Run a claimed job until it ends, is cancelled, is returned to the queue, or belongs to another claim."""
@@ -118,14 +125,28 @@ class Conductor:
             scope.leave()
 
     async def _run(self, job: Job, journal: Journal | None) -> None:
-        run = self._run_of(job, journal)
-        if job.claims <= self._settings.max_claims:
-            await run_to_end(run)
-            return
-        await run.end(
-            composition_pb2.STATE_FAILED,
-            errors.TooManyTries(f"{job.claims - 1} claims ended without progress; the job is not tried again"),
-        )
+        if job.lone_losses >= self._settings.max_claims:
+            message = (
+                f"{job.lone_losses} conductors ended while they worked on this job alone and without progress; "
+                "it is not tried again"
+            )
+            error = errors.TooManyTries(message, metadata={"service": "conductor"})
+            await self._run_of(job, journal).end(composition_pb2.STATE_FAILED, error)
+        elif job.claims > 1 or self._settings.count == 1:
+            await self._run_alone(job, journal)
+        else:
+            await run_to_end(self._run_of(job, journal))
+
+    async def _run_alone(self, job: Job, journal: Journal | None) -> None:
+        """Run a job without others until its first progress: if this process ends before, only this job is guilty."""
+        async with contextlib.AsyncExitStack() as alone:
+            await alone.enter_async_context(self._company.alone())
+            await self._store.set_alone(job.name, job.epoch)
+            rejoining = asyncio.create_task(_close_after_progress(alone, journal))
+            try:
+                await run_to_end(self._run_of(job, journal))
+            finally:
+                await _end(rejoining)
 
     def _run_of(self, job: Job, journal: Journal | None) -> Run:
         if journal is None:
@@ -182,6 +203,13 @@ class Conductor:
             except Exception:  # the next cleaning may succeed
                 log.exception("cleaning failed")
             await asyncio.sleep(CLEAN_EVERY_S)
+
+
+async def _close_after_progress(stack: contextlib.AsyncExitStack, journal: Journal | None) -> None:
+    """Close a stack at the job's next progress. An analysis makes none before its end."""
+    if journal is not None:
+        await journal.next_checkpoint()
+        await stack.aclose()
 
 
 async def _first(*tasks: asyncio.Task[object], keep: tuple[asyncio.Task[object], ...] = ()) -> None:

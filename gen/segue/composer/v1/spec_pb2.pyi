@@ -403,7 +403,8 @@ class CompositionSpec(google.protobuf.message.Message):
 
     @property
     def time_limit(self) -> google.protobuf.duration_pb2.Duration:
-        """time_limit is the longest time from the start of the work; when it passes, the composition fails with TIME_LIMIT.
+        """time_limit is the longest time that conductors work on the composition, waiting for other roles included; when it
+        passes, the composition fails with TIME_LIMIT. Time in the queue, also after the end of a conductor, does not count.
         Absence means the service's setting conductor.time_limit, by default 1 hour.
         """
 

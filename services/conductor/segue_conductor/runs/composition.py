@@ -56,13 +56,12 @@ class CompositionRun:
         self._route: ModelRoute | None = None
         limit = self._spec.time_limit.ToNanoseconds() / 1e9 if self._spec.HasField("time_limit") else None
         limit_s = settings.time_limit_s if limit is None else limit
-        start = journal.composition.start_time.ToNanoseconds() / 1e9 or time.time()
-        deadline = time.monotonic() + max(0.0, limit_s - (time.time() - start))
+        deadline = time.monotonic() + max(0.0, limit_s - job.worked_s)
         self._claim = Claim(journal, services, job.claims, deadline, settings.patience_s)
 
     @property
     def limit_s(self) -> float:
-        """The rest of the time limit, which began with the first claim."""
+        """The rest of the time limit, which counts the time that conductors work on the piece."""
         return self._claim.remaining_s()
 
     async def work(self) -> composition_pb2.State.ValueType:

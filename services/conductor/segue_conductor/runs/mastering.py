@@ -44,7 +44,7 @@ class MasteringRun:
     def __init__(self, job: Job, journal: Journal, services: Services, settings: ConductorSettings) -> None:
         request = mastering_pb2.CreateMasterRequest.FromString(job.spec)
         self.name = job.name
-        self.limit_s = settings.time_limit_s
+        self.limit_s = max(0.0, settings.time_limit_s - job.worked_s)
         self._source = artifact_key(request.source)
         self._spec = spec_pb2.CompositionSpec(exports=request.exports, master=request.settings)
         self._claim = Claim(journal, services, job.claims, time.monotonic() + self.limit_s, settings.patience_s)
