@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import re
-import zlib
+import struct
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from segue.composer.v1 import composition_pb2
 from segue_runtime import errors
 
+if TYPE_CHECKING:
+    from segue_gateway.seal import Seal
+
 DEFAULT_PAGE: Final = 50
 LARGEST_PAGE: Final = 100
-LARGEST_PLACE: Final = 2**63 - 1
-"""The largest integer of the store."""
 UPLOADS: Final = "uploads"
 """What the page tokens of ListUploads belong to. No filter has this text."""
 ANALYSES: Final = "analyses "
@@ -24,6 +24,7 @@ SESSION_LABEL: Final = ":session"
 TERM: Final = re.compile(
     r"""\s*(?P<field>state|session|labels\.(?P<label>[a-z][a-z0-9_.-]{0,62}))\s*=\s*"(?P<value>[^"\\]{0,256})"\s*"""
 )
+_PLACE: Final = struct.Struct(">Q")
 AND: Final = re.compile(r"AND\s")
 
 
@@ -93,22 +94,28 @@ def page_size(asked: int) -> int:
     return min(asked, LARGEST_PAGE) if asked else DEFAULT_PAGE
 
 
-def encode_token(after: int | None, filter_text: str) -> str:
-    """Return the token of the next page; empty after the last."""
-    if after is None:
-        return ""
-    return base64.urlsafe_b64encode(f"{after}.{zlib.crc32(filter_text.encode())}".encode()).decode()
+class PageTokens:
+    """The page tokens of a store. Each belongs to an owner and a query."""
+
+    def __init__(self, seal: Seal) -> None:
+        self._seal = seal
+
+    def encode(self, after: int | None, owner: str, query: str) -> str:
+        """Return the token of the next page; empty after the last."""
+        return "" if after is None else self._seal.seal(_PLACE.pack(after), _belongs_to(owner, query))
+
+    def decode(self, token: str, owner: str, query: str) -> int | None:
+        """Read a page token; InvalidPageToken if no server of this store issued it for this owner and query."""
+        if not token:
+            return None
+        place = self._seal.open(token, _belongs_to(owner, query))
+        if place is None or len(place) != _PLACE.size:
+            raise errors.InvalidPageToken(
+                "page_token: this server did not issue it for this list and filter; start with an empty one"
+            )
+        after: int = _PLACE.unpack(place)[0]
+        return after
 
 
-def decode_token(token: str, filter_text: str) -> int | None:
-    """Read a page token; InvalidPageToken if this server did not issue it for this filter."""
-    if not token:
-        return None
-    try:
-        after, _, mark = base64.urlsafe_b64decode(token.encode("ascii")).decode("ascii").partition(".")
-        place, expected = int(after), int(mark)
-    except (ValueError, UnicodeError) as error:
-        raise errors.InvalidPageToken("page_token: this server did not issue it; start with an empty one") from error
-    if expected != zlib.crc32(filter_text.encode()) or not 0 <= place <= LARGEST_PLACE:
-        raise errors.InvalidPageToken("page_token: it belongs to another filter; start with an empty one")
-    return place
+def _belongs_to(owner: str, query: str) -> bytes:
+    return b"page\0" + owner.encode() + b"\0" + query.encode()

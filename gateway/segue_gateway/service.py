@@ -20,6 +20,7 @@ from segue_composition.job_kinds import ANALYSIS, COMPOSITION, MASTERING
 from segue_composition.model_statuses import model_statuses
 from segue_gateway import listing
 from segue_gateway.files import ArtifactFiles
+from segue_gateway.seal import Seal
 from segue_gateway.submission.jobs import Submission, owner
 from segue_gateway.uploads import UploadFiles
 from segue_gateway.watch import cursor as cursors
@@ -56,7 +57,9 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         self._files = ArtifactFiles(services)
         self._uploads = UploadFiles(settings, services)
         self._submission = Submission(settings, services, self._files, draining)
-        self._streams = WatchStreams(settings.gateway, services, draining, metrics)
+        self._seal = Seal(services.store.token_key)
+        self._page_tokens = listing.PageTokens(self._seal)
+        self._streams = WatchStreams(settings.gateway, services, self._seal, draining, metrics)
 
     # Compositions.
 
@@ -95,18 +98,18 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
             states=narrowed.states,
             labels=narrowed.labels,
             limit=listing.page_size(request.page_size),
-            after=listing.decode_token(request.page_token, request.filter),
+            after=self._page_tokens.decode(request.page_token, owner(), request.filter),
         )
         positions = await self._store.queue_positions([job.name for job in page.jobs if job.is_waiting])
         return composition_pb2.ListCompositionsResponse(
             compositions=[state.brief_view(await self._composition(job, positions)) for job in page.jobs],
-            next_page_token=listing.encode_token(page.after, request.filter),
+            next_page_token=self._page_tokens.encode(page.after, owner(), request.filter),
         )
 
     async def WatchComposition(self, request: stream_pb2.WatchCompositionRequest, context: Context) -> None:  # type: ignore[override]  # it writes messages instead of yielding them
         """Send the events of a composition, past and future."""
         job = await self._submission.job(request.name)
-        start = cursors.decode(request.cursor, job.name)
+        start = cursors.decode(request.cursor, job.name, self._seal)
         if job.is_finished and start == cursors.Cursor(job.last_sequence):
             # Nothing can follow: the last event is sent again, so that the stream ends as any other.
             start = cursors.Cursor(job.last_sequence - 1)
@@ -234,13 +237,13 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
             (ANALYSIS,),
             states=listing.parse_states(request.filter),
             limit=listing.page_size(request.page_size),
-            after=listing.decode_token(request.page_token, query),
+            after=self._page_tokens.decode(request.page_token, owner(), query),
         )
         found = [analysis_pb2.Analysis.FromString(job.resource) for job in page.jobs]
         for analysis in found:
             analysis.ClearField("report")
         return analysis_pb2.ListAnalysesResponse(
-            analyses=found, next_page_token=listing.encode_token(page.after, query)
+            analyses=found, next_page_token=self._page_tokens.encode(page.after, owner(), query)
         )
 
     async def CancelAnalysis(

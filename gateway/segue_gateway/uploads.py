@@ -12,6 +12,7 @@ from segue.composer.v1 import files_pb2
 from segue_composition import log_rows
 from segue_composition.artifact_keys import artifact_key
 from segue_gateway import listing
+from segue_gateway.seal import Seal
 from segue_runtime import errors
 from segue_runtime.rpc.chunks import crc32c
 from segue_runtime.store import Upload, UploadPart
@@ -34,6 +35,7 @@ class UploadFiles:
         self._space = services.space
         self._limits = settings.limits
         self._retention_s = settings.store.retention_s
+        self._page_tokens = listing.PageTokens(Seal(services.store.token_key))
 
     async def create(self, owner: str, media_type: str, size: int) -> files_pb2.Upload:
         """Open an upload."""
@@ -49,11 +51,11 @@ class UploadFiles:
         page = await self._store.list_uploads(
             owner,
             limit=listing.page_size(request.page_size),
-            after=listing.decode_token(request.page_token, listing.UPLOADS),
+            after=self._page_tokens.decode(request.page_token, owner, listing.UPLOADS),
         )
         return files_pb2.ListUploadsResponse(
             uploads=[self._message(upload) for upload in page.uploads],
-            next_page_token=listing.encode_token(page.after, listing.UPLOADS),
+            next_page_token=self._page_tokens.encode(page.after, owner, listing.UPLOADS),
         )
 
     async def write(self, owner: str, request: files_pb2.WriteUploadRequest) -> files_pb2.Upload:

@@ -13,10 +13,11 @@ import grpc
 import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from tests.mesh.harness import Segued, hear, spec
+from tests.mesh.harness import Segued, hear, spec, stub
 
 from segue.composer.v1 import composition_pb2, spec_pb2
 from segue_client import Access, Client, SegueError
+from segue_client.errors import from_rpc_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -75,8 +76,9 @@ async def test_hundreds_of_health_watches_of_strangers_stop_nobody(tmp_path: Pat
                 watch.cancel()
             # The address may watch again when its streams have ended.
             async with asyncio.timeout(30):
-                while isinstance(await stubs[0].Watch(request).read(), grpc.aio.AioRpcError):
-                    pass
+                again: object = refused[0]
+                while isinstance(again, grpc.aio.AioRpcError):
+                    (again,) = await asyncio.gather(stubs[0].Watch(request).read(), return_exceptions=True)
 
 
 async def test_a_token_of_a_caller_reaches_no_inner_service(tmp_path: Path) -> None:
@@ -188,6 +190,17 @@ async def test_each_owner_sees_and_changes_only_what_is_theirs(tmp_path: Path) -
             assert [each.name async for each in ann.uploads()] == [upload]
             assert [each.name async for each in ann.compositions()] == [made.name]
             assert (await ann.get(made.name)).name == made.name
+            await ann.create(spec(seconds=2))
+            # A page token is of use to its owner only.
+            page = composition_pb2.ListCompositionsRequest(page_size=1)
+            ann_1, bob_1 = ((("authorization", f"Bearer {token}"),) for token in ("ann-1", "bob-1"))
+            async with stub(one.address) as composer:
+                page.page_token = (await composer.ListCompositions(page, metadata=ann_1)).next_page_token
+                second = await composer.ListCompositions(page, metadata=ann_1)
+                assert [each.name for each in second.compositions] == [made.name]
+                with pytest.raises(grpc.RpcError) as refused:
+                    await composer.ListCompositions(page, metadata=bob_1)
+                assert from_rpc_error(refused.value).reason == "INVALID_PAGE_TOKEN"
             await ann.delete(made.name)
 
 

@@ -12,6 +12,7 @@ from tests.mesh.harness import embedded, hear, spec, stub
 
 from segue.composer.v1 import composition_pb2, stream_pb2
 from segue_client import SegueError
+from segue_gateway.seal import Seal
 from segue_gateway.watch.cursor import Cursor, encode
 from segue_runtime import failpoints
 from segue_runtime.store import NewEvent, NewJob, SqliteStore
@@ -58,14 +59,15 @@ async def first_kind(node: Node, name: str, cursor: str) -> str | None:
 async def test_cursors_at_the_edges_of_a_log(tmp_path: Path) -> None:
     flags: dict[str, object] = {"failpoints.active": "conductor.after_plan=pause", "gateway.heartbeat": "0.1s"}
     async with embedded(tmp_path, flags) as (node, client), other_process(tmp_path) as other:
+        seal = Seal(other.token_key)
         name = (await client.create(spec(seconds=2))).name
         while not failpoints.paused("conductor.after_plan"):  # noqa: ASYNC110 - another task comes to that place
             await asyncio.sleep(0.01)
         newest = (await other.get(name)).last_sequence  # type: ignore[union-attr]  # it is there
         # The newest cursor waits: it receives checkpoints only.
-        assert await first_kind(node, name, encode(Cursor(newest), name)) == "checkpoint"
+        assert await first_kind(node, name, encode(Cursor(newest), name, seal)) == "checkpoint"
         for beyond in (newest + 1, 2**63 - 1):
-            error = await refused(client, name, encode(Cursor(beyond), name))
+            error = await refused(client, name, encode(Cursor(beyond), name, seal))
             assert (error.code, error.reason) == (OUT_OF_RANGE, "CURSOR_AHEAD")
             # The error contains the last valid cursor.
             assert await first_kind(node, name, error.metadata["lastCursor"]) == "checkpoint"
@@ -73,7 +75,7 @@ async def test_cursors_at_the_edges_of_a_log(tmp_path: Path) -> None:
         heard = await asyncio.wait_for(hear(client.watch(name, audio=BOTH)), 60)
     # Another process continues the stream, from the start or from a cursor of the first process.
     async with embedded(tmp_path) as (_, client):
-        for cursor in ("", encode(Cursor(newest), name)):
+        for cursor in ("", encode(Cursor(newest), name, seal)):
             rest = await hear(client.watch(name, cursor=cursor, audio=BOTH))
             assert rest.draft == heard.draft
             assert rest.composition == heard.composition
@@ -82,7 +84,7 @@ async def test_cursors_at_the_edges_of_a_log(tmp_path: Path) -> None:
         assert again.kinds == ["finished"]
         assert again.composition == heard.composition
         for beyond in (heard.updates[-1].event.sequence + 1, 2**63 - 1):
-            error = await refused(client, name, encode(Cursor(beyond), name))
+            error = await refused(client, name, encode(Cursor(beyond), name, seal))
             assert (error.code, error.reason) == (OUT_OF_RANGE, "CURSOR_AHEAD")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -11,6 +12,7 @@ from tests.mesh.harness import embedded, spec, stub
 
 from segue.composer.v1 import composition_pb2
 from segue_client import SegueError
+from segue_client.errors import from_rpc_error
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,16 +70,18 @@ async def test_a_page_continues_after_the_one_before_and_only_for_its_own_filter
         second = await calls.ListCompositions(asked)
         assert [each.name for page in (first, second) for each in page.compositions] == names[::-1]
         assert not second.next_page_token
-        for place in ("-1", "9223372036854775808", "9" * 400):
-            mark = base64.urlsafe_b64decode(first.next_page_token).partition(b".")[2]
-            forged = base64.urlsafe_b64encode(place.encode() + b"." + mark).decode()
+        raw = base64.urlsafe_b64decode(first.next_page_token)
+        altered = [bytes([*raw[:place], raw[place] ^ 1, *raw[place + 1 :]]) for place in range(len(raw))]
+        of_0_1_0 = f"3.{zlib.crc32(asked.filter.encode())}".encode()
+        for forged in (*altered, raw[:-1], raw + b"\0", b"", b"\xff" * 24, of_0_1_0):
+            asked.page_token = base64.urlsafe_b64encode(forged).decode() or "="
             with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await calls.ListCompositions(
-                    composition_pb2.ListCompositionsRequest(filter=asked.filter, page_token=forged)
-                )
-            assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+                await calls.ListCompositions(asked)
+            refusal = from_rpc_error(caught.value)
+            assert (refusal.code, refusal.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_PAGE_TOKEN")
+        asked.page_token = first.next_page_token
         asked.filter = ""
-        with pytest.raises(Exception, match="another filter"):
+        with pytest.raises(Exception, match="for this list and filter"):
             await calls.ListCompositions(asked)
 
 

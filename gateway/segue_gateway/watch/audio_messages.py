@@ -23,6 +23,7 @@ from segue_runtime.rpc.chunks import CHUNK_BYTES, SAMPLE_FORMATS
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from segue_gateway.seal import Seal
     from segue_runtime.artifacts import ArtifactStore
     from segue_runtime.store import Event
 
@@ -40,8 +41,11 @@ class LoggedSegment(NamedTuple):
 class AudioMessages:
     """The audio messages of one watcher."""
 
-    def __init__(self, artifacts: ArtifactStore, composition: str, encoding: audio_pb2.SampleFormat.ValueType) -> None:
+    def __init__(
+        self, artifacts: ArtifactStore, seal: Seal, composition: str, encoding: audio_pb2.SampleFormat.ValueType
+    ) -> None:
         self._artifacts = artifacts
+        self._seal = seal
         self._composition = composition
         self._encoding = encoding or audio_pb2.SAMPLE_FORMAT_F32LE
 
@@ -84,7 +88,7 @@ class AudioMessages:
             first_frame=first_frame,
             frames=frames,
         )
-        return message_bytes.encode_audio(cursors.encode(cursor, self._composition), event, chunk, audio)
+        return message_bytes.encode_audio(cursors.encode(cursor, self._composition, self._seal), event, chunk, audio)
 
 
 def run_of_segments(rows: Sequence[Event], index: int) -> list[LoggedSegment]:

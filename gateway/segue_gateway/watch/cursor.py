@@ -6,17 +6,16 @@ frames of the next row that were sent, and the attempt of that row: a cursor nev
 
 from __future__ import annotations
 
-import base64
 import struct
-import zlib
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from segue_runtime import errors
 
-VERSION: Final = 1
-_LAYOUT: Final = struct.Struct(">BIqII")
-_CHECKSUM: Final = struct.Struct(">I")
+if TYPE_CHECKING:
+    from segue_gateway.seal import Seal
+
+_LAYOUT: Final = struct.Struct(">QII")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,34 +33,23 @@ class Cursor:
 START: Final = Cursor()
 
 
-def encode(cursor: Cursor, composition: str) -> str:
+def encode(cursor: Cursor, composition: str, seal: Seal) -> str:
     """Return a cursor of one composition as text."""
-    packed = _LAYOUT.pack(VERSION, _mark(composition), cursor.sequence, cursor.frames, cursor.attempt)
-    return base64.urlsafe_b64encode(packed + _CHECKSUM.pack(zlib.crc32(packed))).decode()
+    return seal.seal(_LAYOUT.pack(cursor.sequence, cursor.frames, cursor.attempt), _owned(composition))
 
 
-def decode(text: str, composition: str) -> Cursor:
+def decode(text: str, composition: str, seal: Seal) -> Cursor:
     """Read a cursor; InvalidCursor if it is not one of this composition."""
     if not text:
         return START
-    try:
-        raw = base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True)
-        packed, checksum = raw[: _LAYOUT.size], _CHECKSUM.unpack(raw[_LAYOUT.size :])[0]
-        version, mark, sequence, frames, attempt = _LAYOUT.unpack(packed)
-    except (ValueError, struct.error) as error:
-        raise _refused("it cannot be read") from error
-    if checksum != zlib.crc32(packed) or version != VERSION or sequence < 0:
-        raise _refused("it cannot be read")
-    if mark != _mark(composition):
-        raise _refused("it belongs to another composition")
-    return Cursor(sequence, frames, attempt)
+    place = seal.open(text, _owned(composition))
+    if place is None or len(place) != _LAYOUT.size:
+        raise errors.InvalidCursor(
+            "cursor: this server did not issue it for this composition; use a cursor of this composition's stream, or "
+            "leave it empty to start at the first event"
+        )
+    return Cursor(*_LAYOUT.unpack(place))
 
 
-def _mark(composition: str) -> int:
-    return zlib.crc32(composition.encode())
-
-
-def _refused(reason: str) -> errors.SegueError:
-    return errors.InvalidCursor(
-        f"cursor: {reason}; use a cursor of this composition's stream, or leave it empty to start at the first event"
-    )
+def _owned(composition: str) -> bytes:
+    return b"cursor\0" + composition.encode()

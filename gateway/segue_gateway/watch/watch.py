@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from segue_composition.services import Services
+    from segue_gateway.seal import Seal
     from segue_gateway.watch.audio_messages import LoggedSegment
     from segue_runtime.store import Event
 
@@ -51,15 +52,22 @@ class Watch:
     """One watcher of one composition."""
 
     def __init__(
-        self, services: Services, draining: asyncio.Event, name: str, start: Cursor, options: WatchOptions
+        self,
+        services: Services,
+        seal: Seal,
+        draining: asyncio.Event,
+        name: str,
+        start: Cursor,
+        options: WatchOptions,
     ) -> None:
         self._store = services.store
+        self._seal = seal
         self._draining = draining
         self._name = name
         self._cursor = start
         self._heartbeat_s = options.heartbeat_s
         self._stages = STAGES[options.audio]
-        self._audio = AudioMessages(services.artifacts, name, options.encoding)
+        self._audio = AudioMessages(services.artifacts, seal, name, options.encoding)
         self._progress_version = 0
         self._last_sent = time.monotonic()
         self._finished = False
@@ -83,7 +91,7 @@ class Watch:
         except errors.CursorAhead as error:
             # The store's error has a row number; the caller's error needs a cursor.
             last = Cursor(int(error.metadata["lastSequence"]))
-            metadata = {"lastCursor": cursors.encode(last, self._name)}
+            metadata = {"lastCursor": cursors.encode(last, self._name, self._seal)}
             raise errors.CursorAhead(error.message, metadata=metadata) from error
 
     async def _send(self, rows: Sequence[Event]) -> AsyncIterator[bytes]:
@@ -155,4 +163,4 @@ class Watch:
         )
 
     def _encode(self, event: stream_pb2.CompositionEvent) -> bytes:
-        return message_bytes.encode_event(cursors.encode(self._cursor, self._name), event)
+        return message_bytes.encode_event(cursors.encode(self._cursor, self._name, self._seal), event)

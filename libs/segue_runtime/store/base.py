@@ -277,6 +277,11 @@ class Store(Jobs, Queue, Log, Uploads, Protocol):
         """The renderer pool."""
         ...
 
+    @property
+    def token_key(self) -> bytes:
+        """A random key, the same for all processes that use the store."""
+        ...
+
     async def check(self) -> None:
         """Raise an error while the store cannot be read, or its last write failed and another one fails too."""
         ...

@@ -51,22 +51,23 @@ class SqliteStore:
         self,
         path: Path,
         writer: WriterThread,
-        readers: ReaderThreads,
         notifier: Notifier,
         events: EventCache,
         retention_s: float,
         release_reserve: Callable[[], bool],
         steady_clock: Callable[[], float],
+        token_key: bytes,
     ) -> None:
         self._path = path
         self._writer = writer
-        self._readers = readers
+        self._readers = ReaderThreads(path)
         self.notifier = notifier
         self._events = events
         self._retention_s = retention_s
         self._progress = ProgressCache()
         self._release_reserve = release_reserve
-        self.pool: Pool = SqlitePool(writer, readers, notifier, retention_s, self._run_ending, steady_clock)
+        self.pool: Pool = SqlitePool(writer, self._readers, notifier, retention_s, self._run_ending, steady_clock)
+        self.token_key = token_key
 
     @classmethod
     async def open(
@@ -83,14 +84,15 @@ class SqliteStore:
         try:
             writing = await asyncio.to_thread(open_writer, path)
             reading = await asyncio.to_thread(open_reader, path)
+            token_key: bytes = reading.execute("SELECT key FROM token_key").fetchone()[0]
         except sqlite3.OperationalError as error:
             raise StoreUnavailable(f"the store {path} cannot be opened: {error}") from error
         except sqlite3.DatabaseError as error:
             raise StoreUnavailable(f"the store {path} is damaged ({error}): {RESTORE}") from error
         notifier = Notifier(reading, steady_clock)
         writer = WriterThread(writing, clock, steady_clock)
-        cache = EventCache(tail_rows)
-        return cls(path, writer, ReaderThreads(path), notifier, cache, retention_s, release_reserve, steady_clock)
+        events = EventCache(tail_rows)
+        return cls(path, writer, notifier, events, retention_s, release_reserve, steady_clock, token_key)
 
     async def close(self) -> None:
         await self._writer.close()
