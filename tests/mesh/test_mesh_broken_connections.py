@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import pytest
+from tests.mesh.breaking_proxy import BreakingProxy
 from tests.mesh.harness import Heard, embedded, hear, sha256, spec
 
 from segue.composer.v1 import composition_pb2, stream_pb2
@@ -25,63 +26,6 @@ NUM_BREAKS = 2
 """In each composition: a third one without new audio in between would be the end of it."""
 MOST_BYTES = 3_000_000
 """More than half of what the mixer receives in one call."""
-
-
-class BreakingProxy:
-    """A TCP proxy whose first connections break after random numbers of bytes, in the middle of whatever goes on."""
-
-    def __init__(self, target: str, seed: int) -> None:
-        self._host, _, port = target.rpartition(":")
-        self._port = int(port)
-        self._chance = random.Random(seed)
-        self._left = NUM_BREAKS
-        self._open: set[asyncio.StreamWriter] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.num_broken = 0
-        self.address = ""
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        for writer in self._open:
-            writer.transport.abort()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._server.wait_closed()
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there_reader, there_writer = await asyncio.open_connection(self._host, self._port)
-        self._open |= {writer, there_writer}
-        self._left -= 1
-        budget = [self._chance.randrange(500, MOST_BYTES) if self._left >= 0 else 1 << 60]
-        for source, target in ((reader, there_writer), (there_reader, writer)):
-            self._tasks.add(asyncio.create_task(self._pass_on(source, target, budget, (writer, there_writer))))
-
-    async def _pass_on(
-        self,
-        source: asyncio.StreamReader,
-        target: asyncio.StreamWriter,
-        budget: list[int],
-        both: tuple[asyncio.StreamWriter, asyncio.StreamWriter],
-    ) -> None:
-        with contextlib.suppress(ConnectionError):
-            while piece := await source.read(65_536):
-                if budget[0] <= 0:
-                    return
-                target.write(piece[: budget[0]])
-                budget[0] -= len(piece)
-                if budget[0] <= 0:
-                    self.num_broken += 1
-                    for writer in both:
-                        writer.transport.abort()
-                    return
-                await target.drain()
-        target.close()
 
 
 @contextlib.asynccontextmanager
@@ -105,9 +49,11 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Heard:
 
 @pytest.mark.parametrize("seed", [1, 2, 3, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(4, 18))])
 async def test_a_piece_survives_broken_connections_to_the_mixer(tmp_path: Path, seed: int, undisturbed: Heard) -> None:
+    chance = random.Random(seed)
+    limits = [chance.randrange(500, MOST_BYTES) for _ in range(NUM_BREAKS)]
     async with (
         mixer(tmp_path / "mixer") as address,
-        BreakingProxy(address, seed) as proxy,
+        BreakingProxy(address, limits) as proxy,
         embedded(tmp_path, {"mixer.address": proxy.address}) as (_, client),
     ):
         heard = await asyncio.wait_for(hear(client.compose(ASKED, audio=BOTH)), LIMIT_S)
