@@ -1,0 +1,190 @@
+"""One run: callers and faults at once, then calm, then every guarantee is checked."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import random
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tests.chaos.callers import BOTH, Callers, Piece
+from tests.chaos.faults import role_of, strikes
+from tests.chaos.guarantees import violations
+from tests.chaos.mesh import ChaosMesh
+from tests.chaos.orders import make_orders
+from tests.chaos.references import undisturbed
+
+from segue.composer.v1 import composition_pb2
+from segue_client import Client, SegueError
+from segue_client.events import FROM_MEMORY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.chaos.guarantees import Violation
+    from tests.chaos.orders import Order
+
+    from segue_client import Update
+
+MAX_OPEN = 8
+"""Orders that are open at once; a third of all in a short run."""
+STRIKES_PER_PIECE = 0.8
+"""Later orders wait for their share of faults while others run, so that a quick machine gets as many."""
+STUCK_S = 300.0
+"""No new event in any log for this long: the rest will never end."""
+PATIENCE_S = 600.0
+POLL_S = 0.05
+MAX_CLAIMS, MAX_ATTEMPTS = 1, 1
+"""The service itself gives work up after three claims without progress, and after three attempts at a section. Faults
+wait while a piece is nearer to that: its end would prove nothing."""
+
+
+@dataclass
+class Outcome:
+    """The result of a run."""
+
+    pieces: list[Piece]
+    found: list[Violation]
+    num_left_out: int
+    """Orders that were not sent, since the time was over."""
+    num_faults: int
+    seconds: float
+
+
+@dataclass
+class Progress:
+    """How far the run is."""
+
+    num_events: int = 0
+    last_event: float = field(default_factory=time.monotonic)
+
+    def heard(self, update: Update) -> None:
+        if update.kind not in FROM_MEMORY:
+            self.num_events += 1
+            self.last_event = time.monotonic()
+
+
+class ChaosRun:
+    """A run of `num_pieces` orders. After `minutes` there are no new orders and faults; what was accepted must end."""
+
+    def __init__(self, seed: int, num_pieces: int, minutes: float, home: Path, say: Callable[[str], None]) -> None:
+        self._seed = seed
+        self._orders = make_orders(seed, num_pieces)
+        self._end = time.monotonic() + minutes * 60
+        self._calm = False
+        self._num_open = min(MAX_OPEN, -(-num_pieces // 3))
+        self._home = home
+        self._say = say
+        self._progress = Progress()
+        self._num_strikes, self._num_faults = 0, 0
+        self._num_left_out = 0
+
+    async def run(self) -> Outcome:
+        """Run it."""
+        began = time.monotonic()
+        references = await undisturbed(self._orders, self._home / "undisturbed", self._say)
+        self._say(f"{len(references)} undisturbed pieces are made; the faults begin")
+        async with ChaosMesh(self._home / "mesh") as mesh, contextlib.AsyncExitStack() as stack:
+            clients = [Client(door, patience_s=PATIENCE_S) for door in (*mesh.doors, *mesh.doors)]
+            for client in clients:
+                await stack.enter_async_context(client)
+                await client.stats()
+            callers = Callers(clients, self._progress.heard)
+            await self._disturb(mesh, callers)
+            self._say("the faults are over; every log is read again, and every file is downloaded")
+            listed = [each.name async for each in clients[0].compositions()]
+            for piece in callers.pieces:
+                await self._read_again(piece, clients[0])
+        found = violations(callers.pieces, references, listed)
+        return Outcome(callers.pieces, found, self._num_left_out, self._num_faults, time.monotonic() - began)
+
+    async def _disturb(self, mesh: ChaosMesh, callers: Callers) -> None:
+        """Send the orders and cause faults; return when all pieces have ended, or nothing moves any more."""
+        waiting = iter(self._orders)
+        sending = [asyncio.create_task(self._send(waiting, callers)) for _ in range(self._num_open)]
+        striking = asyncio.create_task(self._strike(mesh, callers))
+        self._progress.last_event = time.monotonic()
+        try:
+            while not all(task.done() for task in sending) and not (striking.done() and striking.exception()):
+                await asyncio.wait(sending, timeout=1)
+                if time.monotonic() - self._progress.last_event > STUCK_S:
+                    self._say(f"no event for {STUCK_S:g} s: the rest is given up")
+                    break
+        finally:
+            self._calm = True
+            for task in sending:
+                task.cancel()
+            results = await asyncio.gather(*sending, striking, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+
+    async def _send(self, waiting: Iterator[Order], callers: Callers) -> None:
+        for order in waiting:
+            due_strikes = (order.number - self._num_open) * STRIKES_PER_PIECE
+            while callers.running and self._num_strikes < due_strikes and time.monotonic() < self._end:
+                await asyncio.sleep(POLL_S)
+            if time.monotonic() > self._end:
+                self._num_left_out += 1
+                continue
+            await callers.send(order)
+            num_ended = sum(piece.ended is not None for piece in callers.pieces)
+            self._say(f"{num_ended} pieces have ended, {len(callers.running)} are running")
+
+    async def _strike(self, mesh: ChaosMesh, callers: Callers) -> None:
+        """Cause faults until the time is over: each after some progress, so that a slow machine gets as many.
+
+        Faults of different roles overlap.
+        """
+        chance = random.Random(f"pauses of {self._seed}")
+        present: dict[str, asyncio.Task[None]] = {}
+        async with Client(mesh.doors[0], patience_s=PATIENCE_S) as client, asyncio.TaskGroup() as group:
+            for faults in strikes(self._seed):
+                await asyncio.sleep(chance.uniform(0.1, 0.8))
+                await self._wait_for_progress(chance.randint(0, 25), callers)
+                await asyncio.gather(*(present[role_of(fault)] for fault in faults if role_of(fault) in present))
+                while callers.running and await _is_near_its_limits(client, callers):
+                    await asyncio.sleep(POLL_S)
+                if self._calm or time.monotonic() > self._end:
+                    return
+                self._say("; ".join(map(str, faults)))
+                self._num_strikes += 1
+                self._num_faults += len(faults)
+                present |= {role_of(fault): group.create_task(fault.strike(mesh)) for fault in faults}
+
+    async def _wait_for_progress(self, num_events: int, callers: Callers) -> None:
+        """Wait until the running pieces have so many more events; a fault without work would test little."""
+        wanted = self._progress.num_events + num_events
+        while not self._calm and (not callers.running or self._progress.num_events < wanted):
+            await asyncio.sleep(POLL_S)
+
+    async def _read_again(self, piece: Piece, client: Client) -> None:
+        """Read the whole log in one stream, and download the files."""
+        if piece.ended is None:
+            return
+        record = piece.new_record("late watcher")
+        try:
+            async for update in client.watch(piece.ended.name, audio=BOTH):
+                record.take(update)
+            for output in piece.ended.outputs:
+                digest = hashlib.sha256()
+                async for block in client.read(output):
+                    digest.update(block)
+                piece.downloads[output.name.rpartition("/")[2]] = digest.hexdigest()
+        except SegueError as error:
+            record.faults.append(f"the call failed: {error}")
+        record.seal(keep_audio=piece.cancelled)
+
+
+async def _is_near_its_limits(client: Client, callers: Callers) -> bool:
+    """Return whether the service would give a piece up after one or two further faults."""
+    for name in callers.running:
+        piece = await client.get(name)
+        working = [each for each in piece.sections if each.state == composition_pb2.SECTION_STATE_RENDERING]
+        if piece.claims > MAX_CLAIMS or any(section.attempt > MAX_ATTEMPTS for section in working):
+            return True
+    return False
