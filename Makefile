@@ -14,9 +14,13 @@ QUICK := not slow and not engine
 PROMPT ?= rainy lo-fi, 82 bpm, F minor
 DURATION ?= 60
 SEED ?= 7
+# `make chaos` takes SEED only from its caller; it draws one otherwise.
+CHAOS_SEED = $(if $(filter file,$(origin SEED)),,--seed $(SEED))
+PIECES ?= 100
+MINUTES ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-musicgen setup-test setup-dev demo up serve test test-engine nightly lint format types contracts \
+.PHONY: help setup setup-musicgen setup-test setup-dev demo up serve test test-engine nightly chaos lint format types contracts \
 	extras image generate benchmarks clients rust segue lock clean
 
 help: ## Show this list
@@ -69,6 +73,9 @@ nightly: setup-dev ## Run all tests, including slow ones; missing reference prog
 	@$(BIN)/pytest -q -m "not engine" --require-reference $(PYTEST)
 	@$(UV) sync -q --frozen --inexact --python $(PYTHON) $(FOR_TESTS) --extra musicgen --group engine
 	@$(BIN)/pytest -q -m engine tests/engine tests/contract $(PYTEST)
+
+chaos: setup-test ## Cause random faults in a whole mesh and check its guarantees: make chaos SEED=1 PIECES=100 MINUTES=10
+	@$(BIN)/python -m tests.chaos --pieces $(PIECES) --minutes $(MINUTES) $(CHAOS_SEED)
 
 lint: setup-dev ## Check style and the import layers
 	@$(BIN)/ruff check .

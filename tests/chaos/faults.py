@@ -8,7 +8,8 @@ import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from tests.chaos.mesh import CONDUCTORS, LINKS, PROCESSES
+from tests.chaos.mesh import CONDUCTORS, INNER, LINKS, PROCESSES
+from tests.chaos.tolerance import role_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,13 +46,28 @@ class Fault(Protocol):
         """The process or link."""
         ...
 
+    @property
+    def costs_claims(self) -> bool:
+        """Whether pieces may lose their conductor, also because it cannot renew its lease."""
+        ...
+
     async def strike(self, mesh: ChaosMesh) -> None:
         """Cause the fault; return when it is over, or its process is being started again."""
         ...
 
 
+class OnProcess:
+    """A fault of one process."""
+
+    target: str
+
+    @property
+    def costs_claims(self) -> bool:
+        return self.target in CONDUCTORS
+
+
 @dataclass(frozen=True)
-class Kill:
+class Kill(OnProcess):
     """SIGKILL, at any moment."""
 
     target: str
@@ -65,7 +81,7 @@ class Kill:
 
 
 @dataclass(frozen=True)
-class Crash:
+class Crash(OnProcess):
     """SIGKILL at a named moment of the work."""
 
     target: str
@@ -82,7 +98,7 @@ class Crash:
 
 
 @dataclass(frozen=True)
-class Restart:
+class Restart(OnProcess):
     """SIGTERM: the process gives its work back and is started again, perhaps on a slow disk."""
 
     target: str
@@ -98,12 +114,16 @@ class Restart:
 
 
 @dataclass(frozen=True)
-class Hang:
+class Hang(OnProcess):
     """A disk that stands still in the middle of a commit, which keeps the store's lock; then SIGKILL."""
 
     target: str
     nth: int
     seconds: int
+
+    @property
+    def costs_claims(self) -> bool:
+        return True  # no lease can be renewed meanwhile
 
     def __str__(self) -> str:
         return f"the disk of {self.target} stands still for {self.seconds} s from commit {self.nth} on"
@@ -115,7 +135,7 @@ class Hang:
 
 
 @dataclass(frozen=True)
-class Stop:
+class Stop(OnProcess):
     """SIGSTOP, and SIGCONT a while later."""
 
     target: str
@@ -143,6 +163,10 @@ class Break:
     def target(self) -> str:
         return self.link.partition("-")[0]
 
+    @property
+    def costs_claims(self) -> bool:
+        return False
+
     def __str__(self) -> str:
         return f"break connections to {self.link} after {', '.join(map(str, self.after_bytes))} bytes"
 
@@ -164,7 +188,7 @@ def strikes(seed: int) -> Iterator[list[Fault]]:
         faults = [_fault(chance)]
         if chance.random() < 0.3:
             other = _fault(chance)
-            if role_of(other) != role_of(faults[0]):
+            if role_of(other) != role_of(faults[0]):  # no piece survives any number of faults of one role
                 faults.append(other)
         yield faults
 
@@ -185,10 +209,5 @@ def _fault(chance: random.Random) -> Fault:
             return Stop(chance.choice(PROCESSES), chance.uniform(0.2, 8))
         case _:
             link = chance.choice(LINKS)
-            num_breaks = 1 if link == "renderer" else chance.randint(1, 3)  # each costs a section one attempt
+            num_breaks = 1 if link in INNER else chance.randint(1, 3)  # each may be a loss of that role
             return Break(link, tuple(round(10 ** chance.uniform(1, 6)) for _ in range(num_breaks)))
-
-
-def role_of(fault: Fault) -> str:
-    """Return the role of a fault's process. There is one fault of a role at a time: no piece survives any number."""
-    return fault.target.partition("-")[0]

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tests.chaos.callers import BOTH, Callers, Piece
-from tests.chaos.faults import role_of, strikes
+from tests.chaos.faults import strikes
 from tests.chaos.guarantees import violations
 from tests.chaos.mesh import ChaosMesh
 from tests.chaos.orders import make_orders
 from tests.chaos.references import undisturbed
+from tests.chaos.tolerance import Tolerance, role_of
 
-from segue.composer.v1 import composition_pb2
 from segue_client import Client, SegueError
 from segue_client.events import FROM_MEMORY
 
@@ -38,9 +38,6 @@ STUCK_S = 300.0
 """No new event in any log for this long: the rest will never end."""
 PATIENCE_S = 600.0
 POLL_S = 0.05
-MAX_CLAIMS, MAX_ATTEMPTS = 1, 1
-"""The service itself gives work up after three claims without progress, and after three attempts at a section. Faults
-wait while a piece is nearer to that: its end would prove nothing."""
 
 
 @dataclass
@@ -143,11 +140,12 @@ class ChaosRun:
         chance = random.Random(f"pauses of {self._seed}")
         present: dict[str, asyncio.Task[None]] = {}
         async with Client(mesh.doors[0], patience_s=PATIENCE_S) as client, asyncio.TaskGroup() as group:
+            tolerance = Tolerance(client)
             for faults in strikes(self._seed):
                 await asyncio.sleep(chance.uniform(0.1, 0.8))
                 await self._wait_for_progress(chance.randint(0, 25), callers)
                 await asyncio.gather(*(present[role_of(fault)] for fault in faults if role_of(fault) in present))
-                while callers.running and await _is_near_its_limits(client, callers):
+                while not self._calm and not await tolerance.allows(faults, callers.running):
                     await asyncio.sleep(POLL_S)
                 if self._calm or time.monotonic() > self._end:
                     return
@@ -178,13 +176,3 @@ class ChaosRun:
         except SegueError as error:
             record.faults.append(f"the call failed: {error}")
         record.seal(keep_audio=piece.cancelled)
-
-
-async def _is_near_its_limits(client: Client, callers: Callers) -> bool:
-    """Return whether the service would give a piece up after one or two further faults."""
-    for name in callers.running:
-        piece = await client.get(name)
-        working = [each for each in piece.sections if each.state == composition_pb2.SECTION_STATE_RENDERING]
-        if piece.claims > MAX_CLAIMS or any(section.attempt > MAX_ATTEMPTS for section in working):
-            return True
-    return False
