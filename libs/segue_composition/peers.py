@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, cast
 
 import grpc
@@ -14,16 +15,18 @@ from segue.mixer.v1 import mixer_pb2_grpc
 from segue.planner.v1 import planner_pb2, planner_pb2_grpc
 from segue.renderer.v1 import renderer_pb2, renderer_pb2_grpc
 from segue_runtime import errors
+from segue_runtime.errors import FieldViolation
 from segue_runtime.rpc.channels import connect
 from segue_runtime.rpc.duplex import has_begun
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from segue_runtime.settings import PeersSettings
 
 ASK_TIMEOUT_S: Final = 5.0
 PLAN_TIMEOUT_S: Final = 30.0
+NO_FIELDS: Final = MappingProxyType[str, str]({})
 
 
 @dataclass(frozen=True)
@@ -112,13 +115,22 @@ class Peers:
 
     async def route(self, model: str) -> ModelRoute:
         """Return the route to a model (empty: the default); ModelNotFound lists the available models."""
+        return (await self.routes_to([model]))[0]
+
+    async def routes_to(self, models: Sequence[str], fields: Mapping[str, str] = NO_FIELDS) -> list[ModelRoute]:
+        """Return the routes to models; ModelNotFound lists the available ones, and the field that names the model."""
         routes = await self.routes()
-        for route in routes:
-            if model in {"", route.profile.model}:
-                return route
+        by_name = {"": routes[0]} | {route.profile.model: route for route in routes}
+        missing = next((model for model in models if model not in by_name), None)
+        if missing is None:
+            return [by_name[model] for model in models]
         names = ", ".join(route.profile.model for route in routes)
+        text = f"no renderer serves the model {missing!r}; available: {names}"
+        field = fields.get(missing, "")
         raise errors.ModelNotFound(
-            f"no renderer serves the model {model!r}; available: {names}", metadata={"model": model, "models": names}
+            f"{field}: {text}" if field else text,
+            metadata={"model": missing, "models": names},
+            violations=[FieldViolation(field, text, routes[0].profile.model)] if field else (),
         )
 
     async def _ask_statuses(

@@ -182,6 +182,7 @@ class SectionSpec:
     continuity: Continuity = Continuity.UNSPECIFIED
     target_lufs: float | None = None
     loop: bool = False
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)

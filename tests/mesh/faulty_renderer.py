@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from segue_renderer.backend import Backend
+
     Response = renderer_pb2.RenderSectionResponse
     Responses = AsyncIterator[Response]
     Spoil = Callable[[int, renderer_pb2.RenderStart, Responses], Responses]
@@ -36,7 +38,7 @@ async def leave(_call: int, _start: renderer_pb2.RenderStart, responses: Respons
 class FaultyRenderer(RendererService):
     """Keeps its requests in `starts`. `spoil(call number from 1, start, responses)` changes its responses."""
 
-    def __init__(self, backend: SketchBackend, spoil: Spoil = leave) -> None:
+    def __init__(self, backend: Backend, spoil: Spoil = leave) -> None:
         super().__init__(backend, band_melody)
         self.spoil = spoil
         self.starts: list[renderer_pb2.RenderStart] = []
@@ -82,7 +84,7 @@ class FaultyRenderer(RendererService):
 
 @contextlib.asynccontextmanager
 async def faulty_renderer(
-    folder: Path, spoil: Spoil = leave, backend: SketchBackend | None = None, keepalive_s: float = KEEPALIVE_S
+    folder: Path, spoil: Spoil = leave, backend: Backend | None = None, keepalive_s: float = KEEPALIVE_S
 ) -> AsyncIterator[FaultyRenderer]:
     """Serve a faulty renderer on a free port."""
     backend = backend or SketchBackend()

@@ -36,7 +36,8 @@ class Reproduction:
 
     path: Path
     spec: spec_pb2.CompositionSpec
-    model: dict[str, Any]
+    models: list[dict[str, Any]]
+    """The models that played it."""
     software: dict[str, str]
     needs_melody: bool = False
     """Whether it followed a melody in an audio file, which the manifest does not contain."""
@@ -44,28 +45,15 @@ class Reproduction:
     @property
     def is_seeded(self) -> bool:
         """Whether the model promised the same music only, and not the same bytes."""
-        return self.model.get("determinism") != "BIT_EXACT"
+        return any(model.get("determinism") != "BIT_EXACT" for model in self.models)
 
     def warnings(self, models: Sequence[ModelProfile], version: str) -> Iterator[str]:
         """Say why a server of this version with these models may give other bytes."""
-        name = self.model.get("name", "")
-        if self.is_seeded:
-            yield f"{name} is seeded: the same request gives the same music, the bytes may differ"
         made = self.software.get("segue", "")
         if made != version:
             yield f"{self.path.name} was made by segue {made or 'of an unknown version'}, this is {version}"
-        profile = next((each for each in models if each.model == name), None)
-        if profile is None:
-            return
-        for what, then, now in (
-            ("weights of {} have", self.model.get("digest", ""), profile.model_digest),
-            ("engine of {} has", self.model.get("engine", ""), profile.engine_version),
-        ):
-            if then != now:
-                yield f"the {what.format(name)} changed: {then or 'none'} then, {now or 'none'} now"
-        exact = profile.determinism == renderer_pb2.DETERMINISM_BIT_EXACT
-        if not self.is_seeded and not exact:
-            yield f"{name} is seeded here: the bytes may differ"
+        for model in self.models:
+            yield from _model_warnings(model, models)
 
     def refuse_changes(self, arguments: argparse.Namespace, target: Path) -> None:
         """Refuse flags that would change the piece, and a target that is the file itself."""
@@ -90,6 +78,23 @@ class Reproduction:
             )
 
 
+def _model_warnings(model: dict[str, Any], models: Sequence[ModelProfile]) -> Iterator[str]:
+    name, was_exact = model.get("name", ""), model.get("determinism") == "BIT_EXACT"
+    if not was_exact:
+        yield f"{name} is seeded: the same request gives the same music, the bytes may differ"
+    profile = next((each for each in models if each.model == name), None)
+    if profile is None:
+        return
+    for what, then, now in (
+        ("weights of {} have", model.get("digest", ""), profile.model_digest),
+        ("engine of {} has", model.get("engine", ""), profile.engine_version),
+    ):
+        if then != now:
+            yield f"the {what.format(name)} changed: {then or 'none'} then, {now or 'none'} now"
+    if was_exact and profile.determinism != renderer_pb2.DETERMINISM_BIT_EXACT:
+        yield f"{name} is seeded here: the bytes may differ"
+
+
 def read(path: Path, prompt: str) -> Reproduction:
     """Read a file's manifest. `prompt` replaces a private prompt, which the file does not contain."""
     content = _manifest(path)
@@ -100,10 +105,10 @@ def read(path: Path, prompt: str) -> Reproduction:
         else:
             json_format.ParseDict(content["plan"], spec.plan)
         software = {str(name): str(value) for name, value in content["software"].items()}
-        model = dict(content["model"])
+        models = [dict(model) for model in content.get("models", [content["model"]])]
     except (json_format.ParseError, KeyError, AttributeError, TypeError, ValueError) as error:
         raise CliError(ExitCode.USAGE, f"{path}: its manifest is damaged: {error}") from error
-    return Reproduction(path, spec, model, software, bool(content.get("melody_was_a_file")))
+    return Reproduction(path, spec, models, software, bool(content.get("melody_was_a_file")))
 
 
 def _manifest(path: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from segue.composer.v1 import composition_pb2, spec_pb2
 from segue.music.v1 import music_pb2
 from segue_composition import state
+from segue_composition.section_models import model_of
 from segue_music import codec
 from segue_runtime import errors
 from segue_runtime.errors import FieldViolation
@@ -34,7 +35,7 @@ class Revision:
 def revise(spec: CompositionSpec, parent: Composition, parents_spec: CompositionSpec) -> Revision:
     """Apply a spec's edits to its parent's plan. The planner completes the touched sections."""
     _check_parent(spec, parent)
-    editor = _PlanEditor(parent.plan)
+    editor = _PlanEditor(parent.plan, parent.model)
     for index, edit in enumerate(spec.edits):
         editor.apply(edit, f"spec.edits[{index}]")
     if not editor.sections:
@@ -89,10 +90,12 @@ def kept_sections(parent: Composition, kept: frozenset[str]) -> list[composition
 class _PlanEditor:
     """A plan that is being edited."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, piece_model: str) -> None:
         self._parent = plan
+        self._piece_model = piece_model
         self._before = [item.spec.section_id for item in plan.sections]
         self._touched: set[str] = set()
+        self._remodelled: set[str] = set()
         self.sections: list[PlannedSection] = []
         for item in plan.sections:
             copy = music_pb2.PlannedSection()
@@ -123,7 +126,7 @@ class _PlanEditor:
             placed = plan.sections.add(spec=item.spec)
             if item.HasField("seed"):
                 placed.seed = item.seed
-            if index and item.HasField("join"):
+            if index and item.HasField("join") and not self._changes_model(index):
                 placed.join.CopyFrom(item.join)
             if placed.spec.section_id not in untouched:
                 placed.spec.tail_frames = placed.spec.tail_frames if index == len(self.sections) - 1 else 0
@@ -154,12 +157,21 @@ class _PlanEditor:
         position = self._before.index(section_id)
         return predecessor in self._touched or position == 0 or self._before[position - 1] != predecessor
 
+    def _changes_model(self, index: int) -> bool:
+        """Return whether a section or the one before it got another model: their join is chosen again."""
+        return any(item.spec.section_id in self._remodelled for item in self.sections[max(0, index - 1) : index + 1])
+
     def _redo(self, redo: spec_pb2.EditRedo, path: str) -> None:
         item = self.sections[self._find(redo.section_id, f"{path}.section_id")]
         before = item.seed if item.HasField("seed") else codec.section_seed(self._parent.seed, item.spec.section_id)
         item.seed = redo.seed if redo.HasField("seed") else (before + 1) % MOST_SEEDS
         if redo.prompt:
             item.spec.prompt = redo.prompt
+        if redo.model and redo.model != model_of(item.spec, self._piece_model):
+            # The planner chooses again what depends on the model.
+            item.spec.model = redo.model
+            item.spec.ClearField("continuity")
+            self._remodelled.add(item.spec.section_id)
         self._touch(item.spec)
 
     def _replace(self, replace: spec_pb2.EditReplace, path: str) -> None:
@@ -185,6 +197,8 @@ class _PlanEditor:
     def _put(self, index: int, spec: SectionSpec) -> None:
         item = music_pb2.PlannedSection()
         item.spec.CopyFrom(spec)
+        if spec.model:
+            self._remodelled.add(spec.section_id)
         self._touch(item.spec)
         self.sections.insert(index, item)
 

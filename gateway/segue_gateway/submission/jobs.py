@@ -12,6 +12,7 @@ from segue_composition import log_rows, state
 from segue_composition.analysis_state import end_analysis
 from segue_composition.job_kinds import ANALYSIS, COMPOSITION, MASTERING
 from segue_composition.plan_request import plan_request
+from segue_composition.section_models import add_option_warnings
 from segue_gateway import listing
 from segue_gateway.submission import edits, validation
 from segue_runtime import errors, logs, scope
@@ -47,11 +48,11 @@ def owner() -> str:
 
 @dataclass(frozen=True)
 class CheckedSpec:
-    """A complete spec, the model that renders it, and the parent's sections with takes to reuse."""
+    """A complete spec, the models that render it, and the parent's sections with takes to reuse."""
 
     spec: CompositionSpec
-    profile: ModelProfile | None
-    """None if no renderer answers."""
+    profiles: Sequence[ModelProfile]
+    """The piece's own model is the first. Empty if no renderer answers."""
     kept: Sequence[composition_pb2.Section] = ()
     upload: str | None = None
     """The upload that the work needs, as its melody."""
@@ -79,8 +80,11 @@ class Submission:
     async def plan(self, spec: CompositionSpec) -> CreatePlanResponse:
         """Return the plan and the estimate of a spec; no job is created."""
         checked = await self._check(spec)
-        profile = checked.profile or (await self._peers.route(checked.spec.model)).profile
-        return await self._peers.create_plan(plan_request(checked.spec, profile))
+        spec = checked.spec
+        profiles = checked.profiles or await validation.check_composition(spec, self._peers)
+        answer = await self._peers.create_plan(plan_request(spec, profiles))
+        add_option_warnings(answer.plan, spec, profiles)
+        return answer
 
     async def compose(self, spec: CompositionSpec, request_id: str, *, attached: bool) -> Job:
         """Queue a composition. An attached one is cancelled when its caller disconnects."""
@@ -89,7 +93,7 @@ class Submission:
         name = f"compositions/{secrets.token_hex(12)}"
         now = time.time()
         composition = state.new_composition(name, owner(), checked.spec, now, checked.kept)
-        composition.model = checked.profile.model if checked.profile else checked.spec.model
+        composition.model = checked.profiles[0].model if checked.profiles else checked.spec.model
         return await self._enqueue(
             composition,
             COMPOSITION,
@@ -185,7 +189,7 @@ class Submission:
         """Check a spec. Edits of a parent become a complete spec."""
         if not spec.parent:
             upload = await self._check_melody(spec)
-            return CheckedSpec(spec, await self._model_of(spec), upload=upload)
+            return CheckedSpec(spec, await self._models_of(spec), upload=upload)
         job = await self.job(spec.parent)
         if job.kind != COMPOSITION:
             raise edits.no_plan(spec.parent)
@@ -194,19 +198,20 @@ class Submission:
         upload = None
         if len(revision.kept) < len(revision.spec.plan.sections):
             upload = await self._check_melody(revision.spec)
-        profile = await validation.check_composition(revision.spec, self._peers)
-        filled = await self._peers.create_plan(plan_request(revision.spec, profile))
+        fields = validation.model_fields(spec)
+        profiles = await validation.check_composition(revision.spec, self._peers, fields)
+        filled = await self._peers.create_plan(plan_request(revision.spec, profiles))
         revision.spec.plan.CopyFrom(edits.restore_untouched(filled.plan, parent, revision.kept))
-        return CheckedSpec(revision.spec, profile, edits.kept_sections(parent, revision.kept), upload)
+        return CheckedSpec(revision.spec, profiles, edits.kept_sections(parent, revision.kept), upload)
 
-    async def _model_of(self, spec: CompositionSpec) -> ModelProfile | None:
-        """Check a spec; return its model, or None if it can wait for a renderer."""
+    async def _models_of(self, spec: CompositionSpec) -> Sequence[ModelProfile]:
+        """Check a spec; return its models, or none if it can wait for a renderer."""
         try:
             return await validation.check_composition(spec, self._peers)
         except errors.NoRenderer:
             if validation.needs_renderer(spec):
                 raise
-            return None
+            return ()
 
     async def _check_melody(self, spec: CompositionSpec) -> str | None:
         """Check that the melody's file exists; return the upload that it is."""

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composition_pb2, mastering_pb2, spec_pb2
 from segue.music.v1 import music_pb2
-from segue.renderer.v1 import renderer_pb2
 from segue_audio.formats import DEFAULT_BIT_DEPTH, FileFormat
 from segue_composition import state
 from segue_composition.plan_request import plan_request
+from segue_composition.section_models import can_follow, model_of, models_of, players_of
 from segue_music.codec import canonical_json
 from segue_runtime import errors
 from segue_runtime.errors import FieldViolation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from segue.composer.v1.composition_pb2 import Composition
     from segue.composer.v1.spec_pb2 import CompositionSpec
@@ -35,20 +35,43 @@ def spec_digest(spec: CompositionSpec) -> bytes:
     return hashlib.sha256(canonical_json(spec)).digest()
 
 
-async def check_composition(spec: CompositionSpec, peers: Peers) -> ModelProfile:
-    """Check a spec against this release, the renderers and the planner; return the model that will render it."""
+async def check_composition(
+    spec: CompositionSpec, peers: Peers, fields: Mapping[str, str] | None = None
+) -> list[ModelProfile]:
+    """Check a spec against this release, the renderers and the planner.
+
+    Return the models that will render it, the piece's own first. `fields` name the fields that name models; by default
+    they are those of the spec.
+    """
     violations = [*export_violations(spec.exports, "spec."), *_master_violations(spec)]
     if not spec.HasField("plan") and not spec.brief.prompt.strip():
         violations.append(FieldViolation("spec.brief.prompt", "it is blank", "calm piano, 80 bpm"))
     if violations:
         first = violations[0]
         raise errors.InvalidField(f"{first.field}: {first.description}", violations=violations)
-    profile = (await peers.route(spec.model)).profile
-    _check_model(spec, profile)
+    names = models_of(spec.plan.sections, spec.model)
+    routes = await peers.routes_to(names, model_fields(spec) if fields is None else fields)
+    profiles = [route.profile for route in routes]
+    check_options(spec, profiles)
     if spec.HasField("plan") or spec.brief.tail == music_pb2.TAIL_POLICY_FORBID:
         # In these cases only the planner can find errors: the caller gets them now and not after the queue.
-        await peers.create_plan(plan_request(spec, profile))
-    return profile
+        await peers.create_plan(plan_request(spec, profiles))
+    return profiles
+
+
+def model_fields(spec: CompositionSpec) -> dict[str, str]:
+    """Return the field that names each model of a request."""
+    named = [
+        (item.spec.model, f"spec.plan.sections[{index}].spec.model") for index, item in enumerate(spec.plan.sections)
+    ]
+    for index, edit in enumerate(spec.edits):
+        kind = edit.WhichOneof("edit")
+        if kind == "redo":
+            named.append((edit.redo.model, f"spec.edits[{index}].redo.model"))
+        elif kind in {"replace", "insert"}:
+            named.append((getattr(edit, kind).spec.model, f"spec.edits[{index}].{kind}.spec.model"))
+    named.append((spec.model, "spec.model"))
+    return {model: field for model, field in reversed(named) if model}
 
 
 def needs_renderer(spec: CompositionSpec) -> bool:
@@ -98,37 +121,37 @@ def check_master(request: mastering_pb2.CreateMasterRequest) -> None:
         raise errors.InvalidField(f"{first.field}: {first.description}", violations=violations)
 
 
-def _check_model(spec: CompositionSpec, profile: ModelProfile) -> None:
-    if spec.stems and not profile.layers:
-        raise errors.OptionNotSupported(
-            f"spec.stems: {profile.model} does not give stems; leave stems out, or choose another model",
-            metadata={"option": "spec.stems", "model": profile.model},
+def check_options(spec: CompositionSpec, profiles: Sequence[ModelProfile]) -> None:
+    """Refuse options that none of a piece's models supports; `profiles` has the piece's own first."""
+    players = players_of(spec.plan.sections, profiles)
+    name = " or ".join(profile.model for profile in players)
+    if spec.stems and not any(profile.layers for profile in players):
+        raise _not_supported(
+            "spec.stems", f"{name} does not give stems; leave stems out, or choose another model", name
         )
-    if spec.midi and not profile.gives_notes:
-        raise errors.OptionNotSupported(
-            f"spec.midi: {profile.model} does not give notes; leave midi out, or choose another model",
-            metadata={"option": "spec.midi", "model": profile.model},
-        )
+    if spec.midi and not any(profile.gives_notes for profile in players):
+        text = f"{name} does not give notes; leave midi out, or choose another model"
+        raise _not_supported("spec.midi", text, name)
     wanted = spec.brief.continuity
-    if wanted and wanted not in profile.continuities:
-        raise errors.OptionNotSupported(
-            f"spec.brief.continuity: {profile.model} does not support {music_pb2.Continuity.Name(wanted)}",
-            metadata={"option": "spec.brief.continuity", "model": profile.model},
-        )
-    wanted_guide = {"source": renderer_pb2.GUIDE_MELODY_AUDIO, "band": renderer_pb2.GUIDE_NOTES}
-    melody = spec.melody.WhichOneof("melody")
-    if melody and wanted_guide[melody] not in profile.guides:
-        raise errors.OptionNotSupported(
-            f"spec.melody: {profile.model} cannot follow a melody; choose a melody model",
-            metadata={"option": "spec.melody", "model": profile.model},
-        )
+    if wanted and not any(wanted in profile.continuities for profile in players):
+        text = f"{name} does not support {music_pb2.Continuity.Name(wanted)}"
+        raise _not_supported("spec.brief.continuity", text, name)
+    if not any(can_follow(spec, profile) for profile in players):
+        raise _not_supported("spec.melody", f"{name} cannot follow a melody; choose a melody model", name)
+    models = {item.spec.section_id: model_of(item.spec, profiles[0].model) for item in spec.plan.sections}
+    uses_prompt = {profile.model: profile.uses_prompt for profile in profiles}
     for index, edit in enumerate(spec.edits):
-        if edit.redo.prompt and not profile.uses_prompt:
-            raise errors.OptionNotSupported(
-                f"spec.edits[{index}].redo.prompt: {profile.model} does not use prompts; "
-                "replace the section by one with other chords, layers or groove",
-                metadata={"option": f"spec.edits[{index}].redo.prompt", "model": profile.model},
+        model = models.get(edit.redo.section_id, "")
+        if edit.redo.prompt and not uses_prompt.get(model, True):
+            raise _not_supported(
+                f"spec.edits[{index}].redo.prompt",
+                f"{model} does not use prompts; replace the section by one with other chords, layers or groove",
+                model,
             )
+
+
+def _not_supported(option: str, text: str, model: str) -> errors.SegueError:
+    return errors.OptionNotSupported(f"{option}: {text}", metadata={"option": option, "model": model})
 
 
 def export_violations(exports: Sequence[spec_pb2.Export], prefix: str = "") -> Iterator[FieldViolation]:

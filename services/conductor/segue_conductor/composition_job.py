@@ -1,4 +1,4 @@
-"""The values that all stages of one composition share: claim, request, model and plan."""
+"""The values that all stages of one composition share: claim, request, models and plan."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from segue_composition.section_models import model_of, players_of
 from segue_conductor.section_timing import SectionTiming
 from segue_conductor.timeline import Timeline
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from segue.composer.v1.composition_pb2 import Composition
     from segue.composer.v1.spec_pb2 import CompositionSpec
-    from segue.music.v1.music_pb2 import Plan
+    from segue.music.v1.music_pb2 import Plan, SectionSpec
     from segue.renderer.v1.renderer_pb2 import ModelProfile
     from segue_composition.peers import ModelRoute
     from segue_conductor.claim import Claim
@@ -25,11 +26,12 @@ MAX_PARALLEL: int = 8
 
 @dataclass(frozen=True, kw_only=True)
 class CompositionJob:
-    """One claim on one composition, with the model that renders it."""
+    """One claim on one composition, with the models that render it."""
 
     claim: Claim
     spec: CompositionSpec
-    route: ModelRoute
+    routes: Mapping[str, ModelRoute]
+    """The models of the piece by name, the piece's own first."""
     stall_limit_s: float
     """The longest time that a renderer may send nothing for a section."""
 
@@ -50,13 +52,27 @@ class CompositionJob:
 
     @property
     def profile(self) -> ModelProfile:
-        """The model that renders the sections."""
-        return self.route.profile
+        """The piece's model: it renders the sections that name no other one."""
+        return self.profiles[0]
+
+    @property
+    def profiles(self) -> list[ModelProfile]:
+        """The models of the piece, its own first."""
+        return [route.profile for route in self.routes.values()]
+
+    @property
+    def players(self) -> list[ModelProfile]:
+        """The models that render sections, each once, in the order of the sections."""
+        return players_of(self.plan.sections, self.profiles)
+
+    def profile_of(self, spec: SectionSpec) -> ModelProfile:
+        """Return the model that renders a section."""
+        return self.routes[model_of(spec, self.profile.model)].profile
 
     @property
     def num_parallel(self) -> int:
         """How many sections are rendered at the same time."""
-        return max(1, min(self.route.slots, MAX_PARALLEL))
+        return max(1, min(sum(route.slots for route in self.routes.values()), MAX_PARALLEL))
 
     @cached_property
     def timeline(self) -> Timeline:

@@ -6,8 +6,9 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from segue_music import codec
-from segue_music.plan import Brief, Kind, Plan, PlannedSection, SectionSpec
+from segue_music.plan import Brief, Continuity, Kind, Plan, PlannedSection, SectionSpec
 from segue_planner.checks.brief_checks import check_brief_against_plan, refuse_long_negative_prompt
+from segue_planner.checks.model_checks import check_lengths, check_models
 from segue_planner.checks.plan_checks import check_before_filling, check_totals
 from segue_planner.checks.section_checks import check_section
 from segue_planner.facts.plan_readings import readings_of
@@ -17,6 +18,7 @@ from segue_planner.parts.motif import make_motif, random_of
 from segue_planner.parts.placement import choose_continuity, place_sections, with_neighbours
 from segue_planner.parts.section_filler import SectionFiller
 from segue_planner.parts.section_prompts import with_prompts
+from segue_planner.profiles import profile_of
 from segue_planner.prompt.reader import read_prompt
 from segue_planner.text import clean, clip
 from segue_runtime import errors
@@ -38,14 +40,15 @@ def complete_plan(plan: Plan, profiles: Sequence[ModelProfile] = (), brief: Brie
     fields of the brief must agree with the plan.
     """
     _refuse(check_before_filling(plan))
-    return PlanCompletion(plan, profiles[0] if profiles else None, brief or Brief()).complete()
+    _refuse(check_models(plan, profiles))
+    return PlanCompletion(plan, profiles, brief or Brief()).complete()
 
 
 class PlanCompletion:
     """Completes one plan."""
 
-    def __init__(self, plan: Plan, profile: ModelProfile | None, brief: Brief) -> None:
-        self._plan, self._profile, self._brief = plan, profile, brief
+    def __init__(self, plan: Plan, profiles: Sequence[ModelProfile], brief: Brief) -> None:
+        self._plan, self._profiles, self._brief = plan, profiles, brief
         self._prompt = clean(brief.prompt)
         self._genre = genres()[plan.genre or self._genre_of_brief()]
         self._rate = plan.sample_rate or brief.sample_rate or DEFAULT_RATE
@@ -55,6 +58,7 @@ class PlanCompletion:
     def complete(self) -> Plan:
         """Return the filled plan, with its digest and readings."""
         specs = self._filled_specs()
+        _refuse(check_lengths(specs, self._profiles))
         frames = sum(spec.frames for spec in specs) + specs[-1].tail_frames
         sections = self._placed(specs)
         _refuse(check_totals(self._plan, frames, self._rate, [section.first_frame for section in sections]))
@@ -95,17 +99,24 @@ class PlanCompletion:
         """Fill in the brief's values that hold for every section."""
         return dataclasses.replace(
             spec,
-            continuity=choose_continuity(spec.continuity or self._brief.continuity, self._profile),
+            continuity=spec.continuity or self._continuity(profile_of(spec, self._profiles)),
             negative_prompt=spec.negative_prompt or self._brief.negative_prompt,
             sampling=spec.sampling or self._brief.sampling,
         )
+
+    def _continuity(self, profile: ModelProfile | None) -> Continuity:
+        """Return the brief's continuity where the section's model supports it, else what the model prefers."""
+        wanted = self._brief.continuity
+        if profile and wanted not in profile.continuities:
+            wanted = Continuity.UNSPECIFIED
+        return choose_continuity(wanted, profile)
 
     def _placed(self, specs: list[SectionSpec]) -> tuple[PlannedSection, ...]:
         """Place the sections; given joins, waits and seeds stay."""
         style = clip(self._prompt or clean(self._plan.title), MAX_STYLE_BYTES) or f"{self._genre.name} music"
         if not self._plan.digest:
             specs = with_neighbours(specs)
-        placed_sections = place_sections(with_prompts(specs, style), self._profile)
+        placed_sections = place_sections(with_prompts(specs, style), self._profiles)
         return tuple(
             dataclasses.replace(
                 placed,

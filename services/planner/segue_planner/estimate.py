@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from segue_music.timing import NANOSECONDS
+from segue_planner.profiles import profile_of
 from segue_runtime import errors
 from segue_runtime.errors import FieldViolation
 
@@ -41,30 +42,31 @@ class PlanEstimate:
 
 
 def estimate_plan(plan: Plan, profiles: Sequence[ModelProfile]) -> PlanEstimate:
-    """Estimate a complete plan for the first profile; InvalidField when its numbers make no estimate possible."""
-    profile = profiles[0] if profiles else None
-    wrong = list(_check_profile(profile)) if profile else []
+    """Estimate a complete plan, each section for its own model; InvalidField when numbers make no estimate possible."""
+    wrong = [fault for index, profile in enumerate(profiles) for fault in _check_profile(f"profiles[{index}]", profile)]
     if wrong:
         raise errors.InvalidField(f"{wrong[0].field}: {wrong[0].description}", violations=wrong)
-    sections = tuple(_estimate_section(item.spec, profile) for item in plan.sections)
+    players = [profile_of(item.spec, profiles) for item in plan.sections]
+    sections = tuple(_estimate_section(item.spec, player) for item, player in zip(plan.sections, players, strict=True))
+    memory_bytes = {player.model: player.memory_bytes for player in players if player}
     times = [section.render_ns for section in sections]
     return PlanEstimate(
-        model=profile.model if profile else "",
+        model=profiles[0].model if profiles else "",
         frames=plan.frames,
         duration_ns=plan.frames * NANOSECONDS // plan.sample_rate,
         sections=sections,
         render_ns=None if None in times else sum(time for time in times if time is not None),
-        memory_bytes=profile.memory_bytes if profile else 0,
+        memory_bytes=sum(memory_bytes.values()) if all(memory_bytes.values()) else 0,
     )
 
 
-def _check_profile(profile: ModelProfile) -> Iterator[FieldViolation]:
+def _check_profile(path: str, profile: ModelProfile) -> Iterator[FieldViolation]:
     for name, span_ns in (("window", profile.window_ns), ("stride", profile.stride_ns)):
         if span_ns is not None and span_ns < SHORTEST_NS:
-            yield FieldViolation(f"profiles[0].{name}", f"it is {span_ns} ns; the minimum is 1 ms", "30s")
+            yield FieldViolation(f"{path}.{name}", f"it is {span_ns} ns; the minimum is 1 ms", "30s")
     if 0 < profile.real_time_factor < SLOWEST_FACTOR:
         problem = f"it is {profile.real_time_factor:g}; the minimum is {SLOWEST_FACTOR:g}, or 0 when not measured"
-        yield FieldViolation("profiles[0].real_time_factor", problem, "0")
+        yield FieldViolation(f"{path}.real_time_factor", problem, "0")
 
 
 def _estimate_section(spec: SectionSpec, profile: ModelProfile | None) -> SectionEstimate:

@@ -51,7 +51,7 @@ class Planner:
         `proposal` is a language model's proposal, or the reason why there is none.
         """
         self._brief = brief
-        self._profile = profiles[0] if profiles else None
+        self._profiles = profiles
         self._prompt_text = clean(brief.prompt)
         self._prompt = prompt or read_prompt(self._prompt_text)
         self._log = DecisionLog()
@@ -74,7 +74,7 @@ class Planner:
         timed = self._fit_length(facts, request)
         self._record_form(timed, request)
         writer = SectionWriter(
-            self._brief, self._prompt, self._profile, self._log,
+            self._brief, self._prompt, self._profiles[0] if self._profiles else None, self._log,
             chance=self._chance, facts=facts, timed=timed, proposed=self._proposed,
         )  # fmt: skip
         plan = self._assembled(facts, timed, writer.write())
@@ -112,7 +112,7 @@ class Planner:
             genre=facts.genre.name,
             moods=tuple(self._prompt.moods)[:MAX_MOODS] or self._proposal.moods or facts.genre.moods,
             motif=specs[0].motif,
-            sections=place_sections(specs, self._profile),
+            sections=place_sections(specs, self._profiles),
             seed=self._seed,
             readings=self._log.readings,
             warnings=self._log.warnings,

@@ -29,7 +29,7 @@ from segue.mixer.v1 import mixer_pb2 as segue_dot_mixer_dot_v1_dot_mixer__pb2
 from segue.music.v1 import music_pb2 as segue_dot_music_dot_v1_dot_music__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csegue/composer/v1/spec.proto\x12\x11segue.composer.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1asegue/audio/v1/audio.proto\x1a\x1asegue/mixer/v1/mixer.proto\x1a\x1asegue/music/v1/music.proto\"\x9b\x01\n\x06\x45xport\x12\x39\n\x0b\x66ile_format\x18\x01 \x01(\x0e\x32\x1a.segue.audio.v1.FileFormatB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x34\n\x0bsample_rate\x18\x02 \x01(\rB\x1f\xbaH\x1c*\x1a\x30\x00\x30\xa2\xac\x01\x30\x80\xfa\x01\x30\xc4\xd8\x02\x30\x80\xf7\x02\x30\x88\xb1\x05\x30\x80\xee\x05\x12 \n\tbit_depth\x18\x03 \x01(\rB\r\xbaH\n*\x08\x30\x00\x30\x10\x30\x18\x30 \"v\n\x0c\x46rozenMaster\x12>\n\x0bmeasurement\x18\x01 \x01(\x0b\x32!.segue.mixer.v1.MasterMeasurementB\x06\xbaH\x03\xc8\x01\x01\x12&\n\x0bsection_ids\x18\x02 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\x80\x02\"\x06r\x04\x10\x01(@\"P\n\x06Melody\x12\x1c\n\x06source\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x02H\x00\x12\x17\n\x04\x62\x61nd\x18\x02 \x01(\x08\x42\x07\xbaH\x04j\x02\x08\x01H\x00\x42\x0f\n\x06melody\x12\x05\xbaH\x02\x08\x01\"]\n\x08\x45\x64itRedo\x12\x1b\n\nsection_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02(@\x12\x11\n\x04seed\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x18\n\x06prompt\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80 B\x07\n\x05_seed\"]\n\x0b\x45\x64itReplace\x12\x1b\n\nsection_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02(@\x12\x31\n\x04spec\x18\x02 \x01(\x0b\x32\x1b.segue.music.v1.SectionSpecB\x06\xbaH\x03\xc8\x01\x01\"X\n\nEditInsert\x12\x17\n\x06\x62\x65\x66ore\x18\x01 \x01(\tB\x07\xbaH\x04r\x02(@\x12\x31\n\x04spec\x18\x02 \x01(\x0b\x32\x1b.segue.music.v1.SectionSpecB\x06\xbaH\x03\xc8\x01\x01\")\n\nEditRemove\x12\x1b\n\nsection_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02(@\"@\n\x08\x45\x64itMove\x12\x1b\n\nsection_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02(@\x12\x17\n\x06\x62\x65\x66ore\x18\x02 \x01(\tB\x07\xbaH\x04r\x02(@\"\x84\x02\n\x04\x45\x64it\x12+\n\x04redo\x18\x01 \x01(\x0b\x32\x1b.segue.composer.v1.EditRedoH\x00\x12\x31\n\x07replace\x18\x02 \x01(\x0b\x32\x1e.segue.composer.v1.EditReplaceH\x00\x12/\n\x06insert\x18\x03 \x01(\x0b\x32\x1d.segue.composer.v1.EditInsertH\x00\x12/\n\x06remove\x18\x04 \x01(\x0b\x32\x1d.segue.composer.v1.EditRemoveH\x00\x12+\n\x04move\x18\x05 \x01(\x0b\x32\x1b.segue.composer.v1.EditMoveH\x00\x42\r\n\x04\x65\x64it\x12\x05\xbaH\x02\x08\x01\"\xc1\x08\n\x0f\x43ompositionSpec\x12$\n\x05\x62rief\x18\x01 \x01(\x0b\x32\x15.segue.music.v1.Brief\x12\"\n\x04plan\x18\x02 \x01(\x0b\x32\x14.segue.music.v1.Plan\x12\x17\n\x05model\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\r\n\x05stems\x18\x04 \x01(\x08\x12\x0c\n\x04midi\x18\x05 \x01(\x08\x12\x34\n\x07\x65xports\x18\x06 \x03(\x0b\x32\x19.segue.composer.v1.ExportB\x08\xbaH\x05\x92\x01\x02\x10\x08\x12.\n\x06master\x18\x07 \x01(\x0b\x32\x1e.segue.mixer.v1.MasterSettings\x12<\n\x0bmaster_mode\x18\x08 \x01(\x0e\x32\x1d.segue.composer.v1.MasterModeB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12J\n\x12\x64\x65gradation_policy\x18\t \x01(\x0e\x32$.segue.composer.v1.DegradationPolicyB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12?\n\ntime_limit\x18\n \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\n\"\x04\x08\x80\xa3\x05\x32\x02\x08\x01\x12\x95\x01\n\x06labels\x18\x0b \x03(\x0b\x32..segue.composer.v1.CompositionSpec.LabelsEntryBU\xbaHR\x9a\x01O\x10\x10\"\x1cr\x1a\x32\x18^[a-z][a-z0-9_.-]{0,62}$*-r+(\x80\x02\x32&^[^\\x00-\\x1f\\x7f-\\x9f\xe2\x80\xaa-\xe2\x80\xae\xe2\x81\xa6-\xe2\x81\xa9]*$\x12@\n\x07session\x18\x0c \x01(\tB/\xbaH,r*(@2&^[^\\x00-\\x1f\\x7f-\\x9f\xe2\x80\xaa-\xe2\x80\xae\xe2\x81\xa6-\xe2\x81\xa9]*$\x12\x18\n\x06parent\x18\r \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x30\n\x05\x65\x64its\x18\x0e \x03(\x0b\x32\x17.segue.composer.v1.EditB\x08\xbaH\x05\x92\x01\x02\x10@\x12\x16\n\x0eprivate_prompt\x18\x0f \x01(\x08\x12\x36\n\rfrozen_master\x18\x10 \x01(\x0b\x32\x1f.segue.composer.v1.FrozenMaster\x12)\n\x06melody\x18\x11 \x01(\x0b\x32\x19.segue.composer.v1.Melody\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01:\xac\x01\xbaH\xa8\x01\x1a\xa5\x01\n\x13spec.prompt_or_plan\x12\x36prompt must have at least 1 byte when there is no plan\x1aVhas(this.plan) || has(this.brief) && this.brief.prompt.size() > 0 || this.parent != \'\'*t\n\x11\x44\x65gradationPolicy\x12\"\n\x1e\x44\x45GRADATION_POLICY_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x44\x45GRADATION_POLICY_REFUSE\x10\x01\x12\x1c\n\x18\x44\x45GRADATION_POLICY_ALLOW\x10\x02*[\n\nMasterMode\x12\x1b\n\x17MASTER_MODE_UNSPECIFIED\x10\x00\x12\x18\n\x14MASTER_MODE_REMASTER\x10\x01\x12\x16\n\x12MASTER_MODE_FROZEN\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csegue/composer/v1/spec.proto\x12\x11segue.composer.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1asegue/audio/v1/audio.proto\x1a\x1asegue/mixer/v1/mixer.proto\x1a\x1asegue/music/v1/music.proto\"\x9b\x01\n\x06\x45xport\x12\x39\n\x0b\x66ile_format\x18\x01 \x01(\x0e\x32\x1a.segue.audio.v1.FileFormatB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x34\n\x0bsample_rate\x18\x02 \x01(\rB\x1f\xbaH\x1c*\x1a\x30\x00\x30\xa2\xac\x01\x30\x80\xfa\x01\x30\xc4\xd8\x02\x30\x80\xf7\x02\x30\x88\xb1\x05\x30\x80\xee\x05\x12 \n\tbit_depth\x18\x03 \x01(\rB\r\xbaH\n*\x08\x30\x00\x30\x10\x30\x18\x30 \"v\n\x0c\x46rozenMaster\x12>\n\x0bmeasurement\x18\x01 \x01(\x0b\x32!.segue.mixer.v1.MasterMeasurementB\x06\xbaH\x03\xc8\x01\x01\x12&\n\x0bsection_ids\x18\x02 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\x80\x02\"\x06r\x04\x10\x01(@\"P\n\x06Melody\x12\x1c\n\x06source\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x02H\x00\x12\x17\n\x04\x62\x61nd\x18\x02 \x01(\x08\x42\x07\xbaH\x04j\x02\x08\x01H\x00\x42\x0f\n\x06melody\x12\x05\xbaH\x02\x08\x01\"v\n\x08\x45\x64itRedo\x12\x1b\n\nsection_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02(@\x12\x11\n\x04seed\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x18\n\x06prompt\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80 \x12\x17\n\x05model\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x42\x07\n\x05_seed\"]\n\x0b\x45\x64itReplace\x12\x1b\n\nsection_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02(@\x12\x31\n\x04spec\x18\x02 \x01(\x0b\x32\x1b.segue.music.v1.SectionSpecB\x06\xbaH\x03\xc8\x01\x01\"X\n\nEditInsert\x12\x17\n\x06\x62\x65\x66ore\x18\x01 \x01(\tB\x07\xbaH\x04r\x02(@\x12\x31\n\x04spec\x18\x02 \x01(\x0b\x32\x1b.segue.music.v1.SectionSpecB\x06\xbaH\x03\xc8\x01\x01\")\n\nEditRemove\x12\x1b\n\nsection_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02(@\"@\n\x08\x45\x64itMove\x12\x1b\n\nsection_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02(@\x12\x17\n\x06\x62\x65\x66ore\x18\x02 \x01(\tB\x07\xbaH\x04r\x02(@\"\x84\x02\n\x04\x45\x64it\x12+\n\x04redo\x18\x01 \x01(\x0b\x32\x1b.segue.composer.v1.EditRedoH\x00\x12\x31\n\x07replace\x18\x02 \x01(\x0b\x32\x1e.segue.composer.v1.EditReplaceH\x00\x12/\n\x06insert\x18\x03 \x01(\x0b\x32\x1d.segue.composer.v1.EditInsertH\x00\x12/\n\x06remove\x18\x04 \x01(\x0b\x32\x1d.segue.composer.v1.EditRemoveH\x00\x12+\n\x04move\x18\x05 \x01(\x0b\x32\x1b.segue.composer.v1.EditMoveH\x00\x42\r\n\x04\x65\x64it\x12\x05\xbaH\x02\x08\x01\"\xc1\x08\n\x0f\x43ompositionSpec\x12$\n\x05\x62rief\x18\x01 \x01(\x0b\x32\x15.segue.music.v1.Brief\x12\"\n\x04plan\x18\x02 \x01(\x0b\x32\x14.segue.music.v1.Plan\x12\x17\n\x05model\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\r\n\x05stems\x18\x04 \x01(\x08\x12\x0c\n\x04midi\x18\x05 \x01(\x08\x12\x34\n\x07\x65xports\x18\x06 \x03(\x0b\x32\x19.segue.composer.v1.ExportB\x08\xbaH\x05\x92\x01\x02\x10\x08\x12.\n\x06master\x18\x07 \x01(\x0b\x32\x1e.segue.mixer.v1.MasterSettings\x12<\n\x0bmaster_mode\x18\x08 \x01(\x0e\x32\x1d.segue.composer.v1.MasterModeB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12J\n\x12\x64\x65gradation_policy\x18\t \x01(\x0e\x32$.segue.composer.v1.DegradationPolicyB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12?\n\ntime_limit\x18\n \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\n\"\x04\x08\x80\xa3\x05\x32\x02\x08\x01\x12\x95\x01\n\x06labels\x18\x0b \x03(\x0b\x32..segue.composer.v1.CompositionSpec.LabelsEntryBU\xbaHR\x9a\x01O\x10\x10\"\x1cr\x1a\x32\x18^[a-z][a-z0-9_.-]{0,62}$*-r+(\x80\x02\x32&^[^\\x00-\\x1f\\x7f-\\x9f\xe2\x80\xaa-\xe2\x80\xae\xe2\x81\xa6-\xe2\x81\xa9]*$\x12@\n\x07session\x18\x0c \x01(\tB/\xbaH,r*(@2&^[^\\x00-\\x1f\\x7f-\\x9f\xe2\x80\xaa-\xe2\x80\xae\xe2\x81\xa6-\xe2\x81\xa9]*$\x12\x18\n\x06parent\x18\r \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x30\n\x05\x65\x64its\x18\x0e \x03(\x0b\x32\x17.segue.composer.v1.EditB\x08\xbaH\x05\x92\x01\x02\x10@\x12\x16\n\x0eprivate_prompt\x18\x0f \x01(\x08\x12\x36\n\rfrozen_master\x18\x10 \x01(\x0b\x32\x1f.segue.composer.v1.FrozenMaster\x12)\n\x06melody\x18\x11 \x01(\x0b\x32\x19.segue.composer.v1.Melody\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01:\xac\x01\xbaH\xa8\x01\x1a\xa5\x01\n\x13spec.prompt_or_plan\x12\x36prompt must have at least 1 byte when there is no plan\x1aVhas(this.plan) || has(this.brief) && this.brief.prompt.size() > 0 || this.parent != \'\'*t\n\x11\x44\x65gradationPolicy\x12\"\n\x1e\x44\x45GRADATION_POLICY_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x44\x45GRADATION_POLICY_REFUSE\x10\x01\x12\x1c\n\x18\x44\x45GRADATION_POLICY_ALLOW\x10\x02*[\n\nMasterMode\x12\x1b\n\x17MASTER_MODE_UNSPECIFIED\x10\x00\x12\x18\n\x14MASTER_MODE_REMASTER\x10\x01\x12\x16\n\x12MASTER_MODE_FROZEN\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -56,6 +56,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EDITREDO'].fields_by_name['section_id']._serialized_options = b'\272H\004r\002(@'
   _globals['_EDITREDO'].fields_by_name['prompt']._loaded_options = None
   _globals['_EDITREDO'].fields_by_name['prompt']._serialized_options = b'\272H\005r\003(\200 '
+  _globals['_EDITREDO'].fields_by_name['model']._loaded_options = None
+  _globals['_EDITREDO'].fields_by_name['model']._serialized_options = b'\272H\005r\003(\200\001'
   _globals['_EDITREPLACE'].fields_by_name['section_id']._loaded_options = None
   _globals['_EDITREPLACE'].fields_by_name['section_id']._serialized_options = b'\272H\004r\002(@'
   _globals['_EDITREPLACE'].fields_by_name['spec']._loaded_options = None
@@ -94,10 +96,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COMPOSITIONSPEC'].fields_by_name['edits']._serialized_options = b'\272H\005\222\001\002\020@'
   _globals['_COMPOSITIONSPEC']._loaded_options = None
   _globals['_COMPOSITIONSPEC']._serialized_options = b'\272H\250\001\032\245\001\n\023spec.prompt_or_plan\0226prompt must have at least 1 byte when there is no plan\032Vhas(this.plan) || has(this.brief) && this.brief.prompt.size() > 0 || this.parent != \'\''
-  _globals['_DEGRADATIONPOLICY']._serialized_start=2300
-  _globals['_DEGRADATIONPOLICY']._serialized_end=2416
-  _globals['_MASTERMODE']._serialized_start=2418
-  _globals['_MASTERMODE']._serialized_end=2509
+  _globals['_DEGRADATIONPOLICY']._serialized_start=2325
+  _globals['_DEGRADATIONPOLICY']._serialized_end=2441
+  _globals['_MASTERMODE']._serialized_start=2443
+  _globals['_MASTERMODE']._serialized_end=2534
   _globals['_EXPORT']._serialized_start=197
   _globals['_EXPORT']._serialized_end=352
   _globals['_FROZENMASTER']._serialized_start=354
@@ -105,19 +107,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MELODY']._serialized_start=474
   _globals['_MELODY']._serialized_end=554
   _globals['_EDITREDO']._serialized_start=556
-  _globals['_EDITREDO']._serialized_end=649
-  _globals['_EDITREPLACE']._serialized_start=651
-  _globals['_EDITREPLACE']._serialized_end=744
-  _globals['_EDITINSERT']._serialized_start=746
-  _globals['_EDITINSERT']._serialized_end=834
-  _globals['_EDITREMOVE']._serialized_start=836
-  _globals['_EDITREMOVE']._serialized_end=877
-  _globals['_EDITMOVE']._serialized_start=879
-  _globals['_EDITMOVE']._serialized_end=943
-  _globals['_EDIT']._serialized_start=946
-  _globals['_EDIT']._serialized_end=1206
-  _globals['_COMPOSITIONSPEC']._serialized_start=1209
-  _globals['_COMPOSITIONSPEC']._serialized_end=2298
-  _globals['_COMPOSITIONSPEC_LABELSENTRY']._serialized_start=2078
-  _globals['_COMPOSITIONSPEC_LABELSENTRY']._serialized_end=2123
+  _globals['_EDITREDO']._serialized_end=674
+  _globals['_EDITREPLACE']._serialized_start=676
+  _globals['_EDITREPLACE']._serialized_end=769
+  _globals['_EDITINSERT']._serialized_start=771
+  _globals['_EDITINSERT']._serialized_end=859
+  _globals['_EDITREMOVE']._serialized_start=861
+  _globals['_EDITREMOVE']._serialized_end=902
+  _globals['_EDITMOVE']._serialized_start=904
+  _globals['_EDITMOVE']._serialized_end=968
+  _globals['_EDIT']._serialized_start=971
+  _globals['_EDIT']._serialized_end=1231
+  _globals['_COMPOSITIONSPEC']._serialized_start=1234
+  _globals['_COMPOSITIONSPEC']._serialized_end=2323
+  _globals['_COMPOSITIONSPEC_LABELSENTRY']._serialized_start=2103
+  _globals['_COMPOSITIONSPEC_LABELSENTRY']._serialized_end=2148
 # @@protoc_insertion_point(module_scope)

@@ -167,21 +167,27 @@ class EditRedo(google.protobuf.message.Message):
     SECTION_ID_FIELD_NUMBER: builtins.int
     SEED_FIELD_NUMBER: builtins.int
     PROMPT_FIELD_NUMBER: builtins.int
+    MODEL_FIELD_NUMBER: builtins.int
     section_id: builtins.str
     """section_id is the id of the section."""
     seed: builtins.int
     """seed is the seed of the new take. Absence means the previous take's seed plus one."""
     prompt: builtins.str
     """prompt replaces the section's prompt. Empty keeps it. Models that read no prompt refuse a new one."""
+    model: builtins.str
+    """model is the model that plays the section from now on, a name from ListModels. Empty keeps the present one. With
+    another model, the section's continuity and the joins at its borders are chosen again.
+    """
     def __init__(
         self,
         *,
         section_id: builtins.str = ...,
         seed: builtins.int | None = ...,
         prompt: builtins.str = ...,
+        model: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_seed", b"_seed", "seed", b"seed"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_seed", b"_seed", "prompt", b"prompt", "section_id", b"section_id", "seed", b"seed"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_seed", b"_seed", "model", b"model", "prompt", b"prompt", "section_id", b"section_id", "seed", b"seed"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_seed", b"_seed"]) -> typing.Literal["seed"] | None: ...
 
 global___EditRedo = EditRedo
@@ -364,11 +370,17 @@ class CompositionSpec(google.protobuf.message.Message):
     FROZEN_MASTER_FIELD_NUMBER: builtins.int
     MELODY_FIELD_NUMBER: builtins.int
     model: builtins.str
-    """model is a model name from ListModels. Empty means the parent's model, or the pool's default."""
+    """model is a model name from ListModels. Empty means the parent's model, or the pool's default. SectionSpec.model
+    names another one for a section.
+    """
     stems: builtins.bool
-    """stems requests one file for each layer; their sum is the draft."""
+    """stems requests one file for each layer; their sum is the draft. Sections whose model gives no layers are in a stem
+    of their own, "whole", and a warning names them. If no section's model gives layers, the request is refused.
+    """
     midi: builtins.bool
-    """midi requests a MIDI file. Models that give no notes refuse it."""
+    """midi requests a MIDI file. Sections whose model gives no notes are empty in it, and a warning names them. If no
+    section's model gives notes, the request is refused.
+    """
     master_mode: global___MasterMode.ValueType
     """master_mode says how an edited piece is mastered. Absence means REMASTER."""
     degradation_policy: global___DegradationPolicy.ValueType
@@ -424,7 +436,9 @@ class CompositionSpec(google.protobuf.message.Message):
 
     @property
     def melody(self) -> global___Melody:
-        """melody is a tune to follow. Absence means the parent's melody, or only the plan's motif."""
+        """melody is a tune to follow. Absence means the parent's melody, or only the plan's motif. Sections whose model cannot
+        follow it are played without, and a warning names them. If no section's model can, the request is refused.
+        """
 
     def __init__(
         self,

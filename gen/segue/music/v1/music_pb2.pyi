@@ -893,6 +893,7 @@ class SectionSpec(google.protobuf.message.Message):
     CONTINUITY_FIELD_NUMBER: builtins.int
     TARGET_LUFS_FIELD_NUMBER: builtins.int
     LOOP_FIELD_NUMBER: builtins.int
+    MODEL_FIELD_NUMBER: builtins.int
     section_id: builtins.str
     """section_id names the section, stable under edits: lower case letters, digits, "-" and "_"."""
     role: global___Role.ValueType
@@ -925,6 +926,10 @@ class SectionSpec(google.protobuf.message.Message):
     """target_lufs is its loudness in the draft. Absence means that the loudness depends on its energy."""
     loop: builtins.bool
     """loop says that the end leads into the section's own start (kind LOOP)."""
+    model: builtins.str
+    """model is the model that plays it, a name from ListModels. Empty means the composition's model. Renderers read
+    RenderStart.model instead.
+    """
     @property
     def metre(self) -> global___Metre:
         """metre is its time signature. Absence in a caller's plan means the plan's."""
@@ -999,9 +1004,10 @@ class SectionSpec(google.protobuf.message.Message):
         continuity: global___Continuity.ValueType = ...,
         target_lufs: builtins.float | None = ...,
         loop: builtins.bool = ...,
+        model: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_target_lufs", b"_target_lufs", "groove", b"groove", "key", b"key", "metre", b"metre", "motif", b"motif", "next", b"next", "previous", b"previous", "sampling", b"sampling", "target_lufs", b"target_lufs"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_target_lufs", b"_target_lufs", "bars", b"bars", "cadence", b"cadence", "chords", b"chords", "continuity", b"continuity", "energy", b"energy", "frames", b"frames", "genre", b"genre", "groove", b"groove", "key", b"key", "label", b"label", "layers", b"layers", "loop", b"loop", "metre", b"metre", "motif", b"motif", "motif_use", b"motif_use", "negative_prompt", b"negative_prompt", "next", b"next", "previous", b"previous", "prompt", b"prompt", "role", b"role", "sample_rate", b"sample_rate", "sampling", b"sampling", "section_id", b"section_id", "tail_frames", b"tail_frames", "target_lufs", b"target_lufs", "tempo_points", b"tempo_points", "transition", b"transition"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_target_lufs", b"_target_lufs", "bars", b"bars", "cadence", b"cadence", "chords", b"chords", "continuity", b"continuity", "energy", b"energy", "frames", b"frames", "genre", b"genre", "groove", b"groove", "key", b"key", "label", b"label", "layers", b"layers", "loop", b"loop", "metre", b"metre", "model", b"model", "motif", b"motif", "motif_use", b"motif_use", "negative_prompt", b"negative_prompt", "next", b"next", "previous", b"previous", "prompt", b"prompt", "role", b"role", "sample_rate", b"sample_rate", "sampling", b"sampling", "section_id", b"section_id", "tail_frames", b"tail_frames", "target_lufs", b"target_lufs", "tempo_points", b"tempo_points", "transition", b"transition"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_target_lufs", b"_target_lufs"]) -> typing.Literal["target_lufs"] | None: ...
 
 global___SectionSpec = SectionSpec

@@ -34,7 +34,9 @@ class CreatePlanRequest(google.protobuf.message.Message):
 
     @property
     def profiles(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[segue.renderer.v1.renderer_pb2.ModelProfile]:
-        """profiles are the models that may render the plan, the chosen one first. Empty means a plan for any model."""
+        """profiles are the models that render the plan: the composition's first, then those that sections of the plan name.
+        Empty means a plan for any model.
+        """
 
     def __init__(
         self,
@@ -91,11 +93,11 @@ class Estimate(google.protobuf.message.Message):
     MEMORY_BYTES_FIELD_NUMBER: builtins.int
     QUEUE_WAIT_FIELD_NUMBER: builtins.int
     model: builtins.str
-    """model is the name of the model that the estimate is for. Empty means none."""
+    """model is the name of the composition's model. Empty means none."""
     frames: builtins.int
     """frames is the length of the piece in frames of the timeline."""
     memory_bytes: builtins.int
-    """memory_bytes is the memory that the model uses during rendering. 0 means that it is unknown."""
+    """memory_bytes is the memory that the models of all sections use together. 0 means that it is unknown."""
     @property
     def duration(self) -> google.protobuf.duration_pb2.Duration:
         """duration is the length of the piece."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from segue.audio.v1 import audio_pb2
 from segue.mixer.v1 import mixer_pb2
+from segue_composition.section_models import WHOLE
 from segue_conductor.draft.beats import BeatPlacement, TakeBeats, continues_previous
 from segue_conductor.render.take_store import MIX
 from segue_runtime.rpc.chunks import chunk_frames, fill
@@ -100,7 +101,7 @@ async def _section_audio(
     step = chunk_frames(accepted.format)
     position = 0
     while True:
-        pieces = [await take.read(position, step, layer or MIX) for layer in layers]
+        pieces = [await take.read(position, step, _name_in_take(take, layer)) for layer in layers]
         whole = len(pieces[0])
         if not whole:
             return
@@ -115,6 +116,11 @@ async def _section_audio(
             # A layer that does not play in this section is silent.
             yield fill(template, piece or bytes(whole), position)
         position += whole // take.frame_bytes
+
+
+def _name_in_take(take: Take, layer: str) -> str:
+    """Return the audio of a take that a layer of the mix plays: a take without layers plays whole."""
+    return MIX if not layer or (layer == WHOLE and not take.layers) else layer
 
 
 async def _section_end(section: PlannedSection, take: Take, placement: BeatPlacement) -> mixer_pb2.MixSectionEnd:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from segue.mixer.v1.mixer_pb2 import MasterMeasurement
+    from segue.renderer.v1.renderer_pb2 import ModelProfile
     from segue_conductor.composition_job import CompositionJob
 
 SCHEMA = "segue/manifest/1"
@@ -25,20 +26,12 @@ SCHEMA = "segue/manifest/1"
 
 def manifest(job: CompositionJob, measurement: MasterMeasurement, take_keys: Mapping[str, str]) -> str:
     """Return the manifest of a composition as JSON."""
-    profile = job.profile
-    exact = profile.determinism == renderer_pb2.DETERMINISM_BIT_EXACT
+    exact = all(profile.determinism == renderer_pb2.DETERMINISM_BIT_EXACT for profile in job.players)
     content: dict[str, Any] = {
         "schema": SCHEMA,
         "spec": _json(_public(job, measurement)),
         "plan": _json(job.plan),
-        "model": {
-            "name": profile.model,
-            "backend": profile.backend,
-            "digest": profile.model_digest,
-            "engine": profile.engine_version,
-            "weights_license": profile.weights_license,
-            "determinism": "BIT_EXACT" if exact else "SEEDED",
-        },
+        "model": _model(job.profile),
         "takes": [
             {"section_id": item.spec.section_id, "take": take_keys.get(item.spec.section_id, "")}
             for item in job.plan.sections
@@ -52,6 +45,8 @@ def manifest(job: CompositionJob, measurement: MasterMeasurement, take_keys: Map
             else "The same request gives the same music; bytes may differ between machines and batches."
         ),
     }
+    if job.players != [job.profile]:
+        content["models"] = [_model(profile) for profile in job.players]
     if job.spec.melody.source:
         content["melody_was_a_file"] = True
         content["promise"] = "The sections followed a melody in a file, which must be given again."
@@ -64,6 +59,17 @@ def manifest(job: CompositionJob, measurement: MasterMeasurement, take_keys: Map
         elif job.plan.version > 1:
             content["promise"] = "A section was tried again with another seed: of the prompt comes another take of it."
     return json.dumps(content, sort_keys=True, ensure_ascii=False)
+
+
+def _model(profile: ModelProfile) -> dict[str, str]:
+    return {
+        "name": profile.model,
+        "backend": profile.backend,
+        "digest": profile.model_digest,
+        "engine": profile.engine_version,
+        "weights_license": profile.weights_license,
+        "determinism": "BIT_EXACT" if profile.determinism == renderer_pb2.DETERMINISM_BIT_EXACT else "SEEDED",
+    }
 
 
 def _public(job: CompositionJob, measurement: MasterMeasurement) -> spec_pb2.CompositionSpec:

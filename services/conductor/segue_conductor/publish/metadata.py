@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from segue_audio.files import Cue
+from segue_composition.section_models import models_of
 from segue_conductor.publish.manifest import manifest, version
 from segue_music import codec, theory, timing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from segue.composer.v1.composition_pb2 import Composition
     from segue.composer.v1.spec_pb2 import CompositionSpec
@@ -33,7 +34,7 @@ class FileMetadata:
 def master_metadata(job: CompositionJob, take_keys: Mapping[str, str]) -> FileMetadata:
     """Return the metadata of a composition's master."""
     return FileMetadata(
-        tags(job.composition, job.spec, job.profile),
+        tags(job.composition, job.spec, job.players),
         cues(job.plan),
         job.plan.quarters_per_minute,
         lambda measurement: manifest(job, measurement, take_keys),
@@ -45,8 +46,8 @@ def cues(plan: Plan) -> tuple[Cue, ...]:
     return tuple(Cue(item.first_frame, item.spec.label or item.spec.section_id) for item in plan.sections)
 
 
-def tags(composition: Composition, spec: CompositionSpec, profile: ModelProfile | None) -> dict[str, str]:
-    """Return the tags of a composition's files; `profile` is None if no renderer could be asked for it."""
+def tags(composition: Composition, spec: CompositionSpec, players: Sequence[ModelProfile]) -> dict[str, str]:
+    """Return the tags of a composition's files; `players` is empty if no renderer could be asked for the models."""
     plan = codec.plan_from_message(composition.plan)
     found = {
         "TITLE": plan.title,
@@ -61,10 +62,22 @@ def tags(composition: Composition, spec: CompositionSpec, profile: ModelProfile 
         found.pop("TITLE")
     elif spec.brief.prompt:
         found["COMMENT"] = spec.brief.prompt
-    if profile is None:
-        found["LICENSE"] = f"made with {composition.model}, which could not be asked for its weights' licence"
-    elif profile.weights_license:
-        found["LICENSE"] = f"made with {profile.model}, whose weights are licensed {profile.weights_license}"
+    found["LICENSE"] = _licences(composition, players)
     if composition.degradations:
         found["DEGRADED"] = "; ".join(item.text for item in composition.degradations)
     return {name: text for name, text in found.items() if text}
+
+
+def _licences(composition: Composition, players: Sequence[ModelProfile]) -> str:
+    """Name every model with its weights' licence: the strictest one counts for the whole file."""
+    if not players:
+        models = " and ".join(models_of(composition.plan.sections, composition.model))
+        return f"made with {models}, which could not be asked for its weights' licence"
+    licensed = [profile for profile in players if profile.weights_license]
+    if not licensed:
+        return ""
+    if len(players) == 1:
+        return f"made with {players[0].model}, whose weights are licensed {players[0].weights_license}"
+    models = " and ".join(profile.model for profile in players)
+    licences = ", ".join(f"the weights of {each.model} are licensed {each.weights_license}" for each in licensed)
+    return f"made with {models}; {licences}"

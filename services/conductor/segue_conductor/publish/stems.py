@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from segue.composer.v1 import composition_pb2
 from segue_audio.files import AudioFileSettings, FileFormat
 from segue_composition import state
+from segue_composition.section_models import WHOLE
 from segue_conductor.draft.beats import BeatPlacement
 from segue_conductor.draft.requests import mix_start, take_requests
 from segue_conductor.publish.audio_outputs import open_audio_outputs
@@ -28,9 +29,10 @@ WHOLE_MIX = ""
 async def write_stems(job: CompositionJob, takes: Mapping[str, Take]) -> list[composition_pb2.Output]:
     """Mix the layers again and write each to a file.
 
-    The files are 32 bit float, because a stem may be louder than the mix. Their sum is the draft, within rounding.
+    The files are 32 bit float, because a stem may be louder than the mix. Their sum is the draft, within rounding:
+    takes without layers are in a stem of their own.
     """
-    layers = (WHOLE_MIX, *sorted({layer for take in takes.values() for layer in take.layers}))
+    layers = (WHOLE_MIX, *sorted({layer for take in takes.values() for layer in take.layers or (WHOLE,)}))
     async with open_audio_outputs(job.claim.artifacts) as files:
         opened = {layer: await files.open(_output(job, layer), _settings(job)) for layer in layers}
         answers = exchange(
@@ -65,7 +67,7 @@ def _settings(job: CompositionJob) -> AudioFileSettings:
         sample_rate=job.timeline.sample_rate,
         bit_depth=32,
         cues=cues(job.plan),
-        tags=tags(job.composition, job.spec, job.profile),
+        tags=tags(job.composition, job.spec, job.players),
         quarters_per_minute=job.plan.quarters_per_minute,
         # Workstations place the file at this frame.
         time_reference_frames=0,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 async def write_unfinished_draft(
-    claim: Claim, spec: CompositionSpec, profile: ModelProfile | None, draft: Sequence[Segment]
+    claim: Claim, spec: CompositionSpec, players: Sequence[ModelProfile], draft: Sequence[Segment]
 ) -> list[composition_pb2.Output]:
     """Write the finished part of a draft; no file if there is none."""
     if not draft:
@@ -29,7 +29,7 @@ async def write_unfinished_draft(
         channels=draft[0].channels,
         sample_rate=draft[0].sample_rate,
         cues=tuple(cue for cue in cues(claim.composition.plan) if cue.first_frame < draft[-1].end_frame),
-        tags=tags(claim.composition, spec, profile) | {"COMMENT": "an unfinished draft"},
+        tags=tags(claim.composition, spec, players) | {"COMMENT": "an unfinished draft"},
     )
     async with open_audio_outputs(claim.artifacts) as files:
         file = await files.open(

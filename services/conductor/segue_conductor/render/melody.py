@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from segue.music.v1.music_pb2 import PlannedSection
+    from segue.renderer.v1.renderer_pb2 import ModelProfile
     from segue_audio.arrays import Float32
     from segue_conductor.composition_job import CompositionJob
 
@@ -57,69 +58,80 @@ class Guide:
             yield position, os.pread(self.file.fileno(), length, (self.first_frame + position) * FRAME_BYTES)
 
 
+@dataclass(frozen=True)
+class _DecodedMelody:
+    """A melody of one channel in a temporary file, at one model's rate."""
+
+    file: IO[bytes]
+    frames: int
+    sample_rate: int
+
+
 class Melody:
-    """The melody of one composition. A file is decoded once, into a temporary file that is deleted at the end."""
+    """The melody of one composition. A file is decoded once for each rate, into temporary files that are deleted at the
+    end.
+    """
 
     def __init__(self, job: CompositionJob) -> None:
         self._job = job
         self._spec = job.spec.melody
-        self._rate = job.profile.sample_rate or job.plan.sample_rate
-        self._file: IO[bytes] | None = None
-        self._frames = 0
+        self._decoded: dict[int, _DecodedMelody] = {}
         self._decoding = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
+        for decoded in self._decoded.values():
+            decoded.file.close()
 
-    async def guide(self, section: PlannedSection) -> Guide:
-        """Return the melody of a section."""
+    async def guide(self, section: PlannedSection, profile: ModelProfile) -> Guide:
+        """Return the melody of a section for the model that renders it."""
         if self._spec.band:
             return Guide(BAND, is_band=True)
         if not self._spec.source:
             return Guide()
+        rate = profile.sample_rate or self._job.plan.sample_rate
         async with self._decoding:
-            if self._file is None:
-                await self._decode()
-        first = self._frame_at(section.first_frame)
-        last = min(self._frame_at(section.first_frame + section.spec.frames), self._frames)
+            if rate not in self._decoded:
+                self._decoded[rate] = await self._decode(rate)
+        melody = self._decoded[rate]
+        first = self._frame_at(section.first_frame, rate)
+        last = min(self._frame_at(section.first_frame + section.spec.frames, rate), melody.frames)
         if first >= last:
             return Guide()
-        found = Guide(first_frame=first, frames=last - first, sample_rate=self._rate, file=self._file)
+        found = Guide(first_frame=first, frames=last - first, sample_rate=rate, file=melody.file)
         digest = hashlib.sha256()
         for _, audio in found.pieces():
             digest.update(audio)
         return replace(found, digest=digest.hexdigest())
 
-    def _frame_at(self, frame: int) -> int:
-        return round(frame * self._rate / self._job.plan.sample_rate)
+    def _frame_at(self, frame: int, rate: int) -> int:
+        return round(frame * rate / self._job.plan.sample_rate)
 
-    async def _decode(self) -> None:
-        """Convert the file to one channel at the model's rate. A child process decodes it, since it may be hostile."""
+    async def _decode(self, rate: int) -> _DecodedMelody:
+        """Convert the file to one channel at a model's rate. A child process decodes it, since it may be hostile."""
         file = tempfile.TemporaryFile(prefix="segue-melody-")  # noqa: SIM115  it is closed at the end of the composition
-        needed = self._frame_at(self._job.plan.frames)
+        needed, frames = self._frame_at(self._job.plan.frames, rate), 0
         try:
             async with (
                 self._job.claim.artifacts.local_copy(artifact_key(self._spec.source)) as path,
                 DecodedFile(path) as decoded,
             ):
-                resampler = StreamResampler(decoded.sample_rate, self._rate, 1)
+                resampler = StreamResampler(decoded.sample_rate, rate, 1)
                 async for block in decoded.blocks():
-                    self._frames += await asyncio.to_thread(_write, file, resampler.push(_mono(block)))
-                    if self._frames >= needed:
+                    frames += await asyncio.to_thread(_write, file, resampler.push(_mono(block)))
+                    if frames >= needed:
                         break
                 else:
-                    self._frames += await asyncio.to_thread(_write, file, resampler.finish())
+                    frames += await asyncio.to_thread(_write, file, resampler.finish())
         except AudioError as error:
             file.close()
             raise errors.InvalidAudio(f"spec.melody.source: {error}") from None
         except BaseException:
             file.close()
             raise
-        self._file = file
+        return _DecodedMelody(file, frames, rate)
 
 
 def _mono(block: Float32) -> Float32:

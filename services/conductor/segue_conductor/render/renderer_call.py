@@ -40,7 +40,7 @@ class RendererCall:
     async def run(self) -> None:
         """Render into the take; RenderInvalid if the audio cannot be used."""
         answers = exchange(
-            self._job.route.renderer.RenderSection,
+            self._job.routes[self._inputs.profile.model].renderer.RenderSection,
             self._requests(),
             service="renderer",
             timeout_s=self._job.claim.remaining_s(),

@@ -9,7 +9,8 @@ from segue.composer.v1 import stream_pb2
 from segue.music.v1 import music_pb2
 from segue.renderer.v1 import renderer_pb2
 from segue_composition import state
-from segue_conductor.render.melody import Melody
+from segue_composition.section_models import can_follow
+from segue_conductor.render.melody import Guide, Melody
 from segue_conductor.render.renderer_call import RendererCall
 from segue_conductor.render.section_retry import RetryPolicy
 from segue_conductor.render.take_inputs import (
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
     from segue.composer.v1.composition_pb2 import Section
     from segue.music.v1.music_pb2 import PlannedSection
+    from segue.renderer.v1.renderer_pb2 import ModelProfile
     from segue_conductor.composition_job import CompositionJob
-    from segue_conductor.render.melody import Guide
 
 BEFORE_SECTION: Final = failpoints.declare("conductor.before_section", "a section is about to be rendered")
 AFTER_TAKE: Final = failpoints.declare("conductor.after_take", "a take is complete but not in the log")
@@ -133,7 +134,7 @@ class SectionRenderer:
     async def _use_known_take(self, section: PlannedSection) -> bool:
         """Use the take that an earlier claim has finished, or the parent's take of an unedited section."""
         known = state.section_of(self._job.composition, section.spec.section_id)
-        take = await self._known_take(known)
+        take = await self._known_take(known, stems=self._wants_stems(self._job.profile_of(section.spec)))
         if take is None:
             return False
         # The event comes before the mixer has the take: a section is first rendered, then joined.
@@ -142,11 +143,14 @@ class SectionRenderer:
         self._set_take(section, take)
         return True
 
-    async def _known_take(self, known: Section) -> Take | None:
+    def _wants_stems(self, profile: ModelProfile) -> bool:
+        return self._job.spec.stems and bool(profile.layers)
+
+    async def _known_take(self, known: Section, *, stems: bool) -> Take | None:
         is_ours = known.state in state.RENDERED
         if not known.take or (known.attempt and not is_ours):
             return None
-        take = await self._take_store.find(known.take, stems=self._job.spec.stems)
+        take = await self._take_store.find(known.take, stems=stems)
         if take is None and not is_ours:
             await self._warn(
                 known.section_id,
@@ -157,7 +161,7 @@ class SectionRenderer:
 
     async def _use_stored_take(self, inputs: TakeInputs, seed: int, attempt: int) -> bool:
         """Use a take that another composition of the same owner has made."""
-        found = await self._take_store.find(inputs.key(seed), stems=self._job.spec.stems)
+        found = await self._take_store.find(inputs.key(seed), stems=self._wants_stems(inputs.profile))
         if found is None:
             return False
         await self._report_finished(inputs.section, found, attempt, reused=True)
@@ -189,7 +193,7 @@ class SectionRenderer:
             seed=seed,
             take_key=inputs.key(seed),
             attempt=attempt,
-            stems=self._job.spec.stems,
+            stems=self._wants_stems(inputs.profile),
             # A later composition may use the take and want its notes.
             notes=inputs.profile.gives_notes,
             overlap_frames=inputs.overlap_frames,
@@ -200,21 +204,25 @@ class SectionRenderer:
         )
 
     async def _inputs(self, index: int) -> TakeInputs:
-        section, profile = self._sections[index], self._job.profile
+        section = self._sections[index]
+        profile = self._job.profile_of(section.spec)
         conditioning = b""
         if needs_conditioning(self._job, index):
             before = self._takes[self._sections[index - 1].spec.section_id]
-            conditioning = await read_conditioning(before, profile)
+            rate = profile.sample_rate or section.spec.sample_rate
+            conditioning = await read_conditioning(before, profile, rate)
         return TakeInputs(
             section=section,
             profile=profile,
             conditioning=conditioning,
-            guide=await self._guide(section),
+            guide=await self._guide(section, profile),
             overlap_frames=overlap_frames(self._job, index),
         )
 
-    async def _guide(self, section: PlannedSection) -> Guide:
-        guide = await self._melody.guide(section)
+    async def _guide(self, section: PlannedSection, profile: ModelProfile) -> Guide:
+        if not can_follow(self._job.spec, profile):
+            return Guide()  # the plan has a warning
+        guide = await self._melody.guide(section, profile)
         if self._job.spec.melody.source and not guide.frames:
             await self._warn(section.spec.section_id, "melody_ended", "the melody's file ends before this section")
         return guide

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from segue.music.v1 import music_pb2
+from segue_audio.resample import StreamResampler
 from segue_composition.log_rows import BYTES_PER_SAMPLE
 from segue_conductor.render.take_store import take_key
 from segue_music.codec import section_seed
 
 if TYPE_CHECKING:
+    from segue.audio.v1.audio_pb2 import AudioFormat
     from segue.music.v1.music_pb2 import Plan, PlannedSection
     from segue.renderer.v1.renderer_pb2 import ModelProfile
     from segue_conductor.composition_job import CompositionJob
@@ -30,8 +35,9 @@ class TakeInputs:
 
     section: PlannedSection
     profile: ModelProfile
+    """The model that renders the section."""
     conditioning: bytes
-    """The end of the take before, as F32LE; empty without."""
+    """The end of the take before, as F32LE at the model's rate and channels; empty without."""
     guide: Guide
     overlap_frames: int
 
@@ -62,7 +68,8 @@ def overlap_frames(job: CompositionJob, index: int) -> int:
 
     A take that does not keep to the plan's beat may be shifted for the join, by half a beat at most.
     """
-    sections, locked = job.plan.sections, job.profile.gives_notes
+    sections = job.plan.sections
+    locked = job.profile_of(sections[index].spec).gives_notes
     beat_frames = job.timings[sections[index].spec.section_id].first_beat_frames
     spare = 0 if locked else round(beat_frames / 2)
     if index + 1 >= len(sections):
@@ -78,12 +85,16 @@ def overlap_frames(job: CompositionJob, index: int) -> int:
 
 def needs_conditioning(job: CompositionJob, index: int) -> bool:
     """Return whether a section continues the audio of the one before, and its model can do so."""
-    continuity = job.plan.sections[index].spec.continuity
-    return index > 0 and continuity == music_pb2.CONTINUITY_TAIL and job.profile.HasField("conditioning")
+    spec = job.plan.sections[index].spec
+    takes = job.profile_of(spec).HasField("conditioning")
+    return index > 0 and spec.continuity == music_pb2.CONTINUITY_TAIL and takes
 
 
-async def read_conditioning(before: Take, profile: ModelProfile) -> bytes:
-    """Return the end of the take before, as long as the model wants it."""
+async def read_conditioning(before: Take, profile: ModelProfile, sample_rate: int) -> bytes:
+    """Return the end of the take before, as long as the model wants it.
+
+    Another model may have made that take: its audio is converted to `sample_rate` and the model's channels.
+    """
     finished, accepted = await before.wait_finished(), await before.wait_accepted()
     wanted_s = profile.conditioning.seconds + profile.conditioning.nanos / 1e9
     frames = min(finished.frames, round(wanted_s * accepted.format.sample_rate))
@@ -92,4 +103,16 @@ async def read_conditioning(before: Take, profile: ModelProfile) -> bytes:
     while position < finished.frames:
         pieces.append(await before.read(position, min(READ_FRAMES, finished.frames - position)))
         position += len(pieces[-1]) // before.frame_bytes
-    return b"".join(pieces)
+    audio, channels = b"".join(pieces), profile.channels or accepted.format.channels
+    if (sample_rate, channels) == (accepted.format.sample_rate, accepted.format.channels):
+        return audio
+    return await asyncio.to_thread(_converted, audio, accepted.format, sample_rate, channels)
+
+
+def _converted(audio: bytes, was: AudioFormat, sample_rate: int, channels: int) -> bytes:
+    samples = np.frombuffer(audio, np.float32).reshape(-1, was.channels)
+    if channels < was.channels:
+        samples = samples.mean(axis=1, dtype=np.float32, keepdims=True)
+    resampler = StreamResampler(was.sample_rate, sample_rate, samples.shape[1])
+    found = np.concatenate((resampler.push(samples), resampler.finish()))
+    return np.repeat(found, channels // found.shape[1], axis=1).astype(np.float32).tobytes()

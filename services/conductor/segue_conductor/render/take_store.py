@@ -11,6 +11,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Final
 
+from segue.music.v1 import music_pb2
 from segue.renderer.v1 import renderer_pb2
 from segue_composition.log_rows import BYTES_PER_SAMPLE
 from segue_music.codec import canonical_json
@@ -38,8 +39,11 @@ def take_key(
     guide_digest: str,
 ) -> str:
     """Return the key of a take. Equal keys mean equal audio, whatever the section's position in the piece."""
+    played = music_pb2.SectionSpec()
+    played.CopyFrom(spec)
+    played.ClearField("model")  # the profile names it
     parts = {
-        "spec": hashlib.sha256(canonical_json(spec)).hexdigest(),
+        "spec": hashlib.sha256(canonical_json(played)).hexdigest(),
         "backend": profile.backend,
         "model": profile.model,
         "model_digest": profile.model_digest,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composition_pb2, spec_pb2, stream_pb2
 from segue_composition.plan_request import plan_request
+from segue_composition.section_models import add_option_warnings, models_of, players_of
 from segue_conductor.analyzer_call import analyze_master
 from segue_conductor.backoff import retry_while_unavailable
 from segue_conductor.claim import Claim
@@ -53,7 +54,7 @@ class CompositionRun:
         self._journal = journal
         self._spec = spec_pb2.CompositionSpec.FromString(job.spec)
         self._settings = settings
-        self._route: ModelRoute | None = None
+        self._routes: Mapping[str, ModelRoute] = {}
         limit = self._spec.time_limit.ToNanoseconds() / 1e9 if self._spec.HasField("time_limit") else None
         limit_s = settings.time_limit_s if limit is None else limit
         deadline = time.monotonic() + max(0.0, limit_s - job.worked_s)
@@ -72,14 +73,11 @@ class CompositionRun:
             return await self._work()
 
     async def _work(self) -> composition_pb2.State.ValueType:
-        model = self._journal.composition.model
-        self._route = await retry_while_unavailable(
-            lambda: self._claim.peers.route(model), self._claim.backoff("the model")
-        )
+        self._routes = await retry_while_unavailable(self._find_routes, self._claim.backoff("the model"))
         job = CompositionJob(
             claim=self._claim,
             spec=self._spec,
-            route=self._route,
+            routes=self._routes,
             stall_limit_s=self._settings.stall_limit_s,
         )
         if not self._journal.composition.HasField("plan"):
@@ -98,11 +96,12 @@ class CompositionRun:
         await self._journal.finish(state, error)
 
     async def _plan(self, job: CompositionJob) -> None:
-        request = plan_request(self._spec, job.profile)
+        request = plan_request(self._spec, job.profiles)
         backoff = self._claim.backoff("the plan")
         answer = await retry_while_unavailable(lambda: self._claim.peers.create_plan(request), backoff)
         answer.plan.version = answer.plan.version or 1
         answer.estimate.model = answer.estimate.model or job.profile.model
+        add_option_warnings(answer.plan, self._spec, job.profiles)
         planned = stream_pb2.Planned(plan=answer.plan, estimate=answer.estimate)
         await self._journal.append(stream_pb2.CompositionEvent(planned=planned))
         await failpoints.reach(AFTER_PLAN)
@@ -166,17 +165,25 @@ class CompositionRun:
             return
         try:
             draft = await recorded_segments(self._claim, audio_pb2.STAGE_DRAFT)
-            outputs = await write_unfinished_draft(self._claim, self._spec, await self._profile(), draft)
+            outputs = await write_unfinished_draft(self._claim, self._spec, await self._players(), draft)
             if outputs:
                 await self._journal.append(*(stream_pb2.CompositionEvent(output_ready=output) for output in outputs))
         except Exception as error:  # noqa: BLE001 - the terminal event must be written, with or without the draft
             log.warning("the draft was not kept", error=str(error))
 
-    async def _profile(self) -> ModelProfile | None:
-        """Return the model's profile; None if no renderer is available."""
+    async def _find_routes(self) -> Mapping[str, ModelRoute]:
+        """Return the routes to the piece's models, its own first: before it is planned, those of a caller's plan."""
+        composition = self._journal.composition
+        plan = composition.plan if composition.HasField("plan") else self._spec.plan
+        routes = await self._claim.peers.routes_to(models_of(plan.sections, composition.model))
+        return {route.profile.model: route for route in routes}
+
+    async def _players(self) -> list[ModelProfile]:
+        """Return the models that render sections; none if no renderer is available."""
         with contextlib.suppress(errors.SegueError):
-            self._route = self._route or await self._claim.peers.route(self._journal.composition.model)
-        return self._route.profile if self._route else None
+            self._routes = self._routes or await self._find_routes()
+        profiles = [route.profile for route in self._routes.values()]
+        return players_of(self._journal.composition.plan.sections, profiles) if profiles else []
 
 
 async def _first_error(*stages: asyncio.Task[errors.SegueError | None]) -> errors.SegueError | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from segue_music.plan import Continuity, Join, JoinKind, Neighbour, PlannedSection, SectionSpec
 from segue_planner.averages import mean
+from segue_planner.profiles import profile_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,22 +47,25 @@ def with_neighbours(specs: Sequence[SectionSpec]) -> list[SectionSpec]:
     return found
 
 
-def choose_join(continuity: Continuity, profile: ModelProfile | None) -> JoinKind:
-    """Return how sections meet by default: a hard join where the model keeps time over the border, else a crossfade.
+def choose_join(continuity: Continuity, before: ModelProfile | None, after: ModelProfile | None) -> JoinKind:
+    """Return how sections meet by default: a hard join where the models keep time over the border, else a crossfade.
 
     Models that play notes, and models that continue the audio before, keep time; a crossfade would blur the downbeat.
     """
-    in_time = continuity == Continuity.TAIL or (profile is not None and profile.gives_notes)
-    return JoinKind.HARD if in_time else JoinKind.CROSSFADE
+    in_time = all(profile is not None and profile.gives_notes for profile in (before, after))
+    return JoinKind.HARD if in_time or continuity == Continuity.TAIL else JoinKind.CROSSFADE
 
 
-def place_sections(specs: Sequence[SectionSpec], profile: ModelProfile | None) -> tuple[PlannedSection, ...]:
+def place_sections(specs: Sequence[SectionSpec], profiles: Sequence[ModelProfile]) -> tuple[PlannedSection, ...]:
     """Put sections one after the other. A section that continues the audio before waits for it."""
     placed = []
     frame = bar = 0
     for index, spec in enumerate(specs):
         waits = (specs[index - 1].section_id,) if index and spec.continuity == Continuity.TAIL else ()
-        join = Join(choose_join(spec.continuity, profile), 1.0) if index else None
+        join = None
+        if index:
+            before, after = profile_of(specs[index - 1], profiles), profile_of(spec, profiles)
+            join = Join(choose_join(spec.continuity, before, after), 1.0)
         placed.append(PlannedSection(spec, frame, bar, waits, join))
         frame += spec.frames
         bar += spec.bars

@@ -18,7 +18,7 @@ pub enum Position {
 /// One change. A section is given by its number or its id.
 #[derive(Clone, Debug, PartialEq)]
 pub enum EditArg {
-    Redo { section: String, seed: Option<u32>, prompt: String },
+    Redo { section: String, seed: Option<u32>, model: String, prompt: String },
     Replace { section: String, spec: Box<SectionSpec> },
     Insert { before: Position, spec: Box<SectionSpec> },
     Remove { section: String },
@@ -37,7 +37,7 @@ const FLAGS: [(&str, &str, &str, Parse); 5] = [
         "redo",
         "SECTION",
         "Render a section again: 3 or chorus-2 is the next take (the flag twice: the one after it), 3@7 is the take of seed \
-         7; for models that read a prompt also 3:\"darker, no drums\"",
+         7, 3=sketch is played by another model; for models that read a prompt also 3:\"darker, no drums\"",
         parse_redo,
     ),
     (
@@ -92,7 +92,12 @@ fn parse_redo(text: &str) -> Result<EditArg, String> {
         Some((section, seed)) => (section, Some(parse_seed(seed.trim())?)),
         None => (take, None),
     };
-    Ok(EditArg::Redo { section: parse_section(section)?, seed, prompt: prompt.trim().to_owned() })
+    let (section, model) = match section.split_once('=') {
+        Some((_, model)) if model.trim().is_empty() => return Err("name a model, for example 3=sketch".to_owned()),
+        Some((section, model)) => (section, model.trim().to_owned()),
+        None => (section, String::new()),
+    };
+    Ok(EditArg::Redo { section: parse_section(section)?, seed, model, prompt: prompt.trim().to_owned() })
 }
 
 fn parse_seed(text: &str) -> Result<u32, String> {
@@ -216,6 +221,7 @@ mod tests {
             (parse_move, "3"),
             (parse_redo, ""),
             (parse_redo, "3@"),
+            (parse_redo, "3="),
             (parse_redo, "3@4294967296"),
             (parse_redo, "@7"),
             (parse_remove, "a b"),

@@ -101,9 +101,9 @@ impl<'a> Sections<'a> {
 
     fn edit(&mut self, arg: EditArg) -> Result<EditKind, CliError> {
         Ok(match arg {
-            EditArg::Redo { section, seed, prompt } => {
+            EditArg::Redo { section, seed, model, prompt } => {
                 let section_id = self.find(&section)?;
-                EditKind::Redo(EditRedo { section_id, seed, prompt })
+                EditKind::Redo(EditRedo { section_id, seed, prompt, model })
             }
             EditArg::Remove { section } => {
                 let section_id = self.find(&section)?;

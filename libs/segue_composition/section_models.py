@@ -1,0 +1,67 @@
+"""The models of a piece: which one plays each section, and what they cannot do of the request together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from segue.music.v1 import music_pb2
+from segue.renderer.v1 import renderer_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from segue.composer.v1.spec_pb2 import CompositionSpec
+    from segue.music.v1.music_pb2 import Plan, PlannedSection, SectionSpec
+    from segue.renderer.v1.renderer_pb2 import ModelProfile
+
+WHOLE: Final = "whole"
+"""The stem of the sections whose model gives no layers."""
+
+
+def model_of(spec: SectionSpec, piece_model: str) -> str:
+    """Return the name of the model that plays a section: its own, else the piece's."""
+    return spec.model or piece_model
+
+
+def models_of(sections: Iterable[PlannedSection], piece_model: str) -> list[str]:
+    """Return the names of a piece's models, each once, the piece's own first."""
+    return list(dict.fromkeys([piece_model, *(model_of(item.spec, piece_model) for item in sections)]))
+
+
+def players_of(sections: Iterable[PlannedSection], profiles: Sequence[ModelProfile]) -> list[ModelProfile]:
+    """Return the models that sections are played by, each once. Of a piece without sections, it is its own: the first.
+
+    `profiles` are those of `models_of`; sections of other models are left out.
+    """
+    by_name = {profile.model: profile for profile in profiles}
+    names = [model_of(item.spec, profiles[0].model) for item in sections] or [profiles[0].model]
+    return [by_name[name] for name in dict.fromkeys(names) if name in by_name]
+
+
+def can_follow(spec: CompositionSpec, profile: ModelProfile) -> bool:
+    """Return whether a model can follow the melody of a request."""
+    wanted = {"source": renderer_pb2.GUIDE_MELODY_AUDIO, "band": renderer_pb2.GUIDE_NOTES}
+    melody = spec.melody.WhichOneof("melody")
+    return melody is None or wanted[melody] in profile.guides
+
+
+def add_option_warnings(plan: Plan, spec: CompositionSpec, profiles: Sequence[ModelProfile]) -> None:
+    """Add to a plan what some sections' models cannot do of a request that other sections' models can do."""
+    by_name = {profile.model: profile for profile in profiles}
+    for item in plan.sections:
+        profile = by_name[model_of(item.spec, profiles[0].model)]
+        # A plan that was handed in may have them already.
+        plan.warnings.extend(each for each in _option_warnings(spec, item, profile) if each not in plan.warnings)
+
+
+def _option_warnings(spec: CompositionSpec, item: PlannedSection, profile: ModelProfile) -> Iterator[music_pb2.Warning]:
+    name, section_id = profile.model, item.spec.section_id
+    if spec.stems and not profile.layers:
+        text = f"{name} gives no layers: the section is in the stem {WHOLE!r}"
+        yield music_pb2.Warning(code="stems_not_given", text=text, section_id=section_id)
+    if spec.midi and not profile.gives_notes:
+        text = f"{name} gives no notes: the section is empty in the MIDI file"
+        yield music_pb2.Warning(code="notes_not_given", text=text, section_id=section_id)
+    if not can_follow(spec, profile):
+        text = f"{name} cannot follow the melody: the section is played without it"
+        yield music_pb2.Warning(code="melody_not_followed", text=text, section_id=section_id)
