@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import io
 import socket
+import sqlite3
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -24,7 +25,7 @@ from segue_gateway.watch import streams
 from segue_runtime import errors
 from segue_runtime.artifacts import FolderArtifacts
 from segue_runtime.rpc.chunks import crc32c
-from segue_runtime.store import SqliteStore
+from segue_runtime.store import SqliteStore, schema
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,6 +75,42 @@ async def test_a_piece_succeeds_although_its_progress_cannot_be_written(
     ):
         heard = await asyncio.wait_for(hear(client.compose(spec(seconds=4))), 60)
         assert heard.composition.state == composition_pb2.STATE_SUCCEEDED
+
+
+@pytest.mark.parametrize("moment", ["planned", "draft_finished"])
+async def test_a_piece_waits_for_a_store_that_stands_still(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Another process keeps the store's lock, until writes and renewals of the lease have failed."""
+    monkeypatch.setattr(schema, "BUSY_S", 0.2)
+    failed = {name: asyncio.Event() for name in ("append", "renew")}
+    for name, event in failed.items():
+        monkeypatch.setattr(SqliteStore, name, _noting(getattr(SqliteStore, name), event))
+    home = tmp_path / "home"
+    async with embedded(home, {"conductor.heartbeat": "0.1s"}) as (_, client), asyncio.timeout(90):
+        heard = Heard()
+        async for update in client.compose(ASKED):
+            heard.take(update)
+            if update.kind == moment and heard.kinds.count(moment) == 1:
+                with contextlib.closing(sqlite3.connect(home / "segue.db", isolation_level=None, timeout=30)) as other:
+                    other.execute("BEGIN IMMEDIATE")
+                    for event in failed.values():
+                        await event.wait()
+                    other.execute("ROLLBACK")
+    assert heard.composition.state == composition_pb2.STATE_SUCCEEDED
+    assert heard.kinds.count("started") == 1
+    assert "section_retried" not in heard.kinds
+
+
+def _noting(real: Any, failed: asyncio.Event) -> Any:
+    async def tried(*args: Any, **options: Any) -> Any:
+        try:
+            return await real(*args, **options)
+        except errors.StoreUnavailable:
+            failed.set()
+            raise
+
+    return tried
 
 
 async def test_a_connected_caller_is_not_taken_for_disconnected(

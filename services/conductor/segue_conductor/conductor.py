@@ -170,7 +170,11 @@ class Conductor:
                     return True
                 if stop.done():
                     return False
-                renewal = await self._store.renew(job.name, job.epoch, self._settings.lease_s)
+                try:
+                    renewal = await self._store.renew(job.name, job.epoch, self._settings.lease_s)
+                except errors.StoreUnavailable as error:  # nor can another conductor claim the job, or it is fenced
+                    log.warning("the lease was not renewed", reason=error.reason)
+                    continue
                 reason = stop_reason(job.name, renewal)
                 if reason is not None:
                     await _end(running)

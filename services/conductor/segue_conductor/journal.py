@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from segue.composer.v1 import composition_pb2
 from segue_composition import log_rows, state
@@ -13,18 +13,24 @@ from segue_runtime import errors, logs
 from segue_runtime.store import NewEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from segue.composer.v1.composition_pb2 import Composition
     from segue.composer.v1.stream_pb2 import CompositionEvent
     from segue_composition.log_rows import Segment
     from segue_runtime.store import Job, Store
 
+T = TypeVar("T")
+RETRY_S: Final = 0.5
 log = logs.get("conductor")
+_outages = logs.BoundedLog(log)
 
 
 class Journal:
-    """Writes of one claim. The composition in memory is always the stored one."""
+    """Writes of one claim. The composition in memory is always the stored one.
+
+    A write waits for a store that does not answer: a disk that stands still for a while must not fail a piece.
+    """
 
     def __init__(self, store: Store, job: Job) -> None:
         self._store = store
@@ -46,13 +52,13 @@ class Journal:
     async def append(self, *events: CompositionEvent, checkpoint: JobCheckpoint | None = None) -> int:
         """Append events and store the composition that they change, in one transaction; return the newest sequence."""
         async with self._appending:
-            return await _uncancelled(self._write(events, checkpoint))
+            return await until_the_store_answers(lambda: _uncancelled(self._write(events, checkpoint)))
 
     async def append_progress(self, event: CompositionEvent) -> int:
         """Append an event that counts as progress: the job's claims are counted from 0 again."""
         async with self._appending:
             # The present checkpoint is read here: the mixer may have reached it while this waited.
-            return await _uncancelled(self._write((event,), self.checkpoint))
+            return await until_the_store_answers(lambda: _uncancelled(self._write((event,), self.checkpoint)))
 
     async def add_segments(self, segments: Sequence[Segment], before: Sequence[CompositionEvent] = ()) -> int:
         """Append references to audio, after the events that announce them."""
@@ -63,14 +69,14 @@ class Journal:
             self.sequence = await self._store.append(self.name, self.epoch, rows)
             return self.sequence
 
-        return await _uncancelled(write())
+        return await until_the_store_answers(lambda: _uncancelled(write()))
 
     async def finish(self, final: composition_pb2.State.ValueType, error: errors.SegueError | None) -> None:
         """Append the only terminal event: the composition in its final state."""
         event = state.finished_event(self.composition, final, error, time.time())
         self.composition = event.finished.composition
         async with self._appending:
-            await _uncancelled(self._write((event,), None, terminal=True))
+            await until_the_store_answers(lambda: _uncancelled(self._write((event,), None, terminal=True)))
         log.info("ended", composition=self.name, state=composition_pb2.State.Name(final))
 
     async def _write(
@@ -101,6 +107,16 @@ class Journal:
     def _row(self, event: CompositionEvent, plan_version: int | None = None) -> NewEvent:
         event.plan_version = self.composition.plan_version if plan_version is None else plan_version
         return NewEvent(log_rows.EVENT, event.SerializeToString())
+
+
+async def until_the_store_answers(write: Callable[[], Awaitable[T]]) -> T:
+    """Repeat a write while the store does not answer. If another conductor claims the job meanwhile, it is fenced."""
+    while True:
+        try:
+            return await write()
+        except errors.StoreUnavailable as error:
+            _outages.warning("waiting for the store", reason=error.reason)
+            await asyncio.sleep(RETRY_S)
 
 
 async def _uncancelled(write: Coroutine[Any, Any, int]) -> int:

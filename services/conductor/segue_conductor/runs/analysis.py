@@ -11,6 +11,7 @@ from segue_composition.analysis_state import end_analysis
 from segue_composition.artifact_keys import artifact_key
 from segue_conductor.analyzer_call import analyze_file
 from segue_conductor.backoff import Backoff, retry_while_unavailable
+from segue_conductor.journal import until_the_store_answers
 from segue_runtime import logs
 from segue_runtime.store import NewEvent
 
@@ -68,11 +69,13 @@ class AnalysisRun:
 
     async def _write(self, *, terminal: bool = False) -> None:
         self._last_write = time.monotonic()
-        await self._services.store.append(
-            self.name,
-            self._epoch,
-            [NewEvent(log_rows.EVENT, b"")],
-            resource=self._analysis.SerializeToString(),
-            state=composition_pb2.State.Name(self._analysis.state),
-            terminal=terminal,
+        await until_the_store_answers(
+            lambda: self._services.store.append(
+                self.name,
+                self._epoch,
+                [NewEvent(log_rows.EVENT, b"")],
+                resource=self._analysis.SerializeToString(),
+                state=composition_pb2.State.Name(self._analysis.state),
+                terminal=terminal,
+            )
         )
