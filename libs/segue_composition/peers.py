@@ -16,6 +16,7 @@ from segue.planner.v1 import planner_pb2, planner_pb2_grpc
 from segue.renderer.v1 import renderer_pb2, renderer_pb2_grpc
 from segue_runtime import errors
 from segue_runtime.errors import FieldViolation
+from segue_runtime.rpc.addresses import is_unix
 from segue_runtime.rpc.channels import connect
 from segue_runtime.rpc.duplex import has_begun
 
@@ -46,6 +47,8 @@ class ModelRoute:
     profile: renderer_pb2.ModelProfile
     renderer: renderer_pb2_grpc.RendererServiceAsyncStub
     slots: int
+    address: str
+    """The renderer's address; empty if it is in this process."""
 
 
 class Peers:
@@ -65,13 +68,13 @@ class Peers:
             "planner_pb2_grpc.PlannerServiceAsyncStub",
             planner_pb2_grpc.PlannerServiceStub(self._channels[addresses.planner]),
         )
-        self._renderers = [
-            cast(
+        self._renderers = {
+            address: cast(
                 "renderer_pb2_grpc.RendererServiceAsyncStub",
                 renderer_pb2_grpc.RendererServiceStub(self._channels[address]),
             )
             for address in addresses.renderers
-        ]
+        }
         self.mixer = cast(
             "mixer_pb2_grpc.MixerServiceAsyncStub", mixer_pb2_grpc.MixerServiceStub(self._channels[addresses.mixer])
         )
@@ -108,9 +111,11 @@ class Peers:
                 "no renderer answers; is one running?", metadata={"service": "renderer"}, retry_after_s=2
             )
         found: dict[str, ModelRoute] = {}
-        for renderer, status in answers:
+        for address, status in answers:
+            shown = "" if is_unix(address) else address
             for profile in status.models:
-                found.setdefault(profile.model, ModelRoute(profile, renderer, max(1, status.slots)))
+                route = ModelRoute(profile, self._renderers[address], max(1, status.slots), shown)
+                found.setdefault(profile.model, route)
         return list(found.values())
 
     async def route(self, model: str) -> ModelRoute:
@@ -133,17 +138,17 @@ class Peers:
             violations=[FieldViolation(field, text, routes[0].profile.model)] if field else (),
         )
 
-    async def _ask_statuses(
-        self,
-    ) -> list[tuple[renderer_pb2_grpc.RendererServiceAsyncStub, renderer_pb2.GetStatusResponse]]:
+    async def _ask_statuses(self) -> list[tuple[str, renderer_pb2.GetStatusResponse]]:
+        """Return the address and the status of every renderer that answers."""
+        request = renderer_pb2.GetStatusRequest()
         answers = await asyncio.gather(
-            *(stub.GetStatus(renderer_pb2.GetStatusRequest(), timeout=ASK_TIMEOUT_S) for stub in self._renderers),
+            *(stub.GetStatus(request, timeout=ASK_TIMEOUT_S) for stub in self._renderers.values()),
             return_exceptions=True,
         )
-        found: list[tuple[renderer_pb2_grpc.RendererServiceAsyncStub, renderer_pb2.GetStatusResponse]] = []
-        for stub, answer in zip(self._renderers, answers, strict=True):
+        found: list[tuple[str, renderer_pb2.GetStatusResponse]] = []
+        for address, answer in zip(self._renderers, answers, strict=True):
             if isinstance(answer, renderer_pb2.GetStatusResponse):
-                found.append((stub, answer))
+                found.append((address, answer))
             elif not isinstance(answer, grpc.RpcError):
                 raise answer
         return found

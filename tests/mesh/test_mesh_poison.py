@@ -90,6 +90,7 @@ async def test_work_that_kills_its_role_fails_alone(tmp_path: Path, num_innocent
         assert (reasons[name].reason, reasons[name].metadata["service"]) == ("TOO_MANY_TRIES", role)
         assert f"the {role} was lost 3 times" in reasons[name].message
     for name in ("reader", "renderer"):
+        assert reasons[name].metadata["address"] == roles["renderer"].address
         assert reasons[name].metadata["section_id"] in {each.section_id for each in failed[name].sections}
     assert failed["analyzer"].state == composition_pb2.STATE_FAILED
     assert reasons["analyzer"].reason == "DEGRADATION_REFUSED"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 
 from segue_conductor.backoff import LONGEST_DELAY_S, Backoff
+from segue_conductor.progress import ProgressBoard
 from segue_conductor.render.section_retry import NUM_SEEDS, RetryPolicy
 from segue_runtime import errors
 
@@ -66,6 +68,25 @@ def test_a_section_that_loses_its_renderer_three_times_fails(error: errors.Segue
         policy.after(error, accepted=False)
     assert caught.value.metadata == {"service": "renderer", "section_id": "verse-1"}
     assert error.message in caught.value.message
+
+
+def test_the_patience_begins_again_when_the_renderer_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    board, policy = ProgressBoard(), policy_of(patience_s=600)
+    board.backoffs.append(policy.backoff)
+    policy.after(REFUSED, accepted=False)
+    board.answered("mixer")
+    assert board.waiting_for == "renderer"
+    now = 600.0
+    policy.after(REFUSED, accepted=False)
+    board.answered("renderer")
+    assert board.waiting_for == ""
+    for now in (900.0, 1499.0):  # noqa: B007 - the clock
+        policy.after(REFUSED, accepted=False)
+    now = 1501.0
+    with pytest.raises(errors.ServiceUnreachable):
+        policy.after(REFUSED, accepted=False)
 
 
 def test_a_renderer_that_drains_takes_no_attempt_away() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from segue_runtime.errors import NotFinished, QueueFull, RequestIdReused
 from segue_runtime.store import queue_order, uploads
@@ -28,8 +28,9 @@ AND (?5 IS NULL OR id < ?5) ORDER BY id DESC LIMIT ?6
 
 def job_of(row: sqlite3.Row) -> Job:
     """Make a record from a row."""
-    values = {key: row[key] for key in row.keys() if key != "id"}  # noqa: SIM118 - a Row iterates over its values
-    return Job(**(values | {"labels": json.loads(row["labels"]), "alone": bool(row["alone"])}))
+    values: dict[str, Any] = {key: row[key] for key in row.keys() if key != "id"}  # noqa: SIM118 - a Row iterates over its values
+    values |= {"labels": json.loads(row["labels"]), "alone": bool(row["alone"])}
+    return Job(**values)
 
 
 def find(cx: sqlite3.Connection, name: str) -> Job | None:

@@ -63,6 +63,10 @@ class Backoff:
         self.num_losses = 0
         await self._turn.aclose()
 
+    def answered(self) -> None:
+        """Note that the awaited role is back: the limit begins again with the next failure."""
+        self._failing_since, self.waiting_for = 0.0, ""
+
     def next_delay_s(self, error: errors.Unavailable) -> float:
         """Return the seconds to wait before the next try.
 
@@ -84,11 +88,14 @@ class Backoff:
         self._failing_since, self._delay_s, self.waiting_for = 0.0, FIRST_DELAY_S, ""  # the role was there
         self._lost_role = role = error.metadata.get("service", "renderer")
         self.num_losses += 1
+        address = error.metadata.get("address", "")
+        fields = {"role": role, "address": address, "work": self._work, "num_losses": self.num_losses}
+        log.warning("a role was lost at work", **fields, error=error.message)
         if self.num_losses >= MAX_LOSSES:
             raise errors.TooManyTries(
                 f"the {role} was lost {self.num_losses} times while it worked on {self._work}, which is not tried "
-                f"again; see the {role}'s log; the last time: {error.message}",
-                metadata={"service": role, **self._metadata},
+                f"again; see the {role}'s log; the last time{address and f' at {address}'}: {error.message}",
+                metadata={"service": role, **self._metadata, **({"address": address} if address else {})},
             ) from error
         return FIRST_DELAY_S * 2.0**self.num_losses
 

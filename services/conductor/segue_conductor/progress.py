@@ -31,7 +31,7 @@ class ProgressBoard:
         """Note that a role answers: the job does not wait for it any more."""
         for backoff in self.backoffs:
             if backoff.waiting_for == role:
-                backoff.waiting_for = ""
+                backoff.answered()
 
     def set(self, progress: SectionProgress) -> None:
         """Replace the earlier progress of the same section."""

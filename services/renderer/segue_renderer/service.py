@@ -22,7 +22,7 @@ from segue_renderer.backend import (
     RenderProgress,
     RenderRequest,
 )
-from segue_runtime import errors
+from segue_runtime import errors, logs
 from segue_runtime.rpc.chunks import cut, samples_of
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ GUIDES: Final = (
     ("guide_band", GuideKind.NOTES),
 )
 """Options of a start, and the kind of guide that each needs."""
+log = logs.get("renderer")
 
 
 class RendererService(renderer_pb2_grpc.RendererServiceServicer):
@@ -59,6 +60,8 @@ class RendererService(renderer_pb2_grpc.RendererServiceServicer):
     ) -> AsyncIterator[renderer_pb2.RenderSectionResponse]:
         """Render one section."""
         start, request = await _read(request_iterator, self._check)
+        # If the section ends this process, its name is among the last lines.
+        log.info("renders", section=start.spec.section_id, attempt=start.attempt, model=start.model)
         if start.guide_band:
             notes = await asyncio.to_thread(self._band_melody, request.spec, request.seed)
             request = dataclasses.replace(request, guide_notes=notes)

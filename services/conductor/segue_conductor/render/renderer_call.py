@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from segue.composer.v1 import stream_pb2
 from segue.renderer.v1 import renderer_pb2
+from segue_conductor.backoff import LOSSES
 from segue_conductor.render.audio_check import AudioCheck
 from segue_conductor.render.take_store import MIX
 from segue_runtime import errors
@@ -33,14 +34,23 @@ class RendererCall:
         self._take = take
         self._start = start
         self._inputs = inputs
+        self._route = job.routes[inputs.profile.model]
         self._notes: list[music_pb2.Note] = []
         self._check = AudioCheck(start, inputs.profile)
         self._start_time = time.monotonic()
 
     async def run(self) -> None:
         """Render into the take; RenderInvalid if the audio cannot be used."""
+        try:
+            await self._run()
+        except LOSSES as error:
+            if self._route.address:
+                error.metadata["address"] = self._route.address
+            raise
+
+    async def _run(self) -> None:
         answers = exchange(
-            self._job.routes[self._inputs.profile.model].renderer.RenderSection,
+            self._route.renderer.RenderSection,
             self._requests(),
             service="renderer",
             timeout_s=self._job.claim.remaining_s(),

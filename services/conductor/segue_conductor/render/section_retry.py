@@ -35,7 +35,7 @@ class RetryPolicy:
 
     def __init__(self, seed: int, backoff: Backoff) -> None:
         self._seed = seed
-        self._backoff = backoff
+        self.backoff = backoff
         self._num_failures = 0
 
     def after(self, error: errors.SegueError, *, accepted: bool) -> Retry:
@@ -44,7 +44,7 @@ class RetryPolicy:
         Raises the error that ends the section.
         """
         if isinstance(error, errors.Unavailable):
-            delay_s = self._backoff.next_delay_s(error)
+            delay_s = self.backoff.next_delay_s(error)
             return Retry(self._seed, delay_s, is_attempt=accepted or isinstance(error, LOSSES))
         self._num_failures += 1
         limit = MAX_INVALID_TAKES if isinstance(error, errors.RenderInvalid) else MAX_FAILURES
