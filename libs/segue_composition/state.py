@@ -1,9 +1,10 @@
-"""A composition as the fold of its events: `apply` is the only place that changes one."""
+"""A composition as the fold of its log: `apply` and `apply_segment` are the only places that change one."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composition_pb2, spec_pb2, stream_pb2
 from segue.music.v1 import music_pb2
 from segue_composition.log_rows import set_time
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from segue.composer.v1.composition_pb2 import Composition
     from segue.composer.v1.stream_pb2 import CompositionEvent
+    from segue_composition.log_rows import Segment
 
 TERMINAL: Final = frozenset(
     {
@@ -96,6 +98,12 @@ def apply(composition: Composition, event: CompositionEvent) -> None:
         change(composition, event)
 
 
+def apply_segment(composition: Composition, segment: Segment) -> None:
+    """Change a composition by a segment of its log."""
+    if segment.stage == audio_pb2.STAGE_DRAFT:
+        composition.draft_frames = segment.end_frame
+
+
 def _started(composition: Composition, event: CompositionEvent) -> None:
     composition.claims = event.started.claims
     composition.queue_position = 0
@@ -170,6 +178,11 @@ def _section_mixed(composition: Composition, event: CompositionEvent) -> None:
         _warn(composition, warning)
 
 
+def _draft_rewound(composition: Composition, event: CompositionEvent) -> None:
+    if event.draft_rewound.stage == audio_pb2.STAGE_DRAFT:
+        composition.draft_frames = event.draft_rewound.first_frame
+
+
 def _draft_finished(composition: Composition, event: CompositionEvent) -> None:
     composition.draft_frames = event.draft_finished.mixed.frames
     composition.state = composition_pb2.STATE_MASTERING
@@ -216,6 +229,7 @@ _CHANGES: dict[str, Callable[[Composition, CompositionEvent], None]] = {
     "section_finished": _section_finished,
     "section_retried": _section_retried,
     "section_mixed": _section_mixed,
+    "draft_rewound": _draft_rewound,
     "draft_finished": _draft_finished,
     "master_made": _master_made,
     "analyzed": _analyzed,

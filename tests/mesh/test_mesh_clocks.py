@@ -63,7 +63,6 @@ async def test_a_clock_that_jumps_moves_no_piece_to_another_conductor(
         jump(jump_s)
         heard = await asyncio.wait_for(hear(client.watch(created.name, audio=BOTH)), 90)
         assert heard.composition.state == composition_pb2.STATE_SUCCEEDED, heard.composition.error
-        assert heard.composition.claims == 1
         assert heard.kinds.count("started") == 1
 
 

@@ -89,7 +89,7 @@ async def test_a_composition_continues_without_a_watcher(segued: Segued, undistu
         await asyncio.to_thread(segued.start)
         heard = await asyncio.wait_for(hear(client.watch(created.name, audio=BOTH)), 60)
     check(heard, undisturbed)
-    assert heard.composition.claims >= 2
+    assert heard.kinds.count("started") >= 2
 
 
 @pytest.mark.slow

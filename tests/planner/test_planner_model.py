@@ -30,6 +30,7 @@ from segue_planner.language_model.client import make_language_model
 from segue_planner.language_model.proposal import ProposalError, parse_proposal
 from segue_planner.planner import Planner
 from segue_planner.prompt.reader import read_prompt
+from segue_runtime import scope
 from segue_runtime.settings import PlannerSettings, SettingsError, load
 
 if TYPE_CHECKING:
@@ -56,8 +57,10 @@ async def test_a_proposals_words_form_and_chords_are_used_and_recorded(tmp_path:
 
 async def test_the_request_follows_the_documented_api(tmp_path: Path) -> None:
     async with planner_with_model(tmp_path, answers(PROPOSAL), token="hush") as planner:
+        scope.enter(scope.Scope("caller-42"))
         await planner.plan(dataclasses.replace(BRIEF, seed=7))
         (asked,) = planner.model.received
+    assert asked.headers["x-request-id"] == "caller-42"
     assert asked.line == "POST /api/chat HTTP/1.1"
     assert asked.headers["content-type"] == "application/json"
     assert asked.headers["authorization"] == "Bearer hush"

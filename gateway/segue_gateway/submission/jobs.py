@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from segue.composer.v1 import analysis_pb2, composition_pb2, mastering_pb2, spec_pb2, stream_pb2
@@ -240,6 +240,8 @@ class Submission:
 
     async def _create(self, job: NewJob) -> Created:
         queue = self._settings.queue
+        here = scope.current()
+        job = replace(job, call_id=here.request_id if here else None)
         return await self._store.create(job, queue_limit=queue.limit, retry_after_s=queue.retry_after_s)
 
     def _check_open(self) -> None:

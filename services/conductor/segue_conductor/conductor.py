@@ -102,7 +102,8 @@ class Conductor:
 
     async def _drive(self, job: Job) -> None:
         """Run a claimed job until it ends, is cancelled, is returned to the queue, or belongs to another claim."""
-        scope.enter(scope.Scope(request_id=job.name, owner=job.owner))
+        # The caller's id, so that one id finds the lines of all roles, after a takeover too.
+        scope.enter(scope.Scope(request_id=job.call_id or job.name, owner=job.owner))
         log.info("claimed", job=job.name, claims=job.claims, epoch=job.epoch)
         self._metrics.running.inc()
         journal = self._journal(job)

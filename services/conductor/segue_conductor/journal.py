@@ -62,14 +62,8 @@ class Journal:
 
     async def add_segments(self, segments: Sequence[Segment], before: Sequence[CompositionEvent] = ()) -> int:
         """Append references to audio, after the events that announce them."""
-        rows = [self._row(event) for event in before]
-        rows += [NewEvent(log_rows.SEGMENT, segment.encode()) for segment in segments]
-
-        async def write() -> int:
-            self.sequence = await self._store.append(self.name, self.epoch, rows)
-            return self.sequence
-
-        return await until_the_store_answers(lambda: _uncancelled(write()))
+        async with self._appending:
+            return await until_the_store_answers(lambda: _uncancelled(self._write(before, None, segments=segments)))
 
     async def finish(self, final: composition_pb2.State.ValueType, error: errors.SegueError | None) -> None:
         """Append the only terminal event: the composition in its final state."""
@@ -80,7 +74,12 @@ class Journal:
         log.info("ended", composition=self.name, state=composition_pb2.State.Name(final))
 
     async def _write(
-        self, events: Sequence[CompositionEvent], checkpoint: JobCheckpoint | None, *, terminal: bool = False
+        self,
+        events: Sequence[CompositionEvent],
+        checkpoint: JobCheckpoint | None,
+        *,
+        segments: Sequence[Segment] = (),
+        terminal: bool = False,
     ) -> int:
         changed = composition_pb2.Composition()
         changed.CopyFrom(self.composition)
@@ -89,6 +88,11 @@ class Journal:
             log_rows.set_time(event.event_time, now)
             state.apply(changed, event)
         rows = [self._row(event, plan_version=changed.plan_version) for event in events]
+        for segment in segments:
+            state.apply_segment(changed, segment)
+            rows.append(NewEvent(log_rows.SEGMENT, segment.encode()))
+        if checkpoint:  # it is progress, for which the store counts the claims from 0 again
+            changed.claims = 0
         self.sequence = await self._store.append(
             self.name,
             self.epoch,
@@ -104,8 +108,8 @@ class Journal:
             self._checkpointed.set()
         return self.sequence
 
-    def _row(self, event: CompositionEvent, plan_version: int | None = None) -> NewEvent:
-        event.plan_version = self.composition.plan_version if plan_version is None else plan_version
+    def _row(self, event: CompositionEvent, *, plan_version: int) -> NewEvent:
+        event.plan_version = plan_version
         return NewEvent(log_rows.EVENT, event.SerializeToString())
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from segue_runtime import scope
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
@@ -86,12 +88,14 @@ class OllamaClient:
         return _content(raw)
 
     async def _exchange(self, body: bytes) -> tuple[int, bytes]:
+        here = scope.current()
         async with self._connected() as (reader, writer):
             lines = [
                 f"POST {self._endpoint.path} HTTP/1.1", f"Host: {self._endpoint.authority}",
                 "Content-Type: application/json", f"Content-Length: {len(body)}", "Accept: application/json",
                 "Accept-Encoding: identity", "Connection: close",
                 *([f"Authorization: Bearer {self._token}"] if self._token else []),
+                *([f"{scope.REQUEST_ID_KEY}: {here.request_id}"] if here else []),
             ]  # fmt: skip
             writer.write("\r\n".join([*lines, "", ""]).encode("ascii") + body)
             await writer.drain()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from segue_renderer.scheduler import Ticket
 from segue_renderer.wait_queue import queue_positions
+from segue_runtime import scope
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -47,6 +48,9 @@ class CodeStream:
     def __init__(self, source: StreamSource, job: WindowJob) -> None:
         self.job = job
         self.ticket = Ticket(job.owner)
+        here = scope.current()
+        self.request_id = here.request_id if here else ""
+        """The engine's thread has no scope of its own."""
         self.sent_frames = 0
         self.column = 0
         self._source = source

@@ -286,7 +286,7 @@ class Engine:
             self._runner.move(move.source, move.target, moved.column + self._runner.prefix_positions)
 
     def _fail(self, stream: CodeStream, error: errors.SegueError) -> None:
-        log.warning("a request failed", error=str(error))
+        log.warning("a request failed", request_id=stream.request_id, error=str(error))
         stream.put(error)
         self._leave(stream)
 
