@@ -452,7 +452,8 @@ class CompositionEvent(google.protobuf.message.Message):
     """composition is the name of the composition."""
     sequence: builtins.int
     """sequence is the position in the log, from 1 without gaps. Events that are not stored (section_progress, checkpoint)
-    have the number of the last stored one. The audio chunks of one segment share a number.
+    have the number of the last stored one. Each segment of audio is one row, but its frames are sent in chunks that do not
+    follow its borders: a chunk has the number of the last segment that ends in it, or else that of the row before.
     """
     plan_version: builtins.int
     """plan_version is the version of the plan at that time. 0 means that there was no plan yet."""
