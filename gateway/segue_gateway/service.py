@@ -51,7 +51,7 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         self._queue_limit = settings.queue.limit
         self._store = services.store
         self._artifacts = services.artifacts
-        self._peers = services.peers
+        self._models = services.models
         self._draining = draining
         self._start_time = time.monotonic()
         self._files = ArtifactFiles(services)
@@ -266,8 +266,8 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         self, request: composer_pb2.ListModelsRequest, context: Context
     ) -> composer_pb2.ListModelsResponse:
         """Return the available models with their states."""
-        models = await self._peers.models()
-        statuses = model_statuses(models, await self._peers.statuses())
+        models = await self._models.profiles()
+        statuses = model_statuses(models, await self._models.statuses())
         return composer_pb2.ListModelsResponse(models=models, statuses=statuses)
 
     async def GetStats(self, request: composer_pb2.GetStatsRequest, context: Context) -> composer_pb2.GetStatsResponse:
@@ -279,7 +279,7 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
             running=depth.running if depth else 0,
             queue_limit=self._queue_limit,
             watchers=self._streams.num_watchers,
-            renderers=await self._peers.statuses(),
+            renderers=await self._models.statuses(),
         )
         stats.uptime.FromNanoseconds(round((time.monotonic() - self._start_time) * 1e9))
         return stats

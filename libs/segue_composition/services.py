@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from segue_composition.model_catalog import ModelCatalog
     from segue_composition.peers import Peers
     from segue_runtime.artifacts import ArtifactStore
     from segue_runtime.space import DiskSpace
@@ -19,4 +20,5 @@ class Services:
     store: Store
     artifacts: ArtifactStore
     peers: Peers
+    models: ModelCatalog
     space: DiskSpace

@@ -10,7 +10,7 @@ import socket
 from typing import TYPE_CHECKING, Self
 
 from tests.mesh.breaking_proxy import BreakingProxy
-from tests.mesh.harness import Segued, free_port
+from tests.mesh.harness import Segued, address_flag, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,7 +99,7 @@ class ChaosMesh:
         for link in LINKS:
             target = addresses.get(link, addresses["gateway"])
             self.links[link] = await self._stack.enter_async_context(BreakingProxy(target))
-        flags = [part for role in INNER for part in (f"--{role}-address", self.links[role].address)]
+        flags = [part for role in INNER for part in (address_flag(role), self.links[role].address)]
         # The callers reconnect within seconds; a machine that is busy must not cancel their pieces meanwhile.
         flags += ["--conductor-count", "3", "--conductor-lease", "4s", "--conductor-heartbeat", "0.5s"]
         flags += ["--gateway-attach-grace", "10m", "--server-drain", "3s", "--conductor-patience", "1h"]

@@ -193,11 +193,16 @@ class Segued:
             self.process.wait(30)
 
 
+def address_flag(role: str) -> str:
+    """Return the flag that tells a process where a role is."""
+    return "--renderer-addresses" if role == "renderer" else f"--{role}-address"
+
+
 @contextlib.contextmanager
 def processes(home: Path, *flags: str) -> Iterator[dict[str, Segued]]:
     """Start the mesh as six processes that find each other by address."""
     inner = {role: f"127.0.0.1:{free_port()}" for role in ("planner", "renderer", "mixer", "analyzer")}
-    addresses = [part for role, address in inner.items() for part in (f"--{role}-address", address)]
+    addresses = [part for role, address in inner.items() for part in (address_flag(role), address)]
     found = {
         role: Segued(home, *addresses, *flags, role=role, address=inner.get(role, ""))
         for role in (*inner, "gateway", "conductor")

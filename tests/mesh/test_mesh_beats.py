@@ -81,7 +81,7 @@ def shifts(heard: Heard) -> dict[str, int]:
 async def test_shifted_sections_are_placed_on_the_beat_and_stay_there_after_edits(tmp_path: Path) -> None:
     async with (
         faulty_renderer(tmp_path, unsteady) as renderer,
-        embedded(tmp_path, {"renderer.address": renderer.address}) as (_, client),
+        embedded(tmp_path, {"renderer.addresses": renderer.address}) as (_, client),
     ):
         heard = await hear(client.compose(ASKED, audio=DRAFT))
         assert heard.composition.state == composition_pb2.STATE_SUCCEEDED

@@ -69,7 +69,7 @@ async def test_a_clock_that_jumps_moves_no_piece_to_another_conductor(
 async def test_the_time_limit_does_not_count_the_time_in_which_no_conductor_works(
     tmp_path: Path, jump: Callable[[float], None]
 ) -> None:
-    away: dict[str, object] = {"renderer.address": f"127.0.0.1:{free_port()}"}
+    away: dict[str, object] = {"renderer.addresses": f"127.0.0.1:{free_port()}"}
     async with embedded(tmp_path, away) as (_, client):
         created = await client.create(spec(seconds=4))
         await reach(client.watch(created.name), "started")

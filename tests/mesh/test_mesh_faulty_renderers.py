@@ -135,7 +135,7 @@ async def test_unusable_audio_is_retried_once_and_never_heard(tmp_path: Path, na
     spoil, said = UNUSABLE[name]
     async with (
         faulty_renderer(tmp_path, spoiling(spoil, range(1, 2))) as renderer,
-        embedded(tmp_path, {"renderer.address": renderer.address}) as (_, client),
+        embedded(tmp_path, {"renderer.addresses": renderer.address}) as (_, client),
     ):
         heard = await asyncio.wait_for(hear(client.compose(spec(seconds=4), audio=BOTH)), 60)
         assert heard.composition.state == composition_pb2.STATE_SUCCEEDED
@@ -165,7 +165,7 @@ async def check_sound(client: Client, heard: Heard) -> None:
 async def test_audio_that_is_unusable_twice_fails_with_the_reason(tmp_path: Path) -> None:
     async with (
         faulty_renderer(tmp_path, spoiling(set_sample(float("nan")), range(1, 100))) as renderer,
-        embedded(tmp_path, {"renderer.address": renderer.address}) as (_, client),
+        embedded(tmp_path, {"renderer.addresses": renderer.address}) as (_, client),
     ):
         heard = Heard()
         with pytest.raises(SegueError) as caught:
@@ -206,7 +206,7 @@ async def test_an_endless_take_is_stopped_before_it_fills_the_disk(tmp_path: Pat
 
     async with (
         faulty_renderer(tmp_path, endless) as renderer,
-        embedded(tmp_path, {"renderer.address": renderer.address}) as (_, client),
+        embedded(tmp_path, {"renderer.addresses": renderer.address}) as (_, client),
     ):
         heard = await asyncio.wait_for(hear(client.compose(ASKED, audio=BOTH)), 60)
         assert heard.composition.state == composition_pb2.STATE_SUCCEEDED
@@ -237,7 +237,7 @@ async def test_a_different_take_is_announced_by_a_rewind_and_never_spliced(tmp_p
 
     async with (
         faulty_renderer(tmp_path, differs) as renderer,
-        embedded(tmp_path, {"renderer.address": renderer.address}) as (_, client),
+        embedded(tmp_path, {"renderer.addresses": renderer.address}) as (_, client),
     ):
         created = await client.create(spec("calm piano, 120 bpm, C major, verse chorus", seconds=12))
 

@@ -71,7 +71,7 @@ async def test_each_section_follows_its_own_part_of_the_file(tmp_path: Path) -> 
     whole = resample(sound.mean(axis=1, keepdims=True), FILE_RATE, RATE)[:, 0]
     async with (
         faulty_renderer(tmp_path, backend=band) as renderer,
-        embedded(tmp_path, {"renderer.address": renderer.address}) as (_, client),
+        embedded(tmp_path, {"renderer.addresses": renderer.address}) as (_, client),
     ):
         source = (await client.upload(tmp_path / "tune.wav")).name
         heard = await hear(client.compose(asked(spec_pb2.Melody(source=source))))
@@ -103,7 +103,7 @@ async def test_the_bands_melody_has_the_notes_of_one_voice(tmp_path: Path) -> No
     band = Follower()
     async with (
         faulty_renderer(tmp_path, backend=band) as renderer,
-        embedded(tmp_path, {"renderer.address": renderer.address}) as (_, client),
+        embedded(tmp_path, {"renderer.addresses": renderer.address}) as (_, client),
     ):
         heard = await hear(client.compose(asked(spec_pb2.Melody(band=True), midi=True)))
         assert heard.composition.state == composition_pb2.STATE_SUCCEEDED
@@ -117,7 +117,7 @@ async def test_the_file_of_a_melody_stays_until_the_piece_has_ended(tmp_path: Pa
     async with (
         faulty_renderer(tmp_path, backend=Follower()) as renderer,
         embedded(
-            tmp_path, {"renderer.address": renderer.address, "failpoints.active": "conductor.after_plan=pause"}
+            tmp_path, {"renderer.addresses": renderer.address, "failpoints.active": "conductor.after_plan=pause"}
         ) as (_, client),
         asyncio.timeout(60),
     ):
@@ -139,7 +139,7 @@ async def test_unusable_melodies_are_refused(tmp_path: Path) -> None:
         assert caught.value.reason == "OPTION_NOT_SUPPORTED"
     async with (
         faulty_renderer(tmp_path, backend=Follower()) as renderer,
-        embedded(tmp_path, {"renderer.address": renderer.address}) as (_, client),
+        embedded(tmp_path, {"renderer.addresses": renderer.address}) as (_, client),
     ):
         with pytest.raises(SegueError) as caught:
             await client.create(asked(spec_pb2.Melody(source="uploads/none")))

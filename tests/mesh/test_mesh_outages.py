@@ -71,7 +71,7 @@ async def test_a_piece_succeeds_although_its_progress_cannot_be_written(
 
     async with (
         faulty_renderer(tmp_path, waits) as renderer,
-        embedded(tmp_path, {"renderer.address": renderer.address}) as (_, client),
+        embedded(tmp_path, {"renderer.addresses": renderer.address}) as (_, client),
     ):
         heard = await asyncio.wait_for(hear(client.compose(spec(seconds=4))), 60)
         assert heard.composition.state == composition_pb2.STATE_SUCCEEDED
@@ -126,7 +126,7 @@ async def test_a_connected_caller_is_not_taken_for_disconnected(
             await attachment.healed.wait()
 
     async with faulty_renderer(tmp_path, waits) as renderer:
-        flags: dict[str, object] = {"renderer.address": renderer.address, "conductor.heartbeat": "0.1s"}
+        flags: dict[str, object] = {"renderer.addresses": renderer.address, "conductor.heartbeat": "0.1s"}
         async with embedded(tmp_path, flags) as (_, client):
             heard = await asyncio.wait_for(hear(client.compose(spec(seconds=4), cancel_when_gone=True)), 60)
             assert heard.composition.state == composition_pb2.STATE_SUCCEEDED
@@ -141,7 +141,7 @@ async def test_the_draft_is_kept_when_no_renderer_is_left(tmp_path: Path) -> Non
 
     async with contextlib.AsyncExitStack() as stack:
         renderer = await stack.enter_async_context(faulty_renderer(tmp_path, stops))
-        async with embedded(tmp_path, {"renderer.address": renderer.address}) as (_, client):
+        async with embedded(tmp_path, {"renderer.addresses": renderer.address}) as (_, client):
             heard, name = Heard(), (await client.create(ASKED)).name
             async for update in client.watch(name, audio=BOTH):
                 heard.take(update)
@@ -207,6 +207,9 @@ async def test_an_analysis_that_kills_every_conductor_fails(tmp_path: Path) -> N
                     break
             segued.kill()
         await asyncio.to_thread(segued.start)
+        await until_alone(tmp_path / "home" / "segue.db", name)
+        segued.kill()
+        await asyncio.to_thread(segued.start)
         async with stub(segued.address) as calls:
             watched = calls.WatchAnalysis(analysis_pb2.WatchAnalysisRequest(name=name))
             analyses = [response.analysis async for response in watched]
@@ -216,6 +219,17 @@ async def test_an_analysis_that_kills_every_conductor_fails(tmp_path: Path) -> N
     finally:
         segued.stop()
         deaf.close()
+
+
+async def until_alone(path: Path, name: str) -> None:
+    """Wait until a job is worked on alone, as one that may have ended its conductor."""
+    store = await SqliteStore.open(path)
+    try:
+        async with asyncio.timeout(60):
+            while not (job := await store.get(name)) or not job.alone:  # noqa: ASYNC110 - nothing else tells
+                await asyncio.sleep(0.05)
+    finally:
+        await store.close()
 
 
 async def test_a_deletion_that_fails_in_the_middle_leaves_no_files(

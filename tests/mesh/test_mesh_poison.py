@@ -75,6 +75,7 @@ async def test_work_that_kills_its_role_fails_alone(tmp_path: Path, num_innocent
     roles = {name: RestartedRole(name, tmp_path / name) for name in ("planner", "renderer", "mixer", "analyzer")}
     async with running(roles.values()):
         flags: dict[str, object] = {f"{name}.address": role.address for name, role in roles.items()}
+        flags["renderer.addresses"] = flags.pop("renderer.address")
         flags["conductor.count"] = num_innocent + len(guilty)
         async with embedded(tmp_path, flags) as (_, client), asyncio.timeout(LIMIT_S):
             asked = [*guilty.values(), *(spec(seconds=4, seed=seed) for seed in range(num_innocent))]

@@ -46,7 +46,7 @@ async def doors(tmp_path: Path) -> AsyncIterator[Doors]:
     """Start a gateway in front of roles that only the gateway can reach."""
     async with embedded(tmp_path / "inner") as (inner, _):
         flags: dict[str, object] = {"home": str(tmp_path / "gateway"), "server.role": "gateway", "server.drain": "1s"}
-        flags |= {f"{role}.address": inner.inner for role in ("planner", "renderer", "mixer", "analyzer")}
+        flags |= {f"{role}.address": inner.inner for role in ("planner", "mixer", "analyzer")}
         settings = load({**flags, "server.token": TOKEN}, environ={}, folder=tmp_path)
         async with Node(settings, listen=("127.0.0.1:0",)) as gateway:
             address = gateway.addresses[0]

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composition_pb2, stream_pb2
 from segue_composition.log_rows import SEGMENT, Segment
+from segue_composition.model_catalog import ModelCatalog
 from segue_composition.services import Services
 from segue_conductor.claim import Claim
 from segue_conductor.draft.segments import SegmentRecorder, recorded_segments
@@ -117,7 +118,7 @@ async def test_more_audio_than_the_timeline_has_is_an_error(tmp_path: Path) -> N
 
 def claim_on(store: SqliteStore, job: Job, artifacts: FolderArtifacts) -> Claim:
     peers: Any = None  # recording calls no other role
-    services = Services(store, artifacts, peers, DiskSpace((), Path(), 0))
+    services = Services(store, artifacts, peers, ModelCatalog(store), DiskSpace((), Path(), 0))
     return Claim(Journal(store, job), services, job.claims, deadline=0.0, patience_s=600)
 
 

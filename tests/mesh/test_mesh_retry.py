@@ -40,7 +40,7 @@ async def test_a_retry_reuses_finished_takes_and_renders_the_rest(tmp_path: Path
     first_is_finished = asyncio.Event()
     async with (
         faulty_renderer(tmp_path, refuses_the_last) as renderer,
-        embedded(tmp_path, {"renderer.address": renderer.address}) as (_, client),
+        embedded(tmp_path, {"renderer.addresses": renderer.address}) as (_, client),
         asyncio.timeout(90),
     ):
         created = await client.create(ASKED)

@@ -37,7 +37,7 @@ async def two_models(home: Path) -> AsyncIterator[tuple[Client, TwoModels]]:
     backend = TwoModels()
     async with (
         faulty_renderer(home, backend=backend) as renderer,
-        embedded(home, {"renderer.address": renderer.address}) as (_, client),
+        embedded(home, {"renderer.addresses": renderer.address}) as (_, client),
         asyncio.timeout(240),
     ):
         yield client, backend

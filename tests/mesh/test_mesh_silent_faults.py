@@ -90,7 +90,7 @@ async def test_a_section_behind_a_black_hole_is_rendered_again(tmp_path: Path) -
                 fell.set()
 
     async with faulty_renderer(tmp_path, falls, keepalive_s=1) as renderer, Hole(renderer.address) as hole:
-        flags: dict[str, object] = {"renderer.address": hole.address, "peers.keepalive": "1s"}
+        flags: dict[str, object] = {"renderer.addresses": hole.address, "peers.keepalive": "1s"}
         async with embedded(tmp_path, flags) as (_, client):
             heard = await asyncio.wait_for(hear(client.compose(ASKED, audio=BOTH)), 60)
             undisturbed = await hear(client.compose(ASKED, audio=BOTH))
@@ -122,7 +122,7 @@ async def test_a_silent_renderer_is_given_up_and_a_slow_one_is_not(tmp_path: Pat
             yield response
 
     async with faulty_renderer(tmp_path, dawdles) as renderer:
-        flags: dict[str, object] = {"renderer.address": renderer.address, "conductor.stall_limit": "2s"}
+        flags: dict[str, object] = {"renderer.addresses": renderer.address, "conductor.stall_limit": "2s"}
         async with embedded(tmp_path, flags) as (_, client):
             heard = await asyncio.wait_for(hear(client.compose(spec(seconds=4))), 60)
             assert heard.composition.state == composition_pb2.STATE_SUCCEEDED
@@ -144,7 +144,7 @@ async def test_a_deadline_ends_the_stream_and_not_the_work(tmp_path: Path) -> No
             yield response
 
     async with faulty_renderer(tmp_path, dawdles) as renderer:
-        flags: dict[str, object] = {"renderer.address": renderer.address}
+        flags: dict[str, object] = {"renderer.addresses": renderer.address}
         async with embedded(tmp_path, flags) as (node, client), stub(node.inner) as calls:
             request = stream_pb2.ComposeRequest(spec=spec(seconds=4), audio=BOTH, request_id=str(uuid.uuid4()))
             cursor = name = ""
@@ -183,15 +183,13 @@ async def test_a_cancel_frees_a_renderer_in_the_middle_of_a_section(
 
     async with faulty_renderer(tmp_path, for_ever) as renderer:
         flags: dict[str, object] = {
-            "renderer.address": renderer.address, "gateway.attach_grace": "60s", "conductor.heartbeat": "0.1s",
+            "renderer.addresses": renderer.address, "gateway.attach_grace": "60s", "conductor.heartbeat": "0.1s",
         }  # fmt: skip
         async with embedded(tmp_path, flags) as (_, client):
             stream = client.compose(spec(), audio=BOTH, cancel_when_gone=how == "the caller goes")
             name = (await anext(stream)).event.composition
             await playing.wait()
-            async with asyncio.timeout(30):
-                while not (await client.stats()).renderers[0].busy_slots:  # noqa: ASYNC110 - nothing else tells
-                    await asyncio.sleep(0.02)
+            await until_busy(client, 1)
             if how == "the caller goes":
                 await stream.aclose()
                 # The grace time is over. A short one could be over by chance while the caller is still connected.
@@ -201,8 +199,15 @@ async def test_a_cancel_frees_a_renderer_in_the_middle_of_a_section(
             heard = await asyncio.wait_for(hear(client.watch(name)), 30)
             assert heard.composition.state == composition_pb2.STATE_CANCELLED
             await renderer.idle()
-            assert not (await client.stats()).renderers[0].busy_slots
+            await until_busy(client, 0)
             await stream.aclose()
+
+
+async def until_busy(client: Client, num_slots: int) -> None:
+    """Wait until the renderer's status says how many of its slots are busy."""
+    async with asyncio.timeout(30):
+        while [each.busy_slots for each in (await client.stats()).renderers] != [num_slots]:  # noqa: ASYNC110 - nothing else tells
+            await asyncio.sleep(0.02)
 
 
 async def test_a_stopped_conductor_that_continues_writes_nothing_more(tmp_path: Path) -> None:

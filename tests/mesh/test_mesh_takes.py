@@ -53,7 +53,7 @@ async def test_a_retried_take_is_reproduced_from_its_own_seed(tmp_path: Path) ->
     """A section is retried with another seed after an unusable take: plan, manifest and edits use that seed."""
     async with (
         faulty_renderer(tmp_path, spoiling(set_sample(float("nan")), range(1, 2))) as renderer,
-        embedded(tmp_path, {"renderer.address": renderer.address}) as (_, client),
+        embedded(tmp_path, {"renderer.addresses": renderer.address}) as (_, client),
     ):
         heard = await asyncio.wait_for(hear(client.compose(ASKED, audio=BOTH)), 60)
         piece = heard.composition

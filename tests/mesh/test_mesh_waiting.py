@@ -55,7 +55,7 @@ async def renderer_at(address: str, folder: Path) -> AsyncIterator[FaultyRendere
 
 async def test_a_piece_is_accepted_without_a_renderer_and_waits_for_one(tmp_path: Path) -> None:
     address = f"127.0.0.1:{free_port()}"
-    flags: dict[str, object] = {"renderer.address": address, "gateway.heartbeat": "0.3s"}
+    flags: dict[str, object] = {"renderer.addresses": address, "gateway.heartbeat": "0.3s"}
     async with embedded(tmp_path, flags) as (_, client), asyncio.timeout(LIMIT_S):
         created = await client.create(spec(seconds=4))
         assert await waits_for(client, created.name) == "renderer"
@@ -86,7 +86,7 @@ async def test_a_renderer_that_goes_away_costs_no_attempt_while_it_is_away(tmp_p
 
     async with contextlib.AsyncExitStack() as stack:
         renderer = await stack.enter_async_context(faulty_renderer(tmp_path, stops))
-        flags: dict[str, object] = {"renderer.address": renderer.address, "gateway.heartbeat": "0.3s"}
+        flags: dict[str, object] = {"renderer.addresses": renderer.address, "gateway.heartbeat": "0.3s"}
         async with embedded(tmp_path, flags) as (_, client), asyncio.timeout(LIMIT_S):
             created = await client.create(ASKED)
             watching = asyncio.create_task(hear(client.watch(created.name)))
@@ -119,7 +119,7 @@ async def test_a_piece_waits_for_a_mixer(tmp_path: Path) -> None:
 
 
 async def test_the_patience_ends_with_the_reason(tmp_path: Path) -> None:
-    flags: dict[str, object] = {"renderer.address": f"127.0.0.1:{free_port()}", "conductor.patience": "0.3s"}
+    flags: dict[str, object] = {"renderer.addresses": f"127.0.0.1:{free_port()}", "conductor.patience": "0.3s"}
     async with embedded(tmp_path, flags) as (_, client), asyncio.timeout(LIMIT_S):
         heard = Heard()
         with pytest.raises(SegueError) as caught:
@@ -132,7 +132,7 @@ async def test_the_time_limit_counts_while_a_piece_waits(tmp_path: Path) -> None
     limited = spec(seconds=4)
     limited.time_limit.FromSeconds(1)
     async with (
-        embedded(tmp_path, {"renderer.address": f"127.0.0.1:{free_port()}"}) as (_, client),
+        embedded(tmp_path, {"renderer.addresses": f"127.0.0.1:{free_port()}"}) as (_, client),
         asyncio.timeout(LIMIT_S),
     ):
         with pytest.raises(SegueError) as caught:

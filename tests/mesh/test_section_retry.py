@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from segue_conductor.backoff import LONGEST_DELAY_S, Backoff
+from segue_conductor.pool.renderer_pool import WrongModel
 from segue_conductor.progress import ProgressBoard
 from segue_conductor.render.section_retry import NUM_SEEDS, RetryPolicy
 from segue_runtime import errors
@@ -15,7 +16,8 @@ from segue_runtime import errors
 UNUSABLE = errors.RenderInvalid("all samples are zero")
 LOST = errors.RoleLost("the renderer ended", metadata={"service": "renderer", "grpcCode": "UNAVAILABLE"})
 REFUSED = errors.ServiceUnreachable("no connection", metadata={"service": "renderer", "grpcCode": "UNAVAILABLE"})
-BUSY = errors.QueueFull("no slot", retry_after_s=1)
+FULL = errors.QueueFull("no slot", retry_after_s=1)
+BUSY = errors.OutOfMemory("no memory")
 
 
 def policy_of(seed: int = 7, patience_s: float = 600) -> RetryPolicy:
@@ -38,6 +40,21 @@ def test_other_failures_are_retried_twice_with_growing_delays_and_the_same_seed(
     assert first.delay_s < second.delay_s
     with pytest.raises(errors.InternalError):
         policy.after(errors.InternalError("three"), accepted=True)
+
+
+def test_a_full_renderer_uses_up_nothing() -> None:
+    policy = policy_of(patience_s=-1)
+    retries = [policy.after(FULL, accepted=False) for _ in range(8)]
+    assert not any(retry.is_attempt for retry in retries)
+    assert {retry.seed for retry in retries} == {7}
+
+
+def test_another_model_than_the_offered_one_costs_an_attempt_and_keeps_the_seed() -> None:
+    policy = policy_of()
+    lie = WrongModel("the renderer plays another model")
+    assert [policy.after(lie, accepted=False).seed for _ in range(2)] == [7, 7]
+    with pytest.raises(WrongModel):
+        policy.after(lie, accepted=False)
 
 
 @pytest.mark.parametrize("error", [errors.InvalidField("spec"), errors.TimeLimit("late")])

@@ -24,7 +24,10 @@ NUMBERS = itertools.count()
 
 @asynccontextmanager
 async def listening(
-    service: RendererService, folder: Path, address: str = "127.0.0.1:0", keepalive_s: float = KEEPALIVE_S
+    service: renderer_pb2_grpc.RendererServiceServicer,
+    folder: Path,
+    address: str = "127.0.0.1:0",
+    keepalive_s: float = KEEPALIVE_S,
 ) -> AsyncIterator[str]:
     """Serve a service; yields its address."""
 

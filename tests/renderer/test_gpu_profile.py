@@ -30,7 +30,7 @@ def test_the_profile_reserves_a_gpu_and_plays_the_model_of_the_hosts_folder(tmp_
     assert renderer.backend == "musicgen"
     assert (renderer.musicgen.model, renderer.musicgen.device) == ("musicgen-small", "cuda")
     assert settings.model_folder == Path("/models")
-    assert renderer.address == "dns:///renderer-gpu:7302"
+    assert renderer.addresses == ("renderer-gpu:7302",)
     assert service["build"]["dockerfile"] == "services/renderer/Dockerfile.cuda"
     image = (ROOT / service["build"]["dockerfile"]).read_text()
     assert re.findall(r"--extra (\S+)", image) == ["musicgen"]
@@ -40,4 +40,4 @@ def test_the_profile_reserves_a_gpu_and_plays_the_model_of_the_hosts_folder(tmp_
 def test_without_the_profile_the_band_is_found_where_it_was() -> None:
     assert "profiles" not in SERVICES["renderer"]
     for name in ("gateway", "conductor"):
-        assert interpolated(SERVICES[name]["environment"]["SEGUE_RENDERER_ADDRESS"]) == "dns:///renderer:7302"
+        assert interpolated(SERVICES[name]["environment"]["SEGUE_RENDERER_ADDRESSES"]) == "renderer:7302"

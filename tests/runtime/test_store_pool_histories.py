@@ -218,10 +218,10 @@ class LineHistories(RuleBasedStateMachine):
             self.model.losses[renderer] = 0
         elif end is LeaseEnd.FULL:
             present.rests_until = self.now + 1
-        elif end is LeaseEnd.LOST:
+        elif end in {LeaseEnd.ABSENT, LeaseEnd.LOST}:
             present.until = self.now - 1
-            self.model.losses[renderer] += 1
-            if self.model.losses[renderer] >= 3:
+            self.model.losses[renderer] += end is LeaseEnd.LOST
+            if end is LeaseEnd.LOST and self.model.losses[renderer] >= 3:
                 present.rests_until = self.now + min(60.0, 2.0 ** (self.model.losses[renderer] - 2))
 
     @precondition(lambda self: self.model.pieces)

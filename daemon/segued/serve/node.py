@@ -91,8 +91,11 @@ class Node:
         conductor = await self._open_store_roles()
         # Every module that declares failpoints has been imported now.
         failpoints.arm(self.settings.failpoints.active)
-        if self._own_address():
-            await self._serve()
+        servers = await self._accept() if self._own_address() else []
+        if conductor is not None:
+            await conductor.find_renderers()
+        for server in servers:  # the inner roles first: the public server is ready when they are
+            await server.warm()
         if conductor is not None:
             conductor.start()
 
@@ -122,13 +125,13 @@ class Node:
             # Without its own renderer a process with all roles is not ready; a gateway waits for another one.
             whole = replace(composer, check=self._check_all)
             self._public = [whole, *proxy_services(storage.peers)]
-        return open_conductor(settings, storage, metrics, lifecycle) if "conductor" in self._roles else None
+        return open_conductor(settings, storage, self.inner, metrics, lifecycle) if "conductor" in self._roles else None
 
     def _own_address(self) -> str:
         listen: str = getattr(self.settings, "gateway" if self.role == "all" else self.role).listen
         return listen
 
-    async def _serve(self) -> None:
+    async def _accept(self) -> list[Server]:
         settings = self.settings.server
         servers: list[Server] = []
         if self.inner:
@@ -148,8 +151,7 @@ class Node:
             self.lifecycle.add(Phase.REFUSE, "health", server.refuse)
             self.lifecycle.add(Phase.STOP, "server", server.stop)
             await server.accept()
-        for server in servers:  # the inner roles first: the public server is ready when they are
-            await server.warm()
+        return servers
 
     async def _check_all(self) -> None:
         for service in self._inner_services:

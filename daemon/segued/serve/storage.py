@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from segue_runtime import errors
 from segue_runtime.lifecycle import Phase
-from segued.serve.roles import STATELESS_ROLES, service
+from segued.serve.roles import service
 
 if TYPE_CHECKING:
     from segue_composition.peers import PeerAddresses, Peers
@@ -27,6 +27,7 @@ DEPTH_INTERVAL_S: Final = 5.0
 
 async def open_storage(settings: Settings, socket: str, lifecycle: Lifecycle) -> Services:
     """Open the store. `socket` is the address of the other roles when they are in this process."""
+    from segue_composition.model_catalog import ModelCatalog
     from segue_composition.peers import Peers
     from segue_composition.services import Services
     from segue_runtime.artifacts import FolderArtifacts
@@ -44,7 +45,7 @@ async def open_storage(settings: Settings, socket: str, lifecycle: Lifecycle) ->
     artifacts = await asyncio.to_thread(FolderArtifacts, settings.artifact_folder, space.has_room)
     peers = Peers(_addresses(settings, socket), settings.peers)
     lifecycle.add(Phase.CLOSE, "channels", lambda _left_s: peers.close())
-    return Services(store, artifacts, peers, space)
+    return Services(store, artifacts, peers, ModelCatalog(store), space)
 
 
 def _refuse_emptied_database(settings: Settings) -> None:
@@ -75,11 +76,10 @@ def _addresses(settings: Settings, socket: str) -> PeerAddresses:
     from segue_composition.peers import PeerAddresses
 
     found = {
-        role: getattr(settings, role).address or socket or getattr(settings, role).listen for role in STATELESS_ROLES
+        role: each.address or socket or each.listen
+        for role, each in (("planner", settings.planner), ("mixer", settings.mixer), ("analyzer", settings.analyzer))
     }
-    return PeerAddresses(
-        planner=found["planner"], renderers=(found["renderer"],), mixer=found["mixer"], analyzer=found["analyzer"]
-    )
+    return PeerAddresses(**found)
 
 
 def composer_service(settings: Settings, services: Services, draining: asyncio.Event, metrics: Metrics) -> Service:
@@ -110,13 +110,19 @@ def proxy_services(peers: Peers) -> list[Service]:
     ]
 
 
-def open_conductor(settings: Settings, services: Services, metrics: Metrics, lifecycle: Lifecycle) -> Conductor:
-    """Return a conductor that has not started yet."""
+def open_conductor(
+    settings: Settings, services: Services, socket: str, metrics: Metrics, lifecycle: Lifecycle
+) -> Conductor:
+    """Return a conductor that has not started yet. `socket` is as for `open_storage`."""
     from segue_conductor.conductor import Conductor
+    from segue_conductor.pool.renderer_pool import RendererPool
     from segue_conductor.storage_cleaner import StorageCleaner
 
     cleaner = StorageCleaner(services.store, services.artifacts, takes_bytes=settings.store.takes_bytes)
-    conductor = Conductor(settings.conductor, services, metrics, cleaner)
+    own = "" if settings.renderer.addresses else socket
+    addresses = settings.renderer.addresses or (own or settings.renderer.listen,)
+    pool = RendererPool(addresses, settings.peers, services.store.pool, own)
+    conductor = Conductor(settings.conductor, services, metrics, cleaner, pool)
     lifecycle.add(Phase.REFUSE, "claims", lambda _left_s: conductor.refuse())
     lifecycle.add(Phase.FINISH, "conductor", conductor.drain)
     lifecycle.add(Phase.STOP, "conductor", lambda _left_s: conductor.stop())

@@ -52,7 +52,7 @@ class CheckedSpec:
 
     spec: CompositionSpec
     profiles: Sequence[ModelProfile]
-    """The piece's own model is the first. Empty if no renderer answers."""
+    """The piece's own model is the first. Empty if no model is known yet."""
     kept: Sequence[composition_pb2.Section] = ()
     upload: str | None = None
     """The upload that the work needs, as its melody."""
@@ -65,6 +65,7 @@ class Submission:
         self._settings = settings
         self._store = services.store
         self._peers = services.peers
+        self._models = services.models
         self._space = services.space
         self._files = files
         self._draining = draining
@@ -81,7 +82,7 @@ class Submission:
         """Return the plan and the estimate of a spec; no job is created."""
         checked = await self._check(spec)
         spec = checked.spec
-        profiles = checked.profiles or await validation.check_composition(spec, self._peers)
+        profiles = checked.profiles or await validation.check_composition(spec, self._models, self._peers)
         answer = await self._peers.create_plan(plan_request(spec, profiles))
         add_option_warnings(answer.plan, spec, profiles)
         return answer
@@ -199,7 +200,7 @@ class Submission:
         if len(revision.kept) < len(revision.spec.plan.sections):
             upload = await self._check_melody(revision.spec)
         fields = validation.model_fields(spec)
-        profiles = await validation.check_composition(revision.spec, self._peers, fields)
+        profiles = await validation.check_composition(revision.spec, self._models, self._peers, fields)
         filled = await self._peers.create_plan(plan_request(revision.spec, profiles))
         revision.spec.plan.CopyFrom(edits.restore_untouched(filled.plan, parent, revision.kept))
         return CheckedSpec(revision.spec, profiles, edits.kept_sections(parent, revision.kept), upload)
@@ -207,7 +208,7 @@ class Submission:
     async def _models_of(self, spec: CompositionSpec) -> Sequence[ModelProfile]:
         """Check a spec; return its models, or none if it can wait for a renderer."""
         try:
-            return await validation.check_composition(spec, self._peers)
+            return await validation.check_composition(spec, self._models, self._peers)
         except errors.NoRenderer:
             if validation.needs_renderer(spec):
                 raise

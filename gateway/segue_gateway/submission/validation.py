@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from segue.composer.v1.composition_pb2 import Composition
     from segue.composer.v1.spec_pb2 import CompositionSpec
     from segue.renderer.v1.renderer_pb2 import ModelProfile
+    from segue_composition.model_catalog import ModelCatalog
     from segue_composition.peers import Peers
 
 FORMATS = {audio_pb2.FileFormat.Value(kind.contract_name): kind for kind in FileFormat}
@@ -36,9 +37,9 @@ def spec_digest(spec: CompositionSpec) -> bytes:
 
 
 async def check_composition(
-    spec: CompositionSpec, peers: Peers, fields: Mapping[str, str] | None = None
+    spec: CompositionSpec, models: ModelCatalog, peers: Peers, fields: Mapping[str, str] | None = None
 ) -> list[ModelProfile]:
-    """Check a spec against this release, the renderers and the planner.
+    """Check a spec against this release, the known models and the planner.
 
     Return the models that will render it, the piece's own first. `fields` name the fields that name models; by default
     they are those of the spec.
@@ -50,8 +51,7 @@ async def check_composition(
         first = violations[0]
         raise errors.InvalidField(f"{first.field}: {first.description}", violations=violations)
     names = models_of(spec.plan.sections, spec.model)
-    routes = await peers.routes_to(names, model_fields(spec) if fields is None else fields)
-    profiles = [route.profile for route in routes]
+    profiles = await models.find_all(names, model_fields(spec) if fields is None else fields)
     check_options(spec, profiles)
     if spec.HasField("plan") or spec.brief.tail == music_pb2.TAIL_POLICY_FORBID:
         # In these cases only the planner can find errors: the caller gets them now and not after the queue.

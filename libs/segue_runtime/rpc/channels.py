@@ -76,12 +76,25 @@ def service_config(services: Sequence[ServiceDescriptor]) -> dict[str, object]:
 
 
 def connect(
-    address: str, settings: PeersSettings | None = None, *, services: Sequence[ServiceDescriptor] = ()
+    address: str,
+    settings: PeersSettings | None = None,
+    *,
+    services: Sequence[ServiceDescriptor] = (),
+    server_name: str = "",
+    own_connection: bool = False,
 ) -> Channel:
-    """Open a channel to HOST:PORT, dns:///HOST:PORT or unix:PATH. It connects with the first call."""
+    """Open a channel to HOST:PORT, dns:///HOST:PORT or unix:PATH. It connects with the first call.
+
+    `server_name` is the name in the server's certificate, if that is not the host of the address. Channels to one
+    address share a connection, except with `own_connection`.
+    """
     peers = settings or PeersSettings()
     inside = is_loopback(address)
     options = channel_options(services, proxy=not inside and peers.tls, keepalive_s=peers.keepalive_s)
+    if server_name:
+        options += [("grpc.default_authority", server_name), ("grpc.ssl_target_name_override", server_name)]
+    if own_connection:
+        options.append(("grpc.use_local_subchannel_pool", 1))
     if peers.tls and not is_unix(address):
         return Channel(grpc.aio.secure_channel(address, _credentials(peers), options), peers.token)
     if peers.token and not inside:

@@ -15,6 +15,7 @@ from segue_runtime.settings.values import (
     choice,
     duration,
     endpoint,
+    endpoints,
     file_path,
     number,
     size,
@@ -99,7 +100,10 @@ class RendererSettings:
     """The renderer's process and its backend. Each backend with settings has a section of its own."""
 
     listen: str = endpoint("127.0.0.1:7302", LISTEN)
-    address: str = endpoint("", ADDRESS + " dns:///HOST:PORT spreads over a pool.")
+    addresses: tuple[str, ...] = endpoints(
+        "Addresses at which conductors call renderers, with commas between them; each host behind a name is a renderer "
+        "of its own. Empty: it runs in the same process."
+    )
     backend: str = text("sketch", "Backend that renders, for example musicgen; sketch needs no weights and no GPU.")
     musicgen: MusicgenSettings = field(default_factory=MusicgenSettings)
 
@@ -143,7 +147,9 @@ class ConductorSettings:
     """The conductor, which runs compositions."""
 
     listen: str = endpoint("", "HOST:PORT for health checks of a conductor in its own process; empty: none.")
-    count: int = number(1, "Compositions that this process runs concurrently.", minimum=1, maximum=64)
+    count: int = number(
+        0, "Compositions that this process runs concurrently; 0: four for each slot of the renderers.", maximum=64
+    )
     lease_s: float = duration(15, "Lease of a job; another conductor takes over when it expires.", minimum_s=0.2)
     heartbeat_s: float = duration(5, "Interval at which the lease is renewed.", minimum_s=0.05)
     max_claims: int = number(

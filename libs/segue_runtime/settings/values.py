@@ -6,12 +6,12 @@ import dataclasses
 import math
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-Kind = Literal["text", "number", "flag", "duration", "size", "path", "address", "choice"]
+Kind = Literal["text", "number", "flag", "duration", "size", "path", "address", "addresses", "choice"]
 DURATION = re.compile(
     r"(?:(?P<d>\d+)d)?(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m(?!s))?(?:(?P<s>\d+(?:\.\d+)?)s)?(?:(?P<ms>\d+)ms)?",
     re.ASCII,
@@ -80,6 +80,11 @@ def endpoint(default: str, about: str) -> str:
     return _declare(default, Spec("address", about))
 
 
+def endpoints(about: str) -> tuple[str, ...]:
+    """Declare a setting that is a list of addresses, with commas between them in one text; empty by default."""
+    return _declare((), Spec("addresses", about))
+
+
 def choice(default: str, choices: Sequence[str], about: str) -> str:
     """Declare a setting that is one of several words."""
     return _declare(default, Spec("choice", about, choices=tuple(choices)))
@@ -126,6 +131,12 @@ def parse_address(written: str) -> str:
     return stripped
 
 
+def parse_addresses(written: str) -> tuple[str, ...]:
+    """Check a list of addresses with commas between them, and return them without repetitions."""
+    found = (parse_address(each) for each in written.split(","))
+    return tuple(dict.fromkeys(each for each in found if each))
+
+
 def _parse_flag(written: str) -> bool:
     if written.strip().lower() not in FLAGS:
         raise ValueError(f"{written!r} is neither true nor false")
@@ -154,6 +165,7 @@ READERS: dict[Kind, Callable[[str], object]] = {
     "size": parse_size,
     "path": _parse_path,
     "address": parse_address,
+    "addresses": parse_addresses,
 }
 
 
@@ -163,6 +175,8 @@ def read(spec: Spec, written: object) -> object:
         raise ValueError(f"{written!r} is not a {spec.kind}")
     if isinstance(written, bool):
         return written
+    if spec.kind == "addresses" and isinstance(written, list | tuple):
+        written = ",".join(str(each) for each in cast("Sequence[object]", written))
     if not isinstance(written, str | int | float | Path):
         raise ValueError(f"{written!r} is not a {spec.kind}")  # noqa: TRY004 - one kind of error for all bad texts
     value = READERS[spec.kind](str(written))
@@ -182,4 +196,6 @@ def write(spec: Spec, value: object) -> str:
         return "********" if value else ""
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(cast("tuple[str, ...]", value))
     return format_duration(value) if spec.kind == "duration" and isinstance(value, int | float) else str(value)

@@ -1,6 +1,6 @@
 """The store: jobs, their queue, their event logs, and uploads."""
 
-from segue_runtime.store.base import Jobs, Log, Queue, Store, Uploads
+from segue_runtime.store.base import Jobs, Log, Pool, Queue, Store, Uploads
 from segue_runtime.store.records import (
     Created,
     Depth,
@@ -32,6 +32,7 @@ __all__ = [
     "NewEvent",
     "NewJob",
     "Page",
+    "Pool",
     "Progress",
     "Queue",
     "Renewal",

@@ -59,7 +59,7 @@ class Backoff:
 
     async def progressed(self) -> None:
         """Start again: the work has come further, and leaves its turn to others."""
-        self._failing_since, self._delay_s, self.waiting_for = 0.0, FIRST_DELAY_S, ""
+        self.answered()
         self.num_losses = 0
         await self._turn.aclose()
 
@@ -85,7 +85,7 @@ class Backoff:
         return delay_s
 
     def _delay_after_loss(self, error: errors.Unavailable) -> float:
-        self._failing_since, self._delay_s, self.waiting_for = 0.0, FIRST_DELAY_S, ""  # the role was there
+        self.answered()  # the role was there
         self._lost_role = role = error.metadata.get("service", "renderer")
         self.num_losses += 1
         address = error.metadata.get("address", "")

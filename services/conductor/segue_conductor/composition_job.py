@@ -17,11 +17,9 @@ if TYPE_CHECKING:
     from segue.composer.v1.spec_pb2 import CompositionSpec
     from segue.music.v1.music_pb2 import Plan, SectionSpec
     from segue.renderer.v1.renderer_pb2 import ModelProfile
-    from segue_composition.peers import ModelRoute
     from segue_conductor.claim import Claim
     from segue_conductor.journal import Journal
-
-MAX_PARALLEL: int = 8
+    from segue_conductor.pool.renderer_pool import RendererPool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +28,10 @@ class CompositionJob:
 
     claim: Claim
     spec: CompositionSpec
-    routes: Mapping[str, ModelRoute]
+    models: Mapping[str, ModelProfile]
     """The models of the piece by name, the piece's own first."""
+    pool: RendererPool
+    """The renderers."""
     stall_limit_s: float
     """The longest time that a renderer may send nothing for a section."""
 
@@ -58,7 +58,7 @@ class CompositionJob:
     @property
     def profiles(self) -> list[ModelProfile]:
         """The models of the piece, its own first."""
-        return [route.profile for route in self.routes.values()]
+        return list(self.models.values())
 
     @property
     def players(self) -> list[ModelProfile]:
@@ -67,12 +67,7 @@ class CompositionJob:
 
     def profile_of(self, spec: SectionSpec) -> ModelProfile:
         """Return the model that renders a section."""
-        return self.routes[model_of(spec, self.profile.model)].profile
-
-    @property
-    def num_parallel(self) -> int:
-        """How many sections are rendered at the same time."""
-        return max(1, min(sum(route.slots for route in self.routes.values()), MAX_PARALLEL))
+        return self.models[model_of(spec, self.profile.model)]
 
     @cached_property
     def timeline(self) -> Timeline:

@@ -9,7 +9,7 @@ import secrets
 from typing import TYPE_CHECKING, Any, Final
 
 from segue.composer.v1 import composition_pb2
-from segue_composition.job_kinds import ALL, ANALYSIS, MASTERING
+from segue_composition.job_kinds import ANALYSIS, COMPOSITION, MASTERING
 from segue_conductor.company import Company
 from segue_conductor.journal import Journal
 from segue_conductor.runs.analysis import AnalysisRun
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from segue_composition.services import Services
+    from segue_conductor.pool.renderer_pool import RendererPool
     from segue_conductor.runs.runner import Run
     from segue_conductor.storage_cleaner import StorageCleaner
     from segue_runtime.metrics import Metrics
@@ -32,14 +33,24 @@ if TYPE_CHECKING:
 IDLE_WAIT_S: Final = 1.0
 STORE_BACKOFF_S: Final = 1.0
 CLEAN_EVERY_S: Final = 5.0
+STAFF_EVERY_S: Final = 1.0
+MAX_WORKERS: Final = 64
+WORKERS_PER_SLOT: Final = 4
+NUM_OTHER_WORKERS: Final = 2
+"""The workers for masterings, and for analyses."""
 log = logs.get("conductor")
 
 
 class Conductor:
-    """The workers of one process. Call `start`, then `refuse`, `drain`, `stop`."""
+    """The workers of one process. Call `find_renderers` and `start`, then `refuse`, `drain`, `stop`."""
 
     def __init__(
-        self, settings: ConductorSettings, services: Services, metrics: Metrics, cleaner: StorageCleaner
+        self,
+        settings: ConductorSettings,
+        services: Services,
+        metrics: Metrics,
+        cleaner: StorageCleaner,
+        pool: RendererPool,
     ) -> None:
         self._settings = settings
         self._services = services
@@ -48,13 +59,20 @@ class Conductor:
         self._id = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._stopping = asyncio.Event()
         self._company = Company()
-        self._workers: list[asyncio.Task[None]] = []
+        self._pool = pool
+        self._num_workers = {COMPOSITION: 0, MASTERING: NUM_OTHER_WORKERS, ANALYSIS: NUM_OTHER_WORKERS}
+        self._workers: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._staffing: asyncio.Task[None] | None = None
         self._cleaner = cleaner
         self._cleaning: asyncio.Task[None] | None = None
 
+    async def find_renderers(self) -> None:
+        """Find the renderers, so that the process knows its models when it is ready."""
+        await self._pool.start()
+
     def start(self) -> None:
         """Start the workers."""
-        self._workers = [asyncio.create_task(self._work(number)) for number in range(self._settings.count)]
+        self._staffing = asyncio.create_task(self._staff())
         self._cleaning = asyncio.create_task(self._clean())
 
     async def refuse(self) -> None:
@@ -65,17 +83,37 @@ class Conductor:
         """Let running jobs reach their next checkpoint, and return them to the queue there."""
         self._stopping.set()
         if self._workers:
-            await asyncio.wait(self._workers, timeout=grace_s)
+            await asyncio.wait(self._workers.values(), timeout=grace_s)
 
     async def stop(self) -> None:
         """Return all running jobs to the queue; their next claims continue at their last checkpoints."""
-        tasks = [*self._workers, *([self._cleaning] if self._cleaning else [])]
+        tasks = [task for task in (self._staffing, self._cleaning, *self._workers.values()) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._pool.stop()
 
-    async def _work(self, number: int) -> None:
+    async def _staff(self) -> None:
+        """Keep as many workers as the pool has work for. Each kind of job has its own, so that none blocks another."""
         while not self._stopping.is_set():
+            try:
+                count = self._settings.count or await self._num_automatic()
+                self._num_workers[COMPOSITION] = count
+            except errors.SegueError as error:
+                log.warning("the store failed", reason=error.reason)
+            for kind, num_workers in self._num_workers.items():
+                for number in range(num_workers):
+                    worker = self._workers.get((kind, number))
+                    if worker is None or worker.done():
+                        self._workers[kind, number] = asyncio.create_task(self._work(kind, number))
+            await asyncio.sleep(STAFF_EVERY_S)
+
+    async def _num_automatic(self) -> int:
+        """Return how many pieces are worked on at once: more than there are slots, so that the line can be fair."""
+        return min(MAX_WORKERS, WORKERS_PER_SLOT * max(1, await self._pool.num_slots()))
+
+    async def _work(self, kind: str, number: int) -> None:
+        while not self._stopping.is_set() and number < self._num_workers[kind]:
             try:
                 if self._services.space.is_low():  # waiting work would only fail
                     await asyncio.sleep(IDLE_WAIT_S)
@@ -84,11 +122,11 @@ class Conductor:
                     await self._unless_stopping(self._company.wait_open())
                     continue
                 with self._company.joined():
-                    job = await self._store.claim(f"{self._id}-{number}", self._settings.lease_s, ALL)
+                    job = await self._store.claim(f"{self._id}-{kind}-{number}", self._settings.lease_s, (kind,))
                     if job is not None:
                         await self._drive(job)
                 if job is None:
-                    await self._unless_stopping(self._store.wait_for_job(IDLE_WAIT_S, ALL))
+                    await self._unless_stopping(self._store.wait_for_job(IDLE_WAIT_S, (kind,)))
             except errors.SegueError as error:
                 log.warning("the store failed", reason=error.reason)
                 await asyncio.sleep(STORE_BACKOFF_S)
@@ -133,7 +171,7 @@ class Conductor:
             )
             error = errors.TooManyTries(message, metadata={"service": "conductor"})
             await self._run_of(job, journal).end(composition_pb2.STATE_FAILED, error)
-        elif job.claims > 1 or self._settings.count == 1:
+        elif job.claims > 1:
             await self._run_alone(job, journal)
         else:
             await run_to_end(self._run_of(job, journal))
@@ -154,7 +192,7 @@ class Conductor:
             return AnalysisRun(job, self._services, self._settings)
         if job.kind == MASTERING:
             return MasteringRun(job, journal, self._services, self._settings)
-        return CompositionRun(job, journal, self._services, self._settings)
+        return CompositionRun(job, journal, self._services, self._settings, self._pool)
 
     async def _supervise(self, job: Job, journal: Journal | None, running: asyncio.Task[None]) -> bool:
         """Renew the lease while the job runs; end the run if the job is cancelled or belongs to another claim.

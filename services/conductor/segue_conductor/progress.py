@@ -21,6 +21,7 @@ class ProgressBoard:
     sent_waiting_for: str = ""
     """The role in the newest checkpoint that was sent."""
     _newest: dict[str, SectionProgress] = field(default_factory=dict)
+    _positions: dict[str, int] = field(default_factory=dict)
 
     @property
     def waiting_for(self) -> str:
@@ -34,7 +35,12 @@ class ProgressBoard:
                 backoff.answered()
 
     def set(self, progress: SectionProgress) -> None:
-        """Replace the earlier progress of the same section."""
+        """Replace the earlier progress of the same section. While it waits, its position never grows."""
+        if progress.queue_position:
+            lowest = min(progress.queue_position, self._positions.get(progress.section_id, progress.queue_position))
+            progress.queue_position = self._positions[progress.section_id] = lowest
+        else:
+            self._positions.pop(progress.section_id, None)
         self._newest[progress.section_id] = progress
 
     def pop_all(self, state: State.ValueType) -> list[CompositionEvent]:

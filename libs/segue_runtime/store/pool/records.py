@@ -134,5 +134,7 @@ class LeaseEnd(IntEnum):
     """The section was rendered."""
     FULL = 2
     """The renderer had no room: it gets no sections for a moment."""
-    LOST = 3
-    """The renderer was lost, or answered wrongly: it counts as absent until it answers again."""
+    ABSENT = 3
+    """The renderer does not answer, or is shutting down: it counts as absent until it answers again."""
+    LOST = 4
+    """The renderer was lost while it had the section, or played another model: it is absent, and that is counted."""

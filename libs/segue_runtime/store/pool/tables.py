@@ -154,6 +154,8 @@ def leave(tx: Transaction, ticket: int, end: LeaseEnd, speed: float) -> None:
             _add_speed(tx.cx, _key_of(row), renderer, speed)
     elif end is LeaseEnd.FULL:
         tx.cx.execute("UPDATE renderers SET rests_until = ? WHERE id = ?", (tx.steady_now + FULL_REST_S, renderer))
+    elif end is LeaseEnd.ABSENT:
+        withdraw(tx, renderer)
     elif end is LeaseEnd.LOST:
         withdraw(tx, renderer)
         (num_losses,) = tx.cx.execute(

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 
 from segue.composer.v1 import stream_pb2
 from segue.renderer.v1 import renderer_pb2
+from segue_composition.model_catalog import key_of
 from segue_conductor.backoff import LOSSES
+from segue_conductor.pool.renderer_pool import WrongModel
 from segue_conductor.render.audio_check import AudioCheck
 from segue_conductor.render.take_store import MIX
 from segue_runtime import errors
+from segue_runtime.rpc.addresses import is_unix
 from segue_runtime.rpc.chunks import cut, f32le
 from segue_runtime.rpc.duplex import exchange
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from segue.music.v1 import music_pb2
     from segue.renderer.v1.renderer_pb2 import RenderSectionRequest, RenderSectionResponse
     from segue_conductor.composition_job import CompositionJob
+    from segue_conductor.pool.renderer_pool import RendererSlot
     from segue_conductor.render.take_inputs import TakeInputs
     from segue_conductor.render.take_store import Take
 
@@ -29,28 +33,31 @@ if TYPE_CHECKING:
 class RendererCall:
     """Renders one take."""
 
-    def __init__(self, job: CompositionJob, take: Take, start: renderer_pb2.RenderStart, inputs: TakeInputs) -> None:
+    def __init__(
+        self, job: CompositionJob, slot: RendererSlot, take: Take, start: renderer_pb2.RenderStart, inputs: TakeInputs
+    ) -> None:
         self._job = job
+        self._slot = slot
         self._take = take
         self._start = start
         self._inputs = inputs
-        self._route = job.routes[inputs.profile.model]
         self._notes: list[music_pb2.Note] = []
         self._check = AudioCheck(start, inputs.profile)
         self._start_time = time.monotonic()
+        self._has_waited = False
 
     async def run(self) -> None:
         """Render into the take; RenderInvalid if the audio cannot be used."""
         try:
             await self._run()
         except LOSSES as error:
-            if self._route.address:
-                error.metadata["address"] = self._route.address
+            if not is_unix(self._slot.lease.address):
+                error.metadata["address"] = self._slot.lease.address
             raise
 
     async def _run(self) -> None:
         answers = exchange(
-            self._route.renderer.RenderSection,
+            self._slot.renderer.RenderSection,
             self._requests(),
             service="renderer",
             timeout_s=self._job.claim.remaining_s(),
@@ -62,6 +69,9 @@ class RendererCall:
         if finished is None:
             raise errors.RoleLost("the renderer ended without a result", metadata={"service": "renderer"})
         self._check.finished(finished)
+        if not self._has_waited:
+            elapsed_s = max(1e-3, time.monotonic() - self._start_time)
+            self._slot.speed = self._start.spec.frames / max(1, self._start.spec.sample_rate) / elapsed_s
         await self._take.complete(finished, self._notes)
 
     async def _next(self, answers: AsyncGenerator[RenderSectionResponse, None]) -> RenderSectionResponse | None:
@@ -89,6 +99,7 @@ class RendererCall:
         self._job.claim.progress.answered("renderer")
         kind = response.WhichOneof("message")
         if kind == "accepted":
+            self._check_model(response.accepted.profile)
             self._check.accepted(response.accepted)
             self._take.accept(response.accepted)
         elif kind == "audio":
@@ -103,6 +114,16 @@ class RendererCall:
             return response.finished
         return None
 
+    def _check_model(self, playing: renderer_pb2.ModelProfile) -> None:
+        """Refuse another model than the one that the take is named for."""
+        expected = self._inputs.profile
+        if key_of(playing) != key_of(expected):
+            raise WrongModel(
+                f"the renderer plays {playing.model!r} with digest {playing.model_digest!r} and engine "
+                f"{playing.engine_version!r}, not the {expected.model} that it offered",
+                metadata={"section_id": self._start.spec.section_id, "model": expected.model},
+            )
+
     async def _store_audio(self, response: RenderSectionResponse) -> None:
         audio = response.audio
         layer = audio.layer or MIX
@@ -116,6 +137,7 @@ class RendererCall:
 
     def _report_progress(self, done: int, total: int, queue_position: int) -> None:
         spec = self._start.spec
+        self._has_waited = self._has_waited or queue_position > 0
         fraction = min(1.0, done / total) if total else 0.0
         elapsed_s = max(1e-3, time.monotonic() - self._start_time)
         self._job.claim.progress.set(

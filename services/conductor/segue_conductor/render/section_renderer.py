@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Final
 
 from segue.composer.v1 import stream_pb2
 from segue.music.v1 import music_pb2
 from segue.renderer.v1 import renderer_pb2
 from segue_composition import state
+from segue_composition.model_catalog import key_of
 from segue_composition.section_models import can_follow
+from segue_conductor.pool.renderer_pool import is_renderers_fault
 from segue_conductor.render.melody import Guide, Melody
 from segue_conductor.render.renderer_call import RendererCall
 from segue_conductor.render.section_retry import RetryPolicy
@@ -22,18 +25,24 @@ from segue_conductor.render.take_inputs import (
 )
 from segue_conductor.render.take_store import Take, TakeStore
 from segue_runtime import errors, failpoints, logs
+from segue_runtime.store.pool.records import WaitingSection
 
 if TYPE_CHECKING:
+    import contextlib
     from collections.abc import Mapping
 
     from segue.composer.v1.composition_pb2 import Section
     from segue.music.v1.music_pb2 import PlannedSection
     from segue.renderer.v1.renderer_pb2 import ModelProfile
+    from segue_conductor.backoff import Backoff
     from segue_conductor.composition_job import CompositionJob
+    from segue_conductor.pool.renderer_pool import RendererSlot
 
 BEFORE_SECTION: Final = failpoints.declare("conductor.before_section", "a section is about to be rendered")
 AFTER_TAKE: Final = failpoints.declare("conductor.after_take", "a take is complete but not in the log")
 AFTER_SECTION: Final = failpoints.declare("conductor.after_section", "the end of a section is in the log")
+MAX_IN_LINE: Final = 16
+"""How many sections of one piece wait or are rendered at once: their inputs are in memory."""
 log = logs.get("conductor")
 
 
@@ -46,17 +55,19 @@ class SectionRenderer:
         self._take_store = TakeStore(job.claim.artifacts, job.composition.owner)
         self._takes: dict[str, Take] = {}
         self._rendered: dict[str, asyncio.Event] = {item.spec.section_id: asyncio.Event() for item in self._sections}
+        # Sections that wait for others may enter the line later than the ones after them.
+        self._entered = [asyncio.Event() for _ in self._sections]
         self._changed = asyncio.Event()
         self._failure: BaseException | None = None
         self._melody = Melody(job)
 
     async def run(self) -> None:
         """Render all sections; end with the first error that is not retried."""
-        slots = asyncio.Semaphore(self._job.num_parallel)
+        line = asyncio.Semaphore(MAX_IN_LINE)
         try:
             async with self._melody, asyncio.TaskGroup() as group:
                 for index in range(len(self._sections)):
-                    group.create_task(self._render_when_due(index, slots))
+                    group.create_task(self._render_when_due(index, line))
         except* Exception as failures:  # noqa: BLE001 - any error must reach the readers that wait for takes
             self._failure = failures.exceptions[0]
             self._notify()
@@ -91,15 +102,15 @@ class SectionRenderer:
             raise self._failure
         await self._changed.wait()
 
-    async def _render_when_due(self, index: int, slots: asyncio.Semaphore) -> None:
+    async def _render_when_due(self, index: int, line: asyncio.Semaphore) -> None:
         section = self._sections[index]
+        if section.waits_for:
+            self._entered[index].set()
         for other in section.waits_for:
             await self._rendered[other].wait()
-        if index >= self._job.num_parallel:
-            # Earlier sections first: the listener hears them first.
-            await self._rendered[self._sections[index - self._job.num_parallel].spec.section_id].wait()
-        async with slots:
+        async with line:
             await self._render(index)
+        self._entered[index].set()
         self._rendered[section.spec.section_id].set()
 
     async def _render(self, index: int) -> None:
@@ -112,17 +123,25 @@ class SectionRenderer:
         section_id = section.spec.section_id
         backoff = self._job.claim.backoff(section_id, {"section_id": section_id})
         policy = RetryPolicy(seed, backoff)
+        absence = self._job.claim.backoff(f"{section_id}, which waits for a renderer")
+        excluded: set[str] = set()
         attempt, announced = 1, 0
         while not await self._use_stored_take(inputs, seed, attempt):
             take = self._take_store.new(inputs.key(seed))
-            if attempt > announced:
-                await self._report_started(inputs, take, attempt)
-                announced = attempt
+            renderer = ""
+            for earlier in self._entered[:index]:
+                await earlier.wait()  # the listener hears it first
             try:
-                async with backoff.turn():
-                    await self._fill(take, self._request(inputs, seed, attempt), inputs, attempt)
+                async with backoff.turn(), self._lease(index, inputs, excluded, absence) as slot:
+                    renderer = slot.lease.renderer
+                    if attempt > announced:
+                        await self._report_started(inputs, take, attempt)
+                        announced = attempt
+                    await self._fill(take, slot, self._request(inputs, seed, attempt), inputs, attempt)
             except errors.SegueError as error:
                 retry = policy.after(error, accepted=take.accepted is not None)
+                if is_renderers_fault(error):
+                    excluded.add(renderer)
                 seed = retry.seed
                 if retry.is_attempt:
                     await self._report_retry(section, attempt, error, seed)
@@ -130,6 +149,29 @@ class SectionRenderer:
                 await asyncio.sleep(retry.delay_s)
             else:
                 return
+
+    def _lease(
+        self, index: int, inputs: TakeInputs, excluded: set[str], absence: Backoff
+    ) -> contextlib.AbstractAsyncContextManager[RendererSlot]:
+        """Wait in the line for a slot; sections that the listener needs sooner come first."""
+        spec, journal = inputs.section.spec, self._job.journal
+        start = journal.composition.start_time.ToNanoseconds() / 1e9
+        first_s = self._job.timeline.sections[index].first_frame / self._job.timeline.sample_rate
+        waiting = WaitingSection(
+            job=journal.name,
+            epoch=journal.epoch,
+            section_id=spec.section_id,
+            key=key_of(inputs.profile),
+            due_in_s=start + first_s - time.time(),
+            audio_s=spec.frames / max(1, spec.sample_rate),
+            excluded=frozenset(excluded),
+        )
+
+        def report(position: int) -> None:
+            progress = stream_pb2.SectionProgress(section_id=spec.section_id, queue_position=position)
+            self._job.claim.progress.set(progress)
+
+        return self._job.pool.lease(waiting, self._entered[index], absence, report)
 
     async def _use_known_take(self, section: PlannedSection) -> bool:
         """Use the take that an earlier claim has finished, or the parent's take of an unedited section."""
@@ -174,12 +216,14 @@ class SectionRenderer:
         )
         await self._job.journal.append(stream_pb2.CompositionEvent(section_started=started))
 
-    async def _fill(self, take: Take, request: renderer_pb2.RenderStart, inputs: TakeInputs, attempt: int) -> None:
+    async def _fill(
+        self, take: Take, slot: RendererSlot, request: renderer_pb2.RenderStart, inputs: TakeInputs, attempt: int
+    ) -> None:
         """Render into a take; after any error the take fails, so that its readers do not wait for more."""
         await failpoints.reach(BEFORE_SECTION)
         self._set_take(inputs.section, take)
         try:
-            await RendererCall(self._job, take, request, inputs).run()
+            await RendererCall(self._job, slot, take, request, inputs).run()
             await failpoints.reach(AFTER_TAKE)
             await self._report_finished(inputs.section, take, attempt, reused=False)
         except BaseException as error:

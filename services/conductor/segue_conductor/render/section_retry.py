@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from segue_conductor.backoff import LOSSES
+from segue_conductor.pool.renderer_pool import FULL, WrongModel
 from segue_runtime import errors
 
 if TYPE_CHECKING:
@@ -46,10 +47,13 @@ class RetryPolicy:
         if isinstance(error, errors.Unavailable):
             delay_s = self.backoff.next_delay_s(error)
             return Retry(self._seed, delay_s, is_attempt=accepted or isinstance(error, LOSSES))
+        if isinstance(error, FULL):  # the section waits in the line again
+            return Retry(self._seed, BASE_DELAY_S, is_attempt=False)
         self._num_failures += 1
-        limit = MAX_INVALID_TAKES if isinstance(error, errors.RenderInvalid) else MAX_FAILURES
+        is_unusable = isinstance(error, errors.RenderInvalid) and not isinstance(error, WrongModel)
+        limit = MAX_INVALID_TAKES if is_unusable else MAX_FAILURES
         if not isinstance(error, RETRIED) or self._num_failures >= limit:
             raise error
-        if isinstance(error, errors.RenderInvalid):
+        if is_unusable:
             self._seed = (self._seed + 1) % NUM_SEEDS
         return Retry(self._seed, BASE_DELAY_S * 2**self._num_failures)

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
     from segue.analyzer.v1.analyzer_pb2 import Report
     from segue.renderer.v1.renderer_pb2 import ModelProfile
-    from segue_composition.peers import ModelRoute
     from segue_composition.services import Services
     from segue_conductor.journal import Journal
+    from segue_conductor.pool.renderer_pool import RendererPool
     from segue_conductor.render.take_store import Take
     from segue_runtime.settings.sections import ConductorSettings
     from segue_runtime.store import Job
@@ -49,12 +49,15 @@ log = logs.get("conductor")
 class CompositionRun:
     """Makes one composition."""
 
-    def __init__(self, job: Job, journal: Journal, services: Services, settings: ConductorSettings) -> None:
+    def __init__(
+        self, job: Job, journal: Journal, services: Services, settings: ConductorSettings, pool: RendererPool
+    ) -> None:
         self.name = job.name
         self._journal = journal
         self._spec = spec_pb2.CompositionSpec.FromString(job.spec)
         self._settings = settings
-        self._routes: Mapping[str, ModelRoute] = {}
+        self._pool = pool
+        self._models: Mapping[str, ModelProfile] = {}
         limit = self._spec.time_limit.ToNanoseconds() / 1e9 if self._spec.HasField("time_limit") else None
         limit_s = settings.time_limit_s if limit is None else limit
         deadline = time.monotonic() + max(0.0, limit_s - job.worked_s)
@@ -73,11 +76,12 @@ class CompositionRun:
             return await self._work()
 
     async def _work(self) -> composition_pb2.State.ValueType:
-        self._routes = await retry_while_unavailable(self._find_routes, self._claim.backoff("the model"))
+        self._models = await retry_while_unavailable(self._find_models, self._claim.backoff("the model"))
         job = CompositionJob(
             claim=self._claim,
             spec=self._spec,
-            routes=self._routes,
+            models=self._models,
+            pool=self._pool,
             stall_limit_s=self._settings.stall_limit_s,
         )
         if not self._journal.composition.HasField("plan"):
@@ -171,18 +175,18 @@ class CompositionRun:
         except Exception as error:  # noqa: BLE001 - the terminal event must be written, with or without the draft
             log.warning("the draft was not kept", error=str(error))
 
-    async def _find_routes(self) -> Mapping[str, ModelRoute]:
-        """Return the routes to the piece's models, its own first: before it is planned, those of a caller's plan."""
+    async def _find_models(self) -> Mapping[str, ModelProfile]:
+        """Return the models of the piece, its own first: before it is planned, those of a caller's plan."""
         composition = self._journal.composition
         plan = composition.plan if composition.HasField("plan") else self._spec.plan
-        routes = await self._claim.peers.routes_to(models_of(plan.sections, composition.model))
-        return {route.profile.model: route for route in routes}
+        profiles = await self._claim.services.models.find_all(models_of(plan.sections, composition.model))
+        return {profile.model: profile for profile in profiles}
 
     async def _players(self) -> list[ModelProfile]:
-        """Return the models that render sections; none if no renderer is available."""
+        """Return the models that render sections; none if they are not known."""
         with contextlib.suppress(errors.SegueError):
-            self._routes = self._routes or await self._find_routes()
-        profiles = [route.profile for route in self._routes.values()]
+            self._models = self._models or await self._find_models()
+        profiles = list(self._models.values())
         return players_of(self._journal.composition.plan.sections, profiles) if profiles else []
 
 

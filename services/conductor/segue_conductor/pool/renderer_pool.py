@@ -1,0 +1,152 @@
+"""The renderer pool of one conductor process: its members, and the wait of sections for leases of slots."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from segue_conductor.pool.channels import RendererChannels
+from segue_conductor.pool.members import PoolMembers, withdraw_dead_sockets
+from segue_runtime import errors, logs
+from segue_runtime.store.pool.records import LeaseEnd
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
+    from segue.renderer.v1 import renderer_pb2_grpc
+    from segue_conductor.backoff import Backoff
+    from segue_runtime.settings import PeersSettings
+    from segue_runtime.store import Pool
+    from segue_runtime.store.pool.records import LinePlace, SectionLease, WaitingSection
+
+LOOK_EVERY_S: Final = 0.5
+FULL: Final = (errors.QueueFull, errors.TooManyCalls)
+"""Errors of a renderer that has no room at the moment."""
+log = logs.get("conductor")
+
+
+class WrongModel(errors.RenderInvalid):
+    """A renderer accepted a section with another model than it had offered."""
+
+
+@dataclass(slots=True)
+class RendererSlot:
+    """A leased slot, while it is used."""
+
+    lease: SectionLease
+    renderer: renderer_pb2_grpc.RendererServiceAsyncStub
+    speed: float = 0.0
+    """The measured speed in seconds of audio a second; set by the user of the slot."""
+
+
+class RendererPool:
+    """Call `start` before the first lease, and `stop` at the end. `own` is the address of this process's renderer."""
+
+    def __init__(self, addresses: Sequence[str], peers: PeersSettings, pool: Pool, own: str = "") -> None:
+        self._pool = pool
+        self._own = own
+        self._members = PoolMembers(addresses, peers, pool)
+        self._channels = RendererChannels(peers)
+        self._places: Mapping[int, LinePlace] = {}
+        self._looked = 0.0
+        self._looking = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Find the renderers."""
+        await withdraw_dead_sockets(self._pool)
+        await self._members.start()
+
+    async def stop(self) -> None:
+        """Ask and call no more renderers."""
+        await self._members.stop()
+        if self._own:
+            with contextlib.suppress(errors.SegueError):
+                await self._pool.withdraw(self._own)
+        await self._channels.close()
+
+    async def num_slots(self) -> int:
+        """Return how many sections the present renderers render at once."""
+        return sum(each.offer.slots for each in await self._pool.renderers() if each.offer.accepts)
+
+    @contextlib.asynccontextmanager
+    async def lease(
+        self, section: WaitingSection, entered: asyncio.Event, absence: Backoff, report: Callable[[int], None]
+    ) -> AsyncIterator[RendererSlot]:
+        """Wait in the line for a slot, and hold it to the end of the block.
+
+        `entered` is set when the section is in the line, and its positions are reported. While no renderer has the
+        model, `absence` limits the wait.
+        """
+        ticket = await self._pool.enter_line(section)
+        entered.set()
+        slot: RendererSlot | None = None
+        end = LeaseEnd.RELEASED
+        try:
+            lease = await self._wait(ticket, absence, report)
+            async with self._channels.used(lease) as stub:
+                slot = RendererSlot(lease, stub)
+                yield slot
+            end = LeaseEnd.DONE
+        except errors.SegueError as error:
+            end = _end_of(error)
+            raise
+        finally:
+            await self._leave(ticket, end, slot)
+
+    async def _wait(self, ticket: int, absence: Backoff, report: Callable[[int], None]) -> SectionLease:
+        wait_s = LOOK_EVERY_S
+        while True:
+            lease = await self._pool.wait_for_lease(ticket, wait_s)
+            if lease is not None:
+                absence.answered()
+                return lease
+            wait_s = LOOK_EVERY_S
+            place = await self._place(ticket)
+            if place is None:
+                continue
+            if place.is_served:
+                absence.answered()
+                report(place.position)
+            else:
+                missing = errors.NoRenderer(
+                    "no renderer with the model answers; is one running?", metadata={"service": "renderer"}
+                )
+                wait_s = absence.next_delay_s(missing)
+
+    async def _place(self, ticket: int) -> LinePlace | None:
+        """Return a place that is at most as old as the time between two looks; all waiting sections share the look."""
+        async with self._looking:
+            if time.monotonic() - self._looked > LOOK_EVERY_S / 2:
+                await self._pool.assign()
+                self._places, self._looked = await self._pool.places(), time.monotonic()
+        return self._places.get(ticket)
+
+    async def _leave(self, ticket: int, end: LeaseEnd, slot: RendererSlot | None) -> None:
+        speed = slot.speed if slot is not None and slot.lease.was_warm else 0.0
+        try:
+            await self._pool.leave_line(ticket, end, speed)
+        except errors.SegueError as error:
+            # The row ends with the job's lease at the latest.
+            log.warning("a lease was not given back", reason=error.reason)
+        if slot is not None and end in {LeaseEnd.LOST, LeaseEnd.ABSENT}:
+            log.warning("a renderer was lost", renderer=slot.lease.renderer, end=end.name)
+            self._members.offer_again(slot.lease.renderer)
+
+
+def is_renderers_fault(error: errors.SegueError) -> bool:
+    """Return whether another renderer may succeed where one failed with this error."""
+    is_lost = isinstance(error, (errors.RoleLost, errors.DeviceLost))
+    return is_lost or isinstance(error, (errors.RenderInvalid, errors.InternalError, errors.OutOfMemory))
+
+
+def _end_of(error: errors.SegueError) -> LeaseEnd:
+    if isinstance(error, (WrongModel, errors.RoleLost, errors.DeviceLost)):
+        return LeaseEnd.LOST
+    if isinstance(error, FULL):
+        return LeaseEnd.FULL
+    if isinstance(error, (errors.ServiceUnreachable, errors.ShuttingDown)):
+        return LeaseEnd.ABSENT
+    return LeaseEnd.RELEASED
