@@ -56,6 +56,29 @@ async def test_a_broken_rule_is_named_with_a_valid_value_in_every_kind(tmp_path:
             assert kind.suggestion.startswith("SAMPLE_FORMAT_F32LE")
 
 
+async def test_a_call_without_its_message_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never() -> AsyncIterator[bytes]:
+        await asyncio.Event().wait()
+        yield b""
+
+    async with running_server(tmp_path) as (client, seen, _):
+        for path in (
+            f"/{NAME}/Unary",
+            f"/{NAME}/Watch",
+            "/grpc.health.v1.Health/Check",
+            "/grpc.health.v1.Health/Watch",
+        ):
+            method: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = client.channel.stream_stream(path)
+            monkeypatch.setattr(interceptors, "FIRST_MESSAGE_S", 60.0)
+            code, error, _ = await refused(all_of(method(iter([]), timeout=50)))
+            assert (code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "MALFORMED_REQUEST")
+            # A call that stays open holds its place no longer than the bound.
+            monkeypatch.setattr(interceptors, "FIRST_MESSAGE_S", 0.05)
+            code, error, _ = await refused(all_of(method(never(), timeout=50)))
+            assert (code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "MALFORMED_REQUEST")
+        assert not seen.scopes
+
+
 async def test_a_refusal_waits_for_messages_in_flight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interceptors, "READ_ON_S", 60.0)
     monkeypatch.setattr(interceptors, "PAUSE_S", 60.0)

@@ -30,12 +30,8 @@ if TYPE_CHECKING:
     Handler = grpc.RpcMethodHandler[Any, Any]
     Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]
 
-MAKERS = {
-    (False, False): grpc.unary_unary_rpc_method_handler,
-    (False, True): grpc.unary_stream_rpc_method_handler,
-    (True, False): grpc.stream_unary_rpc_method_handler,
-    (True, True): grpc.stream_stream_rpc_method_handler,
-}
+FIRST_MESSAGE_S = 60.0
+"""The time for the message of a call that has one: it may have a megabyte, on a slow connection."""
 READ_ON_S = 2.0
 PAUSE_S = 1.0
 """A caller that sends nothing for this time is not in the middle of sending."""
@@ -69,9 +65,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if call.is_refused:
             # This kind of handler runs before a message was read; with others, strangers could hold calls open.
             return grpc.stream_stream_rpc_method_handler(call.stream)
-        make = MAKERS[handler.request_streaming, handler.response_streaming]
-        wrapped = call.stream if handler.response_streaming else call.unary
-        return make(wrapped, request_deserializer=None, response_serializer=_unless_bytes(handler.response_serializer))
+        # All kinds are served as streams of requests: grpc.aio never answers a call that should have one message and
+        # ends without one.
+        serialize = _unless_bytes(handler.response_serializer)
+        if handler.response_streaming:
+            return grpc.stream_stream_rpc_method_handler(call.stream, None, serialize)
+        return grpc.stream_unary_rpc_method_handler(call.unary, None, serialize)
 
     def began(self, service: str, method: str) -> None:
         """Count the start of a call."""
@@ -135,24 +134,24 @@ class Call:
         """Whether the caller is unknown."""
         return self._refusal is not None
 
-    async def unary(self, request: object, context: Context) -> object:
+    async def unary(self, requests: object, context: Context) -> object:
         """Serve a method with one response."""
         async with self._served(context):
             # Usually not earlier: a client retries an UNAVAILABLE call only before it has received headers.
             headers_first = self.service in self._interceptor.headers_first
             if headers_first:
                 await context.send_initial_metadata(self._echo())
-            response = await self._behaviour(self._input(request), context)
+            response = await self._behaviour(await self._input(requests, context), context)
             if not headers_first:
                 await context.send_initial_metadata(self._echo())
             self._num_sent += 1
         return response
 
-    async def stream(self, request: object, context: Context) -> AsyncIterator[object]:
+    async def stream(self, requests: object, context: Context) -> AsyncIterator[object]:
         """Serve a method with many responses."""
         async with self._served(context):
             await context.send_initial_metadata(self._echo())
-            given = self._input(request)
+            given = await self._input(requests, context)
             responses = self._behaviour(given, context)
             if not hasattr(responses, "__aiter__"):
                 await responses  # a handler that uses context.write, such as Watch of the health service
@@ -169,11 +168,18 @@ class Call:
                 # Without it, a suspended generator runs its `finally` only when it is garbage collected.
                 await responses.aclose()
 
-    def _input(self, request: Any) -> object:
+    async def _input(self, requests: Any, context: Context) -> object:
         if self._streams_in:
-            return Requests(request, self)
+            return Requests(requests, self)
+        try:
+            async with asyncio.timeout(FIRST_MESSAGE_S):
+                raw = cast("object", await context.read())
+        except TimeoutError:
+            raise errors.MalformedRequest(f"no message came within {FIRST_MESSAGE_S:g} s") from None
+        if not isinstance(raw, bytes):  # the end of the stream
+            raise errors.MalformedRequest("the call ended without a message; this method needs one")
         self.num_received += 1
-        return self.parse(request)
+        return self.parse(raw)
 
     def parse(self, raw: bytes) -> object:
         """Decode and check one message."""
