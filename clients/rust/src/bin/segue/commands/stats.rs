@@ -23,14 +23,14 @@ pub async fn run(server: &Server, printer: &Printer) -> Result<(), CliError> {
     printer.line(&format!("{} running, {} of at most {} queued", stats.running, stats.queued, stats.queue_limit))?;
     printer.line(&format::count(stats.watchers, "watcher"))?;
     for renderer in &stats.renderers {
-        let state = match renderer.state() {
+        let condition = match renderer.state() {
             RendererState::Draining => ", shutting down".to_owned(),
             RendererState::Failed => format!(", failed: {}", renderer.reason),
             RendererState::Ready | RendererState::Unspecified => String::new(),
         };
         let models: Vec<&str> = renderer.models.iter().map(|model| model.model.as_str()).collect();
         let text = format!(
-            "renderer on {}: {} of {} slots busy, {} queued{state}; {}",
+            "renderer on {}: {} of {} slots busy, {} queued{condition}; {}",
             renderer.device,
             renderer.busy_slots,
             renderer.slots,
