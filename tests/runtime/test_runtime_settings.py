@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from segue_runtime import settings
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -143,6 +141,26 @@ def test_invalid_durations(written: str) -> None:
 @given(st.integers(0, 10**10).map(lambda milliseconds: milliseconds / 1000))
 def test_a_written_duration_reads_back(seconds: float) -> None:
     assert settings.parse_duration(settings.format_duration(seconds)) == pytest.approx(seconds)
+
+
+def test_the_contract_and_the_pages_name_the_real_defaults(place: Path) -> None:
+    """A text names a default as `the setting NAME, by default TIME` or as `NAME` (TIME)."""
+    root = Path(__file__).resolve().parents[2]
+    pages = [*root.glob("protos/segue/**/*.proto"), *root.glob("docs/*.md")]
+    texts = [" ".join(page.read_text(encoding="utf-8").replace("//", "").split()) for page in pages]
+    time = r"(\d+) (s|minutes?|hours?)\b"
+    named = [
+        found
+        for text in texts
+        for pattern in (rf"setting ([a-z_]+\.[a-z_]+), by default {time}", rf"`([a-z_]+\.[a-z_]+)` \({time}\)")
+        for found in re.findall(pattern, text)
+    ]
+    assert {"conductor.time_limit", "conductor.patience"} <= {name for name, _, _ in named}
+    defaults = load(place)
+    for name, number, unit in named:
+        section, _, key = name.partition(".")
+        seconds = int(number) * {"s": 1, "minute": 60, "hour": 3600}[unit.rstrip("s") or unit]
+        assert getattr(getattr(defaults, section), f"{key}_s") == seconds, name
 
 
 def test_replace_changes_only_what_is_named(tmp_path: Path) -> None:
