@@ -19,3 +19,12 @@ def test_a_plan_that_arrives_during_drawing_does_not_change_the_drawn_lists() ->
     progress.add(update_of("c1", event))
     assert list(drawn) == []
     assert list(progress.labels) == list(progress.lengths) == ["verse"]
+
+
+def test_a_role_that_is_waited_for_is_named_once_until_it_answers() -> None:
+    progress, lines = CompositionProgress(), []
+    for role in ("renderer", "renderer", "", "mixer"):
+        checkpoint = stream_pb2.Checkpoint(waiting_for=role)
+        lines.append(progress.add(update_of("c1", stream_pb2.CompositionEvent(checkpoint=checkpoint))))
+        assert progress.waiting_for == role
+    assert [line.partition(",")[0] for line in lines] == ["waiting for the renderer", "", "", "waiting for the mixer"]

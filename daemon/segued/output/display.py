@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from segue.composer.v1 import composition_pb2
-from segued.output.progress import CompositionProgress, queue_line, result_lines
+from segued.output.progress import CompositionProgress, queue_line, result_lines, waiting_line
 from segued.output.terminal import clock, console, plain
 
 if TYPE_CHECKING:
@@ -165,6 +165,8 @@ class BarDisplay(NoDisplay):
         progress = self._progress
         if progress.queue_position:
             return queue_line(progress.queue_position)
+        if progress.waiting_for:
+            return plain(waiting_line(progress.waiting_for))
         word = STATE_WORDS.get(progress.state, "")
         if not word:
             return ""  # finished: the lines of the result follow

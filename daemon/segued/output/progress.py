@@ -25,6 +25,7 @@ class CompositionProgress:
         self.first_audio_s: float | None = None
         self.state = composition_pb2.STATE_UNSPECIFIED
         self.queue_position = 0
+        self.waiting_for = ""
         self.heading = ""
         self.labels: dict[str, str] = {}
         self.lengths: dict[str, int] = {}
@@ -42,8 +43,10 @@ class CompositionProgress:
     def _checkpoint(self, event: stream_pb2.CompositionEvent) -> str:
         self.state = event.checkpoint.state
         self.queue_position = event.checkpoint.queue_position
-        if event.checkpoint.waiting_for:
-            return f"waiting for the {event.checkpoint.waiting_for}, which does not answer"
+        waits_anew = event.checkpoint.waiting_for != self.waiting_for
+        self.waiting_for = event.checkpoint.waiting_for
+        if self.waiting_for:
+            return waiting_line(self.waiting_for) if waits_anew else ""
         return queue_line(self.queue_position) if self.queue_position else ""
 
     def _accepted(self, _event: stream_pb2.CompositionEvent) -> str:
@@ -112,6 +115,11 @@ class CompositionProgress:
 def queue_line(position: int) -> str:
     """Return the line for a composition that waits in the queue."""
     return f"waiting, position {position} in the queue"
+
+
+def waiting_line(role: str) -> str:
+    """Return the line for a composition that waits for a role."""
+    return f"waiting for the {role}, which does not answer"
 
 
 def result_lines(
