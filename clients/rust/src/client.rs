@@ -146,6 +146,8 @@ impl Client {
         list_compositions, ListCompositionsRequest, ListCompositionsResponse, MAX_ATTEMPTS);
     unary!(/// Cancels a composition.
         cancel_composition, CancelCompositionRequest, CancelCompositionResponse, MAX_ATTEMPTS);
+    unary!(/// Queues a failed or cancelled composition again; `request_id` makes a retry of the call safe.
+        retry_composition, RetryCompositionRequest, RetryCompositionResponse, MAX_ATTEMPTS);
     unary!(/// Deletes a finished composition. It is not retried: a retry would not find a composition that the first call deleted.
         delete_composition, DeleteCompositionRequest, DeleteCompositionResponse, 1);
     unary!(/// Plans a composition without making it.
@@ -160,10 +162,18 @@ impl Client {
         write_upload, WriteUploadRequest, WriteUploadResponse, MAX_ATTEMPTS);
     unary!(/// Finishes an upload.
         finish_upload, FinishUploadRequest, FinishUploadResponse, MAX_ATTEMPTS);
+    unary!(/// Returns a page of uploads.
+        list_uploads, ListUploadsRequest, ListUploadsResponse, MAX_ATTEMPTS);
+    unary!(/// Deletes an upload. It is not retried: a retry would not find an upload that the first call deleted.
+        delete_upload, DeleteUploadRequest, DeleteUploadResponse, 1);
     unary!(/// Queues an analysis; `request_id` makes a retry safe.
         create_analysis, CreateAnalysisRequest, CreateAnalysisResponse, MAX_ATTEMPTS);
     unary!(/// Returns an analysis.
         get_analysis, GetAnalysisRequest, GetAnalysisResponse, MAX_ATTEMPTS);
+    unary!(/// Returns a page of analyses.
+        list_analyses, ListAnalysesRequest, ListAnalysesResponse, MAX_ATTEMPTS);
+    unary!(/// Cancels an analysis.
+        cancel_analysis, CancelAnalysisRequest, CancelAnalysisResponse, MAX_ATTEMPTS);
     unary!(/// Queues a mastering; `request_id` makes a retry safe.
         create_master, CreateMasterRequest, CreateMasterResponse, MAX_ATTEMPTS);
 

@@ -59,6 +59,8 @@ pub struct FakeState {
     pub cursors: Vec<String>,
     pub specs: Vec<CompositionSpec>,
     pub cancelled: Vec<String>,
+    /// The piece that a retry makes.
+    pub retried: String,
     pub uploads: HashMap<String, Vec<u8>>,
     pub token: String,
     pub refuse_compose: Option<Status>,

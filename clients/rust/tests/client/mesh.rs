@@ -183,6 +183,11 @@ fn the_commands_work_with_the_real_service() {
     assert!(run(&["list"]).contains("mastering of a file, 0:10, -9.0 LUFS"));
     run(&["watch", name, accepted["event"]["composition"].as_str().unwrap()]);
     assert!(run(&["stats"]).contains("renderer"));
+    assert!(run(&["list", "analyses", "--filter", "state = \"SUCCEEDED\""]).contains("uploads/"));
+    let uploads = run(&["list", "uploads"]);
+    let upload = uploads.split_whitespace().next().unwrap();
+    run(&["delete", "--yes", upload]);
+    assert!(!run(&["list", "uploads"]).contains(upload));
     run(&["delete", "--yes", name]);
     assert!(!run(&["list"]).contains(name));
 }

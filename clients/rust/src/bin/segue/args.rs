@@ -84,26 +84,28 @@ pub enum Command {
     Compose(Box<ComposeArgs>),
     /// Change sections of a finished piece; all others keep their audio
     Edit(Box<EditCommandArgs>),
+    /// Make a failed or cancelled composition again; finished sections keep their audio
+    Retry(RetryArgs),
     /// Follow compositions, running or finished
     Watch(WatchArgs),
     /// Plan a piece without making it; the JSON can be edited and given to `compose --plan`
     Plan(Box<PlanArgs>),
-    /// List compositions, newest first
+    /// List compositions, uploads or analyses, newest first
     List(ListArgs),
     /// Show a composition
     Get {
         /// Name, for example compositions/9f2c… or only the first letters, 9f2c
         name: String,
     },
-    /// Cancel compositions; their finished files can still be downloaded
+    /// Cancel compositions or analyses; finished files of compositions can still be downloaded
     Cancel {
-        /// Names of compositions
+        /// Names of compositions, or of analyses as `list analyses` prints them
         #[arg(required = true)]
         names: Vec<String>,
     },
-    /// Delete finished compositions with all their files
+    /// Delete finished compositions with all their files, or uploads
     Delete {
-        /// Names of compositions
+        /// Names of compositions, or of uploads as `list uploads` prints them
         #[arg(required = true)]
         names: Vec<String>,
         /// Delete without asking
@@ -207,6 +209,22 @@ pub struct BriefArgs {
 }
 
 #[derive(clap::Args)]
+pub struct RetryArgs {
+    /// Piece to make again, for example compositions/9f2c… or only the first letters, 9f2c; it does not change
+    pub name: String,
+    /// File to write, in the format that the piece was asked for; `-` writes WAV to standard output [default: none]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Leave the composition running after Ctrl-C instead of cancelling it
+    #[arg(long)]
+    pub detach: bool,
+    #[command(flatten)]
+    pub playback: PlaybackOptions,
+    #[command(flatten)]
+    pub follow: FollowOptions,
+}
+
+#[derive(clap::Args)]
 pub struct WatchArgs {
     /// Names, for example compositions/9f2c… or only the first letters, 9f2c
     #[arg(required = true)]
@@ -234,12 +252,22 @@ pub struct PlanArgs {
 
 #[derive(clap::Args)]
 pub struct ListArgs {
-    /// Terms joined by AND, for example 'state = "SUCCEEDED"'
+    /// What to list: compositions, uploads or analyses
+    #[arg(default_value = "compositions", hide_possible_values = true)]
+    pub what: ListArg,
+    /// Terms joined by AND, for example 'state = "SUCCEEDED"'; uploads have no filter
     #[arg(long, default_value = "", hide_default_value = true)]
     pub filter: String,
-    /// Largest number of compositions
+    /// Largest number of lines
     #[arg(short = 'n', long, default_value_t = 20)]
     pub limit: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ListArg {
+    Compositions,
+    Uploads,
+    Analyses,
 }
 
 #[derive(clap::Args)]

@@ -13,6 +13,7 @@ mod list;
 mod master;
 mod models;
 mod plan;
+mod retry;
 mod stats;
 mod watch;
 
@@ -32,6 +33,7 @@ pub async fn run(args: Args, printer: &Printer) -> Result<(), CliError> {
     match args.command {
         Command::Compose(args) => Box::pin(compose::run(&server, printer, *args)).await,
         Command::Edit(args) => Box::pin(edit::run(&server, printer, *args)).await,
+        Command::Retry(args) => Box::pin(retry::run(&server, printer, args)).await,
         Command::Watch(args) => Box::pin(watch::run(&server, printer, args)).await,
         Command::Plan(args) => plan::run(&server, printer, *args).await,
         Command::List(args) => list::run(&server, printer, args).await,

@@ -2,7 +2,10 @@
 
 use std::{fs, process::Command};
 
-use segue_client::proto::segue::{audio::v1::FileFormat, composer::v1::Analysis};
+use segue_client::proto::segue::{
+    audio::v1::FileFormat,
+    composer::v1::{Analysis, Checkpoint, CompositionEvent, State, composition_event::Event},
+};
 
 use super::{NAME, Outcome, UNREACHABLE, check, command, files, finish, segue, start};
 use crate::{
@@ -39,8 +42,79 @@ fn the_output_of_the_other_commands_is_unchanged() {
 
 #[test]
 fn an_empty_list_prints_a_note() {
-    let outcome = segue(&Fake::start(Vec::new()), &folder("nothing"), &["list"]);
-    assert_eq!((outcome.code, outcome.stdout, outcome.stderr.as_str()), (Some(0), Vec::new(), "no compositions yet\n"));
+    let fake = Fake::start(Vec::new());
+    for (arguments, note) in [
+        (["list", "compositions"], "no compositions yet\n"),
+        (["list", "uploads"], "no uploads\n"),
+        (["list", "analyses"], "no analyses yet\n"),
+    ] {
+        let outcome = segue(&fake, &folder("nothing"), &arguments);
+        assert_eq!((outcome.code, outcome.stdout, outcome.stderr.as_str()), (Some(0), Vec::new(), note));
+    }
+}
+
+#[test]
+fn uploads_and_analyses_are_listed_deleted_and_cancelled_by_their_names() {
+    let analysis = Analysis {
+        name: "analyses/0123456789".into(),
+        source: "uploads/00000001".into(),
+        state: State::Rendering as i32,
+        ..Default::default()
+    };
+    let fake = Fake::start(Vec::new()).with(|state| {
+        state.analysis = Some(analysis);
+        state.uploads.insert("uploads/00000001".into(), vec![0; 3_000_000]);
+        state.uploads.insert("uploads/00000002".into(), vec![0; 1_000]);
+    });
+    check("list_uploads", &fake, &["list", "uploads"]);
+    check("list_analyses", &fake, &["list", "analyses"]);
+    check("cancel_analysis", &fake, &["cancel", "analyses/0123456789"]);
+    check("delete_upload", &fake, &["delete", "--yes", "uploads/00000001"]);
+    let folder = folder("gone");
+    assert_eq!(segue(&fake, &folder, &["delete", "--yes", "uploads/00000001"]).code, Some(4));
+    assert_eq!(segue(&fake, &folder, &["list", "uploads", "--filter", "x"]).code, Some(2));
+    for (what, name) in [("uploads", "uploads/00000002"), ("analyses", "analyses/0123456789")] {
+        let listed = segue(&fake, &folder, &["list", what, "--json"]);
+        let line: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+        assert_eq!(line["name"], name);
+    }
+    let state = fake.state.lock().unwrap();
+    assert_eq!(state.cancelled, ["analyses/0123456789"]);
+    assert!(state.uploads.keys().eq(["uploads/00000002"]));
+}
+
+#[test]
+fn a_retry_is_followed_and_downloaded() {
+    let again = piece("compositions/0badc0de", 1);
+    let fake = Fake::start(vec![piece(NAME, 1), again.clone()]).with(|state| state.retried = again.name.clone());
+    let (_, folder) = check("retry", &fake, &["retry", NAME, "-o", "song.flac"]);
+    assert_eq!(files(&folder), ["song.bass.flac", "song.flac"]);
+    assert!(fs::read(folder.join("song.flac")).unwrap() == again.files[0].1);
+    let outcome = segue(&fake, &folder, &["retry", NAME, "--json"]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    assert!(String::from_utf8(outcome.stdout).unwrap().lines().all(|line| line.contains(&again.name)));
+    let outcome = segue(&fake, &folder, &["retry", "0bad"]);
+    assert!(outcome.stderr.contains("segue download 0badc0de"), "{}", outcome.stderr);
+    assert_eq!(segue(&fake, &folder, &["retry", "compositions/00000000"]).code, Some(4));
+}
+
+#[test]
+fn waiting_for_a_role_is_shown() {
+    let mut waits = piece(NAME, 1);
+    let checkpoint = |role: &str| {
+        let checkpoint = Checkpoint { state: State::Rendering as i32, waiting_for: role.into(), ..Default::default() };
+        CompositionEvent { event: Some(Event::Checkpoint(checkpoint)), ..waits.events[2].clone() }
+    };
+    let events = [checkpoint("renderer"), checkpoint("renderer"), checkpoint("")];
+    waits.events.splice(3..3, events);
+    let fake = Fake::start(vec![waits]);
+    let outcome = segue(&fake, &folder("waiting"), &["watch", NAME]);
+    assert_eq!(
+        outcome.stderr.matches("waiting for the renderer, which does not answer").count(),
+        1,
+        "{}",
+        outcome.stderr
+    );
 }
 
 #[test]

@@ -108,8 +108,12 @@ impl ComposerService for Service {
         reply(CancelCompositionResponse { composition: Some(composition) })
     }
 
-    async fn retry_composition(&self, _: Request<RetryCompositionRequest>) -> Reply<RetryCompositionResponse> {
-        Err(Status::unimplemented("the fake retries nothing"))
+    async fn retry_composition(&self, request: Request<RetryCompositionRequest>) -> Reply<RetryCompositionResponse> {
+        let request = request.into_inner();
+        self.piece(&request.name)?;
+        assert!(!request.request_id.is_empty(), "a composition without request_id could be made twice");
+        let retried = self.0.lock().unwrap().retried.clone();
+        reply(RetryCompositionResponse { composition: Some(self.composition(&retried)?) })
     }
 
     async fn delete_composition(&self, request: Request<DeleteCompositionRequest>) -> Reply<DeleteCompositionResponse> {
@@ -186,7 +190,7 @@ impl ComposerService for Service {
             real_time_factor: 38.4,
             ..ModelProfile::default()
         };
-        reply(ListModelsResponse { models: vec![model] })
+        reply(ListModelsResponse { models: vec![model], ..Default::default() })
     }
 
     async fn get_stats(&self, request: Request<GetStatsRequest>) -> Reply<GetStatsResponse> {
@@ -226,11 +230,27 @@ impl ComposerService for Service {
     }
 
     async fn list_uploads(&self, _: Request<ListUploadsRequest>) -> Reply<ListUploadsResponse> {
-        Err(Status::unimplemented("not in this fake"))
+        let state = self.0.lock().unwrap();
+        let upload = |(name, bytes): (&String, &Vec<u8>)| Upload {
+            name: name.clone(),
+            media_type: "audio/wav".into(),
+            size_bytes: 3_000_000,
+            offset: bytes.len() as i64,
+            finished: bytes.len() == 3_000_000,
+            expire_time: Some(prost_types::Timestamp { seconds: 1_800_000_000, nanos: 0 }),
+            ..Default::default()
+        };
+        let mut uploads: Vec<Upload> = state.uploads.iter().map(upload).collect();
+        uploads.sort_by(|one, other| one.name.cmp(&other.name));
+        reply(ListUploadsResponse { uploads, next_page_token: String::new() })
     }
 
-    async fn delete_upload(&self, _: Request<DeleteUploadRequest>) -> Reply<DeleteUploadResponse> {
-        Err(Status::unimplemented("not in this fake"))
+    async fn delete_upload(&self, request: Request<DeleteUploadRequest>) -> Reply<DeleteUploadResponse> {
+        let name = request.into_inner().upload;
+        match self.0.lock().unwrap().uploads.remove(&name) {
+            Some(_) => reply(DeleteUploadResponse {}),
+            None => Err(refusal(Code::NotFound, "ARTIFACT_NOT_FOUND", &format!("there is no {name}"), &[])),
+        }
     }
 
     async fn create_analysis(&self, request: Request<CreateAnalysisRequest>) -> Reply<CreateAnalysisResponse> {
@@ -259,11 +279,16 @@ impl ComposerService for Service {
     }
 
     async fn list_analyses(&self, _: Request<ListAnalysesRequest>) -> Reply<ListAnalysesResponse> {
-        Err(Status::unimplemented("not in this fake"))
+        let analyses = self.0.lock().unwrap().analysis.clone().into_iter().collect();
+        reply(ListAnalysesResponse { analyses, next_page_token: String::new() })
     }
 
-    async fn cancel_analysis(&self, _: Request<CancelAnalysisRequest>) -> Reply<CancelAnalysisResponse> {
-        Err(Status::unimplemented("not in this fake"))
+    async fn cancel_analysis(&self, request: Request<CancelAnalysisRequest>) -> Reply<CancelAnalysisResponse> {
+        let name = request.into_inner().name;
+        let mut state = self.0.lock().unwrap();
+        state.cancelled.push(name.clone());
+        let analysis = Analysis { name, state: State::Cancelled as i32, ..Default::default() };
+        reply(CancelAnalysisResponse { analysis: Some(analysis) })
     }
 
     async fn create_master(&self, request: Request<CreateMasterRequest>) -> Reply<CreateMasterResponse> {

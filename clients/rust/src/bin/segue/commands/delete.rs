@@ -1,6 +1,6 @@
-//! `segue delete`: deletes finished compositions.
+//! `segue delete`: deletes finished compositions and uploads.
 
-use segue_client::proto::segue::composer::v1::DeleteCompositionRequest;
+use segue_client::proto::segue::composer::v1::{DeleteCompositionRequest, DeleteUploadRequest};
 use serde_json::json;
 
 use crate::{
@@ -12,11 +12,17 @@ use crate::{
 pub async fn run(server: &Server, printer: &Printer, names: &[String], yes: bool) -> Result<(), CliError> {
     let mut client = server.connection.open().await?;
     for name in names {
-        let name = names::find(&mut client, name).await?;
-        if !yes && !prompt::confirm(&format!("Delete {name} with all its files?")) {
+        let is_upload = name.starts_with(names::UPLOADS);
+        let name = if is_upload { name.clone() } else { names::find(&mut client, name).await? };
+        let question = if is_upload { "" } else { " with all its files" };
+        if !yes && !prompt::confirm(&format!("Delete {name}{question}?")) {
             return Err(CliError::usage(format!("{name} was not deleted"), "use --yes to delete without a question"));
         }
-        client.delete_composition(DeleteCompositionRequest { name: name.clone() }).await?;
+        if is_upload {
+            client.delete_upload(DeleteUploadRequest { upload: name.clone() }).await?;
+        } else {
+            client.delete_composition(DeleteCompositionRequest { name: name.clone() }).await?;
+        }
         printer.note(&format!("{name} deleted"));
         printer.client_event(&name, json!({"deleted": true}))?;
     }

@@ -1,9 +1,13 @@
-//! `segue list`: lists compositions.
+//! `segue list`: lists compositions, uploads or analyses.
 
-use segue_client::{json, proto::segue::composer::v1::ListCompositionsRequest};
+use segue_client::{
+    Client, json,
+    proto::segue::composer::v1::{ListAnalysesRequest, ListCompositionsRequest, ListUploadsRequest},
+};
+use serde_json::Value;
 
 use crate::{
-    args::ListArgs,
+    args::{ListArg, ListArgs},
     exit::CliError,
     session::settings::Server,
     ui::{printer::Printer, summary},
@@ -11,30 +15,79 @@ use crate::{
 
 const PAGE: usize = 100;
 
+/// One page: each entry as a line of text and as an object.
+struct Page {
+    entries: Vec<(String, Value)>,
+    next_page_token: String,
+}
+
 pub async fn run(server: &Server, printer: &Printer, args: ListArgs) -> Result<(), CliError> {
+    if args.what == ListArg::Uploads && !args.filter.is_empty() {
+        return Err(CliError::usage("uploads have no filter", "leave out --filter"));
+    }
     let mut client = server.connection.open().await?;
     let (mut left, mut page_token, mut is_empty) = (args.limit, String::new(), true);
     while left > 0 {
         let page_size = left.min(PAGE) as i32;
-        let request = ListCompositionsRequest { page_size, page_token, filter: args.filter.clone() };
-        let page = client.list_compositions(request).await?;
-        for composition in page.compositions.iter().take(left) {
+        let page = match args.what {
+            ListArg::Compositions => compositions(&mut client, printer, &args, page_size, page_token).await?,
+            ListArg::Uploads => uploads(&mut client, page_size, page_token).await?,
+            ListArg::Analyses => analyses(&mut client, &args, page_size, page_token).await?,
+        };
+        for (line, value) in page.entries.iter().take(left) {
             if printer.json {
-                printer.object(&json::to_value("segue.composer.v1.Composition", composition)?)?;
+                printer.object(value)?;
             } else {
-                printer.line(&summary::line(composition, printer.is_out_terminal))?;
+                printer.line(line)?;
             }
         }
-        is_empty &= page.compositions.is_empty();
-        left = left.saturating_sub(page.compositions.len().max(1));
+        is_empty &= page.entries.is_empty();
+        left = left.saturating_sub(page.entries.len().max(1));
         page_token = page.next_page_token;
         if page_token.is_empty() {
             break;
         }
     }
     if is_empty && args.limit > 0 {
-        let text = if args.filter.is_empty() { "no compositions yet" } else { "no composition matches the filter" };
-        printer.note(text);
+        printer.note(match (args.what, args.filter.is_empty()) {
+            (ListArg::Compositions, true) => "no compositions yet",
+            (ListArg::Compositions, false) => "no composition matches the filter",
+            (ListArg::Uploads, _) => "no uploads",
+            (ListArg::Analyses, true) => "no analyses yet",
+            (ListArg::Analyses, false) => "no analysis matches the filter",
+        });
     }
     Ok(())
+}
+
+async fn compositions(
+    client: &mut Client,
+    printer: &Printer,
+    args: &ListArgs,
+    page_size: i32,
+    page_token: String,
+) -> Result<Page, CliError> {
+    let request = ListCompositionsRequest { page_size, page_token, filter: args.filter.clone() };
+    let page = client.list_compositions(request).await?;
+    let entry = |each| {
+        let value = json::to_value("segue.composer.v1.Composition", each)?;
+        Ok((summary::line(each, printer.is_out_terminal), value))
+    };
+    let entries = page.compositions.iter().map(entry).collect::<Result<_, CliError>>()?;
+    Ok(Page { entries, next_page_token: page.next_page_token })
+}
+
+async fn uploads(client: &mut Client, page_size: i32, page_token: String) -> Result<Page, CliError> {
+    let page = client.list_uploads(ListUploadsRequest { page_size, page_token }).await?;
+    let entry = |each| Ok((summary::upload(each), json::to_value("segue.composer.v1.Upload", each)?));
+    let entries = page.uploads.iter().map(entry).collect::<Result<_, CliError>>()?;
+    Ok(Page { entries, next_page_token: page.next_page_token })
+}
+
+async fn analyses(client: &mut Client, args: &ListArgs, page_size: i32, page_token: String) -> Result<Page, CliError> {
+    let request = ListAnalysesRequest { page_size, page_token, filter: args.filter.clone() };
+    let page = client.list_analyses(request).await?;
+    let entry = |each| Ok((summary::analysis(each), json::to_value("segue.composer.v1.Analysis", each)?));
+    let entries = page.analyses.iter().map(entry).collect::<Result<_, CliError>>()?;
+    Ok(Page { entries, next_page_token: page.next_page_token })
 }

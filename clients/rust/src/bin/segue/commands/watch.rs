@@ -1,14 +1,11 @@
 //! `segue watch`: follows one or more compositions.
 
-use std::path::Path;
-
 use segue_client::StreamRequest;
 
 use crate::{
     args::WatchArgs,
     exit::CliError,
     session::{
-        file_names,
         job::{Job, Target},
         names,
         settings::Server,
@@ -26,15 +23,7 @@ pub async fn run(server: &Server, printer: &Printer, args: WatchArgs) -> Result<
         let text = "-o, --play and --keep-draft work with one composition only";
         return Err(CliError::usage(text, "watch one of the compositions"));
     }
-    let target = match args.output {
-        Some(path) if path == Path::new("-") => Target::Stdout,
-        Some(path) => {
-            let format = file_names::output_format(&path, None)?;
-            file_names::check_free(&path, args.follow.force)?;
-            Target::File(path, format)
-        }
-        None => Target::None,
-    };
+    let target = Target::named(args.output, args.follow.force)?;
     let mut client = server.connection.open().await?;
     let mut names = Vec::new();
     for name in &args.names {

@@ -1,6 +1,6 @@
 //! A job: one composition is followed to its end, and its files are downloaded.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use segue_client::{
     Failure, StreamRequest, Watch, WatchOptions,
@@ -11,7 +11,7 @@ use segue_client::{
     sanitize,
 };
 
-use super::{follow::follow, outputs, settings::Server, signals::Signals, sound::Sound};
+use super::{file_names, follow::follow, outputs, settings::Server, signals::Signals, sound::Sound};
 use crate::{
     args::options::{FollowOptions, PlaybackOptions},
     exit::CliError,
@@ -24,6 +24,21 @@ pub enum Target {
     None,
     Stdout,
     File(PathBuf, FileFormat),
+}
+
+impl Target {
+    /// The target of a composition whose format is chosen already: that of the file's name must be the same.
+    pub fn named(output: Option<PathBuf>, force: bool) -> Result<Self, CliError> {
+        match output {
+            Some(path) if path == Path::new("-") => Ok(Self::Stdout),
+            Some(path) => {
+                let format = file_names::output_format(&path, None)?;
+                file_names::check_free(&path, force)?;
+                Ok(Self::File(path, format))
+            }
+            None => Ok(Self::None),
+        }
+    }
 }
 
 /// One composition to follow.

@@ -58,6 +58,8 @@ pub struct Board {
     pub facts: Vec<String>,
     pub state: i32,
     pub queue_position: u32,
+    /// The role that does not answer, while the work waits for it.
+    pub waiting_for: String,
     pub sample_rate: u32,
     pub frames: i64,
     pub rows: Vec<Row>,
@@ -77,6 +79,7 @@ impl Board {
             facts: Vec::new(),
             state: State::Queued as i32,
             queue_position: 0,
+            waiting_for: String::new(),
             sample_rate: 48_000,
             frames: 0,
             rows: Vec::new(),
@@ -110,6 +113,12 @@ impl Board {
                 let has_moved = checkpoint.queue_position != self.queue_position;
                 self.state = checkpoint.state;
                 self.queue_position = checkpoint.queue_position;
+                let waits_anew = sanitize(&checkpoint.waiting_for) != self.waiting_for;
+                self.waiting_for = sanitize(&checkpoint.waiting_for);
+                if waits_anew && !self.waiting_for.is_empty() {
+                    let text = format!("waiting for the {}, which does not answer", self.waiting_for);
+                    return Some(Message::Step(text));
+                }
                 (has_moved && self.queue_position > 0)
                     .then(|| Message::Step(format!("waiting, position {} in the queue", self.queue_position)))
             }

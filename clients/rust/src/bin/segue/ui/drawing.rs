@@ -191,6 +191,10 @@ fn status(board: &Board, columns: usize, palette: Palette, now: Instant) -> Stri
     if board.queue_position > 0 {
         line.add(Palette::PLAIN, &format!(" · position {} in the queue", board.queue_position));
     }
+    if !board.waiting_for.is_empty() {
+        line.add(Palette::BUSY, &format!(" · waiting for the {}, which does not answer", board.waiting_for));
+        return line.text;
+    }
     if board.received_frames > 0 {
         let seconds = |frames: i64| format::clock(frames as f64 / f64::from(board.sample_rate));
         line.add(

@@ -1,9 +1,11 @@
 //! A composition in one line, and its short name.
 
 use segue_client::{
-    proto::segue::composer::v1::{Composition, OutputKind, State},
+    proto::segue::composer::v1::{Analysis, Composition, OutputKind, State, Upload},
     sanitize,
 };
+
+use prost_types::Timestamp;
 
 use super::format;
 use crate::values;
@@ -24,11 +26,31 @@ pub fn short_id(name: &str) -> String {
 /// A composition in one line. `is_short` shortens its name.
 pub fn line(composition: &Composition, is_short: bool) -> String {
     let name = if is_short { short_id(&composition.name) } else { composition.name.clone() };
-    let created = composition.create_time.map(|time| time.to_string()).unwrap_or_default();
-    let created = created.get(..19).unwrap_or_default().replace('T', " ");
+    let created = date(composition.create_time.as_ref());
     let state = values::state(composition.state);
     let title = title(composition);
     format!("{}  {created}  {state:<10}  {title}", sanitize(&name)).trim_end().to_owned()
+}
+
+/// An upload in one line.
+pub fn upload(upload: &Upload) -> String {
+    let size = format::size(upload.size_bytes);
+    let size = if upload.finished { size } else { format!("{} of {size}", format::size(upload.offset)) };
+    let expires = date(upload.expire_time.as_ref());
+    format!("{}  expires {expires}  {size}  {}", sanitize(&upload.name), sanitize(&upload.media_type))
+}
+
+/// An analysis in one line.
+pub fn analysis(analysis: &Analysis) -> String {
+    let created = date(analysis.create_time.as_ref());
+    let state = values::state(analysis.state);
+    format!("{}  {created}  {state:<10}  {}", sanitize(&analysis.name), sanitize(&analysis.source))
+}
+
+/// Date and time to the second.
+fn date(time: Option<&Timestamp>) -> String {
+    let text = time.map(ToString::to_string).unwrap_or_default();
+    text.get(..19).unwrap_or_default().replace('T', " ")
 }
 
 /// The title. A mastered file has neither title nor model, so the text describes the file.
