@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,3 +22,5 @@ class Services:
     peers: Peers
     models: ModelCatalog
     space: DiskSpace
+    roles_seen: dict[str, float] = field(default_factory=dict)
+    """When roles that were away were last seen again, by name, in seconds of time.monotonic()."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,9 +21,9 @@ FULL = errors.QueueFull("no slot", retry_after_s=1)
 BUSY = errors.OutOfMemory("no memory")
 
 
-def policy_of(seed: int = 7, patience_s: float = 600) -> RetryPolicy:
-    store: Any = None  # deciding needs none
-    return RetryPolicy(seed, Backoff(patience_s, store, "verse-1", {"section_id": "verse-1"}))
+def policy_of(seed: int = 7, patience_s: float = 600, services: Any = None) -> RetryPolicy:
+    shared: Any = services or SimpleNamespace(store=None, roles_seen={})  # deciding needs no store
+    return RetryPolicy(seed, Backoff(patience_s, shared, "verse-1", {"section_id": "verse-1"}))
 
 
 def test_unusable_audio_is_retried_once_with_another_seed() -> None:
@@ -104,6 +105,22 @@ def test_the_patience_begins_again_when_the_renderer_is_back(monkeypatch: pytest
     now = 1501.0
     with pytest.raises(errors.ServiceUnreachable):
         policy.after(REFUSED, accepted=False)
+
+
+def test_the_patience_of_other_work_begins_again_when_the_renderer_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A guilty section may end a renderer that was back before an innocent one had its turn."""
+    now = 1.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    services = SimpleNamespace(store=None, roles_seen={})
+    innocent, guilty = policy_of(services=services), policy_of(services=services)
+    innocent.after(REFUSED, accepted=False)
+    now = 500.0
+    guilty.after(LOST, accepted=True)
+    now = 1000.0
+    innocent.after(REFUSED, accepted=False)
+    now = 1101.0
+    with pytest.raises(errors.ServiceUnreachable):
+        innocent.after(REFUSED, accepted=False)
 
 
 def test_a_renderer_that_drains_takes_no_attempt_away() -> None:

@@ -13,7 +13,7 @@ from segue_runtime import errors, logs
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
-    from segue_runtime.store import Store
+    from segue_composition.services import Services
 
 T = TypeVar("T")
 FIRST_DELAY_S: Final = 0.2
@@ -31,10 +31,11 @@ class Backoff:
     """
 
     def __init__(
-        self, limit_s: float, store: Store, work: str, metadata: Mapping[str, str] = MappingProxyType({})
+        self, limit_s: float, services: Services, work: str, metadata: Mapping[str, str] = MappingProxyType({})
     ) -> None:
         self._limit_s = limit_s
-        self._store = store
+        self._store = services.store
+        self._seen = services.roles_seen
         self._work = work
         self._metadata = metadata
         self._failing_since = 0.0
@@ -64,7 +65,8 @@ class Backoff:
         await self._turn.aclose()
 
     def answered(self) -> None:
-        """Note that the awaited role is back: the limit begins again with the next failure."""
+        """Note that the awaited role is back: the limit begins again, for all work of this process."""
+        self._seen[self.waiting_for] = time.monotonic()
         self._failing_since, self.waiting_for = 0.0, ""
 
     def next_delay_s(self, error: errors.Unavailable) -> float:
@@ -76,7 +78,9 @@ class Backoff:
             return self._delay_after_loss(error)
         now = time.monotonic()
         self._failing_since = self._failing_since or now
-        if now - self._failing_since > self._limit_s:
+        # The role may have been back, and lost again in other work before this work had its turn.
+        seen = self._seen.get(error.metadata.get("service", ""), 0.0)
+        if now - max(self._failing_since, seen) > self._limit_s:
             self.waiting_for = ""
             raise error
         self.waiting_for = error.metadata.get("service", "")
@@ -87,6 +91,7 @@ class Backoff:
     def _delay_after_loss(self, error: errors.Unavailable) -> float:
         self.answered()  # the role was there
         self._lost_role = role = error.metadata.get("service", "renderer")
+        self._seen[role] = time.monotonic()
         self.num_losses += 1
         address = error.metadata.get("address", "")
         fields = {"role": role, "address": address, "work": self._work, "num_losses": self.num_losses}

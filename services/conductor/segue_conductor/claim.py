@@ -61,7 +61,7 @@ class Claim:
 
     def backoff(self, work: str, metadata: Mapping[str, str] = MappingProxyType({})) -> Backoff:
         """Return the tries of one piece of work; while they last, the job reports the role that it waits for."""
-        backoff = Backoff(self.patience_s, self.store, work, metadata)
+        backoff = Backoff(self.patience_s, self.services, work, metadata)
         self.progress.backoffs.append(backoff)
         return backoff
 

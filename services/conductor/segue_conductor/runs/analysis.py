@@ -50,7 +50,7 @@ class AnalysisRun:
                 self._settings.time_limit_s,
                 self._report_progress,
             ),
-            Backoff(self._settings.patience_s, self._services.store, "the file"),
+            Backoff(self._settings.patience_s, self._services, "the file"),
         )
         self._analysis.report.CopyFrom(report)
         self._analysis.fraction_done = 1.0
