@@ -316,6 +316,22 @@ async def test_a_connection_without_calls_is_closed_and_opens_again(
         assert await client.unary(GOOD) == GOOD
 
 
+async def test_an_old_connection_takes_no_new_calls_and_ends_no_open_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "CONNECTION_AGE_S", 0.2)
+    async with running_server(tmp_path) as (client, seen, _):
+        watch = client.watch(audio_pb2.AudioFormat(sample_rate=48_000, channels=1))
+        assert [await watch.read() for _ in range(3)]
+        async with asyncio.timeout(60):
+            while (state := client.channel.get_state()) is grpc.ChannelConnectivity.READY:
+                await client.channel.wait_for_state_change(state)
+        assert await client.unary(GOOD) == GOOD  # over a new connection
+        assert not watch.done()
+        assert seen.ended == []
+        watch.cancel()
+
+
 @pytest.mark.parametrize(
     ("address", "peer"),
     [

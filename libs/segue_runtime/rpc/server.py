@@ -39,6 +39,8 @@ KEEPALIVE_S = 30.0
 CLEAN_UP_S = 5.0
 # A caller's channel connects again by itself; a stranger must not keep connections without calls.
 CONNECTION_IDLE_S = 300.0
+# Callers look for hosts that are new behind a name when a connection ends. Its open calls go on.
+CONNECTION_AGE_S = 600.0
 RESERVED_FILES = 128
 FEWEST_CONNECTIONS = 16
 UNLIMITED_CONNECTIONS = 1 << 20
@@ -57,6 +59,7 @@ def server_options(settings: ServerSettings, keepalive_s: float) -> list[tuple[s
         ("grpc.max_concurrent_streams", settings.max_streams),
         ("grpc.max_allowed_incoming_connections", settings.max_connections or _most_connections()),
         ("grpc.max_connection_idle_ms", round(CONNECTION_IDLE_S * 1000)),
+        ("grpc.max_connection_age_ms", round(CONNECTION_AGE_S * 1000)),
         ("grpc.max_metadata_size", MAX_METADATA_BYTES),
         ("grpc.keepalive_time_ms", round(keepalive_s * 1000)),
         ("grpc.keepalive_timeout_ms", answer_ms),
