@@ -45,6 +45,10 @@ class Gate:
         finally:
             self.num_waiting -= 1
 
+    def close(self) -> None:
+        """Hold the next sections, although earlier ones could have gone on."""
+        self._tickets = asyncio.Semaphore(0)
+
     def let_go(self, count: int) -> None:
         for _ in range(count):
             self._tickets.release()
@@ -247,7 +251,7 @@ async def test_an_analysis_does_not_wait_for_a_piece(tmp_path: Path) -> None:
         await until(lambda: gate.num_waiting == 1)
         gate.let_go(10)
         heard = await hear(client.watch(first.name))
-        gate._tickets = asyncio.Semaphore(0)  # noqa: SLF001 - closed again
+        gate.close()
         held = await client.create(spec(seconds=4, seed=9))
         await until(lambda: gate.num_waiting == 1)
         await client.analyze(heard.composition.outputs[0].name)

@@ -71,7 +71,7 @@ class WaitingRenderer(renderer_pb2_grpc.RendererServiceServicer):
             yield renderer_pb2.RenderSectionResponse(accepted=accepted)
             await self.wait(start)
             frames = start.spec.frames + start.overlap_frames
-            tone = 0.1 * np.sin(2 * np.pi * TONE_HZ * np.arange(frames) / rate)
+            tone = 0.1 * np.sin(2 * np.pi * TONE_HZ * np.arange(frames, dtype=np.float64) / rate)
             sound.section_id, sound.stage = start.spec.section_id, audio_pb2.STAGE_TAKE
             for chunk in cut(np.repeat(tone, 2).astype("<f4").tobytes(), sound):
                 yield renderer_pb2.RenderSectionResponse(audio=chunk)

@@ -65,7 +65,7 @@ async def test_owners_take_turns_and_near_sections_come_first(store: Store) -> N
     tickets += [await line.enter("other", owner="bob", due=due) for due in (500, 600)]
     places = await positions(store)
     await offer(store, "r1", slots=1)
-    served = []
+    served: list[int] = []
     while tickets:
         (running,) = [ticket for ticket in tickets if await line.renderer(ticket)]
         served.append(running)

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Final, cast
 
 import grpc
+import grpc.aio
 
 from segue.renderer.v1 import renderer_pb2, renderer_pb2_grpc
 from segue_conductor.pool.endpoints import resolve
@@ -150,10 +151,10 @@ class Member:
         try:
             status = await stub.GetStatus(renderer_pb2.GetStatusRequest(), timeout=ASK_TIMEOUT_S)
         except grpc.RpcError as error:
-            failure = errors.from_rpc_error(error, service="renderer")
-            if self._offer is not None and not isinstance(failure, errors.Deadline):
+            is_silent = cast("grpc.aio.AioRpcError", error).code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            if self._offer is not None and not is_silent:
                 await self.withdraw()
-            raise failure from error
+            raise errors.from_rpc_error(error, service="renderer") from error
         try:
             offered = offer_of(self._endpoint.address, status, server_name=self._endpoint.server_name)
         except errors.SegueError:
