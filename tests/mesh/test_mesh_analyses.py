@@ -12,6 +12,7 @@ from tests.mesh.harness import embedded, stub
 
 from segue.composer.v1 import analysis_pb2, composition_pb2, files_pb2
 from segue_client import SegueError
+from segue_conductor import conductor
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,11 +35,18 @@ async def reach(calls: ComposerServiceAsyncStub, name: str, state: int) -> analy
     raise AssertionError(state)
 
 
-async def test_a_queued_analysis_is_cancelled_at_once_and_a_running_one_soon(tmp_path: Path) -> None:
-    deaf = socket.create_server(("127.0.0.1", 0))  # an analyzer that never answers
-    flags: dict[str, object] = {"analyzer.address": f"127.0.0.1:{deaf.getsockname()[1]}"}
-    async with embedded(tmp_path, flags) as (node, client), stub(node.inner) as calls, asyncio.timeout(LIMIT_S):
-        (file := tmp_path / "tone.wav").write_bytes(b"RIFF" + bytes(64))
+async def test_a_queued_analysis_is_cancelled_at_once_and_a_running_one_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conductor, "NUM_OTHER_WORKERS", 1)
+    with socket.create_server(("127.0.0.1", 0)) as deaf:  # an analyzer that never answers
+        await cancel_three(tmp_path, deaf.getsockname()[1])
+
+
+async def cancel_three(home: Path, port: int) -> None:
+    flags: dict[str, object] = {"analyzer.address": f"127.0.0.1:{port}"}
+    async with embedded(home, flags) as (node, client), stub(node.inner) as calls, asyncio.timeout(LIMIT_S):
+        (file := home / "tone.wav").write_bytes(b"RIFF" + bytes(64))
         source = (await client.upload(file)).name
         running = await analyze(calls, source)
         await reach(calls, running, composition_pb2.STATE_RENDERING)
@@ -58,12 +66,11 @@ async def test_a_queued_analysis_is_cancelled_at_once_and_a_running_one_soon(tmp
         await client.cancel_analysis(running)
         ended = await reach(calls, running, composition_pb2.STATE_CANCELLED)
         assert running in ended.error.message
-        await reach(calls, last, composition_pb2.STATE_RENDERING)  # the conductor is free
+        await reach(calls, last, composition_pb2.STATE_RENDERING)  # its worker is free
         await client.cancel_analysis(last)
         await reach(calls, last, composition_pb2.STATE_CANCELLED)
         await client.delete_upload(source)
         assert [each.state async for each in client.analyses('state = "CANCELLED"')] == [8, 8, 8]
-    deaf.close()
 
 
 async def test_analyses_are_listed_in_pages_and_by_state_only(tmp_path: Path) -> None:

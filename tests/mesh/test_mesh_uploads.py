@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
-from tests.mesh.harness import embedded, spec, stub
+from tests.mesh.harness import embedded, stub
 
 from segue.composer.v1 import composition_pb2, files_pb2
 from segue_client import SegueError
+from segue_conductor import conductor
 from segue_runtime.rpc.chunks import crc32c
 
 if TYPE_CHECKING:
@@ -149,15 +150,13 @@ async def test_uploads_are_listed_in_pages(tmp_path: Path) -> None:
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_an_upload_stays_while_a_queued_mastering_needs_it(tmp_path: Path) -> None:
-    """The conductor holds one piece; the mastering waits behind it."""
-    flags: dict[str, object] = {"failpoints.active": "conductor.after_plan=pause"}
-    async with embedded(tmp_path, flags) as (node, client), stub(node.inner) as calls, asyncio.timeout(LIMIT_S):
-        holding = await client.create(spec(seconds=2))
+async def test_an_upload_stays_while_a_queued_mastering_needs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conductor, "NUM_OTHER_WORKERS", 0)  # nobody begins it
+    async with embedded(tmp_path) as (node, client), stub(node.inner) as calls, asyncio.timeout(LIMIT_S):
         (file := tmp_path / "tone.wav").write_bytes(b"RIFF" + bytes(64))
         source = (await client.upload(file)).name
-        while not (await client.get(holding.name)).HasField("plan"):  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
         job = (await client.create_master(source)).name
         with pytest.raises(grpc.aio.AioRpcError, match=job) as caught:
             await calls.DeleteUpload(files_pb2.DeleteUploadRequest(upload=source))
