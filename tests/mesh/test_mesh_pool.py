@@ -170,6 +170,31 @@ async def test_a_renderer_that_plays_another_model_is_left_out(tmp_path: Path) -
     assert not any(each.HasField("seed") for each in retried)
 
 
+async def test_a_piece_continues_with_another_version_of_its_model(tmp_path: Path) -> None:
+    """Its renderer is replaced in the second section."""
+    renderer = WaitingRenderer()
+
+    async def upgraded(_start: renderer_pb2.RenderStart) -> None:
+        if len(renderer.starts) == 2:
+            renderer.playing.engine_version = "2"
+            del renderer.status.models[:]
+            renderer.status.models.append(renderer.playing)
+            raise errors.ShuttingDown("this renderer is stopping")
+
+    renderer.wait = upgraded
+    async with (
+        waiting_renderers(tmp_path, renderer) as addresses,
+        embedded(tmp_path, {"renderer.addresses": addresses}) as (_, client),
+        asyncio.timeout(LIMIT_S),
+    ):
+        heard = await hear(client.compose(three(1)))
+    assert heard.composition.state == SUCCEEDED
+    versions = [update.event.section_started.take for update in heard.updates if update.kind == "section_started"]
+    # The first section is not rendered again.
+    assert [start.spec.section_id for start in renderer.starts].count(renderer.starts[0].spec.section_id) == 1
+    assert len(set(versions)) == 4
+
+
 async def test_a_full_renderer_means_waiting(tmp_path: Path) -> None:
     num_refused = 0
 

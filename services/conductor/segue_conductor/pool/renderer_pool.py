@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from segue_conductor.backoff import Backoff
     from segue_runtime.settings import PeersSettings
     from segue_runtime.store import Pool
-    from segue_runtime.store.pool.records import LinePlace, SectionLease, WaitingSection
+    from segue_runtime.store.pool.records import LinePlace, ModelKey, SectionLease, WaitingSection
 
 LOOK_EVERY_S: Final = 0.5
 FULL: Final = (errors.QueueFull, errors.TooManyCalls)
@@ -30,6 +30,10 @@ log = logs.get("conductor")
 
 class WrongModel(errors.RenderInvalid):
     """A renderer accepted a section with another model than it had offered."""
+
+
+class ModelReplaced(errors.SegueError):
+    """No renderer has the model any more, but one has another version of it: the piece continues with that one."""
 
 
 @dataclass(slots=True)
@@ -85,7 +89,7 @@ class RendererPool:
         slot: RendererSlot | None = None
         end = LeaseEnd.RELEASED
         try:
-            lease = await self._wait(ticket, absence, report)
+            lease = await self._wait(ticket, section.key, absence, report)
             async with self._channels.used(lease) as stub:
                 slot = RendererSlot(lease, stub)
                 yield slot
@@ -96,7 +100,7 @@ class RendererPool:
         finally:
             await self._leave(ticket, end, slot)
 
-    async def _wait(self, ticket: int, absence: Backoff, report: Callable[[int], None]) -> SectionLease:
+    async def _wait(self, ticket: int, key: ModelKey, absence: Backoff, report: Callable[[int], None]) -> SectionLease:
         wait_s = LOOK_EVERY_S
         while True:
             lease = await self._pool.wait_for_lease(ticket, wait_s)
@@ -111,10 +115,15 @@ class RendererPool:
                 absence.answered()
                 report(place.position)
             else:
+                await self._refuse_replaced(key)
                 missing = errors.NoRenderer(
                     "no renderer with the model answers; is one running?", metadata={"service": "renderer"}
                 )
                 wait_s = absence.next_delay_s(missing)
+
+    async def _refuse_replaced(self, key: ModelKey) -> None:
+        if any(each.is_served and each.key.model == key.model for each in await self._pool.models()):
+            raise ModelReplaced(f"the renderers have another version of {key.model} now")
 
     async def _place(self, ticket: int) -> LinePlace | None:
         """Return a place that is at most as old as the time between two looks; all waiting sections share the look."""

@@ -17,6 +17,7 @@ from segue_conductor.claim import Claim
 from segue_conductor.composition_job import CompositionJob
 from segue_conductor.draft.builder import DraftBuilder
 from segue_conductor.draft.segments import recorded_segments
+from segue_conductor.pool.renderer_pool import ModelReplaced
 from segue_conductor.publish.documents import write_manifest, write_midi
 from segue_conductor.publish.master import write_master
 from segue_conductor.publish.master_job import MasterJob
@@ -73,7 +74,12 @@ class CompositionRun:
         started = stream_pb2.Started(claims=self._claim.number)
         await self._journal.append(stream_pb2.CompositionEvent(started=started))
         async with progress_written(self._claim):
-            return await self._work()
+            while True:
+                try:
+                    return await self._work()
+                except ModelReplaced as replaced:
+                    # As after a takeover: what is finished stays, the rest is made with the present version.
+                    log.warning("the model was replaced", composition=self.name, error=replaced.message)
 
     async def _work(self) -> composition_pb2.State.ValueType:
         self._models = await retry_while_unavailable(self._find_models, self._claim.backoff("the model"))
