@@ -31,6 +31,7 @@ from segue.renderer.v1 import renderer_pb2, renderer_pb2_grpc  # noqa: E402 - th
 from segue_music import codec  # noqa: E402 - the same
 from segue_music.elements import Metre, TempoPoint  # noqa: E402 - the same
 from segue_music.plan import Role, SectionSpec  # noqa: E402 - the same
+from segue_renderer.hosting.model_host import ModelHost  # noqa: E402 - the same
 from segue_renderer.musicgen.backend import MusicgenBackend  # noqa: E402 - the same
 from segue_renderer.registry import band_melody  # noqa: E402 - the same
 from segue_renderer.service import SERVICE, RendererService  # noqa: E402 - the same
@@ -133,7 +134,7 @@ async def measure(arguments: argparse.Namespace, folder: Path) -> None:
     await backend.load()
     alone = backend.profiles[0].real_time_factor
     print(f"load, allocate, warm up: {time.perf_counter() - began:.1f} s; alone {alone:.2f} x real time\n")
-    service = RendererService(backend, band_melody)
+    service = RendererService(ModelHost.of(backend), band_melody)
 
     def register(server: Any) -> None:
         renderer_pb2_grpc.add_RendererServiceServicer_to_server(service, server)

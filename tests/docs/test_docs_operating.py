@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from segue_renderer.hosting.metrics import RendererMetrics
 from segue_runtime.metrics import Metrics
 from segue_runtime.settings import declared, load
 
@@ -22,7 +23,9 @@ def test_named_settings_and_flags_exist() -> None:
 
 
 def test_the_page_lists_every_metric_and_no_other() -> None:
-    families = {family.name for family in Metrics().registry.collect() if family.name.startswith("segue_")}
+    registry = Metrics().registry
+    RendererMetrics(registry)
+    families = {family.name for family in registry.collect() if family.name.startswith("segue_")}
     named = {name.removesuffix("_total") for name in re.findall(r"`(segue_[a-z_]+)`", PAGE)}
     assert named == families
 

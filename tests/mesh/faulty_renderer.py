@@ -11,6 +11,7 @@ import numpy as np
 from tests.renderer.renderer_server import listening
 
 from segue.renderer.v1 import renderer_pb2
+from segue_renderer.hosting.model_host import ModelHost
 from segue_renderer.registry import band_melody
 from segue_renderer.service import RendererService
 from segue_renderer.sketch.backend import SketchBackend
@@ -39,7 +40,7 @@ class FaultyRenderer(RendererService):
     """Keeps its requests in `starts`. `spoil(call number from 1, start, responses)` changes its responses."""
 
     def __init__(self, backend: Backend, spoil: Spoil = leave) -> None:
-        super().__init__(backend, band_melody)
+        super().__init__(ModelHost.of(backend), band_melody)
         self.spoil = spoil
         self.starts: list[renderer_pb2.RenderStart] = []
         self.num_calls = 0

@@ -47,6 +47,9 @@ class TwoModels:
     def profiles(self) -> Sequence[ModelProfile]:
         return (*self._sketch.profiles, HUM)
 
+    async def describe(self) -> None:
+        await self._sketch.describe()
+
     async def load(self) -> None:
         await self._sketch.load()
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from segue.renderer.v1 import renderer_pb2_grpc
+from segue_renderer.hosting.model_host import ModelHost
 from segue_renderer.registry import band_melody
 from segue_renderer.service import SERVICE, RendererService
 from segue_runtime.rpc import channels
@@ -50,7 +51,7 @@ async def served(backend: Backend, folder: Path) -> AsyncIterator[Any]:
     # A name that is used once: channels to one address share a connection, which the end of an earlier server closes.
     address = f"unix:{folder}/{next(NUMBERS)}.sock"
     try:
-        service = RendererService(backend, band_melody)
+        service = RendererService(ModelHost.of(backend), band_melody)
         async with listening(service, folder, address) as bound, channels.connect(bound) as channel:
             yield renderer_pb2_grpc.RendererServiceStub(channel)
     finally:

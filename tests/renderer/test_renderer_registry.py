@@ -30,12 +30,12 @@ async def test_the_default_backend_is_the_sketch_band(tmp_path: Path) -> None:
 
 def test_an_unknown_backend_is_refused_and_the_known_ones_are_listed(tmp_path: Path) -> None:
     with pytest.raises(errors.ModelNotFound, match="sketch, musicgen"):
-        registry.make_backend(settings_of(tmp_path, {"renderer.backend": "scetch"}))
+        registry.makers_of(settings_of(tmp_path, {"renderer.backend": "sketch,scetch"}))
 
 
 def test_a_flag_of_a_backend_that_is_not_chosen_is_refused(tmp_path: Path) -> None:
     with pytest.raises(errors.OptionNotSupported, match="--renderer-musicgen-model: the backend is sketch") as caught:
-        registry.make_backend(settings_of(tmp_path, {MODEL: "small"}))
+        registry.makers_of(settings_of(tmp_path, {MODEL: "small"}))
     assert caught.value.metadata["option"] == MODEL
 
 
@@ -43,16 +43,21 @@ def test_a_flag_of_a_backend_that_is_not_chosen_is_refused(tmp_path: Path) -> No
     ("toml", "variables"),
     [('[renderer.musicgen]\nmodel = "small"\n', {}), ("", {"SEGUE_RENDERER_MUSICGEN_MODEL": "small"})],
 )
-async def test_a_file_or_variable_of_a_backend_that_is_not_chosen_is_a_warning(
+def test_a_file_or_variable_of_a_backend_that_is_not_chosen_is_a_warning(
     toml: str, variables: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = settings_of(tmp_path, {}, toml, **variables)
     logs.configure(settings.log)
-    backend = registry.make_backend(settings)
-    await backend.close()
+    assert len(registry.makers_of(settings)) == 1
     written = capsys.readouterr().err
     assert MODEL in written
     assert "no effect" in written
+
+
+def test_each_backend_and_each_of_its_models_is_hosted(tmp_path: Path) -> None:
+    flags = {"renderer.backend": "sketch, musicgen,sketch", MODEL: "small, /models/large"}
+    assert len(registry.makers_of(settings_of(tmp_path, flags))) == 3
+    assert len(registry.makers_of(settings_of(tmp_path, {"renderer.backend": "sketch"}))) == 1
 
 
 def test_settings_of_the_chosen_backend_come_from_file_variable_and_flag(tmp_path: Path) -> None:

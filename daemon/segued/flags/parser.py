@@ -67,9 +67,13 @@ def _serve(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentPars
         "--listen", metavar="HOST:PORT", help=f"Address where clients connect [default: {DEFAULT_ADDRESS}]"
     )
     command.add_argument("--role", metavar="ROLE", help="all, planner, renderer, mixer, analyzer, gateway or conductor")
-    command.add_argument("--renderer", metavar="NAME", help="Backend, for example sketch or musicgen")
     command.add_argument(
-        "--model", metavar="FOLDER", help="Model of the backend: for musicgen a folder, or the name of a pulled model"
+        "--renderer", metavar="NAMES", help="Backends, separated by commas, for example sketch,musicgen"
+    )
+    command.add_argument(
+        "--model",
+        metavar="MODELS",
+        help="Models of the backend, separated by commas: for musicgen folders, or names of pulled models",
     )
     command.add_argument("--insecure", action="store_true", help="Allow a non-loopback address without TLS and token")
     return command

@@ -36,12 +36,17 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
 
 
 def _model_key(settings: Settings, keys: set[str]) -> str:
-    """Return the setting that `serve --model` sets: the model of the chosen backend."""
-    backend = settings.renderer.backend
-    key = f"renderer.{backend}.model"
-    if key not in keys:
-        raise CliError(ExitCode.USAGE, f"--model: the backend {backend} has no model", "add --renderer musicgen")
-    return key
+    """Return the setting that `serve --model` sets: the models of the chosen backend that has some."""
+    backends = [name.strip() for name in settings.renderer.backend.split(",")]
+    found = [key for name in backends if (key := f"renderer.{name}.model") in keys]
+    if not found:
+        raise CliError(
+            ExitCode.USAGE, f"--model: the backend {', '.join(backends)} has no model", "add --renderer musicgen"
+        )
+    if len(found) > 1:
+        flags = ", ".join(f"--{key.replace('.', '-')}" for key in found)
+        raise CliError(ExitCode.USAGE, "--model: several of the backends have models", f"use {flags}")
+    return found[0]
 
 
 def _token(arguments: argparse.Namespace) -> str:

@@ -87,7 +87,7 @@ class Node:
             self.inner = self._inner_socket()
         for role in self._roles:
             if role in STATELESS_ROLES:
-                self._inner_services.append(await STATELESS_ROLES[role](self.settings, self.lifecycle))
+                self._inner_services.append(await STATELESS_ROLES[role](self.settings, self.lifecycle, self._metrics))
         conductor = await self._open_store_roles()
         # Every module that declares failpoints has been imported now.
         failpoints.arm(self.settings.failpoints.active)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,10 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from segue_runtime.lifecycle import Lifecycle
+    from segue_runtime.metrics import Metrics
     from segue_runtime.settings import Settings
 
 
-async def open_planner(settings: Settings, _lifecycle: Lifecycle) -> Service:
+async def open_planner(settings: Settings, _lifecycle: Lifecycle, _metrics: Metrics) -> Service:
     """Return the planner's service."""
     from segue.planner.v1 import planner_pb2_grpc
     from segue_planner.service import SERVICE, PlannerService, make_language_model, warm
@@ -25,21 +27,34 @@ async def open_planner(settings: Settings, _lifecycle: Lifecycle) -> Service:
     return replace(made, headers_first=True)
 
 
-async def open_renderer(settings: Settings, lifecycle: Lifecycle) -> Service:
-    """Load the backend and return the renderer's service."""
+async def open_renderer(settings: Settings, lifecycle: Lifecycle, metrics: Metrics) -> Service:
+    """Return the renderer's service; its first model is loaded when the server accepts calls."""
     from segue.renderer.v1 import renderer_pb2_grpc
-    from segue_renderer.registry import band_melody, make_backend
+    from segue_renderer.hosting.metrics import RendererMetrics
+    from segue_renderer.registry import band_melody, host_of
     from segue_renderer.service import SERVICE, RendererService
 
-    backend = make_backend(settings)
-    lifecycle.add(Phase.CLOSE, "backend", lambda _left_s: backend.close())
-    await backend.load()
-    renderer = RendererService(backend, band_melody)
+    counts = RendererMetrics(metrics.registry)
+    host = host_of(settings, counts.loaded)
+    lifecycle.add(Phase.CLOSE, "models", lambda _left_s: host.close())
+    await host.open()
+    renderer = RendererService(host, band_melody, counts)
+    if settings.server.role == "renderer":  # the conductor of a process with all roles ends its own sections
+        lifecycle.add(Phase.REFUSE, "sections", renderer.drain.begin)
+        lifecycle.add(Phase.FINISH, "sections", renderer.drain.finish)
+    watching = asyncio.create_task(counts.watch(host))
+    lifecycle.add(Phase.STOP, "model metrics", lambda _left_s: _cancelled(watching))
     register = renderer_pb2_grpc.add_RendererServiceServicer_to_server
-    return service(SERVICE, renderer, register, check=renderer.check)
+    made = service(SERVICE, renderer, register, check=renderer.check)
+    return replace(made, prepare=host.load_first)
 
 
-async def open_mixer(_settings: Settings, _lifecycle: Lifecycle) -> Service:
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def open_mixer(_settings: Settings, _lifecycle: Lifecycle, _metrics: Metrics) -> Service:
     """Return the mixer's service."""
     from segue.mixer.v1 import mixer_pb2_grpc
     from segue_mixer.service import SERVICE, MixerService, warm
@@ -47,7 +62,7 @@ async def open_mixer(_settings: Settings, _lifecycle: Lifecycle) -> Service:
     return service(SERVICE, MixerService(), mixer_pb2_grpc.add_MixerServiceServicer_to_server, warm)
 
 
-async def open_analyzer(_settings: Settings, _lifecycle: Lifecycle) -> Service:
+async def open_analyzer(_settings: Settings, _lifecycle: Lifecycle, _metrics: Metrics) -> Service:
     """Return the analyzer's service."""
     from segue.analyzer.v1 import analyzer_pb2_grpc
     from segue_analyzer.service import SERVICE, AnalyzerService, warm
@@ -55,7 +70,7 @@ async def open_analyzer(_settings: Settings, _lifecycle: Lifecycle) -> Service:
     return service(SERVICE, AnalyzerService(), analyzer_pb2_grpc.add_AnalyzerServiceServicer_to_server, warm)
 
 
-STATELESS_ROLES: Final[dict[str, Callable[[Settings, Lifecycle], Awaitable[Service]]]] = {
+STATELESS_ROLES: Final[dict[str, Callable[[Settings, Lifecycle, Metrics], Awaitable[Service]]]] = {
     "planner": open_planner,
     "renderer": open_renderer,
     "mixer": open_mixer,

@@ -34,10 +34,8 @@ DegradationRefused = leaf("DEGRADATION_REFUSED", Code.FAILED_PRECONDITION, Segue
 
 QueueFull = leaf("QUEUE_FULL", Code.RESOURCE_EXHAUSTED, ResourceExhausted)
 QuotaExceeded = leaf("QUOTA_EXCEEDED", Code.RESOURCE_EXHAUSTED, ResourceExhausted)
-OutOfMemory = leaf("OUT_OF_MEMORY", Code.RESOURCE_EXHAUSTED, ResourceExhausted)
 StorageFull = leaf("STORAGE_FULL", Code.RESOURCE_EXHAUSTED, ResourceExhausted)
 
-ShuttingDown = leaf("SHUTTING_DOWN", Code.UNAVAILABLE, Unavailable)
 StoreUnavailable = leaf("STORE_UNAVAILABLE", Code.UNAVAILABLE, Unavailable)
 ReaderTooSlow = leaf("READER_TOO_SLOW", Code.UNAVAILABLE, Unavailable)
 ArtifactCorrupt = leaf("ARTIFACT_CORRUPT", Code.DATA_LOSS, SegueError)
@@ -117,6 +115,18 @@ class RenderInvalid(SegueError):
 
     reason = "RENDER_INVALID"
     code = Code.DATA_LOSS
+
+
+class OutOfMemory(ResourceExhausted):
+    """Caught by the renderer, which unloads another model."""
+
+    reason = "OUT_OF_MEMORY"
+
+
+class ShuttingDown(Unavailable):
+    """Caught by the conductor: a section that a renderer gives back has used no attempt."""
+
+    reason = "SHUTTING_DOWN"
 
 
 class NoRenderer(Unavailable):

@@ -92,7 +92,8 @@ def _most_connections() -> int:
 class Service:
     """A service: its full name, and the function that adds it.
 
-    `warm` does slow imports before SERVING. `check` is called each second and raises while the service cannot work.
+    `warm` does slow imports and `prepare` other slow work before SERVING. `check` is called each second and raises
+    while the service cannot work.
     `headers_first`: unary methods send their headers before the work too, as streams do. Their callers can tell whether
     a call has ended the process, and gRPC does not repeat such a call.
     """
@@ -100,6 +101,7 @@ class Service:
     name: str
     register: Callable[[grpc.aio.Server], None]
     warm: Callable[[], object] = lambda: None
+    prepare: Callable[[], Awaitable[object]] | None = None
     check: Callable[[], Awaitable[object]] | None = None
     headers_first: bool = False
 
@@ -180,9 +182,11 @@ class Server:
         self._background.append(asyncio.create_task(self._lag.run(self._log_lag)))
 
     async def warm(self) -> None:
-        """Let every service do its slow imports, then report SERVING."""
+        """Let every service do its slow work, then report SERVING."""
         for service in self._services:
             await asyncio.to_thread(service.warm)
+            if service.prepare is not None:
+                await service.prepare()
         await self._set_health(SERVING)
         self._background += [
             asyncio.create_task(Readiness(self._health, service.name, service.check).run())

@@ -83,7 +83,9 @@ class PlannerSettings:
 class MusicgenSettings:
     """The renderer's backend `musicgen`."""
 
-    model: str = text("", "MusicGen model: a folder in either published layout, or the name of a pulled model.")
+    model: str = text(
+        "", "MusicGen models, separated by commas: folders in either published layout, or names of pulled models."
+    )
     device: str = text("auto", "Device: auto, cpu, cuda, cuda:1 or mps.")
     precision: str = choice(
         "auto", ("auto", "fp32", "bf16", "fp16", "int8"), "Precision of the weights; auto: fp32 on the CPU, else bf16."
@@ -97,14 +99,19 @@ class MusicgenSettings:
 
 @dataclass(frozen=True, slots=True)
 class RendererSettings:
-    """The renderer's process and its backend. Each backend with settings has a section of its own."""
+    """The renderer's process and its backends. Each backend with settings has a section of its own."""
 
     listen: str = endpoint("127.0.0.1:7302", LISTEN)
     addresses: tuple[str, ...] = endpoints(
         "Addresses at which conductors call renderers, with commas between them; each host behind a name is a renderer "
         "of its own. Empty: it runs in the same process."
     )
-    backend: str = text("sketch", "Backend that renders, for example musicgen; sketch needs no weights and no GPU.")
+    backend: str = text(
+        "sketch", "Backends that render, separated by commas, the default first: sketch (no weights, no GPU), musicgen."
+    )
+    memory_bytes: int = size(
+        0, "Memory for all loaded models together; models of least use are unloaded to stay below it. 0: no limit."
+    )
     musicgen: MusicgenSettings = field(default_factory=MusicgenSettings)
 
 

@@ -122,11 +122,18 @@ class Backend(Protocol):
 
     @property
     def profiles(self) -> Sequence[ModelProfile]:
-        """The models that it plays; the first is the default."""
+        """The models that it plays, which are loaded together and share its slots; the first is the default."""
+        ...
+
+    async def describe(self) -> None:
+        """Complete the profiles without loading weights; afterwards `load` changes measured values only.
+
+        It may read files. A backend that knows its profiles from the start does nothing.
+        """
         ...
 
     async def load(self) -> None:
-        """Load weights and warm caches. The server reports SERVING after this returns."""
+        """Load weights and warm caches. After an error the backend is closed, and another one is made later."""
         ...
 
     def render(self, request: RenderRequest) -> AsyncGenerator[RenderEvent, None]:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import importlib
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from segue_renderer.hosting.hosted_backend import HostedBackend
+from segue_renderer.hosting.load_records import LoadRecords
+from segue_renderer.hosting.model_host import ModelHost
 from segue_runtime import errors, logs
-from segue_runtime.settings import rows
+from segue_runtime.settings import replace, rows
 
 if TYPE_CHECKING:
     from segue_music.elements import Note
     from segue_music.plan import SectionSpec
     from segue_renderer.backend import Backend
+    from segue_renderer.hosting.hosted_backend import MakeBackend
+    from segue_renderer.hosting.model_host import ObserveLoad
     from segue_runtime.settings import Settings
 
 BACKENDS: Final = {
@@ -19,16 +25,40 @@ BACKENDS: Final = {
     "musicgen": "segue_renderer.musicgen.factory:make_backend",
 }
 """By name: the module and its factory `(Settings) -> Backend`, which loads nothing heavy before `Backend.load`."""
+RECORDS: Final = "renderer-models.json"
 BAND_MELODY: Final = "segue_renderer.sketch.lead:lead_notes"
 log = logs.get("renderer")
 
 
+def host_of(settings: Settings, observe_load: ObserveLoad = lambda _model, _seconds: None) -> ModelHost:
+    """Return the host of all models that the settings name; nothing is loaded yet."""
+    return ModelHost(
+        [HostedBackend(make) for make in makers_of(settings)],
+        memory_bytes=settings.renderer.memory_bytes,
+        records=LoadRecords(settings.home / RECORDS),
+        observe_load=observe_load,
+    )
+
+
+def makers_of(settings: Settings) -> list[MakeBackend]:
+    """Return a maker for each backend that the settings name; a backend with several models has one for each."""
+    names = words_of(settings.renderer.backend)
+    unknown = next((name for name in names if name not in BACKENDS), None)
+    if unknown is not None or not names:
+        raise errors.ModelNotFound(
+            f"renderer.backend: {unknown or ''!r} is not known; the backends are {', '.join(BACKENDS)}"
+        )
+    _check_sections(settings, names)
+    return [
+        partial(make_backend, one)
+        for name in dict.fromkeys(names)
+        for one in _one_model_each(replace(settings, renderer__backend=name))
+    ]
+
+
 def make_backend(settings: Settings) -> Backend:
-    """Make the backend that the settings name."""
+    """Make the one backend, with the one model, that the settings name."""
     name = settings.renderer.backend
-    if name not in BACKENDS:
-        raise errors.ModelNotFound(f"renderer.backend: {name!r} is not known; the backends are {', '.join(BACKENDS)}")
-    _check_sections(settings)
     try:
         factory = _imported(BACKENDS[name])
     except ModuleNotFoundError as error:
@@ -38,6 +68,11 @@ def make_backend(settings: Settings) -> Backend:
         ) from error
     backend: Backend = factory(settings)
     return backend
+
+
+def words_of(written: str) -> list[str]:
+    """Return the names in a text such as `sketch,musicgen`."""
+    return [word.strip() for word in written.split(",") if word.strip()]
 
 
 def band_melody(spec: SectionSpec, seed: int) -> tuple[Note, ...]:
@@ -52,16 +87,22 @@ def _imported(place: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def _check_sections(settings: Settings) -> None:
+def _one_model_each(settings: Settings) -> list[Settings]:
+    name = settings.renderer.backend
+    models = words_of(getattr(getattr(settings.renderer, name, None), "model", ""))
+    return [replace(settings, **{f"renderer__{name}__model": model}) for model in models] or [settings]
+
+
+def _check_sections(settings: Settings, chosen: list[str]) -> None:
     """Refuse flags of a backend that is not chosen; a file or the environment may hold settings of several."""
-    chosen = settings.renderer.backend
     for row in rows(settings):
         section, _, name = row.key.removeprefix("renderer.").partition(".")
-        if not row.key.startswith("renderer.") or not name or section == chosen or row.origin == "default":
+        if not row.key.startswith("renderer.") or not name or section in chosen or row.origin == "default":
             continue
         if row.origin == row.flag:
             raise errors.OptionNotSupported(
-                f"{row.flag}: the backend is {chosen}, which does not read {row.key}; add --renderer-backend {section}",
+                f"{row.flag}: the backend is {', '.join(chosen)}, which does not read {row.key}; add "
+                f"--renderer-backend {section}",
                 metadata={"option": row.key},
             )
-        log.warning("this setting has no effect: another backend is chosen", setting=row.key, backend=chosen)
+        log.warning("this setting has no effect: another backend is chosen", setting=row.key, backend=", ".join(chosen))

@@ -1,4 +1,4 @@
-"""RendererService over any backend. Only this module of the renderer knows the messages of the contract."""
+"""RendererService over any backends. Only this module of the renderer knows the messages of the contract."""
 
 from __future__ import annotations
 
@@ -22,16 +22,21 @@ from segue_renderer.backend import (
     RenderProgress,
     RenderRequest,
 )
+from segue_renderer.hosting.drain import RenderDrain
+from segue_renderer.hosting.hosted_backend import ModelState
 from segue_runtime import errors, logs
 from segue_runtime.rpc.chunks import cut, samples_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 
     import grpc.aio
 
     from segue_music.plan import SectionSpec
-    from segue_renderer.backend import Backend, RenderEvent, RenderFinished
+    from segue_renderer.backend import RenderEvent, RenderFinished
+    from segue_renderer.hosting.hosted_backend import HostedModel
+    from segue_renderer.hosting.metrics import RendererMetrics
+    from segue_renderer.hosting.model_host import ModelHost
 
     Context = grpc.aio.ServicerContext[Any, Any]
     BandMelody = Callable[[SectionSpec, int], tuple[Note, ...]]
@@ -39,6 +44,13 @@ if TYPE_CHECKING:
 SERVICE: Final = "segue.renderer.v1.RendererService"
 NOTES_PER_MESSAGE: Final = 1024
 MAX_QUEUED: Final = 64
+REASON_BYTES: Final = 1024
+STATES: Final = {
+    ModelState.COLD: renderer_pb2.MODEL_STATE_COLD,
+    ModelState.LOADING: renderer_pb2.MODEL_STATE_LOADING,
+    ModelState.WARM: renderer_pb2.MODEL_STATE_WARM,
+    ModelState.FAILED: renderer_pb2.MODEL_STATE_FAILED,
+}
 GUIDES: Final = (
     ("guide_frames", GuideKind.MELODY_AUDIO),
     ("guide_notes", GuideKind.NOTES),
@@ -49,11 +61,13 @@ log = logs.get("renderer")
 
 
 class RendererService(renderer_pb2_grpc.RendererServiceServicer):
-    """Serves one backend. `band_melody` returns the melody for `guide_band`."""
+    """Serves the models of one host. `band_melody` returns the melody for `guide_band`."""
 
-    def __init__(self, backend: Backend, band_melody: BandMelody) -> None:
-        self._backend = backend
+    def __init__(self, host: ModelHost, band_melody: BandMelody, metrics: RendererMetrics | None = None) -> None:
+        self._host = host
         self._band_melody = band_melody
+        self._metrics = metrics
+        self.drain = RenderDrain()
 
     async def RenderSection(
         self, request_iterator: AsyncIterator[renderer_pb2.RenderSectionRequest], context: Context
@@ -65,53 +79,63 @@ class RendererService(renderer_pb2_grpc.RendererServiceServicer):
         if start.guide_band:
             notes = await asyncio.to_thread(self._band_melody, request.spec, request.seed)
             request = dataclasses.replace(request, guide_notes=notes)
+        request = dataclasses.replace(request, model=self._host.profile(request.model).model)
         # Checked again: other calls may have filled the queue while this one was read.
-        self._refuse_when_full()
-        async with contextlib.aclosing(self._backend.render(request)) as events:
+        self._refuse_when_full(request.model)
+        counted = self._metrics.counted(request.model) if self._metrics else contextlib.nullcontext()
+        with counted, self.drain.entered(request.model) as call:
             encoder = _Encoder(start)
+            async with contextlib.aclosing(call.events(self._events(request))) as events:
+                async for event in events:
+                    for response in encoder.encode(event):
+                        yield response
+
+    async def _events(self, request: RenderRequest) -> AsyncGenerator[RenderEvent, None]:
+        async with self._host.use(request.model) as backend, contextlib.aclosing(backend.render(request)) as events:
             async for event in events:
-                for response in encoder.encode(event):
-                    yield response
+                yield event
 
     async def ListModels(
         self, request: renderer_pb2.ListModelsRequest, context: Context
     ) -> renderer_pb2.ListModelsResponse:
-        """List the backend's models."""
-        return renderer_pb2.ListModelsResponse(models=self._models())
+        """List the models of all backends."""
+        models = [codec.to_message(profile, renderer_pb2.ModelProfile()) for profile in self._host.profiles]
+        return renderer_pb2.ListModelsResponse(models=models)
 
     async def GetStatus(
         self, request: renderer_pb2.GetStatusRequest, context: Context
     ) -> renderer_pb2.GetStatusResponse:
-        """Report slots, queue and memory."""
-        status = self._backend.status()
-        return renderer_pb2.GetStatusResponse(
-            slots=status.slots,
-            busy_slots=status.busy_slots,
-            queued=status.queued,
-            models=self._models(),
-            device=status.device,
-            device_memory_bytes=status.device_memory_bytes,
-            device_memory_used_bytes=status.device_memory_used_bytes,
+        """Report slots, queue, memory and the state of each model."""
+        status = self._host.status()
+        whole = status.whole
+        answer = renderer_pb2.GetStatusResponse(
+            slots=whole.slots,
+            busy_slots=whole.busy_slots,
+            queued=whole.queued,
+            models=[codec.to_message(each.profile, renderer_pb2.ModelProfile()) for each in status.models],
+            device=whole.device,
+            device_memory_bytes=whole.device_memory_bytes,
+            device_memory_used_bytes=whole.device_memory_used_bytes,
+            model_statuses=[_model_status(each) for each in status.models],
+            state=renderer_pb2.RENDERER_STATE_READY,
         )
+        if self.drain.is_draining:
+            answer.state = renderer_pb2.RENDERER_STATE_DRAINING
+        elif not whole.healthy:
+            answer.state = renderer_pb2.RENDERER_STATE_FAILED
+            answer.reason = _cut(status.models[0].reason)
+        return answer
 
     async def check(self) -> None:
-        """Raise DeviceLost while the backend cannot render."""
-        if not self._backend.status().healthy:
-            raise errors.DeviceLost("the backend cannot render; see the renderer's log")
-
-    def _models(self) -> list[renderer_pb2.ModelProfile]:
-        return [codec.to_message(profile, renderer_pb2.ModelProfile()) for profile in self._backend.profiles]
+        """Raise DeviceLost while no model can play."""
+        status = self._host.status()
+        if not status.whole.healthy:
+            raise errors.DeviceLost(f"{status.models[0].profile.model}: {status.models[0].reason}")
 
     def _check(self, start: renderer_pb2.RenderStart) -> None:
-        profiles = {profile.model: profile for profile in self._backend.profiles}
-        name = start.model or next(iter(profiles))
-        if name not in profiles:
-            names = ", ".join(profiles)
-            raise errors.ModelNotFound(
-                f"this renderer has no model {name!r}; its models are {names}",
-                metadata={"model": name, "models": names},
-            )
-        profile = profiles[name]
+        self.drain.refuse()
+        profile = self._host.profile(start.model)
+        name = profile.model
         if start.stems and not profile.layers:
             raise errors.OptionNotSupported(f"{name} gives no stems", metadata={"option": "stems"})
         if start.notes and not profile.gives_notes:
@@ -125,10 +149,11 @@ class RendererService(renderer_pb2_grpc.RendererServiceServicer):
         for option, guide in GUIDES:
             if getattr(start, option) and guide not in profile.guides:
                 raise errors.OptionNotSupported(f"{name} does not take this guide", metadata={"option": option})
-        self._refuse_when_full()
+        self._refuse_when_full(name)
 
-    def _refuse_when_full(self) -> None:
-        if self._backend.status().queued >= MAX_QUEUED:
+    def _refuse_when_full(self, model: str) -> None:
+        self.drain.refuse()
+        if self.drain.num_waiting(model) - self._host.num_free(model) >= MAX_QUEUED:
             raise errors.QueueFull("this renderer's queue is full", retry_after_s=2)
 
 
@@ -272,6 +297,25 @@ class _Encoder:
         content = np.ascontiguousarray(event.samples, "<f4").tobytes()
         for chunk in cut(content, template, event.first_frame):
             yield renderer_pb2.RenderSectionResponse(audio=chunk)
+
+
+def _model_status(model: HostedModel) -> renderer_pb2.ModelStatus:
+    status = renderer_pb2.ModelStatus(
+        model=model.profile.model,
+        state=STATES[model.state],
+        slots=model.slots,
+        busy_slots=model.busy_slots,
+        reason=_cut(model.reason),
+        memory_bytes=model.memory_bytes,
+    )
+    if model.load_s is not None:
+        status.load_time.FromNanoseconds(round(model.load_s * 1e9))
+    return status
+
+
+def _cut(reason: str) -> str:
+    """Return a reason within the contract's limit."""
+    return reason.encode()[:REASON_BYTES].decode(errors="ignore")
 
 
 def _finished(event: RenderFinished) -> renderer_pb2.RenderFinished:

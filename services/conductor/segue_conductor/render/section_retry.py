@@ -46,7 +46,9 @@ class RetryPolicy:
         """
         if isinstance(error, errors.Unavailable):
             delay_s = self.backoff.next_delay_s(error)
-            return Retry(self._seed, delay_s, is_attempt=accepted or isinstance(error, LOSSES))
+            # A renderer that shuts down gives the section back: it had no chance to end it.
+            counts = accepted and not isinstance(error, errors.ShuttingDown)
+            return Retry(self._seed, delay_s, is_attempt=counts or isinstance(error, LOSSES))
         if isinstance(error, FULL):  # the section waits in the line again
             return Retry(self._seed, BASE_DELAY_S, is_attempt=False)
         self._num_failures += 1

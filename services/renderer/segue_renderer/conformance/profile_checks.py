@@ -21,7 +21,7 @@ SHA_256: Final = re.compile(r"[0-9a-f]{64}")
 
 
 async def status(target: Target) -> str:
-    """Slots, queue, device and models fit together."""
+    """Slots, queue, device, models and their states fit together."""
     found = target.status
     require(found.slots >= 1, "slots is 0")
     require(found.busy_slots <= found.slots, f"{found.busy_slots} of {found.slots} slots are busy")
@@ -32,6 +32,7 @@ async def status(target: Target) -> str:
         0 <= found.device_memory_used_bytes <= found.device_memory_bytes or not found.device_memory_bytes,
         f"{found.device_memory_used_bytes} of {found.device_memory_bytes} bytes of memory are in use",
     )
+    require_none(model_states(found))
     return f"{found.slots} slots on {found.device}, {len(target.models)} model(s)"
 
 
@@ -98,6 +99,35 @@ async def numbers(target: Target) -> str:
         problems.append("the model has weights, and weights_license is empty")
     require_none(problems)
     return f"real time factor {profile.real_time_factor:.2f}"
+
+
+def model_states(status: renderer_pb2.GetStatusResponse) -> list[str]:
+    """Return what is wrong with the states of the models."""
+    states = status.model_statuses
+    if not states:
+        return []
+    problems = []
+    if [each.model for each in states] != [each.model for each in status.models]:
+        problems.append("model_statuses are not in the order of models")
+    for each in states:
+        known = each.state in renderer_pb2.ModelState.values()
+        problems += [] if known else [f"{each.model} has the state {each.state}, which is unknown"]
+        if each.busy_slots > each.slots:
+            problems.append(f"{each.busy_slots} of {each.slots} slots of {each.model} are busy")
+        has_failed = each.state == renderer_pb2.MODEL_STATE_FAILED
+        if has_failed != bool(each.reason):
+            problems.append(f"{each.model}: a reason is given exactly with the state FAILED")
+        problems += [f"{each.model} has no slots"] * (not each.slots and not has_failed)
+    return problems
+
+
+def without_measurements(profile: renderer_pb2.ModelProfile) -> renderer_pb2.ModelProfile:
+    """Return a profile without the values that are measured when the model is loaded."""
+    copy = renderer_pb2.ModelProfile()
+    copy.CopyFrom(profile)
+    copy.ClearField("real_time_factor")
+    copy.ClearField("memory_bytes")
+    return copy
 
 
 def layer_names(profile: renderer_pb2.ModelProfile) -> list[str]:

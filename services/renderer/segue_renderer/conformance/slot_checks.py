@@ -43,9 +43,10 @@ async def cancel(target: Target) -> str:
 async def queue(target: Target) -> str:
     """Calls beyond the slots wait, receive their position, and begin when a slot is free."""
     await target.require_idle()
-    slots = target.status.slots
+    await target.base()  # a model that was not loaded has its slots now
+    slots, _ = target.slots_of(await target.busy())
     if slots > MOST_SLOTS:
-        raise CheckSkipped(f"the renderer has {slots} slots; the check fills at most {MOST_SLOTS}")
+        raise CheckSkipped(f"the model has {slots} slots; the check fills at most {MOST_SLOTS}")
     start = target.start_of(long_section(target))
     running = [target.call(start) for _ in range(slots)]
     waiting: list[Any] = []
@@ -56,7 +57,8 @@ async def queue(target: Target) -> str:
         require(sorted(positions) == [1, 2], f"waiting calls are accepted at the positions {sorted(positions)}")
         status = await target.busy()
         require(status.queued == WAITING, f"status reports {status.queued} waiting calls, {WAITING} wait")
-        require(status.busy_slots == slots, f"status reports {status.busy_slots} of {slots} slots as busy")
+        _, busy = target.slots_of(status)
+        require(busy == slots, f"status reports {busy} of {slots} slots as busy")
         first = waiting[positions.index(1)]
         update = await read_until(first, "progress")
         require(update.queue_position == 1, f"progress says position {update.queue_position}, accepted said 1")

@@ -12,7 +12,7 @@ from segue.music.v1 import music_pb2
 from segue_renderer.conformance import examples
 from segue_renderer.conformance.check import Check
 from segue_renderer.conformance.outcome import CheckSkipped, require, require_none
-from segue_renderer.conformance.profile_checks import layer_names
+from segue_renderer.conformance.profile_checks import layer_names, without_measurements
 from segue_renderer.conformance.rendering import MIX
 from segue_runtime.rpc.chunks import CHUNK_BYTES, crc32c
 
@@ -43,7 +43,10 @@ async def accepted(target: Target) -> str:
     """Profile and format of accepted are those of the model."""
     found = (await target.base()).accepted
     form = found.format
-    require(found.profile == target.profile, "its profile is not the one that ListModels gives")
+    require(
+        without_measurements(found.profile) == without_measurements(target.profile),
+        "its profile is not the one that ListModels gives",
+    )
     require(form.sample_format == audio_pb2.SAMPLE_FORMAT_F32LE, "its samples are not F32LE")
     require(form.sample_rate == target.sample_rate, f"its rate is {form.sample_rate}, not {target.sample_rate} Hz")
     require(form.channels == target.profile.channels, f"it has {form.channels} channels")

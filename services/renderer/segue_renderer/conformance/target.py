@@ -80,6 +80,13 @@ class Target:
         )
         return status
 
+    def slots_of(self, status: renderer_pb2.GetStatusResponse) -> tuple[int, int]:
+        """Return the slots of the checked model, and how many are busy. Models without states share all slots."""
+        for each in status.model_statuses:
+            if each.model == self.profile.model:
+                return each.slots, each.busy_slots
+        return status.slots, status.busy_slots
+
     async def require_idle(self) -> None:
         """Skip the check if other callers use the renderer."""
         for _ in range(IDLE_TRIES):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import math
 import statistics
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,7 +20,7 @@ from segue_renderer.musicgen import device, graphs
 from segue_renderer.musicgen.conditions import conditions_of
 from segue_renderer.musicgen.config import FRAMES_A_WINDOW, WEIGHTS_LICENSE
 from segue_renderer.musicgen.engine import Engine, is_out_of_memory, raise_out_of_memory_at
-from segue_renderer.musicgen.loaded_model import load_model
+from segue_renderer.musicgen.loaded_model import load_model, open_folder
 from segue_renderer.musicgen.model.stream_decoder import StreamDecoder
 from segue_renderer.musicgen.runner import BatchRunner, SamplingParams, capture_steps, empty_prompt
 from segue_renderer.musicgen.section_render import TEXT_TOKENS, SectionRender, WindowLimits, check_request
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Sequence
 
     from segue_renderer.backend import RenderEvent, RenderRequest
+    from segue_renderer.musicgen.config import ModelConfig
     from segue_renderer.musicgen.loaded_model import LoadedModel
     from segue_runtime.settings import MusicgenSettings
 
@@ -35,6 +39,7 @@ GUIDES: Final = (GuideKind.NOTES, GuideKind.MELODY_AUDIO)
 STRIDE_FRAMES: Final = 900
 CONDITIONING_S: Final = 4.0
 PROGRESS_INTERVAL_S: Final = 0.1
+MEMORY_INTERVAL_S: Final = 1.0
 WARM_UP_FRAMES: Final = 12
 LOAD_MEMORY: Final = failpoints.declare("musicgen.load_memory", "there is no memory for the weights")
 log = logs.get("musicgen")
@@ -44,9 +49,16 @@ class MusicgenBackend:
     """One model on one device."""
 
     def __init__(
-        self, settings: MusicgenSettings, *, window_frames: int = FRAMES_A_WINDOW, stride_frames: int = STRIDE_FRAMES
+        self,
+        settings: MusicgenSettings,
+        *,
+        window_frames: int = FRAMES_A_WINDOW,
+        stride_frames: int = STRIDE_FRAMES,
+        memory_bytes: int = 0,
     ) -> None:
+        """Take the settings, and the memory for weights and slots; 0: no limit."""
         self._settings = settings
+        self._memory_bytes = memory_bytes
         self._folder = Path(settings.model).expanduser()
         self._device = device.choose(settings.device, settings.precision, settings.cuda_graphs)
         self._limits = WindowLimits(window_frames, stride_frames)
@@ -55,12 +67,22 @@ class MusicgenBackend:
         self._model: LoadedModel | None = None
         self._num_graphs = 0
         self._num_waiting = 0
+        self._memory_asked, self._memory_found = -math.inf, (0, 0)
         self._profile = ModelProfile(model=self._folder.name or "musicgen", backend="musicgen")
 
     @property
     def profiles(self) -> Sequence[ModelProfile]:
         """The one model."""
         return (self._profile,)
+
+    async def describe(self) -> None:
+        """Read the sizes and the digest of the checkpoint."""
+        self._profile = await asyncio.to_thread(self._described)
+
+    def _described(self) -> ModelProfile:
+        folder = open_folder(self._folder)
+        uses_graphs = self._device.device.type == "cuda" and self._settings.cuda_graphs != "off"
+        return self._profile_of(folder.config, folder.digest, has_graphs=uses_graphs)
 
     async def load(self) -> None:
         """Load the weights, allocate every slot and run a few steps, which the first request then need not wait for."""
@@ -101,25 +123,32 @@ class MusicgenBackend:
             self._device,
             positions=self._limits.window,
             text_positions=TEXT_TOKENS,
+            left_bytes=self._memory_bytes - model.num_bytes if self._memory_bytes else None,
         )
         self._engine.resize(self._slots)
         runner = self._engine.runner
-        codec, decoder = model.config.codec, model.config.decoder
+        return replace(
+            self._profile_of(model.config, model.digest, has_graphs=self._num_graphs > 0),
+            real_time_factor=_measure(model, runner),
+            memory_bytes=model.num_bytes + runner.caches.bytes_per_slot * self._slots,
+        )
+
+    def _profile_of(self, config: ModelConfig, digest: str, *, has_graphs: bool) -> ModelProfile:
+        """Return the profile without what only a loaded model can measure."""
+        codec, decoder = config.codec, config.decoder
         second_ns = 1_000_000_000
         return ModelProfile(
             model=self._profile.model,
             backend="musicgen",
-            model_digest=model.digest,
-            engine_version=f"{ENGINE_VERSION}-{self._device.precision}{'-graphs' if self._num_graphs else ''}",
+            model_digest=digest,
+            engine_version=f"{ENGINE_VERSION}-{self._device.precision}{'-graphs' if has_graphs else ''}",
             sample_rate=codec.sample_rate,
             channels=decoder.channels,
             window_ns=round(self._limits.window / codec.frame_rate * second_ns),
             stride_ns=round(self._limits.stride / codec.frame_rate * second_ns),
-            guides=GUIDES if model.config.melody else (),
-            continuities=(Continuity.NONE, Continuity.TAIL, *([Continuity.MOTIF] if model.config.melody else [])),
+            guides=GUIDES if config.melody else (),
+            continuities=(Continuity.NONE, Continuity.TAIL, *([Continuity.MOTIF] if config.melody else [])),
             determinism=Determinism.SEEDED,
-            real_time_factor=_measure(model, runner),
-            memory_bytes=model.num_bytes + runner.caches.bytes_per_slot * self._slots,
             uses_sampling=True,
             uses_prompt=True,
             weights_license=WEIGHTS_LICENSE,
@@ -204,7 +233,7 @@ class MusicgenBackend:
 
     def status(self) -> BackendStatus:
         """Report slots, queue and memory."""
-        total, free = device.memory(self._device.device)
+        total, free = self._memory()
         return BackendStatus(
             slots=max(1, self._slots),
             busy_slots=self._engine.busy_slots,
@@ -215,6 +244,13 @@ class MusicgenBackend:
             healthy=self._engine.healthy,
         )
 
+    def _memory(self) -> tuple[int, int]:
+        """Return the device's memory and its free part. The driver may take long to answer, so it is asked seldom."""
+        now = time.monotonic()
+        if now - self._memory_asked >= MEMORY_INTERVAL_S:
+            self._memory_asked, self._memory_found = now, device.memory(self._device.device)
+        return self._memory_found
+
     @property
     def num_steps(self) -> int:
         """The number of steps since the start, for benchmarks."""
@@ -224,6 +260,7 @@ class MusicgenBackend:
         """Stop the thread and free the device."""
         await self._engine.close()
         self._model = None
+        await asyncio.to_thread(device.release, self._device.device)
 
 
 def _measure(model: LoadedModel, runner: BatchRunner) -> float:
@@ -237,9 +274,11 @@ def _measure(model: LoadedModel, runner: BatchRunner) -> float:
         runner.step(1, column + runner.prefix_positions)
         runner.is_finite(0)  # waits for the device
         steps.append(time.perf_counter() - began)
-    began = time.perf_counter()
-    decoder = StreamDecoder(model.codec, model.config.decoder.channels)
-    decoder.push(torch.from_numpy(runner.frames(0, 0, WARM_UP_FRAMES)), last=True)
+    codes = torch.from_numpy(runner.frames(0, 0, WARM_UP_FRAMES))
+    began = 0.0
+    for _ in range(2):  # the first decoding of a process loads libraries and chooses kernels
+        began = time.perf_counter()
+        StreamDecoder(model.codec, model.config.decoder.channels).push(codes, last=True)
     decode_s = (time.perf_counter() - began) / WARM_UP_FRAMES
     return 1 / model.config.codec.frame_rate / (statistics.median(steps) + decode_s)
 

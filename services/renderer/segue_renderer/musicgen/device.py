@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -90,13 +91,35 @@ def memory(device: torch.device) -> tuple[int, int]:
     return 0, 0
 
 
-def num_slots(wanted: int, config: DecoderConfig, place: ComputeDevice, *, positions: int, text_positions: int) -> int:
-    """Return the number of slots: the wanted number, or as many as the free memory holds."""
+def num_slots(
+    wanted: int,
+    config: DecoderConfig,
+    place: ComputeDevice,
+    *,
+    positions: int,
+    text_positions: int,
+    left_bytes: int | None = None,
+) -> int:
+    """Return the number of slots: the wanted number, or as many as the free memory and `left_bytes` hold."""
     each = bytes_per_slot(config, positions, text_positions, place.cache_dtype, place.dtype)
     _, free = memory(place.device)
     fitting = int(free * SHARE_OF_FREE) // each if free else 1
+    if left_bytes is not None:
+        if left_bytes < each:
+            raise errors.OutOfMemory(
+                f"renderer.memory_bytes leaves {left_bytes / 2**20:.0f} MiB beside the weights; one slot needs "
+                f"{each / 2**20:.0f} MiB"
+            )
+        fitting = min(max(1, fitting), left_bytes // each)
     if wanted > max(1, fitting):
         raise errors.OutOfMemory(
             f"renderer.musicgen.slots: {wanted} slots of {each / 2**20:.0f} MiB do not fit; {max(1, fitting)} would"
         )
     return wanted or max(1, min(fitting, MOST_SLOTS[place.device.type]))
+
+
+def release(device: torch.device) -> None:
+    """Give memory that torch keeps for later use back to the device."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()

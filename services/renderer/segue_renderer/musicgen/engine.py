@@ -128,6 +128,7 @@ class Engine:
         if self._thread.is_alive():
             self._inbox.commands.put(_Close())
             await asyncio.to_thread(self._thread.join)
+        self._runner = None
 
     def resize(self, slots: int) -> None:
         """Set the number of slots, on the engine's thread, before anything runs."""

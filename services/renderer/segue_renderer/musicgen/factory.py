@@ -27,7 +27,7 @@ def make_backend(settings: Settings) -> MusicgenBackend:
     prepare_threads()
     from segue_renderer.musicgen.backend import MusicgenBackend
 
-    return MusicgenBackend(given)
+    return MusicgenBackend(given, memory_bytes=settings.renderer.memory_bytes)
 
 
 def prepare_threads() -> None:

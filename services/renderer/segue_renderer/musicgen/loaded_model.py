@@ -49,32 +49,54 @@ class LoadedModel:
     """The size of the weights on the device."""
 
 
-def load_model(folder: Path, *, precision: str = "fp32", device: torch.device | None = None) -> LoadedModel:
-    """Load a folder; ModelNotInstalled and ModelInvalid say what is wrong with it."""
-    device = device or torch.device("cpu")
+@dataclass(frozen=True)
+class ModelFolder:
+    """A model folder, opened: its sizes are known, its weights are not read."""
+
+    config: ModelConfig
+    tensors: Tensors
+    text_folder: Path
+    paths: list[Path]
+
+    @property
+    def digest(self) -> str:
+        """The digest of the weights, for which all files are read."""
+        return files.digest(self.paths)
+
+
+def open_folder(folder: Path) -> ModelFolder:
+    """Open a folder in either layout; ModelNotInstalled and ModelInvalid say what is wrong with it."""
     if not folder.is_dir():
         raise errors.ModelNotInstalled(
             f"{folder}: there is no such folder; give the folder of a MusicGen model, or fetch a model: "
             "segued models pull musicgen-small"
         )
+    in_pickles = (folder / audiocraft.LANGUAGE_MODEL).is_file()
+    if (folder / "config.json").is_file() and (files.weight_files(folder)[0].is_file() or not in_pickles):
+        config, text_folder = huggingface.model_config(folder / "config.json"), folder
+        paths = files.weight_files(folder)
+        if not paths[0].is_file():
+            raise errors.ModelInvalid(f"{folder}: model.safetensors is not there; is the download complete?")
+        tensors = huggingface.tensors(folder)
+    elif in_pickles:
+        config, tensors, text_folder = audiocraft.open_folder(folder)
+        paths = audiocraft.weight_paths(folder)
+    else:
+        raise errors.ModelInvalid(
+            f"{folder}: neither config.json with model.safetensors (Hugging Face) nor "
+            f"{audiocraft.LANGUAGE_MODEL} with {audiocraft.CODEC} (audiocraft) is there"
+        )
+    _check(config, folder)
+    return ModelFolder(config, tensors, text_folder, paths)
+
+
+def load_model(folder: Path, *, precision: str = "fp32", device: torch.device | None = None) -> LoadedModel:
+    """Load a folder; ModelNotInstalled and ModelInvalid say what is wrong with it."""
+    device = device or torch.device("cpu")
     with torch.no_grad():
-        in_pickles = (folder / audiocraft.LANGUAGE_MODEL).is_file()
-        if (folder / "config.json").is_file() and (files.weight_files(folder)[0].is_file() or not in_pickles):
-            config, text_folder = huggingface.model_config(folder / "config.json"), folder
-            paths = files.weight_files(folder)
-            if not paths[0].is_file():
-                raise errors.ModelInvalid(f"{folder}: model.safetensors is not there; is the download complete?")
-            tensors = huggingface.tensors(folder)
-        elif in_pickles:
-            config, tensors, text_folder = audiocraft.open_folder(folder)
-            paths = audiocraft.weight_paths(folder)
-        else:
-            raise errors.ModelInvalid(
-                f"{folder}: neither config.json with model.safetensors (Hugging Face) nor "
-                f"{audiocraft.LANGUAGE_MODEL} with {audiocraft.CODEC} (audiocraft) is there"
-            )
-        _check(config, folder)
-        tokenizer = Tokenizer.open(text_folder)
+        opened = open_folder(folder)
+        config, tensors = opened.config, opened.tensors
+        tokenizer = Tokenizer.open(opened.text_folder)
         decoder_size = config.decoder.hidden_size
         projection = None
         if config.text.hidden_size != decoder_size or "enc_to_dec_proj.weight" in tensors:
@@ -90,7 +112,7 @@ def load_model(folder: Path, *, precision: str = "fp32", device: torch.device | 
             melody_projection=_melody_projection(config, tensors),
             decoder=Decoder(config.decoder, tensors.scoped("decoder"), precision=precision, device=device),
             codec=Codec(config.codec, tensors.scoped("audio_encoder"), device),
-            digest=files.digest(paths),
+            digest=opened.digest,
             num_bytes=0,
         )
         tensors.finish()

@@ -78,6 +78,9 @@ class SketchBackend:
         """The sketch model, the only one of this backend."""
         return (self._profile,)
 
+    async def describe(self) -> None:
+        """The profile is known."""
+
     async def load(self) -> None:
         """Render one bar and discard it, so that the first caller does not wait for the tables."""
         await asyncio.get_running_loop().run_in_executor(self._threads, _warm_up)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
-from functools import partial
+from functools import lru_cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import safetensors
@@ -15,7 +16,6 @@ from segue_runtime import errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from segue_renderer.musicgen.checkpoint.tensors import Loader
 
@@ -76,10 +76,17 @@ def weight_files(folder: Path, stem: str = "model") -> list[Path]:
 
 def digest(paths: Iterable[Path]) -> str:
     """Return one SHA-256 over the content of all files, in the order of their names."""
+    found = [(path, path.stat()) for path in sorted(paths)]
+    return _digest_of(tuple((str(path), stat.st_size, stat.st_mtime_ns) for path, stat in found))
+
+
+@lru_cache(maxsize=32)
+def _digest_of(files: tuple[tuple[str, int, int], ...]) -> str:
+    # A model is described, loaded and loaded again; its gigabytes are read for the digest once.
     whole = hashlib.sha256()
-    for path in sorted(paths):
+    for name, _, _ in files:
         one = hashlib.sha256()
-        with path.open("rb") as file:
+        with Path(name).open("rb") as file:
             while block := file.read(BLOCK_BYTES):
                 one.update(block)
         whole.update(one.digest())

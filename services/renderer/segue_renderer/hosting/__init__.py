@@ -1,0 +1,1 @@
+"""Several backends in one process: loaded when needed, unloaded by least use, and drained before the end."""
