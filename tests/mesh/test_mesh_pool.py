@@ -239,6 +239,16 @@ async def test_every_host_behind_a_name_is_a_renderer_of_its_own(tmp_path: Path)
         assert sorted(each.slots for each in stats.renderers) == [2, 3]
 
 
+async def test_a_name_that_cannot_be_resolved_keeps_no_other_renderer_out(tmp_path: Path) -> None:
+    nowhere = f"{'x' * 64}:7302"  # a label has 63 characters at most
+    async with (
+        waiting_renderers(tmp_path, WaitingRenderer(slots=2)) as addresses,
+        embedded(tmp_path, {"renderer.addresses": f"{nowhere},{addresses}"}) as (_, client),
+        asyncio.timeout(LIMIT_S),
+    ):
+        assert [each.slots for each in (await client.stats()).renderers] == [2]
+
+
 async def test_models_are_remembered_when_their_renderer_is_gone(tmp_path: Path) -> None:
     address = f"127.0.0.1:{next(PORTS)}"
     flags: dict[str, object] = {"renderer.addresses": address}

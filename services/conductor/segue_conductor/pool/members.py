@@ -41,6 +41,7 @@ class PoolMembers:
         self._addresses = addresses
         self._peers = peers
         self._pool = pool
+        self._found: dict[str, list[Endpoint]] = {}
         self._members: dict[Endpoint, Member] = {}
         self._resolving: asyncio.Task[None] | None = None
         self._failures = logs.BoundedLog(log)
@@ -71,17 +72,19 @@ class PoolMembers:
     async def _resolve_again(self) -> None:
         while True:
             await asyncio.sleep(RESOLVE_EVERY_S)
-            await self._resolve()
+            try:
+                await self._resolve()
+            except Exception:  # the next time may succeed
+                log.exception("the renderers' names were not resolved")
 
     async def _resolve(self) -> None:
         """Find the hosts of all addresses. While a name cannot be resolved, its members stay."""
-        found: dict[Endpoint, None] = {}
         for address in self._addresses:
             try:
-                found.update(dict.fromkeys(await resolve(address)))
-            except OSError as error:
+                self._found[address] = await resolve(address)
+            except (OSError, UnicodeError) as error:
                 self._failures.warning("a renderer's name was not resolved", address=address, error=str(error))
-                return
+        found = dict.fromkeys(endpoint for each in self._found.values() for endpoint in each)
         for endpoint in found:
             if endpoint not in self._members:
                 self._members[endpoint] = Member(endpoint, self._peers, self._pool)
@@ -110,7 +113,7 @@ class Member:
 
     def __init__(self, endpoint: Endpoint, peers: PeersSettings, pool: Pool) -> None:
         self._endpoint = endpoint
-        self._peers = peers
+        self._channel = connect(endpoint.address, peers, server_name=endpoint.server_name, own_connection=True)
         self._pool = pool
         self._offer: RendererOffer | None = None
         self._written = 0.0
@@ -134,16 +137,17 @@ class Member:
         await self._pool.withdraw(self._endpoint.address)
 
     async def _ask_again(self) -> None:
-        place = self._endpoint
-        channel = connect(place.address, self._peers, server_name=place.server_name, own_connection=True)
-        async with channel:
+        async with self._channel as channel:
             # The generated classes serve both kinds of channel; only the stubs' types tell them apart.
             stub = cast("renderer_pb2_grpc.RendererServiceAsyncStub", renderer_pb2_grpc.RendererServiceStub(channel))
             while True:
                 try:
                     await self._ask(stub)
                 except errors.SegueError as error:
-                    self._failures.warning("a renderer was not noted", renderer=place.address, reason=error.reason)
+                    fields = {"renderer": self._endpoint.address, "reason": error.reason, "error": error.message}
+                    self._failures.warning("a renderer was not noted", **fields)
+                except Exception:  # the next answer may be right
+                    log.exception("a renderer was not noted", renderer=self._endpoint.address)
                 self.answered.set()
                 await asyncio.sleep(ASK_EVERY_S)
 
