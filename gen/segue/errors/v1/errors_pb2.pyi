@@ -150,8 +150,8 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     write fails with "no space left on device".
     """
     ERROR_REASON_NO_RENDERER: _ErrorReason.ValueType  # 28
-    """ERROR_REASON_NO_RENDERER: UNAVAILABLE with RetryInfo. No renderer answers; metadata "service" is "renderer".
-    Example: the renderers are still starting. Metadata: {"service": "renderer"}.
+    """ERROR_REASON_NO_RENDERER: UNAVAILABLE with RetryInfo. No renderer answers, or none that has the model; metadata
+    "service" is "renderer". Example: the renderers are still starting. Metadata: {"service": "renderer"}.
     """
     ERROR_REASON_SERVICE_UNREACHABLE: _ErrorReason.ValueType  # 29
     """ERROR_REASON_SERVICE_UNREACHABLE: UNAVAILABLE with RetryInfo. A planner, renderer, mixer or analyzer does not
@@ -355,8 +355,8 @@ ERROR_REASON_STORAGE_FULL: ErrorReason.ValueType  # 27
 write fails with "no space left on device".
 """
 ERROR_REASON_NO_RENDERER: ErrorReason.ValueType  # 28
-"""ERROR_REASON_NO_RENDERER: UNAVAILABLE with RetryInfo. No renderer answers; metadata "service" is "renderer".
-Example: the renderers are still starting. Metadata: {"service": "renderer"}.
+"""ERROR_REASON_NO_RENDERER: UNAVAILABLE with RetryInfo. No renderer answers, or none that has the model; metadata
+"service" is "renderer". Example: the renderers are still starting. Metadata: {"service": "renderer"}.
 """
 ERROR_REASON_SERVICE_UNREACHABLE: ErrorReason.ValueType  # 29
 """ERROR_REASON_SERVICE_UNREACHABLE: UNAVAILABLE with RetryInfo. A planner, renderer, mixer or analyzer does not

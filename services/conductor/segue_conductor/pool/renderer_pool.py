@@ -117,7 +117,9 @@ class RendererPool:
             else:
                 await self._refuse_replaced(key)
                 missing = errors.NoRenderer(
-                    "no renderer with the model answers; is one running?", metadata={"service": "renderer"}
+                    "no renderer with the model answers; is one running?",
+                    metadata={"service": "renderer"},
+                    retry_after_s=2,
                 )
                 wait_s = absence.next_delay_s(missing)
 
