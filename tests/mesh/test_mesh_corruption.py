@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import wave
 from typing import TYPE_CHECKING
 
 import grpc
+import numpy as np
 import pytest
 from tests.mesh.harness import Heard, embedded, hear, spec, stub
 
@@ -108,3 +110,31 @@ async def test_a_damaged_draft_is_never_mastered(tmp_path: Path) -> None:
         assert (error.code, error.reason) == (grpc.StatusCode.DATA_LOSS, "ARTIFACT_CORRUPT")
         assert error.metadata["artifact"].startswith(f"{name}/draft/")
         assert not heard.sound
+
+
+async def lost_artifact(client: Client, name: str) -> str:
+    """Watch a piece that fails with DATA_LOSS; return the artifact that it names."""
+    heard = await asyncio.wait_for(hear(client.watch(name)), 60)
+    error = from_status(heard.composition.error)
+    assert (error.code, error.reason) == (grpc.StatusCode.DATA_LOSS, "ARTIFACT_CORRUPT")
+    return error.metadata["artifact"]
+
+
+async def test_damaged_uploads_and_takes_are_data_loss_for_the_work_that_uses_them(tmp_path: Path) -> None:
+    tone, music = tmp_path / "tone.wav", spec(seconds=2)
+    with wave.open(str(tone), "wb") as file:
+        file.setparams((1, 2, 48_000, 0, "NONE", ""))
+        file.writeframes((np.sin(np.arange(96_000) / 20) * 9_000).astype("<i2").tobytes())
+    async with embedded(tmp_path / "home") as (_, client):
+        first = await asyncio.wait_for(hear(client.compose(music)), 60)
+        assert first.composition.state == composition_pb2.STATE_SUCCEEDED
+        upload = (await client.upload(tone)).name
+    artifacts = tmp_path / "home" / "artifacts"
+    flip_bit(artifacts / upload / "content", 90_000)
+    for take in artifacts.glob("takes/*/*/mix"):
+        flip_bit(take, take.stat().st_size // 2)
+    async with embedded(tmp_path / "home") as (_, client):
+        assert (await damaged(client.analyze(upload))).metadata["artifact"] == f"{upload}/content"
+        assert await lost_artifact(client, (await client.create_master(upload)).name) == f"{upload}/content"
+        artifact = await lost_artifact(client, (await client.create(music)).name)
+        assert artifact.startswith("takes/")

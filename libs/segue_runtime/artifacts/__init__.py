@@ -11,6 +11,7 @@ from segue_runtime.artifacts.base import (
     check_key,
 )
 from segue_runtime.artifacts.folder import FolderArtifacts
+from segue_runtime.artifacts.verified import verified_blocks, verified_copy
 
 __all__ = [
     "ArtifactExists",
@@ -22,4 +23,6 @@ __all__ = [
     "Ref",
     "StoredFile",
     "check_key",
+    "verified_blocks",
+    "verified_copy",
 ]

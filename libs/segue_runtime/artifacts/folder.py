@@ -20,7 +20,8 @@ from segue_runtime.artifacts import disk
 from segue_runtime.artifacts.base import ArtifactExists, Part, Ref, StoredFile, check_key
 from segue_runtime.artifacts.checksums import CHECKED_BYTES, BlockChecksums, block_range, checksums_of
 from segue_runtime.artifacts.disk import full, storage_errors
-from segue_runtime.errors import ArtifactCorrupt, OffsetOutOfRange, SegueError
+from segue_runtime.artifacts.verified import damaged
+from segue_runtime.errors import OffsetOutOfRange
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -98,7 +99,7 @@ class FolderArtifacts:
             digest.update(block)
             checksums += checksums_of(block)
         if digest.digest() != ref.sha256:
-            raise _damaged(ref)
+            raise damaged(ref)
         self._checksums.add(ref.sha256, checksums)
         return checksums
 
@@ -354,15 +355,8 @@ def _checked(part: Part, blocks: bytes, known: array[int] | None) -> bytes:
     index = first // CHECKED_BYTES
     measured = checksums_of(blocks)
     if known is None or measured != known[index : index + len(measured)]:
-        raise _damaged(part.ref)
+        raise damaged(part.ref)
     return blocks[part.start - first : part.start - first + part.length]
-
-
-def _damaged(ref: Ref) -> SegueError:
-    return ArtifactCorrupt(
-        f"{ref.key}: the stored bytes do not match their digest: the file was damaged on disk",
-        metadata={"artifact": ref.key},
-    )
 
 
 def _delete_abandoned(folder: Path) -> None:

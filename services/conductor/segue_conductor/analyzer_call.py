@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from segue.analyzer.v1 import analyzer_pb2
 from segue_runtime import errors
+from segue_runtime.artifacts import verified_blocks
 from segue_runtime.rpc.chunks import cut, f32le
 from segue_runtime.rpc.duplex import exchange
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from segue_composition.log_rows import Segment
     from segue_composition.peers import Peers
     from segue_conductor.composition_job import CompositionJob
-    from segue_runtime.artifacts import ArtifactStore
+    from segue_runtime.artifacts import ArtifactStore, Ref
 
 FILE_BLOCK_BYTES: Final = 256 * 1024
 
@@ -36,20 +37,19 @@ async def analyze_master(job: CompositionJob, segments: Sequence[Segment]) -> an
 
 
 async def analyze_file(
-    peers: Peers, artifacts: ArtifactStore, key: str, timeout_s: float, progress: Callable[[float], Awaitable[None]]
+    peers: Peers, artifacts: ArtifactStore, ref: Ref, timeout_s: float, progress: Callable[[float], Awaitable[None]]
 ) -> analyzer_pb2.Report:
     """Measure an encoded file; `progress` receives the fraction of its bytes that was sent."""
-    size = await artifacts.size(key)
 
     async def requests() -> AsyncIterator[analyzer_pb2.AnalyzeRequest]:
         yield analyzer_pb2.AnalyzeRequest(start=analyzer_pb2.AnalyzeStart())
         offset = 0
-        async for block in artifacts.read_blocks(key):
+        async for block in verified_blocks(artifacts, ref):
             for start in range(0, len(block), FILE_BLOCK_BYTES):
                 piece = block[start : start + FILE_BLOCK_BYTES]
                 yield analyzer_pb2.AnalyzeRequest(file=analyzer_pb2.FileBytes(offset=offset, data=piece))
                 offset += len(piece)
-                await progress(offset / max(1, size))
+                await progress(offset / max(1, ref.length))
 
     return await request_report(peers, requests(), timeout_s)
 

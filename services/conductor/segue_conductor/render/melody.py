@@ -15,8 +15,9 @@ from segue.renderer.v1 import renderer_pb2
 from segue_audio.decoder.decoded_file import DecodedFile
 from segue_audio.errors import AudioError
 from segue_audio.resample import StreamResampler
-from segue_composition.artifact_keys import artifact_key
+from segue_composition.artifact_keys import source_ref
 from segue_runtime import errors
+from segue_runtime.artifacts import verified_copy
 from segue_runtime.rpc.chunks import cut, f32le
 
 if TYPE_CHECKING:
@@ -111,11 +112,12 @@ class Melody:
 
     async def _decode(self, rate: int) -> _DecodedMelody:
         """Convert the file to one channel at a model's rate. A child process decodes it, since it may be hostile."""
+        source = await source_ref(self._job.claim.store, self._spec.source)
         file = tempfile.TemporaryFile(prefix="segue-melody-")  # noqa: SIM115  it is closed at the end of the composition
         needed, frames = self._frame_at(self._job.plan.frames, rate), 0
         try:
             async with (
-                self._job.claim.artifacts.local_copy(artifact_key(self._spec.source)) as path,
+                verified_copy(self._job.claim.artifacts, source) as path,
                 DecodedFile(path) as decoded,
             ):
                 resampler = StreamResampler(decoded.sample_rate, rate, 1)

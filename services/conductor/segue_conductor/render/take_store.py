@@ -9,13 +9,14 @@ import asyncio
 import contextlib
 import hashlib
 import json
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from segue.music.v1 import music_pb2
 from segue.renderer.v1 import renderer_pb2
 from segue_composition.log_rows import BYTES_PER_SAMPLE
 from segue_music.codec import canonical_json
 from segue_runtime import errors
+from segue_runtime.artifacts import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,6 +74,9 @@ class Take:
         self._folder = folder
         self._growing: dict[str, GrowingFile] = {}
         self._sizes: dict[str, int] = {}
+        self._hashes: dict[str, Any] = {}
+        self._digests: dict[str, str] = {}
+        """Of the stored layers; takes of release 0.1.0 have none."""
         self._error: TakeFailed | None = None
         self._changed = asyncio.Event()
 
@@ -112,7 +116,11 @@ class Take:
                 if self._error is not None:
                     raise self._error from None
                 raise
-        return await self._artifacts.get(self._layer_key(layer), start, length)
+        key = self._layer_key(layer)
+        if layer in self._digests:
+            stored = Ref(key, 0, self._sizes[layer], bytes.fromhex(self._digests[layer]))
+            return await self._artifacts.read(stored, start, length)
+        return await self._artifacts.get(key, start, length)
 
     # Writing.
 
@@ -127,7 +135,9 @@ class Take:
         if growing is None:
             # Another conductor may have made the same take: the commit replaces its file by the same bytes.
             growing = self._growing[layer] = await self._artifacts.open_growing(self._layer_key(layer))
+            self._hashes[layer] = hashlib.sha256()
         await growing.write(audio)
+        self._hashes[layer].update(audio)
         self._sizes[layer] = self._sizes.get(layer, 0) + len(audio)
         self._notify()
 
@@ -142,10 +152,12 @@ class Take:
         for growing in self._growing.values():
             await growing.commit()
         self._growing.clear()
+        self._digests = {layer: found.hexdigest() for layer, found in self._hashes.items()}
         description = {
             "accepted": self._accepted().SerializeToString().hex(),
             "finished": finished.SerializeToString().hex(),
             "sizes": self._sizes,
+            "sha256": self._digests,
             "notes": renderer_pb2.Notes(notes=self.notes).SerializeToString().hex(),
         }
         await self._artifacts.put(
@@ -186,6 +198,7 @@ class Take:
         """Read the description of a stored take."""
         content = json.loads(description)
         self._sizes = content["sizes"]
+        self._digests = content.get("sha256", {})
         self.layers = tuple(sorted(layer for layer in self._sizes if layer != MIX))
         self.notes = tuple(renderer_pb2.Notes.FromString(bytes.fromhex(content["notes"])).notes)
         self.accepted = renderer_pb2.RenderAccepted.FromString(bytes.fromhex(content["accepted"]))

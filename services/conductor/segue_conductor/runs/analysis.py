@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from segue.composer.v1 import analysis_pb2, composition_pb2
 from segue_composition import log_rows
 from segue_composition.analysis_state import end_analysis
-from segue_composition.artifact_keys import artifact_key
+from segue_composition.artifact_keys import source_ref
 from segue_conductor.analyzer_call import analyze_file
 from segue_conductor.backoff import Backoff, retry_while_unavailable
 from segue_conductor.journal import until_the_store_answers
@@ -42,11 +42,12 @@ class AnalysisRun:
         """Measure the file."""
         self._analysis.state = composition_pb2.STATE_RENDERING
         await self._write()
+        source = await source_ref(self._services.store, self._analysis.source)
         report = await retry_while_unavailable(
             lambda: analyze_file(
                 self._services.peers,
                 self._services.artifacts,
-                artifact_key(self._analysis.source),
+                source,
                 self._settings.time_limit_s,
                 self._report_progress,
             ),

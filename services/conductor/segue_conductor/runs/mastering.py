@@ -13,7 +13,7 @@ from segue.mixer.v1 import mixer_pb2
 from segue_audio.decoder.decoded_file import DecodedFile
 from segue_audio.errors import AudioError
 from segue_audio.files import read_tags
-from segue_composition.artifact_keys import artifact_key
+from segue_composition.artifact_keys import source_ref
 from segue_conductor.backoff import retry_while_unavailable
 from segue_conductor.claim import Claim
 from segue_conductor.draft.segments import SegmentRecorder, recorded_segments
@@ -24,6 +24,7 @@ from segue_conductor.publish.metadata import FileMetadata
 from segue_conductor.runs.progress_writer import progress_written
 from segue_conductor.timeline import Timeline
 from segue_runtime import errors
+from segue_runtime.artifacts import verified_copy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +46,7 @@ class MasteringRun:
         request = mastering_pb2.CreateMasterRequest.FromString(job.spec)
         self.name = job.name
         self.limit_s = max(0.0, settings.time_limit_s - job.worked_s)
-        self._source = artifact_key(request.source)
+        self._source = request.source
         self._spec = spec_pb2.CompositionSpec(exports=request.exports, master=request.settings)
         self._claim = Claim(journal, services, job.claims, time.monotonic() + self.limit_s, settings.patience_s)
         self._journal = journal
@@ -69,7 +70,8 @@ class MasteringRun:
         await self._journal.finish(state, error)
 
     async def _read_upload(self) -> MasterJob:
-        async with self._claim.artifacts.local_copy(self._source) as path:
+        source = await source_ref(self._claim.store, self._source)
+        async with verified_copy(self._claim.artifacts, source) as path:
             tags = await asyncio.to_thread(_valid_tags, path)
             if self._journal.checkpoint.draft_finished:
                 draft = await recorded_segments(self._claim, audio_pb2.STAGE_DRAFT)
