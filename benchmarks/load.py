@@ -140,7 +140,7 @@ async def measure(num_pieces: int, seconds: float) -> int:
             await composed(client, seconds, 1)
         alone = await loaded(one, 1, seconds, 2)
         many = await loaded(one, num_pieces, seconds, 3)
-    heading("Load")
+    heading("Compositions at once")
     rows = [
         [
             f"{num} of {seconds:g} s, {num * WATCHERS_PER_PIECE}",
