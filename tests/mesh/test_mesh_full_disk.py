@@ -111,7 +111,10 @@ async def test_new_work_is_refused_below_the_mark_and_accepted_again_above_it(tm
 
 
 async def test_a_piece_waits_in_the_queue_while_space_is_low(tmp_path: Path, free: FreeSpace) -> None:
-    async with embedded(tmp_path / "home") as (_, client), asyncio.timeout(90):
+    async with (
+        embedded(tmp_path / "home", {"conductor.count": "1"}) as (_, client),
+        asyncio.timeout(90),
+    ):
         blocking = await client.create(spec("calm piano, 120 bpm, C major", seconds=16))
         waiting = await client.create(SHORT)
         await reach(client.watch(blocking.name), "planned")

@@ -62,7 +62,7 @@ def test_a_chosen_file_is_the_only_one(place: Path) -> None:
 
 def test_every_setting_can_be_set_by_its_variable_and_by_its_flag(place: Path) -> None:
     samples = {"text": "x", "number": "7", "flag": "true", "duration": "1m20s", "size": "2GiB", "path": "/x"}
-    samples |= {"address": "localhost:1"}
+    samples |= {"address": "localhost:1", "addresses": "localhost:1,unix:/x"}
     for each in settings.declared():
         written = each.spec.choices[-1] if each.spec.kind == "choice" else samples[each.spec.kind]
         for loaded in (load(place, {}, **{each.environment: written}), load(place, {each.key: written})):
