@@ -44,6 +44,11 @@ class ModelCatalog:
             found.setdefault(each.key.model, renderer_pb2.ModelProfile.FromString(each.profile))
         return list(found.values())
 
+    async def served(self) -> Sequence[renderer_pb2.ModelProfile]:
+        """Return the profiles of the models that present renderers offer."""
+        known = await self._pool.models()
+        return [renderer_pb2.ModelProfile.FromString(each.profile) for each in known if each.is_served]
+
     async def find_all(
         self, models: Sequence[str], fields: Mapping[str, str] = NO_FIELDS
     ) -> list[renderer_pb2.ModelProfile]:

@@ -8,6 +8,7 @@ from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composition_pb2, spec_pb2, stream_pb2
 from segue.music.v1 import music_pb2
 from segue_composition.log_rows import set_time
+from segue_composition.stages import RENDERED, failure_of
 from segue_music import codec
 from segue_runtime import errors
 
@@ -26,8 +27,6 @@ TERMINAL: Final = frozenset(
         composition_pb2.STATE_CANCELLED,
     }
 )
-RENDERED: Final = frozenset({composition_pb2.SECTION_STATE_RENDERED, composition_pb2.SECTION_STATE_JOINED})
-"""The states of a section whose take is in the store."""
 
 
 def new_composition(
@@ -75,15 +74,26 @@ def brief_view(composition: Composition) -> Composition:
 
 
 def finished_event(
-    composition: Composition, final: composition_pb2.State.ValueType, error: errors.SegueError | None, ended: float
+    composition: Composition,
+    final: composition_pb2.State.ValueType,
+    error: errors.SegueError | None,
+    ended: float,
+    stage: composition_pb2.WorkStage.ValueType = composition_pb2.WORK_STAGE_UNSPECIFIED,
 ) -> CompositionEvent:
-    """Return the only terminal event of a composition: the composition in its final state."""
+    """Return the only terminal event of a composition: the composition in its final state.
+
+    `stage` is the part of the work in which the error occurred; by default the first that is not complete.
+    """
     last = composition_pb2.Composition()
     last.CopyFrom(composition)
     last.state = final
     last.queue_position = 0
     if error is not None:
         last.error.CopyFrom(errors.to_status(error, ""))
+        last.failure.CopyFrom(failure_of(composition, error, stage))
+        for section in last.sections:
+            if section.section_id == last.failure.section_id and section.state not in RENDERED:
+                section.state = composition_pb2.SECTION_STATE_FAILED
     set_time(last.end_time, ended)
     return stream_pb2.CompositionEvent(
         finished=stream_pb2.Finished(composition=last), plan_version=composition.plan_version
@@ -110,6 +120,28 @@ def _started(composition: Composition, event: CompositionEvent) -> None:
     if not composition.HasField("start_time"):
         composition.start_time.CopyFrom(event.event_time)
         composition.state = composition_pb2.STATE_PLANNING
+
+
+def _replanned(composition: Composition, event: CompositionEvent) -> None:
+    before = composition_pb2.Composition()
+    before.CopyFrom(composition)
+    composition.plan.CopyFrom(event.replanned.plan)
+    composition.plan_version = composition.plan.version
+    models = {item.spec.section_id: item.spec.model for item in before.plan.sections}
+    known = {section.section_id: section for section in before.sections}
+    is_shorter = len(composition.plan.sections) < len(known)
+    if is_shorter:  # the draft is mixed again
+        del composition.joins[:]
+    del composition.sections[:]
+    for item in composition.plan.sections:
+        section_id = item.spec.section_id
+        section = composition.sections.add()
+        section.CopyFrom(known[section_id])
+        if item.spec.model != models[section_id]:
+            section.Clear()
+            section.section_id, section.state = section_id, composition_pb2.SECTION_STATE_WAITING
+        elif is_shorter and section.state == composition_pb2.SECTION_STATE_JOINED:
+            section.state = composition_pb2.SECTION_STATE_RENDERED
 
 
 def _planned(composition: Composition, event: CompositionEvent) -> None:
@@ -225,6 +257,7 @@ def _warn(composition: Composition, warning: music_pb2.Warning) -> None:
 _CHANGES: dict[str, Callable[[Composition, CompositionEvent], None]] = {
     "started": _started,
     "planned": _planned,
+    "replanned": _replanned,
     "section_started": _section_started,
     "section_finished": _section_finished,
     "section_retried": _section_retried,

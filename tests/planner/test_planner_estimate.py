@@ -77,3 +77,36 @@ def test_a_profile_without_a_possible_estimate_is_refused(
     brief = codec.to_message(BRIEF, music_pb2.Brief())
     error = planner.refused(planner_pb2.CreatePlanRequest(brief=brief, profiles=[model]))
     assert [each.field for each in error.violations] == [f"profiles[0].{field}"]
+
+
+def test_each_section_follows_its_own_model(planner: PlannerClient) -> None:
+    """Joins, continuity and estimate of a plan whose middle section has another model."""
+    band = profile(real_time_factor=4.0, memory_bytes=7, gives_notes=True, continuities=(Continuity.MOTIF,))
+    other = renderer_pb2.ModelProfile()
+    other.CopyFrom(profile(real_time_factor=2.0, memory_bytes=5, continuities=(Continuity.NONE,)))
+    other.model = "other"
+    plan = planner.answer(BRIEF, band).plan
+    plan.digest = ""
+    for item in plan.sections:
+        item.ClearField("join")
+        item.spec.ClearField("continuity")
+    plan.sections[1].spec.model = "other"
+    request = planner_pb2.CreatePlanRequest(brief=music_pb2.Brief(), plan=plan, profiles=[band, other])
+    answer = planner.ask(request)
+    kinds = [item.join.kind for item in answer.plan.sections[1:4]]
+    assert kinds == [music_pb2.JOIN_KIND_CROSSFADE, music_pb2.JOIN_KIND_CROSSFADE, music_pb2.JOIN_KIND_HARD]
+    continuities = [item.spec.continuity for item in answer.plan.sections[:3]]
+    assert continuities == [music_pb2.CONTINUITY_MOTIF, music_pb2.CONTINUITY_NONE, music_pb2.CONTINUITY_MOTIF]
+    seconds = [item.spec.frames / 48_000 for item in answer.plan.sections[:2]]
+    times = [section.render_time.ToNanoseconds() / S for section in answer.estimate.sections[:2]]
+    assert times == pytest.approx([seconds[0] / 4, seconds[1] / 2], abs=1e-6)
+    assert (answer.estimate.model, answer.estimate.memory_bytes) == ("m", 12)
+
+
+def test_a_section_longer_than_its_model_plays_is_refused(planner: PlannerClient) -> None:
+    plan = planner.answer(BRIEF, profile()).plan
+    request = planner_pb2.CreatePlanRequest(
+        brief=music_pb2.Brief(), plan=plan, profiles=[profile(max_duration_ns=3 * S)]
+    )
+    violation = planner.refused(request).violations[0]
+    assert (violation.field, "m plays 3 s at most" in violation.description) == ("plan.sections[0].spec.bars", True)

@@ -80,6 +80,13 @@ class Planned(_Known[stream_pb2.Planned]):
     kind = "planned"
 
 
+class Replanned(_Known[stream_pb2.Replanned]):
+    """The plan changed, because a section could not be rendered: `Degraded` before it says why."""
+
+    __slots__ = ()
+    kind = "replanned"
+
+
 class SectionStarted(_Known[stream_pb2.SectionStarted]):
     """A renderer started a section."""
 
@@ -220,8 +227,9 @@ class Finished(_Known[stream_pb2.Finished]):
 KINDS: Final[dict[str, type[Update]]] = {
     known.kind: known
     for known in (
-        Accepted, Started, Planned, SectionStarted, SectionProgress, SectionFinished, SectionRetried, SectionMixed,
-        Audio, Rewound, DraftFinished, MasterMade, Analyzed, OutputReady, Degraded, Warned, Checkpoint, Finished,
+        Accepted, Started, Planned, SectionStarted, SectionProgress, SectionFinished, SectionRetried, Replanned,
+        SectionMixed, Audio, Rewound, DraftFinished, MasterMade, Analyzed, OutputReady, Degraded, Warned, Checkpoint,
+        Finished,
     )
 }  # fmt: skip
 FROM_MEMORY: Final = frozenset({"section_progress", "checkpoint"})

@@ -128,6 +128,8 @@ async def _follow(client: Client, spec: spec_pb2.CompositionSpec, display: Progr
                 await client.cancel(name)
         raise
     except SegueError as error:
+        if finished is not None:
+            display.show_failure(finished)
         raise cli_error(error, accepted=bool(name)) from error
     if finished is None:
         raise CliError(ExitCode.FAILED, "the composition ended without a last event")

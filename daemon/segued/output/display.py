@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from segue.composer.v1 import composition_pb2
-from segued.output.progress import CompositionProgress, queue_line, result_lines, waiting_line
+from segued.output.progress import CompositionProgress, failure_lines, queue_line, result_lines, waiting_line
 from segued.output.terminal import clock, console, plain
 
 if TYPE_CHECKING:
@@ -53,6 +53,10 @@ class ProgressDisplay(Protocol):
         """Show the finished composition and its files."""
         ...
 
+    def show_failure(self, composition: Composition) -> None:
+        """Show where a composition failed, and what is left of it."""
+        ...
+
 
 def make_display(*, as_json: bool, quiet: bool, color: str) -> ProgressDisplay:
     """Choose the display."""
@@ -79,6 +83,9 @@ class NoDisplay:
 
     def show_result(self, composition: Composition, written: Sequence[Path], seconds: float) -> None:
         """Show nothing."""
+
+    def show_failure(self, composition: Composition) -> None:
+        """Show nothing: the last event has it for those who read it."""
 
 
 class JsonDisplay(NoDisplay):
@@ -114,6 +121,11 @@ class LineDisplay(NoDisplay):
         if line:
             print(plain(line), file=sys.stderr, flush=True)  # noqa: T201
 
+    def show_failure(self, composition: Composition) -> None:
+        """Write the failure."""
+        for line in failure_lines(composition):
+            print(plain(line), file=sys.stderr, flush=True)  # noqa: T201
+
     def show_result(self, composition: Composition, written: Sequence[Path], seconds: float) -> None:
         """Write the result."""
         for line in result_lines(composition, written, seconds, self._progress):
@@ -144,6 +156,11 @@ class BarDisplay(NoDisplay):
     def show_result(self, composition: Composition, written: Sequence[Path], seconds: float) -> None:
         """Write the result."""
         for line in result_lines(composition, written, seconds, self._progress):
+            self._console.print(plain(line), markup=False)
+
+    def show_failure(self, composition: Composition) -> None:
+        """Write the failure."""
+        for line in failure_lines(composition):
             self._console.print(plain(line), markup=False)
 
     def _draw(self) -> Group:

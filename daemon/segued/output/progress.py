@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from segue.composer.v1 import composition_pb2, stream_pb2
 from segue_music import codec, theory, timing
@@ -15,6 +15,16 @@ if TYPE_CHECKING:
 
     from segue.composer.v1.composition_pb2 import Composition
     from segue_client import Update
+
+
+STAGE_WORDS: Final = {
+    composition_pb2.WORK_STAGE_PLAN: "planning",
+    composition_pb2.WORK_STAGE_RENDER: "rendering",
+    composition_pb2.WORK_STAGE_MIX: "mixing",
+    composition_pb2.WORK_STAGE_MASTER: "mastering",
+    composition_pb2.WORK_STAGE_FILES: "writing files",
+    composition_pb2.WORK_STAGE_ANALYZE: "measuring",
+}
 
 
 class CompositionProgress:
@@ -72,6 +82,12 @@ class CompositionProgress:
         self.notes += [warning.text for warning in plan.warnings]
         return self.heading
 
+    def _replanned(self, event: stream_pb2.CompositionEvent) -> str:
+        heading, notes = self.heading, list(self.notes)
+        self._planned(stream_pb2.CompositionEvent(planned=stream_pb2.Planned(plan=event.replanned.plan)))
+        self.notes, self.joined = notes, self.joined & set(self.labels)
+        return "" if self.heading == heading else self.heading
+
     def _section_progress(self, event: stream_pb2.CompositionEvent) -> str:
         self.fractions[event.section_progress.section_id] = event.section_progress.fraction_done
         return ""
@@ -120,6 +136,23 @@ def queue_line(position: int) -> str:
 def waiting_line(role: str) -> str:
     """Return the line for a composition that waits for a role."""
     return f"waiting for the {role}, which does not answer"
+
+
+def failure_lines(composition: Composition) -> list[str]:
+    """Return where a composition failed or was cancelled, and what is left of it."""
+    failure = composition.failure
+    if not failure.stage:
+        return []
+    names = {item.spec.section_id: item.spec.label or item.spec.section_id for item in composition.plan.sections}
+    section = f" {names.get(failure.section_id, failure.section_id)}" if failure.section_id else ""
+    complete = ", ".join(STAGE_WORDS.get(stage, "other work") for stage in failure.completed_stages)
+    lines = [f"it ended while {STAGE_WORDS.get(failure.stage, 'working')}{section}; complete: {complete or 'nothing'}"]
+    if failure.kept_section_ids:
+        kept = ", ".join(names.get(section_id, section_id) for section_id in failure.kept_section_ids)
+        lines.append(f"a retry does not render again: {kept}")
+    if failure.draft:
+        lines.append(f"the finished part is kept: {failure.draft}")
+    return lines
 
 
 def result_lines(

@@ -9,6 +9,7 @@ from segue.composer.v1 import composition_pb2, spec_pb2
 from segue.music.v1 import music_pb2
 from segue_composition import state
 from segue_composition.section_models import model_of
+from segue_composition.stages import RENDERED
 from segue_music import codec
 from segue_runtime import errors
 from segue_runtime.errors import FieldViolation
@@ -83,7 +84,7 @@ def kept_sections(parent: Composition, kept: frozenset[str]) -> list[composition
     return [
         section
         for section in parent.sections
-        if section.section_id in kept and section.take and section.state in state.RENDERED
+        if section.section_id in kept and section.take and section.state in RENDERED
     ]
 
 

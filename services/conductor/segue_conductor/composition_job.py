@@ -28,8 +28,8 @@ class CompositionJob:
 
     claim: Claim
     spec: CompositionSpec
-    models: Mapping[str, ModelProfile]
-    """The models of the piece by name, the piece's own first."""
+    models: dict[str, ModelProfile]
+    """The models of the piece by name, the piece's own first. Models that play a section instead are added."""
     pool: RendererPool
     """The renderers."""
     stall_limit_s: float
@@ -69,12 +69,16 @@ class CompositionJob:
         """Return the model that renders a section."""
         return self.models[model_of(spec, self.profile.model)]
 
-    @cached_property
+    @property
     def timeline(self) -> Timeline:
         """The positions of the planned sections."""
         return Timeline.of_plan(self.plan)
 
     @cached_property
     def timings(self) -> Mapping[str, SectionTiming]:
-        """The beat and bar lengths of the planned sections, by section id."""
+        """The beat and bar lengths of the planned sections, by section id; no change of the plan changes them."""
         return {item.spec.section_id: SectionTiming.of(item.spec) for item in self.plan.sections}
+
+    def index_of(self, section_id: str) -> int:
+        """Return the present position of a section in the plan."""
+        return next(index for index, item in enumerate(self.plan.sections) if item.spec.section_id == section_id)

@@ -65,9 +65,14 @@ class Journal:
         async with self._appending:
             return await until_the_store_answers(lambda: _uncancelled(self._write(before, None, segments=segments)))
 
-    async def finish(self, final: composition_pb2.State.ValueType, error: errors.SegueError | None) -> None:
-        """Append the only terminal event: the composition in its final state."""
-        event = state.finished_event(self.composition, final, error, time.time())
+    async def finish(
+        self,
+        final: composition_pb2.State.ValueType,
+        error: errors.SegueError | None,
+        stage: composition_pb2.WorkStage.ValueType = composition_pb2.WORK_STAGE_UNSPECIFIED,
+    ) -> None:
+        """Append the only terminal event: the composition in its final state; `stage` is where the error occurred."""
+        event = state.finished_event(self.composition, final, error, time.time(), stage)
         self.composition = event.finished.composition
         async with self._appending:
             await until_the_store_answers(lambda: _uncancelled(self._write((event,), None, terminal=True)))

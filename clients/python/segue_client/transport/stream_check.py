@@ -52,8 +52,8 @@ class StreamPosition:
             self._check_audio(event.audio)
         elif kind == "draft_rewound":
             self._rewind(event.draft_rewound)
-        elif kind == "planned":
-            self.frames = event.planned.plan.frames or None
+        elif kind in {"planned", "replanned"}:
+            self.frames = (event.planned.plan if kind == "planned" else event.replanned.plan).frames or None
         elif kind == "draft_finished":
             self.draft_done = True
         elif kind == "finished":

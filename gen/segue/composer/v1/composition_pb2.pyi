@@ -76,6 +76,46 @@ STATE_CANCELLED: State.ValueType  # 8
 """STATE_CANCELLED means that the composition was cancelled; its finished part remains as a draft."""
 global___State = State
 
+class _WorkStage:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _WorkStageEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_WorkStage.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    WORK_STAGE_UNSPECIFIED: _WorkStage.ValueType  # 0
+    """WORK_STAGE_UNSPECIFIED means that the work had not begun."""
+    WORK_STAGE_PLAN: _WorkStage.ValueType  # 1
+    """WORK_STAGE_PLAN makes or checks the plan."""
+    WORK_STAGE_RENDER: _WorkStage.ValueType  # 2
+    """WORK_STAGE_RENDER renders the sections."""
+    WORK_STAGE_MIX: _WorkStage.ValueType  # 3
+    """WORK_STAGE_MIX joins the sections into the draft, while they are rendered."""
+    WORK_STAGE_MASTER: _WorkStage.ValueType  # 4
+    """WORK_STAGE_MASTER makes the master and its files."""
+    WORK_STAGE_FILES: _WorkStage.ValueType  # 5
+    """WORK_STAGE_FILES writes stems, MIDI and manifest."""
+    WORK_STAGE_ANALYZE: _WorkStage.ValueType  # 6
+    """WORK_STAGE_ANALYZE measures the master."""
+
+class WorkStage(_WorkStage, metaclass=_WorkStageEnumTypeWrapper):
+    """WorkStage is a part of the work on a composition."""
+
+WORK_STAGE_UNSPECIFIED: WorkStage.ValueType  # 0
+"""WORK_STAGE_UNSPECIFIED means that the work had not begun."""
+WORK_STAGE_PLAN: WorkStage.ValueType  # 1
+"""WORK_STAGE_PLAN makes or checks the plan."""
+WORK_STAGE_RENDER: WorkStage.ValueType  # 2
+"""WORK_STAGE_RENDER renders the sections."""
+WORK_STAGE_MIX: WorkStage.ValueType  # 3
+"""WORK_STAGE_MIX joins the sections into the draft, while they are rendered."""
+WORK_STAGE_MASTER: WorkStage.ValueType  # 4
+"""WORK_STAGE_MASTER makes the master and its files."""
+WORK_STAGE_FILES: WorkStage.ValueType  # 5
+"""WORK_STAGE_FILES writes stems, MIDI and manifest."""
+WORK_STAGE_ANALYZE: WorkStage.ValueType  # 6
+"""WORK_STAGE_ANALYZE measures the master."""
+global___WorkStage = WorkStage
+
 class _SectionState:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: typing_extensions.TypeAlias = ValueType
@@ -157,22 +197,70 @@ class Degradation(google.protobuf.message.Message):
     CODE_FIELD_NUMBER: builtins.int
     TEXT_FIELD_NUMBER: builtins.int
     SECTION_ID_FIELD_NUMBER: builtins.int
+    FAILED_MODEL_FIELD_NUMBER: builtins.int
+    MODEL_FIELD_NUMBER: builtins.int
     code: builtins.str
-    """code is stable, in lower case with underscores, for example "not_analyzed"."""
+    """code is stable, in lower case with underscores: "section_model_replaced", "section_left_out" or "not_analyzed".
+    Later releases may add codes.
+    """
     text: builtins.str
     """text is an explanation for people."""
     section_id: builtins.str
     """section_id is the affected section. Empty means the whole piece."""
+    failed_model: builtins.str
+    """failed_model is the model that could not play the section. Empty means that no section failed."""
+    model: builtins.str
+    """model is the model that plays the section instead. Empty means that no other one does."""
     def __init__(
         self,
         *,
         code: builtins.str = ...,
         text: builtins.str = ...,
         section_id: builtins.str = ...,
+        failed_model: builtins.str = ...,
+        model: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["code", b"code", "section_id", b"section_id", "text", b"text"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["code", b"code", "failed_model", b"failed_model", "model", b"model", "section_id", b"section_id", "text", b"text"]) -> None: ...
 
 global___Degradation = Degradation
+
+@typing.final
+class Failure(google.protobuf.message.Message):
+    """Failure says where the work on a composition ended without success, and what is left of it."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STAGE_FIELD_NUMBER: builtins.int
+    SECTION_ID_FIELD_NUMBER: builtins.int
+    COMPLETED_STAGES_FIELD_NUMBER: builtins.int
+    KEPT_SECTION_IDS_FIELD_NUMBER: builtins.int
+    DRAFT_FIELD_NUMBER: builtins.int
+    stage: global___WorkStage.ValueType
+    """stage is the part of the work that failed or was cancelled."""
+    section_id: builtins.str
+    """section_id is the section that failed. Empty means that it was no single section."""
+    draft: builtins.str
+    """draft is the name of the output with the finished part of the draft. Empty means that there is none."""
+    @property
+    def completed_stages(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[global___WorkStage.ValueType]:
+        """completed_stages are the completed parts of the work, in order."""
+
+    @property
+    def kept_section_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """kept_section_ids are the sections whose takes are stored: RetryComposition does not render them again."""
+
+    def __init__(
+        self,
+        *,
+        stage: global___WorkStage.ValueType = ...,
+        section_id: builtins.str = ...,
+        completed_stages: collections.abc.Iterable[global___WorkStage.ValueType] | None = ...,
+        kept_section_ids: collections.abc.Iterable[builtins.str] | None = ...,
+        draft: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["completed_stages", b"completed_stages", "draft", b"draft", "kept_section_ids", b"kept_section_ids", "section_id", b"section_id", "stage", b"stage"]) -> None: ...
+
+global___Failure = Failure
 
 @typing.final
 class Section(google.protobuf.message.Message):
@@ -332,6 +420,7 @@ class Composition(google.protobuf.message.Message):
     TITLE_FIELD_NUMBER: builtins.int
     WARNINGS_FIELD_NUMBER: builtins.int
     WAITING_FOR_FIELD_NUMBER: builtins.int
+    FAILURE_FIELD_NUMBER: builtins.int
     name: builtins.str
     """name is "compositions/" and an id."""
     owner: builtins.str
@@ -430,6 +519,10 @@ class Composition(google.protobuf.message.Message):
     def warnings(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[segue.music.v1.music_pb2.Warning]:
         """warnings are for the caller."""
 
+    @property
+    def failure(self) -> global___Failure:
+        """failure says where it failed or was cancelled, and what is left. Absence means that neither happened."""
+
     def __init__(
         self,
         *,
@@ -464,9 +557,10 @@ class Composition(google.protobuf.message.Message):
         title: builtins.str = ...,
         warnings: collections.abc.Iterable[segue.music.v1.music_pb2.Warning] | None = ...,
         waiting_for: builtins.str = ...,
+        failure: global___Failure | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "estimate", b"estimate", "expire_time", b"expire_time", "master", b"master", "mastered", b"mastered", "plan", b"plan", "report", b"report", "start_time", b"start_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["claims", b"claims", "create_time", b"create_time", "degradation_policy", b"degradation_policy", "degradations", b"degradations", "draft_frames", b"draft_frames", "end_time", b"end_time", "error", b"error", "estimate", b"estimate", "expire_time", b"expire_time", "joins", b"joins", "kind", b"kind", "labels", b"labels", "master", b"master", "mastered", b"mastered", "model", b"model", "name", b"name", "outputs", b"outputs", "owner", b"owner", "parent", b"parent", "plan", b"plan", "plan_version", b"plan_version", "queue_position", b"queue_position", "report", b"report", "sections", b"sections", "seed", b"seed", "session", b"session", "start_time", b"start_time", "state", b"state", "title", b"title", "waiting_for", b"waiting_for", "warnings", b"warnings"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "estimate", b"estimate", "expire_time", b"expire_time", "failure", b"failure", "master", b"master", "mastered", b"mastered", "plan", b"plan", "report", b"report", "start_time", b"start_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["claims", b"claims", "create_time", b"create_time", "degradation_policy", b"degradation_policy", "degradations", b"degradations", "draft_frames", b"draft_frames", "end_time", b"end_time", "error", b"error", "estimate", b"estimate", "expire_time", b"expire_time", "failure", b"failure", "joins", b"joins", "kind", b"kind", "labels", b"labels", "master", b"master", "mastered", b"mastered", "model", b"model", "name", b"name", "outputs", b"outputs", "owner", b"owner", "parent", b"parent", "plan", b"plan", "plan_version", b"plan_version", "queue_position", b"queue_position", "report", b"report", "sections", b"sections", "seed", b"seed", "session", b"session", "start_time", b"start_time", "state", b"state", "title", b"title", "waiting_for", b"waiting_for", "warnings", b"warnings"]) -> None: ...
 
 global___Composition = Composition
 

@@ -290,6 +290,29 @@ class SectionRetried(google.protobuf.message.Message):
 global___SectionRetried = SectionRetried
 
 @typing.final
+class Replanned(google.protobuf.message.Message):
+    """Replanned says that the plan changed during the work, because a section could not be rendered: another model plays the
+    section, or the section is left out and the later ones begin earlier.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PLAN_FIELD_NUMBER: builtins.int
+    @property
+    def plan(self) -> segue.music.v1.music_pb2.Plan:
+        """plan is the new version of the plan."""
+
+    def __init__(
+        self,
+        *,
+        plan: segue.music.v1.music_pb2.Plan | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["plan", b"plan"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["plan", b"plan"]) -> None: ...
+
+global___Replanned = Replanned
+
+@typing.final
 class DraftRewound(google.protobuf.message.Message):
     """DraftRewound says that audio from first_frame on is made again. Discard the received audio of that stage from there
     on.
@@ -448,6 +471,7 @@ class CompositionEvent(google.protobuf.message.Message):
     WARNED_FIELD_NUMBER: builtins.int
     CHECKPOINT_FIELD_NUMBER: builtins.int
     FINISHED_FIELD_NUMBER: builtins.int
+    REPLANNED_FIELD_NUMBER: builtins.int
     composition: builtins.str
     """composition is the name of the composition."""
     sequence: builtins.int
@@ -533,6 +557,10 @@ class CompositionEvent(google.protobuf.message.Message):
     def finished(self) -> global___Finished:
         """finished says that the composition has ended. It is the last event."""
 
+    @property
+    def replanned(self) -> global___Replanned:
+        """replanned says that the plan changed, after degraded has said why."""
+
     def __init__(
         self,
         *,
@@ -558,10 +586,11 @@ class CompositionEvent(google.protobuf.message.Message):
         warned: segue.music.v1.music_pb2.Warning | None = ...,
         checkpoint: global___Checkpoint | None = ...,
         finished: global___Finished | None = ...,
+        replanned: global___Replanned | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["accepted", b"accepted", "analyzed", b"analyzed", "audio", b"audio", "checkpoint", b"checkpoint", "degraded", b"degraded", "draft_finished", b"draft_finished", "draft_rewound", b"draft_rewound", "event", b"event", "event_time", b"event_time", "finished", b"finished", "master_made", b"master_made", "output_ready", b"output_ready", "planned", b"planned", "section_finished", b"section_finished", "section_mixed", b"section_mixed", "section_progress", b"section_progress", "section_retried", b"section_retried", "section_started", b"section_started", "started", b"started", "warned", b"warned"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["accepted", b"accepted", "analyzed", b"analyzed", "audio", b"audio", "checkpoint", b"checkpoint", "composition", b"composition", "degraded", b"degraded", "draft_finished", b"draft_finished", "draft_rewound", b"draft_rewound", "event", b"event", "event_time", b"event_time", "finished", b"finished", "master_made", b"master_made", "output_ready", b"output_ready", "plan_version", b"plan_version", "planned", b"planned", "section_finished", b"section_finished", "section_mixed", b"section_mixed", "section_progress", b"section_progress", "section_retried", b"section_retried", "section_started", b"section_started", "sequence", b"sequence", "started", b"started", "warned", b"warned"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["event", b"event"]) -> typing.Literal["accepted", "started", "planned", "section_started", "section_progress", "section_finished", "section_retried", "section_mixed", "audio", "draft_rewound", "draft_finished", "master_made", "analyzed", "output_ready", "degraded", "warned", "checkpoint", "finished"] | None: ...
+    def HasField(self, field_name: typing.Literal["accepted", b"accepted", "analyzed", b"analyzed", "audio", b"audio", "checkpoint", b"checkpoint", "degraded", b"degraded", "draft_finished", b"draft_finished", "draft_rewound", b"draft_rewound", "event", b"event", "event_time", b"event_time", "finished", b"finished", "master_made", b"master_made", "output_ready", b"output_ready", "planned", b"planned", "replanned", b"replanned", "section_finished", b"section_finished", "section_mixed", b"section_mixed", "section_progress", b"section_progress", "section_retried", b"section_retried", "section_started", b"section_started", "started", b"started", "warned", b"warned"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["accepted", b"accepted", "analyzed", b"analyzed", "audio", b"audio", "checkpoint", b"checkpoint", "composition", b"composition", "degraded", b"degraded", "draft_finished", b"draft_finished", "draft_rewound", b"draft_rewound", "event", b"event", "event_time", b"event_time", "finished", b"finished", "master_made", b"master_made", "output_ready", b"output_ready", "plan_version", b"plan_version", "planned", b"planned", "replanned", b"replanned", "section_finished", b"section_finished", "section_mixed", b"section_mixed", "section_progress", b"section_progress", "section_retried", b"section_retried", "section_started", b"section_started", "sequence", b"sequence", "started", b"started", "warned", b"warned"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["event", b"event"]) -> typing.Literal["accepted", "started", "planned", "section_started", "section_progress", "section_finished", "section_retried", "section_mixed", "audio", "draft_rewound", "draft_finished", "master_made", "analyzed", "output_ready", "degraded", "warned", "checkpoint", "finished", "replanned"] | None: ...
 
 global___CompositionEvent = CompositionEvent
 

@@ -119,8 +119,9 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """
     ERROR_REASON_DEGRADATION_REFUSED: _ErrorReason.ValueType  # 20
     """ERROR_REASON_DEGRADATION_REFUSED: FAILED_PRECONDITION. Only a lesser result than requested is possible, and the
-    policy is REFUSE; metadata "degradation" is the code of the difference. Example: the analyzer does not answer.
-    Metadata: {"degradation": "not_analyzed"}.
+    policy is REFUSE; metadata "degradation" is the code of the difference, "reason" that of the error behind it, and
+    "section_id" the section. Example: a section cannot be rendered, and another model could play it.
+    Metadata: {"degradation": "section_model_replaced", "reason": "RENDER_INVALID", "section_id": "verse-1"}.
     """
     ERROR_REASON_CURSOR_AHEAD: _ErrorReason.ValueType  # 21
     """ERROR_REASON_CURSOR_AHEAD: OUT_OF_RANGE. The cursor is beyond the end of the log; metadata "lastCursor" is the last
@@ -324,8 +325,9 @@ names an alternative. Example: renderer.musicgen.device is cuda on a machine wit
 """
 ERROR_REASON_DEGRADATION_REFUSED: ErrorReason.ValueType  # 20
 """ERROR_REASON_DEGRADATION_REFUSED: FAILED_PRECONDITION. Only a lesser result than requested is possible, and the
-policy is REFUSE; metadata "degradation" is the code of the difference. Example: the analyzer does not answer.
-Metadata: {"degradation": "not_analyzed"}.
+policy is REFUSE; metadata "degradation" is the code of the difference, "reason" that of the error behind it, and
+"section_id" the section. Example: a section cannot be rendered, and another model could play it.
+Metadata: {"degradation": "section_model_replaced", "reason": "RENDER_INVALID", "section_id": "verse-1"}.
 """
 ERROR_REASON_CURSOR_AHEAD: ErrorReason.ValueType  # 21
 """ERROR_REASON_CURSOR_AHEAD: OUT_OF_RANGE. The cursor is beyond the end of the log; metadata "lastCursor" is the last

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Final
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import stream_pb2
 from segue_composition import state
+from segue_conductor.checkpoint import JobCheckpoint
 from segue_conductor.draft.beats import BeatPlacement, measure_beats, needs_beats
 from segue_conductor.draft.requests import mix_start, mixer_state, take_requests
 from segue_conductor.draft.segments import SegmentRecorder, recorded_segments
+from segue_conductor.render.degradation import without_section
+from segue_conductor.render.section_renderer import SectionLeftOut
 from segue_conductor.render.take_store import TakeFailed
 from segue_runtime import errors, failpoints
 from segue_runtime.rpc.duplex import exchange
@@ -21,10 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from segue.mixer.v1 import mixer_pb2
+    from segue.music.v1.music_pb2 import PlannedSection
     from segue_conductor.composition_job import CompositionJob
     from segue_conductor.render.section_renderer import SectionRenderer
     from segue_conductor.render.take_store import Take
 
+AFTER_LEAVING_OUT: Final = failpoints.declare("conductor.after_leaving_out", "a section is gone from the plan")
 AFTER_JOIN: Final = failpoints.declare("conductor.after_join", "a section is joined and its checkpoint committed")
 
 
@@ -34,8 +39,7 @@ class DraftBuilder:
     def __init__(self, job: CompositionJob, renderer: SectionRenderer) -> None:
         self._job = job
         self._renderer = renderer
-        self._sections = list(job.plan.sections)
-        self._failed_take: tuple[int, Take] | None = None
+        self._failed_take: tuple[str, Take] | None = None
         self._mixed: mixer_pb2.SectionMixed | None = None
         self._state_so_far = bytearray()
         self._backoff = job.claim.backoff("the draft")
@@ -48,18 +52,43 @@ class DraftBuilder:
                     await self._wait_for_take()
                 async with self._backoff.turn():
                     await self._mix()
+            except SectionLeftOut as left_out:
+                await self._leave_out(left_out.section_id)
             except TakeFailed:
                 # Rendering retries the section or ends; in that case take_after raises its error.
                 if self._failed_take is not None:
-                    await self._renderer.take_after(*self._failed_take)
+                    await self._renderer.wait_after(*self._failed_take)
             except errors.Unavailable as error:
                 await self._backoff.wait(error)
 
     async def _wait_for_take(self) -> None:
         """Wait for the next section's whole take: others wait while this mix has its turn."""
-        index = min(self._job.journal.checkpoint.joined, len(self._sections) - 1)
-        self._failed_take = (index, await self._renderer.take(index))
+        sections = self._job.plan.sections
+        section_id = sections[min(self._job.journal.checkpoint.joined, len(sections) - 1)].spec.section_id
+        self._failed_take = (section_id, await self._renderer.take(section_id))
         await self._failed_take[1].wait_finished()
+
+    async def _leave_out(self, section_id: str) -> None:
+        """Go on with a plan without a section, from the first section on: audio that stays the same is not sent again.
+
+        The section before may be the last one now, which ends otherwise.
+        """
+        section = self._job.plan.sections[self._job.index_of(section_id)]
+        plan = without_section(self._job.plan, section_id)
+        events = [stream_pb2.CompositionEvent(replanned=stream_pb2.Replanned(plan=plan))]
+        stored = await recorded_segments(self._job.claim, audio_pb2.STAGE_DRAFT)
+        heard = [segment for segment in stored if segment.section_id == section_id]
+        if heard:
+            rewound = stream_pb2.DraftRewound(
+                first_frame=section.first_frame,
+                section_id=section_id,
+                attempt=heard[-1].attempt + 1,
+                stage=audio_pb2.STAGE_DRAFT,
+            )
+            events.append(stream_pb2.CompositionEvent(draft_rewound=rewound))
+        await self._job.journal.append(*events, checkpoint=JobCheckpoint())
+        await failpoints.reach(AFTER_LEAVING_OUT)
+        self._renderer.leave_out(section_id)
 
     async def _mix(self) -> None:
         """Make one call to the mixer, from the checkpoint to the end of the piece."""
@@ -68,7 +97,7 @@ class DraftBuilder:
         recorder = SegmentRecorder(
             self._job.claim, self._job.timeline, audio_pb2.STAGE_DRAFT, stored, self._renderer.take_key
         )
-        if checkpoint.joined < len(self._sections):
+        if checkpoint.joined < len(self._job.plan.sections):
             recorder.open_section(checkpoint.joined)
         self._mixed, self._state_so_far = None, bytearray()
         answers = exchange(
@@ -127,24 +156,25 @@ class DraftBuilder:
         )
 
     async def _requests(self, first: int) -> AsyncIterator[mixer_pb2.MixRequest]:
-        resume_after = self._sections[first - 1].spec.section_id if first else ""
+        sections = list(self._job.plan.sections)
+        resume_after = sections[first - 1].spec.section_id if first else ""
         yield mix_start(self._job, resume_after)
         if first:
             content = await self._job.claim.artifacts.get(self._job.journal.checkpoint.mixer_state)
             for request in mixer_state(resume_after, content):
                 yield request
-        for index in range(first, len(self._sections)):
-            take = await self._renderer.take(index)
+        for section in sections[first:]:
+            section_id = section.spec.section_id
+            take = await self._renderer.take(section_id)
             try:
-                placement = await self._placement(index, take)
-                async for request in take_requests(self._sections[index], take, placement):
+                placement = await self._placement(section, take, is_first=section is sections[0])
+                async for request in take_requests(section, take, placement):
                     yield request
             except TakeFailed:
-                self._failed_take = (index, take)
+                self._failed_take = (section_id, take)
                 raise
 
-    async def _placement(self, index: int, take: Take) -> BeatPlacement:
-        section = self._sections[index]
+    async def _placement(self, section: PlannedSection, take: Take, *, is_first: bool) -> BeatPlacement:
         if not await needs_beats(section, take):
             return BeatPlacement()
         known = state.section_of(self._job.composition, section.spec.section_id)
@@ -153,5 +183,5 @@ class DraftBuilder:
             shift_frames=known.shift_frames if known.HasField("shift_frames") else None,
             measure=partial(measure_beats, self._job, section, take),
             # The first section is heard while it is rendered; nothing before it gives a beat to place it on.
-            measure_last=index == 0,
+            measure_last=is_first,
         )

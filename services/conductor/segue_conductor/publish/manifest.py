@@ -11,6 +11,7 @@ from google.protobuf import json_format
 
 from segue.composer.v1 import spec_pb2
 from segue.renderer.v1 import renderer_pb2
+from segue_conductor.render.degradation import left_out_sections
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,6 +57,10 @@ def manifest(job: CompositionJob, measurement: MasterMeasurement, take_keys: Map
             # The plan was given or edited. It is incomplete without its prompts, and the prompt gives another plan.
             content["promise"] = "Its plan was handed in and its prompts are private: only its owner can make it again."
             content["plan_was_given"] = True
+        elif any(each.failed_model for each in job.composition.degradations):
+            content["promise"] = (
+                "A section failed, and the plan changed: of the prompt comes the piece as it was planned."
+            )
         elif job.plan.version > 1:
             content["promise"] = "A section was tried again with another seed: of the prompt comes another take of it."
     return json.dumps(content, sort_keys=True, ensure_ascii=False)
@@ -83,6 +88,11 @@ def _public(job: CompositionJob, measurement: MasterMeasurement) -> spec_pb2.Com
     public.labels.clear()
     for field in ("session", "parent", "edits", "master_mode", "plan"):
         public.ClearField(field)
+    if left_out_sections(job.composition) and not job.spec.private_prompt:
+        # The plan has become shorter than the brief says.
+        public.brief.ClearField("duration")
+        for contradicted in (public.brief.form, public.brief.include_layers, public.brief.instruments):
+            contradicted.clear()
     if public.melody.source:
         # Other owners cannot read the upload.
         public.ClearField("melody")

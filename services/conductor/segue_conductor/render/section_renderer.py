@@ -12,7 +12,9 @@ from segue.renderer.v1 import renderer_pb2
 from segue_composition import state
 from segue_composition.model_catalog import key_of
 from segue_composition.section_models import can_follow
+from segue_composition.stages import RENDERED
 from segue_conductor.pool.renderer_pool import is_renderers_fault
+from segue_conductor.render.degradation import degrade, left_out_sections
 from segue_conductor.render.melody import Guide, Melody
 from segue_conductor.render.renderer_call import RendererCall
 from segue_conductor.render.section_retry import RetryPolicy
@@ -46,19 +48,30 @@ MAX_IN_LINE: Final = 16
 log = logs.get("conductor")
 
 
+class SectionLeftOut(Exception):  # noqa: N818 - as in the error tree
+    """The piece goes on without this section."""
+
+    def __init__(self, section_id: str) -> None:
+        super().__init__(section_id)
+        self.section_id = section_id
+
+
 class SectionRenderer:
     """The takes of one composition. `run` renders them while the mixer waits for them."""
 
     def __init__(self, job: CompositionJob) -> None:
         self._job = job
-        self._sections = list(job.plan.sections)
+        self._section_ids = [item.spec.section_id for item in job.plan.sections]
         self._take_store = TakeStore(job.claim.artifacts, job.composition.owner)
         self._takes: dict[str, Take] = {}
-        self._rendered: dict[str, asyncio.Event] = {item.spec.section_id: asyncio.Event() for item in self._sections}
+        self._rendered: dict[str, asyncio.Event] = {section_id: asyncio.Event() for section_id in self._section_ids}
         # Sections that wait for others may enter the line later than the ones after them.
-        self._entered = [asyncio.Event() for _ in self._sections]
+        self._entered = [asyncio.Event() for _ in self._section_ids]
         self._changed = asyncio.Event()
-        self._failure: BaseException | None = None
+        self.failure: BaseException | None = None
+        """The error that ended the rendering."""
+        self._left_out: set[str] = set()
+        self._degrading = asyncio.Lock()
         self._melody = Melody(job)
 
     async def run(self) -> None:
@@ -66,10 +79,10 @@ class SectionRenderer:
         line = asyncio.Semaphore(MAX_IN_LINE)
         try:
             async with self._melody, asyncio.TaskGroup() as group:
-                for index in range(len(self._sections)):
+                for index in range(len(self._section_ids)):
                     group.create_task(self._render_when_due(index, line))
         except* Exception as failures:  # noqa: BLE001 - any error must reach the readers that wait for takes
-            self._failure = failures.exceptions[0]
+            self.failure = failures.exceptions[0]
             self._notify()
             raise failures.exceptions[0] from None
 
@@ -83,44 +96,73 @@ class SectionRenderer:
         take = self._takes.get(section_id)
         return take.key if take else ""
 
-    async def take(self, index: int) -> Take:
-        """Wait for a section's take, which may still grow; raise the error that ended the rendering."""
-        section_id = self._sections[index].spec.section_id
-        while section_id not in self._takes:
+    async def take(self, section_id: str) -> Take:
+        """Wait for a section's take, which may still grow.
+
+        Raise SectionLeftOut if it was given up, and the error that ended the rendering.
+        """
+        while section_id not in self._takes or section_id in self._left_out:
+            if section_id in self._left_out:
+                raise SectionLeftOut(section_id)
             await self._wait_for_change()
         return self._takes[section_id]
 
-    async def take_after(self, index: int, failed: Take) -> Take:
-        """Wait for the take that replaces a failed one."""
-        section_id = self._sections[index].spec.section_id
-        while self._takes.get(section_id) is failed:
+    async def wait_after(self, section_id: str, failed: Take) -> None:
+        """Wait until another take replaces a failed one, or the section is given up."""
+        while self._takes.get(section_id) is failed and section_id not in self._left_out:
             await self._wait_for_change()
-        return await self.take(index)
+
+    def leave_out(self, section_id: str) -> None:
+        """Forget a section that the plan does not have any more; those that waited for it are rendered now."""
+        self._takes.pop(section_id, None)
+        self._rendered[section_id].set()
 
     async def _wait_for_change(self) -> None:
-        if self._failure is not None:
-            raise self._failure
+        if self.failure is not None:
+            raise self.failure
         await self._changed.wait()
 
     async def _render_when_due(self, index: int, line: asyncio.Semaphore) -> None:
-        section = self._sections[index]
-        if section.waits_for:
+        section_id = self._section_ids[index]
+        waits_for = self._section(section_id).waits_for
+        if waits_for:
             self._entered[index].set()
-        for other in section.waits_for:
+        for other in waits_for:
             await self._rendered[other].wait()
         async with line:
-            await self._render(index)
+            is_rendered = await self._render_or_degrade(index)
         self._entered[index].set()
-        self._rendered[section.spec.section_id].set()
+        if is_rendered:
+            self._rendered[section_id].set()
+
+    def _section(self, section_id: str) -> PlannedSection:
+        """Return a section of the present plan."""
+        return self._job.plan.sections[self._job.index_of(section_id)]
+
+    async def _render_or_degrade(self, index: int) -> bool:
+        """Give a section its take, by another model if it must be; return False if the piece goes on without it."""
+        section_id = self._section_ids[index]
+        while section_id not in left_out_sections(self._job.composition):
+            try:
+                await self._render(index)
+            except errors.SegueError as error:
+                error.metadata.setdefault("section_id", section_id)
+                async with self._degrading:
+                    await degrade(self._job, self._section(section_id).spec, error)
+            else:
+                return True
+        self._left_out.add(section_id)
+        self._notify()
+        return False
 
     async def _render(self, index: int) -> None:
         """Give a section its take: a known one, or a new one after as many attempts as the retry policy allows."""
-        section = self._sections[index]
+        section_id = self._section_ids[index]
+        section = self._section(section_id)
         if await self._use_known_take(section):
             return
-        inputs = await self._inputs(index)
+        inputs = await self._inputs(section)
         seed = seed_of(self._job.plan, section)
-        section_id = section.spec.section_id
         backoff = self._job.claim.backoff(section_id, {"section_id": section_id})
         policy = RetryPolicy(seed, backoff)
         absence = self._job.claim.backoff(f"{section_id}, which waits for a renderer")
@@ -156,7 +198,7 @@ class SectionRenderer:
         """Wait in the line for a slot; sections that the listener needs sooner come first."""
         spec, journal = inputs.section.spec, self._job.journal
         start = journal.composition.start_time.ToNanoseconds() / 1e9
-        first_s = self._job.timeline.sections[index].first_frame / self._job.timeline.sample_rate
+        first_s = inputs.section.first_frame / self._job.plan.sample_rate
         waiting = WaitingSection(
             job=journal.name,
             epoch=journal.epoch,
@@ -180,7 +222,7 @@ class SectionRenderer:
         if take is None:
             return False
         # The event comes before the mixer has the take: a section is first rendered, then joined.
-        if known.state not in state.RENDERED:
+        if known.state not in RENDERED:
             await self._report_finished(section, take, 1, reused=True)
         self._set_take(section, take)
         return True
@@ -189,7 +231,7 @@ class SectionRenderer:
         return self._job.spec.stems and bool(profile.layers)
 
     async def _known_take(self, known: Section, *, stems: bool) -> Take | None:
-        is_ours = known.state in state.RENDERED
+        is_ours = known.state in RENDERED
         if not known.take or (known.attempt and not is_ours):
             return None
         take = await self._take_store.find(known.take, stems=stems)
@@ -247,12 +289,12 @@ class SectionRenderer:
             guide_band=inputs.guide.is_band,
         )
 
-    async def _inputs(self, index: int) -> TakeInputs:
-        section = self._sections[index]
+    async def _inputs(self, section: PlannedSection) -> TakeInputs:
+        index = self._job.index_of(section.spec.section_id)
         profile = self._job.profile_of(section.spec)
         conditioning = b""
         if needs_conditioning(self._job, index):
-            before = self._takes[self._sections[index - 1].spec.section_id]
+            before = self._takes[self._job.plan.sections[index - 1].spec.section_id]
             rate = profile.sample_rate or section.spec.sample_rate
             conditioning = await read_conditioning(before, profile, rate)
         return TakeInputs(

@@ -58,7 +58,9 @@ class CompositionRun:
         self._spec = spec_pb2.CompositionSpec.FromString(job.spec)
         self._settings = settings
         self._pool = pool
-        self._models: Mapping[str, ModelProfile] = {}
+        self._models: dict[str, ModelProfile] = {}
+        self._stage = composition_pb2.WORK_STAGE_UNSPECIFIED
+        """The present part of the work, where the composition does not show it."""
         limit = self._spec.time_limit.ToNanoseconds() / 1e9 if self._spec.HasField("time_limit") else None
         limit_s = settings.time_limit_s if limit is None else limit
         deadline = time.monotonic() + max(0.0, limit_s - job.worked_s)
@@ -94,6 +96,7 @@ class CompositionRun:
             await self._plan(job)
         takes = await self._draft(job)
         await self._publish(job, takes)
+        self._stage = composition_pb2.WORK_STAGE_ANALYZE
         await self._analyze(job)
         is_degraded = bool(self._journal.composition.degradations)
         return composition_pb2.STATE_DEGRADED if is_degraded else composition_pb2.STATE_SUCCEEDED
@@ -103,7 +106,7 @@ class CompositionRun:
         if error is not None:
             await self._keep_draft()
         await failpoints.reach(BEFORE_FINISH)
-        await self._journal.finish(state, error)
+        await self._journal.finish(state, error, self._stage)
 
     async def _plan(self, job: CompositionJob) -> None:
         request = plan_request(self._spec, job.profiles)
@@ -128,10 +131,13 @@ class CompositionRun:
                 for task in (rendering, mixing):
                     task.cancel()
         if error is not None:
+            is_renderers = error is renderer.failure
+            self._stage = composition_pb2.WORK_STAGE_RENDER if is_renderers else composition_pb2.WORK_STAGE_MIX
             raise error
         return renderer.takes
 
     async def _publish(self, job: CompositionJob, takes: Mapping[str, Take]) -> None:
+        self._stage = composition_pb2.WORK_STAGE_MASTER
         keys = {section_id: take.key for section_id, take in takes.items()}
         master = MasterJob(
             claim=self._claim,
@@ -143,6 +149,7 @@ class CompositionRun:
         manifest, outputs = await retry_while_unavailable(
             lambda: write_master(master), self._claim.backoff("the master")
         )
+        self._stage = composition_pb2.WORK_STAGE_FILES
         if self._spec.stems:
             backoff = self._claim.backoff("the stems")
             outputs += await retry_while_unavailable(lambda: write_stems(job, takes), backoff)
@@ -159,7 +166,9 @@ class CompositionRun:
             text = f"the master was not measured: {error}"
             if self._spec.degradation_policy != spec_pb2.DEGRADATION_POLICY_ALLOW:
                 message = f"{text}; the degradation policy is REFUSE"
-                raise errors.DegradationRefused(message, metadata={"degradation": NOT_ANALYZED}) from error
+                raise errors.DegradationRefused(
+                    message, metadata={"degradation": NOT_ANALYZED, "reason": error.reason}
+                ) from error
             degradation = composition_pb2.Degradation(code=NOT_ANALYZED, text=text)
             await self._journal.append(stream_pb2.CompositionEvent(degraded=degradation))
         else:
@@ -181,7 +190,7 @@ class CompositionRun:
         except Exception as error:  # noqa: BLE001 - the terminal event must be written, with or without the draft
             log.warning("the draft was not kept", error=str(error))
 
-    async def _find_models(self) -> Mapping[str, ModelProfile]:
+    async def _find_models(self) -> dict[str, ModelProfile]:
         """Return the models of the piece, its own first: before it is planned, those of a caller's plan."""
         composition = self._journal.composition
         plan = composition.plan if composition.HasField("plan") else self._spec.plan

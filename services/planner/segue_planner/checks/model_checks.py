@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from segue_music.plan import Continuity
 from segue_music.timing import NANOSECONDS
 from segue_planner.profiles import profile_of
 from segue_runtime.errors import FieldViolation
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from segue_music.plan import ModelProfile, Plan, SectionSpec
+
+ALWAYS: Final = (Continuity.UNSPECIFIED, Continuity.NONE)
+"""Every model can render a section by itself."""
 
 
 def check_models(plan: Plan, profiles: Sequence[ModelProfile]) -> Iterator[FieldViolation]:
@@ -23,7 +27,7 @@ def check_models(plan: Plan, profiles: Sequence[ModelProfile]) -> Iterator[Field
             yield FieldViolation(
                 f"{path}.model", f"{spec.model!r} is not among the profiles: {names}", profiles[0].model
             )
-        elif profile is not None and spec.continuity and spec.continuity not in profile.continuities:
+        elif profile is not None and spec.continuity not in {*ALWAYS, *profile.continuities}:
             supported = [each.name for each in profile.continuities]
             yield FieldViolation(
                 f"{path}.continuity",

@@ -1,7 +1,7 @@
 //! Values of the contract as text: parsed from the command line, and shown to people.
 
 use segue_client::proto::segue::{
-    composer::v1::State,
+    composer::v1::{State, WorkStage},
     music::v1::{Key, LayerKind, Metre, Mode, Role},
 };
 
@@ -76,6 +76,19 @@ pub fn state(number: i32) -> String {
 /// Whether a state is one of the known final states. A newer service may have others.
 pub fn is_final(state: i32) -> bool {
     matches!(State::try_from(state), Ok(State::Succeeded | State::Degraded | State::Failed | State::Cancelled))
+}
+
+/// A part of the work in words.
+pub fn stage(number: i32) -> &'static str {
+    match WorkStage::try_from(number) {
+        Ok(WorkStage::Plan) => "planning",
+        Ok(WorkStage::Render) => "rendering",
+        Ok(WorkStage::Mix) => "mixing",
+        Ok(WorkStage::Master) => "mastering",
+        Ok(WorkStage::Files) => "writing files",
+        Ok(WorkStage::Analyze) => "measuring",
+        Ok(WorkStage::Unspecified) | Err(_) => "working",
+    }
 }
 
 pub fn role(number: i32) -> String {

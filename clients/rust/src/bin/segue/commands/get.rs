@@ -34,6 +34,9 @@ pub async fn run(server: &Server, printer: &Printer, name: &str) -> Result<(), C
     if let Some(error) = &composition.error {
         printer.line(&format!("error: {}", sanitize(&error.message)))?;
     }
+    for line in summary::failure_lines(&composition) {
+        printer.line(&line)?;
+    }
     for degradation in &composition.degradations {
         printer.line(&format!("degraded: {}", sanitize(&degradation.text)))?;
     }

@@ -88,6 +88,9 @@ impl Job {
                 printer.note("cancelled");
                 Err(CliError::Interrupted)
             } else {
+                if !printer.json {
+                    summary::failure_lines(&composition).iter().for_each(|line| printer.note(line));
+                }
                 Err(CliError::WorkFailed(Box::new(failure)))
             }
         } else {

@@ -109,6 +109,10 @@ impl Board {
                 self.expected_seconds = expected.map(|time| time.seconds as f64 + f64::from(time.nanos) / 1e9);
                 Some(Message::Step(format!("planned: {}", self.headline())))
             }
+            Some(Event::Replanned(replanned)) => {
+                self.change_plan(replanned.plan.as_ref());
+                None
+            }
             Some(Event::Checkpoint(checkpoint)) => {
                 let has_moved = checkpoint.queue_position != self.queue_position;
                 self.state = checkpoint.state;
@@ -290,6 +294,18 @@ impl Board {
                 })
             })
             .collect();
+    }
+
+    /// Stores a plan that changed during the work. Sections that it still has keep their progress.
+    fn change_plan(&mut self, plan: Option<&Plan>) {
+        let before = std::mem::take(&mut self.rows);
+        self.set_plan(plan);
+        for row in before {
+            if let Some(present) = self.row(&row.id) {
+                let first_frame = present.first_frame;
+                *present = Row { first_frame, ..row };
+            }
+        }
     }
 
     fn row(&mut self, id: &str) -> Option<&mut Row> {

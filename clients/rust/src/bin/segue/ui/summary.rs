@@ -53,6 +53,22 @@ fn date(time: Option<&Timestamp>) -> String {
     text.get(..19).unwrap_or_default().replace('T', " ")
 }
 
+/// Where a composition failed or was cancelled, and what is left of it.
+pub fn failure_lines(composition: &Composition) -> Vec<String> {
+    let Some(failure) = composition.failure.as_ref().filter(|failure| failure.stage != 0) else { return Vec::new() };
+    let section = if failure.section_id.is_empty() { String::new() } else { format!(" {}", failure.section_id) };
+    let complete: Vec<&str> = failure.completed_stages.iter().map(|stage| values::stage(*stage)).collect();
+    let complete = if complete.is_empty() { "nothing".to_owned() } else { complete.join(", ") };
+    let mut lines = vec![format!("it ended while {}{section}; complete: {complete}", values::stage(failure.stage))];
+    if !failure.kept_section_ids.is_empty() {
+        lines.push(format!("a retry does not render again: {}", failure.kept_section_ids.join(", ")));
+    }
+    if !failure.draft.is_empty() {
+        lines.push(format!("the finished part is kept: {}", failure.draft));
+    }
+    lines.iter().map(|line| sanitize(line)).collect()
+}
+
 /// The title. A mastered file has neither title nor model, so the text describes the file.
 pub fn title(composition: &Composition) -> String {
     if !composition.title.is_empty() {
