@@ -26,7 +26,7 @@ LEFT_OUT: Final = "section_left_out"
 MAX_REPLACEMENTS: Final = 3
 """How many other models try a section, so that a fault of all models ends soon."""
 MAX_REASON: Final = 400
-SECTION_FAULTS: Final = (
+SECTION_FAULTS: Final[tuple[type[errors.SegueError], ...]] = (
     errors.RenderInvalid,
     errors.InternalError,
     errors.OutOfMemory,
@@ -35,7 +35,7 @@ SECTION_FAULTS: Final = (
     errors.InvalidField,
 )
 """Faults that may be the section's own: the others of the same model can be played."""
-MODEL_FAULTS: Final = (errors.Unavailable, errors.ModelNotFound)
+MODEL_FAULTS: Final[tuple[type[errors.SegueError], ...]] = (errors.Unavailable, errors.ModelNotFound)
 """Faults of the model or its renderers: only another model helps."""
 SKETCH: Final = "sketch"
 
