@@ -26,16 +26,19 @@ LEFT_OUT: Final = "section_left_out"
 MAX_REPLACEMENTS: Final = 3
 """How many other models try a section, so that a fault of all models ends soon."""
 MAX_REASON: Final = 400
-SECTION_FAULTS: Final[tuple[type[errors.SegueError], ...]] = (
-    errors.RenderInvalid,
-    errors.InternalError,
-    errors.OutOfMemory,
-    errors.TooManyTries,
-    errors.OptionNotSupported,
-    errors.InvalidField,
+SECTION_FAULTS: Final = frozenset(
+    each.reason
+    for each in (
+        errors.RenderInvalid,
+        errors.InternalError,
+        errors.OutOfMemory,
+        errors.TooManyTries,
+        errors.OptionNotSupported,
+        errors.InvalidField,
+    )
 )
 """Faults that may be the section's own: the others of the same model can be played."""
-MODEL_FAULTS: Final[tuple[type[errors.SegueError], ...]] = (errors.Unavailable, errors.ModelNotFound)
+MODEL_FAULTS: Final = (errors.Unavailable, errors.ModelNotFound)
 """Faults of the model or its renderers: only another model helps."""
 SKETCH: Final = "sketch"
 
@@ -79,7 +82,8 @@ def degradation_of(
     replaced = [each for each in composition.degradations if each.section_id == section.section_id]
     tried = {failed, *(each.failed_model for each in replaced)}
     candidates = [profile for profile in models if profile.model not in tried and _is_long_enough(section, profile)]
-    if isinstance(error, SECTION_FAULTS + MODEL_FAULTS) and candidates and len(replaced) < MAX_REPLACEMENTS:
+    is_degradable = error.reason in SECTION_FAULTS or isinstance(error, MODEL_FAULTS)
+    if is_degradable and candidates and len(replaced) < MAX_REPLACEMENTS:
         best = max(candidates, key=lambda profile: (_num_abilities(spec, profile), profile.backend != SKETCH))
         found.code, found.model = MODEL_REPLACED, best.model
         found.text = f"{name} is played by {best.model} instead of {failed}, which failed: {reason}"
@@ -87,7 +91,7 @@ def degradation_of(
     num_left = len(composition.plan.sections) - len(
         left_out_sections(composition) & {item.spec.section_id for item in composition.plan.sections}
     )
-    if isinstance(error, SECTION_FAULTS) and num_left > 1:
+    if error.reason in SECTION_FAULTS and num_left > 1:
         found.code, found.text = LEFT_OUT, f"{name} is left out, because {failed} failed: {reason}"
         return found
     return None

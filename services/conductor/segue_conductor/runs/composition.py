@@ -84,6 +84,7 @@ class CompositionRun:
                     log.warning("the model was replaced", composition=self.name, error=replaced.message)
 
     async def _work(self) -> composition_pb2.State.ValueType:
+        self._stage = composition_pb2.WORK_STAGE_UNSPECIFIED
         self._models = await retry_while_unavailable(self._find_models, self._claim.backoff("the model"))
         job = CompositionJob(
             claim=self._claim,
