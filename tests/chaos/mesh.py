@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-INNER = ("planner", "renderer", "mixer", "analyzer")
+RENDERERS = ("renderer-1", "renderer-2")
+INNER = ("planner", *RENDERERS, "mixer", "analyzer")
 CONDUCTORS = ("conductor-1", "conductor-2")
 PROCESSES = (*INNER, "gateway", *CONDUCTORS)
 NUM_DOORS = 2
@@ -85,7 +86,7 @@ class RoleProcess:
 
 
 class ChaosMesh:
-    """Seven processes on one home: six roles, of which two conduct."""
+    """Eight processes on one home: six roles, with two renderers and two conductors."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
@@ -99,7 +100,9 @@ class ChaosMesh:
         for link in LINKS:
             target = addresses.get(link, addresses["gateway"])
             self.links[link] = await self._stack.enter_async_context(BreakingProxy(target))
-        flags = [part for role in INNER for part in (address_flag(role), self.links[role].address)]
+        flags = [address_flag("renderer"), ",".join(self.links[name].address for name in RENDERERS)]
+        for role in ("planner", "mixer", "analyzer"):
+            flags += [address_flag(role), self.links[role].address]
         # The callers reconnect within seconds; a machine that is busy must not cancel their pieces meanwhile.
         flags += ["--conductor-count", "3", "--conductor-lease", "4s", "--conductor-heartbeat", "0.5s"]
         flags += ["--gateway-attach-grace", "10m", "--server-drain", "3s", "--conductor-patience", "1h"]

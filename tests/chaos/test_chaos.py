@@ -11,7 +11,7 @@ from tests.chaos.run import ChaosRun
 if TYPE_CHECKING:
     from pathlib import Path
 
-SEED = 54
+SEED = 433
 """Its first strikes have faults of every kind."""
 NUM_PIECES = 12
 MINUTES = 5
