@@ -52,12 +52,17 @@ demo: setup ## Compose a piece: make demo PROMPT="…" DURATION=90 SEED=7
 	@echo "play it: $$(command -v ffplay >/dev/null && echo ffplay -autoexit || echo 'open it with any player:') out/demo.flac"
 	@echo "next:    make demo PROMPT=\"sunny funk, 108 bpm, E minor\" DURATION=90 SEED=3, or $(BIN)/segued serve"
 
-up: .env ## Start the mesh in containers, with a new token
+up: .env .secrets/role-token ## Start the mesh in containers, with new tokens
 	@docker compose up --build --detach --wait
 	@echo "ready: SEGUE_CLIENT_TOKEN=$$(sed -n 's/SEGUE_TOKEN=//p' .env) $(BIN)/segued compose \"$(PROMPT)\" --server 127.0.0.1:7300"
 
 .env:
 	@umask 077; $(PYTHON) -c 'import secrets; print("SEGUE_TOKEN=" + secrets.token_urlsafe(32))' > .env
+
+# Containers run as another user, so the file is readable; its folder is not.
+.secrets/role-token:
+	@mkdir -p -m 700 .secrets
+	@umask 022; $(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(32))' > $@
 
 serve: setup ## Start the server on 127.0.0.1:7300
 	@$(BIN)/segued serve

@@ -17,7 +17,7 @@ from segue_runtime.rpc.channels import connect
 from segue_runtime.rpc.duplex import has_begun
 
 if TYPE_CHECKING:
-    from segue_runtime.settings import PeersSettings
+    from segue_runtime.rpc.admission.role_tokens import RoleAccess
 
 PLAN_TIMEOUT_S: Final = 30.0
 
@@ -34,10 +34,10 @@ class PeerAddresses:
 class Peers:
     """Channels and stubs of planner, mixer and analyzer."""
 
-    def __init__(self, addresses: PeerAddresses, peers: PeersSettings) -> None:
+    def __init__(self, addresses: PeerAddresses, access: RoleAccess) -> None:
         services = [planner_pb2.DESCRIPTOR.services_by_name["PlannerService"]]
         self._channels = {
-            address: connect(address, peers, services=services)
+            address: connect(address, access, services=services)
             for address in {addresses.planner, addresses.mixer, addresses.analyzer}
         }
         # The generated classes serve both kinds of channel; only the stubs' types tell them apart.

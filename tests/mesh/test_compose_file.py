@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "a token that make up would have written"
+ROLE_TOKEN = "another-token-that-it-would-have-written"
 MESH: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 ALWAYS: dict[str, dict[str, Any]] = {name: of for name, of in MESH["services"].items() if "profiles" not in of}
 OWN_IMAGES = {name: of for name, of in MESH["services"].items() if "build" in of}
@@ -88,6 +89,10 @@ class Containers:
         home = inside["SEGUE_HOME"]
         inside["SEGUE_HOME"] = str(self.folder / mounts.get(home, f"own-{name}"))
         inside.pop("PATH")
+        (self.folder / "role-token").write_text(ROLE_TOKEN)
+        (secret,) = service["secrets"]
+        assert inside["SEGUE_POOL_TOKEN_FILE"] == f"/run/secrets/{secret}"
+        inside["SEGUE_POOL_TOKEN_FILE"] = str(self.folder / secret)
         outside = {key: value for key, value in os.environ.items() if not key.startswith("SEGUE_")}
         return {**outside, **{key: self.here(interpolated(value)) for key, value in inside.items()}}
 

@@ -16,6 +16,7 @@ from tests.mixer.mixer_server import band, mastered
 from segue.mixer.v1 import mixer_pb2, mixer_pb2_grpc
 from segue_runtime import errors
 from segue_runtime.rpc import interceptors
+from segue_runtime.rpc.admission.role_tokens import RoleAccess
 from segue_runtime.rpc.channels import connect
 from segue_runtime.rpc.duplex import exchange
 from segue_runtime.settings import load
@@ -50,8 +51,8 @@ async def doors(tmp_path: Path) -> AsyncIterator[Doors]:
         settings = load({**flags, "server.token": TOKEN}, environ={}, folder=tmp_path)
         async with Node(settings, listen=("127.0.0.1:0",)) as gateway:
             address = gateway.addresses[0]
-            peers = load({"peers.token": TOKEN}, environ={}, folder=tmp_path).peers
-            async with connect(inner.inner) as within, connect(address, peers) as known, connect(address) as other:
+            access = RoleAccess(token=TOKEN)
+            async with connect(inner.inner) as within, connect(address, access) as known, connect(address) as other:
                 yield Doors(within, known, other)
 
 

@@ -22,7 +22,8 @@ from segue_runtime.rpc import channels, interceptors
 from segue_runtime.rpc import server as server_module
 from segue_runtime.rpc.addresses import peer_of
 from segue_runtime.rpc.admission import admission
-from segue_runtime.settings import LogSettings, PeersSettings
+from segue_runtime.rpc.admission.role_tokens import RoleAccess
+from segue_runtime.settings import LogSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -223,8 +224,7 @@ async def test_a_token_is_required_before_the_message_is_read_but_not_by_health(
                 assert code is grpc.StatusCode.UNAUTHENTICATED
                 assert isinstance(error, errors.Unauthenticated)
         assert await client.unary(GOOD, metadata=(("authorization", "Bearer open-sesame"),)) == GOOD
-        peers = PeersSettings(token="open-sesame")
-        async with channels.connect(server.addresses[0], peers) as channel:
+        async with channels.connect(server.addresses[0], RoleAccess(token="open-sesame")) as channel:
             assert await Client(channel).unary(GOOD) == GOOD
         health = health_pb2_grpc.HealthStub(client.channel)
         assert (await health.Check(health_pb2.HealthCheckRequest(service=NAME))).status == 1

@@ -15,6 +15,7 @@ from segue_renderer.conformance.outcome import Outcome
 from segue_renderer.conformance.target import Target
 from segue_runtime import errors
 from segue_runtime.rpc import channels
+from segue_runtime.rpc.admission.role_tokens import RoleAccess
 from segue_runtime.settings import PeersSettings
 from segued.connection import event_loop
 from segued.connection.access import access_to
@@ -40,14 +41,13 @@ async def _check(settings: Settings, arguments: argparse.Namespace) -> int:
     client = settings.client
     access = access_to(arguments.address, client)
     peers = PeersSettings(
-        token=access.token,
         tls=bool(access.tls or access.tls_ca or access.tls_cert),
         tls_ca=access.tls_ca,
         tls_cert=access.tls_cert,
         tls_key=access.tls_key,
     )
     counts: Counter[Outcome] = Counter()
-    async with _channel(access.target, peers) as channel:
+    async with _channel(access.target, RoleAccess(peers, access.token)) as channel:
         target = await _open(channel, arguments)
         if not arguments.json:
             write_line(f"{arguments.address}: {target.profile.model}, backend {target.profile.backend}")
@@ -60,9 +60,9 @@ async def _check(settings: Settings, arguments: argparse.Namespace) -> int:
     return ExitCode.FAILED if counts[Outcome.FAILED] else ExitCode.OK
 
 
-def _channel(address: str, peers: PeersSettings) -> channels.Channel:
+def _channel(address: str, access: RoleAccess) -> channels.Channel:
     try:
-        return channels.connect(address, peers)
+        return channels.connect(address, access)
     except channels.ChannelError as error:
         raise CliError(ExitCode.USAGE, str(error)) from error
 

@@ -14,6 +14,7 @@ from segue_runtime.lifecycle import Lifecycle, Phase
 from segue_runtime.metrics import Metrics
 from segue_runtime.rpc.addresses import AddressRefused
 from segue_runtime.rpc.admission.admission import Admission
+from segue_runtime.rpc.admission.role_tokens import role_tokens
 from segue_runtime.rpc.server import KEEPALIVE_S, Server, Service
 from segued.serve.roles import STATELESS_ROLES
 from segued.serve.storage import (
@@ -143,7 +144,13 @@ class Node:
             # With a short keepalive a renderer soon frees the slot of a conductor that is gone.
             keepalive_s = self.settings.peers.keepalive_s if self.role in STATELESS_ROLES else KEEPALIVE_S
             services = self._public or self._inner_services
-            public = Server(settings, services, metrics=self._metrics, keepalive_s=keepalive_s)
+            public = Server(
+                settings,
+                services,
+                metrics=self._metrics,
+                keepalive_s=keepalive_s,
+                role_tokens=role_tokens(self.settings),
+            )
             self.addresses += [public.listen(address) for address in addresses]
             servers.append(public)
         self.lifecycle.add(Phase.WAIT, "load balancers", self._wait_before_stop)

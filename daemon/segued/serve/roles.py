@@ -84,7 +84,9 @@ def service(
     register: Callable[[Any, Any], None],
     warm: Callable[[], object] | None = None,
     check: Callable[[], Awaitable[object]] | None = None,
+    *,
+    is_for_roles: bool = True,
 ) -> Service:
     """Return a service for the server; `warm` and `check` decide when it reports that it is ready."""
-    made = Service(name, lambda server: register(servicer, server), check=check)
+    made = Service(name, lambda server: register(servicer, server), check=check, is_for_roles=is_for_roles)
     return replace(made, warm=warm) if warm else made

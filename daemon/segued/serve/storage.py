@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from segue_runtime import errors
 from segue_runtime.lifecycle import Phase
+from segue_runtime.rpc.admission.role_tokens import role_access
 from segued.serve.roles import service
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ async def open_storage(settings: Settings, socket: str, lifecycle: Lifecycle) ->
     )
     lifecycle.add(Phase.CLOSE, "store", lambda _left_s: store.close())
     artifacts = await asyncio.to_thread(FolderArtifacts, settings.artifact_folder, space.has_room)
-    peers = Peers(_addresses(settings, socket), settings.peers)
+    peers = Peers(_addresses(settings, socket), role_access(settings))
     lifecycle.add(Phase.CLOSE, "channels", lambda _left_s: peers.close())
     return Services(store, artifacts, peers, ModelCatalog(store), space)
 
@@ -94,7 +95,7 @@ def composer_service(settings: Settings, services: Services, draining: asyncio.E
         services.space.check()
         await services.store.check()
 
-    return service(SERVICE, composer, register, check=check)
+    return service(SERVICE, composer, register, check=check, is_for_roles=False)
 
 
 def proxy_services(peers: Peers) -> list[Service]:
@@ -105,8 +106,10 @@ def proxy_services(peers: Peers) -> list[Service]:
 
     analyzer, mixer = proxies.AnalyzerProxy(peers), proxies.MixerProxy(peers)
     return [
-        service(proxies.ANALYZER, analyzer, analyzer_pb2_grpc.add_AnalyzerServiceServicer_to_server),
-        service(proxies.MIXER, mixer, mixer_pb2_grpc.add_MixerServiceServicer_to_server),
+        service(
+            proxies.ANALYZER, analyzer, analyzer_pb2_grpc.add_AnalyzerServiceServicer_to_server, is_for_roles=False
+        ),
+        service(proxies.MIXER, mixer, mixer_pb2_grpc.add_MixerServiceServicer_to_server, is_for_roles=False),
     ]
 
 
@@ -121,7 +124,7 @@ def open_conductor(
     cleaner = StorageCleaner(services.store, services.artifacts, takes_bytes=settings.store.takes_bytes)
     own = "" if settings.renderer.addresses else socket
     addresses = settings.renderer.addresses or (own or settings.renderer.listen,)
-    pool = RendererPool(addresses, settings.peers, services.store.pool, own)
+    pool = RendererPool(addresses, role_access(settings), services.store.pool, own)
     conductor = Conductor(settings.conductor, services, metrics, cleaner, pool)
     lifecycle.add(Phase.REFUSE, "claims", lambda _left_s: conductor.refuse())
     lifecycle.add(Phase.FINISH, "conductor", conductor.drain)

@@ -60,8 +60,16 @@ def is_loopback(address: str) -> bool:
         return host == "localhost"
 
 
-def check_listen(address: str, settings: ServerSettings) -> None:
+def check_listen(
+    address: str, settings: ServerSettings, *, has_users: bool = True, has_role_tokens: bool = False
+) -> None:
     """Raise ListenError for addresses that are open to strangers, or too long for the system."""
+    has_user_tokens = bool(settings.token or settings.tokens_file)
+    if has_user_tokens and not has_users and not has_role_tokens:
+        raise ListenError(
+            f"{address}: server.token and server.tokens_file are for users, who call a gateway; other roles are called "
+            "with the token of pool.token_file: set it, or remove the users' tokens from this process"
+        )
     if is_unix(address):
         path = Path(address.removeprefix(UNIX))
         if len(str(path).encode()) > MAX_UNIX_BYTES:
@@ -71,10 +79,10 @@ def check_listen(address: str, settings: ServerSettings) -> None:
         raise ListenError("server.tls_cert and server.tls_key belong together; one is missing")
     if settings.tls_client_ca and not settings.tls_cert:
         raise ListenError("server.tls_client_ca needs server.tls_cert and server.tls_key")
-    known_callers = bool(settings.token or settings.tokens_file or settings.tls_client_ca)
+    token_setting = "server.token (or server.tokens_file)" if has_users else "pool.token_file"
+    known_callers = bool((has_user_tokens if has_users else has_role_tokens) or settings.tls_client_ca)
     if not is_loopback(address) and not settings.insecure and not (settings.tls_cert and known_callers):
         raise ListenError(
             f"{address} is reachable from other machines, and requires TLS and a token; set server.tls_cert, "
-            "server.tls_key and server.token (or server.tokens_file), listen on 127.0.0.1, or use --insecure on a "
-            "closed network"
+            f"server.tls_key and {token_setting}, listen on 127.0.0.1, or use --insecure on a closed network"
         )

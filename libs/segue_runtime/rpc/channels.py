@@ -14,8 +14,8 @@ import grpc.aio
 
 from segue_runtime import scope
 from segue_runtime.rpc.addresses import is_loopback, is_unix
+from segue_runtime.rpc.admission.role_tokens import RoleAccess
 from segue_runtime.rpc.limits import LOOKAHEAD_BYTES, MAX_MESSAGE_BYTES
-from segue_runtime.settings import PeersSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from typing import Self
 
     from google.protobuf.descriptor import ServiceDescriptor
+
+    from segue_runtime.settings import PeersSettings
 
 MAX_ATTEMPTS = 4
 RECONNECT_MS = 1600
@@ -77,7 +79,7 @@ def service_config(services: Sequence[ServiceDescriptor]) -> dict[str, object]:
 
 def connect(
     address: str,
-    settings: PeersSettings | None = None,
+    access: RoleAccess | None = None,
     *,
     services: Sequence[ServiceDescriptor] = (),
     server_name: str = "",
@@ -88,7 +90,8 @@ def connect(
     `server_name` is the name in the server's certificate, if that is not the host of the address. Channels to one
     address share a connection, except with `own_connection`.
     """
-    peers = settings or PeersSettings()
+    access = access or RoleAccess()
+    peers = access.peers
     inside = is_loopback(address)
     options = channel_options(services, proxy=not inside and peers.tls, keepalive_s=peers.keepalive_s)
     if server_name:
@@ -96,10 +99,12 @@ def connect(
     if own_connection:
         options.append(("grpc.use_local_subchannel_pool", 1))
     if peers.tls and not is_unix(address):
-        return Channel(grpc.aio.secure_channel(address, _credentials(peers), options), peers.token)
-    if peers.token and not inside:
-        raise ChannelError(f"{address}: a token is not sent without TLS; set peers.tls, or leave peers.token empty")
-    return Channel(grpc.aio.insecure_channel(address, options), peers.token)
+        return Channel(grpc.aio.secure_channel(address, _credentials(peers), options), access.token)
+    if access.token and not inside and not access.is_closed_network:
+        raise ChannelError(
+            f"{address}: a token is not sent without TLS; set peers.tls, or use --insecure on a closed network"
+        )
+    return Channel(grpc.aio.insecure_channel(address, options), access.token)
 
 
 def _credentials(peers: PeersSettings) -> grpc.ChannelCredentials:

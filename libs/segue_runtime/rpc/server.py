@@ -28,6 +28,7 @@ from segue_runtime.rpc.open_calls import OpenCalls
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from segue_runtime.rpc.admission.role_tokens import RoleTokens
     from segue_runtime.settings import ServerSettings
 
 # All headers of a caller, and all trailers (error details are below 4 KiB), fit.
@@ -71,9 +72,15 @@ def server_options(settings: ServerSettings, keepalive_s: float) -> list[tuple[s
     ]
 
 
-def _admission(settings: ServerSettings) -> Admission:
-    authenticate = authentication.from_settings(settings)
-    return Admission(authenticate, max_calls=settings.max_calls, max_watches=settings.max_watches)
+def _admission(settings: ServerSettings, services: Sequence[Service], tokens: RoleTokens | None) -> Admission:
+    has_users = any(not service.is_for_roles for service in services)
+    return Admission(
+        authentication.of_users(settings),
+        max_calls=settings.max_calls,
+        max_watches=settings.max_watches,
+        of_roles=authentication.of_roles(settings, tokens, has_users=has_users),
+        role_services=frozenset(service.name for service in services if service.is_for_roles),
+    )
 
 
 def _most_connections() -> int:
@@ -96,6 +103,7 @@ class Service:
     while the service cannot work.
     `headers_first`: unary methods send their headers before the work too, as streams do. Their callers can tell whether
     a call has ended the process, and gRPC does not repeat such a call.
+    `is_for_roles`: only callers with a role's token may call it, and users may not.
     """
 
     name: str
@@ -104,6 +112,7 @@ class Service:
     prepare: Callable[[], Awaitable[object]] | None = None
     check: Callable[[], Awaitable[object]] | None = None
     headers_first: bool = False
+    is_for_roles: bool = False
 
 
 class Server:
@@ -117,8 +126,10 @@ class Server:
         metrics: Metrics | None = None,
         admission: Admission | None = None,
         keepalive_s: float = KEEPALIVE_S,
+        role_tokens: RoleTokens | None = None,
     ) -> None:
         self._settings = settings
+        self._role_tokens = role_tokens
         self._services = tuple(services)
         self.metrics = metrics or Metrics()
         self.calls = OpenCalls()
@@ -133,7 +144,7 @@ class Server:
                 CallInterceptor(
                     self.metrics,
                     self.calls,
-                    admission or _admission(settings),
+                    admission or _admission(settings, services, role_tokens),
                     frozenset(service.name for service in services if service.headers_first),
                 ),
             ),
@@ -152,7 +163,8 @@ class Server:
 
     def listen(self, address: str) -> str:
         """Listen on HOST:PORT or unix:PATH; return the address with its real port."""
-        check_listen(address, self._settings)
+        has_users = any(not service.is_for_roles for service in self._services)
+        check_listen(address, self._settings, has_users=has_users, has_role_tokens=self._role_tokens is not None)
         try:
             if is_unix(address):
                 Path(address.removeprefix(UNIX)).parent.mkdir(parents=True, exist_ok=True, mode=0o700)

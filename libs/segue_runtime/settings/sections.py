@@ -36,8 +36,8 @@ class ServerSettings:
     """Settings of the server, in every role."""
 
     role: str = choice("all", ("all", *ROLES), "Role of this process.")
-    token: str = text("", "Bearer token that callers must send; empty: none is required (loopback only).", secret=True)
-    tokens_file: Path | None = file_path("File of tokens: lines of an owner and the SHA-256 of a token.")
+    token: str = text("", "Bearer token that users must send; empty: none is required (loopback only).", secret=True)
+    tokens_file: Path | None = file_path("File of users' tokens: lines of an owner and the SHA-256 of a token.")
     tls_cert: Path | None = file_path("Certificate chain (PEM) to serve with.")
     tls_key: Path | None = file_path("Private key (PEM) of that certificate.")
     tls_client_ca: Path | None = file_path("Certificates (PEM) that must have signed callers' certificates.")
@@ -55,7 +55,6 @@ class ServerSettings:
 class PeersSettings:
     """Calls from this process to the other roles."""
 
-    token: str = text("", "Bearer token to send to the other roles.", secret=True)
     tls: bool = switch("Call the other roles with TLS.")
     tls_ca: Path | None = file_path("Certificates (PEM) to trust instead of the system's.")
     tls_cert: Path | None = file_path("Own certificate chain (PEM) to show to the other roles.")
@@ -64,6 +63,15 @@ class PeersSettings:
         8, "Silence after which a connection is probed; without an answer in half this time it is closed.",
         minimum_s=0.5,
     )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSettings:
+    """What the roles of one mesh share."""
+
+    token_file: Path | None = file_path(
+        "File of tokens with which roles call each other, one in each line: the first is sent, all are accepted."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +275,7 @@ class Settings:
     )
     server: ServerSettings = field(default_factory=ServerSettings)
     peers: PeersSettings = field(default_factory=PeersSettings)
+    pool: PoolSettings = field(default_factory=PoolSettings)
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
     conductor: ConductorSettings = field(default_factory=ConductorSettings)
     planner: PlannerSettings = field(default_factory=PlannerSettings)

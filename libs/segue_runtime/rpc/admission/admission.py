@@ -34,13 +34,22 @@ class Admission:
     """Admits callers with a token to `max_calls` calls, and strangers to `max_watches` open streams of each address.
 
     Calls of health and reflection need no token. Those that end at once have no limit, so that probes are answered
-    however many calls are open. A server for calls within one process has no limits.
+    however many calls are open. `role_services` are for roles, whose credentials `of_roles` checks. A server for calls
+    within one process has no limits.
     """
 
     def __init__(
-        self, authenticate: Authenticator | None = None, *, max_calls: int | None = None, max_watches: int | None = None
+        self,
+        authenticate: Authenticator | None = None,
+        *,
+        max_calls: int | None = None,
+        max_watches: int | None = None,
+        of_roles: Authenticator | None = None,
+        role_services: frozenset[str] = frozenset(),
     ) -> None:
         self._authenticate = authenticate or NoAuth()
+        self._of_roles = of_roles or NoAuth()
+        self._role_services = role_services
         self._max_calls = max_calls
         self._max_watches = max_watches
         self._num_calls = 0
@@ -50,7 +59,9 @@ class Admission:
 
     def owner(self, service: str, metadata: Mapping[str, str | bytes]) -> str:
         """Return the owner of a call, or raise Unauthenticated."""
-        return "" if service in OPEN_SERVICES else self._authenticate(metadata)
+        if service in OPEN_SERVICES:
+            return ""
+        return self._of_roles(metadata) if service in self._role_services else self._authenticate(metadata)
 
     @contextmanager
     def admitted(self, service: str, peer: str, *, is_stream: bool) -> Iterator[None]:

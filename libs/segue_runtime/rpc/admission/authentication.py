@@ -11,6 +11,7 @@ from segue_runtime.rpc.admission.tokens_file import TokensFile
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from segue_runtime.rpc.admission.role_tokens import RoleTokens
     from segue_runtime.settings import ServerSettings
 
 SCHEME = "bearer "
@@ -33,6 +34,14 @@ class NoAuth:
         return LOCAL
 
 
+def _sent_digest(metadata: Mapping[str, str | bytes]) -> bytes | None:
+    """Return the SHA-256 of a call's token, or None if it has none."""
+    sent = metadata.get("authorization", "")
+    if not isinstance(sent, str) or not sent.lower().startswith(SCHEME):
+        return None
+    return hashlib.sha256(sent[len(SCHEME) :].strip().encode()).digest()
+
+
 class BearerTokens:
     """Accepts the token of the settings, whose callers are one owner, and the tokens of a file with their owners."""
 
@@ -41,10 +50,9 @@ class BearerTokens:
         self._file = file
 
     def __call__(self, metadata: Mapping[str, str | bytes]) -> str:
-        sent = metadata.get("authorization", "")
-        if not isinstance(sent, str) or not sent.lower().startswith(SCHEME):
+        digest = _sent_digest(metadata)
+        if digest is None:
             raise Unauthenticated("a token is required: send the metadata `authorization: Bearer <token>`")
-        digest = hashlib.sha256(sent[len(SCHEME) :].strip().encode()).digest()
         if digest == self._own:
             return LOCAL
         owner = self._file.owner(digest) if self._file else None
@@ -53,7 +61,33 @@ class BearerTokens:
         return owner
 
 
-def from_settings(settings: ServerSettings) -> Authenticator:
-    """Return the authenticator of a server. Without a token and a file of tokens, callers need none."""
+class RoleCallers:
+    """Accepts the tokens of roles. Without tokens it accepts nobody."""
+
+    def __init__(self, tokens: RoleTokens | None) -> None:
+        self._tokens = tokens
+
+    def __call__(self, metadata: Mapping[str, str | bytes]) -> str:
+        if self._tokens is None:
+            raise Unauthenticated("no role may call this server: pool.token_file is not set")
+        digest = _sent_digest(metadata)
+        if digest is None:
+            raise Unauthenticated("only roles may call this service: send a token of pool.token_file")
+        if not self._tokens.accepts(digest):
+            raise Unauthenticated("the token is not in the pool.token_file of this server")
+        return LOCAL
+
+
+def of_roles(settings: ServerSettings, tokens: RoleTokens | None, *, has_users: bool) -> Authenticator:
+    """Return the authenticator of the services for roles.
+
+    Without tokens, a server that has users with credentials of their own accepts no role: they could not be told apart.
+    """
+    users_are_known = bool(settings.token or settings.tokens_file or settings.tls_client_ca)
+    return RoleCallers(tokens) if tokens or (has_users and users_are_known) else NoAuth()
+
+
+def of_users(settings: ServerSettings) -> Authenticator:
+    """Return the authenticator of the services for users. Without a token and a file of tokens, callers need none."""
     file = TokensFile(settings.tokens_file) if settings.tokens_file else None
     return BearerTokens(settings.token, file) if settings.token or file else NoAuth()

@@ -13,8 +13,8 @@ from segue_runtime.rpc.channels import connect
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from segue_runtime.rpc.admission.role_tokens import RoleAccess
     from segue_runtime.rpc.channels import Channel
-    from segue_runtime.settings import PeersSettings
     from segue_runtime.store.pool.records import SectionLease
 
 MAX_IDLE: Final = 64
@@ -29,8 +29,8 @@ class _OpenChannel:
 class RendererChannels:
     """One channel for each renderer, kept while it is in use and for a while after."""
 
-    def __init__(self, peers: PeersSettings) -> None:
-        self._peers = peers
+    def __init__(self, access: RoleAccess) -> None:
+        self._access = access
         self._open: dict[tuple[str, str], _OpenChannel] = {}
 
     @contextlib.asynccontextmanager
@@ -39,7 +39,7 @@ class RendererChannels:
         key = (lease.address, lease.server_name)
         found = self._open.pop(key, None)
         if found is None:
-            found = _OpenChannel(connect(lease.address, self._peers, server_name=lease.server_name))
+            found = _OpenChannel(connect(lease.address, self._access, server_name=lease.server_name))
         self._open[key] = found  # the last one in the order was used last
         found.num_users += 1
         try:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from segue_conductor.pool.endpoints import Endpoint
-    from segue_runtime.settings import PeersSettings
+    from segue_runtime.rpc.admission.role_tokens import RoleAccess
     from segue_runtime.store import Pool
     from segue_runtime.store.pool.records import RendererOffer
 
@@ -37,9 +37,9 @@ log = logs.get("conductor")
 class PoolMembers:
     """Asks every renderer behind some addresses, and writes what they offer into the store."""
 
-    def __init__(self, addresses: Sequence[str], peers: PeersSettings, pool: Pool) -> None:
+    def __init__(self, addresses: Sequence[str], access: RoleAccess, pool: Pool) -> None:
         self._addresses = addresses
-        self._peers = peers
+        self._access = access
         self._pool = pool
         self._found: dict[str, list[Endpoint]] = {}
         self._members: dict[Endpoint, Member] = {}
@@ -87,7 +87,7 @@ class PoolMembers:
         found = dict.fromkeys(endpoint for each in self._found.values() for endpoint in each)
         for endpoint in found:
             if endpoint not in self._members:
-                self._members[endpoint] = Member(endpoint, self._peers, self._pool)
+                self._members[endpoint] = Member(endpoint, self._access, self._pool)
         for endpoint in [each for each in self._members if each not in found]:
             member = self._members.pop(endpoint)
             await member.stop()
@@ -111,9 +111,9 @@ async def withdraw_dead_sockets(pool: Pool) -> None:
 class Member:
     """One renderer. Its status comes over a connection of its own."""
 
-    def __init__(self, endpoint: Endpoint, peers: PeersSettings, pool: Pool) -> None:
+    def __init__(self, endpoint: Endpoint, access: RoleAccess, pool: Pool) -> None:
         self._endpoint = endpoint
-        self._channel = connect(endpoint.address, peers, server_name=endpoint.server_name, own_connection=True)
+        self._channel = connect(endpoint.address, access, server_name=endpoint.server_name, own_connection=True)
         self._pool = pool
         self._offer: RendererOffer | None = None
         self._written = 0.0

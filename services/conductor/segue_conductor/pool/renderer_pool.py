@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from segue.renderer.v1 import renderer_pb2_grpc
     from segue_conductor.backoff import Backoff
-    from segue_runtime.settings import PeersSettings
+    from segue_runtime.rpc.admission.role_tokens import RoleAccess
     from segue_runtime.store import Pool
     from segue_runtime.store.pool.records import LinePlace, ModelKey, SectionLease, WaitingSection
 
@@ -49,11 +49,11 @@ class RendererSlot:
 class RendererPool:
     """Call `start` before the first lease, and `stop` at the end. `own` is the address of this process's renderer."""
 
-    def __init__(self, addresses: Sequence[str], peers: PeersSettings, pool: Pool, own: str = "") -> None:
+    def __init__(self, addresses: Sequence[str], access: RoleAccess, pool: Pool, own: str = "") -> None:
         self._pool = pool
         self._own = own
-        self._members = PoolMembers(addresses, peers, pool)
-        self._channels = RendererChannels(peers)
+        self._members = PoolMembers(addresses, access, pool)
+        self._channels = RendererChannels(access)
         self._places: Mapping[int, LinePlace] = {}
         self._looked = 0.0
         self._looking = asyncio.Lock()
