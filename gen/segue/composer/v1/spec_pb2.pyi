@@ -173,7 +173,9 @@ class EditRedo(google.protobuf.message.Message):
     seed: builtins.int
     """seed is the seed of the new take. Absence means the previous take's seed plus one."""
     prompt: builtins.str
-    """prompt replaces the section's prompt. Empty keeps it. Models that read no prompt refuse a new one."""
+    """prompt replaces the section's prompt. Empty keeps it. For models that read no prompt, the planner reads it: its words
+    change the section's layers, instruments, energy and feel, and a warning names the rest.
+    """
     model: builtins.str
     """model is the model that plays the section from now on, a name from ListModels. Empty keeps the present one. With
     another model, the section's continuity and the joins at its borders are chosen again.

@@ -547,7 +547,9 @@ class CompositionEvent(google.protobuf.message.Message):
 
     @property
     def warned(self) -> segue.music.v1.music_pb2.Warning:
-        """warned is a warning for the caller."""
+        """warned is a warning for the caller: of planner, renderer, mixer or conductor. Each is sent once, after the event
+        that brought it, and is in Composition.warnings.
+        """
 
     @property
     def checkpoint(self) -> global___Checkpoint:

@@ -492,6 +492,8 @@ class _OriginEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTyp
     """ORIGIN_DEFAULT: the default of the service."""
     ORIGIN_LANGUAGE_MODEL: _Origin.ValueType  # 6
     """ORIGIN_LANGUAGE_MODEL: proposed by the optional language model and accepted by the rules."""
+    ORIGIN_NEGATIVE_PROMPT: _Origin.ValueType  # 7
+    """ORIGIN_NEGATIVE_PROMPT: words of the negative prompt."""
 
 class Origin(_Origin, metaclass=_OriginEnumTypeWrapper):
     """Origin is the origin of a value in the plan."""
@@ -510,6 +512,8 @@ ORIGIN_DEFAULT: Origin.ValueType  # 5
 """ORIGIN_DEFAULT: the default of the service."""
 ORIGIN_LANGUAGE_MODEL: Origin.ValueType  # 6
 """ORIGIN_LANGUAGE_MODEL: proposed by the optional language model and accepted by the rules."""
+ORIGIN_NEGATIVE_PROMPT: Origin.ValueType  # 7
+"""ORIGIN_NEGATIVE_PROMPT: words of the negative prompt."""
 global___Origin = Origin
 
 class _TailPolicy:
@@ -911,19 +915,25 @@ class SectionSpec(google.protobuf.message.Message):
     genre: builtins.str
     """genre names an entry of the genre data. Empty means the plan's."""
     cadence: global___Cadence.ValueType
-    """cadence is the cadence of the chords at the end."""
+    """cadence is the cadence of the chords at the end. The planner writes chords by it; renderers do not read it."""
     motif_use: global___MotifUse.ValueType
     """motif_use is the section's use of the motif."""
     transition: global___Transition.ValueType
     """transition leads into the next section."""
     prompt: builtins.str
-    """prompt is the text for a text-to-music model."""
+    """prompt is the text for a text-to-music model. For models that read no prompt, the planner reads it into what the
+    section does not state itself: layers, instruments, energy and feel. A warning names the rest.
+    """
     negative_prompt: builtins.str
-    """negative_prompt describes what should not be heard. Empty means nothing."""
+    """negative_prompt describes what should not be heard. For models that read none, the planner leaves the named layers
+    and instruments out where the section does not state them, and a warning names the rest. Empty means nothing.
+    """
     continuity: global___Continuity.ValueType
     """continuity is its dependence on the section before."""
     target_lufs: builtins.float
-    """target_lufs is its loudness in the draft. Absence means that the loudness depends on its energy."""
+    """target_lufs is its loudness in the draft, which the mixer sets; renderers do not read it. Absence means that the
+    loudness depends on its energy.
+    """
     loop: builtins.bool
     """loop says that the end leads into the section's own start (kind LOOP)."""
     model: builtins.str
@@ -1092,6 +1102,7 @@ class Reading(google.protobuf.message.Message):
     VALUE_FIELD_NUMBER: builtins.int
     ORIGIN_FIELD_NUMBER: builtins.int
     WORDS_FIELD_NUMBER: builtins.int
+    SECTION_ID_FIELD_NUMBER: builtins.int
     field: builtins.str
     """field is the kind of value, for example "tempo", "key", "metre", "duration", "genre", "form", "instrument"."""
     value: builtins.str
@@ -1099,7 +1110,9 @@ class Reading(google.protobuf.message.Message):
     origin: global___Origin.ValueType
     """origin is the origin of the value."""
     words: builtins.str
-    """words are the words of the prompt. Empty unless origin is PROMPT."""
+    """words are the words of the prompt or negative prompt. Empty unless origin is PROMPT or NEGATIVE_PROMPT."""
+    section_id: builtins.str
+    """section_id is the section that it holds for. Empty means the whole piece."""
     def __init__(
         self,
         *,
@@ -1107,8 +1120,9 @@ class Reading(google.protobuf.message.Message):
         value: builtins.str = ...,
         origin: global___Origin.ValueType = ...,
         words: builtins.str = ...,
+        section_id: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["field", b"field", "origin", b"origin", "value", b"value", "words", b"words"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["field", b"field", "origin", b"origin", "section_id", b"section_id", "value", b"value", "words", b"words"]) -> None: ...
 
 global___Reading = Reading
 
@@ -1261,7 +1275,9 @@ class Brief(google.protobuf.message.Message):
     prompt: builtins.str
     """prompt describes the music, 1 to 4096 bytes; empty only with a plan."""
     negative_prompt: builtins.str
-    """negative_prompt describes what should not be heard. Empty means nothing."""
+    """negative_prompt describes what should not be heard. The plan leaves out the layers, instruments, genres, moods and
+    roles that it names. A warning names the rest, unless the model reads negative prompts. Empty means nothing.
+    """
     kind: global___Kind.ValueType
     """kind is piece or loop. Absence means PIECE, unless the prompt asks for a loop."""
     quarters_per_minute: builtins.float

@@ -24,6 +24,7 @@ class CreatePlanRequest(google.protobuf.message.Message):
     BRIEF_FIELD_NUMBER: builtins.int
     PLAN_FIELD_NUMBER: builtins.int
     PROFILES_FIELD_NUMBER: builtins.int
+    PROMPTED_SECTIONS_FIELD_NUMBER: builtins.int
     @property
     def brief(self) -> segue.music.v1.music_pb2.Brief:
         """brief is what the caller asks for. Its prompt may be empty only when plan is present."""
@@ -38,15 +39,22 @@ class CreatePlanRequest(google.protobuf.message.Message):
         Empty means a plan for any model.
         """
 
+    @property
+    def prompted_sections(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """prompted_sections are the section_ids in plan whose prompt is new: for models that read no prompt, its words change
+        the layers, instruments, energy and feel that plan states for them. Empty means that stated values stay.
+        """
+
     def __init__(
         self,
         *,
         brief: segue.music.v1.music_pb2.Brief | None = ...,
         plan: segue.music.v1.music_pb2.Plan | None = ...,
         profiles: collections.abc.Iterable[segue.renderer.v1.renderer_pb2.ModelProfile] | None = ...,
+        prompted_sections: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["brief", b"brief", "plan", b"plan"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["brief", b"brief", "plan", b"plan", "profiles", b"profiles"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["brief", b"brief", "plan", b"plan", "profiles", b"profiles", "prompted_sections", b"prompted_sections"]) -> None: ...
 
 global___CreatePlanRequest = CreatePlanRequest
 

@@ -209,6 +209,7 @@ class ModelProfile(google.protobuf.message.Message):
     CONDITIONING_FIELD_NUMBER: builtins.int
     MAX_DURATION_FIELD_NUMBER: builtins.int
     USES_PROMPT_FIELD_NUMBER: builtins.int
+    GROOVES_FIELD_NUMBER: builtins.int
     model: builtins.str
     """model is the name, unique in the pool, for example "sketch" or "musicgen-small"."""
     backend: builtins.str
@@ -271,6 +272,10 @@ class ModelProfile(google.protobuf.message.Message):
     def max_duration(self) -> google.protobuf.duration_pb2.Duration:
         """max_duration is the longest section that the model accepts. Absence means the contract's limit."""
 
+    @property
+    def grooves(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """grooves are the names in Groove.name that the model plays. Empty means that it reads no groove by name."""
+
     def __init__(
         self,
         *,
@@ -296,9 +301,10 @@ class ModelProfile(google.protobuf.message.Message):
         conditioning: google.protobuf.duration_pb2.Duration | None = ...,
         max_duration: google.protobuf.duration_pb2.Duration | None = ...,
         uses_prompt: builtins.bool = ...,
+        grooves: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["conditioning", b"conditioning", "max_duration", b"max_duration", "stride", b"stride", "window", b"window"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["backend", b"backend", "channels", b"channels", "conditioning", b"conditioning", "continuities", b"continuities", "determinism", b"determinism", "engine_version", b"engine_version", "extra_stems", b"extra_stems", "gives_notes", b"gives_notes", "guides", b"guides", "layers", b"layers", "max_duration", b"max_duration", "memory_bytes", b"memory_bytes", "model", b"model", "model_digest", b"model_digest", "real_time_factor", b"real_time_factor", "sample_rate", b"sample_rate", "stride", b"stride", "uses_negative_prompt", b"uses_negative_prompt", "uses_prompt", b"uses_prompt", "uses_sampling", b"uses_sampling", "weights_license", b"weights_license", "window", b"window"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["backend", b"backend", "channels", b"channels", "conditioning", b"conditioning", "continuities", b"continuities", "determinism", b"determinism", "engine_version", b"engine_version", "extra_stems", b"extra_stems", "gives_notes", b"gives_notes", "grooves", b"grooves", "guides", b"guides", "layers", b"layers", "max_duration", b"max_duration", "memory_bytes", b"memory_bytes", "model", b"model", "model_digest", b"model_digest", "real_time_factor", b"real_time_factor", "sample_rate", b"sample_rate", "stride", b"stride", "uses_negative_prompt", b"uses_negative_prompt", "uses_prompt", b"uses_prompt", "uses_sampling", b"uses_sampling", "weights_license", b"weights_license", "window", b"window"]) -> None: ...
 
 global___ModelProfile = ModelProfile
 
