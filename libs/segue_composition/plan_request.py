@@ -13,8 +13,16 @@ if TYPE_CHECKING:
     from segue.renderer.v1.renderer_pb2 import ModelProfile
 
 
-def plan_request(spec: CompositionSpec, profiles: Iterable[ModelProfile]) -> planner_pb2.CreatePlanRequest:
-    """Return the planner's request for a spec and the models that will render it, the piece's own first."""
+def plan_request(
+    spec: CompositionSpec, profiles: Iterable[ModelProfile], prompted_sections: Iterable[str] = ()
+) -> planner_pb2.CreatePlanRequest:
+    """Return the planner's request for a spec and the models that will render it, the piece's own first.
+
+    `prompted_sections` have a new prompt, which the planner reads for models that read none.
+    """
     return planner_pb2.CreatePlanRequest(
-        brief=spec.brief, plan=spec.plan if spec.HasField("plan") else None, profiles=profiles
+        brief=spec.brief,
+        plan=spec.plan if spec.HasField("plan") else None,
+        profiles=profiles,
+        prompted_sections=prompted_sections,
     )

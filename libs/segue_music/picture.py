@@ -31,7 +31,8 @@ def draw(plan: Plan, width: int = 100) -> str:
     """Draw a complete plan in lines of at most `width` characters (at least 60)."""
     width = max(NARROWEST, width)
     lines = [*_head(plan), "", *_timeline(plan, width), "", *_sections(plan), ""]
-    lines += [*_readings(plan), *(f"! {warning.text}" for warning in plan.warnings)]
+    labels = {item.spec.section_id: f"{item.spec.label}: " for item in plan.sections}
+    lines += [*_readings(plan), *(f"! {labels.get(each.section_id, '')}{each.text}" for each in plan.warnings)]
     return "\n".join(part for line in lines for part in _wrap(line, width)) + "\n"
 
 
@@ -165,5 +166,6 @@ def _readings(plan: Plan) -> Iterator[str]:
         Origin.DEFAULT: "default", Origin.LANGUAGE_MODEL: "proposed by the language model",
     }  # fmt: skip
     for reading in plan.readings:
-        source = f"“{reading.words}”" if reading.origin == Origin.PROMPT else sources.get(reading.origin, "")
+        source = f"“{reading.words}”" if reading.words else sources.get(reading.origin, "")
+        source = f"not {source}" if reading.origin == Origin.NEGATIVE_PROMPT else source
         yield f"{reading.field:<11}{reading.value}  <- {source}"

@@ -106,6 +106,7 @@ class Origin(IntEnum):
     SEED = 4
     DEFAULT = 5
     LANGUAGE_MODEL = 6
+    NEGATIVE_PROMPT = 7
 
 
 class TailPolicy(IntEnum):
@@ -213,6 +214,7 @@ class Reading:
     value: str
     origin: Origin
     words: str = ""
+    section_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,3 +299,4 @@ class ModelProfile:
     conditioning_ns: int | None = None
     max_duration_ns: int | None = field(default=None)
     uses_prompt: bool = False
+    grooves: tuple[str, ...] = ()

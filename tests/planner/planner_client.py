@@ -154,7 +154,7 @@ def _assert_origins(plan: Plan) -> None:
     assert not missing, f"no origin for {missing}"
     for reading in plan.readings:
         assert reading.origin != Origin.UNSPECIFIED
-        assert bool(reading.words) == (reading.origin == Origin.PROMPT), reading
+        assert bool(reading.words) == (reading.origin in {Origin.PROMPT, Origin.NEGATIVE_PROMPT}), reading
 
 
 def frames_of(seconds: float, rate: int) -> int:

@@ -107,10 +107,14 @@ def test_every_form_is_used_at_some_length(name: str) -> None:
 def test_no_table_has_an_unknown_key() -> None:
     assert set(load_table(WORDS)) == {
         "tempo", "moods", "roles", "letters", "numbers", "units", "negation", "course", "clips", "ignored", "silenced",
-        "opening", "metres",
+        "opening", "metres", "energy", "section", "fillers",
     }  # fmt: skip
     assert set(load_table(INSTRUMENTS)) == {kind.name for kind in LayerKind if kind} | {"whole"}
-    for section, keys in {"tempo": {"range", "words", "weak"}, "moods": {"valence", "arousal", "words"}}.items():
+    for section, keys in {
+        "tempo": {"range", "words", "weak"},
+        "moods": {"valence", "arousal", "words"},
+        "energy": {"change", "words"},
+    }.items():
         for entry in word_list()[section].values():
             assert set(entry) <= keys
     for name, content in load_table(FORMS).items():

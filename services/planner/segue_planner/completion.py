@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from segue_music import codec
@@ -11,49 +12,58 @@ from segue_planner.checks.brief_checks import check_brief_against_plan, refuse_l
 from segue_planner.checks.model_checks import check_lengths, check_models
 from segue_planner.checks.plan_checks import check_before_filling, check_totals
 from segue_planner.checks.section_checks import check_section
+from segue_planner.facts.decision_log import MAX_ENTRIES
 from segue_planner.facts.plan_readings import readings_of
-from segue_planner.genres.genre import default_genre, genres
+from segue_planner.genres.genre import first_genre, genres
 from segue_planner.limits import DEFAULT_RATE, MAX_STYLE_BYTES
 from segue_planner.parts.motif import make_motif, random_of
 from segue_planner.parts.placement import choose_continuity, place_sections, with_neighbours
 from segue_planner.parts.section_filler import SectionFiller
 from segue_planner.parts.section_prompts import with_prompts
+from segue_planner.plan_prompts import PlanPrompts
 from segue_planner.profiles import profile_of
+from segue_planner.prompt.exclusions import read_negative_prompt
 from segue_planner.prompt.reader import read_prompt
 from segue_planner.text import clean, clip
 from segue_runtime import errors
 from segue_runtime.errors import FieldViolation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from segue_music.plan import ModelProfile
 
 
-def complete_plan(plan: Plan, profiles: Sequence[ModelProfile] = (), brief: Brief | None = None) -> Plan:
+def complete_plan(
+    plan: Plan, profiles: Sequence[ModelProfile] = (), brief: Brief | None = None, rewritten: Collection[str] = ()
+) -> Plan:
     """Fill a plan and check it; InvalidPlan lists every violation.
 
     A plan with its digest is complete. Its sections keep the neighbours that they name, so that an edit of one section
     leaves the takes of the others valid.
 
     The prompt of the brief beside the plan gives the style, and title and genre where the plan has none. All other
-    fields of the brief must agree with the plan.
+    fields of the brief must agree with the plan. The sections in `rewritten` have a new prompt: for models that read
+    none, it changes what they state.
     """
     _refuse(check_before_filling(plan))
     _refuse(check_models(plan, profiles))
-    return PlanCompletion(plan, profiles, brief or Brief()).complete()
+    return PlanCompletion(plan, profiles, brief or Brief(), rewritten).complete()
 
 
 class PlanCompletion:
     """Completes one plan."""
 
-    def __init__(self, plan: Plan, profiles: Sequence[ModelProfile], brief: Brief) -> None:
+    def __init__(
+        self, plan: Plan, profiles: Sequence[ModelProfile], brief: Brief, rewritten: Collection[str] = ()
+    ) -> None:
         self._plan, self._profiles, self._brief = plan, profiles, brief
         self._prompt = clean(brief.prompt)
         self._genre = genres()[plan.genre or self._genre_of_brief()]
         self._rate = plan.sample_rate or brief.sample_rate or DEFAULT_RATE
         self._seed = plan.seed or brief.seed or 0
         self._motif = plan.motif or make_motif(plan.metre, random_of(self._seed))
+        self._prompts = PlanPrompts(plan, profiles, brief, self._genre, rewritten)
 
     def complete(self) -> Plan:
         """Return the filled plan, with its digest and readings."""
@@ -67,23 +77,31 @@ class PlanCompletion:
         if self._plan.digest and self._plan.digest != digest:
             problem = "it is not the digest of this plan; leave it empty after an edit"
             _refuse([FieldViolation("plan.digest", problem, "leave it out")])
-        _refuse(check_brief_against_plan(self._brief, complete))
-        readings = readings_of(complete, genre_is_given=bool(self._plan.genre))
-        return dataclasses.replace(complete, digest=digest, readings=readings)
+        _refuse(check_brief_against_plan(self._brief, complete, reads_negative=self._prompts.keeps_negative))
+        self._prompts.check(specs)
+        readings = self._prompts.readings(readings_of(complete, genre_is_given=bool(self._plan.genre)))
+        return dataclasses.replace(
+            complete,
+            digest=digest,
+            readings=tuple(islice(readings, MAX_ENTRIES)),
+            warnings=tuple(islice(self._prompts.warnings(), MAX_ENTRIES)),
+        )
 
     def _genre_of_brief(self) -> str:
         if self._brief.genre in genres():
             return self._brief.genre
+        without = read_negative_prompt(self._brief.negative_prompt).without_genres
         stated = read_prompt(self._prompt).genre
-        return stated.value if stated else default_genre().name
+        return stated.value if stated and stated.value not in without else first_genre(without).name
 
     def _filled_specs(self) -> list[SectionSpec]:
         plan = self._plan
-        refuse_long_negative_prompt(self._brief.negative_prompt, len(plan.sections))
-        filler = SectionFiller(plan, self._genre, self._rate, self._motif)
+        if self._prompts.keeps_negative:
+            refuse_long_negative_prompt(self._brief.negative_prompt, len(plan.sections))
+        filler = SectionFiller(plan, self._genre, self._rate, self._motif, self._prompts.players)
         roles = [item.spec.role for item in plan.sections]
         specs = [
-            self._with_brief(filler.fill(item.spec, following))
+            self._with_brief(self._prompts.apply(item.spec, filler.fill(item.spec, following)))
             for item, following in zip(plan.sections, [*roles[1:], None], strict=True)
         ]
         _refuse(
@@ -100,7 +118,8 @@ class PlanCompletion:
         return dataclasses.replace(
             spec,
             continuity=spec.continuity or self._continuity(profile_of(spec, self._profiles)),
-            negative_prompt=spec.negative_prompt or self._brief.negative_prompt,
+            negative_prompt=spec.negative_prompt
+            or (self._brief.negative_prompt if self._prompts.reads_negative(spec) else ""),
             sampling=spec.sampling or self._brief.sampling,
         )
 

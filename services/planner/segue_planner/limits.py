@@ -15,5 +15,7 @@ MAX_BARS: Final = 2048
 DEFAULT_RATE: Final = 48_000
 DEFAULT_SECONDS: Final = 60
 DEFAULT_LOOP_BARS: Final = 8
+MAX_NEGATIVE_PROMPT_BYTES: Final = 4096
+"""Of one section."""
 MAX_STYLE_BYTES: Final = 400
 """The part of the prompt that every section's own prompt repeats: 256 of them must fit into one message."""

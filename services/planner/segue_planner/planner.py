@@ -8,11 +8,11 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from segue.music.v1 import music_pb2
-from segue_music import codec
+from segue_music import codec, timing
 from segue_music.plan import Brief, Kind, Origin, Plan
 from segue_planner.facts.decision_log import DecisionLog
 from segue_planner.facts.resolver import FactResolver
-from segue_planner.form.lengths import LengthFitter, TimedForm
+from segue_planner.form.lengths import TUNING, LengthFitter, TimedForm
 from segue_planner.form.outline import outline_form
 from segue_planner.form.request import FormRequest, ProposedSection
 from segue_planner.form.roles import merge_proposal
@@ -21,6 +21,8 @@ from segue_planner.names import bars_name, role_name
 from segue_planner.parts.motif import random_of
 from segue_planner.parts.placement import place_sections
 from segue_planner.parts.section_writer import SectionWriter
+from segue_planner.prompt.clauses import not_read
+from segue_planner.prompt.exclusions import read_negative_prompt, with_exclusions
 from segue_planner.prompt.reader import read_prompt
 from segue_planner.text import clean, clip
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from segue_music.plan import ModelProfile, Role, SectionSpec
     from segue_planner.facts.piece_facts import PieceFacts
+    from segue_planner.genres.genre import Genre
     from segue_planner.prompt.prompt_facts import PromptFacts
 
 TITLE_END: Final = re.compile(r"[,.;:!?]\s")
@@ -53,7 +56,8 @@ class Planner:
         self._brief = brief
         self._profiles = profiles
         self._prompt_text = clean(brief.prompt)
-        self._prompt = prompt or read_prompt(self._prompt_text)
+        excluded = read_negative_prompt(brief.negative_prompt)
+        self._prompt = with_exclusions(prompt or read_prompt(self._prompt_text), excluded)
         self._log = DecisionLog()
         self._proposal = proposal if isinstance(proposal, Proposal) else Proposal()
         if isinstance(proposal, str):
@@ -68,9 +72,11 @@ class Planner:
         """Make the plan."""
         for remark in self._prompt.remarks:
             self._log.warn("prompt_contradiction", remark)
+        if self._prompt.unread and not (self._profiles and self._profiles[0].uses_negative_prompt):
+            self._log.warn("negative_prompt_not_read", not_read(self._prompt.unread))
         self._log.record("seed", str(self._seed), Origin.DEFAULT if self._brief.seed is None else Origin.CALLER)
         facts = self._resolve_facts()
-        request = self._form_request()
+        request = dataclasses.replace(self._form_request(), most_bars=self._most_bars(facts))
         timed = self._fit_length(facts, request)
         self._record_form(timed, request)
         writer = SectionWriter(
@@ -110,13 +116,30 @@ class Planner:
             metre=timed.metre,
             key=facts.key,
             genre=facts.genre.name,
-            moods=tuple(self._prompt.moods)[:MAX_MOODS] or self._proposal.moods or facts.genre.moods,
+            moods=self._moods(facts.genre),
             motif=specs[0].motif,
             sections=place_sections(specs, self._profiles),
             seed=self._seed,
             readings=self._log.readings,
             warnings=self._log.warnings,
         )
+
+    def _moods(self, genre: Genre) -> tuple[str, ...]:
+        stated = tuple(self._prompt.moods)[:MAX_MOODS]
+        suggested, usual = (
+            tuple(name for name in names if name not in self._prompt.without_moods)
+            for names in (self._proposal.moods, genre.moods)
+        )
+        return stated or suggested or usual
+
+    def _most_bars(self, facts: PieceFacts) -> int:
+        """Return the bars of the longest section for the model, 0 for no limit. A form in a field is not divided."""
+        longest_ns = self._profiles[0].max_duration_ns if self._profiles else None
+        if not longest_ns or self._brief.form:
+            return 0
+        bar_s = timing.ticks_per_bar(facts.metre) / timing.TICKS_PER_QUARTER * 60 / (facts.tempo.slowest * (1 - TUNING))
+        # The last section's ring-out is shorter than a bar.
+        return max(1, int(longest_ns / timing.NANOSECONDS / bar_s) - 1)
 
     # The form.
 
@@ -126,6 +149,8 @@ class Planner:
         if requested:
             if prompt.form and prompt.form.value != requested:
                 self._log.warn_contradiction("form", _form_name(requested), prompt.form.words)
+            for role in [role for role in prompt.without_roles if role in requested]:
+                self._log.warn_contradiction("form", _form_name(requested), f"no {prompt.without_roles[role]}")
             return FormRequest(roles=requested)
         request = FormRequest(
             roles=prompt.form.value if prompt.form else (),
@@ -164,6 +189,8 @@ class Planner:
         for course, words in prompt.course.items():
             if course != "loop":
                 self._log.record("course", course.replace("_", " "), Origin.PROMPT, words)
+        for course, words in prompt.without_course.items():
+            self._log.record("course", f"no {course.replace('_', ' ')}", Origin.NEGATIVE_PROMPT, words)
 
     def _record_chosen_form(self, name: str, roles: Sequence[Role]) -> None:
         """Record the form of a language model or of the genre, with the sections that the prompt requires."""
@@ -188,7 +215,7 @@ class Planner:
     def _record_section_requests(self, timed: TimedForm) -> None:
         prompt = self._prompt
         for role, words in prompt.without_roles.items():
-            self._log.record("section", f"no {role_name(role)}", Origin.PROMPT, words)
+            self._log.record("section", f"no {role_name(role)}", prompt.origin(words), words)
         for role, bars in prompt.role_bars.items():
             planned = [section.bars for section in timed.sections if section.role == role]
             self._log.record("bars", f"{bars.value} bars of {role_name(role)}", Origin.PROMPT, bars.words)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from segue.planner.v1 import planner_pb2, planner_pb2_grpc
 from segue_music import codec
 from segue_music.plan import Brief, ModelProfile
+from segue_planner.checks.model_checks import check_lengths
 from segue_planner.completion import complete_plan
 from segue_planner.estimate import PlanEstimate, estimate_plan
 from segue_planner.language_model.client import LanguageModel, make_language_model
@@ -54,7 +55,7 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
         brief = codec.from_message(Brief, request.brief)
         if request.HasField("plan"):
             plan = await asyncio.to_thread(
-                lambda: complete_plan(codec.plan_from_message(request.plan), profiles, brief)
+                lambda: complete_plan(codec.plan_from_message(request.plan), profiles, brief, request.prompted_sections)
             )
         elif not clean(brief.prompt):
             raise errors.InvalidField(
@@ -82,6 +83,9 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
 
 
 def _response(plan: Plan, profiles: Sequence[ModelProfile]) -> planner_pb2.CreatePlanResponse:
+    too_long = list(check_lengths([item.spec for item in plan.sections], profiles))
+    if too_long:
+        raise errors.InvalidPlan(f"{too_long[0].field}: {too_long[0].description}", violations=too_long)
     message = _estimate_message(estimate_plan(plan, profiles))
     return planner_pb2.CreatePlanResponse(plan=codec.plan_to_message(plan), estimate=message)
 

@@ -9,6 +9,7 @@ from segue_music.plan import TailPolicy
 from segue_music.theory import key_name
 from segue_planner.checks.plan_checks import SAME_TEMPO
 from segue_planner.names import bpm_name, layer_names, metre_name
+from segue_planner.text import clean
 from segue_runtime import errors
 from segue_runtime.errors import FieldViolation
 
@@ -34,13 +35,16 @@ EQUAL_FIELDS: Final[tuple[tuple[str, Callable[[Any], str], Callable[[Any], str]]
 )
 
 
-def check_brief_against_plan(brief: Brief, plan: Plan) -> Iterator[FieldViolation]:
-    """Find what the brief asks for and the filled plan does not have, so that no field is ignored."""
+def check_brief_against_plan(brief: Brief, plan: Plan, *, reads_negative: bool) -> Iterator[FieldViolation]:
+    """Find what the brief asks for and the filled plan does not have, so that no field is ignored.
+
+    `reads_negative` says that the model may read negative prompts; for other models the planner reads it.
+    """
     differences = (
         *_length_and_tempo(brief, plan),
         *_equal_fields(brief, plan),
         *_sections_and_layers(brief, plan),
-        *_rendering(brief, plan),
+        *_rendering(brief, plan, reads_negative=reads_negative),
     )
     for field, requested, planned in differences:
         yield FieldViolation(
@@ -81,9 +85,9 @@ def _sections_and_layers(brief: Brief, plan: Plan) -> Iterator[Difference]:
         yield "instruments", ", ".join(brief.instruments), ", ".join(sorted(names))
 
 
-def _rendering(brief: Brief, plan: Plan) -> Iterator[Difference]:
+def _rendering(brief: Brief, plan: Plan, *, reads_negative: bool) -> Iterator[Difference]:
     specs = [item.spec for item in plan.sections]
-    if brief.negative_prompt and all(spec.negative_prompt != brief.negative_prompt for spec in specs):
+    if reads_negative and all(clean(brief.negative_prompt) not in spec.negative_prompt for spec in specs):
         yield "negative_prompt", repr(brief.negative_prompt), specs[0].negative_prompt
     if brief.sampling and all(spec.sampling != brief.sampling for spec in specs):
         yield "sampling", "other settings", "leave it out"

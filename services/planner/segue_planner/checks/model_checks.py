@@ -1,7 +1,8 @@
-"""Checks of sections against the models that play them: known, able to continue as asked, and long enough."""
+"""Checks of sections against the models that play them: known, able to continue and to groove, and long enough."""
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING, Final
 
 from segue_music.plan import Continuity
@@ -19,7 +20,7 @@ ALWAYS: Final = (Continuity.UNSPECIFIED, Continuity.NONE)
 
 
 def check_models(plan: Plan, profiles: Sequence[ModelProfile]) -> Iterator[FieldViolation]:
-    """Find models that are not among the profiles, and continuities that a section's model does not support."""
+    """Find models that are not among the profiles, and continuities and grooves that a section's model lacks."""
     for index, item in enumerate(plan.sections):
         path, spec, profile = f"plan.sections[{index}].spec", item.spec, profile_of(item.spec, profiles)
         if profile is None and profiles:
@@ -34,6 +35,16 @@ def check_models(plan: Plan, profiles: Sequence[ModelProfile]) -> Iterator[Field
                 f"{profile.model} does not support {spec.continuity.name}",
                 supported[0] if supported else "leave it out; the planner fills it in",
             )
+        if profile is not None:
+            yield from _check_groove(f"{path}.groove.name", spec, profile)
+
+
+def _check_groove(path: str, spec: SectionSpec, profile: ModelProfile) -> Iterator[FieldViolation]:
+    """Find a groove that a model which reads grooves by name does not know."""
+    known, name = profile.grooves, spec.groove.name if spec.groove else ""
+    if known and name and name not in known:
+        text = f"{profile.model} does not know the groove {name!r}; it plays: {', '.join(known)}"
+        yield FieldViolation(path, text, difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0])
 
 
 def check_lengths(specs: Sequence[SectionSpec], profiles: Sequence[ModelProfile]) -> Iterator[FieldViolation]:

@@ -11,7 +11,7 @@ from segue_music.theory import MINOR_MODES, MODE_NAMES, key_name
 from segue_music.timing import NANOSECONDS
 from segue_planner.averages import mean
 from segue_planner.facts.piece_facts import PieceFacts, TempoRange
-from segue_planner.genres.genre import default_genre, genres, unknown_genre
+from segue_planner.genres.genre import first_genre, genres, unknown_genre
 from segue_planner.limits import DEFAULT_LOOP_BARS, DEFAULT_RATE, DEFAULT_SECONDS, FASTEST, SLOWEST
 from segue_planner.names import bpm_name, metre_name
 from segue_planner.prompt.prompt_facts import Stated
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 TONICS: Final = ("C", "D", "Eb", "E", "F", "G", "A", "Bb")
 # Instruments that make a piece chamber music when no others play.
+SHARED_BPM: Final = 4
+"""The width of the narrowest range of an unstated tempo."""
+AWAY: Final = 0.5
+"""How far a piece without a wanted mood goes into the opposite direction of the denied ones, as a share."""
 CHAMBER: Final = frozenset(
     {"piano", "violin", "viola", "cello", "string quartet", "strings", "harp", "organ", "flute", "oboe", "clarinet"}
 )
@@ -67,35 +71,47 @@ class FactResolver:
         table = word_list()["moods"]
         for name, words in self._prompt.moods.items():
             self._log.record("mood", name, Origin.PROMPT, words)
+        for name, words in self._prompt.without_moods.items():
+            self._log.record("mood", f"no {name}", Origin.NEGATIVE_PROMPT, words)
         names = list(self._prompt.moods)
         if not names:
-            names = list(self._suggested_moods)
+            names = [name for name in self._suggested_moods if name not in self._prompt.without_moods]
             for name in names:
                 self._log.record("mood", name, Origin.LANGUAGE_MODEL)
+        if not names and self._prompt.without_moods:
+            denied = [table[name] for name in self._prompt.without_moods]
+            return (
+                -AWAY * mean([mood["valence"] for mood in denied]),
+                -AWAY * mean([mood["arousal"] for mood in denied]),
+            )
         known = [table[name] for name in names]
         if not known:
             return 0.0, 0.0
         return mean([mood["valence"] for mood in known]), mean([mood["arousal"] for mood in known])
 
     def _genre(self) -> Genre:
-        stated = self._prompt.genre
+        stated, without = self._prompt.genre, self._prompt.without_genres
         known = genres()
+        for name, words in without.items():
+            self._log.record("genre", f"no {name}", Origin.NEGATIVE_PROMPT, words)
         if self._brief.genre:
             if self._brief.genre not in known:
                 wrong = unknown_genre("brief.genre", self._brief.genre)
                 raise errors.InvalidField(f"{wrong.field}: {wrong.description}", violations=[wrong])
             if stated and stated.value != self._brief.genre:
                 self._log.warn_contradiction("genre", self._brief.genre, f"{stated.words} ({stated.value})")
+            if self._brief.genre in without:
+                self._log.warn_contradiction("genre", self._brief.genre, f"no {without[self._brief.genre]}")
             self._log.record("genre", self._brief.genre, Origin.CALLER)
             return known[self._brief.genre]
         if stated:
             self._log.record("genre", stated.value, Origin.PROMPT, stated.words)
             return known[stated.value]
-        if self._suggested_genre:
+        if self._suggested_genre and self._suggested_genre not in without:
             self._log.record("genre", self._suggested_genre, Origin.LANGUAGE_MODEL)
             return known[self._suggested_genre]
         is_chamber = bool(self._prompt.only) and set(self._prompt.instruments) <= CHAMBER
-        found = known["classical"] if is_chamber else default_genre()
+        found = known["classical"] if is_chamber and "classical" not in without else first_genre(without)
         self._log.record("genre", found.name, Origin.DEFAULT)
         return found
 
@@ -104,6 +120,8 @@ class FactResolver:
         if self._brief.kind:
             if loop_words and self._brief.kind != Kind.LOOP:
                 self._log.warn_contradiction("kind", "PIECE", loop_words)
+            if self._brief.kind == Kind.LOOP and "loop" in self._prompt.without_course:
+                self._log.warn_contradiction("kind", "LOOP", f"no {self._prompt.without_course['loop']}")
             self._log.record("kind", self._brief.kind.name.lower(), Origin.CALLER)
             return self._brief.kind
         if loop_words:
@@ -156,12 +174,27 @@ class FactResolver:
             low, high = word_list()["tempo"][self._prompt.tempo_word.value]["range"]
             # "Slow" means slow for the genre, where the two ranges overlap enough.
             shared = max(low, genre.tempo_bpm[0]), min(high, genre.tempo_bpm[1])
-            low, high = shared if shared[1] - shared[0] >= 4 else (low, high)
+            low, high = shared if shared[1] - shared[0] >= SHARED_BPM else (low, high)
             return low, high, Origin.PROMPT, self._prompt.tempo_word.words
-        low, high = genre.tempo_bpm
+        (low, high), origin, words = self._genre_range(genre)
         # Calm moods take the slower half, wild moods the faster half.
         middle, span = (low + high) / 2 + arousal * (high - low) * 0.35, (high - low) * 0.25
-        return max(low, middle - span), min(high, middle + span), Origin.GENRE, ""
+        return max(low, middle - span), min(high, middle + span), origin, words
+
+    def _genre_range(self, genre: Genre) -> tuple[tuple[float, float], Origin, str]:
+        """Return the genre's range without the tempos that the negative prompt excludes, its origin and the words."""
+        low, high = (float(bound) for bound in genre.tempo_bpm)
+        origin, said = Origin.GENRE, ""
+        for name, words in self._prompt.without_tempos.items():
+            slowest, fastest = word_list()["tempo"][name]["range"]
+            if slowest + fastest >= low + high:
+                high = min(high, slowest)
+                low = min(low, high - SHARED_BPM)
+            else:
+                low = max(low, fastest)
+                high = max(high, low + SHARED_BPM)
+            origin, said = Origin.NEGATIVE_PROMPT, words
+        return (low, high), origin, said
 
     def _length(self, rate: int, kind: Kind) -> tuple[int | None, int | None]:
         """Return the length in frames, or None where it follows from the number of bars, and that number."""

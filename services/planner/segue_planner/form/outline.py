@@ -46,12 +46,24 @@ def outline_form(total_bars: int, genre: Genre, request: FormRequest) -> tuple[S
         roles += roles
     roles = roles[: max(1, min(total_bars, MAX_SECTIONS))]
     lengths = share_bars(total_bars, roles, genre.phrase_bars, request)
+    if request.most_bars and max(lengths) > request.most_bars:
+        parts = [_parts(bars, request.most_bars, genre.phrase_bars) for bars in lengths]
+        roles = [role for role, each in zip(roles, parts, strict=True) for _ in each]
+        lengths = [bars for each in parts for bars in each]
     counts: dict[Role, int] = {}
     outlines = []
     for role, bars in zip(roles, lengths, strict=True):
         counts[role] = counts.get(role, 0) + 1
         outlines.append(_outline(role, bars, counts[role], total=roles.count(role)))
     return tuple(outlines)
+
+
+def _parts(bars: int, most: int, phrase_bars: int) -> list[int]:
+    """Divide a section into equal parts of at most `most` bars, in whole phrases where they fit."""
+    unit = phrase_bars if most >= phrase_bars and bars % phrase_bars == 0 else 1
+    count = -(-bars // (most // unit * unit))
+    units, rest = divmod(bars // unit, count)
+    return [(units + (index < rest)) * unit for index in range(count)]
 
 
 def _outline(role: Role, bars: int, count: int, *, total: int) -> SectionOutline:

@@ -24,6 +24,8 @@ class FormRequest:
     long_start: bool = False
     long_end: bool = False
     loop: bool = False
+    most_bars: int = 0
+    """The bars of the longest section that the model accepts, 0 for no limit. Longer sections are divided."""
     proposed_bars: tuple[int, ...] = ()
     """The bars that a language model proposes for each of `roles`, 0 for the usual number.
 

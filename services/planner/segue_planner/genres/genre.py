@@ -14,7 +14,7 @@ from segue_planner.tables import load_table
 from segue_runtime.errors import FieldViolation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
 
 PATH = "genres/genres.toml"
 FAST_ROCK_BPM = 140
@@ -87,6 +87,11 @@ def genres() -> Mapping[str, Genre]:
 def default_genre() -> Genre:
     """Return the genre of a prompt that names none."""
     return next(iter(genres().values()))
+
+
+def first_genre(without: Container[str]) -> Genre:
+    """Return the default genre, or the first one that is not excluded."""
+    return next((genre for name, genre in genres().items() if name not in without), default_genre())
 
 
 def unknown_genre(path: str, name: str) -> FieldViolation:

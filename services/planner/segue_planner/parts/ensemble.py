@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from segue_planner.genres.genre import Genre
     from segue_planner.prompt.prompt_facts import PromptFacts
 
+    Players = Mapping[LayerKind, tuple[str, ...]]
+    """Layers and the instruments of each."""
+
 L = LayerKind
 # Instruments of a layer for genres that have none, or whose instruments are all excluded.
 SUBSTITUTES: Final[Mapping[LayerKind, tuple[str, ...]]] = {
@@ -45,7 +48,7 @@ GROUPS: Final[Mapping[str, Mapping[LayerKind, tuple[str, ...]]]] = {
 class Ensemble:
     """The layers of the whole piece and the instruments of each."""
 
-    layers: Mapping[LayerKind, tuple[str, ...]]
+    layers: Players
     required: frozenset[LayerKind] = frozenset()
     """Requested layers: they play at least in the fullest section."""
     always_all: bool = False
@@ -144,7 +147,7 @@ class EnsembleBuilder:
     def _replace_denied_instruments(self) -> None:
         """Replace the genre's instruments that the prompt denies. "No synth" denies the synth lead too."""
         for name, words in self._prompt.without_instruments.items():
-            self._log.record("instrument", f"no {name}", Origin.PROMPT, words)
+            self._log.record("instrument", f"no {name}", self._prompt.origin(words), words)
         for kind, names in list(self._layers.items()):
             kept = tuple(name for name in names if not self._is_denied(name))
             self._layers[kind] = kept or self._substitute(kind)
@@ -204,7 +207,7 @@ class EnsembleBuilder:
             if not self._wanted.get(kind):
                 self._layers.pop(kind, None)
                 self._wanted.pop(kind, None)
-            self._log.record("layers", f"no {layer_names([kind])}", Origin.PROMPT, words)
+            self._log.record("layers", f"no {layer_names([kind])}", self._prompt.origin(words), words)
 
     def _remove_excluded_layers(self) -> None:
         for kind in self._brief.exclude_layers:

@@ -20,14 +20,16 @@ if TYPE_CHECKING:
     from segue_music.elements import Chord, Key, Metre, Motif
     from segue_music.plan import Plan, Role
     from segue_planner.genres.genre import Genre
+    from segue_planner.parts.ensemble import Players
 
 
 class SectionFiller:
     """Fills the missing values of a plan's sections, in order."""
 
-    def __init__(self, plan: Plan, genre: Genre, rate: int, motif: Motif) -> None:
+    def __init__(self, plan: Plan, genre: Genre, rate: int, motif: Motif, players: Players) -> None:
+        """`players` play in sections without layers of their own."""
         self._plan, self._genre, self._rate, self._motif = plan, genre, rate, motif
-        self._arranger = Arranger(Ensemble(genre.layers), genre)
+        self._arranger = Arranger(Ensemble(players), genre)
 
     def fill(self, spec: SectionSpec, following: Role | None) -> SectionSpec:
         """Return the section without missing values; `following` is the role of the next one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import TYPE_CHECKING, Final
 
 from segue_music.elements import Feel, LayerKind
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from segue_music.plan import SectionSpec
 
 MAX_PROMPT_BYTES: Final = 1200
+LEVELS: Final = ("quiet and sparse", "steady", "full and driving")
+PLANNED: Final = re.compile(rf"\. .{{0,64}}: (?:{'|'.join(LEVELS)})(?:, (?:growing|calming down))?(?:;|$)")
+"""What every prompt has that this module wrote."""
 LAYER_WORDS: Final = {LayerKind.RHYTHM: "drums", LayerKind.LEAD: "melody", LayerKind.HARMONY: "chords"}
 
 
@@ -34,6 +38,11 @@ def with_prompts(specs: Sequence[SectionSpec], style: str, words: Sequence[str] 
         )
         for index, spec in enumerate(specs)
     ]
+
+
+def is_planned(prompt: str) -> bool:
+    """Return whether the planner wrote a prompt; a caller's plan may repeat it."""
+    return bool(PLANNED.search(prompt))
 
 
 def section_prompt(style: str, spec: SectionSpec, before: SectionSpec | None, metre: Metre, words: str = "") -> str:
@@ -55,7 +64,7 @@ def section_prompt(style: str, spec: SectionSpec, before: SectionSpec | None, me
 
 def _level(energy: Sequence[float]) -> str:
     average = mean(energy)
-    level = "quiet and sparse" if average < 0.35 else "full and driving" if average > 0.75 else "steady"
+    level = LEVELS[0] if average < 0.35 else LEVELS[2] if average > 0.75 else LEVELS[1]
     if energy[-1] - energy[0] > 0.15:
         return level + ", growing"
     if energy[0] - energy[-1] > 0.15:

@@ -12,7 +12,7 @@ from segue_planner.averages import mean
 from segue_planner.checks.brief_checks import refuse_long_negative_prompt
 from segue_planner.form.roles import PEAKS
 from segue_planner.form.transitions import choose_transition
-from segue_planner.limits import MAX_STYLE_BYTES
+from segue_planner.limits import MAX_NEGATIVE_PROMPT_BYTES, MAX_STYLE_BYTES
 from segue_planner.parts.arrangement import Arranger
 from segue_planner.parts.cadences import choose_cadence
 from segue_planner.parts.chords import choose_progression, fill_chords
@@ -21,7 +21,7 @@ from segue_planner.parts.ensemble import EnsembleBuilder
 from segue_planner.parts.keys import raised, relative, subdominant
 from segue_planner.parts.motif import make_motif
 from segue_planner.parts.placement import choose_continuity, target_lufs, with_neighbours
-from segue_planner.parts.section_prompts import with_prompts
+from segue_planner.parts.section_prompts import LAYER_WORDS, with_prompts
 from segue_planner.text import clean, clip
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from segue_planner.parts.ensemble import Ensemble
     from segue_planner.prompt.prompt_facts import PromptFacts
 
+FEELS: Final = {Feel.HALF_TIME: "half_time", Feel.DOUBLE_TIME: "double_time"}
 HEAVY_ROLES: Final = frozenset({Role.BREAKDOWN, Role.BRIDGE})
 """Roles in which fast and heavy music drops to half its pace."""
 HALF_STEP: Final = ("half step", "half-step", "semitone")
@@ -83,8 +84,8 @@ class SectionWriter:
 
     def write(self) -> list[SectionSpec]:
         """Write all sections, with their neighbours and prompts."""
-        refuse_long_negative_prompt(self._brief.negative_prompt, len(self._timed.sections))
         parts = self._parts()
+        refuse_long_negative_prompt(parts.negative_prompt, len(self._timed.sections))
         specs = [self._section(index, parts) for index in range(len(self._timed.sections))]
         for section, proposed in zip(self._timed.sections, self._proposed, strict=False):
             if proposed.words:
@@ -179,6 +180,8 @@ class SectionWriter:
         if words is not None:
             return self._keys_with_change(words)
         keys = [facts.key] * len(sections)
+        if "key_change" in self._prompt.without_course:
+            return keys
         if facts.kind == Kind.LOOP or (facts.genre.form not in {"sonata", "head"} and len(sections) < LONG_PIECE):
             return keys
         away = subdominant(facts.key) if facts.genre.form == "head" else relative(facts.key)
@@ -207,18 +210,28 @@ class SectionWriter:
             feel = Feel.HALF_TIME if "half_time" in course else Feel.DOUBLE_TIME if "double_time" in course else feel
         if feel == Feel.UNSPECIFIED and section.role in HEAVY_ROLES and facts.genre.is_heavy:
             feel = Feel.HALF_TIME
+        if FEELS.get(feel) in self._prompt.without_course:
+            feel = Feel.UNSPECIFIED
         return Groove(name=facts.genre.groove, swing=facts.genre.swing, feel=feel)
 
     def _style(self) -> str:
         return clip(self._prompt_text, MAX_STYLE_BYTES) or f"{self._facts.genre.name} music"
 
     def _negative_prompt(self, ensemble: Ensemble) -> str:
-        """Return what must not be heard. For models that use it, the prompt's denials are added."""
-        if not (self._profile and self._profile.uses_negative_prompt):
-            return self._brief.negative_prompt
+        """Return what must not be heard, for models that read it; for them, the prompt's denials are added.
+
+        For other models the plan itself leaves out what the negative prompt names.
+        """
+        stated = clean(self._brief.negative_prompt)
+        if self._profile is None:
+            return stated
+        if not self._profile.uses_negative_prompt:
+            return ""
         left_out: list[LayerKind] = [*self._prompt.without_layers, *self._brief.exclude_layers]
+        said = stated.lower()
         denied = [
-            *(kind.name.lower() for kind in left_out if kind not in ensemble.layers),
+            *(LAYER_WORDS.get(kind, kind.name.lower()) for kind in left_out if kind not in ensemble.layers),
             *self._prompt.without_instruments,
         ]
-        return ", ".join(dict.fromkeys(filter(None, [self._brief.negative_prompt, *denied])))
+        added = [name for name in dict.fromkeys(denied) if name not in said]
+        return clip(", ".join(filter(None, [stated, *added])), MAX_NEGATIVE_PROMPT_BYTES)

@@ -27,7 +27,7 @@ UNACCOMPANIED: Final = frozenset({"a cappella", "acapella"})
 def read_instruments(phrases: PromptPhrases, facts: PromptFacts) -> None:
     """Read wanted and denied instruments."""
     for index, words in phrases.denied.items():
-        _read_denied(phrases.matches[index], words, facts)
+        read_denied(phrases.matches[index], words, facts)
     for token in phrases.tokens:
         stem = token.text.removesuffix("less")
         if stem != token.text and stem in _layer_stems():
@@ -40,7 +40,7 @@ def read_instruments(phrases: PromptPhrases, facts: PromptFacts) -> None:
             facts.instruments.setdefault(name, match.words)
     _read_opening(phrases, facts)
     _read_only(phrases, facts)
-    _drop_contradictions(facts)
+    drop_contradictions(facts)
 
 
 @cache
@@ -53,7 +53,8 @@ def _layer_stems() -> dict[str, LayerKind]:
     return stems
 
 
-def _read_denied(match: PhraseMatch, words: str, facts: PromptFacts) -> None:
+def read_denied(match: PhraseMatch, words: str, facts: PromptFacts) -> None:
+    """Read a denied layer, instrument or role."""
     name, role = match.name("instrument"), match.name("role")
     silenced = match.name("silenced")
     if name and name in whole_layers():
@@ -66,14 +67,15 @@ def _read_denied(match: PhraseMatch, words: str, facts: PromptFacts) -> None:
         facts.without_roles.setdefault(Role[role.upper()], words)
 
 
-def _drop_contradictions(facts: PromptFacts) -> None:
+def drop_contradictions(facts: PromptFacts) -> None:
     """Drop instruments that the prompt both requests and denies. "No drums, but congas" is no contradiction."""
     for name in list(facts.instruments):
         denial = facts.without_instruments.get(name) or (
             facts.without_layers.get(instruments()[name]) if name in whole_layers() else None
         )
         if denial:
-            facts.remarks.append(f"{facts.instruments[name]!r} is requested, but {denial!r} denies it; it is left out")
+            by = f"the negative prompt says {denial!r}" if denial in facts.denying else f"{denial!r} denies it"
+            facts.remarks.append(f"{facts.instruments[name]!r} is requested, but {by}; it is left out")
             del facts.instruments[name]
 
 

@@ -5,14 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from segue_planner.prompt.word_list.phrases import PUNCTUATION
-from segue_planner.prompt.word_list.words import word_list
+from segue_planner.prompt.word_list.phrases import PUNCTUATION, tokenise
+from segue_planner.prompt.word_list.words import phrase_tree, section_phrase_tree, word_list
+from segue_planner.text import blank_new_characters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from segue_planner.prompt.word_list.phrases import PhraseMatch, Token
 
+# Signs and their plain equivalents of the same length, so that patterns need only one spelling. The last four letters
+# match i, s and k in patterns that ignore case, but have another lower case.
+PLAIN: Final = {
+    0x2019: "'", 0x2018: "'", 0x2013: "-", 0x2014: "-", 0x2212: "-", 0x266F: "#", 0x266D: "b",
+    0x0130: "I", 0x0131: "i", 0x017F: "s", 0x212A: "K",
+}  # fmt: skip
 JOINING: Final = frozenset({"or", "nor", "and", "ni", "oder", "o", "ou", "y", "e", "et", "und", "/", "&", "+"})
 DENYING: Final = frozenset({"or", "nor", "ni", "oder"})
 MAX_FILLERS: Final = 2
@@ -43,17 +50,41 @@ class PromptPhrases:
         return self.tokens[index].text if index < len(self.tokens) else ""
 
 
-def find_negations(text: str, tokens: Sequence[Token], matches: Sequence[PhraseMatch]) -> PromptPhrases:
-    """Find the denied phrases: the next object of each negation, and the rest of a list joined by "or" or "and"."""
+def find_phrases(prompt: str, *, section: bool = False) -> PromptPhrases:
+    """Find the phrases of a prompt, or of a section's prompt, and the denied ones among them.
+
+    Denied are the next object of each negation, and the rest of a list joined by "or" or "and".
+    """
+    text = blank_new_characters(prompt).translate(PLAIN)
+    tokens = tokenise(text)
+    matches = (section_phrase_tree() if section else phrase_tree()).find(text, tokens)
     phrases = PromptPhrases(text, tokens, matches)
     starts = {match.first: index for index, match in enumerate(matches)}
     for index, match in enumerate(matches):
         if match.name("negation.no") and index not in phrases.denied:
             _deny_list(phrases, starts, match)
     for index, match in enumerate(matches):
-        if phrases.word_at(match.last) in word_list()["negation"]["suffix"] and _can_be_denied(match):
+        if phrases.word_at(match.last) in word_list()["negation"]["suffix"] and can_be_denied(match):
             phrases.denied[index] = phrases.words_between(match.first, match.last + 1)
+        if match.name("leaving"):
+            _deny_before(phrases, index)
     return phrases
+
+
+def _deny_before(phrases: PromptPhrases, leaving: int) -> None:
+    """Deny the players before "drop out": the nearest phrase and the list that it ends."""
+    fillers, end = word_list()["fillers"]["words"], phrases.matches[leaving].first
+    if phrases.matches[leaving].name("instrument"):
+        phrases.denied[leaving] = phrases.matches[leaving].words
+    is_list = leaving in phrases.denied
+    for index in range(leaving - 1, -1, -1):
+        match = phrases.matches[index]
+        between = {token.text for token in phrases.tokens[match.last : end]}
+        joined = bool(between & JOINING)
+        if not can_be_denied(match) or joined != is_list or not between <= {*fillers, *JOINING}:
+            return
+        phrases.denied[index] = phrases.words_between(match.first, phrases.matches[leaving].last)
+        end, is_list = match.first, True
 
 
 def _deny_list(phrases: PromptPhrases, starts: Mapping[int, int], negation: PhraseMatch) -> None:
@@ -79,14 +110,14 @@ def _next_object(phrases: PromptPhrases, starts: Mapping[int, int], position: in
     mood: int | None = None
     while position < len(phrases.tokens):
         index = starts.get(position)
-        if index is not None and _can_be_denied(phrases.matches[index]):
+        if index is not None and can_be_denied(phrases.matches[index]):
             return index
         if index is None:
             if fillers == 0 or phrases.tokens[position].text in PUNCTUATION:
                 break
             fillers -= 1
             position += 1
-        elif phrases.matches[index].name("mood") or phrases.matches[index].name("tempo"):
+        elif any(phrases.matches[index].name(category) for category in ("mood", "tempo", "energy")):
             mood, fillers, position = index, 0, phrases.matches[index].last
         else:
             break
@@ -114,7 +145,8 @@ def _next_in_list(phrases: PromptPhrases, starts: Mapping[int, int], position: i
     return -1
 
 
-def _can_be_denied(match: PhraseMatch) -> bool:
+def can_be_denied(match: PhraseMatch) -> bool:
+    """Return whether a phrase names something that a prompt can deny by itself."""
     return any(
         meaning.category in {"instrument", "silenced", "genre", "genre_hint", "role"}
         or (meaning.category == "course" and meaning.name in {"loop", "key_change", "fade_end"})

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from segue_music.plan import Origin
+
 if TYPE_CHECKING:
     from segue_music.elements import Key, LayerKind, Metre, Mode
     from segue_music.plan import Role
@@ -55,5 +57,17 @@ class PromptFacts:
     feel_role: Role | None = None
     """The role that "half time" or "double time" refers to; None: the whole piece."""
     moods: dict[str, str] = field(default_factory=dict)
+    without_genres: dict[str, str] = field(default_factory=dict)
+    without_moods: dict[str, str] = field(default_factory=dict)
+    without_tempos: dict[str, str] = field(default_factory=dict)
+    without_course: dict[str, str] = field(default_factory=dict)
+    denying: frozenset[str] = frozenset()
+    """Those words that come from the negative prompt."""
+    unread: list[str] = field(default_factory=list)
+    """Words of a negative prompt that name nothing that a plan can leave out."""
     remarks: list[str] = field(default_factory=list)
     """Contradictions and values that cannot be used, for the plan's warnings."""
+
+    def origin(self, words: str) -> Origin:
+        """Return where words come from: the prompt or the negative prompt."""
+        return Origin.NEGATIVE_PROMPT if words in self.denying else Origin.PROMPT

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from segue_music.plan import Role
 from segue_planner.prompt.instruments import read_instruments
 from segue_planner.prompt.key import read_key
 from segue_planner.prompt.length import read_length
-from segue_planner.prompt.negation import find_negations
+from segue_planner.prompt.negation import find_phrases
 from segue_planner.prompt.prompt_facts import PromptFacts, Stated
 from segue_planner.prompt.sections import read_sections
 from segue_planner.prompt.tempo import read_metre, read_tempo
-from segue_planner.prompt.word_list.phrases import tokenise
-from segue_planner.prompt.word_list.words import phrase_tree
-from segue_planner.text import blank_new_characters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,24 +19,13 @@ if TYPE_CHECKING:
     from segue_planner.prompt.word_list.phrases import PhraseMatch
 
 
-# Signs and their plain equivalents of the same length, so that patterns need only one spelling. The last four letters
-# match i, s and k in patterns that ignore case, but have another lower case.
-PLAIN: Final = {
-    0x2019: "'", 0x2018: "'", 0x2013: "-", 0x2014: "-", 0x2212: "-", 0x266F: "#", 0x266D: "b",
-    0x0130: "I", 0x0131: "i", 0x017F: "s", 0x212A: "K",
-}  # fmt: skip
-
-
 def read_prompt(prompt: str) -> PromptFacts:
     """Read the facts that a prompt states."""
     facts = PromptFacts()
-    prompt = blank_new_characters(prompt).translate(PLAIN)
-    tokens = tokenise(prompt)
-    matches = phrase_tree().find(prompt, tokens)
-    phrases = find_negations(prompt, tokens, matches)
+    phrases = find_phrases(prompt)
     read_metre(phrases, facts)
     read_tempo(phrases, facts)
-    read_key(prompt, facts)
+    read_key(phrases.text, facts)
     _read_genre(phrases.wanted, facts)
     _read_course(phrases.wanted, facts)
     read_instruments(phrases, facts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from segue_planner.genres.genre import genres
@@ -11,7 +12,7 @@ from segue_planner.prompt.word_list.phrases import PhraseMeaning, PhraseTree, to
 from segue_planner.tables import load_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 # The tables of words.toml and the category of their phrases: tables of phrase lists, and tables whose entries have one.
 LISTS: Final = {
@@ -36,8 +37,30 @@ def time_units() -> Mapping[str, str]:
 @cache
 def phrase_tree() -> PhraseTree:
     """Return the phrases of all tables. Where two tables share a phrase, the first meaning in a category counts."""
+    return _tree(_phrases())
+
+
+@cache
+def section_phrase_tree() -> PhraseTree:
+    """Return the phrases of all tables and those that only a section's prompt may have."""
+    return _tree(chain(_phrases(), _section_phrases()))
+
+
+def _section_phrases() -> Iterator[tuple[str, PhraseMeaning]]:
+    for name, entry in word_list()["energy"].items():
+        yield from _each(entry["words"], "energy", name)
+    section = word_list()["section"]
+    # Without this phrase, it would be a "bass drop".
+    yield from _each(section["leaving_bass"], "instrument", "bass")
+    for name, category in (
+        ("leaving", "leaving"), ("leaving_bass", "leaving"), ("no", "negation.no"), ("just", "negation.just"),
+    ):  # fmt: skip
+        yield from _each(section[name], category, name)
+
+
+def _tree(meanings: Iterable[tuple[str, PhraseMeaning]]) -> PhraseTree:
     tree = PhraseTree()
-    for phrase, meaning in _phrases():
+    for phrase, meaning in meanings:
         tree.add(phrase, meaning)
     # Plurals come last, so that a listed phrase always wins over one that is only derived.
     for name, phrases in instrument_phrases():

@@ -1,0 +1,116 @@
+"""Applies what a section's prompt says to the section: its layers, instruments, energy and feel."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from segue_music.elements import Groove, Layer, LayerKind
+from segue_music.plan import Brief
+from segue_planner.averages import mean
+from segue_planner.facts.decision_log import DecisionLog
+from segue_planner.parts.arrangement import FULL_ENERGY
+from segue_planner.parts.energy import QUIETEST
+from segue_planner.parts.ensemble import EnsembleBuilder
+from segue_planner.parts.placement import target_lufs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from segue_music.plan import SectionSpec
+    from segue_planner.genres.genre import Genre
+    from segue_planner.parts.ensemble import Players
+    from segue_planner.prompt.prompt_facts import PromptFacts
+    from segue_planner.prompt.section_prompt import SectionFacts
+
+
+@dataclass(frozen=True)
+class StatedValues:
+    """What a section states itself and keeps, whatever its prompt says."""
+
+    layers: bool = False
+    energy: bool = False
+    loudness: bool = False
+
+    @classmethod
+    def of(cls, spec: SectionSpec) -> StatedValues:
+        """Return what a caller's section states."""
+        return cls(bool(spec.layers), bool(spec.energy), spec.target_lufs is not None)
+
+
+NOTHING: Final = StatedValues()
+
+
+def with_prompt(
+    filled: SectionSpec, facts: SectionFacts, stated: StatedValues, piece: Players, genre: Genre, log: DecisionLog
+) -> SectionSpec:
+    """Return a filled section as its prompt says, and record what was read.
+
+    `piece` are the players of the whole piece: those that rest in this section play when it becomes full.
+    """
+    spec = filled
+    if facts.change or facts.slope:
+        spec = _with_energy(spec, facts, stated, log)
+    if facts.feel:
+        spec = dataclasses.replace(spec, groove=dataclasses.replace(spec.groove or Groove(), feel=facts.feel.value))
+        log.record_prompt(spec, "feel", facts.feel.value.name.lower().replace("_", " "), facts.feel.words)
+        if all(layer.kind != LayerKind.RHYTHM for layer in spec.layers):
+            log.warn_section(
+                "section_prompt_contradiction", spec, f"{facts.feel.words!r} is for drums, which do not play"
+            )
+    rises = mean(spec.energy) > mean(filled.energy)
+    base = _players(spec.layers)
+    if not stated.layers and (facts.everyone or (rises and mean(spec.energy) > FULL_ENERGY)):
+        base = {**piece, **base}
+    if not facts.says_players:
+        return spec if len(base) == len(spec.layers) else dataclasses.replace(spec, layers=_layers(spec, base))
+    own = DecisionLog()
+    players = players_of(facts.players, base, genre, own)
+    if not stated.layers:
+        log.adopt(spec, own)
+        return dataclasses.replace(spec, layers=_layers(spec, players))
+    if players != _players(spec.layers):
+        log.warn_section(
+            "section_prompt_contradiction",
+            spec,
+            "its prompt names other layers or instruments; its own layers are used",
+        )
+    return spec
+
+
+def players_of(prompt: PromptFacts, base: Players, genre: Genre, log: DecisionLog) -> Players:
+    """Return the players that a prompt makes of others."""
+    built = EnsembleBuilder(Brief(), prompt, dataclasses.replace(genre, layers=base), log).build().layers
+    drums = base.get(LayerKind.RHYTHM, ())
+    if drums and not prompt.only and LayerKind.RHYTHM not in prompt.without_layers and LayerKind.RHYTHM in built:
+        # A named drum joins the kit: "with a cowbell" does not silence the drums.
+        built = {**built, LayerKind.RHYTHM: tuple(dict.fromkeys((*drums, *built[LayerKind.RHYTHM])))[:8]}
+    return built
+
+
+def _with_energy(spec: SectionSpec, facts: SectionFacts, stated: StatedValues, log: DecisionLog) -> SectionSpec:
+    if stated.energy:
+        log.warn_section("section_prompt_contradiction", spec, "its prompt says how full it is; its own energy is used")
+        return spec
+    change, slope = (each.value if each else 0.0 for each in (facts.change, facts.slope))
+    step = slope / max(1, len(spec.energy) - 1)
+    energy = tuple(
+        round(min(1.0, max(QUIETEST, value + change - slope / 2 + step * bar)), 4)
+        for bar, value in enumerate(spec.energy)
+    )
+    words = ", ".join(each.words for each in (facts.change, facts.slope) if each)
+    log.record_prompt(spec, "energy", f"{mean(spec.energy):.2f} becomes {mean(energy):.2f}", words)
+    loudness = spec.target_lufs if stated.loudness else target_lufs(energy)
+    return dataclasses.replace(spec, energy=energy, target_lufs=loudness)
+
+
+def _players(layers: Sequence[Layer]) -> Players:
+    return {layer.kind: layer.instruments for layer in layers}
+
+
+def _layers(spec: SectionSpec, players: Players) -> tuple[Layer, ...]:
+    """Return players as layers; known layers keep their level."""
+    levels = {layer.kind: layer.level for layer in spec.layers}
+    usual = round(0.6 + 0.3 * mean(spec.energy), 2)
+    return tuple(Layer(kind, players[kind], levels.get(kind, usual)) for kind in sorted(players))
