@@ -45,6 +45,7 @@ def play(
     bucket: int | None = None,
     capture: StepCapture | None = None,
     runner: BatchRunner | None = None,
+    negatives: list[str] | None = None,
 ) -> list[Play]:
     """Play all prompts side by side; codes are (codebooks, frames), logits (codebooks, entries) for each step."""
     runner = runner or runner_of(model, slots=bucket or len(prompts), frames=frames)
@@ -52,7 +53,8 @@ def play(
         runner.capture(capture)
     known = 1
     for slot, prompt in enumerate(prompts):
-        conditions, _ = conditions_of(model, prompt, 64, chroma[slot] if chroma else None)
+        negative = negatives[slot] if negatives else ""
+        conditions, _ = conditions_of(model, prompt, 64, chroma[slot] if chroma else None, negative)
         before = codes[slot] if codes else empty_prompt(model)
         known = runner.pattern.known_columns(before.shape[1])
         runner.begin(slot, runner.pattern.layout(before, frames), known, conditions, sampling)

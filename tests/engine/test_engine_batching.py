@@ -51,7 +51,9 @@ async def running(model: LoadedModel, slots: int, columns: int = 100) -> AsyncIt
 def job(
     model: LoadedModel, index: int, frames: int = 40, *, prompt: int = 0, seed: int = 0, owner: str = ""
 ) -> WindowJob:
-    conditions, _ = conditions_of(model, PROMPTS[index % len(PROMPTS)], 64)
+    # Every third seed has a negative prompt: it must not change its neighbours, and must move with its slot.
+    negative = "drums and guitars" if seed % 3 == 2 else ""
+    conditions, _ = conditions_of(model, PROMPTS[index % len(PROMPTS)], 64, negative=negative)
     codes = np.random.default_rng(seed).integers(0, 64, (4, prompt))
     sampling = replace(SAMPLED, seed=seed, top_k=[20, 0, 5][seed % 3], top_p=[0.0, 0.9][seed % 2])
     return WindowJob(conditions, codes, frames, sampling, owner)

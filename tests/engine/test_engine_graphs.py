@@ -268,6 +268,21 @@ def test_a_failed_capture_uses_the_plain_loop_or_names_the_switch(
     assert capture_steps(runner, "on", FakeCapture) == 3
 
 
+def test_steps_with_a_negative_prompt_are_not_captured_and_equal_the_plain_loop(model: LoadedModel) -> None:
+    negatives = ["", "drums", ""]
+    plain = play(model, PROMPTS, 40, sampling=SAMPLED, negatives=negatives)
+    capture = FakeCapture()
+    runner = runner_of(model, slots=3, frames=40)
+    played = play(model, PROMPTS, 40, sampling=SAMPLED, negatives=negatives, capture=capture, runner=runner)
+    assert [(a.codes == b.codes).all() for a, b in zip(plain, played, strict=True)] == [True] * 3
+    assert not capture.replayed
+    runner.end(1)
+    played = play(model, PROMPTS, 40, sampling=SAMPLED, runner=runner)
+    assert capture.replayed, "the slot is free of it"
+    expected = play(model, PROMPTS, 40, sampling=SAMPLED)
+    assert [(a.codes == b.codes).all() for a, b in zip(expected, played, strict=True)] == [True] * 3
+
+
 def test_graphs_are_for_cuda_only() -> None:
     with pytest.raises(errors.DeviceRequired, match="needs a CUDA device, not cpu; use auto or off"):
         device.choose("cpu", "auto", "on")

@@ -107,9 +107,9 @@ async def test_a_guide_counts_from_the_sections_start_in_every_window_and_behind
     """C for a second, then G, then E; windows of 60 frames (1.2 s) that go on by 36."""
     heard: list[list[int]] = []
 
-    def conditions_of(model: Any, prompt: str, limit: int, chroma: Any = None) -> Any:
+    def conditions_of(model: Any, prompt: str, limit: int, chroma: Any = None, negative: str = "") -> Any:
         heard.append([] if chroma is None else chroma.argmax(dim=1).tolist())
-        return conditions.conditions_of(model, prompt, limit, chroma)
+        return conditions.conditions_of(model, prompt, limit, chroma, negative)
 
     monkeypatch.setattr("segue_renderer.musicgen.section_render.conditions_of", conditions_of)
     # The tiny model's frames of chroma are 0.32 s each.

@@ -117,10 +117,34 @@ async def test_conditioning_beyond_the_window_is_cut_with_a_warning(
 
 
 async def test_unused_fields_give_warnings(checkpoints: dict[str, Checkpoint], tmp_path: Path) -> None:
-    spec = replace(SPEC, prompt="soft keys and a slow beat " * 60, negative_prompt="drums")
+    sampling = SamplingHints(guidance=1)
+    spec = replace(SPEC, prompt="soft keys and a slow beat " * 60, negative_prompt="drums", sampling=sampling)
     async with serving(checkpoints["mono"].folder, tmp_path) as (stub, _):
         rendered = await play(stub, start_of(spec))
+        long = await play(stub, start_of(replace(SPEC, negative_prompt="drums " * 300)))
     assert rendered.warnings == ["prompt_truncated", "negative_prompt_not_used"]
+    assert long.warnings == ["negative_prompt_truncated"]
+
+
+@pytest.mark.parametrize("kind", ["mono", "stereo", "melody"])
+async def test_a_negative_prompt_changes_the_music(
+    kind: str, checkpoints: dict[str, Checkpoint], tmp_path: Path
+) -> None:
+    def start(negative: str) -> renderer_pb2.RenderStart:
+        return start_of(replace(SPEC, frames=2 * RATE, negative_prompt=negative))
+
+    async with serving(checkpoints[kind].folder, tmp_path, window=60, stride=36) as (stub, _):
+        plain = await play(stub, start(""))
+        without = await play(stub, start("drums"))
+        other = await play(stub, start("a very long description of distorted guitars"))
+        again, beside = await asyncio.gather(play(stub, start("drums")), play(stub, start("")))
+        (profile,) = (await stub.ListModels(renderer_pb2.ListModelsRequest())).models
+    assert profile.uses_negative_prompt
+    assert without.warnings == other.warnings == []
+    assert not np.array_equal(plain.samples, without.samples)
+    assert not np.array_equal(without.samples, other.samples)
+    assert np.array_equal(without.samples, again.samples), "the seed gives it again"
+    assert np.array_equal(plain.samples, beside.samples), "it is for its own section"
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from segue_renderer.musicgen.loaded_model import LoadedModel
     from segue_runtime.settings import MusicgenSettings
 
-ENGINE_VERSION: Final = "musicgen-1"
+ENGINE_VERSION: Final = "musicgen-2"
 GUIDES: Final = (GuideKind.NOTES, GuideKind.MELODY_AUDIO)
 STRIDE_FRAMES: Final = 900
 CONDITIONING_S: Final = 4.0
@@ -151,6 +151,7 @@ class MusicgenBackend:
             determinism=Determinism.SEEDED,
             uses_sampling=True,
             uses_prompt=True,
+            uses_negative_prompt=True,
             weights_license=WEIGHTS_LICENSE,
             conditioning_ns=round(min(CONDITIONING_S, self._limits.context / codec.frame_rate) * second_ns),
         )
@@ -285,8 +286,10 @@ def _measure(model: LoadedModel, runner: BatchRunner) -> float:
 
 def _not_used(request: RenderRequest, section: SectionRender) -> tuple[Warning, ...]:
     found = []
-    if request.spec.negative_prompt:
-        found.append(("negative_prompt_not_used", "the model has no input for a negative prompt"))
+    sampling = request.spec.sampling
+    if request.spec.negative_prompt and sampling is not None and sampling.guidance == 1:
+        text = "guidance 1 does not compare with the negative_prompt, which has no effect"
+        found.append(("negative_prompt_not_used", text))
     if request.spec.loop:
         found.append(
             ("loop_not_used", "the model cannot lead the end of a section into its own start; loop has no effect")

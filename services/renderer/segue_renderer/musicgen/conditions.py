@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -12,25 +12,45 @@ if TYPE_CHECKING:
     from segue_renderer.musicgen.loaded_model import LoadedModel
 
 
-def conditions_of(
-    model: LoadedModel, prompt: str, limit: int, chroma: torch.Tensor | None = None
-) -> tuple[Conditions, bool]:
-    """Return a request's conditions, and whether its prompt was cut to `limit` tokens.
+class Cuts(NamedTuple):
+    """Which texts of a request were too long."""
 
-    `chroma` (frames, classes) is the melody that a melody model follows. Without one it gets an empty melody.
+    prompt: bool
+    negative: bool
+
+
+def conditions_of(
+    model: LoadedModel, prompt: str, limit: int, chroma: torch.Tensor | None = None, negative: str = ""
+) -> tuple[Conditions, Cuts]:
+    """Return a request's conditions, and which of its texts were cut to `limit` tokens.
+
+    `chroma` (frames, classes) is the melody that a melody model follows. Without one it gets an empty melody. The row
+    without the prompt, from which guidance leads away, has the negative prompt as its text, or none.
     """
-    tokens, cut = model.tokenizer.encode(prompt, limit)
-    text = model.text_encoder.encode(tokens)
-    if model.text_projection is not None:
-        text = model.text_projection(text)
+    text, cut = _encoded(model, prompt, limit)
+    denied, negative_cut = _encoded(model, negative, limit) if negative else (None, False)
+    cuts = Cuts(cut, negative_cut)
     if not model.config.decoder.prefix:
-        return Conditions(text=text, prefix=None), cut
+        return Conditions(text=text, prefix=None, negative=denied), cuts
     silent = _no_melody(model)
-    prompted = torch.cat([_melody(model, silent if chroma is None else chroma), text])
-    # The free row has an empty melody of the same length, and zeros for the text.
+    # Both rows have the same positions; zeros are what the model knows as no text.
+    length = max(len(text), 0 if denied is None else len(denied))
+    prompted = torch.cat([_melody(model, silent if chroma is None else chroma), _padded(text, length)])
+    # The free row has an empty melody of the same length.
     frames = 1 if chroma is None else len(chroma)
-    free = torch.cat([_melody(model, silent.expand(frames, -1)), torch.zeros_like(text)])
-    return Conditions(text=None, prefix=torch.stack([prompted, free])), cut
+    free_text = torch.zeros_like(_padded(text, length)) if denied is None else _padded(denied, length)
+    free = torch.cat([_melody(model, silent.expand(frames, -1)), free_text])
+    return Conditions(text=None, prefix=torch.stack([prompted, free])), cuts
+
+
+def _encoded(model: LoadedModel, text: str, limit: int) -> tuple[torch.Tensor, bool]:
+    tokens, cut = model.tokenizer.encode(text, limit)
+    states = model.text_encoder.encode(tokens)
+    return states if model.text_projection is None else model.text_projection(states), cut
+
+
+def _padded(text: torch.Tensor, length: int) -> torch.Tensor:
+    return torch.cat([text, text.new_zeros(length - len(text), text.shape[1])]) if length > len(text) else text
 
 
 def _no_melody(model: LoadedModel) -> torch.Tensor:

@@ -281,7 +281,10 @@ class Engine:
     def _leave(self, stream: CodeStream) -> None:
         if self._streams.pop(stream.ticket, None) is None:
             return
+        slot = stream.ticket.slot
         move = self._scheduler.leave(stream.ticket)
+        if slot is not None and self._runner is not None:
+            self._runner.end(slot)
         if move is not None and self._runner is not None:
             moved = self._streams[move.ticket]
             self._runner.move(move.source, move.target, moved.column + self._runner.prefix_positions)

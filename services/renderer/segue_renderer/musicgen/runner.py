@@ -11,6 +11,7 @@ import torch
 from segue_renderer.musicgen.graphs import SWITCH, CapturedSteps
 from segue_renderer.musicgen.model import sampling
 from segue_renderer.musicgen.model.caches import Caches
+from segue_renderer.musicgen.model.decoder import NegativeText
 from segue_renderer.musicgen.policy.delay_pattern import FREE, DelayPattern
 from segue_runtime import errors, logs
 
@@ -45,6 +46,8 @@ class Conditions:
     """(tokens, hidden), for models with cross attention."""
     prefix: torch.Tensor | None
     """(2, positions, hidden), for melody models."""
+    negative: torch.Tensor | None = None
+    """(tokens, hidden), the text of the free row; None: it has no text, and for melody models."""
 
     @property
     def prefix_positions(self) -> int:
@@ -89,6 +92,11 @@ class BatchRunner:
         self._text_mask = torch.zeros(slots, text_positions, dtype=torch.bool, device=decoder.device)
         # An empty mask would turn its row into NaN.
         self._text_mask[:, 0] = True
+        self._negative = NegativeText(
+            mask=self._text_mask.clone(), has=torch.zeros(slots, dtype=torch.bool, device=decoder.device)
+        )
+        self._with_negative = [False] * slots
+        """What the device has in `_negative.has`, for decisions without reading it."""
         self._finite = torch.ones(slots, dtype=torch.bool, device=decoder.device)
         self._rows = torch.arange(slots, device=decoder.device)
         self._logits = torch.zeros(slots, config.num_codebooks, config.codebook_size, device=decoder.device)
@@ -110,6 +118,10 @@ class BatchRunner:
         self._finite[slot] = True
         self._text_mask[slot] = False
         self._text_mask[slot, : 1 if conditions.text is None else len(conditions.text)] = True
+        negative = conditions.negative
+        self._negative.mask[slot] = False
+        self._negative.mask[slot, : 1 if negative is None else len(negative)] = True
+        self._negative.has[slot] = self._with_negative[slot] = negative is not None
         self._settings.put(
             slot,
             guidance=settings.guidance,
@@ -119,14 +131,22 @@ class BatchRunner:
             seed=settings.seed,
         )
         prefix = None if conditions.prefix is None else conditions.prefix.to(device)
-        self._decoder.prefill(slot, columns[:, : known - 1], prefix, conditions.text, self.caches)
+        self._decoder.prefill(slot, columns[:, : known - 1], prefix, conditions.text, self.caches, negative)
+
+    def end(self, slot: int) -> None:
+        """Take a request out of a slot."""
+        self._with_negative[slot] = False
 
     def move(self, source: int, target: int, used: int) -> None:
         """Move a request to another slot, with its first `used` positions."""
         self.caches.move(source, target, used)
         self._settings.move(source, target)
-        for tensor in (self._laid, self._column, self._offset, self._text_mask, self._finite):
+        negative = self._negative
+        for tensor in (
+            self._laid, self._column, self._offset, self._text_mask, negative.mask, negative.has, self._finite,
+        ):  # fmt: skip
             tensor[target] = tensor[source]
+        self._with_negative[target], self._with_negative[source] = self._with_negative[source], False
 
     def clear(self, slot: int) -> None:
         """Set a slot's caches to zero. NaN would spoil the next request, although its positions are masked."""
@@ -136,10 +156,12 @@ class BatchRunner:
 
     def step(self, bucket: int, used: int) -> None:
         """Fill one more column of the first `bucket` slots; all slots are at positions below `used`."""
-        if self._captured is not None:
+        with_negative = any(self._with_negative[:bucket])
+        if self._captured is not None and not with_negative:
             self._captured(bucket, used)
         else:
-            self._compute(bucket, min(-(-used // LENGTH_BUCKET) * LENGTH_BUCKET, self.caches.positions))
+            length = min(-(-used // LENGTH_BUCKET) * LENGTH_BUCKET, self.caches.positions)
+            self._compute(bucket, length, with_negative=with_negative)
 
     def capture(self, capture: StepCapture) -> int:
         """Use captured graphs from now on; return their number.
@@ -155,16 +177,17 @@ class BatchRunner:
                 self.clear(slot)
         return len(self._captured)
 
-    def _compute(self, bucket: int, length: int) -> None:
-        """Step, with attention over `length` positions.
+    def _compute(self, bucket: int, length: int, *, with_negative: bool = False) -> None:
+        """Step, with attention over `length` positions, and over negative prompts when a slot has one.
 
         It can be captured: it reads and writes buffers with fixed addresses, its shapes follow from its arguments, and
         it never waits for the device.
         """
         rows, column = self._rows[:bucket], self._column[:bucket]
         codes = self._laid[rows, :, column]
+        negative = NegativeText(self._negative.mask[:bucket], self._negative.has[:bucket]) if with_negative else None
         logits = self._decoder.step(
-            codes, column + self._offset[:bucket], self._text_mask[:bucket], self.caches, length
+            codes, column + self._offset[:bucket], self._text_mask[:bucket], self.caches, length, negative
         )
         mixed = sampling.guided(logits, self._settings.guidance[:bucket])
         self._logits[:bucket] = mixed

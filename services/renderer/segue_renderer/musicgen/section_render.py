@@ -108,9 +108,13 @@ class SectionRender:
         known = concatenated(self.codes, num_codebooks)
         prompt = known[:, known.shape[1] - window.prompt_frames :]
         melody = self._melody(window)
-        conditions, cut = conditions_of(self.model, self.request.spec.prompt, TEXT_TOKENS, melody)
-        if cut and index == 0:
+        spec = self.request.spec
+        conditions, cut = conditions_of(self.model, spec.prompt, TEXT_TOKENS, melody, spec.negative_prompt)
+        if cut.prompt and index == 0:
             self._warn("prompt_truncated", f"the prompt is longer than {TEXT_TOKENS} tokens; its end was not used")
+        if cut.negative and index == 0:
+            text = f"negative_prompt is longer than {TEXT_TOKENS} tokens; its end was not used"
+            self._warn("negative_prompt_truncated", text)
         return WindowJob(conditions, prompt, window.new_frames, self._sampling(index), self.request.owner)
 
     def sound(self, codes: Codes) -> NDArray[np.float32]:

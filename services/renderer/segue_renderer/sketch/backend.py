@@ -39,6 +39,7 @@ from segue_renderer.backend import (
 )
 from segue_renderer.sketch import validation
 from segue_renderer.sketch.band import FX, SketchBand
+from segue_renderer.sketch.score.grooves import GROOVES
 from segue_renderer.wait_queue import WaitQueue
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class SketchBackend:
             determinism=Determinism.BIT_EXACT,
             real_time_factor=20.0,
             gives_notes=True,
+            grooves=tuple(GROOVES),
         )
 
     @property

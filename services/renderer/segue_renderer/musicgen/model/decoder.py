@@ -45,6 +45,16 @@ class TextAttention:
 
 
 @dataclass
+class NegativeText:
+    """The negative prompts of some slots, for their free rows."""
+
+    mask: torch.Tensor
+    """(slots, text positions): where the negative prompt has tokens. An empty row would turn it into NaN."""
+    has: torch.Tensor
+    """(slots): whether there is one."""
+
+
+@dataclass
 class DecoderBlock:
     """The weights of one layer."""
 
@@ -93,12 +103,19 @@ class Decoder:
     # one step
 
     def step(
-        self, codes: torch.Tensor, positions: torch.Tensor, text_mask: torch.Tensor, caches: Caches, used: int
+        self,
+        codes: torch.Tensor,
+        positions: torch.Tensor,
+        text_mask: torch.Tensor,
+        caches: Caches,
+        used: int,
+        negative: NegativeText | None = None,
     ) -> torch.Tensor:
         """Return the logits of the first `len(codes)` slots, of shape (slots, 2, codebooks, entries), in fp32.
 
         `codes` (slots, codebooks) and `positions` (slots) are each slot's input and its position. `text_mask`
-        (slots, text positions) is true where its prompt has tokens. All positions are below `used`.
+        (slots, text positions) is true where its prompt has tokens. All positions are below `used`. `negative` is None
+        when no slot has a negative prompt.
         """
         slots, heads = len(codes), self.config.num_heads
         states = _twice(self._embed(codes) + self._positions[positions].to(self.dtype))
@@ -106,6 +123,7 @@ class Decoder:
         # Computed once, as an additive mask: the kernels would convert a boolean mask in every layer.
         mask = _additive_mask(self._places[:used] <= row_positions[:, None], caches.dtype)
         of_text = _additive_mask(text_mask, self.dtype)
+        of_negative = None if negative is None else _additive_mask(negative.mask, self.dtype)
         for index, layer in enumerate(self._layers):
             qkv = layer.qkv(layer.norm(states)).view(len(states), 3, heads, -1)
             codes, written = caches.codes[index], qkv[:, 1:].to(caches.dtype)
@@ -118,25 +136,42 @@ class Decoder:
             # Add in place: no allocation for the sum.
             states = layer.out(mixed.view(len(states), -1)).add_(states)
             if layer.text is not None:
-                # The free rows have no text, and there are no biases: their attention is exactly zero.
+                # Free rows without text, and there are no biases: their attention is exactly zero.
                 prompted = states[::ROWS_PER_SLOT]
-                q = layer.text.q(layer.text.norm(prompted)).view(slots, heads, 1, -1)
-                mixed = _attend(q, caches.text[index][:slots], of_text)
-                prompted += layer.text.out(mixed.view(slots, -1))
+                prompted += self._attend_text(layer.text, prompted, caches.text[index][:slots], of_text)
+                if negative is not None and of_negative is not None:
+                    free = states[1::ROWS_PER_SLOT]
+                    heard = self._attend_text(layer.text, free, caches.negative[index][:slots], of_negative)
+                    free += torch.where(negative.has[:, None], heard, torch.zeros_like(heard))
             states = layer.fc2(functional.gelu(layer.fc1(layer.ffn_norm(states)))).add_(states)
         return self._logits(states).view(slots, ROWS_PER_SLOT, self.config.num_codebooks, -1)
+
+    def _attend_text(
+        self, text: TextAttention, states: torch.Tensor, cached: torch.Tensor, mask: torch.Tensor
+    ) -> torch.Tensor:
+        """Return what one row of each slot hears of its text."""
+        q = text.q(text.norm(states)).view(len(states), self.config.num_heads, 1, -1)
+        return text.out(_attend(q, cached, mask).view(len(states), -1))
 
     # prefill
 
     def prefill(
-        self, slot: int, columns: torch.Tensor, prefix: torch.Tensor | None, text: torch.Tensor | None, caches: Caches
+        self,
+        slot: int,
+        columns: torch.Tensor,
+        prefix: torch.Tensor | None,
+        text: torch.Tensor | None,
+        caches: Caches,
+        negative: torch.Tensor | None = None,
     ) -> None:
-        """Process `columns` (codebooks, length) after the two rows' `prefix` (2, length, hidden); cache the text.
+        """Process `columns` (codebooks, length) after the two rows' `prefix` (2, length, hidden); cache the texts.
 
         Nothing is sampled: the first step processes the last column.
         """
-        if text is not None:
-            self._cache_text(slot, text, caches)
+        texts = [(text, caches.text), (negative, caches.negative)]
+        for each, cached in texts:
+            if each is not None:
+                self._cache_text(slot, each, cached)
         parts = [prefix] if prefix is not None else []
         if columns.shape[1]:
             parts.append(self._embed(columns.t()).expand(ROWS_PER_SLOT, -1, -1))
@@ -154,22 +189,30 @@ class Decoder:
             mixed = functional.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], is_causal=True)
             states = states + layer.out(mixed.transpose(1, 2).reshape(ROWS_PER_SLOT, length, -1))
             if layer.text is not None:
-                known = 0 if text is None else len(text)
-                q = layer.text.q(layer.text.norm(states[:1])).view(1, length, heads, -1).transpose(1, 2)
-                k, v = caches.text[index][slot : slot + 1, :, :, :known].unbind(1)
-                mixed = functional.scaled_dot_product_attention(q, k, v)
-                attended = layer.text.out(mixed.transpose(1, 2).reshape(1, length, -1))
-                states = torch.cat([states[:1] + attended, states[1:]])
+                rows = []
+                for row, (each, cached) in zip(states.split(1), texts, strict=True):
+                    known = 0 if each is None else len(each)
+                    of_slot = cached[index][slot : slot + 1, :, :, :known]
+                    rows.append(row if each is None else row + self._prefill_text(layer.text, row, of_slot))
+                states = torch.cat(rows)
             states = states + layer.fc2(functional.gelu(layer.fc1(layer.ffn_norm(states))))
 
-    def _cache_text(self, slot: int, text: torch.Tensor, caches: Caches) -> None:
+    def _prefill_text(self, text: TextAttention, states: torch.Tensor, cached: torch.Tensor) -> torch.Tensor:
+        """Return what all positions of one row hear of its text."""
+        length, heads = states.shape[1], self.config.num_heads
+        q = text.q(text.norm(states)).view(1, length, heads, -1).transpose(1, 2)
+        k, v = cached.unbind(1)
+        mixed = functional.scaled_dot_product_attention(q, k, v)
+        return text.out(mixed.transpose(1, 2).reshape(1, length, -1))
+
+    def _cache_text(self, slot: int, text: torch.Tensor, cached: list[torch.Tensor]) -> None:
         text = text.to(self.device, self.dtype)
         for index, layer in enumerate(self._layers):
             if layer.text is None:
                 return
             for which, projection in enumerate((layer.text.k, layer.text.v)):
                 projected = projection(text).view(len(text), self.config.num_heads, -1)
-                caches.text[index][slot, which, :, : len(text)] = projected.transpose(0, 1)
+                cached[index][slot, which, :, : len(text)] = projected.transpose(0, 1)
 
     # parts
 
