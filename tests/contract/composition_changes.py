@@ -75,7 +75,7 @@ def _key(brief: music_pb2.Brief) -> None:
 
 BRIEF: Final[Mapping[str, Change]] = {
     "prompt": setting("prompt", "dark ambient, 160 bpm"),
-    "negative_prompt": setting("negative_prompt", "vocals"),
+    "negative_prompt": setting("negative_prompt", "drums"),
     "kind": setting("kind", music_pb2.KIND_LOOP),
     "duration": setting("duration", Duration(seconds=9)),
     "quarters_per_minute": setting("quarters_per_minute", 140.0),
@@ -143,6 +143,7 @@ PLAN: Final[Mapping[str, Change]] = {
     "readings.value": setting("readings.value", "sad"),
     "readings.origin": setting("readings.origin", music_pb2.ORIGIN_CALLER),
     "readings.words": setting("readings.words", "sad"),
+    "readings.section_id": setting("readings.section_id", "verse"),
     "warnings.code": setting("warnings.code", "own"),
     "warnings.text": setting("warnings.text", "own"),
     "warnings.section_id": setting("warnings.section_id", "verse"),

@@ -48,7 +48,7 @@ EXCEPTIONS: Final[tuple[Exempt, ...]] = (
         "SectionSpec",
         ("prompt",),
         "the planner writes one for every section of every model, so that a warning would be in every piece; the "
-        "profile has uses_prompt false, and the gateway refuses EditRedo.prompt",
+        "profile has uses_prompt false, so the planner reads a caller's prompt and warns about the rest of it",
         ("sketch",),
     ),
     # Sections: MusicGen reads the prompt that the planner writes from the plan.

@@ -218,6 +218,20 @@ def test_unsupported_options_are_refused_by_name(door: Door) -> None:
     assert "sketch" in model.message
     tail = door.refused(request(lambda r: setattr(r.spec.brief, "continuity", music_pb2.CONTINUITY_TAIL)))
     assert (tail.code, tail.reason) == (CODES.INVALID_ARGUMENT, "OPTION_NOT_SUPPORTED")
+    # The values of a caller's plan are checked now, and not when a section is rendered.
+    for name, section in (
+        ("continuity", music_pb2.SectionSpec(continuity=music_pb2.CONTINUITY_TAIL)),
+        ("groove.name", music_pb2.SectionSpec(groove=music_pb2.Groove(name="bakbeat"))),
+    ):
+        asked = request(lambda r: r.spec.ClearField("brief"))
+        plan = asked.spec.plan
+        plan.quarters_per_minute, plan.metre.beats, plan.metre.unit = 100, 4, 4
+        plan.key.tonic, plan.key.mode = "C", music_pb2.MODE_MAJOR
+        section.section_id, section.role, section.bars = "a", music_pb2.ROLE_VERSE, 2
+        plan.sections.add(spec=section)
+        refused = door.refused(asked)
+        assert (refused.code, refused.reason) == (CODES.INVALID_ARGUMENT, "INVALID_PLAN")
+        assert [each.field for each in refused.violations] == [f"plan.sections[0].spec.{name}"]
     frozen = door.refused(request(lambda r: setattr(r.spec, "master_mode", spec_pb2.MASTER_MODE_FROZEN)))
     assert (frozen.code, frozen.reason) == (CODES.INVALID_ARGUMENT, "INVALID_FIELD")
 

@@ -225,6 +225,79 @@ async def test_edits_can_be_planned_undone_and_chained(tmp_path: Path) -> None:
         assert last.draft == two.draft
 
 
+async def test_the_planner_reads_the_prompts_of_edited_sections(tmp_path: Path) -> None:
+    """Words become layers, instruments, energy and feel of the section; the rest is a warning at acceptance."""
+    async with embedded(tmp_path) as (_, client):
+        parent = await hear(client.compose(parents_spec(), audio=DRAFT))
+        _, verse, chorus, bridge, _ = names(parent)
+        new = Spec(section_id=bridge, role=music_pb2.ROLE_BRIDGE, bars=4, prompt="only violins, no drums")
+        edits = [
+            redo(chorus, prompt="half-time, huge, with a glass harmonica"),
+            Edit(replace=spec_pb2.EditReplace(section_id=bridge, spec=new)),
+        ]
+        accepted = await client.create(child_of(parent, *edits))
+        assert [(each.code, each.section_id) for each in accepted.warnings] == [("section_prompt_not_read", chorus)]
+        assert "glass" in accepted.warnings[0].text
+        child = await hear(client.watch(accepted.name, audio=DRAFT))
+        piece = child.composition
+        assert list(piece.warnings) == list(accepted.warnings)
+        warned = [update.event.warned for update in child.updates if update.kind == "warned"]
+        assert warned == list(piece.warnings), "each is sent once"
+        before, after = (
+            {item.spec.section_id: item.spec for item in each.composition.plan.sections} for each in (parent, child)
+        )
+        assert after[chorus].groove.feel == music_pb2.FEEL_HALF_TIME
+        assert sum(after[chorus].energy) > sum(before[chorus].energy)
+        assert after[chorus].chords == before[chorus].chords
+        assert [list(layer.instruments) for layer in after[bridge].layers] == [["violin"]]
+        assert reused(child) == set(names(parent)) - {chorus, bridge}
+        words = {each.words for each in piece.plan.readings if each.section_id}
+        assert {"half-time", "huge", "only violins", "no drums"} <= words
+        # The next edit reads nothing again: the section is as it is.
+        grandchild = (await client.plan(child_of(child, redo(verse)))).plan
+        assert {chorus: after[chorus]}.items() <= {
+            item.spec.section_id: item.spec for item in grandchild.sections
+        }.items()
+        assert list(grandchild.warnings) == list(piece.plan.warnings)
+
+
+async def test_a_renamed_section_is_not_rendered_again(tmp_path: Path) -> None:
+    async with embedded(tmp_path) as (_, client):
+        parent = await hear(client.compose(parents_spec(), audio=DRAFT))
+        _, verse, chorus, *_ = names(parent)
+        specs = {item.spec.section_id: item.spec for item in parent.composition.plan.sections}
+
+        def renamed(which: str, **fields: Any) -> Edit:
+            new = Spec()
+            new.CopyFrom(specs[which])
+            new.MergeFrom(Spec(**fields))
+            return Edit(replace=spec_pb2.EditReplace(section_id=which, spec=new))
+
+        child = await hear(
+            client.compose(
+                child_of(
+                    parent, renamed(verse, label="The story"), renamed(chorus, section_id="hook", label="The hook")
+                ),
+                audio=DRAFT,
+            )
+        )
+        assert names(child) == [each if each != chorus else "hook" for each in names(parent)]
+        assert [item.spec.label for item in child.composition.plan.sections][1:3] == ["The story", "The hook"]
+        assert reused(child) == set(names(child))
+        assert child.draft == parent.draft
+        takes = [[section.take for section in each.composition.sections] for each in (parent, child)]
+        assert takes[0] == takes[1]
+        # Another composition finds the take by its key, although the section has another name there.
+        own = spec_pb2.CompositionSpec(plan=child.composition.plan)
+        own.plan.digest = ""
+        own.plan.sections[3].spec.label = "The turn"
+        again = await hear(client.compose(own, audio=DRAFT))
+        assert reused(again) == set(names(child))
+        # A redo of the renamed section starts from the seed of its take.
+        redone = (await client.plan(child_of(child, redo("hook")))).plan
+        assert redone.sections[2].seed == child.composition.plan.sections[2].seed + 1
+
+
 async def test_impossible_edits_are_refused_by_name(tmp_path: Path) -> None:
     async with embedded(tmp_path) as (_, client):
         parent = await hear(client.compose(parents_spec()))
@@ -244,7 +317,6 @@ async def test_impossible_edits_are_refused_by_name(tmp_path: Path) -> None:
                 "INVALID_FIELD",
                 "spec.edits[0].move.before",
             ),
-            (child_of(parent, redo(verse, prompt="with bagpipes")), "OPTION_NOT_SUPPORTED", ""),
             (child_of(parent, brief=music_pb2.Brief(prompt="another")), "INVALID_FIELD", "spec.brief"),
             (child_of(parent, plan=parent.composition.plan), "INVALID_FIELD", "spec.plan"),
             (child_of(parent, model="another"), "INVALID_FIELD", "spec.model"),

@@ -15,7 +15,7 @@ from segue_runtime import errors
 from segue_runtime.errors import FieldViolation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from segue.composer.v1.composition_pb2 import Composition
     from segue.composer.v1.spec_pb2 import CompositionSpec, Edit
@@ -29,8 +29,10 @@ class Revision:
     """The result of edits: a complete spec with its own plan, and the sections with takes to reuse."""
 
     spec: CompositionSpec
-    kept: frozenset[str]
-    """The untouched sections."""
+    kept: Mapping[str, str]
+    """The sections whose takes can be used unchanged, each with its id in the parent."""
+    prompted: tuple[str, ...]
+    """The sections with a new prompt, which the planner reads for models that read none."""
 
 
 def revise(spec: CompositionSpec, parent: Composition, parents_spec: CompositionSpec) -> Revision:
@@ -60,10 +62,10 @@ def revise(spec: CompositionSpec, parent: Composition, parents_spec: Composition
         revised.frozen_master.CopyFrom(_frozen(parent, kept))
     elif not (revised.HasField("master") or revised.HasField("frozen_master")):
         _use_masters_settings(revised, parents_spec)
-    return Revision(revised, kept)
+    return Revision(revised, kept, tuple(editor.prompted))
 
 
-def restore_untouched(filled: Plan, parent: Composition, kept: frozenset[str]) -> Plan:
+def restore_untouched(filled: Plan, parent: Composition, kept: Mapping[str, str]) -> Plan:
     """Return a completed plan with the parent's specs for untouched sections, and its new digest.
 
     The planner updates what each section knows of its neighbours. An untouched section would have to be rendered again
@@ -74,18 +76,24 @@ def restore_untouched(filled: Plan, parent: Composition, kept: frozenset[str]) -
     before = {item.spec.section_id: item.spec for item in parent.plan.sections}
     for item in plan.sections:
         if item.spec.section_id in kept:
-            item.spec.CopyFrom(before[item.spec.section_id])
+            section_id, label = item.spec.section_id, item.spec.label
+            item.spec.CopyFrom(before[kept[section_id]])
+            item.spec.section_id, item.spec.label = section_id, label
     plan.digest = codec.plan_digest(codec.plan_from_message(plan))
     return plan
 
 
-def kept_sections(parent: Composition, kept: frozenset[str]) -> list[composition_pb2.Section]:
-    """Return the sections with reusable takes."""
-    return [
-        section
-        for section in parent.sections
-        if section.section_id in kept and section.take and section.state in RENDERED
-    ]
+def kept_sections(parent: Composition, kept: Mapping[str, str]) -> list[composition_pb2.Section]:
+    """Return the sections with reusable takes, under their new ids."""
+    found: list[composition_pb2.Section] = []
+    before = {section.section_id: section for section in parent.sections}
+    for section_id, parents_id in kept.items():
+        section = before[parents_id]
+        if section.take and section.state in RENDERED:
+            found.append(composition_pb2.Section())
+            found[-1].CopyFrom(section)
+            found[-1].section_id = section_id
+    return found
 
 
 class _PlanEditor:
@@ -97,6 +105,11 @@ class _PlanEditor:
         self._before = [item.spec.section_id for item in plan.sections]
         self._touched: set[str] = set()
         self._remodelled: set[str] = set()
+        self._placed: set[str] = set()
+        """The sections that an edit brought."""
+        self._former: dict[str, str] = {}
+        """The ids in the parent of the sections that were only renamed."""
+        self.prompted: list[str] = []
         self.sections: list[PlannedSection] = []
         for item in plan.sections:
             copy = music_pb2.PlannedSection()
@@ -134,29 +147,44 @@ class _PlanEditor:
             elif index and self._has_new_predecessor(index):
                 # Its take continues audio that is no longer before it.
                 placed.join.CopyFrom(music_pb2.Join(kind=music_pb2.JOIN_KIND_CROSSFADE))
-        names = {item.spec.section_id for item in self.sections}
-        warnings = [each for each in plan.warnings if not each.section_id or each.section_id in names]
-        del plan.warnings[:]
-        plan.warnings.extend(warnings)
+        self._keep_remarks(plan)
         return plan
 
-    def untouched(self) -> frozenset[str]:
-        """Return the sections with takes that can be used unchanged."""
+    def _keep_remarks(self, plan: Plan) -> None:
+        """Keep the readings and warnings of the piece, and of the sections that are still there."""
+        names = {self._former_id(item): item for item in self.sections if item.spec.section_id not in self._placed}
+        for remarks in (plan.readings, plan.warnings):
+            kept = [each for each in remarks if not each.section_id or each.section_id in names]
+            for each in kept:
+                if each.section_id:
+                    each.section_id = names[each.section_id].spec.section_id
+            copies = [type(each).FromString(each.SerializeToString()) for each in kept]
+            del remarks[:]
+            remarks.extend(copies)  # type: ignore[arg-type]  # readings to readings, warnings to warnings
+
+    def untouched(self) -> dict[str, str]:
+        """Return the sections with takes that can be used unchanged, each with its id in the parent."""
         last = len(self.sections) - 1
-        return frozenset(
-            item.spec.section_id
+        return {
+            item.spec.section_id: self._former_id(item)
             for index, item in enumerate(self.sections)
             # A take with the ring-out of the ending cannot precede another section.
             if item.spec.section_id not in self._touched and (index == last or not item.spec.tail_frames)
-        )
+        }
+
+    def _former_id(self, item: PlannedSection) -> str:
+        return self._former.get(item.spec.section_id, item.spec.section_id)
 
     def _has_new_predecessor(self, index: int) -> bool:
-        section_id = self.sections[index].spec.section_id
         if self.sections[index].spec.continuity != music_pb2.CONTINUITY_TAIL:
             return False
-        predecessor = self.sections[index - 1].spec.section_id
-        position = self._before.index(section_id)
-        return predecessor in self._touched or position == 0 or self._before[position - 1] != predecessor
+        predecessor = self.sections[index - 1]
+        position = self._before.index(self._former_id(self.sections[index]))
+        return (
+            predecessor.spec.section_id in self._touched
+            or position == 0
+            or self._before[position - 1] != self._former_id(predecessor)
+        )
 
     def _changes_model(self, index: int) -> bool:
         """Return whether a section or the one before it got another model: their join is chosen again."""
@@ -164,10 +192,10 @@ class _PlanEditor:
 
     def _redo(self, redo: spec_pb2.EditRedo, path: str) -> None:
         item = self.sections[self._find(redo.section_id, f"{path}.section_id")]
-        before = item.seed if item.HasField("seed") else codec.section_seed(self._parent.seed, item.spec.section_id)
-        item.seed = redo.seed if redo.HasField("seed") else (before + 1) % MOST_SEEDS
+        item.seed = redo.seed if redo.HasField("seed") else (self._seed_of(item) + 1) % MOST_SEEDS
         if redo.prompt:
             item.spec.prompt = redo.prompt
+            self.prompted.append(item.spec.section_id)
         if redo.model and redo.model != model_of(item.spec, self._piece_model):
             # The planner chooses again what depends on the model.
             item.spec.model = redo.model
@@ -179,6 +207,9 @@ class _PlanEditor:
         index = self._find(replace.section_id, f"{path}.section_id")
         if replace.spec.section_id != replace.section_id:
             self._need_free(replace.spec.section_id, f"{path}.spec.section_id")
+        if _is_renamed(self.sections[index].spec, replace.spec):
+            self._rename(self.sections[index], replace.spec)
+            return
         del self.sections[index]
         self._put(index, replace.spec)
 
@@ -195,6 +226,20 @@ class _PlanEditor:
         item = self.sections.pop(self._find(move.section_id, f"{path}.section_id"))
         self.sections.insert(self._index_before(move.before, f"{path}.before"), item)
 
+    def _rename(self, item: PlannedSection, spec: SectionSpec) -> None:
+        """Give a section another id and label. Its music, and with it its take, stays."""
+        item.seed = self._seed_of(item)  # it would follow from the new id
+        renamed = {item.spec.section_id: spec.section_id}
+        for names in (self._touched, self._placed):
+            if item.spec.section_id in names:
+                names.add(spec.section_id)
+        self._former[spec.section_id] = self._former.pop(item.spec.section_id, item.spec.section_id)
+        self.prompted = [renamed.get(each, each) for each in self.prompted]
+        item.spec.CopyFrom(spec)
+
+    def _seed_of(self, item: PlannedSection) -> int:
+        return item.seed if item.HasField("seed") else codec.section_seed(self._parent.seed, item.spec.section_id)
+
     def _put(self, index: int, spec: SectionSpec) -> None:
         item = music_pb2.PlannedSection()
         item.spec.CopyFrom(spec)
@@ -202,6 +247,8 @@ class _PlanEditor:
             self._remodelled.add(spec.section_id)
         self._touch(item.spec)
         self.sections.insert(index, item)
+
+        self._placed.add(spec.section_id)
 
     def _touch(self, spec: SectionSpec) -> None:
         self._touched.add(spec.section_id)
@@ -252,13 +299,23 @@ def _use_masters_settings(revised: CompositionSpec, parents_spec: CompositionSpe
         revised.master.CopyFrom(parents_spec.master)
 
 
-def _frozen(parent: Composition, kept: frozenset[str]) -> spec_pb2.FrozenMaster:
+def _is_renamed(before: SectionSpec, after: SectionSpec) -> bool:
+    """Return whether two specs differ in id and label only."""
+    same = music_pb2.SectionSpec()
+    same.CopyFrom(after)
+    same.section_id, same.label = before.section_id, before.label
+    return same == before and (after.section_id, after.label) != (before.section_id, before.label)
+
+
+def _frozen(parent: Composition, kept: Mapping[str, str]) -> spec_pb2.FrozenMaster:
     """Return the parent's measurement with the gains of the untouched sections."""
     frozen = spec_pb2.FrozenMaster(measurement=parent.master)
     del frozen.measurement.section_gains_db[:]
     names: Sequence[str] = [item.spec.section_id for item in parent.plan.sections]
-    for section_id, gain_db in zip(names, parent.master.section_gains_db, strict=False):
-        if section_id in kept:
+    now = {former: section_id for section_id, former in kept.items()}
+    for former, gain_db in zip(names, parent.master.section_gains_db, strict=False):
+        section_id = now.get(former)
+        if section_id:
             frozen.section_ids.append(section_id)
             frozen.measurement.section_gains_db.append(gain_db)
     return frozen

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from segue.composer.v1.composition_pb2 import Composition
     from segue.composer.v1.spec_pb2 import CompositionSpec
+    from segue.music.v1 import music_pb2
     from segue.planner.v1.planner_pb2 import CreatePlanResponse
     from segue.renderer.v1.renderer_pb2 import ModelProfile
     from segue_composition.services import Services
@@ -56,6 +57,8 @@ class CheckedSpec:
     kept: Sequence[composition_pb2.Section] = ()
     upload: str | None = None
     """The upload that the work needs, as its melody."""
+    warnings: Sequence[music_pb2.Warning] = ()
+    """What the planner says about the caller's plan."""
 
 
 class Submission:
@@ -82,7 +85,9 @@ class Submission:
         """Return the plan and the estimate of a spec; no job is created."""
         checked = await self._check(spec)
         spec = checked.spec
-        profiles = checked.profiles or await validation.check_composition(spec, self._models, self._peers)
+        profiles = checked.profiles
+        if not profiles:
+            profiles = (await validation.check_composition(spec, self._models, self._peers)).profiles
         answer = await self._peers.create_plan(plan_request(spec, profiles))
         add_option_warnings(answer.plan, spec, profiles)
         return answer
@@ -95,6 +100,7 @@ class Submission:
         now = time.time()
         composition = state.new_composition(name, owner(), checked.spec, now, checked.kept)
         composition.model = checked.profiles[0].model if checked.profiles else checked.spec.model
+        composition.warnings.extend(checked.warnings)
         return await self._enqueue(
             composition,
             COMPOSITION,
@@ -134,7 +140,7 @@ class Submission:
         spec.ClearField("edits")  # the plan contains them
         if failed.HasField("plan"):
             spec.plan.CopyFrom(failed.plan)
-        kept = edits.kept_sections(failed, frozenset(section.section_id for section in failed.sections))
+        kept = edits.kept_sections(failed, {each.section_id: each.section_id for each in failed.sections})
         name = f"compositions/{secrets.token_hex(12)}"
         composition = state.new_composition(name, owner(), spec, time.time(), kept)
         composition.model = failed.model
@@ -190,7 +196,8 @@ class Submission:
         """Check a spec. Edits of a parent become a complete spec."""
         if not spec.parent:
             upload = await self._check_melody(spec)
-            return CheckedSpec(spec, await self._models_of(spec), upload=upload)
+            accepted = await self._accepted(spec)
+            return CheckedSpec(spec, accepted.profiles, upload=upload, warnings=accepted.warnings)
         job = await self.job(spec.parent)
         if job.kind != COMPOSITION:
             raise edits.no_plan(spec.parent)
@@ -200,19 +207,20 @@ class Submission:
         if len(revision.kept) < len(revision.spec.plan.sections):
             upload = await self._check_melody(revision.spec)
         fields = validation.model_fields(spec)
-        profiles = await validation.check_composition(revision.spec, self._models, self._peers, fields)
-        filled = await self._peers.create_plan(plan_request(revision.spec, profiles))
+        accepted = await validation.check_composition(revision.spec, self._models, self._peers, fields)
+        filled = await self._peers.create_plan(plan_request(revision.spec, accepted.profiles, revision.prompted))
         revision.spec.plan.CopyFrom(edits.restore_untouched(filled.plan, parent, revision.kept))
-        return CheckedSpec(revision.spec, profiles, edits.kept_sections(parent, revision.kept), upload)
+        kept = edits.kept_sections(parent, revision.kept)
+        return CheckedSpec(revision.spec, accepted.profiles, kept, upload, filled.plan.warnings)
 
-    async def _models_of(self, spec: CompositionSpec) -> Sequence[ModelProfile]:
-        """Check a spec; return its models, or none if it can wait for a renderer."""
+    async def _accepted(self, spec: CompositionSpec) -> validation.Acceptance:
+        """Check a spec; return its models and warnings, or no models if it can wait for a renderer."""
         try:
             return await validation.check_composition(spec, self._models, self._peers)
         except errors.NoRenderer:
             if validation.needs_renderer(spec):
                 raise
-            return ()
+            return validation.Acceptance()
 
     async def _check_melody(self, spec: CompositionSpec) -> str | None:
         """Check that the melody's file exists; return the upload that it is."""
@@ -222,7 +230,10 @@ class Submission:
         return _upload(spec.melody.source)
 
     async def _enqueue(self, composition: Composition, kind: str, *, request_id: str, **more: Any) -> Job:
-        accepted = stream_pb2.CompositionEvent(accepted=stream_pb2.Accepted(composition=composition))
+        first = [
+            stream_pb2.CompositionEvent(accepted=stream_pb2.Accepted(composition=composition)),
+            *(stream_pb2.CompositionEvent(warned=warning) for warning in composition.warnings),
+        ]
         created = await self._create(
             NewJob(
                 name=composition.name,
@@ -231,7 +242,7 @@ class Submission:
                 request_id=_canonical(request_id),
                 resource=composition.SerializeToString(),
                 state=composition_pb2.State.Name(composition.state),
-                first_events=[NewEvent(log_rows.EVENT, accepted.SerializeToString())],
+                first_events=[NewEvent(log_rows.EVENT, event.SerializeToString()) for event in first],
                 **more,
             )
         )

@@ -6,6 +6,7 @@ No option is accepted and then ignored: an option that the chosen model or this 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from segue.audio.v1 import audio_pb2
@@ -14,7 +15,7 @@ from segue.music.v1 import music_pb2
 from segue_audio.formats import DEFAULT_BIT_DEPTH, FileFormat
 from segue_composition import state
 from segue_composition.plan_request import plan_request
-from segue_composition.section_models import can_follow, model_of, models_of, players_of
+from segue_composition.section_models import can_follow, models_of, players_of
 from segue_music.codec import canonical_json
 from segue_runtime import errors
 from segue_runtime.errors import FieldViolation
@@ -36,13 +37,21 @@ def spec_digest(spec: CompositionSpec) -> bytes:
     return hashlib.sha256(canonical_json(spec)).digest()
 
 
+@dataclass(frozen=True)
+class Acceptance:
+    """The models that will render an accepted spec, and what the planner says about the caller's plan."""
+
+    profiles: Sequence[ModelProfile] = ()
+    """The piece's own model is the first."""
+    warnings: Sequence[music_pb2.Warning] = ()
+
+
 async def check_composition(
     spec: CompositionSpec, models: ModelCatalog, peers: Peers, fields: Mapping[str, str] | None = None
-) -> list[ModelProfile]:
+) -> Acceptance:
     """Check a spec against this release, the known models and the planner.
 
-    Return the models that will render it, the piece's own first. `fields` name the fields that name models; by default
-    they are those of the spec.
+    `fields` name the fields that name models; by default they are those of the spec.
     """
     violations = [*export_violations(spec.exports, "spec."), *_master_violations(spec)]
     if not spec.HasField("plan") and not spec.brief.prompt.strip():
@@ -53,10 +62,12 @@ async def check_composition(
     names = models_of(spec.plan.sections, spec.model)
     profiles = await models.find_all(names, model_fields(spec) if fields is None else fields)
     check_options(spec, profiles)
-    if spec.HasField("plan") or spec.brief.tail == music_pb2.TAIL_POLICY_FORBID:
-        # In these cases only the planner can find errors: the caller gets them now and not after the queue.
-        await peers.create_plan(plan_request(spec, profiles))
-    return profiles
+    is_limited = spec.brief.tail == music_pb2.TAIL_POLICY_FORBID or profiles[0].HasField("max_duration")
+    if not (spec.HasField("plan") or is_limited):
+        return Acceptance(profiles)
+    # In these cases only the planner can find errors: the caller gets them now and not after the queue.
+    answer = await peers.create_plan(plan_request(spec, profiles))
+    return Acceptance(profiles, answer.plan.warnings if spec.HasField("plan") else ())
 
 
 def model_fields(spec: CompositionSpec) -> dict[str, str]:
@@ -138,16 +149,6 @@ def check_options(spec: CompositionSpec, profiles: Sequence[ModelProfile]) -> No
         raise _not_supported("spec.brief.continuity", text, name)
     if not any(can_follow(spec, profile) for profile in players):
         raise _not_supported("spec.melody", f"{name} cannot follow a melody; choose a melody model", name)
-    models = {item.spec.section_id: model_of(item.spec, profiles[0].model) for item in spec.plan.sections}
-    uses_prompt = {profile.model: profile.uses_prompt for profile in profiles}
-    for index, edit in enumerate(spec.edits):
-        model = models.get(edit.redo.section_id, "")
-        if edit.redo.prompt and not uses_prompt.get(model, True):
-            raise _not_supported(
-                f"spec.edits[{index}].redo.prompt",
-                f"{model} does not use prompts; replace the section by one with other chords, layers or groove",
-                model,
-            )
 
 
 def _not_supported(option: str, text: str, model: str) -> errors.SegueError:

@@ -330,7 +330,11 @@ class SectionRenderer:
         await self._job.journal.append(stream_pb2.CompositionEvent(section_retried=retried))
 
     async def _report_finished(self, section: PlannedSection, take: Take, attempt: int, *, reused: bool) -> None:
-        rendered = await take.wait_finished()
+        rendered = renderer_pb2.RenderFinished()
+        rendered.CopyFrom(await take.wait_finished())
+        for warning in rendered.warnings:
+            # Another section, or the same one under an earlier name, may have made the take.
+            warning.section_id = section.spec.section_id
         finished = stream_pb2.SectionFinished(
             section_id=section.spec.section_id,
             attempt=attempt,

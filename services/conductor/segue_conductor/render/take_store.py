@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from segue.music.v1 import music_pb2
 from segue.renderer.v1 import renderer_pb2
@@ -30,6 +30,11 @@ MIX: Final = "mix"
 """The name in the store of the audio of all layers together."""
 
 
+Unheard: TypeAlias = Literal["section_id", "label", "cadence", "target_lufs", "model"]
+UNHEARD: Final[tuple[Unheard, ...]] = ("section_id", "label", "cadence", "target_lufs", "model")
+"""Fields of a section that no renderer reads: names, the model, which the profile has, and what others use."""
+
+
 def take_key(
     spec: SectionSpec,
     profile: ModelProfile,
@@ -39,12 +44,15 @@ def take_key(
     conditioning_digest: str,
     guide_digest: str,
 ) -> str:
-    """Return the key of a take. Equal keys mean equal audio, whatever the section's position in the piece."""
-    played = music_pb2.SectionSpec()
-    played.CopyFrom(spec)
-    played.ClearField("model")  # the profile names it
+    """Return the key of a take. Equal keys mean equal audio, whatever the section's position and names in the piece."""
+    heard = music_pb2.SectionSpec()
+    heard.CopyFrom(spec)
+    for name in UNHEARD:
+        heard.ClearField(name)
+    if not profile.uses_prompt:
+        heard.ClearField("prompt")
     parts = {
-        "spec": hashlib.sha256(canonical_json(played)).hexdigest(),
+        "spec": hashlib.sha256(canonical_json(heard)).hexdigest(),
         "backend": profile.backend,
         "model": profile.model,
         "model_digest": profile.model_digest,

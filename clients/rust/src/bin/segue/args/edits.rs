@@ -37,7 +37,7 @@ const FLAGS: [(&str, &str, &str, Parse); 5] = [
         "redo",
         "SECTION",
         "Render a section again: 3 or chorus-2 is the next take (the flag twice: the one after it), 3@7 is the take of seed \
-         7, 3=sketch is played by another model; for models that read a prompt also 3:\"darker, no drums\"",
+         7, 3=sketch is played by another model, 3:\"half-time, huge, no drums\" has a new prompt",
         parse_redo,
     ),
     (
