@@ -153,7 +153,8 @@ def _planned(composition: Composition, event: CompositionEvent) -> None:
     composition.title = plan.title
     composition.estimate.CopyFrom(event.planned.estimate)
     composition.model = event.planned.estimate.model or composition.model
-    composition.warnings.extend(plan.warnings)
+    for warning in plan.warnings:
+        _warn(composition, warning)
     composition.state = composition_pb2.STATE_RENDERING
     known = composition_pb2.Composition(sections=composition.sections)
     kept = {section.section_id: section for section in known.sections}

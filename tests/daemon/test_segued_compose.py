@@ -42,6 +42,7 @@ def test_compose_without_a_server_writes_the_requested_length_and_no_other_file(
     home.mkdir()
     answer = segued(
         tmp_path, "compose", "calm piano", "--duration", "0m7.5s", "-o", "new/a.flac", "--picture", "new/a.png",
+        "--negative-prompt", "drums, glitches",
         HOME=str(home), XDG_DATA_HOME=str(home), TMPDIR=str(home),
     )  # fmt: skip
     assert answer.returncode == 0, answer.stderr
@@ -52,6 +53,8 @@ def test_compose_without_a_server_writes_the_requested_length_and_no_other_file(
     assert list(home.iterdir()) == []  # the roles in this process remove their temporary files
     assert "first sound after" in answer.stderr
     assert "new/a.flac" in answer.stderr
+    (warning,) = [line for line in answer.stderr.splitlines() if "glitches" in line]
+    assert warning.startswith("warning: ")
 
 
 def test_a_server_gives_the_same_bytes_as_this_process(tmp_path: Path, server: Segued) -> None:
@@ -73,7 +76,8 @@ def test_an_existing_file_is_replaced_only_with_force(tmp_path: Path, server: Se
 
 
 def test_json_is_one_object_a_line_and_ends_with_the_files(tmp_path: Path, server: Segued) -> None:
-    code, out, stderr = compose(tmp_path, "piano", "--duration", "5", "--json", "-o", "a.wav", server=server)
+    asked = ("piano", "--duration", "5", "--json", "-o", "a.wav", "--negative-prompt", "glitches")
+    code, out, stderr = compose(tmp_path, *asked, server=server)
     assert (code, stderr) == (0, "")
     *events, result = [json.loads(line) for line in out.splitlines()]
     assert result["state"] == "SUCCEEDED"
@@ -83,6 +87,8 @@ def test_json_is_one_object_a_line_and_ends_with_the_files(tmp_path: Path, serve
              for event in events if len(event) > 1]  # fmt: skip
     assert kinds[0] == "accepted"
     assert kinds[-1] == "finished"
+    warned = [event["warned"]["text"] for event in events if "warned" in event]
+    assert ["glitches" in text for text in warned].count(True) == 1
     assert "data" not in out
 
 

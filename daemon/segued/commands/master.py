@@ -89,7 +89,7 @@ def _print_result(composition: Composition, target: Path, seconds: float) -> Non
     print_note(
         f"gain {composition.master.gain_db:+.1f} dB, limiter {composition.mastered.max_gain_reduction_db:.1f} dB"
     )
-    for warning in composition.mastered.warnings:
+    for warning in composition.warnings:
         print_note(f"warning: {printable(warning.text)}")
 
 

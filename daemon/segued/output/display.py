@@ -118,8 +118,9 @@ class LineDisplay(NoDisplay):
     def show(self, update: Update) -> None:
         """Write a line, if the update needs one."""
         line = self._progress.add(update)
-        if line:
-            print(plain(line), file=sys.stderr, flush=True)  # noqa: T201
+        for each in (line, *self._progress.new_warnings()):
+            if each:
+                print(plain(each), file=sys.stderr, flush=True)  # noqa: T201
 
     def show_failure(self, composition: Composition) -> None:
         """Write the failure."""
@@ -148,6 +149,9 @@ class BarDisplay(NoDisplay):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._live.stop()
+        # After an error, too: a warning may be its reason.
+        for line in self._progress.new_warnings():
+            self._console.print(plain(line), markup=False)
 
     def show(self, update: Update) -> None:
         """Apply the update; the live display draws it."""

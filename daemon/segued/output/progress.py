@@ -10,10 +10,11 @@ from segue_music import codec, theory, timing
 from segued.output.terminal import clock, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from segue.composer.v1.composition_pb2 import Composition
+    from segue.music.v1 import music_pb2
     from segue_client import Update
 
 
@@ -43,6 +44,8 @@ class CompositionProgress:
         self.joined: set[str] = set()
         self.rate = 48_000
         self.notes: list[str] = []
+        self._warnings: dict[tuple[str, str], bool] = {}
+        """Sections and texts of warnings, and whether each was shown."""
 
     def add(self, update: Update) -> str:
         """Apply an update; returns a line about it, or nothing when it needs none."""
@@ -79,7 +82,6 @@ class CompositionProgress:
         # Another thread may be drawing: each dictionary is replaced as a whole, the lengths before the labels.
         self.lengths = {spec.section_id: spec.frames + spec.tail_frames for spec in specs}
         self.labels = {spec.section_id: plain(spec.label) or spec.section_id for spec in specs}
-        self.notes += [warning.text for warning in plan.warnings]
         return self.heading
 
     def _replanned(self, event: stream_pb2.CompositionEvent) -> str:
@@ -94,7 +96,6 @@ class CompositionProgress:
 
     def _section_finished(self, event: stream_pb2.CompositionEvent) -> str:
         self.fractions[event.section_finished.section_id] = 1.0
-        self.notes += [warning.text for warning in event.section_finished.rendered.warnings]
         return ""
 
     def _section_retried(self, event: stream_pb2.CompositionEvent) -> str:
@@ -119,9 +120,29 @@ class CompositionProgress:
         self.state = composition_pb2.STATE_MASTERING
         return "mastering"
 
+    def _warned(self, event: stream_pb2.CompositionEvent) -> str:
+        self._add_warnings([event.warned])
+        return ""
+
     def _finished(self, event: stream_pb2.CompositionEvent) -> str:
         self.state = event.finished.composition.state
+        # Older servers send no event for most warnings.
+        self._add_warnings(event.finished.composition.warnings)
         return ""
+
+    def _add_warnings(self, warnings: Iterable[music_pb2.Warning]) -> None:
+        for each in warnings:
+            self._warnings.setdefault((each.section_id, each.text), False)
+
+    def new_warnings(self) -> list[str]:
+        """Return a line for each warning that was not returned before."""
+        new = [each for each, is_shown in self._warnings.items() if not is_shown]
+        self._warnings.update(dict.fromkeys(new, True))
+        return [f"warning: {self._about(section_id, text)}" for section_id, text in new]
+
+    def _about(self, section_id: str, text: str) -> str:
+        label = self.labels.get(section_id, section_id)
+        return f"{label}: {text}" if label else text
 
     def _degraded(self, event: stream_pb2.CompositionEvent) -> str:
         self.notes.append(event.degraded.text)

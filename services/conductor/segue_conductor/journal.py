@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from segue.composer.v1 import composition_pb2
+from segue.composer.v1 import composition_pb2, stream_pb2
 from segue_composition import log_rows, state
 from segue_conductor.checkpoint import JobCheckpoint
 from segue_runtime import errors, logs
@@ -89,10 +89,18 @@ class Journal:
         changed = composition_pb2.Composition()
         changed.CopyFrom(self.composition)
         now = time.time()
+        written: list[CompositionEvent] = []
         for event in events:
             log_rows.set_time(event.event_time, now)
+            known = len(changed.warnings)
             state.apply(changed, event)
-        rows = [self._row(event, plan_version=changed.plan_version) for event in events]
+            written.append(event)
+            if event.WhichOneof("event") != "warned":
+                # Callers that show warnings need not know which events carry them.
+                for warning in changed.warnings[known:]:
+                    written.append(stream_pb2.CompositionEvent(warned=warning))
+                    log_rows.set_time(written[-1].event_time, now)
+        rows = [self._row(event, plan_version=changed.plan_version) for event in written]
         for segment in segments:
             state.apply_segment(changed, segment)
             rows.append(NewEvent(log_rows.SEGMENT, segment.encode()))

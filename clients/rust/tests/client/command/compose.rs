@@ -6,6 +6,7 @@ use segue_client::{
     proto::segue::composer::v1::{
         Composition, CompositionEvent, State, composition_event::Event, melody::Melody as Tune,
     },
+    proto::segue::music::v1::Warning,
     wav,
 };
 use tonic::{Code, Status};
@@ -13,7 +14,7 @@ use tonic::{Code, Status};
 use super::{FORMAT, NAME, Outcome, check, command, files, segue, whole_wav};
 use crate::{
     fake::{Fake, StreamFault},
-    pieces::{ended, piece, rewound_piece},
+    pieces::{ended, last, piece, rewound_piece},
     proxy::Proxy,
     snapshots::assert_matches,
     transfers::folder,
@@ -52,6 +53,32 @@ fn json_output_is_one_event_a_line() {
         let value: serde_json::Value = serde_json::from_str(line).unwrap();
         assert!(value.get("event").is_some() != value.get("client").is_some(), "{line}");
     }
+    assert_eq!(outcome.stderr, "");
+}
+
+#[test]
+fn every_warning_is_shown_once_and_names_its_section() {
+    let warning =
+        |text: &str, section: &str| Warning { code: "odd".into(), text: text.into(), section_id: section.into() };
+    let mut piece = piece(NAME, 1);
+    let planned = piece.events.iter().position(|event| matches!(event.event, Some(Event::Planned(_)))).unwrap();
+    let section = last(&mut piece).plan.as_ref().unwrap().sections[1].spec.clone().unwrap();
+    let warned = warning("sent as an event", &section.section_id);
+    let event = CompositionEvent { event: Some(Event::Warned(warned.clone())), ..piece.events[planned].clone() };
+    piece.events.insert(planned + 1, event);
+    for (index, event) in piece.events.iter_mut().enumerate() {
+        event.sequence = index as i64 + 1;
+    }
+    // A service of an earlier release tells most warnings in the composition only.
+    last(&mut piece).warnings = vec![warned, warning("only in the composition", "")];
+    let fake = Fake::start(vec![piece]);
+    let folder = folder("warnings");
+    let outcome = segue(&fake, &folder, &["compose", "rain", "-o", "song.flac"]);
+    let shown: Vec<&str> = outcome.stderr.lines().filter(|line| line.contains("warning:")).collect();
+    assert_eq!(shown, ["warning: verse: sent as an event", "warning: only in the composition"]);
+    let outcome = segue(&fake, &folder, &["watch", NAME, "--json"]);
+    let events = String::from_utf8(outcome.stdout).unwrap();
+    assert_eq!(events.matches("\"warned\"").count(), 1);
     assert_eq!(outcome.stderr, "");
 }
 

@@ -37,6 +37,9 @@ pub async fn run(server: &Server, printer: &Printer, name: &str) -> Result<(), C
     for line in summary::failure_lines(&composition) {
         printer.line(&line)?;
     }
+    for warning in &composition.warnings {
+        printer.line(&format!("warning: {}", sanitize(&warning.text)))?;
+    }
     for degradation in &composition.degradations {
         printer.line(&format!("degraded: {}", sanitize(&degradation.text)))?;
     }

@@ -73,12 +73,13 @@ fn draw(printer: &Printer, plan: &Plan) -> Result<(), CliError> {
         // In a terminal, a wrapped line is worse than a missing chord.
         printer.line(&if printer.is_out_terminal { text_line::truncate(&text, columns) } else { text })?;
     }
-    for reading in plan.readings.iter().filter(|reading| reading.origin == Origin::Prompt as i32) {
-        let text = format!("{}: {} (from \"{}\")", reading.field, reading.value, reading.words);
+    for reading in plan.readings.iter().filter(|reading| !reading.words.is_empty()) {
+        let denies = if reading.origin == Origin::NegativePrompt as i32 { "not " } else { "" };
+        let text = format!("{}: {} (from {denies}\"{}\")", reading.field, reading.value, reading.words);
         printer.line(&palette.paint(Palette::DIM, &sanitize(&text)))?;
     }
     for warning in &plan.warnings {
-        printer.warn(&warning.text);
+        printer.warn(&board.about(&warning.section_id, &warning.text));
     }
     Ok(())
 }

@@ -133,6 +133,9 @@ impl Follower<'_> {
                 self.printer.composition_event(watch.cursor(), &event)?;
                 let message = self.board.apply(&event);
                 self.print(message);
+                for warning in self.board.new_warnings(&event) {
+                    self.note(&warning);
+                }
                 if let Some(Event::Finished(finished)) = event.event {
                     self.end = finished.composition;
                 } else if let Some(reaction) = self.interruption.on_name(watch.name()) {

@@ -112,6 +112,9 @@ impl Followers<'_> {
                     }
                     _ => {}
                 }
+                for warning in self.boards[index].new_warnings(&event) {
+                    self.note(&format!("{}: {warning}", self.label(index)));
+                }
                 if let Some(Event::Finished(finished)) = event.event {
                     self.ends[index] = finished.composition;
                 }

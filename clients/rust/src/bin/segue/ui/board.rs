@@ -1,12 +1,12 @@
 //! The progress board: the state of a running composition, updated by its events.
 
-use std::time::Instant;
+use std::{collections::HashSet, time::Instant};
 
 use segue_client::{
     proto::segue::{
         analyzer::v1::Report,
         composer::v1::{Composition, CompositionEvent, SectionState, State, composition_event::Event},
-        music::v1::Plan,
+        music::v1::{Plan, Warning},
     },
     sanitize,
 };
@@ -69,6 +69,8 @@ pub struct Board {
     pub rendering_since: Option<Instant>,
     /// The planner's estimate of the rendering time.
     pub expected_seconds: Option<f64>,
+    /// The sections and texts of the warnings so far.
+    pub warned: HashSet<(String, String)>,
 }
 
 impl Board {
@@ -87,7 +89,25 @@ impl Board {
             disconnected: None,
             rendering_since: None,
             expected_seconds: None,
+            warned: HashSet::new(),
         }
+    }
+
+    /// The warnings of an event that no event before had, each as a line.
+    pub fn new_warnings(&mut self, event: &CompositionEvent) -> Vec<String> {
+        let warnings: &[Warning] = match &event.event {
+            Some(Event::Warned(warning)) => std::slice::from_ref(warning),
+            // Older services send no event for most warnings, and a watch may begin after it.
+            Some(Event::Finished(finished)) => finished.composition.as_ref().map_or(&[], |each| &each.warnings),
+            _ => &[],
+        };
+        let mut lines = Vec::new();
+        for warning in warnings {
+            if self.warned.insert((warning.section_id.clone(), warning.text.clone())) {
+                lines.push(format!("warning: {}", self.about(&warning.section_id, &warning.text)));
+            }
+        }
+        lines
     }
 
     /// Applies an event and returns a message about it.
@@ -138,9 +158,6 @@ impl Board {
             }
             Some(Event::Degraded(what)) => {
                 Some(Message::Note(format!("degraded: {}", self.about(&what.section_id, &what.text))))
-            }
-            Some(Event::Warned(what)) => {
-                Some(Message::Note(format!("warning: {}", self.about(&what.section_id, &what.text))))
             }
             Some(Event::Finished(finished)) => {
                 self.state = finished.composition.as_ref().map_or(self.state, |each| each.state);
@@ -312,7 +329,8 @@ impl Board {
         self.rows.iter_mut().find(|row| row.id == id)
     }
 
-    fn about(&self, id: &str, text: &str) -> String {
+    /// A text about a section, with the section's label.
+    pub fn about(&self, id: &str, text: &str) -> String {
         match self.rows.iter().find(|row| row.id == id) {
             Some(row) => format!("{}: {}", row.label, sanitize(text)),
             None => sanitize(text),
