@@ -86,7 +86,8 @@ async def test_a_page_continues_after_the_one_before_and_only_for_its_own_filter
 
 
 async def test_a_list_shows_the_positions_of_the_queue(tmp_path: Path) -> None:
-    async with embedded(tmp_path, {"failpoints.active": "conductor.after_plan=pause"}) as (_, client):
+    flags: dict[str, object] = {"failpoints.active": "conductor.after_plan=pause", "conductor.count": "1"}
+    async with embedded(tmp_path, flags) as (_, client):
         names = [(await client.create(spec(seconds=2))).name for _ in range(5)]
         found = {each.name: each.queue_position async for each in client.compositions("")}
     waiting = [found[name] for name in names if found[name]]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from segue_runtime.store.pool.records import LinePlace, ModelKey, SectionLease, WaitingSection
 
 LOOK_EVERY_S: Final = 0.5
+LEAVE_EVERY_S: Final = 1.0
 FULL: Final = (errors.QueueFull, errors.TooManyCalls)
 """Errors of a renderer that has no room at the moment."""
 log = logs.get("conductor")
@@ -57,6 +58,7 @@ class RendererPool:
         self._places: Mapping[int, LinePlace] = {}
         self._looked = 0.0
         self._looking = asyncio.Lock()
+        self._leaving: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Find the renderers."""
@@ -66,6 +68,9 @@ class RendererPool:
     async def stop(self) -> None:
         """Ask and call no more renderers."""
         await self._members.stop()
+        for task in self._leaving:
+            task.cancel()
+        await asyncio.gather(*self._leaving, return_exceptions=True)
         if self._own:
             with contextlib.suppress(errors.SegueError):
                 await self._pool.withdraw(self._own)
@@ -140,11 +145,21 @@ class RendererPool:
         try:
             await self._pool.leave_line(ticket, end, speed)
         except errors.SegueError as error:
-            # The row ends with the job's lease at the latest.
-            log.warning("a lease was not given back", reason=error.reason)
+            log.warning("a place in the line was not given back yet", reason=error.reason)
+            task = asyncio.create_task(self._leave_later(ticket, end, speed))
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
         if slot is not None and end in {LeaseEnd.LOST, LeaseEnd.ABSENT}:
             log.warning("a renderer was lost", renderer=slot.lease.renderer, end=end.name)
             self._members.offer_again(slot.lease.renderer)
+
+    async def _leave_later(self, ticket: int, end: LeaseEnd, speed: float) -> None:
+        """Give a place back when the store works again: nobody else may have the slot before."""
+        while True:
+            await asyncio.sleep(LEAVE_EVERY_S)
+            with contextlib.suppress(errors.SegueError):
+                await self._pool.leave_line(ticket, end, speed)
+                return
 
 
 def is_renderers_fault(error: errors.SegueError) -> bool:
