@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
-import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import soundfile
+from tests.mesh.harness import Segued, hear, spec
+
+from segue.composer.v1 import composition_pb2, spec_pb2
+from segue.renderer.v1 import renderer_pb2
+from segue_client import Client
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,30 +59,35 @@ def first(lines: list[dict[str, Any]], kind: str) -> int:
     return next(index for index, line in enumerate(lines) if kind in line)
 
 
-def test_a_renderer_process_serves_the_folder_and_logs_the_licence_first(
+@pytest.mark.timeout(240)
+async def test_one_process_serves_the_band_and_a_checkpoint_and_a_piece_has_sections_of_both(
     checkpoints: dict[str, Checkpoint], tmp_path: Path
 ) -> None:
-    command = (
-        *SEGUED,
-        "serve",
-        "--role",
-        "renderer",
-        "--renderer",
-        "musicgen",
-        "--model",
-        str(checkpoints["mono"].folder),
-    )
-    process = subprocess.Popen(
-        [*command, "--listen", f"unix:{tmp_path}/r.sock"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    folder = checkpoints["mono"].folder
+    server = Segued(tmp_path / "home", "--renderer", "sketch,musicgen", "--model", str(folder)).start()
     try:
-        assert process.stdout is not None
-        assert "ready on" in process.stdout.readline()
+        async with Client(server.address, patience_s=60) as client:
+            cold = {each.model: each.state for each in await client.model_statuses()}
+            assert cold == {"sketch": renderer_pb2.MODEL_STATE_WARM, folder.name: renderer_pb2.MODEL_STATE_COLD}
+            digest = {each.model: each.model_digest for each in await client.models()}[folder.name]
+            assert len(digest) == 64, "the checkpoint was read, and not loaded"
+            plan = (await client.plan(spec("calm piano, 120 bpm, C major, a verse and a chorus", seconds=8))).plan
+            plan.digest = ""
+            for item in plan.sections:
+                item.ClearField("join")
+                item.spec.ClearField("continuity")
+            plan.sections[1].spec.model = folder.name
+            heard = await hear(client.compose(spec_pb2.CompositionSpec(plan=plan)))
+            assert heard.composition.state == composition_pb2.STATE_SUCCEEDED
+            played = [each.event.section_started.model for each in heard.updates if each.kind == "section_started"]
+            assert set(played) == {"sketch", folder.name}
+            assert [each.model for each in await client.models()] == ["sketch", folder.name]
+            warm = {each.model: each for each in await client.model_statuses()}[folder.name]
+            assert (warm.state, warm.memory_bytes > 0) == (renderer_pb2.MODEL_STATE_WARM, True)
+        assert server.terminate() == 0
+        assert "licensed for non-commercial use" in (server.home / "all.log").read_text()
     finally:
-        process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=30)
-    assert process.returncode == 0
-    assert re.search("licensed for non-commercial use", said)
+        server.stop()
 
 
 def test_a_folder_without_a_model_gives_one_clear_error_line(tmp_path: Path) -> None:
