@@ -274,6 +274,7 @@ def edit_changes(given: Given) -> dict[str, Change]:
         "edits.redo.section_id": whole(redo=spec_pb2.EditRedo(section_id="verse")),
         "edits.redo.seed": edit("redo.seed", 99, redo__section_id="verse"),
         "edits.redo.prompt": edit("redo.prompt", "louder", redo__section_id="verse"),
+        "edits.redo.model": edit("redo.model", "unknown-model", redo__section_id="verse"),
         "edits.replace.section_id": whole(replace=replace),
         "edits.replace.spec": whole(replace=replace),
         "edits.insert.before": edit("insert.before", "chorus", insert__spec=extra),

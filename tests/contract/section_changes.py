@@ -201,6 +201,7 @@ SECTION: Final[Mapping[str, Change]] = {
     "continuity": setting("continuity", music_pb2.CONTINUITY_TAIL),
     "target_lufs": setting("target_lufs", -24.0),
     "loop": setting("loop", True),
+    "model": setting("model", "unknown-model"),
 }
 
 MUSICGEN: Final[Mapping[str, Change]] = {
