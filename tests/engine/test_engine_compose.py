@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -59,6 +60,10 @@ def first(lines: list[dict[str, Any]], kind: str) -> int:
     return next(index for index, line in enumerate(lines) if kind in line)
 
 
+async def states_of(client: Client) -> dict[str, int]:
+    return {each.model: each.state for each in await client.model_statuses()}
+
+
 @pytest.mark.timeout(240)
 async def test_one_process_serves_the_band_and_a_checkpoint_and_a_piece_has_sections_of_both(
     checkpoints: dict[str, Checkpoint], tmp_path: Path
@@ -67,8 +72,10 @@ async def test_one_process_serves_the_band_and_a_checkpoint_and_a_piece_has_sect
     server = Segued(tmp_path / "home", "--renderer", "sketch,musicgen", "--model", str(folder)).start()
     try:
         async with Client(server.address, patience_s=60) as client:
-            cold = {each.model: each.state for each in await client.model_statuses()}
-            assert cold == {"sketch": renderer_pb2.MODEL_STATE_WARM, folder.name: renderer_pb2.MODEL_STATE_COLD}
+            # The mesh asks its renderers each second.
+            while (states := await states_of(client))["sketch"] != renderer_pb2.MODEL_STATE_WARM:  # noqa: ASYNC110 - it can only be asked
+                await asyncio.sleep(0.1)
+            assert states[folder.name] == renderer_pb2.MODEL_STATE_COLD
             digest = {each.model: each.model_digest for each in await client.models()}[folder.name]
             assert len(digest) == 64, "the checkpoint was read, and not loaded"
             plan = (await client.plan(spec("calm piano, 120 bpm, C major, a verse and a chorus", seconds=8))).plan
@@ -82,8 +89,10 @@ async def test_one_process_serves_the_band_and_a_checkpoint_and_a_piece_has_sect
             played = [each.event.section_started.model for each in heard.updates if each.kind == "section_started"]
             assert set(played) == {"sketch", folder.name}
             assert [each.model for each in await client.models()] == ["sketch", folder.name]
-            warm = {each.model: each for each in await client.model_statuses()}[folder.name]
-            assert (warm.state, warm.memory_bytes > 0) == (renderer_pb2.MODEL_STATE_WARM, True)
+            while (await states_of(client))[folder.name] != renderer_pb2.MODEL_STATE_WARM:  # noqa: ASYNC110 - it can only be asked
+                await asyncio.sleep(0.1)
+            (warm,) = [each for each in await client.model_statuses() if each.model == folder.name]
+            assert warm.memory_bytes > 0
         assert server.terminate() == 0
         assert "licensed for non-commercial use" in (server.home / "all.log").read_text()
     finally:
