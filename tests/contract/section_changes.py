@@ -258,4 +258,5 @@ START: Final[Mapping[str, Change]] = {
     "guide_notes": Change(lambda start: put(start, "guide_notes", 1), more=_notes),
     "owner": setting("owner", "somebody"),
     "guide_band": setting("guide_band", True),
+    "lease": setting("lease", "unknown"),
 }

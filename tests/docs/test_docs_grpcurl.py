@@ -15,13 +15,13 @@ from segue.analyzer.v1 import analyzer_pb2
 from segue.composer.v1 import composer_pb2
 from segue.mixer.v1 import mixer_pb2
 from segue.planner.v1 import planner_pb2
-from segue.renderer.v1 import renderer_pb2
+from segue.renderer.v1 import pool_pb2, renderer_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PAGE = ROOT / "docs" / "grpcurl.md"
-MESH = (composer_pb2, planner_pb2, renderer_pb2, mixer_pb2, analyzer_pb2)
+MESH = (composer_pb2, planner_pb2, renderer_pb2, pool_pb2, mixer_pb2, analyzer_pb2)
 
 
 @pytest.fixture

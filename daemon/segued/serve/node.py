@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from segue_runtime import failpoints
 from segue_runtime.lifecycle import Lifecycle, Phase
 from segue_runtime.metrics import Metrics
-from segue_runtime.rpc.addresses import AddressRefused
+from segue_runtime.rpc.addresses import AddressRefused, ListenError, is_unix
 from segue_runtime.rpc.admission.admission import Admission
 from segue_runtime.rpc.admission.role_tokens import role_tokens
 from segue_runtime.rpc.server import KEEPALIVE_S, Server, Service
@@ -22,6 +22,7 @@ from segued.serve.storage import (
     composer_service,
     open_conductor,
     open_storage,
+    pool_service,
     proxy_services,
     watch_queue_depths,
 )
@@ -81,6 +82,7 @@ class Node:
             raise
 
     async def _start(self) -> None:
+        self._check_join()
         self.lifecycle.add(Phase.REFUSE, "watches", self._refuse)
         if self.settings.metrics.listen:
             self._listen_for_metrics(self.settings.metrics.listen)
@@ -93,12 +95,25 @@ class Node:
         # Every module that declares failpoints has been imported now.
         failpoints.arm(self.settings.failpoints.active)
         servers = await self._accept() if self._own_address() else []
+        for service in self._inner_services:
+            if service.begin is not None:
+                service.begin(self.addresses)
         if conductor is not None:
             await conductor.find_renderers()
         for server in servers:  # the inner roles first: the public server is ready when they are
             await server.warm()
         if conductor is not None:
             conductor.start()
+
+    def _check_join(self) -> None:
+        join = self.settings.renderer.join
+        if join and self.role == "all":
+            raise ListenError("renderer.join is for a renderer in a process of its own: add --role renderer")
+        if join and self.role == "renderer" and is_unix(self._own_address()):
+            raise ListenError("renderer.join needs a renderer that listens on HOST:PORT")
+        for address in join if self.role == "renderer" else ():
+            if is_unix(address):
+                raise ListenError(f"renderer.join: {address}: name conductors as HOST:PORT")
 
     def _listen_for_metrics(self, address: str) -> None:
         try:
@@ -126,7 +141,10 @@ class Node:
             # Without its own renderer a process with all roles is not ready; a gateway waits for another one.
             whole = replace(composer, check=self._check_all)
             self._public = [whole, *proxy_services(storage.peers)]
-        return open_conductor(settings, storage, self.inner, metrics, lifecycle) if "conductor" in self._roles else None
+        if "conductor" not in self._roles:
+            return None
+        (self._public or self._inner_services).append(pool_service(storage, self._draining))
+        return open_conductor(settings, storage, self.inner, metrics, lifecycle)
 
     def _own_address(self) -> str:
         listen: str = getattr(self.settings, "gateway" if self.role == "all" else self.role).listen

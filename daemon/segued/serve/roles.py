@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from segue_runtime.lifecycle import Phase
+from segue_runtime.rpc.admission.role_tokens import role_access
 from segue_runtime.rpc.server import Service
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ async def open_planner(settings: Settings, _lifecycle: Lifecycle, _metrics: Metr
 async def open_renderer(settings: Settings, lifecycle: Lifecycle, metrics: Metrics) -> Service:
     """Return the renderer's service; its first model is loaded when the server accepts calls."""
     from segue.renderer.v1 import renderer_pb2_grpc
+    from segue_renderer.hosting.leases import SectionLeases
+    from segue_renderer.hosting.membership import PoolMembership
     from segue_renderer.hosting.metrics import RendererMetrics
     from segue_renderer.registry import band_melody, host_of
     from segue_renderer.service import SERVICE, RendererService
@@ -38,7 +41,8 @@ async def open_renderer(settings: Settings, lifecycle: Lifecycle, metrics: Metri
     host = host_of(settings, counts.loaded)
     lifecycle.add(Phase.CLOSE, "models", lambda _left_s: host.close())
     await host.open()
-    renderer = RendererService(host, band_melody, counts)
+    leases = SectionLeases() if settings.renderer.join else None
+    renderer = RendererService(host, band_melody, counts, leases)
     if settings.server.role == "renderer":  # the conductor of a process with all roles ends its own sections
         lifecycle.add(Phase.REFUSE, "sections", renderer.drain.begin)
         lifecycle.add(Phase.FINISH, "sections", renderer.drain.finish)
@@ -46,7 +50,13 @@ async def open_renderer(settings: Settings, lifecycle: Lifecycle, metrics: Metri
     lifecycle.add(Phase.STOP, "model metrics", lambda _left_s: _cancelled(watching))
     register = renderer_pb2_grpc.add_RendererServiceServicer_to_server
     made = service(SERVICE, renderer, register, check=renderer.check)
-    return replace(made, prepare=host.load_first)
+    made = replace(made, prepare=host.load_first)
+    if leases is None:
+        return made
+    join, advertise = settings.renderer.join, settings.renderer.advertise
+    member = PoolMembership(join, role_access(settings), leases, renderer.status, advertise)
+    lifecycle.add(Phase.STOP, "pool", member.stop)
+    return replace(made, begin=member.start)
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

@@ -113,6 +113,15 @@ def proxy_services(peers: Peers) -> list[Service]:
     ]
 
 
+def pool_service(services: Services, draining: asyncio.Event) -> Service:
+    """Return the service at which renderers join the pool."""
+    from segue.renderer.v1 import pool_pb2_grpc
+    from segue_conductor.pool.service import SERVICE, PoolService
+
+    pool = PoolService(services.store.pool, draining)
+    return service(SERVICE, pool, pool_pb2_grpc.add_PoolServiceServicer_to_server)
+
+
 def open_conductor(
     settings: Settings, services: Services, socket: str, metrics: Metrics, lifecycle: Lifecycle
 ) -> Conductor:
@@ -123,7 +132,9 @@ def open_conductor(
 
     cleaner = StorageCleaner(services.store, services.artifacts, takes_bytes=settings.store.takes_bytes)
     own = "" if settings.renderer.addresses else socket
-    addresses = settings.renderer.addresses or (own or settings.renderer.listen,)
+    # Renderers join a conductor that can be called; another one looks for a renderer on its machine.
+    default = own or ("" if settings.conductor.listen else settings.renderer.listen)
+    addresses = settings.renderer.addresses or ((default,) if default else ())
     pool = RendererPool(addresses, role_access(settings), services.store.pool, own)
     conductor = Conductor(settings.conductor, services, metrics, cleaner, pool)
     lifecycle.add(Phase.REFUSE, "claims", lambda _left_s: conductor.refuse())

@@ -129,6 +129,13 @@ class ShuttingDown(Unavailable):
     reason = "SHUTTING_DOWN"
 
 
+class LeaseUnknown(SegueError):
+    """Caught by the conductor: the section waits for another slot, without an attempt."""
+
+    reason = "LEASE_UNKNOWN"
+    code = Code.FAILED_PRECONDITION
+
+
 class NoRenderer(Unavailable):
     """Caught by the gateway, which accepts what can wait for a renderer."""
 

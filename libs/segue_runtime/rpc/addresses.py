@@ -49,6 +49,18 @@ def peer_of(address: str) -> str:
     return host if found.version == 4 else str(ipaddress.ip_network((found, 64), strict=False))
 
 
+def is_local(peer: str) -> bool:
+    """Tell whether a peer, as gRPC names it, is on this machine and called by a loopback address or a socket."""
+    if is_unix(peer):
+        return True
+    try:
+        found = ipaddress.ip_address(unquote(peer.partition(":")[2]).rpartition(":")[0].strip("[]"))
+    except ValueError:
+        return False
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return (mapped or found).is_loopback
+
+
 def is_loopback(address: str) -> bool:
     """Tell whether only this machine can reach an address; of host names, only localhost counts."""
     if is_unix(address):

@@ -103,6 +103,7 @@ class Service:
     while the service cannot work.
     `headers_first`: unary methods send their headers before the work too, as streams do. Their callers can tell whether
     a call has ended the process, and gRPC does not repeat such a call.
+    `begin` is called with the server's addresses when the server accepts calls.
     `is_for_roles`: only callers with a role's token may call it, and users may not.
     """
 
@@ -112,6 +113,7 @@ class Service:
     prepare: Callable[[], Awaitable[object]] | None = None
     check: Callable[[], Awaitable[object]] | None = None
     headers_first: bool = False
+    begin: Callable[[Sequence[str]], None] | None = None
     is_for_roles: bool = False
 
 

@@ -114,6 +114,12 @@ class RendererSettings:
         "Addresses at which conductors call renderers, with commas between them; each host behind a name is a renderer "
         "of its own. Empty: it runs in the same process."
     )
+    join: tuple[str, ...] = endpoints(
+        "Addresses of conductors, with commas between them: the renderer joins their pool at one of them."
+    )
+    advertise: str = endpoint(
+        "", "HOST:PORT at which conductors call a renderer that joins; empty: where it listens, as a conductor sees it."
+    )
     backend: str = text(
         "sketch", "Backends that render, separated by commas, the default first: sketch (no weights, no GPU), musicgen."
     )

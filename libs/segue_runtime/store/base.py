@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from segue_runtime.store.pool.records import (
         KnownModel,
         KnownRenderer,
+        LeasedSection,
         LeaseEnd,
         LinePlace,
         RendererOffer,
@@ -232,8 +233,16 @@ class Pool(Protocol):
         """Write what a renderer offers now. It counts as present for some seconds; its models are remembered."""
         ...
 
-    async def withdraw(self, renderer: str) -> None:
-        """Count a renderer as absent until it offers something again."""
+    async def withdraw(self, renderer: str, stream: str = "") -> None:
+        """Count a renderer as absent until it offers again; with `stream`, only if it joined over that stream."""
+        ...
+
+    async def leases_at(self, renderer: str) -> tuple[int, Sequence[LeasedSection]]:
+        """Return the leases at a renderer, and the number of the last turn that a section of any renderer got."""
+        ...
+
+    async def wait_for_turn(self, after: int, timeout_s: float) -> None:
+        """Wait until a section gets a later turn than `after`, or for the timeout."""
         ...
 
     async def renderers(self) -> Sequence[KnownRenderer]:

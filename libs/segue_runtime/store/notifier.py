@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 POLL_S = 0.02
 POLL_ALL_S = 1.0
 Key = tuple[str, ...]
+TURN_KEY: Key = ("turn",)
+"""The key of waiters for the next lease of any section."""
 log = logs.get("store")
 
 
@@ -138,6 +140,10 @@ class Notifier:
             if is_ending if key[0] == "cancel" else last_sequence > entry.after:
                 self._wake(key)
         self._poll_line([key for key in keys if key[0] == "line"])
+        if TURN_KEY in keys:
+            self._waiting[TURN_KEY].is_checked = True
+            if tables.last_turn(self._cx) > self._waiting[TURN_KEY].after:
+                self._wake(TURN_KEY)
         for key in keys:
             if key[0] == "queue":
                 self._waiting[key].is_checked = True

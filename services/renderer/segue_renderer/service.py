@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from segue_music.plan import SectionSpec
     from segue_renderer.backend import RenderEvent, RenderFinished
     from segue_renderer.hosting.hosted_backend import HostedModel
+    from segue_renderer.hosting.leases import SectionLeases
     from segue_renderer.hosting.metrics import RendererMetrics
     from segue_renderer.hosting.model_host import ModelHost
 
@@ -61,12 +62,22 @@ log = logs.get("renderer")
 
 
 class RendererService(renderer_pb2_grpc.RendererServiceServicer):
-    """Serves the models of one host. `band_melody` returns the melody for `guide_band`."""
+    """Serves the models of one host. `band_melody` returns the melody for `guide_band`.
 
-    def __init__(self, host: ModelHost, band_melody: BandMelody, metrics: RendererMetrics | None = None) -> None:
+    With `leases` the renderer has joined a pool, and renders only what it was assigned.
+    """
+
+    def __init__(
+        self,
+        host: ModelHost,
+        band_melody: BandMelody,
+        metrics: RendererMetrics | None = None,
+        leases: SectionLeases | None = None,
+    ) -> None:
         self._host = host
         self._band_melody = band_melody
         self._metrics = metrics
+        self._leases = leases
         self.drain = RenderDrain()
 
     async def RenderSection(
@@ -74,6 +85,7 @@ class RendererService(renderer_pb2_grpc.RendererServiceServicer):
     ) -> AsyncIterator[renderer_pb2.RenderSectionResponse]:
         """Render one section."""
         start, request = await _read(request_iterator, self._check)
+        await self._check_lease(start)
         # If the section ends this process, its name is among the last lines.
         log.info("renders", section=start.spec.section_id, attempt=start.attempt, model=start.model)
         if start.guide_band:
@@ -89,6 +101,13 @@ class RendererService(renderer_pb2_grpc.RendererServiceServicer):
                 async for event in events:
                     for response in encoder.encode(event):
                         yield response
+
+    async def _check_lease(self, start: renderer_pb2.RenderStart) -> None:
+        if self._leases is not None:
+            model = self._host.profile(start.model).model
+            await self._leases.check(start.lease, start.spec.section_id, model)
+        elif start.lease:
+            raise errors.LeaseUnknown("this renderer has joined no pool, and has no leases")
 
     async def _events(self, request: RenderRequest) -> AsyncGenerator[RenderEvent, None]:
         async with self._host.use(request.model) as backend, contextlib.aclosing(backend.render(request)) as events:
@@ -106,6 +125,10 @@ class RendererService(renderer_pb2_grpc.RendererServiceServicer):
         self, request: renderer_pb2.GetStatusRequest, context: Context
     ) -> renderer_pb2.GetStatusResponse:
         """Report slots, queue, memory and the state of each model."""
+        return self.status()
+
+    def status(self) -> renderer_pb2.GetStatusResponse:
+        """Return what GetStatus reports, and what the renderer offers to a pool."""
         status = self._host.status()
         whole = status.whole
         answer = renderer_pb2.GetStatusResponse(

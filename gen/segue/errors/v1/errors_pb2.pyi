@@ -228,6 +228,10 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """ERROR_REASON_TOO_MANY_CALLS: RESOURCE_EXHAUSTED. The server has as many open calls as it accepts, or an address
     has as many open streams of health and reflection. Example: an address opens 33 health watches.
     """
+    ERROR_REASON_LEASE_UNKNOWN: _ErrorReason.ValueType  # 47
+    """ERROR_REASON_LEASE_UNKNOWN: FAILED_PRECONDITION. A renderer that has joined a pool has no assignment with this
+    lease, section and model; the section waits for another slot. Example: the assignment is still on its way.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason says why a call or a composition failed. Programs switch on it; the message is for people. Each comment
@@ -433,5 +437,9 @@ a bug.
 ERROR_REASON_TOO_MANY_CALLS: ErrorReason.ValueType  # 46
 """ERROR_REASON_TOO_MANY_CALLS: RESOURCE_EXHAUSTED. The server has as many open calls as it accepts, or an address
 has as many open streams of health and reflection. Example: an address opens 33 health watches.
+"""
+ERROR_REASON_LEASE_UNKNOWN: ErrorReason.ValueType  # 47
+"""ERROR_REASON_LEASE_UNKNOWN: FAILED_PRECONDITION. A renderer that has joined a pool has no assignment with this
+lease, section and model; the section waits for another slot. Example: the assignment is still on its way.
 """
 global___ErrorReason = ErrorReason

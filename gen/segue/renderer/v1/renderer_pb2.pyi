@@ -327,6 +327,7 @@ class RenderStart(google.protobuf.message.Message):
     GUIDE_NOTES_FIELD_NUMBER: builtins.int
     OWNER_FIELD_NUMBER: builtins.int
     GUIDE_BAND_FIELD_NUMBER: builtins.int
+    LEASE_FIELD_NUMBER: builtins.int
     model: builtins.str
     """model is a model name from ListModels. Empty means the renderer's default."""
     seed: builtins.int
@@ -355,6 +356,10 @@ class RenderStart(google.protobuf.message.Message):
     """guide_band uses the melody that the sketch band would play in this section as notes to follow. The renderer makes
     them itself. It excludes guide_notes, and needs a model with GUIDE_NOTES.
     """
+    lease: builtins.str
+    """lease is the lease of an assignment of PoolService.Join. A renderer that has joined the pool refuses a section
+    without a lease that it knows with FAILED_PRECONDITION/LEASE_UNKNOWN; other renderers refuse every lease.
+    """
     @property
     def spec(self) -> segue.music.v1.music_pb2.SectionSpec:
         """spec describes the section."""
@@ -375,9 +380,10 @@ class RenderStart(google.protobuf.message.Message):
         guide_notes: builtins.int = ...,
         owner: builtins.str = ...,
         guide_band: builtins.bool = ...,
+        lease: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["spec", b"spec"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["attempt", b"attempt", "conditioning_frames", b"conditioning_frames", "guide_band", b"guide_band", "guide_frames", b"guide_frames", "guide_notes", b"guide_notes", "model", b"model", "notes", b"notes", "overlap_frames", b"overlap_frames", "owner", b"owner", "seed", b"seed", "spec", b"spec", "stems", b"stems", "take_key", b"take_key"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attempt", b"attempt", "conditioning_frames", b"conditioning_frames", "guide_band", b"guide_band", "guide_frames", b"guide_frames", "guide_notes", b"guide_notes", "lease", b"lease", "model", b"model", "notes", b"notes", "overlap_frames", b"overlap_frames", "owner", b"owner", "seed", b"seed", "spec", b"spec", "stems", b"stems", "take_key", b"take_key"]) -> None: ...
 
 global___RenderStart = RenderStart
 

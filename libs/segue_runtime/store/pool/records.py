@@ -58,6 +58,8 @@ class RendererOffer:
     """Whether it accepts sections."""
     joined: bool = False
     """Whether it joined by itself."""
+    stream: str = ""
+    """The stream over which it joined; empty if it is known by address."""
     status: bytes = b""
 
 
@@ -111,6 +113,17 @@ class SectionLease:
     server_name: str
     was_warm: bool
     """Whether the model was loaded when the lease was given."""
+    joined: bool = False
+    """Whether the renderer joined by itself, and compares leases."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeasedSection:
+    """A lease as its renderer knows it."""
+
+    lease: str
+    section_id: str
+    model: str
 
 
 @dataclass(frozen=True, slots=True)

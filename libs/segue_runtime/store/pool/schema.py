@@ -10,6 +10,7 @@ CREATE TABLE renderers (
     accepts INTEGER NOT NULL,
     slots INTEGER NOT NULL,
     joined INTEGER NOT NULL,
+    stream TEXT NOT NULL,
     models TEXT NOT NULL,
     status BLOB NOT NULL,
     seen_until REAL NOT NULL,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from segue_runtime.store.notifier import line_key
+from segue_runtime.store.notifier import TURN_KEY, line_key
 from segue_runtime.store.pool import tables
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from segue_runtime.store.pool.records import (
         KnownModel,
         KnownRenderer,
+        LeasedSection,
         LeaseEnd,
         LinePlace,
         RendererOffer,
@@ -52,8 +53,14 @@ class SqlitePool:
 
         await self._writer.run(work)
 
-    async def withdraw(self, renderer: str) -> None:
-        await self._writer.run(lambda tx: tables.withdraw(tx, renderer))
+    async def withdraw(self, renderer: str, stream: str = "") -> None:
+        await self._writer.run(lambda tx: tables.withdraw(tx, renderer, stream))
+
+    async def leases_at(self, renderer: str) -> tuple[int, Sequence[LeasedSection]]:
+        return await self._readers.run(lambda cx: tables.leases_at(cx, self._steady_clock(), renderer))
+
+    async def wait_for_turn(self, after: int, timeout_s: float) -> None:
+        await self._notifier.wait(TURN_KEY, timeout_s, after)
 
     async def renderers(self) -> Sequence[KnownRenderer]:
         return await self._readers.run(lambda cx: tables.renderers(cx, self._steady_clock()))
@@ -89,5 +96,6 @@ class SqlitePool:
         await self._writer.run(self._assign)
 
     def _assign(self, tx: Transaction) -> None:
-        for ticket in tables.assign(tx):
-            tx.after_commit.append(partial(self._notifier.notify, line_key(ticket)))
+        given = tables.assign(tx)
+        for key in [TURN_KEY, *(line_key(ticket) for ticket in given)] if given else []:
+            tx.after_commit.append(partial(self._notifier.notify, key))

@@ -11,6 +11,7 @@ from segue_runtime.store.pool.assignment import Assignment, LineRow, PoolMember,
 from segue_runtime.store.pool.records import (
     KnownModel,
     KnownRenderer,
+    LeasedSection,
     LeaseEnd,
     ModelKey,
     OfferedModel,
@@ -55,14 +56,14 @@ PRESENT: Final = "?1 <= seen_until AND seen_until <= ?1 + ?2"
 def offer(tx: Transaction, offered: RendererOffer, for_s: float, retention_s: float) -> None:
     """Write what a renderer offers; it counts as present for some seconds."""
     tx.cx.execute(
-        "INSERT INTO renderers (id, address, server_name, accepts, slots, joined, models, status, seen_until) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET address = excluded.address, "
+        "INSERT INTO renderers (id, address, server_name, accepts, slots, joined, stream, models, status, seen_until) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET address = excluded.address, "
         "server_name = excluded.server_name, accepts = excluded.accepts, slots = excluded.slots, "
-        "joined = excluded.joined, models = excluded.models, status = excluded.status, "
+        "joined = excluded.joined, stream = excluded.stream, models = excluded.models, status = excluded.status, "
         "seen_until = excluded.seen_until",
         (
             *(offered.renderer, offered.address, offered.server_name, offered.accepts, offered.slots, offered.joined),
-            *(_models_text(offered), offered.status, tx.steady_now + min(for_s, LONGEST_OFFER_S)),
+            *(offered.stream, _models_text(offered), offered.status, tx.steady_now + min(for_s, LONGEST_OFFER_S)),
         ),
     )
     tx.cx.executemany(
@@ -79,9 +80,24 @@ def offer(tx: Transaction, offered: RendererOffer, for_s: float, retention_s: fl
     tx.cx.execute("DELETE FROM renderers WHERE seen_until < ?", (tx.steady_now - KEPT_S,))
 
 
-def withdraw(tx: Transaction, renderer: str) -> None:
-    """Count a renderer as absent until it offers something again."""
-    tx.cx.execute("UPDATE renderers SET seen_until = ? WHERE id = ?", (tx.steady_now - 1, renderer))
+def withdraw(tx: Transaction, renderer: str, stream: str = "") -> None:
+    """Count a renderer as absent until it offers something again; with `stream`, only if it joined over that stream."""
+    tx.cx.execute(
+        "UPDATE renderers SET seen_until = ?1 WHERE id = ?2 AND (?3 = '' OR stream = ?3)",
+        (tx.steady_now - 1, renderer, stream),
+    )
+
+
+def leases_at(cx: sqlite3.Connection, steady_now: float, renderer: str) -> tuple[int, list[LeasedSection]]:
+    """Return the leases at a renderer, and the number of the last turn that a section of any renderer got."""
+    rows = cx.execute(f"SELECT * FROM ({ROWS}) WHERE renderer = ?2", (steady_now, renderer))  # noqa: S608 - a constant
+    return last_turn(cx), [LeasedSection(row["lease"], row["section_id"], row["model"]) for row in rows]
+
+
+def last_turn(cx: sqlite3.Connection) -> int:
+    """Return a number that grows with every lease."""
+    (turn,) = cx.execute("SELECT coalesce(max(turn), 0) FROM line_turns").fetchone()
+    return int(turn)
 
 
 def renderers(cx: sqlite3.Connection, steady_now: float) -> list[KnownRenderer]:
@@ -129,7 +145,7 @@ def enter(tx: Transaction, section: WaitingSection) -> int:
 def lease_of(cx: sqlite3.Connection, ticket: int) -> SectionLease | None:
     """Return the lease of a section, or None while it waits. Raises Fenced when it is not in the line any more."""
     row = cx.execute(
-        "SELECT sections.lease, sections.was_warm, sections.renderer, address, server_name FROM sections "
+        "SELECT sections.lease, sections.was_warm, sections.renderer, address, server_name, joined FROM sections "
         "LEFT JOIN renderers ON renderers.id = sections.renderer WHERE sections.id = ?",
         (ticket,),
     ).fetchone()
@@ -138,7 +154,13 @@ def lease_of(cx: sqlite3.Connection, ticket: int) -> SectionLease | None:
     if row["lease"] is None:
         return None
     return SectionLease(
-        ticket, row["lease"], row["renderer"], row["address"] or "", row["server_name"] or "", bool(row["was_warm"])
+        ticket,
+        row["lease"],
+        row["renderer"],
+        row["address"] or "",
+        row["server_name"] or "",
+        bool(row["was_warm"]),
+        bool(row["joined"]),
     )
 
 
@@ -273,5 +295,6 @@ def _offer_of(row: sqlite3.Row) -> RendererOffer:
         server_name=row["server_name"],
         accepts=bool(row["accepts"]),
         joined=bool(row["joined"]),
+        stream=row["stream"],
         status=row["status"],
     )

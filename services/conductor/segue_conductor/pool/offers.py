@@ -28,11 +28,11 @@ ACCEPTING: Final = (renderer_pb2.RENDERER_STATE_UNSPECIFIED, renderer_pb2.RENDER
 
 
 def offer_of(
-    address: str, status: GetStatusResponse, *, renderer: str = "", server_name: str = "", joined: bool = False
+    address: str, status: GetStatusResponse, *, renderer: str = "", server_name: str = "", stream: str = ""
 ) -> RendererOffer:
     """Return the offer in a status. Raises InvalidField for a status that breaks the contract or its bounds.
 
-    `renderer` is the renderer's id, by default its address.
+    `renderer` is the renderer's id, by default its address; `stream` is the stream over which it joined.
     """
     _check(status)
     slots = max(1, status.slots)  # a renderer that does not count its slots has one
@@ -45,7 +45,8 @@ def offer_of(
         models=models,
         server_name=server_name,
         accepts=status.state in ACCEPTING,
-        joined=joined,
+        joined=bool(stream),
+        stream=stream,
         status=status.SerializeToString(deterministic=True),
     )
 

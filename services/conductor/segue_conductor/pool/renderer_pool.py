@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 LOOK_EVERY_S: Final = 0.5
 LEAVE_EVERY_S: Final = 1.0
-FULL: Final = (errors.QueueFull, errors.TooManyCalls)
-"""Errors of a renderer that has no room at the moment."""
+FULL: Final = (errors.QueueFull, errors.TooManyCalls, errors.LeaseUnknown)
+"""Errors of a renderer that cannot take the section at the moment, because it has no room or no assignment."""
 log = logs.get("conductor")
 
 

@@ -40,6 +40,8 @@ class RendererCall:
         self._slot = slot
         self._take = take
         self._start = start
+        if slot.lease.joined:
+            start.lease = slot.lease.lease
         self._inputs = inputs
         self._notes: list[music_pb2.Note] = []
         self._check = AudioCheck(start, inputs.profile)
