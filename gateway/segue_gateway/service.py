@@ -20,6 +20,7 @@ from segue_composition.job_kinds import ANALYSIS, COMPOSITION, MASTERING
 from segue_composition.model_statuses import model_statuses
 from segue_gateway import listing
 from segue_gateway.files import ArtifactFiles
+from segue_gateway.ready_times import ReadyTimes
 from segue_gateway.seal import Seal
 from segue_gateway.submission.jobs import Submission, owner
 from segue_gateway.uploads import UploadFiles
@@ -56,10 +57,11 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         self._start_time = time.monotonic()
         self._files = ArtifactFiles(services)
         self._uploads = UploadFiles(settings, services)
-        self._submission = Submission(settings, services, self._files, draining)
+        self._ready_times = ReadyTimes(settings, services.store)
+        self._submission = Submission(settings, services, self._files, self._ready_times, draining)
         self._seal = Seal(services.store.token_key)
         self._page_tokens = listing.PageTokens(self._seal)
-        self._streams = WatchStreams(settings.gateway, services, self._seal, draining, metrics)
+        self._streams = WatchStreams(settings.gateway, services, self._seal, self._ready_times, draining, metrics)
 
     # Compositions.
 
@@ -147,10 +149,6 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
     ) -> composition_pb2.PlanCompositionResponse:
         """Return the plan and the estimate of a spec."""
         answer = await self._submission.plan(request.spec)
-        depth = (await self._store.depths()).get(COMPOSITION)
-        if depth is not None and answer.estimate.HasField("render_time"):
-            each_s = answer.estimate.render_time.ToNanoseconds() / 1e9
-            answer.estimate.queue_wait.FromNanoseconds(round(each_s * (depth.waiting + depth.running) * 1e9))
         return composition_pb2.PlanCompositionResponse(plan=answer.plan, estimate=answer.estimate)
 
     # Files.
@@ -299,6 +297,8 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
             composition.queue_position = found.get(job.name, 0)
         elif not job.is_finished:
             composition.waiting_for = log_rows.waiting_for(await self._store.progress(job.name))
+        if not job.is_finished and job.kind == COMPOSITION:
+            await self._ready_times.fill(composition.ready_in, job.name)
         if job.expires is not None:
             log_rows.set_time(composition.expire_time, job.expires)
         return composition

@@ -32,7 +32,8 @@ class ModelCatalog:
     async def profiles(self) -> Sequence[renderer_pb2.ModelProfile]:
         """Return the profile of each model; the first is the default. NoRenderer if no model is known.
 
-        Models of present renderers come first. Of several versions of a model, a present one counts.
+        Models of present renderers come first. Of several versions of a model, a present one counts. The speed of a
+        model is the measured one, if its sections were measured.
         """
         known = sorted(await self._pool.models(), key=lambda each: not each.is_served)
         if not known:
@@ -41,7 +42,9 @@ class ModelCatalog:
             )
         found: dict[str, renderer_pb2.ModelProfile] = {}
         for each in known:
-            found.setdefault(each.key.model, renderer_pb2.ModelProfile.FromString(each.profile))
+            if each.key.model not in found:
+                profile = found[each.key.model] = renderer_pb2.ModelProfile.FromString(each.profile)
+                profile.real_time_factor = each.speed or profile.real_time_factor
         return list(found.values())
 
     async def served(self) -> Sequence[renderer_pb2.ModelProfile]:

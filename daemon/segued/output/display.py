@@ -15,7 +15,14 @@ from rich.table import Table
 from rich.text import Text
 
 from segue.composer.v1 import composition_pb2
-from segued.output.progress import CompositionProgress, failure_lines, queue_line, result_lines, waiting_line
+from segued.output.progress import (
+    CompositionProgress,
+    failure_lines,
+    queue_line,
+    ready_text,
+    result_lines,
+    waiting_line,
+)
 from segued.output.terminal import clock, console, plain
 
 if TYPE_CHECKING:
@@ -185,11 +192,12 @@ class BarDisplay(NoDisplay):
     def _status(self) -> str:
         progress = self._progress
         if progress.queue_position:
-            return queue_line(progress.queue_position)
+            return queue_line(progress.queue_position, progress.seconds_left)
         if progress.waiting_for:
             return plain(waiting_line(progress.waiting_for))
         word = STATE_WORDS.get(progress.state, "")
         if not word:
             return ""  # finished: the lines of the result follow
         first = f", first sound after {progress.first_audio_s:.2f} s" if progress.first_audio_s is not None else ""
-        return f"{word} {time.monotonic() - progress.began:.0f} s{first}"
+        ready = ready_text(progress.seconds_left)
+        return f"{word} {time.monotonic() - progress.began:.0f} s{first}{', ' if ready else ''}{ready}"

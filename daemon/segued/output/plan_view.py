@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from segue_music import codec, picture
+from segued.output.progress import ready_text
 from segued.output.terminal import clock, write_line
 
 if TYPE_CHECKING:
@@ -27,9 +28,11 @@ def write_plan(message: music_pb2.Plan, estimate: Estimate) -> None:
     windows = sum(section.windows for section in estimate.sections)
     model = estimate.model + (f", {windows} windows of the model" if windows else "")
     memory = f", {estimate.memory_bytes / 2**30:.1f} GiB" if estimate.memory_bytes else ""
-    wait_s = estimate.queue_wait.ToNanoseconds() / 1e9
-    wait = f", after {clock(wait_s)} in the queue" if wait_s else ""
-    write_line(f"\nestimate   {clock(estimate.render_time.ToNanoseconds() / 1e9)} with {model}{memory}{wait}")
+    write_line(f"\nestimate   {clock(estimate.render_time.ToNanoseconds() / 1e9)} with {model}{memory}")
+    if estimate.HasField("ready_in"):
+        wait_s = estimate.queue_wait.ToNanoseconds() / 1e9
+        wait = f", after {clock(wait_s)} in the queue" if wait_s else ""
+        write_line(f"           {ready_text(estimate.ready_in.ToNanoseconds() / 1e9)} if it is ordered now{wait}")
 
 
 def _terminal_width() -> int:

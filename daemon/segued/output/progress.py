@@ -37,6 +37,8 @@ class CompositionProgress:
         self.state = composition_pb2.STATE_UNSPECIFIED
         self.queue_position = 0
         self.waiting_for = ""
+        self.ready_at: float | None = None
+        """When the composition will probably be complete, in seconds of time.monotonic()."""
         self.heading = ""
         self.labels: dict[str, str] = {}
         self.lengths: dict[str, int] = {}
@@ -56,11 +58,23 @@ class CompositionProgress:
     def _checkpoint(self, event: stream_pb2.CompositionEvent) -> str:
         self.state = event.checkpoint.state
         self.queue_position = event.checkpoint.queue_position
+        estimated = self._set_ready(event.checkpoint)
         waits_anew = event.checkpoint.waiting_for != self.waiting_for
         self.waiting_for = event.checkpoint.waiting_for
         if self.waiting_for:
             return waiting_line(self.waiting_for) if waits_anew else ""
-        return queue_line(self.queue_position) if self.queue_position else ""
+        return queue_line(self.queue_position, self.seconds_left) if self.queue_position else estimated
+
+    @property
+    def seconds_left(self) -> float | None:
+        """The time until the composition will probably be complete."""
+        return None if self.ready_at is None else max(0.0, self.ready_at - time.monotonic())
+
+    def _set_ready(self, content: stream_pb2.Checkpoint | stream_pb2.SectionProgress) -> str:
+        """Apply an estimate; the first one gives a line."""
+        was_known, known = self.ready_at is not None, content.HasField("ready_in")
+        self.ready_at = time.monotonic() + content.ready_in.ToNanoseconds() / 1e9 if known else None
+        return ready_text(self.seconds_left) if known and not was_known else ""
 
     def _accepted(self, _event: stream_pb2.CompositionEvent) -> str:
         self.state = composition_pb2.STATE_QUEUED
@@ -92,7 +106,7 @@ class CompositionProgress:
 
     def _section_progress(self, event: stream_pb2.CompositionEvent) -> str:
         self.fractions[event.section_progress.section_id] = event.section_progress.fraction_done
-        return ""
+        return self._set_ready(event.section_progress)
 
     def _section_finished(self, event: stream_pb2.CompositionEvent) -> str:
         self.fractions[event.section_finished.section_id] = 1.0
@@ -149,9 +163,15 @@ class CompositionProgress:
         return f"degraded: {event.degraded.text}"
 
 
-def queue_line(position: int) -> str:
+def queue_line(position: int, seconds_left: float | None) -> str:
     """Return the line for a composition that waits in the queue."""
-    return f"waiting, position {position} in the queue"
+    ready = ready_text(seconds_left)
+    return f"waiting, position {position} in the queue{', ' if ready else ''}{ready}"
+
+
+def ready_text(seconds_left: float | None) -> str:
+    """Return when a composition will be complete; empty if that is unknown."""
+    return "" if seconds_left is None else f"ready in about {clock(seconds_left)}"
 
 
 def waiting_line(role: str) -> str:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from segue.renderer.v1.renderer_pb2 import ModelProfile
     from segue_composition.services import Services
     from segue_gateway.files import ArtifactFiles
+    from segue_gateway.ready_times import ReadyTimes
     from segue_runtime.settings import Settings
     from segue_runtime.store import Created, Job
 
@@ -64,13 +65,21 @@ class CheckedSpec:
 class Submission:
     """Creates compositions, masterings and analyses."""
 
-    def __init__(self, settings: Settings, services: Services, files: ArtifactFiles, draining: asyncio.Event) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        services: Services,
+        files: ArtifactFiles,
+        ready_times: ReadyTimes,
+        draining: asyncio.Event,
+    ) -> None:
         self._settings = settings
         self._store = services.store
         self._peers = services.peers
         self._models = services.models
         self._space = services.space
         self._files = files
+        self._ready_times = ready_times
         self._draining = draining
 
     async def job(self, name: str) -> Job:
@@ -90,6 +99,7 @@ class Submission:
             profiles = (await validation.check_composition(spec, self._models, self._peers)).profiles
         answer = await self._peers.create_plan(plan_request(spec, profiles))
         add_option_warnings(answer.plan, spec, profiles)
+        await self._ready_times.fill_plan(answer, spec, checked.kept, owner())
         return answer
 
     async def compose(self, spec: CompositionSpec, request_id: str, *, attached: bool) -> Job:
@@ -251,10 +261,14 @@ class Submission:
         return created.job
 
     async def _create(self, job: NewJob) -> Created:
-        queue = self._settings.queue
         here = scope.current()
         job = replace(job, call_id=here.request_id if here else None)
-        return await self._store.create(job, queue_limit=queue.limit, retry_after_s=queue.retry_after_s)
+        try:
+            return await self._store.create(job, queue_limit=self._settings.queue.limit)
+        except errors.QueueFull as error:
+            retry_s = await self._ready_times.retry_after_s()
+            text = f"{error.message}; try again in {retry_s:.0f} s"
+            raise errors.QueueFull(text, metadata=error.metadata, retry_after_s=retry_s) from error
 
     def _check_open(self) -> None:
         """Refuse new work while the server stops, or the disk is nearly full."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import grpc.aio
 
     from segue_composition.services import Services
+    from segue_gateway.ready_times import ReadyTimes
     from segue_gateway.seal import Seal
     from segue_gateway.watch.cursor import Cursor
     from segue_runtime.metrics import Metrics
@@ -29,11 +30,18 @@ class WatchStreams:
     """The streams of one gateway."""
 
     def __init__(
-        self, settings: GatewaySettings, services: Services, seal: Seal, draining: asyncio.Event, metrics: Metrics
+        self,
+        settings: GatewaySettings,
+        services: Services,
+        seal: Seal,
+        ready_times: ReadyTimes,
+        draining: asyncio.Event,
+        metrics: Metrics,
     ) -> None:
         self._settings = settings
         self._services = services
         self._seal = seal
+        self._ready_times = ready_times
         self._draining = draining
         self._metrics = metrics
         self.num_watchers = 0
@@ -51,7 +59,7 @@ class WatchStreams:
             encoding=request.encoding,
             heartbeat_s=request.heartbeat_interval.ToNanoseconds() / 1e9 or self._settings.heartbeat_s,
         )
-        watch = Watch(self._services, self._seal, self._draining, name, start, options)
+        watch = Watch(self._services, self._seal, self._ready_times, self._draining, name, start, options)
         owns = request.disconnect_policy == stream_pb2.DISCONNECT_POLICY_CANCEL
         async with self._attached(name) if owns else contextlib.nullcontext():
             self.num_watchers += 1

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from segue_composition.services import Services
+    from segue_gateway.ready_times import ReadyTimes
     from segue_gateway.seal import Seal
     from segue_gateway.watch.audio_messages import LoggedSegment
-    from segue_runtime.store import Event
+    from segue_runtime.store import Event, Progress
 
 READ_ROWS: Final = 256
 WAIT_S: Final = 0.5
@@ -55,6 +56,7 @@ class Watch:
         self,
         services: Services,
         seal: Seal,
+        ready_times: ReadyTimes,
         draining: asyncio.Event,
         name: str,
         start: Cursor,
@@ -62,6 +64,7 @@ class Watch:
     ) -> None:
         self._store = services.store
         self._seal = seal
+        self._ready_times = ready_times
         self._draining = draining
         self._name = name
         self._cursor = start
@@ -69,6 +72,7 @@ class Watch:
         self._stages = STAGES[options.audio]
         self._audio = AudioMessages(services.artifacts, seal, name, options.encoding)
         self._progress_version = 0
+        self._progress: frozenset[bytes] = frozenset()
         self._last_sent = time.monotonic()
         self._finished = False
 
@@ -133,13 +137,21 @@ class Watch:
         progress = await self._store.progress(self._name)
         if progress.version > self._progress_version:
             self._progress_version = progress.version
-            for event in log_rows.unpack(progress.payload):
-                yield self._unlogged(event)
+            for event in self._news(progress):
+                yield await self._unlogged(event)
         elif time.monotonic() - self._last_sent >= self._heartbeat_s:
-            yield self._unlogged(await self._checkpoint())
+            yield await self._unlogged(await self._checkpoint())
 
-    def _unlogged(self, event: stream_pb2.CompositionEvent) -> bytes:
+    def _news(self, progress: Progress) -> list[stream_pb2.CompositionEvent]:
+        """Return the progress that has changed: the store holds that of all sections in work."""
+        before, now = self._progress, {event.SerializeToString(): event for event in log_rows.unpack(progress.payload)}
+        self._progress = frozenset(now)
+        return [event for content, event in now.items() if content not in before]
+
+    async def _unlogged(self, event: stream_pb2.CompositionEvent) -> bytes:
         """Encode an event that has no row in the log."""
+        content = event.checkpoint if event.HasField("checkpoint") else event.section_progress
+        await self._ready_times.fill(content.ready_in, self._name)
         event.composition = self._name
         event.sequence = self._cursor.sequence
         log_rows.set_time(event.event_time, time.time())

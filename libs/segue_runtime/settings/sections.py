@@ -192,7 +192,7 @@ class QueueSettings:
     """The queue of waiting compositions."""
 
     limit: int = number(64, "Compositions that may wait; more are refused with a retry time.", minimum=1)
-    retry_after_s: float = duration(5, "Retry time that a refused caller receives.")
+    retry_after_s: float = duration(5, "Retry time that a refused caller receives while none can be estimated.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         SectionLease,
         WaitingSection,
     )
+    from segue_runtime.store.pool.workload import Workload
     from segue_runtime.store.records import (
         Created,
         Depth,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 class Jobs(Protocol):
     """Jobs by name. An unknown name raises CompositionNotFound or JobNotFound, except in `get`."""
 
-    async def create(self, job: NewJob, *, queue_limit: int, retry_after_s: float = 5.0) -> Created:
+    async def create(self, job: NewJob, *, queue_limit: int) -> Created:
         """Write a job and its first events, and put it into the queue.
 
         Raises QueueFull, RequestIdReused, or ArtifactNotFound when the upload that it needs is not there any more.
@@ -267,6 +268,14 @@ class Pool(Protocol):
 
     async def places(self) -> Mapping[int, LinePlace]:
         """Return the place of every waiting section, by ticket."""
+        ...
+
+    async def add_cost(self, stage: str, cost: float) -> None:
+        """Remember what a stage took, in seconds of work for a second of audio."""
+        ...
+
+    async def workload(self, kind: str) -> Workload:
+        """Return the unfinished jobs of a kind, and what their work depends on."""
         ...
 
     async def assign(self) -> None:

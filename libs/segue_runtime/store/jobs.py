@@ -47,7 +47,7 @@ def need(cx: sqlite3.Connection, name: str) -> Job:
     return job
 
 
-def create(tx: Transaction, new: NewJob, queue_limit: int, retry_after_s: float) -> Created:
+def create(tx: Transaction, new: NewJob, queue_limit: int) -> Created:
     """Write a job, or return the one that the same request created before."""
     if new.request_id is not None:
         row = tx.cx.execute(
@@ -66,11 +66,7 @@ def create(tx: Transaction, new: NewJob, queue_limit: int, retry_after_s: float)
         uploads.check_usable(tx.cx, new.upload)
     num_waiting = queue_order.num_waiting(tx.cx)
     if num_waiting >= queue_limit:
-        raise QueueFull(
-            f"the queue is full: {num_waiting} jobs wait; try again in {retry_after_s:g} s",
-            metadata={"limit": str(queue_limit)},
-            retry_after_s=retry_after_s,
-        )
+        raise QueueFull(f"the queue is full: {num_waiting} jobs wait", metadata={"limit": str(queue_limit)})
     cursor = tx.cx.execute(
         "INSERT INTO jobs (name, kind, owner, request_id, labels, spec, resource, state, attached_until, "
         "attached_s, last_sequence, created, call_id, upload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",

@@ -118,9 +118,9 @@ class SqliteStore:
 
     # Jobs
 
-    async def create(self, job: NewJob, *, queue_limit: int, retry_after_s: float = 5.0) -> Created:
+    async def create(self, job: NewJob, *, queue_limit: int) -> Created:
         def work(tx: Transaction) -> Created:
-            created = jobs.create(tx, job, queue_limit, retry_after_s)
+            created = jobs.create(tx, job, queue_limit)
             if created.is_new:
                 tx.after_commit.append(self.notifier.notify_queue)
             return created

@@ -9,6 +9,7 @@ import secrets
 from typing import TYPE_CHECKING, Any, Final
 
 from segue.composer.v1 import composition_pb2
+from segue_composition.estimates.ready_times import pieces_at_once
 from segue_composition.job_kinds import ANALYSIS, COMPOSITION, MASTERING
 from segue_conductor.company import Company
 from segue_conductor.journal import Journal
@@ -34,8 +35,6 @@ IDLE_WAIT_S: Final = 1.0
 STORE_BACKOFF_S: Final = 1.0
 CLEAN_EVERY_S: Final = 5.0
 STAFF_EVERY_S: Final = 1.0
-MAX_WORKERS: Final = 64
-WORKERS_PER_SLOT: Final = 4
 NUM_OTHER_WORKERS: Final = 2
 """The workers for masterings, and for analyses."""
 log = logs.get("conductor")
@@ -110,7 +109,7 @@ class Conductor:
 
     async def _num_automatic(self) -> int:
         """Return how many pieces are worked on at once: more than there are slots, so that the line can be fair."""
-        return min(MAX_WORKERS, WORKERS_PER_SLOT * max(1, await self._pool.num_slots()))
+        return pieces_at_once(await self._pool.num_slots())
 
     async def _work(self, kind: str, number: int) -> None:
         while not self._stopping.is_set() and number < self._num_workers[kind]:

@@ -6,21 +6,23 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from segue.composer.v1 import stream_pb2
+from segue_composition.stages import RENDERED
 
 if TYPE_CHECKING:
-    from segue.composer.v1.composition_pb2 import State
+    from segue.composer.v1.composition_pb2 import Composition
     from segue.composer.v1.stream_pb2 import CompositionEvent, SectionProgress
     from segue_conductor.backoff import Backoff
 
 
 @dataclass
 class ProgressBoard:
-    """The newest unsent progress of each section, and the retries in progress."""
+    """The newest progress of each section in work, and the retries in progress."""
 
     backoffs: list[Backoff] = field(default_factory=list)
     sent_waiting_for: str = ""
     """The role in the newest checkpoint that was sent."""
     _newest: dict[str, SectionProgress] = field(default_factory=dict)
+    _has_news: bool = False
     _positions: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -42,15 +44,23 @@ class ProgressBoard:
         else:
             self._positions.pop(progress.section_id, None)
         self._newest[progress.section_id] = progress
+        self._has_news = True
 
-    def pop_all(self, state: State.ValueType) -> list[CompositionEvent]:
-        """Return and forget the unsent progress, with a checkpoint while the job waits and once after it."""
-        newest, self._newest = self._newest, {}
-        events = [stream_pb2.CompositionEvent(section_progress=each) for each in newest.values()]
-        waiting_for = self.waiting_for
-        # It is repeated with new progress, which replaces the present one in the store.
-        if waiting_for != self.sent_waiting_for or (waiting_for and events):
-            self.sent_waiting_for = waiting_for
-            checkpoint = stream_pb2.Checkpoint(state=state, waiting_for=waiting_for)
+    def take_news(self, composition: Composition) -> list[CompositionEvent]:
+        """Return the progress of all sections in work if there is news, with a checkpoint while the job waits.
+
+        It replaces the present progress in the store. There is a checkpoint once after the wait, too.
+        """
+        waiting_for, has_news = self.waiting_for, self._has_news
+        if not has_news and waiting_for == self.sent_waiting_for:
+            return []
+        self._has_news = False
+        events = [stream_pb2.CompositionEvent(section_progress=each) for each in self._newest.values()]
+        for section in composition.sections:
+            if section.state in RENDERED:
+                self._newest.pop(section.section_id, None)
+        if waiting_for or self.sent_waiting_for:
+            checkpoint = stream_pb2.Checkpoint(state=composition.state, waiting_for=waiting_for)
             events.append(stream_pb2.CompositionEvent(checkpoint=checkpoint))
+        self.sent_waiting_for = waiting_for
         return events

@@ -23,6 +23,7 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from segue.analyzer.v1 import analyzer_pb2 as segue_dot_analyzer_dot_v1_dot_analyzer__pb2
@@ -32,7 +33,7 @@ from segue.music.v1 import music_pb2 as segue_dot_music_dot_v1_dot_music__pb2
 from segue.planner.v1 import planner_pb2 as segue_dot_planner_dot_v1_dot_planner__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#segue/composer/v1/composition.proto\x12\x11segue.composer.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a segue/analyzer/v1/analyzer.proto\x1a\x1csegue/composer/v1/spec.proto\x1a\x1asegue/mixer/v1/mixer.proto\x1a\x1asegue/music/v1/music.proto\x1a\x1esegue/planner/v1/planner.proto\"b\n\x0b\x44\x65gradation\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x12\n\nsection_id\x18\x03 \x01(\t\x12\x14\n\x0c\x66\x61iled_model\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\"\xab\x01\n\x07\x46\x61ilure\x12+\n\x05stage\x18\x01 \x01(\x0e\x32\x1c.segue.composer.v1.WorkStage\x12\x12\n\nsection_id\x18\x02 \x01(\t\x12\x36\n\x10\x63ompleted_stages\x18\x03 \x03(\x0e\x32\x1c.segue.composer.v1.WorkStage\x12\x18\n\x10kept_section_ids\x18\x04 \x03(\t\x12\r\n\x05\x64raft\x18\x05 \x01(\t\"\xb7\x01\n\x07Section\x12\x12\n\nsection_id\x18\x01 \x01(\t\x12.\n\x05state\x18\x02 \x01(\x0e\x32\x1f.segue.composer.v1.SectionState\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12\x0c\n\x04take\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12\x0e\n\x06reused\x18\x06 \x01(\x08\x12\x19\n\x0cshift_frames\x18\x07 \x01(\x03H\x00\x88\x01\x01\x42\x0f\n\r_shift_frames\"\xd4\x01\n\x06Output\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\x04kind\x18\x02 \x01(\x0e\x32\x1d.segue.composer.v1.OutputKind\x12\x12\n\nmedia_type\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12\x0e\n\x06sha256\x18\x05 \x01(\t\x12\x0e\n\x06\x66rames\x18\x06 \x01(\x03\x12\x13\n\x0bsample_rate\x18\x07 \x01(\r\x12\x10\n\x08\x63hannels\x18\x08 \x01(\r\x12\x11\n\tbit_depth\x18\t \x01(\r\x12\r\n\x05layer\x18\n \x01(\t\"\xbe\t\n\x0b\x43omposition\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x0e\n\x06parent\x18\x03 \x01(\t\x12\x0f\n\x07session\x18\x04 \x01(\t\x12:\n\x06labels\x18\x05 \x03(\x0b\x32*.segue.composer.v1.Composition.LabelsEntry\x12\"\n\x04kind\x18\x06 \x01(\x0e\x32\x14.segue.music.v1.Kind\x12\'\n\x05state\x18\x07 \x01(\x0e\x32\x18.segue.composer.v1.State\x12\x34\n\x0c\x64\x65gradations\x18\x08 \x03(\x0b\x32\x1e.segue.composer.v1.Degradation\x12@\n\x12\x64\x65gradation_policy\x18\t \x01(\x0e\x32$.segue.composer.v1.DegradationPolicy\x12\"\n\x04plan\x18\n \x01(\x0b\x32\x14.segue.music.v1.Plan\x12\x14\n\x0cplan_version\x18\x0b \x01(\r\x12,\n\x08\x65stimate\x18\x0c \x01(\x0b\x32\x1a.segue.planner.v1.Estimate\x12,\n\x08sections\x18\r \x03(\x0b\x32\x1a.segue.composer.v1.Section\x12*\n\x07outputs\x18\x0e \x03(\x0b\x32\x19.segue.composer.v1.Output\x12!\n\x05\x65rror\x18\x0f \x01(\x0b\x32\x12.google.rpc.Status\x12\x16\n\x0equeue_position\x18\x10 \x01(\r\x12\r\n\x05model\x18\x11 \x01(\t\x12\x0c\n\x04seed\x18\x12 \x01(\r\x12\x14\n\x0c\x64raft_frames\x18\x13 \x01(\x03\x12\x0e\n\x06\x63laims\x18\x14 \x01(\r\x12/\n\x0b\x63reate_time\x18\x15 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x16 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x17 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x18 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x06master\x18\x19 \x01(\x0b\x32!.segue.mixer.v1.MasterMeasurement\x12\x30\n\x08mastered\x18\x1a \x01(\x0b\x32\x1e.segue.mixer.v1.MasterFinished\x12)\n\x05joins\x18\x1b \x03(\x0b\x32\x1a.segue.mixer.v1.JoinReport\x12)\n\x06report\x18\x1c \x01(\x0b\x32\x19.segue.analyzer.v1.Report\x12\r\n\x05title\x18\x1d \x01(\t\x12)\n\x08warnings\x18\x1e \x03(\x0b\x32\x17.segue.music.v1.Warning\x12\x13\n\x0bwaiting_for\x18\x1f \x01(\t\x12+\n\x07\x66\x61ilure\x18  \x01(\x0b\x32\x1a.segue.composer.v1.Failure\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01J\x04\x08(\x10)R\x04\x65tag\"u\n\x18\x43reateCompositionRequest\x12\x38\n\x04spec\x18\x01 \x01(\x0b\x32\".segue.composer.v1.CompositionSpecB\x06\xbaH\x03\xc8\x01\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"P\n\x19\x43reateCompositionResponse\x12\x33\n\x0b\x63omposition\x18\x01 \x01(\x0b\x32\x1e.segue.composer.v1.Composition\"K\n\x15GetCompositionRequest\x12\x32\n\x04name\x18\x01 \x01(\tB$\xbaH!r\x1f\x32\x1d^compositions/[0-9a-f]{8,64}$\"M\n\x16GetCompositionResponse\x12\x33\n\x0b\x63omposition\x18\x01 \x01(\x0b\x32\x1e.segue.composer.v1.Composition\"m\n\x17ListCompositionsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\x12\x18\n\x06\x66ilter\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\"i\n\x18ListCompositionsResponse\x12\x34\n\x0c\x63ompositions\x18\x01 \x03(\x0b\x32\x1e.segue.composer.v1.Composition\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"N\n\x18\x43\x61ncelCompositionRequest\x12\x32\n\x04name\x18\x01 \x01(\tB$\xbaH!r\x1f\x32\x1d^compositions/[0-9a-f]{8,64}$\"P\n\x19\x43\x61ncelCompositionResponse\x12\x33\n\x0b\x63omposition\x18\x01 \x01(\x0b\x32\x1e.segue.composer.v1.Composition\"n\n\x17RetryCompositionRequest\x12\x32\n\x04name\x18\x01 \x01(\tB$\xbaH!r\x1f\x32\x1d^compositions/[0-9a-f]{8,64}$\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"O\n\x18RetryCompositionResponse\x12\x33\n\x0b\x63omposition\x18\x01 \x01(\x0b\x32\x1e.segue.composer.v1.Composition\"N\n\x18\x44\x65leteCompositionRequest\x12\x32\n\x04name\x18\x01 \x01(\tB$\xbaH!r\x1f\x32\x1d^compositions/[0-9a-f]{8,64}$\"\x1b\n\x19\x44\x65leteCompositionResponse\"R\n\x16PlanCompositionRequest\x12\x38\n\x04spec\x18\x01 \x01(\x0b\x32\".segue.composer.v1.CompositionSpecB\x06\xbaH\x03\xc8\x01\x01\"k\n\x17PlanCompositionResponse\x12\"\n\x04plan\x18\x01 \x01(\x0b\x32\x14.segue.music.v1.Plan\x12,\n\x08\x65stimate\x18\x02 \x01(\x0b\x32\x1a.segue.planner.v1.Estimate*\xbe\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_QUEUED\x10\x01\x12\x12\n\x0eSTATE_PLANNING\x10\x02\x12\x13\n\x0fSTATE_RENDERING\x10\x03\x12\x13\n\x0fSTATE_MASTERING\x10\x04\x12\x13\n\x0fSTATE_SUCCEEDED\x10\x05\x12\x12\n\x0eSTATE_DEGRADED\x10\x06\x12\x10\n\x0cSTATE_FAILED\x10\x07\x12\x13\n\x0fSTATE_CANCELLED\x10\x08*\xac\x01\n\tWorkStage\x12\x1a\n\x16WORK_STAGE_UNSPECIFIED\x10\x00\x12\x13\n\x0fWORK_STAGE_PLAN\x10\x01\x12\x15\n\x11WORK_STAGE_RENDER\x10\x02\x12\x12\n\x0eWORK_STAGE_MIX\x10\x03\x12\x15\n\x11WORK_STAGE_MASTER\x10\x04\x12\x14\n\x10WORK_STAGE_FILES\x10\x05\x12\x16\n\x12WORK_STAGE_ANALYZE\x10\x06*\xb5\x01\n\x0cSectionState\x12\x1d\n\x19SECTION_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15SECTION_STATE_WAITING\x10\x01\x12\x1b\n\x17SECTION_STATE_RENDERING\x10\x02\x12\x1a\n\x16SECTION_STATE_RENDERED\x10\x03\x12\x18\n\x14SECTION_STATE_JOINED\x10\x04\x12\x18\n\x14SECTION_STATE_FAILED\x10\x05*\x9e\x01\n\nOutputKind\x12\x1b\n\x17OUTPUT_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12OUTPUT_KIND_MASTER\x10\x01\x12\x15\n\x11OUTPUT_KIND_DRAFT\x10\x02\x12\x14\n\x10OUTPUT_KIND_STEM\x10\x03\x12\x14\n\x10OUTPUT_KIND_MIDI\x10\x04\x12\x18\n\x14OUTPUT_KIND_MANIFEST\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#segue/composer/v1/composition.proto\x12\x11segue.composer.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a segue/analyzer/v1/analyzer.proto\x1a\x1csegue/composer/v1/spec.proto\x1a\x1asegue/mixer/v1/mixer.proto\x1a\x1asegue/music/v1/music.proto\x1a\x1esegue/planner/v1/planner.proto\"b\n\x0b\x44\x65gradation\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x12\n\nsection_id\x18\x03 \x01(\t\x12\x14\n\x0c\x66\x61iled_model\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\"\xab\x01\n\x07\x46\x61ilure\x12+\n\x05stage\x18\x01 \x01(\x0e\x32\x1c.segue.composer.v1.WorkStage\x12\x12\n\nsection_id\x18\x02 \x01(\t\x12\x36\n\x10\x63ompleted_stages\x18\x03 \x03(\x0e\x32\x1c.segue.composer.v1.WorkStage\x12\x18\n\x10kept_section_ids\x18\x04 \x03(\t\x12\r\n\x05\x64raft\x18\x05 \x01(\t\"\xb7\x01\n\x07Section\x12\x12\n\nsection_id\x18\x01 \x01(\t\x12.\n\x05state\x18\x02 \x01(\x0e\x32\x1f.segue.composer.v1.SectionState\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12\x0c\n\x04take\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12\x0e\n\x06reused\x18\x06 \x01(\x08\x12\x19\n\x0cshift_frames\x18\x07 \x01(\x03H\x00\x88\x01\x01\x42\x0f\n\r_shift_frames\"\xd4\x01\n\x06Output\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\x04kind\x18\x02 \x01(\x0e\x32\x1d.segue.composer.v1.OutputKind\x12\x12\n\nmedia_type\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12\x0e\n\x06sha256\x18\x05 \x01(\t\x12\x0e\n\x06\x66rames\x18\x06 \x01(\x03\x12\x13\n\x0bsample_rate\x18\x07 \x01(\r\x12\x10\n\x08\x63hannels\x18\x08 \x01(\r\x12\x11\n\tbit_depth\x18\t \x01(\r\x12\r\n\x05layer\x18\n \x01(\t\"\xeb\t\n\x0b\x43omposition\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x0e\n\x06parent\x18\x03 \x01(\t\x12\x0f\n\x07session\x18\x04 \x01(\t\x12:\n\x06labels\x18\x05 \x03(\x0b\x32*.segue.composer.v1.Composition.LabelsEntry\x12\"\n\x04kind\x18\x06 \x01(\x0e\x32\x14.segue.music.v1.Kind\x12\'\n\x05state\x18\x07 \x01(\x0e\x32\x18.segue.composer.v1.State\x12\x34\n\x0c\x64\x65gradations\x18\x08 \x03(\x0b\x32\x1e.segue.composer.v1.Degradation\x12@\n\x12\x64\x65gradation_policy\x18\t \x01(\x0e\x32$.segue.composer.v1.DegradationPolicy\x12\"\n\x04plan\x18\n \x01(\x0b\x32\x14.segue.music.v1.Plan\x12\x14\n\x0cplan_version\x18\x0b \x01(\r\x12,\n\x08\x65stimate\x18\x0c \x01(\x0b\x32\x1a.segue.planner.v1.Estimate\x12,\n\x08sections\x18\r \x03(\x0b\x32\x1a.segue.composer.v1.Section\x12*\n\x07outputs\x18\x0e \x03(\x0b\x32\x19.segue.composer.v1.Output\x12!\n\x05\x65rror\x18\x0f \x01(\x0b\x32\x12.google.rpc.Status\x12\x16\n\x0equeue_position\x18\x10 \x01(\r\x12\r\n\x05model\x18\x11 \x01(\t\x12\x0c\n\x04seed\x18\x12 \x01(\r\x12\x14\n\x0c\x64raft_frames\x18\x13 \x01(\x03\x12\x0e\n\x06\x63laims\x18\x14 \x01(\r\x12/\n\x0b\x63reate_time\x18\x15 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x16 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x17 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x18 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x06master\x18\x19 \x01(\x0b\x32!.segue.mixer.v1.MasterMeasurement\x12\x30\n\x08mastered\x18\x1a \x01(\x0b\x32\x1e.segue.mixer.v1.MasterFinished\x12)\n\x05joins\x18\x1b \x03(\x0b\x32\x1a.segue.mixer.v1.JoinReport\x12)\n\x06report\x18\x1c \x01(\x0b\x32\x19.segue.analyzer.v1.Report\x12\r\n\x05title\x18\x1d \x01(\t\x12)\n\x08warnings\x18\x1e \x03(\x0b\x32\x17.segue.music.v1.Warning\x12\x13\n\x0bwaiting_for\x18\x1f \x01(\t\x12+\n\x07\x66\x61ilure\x18  \x01(\x0b\x32\x1a.segue.composer.v1.Failure\x12+\n\x08ready_in\x18! \x01(\x0b\x32\x19.google.protobuf.Duration\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01J\x04\x08(\x10)R\x04\x65tag\"u\n\x18\x43reateCompositionRequest\x12\x38\n\x04spec\x18\x01 \x01(\x0b\x32\".segue.composer.v1.CompositionSpecB\x06\xbaH\x03\xc8\x01\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"P\n\x19\x43reateCompositionResponse\x12\x33\n\x0b\x63omposition\x18\x01 \x01(\x0b\x32\x1e.segue.composer.v1.Composition\"K\n\x15GetCompositionRequest\x12\x32\n\x04name\x18\x01 \x01(\tB$\xbaH!r\x1f\x32\x1d^compositions/[0-9a-f]{8,64}$\"M\n\x16GetCompositionResponse\x12\x33\n\x0b\x63omposition\x18\x01 \x01(\x0b\x32\x1e.segue.composer.v1.Composition\"m\n\x17ListCompositionsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\x12\x18\n\x06\x66ilter\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\"i\n\x18ListCompositionsResponse\x12\x34\n\x0c\x63ompositions\x18\x01 \x03(\x0b\x32\x1e.segue.composer.v1.Composition\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"N\n\x18\x43\x61ncelCompositionRequest\x12\x32\n\x04name\x18\x01 \x01(\tB$\xbaH!r\x1f\x32\x1d^compositions/[0-9a-f]{8,64}$\"P\n\x19\x43\x61ncelCompositionResponse\x12\x33\n\x0b\x63omposition\x18\x01 \x01(\x0b\x32\x1e.segue.composer.v1.Composition\"n\n\x17RetryCompositionRequest\x12\x32\n\x04name\x18\x01 \x01(\tB$\xbaH!r\x1f\x32\x1d^compositions/[0-9a-f]{8,64}$\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"O\n\x18RetryCompositionResponse\x12\x33\n\x0b\x63omposition\x18\x01 \x01(\x0b\x32\x1e.segue.composer.v1.Composition\"N\n\x18\x44\x65leteCompositionRequest\x12\x32\n\x04name\x18\x01 \x01(\tB$\xbaH!r\x1f\x32\x1d^compositions/[0-9a-f]{8,64}$\"\x1b\n\x19\x44\x65leteCompositionResponse\"R\n\x16PlanCompositionRequest\x12\x38\n\x04spec\x18\x01 \x01(\x0b\x32\".segue.composer.v1.CompositionSpecB\x06\xbaH\x03\xc8\x01\x01\"k\n\x17PlanCompositionResponse\x12\"\n\x04plan\x18\x01 \x01(\x0b\x32\x14.segue.music.v1.Plan\x12,\n\x08\x65stimate\x18\x02 \x01(\x0b\x32\x1a.segue.planner.v1.Estimate*\xbe\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_QUEUED\x10\x01\x12\x12\n\x0eSTATE_PLANNING\x10\x02\x12\x13\n\x0fSTATE_RENDERING\x10\x03\x12\x13\n\x0fSTATE_MASTERING\x10\x04\x12\x13\n\x0fSTATE_SUCCEEDED\x10\x05\x12\x12\n\x0eSTATE_DEGRADED\x10\x06\x12\x10\n\x0cSTATE_FAILED\x10\x07\x12\x13\n\x0fSTATE_CANCELLED\x10\x08*\xac\x01\n\tWorkStage\x12\x1a\n\x16WORK_STAGE_UNSPECIFIED\x10\x00\x12\x13\n\x0fWORK_STAGE_PLAN\x10\x01\x12\x15\n\x11WORK_STAGE_RENDER\x10\x02\x12\x12\n\x0eWORK_STAGE_MIX\x10\x03\x12\x15\n\x11WORK_STAGE_MASTER\x10\x04\x12\x14\n\x10WORK_STAGE_FILES\x10\x05\x12\x16\n\x12WORK_STAGE_ANALYZE\x10\x06*\xb5\x01\n\x0cSectionState\x12\x1d\n\x19SECTION_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15SECTION_STATE_WAITING\x10\x01\x12\x1b\n\x17SECTION_STATE_RENDERING\x10\x02\x12\x1a\n\x16SECTION_STATE_RENDERED\x10\x03\x12\x18\n\x14SECTION_STATE_JOINED\x10\x04\x12\x18\n\x14SECTION_STATE_FAILED\x10\x05*\x9e\x01\n\nOutputKind\x12\x1b\n\x17OUTPUT_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12OUTPUT_KIND_MASTER\x10\x01\x12\x15\n\x11OUTPUT_KIND_DRAFT\x10\x02\x12\x14\n\x10OUTPUT_KIND_STEM\x10\x03\x12\x14\n\x10OUTPUT_KIND_MIDI\x10\x04\x12\x18\n\x14OUTPUT_KIND_MANIFEST\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -63,52 +64,52 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETECOMPOSITIONREQUEST'].fields_by_name['name']._serialized_options = b'\272H!r\0372\035^compositions/[0-9a-f]{8,64}$'
   _globals['_PLANCOMPOSITIONREQUEST'].fields_by_name['spec']._loaded_options = None
   _globals['_PLANCOMPOSITIONREQUEST'].fields_by_name['spec']._serialized_options = b'\272H\003\310\001\001'
-  _globals['_STATE']._serialized_start=3422
-  _globals['_STATE']._serialized_end=3612
-  _globals['_WORKSTAGE']._serialized_start=3615
-  _globals['_WORKSTAGE']._serialized_end=3787
-  _globals['_SECTIONSTATE']._serialized_start=3790
-  _globals['_SECTIONSTATE']._serialized_end=3971
-  _globals['_OUTPUTKIND']._serialized_start=3974
-  _globals['_OUTPUTKIND']._serialized_end=4132
-  _globals['_DEGRADATION']._serialized_start=297
-  _globals['_DEGRADATION']._serialized_end=395
-  _globals['_FAILURE']._serialized_start=398
-  _globals['_FAILURE']._serialized_end=569
-  _globals['_SECTION']._serialized_start=572
-  _globals['_SECTION']._serialized_end=755
-  _globals['_OUTPUT']._serialized_start=758
-  _globals['_OUTPUT']._serialized_end=970
-  _globals['_COMPOSITION']._serialized_start=973
-  _globals['_COMPOSITION']._serialized_end=2187
-  _globals['_COMPOSITION_LABELSENTRY']._serialized_start=2130
-  _globals['_COMPOSITION_LABELSENTRY']._serialized_end=2175
-  _globals['_CREATECOMPOSITIONREQUEST']._serialized_start=2189
-  _globals['_CREATECOMPOSITIONREQUEST']._serialized_end=2306
-  _globals['_CREATECOMPOSITIONRESPONSE']._serialized_start=2308
-  _globals['_CREATECOMPOSITIONRESPONSE']._serialized_end=2388
-  _globals['_GETCOMPOSITIONREQUEST']._serialized_start=2390
-  _globals['_GETCOMPOSITIONREQUEST']._serialized_end=2465
-  _globals['_GETCOMPOSITIONRESPONSE']._serialized_start=2467
-  _globals['_GETCOMPOSITIONRESPONSE']._serialized_end=2544
-  _globals['_LISTCOMPOSITIONSREQUEST']._serialized_start=2546
-  _globals['_LISTCOMPOSITIONSREQUEST']._serialized_end=2655
-  _globals['_LISTCOMPOSITIONSRESPONSE']._serialized_start=2657
-  _globals['_LISTCOMPOSITIONSRESPONSE']._serialized_end=2762
-  _globals['_CANCELCOMPOSITIONREQUEST']._serialized_start=2764
-  _globals['_CANCELCOMPOSITIONREQUEST']._serialized_end=2842
-  _globals['_CANCELCOMPOSITIONRESPONSE']._serialized_start=2844
-  _globals['_CANCELCOMPOSITIONRESPONSE']._serialized_end=2924
-  _globals['_RETRYCOMPOSITIONREQUEST']._serialized_start=2926
-  _globals['_RETRYCOMPOSITIONREQUEST']._serialized_end=3036
-  _globals['_RETRYCOMPOSITIONRESPONSE']._serialized_start=3038
-  _globals['_RETRYCOMPOSITIONRESPONSE']._serialized_end=3117
-  _globals['_DELETECOMPOSITIONREQUEST']._serialized_start=3119
-  _globals['_DELETECOMPOSITIONREQUEST']._serialized_end=3197
-  _globals['_DELETECOMPOSITIONRESPONSE']._serialized_start=3199
-  _globals['_DELETECOMPOSITIONRESPONSE']._serialized_end=3226
-  _globals['_PLANCOMPOSITIONREQUEST']._serialized_start=3228
-  _globals['_PLANCOMPOSITIONREQUEST']._serialized_end=3310
-  _globals['_PLANCOMPOSITIONRESPONSE']._serialized_start=3312
-  _globals['_PLANCOMPOSITIONRESPONSE']._serialized_end=3419
+  _globals['_STATE']._serialized_start=3499
+  _globals['_STATE']._serialized_end=3689
+  _globals['_WORKSTAGE']._serialized_start=3692
+  _globals['_WORKSTAGE']._serialized_end=3864
+  _globals['_SECTIONSTATE']._serialized_start=3867
+  _globals['_SECTIONSTATE']._serialized_end=4048
+  _globals['_OUTPUTKIND']._serialized_start=4051
+  _globals['_OUTPUTKIND']._serialized_end=4209
+  _globals['_DEGRADATION']._serialized_start=329
+  _globals['_DEGRADATION']._serialized_end=427
+  _globals['_FAILURE']._serialized_start=430
+  _globals['_FAILURE']._serialized_end=601
+  _globals['_SECTION']._serialized_start=604
+  _globals['_SECTION']._serialized_end=787
+  _globals['_OUTPUT']._serialized_start=790
+  _globals['_OUTPUT']._serialized_end=1002
+  _globals['_COMPOSITION']._serialized_start=1005
+  _globals['_COMPOSITION']._serialized_end=2264
+  _globals['_COMPOSITION_LABELSENTRY']._serialized_start=2207
+  _globals['_COMPOSITION_LABELSENTRY']._serialized_end=2252
+  _globals['_CREATECOMPOSITIONREQUEST']._serialized_start=2266
+  _globals['_CREATECOMPOSITIONREQUEST']._serialized_end=2383
+  _globals['_CREATECOMPOSITIONRESPONSE']._serialized_start=2385
+  _globals['_CREATECOMPOSITIONRESPONSE']._serialized_end=2465
+  _globals['_GETCOMPOSITIONREQUEST']._serialized_start=2467
+  _globals['_GETCOMPOSITIONREQUEST']._serialized_end=2542
+  _globals['_GETCOMPOSITIONRESPONSE']._serialized_start=2544
+  _globals['_GETCOMPOSITIONRESPONSE']._serialized_end=2621
+  _globals['_LISTCOMPOSITIONSREQUEST']._serialized_start=2623
+  _globals['_LISTCOMPOSITIONSREQUEST']._serialized_end=2732
+  _globals['_LISTCOMPOSITIONSRESPONSE']._serialized_start=2734
+  _globals['_LISTCOMPOSITIONSRESPONSE']._serialized_end=2839
+  _globals['_CANCELCOMPOSITIONREQUEST']._serialized_start=2841
+  _globals['_CANCELCOMPOSITIONREQUEST']._serialized_end=2919
+  _globals['_CANCELCOMPOSITIONRESPONSE']._serialized_start=2921
+  _globals['_CANCELCOMPOSITIONRESPONSE']._serialized_end=3001
+  _globals['_RETRYCOMPOSITIONREQUEST']._serialized_start=3003
+  _globals['_RETRYCOMPOSITIONREQUEST']._serialized_end=3113
+  _globals['_RETRYCOMPOSITIONRESPONSE']._serialized_start=3115
+  _globals['_RETRYCOMPOSITIONRESPONSE']._serialized_end=3194
+  _globals['_DELETECOMPOSITIONREQUEST']._serialized_start=3196
+  _globals['_DELETECOMPOSITIONREQUEST']._serialized_end=3274
+  _globals['_DELETECOMPOSITIONRESPONSE']._serialized_start=3276
+  _globals['_DELETECOMPOSITIONRESPONSE']._serialized_end=3303
+  _globals['_PLANCOMPOSITIONREQUEST']._serialized_start=3305
+  _globals['_PLANCOMPOSITIONREQUEST']._serialized_end=3387
+  _globals['_PLANCOMPOSITIONRESPONSE']._serialized_start=3389
+  _globals['_PLANCOMPOSITIONRESPONSE']._serialized_end=3496
 # @@protoc_insertion_point(module_scope)

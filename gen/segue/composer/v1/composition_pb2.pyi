@@ -6,6 +6,7 @@ The composition as a resource: its state, sections and outputs, and the calls th
 import builtins
 import collections.abc
 import google.protobuf.descriptor
+import google.protobuf.duration_pb2
 import google.protobuf.internal.containers
 import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
@@ -421,6 +422,7 @@ class Composition(google.protobuf.message.Message):
     WARNINGS_FIELD_NUMBER: builtins.int
     WAITING_FOR_FIELD_NUMBER: builtins.int
     FAILURE_FIELD_NUMBER: builtins.int
+    READY_IN_FIELD_NUMBER: builtins.int
     name: builtins.str
     """name is "compositions/" and an id."""
     owner: builtins.str
@@ -523,6 +525,12 @@ class Composition(google.protobuf.message.Message):
     def failure(self) -> global___Failure:
         """failure says where it failed or was cancelled, and what is left. Absence means that neither happened."""
 
+    @property
+    def ready_in(self) -> google.protobuf.duration_pb2.Duration:
+        """ready_in is the expected time until it is complete, as in Checkpoint. Absence means that it is unknown, or that the
+        composition has ended; events omit it.
+        """
+
     def __init__(
         self,
         *,
@@ -558,9 +566,10 @@ class Composition(google.protobuf.message.Message):
         warnings: collections.abc.Iterable[segue.music.v1.music_pb2.Warning] | None = ...,
         waiting_for: builtins.str = ...,
         failure: global___Failure | None = ...,
+        ready_in: google.protobuf.duration_pb2.Duration | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "estimate", b"estimate", "expire_time", b"expire_time", "failure", b"failure", "master", b"master", "mastered", b"mastered", "plan", b"plan", "report", b"report", "start_time", b"start_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["claims", b"claims", "create_time", b"create_time", "degradation_policy", b"degradation_policy", "degradations", b"degradations", "draft_frames", b"draft_frames", "end_time", b"end_time", "error", b"error", "estimate", b"estimate", "expire_time", b"expire_time", "failure", b"failure", "joins", b"joins", "kind", b"kind", "labels", b"labels", "master", b"master", "mastered", b"mastered", "model", b"model", "name", b"name", "outputs", b"outputs", "owner", b"owner", "parent", b"parent", "plan", b"plan", "plan_version", b"plan_version", "queue_position", b"queue_position", "report", b"report", "sections", b"sections", "seed", b"seed", "session", b"session", "start_time", b"start_time", "state", b"state", "title", b"title", "waiting_for", b"waiting_for", "warnings", b"warnings"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "estimate", b"estimate", "expire_time", b"expire_time", "failure", b"failure", "master", b"master", "mastered", b"mastered", "plan", b"plan", "ready_in", b"ready_in", "report", b"report", "start_time", b"start_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["claims", b"claims", "create_time", b"create_time", "degradation_policy", b"degradation_policy", "degradations", b"degradations", "draft_frames", b"draft_frames", "end_time", b"end_time", "error", b"error", "estimate", b"estimate", "expire_time", b"expire_time", "failure", b"failure", "joins", b"joins", "kind", b"kind", "labels", b"labels", "master", b"master", "mastered", b"mastered", "model", b"model", "name", b"name", "outputs", b"outputs", "owner", b"owner", "parent", b"parent", "plan", b"plan", "plan_version", b"plan_version", "queue_position", b"queue_position", "ready_in", b"ready_in", "report", b"report", "sections", b"sections", "seed", b"seed", "session", b"session", "start_time", b"start_time", "state", b"state", "title", b"title", "waiting_for", b"waiting_for", "warnings", b"warnings"]) -> None: ...
 
 global___Composition = Composition
 

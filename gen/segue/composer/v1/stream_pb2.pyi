@@ -194,6 +194,7 @@ class SectionProgress(google.protobuf.message.Message):
     FRACTION_DONE_FIELD_NUMBER: builtins.int
     REAL_TIME_FACTOR_FIELD_NUMBER: builtins.int
     QUEUE_POSITION_FIELD_NUMBER: builtins.int
+    READY_IN_FIELD_NUMBER: builtins.int
     section_id: builtins.str
     """section_id is the id of the section."""
     fraction_done: builtins.float
@@ -202,6 +203,10 @@ class SectionProgress(google.protobuf.message.Message):
     """real_time_factor is the speed so far, in seconds of audio a second. 0 means that it is unknown."""
     queue_position: builtins.int
     """queue_position is the position in the renderer's queue, from 1. 0 means that the section does not wait."""
+    @property
+    def ready_in(self) -> google.protobuf.duration_pb2.Duration:
+        """ready_in is the expected time until the composition is complete, as in Checkpoint. Absence means that it is unknown."""
+
     def __init__(
         self,
         *,
@@ -209,8 +214,10 @@ class SectionProgress(google.protobuf.message.Message):
         fraction_done: builtins.float = ...,
         real_time_factor: builtins.float = ...,
         queue_position: builtins.int = ...,
+        ready_in: google.protobuf.duration_pb2.Duration | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["fraction_done", b"fraction_done", "queue_position", b"queue_position", "real_time_factor", b"real_time_factor", "section_id", b"section_id"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["ready_in", b"ready_in"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["fraction_done", b"fraction_done", "queue_position", b"queue_position", "ready_in", b"ready_in", "real_time_factor", b"real_time_factor", "section_id", b"section_id"]) -> None: ...
 
 global___SectionProgress = SectionProgress
 
@@ -401,6 +408,7 @@ class Checkpoint(google.protobuf.message.Message):
     STATE_FIELD_NUMBER: builtins.int
     QUEUE_POSITION_FIELD_NUMBER: builtins.int
     WAITING_FOR_FIELD_NUMBER: builtins.int
+    READY_IN_FIELD_NUMBER: builtins.int
     state: segue.composer.v1.composition_pb2.State.ValueType
     """state is the current state of the composition."""
     queue_position: builtins.int
@@ -409,14 +417,23 @@ class Checkpoint(google.protobuf.message.Message):
     """waiting_for is the role that the composition waits for because it does not answer: "planner", "renderer", "mixer"
     or "analyzer". The work continues when the role is back. Empty means that the composition does not wait for one.
     """
+    @property
+    def ready_in(self) -> google.protobuf.duration_pb2.Duration:
+        """ready_in is the expected time until the composition is complete with all files and its report, from what is left of
+        it and of the compositions before it. Absence means that it is unknown: the speed of a model is, or no renderer
+        offers it.
+        """
+
     def __init__(
         self,
         *,
         state: segue.composer.v1.composition_pb2.State.ValueType = ...,
         queue_position: builtins.int = ...,
         waiting_for: builtins.str = ...,
+        ready_in: google.protobuf.duration_pb2.Duration | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["queue_position", b"queue_position", "state", b"state", "waiting_for", b"waiting_for"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["ready_in", b"ready_in"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["queue_position", b"queue_position", "ready_in", b"ready_in", "state", b"state", "waiting_for", b"waiting_for"]) -> None: ...
 
 global___Checkpoint = Checkpoint
 

@@ -28,7 +28,7 @@ from segue.music.v1 import music_pb2 as segue_dot_music_dot_v1_dot_music__pb2
 from segue.renderer.v1 import renderer_pb2 as segue_dot_renderer_dot_v1_dot_renderer__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1esegue/planner/v1/planner.proto\x12\x10segue.planner.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1asegue/music/v1/music.proto\x1a segue/renderer/v1/renderer.proto\"\xce\x01\n\x11\x43reatePlanRequest\x12,\n\x05\x62rief\x18\x01 \x01(\x0b\x32\x15.segue.music.v1.BriefB\x06\xbaH\x03\xc8\x01\x01\x12\"\n\x04plan\x18\x02 \x01(\x0b\x32\x14.segue.music.v1.Plan\x12;\n\x08profiles\x18\x03 \x03(\x0b\x32\x1f.segue.renderer.v1.ModelProfileB\x08\xbaH\x05\x92\x01\x02\x10 \x12*\n\x11prompted_sections\x18\x04 \x03(\tB\x0f\xbaH\x0c\x92\x01\t\x10\x80\x02\"\x04r\x02(@\"f\n\x0fSectionEstimate\x12\x12\n\nsection_id\x18\x01 \x01(\t\x12\x0f\n\x07windows\x18\x02 \x01(\r\x12.\n\x0brender_time\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x80\x02\n\x08\x45stimate\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06\x66rames\x18\x02 \x01(\x03\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x33\n\x08sections\x18\x04 \x03(\x0b\x32!.segue.planner.v1.SectionEstimate\x12.\n\x0brender_time\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0cmemory_bytes\x18\x06 \x01(\x03\x12-\n\nqueue_wait\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\"f\n\x12\x43reatePlanResponse\x12\"\n\x04plan\x18\x01 \x01(\x0b\x32\x14.segue.music.v1.Plan\x12,\n\x08\x65stimate\x18\x02 \x01(\x0b\x32\x1a.segue.planner.v1.Estimate2n\n\x0ePlannerService\x12\\\n\nCreatePlan\x12#.segue.planner.v1.CreatePlanRequest\x1a$.segue.planner.v1.CreatePlanResponse\"\x03\x90\x02\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1esegue/planner/v1/planner.proto\x12\x10segue.planner.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1asegue/music/v1/music.proto\x1a segue/renderer/v1/renderer.proto\"\xce\x01\n\x11\x43reatePlanRequest\x12,\n\x05\x62rief\x18\x01 \x01(\x0b\x32\x15.segue.music.v1.BriefB\x06\xbaH\x03\xc8\x01\x01\x12\"\n\x04plan\x18\x02 \x01(\x0b\x32\x14.segue.music.v1.Plan\x12;\n\x08profiles\x18\x03 \x03(\x0b\x32\x1f.segue.renderer.v1.ModelProfileB\x08\xbaH\x05\x92\x01\x02\x10 \x12*\n\x11prompted_sections\x18\x04 \x03(\tB\x0f\xbaH\x0c\x92\x01\t\x10\x80\x02\"\x04r\x02(@\"f\n\x0fSectionEstimate\x12\x12\n\nsection_id\x18\x01 \x01(\t\x12\x0f\n\x07windows\x18\x02 \x01(\r\x12.\n\x0brender_time\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xad\x02\n\x08\x45stimate\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06\x66rames\x18\x02 \x01(\x03\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x33\n\x08sections\x18\x04 \x03(\x0b\x32!.segue.planner.v1.SectionEstimate\x12.\n\x0brender_time\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0cmemory_bytes\x18\x06 \x01(\x03\x12-\n\nqueue_wait\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08ready_in\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\"f\n\x12\x43reatePlanResponse\x12\"\n\x04plan\x18\x01 \x01(\x0b\x32\x14.segue.music.v1.Plan\x12,\n\x08\x65stimate\x18\x02 \x01(\x0b\x32\x1a.segue.planner.v1.Estimate2n\n\x0ePlannerService\x12\\\n\nCreatePlan\x12#.segue.planner.v1.CreatePlanRequest\x1a$.segue.planner.v1.CreatePlanResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,9 +48,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SECTIONESTIMATE']._serialized_start=384
   _globals['_SECTIONESTIMATE']._serialized_end=486
   _globals['_ESTIMATE']._serialized_start=489
-  _globals['_ESTIMATE']._serialized_end=745
-  _globals['_CREATEPLANRESPONSE']._serialized_start=747
-  _globals['_CREATEPLANRESPONSE']._serialized_end=849
-  _globals['_PLANNERSERVICE']._serialized_start=851
-  _globals['_PLANNERSERVICE']._serialized_end=961
+  _globals['_ESTIMATE']._serialized_end=790
+  _globals['_CREATEPLANRESPONSE']._serialized_start=792
+  _globals['_CREATEPLANRESPONSE']._serialized_end=894
+  _globals['_PLANNERSERVICE']._serialized_start=896
+  _globals['_PLANNERSERVICE']._serialized_end=1006
 # @@protoc_insertion_point(module_scope)

@@ -100,6 +100,7 @@ class Estimate(google.protobuf.message.Message):
     RENDER_TIME_FIELD_NUMBER: builtins.int
     MEMORY_BYTES_FIELD_NUMBER: builtins.int
     QUEUE_WAIT_FIELD_NUMBER: builtins.int
+    READY_IN_FIELD_NUMBER: builtins.int
     model: builtins.str
     """model is the name of the composition's model. Empty means none."""
     frames: builtins.int
@@ -122,7 +123,14 @@ class Estimate(google.protobuf.message.Message):
 
     @property
     def queue_wait(self) -> google.protobuf.duration_pb2.Duration:
-        """queue_wait is the expected time in the queue; the gateway adds it. Absence means that it is unknown."""
+        """queue_wait is the expected time in the queue; the gateway adds it to a dry run. Absence means that it is unknown."""
+
+    @property
+    def ready_in(self) -> google.protobuf.duration_pb2.Duration:
+        """ready_in is the expected time until the composition would be complete with all files and its report, if it were
+        created now: with queue_wait, the work on other compositions, and no rendering of takes that exist already. The
+        gateway adds it to a dry run. Absence means that it is unknown.
+        """
 
     def __init__(
         self,
@@ -134,9 +142,10 @@ class Estimate(google.protobuf.message.Message):
         render_time: google.protobuf.duration_pb2.Duration | None = ...,
         memory_bytes: builtins.int = ...,
         queue_wait: google.protobuf.duration_pb2.Duration | None = ...,
+        ready_in: google.protobuf.duration_pb2.Duration | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["duration", b"duration", "queue_wait", b"queue_wait", "render_time", b"render_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["duration", b"duration", "frames", b"frames", "memory_bytes", b"memory_bytes", "model", b"model", "queue_wait", b"queue_wait", "render_time", b"render_time", "sections", b"sections"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["duration", b"duration", "queue_wait", b"queue_wait", "ready_in", b"ready_in", "render_time", b"render_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["duration", b"duration", "frames", b"frames", "memory_bytes", b"memory_bytes", "model", b"model", "queue_wait", b"queue_wait", "ready_in", b"ready_in", "render_time", b"render_time", "sections", b"sections"]) -> None: ...
 
 global___Estimate = Estimate
 

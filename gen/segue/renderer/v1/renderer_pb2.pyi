@@ -225,7 +225,9 @@ class ModelProfile(google.protobuf.message.Message):
     determinism: global___Determinism.ValueType
     """determinism is the promise about the bytes of the output."""
     real_time_factor: builtins.float
-    """real_time_factor is the measured speed on an idle renderer, in seconds of audio a second. 0 means not measured."""
+    """real_time_factor is the speed in seconds of audio a second: of a renderer, measured while it was idle; in a list of
+    models, the median over the newest finished sections, if there are any. 0 means not measured.
+    """
     memory_bytes: builtins.int
     """memory_bytes is the memory of the loaded model. 0 means not measured."""
     gives_notes: builtins.bool

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from segue_runtime.store.notifier import TURN_KEY, line_key
-from segue_runtime.store.pool import tables
+from segue_runtime.store.pool import tables, workload
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         SectionLease,
         WaitingSection,
     )
+    from segue_runtime.store.pool.workload import Workload
     from segue_runtime.store.threads import ReaderThreads, Transaction, WriterThread
 
 T = TypeVar("T")
@@ -91,6 +92,12 @@ class SqlitePool:
 
     async def places(self) -> Mapping[int, LinePlace]:
         return await self._readers.run(lambda cx: tables.places(cx, self._steady_clock()))
+
+    async def add_cost(self, stage: str, cost: float) -> None:
+        await self._writer.run(lambda tx: workload.add_cost(tx, stage, cost))
+
+    async def workload(self, kind: str) -> Workload:
+        return await self._readers.run(lambda cx: workload.workload(cx, kind, self._steady_clock()))
 
     async def assign(self) -> None:
         await self._writer.run(self._assign)

@@ -119,11 +119,9 @@ def renderers(cx: sqlite3.Connection, steady_now: float) -> list[KnownRenderer]:
 def models(cx: sqlite3.Connection, steady_now: float) -> list[KnownModel]:
     """List the remembered models, in the order in which they were seen first."""
     served = {model.key for each in renderers(cx, steady_now) for model in each.offer.models}
-    speeds = Assignment(Snapshot(members=(), rows=(), speeds=_speeds(cx)))
+    known = Assignment(Snapshot(members=(), rows=(), speeds=speeds(cx)))
     rows = cx.execute("SELECT * FROM models ORDER BY id").fetchall()
-    return [
-        KnownModel(_key_of(row), row["profile"], _key_of(row) in served, speeds.speed(_key_of(row))) for row in rows
-    ]
+    return [KnownModel(_key_of(row), row["profile"], _key_of(row) in served, known.speed(_key_of(row))) for row in rows]
 
 
 def enter(tx: Transaction, section: WaitingSection) -> int:
@@ -241,10 +239,11 @@ def _snapshot(cx: sqlite3.Connection, steady_now: float) -> Snapshot:
         for row in cx.execute(ROWS, (steady_now,))
     ]
     turns = {row["owner"]: row["turn"] for row in cx.execute("SELECT * FROM line_turns")}
-    return Snapshot(members, rows, turns, _speeds(cx))
+    return Snapshot(members, rows, turns, speeds(cx))
 
 
-def _speeds(cx: sqlite3.Connection) -> dict[tuple[ModelKey, str], list[float]]:
+def speeds(cx: sqlite3.Connection) -> dict[tuple[ModelKey, str], list[float]]:
+    """Return the newest measured speeds, by model and renderer."""
     found: dict[tuple[ModelKey, str], list[float]] = {}
     for row in cx.execute("SELECT * FROM speeds"):
         found.setdefault((_key_of(row), row["renderer"]), []).append(row["speed"])

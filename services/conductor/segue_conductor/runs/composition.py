@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composition_pb2, spec_pb2, stream_pb2
+from segue_composition.estimates.piece_work import ANALYZE, MASTER, PLAN, STEMS
 from segue_composition.plan_request import plan_request
 from segue_composition.section_models import add_option_warnings, models_of, players_of
 from segue_conductor.analyzer_call import analyze_master
@@ -26,6 +27,7 @@ from segue_conductor.publish.stems import write_stems
 from segue_conductor.publish.unfinished import write_unfinished_draft
 from segue_conductor.render.section_renderer import SectionRenderer
 from segue_conductor.runs.progress_writer import progress_written
+from segue_conductor.runs.stage_costs import MixCost, cost_measured
 from segue_runtime import errors, failpoints, logs
 
 if TYPE_CHECKING:
@@ -94,7 +96,8 @@ class CompositionRun:
             stall_limit_s=self._settings.stall_limit_s,
         )
         if not self._journal.composition.HasField("plan"):
-            await self._plan(job)
+            async with cost_measured(self._claim, PLAN):
+                await self._plan(job)
         takes = await self._draft(job)
         await self._publish(job, takes)
         self._stage = composition_pb2.WORK_STAGE_ANALYZE
@@ -123,8 +126,14 @@ class CompositionRun:
     async def _draft(self, job: CompositionJob) -> Mapping[str, Take]:
         """Render and mix at the same time; the first failure ends both."""
         renderer = SectionRenderer(job)
+        cost = MixCost(self._claim)
+
+        async def render() -> None:
+            await renderer.run()
+            cost.rendered()
+
         async with asyncio.TaskGroup() as group:
-            rendering = group.create_task(_error_of(renderer.run()))
+            rendering = group.create_task(_error_of(render()))
             mixing = group.create_task(_error_of(DraftBuilder(job, renderer).run()))
             try:
                 error = await _first_error(rendering, mixing)
@@ -135,6 +144,7 @@ class CompositionRun:
             is_renderers = error is renderer.failure
             self._stage = composition_pb2.WORK_STAGE_RENDER if is_renderers else composition_pb2.WORK_STAGE_MIX
             raise error
+        await cost.mixed()
         return renderer.takes
 
     async def _publish(self, job: CompositionJob, takes: Mapping[str, Take]) -> None:
@@ -147,13 +157,15 @@ class CompositionRun:
             metadata=master_metadata(job, keys),
             take_keys=keys,
         )
-        manifest, outputs = await retry_while_unavailable(
-            lambda: write_master(master), self._claim.backoff("the master")
-        )
+        async with cost_measured(self._claim, MASTER):
+            manifest, outputs = await retry_while_unavailable(
+                lambda: write_master(master), self._claim.backoff("the master")
+            )
         self._stage = composition_pb2.WORK_STAGE_FILES
         if self._spec.stems:
             backoff = self._claim.backoff("the stems")
-            outputs += await retry_while_unavailable(lambda: write_stems(job, takes), backoff)
+            async with cost_measured(self._claim, STEMS):
+                outputs += await retry_while_unavailable(lambda: write_stems(job, takes), backoff)
         if self._spec.midi:
             outputs.append(await write_midi(job, takes))
         outputs.append(await write_manifest(job, manifest))
@@ -162,7 +174,8 @@ class CompositionRun:
     async def _analyze(self, job: CompositionJob) -> None:
         """Measure the master. Without an analyzer the composition is degraded, if its policy allows that."""
         try:
-            report = await retry_while_unavailable(lambda: self._report(job), self._claim.backoff("the report"))
+            async with cost_measured(self._claim, ANALYZE):
+                report = await retry_while_unavailable(lambda: self._report(job), self._claim.backoff("the report"))
         except (errors.Unavailable, errors.TooManyTries) as error:
             text = f"the master was not measured: {error}"
             if self._spec.degradation_policy != spec_pb2.DEGRADATION_POLICY_ALLOW:

@@ -35,7 +35,7 @@ async def _write(claim: Claim) -> None:
         claim.progress.sent_waiting_for = "?"
     while True:
         await asyncio.sleep(PROGRESS_EVERY_S)
-        newest = claim.progress.pop_all(claim.composition.state)
+        newest = claim.progress.take_news(claim.composition)
         if newest:
             try:
                 await claim.store.set_progress(claim.journal.name, claim.journal.epoch, log_rows.pack(newest))

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use segue_client::proto::segue::{composer::v1::*, renderer::v1::ModelProfile};
+use segue_client::proto::segue::{composer::v1::*, planner::v1::Estimate, renderer::v1::ModelProfile};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status};
@@ -133,7 +133,9 @@ impl ComposerService for Service {
                 _ => None,
             })
         });
-        reply(PlanCompositionResponse { plan, estimate: None })
+        let time = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
+        let estimate = Estimate { render_time: time(20), ready_in: time(42), ..Estimate::default() };
+        reply(PlanCompositionResponse { plan, estimate: Some(estimate) })
     }
 
     async fn create_composition(&self, _: Request<CreateCompositionRequest>) -> Reply<CreateCompositionResponse> {

@@ -28,6 +28,9 @@ pub async fn run(server: &Server, printer: &Printer, name: &str) -> Result<(), C
     if composition.queue_position > 0 {
         printer.line(&format!("waiting, position {} in the queue", composition.queue_position))?;
     }
+    if let Some(time) = &composition.ready_in {
+        printer.line(&format::ready(time))?;
+    }
     if !composition.waiting_for.is_empty() {
         printer.line(&format!("waiting for the {}, which does not answer", sanitize(&composition.waiting_for)))?;
     }

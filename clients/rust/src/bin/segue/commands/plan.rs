@@ -44,8 +44,12 @@ pub async fn run(server: &Server, printer: &Printer, args: PlanArgs) -> Result<(
     }
     let plan = answer.plan.unwrap_or_default();
     draw(printer, &plan)?;
-    if let Some(time) = answer.estimate.and_then(|estimate| estimate.render_time) {
+    let estimate = answer.estimate.unwrap_or_default();
+    if let Some(time) = estimate.render_time {
         printer.line(&format!("Rendering takes about {}.", format::clock(time.seconds as f64 + 1.0)))?;
+    }
+    if let Some(time) = &estimate.ready_in {
+        printer.line(&format!("A piece that is ordered now is {}.", format::ready(time)))?;
     }
     if let Some(path) = file {
         printer.note(&format!("{}: use it with `segue compose --plan`", path.display()));

@@ -1,6 +1,9 @@
 //! The progress board: the state of a running composition, updated by its events.
 
-use std::{collections::HashSet, time::Instant};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use segue_client::{
     proto::segue::{
@@ -11,7 +14,7 @@ use segue_client::{
     sanitize,
 };
 
-use super::outline;
+use super::{format::ready, outline};
 use crate::values;
 
 /// The phase of a section.
@@ -66,11 +69,10 @@ pub struct Board {
     pub received_frames: i64,
     /// The error while there is no connection.
     pub disconnected: Option<String>,
-    pub rendering_since: Option<Instant>,
-    /// The planner's estimate of the rendering time.
-    pub expected_seconds: Option<f64>,
     /// The sections and texts of the warnings so far.
     pub warned: HashSet<(String, String)>,
+    /// When the composition will probably be complete.
+    pub ready_at: Option<Instant>,
 }
 
 impl Board {
@@ -87,9 +89,8 @@ impl Board {
             rows: Vec::new(),
             received_frames: 0,
             disconnected: None,
-            rendering_since: None,
-            expected_seconds: None,
             warned: HashSet::new(),
+            ready_at: None,
         }
     }
 
@@ -125,8 +126,6 @@ impl Board {
             }
             Some(Event::Planned(planned)) => {
                 self.set_plan(planned.plan.as_ref());
-                let expected = planned.estimate.as_ref().and_then(|estimate| estimate.render_time);
-                self.expected_seconds = expected.map(|time| time.seconds as f64 + f64::from(time.nanos) / 1e9);
                 Some(Message::Step(format!("planned: {}", self.headline())))
             }
             Some(Event::Replanned(replanned)) => {
@@ -135,6 +134,7 @@ impl Board {
             }
             Some(Event::Checkpoint(checkpoint)) => {
                 let has_moved = checkpoint.queue_position != self.queue_position;
+                let estimated = self.set_ready(checkpoint.ready_in.as_ref());
                 self.state = checkpoint.state;
                 self.queue_position = checkpoint.queue_position;
                 let waits_anew = sanitize(&checkpoint.waiting_for) != self.waiting_for;
@@ -143,8 +143,14 @@ impl Board {
                     let text = format!("waiting for the {}, which does not answer", self.waiting_for);
                     return Some(Message::Step(text));
                 }
-                (has_moved && self.queue_position > 0)
-                    .then(|| Message::Step(format!("waiting, position {} in the queue", self.queue_position)))
+                if has_moved && self.queue_position > 0 {
+                    let ready = checkpoint.ready_in.as_ref().map_or(String::new(), |time| format!(", {}", ready(time)));
+                    return Some(Message::Step(format!(
+                        "waiting, position {} in the queue{ready}",
+                        self.queue_position
+                    )));
+                }
+                estimated
             }
             Some(Event::DraftFinished(_)) => {
                 self.state = State::Mastering as i32;
@@ -174,7 +180,6 @@ impl Board {
         }
         match event {
             Event::SectionStarted(started) => {
-                self.rendering_since.get_or_insert_with(Instant::now);
                 let row = self.row(&started.section_id)?;
                 row.phase = Phase::Rendering;
                 row.attempt = started.attempt;
@@ -182,11 +187,12 @@ impl Board {
                 Some(Message::Step(format!("{}: rendering with {}", row.label, sanitize(&started.model))))
             }
             Event::SectionProgress(progress) => {
+                let estimated = self.set_ready(progress.ready_in.as_ref());
                 let row = self.row(&progress.section_id)?;
                 row.fraction = progress.fraction_done.clamp(0.0, 1.0);
                 row.real_time_factor = progress.real_time_factor;
                 row.queue_position = progress.queue_position;
-                None
+                estimated
             }
             Event::SectionFinished(finished) => {
                 let row = self.row(&finished.section_id)?;
@@ -236,14 +242,17 @@ impl Board {
         if total > 0 { done / total as f64 } else { 0.0 }
     }
 
-    /// The remaining seconds of the rendering, from its speed so far or from the planner's estimate.
+    /// The seconds until the composition is probably complete.
     pub fn seconds_left(&self, now: Instant) -> Option<f64> {
-        let elapsed = self.rendering_since.map_or(0.0, |since| now.saturating_duration_since(since).as_secs_f64());
-        match self.fraction() {
-            fraction if fraction >= 1.0 => None,
-            fraction if fraction > 0.02 && elapsed > 0.0 => Some(elapsed * (1.0 - fraction) / fraction),
-            _ => self.expected_seconds.map(|expected| (expected - elapsed).max(1.0)),
-        }
+        self.ready_at.map(|at| at.saturating_duration_since(now).as_secs_f64())
+    }
+
+    /// Stores an estimate; the first one gives a message.
+    fn set_ready(&mut self, time: Option<&prost_types::Duration>) -> Option<Message> {
+        let was_known = self.ready_at.is_some();
+        let length = time.and_then(|time| Duration::try_from(*time).ok());
+        self.ready_at = length.and_then(|length| Instant::now().checked_add(length));
+        time.filter(|_| self.ready_at.is_some() && !was_known).map(|time| Message::Step(ready(time)))
     }
 
     /// Stores the analyzer's measurements of each section.

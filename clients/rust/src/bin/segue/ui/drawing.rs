@@ -202,7 +202,8 @@ fn status(board: &Board, columns: usize, palette: Palette, now: Instant) -> Stri
             &format!(" · {} of {} received", seconds(board.received_frames), seconds(board.frames)),
         );
     }
-    let is_working = matches!(State::try_from(board.state), Ok(State::Planning | State::Rendering));
+    let state = State::try_from(board.state);
+    let is_working = matches!(state, Ok(State::Queued | State::Planning | State::Rendering | State::Mastering));
     if let Some(left) = board.seconds_left(now).filter(|_| is_working) {
         line.add(Palette::PLAIN, &format!(" · about {} left", format::clock(left.ceil())));
     }

@@ -23,3 +23,8 @@ pub fn size(bytes: i64) -> String {
 pub fn count(number: u32, unit: &str) -> String {
     if number == 1 { format!("1 {unit}") } else { format!("{number} {unit}s") }
 }
+
+/// "ready in about 1:02".
+pub fn ready(time: &prost_types::Duration) -> String {
+    format!("ready in about {}", clock((time.seconds as f64 + f64::from(time.nanos) / 1e9).ceil()))
+}

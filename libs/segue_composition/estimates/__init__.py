@@ -1,0 +1,1 @@
+"""Estimates: when compositions will be complete."""
