@@ -21,7 +21,7 @@ def test_the_profile_reserves_a_gpu_and_plays_the_model_of_the_hosts_folder(tmp_
     service = SERVICES["renderer-gpu"]
     assert service["profiles"] == ["gpu"]
     (device,) = service["deploy"]["resources"]["reservations"]["devices"]
-    assert device == {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
+    assert device == {"driver": "nvidia", "device_ids": ["${SEGUE_GPU:-0}"], "capabilities": ["gpu"]}
     (volume,) = service["volumes"]
     assert interpolated(volume) == "./models:/models:ro"
     environ = {key: interpolated(value, SEGUE_RENDERER="renderer-gpu") for key, value in service["environment"].items()}

@@ -194,7 +194,7 @@ def test_a_section_inside_a_section_is_read_from_every_source(place: Path) -> No
     assert (loaded.renderer.musicgen.slots, loaded.renderer.musicgen.threads) == (4, 3)
     origins = {row.key: row.origin for row in settings.rows(loaded)}
     assert origins["renderer.musicgen.threads"] == "--renderer-musicgen-threads"
-    found = problems(place, SEGUE_RENDERER_MODEL="a")
+    found = problems(place, SEGUE_MUSICGEN_MODEL="a")
     assert "did you mean SEGUE_RENDERER_MUSICGEN_MODEL?" in found
     changed = settings.replace(loaded, renderer__musicgen__slots=5, renderer__backend="y")
     assert (changed.renderer.musicgen.slots, changed.renderer.musicgen.model, changed.renderer.backend) == (5, "a", "y")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -17,16 +18,19 @@ from segued.serve.port_owner import port_owner
 if TYPE_CHECKING:
     import argparse
 
+    from segue_runtime.lifecycle import Lifecycle
     from segue_runtime.settings import Settings
 
 log = logs.get("segued")
 
 
-def run(settings: Settings, _arguments: argparse.Namespace) -> int:
+def run(settings: Settings, arguments: argparse.Namespace) -> int:
     """Serve until a signal arrives. The first signal starts a drain, the second one ends the process at once."""
     logs.configure(settings.log)
     try:
-        return asyncio.run(_serve(settings))
+        if settings.renderer.devices and settings.server.role == "renderer":
+            return asyncio.run(_supervise(settings))
+        return asyncio.run(_serve(settings, ends_with_input=arguments.ends_with_input))
     except AddressRefused as error:
         flag = "--metrics-listen" if error.address == settings.metrics.listen else "--listen"
         raise _address_error(error.address, flag) from error
@@ -42,9 +46,29 @@ def run(settings: Settings, _arguments: argparse.Namespace) -> int:
         raise CliError(ExitCode.FAILED, str(error)) from error
 
 
-async def _serve(settings: Settings) -> int:
+async def _supervise(settings: Settings) -> int:
+    from segued.serve.devices.supervisor import Supervisor
+
+    return ExitCode.OK if await Supervisor(settings, sys.argv[1:]).run() else ExitCode.FAILED
+
+
+def _stop_at_end_of_input(lifecycle: Lifecycle) -> None:
+    """Request the stop when standard input ends: the process that holds its other end has ended."""
+    loop = asyncio.get_running_loop()
+
+    def read() -> None:
+        if not os.read(sys.stdin.fileno(), 4096):
+            loop.remove_reader(sys.stdin.fileno())
+            lifecycle.request_stop()
+
+    loop.add_reader(sys.stdin.fileno(), read)
+
+
+async def _serve(settings: Settings, *, ends_with_input: bool = False) -> int:
     node = Node(settings)
     node.lifecycle.stop_on_signals()
+    if ends_with_input:
+        _stop_at_end_of_input(node.lifecycle)
     starting = asyncio.create_task(node.start())
     stopping = asyncio.create_task(node.lifecycle.wait_for_stop())
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)

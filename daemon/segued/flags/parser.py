@@ -75,6 +75,13 @@ def _serve(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentPars
         metavar="MODELS",
         help="Models of the backend, separated by commas: for musicgen folders, or names of pulled models",
     )
+    command.add_argument(
+        "--device",
+        dest="renderer.devices",
+        metavar="DEVICES",
+        help="One renderer process for each device: cuda:all, cuda:0,1 or cpu:2; needs --role renderer",
+    )
+    command.add_argument("--ends-with-input", action="store_true", help=argparse.SUPPRESS)
     command.add_argument("--insecure", action="store_true", help="Allow a non-loopback address without TLS and token")
     return command
 

@@ -107,6 +107,8 @@ class Node:
 
     def _check_join(self) -> None:
         join = self.settings.renderer.join
+        if self.settings.renderer.devices and self.role == "all":
+            raise ListenError("renderer.devices is for renderers in processes of their own: add --role renderer")
         if join and self.role == "all":
             raise ListenError("renderer.join is for a renderer in a process of its own: add --role renderer")
         if join and self.role == "renderer" and is_unix(self._own_address()):

@@ -114,6 +114,9 @@ class RendererSettings:
         "Addresses at which conductors call renderers, with commas between them; each host behind a name is a renderer "
         "of its own. Empty: it runs in the same process."
     )
+    devices: str = text(
+        "", "Devices, with a process for each, which join the pool: cuda:all, cuda:0,1 or cpu:2; empty: one process."
+    )
     join: tuple[str, ...] = endpoints(
         "Addresses of conductors, with commas between them: the renderer joins their pool at one of them."
     )

@@ -151,6 +151,11 @@ def set_library_defaults(**variables: str) -> None:
         os.environ.setdefault(name, value)
 
 
+def process_environment(changes: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
+    """Return the environment of this process with changes, for a child process."""
+    return {**os.environ, **changes}
+
+
 def allows_colours() -> bool:
     """Return whether NO_COLOR and TERM allow a terminal program to use colours."""
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
