@@ -18,7 +18,8 @@ def test_named_settings_and_flags_exist() -> None:
     named = {name for name in re.findall(r"`([a-z]+\.[a-z_]+)`", PAGE) if name.partition(".")[0] in areas}
     assert len(named) > 8
     assert named <= set(SETTINGS)
-    flags = set(re.findall(r"(--(?:server|metrics|log|peers)-[a-z-]+)", PAGE))
+    flags = {flag for flag in re.findall(r"--[a-z]+-[a-z-]+", PAGE) if flag[2:].partition("-")[0] in areas}
+    assert len(flags) > 4
     assert flags <= {each.flag for each in SETTINGS.values()}
 
 

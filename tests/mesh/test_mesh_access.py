@@ -59,7 +59,7 @@ async def compose(address: str, token: str = TOKEN) -> composition_pb2.Compositi
 
 
 async def test_hundreds_of_health_watches_of_strangers_stop_nobody(tmp_path: Path) -> None:
-    with running(tmp_path, "--server-token", TOKEN, "--server-max-calls", "60") as one:
+    with running(tmp_path, "--server-token", TOKEN, "--server-max-calls", "1") as one:
         async with contextlib.AsyncExitStack() as stack:
             wires = [await stack.enter_async_context(connection(one.address)) for _ in range(4)]
             request = health_pb2.HealthCheckRequest(service=COMPOSER)
@@ -70,6 +70,7 @@ async def test_hundreds_of_health_watches_of_strangers_stop_nobody(tmp_path: Pat
             assert len(first) - len(refused) == 32
             assert {each.code() for each in refused} == {CODES.RESOURCE_EXHAUSTED}
             assert await is_serving(one.address)
+            # One call of a caller is enough: what the roles call meanwhile does not count.
             made = await asyncio.wait_for(compose(one.address), 90)
             assert made.state == composition_pb2.STATE_SUCCEEDED
             for watch in watches:

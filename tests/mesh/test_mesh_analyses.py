@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
-from tests.mesh.harness import embedded, stub
+from tests.mesh.harness import embedded, spec, stub
+from tests.mesh.harness import reach as reach_event
 
 from segue.composer.v1 import analysis_pb2, composition_pb2, files_pb2
 from segue_client import SegueError
@@ -44,7 +45,7 @@ async def test_a_queued_analysis_is_cancelled_at_once_and_a_running_one_soon(
 
 
 async def cancel_three(home: Path, port: int) -> None:
-    flags: dict[str, object] = {"analyzer.address": f"127.0.0.1:{port}"}
+    flags: dict[str, object] = {"analyzer.address": f"127.0.0.1:{port}", "conductor.count": "1"}
     async with embedded(home, flags) as (node, client), stub(node.inner) as calls, asyncio.timeout(LIMIT_S):
         (file := home / "tone.wav").write_bytes(b"RIFF" + bytes(64))
         source = (await client.upload(file)).name
@@ -54,6 +55,10 @@ async def cancel_three(home: Path, port: int) -> None:
         listed = [each.name async for each in client.analyses()]
         assert listed == [last, queued, running]
         assert [each.name async for each in client.analyses('state = "RENDERING"')] == [running]
+        # Pieces have workers of their own.
+        piece = (await client.create(spec(seconds=2))).name
+        await reach_event(client.watch(piece), "draft_finished")
+        await client.cancel(piece)
 
         for _ in range(2):  # again: it does not change
             ended = await client.cancel_analysis(queued)

@@ -157,13 +157,16 @@ async def test_a_stopped_process_releases_the_work_and_another_one_ends_it(segue
 
 
 async def test_a_finished_section_is_progress_although_it_is_not_joined(tmp_path: Path, undisturbed: Heard) -> None:
-    """The conductor dies after a section is finished, and the mixer is away: one more claim would be one too many."""
+    """A piece that was lost before works alone. Its conductor dies after a section is finished, and the mixer is away:
+    without that progress, the second loss would be the end of the piece."""
     away = ("--mixer-address", f"127.0.0.1:{free_port()}")
     segued = Segued(tmp_path / "home", "--conductor-max-claims", "1", *away)
     try:
-        segued.start(failpoints="conductor.after_section=kill")
+        segued.start(failpoints="conductor.after_plan=kill")
         async with Client(segued.address, patience_s=60) as client:
             created = await client.create(ASKED)
+            assert await segued.ended() == -9
+            segued.start(failpoints="conductor.after_section=kill", wait=False)
             assert await segued.ended() == -9
             segued.flags = segued.flags[:2]
             await asyncio.to_thread(segued.start)

@@ -150,4 +150,5 @@ async def test_unneeded_takes_are_kept_within_the_quota_of_the_cache(tmp_path: P
         total = sum(each.num_bytes for each in await artifacts.list_files("takes"))
         freed = await StorageCleaner(store, artifacts, takes_bytes=total - 1).clean()
         assert freed.takes == 1
+        assert freed.artifact_bytes == total - sum(each.num_bytes for each in await artifacts.list_files("takes"))
         assert len(await takes_of(artifacts)) == len(made.sections) - 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from tests.mesh.harness import Segued, hear, reach, spec
 
 from segue.composer.v1 import composer_pb2, composer_pb2_grpc, composition_pb2, stream_pb2
 from segue_client import Access, Client, SegueError
+from segue_client.errors import from_rpc_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -133,7 +135,8 @@ async def test_too_many_calls_are_refused_and_later_ones_are_served(tmp_path: Pa
             calls = [stub.WatchComposition(request) for _ in range(40)]
             first = await asyncio.gather(*(call.read() for call in calls), return_exceptions=True)
             refused = [each for each in first if isinstance(each, grpc.aio.AioRpcError)]
-            assert {each.code() for each in refused} == {CODES.RESOURCE_EXHAUSTED}
+            found = {(each.code(), from_rpc_error(each).reason) for each in refused}
+            assert found == {(CODES.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS")}
             assert 1 <= len(first) - len(refused) <= 20
             for call in calls:
                 call.cancel()
@@ -142,6 +145,9 @@ async def test_too_many_calls_are_refused_and_later_ones_are_served(tmp_path: Pa
                     await asyncio.sleep(0.05)
     finally:
         one.stop()
+    lines = [json.loads(line) for line in (tmp_path / "all.log").read_text().splitlines() if line.startswith("{")]
+    refusals = {(each["peer"], each["owner"], each["reason"]) for each in lines if each["event"] == "refused"}
+    assert refusals == {("127.0.0.1", "local", "TOO_MANY_CALLS")}
 
 
 # Authentication.
