@@ -13,7 +13,7 @@ from segue.analyzer.v1 import analyzer_pb2
 from segue.composer.v1 import composer_pb2
 from segue.mixer.v1 import mixer_pb2
 from segue.planner.v1 import planner_pb2
-from segue.renderer.v1 import renderer_pb2
+from segue.renderer.v1 import pool_pb2, renderer_pb2
 from segue_client import Access, Client
 from segue_runtime.rpc.addresses import ListenError
 from segue_runtime.settings import load
@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 USERS = "a token of a user, long enough"
 OLD, NEW, WRONG = "the-former-token-of-roles", "the-present-token-of-roles", "a-token-of-another-mesh"
 UNKNOWN = grpc.StatusCode.UNAUTHENTICATED
-SERVICES = {"planner": planner_pb2, "renderer": renderer_pb2, "mixer": mixer_pb2, "analyzer": analyzer_pb2}
+SERVICES = {
+    "planner": planner_pb2,
+    "renderer": renderer_pb2,
+    "mixer": mixer_pb2,
+    "analyzer": analyzer_pb2,
+    "conductor": pool_pb2,
+}
 
 
 def tokens_in(folder: Path, *tokens: str) -> str:
@@ -56,6 +62,7 @@ async def code_of(channel: Any, service: Any, method: Any, token: str) -> grpc.S
 @pytest.mark.parametrize("role", SERVICES)
 async def test_every_call_of_a_role_needs_the_roles_token(role: str, tmp_path: Path) -> None:
     flags = {"home": str(tmp_path), "server.role": role, "server.token": USERS, "server.drain": "1s"}
+    flags |= {"conductor.listen": "127.0.0.1:0"}
     settings = load({**flags, "pool.token_file": tokens_in(tmp_path, NEW, OLD)}, environ={}, folder=tmp_path)
     async with Node(settings, listen=("127.0.0.1:0",)) as node, grpc.aio.insecure_channel(node.addresses[0]) as channel:
         for service in SERVICES[role].DESCRIPTOR.services_by_name.values():
@@ -64,6 +71,14 @@ async def test_every_call_of_a_role_needs_the_roles_token(role: str, tmp_path: P
                     assert await code_of(channel, service, method, token) is UNKNOWN, (method.name, token)
                 for token in (NEW, OLD):
                     assert await code_of(channel, service, method, token) is not UNKNOWN, (method.name, token)
+
+
+async def test_without_a_file_nobody_joins_a_server_whose_users_have_tokens(tmp_path: Path) -> None:
+    settings = load({"home": str(tmp_path), "server.token": USERS, "server.drain": "1s"}, environ={}, folder=tmp_path)
+    pool = pool_pb2.DESCRIPTOR.services_by_name["PoolService"]
+    async with Node(settings, listen=("127.0.0.1:0",)) as node, grpc.aio.insecure_channel(node.addresses[0]) as channel:
+        for token in ("", USERS):
+            assert await code_of(channel, pool, pool.methods_by_name["Join"], token) is UNKNOWN
 
 
 @pytest.mark.timeout(180)
