@@ -1,14 +1,18 @@
 """A renderer in a process of its own, with the model `vowels`: `python examples/vowels/renderer.py HOST:PORT`.
 
+Conductors find it by `renderer.addresses`, or it joins their pool: `--join CONDUCTOR`.
+
 It knows the published contract only: the generated stubs `segue.*`, gRPC, protovalidate and a CRC-32C.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
+import hmac
 import signal
-import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import google_crc32c
@@ -17,6 +21,7 @@ import protovalidate
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2
 
+import member
 import singer
 from segue.audio.v1 import audio_pb2
 from segue.music.v1 import music_pb2
@@ -57,34 +62,54 @@ class Refused(Exception):  # noqa: N818 - a refusal is an answer
 class VowelRenderer(renderer_pb2_grpc.RendererServiceServicer):
     """Serves the model `vowels`. The conductors keep the line, so a call beyond the slots is refused."""
 
-    def __init__(self) -> None:
+    def __init__(self, token: str) -> None:
+        self.token = token
+        self.member: member.Member | None = None
         self.num_busy = 0
         self.state = renderer_pb2.RENDERER_STATE_READY
 
-    async def ListModels(self, request: Any, context: Context) -> renderer_pb2.ListModelsResponse:  # noqa: ARG002, N802 - the contract's signature
-        """List the model."""
-        return renderer_pb2.ListModelsResponse(models=[PROFILE])
-
-    async def GetStatus(self, request: Any, context: Context) -> renderer_pb2.GetStatusResponse:  # noqa: ARG002, N802 - the contract's signature
-        """Report the slots; conductors ask about once a second."""
+    def status(self) -> renderer_pb2.GetStatusResponse:
+        """Return what this renderer offers now."""
         return renderer_pb2.GetStatusResponse(
             slots=SLOTS, busy_slots=self.num_busy, models=[PROFILE], device="cpu", state=self.state
         )
 
+    async def ListModels(self, request: Any, context: Context) -> renderer_pb2.ListModelsResponse:  # noqa: ARG002, N802 - the contract's signature
+        """List the model."""
+        await self.admit(context)
+        return renderer_pb2.ListModelsResponse(models=[PROFILE])
+
+    async def GetStatus(self, request: Any, context: Context) -> renderer_pb2.GetStatusResponse:  # noqa: ARG002, N802 - the contract's signature
+        """Report the slots; conductors ask about once a second."""
+        await self.admit(context)
+        return self.status()
+
     async def RenderSection(self, request_iterator: AsyncIterator[Any], context: Context) -> AsyncIterator[Response]:  # noqa: N802 - the contract's name
         """Render one section. When the caller cancels, the slot is free, and the work ends with the present block."""
+        await self.admit(context)
         try:
             async with asyncio.timeout(READ_S):
                 start = await read(request_iterator)
+            await self.check_lease(start)
             with self.slot():
                 async with contextlib.aclosing(render(start)) as responses:
                     async for response in responses:
                         yield response
         except (Refused, TimeoutError) as error:
             late = Refused(INVALID, "OUT_OF_ORDER", f"start did not come and end the request within {READ_S} s")
-            refused = error if isinstance(error, Refused) else late
-            details = (("grpc-status-details-bin", refused.status.SerializeToString()),)
-            await context.abort(refused.code, refused.status.message, details)
+            await abort(context, error if isinstance(error, Refused) else late)
+
+    async def admit(self, context: Context) -> None:
+        """Refuse callers without the token of the mesh's roles, if there is one."""
+        wanted = f"Bearer {self.token}".encode()
+        given = (value for key, value in context.invocation_metadata() or () if key == "authorization")
+        if self.token and not any(hmac.compare_digest(str(value).encode(), wanted) for value in given):
+            await abort(context, Refused(grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED", "a token is required"))
+
+    async def check_lease(self, start: renderer_pb2.RenderStart) -> None:
+        """Refuse a section without a lease after joining a pool, and every lease otherwise."""
+        if not (await self.member.holds(start, PROFILE.model) if self.member else not start.lease):
+            raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "LEASE_UNKNOWN", "the section has no lease here")
 
     @contextlib.contextmanager
     def slot(self) -> Iterator[None]:
@@ -96,6 +121,12 @@ class VowelRenderer(renderer_pb2_grpc.RendererServiceServicer):
             yield
         finally:
             self.num_busy -= 1
+
+
+async def abort(context: Context, refused: Refused) -> None:
+    """End a call with an error of the contract."""
+    details = (("grpc-status-details-bin", refused.status.SerializeToString()),)
+    await context.abort(refused.code, refused.status.message, details)
 
 
 async def read(messages: AsyncIterator[Any]) -> renderer_pb2.RenderStart:
@@ -190,20 +221,29 @@ def warnings_of(spec: music_pb2.SectionSpec) -> list[music_pb2.Warning]:
 
 async def main() -> None:
     """Serve until SIGTERM or SIGINT, then end the running sections."""
-    service, stopped = VowelRenderer(), asyncio.Event()
+    parser = argparse.ArgumentParser(description="A renderer whose model sings vowels.")
+    parser.add_argument("address", help="HOST:PORT to listen on")
+    parser.add_argument("--join", metavar="HOST:PORT", help="conductor, or server with all roles, whose pool it joins")
+    parser.add_argument("--token-file", type=Path, help="token of the mesh's roles, as in pool.token_file")
+    given = parser.parse_args()
+    token = given.token_file.read_text().split()[0] if given.token_file else ""
+    service, stopped = VowelRenderer(token), asyncio.Event()
     server = grpc.aio.server(maximum_concurrent_rpcs=MAX_CALLS)
     renderer_pb2_grpc.add_RendererServiceServicer_to_server(service, server)
-    server.add_insecure_port(sys.argv[1])
+    server.add_insecure_port(given.address)
     await server.start()
-    print(f"serves {PROFILE.model} on {sys.argv[1]}", flush=True)
+    print(f"serves {PROFILE.model} on {given.address}", flush=True)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    if given.join:
+        service.member = member.Member(given.join, given.address, token, service.status)
+    joined = asyncio.create_task(service.member.run()) if service.member else None
     await stopped.wait()
-    service.state = renderer_pb2.RENDERER_STATE_DRAINING
+    service.state = renderer_pb2.RENDERER_STATE_DRAINING  # a member offers it, and gets no other section
     await server.stop(grace=10)
+    if joined:
+        joined.cancel()
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
     asyncio.run(main())
