@@ -25,7 +25,7 @@ from segue_runtime.settings import load
 from segued.serve.node import Node
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Sequence
     from pathlib import Path
 
 READY_S = 60.0
@@ -199,10 +199,16 @@ def address_flag(role: str) -> str:
 
 
 @contextlib.contextmanager
-def processes(home: Path, *flags: str) -> Iterator[dict[str, Segued]]:
-    """Start the mesh as six processes that find each other by address."""
-    inner = {role: f"127.0.0.1:{free_port()}" for role in ("planner", "renderer", "mixer", "analyzer")}
+def processes(home: Path, *flags: str, renderers: Sequence[Segued] = ()) -> Iterator[dict[str, Segued]]:
+    """Start the mesh as processes that find each other by address: one for each role.
+
+    No renderer is started if some are given: these run already.
+    """
+    roles = ("planner", "mixer", "analyzer") if renderers else ("planner", "renderer", "mixer", "analyzer")
+    inner = {role: f"127.0.0.1:{free_port()}" for role in roles}
     addresses = [part for role, address in inner.items() for part in (address_flag(role), address)]
+    if renderers:
+        addresses += [address_flag("renderer"), ",".join(each.address for each in renderers)]
     found = {
         role: Segued(home, *addresses, *flags, role=role, address=inner.get(role, ""))
         for role in (*inner, "gateway", "conductor")
