@@ -89,7 +89,9 @@ impl Job {
                 Err(CliError::Interrupted)
             } else {
                 if !printer.json {
-                    summary::failure_lines(&composition).iter().for_each(|line| printer.note(line));
+                    for line in summary::failure_lines(&composition) {
+                        printer.note(&line);
+                    }
                 }
                 Err(CliError::WorkFailed(Box::new(failure)))
             }
