@@ -125,6 +125,8 @@ def _own(plan: Plan, item: PlannedSection) -> str:
     """Describe what a section does not share with the piece."""
     spec = item.spec
     found: list[str] = []
+    if spec.model:
+        found.append(f"played by {spec.model}")
     if spec.key and spec.key != plan.key:
         found.append(f"in {key_name(spec.key)}")
     if spec.groove and spec.groove.feel != Feel.UNSPECIFIED:

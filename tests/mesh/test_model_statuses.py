@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from io import StringIO
+
 from google.protobuf.duration_pb2 import Duration
+from rich.console import Console
 
 from segue.renderer.v1 import renderer_pb2
 from segue_composition.model_statuses import model_statuses
+from segued.output.model_view import write_models
 
 COLD, LOADING, WARM, FAILED = (
     renderer_pb2.MODEL_STATE_COLD,
@@ -56,3 +60,13 @@ def test_a_renderer_that_tells_no_states_has_all_models_warm() -> None:
     old = renderer_pb2.GetStatusResponse(slots=2, busy_slots=1, models=[SMALL])
     (found,) = model_statuses([SMALL], [old])
     assert (found.state, found.slots, found.busy_slots, found.memory_bytes) == (WARM, 2, 1, 5)
+
+
+def test_a_narrow_table_of_models_cuts_no_licence() -> None:
+    written = StringIO()
+    profiles = [BAND, renderer_pb2.ModelProfile(model="musicgen-stereo-small", weights_license="CC-BY-NC-4.0")]
+    write_models(profiles, {}, Console(file=written, width=80))
+    lines = written.getvalue().splitlines()
+    start = next(line.index("lice") for line in lines if "lice" in line)
+    assert "".join(line[start:].strip() for line in lines).endswith("CC-BY-NC-4.0")
+    assert "…" not in written.getvalue()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,6 +21,14 @@ def test_every_fact_and_its_words_are_in_the_picture() -> None:
     for words in ("F# minor", "84 bpm", "3/4", "2:00.000", "“two minutes”", "“no drums”", "“big ending”", "“waltz”"):
         assert words in picture
     assert "\nrhythm" not in picture
+
+
+def test_the_picture_names_the_model_of_a_section_that_has_its_own() -> None:
+    plan = Planner(Brief(prompt=PROMPT)).plan()
+    first, *others = plan.sections
+    named = replace(plan, sections=(replace(first, spec=replace(first.spec, model="hum")), *others))
+    assert draw(named).count(", played by hum") == 1
+    assert "played by" not in draw(plan)
 
 
 @settings(max_examples=40, deadline=None)

@@ -35,7 +35,7 @@ def write_models(
     """Write the profiles of models with their states as a table, and the reason of each that has failed."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in COLUMNS:
-        table.add_column(name)
+        table.add_column(name, overflow="fold")  # a licence is never cut
     for profile in profiles:
         status = statuses.get(profile.model, renderer_pb2.ModelStatus())
         exact = profile.determinism == renderer_pb2.DETERMINISM_BIT_EXACT

@@ -4,7 +4,7 @@ use std::{fs, process::Command};
 
 use segue_client::proto::segue::{
     audio::v1::FileFormat,
-    composer::v1::{Analysis, Checkpoint, CompositionEvent, State, composition_event::Event},
+    composer::v1::{Analysis, Checkpoint, CompositionEvent, Finished, State, composition_event::Event},
 };
 
 use super::{NAME, Outcome, UNREACHABLE, check, command, files, finish, segue, start};
@@ -38,6 +38,20 @@ fn the_output_of_the_other_commands_is_unchanged() {
         assert_eq!(completions.code, Some(0));
         assert!(String::from_utf8(completions.stdout).unwrap().contains("download"), "{shell}");
     }
+}
+
+#[test]
+fn get_names_the_model_of_a_section_that_has_its_own() {
+    let mut piece = piece(NAME, 1);
+    for event in &mut piece.events {
+        if let Some(Event::Finished(Finished { composition: Some(composition) })) = &mut event.event {
+            composition.plan.as_mut().unwrap().sections[1].spec.as_mut().unwrap().model = "hum".into();
+        }
+    }
+    let outcome = segue(&Fake::start(vec![piece]), &folder("get-model"), &["get", NAME]);
+    let text = String::from_utf8(outcome.stdout).unwrap();
+    assert!(text.contains("2  0:01  verse   verse   8 bars  played by hum\n3  0:02"), "{text}");
+    assert_eq!(text.matches("played by").count(), 1, "{text}");
 }
 
 #[test]

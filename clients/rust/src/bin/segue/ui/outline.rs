@@ -24,27 +24,33 @@ fn round(number: f64) -> String {
     text.strip_suffix(".0").map_or_else(|| text.clone(), str::to_owned)
 }
 
-/// One line for each section: number, start, name, role and number of bars.
+/// One line for each section: number, start, name, role, number of bars, and its model if it has one of its own.
 pub fn table(plan: &Plan) -> Vec<String> {
     let rate = f64::from(plan.sample_rate.max(1));
-    let rows: Vec<[String; 5]> = plan
+    let rows: Vec<([String; 5], String)> = plan
         .sections
         .iter()
         .enumerate()
         .filter_map(|(index, planned)| {
             let spec = planned.spec.as_ref()?;
-            Some([
+            let row = [
                 (index + 1).to_string(),
                 format::clock(planned.first_frame as f64 / rate),
                 sanitize(&spec.section_id),
                 values::role(spec.role),
                 format::count(spec.bars, "bar"),
-            ])
+            ];
+            Some((row, sanitize(&spec.model)))
         })
         .collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].width()).max().unwrap_or(0);
+    let width = |column: usize| rows.iter().map(|(row, _)| row[column].width()).max().unwrap_or(0);
     let widths: [usize; 5] = std::array::from_fn(width);
-    rows.iter().map(|row| line(row, widths)).collect()
+    rows.iter()
+        .map(|(row, model)| {
+            let player = if model.is_empty() { String::new() } else { format!("  played by {model}") };
+            line(row, widths) + &player
+        })
+        .collect()
 }
 
 /// Aligns numbers to the right and words to the left.
