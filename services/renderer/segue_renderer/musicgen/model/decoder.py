@@ -190,7 +190,7 @@ class Decoder:
             states = states + layer.out(mixed.transpose(1, 2).reshape(ROWS_PER_SLOT, length, -1))
             if layer.text is not None:
                 rows = []
-                for row, (each, cached) in zip(states.split(1), texts, strict=True):
+                for row, (each, cached) in zip(states.chunk(ROWS_PER_SLOT), texts, strict=True):
                     known = 0 if each is None else len(each)
                     of_slot = cached[index][slot : slot + 1, :, :, :known]
                     rows.append(row if each is None else row + self._prefill_text(layer.text, row, of_slot))
