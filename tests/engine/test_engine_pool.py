@@ -98,3 +98,6 @@ async def test_a_piece_of_both_models_succeeds_although_a_renderer_is_killed_in_
                 "sketch": "MODEL_STATE_WARM",
                 folder.name: "MODEL_STATE_WARM",
             }
+        lines = (tmp_path / "home" / "conductor.log").read_text().splitlines()
+        absences = [line for line in lines if "a renderer was not noted" in line and "SERVICE_UNREACHABLE" in line]
+        assert len(absences) <= 2, "a renderer that stays away is not logged each second"

@@ -140,12 +140,16 @@ class Member:
         async with self._channel as channel:
             # The generated classes serve both kinds of channel; only the stubs' types tell them apart.
             stub = cast("renderer_pb2_grpc.RendererServiceAsyncStub", renderer_pb2_grpc.RendererServiceStub(channel))
+            logged: dict[str, str] = {}
             while True:
                 try:
                     await self._ask(stub)
+                    logged = {}
                 except errors.SegueError as error:
                     fields = {"renderer": self._endpoint.address, "reason": error.reason, "error": error.message}
-                    self._failures.warning("a renderer was not noted", **fields)
+                    if fields != logged:  # a renderer that stays away is one line, not one each second
+                        self._failures.warning("a renderer was not noted", **fields)
+                    logged = fields
                 except Exception:  # the next answer may be right
                     log.exception("a renderer was not noted", renderer=self._endpoint.address)
                 self.answered.set()
