@@ -348,13 +348,13 @@ def test_a_peer_is_a_host_or_a_network_without_its_port(address: str, peer: str)
 
 async def test_a_stranger_guesses_slowly_and_delays_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admission, "SLOW_DOWN_S", 3600.0)
-    async with running_server(tmp_path, "sesame") as (client, _, _):
+    async with running_server(tmp_path, "sesame", max_calls=1) as (client, _, _):
         wrong, right = (("authorization", "Bearer guess"),), (("authorization", "Bearer sesame"),)
         for _ in range(admission.FREE_FAILURES):
             code, _, _ = await refused(client.unary(GOOD, metadata=wrong))
             assert code is grpc.StatusCode.UNAUTHENTICATED
         held = client.unary(GOOD, metadata=wrong)
-        # Calls without a token are no guesses, and the right token is served at once.
+        # Calls without a token are no guesses; the right token is served at once, in the only place for a call.
         assert (await refused(client.unary(GOOD)))[0] is grpc.StatusCode.UNAUTHENTICATED
         assert await client.unary(GOOD, metadata=right) == GOOD
         assert not held.done()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -14,9 +15,10 @@ from hypothesis import strategies as st
 from tests.runtime.store_rows import LEASE_S, LIMIT, Clock, Opens, create, epoch_of, job, payloads, rows
 
 from segue_runtime import errors
-from segue_runtime.store import Fenced, SqliteStore, Store
+from segue_runtime.store import Fenced, SqliteStore, Store, queue_order
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 # Jobs
@@ -180,6 +182,63 @@ async def test_positions_are_exact_in_a_long_queue_of_many_owners(tmp_path: Path
     await store.close()
     with contextlib.closing(sqlite3.connect(path)) as cx:
         assert cx.execute("SELECT count(*) FROM queue_counts").fetchone() == (0,)
+
+
+async def test_claims_and_positions_cost_no_more_in_a_long_queue(tmp_path: Path) -> None:
+    """Counted in steps of SQLite's machine, which do not depend on the computer."""
+    path = tmp_path / "segue.db"
+    store = await SqliteStore.open(path)
+    await create(store, "compositions/0")
+    await store.close()
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as cx:
+        cx.row_factory = sqlite3.Row
+        of_few = costs_of_queue(cx, 128)
+        of_many = costs_of_queue(cx, 8192)
+    assert all(many < 4 * few for few, many in zip(of_few, of_many, strict=True)), (of_few, of_many)
+
+
+def costs_of_queue(cx: sqlite3.Connection, num_waiting: int) -> tuple[int, int]:
+    """Fill the queue; return the steps for the position of its last job, and for the next claim."""
+    fill_queue(cx, num_waiting)
+    last = [f"compositions/{num_waiting - 1}"]
+    assert list(queue_order.positions(cx, last).values()) == [num_waiting]
+    tx: Any = SimpleNamespace(cx=cx, steady_now=0.0)
+    return (
+        num_steps(cx, lambda: queue_order.positions(cx, last)),
+        num_steps(cx, lambda: queue_order.next_job(tx, ())),
+    )
+
+
+def fill_queue(cx: sqlite3.Connection, num_waiting: int) -> None:
+    """Copy the first job until so many wait."""
+    columns = [row[1] for row in cx.execute("PRAGMA table_info(jobs)") if row[1] not in {"id", "name"}]
+    copied = ", ".join(columns)
+    have = cx.execute("SELECT count(*) FROM jobs").fetchone()[0]
+    cx.execute("BEGIN")
+    cx.execute(
+        f"WITH RECURSIVE numbers (n) AS (SELECT ? UNION ALL SELECT n + 1 FROM numbers WHERE n + 1 < ?) "  # noqa: S608
+        f"INSERT INTO jobs (name, {copied}) SELECT 'compositions/' || n, {copied} FROM numbers, jobs "
+        "WHERE name = 'compositions/0'",
+        (have, num_waiting),
+    )
+    cx.execute("COMMIT")
+
+
+def num_steps(cx: sqlite3.Connection, work: Callable[[], object]) -> int:
+    """Count the instructions of SQLite's machine."""
+    count = 0
+
+    def step() -> int:
+        nonlocal count
+        count += 1
+        return 0
+
+    cx.set_progress_handler(step, 1)
+    try:
+        work()
+    finally:
+        cx.set_progress_handler(None, 0)
+    return count
 
 
 async def test_a_conductor_claims_only_its_kinds(store: Store) -> None:
