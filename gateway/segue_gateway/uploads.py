@@ -153,15 +153,18 @@ class UploadFiles:
 
     async def delete(self, owner: str, name: str) -> None:
         """Delete an upload that no unfinished job needs. After an interruption a conductor deletes the rest."""
-        await self._store.discard_upload((await self._find(owner, name, errors.ArtifactNotFound)).name)
+        upload = await self._store.get_upload(name)
+        if upload is None or upload.owner != owner:
+            raise errors.ArtifactNotFound(f"there is no {name}, or it is not yours", metadata={"name": name})
+        await self._store.discard_upload(name)
         with contextlib.suppress(errors.ArtifactNotFound):  # a write deletes its own bytes at the same time
             await self._artifacts.delete_prefix(name)
             await self._store.delete_upload(name)
 
-    async def _find(self, owner: str, name: str, missing: type[errors.SegueError] = errors.JobNotFound) -> Upload:
+    async def _find(self, owner: str, name: str) -> Upload:
         upload = await self._store.get_upload(name)
         if upload is None or upload.owner != owner:
-            raise missing(f"there is no {name}, or it is not yours", metadata={"name": name})
+            raise errors.JobNotFound(f"there is no {name}, or it is not yours", metadata={"name": name})
         return upload
 
     def _message(self, upload: Upload) -> files_pb2.Upload:

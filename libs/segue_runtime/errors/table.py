@@ -36,7 +36,6 @@ QueueFull = leaf("QUEUE_FULL", Code.RESOURCE_EXHAUSTED, ResourceExhausted)
 QuotaExceeded = leaf("QUOTA_EXCEEDED", Code.RESOURCE_EXHAUSTED, ResourceExhausted)
 StorageFull = leaf("STORAGE_FULL", Code.RESOURCE_EXHAUSTED, ResourceExhausted)
 
-StoreUnavailable = leaf("STORE_UNAVAILABLE", Code.UNAVAILABLE, Unavailable)
 ReaderTooSlow = leaf("READER_TOO_SLOW", Code.UNAVAILABLE, Unavailable)
 ArtifactCorrupt = leaf("ARTIFACT_CORRUPT", Code.DATA_LOSS, SegueError)
 
@@ -60,6 +59,12 @@ def is_disk_full(error: BaseException) -> bool:
 
 
 # The reasons that product code catches by name. Class statements, so that type checkers narrow by them.
+
+
+class StoreUnavailable(Unavailable):
+    """Caught by the conductor, whose writes wait for the store."""
+
+    reason = "STORE_UNAVAILABLE"
 
 
 class ArtifactNotFound(SegueError):
