@@ -32,7 +32,6 @@ ModelNotInstalled = leaf("MODEL_NOT_INSTALLED", Code.FAILED_PRECONDITION, SegueE
 DeviceRequired = leaf("DEVICE_REQUIRED", Code.FAILED_PRECONDITION, SegueError)
 DegradationRefused = leaf("DEGRADATION_REFUSED", Code.FAILED_PRECONDITION, SegueError)
 
-QueueFull = leaf("QUEUE_FULL", Code.RESOURCE_EXHAUSTED, ResourceExhausted)
 QuotaExceeded = leaf("QUOTA_EXCEEDED", Code.RESOURCE_EXHAUSTED, ResourceExhausted)
 StorageFull = leaf("STORAGE_FULL", Code.RESOURCE_EXHAUSTED, ResourceExhausted)
 
@@ -48,7 +47,6 @@ ClientGone = leaf("CLIENT_GONE", Code.CANCELLED, SegueError)
 Unauthenticated = leaf("UNAUTHENTICATED", Code.UNAUTHENTICATED, SegueError)
 PermissionDenied = leaf("PERMISSION_DENIED", Code.PERMISSION_DENIED, SegueError)
 NotImplementedYet = leaf("NOT_IMPLEMENTED", Code.UNIMPLEMENTED, SegueError, name="NotImplementedYet")
-TooManyTries = leaf("TOO_MANY_TRIES", Code.ABORTED, SegueError)
 
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -59,6 +57,19 @@ def is_disk_full(error: BaseException) -> bool:
 
 
 # The reasons that product code catches by name. Class statements, so that type checkers narrow by them.
+
+
+class QueueFull(ResourceExhausted):
+    """Caught by the gateway, which adds the estimated time until the queue moves."""
+
+    reason = "QUEUE_FULL"
+
+
+class TooManyTries(SegueError):
+    """Caught by the conductor: a report that is lost too often is a degradation."""
+
+    reason = "TOO_MANY_TRIES"
+    code = Code.ABORTED
 
 
 class StoreUnavailable(Unavailable):
