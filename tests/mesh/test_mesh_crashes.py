@@ -180,7 +180,7 @@ async def test_work_that_kills_every_conductor_fails_and_the_queue_continues(seg
     async with Client(segued.address, patience_s=60) as client:
         created = await client.create(ASKED)
         assert await segued.ended() == -9
-        for _ in range(2):
+        for _ in range(3):  # the first loss does not count: other work could have ended that process
             # The conductor dies as soon as it continues: after the plan, before the first take.
             segued.start(failpoints="conductor.before_section=kill", wait=False)
             assert await segued.ended() == -9
