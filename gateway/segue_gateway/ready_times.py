@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -64,9 +65,11 @@ class ReadyTimes:
         _set(answer.estimate.ready_in, estimate.ready_s)
 
     async def retry_after_s(self) -> float:
-        """Return when a conductor will probably take the next composition out of the queue."""
+        """Return in how many whole seconds a conductor will probably take the next composition out of the queue."""
         starts_s = [each.start_s for each in (await self._all(0.0)).values() if each.start_s]
-        return min(LONGEST_RETRY_S, max(SHORTEST_RETRY_S, min(starts_s))) if starts_s else self._unknown_retry_s
+        if not starts_s:
+            return self._unknown_retry_s
+        return min(LONGEST_RETRY_S, max(SHORTEST_RETRY_S, math.ceil(min(starts_s))))
 
     async def _all(self, max_age_s: float) -> Mapping[str, ReadyTime]:
         """Return estimates of a certain age at most; callers at the same time share the work."""
