@@ -119,6 +119,7 @@ async def test_wrong_tokens_are_slowed_down_and_logged_with_their_address(tmp_pa
     assert {line["reason"] for line in refusals} == {"UNAUTHENTICATED"}
     (served,) = [line for line in lines if line["event"] == "call" and line["method"] == "GetStats"]
     assert (served["peer"], served["owner"]) == ("127.0.0.1", "local")
+    assert not [line for line in lines if line.get("method") == "GetStatus"]  # the conductor asks every second
     assert WRONG.removeprefix("Bearer ") not in text
 
 

@@ -35,6 +35,8 @@ FIRST_MESSAGE_S = 60.0
 READ_ON_S = 2.0
 PAUSE_S = 1.0
 """A caller that sends nothing for this time is not in the middle of sending."""
+POLLED = ("segue.renderer.v1.RendererService", "GetStatus")
+"""Conductors call it every second: only a call that fails is worth a line of the log."""
 log = logs.get("rpc")
 
 
@@ -85,7 +87,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._metrics.seconds.labels(service, method).observe(seconds)
         self._metrics.received.labels(service, method).inc(messages[0])
         self._metrics.sent.labels(service, method).inc(messages[1])
-        write = log.debug if call.is_refused or service in OPEN_SERVICES else log.info
+        is_routine = service in OPEN_SERVICES or ((service, method) == POLLED and code == "OK")
+        write = log.debug if call.is_refused or is_routine else log.info
         fields = {"peer": call.peer, "owner": call.owner, "service": service, "method": method}
         write("call", **fields, code=code, seconds=round(seconds, 4))
 
