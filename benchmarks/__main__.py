@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 # Not here: the engine's benchmark, which needs torch, the measures of music quality, and the pictures.
-MODULES = ("pipes", "load", "pool", "sketch_speed", "planner_speed", "mixer_speed")
+MODULES = ("pipes", "load", "whole", "pool", "estimates", "queue_depth", "sketch_speed", "planner_speed", "mixer_speed")
 
 
 def main() -> int:
