@@ -71,7 +71,7 @@ class Scheduler:
         return ticket
 
     def leave(self, ticket: Ticket) -> SlotMove | None:
-        """Remove a ticket, waiting or running. Return the move that makes the batch smaller, if there is one."""
+        """Remove a ticket, waiting or running. Return the move that closes its gap, so that slots stay dense."""
         if ticket.slot is None:
             if ticket in self.waiting:
                 self.waiting.remove(ticket)
@@ -80,10 +80,8 @@ class Scheduler:
         gap, ticket.slot = ticket.slot, None
         del self.running[gap]
         self._forget(ticket.owner)
-        if not self.running:
-            return None
-        highest = max(self.running)
-        if highest < gap or bucket_of(len(self.running), self.num_slots) > highest:
+        highest = max(self.running, default=-1)
+        if highest < gap:
             return None
         moved = self.running.pop(highest)
         moved.slot = gap
