@@ -129,7 +129,9 @@ class RendererPool:
                 wait_s = absence.next_delay_s(missing)
 
     async def _refuse_replaced(self, key: ModelKey) -> None:
-        if any(each.is_served and each.key.model == key.model for each in await self._pool.models()):
+        served = {each.key for each in await self._pool.models() if each.is_served}
+        # A renderer with this very version may have come since the look at the line.
+        if key not in served and any(each.model == key.model for each in served):
             raise ModelReplaced(f"the renderers have another version of {key.model} now")
 
     async def _place(self, ticket: int) -> LinePlace | None:
