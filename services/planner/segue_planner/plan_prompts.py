@@ -24,6 +24,7 @@ from segue_planner.prompt.word_list.words import word_list
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
+    from segue_music.elements import LayerKind
     from segue_music.plan import Brief, ModelProfile, Plan, Reading, SectionSpec, Warning  # noqa: A004
     from segue_planner.genres.genre import Genre
     from segue_planner.parts.ensemble import Players
@@ -192,11 +193,11 @@ class PlanPrompts:
 
     def _players_of_piece(self) -> Players:
         """Return the players of all sections that state layers; those of the genre if none does."""
-        found: dict[object, tuple[str, ...]] = {}
+        found: dict[LayerKind, tuple[str, ...]] = {}
         for item in self._plan.sections:
             for layer in item.spec.layers:
                 found.setdefault(layer.kind, layer.instruments or self._players.get(layer.kind, ()))
-        return found or self._players  # type: ignore[return-value]
+        return found or self._players
 
 
 def _says_anything(facts: SectionFacts) -> bool:
