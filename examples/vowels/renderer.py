@@ -45,9 +45,13 @@ PROFILE = renderer_pb2.ModelProfile(
     continuities=[music_pb2.CONTINUITY_NONE, music_pb2.CONTINUITY_MOTIF],
     determinism=renderer_pb2.DETERMINISM_SEEDED,  # the last bits of numpy's sines differ between processors
     gives_notes=True,
+    honours_tempo=renderer_pb2.HONOURS_EXACT,
+    honours_key=renderer_pb2.HONOURS_EXACT,
+    honours_metre=renderer_pb2.HONOURS_EXACT,
     max_duration=Duration(seconds=LONGEST_S),
 )
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
+UNSUPPORTED = ("conditioning_frames", "following_frames", "guide_frames", "guide_kind", "guide_notes", "guide_band")
 
 
 class Refused(Exception):  # noqa: N818 - a refusal is an answer
@@ -149,9 +153,11 @@ def check(start: renderer_pb2.RenderStart) -> None:
     spec = start.spec
     if start.model not in {"", PROFILE.model}:
         raise Refused(grpc.StatusCode.NOT_FOUND, "MODEL_NOT_FOUND", f"the only model is {PROFILE.model}")
-    for option in ("conditioning_frames", "guide_frames", "guide_notes", "guide_band"):
+    for option in UNSUPPORTED:
         if getattr(start, option):
             raise Refused(INVALID, "OPTION_NOT_SUPPORTED", f"{PROFILE.model} does not take {option}")
+    if spec.HasField("lyrics"):
+        raise Refused(INVALID, "OPTION_NOT_SUPPORTED", f"{PROFILE.model} sings no lyrics")
     if not (spec.HasField("metre") and spec.HasField("key") and spec.tempo_points and spec.sample_rate >= 8_000):
         raise Refused(INVALID, "INVALID_FIELD", "spec: metre, key, tempo_points and sample_rate must be present")
     if not 0 < spec.frames <= LONGEST_S * spec.sample_rate:

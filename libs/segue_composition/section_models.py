@@ -62,6 +62,9 @@ def _option_warnings(spec: CompositionSpec, item: PlannedSection, profile: Model
     if spec.midi and not profile.gives_notes:
         text = f"{name} gives no notes: the section is empty in the MIDI file"
         yield music_pb2.Warning(code="notes_not_given", text=text, section_id=section_id)
+    if item.spec.HasField("lyrics") and not profile.uses_lyrics:
+        text = f"{name} sings no lyrics: the section is played without them"
+        yield music_pb2.Warning(code="lyrics_not_sung", text=text, section_id=section_id)
     if not can_follow(spec, profile):
         text = f"{name} cannot follow the melody: the section is played without it"
         yield music_pb2.Warning(code="melody_not_followed", text=text, section_id=section_id)

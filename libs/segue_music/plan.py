@@ -131,6 +131,15 @@ class GuideKind(IntEnum):
     UNSPECIFIED = 0
     NOTES = 1
     MELODY_AUDIO = 2
+    TIMBRE_AUDIO = 3
+
+
+class Honours(IntEnum):
+    """How well a model keeps to a value of the plan."""
+
+    UNSPECIFIED = 0
+    ADVISORY = 1
+    EXACT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +150,25 @@ class SamplingHints:
     top_k: int | None = None
     top_p: float | None = None
     guidance: float | None = None
+    steps: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LyricLine:
+    """One line of lyrics and its time in the section."""
+
+    text: str
+    start_tick: int = 0
+    ticks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Lyrics:
+    """Words to be sung."""
+
+    text: str = ""
+    language: str = ""
+    lines: tuple[LyricLine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +212,7 @@ class SectionSpec:
     target_lufs: float | None = None
     loop: bool = False
     model: str = ""
+    lyrics: Lyrics | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +299,7 @@ class Brief:
     title: str = ""
     continuity: Continuity = Continuity.UNSPECIFIED
     sampling: SamplingHints | None = None
+    lyrics: Lyrics | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,3 +330,14 @@ class ModelProfile:
     max_duration_ns: int | None = field(default=None)
     uses_prompt: bool = False
     grooves: tuple[str, ...] = ()
+    audio_at_end: bool = False
+    min_window_ns: int | None = None
+    grid_ns: int | None = None
+    honours_tempo: Honours = Honours.UNSPECIFIED
+    honours_key: Honours = Honours.UNSPECIFIED
+    honours_metre: Honours = Honours.UNSPECIFIED
+    uses_lyrics: bool = False
+    sings_vowels: bool = False
+    lyric_languages: tuple[str, ...] = ()
+    following_ns: int | None = None
+    sampling: tuple[str, ...] = ()

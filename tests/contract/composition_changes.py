@@ -97,6 +97,12 @@ BRIEF: Final[Mapping[str, Change]] = {
     "sampling.top_k": setting("sampling.top_k", 5),
     "sampling.top_p": setting("sampling.top_p", 0.1),
     "sampling.guidance": setting("sampling.guidance", 10.0),
+    "sampling.steps": setting("sampling.steps", 20),
+    "lyrics.text": setting("lyrics.text", "la la"),
+    "lyrics.language": setting("lyrics.language", "en"),
+    "lyrics.lines.text": setting("lyrics.lines.text", "la la"),
+    "lyrics.lines.start_tick": setting("lyrics.lines.start_tick", 480),
+    "lyrics.lines.ticks": setting("lyrics.lines.ticks", 960),
 }
 
 

@@ -198,10 +198,16 @@ SECTION: Final[Mapping[str, Change]] = {
     "sampling.top_k": setting("sampling.top_k", 1),
     "sampling.top_p": setting("sampling.top_p", 0.1),
     "sampling.guidance": setting("sampling.guidance", 10.0),
+    "sampling.steps": setting("sampling.steps", 20),
     "continuity": setting("continuity", music_pb2.CONTINUITY_TAIL),
     "target_lufs": setting("target_lufs", -24.0),
     "loop": setting("loop", True),
     "model": setting("model", "unknown-model"),
+    "lyrics.text": setting("lyrics.text", "la la"),
+    "lyrics.language": setting("lyrics.language", "en"),
+    "lyrics.lines.text": setting("lyrics.lines.text", "la la"),
+    "lyrics.lines.start_tick": setting("lyrics.lines.start_tick", 480),
+    "lyrics.lines.ticks": setting("lyrics.lines.ticks", 960),
 }
 
 MUSICGEN: Final[Mapping[str, Change]] = {
@@ -254,6 +260,8 @@ START: Final[Mapping[str, Change]] = {
     "conditioning_frames": Change(
         lambda start: put(start, "conditioning_frames", GUIDE_FRAMES), more=_audio("conditioning")
     ),
+    "following_frames": Change(lambda start: put(start, "following_frames", GUIDE_FRAMES), more=_audio("following")),
+    "guide_kind": setting("guide_kind", renderer_pb2.GUIDE_TIMBRE_AUDIO),
     "guide_frames": Change(lambda start: put(start, "guide_frames", GUIDE_FRAMES), more=_audio("guide")),
     "guide_notes": Change(lambda start: put(start, "guide_notes", 1), more=_notes),
     "owner": setting("owner", "somebody"),

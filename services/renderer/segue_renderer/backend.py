@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from segue_music.plan import GuideKind
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AudioClip:
-    """Audio that a caller sends: conditioning or a guide."""
+    """Audio that a caller sends: conditioning, following or a guide."""
 
     samples: Samples
     sample_rate: int
@@ -39,7 +41,11 @@ class RenderRequest:
     """Frames that the next join wants beyond spec.frames, at the timeline's rate."""
     conditioning: AudioClip | None = None
     """The end of the section before, for CONTINUITY_TAIL."""
+    following: AudioClip | None = None
+    """The start of the section after, which the audio leads into. It begins where spec.frames end."""
     guide: AudioClip | None = None
+    guide_kind: GuideKind = GuideKind.UNSPECIFIED
+    """What the guide is: MELODY_AUDIO or TIMBRE_AUDIO, and UNSPECIFIED without one."""
     guide_notes: tuple[Note, ...] = ()
     owner: str = ""
 
@@ -59,11 +65,13 @@ class RenderAccepted:
 
 @dataclass(frozen=True)
 class RenderProgress:
-    """Progress in frames of the accepted format, or the position in the queue."""
+    """Progress in frames of the accepted format, as a fraction of the work, or the position in the queue."""
 
     frames_done: int
     frames_total: int
     queue_position: int = 0
+    fraction: float = 0.0
+    """The part of the work that is done, of models with `audio_at_end`."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +102,8 @@ class RenderFinished:
     window_frames_used: int = 0
     ending: bool = False
     warnings: tuple[Warning, ...] = ()
+    following_applied: bool = False
+    lyrics_applied: bool = False
 
 
 RenderEvent: TypeAlias = RenderAccepted | RenderProgress | RenderedAudio | RenderedNotes | RenderFinished

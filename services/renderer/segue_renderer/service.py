@@ -1,4 +1,4 @@
-"""RendererService over any backends. Only this module of the renderer knows the messages of the contract."""
+"""RendererService over any backends. This module and `call_inputs` alone know the messages of the contract."""
 
 from __future__ import annotations
 
@@ -12,28 +12,21 @@ import numpy as np
 from segue.audio.v1 import audio_pb2
 from segue.renderer.v1 import renderer_pb2, renderer_pb2_grpc
 from segue_music import codec
-from segue_music.elements import Note
-from segue_music.plan import GuideKind
-from segue_renderer.backend import (
-    AudioClip,
-    RenderAccepted,
-    RenderedAudio,
-    RenderedNotes,
-    RenderProgress,
-    RenderRequest,
-)
+from segue_renderer.backend import RenderAccepted, RenderedAudio, RenderedNotes, RenderFinished, RenderProgress
+from segue_renderer.call_inputs import check_options, read_call, unread_hints
 from segue_renderer.hosting.drain import RenderDrain
 from segue_renderer.hosting.hosted_backend import ModelState
 from segue_runtime import errors, logs
-from segue_runtime.rpc.chunks import cut, samples_of
+from segue_runtime.rpc.chunks import cut
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 
     import grpc.aio
 
+    from segue_music.elements import Note
     from segue_music.plan import SectionSpec
-    from segue_renderer.backend import RenderEvent, RenderFinished
+    from segue_renderer.backend import RenderEvent, RenderRequest
     from segue_renderer.hosting.hosted_backend import HostedModel
     from segue_renderer.hosting.leases import SectionLeases
     from segue_renderer.hosting.metrics import RendererMetrics
@@ -52,12 +45,6 @@ STATES: Final = {
     ModelState.WARM: renderer_pb2.MODEL_STATE_WARM,
     ModelState.FAILED: renderer_pb2.MODEL_STATE_FAILED,
 }
-GUIDES: Final = (
-    ("guide_frames", GuideKind.MELODY_AUDIO),
-    ("guide_notes", GuideKind.NOTES),
-    ("guide_band", GuideKind.NOTES),
-)
-"""Options of a start, and the kind of guide that each needs."""
 log = logs.get("renderer")
 
 
@@ -84,7 +71,7 @@ class RendererService(renderer_pb2_grpc.RendererServiceServicer):
         self, request_iterator: AsyncIterator[renderer_pb2.RenderSectionRequest], context: Context
     ) -> AsyncIterator[renderer_pb2.RenderSectionResponse]:
         """Render one section."""
-        start, request = await _read(request_iterator, self._check)
+        start, request = await read_call(request_iterator, self._check)
         await self._check_lease(start)
         # If the section ends this process, its name is among the last lines.
         log.info("renders", section=start.spec.section_id, attempt=start.attempt, model=start.model)
@@ -112,7 +99,11 @@ class RendererService(renderer_pb2_grpc.RendererServiceServicer):
     async def _events(self, request: RenderRequest) -> AsyncGenerator[RenderEvent, None]:
         async with self._host.use(request.model) as backend, contextlib.aclosing(backend.render(request)) as events:
             async for event in events:
-                yield event
+                if isinstance(event, RenderFinished):
+                    unread = unread_hints(request, self._host.profile(request.model))
+                    yield dataclasses.replace(event, warnings=event.warnings + unread)
+                else:
+                    yield event
 
     async def ListModels(
         self, request: renderer_pb2.ListModelsRequest, context: Context
@@ -158,109 +149,13 @@ class RendererService(renderer_pb2_grpc.RendererServiceServicer):
     def _check(self, start: renderer_pb2.RenderStart) -> None:
         self.drain.refuse()
         profile = self._host.profile(start.model)
-        name = profile.model
-        if start.stems and not profile.layers:
-            raise errors.OptionNotSupported(f"{name} gives no stems", metadata={"option": "stems"})
-        if start.notes and not profile.gives_notes:
-            raise errors.OptionNotSupported(f"{name} gives no notes", metadata={"option": "notes"})
-        if start.conditioning_frames and profile.conditioning_ns is None:
-            raise errors.OptionNotSupported(
-                f"{name} does not continue the audio of an earlier section", metadata={"option": "conditioning_frames"}
-            )
-        if start.guide_band and start.guide_notes:
-            raise errors.InvalidField("start.guide_band: guide_notes is set, too; leave one of them out")
-        for option, guide in GUIDES:
-            if getattr(start, option) and guide not in profile.guides:
-                raise errors.OptionNotSupported(f"{name} does not take this guide", metadata={"option": option})
-        self._refuse_when_full(name)
+        check_options(start, profile)
+        self._refuse_when_full(profile.model)
 
     def _refuse_when_full(self, model: str) -> None:
         self.drain.refuse()
         if self.drain.num_waiting(model) - self._host.num_free(model) >= MAX_QUEUED:
             raise errors.QueueFull("this renderer's queue is full", retry_after_s=2)
-
-
-class _Incoming:
-    """Collects the start and everything that it announces."""
-
-    def __init__(self, check: Callable[[renderer_pb2.RenderStart], None]) -> None:
-        self._check = check
-        self.start: renderer_pb2.RenderStart | None = None
-        self.chunks: dict[str, list[audio_pb2.AudioChunk]] = {"conditioning": [], "guide": []}
-        self.frames = {"conditioning": 0, "guide": 0}
-        self.notes: list[Note] = []
-
-    def add(self, message: renderer_pb2.RenderSectionRequest) -> None:
-        """Add one message."""
-        kind = message.WhichOneof("message")
-        if kind == "start":
-            if self.start is not None:
-                raise errors.OutOfOrder("start comes once", metadata={"position": "start"})
-            # Checked at once: the server neither waits for data that it cannot use nor keeps it in memory.
-            self._check(message.start)
-            self.start = message.start
-        elif self.start is None:
-            raise errors.OutOfOrder(f"{kind} came before start", metadata={"position": "start"})
-        elif kind == "notes":
-            self.notes.extend(codec.from_message(Note, note) for note in message.notes.notes)
-            if len(self.notes) > self.start.guide_notes:
-                raise errors.InvalidField(f"notes: start announced {self.start.guide_notes}, more came")
-        elif kind == "conditioning":
-            self._add_audio(kind, message.conditioning, self.start.conditioning_frames)
-        elif kind == "guide":
-            self._add_audio(kind, message.guide, self.start.guide_frames)
-
-    def complete(self) -> renderer_pb2.RenderStart:
-        """Return the start; raise if announced data is missing."""
-        start = self.start
-        if start is None:
-            raise errors.OutOfOrder("the stream ended before start", metadata={"position": "start"})
-        announced = (start.conditioning_frames, start.guide_frames, start.guide_notes)
-        if (self.frames["conditioning"], self.frames["guide"], len(self.notes)) != announced:
-            raise errors.InvalidAudio("the stream ended before all data that start announced had come")
-        return start
-
-    def _add_audio(self, kind: str, chunk: audio_pb2.AudioChunk, announced: int) -> None:
-        if chunk.first_frame != self.frames[kind] or self.frames[kind] + chunk.frames > announced:
-            raise errors.OutOfOrder(
-                f"{kind}: frame {chunk.first_frame} came, frame {self.frames[kind]} of {announced} was due",
-                metadata={"position": str(self.frames[kind])},
-            )
-        self.chunks[kind].append(chunk)
-        self.frames[kind] += chunk.frames
-
-
-async def _read(
-    messages: AsyncIterator[renderer_pb2.RenderSectionRequest], check: Callable[[renderer_pb2.RenderStart], None]
-) -> tuple[renderer_pb2.RenderStart, RenderRequest]:
-    """Read the start and everything that it announces."""
-    incoming = _Incoming(check)
-    async for message in messages:
-        incoming.add(message)
-    start = incoming.complete()
-    request = RenderRequest(
-        spec=codec.section_from_message(start.spec),
-        model=start.model,
-        seed=start.seed,
-        stems=start.stems,
-        notes=start.notes,
-        overlap_frames=start.overlap_frames,
-        conditioning=_decode("conditioning", incoming.chunks["conditioning"]),
-        guide=_decode("guide", incoming.chunks["guide"]),
-        guide_notes=tuple(incoming.notes),
-        owner=start.owner,
-    )
-    return start, request
-
-
-def _decode(name: str, chunks: list[audio_pb2.AudioChunk]) -> AudioClip | None:
-    if not chunks:
-        return None
-    first = chunks[0].format
-    samples = np.concatenate([samples_of(chunk, first, name) for chunk in chunks])
-    if not np.isfinite(samples).all():
-        raise errors.InvalidAudio(f"{name}: some samples are not finite")
-    return AudioClip(samples, first.sample_rate)
 
 
 class _Encoder:
@@ -282,6 +177,7 @@ class _Encoder:
                     frames_done=event.frames_done,
                     frames_total=event.frames_total,
                     queue_position=event.queue_position,
+                    fraction=event.fraction,
                 )
             )
         elif isinstance(event, RenderedNotes):
@@ -350,6 +246,8 @@ def _finished(event: RenderFinished) -> renderer_pb2.RenderFinished:
         windows=event.windows,
         window_frames_used=event.window_frames_used,
         ending=event.ending,
+        following_applied=event.following_applied,
+        lyrics_applied=event.lyrics_applied,
     )
     for warning in event.warnings:
         codec.to_message(warning, finished.warnings.add())

@@ -794,9 +794,7 @@ global___Groove = Groove
 
 @typing.final
 class SamplingHints(google.protobuf.message.Message):
-    """SamplingHints are settings for models that sample. A renderer that does not sample answers with a warning that
-    names them.
-    """
+    """SamplingHints are settings for models that sample. A warning names those that the model does not read."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -804,6 +802,7 @@ class SamplingHints(google.protobuf.message.Message):
     TOP_K_FIELD_NUMBER: builtins.int
     TOP_P_FIELD_NUMBER: builtins.int
     GUIDANCE_FIELD_NUMBER: builtins.int
+    STEPS_FIELD_NUMBER: builtins.int
     temperature: builtins.float
     """temperature flattens (above 1) or sharpens (below 1) the distribution of tokens. Absence means the model's default."""
     top_k: builtins.int
@@ -812,6 +811,8 @@ class SamplingHints(google.protobuf.message.Message):
     """top_p keeps the most probable tokens up to this share; 0 and 1 keep all. Absence means the model's default."""
     guidance: builtins.float
     """guidance is the strength of the prompt (classifier-free guidance). Absence means the model's default."""
+    steps: builtins.int
+    """steps is the number of denoising steps of a diffusion model. Absence means the model's default."""
     def __init__(
         self,
         *,
@@ -819,11 +820,14 @@ class SamplingHints(google.protobuf.message.Message):
         top_k: builtins.int | None = ...,
         top_p: builtins.float | None = ...,
         guidance: builtins.float | None = ...,
+        steps: builtins.int | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_guidance", b"_guidance", "_temperature", b"_temperature", "_top_k", b"_top_k", "_top_p", b"_top_p", "guidance", b"guidance", "temperature", b"temperature", "top_k", b"top_k", "top_p", b"top_p"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_guidance", b"_guidance", "_temperature", b"_temperature", "_top_k", b"_top_k", "_top_p", b"_top_p", "guidance", b"guidance", "temperature", b"temperature", "top_k", b"top_k", "top_p", b"top_p"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_guidance", b"_guidance", "_steps", b"_steps", "_temperature", b"_temperature", "_top_k", b"_top_k", "_top_p", b"_top_p", "guidance", b"guidance", "steps", b"steps", "temperature", b"temperature", "top_k", b"top_k", "top_p", b"top_p"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_guidance", b"_guidance", "_steps", b"_steps", "_temperature", b"_temperature", "_top_k", b"_top_k", "_top_p", b"_top_p", "guidance", b"guidance", "steps", b"steps", "temperature", b"temperature", "top_k", b"top_k", "top_p", b"top_p"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_guidance", b"_guidance"]) -> typing.Literal["guidance"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_steps", b"_steps"]) -> typing.Literal["steps"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_temperature", b"_temperature"]) -> typing.Literal["temperature"] | None: ...
     @typing.overload
@@ -832,6 +836,60 @@ class SamplingHints(google.protobuf.message.Message):
     def WhichOneof(self, oneof_group: typing.Literal["_top_p", b"_top_p"]) -> typing.Literal["top_p"] | None: ...
 
 global___SamplingHints = SamplingHints
+
+@typing.final
+class LyricLine(google.protobuf.message.Message):
+    """LyricLine is one line of lyrics and the time when it is planned to be sung."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: builtins.int
+    START_TICK_FIELD_NUMBER: builtins.int
+    TICKS_FIELD_NUMBER: builtins.int
+    text: builtins.str
+    """text is the line, without control characters."""
+    start_tick: builtins.int
+    """start_tick is its beginning, counted from the section's start."""
+    ticks: builtins.int
+    """ticks is its duration."""
+    def __init__(
+        self,
+        *,
+        text: builtins.str = ...,
+        start_tick: builtins.int = ...,
+        ticks: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["start_tick", b"start_tick", "text", b"text", "ticks", b"ticks"]) -> None: ...
+
+global___LyricLine = LyricLine
+
+@typing.final
+class Lyrics(google.protobuf.message.Message):
+    """Lyrics are words to be sung."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: builtins.int
+    LANGUAGE_FIELD_NUMBER: builtins.int
+    LINES_FIELD_NUMBER: builtins.int
+    text: builtins.str
+    """text has one line of words for each line that is sung, separated by "\\n", without other control characters."""
+    language: builtins.str
+    """language is the language of text as a BCP 47 tag, for example "en" or "pt-BR". Empty means that it is unknown."""
+    @property
+    def lines(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___LyricLine]:
+        """lines are the lines of text with their times. Empty in a caller's plan means: compute them."""
+
+    def __init__(
+        self,
+        *,
+        text: builtins.str = ...,
+        language: builtins.str = ...,
+        lines: collections.abc.Iterable[global___LyricLine] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["language", b"language", "lines", b"lines", "text", b"text"]) -> None: ...
+
+global___Lyrics = Lyrics
 
 @typing.final
 class Neighbour(google.protobuf.message.Message):
@@ -898,6 +956,7 @@ class SectionSpec(google.protobuf.message.Message):
     TARGET_LUFS_FIELD_NUMBER: builtins.int
     LOOP_FIELD_NUMBER: builtins.int
     MODEL_FIELD_NUMBER: builtins.int
+    LYRICS_FIELD_NUMBER: builtins.int
     section_id: builtins.str
     """section_id names the section, stable under edits: lower case letters, digits, "-" and "_"."""
     role: global___Role.ValueType
@@ -984,6 +1043,10 @@ class SectionSpec(google.protobuf.message.Message):
     def sampling(self) -> global___SamplingHints:
         """sampling are hints for models that sample. Absence means the model's defaults."""
 
+    @property
+    def lyrics(self) -> global___Lyrics:
+        """lyrics are the words that are sung in it. Absence means none."""
+
     def __init__(
         self,
         *,
@@ -1015,9 +1078,10 @@ class SectionSpec(google.protobuf.message.Message):
         target_lufs: builtins.float | None = ...,
         loop: builtins.bool = ...,
         model: builtins.str = ...,
+        lyrics: global___Lyrics | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_target_lufs", b"_target_lufs", "groove", b"groove", "key", b"key", "metre", b"metre", "motif", b"motif", "next", b"next", "previous", b"previous", "sampling", b"sampling", "target_lufs", b"target_lufs"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_target_lufs", b"_target_lufs", "bars", b"bars", "cadence", b"cadence", "chords", b"chords", "continuity", b"continuity", "energy", b"energy", "frames", b"frames", "genre", b"genre", "groove", b"groove", "key", b"key", "label", b"label", "layers", b"layers", "loop", b"loop", "metre", b"metre", "model", b"model", "motif", b"motif", "motif_use", b"motif_use", "negative_prompt", b"negative_prompt", "next", b"next", "previous", b"previous", "prompt", b"prompt", "role", b"role", "sample_rate", b"sample_rate", "sampling", b"sampling", "section_id", b"section_id", "tail_frames", b"tail_frames", "target_lufs", b"target_lufs", "tempo_points", b"tempo_points", "transition", b"transition"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_target_lufs", b"_target_lufs", "groove", b"groove", "key", b"key", "lyrics", b"lyrics", "metre", b"metre", "motif", b"motif", "next", b"next", "previous", b"previous", "sampling", b"sampling", "target_lufs", b"target_lufs"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_target_lufs", b"_target_lufs", "bars", b"bars", "cadence", b"cadence", "chords", b"chords", "continuity", b"continuity", "energy", b"energy", "frames", b"frames", "genre", b"genre", "groove", b"groove", "key", b"key", "label", b"label", "layers", b"layers", "loop", b"loop", "lyrics", b"lyrics", "metre", b"metre", "model", b"model", "motif", b"motif", "motif_use", b"motif_use", "negative_prompt", b"negative_prompt", "next", b"next", "previous", b"previous", "prompt", b"prompt", "role", b"role", "sample_rate", b"sample_rate", "sampling", b"sampling", "section_id", b"section_id", "tail_frames", b"tail_frames", "target_lufs", b"target_lufs", "tempo_points", b"tempo_points", "transition", b"transition"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_target_lufs", b"_target_lufs"]) -> typing.Literal["target_lufs"] | None: ...
 
 global___SectionSpec = SectionSpec
@@ -1272,6 +1336,7 @@ class Brief(google.protobuf.message.Message):
     TITLE_FIELD_NUMBER: builtins.int
     CONTINUITY_FIELD_NUMBER: builtins.int
     SAMPLING_FIELD_NUMBER: builtins.int
+    LYRICS_FIELD_NUMBER: builtins.int
     prompt: builtins.str
     """prompt describes the music, 1 to 4096 bytes; empty only with a plan."""
     negative_prompt: builtins.str
@@ -1328,6 +1393,12 @@ class Brief(google.protobuf.message.Message):
     def sampling(self) -> global___SamplingHints:
         """sampling are hints for models that sample. Absence means the model's defaults."""
 
+    @property
+    def lyrics(self) -> global___Lyrics:
+        """lyrics are the words of the piece. In text, "[verse]", "[chorus]", "[verse 2]" and the like on lines of their own
+        say where the lines after them belong; lines must be empty. Absence means none.
+        """
+
     def __init__(
         self,
         *,
@@ -1349,9 +1420,10 @@ class Brief(google.protobuf.message.Message):
         title: builtins.str = ...,
         continuity: global___Continuity.ValueType = ...,
         sampling: global___SamplingHints | None = ...,
+        lyrics: global___Lyrics | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_quarters_per_minute", b"_quarters_per_minute", "_seed", b"_seed", "duration", b"duration", "key", b"key", "metre", b"metre", "quarters_per_minute", b"quarters_per_minute", "sampling", b"sampling", "seed", b"seed"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_quarters_per_minute", b"_quarters_per_minute", "_seed", b"_seed", "continuity", b"continuity", "duration", b"duration", "exclude_layers", b"exclude_layers", "form", b"form", "genre", b"genre", "include_layers", b"include_layers", "instruments", b"instruments", "key", b"key", "kind", b"kind", "metre", b"metre", "negative_prompt", b"negative_prompt", "prompt", b"prompt", "quarters_per_minute", b"quarters_per_minute", "sample_rate", b"sample_rate", "sampling", b"sampling", "seed", b"seed", "tail", b"tail", "title", b"title"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_quarters_per_minute", b"_quarters_per_minute", "_seed", b"_seed", "duration", b"duration", "key", b"key", "lyrics", b"lyrics", "metre", b"metre", "quarters_per_minute", b"quarters_per_minute", "sampling", b"sampling", "seed", b"seed"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_quarters_per_minute", b"_quarters_per_minute", "_seed", b"_seed", "continuity", b"continuity", "duration", b"duration", "exclude_layers", b"exclude_layers", "form", b"form", "genre", b"genre", "include_layers", b"include_layers", "instruments", b"instruments", "key", b"key", "kind", b"kind", "lyrics", b"lyrics", "metre", b"metre", "negative_prompt", b"negative_prompt", "prompt", b"prompt", "quarters_per_minute", b"quarters_per_minute", "sample_rate", b"sample_rate", "sampling", b"sampling", "seed", b"seed", "tail", b"tail", "title", b"title"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_quarters_per_minute", b"_quarters_per_minute"]) -> typing.Literal["quarters_per_minute"] | None: ...
     @typing.overload

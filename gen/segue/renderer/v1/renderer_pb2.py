@@ -28,7 +28,7 @@ from segue.audio.v1 import audio_pb2 as segue_dot_audio_dot_v1_dot_audio__pb2
 from segue.music.v1 import music_pb2 as segue_dot_music_dot_v1_dot_music__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n segue/renderer/v1/renderer.proto\x12\x11segue.renderer.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1asegue/audio/v1/audio.proto\x1a\x1asegue/music/v1/music.proto\"\xe8\x01\n\x0bModelStatus\x12\x17\n\x05model\x18\x01 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x36\n\x05state\x18\x02 \x01(\x0e\x32\x1d.segue.renderer.v1.ModelStateB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\r\n\x05slots\x18\x03 \x01(\r\x12\x12\n\nbusy_slots\x18\x04 \x01(\r\x12,\n\tload_time\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x18\n\x06reason\x18\x06 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\x12\x1d\n\x0cmemory_bytes\x18\x07 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"\xf0\x06\n\x0cModelProfile\x12\x19\n\x05model\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x01\x12\x18\n\x07\x62\x61\x63kend\x18\x02 \x01(\tB\x07\xbaH\x04r\x02(@\x12\x1d\n\x0cmodel_digest\x18\x03 \x01(\tB\x07\xbaH\x04r\x02(@\x12\x1f\n\x0e\x65ngine_version\x18\x04 \x01(\tB\x07\xbaH\x04r\x02(@\x12\x1e\n\x0bsample_rate\x18\x05 \x01(\rB\t\xbaH\x06*\x04\x18\x80\xdc\x0b\x12\x19\n\x08\x63hannels\x18\x06 \x01(\rB\x07\xbaH\x04*\x02\x18\x08\x12)\n\x06window\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x06stride\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x33\n\x06layers\x18\t \x03(\x0e\x32\x19.segue.music.v1.LayerKindB\x08\xbaH\x05\x92\x01\x02\x10\x06\x12#\n\x0b\x65xtra_stems\x18\n \x03(\tB\x0e\xbaH\x0b\x92\x01\x08\x10\x10\"\x04r\x02(@\x12\x32\n\x06guides\x18\x0b \x03(\x0e\x32\x18.segue.renderer.v1.GuideB\x08\xbaH\x05\x92\x01\x02\x10\x08\x12:\n\x0c\x63ontinuities\x18\x0c \x03(\x0e\x32\x1a.segue.music.v1.ContinuityB\x08\xbaH\x05\x92\x01\x02\x10\x08\x12=\n\x0b\x64\x65terminism\x18\r \x01(\x0e\x32\x1e.segue.renderer.v1.DeterminismB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12*\n\x10real_time_factor\x18\x0e \x01(\x01\x42\x10\xbaH\r\x12\x0b)\x00\x00\x00\x00\x00\x00\x00\x00@\x01\x12\x1d\n\x0cmemory_bytes\x18\x0f \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x13\n\x0bgives_notes\x18\x10 \x01(\x08\x12\x15\n\ruses_sampling\x18\x11 \x01(\x08\x12\x1c\n\x14uses_negative_prompt\x18\x12 \x01(\x08\x12!\n\x0fweights_license\x18\x13 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12/\n\x0c\x63onditioning\x18\x14 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0cmax_duration\x18\x15 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0buses_prompt\x18\x16 \x01(\x08\x12\"\n\x07grooves\x18\x17 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\x80\x02\"\x06r\x04\x10\x01(@\"\x8c\x03\n\x0bRenderStart\x12\x31\n\x04spec\x18\x01 \x01(\x0b\x32\x1b.segue.music.v1.SectionSpecB\x06\xbaH\x03\xc8\x01\x01\x12\x17\n\x05model\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x0c\n\x04seed\x18\x03 \x01(\r\x12\x1a\n\x08take_key\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\r\x12\r\n\x05stems\x18\x06 \x01(\x08\x12\r\n\x05notes\x18\x07 \x01(\x08\x12$\n\x0eoverlap_frames\x18\x08 \x01(\x03\x42\x0c\xbaH\t\"\x07\x18\x80\xc8\xdf\x02(\x00\x12)\n\x13\x63onditioning_frames\x18\t \x01(\x03\x42\x0c\xbaH\t\"\x07\x18\x80\xc8\xdf\x02(\x00\x12\"\n\x0cguide_frames\x18\n \x01(\x03\x42\x0c\xbaH\t\"\x07\x18\x80\xf0\xb2R(\x00\x12\x1e\n\x0bguide_notes\x18\x0b \x01(\rB\t\xbaH\x06*\x04\x18\xa0\x8d\x06\x12\x17\n\x05owner\x18\x0c \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x12\n\nguide_band\x18\r \x01(\x08\x12\x16\n\x05lease\x18\x0e \x01(\tB\x07\xbaH\x04r\x02(@\"7\n\x05Notes\x12.\n\x05notes\x18\x01 \x03(\x0b\x32\x14.segue.music.v1.NoteB\t\xbaH\x06\x92\x01\x03\x10\x80 \"\xe5\x01\n\x14RenderSectionRequest\x12/\n\x05start\x18\x01 \x01(\x0b\x32\x1e.segue.renderer.v1.RenderStartH\x00\x12\x32\n\x0c\x63onditioning\x18\x02 \x01(\x0b\x32\x1a.segue.audio.v1.AudioChunkH\x00\x12+\n\x05guide\x18\x03 \x01(\x0b\x32\x1a.segue.audio.v1.AudioChunkH\x00\x12)\n\x05notes\x18\x04 \x01(\x0b\x32\x18.segue.renderer.v1.NotesH\x00\x42\x10\n\x07message\x12\x05\xbaH\x02\x08\x01\"\xe9\x01\n\x0eRenderAccepted\x12\x30\n\x07profile\x18\x01 \x01(\x0b\x32\x1f.segue.renderer.v1.ModelProfile\x12\x16\n\x0equeue_position\x18\x02 \x01(\r\x12+\n\x06\x66ormat\x18\x03 \x01(\x0b\x32\x1b.segue.audio.v1.AudioFormat\x12#\n\rdeclared_lufs\x18\x04 \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01H\x00\x88\x01\x01\x12\x15\n\rsample_locked\x18\x05 \x01(\x08\x12\x12\n\ncontinuous\x18\x06 \x01(\x08\x42\x10\n\x0e_declared_lufs\"S\n\x0eRenderProgress\x12\x13\n\x0b\x66rames_done\x18\x01 \x01(\x03\x12\x14\n\x0c\x66rames_total\x18\x02 \x01(\x03\x12\x16\n\x0equeue_position\x18\x03 \x01(\r\"\xd2\x01\n\x0eRenderFinished\x12\x0e\n\x06\x66rames\x18\x01 \x01(\x03\x12\x13\n\x0btail_frames\x18\x02 \x01(\x03\x12\x1c\n\x14\x63onditioning_applied\x18\x03 \x01(\x08\x12\x15\n\rguide_applied\x18\x04 \x01(\x08\x12\x0f\n\x07windows\x18\x05 \x01(\r\x12\x1a\n\x12window_frames_used\x18\x06 \x01(\x03\x12\x0e\n\x06\x65nding\x18\x07 \x01(\x08\x12)\n\x08warnings\x18\x08 \x03(\x0b\x32\x17.segue.music.v1.Warning\"\x9f\x02\n\x15RenderSectionResponse\x12\x35\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32!.segue.renderer.v1.RenderAcceptedH\x00\x12\x35\n\x08progress\x18\x02 \x01(\x0b\x32!.segue.renderer.v1.RenderProgressH\x00\x12+\n\x05\x61udio\x18\x03 \x01(\x0b\x32\x1a.segue.audio.v1.AudioChunkH\x00\x12)\n\x05notes\x18\x04 \x01(\x0b\x32\x18.segue.renderer.v1.NotesH\x00\x12\x35\n\x08\x66inished\x18\x05 \x01(\x0b\x32!.segue.renderer.v1.RenderFinishedH\x00\x42\t\n\x07message\"\x13\n\x11ListModelsRequest\"E\n\x12ListModelsResponse\x12/\n\x06models\x18\x01 \x03(\x0b\x32\x1f.segue.renderer.v1.ModelProfile\"\x12\n\x10GetStatusRequest\"\xdd\x02\n\x11GetStatusResponse\x12\r\n\x05slots\x18\x01 \x01(\r\x12\x12\n\nbusy_slots\x18\x02 \x01(\r\x12\x0e\n\x06queued\x18\x03 \x01(\r\x12/\n\x06models\x18\x04 \x03(\x0b\x32\x1f.segue.renderer.v1.ModelProfile\x12\x0e\n\x06\x64\x65vice\x18\x05 \x01(\t\x12\x1b\n\x13\x64\x65vice_memory_bytes\x18\x06 \x01(\x03\x12 \n\x18\x64\x65vice_memory_used_bytes\x18\x07 \x01(\x03\x12@\n\x0emodel_statuses\x18\x08 \x03(\x0b\x32\x1e.segue.renderer.v1.ModelStatusB\x08\xbaH\x05\x92\x01\x02\x10 \x12\x39\n\x05state\x18\t \x01(\x0e\x32 .segue.renderer.v1.RendererStateB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x18\n\x06reason\x18\n \x01(\tB\x08\xbaH\x05r\x03(\x80\x08*]\n\x0b\x44\x65terminism\x12\x1b\n\x17\x44\x45TERMINISM_UNSPECIFIED\x10\x00\x12\x19\n\x15\x44\x45TERMINISM_BIT_EXACT\x10\x01\x12\x16\n\x12\x44\x45TERMINISM_SEEDED\x10\x02*G\n\x05Guide\x12\x15\n\x11GUIDE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bGUIDE_NOTES\x10\x01\x12\x16\n\x12GUIDE_MELODY_AUDIO\x10\x02*\x86\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10MODEL_STATE_COLD\x10\x01\x12\x17\n\x13MODEL_STATE_LOADING\x10\x02\x12\x14\n\x10MODEL_STATE_WARM\x10\x03\x12\x16\n\x12MODEL_STATE_FAILED\x10\x04*\x81\x01\n\rRendererState\x12\x1e\n\x1aRENDERER_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14RENDERER_STATE_READY\x10\x01\x12\x1b\n\x17RENDERER_STATE_DRAINING\x10\x02\x12\x19\n\x15RENDERER_STATE_FAILED\x10\x03\x32\xb6\x02\n\x0fRendererService\x12\x66\n\rRenderSection\x12\'.segue.renderer.v1.RenderSectionRequest\x1a(.segue.renderer.v1.RenderSectionResponse(\x01\x30\x01\x12^\n\nListModels\x12$.segue.renderer.v1.ListModelsRequest\x1a%.segue.renderer.v1.ListModelsResponse\"\x03\x90\x02\x01\x12[\n\tGetStatus\x12#.segue.renderer.v1.GetStatusRequest\x1a$.segue.renderer.v1.GetStatusResponse\"\x03\x90\x02\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n segue/renderer/v1/renderer.proto\x12\x11segue.renderer.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1asegue/audio/v1/audio.proto\x1a\x1asegue/music/v1/music.proto\"\xe8\x01\n\x0bModelStatus\x12\x17\n\x05model\x18\x01 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x36\n\x05state\x18\x02 \x01(\x0e\x32\x1d.segue.renderer.v1.ModelStateB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\r\n\x05slots\x18\x03 \x01(\r\x12\x12\n\nbusy_slots\x18\x04 \x01(\r\x12,\n\tload_time\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x18\n\x06reason\x18\x06 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\x12\x1d\n\x0cmemory_bytes\x18\x07 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"\xc6\n\n\x0cModelProfile\x12\x19\n\x05model\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x01\x12\x18\n\x07\x62\x61\x63kend\x18\x02 \x01(\tB\x07\xbaH\x04r\x02(@\x12\x1d\n\x0cmodel_digest\x18\x03 \x01(\tB\x07\xbaH\x04r\x02(@\x12\x1f\n\x0e\x65ngine_version\x18\x04 \x01(\tB\x07\xbaH\x04r\x02(@\x12\x1e\n\x0bsample_rate\x18\x05 \x01(\rB\t\xbaH\x06*\x04\x18\x80\xdc\x0b\x12\x19\n\x08\x63hannels\x18\x06 \x01(\rB\x07\xbaH\x04*\x02\x18\x08\x12)\n\x06window\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x06stride\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x33\n\x06layers\x18\t \x03(\x0e\x32\x19.segue.music.v1.LayerKindB\x08\xbaH\x05\x92\x01\x02\x10\x06\x12#\n\x0b\x65xtra_stems\x18\n \x03(\tB\x0e\xbaH\x0b\x92\x01\x08\x10\x10\"\x04r\x02(@\x12\x32\n\x06guides\x18\x0b \x03(\x0e\x32\x18.segue.renderer.v1.GuideB\x08\xbaH\x05\x92\x01\x02\x10\x08\x12:\n\x0c\x63ontinuities\x18\x0c \x03(\x0e\x32\x1a.segue.music.v1.ContinuityB\x08\xbaH\x05\x92\x01\x02\x10\x08\x12=\n\x0b\x64\x65terminism\x18\r \x01(\x0e\x32\x1e.segue.renderer.v1.DeterminismB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12*\n\x10real_time_factor\x18\x0e \x01(\x01\x42\x10\xbaH\r\x12\x0b)\x00\x00\x00\x00\x00\x00\x00\x00@\x01\x12\x1d\n\x0cmemory_bytes\x18\x0f \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x13\n\x0bgives_notes\x18\x10 \x01(\x08\x12\x15\n\ruses_sampling\x18\x11 \x01(\x08\x12\x1c\n\x14uses_negative_prompt\x18\x12 \x01(\x08\x12!\n\x0fweights_license\x18\x13 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12/\n\x0c\x63onditioning\x18\x14 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0cmax_duration\x18\x15 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0buses_prompt\x18\x16 \x01(\x08\x12\"\n\x07grooves\x18\x17 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\x80\x02\"\x06r\x04\x10\x01(@\x12\x14\n\x0c\x61udio_at_end\x18\x18 \x01(\x08\x12-\n\nmin_window\x18\x19 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\'\n\x04grid\x18\x1a \x01(\x0b\x32\x19.google.protobuf.Duration\x12;\n\rhonours_tempo\x18\x1b \x01(\x0e\x32\x1a.segue.renderer.v1.HonoursB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x39\n\x0bhonours_key\x18\x1c \x01(\x0e\x32\x1a.segue.renderer.v1.HonoursB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12;\n\rhonours_metre\x18\x1d \x01(\x0e\x32\x1a.segue.renderer.v1.HonoursB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x13\n\x0buses_lyrics\x18\x1e \x01(\x08\x12\x14\n\x0csings_vowels\x18\x1f \x01(\x08\x12\x34\n\x0flyric_languages\x18  \x03(\tB\x1b\xbaH\x18\x92\x01\x15\x10\x80\x02\"\x10r\x0e\x32\x0c^[a-z]{2,3}$\x12,\n\tfollowing\x18! \x01(\x0b\x32\x19.google.protobuf.Duration\x12\"\n\x08sampling\x18\" \x03(\tB\x10\xbaH\r\x92\x01\n\x10 \"\x06r\x04\x10\x01(@\"\xec\x03\n\x0bRenderStart\x12\x31\n\x04spec\x18\x01 \x01(\x0b\x32\x1b.segue.music.v1.SectionSpecB\x06\xbaH\x03\xc8\x01\x01\x12\x17\n\x05model\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x0c\n\x04seed\x18\x03 \x01(\r\x12\x1a\n\x08take_key\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\r\x12\r\n\x05stems\x18\x06 \x01(\x08\x12\r\n\x05notes\x18\x07 \x01(\x08\x12$\n\x0eoverlap_frames\x18\x08 \x01(\x03\x42\x0c\xbaH\t\"\x07\x18\x80\xc8\xdf\x02(\x00\x12)\n\x13\x63onditioning_frames\x18\t \x01(\x03\x42\x0c\xbaH\t\"\x07\x18\x80\xc8\xdf\x02(\x00\x12\"\n\x0cguide_frames\x18\n \x01(\x03\x42\x0c\xbaH\t\"\x07\x18\x80\xf0\xb2R(\x00\x12\x1e\n\x0bguide_notes\x18\x0b \x01(\rB\t\xbaH\x06*\x04\x18\xa0\x8d\x06\x12\x17\n\x05owner\x18\x0c \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x12\n\nguide_band\x18\r \x01(\x08\x12\x16\n\x05lease\x18\x0e \x01(\tB\x07\xbaH\x04r\x02(@\x12&\n\x10\x66ollowing_frames\x18\x0f \x01(\x03\x42\x0c\xbaH\t\"\x07\x18\x80\xc8\xdf\x02(\x00\x12\x36\n\nguide_kind\x18\x10 \x01(\x0e\x32\x18.segue.renderer.v1.GuideB\x08\xbaH\x05\x82\x01\x02\x10\x01\"7\n\x05Notes\x12.\n\x05notes\x18\x01 \x03(\x0b\x32\x14.segue.music.v1.NoteB\t\xbaH\x06\x92\x01\x03\x10\x80 \"\x96\x02\n\x14RenderSectionRequest\x12/\n\x05start\x18\x01 \x01(\x0b\x32\x1e.segue.renderer.v1.RenderStartH\x00\x12\x32\n\x0c\x63onditioning\x18\x02 \x01(\x0b\x32\x1a.segue.audio.v1.AudioChunkH\x00\x12+\n\x05guide\x18\x03 \x01(\x0b\x32\x1a.segue.audio.v1.AudioChunkH\x00\x12)\n\x05notes\x18\x04 \x01(\x0b\x32\x18.segue.renderer.v1.NotesH\x00\x12/\n\tfollowing\x18\x05 \x01(\x0b\x32\x1a.segue.audio.v1.AudioChunkH\x00\x42\x10\n\x07message\x12\x05\xbaH\x02\x08\x01\"\xe9\x01\n\x0eRenderAccepted\x12\x30\n\x07profile\x18\x01 \x01(\x0b\x32\x1f.segue.renderer.v1.ModelProfile\x12\x16\n\x0equeue_position\x18\x02 \x01(\r\x12+\n\x06\x66ormat\x18\x03 \x01(\x0b\x32\x1b.segue.audio.v1.AudioFormat\x12#\n\rdeclared_lufs\x18\x04 \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01H\x00\x88\x01\x01\x12\x15\n\rsample_locked\x18\x05 \x01(\x08\x12\x12\n\ncontinuous\x18\x06 \x01(\x08\x42\x10\n\x0e_declared_lufs\"\x80\x01\n\x0eRenderProgress\x12\x13\n\x0b\x66rames_done\x18\x01 \x01(\x03\x12\x14\n\x0c\x66rames_total\x18\x02 \x01(\x03\x12\x16\n\x0equeue_position\x18\x03 \x01(\r\x12+\n\x08\x66raction\x18\x04 \x01(\x01\x42\x19\xbaH\x16\x12\x14\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00@\x01\"\x85\x02\n\x0eRenderFinished\x12\x0e\n\x06\x66rames\x18\x01 \x01(\x03\x12\x13\n\x0btail_frames\x18\x02 \x01(\x03\x12\x1c\n\x14\x63onditioning_applied\x18\x03 \x01(\x08\x12\x15\n\rguide_applied\x18\x04 \x01(\x08\x12\x0f\n\x07windows\x18\x05 \x01(\r\x12\x1a\n\x12window_frames_used\x18\x06 \x01(\x03\x12\x0e\n\x06\x65nding\x18\x07 \x01(\x08\x12)\n\x08warnings\x18\x08 \x03(\x0b\x32\x17.segue.music.v1.Warning\x12\x19\n\x11\x66ollowing_applied\x18\t \x01(\x08\x12\x16\n\x0elyrics_applied\x18\n \x01(\x08\"\x9f\x02\n\x15RenderSectionResponse\x12\x35\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32!.segue.renderer.v1.RenderAcceptedH\x00\x12\x35\n\x08progress\x18\x02 \x01(\x0b\x32!.segue.renderer.v1.RenderProgressH\x00\x12+\n\x05\x61udio\x18\x03 \x01(\x0b\x32\x1a.segue.audio.v1.AudioChunkH\x00\x12)\n\x05notes\x18\x04 \x01(\x0b\x32\x18.segue.renderer.v1.NotesH\x00\x12\x35\n\x08\x66inished\x18\x05 \x01(\x0b\x32!.segue.renderer.v1.RenderFinishedH\x00\x42\t\n\x07message\"\x13\n\x11ListModelsRequest\"E\n\x12ListModelsResponse\x12/\n\x06models\x18\x01 \x03(\x0b\x32\x1f.segue.renderer.v1.ModelProfile\"\x12\n\x10GetStatusRequest\"\xdd\x02\n\x11GetStatusResponse\x12\r\n\x05slots\x18\x01 \x01(\r\x12\x12\n\nbusy_slots\x18\x02 \x01(\r\x12\x0e\n\x06queued\x18\x03 \x01(\r\x12/\n\x06models\x18\x04 \x03(\x0b\x32\x1f.segue.renderer.v1.ModelProfile\x12\x0e\n\x06\x64\x65vice\x18\x05 \x01(\t\x12\x1b\n\x13\x64\x65vice_memory_bytes\x18\x06 \x01(\x03\x12 \n\x18\x64\x65vice_memory_used_bytes\x18\x07 \x01(\x03\x12@\n\x0emodel_statuses\x18\x08 \x03(\x0b\x32\x1e.segue.renderer.v1.ModelStatusB\x08\xbaH\x05\x92\x01\x02\x10 \x12\x39\n\x05state\x18\t \x01(\x0e\x32 .segue.renderer.v1.RendererStateB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x18\n\x06reason\x18\n \x01(\tB\x08\xbaH\x05r\x03(\x80\x08*]\n\x0b\x44\x65terminism\x12\x1b\n\x17\x44\x45TERMINISM_UNSPECIFIED\x10\x00\x12\x19\n\x15\x44\x45TERMINISM_BIT_EXACT\x10\x01\x12\x16\n\x12\x44\x45TERMINISM_SEEDED\x10\x02*_\n\x05Guide\x12\x15\n\x11GUIDE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bGUIDE_NOTES\x10\x01\x12\x16\n\x12GUIDE_MELODY_AUDIO\x10\x02\x12\x16\n\x12GUIDE_TIMBRE_AUDIO\x10\x03*K\n\x07Honours\x12\x17\n\x13HONOURS_UNSPECIFIED\x10\x00\x12\x14\n\x10HONOURS_ADVISORY\x10\x01\x12\x11\n\rHONOURS_EXACT\x10\x02*\x86\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10MODEL_STATE_COLD\x10\x01\x12\x17\n\x13MODEL_STATE_LOADING\x10\x02\x12\x14\n\x10MODEL_STATE_WARM\x10\x03\x12\x16\n\x12MODEL_STATE_FAILED\x10\x04*\x81\x01\n\rRendererState\x12\x1e\n\x1aRENDERER_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14RENDERER_STATE_READY\x10\x01\x12\x1b\n\x17RENDERER_STATE_DRAINING\x10\x02\x12\x19\n\x15RENDERER_STATE_FAILED\x10\x03\x32\xb6\x02\n\x0fRendererService\x12\x66\n\rRenderSection\x12\'.segue.renderer.v1.RenderSectionRequest\x1a(.segue.renderer.v1.RenderSectionResponse(\x01\x30\x01\x12^\n\nListModels\x12$.segue.renderer.v1.ListModelsRequest\x1a%.segue.renderer.v1.ListModelsResponse\"\x03\x90\x02\x01\x12[\n\tGetStatus\x12#.segue.renderer.v1.GetStatusRequest\x1a$.segue.renderer.v1.GetStatusResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -73,6 +73,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODELPROFILE'].fields_by_name['weights_license']._serialized_options = b'\272H\005r\003(\200\001'
   _globals['_MODELPROFILE'].fields_by_name['grooves']._loaded_options = None
   _globals['_MODELPROFILE'].fields_by_name['grooves']._serialized_options = b'\272H\016\222\001\013\020\200\002\"\006r\004\020\001(@'
+  _globals['_MODELPROFILE'].fields_by_name['honours_tempo']._loaded_options = None
+  _globals['_MODELPROFILE'].fields_by_name['honours_tempo']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_MODELPROFILE'].fields_by_name['honours_key']._loaded_options = None
+  _globals['_MODELPROFILE'].fields_by_name['honours_key']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_MODELPROFILE'].fields_by_name['honours_metre']._loaded_options = None
+  _globals['_MODELPROFILE'].fields_by_name['honours_metre']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_MODELPROFILE'].fields_by_name['lyric_languages']._loaded_options = None
+  _globals['_MODELPROFILE'].fields_by_name['lyric_languages']._serialized_options = b'\272H\030\222\001\025\020\200\002\"\020r\0162\014^[a-z]{2,3}$'
+  _globals['_MODELPROFILE'].fields_by_name['sampling']._loaded_options = None
+  _globals['_MODELPROFILE'].fields_by_name['sampling']._serialized_options = b'\272H\r\222\001\n\020 \"\006r\004\020\001(@'
   _globals['_RENDERSTART'].fields_by_name['spec']._loaded_options = None
   _globals['_RENDERSTART'].fields_by_name['spec']._serialized_options = b'\272H\003\310\001\001'
   _globals['_RENDERSTART'].fields_by_name['model']._loaded_options = None
@@ -91,12 +101,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RENDERSTART'].fields_by_name['owner']._serialized_options = b'\272H\005r\003(\200\001'
   _globals['_RENDERSTART'].fields_by_name['lease']._loaded_options = None
   _globals['_RENDERSTART'].fields_by_name['lease']._serialized_options = b'\272H\004r\002(@'
+  _globals['_RENDERSTART'].fields_by_name['following_frames']._loaded_options = None
+  _globals['_RENDERSTART'].fields_by_name['following_frames']._serialized_options = b'\272H\t\"\007\030\200\310\337\002(\000'
+  _globals['_RENDERSTART'].fields_by_name['guide_kind']._loaded_options = None
+  _globals['_RENDERSTART'].fields_by_name['guide_kind']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_NOTES'].fields_by_name['notes']._loaded_options = None
   _globals['_NOTES'].fields_by_name['notes']._serialized_options = b'\272H\006\222\001\003\020\200 '
   _globals['_RENDERSECTIONREQUEST'].oneofs_by_name['message']._loaded_options = None
   _globals['_RENDERSECTIONREQUEST'].oneofs_by_name['message']._serialized_options = b'\272H\002\010\001'
   _globals['_RENDERACCEPTED'].fields_by_name['declared_lufs']._loaded_options = None
   _globals['_RENDERACCEPTED'].fields_by_name['declared_lufs']._serialized_options = b'\272H\004\022\002@\001'
+  _globals['_RENDERPROGRESS'].fields_by_name['fraction']._loaded_options = None
+  _globals['_RENDERPROGRESS'].fields_by_name['fraction']._serialized_options = b'\272H\026\022\024\031\000\000\000\000\000\000\360?)\000\000\000\000\000\000\000\000@\001'
   _globals['_GETSTATUSRESPONSE'].fields_by_name['model_statuses']._loaded_options = None
   _globals['_GETSTATUSRESPONSE'].fields_by_name['model_statuses']._serialized_options = b'\272H\005\222\001\002\020 '
   _globals['_GETSTATUSRESPONSE'].fields_by_name['state']._loaded_options = None
@@ -107,40 +123,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RENDERERSERVICE'].methods_by_name['ListModels']._serialized_options = b'\220\002\001'
   _globals['_RENDERERSERVICE'].methods_by_name['GetStatus']._loaded_options = None
   _globals['_RENDERERSERVICE'].methods_by_name['GetStatus']._serialized_options = b'\220\002\001'
-  _globals['_DETERMINISM']._serialized_start=3266
-  _globals['_DETERMINISM']._serialized_end=3359
-  _globals['_GUIDE']._serialized_start=3361
-  _globals['_GUIDE']._serialized_end=3432
-  _globals['_MODELSTATE']._serialized_start=3435
-  _globals['_MODELSTATE']._serialized_end=3569
-  _globals['_RENDERERSTATE']._serialized_start=3572
-  _globals['_RENDERERSTATE']._serialized_end=3701
+  _globals['_DETERMINISM']._serialized_start=3978
+  _globals['_DETERMINISM']._serialized_end=4071
+  _globals['_GUIDE']._serialized_start=4073
+  _globals['_GUIDE']._serialized_end=4168
+  _globals['_HONOURS']._serialized_start=4170
+  _globals['_HONOURS']._serialized_end=4245
+  _globals['_MODELSTATE']._serialized_start=4248
+  _globals['_MODELSTATE']._serialized_end=4382
+  _globals['_RENDERERSTATE']._serialized_start=4385
+  _globals['_RENDERERSTATE']._serialized_end=4514
   _globals['_MODELSTATUS']._serialized_start=173
   _globals['_MODELSTATUS']._serialized_end=405
   _globals['_MODELPROFILE']._serialized_start=408
-  _globals['_MODELPROFILE']._serialized_end=1288
-  _globals['_RENDERSTART']._serialized_start=1291
-  _globals['_RENDERSTART']._serialized_end=1687
-  _globals['_NOTES']._serialized_start=1689
-  _globals['_NOTES']._serialized_end=1744
-  _globals['_RENDERSECTIONREQUEST']._serialized_start=1747
-  _globals['_RENDERSECTIONREQUEST']._serialized_end=1976
-  _globals['_RENDERACCEPTED']._serialized_start=1979
-  _globals['_RENDERACCEPTED']._serialized_end=2212
-  _globals['_RENDERPROGRESS']._serialized_start=2214
-  _globals['_RENDERPROGRESS']._serialized_end=2297
-  _globals['_RENDERFINISHED']._serialized_start=2300
-  _globals['_RENDERFINISHED']._serialized_end=2510
-  _globals['_RENDERSECTIONRESPONSE']._serialized_start=2513
-  _globals['_RENDERSECTIONRESPONSE']._serialized_end=2800
-  _globals['_LISTMODELSREQUEST']._serialized_start=2802
-  _globals['_LISTMODELSREQUEST']._serialized_end=2821
-  _globals['_LISTMODELSRESPONSE']._serialized_start=2823
-  _globals['_LISTMODELSRESPONSE']._serialized_end=2892
-  _globals['_GETSTATUSREQUEST']._serialized_start=2894
-  _globals['_GETSTATUSREQUEST']._serialized_end=2912
-  _globals['_GETSTATUSRESPONSE']._serialized_start=2915
-  _globals['_GETSTATUSRESPONSE']._serialized_end=3264
-  _globals['_RENDERERSERVICE']._serialized_start=3704
-  _globals['_RENDERERSERVICE']._serialized_end=4014
+  _globals['_MODELPROFILE']._serialized_end=1758
+  _globals['_RENDERSTART']._serialized_start=1761
+  _globals['_RENDERSTART']._serialized_end=2253
+  _globals['_NOTES']._serialized_start=2255
+  _globals['_NOTES']._serialized_end=2310
+  _globals['_RENDERSECTIONREQUEST']._serialized_start=2313
+  _globals['_RENDERSECTIONREQUEST']._serialized_end=2591
+  _globals['_RENDERACCEPTED']._serialized_start=2594
+  _globals['_RENDERACCEPTED']._serialized_end=2827
+  _globals['_RENDERPROGRESS']._serialized_start=2830
+  _globals['_RENDERPROGRESS']._serialized_end=2958
+  _globals['_RENDERFINISHED']._serialized_start=2961
+  _globals['_RENDERFINISHED']._serialized_end=3222
+  _globals['_RENDERSECTIONRESPONSE']._serialized_start=3225
+  _globals['_RENDERSECTIONRESPONSE']._serialized_end=3512
+  _globals['_LISTMODELSREQUEST']._serialized_start=3514
+  _globals['_LISTMODELSREQUEST']._serialized_end=3533
+  _globals['_LISTMODELSRESPONSE']._serialized_start=3535
+  _globals['_LISTMODELSRESPONSE']._serialized_end=3604
+  _globals['_GETSTATUSREQUEST']._serialized_start=3606
+  _globals['_GETSTATUSREQUEST']._serialized_end=3624
+  _globals['_GETSTATUSRESPONSE']._serialized_start=3627
+  _globals['_GETSTATUSRESPONSE']._serialized_end=3976
+  _globals['_RENDERERSERVICE']._serialized_start=4517
+  _globals['_RENDERERSERVICE']._serialized_end=4827
 # @@protoc_insertion_point(module_scope)

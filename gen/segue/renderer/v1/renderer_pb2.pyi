@@ -62,6 +62,8 @@ class _GuideEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumType
     """GUIDE_NOTES is a list of notes."""
     GUIDE_MELODY_AUDIO: _Guide.ValueType  # 2
     """GUIDE_MELODY_AUDIO is audio; the model follows its melody."""
+    GUIDE_TIMBRE_AUDIO: _Guide.ValueType  # 3
+    """GUIDE_TIMBRE_AUDIO is audio; the model imitates its sound, not its notes."""
 
 class Guide(_Guide, metaclass=_GuideEnumTypeWrapper):
     """Guide is a kind of input, in addition to the prompt, that a model can follow."""
@@ -72,7 +74,33 @@ GUIDE_NOTES: Guide.ValueType  # 1
 """GUIDE_NOTES is a list of notes."""
 GUIDE_MELODY_AUDIO: Guide.ValueType  # 2
 """GUIDE_MELODY_AUDIO is audio; the model follows its melody."""
+GUIDE_TIMBRE_AUDIO: Guide.ValueType  # 3
+"""GUIDE_TIMBRE_AUDIO is audio; the model imitates its sound, not its notes."""
 global___Guide = Guide
+
+class _Honours:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _HonoursEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_Honours.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    HONOURS_UNSPECIFIED: _Honours.ValueType  # 0
+    """HONOURS_UNSPECIFIED means that the model does not read the value, or promises nothing about it."""
+    HONOURS_ADVISORY: _Honours.ValueType  # 1
+    """HONOURS_ADVISORY means that the model reads the value, and may deviate from it."""
+    HONOURS_EXACT: _Honours.ValueType  # 2
+    """HONOURS_EXACT means that the model keeps to the value."""
+
+class Honours(_Honours, metaclass=_HonoursEnumTypeWrapper):
+    """Honours is how well a model keeps to a value of the plan."""
+
+HONOURS_UNSPECIFIED: Honours.ValueType  # 0
+"""HONOURS_UNSPECIFIED means that the model does not read the value, or promises nothing about it."""
+HONOURS_ADVISORY: Honours.ValueType  # 1
+"""HONOURS_ADVISORY means that the model reads the value, and may deviate from it."""
+HONOURS_EXACT: Honours.ValueType  # 2
+"""HONOURS_EXACT means that the model keeps to the value."""
+global___Honours = Honours
 
 class _ModelState:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -210,6 +238,17 @@ class ModelProfile(google.protobuf.message.Message):
     MAX_DURATION_FIELD_NUMBER: builtins.int
     USES_PROMPT_FIELD_NUMBER: builtins.int
     GROOVES_FIELD_NUMBER: builtins.int
+    AUDIO_AT_END_FIELD_NUMBER: builtins.int
+    MIN_WINDOW_FIELD_NUMBER: builtins.int
+    GRID_FIELD_NUMBER: builtins.int
+    HONOURS_TEMPO_FIELD_NUMBER: builtins.int
+    HONOURS_KEY_FIELD_NUMBER: builtins.int
+    HONOURS_METRE_FIELD_NUMBER: builtins.int
+    USES_LYRICS_FIELD_NUMBER: builtins.int
+    SINGS_VOWELS_FIELD_NUMBER: builtins.int
+    LYRIC_LANGUAGES_FIELD_NUMBER: builtins.int
+    FOLLOWING_FIELD_NUMBER: builtins.int
+    SAMPLING_FIELD_NUMBER: builtins.int
     model: builtins.str
     """model is the name, unique in the pool, for example "sketch" or "musicgen-small"."""
     backend: builtins.str
@@ -233,13 +272,27 @@ class ModelProfile(google.protobuf.message.Message):
     gives_notes: builtins.bool
     """gives_notes says that the model can send the notes that it plays."""
     uses_sampling: builtins.bool
-    """uses_sampling says that the model supports SamplingHints."""
+    """uses_sampling says that the model supports SamplingHints: those that sampling names."""
     uses_negative_prompt: builtins.bool
     """uses_negative_prompt says that the model supports negative_prompt."""
     weights_license: builtins.str
     """weights_license is the licence of the weights, for example "CC-BY-NC-4.0". Empty means that there are no weights."""
     uses_prompt: builtins.bool
     """uses_prompt says that the model reads SectionSpec.prompt. Other models play the plan and its notes."""
+    audio_at_end: builtins.bool
+    """audio_at_end says that the model gives no audio of a section before the whole section is made. Such a model sends
+    RenderProgress.fraction meanwhile.
+    """
+    honours_tempo: global___Honours.ValueType
+    """honours_tempo says how well the model keeps to the tempo map."""
+    honours_key: global___Honours.ValueType
+    """honours_key says how well the model keeps to the key."""
+    honours_metre: global___Honours.ValueType
+    """honours_metre says how well the model keeps to the metre."""
+    uses_lyrics: builtins.bool
+    """uses_lyrics says that the model reads SectionSpec.lyrics, and sings them."""
+    sings_vowels: builtins.bool
+    """sings_vowels says that the model sings lyrics on vowels, so that no words are understood. Only with uses_lyrics."""
     @property
     def window(self) -> google.protobuf.duration_pb2.Duration:
         """window is the longest audio that the model makes in one step. Absence means no limit."""
@@ -278,6 +331,36 @@ class ModelProfile(google.protobuf.message.Message):
     def grooves(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """grooves are the names in Groove.name that the model plays. Empty means that it reads no groove by name."""
 
+    @property
+    def min_window(self) -> google.protobuf.duration_pb2.Duration:
+        """min_window is the shortest audio that the model makes. Shorter sections take as long as one of this length, and
+        are cut. Absence means no minimum.
+        """
+
+    @property
+    def grid(self) -> google.protobuf.duration_pb2.Duration:
+        """grid is the model's own unit of length, which is finer than a section; the renderer cuts to exact frames. Absence
+        means that it is unknown.
+        """
+
+    @property
+    def lyric_languages(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """lyric_languages are the languages that the model sings, as the first part of BCP 47 tags, for example "en". Empty
+        with uses_lyrics means any.
+        """
+
+    @property
+    def following(self) -> google.protobuf.duration_pb2.Duration:
+        """following is the length of the later section's start that the model can use, so that its audio leads into it.
+        Absence means none.
+        """
+
+    @property
+    def sampling(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """sampling are the names of the fields of SamplingHints that the model reads. Empty with uses_sampling means
+        temperature, top_k, top_p and guidance.
+        """
+
     def __init__(
         self,
         *,
@@ -304,9 +387,20 @@ class ModelProfile(google.protobuf.message.Message):
         max_duration: google.protobuf.duration_pb2.Duration | None = ...,
         uses_prompt: builtins.bool = ...,
         grooves: collections.abc.Iterable[builtins.str] | None = ...,
+        audio_at_end: builtins.bool = ...,
+        min_window: google.protobuf.duration_pb2.Duration | None = ...,
+        grid: google.protobuf.duration_pb2.Duration | None = ...,
+        honours_tempo: global___Honours.ValueType = ...,
+        honours_key: global___Honours.ValueType = ...,
+        honours_metre: global___Honours.ValueType = ...,
+        uses_lyrics: builtins.bool = ...,
+        sings_vowels: builtins.bool = ...,
+        lyric_languages: collections.abc.Iterable[builtins.str] | None = ...,
+        following: google.protobuf.duration_pb2.Duration | None = ...,
+        sampling: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["conditioning", b"conditioning", "max_duration", b"max_duration", "stride", b"stride", "window", b"window"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["backend", b"backend", "channels", b"channels", "conditioning", b"conditioning", "continuities", b"continuities", "determinism", b"determinism", "engine_version", b"engine_version", "extra_stems", b"extra_stems", "gives_notes", b"gives_notes", "grooves", b"grooves", "guides", b"guides", "layers", b"layers", "max_duration", b"max_duration", "memory_bytes", b"memory_bytes", "model", b"model", "model_digest", b"model_digest", "real_time_factor", b"real_time_factor", "sample_rate", b"sample_rate", "stride", b"stride", "uses_negative_prompt", b"uses_negative_prompt", "uses_prompt", b"uses_prompt", "uses_sampling", b"uses_sampling", "weights_license", b"weights_license", "window", b"window"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["conditioning", b"conditioning", "following", b"following", "grid", b"grid", "max_duration", b"max_duration", "min_window", b"min_window", "stride", b"stride", "window", b"window"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["audio_at_end", b"audio_at_end", "backend", b"backend", "channels", b"channels", "conditioning", b"conditioning", "continuities", b"continuities", "determinism", b"determinism", "engine_version", b"engine_version", "extra_stems", b"extra_stems", "following", b"following", "gives_notes", b"gives_notes", "grid", b"grid", "grooves", b"grooves", "guides", b"guides", "honours_key", b"honours_key", "honours_metre", b"honours_metre", "honours_tempo", b"honours_tempo", "layers", b"layers", "lyric_languages", b"lyric_languages", "max_duration", b"max_duration", "memory_bytes", b"memory_bytes", "min_window", b"min_window", "model", b"model", "model_digest", b"model_digest", "real_time_factor", b"real_time_factor", "sample_rate", b"sample_rate", "sampling", b"sampling", "sings_vowels", b"sings_vowels", "stride", b"stride", "uses_lyrics", b"uses_lyrics", "uses_negative_prompt", b"uses_negative_prompt", "uses_prompt", b"uses_prompt", "uses_sampling", b"uses_sampling", "weights_license", b"weights_license", "window", b"window"]) -> None: ...
 
 global___ModelProfile = ModelProfile
 
@@ -330,6 +424,8 @@ class RenderStart(google.protobuf.message.Message):
     OWNER_FIELD_NUMBER: builtins.int
     GUIDE_BAND_FIELD_NUMBER: builtins.int
     LEASE_FIELD_NUMBER: builtins.int
+    FOLLOWING_FRAMES_FIELD_NUMBER: builtins.int
+    GUIDE_KIND_FIELD_NUMBER: builtins.int
     model: builtins.str
     """model is a model name from ListModels. Empty means the renderer's default."""
     seed: builtins.int
@@ -349,7 +445,7 @@ class RenderStart(google.protobuf.message.Message):
     conditioning_frames: builtins.int
     """conditioning_frames is the number of frames of the earlier section's end that follow as conditioning. 0 means none."""
     guide_frames: builtins.int
-    """guide_frames is the number of frames of a melody that follow as guide. 0 means none."""
+    """guide_frames is the number of frames that follow as guide. 0 means none."""
     guide_notes: builtins.int
     """guide_notes is the number of notes that follow. 0 means none."""
     owner: builtins.str
@@ -361,6 +457,12 @@ class RenderStart(google.protobuf.message.Message):
     lease: builtins.str
     """lease is the lease of an assignment of PoolService.Join. A renderer that has joined the pool refuses a section
     without a lease that it knows with FAILED_PRECONDITION/LEASE_UNKNOWN; other renderers refuse every lease.
+    """
+    following_frames: builtins.int
+    """following_frames is the number of frames of the later section's start that follow as following. 0 means none."""
+    guide_kind: global___Guide.ValueType
+    """guide_kind is what the guide is: MELODY_AUDIO or TIMBRE_AUDIO. UNSPECIFIED means MELODY_AUDIO; other values need
+    guide_frames.
     """
     @property
     def spec(self) -> segue.music.v1.music_pb2.SectionSpec:
@@ -383,9 +485,11 @@ class RenderStart(google.protobuf.message.Message):
         owner: builtins.str = ...,
         guide_band: builtins.bool = ...,
         lease: builtins.str = ...,
+        following_frames: builtins.int = ...,
+        guide_kind: global___Guide.ValueType = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["spec", b"spec"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["attempt", b"attempt", "conditioning_frames", b"conditioning_frames", "guide_band", b"guide_band", "guide_frames", b"guide_frames", "guide_notes", b"guide_notes", "lease", b"lease", "model", b"model", "notes", b"notes", "overlap_frames", b"overlap_frames", "owner", b"owner", "seed", b"seed", "spec", b"spec", "stems", b"stems", "take_key", b"take_key"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attempt", b"attempt", "conditioning_frames", b"conditioning_frames", "following_frames", b"following_frames", "guide_band", b"guide_band", "guide_frames", b"guide_frames", "guide_kind", b"guide_kind", "guide_notes", b"guide_notes", "lease", b"lease", "model", b"model", "notes", b"notes", "overlap_frames", b"overlap_frames", "owner", b"owner", "seed", b"seed", "spec", b"spec", "stems", b"stems", "take_key", b"take_key"]) -> None: ...
 
 global___RenderStart = RenderStart
 
@@ -419,6 +523,7 @@ class RenderSectionRequest(google.protobuf.message.Message):
     CONDITIONING_FIELD_NUMBER: builtins.int
     GUIDE_FIELD_NUMBER: builtins.int
     NOTES_FIELD_NUMBER: builtins.int
+    FOLLOWING_FIELD_NUMBER: builtins.int
     @property
     def start(self) -> global___RenderStart:
         """start says what to render. It is the first message, and occurs once."""
@@ -429,11 +534,15 @@ class RenderSectionRequest(google.protobuf.message.Message):
 
     @property
     def guide(self) -> segue.audio.v1.audio_pb2.AudioChunk:
-        """guide is a chunk of the melody to follow, in time order."""
+        """guide is a chunk of the audio that guide_kind describes, in time order."""
 
     @property
     def notes(self) -> global___Notes:
         """notes are notes to follow, in time order."""
+
+    @property
+    def following(self) -> segue.audio.v1.audio_pb2.AudioChunk:
+        """following is a chunk of the later section's start, in time order."""
 
     def __init__(
         self,
@@ -442,10 +551,11 @@ class RenderSectionRequest(google.protobuf.message.Message):
         conditioning: segue.audio.v1.audio_pb2.AudioChunk | None = ...,
         guide: segue.audio.v1.audio_pb2.AudioChunk | None = ...,
         notes: global___Notes | None = ...,
+        following: segue.audio.v1.audio_pb2.AudioChunk | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["conditioning", b"conditioning", "guide", b"guide", "message", b"message", "notes", b"notes", "start", b"start"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["conditioning", b"conditioning", "guide", b"guide", "message", b"message", "notes", b"notes", "start", b"start"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["start", "conditioning", "guide", "notes"] | None: ...
+    def HasField(self, field_name: typing.Literal["conditioning", b"conditioning", "following", b"following", "guide", b"guide", "message", b"message", "notes", b"notes", "start", b"start"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["conditioning", b"conditioning", "following", b"following", "guide", b"guide", "message", b"message", "notes", b"notes", "start", b"start"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["start", "conditioning", "guide", "notes", "following"] | None: ...
 
 global___RenderSectionRequest = RenderSectionRequest
 
@@ -504,20 +614,26 @@ class RenderProgress(google.protobuf.message.Message):
     FRAMES_DONE_FIELD_NUMBER: builtins.int
     FRAMES_TOTAL_FIELD_NUMBER: builtins.int
     QUEUE_POSITION_FIELD_NUMBER: builtins.int
+    FRACTION_FIELD_NUMBER: builtins.int
     frames_done: builtins.int
     """frames_done is the number of frames of the section that exist, in the response's format."""
     frames_total: builtins.int
     """frames_total is the final number of frames."""
     queue_position: builtins.int
     """queue_position is as in RenderAccepted, while the section waits."""
+    fraction: builtins.float
+    """fraction is the part of the section's work that is done, 0 to 1, of models with audio_at_end. 0 means that
+    frames_done says how far it is.
+    """
     def __init__(
         self,
         *,
         frames_done: builtins.int = ...,
         frames_total: builtins.int = ...,
         queue_position: builtins.int = ...,
+        fraction: builtins.float = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["frames_done", b"frames_done", "frames_total", b"frames_total", "queue_position", b"queue_position"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["fraction", b"fraction", "frames_done", b"frames_done", "frames_total", b"frames_total", "queue_position", b"queue_position"]) -> None: ...
 
 global___RenderProgress = RenderProgress
 
@@ -535,6 +651,8 @@ class RenderFinished(google.protobuf.message.Message):
     WINDOW_FRAMES_USED_FIELD_NUMBER: builtins.int
     ENDING_FIELD_NUMBER: builtins.int
     WARNINGS_FIELD_NUMBER: builtins.int
+    FOLLOWING_APPLIED_FIELD_NUMBER: builtins.int
+    LYRICS_APPLIED_FIELD_NUMBER: builtins.int
     frames: builtins.int
     """frames is the length of the section in the response's format, without the tail."""
     tail_frames: builtins.int
@@ -549,6 +667,10 @@ class RenderFinished(google.protobuf.message.Message):
     """window_frames_used is the number of model frames computed, including conditioning."""
     ending: builtins.bool
     """ending says that the last section has an ending of its own."""
+    following_applied: builtins.bool
+    """following_applied says that following was used."""
+    lyrics_applied: builtins.bool
+    """lyrics_applied says that the lyrics of the section were sung."""
     @property
     def warnings(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[segue.music.v1.music_pb2.Warning]:
         """warnings name what was not done as requested."""
@@ -564,8 +686,10 @@ class RenderFinished(google.protobuf.message.Message):
         window_frames_used: builtins.int = ...,
         ending: builtins.bool = ...,
         warnings: collections.abc.Iterable[segue.music.v1.music_pb2.Warning] | None = ...,
+        following_applied: builtins.bool = ...,
+        lyrics_applied: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["conditioning_applied", b"conditioning_applied", "ending", b"ending", "frames", b"frames", "guide_applied", b"guide_applied", "tail_frames", b"tail_frames", "warnings", b"warnings", "window_frames_used", b"window_frames_used", "windows", b"windows"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["conditioning_applied", b"conditioning_applied", "ending", b"ending", "following_applied", b"following_applied", "frames", b"frames", "guide_applied", b"guide_applied", "lyrics_applied", b"lyrics_applied", "tail_frames", b"tail_frames", "warnings", b"warnings", "window_frames_used", b"window_frames_used", "windows", b"windows"]) -> None: ...
 
 global___RenderFinished = RenderFinished
 

@@ -59,8 +59,8 @@ class RendererServiceServicer(object):
     """
 
     def RenderSection(self, request_iterator, context):
-        """RenderSection renders one section. The client sends start, then the conditioning, guide and notes that start
-        announced, then half-closes. The response begins with accepted, continues with progress, audio and notes, and ends
+        """RenderSection renders one section. The client sends start, then the conditioning, following, guide and notes that
+        start announced, then half-closes. The response begins with accepted, continues with progress, audio and notes, and ends
         with finished. After cancellation, the renderer is free within one step.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

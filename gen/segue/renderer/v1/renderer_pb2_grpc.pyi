@@ -27,8 +27,8 @@ class RendererServiceStub:
         segue.renderer.v1.renderer_pb2.RenderSectionRequest,
         segue.renderer.v1.renderer_pb2.RenderSectionResponse,
     ]
-    """RenderSection renders one section. The client sends start, then the conditioning, guide and notes that start
-    announced, then half-closes. The response begins with accepted, continues with progress, audio and notes, and ends
+    """RenderSection renders one section. The client sends start, then the conditioning, following, guide and notes that
+    start announced, then half-closes. The response begins with accepted, continues with progress, audio and notes, and ends
     with finished. After cancellation, the renderer is free within one step.
     """
 
@@ -53,8 +53,8 @@ class RendererServiceAsyncStub:
         segue.renderer.v1.renderer_pb2.RenderSectionRequest,
         segue.renderer.v1.renderer_pb2.RenderSectionResponse,
     ]
-    """RenderSection renders one section. The client sends start, then the conditioning, guide and notes that start
-    announced, then half-closes. The response begins with accepted, continues with progress, audio and notes, and ends
+    """RenderSection renders one section. The client sends start, then the conditioning, following, guide and notes that
+    start announced, then half-closes. The response begins with accepted, continues with progress, audio and notes, and ends
     with finished. After cancellation, the renderer is free within one step.
     """
 
@@ -81,8 +81,8 @@ class RendererServiceServicer(metaclass=abc.ABCMeta):
         request_iterator: _MaybeAsyncIterator[segue.renderer.v1.renderer_pb2.RenderSectionRequest],
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[segue.renderer.v1.renderer_pb2.RenderSectionResponse], collections.abc.AsyncIterator[segue.renderer.v1.renderer_pb2.RenderSectionResponse]]:
-        """RenderSection renders one section. The client sends start, then the conditioning, guide and notes that start
-        announced, then half-closes. The response begins with accepted, continues with progress, audio and notes, and ends
+        """RenderSection renders one section. The client sends start, then the conditioning, following, guide and notes that
+        start announced, then half-closes. The response begins with accepted, continues with progress, audio and notes, and ends
         with finished. After cancellation, the renderer is free within one step.
         """
 

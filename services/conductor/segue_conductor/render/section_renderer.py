@@ -273,8 +273,12 @@ class SectionRenderer:
             raise
 
     def _request(self, inputs: TakeInputs, seed: int, attempt: int) -> renderer_pb2.RenderStart:
+        spec = music_pb2.SectionSpec()
+        spec.CopyFrom(inputs.section.spec)
+        if not inputs.profile.uses_lyrics:
+            spec.ClearField("lyrics")  # the plan has a warning
         return renderer_pb2.RenderStart(
-            spec=inputs.section.spec,
+            spec=spec,
             model=inputs.profile.model,
             seed=seed,
             take_key=inputs.key(seed),

@@ -51,6 +51,8 @@ def take_key(
         heard.ClearField(name)
     if not profile.uses_prompt:
         heard.ClearField("prompt")
+    if not profile.uses_lyrics:
+        heard.ClearField("lyrics")
     parts = {
         "spec": hashlib.sha256(canonical_json(heard)).hexdigest(),
         "backend": profile.backend,

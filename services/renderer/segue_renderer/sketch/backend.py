@@ -23,6 +23,7 @@ from segue_music.elements import (
 from segue_music.plan import (
     Continuity,
     Determinism,
+    Honours,
     ModelProfile,
     Role,
     SectionSpec,
@@ -73,6 +74,9 @@ class SketchBackend:
             real_time_factor=20.0,
             gives_notes=True,
             grooves=tuple(GROOVES),
+            honours_tempo=Honours.EXACT,
+            honours_key=Honours.EXACT,
+            honours_metre=Honours.EXACT,
         )
 
     @property
@@ -165,8 +169,6 @@ def _warnings(request: RenderRequest, band: SketchBand) -> tuple[Warning, ...]:
         found.append(
             Warning("instrument_replaced", f"the sketch band has no {names}; similar instruments play instead", section)
         )
-    if request.spec.sampling is not None:
-        found.append(Warning("sampling_not_used", "the sketch band does not sample; sampling has no effect", section))
     if request.spec.negative_prompt:
         found.append(
             Warning(
