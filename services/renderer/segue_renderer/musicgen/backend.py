@@ -19,11 +19,12 @@ from segue_renderer.backend import BackendStatus, RenderAccepted, RenderedAudio,
 from segue_renderer.musicgen import device, graphs
 from segue_renderer.musicgen.conditions import conditions_of
 from segue_renderer.musicgen.config import FRAMES_A_WINDOW, WEIGHTS_LICENSE
-from segue_renderer.musicgen.engine import Engine, is_out_of_memory, raise_out_of_memory_at
+from segue_renderer.musicgen.engine import Engine
 from segue_renderer.musicgen.loaded_model import load_model, open_folder
 from segue_renderer.musicgen.model.stream_decoder import StreamDecoder
 from segue_renderer.musicgen.runner import BatchRunner, SamplingParams, capture_steps, empty_prompt
 from segue_renderer.musicgen.section_render import TEXT_TOKENS, SectionRender, WindowLimits, check_request
+from segue_renderer.torch_device import is_out_of_memory, memory, raise_out_of_memory_at, release
 from segue_runtime import errors, failpoints, logs
 
 if TYPE_CHECKING:
@@ -249,7 +250,7 @@ class MusicgenBackend:
         """Return the device's memory and its free part. The driver may take long to answer, so it is asked seldom."""
         now = time.monotonic()
         if now - self._memory_asked >= MEMORY_INTERVAL_S:
-            self._memory_asked, self._memory_found = now, device.memory(self._device.device)
+            self._memory_asked, self._memory_found = now, memory(self._device.device)
         return self._memory_found
 
     @property
@@ -261,7 +262,7 @@ class MusicgenBackend:
         """Stop the thread and free the device."""
         await self._engine.close()
         self._model = None
-        await asyncio.to_thread(device.release, self._device.device)
+        await asyncio.to_thread(release, self._device.device)
 
 
 def _measure(model: LoadedModel, runner: BatchRunner) -> float:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +9,7 @@ import torch
 
 from segue_renderer.musicgen.model.caches import bytes_per_slot
 from segue_renderer.musicgen.model.linear import PRECISIONS, dtype_of
+from segue_renderer.torch_device import find_device, memory
 from segue_runtime import errors
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ def choose(device: str, precision: str, cuda_graphs: str = "auto") -> ComputeDev
         raise errors.InvalidField(
             f"renderer.musicgen.precision: {precision!r} is not one of auto, {', '.join(PRECISIONS)}"
         )
-    chosen = _device(device)
+    chosen = find_device(device, "renderer.musicgen.device")
     if cuda_graphs == "on" and chosen.type != "cuda":
         raise errors.DeviceRequired(
             f"renderer.musicgen.cuda_graphs: on needs a CUDA device, not {chosen}; use auto or off"
@@ -57,38 +56,6 @@ def choose(device: str, precision: str, cuda_graphs: str = "auto") -> ComputeDev
     if precision == "fp16" and chosen.type == "cpu":
         raise errors.DeviceRequired("renderer.musicgen.precision: fp16 is for GPUs; use bf16 or int8 on the CPU")
     return ComputeDevice(chosen, precision)
-
-
-def _device(name: str) -> torch.device:
-    kind, _, number = name.partition(":")
-    if kind == "auto":
-        found = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        return torch.device(found)
-    if kind == "cpu" and not number:
-        return torch.device("cpu")
-    if kind == "mps" and not number and torch.backends.mps.is_available():
-        return torch.device("mps")
-    if kind == "cuda" and torch.cuda.is_available() and (number or "0").isdigit():
-        if int(number or 0) < torch.cuda.device_count():
-            return torch.device("cuda", int(number or 0))
-        raise errors.DeviceRequired(
-            f"renderer.musicgen.device: there are {torch.cuda.device_count()} GPUs, {name} is not one of them"
-        )
-    raise errors.DeviceRequired(
-        f"renderer.musicgen.device: {name!r} is not available; use cpu or auto, or install a torch for this "
-        "machine's GPU"
-    )
-
-
-def memory(device: torch.device) -> tuple[int, int]:
-    """Return the device's memory and its free part, in bytes; zeros where they are unknown."""
-    if device.type == "cuda":
-        free, total = torch.cuda.mem_get_info(device)
-        return int(total), int(free)
-    if device.type == "cpu" and hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
-        page = os.sysconf("SC_PAGE_SIZE")
-        return os.sysconf("SC_PHYS_PAGES") * page, os.sysconf("SC_AVPHYS_PAGES") * page
-    return 0, 0
 
 
 def num_slots(
@@ -116,10 +83,3 @@ def num_slots(
             f"renderer.musicgen.slots: {wanted} slots of {each / 2**20:.0f} MiB do not fit; {max(1, fitting)} would"
         )
     return wanted or max(1, min(fitting, MOST_SLOTS[place.device.type]))
-
-
-def release(device: torch.device) -> None:
-    """Give memory that torch keeps for later use back to the device."""
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()

@@ -15,6 +15,7 @@ import torch
 
 from segue_renderer.musicgen.code_stream import CodeStream
 from segue_renderer.scheduler import Scheduler
+from segue_renderer.torch_device import is_out_of_memory, raise_out_of_memory_at
 from segue_renderer.wait_queue import OVERTAKES_PER_SLOT
 from segue_runtime import errors, failpoints, logs
 
@@ -302,19 +303,6 @@ class Engine:
         lost = errors.DeviceLost(f"the device failed: {error}", retry_after_s=1)
         for ticket in list(self._scheduler.running.values()):
             self._fail(self._streams[ticket], lost)
-
-
-def raise_out_of_memory_at(failpoint: str) -> None:
-    """Raise torch's error for a lack of memory when a test arms this failpoint."""
-    try:
-        failpoints.hit(failpoint)
-    except failpoints.FailpointError as error:
-        raise torch.OutOfMemoryError(str(error)) from error
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell a lack of memory from other failures; on the CPU torch raises a plain RuntimeError for it."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 def _out_of_memory(error: BaseException) -> errors.SegueError:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from segue_renderer.file_digest import digest
 from segue_renderer.musicgen.checkpoint import audiocraft, files, huggingface
 from segue_renderer.musicgen.model.codec import Codec
 from segue_renderer.musicgen.model.decoder import Decoder
@@ -61,7 +62,7 @@ class ModelFolder:
     @property
     def digest(self) -> str:
         """The digest of the weights, for which all files are read."""
-        return files.digest(self.paths)
+        return digest(self.paths)
 
 
 def open_folder(folder: Path) -> ModelFolder:

@@ -1,13 +1,11 @@
-"""Opens the files of a model folder without running code from them, and computes their digest."""
+"""Opens the files of a model folder without running code from them."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import pickle
-from functools import lru_cache, partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 import safetensors
 import torch
@@ -16,10 +14,9 @@ from segue_runtime import errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from segue_renderer.musicgen.checkpoint.tensors import Loader
-
-BLOCK_BYTES: Final = 1 << 22
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -72,22 +69,3 @@ def weight_files(folder: Path, stem: str = "model") -> list[Path]:
         if path.parent != folder or not path.is_file():
             raise errors.ModelInvalid(f"{index}: it names {path.name}, which is not there; is the download complete?")
     return files
-
-
-def digest(paths: Iterable[Path]) -> str:
-    """Return one SHA-256 over the content of all files, in the order of their names."""
-    found = [(path, path.stat()) for path in sorted(paths)]
-    return _digest_of(tuple((str(path), stat.st_size, stat.st_mtime_ns) for path, stat in found))
-
-
-@lru_cache(maxsize=32)
-def _digest_of(files: tuple[tuple[str, int, int], ...]) -> str:
-    # A model is described, loaded and loaded again; its gigabytes are read for the digest once.
-    whole = hashlib.sha256()
-    for name, _, _ in files:
-        one = hashlib.sha256()
-        with Path(name).open("rb") as file:
-            while block := file.read(BLOCK_BYTES):
-                one.update(block)
-        whole.update(one.digest())
-    return whole.hexdigest()
