@@ -71,3 +71,28 @@ def test_a_missing_package_names_the_extra(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setitem(registry.BACKENDS, "tone", "package_that_is_missing.tone:make_backend")
     with pytest.raises(errors.ModelNotInstalled, match=r"install the extra segue\[tone\]"):
         registry.make_backend(settings_of(tmp_path, {"renderer.backend": "tone"}))
+
+
+@pytest.mark.parametrize(
+    ("backend", "error", "message"),
+    [
+        ("no_such_package.voice:make_backend", errors.ModelNotInstalled, "no_such_package; .*PYTHONPATH"),
+        ("segue_renderer.sketch.backend:make_nothing", errors.ModelNotFound, "no such factory"),
+        ("os.path:", errors.ModelNotFound, "module:factory"),
+        ("../voice:make_backend", errors.ModelNotFound, "module:factory"),
+    ],
+)
+def test_a_backend_of_somebody_else_that_is_not_there_is_refused(
+    backend: str, error: type[errors.SegueError], message: str, tmp_path: Path
+) -> None:
+    settings = settings_of(tmp_path, {"renderer.backend": backend})
+    with pytest.raises(error, match=message):
+        registry.makers_of(settings)[0]()
+
+
+async def test_a_backend_of_somebody_else_is_named_by_module_and_factory(tmp_path: Path) -> None:
+    chosen = {"renderer.backend": "musicgen,segue_renderer.sketch.backend:make_backend"}
+    _, make = registry.makers_of(settings_of(tmp_path, chosen))
+    backend = make()
+    assert [profile.model for profile in backend.profiles] == ["sketch"]
+    await backend.close()

@@ -124,7 +124,9 @@ class RendererSettings:
         "", "HOST:PORT at which conductors call a renderer that joins; empty: where it listens, as a conductor sees it."
     )
     backend: str = text(
-        "sketch", "Backends that render, separated by commas, the default first: sketch (no weights, no GPU), musicgen."
+        "sketch",
+        "Backends that render, separated by commas, the default first: sketch (no weights, no GPU), musicgen, or your "
+        "own as module:factory.",
     )
     memory_bytes: int = size(
         0, "Memory for all loaded models together; models of least use are unloaded to stay below it. 0: no limit."

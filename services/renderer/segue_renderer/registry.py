@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +26,8 @@ BACKENDS: Final = {
     "musicgen": "segue_renderer.musicgen.factory:make_backend",
 }
 """By name: the module and its factory `(Settings) -> Backend`, which loads nothing heavy before `Backend.load`."""
+PLACE: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+"""A backend of somebody else, as the operator's settings name it: `module:factory`."""
 RECORDS: Final = "renderer-models.json"
 BAND_MELODY: Final = "segue_renderer.sketch.lead:lead_notes"
 log = logs.get("renderer")
@@ -43,10 +46,11 @@ def host_of(settings: Settings, observe_load: ObserveLoad = lambda _model, _seco
 def makers_of(settings: Settings) -> list[MakeBackend]:
     """Return a maker for each backend that the settings name; a backend with several models has one for each."""
     names = words_of(settings.renderer.backend)
-    unknown = next((name for name in names if name not in BACKENDS), None)
+    unknown = next((name for name in names if name not in BACKENDS and not PLACE.fullmatch(name)), None)
     if unknown is not None or not names:
         raise errors.ModelNotFound(
-            f"renderer.backend: {unknown or ''!r} is not known; the backends are {', '.join(BACKENDS)}"
+            f"renderer.backend: {unknown or ''!r} is not known; the backends are {', '.join(BACKENDS)}, or your own as "
+            "module:factory"
         )
     _check_sections(settings, names)
     return [
@@ -59,13 +63,18 @@ def makers_of(settings: Settings) -> list[MakeBackend]:
 def make_backend(settings: Settings) -> Backend:
     """Make the one backend, with the one model, that the settings name."""
     name = settings.renderer.backend
+    place = BACKENDS.get(name, name)
     try:
-        factory = _imported(BACKENDS[name])
+        factory = _imported(place)
     except ModuleNotFoundError as error:
-        raise errors.ModelNotInstalled(
-            f"renderer.backend: {name} needs the package {error.name}; install the extra segue[{name}] "
-            f"(in a checkout: make setup-{name})"
-        ) from error
+        hint = (
+            "install it, or put its folder on PYTHONPATH"
+            if place == name
+            else f"install the extra segue[{name}] (in a checkout: make setup-{name})"
+        )
+        raise errors.ModelNotInstalled(f"renderer.backend: {name} needs the package {error.name}; {hint}") from error
+    except AttributeError as error:
+        raise errors.ModelNotFound(f"renderer.backend: {name}: the module has no such factory") from error
     backend: Backend = factory(settings)
     return backend
 

@@ -1,4 +1,4 @@
-"""A renderer in a process of its own, with the model `vowels`: `python examples/vowels/renderer.py HOST:PORT`.
+"""A renderer in a process of its own, with the model `choir`: `python examples/choir/renderer.py HOST:PORT`.
 
 Conductors find it by `renderer.addresses`, or it joins their pool: `--join CONDUCTOR`.
 
@@ -37,8 +37,8 @@ SLOTS, MAX_CALLS, LONGEST_S, LONGEST_TAIL_S, READ_S = 2, 64, 600, 10, 30
 CHUNK_FRAMES = 8_000
 """In two channels 64,000 bytes; the contract allows 64 KiB."""
 PROFILE = renderer_pb2.ModelProfile(
-    model="vowels",
-    backend="vowels",
+    model="choir",
+    backend="choir",
     engine_version="1",  # changes with every change of the bytes, so that no take of an older release is used
     channels=2,  # and at the timeline's sample rate
     layers=[music_pb2.LAYER_KIND_VOCALS],
@@ -63,8 +63,8 @@ class Refused(Exception):  # noqa: N818 - a refusal is an answer
         self.code = code
 
 
-class VowelRenderer(renderer_pb2_grpc.RendererServiceServicer):
-    """Serves the model `vowels`. The conductors keep the line, so a call beyond the slots is refused."""
+class ChoirRenderer(renderer_pb2_grpc.RendererServiceServicer):
+    """Serves the model `choir`. The conductors keep the line, so a call beyond the slots is refused."""
 
     def __init__(self, token: str) -> None:
         self.token = token
@@ -219,7 +219,7 @@ def warnings_of(spec: music_pb2.SectionSpec) -> list[music_pb2.Warning]:
         (bool(spec.negative_prompt), "negative_prompt", "reads no text"),
     ]
     return [
-        music_pb2.Warning(code=f"{field}_not_used", text=f"{field}: the model vowels {why}", section_id=spec.section_id)
+        music_pb2.Warning(code=f"{field}_not_used", text=f"{field}: the model choir {why}", section_id=spec.section_id)
         for is_given, field, why in unused
         if is_given
     ]
@@ -227,13 +227,13 @@ def warnings_of(spec: music_pb2.SectionSpec) -> list[music_pb2.Warning]:
 
 async def main() -> None:
     """Serve until SIGTERM or SIGINT, then end the running sections."""
-    parser = argparse.ArgumentParser(description="A renderer whose model sings vowels.")
+    parser = argparse.ArgumentParser(description="A renderer whose model is a choir.")
     parser.add_argument("address", help="HOST:PORT to listen on")
     parser.add_argument("--join", metavar="HOST:PORT", help="conductor, or server with all roles, whose pool it joins")
     parser.add_argument("--token-file", type=Path, help="token of the mesh's roles, as in pool.token_file")
     given = parser.parse_args()
     token = given.token_file.read_text().split()[0] if given.token_file else ""
-    service, stopped = VowelRenderer(token), asyncio.Event()
+    service, stopped = ChoirRenderer(token), asyncio.Event()
     server = grpc.aio.server(maximum_concurrent_rpcs=MAX_CALLS)
     renderer_pb2_grpc.add_RendererServiceServicer_to_server(service, server)
     server.add_insecure_port(given.address)

@@ -56,7 +56,7 @@ class Member:
 
     async def _offers(self) -> AsyncIterator[pool_pb2.JoinRequest]:
         """Yield the status at each change, and once a second."""
-        renderer = "vowels-" + re.sub("[^a-z0-9.]", "-", self._address.lower())
+        renderer = "choir-" + re.sub("[^a-z0-9.]", "-", self._address.lower())
         last, looks = None, 0
         while True:
             status, looks = self._status(), looks + 1
