@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from wsgiref.simple_server import WSGIServer
 
 CALL_BUCKETS_S = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
+WAIT_BUCKETS_S = (0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000)
 LAG_BUCKETS_S = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3)
 
 
@@ -35,6 +36,19 @@ class Metrics:
             "segue_loop_lag_seconds", "Lag of the event loop.", buckets=LAG_BUCKETS_S, registry=self.registry
         )
         self.queue_depth = Gauge("segue_queue_depth", "Waiting jobs, by kind.", ("kind",), registry=self.registry)
+        self.sections_waiting = Gauge(
+            "segue_sections_waiting", "Sections in the line of the pool, by model.", ("model",), registry=self.registry
+        )
+        self.section_wait = Histogram(
+            "segue_section_wait_seconds",
+            "Time of sections in the line until they had a slot.",
+            ("model",),
+            buckets=WAIT_BUCKETS_S,
+            registry=self.registry,
+        )
+        self.leases_expired = Counter(
+            "segue_leases_expired", "Jobs taken over from a conductor that was lost.", ("kind",), registry=self.registry
+        )
         self.running = Gauge("segue_jobs_running", "Jobs that this process runs.", registry=self.registry)
         self.watchers = Gauge("segue_watchers", "Open watch streams of this process.", registry=self.registry)
 

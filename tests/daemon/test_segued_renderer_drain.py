@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
-from tests.mesh.harness import Segued, free_port, hear, sha256, spec
+from tests.mesh.harness import Segued, free_port, hear, metrics, sha256, spec
 from tests.renderer.queued_calls import next_of
 from tests.renderer.rig import requests, section, start_of
 
@@ -32,12 +31,14 @@ async def given_back(call: Any) -> None:
     assert errors.from_rpc_error(caught.value).reason == "SHUTTING_DOWN"
 
 
-def outcomes(address: str) -> dict[str, float]:
+async def outcomes(address: str) -> dict[str, float]:
     """Return the renderer's sections by outcome, from its metrics."""
-    with urllib.request.urlopen(f"http://{address}/metrics", timeout=30) as answer:
-        lines = answer.read().decode().splitlines()
-    found = [line for line in lines if line.startswith('segue_renderer_sections_total{model="sketch"')]
-    return {line.split('outcome="')[1].split('"')[0]: float(line.split()[-1]) for line in found}
+    sections = 'segue_renderer_sections_total{model="sketch",outcome="'
+    return {
+        name.removeprefix(sections).rstrip('"}'): value
+        for name, value in (await metrics(address)).items()
+        if name.startswith(sections)
+    }
 
 
 @pytest.mark.timeout(180)
@@ -74,8 +75,8 @@ async def test_a_section_that_is_given_back_is_rendered_elsewhere_in_the_same_at
     asked = spec("calm piano, 120 bpm, C major, verse chorus", seconds=24)
     first = Segued(tmp_path / "one", "--server-drain", "1s", role="renderer")
     first.start(failpoints="renderer.before_event=pause*6")
-    metrics = f"127.0.0.1:{free_port()}"
-    second = Segued(tmp_path / "two", "--metrics-listen", metrics, role="renderer")
+    port = f"127.0.0.1:{free_port()}"
+    second = Segued(tmp_path / "two", "--metrics-listen", port, role="renderer")
     mesh = Segued(tmp_path / "home", "--renderer-addresses", f"{first.address},{second.address}").start()
     try:
         async with Client(mesh.address, patience_s=30) as client:
@@ -89,7 +90,7 @@ async def test_a_section_that_is_given_back_is_rendered_elsewhere_in_the_same_at
             assert heard.composition.state == composition_pb2.STATE_SUCCEEDED
             assert "section_retried" not in heard.kinds
             assert {each.attempt for each in heard.composition.sections} == {1}
-            while not (found := await asyncio.to_thread(outcomes, metrics)):
+            while not (found := await outcomes(port)):
                 pass
             assert found == {"finished": len(heard.composition.sections)}
             again = await asyncio.wait_for(hear(client.compose(asked, audio=BOTH)), 120)

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
@@ -114,6 +115,17 @@ async def stub(address: str) -> AsyncIterator[composer_pb2_grpc.ComposerServiceA
     """Yield a stub without the client's resumption."""
     async with connect(Access(address)) as channel:
         yield cast("composer_pb2_grpc.ComposerServiceAsyncStub", composer_pb2_grpc.ComposerServiceStub(channel))
+
+
+async def metrics(address: str) -> dict[str, float]:
+    """Return the metrics of a process by name and labels, as in `segue_queue_depth{kind="analysis"}`."""
+
+    def read() -> str:
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=30) as answer:
+            return str(answer.read(), "utf-8")
+
+    lines = (await asyncio.to_thread(read)).splitlines()
+    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
 
 
 # Below the kernel's range for outgoing connections; each is used once.

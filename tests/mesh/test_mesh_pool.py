@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.mesh.harness import PORTS, Heard, embedded, free_port, hear, spec
+from tests.mesh.harness import PORTS, Heard, embedded, free_port, hear, metrics, spec
 from tests.mesh.waiting_renderer import WaitingRenderer, waiting_renderers
 from tests.renderer.renderer_server import listening
 
@@ -59,6 +59,11 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.02)
 
 
+async def until_metric(address: str, name: str, value: float) -> None:
+    while (await metrics(address)).get(name) != value:  # noqa: ASYNC110 - nothing else tells
+        await asyncio.sleep(0.1)
+
+
 def positions(heard: Heard) -> dict[str, list[int]]:
     """Return the positions that were reported for each section, while it waited."""
     found: defaultdict[str, list[int]] = defaultdict(list)
@@ -70,11 +75,11 @@ def positions(heard: Heard) -> dict[str, list[int]]:
 
 
 async def test_six_sections_on_three_renderers_are_rendered_three_at_a_time(tmp_path: Path) -> None:
-    gate, heard = Gate(), Heard()
+    gate, heard, port = Gate(), Heard(), f"127.0.0.1:{free_port()}"
     renderers = [WaitingRenderer(gate.wait) for _ in range(3)]
     async with (
         waiting_renderers(tmp_path, *renderers) as addresses,
-        embedded(tmp_path, {"renderer.addresses": addresses}) as (_, client),
+        embedded(tmp_path, {"renderer.addresses": addresses, "metrics.listen": port}) as (_, client),
         asyncio.timeout(LIMIT_S),
     ):
         created = await client.create(SIX)
@@ -88,8 +93,11 @@ async def test_six_sections_on_three_renderers_are_rendered_three_at_a_time(tmp_
         assert {section: reported[-1] for section, reported in positions(heard).items()} == dict(
             zip(sections[3:], (1, 2, 3), strict=True)
         )
+        await until_metric(port, 'segue_sections_waiting{model="waits"}', 3)
         gate.let_go(6)
         await watching
+        await until_metric(port, 'segue_sections_waiting{model="waits"}', 0)
+        assert (await metrics(port))['segue_section_wait_seconds_count{model="waits"}'] == 6
     assert heard.composition.state == SUCCEEDED
     assert len(sections) == 6
     assert [each.most_running for each in renderers] == [1, 1, 1]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.mesh.harness import Heard, Segued, embedded, hear, spec, stub
+from tests.mesh.harness import Heard, Segued, embedded, free_port, hear, metrics, spec, stub
 
 from segue.composer.v1 import composition_pb2, stream_pb2
 from segue_client import Access, Client
@@ -33,6 +33,8 @@ class Told:
     """The frames of the draft that a watcher had received at that time."""
     heard: Heard
     fetched: composition_pb2.Composition
+    metrics: dict[str, float]
+    """Those of the third conductor."""
     lines: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -61,7 +63,9 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
     home = tmp_path_factory.mktemp("takeover") / "home"
     tokens = home.with_name("tokens")
     tokens.write_text(f"ann {hashlib.sha256(TOKEN.encode()).hexdigest()}\n")
-    one = Segued(home, "--server-tokens-file", str(tokens), "--gateway-heartbeat", "0.5s")
+    port = f"127.0.0.1:{free_port()}"
+    flags = ("--gateway-heartbeat", "0.5s", "--metrics-listen", port)
+    one = Segued(home, "--server-tokens-file", str(tokens), *flags)
 
     async def run() -> Told:
         # The first conductor ends without progress, the second one after it.
@@ -76,7 +80,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
             await asyncio.to_thread(one.kill)
             await asyncio.to_thread(one.start)
             heard = await asyncio.wait_for(hear(client.watch(name, audio=DRAFT)), 90)
-            return Told(halfway, frames, heard, await client.get(name))
+            return Told(halfway, frames, heard, await client.get(name), await metrics(port))
 
     try:
         found = asyncio.run(run())
@@ -91,6 +95,10 @@ def test_claims_count_the_conductors_since_the_last_progress(told: Told) -> None
     assert starts == [1, 2, 1]
     assert told.halfway.claims == 0
     assert told.heard.composition.claims == told.fetched.claims == 0
+
+
+def test_each_conductor_counts_the_leases_that_it_took_over(told: Told) -> None:
+    assert told.metrics['segue_leases_expired_total{kind="composition"}'] == 1
 
 
 def test_draft_frames_are_those_of_the_draft_so_far(told: Told) -> None:

@@ -24,7 +24,7 @@ from segued.serve.storage import (
     open_storage,
     pool_service,
     proxy_services,
-    watch_queue_depths,
+    watch_queues,
 )
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class Node:
             return None
         settings, lifecycle, metrics = self.settings, self.lifecycle, self._metrics
         storage = await open_storage(settings, self.inner, lifecycle)
-        self._background.append(asyncio.create_task(watch_queue_depths(storage.store, metrics)))
+        self._background.append(asyncio.create_task(watch_queues(storage.store, metrics)))
         lifecycle.add(Phase.STOP, "background", self._stop_background)
         if "gateway" in self._roles:
             composer = composer_service(settings, storage, self._draining, metrics)

@@ -12,6 +12,10 @@ from segue_runtime.rpc.admission.role_tokens import role_access
 from segued.serve.roles import service
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from prometheus_client import Gauge
+
     from segue_composition.peers import PeerAddresses, Peers
     from segue_composition.services import Services
     from segue_conductor.conductor import Conductor
@@ -23,7 +27,7 @@ if TYPE_CHECKING:
     from segue_runtime.store import Store
 
 STORE_ROLES: Final = ("gateway", "conductor")
-DEPTH_INTERVAL_S: Final = 5.0
+DEPTH_INTERVAL_S: Final = 2.0
 
 
 async def open_storage(settings: Settings, socket: str, lifecycle: Lifecycle) -> Services:
@@ -135,7 +139,7 @@ def open_conductor(
     # Renderers join a conductor that can be called; another one looks for a renderer on its machine.
     default = own or ("" if settings.conductor.listen else settings.renderer.listen)
     addresses = settings.renderer.addresses or ((default,) if default else ())
-    pool = RendererPool(addresses, role_access(settings), services.store.pool, own)
+    pool = RendererPool(addresses, role_access(settings), services.store.pool, own, metrics.section_wait)
     conductor = Conductor(settings.conductor, services, metrics, cleaner, pool)
     lifecycle.add(Phase.REFUSE, "claims", lambda _left_s: conductor.refuse())
     lifecycle.add(Phase.FINISH, "conductor", conductor.drain)
@@ -143,10 +147,20 @@ def open_conductor(
     return conductor
 
 
-async def watch_queue_depths(store: Store, metrics: Metrics) -> None:
-    """Publish the number of waiting jobs as a metric until cancelled."""
+async def watch_queues(store: Store, metrics: Metrics) -> None:
+    """Publish the numbers of waiting jobs and sections as metrics until cancelled."""
+    kinds: set[str] = set()
+    models: set[str] = set()
     while True:
         with contextlib.suppress(errors.SegueError):
-            for kind, depth in (await store.depths()).items():
-                metrics.queue_depth.labels(kind).set(depth.waiting)
+            depths = await store.depths()
+            _publish(metrics.queue_depth, {kind: depth.waiting for kind, depth in depths.items()}, kinds)
+            _publish(metrics.sections_waiting, await store.pool.num_waiting(), models)
         await asyncio.sleep(DEPTH_INTERVAL_S)
+
+
+def _publish(gauge: Gauge, counts: Mapping[str, int], labels: set[str]) -> None:
+    """Set a gauge for every label that it ever had: one that is not counted any more is 0."""
+    labels.update(counts)
+    for label in labels:
+        gauge.labels(label).set(counts.get(label, 0))

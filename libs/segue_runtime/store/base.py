@@ -270,6 +270,10 @@ class Pool(Protocol):
         """Return the place of every waiting section, by ticket."""
         ...
 
+    async def num_waiting(self) -> Mapping[str, int]:
+        """Count the waiting sections by model; models without any are left out."""
+        ...
+
     async def add_cost(self, stage: str, cost: float) -> None:
         """Remember what a stage took, in seconds of work for a second of audio."""
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from segue_runtime.errors import NotFinished, QueueFull, RequestIdReused
@@ -152,12 +153,15 @@ def claim_one(tx: Transaction, name: str, holder: str, lease_s: float) -> Job | 
 
 
 def _hold(tx: Transaction, row_id: int, holder: str, lease_s: float) -> Job:
+    query = "SELECT claimed_by IS NOT NULL FROM jobs WHERE id = ?"
+    is_taken_over = bool(tx.cx.execute(query, (row_id,)).fetchone()[0])
     tx.cx.execute(
         "UPDATE jobs SET epoch = epoch + 1, claims = claims + 1, claimed_by = ?, lease_until = ?, lease_s = ?, "
         "lone_losses = lone_losses + alone, alone = 0, started = coalesce(started, ?) WHERE id = ?",
         (holder, tx.steady_now + lease_s, lease_s, tx.now, row_id),
     )
-    return job_of(tx.cx.execute("SELECT * FROM jobs WHERE id = ?", (row_id,)).fetchone())
+    job = job_of(tx.cx.execute("SELECT * FROM jobs WHERE id = ?", (row_id,)).fetchone())
+    return replace(job, is_taken_over=is_taken_over)
 
 
 def check_epoch(job: Job, epoch: int) -> None:

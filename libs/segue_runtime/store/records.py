@@ -114,6 +114,8 @@ class Job:
     worked_s: float
     """How long conductors have worked on it, up to the last renewal of its lease."""
     upload: str | None
+    is_taken_over: bool = False
+    """Whether this claim followed one whose lease had expired; known to the claim only."""
 
     @property
     def is_waiting(self) -> bool:

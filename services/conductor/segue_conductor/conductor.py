@@ -142,6 +142,8 @@ class Conductor:
         # The caller's id, so that one id finds the lines of all roles, after a takeover too.
         scope.enter(scope.Scope(request_id=job.call_id or job.name, owner=job.owner))
         log.info("claimed", job=job.name, claims=job.claims, epoch=job.epoch)
+        if job.is_taken_over:
+            self._metrics.leases_expired.labels(job.kind).inc()
         self._metrics.running.inc()
         journal = self._journal(job)
         running = asyncio.create_task(self._run(job, journal))

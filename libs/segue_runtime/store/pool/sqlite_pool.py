@@ -93,6 +93,9 @@ class SqlitePool:
     async def places(self) -> Mapping[int, LinePlace]:
         return await self._readers.run(lambda cx: tables.places(cx, self._steady_clock()))
 
+    async def num_waiting(self) -> Mapping[str, int]:
+        return await self._readers.run(lambda cx: tables.num_waiting(cx, self._steady_clock()))
+
     async def add_cost(self, stage: str, cost: float) -> None:
         await self._writer.run(lambda tx: workload.add_cost(tx, stage, cost))
 

@@ -210,6 +210,12 @@ def places(cx: sqlite3.Connection, steady_now: float) -> dict[int, LinePlace]:
     return Assignment(_snapshot(cx, steady_now)).places()
 
 
+def num_waiting(cx: sqlite3.Connection, steady_now: float) -> dict[str, int]:
+    """Count the waiting sections by model."""
+    query = f"SELECT model, count(*) AS num FROM ({ROWS}) WHERE lease IS NULL GROUP BY model"  # noqa: S608 - a constant
+    return {row["model"]: row["num"] for row in cx.execute(query, (steady_now,))}
+
+
 def are_leased(cx: sqlite3.Connection, tickets: list[int]) -> set[int]:
     """Return those tickets that wait no longer: they have a lease, or are gone."""
     waiting = cx.execute(

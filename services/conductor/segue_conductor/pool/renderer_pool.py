@@ -16,6 +16,8 @@ from segue_runtime.store.pool.records import LeaseEnd
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
+    from prometheus_client import Histogram
+
     from segue.renderer.v1 import renderer_pb2_grpc
     from segue_conductor.backoff import Backoff
     from segue_runtime.rpc.admission.role_tokens import RoleAccess
@@ -50,9 +52,10 @@ class RendererSlot:
 class RendererPool:
     """Call `start` before the first lease, and `stop` at the end. `own` is the address of this process's renderer."""
 
-    def __init__(self, addresses: Sequence[str], access: RoleAccess, pool: Pool, own: str = "") -> None:
+    def __init__(self, addresses: Sequence[str], access: RoleAccess, pool: Pool, own: str, waits: Histogram) -> None:
         self._pool = pool
         self._own = own
+        self._waits = waits
         self._members = PoolMembers(addresses, access, pool)
         self._channels = RendererChannels(access)
         self._places: Mapping[int, LinePlace] = {}
@@ -91,10 +94,12 @@ class RendererPool:
         """
         ticket = await self._pool.enter_line(section)
         entered.set()
+        began = time.monotonic()
         slot: RendererSlot | None = None
         end = LeaseEnd.RELEASED
         try:
             lease = await self._wait(ticket, section.key, absence, report)
+            self._waits.labels(section.key.model).observe(time.monotonic() - began)
             async with self._channels.used(lease) as stub:
                 slot = RendererSlot(lease, stub)
                 yield slot
