@@ -6,8 +6,8 @@ UV := .tools/bin/uv
 BIN := .venv/bin
 # Extras and dependency groups of each environment. `make demo` needs no development tools.
 FOR_USE := --extra all
-FOR_TESTS := $(FOR_USE) --group test
-FOR_ALL := $(FOR_USE) --group dev
+FOR_TESTS := $(FOR_USE) --extra hub --group test
+FOR_ALL := $(FOR_USE) --extra hub --group dev
 # Tests that every change must pass; `make nightly` runs all.
 QUICK := not slow and not engine
 

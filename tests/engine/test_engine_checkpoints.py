@@ -13,8 +13,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from tests.renderer.fake_hub import serving
 
+from segue_renderer.model_hub import ModelHub
 from segue_renderer.model_library import ModelLibrary
-from segue_renderer.musicgen.loaded_model import load_model
+from segue_renderer.musicgen.loaded_model import load_model, open_folder
 from segue_runtime import errors
 
 if TYPE_CHECKING:
@@ -80,6 +81,10 @@ DAMAGED: dict[str, tuple[Callable[[Path], object], str]] = {
         "tokenizer",
     ),
     "a damaged tokenizer": (lambda f: cut(f / "spiece.model"), "tokenizer cannot be read"),
+    "a tokenizer of another model": (
+        lambda f: configure(f, text_encoder__vocab_size=50),
+        r"its tokenizer has \d+ tokens, its text encoder 50",
+    ),
     "an index that leads out": (
         lambda f: (f / "model.safetensors.index.json").write_text('{"weight_map": {"a": "../other.safetensors"}}'),
         "not there",
@@ -214,5 +219,30 @@ def test_a_pulled_model_equals_the_folder_of_the_hub(
             "facebook/encodec_32khz": repository(source / "encodec_32khz"),
         }
     with serving(listed) as hub:
-        folder = ModelLibrary(tmp_path, hub.address).pull("musicgen-tiny", lambda *_: None)
+        library = ModelLibrary(tmp_path / "models", ModelHub(hub.address, tmp_path / "cache"))
+        folder = library.pull(library.look_up("musicgen-tiny"), lambda *_: None)
     assert load_model(folder).digest == load_model(source).digest
+    for path in sorted(folder.rglob("*.*")):
+        content = path.read_bytes()
+        if path.name == "segue-model.json":
+            continue
+        path.unlink()  # it is a link to the file in the cache
+        # The end of a file of weights is weights: 100 other ones could not be seen otherwise.
+        path.write_bytes(content[:-100] + bytes(each ^ 1 for each in content[-100:]))
+        with pytest.raises(errors.ModelInvalid, match="checksum" if path.suffix == ".safetensors" else "."):
+            load_model(folder)
+        path.write_bytes(content)
+    assert load_model(folder).digest == load_model(source).digest
+
+
+@pytest.mark.parametrize("layout", ["folder", "audiocraft"])
+@pytest.mark.parametrize("name", ["config.json", "spiece.model"])
+def test_another_configuration_or_tokenizer_is_another_digest(
+    name: str, layout: str, checkpoints: dict[str, Checkpoint], tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(getattr(checkpoints["mono"], layout), folder)
+    (path,) = [each for each in (folder / "t5-base" / name, folder / name) if each.is_file()]
+    before = open_folder(folder).digest
+    path.write_bytes(path.read_bytes() + (b" " if name == "config.json" else b"\x78\x01"))  # an unknown field
+    assert open_folder(folder).digest != before

@@ -1,4 +1,4 @@
-"""`segued models`: lists the models that can play; pull, list and rm manage the models on this machine."""
+"""`segued models`: lists the models that can play; its actions manage the models on this machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from google.protobuf import json_format
 
 from segue.renderer.v1 import renderer_pb2
-from segue_renderer.model_library import ModelLibrary
+from segue_renderer.model_library import OWNER, PIPELINE, ModelLibrary
 from segue_runtime import errors
 from segued.connection import event_loop
 from segued.connection.client import connected
@@ -21,6 +21,7 @@ from segued.output.terminal import console, write_line
 if TYPE_CHECKING:
     import argparse
 
+    from segue_renderer.model_library import HubModel, InstalledModel
     from segue_runtime.settings import Settings
 
 LICENSE = "the published MusicGen weights have the licence CC BY-NC 4.0, which excludes commercial use"
@@ -39,7 +40,7 @@ def _refuse_useless_flags(arguments: argparse.Namespace) -> None:
     useless = {
         "--revision": arguments.revision != "main" and action != "pull",
         "--offline": arguments.offline and action != "pull",
-        "--json": arguments.json and action in {"pull", "rm"},
+        "--json": arguments.json and action in {"pull", "rm", "verify"},
         "--server": bool(arguments.server) and bool(action),
     }
     for flag, is_given in useless.items():
@@ -63,14 +64,16 @@ async def _list_models(settings: Settings, arguments: argparse.Namespace) -> int
 
 
 def _manage(settings: Settings, arguments: argparse.Namespace) -> int:
-    library = ModelLibrary(settings.model_folder, settings.models.hub)
+    library = ModelLibrary(settings.model_folder)
     try:
         if arguments.action == "list":
             _list_installed(library, as_json=arguments.json)
+        elif arguments.action == "verify":
+            _verify(library, [arguments.name] if arguments.name else [each.name for each in library.installed()])
         elif not arguments.name:
             raise CliError(ExitCode.USAGE, f"models {arguments.action}: a name is needed", "for example musicgen-small")
         elif arguments.action == "rm":
-            print(f"freed {size(library.remove(arguments.name))}")  # noqa: T201 - the command's output
+            _remove(library, arguments.name)
         else:
             _pull(library, arguments)
     except errors.InvalidRequest as error:
@@ -85,18 +88,50 @@ def _list_installed(library: ModelLibrary, *, as_json: bool) -> None:
         if as_json:
             print(json.dumps(dataclasses.asdict(each) | {"folder": str(each.folder)}))  # noqa: T201
         else:
-            print(f"{each.name:28} {size(each.size):>10}  {each.revision:12}  {each.folder}")  # noqa: T201
+            _print_model(each)
+
+
+def _print_model(model: InstalledModel) -> None:
+    print(f"{model.name:28} {size(model.size):>10}  {model.revision:12}  {model.folder}")  # noqa: T201
+
+
+def _verify(library: ModelLibrary, names: list[str]) -> None:
+    for name in names:
+        _print_model(library.verify(name))
+
+
+def _remove(library: ModelLibrary, name: str) -> None:
+    freed, shared = library.remove(name)
+    print(f"freed {size(freed)}")  # noqa: T201 - the command's output
+    if shared:
+        print(  # noqa: T201
+            f"note: {size(shared)} stay in the shared cache of huggingface_hub, which other programs may use; "
+            "`hf cache list` shows it, and `hf cache rm` frees it",
+            file=sys.stderr,
+        )
 
 
 def _pull(library: ModelLibrary, arguments: argparse.Namespace) -> None:
-    print(f"note: {LICENSE}", file=sys.stderr)  # noqa: T201
     if arguments.offline:
-        folder = library.check(arguments.name)
+        folder = library.verify(arguments.name).folder
     else:
+        found = library.look_up(arguments.name, arguments.revision)
+        # The licence is read before the download.
+        print(f"note: {_license_of(found)}", file=sys.stderr)  # noqa: T201
         show = _redraw_progress if sys.stderr.isatty() else _log_finished_file
-        folder = library.pull(arguments.name, show, revision=arguments.revision)
+        folder = library.pull(found, show)
         print(file=sys.stderr)  # noqa: T201
-    print(f"{folder}\nplay it: segued serve --renderer musicgen --model {folder.name}")  # noqa: T201
+    print(folder)  # noqa: T201
+    if not (folder / PIPELINE).is_file():
+        print(f"play it: segued serve --renderer musicgen --model {folder.name}")  # noqa: T201
+
+
+def _license_of(model: HubModel) -> str:
+    if model.record.repository.startswith(f"{OWNER}/musicgen"):
+        return LICENSE
+    if model.record.license:
+        return f"{model.record.repository} states the licence {model.record.license}; read its card before you use it"
+    return f"{model.record.repository} states no licence; ask its owner before you use it"
 
 
 def _redraw_progress(name: str, done: int, total: int) -> None:

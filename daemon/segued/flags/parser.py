@@ -129,10 +129,10 @@ def _analyze(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentPa
 
 
 def _models(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
-    command = _command(commands, "models", "List the models that can play", "[pull|list|rm] [NAME]")
+    command = _command(commands, "models", "List the models that can play", "[pull|list|verify|rm] [NAME]")
     arguments = command.add_argument_group("Arguments")
     arguments.add_argument(
-        "action", nargs="?", choices=("pull", "list", "rm"), help="Manage the models on this machine instead"
+        "action", nargs="?", choices=("pull", "list", "verify", "rm"), help="Manage the models on this machine instead"
     )
     arguments.add_argument(
         "name", nargs="?", metavar="NAME", default="", help="Model: musicgen-small, or OWNER/NAME on the hub"

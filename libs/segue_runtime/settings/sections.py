@@ -139,7 +139,6 @@ class ModelsSettings:
     """Models that `segued models` manages on this machine."""
 
     path: Path | None = file_path("Folder of the pulled models; default: models in home.")
-    hub: str = text("https://huggingface.co", "Hub that `segued models pull` fetches from.")
 
 
 @dataclass(frozen=True, slots=True)

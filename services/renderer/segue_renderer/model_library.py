@@ -1,33 +1,39 @@
-"""The models on this machine: pulled by name from a hub, checked file by file, listed and removed. No torch."""
+"""The models on this machine: pulled by name, checked file by file, listed and removed. No torch.
+
+Files are fetched into the shared cache of huggingface_hub. A model's folder has hard links to them, or copies if the
+cache is on another disk, so that it can be mounted into a container without the cache.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import re
 import shutil
-import urllib.error
-import urllib.parse
-import urllib.request
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from segue_renderer import model_record
+from segue_renderer.model_hub import ModelHub
+from segue_renderer.model_record import ModelFile, ModelRecord
 from segue_runtime import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    ReportProgress = Callable[[str, int, int], None]
-    """Called with a file's name, its bytes so far, and its size."""
+    from segue_renderer.model_hub import ReportProgress, Repository
 
 OWNER: Final = "facebook"
-RECORD: Final = "segue-model.json"
 NAME: Final = re.compile(r"(?:[A-Za-z0-9][\w.-]{0,95}/)?[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+CARD: Final = "README.md"
+WEIGHTS: Final = r"(model|diffusion_pytorch_model)(-\d{5}-of-\d{5})?\.safetensors"
 WANTED: Final = re.compile(
-    r"(config|generation_config|preprocessor_config|tokenizer|tokenizer_config|special_tokens_map)\.json"
+    r"README\.md|(config|generation_config|preprocessor_config|tokenizer|tokenizer_config|special_tokens_map)\.json"
     r"|spiece\.model|model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json"
+)
+PIPELINE: Final = "model_index.json"
+"""The layout of diffusers: this file, and a folder for each part of the pipeline."""
+WANTED_OF_PIPELINE: Final = re.compile(
+    rf"README\.md|model_index\.json|\w+/({WEIGHTS}|[\w.-]+\.json|spiece\.model|tokenizer\.model|vocab\.txt|merges\.txt)",
+    re.ASCII,
 )
 PICKLED: Final = ("state_dict.bin", "compression_state_dict.bin")
 """The audiocraft layout. It has no text encoder, and some models of this layout have no codec."""
@@ -35,20 +41,29 @@ TEXT_ENCODER: Final = ("google-t5/t5-base", "t5-base")
 CODEC: Final = ("facebook/encodec_32khz", "encodec_32khz")
 POINTER_BYTES: Final = 1 << 16
 """A smaller codec file only refers to the published codec."""
-BLOCK_BYTES: Final = 1 << 20
-TIMEOUT_S: Final = 30.0
+MAX_FILES: Final = 256
+MAX_TEXT_BYTES: Final = 64 << 20
+"""For a file other than weights."""
+SPARE_BYTES: Final = 64 << 20
 
 
 @dataclass(frozen=True)
-class HubFile:
-    """A file as the hub lists it."""
+class HubPart:
+    """A file of a model: where the hub has it, and its name in the model's folder."""
+
+    repository: str
+    commit: str
+    source: ModelFile
+    name: str
+
+
+@dataclass(frozen=True)
+class HubModel:
+    """A complete model, as hubs offer it."""
 
     name: str
-    size: int
-    sha256: str = ""
-    """For large files."""
-    git_sha1: str = ""
-    """For small files: over a header and the content."""
+    record: ModelRecord
+    parts: tuple[HubPart, ...]
 
 
 @dataclass(frozen=True)
@@ -59,14 +74,15 @@ class InstalledModel:
     folder: Path
     size: int
     revision: str
+    license: str
 
 
 class ModelLibrary:
     """The models in one folder."""
 
-    def __init__(self, folder: Path, hub: str) -> None:
+    def __init__(self, folder: Path, hub: ModelHub | None = None) -> None:
         self._folder = folder
-        self._hub = hub.rstrip("/")
+        self._hub = hub or ModelHub()
 
     def folder_of(self, name: str) -> Path:
         """Return the folder of a model, which need not exist."""
@@ -77,144 +93,147 @@ class ModelLibrary:
     def installed(self) -> list[InstalledModel]:
         """List the installed models."""
         found = []
-        for record in sorted(self._folder.glob(f"*/{RECORD}")):
-            content = json.loads(record.read_text(encoding="utf-8"))
-            size = sum(file["size"] for file in content["files"])
-            found.append(InstalledModel(record.parent.name, record.parent, size, content["revision"]))
+        for path in sorted(self._folder.glob(f"*/{model_record.RECORD}")):
+            # A folder whose name begins with a dot is a pull that has not ended.
+            record = None if path.parent.name.startswith(".") else model_record.read(path.parent)
+            if record is not None:
+                name = path.parent.name
+                found.append(InstalledModel(name, path.parent, record.size, record.revision, record.license))
         return found
 
-    def remove(self, name: str) -> int:
-        """Remove a model; return the number of bytes that this frees."""
-        found = {each.name: each for each in self.installed()}
-        folder = self.folder_of(name)
-        if folder.name not in found:
-            raise errors.ModelNotInstalled(
-                f"{folder.name} is not installed; installed models: {', '.join(found) or 'none'}"
-            )
+    def remove(self, name: str) -> tuple[int, int]:
+        """Remove a model; return the bytes that this frees, and those that the shared cache still has."""
+        folder, record = self._opened(name)
+        sizes = [(folder / file.name).stat() for file in record.files if (folder / file.name).is_file()]
+        shared = sum(stat.st_size for stat in sizes if stat.st_nlink > 1)
         shutil.rmtree(folder)
-        return found[folder.name].size
+        return sum(stat.st_size for stat in sizes) - shared, shared
 
-    def check(self, name: str) -> Path:
+    def verify(self, name: str) -> InstalledModel:
         """Check a model's files against their digests, without a network."""
-        folder = self.folder_of(name)
-        if not (folder / RECORD).is_file():
-            raise errors.ModelNotInstalled(f"{folder.name} is not installed; `segued models pull {name}` fetches it")
-        for described in json.loads((folder / RECORD).read_text(encoding="utf-8"))["files"]:
-            _verify(folder / described["name"], HubFile(**described))
-        return folder
+        folder, record = self._opened(name)
+        model_record.verify_folder(folder, record)
+        return InstalledModel(folder.name, folder, record.size, record.revision, record.license)
 
-    def pull(self, name: str, progress: ReportProgress, *, revision: str = "main") -> Path:
-        """Fetch a model. Complete files are not fetched again; partial files are continued."""
+    def _opened(self, name: str) -> tuple[Path, ModelRecord]:
         folder = self.folder_of(name)
-        repository = name if "/" in name else f"{OWNER}/{name}"
-        parts = self._parts(repository, revision)
-        for url, file in parts:
-            (folder / file.name).parent.mkdir(parents=True, exist_ok=True)
-            self._fetch(url, folder / file.name, file, progress)
-        record = {"repository": repository, "revision": revision, "files": [vars(file) for _, file in parts]}
-        part = folder / f"{RECORD}.part"
-        part.write_text(json.dumps(record, indent=2), encoding="utf-8")
-        part.replace(folder / RECORD)  # last: a folder with this record is complete
-        return folder
-
-    def _parts(self, repository: str, revision: str) -> list[tuple[str, HubFile]]:
-        """List the files of a complete model: each address, and the file with its name in the folder."""
-        entries = self._list(repository, revision)
-        found = [file for file in entries if WANTED.fullmatch(file.name)]
-        if any(file.name.endswith(".safetensors") for file in found):
-            return [(self._url(repository, revision, file), file) for file in found]
-        pickled = {file.name: file for file in entries if file.name in PICKLED}
-        if len(pickled) < len(PICKLED):
-            raise errors.ModelInvalid(
-                f"{repository} has neither safetensors weights nor {' with '.join(PICKLED)}; fetch it by other means "
-                "and use its folder"
+        record = model_record.read(folder)
+        if record is None:
+            names = ", ".join(each.name for each in self.installed()) or "none"
+            raise errors.ModelNotInstalled(
+                f"{folder.name} is not installed (`segued models pull {name}` fetches it); installed models: {names}"
             )
-        parts = [(self._url(repository, revision, file), file) for file in pickled.values()]
-        beside = [TEXT_ENCODER, *([CODEC] if pickled[PICKLED[1]].size < POINTER_BYTES else [])]
+        return folder, record
+
+    def look_up(self, name: str, revision: str = "main") -> HubModel:
+        """Find a complete model at the hub, without fetching it."""
+        folder = self.folder_of(name)
+        repository = self._hub.look_up(name if "/" in name else f"{OWNER}/{name}", revision)
+        parts = self._parts(repository)
+        too_large = [part.name for part in parts if _is_text(part.name) and part.source.size > MAX_TEXT_BYTES]
+        if len(parts) > MAX_FILES or too_large:
+            raise errors.ModelInvalid(
+                f"{repository.name}: {', '.join(too_large) or f'{len(parts)} files'}: too large for a model"
+            )
+        files = tuple(replace(part.source, name=part.name) for part in parts)
+        record = ModelRecord(repository.name, revision, files, repository.commit, repository.license)
+        return HubModel(folder.name, record, tuple(parts))
+
+    def pull(self, model: HubModel, progress: ReportProgress) -> Path:
+        """Fetch a model that was looked up. The folder appears when all files are there and checked."""
+        folder = self.folder_of(model.name)
+        before = model_record.read(folder)
+        if before is None and folder.exists():
+            raise errors.InvalidField(f"{folder} is there and was not pulled; move it away, or use it as it is")
+        if before is not None and before.files == model.record.files and _is_complete(folder, before):
+            for file in before.files:
+                progress(file.name, file.size, file.size)
+            return folder
+        missing = sum(
+            part.source.size for part in model.parts if not self._hub.cached(part.repository, part.commit, part.source)
+        )
+        _require_space(self._hub.cache, missing)
+        found = [self._hub.fetch(part.repository, part.commit, part.source, progress) for part in model.parts]
+        self._place(folder, model, found)
+        return folder
+
+    def _place(self, folder: Path, model: HubModel, found: list[Path]) -> None:
+        """Build the folder under another name, and then rename it: no half of a model has the model's name."""
+        new, old = (folder.with_name(f".{folder.name}.{suffix}") for suffix in ("new", "old"))
+        for left in (new, old):
+            shutil.rmtree(left, ignore_errors=True)
+        try:
+            for part, path in zip(model.parts, found, strict=True):
+                target = new / part.name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                _link_or_copy(path.resolve(), target)
+            model_record.write(new, model.record)
+            if folder.exists():
+                folder.rename(old)
+            new.rename(folder)
+        except OSError as error:
+            if errors.is_disk_full(error):
+                raise errors.StorageFull(f"{folder}: the disk is full; free some space and pull again") from error
+            raise
+        finally:
+            for left in (new, old):
+                shutil.rmtree(left, ignore_errors=True)
+
+    def _parts(self, repository: Repository) -> list[HubPart]:
+        """List the files of a complete model."""
+        names = {file.name: file for file in repository.files}
+        wanted = WANTED_OF_PIPELINE if PIPELINE in names else WANTED
+        found = _of(repository, wanted)
+        if any(part.name.endswith(".safetensors") for part in found):
+            return found
+        if not all(name in names for name in PICKLED):
+            raise errors.ModelInvalid(
+                f"{repository.name} has neither safetensors weights nor {' with '.join(PICKLED)}; fetch it by other "
+                "means and use its folder"
+            )
+        parts = _of(repository, re.compile("|".join(re.escape(name) for name in (CARD, *PICKLED))))
+        beside = [TEXT_ENCODER, *([CODEC] if names[PICKLED[1]].size < POINTER_BYTES else [])]
         for other, folder in beside:
-            files = [file for file in self._list(other, "main") if WANTED.fullmatch(file.name)]
-            if not any(file.name.endswith(".safetensors") for file in files):
-                raise errors.ModelInvalid(f"{other}, which {repository} needs, has no safetensors weights")
-            parts += [(self._url(other, "main", file), replace(file, name=f"{folder}/{file.name}")) for file in files]
+            more = _of(self._hub.look_up(other, "main"), WANTED, folder)
+            if not any(part.name.endswith(".safetensors") for part in more):
+                raise errors.ModelInvalid(f"{other}, which {repository.name} needs, has no safetensors weights")
+            parts += more
         return parts
 
-    def _url(self, repository: str, revision: str, file: HubFile) -> str:
-        return f"{self._hub}/{repository}/resolve/{revision}/{file.name}"
 
-    def _list(self, repository: str, revision: str) -> list[HubFile]:
-        url = f"{self._hub}/api/models/{repository}/tree/{urllib.parse.quote(revision, safe='')}"
-        with _open(url, repository) as answer:
-            try:
-                entries = json.loads(answer.read(BLOCK_BYTES * 4))
-                return [_hub_file(entry) for entry in entries if entry["type"] == "file"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise errors.ServiceUnreachable(f"{url}: the hub's answer cannot be read: {error}") from error
-
-    def _fetch(self, url: str, target: Path, file: HubFile, progress: ReportProgress) -> None:
-        if target.is_file() and target.stat().st_size == file.size:
-            _verify(target, file)
-            progress(file.name, file.size, file.size)
-            return
-        part = target.with_name(f"{target.name}.part")
-        done = part.stat().st_size if part.is_file() else 0
-        if done < file.size:
-            with (
-                _open(url, file.name, first_byte=done) as answer,
-                part.open("ab" if answer.status == 206 else "wb") as to,
-            ):
-                done = to.tell()
-                while block := answer.read(BLOCK_BYTES):
-                    to.write(block)
-                    done += len(block)
-                    progress(file.name, done, file.size)
-                to.flush()
-                os.fsync(to.fileno())
-        try:
-            _verify(part, file)
-        except errors.ModelInvalid:
-            if done >= file.size:
-                part.unlink()  # a damaged file is not continued
-            raise
-        part.replace(target)
+def _of(repository: Repository, wanted: re.Pattern[str], folder: str = "") -> list[HubPart]:
+    return [
+        HubPart(repository.name, repository.commit, file, f"{folder}/{file.name}" if folder else file.name)
+        for file in repository.files
+        if wanted.fullmatch(file.name)
+    ]
 
 
-def _hub_file(entry: dict[str, Any]) -> HubFile:
-    large = entry.get("lfs") or {}
-    if large:
-        return HubFile(entry["path"], int(large["size"]), sha256=str(large["oid"]).removeprefix("sha256:"))
-    return HubFile(entry["path"], int(entry["size"]), git_sha1=str(entry["oid"]))
+def _is_text(name: str) -> bool:
+    return not name.endswith((".safetensors", ".bin"))
 
 
-def _verify(path: Path, file: HubFile) -> None:
-    if not path.is_file() or path.stat().st_size != file.size:
-        have = path.stat().st_size if path.is_file() else 0
-        raise errors.ModelInvalid(f"{path}: {have} of {file.size} bytes are there; pull the model again to continue")
-    digest = hashlib.sha256() if file.sha256 else hashlib.sha1(usedforsecurity=False)
-    if not file.sha256:
-        digest.update(b"blob %d\0" % file.size)
-    for block in _blocks(path):
-        digest.update(block)
-    if digest.hexdigest() != (file.sha256 or file.git_sha1):
-        raise errors.ModelInvalid(f"{path}: the file's checksum does not match the hub's; remove it and pull again")
-
-
-def _blocks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as opened:
-        while block := opened.read(BLOCK_BYTES):
-            yield block
-
-
-def _open(url: str, what: str, *, first_byte: int = 0) -> Any:
-    if not url.startswith(("https://", "http://")):
-        raise errors.InvalidField(f"models.hub: {url!r} is not an http or https address")
-    request = urllib.request.Request(url, headers={"User-Agent": "segue"})  # noqa: S310 - the scheme was checked
-    if first_byte:
-        request.add_header("Range", f"bytes={first_byte}-")
+def _is_complete(folder: Path, record: ModelRecord) -> bool:
     try:
-        return urllib.request.urlopen(request, timeout=TIMEOUT_S)  # noqa: S310 - the same
-    except urllib.error.HTTPError as error:
-        if error.code in {401, 403, 404}:
-            raise errors.ModelNotFound(f"{what}: the hub has no such model ({error.code} at {url})") from error
-        raise errors.ServiceUnreachable(f"{url}: {error}") from error
-    except OSError as error:
-        raise errors.ServiceUnreachable(f"{url}: {error}; is there a network?") from error
+        model_record.verify_folder(folder, record)
+    except errors.ModelInvalid:
+        return False
+    return True
+
+
+def _require_space(folder: Path, need: int) -> None:
+    there = next(each for each in (folder, *folder.parents) if each.is_dir())
+    free = shutil.disk_usage(there).free
+    if need and need + SPARE_BYTES > free:
+        raise errors.StorageFull(
+            f"{folder}: the model needs {need >> 20} MiB more, {free >> 20} MiB are free; free some space, or set "
+            "HF_HOME to a folder on another disk"
+        )
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        # Another disk, or a file system without hard links.
+        shutil.copyfile(source, target)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from segue_renderer.file_digest import digest
+from segue_renderer import model_record
 from segue_renderer.musicgen.checkpoint import audiocraft, files, huggingface
+from segue_renderer.musicgen.model import tokenizer
 from segue_renderer.musicgen.model.codec import Codec
 from segue_renderer.musicgen.model.decoder import Decoder
 from segue_renderer.musicgen.model.text_encoder import TextEncoder
-from segue_renderer.musicgen.model.tokenizer import Tokenizer
 from segue_runtime import errors
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from segue_renderer.musicgen.checkpoint.tensors import Tensors
     from segue_renderer.musicgen.config import ModelConfig
+    from segue_renderer.musicgen.model.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -54,15 +55,16 @@ class LoadedModel:
 class ModelFolder:
     """A model folder, opened: its sizes are known, its weights are not read."""
 
+    folder: Path
     config: ModelConfig
     tensors: Tensors
-    text_folder: Path
+    tokenizer: Tokenizer
     paths: list[Path]
 
     @property
     def digest(self) -> str:
-        """The digest of the weights, for which all files are read."""
-        return digest(self.paths)
+        """The digest of weights, configuration and tokenizer. All files are read, and compared with a pull's record."""
+        return model_record.opened_digest(self.folder, self.paths)
 
 
 def open_folder(folder: Path) -> ModelFolder:
@@ -75,20 +77,21 @@ def open_folder(folder: Path) -> ModelFolder:
     in_pickles = (folder / audiocraft.LANGUAGE_MODEL).is_file()
     if (folder / "config.json").is_file() and (files.weight_files(folder)[0].is_file() or not in_pickles):
         config, text_folder = huggingface.model_config(folder / "config.json"), folder
-        paths = files.weight_files(folder)
-        if not paths[0].is_file():
+        paths = huggingface.paths(folder)
+        if not files.weight_files(folder)[0].is_file():
             raise errors.ModelInvalid(f"{folder}: model.safetensors is not there; is the download complete?")
         tensors = huggingface.tensors(folder)
     elif in_pickles:
         config, tensors, text_folder = audiocraft.open_folder(folder)
-        paths = audiocraft.weight_paths(folder)
+        paths = audiocraft.paths(folder)
     else:
         raise errors.ModelInvalid(
             f"{folder}: neither config.json with model.safetensors (Hugging Face) nor "
             f"{audiocraft.LANGUAGE_MODEL} with {audiocraft.CODEC} (audiocraft) is there"
         )
-    _check(config, folder)
-    return ModelFolder(config, tensors, text_folder, paths)
+    found = tokenizer.Tokenizer.open(text_folder)
+    _check(config, found, folder)
+    return ModelFolder(folder, config, tensors, found, [*paths, tokenizer.file_of(text_folder)])
 
 
 def load_model(folder: Path, *, precision: str = "fp32", device: torch.device | None = None) -> LoadedModel:
@@ -97,7 +100,6 @@ def load_model(folder: Path, *, precision: str = "fp32", device: torch.device | 
     with torch.no_grad():
         opened = open_folder(folder)
         config, tensors = opened.config, opened.tensors
-        tokenizer = Tokenizer.open(opened.text_folder)
         decoder_size = config.decoder.hidden_size
         projection = None
         if config.text.hidden_size != decoder_size or "enc_to_dec_proj.weight" in tensors:
@@ -107,7 +109,7 @@ def load_model(folder: Path, *, precision: str = "fp32", device: torch.device | 
             )
         model = LoadedModel(
             config=config,
-            tokenizer=tokenizer,
+            tokenizer=opened.tokenizer,
             text_encoder=TextEncoder(config.text, tensors.scoped("text_encoder")),
             text_projection=projection,
             melody_projection=_melody_projection(config, tensors),
@@ -131,8 +133,13 @@ def _melody_projection(config: ModelConfig, tensors: Tensors) -> Projection | No
     )
 
 
-def _check(config: ModelConfig, folder: Path) -> None:
+def _check(config: ModelConfig, found: Tokenizer, folder: Path) -> None:
     decoder, codec = config.decoder, config.codec
+    if found.num_tokens > config.text.vocab_size:
+        raise errors.ModelInvalid(
+            f"{folder}: its tokenizer has {found.num_tokens} tokens, its text encoder {config.text.vocab_size}; the "
+            "tokenizer is another model's"
+        )
     if decoder.num_codebooks != codec.num_codebooks * decoder.channels or decoder.codebook_size != codec.codebook_size:
         raise errors.ModelInvalid(
             f"{folder}: the decoder has {decoder.num_codebooks} codebooks of {decoder.codebook_size} for "

@@ -78,11 +78,13 @@ def open_folder(folder: Path) -> tuple[ModelConfig, Tensors, Path]:
     return config, opened, text_folder
 
 
-def weight_paths(folder: Path) -> list[Path]:
-    """Return the files that the digest covers."""
-    paths = [folder / LANGUAGE_MODEL, folder / CODEC, *files.weight_files(_text_folder(folder))]
+def paths(folder: Path) -> list[Path]:
+    """Return the files of configuration and weights."""
+    found = [folder / LANGUAGE_MODEL, folder / CODEC]
     codec_folder = folder / CODEC_FOLDER
-    return paths + (files.weight_files(codec_folder) if codec_folder.is_dir() else [])
+    for more in (_text_folder(folder), *([codec_folder] if codec_folder.is_dir() else [])):
+        found += [more / "config.json", *files.weight_files(more)]
+    return found
 
 
 def _state(path: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KINDS = {"musicgen": False, "musicgen_melody": True}
+EXTRACTOR, PROCESSOR = "preprocessor_config.json", "processor_config.json"
 
 
 def model_config(path: Path) -> ModelConfig:
@@ -109,10 +110,16 @@ def codec_config(given: dict[str, Any], path: Path) -> CodecConfig:
     return replace(codec, num_codebooks=num)
 
 
+def paths(folder: Path) -> list[Path]:
+    """Return the files of configuration and weights."""
+    extras = [folder / name for name in (EXTRACTOR, PROCESSOR)]
+    return [folder / "config.json", *(path for path in extras if path.is_file()), *files.weight_files(folder)]
+
+
 def _melody(content: dict[str, Any], path: Path) -> MelodyConfig:
-    extractor = path.with_name("preprocessor_config.json")
+    extractor = path.with_name(EXTRACTOR)
     more = files.read_json(extractor) if extractor.is_file() else {}
-    processor = path.with_name("processor_config.json")
+    processor = path.with_name(PROCESSOR)
     if not more and processor.is_file():
         more = files.read_json(processor).get("feature_extractor", {})
     return MelodyConfig(

@@ -75,6 +75,8 @@ class Tokenizer:
     scores: dict[str, tuple[int, float]]
     unknown: int
     end: int
+    num_tokens: int
+    """The size of the vocabulary, special tokens included."""
     charsmap: Charsmap | None = None
     longest: int = field(init=False)
     floor: float = field(init=False)
@@ -86,14 +88,13 @@ class Tokenizer:
     @classmethod
     def open(cls, folder: Path) -> Tokenizer:
         """Read a folder's tokenizer."""
+        path = file_of(folder)
         try:
-            if (folder / "spiece.model").is_file():
-                return _from_sentencepiece((folder / "spiece.model").read_bytes())
-            if (folder / "tokenizer.json").is_file():
-                return _from_json(files.read_json(folder / "tokenizer.json"))
+            return (
+                _from_json(files.read_json(path)) if path.suffix == ".json" else _from_sentencepiece(path.read_bytes())
+            )
         except (struct.error, IndexError, KeyError, TypeError, ValueError) as error:
             raise errors.ModelInvalid(f"{folder}: its tokenizer cannot be read: {error}") from error
-        raise errors.ModelInvalid(f"{folder}: it has no tokenizer; spiece.model or tokenizer.json must be there")
 
     def encode(self, text: str, limit: int) -> tuple[list[int], bool]:
         """Return at most `limit` tokens, including the end token, and whether the text was cut."""
@@ -129,6 +130,14 @@ class Tokenizer:
             last = token
 
 
+def file_of(folder: Path) -> Path:
+    """Return the file of a folder's tokenizer."""
+    for name in ("spiece.model", "tokenizer.json"):
+        if (folder / name).is_file():
+            return folder / name
+    raise errors.ModelInvalid(f"{folder}: it has no tokenizer; spiece.model or tokenizer.json must be there")
+
+
 def _from_json(content: dict[str, Any]) -> Tokenizer:
     model = content["model"]
     if model["type"] != "Unigram":
@@ -141,7 +150,8 @@ def _from_json(content: dict[str, Any]) -> Tokenizer:
     normalizer = content.get("normalizer") or {}
     steps = normalizer.get("normalizers", [normalizer])
     charsmap = next((step["precompiled_charsmap"] for step in steps if step.get("type") == "Precompiled"), None)
-    return Tokenizer(scores, int(model["unk_id"]), end, Charsmap.read(base64.b64decode(charsmap)) if charsmap else None)
+    table = Charsmap.read(base64.b64decode(charsmap)) if charsmap else None
+    return Tokenizer(scores, int(model["unk_id"]), end, len(model["vocab"]), table)
 
 
 def _from_sentencepiece(blob: bytes) -> Tokenizer:
@@ -162,7 +172,7 @@ def _from_sentencepiece(blob: bytes) -> Tokenizer:
             charsmap = Charsmap.read(table) if isinstance(table, bytes) and table else None
     if not scores:
         raise ValueError("it has no pieces")
-    return Tokenizer(scores, unknown, end, charsmap)
+    return Tokenizer(scores, unknown, end, index, charsmap)
 
 
 def _piece(blob: bytes) -> tuple[str, float, int]:
