@@ -166,7 +166,7 @@ def _planned(composition: Composition, event: CompositionEvent) -> None:
 def _add_section(composition: Composition, section_id: str, kept: composition_pb2.Section | None) -> None:
     section = composition.sections.add(section_id=section_id, state=composition_pb2.SECTION_STATE_WAITING)
     if kept is not None:
-        section.take = kept.take
+        section.take, section.kept = kept.take, True
         if kept.HasField("shift_frames"):
             section.shift_frames = kept.shift_frames
 
@@ -182,6 +182,8 @@ def _section_finished(composition: Composition, event: CompositionEvent) -> None
     section = section_of(composition, event.section_finished.section_id)
     if section.state != composition_pb2.SECTION_STATE_JOINED:  # the mixer may report the join first
         section.state = composition_pb2.SECTION_STATE_RENDERED
+    # The parent's take may be gone; then another one was made.
+    section.kept = section.kept and section.take == event.section_finished.take
     section.take = event.section_finished.take
     section.reused = event.section_finished.reused
     for warning in event.section_finished.rendered.warnings:

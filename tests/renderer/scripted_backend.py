@@ -21,6 +21,8 @@ from segue_renderer.backend import (
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
+    from numpy.typing import NDArray
+
     from segue_renderer.backend import RenderEvent, RenderRequest
 
 RATE = 32_000
@@ -72,11 +74,9 @@ class ScriptedBackend:
             await asyncio.sleep(self._pause_s)
             yield RenderProgress(0, frames, fraction=fraction)
         following = request.following if "following" not in self._ignores else None
-        level = 0.2 + (0.1 * float(np.abs(following.samples).mean()) if following else 0.0)
-        pitch_hz = 110.0 * (1 + request.seed % 7)
-        tone = level * np.sin(2 * np.pi * pitch_hz / RATE * np.arange(frames + tail))
+        sound = self.tone(replace(request, following=following), frames + tail)
         for first in range(0, frames + tail, BLOCK_FRAMES):
-            yield RenderedAudio(first, tone[first : first + BLOCK_FRAMES, None].astype(np.float32))
+            yield RenderedAudio(first, sound[first : first + BLOCK_FRAMES, None])
         yield RenderFinished(
             frames,
             tail,
@@ -85,6 +85,14 @@ class ScriptedBackend:
             guide_applied=request.guide is not None,
             lyrics_applied=spec.lyrics is not None,
         )
+
+    @staticmethod
+    def tone(request: RenderRequest, frames: int) -> NDArray[np.float32]:
+        """Return the audio of a request."""
+        loud = float(np.abs(request.following.samples).mean()) if request.following else 0.0
+        pitch_hz = 110.0 * (1 + request.seed % 7)
+        sound: NDArray[np.float32] = np.sin(2 * np.pi * pitch_hz / RATE * np.arange(frames)).astype(np.float32)
+        return sound * np.float32(0.2 + 0.1 * loud)
 
     def status(self) -> BackendStatus:
         return BackendStatus(slots=2, busy_slots=0, queued=0)

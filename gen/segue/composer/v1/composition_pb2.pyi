@@ -276,6 +276,7 @@ class Section(google.protobuf.message.Message):
     MODEL_FIELD_NUMBER: builtins.int
     REUSED_FIELD_NUMBER: builtins.int
     SHIFT_FRAMES_FIELD_NUMBER: builtins.int
+    KEPT_FIELD_NUMBER: builtins.int
     section_id: builtins.str
     """section_id is the id of the section in the plan."""
     state: global___SectionState.ValueType
@@ -295,6 +296,8 @@ class Section(google.protobuf.message.Message):
     positive. Before the section is joined, it is the parent's shift, which will be kept. Absence means that it is not
     joined yet.
     """
+    kept: builtins.bool
+    """kept says that its take is the parent's: an edit or a retry left the section as it was."""
     def __init__(
         self,
         *,
@@ -305,9 +308,10 @@ class Section(google.protobuf.message.Message):
         model: builtins.str = ...,
         reused: builtins.bool = ...,
         shift_frames: builtins.int | None = ...,
+        kept: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_shift_frames", b"_shift_frames", "shift_frames", b"shift_frames"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_shift_frames", b"_shift_frames", "attempt", b"attempt", "model", b"model", "reused", b"reused", "section_id", b"section_id", "shift_frames", b"shift_frames", "state", b"state", "take", b"take"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_shift_frames", b"_shift_frames", "attempt", b"attempt", "kept", b"kept", "model", b"model", "reused", b"reused", "section_id", b"section_id", "shift_frames", b"shift_frames", "state", b"state", "take", b"take"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_shift_frames", b"_shift_frames"]) -> typing.Literal["shift_frames"] | None: ...
 
 global___Section = Section

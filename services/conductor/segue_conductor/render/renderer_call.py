@@ -89,11 +89,12 @@ class RendererCall:
 
     async def _requests(self) -> AsyncIterator[RenderSectionRequest]:
         yield renderer_pb2.RenderSectionRequest(start=self._start)
-        if self._inputs.conditioning:
-            profile = self._inputs.profile
-            sound = f32le(profile.sample_rate or self._start.spec.sample_rate, profile.channels)
-            for piece in cut(self._inputs.conditioning, sound):
-                yield renderer_pb2.RenderSectionRequest(conditioning=piece)
+        profile = self._inputs.profile
+        sound = f32le(profile.sample_rate or self._start.spec.sample_rate, profile.channels)
+        for piece in cut(self._inputs.conditioning, sound):
+            yield renderer_pb2.RenderSectionRequest(conditioning=piece)
+        for piece in cut(self._inputs.following, sound):
+            yield renderer_pb2.RenderSectionRequest(following=piece)
         for request in self._inputs.guide.messages():
             yield request
 

@@ -23,6 +23,7 @@ from segue_conductor.render.take_inputs import (
     needs_conditioning,
     overlap_frames,
     read_conditioning,
+    read_following,
     seed_of,
 )
 from segue_conductor.render.take_store import Take, TakeStore
@@ -248,7 +249,7 @@ class SectionRenderer:
         found = await self._take_store.find(inputs.key(seed), stems=self._wants_stems(inputs.profile))
         if found is None:
             return False
-        await self._report_finished(inputs.section, found, attempt, reused=True)
+        await self._report_finished(inputs.section, found, attempt, reused=True, inputs=inputs)
         self._set_take(inputs.section, found)
         return True
 
@@ -267,7 +268,7 @@ class SectionRenderer:
         try:
             await RendererCall(self._job, slot, take, request, inputs).run()
             await failpoints.reach(AFTER_TAKE)
-            await self._report_finished(inputs.section, take, attempt, reused=False)
+            await self._report_finished(inputs.section, take, attempt, reused=False, inputs=inputs)
         except BaseException as error:
             await take.fail(str(error))
             raise
@@ -288,6 +289,7 @@ class SectionRenderer:
             notes=inputs.profile.gives_notes,
             overlap_frames=inputs.overlap_frames,
             conditioning_frames=inputs.conditioning_frames,
+            following_frames=inputs.following_frames,
             owner=self._job.composition.owner,
             guide_frames=inputs.guide.frames,
             guide_band=inputs.guide.is_band,
@@ -297,17 +299,29 @@ class SectionRenderer:
         index = self._job.index_of(section.spec.section_id)
         profile = self._job.profile_of(section.spec)
         conditioning = b""
+        rate = profile.sample_rate or section.spec.sample_rate
         if needs_conditioning(self._job, index):
             before = self._takes[self._job.plan.sections[index - 1].spec.section_id]
-            rate = profile.sample_rate or section.spec.sample_rate
             conditioning = await read_conditioning(before, profile, rate)
         return TakeInputs(
             section=section,
             profile=profile,
             conditioning=conditioning,
+            following=await self._following(index, profile, rate),
             guide=await self._guide(section, profile),
             overlap_frames=overlap_frames(self._job, index),
         )
+
+    async def _following(self, index: int, profile: ModelProfile, sample_rate: int) -> bytes:
+        """Return the start of the next section, if that keeps its take and the model can lead into it."""
+        sections = self._job.plan.sections[index + 1 :]
+        if not sections or not profile.HasField("following"):
+            return b""
+        known = state.section_of(self._job.composition, sections[0].spec.section_id)
+        after = await self._take_store.find(known.take, stems=False) if known.kept else None
+        if after is None:
+            return b""
+        return await read_following(after, known.shift_frames / self._job.plan.sample_rate, profile, sample_rate)
 
     async def _guide(self, section: PlannedSection, profile: ModelProfile) -> Guide:
         if not can_follow(self._job.spec, profile):
@@ -333,9 +347,12 @@ class SectionRenderer:
         )
         await self._job.journal.append(stream_pb2.CompositionEvent(section_retried=retried))
 
-    async def _report_finished(self, section: PlannedSection, take: Take, attempt: int, *, reused: bool) -> None:
+    async def _report_finished(
+        self, section: PlannedSection, take: Take, attempt: int, *, reused: bool, inputs: TakeInputs | None = None
+    ) -> None:
         rendered = renderer_pb2.RenderFinished()
         rendered.CopyFrom(await take.wait_finished())
+        rendered.warnings.extend(inputs.unused(rendered) if inputs else ())
         for warning in rendered.warnings:
             # Another section, or the same one under an earlier name, may have made the take.
             warning.section_id = section.spec.section_id

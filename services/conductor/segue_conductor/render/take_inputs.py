@@ -1,4 +1,4 @@
-"""The inputs of a take besides the section's spec, the model and the seed: overlap, conditioning and guide."""
+"""The inputs of a take besides the section's spec, the model and the seed: overlap, neighbours' audio and guide."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from segue_conductor.render.take_store import take_key
 from segue_music.codec import section_seed
 
 if TYPE_CHECKING:
+    from google.protobuf.duration_pb2 import Duration
+
     from segue.audio.v1.audio_pb2 import AudioFormat
     from segue.music.v1.music_pb2 import Plan, PlannedSection
-    from segue.renderer.v1.renderer_pb2 import ModelProfile
+    from segue.renderer.v1.renderer_pb2 import ModelProfile, RenderFinished
     from segue_conductor.composition_job import CompositionJob
     from segue_conductor.render.melody import Guide
     from segue_conductor.render.take_store import Take
@@ -27,6 +29,8 @@ DEFAULT_CROSSFADE_BEATS: Final = 1.0
 RING_OUT_S: Final = 2.0
 """How long a section may ring into the next one at a hard join."""
 READ_FRAMES: Final = 16_384
+MAX_CLIP_FRAMES: Final = 5_760_000
+"""The contract's limit for the audio of a neighbour."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +42,30 @@ class TakeInputs:
     """The model that renders the section."""
     conditioning: bytes
     """The end of the take before, as F32LE at the model's rate and channels; empty without."""
+    following: bytes
+    """The start of the next section's take, in the same format; empty without."""
     guide: Guide
     overlap_frames: int
 
     @property
     def conditioning_frames(self) -> int:
         """The length of the conditioning."""
-        return len(self.conditioning) // (max(1, self.profile.channels) * BYTES_PER_SAMPLE)
+        return self._frames_of(self.conditioning)
+
+    @property
+    def following_frames(self) -> int:
+        """The length of the next section's start."""
+        return self._frames_of(self.following)
+
+    def _frames_of(self, audio: bytes) -> int:
+        return len(audio) // (max(1, self.profile.channels) * BYTES_PER_SAMPLE)
+
+    def unused(self, finished: RenderFinished) -> list[music_pb2.Warning]:
+        """Return a warning for each input that the renderer took and did not use."""
+        if not self.following or finished.following_applied:
+            return []
+        text = f"{self.profile.model} did not use the start of the next section; the join may be heard"
+        return [music_pb2.Warning(code="following_not_used", text=text)]
 
     def key(self, seed: int) -> str:
         """Return the key of the take with this seed."""
@@ -53,9 +74,14 @@ class TakeInputs:
             self.profile,
             seed,
             overlap_frames=self.overlap_frames,
-            conditioning_digest=hashlib.sha256(self.conditioning).hexdigest() if self.conditioning else "",
+            conditioning_digest=_digest(self.conditioning),
+            following_digest=_digest(self.following),
             guide_digest=self.guide.digest,
         )
+
+
+def _digest(audio: bytes) -> str:
+    return hashlib.sha256(audio).hexdigest() if audio else ""
 
 
 def seed_of(plan: Plan, section: PlannedSection) -> int:
@@ -91,22 +117,43 @@ def needs_conditioning(job: CompositionJob, index: int) -> bool:
 
 
 async def read_conditioning(before: Take, profile: ModelProfile, sample_rate: int) -> bytes:
-    """Return the end of the take before, as long as the model wants it.
+    """Return the end of the take before, as long as the model wants it."""
+    finished = await before.wait_finished()
+    frames = min(finished.frames, await _frames_in(profile.conditioning, before, sample_rate))
+    return await _read_clip(before, finished.frames - frames, finished.frames, profile, sample_rate)
 
-    Another model may have made that take: its audio is converted to `sample_rate` and the model's channels.
+
+async def read_following(after: Take, shift_s: float, profile: ModelProfile, sample_rate: int) -> bytes:
+    """Return the start of the take after, as long as the model wants it.
+
+    `shift_s` is how far the mixer moves that take; later is positive. What is moved to before the border is not heard.
     """
-    finished, accepted = await before.wait_finished(), await before.wait_accepted()
-    wanted_s = profile.conditioning.seconds + profile.conditioning.nanos / 1e9
-    frames = min(finished.frames, round(wanted_s * accepted.format.sample_rate))
+    finished, accepted = await after.wait_finished(), await after.wait_accepted()
+    first = min(finished.frames, max(0, round(-shift_s * accepted.format.sample_rate)))
+    frames = await _frames_in(profile.following, after, sample_rate)
+    return await _read_clip(after, first, min(finished.frames, first + frames), profile, sample_rate)
+
+
+async def _frames_in(length: Duration, take: Take, sample_rate: int) -> int:
+    """Return a length in frames of a take, at most what a call of the renderer may bring."""
+    rate = (await take.wait_accepted()).format.sample_rate
+    return min(round(length.ToNanoseconds() / 1e9 * rate), MAX_CLIP_FRAMES * rate // max(rate, sample_rate))
+
+
+async def _read_clip(take: Take, first: int, end: int, profile: ModelProfile, sample_rate: int) -> bytes:
+    """Return a part of a take.
+
+    Another model may have made the take: its audio is converted to `sample_rate` and the model's channels.
+    """
+    form = (await take.wait_accepted()).format
     pieces: list[bytes] = []
-    position = finished.frames - frames
-    while position < finished.frames:
-        pieces.append(await before.read(position, min(READ_FRAMES, finished.frames - position)))
-        position += len(pieces[-1]) // before.frame_bytes
-    audio, channels = b"".join(pieces), profile.channels or accepted.format.channels
-    if (sample_rate, channels) == (accepted.format.sample_rate, accepted.format.channels):
+    while first < end:
+        pieces.append(await take.read(first, min(READ_FRAMES, end - first)))
+        first += len(pieces[-1]) // take.frame_bytes
+    audio, channels = b"".join(pieces), profile.channels or form.channels
+    if (sample_rate, channels) == (form.sample_rate, form.channels):
         return audio
-    return await asyncio.to_thread(_converted, audio, accepted.format, sample_rate, channels)
+    return await asyncio.to_thread(_converted, audio, form, sample_rate, channels)
 
 
 def _converted(audio: bytes, was: AudioFormat, sample_rate: int, channels: int) -> bytes:

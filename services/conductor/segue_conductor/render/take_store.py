@@ -42,6 +42,7 @@ def take_key(
     *,
     overlap_frames: int,
     conditioning_digest: str,
+    following_digest: str,
     guide_digest: str,
 ) -> str:
     """Return the key of a take. Equal keys mean equal audio, whatever the section's position and names in the piece."""
@@ -64,6 +65,8 @@ def take_key(
         "conditioning": conditioning_digest,
         "guide": guide_digest,
     }
+    if following_digest:  # without it, the keys are those of earlier releases
+        parts["following"] = following_digest
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
