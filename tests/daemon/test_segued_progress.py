@@ -28,3 +28,14 @@ def test_a_role_that_is_waited_for_is_named_once_until_it_answers() -> None:
         lines.append(progress.add(update_of("c1", stream_pb2.CompositionEvent(checkpoint=checkpoint))))
         assert progress.waiting_for == role
     assert [line.partition(",")[0] for line in lines] == ["waiting for the renderer", "", "", "waiting for the mixer"]
+
+
+def test_a_section_in_the_line_shows_its_position_and_its_wait_until_it_begins() -> None:
+    progress, shown = CompositionProgress(), []
+    for position, wait_s in ((3, None), (2, 61), (0, None)):
+        told = stream_pb2.SectionProgress(section_id="verse", queue_position=position)
+        if wait_s:
+            told.queue_wait.FromSeconds(wait_s)
+        progress.add(update_of("c1", stream_pb2.CompositionEvent(section_progress=told)))
+        shown.append(progress.waits["verse"])
+    assert shown == ["position 3 in the queue", "position 2 in the queue, begins in about 1:01.0", ""]

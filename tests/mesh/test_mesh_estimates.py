@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 BAND = ModelKey("band", "d", "1")
 LEASE_S = 600.0
+OFFER_S = 60.0
 FIVE = spec("calm piano, 120 bpm, C major, verse chorus verse chorus verse", seconds=40)
 
 
@@ -47,6 +48,14 @@ class Mesh:
         self.address = address
         self.client = client
         self.store = store
+        self._offers: dict[str, RendererOffer] = {}
+
+    async def keep_offers(self) -> None:
+        """Renew what the renderers offer until cancelled: on a slow machine, one offer ends before the test does."""
+        while True:
+            for offered in self._offers.values():
+                await self.store.pool.offer(offered, OFFER_S)
+            await asyncio.sleep(OFFER_S / 12)
 
     async def offer(self, renderer: str = "r1", *, slots: int = 1, speed: float = 0.0) -> None:
         profile = renderer_pb2.ModelProfile(
@@ -55,7 +64,8 @@ class Mesh:
             real_time_factor=speed,
         )  # fmt: skip
         model = OfferedModel(BAND, slots, profile.SerializeToString(), speed=speed)
-        await self.store.pool.offer(RendererOffer(renderer, f"{renderer}:1", slots, (model,)), 60)
+        self._offers[renderer] = RendererOffer(renderer, f"{renderer}:1", slots, (model,))
+        await self.store.pool.offer(self._offers[renderer], OFFER_S)
 
     async def ready_s(self, what: spec_pb2.CompositionSpec) -> float:
         """Return when a piece would be complete, if it were created now."""
@@ -106,9 +116,13 @@ async def mesh(home: Path, **flags: object) -> AsyncIterator[Mesh]:
     outer = load(common | {"server.role": "gateway"} | flags, environ={}, folder=home)
     async with Node(inner, listen=(planner,)), Node(outer, listen=(gateway,)), Client(Access(gateway)) as client:
         store = await SqliteStore.open(home / "segue.db")
+        here = Mesh(gateway, client, store)
+        offering = asyncio.create_task(here.keep_offers())
         try:
-            yield Mesh(gateway, client, store)
+            yield here
         finally:
+            offering.cancel()
+            await asyncio.gather(offering, return_exceptions=True)
             await store.close()
 
 

@@ -74,9 +74,15 @@ def positions(heard: Heard) -> dict[str, list[int]]:
     return found
 
 
+def waits(heard: Heard) -> dict[str, float]:
+    """Return the wait in seconds that was reported last for each section."""
+    progress = [update.event.section_progress for update in heard.updates if update.kind == "section_progress"]
+    return {each.section_id: each.queue_wait.ToNanoseconds() / 1e9 for each in progress if each.HasField("queue_wait")}
+
+
 async def test_six_sections_on_three_renderers_are_rendered_three_at_a_time(tmp_path: Path) -> None:
     gate, heard, port = Gate(), Heard(), f"127.0.0.1:{free_port()}"
-    renderers = [WaitingRenderer(gate.wait) for _ in range(3)]
+    renderers = [WaitingRenderer(gate.wait, speed=0.5) for _ in range(3)]
     async with (
         waiting_renderers(tmp_path, *renderers) as addresses,
         embedded(tmp_path, {"renderer.addresses": addresses, "metrics.listen": port}) as (_, client),
@@ -93,6 +99,11 @@ async def test_six_sections_on_three_renderers_are_rendered_three_at_a_time(tmp_
         assert {section: reported[-1] for section, reported in positions(heard).items()} == dict(
             zip(sections[3:], (1, 2, 3), strict=True)
         )
+        waits_s = waits(heard)
+        # Three slots at half speed: half of each running section is left, then each waiting one adds its own length.
+        length_s = planned.plan.sections[0].spec.frames / planned.plan.sample_rate
+        for place, section in enumerate(sections[3:]):
+            assert waits_s[section] == pytest.approx((1.5 + place) * length_s / 1.5, rel=0.2)
         await until_metric(port, 'segue_sections_waiting{model="waits"}', 3)
         gate.let_go(6)
         await watching

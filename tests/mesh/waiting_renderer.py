@@ -37,10 +37,16 @@ class WaitingRenderer(renderer_pb2_grpc.RendererServiceServicer):
         slots: int = 1,
         model: str = "waits",
         engine_version: str = "1",
+        speed: float = 0.0,
     ) -> None:
         self.wait = wait
         self.profile = renderer_pb2.ModelProfile(
-            model=model, backend="waits", engine_version=engine_version, channels=2, gives_notes=True
+            model=model,
+            backend="waits",
+            engine_version=engine_version,
+            channels=2,
+            gives_notes=True,
+            real_time_factor=speed,
         )
         self.playing = self.profile
         """What RenderAccepted names."""

@@ -185,7 +185,9 @@ class BarDisplay(NoDisplay):
             else:
                 mark = Text("◐", "cyan") if fraction else Text("○", "dim")
             bar = ProgressBar(total=1.0, completed=1.0 if section_id in progress.joined else fraction, width=28)
-            table.add_row(mark, Text(label), bar, Text(clock(first_frame / progress.rate), "dim"))
+            position = Text(clock(first_frame / progress.rate), "dim")
+            wait = Text(progress.waits.get(section_id, ""), "dim", no_wrap=True, overflow="ellipsis")
+            table.add_row(mark, Text(label), bar, position, wait)
             first_frame += progress.lengths[section_id]
         return Group(Text(progress.heading, "bold"), table, Text(self._status(), "dim"))
 

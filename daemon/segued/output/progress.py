@@ -43,6 +43,8 @@ class CompositionProgress:
         self.labels: dict[str, str] = {}
         self.lengths: dict[str, int] = {}
         self.fractions: dict[str, float] = {}
+        self.waits: dict[str, str] = {}
+        """What is known about the wait of each section in the line."""
         self.joined: set[str] = set()
         self.rate = 48_000
         self.notes: list[str] = []
@@ -105,8 +107,14 @@ class CompositionProgress:
         return "" if self.heading == heading else self.heading
 
     def _section_progress(self, event: stream_pb2.CompositionEvent) -> str:
-        self.fractions[event.section_progress.section_id] = event.section_progress.fraction_done
-        return self._set_ready(event.section_progress)
+        progress = event.section_progress
+        self.fractions[progress.section_id] = progress.fraction_done
+        self.waits = {**self.waits, progress.section_id: section_wait(progress)}
+        return self._set_ready(progress)
+
+    def _section_started(self, event: stream_pb2.CompositionEvent) -> str:
+        self.waits = {**self.waits, event.section_started.section_id: ""}
+        return ""
 
     def _section_finished(self, event: stream_pb2.CompositionEvent) -> str:
         self.fractions[event.section_finished.section_id] = 1.0
@@ -167,6 +175,14 @@ def queue_line(position: int, seconds_left: float | None) -> str:
     """Return the line for a composition that waits in the queue."""
     ready = ready_text(seconds_left)
     return f"waiting, position {position} in the queue{', ' if ready else ''}{ready}"
+
+
+def section_wait(progress: stream_pb2.SectionProgress) -> str:
+    """Return how long a section waits for a slot; empty if it does not wait."""
+    if not progress.queue_position:
+        return ""
+    wait = clock(progress.queue_wait.ToNanoseconds() / 1e9) if progress.HasField("queue_wait") else ""
+    return f"position {progress.queue_position} in the queue{', begins in about ' if wait else ''}{wait}"
 
 
 def ready_text(seconds_left: float | None) -> str:

@@ -195,6 +195,7 @@ class SectionProgress(google.protobuf.message.Message):
     REAL_TIME_FACTOR_FIELD_NUMBER: builtins.int
     QUEUE_POSITION_FIELD_NUMBER: builtins.int
     READY_IN_FIELD_NUMBER: builtins.int
+    QUEUE_WAIT_FIELD_NUMBER: builtins.int
     section_id: builtins.str
     """section_id is the id of the section."""
     fraction_done: builtins.float
@@ -202,10 +203,18 @@ class SectionProgress(google.protobuf.message.Message):
     real_time_factor: builtins.float
     """real_time_factor is the speed so far, in seconds of audio a second. 0 means that it is unknown."""
     queue_position: builtins.int
-    """queue_position is the position in the renderer's queue, from 1. 0 means that the section does not wait."""
+    """queue_position is the position among the sections that wait for a slot of the model, from 1. 0 means that the
+    section does not wait.
+    """
     @property
     def ready_in(self) -> google.protobuf.duration_pb2.Duration:
         """ready_in is the expected time until the composition is complete, as in Checkpoint. Absence means that it is unknown."""
+
+    @property
+    def queue_wait(self) -> google.protobuf.duration_pb2.Duration:
+        """queue_wait is the expected time until the section has a slot. Absence means that it is unknown, or that the section
+        does not wait.
+        """
 
     def __init__(
         self,
@@ -215,9 +224,10 @@ class SectionProgress(google.protobuf.message.Message):
         real_time_factor: builtins.float = ...,
         queue_position: builtins.int = ...,
         ready_in: google.protobuf.duration_pb2.Duration | None = ...,
+        queue_wait: google.protobuf.duration_pb2.Duration | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["ready_in", b"ready_in"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["fraction_done", b"fraction_done", "queue_position", b"queue_position", "ready_in", b"ready_in", "real_time_factor", b"real_time_factor", "section_id", b"section_id"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["queue_wait", b"queue_wait", "ready_in", b"ready_in"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["fraction_done", b"fraction_done", "queue_position", b"queue_position", "queue_wait", b"queue_wait", "ready_in", b"ready_in", "real_time_factor", b"real_time_factor", "section_id", b"section_id"]) -> None: ...
 
 global___SectionProgress = SectionProgress
 

@@ -85,11 +85,11 @@ class RendererPool:
 
     @contextlib.asynccontextmanager
     async def lease(
-        self, section: WaitingSection, entered: asyncio.Event, absence: Backoff, report: Callable[[int], None]
+        self, section: WaitingSection, entered: asyncio.Event, absence: Backoff, report: Callable[[LinePlace], None]
     ) -> AsyncIterator[RendererSlot]:
         """Wait in the line for a slot, and hold it to the end of the block.
 
-        `entered` is set when the section is in the line, and its positions are reported. While no renderer has the
+        `entered` is set when the section is in the line, and its places are reported. While no renderer has the
         model, `absence` limits the wait.
         """
         ticket = await self._pool.enter_line(section)
@@ -110,7 +110,9 @@ class RendererPool:
         finally:
             await self._leave(ticket, end, slot)
 
-    async def _wait(self, ticket: int, key: ModelKey, absence: Backoff, report: Callable[[int], None]) -> SectionLease:
+    async def _wait(
+        self, ticket: int, key: ModelKey, absence: Backoff, report: Callable[[LinePlace], None]
+    ) -> SectionLease:
         wait_s = LOOK_EVERY_S
         while True:
             lease = await self._pool.wait_for_lease(ticket, wait_s)
@@ -123,7 +125,7 @@ class RendererPool:
                 continue
             if place.is_served:
                 absence.answered()
-                report(place.position)
+                report(place)
             else:
                 await self._refuse_replaced(key)
                 missing = errors.NoRenderer(

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from segue_conductor.backoff import Backoff
     from segue_conductor.composition_job import CompositionJob
     from segue_conductor.pool.renderer_pool import RendererSlot
+    from segue_runtime.store.pool.records import LinePlace
 
 BEFORE_SECTION: Final = failpoints.declare("conductor.before_section", "a section is about to be rendered")
 AFTER_TAKE: Final = failpoints.declare("conductor.after_take", "a take is complete but not in the log")
@@ -210,8 +211,10 @@ class SectionRenderer:
             excluded=frozenset(excluded),
         )
 
-        def report(position: int) -> None:
-            progress = stream_pb2.SectionProgress(section_id=spec.section_id, queue_position=position)
+        def report(place: LinePlace) -> None:
+            progress = stream_pb2.SectionProgress(section_id=spec.section_id, queue_position=place.position)
+            if place.wait_s is not None:
+                progress.queue_wait.FromNanoseconds(round(place.wait_s * 1e9))
             self._job.claim.progress.set(progress)
 
         return self._job.pool.lease(waiting, self._entered[index], absence, report)

@@ -40,6 +40,8 @@ pub struct Row {
     pub fraction: f64,
     pub real_time_factor: f64,
     pub queue_position: u32,
+    /// The expected time until it has a slot.
+    pub queue_wait: Option<prost_types::Duration>,
     pub attempt: u32,
     /// The measurements of the master here, and their differences from the plan.
     pub measured: Option<String>,
@@ -184,6 +186,7 @@ impl Board {
                 row.phase = Phase::Rendering;
                 row.attempt = started.attempt;
                 row.fraction = 0.0;
+                row.queue_position = 0;
                 Some(Message::Step(format!("{}: rendering with {}", row.label, sanitize(&started.model))))
             }
             Event::SectionProgress(progress) => {
@@ -192,6 +195,7 @@ impl Board {
                 row.fraction = progress.fraction_done.clamp(0.0, 1.0);
                 row.real_time_factor = progress.real_time_factor;
                 row.queue_position = progress.queue_position;
+                row.queue_wait = progress.queue_wait;
                 estimated
             }
             Event::SectionFinished(finished) => {
@@ -315,6 +319,7 @@ impl Board {
                     fraction: 0.0,
                     real_time_factor: 0.0,
                     queue_position: 0,
+                    queue_wait: None,
                     attempt: 0,
                     measured: None,
                 })

@@ -142,10 +142,11 @@ fn section(row: &Row, sample_rate: u32, columns: usize, layout: Layout, palette:
 fn phase(row: &Row) -> String {
     let attempt = if row.attempt > 1 { format!(", attempt {}", row.attempt) } else { String::new() };
     match &row.phase {
-        Phase::Waiting => "waiting".into(),
-        Phase::Rendering if row.queue_position > 0 => {
-            format!("waiting, position {} in the queue{attempt}", row.queue_position)
+        Phase::Waiting | Phase::Rendering if row.queue_position > 0 => {
+            let begins = row.queue_wait.as_ref().map_or(String::new(), |time| format!(", {}", format::begins(time)));
+            format!("waiting, position {} in the queue{begins}{attempt}", row.queue_position)
         }
+        Phase::Waiting => "waiting".into(),
         Phase::Rendering if row.real_time_factor > 0.0 => {
             format!("{:>3.0} %  {}x{attempt}", row.fraction * 100.0, speed(row.real_time_factor))
         }
@@ -255,6 +256,7 @@ mod tests {
                 fraction: 0.4,
                 real_time_factor: 20.0,
                 queue_position: 0,
+                queue_wait: None,
                 attempt: 1,
                 measured: Some("-14.0 LUFS, other tempo, other key".into()),
             })
@@ -281,6 +283,16 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_section_in_the_line_shows_its_position_and_its_wait() {
+        let size = Size { columns: 120, lines: 24 };
+        let mut board = board(3, "verse");
+        board.rows[2].queue_position = 2;
+        board.rows[2].queue_wait = Some(prost_types::Duration { seconds: 61, nanos: 200_000_000 });
+        let drawn = frame(&board, size, Palette { is_on: false }, Instant::now()).join("\n");
+        assert!(drawn.contains("waiting, position 2 in the queue, begins in about 1:02"), "{drawn}");
     }
 
     #[test]

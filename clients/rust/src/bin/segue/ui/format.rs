@@ -26,5 +26,14 @@ pub fn count(number: u32, unit: &str) -> String {
 
 /// "ready in about 1:02".
 pub fn ready(time: &prost_types::Duration) -> String {
-    format!("ready in about {}", clock((time.seconds as f64 + f64::from(time.nanos) / 1e9).ceil()))
+    format!("ready in about {}", clock(whole_seconds(time)))
+}
+
+/// "begins in about 1:02".
+pub fn begins(time: &prost_types::Duration) -> String {
+    format!("begins in about {}", clock(whole_seconds(time)))
+}
+
+fn whole_seconds(time: &prost_types::Duration) -> f64 {
+    (time.seconds as f64 + f64::from(time.nanos) / 1e9).ceil()
 }
