@@ -38,6 +38,11 @@ def players_of(sections: Iterable[PlannedSection], profiles: Sequence[ModelProfi
     return [by_name[name] for name in dict.fromkeys(names) if name in by_name]
 
 
+def made_s(spec: SectionSpec, profile: ModelProfile) -> float:
+    """Return how many seconds of audio a model makes for a section: its length, or the model's shortest window."""
+    return max(spec.frames / max(1, spec.sample_rate), profile.min_window.ToNanoseconds() / 1e9)
+
+
 def can_follow(spec: CompositionSpec, profile: ModelProfile) -> bool:
     """Return whether a model can follow the melody of a request."""
     wanted = {"source": renderer_pb2.GUIDE_MELODY_AUDIO, "band": renderer_pb2.GUIDE_NOTES}
@@ -46,12 +51,26 @@ def can_follow(spec: CompositionSpec, profile: ModelProfile) -> bool:
 
 
 def add_option_warnings(plan: Plan, spec: CompositionSpec, profiles: Sequence[ModelProfile]) -> None:
-    """Add to a plan what some sections' models cannot do of a request that other sections' models can do."""
+    """Add to a plan what its models, or those of some sections, cannot do of a request."""
     by_name = {profile.model: profile for profile in profiles}
+    found = [each for profile in players_of(plan.sections, profiles) for each in _advisory_values(profile)]
     for item in plan.sections:
-        profile = by_name[model_of(item.spec, profiles[0].model)]
-        # A plan that was handed in may have them already.
-        plan.warnings.extend(each for each in _option_warnings(spec, item, profile) if each not in plan.warnings)
+        found += _option_warnings(spec, item, by_name[model_of(item.spec, profiles[0].model)])
+    # A plan that was handed in may have them already.
+    plan.warnings.extend(each for each in found if each not in plan.warnings)
+
+
+def _advisory_values(profile: ModelProfile) -> Iterator[music_pb2.Warning]:
+    """Yield a warning that names what a model may deviate from."""
+    values = {"tempo": profile.honours_tempo, "key": profile.honours_key, "metre": profile.honours_metre}
+    names = [name for name, honours in values.items() if honours == renderer_pb2.HONOURS_ADVISORY]
+    if names:
+        text = f"{profile.model} takes {_listed(names)} as advice: its audio may differ"
+        yield music_pb2.Warning(code="advisory_values", text=text)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _option_warnings(spec: CompositionSpec, item: PlannedSection, profile: ModelProfile) -> Iterator[music_pb2.Warning]:

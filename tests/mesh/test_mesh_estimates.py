@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from tests.mesh.harness import free_port, spec, stub
 
 from segue.composer.v1 import composition_pb2, spec_pb2, stream_pb2
@@ -15,7 +16,7 @@ from segue.music.v1 import music_pb2
 from segue.renderer.v1 import renderer_pb2
 from segue_client import Access, Client, SegueError
 from segue_composition import log_rows, state
-from segue_composition.estimates.piece_work import MASTER
+from segue_composition.estimates.piece_work import MASTER, MIX
 from segue_runtime.settings import load
 from segue_runtime.store import NewEvent, SqliteStore
 from segue_runtime.store.pool.records import LeaseEnd, ModelKey, OfferedModel, RendererOffer, WaitingSection
@@ -24,8 +25,6 @@ from segued.serve.node import Node
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
-
-    from google.protobuf.duration_pb2 import Duration
 
     from segue.composer.v1.composition_pb2 import Composition
     from segue.music.v1.music_pb2 import Plan
@@ -57,11 +56,11 @@ class Mesh:
                 await self.store.pool.offer(offered, OFFER_S)
             await asyncio.sleep(OFFER_S / 12)
 
-    async def offer(self, renderer: str = "r1", *, slots: int = 1, speed: float = 0.0) -> None:
+    async def offer(self, renderer: str = "r1", *, slots: int = 1, speed: float = 0.0, **abilities: Any) -> None:
         profile = renderer_pb2.ModelProfile(
             model=BAND.model, model_digest=BAND.model_digest, engine_version=BAND.engine_version,
             continuities=[music_pb2.CONTINUITY_NONE], backend="band", sample_rate=48_000, channels=2,
-            real_time_factor=speed,
+            real_time_factor=speed, **abilities,
         )  # fmt: skip
         model = OfferedModel(BAND, slots, profile.SerializeToString(), speed=speed)
         self._offers[renderer] = RendererOffer(renderer, f"{renderer}:1", slots, (model,))
@@ -154,6 +153,26 @@ async def test_the_estimate_follows_the_queue_the_pool_and_what_is_left(tmp_path
         behind_s = await here.ready_s(FIVE)
         assert behind_s > 2.5 * alone_s
         assert seconds((await here.client.get(others[0].name)).ready_in) > 0
+
+
+async def test_a_short_section_takes_as_long_as_the_models_shortest_window(tmp_path: Path) -> None:
+    async with mesh(tmp_path) as here:
+        await here.offer(speed=0.5)
+        plain_s = await here.ready_s(FIVE)
+        await here.offer(speed=0.5, min_window=Duration(seconds=16))
+        answer = await here.client.plan(FIVE)
+        lengths = [item.spec.frames / 48_000 for item in answer.plan.sections]
+        assert max(lengths) < 16
+        more_s = (16 * len(lengths) - sum(lengths)) / 0.5
+        assert seconds(answer.estimate.ready_in) - plain_s == pytest.approx(more_s, abs=1)
+        assert seconds(answer.estimate.render_time) == pytest.approx(16 * len(lengths) / 0.5)
+
+        # The mixer gets the last section when all of it is rendered.
+        await here.store.pool.add_cost(MIX, 1.0)
+        await here.offer(speed=0.5)
+        streamed_s = await here.ready_s(FIVE)
+        await here.offer(speed=0.5, audio_at_end=True)
+        assert await here.ready_s(FIVE) - streamed_s == pytest.approx(lengths[-1], abs=1)
 
 
 async def test_measured_speeds_and_costs_replace_the_declared_ones(tmp_path: Path) -> None:

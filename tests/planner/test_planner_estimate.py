@@ -110,3 +110,13 @@ def test_a_section_longer_than_its_model_plays_is_refused(planner: PlannerClient
     )
     violation = planner.refused(request).violations[0]
     assert (violation.field, "m plays 3 s at most" in violation.description) == ("plan.sections[0].spec.bars", True)
+
+
+def test_a_section_shorter_than_the_models_window_takes_as_long_as_one(planner: PlannerClient) -> None:
+    model = profile(real_time_factor=2.0, min_window_ns=12 * S)
+    answer = planner.answer(BRIEF, model)
+    lengths = [(item.spec.frames + item.spec.tail_frames) / 48_000 for item in answer.plan.sections]
+    assert min(lengths) < 12 < max(lengths)
+    times = [section.render_time.ToNanoseconds() / S for section in answer.estimate.sections]
+    assert times == pytest.approx([max(12.0, length) / 2 for length in lengths], abs=1e-6)
+    assert answer.estimate.render_time.ToNanoseconds() / S == pytest.approx(sum(times), abs=1e-6)

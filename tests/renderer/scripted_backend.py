@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,10 @@ BLOCK_FRAMES = 6_400
 
 
 class ScriptedBackend:
-    """Plays a tone. `requests` are those that came; `fractions` are sent before the audio, each after `pause_s`."""
+    """Plays a tone. `requests` are those that came; `fractions` are sent before the audio, each after `pause_s`.
+
+    `longest_pause_s` tells whether this process was paused.
+    """
 
     def __init__(
         self,
@@ -55,6 +59,7 @@ class ScriptedBackend:
         self._ignores = ignores
         self._fractions = fractions
         self._pause_s = pause_s
+        self.longest_pause_s = 0.0
 
     @property
     def profiles(self) -> Sequence[ModelProfile]:
@@ -71,7 +76,9 @@ class ScriptedBackend:
         tail = round((request.overlap_frames + spec.tail_frames) * RATE / spec.sample_rate)
         yield RenderAccepted(self.profile, RATE, 1, sample_locked=True, declared_lufs=-18.0)
         for fraction in self._fractions:
+            began = time.monotonic()
             await asyncio.sleep(self._pause_s)
+            self.longest_pause_s = max(self.longest_pause_s, time.monotonic() - began)
             yield RenderProgress(0, frames, fraction=fraction)
         following = request.following if "following" not in self._ignores else None
         sound = self.tone(replace(request, following=following), frames + tail)

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from segue.composer.v1 import composition_pb2, spec_pb2
+from segue.renderer.v1.renderer_pb2 import ModelProfile
 from segue_composition import log_rows
 from segue_composition.log_rows import Segment
-from segue_composition.section_models import model_of
+from segue_composition.section_models import made_s, model_of
 from segue_composition.stages import RENDERED
 
 if TYPE_CHECKING:
@@ -37,6 +38,14 @@ LEAST_LEFT: Final = 0.1
 """A stage that takes longer than expected has this part of it left until it ends."""
 
 
+@dataclass(frozen=True, slots=True)
+class PricedModel:
+    """A model as estimates need it."""
+
+    key: ModelKey | None
+    profile: ModelProfile
+
+
 @dataclass(slots=True)
 class PieceWork:
     """What is left of a composition."""
@@ -57,27 +66,30 @@ class PieceWork:
         return self.mix_s > 0 or any(left > 0 for left in self.audio_s.values())
 
 
-def work_left(job: UnfinishedJob, costs: Mapping[str, float], keys: Mapping[str, ModelKey], now: float) -> PieceWork:
-    """Return what is left of a composition; `keys` are the models that are offered, by name."""
+def work_left(
+    job: UnfinishedJob, costs: Mapping[str, float], models: Mapping[str, PricedModel], now: float
+) -> PieceWork:
+    """Return what is left of a composition; `models` are those that are offered, by name."""
     composition = composition_pb2.Composition.FromString(job.resource)
     spec = spec_pb2.CompositionSpec.FromString(job.spec)
     plan = composition.plan if composition.HasField("plan") else spec.plan
     if not plan.frames or not plan.sample_rate or any(not item.spec.frames for item in plan.sections):
         length_s = spec.brief.duration.ToNanoseconds() / 1e9 or DEFAULT_S
         work = PieceWork(costs[PLAN] * length_s, costs[MIX] * length_s)
-        work.audio_s[_key(composition.model, keys)] = length_s
+        work.audio_s[_priced(composition.model, models).key] = length_s
     else:
         length_s = plan.frames / plan.sample_rate
         work = PieceWork(0.0 if composition.HasField("plan") else costs[PLAN] * length_s)
         if composition.state != composition_pb2.STATE_MASTERING:
             work.mix_s = costs[MIX] * max(0.0, length_s - composition.draft_frames / plan.sample_rate)
-            _add_sections(work, job, composition, plan, keys)
-    work.rest_s = sum(_stages_left(job, composition, spec, costs, length_s, now))
+            _add_sections(work, job, composition, plan, models)
+            work.rest_s = _late_mix_s(composition, plan, costs, models)
+    work.rest_s += sum(_stages_left(job, composition, spec, costs, length_s, now))
     return work
 
 
 def _add_sections(
-    work: PieceWork, job: UnfinishedJob, composition: Composition, plan: Plan, keys: Mapping[str, ModelKey]
+    work: PieceWork, job: UnfinishedJob, composition: Composition, plan: Plan, models: Mapping[str, PricedModel]
 ) -> None:
     known = {section.section_id: section for section in composition.sections}
     progress = [each.section_progress for each in log_rows.unpack(job.progress) if each.HasField("section_progress")]
@@ -91,12 +103,22 @@ def _add_sections(
         is_done = section is not None and (section.state in RENDERED or (section.take and not section.attempt))
         heard = (composition.draft_frames - item.first_frame) / item.spec.frames
         fraction = min(1.0, max(0.0, heard, fractions.get(section_id, 0.0)))
-        left_s = 0.0 if is_done else (1 - fraction) * item.spec.frames / plan.sample_rate
-        audio_s[_key(model_of(item.spec, composition.model), keys)] += left_s
+        model = _priced(model_of(item.spec, composition.model), models)
+        left_s = 0.0 if is_done else (1 - fraction) * made_s(item.spec, model.profile)
+        audio_s[model.key] += left_s
         chains[section_id] = left_s + max((chains.get(other, 0.0) for other in item.waits_for), default=0.0)
     work.audio_s = {key: left_s for key, left_s in audio_s.items() if left_s > 0}
     longest_s = max(chains.values(), default=0.0)
     work.num_parallel = sum(audio_s.values()) / longest_s if longest_s else math.inf
+
+
+def _late_mix_s(
+    composition: Composition, plan: Plan, costs: Mapping[str, float], models: Mapping[str, PricedModel]
+) -> float:
+    """Return the time to mix the last section, if its audio comes only when everything is rendered."""
+    last = plan.sections[-1].spec
+    is_late = _priced(model_of(last, composition.model), models).profile.audio_at_end
+    return costs[MIX] * last.frames / plan.sample_rate if is_late else 0.0
 
 
 def _stages_left(
@@ -133,6 +155,7 @@ def _mastered(job: UnfinishedJob, length_s: float) -> float:
     return min(1.0, MEASURED_PART + (1 - MEASURED_PART) * done)
 
 
-def _key(model: str, keys: Mapping[str, ModelKey]) -> ModelKey | None:
-    """Return the key of a model; the default model is the first."""
-    return keys.get(model) if model else next(iter(keys.values()), None)
+def _priced(model: str, models: Mapping[str, PricedModel]) -> PricedModel:
+    """Return a model, without a key if it is not offered; the default model is the first."""
+    found = models.get(model) if model else next(iter(models.values()), None)
+    return found or PricedModel(None, ModelProfile())

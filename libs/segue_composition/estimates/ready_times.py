@@ -12,7 +12,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from segue_composition.estimates.piece_work import START_COSTS, PieceWork, work_left
+from segue.renderer.v1.renderer_pb2 import ModelProfile
+from segue_composition.estimates.piece_work import START_COSTS, PieceWork, PricedModel, work_left
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,8 +50,12 @@ def ready_times(
     """
     jobs = workload.in_order(newcomer)
     costs = START_COSTS | dict(workload.costs)
-    keys = {model.key.model: model.key for each in workload.renderers for model in each.offer.models}
-    pieces = [(job.name, work_left(job, costs, keys, now)) for job in jobs]
+    models = {
+        model.key.model: PricedModel(model.key, ModelProfile.FromString(workload.profiles.get(model.key, b"")))
+        for each in workload.renderers
+        for model in each.offer.models
+    }
+    pieces = [(job.name, work_left(job, costs, models, now)) for job in jobs]
     slots = _slots(workload)
     num_held = sum(job.is_held for job in jobs)
     wanted = num_workers or pieces_at_once(sum(each.offer.slots for each in workload.renderers if each.offer.accepts))

@@ -75,5 +75,7 @@ def _estimate_section(spec: SectionSpec, profile: ModelProfile | None) -> Sectio
     if profile and profile.window_ns:
         stride = profile.stride_ns or profile.window_ns
         windows = 1 + max(0, -(-(length_ns - profile.window_ns) // stride))
-    render_ns = round(length_ns / profile.real_time_factor) if profile and profile.real_time_factor else None
+    render_ns = None
+    if profile and profile.real_time_factor:
+        render_ns = round(max(length_ns, profile.min_window_ns or 0) / profile.real_time_factor)
     return SectionEstimate(spec.section_id, windows, render_ns)

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 TITLE_END: Final = re.compile(r"[,.;:!?]\s")
 MAX_TITLE_WORDS: Final = 8
 MAX_MOODS: Final = 16
+FIRST_SECTION_S: Final = 15.5
+"""The longest first section with a model that gives no audio before a section's end: the listener waits for it."""
 
 
 class Planner:
@@ -76,7 +78,10 @@ class Planner:
             self._log.warn("negative_prompt_not_read", not_read(self._prompt.unread))
         self._log.record("seed", str(self._seed), Origin.DEFAULT if self._brief.seed is None else Origin.CALLER)
         facts = self._resolve_facts()
-        request = dataclasses.replace(self._form_request(), most_bars=self._most_bars(facts))
+        request = self._form_request()
+        request = dataclasses.replace(
+            request, most_bars=self._most_bars(facts), first_bars=self._first_bars(facts, request)
+        )
         timed = self._fit_length(facts, request)
         self._record_form(timed, request)
         writer = SectionWriter(
@@ -137,9 +142,16 @@ class Planner:
         longest_ns = self._profiles[0].max_duration_ns if self._profiles else None
         if not longest_ns or self._brief.form:
             return 0
-        bar_s = timing.ticks_per_bar(facts.metre) / timing.TICKS_PER_QUARTER * 60 / (facts.tempo.slowest * (1 - TUNING))
         # The last section's ring-out is shorter than a bar.
-        return max(1, int(longest_ns / timing.NANOSECONDS / bar_s) - 1)
+        return max(1, int(longest_ns / timing.NANOSECONDS / _bar_s(facts, facts.tempo.slowest * (1 - TUNING))) - 1)
+
+    def _first_bars(self, facts: PieceFacts, request: FormRequest) -> int:
+        """Return the bars of the longest first section with a model whose audio comes at a section's end, 0: any."""
+        profile = self._profiles[0] if self._profiles else None
+        if not profile or not profile.audio_at_end or request.loop or request.long_start:
+            return 0
+        longest_s = max(FIRST_SECTION_S, (profile.min_window_ns or 0) / timing.NANOSECONDS)
+        return max(1, int(longest_s / _bar_s(facts, facts.tempo.preferred)))
 
     # The form.
 
@@ -233,6 +245,10 @@ class Planner:
             return self._proposal.title
         clause = next((part for part in TITLE_END.split(self._prompt_text) if part.strip()), self._prompt_text)
         return " ".join(clause.split()[:MAX_TITLE_WORDS])
+
+
+def _bar_s(facts: PieceFacts, quarters_per_minute: float) -> float:
+    return timing.ticks_per_bar(facts.metre) / timing.TICKS_PER_QUARTER * 60 / quarters_per_minute
 
 
 def _form_name(roles: Sequence[Role]) -> str:

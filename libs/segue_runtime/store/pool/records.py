@@ -95,7 +95,7 @@ class WaitingSection:
     due_in_s: float
     """The time until the listener needs it; negative if that is over."""
     audio_s: float
-    """Its length."""
+    """How much audio the model makes for it."""
     excluded: frozenset[str] = field(default_factory=frozenset[str])
     """Renderers that failed it. They are used only if no other renderer offers the model."""
 

@@ -56,6 +56,8 @@ class Workload:
     turns: Mapping[str, int]
     """When each owner's turn in the queue was, as a growing number."""
     renderers: Sequence[KnownRenderer]
+    profiles: Mapping[ModelKey, bytes]
+    """The profile of each remembered model."""
     speeds: Mapping[ModelKey, float]
     """The median of each model's newest speeds, else the declared one, in seconds of audio a second."""
     costs: Mapping[str, float]
@@ -86,6 +88,7 @@ def workload(cx: sqlite3.Connection, kind: str, steady_now: float) -> Workload:
             jobs=[_job_of(row) for row in rows],
             turns={row["owner"]: row["turn"] for row in cx.execute("SELECT * FROM turns")},
             renderers=present,
+            profiles={each.key: each.profile for each in tables.models(cx, steady_now)},
             speeds=_speeds(cx, present),
             costs=_costs(cx),
         )

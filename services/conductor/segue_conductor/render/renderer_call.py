@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from segue.composer.v1 import stream_pb2
 from segue.renderer.v1 import renderer_pb2
 from segue_composition.model_catalog import key_of
+from segue_composition.section_models import made_s
 from segue_conductor.backoff import LOSSES
 from segue_conductor.pool.renderer_pool import WrongModel
 from segue_conductor.render.audio_check import AudioCheck
@@ -47,6 +48,8 @@ class RendererCall:
         self._check = AudioCheck(start, inputs.profile)
         self._start_time = time.monotonic()
         self._has_waited = False
+        self._fraction = 0.0
+        """The largest part of the work that was reported."""
 
     async def run(self) -> None:
         """Render into the take; RenderInvalid if the audio cannot be used."""
@@ -73,7 +76,7 @@ class RendererCall:
         self._check.finished(finished)
         if not self._has_waited:
             elapsed_s = max(1e-3, time.monotonic() - self._start_time)
-            self._slot.speed = self._start.spec.frames / max(1, self._start.spec.sample_rate) / elapsed_s
+            self._slot.speed = made_s(self._start.spec, self._inputs.profile) / elapsed_s
         await self._take.complete(finished, self._notes)
 
     async def _next(self, answers: AsyncGenerator[RenderSectionResponse, None]) -> RenderSectionResponse | None:
@@ -110,9 +113,9 @@ class RendererCall:
         elif kind == "notes":
             self._notes.extend(response.notes.notes)
         elif kind == "progress":
-            self._report_progress(
-                response.progress.frames_done, response.progress.frames_total, response.progress.queue_position
-            )
+            done = response.progress
+            fraction = done.fraction or _part(done.frames_done, done.frames_total)
+            self._report_progress(fraction, done.queue_position)
         elif kind == "finished":
             return response.finished
         return None
@@ -136,12 +139,13 @@ class RendererCall:
             accepted = await self._take.wait_accepted()
             spec = self._start.spec
             total = spec.frames * accepted.format.sample_rate / max(1, spec.sample_rate)
-            self._report_progress(self._take.frames(), round(total), 0)
+            self._report_progress(_part(self._take.frames(), round(total)), 0)
 
-    def _report_progress(self, done: int, total: int, queue_position: int) -> None:
+    def _report_progress(self, fraction: float, queue_position: int) -> None:
         spec = self._start.spec
         self._has_waited = self._has_waited or queue_position > 0
-        fraction = min(1.0, done / total) if total else 0.0
+        # The audio of a model with audio_at_end begins when its work is done.
+        fraction = self._fraction = max(self._fraction, fraction)
         elapsed_s = max(1e-3, time.monotonic() - self._start_time)
         self._job.claim.progress.set(
             stream_pb2.SectionProgress(
@@ -151,3 +155,7 @@ class RendererCall:
                 queue_position=queue_position,
             )
         )
+
+
+def _part(done: int, total: int) -> float:
+    return min(1.0, done / total) if total else 0.0

@@ -11,7 +11,7 @@ from segue.music.v1 import music_pb2
 from segue.renderer.v1 import renderer_pb2
 from segue_composition import state
 from segue_composition.model_catalog import key_of
-from segue_composition.section_models import can_follow
+from segue_composition.section_models import can_follow, made_s
 from segue_composition.stages import RENDERED
 from segue_conductor.pool.renderer_pool import is_renderers_fault
 from segue_conductor.render.degradation import degrade, left_out_sections
@@ -207,7 +207,7 @@ class SectionRenderer:
             section_id=spec.section_id,
             key=key_of(inputs.profile),
             due_in_s=start + first_s - time.time(),
-            audio_s=spec.frames / max(1, spec.sample_rate),
+            audio_s=made_s(spec, inputs.profile),
             excluded=frozenset(excluded),
         )
 

@@ -50,6 +50,10 @@ def outline_form(total_bars: int, genre: Genre, request: FormRequest) -> tuple[S
         parts = [_parts(bars, request.most_bars, genre.phrase_bars) for bars in lengths]
         roles = [role for role, each in zip(roles, parts, strict=True) for _ in each]
         lengths = [bars for each in parts for bars in each]
+    is_requested = bool(request.roles) or roles[0] in request.role_bars
+    if 0 < request.first_bars < lengths[0] and len(roles) < MAX_SECTIONS and not is_requested:
+        first = _first_part(request.first_bars, genre.phrase_bars)
+        roles, lengths = [roles[0], *roles], [first, lengths[0] - first, *lengths[1:]]
     counts: dict[Role, int] = {}
     outlines = []
     for role, bars in zip(roles, lengths, strict=True):
@@ -64,6 +68,12 @@ def _parts(bars: int, most: int, phrase_bars: int) -> list[int]:
     count = -(-bars // (most // unit * unit))
     units, rest = divmod(bars // unit, count)
     return [(units + (index < rest)) * unit for index in range(count)]
+
+
+def _first_part(most: int, phrase_bars: int) -> int:
+    """Return the most bars within a limit, in whole phrases or halves of them where they fit."""
+    unit = next(unit for unit in (phrase_bars, 4, 2, 1) if most >= unit)
+    return most // unit * unit
 
 
 def _outline(role: Role, bars: int, count: int, *, total: int) -> SectionOutline:

@@ -26,6 +26,8 @@ class FormRequest:
     loop: bool = False
     most_bars: int = 0
     """The bars of the longest section that the model accepts, 0 for no limit. Longer sections are divided."""
+    first_bars: int = 0
+    """The bars of the longest first section, 0 for no limit. A longer one that nobody asked for is divided."""
     proposed_bars: tuple[int, ...] = ()
     """The bars that a language model proposes for each of `roles`, 0 for the usual number.
 
