@@ -36,6 +36,8 @@ class Lifecycle:
         self._steps: list[tuple[Phase, str, Step]] = []
         self._requested = asyncio.Event()
         self._forced = asyncio.Event()
+        self.failed = False
+        """Whether the process cannot go on, and ends with an error."""
 
     def add(self, phase: Phase, name: str, step: Step) -> None:
         """Add a step to a phase."""
@@ -45,6 +47,12 @@ class Lifecycle:
         """Request the shutdown; a second request forces it."""
         if self._requested.is_set():
             self._forced.set()
+        self._requested.set()
+
+    def fail(self, reason: str) -> None:
+        """Request the shutdown of a process that cannot go on; it ends with an error, so that it is started again."""
+        log.error("the process ends", reason=reason)
+        self.failed = True
         self._requested.set()
 
     def stop_on_signals(self) -> None:
@@ -63,7 +71,7 @@ class Lifecycle:
         return self._forced.is_set()
 
     async def drain(self) -> bool:
-        """Run the phases; return False when the shutdown was forced, or a step failed.
+        """Run the phases; return False when the shutdown was forced, a step failed, or the process.
 
         A timeout is no failure: unfinished jobs return to the queue and continue elsewhere.
         """
@@ -79,7 +87,7 @@ class Lifecycle:
             # Closing has no time limit, or the store could lose pending writes.
             limit_s = left_s if phase <= Phase.FINISH else None
             clean = await self._run(steps, left_s, limit_s, forcible=phase <= Phase.FINISH) and clean
-        return clean and not self.forced
+        return clean and not self.forced and not self.failed
 
     async def _run(
         self, steps: list[tuple[str, Step]], left_s: float, limit_s: float | None, *, forcible: bool

@@ -40,7 +40,9 @@ def model(checkpoints: dict[str, Checkpoint]) -> LoadedModel:
 
 @contextlib.asynccontextmanager
 async def running(model: LoadedModel, slots: int, columns: int = 100) -> AsyncIterator[Engine]:
-    engine = Engine(lambda: BatchRunner(model, slots=slots, columns=columns, text_positions=64), slots)
+    engine = Engine(
+        lambda: BatchRunner(model, slots=slots, columns=columns, text_positions=64), slots, torch.device("cpu")
+    )
     engine.start()
     try:
         yield engine

@@ -10,10 +10,13 @@ import grpc
 import numpy as np
 import pytest
 from tests.engine.serving import HOP, RATE, SPEC, play, serving, sound_messages, start_of
+from tests.mesh.harness import Segued
 
-from segue.renderer.v1 import renderer_pb2
+from segue.renderer.v1 import renderer_pb2, renderer_pb2_grpc
 from segue_renderer.musicgen.backend import MusicgenBackend
+from segue_renderer.musicgen.model.stream_decoder import StreamDecoder
 from segue_runtime import errors, failpoints
+from segue_runtime.rpc import channels
 from segue_runtime.settings import MusicgenSettings
 
 if TYPE_CHECKING:
@@ -146,3 +149,47 @@ async def test_a_device_that_fails_twice_is_unhealthy_until_a_step_succeeds(
         failpoints.arm("")
         await play(stub, start_of())
         assert backend.status().healthy
+
+
+async def test_a_device_that_computes_again_is_used_again(checkpoints: dict[str, Checkpoint], tmp_path: Path) -> None:
+    async with serving(checkpoints["mono"].folder, tmp_path, slots=1) as (stub, backend):
+        failpoints.arm("musicgen.step=error")
+        with pytest.raises(grpc.aio.AioRpcError):
+            await play(stub, start_of())
+        assert not backend.status().needs_restart
+        failpoints.arm("")
+        await play(stub, start_of())
+
+
+async def test_a_failure_of_the_device_in_the_codec_is_a_lost_device(
+    checkpoints: dict[str, Checkpoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    async with serving(checkpoints["mono"].folder, tmp_path, slots=1) as (stub, backend):
+        monkeypatch.setattr(StreamDecoder, "push", fail)
+        failpoints.arm("renderer.probe=error")
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await play(stub, start_of())
+        assert isinstance(errors.from_rpc_error(caught.value), errors.DeviceLost)
+        assert (backend.status().healthy, backend.status().needs_restart) == (False, True)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await play(stub, start_of())
+        assert isinstance(errors.from_rpc_error(caught.value), errors.DeviceLost)
+
+
+async def test_a_process_whose_device_computes_no_more_ends_with_an_error(
+    checkpoints: dict[str, Checkpoint], tmp_path: Path
+) -> None:
+    folder = checkpoints["mono"].folder
+    renderer = Segued(tmp_path / "renderer", "--renderer", "musicgen", "--model", str(folder), role="renderer")
+    try:
+        renderer.start("musicgen.step=error;renderer.probe=error")
+        async with channels.connect(renderer.address) as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await play(renderer_pb2_grpc.RendererServiceStub(channel), start_of())
+        assert isinstance(errors.from_rpc_error(caught.value), errors.DeviceLost)
+        assert await renderer.ended() == 1
+    finally:
+        renderer.stop()

@@ -303,7 +303,7 @@ async def test_a_captured_step_that_fails_is_a_lost_device_and_names_the_switch(
     conditions, _ = conditions_of(model, PROMPTS[0], 64)
     job = WindowJob(conditions, empty_prompt(model), 40, SAMPLED)
     (expected,) = play(model, PROMPTS[:1], 40, sampling=SAMPLED, bucket=2)
-    engine = Engine(make_runner, 2)
+    engine = Engine(make_runner, 2, torch.device("cpu"))
     engine.start()
     try:
         failpoints.arm("musicgen.step=pause*9")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
+from tests.mesh.harness import Segued
 from tests.renderer.queued_calls import next_of
 from tests.renderer.renderer_server import listening
 from tests.renderer.rig import requests, section, start_of
@@ -53,6 +54,7 @@ class Weights:
     name: str
     memory_bytes: int = 0
     is_healthy: bool = True
+    needs_restart: bool = False
     error: Exception | None = None
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     loads: int = 0
@@ -87,7 +89,7 @@ class WeightyBand(SketchBackend):
         self._profile = replace(self._profile, memory_bytes=self._weights.memory_bytes)
 
     def status(self) -> BackendStatus:
-        return replace(super().status(), healthy=self._weights.is_healthy)
+        return replace(super().status(), healthy=self._weights.is_healthy, needs_restart=self._weights.needs_restart)
 
     async def close(self) -> None:
         self._weights.closes += self._has_loaded
@@ -265,3 +267,31 @@ async def test_a_renderer_with_several_models_keeps_every_promise_for_each(tmp_p
         target = await Target.open(stub, "two")
         results = [await run_check(check, target) for check in CHECKS]
     assert {each.name: each.detail for each in results if each.outcome is Outcome.FAILED} == {}
+
+
+async def test_a_device_for_a_new_process_only_is_not_loaded_again(tmp_path: Path) -> None:
+    lost, other = Weights("lost"), Weights("other")
+    async with hosting(tmp_path, lost, other) as stub:
+        lost.is_healthy, lost.needs_restart = False, True
+        for _ in range(2):
+            assert (await status(stub)).state == renderer_pb2.RENDERER_STATE_FAILED, "the other model ends with it"
+        assert (lost.loads, lost.closes) == (1, 0)
+
+
+async def test_a_process_that_needs_a_restart_is_not_serving_and_ends_with_an_error(tmp_path: Path) -> None:
+    (tmp_path / "lost_device.py").write_text(
+        "from dataclasses import replace\n"
+        "from segue_renderer.sketch.backend import SketchBackend\n"
+        "class Lost(SketchBackend):\n"
+        "    def status(self):\n"
+        "        return replace(super().status(), healthy=False, needs_restart=True)\n"
+        "def make(settings):\n"
+        "    return Lost()\n"
+    )
+    renderer = Segued(tmp_path, "--renderer", "lost_device:make", role="renderer")
+    try:
+        renderer.start(wait=False)
+        assert await renderer.ended() == 1
+    finally:
+        renderer.stop()
+    assert "the device computes no more for this process" in (tmp_path / "renderer.log").read_text()

@@ -76,7 +76,7 @@ async def _serve(settings: Settings, *, ends_with_input: bool = False) -> int:
     if not starting.done() and not node.failed:
         starting.cancel()
         await asyncio.gather(starting, return_exceptions=True)
-        return ExitCode.OK
+        return ExitCode.FAILED if node.lifecycle.failed else ExitCode.OK
     await starting
     addresses = ", ".join(node.addresses) or "no address of its own"
     # People read this line and scripts wait for it; the log has the same as an event.

@@ -13,6 +13,7 @@ from segue_runtime.rpc.server import Service
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from segue_renderer.hosting.model_host import ModelHost
     from segue_runtime.lifecycle import Lifecycle
     from segue_runtime.metrics import Metrics
     from segue_runtime.settings import Settings
@@ -48,6 +49,8 @@ async def open_renderer(settings: Settings, lifecycle: Lifecycle, metrics: Metri
         lifecycle.add(Phase.FINISH, "sections", renderer.drain.finish)
     watching = asyncio.create_task(counts.watch(host))
     lifecycle.add(Phase.STOP, "model metrics", lambda _left_s: _cancelled(watching))
+    ending = asyncio.create_task(_end_with_device(host, lifecycle))
+    lifecycle.add(Phase.STOP, "watch of the device", lambda _left_s: _cancelled(ending))
     register = renderer_pb2_grpc.add_RendererServiceServicer_to_server
     made = service(SERVICE, renderer, register, check=renderer.check)
     made = replace(made, prepare=host.load_first)
@@ -57,6 +60,11 @@ async def open_renderer(settings: Settings, lifecycle: Lifecycle, metrics: Metri
     member = PoolMembership(join, role_access(settings), leases, renderer.status, advertise)
     lifecycle.add(Phase.STOP, "pool", member.stop)
     return replace(made, begin=member.start)
+
+
+async def _end_with_device(host: ModelHost, lifecycle: Lifecycle) -> None:
+    await host.wait_for_dead_device()
+    lifecycle.fail("the device computes no more for this process")
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

@@ -121,6 +121,8 @@ class BackendStatus:
     device_memory_used_bytes: int = 0
     healthy: bool = True
     """False while it cannot render: its device or its thread has failed. The renderer is NOT_SERVING then."""
+    needs_restart: bool = False
+    """True when only a new process can use the device again: this one ends with an error, for its supervisor."""
 
 
 class Backend(Protocol):

@@ -1,13 +1,17 @@
-"""The torch device of a backend, its memory, and failures for lack of memory."""
+"""The torch device of a backend: its choice, its memory, and its failures."""
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 
 import torch
 
-from segue_runtime import errors, failpoints
+from segue_runtime import errors, failpoints, logs
+
+PROBE = failpoints.declare("renderer.probe", "a device that has failed does not compute any more")
+log = logs.get("renderer")
 
 
 def find_device(name: str, setting: str) -> torch.device:
@@ -44,7 +48,8 @@ def release(device: torch.device) -> None:
     """Give memory that torch keeps for later use back to the device."""
     gc.collect()
     if device.type == "cuda":
-        torch.cuda.empty_cache()
+        with contextlib.suppress(RuntimeError):  # a device that has failed gives nothing back
+            torch.cuda.empty_cache()
 
 
 def raise_out_of_memory_at(failpoint: str) -> None:
@@ -58,3 +63,25 @@ def raise_out_of_memory_at(failpoint: str) -> None:
 def is_out_of_memory(error: BaseException) -> bool:
     """Tell a lack of memory from other failures; on the CPU torch raises a plain RuntimeError for it."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+def is_device_failure(error: BaseException) -> bool:
+    """Tell a failure of the device from one of the program; torch before 2.8 raises a plain RuntimeError for it."""
+    kinds = getattr(torch, "AcceleratorError", ())
+    return isinstance(error, kinds) or (isinstance(error, RuntimeError) and "CUDA error" in str(error))
+
+
+def computes(device: torch.device) -> bool:
+    """Whether the device still computes. After some failures CUDA refuses all further work of the process."""
+    try:
+        failpoints.hit(PROBE)
+        return int(torch.ones(8, device=device).sum()) == 8
+    except (RuntimeError, failpoints.FailpointError) as error:
+        log.exception("the device does not compute any more", device=str(device), exc_info=error)
+        return False
+
+
+def use(device: torch.device) -> None:
+    """Make a device the default of this thread, so that nothing sets itself up on another one beside it."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device)

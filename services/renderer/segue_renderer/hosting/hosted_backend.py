@@ -110,6 +110,11 @@ class HostedBackend:
         return not self._is_loaded or self.status().healthy
 
     @property
+    def needs_restart(self) -> bool:
+        """Whether only a new process can load it again."""
+        return self._is_loaded and self.status().needs_restart
+
+    @property
     def memory_bytes(self) -> int | None:
         """The memory that it needs when it is loaded; None if it was never measured."""
         measured = sum(profile.memory_bytes for profile in self.profiles)

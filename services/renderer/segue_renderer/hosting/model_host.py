@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     ObserveLoad = Callable[[str, float], None]
     """Called after each load, with the model's name and the seconds."""
 
+WATCH_S: Final = 0.5
 MAX_MODELS: Final = 32
 """As in the contract."""
 log = logs.get("renderer")
@@ -120,6 +121,7 @@ class ModelHost:
             self._notice_failure(hosted)
         each = [hosted.status() for hosted in self._backends]
         # A GPU says more about the load than the machine's memory, in which the sketch band plays.
+        needs_restart = any(status.needs_restart for status in each)
         device = max(each, key=lambda status: (status.device != "cpu", status.device_memory_bytes))
         whole = BackendStatus(
             slots=max(1, self._num_slots()),
@@ -128,9 +130,15 @@ class ModelHost:
             device=device.device,
             device_memory_bytes=device.device_memory_bytes,
             device_memory_used_bytes=device.device_memory_used_bytes,
-            healthy=any(hosted.state is not ModelState.FAILED for hosted in self._backends),
+            healthy=not needs_restart and any(hosted.state is not ModelState.FAILED for hosted in self._backends),
+            needs_restart=needs_restart,
         )
         return HostStatus(tuple(model for hosted in self._backends for model in hosted.models()), whole)
+
+    async def wait_for_dead_device(self) -> None:
+        """Wait until a device can be used by a new process only."""
+        while not self.status().whole.needs_restart:  # noqa: ASYNC110 - a backend says so only when it is asked
+            await asyncio.sleep(WATCH_S)
 
     @contextlib.asynccontextmanager
     async def use(self, model: str) -> AsyncIterator[Backend]:
@@ -250,7 +258,8 @@ class ModelHost:
 
     def _notice_failure(self, hosted: HostedBackend) -> None:
         """Load a backend again that cannot render any more."""
-        if hosted.ready and not hosted.is_healthy and hosted.can_reload and hosted not in self._retries:
+        can_reload = hosted.can_reload and not hosted.needs_restart
+        if hosted.ready and not hosted.is_healthy and can_reload and hosted not in self._retries:
             log.error("a model has failed", model=hosted.name)
             self._retry_later(hosted)
 

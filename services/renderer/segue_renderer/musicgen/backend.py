@@ -64,7 +64,7 @@ class MusicgenBackend:
         self._device = device.choose(settings.device, settings.precision, settings.cuda_graphs)
         self._limits = WindowLimits(window_frames, stride_frames)
         self._slots = settings.slots
-        self._engine = Engine(self._make_runner, self._slots or 1)
+        self._engine = Engine(self._make_runner, self._slots or 1, self._device.device)
         self._model: LoadedModel | None = None
         self._num_graphs = 0
         self._num_waiting = 0
@@ -244,6 +244,7 @@ class MusicgenBackend:
             device_memory_bytes=total,
             device_memory_used_bytes=total - free,
             healthy=self._engine.healthy,
+            needs_restart=self._engine.device_is_dead,
         )
 
     def _memory(self) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import torch
 
+from segue_renderer import torch_device
 from segue_renderer.musicgen.code_stream import CodeStream
 from segue_renderer.scheduler import Scheduler
 from segue_renderer.torch_device import is_out_of_memory, raise_out_of_memory_at
@@ -77,12 +78,13 @@ class _Inbox:
 class Engine:
     """Continuous batching over a runner's slots.
 
-    `make_runner` is called on the engine's own thread, and again after a lost device. All torch work of the process
-    runs on that thread, one call between two steps, so nothing competes for cores or the device.
+    `make_runner` is called on the engine's own thread, and again after a lost device, if that still computes. All torch
+    work of the process runs on that thread, one call between two steps, so nothing competes for cores or the device.
     """
 
-    def __init__(self, make_runner: Callable[[], BatchRunner], slots: int) -> None:
+    def __init__(self, make_runner: Callable[[], BatchRunner], slots: int, device: torch.device) -> None:
         self._make_runner = make_runner
+        self._device = device
         self._runner: BatchRunner | None = None
         self._scheduler = Scheduler(slots, max_overtaken=OVERTAKES_PER_SLOT * slots)
         self._streams: dict[Ticket, CodeStream] = {}
@@ -91,6 +93,8 @@ class Engine:
         self._thread = threading.Thread(target=self._run, name="musicgen", daemon=True)
         self._ended: errors.SegueError | None = None
         self._num_losses = 0
+        self.device_is_dead = False
+        """Whether the device computes no more for this process."""
         self.num_steps = 0
         self.num_rows = 0
         self.step_seconds = 0.0
@@ -150,7 +154,7 @@ class Engine:
     @property
     def healthy(self) -> bool:
         """Whether the thread runs, and the device did not fail at the last two tries."""
-        return self._ended is None and self._num_losses < DEAD_AFTER_LOSSES
+        return self._ended is None and not self.device_is_dead and self._num_losses < DEAD_AFTER_LOSSES
 
     def queue_position(self, ticket: Ticket) -> int:
         """Return a ticket's position in the queue, from 1; 0 when it runs."""
@@ -161,12 +165,15 @@ class Engine:
     def _run(self) -> None:
         ended: errors.SegueError = errors.ShuttingDown("the renderer is shutting down", retry_after_s=2)
         try:
+            torch_device.use(self._device)
             with torch.inference_mode():
-                while not self._inbox.closing:
+                while not (self._inbox.closing or self.device_is_dead):
                     self._obey_commands()
                     self._call_one()
                     self._admit_one()
                     self._step()
+            if self.device_is_dead:
+                ended = errors.DeviceLost("the device computes no more; the process ends", retry_after_s=1)
         except BaseException as error:
             log.exception("the engine's thread ended")
             ended = errors.InternalError(f"the engine's thread ended: {error!r}")
@@ -215,7 +222,13 @@ class Engine:
         try:
             entry.result.set_result(entry.work())
         except BaseException as error:  # noqa: BLE001 - the caller must receive every error
-            entry.result.set_exception(_out_of_memory(error) if is_out_of_memory(error) else error)
+            if is_out_of_memory(error):
+                entry.result.set_exception(_out_of_memory(error))
+            elif torch_device.is_device_failure(error):
+                self._lose_device(error)
+                entry.result.set_exception(_device_lost(error))
+            else:
+                entry.result.set_exception(error)
 
     def _admit_one(self) -> None:
         ticket = self._scheduler.admit()
@@ -295,14 +308,19 @@ class Engine:
         stream.put(error)
         self._leave(stream)
 
-    def _lose_device(self, error: Exception) -> None:
-        """End the running jobs. Waiting jobs get a new runner on the same device, if it still works."""
+    def _lose_device(self, error: BaseException) -> None:
+        """End the running jobs. Waiting jobs get a new runner on the same device, if it still computes."""
         log.error("the device failed", error=f"{type(error).__name__}: {error}")
         self._runner = None
         self._num_losses += 1
-        lost = errors.DeviceLost(f"the device failed: {error}", retry_after_s=1)
+        self.device_is_dead = not torch_device.computes(self._device)
+        lost = _device_lost(error)
         for ticket in list(self._scheduler.running.values()):
             self._fail(self._streams[ticket], lost)
+
+
+def _device_lost(error: BaseException) -> errors.SegueError:
+    return errors.DeviceLost(f"the device failed: {error}", retry_after_s=1)
 
 
 def _out_of_memory(error: BaseException) -> errors.SegueError:
