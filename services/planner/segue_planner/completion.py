@@ -12,10 +12,12 @@ from segue_planner.checks.brief_checks import check_brief_against_plan, refuse_l
 from segue_planner.checks.model_checks import check_lengths, check_models
 from segue_planner.checks.plan_checks import check_before_filling, check_totals
 from segue_planner.checks.section_checks import check_section
-from segue_planner.facts.decision_log import MAX_ENTRIES
+from segue_planner.facts.decision_log import MAX_ENTRIES, DecisionLog
 from segue_planner.facts.plan_readings import readings_of
 from segue_planner.genres.genre import first_genre, genres
 from segue_planner.limits import DEFAULT_RATE, MAX_STYLE_BYTES
+from segue_planner.lyrics.brief_lyrics import BriefLyrics, check_brief_lyrics
+from segue_planner.lyrics.section_lyrics import CROWDED, check_lyrics, warn_if_crowded, with_lyrics
 from segue_planner.parts.motif import make_motif, random_of
 from segue_planner.parts.placement import choose_continuity, place_sections, with_neighbours
 from segue_planner.parts.section_filler import SectionFiller
@@ -29,9 +31,9 @@ from segue_runtime import errors
 from segue_runtime.errors import FieldViolation
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
-    from segue_music.plan import ModelProfile
+    from segue_music.plan import ModelProfile, Warning  # noqa: A004  the contract's word
 
 
 def complete_plan(
@@ -63,11 +65,12 @@ class PlanCompletion:
         self._rate = plan.sample_rate or brief.sample_rate or DEFAULT_RATE
         self._seed = plan.seed or brief.seed or 0
         self._motif = plan.motif or make_motif(plan.metre, random_of(self._seed))
+        self._log = DecisionLog()
         self._prompts = PlanPrompts(plan, profiles, brief, self._genre, rewritten)
 
     def complete(self) -> Plan:
         """Return the filled plan, with its digest and readings."""
-        specs = self._filled_specs()
+        specs = self._with_lyrics(self._filled_specs())
         _refuse(check_lengths(specs, self._profiles))
         frames = sum(spec.frames for spec in specs) + specs[-1].tail_frames
         sections = self._placed(specs)
@@ -84,8 +87,13 @@ class PlanCompletion:
             complete,
             digest=digest,
             readings=tuple(islice(readings, MAX_ENTRIES)),
-            warnings=tuple(islice(self._prompts.warnings(), MAX_ENTRIES)),
+            warnings=tuple(islice(self._warnings(), MAX_ENTRIES)),
         )
+
+    def _warnings(self) -> Iterator[Warning]:
+        """Yield each warning once. What a plan said about its words may have been about other words."""
+        before = (each for each in self._prompts.warnings() if each.code != CROWDED)
+        yield from dict.fromkeys((*before, *self._log.warnings))
 
     def _genre_of_brief(self) -> str:
         if self._brief.genre in genres():
@@ -112,6 +120,23 @@ class PlanCompletion:
             )
         )
         return specs
+
+    def _with_lyrics(self, specs: list[SectionSpec]) -> list[SectionSpec]:
+        """Time the words that have no lines, and give the words of the brief to a plan without any."""
+        lyrics = self._brief.lyrics
+        if lyrics is not None:
+            _refuse(check_brief_lyrics(lyrics, self._plan))
+        if lyrics is not None and not any(spec.lyrics for spec in specs):
+            return BriefLyrics(lyrics, self._log).write(specs, range(len(specs)), self._profiles)
+        found = []
+        for index, spec in enumerate(specs):
+            _refuse(check_lyrics(f"plan.sections[{index}].spec.lyrics", spec))
+            if spec.lyrics and not spec.lyrics.lines:
+                found.append(with_lyrics(spec, spec.lyrics, profile_of(spec, self._profiles)))
+            else:
+                found.append(spec)
+            warn_if_crowded(found[-1], self._log)
+        return found
 
     def _with_brief(self, spec: SectionSpec) -> SectionSpec:
         """Fill in the brief's values that hold for every section."""

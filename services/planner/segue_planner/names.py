@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from segue_music.elements import LayerKind, Metre
-    from segue_music.plan import Role
+    from segue_music.plan import Role, SectionSpec
 
 
 def metre_name(metre: Metre) -> str:
@@ -36,3 +36,13 @@ def bars_name(count: int) -> str:
 def layer_names(kinds: Iterable[LayerKind]) -> str:
     """Return the names of some layers, for example "rhythm, bass"."""
     return ", ".join(kind.name.lower() for kind in kinds)
+
+
+def lyrics_name(specs: Iterable[SectionSpec]) -> str:
+    """Return the amount of lyrics in some sections, for example "12 lines in 3 sections, en"; never the words."""
+    sung = [spec.lyrics for spec in specs if spec.lyrics]
+    count = sum(len(each.lines) for each in sung)
+    languages = dict.fromkeys(each.language for each in sung if each.language)
+    lines = "1 line" if count == 1 else f"{count} lines"
+    sections = "1 section" if len(sung) == 1 else f"{len(sung)} sections"
+    return ", ".join((f"{lines} in {sections}", *languages))

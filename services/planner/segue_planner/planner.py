@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from segue.music.v1 import music_pb2
 from segue_music import codec, timing
+from segue_music.elements import LayerKind
 from segue_music.plan import Brief, Kind, Origin, Plan
 from segue_planner.facts.decision_log import DecisionLog
 from segue_planner.facts.resolver import FactResolver
@@ -17,6 +18,8 @@ from segue_planner.form.outline import outline_form
 from segue_planner.form.request import FormRequest, ProposedSection
 from segue_planner.form.roles import merge_proposal
 from segue_planner.language_model.proposal import Proposal
+from segue_planner.limits import MAX_SECTIONS
+from segue_planner.lyrics.brief_lyrics import BriefLyrics
 from segue_planner.names import bars_name, role_name
 from segue_planner.parts.motif import random_of
 from segue_planner.parts.placement import place_sections
@@ -25,6 +28,8 @@ from segue_planner.prompt.clauses import not_read
 from segue_planner.prompt.exclusions import read_negative_prompt, with_exclusions
 from segue_planner.prompt.reader import read_prompt
 from segue_planner.text import clean, clip
+from segue_runtime import errors
+from segue_runtime.errors import FieldViolation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,6 +72,9 @@ class Planner:
         for repair in self._proposal.repairs:
             self._log.warn("language_model_repaired", f"in the language model's proposal: {repair}")
         self._proposed: list[ProposedSection] = []
+        self._lyrics = BriefLyrics(brief.lyrics, self._log) if brief.lyrics else None
+        self._follows_marks = False
+        """Whether the marks of the lyrics name the form."""
         self._seed = seed_of(brief)
         self._chance = random_of(self._seed)
 
@@ -77,6 +85,7 @@ class Planner:
         if self._prompt.unread and not (self._profiles and self._profiles[0].uses_negative_prompt):
             self._log.warn("negative_prompt_not_read", not_read(self._prompt.unread))
         self._log.record("seed", str(self._seed), Origin.DEFAULT if self._brief.seed is None else Origin.CALLER)
+        self._check_voices()
         facts = self._resolve_facts()
         request = self._form_request()
         request = dataclasses.replace(
@@ -86,10 +95,23 @@ class Planner:
         self._record_form(timed, request)
         writer = SectionWriter(
             self._brief, self._prompt, self._profiles[0] if self._profiles else None, self._log,
-            chance=self._chance, facts=facts, timed=timed, proposed=self._proposed,
+            chance=self._chance, facts=facts, timed=timed, proposed=self._proposed, lyrics=self._lyrics,
         )  # fmt: skip
         plan = self._assembled(facts, timed, writer.write())
         return dataclasses.replace(plan, digest=codec.plan_digest(plan))
+
+    def _check_voices(self) -> None:
+        """Refuse lyrics without voices; the field wins over words of the prompt."""
+        if self._lyrics is None:
+            return
+        if LayerKind.VOCALS in self._brief.exclude_layers:
+            raise errors.InvalidField(
+                "brief.exclude_layers: there are lyrics, which voices sing",
+                violations=[FieldViolation("brief.exclude_layers", "it excludes the voices that sing the lyrics")],
+            )
+        denial = self._prompt.without_layers.get(LayerKind.VOCALS)
+        if denial:
+            self._log.warn_contradiction("lyrics", "that there are words to sing", f"no {denial}")
 
     def _resolve_facts(self) -> PieceFacts:
         resolver = FactResolver(
@@ -156,7 +178,7 @@ class Planner:
     # The form.
 
     def _form_request(self) -> FormRequest:
-        """Return the requested form: the brief's field, else the prompt's, else a language model's."""
+        """Return the requested form: the brief's field, else the prompt's, the lyrics', a language model's."""
         prompt, requested = self._prompt, self._brief.form
         if requested:
             if prompt.form and prompt.form.value != requested:
@@ -173,6 +195,8 @@ class Planner:
             long_end="long_end" in prompt.course,
             loop=(self._brief.kind or (Kind.LOOP if "loop" in prompt.course else Kind.PIECE)) == Kind.LOOP,
         )
+        if not (prompt.form or request.loop) and self._lyrics and self._lyrics.form:
+            return self._marked_form(request, self._lyrics.form)
         if prompt.form or not self._proposal.sections or request.loop:
             return request
         self._proposed = merge_proposal(self._proposal.sections, request)
@@ -182,6 +206,21 @@ class Planner:
             proposed_bars=tuple(each.bars for each in self._proposed),
         )
 
+    def _marked_form(self, request: FormRequest, sections: Sequence[ProposedSection]) -> FormRequest:
+        """Return the form that the marks of the lyrics name, with the sections that the prompt requires."""
+        self._follows_marks = True
+        roles = {each.role for each in sections}
+        for role in [role for role in self._prompt.without_roles if role in roles]:
+            denial = self._prompt.without_roles[role]
+            self._log.warn_contradiction("lyrics", f"[{role_name(role)}] in the lyrics", f"no {denial}")
+        found = merge_proposal(sections, dataclasses.replace(request, without=frozenset()))[:MAX_SECTIONS]
+        return dataclasses.replace(
+            request,
+            roles=tuple(each.role for each in found),
+            proposed_bars=tuple(each.bars for each in found),
+            keeps_roles=True,
+        )
+
     def _record_form(self, timed: TimedForm, request: FormRequest) -> None:
         """Record the form with its origin, and warn about sections that the length has no room for."""
         prompt = self._prompt
@@ -189,8 +228,9 @@ class Planner:
         if self._brief.form:
             self._log.record("form", name, Origin.CALLER)
             return
-        if prompt.form:
-            self._log.record("form", name, Origin.PROMPT, prompt.form.words)
+        if prompt.form or self._follows_marks:
+            origin, words = (Origin.PROMPT, prompt.form.words) if prompt.form else (Origin.CALLER, "")
+            self._log.record("form", name, origin, words)
             if len(timed.sections) < len(request.roles):
                 self._log.warn(
                     "form_cut", f"only {len(timed.sections)} of {len(request.roles)} sections fit into the length"

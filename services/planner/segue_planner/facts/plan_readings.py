@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from segue_music.plan import Origin, Plan, Reading
 from segue_music.theory import key_name
 from segue_planner.facts.decision_log import MAX_ENTRIES
-from segue_planner.names import bpm_name, metre_name
+from segue_planner.names import bpm_name, lyrics_name, metre_name
 from segue_planner.text import clip
 
 if TYPE_CHECKING:
@@ -27,7 +27,11 @@ def readings_of(plan: Plan, *, genre_is_given: bool) -> tuple[Reading, ...]:
         "key": key_name(plan.key),
         "form": clip(" ".join(item.spec.section_id for item in plan.sections), 256),
     }
-    kept = [each for each in plan.readings if each.field not in now or _still_holds(each, now, seconds, bars)]
+    if any(item.spec.lyrics for item in plan.sections):
+        now["lyrics"] = lyrics_name(item.spec for item in plan.sections)
+    kept = [
+        each for each in plan.readings if each.field not in {*now, "lyrics"} or _still_holds(each, now, seconds, bars)
+    ]
     known = {each.field for each in kept}
     filled = {"seed", "duration"} if genre_is_given else {"seed", "duration", "genre"}
     added = [
@@ -47,4 +51,4 @@ def _still_holds(reading: Reading, now: Mapping[str, str], seconds: float, bars:
             return False
         return length == bars if unit == "bars" else abs(length - seconds) <= 0.01 + 1e-5 * seconds
     # The reading of a tuned tempo has a remark after the value.
-    return reading.value.partition(", tuned")[0] == now[reading.field]
+    return reading.value.partition(", tuned")[0] == now.get(reading.field)

@@ -33,32 +33,39 @@ class SectionOutline:
     section_id: str
     label: str
     motif_use: MotifUse
+    place: int
+    """The index in the form before long sections were divided for the model."""
 
 
 def outline_form(total_bars: int, genre: Genre, request: FormRequest) -> tuple[SectionOutline, ...]:
     """Divide a number of bars into sections."""
     roles = list(request.roles)
-    if not roles or (request.proposed_bars and total_bars < 2 * len(roles)):
+    if request.proposed_bars and total_bars < 2 * len(roles):
         request = replace(request, proposed_bars=())
+        roles = roles if request.keeps_roles else []
+    if not roles:
         roles = apply_request(choose_roles(total_bars, genre, loop=request.loop), request)
     # A prompt's list may have too many sections for the bars, or too few. The same list in a field was refused before.
     while len(roles) * MAX_BARS < total_bars:
         roles += roles
     roles = roles[: max(1, min(total_bars, MAX_SECTIONS))]
     lengths = share_bars(total_bars, roles, genre.phrase_bars, request)
+    places = list(range(len(roles)))
     if request.most_bars and max(lengths) > request.most_bars:
         parts = [_parts(bars, request.most_bars, genre.phrase_bars) for bars in lengths]
+        places = [place for place, each in enumerate(parts) for _ in each]
         roles = [role for role, each in zip(roles, parts, strict=True) for _ in each]
         lengths = [bars for each in parts for bars in each]
-    is_requested = bool(request.roles) or roles[0] in request.role_bars
+    is_requested = (request.roles and not request.keeps_roles) or roles[0] in request.role_bars
     if 0 < request.first_bars < lengths[0] and len(roles) < MAX_SECTIONS and not is_requested:
         first = _first_part(request.first_bars, genre.phrase_bars)
         roles, lengths = [roles[0], *roles], [first, lengths[0] - first, *lengths[1:]]
+        places.insert(0, places[0])
     counts: dict[Role, int] = {}
     outlines = []
-    for role, bars in zip(roles, lengths, strict=True):
+    for role, bars, place in zip(roles, lengths, places, strict=True):
         counts[role] = counts.get(role, 0) + 1
-        outlines.append(_outline(role, bars, counts[role], total=roles.count(role)))
+        outlines.append(_outline(role, bars, counts[role], place, total=roles.count(role)))
     return tuple(outlines)
 
 
@@ -76,7 +83,7 @@ def _first_part(most: int, phrase_bars: int) -> int:
     return most // unit * unit
 
 
-def _outline(role: Role, bars: int, count: int, *, total: int) -> SectionOutline:
+def _outline(role: Role, bars: int, count: int, place: int, *, total: int) -> SectionOutline:
     """Return the outline of the section that is number `count` of `total` with its role."""
     name = role_name(role)
     is_last_return = role in {R.CHORUS, R.MOTIF, R.DROP} and count > 1 and count == total
@@ -86,4 +93,5 @@ def _outline(role: Role, bars: int, count: int, *, total: int) -> SectionOutline
         section_id=f"{name}-{count}" if total > 1 else name,
         label=f"{name.capitalize()} {count}" if total > 1 else name.capitalize(),
         motif_use=MotifUse.RETURN if is_last_return else MOTIF_USES[role],
+        place=place,
     )

@@ -33,6 +33,8 @@ class FormRequest:
 
     When they are set, `roles` is a proposal, which a length without room for it may drop.
     """
+    keeps_roles: bool = False
+    """Whether the roles stay even so, and only the proposed bars are dropped."""
 
 
 @dataclass(frozen=True)

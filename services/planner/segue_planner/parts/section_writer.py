@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from segue_planner.form.lengths import TimedForm
     from segue_planner.form.outline import SectionOutline
     from segue_planner.form.request import ProposedSection
+    from segue_planner.lyrics.brief_lyrics import BriefLyrics
     from segue_planner.parts.ensemble import Ensemble
     from segue_planner.prompt.prompt_facts import PromptFacts
 
@@ -76,8 +77,10 @@ class SectionWriter:
         facts: PieceFacts,
         timed: TimedForm,
         proposed: Sequence[ProposedSection],
+        lyrics: BriefLyrics | None = None,
     ) -> None:
         """`proposed` are a language model's sections when its form is used, else nothing."""
+        self._lyrics = lyrics
         self._brief, self._prompt, self._profile, self._log = brief, prompt, profile, log
         self._prompt_text, self._chance = clean(brief.prompt), chance
         self._facts, self._timed, self._proposed = facts, timed, proposed
@@ -87,6 +90,9 @@ class SectionWriter:
         parts = self._parts()
         refuse_long_negative_prompt(parts.negative_prompt, len(self._timed.sections))
         specs = [self._section(index, parts) for index in range(len(self._timed.sections))]
+        if self._lyrics is not None:
+            places = [section.place for section in self._timed.sections]
+            specs = self._lyrics.write(specs, places, [self._profile] if self._profile else [])
         for section, proposed in zip(self._timed.sections, self._proposed, strict=False):
             if proposed.words:
                 self._log.record("words", f"{section.label}: {proposed.words}", Origin.LANGUAGE_MODEL)
