@@ -53,10 +53,6 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
         """Make a plan from the brief, or complete the caller's plan."""
         profiles = [codec.from_message(ModelProfile, profile) for profile in request.profiles]
         brief = codec.from_message(Brief, request.brief)
-        if brief.lyrics:
-            raise errors.OptionNotSupported(
-                "brief.lyrics: lyrics go into the sections of a plan", metadata={"option": "brief.lyrics"}
-            )
         if request.HasField("plan"):
             plan = await asyncio.to_thread(
                 lambda: complete_plan(codec.plan_from_message(request.plan), profiles, brief, request.prompted_sections)

@@ -6,10 +6,11 @@ import itertools
 from typing import TYPE_CHECKING, Final
 
 from segue_music.plan import Lyrics, Origin, Role
+from segue_music.singing import lines_of
 from segue_planner.form.request import ProposedSection
 from segue_planner.lyrics.assignment import BARS_PER_LINE, SungPlace, assign
 from segue_planner.lyrics.marks import LyricsBlock, read_marks
-from segue_planner.lyrics.section_lyrics import MAX_LINE_BYTES, lines_of, most_lines, warn_if_crowded, with_lyrics
+from segue_planner.lyrics.section_lyrics import MAX_LINE_BYTES, most_lines, warn_if_crowded, with_lyrics
 from segue_planner.names import bars_name, lyrics_name, role_name
 from segue_planner.profiles import profile_of
 from segue_runtime import errors

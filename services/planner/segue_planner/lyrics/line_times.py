@@ -7,7 +7,7 @@ import itertools
 from typing import TYPE_CHECKING, Final
 
 from segue_music.plan import LyricLine
-from segue_music.syllables import sung_vowels
+from segue_music.singing import sung_vowels
 from segue_music.timing import ticks_per_bar
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Final
 
 from segue_music.elements import Layer, LayerKind
-from segue_music.syllables import sung_vowels
+from segue_music.singing import lines_of, sung_vowels
 from segue_music.timing import TempoMap, ticks_per_bar
 from segue_planner.averages import mean
 from segue_planner.lyrics.line_times import timed_lines
@@ -38,11 +38,6 @@ BEHIND: Final = 0.8
 def most_lines(bars: int) -> int:
     """Return the most lines of a section."""
     return min(MAX_LINES, LINES_A_BAR * bars)
-
-
-def lines_of(text: str) -> tuple[str, ...]:
-    """Return the lines of a section's words."""
-    return tuple(line for line in (" ".join(raw.split()) for raw in text.split("\n")) if line)
 
 
 def check_lyrics(path: str, spec: SectionSpec) -> Iterator[FieldViolation]:

@@ -77,6 +77,8 @@ class SketchBackend:
             honours_tempo=Honours.EXACT,
             honours_key=Honours.EXACT,
             honours_metre=Honours.EXACT,
+            uses_lyrics=True,
+            sings_vowels=True,
         )
 
     @property
@@ -119,6 +121,7 @@ class SketchBackend:
                 frames=request.spec.frames,
                 tail_frames=band.tail_frames,
                 ending=request.spec.next is None,
+                lyrics_applied=band.sings,
                 warnings=_warnings(request, band),
             )
 
@@ -169,6 +172,11 @@ def _warnings(request: RenderRequest, band: SketchBand) -> tuple[Warning, ...]:
         found.append(
             Warning("instrument_replaced", f"the sketch band has no {names}; similar instruments play instead", section)
         )
+    if request.spec.lyrics and not band.sings:
+        found.append(Warning("lyrics_not_sung", "the section has no vocals layer, which would sing its words", section))
+    if band.syllables_left_out:
+        text = f"{band.syllables_left_out} syllables are not sung: their lines have no time for them"
+        found.append(Warning("lyrics_crowded", text, section))
     if request.spec.negative_prompt:
         found.append(
             Warning(

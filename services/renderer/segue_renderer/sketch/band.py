@@ -17,7 +17,7 @@ from segue_renderer.sketch.sound.background import BackgroundNoise
 from segue_renderer.sketch.sound.effects import Echo, Reverb, saturate
 from segue_renderer.sketch.sound.fader import Fader
 from segue_renderer.sketch.sound.levels import from_decibels
-from segue_renderer.sketch.sound.sounding_notes import DrumHit, SoundingNote, TransitionSound, pitched
+from segue_renderer.sketch.sound.sounding_notes import DrumHit, SoundingNote, TransitionSound, pitched, sung
 from segue_renderer.sketch.sound.transitions import reversed_cymbal, riser
 from segue_renderer.sketch.sound.waves import smooth_step
 from segue_renderer.sketch.tables import kits
@@ -63,6 +63,8 @@ DUCK_S: Final = 0.2
 DUCKED_POWER: Final = 0.4
 """Share of a layer's power that full ducking removes at four kicks a bar; measured."""
 UNDUCKED: Final = frozenset({LayerKind.RHYTHM, LayerKind.LEAD})
+SUNG_DB: Final = 9.0
+"""Gain of a voice that sings words over one voice of a choir."""
 STRUCK_DB: Final = {LayerKind.TEXTURES: 8.0, LayerKind.LEAD: 4.5}
 """Gain of struck voices: their notes fade, and an arpeggio has one note where a pad has three."""
 
@@ -86,6 +88,7 @@ class SketchBand:
             for layer in spec.layers
         }
         self._kicks: list[int] = []
+        self._unducked = UNDUCKED | ({LayerKind.VOCALS} if self._score.song.tones else set())
         self._scheduled = self._placed_notes()
         bar = self._score.grid.bar
         edges = [min(spec.frames, self._clock.frame(number * bar, self.rate)) for number in range(spec.bars)]
@@ -112,6 +115,16 @@ class SketchBand:
         if self.spec.loop:
             return self.spec.tail_frames
         return max(self.spec.tail_frames, round(TAIL_S * self.rate))
+
+    @property
+    def sings(self) -> bool:
+        """Whether a voice sings the lyrics."""
+        return bool(self._score.song.tones)
+
+    @property
+    def syllables_left_out(self) -> int:
+        """The number of syllables for which their lines have no time."""
+        return self._score.song.left_out
 
     def declared_lufs(self) -> float:
         """Return the predicted loudness of the section."""
@@ -152,6 +165,11 @@ class SketchBand:
             held = max(1, self._clock.frame(note.start_tick + note.ticks, self.rate) - start)
             if ending and note.start_tick + note.ticks >= self._score.grid.end - 12:
                 held += round(0.6 * ending)
+            vowel = self._score.vowels.get(note.start_tick) if note.layer == LayerKind.VOCALS else None
+            if vowel:
+                gain *= sqrt(from_decibels(SUNG_DB))
+                found.append((note.layer, sung(vowel, note.pitch, note.velocity, gain, self.rate, start, held)))
+                continue
             voice = self._score.voice(note.layer, note.instrument)
             if isinstance(VOICES[voice], StruckVoice):
                 gain *= sqrt(from_decibels(STRUCK_DB.get(note.layer, 0.0)))
@@ -162,7 +180,7 @@ class SketchBand:
         """Return a layer's factor of power with its reverb and its ducking."""
         returned = REVERB_POWER[0] + REVERB_POWER[1] * self._style.room_s
         reverb = 1.0 + SENDS[kind] * SENDS[kind] * returned
-        ducked = self._kicks and kind not in UNDUCKED
+        ducked = self._kicks and kind not in self._unducked
         return reverb * (1.0 - DUCKED_POWER * self._style.duck if ducked else 1.0)
 
     def _transition(self) -> list[SoundingNote]:
@@ -230,7 +248,7 @@ class SketchBand:
             sound *= column
             if layer.kind == LayerKind.RHYTHM and self._style.drive:
                 saturate(sound, self._style.drive)
-            if duck is not None and layer.kind not in UNDUCKED:
+            if duck is not None and layer.kind not in self._unducked:
                 sound *= duck
             out[LAYER_NAMES[layer.kind]] = sound
             send += sound * np.float32(SENDS[layer.kind])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from segue_music.plan import Continuity
+from segue_music.singing import lines_of
 from segue_music.timing import TempoMap, section_frames, ticks_per_bar
 from segue_runtime import errors
 from segue_runtime.errors import FieldViolation
@@ -58,6 +59,8 @@ def _missing(spec: SectionSpec) -> Iterator[tuple[str, str, str]]:
         )
     if len(spec.energy) != spec.bars:
         yield "energy", f"it has {len(spec.energy)} values for {spec.bars} bars", "one value a bar"
+    if spec.lyrics is not None and not spec.lyrics.lines:
+        yield "lyrics.lines", "there are none", "one line for each line of lyrics.text"
     try:
         TempoMap.of(spec.tempo_points)
     except ValueError as error:
@@ -88,5 +91,20 @@ def _contradictions(spec: SectionSpec) -> Iterator[tuple[str, str, str]]:
             return
         tick += chord.ticks
     end = spec.bars * ticks_per_bar(spec.metre)
+    yield from _lyrics_contradictions(spec, end)
     if tick != end:
         yield "chords", f"they end at tick {tick}; the section ends at {end}", str(end)
+
+
+def _lyrics_contradictions(spec: SectionSpec, end: int) -> Iterator[tuple[str, str, str]]:
+    if spec.lyrics is None:
+        return
+    if tuple(line.text for line in spec.lyrics.lines) != lines_of(spec.lyrics.text):
+        yield "lyrics.lines", "they are not the lines of lyrics.text", "one line for each line of lyrics.text"
+    tick = 0
+    for index, line in enumerate(spec.lyrics.lines):
+        if line.start_tick < tick or line.ticks < 1 or line.start_tick + line.ticks > end:
+            what = f"it is sung from {line.start_tick} to {line.start_tick + line.ticks}; {tick} to {end} is free"
+            yield f"lyrics.lines[{index}]", what, "in order, within the section"
+            return
+        tick = line.start_tick + line.ticks

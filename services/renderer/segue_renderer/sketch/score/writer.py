@@ -16,6 +16,7 @@ from segue_renderer.sketch.score.bass import RANGE as BASS_RANGE
 from segue_renderer.sketch.score.bass import BassLine
 from segue_renderer.sketch.score.grid import SIXTEENTH, TickGrid, swung
 from segue_renderer.sketch.score.patterns import FIGURED
+from segue_renderer.sketch.score.singing import Song, sing
 from segue_renderer.sketch.tables.instruments import BACKGROUNDS, LOWEST, VOICES, voice_for
 from segue_renderer.sketch.tables.styles import style_for
 from segue_renderer.sketch.tables.voices import HeldVoice
@@ -58,6 +59,10 @@ class ScoreWriter:
         self._has_bass = any(layer.kind == LayerKind.BASS for layer in spec.layers)
         self._is_led = any(layer.kind == LayerKind.LEAD for layer in spec.layers)
         self._melody = self._write_melody()
+        sings = spec.lyrics is not None and any(layer.kind == LayerKind.VOCALS for layer in spec.layers)
+        self.song = sing(spec.lyrics, self.grid, spec.chords, self._melody) if spec.lyrics and sings else Song()
+        self.vowels: dict[int, str] = {}
+        """The vowel of each sung note by its start; known once the notes are written."""
 
     def notes(self) -> tuple[Note, ...]:
         """Return the notes of all layers in time order, with swing and timing variation."""
@@ -72,7 +77,13 @@ class ScoreWriter:
         found: list[Note] = []
         for layer in self.spec.layers:
             names = layer.instruments or (DEFAULT_INSTRUMENTS[layer.kind],)
-            found.extend(self._performed(layer.kind, list(writers[layer.kind](names))))
+            performed = list(self._performed(layer.kind, list(writers[layer.kind](names))))
+            if layer.kind == LayerKind.VOCALS:
+                # At the end of a section, sung notes may be missing.
+                self.vowels = {
+                    note.start_tick: tone.vowel for note, tone in zip(performed, self.song.tones, strict=False)
+                }
+            found.extend(performed)
         return tuple(sorted(found, key=lambda note: (note.start_tick, note.layer, note.pitch)))
 
     def rng(self, layer: LayerKind, purpose: int = 0) -> np.random.Generator:
@@ -279,7 +290,13 @@ class ScoreWriter:
             yield from found if enough else textures.second_line(self.grid, chords, self.tonic, self._melody)
 
     def _vocals(self, names: tuple[str, ...]) -> Iterator[Note]:
-        """Sing chords; without a lead, and in big sections, the upper voice sings the melody."""
+        """Sing the words; else chords, and without a lead, and in big sections, the melody above them."""
+        if self.song.tones:
+            for sung in self.song.tones:
+                # A consonant's worth of silence divides the syllables.
+                apart = min(SIXTEENTH // 4, sung.ticks // 4)
+                yield self._note(LayerKind.VOCALS, sung.tick, sung.ticks - apart, sung.pitch, 7, names[0])
+            return
         for start, pitches in harmony.triads(self.spec.chords).items():
             chord = melody.chord_at(self.spec.chords, start)
             for pitch in sorted({textures.into_range(each, (55, 72)) for each in pitches}):

@@ -15,6 +15,7 @@ from segue_renderer.sketch.sound.waves import smooth_step
 from segue_renderer.sketch.tables import kits
 from segue_renderer.sketch.tables.instruments import VOICES
 from segue_renderer.sketch.tables.voices import NUM_SHADES, SHADES, HeldVoice, StruckVoice
+from segue_renderer.sketch.tables.vowels import SUNG
 
 if TYPE_CHECKING:
     from segue_audio.arrays import Float64, Stereo
@@ -47,7 +48,7 @@ class SoundingNote(Protocol):
 
 def shade_of(velocity: int) -> int:
     """Return the index of the brightness of a velocity."""
-    return sum(velocity >= limit for limit in SHADE_VELOCITIES)
+    return min(NUM_SHADES - 1, sum(velocity >= limit for limit in SHADE_VELOCITIES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,10 +226,19 @@ class TransitionSound:
         return np.zeros(1)
 
 
+def sung(vowel: str, pitch: int, velocity: int, gain: float, rate: int, start: int, held: int) -> SoundingNote:
+    """Make a note of the voice that sings words."""
+    return _held(SUNG[vowel], pitch, shade_of(velocity), gain, rate, start, held)
+
+
 def pitched(name: str, pitch: int, velocity: int, gain: float, rate: int, start: int, held: int) -> SoundingNote:
     """Make a note of a struck or held voice."""
     voice = VOICES[name]
-    shade = min(NUM_SHADES - 1, shade_of(velocity))
+    shade = shade_of(velocity)
     if isinstance(voice, StruckVoice):
         return StruckNote(voice, pitch, shade, gain, rate, start, held)
+    return _held(voice, pitch, shade, gain, rate, start, held)
+
+
+def _held(voice: HeldVoice, pitch: int, shade: int, gain: float, rate: int, start: int, held: int) -> HeldNote:
     return HeldNote(voice, pitch, shade, gain, rate, start, held, (start * 7919 + pitch * 104_729) % (2 * rate))

@@ -1,4 +1,4 @@
-"""Divides words into syllables, and names the vowel of each, by one rule for all languages.
+"""Divides words into lines and syllables, and names the vowel of each, by one rule for all languages.
 
 A run of vowel letters is a syllable. Scripts without vowel letters of their own have one syllable for each character.
 The rule needs no dictionary and counts a little too much or too little in every language.
@@ -35,6 +35,11 @@ WITHOUT_VOWEL: Final = "u"
 DIAERESIS: Final = "\u0308"
 PICTURES: Final = range(0x1F000, 0x20000)
 """Emoji, which nobody sings."""
+
+
+def lines_of(text: str) -> tuple[str, ...]:
+    """Return the lines of a section's words, without blank ones."""
+    return tuple(line for line in (" ".join(raw.split()) for raw in text.split("\n")) if line)
 
 
 def sung_vowels(text: str, language: str = "") -> tuple[str, ...]:
