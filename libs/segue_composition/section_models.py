@@ -81,9 +81,24 @@ def _option_warnings(spec: CompositionSpec, item: PlannedSection, profile: Model
     if spec.midi and not profile.gives_notes:
         text = f"{name} gives no notes: the section is empty in the MIDI file"
         yield music_pb2.Warning(code="notes_not_given", text=text, section_id=section_id)
-    if item.spec.HasField("lyrics") and not profile.uses_lyrics:
-        text = f"{name} sings no lyrics: the section is played without them"
-        yield music_pb2.Warning(code="lyrics_not_sung", text=text, section_id=section_id)
+    if item.spec.HasField("lyrics"):
+        yield from _lyrics_warnings(item.spec, profile)
     if not can_follow(spec, profile):
         text = f"{name} cannot follow the melody: the section is played without it"
         yield music_pb2.Warning(code="melody_not_followed", text=text, section_id=section_id)
+
+
+def _lyrics_warnings(spec: SectionSpec, profile: ModelProfile) -> Iterator[music_pb2.Warning]:
+    """Yield what a model cannot do with lyrics; what holds for all its sections is said without a section."""
+    name, language = profile.model, spec.lyrics.language
+    if not profile.uses_lyrics:
+        text = f"{name} sings no lyrics: the section is played without them"
+        yield music_pb2.Warning(code="lyrics_not_sung", text=text, section_id=spec.section_id)
+        return
+    if profile.sings_vowels:
+        text = f"{name} sings the syllables of the lyrics on vowels: no words are understood"
+        yield music_pb2.Warning(code="lyrics_as_vowels", text=text)
+    if language and profile.lyric_languages and language.partition("-")[0] not in profile.lyric_languages:
+        known = ", ".join(profile.lyric_languages[:16])
+        text = f"{name} may not sing {language!r} well: it knows {known}"
+        yield music_pb2.Warning(code="lyrics_language", text=text)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from segue_music.elements import Chord, Metre
-    from segue_music.plan import Plan, PlannedSection, SectionSpec
+    from segue_music.plan import Lyrics, Plan, PlannedSection, SectionSpec
 
 BARS: Final = " ▁▂▃▄▅▆▇█"
 NARROWEST: Final = 60
@@ -115,6 +115,15 @@ def _sections(plan: Plan) -> Iterator[str]:
         yield f"{'':11}{players}"
         if spec.metre:
             yield f"{'':11}{chord_line(spec.chords, spec.metre)}"
+        if spec.lyrics:
+            yield from _words(plan, item, spec.lyrics)
+
+
+def _words(plan: Plan, item: PlannedSection, lyrics: Lyrics) -> Iterator[str]:
+    tempo = timing.tempo_map(item.spec)
+    for line in lyrics.lines:
+        first = item.first_frame + tempo.frame(line.start_tick, plan.sample_rate)
+        yield f"{'':11}{clock(first, plan.sample_rate):>9}  {line.text}"
 
 
 def _bars(count: int) -> str:

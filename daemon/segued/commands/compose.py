@@ -16,7 +16,7 @@ from segued.connection.client import connected
 from segued.exits import CliError, ExitCode, cli_error, print_note
 from segued.output.display import ProgressDisplay, make_display
 from segued.output.files import check_targets, companions, write_files
-from segued.requests import exports, reproduction, specs
+from segued.requests import exports, reproduction, specs, words
 
 if TYPE_CHECKING:
     import argparse
@@ -72,6 +72,9 @@ def _spec_of(arguments: argparse.Namespace, target: Path, original: Reproduction
     else:
         original.refuse_changes(arguments, target)
         spec = original.spec
+        lyrics = words.read_lyrics(arguments)
+        if lyrics is not None:
+            spec.brief.lyrics.CopyFrom(lyrics)
         made = spec.exports[0] if spec.exports else spec_pb2.Export()
         if export.file_format != (made.file_format or audio_pb2.FILE_FORMAT_FLAC):
             del spec.exports[:]

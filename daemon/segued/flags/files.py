@@ -51,8 +51,9 @@ def add_composition(command: argparse.ArgumentParser) -> None:
     group = add_audio_file(command, default="song.flac")
     group.add_argument("--stems", action="store_true", help="Also write one file for each layer")
     group.add_argument("--midi", action="store_true", help="Also write a MIDI file")
+    group.add_argument("--lrc", action="store_true", help="Also write the words with their times as an LRC file")
     group.add_argument("--picture", metavar="FILE", help="Also draw waveform and spectrogram as a PNG file")
-    group.add_argument("--private-prompt", action="store_true", help="Keep the prompt out of the files' tags")
+    group.add_argument("--private-prompt", action="store_true", help="Keep prompt and lyrics out of the files' tags")
     work = command.add_argument_group("Work")
     work.add_argument(
         "--from", dest="source", metavar="FILE",

@@ -48,6 +48,13 @@ def add_music(command: argparse.ArgumentParser) -> None:
         "--instrument", type=names, metavar="NAMES", help="Instruments that must be heard, for example cello,piano"
     )
     group.add_argument("--negative-prompt", metavar="TEXT", default="", help="What must not be heard")
+    group.add_argument(
+        "--lyrics", metavar="FILE", default="",
+        help="Words to sing, as text with marks such as [verse] and [chorus]; `-` reads standard input",
+    )  # fmt: skip
+    group.add_argument(
+        "--lyrics-language", metavar="TAG", default="", help="Language of the words, for example en or pt-BR"
+    )
     group.add_argument("--seed", type=int, metavar="SEED", help="Seed; the same seed gives the same piece")
     group.add_argument("--title", metavar="TEXT", default="", help="Title; the default is made from the prompt")
     group.add_argument("--loop", action="store_true", help="Make a piece that ends where it begins")

@@ -43,9 +43,9 @@ def check_targets(arguments: argparse.Namespace, *targets: Path) -> None:
 
 def companions(target: Path, spec: spec_pb2.CompositionSpec) -> list[Path]:
     """Return the files beside a piece. The stems are known only in part: the model decides which there are."""
-    midi = [target.with_suffix(".mid")] if spec.midi else []
+    small = [target.with_suffix(suffix) for suffix, wanted in ((".mid", spec.midi), (".lrc", spec.lrc)) if wanted]
     layers = [kind.name.lower() for kind in LayerKind if kind] if spec.stems else []
-    return midi + [target.with_name(f"{target.stem}-{name}.wav") for name in (*layers, "draft") if spec.stems]
+    return small + [target.with_name(f"{target.stem}-{name}.wav") for name in (*layers, "draft") if spec.stems]
 
 
 async def write_files(
@@ -75,6 +75,8 @@ def _path_for(output: Output, target: Path) -> Path | None:
         return target.with_name(f"{target.stem}-{output.layer}.wav")
     if output.kind == composition_pb2.OUTPUT_KIND_MIDI:
         return target.with_suffix(".mid")
+    if output.kind == composition_pb2.OUTPUT_KIND_LRC:
+        return target.with_suffix(".lrc")
     if output.kind == composition_pb2.OUTPUT_KIND_DRAFT:
         # The mix before mastering, which is the sum of the stems.
         return target.with_name(f"{target.stem}-draft{Path(output.name).suffix}")

@@ -14,12 +14,13 @@ from google.protobuf import json_format
 from segue.composer.v1 import composition_pb2
 from segue.music.v1 import music_pb2
 from segue_music import codec, timing
+from segue_music.singing import lines_of
 from segued.exits import CliError, ExitCode, print_note
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-    from segue_music.plan import Plan, SectionSpec
+    from segue_music.plan import Lyrics, Plan, SectionSpec
 
 STANDARD_INPUT: Final = "-"
 MAX_BYTES: Final = 8 << 20
@@ -120,6 +121,8 @@ def corrected(message: music_pb2.Plan, *, quiet: bool = False) -> music_pb2.Plan
         item.first_frame = item.first_bar = 0
         if not _has_consistent_length(plan, placed.spec):
             item.spec.frames = 0
+        if placed.spec.lyrics and not _has_its_lines(plan, placed.spec, placed.spec.lyrics):
+            del item.spec.lyrics.lines[:]
     for item in message.sections[:-1]:
         item.spec.tail_frames = 0
     return message
@@ -132,3 +135,11 @@ def _has_consistent_length(plan: Plan, spec: SectionSpec) -> bool:
     except (ValueError, ZeroDivisionError, ArithmeticError):
         return True  # the planner reports the fault
     return abs(frames - spec.frames) <= 1
+
+
+def _has_its_lines(plan: Plan, spec: SectionSpec, lyrics: Lyrics) -> bool:
+    """Return whether the timed lines are those of the words, and within the section."""
+    end = spec.bars * timing.ticks_per_bar(spec.metre or plan.metre)
+    return tuple(line.text for line in lyrics.lines) == lines_of(lyrics.text) and all(
+        line.start_tick + line.ticks <= end for line in lyrics.lines
+    )

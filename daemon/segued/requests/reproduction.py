@@ -25,8 +25,8 @@ CHUNK_BYTES = 1 << 20
 # Flags that would change the piece in the file.
 CHANGING = (
     "duration", "seed", "bpm", "key", "metre", "genre", "form", "with_layers", "without_layers", "instrument",
-    "negative_prompt", "title", "loop", "plan", "stems", "midi", "model", "sample_rate", "bit_depth", "preset", "lufs",
-    "ceiling", "private_prompt",
+    "negative_prompt", "title", "loop", "plan", "stems", "midi", "lrc", "model", "sample_rate", "bit_depth", "preset",
+    "lufs", "ceiling", "private_prompt",
 )  # fmt: skip
 
 
@@ -41,6 +41,8 @@ class Reproduction:
     software: dict[str, str]
     needs_melody: bool = False
     """Whether it followed a melody in an audio file, which the manifest does not contain."""
+    needs_lyrics: bool = False
+    """Whether it was sung with words that the manifest does not contain."""
 
     @property
     def is_seeded(self) -> bool:
@@ -66,6 +68,14 @@ class Reproduction:
                 f"{self.path} followed a melody in an audio file, which it does not contain",
                 "give it again: --melody FILE",
             )
+        if self.needs_lyrics and not arguments.lyrics:
+            raise CliError(
+                ExitCode.USAGE,
+                f"{self.path}: its lyrics were kept private, and the file does not contain them",
+                "give them again: --lyrics FILE",
+            )
+        if arguments.lyrics and not self.needs_lyrics:
+            given.append("lyrics")
         if arguments.melody and not self.needs_melody:
             given.append("melody")
         if arguments.prompt and not self.spec.private_prompt:
@@ -104,11 +114,12 @@ def read(path: Path, prompt: str) -> Reproduction:
             _set_private_prompt(spec, prompt, path, plan_was_given=bool(content.get("plan_was_given")))
         else:
             json_format.ParseDict(content["plan"], spec.plan)
+        needs_lyrics = spec.private_prompt and bool(content.get("lyrics"))
         software = {str(name): str(value) for name, value in content["software"].items()}
         models = [dict(model) for model in content.get("models", [content["model"]])]
     except (json_format.ParseError, KeyError, AttributeError, TypeError, ValueError) as error:
         raise CliError(ExitCode.USAGE, f"{path}: its manifest is damaged: {error}") from error
-    return Reproduction(path, spec, models, software, bool(content.get("melody_was_a_file")))
+    return Reproduction(path, spec, models, software, bool(content.get("melody_was_a_file")), needs_lyrics)
 
 
 def _manifest(path: Path) -> dict[str, Any]:

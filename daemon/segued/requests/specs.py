@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from segue.composer.v1 import spec_pb2
 from segue.music.v1 import music_pb2
 from segued.exits import CliError, ExitCode
-from segued.requests import music, plan_files
+from segued.requests import music, plan_files, words
 
 if TYPE_CHECKING:
     import argparse
@@ -21,6 +21,11 @@ def planned_spec(arguments: argparse.Namespace) -> spec_pb2.CompositionSpec:
     spec.brief.CopyFrom(brief_of(arguments))
     if arguments.plan:
         spec.plan.CopyFrom(plan_files.read(arguments.plan, quiet=arguments.quiet))
+    lyrics = words.read_lyrics(arguments)
+    if lyrics is not None:
+        spec.brief.lyrics.CopyFrom(lyrics)
+        if arguments.plan and not any(item.spec.HasField("lyrics") for item in spec.plan.sections):
+            spec.plan.digest = ""  # the words change the plan
     return spec
 
 
@@ -29,6 +34,7 @@ def composition_spec(arguments: argparse.Namespace) -> spec_pb2.CompositionSpec:
     spec = planned_spec(arguments)
     spec.stems = arguments.stems
     spec.midi = arguments.midi
+    spec.lrc = arguments.lrc
     spec.private_prompt = arguments.private_prompt
     return spec
 

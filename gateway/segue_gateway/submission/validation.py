@@ -56,13 +56,19 @@ async def check_composition(
     violations = [*export_violations(spec.exports, "spec."), *_master_violations(spec)]
     if not spec.HasField("plan") and not spec.brief.prompt.strip():
         violations.append(FieldViolation("spec.brief.prompt", "it is blank", "calm piano, 80 bpm"))
+    if spec.lrc and not _has_lyrics(spec):
+        violations.append(FieldViolation("spec.lrc", "the piece has no lyrics", "set brief.lyrics, or leave it out"))
     if violations:
         first = violations[0]
         raise errors.InvalidField(f"{first.field}: {first.description}", violations=violations)
     names = models_of(spec.plan.sections, spec.model)
     profiles = await models.find_all(names, model_fields(spec) if fields is None else fields)
     check_options(spec, profiles)
-    is_limited = spec.brief.tail == music_pb2.TAIL_POLICY_FORBID or profiles[0].HasField("max_duration")
+    is_limited = (
+        spec.brief.tail == music_pb2.TAIL_POLICY_FORBID
+        or spec.brief.HasField("lyrics")
+        or profiles[0].HasField("max_duration")
+    )
     if not (spec.HasField("plan") or is_limited):
         return Acceptance(profiles)
     # In these cases only the planner can find errors: the caller gets them now and not after the queue.
@@ -94,7 +100,12 @@ def needs_renderer(spec: CompositionSpec) -> bool:
         or spec.melody.WhichOneof("melody")
         or spec.HasField("plan")
         or spec.brief.tail == music_pb2.TAIL_POLICY_FORBID
+        or spec.brief.HasField("lyrics")
     )
+
+
+def _has_lyrics(spec: CompositionSpec) -> bool:
+    return spec.brief.HasField("lyrics") or any(item.spec.HasField("lyrics") for item in spec.plan.sections)
 
 
 def _master_violations(spec: CompositionSpec) -> Iterator[FieldViolation]:

@@ -94,7 +94,7 @@ class _WorkStageEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._Enum
     WORK_STAGE_MASTER: _WorkStage.ValueType  # 4
     """WORK_STAGE_MASTER makes the master and its files."""
     WORK_STAGE_FILES: _WorkStage.ValueType  # 5
-    """WORK_STAGE_FILES writes stems, MIDI and manifest."""
+    """WORK_STAGE_FILES writes stems, MIDI, lyrics and manifest."""
     WORK_STAGE_ANALYZE: _WorkStage.ValueType  # 6
     """WORK_STAGE_ANALYZE measures the master."""
 
@@ -112,7 +112,7 @@ WORK_STAGE_MIX: WorkStage.ValueType  # 3
 WORK_STAGE_MASTER: WorkStage.ValueType  # 4
 """WORK_STAGE_MASTER makes the master and its files."""
 WORK_STAGE_FILES: WorkStage.ValueType  # 5
-"""WORK_STAGE_FILES writes stems, MIDI and manifest."""
+"""WORK_STAGE_FILES writes stems, MIDI, lyrics and manifest."""
 WORK_STAGE_ANALYZE: WorkStage.ValueType  # 6
 """WORK_STAGE_ANALYZE measures the master."""
 global___WorkStage = WorkStage
@@ -171,6 +171,8 @@ class _OutputKindEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._Enu
     """OUTPUT_KIND_MIDI is a MIDI file of the notes."""
     OUTPUT_KIND_MANIFEST: _OutputKind.ValueType  # 5
     """OUTPUT_KIND_MANIFEST describes how to make the piece again, in JSON."""
+    OUTPUT_KIND_LRC: _OutputKind.ValueType  # 6
+    """OUTPUT_KIND_LRC is an LRC file of the lyrics: each line with the time when it is planned to be sung."""
 
 class OutputKind(_OutputKind, metaclass=_OutputKindEnumTypeWrapper):
     """OutputKind is the purpose of a file."""
@@ -187,6 +189,8 @@ OUTPUT_KIND_MIDI: OutputKind.ValueType  # 4
 """OUTPUT_KIND_MIDI is a MIDI file of the notes."""
 OUTPUT_KIND_MANIFEST: OutputKind.ValueType  # 5
 """OUTPUT_KIND_MANIFEST describes how to make the piece again, in JSON."""
+OUTPUT_KIND_LRC: OutputKind.ValueType  # 6
+"""OUTPUT_KIND_LRC is an LRC file of the lyrics: each line with the time when it is planned to be sung."""
 global___OutputKind = OutputKind
 
 @typing.final

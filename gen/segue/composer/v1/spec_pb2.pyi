@@ -371,6 +371,7 @@ class CompositionSpec(google.protobuf.message.Message):
     PRIVATE_PROMPT_FIELD_NUMBER: builtins.int
     FROZEN_MASTER_FIELD_NUMBER: builtins.int
     MELODY_FIELD_NUMBER: builtins.int
+    LRC_FIELD_NUMBER: builtins.int
     model: builtins.str
     """model is a model name from ListModels. Empty means the parent's model, or the pool's default. SectionSpec.model
     names another one for a section.
@@ -394,8 +395,12 @@ class CompositionSpec(google.protobuf.message.Message):
     its sections are reused. Empty means none.
     """
     private_prompt: builtins.bool
-    """private_prompt keeps the prompt out of the files' tags and of the manifest. A parent's private prompt stays
-    private.
+    """private_prompt keeps the prompt and the lyrics out of the audio files' tags and of the manifest. A parent's private
+    prompt stays private.
+    """
+    lrc: builtins.bool
+    """lrc requests an LRC file of the lyrics, with the times of the plan. If the piece has no lyrics, the request is
+    refused.
     """
     @property
     def brief(self) -> segue.music.v1.music_pb2.Brief:
@@ -462,8 +467,9 @@ class CompositionSpec(google.protobuf.message.Message):
         private_prompt: builtins.bool = ...,
         frozen_master: global___FrozenMaster | None = ...,
         melody: global___Melody | None = ...,
+        lrc: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["brief", b"brief", "frozen_master", b"frozen_master", "master", b"master", "melody", b"melody", "plan", b"plan", "time_limit", b"time_limit"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["brief", b"brief", "degradation_policy", b"degradation_policy", "edits", b"edits", "exports", b"exports", "frozen_master", b"frozen_master", "labels", b"labels", "master", b"master", "master_mode", b"master_mode", "melody", b"melody", "midi", b"midi", "model", b"model", "parent", b"parent", "plan", b"plan", "private_prompt", b"private_prompt", "session", b"session", "stems", b"stems", "time_limit", b"time_limit"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["brief", b"brief", "degradation_policy", b"degradation_policy", "edits", b"edits", "exports", b"exports", "frozen_master", b"frozen_master", "labels", b"labels", "lrc", b"lrc", "master", b"master", "master_mode", b"master_mode", "melody", b"melody", "midi", b"midi", "model", b"model", "parent", b"parent", "plan", b"plan", "private_prompt", b"private_prompt", "session", b"session", "stems", b"stems", "time_limit", b"time_limit"]) -> None: ...
 
 global___CompositionSpec = CompositionSpec

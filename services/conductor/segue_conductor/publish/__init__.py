@@ -1,1 +1,1 @@
-"""Publishing: the draft becomes the master, and both become files: exports, stems, MIDI, manifest."""
+"""Publishing: the draft becomes the master, and both become files: exports, stems, MIDI, lyrics, manifest."""

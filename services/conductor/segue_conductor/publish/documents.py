@@ -1,4 +1,4 @@
-"""The small files of a composition: MIDI and manifest."""
+"""The small files of a composition: MIDI, lyrics and manifest."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from segue.composer.v1 import composition_pb2
-from segue_music import codec, midi
+from segue_conductor.publish.manifest import version
+from segue_music import codec, lrc, midi
 from segue_music.elements import Note
 
 if TYPE_CHECKING:
@@ -24,6 +25,12 @@ async def write_midi(job: CompositionJob, takes: Mapping[str, Take]) -> composit
     }
     content = midi.midi_file(codec.plan_from_message(job.plan), notes)
     return await _write(job.claim, "music.mid", composition_pb2.OUTPUT_KIND_MIDI, "audio/midi", content)
+
+
+async def write_lrc(job: CompositionJob) -> composition_pb2.Output:
+    """Write the lyrics with their planned times as an LRC file."""
+    content = lrc.lrc_file(codec.plan_from_message(job.plan), f"Segue {version('segue')}")
+    return await _write(job.claim, "lyrics.lrc", composition_pb2.OUTPUT_KIND_LRC, "text/x-lrc", content.encode())
 
 
 async def write_manifest(job: CompositionJob, content: str) -> composition_pb2.Output:

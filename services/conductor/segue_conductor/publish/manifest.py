@@ -46,6 +46,9 @@ def manifest(job: CompositionJob, measurement: MasterMeasurement, take_keys: Map
             else "The same request gives the same music; bytes may differ between machines and batches."
         ),
     }
+    sung = [item.spec.lyrics for item in job.plan.sections if item.spec.HasField("lyrics")]
+    if sung:
+        content["lyrics"] = {"language": sung[0].language, "lines": sum(len(each.lines) for each in sung)}
     if job.players != [job.profile]:
         content["models"] = [_model(profile) for profile in job.players]
     if job.spec.melody.source:
@@ -78,7 +81,7 @@ def _model(profile: ModelProfile) -> dict[str, str]:
 
 
 def _public(job: CompositionJob, measurement: MasterMeasurement) -> spec_pb2.CompositionSpec:
-    """Return the public part of the spec: without labels and session, and without a private prompt.
+    """Return the public part of the spec: without labels and session, and without a private prompt or lyrics.
 
     The plan and the frozen master contain the effect of edits, so that neither parent nor edits are needed again.
     """
@@ -88,6 +91,8 @@ def _public(job: CompositionJob, measurement: MasterMeasurement) -> spec_pb2.Com
     public.labels.clear()
     for field in ("session", "parent", "edits", "master_mode", "plan"):
         public.ClearField(field)
+    # The plan has the words of every section, and times for them.
+    public.brief.ClearField("lyrics")
     if left_out_sections(job.composition) and not job.spec.private_prompt:
         # The plan has become shorter than the brief says.
         public.brief.ClearField("duration")
@@ -112,6 +117,7 @@ def _hide_prompts(plan: dict[str, Any]) -> None:
     for section in plan.get("sections", []):
         section["spec"].pop("prompt", None)
         section["spec"].pop("negative_prompt", None)
+        section["spec"].pop("lyrics", None)
 
 
 def _json(message: Message) -> dict[str, Any]:

@@ -84,9 +84,11 @@ def degradation_of(
     candidates = [profile for profile in models if profile.model not in tried and _is_long_enough(section, profile)]
     is_degradable = error.reason in SECTION_FAULTS or isinstance(error, MODEL_FAULTS)
     if is_degradable and candidates and len(replaced) < MAX_REPLACEMENTS:
-        best = max(candidates, key=lambda profile: (_num_abilities(spec, profile), profile.backend != SKETCH))
+        best = max(candidates, key=lambda profile: (_num_abilities(spec, section, profile), profile.backend != SKETCH))
         found.code, found.model = MODEL_REPLACED, best.model
         found.text = f"{name} is played by {best.model} instead of {failed}, which failed: {reason}"
+        if section.HasField("lyrics") and not best.uses_lyrics:
+            found.text += f"; {best.model} sings no lyrics"
         return found
     num_left = len(composition.plan.sections) - len(
         left_out_sections(composition) & {item.spec.section_id for item in composition.plan.sections}
@@ -102,10 +104,11 @@ def _is_long_enough(section: SectionSpec, profile: ModelProfile) -> bool:
     return not profile.HasField("max_duration") or length_ns <= profile.max_duration.ToNanoseconds()
 
 
-def _num_abilities(spec: CompositionSpec, profile: ModelProfile) -> int:
+def _num_abilities(spec: CompositionSpec, section: SectionSpec, profile: ModelProfile) -> int:
     """Return how many of the requested things a model can give."""
     follows = spec.HasField("melody") and can_follow(spec, profile)
-    return sum((spec.stems and bool(profile.layers), spec.midi and profile.gives_notes, follows))
+    sings = section.HasField("lyrics") and profile.uses_lyrics
+    return sum((spec.stems and bool(profile.layers), spec.midi and profile.gives_notes, follows, sings))
 
 
 def with_model(plan: Plan, section_id: str, profile: ModelProfile) -> Plan:

@@ -19,7 +19,7 @@ from segue_conductor.composition_job import CompositionJob
 from segue_conductor.draft.builder import DraftBuilder
 from segue_conductor.draft.segments import recorded_segments
 from segue_conductor.pool.renderer_pool import ModelReplaced
-from segue_conductor.publish.documents import write_manifest, write_midi
+from segue_conductor.publish.documents import write_lrc, write_manifest, write_midi
 from segue_conductor.publish.master import write_master
 from segue_conductor.publish.master_job import MasterJob
 from segue_conductor.publish.metadata import master_metadata
@@ -168,6 +168,8 @@ class CompositionRun:
                 outputs += await retry_while_unavailable(lambda: write_stems(job, takes), backoff)
         if self._spec.midi:
             outputs.append(await write_midi(job, takes))
+        if self._spec.lrc:
+            outputs.append(await write_lrc(job))
         outputs.append(await write_manifest(job, manifest))
         await self._journal.append(*(stream_pb2.CompositionEvent(output_ready=output) for output in outputs))
 
