@@ -194,6 +194,7 @@ def composition_changes(given: Given) -> dict[str, Change]:
         "model": setting("model", "unknown-model"),
         "stems": setting("stems", True),
         "midi": setting("midi", True),
+        "lrc": on(_sung, "lrc", True),
         "exports.file_format": setting("exports.file_format", audio_pb2.FILE_FORMAT_WAV),
         "exports.sample_rate": setting("exports.sample_rate", 48_000),
         "exports.bit_depth": setting("exports.bit_depth", 16),
@@ -214,6 +215,11 @@ def composition_changes(given: Given) -> dict[str, Change]:
 def _briefly(spec: spec_pb2.CompositionSpec) -> None:
     spec.ClearField("plan")
     spec.brief.CopyFrom(base_brief())
+
+
+def _sung(spec: spec_pb2.CompositionSpec) -> None:
+    _briefly(spec)
+    spec.brief.lyrics.text = "la la la"
 
 
 def _too_long(spec: spec_pb2.CompositionSpec) -> None:

@@ -143,6 +143,19 @@ def _late_tempo(spec: music_pb2.SectionSpec) -> None:
     refit(spec)
 
 
+def _sung(spec: music_pb2.SectionSpec) -> None:
+    """Add words whose number of syllables depends on their language."""
+    spec.lyrics.text = "like home"
+    spec.lyrics.lines.add(text="like home", start_tick=0, ticks=3840)
+
+
+UNSUNG: Final = {
+    f"lyrics.{name}": setting(f"lyrics.{name}", value)
+    for name, value in (
+        ("text", "la la"), ("language", "en"), ("lines.text", "la la"), ("lines.start_tick", 960), ("lines.ticks", 960),
+    )
+}  # fmt: skip
+"""Changes for models that refuse lyrics."""
 SECTION: Final[Mapping[str, Change]] = {
     "section_id": setting("section_id", "other"),
     "role": setting("role", music_pb2.ROLE_CHORUS),
@@ -203,14 +216,15 @@ SECTION: Final[Mapping[str, Change]] = {
     "target_lufs": setting("target_lufs", -24.0),
     "loop": setting("loop", True),
     "model": setting("model", "unknown-model"),
-    "lyrics.text": setting("lyrics.text", "la la"),
-    "lyrics.language": setting("lyrics.language", "en"),
-    "lyrics.lines.text": setting("lyrics.lines.text", "la la"),
-    "lyrics.lines.start_tick": setting("lyrics.lines.start_tick", 480),
-    "lyrics.lines.ticks": setting("lyrics.lines.ticks", 960),
+    "lyrics.text": on(_sung, "lyrics.text", "la la"),
+    "lyrics.language": on(_sung, "lyrics.language", "en"),
+    "lyrics.lines.text": on(_sung, "lyrics.lines.text", "la la"),
+    "lyrics.lines.start_tick": on(_sung, "lyrics.lines.start_tick", 960),
+    "lyrics.lines.ticks": on(_sung, "lyrics.lines.ticks", 1920),
 }
 
 MUSICGEN: Final[Mapping[str, Change]] = {
+    **UNSUNG,
     # The model has a rate of its own: only the length in seconds can change.
     "sample_rate": setting("sample_rate", 12_000),
     # All uses of the motif are one to the model.

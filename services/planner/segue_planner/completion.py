@@ -17,7 +17,7 @@ from segue_planner.facts.plan_readings import readings_of
 from segue_planner.genres.genre import first_genre, genres
 from segue_planner.limits import DEFAULT_RATE, MAX_STYLE_BYTES
 from segue_planner.lyrics.brief_lyrics import BriefLyrics, check_brief_lyrics
-from segue_planner.lyrics.section_lyrics import CROWDED, check_lyrics, warn_if_crowded, with_lyrics
+from segue_planner.lyrics.section_lyrics import check_lyrics, warn_if_crowded, with_lyrics
 from segue_planner.parts.motif import make_motif, random_of
 from segue_planner.parts.placement import choose_continuity, place_sections, with_neighbours
 from segue_planner.parts.section_filler import SectionFiller
@@ -92,7 +92,7 @@ class PlanCompletion:
 
     def _warnings(self) -> Iterator[Warning]:
         """Yield each warning once. What a plan said about its words may have been about other words."""
-        before = (each for each in self._prompts.warnings() if each.code != CROWDED)
+        before = (each for each in self._prompts.warnings() if each.code != "lyrics_crowded")
         yield from dict.fromkeys((*before, *self._log.warnings))
 
     def _genre_of_brief(self) -> str:

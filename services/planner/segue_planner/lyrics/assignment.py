@@ -18,14 +18,14 @@ T = TypeVar("T")
 R = Role
 REPEATED: Final = frozenset({R.CHORUS, R.PRE_CHORUS, R.DROP})
 """Roles that have the same words each time: sections beyond the last block repeat it."""
-SUNG: Final = frozenset({R.VERSE, R.PRE_CHORUS, R.CHORUS, R.MOTIF, R.BRIDGE, R.DEVELOPMENT, R.DROP, R.RESOLUTION})
+SUNG: Final = (R.VERSE, R.MOTIF, R.CHORUS, R.PRE_CHORUS, R.BRIDGE, R.DEVELOPMENT, R.DROP, R.RESOLUTION)
 """Roles in which words without marks are sung."""
 STAND_INS: Final = {
     R.VERSE: (R.MOTIF, R.DEVELOPMENT), R.CHORUS: (R.DROP, R.MOTIF, R.RESOLUTION), R.PRE_CHORUS: (R.VERSE,),
     R.BRIDGE: (R.BREAKDOWN, R.DEVELOPMENT), R.DROP: (R.CHORUS,), R.BREAKDOWN: (R.BRIDGE,), R.MOTIF: (R.VERSE,),
     R.DEVELOPMENT: (R.BRIDGE,), R.RESOLUTION: (R.OUTRO, R.CHORUS), R.OUTRO: (R.RESOLUTION,), R.INTRO: (), R.SOLO: (),
 }  # fmt: skip
-"""Roles that sing the words of another one, where a form does not have that one at all."""
+"""Roles that sing the words of another one first, where a form does not have that one at all."""
 BARS_PER_LINE: Final = 2
 """The usual length of a line, by which sections fill with words without marks."""
 
@@ -74,8 +74,9 @@ def _by_role(
     found: dict[int, tuple[str, ...]] = {}
     left_out: list[LyricsBlock] = []
     present = {place.role for place in places}
-    for role, mine in by_role.items():
-        sings = role if role in present else next((each for each in STAND_INS[role] if each in present), role)
+    for role, mine in sorted(by_role.items(), key=lambda each: each[0] not in present):
+        left = {place.role for index, place in enumerate(places) if index not in found}
+        sings = role if role in present else next((each for each in (*STAND_INS[role], *SUNG) if each in left), role)
         free = [index for index, place in enumerate(places) if place.role == sings and index not in found]
         found.update((index, block.lines) for index, block in zip(free, mine, strict=False))
         if role in REPEATED and mine[-1].stanzas:

@@ -73,7 +73,8 @@ class BriefLyrics:
         ]
         for spec in found:
             warn_if_crowded(spec, self._log)
-        self._log.record("lyrics", lyrics_name(found), Origin.CALLER)
+        if any(spec.lyrics for spec in found):
+            self._log.record("lyrics", lyrics_name(found), Origin.CALLER)
         return found
 
     def _warn_about_marks(self) -> None:

@@ -26,8 +26,6 @@ MAX_LINES: Final = 512
 LINES_A_BAR: Final = 16
 """The most lines; so many are never sung, but have a time each."""
 MAX_LINE_BYTES: Final = 512
-CROWDED: Final = "lyrics_crowded"
-"""The code of the warning about too many syllables."""
 SINGER: Final = "vocals"
 MOST_A_SECOND: Final = 7.0
 """Syllables that can be sung in a second."""
@@ -117,7 +115,7 @@ def warn_if_crowded(spec: SectionSpec, log: DecisionLog) -> None:
         worst = max(worst, (count / max(1e-9, seconds), count * a_bar, MOST_A_SECOND * seconds * a_bar))
     if worst[0] > MOST_A_SECOND:
         log.warn_section(
-            CROWDED, spec,
+            "lyrics_crowded", spec,
             f"up to {worst[1]:.0f} syllables a bar are too many at this tempo, which has time for {worst[2]:.0f}; give "
             "it more bars or fewer words",
         )  # fmt: skip
