@@ -23,10 +23,12 @@ SONG = "[verse]\nZebra winter window\nI can hear you\n[chorus]\nStay with me\nSt
 LINES = ["Zebra winter window", "I can hear you", "Stay with me", "Stay"]
 
 
-def song(text: str = SONG, **more: object) -> spec_pb2.CompositionSpec:
-    made = spec(PROMPT, seconds=16, **more)
+def song(text: str = SONG, **more: bool) -> spec_pb2.CompositionSpec:
+    made = spec(PROMPT, seconds=16.0)
     made.brief.lyrics.text = text
     made.brief.lyrics.language = "en"
+    for name, value in more.items():
+        setattr(made, name, value)
     return made
 
 

@@ -19,9 +19,9 @@ def planned_spec(arguments: argparse.Namespace) -> spec_pb2.CompositionSpec:
         raise CliError(ExitCode.USAGE, "a prompt is needed", 'segued compose "rainy lo-fi, 82 bpm, F minor"')
     spec = spec_pb2.CompositionSpec(model=arguments.model)
     spec.brief.CopyFrom(brief_of(arguments))
+    lyrics = words.read_lyrics(arguments)
     if arguments.plan:
         spec.plan.CopyFrom(plan_files.read(arguments.plan, quiet=arguments.quiet))
-    lyrics = words.read_lyrics(arguments)
     if lyrics is not None:
         spec.brief.lyrics.CopyFrom(lyrics)
         if arguments.plan and not any(item.spec.HasField("lyrics") for item in spec.plan.sections):
