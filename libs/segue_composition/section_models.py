@@ -56,8 +56,10 @@ def add_option_warnings(plan: Plan, spec: CompositionSpec, profiles: Sequence[Mo
     found = [each for profile in players_of(plan.sections, profiles) for each in _advisory_values(profile)]
     for item in plan.sections:
         found += _option_warnings(spec, item, by_name[model_of(item.spec, profiles[0].model)])
-    # A plan that was handed in may have them already.
-    plan.warnings.extend(each for each in found if each not in plan.warnings)
+    for each in found:
+        # A plan that was handed in may have them already.
+        if each not in plan.warnings:
+            plan.warnings.append(each)
 
 
 def _advisory_values(profile: ModelProfile) -> Iterator[music_pb2.Warning]:

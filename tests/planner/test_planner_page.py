@@ -13,6 +13,9 @@ from segue_runtime.settings import load
 TEXT = PAGE.read_text(encoding="utf-8")
 SOURCES = Path(__file__).parents[2] / "services" / "planner" / "segue_planner"
 
+MODELS = Path(__file__).parents[2] / "libs" / "segue_composition" / "section_models.py"
+"""Gives the warnings about what models cannot do."""
+
 
 def test_the_plans_of_the_page_are_those_of_the_planner() -> None:
     assert len(PICTURE.findall(TEXT)) == 3
@@ -33,6 +36,7 @@ def test_the_page_explains_every_warning_and_no_others() -> None:
         for path in SOURCES.rglob("*.py")
         for code in re.findall(r'\.warn(?:_section)?\(\s*"([a-z_]+)"', path.read_text(encoding="utf-8"))
     }
+    given |= set(re.findall(r'code="([a-z_]+)"', MODELS.read_text(encoding="utf-8")))
     table = TEXT[TEXT.index("## Warnings") :]
     explained = set(re.findall(r"`([a-z_]+)`", table))
     assert given <= explained
