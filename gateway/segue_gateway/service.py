@@ -112,7 +112,8 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         """Send the events of a composition, past and future."""
         job = await self._submission.job(request.name)
         start = cursors.decode(request.cursor, job.name, self._seal)
-        if job.is_finished and start == cursors.Cursor(job.last_sequence):
+        at_end = start.sequence == job.last_sequence and not start.frames and start.stamp in {0, job.last_stamp}
+        if job.is_finished and at_end:
             # Nothing can follow: the last event is sent again, so that the stream ends as any other.
             start = cursors.Cursor(job.last_sequence - 1)
         await self._streams.send(context, job.name, start, request)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 from typing import TYPE_CHECKING
 
 import grpc
@@ -12,6 +13,7 @@ from tests.mesh.harness import embedded, hear, spec, stub
 
 from segue.composer.v1 import composition_pb2, stream_pb2
 from segue_client import SegueError
+from segue_composition.log_rows import SEGMENT
 from segue_gateway.seal import Seal
 from segue_gateway.watch.cursor import Cursor, encode
 from segue_runtime import failpoints
@@ -86,6 +88,26 @@ async def test_cursors_at_the_edges_of_a_log(tmp_path: Path) -> None:
         for beyond in (heard.updates[-1].event.sequence + 1, 2**63 - 1):
             error = await refused(client, name, encode(Cursor(beyond), name, seal))
             assert (error.code, error.reason) == (OUT_OF_RANGE, "CURSOR_AHEAD")
+
+
+async def test_a_cursor_of_a_row_that_the_store_has_lost_starts_the_stream_again(tmp_path: Path) -> None:
+    async with embedded(tmp_path) as (_, client), other_process(tmp_path) as store:
+        heard = await hear(client.compose(spec(seconds=2), audio=BOTH))
+        name, seal = heard.composition.name, Seal(store.token_key)
+        rows = await store.read(name, 0, 10_000)
+        segment = next(row for row in rows if row.kind == SEGMENT)
+        middle = Cursor(segment.sequence - 1, 10, 1, segment.stamp)
+        for known in (Cursor(segment.sequence, stamp=segment.stamp), middle):
+            rest = await hear(client.watch(name, cursor=encode(known, name, seal), audio=BOTH))
+            assert rest.kinds[0] != "draft_rewound"
+        wrong = segment.stamp ^ 1
+        for lost in (
+            Cursor(segment.sequence, stamp=wrong), dataclasses.replace(middle, stamp=wrong),
+            Cursor(rows[-1].sequence, 10, 1, wrong), Cursor(rows[-1].sequence + 9, stamp=wrong),
+        ):  # fmt: skip
+            again = await hear(client.watch(name, cursor=encode(lost, name, seal), audio=BOTH))
+            assert again.kinds[:3] == ["draft_rewound", "draft_rewound", "accepted"]
+            assert (again.draft, again.composition) == (heard.draft, heard.composition)
 
 
 async def test_names_of_other_owners_are_not_found(tmp_path: Path) -> None:

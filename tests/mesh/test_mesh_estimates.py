@@ -84,6 +84,7 @@ class Mesh:
         event = stream_pb2.CompositionEvent(warned=music_pb2.Warning(code="test"))
         await self.store.append(
             job.name, job.epoch, [NewEvent(log_rows.EVENT, event.SerializeToString())],
+            after=(await self.job(job.name)).last_row,
             resource=composition.SerializeToString(), state=composition_pb2.State.Name(composition.state),
             terminal=terminal,
         )  # fmt: skip

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from segue_runtime.store import NewEvent, NewJob, Store
+from segue_runtime.store import NewEvent, NewJob, RowMark, Store
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 LIMIT = 1000
 LEASE_S = 10.0
@@ -25,6 +28,14 @@ class Opens(Protocol):
     """Opens the backend under test; a second time, on the same file, as another process."""
 
     async def __call__(self) -> Store: ...
+
+    async def back_up(self) -> None:
+        """Copy what is stored. The opened stores may be closed."""
+        ...
+
+    async def restore(self) -> None:
+        """Go back to the copy: what was written since then is lost."""
+        ...
 
 
 def job(name: str = "compositions/a", owner: str = "ann", **changes: object) -> NewJob:
@@ -53,3 +64,13 @@ async def epoch_of(store: Store, name: str = "compositions/a") -> int:
 
 async def payloads(store: Store, name: str = "compositions/a", after: int = 0) -> list[bytes]:
     return [event.payload for event in await store.read(name, after, 10_000)]
+
+
+async def append(
+    store: Store, name: str, epoch: int, events: Sequence[NewEvent], *, after: RowMark | None = None, **changes: Any
+) -> int:
+    """Append as a writer that knows the newest row; return the newest sequence."""
+    if after is None:
+        found = await store.get(name)
+        after = RowMark() if found is None else found.last_row
+    return (await store.append(name, epoch, events, after=after, **changes)).sequence

@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 )
 
 from segue_runtime import errors
-from segue_runtime.store import Event, Fenced, LogEnded, NewEvent, NewJob, SqliteStore
+from segue_runtime.store import Event, Fenced, LogEnded, NewEvent, NewJob, RowMark, SqliteStore
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -42,6 +42,7 @@ class Claim:
 
     process: int
     epoch: int
+    last: RowMark
 
 
 @dataclass
@@ -117,7 +118,7 @@ class Histories(RuleBasedStateMachine):
             assert job.epoch == self.epoch
             assert (job.cancel_reason is not None) == self.cancelled
             self.held, self.lease_until = True, self.now + LEASE_S
-            self.claims.append(Claim(process, job.epoch))
+            self.claims.append(Claim(process, job.epoch, job.last_row))
 
     @precondition(lambda self: self.claims)
     @rule(data=st.data(), count=st.integers(0, 3), terminal=st.booleans())
@@ -125,15 +126,16 @@ class Histories(RuleBasedStateMachine):
         claim = data.draw(st.sampled_from(self.claims))
         payloads = self.payloads(count) + ([b"end"] if terminal else [])
         work = self.stores[claim.process].append(
-            NAME, claim.epoch, [NewEvent("event", each) for each in payloads], terminal=terminal, checkpoint=b"c"
-        )
+            NAME, claim.epoch, [NewEvent("event", each) for each in payloads],
+            after=claim.last, terminal=terminal, checkpoint=b"c",
+        )  # fmt: skip
         if self.finished or not self.held or claim.epoch != self.epoch:
             with pytest.raises((Fenced, LogEnded)):
                 self.run(work)
             return
-        last = self.run(work)
+        claim.last = self.run(work)
         self.rows += payloads
-        assert last == len(self.rows)
+        assert claim.last.sequence == len(self.rows)
         if terminal:
             self.finished, self.held = True, False
 
@@ -146,7 +148,8 @@ class Histories(RuleBasedStateMachine):
 
         async def interrupted() -> None:
             events = [NewEvent("event", each) for each in payloads]
-            task = asyncio.ensure_future(self.stores[claim.process].append(NAME, claim.epoch, events))
+            appended = self.stores[claim.process].append(NAME, claim.epoch, events, after=claim.last)
+            task = asyncio.ensure_future(appended)
             for _ in range(waited):
                 await asyncio.sleep(0)
             task.cancel()

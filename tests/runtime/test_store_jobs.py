@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from tests.runtime.store_rows import LEASE_S, LIMIT, Clock, Opens, create, epoch_of, job, payloads, rows
+from tests.runtime.store_rows import LEASE_S, LIMIT, Clock, Opens, append, create, epoch_of, job, payloads, rows
 
 from segue_runtime import errors
 from segue_runtime.store import Fenced, SqliteStore, Store, queue_order
@@ -81,7 +81,7 @@ async def test_listing_pages_newest_first_and_filters(store: Store) -> None:
     odd = await store.list("ann", ["composition"], labels={"parity": "1", "all": "x"})
     assert [each.name[-1] for each in odd.jobs] == list("531")
     epoch = await epoch_of(store, "compositions/3")
-    await store.append("compositions/3", epoch, [], state="RENDERING")
+    await append(store, "compositions/3", epoch, [], state="RENDERING")
     assert [each.name for each in (await store.list("ann", ["composition"], states=["RENDERING"])).jobs] == [
         "compositions/3"
     ]
@@ -94,7 +94,7 @@ async def test_only_a_finished_job_can_be_deleted_and_its_request_id_is_free_aga
     epoch = await epoch_of(store)
     with pytest.raises(errors.NotFinished):
         await store.delete("compositions/a")
-    await store.append("compositions/a", epoch, rows(b"end"), terminal=True)
+    await append(store, "compositions/a", epoch, rows(b"end"), terminal=True)
     await store.delete("compositions/a")
     for attempt in (store.delete("compositions/a"), store.read("compositions/a", 0)):
         with pytest.raises(errors.CompositionNotFound):
@@ -106,7 +106,7 @@ async def test_only_a_finished_job_can_be_deleted_and_its_request_id_is_free_aga
 
 async def test_a_finished_job_expires_after_its_retention(store: Store, clock: Clock) -> None:
     await create(store)
-    await store.append("compositions/a", await epoch_of(store), rows(b"end"), terminal=True)
+    await append(store, "compositions/a", await epoch_of(store), rows(b"end"), terminal=True)
     clock.now += 99
     assert await store.expired() == []
     clock.now += 2
@@ -169,7 +169,7 @@ async def test_positions_are_exact_in_a_long_queue_of_many_owners(tmp_path: Path
     await asyncio.gather(*(store.request_cancel(name, "user") for name in names[100:300:3]))
     for each in held[:10]:
         assert each
-        await store.append(each.name, each.epoch, rows(b"end"), terminal=True)
+        await append(store, each.name, each.epoch, rows(b"end"), terminal=True)
     await asyncio.gather(*(create(store, f"compositions/cy{index}", "cy") for index in range(3)))
     names += [f"compositions/cy{index}" for index in range(3)]
     positions = await store.queue_positions(names)
@@ -262,7 +262,7 @@ async def test_an_expired_lease_is_claimed_by_another_and_fences_the_first(store
     assert second is not None
     assert (second.epoch, second.claims, second.claimed_by) == (first + 1, 2, "c2")
     for attempt in (
-        store.append("compositions/a", first, rows(b"stale")),
+        append(store, "compositions/a", first, rows(b"stale")),
         store.renew("compositions/a", first, LEASE_S),
         store.release("compositions/a", first),
     ):
@@ -279,7 +279,7 @@ async def test_claims_count_tries_without_progress(store: Store, steady: Clock) 
         assert claimed.claims == count
         steady.now += LEASE_S + 1
     assert claimed is not None
-    await store.append("compositions/a", claimed.epoch, rows(b"1"), checkpoint=b"section 1")
+    await append(store, "compositions/a", claimed.epoch, rows(b"1"), checkpoint=b"section 1")
     claimed = await store.claim("c1", LEASE_S)
     assert claimed is not None
     assert (claimed.claims, claimed.checkpoint) == (1, b"section 1")
@@ -301,7 +301,7 @@ async def test_a_loss_counts_against_a_job_only_if_its_claim_was_alone(store: St
         if ends == "released":
             await store.release(name, claimed.epoch)
         elif ends == "progress":
-            await store.append(name, claimed.epoch, rows(b"1"), checkpoint=b"section 1")
+            await append(store, name, claimed.epoch, rows(b"1"), checkpoint=b"section 1")
         steady.now += LEASE_S + 1
     claimed = await store.claim("c1", LEASE_S)
     assert claimed is not None
@@ -341,7 +341,7 @@ async def test_cancel_reaches_a_running_job_by_renewal_and_by_waiting(opens: Ope
     await gateway.request_cancel("compositions/a", "client gone")
     assert await waiting
     assert (await store.renew("compositions/a", epoch, LEASE_S)).cancel_reason == "user"
-    await store.append("compositions/a", epoch, rows(b"end"), state="CANCELLED", terminal=True)
+    await append(store, "compositions/a", epoch, rows(b"end"), state="CANCELLED", terminal=True)
     assert (await store.request_cancel("compositions/a", "again")).state == "CANCELLED"
     with pytest.raises(errors.CompositionNotFound):
         await store.request_cancel("compositions/none", "user")

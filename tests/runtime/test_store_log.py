@@ -7,10 +7,21 @@ import itertools
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.runtime.store_rows import LEASE_S, Clock, Opens, create, epoch_of, payloads, rows
+from tests.runtime.store_rows import LEASE_S, Clock, Opens, append, create, epoch_of, payloads, rows
 
 from segue_runtime import errors
-from segue_runtime.store import Fenced, LogEnded, Progress, SqliteStore, Store, Upload, UploadPart, notifier, uploads
+from segue_runtime.store import (
+    Fenced,
+    LogEnded,
+    Progress,
+    SqliteStore,
+    Store,
+    TailLost,
+    Upload,
+    UploadPart,
+    notifier,
+    uploads,
+)
 from segue_runtime.store.caches import ProgressCache
 
 if TYPE_CHECKING:
@@ -22,26 +33,26 @@ if TYPE_CHECKING:
 async def test_an_append_changes_everything_or_nothing(store: Store) -> None:
     await create(store)
     epoch = await epoch_of(store)
-    last = await store.append(
-        "compositions/a", epoch, rows(b"1", b"2"), resource=b"r2", state="RENDERING", checkpoint=b"cp"
+    last = await append(
+        store, "compositions/a", epoch, rows(b"1", b"2"), resource=b"r2", state="RENDERING", checkpoint=b"cp"
     )
     assert last == 2
     found = await store.get("compositions/a")
     assert found is not None
     assert (found.resource, found.state, found.checkpoint, found.last_sequence) == (b"r2", "RENDERING", b"cp", 2)
     with pytest.raises(Fenced):
-        await store.append("compositions/a", epoch - 1, rows(b"x"), resource=b"r3", checkpoint=b"late")
+        await append(store, "compositions/a", epoch - 1, rows(b"x"), resource=b"r3", checkpoint=b"late")
     assert await store.get("compositions/a") == found
-    assert await store.append("compositions/a", epoch, [], state="MASTERING") == 2
+    assert await append(store, "compositions/a", epoch, [], state="MASTERING") == 2
 
 
 async def test_nothing_follows_the_terminal_event(store: Store) -> None:
     await create(store)
     epoch = await epoch_of(store)
-    await store.append("compositions/a", epoch, rows(b"1", b"end"), state="SUCCEEDED", terminal=True)
+    await append(store, "compositions/a", epoch, rows(b"1", b"end"), state="SUCCEEDED", terminal=True)
     for terminal in (False, True):
         with pytest.raises(LogEnded):
-            await store.append("compositions/a", epoch, rows(b"more"), terminal=terminal)
+            await append(store, "compositions/a", epoch, rows(b"more"), terminal=terminal)
     with pytest.raises(Fenced):
         await store.renew("compositions/a", epoch, LEASE_S)
     assert await store.claim("c2", LEASE_S) is None
@@ -57,7 +68,7 @@ async def test_a_waiter_that_begins_during_the_last_sleep_of_the_polling_is_woke
     await create(store)
     epoch = await epoch_of(store)
     assert not await store.wait("compositions/a", 0, 0.02)
-    await other.append("compositions/a", epoch, rows(b"1"))
+    await append(other, "compositions/a", epoch, rows(b"1"))
     assert await store.wait("compositions/a", 0, 5.0)
 
 
@@ -74,7 +85,7 @@ async def test_reading_pages_through_a_log_longer_than_the_tail(opens: Opens) ->
     epoch = await epoch_of(store)
     written = [str(index).encode() for index in range(25)]
     for payload in written:
-        await store.append("compositions/a", epoch, rows(payload))
+        await append(store, "compositions/a", epoch, rows(payload))
         await store.read("compositions/a", 0, 3)
     for reader, limit in itertools.product((store, other), (1, 3, 7, 100)):
         seen: list[bytes] = []
@@ -111,7 +122,7 @@ async def test_a_watcher_sees_every_event_of_any_process(opens: Opens, same_proc
 
     watchers = [asyncio.create_task(watch()) for _ in range(5)]
     for index in range(30):
-        await conductor.append("compositions/a", epoch, rows(b"x"))
+        await append(conductor, "compositions/a", epoch, rows(b"x"))
         if index % 10 == 0:
             await asyncio.sleep(0.05)
     for seen in await asyncio.gather(*watchers):
@@ -127,17 +138,50 @@ async def test_waiting_times_out_and_many_waiters_share_a_key(store: Store) -> N
     given_up = asyncio.create_task(store.wait("compositions/a", 1, 30))
     await asyncio.sleep(0.05)
     given_up.cancel()
-    await store.append("compositions/a", epoch, rows(b"2"))
+    await append(store, "compositions/a", epoch, rows(b"2"))
     assert all(await asyncio.gather(*waiting))
 
 
 async def test_a_deleted_job_wakes_its_watchers(store: Store) -> None:
     await create(store)
-    await store.append("compositions/a", await epoch_of(store), rows(b"end"), terminal=True)
+    await append(store, "compositions/a", await epoch_of(store), rows(b"end"), terminal=True)
     waiting = asyncio.create_task(store.wait("compositions/a", 1, 30))
     await asyncio.sleep(0.05)
     await store.delete("compositions/a")
     assert await waiting
+
+
+async def test_a_store_that_lost_its_tail_has_no_writer_and_no_reader_of_the_lost_rows(opens: Opens) -> None:
+    name = "compositions/a"
+    store = await opens()
+    await create(store, name, first_events=rows(b"1"))
+    claimed = await store.claim("c1", 1e6)
+    assert claimed is not None
+    kept = await store.append(name, claimed.epoch, rows(b"2"), after=claimed.last_row)
+    await opens.back_up()
+    store = await opens()
+    lost = await store.append(name, claimed.epoch, rows(b"3", b"4"), after=kept)
+    await opens.restore()
+    store = await opens()
+    with pytest.raises(Fenced):
+        await store.append(name, claimed.epoch, rows(b"5"), after=lost)
+    with pytest.raises(TailLost):
+        await store.read(name, lost.sequence, stamp=lost.stamp)
+    assert await store.read(name, kept.sequence, stamp=kept.stamp) == []
+    # Other rows get the same sequences, under the same epoch.
+    found = await store.append(name, claimed.epoch, rows(b"x", b"y"), after=kept)
+    assert (found.sequence, await store.get(name)) == (lost.sequence, await (await opens()).get(name))
+    with pytest.raises(Fenced):
+        await store.append(name, claimed.epoch, rows(b"5"), after=lost)
+    for _ in range(2):  # the second time the rows are cached
+        for after in (3, 4):
+            with pytest.raises(TailLost):
+                await store.read(name, after, stamp=lost.stamp)
+            assert await payloads(store, name, after) == [b"x", b"y"][after - 2 :]
+        for after, mark in ((2, kept), (3, found)):
+            read = await store.read(name, after, stamp=mark.stamp)
+            assert [event.payload for event in read] == [b"x", b"y"][after - 2 :]
+        assert await payloads(store, name) == [b"1", b"2", b"x", b"y"]
 
 
 # Uploads
@@ -216,7 +260,7 @@ async def test_an_upload_stays_while_an_unfinished_job_needs_it(store: Store, cl
     assert caught.value.metadata == {"name": "compositions/a"}
     clock.now += 1e6
     assert not await store.expired_uploads()
-    await store.append("compositions/a", await epoch_of(store), rows(b"end"), terminal=True)
+    await append(store, "compositions/a", await epoch_of(store), rows(b"end"), terminal=True)
     assert [each.name for each in await store.expired_uploads()] == ["uploads/1"]
     await store.discard_upload("uploads/1")
     with pytest.raises(errors.ArtifactNotFound):

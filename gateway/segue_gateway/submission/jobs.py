@@ -132,6 +132,7 @@ class Submission:
             job.name,
             claimed.epoch,
             [NewEvent(log_rows.EVENT, event)],
+            after=claimed.last_row,
             resource=resource,
             state=composition_pb2.State.Name(composition_pb2.STATE_CANCELLED),
             terminal=True,

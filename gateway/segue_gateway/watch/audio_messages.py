@@ -118,8 +118,8 @@ def frames_sent(cursor: Cursor, segment: Segment) -> int:
 def _cursor_at(logged: LoggedSegment, position: int) -> Cursor:
     row, segment = logged
     if position == segment.end_frame:
-        return Cursor(row.sequence)
-    return Cursor(row.sequence - 1, position - segment.first_frame, segment.attempt)
+        return Cursor(row.sequence, stamp=row.stamp)
+    return Cursor(row.sequence - 1, position - segment.first_frame, segment.attempt, row.stamp)
 
 
 def _parts_of(run: Sequence[LoggedSegment], first: int, stop: int) -> list[Part]:

@@ -17,6 +17,7 @@ from segue_gateway.watch import message_bytes
 from segue_gateway.watch.audio_messages import AudioMessages, frames_sent, run_of_segments
 from segue_gateway.watch.cursor import Cursor
 from segue_runtime import errors
+from segue_runtime.store import TailLost
 
 if TYPE_CHECKING:
     import asyncio
@@ -74,29 +75,61 @@ class Watch:
         self._progress_version = 0
         self._progress: frozenset[bytes] = frozenset()
         self._last_sent = time.monotonic()
+        self._has_sent = False
         self._finished = False
 
     async def messages(self) -> AsyncIterator[bytes]:
         """Yield encoded messages from the cursor on, until the composition has ended."""
         self._progress_version = (await self._store.progress(self._name)).version
         while not self._finished:
-            rows = await self._read()
-            if not rows:
-                async for message in self._wait():
+            try:
+                rows = await self._read()
+            except TailLost:
+                for message in self._start_again():
                     yield message
+                self._has_sent = True
                 continue
-            async for message in self._send(rows):
+            async for message in self._send(rows) if rows else self._wait():
                 yield message
-                self._last_sent = time.monotonic()
+                self._has_sent = True
+                self._last_sent = time.monotonic() if rows else self._last_sent
 
     async def _read(self) -> Sequence[Event]:
+        """Read the rows after the cursor. TailLost if the log does not have the row of the cursor any more."""
+        cursor = self._cursor
         try:
-            return await self._store.read(self._name, self._cursor.sequence, READ_ROWS)
+            stamp = 0 if cursor.frames else cursor.stamp
+            rows = await self._store.read(self._name, cursor.sequence, READ_ROWS, stamp=stamp)
+            if cursor.frames and cursor.stamp and (not rows or rows[0].stamp != cursor.stamp):
+                raise TailLost(f"the log of {self._name} has lost row {cursor.sequence + 1}")
         except errors.CursorAhead as error:
+            if cursor.stamp:
+                raise TailLost(f"the log of {self._name} has lost row {cursor.sequence}") from error
             # The store's error has a row number; the caller's error needs a cursor.
             last = Cursor(int(error.metadata["lastSequence"]))
             metadata = {"lastCursor": cursors.encode(last, self._name, self._seal)}
             raise errors.CursorAhead(error.message, metadata=metadata) from error
+        return rows
+
+    def _start_again(self) -> list[bytes]:
+        """Return the announcement that the stream starts again: the store has lost rows that its reader has.
+
+        Sequences never go back within a stream. A stream that has sent something ends, and its reader resumes.
+        """
+        if self._has_sent:
+            raise errors.StoreUnavailable(
+                f"the store has lost the end of the log of {self._name}; continue with WatchComposition and the last "
+                "cursor",
+                retry_after_s=1,
+            )
+        self._cursor = cursors.START
+        messages = []
+        for stage in (audio_pb2.STAGE_DRAFT, audio_pb2.STAGE_MASTER):
+            event = stream_pb2.CompositionEvent(composition=self._name)
+            event.draft_rewound.stage = stage
+            log_rows.set_time(event.event_time, time.time())
+            messages.append(self._encode(event))
+        return messages
 
     async def _send(self, rows: Sequence[Event]) -> AsyncIterator[bytes]:
         index = 0
@@ -110,7 +143,7 @@ class Watch:
             else:
                 index += 1
                 event = log_rows.event_of(row, self._name)
-                self._cursor = Cursor(row.sequence)
+                self._cursor = Cursor(row.sequence, stamp=row.stamp)
                 yield self._encode(event)
                 if event.WhichOneof("event") == "finished":
                     self._finished = True
@@ -119,7 +152,7 @@ class Watch:
     async def _send_audio(self, run: Sequence[LoggedSegment]) -> AsyncIterator[bytes]:
         skip = frames_sent(self._cursor, run[0].segment)
         if run[0].segment.stage not in self._stages:
-            self._cursor = Cursor(run[-1].row.sequence)
+            self._cursor = Cursor(run[-1].row.sequence, stamp=run[-1].row.stamp)
             return
         async for cursor, message in self._audio.messages(run, skip):
             self._cursor = cursor

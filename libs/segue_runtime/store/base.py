@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         Page,
         Progress,
         Renewal,
+        RowMark,
         Upload,
         UploadPage,
         UploadPart,
@@ -147,20 +148,26 @@ class Log(Protocol):
         epoch: int,
         events: Sequence[NewEvent],
         *,
+        after: RowMark,
         resource: bytes | None = None,
         state: str | None = None,
         checkpoint: bytes | None = None,
         terminal: bool = False,
-    ) -> int:
-        """Append events and change the job in one transaction; return the last sequence. Raises Fenced or LogEnded.
+    ) -> RowMark:
+        """Append events and change the job in one transaction; return the last row. Raises Fenced or LogEnded.
 
+        `after` is the last row that the writer knows of. If the log ends with another one, the writer is fenced: its
+        next claim continues from what the store has.
         A checkpoint counts as progress: it resets the number of claims and lone losses. `terminal` ends the log and the
         job.
         """
         ...
 
-    async def read(self, name: str, after: int, limit: int = 256) -> Sequence[Event]:
-        """Read committed events after a sequence. Raises CursorAhead with the last sequence in its metadata."""
+    async def read(self, name: str, after: int, limit: int = 256, *, stamp: int = 0) -> Sequence[Event]:
+        """Read committed events after a sequence. Raises CursorAhead with the last sequence in its metadata.
+
+        With the stamp of the row at `after`, a log that does not have this row raises TailLost instead.
+        """
         ...
 
     async def wait(self, name: str, after: int, timeout_s: float) -> bool:

@@ -38,14 +38,19 @@ class EventCache:
         self._max_rows = max_rows
         self._tails: OrderedDict[str, LogTail] = OrderedDict()
 
-    def read(self, name: str, after: int, limit: int) -> list[Event]:
-        """Return the rows after a sequence if all of them are cached; else an empty list, which means nothing."""
+    def read(self, name: str, after: int, limit: int, stamp: int) -> list[Event]:
+        """Return the rows after a sequence if all of them are cached; else an empty list, which means nothing.
+
+        With the stamp of the row at `after`, that row must be cached too.
+        """
         tail = self._tails.get(name)
         if tail is None or not tail.rows:
             return []
         self._tails.move_to_end(name)
         start = after + 1 - tail.rows[0].sequence
-        return list(islice(tail.rows, start, start + limit)) if 0 <= start < len(tail.rows) else []
+        if not 0 <= start < len(tail.rows) or (stamp and (start == 0 or tail.rows[start - 1].stamp != stamp)):
+            return []
+        return list(islice(tail.rows, start, start + limit))
 
     def add_committed(self, name: str, rows: Sequence[Event]) -> None:
         """Add rows that were just committed, if this log has readers."""

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from segue_runtime.errors import CursorAhead
 from segue_runtime.store import jobs
-from segue_runtime.store.records import Event, LogEnded, NewEvent, Progress
+from segue_runtime.store.records import Event, Fenced, LogEnded, NewEvent, Progress, TailLost, new_stamp
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
+    from segue_runtime.store.records import RowMark
     from segue_runtime.store.threads import Transaction
 
 
@@ -22,6 +23,7 @@ def append(
     epoch: int,
     events: Sequence[NewEvent],
     *,
+    after: RowMark,
     resource: bytes | None,
     state: str | None,
     checkpoint: bytes | None,
@@ -32,18 +34,24 @@ def append(
     if job.is_finished:
         raise LogEnded(f"{name} has ended with event {job.last_sequence}", metadata={"name": name})
     jobs.check_epoch(job, epoch)
+    if job.last_row != after:
+        raise Fenced(
+            f"the log of {name} ends with row {job.last_sequence}; its writer knows another row {after.sequence}",
+            metadata={"name": name},
+        )
+    stamp = new_stamp() if events else job.last_stamp
     written = [
-        Event(sequence, tx.now, event.kind, event.payload)
+        Event(sequence, tx.now, event.kind, event.payload, stamp)
         for sequence, event in enumerate(events, start=job.last_sequence + 1)
     ]
     tx.cx.executemany(
-        "INSERT INTO events SELECT id, ?, ?, ?, ? FROM jobs WHERE name = ?",
-        [(event.sequence, event.time, event.kind, event.payload, name) for event in written],
+        "INSERT INTO events SELECT id, ?, ?, ?, ?, ? FROM jobs WHERE name = ?",
+        [(event.sequence, event.time, event.kind, event.payload, event.stamp, name) for event in written],
     )
     tx.cx.execute(
-        "UPDATE jobs SET last_sequence = ?, resource = coalesce(?, resource), state = coalesce(?, state), "
-        "checkpoint = coalesce(?, checkpoint) WHERE name = ?",
-        (job.last_sequence + len(written), resource, state, checkpoint, name),
+        "UPDATE jobs SET last_sequence = ?, last_stamp = ?, resource = coalesce(?, resource), "
+        "state = coalesce(?, state), checkpoint = coalesce(?, checkpoint) WHERE name = ?",
+        (job.last_sequence + len(written), stamp, resource, state, checkpoint, name),
     )
     if checkpoint is not None:
         tx.cx.execute("UPDATE jobs SET claims = 0, alone = 0, lone_losses = 0 WHERE name = ?", (name,))
@@ -74,18 +82,21 @@ def progress(cx: sqlite3.Connection, name: str) -> Progress:
     return Progress(0, b"") if row is None else Progress(*row)
 
 
-def read(cx: sqlite3.Connection, name: str, after: int, limit: int) -> list[Event]:
+def read(cx: sqlite3.Connection, name: str, after: int, limit: int, stamp: int) -> list[Event]:
     """Read events from one snapshot of the job and its log."""
     cx.execute("BEGIN")
     try:
         job = jobs.need(cx, name)
+        known = "SELECT 1 FROM events WHERE job = (SELECT id FROM jobs WHERE name = ?) AND sequence = ? AND stamp = ?"
+        if stamp and cx.execute(known, (name, after, stamp)).fetchone() is None:
+            raise TailLost(f"the log of {name} has lost row {after}", metadata={"name": name})
         if after > job.last_sequence:
             raise CursorAhead(
                 f"{name} has {job.last_sequence} events; the cursor stands at {after}",
                 metadata={"lastSequence": str(job.last_sequence)},
             )
         query = (
-            "SELECT sequence, time, kind, payload FROM events WHERE job = (SELECT id FROM jobs WHERE name = ?) "
+            "SELECT sequence, time, kind, payload, stamp FROM events WHERE job = (SELECT id FROM jobs WHERE name = ?) "
             "AND sequence > ? ORDER BY sequence LIMIT ?"
         )
         return [Event(*row) for row in cx.execute(query, (name, after, limit))]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from segue_runtime.errors import NotFinished, QueueFull, RequestIdReused
 from segue_runtime.store import queue_order, uploads
-from segue_runtime.store.records import Created, Fenced, Job, NewJob, Page, Renewal, not_found
+from segue_runtime.store.records import Created, Fenced, Job, NewJob, Page, Renewal, new_stamp, not_found
 
 if TYPE_CHECKING:
     import sqlite3
@@ -68,19 +68,21 @@ def create(tx: Transaction, new: NewJob, queue_limit: int) -> Created:
     num_waiting = queue_order.num_waiting(tx.cx)
     if num_waiting >= queue_limit:
         raise QueueFull(f"the queue is full: {num_waiting} jobs wait", metadata={"limit": str(queue_limit)})
+    stamp = new_stamp() if new.first_events else 0
     cursor = tx.cx.execute(
         "INSERT INTO jobs (name, kind, owner, request_id, labels, spec, resource, state, attached_until, "
-        "attached_s, last_sequence, created, call_id, upload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "attached_s, last_sequence, last_stamp, created, call_id, upload) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             *(new.name, new.kind, new.owner, new.request_id, json.dumps(dict(new.labels)), new.spec, new.resource),
             *(new.state, None if new.attached_s is None else tx.steady_now + new.attached_s, new.attached_s),
-            *(len(new.first_events), tx.now, new.call_id, new.upload),
+            *(len(new.first_events), stamp, tx.now, new.call_id, new.upload),
         ),
     )
     tx.cx.executemany(
-        "INSERT INTO events VALUES (?, ?, ?, ?, ?)",
+        "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)",
         [
-            (cursor.lastrowid, sequence, tx.now, event.kind, event.payload)
+            (cursor.lastrowid, sequence, tx.now, event.kind, event.payload, stamp)
             for sequence, event in enumerate(new.first_events, start=1)
         ],
     )

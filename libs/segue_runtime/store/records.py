@@ -7,6 +7,7 @@ ahead than `lease_s` or `attached_s` is from before that.
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from segue_runtime.errors import SegueError
 
+STAMP_BITS: Final = 32
+
 
 class Fenced(InternalError):  # noqa: N818 - as in the error tree
     """Another conductor has claimed the job: the writer must stop and write nothing more."""
@@ -26,10 +29,19 @@ class LogEnded(InternalError):  # noqa: N818 - as in the error tree
     """The log has its terminal event, and nothing can follow it."""
 
 
+class TailLost(InternalError):  # noqa: N818 - as in the error tree
+    """A row that a reader has seen is not in the log any more: the store lost the end of the log."""
+
+
 def not_found(name: str) -> SegueError:
     """Return the error for a job that does not exist."""
     kind = CompositionNotFound if name.startswith("compositions/") else JobNotFound
     return kind(f"there is no {name}, or it is not yours, or it has expired", metadata={"name": name})
+
+
+def new_stamp() -> int:
+    """Draw the stamp of the rows of one append."""
+    return secrets.randbits(STAMP_BITS) or 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +60,21 @@ class Event:
     time: float
     kind: str
     payload: bytes
+    stamp: int = 0
+    """A number that each append draws at random; 0 in rows of earlier releases.
+
+    Two rows of equal sequence and stamp are one row: a store that lost the end of a log, because it was restored from a
+    backup or from a replica, gives sequences and epochs a second time, but no stamp. As each append names the row that
+    it follows, the rows before are the same too.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class RowMark:
+    """What tells a row of a log from all others; 0 before the first row."""
+
+    sequence: int = 0
+    stamp: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +127,7 @@ class Job:
     attached_until: float | None
     checkpoint: bytes | None
     last_sequence: int
+    last_stamp: int
     created: float
     started: float | None
     finished: float | None
@@ -121,6 +149,11 @@ class Job:
     def is_waiting(self) -> bool:
         """Whether it waits for a conductor."""
         return self.finished is None and self.claimed_by is None
+
+    @property
+    def last_row(self) -> RowMark:
+        """The newest row of its log."""
+        return RowMark(self.last_sequence, self.last_stamp)
 
     @property
     def is_finished(self) -> bool:

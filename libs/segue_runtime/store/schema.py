@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 log = logs.get("store")
 # SQLite keeps this number as the file's `user_version`; each change of TABLES raises it and adds a migration.
-VERSION = 4
+VERSION = 5
 BUSY_S = 5.0
 CHECK_S = 5.0
 """The time for the check of the file at the start; what a large file has not been checked for then is not."""
@@ -133,7 +133,8 @@ CREATE TABLE jobs (
     alone INTEGER NOT NULL DEFAULT 0,
     lone_losses INTEGER NOT NULL DEFAULT 0,
     worked_s REAL NOT NULL DEFAULT 0,
-    upload TEXT
+    upload TEXT,
+    last_stamp INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX jobs_expiring ON jobs (expires) WHERE expires IS NOT NULL;
 CREATE INDEX jobs_of_upload ON jobs (upload) WHERE upload IS NOT NULL AND finished IS NULL;
@@ -143,6 +144,7 @@ CREATE TABLE events (
     time REAL NOT NULL,
     kind TEXT NOT NULL,
     payload BLOB NOT NULL,
+    stamp INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (job, sequence)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE progress (
@@ -201,6 +203,11 @@ SELECT name, owner, media_type, CASE WHEN finished THEN offset ELSE 0 END, size,
 FROM earlier_uploads ORDER BY created;
 DROP TABLE earlier_uploads;
 {POOL_TABLES}""",  # noqa: S608 - constants
+    # The rows of before keep the stamp 0, which no cursor is compared with.
+    4: """
+ALTER TABLE jobs ADD COLUMN last_stamp INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE events ADD COLUMN stamp INTEGER NOT NULL DEFAULT 0;
+""",
 }
 
 

@@ -15,6 +15,7 @@ from segue_runtime.store.caches import EventCache, ProgressCache
 from segue_runtime.store.locks import exclusive
 from segue_runtime.store.notifier import Notifier, cancel_key, log_key, queue_key
 from segue_runtime.store.pool.sqlite_pool import SqlitePool
+from segue_runtime.store.records import RowMark
 from segue_runtime.store.schema import RESTORE, open_reader, open_writer, shrink
 from segue_runtime.store.threads import ReaderThreads, Transaction, WriterThread
 
@@ -218,17 +219,19 @@ class SqliteStore:
         epoch: int,
         events: Sequence[NewEvent],
         *,
+        after: RowMark,
         resource: bytes | None = None,
         state: str | None = None,
         checkpoint: bytes | None = None,
         terminal: bool = False,
-    ) -> int:
-        def work(tx: Transaction) -> int:
+    ) -> RowMark:
+        def work(tx: Transaction) -> RowMark:
             written = event_log.append(
                 tx,
                 name,
                 epoch,
                 events,
+                after=after,
                 resource=resource,
                 state=state,
                 checkpoint=checkpoint,
@@ -238,20 +241,20 @@ class SqliteStore:
                 partial(self._events.add_committed, name, written),
                 partial(self.notifier.notify, log_key(name)),
             ]
-            return written[-1].sequence if written else jobs.need(tx.cx, name).last_sequence
+            return RowMark(written[-1].sequence, written[-1].stamp) if written else after
 
         return await (self._run_ending(work) if terminal else self._writer.run(work))
 
-    async def read(self, name: str, after: int, limit: int = 256) -> Sequence[Event]:
-        cached = self._events.read(name, after, limit)
+    async def read(self, name: str, after: int, limit: int = 256, *, stamp: int = 0) -> Sequence[Event]:
+        cached = self._events.read(name, after, limit, stamp)
         if cached:
             return cached
-        rows = await self._readers.run(lambda cx: event_log.read(cx, name, after, limit))
+        rows = await self._readers.run(lambda cx: event_log.read(cx, name, after, limit, stamp))
         self._events.add_read(name, after, rows, limit)
         return rows
 
     async def wait(self, name: str, after: int, timeout_s: float) -> bool:
-        if self._events.read(name, after, 1):
+        if self._events.read(name, after, 1, 0):
             return True
         return await self.notifier.wait(log_key(name), timeout_s, after)
 

@@ -38,11 +38,15 @@ class Journal:
         self.epoch = job.epoch
         self.composition: Composition = composition_pb2.Composition.FromString(job.resource)
         self.checkpoint = JobCheckpoint.decode(job.checkpoint)
-        self.sequence = job.last_sequence
-        """The newest row of the log that this claim knows of."""
+        self._last_row = job.last_row
         self._checkpointed = asyncio.Event()
         # Rendering and mixing append at the same time: each event must change the result of the one before.
         self._appending = asyncio.Lock()
+
+    @property
+    def sequence(self) -> int:
+        """The newest row of the log that this claim knows of."""
+        return self._last_row.sequence
 
     async def next_checkpoint(self) -> None:
         """Wait until the job reaches its next checkpoint."""
@@ -106,10 +110,11 @@ class Journal:
             rows.append(NewEvent(log_rows.SEGMENT, segment.encode()))
         if checkpoint:  # it is progress, for which the store counts the claims from 0 again
             changed.claims = 0
-        self.sequence = await self._store.append(
+        self._last_row = await self._store.append(
             self.name,
             self.epoch,
             rows,
+            after=self._last_row,
             resource=changed.SerializeToString(),
             state=composition_pb2.State.Name(changed.state),
             checkpoint=checkpoint.encode() if checkpoint else None,

@@ -332,7 +332,8 @@ global___Replanned = Replanned
 @typing.final
 class DraftRewound(google.protobuf.message.Message):
     """DraftRewound says that audio from first_frame on is made again. Discard the received audio of that stage from there
-    on.
+    on. A resumed stream that begins with it, for both stages and with sequence 0, starts again at the first event: the
+    store has lost rows that this caller has.
     """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
@@ -344,7 +345,9 @@ class DraftRewound(google.protobuf.message.Message):
     first_frame: builtins.int
     """first_frame is the first frame to discard: the section's start, or 0 for the master."""
     section_id: builtins.str
-    """section_id is the id of the section. Empty for the master."""
+    """section_id is the id of the section. Empty for the master and at the start of a
+    stream.
+    """
     attempt: builtins.int
     """attempt is the number of the new try."""
     stage: segue.audio.v1.audio_pb2.Stage.ValueType

@@ -125,8 +125,8 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """
     ERROR_REASON_CURSOR_AHEAD: _ErrorReason.ValueType  # 21
     """ERROR_REASON_CURSOR_AHEAD: OUT_OF_RANGE. The cursor is beyond the end of the log; metadata "lastCursor" is the last
-    valid one. Example: the server's disk was restored from a backup. Metadata: {"lastCursor":
-    "AVVZhCQAAAAAAAAAKQAAAAAAAAAAdlnHjA=="}.
+    valid one. Example: an earlier release wrote the cursor, and the server's disk was restored from a backup.
+    Metadata: {"lastCursor": "AVVZhCQAAAAAAAAAKQAAAAAAAAAAdlnHjA=="}.
     """
     ERROR_REASON_OFFSET_OUT_OF_RANGE: _ErrorReason.ValueType  # 23
     """ERROR_REASON_OFFSET_OUT_OF_RANGE: OUT_OF_RANGE. A byte offset is beyond the end, or is not the next one of an
@@ -335,8 +335,8 @@ Metadata: {"degradation": "section_model_replaced", "reason": "RENDER_INVALID", 
 """
 ERROR_REASON_CURSOR_AHEAD: ErrorReason.ValueType  # 21
 """ERROR_REASON_CURSOR_AHEAD: OUT_OF_RANGE. The cursor is beyond the end of the log; metadata "lastCursor" is the last
-valid one. Example: the server's disk was restored from a backup. Metadata: {"lastCursor":
-"AVVZhCQAAAAAAAAAKQAAAAAAAAAAdlnHjA=="}.
+valid one. Example: an earlier release wrote the cursor, and the server's disk was restored from a backup.
+Metadata: {"lastCursor": "AVVZhCQAAAAAAAAAKQAAAAAAAAAAdlnHjA=="}.
 """
 ERROR_REASON_OFFSET_OUT_OF_RANGE: ErrorReason.ValueType  # 23
 """ERROR_REASON_OFFSET_OUT_OF_RANGE: OUT_OF_RANGE. A byte offset is beyond the end, or is not the next one of an

@@ -33,6 +33,7 @@ class AnalysisRun:
     def __init__(self, job: Job, services: Services, settings: ConductorSettings) -> None:
         self.name = job.name
         self._epoch = job.epoch
+        self._last_row = job.last_row
         self._services = services
         self._settings = settings
         self._analysis = analysis_pb2.Analysis.FromString(job.resource)
@@ -70,11 +71,12 @@ class AnalysisRun:
 
     async def _write(self, *, terminal: bool = False) -> None:
         self._last_write = time.monotonic()
-        await until_the_store_answers(
+        self._last_row = await until_the_store_answers(
             lambda: self._services.store.append(
                 self.name,
                 self._epoch,
                 [NewEvent(log_rows.EVENT, b"")],
+                after=self._last_row,
                 resource=self._analysis.SerializeToString(),
                 state=composition_pb2.State.Name(self._analysis.state),
                 terminal=terminal,
