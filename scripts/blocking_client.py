@@ -31,7 +31,7 @@ from segue_client.event_loop_thread import EventLoopThread
 from segue_client.transport.resumption import STUCK_LIMIT_S
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
     from typing import Self
 

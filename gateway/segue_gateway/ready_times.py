@@ -1,4 +1,4 @@
-"""The estimates of this gateway: when compositions will be complete, computed again twice a second at most."""
+"""The estimates of this gateway: when jobs will be complete, computed again twice a second at most."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Final
 
 from segue.composer.v1 import spec_pb2
 from segue_composition import state
+from segue_composition.estimates.file_times import file_times
 from segue_composition.estimates.ready_times import ready_times
-from segue_composition.job_kinds import COMPOSITION
+from segue_composition.job_kinds import ANALYSIS, COMPOSITION, MASTERING
 from segue_runtime.store.pool.workload import MAX_JOBS, UnfinishedJob
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from google.protobuf.duration_pb2 import Duration
 
@@ -31,22 +32,48 @@ LONGEST_RETRY_S: Final = 60.0
 NEWCOMER: Final = ""
 
 
+class KnownTimes:
+    """The newest estimates of the unfinished jobs of one kind."""
+
+    def __init__(self, compute: Callable[[], Awaitable[Mapping[str, ReadyTime]]]) -> None:
+        self._compute = compute
+        self._known: Mapping[str, ReadyTime] = {}
+        self._read = -NEW_EVERY_S
+        self._reading = asyncio.Lock()
+
+    async def get(self, name: str) -> ReadyTime | None:
+        """Return the estimate of a job."""
+        # A new job is not among the present estimates; of very many, only the first ones are ever.
+        is_new = name not in self._known and len(self._known) < MAX_JOBS
+        return (await self.all(0.0 if is_new else NEW_EVERY_S)).get(name)
+
+    async def all(self, max_age_s: float = 0.0) -> Mapping[str, ReadyTime]:
+        """Return estimates of a certain age at most; callers at the same time share the work."""
+        asked = time.monotonic()
+        async with self._reading:
+            if self._read < asked - max_age_s:
+                began = time.monotonic()
+                self._known, self._read = await self._compute(), began
+        return self._known
+
+
 class ReadyTimes:
-    """The estimates of all unfinished compositions."""
+    """The estimates of all unfinished compositions, masterings and analyses."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self._num_workers = settings.conductor.count
         self._unknown_retry_s = settings.queue.retry_after_s
         self._store = store
-        self._known: Mapping[str, ReadyTime] = {}
-        self._read = -NEW_EVERY_S
-        self._reading = asyncio.Lock()
+        self._pieces = KnownTimes(self._compute)
+        self._times = {
+            COMPOSITION: self._pieces,
+            MASTERING: KnownTimes(lambda: self._compute_files(MASTERING)),
+            ANALYSIS: KnownTimes(lambda: self._compute_files(ANALYSIS)),
+        }
 
-    async def fill(self, target: Duration, name: str) -> None:
-        """Fill in when a composition will be complete; nothing if that is unknown."""
-        # A new composition is not among the present estimates; of very many, only the first ones are ever.
-        is_new = name not in self._known and len(self._known) < MAX_JOBS
-        estimate = (await self._all(0.0 if is_new else NEW_EVERY_S)).get(name)
+    async def fill(self, target: Duration, name: str, kind: str) -> None:
+        """Fill in when a job will be complete; nothing if that is unknown."""
+        estimate = await self._times[kind].get(name)
         if estimate is not None:
             _set(target, estimate.ready_s)
 
@@ -66,23 +93,17 @@ class ReadyTimes:
 
     async def retry_after_s(self) -> float:
         """Return in how many whole seconds a conductor will probably take the next composition out of the queue."""
-        starts_s = [each.start_s for each in (await self._all(0.0)).values() if each.start_s]
+        starts_s = [each.start_s for each in (await self._pieces.all()).values() if each.start_s]
         if not starts_s:
             return self._unknown_retry_s
         return min(LONGEST_RETRY_S, max(SHORTEST_RETRY_S, math.ceil(min(starts_s))))
 
-    async def _all(self, max_age_s: float) -> Mapping[str, ReadyTime]:
-        """Return estimates of a certain age at most; callers at the same time share the work."""
-        asked = time.monotonic()
-        async with self._reading:
-            if self._read < asked - max_age_s:
-                began = time.monotonic()
-                self._known, self._read = await self._compute(), began
-        return self._known
-
     async def _compute(self, newcomer: UnfinishedJob | None = None) -> Mapping[str, ReadyTime]:
         workload = await self._store.pool.workload(COMPOSITION)
         return await asyncio.to_thread(ready_times, workload, time.time(), self._num_workers, newcomer)
+
+    async def _compute_files(self, kind: str) -> Mapping[str, ReadyTime]:
+        return file_times(await self._store.pool.workload(kind), kind, time.time())
 
 
 def _set(target: Duration, seconds: float | None) -> None:

@@ -69,7 +69,7 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         """Create a composition and watch it to its end."""
         cancels = request.disconnect_policy == stream_pb2.DISCONNECT_POLICY_CANCEL
         job = await self._submission.compose(request.spec, request.request_id, attached=cancels)
-        await self._streams.send(context, job.name, cursors.START, request)
+        await self._streams.send(context, job, cursors.START, request)
         ended = composition_pb2.Composition.FromString((await self._submission.job(job.name)).resource)
         if ended.state in {composition_pb2.STATE_FAILED, composition_pb2.STATE_CANCELLED}:
             raise errors.from_status(ended.error)
@@ -116,7 +116,7 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         if job.is_finished and at_end:
             # Nothing can follow: the last event is sent again, so that the stream ends as any other.
             start = cursors.Cursor(job.last_sequence - 1)
-        await self._streams.send(context, job.name, start, request)
+        await self._streams.send(context, job, start, request)
 
     async def CancelComposition(
         self, request: composition_pb2.CancelCompositionRequest, context: Context
@@ -201,14 +201,14 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
     ) -> analysis_pb2.CreateAnalysisResponse:
         """Queue an analysis."""
         job = await self._submission.analyze(request)
-        return analysis_pb2.CreateAnalysisResponse(analysis=analysis_pb2.Analysis.FromString(job.resource))
+        return analysis_pb2.CreateAnalysisResponse(analysis=await self._analysis(job))
 
     async def GetAnalysis(
         self, request: analysis_pb2.GetAnalysisRequest, context: Context
     ) -> analysis_pb2.GetAnalysisResponse:
         """Return an analysis."""
         job = await self._submission.job(request.name)
-        return analysis_pb2.GetAnalysisResponse(analysis=analysis_pb2.Analysis.FromString(job.resource))
+        return analysis_pb2.GetAnalysisResponse(analysis=await self._analysis(job))
 
     async def WatchAnalysis(
         self, request: analysis_pb2.WatchAnalysisRequest, context: Context
@@ -216,7 +216,7 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         """Send an analysis after each change."""
         job = await self._submission.job(request.name)
         while True:
-            yield analysis_pb2.WatchAnalysisResponse(analysis=analysis_pb2.Analysis.FromString(job.resource))
+            yield analysis_pb2.WatchAnalysisResponse(analysis=await self._analysis(job))
             if job.is_finished:
                 return
             seen = job.last_sequence
@@ -238,7 +238,7 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
             limit=listing.page_size(request.page_size),
             after=self._page_tokens.decode(request.page_token, owner(), query),
         )
-        found = [analysis_pb2.Analysis.FromString(job.resource) for job in page.jobs]
+        found = [await self._analysis(job) for job in page.jobs]
         for analysis in found:
             analysis.ClearField("report")
         return analysis_pb2.ListAnalysesResponse(
@@ -250,7 +250,7 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
     ) -> analysis_pb2.CancelAnalysisResponse:
         """Request the cancellation of an analysis."""
         job = await self._cancel(request.name, "CancelAnalysis")
-        return analysis_pb2.CancelAnalysisResponse(analysis=analysis_pb2.Analysis.FromString(job.resource))
+        return analysis_pb2.CancelAnalysisResponse(analysis=await self._analysis(job))
 
     async def CreateMaster(
         self, request: mastering_pb2.CreateMasterRequest, context: Context
@@ -291,6 +291,12 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
             job = await self._submission.end_cancelled(job)
         return job
 
+    async def _analysis(self, job: Job) -> analysis_pb2.Analysis:
+        analysis = analysis_pb2.Analysis.FromString(job.resource)
+        if not job.is_finished:
+            await self._ready_times.fill(analysis.ready_in, job.name, job.kind)
+        return analysis
+
     async def _composition(self, job: Job, positions: Mapping[str, int] | None = None) -> Composition:
         composition = composition_pb2.Composition.FromString(job.resource)
         if job.is_waiting:
@@ -298,8 +304,8 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
             composition.queue_position = found.get(job.name, 0)
         elif not job.is_finished:
             composition.waiting_for = log_rows.waiting_for(await self._store.progress(job.name))
-        if not job.is_finished and job.kind == COMPOSITION:
-            await self._ready_times.fill(composition.ready_in, job.name)
+        if not job.is_finished:
+            await self._ready_times.fill(composition.ready_in, job.name, job.kind)
         if job.expires is not None:
             log_rows.set_time(composition.expire_time, job.expires)
         return composition

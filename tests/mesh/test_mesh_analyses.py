@@ -39,7 +39,7 @@ async def reach(calls: ComposerServiceAsyncStub, name: str, state: int) -> analy
 async def test_a_queued_analysis_is_cancelled_at_once_and_a_running_one_soon(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conductor, "NUM_OTHER_WORKERS", 1)
+    monkeypatch.setattr(conductor, "FILE_JOBS_AT_ONCE", 1)
     with socket.create_server(("127.0.0.1", 0)) as deaf:  # an analyzer that never answers
         await cancel_three(tmp_path, deaf.getsockname()[1])
 

@@ -11,12 +11,15 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from tests.mesh.harness import free_port, spec, stub
 
-from segue.composer.v1 import composition_pb2, spec_pb2, stream_pb2
+from segue.audio.v1 import audio_pb2
+from segue.composer.v1 import analysis_pb2, composition_pb2, spec_pb2, stream_pb2
 from segue.music.v1 import music_pb2
 from segue.renderer.v1 import renderer_pb2
 from segue_client import Access, Client, SegueError
 from segue_composition import log_rows, state
+from segue_composition.estimates.file_times import file_stage
 from segue_composition.estimates.piece_work import MASTER, MIX
+from segue_composition.job_kinds import ANALYSIS, MASTERING
 from segue_runtime.settings import load
 from segue_runtime.store import NewEvent, SqliteStore
 from segue_runtime.store.pool.records import LeaseEnd, ModelKey, OfferedModel, RendererOffer, WaitingSection
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 BAND = ModelKey("band", "d", "1")
 LEASE_S = 600.0
 OFFER_S = 60.0
+FLAC = spec_pb2.Export(file_format=audio_pb2.FILE_FORMAT_FLAC)
 FIVE = spec("calm piano, 120 bpm, C major, verse chorus verse chorus verse", seconds=40)
 
 
@@ -236,3 +240,57 @@ async def test_a_full_queue_gives_the_time_until_a_piece_leaves_it(tmp_path: Pat
         assert caught.value.reason == "QUEUE_FULL"
         left_s = seconds((await here.client.get(running.name)).ready_in)
         assert caught.value.retry_after_s == pytest.approx(left_s, rel=0.1)
+
+
+async def test_the_estimate_of_a_file_follows_its_size_its_format_and_the_files_before_it(tmp_path: Path) -> None:
+    """Nobody works on them: two at once are expected."""
+    async with mesh(tmp_path) as here, stub(here.address) as calls:
+        sources = {}
+        for name, size in (("a.flac", 200_000), ("b.wav", 400_000)):
+            (tmp_path / name).write_bytes(bytes(size))
+            sources[name] = (await here.client.upload(tmp_path / name)).name
+
+        async def analyze(name: str) -> str:
+            request = analysis_pb2.CreateAnalysisRequest(source=sources[name])
+            return (await calls.CreateAnalysis(request)).analysis.name
+
+        async def left_s(name: str) -> float | None:
+            found = (await calls.GetAnalysis(analysis_pb2.GetAnalysisRequest(name=name))).analysis
+            return seconds(found.ready_in) if found.HasField("ready_in") else None
+
+        first, other = await analyze("a.flac"), await analyze("b.wav")
+        assert await left_s(first) is None  # no file was measured before
+        for kind, cost in ((ANALYSIS, 50.0), (MASTERING, 100.0)):
+            await here.store.pool.add_cost(file_stage(kind, "audio/flac"), cost)
+        third, fourth = await analyze("a.flac"), await analyze("a.flac")
+        assert await left_s(fourth) == pytest.approx(30)  # behind the first one and the third one
+        assert [await left_s(each) for each in (first, third)] == pytest.approx([10, 20])
+        assert await left_s(other) is None  # of another format
+
+        # Half of it is done.
+        job = await here.claim(first)
+        running = analysis_pb2.Analysis.FromString(job.resource)
+        running.fraction_done, running.state = 0.5, composition_pb2.STATE_RENDERING
+        await here.store.append(
+            first,
+            job.epoch,
+            [NewEvent(log_rows.EVENT, b"")],
+            after=job.last_row,
+            resource=running.SerializeToString(),
+            state="RENDERING",
+        )
+        async for answer in calls.WatchAnalysis(analysis_pb2.WatchAnalysisRequest(name=await analyze("a.flac"))):
+            assert seconds(answer.analysis.ready_in) == pytest.approx(35)
+            break
+        assert await left_s(first) == pytest.approx(5)
+
+        # Masterings have workers of their own, and are watched as pieces are.
+        created = await here.client.create_master(sources["a.flac"], exports=[FLAC])
+        assert seconds(created.ready_in) == pytest.approx(20)
+        request = stream_pb2.WatchCompositionRequest(name=created.name)
+        request.heartbeat_interval.FromSeconds(1)
+        async with asyncio.timeout(60):
+            async for event in calls.WatchComposition(request):
+                if event.event.HasField("checkpoint"):
+                    assert seconds(event.event.checkpoint.ready_in) == pytest.approx(20)
+                    break

@@ -14,7 +14,7 @@ import soundfile
 from tests.mesh.harness import Segued, embedded, hear
 
 from segue.audio.v1 import audio_pb2
-from segue.composer.v1 import composition_pb2, spec_pb2, stream_pb2
+from segue.composer.v1 import analysis_pb2, composition_pb2, spec_pb2, stream_pb2
 from segue.mixer.v1 import mixer_pb2
 from segue_audio.files import AudioFileSettings, open_writer, read_tags
 from segue_audio.loudness import LoudnessMeter
@@ -50,6 +50,22 @@ async def test_a_flac_of_unknown_length_is_mastered(tmp_path: Path) -> None:
         heard = await asyncio.wait_for(mastered(client, path), 60)
         assert heard.composition.state == composition_pb2.STATE_SUCCEEDED, heard.composition.error
         assert len(heard.draft) == 2 * RATE * 8
+
+
+async def test_a_mastering_and_an_analysis_tell_when_a_later_one_will_be_complete(tmp_path: Path) -> None:
+    path = wav(tmp_path / "mine.flac")
+    states: list[analysis_pb2.Analysis] = []
+    async with embedded(tmp_path) as (_, client), asyncio.timeout(100):
+        upload = await client.upload(path)
+        assert upload.media_type == "audio/flac"
+        for is_known in (False, True):
+            created = await client.create_master(upload.name)
+            assert created.HasField("ready_in") == is_known
+            assert not (await hear(client.watch(created.name))).composition.HasField("ready_in")
+            states.clear()
+            await client.analyze(upload.name, states.append)
+            assert states[0].HasField("ready_in") == is_known
+            assert not states[-1].HasField("ready_in")
 
 
 async def read(client: Client, output: composition_pb2.Output) -> bytes:

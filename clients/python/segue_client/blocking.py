@@ -10,7 +10,7 @@ from segue_client.event_loop_thread import EventLoopThread
 from segue_client.transport.resumption import STUCK_LIMIT_S
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
     from typing import Self
 
@@ -200,8 +200,8 @@ class BlockingClient:
         """Yield the bytes of an output. They are checked, and a broken download resumes at its last byte."""
         return self._thread.iterate(self._inner.read(output))
 
-    def upload(self, path: Path, media_type: str = "application/octet-stream") -> files_pb2.Upload:
-        """Upload a file, for `analyze` or `create_master`."""
+    def upload(self, path: Path, media_type: str = "") -> files_pb2.Upload:
+        """Upload a file, for `analyze` or `create_master`. Without a media type, its name tells it."""
         return self._thread.run(self._inner.upload(path, media_type))
 
     def uploads(self) -> Iterator[files_pb2.Upload]:
@@ -212,9 +212,9 @@ class BlockingClient:
         """Delete an upload, finished or not, unless a job that has not ended needs it."""
         self._thread.run(self._inner.delete_upload(name))
 
-    def analyze(self, source: str) -> Report:
-        """Measure an upload or an output, and wait for the report."""
-        return self._thread.run(self._inner.analyze(source))
+    def analyze(self, source: str, on_change: Callable[[analysis_pb2.Analysis], object] | None = None) -> Report:
+        """Measure an upload or an output, and wait for the report. `on_change` gets each state, with `ready_in`."""
+        return self._thread.run(self._inner.analyze(source, on_change))
 
     def analyses(self, filter_text: str = "") -> Iterator[analysis_pb2.Analysis]:
         """Yield the caller's analyses, newest first, without their reports."""

@@ -20,6 +20,7 @@ from segue.composer.v1 import (
 from segue.music.v1 import music_pb2
 from segue_client.channel import Access
 from segue_client.errors import SegueError, from_status
+from segue_client.file_formats import media_type_of
 from segue_client.stream import Stream, StreamOptions
 from segue_client.transport import transfers
 from segue_client.transport.connection import Connection, read_within
@@ -28,7 +29,7 @@ from segue_client.transport.retry import RetryBackoff, is_temporary
 from segue_client.transport.stream_check import StreamPosition
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
     from typing import Self
 
@@ -226,9 +227,9 @@ class Client:
         async for piece in transfers.read(self._connection, output):
             yield piece
 
-    async def upload(self, path: Path, media_type: str = "application/octet-stream") -> files_pb2.Upload:
-        """Upload a file, for `analyze` or `create_master`."""
-        return await transfers.upload(self._connection, path, media_type)
+    async def upload(self, path: Path, media_type: str = "") -> files_pb2.Upload:
+        """Upload a file, for `analyze` or `create_master`. Without a media type, its name tells it."""
+        return await transfers.upload(self._connection, path, media_type or media_type_of(path))
 
     async def uploads(self) -> AsyncIterator[files_pb2.Upload]:
         """Yield the caller's uploads, newest first, finished or not."""
@@ -247,13 +248,13 @@ class Client:
         done = ("ARTIFACT_NOT_FOUND", files_pb2.DeleteUploadResponse())
         await self._connection.call(lambda stub: stub.DeleteUpload, request, done=done)
 
-    async def analyze(self, source: str) -> Report:
-        """Measure an upload or an output, and wait for the report."""
+    async def analyze(self, source: str, on_change: Callable[[analysis_pb2.Analysis], object] | None = None) -> Report:
+        """Measure an upload or an output, and wait for the report. `on_change` gets each state, with `ready_in`."""
         created = await self._connection.call(
             lambda stub: stub.CreateAnalysis,
             analysis_pb2.CreateAnalysisRequest(source=source, request_id=str(uuid.uuid4())),
         )
-        analysis = await self._follow(created.analysis)
+        analysis = await self._follow(created.analysis, on_change or (lambda _analysis: None))
         if analysis.state != composition_pb2.STATE_SUCCEEDED:
             raise from_status(analysis.error)
         return analysis.report
@@ -290,7 +291,10 @@ class Client:
 
     # Implementation.
 
-    async def _follow(self, analysis: analysis_pb2.Analysis) -> analysis_pb2.Analysis:
+    async def _follow(
+        self, analysis: analysis_pb2.Analysis, on_change: Callable[[analysis_pb2.Analysis], object]
+    ) -> analysis_pb2.Analysis:
+        on_change(analysis)
         backoff = RetryBackoff(self._connection.clock, self._connection.patience_s)
         request = analysis_pb2.WatchAnalysisRequest(name=analysis.name)
         while not analysis.HasField("end_time"):
@@ -300,6 +304,7 @@ class Client:
                     # This stream has no heartbeats, and an analysis may take long.
                     while response := await read_within(call, self._stuck_limit_s):
                         analysis = response.analysis
+                        on_change(analysis)
                         backoff.record_progress()
                     failure = SegueError(grpc.StatusCode.UNAVAILABLE, f"the stream of {request.name} ended too early")
                 except SegueError as error:

@@ -23,3 +23,9 @@ def file_format_of(target: Path) -> tuple[audio_pb2.FileFormat.ValueType, str]:
     if number is None:
         raise ValueError(f"{target}: unknown file format; use one of {' '.join(SUFFIXES)}")
     return number, FILE_FORMATS[number].media_type
+
+
+def media_type_of(path: Path) -> str:
+    """Return the media type of an audio file of any name."""
+    number = SUFFIXES.get(path.suffix.lower())
+    return "application/octet-stream" if number is None else FILE_FORMATS[number].media_type

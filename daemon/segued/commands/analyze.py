@@ -12,6 +12,7 @@ from segued.connection import event_loop
 from segued.connection.client import connected
 from segued.exits import ExitCode, cli_error
 from segued.output.files import existing_file
+from segued.output.progress import ReadyNote
 from segued.output.report_view import write_report
 from segued.output.terminal import console, write_line
 
@@ -30,8 +31,9 @@ async def _analyze(settings: Settings, arguments: argparse.Namespace) -> int:
     path = await asyncio.to_thread(existing_file, arguments.file)
     async with connected(settings) as client:
         upload = await client.upload(path)
+        ready = ReadyNote(is_shown=not arguments.json)
         try:
-            report = await client.analyze(upload.name)
+            report = await client.analyze(upload.name, ready.note)
         except SegueError as error:
             raise cli_error(error, accepted=True) from error
     if arguments.json:

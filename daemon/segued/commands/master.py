@@ -16,6 +16,7 @@ from segued.connection import event_loop
 from segued.connection.client import connected
 from segued.exits import CliError, ExitCode, cli_error, print_note, printable
 from segued.output.files import check_targets, existing_file, write_files
+from segued.output.progress import ReadyNote
 from segued.output.terminal import clock, write_line
 from segued.requests import exports
 
@@ -43,7 +44,7 @@ async def _master(settings: Settings, arguments: argparse.Namespace) -> int:
     async with connected(settings) as client:
         upload = await client.upload(source)
         request.source = upload.name
-        composition = await _follow(client, request)
+        composition = await _follow(client, request, ReadyNote(is_shown=not (arguments.json or arguments.quiet)))
         await write_files(client, composition, target, arguments)
     if arguments.json:
         measured = {"measured": composition.master, "mastered": composition.mastered}
@@ -62,14 +63,17 @@ def _source(arguments: argparse.Namespace, target: Path) -> Path:
     return source
 
 
-async def _follow(client: Client, request: mastering_pb2.CreateMasterRequest) -> Composition:
+async def _follow(client: Client, request: mastering_pb2.CreateMasterRequest, ready: ReadyNote) -> Composition:
     """Follow the mastering to its end. A cancelled task cancels the mastering as well."""
     created = await client.create_master(
         request.source, settings=request.settings if request.HasField("settings") else None, exports=request.exports
     )
     ended = created
+    ready.note(created)
     try:
         async for update in client.watch(created.name):
+            if update.kind == "checkpoint":
+                ready.note(update.event.checkpoint)
             if update.kind == "finished":
                 ended = update.event.finished.composition
     except asyncio.CancelledError:

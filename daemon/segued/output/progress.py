@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 from segue.composer.v1 import composition_pb2, stream_pb2
 from segue_music import codec, theory, timing
+from segued.exits import print_note
 from segued.output.terminal import clock, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from segue.composer.v1.analysis_pb2 import Analysis
     from segue.composer.v1.composition_pb2 import Composition
     from segue.music.v1 import music_pb2
     from segue_client import Update
@@ -188,6 +190,19 @@ def section_wait(progress: stream_pb2.SectionProgress) -> str:
 def ready_text(seconds_left: float | None) -> str:
     """Return when a composition will be complete; empty if that is unknown."""
     return "" if seconds_left is None else f"ready in about {clock(seconds_left)}"
+
+
+class ReadyNote:
+    """Writes the first known estimate of a mastering or an analysis to standard error."""
+
+    def __init__(self, *, is_shown: bool) -> None:
+        self._is_shown = is_shown
+
+    def note(self, state: Composition | Analysis | stream_pb2.Checkpoint) -> None:
+        """Write its estimate, if it has one and none was written."""
+        if self._is_shown and state.HasField("ready_in"):
+            self._is_shown = False
+            print_note(ready_text(state.ready_in.ToNanoseconds() / 1e9))
 
 
 def waiting_line(role: str) -> str:

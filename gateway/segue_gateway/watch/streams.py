@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from segue_gateway.watch.cursor import Cursor
     from segue_runtime.metrics import Metrics
     from segue_runtime.settings.sections import GatewaySettings
+    from segue_runtime.store import Job
 
 ATTACH_EVERY_S: Final = 5.0
 log = logs.get("gateway")
@@ -49,7 +50,7 @@ class WatchStreams:
     async def send(
         self,
         context: grpc.aio.ServicerContext[Any, Any],
-        name: str,
+        job: Job,
         start: Cursor,
         request: stream_pb2.ComposeRequest | stream_pb2.WatchCompositionRequest,
     ) -> None:
@@ -59,9 +60,9 @@ class WatchStreams:
             encoding=request.encoding,
             heartbeat_s=request.heartbeat_interval.ToNanoseconds() / 1e9 or self._settings.heartbeat_s,
         )
-        watch = Watch(self._services, self._seal, self._ready_times, self._draining, name, start, options)
+        watch = Watch(self._services, self._seal, self._ready_times, self._draining, job, start, options)
         owns = request.disconnect_policy == stream_pb2.DISCONNECT_POLICY_CANCEL
-        async with self._attached(name) if owns else contextlib.nullcontext():
+        async with self._attached(job.name) if owns else contextlib.nullcontext():
             self.num_watchers += 1
             self._metrics.watchers.inc()
             try:

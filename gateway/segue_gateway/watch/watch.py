@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from segue_gateway.ready_times import ReadyTimes
     from segue_gateway.seal import Seal
     from segue_gateway.watch.audio_messages import LoggedSegment
-    from segue_runtime.store import Event, Progress
+    from segue_runtime.store import Event, Job, Progress
 
 READ_ROWS: Final = 256
 WAIT_S: Final = 0.5
@@ -59,7 +59,7 @@ class Watch:
         seal: Seal,
         ready_times: ReadyTimes,
         draining: asyncio.Event,
-        name: str,
+        job: Job,
         start: Cursor,
         options: WatchOptions,
     ) -> None:
@@ -67,11 +67,12 @@ class Watch:
         self._seal = seal
         self._ready_times = ready_times
         self._draining = draining
-        self._name = name
+        self._name = job.name
+        self._kind = job.kind
         self._cursor = start
         self._heartbeat_s = options.heartbeat_s
         self._stages = STAGES[options.audio]
-        self._audio = AudioMessages(services.artifacts, seal, name, options.encoding)
+        self._audio = AudioMessages(services.artifacts, seal, job.name, options.encoding)
         self._progress_version = 0
         self._progress: frozenset[bytes] = frozenset()
         self._last_sent = time.monotonic()
@@ -184,7 +185,7 @@ class Watch:
     async def _unlogged(self, event: stream_pb2.CompositionEvent) -> bytes:
         """Encode an event that has no row in the log."""
         content = event.checkpoint if event.HasField("checkpoint") else event.section_progress
-        await self._ready_times.fill(content.ready_in, self._name)
+        await self._ready_times.fill(content.ready_in, self._name, self._kind)
         event.composition = self._name
         event.sequence = self._cursor.sequence
         log_rows.set_time(event.event_time, time.time())

@@ -282,7 +282,7 @@ class Pool(Protocol):
         ...
 
     async def add_cost(self, stage: str, cost: float) -> None:
-        """Remember what a stage took, in seconds of work for a second of audio."""
+        """Remember what a stage took, in seconds of work for a second of audio, or for a megabyte of a file."""
         ...
 
     async def workload(self, kind: str) -> Workload:

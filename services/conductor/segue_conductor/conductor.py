@@ -9,6 +9,7 @@ import secrets
 from typing import TYPE_CHECKING, Any, Final
 
 from segue.composer.v1 import composition_pb2
+from segue_composition.estimates.file_times import FILE_JOBS_AT_ONCE
 from segue_composition.estimates.ready_times import pieces_at_once
 from segue_composition.job_kinds import ANALYSIS, COMPOSITION, MASTERING
 from segue_conductor.company import Company
@@ -35,8 +36,6 @@ IDLE_WAIT_S: Final = 1.0
 STORE_BACKOFF_S: Final = 1.0
 CLEAN_EVERY_S: Final = 5.0
 STAFF_EVERY_S: Final = 1.0
-NUM_OTHER_WORKERS: Final = 2
-"""The workers for masterings, and for analyses."""
 log = logs.get("conductor")
 
 
@@ -59,7 +58,7 @@ class Conductor:
         self._stopping = asyncio.Event()
         self._company = Company()
         self._pool = pool
-        self._num_workers = {COMPOSITION: 0, MASTERING: NUM_OTHER_WORKERS, ANALYSIS: NUM_OTHER_WORKERS}
+        self._num_workers = {COMPOSITION: 0, MASTERING: FILE_JOBS_AT_ONCE, ANALYSIS: FILE_JOBS_AT_ONCE}
         self._workers: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._staffing: asyncio.Task[None] | None = None
         self._cleaner = cleaner

@@ -6,6 +6,7 @@ Analyses of uploaded files and of outputs."""
 import builtins
 import collections.abc
 import google.protobuf.descriptor
+import google.protobuf.duration_pb2
 import google.protobuf.internal.containers
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
@@ -30,6 +31,7 @@ class Analysis(google.protobuf.message.Message):
     ERROR_FIELD_NUMBER: builtins.int
     CREATE_TIME_FIELD_NUMBER: builtins.int
     END_TIME_FIELD_NUMBER: builtins.int
+    READY_IN_FIELD_NUMBER: builtins.int
     name: builtins.str
     """name is "analyses/" and an id."""
     source: builtins.str
@@ -54,6 +56,13 @@ class Analysis(google.protobuf.message.Message):
     def end_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """end_time is the time of the end. Absence means that the analysis has not ended."""
 
+    @property
+    def ready_in(self) -> google.protobuf.duration_pb2.Duration:
+        """ready_in is the expected time until the report is complete, from the size of the file and the analyses before it.
+        Absence means that it is unknown, because no file of this format was measured before, or the source is an output, or
+        that the analysis has ended.
+        """
+
     def __init__(
         self,
         *,
@@ -65,9 +74,10 @@ class Analysis(google.protobuf.message.Message):
         error: google.rpc.status_pb2.Status | None = ...,
         create_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         end_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        ready_in: google.protobuf.duration_pb2.Duration | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "report", b"report"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "fraction_done", b"fraction_done", "name", b"name", "report", b"report", "source", b"source", "state", b"state"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "ready_in", b"ready_in", "report", b"report"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "fraction_done", b"fraction_done", "name", b"name", "ready_in", b"ready_in", "report", b"report", "source", b"source", "state", b"state"]) -> None: ...
 
 global___Analysis = Analysis
 

@@ -434,7 +434,7 @@ class Checkpoint(google.protobuf.message.Message):
     def ready_in(self) -> google.protobuf.duration_pb2.Duration:
         """ready_in is the expected time until the composition is complete with all files and its report, from what is left of
         it and of the compositions before it. Absence means that it is unknown: the speed of a model is, or no renderer
-        offers it.
+        offers it, or no file of the format was mastered before.
         """
 
     def __init__(

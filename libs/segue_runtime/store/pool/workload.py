@@ -22,9 +22,11 @@ NUM_COSTS: Final = 64
 """How many costs of a stage are kept."""
 _COLUMNS: Final = """
 SELECT jobs.name, jobs.owner, jobs.claimed_by IS NOT NULL AS is_held, jobs.spec, jobs.resource,
-    progress.payload AS progress, events.kind AS row_kind, events.payload AS row, events.time AS row_time
+    jobs.started, progress.payload AS progress, events.kind AS row_kind, events.payload AS row,
+    events.time AS row_time, uploads.offset AS source_bytes, uploads.media_type AS source_type
 FROM jobs {index} LEFT JOIN progress ON progress.job = jobs.id
 LEFT JOIN events ON events.job = jobs.id AND events.sequence = jobs.last_sequence
+LEFT JOIN uploads ON uploads.name = jobs.upload
 WHERE jobs.kind = ?1 AND jobs.finished IS NULL AND jobs.claimed_by {held} ORDER BY jobs.id LIMIT ?2
 """
 _HELD: Final = _COLUMNS.format(index="INDEXED BY jobs_held", held="IS NOT NULL")
@@ -45,6 +47,11 @@ class UnfinishedJob:
     """The kind of the newest row of its log."""
     row: bytes = b""
     row_time: float = 0.0
+    started: float | None = None
+    """The wall clock's time of its first claim."""
+    source_bytes: int = 0
+    """The size of the upload that it works on; 0 if it needs none."""
+    source_type: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +68,7 @@ class Workload:
     speeds: Mapping[ModelKey, float]
     """The median of each model's newest speeds, else the declared one, in seconds of audio a second."""
     costs: Mapping[str, float]
-    """The median of each stage's newest costs, in seconds of work for a second of audio."""
+    """The median of each stage's newest costs, in seconds of work for a second of audio, or a megabyte of a file."""
 
     def in_order(self, newcomer: UnfinishedJob | None = None) -> list[UnfinishedJob]:
         """Return the held jobs, then the waiting ones in the order in which they will be claimed."""
@@ -107,6 +114,9 @@ def _job_of(row: sqlite3.Row) -> UnfinishedJob:
         row_kind=row["row_kind"] or "",
         row=row["row"] or b"",
         row_time=row["row_time"] or 0.0,
+        started=row["started"],
+        source_bytes=row["source_bytes"] or 0,
+        source_type=row["source_type"] or "",
     )
 
 

@@ -9,9 +9,11 @@ from segue.composer.v1 import analysis_pb2, composition_pb2
 from segue_composition import log_rows
 from segue_composition.analysis_state import end_analysis
 from segue_composition.artifact_keys import source_ref
+from segue_composition.job_kinds import ANALYSIS
 from segue_conductor.analyzer_call import analyze_file
 from segue_conductor.backoff import Backoff, retry_while_unavailable
 from segue_conductor.journal import until_the_store_answers
+from segue_conductor.runs.stage_costs import add_file_cost
 from segue_runtime import logs
 from segue_runtime.store import NewEvent
 
@@ -43,6 +45,7 @@ class AnalysisRun:
         """Measure the file."""
         self._analysis.state = composition_pb2.STATE_RENDERING
         await self._write()
+        began = time.monotonic()
         source = await source_ref(self._services.store, self._analysis.source)
         report = await retry_while_unavailable(
             lambda: analyze_file(
@@ -54,6 +57,7 @@ class AnalysisRun:
             ),
             Backoff(self._settings.patience_s, self._services, "the file"),
         )
+        await add_file_cost(self._services.store, ANALYSIS, self._analysis.source, time.monotonic() - began)
         self._analysis.report.CopyFrom(report)
         self._analysis.fraction_done = 1.0
         return composition_pb2.STATE_SUCCEEDED

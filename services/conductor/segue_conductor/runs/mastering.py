@@ -14,6 +14,7 @@ from segue_audio.decoder.decoded_file import DecodedFile
 from segue_audio.errors import AudioError
 from segue_audio.files import read_tags
 from segue_composition.artifact_keys import source_ref
+from segue_composition.job_kinds import MASTERING
 from segue_conductor.backoff import retry_while_unavailable
 from segue_conductor.claim import Claim
 from segue_conductor.draft.segments import SegmentRecorder, recorded_segments
@@ -22,6 +23,7 @@ from segue_conductor.publish.master import write_master
 from segue_conductor.publish.master_job import MasterJob
 from segue_conductor.publish.metadata import FileMetadata
 from segue_conductor.runs.progress_writer import progress_written
+from segue_conductor.runs.stage_costs import add_file_cost
 from segue_conductor.timeline import Timeline
 from segue_runtime import errors
 from segue_runtime.artifacts import verified_copy
@@ -53,6 +55,7 @@ class MasteringRun:
 
     async def work(self) -> composition_pb2.State.ValueType:
         """Decode and master the file, and write its exports."""
+        began = time.monotonic()
         started = stream_pb2.Started(claims=self._claim.number)
         await self._journal.append(stream_pb2.CompositionEvent(started=started))
         try:
@@ -63,6 +66,8 @@ class MasteringRun:
         except AudioError as error:
             raise errors.InvalidAudio(str(error)) from error
         await self._journal.append(*(stream_pb2.CompositionEvent(output_ready=output) for output in outputs))
+        if self._claim.number == 1:  # a later claim has done a part of it
+            await add_file_cost(self._claim.store, MASTERING, self._source, time.monotonic() - began)
         return composition_pb2.STATE_SUCCEEDED
 
     async def end(self, state: composition_pb2.State.ValueType, error: errors.SegueError | None) -> None:

@@ -1,22 +1,26 @@
-"""Measures what the stages of a composition take, for the estimates of later ones."""
+"""Measures what stages of compositions, masterings and analyses take, for the estimates of later ones."""
 
 from __future__ import annotations
 
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from segue_composition.estimates.file_times import MEGABYTE, file_stage
 from segue_composition.estimates.piece_work import MIX
 from segue_runtime import errors, logs
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from segue_conductor.claim import Claim
+    from segue_runtime.store import Store
 
 SHORTEST_S: Final = 1.0
 """Less audio says nothing about the cost of a second."""
+LEAST_BYTES: Final = 50_000
+"""A smaller file says nothing about the cost of a megabyte."""
 log = logs.get("conductor")
 
 
@@ -47,12 +51,26 @@ class MixCost:
         await _add(self.claim, MIX, time.monotonic() - self._began, self._frames_left)
 
 
+async def add_file_cost(store: Store, kind: str, source: str, took_s: float) -> None:
+    """Remember what a mastering or an analysis of an upload cost; of outputs, nothing is known before."""
+    with _left_out(kind):
+        upload = await store.get_upload(source)
+        if upload is not None and upload.offset >= LEAST_BYTES:
+            await store.pool.add_cost(file_stage(kind, upload.media_type), took_s * MEGABYTE / upload.offset)
+
+
 async def _add(claim: Claim, stage: str, took_s: float, frames: int) -> None:
     audio_s = frames / max(1, claim.composition.plan.sample_rate)
     if audio_s < SHORTEST_S:
         return
-    try:
+    with _left_out(stage):
         await claim.store.pool.add_cost(stage, took_s / audio_s)
+
+
+@contextmanager
+def _left_out(stage: str) -> Iterator[None]:
+    """Go on after a fault of the store: estimates are no part of the work, and the next append meets the same fault."""
+    try:
+        yield
     except errors.SegueError as error:
-        # Estimates are no part of the piece. The next append to the log meets the same fault.
         log.warning("the cost of a stage was not written", stage=stage, reason=error.reason)

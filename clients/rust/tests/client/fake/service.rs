@@ -133,7 +133,6 @@ impl ComposerService for Service {
                 _ => None,
             })
         });
-        let time = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
         let estimate = Estimate { render_time: time(20), ready_in: time(42), ..Estimate::default() };
         reply(PlanCompositionResponse { plan, estimate: Some(estimate) })
     }
@@ -260,6 +259,7 @@ impl ComposerService for Service {
             name: "analyses/0123456789".into(),
             source: request.into_inner().source,
             state: State::Queued as i32,
+            ready_in: time(61),
             ..Default::default()
         };
         reply(CreateAnalysisResponse { analysis: Some(analysis) })
@@ -303,7 +303,13 @@ impl ComposerService for Service {
             state.masters.push(request.into_inner());
             name
         };
-        let composition = Composition { name, state: State::Queued as i32, ..Composition::default() };
+        let ready_in = time(62);
+        let composition = Composition { name, state: State::Queued as i32, ready_in, ..Composition::default() };
         reply(CreateMasterResponse { composition: Some(composition) })
     }
+}
+
+#[allow(clippy::unnecessary_wraps)] // As the fields of messages need it.
+fn time(seconds: i64) -> Option<prost_types::Duration> {
+    Some(prost_types::Duration { seconds, nanos: 0 })
 }

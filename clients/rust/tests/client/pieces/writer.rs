@@ -92,6 +92,7 @@ impl Writer {
                 fraction_done: 0.5,
                 real_time_factor: 40.0,
                 queue_position: 0,
+                queue_wait: None,
                 ready_in: Some(prost_types::Duration { seconds: 62, nanos: 0 }),
             };
             self.add(Event::SectionProgress(progress));

@@ -52,12 +52,17 @@ async fn measure(server: &Server, printer: &Printer, source: &str) -> Result<Ana
     let source = upload::source(&mut client, printer, source).await?;
     let request = CreateAnalysisRequest { source, request_id: uuid::Uuid::new_v4().to_string() };
     let mut analysis = client.create_analysis(request).await?.analysis.unwrap_or_default();
+    let mut is_estimated = false;
     let mut display = printer.is_live.then(LiveDisplay::default);
     // Polling is enough here, and unlike a stream it needs no code to resume.
     while !has_ended(&analysis) {
         if let Some(display) = &mut display {
             let percent = analysis.fraction_done * 100.0;
-            display.show(vec![format!("{}: {percent:.0} %", values::state(analysis.state))]);
+            let ready = analysis.ready_in.as_ref().map_or(String::new(), |time| format!(", {}", format::ready(time)));
+            display.show(vec![format!("{}: {percent:.0} %{ready}", values::state(analysis.state))]);
+        } else if let Some(time) = analysis.ready_in.as_ref().filter(|_| !is_estimated) {
+            printer.note(&format::ready(time));
+            is_estimated = true;
         }
         sleep(POLL_INTERVAL).await;
         let request = GetAnalysisRequest { name: analysis.name.clone() };
