@@ -26,7 +26,7 @@ def test_the_free_row_is_the_row_of_the_negative_text(
 ) -> None:
     """The logits are those of the two texts, each played by itself as a prompt, with and without earlier codes."""
     model = load_model(checkpoints[kind].folder)
-    sizes = [len(model.tokenizer.encode(text, 64)[0]) for text in (WANTED, DENIED)]
+    sizes = [len(model.prompts.tokenizer.encode(text, 64)[0]) for text in (WANTED, DENIED)]
     assert kind != "melody" or sizes[0] == sizes[1], "a melody model's prefix is as long as the longer text"
     books = model.config.decoder.num_codebooks
     codes = [np.random.default_rng(1).integers(0, 64, (books, known))]

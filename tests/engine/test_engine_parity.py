@@ -24,7 +24,7 @@ FRAMES = 60
 
 
 def batch(model: LoadedModel, prompts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
-    tokens = [model.tokenizer.encode(prompt, 64)[0] for prompt in prompts]
+    tokens = [model.prompts.tokenizer.encode(prompt, 64)[0] for prompt in prompts]
     longest = max(map(len, tokens))
     ids = torch.tensor([row + [0] * (longest - len(row)) for row in tokens])
     mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in tokens])

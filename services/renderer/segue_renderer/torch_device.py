@@ -82,6 +82,11 @@ def computes(device: torch.device) -> bool:
 
 
 def use(device: torch.device) -> None:
-    """Make a device the default of this thread, so that nothing sets itself up on another one beside it."""
+    """Make a device the default of this thread, so that nothing sets itself up on another one beside it.
+
+    On CUDA, convolutions and recurrent layers in fp32 would otherwise be computed with the 10 bits of TF32.
+    """
     if device.type == "cuda":
         torch.cuda.set_device(device)
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False

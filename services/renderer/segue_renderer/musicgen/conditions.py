@@ -27,8 +27,8 @@ def conditions_of(
     `chroma` (frames, classes) is the melody that a melody model follows. Without one it gets an empty melody. The row
     without the prompt, from which guidance leads away, has the negative prompt as its text, or none.
     """
-    text, cut = _encoded(model, prompt, limit)
-    denied, negative_cut = _encoded(model, negative, limit) if negative else (None, False)
+    text, cut = model.prompts.encode(prompt, limit)
+    denied, negative_cut = model.prompts.encode(negative, limit) if negative else (None, False)
     cuts = Cuts(cut, negative_cut)
     if not model.config.decoder.prefix:
         return Conditions(text=text, prefix=None, negative=denied), cuts
@@ -41,12 +41,6 @@ def conditions_of(
     free_text = torch.zeros_like(_padded(text, length)) if denied is None else _padded(denied, length)
     free = torch.cat([_melody(model, silent.expand(frames, -1)), free_text])
     return Conditions(text=None, prefix=torch.stack([prompted, free])), cuts
-
-
-def _encoded(model: LoadedModel, text: str, limit: int) -> tuple[torch.Tensor, bool]:
-    tokens, cut = model.tokenizer.encode(text, limit)
-    states = model.text_encoder.encode(tokens)
-    return states if model.text_projection is None else model.text_projection(states), cut
 
 
 def _padded(text: torch.Tensor, length: int) -> torch.Tensor:
@@ -67,5 +61,5 @@ def _melody(model: LoadedModel, chroma: torch.Tensor) -> torch.Tensor:
     melody, projection = model.config.melody, model.melody_projection
     if melody is None or projection is None:
         raise ValueError("not a melody model")
-    projected = projection(chroma)
+    projected = projection(chroma.to(model.decoder.device))
     return projected.repeat(-(-melody.chroma_length // len(projected)), 1)[: melody.chroma_length]

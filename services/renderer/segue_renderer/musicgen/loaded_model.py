@@ -12,6 +12,8 @@ from segue_renderer.musicgen.checkpoint import audiocraft, files, huggingface
 from segue_renderer.musicgen.model import tokenizer
 from segue_renderer.musicgen.model.codec import Codec
 from segue_renderer.musicgen.model.decoder import Decoder
+from segue_renderer.musicgen.model.linear import FloatLinear
+from segue_renderer.musicgen.model.prompt_encoder import PromptEncoder
 from segue_renderer.musicgen.model.text_encoder import TextEncoder
 from segue_runtime import errors
 
@@ -24,26 +26,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Projection:
-    """A linear layer with a bias."""
-
-    weight: torch.Tensor
-    bias: torch.Tensor
-
-    def __call__(self, states: torch.Tensor) -> torch.Tensor:
-        """Apply the layer."""
-        return torch.nn.functional.linear(states, self.weight, self.bias)
-
-
-@dataclass(frozen=True)
 class LoadedModel:
     """All networks of a model, loaded."""
 
     config: ModelConfig
-    tokenizer: Tokenizer
-    text_encoder: TextEncoder
-    text_projection: Projection | None
-    melody_projection: Projection | None
+    prompts: PromptEncoder
+    melody_projection: FloatLinear | None
     decoder: Decoder
     codec: Codec
     digest: str
@@ -101,18 +89,18 @@ def load_model(folder: Path, *, precision: str = "fp32", device: torch.device | 
         opened = open_folder(folder)
         config, tensors = opened.config, opened.tensors
         decoder_size = config.decoder.hidden_size
-        projection = None
+        projection = melody_projection = None
         if config.text.hidden_size != decoder_size or "enc_to_dec_proj.weight" in tensors:
-            projection = Projection(
-                tensors.pop("enc_to_dec_proj.weight", decoder_size, config.text.hidden_size),
-                tensors.pop("enc_to_dec_proj.bias", decoder_size),
+            projection = _projection(tensors, "enc_to_dec_proj", decoder_size, config.text.hidden_size, device)
+        if config.melody is not None:
+            melody_projection = _projection(
+                tensors, "audio_enc_to_dec_proj", decoder_size, config.melody.num_chroma, device
             )
+        text_encoder = TextEncoder(config.text, tensors.scoped("text_encoder"), device)
         model = LoadedModel(
             config=config,
-            tokenizer=opened.tokenizer,
-            text_encoder=TextEncoder(config.text, tensors.scoped("text_encoder")),
-            text_projection=projection,
-            melody_projection=_melody_projection(config, tensors),
+            prompts=PromptEncoder(opened.tokenizer, text_encoder, projection),
+            melody_projection=melody_projection,
             decoder=Decoder(config.decoder, tensors.scoped("decoder"), precision=precision, device=device),
             codec=Codec(config.codec, tensors.scoped("audio_encoder"), device),
             digest=opened.digest,
@@ -124,13 +112,9 @@ def load_model(folder: Path, *, precision: str = "fp32", device: torch.device | 
         return replace(model, num_bytes=4 * rest + width * tensors.count("decoder"))
 
 
-def _melody_projection(config: ModelConfig, tensors: Tensors) -> Projection | None:
-    if config.melody is None:
-        return None
-    return Projection(
-        tensors.pop("audio_enc_to_dec_proj.weight", config.decoder.hidden_size, config.melody.num_chroma),
-        tensors.pop("audio_enc_to_dec_proj.bias", config.decoder.hidden_size),
-    )
+def _projection(tensors: Tensors, name: str, outward: int, inward: int, device: torch.device) -> FloatLinear:
+    weight, bias = tensors.pop(f"{name}.weight", outward, inward), tensors.pop(f"{name}.bias", outward)
+    return FloatLinear(weight.to(device), bias.to(device))
 
 
 def _check(config: ModelConfig, found: Tokenizer, folder: Path) -> None:

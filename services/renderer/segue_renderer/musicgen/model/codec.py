@@ -1,4 +1,4 @@
-"""EnCodec: decodes codes to audio and encodes audio to codes, in fp32, as a list of plain layers."""
+"""EnCodec: decodes codes to audio and encodes audio to codes, in fp32 (not TF32), as a list of plain layers."""
 
 from __future__ import annotations
 
@@ -75,7 +75,8 @@ class Lstm:
     """The LSTM between the convolutions; a stream carries its state from chunk to chunk."""
 
     def __init__(self, tensors: Tensors, width: int, num_layers: int) -> None:
-        self._lstm = torch.nn.LSTM(width, width, num_layers).requires_grad_(requires_grad=False)
+        # In training mode each call would keep what only gradients need.
+        self._lstm = torch.nn.LSTM(width, width, num_layers).requires_grad_(requires_grad=False).eval()
         shapes = {name: tuple(parameter.shape) for name, parameter in self._lstm.named_parameters()}
         self._lstm.load_state_dict({name: tensors.pop(f"lstm.{name}", *shape) for name, shape in shapes.items()})
 

@@ -1,4 +1,4 @@
-"""The T5 encoder: runs once for each prompt, in fp32."""
+"""The T5 encoder: runs once for each new prompt, in fp32 on the model's device."""
 
 from __future__ import annotations
 
@@ -31,34 +31,38 @@ class EncoderBlock:
 class TextEncoder:
     """Encodes tokens to hidden states."""
 
-    def __init__(self, config: TextConfig, tensors: Tensors) -> None:
+    def __init__(self, config: TextConfig, tensors: Tensors, device: torch.device) -> None:
         inner, hidden, ffn = config.num_heads * config.head_size, config.hidden_size, config.ffn_size
         self.config = config
-        self._embedding = tensors.pop("shared.weight", config.vocab_size, hidden)
-        self._bias = tensors.pop(
+        self.device = device
+
+        def pop(name: str, *shape: int) -> torch.Tensor:
+            return tensors.pop(name, *shape).to(device)
+
+        self._embedding = pop("shared.weight", config.vocab_size, hidden)
+        self._bias = pop(
             "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight", config.num_buckets, config.num_heads
         )
-        self._norm = tensors.pop("encoder.final_layer_norm.weight", hidden)
+        self._norm = pop("encoder.final_layer_norm.weight", hidden)
         self._blocks = []
         for index in range(config.num_layers):
-            attention = tensors.scoped(f"encoder.block.{index}.layer.0")
-            ffn_part = tensors.scoped(f"encoder.block.{index}.layer.1")
+            attention, ffn_part = (f"encoder.block.{index}.layer.{part}" for part in range(2))
             self._blocks.append(
                 EncoderBlock(
-                    attention_norm=attention.pop("layer_norm.weight", hidden),
-                    q=attention.pop("SelfAttention.q.weight", inner, hidden),
-                    k=attention.pop("SelfAttention.k.weight", inner, hidden),
-                    v=attention.pop("SelfAttention.v.weight", inner, hidden),
-                    o=attention.pop("SelfAttention.o.weight", hidden, inner),
-                    ffn_norm=ffn_part.pop("layer_norm.weight", hidden),
-                    wi=ffn_part.pop("DenseReluDense.wi.weight", ffn, hidden),
-                    wo=ffn_part.pop("DenseReluDense.wo.weight", hidden, ffn),
+                    attention_norm=pop(f"{attention}.layer_norm.weight", hidden),
+                    q=pop(f"{attention}.SelfAttention.q.weight", inner, hidden),
+                    k=pop(f"{attention}.SelfAttention.k.weight", inner, hidden),
+                    v=pop(f"{attention}.SelfAttention.v.weight", inner, hidden),
+                    o=pop(f"{attention}.SelfAttention.o.weight", hidden, inner),
+                    ffn_norm=pop(f"{ffn_part}.layer_norm.weight", hidden),
+                    wi=pop(f"{ffn_part}.DenseReluDense.wi.weight", ffn, hidden),
+                    wo=pop(f"{ffn_part}.DenseReluDense.wo.weight", hidden, ffn),
                 )
             )
 
     def encode(self, tokens: list[int]) -> torch.Tensor:
         """Return the states of one prompt, of shape (tokens, hidden)."""
-        states = self._embedding[torch.tensor(tokens)]
+        states = self._embedding[torch.tensor(tokens, device=self.device)]
         bias = self._position_bias(len(tokens))
         heads = self.config.num_heads
         for block in self._blocks:
@@ -80,7 +84,7 @@ class TextEncoder:
 
     def _position_bias(self, length: int) -> torch.Tensor:
         """Return the bias by distance: one bucket for each near distance, logarithmic buckets for far ones."""
-        buckets, positions = self.config.num_buckets // 2, torch.arange(length)
+        buckets, positions = self.config.num_buckets // 2, torch.arange(length, device=self.device)
         distance = positions[None, :] - positions[:, None]
         far_from = buckets // 2
         far = (
