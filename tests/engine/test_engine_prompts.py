@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from tests.engine.serving import RATE, SPEC, play, serving, start_of
 
-from segue_renderer import torch_device
 from segue_renderer.musicgen.checkpoint.huggingface import model_config, tensors
 from segue_renderer.musicgen.loaded_model import load_model
 from segue_renderer.musicgen.model import prompt_encoder
@@ -67,18 +66,3 @@ async def test_windows_and_sections_with_one_prompt_encode_it_once(
         assert len(encoded) == 2
         assert np.array_equal((await play(stub, start_of(spec))).samples, first.samples)
         assert len(encoded) == 2
-
-
-def test_fp32_on_a_gpu_is_not_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen: list[torch.device] = []
-    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
-    before = torch.backends.cudnn.allow_tf32
-    try:
-        torch_device.use(torch.device("cpu"))
-        assert torch.backends.cudnn.allow_tf32 == before
-        torch_device.use(torch.device("cuda", 1))
-        assert not torch.backends.cudnn.allow_tf32
-        assert not torch.backends.cuda.matmul.allow_tf32
-        assert chosen == [torch.device("cuda", 1)]
-    finally:
-        torch.backends.cudnn.allow_tf32 = before

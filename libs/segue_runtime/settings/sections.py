@@ -102,6 +102,9 @@ class MusicgenSettings:
         "auto", ("auto", "on", "off"), "Record steps as CUDA graphs; auto: use the plain loop where recording fails."
     )
     slots: int = number(0, "Sections to render at once; 0: as many as the memory holds.", maximum=256)
+    memory_percent: int = number(
+        50, "Share of the device's free memory, after loading the weights, that slots may take.", minimum=1, maximum=90
+    )
     threads: int = number(0, "CPU threads; 0: one for each core.", maximum=1024)
 
 

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import math
 import os
+import threading
+import time
+from pathlib import Path
+from typing import Final
 
 import torch
 
 from segue_runtime import errors, failpoints, logs
 
+NVIDIA_CONTROL = Path("/dev/nvidiactl")
+MEMORY_INTERVAL_S: Final = 1.0
 PROBE = failpoints.declare("renderer.probe", "a device that has failed does not compute any more")
 log = logs.get("renderer")
 
@@ -18,8 +25,10 @@ def find_device(name: str, setting: str) -> torch.device:
     """Return the device that a setting names. DeviceRequired names an alternative when the device is missing."""
     kind, _, number = name.partition(":")
     if kind == "auto":
-        found = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        return torch.device(found)
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        _refuse_unused_gpu(setting)
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     if kind == "cpu" and not number:
         return torch.device("cpu")
     if kind == "mps" and not number and torch.backends.mps.is_available():
@@ -31,6 +40,46 @@ def find_device(name: str, setting: str) -> torch.device:
     raise errors.DeviceRequired(
         f"{setting}: {name!r} is not available; use cpu or auto, or install a torch for this machine's GPU"
     )
+
+
+def _refuse_unused_gpu(setting: str) -> None:
+    """Refuse a GPU that is there and cannot be used: on the CPU instead, everything would be many times slower."""
+    # The driver counts its devices, also where the CUDA of torch cannot use it.
+    if torch.cuda.device_count() > 0:
+        raise errors.DeviceRequired(
+            f"{setting}: there is an NVIDIA GPU, and its driver is too old for this torch, which needs CUDA "
+            f"{torch.version.cuda}; install a newer driver, or set {setting} to cpu"
+        )
+    if NVIDIA_CONTROL.exists():
+        reason = "it is hidden by CUDA_VISIBLE_DEVICES" if torch.version.cuda else "this torch is built without CUDA"
+        log.warning("the NVIDIA GPU of this machine is not used", setting=setting, reason=reason)
+
+
+class DeviceMemory:
+    """The memory of a device as it was a moment ago. A driver may take long to answer, so it is asked in a thread."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._found = (0, 0)
+        self._asked = -math.inf
+        self._thread: threading.Thread | None = None
+
+    def ask(self) -> None:
+        """Ask the driver, and wait for it."""
+        self._found = memory(self._device)
+
+    def read(self) -> tuple[int, int]:
+        """Return the memory and its free part as known, and ask again in a thread, once a second at most."""
+        now = time.monotonic()
+        if now - self._asked >= MEMORY_INTERVAL_S and not (self._thread and self._thread.is_alive()):
+            self._asked = now
+            self._thread = threading.Thread(target=self._ask_quietly, name="device memory", daemon=True)
+            self._thread.start()
+        return self._found
+
+    def _ask_quietly(self) -> None:
+        with contextlib.suppress(RuntimeError):  # a device that has failed
+            self.ask()
 
 
 def memory(device: torch.device) -> tuple[int, int]:

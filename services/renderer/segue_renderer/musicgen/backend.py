@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import statistics
 import time
 from dataclasses import replace
@@ -24,7 +23,7 @@ from segue_renderer.musicgen.loaded_model import load_model, open_folder
 from segue_renderer.musicgen.model.stream_decoder import StreamDecoder
 from segue_renderer.musicgen.runner import BatchRunner, SamplingParams, capture_steps, empty_prompt
 from segue_renderer.musicgen.section_render import TEXT_TOKENS, SectionRender, WindowLimits, check_request
-from segue_renderer.torch_device import is_out_of_memory, memory, raise_out_of_memory_at, release
+from segue_renderer.torch_device import DeviceMemory, is_out_of_memory, raise_out_of_memory_at, release
 from segue_runtime import errors, failpoints, logs
 
 if TYPE_CHECKING:
@@ -40,7 +39,6 @@ GUIDES: Final = (GuideKind.NOTES, GuideKind.MELODY_AUDIO)
 STRIDE_FRAMES: Final = 900
 CONDITIONING_S: Final = 4.0
 PROGRESS_INTERVAL_S: Final = 0.1
-MEMORY_INTERVAL_S: Final = 1.0
 WARM_UP_FRAMES: Final = 12
 LOAD_MEMORY: Final = failpoints.declare("musicgen.load_memory", "there is no memory for the weights")
 log = logs.get("musicgen")
@@ -68,7 +66,7 @@ class MusicgenBackend:
         self._model: LoadedModel | None = None
         self._num_graphs = 0
         self._num_waiting = 0
-        self._memory_asked, self._memory_found = -math.inf, (0, 0)
+        self._memory = DeviceMemory(self._device.device)
         self._profile = ModelProfile(model=self._folder.name or "musicgen", backend="musicgen")
 
     @property
@@ -125,9 +123,11 @@ class MusicgenBackend:
             positions=self._limits.window,
             text_positions=TEXT_TOKENS,
             left_bytes=self._memory_bytes - model.num_bytes if self._memory_bytes else None,
+            percent=self._settings.memory_percent,
         )
         self._engine.resize(self._slots)
         runner = self._engine.runner
+        self._memory.ask()
         return replace(
             self._profile_of(model.config, model.digest, has_graphs=self._num_graphs > 0),
             real_time_factor=_measure(model, runner),
@@ -235,7 +235,7 @@ class MusicgenBackend:
 
     def status(self) -> BackendStatus:
         """Report slots, queue and memory."""
-        total, free = self._memory()
+        total, free = self._memory.read()
         return BackendStatus(
             slots=max(1, self._slots),
             busy_slots=self._engine.busy_slots,
@@ -246,13 +246,6 @@ class MusicgenBackend:
             healthy=self._engine.healthy,
             needs_restart=self._engine.device_is_dead,
         )
-
-    def _memory(self) -> tuple[int, int]:
-        """Return the device's memory and its free part. The driver may take long to answer, so it is asked seldom."""
-        now = time.monotonic()
-        if now - self._memory_asked >= MEMORY_INTERVAL_S:
-            self._memory_asked, self._memory_found = now, memory(self._device.device)
-        return self._memory_found
 
     @property
     def num_steps(self) -> int:

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from segue_renderer.musicgen.config import DecoderConfig
 
 MOST_SLOTS: Final = {"cpu": 8, "mps": 8, "cuda": 64}
-SHARE_OF_FREE: Final = 0.5
-"""The share of the free memory that the caches may take."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +63,16 @@ def num_slots(
     *,
     positions: int,
     text_positions: int,
+    percent: int,
     left_bytes: int | None = None,
 ) -> int:
-    """Return the number of slots: the wanted number, or as many as the free memory and `left_bytes` hold."""
+    """Return the number of slots: the wanted number, or as many as this share of the free memory and `left_bytes` hold.
+
+    The rest of the free memory is for prefill, codec and captured steps, and for other processes.
+    """
     each = bytes_per_slot(config, positions, text_positions, place.cache_dtype, place.dtype)
     _, free = memory(place.device)
-    fitting = int(free * SHARE_OF_FREE) // each if free else 1
+    fitting = free * percent // 100 // each if free else 1
     if left_bytes is not None:
         if left_bytes < each:
             raise errors.OutOfMemory(
