@@ -89,8 +89,8 @@ class ScriptedBackend:
             tail,
             conditioning_applied=request.conditioning is not None,
             following_applied=following is not None,
-            guide_applied=request.guide is not None,
-            lyrics_applied=spec.lyrics is not None,
+            guide_applied=request.guide is not None and "guide" not in self._ignores,
+            lyrics_applied=spec.lyrics is not None and "lyrics" not in self._ignores,
         )
 
     @staticmethod

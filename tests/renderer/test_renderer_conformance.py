@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tests.mesh.faulty_renderer import changed, faulty_renderer
 from tests.renderer.renderer_server import served
+from tests.renderer.scripted_backend import ScriptedBackend
 
 from segue.renderer.v1 import renderer_pb2_grpc
 from segue_renderer import registry
@@ -119,6 +120,8 @@ FAULTS: dict[str, tuple[Spoil, set[str]]] = {
     "a frame less": (message("finished", lambda part: setting(frames=part.frames - 1)(part)), {"length"}),
     "no windows": (message("finished", setting(windows=0)), {"finished"}),
     "conditioning that was not sent": (message("finished", setting(conditioning_applied=True)), {"finished"}),
+    "following that was not sent": (message("finished", setting(following_applied=True)), {"finished"}),
+    "lyrics that were not sent": (message("finished", setting(lyrics_applied=True)), {"finished"}),
     "a warning without text": (message("finished", lambda part: part.warnings.add(code="odd")), {"finished"}),
     "louder stems": (every_chunk(lambda samples: np.multiply(samples, 0.5, out=samples)), {"stems"}),
     "an unknown stem": (first_chunk(setting(layer="kazoo"), "bass"), {"chunks", "stems"}),
@@ -142,3 +145,43 @@ async def test_a_broken_renderer_fails_the_check_of_the_promise(fault: str, tmp_
         found = await outcomes(service.address, *expected)
     assert {name for name, (outcome, _) in found.items() if outcome is Outcome.FAILED} == expected, found
     assert all(detail for _, detail in found.values())
+
+
+ABLE: dict[str, Any] = {
+    "following_ns": 500_000_000, "audio_at_end": True, "min_window_ns": 10_000_000_000, "guides": (3,),
+    "uses_sampling": True, "sampling": ("steps", "guidance"), "uses_lyrics": True, "lyric_languages": ("de", "en"),
+}  # fmt: skip
+ABILITY_CHECKS = ("capabilities", "numbers", "progress", "finished", "following", "guide-timbre", "sampling", "lyrics")
+
+
+async def of_abilities(tmp_path: Path, **script: Any) -> dict[str, Outcome]:
+    async with faulty_renderer(tmp_path, backend=ScriptedBackend(**{"fractions": (0.5, 1.0), **script})) as service:
+        return {name: outcome for name, (outcome, _) in (await outcomes(service.address, *ABILITY_CHECKS)).items()}
+
+
+@pytest.mark.parametrize("abilities", [ABLE, {}], ids=["able", "plain"])
+async def test_abilities_are_used_and_others_refused(tmp_path: Path, abilities: dict[str, Any]) -> None:
+    found = await of_abilities(tmp_path, **abilities)
+    assert found == dict.fromkeys(ABILITY_CHECKS, Outcome.PASSED)
+
+
+@pytest.mark.parametrize(
+    ("script", "broken"),
+    [
+        ({"ignores": ("following",)}, "following"),
+        ({"ignores": ("lyrics",)}, "lyrics"),
+        ({"ignores": ("guide",)}, "guide-timbre"),
+        ({"fractions": ()}, "progress"),
+        ({"fractions": (0.5, 0.25)}, "progress"),
+        ({"uses_lyrics": False}, "capabilities"),
+        ({"uses_sampling": False}, "capabilities"),
+        ({"sampling": ("colour",)}, "capabilities"),
+        ({"min_window_ns": 0}, "numbers"),
+        ({"following_ns": 0}, "numbers"),
+    ],
+)
+async def test_a_promise_about_abilities_that_is_broken_is_found(
+    tmp_path: Path, script: dict[str, Any], broken: str
+) -> None:
+    found = await of_abilities(tmp_path, **{**ABLE, **script})
+    assert found[broken] is Outcome.FAILED, found

@@ -1,4 +1,4 @@
-"""Checks of conditioning, guides and hints: the renderer uses them, warns about them, or refuses them."""
+"""Checks of neighbours' audio, guides, lyrics and hints: the renderer uses them, warns about them, or refuses them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from segue.audio.v1 import audio_pb2
 from segue.music.v1 import music_pb2
 from segue.renderer.v1 import renderer_pb2
-from segue_music.plan import Continuity, SamplingHints
+from segue_music.plan import Continuity, LyricLine, Lyrics, SamplingHints
 from segue_music.timing import ticks_per_bar
 from segue_renderer.conformance import examples
 from segue_renderer.conformance.check import Check
@@ -24,9 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from segue_audio.arrays import Float32
+    from segue_renderer.conformance.rendering import Rendering
     from segue_renderer.conformance.target import Target
 
 REFUSED: Final = (grpc.StatusCode.INVALID_ARGUMENT, "OPTION_NOT_SUPPORTED")
+USUAL_SAMPLING: Final = ("temperature", "top_k", "top_p", "guidance")
+"""What models with uses_sampling read that name nothing in sampling."""
 TUNE: Final = (60, 64, 67, 72)
 
 
@@ -40,10 +43,19 @@ async def conditioning(target: Target) -> str:
     base = (await target.base()).samples()
     clip = base[-round(seconds(profile.conditioning) * target.sample_rate) :]
     start = target.start_of(spec, conditioning_frames=len(clip))
-    rendering = await target.render(start, *audio_messages("conditioning", clip, target.sample_rate))
-    warned = rendering.warning_codes()
-    require(rendering.finished.conditioning_applied or warned, "it was not used, and no warning says so")
-    return "used" if rendering.finished.conditioning_applied else f"warned: {', '.join(warned)}"
+    messages = audio_messages("conditioning", clip, target.sample_rate)
+    return await _applied(target, "conditioning", start, *messages)
+
+
+async def following(target: Target) -> str:
+    """The start of a later section is used, or named in a warning; models without following refuse it."""
+    profile, spec = target.profile, examples.section()
+    if not profile.HasField("following"):
+        start = target.start_of(spec, following_frames=1024)
+        return f"refused: {await target.require_refusal(target.call(start), *REFUSED)}"
+    clip = (await target.base()).samples()[: round(seconds(profile.following) * target.sample_rate)]
+    start = target.start_of(spec, following_frames=len(clip))
+    return await _applied(target, "following", start, *audio_messages("following", clip, target.sample_rate))
 
 
 async def guide_audio(target: Target) -> str:
@@ -53,7 +65,16 @@ async def guide_audio(target: Target) -> str:
     start = target.start_of(spec, guide_frames=len(clip))
     if renderer_pb2.GUIDE_MELODY_AUDIO not in target.profile.guides:
         return f"refused: {await target.require_refusal(target.call(start), *REFUSED)}"
-    return await _guided(target, start, *audio_messages("guide", clip, target.sample_rate))
+    return await _applied(target, "guide", start, *audio_messages("guide", clip, target.sample_rate))
+
+
+async def guide_timbre(target: Target) -> str:
+    """Audio whose sound is to be imitated is used, or named in a warning; models without this guide refuse it."""
+    clip = tone(1.0, target.sample_rate)
+    start = target.start_of(examples.section(), guide_frames=len(clip), guide_kind=renderer_pb2.GUIDE_TIMBRE_AUDIO)
+    if renderer_pb2.GUIDE_TIMBRE_AUDIO not in target.profile.guides:
+        return f"refused: {await target.require_refusal(target.call(start), *REFUSED)}"
+    return await _applied(target, "guide", start, *audio_messages("guide", clip, target.sample_rate))
 
 
 async def guide_notes(target: Target) -> str:
@@ -68,7 +89,9 @@ async def guide_notes(target: Target) -> str:
     start = target.start_of(examples.section(), guide_notes=len(tune))
     if renderer_pb2.GUIDE_NOTES not in target.profile.guides:
         return f"refused: {await target.require_refusal(target.call(start), *REFUSED)}"
-    return await _guided(target, start, renderer_pb2.RenderSectionRequest(notes=renderer_pb2.Notes(notes=tune)))
+    return await _applied(
+        target, "guide", start, renderer_pb2.RenderSectionRequest(notes=renderer_pb2.Notes(notes=tune))
+    )
 
 
 async def guide_band(target: Target) -> str:
@@ -76,20 +99,40 @@ async def guide_band(target: Target) -> str:
     start = target.start_of(examples.section(), guide_band=True)
     if renderer_pb2.GUIDE_NOTES not in target.profile.guides:
         return f"refused: {await target.require_refusal(target.call(start), *REFUSED)}"
-    return await _guided(target, start)
+    return await _applied(target, "guide", start)
 
 
-async def _guided(target: Target, start: renderer_pb2.RenderStart, *more: Any) -> str:
+async def _applied(target: Target, what: str, start: renderer_pb2.RenderStart, *more: Any) -> str:
+    """Render with an input; fail unless the result says that it was used, or a warning says that it was not."""
     rendering = await target.render(start, *more)
-    warned = rendering.warning_codes()
-    require(rendering.finished.guide_applied or warned, "it was not used, and no warning says so")
-    return "used" if rendering.finished.guide_applied else f"warned: {', '.join(warned)}"
+    warned = await _new_warnings(target, rendering)
+    is_applied = getattr(rendering.finished, f"{what}_applied")
+    require(is_applied or warned, "it was not used, and no warning says so")
+    return "used" if is_applied else f"warned: {', '.join(warned)}"
+
+
+async def _new_warnings(target: Target, rendering: Rendering) -> list[str]:
+    """Return the codes of the warnings that the example section does not have."""
+    plain = (await target.base()).warning_codes()
+    return [code for code in rendering.warning_codes() if code not in plain]
 
 
 async def sampling(target: Target) -> str:
     """Sampling hints are used, named in a warning, or refused."""
-    spec = examples.section(bars=1, sampling=SamplingHints(temperature=0.9, top_k=50))
-    return await _hint(target, spec, used=target.profile.uses_sampling)
+    hints = {"temperature": 0.9, "top_k": 50, "steps": 8}
+    spec = examples.section(bars=1, sampling=SamplingHints(**hints))  # type: ignore[arg-type]  # each has its type
+    read = (target.profile.sampling or USUAL_SAMPLING) if target.profile.uses_sampling else ()
+    return await _hint(target, spec, used=set(hints) <= set(read))
+
+
+async def lyrics(target: Target) -> str:
+    """Lyrics are sung, or named in a warning; models that do not sing may refuse them."""
+    language = (target.profile.lyric_languages or ["en"])[0]
+    words = Lyrics("la la la", language, (LyricLine("la la la", 0, ticks_per_bar(examples.METRE)),))
+    spec = examples.section(lyrics=words)
+    if not target.profile.uses_lyrics:
+        return await _hint(target, spec, used=False)
+    return await _applied(target, "lyrics", target.start_of(spec))
 
 
 async def negative_prompt(target: Target) -> str:
@@ -105,8 +148,7 @@ async def _hint(target: Target, spec: Any, *, used: bool) -> str:
         refusal = errors.from_rpc_error(error)
         require(refusal.code is REFUSED[0] and not used, f"{refusal.code.name} {refusal.reason}: {refusal.message}")
         return f"refused: {refusal.reason}"
-    plain = {warning.code for warning in (await target.base()).finished.warnings}
-    warned = [code for code in rendering.warning_codes() if code not in plain]
+    warned = await _new_warnings(target, rendering)
     require(used or warned, "the profile does not use it, and no warning says so")
     return "used" if used else f"warned: {', '.join(warned)}"
 
@@ -117,6 +159,8 @@ async def announced(target: Target) -> str:
         start = target.start_of(examples.section(), guide_frames=4096)
     elif target.profile.HasField("conditioning"):
         start = target.start_of(examples.section(), conditioning_frames=4096)
+    elif target.profile.HasField("following"):
+        start = target.start_of(examples.section(), following_frames=4096)
     else:
         raise CheckSkipped("the model takes no audio")
     return await target.require_refusal(
@@ -133,7 +177,7 @@ def tone(length_s: float, sample_rate: int) -> Float32:
 
 
 def audio_messages(kind: str, clip: Float32, sample_rate: int) -> Iterator[renderer_pb2.RenderSectionRequest]:
-    """Cut audio into the messages of `conditioning` or `guide`."""
+    """Cut audio into the messages of `conditioning`, `following` or `guide`."""
     form = audio_pb2.AudioFormat(
         sample_rate=sample_rate, channels=clip.shape[1], sample_format=audio_pb2.SAMPLE_FORMAT_F32LE
     )
@@ -146,10 +190,13 @@ def audio_messages(kind: str, clip: Float32, sample_rate: int) -> Iterator[rende
 
 CHECKS: Final = (
     Check("conditioning", "an earlier section's audio is used, warned about, or refused", conditioning),
+    Check("following", "a later section's audio is used, warned about, or refused", following),
     Check("guide-audio", "a melody in audio is used, warned about, or refused", guide_audio),
+    Check("guide-timbre", "audio as a model of the sound is used, warned about, or refused", guide_timbre),
     Check("guide-notes", "a melody in notes is used, warned about, or refused", guide_notes),
     Check("guide-band", "the sketch band's melody is used, warned about, or refused", guide_band),
     Check("sampling", "sampling hints are used, warned about, or refused", sampling),
+    Check("lyrics", "lyrics are sung, warned about, or refused", lyrics),
     Check("negative-prompt", "a negative prompt is used, warned about, or refused", negative_prompt),
     Check("announced", "a stream without the audio that start announced is refused", announced),
 )

@@ -56,7 +56,7 @@ async def audio_format(target: Target) -> str:
 
 
 async def capabilities(target: Target) -> str:
-    """Layers, guides and continuities are known, listed once, and consistent with the other fields."""
+    """Layers, guides and continuities are known, listed once, and agree with the other fields; so do words."""
     profile = target.profile
     problems = []
     for field, kinds in (
@@ -73,8 +73,20 @@ async def capabilities(target: Target) -> str:
     has_tail = music_pb2.CONTINUITY_TAIL in profile.continuities
     if has_tail != profile.HasField("conditioning"):
         problems.append("continuities and conditioning disagree about the audio of an earlier section")
-    require_none(problems)
+    require_none(problems + _words(profile))
     return f"stems: {', '.join(stems) or 'none'}"
+
+
+def _words(profile: renderer_pb2.ModelProfile) -> list[str]:
+    """Return contradictions about lyrics and sampling."""
+    problems = [
+        f"{field} is set without uses_lyrics"
+        for field in ("sings_vowels", "lyric_languages")
+        if getattr(profile, field) and not profile.uses_lyrics
+    ]
+    problems += ["sampling is set without uses_sampling"] * (bool(profile.sampling) and not profile.uses_sampling)
+    unknown = [name for name in profile.sampling if name not in music_pb2.SamplingHints.DESCRIPTOR.fields_by_name]
+    return problems + [f"sampling holds {name!r}, which SamplingHints does not have" for name in unknown]
 
 
 async def numbers(target: Target) -> str:
@@ -86,9 +98,11 @@ async def numbers(target: Target) -> str:
         problems.append(f"stride is {stride:g} s, window {window:g} s")
     problems += [
         f"{field} is present and not positive"
-        for field in ("window", "conditioning", "max_duration")
+        for field in ("window", "conditioning", "max_duration", "min_window", "grid", "following")
         if profile.HasField(field) and seconds(getattr(profile, field)) <= 0
     ]
+    if profile.HasField("window") and seconds(profile.min_window) > window:
+        problems.append(f"min_window is {seconds(profile.min_window):g} s, window {window:g} s")
     if not (math.isfinite(profile.real_time_factor) and profile.real_time_factor >= 0):
         problems.append(f"real_time_factor is {profile.real_time_factor}")
     if profile.memory_bytes < 0:
@@ -145,6 +159,6 @@ CHECKS: Final = (
     Check("status", "GetStatus and ListModels agree, and their values are possible", status),
     Check("names", "every model has a unique name, a backend and an engine version", names),
     Check("format", "the profile's sample rate and channels are possible", audio_format),
-    Check("capabilities", "layers, guides and continuities are known and consistent", capabilities),
+    Check("capabilities", "layers, guides, continuities and words are known and consistent", capabilities),
     Check("numbers", "window, speed, memory and weights are possible values", numbers),
 )

@@ -64,6 +64,11 @@ async def progress(target: Target) -> str:
     require(done == sorted(done), "frames_done decreases")
     for each in rendering.progress:
         require(0 <= each.frames_done <= each.frames_total, f"{each.frames_done} of {each.frames_total} frames")
+    fractions = [each.fraction for each in rendering.progress if not each.queue_position]
+    require(fractions == sorted(fractions), "fraction decreases")
+    require(all(0 <= each <= 1 for each in fractions), f"fraction is {max(fractions, default=0)}")
+    silent = target.profile.audio_at_end and not any(fractions)
+    require(not silent, "the profile has audio_at_end, and no progress has a fraction")
     most = PROGRESS_PER_S * (rendering.seconds + 1)
     require(len(rendering.progress) <= most, f"{len(rendering.progress)} messages in {rendering.seconds:.1f} s")
     return f"{len(rendering.progress)} messages in {rendering.seconds:.1f} s"
@@ -164,7 +169,8 @@ async def finished(target: Target) -> str:
     """The last message reports what was done, and nothing that was not asked for."""
     rendering = await target.base()
     found = rendering.finished
-    require(not found.conditioning_applied, "conditioning_applied is set, and none was sent")
+    for what in ("conditioning", "following", "lyrics"):
+        require(not getattr(found, f"{what}_applied"), f"{what}_applied is set, and none was sent")
     require(found.windows >= 1, "windows is 0")
     require(found.window_frames_used >= 0, f"window_frames_used is {found.window_frames_used}")
     for warning in found.warnings:
