@@ -70,3 +70,19 @@ def test_a_narrow_table_of_models_cuts_no_licence() -> None:
     start = next(line.index("lice") for line in lines if "lice" in line)
     assert "".join(line[start:].strip() for line in lines).endswith("CC-BY-NC-4.0")
     assert "…" not in written.getvalue()
+
+
+def test_the_table_says_what_each_model_can_do() -> None:
+    four = Duration(seconds=4)
+    choir = renderer_pb2.ModelProfile(
+        model="choir", uses_lyrics=True, lyric_languages=["de", "en"], conditioning=four, following=four,
+        audio_at_end=True, weights_license="MIT",
+    )  # fmt: skip
+    vowels = renderer_pb2.ModelProfile(model="vowels", uses_lyrics=True, sings_vowels=True, gives_notes=True)
+    written = StringIO()
+    write_models([BAND, choir, vowels], {}, Console(file=written, width=200))
+    _, band, sung, hummed = written.getvalue().splitlines()
+    assert "lyrics in de en, context on both sides, audio at the end" in sung
+    assert sung.rstrip().endswith("MIT")
+    assert "notes, lyrics on vowels" in hummed
+    assert not any(word in band for word in ("lyrics", "context", "audio"))

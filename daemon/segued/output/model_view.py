@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-COLUMNS = (
-    "model", "backend", "state", "free", "memory", "same seed", "stems", "notes", "speed", "licence"
-)  # fmt: skip
+COLUMNS = ("model", "backend", "state", "free", "memory", "same seed", "abilities", "speed", "licence")
 STATES = {
     renderer_pb2.MODEL_STATE_UNSPECIFIED: "warm",
     renderer_pb2.MODEL_STATE_COLD: "cold",
@@ -46,8 +44,7 @@ def write_models(
             f"{max(0, status.slots - status.busy_slots)} of {status.slots}",
             size(status.memory_bytes) if status.memory_bytes else "-",
             "same bytes" if exact else "same music",
-            "yes" if profile.layers else "no",
-            "yes" if profile.gives_notes else "no",
+            ", ".join(abilities_of(profile)) or "-",
             f"{profile.real_time_factor:g}x" if profile.real_time_factor else "-",
             profile.weights_license or "-",
         )
@@ -57,6 +54,21 @@ def write_models(
         reason = statuses.get(profile.model, renderer_pb2.ModelStatus()).reason
         if reason:
             console.print(Text(plain(f"{profile.model}: {reason}")), soft_wrap=True)
+
+
+def abilities_of(profile: renderer_pb2.ModelProfile) -> list[str]:
+    """Return what a model can do, for people: "stems", "lyrics in de en", "context on both sides"."""
+    before, after = profile.HasField("conditioning"), profile.HasField("following")
+    sides = "on both sides" if before and after else "before" if before else "after"
+    languages = f" in {' '.join(profile.lyric_languages)}" if profile.lyric_languages else ""
+    found = {
+        "stems": bool(profile.layers),
+        "notes": profile.gives_notes,
+        f"lyrics{' on vowels' if profile.sings_vowels else ''}{languages}": profile.uses_lyrics,
+        f"context {sides}": before or after,
+        "audio at the end": profile.audio_at_end,
+    }
+    return [text for text, is_able in found.items() if is_able]
 
 
 def state_of(status: renderer_pb2.ModelStatus) -> str:

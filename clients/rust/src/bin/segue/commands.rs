@@ -35,7 +35,7 @@ pub async fn run(args: Args, printer: &Printer) -> Result<(), CliError> {
         Command::Edit(args) => Box::pin(edit::run(&server, printer, *args)).await,
         Command::Retry(args) => Box::pin(retry::run(&server, printer, args)).await,
         Command::Watch(args) => Box::pin(watch::run(&server, printer, args)).await,
-        Command::Plan(args) => plan::run(&server, printer, *args).await,
+        Command::Plan(args) => Box::pin(plan::run(&server, printer, *args)).await,
         Command::List(args) => list::run(&server, printer, args).await,
         Command::Get { name } => get::run(&server, printer, &name).await,
         Command::Cancel { names } => cancel::run(&server, printer, &names).await,

@@ -191,7 +191,17 @@ impl ComposerService for Service {
             real_time_factor: 38.4,
             ..ModelProfile::default()
         };
-        reply(ListModelsResponse { models: vec![model], ..Default::default() })
+        let singer = ModelProfile {
+            model: "choir".into(),
+            uses_lyrics: true,
+            lyric_languages: vec!["de".into(), "en".into()],
+            conditioning: Some(prost_types::Duration { seconds: 4, nanos: 0 }),
+            following: Some(prost_types::Duration { seconds: 4, nanos: 0 }),
+            audio_at_end: true,
+            weights_license: "MIT".into(),
+            ..ModelProfile::default()
+        };
+        reply(ListModelsResponse { models: vec![model, singer], ..Default::default() })
     }
 
     async fn get_stats(&self, request: Request<GetStatsRequest>) -> Reply<GetStatsResponse> {

@@ -48,6 +48,24 @@ fn describe(model: &ModelProfile, status: Option<&ModelStatus>, is_default: bool
     if model.gives_notes {
         facts.push("MIDI".to_owned());
     }
+    if model.uses_lyrics {
+        let how = if model.sings_vowels { " on vowels" } else { "" };
+        let languages = if model.lyric_languages.is_empty() {
+            String::new()
+        } else {
+            format!(" in {}", model.lyric_languages.join(" "))
+        };
+        facts.push(format!("lyrics{how}{languages}"));
+    }
+    match (&model.conditioning, &model.following) {
+        (Some(_), Some(_)) => facts.push("context on both sides".to_owned()),
+        (Some(_), None) => facts.push("context before".to_owned()),
+        (None, Some(_)) => facts.push("context after".to_owned()),
+        (None, None) => (),
+    }
+    if model.audio_at_end {
+        facts.push("audio at the end".to_owned());
+    }
     if !model.weights_license.is_empty() {
         facts.push(format!("weights: {}", model.weights_license));
     }
