@@ -224,3 +224,20 @@ def test_a_full_disk_is_an_error_of_the_target(tmp_path: Path, server: Segued) -
         assert soundfile.info(tmp_path / "a.flac").frames == 144_000
     else:
         assert (code, "a.flac" in stderr) == (1, True)
+
+
+def test_a_failed_piece_says_where_it_failed_and_what_is_kept(tmp_path: Path) -> None:
+    # The band has about thirty events in a section: the second one fails, at each of its attempts.
+    failing = Segued(tmp_path / "home").start(failpoints="renderer.before_event=error*42")
+    try:
+        asked = ("calm piano, 120 bpm, C major, a verse and a chorus", "-d", "16", "-o", "song.flac")
+        code, _, told = compose(tmp_path, *asked, server=failing)
+    finally:
+        failing.stop()
+    assert code == 1
+    assert not (tmp_path / "song.flac").exists()
+    lines = told.splitlines()
+    assert "it ended while rendering Chorus; complete: planning" in lines
+    assert "a retry does not render again: Verse" in lines
+    (kept,) = [line for line in lines if line.startswith("the finished part is kept: ")]
+    assert re.fullmatch(r".*: compositions/[0-9a-f]+/outputs/draft.flac", kept)
