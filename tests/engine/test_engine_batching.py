@@ -210,13 +210,13 @@ async def test_a_cancelled_request_leaves_within_one_step(model: LoadedModel) ->
             break
 
         def steps() -> int:
-            return engine.num_steps
+            return engine.counts.steps
 
         stream.cancel()
         # The command before this one in the line was the cancel: at most the step that was under way is counted.
         after = await engine.call(steps)
         await engine.call(lambda: None)
-        assert (engine.busy_slots, engine.num_steps - after) == (0, 0)
+        assert (engine.busy_slots, engine.counts.steps - after) == (0, 0)
         assert len((await codes_of(engine.submit(job(model, 1, frames=5))))[0]) == 5
 
 

@@ -110,6 +110,21 @@ RenderEvent: TypeAlias = RenderAccepted | RenderProgress | RenderedAudio | Rende
 
 
 @dataclass(frozen=True)
+class StepCounts:
+    """What a backend that renders in steps over a batch has done since it was made."""
+
+    steps: int = 0
+    rows: int = 0
+    """Sections that were in those steps, added up."""
+    step_seconds: float = 0.0
+    joins: int = 0
+    codec_backlog_frames: int = 0
+    """Frames of the model that are generated and not yet audio, now."""
+    device_losses: int = 0
+    out_of_memory: int = 0
+
+
+@dataclass(frozen=True)
 class BackendStatus:
     """Slots, queue and device memory."""
 
@@ -123,6 +138,7 @@ class BackendStatus:
     """False while it cannot render: its device or its thread has failed. The renderer is NOT_SERVING then."""
     needs_restart: bool = False
     """True when only a new process can use the device again: this one ends with an error, for its supervisor."""
+    counts: StepCounts | None = None
 
 
 class Backend(Protocol):

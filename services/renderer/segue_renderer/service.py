@@ -81,11 +81,13 @@ class RendererService(renderer_pb2_grpc.RendererServiceServicer):
         request = dataclasses.replace(request, model=self._host.profile(request.model).model)
         # Checked again: other calls may have filled the queue while this one was read.
         self._refuse_when_full(request.model)
-        counted = self._metrics.counted(request.model) if self._metrics else contextlib.nullcontext()
-        with counted, self.drain.entered(request.model) as call:
+        counted = self._metrics.counted(request.model) if self._metrics else contextlib.nullcontext(_no_metrics)
+        with counted as hear, self.drain.entered(request.model) as call:
             encoder = _Encoder(start)
             async with contextlib.aclosing(call.events(self._events(request))) as events:
                 async for event in events:
+                    if isinstance(event, RenderedAudio):
+                        hear()
                     for response in encoder.encode(event):
                         yield response
 
@@ -156,6 +158,10 @@ class RendererService(renderer_pb2_grpc.RendererServiceServicer):
         self.drain.refuse()
         if self.drain.num_waiting(model) - self._host.num_free(model) >= MAX_QUEUED:
             raise errors.QueueFull("this renderer's queue is full", retry_after_s=2)
+
+
+def _no_metrics() -> None:
+    pass
 
 
 class _Encoder:

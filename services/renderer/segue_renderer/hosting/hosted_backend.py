@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from segue_music.plan import ModelProfile
-    from segue_renderer.backend import Backend
+    from segue_renderer.backend import Backend, StepCounts
 
     MakeBackend = Callable[[], Backend]
 
@@ -47,6 +47,7 @@ class HostedModel:
     """Expected seconds until it can play; None if they are unknown, or it can play."""
     reason: str
     memory_bytes: int
+    counts: StepCounts | None
 
 
 class HostedBackend:
@@ -145,6 +146,7 @@ class HostedBackend:
                 load_s=self._expected_load_s(state),
                 reason=reason if state is ModelState.FAILED else "",
                 memory_bytes=profile.memory_bytes if self._is_loaded else 0,
+                counts=status.counts,
             )
             for profile in self.profiles
         ]

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Sequence
 
     from segue_renderer.backend import RenderEvent, RenderRequest
+    from segue_renderer.musicgen.code_stream import CodeStream
     from segue_renderer.musicgen.config import ModelConfig
     from segue_renderer.musicgen.loaded_model import LoadedModel
     from segue_runtime.settings import MusicgenSettings
@@ -66,6 +67,7 @@ class MusicgenBackend:
         self._model: LoadedModel | None = None
         self._num_graphs = 0
         self._num_waiting = 0
+        self._streams: set[CodeStream] = set()
         self._memory = DeviceMemory(self._device.device)
         self._profile = ModelProfile(model=self._folder.name or "musicgen", backend="musicgen")
 
@@ -188,6 +190,7 @@ class MusicgenBackend:
                 if index > 0:
                     waiting.enter_context(self._counted_as_waiting())
                 stream = self._engine.submit(await self._engine.call(partial(section.job, index)))
+                self._streams.add(stream)
                 try:
                     if index == 0:
                         # On the engine's thread the job is in the queue by now.
@@ -197,12 +200,14 @@ class MusicgenBackend:
                     waiting.close()
                     async for codes in stream:
                         sound = await self._engine.call(partial(section.sound, codes))
+                        stream.num_decoded += codes.shape[1]
                         if len(sound):
                             yield RenderedAudio(section.sent_samples - len(sound), sound)
                         if time.monotonic() - reported >= PROGRESS_INTERVAL_S:
                             reported = time.monotonic()
                             yield RenderProgress(min(section.sent_samples, section.samples), section.samples)
                 finally:
+                    self._streams.discard(stream)
                     stream.cancel()
         yield RenderFinished(
             frames=section.samples,
@@ -245,12 +250,16 @@ class MusicgenBackend:
             device_memory_used_bytes=total - free,
             healthy=self._engine.healthy,
             needs_restart=self._engine.device_is_dead,
+            counts=replace(
+                self._engine.counts,
+                codec_backlog_frames=sum(each.num_put - each.num_decoded for each in self._streams),
+            ),
         )
 
     @property
     def num_steps(self) -> int:
         """The number of steps since the start, for benchmarks."""
-        return self._engine.num_steps
+        return self._engine.counts.steps
 
     async def close(self) -> None:
         """Stop the thread and free the device."""

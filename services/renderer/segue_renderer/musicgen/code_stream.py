@@ -7,6 +7,8 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
 from segue_renderer.scheduler import Ticket
 from segue_renderer.wait_queue import queue_positions
 from segue_runtime import scope
@@ -53,6 +55,8 @@ class CodeStream:
         """The engine's thread has no scope of its own."""
         self.sent_frames = 0
         self.column = 0
+        self.num_put = self.num_decoded = 0
+        """Frames that were generated, and those of them that are audio by now."""
         self._source = source
         self._loop = asyncio.get_running_loop()
         self._arrived: asyncio.Queue[Codes | BaseException | None] = asyncio.Queue()
@@ -86,5 +90,6 @@ class CodeStream:
     def put(self, item: Codes | BaseException | None) -> None:
         """Add codes, an error, or None for the end. It also ends the wait for a slot."""
         self.begin()
+        self.num_put += item.shape[1] if isinstance(item, np.ndarray) else 0
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._arrived.put_nowait, item)

@@ -8,12 +8,13 @@ import queue
 import threading
 import time
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import torch
 
 from segue_renderer import torch_device
+from segue_renderer.backend import StepCounts
 from segue_renderer.musicgen.code_stream import CodeStream
 from segue_renderer.scheduler import Scheduler
 from segue_renderer.torch_device import is_out_of_memory, raise_out_of_memory_at
@@ -95,9 +96,7 @@ class Engine:
         self._num_losses = 0
         self.device_is_dead = False
         """Whether the device computes no more for this process."""
-        self.num_steps = 0
-        self.num_rows = 0
-        self.step_seconds = 0.0
+        self.counts = StepCounts()
 
     # for other threads
 
@@ -223,6 +222,7 @@ class Engine:
             entry.result.set_result(entry.work())
         except BaseException as error:  # noqa: BLE001 - the caller must receive every error
             if is_out_of_memory(error):
+                self._count(out_of_memory=1)
                 entry.result.set_exception(_out_of_memory(error))
             elif torch_device.is_device_failure(error):
                 self._lose_device(error)
@@ -244,8 +244,10 @@ class Engine:
             stream.sent_frames, stream.column = prompt, known
             laid = runner.pattern.layout(stream.job.prompt, prompt + stream.job.new_frames)
             runner.begin(ticket.slot, laid, known, stream.job.conditions, stream.job.sampling)
+            self._count(joins=1)
         except Exception as error:  # noqa: BLE001 - a device fails in many ways; the other jobs must go on
             if is_out_of_memory(error):
+                self._count(out_of_memory=1)
                 self._fail(stream, _out_of_memory(error))
             else:
                 self._lose_device(error)
@@ -260,15 +262,16 @@ class Engine:
             raise_out_of_memory_at(STEP_MEMORY)
             runner = self.runner
             runner.step(self._scheduler.bucket, max(stream.column for stream in streams) + runner.prefix_positions)
-            self.num_steps, self.num_rows = self.num_steps + 1, self.num_rows + len(streams)
-            self.step_seconds += time.perf_counter() - began
             self._num_losses = 0
             for stream in streams:
                 stream.column += 1
                 self._send_codes(stream, runner)
+            # A GPU works while the host goes on. Sending waits for it now and then, so that the sum is right.
+            self._count(steps=1, rows=len(streams), step_seconds=time.perf_counter() - began)
         except Exception as error:  # noqa: BLE001 - a device fails in many ways
             if is_out_of_memory(error):
                 # The step has changed nothing yet: the others can go on without the newest job.
+                self._count(out_of_memory=1)
                 newest = max(streams, key=lambda stream: stream.ticket.arrival)
                 self._fail(newest, _out_of_memory(error))
             else:
@@ -308,11 +311,16 @@ class Engine:
         stream.put(error)
         self._leave(stream)
 
+    def _count(self, **more: float) -> None:
+        # Other threads read it: each value is new, never changed.
+        self.counts = replace(self.counts, **{name: getattr(self.counts, name) + by for name, by in more.items()})
+
     def _lose_device(self, error: BaseException) -> None:
         """End the running jobs. Waiting jobs get a new runner on the same device, if it still computes."""
         log.error("the device failed", error=f"{type(error).__name__}: {error}")
         self._runner = None
         self._num_losses += 1
+        self._count(device_losses=1)
         self.device_is_dead = not torch_device.computes(self._device)
         lost = _device_lost(error)
         for ticket in list(self._scheduler.running.values()):
