@@ -20,11 +20,11 @@ PIECES ?= 100
 MINUTES ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-musicgen setup-test setup-dev demo up serve test test-engine nightly chaos lint format types contracts \
-	extras image generate benchmarks clients rust segue lock clean
+.PHONY: help setup setup-musicgen setup-diffusion setup-test setup-dev demo up serve test test-engine nightly chaos lint format types \
+	contracts extras image generate benchmarks clients rust segue lock clean
 
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -39,6 +39,9 @@ setup: $(UV) ## Install `segued` and its dependencies into .venv
 
 setup-musicgen: $(UV) ## Install the MusicGen engine too (with torch, about 5 GB)
 	@$(UV) sync -q --frozen --inexact --python $(PYTHON) $(FOR_USE) --extra musicgen
+
+setup-diffusion: $(UV) ## Install the diffusion models' libraries too (with torch, about 5 GB)
+	@$(UV) sync -q --frozen --inexact --python $(PYTHON) $(FOR_USE) --extra diffusion
 
 setup-test: $(UV)
 	@$(UV) sync -q --frozen --inexact --python $(PYTHON) $(FOR_TESTS)
@@ -70,14 +73,14 @@ serve: setup ## Start the server on 127.0.0.1:7300
 test: setup-test ## Run all quick tests
 	@$(BIN)/pytest -q -n 2 --dist loadfile -m "$(QUICK)" $(PYTEST)
 
-test-engine: $(UV) ## Run the tests of the MusicGen engine (installs torch)
-	@$(UV) sync -q --frozen --inexact --python $(PYTHON) $(FOR_TESTS) --extra musicgen --group engine
-	@$(BIN)/pytest -q -m "engine and not slow" tests/engine tests/contract $(PYTEST)
+test-engine: $(UV) ## Run the tests of the engines that need torch (installs it)
+	@$(UV) sync -q --frozen --inexact --python $(PYTHON) $(FOR_TESTS) --extra musicgen --extra diffusion --group engine
+	@$(BIN)/pytest -q -m "engine and not slow" tests/engine tests/diffusion tests/contract $(PYTEST)
 
 nightly: setup-dev ## Run all tests, including slow ones; missing reference programs fail (installs torch)
 	@$(BIN)/pytest -q -m "not engine" --require-reference $(PYTEST)
-	@$(UV) sync -q --frozen --inexact --python $(PYTHON) $(FOR_TESTS) --extra musicgen --group engine
-	@$(BIN)/pytest -q -m engine tests/engine tests/contract $(PYTEST)
+	@$(UV) sync -q --frozen --inexact --python $(PYTHON) $(FOR_TESTS) --extra musicgen --extra diffusion --group engine
+	@$(BIN)/pytest -q -m engine tests/engine tests/diffusion tests/contract $(PYTEST)
 
 chaos: setup-test ## Cause random faults in a whole mesh and check its guarantees: make chaos SEED=1 PIECES=100 MINUTES=10
 	@$(BIN)/python -m tests.chaos --pieces $(PIECES) --minutes $(MINUTES) $(CHAOS_SEED)

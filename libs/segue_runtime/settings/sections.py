@@ -109,6 +109,26 @@ class MusicgenSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DiffusionSettings:
+    """The renderer's backend `diffusion`."""
+
+    model: str = text(
+        "",
+        "Models of ACE-Step 1.5 or Stable Audio 3, separated by commas: folders in diffusers' layout, or names of "
+        "pulled models.",
+    )
+    device: str = text("auto", "Device: auto, cpu, cuda, cuda:1 or mps.")
+    precision: str = choice(
+        "auto", ("auto", "fp32", "bf16", "fp16"), "Precision of weights and latents; auto: fp32 on the CPU, else bf16."
+    )
+    offload: str = choice(
+        "none", ("none", "parts", "layers"),
+        "What waits in the CPU's memory until the GPU needs it: nothing, the parts of the model, or each layer (slow).",
+    )  # fmt: skip
+    steps: int = number(0, "Denoising steps of sections that ask for no number; 0: the model's own.", maximum=200)
+
+
+@dataclass(frozen=True, slots=True)
 class RendererSettings:
     """The renderer's process and its backends. Each backend with settings has a section of its own."""
 
@@ -128,13 +148,14 @@ class RendererSettings:
     )
     backend: str = text(
         "sketch",
-        "Backends that render, separated by commas, the default first: sketch (no weights, no GPU), musicgen, or your "
-        "own as module:factory.",
+        "Backends that render, separated by commas, the default first: sketch (no weights, no GPU), musicgen, "
+        "diffusion, or your own as module:factory.",
     )
     memory_bytes: int = size(
         0, "Memory for all loaded models together; models of least use are unloaded to stay below it. 0: no limit."
     )
     musicgen: MusicgenSettings = field(default_factory=MusicgenSettings)
+    diffusion: DiffusionSettings = field(default_factory=DiffusionSettings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from segued.serve.devices.devices import RendererDevice
 
 MAX_PORT: Final = 65_535
+WITH_DEVICES: Final = ("musicgen", "diffusion")
+"""Backends with a setting `device`."""
 log = logs.get("devices")
 
 
@@ -68,8 +70,9 @@ class Supervisor:
     def _command(self, number: int, device: RendererDevice) -> list[str]:
         """Return the arguments of a child's command line: later ones replace earlier ones."""
         own = ["--device", "", "--listen", _counted(self._settings.renderer.listen, number), "--ends-with-input"]
-        if "musicgen" in self._settings.renderer.backend.split(","):
-            own += ["--renderer-musicgen-device", device.kind]
+        for backend in WITH_DEVICES:
+            if backend in self._settings.renderer.backend.split(","):
+                own += [f"--renderer-{backend}-device", device.kind]
         if self._settings.metrics.listen:
             own += ["--metrics-listen", _counted(self._settings.metrics.listen, number)]
         return [*self._arguments, *own]

@@ -1,0 +1,97 @@
+"""Stable Audio 3: text, a negative prompt where the weights need guidance, and audio on both sides."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from diffusers import StableAudio3InpaintPipeline, StableAudio3Pipeline
+
+from segue_renderer.diffusion.pipeline import TextCuts, finite, kept_latents, known_latents, noise
+
+if TYPE_CHECKING:
+    from segue_renderer.diffusion.conditions import Conditions
+    from segue_renderer.diffusion.pipeline import DenoiseTask, OnStep
+
+PROMPT_TOKENS: Final = 256
+NOISE_OF_STEPS: Final = 0x9E37_79B9
+"""Sets the noise between the steps apart from the first noise of the same seed."""
+
+
+class KnownInpaintPipeline(StableAudio3InpaintPipeline):  # type: ignore[misc]  # the library has no types
+    """The library's pipeline over latents that are known already: only the audio around a section is encoded."""
+
+    def _encode_reference_audio(self, audio: Any, device: Any) -> Any:
+        return audio.to(device, self.vae.dtype)
+
+
+class StableAudioAdapter:
+    """The pipelines for sections; both have the same networks."""
+
+    def __init__(self, parts: dict[str, Any], device: torch.device) -> None:
+        self._device = device
+        self._pipe: Any = StableAudio3Pipeline(**parts)
+        self._inpaint: Any = KnownInpaintPipeline(**parts)
+        for pipe in (self._pipe, self._inpaint):
+            pipe.set_progress_bar_config(disable=True)
+
+    @property
+    def pipe(self) -> Any:
+        """The library's pipeline, to be placed on a device."""
+        return self._pipe
+
+    def text_cuts(self, conditions: Conditions) -> TextCuts:
+        """Return which texts do not fit."""
+        return TextCuts(
+            prompt=self._is_cut(conditions.prompt), negative_prompt=self._is_cut(conditions.negative_prompt)
+        )
+
+    def _is_cut(self, text: str) -> bool:
+        return len(self._pipe.tokenizer(text).input_ids) > PROMPT_TOKENS
+
+    def encode(self, samples: torch.Tensor) -> torch.Tensor:
+        """Return the latents of audio."""
+        vae = self._pipe.vae
+        return vae.encode(samples.unsqueeze(0).to(self._device, vae.dtype)).latents[0]
+
+    def timbre(self, samples: torch.Tensor) -> torch.Tensor:
+        """The family takes no reference; the profile says so."""
+        raise NotImplementedError
+
+    def denoise(self, task: DenoiseTask, on_step: OnStep) -> torch.Tensor:
+        """Return all latents of a window."""
+        vae = self._pipe.vae
+        width, seconds = vae.config.latent_dim, vae.downsampling_ratio / vae.config.sampling_rate
+
+        def stepped(_pipe: Any, step: int, _time: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+            on_step(step + 1, task.steps)
+            return tensors
+
+        given: dict[str, Any] = {
+            "prompt": task.conditions.prompt,
+            # The library rounds up to whole latents.
+            "duration": (task.window.latents - 0.5) * seconds,
+            "num_inference_steps": task.steps,
+            "latents": noise(task, width),
+            "generator": torch.Generator().manual_seed(task.seed ^ NOISE_OF_STEPS),
+            "callback_on_step_end": stepped,
+            "output_type": "latent",
+            "return_dict": False,
+        }
+        if task.window.kept:
+            known, kept = known_latents(task, width), kept_latents(task.window)
+            latents = self._inpaint(audio=known, mask=kept, **given)[0]
+        else:
+            negative = task.conditions.negative_prompt or None
+            latents = self._pipe(guidance_scale=task.guidance, negative_prompt=negative, **given)[0]
+        return finite(latents[0])
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Return audio; levels above full scale are left to the mixer."""
+        vae = self._pipe.vae
+        sound = vae.decode(latents.unsqueeze(0).to(self._device, vae.dtype)).sample
+        return sound[0].to("cpu", torch.float32)
+
+    def release(self) -> None:
+        """Move offloaded parts back, after a section."""
+        self._pipe.maybe_free_model_hooks()
