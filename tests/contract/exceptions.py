@@ -69,6 +69,30 @@ EXCEPTIONS: Final[tuple[Exempt, ...]] = (
         "MusicGen has no control for it; the planner sets it in every plan, so that a warning would be in every piece",
         ("musicgen",),
     ),
+    # Sections: ACE-Step reads prompt, lyrics, tempo, key and metre.
+    Exempt(
+        "SectionSpec",
+        ("energy", "layers.kind", "layers.instruments", "groove.feel"),
+        "diffusion models read it in the prompt, which the planner writes from it",
+        ("diffusion",),
+        in_prompt=True,
+    ),
+    Exempt(
+        "SectionSpec",
+        (
+            "genre", "chords.*", "layers.level", "groove.name", "groove.swing", "transition", "previous.*", "next.*",
+            "tail_frames", "motif.*", "motif_use",
+        ),
+        "diffusion models have no control for it; the planner sets it in every plan, so that a warning would be in "
+        "every piece",
+        ("diffusion",),
+    ),
+    Exempt(
+        "SectionSpec",
+        ("lyrics.lines.*",),
+        "the planner computes it from the text; the model times the words by itself",
+        ("diffusion",),
+    ),
     # Plans.
     Exempt(
         "Plan.sections.spec",

@@ -138,6 +138,10 @@ def _no_motif(spec: music_pb2.SectionSpec) -> None:
     spec.motif_use = music_pb2.MOTIF_USE_UNSPECIFIED
 
 
+def _no_continuity(spec: music_pb2.SectionSpec) -> None:
+    spec.continuity = music_pb2.CONTINUITY_NONE
+
+
 def _late_tempo(spec: music_pb2.SectionSpec) -> None:
     spec.tempo_points[1].start_tick = 1920
     refit(spec)
@@ -223,14 +227,22 @@ SECTION: Final[Mapping[str, Change]] = {
     "lyrics.lines.ticks": on(_sung, "lyrics.lines.ticks", 1920),
 }
 
-MUSICGEN: Final[Mapping[str, Change]] = {
-    **UNSUNG,
-    # The model has a rate of its own: only the length in seconds can change.
-    "sample_rate": setting("sample_rate", 12_000),
-    # All uses of the motif are one to the model.
-    "motif_use": on(_no_motif, "motif_use", music_pb2.MOTIF_USE_STATE),
+OWN_CHANGES: Final[Mapping[str, Mapping[str, Change]]] = {
+    "musicgen": {
+        **UNSUNG,
+        # The model has a rate of its own: only the length in seconds can change.
+        "sample_rate": setting("sample_rate", 12_000),
+        # All uses of the motif are one to the model.
+        "motif_use": on(_no_motif, "motif_use", music_pb2.MOTIF_USE_STATE),
+    },
+    "diffusion": {
+        "sample_rate": setting("sample_rate", 12_000),
+        "role": Change(lambda spec: put(spec, "role", music_pb2.ROLE_CHORUS), _sung),
+        # The conductor sends the audio of the section before, or does not.
+        "continuity": on(_no_continuity, "continuity", music_pb2.CONTINUITY_MOTIF),
+    },
 }
-"""Changes that only this backend needs."""
+"""Changes that only one backend needs."""
 
 
 def start_of(spec: music_pb2.SectionSpec, **more: Any) -> renderer_pb2.RenderStart:

@@ -27,7 +27,7 @@ from tests.contract.exceptions import EXCEPTIONS, exempt
 from tests.contract.fields import Change, paths
 from tests.contract.pieces import compose, mesh, plan, uploaded
 from tests.contract.renders import render
-from tests.contract.section_changes import MUSICGEN, SECTION, START, base_section, start_of
+from tests.contract.section_changes import OWN_CHANGES, SECTION, START, base_section, start_of
 from tests.contract.verdicts import IGNORED, verdict
 from tests.mesh.harness import hear
 from tests.renderer.renderer_server import served
@@ -37,7 +37,7 @@ from segue.mixer.v1 import mixer_pb2
 from segue.music.v1 import music_pb2
 from segue.renderer.v1 import renderer_pb2
 from segue_renderer import registry
-from segue_runtime.settings import MusicgenSettings, Settings, replace
+from segue_runtime.settings import Settings, load, replace
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -53,35 +53,47 @@ WALKED = frozenset(
     }
 )  # fmt: skip
 """Messages that have a walk of their own."""
-BACKENDS = [pytest.param(name, marks=pytest.mark.engine) if name == "musicgen" else name for name in registry.BACKENDS]
+NEED_TORCH = {"musicgen", "diffusion"}
+BACKENDS = [
+    pytest.param(name, marks=(pytest.mark.engine, pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")))
+    if name in NEED_TORCH
+    else name
+    for name in registry.BACKENDS
+]
+WITH_MOTIF = [name for name in BACKENDS if "diffusion" not in str(name)]
+"""Backends whose models support every continuity of the base plan. The walks over plans are about the planner."""
 pytestmark = pytest.mark.timeout(900)
 
 
-def checkpoint(folder: Path) -> Path:
-    """Write a tiny random MusicGen that follows melodies."""
+def checkpoint(name: str, folder: Path) -> Path:
+    """Write a tiny random MusicGen that follows melodies, or an ACE-Step with guidance."""
     import torch
-    from tests.engine import checkpoints
 
     torch.set_num_threads(1)
+    if name == "diffusion":
+        from tests.diffusion import tiny_models
+
+        return tiny_models.write_ace_step(folder / "ace-step", is_turbo=False)
+    from tests.engine import checkpoints
+
     checkpoints.write(folder / "melody", "melody")
     return folder / "melody"
 
 
 def make_backend(name: str, folder: Path) -> tuple[Backend, int, dict[str, bool]]:
     """Return a backend, the sample rate to ask for, and what it gives beside the mix."""
-    if name != "musicgen":
+    if name not in NEED_TORCH:
         backend = registry.make_backend(replace(Settings(home=folder), renderer__backend=name))
         profile = backend.profiles[0]
         return backend, profile.sample_rate or 22_050, {"stems": bool(profile.layers), "notes": profile.gives_notes}
-    from segue_renderer.musicgen.backend import MusicgenBackend
-
-    return MusicgenBackend(MusicgenSettings(model=str(checkpoint(folder)))), 12_800, {}
+    return registry.make_backend(load(flags_of(name, folder), environ={}, folder=folder)), 12_800, {}
 
 
 def flags_of(name: str, folder: Path) -> dict[str, object]:
     """Return the flags of a mesh with a backend."""
-    model = {"renderer.musicgen.model": str(checkpoint(folder))} if name == "musicgen" else {}
-    return {"renderer.backend": name, **model}
+    model = {f"renderer.{name}.model": str(checkpoint(name, folder))} if name in NEED_TORCH else {}
+    steps = {"renderer.diffusion.steps": 2} if name == "diffusion" else {}
+    return {"renderer.backend": name, **model, **steps}
 
 
 async def ignored(
@@ -116,7 +128,7 @@ def decided(message: Any, changes: Mapping[str, Change], whole: frozenset[str] =
 async def test_every_field_of_a_section_is_used_or_named(name: str, tmp_path: Path) -> None:
     all_paths = decided(music_pb2.SectionSpec, SECTION)
     backend, rate, extras = make_backend(name, tmp_path)
-    changes = {**SECTION, **(MUSICGEN if name == "musicgen" else {})}
+    changes = {**SECTION, **OWN_CHANGES.get(name, {})}
     async with served(backend, tmp_path) as stub:
 
         async def run(spec: music_pb2.SectionSpec) -> Result:
@@ -148,7 +160,7 @@ def in_plan(change: Change) -> Change:
     )
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", WITH_MOTIF)
 async def test_every_field_of_a_brief_and_of_a_plan_is_used_or_named(name: str, tmp_path: Path) -> None:
     brief_paths, plan_paths = decided(music_pb2.Brief, BRIEF), decided(music_pb2.Plan, PLAN, WALKED)
     section_paths = list(SECTION)
@@ -172,7 +184,7 @@ async def test_every_field_of_a_brief_and_of_a_plan_is_used_or_named(name: str, 
         assert await ignored(sections, base_plan, of_plan) == exempt("Plan.sections.spec", name, section_paths)
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", WITH_MOTIF)
 async def test_every_field_of_a_composition_is_used_or_named(name: str, tmp_path: Path) -> None:
     async with mesh(tmp_path, flags_of(name, tmp_path)) as client:
 

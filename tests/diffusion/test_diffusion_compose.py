@@ -6,15 +6,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from tests.mesh.harness import Segued, free_port, hear, spec
+from tests.diffusion import tiny_models
+from tests.mesh.harness import Heard, Segued, hear, reach, spec
 from tests.mesh.test_mesh_edits import child_of, names, pieces, redo, reused, ring_out
 
-from segue.composer.v1 import composition_pb2, stream_pb2
+from segue.composer.v1 import composition_pb2, spec_pb2, stream_pb2
 from segue_client import Client
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
+
+    from segue.music.v1 import music_pb2
+    from segue.renderer.v1 import renderer_pb2
 
 BOTH = stream_pb2.AUDIO_SELECTION_BOTH
 PROMPT = "rainy lo-fi, 120 bpm, C major, intro verse chorus bridge outro"
@@ -25,11 +29,8 @@ pytestmark = pytest.mark.timeout(240)
 def server(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Segued]:
     """Serve a model of each family in one process."""
     folders = ",".join(str(models[kind]) for kind in ("ace-step", "stable-audio"))
-    listen = f"127.0.0.1:{free_port()}"
-    process = Segued(
-        tmp_path_factory.mktemp("served") / "home",
-        *("--renderer", "diffusion", "--model", folders, "--renderer-listen", listen),
-    ).start()
+    home = tmp_path_factory.mktemp("served") / "home"
+    process = Segued(home, "--renderer", "diffusion", "--model", folders).start()
     yield process
     process.stop()
 
@@ -48,8 +49,67 @@ async def test_a_section_is_redone_between_its_neighbours_and_the_others_keep_th
     child = await hear(client.compose(child_of(parent, redo(middle)), audio=BOTH))
     assert child.composition.state == composition_pb2.STATE_SUCCEEDED
     assert reused(child) == {name for name in names(parent) if name != middle}
-    before, after, tail = pieces(parent, parent.draft), pieces(child, child.draft), ring_out(parent, child)
+    redone = rendered(child)[middle]
+    assert (redone.conditioning_applied, redone.following_applied) == (True, True)
+    assert redone.window_frames_used > tiny_models.LATENT_RATE * redone.frames / tiny_models.RATE
+    before, after = pieces(parent, parent.draft), pieces(child, child.draft)
     assert not np.array_equal(before[middle], after[middle])
-    for name in names(parent):
-        if name != middle:
-            assert np.array_equal(before[name][tail:], after[name][tail:]), name
+    # The redone section and the one before it ring on into the next ones.
+    join = round(ring_out(parent, child) * 48_000 / tiny_models.RATE)
+    for name in reused(child):
+        assert np.array_equal(before[name][join:], after[name][join:]), name
+
+
+async def test_the_words_of_a_section_are_sung(client: Client) -> None:
+    asked = (await client.plan(spec("calm piano, 120 bpm, C major, a verse and a chorus", seconds=8.0))).plan
+    silent = await hear(client.compose(piece_of(asked), audio=BOTH))
+    asked.sections[0].spec.lyrics.text = "rainy slow piano\nsoft and calm"
+    asked.sections[0].spec.lyrics.language = "en-GB"
+    sung = await hear(client.compose(piece_of(asked), audio=BOTH))
+    assert sung.composition.state == composition_pb2.STATE_SUCCEEDED
+    first, *others = names(sung)
+    assert rendered(sung)[first].lyrics_applied
+    assert not any(rendered(sung)[name].lyrics_applied for name in others)
+    assert not np.array_equal(pieces(sung, sung.draft)[first], pieces(silent, silent.draft)[first])
+
+
+async def test_a_cancelled_piece_frees_the_model_between_two_steps(client: Client) -> None:
+    long = spec(PROMPT, seconds=120.0)
+    long.brief.sampling.steps = 200
+    started = await reach(client.compose(long), "section_started")
+    await client.cancel(started.event.composition)
+    ended = await hear(client.watch(started.event.composition))
+    assert ended.composition.state == composition_pb2.STATE_CANCELLED
+    small = await hear(client.compose(spec("calm piano, 120 bpm, C major", seconds=4.0)))
+    assert small.composition.state == composition_pb2.STATE_SUCCEEDED
+
+
+async def test_a_piece_has_sections_of_both_families_and_its_file_names_the_licence(client: Client) -> None:
+    asked = (await client.plan(spec("calm piano, 120 bpm, C major, a verse and a chorus", seconds=8.0))).plan
+    asked.sections[1].spec.model = "stable-audio"
+    heard = await hear(client.compose(piece_of(asked), audio=BOTH))
+    assert heard.composition.state == composition_pb2.STATE_SUCCEEDED, heard.composition.error
+    played = [each.event.section_started.model for each in heard.updates if each.kind == "section_started"]
+    assert sorted(played) == ["ace-step", "stable-audio"]
+    assert {each.weights_license for each in await client.models()} == {"mit"}
+    manifest = b"".join([part async for part in client.read(output_of(heard, "manifest.json"))])
+    assert b'"mit"' in manifest
+
+
+def piece_of(asked: music_pb2.Plan) -> spec_pb2.CompositionSpec:
+    """Return the spec of a changed plan."""
+    asked.digest = ""
+    for item in asked.sections:
+        item.ClearField("join")
+        item.spec.ClearField("continuity")
+    return spec_pb2.CompositionSpec(plan=asked)
+
+
+def rendered(heard: Heard) -> dict[str, renderer_pb2.RenderFinished]:
+    """Return how each section was rendered."""
+    finished = [each.event.section_finished for each in heard.updates if each.kind == "section_finished"]
+    return {each.section_id: each.rendered for each in finished}
+
+
+def output_of(heard: Heard, name: str) -> composition_pb2.Output:
+    return next(each for each in heard.composition.outputs if each.name.endswith(name))

@@ -21,7 +21,7 @@ HF: Any = transformers
 RATE = 12_800
 LATENT_RATE = 25
 LATENTS = 8
-WORDS = 200
+WORDS = 400
 CARD = "---\nlicense: mit\ntags:\n- music\n---\n# A tiny random model\n"
 
 
@@ -111,12 +111,11 @@ def write_stable_audio(folder: Path, *, is_distilled: bool = True, seed: int = 5
 
 
 def tokenizer() -> Any:
-    """Return a tokenizer of words."""
-    known = (
-        "rainy lo fi soft keys bpm minor major funk bass verse chorus drums piano calm bright pop slow ambient drone"
-    )
-    words = {word: index for index, word in enumerate(["<unk>", "<pad>", "</s>", "<|endoftext|>", *known.split()])}
-    fast = Tokenizer(WordLevel(words, unk_token="<unk>"))
+    """Return a tokenizer of words and numbers."""
+    known = "rainy lo fi soft keys bpm minor major funk bass drums piano calm bright pop slow drone verse chorus [ ]"
+    notes = "A B C D E F G Instrumental unknown en de la seconds"
+    words = ["<unk>", "<pad>", "</s>", "<|endoftext|>", *known.split(), *notes.split(), *map(str, range(300))]
+    fast = Tokenizer(WordLevel({word: index for index, word in enumerate(words)}, unk_token="<unk>"))
     fast.pre_tokenizer = Whitespace()
     return HF.PreTrainedTokenizerFast(
         tokenizer_object=fast, unk_token="<unk>", pad_token="<pad>", eos_token="</s>", model_max_length=4096

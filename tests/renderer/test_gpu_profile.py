@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -35,6 +36,14 @@ def test_the_profile_reserves_a_gpu_and_plays_the_model_of_the_hosts_folder(tmp_
     image = (ROOT / service["build"]["dockerfile"]).read_text()
     assert re.findall(r"--extra (\S+)", image) == ["musicgen"]
     assert "NVIDIA_DRIVER_CAPABILITIES=compute,utility" in image
+
+
+def test_the_image_of_diffusion_models_has_their_extra_and_serves_their_backend() -> None:
+    image = (ROOT / "services/renderer/Dockerfile.diffusion").read_text()
+    assert re.findall(r"--extra (\S+)", image) == ["diffusion"]
+    assert "-f services/renderer/Dockerfile.diffusion" in image
+    command = re.findall(r"^CMD (\[.*\])$", image, re.MULTILINE)[-1]
+    assert json.loads(command) == ["segued", "serve", "--role", "renderer", "--renderer", "diffusion"]
 
 
 def test_without_the_profile_the_band_is_found_where_it_was() -> None:

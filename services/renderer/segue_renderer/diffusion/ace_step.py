@@ -12,7 +12,7 @@ from segue_renderer.diffusion.facts import ACE_STEP_LONGEST_S
 from segue_renderer.diffusion.pipeline import TextCuts, finite, kept_latents, known_latents, noise
 
 if TYPE_CHECKING:
-    from segue_renderer.diffusion.conditions import Conditions
+    from segue_renderer.diffusion.conditions import TextConditions
     from segue_renderer.diffusion.pipeline import DenoiseTask, OnStep
 
 PROMPT_TOKENS: Final = 256
@@ -43,9 +43,9 @@ class KnownAceStepPipeline(AceStepPipeline):  # type: ignore[misc]  # the librar
         """Return the latents of the reference."""
         return reference_audio.to(device, dtype), torch.arange(batch_size, device=device, dtype=torch.long)
 
-    def texts(self, conditions: Conditions) -> tuple[str, str]:
+    def texts(self, conditions: TextConditions) -> tuple[str, str]:
         """Return the prompt and the lyrics as the text encoder reads them."""
-        return self._format_prompt(
+        texts: tuple[str, str] = self._format_prompt(
             prompt=conditions.prompt,
             lyrics=lyrics_of(conditions),
             vocal_language=language_of(conditions),
@@ -54,6 +54,7 @@ class KnownAceStepPipeline(AceStepPipeline):  # type: ignore[misc]  # the librar
             keyscale=conditions.key,
             timesignature=conditions.metre,
         )
+        return texts
 
     def _build_chunk_mask(self, *_: Any, device: Any, dtype: Any, acoustic_dim: int, **__: Any) -> Any:
         mask = (1.0 - kept_latents(self.task.window)).transpose(1, 2).expand(1, -1, acoustic_dim)
@@ -73,7 +74,7 @@ class AceStepAdapter:
         """The library's pipeline, to be placed on a device."""
         return self._pipe
 
-    def text_cuts(self, conditions: Conditions) -> TextCuts:
+    def text_cuts(self, conditions: TextConditions) -> TextCuts:
         """Return which texts do not fit."""
         prompt, lyrics = self._pipe.texts(conditions)
         return TextCuts(
@@ -85,7 +86,8 @@ class AceStepAdapter:
         """Return the most likely latents of audio."""
         vae = self._pipe.vae
         sound = samples.unsqueeze(0).to(self._device, vae.dtype)
-        return vae.encode(sound).latent_dist.mode()[0]
+        latents: torch.Tensor = vae.encode(sound).latent_dist.mode()[0]
+        return latents
 
     def timbre(self, samples: torch.Tensor) -> torch.Tensor:
         """Return the latents of a reference: three parts from its start, its middle and its end."""
@@ -135,7 +137,7 @@ class AceStepAdapter:
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Return audio as loud as the model made it: the library's own decoding makes every piece equally loud."""
         vae = self._pipe.vae
-        sound = vae.decode(latents.unsqueeze(0).to(self._device, vae.dtype)).sample
+        sound: torch.Tensor = vae.decode(latents.unsqueeze(0).to(self._device, vae.dtype)).sample
         return sound[0].to("cpu", torch.float32)
 
     def release(self) -> None:
@@ -143,15 +145,15 @@ class AceStepAdapter:
         self._pipe.maybe_free_model_hooks()
 
 
-def lyrics_of(conditions: Conditions) -> str:
+def lyrics_of(conditions: TextConditions) -> str:
     """Return the lyrics, or the word for music without a voice."""
     return conditions.lyrics.text if conditions.lyrics else INSTRUMENTAL
 
 
-def language_of(conditions: Conditions) -> str:
+def language_of(conditions: TextConditions) -> str:
     """Return the language of the lyrics, or the word for one that is not known."""
     return (conditions.lyrics.language if conditions.lyrics else "") or ANY_LANGUAGE
 
 
-def _tempo_of(conditions: Conditions) -> int | None:
+def _tempo_of(conditions: TextConditions) -> int | None:
     return None if conditions.quarters_per_minute is None else round(conditions.quarters_per_minute)

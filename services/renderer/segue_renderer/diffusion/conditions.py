@@ -36,7 +36,7 @@ class SungText:
 
 
 @dataclass(frozen=True)
-class Conditions:
+class TextConditions:
     """What the model is told about a section."""
 
     prompt: str
@@ -47,10 +47,10 @@ class Conditions:
     lyrics: SungText | None = None
 
 
-def conditions_of(spec: SectionSpec) -> Conditions:
+def conditions_of(spec: SectionSpec) -> TextConditions:
     """Return what the model is told about a section."""
     beats = spec.metre.beats if spec.metre else 0
-    return Conditions(
+    return TextConditions(
         prompt=spec.prompt,
         negative_prompt=spec.negative_prompt,
         quarters_per_minute=_tempo(spec),

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 import diffusers
 import torch
 import transformers
-from diffusers.utils import logging as diffusers_logging
 
 from segue_renderer.diffusion.folder import TOKENIZER, WITHOUT_WEIGHTS
 from segue_renderer.torch_device import is_out_of_memory
@@ -30,10 +29,9 @@ NAMED: Final = 5
 def load_parts(folder: DiffusersFolder, dtype: torch.dtype) -> dict[str, Any]:
     """Return all parts of a model, on the CPU."""
     # A library logs the end of a prompt that is too long, and prompts must not be in logs.
-    diffusers_logging.set_verbosity(logging.CRITICAL)
-    diffusers_logging.disable_progress_bar()
-    transformers.utils.logging.set_verbosity(logging.CRITICAL)
-    transformers.utils.logging.disable_progress_bar()
+    for library in (DIFFUSERS, TRANSFORMERS):
+        library.utils.logging.set_verbosity(logging.CRITICAL)
+        library.utils.logging.disable_progress_bar()
     with warnings.catch_warnings():
         # The published networks use a function of torch that will be replaced.
         warnings.simplefilter("ignore", FutureWarning)

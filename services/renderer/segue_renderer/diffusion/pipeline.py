@@ -12,7 +12,7 @@ from segue_runtime import errors
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from segue_renderer.diffusion.conditions import Conditions
+    from segue_renderer.diffusion.conditions import TextConditions
     from segue_renderer.diffusion.windows import DiffusionWindow
 
     OnStep = Callable[[int, int], None]
@@ -36,7 +36,7 @@ class TextCuts:
 class DenoiseTask:
     """One window to fill. Latents are (width, latents)."""
 
-    conditions: Conditions
+    conditions: TextConditions
     window: DiffusionWindow
     seed: int
     steps: int
@@ -54,7 +54,7 @@ class LatentPipeline(Protocol):
         """The library's pipeline, to be placed on a device."""
         ...
 
-    def text_cuts(self, conditions: Conditions) -> TextCuts:
+    def text_cuts(self, conditions: TextConditions) -> TextCuts:
         """Return which texts do not fit."""
         ...
 

@@ -125,7 +125,7 @@ class WindowRender:
         if spec.loop:
             self._warn("loop_not_used", "the model cannot lead the end of a section into its own start")
         if spec.continuity == Continuity.MOTIF:
-            self._warn("motif_not_used", "the model follows no motif")
+            self._warn("motif_not_used", "the model follows no motif; continuity has no effect")
         if self.request.conditioning is not None and not len(self.window.before):
             self._warn("conditioning_too_short", "the earlier section's end is too short, or there is no room for it")
         if self.request.following is not None and not len(self.window.after):

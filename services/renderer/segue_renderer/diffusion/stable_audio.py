@@ -10,7 +10,7 @@ from diffusers import StableAudio3InpaintPipeline, StableAudio3Pipeline
 from segue_renderer.diffusion.pipeline import TextCuts, finite, kept_latents, known_latents, noise
 
 if TYPE_CHECKING:
-    from segue_renderer.diffusion.conditions import Conditions
+    from segue_renderer.diffusion.conditions import TextConditions
     from segue_renderer.diffusion.pipeline import DenoiseTask, OnStep
 
 PROMPT_TOKENS: Final = 256
@@ -40,7 +40,7 @@ class StableAudioAdapter:
         """The library's pipeline, to be placed on a device."""
         return self._pipe
 
-    def text_cuts(self, conditions: Conditions) -> TextCuts:
+    def text_cuts(self, conditions: TextConditions) -> TextCuts:
         """Return which texts do not fit."""
         return TextCuts(
             prompt=self._is_cut(conditions.prompt), negative_prompt=self._is_cut(conditions.negative_prompt)
@@ -52,7 +52,8 @@ class StableAudioAdapter:
     def encode(self, samples: torch.Tensor) -> torch.Tensor:
         """Return the latents of audio."""
         vae = self._pipe.vae
-        return vae.encode(samples.unsqueeze(0).to(self._device, vae.dtype)).latents[0]
+        latents: torch.Tensor = vae.encode(samples.unsqueeze(0).to(self._device, vae.dtype)).latents[0]
+        return latents
 
     def timbre(self, samples: torch.Tensor) -> torch.Tensor:
         """The family takes no reference; the profile says so."""
@@ -89,7 +90,7 @@ class StableAudioAdapter:
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Return audio; levels above full scale are left to the mixer."""
         vae = self._pipe.vae
-        sound = vae.decode(latents.unsqueeze(0).to(self._device, vae.dtype)).sample
+        sound: torch.Tensor = vae.decode(latents.unsqueeze(0).to(self._device, vae.dtype)).sample
         return sound[0].to("cpu", torch.float32)
 
     def release(self) -> None:
