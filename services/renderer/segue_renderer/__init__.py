@@ -1,1 +1,1 @@
-"""The renderer: RendererService, its backends (`sketch`, `musicgen`, `diffusion`), and the checks that any renderer must pass."""
+"""The renderer: RendererService, its backends, and the checks that any renderer must pass."""
