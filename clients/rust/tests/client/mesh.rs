@@ -169,9 +169,14 @@ fn the_commands_work_with_the_real_service() {
     assert!(run(&["doctor"]).contains("Segue service"));
     assert!(run(&["models"]).contains("sketch"));
     run(&["plan", "a waltz", "--duration", "10s", "--metre", "3/4", "-o", "plan.json"]);
-    run(&["compose", "--plan", "plan.json", "-o", "waltz.flac", "--stems", "--midi"]);
+    fs::write(folder.join("words.txt"), "Swing with me\naround").unwrap();
+    let words = ["--lyrics", "words.txt", "--lyrics-language", "en"];
+    assert!(run(&[&["plan", "--plan", "plan.json"], &words[..]].concat()).contains("0:00  Swing with me"));
+    let files = ["compose", "--plan", "plan.json", "-o", "waltz.flac", "--stems", "--midi", "--lrc"];
+    run(&[&files[..], &words].concat());
     let made = fs::read_dir(&folder).unwrap().count();
     assert!(made > 5, "stems and MIDI are missing");
+    assert!(fs::read_to_string(folder.join("waltz.lrc")).unwrap().contains("]Swing with me"));
     let listed = run(&["list"]);
     let name = listed.split_whitespace().next().unwrap();
     assert!(run(&["get", name]).contains("succeeded"));

@@ -194,6 +194,12 @@ pub struct BriefArgs {
     /// What must not be heard
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub negative_prompt: String,
+    /// Words to sing, as text with marks such as [verse] and [chorus]; `-` reads standard input
+    #[arg(long, value_name = "FILE")]
+    pub lyrics: Option<PathBuf>,
+    /// Language of the words, for example en or pt-BR
+    #[arg(long, value_name = "TAG", default_value = "", hide_default_value = true, requires = "lyrics")]
+    pub lyrics_language: String,
     /// Seed; the same seed gives the same piece
     #[arg(long)]
     pub seed: Option<u32>,

@@ -12,3 +12,4 @@ pub mod sound;
 pub mod spec;
 pub mod upload;
 pub mod watch_many;
+pub mod words;

@@ -35,14 +35,36 @@ fn compose_prints_every_step_and_writes_the_files() {
 fn every_flag_reaches_the_service() {
     let fake = Fake::start(vec![piece(NAME, 1)]);
     let folder = folder("asked");
+    fs::write(folder.join("words.txt"), "[verse]\r\nStay\twith me\r\n").unwrap();
     let asked = "compose rain -o a.flac --duration 1m20s --bpm 60 --metre 6/8 --key Fm --seed 0 --form intro,pre-chorus \
         --with bass --without vocals --instrument cello,piano --negative-prompt drums --midi --loop --title Rain \
-        --preset club --lufs -10.5 --ceiling -2 --genre folk --model sketch --sample-rate 44100 --bit-depth 16 --time-limit 10m --label album=wet --allow-degraded --private-prompt --session s";
+        --preset club --lufs -10.5 --ceiling -2 --genre folk --model sketch --sample-rate 44100 --bit-depth 16 --time-limit 10m --label album=wet --allow-degraded --private-prompt --session s --lrc --lyrics words.txt --lyrics-language en";
     let outcome = segue(&fake, &folder, &asked.split_whitespace().collect::<Vec<_>>());
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
     let spec = fake.state.lock().unwrap().specs[0].clone();
     let json = segue_client::json::to_value("segue.composer.v1.CompositionSpec", &spec).unwrap();
     assert_matches("spec", &format!("{json:#}\n"));
+}
+
+#[test]
+fn words_that_cannot_be_sung_are_refused_before_anything_is_sent() {
+    let fake = Fake::start(vec![piece(NAME, 1)]);
+    let folder = folder("words");
+    let long = "x".repeat(20_000);
+    let wrong: [(&[u8], &str); 5] = [
+        (long.as_bytes(), "more than 16 KiB"),
+        (b"la\nla \x1b[31m", "line 2 has a control character"),
+        ("la \u{2066}".as_bytes(), "line 1 has a control character"),
+        (b"\xff", "not UTF-8"),
+        (b" \n", "no words"),
+    ];
+    for (content, words) in wrong {
+        fs::write(folder.join("words.txt"), content).unwrap();
+        let outcome = segue(&fake, &folder, &["compose", "rain", "--lyrics", "words.txt", "-o", "song.flac"]);
+        assert_eq!(outcome.code, Some(2), "{}", outcome.stderr);
+        assert!(outcome.stderr.contains(words), "{}", outcome.stderr);
+    }
+    assert!(fake.state.lock().unwrap().specs.is_empty());
 }
 
 #[test]

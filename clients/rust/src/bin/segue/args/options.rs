@@ -22,6 +22,9 @@ pub struct CompositionOptions {
     /// Also write a MIDI file
     #[arg(long)]
     pub midi: bool,
+    /// Also write the words with their times as an LRC file
+    #[arg(long)]
+    pub lrc: bool,
     /// Melody to follow, for melody models: an audio file, or `band` for the sketch band's tune
     #[arg(long, value_name = "FILE|band")]
     pub melody: Option<String>,
@@ -37,7 +40,7 @@ pub struct CompositionOptions {
     /// Group this composition with others
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     pub session: String,
-    /// Keep the prompt out of the files' tags
+    /// Keep prompt and lyrics out of the files' tags
     #[arg(long)]
     pub private_prompt: bool,
     /// Leave the composition running after Ctrl-C instead of cancelling it

@@ -70,7 +70,7 @@ fn wants_same_files(options: &CompositionOptions) -> bool {
         || options.files.sample_rate.is_some()
         || options.files.bit_depth.is_some()
         || options.melody.is_some();
-    !(has_value || options.stems || options.midi) && options.master.is_empty()
+    !(has_value || options.stems || options.midi || options.lrc) && options.master.is_empty()
 }
 
 /// The file format of the parent's master.

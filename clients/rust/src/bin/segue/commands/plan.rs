@@ -14,7 +14,7 @@ use segue_client::{
 use crate::{
     args::PlanArgs,
     exit::CliError,
-    session::{file_names, settings::Server, spec},
+    session::{file_names, settings::Server, spec, words},
     ui::{board::Board, drawing, format, live_display::Size, palette::Palette, printer::Printer, text_line},
     values,
 };
@@ -76,6 +76,11 @@ fn draw(printer: &Printer, plan: &Plan) -> Result<(), CliError> {
         let text = sanitize(text.trim_end());
         // In a terminal, a wrapped line is worse than a missing chord.
         printer.line(&if printer.is_out_terminal { text_line::truncate(&text, columns) } else { text })?;
+        for (seconds, words) in words::timed(&spec) {
+            let start = format::clock(row.first_frame as f64 / f64::from(board.sample_rate) + seconds);
+            let text = sanitize(&format!("{start:>16}  {words}"));
+            printer.line(&if printer.is_out_terminal { text_line::truncate(&text, columns) } else { text })?;
+        }
     }
     for reading in plan.readings.iter().filter(|reading| !reading.words.is_empty()) {
         let denies = if reading.origin == Origin::NegativePrompt as i32 { "not " } else { "" };

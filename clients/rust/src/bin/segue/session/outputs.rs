@@ -77,6 +77,7 @@ fn local_files(composition: &Composition, path: &Path, format: FileFormat) -> Ve
                 path.with_extension(format!("{}.{extension}", safe_part(&output.layer)))
             }
             Ok(OutputKind::Midi) => path.with_extension("mid"),
+            Ok(OutputKind::Lrc) => path.with_extension("lrc"),
             _ => continue,
         };
         found.push((output.clone(), file));

@@ -12,6 +12,7 @@ use segue_client::{
     },
 };
 
+use super::words;
 use crate::{
     args::{
         BriefArgs,
@@ -24,6 +25,15 @@ use crate::{
 /// The part of a spec that planning needs: brief, plan and model.
 pub fn to_plan(args: &BriefArgs) -> Result<CompositionSpec, CliError> {
     let metre = args.metre;
+    if args.lyrics == args.plan && args.lyrics.as_deref() == Some(Path::new("-")) {
+        return Err(CliError::usage("--lyrics and --plan cannot both be standard input", "name a file"));
+    }
+    let lyrics = args.lyrics.as_deref().map(|path| words::read(path, &args.lyrics_language)).transpose()?;
+    let mut plan = args.plan.as_deref().map(read_plan).transpose()?;
+    if let Some(plan) = plan.as_mut().filter(|plan| lyrics.is_some() && !has_lyrics(plan)) {
+        // The words change the plan.
+        plan.digest.clear();
+    }
     let brief = Brief {
         prompt: args.prompt.clone().unwrap_or_default(),
         negative_prompt: args.negative_prompt.clone(),
@@ -39,9 +49,9 @@ pub fn to_plan(args: &BriefArgs) -> Result<CompositionSpec, CliError> {
         instruments: args.instrument.clone(),
         seed: args.seed,
         title: args.title.clone(),
+        lyrics,
         ..Brief::default()
     };
-    let plan = args.plan.as_deref().map(read_plan).transpose()?;
     Ok(CompositionSpec { brief: Some(brief), plan, model: args.model.clone(), ..CompositionSpec::default() })
 }
 
@@ -54,6 +64,7 @@ pub fn to_make(
     CompositionSpec {
         stems: options.stems,
         midi: options.midi,
+        lrc: options.lrc,
         exports: vec![export(&options.files, format)],
         master: master(&options.master, parent_master),
         degradation_policy: if options.allow_degraded { DegradationPolicy::Allow as i32 } else { 0 },
@@ -97,6 +108,10 @@ fn preset_number(preset: PresetArg) -> i32 {
         PresetArg::None => MasterPreset::None,
     };
     preset as i32
+}
+
+fn has_lyrics(plan: &Plan) -> bool {
+    plan.sections.iter().filter_map(|planned| planned.spec.as_ref()).any(|spec| spec.lyrics.is_some())
 }
 
 fn read_plan(path: &Path) -> Result<Plan, CliError> {
