@@ -12,4 +12,3 @@ pub mod sound;
 pub mod spec;
 pub mod upload;
 pub mod watch_many;
-pub mod words;

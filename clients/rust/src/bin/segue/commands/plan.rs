@@ -14,7 +14,11 @@ use segue_client::{
 use crate::{
     args::PlanArgs,
     exit::CliError,
-    session::{file_names, settings::Server, spec, words},
+    session::{
+        file_names,
+        settings::Server,
+        spec::{self, words},
+    },
     ui::{board::Board, drawing, format, live_display::Size, palette::Palette, printer::Printer, text_line},
     values,
 };

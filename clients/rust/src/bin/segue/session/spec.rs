@@ -1,5 +1,7 @@
 //! The command line as messages of the contract.
 
+pub mod words;
+
 use std::{fs, io, path::Path};
 
 use segue_client::{
@@ -12,7 +14,6 @@ use segue_client::{
     },
 };
 
-use super::words;
 use crate::{
     args::{
         BriefArgs,
