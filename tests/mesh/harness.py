@@ -22,12 +22,15 @@ from segue.composer.v1 import composer_pb2_grpc, composition_pb2, spec_pb2
 from segue.music.v1 import music_pb2
 from segue_client import Access, Client, Stream, Update
 from segue_client.channel import connect
+from segue_runtime.clocks import REAL
 from segue_runtime.settings import load
 from segued.serve.node import Node
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
     from pathlib import Path
+
+    from segue_runtime.clocks import Clocks
 
 READY_S = 60.0
 
@@ -103,10 +106,12 @@ async def reach(updates: Stream, kind: str) -> Update:
 
 
 @contextlib.asynccontextmanager
-async def embedded(home: Path, flags: dict[str, object] | None = None) -> AsyncIterator[tuple[Node, Client]]:
+async def embedded(
+    home: Path, flags: dict[str, object] | None = None, clocks: Clocks = REAL
+) -> AsyncIterator[tuple[Node, Client]]:
     """Start the whole mesh in this process, as `segued compose` does."""
     settings = load({"home": str(home), "server.drain": "2s", **(flags or {})}, environ={}, folder=home)
-    async with Node(settings, listen=()) as node, Client(Access(node.inner), patience_s=5) as client:
+    async with Node(settings, listen=(), clocks=clocks) as node, Client(Access(node.inner), patience_s=5) as client:
         yield node, client
 
 

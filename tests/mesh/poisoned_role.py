@@ -32,6 +32,11 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def replace_method(service: type, method: str, call: Callable[..., Any]) -> None:
+    """Replace a method of a class, for all who use it."""
+    setattr(service, method, call)
+
+
 def poison_planner() -> None:
     real: Any = PlannerService.CreatePlan
 
@@ -41,7 +46,7 @@ def poison_planner() -> None:
             die()
         return await real(self, request, context)
 
-    PlannerService.CreatePlan = create_plan  # type: ignore[method-assign]
+    replace_method(PlannerService, "CreatePlan", create_plan)
 
 
 def poison_conductor() -> None:
@@ -53,7 +58,7 @@ def poison_conductor() -> None:
             die()
         return await real(self, job)
 
-    CompositionRun._draft = draft  # type: ignore[method-assign]  # noqa: SLF001
+    replace_method(CompositionRun, "_draft", draft)
 
 
 def poison_stream(service: Any, method: str, is_deadly: Callable[[Any], bool], num_audio: int) -> None:
@@ -82,7 +87,7 @@ def poison_stream(service: Any, method: str, is_deadly: Callable[[Any], bool], n
         async for response in passed(real(self, passed(requests), context)):
             yield response
 
-    setattr(service, method, call)
+    replace_method(service, method, call)
 
 
 def is_long(start: Any) -> bool:

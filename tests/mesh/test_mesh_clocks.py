@@ -15,10 +15,10 @@ from tests.mesh.harness import embedded, free_port, hear, reach, spec
 from segue.composer.v1 import composition_pb2, stream_pb2
 from segue_client import SegueError
 from segue_client.errors import from_status
+from segue_runtime.clocks import Clocks
 from segue_runtime.store import SqliteStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 BOTH = stream_pb2.AUDIO_SELECTION_BOTH
@@ -30,51 +30,56 @@ async def claims_nothing(*_: object, **_more: object) -> None:
     await asyncio.sleep(0.05)
 
 
+class JumpingClock:
+    """A wall clock, and by how much it has jumped."""
+
+    def __init__(self) -> None:
+        self.jumped_s = 0.0
+        self.clocks = Clocks(wall=self.time)
+
+    def time(self) -> float:
+        return time.time() + self.jumped_s
+
+
 @pytest.fixture
-def jump(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Move the wall clock of conductor, gateway and store."""
-    jumped_s = 0.0
-    clock = SimpleNamespace(time=lambda: time.time() + jumped_s, monotonic=time.monotonic, sleep=time.sleep)
+def jumping(monkeypatch: pytest.MonkeyPatch) -> JumpingClock:
+    """Return the wall clock of conductor and gateway; the store of a mesh gets it as its clocks."""
+    jumping = JumpingClock()
+    clock = SimpleNamespace(time=jumping.time, monotonic=time.monotonic, sleep=time.sleep)
     # The clock of our code: grpc's own one must agree with that of its C core.
     for name, module in list(sys.modules.items()):
         if name.startswith(("segue_conductor", "segue_gateway")) and getattr(module, "time", None) is time:
             monkeypatch.setattr(module, "time", clock)
-    monkeypatch.setitem(SqliteStore.open.__func__.__kwdefaults__, "clock", clock.time)  # type: ignore[attr-defined]
-
-    def move(by_s: float) -> None:
-        nonlocal jumped_s
-        jumped_s = by_s
-
-    return move
+    return jumping
 
 
 @pytest.mark.parametrize("jump_s", [HOUR_S, -HOUR_S])
 async def test_a_clock_that_jumps_moves_no_piece_to_another_conductor(
-    tmp_path: Path, jump: Callable[[float], None], jump_s: float
+    tmp_path: Path, jumping: JumpingClock, jump_s: float
 ) -> None:
     flags: dict[str, object] = {
         "conductor.count": 2,
         "conductor.heartbeat": "50ms",
         "failpoints.active": "conductor.after_take=sleep(300ms)",
     }
-    async with embedded(tmp_path / "home", flags) as (_, client):
+    async with embedded(tmp_path / "home", flags, jumping.clocks) as (_, client):
         created = await client.create(spec(seconds=4))
         await reach(client.watch(created.name), "planned")
-        jump(jump_s)
+        jumping.jumped_s = jump_s
         heard = await asyncio.wait_for(hear(client.watch(created.name, audio=BOTH)), 90)
         assert heard.composition.state == composition_pb2.STATE_SUCCEEDED, heard.composition.error
         assert heard.kinds.count("started") == 1
 
 
 async def test_the_time_limit_does_not_count_the_time_in_which_no_conductor_works(
-    tmp_path: Path, jump: Callable[[float], None]
+    tmp_path: Path, jumping: JumpingClock
 ) -> None:
     away: dict[str, object] = {"renderer.addresses": f"127.0.0.1:{free_port()}"}
-    async with embedded(tmp_path, away) as (_, client):
+    async with embedded(tmp_path, away, jumping.clocks) as (_, client):
         created = await client.create(spec(seconds=4))
         await reach(client.watch(created.name), "started")
-    jump(2 * HOUR_S)  # the server was off, for longer than the time limit
-    async with embedded(tmp_path) as (_, client):
+    jumping.jumped_s = 2 * HOUR_S  # the server was off, for longer than the time limit
+    async with embedded(tmp_path, clocks=jumping.clocks) as (_, client):
         heard = await asyncio.wait_for(hear(client.watch(created.name)), 90)
     assert heard.composition.state == composition_pb2.STATE_SUCCEEDED, heard.composition.error
 

@@ -18,7 +18,7 @@ from tests.mesh.harness import Heard, Segued, embedded, hear, sha256, spec, stub
 from segue.composer.v1 import composition_pb2, stream_pb2
 from segue.renderer.v1 import renderer_pb2
 from segue_client import Client
-from segue_runtime.store import SqliteStore
+from segue_runtime.clocks import Clocks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -163,14 +163,10 @@ async def test_a_deadline_ends_the_stream_and_not_the_work(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("how", ["the caller goes", "CancelComposition"])
-async def test_a_cancel_frees_a_renderer_in_the_middle_of_a_section(
-    tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_cancel_frees_a_renderer_in_the_middle_of_a_section(tmp_path: Path, how: str) -> None:
     playing = asyncio.Event()
     ahead_s = 0.0
-    # The clock of attachments; the store gets it when it is opened.
-    defaults = SqliteStore.open.__func__.__kwdefaults__  # type: ignore[attr-defined]
-    monkeypatch.setitem(defaults, "steady_clock", lambda: time.monotonic() + ahead_s)
+    clocks = Clocks(steady=lambda: time.monotonic() + ahead_s)  # that of attachments
 
     async def for_ever(_call: int, _start: renderer_pb2.RenderStart, responses: Responses) -> Responses:
         num_chunks = 0
@@ -185,7 +181,7 @@ async def test_a_cancel_frees_a_renderer_in_the_middle_of_a_section(
         flags: dict[str, object] = {
             "renderer.addresses": renderer.address, "gateway.attach_grace": "60s", "conductor.heartbeat": "0.1s",
         }  # fmt: skip
-        async with embedded(tmp_path, flags) as (_, client):
+        async with embedded(tmp_path, flags, clocks) as (_, client):
             stream = client.compose(spec(), audio=BOTH, cancel_when_gone=how == "the caller goes")
             name = (await anext(stream)).event.composition
             await playing.wait()

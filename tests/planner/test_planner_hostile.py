@@ -8,6 +8,7 @@ import threading
 import time
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -140,7 +141,8 @@ async def test_other_calls_are_served_while_a_long_plan_is_made() -> None:
         loop.set_default_executor(threads)
         loop.run_in_executor(None, free.wait)
         # The service uses the context only when it has a language model.
-        planning = asyncio.create_task(PlannerService().CreatePlan(request, None))  # type: ignore[arg-type]
+        unused: Any = None
+        planning = asyncio.create_task(PlannerService().CreatePlan(request, unused))
         for _ in range(100):
             await asyncio.sleep(0)
         is_waiting = not planning.done()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.runtime.store_rows import Clock, Opens
 
+from segue_runtime.clocks import Clocks
 from segue_runtime.store import SqliteStore, Store
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class SqliteFile:
     async def __call__(self) -> Store:
         clock, steady = self._times
         store = await SqliteStore.open(
-            self._folder / "store" / "segue.db", clock=clock, steady_clock=steady, retention_s=100, tail_rows=4
+            self._folder / "store" / "segue.db", clocks=Clocks(clock, steady), retention_s=100, tail_rows=4
         )
         if not self._notifies:
             store.notifier.notify = lose  # type: ignore[method-assign]  # the fault under test

@@ -27,6 +27,7 @@ from hypothesis.stateful import (
 )
 
 from segue_runtime import errors
+from segue_runtime.clocks import Clocks
 from segue_runtime.store import Event, Fenced, LogEnded, NewEvent, NewJob, RowMark, SqliteStore
 
 if TYPE_CHECKING:
@@ -87,7 +88,9 @@ class Histories(RuleBasedStateMachine):
 
     def open(self) -> SqliteStore:
         store: SqliteStore = self.run(
-            SqliteStore.open(self.folder / "segue.db", steady_clock=lambda: self.now, retention_s=10**6, tail_rows=4)
+            SqliteStore.open(
+                self.folder / "segue.db", clocks=Clocks(steady=lambda: self.now), retention_s=10**6, tail_rows=4
+            )
         )
         return store
 

@@ -10,6 +10,7 @@ import pytest
 from tests.runtime.store_rows import LEASE_S, Clock, Opens, append, create, epoch_of, payloads, rows
 
 from segue_runtime import errors
+from segue_runtime.clocks import Clocks
 from segue_runtime.store import (
     Fenced,
     LogEnded,
@@ -233,7 +234,7 @@ async def test_an_upload_without_bytes_takes_no_quota(store: Store) -> None:
 
 
 async def test_an_unfinished_upload_expires_after_an_hour_of_silence(tmp_path: Path, clock: Clock) -> None:
-    store = await SqliteStore.open(tmp_path / "segue.db", clock=clock, retention_s=86_400)
+    store = await SqliteStore.open(tmp_path / "segue.db", clocks=Clocks(wall=clock), retention_s=86_400)
     try:
         for name, size in (("uploads/1", 2), ("uploads/2", 2), ("uploads/3", 1)):
             await store.create_upload(Upload(name, "ann", "audio/flac", size=size), quota_bytes=15, max_uploads=3)

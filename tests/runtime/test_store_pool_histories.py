@@ -27,6 +27,7 @@ from hypothesis.stateful import (
 )
 from tests.runtime.store_rows import create
 
+from segue_runtime.clocks import Clocks
 from segue_runtime.store import Fenced, SqliteStore
 from segue_runtime.store.pool.records import LeaseEnd, ModelKey, OfferedModel, RendererOffer, WaitingSection
 
@@ -98,7 +99,7 @@ class LineHistories(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         for _ in range(2):
-            opened = SqliteStore.open(self.folder / "segue.db", steady_clock=lambda: self.now)
+            opened = SqliteStore.open(self.folder / "segue.db", clocks=Clocks(steady=lambda: self.now))
             self.stores.append(self.run(opened))
 
     # What the model knows.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segue_runtime import failpoints
+from segue_runtime.clocks import REAL
 from segue_runtime.lifecycle import Lifecycle, Phase
 from segue_runtime.metrics import Metrics
 from segue_runtime.rpc.addresses import AddressRefused, ListenError, is_unix
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from segue_conductor.conductor import Conductor
+    from segue_runtime.clocks import Clocks
     from segue_runtime.metrics import MetricsPort
     from segue_runtime.settings import Settings
 
@@ -43,8 +45,9 @@ class Node:
     folder belongs to this user; strangers and callers reach neither it nor the services that it alone offers.
     """
 
-    def __init__(self, settings: Settings, listen: tuple[str, ...] | None = None) -> None:
+    def __init__(self, settings: Settings, listen: tuple[str, ...] | None = None, clocks: Clocks = REAL) -> None:
         self.settings = settings
+        self._clocks = clocks
         self.role = settings.server.role
         self._roles = (*STATELESS_ROLES, *STORE_ROLES) if self.role == "all" else (self.role,)
         self._listen = listen
@@ -134,7 +137,7 @@ class Node:
         if not set(self._roles) & set(STORE_ROLES):
             return None
         settings, lifecycle, metrics = self.settings, self.lifecycle, self._metrics
-        storage = await open_storage(settings, self.inner, lifecycle)
+        storage = await open_storage(settings, self.inner, lifecycle, self._clocks)
         self._background.append(asyncio.create_task(watch_queues(storage.store, metrics)))
         lifecycle.add(Phase.STOP, "background", self._stop_background)
         if "gateway" in self._roles:

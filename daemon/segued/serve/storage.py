@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from segue_composition.peers import PeerAddresses, Peers
     from segue_composition.services import Services
     from segue_conductor.conductor import Conductor
+    from segue_runtime.clocks import Clocks
     from segue_runtime.lifecycle import Lifecycle
     from segue_runtime.metrics import Metrics
     from segue_runtime.rpc.server import Service
@@ -30,7 +31,7 @@ STORE_ROLES: Final = ("gateway", "conductor")
 DEPTH_INTERVAL_S: Final = 2.0
 
 
-async def open_storage(settings: Settings, socket: str, lifecycle: Lifecycle) -> Services:
+async def open_storage(settings: Settings, socket: str, lifecycle: Lifecycle, clocks: Clocks) -> Services:
     """Open the store. `socket` is the address of the other roles when they are in this process."""
     from segue_composition.model_catalog import ModelCatalog
     from segue_composition.peers import Peers
@@ -44,6 +45,7 @@ async def open_storage(settings: Settings, socket: str, lifecycle: Lifecycle) ->
         settings.database_path,
         retention_s=settings.store.retention_s,
         tail_rows=settings.store.tail_rows,
+        clocks=clocks,
         release_reserve=space.release_reserve,
     )
     lifecycle.add(Phase.CLOSE, "store", lambda _left_s: store.close())

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import time
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from segue_runtime.clocks import REAL
 from segue_runtime.errors import StorageFull, StoreUnavailable
 from segue_runtime.store import events as event_log
 from segue_runtime.store import jobs, queue_order, uploads
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
+    from segue_runtime.clocks import Clocks
     from segue_runtime.store.base import Pool
     from segue_runtime.store.records import (
         Created,
@@ -77,8 +78,7 @@ class SqliteStore:
         *,
         retention_s: float = RETENTION_S,
         tail_rows: int = TAIL_ROWS,
-        clock: Callable[[], float] = time.time,
-        steady_clock: Callable[[], float] = time.monotonic,
+        clocks: Clocks = REAL,
         release_reserve: Callable[[], bool] = lambda: False,
     ) -> SqliteStore:
         """Open the file, or create it."""
@@ -90,10 +90,10 @@ class SqliteStore:
             raise StoreUnavailable(f"the store {path} cannot be opened: {error}") from error
         except sqlite3.DatabaseError as error:
             raise StoreUnavailable(f"the store {path} is damaged ({error}): {RESTORE}") from error
-        notifier = Notifier(reading, steady_clock)
-        writer = WriterThread(writing, clock, steady_clock)
+        notifier = Notifier(reading, clocks.steady)
+        writer = WriterThread(writing, clocks.wall, clocks.steady)
         events = EventCache(tail_rows)
-        return cls(path, writer, notifier, events, retention_s, release_reserve, steady_clock, token_key)
+        return cls(path, writer, notifier, events, retention_s, release_reserve, clocks.steady, token_key)
 
     async def close(self) -> None:
         await self._writer.close()
