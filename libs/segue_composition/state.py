@@ -182,10 +182,10 @@ def _section_finished(composition: Composition, event: CompositionEvent) -> None
     section = section_of(composition, event.section_finished.section_id)
     if section.state != composition_pb2.SECTION_STATE_JOINED:  # the mixer may report the join first
         section.state = composition_pb2.SECTION_STATE_RENDERED
+    finished = event.section_finished
     # The parent's take may be gone; then another one was made.
-    section.kept = section.kept and section.take == event.section_finished.take
-    section.take = event.section_finished.take
-    section.reused = event.section_finished.reused
+    section.kept = section.kept and finished.reused and section.take == finished.take
+    section.take, section.reused = finished.take, finished.reused
     for warning in event.section_finished.rendered.warnings:
         _warn(composition, warning)
 

@@ -12,6 +12,7 @@ from tests.mesh.harness import Heard, embedded, hear, spec
 from tests.renderer.scripted_backend import RATE, ScriptedBackend
 
 from segue.composer.v1 import composition_pb2, spec_pb2, stream_pb2
+from segued.requests import reproduction
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -94,6 +95,22 @@ async def test_a_redone_section_gets_the_start_of_the_kept_one_after_it(tmp_path
 
 def _id(heard: Heard, index: int) -> str:
     return heard.composition.plan.sections[index].spec.section_id
+
+
+async def test_files_say_which_sections_cannot_be_made_again_alone(tmp_path: Path) -> None:
+    async with scripted(tmp_path, following_ns=HALF_SECOND_NS) as (client, _):
+        parent = await composed(client)
+        child = await redo(client, parent, 1, seed=5)
+        later = await redo(client, child, 2, seed=6)
+        led = []
+        for heard in (parent, child, later):
+            output = next(each for each in heard.composition.outputs if each.name.endswith("master.flac"))
+            (tmp_path / "master.flac").write_bytes(b"".join([part async for part in client.read(output)]))
+            made = reproduction.read(tmp_path / "master.flac", "")
+            led.append(made.leading)
+            assert sum("other takes: verse" in each for each in made.warnings((), "")) == len(made.leading)
+    assert _id(parent, 1) == "verse"
+    assert led == [(), ("verse",), ("verse",)]
 
 
 @pytest.mark.parametrize("leads", [True, False])

@@ -41,6 +41,8 @@ class Reproduction:
     software: dict[str, str]
     needs_melody: bool = False
     """Whether it followed a melody in an audio file, which the manifest does not contain."""
+    leading: tuple[str, ...] = ()
+    """The sections that led into takes which existed before them."""
     needs_lyrics: bool = False
     """Whether it was sung with words that the manifest does not contain."""
 
@@ -56,6 +58,8 @@ class Reproduction:
             yield f"{self.path.name} was made by segue {made or 'of an unknown version'}, this is {version}"
         for model in self.models:
             yield from _model_warnings(model, models)
+        if self.leading:
+            yield f"led into takes of an earlier piece, and become other takes: {', '.join(self.leading)}"
 
     def refuse_changes(self, arguments: argparse.Namespace, target: Path) -> None:
         """Refuse flags that would change the piece, and a target that is the file itself."""
@@ -117,9 +121,11 @@ def read(path: Path, prompt: str) -> Reproduction:
         needs_lyrics = spec.private_prompt and bool(content.get("lyrics"))
         software = {str(name): str(value) for name, value in content["software"].items()}
         models = [dict(model) for model in content.get("models", [content["model"]])]
+        leading = tuple(str(each) for each in content.get("led_into_kept_takes", []))
     except (json_format.ParseError, KeyError, AttributeError, TypeError, ValueError) as error:
         raise CliError(ExitCode.USAGE, f"{path}: its manifest is damaged: {error}") from error
-    return Reproduction(path, spec, models, software, bool(content.get("melody_was_a_file")), needs_lyrics)
+    needs_melody = bool(content.get("melody_was_a_file"))
+    return Reproduction(path, spec, models, software, needs_melody, leading, needs_lyrics)
 
 
 def _manifest(path: Path) -> dict[str, Any]:

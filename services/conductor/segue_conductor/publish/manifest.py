@@ -21,22 +21,21 @@ if TYPE_CHECKING:
     from segue.mixer.v1.mixer_pb2 import MasterMeasurement
     from segue.renderer.v1.renderer_pb2 import ModelProfile
     from segue_conductor.composition_job import CompositionJob
+    from segue_conductor.render.take_store import Take
 
 SCHEMA = "segue/manifest/1"
 
 
-def manifest(job: CompositionJob, measurement: MasterMeasurement, take_keys: Mapping[str, str]) -> str:
+def manifest(job: CompositionJob, measurement: MasterMeasurement, takes: Mapping[str, Take]) -> str:
     """Return the manifest of a composition as JSON."""
+    section_ids = [item.spec.section_id for item in job.plan.sections]
     exact = all(profile.determinism == renderer_pb2.DETERMINISM_BIT_EXACT for profile in job.players)
     content: dict[str, Any] = {
         "schema": SCHEMA,
         "spec": _json(_public(job, measurement)),
         "plan": _json(job.plan),
         "model": _model(job.profile),
-        "takes": [
-            {"section_id": item.spec.section_id, "take": take_keys.get(item.spec.section_id, "")}
-            for item in job.plan.sections
-        ],
+        "takes": [{"section_id": each, "take": takes[each].key if each in takes else ""} for each in section_ids],
         "master": _json(measurement),
         "degradations": [_json(item) for item in job.composition.degradations],
         "software": {"segue": version("segue"), "numpy": version("numpy"), "machine": platform.machine()},
@@ -51,6 +50,10 @@ def manifest(job: CompositionJob, measurement: MasterMeasurement, take_keys: Map
         content["lyrics"] = {"language": sung[0].language, "lines": sum(len(each.lines) for each in sung)}
     if job.players != [job.profile]:
         content["models"] = [_model(profile) for profile in job.players]
+    leading = [each for each in section_ids if each in takes and _leads(takes[each])]
+    if leading:
+        content["led_into_kept_takes"] = leading
+        content["promise"] = "A section led into an existing take; of the request comes another take of that section."
     if job.spec.melody.source:
         content["melody_was_a_file"] = True
         content["promise"] = "The sections followed a melody in a file, which must be given again."
@@ -67,6 +70,11 @@ def manifest(job: CompositionJob, measurement: MasterMeasurement, take_keys: Map
         elif job.plan.version > 1:
             content["promise"] = "A section was tried again with another seed: of the prompt comes another take of it."
     return json.dumps(content, sort_keys=True, ensure_ascii=False)
+
+
+def _leads(take: Take) -> bool:
+    """Return whether a take was made with the start of the next section's take, which existed before it."""
+    return take.finished is not None and take.finished.following_applied
 
 
 def _model(profile: ModelProfile) -> dict[str, str]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from segue.music.v1.music_pb2 import Plan
     from segue.renderer.v1.renderer_pb2 import ModelProfile
     from segue_conductor.composition_job import CompositionJob
+    from segue_conductor.render.take_store import Take
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,13 @@ class FileMetadata:
     manifest: Callable[[mixer_pb2.MasterMeasurement], str] = lambda _: ""
 
 
-def master_metadata(job: CompositionJob, take_keys: Mapping[str, str]) -> FileMetadata:
+def master_metadata(job: CompositionJob, takes: Mapping[str, Take]) -> FileMetadata:
     """Return the metadata of a composition's master."""
     return FileMetadata(
         tags(job.composition, job.spec, job.players),
         cues(job.plan),
         job.plan.quarters_per_minute,
-        lambda measurement: manifest(job, measurement, take_keys),
+        lambda measurement: manifest(job, measurement, takes),
     )
 
 

@@ -154,7 +154,7 @@ class CompositionRun:
             claim=self._claim,
             timeline=job.timeline,
             spec=self._spec,
-            metadata=master_metadata(job, keys),
+            metadata=master_metadata(job, takes),
             take_keys=keys,
         )
         async with cost_measured(self._claim, MASTER):
