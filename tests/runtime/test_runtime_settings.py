@@ -196,5 +196,8 @@ def test_a_section_inside_a_section_is_read_from_every_source(place: Path) -> No
     assert origins["renderer.musicgen.threads"] == "--renderer-musicgen-threads"
     found = problems(place, SEGUE_MUSICGEN_MODEL="a")
     assert "did you mean SEGUE_RENDERER_MUSICGEN_MODEL?" in found
+    # Its words count more than its letters, which are those of SEGUE_RENDERER_JOIN.
+    for found in (problems(place, SEGUE_RENDERER_MODEL="a"), problems(place, SEGUE_MODEL_RENDERER="a")):
+        assert "SEGUE_RENDERER_MUSICGEN_MODEL" in found.rpartition("did you mean ")[2]
     changed = settings.replace(loaded, renderer__musicgen__slots=5, renderer__backend="y")
     assert (changed.renderer.musicgen.slots, changed.renderer.musicgen.model, changed.renderer.backend) == (5, "a", "y")

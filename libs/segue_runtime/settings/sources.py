@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import sys
 import tomllib
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 PREFIX = "SEGUE_"
+MAX_SUGGESTIONS = 3
 FILE = "segue.toml"
 CONFIG = "SEGUE_CONFIG"
 
@@ -237,7 +239,14 @@ def _environment_values(
 
 
 def _did_you_mean(written: str, names: Iterable[str]) -> str:
+    """Suggest the names that have all words of the written one, as in `renderer.NAME.model`, else the nearest name."""
     import difflib
 
-    close = difflib.get_close_matches(written, list(names), n=1, cutoff=0.6)
-    return f"; did you mean {close[0]}?" if close else "; `segued config` lists them"
+    listed, words = list(names), _words(written)
+    close = sorted((name for name in listed if words <= _words(name)), key=len)[:MAX_SUGGESTIONS]
+    close = close or difflib.get_close_matches(written, listed, n=1, cutoff=0.6)
+    return f"; did you mean {' or '.join(close)}?" if close else "; `segued config` lists them"
+
+
+def _words(name: str) -> set[str]:
+    return set(re.split("[._-]", name.lower()))
