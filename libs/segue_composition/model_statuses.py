@@ -55,6 +55,7 @@ def _together(model: str, offers: Sequence[renderer_pb2.ModelStatus]) -> rendere
     if state == renderer_pb2.MODEL_STATE_FAILED:
         whole.reason = next((each.reason for each in best if each.reason), "")
         return whole
+    whole.loading_step = next((each.loading_step for each in best if each.loading_step), "")
     able = [each for each in offers if _state(each) != renderer_pb2.MODEL_STATE_FAILED]
     whole.slots = sum(each.slots for each in able)
     whole.busy_slots = sum(each.busy_slots for each in able)

@@ -45,8 +45,10 @@ def test_the_best_state_counts_and_slots_are_added() -> None:
 
 def test_a_model_that_is_warm_nowhere_has_the_shortest_load_time() -> None:
     offers = [renderer(status(LOADING, 30)), renderer(status(LOADING, 9)), renderer(status(COLD, 2))]
+    offers[1].model_statuses[0].loading_step = "weights"
     (found,) = model_statuses([SMALL], [*offers, renderer(status(FAILED, reason="damaged"))])
     assert (found.state, found.load_time.seconds, found.slots, found.reason) == (LOADING, 9, 12, "")
+    assert found.loading_step == "weights"
 
 
 def test_failed_and_draining_renderers_have_no_slots() -> None:

@@ -89,7 +89,12 @@ class WeightyBand(SketchBackend):
         self._profile = replace(self._profile, memory_bytes=self._weights.memory_bytes)
 
     def status(self) -> BackendStatus:
-        return replace(super().status(), healthy=self._weights.is_healthy, needs_restart=self._weights.needs_restart)
+        return replace(
+            super().status(),
+            healthy=self._weights.is_healthy,
+            needs_restart=self._weights.needs_restart,
+            loading_step="weights",
+        )
 
     async def close(self) -> None:
         self._weights.closes += self._has_loaded
@@ -267,6 +272,17 @@ async def test_a_renderer_with_several_models_keeps_every_promise_for_each(tmp_p
         target = await Target.open(stub, "two")
         results = [await run_check(check, target) for check in CHECKS]
     assert {each.name: each.detail for each in results if each.outcome is Outcome.FAILED} == {}
+
+
+async def test_a_model_that_is_loaded_says_what_it_does(tmp_path: Path) -> None:
+    one, two = Weights("one"), Weights("two")
+    async with hosting(tmp_path, one, two) as stub:
+        two.gate.clear()
+        playing = asyncio.create_task(play(stub, "two"))
+        await become(stub, WARM, LOADING)
+        assert [each.loading_step for each in (await status(stub)).model_statuses] == ["", "weights"]
+        two.gate.set()
+        await playing
 
 
 async def test_a_device_for_a_new_process_only_is_not_loaded_again(tmp_path: Path) -> None:

@@ -72,11 +72,12 @@ def abilities_of(profile: renderer_pb2.ModelProfile) -> list[str]:
 
 
 def state_of(status: renderer_pb2.ModelStatus) -> str:
-    """Return a state for people: "loading, 12 s left"."""
+    """Return a state for people: "loading: weights, 12 s left"."""
     state = STATES.get(status.state, "unknown")
+    shown = f"{state}: {status.loading_step}" if status.loading_step else state
     if not status.HasField("load_time"):
-        return state
-    return f"{state}, {status.load_time.ToSeconds()} s {'left' if state == 'loading' else 'to load'}"
+        return shown
+    return f"{shown}, {status.load_time.ToSeconds()} s {'left' if state == 'loading' else 'to load'}"
 
 
 def size(count: int) -> str:

@@ -138,6 +138,8 @@ class BackendStatus:
     """False while it cannot render: its device or its thread has failed. The renderer is NOT_SERVING then."""
     needs_restart: bool = False
     """True when only a new process can use the device again: this one ends with an error, for its supervisor."""
+    loading_step: str = ""
+    """While it is loaded: what it does now, for people."""
     counts: StepCounts | None = None
 
 

@@ -39,6 +39,7 @@ SERVICE: Final = "segue.renderer.v1.RendererService"
 NOTES_PER_MESSAGE: Final = 1024
 MAX_QUEUED: Final = 64
 REASON_BYTES: Final = 1024
+STEP_BYTES: Final = 256
 STATES: Final = {
     ModelState.COLD: renderer_pb2.MODEL_STATE_COLD,
     ModelState.LOADING: renderer_pb2.MODEL_STATE_LOADING,
@@ -232,15 +233,16 @@ def _model_status(model: HostedModel) -> renderer_pb2.ModelStatus:
         busy_slots=model.busy_slots,
         reason=_cut(model.reason),
         memory_bytes=model.memory_bytes,
+        loading_step=_cut(model.loading_step, STEP_BYTES),
     )
     if model.load_s is not None:
         status.load_time.FromNanoseconds(round(model.load_s * 1e9))
     return status
 
 
-def _cut(reason: str) -> str:
-    """Return a reason within the contract's limit."""
-    return reason.encode()[:REASON_BYTES].decode(errors="ignore")
+def _cut(text: str, limit: int = REASON_BYTES) -> str:
+    """Return a text within the contract's limit."""
+    return text.encode()[:limit].decode(errors="ignore")
 
 
 def _finished(event: RenderFinished) -> renderer_pb2.RenderFinished:

@@ -175,6 +175,7 @@ class ModelStatus(google.protobuf.message.Message):
     LOAD_TIME_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
     MEMORY_BYTES_FIELD_NUMBER: builtins.int
+    LOADING_STEP_FIELD_NUMBER: builtins.int
     model: builtins.str
     """model is the name, as in ModelProfile."""
     state: global___ModelState.ValueType
@@ -187,6 +188,8 @@ class ModelStatus(google.protobuf.message.Message):
     """reason is why it has FAILED, for people. Empty otherwise."""
     memory_bytes: builtins.int
     """memory_bytes is the memory that it occupies now. 0 means none, or unknown."""
+    loading_step: builtins.str
+    """loading_step is what a LOADING model does now, for people, for example "weights". Empty otherwise, or if unknown."""
     @property
     def load_time(self) -> google.protobuf.duration_pb2.Duration:
         """load_time is the expected time until it can play: the rest while it is LOADING, all of it while it is COLD.
@@ -203,9 +206,10 @@ class ModelStatus(google.protobuf.message.Message):
         load_time: google.protobuf.duration_pb2.Duration | None = ...,
         reason: builtins.str = ...,
         memory_bytes: builtins.int = ...,
+        loading_step: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["load_time", b"load_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["busy_slots", b"busy_slots", "load_time", b"load_time", "memory_bytes", b"memory_bytes", "model", b"model", "reason", b"reason", "slots", b"slots", "state", b"state"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["busy_slots", b"busy_slots", "load_time", b"load_time", "loading_step", b"loading_step", "memory_bytes", b"memory_bytes", "model", b"model", "reason", b"reason", "slots", b"slots", "state", b"state"]) -> None: ...
 
 global___ModelStatus = ModelStatus
 

@@ -131,6 +131,8 @@ def model_states(status: renderer_pb2.GetStatusResponse) -> list[str]:
         has_failed = each.state == renderer_pb2.MODEL_STATE_FAILED
         if has_failed != bool(each.reason):
             problems.append(f"{each.model}: a reason is given exactly with the state FAILED")
+        if each.loading_step and each.state != renderer_pb2.MODEL_STATE_LOADING:
+            problems.append(f"{each.model}: a loading_step is given with a state other than LOADING")
         problems += [f"{each.model} has no slots"] * (not each.slots and not has_failed)
     return problems
 

@@ -47,6 +47,7 @@ class HostedModel:
     """Expected seconds until it can play; None if they are unknown, or it can play."""
     reason: str
     memory_bytes: int
+    loading_step: str
     counts: StepCounts | None
 
 
@@ -146,6 +147,7 @@ class HostedBackend:
                 load_s=self._expected_load_s(state),
                 reason=reason if state is ModelState.FAILED else "",
                 memory_bytes=profile.memory_bytes if self._is_loaded else 0,
+                loading_step=status.loading_step if state is ModelState.LOADING else "",
                 counts=status.counts,
             )
             for profile in self.profiles

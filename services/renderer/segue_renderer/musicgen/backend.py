@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import statistics
 import time
 from dataclasses import replace
 from functools import partial
@@ -16,13 +15,12 @@ import torch
 from segue_music.plan import Continuity, Determinism, GuideKind, ModelProfile, Warning  # noqa: A004  the contract's word
 from segue_renderer.backend import BackendStatus, RenderAccepted, RenderedAudio, RenderFinished, RenderProgress
 from segue_renderer.musicgen import device, graphs
-from segue_renderer.musicgen.conditions import conditions_of
 from segue_renderer.musicgen.config import FRAMES_A_WINDOW, WEIGHTS_LICENSE
 from segue_renderer.musicgen.engine import Engine
 from segue_renderer.musicgen.loaded_model import load_model, open_folder
-from segue_renderer.musicgen.model.stream_decoder import StreamDecoder
-from segue_renderer.musicgen.runner import BatchRunner, SamplingParams, capture_steps, empty_prompt
+from segue_renderer.musicgen.runner import BatchRunner, capture_steps
 from segue_renderer.musicgen.section_render import TEXT_TOKENS, SectionRender, WindowLimits, check_request
+from segue_renderer.musicgen.warm_up import WarmUp
 from segue_renderer.torch_device import DeviceMemory, is_out_of_memory, raise_out_of_memory_at, release
 from segue_runtime import errors, failpoints, logs
 
@@ -40,7 +38,6 @@ GUIDES: Final = (GuideKind.NOTES, GuideKind.MELODY_AUDIO)
 STRIDE_FRAMES: Final = 900
 CONDITIONING_S: Final = 4.0
 PROGRESS_INTERVAL_S: Final = 0.1
-WARM_UP_FRAMES: Final = 12
 LOAD_MEMORY: Final = failpoints.declare("musicgen.load_memory", "there is no memory for the weights")
 log = logs.get("musicgen")
 
@@ -66,6 +63,7 @@ class MusicgenBackend:
         self._engine = Engine(self._make_runner, self._slots or 1, self._device.device)
         self._model: LoadedModel | None = None
         self._num_graphs = 0
+        self._loading = ""
         self._num_waiting = 0
         self._streams: set[CodeStream] = set()
         self._memory = DeviceMemory(self._device.device)
@@ -117,6 +115,7 @@ class MusicgenBackend:
         if self._settings.threads:
             torch.set_num_threads(self._settings.threads)
         raise_out_of_memory_at(LOAD_MEMORY)
+        self._report("weights")
         model = self._model = load_model(self._folder, precision=self._device.precision, device=self._device.device)
         self._slots = device.num_slots(
             self._settings.slots,
@@ -128,13 +127,36 @@ class MusicgenBackend:
             percent=self._settings.memory_percent,
         )
         self._engine.resize(self._slots)
+        self._report(f"{self._slots} slots")
         runner = self._engine.runner
+        speed = self._warm_up(model, runner)
         self._memory.ask()
+        self._report("")
         return replace(
             self._profile_of(model.config, model.digest, has_graphs=self._num_graphs > 0),
-            real_time_factor=_measure(model, runner),
+            real_time_factor=speed,
             memory_bytes=model.num_bytes + runner.caches.bytes_per_slot * self._slots,
         )
+
+    def _warm_up(self, model: LoadedModel, runner: BatchRunner) -> float:
+        contexts = sorted({self._conditioning_frames(model.config), self._limits.context})
+        warm_up = WarmUp(model, runner, slots=self._slots, contexts=contexts)
+        # On the CPU no kernel is loaded or planned, and the runs would take seconds.
+        works = warm_up.works() if self._device.device.type != "cpu" else []
+        for number, (name, work) in enumerate(works, 1):
+            self._report(f"first runs, {number} of {len(works)}: {name}")
+            work()
+        self._report("its speed")
+        return warm_up.speed()
+
+    def _report(self, step: str) -> None:
+        """Note the present step of loading for the log and the status."""
+        self._loading = step
+        if step:
+            log.info("loading", model=self._profile.model, step=step)
+
+    def _conditioning_frames(self, config: ModelConfig) -> int:
+        return min(round(CONDITIONING_S * config.codec.frame_rate), self._limits.context)
 
     def _profile_of(self, config: ModelConfig, digest: str, *, has_graphs: bool) -> ModelProfile:
         """Return the profile without what only a loaded model can measure."""
@@ -156,7 +178,7 @@ class MusicgenBackend:
             uses_prompt=True,
             uses_negative_prompt=True,
             weights_license=WEIGHTS_LICENSE,
-            conditioning_ns=round(min(CONDITIONING_S, self._limits.context / codec.frame_rate) * second_ns),
+            conditioning_ns=round(self._conditioning_frames(config) / codec.frame_rate * second_ns),
         )
 
     def _make_runner(self) -> BatchRunner:
@@ -168,6 +190,7 @@ class MusicgenBackend:
             cache_dtype=self._device.cache_dtype,
         )
         if self._device.device.type == "cuda":
+            self._report("captured steps")
             capture = partial(graphs.CudaStepCapture, self._device.device)
             self._num_graphs = capture_steps(runner, self._settings.cuda_graphs, capture)
         return runner
@@ -250,6 +273,7 @@ class MusicgenBackend:
             device_memory_used_bytes=total - free,
             healthy=self._engine.healthy,
             needs_restart=self._engine.device_is_dead,
+            loading_step=self._loading,
             counts=replace(
                 self._engine.counts,
                 codec_backlog_frames=sum(each.num_put - each.num_decoded for each in self._streams),
@@ -266,26 +290,6 @@ class MusicgenBackend:
         await self._engine.close()
         self._model = None
         await asyncio.to_thread(release, self._device.device)
-
-
-def _measure(model: LoadedModel, runner: BatchRunner) -> float:
-    """Run a few steps of one slot; return the seconds of audio per second."""
-    conditions, _ = conditions_of(model, "warm up", TEXT_TOKENS)
-    pattern = runner.pattern
-    runner.begin(0, pattern.layout(empty_prompt(model), WARM_UP_FRAMES), 1, conditions, SamplingParams())
-    steps = []
-    for column in range(1, pattern.num_columns(WARM_UP_FRAMES)):
-        began = time.perf_counter()
-        runner.step(1, column + runner.prefix_positions)
-        runner.is_finite(0)  # waits for the device
-        steps.append(time.perf_counter() - began)
-    codes = torch.from_numpy(runner.frames(0, 0, WARM_UP_FRAMES))
-    began = 0.0
-    for _ in range(2):  # the first decoding of a process loads libraries and chooses kernels
-        began = time.perf_counter()
-        StreamDecoder(model.codec, model.config.decoder.channels).push(codes, last=True)
-    decode_s = (time.perf_counter() - began) / WARM_UP_FRAMES
-    return 1 / model.config.codec.frame_rate / (statistics.median(steps) + decode_s)
 
 
 def _not_used(request: RenderRequest, section: SectionRender) -> tuple[Warning, ...]:

@@ -75,10 +75,11 @@ fn describe(model: &ModelProfile, status: Option<&ModelStatus>, is_default: bool
 /// The state for people: "warm", "2 of 4 slots free", "1.3 GB in memory".
 fn state(status: &ModelStatus) -> Vec<String> {
     let name = match status.state() {
-        ModelState::Cold => "cold",
-        ModelState::Loading => "loading",
-        ModelState::Failed => "failed",
-        ModelState::Warm | ModelState::Unspecified => "warm",
+        ModelState::Cold => "cold".to_owned(),
+        ModelState::Loading if status.loading_step.is_empty() => "loading".to_owned(),
+        ModelState::Loading => format!("loading: {}", status.loading_step),
+        ModelState::Failed => "failed".to_owned(),
+        ModelState::Warm | ModelState::Unspecified => "warm".to_owned(),
     };
     let detail = match (&status.load_time, status.state()) {
         (Some(time), ModelState::Loading) => format!(", {} s left", time.seconds),
