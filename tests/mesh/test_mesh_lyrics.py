@@ -7,9 +7,12 @@ import logging
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.mesh.faulty_renderer import faulty_renderer
 from tests.mesh.harness import embedded, hear, spec
+from tests.mesh.test_mesh_abilities import scripted
+from tests.mesh.test_mesh_degradations import failing
 from tests.mesh.test_mesh_section_models import files_of, two_models
-from tests.mesh.two_models import HUM
+from tests.mesh.two_models import HUM, TwoModels
 
 from segue.composer.v1 import composition_pb2, spec_pb2
 from segue.music.v1 import music_pb2
@@ -114,3 +117,31 @@ async def test_models_say_what_they_cannot_sing(tmp_path: Path) -> None:
         assert heard.composition.state == composition_pb2.STATE_SUCCEEDED
         assert words(heard.composition.plan)["verse"] == LINES[:2]
         assert all(request.spec.lyrics is None for request in backend.hummed)
+
+
+async def test_a_language_that_the_model_does_not_sing_is_one_warning(tmp_path: Path) -> None:
+    async with scripted(tmp_path, uses_lyrics=True, lyric_languages=("de", "fr")) as (client, backend):
+        plan = (await client.plan(song())).plan
+        assert [(each.code, each.section_id) for each in plan.warnings] == [("lyrics_language", "")]
+        made = song()
+        made.brief.lyrics.language = "de-AT"
+        heard = await hear(client.compose(made))
+    assert not {each.code for each in heard.composition.warnings if each.code.startswith("lyrics")}
+    first = backend.requests[0].spec.lyrics
+    assert first is not None
+    assert (first.language, [line.text for line in first.lines]) == ("de-AT", LINES[:2])
+
+
+async def test_a_model_without_voice_that_takes_over_is_named(tmp_path: Path) -> None:
+    async with (
+        faulty_renderer(tmp_path, failing("chorus", "sketch"), TwoModels()) as renderer,
+        embedded(tmp_path, {"renderer.addresses": renderer.address}) as (_, client),
+    ):
+        made = song(lrc=True)
+        made.degradation_policy = spec_pb2.DEGRADATION_POLICY_ALLOW
+        heard = await hear(client.compose(made))
+        files = await files_of(client, heard.composition)
+    (degradation,) = heard.composition.degradations
+    assert degradation.text.endswith("hum sings no lyrics")
+    assert words(heard.composition.plan)["chorus"] == LINES[2:]
+    assert "Stay with me" in files["lyrics.lrc"].decode()

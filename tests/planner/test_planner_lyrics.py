@@ -62,6 +62,7 @@ def assert_timed(spec: SectionSpec) -> None:
     assert lines[-1].start_tick + lines[-1].ticks <= spec.bars * bar
     if len(lines) <= spec.bars:
         assert all(line.start_tick % bar == line.ticks % bar == 0 for line in lines)
+        assert all(line.ticks <= 4 * bar for line in lines)
     elif len(lines) <= 2 * spec.bars and bar % 2 == 0:
         assert all(line.start_tick % (bar // 2) == line.ticks % (bar // 2) == 0 for line in lines)
 
@@ -140,6 +141,16 @@ def test_a_model_without_voice_gets_no_voices(planner: PlannerClient) -> None:
     plan = planner.plan(brief(SONG), model())
     assert words(plan)
     assert all(LayerKind.VOCALS not in kinds(spec) for spec in specs(plan))
+
+
+def test_a_section_that_changes_to_a_model_with_voice_gets_voices(planner: PlannerClient) -> None:
+    silent, singer = model(), model(uses_lyrics=True)
+    singer.model = "singer"
+    plan = planner.plan(brief(SONG), silent)
+    first = dataclasses.replace(plan.sections[0], spec=dataclasses.replace(plan.sections[0].spec, model="singer"))
+    changed = dataclasses.replace(plan, sections=(first, *plan.sections[1:]), digest="")
+    voices = [LayerKind.VOCALS in kinds(spec) for spec in specs(planner.complete(changed, silent, singer))]
+    assert voices == [True, *[False] * (len(voices) - 1)]
 
 
 def test_a_plan_with_words_gets_lines_and_keeps_them(planner: PlannerClient) -> None:

@@ -17,7 +17,7 @@ from segue_planner.facts.plan_readings import readings_of
 from segue_planner.genres.genre import first_genre, genres
 from segue_planner.limits import DEFAULT_RATE, MAX_STYLE_BYTES
 from segue_planner.lyrics.brief_lyrics import BriefLyrics, check_brief_lyrics
-from segue_planner.lyrics.section_lyrics import check_lyrics, warn_if_crowded, with_lyrics
+from segue_planner.lyrics.section_lyrics import check_lyrics, warn_if_crowded, with_lyrics, with_voices
 from segue_planner.parts.motif import make_motif, random_of
 from segue_planner.parts.placement import choose_continuity, place_sections, with_neighbours
 from segue_planner.parts.section_filler import SectionFiller
@@ -131,8 +131,11 @@ class PlanCompletion:
         found = []
         for index, spec in enumerate(specs):
             _refuse(check_lyrics(f"plan.sections[{index}].spec.lyrics", spec))
+            profile = profile_of(spec, self._profiles)
             if spec.lyrics and not spec.lyrics.lines:
-                found.append(with_lyrics(spec, spec.lyrics, profile_of(spec, self._profiles)))
+                found.append(with_lyrics(spec, spec.lyrics, profile))
+            elif spec.lyrics and not self._plan.digest:
+                found.append(with_voices(spec, profile))
             else:
                 found.append(spec)
             warn_if_crowded(found[-1], self._log)

@@ -83,13 +83,13 @@ def with_lyrics(spec: SectionSpec, lyrics: Lyrics, profile: ModelProfile | None)
     if spec.metre is None or not lyrics.text:
         return spec
     timed = timed_lines(lines_of(lyrics.text), spec.bars, spec.metre, lyrics.language)
-    found = dataclasses.replace(spec, lyrics=dataclasses.replace(lyrics, lines=timed))
-    return _with_voices(found) if profile is None or profile.uses_lyrics else found
+    return with_voices(dataclasses.replace(spec, lyrics=dataclasses.replace(lyrics, lines=timed)), profile)
 
 
-def _with_voices(spec: SectionSpec) -> SectionSpec:
-    """Add voices to a section without any; the lead, which plays the same melody, stays behind them."""
-    if any(layer.kind == LayerKind.VOCALS for layer in spec.layers):
+def with_voices(spec: SectionSpec, profile: ModelProfile | None) -> SectionSpec:
+    """Add voices to a section without any, if its model sings; the lead, which plays the same melody, stays behind."""
+    sings = profile is None or profile.uses_lyrics
+    if not sings or any(layer.kind == LayerKind.VOCALS for layer in spec.layers):
         return spec
     usual = round(0.6 + 0.3 * mean(spec.energy), 2)
     layers = [
