@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import math
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +15,15 @@ from tests.renderer.scripted_backend import ScriptedBackend
 
 from segue.composer.v1 import composition_pb2, spec_pb2, stream_pb2
 from segue.music.v1 import music_pb2
+from segue.renderer.v1 import renderer_pb2
 from segue_music.plan import Honours
 from segued.output.progress import CompositionProgress
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
+
+    from tests.mesh.faulty_renderer import Responses
 
     from segue_client import Client
 
@@ -48,15 +53,33 @@ async def test_work_without_audio_is_progress_in_percent_of_its_section(tmp_path
     assert made.state == composition_pb2.STATE_SUCCEEDED
     # The work took longer than a silent renderer may take.
     assert "section_retried" not in heard.kinds or backend.longest_pause_s > 1
-    progress, shown = CompositionProgress(), []
+    progress, shown, shown_before_sound = CompositionProgress(), [], 0
     for update in heard.updates:
         progress.add(update)
         if update.kind == "section_progress":
             shown.append(progress.fractions[made.sections[0].section_id])
+            shown_before_sound += progress.first_audio_s is None
     assert shown == sorted(shown)
-    assert any(0.1 < fraction < 0.9 for fraction in shown)
-    first_sound = heard.kinds.index("audio")
-    assert max(place for place, kind in enumerate(heard.kinds) if kind == "section_progress") < first_sound
+    assert any(0.1 < fraction < 0.9 for fraction in shown[:shown_before_sound])
+
+
+async def test_impossible_progress_of_a_renderer_reaches_nobody(tmp_path: Path) -> None:
+    async def boasts(_call: int, _start: renderer_pb2.RenderStart, responses: Responses) -> Responses:
+        async for response in responses:
+            yield response
+            for fraction in (math.nan, -3.0, math.inf):
+                yield renderer_pb2.RenderSectionResponse(progress=renderer_pb2.RenderProgress(fraction=fraction))
+                await asyncio.sleep(0.02)
+
+    async with (
+        faulty_renderer(tmp_path, boasts, backend=ScriptedBackend()) as renderer,
+        embedded(tmp_path, {"renderer.addresses": renderer.address}) as (_, client),
+    ):
+        heard = await hear(client.compose(spec(seconds=4)))
+    assert heard.composition.state == composition_pb2.STATE_SUCCEEDED
+    shown = [each.event.section_progress.fraction_done for each in heard.updates if each.kind == "section_progress"]
+    assert all(0 <= fraction <= 1 for fraction in shown)
+    assert shown
 
 
 async def test_values_that_are_advice_to_the_model_are_one_warning(tmp_path: Path) -> None:

@@ -114,7 +114,8 @@ class RendererCall:
             self._notes.extend(response.notes.notes)
         elif kind == "progress":
             done = response.progress
-            fraction = done.fraction or _part(done.frames_done, done.frames_total)
+            # What is not a number counts as nothing: max returns its first argument then.
+            fraction = min(1.0, max(0.0, done.fraction)) or _part(done.frames_done, done.frames_total)
             self._report_progress(fraction, done.queue_position)
         elif kind == "finished":
             return response.finished
