@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 SLOTS, MAX_CALLS, LONGEST_S, LONGEST_TAIL_S, READ_S = 2, 64, 600, 10, 30
 CHUNK_FRAMES = 8_000
-"""In two channels 64,000 bytes; the contract allows 64 KiB."""
+"""In two channels 64,000 bytes; the contract allows 256 KiB."""
 PROFILE = renderer_pb2.ModelProfile(
     model="choir",
     backend="choir",

@@ -223,7 +223,7 @@ async def mixed(stub: mixer_pb2_grpc.MixerServiceAsyncStub, requests: Iterable[m
             if pieces:
                 assert response.audio.first_frame == pieces[-1].first_frame + pieces[-1].frames
             assert response.audio.stage == audio_pb2.STAGE_DRAFT
-            assert len(response.audio.data) <= 65_536
+            assert len(response.audio.data) <= 262_144
             assert response.audio.crc32c == google_crc32c.value(response.audio.data)
             pieces.append(response.audio)
         elif kind == "section_mixed":

@@ -58,7 +58,7 @@ class Rendered:
             assert self.accepted is not None
             assert audio.format == self.accepted.format
             assert audio.first_frame * 8 == len(content), "frames are contiguous"
-            assert len(audio.data) == audio.frames * 8 <= 65_536
+            assert len(audio.data) == audio.frames * 8 <= 262_144
             assert google_crc32c.value(audio.data) == audio.crc32c
             assert (audio.section_id, audio.take) == (start.spec.section_id, start.take_key)
             content += audio.data

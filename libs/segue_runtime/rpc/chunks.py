@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from segue_audio.arrays import Float32
 
 CHUNK_BYTES: Final = 65_536 - 128
-"""The largest data of a chunk: with its other fields the message is below 64 KiB."""
+"""The largest data of a chunk to clients and to renderers: with its other fields the message is below 64 KiB."""
+MESH_CHUNK_BYTES: Final = 262_144 - 128
+"""The largest data of any other chunk: a message costs more than its bytes."""
 SAMPLE_FORMATS: Final = {
     audio_pb2.SAMPLE_FORMAT_UNSPECIFIED: SampleFormat.F32LE,
     audio_pb2.SAMPLE_FORMAT_F32LE: SampleFormat.F32LE,
@@ -35,9 +37,9 @@ def frame_bytes(sound: audio_pb2.AudioFormat) -> int:
     return SAMPLE_FORMATS[sound.sample_format].num_bytes * sound.channels
 
 
-def chunk_frames(sound: audio_pb2.AudioFormat) -> int:
+def chunk_frames(sound: audio_pb2.AudioFormat, most_bytes: int) -> int:
     """Return the number of whole frames that fit into a chunk."""
-    return CHUNK_BYTES // frame_bytes(sound)
+    return most_bytes // frame_bytes(sound)
 
 
 def f32le(sample_rate: int, channels: int) -> audio_pb2.AudioChunk:
@@ -59,10 +61,12 @@ def fill(template: audio_pb2.AudioChunk, content: bytes, first_frame: int) -> au
     return chunk
 
 
-def cut(content: bytes, template: audio_pb2.AudioChunk, first_frame: int = 0) -> Iterator[audio_pb2.AudioChunk]:
+def cut(
+    content: bytes, template: audio_pb2.AudioChunk, first_frame: int = 0, *, most_bytes: int = CHUNK_BYTES
+) -> Iterator[audio_pb2.AudioChunk]:
     """Cut PCM of whole frames into chunks with the fields of the template."""
     size = frame_bytes(template.format)
-    step = chunk_frames(template.format) * size
+    step = chunk_frames(template.format, most_bytes) * size
     for start in range(0, len(content), step):
         yield fill(template, content[start : start + step], first_frame + start // size)
 

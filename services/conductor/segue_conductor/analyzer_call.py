@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from segue.analyzer.v1 import analyzer_pb2
 from segue_runtime import errors
 from segue_runtime.artifacts import verified_blocks
-from segue_runtime.rpc.chunks import cut, f32le
+from segue_runtime.rpc.chunks import MESH_CHUNK_BYTES, cut, f32le
 from segue_runtime.rpc.duplex import exchange
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ async def analyze_master(job: CompositionJob, segments: Sequence[Segment]) -> an
         yield analyzer_pb2.AnalyzeRequest(start=start)
         for segment in segments:
             audio = await job.claim.artifacts.read(segment.ref)
-            for piece in cut(audio, f32le(segment.sample_rate, segment.channels), segment.first_frame):
+            sound = f32le(segment.sample_rate, segment.channels)
+            for piece in cut(audio, sound, segment.first_frame, most_bytes=MESH_CHUNK_BYTES):
                 yield analyzer_pb2.AnalyzeRequest(audio=piece)
 
     return await request_report(job.claim.peers, requests(), job.claim.remaining_s())

@@ -17,7 +17,7 @@ from segue_renderer.call_inputs import check_options, read_call, unread_hints
 from segue_renderer.hosting.drain import RenderDrain
 from segue_renderer.hosting.hosted_backend import ModelState
 from segue_runtime import errors, logs
-from segue_runtime.rpc.chunks import cut
+from segue_runtime.rpc.chunks import MESH_CHUNK_BYTES, cut
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
@@ -221,7 +221,7 @@ class _Encoder:
             layer=event.layer,
         )
         content = np.ascontiguousarray(event.samples, "<f4").tobytes()
-        for chunk in cut(content, template, event.first_frame):
+        for chunk in cut(content, template, event.first_frame, most_bytes=MESH_CHUNK_BYTES):
             yield renderer_pb2.RenderSectionResponse(audio=chunk)
 
 

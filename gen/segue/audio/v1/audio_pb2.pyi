@@ -170,7 +170,9 @@ class AudioChunk(google.protobuf.message.Message):
     frames: builtins.int
     """frames is the number of frames in data."""
     data: builtins.bytes
-    """data contains frames * channels samples: 64 KiB at most."""
+    """data contains frames * channels samples: 64 KiB at most in what ComposerService sends and renderers receive, 256 KiB
+    elsewhere.
+    """
     crc32c: builtins.int
     """crc32c is the Castagnoli checksum of data."""
     @property

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from segue.analyzer.v1 import analyzer_pb2
 from segue.music.v1 import music_pb2
 from segue_conductor.analyzer_call import request_report
-from segue_runtime.rpc.chunks import cut, f32le
+from segue_runtime.rpc.chunks import MESH_CHUNK_BYTES, cut, f32le
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -67,9 +67,10 @@ async def measure_beats(job: CompositionJob, section: PlannedSection, take: Take
 
     async def requests() -> AsyncIterator[analyzer_pb2.AnalyzeRequest]:
         yield analyzer_pb2.AnalyzeRequest(start=analyzer_pb2.AnalyzeStart(format=accepted.format, plan=plan))
+        sound = f32le(accepted.format.sample_rate, accepted.format.channels)
         position = 0
         while audio := await take.read(position, READ_FRAMES):
-            for piece in cut(audio, f32le(accepted.format.sample_rate, accepted.format.channels), position):
+            for piece in cut(audio, sound, position, most_bytes=MESH_CHUNK_BYTES):
                 yield analyzer_pb2.AnalyzeRequest(audio=piece)
             position += len(audio) // take.frame_bytes
 

@@ -9,7 +9,7 @@ from segue.mixer.v1 import mixer_pb2
 from segue_composition.section_models import WHOLE
 from segue_conductor.draft.beats import BeatPlacement, TakeBeats, continues_previous
 from segue_conductor.render.take_store import MIX
-from segue_runtime.rpc.chunks import chunk_frames, fill
+from segue_runtime.rpc.chunks import MESH_CHUNK_BYTES, chunk_frames, fill
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -98,7 +98,8 @@ async def _section_audio(
     section: PlannedSection, take: Take, layers: Sequence[str]
 ) -> AsyncIterator[audio_pb2.AudioChunk]:
     accepted = await take.wait_accepted()
-    step = chunk_frames(accepted.format)
+    # The mixer takes layers that differ by a second at most.
+    step = min(chunk_frames(accepted.format, MESH_CHUNK_BYTES), accepted.format.sample_rate)
     position = 0
     while True:
         pieces = [await take.read(position, step, _name_in_take(take, layer)) for layer in layers]

@@ -13,7 +13,7 @@ from segue_conductor.draft.segments import SegmentRecorder, recorded_segments
 from segue_conductor.publish.audio_outputs import open_audio_outputs
 from segue_conductor.publish.exports import MasterExports
 from segue_runtime import errors, failpoints
-from segue_runtime.rpc.chunks import cut, f32le
+from segue_runtime.rpc.chunks import MESH_CHUNK_BYTES, cut, f32le
 from segue_runtime.rpc.duplex import exchange
 
 if TYPE_CHECKING:
@@ -143,7 +143,8 @@ class MasterPasses:
         for segment in draft:
             # The read checks the digest: bytes that a disk has damaged must not get into the master.
             audio = await self._claim.artifacts.read(segment.ref)
-            for piece in cut(audio, f32le(segment.sample_rate, segment.channels), segment.first_frame):
+            sound = f32le(segment.sample_rate, segment.channels)
+            for piece in cut(audio, sound, segment.first_frame, most_bytes=MESH_CHUNK_BYTES):
                 yield mixer_pb2.MasterRequest(audio=piece)
 
 

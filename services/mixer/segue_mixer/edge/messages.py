@@ -16,7 +16,7 @@ from segue_mixer.master.section_gains import MAX_GAIN_DB as MAX_SECTION_GAIN_DB
 from segue_mixer.master.tonal_balance import CENTRES_HZ
 from segue_mixer.master.tonal_balance import MAX_GAIN_DB as MAX_BAND_GAIN_DB
 from segue_runtime import errors
-from segue_runtime.rpc.chunks import SAMPLE_FORMATS, cut
+from segue_runtime.rpc.chunks import MESH_CHUNK_BYTES, SAMPLE_FORMATS, cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -44,7 +44,8 @@ LOUDNESS: Final = tuple(item.name for item in fields(Loudness))
 def encode_chunks(samples: Float32, template: audio_pb2.AudioChunk, first_frame: int) -> Iterator[audio_pb2.AudioChunk]:
     """Encode audio in the template's format, in chunks."""
     kind = SAMPLE_FORMATS[template.format.sample_format]
-    return cut(encode_pcm(samples, kind, first_frame=first_frame), template, first_frame)
+    content = encode_pcm(samples, kind, first_frame=first_frame)
+    return cut(content, template, first_frame, most_bytes=MESH_CHUNK_BYTES)
 
 
 def mix_error(error: MixError, kind: type[errors.InvalidRequest]) -> errors.InvalidRequest:

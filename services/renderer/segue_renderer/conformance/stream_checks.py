@@ -14,7 +14,7 @@ from segue_renderer.conformance.check import Check
 from segue_renderer.conformance.outcome import CheckSkipped, require, require_none
 from segue_renderer.conformance.profile_checks import layer_names, without_measurements
 from segue_renderer.conformance.rendering import MIX
-from segue_runtime.rpc.chunks import CHUNK_BYTES, crc32c
+from segue_runtime.rpc.chunks import crc32c
 
 if TYPE_CHECKING:
     from segue_renderer.conformance.rendering import Rendering
@@ -25,6 +25,7 @@ LARGEST_OFFSET: Final = 0.1
 LONGEST_TAIL_S: Final = 60.0
 STEM_TOLERANCE: Final = 1e-4
 PROGRESS_PER_S: Final = 10
+MOST_CHUNK_BYTES: Final = 262_144
 
 
 async def order(target: Target) -> str:
@@ -87,8 +88,8 @@ async def chunks(target: Target) -> str:
             problems.append(f"{where}: frame {due} was due")
         if len(chunk.data) != chunk.frames * rendering.channels * 4:
             problems.append(f"{where}: {len(chunk.data)} bytes are not {chunk.frames} frames")
-        if len(chunk.data) > CHUNK_BYTES:
-            problems.append(f"{where}: {len(chunk.data)} bytes, over the limit of {CHUNK_BYTES}")
+        if len(chunk.data) > MOST_CHUNK_BYTES:
+            problems.append(f"{where}: {len(chunk.data)} bytes, over the limit of {MOST_CHUNK_BYTES}")
         if chunk.crc32c != crc32c(chunk.data):
             problems.append(f"{where}: crc32c does not match")
         if chunk.format != rendering.accepted.format:
@@ -229,7 +230,7 @@ CHECKS: Final = (
     Check("order", "accepted comes first and once, finished last and once", order),
     Check("accepted", "accepted repeats the profile and gives the audio format", accepted),
     Check("progress", "progress never decreases and comes at most ten times a second", progress),
-    Check("chunks", "chunks are contiguous per layer, whole, at most 64 KiB, with checksums", chunks),
+    Check("chunks", "chunks are contiguous per layer, whole, at most 256 KiB, with checksums", chunks),
     Check("labels", "chunks repeat section, take key and attempt of the start", labels),
     Check("samples", "samples are finite, audible, below +24 dBFS and without offset", samples),
     Check("length", "the frames are exactly those of the spec, in every layer", length),
