@@ -198,6 +198,7 @@ class _RenderSession:
 
     def push(self, chunks: list[audio_pb2.AudioChunk]) -> list[mixer_pb2.MasterResponse]:
         responses: list[mixer_pb2.MasterResponse] = []
+        ready: list[Float32] = []
         for chunk in chunks:
             block = _samples(chunk, self._format)
             if self._is_bypass:
@@ -205,12 +206,11 @@ class _RenderSession:
                 self._meter.push(block)
                 responses.append(self._response(fill(self._template(), chunk.data, chunk.first_frame)))
                 continue
-            for ready in self._pass.push(block):
-                responses += self._encode(ready)
-        return responses
+            ready += self._pass.push(block)
+        return responses + self._encode(ready)
 
     def finish(self) -> Iterator[list[mixer_pb2.MasterResponse]]:
-        responses = [response for ready in self._pass.finish() for response in self._encode(ready)]
+        responses = self._encode(list(self._pass.finish()))
         result = MasterResult(self._meter.result(), 0.0, ()) if self._is_bypass else self._pass.result()
         responses.append(
             mixer_pb2.MasterResponse(
@@ -226,10 +226,12 @@ class _RenderSession:
     def close(self) -> None:
         """Do nothing: this pass has no files."""
 
-    def _encode(self, ready: Float32) -> Iterator[mixer_pb2.MasterResponse]:
-        for chunk in messages.encode_chunks(ready, self._template(), self._position):
-            yield self._response(chunk)
-        self._position += len(ready)
+    def _encode(self, ready: list[Float32]) -> list[mixer_pb2.MasterResponse]:
+        if not ready:
+            return []
+        samples, first_frame = np.concatenate(ready), self._position
+        self._position += len(samples)
+        return [self._response(chunk) for chunk in messages.encode_chunks(samples, self._template(), first_frame)]
 
     def _template(self) -> audio_pb2.AudioChunk:
         return audio_pb2.AudioChunk(format=self._format, stage=audio_pb2.STAGE_MASTER)

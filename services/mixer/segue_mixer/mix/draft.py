@@ -22,7 +22,7 @@ from segue_mixer.mix.placement import BeatsAtEnd, Placement, beats_at_end, place
 from segue_mixer.mix.sections import MIX, DraftBlock, MixedJoin, MixedSection, MixSection, SectionInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from segue_audio.arrays import Float32
     from segue_audio.loudness import Loudness
@@ -142,8 +142,7 @@ class DraftMixer:
         check_samples(block, first_frame, where, section.section_id)
         # The last bar of the piece stays back until its ending is known.
         hold = section.bar_frames if self._next + 1 == len(self._sections) else 0
-        for mixed in mixer.push(block, hold):
-            yield self._draft_block(layer, mixed)
+        yield from self._draft_blocks(layer, mixer.push(block, hold))
 
     def close_section(
         self, frames: int, tail_frames: int, *, ending: bool, late: LateBeats | None = None
@@ -160,8 +159,7 @@ class DraftMixer:
                     frame=layer.frames_in,
                 )
         for name, layer in self._layers.items():
-            for mixed in self._last_blocks(name, layer, ending=ending):
-                yield self._draft_block(name, mixed)
+            yield from self._draft_blocks(name, self._last_blocks(name, layer, ending=ending))
         join = self._join(source)
         loudness = self._meter.result()
         self._levels = self._levels.plus(self._meter.hop_powers(), loudness)
@@ -241,7 +239,12 @@ class DraftMixer:
                 self._warnings.append(("tail_missing", text))
         yield from blocks
 
-    def _draft_block(self, layer: str, mixed: Float32) -> DraftBlock:
+    def _draft_blocks(self, layer: str, blocks: Iterable[Float32]) -> Iterator[DraftBlock]:
+        """Yield the blocks as one: measuring and sending cost more than joining them."""
+        joined = list(blocks)
+        if not joined:
+            return
+        mixed = np.concatenate(joined)
         first_frame = self.section.first_frame + self._emitted[layer]
         self._emitted[layer] += len(mixed)
         if layer == MIX:
@@ -252,7 +255,7 @@ class DraftMixer:
                 self._head.append(mono)
                 self._num_head += len(mono)
             self._recent = np.concatenate((self._recent, mono))[-window:]
-        return DraftBlock(layer, first_frame, mixed)
+        yield DraftBlock(layer, first_frame, mixed)
 
     def _join(self, source: SectionInput) -> MixedJoin | None:
         if self._next == 0:

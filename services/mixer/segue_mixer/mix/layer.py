@@ -219,7 +219,8 @@ class LayerMixer:
             self._num_waiting += len(block)
 
     def _pop(self, frames: int) -> Float32:
-        joined = np.concatenate(self._waiting) if self._waiting else self._silence()
+        # One block is not copied: a long block is popped in many pieces.
+        joined = self._waiting[0] if len(self._waiting) == 1 else np.concatenate((self._silence(), *self._waiting))
         self._waiting = [joined[frames:]] if len(joined) > frames else []
         self._num_waiting = len(joined) - min(frames, len(joined))
         return joined[:frames]
