@@ -87,7 +87,7 @@ class SectionPeaks:
         """Measure the block between half the taps of past and of future, and move on."""
         loudest = np.abs(self._buffer[:, TAPS // 2 : TAPS // 2 + _BLOCK]).max(axis=0)
         reach = float(np.abs(self._buffer).max()) * _MOST_OVERSHOOT
-        true_peaks: Float32 | None = None
+        searched: list[tuple[int, int, int]] = []
         for index, span in enumerate(self._spans):
             first = max(0, span.first_frame - self._first_frame)
             end = min(_BLOCK, span.end_frame - self._first_frame)
@@ -96,10 +96,14 @@ class SectionPeaks:
             highest = self._highest[index]
             highest[1] = max(highest[1], float(loudest[first:end].max()))
             if reach > highest[0]:
-                if true_peaks is None:
-                    true_peaks = interpolated_peaks(self._buffer, self._factor, _CELL)
+                searched.append((index, first, end))
+        if searched:
+            # As in TruePeakMeter: where all samples are 6 dB lower, there is no higher peak.
+            above = 0.5 * float(min(self._highest[index][0] for index, _, _ in searched))
+            true_peaks = interpolated_peaks(self._buffer, self._factor, _CELL, above=above)
+            for index, first, end in searched:
                 cells = true_peaks[(first + _CELL // 2) // _CELL : (end + _CELL // 2) // _CELL]
-                highest[0] = max(highest[0], float(cells.max(initial=0.0)))
+                self._highest[index][0] = max(self._highest[index][0], float(cells.max(initial=0.0)))
         self._first_frame += _BLOCK
         self._buffer[:, :TAPS] = self._buffer[:, -TAPS:]
         self._filled = TAPS

@@ -10,7 +10,7 @@ from segue_analyzer.faults.detectors import MAX_FAULTS
 from segue_analyzer.report import Fault, FaultKind
 
 if TYPE_CHECKING:
-    from segue_audio.arrays import Float32, Float64
+    from segue_audio.arrays import Float32, Float64, Index
 
 
 _CELL_S: Final = 0.0005
@@ -20,6 +20,8 @@ _OTHERS: Final = 6
 """A lost buffer makes two jumps close together, so a click may have a few others near it."""
 _NEAR_CELLS: Final = 2
 _STANDS_OUT: Final = 8.0
+_RUNS: Final = 25
+"""The cells on each side of a jump are looked at in so many runs, to rule most jumps out together."""
 _LEAST_JUMP: Final = 0.05
 _SAME_S: Final = 0.01
 """Jumps closer than this are one click."""
@@ -106,13 +108,27 @@ class ClickDetector:
 
     def _check(self, end: int) -> None:
         """Check cells up to `end`, then drop those that no later cell needs."""
-        for cell in np.flatnonzero(self._cells[self._checked : max(end, self._checked)] > _LEAST_JUMP) + self._checked:
+        jumps = np.flatnonzero(self._cells[self._checked : max(end, self._checked)] > _LEAST_JUMP) + self._checked
+        for cell in self._candidates(jumps):
             if self._stands_out(int(cell)):
                 self._clicks.add(int(self._places[cell]))
         self._checked = max(self._checked, end)
         spare = max(0, self._checked - self._around)
         self._cells, self._places = self._cells[spare:], self._places[spare:]
         self._checked -= spare
+
+    def _candidates(self, jumps: Index) -> Index:
+        """Leave out the jumps that are not far above the highest cells of the runs on each side and on both."""
+        length = self._around // _RUNS
+        highest = self._cells[: len(self._cells) // length * length].reshape(-1, length).max(axis=1)
+        highest = np.concatenate([np.zeros(_RUNS), highest, np.zeros(_RUNS)])
+        # These runs lie between the cells near the jump and the last ones that count.
+        after = np.arange(2, _RUNS)
+        around = highest[jumps[:, None] // length + _RUNS + np.concatenate([-after, after])]
+        # Each value is that of another cell, so the highest cells of a side are not lower.
+        usual = [np.partition(side, -_OTHERS, axis=1)[:, -_OTHERS] for side in (around, *np.split(around, 2, axis=1))]
+        candidates: Index = jumps[self._cells[jumps] > _STANDS_OUT * np.max(usual, axis=0)]
+        return candidates
 
     def _stands_out(self, cell: int) -> bool:
         near = slice(max(0, cell - _NEAR_CELLS), cell + _NEAR_CELLS + 1)
