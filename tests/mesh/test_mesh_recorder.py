@@ -36,7 +36,7 @@ FRAME_BYTES = 8
 LENGTHS = (230, 150, 320)
 SECTIONS = tuple(TimelineSection(f"s{index}", sum(LENGTHS[:index]), length) for index, length in enumerate(LENGTHS))
 TIMELINE = Timeline(RATE, 2, SECTIONS)
-MASTER = audio_pb2.STAGE_MASTER
+DRAFT, MASTER = audio_pb2.STAGE_DRAFT, audio_pb2.STAGE_MASTER
 
 
 def sound(versions: list[int]) -> bytes:
@@ -67,12 +67,13 @@ class Listener:
 
 
 @given(tries=st.lists(st.tuples(st.lists(st.integers(0, 1), min_size=3, max_size=3), st.integers(0, 700)), max_size=3),
-       last=st.lists(st.integers(0, 1), min_size=3, max_size=3), cut=st.integers(1, 400))  # fmt: skip
-@example(tries=[([0, 0, 0], 700)], last=[1, 0, 0], cut=400)
-@example(tries=[([0, 0, 0], 700)], last=[0, 1, 0], cut=7)
+       last=st.lists(st.integers(0, 1), min_size=3, max_size=3), cut=st.integers(1, 400),
+       stage=st.sampled_from((DRAFT, MASTER)))  # fmt: skip
+@example(tries=[([0, 0, 0], 700)], last=[1, 0, 0], cut=400, stage=MASTER)
+@example(tries=[([0, 0, 0], 700)], last=[0, 1, 0], cut=7, stage=DRAFT)
 @hypothesis_settings(max_examples=25, deadline=None)
 def test_every_listener_has_the_last_version_of_each_section(
-    tries: list[tuple[list[int], int]], last: list[int], cut: int
+    tries: list[tuple[list[int], int]], last: list[int], cut: int, stage: audio_pb2.Stage.ValueType
 ) -> None:
     async def run(folder: Path) -> None:
         store = await SqliteStore.open(folder / "segue.db")
@@ -84,14 +85,14 @@ def test_every_listener_has_the_last_version_of_each_section(
             claimed = await store.claim("c", 0.0)
             assert claimed is not None
             claim = claim_on(store, claimed, artifacts)
-            await record(claim, sound(versions)[: stop_frame * FRAME_BYTES], cut)
+            await record(claim, sound(versions)[: stop_frame * FRAME_BYTES], cut, stage)
             rows = list(await store.read(NAME, after, 10_000))
             after = rows[-1].sequence if rows else after
             await listener.hear(rows, artifacts)
         late = Listener()
         await late.hear(list(await store.read(NAME, 0, 10_000)), artifacts)
         assert bytes(listener.heard) == bytes(late.heard) == sound(last)
-        segments = await recorded_segments(claim, MASTER)
+        segments = await recorded_segments(claim, stage)
         kept = b"".join([await artifacts.read(each.ref) for each in segments])
         assert kept == sound(last)
         if all(versions == last for versions, _ in tries):
@@ -111,7 +112,7 @@ async def test_more_audio_than_the_timeline_has_is_an_error(tmp_path: Path) -> N
     claimed = await store.claim("c", 60)
     assert claimed is not None
     with pytest.raises(errors.InternalError, match="more audio"):
-        await record(claim_on(store, claimed, artifacts), sound([0, 0, 0]) + bytes(FRAME_BYTES), 100)
+        await record(claim_on(store, claimed, artifacts), sound([0, 0, 0]) + bytes(FRAME_BYTES), 100, MASTER)
     await store.close()
     await artifacts.close()
 
@@ -122,9 +123,9 @@ def claim_on(store: SqliteStore, job: Job, artifacts: FolderArtifacts) -> Claim:
     return Claim(Journal(store, job), services, job.claims, deadline=0.0, patience_s=600)
 
 
-async def record(claim: Claim, audio: bytes, cut: int) -> None:
-    """Record a master from its start, as a conductor does until it is killed."""
-    recorder = SegmentRecorder(claim, TIMELINE, MASTER, await recorded_segments(claim, MASTER))
+async def record(claim: Claim, audio: bytes, cut: int, stage: audio_pb2.Stage.ValueType) -> None:
+    """Record a stage from its start, as a conductor does until it is killed."""
+    recorder = SegmentRecorder(claim, TIMELINE, stage, await recorded_segments(claim, stage))
     recorder.open_section(0)
     for start in range(0, len(audio), cut * FRAME_BYTES):
         await recorder.write(audio[start : start + cut * FRAME_BYTES])

@@ -25,12 +25,16 @@ if TYPE_CHECKING:
 READ_ROWS: Final = 512
 FIRST_LENGTHS_S: Final = (0.1, 0.25, 0.5)
 """The first segments of a section are short, so that listeners hear it early; the others have 1 s."""
+MASTER_LENGTH_S: Final = 2.5
+"""The master is made faster than it is heard, and each segment costs a commit and two writes to the disk."""
 AFTER_SEGMENT: Final = failpoints.declare("conductor.after_segment", "a segment is committed")
 BEFORE_SEGMENT_ROW: Final = failpoints.declare("conductor.before_segment_row", "a segment is stored but not in the log")
 
 
-def segment_length(index: int, sample_rate: int) -> int:
+def segment_length(stage: audio_pb2.Stage.ValueType, index: int, sample_rate: int) -> int:
     """Return the frames of a section's segment. They depend on nothing else, so that digests can be compared."""
+    if stage == audio_pb2.STAGE_MASTER:
+        return round(MASTER_LENGTH_S * sample_rate)
     seconds = FIRST_LENGTHS_S[index] if index < len(FIRST_LENGTHS_S) else 1.0
     return round(seconds * sample_rate)
 
@@ -106,11 +110,12 @@ class SegmentRecorder:
         """Commit the segments that the buffer holds."""
         while True:
             first = self._first_buffered_frame
-            frames = min(segment_length(len(self._made), self._timeline.sample_rate), self.section.end_frame - first)
+            longest = segment_length(self._stage, len(self._made), self._timeline.sample_rate)
+            frames = min(longest, self.section.end_frame - first)
             length = frames * self._frame_bytes
             if frames == 0 or len(self._buffer) < length:
                 return
-            await self._commit(first, frames, bytes(self._buffer[:length]))
+            await self._commit(first, frames, bytes(memoryview(self._buffer)[:length]))
             del self._buffer[:length]
 
     async def _commit(self, first_frame: int, frames: int, audio: bytes) -> None:
