@@ -20,7 +20,11 @@ log = logs.get("space")
 
 def free_bytes_of(folder: Path) -> int:
     """Return the free bytes of the disk of a folder that may not exist yet."""
-    return shutil.disk_usage(next(each for each in (folder, *folder.parents) if each.exists())).free
+    for each in (folder, *folder.parents):
+        # Every write of audio asks: this is one system call where the folder exists.
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            return shutil.disk_usage(each).free
+    raise FileNotFoundError(folder)
 
 
 class DiskSpace:

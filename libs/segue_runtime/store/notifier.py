@@ -120,8 +120,8 @@ class Notifier:
                 if seen != version or loop.time() - last_poll >= POLL_ALL_S:
                     version, last_poll = seen, loop.time()
                     self._poll(list(self._waiting))
-                else:
-                    self._poll([key for key, entry in self._waiting.items() if not entry.is_checked])
+                elif unchecked := [key for key, entry in self._waiting.items() if not entry.is_checked]:
+                    self._poll(unchecked)
             except Exception:  # the next poll may succeed; waiters must not hang
                 log.exception("polling the store failed")
             if self._waiting:
