@@ -39,3 +39,12 @@ def test_a_section_in_the_line_shows_its_position_and_its_wait_until_it_begins()
         progress.add(update_of("c1", stream_pb2.CompositionEvent(section_progress=told)))
         shown.append(progress.waits["verse"])
     assert shown == ["position 3 in the queue", "position 2 in the queue, begins in about 1:01.0", ""]
+
+
+def test_a_section_shows_its_place_in_the_line_then_the_made_part_in_percent() -> None:
+    progress, shown = CompositionProgress(), []
+    for position, fraction in ((2, 0.0), (0, 0.0), (0, 0.376), (0, 1.0)):
+        told = stream_pb2.SectionProgress(section_id="verse", queue_position=position, fraction_done=fraction)
+        progress.add(update_of("c1", stream_pb2.CompositionEvent(section_progress=told)))
+        shown.append(progress.section_text("verse"))
+    assert shown == ["position 2 in the queue", "", "38%", ""]

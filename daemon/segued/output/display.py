@@ -186,8 +186,8 @@ class BarDisplay(NoDisplay):
                 mark = Text("◐", "cyan") if fraction else Text("○", "dim")
             bar = ProgressBar(total=1.0, completed=1.0 if section_id in progress.joined else fraction, width=28)
             position = Text(clock(first_frame / progress.rate), "dim")
-            wait = Text(progress.waits.get(section_id, ""), "dim", no_wrap=True, overflow="ellipsis")
-            table.add_row(mark, Text(label), bar, position, wait)
+            text = Text(progress.section_text(section_id), "dim", no_wrap=True, overflow="ellipsis")
+            table.add_row(mark, Text(label), bar, position, text)
             first_frame += progress.lengths[section_id]
         return Group(Text(progress.heading, "bold"), table, Text(self._status(), "dim"))
 

@@ -114,6 +114,11 @@ class CompositionProgress:
         self.waits = {**self.waits, progress.section_id: section_wait(progress)}
         return self._set_ready(progress)
 
+    def section_text(self, section_id: str) -> str:
+        """Return what a section waits for, or how much of it is made; empty before its work and after it."""
+        fraction = self.fractions.get(section_id, 0.0)
+        return self.waits.get(section_id, "") or (f"{fraction:.0%}" if 0 < fraction < 1 else "")
+
     def _section_started(self, event: stream_pb2.CompositionEvent) -> str:
         self.waits = {**self.waits, event.section_started.section_id: ""}
         return ""
