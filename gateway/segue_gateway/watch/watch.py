@@ -124,7 +124,7 @@ class Watch:
                 retry_after_s=1,
             )
         self._cursor = cursors.START
-        messages = []
+        messages: list[bytes] = []
         for stage in (audio_pb2.STAGE_DRAFT, audio_pb2.STAGE_MASTER):
             event = stream_pb2.CompositionEvent(composition=self._name)
             event.draft_rewound.stage = stage

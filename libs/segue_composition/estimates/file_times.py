@@ -34,7 +34,7 @@ def file_times(workload: Workload, kind: str, now: float) -> dict[str, ReadyTime
     """Return the estimate of each unfinished job of a kind, by name. `now` is the wall clock's time."""
     jobs = workload.in_order()
     free_s = [0.0] * max(FILE_JOBS_AT_ONCE, sum(job.is_held for job in jobs))
-    found = {}
+    found: dict[str, ReadyTime] = {}
     for job in jobs:
         start_s = heapq.heappop(free_s)
         ready_s = start_s + _left_s(job, workload.costs.get(file_stage(kind, job.source_type)), kind, now)
