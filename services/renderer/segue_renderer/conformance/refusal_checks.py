@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 import grpc
@@ -13,9 +14,12 @@ from segue_renderer.conformance.check import Check
 from segue_renderer.conformance.outcome import CheckSkipped
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from segue_renderer.conformance.target import Target
 
 INVALID: Final = grpc.StatusCode.INVALID_ARGUMENT
+ANSWER_S: Final = 5.0
 
 
 async def unknown_model(target: Target) -> str:
@@ -57,10 +61,17 @@ async def out_of_order(target: Target) -> str:
     start = renderer_pb2.RenderSectionRequest(start=target.start_of(examples.section(bars=1)))
     form = audio_pb2.AudioFormat(sample_rate=48_000, channels=1, sample_format=audio_pb2.SAMPLE_FORMAT_F32LE)
     audio = renderer_pb2.RenderSectionRequest(guide=audio_pb2.AudioChunk(format=form, frames=1, data=bytes(4)))
-    for messages in ([], [start, start], [audio, start]):
-        call = target.stub.RenderSection(iter(messages))
+    for messages in (iter([]), iter([start, start]), _one_by_one(audio, start)):
+        call = target.stub.RenderSection(messages)
         await target.require_refusal(call, INVALID, "OUT_OF_ORDER")
     return "no start, two starts, audio before the start"
+
+
+async def _one_by_one(*messages: renderer_pb2.RenderSectionRequest) -> AsyncIterator[renderer_pb2.RenderSectionRequest]:
+    """Send messages with time for an answer between them: gRPC loses a refusal that meets the next message."""
+    for index, message in enumerate(messages):
+        await asyncio.sleep(ANSWER_S if index else 0)
+        yield message
 
 
 CHECKS: Final = (
