@@ -29,7 +29,7 @@ async def cancel(target: Target) -> str:
     await target.require_idle()
     call = target.call(target.start_of(long_section(target)))
     try:
-        await read_until(call, "audio")
+        await read_until_playing(call)
         status = await target.busy()
         require(status.busy_slots >= 1, "no slot is busy while a section is rendered")
     finally:
@@ -51,7 +51,7 @@ async def queue(target: Target) -> str:
     running = [target.call(start) for _ in range(slots)]
     waiting: list[Any] = []
     try:
-        await asyncio.gather(*(read_until(call, "audio") for call in running))
+        await asyncio.gather(*(read_until_playing(call) for call in running))
         waiting = [target.call(start) for _ in range(WAITING)]
         positions = await asyncio.gather(*(accepted_position(call) for call in waiting))
         require(sorted(positions) == [1, 2], f"waiting calls are accepted at the positions {sorted(positions)}")
@@ -63,7 +63,7 @@ async def queue(target: Target) -> str:
         update = await read_until(first, "progress")
         require(update.queue_position == 1, f"progress says position {update.queue_position}, accepted said 1")
         running[0].cancel()
-        await read_until(first, "audio")
+        await read_until_playing(first)
     finally:
         for call in (*running, *waiting):
             call.cancel()
@@ -95,6 +95,15 @@ async def read_until(call: Any, kind: str) -> Any:
         if message.WhichOneof("message") == kind:
             return getattr(message, kind)
     raise CheckFailed(f"the answer ended without {kind}")
+
+
+async def read_until_playing(call: Any) -> None:
+    """Read on until the section has a slot: its audio comes, or progress without a position in the queue."""
+    async for message in call:
+        kind = message.WhichOneof("message")
+        if kind == "audio" or (kind == "progress" and not message.progress.queue_position):
+            return
+    raise CheckFailed("the answer ended before the section was rendered")
 
 
 async def until_idle(target: Target) -> float:
