@@ -24,10 +24,11 @@ from segue_renderer.backend import (
     RenderRequest,
 )
 from segue_renderer.diffusion.facts import facts_of
-from segue_renderer.diffusion.folder import ACE_STEP, UNKNOWN_LICENSE, DiffusersFolder
+from segue_renderer.diffusion.folder import ACE_STEP, DiffusersFolder
 from segue_renderer.diffusion.network import ModelPlacement, weight_bytes
 from segue_renderer.diffusion.pipeline import RenderStopped
 from segue_renderer.diffusion.section_render import WindowRender, check_request
+from segue_renderer.model_card import UNKNOWN_LICENSE
 from segue_renderer.torch_device import is_out_of_memory, memory, raise_out_of_memory_at, release
 from segue_renderer.wait_queue import WaitQueue
 from segue_runtime import errors, failpoints, logs

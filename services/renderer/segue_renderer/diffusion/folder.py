@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -12,18 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 import safetensors
 
 from segue_renderer import model_record
+from segue_renderer.model_card import CARD, license_of
 from segue_runtime import errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 INDEX: Final = "model_index.json"
-CARD: Final = "README.md"
-CARD_BYTES: Final = 1 << 16
 CONFIG_BYTES: Final = 1 << 20
 MOST_LAYERS: Final = 1024
-UNKNOWN_LICENSE: Final = "unknown"
-CARD_LINE: Final = re.compile(r"(license|license_name):\s*[\"']?([A-Za-z0-9][\w .+-]{0,63}?)[\"']?\s*", re.ASCII)
 PICKLES: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 
@@ -126,25 +122,6 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise errors.ModelInvalid(f"{path}: it holds no configuration")
     return content
-
-
-def license_of(card: Path) -> str:
-    """Return the licence in the front matter of a model card; nothing is guessed."""
-    try:
-        with card.open(encoding="utf-8", errors="replace") as file:
-            lines = file.read(CARD_BYTES).splitlines()
-    except OSError:
-        return UNKNOWN_LICENSE
-    if not lines or lines[0].strip() != "---":
-        return UNKNOWN_LICENSE
-    found: dict[str, str] = {}
-    for line in lines[1:]:
-        if line.strip() == "---":
-            break
-        if (match := CARD_LINE.fullmatch(line)) is not None:
-            found.setdefault(match[1], match[2])
-    named = found.get("license", UNKNOWN_LICENSE)
-    return found.get("license_name", named) if named == "other" else named
 
 
 def _family_of(path: Path, index: Mapping[str, Any]) -> Family:
