@@ -4,12 +4,15 @@ PYTHON ?= python3
 UV_VERSION := 0.13.8
 UV := .tools/bin/uv
 BIN := .venv/bin
+# The environment of the audiocraft renderer: a project with a lock file of its own.
+AUDIOCRAFT := UV_PROJECT_ENVIRONMENT=$(CURDIR)/.venv-audiocraft $(UV) sync -q --frozen --inexact --python $(PYTHON) \
+	--project services/renderer/audiocraft-environment
 # Extras and dependency groups of each environment. `make demo` needs no development tools.
 FOR_USE := --extra all
 FOR_TESTS := $(FOR_USE) --extra hub --group test
 FOR_ALL := $(FOR_USE) --extra hub --group dev
 # Tests that every change must pass; `make nightly` runs all.
-QUICK := not slow and not engine
+QUICK := not slow and not engine and not audiocraft
 
 PROMPT ?= rainy lo-fi, 82 bpm, F minor
 DURATION ?= 60
@@ -20,11 +23,11 @@ PIECES ?= 100
 MINUTES ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-musicgen setup-diffusion setup-test setup-dev demo up serve test test-engine nightly chaos lint format types \
-	contracts extras image generate benchmarks clients rust segue lock clean
+.PHONY: help setup setup-musicgen setup-diffusion setup-audiocraft setup-test setup-dev demo up serve test test-engine test-audiocraft nightly \
+	chaos lint format types contracts extras image generate benchmarks clients rust segue lock clean
 
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -42,6 +45,9 @@ setup-musicgen: $(UV) ## Install the MusicGen engine too (with torch, about 5 GB
 
 setup-diffusion: $(UV) ## Install the diffusion models' libraries too (with torch, about 5 GB)
 	@$(UV) sync -q --frozen --inexact --python $(PYTHON) $(FOR_USE) --extra diffusion
+
+setup-audiocraft: $(UV) ## Install the audiocraft renderer into .venv-audiocraft (with torch, about 6 GB)
+	@$(AUDIOCRAFT)
 
 setup-test: $(UV)
 	@$(UV) sync -q --frozen --inexact --python $(PYTHON) $(FOR_TESTS)
@@ -77,10 +83,16 @@ test-engine: $(UV) ## Run the tests of the engines that need torch (installs it)
 	@$(UV) sync -q --frozen --inexact --python $(PYTHON) $(FOR_TESTS) --extra musicgen --extra diffusion --group engine
 	@$(BIN)/pytest -q -m "engine and not slow" tests/engine tests/diffusion tests/contract $(PYTEST)
 
+test-audiocraft: setup-test ## Run the tests of the audiocraft renderer in its environment (installs torch)
+	@$(AUDIOCRAFT) --group test
+	@.venv-audiocraft/bin/pytest -q -m "audiocraft and not slow" tests/audiocraft $(PYTEST)
+
 nightly: setup-dev ## Run all tests, including slow ones; missing reference programs fail (installs torch)
-	@$(BIN)/pytest -q -m "not engine" --require-reference $(PYTEST)
+	@$(BIN)/pytest -q -m "not engine and not audiocraft" --require-reference $(PYTEST)
 	@$(UV) sync -q --frozen --inexact --python $(PYTHON) $(FOR_TESTS) --extra musicgen --extra diffusion --group engine
 	@$(BIN)/pytest -q -m engine tests/engine tests/diffusion tests/contract $(PYTEST)
+	@$(AUDIOCRAFT) --group test
+	@.venv-audiocraft/bin/pytest -q -m audiocraft tests/audiocraft tests/contract $(PYTEST)
 
 chaos: setup-test ## Cause random faults in a whole mesh and check its guarantees: make chaos SEED=1 PIECES=100 MINUTES=10
 	@$(BIN)/python -m tests.chaos --pieces $(PIECES) --minutes $(MINUTES) $(CHAOS_SEED)
@@ -134,6 +146,7 @@ segue: ## Build the Rust command line: clients/rust/target/release/segue
 
 lock: $(UV) ## Update uv.lock after a change of pyproject.toml
 	@$(UV) lock
+	@$(UV) lock --project services/renderer/audiocraft-environment
 
 clean: ## Remove environments, caches and builds; keep compositions
-	@rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache clients/rust/target
+	@rm -rf .venv .venv-audiocraft .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache clients/rust/target

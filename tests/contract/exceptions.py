@@ -57,7 +57,7 @@ EXCEPTIONS: Final[tuple[Exempt, ...]] = (
         "SectionSpec",
         ("energy", "layers.kind", "layers.instruments", "groove.feel"),
         "MusicGen reads it in the prompt, which the planner writes from it",
-        ("musicgen",),
+        ("musicgen", "audiocraft"),
         in_prompt=True,
     ),
     Exempt(
@@ -67,7 +67,21 @@ EXCEPTIONS: Final[tuple[Exempt, ...]] = (
             "next.*", "tail_frames",
         ),
         "MusicGen has no control for it; the planner sets it in every plan, so that a warning would be in every piece",
-        ("musicgen",),
+        ("musicgen", "audiocraft"),
+    ),
+    # Sections: audiocraft has the prompt and a melody in audio alone.
+    Exempt(
+        "SectionSpec",
+        ("key.tonic", "key.mode"),
+        "audiocraft reads it in the prompt, which the planner writes from it",
+        ("audiocraft",),
+        in_prompt=True,
+    ),
+    Exempt(
+        "SectionSpec",
+        ("motif.*", "motif_use"),
+        "it has no control for it; the planner sets it in every plan, so that a warning would be in every piece",
+        ("audiocraft",),
     ),
     # Sections: ACE-Step reads prompt, lyrics, tempo, key and metre.
     Exempt(

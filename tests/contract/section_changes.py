@@ -235,6 +235,13 @@ OWN_CHANGES: Final[Mapping[str, Mapping[str, Change]]] = {
         # All uses of the motif are one to the model.
         "motif_use": on(_no_motif, "motif_use", music_pb2.MOTIF_USE_STATE),
     },
+    "audiocraft": {
+        **UNSUNG,
+        # The model has a rate of its own: only the length in seconds can change.
+        "sample_rate": setting("sample_rate", 12_000),
+        # The conductor sends the audio of the section before, or does not.
+        "continuity": on(_no_continuity, "continuity", music_pb2.CONTINUITY_MOTIF),
+    },
     "diffusion": {
         "sample_rate": setting("sample_rate", 12_000),
         "role": Change(lambda spec: put(spec, "role", music_pb2.ROLE_CHORUS), _sung),

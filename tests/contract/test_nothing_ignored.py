@@ -53,20 +53,21 @@ WALKED = frozenset(
     }
 )  # fmt: skip
 """Messages that have a walk of their own."""
-NEED_TORCH = {"musicgen", "diffusion"}
-BACKENDS = [
-    pytest.param(name, marks=(pytest.mark.engine, pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")))
-    if name in NEED_TORCH
-    else name
-    for name in registry.BACKENDS
-]
-WITH_MOTIF = [name for name in BACKENDS if "diffusion" not in str(name)]
+WEIGHT_NORM = pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+MARKS = {
+    "musicgen": (pytest.mark.engine, WEIGHT_NORM),
+    "diffusion": (pytest.mark.engine, WEIGHT_NORM),
+    "audiocraft": (pytest.mark.audiocraft, pytest.mark.slow, WEIGHT_NORM),
+}
+"""Of backends that play tiny random checkpoints, in environments with torch."""
+BACKENDS = [pytest.param(name, marks=MARKS.get(name, ())) for name in registry.BACKENDS]
+WITH_MOTIF = [each for each in BACKENDS if each.values[0] not in {"diffusion", "audiocraft"}]
 """Backends whose models support every continuity of the base plan. The walks over plans are about the planner."""
 pytestmark = pytest.mark.timeout(900)
 
 
 def checkpoint(name: str, folder: Path) -> Path:
-    """Write a tiny random MusicGen that follows melodies, or an ACE-Step with guidance."""
+    """Write a tiny random MusicGen that follows melodies, or an ACE-Step with guidance, in the backend's layout."""
     import torch
 
     torch.set_num_threads(1)
@@ -76,13 +77,16 @@ def checkpoint(name: str, folder: Path) -> Path:
         return tiny_models.write_ace_step(folder / "ace-step", is_turbo=False)
     from tests.engine import checkpoints
 
-    checkpoints.write(folder / "melody", "melody")
-    return folder / "melody"
+    model = checkpoints.write(folder / "melody", "melody")
+    if name != "audiocraft":
+        return folder / "melody"
+    checkpoints.to_audiocraft(folder / "melody", folder / "audiocraft", model, "melody")
+    return folder / "audiocraft"
 
 
 def make_backend(name: str, folder: Path) -> tuple[Backend, int, dict[str, bool]]:
     """Return a backend, the sample rate to ask for, and what it gives beside the mix."""
-    if name not in NEED_TORCH:
+    if name not in MARKS:
         backend = registry.make_backend(replace(Settings(home=folder), renderer__backend=name))
         profile = backend.profiles[0]
         return backend, profile.sample_rate or 22_050, {"stems": bool(profile.layers), "notes": profile.gives_notes}
@@ -91,7 +95,7 @@ def make_backend(name: str, folder: Path) -> tuple[Backend, int, dict[str, bool]
 
 def flags_of(name: str, folder: Path) -> dict[str, object]:
     """Return the flags of a mesh with a backend."""
-    model = {f"renderer.{name}.model": str(checkpoint(name, folder))} if name in NEED_TORCH else {}
+    model = {f"renderer.{name}.model": str(checkpoint(name, folder))} if name in MARKS else {}
     steps = {"renderer.diffusion.steps": 2} if name == "diffusion" else {}
     return {"renderer.backend": name, **model, **steps}
 

@@ -18,11 +18,149 @@ HF: Any = transformers
 KINDS = ("mono", "stereo", "melody")
 CODEBOOK = 64
 SAMPLE_RATE = 12_800
+WINDOW_S = 3.2
+"""The window in audiocraft's settings."""
 MELODY_SETTINGS = """\
   self_wav:
+    model: chroma_stem
     chroma_stem:
-      duration: 3.2
+      sample_rate: ${sample_rate}
+      n_chroma: 12
       radix2_exp: 14
+      argmax: true
+      match_len_on_eval: false
+      eval_wavs: /nowhere/eval.jsonl
+      n_eval_wavs: 100
+      cache_path: /nowhere/cache
+"""
+LANGUAGE_MODEL_SETTINGS = """\
+dora:
+  dir: /nowhere/${{oc.env:USER}}/outputs
+sample_rate: {rate}
+channels: {channels}
+compression_model_checkpoint: //pretrained/nothing
+compression_model_n_q: null
+dataset:
+  segment_duration: {window_s}
+lm_model: {lm_model}
+masking:
+  span_len: 3
+transformer_lm:
+  dim: {dim}
+  num_heads: {num_heads}
+  num_layers: {num_layers}
+  hidden_scale: {hidden_scale}
+  n_q: {n_q}
+  card: {card}
+  dropout: 0.0
+  emb_lr: null
+  activation: gelu
+  norm_first: true
+  bias_ff: false
+  bias_attn: false
+  bias_proj: false
+  past_context: null
+  causal: {causal}
+  custom: false
+  memory_efficient: true
+  attention_as_float32: false
+  layer_scale: null
+  positional_embedding: sin
+  xpos: false
+  checkpointing: none
+  weight_init: gaussian
+  depthwise_init: current
+  zero_bias_init: true
+  norm: layer_norm
+  cross_attention: false
+  qk_layer_norm: false
+  qk_layer_norm_cross: false
+  attention_dropout: null
+  kv_repeat: 1
+  two_step_cfg: false
+codebooks_pattern:
+  modeling: {pattern}
+  delay:
+    delays: {delays}
+    flatten_first: 0
+    empty_initial: 0
+interleave_stereo_codebooks:
+  use: {stereo}
+  per_timestep: false
+attribute_dropout:
+  text: {{}}
+  wav: {{}}
+classifier_free_guidance:
+  training_dropout: 0.3
+  inference_coef: 3.0
+fuser:
+  cross_attention_pos_emb: false
+  cross_attention_pos_emb_scale: 1
+  sum: []
+  prepend: {prepend}
+  cross: {cross}
+  input_interpolate: []
+conditioners:
+  args:
+    merge_text_conditions_p: 0.25
+    drop_desc_p: 0.5
+  description:
+    model: t5
+    t5:
+      name: t5-base
+      finetune: false
+      word_dropout: 0.3
+      normalize_text: false
+"""
+CODEC_SETTINGS = f"""\
+sample_rate: {SAMPLE_RATE}
+channels: 1
+compression_model: encodec
+encodec:
+  autoencoder: seanet
+  quantizer: rvq
+  sample_rate: ${{sample_rate}}
+  channels: ${{channels}}
+  causal: false
+  renormalize: false
+seanet:
+  dimension: 16
+  channels: ${{channels}}
+  causal: ${{encodec.causal}}
+  n_filters: 4
+  n_residual_layers: 1
+  ratios:
+  - 8
+  - 4
+  - 4
+  - 2
+  activation: ELU
+  activation_params:
+    alpha: 1.0
+  norm: weight_norm
+  norm_params: {{}}
+  kernel_size: 7
+  residual_kernel_size: 3
+  last_kernel_size: 7
+  dilation_base: 2
+  pad_mode: reflect
+  true_skip: true
+  compress: 2
+  lstm: 2
+  disable_norm_outer_blocks: 0
+  decoder:
+    trim_right_ratio: 1.0
+    final_activation: null
+    final_activation_params: null
+  encoder: {{}}
+rvq:
+  n_q: 4
+  q_dropout: false
+  bins: {CODEBOOK}
+  decay: 0.99
+  kmeans_init: true
+  kmeans_iters: 50
+  threshold_ema_dead_code: 2
 """
 SENTENCES = (
     "rainy lo-fi with soft keys and a slow beat, 82 bpm, F minor",
@@ -119,34 +257,14 @@ def write_tokenizer(folder: Path, sentences: Iterable[str] = SENTENCES) -> None:
 def to_audiocraft(source: Path, target: Path, model: Any, kind: str, *, codec_apart: bool = False) -> None:
     """Write the same weights in audiocraft's layout."""
     target.mkdir(parents=True, exist_ok=True)
-    config = model.config.decoder
-    settings = f"""\
-sample_rate: {SAMPLE_RATE}
-channels: 1
-compression_model_checkpoint: //pretrained/nothing
-transformer_lm:
-  n_q: {config.num_codebooks}
-  card: {CODEBOOK}
-  dim: {config.hidden_size}
-  num_heads: {config.num_attention_heads}
-  num_layers: {config.num_hidden_layers}
-codebooks_pattern:
-  modeling: delay
-  delay:
-    delays:
-    - 0
-    - 1
-interleave_stereo_codebooks:
-  use: {str(kind == "stereo").lower()}
-conditioners:
-  description:
-    model: t5
-{MELODY_SETTINGS if kind == "melody" else ""}"""
+    settings = _language_model_settings(model.config.decoder, kind)
     state = {_language_name(name): tensor for name, tensor in _fused(model.decoder.state_dict())}
     for ours, theirs in (("enc_to_dec_proj", "description"), ("audio_enc_to_dec_proj", "self_wav")):
         if hasattr(model, ours):
             for part, tensor in getattr(model, ours).state_dict().items():
                 state[f"condition_provider.conditioners.{theirs}.output_proj.{part}"] = tensor
+    if "melody" in kind:
+        state["condition_provider.conditioners.self_wav.chroma.spec.window"] = torch.hann_window(2**14)
     torch.save(
         {"best_state": state, "xp.cfg": settings, "version": "1.3.0", "exported": True}, target / "state_dict.bin"
     )
@@ -156,13 +274,37 @@ conditioners:
     else:
         codec = {_codec_name(name): tensor for name, tensor in model.audio_encoder.state_dict().items()}
         torch.save(
-            {"best_state": codec, "xp.cfg": f"sample_rate: {SAMPLE_RATE}\n", "version": "1.3.0", "exported": True},
+            {"best_state": codec, "xp.cfg": CODEC_SETTINGS, "version": "1.3.0", "exported": True},
             target / "compression_state_dict.bin",
         )
     encoder = HF.T5EncoderModel(model.config.text_encoder)
     encoder.load_state_dict(model.text_encoder.state_dict())
     encoder.save_pretrained(target / "t5-base")
     shutil.copy(source / "spiece.model", target / "t5-base" / "spiece.model")
+
+
+def _language_model_settings(config: Any, kind: str) -> str:
+    stereo = "stereo" in kind
+    pairs = [book // 2 if stereo else book for book in range(config.num_codebooks)]
+    has_melody = "melody" in kind
+    return LANGUAGE_MODEL_SETTINGS.format(
+        rate=SAMPLE_RATE,
+        channels=2 if stereo else 1,
+        window_s=WINDOW_S,
+        lm_model="transformer_lm_magnet" if kind == "magnet" else "transformer_lm",
+        dim=config.hidden_size,
+        num_heads=config.num_attention_heads,
+        num_layers=config.num_hidden_layers,
+        hidden_scale=config.ffn_dim // config.hidden_size,
+        n_q=config.num_codebooks,
+        card=CODEBOOK,
+        causal=str(kind != "magnet").lower(),
+        pattern="parallel" if kind == "magnet" else "delay",
+        delays=pairs,
+        stereo=str(stereo).lower(),
+        prepend="[self_wav, description]" if has_melody else "[]",
+        cross="[]" if has_melody else "[description]",
+    ) + (MELODY_SETTINGS if has_melody else "")
 
 
 def _fused(state: dict[str, torch.Tensor]) -> list[tuple[str, torch.Tensor]]:

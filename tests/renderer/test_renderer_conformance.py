@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     Spoil = Callable[[Response], list[Response]]
 
 NAMES = [check.name for check in CHECKS]
-NEED_WEIGHTS = {"musicgen", "diffusion"}
-"""Backends that run their checks elsewhere: test_engine_conformance.py and test_diffusion_conformance.py."""
+NEED_WEIGHTS = {"musicgen", "diffusion", "audiocraft"}
+"""Backends that run their checks elsewhere: tests/engine, tests/diffusion and tests/audiocraft."""
 BACKENDS = [name for name in registry.BACKENDS if name not in NEED_WEIGHTS]
 SKIPPED = {"sketch": {"seeds", "announced", "undeclared"}}
 

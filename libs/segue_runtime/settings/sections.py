@@ -129,6 +129,15 @@ class DiffusionSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AudiocraftSettings:
+    """The renderer's backend `audiocraft`, which needs an environment of its own."""
+
+    model: str = text("", "Models, separated by commas: folders in audiocraft's layout, or names of pulled models.")
+    device: str = text("auto", "Device: auto, cpu, cuda or cuda:1.")
+    threads: int = number(0, "CPU threads; 0: one for each core.", maximum=1024)
+
+
+@dataclass(frozen=True, slots=True)
 class RendererSettings:
     """The renderer's process and its backends. Each backend with settings has a section of its own."""
 
@@ -149,13 +158,14 @@ class RendererSettings:
     backend: str = text(
         "sketch",
         "Backends that render, separated by commas, the default first: sketch (no weights, no GPU), musicgen, "
-        "diffusion, or your own as module:factory.",
+        "diffusion, audiocraft, or your own as module:factory.",
     )
     memory_bytes: int = size(
         0, "Memory for all loaded models together; models of least use are unloaded to stay below it. 0: no limit."
     )
     musicgen: MusicgenSettings = field(default_factory=MusicgenSettings)
     diffusion: DiffusionSettings = field(default_factory=DiffusionSettings)
+    audiocraft: AudiocraftSettings = field(default_factory=AudiocraftSettings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ BACKENDS: Final = {
     "sketch": "segue_renderer.sketch.backend:make_backend",
     "musicgen": "segue_renderer.musicgen.factory:make_backend",
     "diffusion": "segue_renderer.diffusion.factory:make_backend",
+    "audiocraft": "segue_renderer.audiocraft.factory:make_backend",
 }
 """By name: the module and its factory `(Settings) -> Backend`, which loads nothing heavy before `Backend.load`."""
 PLACE: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")

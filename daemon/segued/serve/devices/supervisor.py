@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from segued.serve.devices.devices import RendererDevice
 
 MAX_PORT: Final = 65_535
-WITH_DEVICES: Final = ("musicgen", "diffusion")
+WITH_DEVICES: Final = ("musicgen", "diffusion", "audiocraft")
 """Backends with a setting `device`."""
 log = logs.get("devices")
 

@@ -54,13 +54,13 @@ CODEC_NAMES: Final = (
 def open_folder(folder: Path) -> tuple[ModelConfig, Tensors, Path]:
     """Return configuration, tensors and the folder of the tokenizer."""
     content = _state(folder / LANGUAGE_MODEL)
-    text_folder = _text_folder(folder)
+    encoder_folder = text_folder(folder)
     found: dict[str, Loader] = {}
     for name, tensor in content["best_state"].items():
         found |= _renamed(name, tensor, folder / LANGUAGE_MODEL)
     codec, of_codec = _codec(folder)
     found |= of_codec
-    for name, loader in files.open_safetensors(files.weight_files(text_folder)).items():
+    for name, loader in files.open_safetensors(files.weight_files(encoder_folder)).items():
         # A full T5 also has a decoder, which is not used here.
         if name.startswith(("encoder.", "shared.")):
             found[f"text_encoder.{name}"] = loader
@@ -68,21 +68,21 @@ def open_folder(folder: Path) -> tuple[ModelConfig, Tensors, Path]:
     for name in found:
         if huggingface.is_unused(name):
             opened.drop(name)
-    text_path = text_folder / "config.json"
+    text_path = encoder_folder / "config.json"
     config = ModelConfig(
         decoder=_decoder(content, folder),
         text=huggingface.text_config(files.read_json(text_path), text_path),
         codec=codec,
         melody=_melody(content),
     )
-    return config, opened, text_folder
+    return config, opened, encoder_folder
 
 
 def paths(folder: Path) -> list[Path]:
     """Return the files of configuration and weights."""
     found = [folder / LANGUAGE_MODEL, folder / CODEC]
     codec_folder = folder / CODEC_FOLDER
-    for more in (_text_folder(folder), *([codec_folder] if codec_folder.is_dir() else [])):
+    for more in (text_folder(folder), *([codec_folder] if codec_folder.is_dir() else [])):
         found += [more / "config.json", *files.weight_files(more)]
     return found
 
@@ -96,7 +96,8 @@ def _state(path: Path) -> dict[str, Any]:
     return content
 
 
-def _settings(content: dict[str, Any]) -> dict[str, Any]:
+def settings_of(content: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings with which the model was trained; references in them are not resolved."""
     written = content.get("xp.cfg")
     if not isinstance(written, str):
         return {}
@@ -106,7 +107,8 @@ def _settings(content: dict[str, Any]) -> dict[str, Any]:
         raise errors.ModelInvalid(f"its xp.cfg cannot be read: {error}") from error
 
 
-def _text_folder(folder: Path) -> Path:
+def text_folder(folder: Path) -> Path:
+    """Return the folder of the text encoder: inside the model's folder, or beside it."""
     for parent in (folder, folder.parent):
         for name in TEXT_FOLDERS:
             if (parent / name / "config.json").is_file():
@@ -142,7 +144,7 @@ def _renamed(name: str, tensor: torch.Tensor, path: Path) -> dict[str, Loader]:
 
 
 def _decoder(content: dict[str, Any], folder: Path) -> DecoderConfig:
-    state, settings = content["best_state"], _settings(content)
+    state, settings = content["best_state"], settings_of(content)
     try:
         rows, hidden = state["emb.0.weight"].shape
         ffn = state["transformer.layers.0.linear1.weight"].shape[0]
@@ -167,12 +169,12 @@ def _melody(content: dict[str, Any]) -> MelodyConfig | None:
     key = "condition_provider.conditioners.self_wav.output_proj.weight"
     if key not in content["best_state"]:
         return None
-    settings = _settings(content)
+    settings = settings_of(content)
     exponent, duration_s, rate = (
         plain_yaml.lookup(settings, path)
         for path in (
             "conditioners.self_wav.chroma_stem.radix2_exp",
-            "conditioners.self_wav.chroma_stem.duration",
+            "dataset.segment_duration",
             "sample_rate",
         )
     )
@@ -208,7 +210,7 @@ def _codec(folder: Path) -> tuple[CodecConfig, dict[str, Loader]]:
         for pattern, replacement in CODEC_NAMES:
             plain = pattern.sub(replacement, plain)
         state[plain] = tensor
-    return _codec_config(state, _settings(content), folder), {
+    return _codec_config(state, settings_of(content), folder), {
         f"audio_encoder.{name}": partial(_whole, tensor) for name, tensor in state.items()
     }
 

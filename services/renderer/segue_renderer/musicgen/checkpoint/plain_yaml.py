@@ -77,6 +77,8 @@ def _scalar(written: str) -> Value:
     if written.startswith("[") and written.endswith("]"):
         inside = written[1:-1].strip()
         return [_scalar(part.strip()) for part in inside.split(",")] if inside else []
+    if written == "{}":
+        return {}
     if written in {"true", "false"}:
         return written == "true"
     if written in {"null", "~"}:
