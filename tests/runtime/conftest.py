@@ -1,19 +1,21 @@
-"""Opens every backend of the store; one of them loses every notification on purpose."""
+"""Opens every backend of the store; two of them lose every notification on purpose."""
 
 from __future__ import annotations
 
-import shutil
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.runtime.redis_server import PROGRAM, RedisServer, running_redis
+from tests.runtime.store_backends import Backend, RedisDatabase, SqliteFile
 from tests.runtime.store_rows import Clock, Opens
 
-from segue_runtime.clocks import Clocks
-from segue_runtime.store import SqliteStore, Store
-
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from segue_runtime.store import Store
+
+REDIS = pytest.mark.reference(PROGRAM)
 
 
 @pytest.fixture
@@ -27,47 +29,36 @@ def steady() -> Clock:
     return Clock(5000.0)
 
 
-def lose(key: tuple[str, ...]) -> None:
-    """Lose a notification."""
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """One server for all tests of this process; each test empties it."""
+    with running_redis("--appendonly", "no") as server:
+        yield server
 
 
-class SqliteFile:
-    """Opens one file any number of times."""
-
-    def __init__(self, folder: Path, clock: Clock, steady: Clock, *, notifies: bool) -> None:
-        self._folder = folder
-        self._times = clock, steady
-        self._notifies = notifies
-        self._opened: list[SqliteStore] = []
-
-    async def __call__(self) -> Store:
-        clock, steady = self._times
-        store = await SqliteStore.open(
-            self._folder / "store" / "segue.db", clocks=Clocks(clock, steady), retention_s=100, tail_rows=4
-        )
-        if not self._notifies:
-            store.notifier.notify = lose  # type: ignore[method-assign]  # the fault under test
-        self._opened.append(store)
-        return store
-
-    async def back_up(self) -> None:
-        await self.close()
-        shutil.copytree(self._folder / "store", self._folder / "backup")
-
-    async def restore(self) -> None:
-        await self.close()
-        shutil.rmtree(self._folder / "store")
-        (self._folder / "backup").rename(self._folder / "store")
-
-    async def close(self) -> None:
-        """Close all: nothing else writes into the file."""
-        while self._opened:
-            await self._opened.pop().close()
+def _backend(request: pytest.FixtureRequest) -> Callable[..., Backend]:
+    if request.param.startswith("sqlite"):
+        return SqliteFile
+    return partial(RedisDatabase, request.getfixturevalue("redis_server"))
 
 
-@pytest.fixture(params=["sqlite", "sqlite-without-notifications"])
-async def opens(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock, steady: Clock) -> AsyncIterator[Opens]:
-    opened = SqliteFile(tmp_path, clock, steady, notifies=request.param == "sqlite")
+@pytest.fixture(params=["sqlite", pytest.param("redis", marks=REDIS)])
+def backend(request: pytest.FixtureRequest) -> Callable[..., Backend]:
+    """Make an empty backend."""
+    return _backend(request)
+
+
+@pytest.fixture(
+    params=[
+        "sqlite",
+        "sqlite-without-notifications",
+        pytest.param("redis", marks=REDIS),
+        pytest.param("redis-without-notifications", marks=REDIS),
+    ]
+)
+async def opens(request: pytest.FixtureRequest, clock: Clock, steady: Clock) -> AsyncIterator[Opens]:
+    notifies = not request.param.endswith("-without-notifications")
+    opened = _backend(request)(clock, steady, notifies=notifies)
     yield opened
     await opened.close()
 

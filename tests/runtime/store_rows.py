@@ -25,9 +25,9 @@ class Clock:
 
 
 class Opens(Protocol):
-    """Opens the backend under test; a second time, on the same file, as another process."""
+    """Opens the backend under test; a second time, on the same data, as another process."""
 
-    async def __call__(self) -> Store: ...
+    async def __call__(self, retention_s: float = 100) -> Store: ...
 
     async def back_up(self) -> None:
         """Copy what is stored. The opened stores may be closed."""

@@ -8,11 +8,8 @@ A kill differs from a clean end: pending work is not awaited, and the store is o
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from hypothesis import settings as hypothesis_settings
@@ -27,11 +24,14 @@ from hypothesis.stateful import (
 )
 
 from segue_runtime import errors
-from segue_runtime.clocks import Clocks
-from segue_runtime.store import Event, Fenced, LogEnded, NewEvent, NewJob, RowMark, SqliteStore
+from segue_runtime.store import Event, Fenced, LogEnded, NewEvent, NewJob, RowMark
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
+
+    from tests.runtime.store_backends import Backend
+
+    from segue_runtime.store import Store
 
 NAME = "compositions/a"
 LEASE_S = 10.0
@@ -55,7 +55,7 @@ class Watcher:
     heard: list[tuple[int, bytes]] = field(default_factory=list)
 
 
-async def everything(store: SqliteStore) -> list[Event]:
+async def everything(store: Store) -> list[Event]:
     """Read to the end: pages may be short, and only an empty page means the end."""
     found: list[Event] = []
     while page := await store.read(NAME, found[-1].sequence if found else 0, 7):
@@ -64,14 +64,16 @@ async def everything(store: SqliteStore) -> list[Event]:
 
 
 class Histories(RuleBasedStateMachine):
-    """Two processes on one file, conductors that believe they hold the job, watchers, and a clock."""
+    """Two processes on one store, conductors that believe they hold the job, watchers, and a clock."""
+
+    make_backend: ClassVar[Callable[..., Backend]]
 
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
-        self.folder = Path(tempfile.mkdtemp(prefix="histories-"))
         self.now = 1_000_000.0
-        self.stores: list[SqliteStore] = []
+        self.backend = self.make_backend(self.time, self.time)
+        self.stores: list[Store] = []
         # The rows that the log must contain; rows of an interrupted append are uncertain until the next read.
         self.rows: list[bytes] = []
         self.finished = False
@@ -86,12 +88,11 @@ class Histories(RuleBasedStateMachine):
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self.loop.run_until_complete(work)
 
-    def open(self) -> SqliteStore:
-        store: SqliteStore = self.run(
-            SqliteStore.open(
-                self.folder / "segue.db", clocks=Clocks(steady=lambda: self.now), retention_s=10**6, tail_rows=4
-            )
-        )
+    def time(self) -> float:
+        return self.now
+
+    def open(self) -> Store:
+        store: Store = self.run(self.backend(retention_s=10**6))
         return store
 
     @initialize()
@@ -168,8 +169,8 @@ class Histories(RuleBasedStateMachine):
 
     @rule(process=st.integers(0, 1))
     def kill(self, process: int) -> None:
-        """Only the file outlives the process; its conductors and watchers are gone."""
-        self.run(self.stores[process].close())
+        """Only what is stored outlives the process; its conductors and watchers are gone."""
+        self.run(self.backend.kill(self.stores[process]))
         self.stores[process] = self.open()
         self.claims = [claim for claim in self.claims if claim.process != process]
 
@@ -247,21 +248,29 @@ class Histories(RuleBasedStateMachine):
             assert [payload for _, payload in watcher.heard] == [self.rows[number - 1] for number in sequences]
 
     def teardown(self) -> None:
-        for store in self.stores:
-            self.run(store.close())
+        self.run(self.backend.close())
         self.loop.close()
-        shutil.rmtree(self.folder)
 
 
-def test_every_history_leaves_a_whole_log() -> None:
+def on(backend: Callable[..., Backend]) -> type[Histories]:
+    """Return the histories on a backend."""
+
+    class OnBackend(Histories):
+        make_backend = staticmethod(backend)
+
+    return OnBackend
+
+
+def test_every_history_leaves_a_whole_log(backend: Callable[..., Backend]) -> None:
     run_state_machine_as_test(
-        Histories, settings=hypothesis_settings(max_examples=12, stateful_step_count=30, deadline=None)
+        on(backend), settings=hypothesis_settings(max_examples=12, stateful_step_count=30, deadline=None)
     )
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_very_many_histories_leave_a_whole_log() -> None:
+def test_very_many_histories_leave_a_whole_log(backend: Callable[..., Backend]) -> None:
     run_state_machine_as_test(
-        Histories, settings=hypothesis_settings(max_examples=300, stateful_step_count=60, deadline=None)
+        on(backend),
+        settings=hypothesis_settings(max_examples=300, stateful_step_count=60, deadline=None),
     )

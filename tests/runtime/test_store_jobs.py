@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from tests.runtime.store_rows import LEASE_S, LIMIT, Clock, Opens, append, create, epoch_of, job, payloads, rows
@@ -20,6 +20,8 @@ from segue_runtime.store import Fenced, SqliteStore, Store, queue_order
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from tests.runtime.store_backends import Backend
 
 # Jobs
 
@@ -130,12 +132,13 @@ async def test_owners_take_turns_and_each_owner_is_served_in_order(store: Store)
 @given(
     owners=st.lists(st.sampled_from("abc"), max_size=10), served=st.integers(0, 4), ending=st.sets(st.integers(0, 9))
 )
-@hypothesis_settings(max_examples=15, deadline=None)
+@hypothesis_settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_queue_position_is_the_order_of_claims(
-    owners: list[str], served: int, ending: set[int], tmp_path_factory: pytest.TempPathFactory
+    owners: list[str], served: int, ending: set[int], backend: Callable[..., Backend]
 ) -> None:
     async def run() -> None:
-        store = await SqliteStore.open(tmp_path_factory.mktemp("store") / "segue.db")
+        opened = backend(Clock(), Clock())
+        store = await opened()
         for index, owner in enumerate(owners):
             await create(store, f"compositions/{index}", owner)
         for _ in range(served):
@@ -149,7 +152,7 @@ def test_the_queue_position_is_the_order_of_claims(
             order.append(claimed.name)
         assert [promised[position] for position in sorted(promised)] == order
         assert sorted(promised) == list(range(1, len(order) + 1))
-        await store.close()
+        await opened.close()
 
     asyncio.run(run())
 

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from typing import TYPE_CHECKING
 
 import pytest
 from tests.runtime.store_rows import LEASE_S, Clock, Opens, append, create, epoch_of, payloads, rows
 
 from segue_runtime import errors
-from segue_runtime.clocks import Clocks
 from segue_runtime.store import (
     Fenced,
     LogEnded,
     Progress,
-    SqliteStore,
     Store,
     TailLost,
     Upload,
@@ -24,9 +21,6 @@ from segue_runtime.store import (
     uploads,
 )
 from segue_runtime.store.caches import ProgressCache
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # Log
 
@@ -233,20 +227,17 @@ async def test_an_upload_without_bytes_takes_no_quota(store: Store) -> None:
         await store.advance_upload("uploads/1", part(0, 1), quota_bytes=15)
 
 
-async def test_an_unfinished_upload_expires_after_an_hour_of_silence(tmp_path: Path, clock: Clock) -> None:
-    store = await SqliteStore.open(tmp_path / "segue.db", clocks=Clocks(wall=clock), retention_s=86_400)
-    try:
-        for name, size in (("uploads/1", 2), ("uploads/2", 2), ("uploads/3", 1)):
-            await store.create_upload(Upload(name, "ann", "audio/flac", size=size), quota_bytes=15, max_uploads=3)
-        await store.advance_upload("uploads/3", part(0, 1), quota_bytes=15)
-        await store.finish_upload("uploads/3", b"h")
-        clock.now += 3000
-        kept = await store.advance_upload("uploads/2", part(0, 1), quota_bytes=15)
-        assert kept.expires(86_400) == clock.now + 3600
-        clock.now += 3000
-        assert [each.name for each in await store.expired_uploads()] == ["uploads/1"]
-    finally:
-        await store.close()
+async def test_an_unfinished_upload_expires_after_an_hour_of_silence(opens: Opens, clock: Clock) -> None:
+    store = await opens(retention_s=86_400)
+    for name, size in (("uploads/1", 2), ("uploads/2", 2), ("uploads/3", 1)):
+        await store.create_upload(Upload(name, "ann", "audio/flac", size=size), quota_bytes=15, max_uploads=3)
+    await store.advance_upload("uploads/3", part(0, 1), quota_bytes=15)
+    await store.finish_upload("uploads/3", b"h")
+    clock.now += 3000
+    kept = await store.advance_upload("uploads/2", part(0, 1), quota_bytes=15)
+    assert kept.expires(86_400) == clock.now + 3600
+    clock.now += 3000
+    assert [each.name for each in await store.expired_uploads()] == ["uploads/1"]
 
 
 async def test_an_upload_stays_while_an_unfinished_job_needs_it(store: Store, clock: Clock) -> None:

@@ -7,12 +7,9 @@ first, and the leases of a killed conductor vanish.
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from hypothesis import settings as hypothesis_settings
@@ -27,12 +24,15 @@ from hypothesis.stateful import (
 )
 from tests.runtime.store_rows import create
 
-from segue_runtime.clocks import Clocks
-from segue_runtime.store import Fenced, SqliteStore
+from segue_runtime.store import Fenced
 from segue_runtime.store.pool.records import LeaseEnd, ModelKey, OfferedModel, RendererOffer, WaitingSection
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
+
+    from tests.runtime.store_backends import Backend
+
+    from segue_runtime.store import Store
 
 LEASE_S = 10.0
 OWNERS = ("ann", "bob", "cid")
@@ -82,14 +82,16 @@ class Model:
 
 
 class LineHistories(RuleBasedStateMachine):
-    """Two processes on one file."""
+    """Two processes on one store."""
+
+    make_backend: ClassVar[Callable[..., Backend]]
 
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
-        self.folder = Path(tempfile.mkdtemp(prefix="line-"))
         self.now = 5000.0
-        self.stores: list[SqliteStore] = []
+        self.backend = self.make_backend(self.time, self.time)
+        self.stores: list[Store] = []
         self.model = Model()
         self.number = 0
 
@@ -99,8 +101,10 @@ class LineHistories(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         for _ in range(2):
-            opened = SqliteStore.open(self.folder / "segue.db", clocks=Clocks(steady=lambda: self.now))
-            self.stores.append(self.run(opened))
+            self.stores.append(self.run(self.backend(retention_s=10**6)))
+
+    def time(self) -> float:
+        return self.now
 
     # What the model knows.
 
@@ -278,21 +282,30 @@ class LineHistories(RuleBasedStateMachine):
         }
 
     def teardown(self) -> None:
-        for store in self.stores:
-            self.run(store.close())
+        self.run(self.backend.close())
         self.loop.close()
-        shutil.rmtree(self.folder)
 
 
-def test_every_history_keeps_the_rules_of_the_line() -> None:
+def on(backend: Callable[..., Backend]) -> type[LineHistories]:
+    """Return the histories on a backend."""
+
+    class OnBackend(LineHistories):
+        make_backend = staticmethod(backend)
+
+    return OnBackend
+
+
+def test_every_history_keeps_the_rules_of_the_line(backend: Callable[..., Backend]) -> None:
     run_state_machine_as_test(
-        LineHistories, settings=hypothesis_settings(max_examples=12, stateful_step_count=30, deadline=None)
+        on(backend),
+        settings=hypothesis_settings(max_examples=12, stateful_step_count=30, deadline=None),
     )
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_very_many_histories_keep_the_rules_of_the_line() -> None:
+def test_very_many_histories_keep_the_rules_of_the_line(backend: Callable[..., Backend]) -> None:
     run_state_machine_as_test(
-        LineHistories, settings=hypothesis_settings(max_examples=300, stateful_step_count=60, deadline=None)
+        on(backend),
+        settings=hypothesis_settings(max_examples=300, stateful_step_count=60, deadline=None),
     )

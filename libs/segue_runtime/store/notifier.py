@@ -58,14 +58,11 @@ class Waiters:
     is_checked: bool = False
 
 
-class Notifier:
-    """Wakes the waiters of one store in one process. `cx` is its own connection, used on the event loop."""
+class WaitersByKey:
+    """The waiters of one store in one process. A subclass polls while there are some."""
 
-    def __init__(self, cx: sqlite3.Connection, steady_clock: Callable[[], float]) -> None:
-        self._cx = cx
-        self._steady_clock = steady_clock
+    def __init__(self) -> None:
         self._waiting: dict[Key, Waiters] = {}
-        self._polling: asyncio.Task[None] | None = None
 
     def notify(self, key: Key) -> None:
         """Wake this process's waiters for a key after a commit."""
@@ -84,8 +81,7 @@ class Notifier:
         entry.num_waiters += 1
         entry.after = min(entry.after, after)
         entry.is_checked = False
-        if self._polling is None or self._polling.done():
-            self._polling = asyncio.create_task(self._run())
+        self._begin_polling()
         try:
             done, _ = await asyncio.wait({entry.notified}, timeout=max(0.0, timeout_s))
         finally:
@@ -94,20 +90,41 @@ class Notifier:
                 del self._waiting[key]
         return bool(done)
 
-    async def close(self) -> None:
-        """Wake all waiters and stop polling."""
+    def _begin_polling(self) -> None:
+        """Compare a new waiter with what is committed soon, and repeat that while there are waiters."""
+        raise NotImplementedError
+
+    def _wake_all(self) -> None:
         for key in list(self._waiting):
             self._wake(key)
+
+    def _wake(self, key: Key) -> None:
+        entry = self._waiting.pop(key, None)
+        if entry is not None and not entry.notified.done():
+            entry.notified.set_result(None)
+
+
+class Notifier(WaitersByKey):
+    """Wakes the waiters of one embedded store. `cx` is its own connection, used on the event loop."""
+
+    def __init__(self, cx: sqlite3.Connection, steady_clock: Callable[[], float]) -> None:
+        super().__init__()
+        self._cx = cx
+        self._steady_clock = steady_clock
+        self._polling: asyncio.Task[None] | None = None
+
+    async def close(self) -> None:
+        """Wake all waiters and stop polling."""
+        self._wake_all()
         if self._polling is not None:
             self._polling.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._polling
         self._cx.close()
 
-    def _wake(self, key: Key) -> None:
-        entry = self._waiting.pop(key, None)
-        if entry is not None and not entry.notified.done():
-            entry.notified.set_result(None)
+    def _begin_polling(self) -> None:
+        if self._polling is None or self._polling.done():
+            self._polling = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
         """Poll while there are waiters, and a second longer."""

@@ -1,0 +1,181 @@
+-- Jobs: a hash each.
+
+local MAX_LISTED = 500
+
+local function find_request(name, owner, request_id, digest)
+  local earlier = redis.call('HGET', key('requests', owner), request_id)
+  if not earlier then
+    return nil
+  end
+  if job_fields(earlier, 'digest')[1] ~= digest then
+    return { 'REQUEST_ID_REUSED', earlier, request_id }
+  end
+  return { 'ok', earlier, redis.call('HGETALL', key('job', earlier)) }
+end
+
+-- name, kind, owner, digest, limit, stamp, +request_id, +upload, +attached_s, number of events, (kind, payload)…,
+-- (field, value)…
+function operations.create(name, kind, owner, digest, limit, stamp, request_id, upload, attached_s, num_events, ...)
+  local rest = { ... }
+  request_id, upload, attached_s = option(request_id), option(upload), option(attached_s)
+  if redis.call('EXISTS', key('job', name)) == 1 then
+    return { 'ok', name, redis.call('HGETALL', key('job', name)) } -- a repetition, whose answer was lost
+  end
+  local earlier = request_id and find_request(name, owner, request_id, digest)
+  if earlier then
+    return earlier
+  end
+  if upload and not upload_is_usable(upload) then
+    return { 'NO_UPLOAD', upload }
+  end
+  redis.call('SADD', key('kinds'), kind)
+  local num_waiting = 0
+  for _, each in ipairs(redis.call('SMEMBERS', key('kinds'))) do
+    num_waiting = num_waiting + redis.call('ZCARD', key('waiting', each))
+  end
+  if num_waiting >= tonumber(limit) then
+    return { 'QUEUE_FULL', text(num_waiting), limit }
+  end
+  local id = redis.call('INCR', key('ids'))
+  local last = 2 * tonumber(num_events)
+  redis.call('HSET', key('job', name), 'id', id, 'kind', kind, 'owner', owner, 'digest', digest, 'epoch', 0,
+    'claims', 0, 'last_sequence', num_events, 'last_stamp', last > 0 and stamp or 0, 'created', text(now),
+    'alone', 0, 'lone_losses', 0, 'worked_s', 0, unpack(rest, last + 1))
+  for index = 1, last, 2 do
+    redis.call('XADD', key('log', name), (index + 1) / 2 .. '-0', 'k', rest[index], 'p', rest[index + 1], 's', stamp,
+      't', text(now))
+  end
+  if request_id then
+    redis.call('HSET', key('requests', owner), request_id, name)
+    redis.call('HSET', key('job', name), 'request_id', request_id)
+  end
+  if upload then
+    redis.call('SADD', key('upload', 'jobs', upload), name)
+    redis.call('HSET', key('job', name), 'upload', upload)
+  end
+  if attached_s then
+    redis.call('HSET', key('job', name), 'attached_s', attached_s, 'attached_until',
+      text(steady_now + tonumber(attached_s)))
+  end
+  redis.call('ZADD', key('owner', owner), id, name)
+  redis.call('ZADD', key('kind', kind), id, name)
+  join_queue(name, kind, owner, id, false)
+  ring_bell('queue', kind)
+  return { 'ok', name, redis.call('HGETALL', key('job', name)) }
+end
+
+function operations.get(name)
+  return { 'ok', redis.call('HGETALL', key('job', name)) }
+end
+
+local function has_labels(labels, wanted)
+  for label, value in pairs(wanted) do
+    if labels[label] ~= value then
+      return false
+    end
+  end
+  return true
+end
+
+-- owner, kinds, states, labels (JSON), how many, the id to begin before: at most MAX_LISTED jobs are looked at. Answers
+-- the id to continue before, or 0, and the jobs.
+function operations.list(owner, kinds, states, labels, limit, before)
+  local wanted_kinds, wanted_states = cjson.decode(kinds), cjson.decode(states)
+  local wanted = cjson.decode(labels)
+  local names = redis.call('ZREVRANGEBYSCORE', key('owner', owner), before, '-inf', 'WITHSCORES', 'LIMIT', 0,
+    MAX_LISTED)
+  local found = {}
+  for index = 1, #names, 2 do
+    if #found == tonumber(limit) then
+      return { 'ok', names[index - 1], found }
+    end
+    local job = job_fields(names[index], 'kind', 'state', 'labels')
+    if job[1] and wanted_kinds[job[1]] and (not next(wanted_states) or wanted_states[job[2]])
+      and has_labels(cjson.decode(job[3]), wanted) then
+      found[#found + 1] = { names[index], redis.call('HGETALL', key('job', names[index])) }
+    end
+  end
+  return { 'ok', #names == 2 * MAX_LISTED and names[#names] or '0', found }
+end
+
+function operations.scan(kind, after, limit)
+  local names = redis.call('ZRANGEBYSCORE', key('kind', kind), '(' .. after, '+inf', 'LIMIT', 0, limit)
+  local found = {}
+  for _, name in ipairs(names) do
+    found[#found + 1] = { name, redis.call('HGETALL', key('job', name)) }
+  end
+  return { 'ok', found }
+end
+
+function operations.expired(limit)
+  local found = {}
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', key('expiring'), '-inf', text(now), 'LIMIT', 0, limit)) do
+    found[#found + 1] = { name, redis.call('HGETALL', key('job', name)) }
+  end
+  return { 'ok', found }
+end
+
+function operations.delete(name)
+  local job = job_fields(name, 'finished', 'kind', 'owner', 'request_id', 'id')
+  if not job[5] then
+    return { 'NOT_FOUND', name }
+  end
+  if not job[1] then
+    return { 'NOT_FINISHED', name }
+  end
+  redis.call('DEL', key('job', name), key('log', name), key('progress', name))
+  redis.call('ZREM', key('owner', job[3]), name)
+  redis.call('ZREM', key('kind', job[2]), name)
+  redis.call('ZREM', key('expiring'), name)
+  if job[4] then
+    redis.call('HDEL', key('requests', job[3]), job[4])
+  end
+  redis.call('INCR', key('deleted'))
+  ring_bell('log', name)
+  return { 'ok' }
+end
+
+function operations.num_deleted()
+  return { 'ok', redis.call('GET', key('deleted')) or '0' }
+end
+
+-- Put a job into the indexes of its state, and out of all others.
+function operations.reindex(name)
+  local job = job_fields(name, 'id', 'kind', 'owner', 'finished', 'claimed_by', 'cancel_reason', 'lease_until',
+    'request_id', 'upload', 'expires')
+  local id, kind, owner = job[1], job[2], job[3]
+  if not id then
+    return { 'ok' }
+  end
+  redis.call('SADD', key('kinds'), kind)
+  redis.call('ZADD', key('owner', owner), id, name)
+  redis.call('ZADD', key('kind', kind), id, name)
+  leave_queue(name, kind, owner)
+  redis.call('ZREM', key('leases', kind), name)
+  redis.call('ZREM', key('expiring'), name)
+  if job[8] then
+    redis.call('HSET', key('requests', owner), job[8], name)
+  end
+  if job[9] then
+    redis.call(job[4] and 'SREM' or 'SADD', key('upload', 'jobs', job[9]), name)
+  end
+  if job[4] then
+    redis.call('ZADD', key('expiring'), job[10], name)
+  elseif job[5] then
+    redis.call('ZADD', key('leases', kind), job[7], name)
+  else
+    join_queue(name, kind, owner, id, job[6])
+  end
+  if tonumber(id) > number_of(redis.call('GET', key('ids'))) then
+    redis.call('SET', key('ids'), id)
+  end
+  return { 'ok' }
+end
+
+-- Remove a member of a sorted set whose hash is not there any more.
+function operations.forget(index, member, hash)
+  if redis.call('EXISTS', hash) == 1 then
+    return { 'ok', '0' }
+  end
+  return { 'ok', text(redis.call('ZREM', index, member)) }
+end

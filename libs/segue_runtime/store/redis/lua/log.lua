@@ -1,0 +1,102 @@
+-- The log of a job: a stream with the ids `<sequence>-0`.
+
+local function finish(name, retention_s)
+  local job = job_fields(name, 'kind', 'owner', 'upload')
+  local expires = text(now + tonumber(retention_s))
+  redis.call('HSET', key('job', name), 'finished', text(now), 'expires', expires)
+  redis.call('HDEL', key('job', name), 'claimed_by', 'lease_until', 'checkpoint')
+  redis.call('ZREM', key('leases', job[1]), name)
+  redis.call('ZADD', key('expiring'), expires, name)
+  if job[3] then
+    redis.call('SREM', key('upload', 'jobs', job[3]), name)
+  end
+  forget_sections(name)
+end
+
+-- name, epoch, the row that it follows and its stamp, the new rows' stamp, +retention if the job ends, +resource,
+-- +state, +checkpoint, (kind, payload)…
+function operations.append(name, epoch, after, after_stamp, stamp, retention_s, resource, state, checkpoint, ...)
+  local rows = { ... }
+  local job = job_fields(name, 'id', 'last_sequence', 'last_stamp', 'finished')
+  if not job[1] then
+    return { 'NOT_FOUND', name }
+  end
+  local last = tonumber(after) + #rows / 2
+  if #rows > 0 and job[3] == stamp and tonumber(job[2]) == last then
+    return { 'ok', text(last), text(now) } -- a repetition, whose answer was lost
+  end
+  if job[4] then
+    return { 'LOG_ENDED', name, job[2] }
+  end
+  local refused = fence(name, epoch)
+  if refused then
+    return refused
+  end
+  if job[2] ~= after or job[3] ~= after_stamp then
+    return { 'DIVERGED', name, job[2], after }
+  end
+  for index = 1, #rows, 2 do
+    redis.call('XADD', key('log', name), tonumber(after) + (index + 1) / 2 .. '-0', 'k', rows[index],
+      'p', rows[index + 1], 's', stamp, 't', text(now))
+  end
+  local job_key = key('job', name)
+  if #rows > 0 then
+    redis.call('HSET', job_key, 'last_sequence', text(last), 'last_stamp', stamp)
+  end
+  if option(resource) then
+    redis.call('HSET', job_key, 'resource', option(resource))
+  end
+  if option(state) then
+    redis.call('HSET', job_key, 'state', option(state))
+  end
+  if option(checkpoint) then
+    redis.call('HSET', job_key, 'checkpoint', option(checkpoint), 'claims', 0, 'alone', 0, 'lone_losses', 0)
+  end
+  if option(retention_s) then
+    finish(name, option(retention_s))
+  end
+  if #rows > 0 then
+    ring_bell('log', name, text(last))
+  end
+  return { 'ok', text(last), text(now) }
+end
+
+function operations.read(name, after, limit, stamp)
+  local last = job_fields(name, 'last_sequence')[1]
+  if not last then
+    return { 'NOT_FOUND', name }
+  end
+  if stamp ~= '0' then
+    local known = redis.call('XRANGE', key('log', name), after .. '-0', after .. '-0')
+    local fields = known[1] and known[1][2] or {}
+    if fields[5] ~= 's' or fields[6] ~= stamp then
+      return { 'TAIL_LOST', name, after }
+    end
+  end
+  if tonumber(after) > tonumber(last) then
+    return { 'CURSOR_AHEAD', name, last, after }
+  end
+  return { 'ok', redis.call('XRANGE', key('log', name), '(' .. after .. '-0', '+', 'COUNT', limit) }
+end
+
+local PROGRESS_S = 3600
+
+function operations.set_progress(name, epoch, payload)
+  local refused = fence(name, epoch)
+  if refused then
+    return refused
+  end
+  redis.call('SET', key('progress', name), payload, 'EX', PROGRESS_S)
+  return { 'ok', text(redis.call('HINCRBY', key('job', name), 'progress', 1)) }
+end
+
+function operations.progress(name)
+  local payload = redis.call('GET', key('progress', name))
+  return { 'ok', job_fields(name, 'progress')[1] or '0', payload or '' }
+end
+
+-- Whether the server accepts a write.
+function operations.check()
+  redis.call('HSET', key('store'), 'checked', text(now))
+  return { 'ok' }
+end
