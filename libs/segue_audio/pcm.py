@@ -68,6 +68,15 @@ def interleaved(planar: Float32) -> Float32:
     return block
 
 
+def mono_mean(block: Float32) -> Float32:
+    """Return the mean of the channels of (frames, channels), which numpy adds faster channel by channel."""
+    total = np.zeros(len(block), np.float32)
+    for channel in block.T:
+        total += channel
+    total /= np.float32(block.shape[1])
+    return total
+
+
 def pack_24_bit(samples: NDArray[np.int32]) -> bytes:
     """Encode integers of 24 bits as three bytes each, little endian."""
     return np.ascontiguousarray(samples, dtype="<i4").view(np.uint8).reshape(-1, 4)[:, :3].tobytes()

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from segue_audio.blocks import Reblocker
 from segue_audio.errors import InvalidSettings, NonFiniteAudio
-from segue_audio.pcm import SampleFormat, check_finite, decode_pcm, encode_pcm, quantise
+from segue_audio.pcm import SampleFormat, check_finite, decode_pcm, encode_pcm, mono_mean, quantise
 
 BLOCKS = hnp.arrays(np.float32, st.tuples(st.integers(0, 300), st.integers(1, 6)), elements=st.floats(-1, 1, width=32))
 
@@ -88,3 +88,10 @@ def test_reblocking_keeps_every_frame_in_order(lengths: list[int], size: int) ->
         position += length
     out.append(reblocker.drain())
     assert np.array_equal(np.concatenate(out), stream)
+
+
+@given(channels=st.integers(1, 6), seed=st.integers(0, 99))
+def test_the_mean_of_the_channels_is_that_of_numpy(channels: int, seed: int) -> None:
+    block = np.random.default_rng(seed).standard_normal((500, channels)).astype(np.float32)
+    block[:9] = -0.0
+    assert mono_mean(block).tobytes() == block.mean(axis=1, dtype=np.float32).tobytes()

@@ -40,7 +40,7 @@ class WrongAudio(MixError):
 def check_samples(block: Float32, first_frame: int, where: str, section_id: str = "") -> None:
     """Raise WrongAudio with the first frame that is not finite or is louder than any music."""
     # A comparison with NaN is false, so this one test finds NaN, infinity and excess.
-    if not block.size or float(np.abs(block).max()) <= MAX_SAMPLE:
+    if not block.size or (float(block.max()) <= MAX_SAMPLE and float(block.min()) >= -MAX_SAMPLE):
         return
     frame, channel = (int(index) for index in np.argwhere(~(np.abs(block) <= MAX_SAMPLE))[0])
     worst = float(block[frame, channel])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from segue_audio.loudness import LoudnessMeter
+from segue_audio.pcm import mono_mean
 from segue_mixer.audio_check import WrongAudio, WrongOrder, check_samples
 from segue_mixer.mix.beats import ShiftRange
 from segue_mixer.mix.checkpoint import MAX_SHIFT_S, MixCheckpoint, decode_checkpoint, encode_checkpoint
@@ -249,7 +250,7 @@ class DraftMixer:
         self._emitted[layer] += len(mixed)
         if layer == MIX:
             self._meter.push(mixed)
-            mono = mixed.mean(axis=1, dtype=np.float32)
+            mono = mono_mean(mixed)
             window = round(WINDOW_S * self._rate)
             if self._num_head < window + self._entry.delay_frames:
                 self._head.append(mono)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from segue_audio.pcm import mono_mean
 from segue_audio.resample import StreamResampler
 from segue_mixer.audio_check import WrongAudio
 from segue_mixer.mix.fades import DECLICK_S, fade_in, fade_out, ring_out
@@ -94,7 +95,7 @@ class LayerMixer:
     def overlay_mono(self, frames: int) -> Float32:
         """Return the earlier sections' audio in the first frames of this one, as mono."""
         mono = np.zeros(frames, np.float32)
-        overlay = self._overlay[:frames].mean(axis=1, dtype=np.float32)
+        overlay = mono_mean(self._overlay[:frames])
         mono[: len(overlay)] = overlay
         return mono
 
