@@ -77,7 +77,7 @@ class MeasurePass:
 
     def _add_block(self, block: Float32) -> None:
         if self._copy is not None:
-            self._copy.write(np.ascontiguousarray(block, np.float32).tobytes())
+            self._copy.write(np.ascontiguousarray(block, np.float32).data)
             if len(block) == BLOCK_FRAMES:
                 self._bands.push(block)
 

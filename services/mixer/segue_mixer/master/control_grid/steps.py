@@ -85,6 +85,9 @@ class StepLevels:
 
 def interpolate_steps(knots: Float64, frames_per_step: int) -> Float32:
     """Draw lines through the middles of steps: n + 2 knots (one before, one after) become n steps of frames."""
+    if (knots == knots[0]).all():
+        # Gains stand still most of the time.
+        return np.full((len(knots) - 2) * frames_per_step, knots[0], np.float32)
     position = (np.arange(frames_per_step) + 0.5) / frames_per_step
     early = frames_per_step // 2
     before, here, after = knots[:-2, None], knots[1:-1, None], knots[2:, None]
