@@ -70,6 +70,20 @@ async def test_a_song_is_sung_and_its_words_can_be_changed(tmp_path: Path) -> No
         assert child.sections[1].take != made.sections[1].take
 
 
+async def test_a_new_section_with_nothing_but_words_is_sung(tmp_path: Path) -> None:
+    async with embedded(tmp_path) as (_, client):
+        made = (await hear(client.compose(spec("calm piano, 120 bpm, verse chorus", seconds=8)))).composition
+        new = music_pb2.SectionSpec(section_id="chorus", role=music_pb2.ROLE_CHORUS, bars=2)
+        new.lyrics.text = "Go away"
+        replace = spec_pb2.Edit(replace=spec_pb2.EditReplace(section_id="chorus", spec=new))
+        asked = spec_pb2.CompositionSpec(parent=made.name, edits=[replace], lrc=True)
+        plan = (await client.plan(asked)).plan
+        assert words(plan) == {"verse": [], "chorus": ["Go away"]}
+        assert music_pb2.LAYER_KIND_VOCALS in {layer.kind for layer in plan.sections[1].spec.layers}
+        files = await files_of(client, (await hear(client.compose(asked))).composition)
+    assert "]Go away" in files["lyrics.lrc"].decode()
+
+
 async def test_a_piece_without_words_has_no_lrc_file(tmp_path: Path) -> None:
     async with embedded(tmp_path) as (_, client):
         for wrong in (

@@ -207,6 +207,8 @@ mod tests {
         let all = spec("pre-chorus, F# minor, 3/4, 12 bars");
         assert_eq!(all, Ok(("pre-chorus".into(), 12, Some("F# minor".into()), Some(3))));
         assert_eq!(spec(r#"{"role": "ROLE_SOLO", "bars": 4}"#), Ok(("solo".into(), 4, None, None)));
+        let sung = parse_spec(r#"{"lyrics": {"text": "Go away"}}"#).map(|spec| spec.lyrics.unwrap_or_default().text);
+        assert_eq!(sung, Ok("Go away".into()));
     }
 
     #[test]
