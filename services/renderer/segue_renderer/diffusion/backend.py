@@ -59,10 +59,9 @@ log = logs.get("diffusion")
 class DiffusionBackend:
     """One model on one device."""
 
-    def __init__(self, settings: DiffusionSettings, *, memory_bytes: int = 0, longest_s: float = 0.0) -> None:
-        """Take the settings, the memory for the model, and its longest window; 0: no limit, the family's window."""
+    def __init__(self, settings: DiffusionSettings, *, longest_s: float = 0.0) -> None:
+        """Take the settings, and the longest window; 0: the family's."""
         self._settings = settings
-        self._memory_bytes = memory_bytes
         self._longest_s = longest_s
         self._path = Path(settings.model).expanduser()
         self._placement = ModelPlacement.of(settings.device, settings.precision, settings.offload)
@@ -110,8 +109,9 @@ class DiffusionBackend:
             raise_out_of_memory_at(LOAD_MEMORY)
             folder = DiffusersFolder.open(self._path)
             self._pipeline = self._placement.load(folder)
-            size = weight_bytes(self._pipeline.pipe)
-            return replace(self._profile, real_time_factor=self._measure(), memory_bytes=size)
+            speed = self._measure()
+            size = self._placement.peak_bytes() or weight_bytes(self._pipeline.pipe)
+            return replace(self._profile, real_time_factor=speed, memory_bytes=size)
         except Exception as error:
             self._pipeline = None
             if not is_out_of_memory(error):

@@ -25,4 +25,4 @@ def make_backend(settings: Settings) -> DiffusionBackend:
         given = replace(given, model=str(pulled))
     from segue_renderer.diffusion.backend import DiffusionBackend
 
-    return DiffusionBackend(given, memory_bytes=settings.renderer.memory_bytes)
+    return DiffusionBackend(given)

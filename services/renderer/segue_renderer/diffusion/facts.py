@@ -19,9 +19,9 @@ ACE_STEP_SHORTEST_S: Final = 10.0
 ACE_STEP_LONGEST_S: Final = 600.0
 STABLE_AUDIO_SHORTEST_S: Final = 1.0
 STABLE_AUDIO_LONGEST_S: Final = 380.0
-TILE_S: Final = 10.0
-"""Audio that is decoded at once: the attention of Stable Audio's decoder needs memory by the square of it."""
-CONVOLUTION_REACH: Final = 16
+TILE_S: Final = 20.0
+"""Audio that is decoded at once: Stable Audio's decoder needs memory by the square of it."""
+CONVOLUTION_REACH: Final = 12
 """Latents beside a sample that the convolutions of ACE-Step's decoder can see."""
 DISTILLED_STEPS: Final = 8
 

@@ -45,6 +45,8 @@ class ModelPlacement:
 
     def load(self, folder: DiffusersFolder) -> LatentPipeline:
         """Load a model and place it."""
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
         parts = load_parts(folder, PRECISIONS[self.precision])
         make = AceStepAdapter if folder.family is ACE_STEP else StableAudioAdapter
         adapter: LatentPipeline = make(parts, self.device)
@@ -55,6 +57,10 @@ class ModelPlacement:
         else:
             adapter.pipe.to(self.device)
         return adapter
+
+    def peak_bytes(self) -> int:
+        """Return the most memory that was used on a GPU; 0 elsewhere."""
+        return torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else 0
 
 
 def weight_bytes(pipe: Any) -> int:
