@@ -210,6 +210,25 @@ async def test_the_latents_are_those_of_the_library_and_tiles_sound_as_one_piece
     assert abs(np.abs(heard).max() - 10 ** (-1 / 20)) > 0.1, "the library would set the peak to -1 dB"
 
 
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_a_model_whose_parts_wait_elsewhere_sounds_the_same(kind: str, models: dict[str, Path]) -> None:
+    heard = []
+    side = AudioClip(clip(1.0), RATE)
+    for is_offloaded in (False, True):
+        pipeline, facts = loaded(models[kind])
+        if is_offloaded:
+            # The hooks move the parts as they do for a GPU, from the CPU to the CPU.
+            pipeline.pipe.enable_model_cpu_offload(device="cpu")
+        for request in (RenderRequest(SPEC, "", 7), RenderRequest(SPEC, "", 7, conditioning=side, following=side)):
+            section = WindowRender(request, facts, 2)
+            with torch.inference_mode():
+                section.denoise(pipeline, lambda _done, _of: None)
+                heard.append(np.concatenate(list(section.audio(pipeline))))
+            pipeline.release()
+    assert np.abs(heard[0] - heard[2]).max() < 1e-5
+    assert np.abs(heard[1] - heard[3]).max() < 1e-5
+
+
 async def test_a_caller_that_leaves_ends_the_steps_and_the_model_plays_on(
     models: dict[str, Path], tmp_path: Path
 ) -> None:

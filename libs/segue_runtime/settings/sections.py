@@ -122,9 +122,10 @@ class DiffusionSettings:
         "auto", ("auto", "fp32", "bf16", "fp16"), "Precision of weights and latents; auto: fp32 on the CPU, else bf16."
     )
     offload: str = choice(
-        "none", ("none", "parts", "layers"),
-        "What waits in the CPU's memory until the GPU needs it: nothing, the parts of the model, or each layer (slow).",
-    )  # fmt: skip
+        "none",
+        ("none", "parts"),
+        "What waits in the CPU's memory: nothing, or the parts of the model that do not work.",
+    )
     steps: int = number(0, "Denoising steps of sections that ask for no number; 0: the model's own.", maximum=200)
 
 

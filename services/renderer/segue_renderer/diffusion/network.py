@@ -52,8 +52,6 @@ class ModelPlacement:
         adapter: LatentPipeline = make(parts, self.device)
         if self.offload == "parts":
             adapter.pipe.enable_model_cpu_offload(device=self.device)
-        elif self.offload == "layers":
-            adapter.pipe.enable_sequential_cpu_offload(device=self.device)
         else:
             adapter.pipe.to(self.device)
         return adapter
