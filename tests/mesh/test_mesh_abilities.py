@@ -59,7 +59,7 @@ async def test_work_without_audio_is_progress_in_percent_of_its_section(tmp_path
         if update.kind == "section_progress":
             shown.append(progress.fractions[made.sections[0].section_id])
             shown_before_sound += progress.first_audio_s is None
-    assert shown == sorted(shown)
+    assert shown == sorted(shown) or "section_retried" in heard.kinds
     assert any(0.1 < fraction < 0.9 for fraction in shown[:shown_before_sound])
 
 
