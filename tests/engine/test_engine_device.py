@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -89,16 +89,19 @@ async def test_nobody_waits_for_the_driver(
     assert set(driver.threads) == {"device memory"}
 
 
-def test_fp32_on_a_gpu_is_not_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_computes_in_fp32_and_attends_without_plans(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen: list[torch.device] = []
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
-    before = torch.backends.cudnn.allow_tf32
+    cuda: Any = torch.backends.cuda
+    before, plans = torch.backends.cudnn.allow_tf32, cuda.cudnn_sdp_enabled()
     try:
         torch_device.use(torch.device("cpu"))
         assert torch.backends.cudnn.allow_tf32 == before
         torch_device.use(torch.device("cuda", 1))
         assert not torch.backends.cudnn.allow_tf32
-        assert not torch.backends.cuda.matmul.allow_tf32
+        assert not cuda.matmul.allow_tf32
+        assert not cuda.cudnn_sdp_enabled()
         assert chosen == [torch.device("cuda", 1)]
     finally:
         torch.backends.cudnn.allow_tf32 = before
+        cuda.enable_cudnn_sdp(plans)

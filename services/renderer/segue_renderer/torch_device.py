@@ -133,9 +133,11 @@ def computes(device: torch.device) -> bool:
 def use(device: torch.device) -> None:
     """Make a device the default of this thread, so that nothing sets itself up on another one beside it.
 
-    On CUDA, convolutions and recurrent layers in fp32 would otherwise be computed with the 10 bits of TF32.
+    On CUDA, convolutions and recurrent layers in fp32 would otherwise be computed with the 10 bits of TF32, and
+    attention might take cuDNN's kernel, which makes a plan of some 30 ms on the host for each new length.
     """
     if device.type == "cuda":
         torch.cuda.set_device(device)
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.enable_cudnn_sdp(enabled=False)
