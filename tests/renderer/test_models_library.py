@@ -310,6 +310,10 @@ def test_the_command_manages_models_without_a_network(
     folder = pulled(library)
     assert main(["models", "pull", "musicgen-small", "--offline", *common]) == 0
     assert "segued serve --renderer musicgen --model musicgen-small" in capsys.readouterr().out
+    pulled(library, "someone/pipeline")
+    assert main(["models", "pull", "pipeline", "--offline", *common]) == 0
+    assert "segued serve --renderer diffusion --model pipeline" in capsys.readouterr().out
+    library.remove("pipeline")
     for action in (["list"], ["verify"], ["verify", "musicgen-small"]):
         assert main(["models", *action, *common]) == 0
         assert capsys.readouterr().out.split() == ["musicgen-small", "2.2", "MiB", "main", str(folder)]

@@ -121,9 +121,8 @@ def _pull(library: ModelLibrary, arguments: argparse.Namespace) -> None:
         show = _redraw_progress if sys.stderr.isatty() else _log_finished_file
         folder = library.pull(found, show)
         print(file=sys.stderr)  # noqa: T201
-    print(folder)  # noqa: T201
-    if not (folder / PIPELINE).is_file():
-        print(f"play it: segued serve --renderer musicgen --model {folder.name}")  # noqa: T201
+    backend = "diffusion" if (folder / PIPELINE).is_file() else "musicgen"
+    print(f"{folder}\nplay it: segued serve --renderer {backend} --model {folder.name}")  # noqa: T201
 
 
 def _license_of(model: HubModel) -> str:
