@@ -31,6 +31,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="fail instead of skip when a reference program is missing",
     )
+    parser.addoption(
+        "--device",
+        choices=("cpu", "cuda"),
+        default="cpu",
+        help="device of the engine's tests; mps is not tested",
+    )
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

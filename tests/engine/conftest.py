@@ -45,12 +45,14 @@ class Checkpoint:
 
 
 @pytest.fixture(scope="session")
-def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Checkpoint]:
+def checkpoints(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> dict[str, Checkpoint]:
     """Write every kind of checkpoint in both layouts."""
     import torch
     from tests.engine import checkpoints as writer
+    from tests.engine import on_device
 
     torch.set_num_threads(1)
+    on_device.choose(pytestconfig.getoption("--device"))
     root = tmp_path_factory.mktemp("checkpoints")
     found = {}
     for kind in writer.KINDS:

@@ -62,7 +62,7 @@ def play(
     for column in range(known, runner.pattern.num_columns(frames)):
         runner.step(bucket or len(prompts), column + runner.prefix_positions)
         for slot, one in enumerate(plays):
-            one.logits.append(runner.last_logits[slot].clone())
+            one.logits.append(runner.last_logits[slot].to("cpu", copy=True))
     for slot, one in enumerate(plays):
         one.codes = runner.frames(slot, 0, frames)
     return plays

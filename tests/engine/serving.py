@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import google_crc32c
 import numpy as np
+from tests.engine.on_device import settings_of
 from tests.renderer.renderer_server import served
 
 from segue.audio.v1 import audio_pb2
@@ -16,7 +17,6 @@ from segue_music import codec
 from segue_music.elements import Key, Metre, Mode, TempoPoint
 from segue_music.plan import Role, SectionSpec
 from segue_renderer.musicgen.backend import MusicgenBackend
-from segue_runtime.settings import MusicgenSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -64,8 +64,7 @@ async def serving(
     folder: Path, tmp_path: Path, *, window: int = 1500, stride: int = 900, **given: Any
 ) -> AsyncIterator[tuple[Any, MusicgenBackend]]:
     """Serve a checkpoint on a socket."""
-    settings = MusicgenSettings(model=str(folder), **given)
-    backend = MusicgenBackend(settings, window_frames=window, stride_frames=stride)
+    backend = MusicgenBackend(settings_of(folder, **given), window_frames=window, stride_frames=stride)
     async with served(backend, tmp_path) as stub:
         yield stub, backend
 

@@ -12,12 +12,13 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.engine import on_device
+from tests.engine.on_device import load
 from tests.engine.playing import GREEDY, play
 
 from segue_renderer.musicgen.code_stream import CodeStream, WindowJob
 from segue_renderer.musicgen.conditions import conditions_of
 from segue_renderer.musicgen.engine import Engine
-from segue_renderer.musicgen.loaded_model import LoadedModel, load_model
 from segue_renderer.musicgen.model import sampling
 from segue_renderer.musicgen.runner import BatchRunner, SamplingParams
 from segue_runtime import errors, failpoints
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from tests.engine.conftest import Checkpoint
 
+    from segue_renderer.musicgen.loaded_model import LoadedModel
     from segue_renderer.musicgen.policy.delay_pattern import Codes
 
 PROMPTS = ["rainy lo-fi, 82 bpm", "funk", "a calm intro of strings and piano", "dark techno, 130 bpm, C# minor"]
@@ -35,13 +37,13 @@ SAMPLED = SamplingParams(guidance=3.0, temperature=1.0, top_k=20, seed=11)
 
 @pytest.fixture(scope="module")
 def model(checkpoints: dict[str, Checkpoint]) -> LoadedModel:
-    return load_model(checkpoints["mono"].folder)
+    return load(checkpoints["mono"].folder)
 
 
 @contextlib.asynccontextmanager
 async def running(model: LoadedModel, slots: int, columns: int = 100) -> AsyncIterator[Engine]:
     engine = Engine(
-        lambda: BatchRunner(model, slots=slots, columns=columns, text_positions=64), slots, torch.device("cpu")
+        lambda: BatchRunner(model, slots=slots, columns=columns, text_positions=64), slots, on_device.device()
     )
     engine.start()
     try:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import soundfile
+from tests.engine.on_device import flags
 from tests.mesh.harness import Segued, hear, spec
 
 from segue.composer.v1 import composition_pb2, spec_pb2
@@ -69,7 +70,7 @@ async def test_one_process_serves_the_band_and_a_checkpoint_and_a_piece_has_sect
     checkpoints: dict[str, Checkpoint], tmp_path: Path
 ) -> None:
     folder = checkpoints["mono"].folder
-    server = Segued(tmp_path / "home", "--renderer", "sketch,musicgen", "--model", str(folder)).start()
+    server = Segued(tmp_path / "home", "--renderer", "sketch,musicgen", "--model", str(folder), *flags()).start()
     try:
         async with Client(server.address, patience_s=60) as client:
             # The mesh asks its renderers each second.

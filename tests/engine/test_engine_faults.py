@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import numpy as np
 import pytest
+from tests.engine.on_device import flags, settings_of
 from tests.engine.serving import HOP, RATE, SPEC, play, serving, sound_messages, start_of
 from tests.mesh.harness import Segued
 
@@ -17,7 +18,6 @@ from segue_renderer.musicgen.backend import MusicgenBackend
 from segue_renderer.musicgen.model.stream_decoder import StreamDecoder
 from segue_runtime import errors, failpoints
 from segue_runtime.rpc import channels
-from segue_runtime.settings import MusicgenSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +77,7 @@ async def test_no_memory_for_one_more_job_leaves_the_running_one_alone(
 async def test_no_memory_to_load_names_remedies_and_a_second_try_loads(
     checkpoints: dict[str, Checkpoint], tmp_path: Path
 ) -> None:
-    backend = MusicgenBackend(MusicgenSettings(model=str(checkpoints["mono"].folder)))
+    backend = MusicgenBackend(settings_of(checkpoints["mono"].folder))
     failpoints.arm("musicgen.load_memory=error")
     with pytest.raises(
         errors.OutOfMemory, match=r"no memory to load .*fewer renderer\.musicgen\.slots.*bf16.*smaller model"
@@ -183,7 +183,9 @@ async def test_a_process_whose_device_computes_no_more_ends_with_an_error(
     checkpoints: dict[str, Checkpoint], tmp_path: Path
 ) -> None:
     folder = checkpoints["mono"].folder
-    renderer = Segued(tmp_path / "renderer", "--renderer", "musicgen", "--model", str(folder), role="renderer")
+    renderer = Segued(
+        tmp_path / "renderer", "--renderer", "musicgen", "--model", str(folder), *flags(), role="renderer"
+    )
     try:
         renderer.start("musicgen.step=error;renderer.probe=error")
         async with channels.connect(renderer.address) as channel:

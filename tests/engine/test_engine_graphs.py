@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import pytest
 import torch
+from tests.engine import on_device
+from tests.engine.on_device import load
 from tests.engine.playing import play, runner_of
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -116,7 +118,7 @@ class FakeCapture:
 
 @pytest.fixture(scope="module")
 def model(checkpoints: dict[str, Checkpoint]) -> LoadedModel:
-    return load_model(checkpoints["mono"].folder)
+    return load(checkpoints["mono"].folder)
 
 
 @pytest.fixture(autouse=True)
@@ -132,7 +134,7 @@ def without_gradients() -> Iterator[None]:
 
 @pytest.mark.parametrize("kind", ["mono", "stereo", "melody"])
 def test_captured_steps_equal_the_plain_loop(kind: str, checkpoints: dict[str, Checkpoint]) -> None:
-    model = load_model(checkpoints[kind].folder)
+    model = load(checkpoints[kind].folder)
     capture = FakeCapture()
     plain = play(model, PROMPTS, FRAMES, sampling=SAMPLED, bucket=4)
     captured = play(model, PROMPTS, FRAMES, sampling=SAMPLED, bucket=4, capture=capture)
@@ -303,7 +305,7 @@ async def test_a_captured_step_that_fails_is_a_lost_device_and_names_the_switch(
     conditions, _ = conditions_of(model, PROMPTS[0], 64)
     job = WindowJob(conditions, empty_prompt(model), 40, SAMPLED)
     (expected,) = play(model, PROMPTS[:1], 40, sampling=SAMPLED, bucket=2)
-    engine = Engine(make_runner, 2, torch.device("cpu"))
+    engine = Engine(make_runner, 2, on_device.device())
     engine.start()
     try:
         failpoints.arm("musicgen.step=pause*9")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import soundfile
+from tests.engine.on_device import flags
 
 from segue_audio.files import read_manifest
 
@@ -22,7 +23,7 @@ BRIEF = ("soft keys, 120 bpm, C major", "--duration", "3", "--seed", "3")
 
 
 def compose(checkpoint: Checkpoint, target: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    renderer = ("--renderer-backend", "musicgen", "--renderer-musicgen-model", str(checkpoint.folder))
+    renderer = ("--renderer-backend", "musicgen", "--renderer-musicgen-model", str(checkpoint.folder), *flags())
     command = (sys.executable, "-m", "segued", "compose", *more, *renderer, "--json", "-o", str(target))
     return subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 from prometheus_client import CollectorRegistry
+from tests.engine.on_device import settings_of
 from tests.engine.serving import SPEC, play, start_of
 from tests.renderer.renderer_server import listening
 
@@ -20,7 +21,6 @@ from segue_renderer.registry import band_melody
 from segue_renderer.service import RendererService
 from segue_runtime import failpoints
 from segue_runtime.rpc import channels
-from segue_runtime.settings import MusicgenSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -54,7 +54,7 @@ class Measured:
 
 @pytest.fixture
 async def renderer(checkpoints: dict[str, Checkpoint], tmp_path: Path) -> AsyncIterator[Measured]:
-    backend = MusicgenBackend(MusicgenSettings(model=str(checkpoints["mono"].folder), slots=2))
+    backend = MusicgenBackend(settings_of(checkpoints["mono"].folder, slots=2))
     await backend.load()
     registry = CollectorRegistry()
     metrics = RendererMetrics(registry)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from tests.engine.on_device import load
 from tests.engine.playing import play
 
-from segue_renderer.musicgen.loaded_model import load_model
 from segue_renderer.musicgen.runner import SamplingParams
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def test_the_free_row_is_the_row_of_the_negative_text(
     kind: str, known: int, checkpoints: dict[str, Checkpoint]
 ) -> None:
     """The logits are those of the two texts, each played by itself as a prompt, with and without earlier codes."""
-    model = load_model(checkpoints[kind].folder)
+    model = load(checkpoints[kind].folder)
     sizes = [len(model.prompts.tokenizer.encode(text, 64)[0]) for text in (WANTED, DENIED)]
     assert kind != "melody" or sizes[0] == sizes[1], "a melody model's prefix is as long as the longer text"
     books = model.config.decoder.num_codebooks

@@ -10,14 +10,15 @@ import pytest
 import torch
 from tests.engine import checkpoints as checkpoints_of
 from tests.engine.checkpoints import CODEBOOK
+from tests.engine.on_device import load
 from tests.engine.playing import GREEDY, play
-
-from segue_renderer.musicgen.loaded_model import LoadedModel, load_model
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.engine.conftest import Checkpoint
+
+    from segue_renderer.musicgen.loaded_model import LoadedModel
 
 PROMPTS = ["rainy lo-fi, 82 bpm, F minor, soft keys", "funk"]
 FRAMES = 60
@@ -50,7 +51,7 @@ def generate(reference: Any, ids: torch.Tensor, mask: torch.Tensor, **given: Any
 
 @pytest.fixture(scope="module")
 def opened(checkpoints: dict[str, Checkpoint]) -> dict[str, LoadedModel]:
-    return {kind: load_model(checkpoint.folder) for kind, checkpoint in checkpoints.items()}
+    return {kind: load(checkpoint.folder) for kind, checkpoint in checkpoints.items()}
 
 
 def assert_equal_logits(
@@ -65,9 +66,9 @@ def assert_equal_logits(
 def sound_of(model: LoadedModel, codes: Any) -> np.ndarray[Any, Any]:
     books = torch.from_numpy(codes)
     channels = model.config.decoder.channels
-    sound: np.ndarray[Any, Any] = model.codec.decode(
-        torch.stack([books[channel::channels] for channel in range(channels)])
-    ).numpy()
+    sound: np.ndarray[Any, Any] = (
+        model.codec.decode(torch.stack([books[channel::channels] for channel in range(channels)])).cpu().numpy()
+    )
     return sound
 
 
@@ -135,7 +136,7 @@ def test_a_melody_model_uses_melody_and_text_as_transformers_does(
 
 def test_a_stereo_melody_model_loads_and_follows_a_melody(tmp_path: Path) -> None:
     reference = checkpoints_of.write(tmp_path / "model", "stereo-melody")
-    model = load_model(tmp_path / "model")
+    model = load(tmp_path / "model")
     assert (model.config.decoder.channels, model.config.melody is not None) == (2, True)
     ids, mask = batch(model, PROMPTS[:1])
     chroma = torch.nn.functional.one_hot(torch.tensor([2, 5, 9]), 12).float()
@@ -148,7 +149,7 @@ def test_a_stereo_melody_model_loads_and_follows_a_melody(tmp_path: Path) -> Non
 def test_the_audiocraft_layout_is_the_same_model(
     kind: str, opened: dict[str, LoadedModel], checkpoints: dict[str, Checkpoint]
 ) -> None:
-    other = load_model(checkpoints[kind].audiocraft)
+    other = load(checkpoints[kind].audiocraft)
     assert other.config == opened[kind].config
     (one,), (two,) = (play(model, PROMPTS[:1], FRAMES) for model in (opened[kind], other))
     assert all(torch.equal(a, b) for a, b in zip(one.logits, two.logits, strict=True))

@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.engine.on_device import flags
 from tests.mesh.harness import Segued, hear, processes, spec
 
 from segue.composer.v1 import composition_pb2, spec_pb2
@@ -64,7 +65,7 @@ async def test_a_piece_of_both_models_succeeds_although_a_renderer_is_killed_in_
     checkpoints: dict[str, Checkpoint], tmp_path: Path
 ) -> None:
     folder = checkpoints["mono"].folder
-    weights = ("--renderer", "musicgen", "--model", str(folder), "--renderer-musicgen-slots", "2")
+    weights = ("--renderer", "musicgen", "--model", str(folder), "--renderer-musicgen-slots", "2", *flags())
     band = [Segued(tmp_path / f"band-{number}", "--renderer", "sketch", role="renderer") for number in (1, 2)]
     last, victim = (Segued(tmp_path / name, *weights, role="renderer") for name in ("last", "victim"))
     renderers = (*band, last, victim)

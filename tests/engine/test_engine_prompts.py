@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from tests.engine.on_device import load
 from tests.engine.serving import RATE, SPEC, play, serving, start_of
 
 from segue_renderer.musicgen.checkpoint.huggingface import model_config, tensors
-from segue_renderer.musicgen.loaded_model import load_model
 from segue_renderer.musicgen.model import prompt_encoder
 from segue_renderer.musicgen.model.text_encoder import TextEncoder
 
@@ -33,7 +33,7 @@ def test_a_prompt_is_encoded_once_and_old_ones_are_forgotten(
     checkpoints: dict[str, Checkpoint], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prompt_encoder, "KEPT", 2)
-    prompts = load_model(checkpoints["mono"].folder).prompts
+    prompts = load(checkpoints["mono"].folder).prompts
     first = prompts.encode("soft keys", 64)
     assert prompts.encode("soft keys", 64) is first
     assert prompts.num_encoded == 1

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from tests.engine import on_device
+from tests.engine.on_device import load
 from tests.engine.serving import HOP, RATE, SPEC, noise, play, serving, sound_messages, start_of
 from tests.renderer.queued_calls import first_answers, next_of
 
 from segue.renderer.v1 import renderer_pb2
 from segue_music.plan import SamplingHints, SectionSpec
-from segue_renderer.musicgen.loaded_model import load_model
 from segue_renderer.service import MAX_QUEUED
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ async def test_chunks_equal_the_audio_decoded_at_once(checkpoints: dict[str, Che
         from segue_renderer.backend import RenderRequest
         from segue_renderer.musicgen.section_render import SectionRender, WindowLimits
 
-        model = load_model(checkpoints["stereo"].folder)
+        model = load(checkpoints["stereo"].folder)
         section = SectionRender(model, RenderRequest(replace(SPEC, frames=3 * RATE), "", 7), WindowLimits(1500, 900))
         section.prepare()
         from tests.engine.playing import play as play_alone
@@ -60,7 +61,7 @@ async def test_chunks_equal_the_audio_decoded_at_once(checkpoints: dict[str, Che
         codes = play_alone(model, [SPEC.prompt], 150, sampling=job.sampling)[0].codes
         assert backend.status().busy_slots == 0
     books = torch.from_numpy(codes)
-    whole = model.codec.decode(torch.stack([books[0::2], books[1::2]])).numpy().T
+    whole = model.codec.decode(torch.stack([books[0::2], books[1::2]])).cpu().numpy().T
     assert np.abs(whole - rendered.samples).max() <= 1e-4
 
 
@@ -227,8 +228,10 @@ async def test_lower_precisions_keep_their_logits_near(
 ) -> None:
     from tests.engine.playing import play as play_alone
 
+    if precision == "int8" and on_device.CHOSEN.name != "cpu":
+        pytest.skip("int8 is for the CPU")
     folder = checkpoints["mono"].folder
-    exact, near = (play_alone(load_model(folder, precision=one), [SPEC.prompt], 20)[0] for one in ("fp32", precision))
+    exact, near = (play_alone(load(folder, precision=one), [SPEC.prompt], 20)[0] for one in ("fp32", precision))
     error = (near.logits[0] - exact.logits[0]).norm() / exact.logits[0].norm()
     assert 0 < error < worst
     async with serving(folder, tmp_path, precision=precision) as (stub, _):

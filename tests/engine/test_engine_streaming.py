@@ -8,20 +8,22 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.engine.on_device import load
 
 from segue_renderer.musicgen.checkpoint.tensors import Tensors
 from segue_renderer.musicgen.config import CodecConfig
-from segue_renderer.musicgen.loaded_model import LoadedModel, load_model
 from segue_renderer.musicgen.model.codec import Codec
 from segue_renderer.musicgen.model.stream_decoder import StreamDecoder
 
 if TYPE_CHECKING:
     from tests.engine.conftest import Checkpoint
 
+    from segue_renderer.musicgen.loaded_model import LoadedModel
+
 
 @pytest.fixture(scope="module")
 def stereo(checkpoints: dict[str, Checkpoint]) -> LoadedModel:
-    return load_model(checkpoints["stereo"].folder)
+    return load(checkpoints["stereo"].folder)
 
 
 def codes_of(frames: int, seed: int) -> torch.Tensor:
@@ -32,7 +34,7 @@ def codes_of(frames: int, seed: int) -> torch.Tensor:
 @given(cuts=st.lists(st.integers(1, 30), min_size=1, max_size=8), seed=st.integers(0, 1000))
 def test_any_cut_decodes_to_the_whole(stereo: LoadedModel, cuts: list[int], seed: int) -> None:
     codes = codes_of(sum(cuts), seed)
-    whole = stereo.codec.decode(torch.stack([codes[0::2], codes[1::2]]))
+    whole = stereo.codec.decode(torch.stack([codes[0::2], codes[1::2]])).cpu()
     stream = StreamDecoder(stereo.codec, 2)
     parts, position = [], 0
     for index, cut in enumerate(cuts):

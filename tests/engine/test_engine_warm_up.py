@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from tests.engine import playing
+from tests.engine.on_device import load, settings_of
 from tests.engine.serving import HOP, RATE, SPEC, noise, play, serving, sound_messages, start_of
 
 from segue_renderer.musicgen import backend
@@ -20,7 +21,6 @@ from segue_renderer.musicgen.model.decoder import Decoder
 from segue_renderer.musicgen.runner import BatchRunner
 from segue_renderer.musicgen.section_render import TEXT_TOKENS
 from segue_renderer.musicgen.warm_up import WarmUp
-from segue_runtime.settings import MusicgenSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,7 +76,7 @@ async def test_it_runs_the_shapes_of_serving(
     tail = sound_messages("conditioning", noise(CONTEXT * HOP / RATE, 2 if kind == "stereo" else 1))
     shapes = Shapes()
     shapes.watch(monkeypatch)
-    warmed(load_model(checkpoints[kind].folder))
+    warmed(load(checkpoints[kind].folder))
     at_first = set(shapes.seen)
     assert {("step", 1), ("step", 2), ("encode", CONTEXT * HOP), ("prefill", 0)} < at_first
     async with serving(checkpoints[kind].folder, tmp_path, window=WINDOW, stride=STRIDE, slots=2) as (stub, _):
@@ -90,7 +90,7 @@ async def test_it_runs_the_shapes_of_serving(
 
 @pytest.mark.parametrize("kind", ["mono", "melody"])
 def test_it_leaves_no_trace(kind: str, checkpoints: dict[str, Checkpoint]) -> None:
-    model = load_model(checkpoints[kind].folder)
+    model = load(checkpoints[kind].folder)
     prompts = ["soft keys", "dark techno"]
     (one, two) = playing.play(model, prompts, 20, runner=warmed(model))
     for before, after in zip(playing.play(model, prompts, 20), (one, two), strict=True):
@@ -99,7 +99,7 @@ def test_it_leaves_no_trace(kind: str, checkpoints: dict[str, Checkpoint]) -> No
 
 
 async def test_loading_says_what_it_does(checkpoints: dict[str, Checkpoint], monkeypatch: pytest.MonkeyPatch) -> None:
-    musicgen = MusicgenBackend(MusicgenSettings(model=str(checkpoints["mono"].folder), slots=1))
+    musicgen = MusicgenBackend(settings_of(checkpoints["mono"].folder, slots=1))
     steps: list[str] = []
     speed = WarmUp.speed
 
