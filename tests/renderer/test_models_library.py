@@ -70,7 +70,7 @@ LISTED = {
 
 @pytest.fixture
 def hub() -> Iterator[Hub]:
-    with serving(LISTED) as found:
+    with serving({name: dict(files) for name, files in LISTED.items()}) as found:
         yield found
 
 
@@ -112,6 +112,21 @@ def test_a_model_is_pulled_checked_listed_and_removed(hub: Hub, library: ModelLi
     shutil.rmtree(tmp_path / "cache")
     assert library.verify("musicgen-small").folder == folder, "the model does not need the cache"
     assert library.remove("musicgen-small") == (one.size, 0)
+
+
+def test_another_revision_keeps_the_files_that_are_the_same(hub: Hub, library: ModelLibrary, tmp_path: Path) -> None:
+    pulled(library)
+    shutil.rmtree(tmp_path / "cache")
+    fetched = len(hub.fetched)
+    library.pull(library.look_up("musicgen-small", COMMIT), silent)
+    assert [each.revision for each in library.installed()] == [COMMIT]
+    assert len(hub.fetched) == fetched
+    for files in (hub.listed, hub.files):
+        files[REPOSITORY]["config.json"] = b'{"model_type": "musicgen", "new": 1}'
+    folder = pulled(library)
+    assert ["config.json" in ask for ask in hub.fetched[fetched:]] == [True]
+    assert b"new" in (folder / "config.json").read_bytes()
+    library.verify("musicgen-small")
 
 
 def test_a_cache_on_another_disk_is_copied(library: ModelLibrary, monkeypatch: pytest.MonkeyPatch) -> None:

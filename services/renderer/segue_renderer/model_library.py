@@ -145,25 +145,26 @@ class ModelLibrary:
         before = model_record.read(folder)
         if before is None and folder.exists():
             raise errors.InvalidField(f"{folder} is there and was not pulled; move it away, or use it as it is")
-        if before is not None and before.files == model.record.files and _is_complete(folder, before):
-            for file in before.files:
-                progress(file.name, file.size, file.size)
+        kept = {part: path for part in model.parts if (path := _kept(folder, before, part)) is not None}
+        for part in kept:
+            progress(part.name, part.source.size, part.source.size)
+        if before is not None and len(kept) == len(model.parts) == len(before.files):
+            model_record.write(folder, model.record)
             return folder
-        missing = sum(
-            part.source.size for part in model.parts if not self._hub.cached(part.repository, part.commit, part.source)
-        )
-        _require_space(self._hub.cache, missing)
-        found = [self._hub.fetch(part.repository, part.commit, part.source, progress) for part in model.parts]
-        self._place(folder, model, found)
+        wanted = [part for part in model.parts if part not in kept]
+        missing = [each for each in wanted if not self._hub.cached(each.repository, each.commit, each.source)]
+        _require_space(self._hub.cache, sum(part.source.size for part in missing))
+        fetched = {part: self._hub.fetch(part.repository, part.commit, part.source, progress) for part in wanted}
+        self._place(folder, model, kept | fetched)
         return folder
 
-    def _place(self, folder: Path, model: HubModel, found: list[Path]) -> None:
+    def _place(self, folder: Path, model: HubModel, found: dict[HubPart, Path]) -> None:
         """Build the folder under another name, and then rename it: no half of a model has the model's name."""
         new, old = (folder.with_name(f".{folder.name}.{suffix}") for suffix in ("new", "old"))
         for left in (new, old):
             shutil.rmtree(left, ignore_errors=True)
         try:
-            for part, path in zip(model.parts, found, strict=True):
+            for part, path in found.items():
                 target = new / part.name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 _link_or_copy(path.resolve(), target)
@@ -213,12 +214,16 @@ def _is_text(name: str) -> bool:
     return not name.endswith((".safetensors", ".bin"))
 
 
-def _is_complete(folder: Path, record: ModelRecord) -> bool:
+def _kept(folder: Path, before: ModelRecord | None, part: HubPart) -> Path | None:
+    """Return a file of the folder that a new pull can keep."""
+    file = replace(part.source, name=part.name)
+    if before is None or file not in before.files:
+        return None
     try:
-        model_record.verify_folder(folder, record)
+        model_record.verify(folder / file.name, file)
     except errors.ModelInvalid:
-        return False
-    return True
+        return None
+    return folder / file.name
 
 
 def _require_space(folder: Path, need: int) -> None:

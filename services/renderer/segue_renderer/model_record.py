@@ -81,7 +81,9 @@ def _file(content: dict[str, Any]) -> ModelFile:
 
 def write(folder: Path, record: ModelRecord) -> None:
     """Write a folder's record."""
-    (folder / RECORD).write_text(json.dumps(dataclasses.asdict(record), indent=2), encoding="utf-8")
+    part = folder / f"{RECORD}.part"
+    part.write_text(json.dumps(dataclasses.asdict(record), indent=2), encoding="utf-8")
+    part.replace(folder / RECORD)
 
 
 def sha256(path: Path) -> str:
