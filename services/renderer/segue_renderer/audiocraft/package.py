@@ -42,7 +42,8 @@ class AudiocraftModel:
         """Load the weights."""
         self.folder = folder
         self.device = device
-        transformers_logging.disable_progress_bar()
+        progress_bars: Any = transformers_logging  # its functions have no types
+        progress_bars.disable_progress_bar()
         # Two kinds of autocast in audiocraft take the device's kind only.
         self._kind = device.type
         with _seeded(0, device):

@@ -54,9 +54,9 @@ def memory_efficient_attention(
     """Attend over tensors of shape (batch, positions, heads, width)."""
     is_causal = isinstance(attn_bias, LowerTriangularMask)
     bias = attn_bias if isinstance(attn_bias, torch.Tensor) else None
-    states = (each.transpose(1, 2) for each in (query, key, value))
+    q, k, v = (each.transpose(1, 2) for each in (query, key, value))
     attended: torch.Tensor = torch.nn.functional.scaled_dot_product_attention(
-        *states, attn_mask=bias, dropout_p=p, is_causal=is_causal
+        q, k, v, attn_mask=bias, dropout_p=p, is_causal=is_causal
     )
     return attended.transpose(1, 2)
 
