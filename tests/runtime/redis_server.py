@@ -22,10 +22,12 @@ PROGRAM = "redis-server"
 class RedisServer:
     """A server whose data outlives its process, if it appends them to a file."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, password: str = "") -> None:
         self.folder = folder
+        self.password = password
         self.port = _free_port()
-        self._options = options
+        self._options = (*options, "--requirepass", password) if password else options
+        self._first: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -35,9 +37,10 @@ class RedisServer:
     def start(self) -> None:
         import redis
 
-        command = [PROGRAM, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        command = [PROGRAM, *(self._first or ["--save", ""]), "--port", str(self.port), "--bind", "127.0.0.1"]
+        command += ["--dir", str(self.folder), *self._options]
         with (self.folder / "redis.log").open("ab") as log:
-            self._process = subprocess.Popen([*command, "--save", "", *self._options], stdout=log, stderr=log)
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
         with self.client() as client:
             end = time.monotonic() + 60
             while True:
@@ -47,6 +50,12 @@ class RedisServer:
                 assert self._process.poll() is None, (self.folder / "redis.log").read_text()
                 assert time.monotonic() < end
                 time.sleep(0.02)
+
+    def watch(self, port: int) -> None:
+        """Be a sentinel of a primary with the name main."""
+        config = self.folder / "sentinel.conf"
+        config.write_text(f"sentinel monitor main 127.0.0.1 {port} 1\n")
+        self._first = [str(config), "--sentinel"]
 
     def kill(self) -> None:
         """End the process as a power cut does."""
@@ -58,7 +67,7 @@ class RedisServer:
     def client(self) -> redis.Redis:
         import redis
 
-        return redis.Redis(port=self.port)
+        return redis.Redis(port=self.port, password=self.password or None)
 
     def copy(self) -> dict[bytes, tuple[bytes, int]]:
         """Return everything that is stored."""
@@ -84,10 +93,12 @@ def _free_port() -> int:
 
 
 @contextlib.contextmanager
-def running_redis(*options: str) -> Iterator[RedisServer]:
+def running_redis(*options: str, password: str = "", sentinel_of: int = 0) -> Iterator[RedisServer]:
     """Run a server."""
     folder = Path(tempfile.mkdtemp(prefix="redis-"))
-    server = RedisServer(folder, *options)
+    server = RedisServer(folder, *options, password=password)
+    if sentinel_of:
+        server.watch(sentinel_of)
     try:
         server.start()
         yield server

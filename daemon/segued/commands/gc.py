@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from segue_runtime import errors
 from segued.exits import CliError, ExitCode
-from segued.serve.storage import open_space
+from segued.serve.storage import open_space, open_store
 
 if TYPE_CHECKING:
     import argparse
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
     """Run the command."""
-    if not settings.database_path.exists():
+    if settings.store.backend == "sqlite" and not settings.database_path.exists():
         raise CliError(ExitCode.FAILED, f"there is no store at {settings.database_path}", "name the home with --home")
     try:
         freed = asyncio.run(clean(settings))
@@ -40,12 +40,9 @@ async def clean(settings: Settings) -> Freed:
     """Clean a home once."""
     from segue_conductor.storage_cleaner import StorageCleaner
     from segue_runtime.artifacts import FolderArtifacts
-    from segue_runtime.store import SqliteStore
 
     space = await asyncio.to_thread(open_space, settings)
-    store = await SqliteStore.open(
-        settings.database_path, retention_s=settings.store.retention_s, release_reserve=space.release_reserve
-    )
+    store = await open_store(settings, space)
     artifacts = await asyncio.to_thread(FolderArtifacts, settings.artifact_folder)
     try:
         return await StorageCleaner(store, artifacts, takes_bytes=settings.store.takes_bytes).clean()

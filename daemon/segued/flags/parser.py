@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     _add_help(top)
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     music = (_compose, _plan, _master, _analyze)
-    for add in (_serve, *music, _models, _health, _check_renderer, _record, _replay, _gc, _config, _version):
+    for add in (_serve, *music, _models, _health, _check_renderer, _record, _replay, _gc, _store, _config, _version):
         add_settings(add(commands))
     return top
 
@@ -205,6 +205,13 @@ def _replay(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentPar
 def _gc(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     command = _command(commands, "gc", "Delete what has expired, and takes that no composition needs, from the home")
     command.add_argument("--json", action="store_true", help="Print what was freed as JSON")
+    return command
+
+
+def _store(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    command = _command(commands, "store", "Rebuild the indexes of a store in Redis", "repair")
+    command.add_argument_group("Arguments").add_argument("action", choices=("repair",), help="What to do")
+    command.add_argument("--json", action="store_true", help="Print what was repaired as JSON")
     return command
 
 

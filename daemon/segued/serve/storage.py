@@ -7,8 +7,10 @@ import contextlib
 from typing import TYPE_CHECKING, Final
 
 from segue_runtime import errors
+from segue_runtime.clocks import REAL
 from segue_runtime.lifecycle import Phase
 from segue_runtime.rpc.admission.role_tokens import role_access
+from segue_runtime.settings import SettingsError
 from segued.serve.roles import service
 
 if TYPE_CHECKING:
@@ -37,17 +39,9 @@ async def open_storage(settings: Settings, socket: str, lifecycle: Lifecycle, cl
     from segue_composition.peers import Peers
     from segue_composition.services import Services
     from segue_runtime.artifacts import FolderArtifacts
-    from segue_runtime.store import SqliteStore
 
-    await asyncio.to_thread(_refuse_emptied_database, settings)
     space = await asyncio.to_thread(open_space, settings)
-    store = await SqliteStore.open(
-        settings.database_path,
-        retention_s=settings.store.retention_s,
-        tail_rows=settings.store.tail_rows,
-        clocks=clocks,
-        release_reserve=space.release_reserve,
-    )
+    store = await open_store(settings, space, clocks)
     lifecycle.add(Phase.CLOSE, "store", lambda _left_s: store.close())
     artifacts = await asyncio.to_thread(FolderArtifacts, settings.artifact_folder, space.has_room)
     peers = Peers(_addresses(settings, socket), role_access(settings))
@@ -55,12 +49,46 @@ async def open_storage(settings: Settings, socket: str, lifecycle: Lifecycle, cl
     return Services(store, artifacts, peers, ModelCatalog(store), space)
 
 
+async def open_store(settings: Settings, space: DiskSpace, clocks: Clocks = REAL) -> Store:
+    """Open the store of the settings. One in Redis has the time of its server."""
+    from segue_runtime.store import SqliteStore
+
+    check_store_settings(settings)
+    if settings.store.backend == "redis":
+        from segue_runtime.store.redis import RedisStore
+
+        may_create = not await asyncio.to_thread(_has_artifacts, settings)
+        return await RedisStore.open(settings.store.url, retention_s=settings.store.retention_s, may_create=may_create)
+    await asyncio.to_thread(_refuse_emptied_database, settings)
+    return await SqliteStore.open(
+        settings.database_path,
+        retention_s=settings.store.retention_s,
+        tail_rows=settings.store.tail_rows,
+        clocks=clocks,
+        release_reserve=space.release_reserve,
+    )
+
+
+def check_store_settings(settings: Settings) -> None:
+    """Refuse settings of the backend that is not used."""
+    if settings.store.backend == "redis":
+        if not settings.store.url:
+            raise SettingsError(["store.url: store.backend = redis needs the URL of a server"])
+        if settings.store.path is not None:
+            raise SettingsError(["store.path: store.backend = redis has no database file"])
+    elif settings.store.url:
+        raise SettingsError(["store.url: it has an effect with store.backend = redis only"])
+
+
+def _has_artifacts(settings: Settings) -> bool:
+    folder = settings.artifact_folder
+    return folder.is_dir() and any(not each.name.startswith(".") for each in folder.iterdir())
+
+
 def _refuse_emptied_database(settings: Settings) -> None:
     """Refuse a database of 0 bytes beside artifacts. It would start empty, and no composition would own the files."""
     path, folder = settings.database_path, settings.artifact_folder
-    if not path.is_file() or path.stat().st_size or not folder.is_dir():
-        return
-    if any(not each.name.startswith(".") for each in folder.iterdir()):
+    if path.is_file() and not path.stat().st_size and _has_artifacts(settings):
         raise errors.StoreUnavailable(
             f"the store {path} has 0 bytes, but {folder} has files: restore a backup of the store, or delete both"
         )

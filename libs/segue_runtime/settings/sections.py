@@ -238,7 +238,15 @@ class QueueSettings:
 class StoreSettings:
     """The store of compositions, queue and event logs."""
 
-    path: Path | None = file_path("Database file; default: segue.db in home.")
+    backend: str = choice(
+        "sqlite", ("sqlite", "redis"), "Store: sqlite, a file for one machine, or redis, which many machines share."
+    )
+    path: Path | None = file_path("Database file of sqlite; default: segue.db in home.")
+    url: str = text(
+        "",
+        "Server of redis: redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss://… or redis+sentinel://…/SERVICE.",
+        secret=True,
+    )
     retention_s: float = duration(7 * 86400, "Time for which finished compositions and uploads are kept.", minimum_s=1)
     low_water: int = size(
         64 << 20, "Free bytes of the disks of store and artifacts below which new work is refused; 0: no limit."
@@ -246,7 +254,7 @@ class StoreSettings:
     takes_bytes: int = size(
         0, "Takes that no composition needs any more are kept while all takes are within this size; 0: none is kept."
     )
-    tail_rows: int = number(256, "Newest log rows of a composition that its watchers share in memory.", minimum=1)
+    tail_rows: int = number(256, "sqlite: newest log rows of a composition that watchers share in memory.", minimum=1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ class RedisScripts:
 
         for pause_s in (*pauses_s, None):
             try:
-                return await self._evaluate(library, operation, *arguments)
+                return await self.evaluate(library, operation, *arguments)
             except (NotConnected, NotAnswered, OSError) as error:
                 if pause_s is None:
                     raise translate(error) from error
@@ -85,7 +85,8 @@ class RedisScripts:
                 raise translate(error) from error
         raise AssertionError  # the last pause is None
 
-    async def _evaluate(self, library: str, operation: str, *arguments: Any) -> list[Any]:
+    async def evaluate(self, library: str, operation: str, *arguments: Any) -> list[Any]:
+        """Run a function once; return its answer as it is."""
         from redis.exceptions import NoScriptError
 
         source = _source(library)

@@ -50,8 +50,6 @@ class RedisClient(Protocol):
 
     def zrange(self, name: bytes, start: int, end: int) -> Awaitable[list[bytes]]: ...
 
-    def delete(self, *names: str) -> Awaitable[int]: ...
-
     def pubsub(self, *, ignore_subscribe_messages: bool) -> AbstractAsyncContextManager[RedisMessages]: ...
 
     def aclose(self, *, close_connection_pool: bool) -> Awaitable[None]: ...
@@ -104,6 +102,14 @@ def _connect_by_sentinel(found: re.Match[str], options: dict[str, Any]) -> Redis
         found["service"], max_connections=MAX_CONNECTIONS
     )
     return primary
+
+
+async def disconnect(client: RedisClient) -> None:
+    """Close the connections of a client, also those to sentinels."""
+    await client.aclose(close_connection_pool=True)
+    by_sentinel: Any = getattr(getattr(client, "connection_pool", None), "sentinel_manager", None)
+    for sentinel in by_sentinel.sentinels if by_sentinel else ():
+        await sentinel.aclose(close_connection_pool=True)
 
 
 async def check_server(client: RedisClient) -> None:

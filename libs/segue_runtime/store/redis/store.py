@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +15,7 @@ from segue_runtime.store.redis.log import RedisLog
 from segue_runtime.store.redis.notifier import POLL_S, RedisNotifier
 from segue_runtime.store.redis.pool import RedisPool
 from segue_runtime.store.redis.scripts import RedisScripts, translate
-from segue_runtime.store.redis.server import check_server, connect
+from segue_runtime.store.redis.server import check_server, connect, disconnect
 from segue_runtime.store.redis.uploads import RedisUploads
 from segue_runtime.store.schema import TOKEN_KEY_BYTES
 
@@ -27,6 +28,25 @@ if TYPE_CHECKING:
 
 VERSION: Final = 1
 RETENTION_S: Final = 7 * 86400.0
+
+
+INDEXES: Final = {
+    "job": ("waiting:*", "queue:*", "ending:*", "leases:*", "owner:*", "kind:*", "expiring"),
+    "upload": ("uploads:of:*", "uploads:created", "uploads:written", "uploads:discarded"),
+    "section": ("line", "line:waiting"),
+}
+"""The sorted sets whose members are the names of hashes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """What a repair has found."""
+
+    jobs: int
+    uploads: int
+    sections: int
+    removed: int
+    """Entries of indexes whose hash does not exist."""
 
 
 class RedisStore(RedisJobs, RedisQueue, RedisLog, RedisUploads):
@@ -55,7 +75,7 @@ class RedisStore(RedisJobs, RedisQueue, RedisLog, RedisUploads):
         try:
             store_id, token_key = await _open(client, may_create=may_create)
         except BaseException as error:
-            await client.aclose(close_connection_pool=True)
+            await disconnect(client)
             if isinstance(error, SegueError) or not isinstance(error, Exception):
                 raise
             raise translate(error) from error
@@ -63,10 +83,35 @@ class RedisStore(RedisJobs, RedisQueue, RedisLog, RedisUploads):
 
     async def close(self) -> None:
         await self.notifier.close()
-        await self._scripts.client.aclose(close_connection_pool=True)
+        await disconnect(self._scripts.client)
 
     async def check(self) -> None:
         await self._scripts.call("log", "check")
+
+    async def repair(self) -> Repaired:
+        """Rebuild the indexes from the hashes; processes that use the store may run."""
+        jobs = await self._reindex("jobs", "reindex", "job")
+        await self._scripts.call("uploads", "forget_bytes")
+        uploads = await self._reindex("uploads", "reindex_upload", "upload", "jobs", "parts")
+        sections = await self._reindex("pool", "reindex_section", "section")
+        removed = 0
+        for hashes, indexes in INDEXES.items():
+            for index in indexes:
+                async for key in self._scripts.client.scan_iter(match=f"segue:{index}"):
+                    for member in await self._scripts.client.zrange(key, 0, -1):
+                        call = self._scripts.call("jobs", "forget", key, member, f"segue:{hashes}:{member.decode()}")
+                        removed += int((await call)[0])
+        return Repaired(jobs, uploads, sections, removed)
+
+    async def _reindex(self, library: str, operation: str, hashes: str, *others: str) -> int:
+        """Put everything of one kind into its indexes; return how many there were."""
+        found, prefix = 0, f"segue:{hashes}:"
+        async for key in self._scripts.client.scan_iter(match=f"{prefix}*"):
+            name = key.decode().removeprefix(prefix)
+            if name.partition(":")[0] not in others:
+                await self._scripts.call(library, operation, name)
+                found += 1
+        return found
 
     def exclusive(self, name: str) -> AbstractAsyncContextManager[None]:
         return exclusive(self._scripts, name)

@@ -151,6 +151,12 @@ function operations.expired_uploads(limit, retention_s, silence_s)
   return { 'ok', found }
 end
 
+-- Before all uploads are indexed again, which counts their bytes.
+function operations.forget_bytes()
+  redis.call('DEL', key('uploads', 'bytes'))
+  return { 'ok' }
+end
+
 -- Put an upload into the indexes of its state.
 function operations.reindex_upload(name)
   local upload = redis.call('HMGET', key('upload', name), 'id', 'owner', 'discarded', 'finished', 'created', 'written')

@@ -1,0 +1,185 @@
+"""What only a store in Redis has: a server that is away, emptied, unsuitable or restarted, and indexes to repair."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import pytest
+from tests.runtime.redis_server import PROGRAM, running_redis
+from tests.runtime.store_rows import LEASE_S, append, create, epoch_of, payloads, rows
+
+from segue_runtime import errors
+from segue_runtime.store import Upload, UploadPart
+from segue_runtime.store.redis import RedisStore
+from segue_runtime.store.redis.server import check_server, connect
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.runtime.redis_server import RedisServer
+
+pytestmark = pytest.mark.reference(PROGRAM)
+PASSWORD = "correct horse"
+
+
+@pytest.fixture
+async def on_server(redis_server: RedisServer) -> AsyncIterator[RedisStore]:
+    redis_server.replace({})
+    store = await RedisStore.open(redis_server.url)
+    yield store
+    await store.close()
+
+
+async def test_a_store_whose_data_are_gone_does_not_answer_until_they_are_back(
+    on_server: RedisStore, redis_server: RedisServer
+) -> None:
+    await create(on_server, first_events=rows(b"1"))
+    copied = redis_server.copy()
+    redis_server.replace({})
+    for attempt in (on_server.get("compositions/a"), on_server.depths(), on_server.check()):
+        with pytest.raises(errors.StoreUnavailable):
+            await attempt
+    redis_server.replace(copied)
+    assert await payloads(on_server) == [b"1"]
+    redis_server.replace({})
+    with pytest.raises(errors.StoreUnavailable, match="artifact folder"):
+        await RedisStore.open(redis_server.url, may_create=False)
+
+
+async def test_work_goes_on_after_the_server_was_killed_and_started_again() -> None:
+    with running_redis("--appendonly", "yes", "--appendfsync", "always") as server:
+        store = await RedisStore.open(server.url)
+        await create(store)
+        epoch = await epoch_of(store)
+        assert await append(store, "compositions/a", epoch, rows(b"1")) == 1
+        waiting = asyncio.create_task(store.wait("compositions/a", 1, 60))
+        server.kill()
+        with pytest.raises(errors.StoreUnavailable) as caught:
+            await store.get("compositions/a")
+        assert caught.value.retry_after_s is not None
+        server.start()
+        assert await append(store, "compositions/a", epoch, rows(b"2")) == 2
+        assert await waiting
+        assert await payloads(store) == [b"1", b"2"]
+        await store.close()
+
+
+async def test_writes_whose_answers_are_lost_are_repeated_and_count_once(
+    on_server: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripts: Any = vars(on_server)["_scripts"]
+    evaluate = scripts.evaluate
+    lost: list[str] = []
+
+    async def evaluate_and_lose(library: str, operation: str, *arguments: Any) -> list[Any]:
+        answer: list[Any] = await evaluate(library, operation, *arguments)
+        if len(lost) % 2 == 0:
+            lost.append(operation)
+            raise ConnectionResetError
+        lost.append("")
+        return answer
+
+    monkeypatch.setattr(scripts, "evaluate", evaluate_and_lose)
+    await create(on_server, first_events=rows(b"1"))
+    claimed = await on_server.claim("c1", LEASE_S)
+    assert claimed is not None
+    assert (claimed.name, claimed.epoch) == ("compositions/a", 1)
+    last = await on_server.append("compositions/a", 1, rows(b"2", b"3"), after=claimed.last_row, terminal=True)
+    assert last.sequence == 3
+    assert {"create", "claim", "append"} <= set(lost)
+    assert await payloads(on_server) == [b"1", b"2", b"3"]
+    assert await on_server.claim("c1", LEASE_S) is None
+
+
+async def test_indexes_are_rebuilt_from_the_hashes(on_server: RedisStore, redis_server: RedisServer) -> None:
+    for index, owner in enumerate("aabbc"):
+        await create(on_server, f"compositions/{index}", owner, request_id=f"r{index}")
+    held = await on_server.claim("c1", LEASE_S)
+    assert held is not None
+    await on_server.request_cancel("compositions/4", "user")
+    await on_server.create_upload(Upload("uploads/1", "ann", "audio/flac"), quota_bytes=9, max_uploads=9)
+    await on_server.advance_upload("uploads/1", UploadPart(0, 4, "k"), quota_bytes=9)
+    names = [f"compositions/{index}" for index in range(5)]
+
+    async def seen() -> list[object]:
+        with redis_server.client() as client:
+            kept: Any = client.hgetall("segue:uploads:bytes")
+        pages = [await on_server.list(owner, ["composition"]) for owner in "abc"]
+        return [await on_server.queue_positions(names), await on_server.depths(), pages, kept,
+                (await on_server.list_uploads("ann")).uploads]  # fmt: skip
+
+    before = await seen()
+    with redis_server.client() as client:
+        found: Any = client.keys("*")
+        indexes = [key for key in found if client.type(key) == b"zset" and not key.startswith(b"segue:upload:parts:")]
+        assert len(indexes) > 10
+        client.delete(*indexes, "segue:uploads:bytes", "segue:kinds")
+        client.zadd("segue:waiting:composition", {"compositions/gone": 1})
+    assert await seen() != before
+    repaired = await on_server.repair()
+    assert (repaired.jobs, repaired.uploads, repaired.removed) == (5, 1, 1)
+    assert await seen() == before
+    order = []
+    while (claimed := await on_server.claim("c1", LEASE_S)) is not None:
+        order.append(claimed.name)
+    assert order == ["compositions/4", "compositions/2", "compositions/1", "compositions/3"]
+
+
+async def test_unsuitable_servers_are_refused_or_named_in_the_log(
+    redis_server: RedisServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Changed:
+        """The server with other facts."""
+
+        def __init__(self, **facts: object) -> None:
+            self._facts = facts
+
+        async def info(self) -> dict[str, object]:
+            return {"redis_version": "7.2.4", "cluster_enabled": 0} | self._facts
+
+    for facts, reason in (({"redis_version": "6.2.7"}, "7.0 or later"), ({"cluster_enabled": 1}, "cluster mode")):
+        unsuitable: Any = Changed(**facts)
+        with pytest.raises(errors.StoreUnavailable, match=reason):
+            await check_server(unsuitable)
+    client = connect(redis_server.url)
+    await check_server(client)
+    await client.aclose(close_connection_pool=True)
+    warned = capsys.readouterr().err
+    assert "appendonly" in warned
+    assert "appendfsync" in warned
+    assert "maxmemory-policy" not in warned
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"redis://ann:{PASSWORD}@127.0.0.1:1/0", f"http://ann:{PASSWORD}@127.0.0.1", f"redis://ann:{PASSWORD}@127.0.0.1:x",
+        f"redis+sentinel://ann:{PASSWORD}@127.0.0.1:1,127.0.0.1:2/main/3", f"redis+sentinel://ann:{PASSWORD}@127.0.0.1",
+        f"rediss://ann:{PASSWORD}@127.0.0.1:1?ssl_ca_certs=/none",
+    ],
+)  # fmt: skip
+async def test_an_address_without_a_store_is_an_error_that_does_not_show_the_password(url: str) -> None:
+    with pytest.raises(errors.StoreUnavailable) as caught:
+        await RedisStore.open(url)
+    assert PASSWORD not in str(caught.value)
+
+
+async def test_a_password_opens_the_server() -> None:
+    with running_redis("--appendonly", "no", password=PASSWORD) as server:
+        store = await RedisStore.open(f"redis://:{quote(PASSWORD)}@127.0.0.1:{server.port}/2")
+        await create(store)
+        await store.close()
+        with pytest.raises(errors.StoreUnavailable):
+            await RedisStore.open(server.url)
+
+
+async def test_sentinels_lead_to_the_primary(redis_server: RedisServer) -> None:
+    redis_server.replace({})
+    with running_redis(sentinel_of=redis_server.port) as sentinel:
+        store = await RedisStore.open(f"redis+sentinel://127.0.0.1:1,127.0.0.1:{sentinel.port}/main")
+        await create(store)
+        await store.close()
+    with redis_server.client() as client:
+        assert client.exists("segue:job:compositions/a")
