@@ -38,6 +38,35 @@ def test_a_secret_is_not_shown(tmp_path: Path) -> None:
         assert "hush" not in answer.stdout
 
 
+def test_the_address_of_the_store_is_not_shown(tmp_path: Path) -> None:
+    url = {"SEGUE_STORE_BACKEND": "redis", "SEGUE_STORE_URL": "redis://ann:hush-hush@127.0.0.1:1"}
+    answer = segued(tmp_path, "config", **url)
+    assert "store.url" in answer.stdout
+    assert "hush" not in answer.stdout
+    for command in (("serve",), ("gc",), ("store", "repair")):  # nothing listens at that port
+        answer = segued(tmp_path, *command, "--home", "home", **url)
+        assert answer.returncode == 1
+        assert "Redis does not answer" in answer.stderr
+        assert "hush" not in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"SEGUE_STORE_BACKEND": "redis"}, "needs the URL"),
+        ({"SEGUE_STORE_URL": "redis://localhost"}, "store.backend = redis only"),
+        (
+            {"SEGUE_STORE_BACKEND": "redis", "SEGUE_STORE_URL": "redis://localhost", "SEGUE_STORE_PATH": "x.db"},
+            "no database file",
+        ),
+    ],
+)
+def test_settings_of_the_other_store_are_refused(tmp_path: Path, settings: dict[str, str], words: str) -> None:
+    answer = segued(tmp_path, "serve", "--home", "home", **settings)
+    assert answer.returncode == 2
+    assert words in answer.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "more", "toml", "words"),
     [
