@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", ["stereo", "melody", "magnet"])
 async def test_audiocraft_keeps_every_promise(kind: str, folders: dict[str, Path], tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ async def test_the_licence_is_that_of_the_card_and_never_guessed(card: str | Non
     assert profile.memory_bytes == 0, "nothing is loaded"
 
 
+@pytest.mark.slow
 async def test_loading_measures_and_changes_nothing_else(copied: Path) -> None:
     backend = make_backend(copied, copied)
     await backend.describe()
@@ -126,6 +127,7 @@ async def test_a_folder_that_cannot_be_played_is_refused_before_it_is_loaded(wha
         await make_backend(copied, copied).describe()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new"),
     [

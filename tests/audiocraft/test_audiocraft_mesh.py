@@ -16,9 +16,9 @@ from segue_client import Client
 
 ORDINARY = Path(__file__).parents[2] / ".venv/bin/python"
 DRAFT = stream_pb2.AUDIO_SELECTION_DRAFT
-LIMIT_S = 240
+LIMIT_S = 540
 MODEL = "melody"
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 class OrdinaryMesh(Segued):

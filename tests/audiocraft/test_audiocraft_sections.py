@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LONG = replace(SPEC, frames=5 * RATE)
-KINDS = ("mono", "stereo", "melody", "magnet")
+KINDS = (
+    "mono", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("stereo", "melody", "magnet"))
+)  # fmt: skip
 CONTEXT = 64
 """The frames that a window of 160 frames has before its 96 new ones."""
 
@@ -51,7 +53,7 @@ async def test_simultaneous_calls_do_not_change_each_other(folders: dict[str, Pa
         assert (backend.status().busy_slots, backend.status().queued) == (0, 0)
 
 
-@pytest.mark.parametrize("frames", [1, HOP, HOP + 1, 41_117, 9 * RATE + 7])
+@pytest.mark.parametrize("frames", [1, HOP, 41_117, pytest.param(9 * RATE + 7, marks=pytest.mark.slow)])
 async def test_a_section_has_its_frames_exactly(frames: int, folders: dict[str, Path], tmp_path: Path) -> None:
     async with serving(folders["mono"], tmp_path) as (stub, _):
         rendered = await play(stub, start_of(replace(SPEC, frames=frames), overlap_frames=1000))

@@ -96,3 +96,10 @@ async def test_a_backend_of_somebody_else_is_named_by_module_and_factory(tmp_pat
     backend = make()
     assert [profile.model for profile in backend.profiles] == ["sketch"]
     await backend.close()
+
+
+def test_audiocraft_names_the_environment_that_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    flags = {"renderer.backend": "audiocraft", "renderer.audiocraft.model": "model"}
+    with pytest.raises(errors.ModelNotInstalled, match="make setup-audiocraft"):
+        registry.make_backend(settings_of(tmp_path, flags))
