@@ -204,6 +204,21 @@ def test_the_older_layout_is_pulled_with_what_it_needs_beside_it(
         library.verify(name)
 
 
+def test_a_model_with_both_layouts_is_pulled_in_that_of_audiocraft_when_asked(hub: Hub, library: ModelLibrary) -> None:
+    first = pulled(library)
+    assert (first / "model.safetensors").is_file()
+    folder = library.pull(library.look_up("musicgen-small", as_audiocraft=True), silent)
+    assert folder == first
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        ["README.md", "compression_state_dict.bin", "encodec_32khz", "segue-model.json", "state_dict.bin", "t5-base"]
+    )
+    assert library.verify("musicgen-small").folder == folder
+    asked = len(hub.asked)
+    with pytest.raises(errors.ModelInvalid, match="leave out --audiocraft"):
+        library.look_up("someone/pipeline", as_audiocraft=True)
+    assert len(hub.asked) == asked + 1
+
+
 def test_a_pipeline_is_pulled_without_code_and_copies(hub: Hub, library: ModelLibrary) -> None:
     hub.card = {"license": "mit"}
     found = library.look_up("someone/pipeline")

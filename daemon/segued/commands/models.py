@@ -39,6 +39,7 @@ def _refuse_useless_flags(arguments: argparse.Namespace) -> None:
     action = arguments.action or ""
     useless = {
         "--revision": arguments.revision != "main" and action != "pull",
+        "--audiocraft": arguments.audiocraft and action != "pull",
         "--offline": arguments.offline and action != "pull",
         "--json": arguments.json and action in {"pull", "rm", "verify"},
         "--server": bool(arguments.server) and bool(action),
@@ -115,13 +116,13 @@ def _pull(library: ModelLibrary, arguments: argparse.Namespace) -> None:
     if arguments.offline:
         folder = library.verify(arguments.name).folder
     else:
-        found = library.look_up(arguments.name, arguments.revision)
+        found = library.look_up(arguments.name, arguments.revision, as_audiocraft=arguments.audiocraft)
         # The licence is read before the download.
         print(f"note: {_license_of(found)}", file=sys.stderr)  # noqa: T201
         show = _redraw_progress if sys.stderr.isatty() else _log_finished_file
         folder = library.pull(found, show)
         print(file=sys.stderr)  # noqa: T201
-    backend = "diffusion" if (folder / PIPELINE).is_file() else "musicgen"
+    backend = "diffusion" if (folder / PIPELINE).is_file() else "audiocraft" if arguments.audiocraft else "musicgen"
     print(f"{folder}\nplay it: segued serve --renderer {backend} --model {folder.name}")  # noqa: T201
 
 

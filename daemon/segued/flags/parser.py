@@ -139,6 +139,7 @@ def _models(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentPar
     )
     group = command.add_argument_group("Models on this machine")
     group.add_argument("--revision", metavar="REVISION", default="main", help="pull: revision on the hub")
+    group.add_argument("--audiocraft", action="store_true", help="pull: the files that the audiocraft renderer opens")
     group.add_argument("--offline", action="store_true", help="pull: only check the files that are here")
     add_server(command)
     add_output(command, quiet=False)

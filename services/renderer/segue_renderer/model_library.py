@@ -125,11 +125,14 @@ class ModelLibrary:
             )
         return folder, record
 
-    def look_up(self, name: str, revision: str = "main") -> HubModel:
-        """Find a complete model at the hub, without fetching it."""
+    def look_up(self, name: str, revision: str = "main", *, as_audiocraft: bool = False) -> HubModel:
+        """Find a complete model at the hub, without fetching it: safetensors if there are some.
+
+        `as_audiocraft` finds the layout that the audiocraft renderer opens instead.
+        """
         folder = self.folder_of(name)
         repository = self._hub.look_up(name if "/" in name else f"{OWNER}/{name}", revision)
-        parts = self._parts(repository)
+        parts = self._pickled_parts(repository) if as_audiocraft else self._parts(repository)
         too_large = [part.name for part in parts if _is_text(part.name) and part.source.size > MAX_TEXT_BYTES]
         if len(parts) > MAX_FILES or too_large:
             raise errors.ModelInvalid(
@@ -192,6 +195,13 @@ class ModelLibrary:
                 f"{repository.name} has neither safetensors weights nor {' with '.join(PICKLED)}; fetch it by other "
                 "means and use its folder"
             )
+        return self._pickled_parts(repository)
+
+    def _pickled_parts(self, repository: Repository) -> list[HubPart]:
+        """List the files of the audiocraft layout, and of what it needs beside it."""
+        names = {file.name: file for file in repository.files}
+        if not all(name in names for name in PICKLED):
+            raise errors.ModelInvalid(f"{repository.name} has no {' with '.join(PICKLED)}; leave out --audiocraft")
         parts = _of(repository, re.compile("|".join(re.escape(name) for name in (CARD, *PICKLED))))
         beside = [TEXT_ENCODER, *([CODEC] if names[PICKLED[1]].size < POINTER_BYTES else [])]
         for other, folder in beside:
