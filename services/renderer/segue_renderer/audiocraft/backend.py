@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -22,7 +23,7 @@ from segue_renderer.wait_queue import WaitQueue
 from segue_runtime import errors, failpoints, logs
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -140,11 +141,12 @@ class AudiocraftBackend:
             async for current in position.updates():
                 yield RenderProgress(0, run.samples, current)
             sound = None
-            async for step in self._steps(run, model):
-                if isinstance(step, float):
-                    yield RenderProgress(0, run.samples, fraction=step)
-                else:
-                    sound = step
+            async with contextlib.aclosing(self._steps(run, model)) as steps:
+                async for step in steps:
+                    if isinstance(step, float):
+                        yield RenderProgress(0, run.samples, fraction=step)
+                    else:
+                        sound = step
         if sound is None:
             raise errors.DeviceLost("the renderer is being closed")
         for first in range(0, len(sound), self._profile.sample_rate):
@@ -159,7 +161,9 @@ class AudiocraftBackend:
             warnings=tuple(run.warnings_after()),
         )
 
-    async def _steps(self, run: AudiocraftRun, model: AudiocraftModel) -> AsyncIterator[float | NDArray[np.float32]]:
+    async def _steps(
+        self, run: AudiocraftRun, model: AudiocraftModel
+    ) -> AsyncGenerator[float | NDArray[np.float32], None]:
         """Yield the fraction that is done, from time to time, and then the sound."""
         loop = asyncio.get_running_loop()
         updates: asyncio.Queue[float | None] = asyncio.Queue()
