@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -34,20 +35,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
     """Write a model of each kind: distilled, and with guidance."""
+    import gc
     import warnings
 
     import torch
     from tests.diffusion import tiny_models
 
     torch.set_num_threads(1)
+    # A backend that closes collects garbage; what the libraries have made is none.
+    gc.freeze()
     root = tmp_path_factory.mktemp("models")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        return {
+        written = {
             "ace-step": tiny_models.write_ace_step(root / "ace-step"),
             "ace-step-base": tiny_models.write_ace_step(root / "ace-step-base", is_turbo=False),
             "stable-audio": tiny_models.write_stable_audio(root / "stable-audio"),
             "stable-audio-base": tiny_models.write_stable_audio(root / "stable-audio-base", is_distilled=False),
         }
+    yield written
+    gc.unfreeze()
