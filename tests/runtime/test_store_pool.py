@@ -225,3 +225,25 @@ async def test_the_expected_wait_is_the_work_before_a_section(
         await line.enter("a")
     places = await store.pool.places()
     assert [places[ticket].wait_s for ticket in sorted(places)] == expected
+
+
+async def test_writers_in_two_processes_give_each_slot_once_and_leave_none_free(opens: Opens) -> None:
+    stores = [await opens(), await opens()]
+    lines = [Line(each) for each in stores]
+    waiting = {await line.enter(f"piece{number}") for number, line in enumerate(lines)}
+    waiting.update(await asyncio.gather(*(lines[n % 2].enter(f"piece{n % 2}", due=n) for n in range(8))))
+    await asyncio.gather(*(offer(each, f"r{number}", slots=2) for number, each in enumerate(stores)))
+    num_later = 16
+    while waiting:
+        leased = [ticket for ticket in waiting if await lines[0].renderer(ticket)]
+        assert len(leased) == min(4, len(waiting))
+        # Nearer ones come while slots become free: whoever has not seen that would give the same slot to another one.
+        later = (
+            [lines[n % 2].enter(f"piece{n % 2}", due=-1 - n) for n in range(num_later - 4, num_later)]
+            if num_later
+            else []
+        )
+        num_later -= len(later)
+        ended = [lines[n % 2].leave(ticket) for n, ticket in enumerate(leased)]
+        entered = await asyncio.gather(*later, *ended)
+        waiting = (waiting - set(leased)) | {ticket for ticket in entered if ticket is not None}

@@ -12,13 +12,17 @@ from tests.runtime.store_rows import LEASE_S, append, create, epoch_of, payloads
 
 from segue_runtime import errors
 from segue_runtime.store import Upload, UploadPart
+from segue_runtime.store.pool.records import ModelKey, OfferedModel, RendererOffer, WaitingSection
 from segue_runtime.store.redis import RedisStore
+from segue_runtime.store.redis.pool import RedisPool
 from segue_runtime.store.redis.server import check_server, connect
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Coroutine
 
     from tests.runtime.redis_server import RedisServer
+
+    from segue_runtime.store.redis.pool_snapshot import PoolSnapshot
 
 pytestmark = pytest.mark.reference(PROGRAM)
 PASSWORD = "correct horse"
@@ -183,3 +187,56 @@ async def test_sentinels_lead_to_the_primary(redis_server: RedisServer) -> None:
         await store.close()
     with redis_server.client() as client:
         assert client.exists("segue:job:compositions/a")
+
+
+async def test_a_slot_that_another_process_has_just_given_away_is_not_given_again(
+    on_server: RedisStore, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = await RedisStore.open(redis_server.url)
+    for name in ("compositions/far", "compositions/near"):
+        await create(on_server, name)
+        assert await on_server.claim_one(name, "c", LEASE_S)
+    model = ModelKey("band")
+    offered = RendererOffer("r1", "r1:1", 1, [OfferedModel(model, 1)])
+    await on_server.pool.offer(offered, 20)
+    snapshot = vars(RedisPool)["_snapshot"]
+    near: list[int] = []
+
+    async def overtaken(pool: RedisPool) -> PoolSnapshot:
+        found: PoolSnapshot = await snapshot(pool)
+        if pool is on_server.pool and not near:
+            near.append(0)
+            near.append(await other.pool.enter_line(WaitingSection("compositions/near", 1, "s", model, -9, 1)))
+        return found
+
+    monkeypatch.setattr(RedisPool, "_snapshot", overtaken)
+    far = await on_server.pool.enter_line(WaitingSection("compositions/far", 1, "s", model, 9, 1))
+    assert await on_server.pool.wait_for_lease(far, 0) is None
+    assert await on_server.pool.wait_for_lease(near[1], 0) is not None
+    assert [each.num_leases for each in await on_server.pool.renderers()] == [1]
+    await other.close()
+
+
+async def test_a_claim_and_a_position_run_as_many_commands_in_a_long_queue(
+    on_server: RedisStore, redis_server: RedisServer
+) -> None:
+    """Counted in commands inside the functions, which do not depend on the computer."""
+    costs = []
+    for first, last in ((0, 20), (20, 600)):
+        names = [f"compositions/{index}" for index in range(first, last)]
+        await asyncio.gather(*(create(on_server, name, f"owner {index % 4}") for index, name in enumerate(names)))
+        found = [await num_commands(redis_server, on_server.claim("c1", LEASE_S)) for _ in range(3)]
+        found.append(await num_commands(redis_server, on_server.queue_positions(names[-1:])))
+        costs.append(found)
+    assert max(costs[1][:3]) <= max(costs[0][:3])
+    assert costs[1][3] <= costs[0][3]
+
+
+async def num_commands(server: RedisServer, work: Coroutine[Any, Any, object]) -> int:
+    """Return how many commands a call runs."""
+    with server.client() as client:
+        client.config_resetstat()
+        await work
+        counts: Any = client.info("commandstats")
+        kept_out = {"cmdstat_info", "cmdstat_config|resetstat", "cmdstat_evalsha", "cmdstat_eval", "cmdstat_ping"}
+        return sum(each["calls"] for name, each in counts.items() if name not in kept_out)
