@@ -12,6 +12,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.runtime.s3_server import S3Server
+
 # Must run before any import of numpy. The matrix products are small, and on a busy machine threads make them up to
 # fifty times slower.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -57,3 +59,12 @@ def disarmed_failpoints() -> Iterator[None]:
     from segue_runtime import failpoints
 
     failpoints.arm("")
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A running S3 server. Its tests are marked with `reference("versitygw")`."""
+    from tests.runtime import s3_server
+
+    with s3_server.running(tmp_path_factory.mktemp("s3") / "buckets") as server:
+        yield server

@@ -13,27 +13,34 @@ from hypothesis import strategies as st
 from tests.runtime.memory_artifacts import MemoryArtifacts
 
 from segue_runtime import errors
-from segue_runtime.artifacts import ArtifactExists, ArtifactStore, FolderArtifacts, Part, Ref, check_key, folder
+from segue_runtime.artifacts import ArtifactExists, ArtifactStore, FolderArtifacts, Part, Ref, check_key, folder, s3
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
+
+    from tests.runtime.s3_server import S3Server
 
 STORES: dict[str, Callable[[Path], ArtifactStore]] = {
     "folder": lambda path: FolderArtifacts(path / "artifacts"),
     "folder, read by threads alone": lambda path: FolderArtifacts(path / "artifacts"),
     "memory": lambda _path: MemoryArtifacts(),
 }
+BACKENDS = [*STORES, pytest.param("s3", marks=pytest.mark.reference("versitygw"))]
 KEY = "c/1/outputs/master.flac"
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(params=BACKENDS)
 async def artifacts(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[ArtifactStore]:
     if "threads" in request.param:
         monkeypatch.setattr(folder, "NO_WAIT", None)
-    store = STORES[request.param](tmp_path)
+    if request.param == "s3":
+        server: S3Server = request.getfixturevalue("s3_server")
+        store: ArtifactStore = s3.S3Artifacts(server.settings(server.new_bucket()), tmp_path)
+    else:
+        store = STORES[request.param](tmp_path)
     yield store
     await store.close()
 

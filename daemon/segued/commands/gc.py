@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from segue_runtime import errors
 from segued.exits import CliError, ExitCode
+from segued.serve.artifact_store import open_artifacts
 from segued.serve.storage import open_space, open_store
 
 if TYPE_CHECKING:
@@ -39,11 +40,10 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
 async def clean(settings: Settings) -> Freed:
     """Clean a home once."""
     from segue_conductor.storage_cleaner import StorageCleaner
-    from segue_runtime.artifacts import FolderArtifacts
 
     space = await asyncio.to_thread(open_space, settings)
     store = await open_store(settings, space)
-    artifacts = await asyncio.to_thread(FolderArtifacts, settings.artifact_folder)
+    artifacts = await open_artifacts(settings, space)
     try:
         return await StorageCleaner(store, artifacts, takes_bytes=settings.store.takes_bytes).clean()
     finally:

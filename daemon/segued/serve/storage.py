@@ -11,6 +11,7 @@ from segue_runtime.clocks import REAL
 from segue_runtime.lifecycle import Phase
 from segue_runtime.rpc.admission.role_tokens import role_access
 from segue_runtime.settings import SettingsError
+from segued.serve.artifact_store import open_artifacts
 from segued.serve.roles import service
 
 if TYPE_CHECKING:
@@ -38,12 +39,12 @@ async def open_storage(settings: Settings, socket: str, lifecycle: Lifecycle, cl
     from segue_composition.model_catalog import ModelCatalog
     from segue_composition.peers import Peers
     from segue_composition.services import Services
-    from segue_runtime.artifacts import FolderArtifacts
 
     space = await asyncio.to_thread(open_space, settings)
     store = await open_store(settings, space, clocks)
     lifecycle.add(Phase.CLOSE, "store", lambda _left_s: store.close())
-    artifacts = await asyncio.to_thread(FolderArtifacts, settings.artifact_folder, space.has_room)
+    artifacts = await open_artifacts(settings, space)
+    lifecycle.add(Phase.CLOSE, "artifacts", lambda _left_s: artifacts.close())
     peers = Peers(_addresses(settings, socket), role_access(settings))
     lifecycle.add(Phase.CLOSE, "channels", lambda _left_s: peers.close())
     return Services(store, artifacts, peers, ModelCatalog(store), space)

@@ -6,9 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
-import secrets
 import shutil
-import time
 from array import array
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -18,23 +16,20 @@ from typing import TYPE_CHECKING, TypeVar
 from segue_runtime import failpoints
 from segue_runtime.artifacts import disk
 from segue_runtime.artifacts.base import ArtifactExists, Part, Ref, StoredFile, check_key
-from segue_runtime.artifacts.checksums import CHECKED_BYTES, BlockChecksums, block_range, checksums_of
-from segue_runtime.artifacts.disk import full, storage_errors
-from segue_runtime.artifacts.verified import damaged
+from segue_runtime.artifacts.checksums import BlockChecksums, block_range, checksums_of
+from segue_runtime.artifacts.disk import storage_errors
+from segue_runtime.artifacts.partial_files import PartialFiles, PartialGrowingFile, PartialWriter
+from segue_runtime.artifacts.verified import checked_part, damaged
 from segue_runtime.errors import OffsetOutOfRange
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
 T = TypeVar("T")
 AFTER_SYNC = failpoints.declare("artifacts.after_sync", "A segment is on disk, its log row is not yet written.")
 BEFORE_RENAME = failpoints.declare("artifacts.before_rename", "A whole file is on disk under its temporary name.")
 BLOCK_BYTES = 256 * 1024
-PARTIAL = ".partial"
-"""The folder of partial files: those that are being written."""
-ABANDONED_S = 86_400.0
-"""A partial file that was not written to for this long was left by a killed process."""
 NUM_THREADS = 4
 MAX_CACHED_BYTES = 1 << 20
 """The event loop itself copies up to this much; a hop to a thread costs more."""
@@ -47,14 +42,9 @@ class FolderArtifacts:
 
     def __init__(self, folder: Path, has_room: Callable[[], bool] = lambda: True) -> None:
         self._folder = folder
-        self._has_room = has_room
         self._checksums = BlockChecksums()
         self._threads = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="artifacts")
-        with storage_errors("folder"):
-            (folder / PARTIAL).mkdir(parents=True, exist_ok=True, mode=0o700)
-            with contextlib.suppress(PermissionError):  # another user's folder: whoever owns it decides
-                folder.chmod(0o700)
-            _delete_abandoned(folder / PARTIAL)
+        self._partial = PartialFiles(folder, has_room)
 
     async def append(self, stream: str, payload: bytes) -> Ref:
         """Add a segment, durably. Bytes that a crash left without a log row stay as harmless orphans."""
@@ -85,11 +75,11 @@ class FolderArtifacts:
         blocks = None if None in known else self._read_cached(spans)
         if blocks is None:
             return await self._in_thread(lambda: self._read_parts(parts, spans))
-        return b"".join(map(_checked, parts, blocks, known))
+        return b"".join(map(checked_part, parts, blocks, known))
 
     def _read_parts(self, parts: Sequence[Part], spans: Sequence[tuple[str, int, int]]) -> bytes:
         known = [self._checksums.get(part.ref.sha256) or self._verify(part.ref) for part in parts]
-        return b"".join(map(_checked, parts, [self._read(*span) for span in spans], known))
+        return b"".join(map(checked_part, parts, [self._read(*span) for span in spans], known))
 
     def _verify(self, ref: Ref) -> array[int]:
         """Compare a whole segment with its digest; keep and return the checksums of its blocks."""
@@ -154,19 +144,19 @@ class FolderArtifacts:
         return Ref(key, 0, len(payload), hashlib.sha256(payload).digest())
 
     @asynccontextmanager
-    async def open_writer(self, key: str, *, replace: bool = False) -> AsyncIterator[FolderWriter]:
+    async def open_writer(self, key: str, *, replace: bool = False) -> AsyncIterator[PartialWriter]:
         """Write a file in blocks; it appears whole or not at all."""
         async with self.local_output(key, replace=replace) as path:
             descriptor = os.open(path, os.O_WRONLY)
             try:
-                yield FolderWriter(key, descriptor, self._in_thread)
+                yield PartialWriter(key, descriptor, self._in_thread)
             finally:
                 os.close(descriptor)
 
-    async def open_growing(self, key: str) -> FolderGrowingFile:
+    async def open_growing(self, key: str) -> PartialGrowingFile:
         """Start a file that is read while it is written."""
         self._path(key)
-        return FolderGrowingFile(self, key, self._new_partial(key))
+        return PartialGrowingFile(self, key, self._partial.new(key))
 
     @asynccontextmanager
     async def local_copy(self, key: str) -> AsyncIterator[Path]:
@@ -179,7 +169,7 @@ class FolderArtifacts:
         """Give a path in the store's folder, so that the file needs no copy to appear."""
         if self._path(key).exists() and not replace:
             raise ArtifactExists(f"{key} already exists")
-        path = self._new_partial(key)
+        path = self._partial.new(key)
         try:
             with storage_errors(key):
                 yield path
@@ -187,17 +177,9 @@ class FolderArtifacts:
         finally:
             path.unlink(missing_ok=True)
 
-    def _new_partial(self, key: str) -> Path:
-        self.check_room()
-        path = self._folder / PARTIAL / secrets.token_hex(12)
-        with storage_errors(key):
-            path.touch(mode=0o600)
-        return path
-
     def check_room(self) -> None:
         """Raise StorageFull when the rest of the disk is reserved."""
-        if not self._has_room():
-            raise full()
+        self._partial.check_room()
 
     async def publish(self, key: str, path: Path, *, replace: bool) -> None:
         """Make a partial file durable and give it its key."""
@@ -263,7 +245,7 @@ class FolderArtifacts:
         return await self._in_thread(lambda: self._delete_unused(prefix, listed))
 
     def _delete_unused(self, prefix: str, listed: Sequence[StoredFile]) -> bool:
-        folder, aside = self._path(prefix), self._folder / PARTIAL / secrets.token_hex(12)
+        folder, aside = self._path(prefix), self._partial.unused()
         if self._list(prefix) != list(listed):
             return False
         # Readers find a folder whole or not at all. A touch that came before the renaming shows after it.
@@ -288,80 +270,3 @@ class FolderArtifacts:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-
-
-class FolderWriter:
-    """Writes a partial file in a thread, block by block."""
-
-    def __init__(self, key: str, descriptor: int, in_thread: Callable[[Callable[[], None]], Awaitable[None]]) -> None:
-        self._key = key
-        self._descriptor = descriptor
-        self._in_thread = in_thread
-
-    async def write(self, payload: bytes) -> None:
-        """Append bytes."""
-        with storage_errors(self._key):
-            await self._in_thread(lambda: disk.write_all(self._descriptor, payload))
-
-
-class FolderGrowingFile:
-    """A partial file that is read through the descriptor it is written with."""
-
-    def __init__(self, store: FolderArtifacts, key: str, path: Path) -> None:
-        self._store = store
-        self._key = key
-        self._path = path
-        with storage_errors(key):
-            self._descriptor: int | None = os.open(path, os.O_RDWR | os.O_APPEND)
-
-    async def write(self, payload: bytes) -> None:
-        """Append bytes to the page cache: this takes microseconds, a hop to a thread would take longer."""
-        self._store.check_room()
-        with storage_errors(self._key):
-            disk.write_all(self._open(), payload)
-
-    async def read(self, start: int, length: int) -> bytes:
-        """Read from the page cache; after the commit, from the store."""
-        if self._descriptor is None:
-            return await self._store.get(self._key, start, length)
-        with storage_errors(self._key):
-            return os.pread(self._descriptor, length, start)
-
-    async def commit(self) -> None:
-        """Make the file durable and let it appear under its key."""
-        self._open()
-        try:
-            await self._store.publish(self._key, self._path, replace=True)
-        finally:
-            await self.discard()
-
-    async def discard(self) -> None:
-        """Delete the file; does nothing after a commit."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-            self._path.unlink(missing_ok=True)
-
-    def _open(self) -> int:
-        if self._descriptor is None:
-            message = f"{self._key} was committed or discarded"
-            raise RuntimeError(message)
-        return self._descriptor
-
-
-def _checked(part: Part, blocks: bytes, known: array[int] | None) -> bytes:
-    """Return the bytes of a part from the whole blocks around it, which must have the known checksums."""
-    first, _ = block_range(part.start, part.length, part.ref.length)
-    index = first // CHECKED_BYTES
-    measured = checksums_of(blocks)
-    if known is None or measured != known[index : index + len(measured)]:
-        raise damaged(part.ref)
-    return blocks[part.start - first : part.start - first + part.length]
-
-
-def _delete_abandoned(folder: Path) -> None:
-    """Delete the partial files of killed processes; other processes may be writing theirs."""
-    for path in folder.iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            if path.stat().st_mtime < time.time() - ABANDONED_S:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()

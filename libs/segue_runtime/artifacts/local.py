@@ -17,9 +17,9 @@ BLOCK_BYTES = 1 << 20
 
 
 @asynccontextmanager
-async def temporary_copy(store: ArtifactStore, key: str) -> AsyncIterator[Path]:
-    """Implement `local_copy`: download the artifact to a temporary file."""
-    with tempfile.TemporaryDirectory(prefix="segue-copy-") as folder:
+async def temporary_copy(store: ArtifactStore, key: str, within: Path | None = None) -> AsyncIterator[Path]:
+    """Implement `local_copy`: download the artifact to a temporary file, which may have to be within a folder."""
+    with tempfile.TemporaryDirectory(prefix="segue-copy-", dir=within) as folder:
         path = Path(folder) / "file"
         with path.open("wb") as copy:
             async for block in store.read_blocks(key):

@@ -7,20 +7,22 @@ import hashlib
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from segue_runtime.artifacts.checksums import CHECKED_BYTES, block_range, checksums_of
 from segue_runtime.errors import ArtifactCorrupt
 
 if TYPE_CHECKING:
+    from array import array
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from segue_runtime.artifacts.base import ArtifactStore, Ref
+    from segue_runtime.artifacts.base import ArtifactStore, Part, Ref
     from segue_runtime.errors import SegueError
 
 
 def damaged(ref: Ref) -> SegueError:
     """Return the error for an artifact with other bytes than those that were written."""
     return ArtifactCorrupt(
-        f"{ref.key}: the stored bytes do not match their digest: the file was damaged on disk",
+        f"{ref.key}: the stored bytes do not match their digest: they were damaged in storage",
         metadata={"artifact": ref.key},
     )
 
@@ -47,3 +49,13 @@ async def verified_blocks(store: ArtifactStore, ref: Ref) -> AsyncIterator[bytes
 def _digest(path: Path) -> bytes:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").digest()
+
+
+def checked_part(part: Part, blocks: bytes, known: array[int] | None) -> bytes:
+    """Return the bytes of a part from the whole blocks around it, which must have the known checksums."""
+    first, _ = block_range(part.start, part.length, part.ref.length)
+    index = first // CHECKED_BYTES
+    measured = checksums_of(blocks)
+    if known is None or measured != known[index : index + len(measured)]:
+        raise damaged(part.ref)
+    return blocks[part.start - first : part.start - first + part.length]

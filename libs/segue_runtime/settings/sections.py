@@ -258,10 +258,32 @@ class StoreSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class S3Settings:
+    """A bucket of S3 or of a compatible store, for `artifacts.backend = s3`."""
+
+    bucket: str = text("", "Bucket of the artifacts; it must exist.")
+    endpoint: str = text("", "URL of the store, http://… or https://…; empty: AWS.")
+    region: str = text("us-east-1", "Region of the bucket.")
+    prefix: str = text("", "Folder of the bucket that holds the artifacts; empty: the whole bucket.")
+    path_style: bool = switch("Name the bucket in the path of URLs; false: in the host name, as on AWS.", default=True)
+    access_key: str = text(
+        "", "Id of the access key; empty: from AWS_ACCESS_KEY_ID, a role or the machine's identity.", secret=True
+    )
+    secret_key: str = text("", "Secret of the access key.", secret=True)
+    session_token: str = text("", "Session token of temporary credentials.", secret=True)
+    timeout_s: float = duration(30, "Time for one request.", minimum_s=0.1)
+    patience_s: float = duration(120, "Time for which work waits for a store that does not answer.", minimum_s=0.1)
+
+
+@dataclass(frozen=True, slots=True)
 class ArtifactsSettings:
     """The store of audio segments, takes, uploads and finished files."""
 
-    path: Path | None = file_path("Folder; default: artifacts in home.")
+    backend: str = choice("folder", ("folder", "s3"), "Where artifacts are: in a folder, or in a bucket.")
+    path: Path | None = file_path(
+        "Folder; with s3, of growing files and temporary copies only. Default: artifacts in home."
+    )
+    s3: S3Settings = field(default_factory=S3Settings)
 
 
 @dataclass(frozen=True, slots=True)
