@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.reference(PROGRAM)
 PASSWORD = "correct horse"
+WORKER = Path(__file__).parents[2] / "examples/announcements/worker.py"
 
 
 @pytest.fixture
@@ -129,6 +133,34 @@ async def test_indexes_are_rebuilt_from_the_hashes(on_server: RedisStore, redis_
     while (claimed := await on_server.claim("c1", LEASE_S)) is not None:
         order.append(claimed.name)
     assert order == ["compositions/4", "compositions/2", "compositions/1", "compositions/3"]
+
+
+async def test_finished_jobs_are_announced_to_each_worker_of_a_group_and_taken_over_from_a_dead_one(
+    on_server: RedisStore, redis_server: RedisServer
+) -> None:
+    await create(on_server)
+    await create(on_server, "compositions/b", "bob")
+    for name in ("compositions/a", "compositions/b"):
+        epoch = await epoch_of(on_server, name)
+        await append(on_server, name, epoch, rows(b"end"), state="SUCCEEDED", terminal=True)
+    with redis_server.client() as client:
+        calls: Any = client
+        calls.xgroup_create("segue:announced", "archive", id="0")
+        held: Any = calls.xreadgroup("archive", "dead", {"segue:announced": ">"}, count=3)
+        assert len(held[0][1]) == 3  # both accepted ones and a finished one, which is never acknowledged
+        command = (sys.executable, str(WORKER), redis_server.url, "--group", "archive", "--idle-ms", "1")
+        worker = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        try:
+            assert worker.stdout is not None
+            found = [json.loads(await worker.stdout.readline()) for _ in range(2)]
+            assert [(each["name"], each["owner"], each["state"]) for each in found] == [
+                ("compositions/a", "ann", "SUCCEEDED"), ("compositions/b", "bob", "SUCCEEDED"),
+            ]  # fmt: skip
+            while calls.xpending("segue:announced", "archive")["pending"]:  # noqa: ASYNC110 - another process does it
+                await asyncio.sleep(0.01)
+        finally:
+            worker.kill()
+            await worker.communicate()
 
 
 async def test_unsuitable_servers_are_refused_or_named_in_the_log(

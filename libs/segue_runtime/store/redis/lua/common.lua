@@ -45,6 +45,14 @@ local function ring_bell(...)
   redis.call('PUBLISH', PREFIX .. ARGV[2], table.concat({ ... }, '\0'))
 end
 
+local MAX_ANNOUNCED = 10000
+
+-- Tell consumers outside, which read this stream in groups.
+local function announce(what, name, kind, owner, state)
+  redis.call('XADD', key('announced'), 'MAXLEN', '~', MAX_ANNOUNCED, '*', 'event', what, 'name', name, 'kind', kind,
+    'owner', owner, 'state', state)
+end
+
 local function job_fields(name, ...)
   return redis.call('HMGET', key('job', name), ...)
 end

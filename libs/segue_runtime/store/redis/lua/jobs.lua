@@ -61,6 +61,7 @@ function operations.create(name, kind, owner, digest, limit, stamp, request_id, 
   redis.call('ZADD', key('kind', kind), id, name)
   join_queue(name, kind, owner, id, false)
   ring_bell('queue', kind)
+  announce('accepted', name, kind, owner, job_fields(name, 'state')[1])
   return { 'ok', name, redis.call('HGETALL', key('job', name)) }
 end
 

@@ -1,7 +1,7 @@
 -- The log of a job: a stream with the ids `<sequence>-0`.
 
 local function finish(name, retention_s)
-  local job = job_fields(name, 'kind', 'owner', 'upload')
+  local job = job_fields(name, 'kind', 'owner', 'upload', 'state')
   local expires = text(now + tonumber(retention_s))
   redis.call('HSET', key('job', name), 'finished', text(now), 'expires', expires)
   redis.call('HDEL', key('job', name), 'claimed_by', 'lease_until', 'checkpoint')
@@ -11,6 +11,7 @@ local function finish(name, retention_s)
     redis.call('SREM', key('upload', 'jobs', job[3]), name)
   end
   forget_sections(name)
+  announce('finished', name, job[1], job[2], job[4])
 end
 
 -- name, epoch, the row that it follows and its stamp, the new rows' stamp, +retention if the job ends, +resource,
