@@ -1,10 +1,12 @@
-"""Downloads: files of the artifact store that callers may read or use."""
+"""Downloads and URLs: files of the artifact store that callers may read or use."""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Final
 
 from segue.composer.v1 import composition_pb2, files_pb2
+from segue_composition import log_rows
 from segue_composition.artifact_keys import artifact_key
 from segue_runtime import errors
 from segue_runtime.artifacts import Ref
@@ -16,10 +18,11 @@ if TYPE_CHECKING:
     from segue_composition.services import Services
 
 READ_BYTES: Final = 1 << 20
+URL_LIFETIME_S: Final = 3600
 
 
 class ArtifactFiles:
-    """Downloads of one gateway."""
+    """Downloads and URLs of one gateway."""
 
     def __init__(self, services: Services) -> None:
         self._store = services.store
@@ -66,6 +69,18 @@ class ArtifactFiles:
                 yield files_pb2.DownloadArtifactResponse(offset=offset + start, data=piece, crc32c=crc32c(piece))
             offset += len(block)
             remaining -= len(block)
+
+    async def url(self, owner: str, request: files_pb2.GetArtifactUrlRequest) -> files_pb2.GetArtifactUrlResponse:
+        """Return a URL of a file for a limited time."""
+        output = await self.source(owner, request.name)
+        lifetime_s = request.lifetime.seconds if request.HasField("lifetime") else URL_LIFETIME_S
+        began = time.time()
+        url = await self._artifacts.url(artifact_key(request.name), lifetime_s)
+        if url is None:
+            raise errors.NotImplementedYet("this server's artifact store has no URLs: use DownloadArtifact")
+        answer = files_pb2.GetArtifactUrlResponse(url=url, output=output)
+        log_rows.set_time(answer.expire_time, began + lifetime_s)
+        return answer
 
 
 def _no_artifact(name: str) -> errors.SegueError:

@@ -161,6 +161,12 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         async for response in self._files.download(owner(), request):
             yield response
 
+    async def GetArtifactUrl(
+        self, request: files_pb2.GetArtifactUrlRequest, context: Context
+    ) -> files_pb2.GetArtifactUrlResponse:
+        """Return a URL of a file for a limited time."""
+        return await self._files.url(owner(), request)
+
     async def CreateUpload(
         self, request: files_pb2.CreateUploadRequest, context: Context
     ) -> files_pb2.CreateUploadResponse:

@@ -176,6 +176,7 @@ async def test_each_owner_sees_and_changes_only_what_is_theirs(tmp_path: Path) -
                 "cancel": lambda: bob.cancel(made.name),
                 "delete": lambda: bob.delete(made.name),
                 "download": lambda: bob.download(output, tmp_path / "stolen"),
+                "url": lambda: bob.url(output),
                 "analyze": lambda: bob.analyze(output.name),
                 "master": lambda: bob.create_master(upload),
                 "revise": lambda: bob.create(spec_pb2.CompositionSpec(parent=made.name)),

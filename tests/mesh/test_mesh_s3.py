@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import urllib.request
 from typing import TYPE_CHECKING
 
+import grpc
 import pytest
 from tests.mesh.harness import Segued, embedded, hear, reach, spec
 from tests.runtime.s3_server import SECRET, S3Server
 
 from segue.composer.v1 import composition_pb2, stream_pb2
-from segue_client import Client
+from segue_client import Client, SegueError
 from segue_runtime.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -60,12 +62,35 @@ async def test_a_killed_conductor_is_replaced_by_one_on_another_machine(s3_serve
         assert SECRET not in logs
 
 
+def fetch(url: str) -> bytes:
+    """Read a URL as any program can."""
+    with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - the server's own URL
+        return bytes(answer.read())
+
+
+async def test_a_folder_has_no_urls(tmp_path: Path) -> None:
+    async with embedded(tmp_path) as (_, client):
+        heard = await hear(client.compose(spec(seconds=2)))
+        with pytest.raises(SegueError, match="DownloadArtifact") as caught:
+            await client.url(heard.composition.outputs[0])
+        assert (caught.value.code, caught.value.reason) == (grpc.StatusCode.UNIMPLEMENTED, "NOT_IMPLEMENTED")
+
+
 async def test_uploads_are_mastered_and_deletions_leave_nothing(s3_server: S3Server, tmp_path: Path) -> None:
     bucket = s3_server.new_bucket()
     async with embedded(tmp_path / "home", dict(s3_server.flags(bucket))) as (_, client):
         heard = await hear(client.compose(spec(seconds=4, stems=True), audio=BOTH))
         master = next(each for each in heard.composition.outputs if each.kind == composition_pb2.OUTPUT_KIND_MASTER)
         await client.download(master, tmp_path / "master.flac")
+        url = await client.url(master, lifetime_s=60)
+        assert await asyncio.to_thread(fetch, url) == (tmp_path / "master.flac").read_bytes()
+        assert SECRET not in url
+        for unknown in (
+            composition_pb2.Output(name=master.name + "x"),
+            composition_pb2.Output(name="uploads/0123abcd"),
+        ):
+            with pytest.raises(SegueError, match="it is not yours"):
+                await client.url(unknown)
         upload = await client.upload(tmp_path / "master.flac")
         created = await client.create_master(upload.name)
         again = await hear(client.watch(created.name))

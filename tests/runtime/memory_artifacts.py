@@ -83,6 +83,9 @@ class MemoryArtifacts:
     def local_output(self, key: str, *, replace: bool = False) -> AbstractAsyncContextManager[Path]:
         return temporary_output(self, key, replace=replace)
 
+    async def url(self, key: str, lifetime_s: int) -> None:  # noqa: ARG002 - there is no URL
+        check_key(key)
+
     async def size(self, key: str) -> int:
         return len(self._content(key))
 

@@ -176,7 +176,7 @@ async def test_a_file_is_either_touched_or_deleted(opens: Opens) -> None:
 async def test_a_url_gives_the_file_until_it_expires(opens: Opens) -> None:
     store = opens(prefix="segue/one")
     await store.put("c/1/outputs/master.flac", b"content")
-    url = await store.sign("c/1/outputs/master.flac", 60)
+    url = await store.url("c/1/outputs/master.flac", 60)
 
     def fetch(address: str) -> bytes:
         with urllib.request.urlopen(address, timeout=30) as answer:  # noqa: S310 - the server's own URL
@@ -187,7 +187,7 @@ async def test_a_url_gives_the_file_until_it_expires(opens: Opens) -> None:
     with pytest.raises(urllib.error.HTTPError):
         await asyncio.to_thread(fetch, url.replace("master.flac", "other.flac"))
     with pytest.raises(errors.InvalidField):
-        await store.sign("../other", 60)
+        await store.url("../other", 60)
 
 
 # Faults.

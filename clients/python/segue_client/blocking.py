@@ -200,6 +200,10 @@ class BlockingClient:
         """Yield the bytes of an output. They are checked, and a broken download resumes at its last byte."""
         return self._thread.iterate(self._inner.read(output))
 
+    def url(self, output: Output, lifetime_s: int = 3600) -> str:
+        """Return a URL of an output for a limited time; an error if the server's store has none."""
+        return self._thread.run(self._inner.url(output, lifetime_s))
+
     def upload(self, path: Path, media_type: str = "") -> files_pb2.Upload:
         """Upload a file, for `analyze` or `create_master`. Without a media type, its name tells it."""
         return self._thread.run(self._inner.upload(path, media_type))

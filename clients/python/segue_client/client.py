@@ -227,6 +227,12 @@ class Client:
         async for piece in transfers.read(self._connection, output):
             yield piece
 
+    async def url(self, output: Output, lifetime_s: int = 3600) -> str:
+        """Return a URL of an output for a limited time; an error if the server's store has none."""
+        request = files_pb2.GetArtifactUrlRequest(name=output.name)
+        request.lifetime.FromSeconds(lifetime_s)
+        return (await self._connection.call(lambda stub: stub.GetArtifactUrl, request)).url
+
     async def upload(self, path: Path, media_type: str = "") -> files_pb2.Upload:
         """Upload a file, for `analyze` or `create_master`. Without a media type, its name tells it."""
         return await transfers.upload(self._connection, path, media_type or media_type_of(path))

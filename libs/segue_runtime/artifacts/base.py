@@ -133,6 +133,10 @@ class ArtifactStore(Protocol):
         """Give a path of this machine to write to. Its file appears under the key when the block ends without error."""
         ...
 
+    async def url(self, key: str, lifetime_s: int) -> str | None:
+        """Return a URL at which anyone can read the file for some time; None if the store has no URLs."""
+        ...
+
     # Both.
 
     async def size(self, key: str) -> int:

@@ -196,6 +196,10 @@ class FolderArtifacts:
         await failpoints.reach(BEFORE_RENAME)
         await self._in_thread(rename)
 
+    async def url(self, key: str, lifetime_s: int) -> None:  # noqa: ARG002 - no URL has any lifetime
+        """Return None: a folder has no URLs."""
+        self._path(key)
+
     async def size(self, key: str) -> int:
         """Return the length of a file or a stream in bytes."""
         path = self._path(key)

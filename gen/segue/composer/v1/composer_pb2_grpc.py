@@ -92,6 +92,11 @@ class ComposerServiceStub(object):
                 request_serializer=segue_dot_composer_dot_v1_dot_files__pb2.DownloadArtifactRequest.SerializeToString,
                 response_deserializer=segue_dot_composer_dot_v1_dot_files__pb2.DownloadArtifactResponse.FromString,
                 _registered_method=True)
+        self.GetArtifactUrl = channel.unary_unary(
+                '/segue.composer.v1.ComposerService/GetArtifactUrl',
+                request_serializer=segue_dot_composer_dot_v1_dot_files__pb2.GetArtifactUrlRequest.SerializeToString,
+                response_deserializer=segue_dot_composer_dot_v1_dot_files__pb2.GetArtifactUrlResponse.FromString,
+                _registered_method=True)
         self.ListModels = channel.unary_unary(
                 '/segue.composer.v1.ComposerService/ListModels',
                 request_serializer=segue_dot_composer_dot_v1_dot_composer__pb2.ListModelsRequest.SerializeToString,
@@ -248,6 +253,14 @@ class ComposerServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetArtifactUrl(self, request, context):
+        """GetArtifactUrl returns a URL of an output or of an upload, for a limited time, so that a program without gRPC can
+        read the file. Errors: ARTIFACT_NOT_FOUND, NOT_IMPLEMENTED if the server's store has no URLs (use DownloadArtifact).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListModels(self, request, context):
         """ListModels returns the models of the pool. Errors: NO_RENDERER.
         """
@@ -399,6 +412,11 @@ def add_ComposerServiceServicer_to_server(servicer, server):
                     servicer.DownloadArtifact,
                     request_deserializer=segue_dot_composer_dot_v1_dot_files__pb2.DownloadArtifactRequest.FromString,
                     response_serializer=segue_dot_composer_dot_v1_dot_files__pb2.DownloadArtifactResponse.SerializeToString,
+            ),
+            'GetArtifactUrl': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetArtifactUrl,
+                    request_deserializer=segue_dot_composer_dot_v1_dot_files__pb2.GetArtifactUrlRequest.FromString,
+                    response_serializer=segue_dot_composer_dot_v1_dot_files__pb2.GetArtifactUrlResponse.SerializeToString,
             ),
             'ListModels': grpc.unary_unary_rpc_method_handler(
                     servicer.ListModels,
@@ -739,6 +757,33 @@ class ComposerService(object):
             '/segue.composer.v1.ComposerService/DownloadArtifact',
             segue_dot_composer_dot_v1_dot_files__pb2.DownloadArtifactRequest.SerializeToString,
             segue_dot_composer_dot_v1_dot_files__pb2.DownloadArtifactResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetArtifactUrl(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/segue.composer.v1.ComposerService/GetArtifactUrl',
+            segue_dot_composer_dot_v1_dot_files__pb2.GetArtifactUrlRequest.SerializeToString,
+            segue_dot_composer_dot_v1_dot_files__pb2.GetArtifactUrlResponse.FromString,
             options,
             channel_credentials,
             insecure,

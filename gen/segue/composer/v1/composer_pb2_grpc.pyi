@@ -111,6 +111,14 @@ class ComposerServiceStub:
     OFFSET_OUT_OF_RANGE, ARTIFACT_CORRUPT.
     """
 
+    GetArtifactUrl: grpc.UnaryUnaryMultiCallable[
+        segue.composer.v1.files_pb2.GetArtifactUrlRequest,
+        segue.composer.v1.files_pb2.GetArtifactUrlResponse,
+    ]
+    """GetArtifactUrl returns a URL of an output or of an upload, for a limited time, so that a program without gRPC can
+    read the file. Errors: ARTIFACT_NOT_FOUND, NOT_IMPLEMENTED if the server's store has no URLs (use DownloadArtifact).
+    """
+
     ListModels: grpc.UnaryUnaryMultiCallable[
         segue.composer.v1.composer_pb2.ListModelsRequest,
         segue.composer.v1.composer_pb2.ListModelsResponse,
@@ -289,6 +297,14 @@ class ComposerServiceAsyncStub:
     ]
     """DownloadArtifact sends the bytes of an output or of an upload, or a range of them. Errors: ARTIFACT_NOT_FOUND,
     OFFSET_OUT_OF_RANGE, ARTIFACT_CORRUPT.
+    """
+
+    GetArtifactUrl: grpc.aio.UnaryUnaryMultiCallable[
+        segue.composer.v1.files_pb2.GetArtifactUrlRequest,
+        segue.composer.v1.files_pb2.GetArtifactUrlResponse,
+    ]
+    """GetArtifactUrl returns a URL of an output or of an upload, for a limited time, so that a program without gRPC can
+    read the file. Errors: ARTIFACT_NOT_FOUND, NOT_IMPLEMENTED if the server's store has no URLs (use DownloadArtifact).
     """
 
     ListModels: grpc.aio.UnaryUnaryMultiCallable[
@@ -489,6 +505,16 @@ class ComposerServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[collections.abc.Iterator[segue.composer.v1.files_pb2.DownloadArtifactResponse], collections.abc.AsyncIterator[segue.composer.v1.files_pb2.DownloadArtifactResponse]]:
         """DownloadArtifact sends the bytes of an output or of an upload, or a range of them. Errors: ARTIFACT_NOT_FOUND,
         OFFSET_OUT_OF_RANGE, ARTIFACT_CORRUPT.
+        """
+
+    @abc.abstractmethod
+    def GetArtifactUrl(
+        self,
+        request: segue.composer.v1.files_pb2.GetArtifactUrlRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[segue.composer.v1.files_pb2.GetArtifactUrlResponse, collections.abc.Awaitable[segue.composer.v1.files_pb2.GetArtifactUrlResponse]]:
+        """GetArtifactUrl returns a URL of an output or of an upload, for a limited time, so that a program without gRPC can
+        read the file. Errors: ARTIFACT_NOT_FOUND, NOT_IMPLEMENTED if the server's store has no URLs (use DownloadArtifact).
         """
 
     @abc.abstractmethod

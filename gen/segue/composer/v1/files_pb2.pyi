@@ -6,6 +6,7 @@ Uploads and downloads of files, in chunks."""
 import builtins
 import collections.abc
 import google.protobuf.descriptor
+import google.protobuf.duration_pb2
 import google.protobuf.internal.containers
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
@@ -72,6 +73,64 @@ class DownloadArtifactResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["crc32c", b"crc32c", "data", b"data", "offset", b"offset", "output", b"output"]) -> None: ...
 
 global___DownloadArtifactResponse = DownloadArtifactResponse
+
+@typing.final
+class GetArtifactUrlRequest(google.protobuf.message.Message):
+    """GetArtifactUrlRequest requests a URL of a file."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    LIFETIME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """name is the name of an output or of a finished upload."""
+    @property
+    def lifetime(self) -> google.protobuf.duration_pb2.Duration:
+        """lifetime is the time for which the URL works, 7 days at most. Absent means an hour."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        lifetime: google.protobuf.duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["lifetime", b"lifetime"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["lifetime", b"lifetime", "name", b"name"]) -> None: ...
+
+global___GetArtifactUrlRequest = GetArtifactUrlRequest
+
+@typing.final
+class GetArtifactUrlResponse(google.protobuf.message.Message):
+    """GetArtifactUrlResponse returns the URL."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    URL_FIELD_NUMBER: builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: builtins.int
+    OUTPUT_FIELD_NUMBER: builtins.int
+    url: builtins.str
+    """url is the address from which anyone who knows it can read the file with HTTP GET, in ranges too. Compare the bytes
+    with output.sha256.
+    """
+    @property
+    def expire_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """expire_time is the time at which the URL stops working. It stops earlier when the file is deleted."""
+
+    @property
+    def output(self) -> segue.composer.v1.composition_pb2.Output:
+        """output describes the file."""
+
+    def __init__(
+        self,
+        *,
+        url: builtins.str = ...,
+        expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        output: segue.composer.v1.composition_pb2.Output | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["expire_time", b"expire_time", "output", b"output"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["expire_time", b"expire_time", "output", b"output", "url", b"url"]) -> None: ...
+
+global___GetArtifactUrlResponse = GetArtifactUrlResponse
 
 @typing.final
 class Upload(google.protobuf.message.Message):

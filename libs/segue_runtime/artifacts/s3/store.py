@@ -232,7 +232,7 @@ class S3Artifacts:
         await failpoints.reach(BEFORE_RENAME)
         await self._bucket.replace_by_file(key, path)
 
-    async def sign(self, key: str, lifetime_s: int) -> str:
+    async def url(self, key: str, lifetime_s: int) -> str:
         """Return a URL at which anyone can read the file for some time."""
         return await self._bucket.sign(check_key(key), lifetime_s)
 

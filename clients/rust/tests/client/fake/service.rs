@@ -240,6 +240,10 @@ impl ComposerService for Service {
         })
     }
 
+    async fn get_artifact_url(&self, _: Request<GetArtifactUrlRequest>) -> Reply<GetArtifactUrlResponse> {
+        Err(refusal(Code::Unimplemented, "NOT_IMPLEMENTED", "this store has no URLs", &[]))
+    }
+
     async fn list_uploads(&self, _: Request<ListUploadsRequest>) -> Reply<ListUploadsResponse> {
         let state = self.0.lock().unwrap();
         let upload = |(name, bytes): (&String, &Vec<u8>)| Upload {
