@@ -46,6 +46,11 @@ impl Watch {
                     return Ok(());
                 };
                 self.rewind(stage, rewound.first_frame)?;
+                if sequence == 0 {
+                    // The store has lost rows: the stream starts again at its first event.
+                    self.delivered = 0;
+                    self.furthest = (0, 0);
+                }
                 self.note_progress(sequence, 0);
             }
             Some(inner) => self.receive_event(sequence, CompositionEvent { event: Some(inner), ..event })?,

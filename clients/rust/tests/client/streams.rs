@@ -6,7 +6,9 @@ use segue_client::{
     Error, StreamRequest, Update, Watch, WatchOptions,
     proto::segue::{
         audio::v1::Stage,
-        composer::v1::{ComposeRequest, CompositionEvent, CompositionSpec, Finished, State, composition_event::Event},
+        composer::v1::{
+            ComposeRequest, CompositionEvent, CompositionSpec, DraftRewound, Finished, State, composition_event::Event,
+        },
     },
 };
 use tonic::{Code, Status};
@@ -292,6 +294,28 @@ fn after_an_invalid_cursor_the_stream_starts_again() {
         received.events.drain(..anew);
         assert_whole(&received, &piece);
     }
+}
+
+#[test]
+fn a_stream_of_a_log_that_lost_its_end_delivers_everything_again() {
+    let whole = piece(NAME, 1);
+    let mut restarted = whole.clone();
+    for stage in [Stage::Master, Stage::Draft] {
+        let rewound = DraftRewound { stage: stage as i32, ..DraftRewound::default() };
+        let event =
+            CompositionEvent { event: Some(Event::DraftRewound(rewound)), sequence: 0, ..whole.events[0].clone() };
+        restarted.events.insert(0, event);
+    }
+    // The log had twelve events; the second stream begins with the announcement, and has other ones.
+    restarted.events.splice(0..0, whole.events[..12].iter().cloned());
+    let fake = Fake::start(vec![restarted]).with(|state| {
+        state.faults.push_back(StreamFault::Break(12, Status::unavailable("the store has lost the end of the log")));
+    });
+    let mut received = receive(&fake, StreamRequest::Watch { name: NAME.into() }).ok().unwrap();
+    let anew = received.events.iter().rposition(|event| matches!(event.event, Some(Event::Accepted(_)))).unwrap();
+    assert!(anew > 0 && received.rewinds == 2);
+    received.events.drain(..anew);
+    assert_whole(&received, &whole);
 }
 
 #[test]
