@@ -46,7 +46,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark in item.iter_markers("reference"):
         missing = [program for program in mark.args if shutil.which(program) is None]
         if missing:
-            text = f"needs {', '.join(missing)} (.ci/reference-programs lists what to install)"
+            text = f"needs {', '.join(missing)} (.ci/run installs the reference programs)"
             if item.config.getoption("--require-reference"):
                 pytest.fail(text)
             pytest.skip(text)

@@ -107,6 +107,7 @@ class BreakingProxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self.port = 0
         self.num_connections = 0
+        self.num_reads = 0
         self._connected = asyncio.Condition()
         self.answer = b""
         """Sent instead of the server's answers."""
@@ -168,7 +169,7 @@ class BreakingProxy:
         inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", self._target)
         try:
             async with asyncio.TaskGroup() as both:
-                both.create_task(_copy(reader, inner_writer))
+                both.create_task(self._copy_requests(reader, inner_writer))
                 both.create_task(self._copy_answers(inner_reader, writer))
         except* OSError:
             pass
@@ -185,9 +186,9 @@ class BreakingProxy:
             await writer.drain()
         writer.close()
 
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while block := await reader.read(65_536):
-        writer.write(block)
-        await writer.drain()
-    writer.close()
+    async def _copy_requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while block := await reader.read(65_536):
+            self.num_reads += block.startswith(b"GET ")
+            writer.write(block)
+            await writer.drain()
+        writer.close()

@@ -114,6 +114,15 @@ async def test_a_deposed_writer_changes_nothing_of_its_successor(opens: Opens) -
     assert await reader.read(first) == b"of the deposed"
 
 
+async def test_many_readers_of_a_segment_fetch_it_once(opens: Opens, proxy: BreakingProxy) -> None:
+    piece = os.urandom(200_000)
+    ref = await opens().append("s/1", piece)
+    reader = opens(endpoint=f"http://127.0.0.1:{proxy.port}")
+    found = await asyncio.gather(*(reader.read(ref, start, 100) for start in range(20)))
+    assert found == [piece[start : start + 100] for start in range(20)]
+    assert proxy.num_reads == 1
+
+
 async def test_a_flipped_bit_is_data_loss_with_the_artifacts_name(opens: Opens) -> None:
     writer, reader = opens(), opens()
     small = await writer.append("s/1", os.urandom(100_000))

@@ -19,9 +19,10 @@ from segue_runtime.artifacts.base import ArtifactExists
 from segue_runtime.errors import ArtifactNotFound, SegueError, StorageFull, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
     from pathlib import Path
 
+    from obstore import ObjectMeta
     from obstore.store import S3Config
 
     from segue_runtime.settings import S3Settings
@@ -83,7 +84,7 @@ class Bucket:
         """Raise an error that says what to do, unless the bucket can be listed."""
 
         async def list_one() -> None:
-            async for _ in obstore.list(self._store, self._prefix or None, chunk_size=1):
+            async for _ in self._batches(self._prefix, 1):
                 return
 
         await self._repeat("bucket", list_one)
@@ -107,18 +108,17 @@ class Bucket:
 
     async def create(self, name: str, payload: bytes) -> None:
         """Write an object that must not exist yet; ArtifactExists when another writer has written it."""
-        tries = 0
+        tries: list[str] = []
 
         async def work() -> None:
-            nonlocal tries
-            tries += 1
+            tries.append(name)
             await obstore.put_async(self._store, self._prefix + name, payload, mode="create", use_multipart=False)
 
         try:
             await self._repeat(name, work)
         except ArtifactExists:
             # The answer to an earlier try may have been lost.
-            if tries == 1 or await self.get(name) != payload:
+            if len(tries) == 1 or await self.get(name) != payload:
                 raise
 
     async def replace(self, name: str, payload: bytes) -> None:
@@ -157,11 +157,15 @@ class Bucket:
 
         async def work() -> list[StoredObject]:
             found: list[StoredObject] = []
-            async for batch in obstore.list(self._store, f"{self._prefix}{folder}/", chunk_size=1000):
+            async for batch in self._batches(f"{self._prefix}{folder}/", 1000):
                 found += map(self._listed, batch)
             return sorted(found, key=lambda each: each.name)
 
         return await self._repeat(folder, work)
+
+    def _batches(self, prefix: str, num_objects: int) -> AsyncIterable[Sequence[ObjectMeta]]:
+        # One of its overloads returns a type of another library.
+        return obstore.list(self._store, prefix or None, chunk_size=num_objects)  # pyright: ignore[reportUnknownMemberType]
 
     async def delete(self, names: Sequence[str]) -> None:
         """Delete objects; those that do not exist are deleted already."""
@@ -184,12 +188,12 @@ class Bucket:
 
         return await self._repeat(name, work)
 
-    def _listed(self, found: Mapping[str, object]) -> StoredObject:
+    def _listed(self, found: ObjectMeta) -> StoredObject:
         return StoredObject(
-            str(found["path"]).removeprefix(self._prefix),
-            int(str(found["size"])),
-            int(found["last_modified"].timestamp()),  # type: ignore[attr-defined]  # a datetime
-            str(found["e_tag"] or ""),
+            found["path"].removeprefix(self._prefix),
+            found["size"],
+            int(found["last_modified"].timestamp()),
+            found["e_tag"] or "",
         )
 
     async def _repeat(self, name: str, work: Callable[[], Awaitable[T]]) -> T:

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
+from weakref import WeakValueDictionary
 
 from segue_runtime import failpoints
 from segue_runtime.artifacts.base import ArtifactExists, Part, Ref, StoredFile, check_key
@@ -65,6 +66,7 @@ class S3Artifacts:
         self._kept: OrderedDict[tuple[str, int], tuple[bytes, bytes]] = OrderedDict()
         """Contents that matched their digests, by key and offset: the digest and the content."""
         self._kept_bytes = 0
+        self._fetches: WeakValueDictionary[tuple[str, int], asyncio.Lock] = WeakValueDictionary()
         self._threads = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="artifacts")
 
     async def check(self) -> None:
@@ -101,15 +103,19 @@ class S3Artifacts:
         return checked_part(part, await self._read_range(ref, first, end - first), known)
 
     async def _whole(self, ref: Ref) -> bytes:
-        kept = self._kept.get((ref.key, ref.offset))
-        if kept is not None and kept[0] == ref.sha256:
-            self._kept.move_to_end((ref.key, ref.offset))
-            return kept[1]
-        content = await self._read_range(ref, 0, ref.length) if ref.length else b""
-        if (await self._in_thread(lambda: hashlib.sha256(content).digest())) != ref.sha256:
-            raise damaged(ref)
-        self._keep(ref, content)
-        return content
+        place = (ref.key, ref.offset)
+        # All watchers of a piece want its newest segment at once: the first one fetches it.
+        lock = self._fetches.setdefault(place, asyncio.Lock())
+        async with lock:
+            kept = self._kept.get(place)
+            if kept is not None and kept[0] == ref.sha256:
+                self._kept.move_to_end(place)
+                return kept[1]
+            content = await self._read_range(ref, 0, ref.length) if ref.length else b""
+            if (await self._in_thread(lambda: hashlib.sha256(content).digest())) != ref.sha256:
+                raise damaged(ref)
+            self._keep(ref, content)
+            return content
 
     def _keep(self, ref: Ref, content: bytes) -> None:
         if len(content) > WHOLE_BYTES:
