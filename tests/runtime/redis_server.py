@@ -25,7 +25,7 @@ class RedisServer:
     def __init__(self, folder: Path, *options: str, password: str = "") -> None:
         self.folder = folder
         self.password = password
-        self.port = _free_port()
+        self.port = free_port()
         self._options = (*options, "--requirepass", password) if password else options
         self._first: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
@@ -85,7 +85,8 @@ class RedisServer:
             pipe.execute()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that is free at the moment."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
-from tests.runtime.redis_server import PROGRAM, running_redis
+from tests.runtime.redis_server import PROGRAM, free_port, running_redis
 from tests.runtime.store_rows import LEASE_S, append, create, epoch_of, payloads, rows
 
 from segue_runtime import errors
@@ -272,3 +273,51 @@ async def num_commands(server: RedisServer, work: Coroutine[Any, Any, object]) -
         counts: Any = client.info("commandstats")
         kept_out = {"cmdstat_info", "cmdstat_config|resetstat", "cmdstat_evalsha", "cmdstat_eval", "cmdstat_ping"}
         return sum(each["calls"] for name, each in counts.items() if name not in kept_out)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "error"),
+    [("min-replicas-to-write", 1, errors.StoreUnavailable), ("maxmemory", 1, errors.StorageFull)],
+)
+async def test_a_server_that_accepts_no_writes_is_an_error_until_it_does(
+    on_server: RedisStore, redis_server: RedisServer, setting: str, value: int, error: type[errors.SegueError]
+) -> None:
+    await create(on_server, first_events=rows(b"1"))
+    with redis_server.client() as client:
+        client.config_set(setting, value)
+        try:
+            for attempt in (create(on_server, "compositions/b"), on_server.claim("c1", LEASE_S), on_server.check()):
+                with pytest.raises(error):
+                    await attempt
+            assert await payloads(on_server) == [b"1"]
+        finally:
+            client.config_set(setting, 0)
+    await create(on_server, "compositions/b")
+    assert (await on_server.depths())["composition"].waiting == 2
+
+
+def make_certificates(folder: Path) -> None:
+    """Make two certificates of this machine that have signed themselves."""
+    for name in ("own", "other"):
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+             "-days", "2", "-keyout", f"{name}.key", "-out", f"{name}.pem", "-subj", "/CN=localhost",
+             "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
+            cwd=folder, check=True, capture_output=True,
+        )  # fmt: skip
+
+
+@pytest.mark.reference("openssl")
+async def test_tls_trusts_the_named_certificates_only(tmp_path: Path) -> None:
+    make_certificates(tmp_path)
+    port, files = free_port(), [str(tmp_path / name) for name in ("own.pem", "own.key", "own.pem")]
+    with running_redis(
+        "--appendonly", "no", "--tls-port", str(port), "--tls-auth-clients", "no",
+        "--tls-cert-file", files[0], "--tls-key-file", files[1], "--tls-ca-cert-file", files[2],
+    ):  # fmt: skip
+        store = await RedisStore.open(f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={tmp_path}/own.pem")
+        await create(store)
+        await store.close()
+        for trusted in (f"?ssl_ca_certs={tmp_path}/other.pem", ""):
+            with pytest.raises(errors.StoreUnavailable):
+                await RedisStore.open(f"rediss://127.0.0.1:{port}/0{trusted}")
