@@ -167,6 +167,20 @@ async def test_a_touched_or_new_file_is_not_deleted(opens: Opens) -> None:
         await user.touch(key)
 
 
+async def test_a_file_that_is_being_deleted_counts_as_deleted(opens: Opens) -> None:
+    store = opens()
+    await store.put("takes/o/k/take.json", b"1")
+    marker = opens.server.folder / opens.bucket / "takes" / "o" / "k" / ".deleting"
+    marker.touch()
+    assert [each.key for each in await store.list_files("takes")] == ["takes/o/k/take.json"]
+    with pytest.raises(errors.ArtifactNotFound):
+        await store.touch("takes/o/k/take.json")
+    # Whoever began this was killed.
+    os.utime(marker, (0, 0))
+    await store.touch("takes/o/k/take.json")
+    assert not marker.exists()
+
+
 async def test_a_file_is_either_touched_or_deleted(opens: Opens) -> None:
     """Whatever the order of their requests is."""
     user, cleaner = opens(), opens()
