@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -53,9 +54,10 @@ async def test_loading_measures_and_changes_nothing_else(copied: Path) -> None:
 
 
 async def test_no_memory_to_load_is_named_and_a_second_try_loads(copied: Path) -> None:
+    backend = make_backend(copied, copied)
     failpoints.arm("audiocraft.load_memory=error")
     with pytest.raises(errors.OutOfMemory, match="smaller model"):
-        await make_backend(copied, copied).load()
+        await backend.load()
     failpoints.arm("")
     backend = make_backend(copied, copied)
     await backend.load()
@@ -107,8 +109,19 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "an endless window": (said("segment_duration: 3.2", "segment_duration: 1.0e9"), "segment_duration"),
     "no window": (said("segment_duration: 3.2", "segment_duration: 0.01"), "window has 0 frames"),
     "settings that are no settings": (said("dora:", "dora: [\n- {"), "xp.cfg"),
+    "a tokenizer of another model": (
+        lambda folder: configure(folder / "t5-base", vocab_size=50),
+        r"its tokenizer has \d+ tokens, its text encoder 50",
+    ),
+    "a text encoder cut short": (lambda folder: cut(folder / "t5-base" / "model.safetensors"), "damaged or cut short"),
+    "a damaged tokenizer": (lambda folder: cut(folder / "t5-base" / "spiece.model"), "tokenizer cannot be read"),
     "no settings": (rewritten(lambda content: content.pop("xp.cfg")), "lm_model is None"),
 }  # fmt: skip
+
+
+def configure(folder: Path, **changes: Any) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 def cut(path: Path) -> None:

@@ -10,11 +10,12 @@ import grpc
 import numpy as np
 import pytest
 import torch
-from tests.audiocraft.serving import serving
+from tests.audiocraft.serving import make_backend, serving
 from tests.engine.serving import HOP, RATE, SPEC, noise, play, sound_messages, start_of
+from tests.engine.starving import NoMemory, check_sections_move, pool_of
 
 from segue.renderer.v1 import renderer_pb2
-from segue_music.plan import Continuity, SamplingHints
+from segue_music.plan import Continuity, Lyrics, SamplingHints
 from segue_runtime import errors, failpoints
 
 if TYPE_CHECKING:
@@ -227,6 +228,34 @@ async def test_a_fault_has_its_code_and_the_next_section_succeeds(
         assert isinstance(errors.from_rpc_error(caught.value), kind)
         assert (await play(stub, start_of())).content == expected.content
         assert backend.status().healthy
+
+
+async def test_a_section_without_memory_is_played_by_another_renderer(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backends = [make_backend(folders["mono"], tmp_path) for _ in range(2)]
+    async with pool_of(tmp_path, *backends) as client:
+        no_memory = NoMemory(monkeypatch)
+        for each in backends:
+            no_memory.may_strike(each._loaded, "generate")  # noqa: SLF001 - memory cannot be taken away
+        await check_sections_move(client, "mono", no_memory)
+
+
+async def test_lyrics_are_refused(folders: dict[str, Path], tmp_path: Path) -> None:
+    async with serving(folders["mono"], tmp_path) as (stub, _):
+        for text, reason in (("la", "OPTION_NOT_SUPPORTED"), ("la " * 33_000, "INVALID_FIELD")):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await play(stub, start_of(replace(SPEC, lyrics=Lyrics(text))))
+            assert errors.from_rpc_error(caught.value).reason == reason
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+async def test_ten_minutes_are_rendered_to_their_last_sample(folders: dict[str, Path], tmp_path: Path) -> None:
+    async with serving(folders["mono"], tmp_path) as (stub, _):
+        rendered = await play(stub, start_of(replace(SPEC, frames=600 * RATE)))
+    assert len(rendered.samples) == 600 * RATE
+    assert np.isfinite(rendered.samples).all()
 
 
 async def test_values_that_are_not_numbers_fail_the_section(folders: dict[str, Path], tmp_path: Path) -> None:

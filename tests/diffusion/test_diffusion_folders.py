@@ -51,6 +51,27 @@ def pickled(folder: Path) -> None:
     torch.save({"a": torch.zeros(1)}, folder / "transformer" / "diffusion_pytorch_model.bin")
 
 
+def more_words(path: Path) -> None:
+    """Give a tokenizer more words than the text encoder knows."""
+    content = json.loads(path.read_text())
+    known = content["model"]["vocab"]
+    known.update({f"word{index}": index for index in range(len(known), 1000)})
+    path.write_text(json.dumps(content))
+
+
+def shard_missing(folder: Path) -> None:
+    """Leave the first of two files of weights, as a broken download does."""
+    path = weights(folder)
+    tensors = safetensors.numpy.load_file(path)
+    names = sorted(tensors)
+    files = {name: f"{path.stem}-0000{number % 2 + 1}-of-00002.safetensors" for number, name in enumerate(names)}
+    index = {"metadata": {"total_size": path.stat().st_size}, "weight_map": files}
+    path.with_name(f"{path.name}.index.json").write_text(json.dumps(index))
+    first = {name: tensors[name] for name in names[::2]}
+    safetensors.numpy.save_file(first, path.with_name(files[names[0]]))
+    path.unlink()
+
+
 def not_finite(tensors: dict[str, Any]) -> None:
     name = min(tensors)
     tensors[name] = np.full_like(tensors[name], np.nan)
@@ -98,6 +119,11 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "weights that are not numbers": (lambda f: changed_weights(f, not_finite), "not finite"),
     "no tokenizer": (lambda f: (f / "tokenizer" / "tokenizer.json").write_text("{}"), "tokenizer: cannot be loaded"),
+    "a tokenizer of another model": (
+        lambda f: more_words(f / "tokenizer" / "tokenizer.json"),
+        r"it has \d+ tokens, the text encoder 400; the tokenizer is another model's",
+    ),
+    "a shard that is missing": (shard_missing, "cannot be loaded|is the download complete"),
     "a shard that leads out": (
         lambda f: (f / "vae" / "x.safetensors.index.json").write_text('{"weight_map": {"a": "../../x.safetensors"}}'),
         "is the download complete",

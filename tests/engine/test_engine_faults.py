@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from tests.engine.on_device import flags, settings_of
 from tests.engine.serving import HOP, RATE, SPEC, play, serving, sound_messages, start_of
+from tests.engine.starving import NoMemory, check_sections_move, pool_of
 from tests.mesh.harness import Segued
 
 from segue.renderer.v1 import renderer_pb2, renderer_pb2_grpc
@@ -72,6 +73,18 @@ async def test_no_memory_for_one_more_job_leaves_the_running_one_alone(
         with pytest.raises(grpc.aio.AioRpcError):
             await play(stub, start_of())
         assert np.array_equal((await playing).samples, expected.samples)
+
+
+async def test_a_section_without_memory_is_played_by_another_renderer(
+    checkpoints: dict[str, Checkpoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = checkpoints["mono"].folder
+    backends = [MusicgenBackend(settings_of(folder, slots=1)) for _ in range(2)]
+    async with pool_of(tmp_path, *backends) as client:
+        no_memory = NoMemory(monkeypatch)
+        for each in backends:
+            no_memory.may_strike(each._engine.runner, "step")  # noqa: SLF001 - memory cannot be taken away
+        await check_sections_move(client, folder.name, no_memory)
 
 
 async def test_no_memory_to_load_names_remedies_and_a_second_try_loads(

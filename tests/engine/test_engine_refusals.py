@@ -9,6 +9,7 @@ import grpc
 import pytest
 from tests.engine.serving import RATE, SPEC, noise, play, serving, sound_messages, start_of
 
+from segue_music.plan import Lyrics
 from segue_renderer.registry import make_backend
 from segue_runtime import errors
 from segue_runtime.settings import load
@@ -36,6 +37,18 @@ REFUSED: dict[str, tuple[Any, tuple[Any, ...], grpc.StatusCode, type[errors.Segu
     "stems": (start_of(stems=True), (), grpc.StatusCode.INVALID_ARGUMENT, errors.OptionNotSupported),
     "notes": (start_of(notes=True), (), grpc.StatusCode.INVALID_ARGUMENT, errors.OptionNotSupported),
     "a guide": (start_of(guide_frames=9), (), grpc.StatusCode.INVALID_ARGUMENT, errors.OptionNotSupported),
+    "lyrics": (
+        start_of(replace(SPEC, lyrics=Lyrics("la"))),
+        (),
+        grpc.StatusCode.INVALID_ARGUMENT,
+        errors.OptionNotSupported,
+    ),
+    "endless lyrics": (
+        start_of(replace(SPEC, lyrics=Lyrics("la " * 33_000))),
+        (),
+        grpc.StatusCode.INVALID_ARGUMENT,
+        errors.InvalidField,
+    ),
     "another model": (start_of(model="bark"), (), grpc.StatusCode.NOT_FOUND, errors.ModelNotFound),
 }
 

@@ -149,7 +149,7 @@ def _family(path: Path, settings: Mapping[str, Any]) -> AudiocraftFamily:
 
 
 def _check_sizes(folder: AudiocraftFolder) -> None:
-    """Compare the settings with the weights: audiocraft allocates what the settings say."""
+    """Compare the settings and the tokenizer with the weights: audiocraft allocates what the settings say."""
     decoder, codec = folder.sizes.decoder, folder.sizes.codec
     expected: list[tuple[Mapping[str, Any], str, object]] = [
         (folder.settings, "transformer_lm.dim", decoder.hidden_size),
@@ -174,6 +174,8 @@ def _check_sizes(folder: AudiocraftFolder) -> None:
             (folder.codec_settings, "rvq.bins", codec.codebook_size),
             (folder.codec_settings, "sample_rate", codec.sample_rate),
         ]
+    text = tokenizer.Tokenizer.open(layout.text_folder(folder.path))
+    text.check_size(folder.sizes.text.vocab_size, folder.path)
     for settings, path, value in expected:
         if (found := plain_yaml.lookup(settings, path)) != value:
             raise errors.ModelInvalid(f"{folder.path}: the settings say {path} {found!r}, the weights {value!r}")

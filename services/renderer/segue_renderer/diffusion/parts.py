@@ -40,6 +40,13 @@ def load_parts(folder: DiffusersFolder, dtype: torch.dtype) -> dict[str, Any]:
         folder.path / TOKENIZER,
         lambda path: TRANSFORMERS.AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False),
     )
+    # Published tokenizers may have added tokens without an entry; a piece of a text must have one.
+    tokens, entries = parts[TOKENIZER].vocab_size, parts["text_encoder"].get_input_embeddings().num_embeddings
+    if tokens > entries:
+        raise errors.ModelInvalid(
+            f"{folder.path / TOKENIZER}: it has {tokens} tokens, the text encoder {entries}; the tokenizer is another "
+            "model's"
+        )
     return parts
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from segue_renderer.backend import AudioClip, RenderRequest
     from segue_renderer.diffusion.facts import ModelFacts
     from segue_renderer.diffusion.pipeline import LatentPipeline, OnStep
+    from segue_renderer.diffusion.windows import LatentRun
 
 NO_GUIDANCE: Final = "guidance is 1, or the audio of another section is given, beside which the model compares nothing"
 
@@ -126,10 +127,19 @@ class WindowRender:
             self._warn("loop_not_used", "the model cannot lead the end of a section into its own start")
         if spec.continuity == Continuity.MOTIF:
             self._warn("motif_not_used", "the model follows no motif; continuity has no effect")
-        if self.request.conditioning is not None and not len(self.window.before):
-            self._warn("conditioning_too_short", "the earlier section's end is too short, or there is no room for it")
-        if self.request.following is not None and not len(self.window.after):
-            self._warn("following_too_short", "the later section's start is too short, or there is no room for it")
+        self._note_audio("conditioning", self.request.conditioning, self.window.before, 0)
+        self._note_audio("following", self.request.following, self.window.after, self.window.skipped)
+
+    def _note_audio(self, name: str, clip: AudioClip | None, used: LatentRun, skipped: int) -> None:
+        """Name audio beside the section that the window does not hold."""
+        if clip is None:
+            return
+        where = "the earlier section's end" if name == "conditioning" else "the later section's start"
+        if not len(used):
+            self._warn(f"{name}_too_short", f"{where} is too short, or there is no room for it")
+        elif len(used) < (len(clip.samples) - skipped) // self.facts.grid.hop:
+            seconds = len(used) / self.facts.grid.rate
+            self._warn(f"{name}_cut", f"the model uses {seconds:g} s of {where}")
 
     def _warn(self, code: str, text: str) -> None:
         self.warnings.append(Warning(code, text, self.request.spec.section_id))

@@ -119,11 +119,7 @@ def _projection(tensors: Tensors, name: str, outward: int, inward: int, device: 
 
 def _check(config: ModelConfig, found: Tokenizer, folder: Path) -> None:
     decoder, codec = config.decoder, config.codec
-    if found.num_tokens > config.text.vocab_size:
-        raise errors.ModelInvalid(
-            f"{folder}: its tokenizer has {found.num_tokens} tokens, its text encoder {config.text.vocab_size}; the "
-            "tokenizer is another model's"
-        )
+    found.check_size(config.text.vocab_size, folder)
     if decoder.num_codebooks != codec.num_codebooks * decoder.channels or decoder.codebook_size != codec.codebook_size:
         raise errors.ModelInvalid(
             f"{folder}: the decoder has {decoder.num_codebooks} codebooks of {decoder.codebook_size} for "

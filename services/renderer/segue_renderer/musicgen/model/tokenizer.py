@@ -96,6 +96,14 @@ class Tokenizer:
         except (struct.error, IndexError, KeyError, TypeError, ValueError) as error:
             raise errors.ModelInvalid(f"{folder}: its tokenizer cannot be read: {error}") from error
 
+    def check_size(self, entries: int, folder: Path) -> None:
+        """Refuse a tokenizer that has more tokens than the text encoder of its folder has entries."""
+        if self.num_tokens > entries:
+            raise errors.ModelInvalid(
+                f"{folder}: its tokenizer has {self.num_tokens} tokens, its text encoder {entries}; the tokenizer is "
+                "another model's"
+            )
+
     def encode(self, text: str, limit: int) -> tuple[list[int], bool]:
         """Return at most `limit` tokens, including the end token, and whether the text was cut."""
         pieces = self._viterbi(self._normalise(text))
