@@ -90,8 +90,8 @@ test-audiocraft: setup-test ## Run the tests of the audiocraft renderer in its e
 nightly: setup-dev ## Run all tests, including slow ones; missing reference programs fail (installs torch)
 	@$(BIN)/pytest -q -m "not engine and not audiocraft" --require-reference $(PYTEST)
 	@$(UV) sync -q --frozen --inexact --python $(PYTHON) $(FOR_TESTS) --extra musicgen --extra diffusion --group engine
-	@$(BIN)/pytest -q -m engine tests/engine tests/diffusion tests/contract $(PYTEST)
 	@$(AUDIOCRAFT) --group test
+	@$(BIN)/pytest -q -m engine tests/engine tests/diffusion tests/contract --require-reference $(PYTEST)
 	@.venv-audiocraft/bin/pytest -q -m audiocraft tests/audiocraft tests/contract $(PYTEST)
 
 chaos: setup-test ## Cause random faults in a whole mesh and check its guarantees: make chaos SEED=1 PIECES=100 MINUTES=10
