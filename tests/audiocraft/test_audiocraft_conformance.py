@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("kind", ["stereo", "melody", "magnet"])
+@pytest.mark.parametrize(
+    "kind", [pytest.param("stereo", marks=pytest.mark.slow), "melody", pytest.param("magnet", marks=pytest.mark.slow)]
+)
 async def test_audiocraft_keeps_every_promise(kind: str, folders: dict[str, Path], tmp_path: Path) -> None:
     async with serving(folders[kind], tmp_path) as (stub, _):
         target = await Target.open(stub)
