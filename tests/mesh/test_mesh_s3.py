@@ -14,6 +14,7 @@ from tests.runtime.s3_server import SECRET, S3Server
 
 from segue.composer.v1 import composition_pb2, stream_pb2
 from segue_client import Client, SegueError
+from segue_runtime.errors import StoreUnavailable
 from segue_runtime.settings import SettingsError, load
 from segued.commands.gc import clean
 
@@ -99,6 +100,13 @@ async def test_uploads_are_mastered_and_deletions_leave_nothing(s3_server: S3Ser
         for name in (heard.composition.name, again.composition.name):
             await client.delete(name)
         await client.delete_upload(upload.name)
+    database = tmp_path / "home" / "segue.db"
+    kept = database.rename(tmp_path / "kept.db")
+    database.touch()
+    with pytest.raises(StoreUnavailable, match="there are artifacts"):
+        async with embedded(tmp_path / "home", dict(s3_server.flags(bucket))):
+            pass
+    kept.replace(database)
     # The takes that no piece needs are left for the sweep.
     await clean(load({"home": str(tmp_path / "home"), **s3_server.flags(bucket)}, environ={}, folder=tmp_path))
     assert _objects(s3_server, bucket) == []

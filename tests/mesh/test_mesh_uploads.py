@@ -153,7 +153,7 @@ async def test_uploads_are_listed_in_pages(tmp_path: Path) -> None:
 async def test_an_upload_stays_while_a_queued_mastering_needs_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conductor, "NUM_OTHER_WORKERS", 0)  # nobody begins it
+    monkeypatch.setattr(conductor, "FILE_JOBS_AT_ONCE", 0)  # nobody begins it
     async with embedded(tmp_path) as (node, client), stub(node.inner) as calls, asyncio.timeout(LIMIT_S):
         (file := tmp_path / "tone.wav").write_bytes(b"RIFF" + bytes(64))
         source = (await client.upload(file)).name

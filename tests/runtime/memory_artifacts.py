@@ -92,6 +92,9 @@ class MemoryArtifacts:
     async def exists(self, key: str) -> bool:
         return check_key(key) in self.contents
 
+    async def is_empty(self) -> bool:
+        return not self.contents
+
     async def delete_prefix(self, prefix: str) -> int:
         whole = prefix.rstrip("/")
         found = [key for key in self.contents if key == whole or key.startswith(f"{whole}/")]

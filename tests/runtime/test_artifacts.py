@@ -240,8 +240,10 @@ async def test_put_does_not_replace_unless_asked(artifacts: ArtifactStore) -> No
 
 
 async def test_delete_prefix_takes_a_folder_or_a_key(artifacts: ArtifactStore) -> None:
+    assert await artifacts.is_empty()
     for key in ("c/1/a", "c/1/b/d", "c/2/a"):
         await artifacts.put(key, b"x")
+    assert not await artifacts.is_empty()
     assert await artifacts.delete_prefix("c/1/") == 2
     assert not await artifacts.exists("c/1/a")
     assert await artifacts.exists("c/2/a")

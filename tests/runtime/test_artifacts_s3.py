@@ -226,7 +226,7 @@ async def test_a_url_gives_the_file_until_it_expires(opens: Opens) -> None:
 )
 async def test_wrong_settings_are_named(opens: Opens, settings: dict[str, object], hint: str) -> None:
     store = opens(**settings)
-    for attempt in (store.check(), store.append("s/1", b"x"), store.get("c/1"), store.list_files("c")):
+    for attempt in (store.is_empty(), store.append("s/1", b"x"), store.get("c/1"), store.list_files("c")):
         with pytest.raises(errors.StoreUnavailable, match=hint) as caught:
             await attempt
         assert "wrong" not in caught.value.message
@@ -235,7 +235,7 @@ async def test_wrong_settings_are_named(opens: Opens, settings: dict[str, object
 async def test_a_missing_bucket_is_named(opens: Opens) -> None:
     opens.bucket = "missing-bucket"
     store = opens()
-    for attempt in (store.check(), store.append("s/1", b"x"), store.put("c/1", b"x")):
+    for attempt in (store.is_empty(), store.append("s/1", b"x"), store.put("c/1", b"x")):
         with pytest.raises(errors.StoreUnavailable, match="no bucket 'missing-bucket'"):
             await attempt
 
@@ -294,7 +294,7 @@ async def test_a_store_that_stays_away_is_unavailable(opens: Opens, proxy: Break
 
 async def test_a_lost_answer_is_no_other_writer(opens: Opens, proxy: BreakingProxy) -> None:
     store = opens(endpoint=f"http://127.0.0.1:{proxy.port}")
-    await store.check()
+    await store.is_empty()
     for number in range(3):
         proxy.lose_answers = 1
         await store.put(f"c/{number}", b"content")

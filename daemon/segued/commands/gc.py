@@ -42,8 +42,8 @@ async def clean(settings: Settings) -> Freed:
     from segue_conductor.storage_cleaner import StorageCleaner
 
     space = await asyncio.to_thread(open_space, settings)
-    store = await open_store(settings, space)
     artifacts = await open_artifacts(settings, space)
+    store = await open_store(settings, space, artifacts)
     try:
         return await StorageCleaner(store, artifacts, takes_bytes=settings.store.takes_bytes).clean()
     finally:

@@ -33,7 +33,7 @@ async def open_artifacts(settings: Settings, space: DiskSpace) -> ArtifactStore:
     if problems := list(_problems(s3)):
         raise SettingsError(problems)
     artifacts = await asyncio.to_thread(S3Artifacts, s3, settings.artifact_folder, space.has_room)
-    await artifacts.check()
+    await artifacts.is_empty()  # an error says what to do; it comes now, and not with the first piece
     return artifacts
 
 

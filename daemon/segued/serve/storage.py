@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from segue_composition.peers import PeerAddresses, Peers
     from segue_composition.services import Services
     from segue_conductor.conductor import Conductor
+    from segue_runtime.artifacts import ArtifactStore
     from segue_runtime.clocks import Clocks
     from segue_runtime.lifecycle import Lifecycle
     from segue_runtime.metrics import Metrics
@@ -41,26 +42,32 @@ async def open_storage(settings: Settings, socket: str, lifecycle: Lifecycle, cl
     from segue_composition.services import Services
 
     space = await asyncio.to_thread(open_space, settings)
-    store = await open_store(settings, space, clocks)
-    lifecycle.add(Phase.CLOSE, "store", lambda _left_s: store.close())
     artifacts = await open_artifacts(settings, space)
     lifecycle.add(Phase.CLOSE, "artifacts", lambda _left_s: artifacts.close())
+    store = await open_store(settings, space, artifacts, clocks)
+    lifecycle.add(Phase.CLOSE, "store", lambda _left_s: store.close())
     peers = Peers(_addresses(settings, socket), role_access(settings))
     lifecycle.add(Phase.CLOSE, "channels", lambda _left_s: peers.close())
     return Services(store, artifacts, peers, ModelCatalog(store), space)
 
 
-async def open_store(settings: Settings, space: DiskSpace, clocks: Clocks = REAL) -> Store:
-    """Open the store of the settings. One in Redis has the time of its server."""
+async def open_store(settings: Settings, space: DiskSpace, artifacts: ArtifactStore, clocks: Clocks = REAL) -> Store:
+    """Open the store of the settings, which must not be empty beside artifacts: no composition would own them.
+
+    One in Redis has the time of its server."""
     from segue_runtime.store import SqliteStore
 
     check_store_settings(settings)
     if settings.store.backend == "redis":
         from segue_runtime.store.redis import RedisStore
 
-        may_create = not await asyncio.to_thread(_has_artifacts, settings)
+        may_create = await artifacts.is_empty()
         return await RedisStore.open(settings.store.url, retention_s=settings.store.retention_s, may_create=may_create)
-    await asyncio.to_thread(_refuse_emptied_database, settings)
+    path = settings.database_path
+    if path.is_file() and not path.stat().st_size and not await artifacts.is_empty():
+        raise errors.StoreUnavailable(
+            f"the store {path} has 0 bytes, but there are artifacts: restore a backup of the store, or delete both"
+        )
     return await SqliteStore.open(
         settings.database_path,
         retention_s=settings.store.retention_s,
@@ -79,20 +86,6 @@ def check_store_settings(settings: Settings) -> None:
             raise SettingsError(["store.path: store.backend = redis has no database file"])
     elif settings.store.url:
         raise SettingsError(["store.url: it has an effect with store.backend = redis only"])
-
-
-def _has_artifacts(settings: Settings) -> bool:
-    folder = settings.artifact_folder
-    return folder.is_dir() and any(not each.name.startswith(".") for each in folder.iterdir())
-
-
-def _refuse_emptied_database(settings: Settings) -> None:
-    """Refuse a database of 0 bytes beside artifacts. It would start empty, and no composition would own the files."""
-    path, folder = settings.database_path, settings.artifact_folder
-    if path.is_file() and not path.stat().st_size and _has_artifacts(settings):
-        raise errors.StoreUnavailable(
-            f"the store {path} has 0 bytes, but {folder} has files: restore a backup of the store, or delete both"
-        )
 
 
 def open_space(settings: Settings) -> DiskSpace:

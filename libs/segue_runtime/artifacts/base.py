@@ -147,6 +147,10 @@ class ArtifactStore(Protocol):
         """Return whether the key has a file or a stream."""
         ...
 
+    async def is_empty(self) -> bool:
+        """Return whether the store has no artifact at all."""
+        ...
+
     async def list_files(self, prefix: str) -> Sequence[StoredFile]:
         """List the files of a folder and of the folders below it."""
         ...

@@ -210,6 +210,12 @@ class FolderArtifacts:
         """Return whether the key has a file or a stream."""
         return self._path(key).is_file()
 
+    async def is_empty(self) -> bool:
+        """Return whether the folder holds hidden files only."""
+        return not any(
+            not each.name.startswith(".") for each in await self._in_thread(lambda: [*self._folder.iterdir()])
+        )
+
     async def delete_prefix(self, prefix: str) -> int:
         """Delete a key, or all keys of a folder."""
         return await self._in_thread(lambda: self._delete(prefix.rstrip("/")))

@@ -80,14 +80,15 @@ class Bucket:
                 "environment are complete"
             ) from error
 
-    async def check(self) -> None:
-        """Raise an error that says what to do, unless the bucket can be listed."""
+    async def is_empty(self) -> bool:
+        """Return whether nothing is below the prefix."""
 
-        async def list_one() -> None:
-            async for _ in self._batches(self._prefix, 1):
-                return
+        async def list_one() -> bool:
+            async for batch in self._batches(self._prefix, 1):
+                return not batch
+            return True
 
-        await self._repeat("bucket", list_one)
+        return await self._repeat("bucket", list_one)
 
     async def get(self, name: str, start: int = 0, length: int | None = None) -> bytes:
         """Read an object, or as much of a range as it has."""

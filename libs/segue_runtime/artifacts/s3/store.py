@@ -69,10 +69,6 @@ class S3Artifacts:
         self._fetches: WeakValueDictionary[tuple[str, int], asyncio.Lock] = WeakValueDictionary()
         self._threads = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="artifacts")
 
-    async def check(self) -> None:
-        """Raise an error that says what to do, unless the bucket can be used."""
-        await self._bucket.check()
-
     # Segments.
 
     async def append(self, stream: str, payload: bytes) -> Ref:
@@ -261,6 +257,10 @@ class S3Artifacts:
         except ArtifactNotFound:
             return False
         return True
+
+    async def is_empty(self) -> bool:
+        """Return whether the bucket has no object."""
+        return await self._bucket.is_empty()
 
     async def list_files(self, prefix: str) -> list[StoredFile]:
         """List the files of a folder; `used` has the seconds of the last change, and a number of its version."""
