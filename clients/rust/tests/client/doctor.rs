@@ -128,7 +128,7 @@ fn the_doctor_reports_token_version_and_proxy() {
     let variables = [("SEGUE_CLIENT_TOKEN", "secret"), ("HTTPS_PROXY", "http://proxy:1")];
     let found = doctor(&variables);
     assert!(!found.1.contains('\u{1b}'), "{:?}", found.1);
-    expect(found, 0, &["version 9.1.0", "segue has version", "HTTPS_PROXY set", "1 model can play"]);
+    expect(found, 0, &["version 9.1.0", "segue has version", "HTTPS_PROXY set", "2 models can play"]);
     let (code, json) = run(&folder, &server, &variables, &["doctor", "--json"]);
     assert_eq!(code, Some(0), "{json}");
     for line in json.lines() {
