@@ -31,6 +31,7 @@ ONLY_SEGUED = {
     "--picture": "drawing needs numpy",
     "--revision": "models are installed on the machine of the service",
     "--offline": "models are installed on the machine of the service",
+    "--audiocraft": "models are installed on the machine of the service",
 }
 OPTION = re.compile(
     r" {2,}(?:-(?P<short>\w)(?: (?P<own>\S+))?, )?(?P<flag>--[a-z][a-z-]*)(?: (?P<value>\S+))?(?: {2,}(?P<help>.*))?"
