@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import subprocess
 import sys
@@ -14,7 +15,8 @@ import pytest
 from tests.runtime.redis_server import PROGRAM, free_port, running_redis
 from tests.runtime.store_rows import LEASE_S, append, create, epoch_of, payloads, rows
 
-from segue_runtime import errors
+from segue_runtime import errors, logs
+from segue_runtime.settings import LogSettings
 from segue_runtime.store import Upload, UploadPart
 from segue_runtime.store.pool.records import ModelKey, OfferedModel, RendererOffer, WaitingSection
 from segue_runtime.store.redis import RedisStore
@@ -164,9 +166,7 @@ async def test_finished_jobs_are_announced_to_each_worker_of_a_group_and_taken_o
             await worker.communicate()
 
 
-async def test_unsuitable_servers_are_refused_or_named_in_the_log(
-    redis_server: RedisServer, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_unsuitable_servers_are_refused_or_named_in_the_log(redis_server: RedisServer) -> None:
     class Changed:
         """The server with other facts."""
 
@@ -180,10 +180,12 @@ async def test_unsuitable_servers_are_refused_or_named_in_the_log(
         unsuitable: Any = Changed(**facts)
         with pytest.raises(errors.StoreUnavailable, match=reason):
             await check_server(unsuitable)
+    written = io.StringIO()
+    logs.configure(LogSettings(level="warning", format="json"), written)
     client = connect(redis_server.url)
     await check_server(client)
     await client.aclose(close_connection_pool=True)
-    warned = capsys.readouterr().err
+    warned = written.getvalue()
     assert "appendonly" in warned
     assert "appendfsync" in warned
     assert "maxmemory-policy" not in warned
