@@ -5,8 +5,6 @@ from __future__ import annotations
 import difflib
 import json
 import re
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from google.protobuf import json_format
@@ -16,13 +14,13 @@ from segue.music.v1 import music_pb2
 from segue_music import codec, timing
 from segue_music.singing import lines_of
 from segued.exits import CliError, ExitCode, print_note
+from segued.requests.text_input import name_of, read_text
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from segue_music.plan import Lyrics, Plan, SectionSpec
 
-STANDARD_INPUT: Final = "-"
 MAX_BYTES: Final = 8 << 20
 """Far above the largest plan of the contract, which has 1 MiB on the wire."""
 UNKNOWN_FIELD: Final = re.compile(
@@ -38,8 +36,8 @@ def to_json(message: Message, indent: int | None = 2) -> str:
 
 def read(source: str, *, quiet: bool = False) -> music_pb2.Plan:
     """Read a plan from a file, or from standard input for "-". The output of `segued plan --json` is also a plan."""
-    name = "standard input" if source == STANDARD_INPUT else source
-    text = _text(source, name, quiet=quiet)
+    name = name_of(source)
+    text = read_text(source, "the plan", max_bytes=MAX_BYTES, quiet=quiet)
     if not text.strip():
         raise CliError(ExitCode.USAGE, f"{name}: it is empty", HINT)
     return corrected(_parsed(text, name), quiet=quiet)
@@ -66,25 +64,6 @@ def _parsed(text: str, name: str) -> music_pb2.Plan:
 
 def _no_plan(name: str, reason: str) -> CliError:
     return CliError(ExitCode.USAGE, f"{name}: this is no plan: {reason}", HINT)
-
-
-def _text(source: str, name: str, *, quiet: bool) -> str:
-    try:
-        if source == STANDARD_INPUT:
-            if sys.stdin.isatty() and not quiet:
-                print_note("reading the plan from standard input; Ctrl-D ends it")
-            raw = sys.stdin.buffer.read(MAX_BYTES + 1)
-        else:
-            with Path(source).open("rb") as file:
-                raw = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise CliError(ExitCode.USAGE, f"{name}: {error.strerror}") from error
-    if len(raw) > MAX_BYTES:
-        raise _no_plan(name, f"it has more than {MAX_BYTES >> 20} MiB")
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise _no_plan(name, f"it is not UTF-8 at byte {error.start}") from error
 
 
 def _reason(text: str) -> str:

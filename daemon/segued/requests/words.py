@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from segue.music.v1 import music_pb2
-from segued.exits import CliError, ExitCode, print_note
+from segued.exits import CliError, ExitCode
+from segued.requests.text_input import STANDARD_INPUT, name_of, read_text
 
 if TYPE_CHECKING:
     import argparse
 
-STANDARD_INPUT: Final = "-"
 MAX_BYTES: Final = 16_384
 """The limit of the contract."""
 REFUSED: Final = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -33,33 +31,19 @@ def read_lyrics(arguments: argparse.Namespace) -> music_pb2.Lyrics | None:
         )
     if arguments.lyrics == arguments.plan == STANDARD_INPUT:
         raise CliError(ExitCode.USAGE, "--lyrics and --plan cannot both be standard input")
-    name = "standard input" if arguments.lyrics == STANDARD_INPUT else arguments.lyrics
-    text = _text(arguments.lyrics, name, quiet=arguments.quiet)
+    text = _words(arguments.lyrics, quiet=arguments.quiet)
     if not text.strip():
-        raise CliError(ExitCode.USAGE, f"{name}: it has no words")
+        raise CliError(ExitCode.USAGE, f"{name_of(arguments.lyrics)}: it has no words")
     return music_pb2.Lyrics(text=text, language=arguments.lyrics_language)
 
 
-def _text(source: str, name: str, *, quiet: bool) -> str:
-    try:
-        if source == STANDARD_INPUT:
-            if sys.stdin.isatty() and not quiet:
-                print_note("reading the lyrics from standard input; Ctrl-D ends it")
-            raw = sys.stdin.buffer.read(MAX_BYTES + 1)
-        else:
-            with Path(source).open("rb") as file:
-                raw = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise CliError(ExitCode.USAGE, f"{name}: {error.strerror}") from error
-    if len(raw) > MAX_BYTES:
-        raise CliError(ExitCode.USAGE, f"{name}: lyrics have {MAX_BYTES >> 10} KiB at most")
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise CliError(ExitCode.USAGE, f"{name}: it is not UTF-8 at byte {error.start}") from error
+def _words(source: str, *, quiet: bool) -> str:
+    text = read_text(source, "the lyrics", max_bytes=MAX_BYTES, quiet=quiet)
     text = text.replace("\r\n", "\n").replace("\t", " ")
     for number, line in enumerate(text.split("\n"), 1):
         found = REFUSED.search(line)
         if found:
-            raise CliError(ExitCode.USAGE, f"{name}: line {number} has the control character U+{ord(found[0]):04X}")
+            raise CliError(
+                ExitCode.USAGE, f"{name_of(source)}: line {number} has the control character U+{ord(found[0]):04X}"
+            )
     return text

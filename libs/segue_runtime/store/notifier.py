@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -58,7 +59,7 @@ class Waiters:
     is_checked: bool = False
 
 
-class WaitersByKey:
+class WaitersByKey(ABC):
     """The waiters of one store in one process. A subclass polls while there are some."""
 
     def __init__(self) -> None:
@@ -90,9 +91,9 @@ class WaitersByKey:
                 del self._waiting[key]
         return bool(done)
 
+    @abstractmethod
     def _begin_polling(self) -> None:
         """Compare a new waiter with what is committed soon, and repeat that while there are waiters."""
-        raise NotImplementedError
 
     def _wake_all(self) -> None:
         for key in list(self._waiting):

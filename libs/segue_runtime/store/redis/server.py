@@ -62,7 +62,10 @@ def connect(url: str) -> RedisClient:
         from redis.asyncio.retry import Retry
         from redis.backoff import NoBackoff
     except ImportError:
-        raise StoreUnavailable("store.backend = redis needs the extra `redis`: pip install 'segue[redis]'") from None
+        raise StoreUnavailable(
+            "store.backend = redis needs the extra `redis`: pip install 'segue[redis]' "
+            "(in a checkout: .tools/bin/uv sync --frozen --inexact --extra redis)"
+        ) from None
     options: dict[str, Any] = {
         "socket_connect_timeout": CONNECT_S,
         "socket_timeout": ANSWER_S,

@@ -8,6 +8,7 @@ import torch
 from diffusers import StableAudio3InpaintPipeline, StableAudio3Pipeline
 
 from segue_renderer.diffusion.pipeline import TextCuts, finite, kept_latents, known_latents, noise
+from segue_runtime import errors
 
 if TYPE_CHECKING:
     from segue_renderer.diffusion.conditions import TextConditions
@@ -55,9 +56,9 @@ class StableAudioAdapter:
         latents: torch.Tensor = vae.encode(samples.unsqueeze(0).to(self._device, vae.dtype)).latents[0]
         return latents
 
-    def timbre(self, samples: torch.Tensor) -> torch.Tensor:
-        """The family takes no reference; the profile says so."""
-        raise NotImplementedError
+    def timbre(self, samples: torch.Tensor) -> torch.Tensor:  # noqa: ARG002 - the signature of the pipelines
+        """Refuse: the family takes no reference, and its profile says so."""
+        raise errors.OptionNotSupported("Stable Audio takes no reference", metadata={"option": "guide_kind"})
 
     def denoise(self, task: DenoiseTask, on_step: OnStep) -> torch.Tensor:
         """Return all latents of a window."""
