@@ -15,6 +15,9 @@ from hypothesis import strategies as st
 
 from segue_audio.errors import AudioError, AudioTooLarge, InvalidSettings, NonFiniteAudio, UnreadableAudio
 from segue_audio.files import (
+    AI_SYSTEM_TAG,
+    SOURCE_TYPE_TAG,
+    SOURCE_TYPES,
     AudioFileSettings,
     Cue,
     FileFormat,
@@ -27,6 +30,7 @@ from segue_audio.files import (
     read_tags,
     wav,
 )
+from segue_audio.files.provenance import unpack_xmp
 from segue_audio.resample import resampled_frames
 
 if TYPE_CHECKING:
@@ -333,3 +337,48 @@ def test_small_blocks_read_the_same_audio_as_one_large_block(kind: FileFormat, t
         whole = np.concatenate(list(reader.blocks(1 << 20)))
     with open_reader(path) as reader:
         assert np.array_equal(np.concatenate(list(reader.blocks(10_007))), whole)
+
+
+SOURCED = {SOURCE_TYPE_TAG: SOURCE_TYPES + "trainedAlgorithmicMedia", AI_SYSTEM_TAG: "a <b> & c", "LICENSE": "MIT\x00"}
+
+
+@pytest.mark.reference("exiftool")
+@pytest.mark.parametrize("kind", ALL)
+def test_exiftool_shows_that_a_file_was_generated(kind: FileFormat, tmp_path: Path) -> None:
+    path = tmp_path / f"song{kind.suffix}"
+    write(path, music(0.5), AudioFileSettings(file_format=kind, tags=TAGS | SOURCED, cues=CUES))
+    run = subprocess.run(["exiftool", "-j", "-G", "-n", str(path)], capture_output=True, check=True, text=True)
+    (shown,) = json.loads(run.stdout)
+    assert "Warning" not in "".join(shown)
+    found = {name.rpartition(":")[2].lower(): text for name, text in shown.items()}
+    assert found["digitalsourcetype"] == SOURCED[SOURCE_TYPE_TAG]
+    if kind in {FileFormat.WAV, FileFormat.MP3}:
+        assert shown["XMP:DigitalSourceType"] == SOURCED[SOURCE_TYPE_TAG]
+        assert shown["XMP:AISystemUsed"] == SOURCED[AI_SYSTEM_TAG]
+        assert shown["XMP:UsageTerms"] == "MIT "
+
+
+@pytest.mark.parametrize("kind", [FileFormat.WAV, FileFormat.MP3])
+def test_a_source_type_in_xmp_alone_is_read(kind: FileFormat, tmp_path: Path) -> None:
+    """Other programs write no tag of that name, and other elements around the URI."""
+    path = tmp_path / f"song{kind.suffix}"
+    content = write(path, music(0.5), AudioFileSettings(file_format=kind, tags=SOURCED))
+    path.write_bytes(content.replace(SOURCE_TYPE_TAG.encode(), b"X" * len(SOURCE_TYPE_TAG)))
+    assert read_tags(path).tags[SOURCE_TYPE_TAG] == SOURCED[SOURCE_TYPE_TAG]
+    as_attribute = b"rdf:about='' Iptc4xmpExt:DigitalSourceType = '" + SOURCED[SOURCE_TYPE_TAG].encode() + b"'"
+    as_resource = b'<Iptc4xmpExt:DigitalSourceType rdf:resource="' + SOURCED[SOURCE_TYPE_TAG].encode() + b'"/>'
+    for packet in (as_attribute, as_resource):
+        assert unpack_xmp(packet) == {SOURCE_TYPE_TAG: SOURCED[SOURCE_TYPE_TAG]}
+    for packet in (
+        b"",
+        b"DigitalSourceType" * 10_000,
+        b'DigitalSourceType="http://else.where/trainedAlgorithmicMedia"',
+    ):
+        assert unpack_xmp(packet) == {}
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_a_file_without_a_source_type_claims_none(kind: FileFormat, tmp_path: Path) -> None:
+    content = write(tmp_path / f"song{kind.suffix}", music(0.5), AudioFileSettings(file_format=kind, tags=TAGS))
+    assert b"xmpmeta" not in content
+    assert b"DIGITALSOURCETYPE" not in content

@@ -16,7 +16,7 @@ from tests.mesh.harness import Segued, embedded, hear
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import analysis_pb2, composition_pb2, spec_pb2, stream_pb2
 from segue.mixer.v1 import mixer_pb2
-from segue_audio.files import AudioFileSettings, open_writer, read_tags
+from segue_audio.files import SOURCE_TYPE_TAG, SOURCE_TYPES, AudioFileSettings, FileFormat, open_writer, read_tags
 from segue_audio.loudness import LoudnessMeter
 from segue_client import Client, SegueError
 
@@ -108,6 +108,21 @@ async def test_an_upload_is_mastered_into_every_requested_file(tmp_path: Path) -
     # The owner's tags stay; the loudness tags are updated.
     assert tags["TITLE"] == "Mine"
     assert tags["REPLAYGAIN_TRACK_GAIN"] == "5.00 dB"
+    # Mastering generates nothing.
+    assert SOURCE_TYPE_TAG not in tags
+
+
+async def test_a_mastered_upload_keeps_its_source_type(tmp_path: Path) -> None:
+    made = tmp_path / "made.wav"
+    stated = {SOURCE_TYPE_TAG: f"{SOURCE_TYPES}trainedAlgorithmicMedia"}
+    settings = AudioFileSettings(file_format=FileFormat.WAV, sample_rate=RATE, tags=stated)
+    with open_writer(made, settings) as writer:
+        writer.write(np.random.default_rng(3).normal(0, 0.1, (2 * RATE, 2)).astype(np.float32))
+    exports = [spec_pb2.Export(file_format=audio_pb2.FILE_FORMAT_MP3)]
+    async with embedded(tmp_path) as (_, client):
+        piece = (await mastered(client, made, exports=exports)).composition
+        (tmp_path / "master.mp3").write_bytes(await read(client, piece.outputs[0]))
+    assert read_tags(tmp_path / "master.mp3").tags[SOURCE_TYPE_TAG] == stated[SOURCE_TYPE_TAG]
 
 
 async def test_a_request_id_makes_one_mastering_and_refuses_another_request(tmp_path: Path) -> None:

@@ -18,7 +18,10 @@ from tests.mesh.two_models import HUM, TwoModels
 
 from segue.composer.v1 import composition_pb2, spec_pb2
 from segue.music.v1 import music_pb2
+from segue.renderer.v1.renderer_pb2 import ModelProfile
+from segue_audio.files import AI_SYSTEM_TAG, SOURCE_TYPE_TAG, SOURCE_TYPES, read_tags
 from segue_client import SegueError
+from segue_conductor.publish.source_type import source_type
 from segued.requests import reproduction
 
 if TYPE_CHECKING:
@@ -101,9 +104,27 @@ async def test_each_section_is_played_by_its_own_model(tmp_path: Path) -> None:
         (tmp_path / MASTER).write_bytes(files[MASTER])
         licence = "made with sketch and hum; the weights of hum are licensed CC-BY-NC-4.0"
         assert f"LICENSE={licence}".encode() in files[MASTER]
+        assert manifest["digital_source_type"] == f"{SOURCE_TYPES}compositeSynthetic"
+        for name in (MASTER, "draft.wav", "stem-whole.wav"):
+            (tmp_path / name).write_bytes(files[name])
+            found = read_tags(tmp_path / name).tags
+            assert (found[SOURCE_TYPE_TAG], found[AI_SYSTEM_TAG]) == (manifest["digital_source_type"], "hum")
 
         # A file says how to make it again, with the models of its sections.
         await _check_reproduction(client, tmp_path / MASTER, heard)
+
+
+@pytest.mark.parametrize(
+    ("licences", "expected"),
+    [
+        (["MIT"], "trainedAlgorithmicMedia"),
+        (["MIT", "CC-BY-NC-4.0"], "trainedAlgorithmicMedia"),
+        ([""], "algorithmicMedia"),
+        (["", "MIT"], "compositeSynthetic"),
+    ],
+)
+def test_the_source_type_says_whether_weights_were_played(licences: list[str], expected: str) -> None:
+    assert source_type([ModelProfile(weights_license=each) for each in licences]) == SOURCE_TYPES + expected
 
 
 def _check_stems(files: dict[str, bytes], start: int) -> None:

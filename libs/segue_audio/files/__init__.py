@@ -1,5 +1,6 @@
 """Audio files: written block by block in the formats of `segue_audio.formats`, and read within limits."""
 
+from segue_audio.files.provenance import AI_SYSTEM_TAG, SOURCE_TYPE_TAG, SOURCE_TYPES
 from segue_audio.files.reader import (
     AudioFileReader,
     FileTags,
@@ -14,6 +15,9 @@ from segue_audio.formats import FileFormat, format_of
 from segue_audio.readable_files import ReadLimits
 
 __all__ = [
+    "AI_SYSTEM_TAG",
+    "SOURCE_TYPES",
+    "SOURCE_TYPE_TAG",
     "AudioFileReader",
     "AudioFileSettings",
     "AudioFileWriter",

@@ -6,6 +6,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from segue_audio.errors import UnreadableAudio
+from segue_audio.files.provenance import unpack_xmp
 from segue_audio.files.vorbis import MOST_TAGS
 
 if TYPE_CHECKING:
@@ -24,13 +25,19 @@ _FRAMES_OF_TAGS = {
 }
 _TAGS_OF_FRAMES = {frame: tag for tag, frame in _FRAMES_OF_TAGS.items()}
 _UTF8 = b"\x03"
+_XMP_OWNER = b"XMP\0"
+"""The owner of the PRIV frame that holds an XMP packet (XMP specification, part 3)."""
 _MOST_LISTED_CHAPTERS = 255
 """The table of contents counts entries in one byte; later chapters are in the tag but not in the table."""
 
 
-def pack_id3(tags: Mapping[str, str], cues: Sequence[Cue], *, sample_rate: int, total_frames: int) -> bytes:
-    """Return a whole ID3v2.4 tag with chapters."""
+def pack_id3(
+    tags: Mapping[str, str], cues: Sequence[Cue], *, sample_rate: int, total_frames: int, xmp: bytes = b""
+) -> bytes:
+    """Return a whole ID3v2.4 tag with chapters and an XMP packet."""
     frames = [_pack_text(name, text) for name, text in tags.items()]
+    if xmp:
+        frames.append(_frame("PRIV", _XMP_OWNER + xmp))
     for number, cue in enumerate(cues):
         end = cues[number + 1].first_frame if number + 1 < len(cues) else total_frames
         start_ms, end_ms = (round(frame * 1000 / sample_rate) for frame in (cue.first_frame, end))
@@ -47,8 +54,9 @@ def pack_id3(tags: Mapping[str, str], cues: Sequence[Cue], *, sample_rate: int, 
 
 
 def unpack_id3(packed: bytes) -> dict[str, str]:
-    """Read the text tags of an ID3v2.3 or 2.4 tag; other frames are skipped."""
+    """Read the text tags of an ID3v2.3 or 2.4 tag, and what its XMP packet says; other frames are skipped."""
     tags: dict[str, str] = {}
+    of_xmp: dict[str, str] = {}
     for frame_id, body in _frames(packed):
         if frame_id == "TXXX":
             name, _, text = _decode(body).partition("\0")
@@ -58,9 +66,11 @@ def unpack_id3(packed: bytes) -> dict[str, str]:
             tags.setdefault("COMMENT", text.rstrip("\0"))
         elif frame_id == "TBPM":
             tags.setdefault("BPM", _decode(body).rstrip("\0"))
+        elif frame_id == "PRIV" and body.startswith(_XMP_OWNER):
+            of_xmp |= unpack_xmp(body)
         elif frame_id in _TAGS_OF_FRAMES:
             tags.setdefault(_TAGS_OF_FRAMES[frame_id], _decode(body).rstrip("\0"))
-    return tags
+    return of_xmp | tags
 
 
 def id3_size(head: bytes) -> int:

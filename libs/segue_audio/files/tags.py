@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING, Final, Protocol
 from segue_audio.errors import UnreadableAudio
 from segue_audio.files import flac, ogg, wav
 from segue_audio.files.id3 import id3_size, pack_id3, unpack_id3
+from segue_audio.files.provenance import pack_xmp
 from segue_audio.files.vorbis import chapter_tags
 from segue_audio.formats import Tags
 
@@ -56,7 +57,7 @@ def _copy_after_id3(
     sample_rate: int,
     total_frames: int,
 ) -> None:
-    target.write(pack_id3(tags, cues, sample_rate=sample_rate, total_frames=total_frames))
+    target.write(pack_id3(tags, cues, sample_rate=sample_rate, total_frames=total_frames, xmp=pack_xmp(tags)))
     shutil.copyfileobj(source, target, 1 << 20)
 
 

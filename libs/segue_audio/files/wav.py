@@ -9,6 +9,7 @@ import numpy as np
 
 from segue_audio.errors import UnreadableAudio
 from segue_audio.files.id3 import pack_id3, unpack_id3
+from segue_audio.files.provenance import pack_xmp, unpack_xmp
 from segue_audio.pcm import SampleFormat, encode_pcm
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ _INFORMATION = {
     "REPLAYGAIN_TRACK_PEAK": b"IRGP",
 }
 """Tags of RIFF, and similar names for others: ffmpeg shows no ID3 tags of a file with a `bext` chunk."""
+_XMP_CHUNK = b"_PMX"
+"""The chunk of an XMP packet (XMP specification, part 3)."""
 _SPEAKERS = {3: 0x07, 4: 0x33, 5: 0x37, 6: 0x3F, 7: 0x13F, 8: 0x63F}
 _LARGEST_TAGS = 64 << 20
 _MOST_CHUNKS = 10_000
@@ -81,6 +84,8 @@ class WavEncoder:
         if tags:
             # No chapters here: readers that show cue points as chapters would show each of them twice.
             self._file.write(_chunk(b"id3 ", pack_id3(tags, (), sample_rate=rate, total_frames=self._frames)))
+        if packet := pack_xmp(tags):
+            self._file.write(_chunk(_XMP_CHUNK, packet))
         self._write_sizes(data_bytes, riff_bytes=self._file.tell() - 8)
         self._file.close()
 
@@ -112,11 +117,17 @@ class WavEncoder:
 
 
 def read_tags(source: IO[bytes]) -> dict[str, str]:
-    """Read the tags of a WAV file from its ID3 chunk."""
+    """Read the tags of a WAV file from its ID3 chunk, and what its XMP packet says."""
+    tags: dict[str, str] = {}
+    of_xmp: dict[str, str] = {}
     for name, size in _chunks(source):
-        if name in (b"id3 ", b"ID3 ") and size <= _LARGEST_TAGS:
-            return unpack_id3(source.read(size))
-    return {}
+        if size > _LARGEST_TAGS:
+            continue
+        if name in (b"id3 ", b"ID3 ") and not tags:
+            tags = unpack_id3(source.read(size))
+        elif name == _XMP_CHUNK and not of_xmp:
+            of_xmp = unpack_xmp(source.read(size))
+    return of_xmp | tags
 
 
 def read_cues(source: IO[bytes]) -> list[tuple[int, str]]:

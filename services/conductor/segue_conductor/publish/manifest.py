@@ -11,6 +11,7 @@ from google.protobuf import json_format
 
 from segue.composer.v1 import spec_pb2
 from segue.renderer.v1 import renderer_pb2
+from segue_conductor.publish.source_type import source_type
 from segue_conductor.render.degradation import left_out_sections
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def manifest(job: CompositionJob, measurement: MasterMeasurement, takes: Mapping
         "spec": _json(_public(job, measurement)),
         "plan": _json(job.plan),
         "model": _model(job.profile),
+        "digital_source_type": source_type(job.players),
         "takes": [{"section_id": each, "take": takes[each].key if each in takes else ""} for each in section_ids],
         "master": _json(measurement),
         "degradations": [_json(item) for item in job.composition.degradations],

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from segue_audio.files import Cue
+from segue_audio.files import AI_SYSTEM_TAG, SOURCE_TYPE_TAG, Cue
 from segue_composition.section_models import models_of
 from segue_conductor.publish.manifest import manifest, version
+from segue_conductor.publish.source_type import has_weights, source_type
 from segue_music import codec, theory, timing
 
 if TYPE_CHECKING:
@@ -64,6 +65,9 @@ def tags(composition: Composition, spec: CompositionSpec, players: Sequence[Mode
     elif spec.brief.prompt:
         found["COMMENT"] = spec.brief.prompt
     found["LICENSE"] = _licences(composition, players)
+    if players:
+        found[SOURCE_TYPE_TAG] = source_type(players)
+        found[AI_SYSTEM_TAG] = ", ".join(profile.model for profile in players if has_weights(profile))
     if composition.degradations:
         found["DEGRADED"] = "; ".join(item.text for item in composition.degradations)
     return {name: text for name, text in found.items() if text}
