@@ -3,6 +3,9 @@
 PYTHON ?= python3
 UV_VERSION := 0.13.8
 UV := .tools/bin/uv
+# Building it takes a minute; the folder's name has the version, so that it is built once.
+VERSITYGW_VERSION := 1.8.0
+VERSITYGW := .tools/versitygw-$(VERSITYGW_VERSION)
 BIN := .venv/bin
 # The environment of the audiocraft renderer: a project with a lock file of its own.
 AUDIOCRAFT := UV_PROJECT_ENVIRONMENT=$(CURDIR)/.venv-audiocraft $(UV) sync -q --frozen --inexact --python $(PYTHON) \
@@ -24,7 +27,7 @@ MINUTES ?= 10
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-musicgen setup-diffusion setup-audiocraft setup-test setup-dev demo up serve test test-engine test-audiocraft nightly \
-	chaos lint format types contracts extras image generate benchmarks clients rust segue lock clean
+	fleet versitygw chaos lint format types contracts extras image generate benchmarks clients rust segue lock clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -93,6 +96,14 @@ nightly: setup-dev ## Run all tests, including slow ones; missing reference prog
 	@$(AUDIOCRAFT) --group test
 	@$(BIN)/pytest -q -m engine tests/engine tests/diffusion tests/contract --require-reference $(PYTEST)
 	@.venv-audiocraft/bin/pytest -q -m audiocraft tests/audiocraft tests/contract $(PYTEST)
+
+fleet: setup-test ## Start a cluster of processes on Redis and S3, and print its addresses (needs redis-server and `make versitygw`)
+	@PATH="$(CURDIR)/.tools/bin:$$PATH" $(BIN)/python -m tests.fleet
+
+versitygw: $(UV) ## Build the S3 server of the tests and of `make fleet` into .tools/bin (needs Go)
+	@[ -x $(VERSITYGW)/versitygw ] || \
+		GOBIN="$(CURDIR)/$(VERSITYGW)" go install github.com/versity/versitygw/cmd/versitygw@v$(VERSITYGW_VERSION)
+	@ln -sf "$(CURDIR)/$(VERSITYGW)/versitygw" .tools/bin/versitygw
 
 chaos: setup-test ## Cause random faults in a whole mesh and check its guarantees: make chaos SEED=1 PIECES=100 MINUTES=10
 	@$(BIN)/python -m tests.chaos --pieces $(PIECES) --minutes $(MINUTES) $(CHAOS_SEED)

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import os
 import random
+import select
 import signal
 import socket
 import subprocess
@@ -149,11 +150,14 @@ def free_port() -> int:
 class Segued:
     """A `segued serve` process."""
 
-    def __init__(self, home: Path, *flags: str, role: str = "all", address: str = "") -> None:
+    def __init__(
+        self, home: Path, *flags: str, role: str = "all", address: str = "", log_path: Path | None = None
+    ) -> None:
         self.home = home
         self.role = role
         self.flags = flags
         self.address = address or f"127.0.0.1:{free_port()}"
+        self.log_path = log_path or home / f"{role}.log"
         self.process: subprocess.Popen[bytes] | None = None
 
     def command(self) -> list[str]:
@@ -164,21 +168,40 @@ class Segued:
 
     def start(self, failpoints: str = "", *, wait: bool = True) -> Segued:
         """Start the process and wait for its ready line."""
+        self.spawn(failpoints)
+        if wait:
+            self.becomes_ready()
+        else:
+            self._close_output()
+        return self
+
+    def spawn(self, failpoints: str = "") -> None:
+        """Start the process in a session of its own."""
         command = self.command()
         if failpoints:
             command += ["--failpoints-active", failpoints]
         self.home.mkdir(parents=True, exist_ok=True)
-        log = (self.home / f"{self.role}.log").open("ab")
         clean = {name: value for name, value in os.environ.items() if not name.startswith("SEGUE_")}
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=log, cwd=self.home, env=clean, start_new_session=True
-        )
-        log.close()
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=log, cwd=self.home, env=clean, start_new_session=True
+            )
+
+    def becomes_ready(self, timeout_s: float | None = None) -> bool:
+        """Wait for the ready line of a spawned process; return whether it came."""
+        assert self.process is not None
         assert self.process.stdout is not None
-        with self.process.stdout as output:
-            line = output.readline().decode() if wait else "ready on (not awaited)"
-        assert "ready on" in line, (self.home / f"{self.role}.log").read_text()[-3000:]
-        return self
+        if not select.select([self.process.stdout], [], [], timeout_s)[0]:
+            return False
+        line = self.process.stdout.readline().decode()
+        self._close_output()
+        assert "ready on" in line, f"{self.role} does not start: {self.log_path.read_text()[-3000:]}"
+        return True
+
+    def _close_output(self) -> None:
+        assert self.process is not None
+        assert self.process.stdout is not None
+        self.process.stdout.close()
 
     @property
     def memory_bytes(self) -> int:
@@ -204,10 +227,14 @@ class Segued:
         return await asyncio.to_thread(self.process.wait, 60)
 
     def stop(self) -> None:
-        if self.process is not None and self.process.poll() is None:
+        """End the process, also one that is stopped or not ready yet."""
+        if self.process is None:
+            return
+        if self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)
             self.process.kill()
             self.process.wait(30)
+        self._close_output()
 
 
 def address_flag(role: str) -> str:

@@ -40,7 +40,7 @@ class RedisServer:
         command = [PROGRAM, *(self._first or ["--save", ""]), "--port", str(self.port), "--bind", "127.0.0.1"]
         command += ["--dir", str(self.folder), *self._options]
         with (self.folder / "redis.log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         with self.client() as client:
             end = time.monotonic() + 60
             while True:

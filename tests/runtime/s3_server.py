@@ -50,6 +50,7 @@ class S3Server:
                 env={"PATH": os.environ["PATH"], "ROOT_ACCESS_KEY": "tests", "ROOT_SECRET_KEY": SECRET},
                 stdout=log,
                 stderr=log,
+                start_new_session=True,
             )
         give_up = time.monotonic() + READY_S
         while True:
