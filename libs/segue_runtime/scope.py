@@ -1,4 +1,4 @@
-"""The context of the call that a task serves: request id, owner and deadline, for logs and for calls to other roles."""
+"""The context of the call that a task serves: request id, caller, deadline; for logs and for calls to other roles."""
 
 from __future__ import annotations
 
@@ -12,17 +12,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from segue_runtime.callers import Grant
+
 REQUEST_ID_KEY = "x-request-id"
 ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """One call. `deadline` is in seconds of time.monotonic(), or None."""
+    """One call. `deadline` is in seconds of time.monotonic(), or None. `peer` is the caller's host."""
 
     request_id: str
     owner: str = ""
     deadline: float | None = None
+    grants: frozenset[Grant] = frozenset()
+    peer: str = ""
 
     def remaining_s(self) -> float | None:
         """Return the seconds until the deadline, at least 0; None without a deadline."""

@@ -14,6 +14,7 @@ from google.rpc import status_pb2
 
 from segue.audio.v1 import audio_pb2
 from segue_runtime import errors, scope
+from segue_runtime.callers import Grant
 from segue_runtime.rpc import channels
 from segue_runtime.rpc.server import Server, Service
 from segue_runtime.settings import Settings, replace
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NAME = "segue.test.v1.TestService"
+GRANTS = {
+    "Unary": frozenset({Grant.COMPOSE}),
+    "Watch": frozenset({Grant.WATCH}),
+    "Upload": frozenset({Grant.COMPOSE, Grant.ANALYZE}),
+    "Both": frozenset({Grant.COMPOSE}),
+}
 GOOD = audio_pb2.AudioFormat(sample_rate=48_000, channels=2)
 
 
@@ -124,7 +131,7 @@ async def running_server(
     seen = Seen()
     named = {f"server__{key}": value for key, value in changes.items()}
     settings = replace(Settings(home=tmp_path), server__token=token, **named)
-    server = Server(settings.server, [Service(NAME, Handlers(seen).register)])
+    server = Server(settings.server, [Service(NAME, Handlers(seen).register, grants=GRANTS)])
     address = server.listen("127.0.0.1:0")
     await server.start()
     try:

@@ -18,6 +18,7 @@ from tests.runtime.call_server import GOOD, NAME, Client, Seen, all_of, refused,
 
 from segue.audio.v1 import audio_pb2
 from segue_runtime import errors, logs, scope
+from segue_runtime.callers import OPERATOR_GRANTS
 from segue_runtime.rpc import channels, interceptors
 from segue_runtime.rpc import server as server_module
 from segue_runtime.rpc.addresses import peer_of
@@ -228,6 +229,15 @@ async def test_a_token_is_required_before_the_message_is_read_but_not_by_health(
             assert await Client(channel).unary(GOOD) == GOOD
         health = health_pb2_grpc.HealthStub(client.channel)
         assert (await health.Check(health_pb2.HealthCheckRequest(service=NAME))).status == 1
+
+
+async def test_the_scope_knows_the_caller(tmp_path: Path) -> None:
+    for token in ("", "open-sesame"):
+        async with running_server(tmp_path, token=token) as (client, seen, _):
+            await client.unary(GOOD, metadata=(("authorization", f"Bearer {token}"),))
+            here = seen.scopes[-1]
+            assert here is not None
+            assert (here.owner, here.grants, here.peer) == ("local", OPERATOR_GRANTS, "127.0.0.1")
 
 
 async def test_cancel_runs_finally_when_waiting_and_when_suspended_at_yield(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segue.composer.v1 import composer_pb2_grpc
+from segue_gateway.grants import COMPOSER
 from segue_runtime import logs
 from segue_runtime.lifecycle import Lifecycle, Phase
 from segue_runtime.rpc.addresses import ListenError
@@ -46,7 +47,13 @@ async def _serve(settings: Settings, recording: Recording, speed: float) -> int:
     service = ReplayService(recording, speed)
     server = Server(
         settings.server,
-        [Service(SERVICE, lambda server: composer_pb2_grpc.add_ComposerServiceServicer_to_server(service, server))],
+        [
+            Service(
+                SERVICE,
+                lambda server: composer_pb2_grpc.add_ComposerServiceServicer_to_server(service, server),
+                grants=COMPOSER,
+            )
+        ],
     )
     address = server.listen(settings.gateway.listen)
     # No grace for running calls: there is no work to lose.

@@ -11,9 +11,10 @@ from segue_runtime.rpc.admission.role_tokens import role_access
 from segue_runtime.rpc.server import Service
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from segue_renderer.hosting.model_host import ModelHost
+    from segue_runtime.callers import Grant
     from segue_runtime.lifecycle import Lifecycle
     from segue_runtime.metrics import Metrics
     from segue_runtime.settings import Settings
@@ -103,8 +104,11 @@ def service(
     warm: Callable[[], object] | None = None,
     check: Callable[[], Awaitable[object]] | None = None,
     *,
-    is_for_roles: bool = True,
+    grants: Mapping[str, frozenset[Grant]] | None = None,
 ) -> Service:
-    """Return a service for the server; `warm` and `check` decide when it reports that it is ready."""
-    made = Service(name, lambda server: register(servicer, server), check=check, is_for_roles=is_for_roles)
+    """Return a service for the server, for roles unless it has `grants`.
+
+    `warm` and `check` decide when it reports that it is ready.
+    """
+    made = Service(name, lambda server: register(servicer, server), check=check, grants=grants)
     return replace(made, warm=warm) if warm else made

@@ -114,6 +114,7 @@ def _addresses(settings: Settings, socket: str) -> PeerAddresses:
 def composer_service(settings: Settings, services: Services, draining: asyncio.Event, metrics: Metrics) -> Service:
     """Return the gateway's own service."""
     from segue.composer.v1 import composer_pb2_grpc
+    from segue_gateway.grants import COMPOSER
     from segue_gateway.service import SERVICE, ComposerService
 
     composer = ComposerService(settings, services, draining, metrics)
@@ -123,21 +124,24 @@ def composer_service(settings: Settings, services: Services, draining: asyncio.E
         services.space.check()
         await services.store.check()
 
-    return service(SERVICE, composer, register, check=check, is_for_roles=False)
+    return service(SERVICE, composer, register, check=check, grants=COMPOSER)
 
 
 def proxy_services(peers: Peers) -> list[Service]:
     """Return what callers may use of analyzer and mixer, as services of the gateway."""
     from segue.analyzer.v1 import analyzer_pb2_grpc
     from segue.mixer.v1 import mixer_pb2_grpc
-    from segue_gateway import proxies
+    from segue_gateway import grants, proxies
 
     analyzer, mixer = proxies.AnalyzerProxy(peers), proxies.MixerProxy(peers)
     return [
         service(
-            proxies.ANALYZER, analyzer, analyzer_pb2_grpc.add_AnalyzerServiceServicer_to_server, is_for_roles=False
+            proxies.ANALYZER,
+            analyzer,
+            analyzer_pb2_grpc.add_AnalyzerServiceServicer_to_server,
+            grants=grants.ANALYZER_PROXY,
         ),
-        service(proxies.MIXER, mixer, mixer_pb2_grpc.add_MixerServiceServicer_to_server, is_for_roles=False),
+        service(proxies.MIXER, mixer, mixer_pb2_grpc.add_MixerServiceServicer_to_server, grants=grants.MIXER_PROXY),
     ]
 
 

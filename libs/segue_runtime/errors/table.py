@@ -44,7 +44,6 @@ Deadline = leaf("DEADLINE", Code.DEADLINE_EXCEEDED, SegueError)
 CancelledByUser = leaf("CANCELLED_BY_USER", Code.CANCELLED, SegueError)
 ClientGone = leaf("CLIENT_GONE", Code.CANCELLED, SegueError)
 
-Unauthenticated = leaf("UNAUTHENTICATED", Code.UNAUTHENTICATED, SegueError)
 PermissionDenied = leaf("PERMISSION_DENIED", Code.PERMISSION_DENIED, SegueError)
 NotImplementedYet = leaf("NOT_IMPLEMENTED", Code.UNIMPLEMENTED, SegueError, name="NotImplementedYet")
 
@@ -110,6 +109,13 @@ class TooManyCalls(ResourceExhausted):
     """Caught by the interceptor, which logs it with the caller's address."""
 
     reason = "TOO_MANY_CALLS"
+
+
+class Unauthenticated(SegueError):
+    """Caught by the interceptor, which answers repeated wrong tokens later."""
+
+    reason = "UNAUTHENTICATED"
+    code = Code.UNAUTHENTICATED
 
 
 class CursorAhead(SegueError):

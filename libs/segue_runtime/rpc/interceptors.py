@@ -18,7 +18,7 @@ import grpc.aio
 from segue_runtime import errors, logs, scope
 from segue_runtime.rpc import validation
 from segue_runtime.rpc.addresses import peer_of
-from segue_runtime.rpc.admission.admission import OPEN_SERVICES, Admission
+from segue_runtime.rpc.admission.admission import OPEN_SERVICES, STRANGER, Admission
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -114,12 +114,13 @@ class Call:
         self._interceptor = interceptor
         self.service = service
         self.method = method
-        self.owner = ""
+        self._caller = STRANGER
         self.peer = ""
         self._sent_token = "authorization" in metadata
         self._refusal: errors.SegueError | None = None
         try:
-            self.owner = interceptor.admission.owner(service, metadata)
+            self._caller = interceptor.admission.caller(service, metadata)
+            interceptor.admission.check(self._caller, service, method)
         except errors.SegueError as error:
             self._refusal = error
         self._request_id = scope.accept_request_id(metadata.get(scope.REQUEST_ID_KEY))
@@ -134,8 +135,13 @@ class Call:
 
     @property
     def is_refused(self) -> bool:
-        """Whether the caller is unknown."""
+        """Whether the caller is unknown, or may not call this method."""
         return self._refusal is not None
+
+    @property
+    def owner(self) -> str:
+        """The owner that the caller acts for; empty if the caller is unknown."""
+        return self._caller.owner
 
     async def unary(self, requests: object, context: Context) -> object:
         """Serve a method with one response."""
@@ -201,7 +207,7 @@ class Call:
         left_s = context.time_remaining()
         # The stubs are wrong: without a deadline it is None.
         deadline = None if left_s is None else began + left_s  # pyright: ignore[reportUnnecessaryComparison]
-        scope.enter(scope.Scope(self._request_id, self.owner, deadline))
+        scope.enter(scope.Scope(self._request_id, self.owner, deadline, self._caller.grants, self.peer))
         try:
             if self._refusal is not None:
                 await self._refuse(self._refusal)
@@ -227,7 +233,7 @@ class Call:
 
     async def _refuse(self, refusal: errors.SegueError) -> None:
         self._interceptor.admission.refused(self.peer, self.owner, self.method, refusal)
-        if self._sent_token:
+        if self._sent_token and isinstance(refusal, errors.Unauthenticated):
             await self._interceptor.admission.slow_down(self.peer)
         raise refusal
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 import grpc.aio
+from google.protobuf import descriptor_pool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from segue_runtime import logs
@@ -26,8 +27,9 @@ from segue_runtime.rpc.limits import LOOKAHEAD_BYTES, MAX_MESSAGE_BYTES
 from segue_runtime.rpc.open_calls import OpenCalls
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+    from segue_runtime.callers import Grant
     from segue_runtime.rpc.admission.role_tokens import RoleTokens
     from segue_runtime.settings import ServerSettings
 
@@ -79,7 +81,7 @@ def _admission(settings: ServerSettings, services: Sequence[Service], tokens: Ro
         max_calls=settings.max_calls,
         max_watches=settings.max_watches,
         of_roles=authentication.of_roles(settings, tokens, has_users=has_users),
-        role_services=frozenset(service.name for service in services if service.is_for_roles),
+        grants={service.name: service.grants for service in services if service.grants is not None},
     )
 
 
@@ -104,7 +106,7 @@ class Service:
     `headers_first`: unary methods send their headers before the work too, as streams do. Their callers can tell whether
     a call has ended the process, and gRPC does not repeat such a call.
     `begin` is called with the server's addresses when the server accepts calls.
-    `is_for_roles`: only callers with a role's token may call it, and users may not.
+    `grants` names for each method the grants of which a caller needs one; without it the service is for roles only.
     """
 
     name: str
@@ -114,7 +116,24 @@ class Service:
     check: Callable[[], Awaitable[object]] | None = None
     headers_first: bool = False
     begin: Callable[[Sequence[str]], None] | None = None
-    is_for_roles: bool = False
+    grants: Mapping[str, frozenset[Grant]] | None = None
+
+    @property
+    def is_for_roles(self) -> bool:
+        """Whether roles call it, and users may not."""
+        return self.grants is None
+
+    def check_grants(self) -> None:
+        """Raise ValueError unless the grants have an entry for each method of the contract, and no other."""
+        if self.grants is None:
+            return
+        try:
+            described = descriptor_pool.Default().FindServiceByName(self.name)
+        except KeyError:
+            return  # it is not of the contract; calls of a method without an entry are refused
+        wrong = {method.name for method in described.methods} ^ self.grants.keys()
+        if wrong:
+            raise ValueError(f"{self.name}: write grants for each method, and no others: {', '.join(sorted(wrong))}")
 
 
 class Server:
@@ -153,6 +172,7 @@ class Server:
             options=server_options(settings, keepalive_s),
         )
         for service in self._services:
+            service.check_grants()
             service.register(self._grpc)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)  # pyright: ignore[reportUnknownMemberType]
         if settings.reflection:

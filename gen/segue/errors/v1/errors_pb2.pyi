@@ -204,8 +204,9 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     expired.
     """
     ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 41
-    """ERROR_REASON_PERMISSION_DENIED: PERMISSION_DENIED. A proxy or another service refused the call. Example: a proxy
-    allows no writes.
+    """ERROR_REASON_PERMISSION_DENIED: PERMISSION_DENIED. The caller has none of the grants of which the method needs one, or a
+    proxy refused the call. Example: the token is for watching only. Metadata: {"method":
+    "segue.composer.v1.ComposerService/Compose", "grant": "compose"}.
     """
     ERROR_REASON_NOT_IMPLEMENTED: _ErrorReason.ValueType  # 42
     """ERROR_REASON_NOT_IMPLEMENTED: UNIMPLEMENTED. The contract has this method or value, but this server does not
@@ -414,8 +415,9 @@ ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 40
 expired.
 """
 ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 41
-"""ERROR_REASON_PERMISSION_DENIED: PERMISSION_DENIED. A proxy or another service refused the call. Example: a proxy
-allows no writes.
+"""ERROR_REASON_PERMISSION_DENIED: PERMISSION_DENIED. The caller has none of the grants of which the method needs one, or a
+proxy refused the call. Example: the token is for watching only. Metadata: {"method":
+"segue.composer.v1.ComposerService/Compose", "grant": "compose"}.
 """
 ERROR_REASON_NOT_IMPLEMENTED: ErrorReason.ValueType  # 42
 """ERROR_REASON_NOT_IMPLEMENTED: UNIMPLEMENTED. The contract has this method or value, but this server does not

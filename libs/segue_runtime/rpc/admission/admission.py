@@ -6,11 +6,13 @@ import asyncio
 import time
 from collections import Counter, OrderedDict
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 from segue_runtime import logs
-from segue_runtime.errors import TooManyCalls
-from segue_runtime.rpc.admission.authentication import NoAuth
+from segue_runtime.callers import EVERY_GRANT, Caller, Grant, listed
+from segue_runtime.errors import PermissionDenied, TooManyCalls
+from segue_runtime.rpc.admission.authentication import LOCAL, NoAuth
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 OPEN_SERVICES = frozenset(
     {"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection", "grpc.reflection.v1.ServerReflection"}
 )
+STRANGER: Final = Caller("", frozenset())
+OF_ROLES: Final = frozenset({Grant.ROLE})
 RETRY_S = 1.0
 FREE_FAILURES = 5
 FORGET_S = 60.0
@@ -34,8 +38,9 @@ class Admission:
     """Admits callers with a token to `max_calls` calls, and strangers to `max_watches` open streams of each address.
 
     Calls of health and reflection need no token. Those that end at once have no limit, so that probes are answered
-    however many calls are open. `role_services` are for roles, whose credentials `of_roles` checks. A server for calls
-    within one process has no limits.
+    however many calls are open. `grants` names by service and method the grants of which one suffices; ADMIN always
+    does. Services without an entry are for roles, whose credentials `of_roles` checks. A server for calls within one
+    process has no limits, and its callers may do everything.
     """
 
     def __init__(
@@ -45,11 +50,12 @@ class Admission:
         max_calls: int | None = None,
         max_watches: int | None = None,
         of_roles: Authenticator | None = None,
-        role_services: frozenset[str] = frozenset(),
+        grants: Mapping[str, Mapping[str, frozenset[Grant]]] = MappingProxyType({}),
     ) -> None:
-        self._authenticate = authenticate or NoAuth()
-        self._of_roles = of_roles or NoAuth()
-        self._role_services = role_services
+        itself = NoAuth(Caller(LOCAL, EVERY_GRANT))
+        self._authenticate = authenticate or itself
+        self._of_roles = of_roles or itself
+        self._grants = grants
         self._max_calls = max_calls
         self._max_watches = max_watches
         self._num_calls = 0
@@ -57,11 +63,23 @@ class Admission:
         self._failures = TokenFailures()
         self._refusals = logs.BoundedLog(logs.get("rpc"))
 
-    def owner(self, service: str, metadata: Mapping[str, str | bytes]) -> str:
-        """Return the owner of a call, or raise Unauthenticated."""
+    def caller(self, service: str, metadata: Mapping[str, str | bytes]) -> Caller:
+        """Return who calls a service, or raise Unauthenticated."""
         if service in OPEN_SERVICES:
-            return ""
-        return self._of_roles(metadata) if service in self._role_services else self._authenticate(metadata)
+            return STRANGER
+        return self._authenticate(metadata) if service in self._grants else self._of_roles(metadata)
+
+    def check(self, caller: Caller, service: str, method: str) -> None:
+        """Raise PermissionDenied if the caller has no grant that suffices for a method."""
+        if service in OPEN_SERVICES:
+            return
+        needed = self._grants[service].get(method, frozenset()) if service in self._grants else OF_ROLES
+        accepted = needed | {Grant.ADMIN} if service in self._grants else needed
+        if caller.grants.isdisjoint(accepted):
+            raise PermissionDenied(
+                f"{method} needs the grant {listed(needed, ' or ')}; your credentials have {listed(caller.grants)}",
+                metadata={"method": f"{service}/{method}", "grant": listed(needed)},
+            )
 
     @contextmanager
     def admitted(self, service: str, peer: str, *, is_stream: bool) -> Iterator[None]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
+from segue_runtime.callers import OPERATOR_GRANTS, Caller, Grant
 from segue_runtime.errors import Unauthenticated
 from segue_runtime.rpc.admission.tokens_file import TokensFile
 
@@ -17,21 +18,26 @@ if TYPE_CHECKING:
 SCHEME = "bearer "
 LOCAL = "local"
 """The owner of callers that need no token, or send `server.token`."""
+OPERATOR: Final = Caller(LOCAL, OPERATOR_GRANTS)
+A_ROLE: Final = Caller(LOCAL, frozenset({Grant.ROLE}))
 
 
 class Authenticator(Protocol):
-    """Returns the owner that a caller acts for."""
+    """Tells who calls."""
 
-    def __call__(self, metadata: Mapping[str, str | bytes]) -> str:
-        """Return the owner, or raise Unauthenticated."""
+    def __call__(self, metadata: Mapping[str, str | bytes]) -> Caller:
+        """Return the caller, or raise Unauthenticated."""
         ...
 
 
 class NoAuth:
-    """Accepts every caller as the same owner, on loopback or a closed network."""
+    """Accepts every caller as the same one, on loopback or a closed network."""
 
-    def __call__(self, metadata: Mapping[str, str | bytes]) -> str:  # noqa: ARG002 - the Protocol's signature
-        return LOCAL
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    def __call__(self, metadata: Mapping[str, str | bytes]) -> Caller:  # noqa: ARG002 - the Protocol's signature
+        return self._caller
 
 
 def _sent_digest(metadata: Mapping[str, str | bytes]) -> bytes | None:
@@ -43,22 +49,22 @@ def _sent_digest(metadata: Mapping[str, str | bytes]) -> bytes | None:
 
 
 class BearerTokens:
-    """Accepts the token of the settings, whose callers are one owner, and the tokens of a file with their owners."""
+    """Accepts the token of the settings, which is the operator's, and the tokens of a file with their owners."""
 
     def __init__(self, token: str = "", file: TokensFile | None = None) -> None:
         self._own = hashlib.sha256(token.encode()).digest() if token else None
         self._file = file
 
-    def __call__(self, metadata: Mapping[str, str | bytes]) -> str:
+    def __call__(self, metadata: Mapping[str, str | bytes]) -> Caller:
         digest = _sent_digest(metadata)
         if digest is None:
             raise Unauthenticated("a token is required: send the metadata `authorization: Bearer <token>`")
         if digest == self._own:
-            return LOCAL
-        owner = self._file.owner(digest) if self._file else None
-        if owner is None:
+            return OPERATOR
+        caller = self._file.caller(digest) if self._file else None
+        if caller is None:
             raise Unauthenticated("the token is wrong: ask the operator of this server for another one")
-        return owner
+        return caller
 
 
 class RoleCallers:
@@ -67,7 +73,7 @@ class RoleCallers:
     def __init__(self, tokens: RoleTokens | None) -> None:
         self._tokens = tokens
 
-    def __call__(self, metadata: Mapping[str, str | bytes]) -> str:
+    def __call__(self, metadata: Mapping[str, str | bytes]) -> Caller:
         if self._tokens is None:
             raise Unauthenticated("no role may call this server: pool.token_file is not set")
         digest = _sent_digest(metadata)
@@ -75,7 +81,7 @@ class RoleCallers:
             raise Unauthenticated("only roles may call this service: send a token of pool.token_file")
         if not self._tokens.accepts(digest):
             raise Unauthenticated("the token is not in the pool.token_file of this server")
-        return LOCAL
+        return A_ROLE
 
 
 def of_roles(settings: ServerSettings, tokens: RoleTokens | None, *, has_users: bool) -> Authenticator:
@@ -84,10 +90,10 @@ def of_roles(settings: ServerSettings, tokens: RoleTokens | None, *, has_users: 
     Without tokens, a server that has users with credentials of their own accepts no role: they could not be told apart.
     """
     users_are_known = bool(settings.token or settings.tokens_file or settings.tls_client_ca)
-    return RoleCallers(tokens) if tokens or (has_users and users_are_known) else NoAuth()
+    return RoleCallers(tokens) if tokens or (has_users and users_are_known) else NoAuth(A_ROLE)
 
 
 def of_users(settings: ServerSettings) -> Authenticator:
     """Return the authenticator of the services for users. Without a token and a file of tokens, callers need none."""
     file = TokensFile(settings.tokens_file) if settings.tokens_file else None
-    return BearerTokens(settings.token, file) if settings.token or file else NoAuth()
+    return BearerTokens(settings.token, file) if settings.token or file else NoAuth(OPERATOR)
