@@ -1,6 +1,7 @@
 """The store: jobs, their queue, their event logs, and uploads."""
 
-from segue_runtime.store.base import Jobs, Log, Pool, Queue, Store, Uploads
+from segue_runtime.store.base import Jobs, Log, Pool, Queue, Store, Uploads, Usage
+from segue_runtime.store.owners.records import DayUsage, Delivered, Traffic, UsagePage
 from segue_runtime.store.records import (
     Created,
     Depth,
@@ -24,6 +25,8 @@ from segue_runtime.store.sqlite import SqliteStore
 
 __all__ = [
     "Created",
+    "DayUsage",
+    "Delivered",
     "Depth",
     "Event",
     "Fenced",
@@ -42,9 +45,12 @@ __all__ = [
     "SqliteStore",
     "Store",
     "TailLost",
+    "Traffic",
     "Upload",
     "UploadPage",
     "UploadPart",
     "Uploads",
+    "Usage",
+    "UsagePage",
     "not_found",
 ]

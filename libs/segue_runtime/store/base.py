@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
+    from segue_runtime.store.owners.records import Delivered, Traffic, UsagePage, UsagePlace
     from segue_runtime.store.pool.records import (
         KnownModel,
         KnownRenderer,
@@ -153,13 +155,14 @@ class Log(Protocol):
         state: str | None = None,
         checkpoint: bytes | None = None,
         terminal: bool = False,
+        delivered: Delivered | None = None,
     ) -> RowMark:
         """Append events and change the job in one transaction; return the last row. Raises Fenced or LogEnded.
 
         `after` is the last row that the writer knows of. If the log ends with another one, the writer is fenced: its
         next claim continues from what the store has.
         A checkpoint counts as progress: it resets the number of claims and lone losses. `terminal` ends the log and the
-        job.
+        job; `delivered` is what an ended job counts in its owner's usage.
         """
         ...
 
@@ -294,8 +297,39 @@ class Pool(Protocol):
         ...
 
 
-class Store(Jobs, Queue, Log, Uploads, Protocol):
-    """A store of jobs, queue, logs and uploads."""
+class Usage(Protocol):
+    """What each owner has used, by day in UTC. The days of more than a year are forgotten.
+
+    Audio, renderers' time and stored bytes are counted by the writes that they belong to.
+    """
+
+    async def add_traffic(self, traffic: Mapping[str, Traffic]) -> None:
+        """Count what a server did for owners since its last report."""
+        ...
+
+    async def usage(
+        self,
+        owner: str | None,
+        first_day: dt.date,
+        last_day: dt.date,
+        *,
+        limit: int = 100,
+        after: UsagePlace | None = None,
+    ) -> UsagePage:
+        """List the usage of one owner, or of all, by day and owner; days without usage are left out."""
+        ...
+
+    async def audio_seconds_today(self, owner: str) -> float:
+        """Return the seconds of audio of an owner's compositions that have ended today."""
+        ...
+
+    async def stored_bytes(self, owner: str) -> int:
+        """Return the size of an owner's ended jobs and uploads. Takes do not count."""
+        ...
+
+
+class Store(Jobs, Queue, Log, Uploads, Usage, Protocol):
+    """A store of jobs, queue, logs, uploads and usage."""
 
     def exclusive(self, name: str) -> AbstractAsyncContextManager[None]:
         """Hold the lock of a name, which one task of all processes has at a time; a process that ends loses it."""

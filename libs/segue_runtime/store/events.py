@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 from segue_runtime.errors import CursorAhead
 from segue_runtime.store import jobs
+from segue_runtime.store.owners import usage
 from segue_runtime.store.records import Event, Fenced, LogEnded, NewEvent, Progress, TailLost, new_stamp
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
+    from segue_runtime.store.owners.records import Delivered
     from segue_runtime.store.records import RowMark
     from segue_runtime.store.threads import Transaction
 
@@ -28,8 +30,9 @@ def append(
     state: str | None,
     checkpoint: bytes | None,
     expires: float | None,
+    delivered: Delivered,
 ) -> list[Event]:
-    """Append events and change their job; `expires` ends the job."""
+    """Append events and change their job; `expires` ends the job, which has delivered something."""
     job = jobs.need(tx.cx, name)
     if job.is_finished:
         raise LogEnded(f"{name} has ended with event {job.last_sequence}", metadata={"name": name})
@@ -56,6 +59,8 @@ def append(
     if checkpoint is not None:
         tx.cx.execute("UPDATE jobs SET claims = 0, alone = 0, lone_losses = 0 WHERE name = ?", (name,))
     if expires is not None:
+        jobs.end_sections(tx, job)
+        usage.add_delivered(tx, name, job.owner, delivered)
         tx.cx.execute(
             "UPDATE jobs SET finished = ?, expires = ?, claimed_by = NULL, lease_until = NULL, checkpoint = NULL "
             "WHERE name = ?",

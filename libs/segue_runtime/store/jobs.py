@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from segue_runtime.errors import NotFinished, QueueFull, RequestIdReused
 from segue_runtime.store import queue_order, uploads
+from segue_runtime.store.owners import usage
 from segue_runtime.store.records import Created, Fenced, Job, NewJob, Page, Renewal, new_stamp, not_found
 
 if TYPE_CHECKING:
@@ -155,15 +156,16 @@ def claim_one(tx: Transaction, name: str, holder: str, lease_s: float) -> Job | 
 
 
 def _hold(tx: Transaction, row_id: int, holder: str, lease_s: float) -> Job:
-    query = "SELECT claimed_by IS NOT NULL FROM jobs WHERE id = ?"
-    is_taken_over = bool(tx.cx.execute(query, (row_id,)).fetchone()[0])
+    query = "SELECT owner, claimed_by, lease_until FROM jobs WHERE id = ?"
+    before = tx.cx.execute(query, (row_id,)).fetchone()
+    usage.end_sections(tx, row_id, before["owner"], before["lease_until"])
     tx.cx.execute(
         "UPDATE jobs SET epoch = epoch + 1, claims = claims + 1, claimed_by = ?, lease_until = ?, lease_s = ?, "
         "lone_losses = lone_losses + alone, alone = 0, started = coalesce(started, ?) WHERE id = ?",
         (holder, tx.steady_now + lease_s, lease_s, tx.now, row_id),
     )
     job = job_of(tx.cx.execute("SELECT * FROM jobs WHERE id = ?", (row_id,)).fetchone())
-    return replace(job, is_taken_over=is_taken_over)
+    return replace(job, is_taken_over=before["claimed_by"] is not None)
 
 
 def check_epoch(job: Job, epoch: int) -> None:
@@ -190,11 +192,18 @@ def release(tx: Transaction, name: str, epoch: int) -> None:
     """Return a job to the queue."""
     job = need(tx.cx, name)
     check_epoch(job, epoch)
+    end_sections(tx, job)
     tx.cx.execute(
         "UPDATE jobs SET claimed_by = NULL, lease_until = NULL, claims = max(0, claims - 1), alone = 0, worked_s = ? "
         "WHERE name = ?",
         (_worked_s(tx, job), name),
     )
+
+
+def end_sections(tx: Transaction, job: Job) -> None:
+    """Take the sections of a job's claim, which ends, out of the line."""
+    (row_id,) = tx.cx.execute("SELECT id FROM jobs WHERE name = ?", (job.name,)).fetchone()
+    usage.end_sections(tx, row_id, job.owner, job.lease_until)
 
 
 def set_alone(tx: Transaction, name: str, epoch: int) -> None:

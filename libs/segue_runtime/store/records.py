@@ -142,6 +142,8 @@ class Job:
     worked_s: float
     """How long conductors have worked on it, up to the last renewal of its lease."""
     upload: str | None
+    stored_bytes: int = 0
+    """The size of its artifacts; known from its end on."""
     is_taken_over: bool = False
     """Whether this claim followed one whose lease had expired; known to the claim only."""
 

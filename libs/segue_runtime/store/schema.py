@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from segue_runtime import logs
 from segue_runtime.errors import StoreUnavailable
-from segue_runtime.store.pool.schema import POOL_TABLES
+from segue_runtime.store.owners.schema import USAGE_TABLES
+from segue_runtime.store.pool.schema import POOL_TABLES, SECTION_TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 log = logs.get("store")
 # SQLite keeps this number as the file's `user_version`; each change of TABLES raises it and adds a migration.
-VERSION = 5
+VERSION = 6
 BUSY_S = 5.0
 CHECK_S = 5.0
 """The time for the check of the file at the start; what a large file has not been checked for then is not."""
@@ -134,7 +135,8 @@ CREATE TABLE jobs (
     lone_losses INTEGER NOT NULL DEFAULT 0,
     worked_s REAL NOT NULL DEFAULT 0,
     upload TEXT,
-    last_stamp INTEGER NOT NULL DEFAULT 0
+    last_stamp INTEGER NOT NULL DEFAULT 0,
+    stored_bytes INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX jobs_expiring ON jobs (expires) WHERE expires IS NOT NULL;
 CREATE INDEX jobs_of_upload ON jobs (upload) WHERE upload IS NOT NULL AND finished IS NULL;
@@ -163,7 +165,7 @@ CREATE INDEX requests_of_job ON requests (job);
 CREATE TABLE turns (owner TEXT PRIMARY KEY, turn INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 {UPLOAD_TABLES}
 CREATE TABLE schema_release (release TEXT NOT NULL) STRICT;
-{QUEUE_TABLES}{POOL_TABLES}"""
+{QUEUE_TABLES}{POOL_TABLES}{USAGE_TABLES}"""
 # The statements that take a file from each version to the next one.
 MIGRATIONS = {
     1: """
@@ -208,6 +210,12 @@ DROP TABLE earlier_uploads;
 ALTER TABLE jobs ADD COLUMN last_stamp INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE events ADD COLUMN stamp INTEGER NOT NULL DEFAULT 0;
 """,
+    # The line starts empty: no conductor of before runs any more. What ended before has no stored bytes.
+    5: f"""
+DROP TABLE sections;
+{SECTION_TABLE}
+ALTER TABLE jobs ADD COLUMN stored_bytes INTEGER NOT NULL DEFAULT 0;
+{USAGE_TABLES}""",
 }
 
 

@@ -14,18 +14,22 @@ from segue_runtime.store import jobs, queue_order, uploads
 from segue_runtime.store.caches import EventCache, ProgressCache
 from segue_runtime.store.locks import exclusive
 from segue_runtime.store.notifier import Notifier, cancel_key, log_key, queue_key
+from segue_runtime.store.owners import usage
+from segue_runtime.store.owners.records import Delivered
 from segue_runtime.store.pool.sqlite_pool import SqlitePool
 from segue_runtime.store.records import RowMark
 from segue_runtime.store.schema import RESTORE, open_reader, open_writer, shrink
 from segue_runtime.store.threads import ReaderThreads, Transaction, WriterThread
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from segue_runtime.clocks import Clocks
     from segue_runtime.store.base import Pool
+    from segue_runtime.store.owners.records import Traffic, UsagePage, UsagePlace
     from segue_runtime.store.records import (
         Created,
         Depth,
@@ -57,7 +61,7 @@ class SqliteStore:
         events: EventCache,
         retention_s: float,
         release_reserve: Callable[[], bool],
-        steady_clock: Callable[[], float],
+        clocks: Clocks,
         token_key: bytes,
     ) -> None:
         self._path = path
@@ -68,7 +72,8 @@ class SqliteStore:
         self._retention_s = retention_s
         self._progress = ProgressCache()
         self._release_reserve = release_reserve
-        self.pool: Pool = SqlitePool(writer, self._readers, notifier, retention_s, self._run_ending, steady_clock)
+        self.pool: Pool = SqlitePool(writer, self._readers, notifier, retention_s, self._run_ending, clocks.steady)
+        self._wall_clock = clocks.wall
         self.token_key = token_key
 
     @classmethod
@@ -93,7 +98,7 @@ class SqliteStore:
         notifier = Notifier(reading, clocks.steady)
         writer = WriterThread(writing, clocks.wall, clocks.steady)
         events = EventCache(tail_rows)
-        return cls(path, writer, notifier, events, retention_s, release_reserve, clocks.steady, token_key)
+        return cls(path, writer, notifier, events, retention_s, release_reserve, clocks, token_key)
 
     async def close(self) -> None:
         await self._writer.close()
@@ -224,6 +229,7 @@ class SqliteStore:
         state: str | None = None,
         checkpoint: bytes | None = None,
         terminal: bool = False,
+        delivered: Delivered | None = None,
     ) -> RowMark:
         def work(tx: Transaction) -> RowMark:
             written = event_log.append(
@@ -236,6 +242,7 @@ class SqliteStore:
                 state=state,
                 checkpoint=checkpoint,
                 expires=tx.now + self._retention_s if terminal else None,
+                delivered=delivered or Delivered(),
             )
             tx.after_commit += [
                 partial(self._events.add_committed, name, written),
@@ -300,3 +307,25 @@ class SqliteStore:
 
     async def expired_uploads(self, limit: int = 100) -> Sequence[Upload]:
         return await self._writer.run(lambda tx: uploads.expired_uploads(tx.cx, tx.now, self._retention_s, limit))
+
+    # Usage
+
+    async def add_traffic(self, traffic: Mapping[str, Traffic]) -> None:
+        await self._writer.run(lambda tx: usage.add_traffic(tx, traffic))
+
+    async def usage(
+        self,
+        owner: str | None,
+        first_day: dt.date,
+        last_day: dt.date,
+        *,
+        limit: int = 100,
+        after: UsagePlace | None = None,
+    ) -> UsagePage:
+        return await self._readers.run(lambda cx: usage.usage(cx, owner, first_day, last_day, limit, after))
+
+    async def audio_seconds_today(self, owner: str) -> float:
+        return await self._readers.run(lambda cx: usage.audio_seconds(cx, owner, self._wall_clock()))
+
+    async def stored_bytes(self, owner: str) -> int:
+        return await self._readers.run(lambda cx: usage.stored_bytes(cx, owner))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from segue_runtime.errors import ArtifactNotFound, NotFinished, OffsetOutOfRange, QuotaExceeded, UploadFinished
+from segue_runtime.store.owners import usage
+from segue_runtime.store.owners.records import STORED_BYTES
 from segue_runtime.store.records import UNFINISHED_UPLOAD_S, Upload, UploadPage, UploadPart
 
 if TYPE_CHECKING:
@@ -114,6 +116,7 @@ def advance_upload(tx: Transaction, name: str, part: UploadPart, quota_bytes: in
             metadata={"limit": str(MAX_PARTS), "used": str(num_parts), "unit": "writes"},
         )
     tx.cx.execute("INSERT INTO upload_parts VALUES (?, ?, ?, ?)", (row_id, part.offset, part.length, part.key))
+    usage.add(tx, upload.owner, STORED_BYTES, part.length)
     tx.cx.execute("UPDATE uploads SET offset = ?, written = ? WHERE id = ?", (end, tx.now, row_id))
     return need_upload(tx.cx, name)
 

@@ -2,7 +2,26 @@
 
 from typing import Final
 
-POOL_TABLES: Final = """
+SECTION_TABLE: Final = """
+CREATE TABLE sections (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    job INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    epoch INTEGER NOT NULL,
+    section_id TEXT NOT NULL,
+    model TEXT NOT NULL,
+    model_digest TEXT NOT NULL,
+    engine_version TEXT NOT NULL,
+    due REAL NOT NULL,
+    audio_s REAL NOT NULL,
+    excluded TEXT NOT NULL,
+    lease TEXT,
+    renderer TEXT,
+    was_warm INTEGER,
+    leased_at REAL
+) STRICT;
+CREATE INDEX sections_of_job ON sections (job);
+"""
+POOL_TABLES: Final = f"""
 CREATE TABLE renderers (
     id TEXT PRIMARY KEY,
     address TEXT NOT NULL,
@@ -39,21 +58,5 @@ CREATE TABLE costs (
     stage TEXT NOT NULL,
     cost REAL NOT NULL
 ) STRICT;
-CREATE TABLE sections (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    job INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
-    epoch INTEGER NOT NULL,
-    section_id TEXT NOT NULL,
-    model TEXT NOT NULL,
-    model_digest TEXT NOT NULL,
-    engine_version TEXT NOT NULL,
-    due REAL NOT NULL,
-    audio_s REAL NOT NULL,
-    excluded TEXT NOT NULL,
-    lease TEXT,
-    renderer TEXT,
-    was_warm INTEGER
-) STRICT;
-CREATE INDEX sections_of_job ON sections (job);
 CREATE TABLE line_turns (owner TEXT PRIMARY KEY, turn INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-"""
+{SECTION_TABLE}"""

@@ -7,6 +7,7 @@ import secrets
 from typing import TYPE_CHECKING, Any, Final
 
 from segue_runtime.store import jobs
+from segue_runtime.store.owners import usage
 from segue_runtime.store.pool.assignment import Assignment, LineRow, PoolMember, Snapshot
 from segue_runtime.store.pool.records import (
     KnownModel,
@@ -44,11 +45,6 @@ ROWS: Final = """
 SELECT sections.*, jobs.owner FROM sections JOIN jobs ON jobs.id = sections.job
 WHERE jobs.finished IS NULL AND jobs.epoch = sections.epoch AND jobs.claimed_by IS NOT NULL
 AND ?1 BETWEEN jobs.lease_until - coalesce(jobs.lease_s, 0) - 1 AND jobs.lease_until
-"""
-OVER: Final = """
-DELETE FROM sections WHERE NOT EXISTS (
-    SELECT 1 FROM jobs WHERE jobs.id = sections.job AND jobs.finished IS NULL AND jobs.claimed_by IS NOT NULL
-    AND jobs.epoch = sections.epoch)
 """
 PRESENT: Final = "?1 <= seen_until AND seen_until <= ?1 + ?2"
 
@@ -167,6 +163,8 @@ def leave(tx: Transaction, ticket: int, end: LeaseEnd, speed: float) -> None:
     row = tx.cx.execute("DELETE FROM sections WHERE id = ? RETURNING *", (ticket,)).fetchone()
     if row is None or row["renderer"] is None:
         return
+    owner, lease_until = tx.cx.execute("SELECT owner, lease_until FROM jobs WHERE id = ?", (row["job"],)).fetchone()
+    usage.add_lease(tx, owner, row, lease_until)
     renderer = row["renderer"]
     if end is LeaseEnd.DONE:
         tx.cx.execute("UPDATE renderers SET num_losses = 0 WHERE id = ?", (renderer,))
@@ -188,14 +186,13 @@ def leave(tx: Transaction, ticket: int, end: LeaseEnd, speed: float) -> None:
 
 def assign(tx: Transaction) -> list[int]:
     """Give free slots to waiting sections; return the tickets that got one."""
-    tx.cx.execute(OVER)
     if tx.cx.execute("SELECT 1 FROM sections WHERE lease IS NULL LIMIT 1").fetchone() is None:
         return []
     given = list(Assignment(_snapshot(tx.cx, tx.steady_now)).give())
     for each in given:
         tx.cx.execute(
-            "UPDATE sections SET lease = ?, renderer = ?, was_warm = ? WHERE id = ?",
-            (secrets.token_hex(16), each.renderer, each.was_warm, each.row.ticket),
+            "UPDATE sections SET lease = ?, renderer = ?, was_warm = ?, leased_at = ? WHERE id = ?",
+            (secrets.token_hex(16), each.renderer, each.was_warm, tx.steady_now, each.row.ticket),
         )
         tx.cx.execute(
             "INSERT INTO line_turns SELECT ?, coalesce(max(turn), 0) + 1 FROM line_turns WHERE true "

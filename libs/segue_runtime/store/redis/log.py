@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from segue_runtime.store.notifier import log_key
+from segue_runtime.store.owners.records import Delivered
 from segue_runtime.store.records import Progress, RowMark, new_stamp
 from segue_runtime.store.redis.rows import event_of, flat_events, option
 
@@ -36,13 +37,15 @@ class RedisLog:
         state: str | None = None,
         checkpoint: bytes | None = None,
         terminal: bool = False,
+        delivered: Delivered | None = None,
     ) -> RowMark:
-        stamp = new_stamp()
+        stamp, left = new_stamp(), delivered or Delivered()
         # The stamp makes a repetition safe: the function knows the rows that it has written.
         await self._scripts.call(
             "log", "append",
             name, epoch, after.sequence, after.stamp, stamp, option(self._retention_s if terminal else None),
-            option(resource), option(state), option(checkpoint), *flat_events(events),
+            option(resource), option(state), option(checkpoint), float(left.audio_s), left.stored_bytes,
+            *flat_events(events),
             repeats=True,
         )  # fmt: skip
         return RowMark(after.sequence + len(events), stamp) if events else after

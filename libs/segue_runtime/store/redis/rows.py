@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from segue_runtime.store.records import NewEvent
 
-INTEGERS = frozenset({"epoch", "claims", "last_sequence", "last_stamp", "lone_losses"})
+INTEGERS = frozenset({"epoch", "claims", "last_sequence", "last_stamp", "lone_losses", "stored_bytes"})
 FLOATS = frozenset(
     {"lease_until", "attached_until", "created", "started", "finished", "expires", "lease_s", "attached_s", "worked_s"}
 )

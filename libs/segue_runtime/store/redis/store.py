@@ -13,6 +13,7 @@ from segue_runtime.store.redis.jobs import RedisJobs, RedisQueue
 from segue_runtime.store.redis.locks import exclusive
 from segue_runtime.store.redis.log import RedisLog
 from segue_runtime.store.redis.notifier import POLL_S, RedisNotifier
+from segue_runtime.store.redis.owners.usage import RedisUsage
 from segue_runtime.store.redis.pool import RedisPool
 from segue_runtime.store.redis.scripts import RedisScripts, translate
 from segue_runtime.store.redis.server import check_server, connect, disconnect
@@ -49,7 +50,7 @@ class Repaired:
     """Entries of indexes whose hash does not exist."""
 
 
-class RedisStore(RedisJobs, RedisQueue, RedisLog, RedisUploads):
+class RedisStore(RedisJobs, RedisQueue, RedisLog, RedisUploads, RedisUsage):
     """Open it with `await RedisStore.open(url)`. Store documents the methods."""
 
     def __init__(self, scripts: RedisScripts, token_key: bytes, retention_s: float, poll_s: float) -> None:
@@ -90,6 +91,7 @@ class RedisStore(RedisJobs, RedisQueue, RedisLog, RedisUploads):
 
     async def repair(self) -> Repaired:
         """Rebuild the indexes from the hashes; processes that use the store may run."""
+        await self._scripts.call("jobs", "forget_stored")
         jobs = await self._reindex("jobs", "reindex", "job")
         await self._scripts.call("uploads", "forget_bytes")
         uploads = await self._reindex("uploads", "reindex_upload", "upload", "jobs", "parts")

@@ -104,25 +104,52 @@ local function is_held(lease_until, lease_s)
   return steady_now >= ends - number_of(lease_s) - 1 and steady_now <= ends
 end
 
+-- What is counted for a day is kept so long after its last change.
+local KEPT_S = 400 * 86400
+
+-- Add an amount to today's usage of an owner.
+local function count_usage(owner, item, amount)
+  if amount <= 0 then
+    return
+  end
+  local day = text(math.floor(now / 86400))
+  redis.call('HINCRBYFLOAT', key('usage', day, owner), item, text(amount))
+  redis.call('EXPIRE', key('usage', day, owner), KEPT_S)
+  redis.call('ZADD', key('usage', 'owners', day), 0, owner)
+  redis.call('EXPIRE', key('usage', 'owners', day), KEPT_S)
+end
+
+-- A section's lease has ended with the lease of its claim at the latest.
+local function count_lease(owner, model, leased_at, lease_until)
+  local until_s = steady_now
+  if lease_until and (tonumber(lease_until) < until_s or tonumber(leased_at) > until_s) then
+    until_s = tonumber(lease_until)
+  end
+  count_usage(owner, 'rendered_s:' .. cjson.decode(model)[1], until_s - tonumber(leased_at))
+end
+
 local MAX_SECTIONS = 4096
 
-local function forget_section(ticket)
-  local section = redis.call('HMGET', key('section', ticket), 'job', 'renderer')
+local function forget_section(ticket, lease_until)
+  local section = redis.call('HMGET', key('section', ticket), 'job', 'owner', 'model', 'leased_at')
   redis.call('DEL', key('section', ticket))
   redis.call('ZREM', key('line'), ticket)
   redis.call('ZREM', key('line', 'waiting'), ticket)
   if section[1] then
     redis.call('SREM', key('line', 'of', section[1]), ticket)
   end
+  if section[4] then
+    count_lease(section[2], section[3], section[4], lease_until)
+  end
   redis.call('INCR', key('line', 'version'))
   ring_bell('line', ticket)
 end
 
--- The sections of a claim leave the line with it.
-local function forget_sections(name)
+-- The sections of a claim leave the line with it; its lease ends or ended at `lease_until`.
+local function forget_sections(name, lease_until)
   local tickets = redis.call('SRANDMEMBER', key('line', 'of', name), MAX_SECTIONS)
   for _, ticket in ipairs(tickets) do
-    forget_section(ticket)
+    forget_section(ticket, lease_until)
   end
 end
 
@@ -136,6 +163,13 @@ local function fence(name, epoch)
     return { 'FENCED', name, epoch }
   end
   return nil
+end
+
+-- The size of an owner's ended jobs.
+local function count_stored(owner, num_bytes)
+  if redis.call('HINCRBY', key('stored'), owner, num_bytes) == 0 then
+    redis.call('HDEL', key('stored'), owner)
+  end
 end
 
 local function upload_is_usable(name)

@@ -117,7 +117,7 @@ function operations.expired(limit)
 end
 
 function operations.delete(name)
-  local job = job_fields(name, 'finished', 'kind', 'owner', 'request_id', 'id')
+  local job = job_fields(name, 'finished', 'kind', 'owner', 'request_id', 'id', 'stored_bytes')
   if not job[5] then
     return { 'NOT_FOUND', name }
   end
@@ -131,6 +131,7 @@ function operations.delete(name)
   if job[4] then
     redis.call('HDEL', key('requests', job[3]), job[4])
   end
+  count_stored(job[3], -number_of(job[6]))
   redis.call('INCR', key('deleted'))
   ring_bell('log', name)
   return { 'ok' }
@@ -140,10 +141,16 @@ function operations.num_deleted()
   return { 'ok', redis.call('GET', key('deleted')) or '0' }
 end
 
+-- Before all jobs are indexed again, which counts their bytes.
+function operations.forget_stored()
+  redis.call('DEL', key('stored'))
+  return { 'ok' }
+end
+
 -- Put a job into the indexes of its state, and out of all others.
 function operations.reindex(name)
   local job = job_fields(name, 'id', 'kind', 'owner', 'finished', 'claimed_by', 'cancel_reason', 'lease_until',
-    'request_id', 'upload', 'expires')
+    'request_id', 'upload', 'expires', 'stored_bytes')
   local id, kind, owner = job[1], job[2], job[3]
   if not id then
     return { 'ok' }
@@ -160,6 +167,7 @@ function operations.reindex(name)
   if job[9] then
     redis.call(job[4] and 'SREM' or 'SADD', key('upload', 'jobs', job[9]), name)
   end
+  count_stored(owner, number_of(job[11]))
   if job[4] then
     redis.call('ZADD', key('expiring'), job[10], name)
   elseif job[5] then

@@ -1,22 +1,27 @@
 -- The log of a job: a stream with the ids `<sequence>-0`.
 
-local function finish(name, retention_s)
-  local job = job_fields(name, 'kind', 'owner', 'upload', 'state')
+local function finish(name, retention_s, audio_s, stored_bytes)
+  local job = job_fields(name, 'kind', 'owner', 'upload', 'state', 'lease_until')
   local expires = text(now + tonumber(retention_s))
-  redis.call('HSET', key('job', name), 'finished', text(now), 'expires', expires)
+  redis.call('HSET', key('job', name), 'finished', text(now), 'expires', expires, 'stored_bytes',
+    stored_bytes)
   redis.call('HDEL', key('job', name), 'claimed_by', 'lease_until', 'checkpoint')
   redis.call('ZREM', key('leases', job[1]), name)
   redis.call('ZADD', key('expiring'), expires, name)
   if job[3] then
     redis.call('SREM', key('upload', 'jobs', job[3]), name)
   end
-  forget_sections(name)
+  forget_sections(name, job[5])
+  count_usage(job[2], 'audio_s', tonumber(audio_s))
+  count_usage(job[2], 'stored_bytes', tonumber(stored_bytes))
+  count_stored(job[2], stored_bytes)
   announce('finished', name, job[1], job[2], job[4])
 end
 
 -- name, epoch, the row that it follows and its stamp, the new rows' stamp, +retention if the job ends, +resource,
--- +state, +checkpoint, (kind, payload)…
-function operations.append(name, epoch, after, after_stamp, stamp, retention_s, resource, state, checkpoint, ...)
+-- +state, +checkpoint, what the job has delivered if it ends: seconds of audio and stored bytes, (kind, payload)…
+function operations.append(name, epoch, after, after_stamp, stamp, retention_s, resource, state, checkpoint, audio_s,
+    stored_bytes, ...)
   local rows = { ... }
   local job = job_fields(name, 'id', 'last_sequence', 'last_stamp', 'finished')
   if not job[1] then
@@ -54,7 +59,7 @@ function operations.append(name, epoch, after, after_stamp, stamp, retention_s, 
     redis.call('HSET', job_key, 'checkpoint', option(checkpoint), 'claims', 0, 'alone', 0, 'lone_losses', 0)
   end
   if option(retention_s) then
-    finish(name, option(retention_s))
+    finish(name, option(retention_s), audio_s, stored_bytes)
   end
   if #rows > 0 then
     ring_bell('log', name, text(last))

@@ -114,7 +114,7 @@ function operations.leave(ticket, how, speed)
   if not section[1] then
     return { 'ok', has_waiting() }
   end
-  forget_section(ticket)
+  forget_section(ticket, job_fields(section[1], 'lease_until')[1])
   local renderer = section[2]
   if not renderer or redis.call('EXISTS', key('renderer', renderer)) == 0 then
     return { 'ok', has_waiting() }
@@ -166,7 +166,7 @@ local function live_sections()
         claims[section[1]] = claim
       end
       if not claim[2] or claim[1] ~= section[2] then
-        forget_section(ticket)
+        forget_section(ticket, claim[3])
       elseif is_held(claim[3], claim[4]) then
         found[#found + 1] = { ticket, unpack(section, 3) }
       end
@@ -200,7 +200,7 @@ function operations.commit(version, ...)
   for index = 1, #given, 5 do
     local ticket, owner = given[index], given[index + 1]
     redis.call('HSET', key('section', ticket), 'renderer', given[index + 2], 'lease', given[index + 3], 'was_warm',
-      given[index + 4])
+      given[index + 4], 'leased_at', text(steady_now))
     redis.call('ZREM', key('line', 'waiting'), ticket)
     redis.call('HSET', key('line', 'turns'), owner, redis.call('INCR', key('line', 'turn')))
     ring_bell('line', ticket)

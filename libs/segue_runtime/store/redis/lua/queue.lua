@@ -1,7 +1,7 @@
 -- The queue of waiting jobs, and the leases of running ones.
 
 local function hold(name, holder, lease_s)
-  local job = job_fields(name, 'kind', 'owner', 'claimed_by', 'alone')
+  local job = job_fields(name, 'kind', 'owner', 'claimed_by', 'alone', 'lease_until')
   local job_key = key('job', name)
   local lease_until = text(steady_now + tonumber(lease_s))
   redis.call('HINCRBY', job_key, 'epoch', 1)
@@ -13,7 +13,7 @@ local function hold(name, holder, lease_s)
   end
   leave_queue(name, job[1], job[2])
   redis.call('ZADD', key('leases', job[1]), lease_until, name)
-  forget_sections(name)
+  forget_sections(name, job[5])
   return { 'ok', name, job[3] and '1' or '0', redis.call('HGETALL', job_key) }
 end
 
@@ -161,13 +161,13 @@ function operations.release(name, epoch)
   if refused then
     return refused
   end
-  local job = job_fields(name, 'kind', 'owner', 'id', 'cancel_reason', 'claims')
+  local job = job_fields(name, 'kind', 'owner', 'id', 'cancel_reason', 'claims', 'lease_until')
   redis.call('HSET', key('job', name), 'worked_s', worked_s(name), 'alone', 0, 'claims',
     math.max(0, tonumber(job[5]) - 1))
   redis.call('HDEL', key('job', name), 'claimed_by', 'lease_until')
   redis.call('ZREM', key('leases', job[1]), name)
   join_queue(name, job[1], job[2], job[3], job[4])
-  forget_sections(name)
+  forget_sections(name, job[6])
   ring_bell('queue', job[1])
   return { 'ok' }
 end

@@ -79,6 +79,7 @@ function operations.advance_upload(name, offset, length, artifact, quota_bytes, 
   redis.call('ZADD', key('upload', 'parts', name), offset, table.concat({ offset, length, artifact }, ' '))
   redis.call('HSET', key('upload', name), 'offset', text(stop), 'written', text(now))
   redis.call('HINCRBY', key('uploads', 'bytes'), upload[1], length)
+  count_usage(upload[1], 'stored_bytes', tonumber(length))
   redis.call('ZADD', key('uploads', 'written'), text(now), name)
   return { 'ok', name, redis.call('HGETALL', key('upload', name)) }
 end

@@ -1,0 +1,1 @@
+"""What the store in Redis keeps for each owner."""
