@@ -167,7 +167,8 @@ end
 
 -- The size of an owner's ended jobs.
 local function count_stored(owner, num_bytes)
-  if redis.call('HINCRBY', key('stored'), owner, num_bytes) == 0 then
+  num_bytes = tonumber(num_bytes)
+  if num_bytes ~= 0 and redis.call('HINCRBY', key('stored'), owner, text(num_bytes)) == 0 then
     redis.call('HDEL', key('stored'), owner)
   end
 end
