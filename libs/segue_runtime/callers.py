@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -22,6 +23,8 @@ class Grant(StrEnum):
     """The services with which the roles of a mesh call each other."""
 
 
+OWNER: Final = re.compile(r"[a-z0-9][a-z0-9._@-]{0,62}", re.ASCII)
+"""The names of owners."""
 EVERY_GRANT: Final = frozenset(Grant)
 OPERATOR_GRANTS: Final = EVERY_GRANT - {Grant.ROLE}
 """Of callers that need no token, or send `server.token`."""

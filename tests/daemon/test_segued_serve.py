@@ -114,7 +114,7 @@ def test_a_tokens_file_with_an_error_stops_the_start_and_names_the_line(tmp_path
     flags = ("--server-tokens-file", "tokens", "--listen", "127.0.0.1:0")
     answer = segued(tmp_path, "serve", "--role", "planner", *flags)
     assert answer.returncode == 2
-    assert "tokens, line 3" in answer.stderr
+    assert "tokens: line 3" in answer.stderr
     assert "Traceback" not in answer.stderr
 
 

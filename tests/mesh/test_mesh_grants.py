@@ -15,9 +15,8 @@ from segue.composer.v1 import composer_pb2
 from segue.mixer.v1 import mixer_pb2
 from segue_client.errors import from_rpc_error
 from segue_runtime.callers import EVERY_GRANT, Grant
-from segue_runtime.rpc.addresses import ListenError
 from segue_runtime.rpc.server import Server, Service
-from segue_runtime.settings import ServerSettings, load
+from segue_runtime.settings import ServerSettings, SettingsError, load
 from segued.serve.node import Node
 
 if TYPE_CHECKING:
@@ -143,7 +142,7 @@ async def test_a_file_with_an_unknown_grant_stops_the_start(grants: str, tmp_pat
     tokens.write_text(line("ann", "one") + line("bob", "two", grants))
     flags = {"home": str(tmp_path), "server.tokens_file": str(tokens)}
     settings = load(flags, environ={}, folder=tmp_path)
-    with pytest.raises(ListenError, match=r"line 2: .*compose,watch,analyze"):
+    with pytest.raises(SettingsError, match=r"line 2: .*compose,watch,analyze"):
         async with Node(settings, listen=(f"127.0.0.1:{free_port()}",)):
             pass
 

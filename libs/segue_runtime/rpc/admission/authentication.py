@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from segue_runtime.callers import OPERATOR_GRANTS, Caller, Grant
 from segue_runtime.errors import Unauthenticated
-from segue_runtime.rpc.admission.tokens_file import TokensFile
+from segue_runtime.reloaded_file import ReloadedFile
+from segue_runtime.rpc.admission.tokens_file import callers_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,7 +52,7 @@ def _sent_digest(metadata: Mapping[str, str | bytes]) -> bytes | None:
 class BearerTokens:
     """Accepts the token of the settings, which is the operator's, and the tokens of a file with their owners."""
 
-    def __init__(self, token: str = "", file: TokensFile | None = None) -> None:
+    def __init__(self, token: str = "", file: ReloadedFile[Mapping[bytes, Caller]] | None = None) -> None:
         self._own = hashlib.sha256(token.encode()).digest() if token else None
         self._file = file
 
@@ -61,7 +62,7 @@ class BearerTokens:
             raise Unauthenticated("a token is required: send the metadata `authorization: Bearer <token>`")
         if digest == self._own:
             return OPERATOR
-        caller = self._file.caller(digest) if self._file else None
+        caller = self._file.value().get(digest) if self._file else None
         if caller is None:
             raise Unauthenticated("the token is wrong: ask the operator of this server for another one")
         return caller
@@ -95,5 +96,6 @@ def of_roles(settings: ServerSettings, tokens: RoleTokens | None, *, has_users: 
 
 def of_users(settings: ServerSettings) -> Authenticator:
     """Return the authenticator of the services for users. Without a token and a file of tokens, callers need none."""
-    file = TokensFile(settings.tokens_file) if settings.tokens_file else None
+    path = settings.tokens_file
+    file = ReloadedFile("server.tokens_file", path, callers_of) if path else None
     return BearerTokens(settings.token, file) if settings.token or file else NoAuth(OPERATOR)
