@@ -64,6 +64,12 @@ def section_of(composition: Composition, section_id: str) -> composition_pb2.Sec
     return next(section for section in composition.sections if section.section_id == section_id)
 
 
+def audio_seconds(composition: Composition) -> float:
+    """Return the length of the draft so far; 0 for a mastering, whose draft is its caller's file."""
+    plan = composition.plan
+    return composition.draft_frames / plan.sample_rate if plan.sample_rate else 0.0
+
+
 def brief_view(composition: Composition) -> Composition:
     """Return the composition as lists show it: without plan, sections, joins, report and estimate."""
     view = composition_pb2.Composition()

@@ -17,6 +17,7 @@ from segue_runtime.rpc.addresses import AddressRefused, ListenError, is_unix
 from segue_runtime.rpc.admission.admission import Admission
 from segue_runtime.rpc.admission.role_tokens import role_tokens
 from segue_runtime.rpc.server import KEEPALIVE_S, Server, Service
+from segue_runtime.traffic import TrafficMeter
 from segued.serve.roles import STATELESS_ROLES
 from segued.serve.storage import (
     STORE_ROLES,
@@ -52,6 +53,7 @@ class Node:
         self._roles = (*STATELESS_ROLES, *STORE_ROLES) if self.role == "all" else (self.role,)
         self._listen = listen
         self._metrics = Metrics()
+        self._traffic = TrafficMeter()
         self._metrics_port: MetricsPort | None = None
         self._inner_services: list[Service] = []
         self._public: list[Service] = []
@@ -137,8 +139,9 @@ class Node:
         if not set(self._roles) & set(STORE_ROLES):
             return None
         settings, lifecycle, metrics = self.settings, self.lifecycle, self._metrics
-        storage = await open_storage(settings, self.inner, lifecycle, self._clocks)
+        storage = await open_storage(settings, self.inner, lifecycle, self._traffic, self._clocks)
         self._background.append(asyncio.create_task(watch_queues(storage.store, metrics)))
+        self._background.append(asyncio.create_task(self._traffic.report_always(storage.store)))
         lifecycle.add(Phase.STOP, "background", self._stop_background)
         if "gateway" in self._roles:
             composer = composer_service(settings, storage, self._draining, metrics)
@@ -173,6 +176,7 @@ class Node:
                 metrics=self._metrics,
                 keepalive_s=keepalive_s,
                 role_tokens=role_tokens(self.settings),
+                traffic=self._traffic,
             )
             self.addresses += [public.listen(address) for address in addresses]
             servers.append(public)

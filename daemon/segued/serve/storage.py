@@ -30,12 +30,15 @@ if TYPE_CHECKING:
     from segue_runtime.settings import Settings
     from segue_runtime.space import DiskSpace
     from segue_runtime.store import Store
+    from segue_runtime.traffic import TrafficMeter
 
 STORE_ROLES: Final = ("gateway", "conductor")
 DEPTH_INTERVAL_S: Final = 2.0
 
 
-async def open_storage(settings: Settings, socket: str, lifecycle: Lifecycle, clocks: Clocks) -> Services:
+async def open_storage(
+    settings: Settings, socket: str, lifecycle: Lifecycle, traffic: TrafficMeter, clocks: Clocks
+) -> Services:
     """Open the store. `socket` is the address of the other roles when they are in this process."""
     from segue_composition.model_catalog import ModelCatalog
     from segue_composition.peers import Peers
@@ -45,10 +48,15 @@ async def open_storage(settings: Settings, socket: str, lifecycle: Lifecycle, cl
     artifacts = await open_artifacts(settings, space)
     lifecycle.add(Phase.CLOSE, "artifacts", lambda _left_s: artifacts.close())
     store = await open_store(settings, space, artifacts, clocks)
-    lifecycle.add(Phase.CLOSE, "store", lambda _left_s: store.close())
+    lifecycle.add(Phase.CLOSE, "store", lambda _left_s: _close(store, traffic))
     peers = Peers(_addresses(settings, socket), role_access(settings))
     lifecycle.add(Phase.CLOSE, "channels", lambda _left_s: peers.close())
     return Services(store, artifacts, peers, ModelCatalog(store), space)
+
+
+async def _close(store: Store, traffic: TrafficMeter) -> None:
+    await traffic.report(store)
+    await store.close()
 
 
 async def open_store(settings: Settings, space: DiskSpace, artifacts: ArtifactStore, clocks: Clocks = REAL) -> Store:

@@ -16,7 +16,7 @@ from segue_composition.section_models import add_option_warnings
 from segue_gateway import listing
 from segue_gateway.submission import edits, validation
 from segue_runtime import errors, logs, scope
-from segue_runtime.store import NewEvent, NewJob, not_found
+from segue_runtime.store import Delivered, NewEvent, NewJob, not_found
 
 if TYPE_CHECKING:
     import asyncio
@@ -127,7 +127,7 @@ class Submission:
         claimed = await self._store.claim_one(job.name, "gateway", ENDING_LEASE_S)
         if claimed is None:
             return await self.job(job.name)
-        event, resource = _cancelled(claimed)
+        event, resource, audio_s = _cancelled(claimed)
         await self._store.append(
             job.name,
             claimed.epoch,
@@ -136,6 +136,7 @@ class Submission:
             resource=resource,
             state=composition_pb2.State.Name(composition_pb2.STATE_CANCELLED),
             terminal=True,
+            delivered=Delivered(audio_s),
         )
         return await self.job(job.name)
 
@@ -278,16 +279,17 @@ class Submission:
         self._space.check()
 
 
-def _cancelled(job: Job) -> tuple[bytes, bytes]:
-    """Return the terminal event of a cancelled job, and its resource after it."""
+def _cancelled(job: Job) -> tuple[bytes, bytes, float]:
+    """Return the terminal event of a cancelled job, its resource after it, and the length of its draft."""
     final, reason = composition_pb2.STATE_CANCELLED, errors.CancelledByUser(f"{job.name} was cancelled")
     if job.kind == ANALYSIS:  # its log has no content
         analysis = analysis_pb2.Analysis.FromString(job.resource)
         end_analysis(analysis, final, reason, time.time())
-        return b"", analysis.SerializeToString()
+        return b"", analysis.SerializeToString(), 0.0
     composition = composition_pb2.Composition.FromString(job.resource)
     event = state.finished_event(composition, final, reason, time.time())
-    return event.SerializeToString(), event.finished.composition.SerializeToString()
+    last = event.finished.composition
+    return event.SerializeToString(), last.SerializeToString(), state.audio_seconds(last)
 
 
 def _upload(source: str) -> str | None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from segue_runtime.metrics import Metrics
     from segue_runtime.rpc.open_calls import OpenCalls
+    from segue_runtime.traffic import TrafficMeter
 
     Context = grpc.aio.ServicerContext[Any, Any]
     Handler = grpc.RpcMethodHandler[Any, Any]
@@ -49,8 +50,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         calls: OpenCalls,
         admission: Admission | None = None,
         headers_first: frozenset[str] = frozenset(),
+        traffic: TrafficMeter | None = None,
     ) -> None:
         self.headers_first = headers_first
+        self._traffic = traffic
         self._metrics = metrics
         self._calls = calls
         self.admission = admission or Admission()
@@ -69,10 +72,26 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             return grpc.stream_stream_rpc_method_handler(call.stream)
         # All kinds are served as streams of requests: grpc.aio never answers a call that should have one message and
         # ends without one.
-        serialize = _unless_bytes(handler.response_serializer)
+        serialize = self._serializer(call, handler.response_serializer)
         if handler.response_streaming:
             return grpc.stream_stream_rpc_method_handler(call.stream, None, serialize)
         return grpc.stream_unary_rpc_method_handler(call.unary, None, serialize)
+
+    def _serializer(self, call: Call, serialize: Callable[[Any], bytes] | None) -> Callable[[Any], bytes] | None:
+        """Return what encodes the responses of a call; for users' calls it counts their bytes."""
+        if serialize is None:
+            return None
+        encode, traffic, owner = _unless_bytes(serialize), self._traffic, call.owner
+        if traffic is None or not self.admission.is_for_users(call.service):
+            return encode
+
+        def encode_counted(message: object) -> bytes:
+            encoded = encode(message)
+            traffic.count(owner, sent_bytes=len(encoded))
+            return encoded
+
+        traffic.count(owner, requests=1)
+        return encode_counted
 
     def began(self, service: str, method: str) -> None:
         """Count the start of a call."""
@@ -93,10 +112,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         write("call", **fields, code=code, seconds=round(seconds, 4))
 
 
-def _unless_bytes(serialize: Callable[[Any], bytes] | None) -> Callable[[Any], bytes] | None:
+def _unless_bytes(serialize: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
     """Let handlers return encoded messages, which saves copies."""
-    if serialize is None:
-        return None
     return lambda message: message if type(message) is bytes else serialize(message)
 
 

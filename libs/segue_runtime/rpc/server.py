@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from segue_runtime.callers import Grant
     from segue_runtime.rpc.admission.role_tokens import RoleTokens
     from segue_runtime.settings import ServerSettings
+    from segue_runtime.traffic import TrafficMeter
 
 # All headers of a caller, and all trailers (error details are below 4 KiB), fit.
 MAX_METADATA_BYTES = 16 * 1024
@@ -148,6 +149,7 @@ class Server:
         admission: Admission | None = None,
         keepalive_s: float = KEEPALIVE_S,
         role_tokens: RoleTokens | None = None,
+        traffic: TrafficMeter | None = None,
     ) -> None:
         self._settings = settings
         self._role_tokens = role_tokens
@@ -167,6 +169,7 @@ class Server:
                     self.calls,
                     admission or _admission(settings, services, role_tokens),
                     frozenset(service.name for service in services if service.headers_first),
+                    traffic,
                 ),
             ),
             options=server_options(settings, keepalive_s),

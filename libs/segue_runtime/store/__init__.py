@@ -1,7 +1,7 @@
 """The store: jobs, their queue, their event logs, and uploads."""
 
 from segue_runtime.store.base import Jobs, Log, Pool, Queue, Store, Uploads, Usage
-from segue_runtime.store.owners.records import DayUsage, Delivered, Traffic, UsagePage
+from segue_runtime.store.owners.records import DayUsage, Delivered, UsagePage
 from segue_runtime.store.records import (
     Created,
     Depth,
@@ -45,7 +45,6 @@ __all__ = [
     "SqliteStore",
     "Store",
     "TailLost",
-    "Traffic",
     "Upload",
     "UploadPage",
     "UploadPart",

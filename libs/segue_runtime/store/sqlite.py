@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from segue_runtime.clocks import Clocks
     from segue_runtime.store.base import Pool
-    from segue_runtime.store.owners.records import Traffic, UsagePage, UsagePlace
+    from segue_runtime.store.owners.records import UsagePage, UsagePlace
     from segue_runtime.store.records import (
         Created,
         Depth,
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         UploadPage,
         UploadPart,
     )
+    from segue_runtime.traffic import Traffic
 
 T = TypeVar("T")
 RETENTION_S = 7 * 86400.0

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from segue_composition import state
 from segue_conductor.backoff import Backoff
 from segue_conductor.progress import ProgressBoard
+from segue_runtime import errors
+from segue_runtime.store import Delivered
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,6 +68,13 @@ class Claim:
         backoff = Backoff(self.patience_s, self.services, work, metadata)
         self.progress.backoffs.append(backoff)
         return backoff
+
+    async def delivered(self) -> Delivered:
+        """Return what the composition leaves behind if it ends now."""
+        stored_bytes = sum(output.size_bytes for output in self.composition.outputs)
+        with contextlib.suppress(errors.SegueError):  # the end must be written without the artifact store, too
+            stored_bytes = sum(each.num_bytes for each in await self.artifacts.list_files(self.journal.name))
+        return Delivered(state.audio_seconds(self.composition), stored_bytes)
 
     def remaining_s(self) -> float:
         """Return the seconds left until the deadline: the limit of every inner call."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from segue.composer.v1.composition_pb2 import Composition
     from segue.composer.v1.stream_pb2 import CompositionEvent
     from segue_composition.log_rows import Segment
-    from segue_runtime.store import Job, Store
+    from segue_runtime.store import Delivered, Job, Store
 
 T = TypeVar("T")
 RETRY_S: Final = 0.5
@@ -73,13 +73,14 @@ class Journal:
         self,
         final: composition_pb2.State.ValueType,
         error: errors.SegueError | None,
+        delivered: Delivered,
         stage: composition_pb2.WorkStage.ValueType = composition_pb2.WORK_STAGE_UNSPECIFIED,
     ) -> None:
         """Append the only terminal event: the composition in its final state; `stage` is where the error occurred."""
         event = state.finished_event(self.composition, final, error, time.time(), stage)
         self.composition = event.finished.composition
         async with self._appending:
-            await until_the_store_answers(lambda: _uncancelled(self._write((event,), None, terminal=True)))
+            await until_the_store_answers(lambda: _uncancelled(self._write((event,), None, delivered=delivered)))
         log.info("ended", composition=self.name, state=composition_pb2.State.Name(final))
 
     async def _write(
@@ -88,7 +89,7 @@ class Journal:
         checkpoint: JobCheckpoint | None,
         *,
         segments: Sequence[Segment] = (),
-        terminal: bool = False,
+        delivered: Delivered | None = None,
     ) -> int:
         changed = composition_pb2.Composition()
         changed.CopyFrom(self.composition)
@@ -118,7 +119,8 @@ class Journal:
             resource=changed.SerializeToString(),
             state=composition_pb2.State.Name(changed.state),
             checkpoint=checkpoint.encode() if checkpoint else None,
-            terminal=terminal,
+            terminal=delivered is not None,
+            delivered=delivered,
         )
         self.composition = changed
         if checkpoint:

@@ -69,6 +69,10 @@ class Admission:
             return STRANGER
         return self._authenticate(metadata) if service in self._grants else self._of_roles(metadata)
 
+    def is_for_users(self, service: str) -> bool:
+        """Return whether users call a service, and not roles or probes."""
+        return service in self._grants
+
     def check(self, caller: Caller, service: str, method: str) -> None:
         """Raise PermissionDenied if the caller has no grant that suffices for a method."""
         if service in OPEN_SERVICES:

@@ -32,14 +32,6 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True)
-class Traffic:
-    """What a server did for an owner since it was reported last."""
-
-    requests: int = 0
-    sent_bytes: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class DayUsage:
     """The usage of one owner on one day."""
 

@@ -110,7 +110,7 @@ class CompositionRun:
         if error is not None:
             await self._keep_draft()
         await failpoints.reach(BEFORE_FINISH)
-        await self._journal.finish(state, error, self._stage)
+        await self._journal.finish(state, error, await self._claim.delivered(), self._stage)
 
     async def _plan(self, job: CompositionJob) -> None:
         request = plan_request(self._spec, job.profiles)

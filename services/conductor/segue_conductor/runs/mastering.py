@@ -72,7 +72,8 @@ class MasteringRun:
 
     async def end(self, state: composition_pb2.State.ValueType, error: errors.SegueError | None) -> None:
         """Write the terminal event."""
-        await self._journal.finish(state, error, composition_pb2.WORK_STAGE_MASTER)
+        delivered = await self._claim.delivered()
+        await self._journal.finish(state, error, delivered, composition_pb2.WORK_STAGE_MASTER)
 
     async def _read_upload(self) -> MasterJob:
         source = await source_ref(self._claim.store, self._source)
