@@ -50,6 +50,16 @@ def can_follow(spec: CompositionSpec, profile: ModelProfile) -> bool:
     return melody is None or wanted[melody] in profile.guides
 
 
+def can_imitate(profile: ModelProfile) -> bool:
+    """Return whether a model can imitate the sound of other audio."""
+    return renderer_pb2.GUIDE_TIMBRE_AUDIO in profile.guides
+
+
+def follows_file(spec: CompositionSpec, profile: ModelProfile) -> bool:
+    """Return whether a model follows a melody in a file: then it gets no other audio as guide."""
+    return bool(spec.melody.source) and can_follow(spec, profile)
+
+
 def add_option_warnings(plan: Plan, spec: CompositionSpec, profiles: Sequence[ModelProfile]) -> None:
     """Add to a plan what its models, or those of some sections, cannot do of a request."""
     by_name = {profile.model: profile for profile in profiles}
@@ -88,6 +98,18 @@ def _option_warnings(spec: CompositionSpec, item: PlannedSection, profile: Model
     if not can_follow(spec, profile):
         text = f"{name} cannot follow the melody: the section is played without it"
         yield music_pb2.Warning(code="melody_not_followed", text=text, section_id=section_id)
+    if spec.timbre_source or spec.brief.same_timbre or item.spec.timbre_section:
+        yield from _timbre_warnings(spec, item.spec, profile)
+
+
+def _timbre_warnings(spec: CompositionSpec, section: SectionSpec, profile: ModelProfile) -> Iterator[music_pb2.Warning]:
+    if not can_imitate(profile):
+        text = f"{profile.model} imitates no sound: the section is played without it"
+    elif follows_file(spec, profile):
+        text = f"{profile.model} follows the melody's file, and takes no other audio"
+    else:
+        return
+    yield music_pb2.Warning(code="timbre_not_imitated", text=text, section_id=section.section_id)
 
 
 def _lyrics_warnings(spec: SectionSpec, profile: ModelProfile) -> Iterator[music_pb2.Warning]:

@@ -213,6 +213,7 @@ class SectionSpec:
     loop: bool = False
     model: str = ""
     lyrics: Lyrics | None = None
+    timbre_section: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +301,7 @@ class Brief:
     continuity: Continuity = Continuity.UNSPECIFIED
     sampling: SamplingHints | None = None
     lyrics: Lyrics | None = None
+    same_timbre: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,7 @@ BRIEF: Final[Mapping[str, Change]] = {
     "lyrics.lines.text": setting("lyrics.lines.text", "la la"),
     "lyrics.lines.start_tick": setting("lyrics.lines.start_tick", 480),
     "lyrics.lines.ticks": setting("lyrics.lines.ticks", 960),
+    "same_timbre": setting("same_timbre", True),
 }
 
 
@@ -208,6 +209,7 @@ def composition_changes(given: Given) -> dict[str, Change]:
         "private_prompt": setting("private_prompt", True),
         "melody.source": setting("melody.source", given.upload),
         "melody.band": setting("melody.band", True),
+        "timbre_source": setting("timbre_source", given.upload),
         **_frozen_changes(given),
     }
 

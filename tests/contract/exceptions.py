@@ -29,6 +29,7 @@ EXCEPTIONS: Final[tuple[Exempt, ...]] = (
     Exempt("SectionSpec", ("label",), "a name for people: it is in the plan, the section's state and the MIDI markers"),
     Exempt("SectionSpec", ("target_lufs",), "the mixer levels the draft by it"),
     Exempt("SectionSpec", ("model",), "the conductor chooses the renderer by it, and sends it as RenderStart.model"),
+    Exempt("SectionSpec", ("timbre_section",), "the conductor sends that section's audio as RenderStart's guide"),
     Exempt("SectionSpec", ("cadence",), "the planner writes the chords by it"),
     Exempt(
         "SectionSpec",

@@ -225,6 +225,7 @@ SECTION: Final[Mapping[str, Change]] = {
     "lyrics.lines.text": on(_sung, "lyrics.lines.text", "la la"),
     "lyrics.lines.start_tick": on(_sung, "lyrics.lines.start_tick", 960),
     "lyrics.lines.ticks": on(_sung, "lyrics.lines.ticks", 1920),
+    "timbre_section": setting("timbre_section", "nobody"),
 }
 
 OWN_CHANGES: Final[Mapping[str, Mapping[str, Change]]] = {

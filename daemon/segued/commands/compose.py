@@ -41,7 +41,8 @@ async def _compose(settings: Settings, arguments: argparse.Namespace) -> int:
     original = reproduction.read(Path(arguments.source), arguments.prompt) if arguments.source else None
     spec = _spec_of(arguments, target, original)
     check_targets(arguments, target, *companions(target, spec), *([picture] if picture else []))
-    melody = _melody_file(arguments.melody) if arguments.melody else None
+    melody = _audio_file("melody", arguments.melody, SKETCH_BAND)
+    timbre = _audio_file("timbre", arguments.timbre, reproduction.FIRST_SECTION)
     display = make_display(as_json=arguments.json, quiet=arguments.quiet, color=arguments.color)
     began = time.monotonic()
     async with contextlib.AsyncExitStack() as stack:
@@ -51,6 +52,10 @@ async def _compose(settings: Settings, arguments: argparse.Namespace) -> int:
                 await _print_warnings(client, original)
             if arguments.melody:
                 spec.melody.CopyFrom(await _melody(client, melody))
+            if timbre is not None:
+                spec.timbre_source = (await client.upload(timbre)).name
+            elif arguments.timbre:
+                spec.brief.same_timbre = True
             composition = await _follow(client, spec, display)
             written = await write_files(client, composition, target, arguments)
         if picture is not None:
@@ -85,13 +90,13 @@ def _spec_of(arguments: argparse.Namespace, target: Path, original: Reproduction
     return spec
 
 
-def _melody_file(text: str) -> Path | None:
-    """Return the file to follow; None is the sketch band's melody."""
-    if text == SKETCH_BAND:
+def _audio_file(flag: str, text: str | None, word: str) -> Path | None:
+    """Return the file that a flag names; None without the flag, and for its word."""
+    if not text or text == word:
         return None
     if not Path(text).is_file():
         raise CliError(
-            ExitCode.USAGE, f"--melody {text}: there is no such file", "name an audio file, or: --melody band"
+            ExitCode.USAGE, f"--{flag} {text}: there is no such file", f"name an audio file, or: --{flag} {word}"
         )
     return Path(text)
 

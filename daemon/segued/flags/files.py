@@ -16,7 +16,7 @@ FORMAT_NAMES = tuple(kind.suffix.removeprefix(".") for kind in FileFormat)
 """The usual suffix of each file format, without the dot."""
 
 
-def add_audio_file(command: argparse.ArgumentParser, *, default: str = "") -> argparse._ArgumentGroup:
+def add_audio_file(command: argparse.ArgumentParser, *, default: str = "") -> argparse._ArgumentGroup:  # pyright: ignore[reportPrivateUsage]
     """Add the flags of the audio file that a command writes; without a default name, -o is required."""
     group = command.add_argument_group("Files")
     *suffixes, last_suffix = SUFFIXES
@@ -62,6 +62,10 @@ def add_composition(command: argparse.ArgumentParser) -> None:
     work.add_argument(
         "--melody", metavar="FILE|band",
         help="Melody to follow, for melody models: an audio file, or `band` for the sketch band's tune",
+    )  # fmt: skip
+    work.add_argument(
+        "--timbre", metavar="FILE|first",
+        help="Sound to imitate, for models that can: an audio file, or `first` for that of the first section",
     )  # fmt: skip
     work.add_argument(
         "--allow-degraded", action="store_true",

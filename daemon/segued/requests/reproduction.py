@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf import json_format
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 SCHEMA = "segue/manifest/1"
 CHUNK_BYTES = 1 << 20
+FIRST_SECTION: Final = "first"
+"""The value of --timbre for the sound of the first section."""
 # Flags that would change the piece in the file.
 CHANGING = (
     "duration", "seed", "bpm", "key", "metre", "genre", "form", "with_layers", "without_layers", "instrument",
@@ -41,6 +43,8 @@ class Reproduction:
     software: dict[str, str]
     needs_melody: bool = False
     """Whether it followed a melody in an audio file, which the manifest does not contain."""
+    needs_timbre: bool = False
+    """Whether it imitated the sound of an audio file, which the manifest does not contain."""
     leading: tuple[str, ...] = ()
     """The sections that led into takes which existed before them."""
     needs_lyrics: bool = False
@@ -72,6 +76,12 @@ class Reproduction:
                 f"{self.path} followed a melody in an audio file, which it does not contain",
                 "give it again: --melody FILE",
             )
+        if self.needs_timbre and arguments.timbre in {None, FIRST_SECTION}:
+            raise CliError(
+                ExitCode.USAGE,
+                f"{self.path} imitated the sound of an audio file, which it does not contain",
+                "give it again: --timbre FILE",
+            )
         if self.needs_lyrics and not arguments.lyrics:
             raise CliError(
                 ExitCode.USAGE,
@@ -82,6 +92,8 @@ class Reproduction:
             given.append("lyrics")
         if arguments.melody and not self.needs_melody:
             given.append("melody")
+        if arguments.timbre and not self.needs_timbre:
+            given.append("timbre")
         if arguments.prompt and not self.spec.private_prompt:
             given.insert(0, "PROMPT")
         if given:
@@ -124,8 +136,16 @@ def read(path: Path, prompt: str) -> Reproduction:
         leading = tuple(str(each) for each in content.get("led_into_kept_takes", []))
     except (json_format.ParseError, KeyError, AttributeError, TypeError, ValueError) as error:
         raise CliError(ExitCode.USAGE, f"{path}: its manifest is damaged: {error}") from error
-    needs_melody = bool(content.get("melody_was_a_file"))
-    return Reproduction(path, spec, models, software, needs_melody, leading, needs_lyrics)
+    return Reproduction(
+        path,
+        spec,
+        models,
+        software,
+        needs_melody=bool(content.get("melody_was_a_file")),
+        needs_timbre=bool(content.get("timbre_was_a_file")),
+        leading=leading,
+        needs_lyrics=needs_lyrics,
+    )
 
 
 def _manifest(path: Path) -> dict[str, Any]:

@@ -52,6 +52,8 @@ def revise(spec: CompositionSpec, parent: Composition, parents_spec: Composition
         revised.brief.sampling.CopyFrom(parents_spec.brief.sampling)
     if not revised.HasField("melody") and parents_spec.HasField("melody"):
         revised.melody.CopyFrom(parents_spec.melody)
+    revised.timbre_source = revised.timbre_source or parents_spec.timbre_source
+    revised.brief.same_timbre = parents_spec.brief.same_timbre
     if not revised.exports:
         revised.exports.extend(parents_spec.exports)
     revised.model = parent.model
@@ -76,9 +78,9 @@ def restore_untouched(filled: Plan, parent: Composition, kept: Mapping[str, str]
     before = {item.spec.section_id: item.spec for item in parent.plan.sections}
     for item in plan.sections:
         if item.spec.section_id in kept:
-            section_id, label = item.spec.section_id, item.spec.label
+            section_id, label, imitated = item.spec.section_id, item.spec.label, item.spec.timbre_section
             item.spec.CopyFrom(before[kept[section_id]])
-            item.spec.section_id, item.spec.label = section_id, label
+            item.spec.section_id, item.spec.label, item.spec.timbre_section = section_id, label, imitated
     plan.digest = codec.plan_digest(codec.plan_from_message(plan))
     return plan
 
@@ -147,8 +149,20 @@ class _PlanEditor:
             elif index and self._has_new_predecessor(index):
                 # Its take continues audio that is no longer before it.
                 placed.join.CopyFrom(music_pb2.Join(kind=music_pb2.JOIN_KIND_CROSSFADE))
+        self._forget_later_timbres(plan)
         self._keep_remarks(plan)
         return plan
+
+    def _forget_later_timbres(self, plan: Plan) -> None:
+        """Let sections imitate no section that an edit removed, or moved behind them.
+
+        What an edit brings is checked by the planner.
+        """
+        earlier: set[str] = set()
+        for item in plan.sections:
+            if item.spec.timbre_section not in earlier and item.spec.section_id not in self._placed:
+                item.spec.ClearField("timbre_section")
+            earlier.add(item.spec.section_id)
 
     def _keep_remarks(self, plan: Plan) -> None:
         """Keep the readings and warnings of the piece, and of the sections that are still there."""
@@ -236,6 +250,8 @@ class _PlanEditor:
         self._former[spec.section_id] = self._former.pop(item.spec.section_id, item.spec.section_id)
         self.prompted = [renamed.get(each, each) for each in self.prompted]
         item.spec.CopyFrom(spec)
+        for other in self.sections:
+            other.spec.timbre_section = renamed.get(other.spec.timbre_section, other.spec.timbre_section)
 
     def _seed_of(self, item: PlannedSection) -> int:
         return item.seed if item.HasField("seed") else codec.section_seed(self._parent.seed, item.spec.section_id)

@@ -16,6 +16,7 @@ from segue_composition.section_models import add_option_warnings
 from segue_gateway import listing
 from segue_gateway.submission import edits, validation
 from segue_runtime import errors, logs, scope
+from segue_runtime.errors import FieldViolation
 from segue_runtime.store import Delivered, NewEvent, NewJob, not_found
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class CheckedSpec:
     """The piece's own model is the first. Empty if no model is known yet."""
     kept: Sequence[composition_pb2.Section] = ()
     upload: str | None = None
-    """The upload that the work needs, as its melody."""
+    """The upload that the work needs, as its melody or the sound to imitate."""
     warnings: Sequence[music_pb2.Warning] = ()
     """What the planner says about the caller's plan."""
 
@@ -147,7 +148,7 @@ class Submission:
         failed = composition_pb2.Composition.FromString(earlier.resource)
         validation.check_retry(failed, is_composition=earlier.kind == COMPOSITION)
         spec = spec_pb2.CompositionSpec.FromString(earlier.spec)
-        upload = await self._check_melody(spec)
+        upload = await self._check_guides(spec)
         spec.parent = failed.name
         spec.ClearField("edits")  # the plan contains them
         if failed.HasField("plan"):
@@ -207,7 +208,7 @@ class Submission:
     async def _check(self, spec: CompositionSpec) -> CheckedSpec:
         """Check a spec. Edits of a parent become a complete spec."""
         if not spec.parent:
-            upload = await self._check_melody(spec)
+            upload = await self._check_guides(spec)
             accepted = await self._accepted(spec)
             return CheckedSpec(spec, accepted.profiles, upload=upload, warnings=accepted.warnings)
         job = await self.job(spec.parent)
@@ -217,7 +218,7 @@ class Submission:
         revision = edits.revise(spec, parent, spec_pb2.CompositionSpec.FromString(job.spec))
         upload = None
         if len(revision.kept) < len(revision.spec.plan.sections):
-            upload = await self._check_melody(revision.spec)
+            upload = await self._check_guides(revision.spec)
         fields = validation.model_fields(spec)
         accepted = await validation.check_composition(revision.spec, self._models, self._peers, fields)
         filled = await self._peers.create_plan(plan_request(revision.spec, accepted.profiles, revision.prompted))
@@ -234,12 +235,19 @@ class Submission:
                 raise
             return validation.Acceptance()
 
-    async def _check_melody(self, spec: CompositionSpec) -> str | None:
-        """Check that the melody's file exists; return the upload that it is."""
-        if not spec.melody.source:
-            return None
-        await self._files.source(owner(), spec.melody.source)
-        return _upload(spec.melody.source)
+    async def _check_guides(self, spec: CompositionSpec) -> str | None:
+        """Check that the files of melody and timbre exist; return the upload that they are."""
+        named = {"spec.melody.source": spec.melody.source, "spec.timbre_source": spec.timbre_source}
+        for source in filter(None, named.values()):
+            await self._files.source(owner(), source)
+        uploads = dict.fromkeys(upload for source in named.values() if (upload := _upload(source)))
+        if len(uploads) > 1:
+            # A job holds one upload.
+            problem = f"it is another upload than the melody, {spec.melody.source}; use one of them"
+            raise errors.InvalidField(
+                f"spec.timbre_source: {problem}", violations=[FieldViolation("spec.timbre_source", problem)]
+            )
+        return next(iter(uploads), None)
 
     async def _enqueue(self, composition: Composition, kind: str, *, request_id: str, **more: Any) -> Job:
         first = [

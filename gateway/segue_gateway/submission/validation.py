@@ -15,7 +15,7 @@ from segue.music.v1 import music_pb2
 from segue_audio.formats import DEFAULT_BIT_DEPTH, FileFormat
 from segue_composition import state
 from segue_composition.plan_request import plan_request
-from segue_composition.section_models import can_follow, models_of, players_of
+from segue_composition.section_models import can_follow, can_imitate, models_of, players_of
 from segue_music.codec import canonical_json
 from segue_runtime import errors
 from segue_runtime.errors import FieldViolation
@@ -98,6 +98,8 @@ def needs_renderer(spec: CompositionSpec) -> bool:
         or spec.midi
         or spec.brief.continuity
         or spec.melody.WhichOneof("melody")
+        or spec.timbre_source
+        or spec.brief.same_timbre
         or spec.HasField("plan")
         or spec.brief.tail == music_pb2.TAIL_POLICY_FORBID
         or spec.brief.HasField("lyrics")
@@ -160,6 +162,10 @@ def check_options(spec: CompositionSpec, profiles: Sequence[ModelProfile]) -> No
         raise _not_supported("spec.brief.continuity", text, name)
     if not any(can_follow(spec, profile) for profile in players):
         raise _not_supported("spec.melody", f"{name} cannot follow a melody; choose a melody model", name)
+    wanted_timbre = {"spec.timbre_source": spec.timbre_source, "spec.brief.same_timbre": spec.brief.same_timbre}
+    for option in [option for option, is_wanted in wanted_timbre.items() if is_wanted]:
+        if not any(can_imitate(profile) for profile in players):
+            raise _not_supported(option, f"{name} imitates no sound; choose a model that does", name)
 
 
 def _not_supported(option: str, text: str, model: str) -> errors.SegueError:

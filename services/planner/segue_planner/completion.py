@@ -19,7 +19,13 @@ from segue_planner.limits import DEFAULT_RATE, MAX_STYLE_BYTES
 from segue_planner.lyrics.brief_lyrics import BriefLyrics, check_brief_lyrics
 from segue_planner.lyrics.section_lyrics import check_lyrics, warn_if_crowded, with_lyrics, with_voices
 from segue_planner.parts.motif import make_motif, random_of
-from segue_planner.parts.placement import choose_continuity, place_sections, with_neighbours
+from segue_planner.parts.placement import (
+    choose_continuity,
+    place_sections,
+    waits_of,
+    with_neighbours,
+    with_same_timbre,
+)
 from segue_planner.parts.section_filler import SectionFiller
 from segue_planner.parts.section_prompts import with_prompts
 from segue_planner.plan_prompts import PlanPrompts
@@ -128,7 +134,7 @@ class PlanCompletion:
             _refuse(check_brief_lyrics(lyrics, self._plan))
         if lyrics is not None and not any(spec.lyrics for spec in specs):
             return BriefLyrics(lyrics, self._log).write(specs, range(len(specs)), self._profiles)
-        found = []
+        found: list[SectionSpec] = []
         for index, spec in enumerate(specs):
             _refuse(check_lyrics(f"plan.sections[{index}].spec.lyrics", spec))
             profile = profile_of(spec, self._profiles)
@@ -163,11 +169,13 @@ class PlanCompletion:
         style = clip(self._prompt or clean(self._plan.title), MAX_STYLE_BYTES) or f"{self._genre.name} music"
         if not self._plan.digest:
             specs = with_neighbours(specs)
+        if self._brief.same_timbre:
+            specs = with_same_timbre(specs, self._profiles)
         placed_sections = place_sections(with_prompts(specs, style), self._profiles)
         return tuple(
             dataclasses.replace(
                 placed,
-                waits_for=item.waits_for or placed.waits_for,
+                waits_for=waits_of(placed.spec, item.waits_for or placed.waits_for),
                 join=item.join if item.join and index else placed.join,
                 seed=item.seed,
             )

@@ -22,7 +22,7 @@ from segue_planner.limits import MAX_SECTIONS
 from segue_planner.lyrics.brief_lyrics import BriefLyrics
 from segue_planner.names import bars_name, role_name
 from segue_planner.parts.motif import random_of
-from segue_planner.parts.placement import place_sections
+from segue_planner.parts.placement import place_sections, with_same_timbre
 from segue_planner.parts.section_writer import SectionWriter
 from segue_planner.prompt.clauses import not_read
 from segue_planner.prompt.exclusions import read_negative_prompt, with_exclusions
@@ -133,6 +133,8 @@ class Planner:
 
     def _assembled(self, facts: PieceFacts, timed: TimedForm, specs: Sequence[SectionSpec]) -> Plan:
         """Return the plan, still without its digest."""
+        if self._brief.same_timbre:
+            specs = with_same_timbre(specs, self._profiles)
         return Plan(
             version=1,
             title=clip(self._title(), 256),

@@ -372,6 +372,7 @@ class CompositionSpec(google.protobuf.message.Message):
     FROZEN_MASTER_FIELD_NUMBER: builtins.int
     MELODY_FIELD_NUMBER: builtins.int
     LRC_FIELD_NUMBER: builtins.int
+    TIMBRE_SOURCE_FIELD_NUMBER: builtins.int
     model: builtins.str
     """model is a model name from ListModels. Empty means the parent's model, or the pool's default. SectionSpec.model
     names another one for a section.
@@ -401,6 +402,12 @@ class CompositionSpec(google.protobuf.message.Message):
     lrc: builtins.bool
     """lrc requests an LRC file of the lyrics, with the times of the plan. If the piece has no lyrics, the request is
     refused.
+    """
+    timbre_source: builtins.str
+    """timbre_source is the name of a finished upload or of an output whose sound the sections imitate, but not its notes:
+    its first two minutes are used. Sections with timbre_section imitate that section instead. Empty means the parent's
+    timbre_source, or none. Sections whose model has no GUIDE_TIMBRE_AUDIO are played without, and a warning names them.
+    If no section's model has it, the request is refused. Beside melody.source it may not be another upload.
     """
     @property
     def brief(self) -> segue.music.v1.music_pb2.Brief:
@@ -468,8 +475,9 @@ class CompositionSpec(google.protobuf.message.Message):
         frozen_master: global___FrozenMaster | None = ...,
         melody: global___Melody | None = ...,
         lrc: builtins.bool = ...,
+        timbre_source: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["brief", b"brief", "frozen_master", b"frozen_master", "master", b"master", "melody", b"melody", "plan", b"plan", "time_limit", b"time_limit"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["brief", b"brief", "degradation_policy", b"degradation_policy", "edits", b"edits", "exports", b"exports", "frozen_master", b"frozen_master", "labels", b"labels", "lrc", b"lrc", "master", b"master", "master_mode", b"master_mode", "melody", b"melody", "midi", b"midi", "model", b"model", "parent", b"parent", "plan", b"plan", "private_prompt", b"private_prompt", "session", b"session", "stems", b"stems", "time_limit", b"time_limit"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["brief", b"brief", "degradation_policy", b"degradation_policy", "edits", b"edits", "exports", b"exports", "frozen_master", b"frozen_master", "labels", b"labels", "lrc", b"lrc", "master", b"master", "master_mode", b"master_mode", "melody", b"melody", "midi", b"midi", "model", b"model", "parent", b"parent", "plan", b"plan", "private_prompt", b"private_prompt", "session", b"session", "stems", b"stems", "timbre_source", b"timbre_source", "time_limit", b"time_limit"]) -> None: ...
 
 global___CompositionSpec = CompositionSpec

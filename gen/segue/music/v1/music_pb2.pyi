@@ -957,6 +957,7 @@ class SectionSpec(google.protobuf.message.Message):
     LOOP_FIELD_NUMBER: builtins.int
     MODEL_FIELD_NUMBER: builtins.int
     LYRICS_FIELD_NUMBER: builtins.int
+    TIMBRE_SECTION_FIELD_NUMBER: builtins.int
     section_id: builtins.str
     """section_id names the section, stable under edits: lower case letters, digits, "-" and "_"."""
     role: global___Role.ValueType
@@ -998,6 +999,10 @@ class SectionSpec(google.protobuf.message.Message):
     model: builtins.str
     """model is the model that plays it, a name from ListModels. Empty means the composition's model. Renderers read
     RenderStart.model instead.
+    """
+    timbre_section: builtins.str
+    """timbre_section is the section_id of an earlier section whose sound a model with GUIDE_TIMBRE_AUDIO imitates; the
+    section is rendered after it. Renderers get its audio as guide. Empty means the composition's timbre_source.
     """
     @property
     def metre(self) -> global___Metre:
@@ -1079,9 +1084,10 @@ class SectionSpec(google.protobuf.message.Message):
         loop: builtins.bool = ...,
         model: builtins.str = ...,
         lyrics: global___Lyrics | None = ...,
+        timbre_section: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_target_lufs", b"_target_lufs", "groove", b"groove", "key", b"key", "lyrics", b"lyrics", "metre", b"metre", "motif", b"motif", "next", b"next", "previous", b"previous", "sampling", b"sampling", "target_lufs", b"target_lufs"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_target_lufs", b"_target_lufs", "bars", b"bars", "cadence", b"cadence", "chords", b"chords", "continuity", b"continuity", "energy", b"energy", "frames", b"frames", "genre", b"genre", "groove", b"groove", "key", b"key", "label", b"label", "layers", b"layers", "loop", b"loop", "lyrics", b"lyrics", "metre", b"metre", "model", b"model", "motif", b"motif", "motif_use", b"motif_use", "negative_prompt", b"negative_prompt", "next", b"next", "previous", b"previous", "prompt", b"prompt", "role", b"role", "sample_rate", b"sample_rate", "sampling", b"sampling", "section_id", b"section_id", "tail_frames", b"tail_frames", "target_lufs", b"target_lufs", "tempo_points", b"tempo_points", "transition", b"transition"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_target_lufs", b"_target_lufs", "bars", b"bars", "cadence", b"cadence", "chords", b"chords", "continuity", b"continuity", "energy", b"energy", "frames", b"frames", "genre", b"genre", "groove", b"groove", "key", b"key", "label", b"label", "layers", b"layers", "loop", b"loop", "lyrics", b"lyrics", "metre", b"metre", "model", b"model", "motif", b"motif", "motif_use", b"motif_use", "negative_prompt", b"negative_prompt", "next", b"next", "previous", b"previous", "prompt", b"prompt", "role", b"role", "sample_rate", b"sample_rate", "sampling", b"sampling", "section_id", b"section_id", "tail_frames", b"tail_frames", "target_lufs", b"target_lufs", "tempo_points", b"tempo_points", "timbre_section", b"timbre_section", "transition", b"transition"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_target_lufs", b"_target_lufs"]) -> typing.Literal["target_lufs"] | None: ...
 
 global___SectionSpec = SectionSpec
@@ -1337,6 +1343,7 @@ class Brief(google.protobuf.message.Message):
     CONTINUITY_FIELD_NUMBER: builtins.int
     SAMPLING_FIELD_NUMBER: builtins.int
     LYRICS_FIELD_NUMBER: builtins.int
+    SAME_TIMBRE_FIELD_NUMBER: builtins.int
     prompt: builtins.str
     """prompt describes the music, 1 to 4096 bytes; empty only with a plan."""
     negative_prompt: builtins.str
@@ -1361,6 +1368,10 @@ class Brief(google.protobuf.message.Message):
     """title is the piece's name, without control characters. Empty means one made from the prompt."""
     continuity: global___Continuity.ValueType
     """continuity is what sections need from the one before. Absence means the model's preference."""
+    same_timbre: builtins.bool
+    """same_timbre asks that the later sections sound like the first: the planner sets timbre_section in those whose model
+    has GUIDE_TIMBRE_AUDIO and that name none. If no section's model has it, the request is refused.
+    """
     @property
     def duration(self) -> google.protobuf.duration_pb2.Duration:
         """duration is the length of the piece, 1 to 1800 s, exact to the frame. Absence means the prompt's value, else 60 s."""
@@ -1421,9 +1432,10 @@ class Brief(google.protobuf.message.Message):
         continuity: global___Continuity.ValueType = ...,
         sampling: global___SamplingHints | None = ...,
         lyrics: global___Lyrics | None = ...,
+        same_timbre: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_quarters_per_minute", b"_quarters_per_minute", "_seed", b"_seed", "duration", b"duration", "key", b"key", "lyrics", b"lyrics", "metre", b"metre", "quarters_per_minute", b"quarters_per_minute", "sampling", b"sampling", "seed", b"seed"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_quarters_per_minute", b"_quarters_per_minute", "_seed", b"_seed", "continuity", b"continuity", "duration", b"duration", "exclude_layers", b"exclude_layers", "form", b"form", "genre", b"genre", "include_layers", b"include_layers", "instruments", b"instruments", "key", b"key", "kind", b"kind", "lyrics", b"lyrics", "metre", b"metre", "negative_prompt", b"negative_prompt", "prompt", b"prompt", "quarters_per_minute", b"quarters_per_minute", "sample_rate", b"sample_rate", "sampling", b"sampling", "seed", b"seed", "tail", b"tail", "title", b"title"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_quarters_per_minute", b"_quarters_per_minute", "_seed", b"_seed", "continuity", b"continuity", "duration", b"duration", "exclude_layers", b"exclude_layers", "form", b"form", "genre", b"genre", "include_layers", b"include_layers", "instruments", b"instruments", "key", b"key", "kind", b"kind", "lyrics", b"lyrics", "metre", b"metre", "negative_prompt", b"negative_prompt", "prompt", b"prompt", "quarters_per_minute", b"quarters_per_minute", "same_timbre", b"same_timbre", "sample_rate", b"sample_rate", "sampling", b"sampling", "seed", b"seed", "tail", b"tail", "title", b"title"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_quarters_per_minute", b"_quarters_per_minute"]) -> typing.Literal["quarters_per_minute"] | None: ...
     @typing.overload

@@ -59,6 +59,9 @@ def manifest(job: CompositionJob, measurement: MasterMeasurement, takes: Mapping
     if job.spec.melody.source:
         content["melody_was_a_file"] = True
         content["promise"] = "The sections followed a melody in a file, which must be given again."
+    if job.spec.timbre_source:
+        content["timbre_was_a_file"] = True
+        content["promise"] = "The sections imitated the sound of a file, which must be given again."
     if job.spec.private_prompt:
         _hide_prompts(content["plan"])
         if job.spec.HasField("plan"):
@@ -111,6 +114,7 @@ def _public(job: CompositionJob, measurement: MasterMeasurement) -> spec_pb2.Com
     if public.melody.source:
         # Other owners cannot read the upload.
         public.ClearField("melody")
+    public.ClearField("timbre_source")
     if public.HasField("frozen_master"):
         public.frozen_master.measurement.CopyFrom(measurement)
         names = [item.spec.section_id for item in job.plan.sections]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from segue.composer.v1 import composition_pb2, spec_pb2, stream_pb2
 from segue.music.v1 import music_pb2
-from segue_composition.section_models import can_follow, model_of
+from segue_composition.section_models import can_follow, can_imitate, model_of
 from segue_music import codec
 from segue_runtime import errors, failpoints, logs
 
@@ -108,7 +108,8 @@ def _num_abilities(spec: CompositionSpec, section: SectionSpec, profile: ModelPr
     """Return how many of the requested things a model can give."""
     follows = spec.HasField("melody") and can_follow(spec, profile)
     sings = section.HasField("lyrics") and profile.uses_lyrics
-    return sum((spec.stems and bool(profile.layers), spec.midi and profile.gives_notes, follows, sings))
+    imitates = bool(spec.timbre_source or section.timbre_section) and can_imitate(profile)
+    return sum((spec.stems and bool(profile.layers), spec.midi and profile.gives_notes, follows, sings, imitates))
 
 
 def with_model(plan: Plan, section_id: str, profile: ModelProfile) -> Plan:
@@ -132,6 +133,8 @@ def without_section(plan: Plan, section_id: str) -> Plan:
         placed = changed.sections.add()
         placed.CopyFrom(item)
         placed.first_frame, placed.first_bar = frame, bar
+        if placed.spec.timbre_section == section_id:
+            placed.spec.ClearField("timbre_section")
         if section_id in item.waits_for:
             del placed.waits_for[:]
             placed.waits_for.extend(_waits(item.waits_for, section_id, changed))

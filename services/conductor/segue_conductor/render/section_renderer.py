@@ -11,21 +11,15 @@ from segue.music.v1 import music_pb2
 from segue.renderer.v1 import renderer_pb2
 from segue_composition import state
 from segue_composition.model_catalog import key_of
-from segue_composition.section_models import can_follow, made_s
+from segue_composition.section_models import follows_file, made_s
 from segue_composition.stages import RENDERED
 from segue_conductor.pool.renderer_pool import is_renderers_fault
 from segue_conductor.render.degradation import degrade, left_out_sections
-from segue_conductor.render.melody import Guide, Melody
+from segue_conductor.render.guides import Guide, Guides
 from segue_conductor.render.renderer_call import RendererCall
 from segue_conductor.render.section_retry import RetryPolicy
-from segue_conductor.render.take_inputs import (
-    TakeInputs,
-    needs_conditioning,
-    overlap_frames,
-    read_conditioning,
-    read_following,
-    seed_of,
-)
+from segue_conductor.render.take_clips import read_conditioning, read_following
+from segue_conductor.render.take_inputs import TakeInputs, needs_conditioning, overlap_frames, seed_of
 from segue_conductor.render.take_store import Take, TakeStore
 from segue_runtime import errors, failpoints, logs
 from segue_runtime.store.pool.records import WaitingSection
@@ -74,13 +68,13 @@ class SectionRenderer:
         """The error that ended the rendering."""
         self._left_out: set[str] = set()
         self._degrading = asyncio.Lock()
-        self._melody = Melody(job)
+        self._guides = Guides(job, self._takes)
 
     async def run(self) -> None:
         """Render all sections; end with the first error that is not retried."""
         line = asyncio.Semaphore(MAX_IN_LINE)
         try:
-            async with self._melody, asyncio.TaskGroup() as group:
+            async with self._guides, asyncio.TaskGroup() as group:
                 for index in range(len(self._section_ids)):
                     group.create_task(self._render_when_due(index, line))
         except* Exception as failures:  # noqa: BLE001 - any error must reach the readers that wait for takes
@@ -296,6 +290,7 @@ class SectionRenderer:
             owner=self._job.composition.owner,
             guide_frames=inputs.guide.frames,
             guide_band=inputs.guide.is_band,
+            guide_kind=inputs.guide.kind,
         )
 
     async def _inputs(self, section: PlannedSection) -> TakeInputs:
@@ -327,10 +322,8 @@ class SectionRenderer:
         return await read_following(after, known.shift_frames / self._job.plan.sample_rate, profile, sample_rate)
 
     async def _guide(self, section: PlannedSection, profile: ModelProfile) -> Guide:
-        if not can_follow(self._job.spec, profile):
-            return Guide()  # the plan has a warning
-        guide = await self._melody.guide(section, profile)
-        if self._job.spec.melody.source and not guide.frames:
+        guide = await self._guides.guide(section, profile)
+        if follows_file(self._job.spec, profile) and not guide.frames:
             await self._warn(section.spec.section_id, "melody_ended", "the melody's file ends before this section")
         return guide
 

@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from segue.music.v1 import music_pb2
-from segue_audio.resample import StreamResampler
+from segue.renderer.v1 import renderer_pb2
 from segue_composition.log_rows import BYTES_PER_SAMPLE
 from segue_conductor.render.take_store import take_key
 from segue_music.codec import section_seed
 
 if TYPE_CHECKING:
-    from google.protobuf.duration_pb2 import Duration
-
-    from segue.audio.v1.audio_pb2 import AudioFormat
     from segue.music.v1.music_pb2 import Plan, PlannedSection
     from segue.renderer.v1.renderer_pb2 import ModelProfile, RenderFinished
     from segue_conductor.composition_job import CompositionJob
-    from segue_conductor.render.melody import Guide
-    from segue_conductor.render.take_store import Take
+    from segue_conductor.render.guides import Guide
 
 DEFAULT_CROSSFADE_BEATS: Final = 1.0
 RING_OUT_S: Final = 2.0
 """How long a section may ring into the next one at a hard join."""
-READ_FRAMES: Final = 16_384
-MAX_CLIP_FRAMES: Final = 5_760_000
-"""The contract's limit for the audio of a neighbour."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +52,14 @@ class TakeInputs:
 
     def unused(self, finished: RenderFinished) -> list[music_pb2.Warning]:
         """Return a warning for each input that the renderer took and did not use."""
-        if not self.following or finished.following_applied:
-            return []
-        text = f"{self.profile.model} did not use the start of the next section; the join may be heard"
-        return [music_pb2.Warning(code="following_not_used", text=text)]
+        found: list[music_pb2.Warning] = []
+        if self.following and not finished.following_applied:
+            text = f"{self.profile.model} did not use the start of the next section; the join may be heard"
+            found.append(music_pb2.Warning(code="following_not_used", text=text))
+        if self.guide.kind == renderer_pb2.GUIDE_TIMBRE_AUDIO and not finished.guide_applied:
+            text = f"{self.profile.model} did not imitate the sound"
+            found.append(music_pb2.Warning(code="timbre_not_imitated", text=text))
+        return found
 
     def key(self, seed: int) -> str:
         """Return the key of the take with this seed."""
@@ -114,52 +108,3 @@ def needs_conditioning(job: CompositionJob, index: int) -> bool:
     spec = job.plan.sections[index].spec
     takes = job.profile_of(spec).HasField("conditioning")
     return index > 0 and spec.continuity == music_pb2.CONTINUITY_TAIL and takes
-
-
-async def read_conditioning(before: Take, profile: ModelProfile, sample_rate: int) -> bytes:
-    """Return the end of the take before, as long as the model wants it."""
-    finished = await before.wait_finished()
-    frames = min(finished.frames, await _frames_in(profile.conditioning, before, sample_rate))
-    return await _read_clip(before, finished.frames - frames, finished.frames, profile, sample_rate)
-
-
-async def read_following(after: Take, shift_s: float, profile: ModelProfile, sample_rate: int) -> bytes:
-    """Return the start of the take after, as long as the model wants it.
-
-    `shift_s` is how far the mixer moves that take; later is positive. What is moved to before the border is not heard.
-    """
-    finished, accepted = await after.wait_finished(), await after.wait_accepted()
-    first = min(finished.frames, max(0, round(-shift_s * accepted.format.sample_rate)))
-    frames = await _frames_in(profile.following, after, sample_rate)
-    return await _read_clip(after, first, min(finished.frames, first + frames), profile, sample_rate)
-
-
-async def _frames_in(length: Duration, take: Take, sample_rate: int) -> int:
-    """Return a length in frames of a take, at most what a call of the renderer may bring."""
-    rate = (await take.wait_accepted()).format.sample_rate
-    return min(round(length.ToNanoseconds() / 1e9 * rate), MAX_CLIP_FRAMES * rate // max(rate, sample_rate))
-
-
-async def _read_clip(take: Take, first: int, end: int, profile: ModelProfile, sample_rate: int) -> bytes:
-    """Return a part of a take.
-
-    Another model may have made the take: its audio is converted to `sample_rate` and the model's channels.
-    """
-    form = (await take.wait_accepted()).format
-    pieces: list[bytes] = []
-    while first < end:
-        pieces.append(await take.read(first, min(READ_FRAMES, end - first)))
-        first += len(pieces[-1]) // take.frame_bytes
-    audio, channels = b"".join(pieces), profile.channels or form.channels
-    if (sample_rate, channels) == (form.sample_rate, form.channels):
-        return audio
-    return await asyncio.to_thread(_converted, audio, form, sample_rate, channels)
-
-
-def _converted(audio: bytes, was: AudioFormat, sample_rate: int, channels: int) -> bytes:
-    samples = np.frombuffer(audio, np.float32).reshape(-1, was.channels)
-    if channels < was.channels:
-        samples = samples.mean(axis=1, dtype=np.float32, keepdims=True)
-    resampler = StreamResampler(was.sample_rate, sample_rate, samples.shape[1])
-    found = np.concatenate((resampler.push(samples), resampler.finish()))
-    return np.repeat(found, channels // found.shape[1], axis=1).astype(np.float32).tobytes()

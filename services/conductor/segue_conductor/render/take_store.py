@@ -30,9 +30,10 @@ MIX: Final = "mix"
 """The name in the store of the audio of all layers together."""
 
 
-Unheard: TypeAlias = Literal["section_id", "label", "cadence", "target_lufs", "model"]
-UNHEARD: Final[tuple[Unheard, ...]] = ("section_id", "label", "cadence", "target_lufs", "model")
-"""Fields of a section that no renderer reads: names, the model, which the profile has, and what others use."""
+Unheard: TypeAlias = Literal["section_id", "label", "cadence", "target_lufs", "model", "timbre_section"]
+UNHEARD: Final[tuple[Unheard, ...]] = ("section_id", "label", "cadence", "target_lufs", "model", "timbre_section")
+"""Fields of a section that no renderer reads: names, the model, which the profile has, what others use, and what is
+sent as guide."""
 
 
 def take_key(

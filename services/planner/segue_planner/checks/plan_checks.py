@@ -40,7 +40,7 @@ def check_before_filling(plan: Plan) -> Iterator[FieldViolation]:
 
 
 def _check_order(plan: Plan) -> Iterator[FieldViolation]:
-    """Find ids that occur twice, and sections that wait for one that is not before them."""
+    """Find ids that occur twice, and sections that wait for one, or imitate one, that is not before them."""
     seen: list[str] = []
     for index, item in enumerate(plan.sections):
         name, path = item.spec.section_id, f"plan.sections[{index}]"
@@ -51,14 +51,14 @@ def _check_order(plan: Plan) -> Iterator[FieldViolation]:
                 f"{name!r} is also the id of section {seen.index(name) + 1}",
                 next(each for each in candidates if each not in seen),
             )
-        for position, other in enumerate(item.waits_for):
+        named = {f"{path}.waits_for[{position}]": other for position, other in enumerate(item.waits_for)}
+        if item.spec.timbre_section:
+            named[f"{path}.spec.timbre_section"] = item.spec.timbre_section
+        for field, other in named.items():
             if other not in seen:
                 known = f"the earlier sections are: {', '.join(seen)}" if seen else "this is the first section"
-                yield FieldViolation(
-                    f"{path}.waits_for[{position}]",
-                    f"{other!r} is not an earlier section; {known}",
-                    seen[-1] if seen else LEAVE_OUT,
-                )
+                problem = f"{other!r} is not an earlier section; {known}"
+                yield FieldViolation(field, problem, seen[-1] if seen else LEAVE_OUT)
         seen.append(name)
 
 

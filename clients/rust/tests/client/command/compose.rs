@@ -253,6 +253,21 @@ fn a_server_cannot_write_outside_the_folder() {
 }
 
 #[test]
+fn the_sound_to_imitate_is_uploaded_before_the_request() {
+    let fake = Fake::start(vec![piece(NAME, 1)]);
+    let folder = folder("timbre");
+    fs::write(folder.join("sound.wav"), vec![9; 3_000]).unwrap();
+    for (timbre, source, same) in [("sound.wav", "uploads/0123456789", false), ("first", "", true)] {
+        let outcome = segue(&fake, &folder, &["compose", "rain", "--timbre", timbre, "--force", "-o", "a.flac"]);
+        assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+        let spec = fake.state.lock().unwrap().specs.pop().unwrap();
+        assert_eq!((spec.timbre_source.as_str(), spec.brief.unwrap().same_timbre), (source, same));
+    }
+    let outcome = segue(&fake, &folder, &["edit", NAME, "--redo", "1", "--timbre", "first", "-o", "b.flac"]);
+    assert!(outcome.code == Some(2) && fake.state.lock().unwrap().specs.is_empty(), "{}", outcome.stderr);
+}
+
+#[test]
 fn the_melody_is_uploaded_before_the_request() {
     let fake = Fake::start(vec![piece(NAME, 1)]);
     let folder = folder("melody");

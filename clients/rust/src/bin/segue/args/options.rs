@@ -28,6 +28,9 @@ pub struct CompositionOptions {
     /// Melody to follow, for melody models: an audio file, or `band` for the sketch band's tune
     #[arg(long, value_name = "FILE|band")]
     pub melody: Option<String>,
+    /// Sound to imitate, for models that can: an audio file, or `first` for that of the first section
+    #[arg(long, value_name = "FILE|first")]
+    pub timbre: Option<String>,
     /// Accept a lesser result than asked; the output says what is missing
     #[arg(long)]
     pub allow_degraded: bool,

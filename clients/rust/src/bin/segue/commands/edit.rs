@@ -69,7 +69,8 @@ fn wants_same_files(options: &CompositionOptions) -> bool {
         || options.files.format.is_some()
         || options.files.sample_rate.is_some()
         || options.files.bit_depth.is_some()
-        || options.melody.is_some();
+        || options.melody.is_some()
+        || options.timbre.is_some();
     !(has_value || options.stems || options.midi || options.lrc) && options.master.is_empty()
 }
 

@@ -19,6 +19,9 @@ use super::{
 };
 use crate::{args::options::CompositionOptions, exit::CliError, ui::printer::Printer};
 
+/// The value of `--timbre` for the sound of the first section.
+const FIRST_SECTION: &str = "first";
+
 /// A composition to make.
 pub struct NewComposition {
     pub spec: CompositionSpec,
@@ -43,6 +46,18 @@ impl NewComposition {
         }
         if let Some(source) = options.melody {
             spec.melody = Some(or_interrupted(printer, melody(server, printer, &source)).await?);
+        }
+        match options.timbre.as_deref() {
+            Some(FIRST_SECTION) if !spec.parent.is_empty() => {
+                let hint = "name an audio file, or a section in the specs of --replace and --insert: timbre_section";
+                return Err(CliError::usage("--timbre first is for new pieces", hint));
+            }
+            Some(FIRST_SECTION) => spec.brief.get_or_insert_default().same_timbre = true,
+            Some(source) => {
+                let upload = async { upload::source(&mut server.connection.open().await?, printer, source).await };
+                spec.timbre_source = or_interrupted(printer, upload).await?;
+            }
+            None => {}
         }
         let request_id = uuid::Uuid::new_v4().to_string();
         let request = ComposeRequest { spec: Some(spec), request_id, ..ComposeRequest::default() };
