@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -15,7 +14,8 @@ from hypothesis import strategies as st
 from tests.runtime.store_rows import LEASE_S, LIMIT, Clock, Opens, append, create, epoch_of, job, payloads, rows
 
 from segue_runtime import errors
-from segue_runtime.store import Fenced, SqliteStore, Store, queue_order
+from segue_runtime.store import Fenced, SqliteStore, Store
+from segue_runtime.store.queue import order as queue_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -205,10 +205,9 @@ def costs_of_queue(cx: sqlite3.Connection, num_waiting: int) -> tuple[int, int]:
     fill_queue(cx, num_waiting)
     last = [f"compositions/{num_waiting - 1}"]
     assert list(queue_order.positions(cx, last).values()) == [num_waiting]
-    tx: Any = SimpleNamespace(cx=cx, steady_now=0.0)
     return (
         num_steps(cx, lambda: queue_order.positions(cx, last)),
-        num_steps(cx, lambda: queue_order.next_job(tx, ())),
+        num_steps(cx, lambda: queue_order.next_job(cx, 0.0, ())),
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.runtime.store_rows import LEASE_S, create
 
+from segue_runtime.store import Share
 from segue_runtime.store.pool.records import LeaseEnd, ModelKey, OfferedModel, RendererOffer, WaitingSection, Warmth
 
 if TYPE_CHECKING:
@@ -34,11 +35,11 @@ class Line:
 
     async def enter(
         self, piece: str, *, owner: str = "ann", key: ModelKey = BAND, due: float = 0, audio_s: float = 10,
-        excluded: frozenset[str] = frozenset(),
+        excluded: frozenset[str] = frozenset(), weight: int = 1,
     ) -> int:  # fmt: skip
         name = f"compositions/{piece}"
         if name not in self._epochs:
-            await create(self._store, name, owner)
+            await create(self._store, name, owner, share=Share(weight=weight))
             claimed = await self._store.claim_one(name, "c", LEASE_S)
             assert claimed is not None
             self._epochs[name] = claimed.epoch
@@ -74,6 +75,31 @@ async def test_owners_take_turns_and_near_sections_come_first(store: Store) -> N
     # Ann is served first and then Bob, in turn; of Ann's sections the near one comes first.
     assert served == [4, 5, 2, 6, 3, 1]
     assert sorted(places, key=lambda ticket: places[ticket]) == served
+
+
+async def test_one_slot_is_given_by_weight(store: Store) -> None:
+    line = Line(store)
+    owners = {await line.enter("a", owner="ann", weight=3): "ann" for _ in range(9)}
+    owners |= {await line.enter("b", owner="bob"): "bob" for _ in range(3)}
+    places = await positions(store)
+    await offer(store, "r1", slots=1)
+    served: list[int] = []
+    while len(served) < len(owners):
+        (running,) = [ticket for ticket in owners if ticket not in served and await line.renderer(ticket)]
+        served.append(running)
+        await line.leave(running)
+    order = [owners[ticket] for ticket in served]
+    assert all(order[start : start + 4].count("ann") == 3 for start in (0, 4, 8))
+    assert sorted(places, key=lambda ticket: places[ticket]) == served
+
+
+async def test_many_slots_are_shared_by_weight(store: Store) -> None:
+    line = Line(store)
+    owners = {await line.enter("a", owner="ann", weight=3): "ann" for _ in range(9)}
+    owners |= {await line.enter("b", owner="bob"): "bob" for _ in range(9)}
+    await offer(store, "r1", slots=8)
+    leased = [owner for ticket, owner in owners.items() if await line.renderer(ticket)]
+    assert (leased.count("ann"), leased.count("bob")) == (6, 2)
 
 
 async def test_a_waiter_in_another_process_is_woken(opens: Opens) -> None:

@@ -158,7 +158,7 @@ async def test_the_check_of_a_large_store_is_bounded(tmp_path: Path, monkeypatch
     path = tmp_path / "segue.db"
     await (await SqliteStore.open(path)).close()
     with contextlib.closing(sqlite3.connect(path)) as cx, cx:
-        cx.executemany("INSERT INTO turns VALUES (?, 1)", [(f"owner {n}",) for n in range(20_000)])
+        cx.executemany("INSERT INTO turns VALUES (2, ?, 1)", [(f"owner {n}",) for n in range(20_000)])
     monkeypatch.setattr(schema, "CHECK_S", 0.0)
     monkeypatch.setattr(schema, "STEPS_BETWEEN", 1)
     store = await SqliteStore.open(path)

@@ -21,6 +21,7 @@ __all__ = [
     "FieldViolation",
     "InternalError",
     "InvalidRequest",
+    "QuotaViolation",
     "ResourceExhausted",
     "SegueError",
     "Unavailable",
@@ -38,6 +39,16 @@ class FieldViolation:
     suggestion: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class QuotaViolation:
+    """One limit that a request exceeds: of whom, of what (`metric`), and how much is allowed."""
+
+    subject: str
+    description: str
+    metric: str
+    limit: int
+
+
 class SegueError(Exception):
     """Base of all errors; callers raise a class that has a reason."""
 
@@ -51,12 +62,14 @@ class SegueError(Exception):
         *,
         metadata: Mapping[str, str] = MappingProxyType({}),
         violations: Sequence[FieldViolation] = (),
+        quotas: Sequence[QuotaViolation] = (),
         retry_after_s: float | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.metadata = dict(metadata)
         self.violations = tuple(violations)
+        self.quotas = tuple(quotas)
         self.retry_after_s = retry_after_s
 
 

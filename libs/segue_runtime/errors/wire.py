@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 from segue_runtime.errors import table
-from segue_runtime.errors.base import FieldViolation, InternalError, SegueError, UnknownReason, leaves
+from segue_runtime.errors.base import FieldViolation, InternalError, QuotaViolation, SegueError, UnknownReason, leaves
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -97,6 +97,16 @@ def _encode(error: SegueError, metadata: dict[str, str], violations: list[FieldV
                 text += SUGGESTION + clip(violation.suggestion, MAX_TEXT_BYTES)
             listed.field_violations.add(field=clip(violation.field, MAX_TEXT_BYTES), description=text)
         status.details.add().Pack(listed)
+    if error.quotas:
+        exceeded = error_details_pb2.QuotaFailure()
+        for quota in error.quotas:
+            exceeded.violations.add(
+                subject=clip(quota.subject, MAX_TEXT_BYTES),
+                description=clip(quota.description, MAX_TEXT_BYTES),
+                quota_metric=quota.metric,
+                quota_value=quota.limit,
+            )
+        status.details.add().Pack(exceeded)
     if error.retry_after_s is not None:
         retry = error_details_pb2.RetryInfo()
         retry.retry_delay.FromNanoseconds(round(error.retry_after_s * 1e9))
@@ -108,10 +118,11 @@ def from_status(status: status_pb2.Status) -> SegueError:
     """Decode an error of a Segue server; an unknown reason keeps its code."""
     info = error_details_pb2.ErrorInfo()
     request = error_details_pb2.BadRequest()
+    exceeded = error_details_pb2.QuotaFailure()
     retry = error_details_pb2.RetryInfo()
     has_retry = False
     for detail in status.details:
-        for known in (info, request):
+        for known in (info, request, exceeded):
             detail.Unpack(known)  # does nothing when the detail is of another type
         has_retry = detail.Unpack(retry) or has_retry
     code = CODES.get(status.code, grpc.StatusCode.UNKNOWN)
@@ -129,6 +140,10 @@ def from_status(status: status_pb2.Status) -> SegueError:
         status.message,
         metadata=metadata,
         violations=violations,
+        quotas=[
+            QuotaViolation(each.subject, each.description, each.quota_metric, each.quota_value)
+            for each in exceeded.violations
+        ],
         retry_after_s=retry.retry_delay.ToNanoseconds() / 1e9 if has_retry else None,
     )
 

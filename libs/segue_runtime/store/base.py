@@ -49,7 +49,8 @@ class Jobs(Protocol):
     async def create(self, job: NewJob, *, queue_limit: int) -> Created:
         """Write a job and its first events, and put it into the queue.
 
-        Raises QueueFull, RequestIdReused, or ArtifactNotFound when the upload that it needs is not there any more.
+        It writes the owner's share of the queue, too. Raises QueueFull, QuotaExceeded, RequestIdReused,
+        or ArtifactNotFound when the upload that it needs is not there any more.
         """
         ...
 
@@ -95,7 +96,11 @@ class Queue(Protocol):
     """The queue of waiting jobs, and the leases of running ones."""
 
     async def claim(self, conductor_id: str, lease_s: float, kinds: Sequence[str] = ()) -> Job | None:
-        """Claim the next job: lost leases first, then cancelled jobs, then owners in turn, oldest job first."""
+        """Claim the next job: lost leases first, then cancelled jobs, then the highest band with a job that may start.
+
+        In a band owners have weighted turns (`segue_runtime.store.queue.turns`), each with its oldest job, and without
+        those at their running limit.
+        """
         ...
 
     async def claim_one(self, name: str, holder: str, lease_s: float) -> Job | None:
@@ -122,7 +127,10 @@ class Queue(Protocol):
         ...
 
     async def queue_positions(self, names: Sequence[str]) -> Mapping[str, int]:
-        """Return the positions of waiting jobs in the queue: 1 for the next one. Jobs that do not wait are left out."""
+        """Return the positions of waiting jobs in the queue: 1 for the next one. Jobs that do not wait are left out.
+
+        Jobs that their owner's running limit holds back come after all others.
+        """
         ...
 
     async def depths(self) -> Mapping[str, Depth]:

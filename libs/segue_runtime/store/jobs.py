@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from segue_runtime.errors import NotFinished, QueueFull, RequestIdReused
-from segue_runtime.store import queue_order, uploads
+from segue_runtime.store import uploads
 from segue_runtime.store.owners import usage
+from segue_runtime.store.queue import limits, order
 from segue_runtime.store.records import Created, Fenced, Job, NewJob, Page, Renewal, new_stamp, not_found
 
 if TYPE_CHECKING:
@@ -66,18 +67,20 @@ def create(tx: Transaction, new: NewJob, queue_limit: int) -> Created:
             return Created(need(tx.cx, row["name"]), is_new=False)
     if new.upload is not None:
         uploads.check_usable(tx.cx, new.upload)
-    num_waiting = queue_order.num_waiting(tx.cx)
+    limits.check_queued(new.owner, order.num_waiting(tx.cx, new.owner), new.share)
+    num_waiting = order.num_waiting(tx.cx)
     if num_waiting >= queue_limit:
         raise QueueFull(f"the queue is full: {num_waiting} jobs wait", metadata={"limit": str(queue_limit)})
+    order.set_share(tx, new.owner, new.share)
     stamp = new_stamp() if new.first_events else 0
     cursor = tx.cx.execute(
         "INSERT INTO jobs (name, kind, owner, request_id, labels, spec, resource, state, attached_until, "
-        "attached_s, last_sequence, last_stamp, created, call_id, upload) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "attached_s, last_sequence, last_stamp, created, call_id, upload, priority) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             *(new.name, new.kind, new.owner, new.request_id, json.dumps(dict(new.labels)), new.spec, new.resource),
             *(new.state, None if new.attached_s is None else tx.steady_now + new.attached_s, new.attached_s),
-            *(len(new.first_events), stamp, tx.now, new.call_id, new.upload),
+            *(len(new.first_events), stamp, tx.now, new.call_id, new.upload, new.priority),
         ),
     )
     tx.cx.executemany(
@@ -138,19 +141,18 @@ def num_deleted(cx: sqlite3.Connection) -> int:
 
 def claim(tx: Transaction, conductor_id: str, lease_s: float, kinds: Sequence[str]) -> Job | None:
     """Claim a job under a new epoch."""
-    row_id = queue_order.next_job(tx, kinds)
-    if row_id is None:
+    found = order.next_job(tx.cx, tx.steady_now, kinds)
+    if found is None:
         return None
-    job = _hold(tx, row_id, conductor_id, lease_s)
-    if job.cancel_reason is not None:
-        return job  # ending a cancelled job does not use up the owner's turn
-    queue_order.take_turn(tx, job.owner)
-    return job
+    row_id, turn = found
+    if turn is not None:
+        order.take_turn(tx, turn)
+    return _hold(tx, row_id, conductor_id, lease_s)
 
 
 def claim_one(tx: Transaction, name: str, holder: str, lease_s: float) -> Job | None:
     """Claim a certain job, if nobody holds it."""
-    query = f"SELECT id FROM jobs WHERE name = ?1 AND finished IS NULL AND NOT ({queue_order.HELD})"  # noqa: S608 - a constant
+    query = f"SELECT id FROM jobs WHERE name = ?1 AND finished IS NULL AND NOT ({order.HELD})"  # noqa: S608 - a constant
     row = tx.cx.execute(query, (name, tx.steady_now)).fetchone()
     return None if row is None else _hold(tx, row["id"], holder, lease_s)
 

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from segue_runtime import logs
-from segue_runtime.store import events, queue_order
+from segue_runtime.store import events
 from segue_runtime.store.pool import tables
+from segue_runtime.store.queue import order
 
 if TYPE_CHECKING:
     import sqlite3
@@ -165,7 +166,7 @@ class Notifier(WaitersByKey):
         for key in keys:
             if key[0] == "queue":
                 self._waiting[key].is_checked = True
-                if queue_order.any_claimable(self._cx, self._steady_clock(), key[1:]):
+                if order.any_claimable(self._cx, self._steady_clock(), key[1:]):
                     self._wake(key)
 
     def _poll_line(self, keys: list[Key]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
 from segue_runtime.errors import CompositionNotFound, InternalError, JobNotFound
@@ -85,6 +86,26 @@ class Progress:
     payload: bytes
 
 
+class Priority(IntEnum):
+    """The band of a job in the queue: what can start in a higher band is served before all lower ones."""
+
+    LOW = 1
+    NORMAL = 2
+    HIGH = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What an owner may have of the queue. `create` writes it, so that conductors need not know owners' limits."""
+
+    weight: int = 1
+    """How many jobs are served while an owner with the weight 1 gets one served, in the same band."""
+    running: int | None = None
+    """How many jobs conductors may hold at once, without cancelled ones; None: any number."""
+    queued: int | None = None
+    """How many jobs may wait; None: any number."""
+
+
 @dataclass(frozen=True, slots=True)
 class NewJob:
     """A job to create. It is created once for each owner and `request_id`; `spec_digest` detects another request."""
@@ -105,6 +126,9 @@ class NewJob:
     """The `x-request-id` of the call that creates it."""
     upload: str | None = None
     """The upload that the job needs until it ends."""
+    priority: int = Priority.NORMAL
+    share: Share = field(default_factory=Share)
+    """What the owner may have of the queue from now on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +168,7 @@ class Job:
     upload: str | None
     stored_bytes: int = 0
     """The size of its artifacts; known from its end on."""
+    priority: int = Priority.NORMAL
     is_taken_over: bool = False
     """Whether this claim followed one whose lease had expired; known to the claim only."""
 

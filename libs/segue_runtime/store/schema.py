@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from segue_runtime import logs
 from segue_runtime.errors import StoreUnavailable
 from segue_runtime.store.owners.schema import USAGE_TABLES
-from segue_runtime.store.pool.schema import POOL_TABLES, SECTION_TABLE
+from segue_runtime.store.pool.schema import LINE_TABLES, POOL_TABLES, SECTION_TABLE
+from segue_runtime.store.queue.schema import COUNT_WAITING, DROP_OLDER_QUEUE, QUEUE_TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logs.get("store")
 # SQLite keeps this number as the file's `user_version`; each change of TABLES raises it and adds a migration.
-VERSION = 6
+VERSION = 7
 BUSY_S = 5.0
 CHECK_S = 5.0
 """The time for the check of the file at the start; what a large file has not been checked for then is not."""
@@ -30,58 +31,6 @@ PAGES_AT_ONCE = 1024
 INCREMENTAL = 2
 """The value of `PRAGMA auto_vacuum` of a file that can shrink."""
 TOKEN_KEY_BYTES = 32
-# The waiting jobs are counted for each owner in buckets of 64, 64² … consecutive ids; those with a cancel reason are
-# counted together, under no owner. Triggers count, so that no change of a job can miss it.
-STEPS = (6, 12, 18, 24, 30)
-BUCKETS = f"(VALUES {', '.join(f'({step})' for step in STEPS)})"
-_COUNTED = (
-    "{row}.cancel_reason IS NOT NULL, column1, iif({row}.cancel_reason IS NULL, {row}.owner, ''), {row}.id >> column1"
-)
-_JOIN = f"""
-    INSERT INTO queue_counts SELECT {_COUNTED.format(row="new")}, 1 FROM {BUCKETS} WHERE true
-    ON CONFLICT DO UPDATE SET num = num + 1;
-    INSERT INTO queue_depths VALUES (new.kind, 1) ON CONFLICT DO UPDATE SET num = num + 1;
-"""  # noqa: S608 - constants
-_LEAVE = f"""
-    INSERT INTO queue_counts SELECT {_COUNTED.format(row="old")}, 0 FROM {BUCKETS} WHERE true
-    ON CONFLICT DO UPDATE SET num = num - 1;
-    UPDATE queue_depths SET num = num - 1 WHERE kind = old.kind;
-"""  # noqa: S608 - constants
-QUEUE_TABLES = f"""
-CREATE INDEX jobs_waiting ON jobs (owner, id, kind)
-    WHERE finished IS NULL AND claimed_by IS NULL AND cancel_reason IS NULL;
-CREATE INDEX jobs_ending ON jobs (id, kind)
-    WHERE finished IS NULL AND claimed_by IS NULL AND cancel_reason IS NOT NULL;
-CREATE INDEX jobs_held ON jobs (kind, id) WHERE finished IS NULL AND claimed_by IS NOT NULL;
-CREATE INDEX jobs_listed ON jobs (owner, id);
-CREATE TABLE queue_counts (
-    is_ending INTEGER NOT NULL,
-    step INTEGER NOT NULL,
-    owner TEXT NOT NULL,
-    bucket INTEGER NOT NULL,
-    num INTEGER NOT NULL,
-    PRIMARY KEY (is_ending, step, owner, bucket)
-) STRICT, WITHOUT ROWID;
-CREATE TRIGGER queue_emptied AFTER UPDATE ON queue_counts WHEN new.num = 0
-BEGIN
-    DELETE FROM queue_counts
-    WHERE is_ending = new.is_ending AND step = new.step AND owner = new.owner AND bucket = new.bucket;
-END;
-CREATE TABLE queue_depths (kind TEXT PRIMARY KEY, num INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TRIGGER queue_entered AFTER INSERT ON jobs
-WHEN new.finished IS NULL AND new.claimed_by IS NULL
-BEGIN{_JOIN}END;
-CREATE TRIGGER queue_joined AFTER UPDATE OF finished, claimed_by, cancel_reason ON jobs
-WHEN new.finished IS NULL AND new.claimed_by IS NULL
-BEGIN{_JOIN}END;
-CREATE TRIGGER queue_left AFTER UPDATE OF finished, claimed_by, cancel_reason ON jobs
-WHEN old.finished IS NULL AND old.claimed_by IS NULL
-BEGIN{_LEAVE}END;
-CREATE TRIGGER queue_deleted AFTER DELETE ON jobs
-WHEN old.finished IS NULL AND old.claimed_by IS NULL
-BEGIN{_LEAVE}END;
-CREATE TABLE token_key (key BLOB NOT NULL) STRICT;
-"""  # noqa: S608 - constants
 UPLOAD_TABLES = """
 CREATE TABLE uploads (
     id INTEGER PRIMARY KEY,
@@ -136,7 +85,8 @@ CREATE TABLE jobs (
     worked_s REAL NOT NULL DEFAULT 0,
     upload TEXT,
     last_stamp INTEGER NOT NULL DEFAULT 0,
-    stored_bytes INTEGER NOT NULL DEFAULT 0
+    stored_bytes INTEGER NOT NULL DEFAULT 0,
+    priority INTEGER NOT NULL DEFAULT 2
 ) STRICT;
 CREATE INDEX jobs_expiring ON jobs (expires) WHERE expires IS NOT NULL;
 CREATE INDEX jobs_of_upload ON jobs (upload) WHERE upload IS NOT NULL AND finished IS NULL;
@@ -162,10 +112,10 @@ CREATE TABLE requests (
     PRIMARY KEY (owner, request_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX requests_of_job ON requests (job);
-CREATE TABLE turns (owner TEXT PRIMARY KEY, turn INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 {UPLOAD_TABLES}
 CREATE TABLE schema_release (release TEXT NOT NULL) STRICT;
-{QUEUE_TABLES}{POOL_TABLES}{USAGE_TABLES}"""
+CREATE TABLE token_key (key BLOB NOT NULL) STRICT;
+{QUEUE_TABLES}{POOL_TABLES}{LINE_TABLES}{USAGE_TABLES}"""
 # The statements that take a file from each version to the next one.
 MIGRATIONS = {
     1: """
@@ -182,7 +132,6 @@ UPDATE jobs SET attached_s = 15 WHERE attached_until IS NOT NULL;
 ALTER TABLE uploads ADD COLUMN written REAL NOT NULL DEFAULT 0;
 UPDATE uploads SET written = created;
 """,
-    # The jobs that wait already are counted here; those that come and go are counted by the triggers.
     # Jobs name the upload that they need. An unfinished upload starts again: its parts were not recorded.
     3: f"""
 ALTER TABLE jobs ADD COLUMN call_id TEXT;
@@ -190,11 +139,7 @@ ALTER TABLE jobs ADD COLUMN alone INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE jobs ADD COLUMN lone_losses INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE jobs ADD COLUMN worked_s REAL NOT NULL DEFAULT 0;
 DROP INDEX jobs_open;
-DROP INDEX jobs_listed;
-{QUEUE_TABLES}
-INSERT INTO queue_counts SELECT {_COUNTED.format(row="jobs")}, count(*) FROM jobs, {BUCKETS}
-WHERE finished IS NULL AND claimed_by IS NULL GROUP BY 1, 2, 3, 4;
-INSERT INTO queue_depths SELECT kind, count(*) FROM jobs WHERE finished IS NULL AND claimed_by IS NULL GROUP BY kind;
+CREATE TABLE token_key (key BLOB NOT NULL) STRICT;
 ALTER TABLE jobs ADD COLUMN upload TEXT;
 CREATE INDEX jobs_of_upload ON jobs (upload) WHERE upload IS NOT NULL AND finished IS NULL;
 DROP INDEX uploads_of_owner;
@@ -216,6 +161,12 @@ DROP TABLE sections;
 {SECTION_TABLE}
 ALTER TABLE jobs ADD COLUMN stored_bytes INTEGER NOT NULL DEFAULT 0;
 {USAGE_TABLES}""",
+    # The queue gets bands and weights. Turns begin again: all owners are equal now.
+    6: f"""
+ALTER TABLE jobs ADD COLUMN priority INTEGER NOT NULL DEFAULT 2;
+{DROP_OLDER_QUEUE}{QUEUE_TABLES}{COUNT_WAITING}
+DROP TABLE IF EXISTS line_turns;
+{LINE_TABLES}""",
 }
 
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, TypeVar
 from segue_runtime.clocks import REAL
 from segue_runtime.errors import StorageFull, StoreUnavailable
 from segue_runtime.store import events as event_log
-from segue_runtime.store import jobs, queue_order, uploads
+from segue_runtime.store import jobs, uploads
 from segue_runtime.store.caches import EventCache, ProgressCache
 from segue_runtime.store.locks import exclusive
 from segue_runtime.store.notifier import Notifier, cancel_key, log_key, queue_key
 from segue_runtime.store.owners import usage
 from segue_runtime.store.owners.records import Delivered
 from segue_runtime.store.pool.sqlite_pool import SqlitePool
+from segue_runtime.store.queue import order
 from segue_runtime.store.records import RowMark
 from segue_runtime.store.schema import RESTORE, open_reader, open_writer, shrink
 from segue_runtime.store.threads import ReaderThreads, Transaction, WriterThread
@@ -198,10 +199,10 @@ class SqliteStore:
         return await self.notifier.wait(queue_key(kinds), timeout_s)
 
     async def queue_positions(self, names: Sequence[str]) -> Mapping[str, int]:
-        return await self._readers.run(partial(queue_order.positions, names=names)) if names else {}
+        return await self._readers.run(partial(order.positions, names=names)) if names else {}
 
     async def depths(self) -> Mapping[str, Depth]:
-        return await self._readers.run(queue_order.depths)
+        return await self._readers.run(order.depths)
 
     async def request_cancel(self, name: str, reason: str) -> Job:
         def work(tx: Transaction) -> Job:
@@ -249,6 +250,8 @@ class SqliteStore:
                 partial(self._events.add_committed, name, written),
                 partial(self.notifier.notify, log_key(name)),
             ]
+            if terminal:  # its owner's running limit may let another job start
+                tx.after_commit.append(self.notifier.notify_queue)
             return RowMark(written[-1].sequence, written[-1].stamp) if written else after
 
         return await (self._run_ending(work) if terminal else self._writer.run(work))

@@ -1,7 +1,7 @@
 """Who renders what next: gives free slots of renderers to waiting sections, fairly and near sections first.
 
-Pure functions over a snapshot of the pool. Owners with the fewest leases come first, then the owner that was served
-longest ago; within an owner, the section that its listener needs first.
+Pure functions over a snapshot of the pool. Owners with the fewest leases for their weight come first, then weighted
+turns as in the queue (`segue_runtime.store.queue.turns`); within an owner, the section that its listener needs first.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from segue_runtime.store.pool.records import LinePlace, Warmth
+from segue_runtime.store.queue.turns import STEP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -33,6 +34,8 @@ class LineRow:
     audio_s: float
     excluded: frozenset[str]
     renderer: str | None = None
+    weight: int = 1
+    """The weight of its owner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +53,8 @@ class Snapshot:
 
     members: Sequence[PoolMember]
     rows: Sequence[LineRow]
-    turns: Mapping[str, int] = field(default_factory=dict[str, int])
-    """When each owner was served last, as a growing number."""
+    served: Mapping[str, int] = field(default_factory=dict[str, int])
+    """The tag of each owner when it was served last."""
     speeds: Mapping[tuple[ModelKey, str], Sequence[float]] = field(
         default_factory=dict["tuple[ModelKey, str]", "Sequence[float]"]
     )
@@ -65,6 +68,8 @@ class Given:
     row: LineRow
     renderer: str
     was_warm: bool
+    tag: int
+    """The tag of its owner when it was served."""
 
 
 @dataclass(slots=True)
@@ -81,8 +86,9 @@ class Assignment:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
-        self._turn = max(snapshot.turns.values(), default=0)
-        self._turns = dict(snapshot.turns)
+        self._present = max(snapshot.served.values(), default=0)
+        self._weights = {row.owner: row.weight for row in snapshot.rows}
+        self._tags = {owner: snapshot.served[owner] + self._step(owner) for owner in snapshot.served}
         self._leased_by_owner: Counter[str] = Counter()
         self._leased_at: Counter[str] = Counter()
         self._leased_of: Counter[tuple[str, ModelKey]] = Counter()
@@ -113,15 +119,15 @@ class Assignment:
     def places(self) -> dict[int, LinePlace]:
         """Return the place of every section that waits, by ticket, in the order in which they will be served."""
         waiting = self._waiting()
-        leased, turns = self._leased_by_owner.copy(), dict(self._turns)
-        heap = [(leased[owner], turns.get(owner, 0), owner) for owner in waiting]
+        heap = [self._rank(owner) for owner in waiting]
         heapq.heapify(heap)
-        turn = self._turn
+        present = self._present
         before: Counter[ModelKey] = Counter()
         work = dict(self._work)
         found: dict[int, LinePlace] = {}
         while heap:
-            num_leased, _, owner = heapq.heappop(heap)
+            share, tag, owner = heapq.heappop(heap)
+            present = max(present, tag)
             row = waiting[owner].pop(0)
             before[row.key] += 1
             ahead_s = work.get(row.key, 0.0)
@@ -129,9 +135,9 @@ class Assignment:
                 before[row.key], self._wait_s(row.key, ahead_s), is_served=bool(self._slots.get(row.key))
             )
             work[row.key] = ahead_s + row.audio_s
-            turn += 1
             if waiting[owner]:
-                heapq.heappush(heap, (num_leased + 1, turn, owner))
+                tag = max(present, tag + self._step(owner))
+                heapq.heappush(heap, (share + 1 / self._weights[owner], tag, owner))
         return found
 
     def speed(self, key: ModelKey) -> float:
@@ -155,8 +161,14 @@ class Assignment:
                 waiting.setdefault(row.owner, []).append(row)
         return waiting
 
-    def _rank(self, owner: str) -> tuple[int, int, str]:
-        return (self._leased_by_owner[owner], self._turns.get(owner, 0), owner)
+    def _rank(self, owner: str) -> tuple[float, int, str]:
+        return (self._leased_by_owner[owner] / self._weights[owner], self._tag(owner), owner)
+
+    def _tag(self, owner: str) -> int:
+        return max(self._present, self._tags.get(owner, 0))
+
+    def _step(self, owner: str) -> int:
+        return STEP // self._weights.get(owner, 1)
 
     def _serve(self, rows: list[LineRow]) -> Given | None:
         """Give the owner's first section that can have a slot its slot, and drop the ones that cannot."""
@@ -169,9 +181,9 @@ class Assignment:
             renderer = slots.member.offer.renderer
             self._lease(row, renderer)
             self._work[row.key] += row.audio_s
-            self._turn += 1
-            self._turns[row.owner] = self._turn
-            return Given(row, renderer, slots.warmth is Warmth.WARM)
+            tag = self._present = self._tag(row.owner)
+            self._tags[row.owner] = tag + self._step(row.owner)
+            return Given(row, renderer, slots.warmth is Warmth.WARM, tag)
         return None
 
     def _lease(self, row: LineRow, renderer: str) -> None:

@@ -42,7 +42,8 @@ LONGEST_OFFER_S: Final = 60.0
 
 # A section counts while its claim holds the job: a killed conductor's sections and leases end with its job's lease.
 ROWS: Final = """
-SELECT sections.*, jobs.owner FROM sections JOIN jobs ON jobs.id = sections.job
+SELECT sections.*, jobs.owner, coalesce(queue_owners.weight, 1) AS weight
+FROM sections JOIN jobs ON jobs.id = sections.job LEFT JOIN queue_owners ON queue_owners.owner = jobs.owner
 WHERE jobs.finished IS NULL AND jobs.epoch = sections.epoch AND jobs.claimed_by IS NOT NULL
 AND ?1 BETWEEN jobs.lease_until - coalesce(jobs.lease_s, 0) - 1 AND jobs.lease_until
 """
@@ -195,9 +196,9 @@ def assign(tx: Transaction) -> list[int]:
             (secrets.token_hex(16), each.renderer, each.was_warm, tx.steady_now, each.row.ticket),
         )
         tx.cx.execute(
-            "INSERT INTO line_turns SELECT ?, coalesce(max(turn), 0) + 1 FROM line_turns WHERE true "
-            "ON CONFLICT (owner) DO UPDATE SET turn = excluded.turn",
-            (each.row.owner,),
+            "INSERT INTO line_turns SELECT ?, coalesce(max(turn), 0) + 1, ? FROM line_turns WHERE true "
+            "ON CONFLICT (owner) DO UPDATE SET turn = excluded.turn, served = excluded.served",
+            (each.row.owner, each.tag),
         )
     return [each.row.ticket for each in given]
 
@@ -238,11 +239,12 @@ def _snapshot(cx: sqlite3.Connection, steady_now: float) -> Snapshot:
             audio_s=row["audio_s"],
             excluded=frozenset(json.loads(row["excluded"])),
             renderer=row["renderer"],
+            weight=row["weight"],
         )
         for row in cx.execute(ROWS, (steady_now,))
     ]
-    turns = {row["owner"]: row["turn"] for row in cx.execute("SELECT * FROM line_turns")}
-    return Snapshot(members, rows, turns, speeds(cx))
+    served = {row["owner"]: row["served"] for row in cx.execute("SELECT * FROM line_turns")}
+    return Snapshot(members, rows, served, speeds(cx))
 
 
 def speeds(cx: sqlite3.Connection) -> dict[tuple[ModelKey, str], list[float]]:

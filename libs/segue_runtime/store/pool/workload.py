@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Final
 
 from segue_runtime.store.pool import tables
 from segue_runtime.store.pool.assignment import Assignment, PoolMember, Snapshot
+from segue_runtime.store.queue import order
+from segue_runtime.store.queue.turns import in_turns
+from segue_runtime.store.records import Priority
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from segue_runtime.store.pool.records import KnownRenderer, ModelKey
+    from segue_runtime.store.queue.turns import Standing
     from segue_runtime.store.threads import Transaction
 
 MAX_JOBS: Final = 256
@@ -23,7 +27,7 @@ NUM_COSTS: Final = 64
 _COLUMNS: Final = """
 SELECT jobs.name, jobs.owner, jobs.claimed_by IS NOT NULL AS is_held, jobs.spec, jobs.resource,
     jobs.started, progress.payload AS progress, events.kind AS row_kind, events.payload AS row,
-    events.time AS row_time, uploads.offset AS source_bytes, uploads.media_type AS source_type
+    events.time AS row_time, uploads.offset AS source_bytes, uploads.media_type AS source_type, jobs.priority
 FROM jobs {index} LEFT JOIN progress ON progress.job = jobs.id
 LEFT JOIN events ON events.job = jobs.id AND events.sequence = jobs.last_sequence
 LEFT JOIN uploads ON uploads.name = jobs.upload
@@ -52,6 +56,7 @@ class UnfinishedJob:
     source_bytes: int = 0
     """The size of the upload that it works on; 0 if it needs none."""
     source_type: str = ""
+    priority: int = Priority.NORMAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +65,8 @@ class Workload:
 
     jobs: Sequence[UnfinishedJob]
     """The jobs of one kind: those that conductors hold, then the waiting ones, each oldest first."""
-    turns: Mapping[str, int]
-    """When each owner's turn in the queue was, as a growing number."""
+    standings: Sequence[Standing]
+    """The owners with waiting jobs of any kind, in each band of the queue."""
     renderers: Sequence[KnownRenderer]
     profiles: Mapping[ModelKey, bytes]
     """The profile of each remembered model."""
@@ -73,7 +78,7 @@ class Workload:
     def in_order(self, newcomer: UnfinishedJob | None = None) -> list[UnfinishedJob]:
         """Return the held jobs, then the waiting ones in the order in which they will be claimed."""
         waiting = [job for job in self.jobs if not job.is_held] + ([newcomer] if newcomer else [])
-        return [job for job in self.jobs if job.is_held] + list(_in_turns(waiting, self.turns))
+        return [job for job in self.jobs if job.is_held] + list(in_turns(waiting, self.standings))
 
 
 def add_cost(tx: Transaction, stage: str, cost: float) -> None:
@@ -93,7 +98,7 @@ def workload(cx: sqlite3.Connection, kind: str, steady_now: float) -> Workload:
         present = tables.renderers(cx, steady_now)
         return Workload(
             jobs=[_job_of(row) for row in rows],
-            turns={row["owner"]: row["turn"] for row in cx.execute("SELECT * FROM turns")},
+            standings=order.standings(cx),
             renderers=present,
             profiles={each.key: each.profile for each in tables.models(cx, steady_now)},
             speeds=_speeds(cx, present),
@@ -117,6 +122,7 @@ def _job_of(row: sqlite3.Row) -> UnfinishedJob:
         started=row["started"],
         source_bytes=row["source_bytes"] or 0,
         source_type=row["source_type"] or "",
+        priority=row["priority"],
     )
 
 
@@ -132,13 +138,3 @@ def _costs(cx: sqlite3.Connection) -> dict[str, float]:
     for row in cx.execute("SELECT stage, cost FROM costs"):
         found.setdefault(row["stage"], []).append(row["cost"])
     return {stage: statistics.median(costs) for stage, costs in found.items()}
-
-
-def _in_turns(waiting: Sequence[UnfinishedJob], turns: Mapping[str, int]) -> Iterator[UnfinishedJob]:
-    """Yield jobs as owners take turns: new owners first, by their oldest job, then those served longest ago."""
-    queues: dict[str, list[UnfinishedJob]] = {}
-    for job in waiting:
-        queues.setdefault(job.owner, []).append(job)
-    owners = sorted(queues, key=lambda owner: turns.get(owner, 0))  # it is stable: the oldest job decides
-    for place in range(max(map(len, queues.values()), default=0)):
-        yield from (queues[owner][place] for owner in owners if place < len(queues[owner]))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from segue_runtime.store.notifier import cancel_key, queue_key
+from segue_runtime.store.queue.turns import Turns
 from segue_runtime.store.records import Created, Depth, Page, Renewal, new_stamp
-from segue_runtime.store.redis.rows import flat_events, id_of, job_of, option
+from segue_runtime.store.redis.rows import flat_events, id_of, job_of, option, standings_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,6 +27,7 @@ class RedisJobs:
     async def create(self, job: NewJob, *, queue_limit: int) -> Created:
         fields: dict[str, bytes | str] = {
             "spec": job.spec, "resource": job.resource, "state": job.state, "labels": json.dumps(dict(job.labels)),
+            "priority": str(int(job.priority)),
         }  # fmt: skip
         if job.call_id is not None:
             fields["call_id"] = job.call_id
@@ -34,6 +35,7 @@ class RedisJobs:
             "jobs", "create",
             job.name, job.kind, job.owner, job.spec_digest, queue_limit, new_stamp(),
             option(job.request_id), option(job.upload), option(job.attached_s),
+            job.share.weight, option(job.share.running), option(job.share.queued),
             len(job.first_events), *flat_events(job.first_events),
             *(each for field in fields.items() for each in field),
             repeats=True,
@@ -142,20 +144,13 @@ def _claimed(answer: list[Any]) -> Job | None:
     return job_of(name, flat, is_taken_over=is_taken_over == b"1")
 
 
-def _positions(found: list[Any], num_ending: int, rings: list[Any]) -> dict[str, int]:
+def _positions(found: list[Any], num_ending: int, standings: list[Any]) -> dict[str, int]:
     """Return the positions of jobs in the order of `claim`: cancelled ones first, then owners in turn."""
-    turns: dict[bytes, float] = {}
-    nums: Counter[bytes] = Counter()
-    for owner, turn, num in rings:
-        turns[owner] = min(float(turn), turns.get(owner, float(turn)))
-        nums[owner] += num
-    places = {owner: place for place, owner in enumerate(sorted(turns, key=turns.__getitem__))}
+    turns = Turns(standings_of(standings))
     positions: dict[str, int] = {}
-    for name, owner, is_ending, before in found:
+    for name, owner, band, is_ending, before in found:
         ahead = before
         if is_ending != b"1":
-            ahead = num_ending + sum(
-                min(num, before) + (num > before and places[each] < places[owner]) for each, num in nums.items()
-            )
+            ahead = num_ending + turns.num_before(owner.decode(), int(band), before)
         positions[name.decode()] = ahead + 1
     return positions

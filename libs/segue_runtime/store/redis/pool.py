@@ -26,7 +26,7 @@ from segue_runtime.store.redis.pool_snapshot import (
     offer_text,
     snapshot_of,
 )
-from segue_runtime.store.redis.rows import pairs_of
+from segue_runtime.store.redis.rows import pairs_of, standings_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -116,7 +116,7 @@ class RedisPool:
         await self._scripts.call("pool", "add_cost", stage, float(cost))
 
     async def workload(self, kind: str) -> Workload:
-        found, turns = await self._scripts.call("queue", "workload", kind, MAX_JOBS, repeats=True)
+        found, standings = await self._scripts.call("queue", "workload", kind, MAX_JOBS, repeats=True)
         (costs,) = await self._scripts.call("pool", "costs", repeats=True)
         pool = await self._snapshot()
         known = Assignment(pool.snapshot(with_line=False))
@@ -125,7 +125,7 @@ class RedisPool:
         jobs = [each for each in found if each[2] is not None]
         return Workload(
             jobs=[_unfinished(each) for each in sorted(jobs, key=lambda each: (each[1] != b"1", int(each[2])))],
-            turns={owner: int(turn) for owner, turn in pairs_of(turns).items()},
+            standings=standings_of(standings),
             renderers=pool.renderers(),
             profiles={key: profile for key, profile, _ in pool.models()},
             speeds={key: known.speed(key) for key in keys},
@@ -176,7 +176,10 @@ class RedisPool:
             committed = [
                 each
                 for one in given
-                for each in (one.row.ticket, one.row.owner, one.renderer, secrets.token_hex(16), int(one.was_warm))
+                for each in (
+                    *(one.row.ticket, one.row.owner, one.renderer, secrets.token_hex(16), int(one.was_warm)),
+                    one.tag,
+                )
             ]
             (is_committed,) = await self._scripts.call("pool", "commit", found.version, *committed)
             if is_committed == b"1":
@@ -186,7 +189,7 @@ class RedisPool:
 
 
 def _unfinished(found: list[bytes | list[bytes] | None]) -> UnfinishedJob:
-    name, is_held, _, owner, spec, resource, progress, last, started, source_bytes, source_type = found
+    name, is_held, _, owner, spec, resource, progress, last, started, source_bytes, source_type, priority = found
     row = pairs_of(last) if isinstance(last, list) else {}
     return UnfinishedJob(
         name=_bytes(name).decode(),
@@ -201,6 +204,7 @@ def _unfinished(found: list[bytes | list[bytes] | None]) -> UnfinishedJob:
         started=float(started) if isinstance(started, bytes) else None,
         source_bytes=int(_bytes(source_bytes) or 0),
         source_type=_bytes(source_type).decode(),
+        priority=int(_bytes(priority)),
     )
 
 

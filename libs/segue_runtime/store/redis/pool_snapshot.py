@@ -31,7 +31,8 @@ class PoolSnapshot:
     version: bytes
     members: Sequence[PoolMember]
     sections: Sequence[LineEntry]
-    turns: dict[str, int]
+    served: dict[str, int]
+    """The tag of each owner when a section of it got a lease last."""
     remembered: Sequence[tuple[bytes, bytes, Sequence[bytes]]]
     """Models in the order in which they were seen first: key, profile, and measured speeds by renderer."""
     last_turn: int
@@ -44,7 +45,7 @@ class PoolSnapshot:
                 renderer, speed = json.loads(each)
                 speeds.setdefault((key_of(text), renderer), []).append(float(speed))
         rows = [each.row for each in self.sections] if with_line else []
-        return Snapshot(self.members, rows, self.turns, speeds)
+        return Snapshot(self.members, rows, self.served, speeds)
 
     def renderers(self) -> list[KnownRenderer]:
         """Return the present renderers with their leases."""
@@ -63,7 +64,7 @@ class PoolSnapshot:
 
 def snapshot_of(answer: list[Any]) -> PoolSnapshot:
     """Read the answer of the function."""
-    version, present, sections, turns, remembered, last_turn = answer
+    version, present, sections, served, remembered, last_turn = answer
     members = [
         PoolMember(offer_of(renderer.decode(), offered, stream, status), is_resting == b"1")
         for renderer, offered, stream, status, is_resting in present
@@ -72,7 +73,7 @@ def snapshot_of(answer: list[Any]) -> PoolSnapshot:
         version,
         sorted(members, key=lambda member: member.offer.renderer),
         [_section_of(each) for each in sections],
-        {owner: int(turn) for owner, turn in pairs_of(turns).items()},
+        {owner: int(tag) for owner, tag in pairs_of(served).items()},
         [(text, profile, measured) for text, profile, measured in remembered],
         int(last_turn),
     )
@@ -80,7 +81,7 @@ def snapshot_of(answer: list[Any]) -> PoolSnapshot:
 
 def _section_of(found: list[bytes | None]) -> LineEntry:
     # Fields at the end that are not set are missing.
-    ticket, owner, key, due, audio_s, excluded, renderer, lease, section_id = found
+    ticket, weight, owner, key, due, audio_s, excluded, renderer, lease, section_id = found
     row = LineRow(
         ticket=int(ticket or 0),
         owner=(owner or b"").decode(),
@@ -89,6 +90,7 @@ def _section_of(found: list[bytes | None]) -> LineEntry:
         audio_s=float(audio_s or 0),
         excluded=frozenset(json.loads(excluded or b"[]")),
         renderer=None if renderer is None else renderer.decode(),
+        weight=int(weight or 1),
     )
     return LineEntry(row, (lease or b"").decode(), (section_id or b"").decode())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from segue_runtime import errors
+from segue_runtime.store.queue import limits
 from segue_runtime.store.records import Fenced, LogEnded, TailLost, not_found
 from segue_runtime.store.uploads import not_there
 
@@ -27,6 +28,8 @@ def _of_job(reason: str, values: list[str]) -> SegueError | None:
             return errors.NotFinished(f"{name} has not ended: cancel it first, then delete it", metadata={"name": name})
         case "QUEUE_FULL":
             return errors.QueueFull(f"the queue is full: {values[0]} jobs wait", metadata={"limit": values[1]})
+        case "TOO_MANY_QUEUED":
+            return limits.too_many_queued(values[0], int(values[1]), int(values[2]))
         case "REQUEST_ID_REUSED":
             name, request_id = values
             return errors.RequestIdReused(

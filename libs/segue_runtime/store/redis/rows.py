@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from segue_runtime.store.records import Event, Job, Upload, UploadPart
+from segue_runtime.store.queue.turns import Standing
+from segue_runtime.store.records import Event, Job, Priority, Upload, UploadPart
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from segue_runtime.store.records import NewEvent
 
-INTEGERS = frozenset({"epoch", "claims", "last_sequence", "last_stamp", "lone_losses", "stored_bytes"})
+INTEGERS = frozenset({"epoch", "claims", "last_sequence", "last_stamp", "lone_losses", "stored_bytes", "priority"})
 FLOATS = frozenset(
     {"lease_until", "attached_until", "created", "started", "finished", "expires", "lease_s", "attached_s", "worked_s"}
 )
@@ -36,7 +37,7 @@ def id_of(flat: Sequence[bytes]) -> int:
 
 def job_of(name: bytes | str, flat: Sequence[bytes], *, is_taken_over: bool = False) -> Job:
     """Make a job from its hash."""
-    values: dict[str, Any] = dict.fromkeys(OPTIONAL)
+    values: dict[str, Any] = dict.fromkeys(OPTIONAL) | {"priority": Priority.NORMAL}
     for field, value in pairs_of(flat).items():
         if field in INTEGERS:
             values[field] = int(value)
@@ -51,6 +52,24 @@ def job_of(name: bytes | str, flat: Sequence[bytes], *, is_taken_over: bool = Fa
         elif field not in KEPT_OUT:
             values[field] = value.decode()
     return Job(name=_text(name), is_taken_over=is_taken_over, **values)
+
+
+def standings_of(found: Sequence[Any]) -> list[Standing]:
+    """Make standings of owners; the jobs of all kinds count together."""
+    standings: dict[tuple[str, int], Standing] = {}
+    for band, owner, num, tag, weight, number, may_start in found:
+        key = (owner.decode(), int(band))
+        known = standings.get(key)
+        standings[key] = Standing(
+            priority=key[1],
+            owner=key[0],
+            num=num + (known.num if known else 0),
+            tag=int(float(tag)),
+            weight=int(weight),
+            number=int(number),
+            may_start=None if may_start == b"" else int(may_start),
+        )
+    return list(standings.values())
 
 
 def event_of(entry: Sequence[Any]) -> Event:

@@ -32,7 +32,7 @@ RETENTION_S: Final = 7 * 86400.0
 
 
 INDEXES: Final = {
-    "job": ("waiting:*", "queue:*", "ending:*", "leases:*", "owner:*", "kind:*", "expiring"),
+    "job": ("waiting:*", "queue:*", "ending:*", "leases:*", "running:*", "owner:*", "kind:*", "expiring"),
     "upload": ("uploads:of:*", "uploads:created", "uploads:written", "uploads:discarded"),
     "section": ("line", "line:waiting"),
 }
@@ -103,6 +103,7 @@ class RedisStore(RedisJobs, RedisQueue, RedisLog, RedisUploads, RedisUsage):
                     for member in await self._scripts.client.zrange(key, 0, -1):
                         call = self._scripts.call("jobs", "forget", key, member, f"segue:{hashes}:{member.decode()}")
                         removed += int((await call)[0])
+        await self._scripts.call("jobs", "reindex_owners")
         return Repaired(jobs, uploads, sections, removed)
 
     async def _reindex(self, library: str, operation: str, hashes: str, *others: str) -> int:

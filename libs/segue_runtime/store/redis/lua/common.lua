@@ -64,24 +64,65 @@ local function kinds_of(first)
   return { unpack(ARGV, first) }
 end
 
--- An owner without a turn stands before all others, by its oldest job.
-local NEW_OWNER = -4503599627370496
+-- The bands of the queue, and the weighted turns of owners in each: segue_runtime.store.queue.turns explains them.
+-- `ring` has the owners that may start a job, with their tags, and `parked` those at their running limit. The tags in a
+-- ring are those of the moment they were written: as the present never passes the smallest tag, they stay true.
+local BANDS = { '3', '2', '1' }
+local NORMAL = '2'
+local STEP = 720720
 
-local function update_ring(kind, owner)
-  local oldest = redis.call('ZRANGE', key('queue', kind, owner), 0, 0, 'WITHSCORES')
-  if #oldest == 0 then
-    redis.call('ZREM', key('ring', kind), owner)
-    return
+local function weight_of(owner)
+  return tonumber(redis.call('HGET', key('owners', 'weight'), owner) or '1')
+end
+
+local function tag_of(band, owner)
+  local present = number_of(redis.call('HGET', key('present'), band))
+  local served = redis.call('HGET', key('turns', band), owner)
+  if not served then
+    return present
   end
-  local turn = redis.call('HGET', key('turns'), owner)
-  redis.call('ZADD', key('ring', kind), turn or (NEW_OWNER + tonumber(oldest[2])), owner)
+  return math.max(present, tonumber(served) + math.floor(STEP / weight_of(owner)))
+end
+
+-- How many jobs an owner may start now, or nil for any number.
+local function may_start(owner)
+  local limit = redis.call('HGET', key('owners', 'running'), owner)
+  return limit and math.max(0, tonumber(limit) - redis.call('ZCARD', key('running', owner))) or nil
+end
+
+-- Equal tags are in the order of members: the owner that was seen first comes first.
+local function member_of(owner)
+  return string.format('%012d', number_of(redis.call('HGET', key('owners', 'number'), owner))) .. owner
+end
+
+local function owner_of(member)
+  return string.sub(member, 13)
+end
+
+local function update_ring(kind, band, owner)
+  local member = member_of(owner)
+  redis.call('ZREM', key('ring', kind, band), member)
+  redis.call('ZREM', key('parked', kind, band), member)
+  if redis.call('EXISTS', key('queue', kind, band, owner)) == 1 then
+    local index = may_start(owner) == 0 and 'parked' or 'ring'
+    redis.call('ZADD', key(index, kind, band), text(tag_of(band, owner)), member)
+  end
+end
+
+local function update_rings(owner)
+  for _, kind in ipairs(redis.call('SMEMBERS', key('kinds'))) do
+    for _, band in ipairs(BANDS) do
+      update_ring(kind, band, owner)
+    end
+  end
 end
 
 local function leave_queue(name, kind, owner)
+  local band = redis.call('HGET', key('job', name), 'priority') or NORMAL
   redis.call('ZREM', key('ending', kind), name)
   redis.call('ZREM', key('waiting', kind), name)
-  if redis.call('ZREM', key('queue', kind, owner), name) == 1 then
-    update_ring(kind, owner)
+  if redis.call('ZREM', key('queue', kind, band, owner), name) == 1 then
+    update_ring(kind, band, owner)
   end
 end
 
@@ -90,9 +131,31 @@ local function join_queue(name, kind, owner, id, is_ending)
     redis.call('ZADD', key('ending', kind), id, name)
     return
   end
+  local band = redis.call('HGET', key('job', name), 'priority') or NORMAL
   redis.call('ZADD', key('waiting', kind), id, name)
-  redis.call('ZADD', key('queue', kind, owner), id, name)
-  update_ring(kind, owner)
+  redis.call('ZADD', key('queue', kind, band, owner), id, name)
+  update_ring(kind, band, owner)
+end
+
+local function is_limited(owner)
+  return redis.call('HEXISTS', key('owners', 'running'), owner) == 1
+end
+
+local function begin_running(name, owner, id)
+  redis.call('ZADD', key('running', owner), id, name)
+  if is_limited(owner) then
+    update_rings(owner)
+  end
+end
+
+-- A limited owner's next job may start now: tell the conductors that wait for one.
+local function end_running(name, owner)
+  if redis.call('ZREM', key('running', owner), name) == 1 and is_limited(owner) then
+    update_rings(owner)
+    for _, kind in ipairs(redis.call('SMEMBERS', key('kinds'))) do
+      ring_bell('queue', kind)
+    end
+  end
 end
 
 -- Whether a lease is held: from its last renewal to its end. A second of tolerance covers rounding.

@@ -13,9 +13,41 @@ local function find_request(name, owner, request_id, digest)
   return { 'ok', earlier, redis.call('HGETALL', key('job', earlier)) }
 end
 
--- name, kind, owner, digest, limit, stamp, +request_id, +upload, +attached_s, number of events, (kind, payload)…,
--- (field, value)…
-function operations.create(name, kind, owner, digest, limit, stamp, request_id, upload, attached_s, num_events, ...)
+local function num_waiting_of(owner)
+  local number = 0
+  for _, kind in ipairs(redis.call('SMEMBERS', key('kinds'))) do
+    for _, band in ipairs(BANDS) do
+      number = number + redis.call('ZCARD', key('queue', kind, band, owner))
+    end
+  end
+  return number
+end
+
+-- Write an owner's weight and +running limit.
+local function set_share(owner, weight, running)
+  local weights, limits = key('owners', 'weight'), key('owners', 'running')
+  if redis.call('HEXISTS', key('owners', 'number'), owner) == 0 then
+    redis.call('HSET', key('owners', 'number'), owner, redis.call('INCR', key('owners', 'ids')))
+  end
+  local before_weight, before_limit = redis.call('HGET', weights, owner), redis.call('HGET', limits, owner)
+  if before_weight == weight and before_limit == (running or false) then
+    return
+  end
+  redis.call('HSET', weights, owner, weight)
+  if running then
+    redis.call('HSET', limits, owner, running)
+  else
+    redis.call('HDEL', limits, owner)
+  end
+  if before_weight then
+    update_rings(owner)
+  end
+end
+
+-- name, kind, owner, digest, limit, stamp, +request_id, +upload, +attached_s, weight, +running, +queued, number of
+-- events, (kind, payload)…, (field, value)…
+function operations.create(name, kind, owner, digest, limit, stamp, request_id, upload, attached_s, weight, running,
+  queued, num_events, ...)
   local rest = { ... }
   request_id, upload, attached_s = option(request_id), option(upload), option(attached_s)
   if redis.call('EXISTS', key('job', name)) == 1 then
@@ -29,6 +61,11 @@ function operations.create(name, kind, owner, digest, limit, stamp, request_id, 
     return { 'NO_UPLOAD', upload }
   end
   redis.call('SADD', key('kinds'), kind)
+  queued = option(queued)
+  local num_queued = queued and num_waiting_of(owner)
+  if queued and num_queued >= tonumber(queued) then
+    return { 'TOO_MANY_QUEUED', owner, text(num_queued), queued }
+  end
   local num_waiting = 0
   for _, each in ipairs(redis.call('SMEMBERS', key('kinds'))) do
     num_waiting = num_waiting + redis.call('ZCARD', key('waiting', each))
@@ -36,6 +73,7 @@ function operations.create(name, kind, owner, digest, limit, stamp, request_id, 
   if num_waiting >= tonumber(limit) then
     return { 'QUEUE_FULL', text(num_waiting), limit }
   end
+  set_share(owner, weight, option(running))
   local id = redis.call('INCR', key('ids'))
   local last = 2 * tonumber(num_events)
   redis.call('HSET', key('job', name), 'id', id, 'kind', kind, 'owner', owner, 'digest', digest, 'epoch', 0,
@@ -160,6 +198,7 @@ function operations.reindex(name)
   redis.call('ZADD', key('kind', kind), id, name)
   leave_queue(name, kind, owner)
   redis.call('ZREM', key('leases', kind), name)
+  redis.call('ZREM', key('running', owner), name)
   redis.call('ZREM', key('expiring'), name)
   if job[8] then
     redis.call('HSET', key('requests', owner), job[8], name)
@@ -172,6 +211,9 @@ function operations.reindex(name)
     redis.call('ZADD', key('expiring'), job[10], name)
   elseif job[5] then
     redis.call('ZADD', key('leases', kind), job[7], name)
+    if not job[6] then
+      redis.call('ZADD', key('running', owner), id, name)
+    end
   else
     join_queue(name, kind, owner, id, job[6])
   end
@@ -179,6 +221,15 @@ function operations.reindex(name)
     redis.call('SET', key('ids'), id)
   end
   return { 'ok' }
+end
+
+-- Put all owners into the rings of their jobs, and out of all others.
+function operations.reindex_owners()
+  local owners = redis.call('HKEYS', key('owners', 'number'))
+  for _, owner in ipairs(owners) do
+    update_rings(owner)
+  end
+  return { 'ok', #owners }
 end
 
 -- Remove a member of a sorted set whose hash is not there any more.

@@ -11,6 +11,7 @@ local function finish(name, retention_s, audio_s, stored_bytes)
   if job[3] then
     redis.call('SREM', key('upload', 'jobs', job[3]), name)
   end
+  end_running(name, job[2])
   forget_sections(name, job[5])
   count_usage(job[2], 'audio_s', tonumber(audio_s))
   count_usage(job[2], 'stored_bytes', tonumber(stored_bytes))

@@ -168,7 +168,7 @@ local function live_sections()
       if not claim[2] or claim[1] ~= section[2] then
         forget_section(ticket, claim[3])
       elseif is_held(claim[3], claim[4]) then
-        found[#found + 1] = { ticket, unpack(section, 3) }
+        found[#found + 1] = { ticket, weight_of(section[3]), unpack(section, 3) }
       end
     end
   end
@@ -191,18 +191,19 @@ function operations.snapshot()
     redis.call('HGETALL', key('line', 'turns')), speeds(), redis.call('GET', key('line', 'turn')) or '0' }
 end
 
--- The version of the snapshot, then (ticket, owner, renderer, lease, was warm)…
+-- The version of the snapshot, then (ticket, owner, renderer, lease, was warm, the owner's tag)…
 function operations.commit(version, ...)
   if (redis.call('GET', key('line', 'version')) or '0') ~= version then
     return { 'ok', '0' }
   end
   local given = { ... }
-  for index = 1, #given, 5 do
+  for index = 1, #given, 6 do
     local ticket, owner = given[index], given[index + 1]
     redis.call('HSET', key('section', ticket), 'renderer', given[index + 2], 'lease', given[index + 3], 'was_warm',
       given[index + 4], 'leased_at', text(steady_now))
     redis.call('ZREM', key('line', 'waiting'), ticket)
-    redis.call('HSET', key('line', 'turns'), owner, redis.call('INCR', key('line', 'turn')))
+    redis.call('HSET', key('line', 'turns'), owner, given[index + 5])
+    redis.call('INCR', key('line', 'turn'))
     ring_bell('line', ticket)
   end
   changed()

@@ -1,7 +1,7 @@
 -- The queue of waiting jobs, and the leases of running ones.
 
 local function hold(name, holder, lease_s)
-  local job = job_fields(name, 'kind', 'owner', 'claimed_by', 'alone', 'lease_until')
+  local job = job_fields(name, 'kind', 'owner', 'claimed_by', 'alone', 'lease_until', 'cancel_reason', 'id')
   local job_key = key('job', name)
   local lease_until = text(steady_now + tonumber(lease_s))
   redis.call('HINCRBY', job_key, 'epoch', 1)
@@ -13,6 +13,9 @@ local function hold(name, holder, lease_s)
   end
   leave_queue(name, job[1], job[2])
   redis.call('ZADD', key('leases', job[1]), lease_until, name)
+  if not job[6] then
+    begin_running(name, job[2], job[7])
+  end
   forget_sections(name, job[5])
   return { 'ok', name, job[3] and '1' or '0', redis.call('HGETALL', job_key) }
 end
@@ -45,28 +48,52 @@ local function cancelled(kinds)
   return best
 end
 
--- The oldest job of the owner whose turn is longest ago.
-local function in_turn(kinds)
-  local best, best_turn, best_id
-  for _, kind in ipairs(kinds) do
-    local first = redis.call('ZRANGE', key('ring', kind), 0, 0, 'WITHSCORES')
-    local oldest = #first > 0 and redis.call('ZRANGE', key('queue', kind, first[1]), 0, 0, 'WITHSCORES') or {}
-    if #oldest > 0 then
-      local turn, id = tonumber(first[2]), tonumber(oldest[2])
-      if not best or turn < best_turn or (turn == best_turn and id < best_id) then
-        best, best_turn, best_id = oldest[1], turn, id
-      end
-    elseif #first > 0 then
-      redis.call('ZREM', key('ring', kind), first[1])
+-- The smallest tag of the owners in a band, of all kinds.
+local function smallest_tag(band)
+  local smallest
+  for _, kind in ipairs(redis.call('SMEMBERS', key('kinds'))) do
+    local first = redis.call('ZRANGE', key('ring', kind, band), 0, 0, 'WITHSCORES')
+    if #first > 0 and (not smallest or tonumber(first[2]) < smallest) then
+      smallest = tonumber(first[2])
     end
   end
-  return best
+  return smallest
 end
 
-local function take_turn(owner)
-  redis.call('HSET', key('turns'), owner, redis.call('INCR', key('turn')))
+-- The owner with the smallest tag in the highest band that has one: its oldest job of some kinds, and its turn.
+local function in_turn(kinds)
+  for _, band in ipairs(BANDS) do
+    local best, best_kind, best_member, best_tag
+    for _, kind in ipairs(kinds) do
+      local first = redis.call('ZRANGE', key('ring', kind, band), 0, 0, 'WITHSCORES')
+      local oldest = #first > 0 and redis.call('ZRANGE', key('queue', kind, band, owner_of(first[1])), 0, 0,
+        'WITHSCORES') or {}
+      if #first > 0 and #oldest == 0 then
+        redis.call('ZREM', key('ring', kind, band), first[1])
+      elseif #first > 0 then
+        local tag, id = tonumber(first[2]), tonumber(oldest[2])
+        local is_first = not best or tag < best_tag or (tag == best_tag and (first[1] < best_member
+          or (first[1] == best_member and id < best.id)))
+        if is_first then
+          best, best_kind, best_member, best_tag = { name = oldest[1], id = id }, kind, first[1], tag
+        end
+      end
+    end
+    if best then
+      return best.name, { band = band, owner = owner_of(best_member), kind = best_kind, tag = best_tag,
+        present = smallest_tag(band) }
+    end
+  end
+  return nil
+end
+
+local function take_turn(turn)
+  redis.call('HSET', key('turns', turn.band), turn.owner, text(turn.tag))
+  if turn.present > number_of(redis.call('HGET', key('present'), turn.band)) then
+    redis.call('HSET', key('present'), turn.band, text(turn.present))
+  end
   for _, kind in ipairs(redis.call('SMEMBERS', key('kinds'))) do
-    update_ring(kind, owner)
+    update_ring(kind, turn.band, turn.owner)
   end
 end
 
@@ -91,12 +118,12 @@ function operations.claim(nonce, holder, lease_s)
   end
   local kinds = kinds_of(8)
   for _ = 1, MAX_TRIES do
-    local name, is_turn = lost_lease(kinds), false
+    local name, turn = lost_lease(kinds), nil
     if not name then
       name = cancelled(kinds)
     end
     if not name then
-      name, is_turn = in_turn(kinds), true
+      name, turn = in_turn(kinds)
     end
     if not name then
       return { 'ok' }
@@ -105,18 +132,15 @@ function operations.claim(nonce, holder, lease_s)
     if job[1] and not job[2] then
       local claimed = hold(name, holder, lease_s)
       redis.call('SET', key('claimed', nonce), job_fields(name, 'epoch')[1] .. ' ' .. name, 'EX', 30)
-      if not job[5] then
-        take_turn(job[3])
+      if turn then
+        take_turn(turn)
       end
       return claimed
     end
     forget_job(name, kinds) -- an index had what the hash does not say
-    if job[1] or is_turn then
-      for _, kind in ipairs(kinds) do
-        if job[3] then
-          leave_queue(name, kind, job[3])
-        end
-      end
+    if turn then
+      redis.call('ZREM', key('queue', turn.kind, turn.band, turn.owner), name)
+      update_ring(turn.kind, turn.band, turn.owner)
     end
   end
   return { 'ok' }
@@ -167,6 +191,7 @@ function operations.release(name, epoch)
   redis.call('HDEL', key('job', name), 'claimed_by', 'lease_until')
   redis.call('ZREM', key('leases', job[1]), name)
   join_queue(name, job[1], job[2], job[3], job[4])
+  end_running(name, job[2])
   forget_sections(name, job[6])
   ring_bell('queue', job[1])
   return { 'ok' }
@@ -191,6 +216,8 @@ function operations.request_cancel(name, reason)
     if not job[3] then
       leave_queue(name, job[4], job[5])
       join_queue(name, job[4], job[5], job[1], true)
+    else
+      end_running(name, job[5])
     end
   end
   ring_bell('cancel', name)
@@ -211,30 +238,43 @@ function operations.attach(name, for_s)
   return { 'ok' }
 end
 
--- Answers for each name its owner, how many jobs of its owner are before it (or cancelled ones), and whether it is
--- cancelled itself; then the owners of each kind with their turns and numbers.
+-- For each kind and band the owners with waiting jobs: how many, their tags and weights, and what they may start.
+local function standings(kinds)
+  local found = {}
+  for _, kind in ipairs(kinds) do
+    for _, band in ipairs(BANDS) do
+      for _, index in ipairs({ 'ring', 'parked' }) do
+        for _, member in ipairs(redis.call('ZRANGE', key(index, kind, band), 0, -1)) do
+          local owner = owner_of(member)
+          found[#found + 1] = { band, owner, redis.call('ZCARD', key('queue', kind, band, owner)),
+            text(tag_of(band, owner)), weight_of(owner), string.sub(member, 1, 12), may_start(owner) or '' }
+        end
+      end
+    end
+  end
+  return found
+end
+
+-- Answers for each name its owner and band, how many jobs of its owner and band are before it (or cancelled ones), and
+-- whether it is cancelled itself; then the number of cancelled ones, and the standings.
 function operations.positions(...)
   local kinds = redis.call('SMEMBERS', key('kinds'))
-  local found, num_ending, owners = {}, 0, {}
+  local found, num_ending = {}, 0
   for _, name in ipairs({ ... }) do
-    local job = job_fields(name, 'id', 'owner', 'cancel_reason', 'claimed_by', 'finished')
+    local job = job_fields(name, 'id', 'owner', 'cancel_reason', 'claimed_by', 'finished', 'priority')
     if job[1] and not job[4] and not job[5] then
-      local before = 0
+      local before, band = 0, job[6] or NORMAL
       for _, kind in ipairs(kinds) do
-        local index = job[3] and key('ending', kind) or key('queue', kind, job[2])
+        local index = job[3] and key('ending', kind) or key('queue', kind, band, job[2])
         before = before + redis.call('ZCOUNT', index, '-inf', '(' .. job[1])
       end
-      found[#found + 1] = { name, job[2], job[3] and '1' or '0', before }
+      found[#found + 1] = { name, job[2], band, job[3] and '1' or '0', before }
     end
   end
   for _, kind in ipairs(kinds) do
     num_ending = num_ending + redis.call('ZCARD', key('ending', kind))
-    local ring = redis.call('ZRANGE', key('ring', kind), 0, -1, 'WITHSCORES')
-    for index = 1, #ring, 2 do
-      owners[#owners + 1] = { ring[index], ring[index + 1], redis.call('ZCARD', key('queue', kind, ring[index])) }
-    end
   end
-  return { 'ok', found, num_ending, owners }
+  return { 'ok', found, num_ending, standings(kinds) }
 end
 
 function operations.depths()
@@ -247,11 +287,11 @@ function operations.depths()
 end
 
 local function work_of(name, is_held_now)
-  local job = job_fields(name, 'id', 'owner', 'spec', 'resource', 'started', 'upload')
+  local job = job_fields(name, 'id', 'owner', 'spec', 'resource', 'started', 'upload', 'priority')
   local source = job[6] and redis.call('HMGET', key('upload', job[6]), 'offset', 'media_type') or { false, false }
   local last = redis.call('XREVRANGE', key('log', name), '+', '-', 'COUNT', 1)
   return { name, is_held_now, job[1], job[2], job[3], job[4], redis.call('GET', key('progress', name)),
-    last[1] and last[1][2] or {}, job[5], source[1], source[2] }
+    last[1] and last[1][2] or {}, job[5], source[1], source[2], job[7] or NORMAL }
 end
 
 -- The jobs of a kind that are held, and those that wait, at most `limit` of each.
@@ -263,7 +303,7 @@ function operations.workload(kind, limit)
   for _, name in ipairs(redis.call('ZRANGE', key('waiting', kind), 0, limit - 1)) do
     found[#found + 1] = work_of(name, '0')
   end
-  return { 'ok', found, redis.call('HGETALL', key('turns')) }
+  return { 'ok', found, standings(redis.call('SMEMBERS', key('kinds'))) }
 end
 
 -- What waiters wait for, at one moment: the number of names and the names, the number of tickets and the tickets.
@@ -278,8 +318,9 @@ function operations.poll(num_names, ...)
     tickets[#tickets + 1] = (not section[1] or section[2]) and '1' or '0'
   end
   for _, kind in ipairs(redis.call('SMEMBERS', key('kinds'))) do
-    local is_waiting = redis.call('EXISTS', key('waiting', kind), key('ending', kind)) > 0
-    if is_waiting or lost_lease({ kind }) then
+    local is_claimable = redis.call('EXISTS', key('ending', kind), key('ring', kind, '1'), key('ring', kind, '2'),
+      key('ring', kind, '3')) > 0
+    if is_claimable or lost_lease({ kind }) then
       queues[#queues + 1] = kind
     end
   end
