@@ -43,6 +43,17 @@ async def on_server(redis_server: RedisServer) -> AsyncIterator[RedisStore]:
     await store.close()
 
 
+async def test_a_cancellation_at_any_moment_of_a_call_ends_its_task(on_server: RedisStore) -> None:
+    await on_server.check()
+    for num_turns in range(40):
+        task = asyncio.create_task(on_server.check())
+        for _ in range(num_turns):
+            await asyncio.sleep(0)
+        if task.cancel():
+            await asyncio.wait([task])
+            assert task.cancelled(), num_turns
+
+
 async def test_a_store_whose_data_are_gone_does_not_answer_until_they_are_back(
     on_server: RedisStore, redis_server: RedisServer
 ) -> None:

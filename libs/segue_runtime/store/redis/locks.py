@@ -34,8 +34,7 @@ async def exclusive(scripts: RedisScripts, name: str) -> AsyncIterator[None]:
                 yield
             finally:
                 renewing.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await renewing
+                await asyncio.gather(renewing, return_exceptions=True)
     except TimeoutError as error:
         when = held.when()
         if when is not None and when <= loop.time():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from functools import cache
 from importlib import resources
@@ -12,6 +13,8 @@ from segue_runtime.errors import InternalError, StorageFull, StoreUnavailable
 from segue_runtime.store.redis.refusals import refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from segue_runtime.clocks import Clocks
     from segue_runtime.errors import SegueError
     from segue_runtime.store.redis.server import RedisClient
@@ -76,7 +79,8 @@ class RedisScripts:
 
         for pause_s in (*pauses_s, None):
             try:
-                return await self.evaluate(library, operation, *arguments)
+                with _cancellable():
+                    return await self.evaluate(library, operation, *arguments)
             except (NotConnected, NotAnswered, OSError) as error:
                 if pause_s is None:
                     raise translate(error) from error
@@ -99,6 +103,18 @@ class RedisScripts:
         except NoScriptError:  # the server was started, or it is another one after a failover
             answer = await self.client.eval(source, 0, *values)
         return answer
+
+
+@contextlib.contextmanager
+def _cancellable() -> Iterator[None]:
+    """Cancel the task at the end if that was asked for meanwhile: before Python 3.12 the client can lose it."""
+    task = asyncio.current_task()
+    num_cancels = task.cancelling() if task else 0
+    try:
+        yield
+    finally:
+        if task and task.cancelling() > num_cancels:
+            raise asyncio.CancelledError
 
 
 @cache
