@@ -39,6 +39,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="cpu",
         help="device of the engine's tests; mps is not tested",
     )
+    parser.addoption(
+        "--shape",
+        choices=("embedded", "cluster"),
+        default="embedded",
+        help="meshes of tests/mesh: one process on a disk, or several of each role on Redis and S3",
+    )
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

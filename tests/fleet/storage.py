@@ -25,12 +25,12 @@ class MissingProgramError(Exception):
 class ClusterStorage:
     """Both servers. Their data stay in `folder`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *redis_options: str) -> None:
         for program, install in INSTALL.items():
             if shutil.which(program) is None:
                 raise MissingProgramError(f"{program} is missing; install it: {install}")
         (folder / "redis").mkdir(parents=True, exist_ok=True)
-        self.redis = redis_server.RedisServer(folder / "redis", *SAFE)
+        self.redis = redis_server.RedisServer(folder / "redis", *SAFE, *redis_options)
         self.s3 = s3_server.S3Server(folder / "s3")
 
     def start(self) -> None:

@@ -14,9 +14,11 @@ import subprocess
 import sys
 import urllib.request
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import psutil
+from tests.fleet.storage import as_flags
+from tests.mesh.shapes import shape
 
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composer_pb2_grpc, composition_pb2, spec_pb2
@@ -33,7 +35,9 @@ if TYPE_CHECKING:
 
     from segue_runtime.clocks import Clocks
 
-READY_S = 60.0
+STORE_ROLES = ("all", "gateway", "conductor")
+OWN_STORAGE = {"--store-backend", "--store-path", "--artifacts-backend", "--artifacts-path"}
+"""Flags of tests that choose the storage themselves."""
 
 
 def spec(
@@ -106,12 +110,30 @@ async def reach(updates: Stream, kind: str) -> Update:
     raise AssertionError(kind)
 
 
+class Mesh(Protocol):
+    """A whole mesh in this process."""
+
+    @property
+    def inner(self) -> str:
+        """The address of a gateway that needs no token. In a cluster it is not the one of the client."""
+        ...
+
+
 @contextlib.asynccontextmanager
 async def embedded(
     home: Path, flags: dict[str, object] | None = None, clocks: Clocks = REAL
-) -> AsyncIterator[tuple[Node, Client]]:
-    """Start the whole mesh in this process, as `segued compose` does."""
-    settings = load({"home": str(home), "server.drain": "2s", **(flags or {})}, environ={}, folder=home)
+) -> AsyncIterator[tuple[Mesh, Client]]:
+    """Start the whole mesh in this process: one node as `segued compose` does, or a cluster with `--shape cluster`."""
+    storage = shape().settings(home)
+    values = {**storage, "server.drain": "2s", **(flags or {})}
+    if storage:
+        from tests.mesh.cluster import ClusterMesh
+
+        assert clocks is REAL, "a store in Redis has the time of its server"
+        async with ClusterMesh(home, values) as mesh, Client(Access(mesh.callers), patience_s=5) as client:
+            yield mesh, client
+        return
+    settings = load({"home": str(home), **values}, environ={}, folder=home)
     async with Node(settings, listen=(), clocks=clocks) as node, Client(Access(node.inner), patience_s=5) as client:
         yield node, client
 
@@ -164,6 +186,8 @@ class Segued:
         """Return the command line."""
         command = [sys.executable, "-m", "segued", "serve", "--role", self.role, "--home", str(self.home)]
         command += ["--conductor-lease", "2s", "--conductor-heartbeat", "0.3s", "--log-format", "json", *self.flags]
+        if self.role in STORE_ROLES and not set(self.flags) & OWN_STORAGE:
+            command += as_flags(shape().settings(self.home))
         return [*command, "--listen", self.address]
 
     def start(self, failpoints: str = "", *, wait: bool = True) -> Segued:

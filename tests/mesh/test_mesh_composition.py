@@ -22,8 +22,9 @@ from segue_runtime import failpoints
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.mesh.harness import Mesh
+
     from segue_client import Update
-    from segued.serve.node import Node
 
 BOTH = stream_pb2.AUDIO_SELECTION_BOTH
 
@@ -166,7 +167,7 @@ async def test_a_cancel_ends_a_piece_in_every_stage_and_keeps_the_draft(tmp_path
         assert again.composition.state == composition_pb2.STATE_SUCCEEDED
 
 
-async def idle(node: Node) -> None:
+async def idle(node: Mesh) -> None:
     """Wait until the renderer is idle: a cancellation frees its slot."""
     async with Client(Access(node.inner)) as client, asyncio.timeout(30):
         while (await client.stats()).renderers[0].busy_slots:  # noqa: ASYNC110 - nothing else tells

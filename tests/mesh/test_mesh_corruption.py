@@ -19,8 +19,9 @@ from segue_runtime import failpoints
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.mesh.harness import Mesh
+
     from segue_client import Client
-    from segued.serve.node import Node
 
 BOTH = stream_pb2.AUDIO_SELECTION_BOTH
 DRAFT = stream_pb2.AUDIO_SELECTION_DRAFT
@@ -41,7 +42,7 @@ def only_file(folder: Path) -> Path:
     return min(path for path in folder.iterdir() if path.is_file())
 
 
-async def download(node: Node, output: composition_pb2.Output, offset: int = 0, limit: int = 0) -> bytes:
+async def download(node: Mesh, output: composition_pb2.Output, offset: int = 0, limit: int = 0) -> bytes:
     """Read a range of a file without the client, which would check the digest by itself."""
     request = files_pb2.DownloadArtifactRequest(name=output.name, read_offset=offset, read_limit=limit)
     async with stub(node.inner) as calls:

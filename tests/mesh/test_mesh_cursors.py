@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from tests.mesh.harness import Mesh
+
     from segue_client import Client
-    from segued.serve.node import Node
 
 BOTH = stream_pb2.AUDIO_SELECTION_BOTH
 NOT_FOUND = grpc.StatusCode.NOT_FOUND
@@ -47,7 +48,7 @@ async def refused(client: Client, name: str, cursor: str) -> SegueError:
     return caught.value
 
 
-async def first_kind(node: Node, name: str, cursor: str) -> str | None:
+async def first_kind(node: Mesh, name: str, cursor: str) -> str | None:
     """Return the kind of the first update after a cursor."""
     request = stream_pb2.WatchCompositionRequest(name=name, cursor=cursor)
     async with stub(node.inner) as calls:
