@@ -71,6 +71,28 @@ async def test_the_words_of_a_section_are_sung(client: Client) -> None:
     assert not any(rendered(sung)[name].lyrics_applied for name in others)
 
 
+async def test_the_later_sections_imitate_the_first(client: Client) -> None:
+    """Their seeds and prompts are the same with and without: only the sound of the first is added."""
+    asked = spec("calm piano, 120 bpm, C major, a verse and a chorus", seconds=8.0, seed=6)
+    alone = await hear(client.compose(asked, audio=BOTH))
+    asked.brief.same_timbre = True
+    alike = await hear(client.compose(asked, audio=BOTH))
+    assert alike.composition.state == composition_pb2.STATE_SUCCEEDED
+    first, second = names(alike)
+    assert alike.composition.plan.sections[1].spec.timbre_section == first
+    assert [rendered(alike)[name].guide_applied for name in (first, second)] == [False, True]
+    before, after = pieces(alone, alone.draft), pieces(alike, alike.draft)
+    assert not np.array_equal(before[second], after[second])
+    # With another first section the second one has another sound. It imitates nothing when it is left as it is.
+    child = await hear(client.compose(child_of(alike, redo(first)), audio=BOTH))
+    assert reused(child) == {second}
+    both = await hear(client.compose(child_of(alike, redo(first), redo(second, seed=3)), audio=BOTH))
+    only = await hear(client.compose(child_of(alike, redo(second, seed=3)), audio=BOTH))
+    assert rendered(both)[second].guide_applied
+    first_takes = [[each.take for each in heard.composition.sections] for heard in (both, only)]
+    assert first_takes[0][1] != first_takes[1][1]
+
+
 async def test_a_cancelled_piece_frees_the_model_between_two_steps(client: Client) -> None:
     long = spec(PROMPT, seconds=120.0)
     long.brief.sampling.steps = 200

@@ -7,7 +7,10 @@ from itertools import groupby
 
 import pytest
 
-from segue_music.plan import Brief, Kind, ModelProfile, Plan, Role
+from segue_music.elements import ChordQuality
+from segue_music.plan import Brief, Kind, ModelProfile, Origin, Plan, Role
+from segue_planner.form.request import ProposedSection
+from segue_planner.language_model.proposal import Proposal
 from segue_planner.planner import Planner
 
 S = 1_000_000_000
@@ -40,6 +43,30 @@ def test_the_first_section_is_short(prompt: str) -> None:
             # The form stays; a long first section is two.
             assert roles(short) == roles(usual)
             assert len(short.sections) - len(usual.sections) in ({1} if first_s(usual) > 16.5 else {0, 1})
+
+
+@pytest.mark.parametrize("longest_s", [None, 20])
+def test_the_first_section_of_a_language_model_is_short_and_keeps_its_words_and_chords(longest_s: int | None) -> None:
+    proposal = Proposal(
+        sections=(
+            ProposedSection(Role.VERSE, 16, ("i", "iv"), "soft keys"),
+            ProposedSection(Role.CHORUS, 16, ("i", "V7"), "full band"),
+        )
+    )
+    brief = Brief(prompt="sad pop, A minor, 100 bpm", duration_ns=77 * S)
+    profile = replace(AT_END, max_duration_ns=longest_s and longest_s * S)
+    usual, short = Planner(brief, (STREAMS,), None, proposal).plan(), Planner(brief, (profile,), None, proposal).plan()
+    assert first_s(usual) > 30
+    assert first_s(short) <= 16.5
+    assert roles(short) == roles(usual) == [Role.VERSE, Role.CHORUS]
+    assert any(each.field == "form" and each.origin == Origin.LANGUAGE_MODEL for each in short.readings)
+    assert not short.warnings
+    for item in short.sections:
+        is_verse = item.spec.role == Role.VERSE
+        assert ("soft keys" if is_verse else "full band") in item.spec.prompt
+        found = {(chord.root, chord.quality) for chord in item.spec.chords}
+        assert len(found) <= 3
+        assert (("D", ChordQuality.MINOR) in found) == is_verse
 
 
 def test_a_long_window_is_not_divided() -> None:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from segue_music.plan import ModelProfile, Role, SectionSpec
     from segue_planner.facts.piece_facts import PieceFacts
+    from segue_planner.form.outline import SectionOutline
     from segue_planner.genres.genre import Genre
     from segue_planner.prompt.prompt_facts import PromptFacts
 
@@ -238,7 +239,7 @@ class Planner:
                     "form_cut", f"only {len(timed.sections)} of {len(request.roles)} sections fit into the length"
                 )
         else:
-            self._record_chosen_form(name, [section.role for section in timed.sections])
+            self._record_chosen_form(name, timed.sections)
         self._record_section_requests(timed)
         for course, words in prompt.course.items():
             if course != "loop":
@@ -246,11 +247,13 @@ class Planner:
         for course, words in prompt.without_course.items():
             self._log.record("course", f"no {course.replace('_', ' ')}", Origin.NEGATIVE_PROMPT, words)
 
-    def _record_chosen_form(self, name: str, roles: Sequence[Role]) -> None:
+    def _record_chosen_form(self, name: str, sections: Sequence[SectionOutline]) -> None:
         """Record the form of a language model or of the genre, with the sections that the prompt requires."""
-        prompt = self._prompt
-        if roles == [each.role for each in self._proposed]:
+        prompt, roles = self._prompt, [section.role for section in sections]
+        divided = self._proposed_for(sections)
+        if divided and roles == [each.role for each in divided]:
             self._log.record("form", name, Origin.LANGUAGE_MODEL)
+            self._proposed = divided
         else:
             if self._proposed:
                 self._log.warn(
@@ -265,6 +268,15 @@ class Planner:
                 self._log.record("section", role_name(role), Origin.PROMPT, words)
             else:
                 self._log.warn("section_left_out", f"the piece is too short for the {role_name(role)}")
+
+    def _proposed_for(self, sections: Sequence[SectionOutline]) -> list[ProposedSection]:
+        """Return the proposal of each section: one that was divided for the model counts for all its parts.
+
+        Nothing, if the sections are of another form.
+        """
+        if {section.place for section in sections} != set(range(len(self._proposed))):
+            return []
+        return [self._proposed[section.place] for section in sections]
 
     def _record_section_requests(self, timed: TimedForm) -> None:
         prompt = self._prompt

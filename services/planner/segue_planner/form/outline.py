@@ -40,6 +40,7 @@ class SectionOutline:
 def outline_form(total_bars: int, genre: Genre, request: FormRequest) -> tuple[SectionOutline, ...]:
     """Divide a number of bars into sections."""
     roles = list(request.roles)
+    is_stated = bool(roles) and not request.proposed_bars
     if request.proposed_bars and total_bars < 2 * len(roles):
         request = replace(request, proposed_bars=())
         roles = roles if request.keeps_roles else []
@@ -56,13 +57,13 @@ def outline_form(total_bars: int, genre: Genre, request: FormRequest) -> tuple[S
         places = [place for place, each in enumerate(parts) for _ in each]
         roles = [role for role, each in zip(roles, parts, strict=True) for _ in each]
         lengths = [bars for each in parts for bars in each]
-    is_requested = (request.roles and not request.keeps_roles) or roles[0] in request.role_bars
-    if 0 < request.first_bars < lengths[0] and len(roles) < MAX_SECTIONS and not is_requested:
+    is_stated = is_stated or roles[0] in request.role_bars
+    if 0 < request.first_bars < lengths[0] and len(roles) < MAX_SECTIONS and not is_stated:
         first = _first_part(request.first_bars, genre.phrase_bars)
         roles, lengths = [roles[0], *roles], [first, lengths[0] - first, *lengths[1:]]
         places.insert(0, places[0])
     counts: dict[Role, int] = {}
-    outlines = []
+    outlines: list[SectionOutline] = []
     for role, bars, place in zip(roles, lengths, places, strict=True):
         counts[role] = counts.get(role, 0) + 1
         outlines.append(_outline(role, bars, counts[role], place, total=roles.count(role)))
