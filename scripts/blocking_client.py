@@ -31,12 +31,21 @@ from segue_client.event_loop_thread import EventLoopThread
 from segue_client.transport.resumption import STUCK_LIMIT_S
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
     from typing import Self
 
     from segue.analyzer.v1.analyzer_pb2 import Report
-    from segue.composer.v1 import analysis_pb2, composer_pb2, composition_pb2, files_pb2, spec_pb2, stream_pb2
+    from segue.composer.v1 import (
+        analysis_pb2,
+        composer_pb2,
+        composition_pb2,
+        files_pb2,
+        spec_pb2,
+        stream_pb2,
+        usage_pb2,
+    )
     from segue.composer.v1.composition_pb2 import Composition, Output
     from segue.composer.v1.spec_pb2 import CompositionSpec
     from segue.mixer.v1.mixer_pb2 import MasterSettings

@@ -28,6 +28,7 @@ COMPOSER: Final[Mapping[str, frozenset[Grant]]] = {
     "GetArtifactUrl": _WATCH,
     "ListModels": _COMPOSE | _WATCH,
     "GetStats": _WATCH,
+    "GetUsage": _WATCH,
     "CreateUpload": _UPLOAD,
     "WriteUpload": _UPLOAD,
     "FinishUpload": _UPLOAD,

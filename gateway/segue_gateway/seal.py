@@ -13,8 +13,9 @@ import hmac
 from typing import Final
 
 TAG_BYTES: Final = 16
-MAX_PLACE_BYTES: Final = 32
-"""The length of the key stream."""
+BLOCK_BYTES: Final = 32
+"""The length of one block of the key stream."""
+MAX_PLACE_BYTES: Final = 255
 
 
 class Seal:
@@ -22,7 +23,7 @@ class Seal:
 
     def __init__(self, key: bytes) -> None:
         self._tag_hash = hashlib.blake2b(key=key, digest_size=TAG_BYTES, person=b"tag")
-        self._hide_hash = hashlib.blake2b(key=key, digest_size=MAX_PLACE_BYTES, person=b"hide")
+        self._hide_hash = hashlib.blake2b(key=key, digest_size=BLOCK_BYTES, person=b"hide")
 
     def seal(self, place: bytes, belongs_to: bytes) -> str:
         """Return a place as text that only `open` with the same `belongs_to` can read."""
@@ -47,7 +48,11 @@ class Seal:
         return tag.digest()
 
     def _hide(self, place: bytes, tag: bytes) -> bytes:
-        stream = self._hide_hash.copy()
-        stream.update(tag)
-        hidden = int.from_bytes(place, "big") ^ int.from_bytes(stream.digest()[: len(place)], "big")
+        stream = b"".join(self._block(tag, number) for number in range(-(-len(place) // BLOCK_BYTES)))
+        hidden = int.from_bytes(place, "big") ^ int.from_bytes(stream[: len(place)], "big")
         return hidden.to_bytes(len(place), "big")
+
+    def _block(self, tag: bytes, number: int) -> bytes:
+        block = self._hide_hash.copy()
+        block.update(tag + bytes([number]) if number else tag)
+        return block.digest()

@@ -14,6 +14,7 @@ from segue.composer.v1 import (
     files_pb2,
     mastering_pb2,
     stream_pb2,
+    usage_pb2,
 )
 from segue_composition import log_rows, state
 from segue_composition.job_kinds import ANALYSIS, COMPOSITION, MASTERING
@@ -24,6 +25,7 @@ from segue_gateway.ready_times import ReadyTimes
 from segue_gateway.seal import Seal
 from segue_gateway.submission.jobs import Submission, owner
 from segue_gateway.uploads import UploadFiles
+from segue_gateway.usage import UsageDays
 from segue_gateway.watch import cursor as cursors
 from segue_gateway.watch.streams import WatchStreams
 from segue_runtime import errors
@@ -61,6 +63,7 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         self._submission = Submission(settings, services, self._files, self._ready_times, draining)
         self._seal = Seal(services.store.token_key)
         self._page_tokens = listing.PageTokens(self._seal)
+        self._usage = UsageDays(services.store, self._seal)
         self._streams = WatchStreams(settings.gateway, services, self._seal, self._ready_times, draining, metrics)
 
     # Compositions.
@@ -288,6 +291,10 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         )
         stats.uptime.FromNanoseconds(round((time.monotonic() - self._start_time) * 1e9))
         return stats
+
+    async def GetUsage(self, request: usage_pb2.GetUsageRequest, context: Context) -> usage_pb2.GetUsageResponse:
+        """Return what an owner has used, by day."""
+        return await self._usage.get(owner(), request)
 
     async def _cancel(self, name: str, call: str) -> Job:
         """Cancel a job of the caller. One that never ran ends at once."""

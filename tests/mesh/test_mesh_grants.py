@@ -45,6 +45,7 @@ SUFFICES = {
     f"{COMPOSER}/GetArtifactUrl": "watch",
     f"{COMPOSER}/ListModels": "compose watch",
     f"{COMPOSER}/GetStats": "watch",
+    f"{COMPOSER}/GetUsage": "watch",
     f"{COMPOSER}/CreateUpload": "compose analyze",
     f"{COMPOSER}/WriteUpload": "compose analyze",
     f"{COMPOSER}/FinishUpload": "compose analyze",

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 TARGET = Path(__file__).parents[2] / "clients" / "rust" / "target"
-SHARED_COMMANDS = ("compose", "plan", "analyze", "master", "models")
+SHARED_COMMANDS = ("compose", "plan", "analyze", "master", "models", "usage")
 # Flags that one program alone has, with the reason; (command, flag) where the other commands share it.
 ONLY_SEGUE = {
     "--play": "Python has no audio output",
@@ -24,6 +24,7 @@ ONLY_SEGUE = {
     "--verbose": "log.level is the setting for this in segued",
     ("analyze", "--quiet"): "segued prints nothing but the report",
     ("models", "--quiet"): "segued prints nothing but the models",
+    ("usage", "--quiet"): "segued prints nothing but the usage",
 }
 ONLY_SEGUED = {
     "--home": "segued has a store",

@@ -10,12 +10,21 @@ from segue_client.event_loop_thread import EventLoopThread
 from segue_client.transport.resumption import STUCK_LIMIT_S
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
     from typing import Self
 
     from segue.analyzer.v1.analyzer_pb2 import Report
-    from segue.composer.v1 import analysis_pb2, composer_pb2, composition_pb2, files_pb2, spec_pb2, stream_pb2
+    from segue.composer.v1 import (
+        analysis_pb2,
+        composer_pb2,
+        composition_pb2,
+        files_pb2,
+        spec_pb2,
+        stream_pb2,
+        usage_pb2,
+    )
     from segue.composer.v1.composition_pb2 import Composition, Output
     from segue.composer.v1.spec_pb2 import CompositionSpec
     from segue.mixer.v1.mixer_pb2 import MasterSettings
@@ -191,6 +200,15 @@ class BlockingClient:
     def stats(self) -> composer_pb2.GetStatsResponse:
         """Return the statistics of the service."""
         return self._thread.run(self._inner.stats())
+
+    def usage(
+        self, owner: str = "", *, first_day: dt.date | None = None, last_day: dt.date | None = None
+    ) -> Iterator[usage_pb2.DayUsage]:
+        """Yield what the caller has used, by day in UTC; of the last 30 days by default.
+
+        `owner` is another owner, or `*` for all owners, which needs the grant admin.
+        """
+        return self._thread.iterate(self._inner.usage(owner, first_day=first_day, last_day=last_day))
 
     def download(self, output: Output, target: Path, *, replace: bool = False) -> None:
         """Write an output to a file: complete and with the announced digest, or not at all. Broken downloads resume."""

@@ -16,6 +16,7 @@ from segue.composer.v1 import (
     mastering_pb2,
     spec_pb2,
     stream_pb2,
+    usage_pb2,
 )
 from segue.music.v1 import music_pb2
 from segue_client.channel import Access
@@ -29,6 +30,7 @@ from segue_client.transport.retry import RetryBackoff, is_temporary
 from segue_client.transport.stream_check import StreamPosition
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
     from typing import Self
@@ -215,6 +217,23 @@ class Client:
     async def stats(self) -> composer_pb2.GetStatsResponse:
         """Return the statistics of the service."""
         return await self._connection.call(lambda stub: stub.GetStats, composer_pb2.GetStatsRequest())
+
+    async def usage(
+        self, owner: str = "", *, first_day: dt.date | None = None, last_day: dt.date | None = None
+    ) -> AsyncIterator[usage_pb2.DayUsage]:
+        """Yield what the caller has used, by day in UTC; of the last 30 days by default.
+
+        `owner` is another owner, or `*` for all owners, which needs the grant admin.
+        """
+        request = usage_pb2.GetUsageRequest(owner=owner, page_size=PAGE_SIZE)
+        request.first_day, request.last_day = (str(day) if day else "" for day in (first_day, last_day))
+        while True:
+            page = await self._connection.call(lambda stub: stub.GetUsage, request)
+            for day in page.days:
+                yield day
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                return
 
     # Files.
 

@@ -156,6 +156,8 @@ impl Client {
         list_models, ListModelsRequest, ListModelsResponse, MAX_ATTEMPTS);
     unary!(/// Returns the load of the service.
         get_stats, GetStatsRequest, GetStatsResponse, 1);
+    unary!(/// Returns a page of what an owner has used, by day.
+        get_usage, GetUsageRequest, GetUsageResponse, MAX_ATTEMPTS);
     unary!(/// Returns a URL of a file for a limited time.
         get_artifact_url, GetArtifactUrlRequest, GetArtifactUrlResponse, MAX_ATTEMPTS);
     unary!(/// Opens an upload.

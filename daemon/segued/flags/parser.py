@@ -7,7 +7,7 @@ import argparse
 from segued.flags.files import add_audio_file, add_composition
 from segued.flags.music import add_music
 from segued.flags.shared import add_force, add_output, add_server, add_settings, add_tls
-from segued.flags.values import seconds, speed
+from segued.flags.values import day, seconds, speed
 
 EXIT_CODES = (
     "Exit codes: 0 done, 1 the composition or the work failed, 2 wrong usage, 3 the server cannot be reached, "
@@ -33,12 +33,25 @@ def parser() -> argparse.ArgumentParser:
     _add_help(top)
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     music = (_compose, _plan, _master, _analyze)
-    for add in (_serve, *music, _models, _health, _check_renderer, _record, _replay, _gc, _store, _config, _version):
+    stored = (_gc, _store)
+    for add in (
+        _serve,
+        *music,
+        _models,
+        _usage,
+        _health,
+        _check_renderer,
+        _record,
+        _replay,
+        *stored,
+        _config,
+        _version,
+    ):
         add_settings(add(commands))
     return top
 
 
-Commands = argparse._SubParsersAction  # noqa: SLF001 - its only name
+Commands = argparse._SubParsersAction  # noqa: SLF001 - its only name  # pyright: ignore[reportPrivateUsage]
 
 
 def _command(
@@ -142,6 +155,21 @@ def _models(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentPar
     group.add_argument("--audiocraft", action="store_true", help="pull: the files that the audiocraft renderer opens")
     group.add_argument("--offline", action="store_true", help="pull: only check the files that are here")
     add_server(command)
+    add_output(command, quiet=False)
+    return command
+
+
+def _usage(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    command = _command(commands, "usage", "Show what you have used, by day in UTC")
+    group = command.add_argument_group("Owners and days")
+    whose = group.add_mutually_exclusive_group()
+    whose.add_argument("--owner", metavar="OWNER", default="", help="Show another owner; needs the grant admin")
+    whose.add_argument("--all", action="store_true", help="Show all owners; needs the grant admin")
+    group.add_argument(
+        "--first-day", metavar="DAY", type=day, help="First day, as 2026-11-30 [default: 29 days before the last]"
+    )
+    group.add_argument("--last-day", metavar="DAY", type=day, help="Last day [default: today]")
+    add_server(command, DEFAULT_ADDRESS)
     add_output(command, quiet=False)
     return command
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 
 from segue_runtime.settings import parse_duration
 
@@ -24,6 +25,14 @@ def speed(text: str) -> float:
     if not value > 0:
         raise argparse.ArgumentTypeError(f"{text!r}: use 1 for the recorded time, 10 for ten times as fast, or inf")
     return value
+
+
+def day(text: str) -> dt.date:
+    """Read a day: 2026-11-30."""
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a day; write one like 2026-11-30") from None
 
 
 def label(text: str) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from segue.composer.v1 import composition_pb2 as segue_dot_composer_dot_v1_dot_c
 from segue.composer.v1 import files_pb2 as segue_dot_composer_dot_v1_dot_files__pb2
 from segue.composer.v1 import mastering_pb2 as segue_dot_composer_dot_v1_dot_mastering__pb2
 from segue.composer.v1 import stream_pb2 as segue_dot_composer_dot_v1_dot_stream__pb2
+from segue.composer.v1 import usage_pb2 as segue_dot_composer_dot_v1_dot_usage__pb2
 
 GRPC_GENERATED_VERSION = '1.72.2'
 GRPC_VERSION = grpc.__version__
@@ -106,6 +107,11 @@ class ComposerServiceStub(object):
                 '/segue.composer.v1.ComposerService/GetStats',
                 request_serializer=segue_dot_composer_dot_v1_dot_composer__pb2.GetStatsRequest.SerializeToString,
                 response_deserializer=segue_dot_composer_dot_v1_dot_composer__pb2.GetStatsResponse.FromString,
+                _registered_method=True)
+        self.GetUsage = channel.unary_unary(
+                '/segue.composer.v1.ComposerService/GetUsage',
+                request_serializer=segue_dot_composer_dot_v1_dot_usage__pb2.GetUsageRequest.SerializeToString,
+                response_deserializer=segue_dot_composer_dot_v1_dot_usage__pb2.GetUsageResponse.FromString,
                 _registered_method=True)
         self.CreateUpload = channel.unary_unary(
                 '/segue.composer.v1.ComposerService/CreateUpload',
@@ -275,6 +281,14 @@ class ComposerServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetUsage(self, request, context):
+        """GetUsage returns what an owner has used, by day in UTC. Requests and sent bytes come up to two seconds late. Errors:
+        INVALID_FIELD, INVALID_PAGE_TOKEN, PERMISSION_DENIED for the usage of others without the grant admin.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateUpload(self, request, context):
         """CreateUpload creates an empty upload. Errors: QUOTA_EXCEEDED for the bytes or the number of the caller's uploads.
         """
@@ -427,6 +441,11 @@ def add_ComposerServiceServicer_to_server(servicer, server):
                     servicer.GetStats,
                     request_deserializer=segue_dot_composer_dot_v1_dot_composer__pb2.GetStatsRequest.FromString,
                     response_serializer=segue_dot_composer_dot_v1_dot_composer__pb2.GetStatsResponse.SerializeToString,
+            ),
+            'GetUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUsage,
+                    request_deserializer=segue_dot_composer_dot_v1_dot_usage__pb2.GetUsageRequest.FromString,
+                    response_serializer=segue_dot_composer_dot_v1_dot_usage__pb2.GetUsageResponse.SerializeToString,
             ),
             'CreateUpload': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateUpload,
@@ -838,6 +857,33 @@ class ComposerService(object):
             '/segue.composer.v1.ComposerService/GetStats',
             segue_dot_composer_dot_v1_dot_composer__pb2.GetStatsRequest.SerializeToString,
             segue_dot_composer_dot_v1_dot_composer__pb2.GetStatsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/segue.composer.v1.ComposerService/GetUsage',
+            segue_dot_composer_dot_v1_dot_usage__pb2.GetUsageRequest.SerializeToString,
+            segue_dot_composer_dot_v1_dot_usage__pb2.GetUsageResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -13,6 +13,7 @@ import segue.composer.v1.composition_pb2
 import segue.composer.v1.files_pb2
 import segue.composer.v1.mastering_pb2
 import segue.composer.v1.stream_pb2
+import segue.composer.v1.usage_pb2
 import typing
 
 _T = typing.TypeVar("_T")
@@ -130,6 +131,14 @@ class ComposerServiceStub:
         segue.composer.v1.composer_pb2.GetStatsResponse,
     ]
     """GetStats returns the load of the service."""
+
+    GetUsage: grpc.UnaryUnaryMultiCallable[
+        segue.composer.v1.usage_pb2.GetUsageRequest,
+        segue.composer.v1.usage_pb2.GetUsageResponse,
+    ]
+    """GetUsage returns what an owner has used, by day in UTC. Requests and sent bytes come up to two seconds late. Errors:
+    INVALID_FIELD, INVALID_PAGE_TOKEN, PERMISSION_DENIED for the usage of others without the grant admin.
+    """
 
     CreateUpload: grpc.UnaryUnaryMultiCallable[
         segue.composer.v1.files_pb2.CreateUploadRequest,
@@ -318,6 +327,14 @@ class ComposerServiceAsyncStub:
         segue.composer.v1.composer_pb2.GetStatsResponse,
     ]
     """GetStats returns the load of the service."""
+
+    GetUsage: grpc.aio.UnaryUnaryMultiCallable[
+        segue.composer.v1.usage_pb2.GetUsageRequest,
+        segue.composer.v1.usage_pb2.GetUsageResponse,
+    ]
+    """GetUsage returns what an owner has used, by day in UTC. Requests and sent bytes come up to two seconds late. Errors:
+    INVALID_FIELD, INVALID_PAGE_TOKEN, PERMISSION_DENIED for the usage of others without the grant admin.
+    """
 
     CreateUpload: grpc.aio.UnaryUnaryMultiCallable[
         segue.composer.v1.files_pb2.CreateUploadRequest,
@@ -532,6 +549,16 @@ class ComposerServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[segue.composer.v1.composer_pb2.GetStatsResponse, collections.abc.Awaitable[segue.composer.v1.composer_pb2.GetStatsResponse]]:
         """GetStats returns the load of the service."""
+
+    @abc.abstractmethod
+    def GetUsage(
+        self,
+        request: segue.composer.v1.usage_pb2.GetUsageRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[segue.composer.v1.usage_pb2.GetUsageResponse, collections.abc.Awaitable[segue.composer.v1.usage_pb2.GetUsageResponse]]:
+        """GetUsage returns what an owner has used, by day in UTC. Requests and sent bytes come up to two seconds late. Errors:
+        INVALID_FIELD, INVALID_PAGE_TOKEN, PERMISSION_DENIED for the usage of others without the grant admin.
+        """
 
     @abc.abstractmethod
     def CreateUpload(

@@ -73,10 +73,15 @@ def number_of(day: dt.date) -> int:
     return (day - EPOCH).days
 
 
+def day_of(number: int) -> dt.date:
+    """Return a day from days since 1970."""
+    return EPOCH + dt.timedelta(days=number)
+
+
 def day_usage(number: int, owner: str, items: Mapping[str, float]) -> DayUsage:
     """Make a record from the items that are stored."""
     return DayUsage(
-        day=EPOCH + dt.timedelta(days=number),
+        day=day_of(number),
         owner=owner,
         audio_s=items.get(AUDIO_S, 0.0),
         rendered_s={

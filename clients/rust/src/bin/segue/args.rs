@@ -123,6 +123,8 @@ pub enum Command {
     Master(MasterArgs),
     /// List the models that can play
     Models,
+    /// Show what you have used, by day in UTC
+    Usage(UsageArgs),
     /// Show the load of the service
     Stats,
     /// Find out why a server cannot be reached
@@ -132,6 +134,22 @@ pub enum Command {
         /// Shell
         shell: clap_complete::Shell,
     },
+}
+
+#[derive(clap::Args)]
+pub struct UsageArgs {
+    /// Show another owner; needs the grant admin
+    #[arg(long, value_name = "OWNER", default_value = "", hide_default_value = true, conflicts_with = "all")]
+    pub owner: String,
+    /// Show all owners; needs the grant admin
+    #[arg(long)]
+    pub all: bool,
+    /// First day, as 2026-11-30 [default: 29 days before the last]
+    #[arg(long, value_name = "DAY", default_value = "", hide_default_value = true)]
+    pub first_day: String,
+    /// Last day [default: today]
+    #[arg(long, value_name = "DAY", default_value = "", hide_default_value = true)]
+    pub last_day: String,
 }
 
 #[derive(clap::Args)]

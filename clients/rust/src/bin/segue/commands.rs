@@ -15,6 +15,7 @@ mod models;
 mod plan;
 mod retry;
 mod stats;
+mod usage;
 mod watch;
 
 use crate::{
@@ -44,6 +45,7 @@ pub async fn run(args: Args, printer: &Printer) -> Result<(), CliError> {
         Command::Analyze { file } => analyze::run(&server, printer, &file).await,
         Command::Master(args) => Box::pin(master::run(&server, printer, args)).await,
         Command::Models => models::run(&server, printer).await,
+        Command::Usage(args) => usage::run(&server, printer, args).await,
         Command::Stats => stats::run(&server, printer).await,
         Command::Doctor => doctor::run(&server, printer).await,
         Command::Completions { .. } => Ok(()),

@@ -24,6 +24,8 @@ fn the_output_of_the_other_commands_is_unchanged() {
     check("models", &fake, &["models"]);
     check("models_json", &fake, &["models", "--json"]);
     check("stats", &fake, &["stats"]);
+    check("usage", &fake, &["usage", "--all", "--first-day", "2026-11-29"]);
+    check("usage_json", &fake, &["usage", "--json"]);
     check("doctor", &fake, &["doctor"]);
     check("analyze_output", &fake, &["analyze", "compositions/00c0ffee/outputs/master.flac"]);
     check("plan", &fake, &["plan", "rain"]);

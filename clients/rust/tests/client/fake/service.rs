@@ -244,6 +244,25 @@ impl ComposerService for Service {
         Err(refusal(Code::Unimplemented, "NOT_IMPLEMENTED", "this store has no URLs", &[]))
     }
 
+    async fn get_usage(&self, request: Request<GetUsageRequest>) -> Reply<GetUsageResponse> {
+        let asked = request.into_inner();
+        if asked.page_token.is_empty() && asked.owner == "*" {
+            let day = DayUsage { day: asked.first_day, owner: "bob".into(), requests: 1, ..Default::default() };
+            return reply(GetUsageResponse { days: vec![day], next_page_token: "more".into() });
+        }
+        let time = |seconds| prost_types::Duration { seconds, nanos: 0 };
+        let day = DayUsage {
+            day: "2026-11-30".into(),
+            owner: "alice".into(),
+            audio: Some(time(62)),
+            rendered: [("band".to_owned(), time(40)), ("another".to_owned(), time(3600))].into(),
+            stored_bytes: 8_100_000,
+            sent_bytes: 9_000,
+            requests: 12,
+        };
+        reply(GetUsageResponse { days: vec![day], next_page_token: String::new() })
+    }
+
     async fn list_uploads(&self, _: Request<ListUploadsRequest>) -> Reply<ListUploadsResponse> {
         let state = self.0.lock().unwrap();
         let upload = |(name, bytes): (&String, &Vec<u8>)| Upload {
