@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import stat
+import sys
 import time
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
@@ -22,15 +25,24 @@ class ReloadedFile(Generic[T]):
     """The value of a file that a setting names.
 
     `parse` raises ValueError with what is wrong, and where. A file with an error stops the start; later it is logged,
-    and the value before it counts.
+    and the value before it counts. If it `is_secret`, a file that every user can read is named in the log.
     """
 
-    def __init__(self, setting: str, path: Path, parse: Callable[[str], T], *, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(
+        self,
+        setting: str,
+        path: Path,
+        parse: Callable[[str], T],
+        *,
+        max_bytes: int = MAX_BYTES,
+        is_secret: bool = False,
+    ) -> None:
         self._setting = setting
+        self._is_secret = is_secret
         self._path = path
         self._parse = parse
         self._max_bytes = max_bytes
-        self._version = self._stat()
+        self._version: tuple[int, int, int] | None = self._stat()
         self._value = self._read()
         self._looked = time.monotonic()
 
@@ -43,14 +55,16 @@ class ReloadedFile(Generic[T]):
         return self._value
 
     def _read_again(self) -> None:
+        before = self._version
         try:
-            version = self._stat()
-            if version == self._version:
+            self._version = None
+            self._version = self._stat()
+            if self._version == before:
                 return
-            self._version = version
             self._value = self._read()
         except SettingsError as error:
-            log.error("a changed file was not read; what it said before still counts", reason=str(error))  # noqa: TRY400 - the text names file and place
+            if self._version != before:  # a file that is away is named once
+                log.error("a changed file was not read; what it said before still counts", reason=str(error))  # noqa: TRY400 - the text names file and place
         else:
             log.info("a changed file was read", setting=self._setting)
 
@@ -64,7 +78,10 @@ class ReloadedFile(Generic[T]):
     def _read(self) -> T:
         try:
             with self._path.open("rb") as file:
+                rights = os.fstat(file.fileno()).st_mode
                 raw = file.read(self._max_bytes + 1)
+            if self._is_secret and sys.platform != "win32" and rights & stat.S_IROTH:
+                log.warning("every user of this machine can read a secret", setting=self._setting, file=str(self._path))
             if len(raw) > self._max_bytes:
                 raise self._refused(f"it has more than {self._max_bytes} bytes")
             return self._parse(raw.decode())

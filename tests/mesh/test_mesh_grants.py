@@ -1,8 +1,11 @@
-"""Every method of the contract against every grant, at the public port."""
+"""Every method of the contract against every grant, at the ports of a gateway and of the roles."""
 
 from __future__ import annotations
 
 import hashlib
+import re
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -13,25 +16,33 @@ from tests.mesh.harness import free_port
 from segue.analyzer.v1 import analyzer_pb2
 from segue.composer.v1 import composer_pb2
 from segue.mixer.v1 import mixer_pb2
+from segue.planner.v1 import planner_pb2
+from segue.renderer.v1 import pool_pb2, renderer_pb2
 from segue_client.errors import from_rpc_error
-from segue_runtime.callers import EVERY_GRANT, Grant
+from segue_runtime.callers import EVERY_GRANT, Caller, Grant
+from segue_runtime.rpc.admission import admission, signed_tokens
 from segue_runtime.rpc.server import Server, Service
 from segue_runtime.settings import ServerSettings, SettingsError, load
 from segued.serve.node import Node
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
+    from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
-    from google.protobuf.descriptor import MethodDescriptor
-
-USERS = {"compose", "watch", "analyze", "admin"}
-"""The grants of users."""
 COMPOSER = "segue.composer.v1.ComposerService"
-DENIED = grpc.StatusCode.PERMISSION_DENIED
-SERVICES = (composer_pb2, analyzer_pb2, mixer_pb2)
-# What suffices, besides `admin`. A new method of the contract without an entry here fails.
-SUFFICES = {
+DENIED, UNKNOWN = grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED
+KEY = "a-key-that-is-long-enough-for-HS256"
+# The services at each port.
+PORTS = {
+    "all": (composer_pb2, analyzer_pb2, mixer_pb2, pool_pb2),
+    "gateway": (composer_pb2, analyzer_pb2, mixer_pb2),
+    "conductor": (pool_pb2,),
+    "planner": (planner_pb2,),
+    "renderer": (renderer_pb2,),
+    "mixer": (mixer_pb2,),
+    "analyzer": (analyzer_pb2,),
+}
+# The grants that suffice at a gateway, besides `admin`. A new method of the contract without an entry fails.
+FOR_USERS = {
     f"{COMPOSER}/Compose": "compose",
     f"{COMPOSER}/CreateComposition": "compose",
     f"{COMPOSER}/GetComposition": "watch",
@@ -61,6 +72,12 @@ SUFFICES = {
     "segue.mixer.v1.MixerService/Master": "compose",
     "segue.mixer.v1.MixerService/Mix": "compose",
 }
+GATEWAYS = ("all", "gateway")
+
+
+def signed(*grants: Grant) -> str:
+    key = signed_tokens.SigningKey(KEY)
+    return signed_tokens.sign(key, Caller("ann", frozenset(grants)), now=time.time(), ttl_s=600)
 
 
 def line(owner: str, token: str, grants: str = "") -> str:
@@ -79,41 +96,59 @@ async def refusal(channel: grpc.aio.Channel, method: MethodDescriptor, token: st
     return None
 
 
-@pytest.fixture
-async def node(tmp_path: Path) -> AsyncIterator[Node]:
-    """A mesh with a token for each grant, whose text is the grant's name."""
-    tokens = tmp_path / "tokens"
-    tokens.write_text("".join(line("ann", grant, grant) for grant in sorted(USERS)) + line("bob", "default"))
-    flags = {"home": str(tmp_path), "server.tokens_file": str(tokens), "server.drain": "1s"}
-    async with Node(load(flags, environ={}, folder=tmp_path), listen=("127.0.0.1:0",)) as found:
-        yield found
+async def served_to(channel: grpc.aio.Channel, method: MethodDescriptor) -> set[str]:
+    """Return the grants of which each alone opens a method."""
+    name = f"{method.containing_service.full_name}/{method.name}"
+    served: set[str] = set()
+    for grant in Grant:
+        error = await refusal(channel, method, signed(grant))
+        if error is None or error.code() not in {DENIED, UNKNOWN}:
+            served.add(grant.value)
+            continue
+        known = from_rpc_error(error)
+        assert (error.code(), known.reason, known.metadata["method"]) == (DENIED, "PERMISSION_DENIED", name)
+        assert known.message.startswith(f"{method.name} needs the grant {known.metadata['grant'].split(',')[0]}")
+        assert known.message.endswith(f"your credentials have {grant.value}")
+    for token in ("", "no-token"):
+        error = await refusal(channel, method, token)
+        assert error is not None
+        assert error.code() is UNKNOWN
+    return served
 
 
-async def test_each_method_is_served_to_callers_with_a_grant_that_suffices_and_to_no_others(node: Node) -> None:
-    methods = [
-        method
-        for module in SERVICES
-        for service in module.DESCRIPTOR.services_by_name.values()
-        for method in service.methods
-    ]
-    found: dict[str, str] = {}
-    async with grpc.aio.insecure_channel(node.addresses[0]) as channel:
-        for method in methods:
-            name = f"{method.containing_service.full_name}/{method.name}"
-            served: list[str] = []
-            for token in ("compose", "watch", "analyze", "admin", "default"):
-                error = await refusal(channel, method, token)
-                if error is None or error.code() is not DENIED:
-                    served.append(token)
-                    continue
-                known = from_rpc_error(error)
-                assert known.reason == "PERMISSION_DENIED"
-                assert known.metadata["method"] == name
-                assert known.metadata["grant"].split(",") == SUFFICES[name].split()
-                assert known.message.startswith(f"{method.name} needs the grant {SUFFICES[name].split()[0]}")
-            assert served[-2:] == ["admin", "default"], name
-            found[name] = " ".join(served[:-2])
-    assert found == SUFFICES
+@pytest.mark.parametrize("port", PORTS)
+async def test_each_method_is_open_to_callers_with_a_grant_that_suffices_and_to_no_others(
+    port: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "SLOW_DOWN_S", 0.0)
+    keys = tmp_path / "keys"
+    keys.write_text(KEY)
+    keys.chmod(0o600)
+    flags = {"home": str(tmp_path), "server.role": port, "server.signing_keys": str(keys), "server.drain": "1s"}
+    settings = load({**flags, "conductor.listen": "127.0.0.1:0"}, environ={}, folder=tmp_path)
+    expected: dict[str, set[str]] = {}
+    found: dict[str, set[str]] = {}
+    async with (
+        Node(settings, listen=("127.0.0.1:0",)) as node,
+        grpc.aio.insecure_channel(node.addresses[0]) as channel,
+    ):
+        for service in services_at(port):
+            is_for_users = port in GATEWAYS and service.name != "PoolService"
+            for method in service.methods:
+                name = f"{service.full_name}/{method.name}"
+                expected[name] = {*FOR_USERS[name].split(), "admin"} if is_for_users else {"role"}
+                found[name] = await served_to(channel, method)
+    assert found == expected
+
+
+def services_at(port: str) -> list[ServiceDescriptor]:
+    return [service for module in PORTS[port] for service in module.DESCRIPTOR.services_by_name.values()]
+
+
+def test_every_service_of_the_contract_is_at_a_port() -> None:
+    texts = [path.read_text() for path in (Path(__file__).parents[2] / "protos" / "segue").rglob("*.proto")]
+    written = {name for text in texts for name in re.findall(r"^service (\w+)", text, re.MULTILINE)}
+    assert {service.name for port in PORTS for service in services_at(port)} == written
 
 
 async def test_the_operator_and_callers_without_a_token_may_do_everything(tmp_path: Path) -> None:
@@ -146,7 +181,3 @@ async def test_a_file_with_an_unknown_grant_stops_the_start(grants: str, tmp_pat
     with pytest.raises(SettingsError, match=r"line 2: .*compose,watch,analyze"):
         async with Node(settings, listen=(f"127.0.0.1:{free_port()}",)):
             pass
-
-
-def test_grants_are_these() -> None:
-    assert {*Grant} == USERS | {"role"}

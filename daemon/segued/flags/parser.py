@@ -7,7 +7,7 @@ import argparse
 from segued.flags.files import add_audio_file, add_composition
 from segued.flags.music import add_music
 from segued.flags.shared import add_force, add_output, add_server, add_settings, add_tls
-from segued.flags.values import day, seconds, speed
+from segued.flags.values import day, names, seconds, speed
 
 EXIT_CODES = (
     "Exit codes: 0 done, 1 the composition or the work failed, 2 wrong usage, 3 the server cannot be reached, "
@@ -44,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
         _record,
         _replay,
         *stored,
+        _token,
         _config,
         _version,
     ):
@@ -241,6 +242,20 @@ def _store(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentPars
     command = _command(commands, "store", "Rebuild the indexes of a store in Redis", "repair")
     command.add_argument_group("Arguments").add_argument("action", choices=("repair",), help="What to do")
     command.add_argument("--json", action="store_true", help="Print what was repaired as JSON")
+    return command
+
+
+def _token(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    command = _command(commands, "token", "Sign a token for a caller, with the first key of server.signing_keys")
+    command.add_argument("--owner", metavar="NAME", help="Owner that the caller acts for")
+    command.add_argument(
+        "--grant", metavar="GRANTS", type=names, help="What the caller may do [default: compose,watch,analyze]"
+    )
+    command.add_argument(
+        "--ttl", metavar="TIME", type=seconds, default=3600.0, help="How long the token is valid [default: 1h]"
+    )
+    command.add_argument("--new-key", metavar="FILE", help="Add a key to a file of keys instead, as the first one")
+    command.add_argument("--json", action="store_true", help="Print token, grants and expiry as JSON")
     return command
 
 

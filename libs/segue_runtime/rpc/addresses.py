@@ -77,7 +77,7 @@ def check_listen(
 ) -> None:
     """Raise ListenError for addresses that are open to strangers, or too long for the system."""
     has_user_tokens = bool(settings.token or settings.tokens_file)
-    if has_user_tokens and not has_users and not has_role_tokens:
+    if has_user_tokens and not has_users and not (has_role_tokens or settings.signing_keys):
         raise ListenError(
             f"{address}: server.token and server.tokens_file are for users, who call a gateway; other roles are called "
             "with the token of pool.token_file: set it, or remove the users' tokens from this process"
@@ -91,9 +91,10 @@ def check_listen(
         raise ListenError("server.tls_cert and server.tls_key belong together; one is missing")
     if settings.tls_client_ca and not settings.tls_cert:
         raise ListenError("server.tls_client_ca needs server.tls_cert and server.tls_key")
-    token_setting = "server.token (or server.tokens_file)" if has_users else "pool.token_file"
-    known_callers = bool((has_user_tokens if has_users else has_role_tokens) or settings.tls_client_ca)
-    if not is_loopback(address) and not settings.insecure and not (settings.tls_cert and known_callers):
+    token_setting = "server.token (or server.tokens_file, server.signing_keys)" if has_users else "pool.token_file"
+    knows_callers = settings.knows_users if has_users else bool(has_role_tokens or settings.signing_keys)
+    is_known = knows_callers or settings.tls_client_ca
+    if not is_loopback(address) and not settings.insecure and not (settings.tls_cert and is_known):
         raise ListenError(
             f"{address} is reachable from other machines, and requires TLS and a token; set server.tls_cert, "
             f"server.tls_key and {token_setting}, listen on 127.0.0.1, or use --insecure on a closed network"

@@ -67,11 +67,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         service, _, method = handler_call_details.method.strip("/").rpartition("/")
         sent = dict(handler_call_details.invocation_metadata or ())
         call = Call(self, service, method, sent, handler)
-        if call.is_refused:
-            # This kind of handler runs before a message was read; with others, strangers could hold calls open.
-            return grpc.stream_stream_rpc_method_handler(call.stream)
-        # All kinds are served as streams of requests: grpc.aio never answers a call that should have one message and
-        # ends without one.
+        # All kinds are served as streams of requests: a refused call is answered before its message was read, so that
+        # strangers hold no calls open; and grpc.aio never answers a call that should have one message and ends without.
         serialize = self._serializer(call, handler.response_serializer)
         if handler.response_streaming:
             return grpc.stream_stream_rpc_method_handler(call.stream, None, serialize)
@@ -81,17 +78,21 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         """Return what encodes the responses of a call; for users' calls it counts their bytes."""
         if serialize is None:
             return None
-        encode, traffic, owner = _unless_bytes(serialize), self._traffic, call.owner
+        encode, traffic = _unless_bytes(serialize), self._traffic
         if traffic is None or not self.admission.is_for_users(call.service):
             return encode
 
         def encode_counted(message: object) -> bytes:
             encoded = encode(message)
-            traffic.count(owner, sent_bytes=len(encoded))
+            traffic.count(call.owner, sent_bytes=len(encoded))
             return encoded
 
-        traffic.count(owner, requests=1)
         return encode_counted
+
+    def accepted(self, call: Call) -> None:
+        """Count a call whose caller is known, if users call its service."""
+        if self._traffic is not None and self.admission.is_for_users(call.service):
+            self._traffic.count(call.owner, requests=1)
 
     def began(self, service: str, method: str) -> None:
         """Count the start of a call."""
@@ -131,15 +132,11 @@ class Call:
         self._interceptor = interceptor
         self.service = service
         self.method = method
+        self._metadata = metadata
         self._caller = STRANGER
         self.peer = ""
-        self._sent_token = "authorization" in metadata
-        self._refusal: errors.SegueError | None = None
-        try:
-            self._caller = interceptor.admission.caller(service, metadata)
-            interceptor.admission.check(self._caller, service, method)
-        except errors.SegueError as error:
-            self._refusal = error
+        self.is_refused = False
+        """Whether the caller is unknown, or may not call this method."""
         self._request_id = scope.accept_request_id(metadata.get(scope.REQUEST_ID_KEY))
         self._decode = handler.request_deserializer or bytes
         self._streams_in = handler.request_streaming
@@ -149,11 +146,6 @@ class Call:
         )
         self.num_received = 0
         self._num_sent = 0
-
-    @property
-    def is_refused(self) -> bool:
-        """Whether the caller is unknown, or may not call this method."""
-        return self._refusal is not None
 
     @property
     def owner(self) -> str:
@@ -224,10 +216,11 @@ class Call:
         left_s = context.time_remaining()
         # The stubs are wrong: without a deadline it is None.
         deadline = None if left_s is None else began + left_s  # pyright: ignore[reportUnnecessaryComparison]
-        scope.enter(scope.Scope(self._request_id, self.owner, deadline, self._caller.grants, self.peer))
+        scope.enter(scope.Scope(self._request_id, deadline=deadline, peer=self.peer))
         try:
-            if self._refusal is not None:
-                await self._refuse(self._refusal)
+            await self._authenticate()
+            self._interceptor.accepted(self)
+            scope.enter(scope.Scope(self._request_id, self.owner, deadline, self._caller.grants, self.peer))
             with admission.admitted(self.service, self.peer, is_stream=self._streams_out):
                 yield
             given = cast("object", context.code())  # None or a number too, whatever the stubs say
@@ -248,11 +241,18 @@ class Call:
         finally:
             self._interceptor.ended(self, code, time.monotonic() - began, (self.num_received, self._num_sent))
 
-    async def _refuse(self, refusal: errors.SegueError) -> None:
-        self._interceptor.admission.refused(self.peer, self.owner, self.method, refusal)
-        if self._sent_token and isinstance(refusal, errors.Unauthenticated):
-            await self._interceptor.admission.slow_down(self.peer)
-        raise refusal
+    async def _authenticate(self) -> None:
+        """Find out who calls; raise Unauthenticated, or PermissionDenied if the caller may not call this method."""
+        admission = self._interceptor.admission
+        try:
+            self._caller = await admission.caller(self.service, self._metadata)
+            admission.check(self._caller, self.service, self.method)
+        except errors.SegueError as refusal:
+            self.is_refused = True
+            admission.refused(self.peer, self.owner, self.method, refusal)
+            if "authorization" in self._metadata and isinstance(refusal, errors.Unauthenticated):
+                await admission.slow_down(self.peer)
+            raise
 
     def _known(self, error: Exception) -> errors.SegueError:
         if isinstance(error, errors.SegueError):

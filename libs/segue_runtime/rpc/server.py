@@ -78,10 +78,9 @@ def server_options(settings: ServerSettings, keepalive_s: float) -> list[tuple[s
 def _admission(settings: ServerSettings, services: Sequence[Service], tokens: RoleTokens | None) -> Admission:
     has_users = any(not service.is_for_roles for service in services)
     return Admission(
-        authentication.of_users(settings),
+        *authentication.authenticators(settings, tokens, has_users=has_users),
         max_calls=settings.max_calls,
         max_watches=settings.max_watches,
-        of_roles=authentication.of_roles(settings, tokens, has_users=has_users),
         grants={service.name: service.grants for service in services if service.grants is not None},
     )
 

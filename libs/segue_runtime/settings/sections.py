@@ -38,6 +38,12 @@ class ServerSettings:
     role: str = choice("all", ("all", *ROLES), "Role of this process.")
     token: str = text("", "Bearer token that users must send; empty: none is required (loopback only).", secret=True)
     tokens_file: Path | None = file_path("File of users' tokens: lines of an owner and the SHA-256 of a token.")
+    signing_keys: Path | None = file_path(
+        "File of keys for signed tokens, one in each line: the first signs, all verify. `segued token` signs."
+    )
+    max_token_ttl_s: float = duration(
+        30 * 86400, "Longest time for which a signed token is valid; others are refused.", minimum_s=1
+    )
     tls_cert: Path | None = file_path("Certificate chain (PEM) to serve with.")
     tls_key: Path | None = file_path("Private key (PEM) of that certificate.")
     tls_client_ca: Path | None = file_path("Certificates (PEM) that must have signed callers' certificates.")
@@ -49,6 +55,11 @@ class ServerSettings:
     max_connections: int = number(0, "Open connections; more are closed. 0: the limit of open files, less 128.")
     pre_stop_s: float = duration(0, "Time between NOT_SERVING and the end of listening, for load balancers.")
     drain_s: float = duration(20, "Time for running calls and sections when the process is asked to stop.")
+
+    @property
+    def knows_users(self) -> bool:
+        """Whether users need credentials."""
+        return bool(self.token or self.tokens_file or self.signing_keys)
 
 
 @dataclass(frozen=True, slots=True)

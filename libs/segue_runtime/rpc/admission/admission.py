@@ -39,21 +39,21 @@ class Admission:
 
     Calls of health and reflection need no token. Those that end at once have no limit, so that probes are answered
     however many calls are open. `grants` names by service and method the grants of which one suffices; ADMIN always
-    does. Services without an entry are for roles, whose credentials `of_roles` checks. A server for calls within one
+    does. Services without an entry are for roles. A server for calls within one
     process has no limits, and its callers may do everything.
     """
 
     def __init__(
         self,
-        authenticate: Authenticator | None = None,
+        of_users: Authenticator | None = None,
+        of_roles: Authenticator | None = None,
         *,
         max_calls: int | None = None,
         max_watches: int | None = None,
-        of_roles: Authenticator | None = None,
         grants: Mapping[str, Mapping[str, frozenset[Grant]]] = MappingProxyType({}),
     ) -> None:
         itself = NoAuth(Caller(LOCAL, EVERY_GRANT))
-        self._authenticate = authenticate or itself
+        self._of_users = of_users or itself
         self._of_roles = of_roles or itself
         self._grants = grants
         self._max_calls = max_calls
@@ -63,11 +63,11 @@ class Admission:
         self._failures = TokenFailures()
         self._refusals = logs.BoundedLog(logs.get("rpc"))
 
-    def caller(self, service: str, metadata: Mapping[str, str | bytes]) -> Caller:
+    async def caller(self, service: str, metadata: Mapping[str, str | bytes]) -> Caller:
         """Return who calls a service, or raise Unauthenticated."""
         if service in OPEN_SERVICES:
             return STRANGER
-        return self._authenticate(metadata) if service in self._grants else self._of_roles(metadata)
+        return await (self._of_users if service in self._grants else self._of_roles)(metadata)
 
     def is_for_users(self, service: str) -> bool:
         """Return whether users call a service, and not roles or probes."""

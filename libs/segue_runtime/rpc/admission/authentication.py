@@ -1,13 +1,16 @@
-"""Authentication of callers by bearer tokens. Tokens are compared by their digests, so the time tells nothing."""
+"""Who calls: the credentials that a server accepts. Tokens are compared by their digests, so the time tells nothing."""
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from segue_runtime.callers import OPERATOR_GRANTS, Caller, Grant
 from segue_runtime.errors import Unauthenticated
 from segue_runtime.reloaded_file import ReloadedFile
+from segue_runtime.rpc.admission import bearer, signed_tokens
+from segue_runtime.rpc.admission.signed_tokens import SignedTokens
 from segue_runtime.rpc.admission.tokens_file import callers_of
 
 if TYPE_CHECKING:
@@ -16,7 +19,6 @@ if TYPE_CHECKING:
     from segue_runtime.rpc.admission.role_tokens import RoleTokens
     from segue_runtime.settings import ServerSettings
 
-SCHEME = "bearer "
 LOCAL = "local"
 """The owner of callers that need no token, or send `server.token`."""
 OPERATOR: Final = Caller(LOCAL, OPERATOR_GRANTS)
@@ -26,7 +28,7 @@ A_ROLE: Final = Caller(LOCAL, frozenset({Grant.ROLE}))
 class Authenticator(Protocol):
     """Tells who calls."""
 
-    def __call__(self, metadata: Mapping[str, str | bytes]) -> Caller:
+    async def __call__(self, metadata: Mapping[str, str | bytes]) -> Caller:
         """Return the caller, or raise Unauthenticated."""
         ...
 
@@ -37,65 +39,62 @@ class NoAuth:
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
 
-    def __call__(self, metadata: Mapping[str, str | bytes]) -> Caller:  # noqa: ARG002 - the Protocol's signature
+    async def __call__(self, metadata: Mapping[str, str | bytes]) -> Caller:  # noqa: ARG002 - the Protocol's signature
         return self._caller
 
 
-def _sent_digest(metadata: Mapping[str, str | bytes]) -> bytes | None:
-    """Return the SHA-256 of a call's token, or None if it has none."""
-    sent = metadata.get("authorization", "")
-    if not isinstance(sent, str) or not sent.lower().startswith(SCHEME):
-        return None
-    return hashlib.sha256(sent[len(SCHEME) :].strip().encode()).digest()
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Everything by which a server knows callers. What they may do is the concern of their grants."""
 
+    operator: bytes | None = None
+    """The digest of `server.token`."""
+    roles: RoleTokens | None = None
+    file: ReloadedFile[Mapping[bytes, Caller]] | None = None
+    signed: SignedTokens | None = None
 
-class BearerTokens:
-    """Accepts the token of the settings, which is the operator's, and the tokens of a file with their owners."""
+    @classmethod
+    def of(cls, settings: ServerSettings, roles: RoleTokens | None) -> Credentials:
+        """Open the credentials of the settings. Raises SettingsError."""
+        path, keys = settings.tokens_file, settings.signing_keys
+        return cls(
+            hashlib.sha256(settings.token.encode()).digest() if settings.token else None,
+            roles,
+            ReloadedFile("server.tokens_file", path, callers_of) if path else None,
+            SignedTokens(signed_tokens.open_keys(keys), settings.max_token_ttl_s) if keys else None,
+        )
 
-    def __init__(self, token: str = "", file: ReloadedFile[Mapping[bytes, Caller]] | None = None) -> None:
-        self._own = hashlib.sha256(token.encode()).digest() if token else None
-        self._file = file
-
-    def __call__(self, metadata: Mapping[str, str | bytes]) -> Caller:
-        digest = _sent_digest(metadata)
-        if digest is None:
+    async def __call__(self, metadata: Mapping[str, str | bytes]) -> Caller:
+        token = bearer.sent_token(metadata)
+        if token is None:
             raise Unauthenticated("a token is required: send the metadata `authorization: Bearer <token>`")
-        if digest == self._own:
+        known = self._known(hashlib.sha256(token.encode()).digest())
+        if known is not None:
+            return known
+        if self.signed is not None and token.count(".") == 2:
+            return self.signed.caller(token, bearer.header_of(token))
+        raise Unauthenticated("the token is wrong: ask the operator of this server for another one")
+
+    def _known(self, digest: bytes) -> Caller | None:
+        if digest == self.operator:
             return OPERATOR
-        caller = self._file.value().get(digest) if self._file else None
-        if caller is None:
-            raise Unauthenticated("the token is wrong: ask the operator of this server for another one")
-        return caller
+        if self.roles is not None and self.roles.accepts(digest):
+            return A_ROLE
+        return self.file.value().get(digest) if self.file else None
 
 
-class RoleCallers:
-    """Accepts the tokens of roles. Without tokens it accepts nobody."""
+def authenticators(
+    settings: ServerSettings, roles: RoleTokens | None, *, has_users: bool
+) -> tuple[Authenticator, Authenticator]:
+    """Return the authenticators of the services for users, and of those for roles.
 
-    def __init__(self, tokens: RoleTokens | None) -> None:
-        self._tokens = tokens
-
-    def __call__(self, metadata: Mapping[str, str | bytes]) -> Caller:
-        if self._tokens is None:
-            raise Unauthenticated("no role may call this server: pool.token_file is not set")
-        digest = _sent_digest(metadata)
-        if digest is None:
-            raise Unauthenticated("only roles may call this service: send a token of pool.token_file")
-        if not self._tokens.accepts(digest):
-            raise Unauthenticated("the token is not in the pool.token_file of this server")
-        return A_ROLE
-
-
-def of_roles(settings: ServerSettings, tokens: RoleTokens | None, *, has_users: bool) -> Authenticator:
-    """Return the authenticator of the services for roles.
-
-    Without tokens, a server that has users with credentials of their own accepts no role: they could not be told apart.
+    Without credentials of users, users need none. Without credentials of roles, roles need none, unless the server has
+    users that it knows: they could not be told apart.
     """
-    users_are_known = bool(settings.token or settings.tokens_file or settings.tls_client_ca)
-    return RoleCallers(tokens) if tokens or (has_users and users_are_known) else NoAuth(A_ROLE)
-
-
-def of_users(settings: ServerSettings) -> Authenticator:
-    """Return the authenticator of the services for users. Without a token and a file of tokens, callers need none."""
-    path = settings.tokens_file
-    file = ReloadedFile("server.tokens_file", path, callers_of) if path else None
-    return BearerTokens(settings.token, file) if settings.token or file else NoAuth(OPERATOR)
+    credentials = Credentials.of(settings, roles)
+    knows_roles = bool(roles or settings.signing_keys)
+    knows_users = settings.knows_users or bool(settings.tls_client_ca)
+    return (
+        credentials if settings.knows_users else NoAuth(OPERATOR),
+        credentials if knows_roles or (has_users and knows_users) else NoAuth(A_ROLE),
+    )
