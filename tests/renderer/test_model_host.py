@@ -17,6 +17,7 @@ from tests.renderer.rig import requests, section, start_of
 
 from segue.renderer.v1 import renderer_pb2, renderer_pb2_grpc
 from segue_music.plan import Role
+from segue_renderer.backend import RenderProgress
 from segue_renderer.conformance import CHECKS, run_check
 from segue_renderer.conformance.outcome import Outcome
 from segue_renderer.conformance.target import Target
@@ -24,6 +25,7 @@ from segue_renderer.hosting import hosted_backend
 from segue_renderer.hosting.hosted_backend import HostedBackend
 from segue_renderer.hosting.load_records import LoadRecords
 from segue_renderer.hosting.model_host import ModelHost
+from segue_renderer.hosting.step_watch import StepWatch
 from segue_renderer.registry import band_melody
 from segue_renderer.service import RendererService
 from segue_renderer.sketch.backend import SketchBackend
@@ -31,10 +33,10 @@ from segue_runtime import errors
 from segue_runtime.rpc import channels
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
     from pathlib import Path
 
-    from segue_renderer.backend import BackendStatus
+    from segue_renderer.backend import BackendStatus, RenderEvent
 
 COLD, LOADING, WARM, FAILED = (
     renderer_pb2.MODEL_STATE_COLD,
@@ -292,6 +294,65 @@ async def test_a_device_for_a_new_process_only_is_not_loaded_again(tmp_path: Pat
         for _ in range(2):
             assert (await status(stub)).state == renderer_pb2.RENDERER_STATE_FAILED, "the other model ends with it"
         assert (lost.loads, lost.closes) == (1, 0)
+
+
+async def test_a_backend_hangs_when_all_its_sections_wait_for_too_long() -> None:
+    clock, gate = [0.0], asyncio.Event()
+    watch = StepWatch(10, lambda: clock[0])
+
+    def stuck_at(now: float) -> bool:
+        clock[0] = now
+        return watch.is_stuck
+
+    async def section() -> AsyncGenerator[RenderEvent, None]:
+        for _ in range(2):
+            await gate.wait()
+            yield RenderProgress(0, 1)
+
+    async with contextlib.aclosing(watch.watched(section())) as first:
+        step = asyncio.create_task(anext(first))
+        await asyncio.sleep(0)
+        assert [stuck_at(now) for now in (9, 11)] == [False, True]
+        gate.set()
+        await step
+        assert not stuck_at(50), "its caller has not taken the event"
+        gate.clear()
+        step = asyncio.create_task(anext(first))
+        async with contextlib.aclosing(watch.watched(section())) as second:
+            other = asyncio.create_task(anext(second))
+            await asyncio.sleep(0)
+            assert [stuck_at(now) for now in (59, 61)] == [False, True]
+            gate.set()
+            await asyncio.gather(step, other)
+    assert not stuck_at(500), "no section is left"
+
+
+async def test_a_process_whose_step_hangs_is_not_serving_and_ends_with_an_error(tmp_path: Path) -> None:
+    """The step hangs in a thread that the interpreter would wait for."""
+    (tmp_path / "hanging.py").write_text(
+        "import asyncio, time\n"
+        "from segue_renderer.sketch.backend import SketchBackend\n"
+        "class Hanging(SketchBackend):\n"
+        "    async def render(self, request):\n"
+        "        await asyncio.to_thread(time.sleep, 600)\n"
+        "        yield\n"
+        "def make(settings):\n"
+        "    return Hanging()\n"
+    )
+    renderer = Segued(
+        tmp_path, "--renderer", "hanging:make", "--renderer-step-limit", "1s", "--server-drain", "1s", role="renderer"
+    )
+    try:
+        renderer.start()
+        async with channels.connect(renderer.address) as channel, asyncio.timeout(60):
+            stub: Any = renderer_pb2_grpc.RendererServiceStub(channel)
+            with pytest.raises(grpc.aio.AioRpcError):
+                async for _ in stub.RenderSection(requests(start_of(GOOD))):
+                    pass
+            assert await renderer.ended() == 1
+    finally:
+        renderer.stop()
+    assert "sketch hangs" in (tmp_path / "renderer.log").read_text()
 
 
 async def test_a_process_that_needs_a_restart_is_not_serving_and_ends_with_an_error(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from segue_runtime.lifecycle import Lifecycle
     from segue_runtime.metrics import Metrics
     from segue_runtime.settings import Settings
+
+HARD_END_S: Final = 5.0
+"""The time that closing gets, after the drain, in a process that cannot go on."""
 
 
 async def open_planner(settings: Settings, _lifecycle: Lifecycle, _metrics: Metrics) -> Service:
@@ -50,8 +55,8 @@ async def open_renderer(settings: Settings, lifecycle: Lifecycle, metrics: Metri
         lifecycle.add(Phase.FINISH, "sections", renderer.drain.finish)
     watching = asyncio.create_task(counts.watch(host))
     lifecycle.add(Phase.STOP, "model metrics", lambda _left_s: _cancelled(watching))
-    ending = asyncio.create_task(_end_with_device(host, lifecycle))
-    lifecycle.add(Phase.STOP, "watch of the device", lambda _left_s: _cancelled(ending))
+    ending = asyncio.create_task(_end_for_restart(host, lifecycle, settings.server.drain_s))
+    lifecycle.add(Phase.STOP, "watch of the models", lambda _left_s: _cancelled(ending))
     register = renderer_pb2_grpc.add_RendererServiceServicer_to_server
     made = service(SERVICE, renderer, register, check=renderer.check)
     made = replace(made, prepare=host.load_first)
@@ -63,9 +68,13 @@ async def open_renderer(settings: Settings, lifecycle: Lifecycle, metrics: Metri
     return replace(made, begin=member.start)
 
 
-async def _end_with_device(host: ModelHost, lifecycle: Lifecycle) -> None:
-    await host.wait_for_dead_device()
-    lifecycle.fail("the device computes no more for this process")
+async def _end_for_restart(host: ModelHost, lifecycle: Lifecycle, drain_s: float) -> None:
+    reason = await host.wait_for_restart()
+    # A thread that hangs in a library or a driver would keep the process for ever, since its end waits for it.
+    last = threading.Timer(drain_s + HARD_END_S, os._exit, (1,))
+    last.daemon = True
+    last.start()
+    lifecycle.fail(reason)
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

@@ -175,6 +175,12 @@ class RendererSettings:
     memory_bytes: int = size(
         0, "Memory for all loaded models together; models of least use are unloaded to stay below it. 0: no limit."
     )
+    step_limit_s: float = duration(
+        500,
+        "Longest time without news of a running section, as of a step of its model: then the model hangs, and the "
+        "process ends with an error. Shorter than conductor.stall_limit, or the section is gone before.",
+        minimum_s=0.1,
+    )  # fmt: skip
     musicgen: MusicgenSettings = field(default_factory=MusicgenSettings)
     diffusion: DiffusionSettings = field(default_factory=DiffusionSettings)
     audiocraft: AudiocraftSettings = field(default_factory=AudiocraftSettings)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from segue_renderer.hosting.hosted_backend import HostedBackend
 from segue_renderer.hosting.load_records import LoadRecords
 from segue_renderer.hosting.model_host import ModelHost
+from segue_renderer.hosting.step_watch import StepWatch
 from segue_runtime import errors, logs
 from segue_runtime.settings import replace, rows
 
@@ -38,7 +39,7 @@ log = logs.get("renderer")
 def host_of(settings: Settings, observe_load: ObserveLoad = lambda _model, _seconds: None) -> ModelHost:
     """Return the host of all models that the settings name; nothing is loaded yet."""
     return ModelHost(
-        [HostedBackend(make) for make in makers_of(settings)],
+        [HostedBackend(make, watch=StepWatch(settings.renderer.step_limit_s)) for make in makers_of(settings)],
         memory_bytes=settings.renderer.memory_bytes,
         records=LoadRecords(settings.home / RECORDS),
         observe_load=observe_load,

@@ -100,13 +100,18 @@ class RendererService(renderer_pb2_grpc.RendererServiceServicer):
             raise errors.LeaseUnknown("this renderer has joined no pool, and has no leases")
 
     async def _events(self, request: RenderRequest) -> AsyncGenerator[RenderEvent, None]:
-        async with self._host.use(request.model) as backend, contextlib.aclosing(backend.render(request)) as events:
-            async for event in events:
-                if isinstance(event, RenderFinished):
-                    unread = unread_hints(request, self._host.profile(request.model))
-                    yield dataclasses.replace(event, warnings=event.warnings + unread)
-                else:
-                    yield event
+        async with self._host.use(request.model) as backend:
+            watched = self._host.watch(request.model).watched(backend.render(request))
+            async with contextlib.aclosing(watched) as events:
+                async for event in events:
+                    yield self._with_unread(event, request)
+
+    def _with_unread(self, event: RenderEvent, request: RenderRequest) -> RenderEvent:
+        """Add a warning about hints that the model does not read to a section's end."""
+        if not isinstance(event, RenderFinished):
+            return event
+        unread = unread_hints(request, self._host.profile(request.model))
+        return dataclasses.replace(event, warnings=event.warnings + unread)
 
     async def ListModels(
         self, request: renderer_pb2.ListModelsRequest, context: Context

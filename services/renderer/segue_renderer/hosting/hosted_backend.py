@@ -10,6 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from segue_renderer.backend import BackendStatus
+from segue_renderer.hosting.step_watch import StepWatch
 from segue_runtime import errors, logs
 
 if TYPE_CHECKING:
@@ -54,8 +55,11 @@ class HostedModel:
 class HostedBackend:
     """A backend with its models. Only ModelHost calls `load` and `unload`, one at a time."""
 
-    def __init__(self, make: MakeBackend | None = None, *, loaded: Backend | None = None) -> None:
+    def __init__(
+        self, make: MakeBackend | None = None, *, loaded: Backend | None = None, watch: StepWatch | None = None
+    ) -> None:
         """Take a maker, or a backend that is loaded and belongs to somebody else: it is never unloaded."""
+        self.watch = watch or StepWatch()
         self._make = make
         self._backend = loaded
         self._is_loaded = loaded is not None
@@ -114,7 +118,7 @@ class HostedBackend:
     @property
     def needs_restart(self) -> bool:
         """Whether only a new process can load it again."""
-        return self._is_loaded and self.status().needs_restart
+        return self._is_loaded and (self.watch.is_stuck or self.status().needs_restart)
 
     @property
     def memory_bytes(self) -> int | None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from segue_music.plan import ModelProfile
     from segue_renderer.backend import Backend
     from segue_renderer.hosting.load_records import LoadRecords
+    from segue_renderer.hosting.step_watch import StepWatch
 
     ObserveLoad = Callable[[str, float], None]
     """Called after each load, with the model's name and the seconds."""
@@ -121,7 +122,7 @@ class ModelHost:
             self._notice_failure(hosted)
         each = [hosted.status() for hosted in self._backends]
         # A GPU says more about the load than the machine's memory, in which the sketch band plays.
-        needs_restart = any(status.needs_restart for status in each)
+        needs_restart = any(hosted.needs_restart for hosted in self._backends)
         device = max(each, key=lambda status: (status.device != "cpu", status.device_memory_bytes))
         whole = BackendStatus(
             slots=max(1, self._num_slots()),
@@ -135,10 +136,18 @@ class ModelHost:
         )
         return HostStatus(tuple(model for hosted in self._backends for model in hosted.models()), whole)
 
-    async def wait_for_dead_device(self) -> None:
-        """Wait until a device can be used by a new process only."""
+    async def wait_for_restart(self) -> str:
+        """Wait until only a new process can go on; return why."""
         while not self.status().whole.needs_restart:  # noqa: ASYNC110 - a backend says so only when it is asked
             await asyncio.sleep(WATCH_S)
+        hanging = [hosted.name for hosted in self._backends if hosted.watch.is_stuck]
+        if hanging:
+            return f"{', '.join(hanging)} hangs: no step has ended for longer than renderer.step_limit"
+        return "the device computes no more for this process"
+
+    def watch(self, model: str) -> StepWatch:
+        """Return what notices that a model's backend hangs."""
+        return self._hosting(model).watch
 
     @contextlib.asynccontextmanager
     async def use(self, model: str) -> AsyncIterator[Backend]:
