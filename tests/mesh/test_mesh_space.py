@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from typing import TYPE_CHECKING
 
 from tests.daemon.segued_command import segued
@@ -13,7 +14,7 @@ from tests.runtime.store_rows import job
 
 from segue.composer.v1 import composition_pb2, spec_pb2, stream_pb2
 from segue_conductor.render.take_store import take_folder
-from segue_conductor.storage_cleaner import GRACE_S, RECHECK_S, StorageCleaner
+from segue_conductor.storage_cleaner import GRACE_S, ORPHANED_S, RECHECK_S, StorageCleaner
 from segue_runtime.artifacts import FolderArtifacts
 from segue_runtime.store import SqliteStore
 
@@ -135,6 +136,22 @@ async def test_an_unneeded_take_is_kept_for_a_while_if_its_owner_is_busy(tmp_pat
         assert await takes_of(artifacts) == {"b"}
         now += GRACE_S * 2
         assert (await cleaner.clean()).takes == 1
+
+
+async def test_files_without_a_job_or_an_upload_are_deleted_a_day_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stopped conductor writes for a job that was deleted; a failover loses a job that has files."""
+    async with storage(tmp_path) as (store, artifacts):
+        known = await store.create(job(resource=b""), queue_limit=9)
+        for name in (known.job.name, "compositions/lost", "uploads/lost"):
+            await artifacts.put(f"{name}/content", b"123")
+        assert (await StorageCleaner(store, artifacts).clean()).orphans == 0
+        real = time.time()
+        monkeypatch.setattr("segue_conductor.storage_cleaner.time.time", lambda: real + ORPHANED_S + 60)
+        freed = await StorageCleaner(store, artifacts).clean()
+        assert (freed.orphans, freed.artifact_bytes) == (2, 6)
+        assert await artifacts.exists(f"{known.job.name}/content")
 
 
 async def test_unneeded_takes_are_kept_within_the_quota_of_the_cache(tmp_path: Path) -> None:

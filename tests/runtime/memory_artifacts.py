@@ -106,6 +106,10 @@ class MemoryArtifacts:
         found = sorted(key for key in self.contents if key.startswith(f"{prefix}/"))
         return [StoredFile(key, len(self.contents[key]), self.used.get(key, 0)) for key in found]
 
+    async def list_folders(self, prefix: str) -> list[str]:
+        below = [key.removeprefix(f"{prefix}/") for key in self.contents if key.startswith(f"{prefix}/")]
+        return sorted({f"{prefix}/{key.partition('/')[0]}" for key in below if "/" in key})
+
     async def touch(self, key: str) -> None:
         self._content(key)
         self.used[key] = self.used.get(key, 0) + 1

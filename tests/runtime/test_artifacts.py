@@ -239,6 +239,17 @@ async def test_put_does_not_replace_unless_asked(artifacts: ArtifactStore) -> No
     assert await artifacts.read(ref) == b"22"
 
 
+async def test_the_folders_of_a_folder_are_listed(artifacts: ArtifactStore) -> None:
+    assert list(await artifacts.list_folders("c")) == []
+    await artifacts.put("c/1/a", b"x")
+    await artifacts.put("c/1/b/c", b"x")
+    await artifacts.append("c/2/draft", b"x")
+    await artifacts.put("cc/3/a", b"x")
+    assert list(await artifacts.list_folders("c")) == ["c/1", "c/2"]
+    await artifacts.delete_prefix("c/1")
+    assert list(await artifacts.list_folders("c")) == ["c/2"]
+
+
 async def test_delete_prefix_takes_a_folder_or_a_key(artifacts: ArtifactStore) -> None:
     assert await artifacts.is_empty()
     for key in ("c/1/a", "c/1/b/d", "c/2/a"):

@@ -103,6 +103,18 @@ async def test_segments_are_merged_while_others_come(opens: Opens, monkeypatch: 
     assert await reader.size("s/1") == 30_000
 
 
+async def test_a_stream_that_another_process_deletes_is_not_written_again_by_its_merge(
+    opens: Opens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "IDLE_S", 3600.0)
+    writer, deleting = opens(), opens()
+    for _ in range(3):
+        await writer.append("c/1/draft/000-1", b"segment")
+    await deleting.delete_prefix("c/1")
+    await writer.close()  # merges what is left
+    assert opens.objects() == []
+
+
 async def test_a_deposed_writer_changes_nothing_of_its_successor(opens: Opens) -> None:
     deposed, successor = opens(), opens()
     first = await deposed.append("s/1", b"of the deposed")

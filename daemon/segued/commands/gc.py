@@ -32,7 +32,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
     else:
         print(  # noqa: T201
             f"freed {freed.artifact_bytes / 1e6:.1f} MB of artifacts: {freed.jobs} jobs, {freed.uploads} uploads, "
-            f"{freed.takes} takes"
+            f"{freed.takes} takes, {freed.orphans} orphans"
         )
     return ExitCode.OK
 

@@ -155,6 +155,10 @@ class ArtifactStore(Protocol):
         """List the files of a folder and of the folders below it."""
         ...
 
+    async def list_folders(self, prefix: str) -> Sequence[str]:
+        """List the folders directly below a folder, by their whole names."""
+        ...
+
     async def touch(self, key: str) -> None:
         """Mark a file as used."""
         ...

@@ -245,6 +245,16 @@ class FolderArtifacts:
                         found.append(StoredFile(key, status.st_size, status.st_mtime_ns))
         return found
 
+    async def list_folders(self, prefix: str) -> list[str]:
+        """List the folders directly below a folder, by their whole names."""
+
+        def names() -> list[str]:
+            folder = self._path(prefix)
+            with storage_errors(prefix):
+                return sorted(f"{prefix}/{each.name}" for each in folder.iterdir()) if folder.is_dir() else []
+
+        return await self._in_thread(names)
+
     async def touch(self, key: str) -> None:
         """Set the time of the last change."""
         with storage_errors(key):

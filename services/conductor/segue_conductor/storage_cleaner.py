@@ -24,6 +24,12 @@ GRACE_S: Final = 120.0
 """A take without a reference is kept this long while its owner has unfinished compositions: one of them may have just
 found it, or made it, and not recorded that yet. It is much longer than any lease."""
 RECHECK_S: Final = 60.0
+OWNED: Final = ("compositions", "uploads")
+"""The folders whose folders have the names of jobs and uploads."""
+ORPHANS_EVERY_S: Final = 3600.0
+ORPHANED_S: Final = 86400.0
+"""Files are kept this long after they were written although the store does not know their job or upload. It may be a
+store that was restored from an old backup by mistake."""
 log = logs.get("conductor")
 
 
@@ -34,6 +40,8 @@ class Freed:
     jobs: int = 0
     uploads: int = 0
     takes: int = 0
+    orphans: int = 0
+    """Folders of jobs and uploads that the store does not know."""
     artifact_bytes: int = 0
 
 
@@ -82,11 +90,14 @@ class StorageCleaner:
         artifacts: ArtifactStore,
         *,
         takes_bytes: int = 0,
+        orphaned_s: float = ORPHANED_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._artifacts = artifacts
         self._takes_bytes = takes_bytes
+        self._orphaned_s = orphaned_s
+        self._next_orphans = 0.0
         self._clock = clock
         self._num_deleted = -1
         self._next_check = 0.0
@@ -104,12 +115,16 @@ class StorageCleaner:
             await self._store.shrink()
             self._num_deleted = num_deleted
             self._next_check = self._clock() + RECHECK_S if is_left else float("inf")
+        if self._clock() >= self._next_orphans:
+            await self._sweep_orphans(freed)
+            self._next_orphans = self._clock() + ORPHANS_EVERY_S
         if freed != Freed():
             log.info(
                 "freed space",
                 jobs=freed.jobs,
                 uploads=freed.uploads,
                 takes=freed.takes,
+                orphans=freed.orphans,
                 artifact_bytes=freed.artifact_bytes,
             )
         return freed
@@ -134,6 +149,24 @@ class StorageCleaner:
         num_bytes = sum(each.num_bytes for each in await self._artifacts.list_files(prefix))
         await self._artifacts.delete_prefix(prefix)
         return num_bytes
+
+    async def _sweep_orphans(self, freed: Freed) -> None:
+        """Delete files whose job or upload the store does not have.
+
+        A conductor that was stopped may write for a job that was deleted meanwhile, and a failover of Redis may lose a
+        job that has files already.
+        """
+        for folder in OWNED:
+            # A job is in the store before its first file: first the files, then the store.
+            for name in await self._artifacts.list_folders(folder):
+                is_upload = folder == "uploads"
+                known = await (self._store.get_upload(name) if is_upload else self._store.get(name))
+                if known is not None:
+                    continue
+                files = await self._artifacts.list_files(name)
+                if max((each.used for each in files), default=0) / 1e9 < time.time() - self._orphaned_s:
+                    freed.artifact_bytes += await self._delete_artifacts(name)
+                    freed.orphans += 1
 
     async def _sweep_takes(self, freed: Freed) -> bool:
         """Delete takes without a reference; return whether some of them are left for later."""

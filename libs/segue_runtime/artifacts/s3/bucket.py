@@ -164,6 +164,16 @@ class Bucket:
 
         return await self._repeat(folder, work)
 
+    async def list_folders(self, folder: str) -> Sequence[str]:
+        """List what is directly below a folder and has objects below it."""
+
+        async def work() -> Sequence[str]:
+            # One of its overloads returns a type of another library.
+            found = await obstore.list_with_delimiter_async(self._store, f"{self._prefix}{folder}/")  # pyright: ignore[reportUnknownMemberType]
+            return sorted(each.removeprefix(self._prefix).rstrip("/") for each in found["common_prefixes"])
+
+        return await self._repeat(folder, work)
+
     def _batches(self, prefix: str, num_objects: int) -> AsyncIterable[Sequence[ObjectMeta]]:
         # One of its overloads returns a type of another library.
         return obstore.list(self._store, prefix or None, chunk_size=num_objects)  # pyright: ignore[reportUnknownMemberType]

@@ -266,6 +266,10 @@ class S3Artifacts:
         """List the files of a folder; `used` has the seconds of the last change, and a number of its version."""
         return _files(await self._bucket.list(check_key(prefix)))
 
+    async def list_folders(self, prefix: str) -> Sequence[str]:
+        """List the folders directly below a folder, by their whole names."""
+        return await self._bucket.list_folders(check_key(prefix))
+
     async def touch(self, key: str) -> None:
         """Write the marker of a file; ArtifactNotFound when its folder is about to be deleted."""
         await self._bucket.head(check_key(key))

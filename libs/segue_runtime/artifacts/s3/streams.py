@@ -134,10 +134,20 @@ class StreamObjects:
                     await self._bucket.delete([merged])  # the stream was deleted meanwhile
                     return
                 _drop(tail, pieces)
+                if not await self._exists(f"{tail.key}/{first:012d}"):
+                    await self._bucket.delete([merged])  # another process has deleted the stream
+                    return
                 await self._bucket.delete([f"{tail.key}/{offset:012d}" for offset in pieces])
             except errors.SegueError as error:  # the segments are durable; only the number of objects stays
                 _drop(tail, pieces)
                 log.warning("segments were not merged", reason=error.reason)
+
+    async def _exists(self, name: str) -> bool:
+        try:
+            await self._bucket.head(name)
+        except errors.ArtifactNotFound:
+            return False
+        return True
 
     async def read(self, key: str, offset: int, start: int, length: int) -> bytes:
         """Read a range of the segment at an offset; shorter when the object is."""
