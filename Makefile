@@ -24,6 +24,7 @@ SEED ?= 7
 CHAOS_SEED = $(if $(filter file,$(origin SEED)),,--seed $(SEED))
 PIECES ?= 100
 MINUTES ?= 10
+SHAPE ?= embedded
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-musicgen setup-diffusion setup-audiocraft setup-test setup-dev demo up serve test test-engine test-audiocraft nightly \
@@ -105,8 +106,9 @@ versitygw: $(UV) ## Build the S3 server of the tests and of `make fleet` into .t
 		GOBIN="$(CURDIR)/$(VERSITYGW)" go install github.com/versity/versitygw/cmd/versitygw@v$(VERSITYGW_VERSION)
 	@ln -sf "$(CURDIR)/$(VERSITYGW)/versitygw" .tools/bin/versitygw
 
-chaos: setup-test ## Cause random faults in a whole mesh and check its guarantees: make chaos SEED=1 PIECES=100 MINUTES=10
-	@$(BIN)/python -m tests.chaos --pieces $(PIECES) --minutes $(MINUTES) $(CHAOS_SEED)
+chaos: setup-test ## Cause random faults in a whole mesh and check its guarantees: make chaos SHAPE=cluster SEED=1 PIECES=100 FAULTS=20 MINUTES=10
+	@PATH="$(CURDIR)/.tools/bin:$$PATH" $(BIN)/python -m tests.chaos --shape $(SHAPE) --pieces $(PIECES) --minutes $(MINUTES) \
+		$(if $(FAULTS),--faults $(FAULTS)) $(CHAOS_SEED)
 
 lint: setup-dev ## Check style and the import layers
 	@$(BIN)/ruff check .

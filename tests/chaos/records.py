@@ -12,7 +12,7 @@ from segue_client.events import FROM_MEMORY
 
 if TYPE_CHECKING:
     from segue.composer.v1.stream_pb2 import CompositionEvent
-    from segue_client import Update
+    from segue_client import SegueError, Update
 
 FRAME_BYTES = 8
 """Two float samples."""
@@ -38,11 +38,15 @@ class Record:
     name: str = ""
     log: list[Logged] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
-    """Breaches of order, uniqueness and completeness, and errors of the stream."""
+    """Breaches of order, uniqueness and completeness."""
+    errors: list[SegueError] = field(default_factory=list)
+    """Errors of the stream and of calls."""
     audio: dict[int, bytearray] = field(default_factory=dict)
     digests: dict[int, str] = field(default_factory=dict)
     """The digest of the audio of each stage; set by `seal`."""
     num_rewinds: int = 0
+    num_restarts: int = 0
+    """How often the log was announced to begin again, since the store had lost its end."""
     num_streams: int = 1
     position: int = 0
     """The number of the last message: everything up to it was received."""
@@ -57,11 +61,21 @@ class Record:
             self.faults.append(f"{kind} {event.sequence} follows finished")
         if kind in FROM_MEMORY:
             return
+        if kind == "draft_rewound" and not event.sequence:
+            self._start_again(event.draft_rewound.stage)
+            return
         if kind == "audio":
             self._take_audio(event)
         else:
             self._take_event(event, kind)
         self.position = event.sequence
+
+    def _start_again(self, stage: int) -> None:
+        """Forget a log that the store has lost: all of it follows again. Each stage is announced."""
+        self.num_restarts += stage == audio_pb2.STAGE_DRAFT
+        self.audio.pop(stage, None)
+        self.log.clear()
+        self.position = 0
 
     def _take_event(self, event: CompositionEvent, kind: str) -> None:
         """Events are numbered without gaps; audio counts as received with the number of its last whole segment."""

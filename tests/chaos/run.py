@@ -5,28 +5,38 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import math
 import random
+import sys
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tests.chaos.callers import BOTH, Callers, Piece
-from tests.chaos.faults import strikes
-from tests.chaos.guarantees import violations
-from tests.chaos.mesh import ChaosMesh
+from tests.chaos.faults.draw import strikes
+from tests.chaos.guarantees import NEVER_EMPTY, NOTHING_LEFT, violations
+from tests.chaos.leftovers import left_over
+from tests.chaos.mesh.mesh import ChaosMesh
+from tests.chaos.mesh.shapes import EMBEDDED
 from tests.chaos.orders import make_orders
+from tests.chaos.recovery import Recoveries
 from tests.chaos.references import undisturbed
-from tests.chaos.tolerance import Tolerance, role_of
+from tests.chaos.tolerance import Tolerance
+from tests.fleet.members import role_of
 
 from segue_client import Client, SegueError
 from segue_client.events import FROM_MEMORY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from tests.chaos.faults.fault import Fault
     from tests.chaos.guarantees import Violation
+    from tests.chaos.mesh.mesh import Stores
+    from tests.chaos.mesh.shapes import Shape
     from tests.chaos.orders import Order
+    from tests.chaos.recovery import Interruption
 
     from segue_client import Update
 
@@ -48,8 +58,18 @@ class Outcome:
     found: list[Violation]
     num_left_out: int
     """Orders that were not sent, since the time was over."""
-    num_faults: int
+    recoveries: Recoveries
     seconds: float
+
+    @property
+    def num_faults(self) -> int:
+        """How many faults struck."""
+        return len(self.recoveries.all)
+
+    @property
+    def lost(self) -> list[Piece]:
+        """The pieces that a failover has lost, as it may."""
+        return [piece for piece in self.pieces if piece.is_lost and piece.may_be_lost]
 
 
 @dataclass
@@ -68,8 +88,20 @@ class Progress:
 class ChaosRun:
     """A run of `num_pieces` orders. After `minutes` there are no new orders and faults; what was accepted must end."""
 
-    def __init__(self, seed: int, num_pieces: int, minutes: float, home: Path, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        seed: int,
+        num_pieces: int,
+        minutes: float,
+        home: Path,
+        say: Callable[[str], None],
+        *,
+        shape: Shape = EMBEDDED,
+        num_faults: int | None = None,
+        faults: Iterable[Sequence[Fault]] | None = None,
+    ) -> None:
         self._seed = seed
+        self._shape = shape
         self._orders = make_orders(seed, num_pieces)
         self._end = time.monotonic() + minutes * 60
         self._calm = False
@@ -77,7 +109,13 @@ class ChaosRun:
         self._home = home
         self._say = say
         self._progress = Progress()
-        self._num_strikes, self._num_faults = 0, 0
+        self._recoveries = Recoveries()
+        self._strikes = strikes(seed, shape) if faults is None else faults
+        self._max_faults = num_faults
+        self._strikes_per_piece = STRIKES_PER_PIECE
+        if num_faults is not None:  # the last orders wait for the last faults
+            self._strikes_per_piece = num_faults / max(1, num_pieces - self._num_open)
+        self._num_strikes = 0
         self._num_left_out = 0
 
     async def run(self) -> Outcome:
@@ -85,19 +123,31 @@ class ChaosRun:
         began = time.monotonic()
         references = await undisturbed(self._orders, self._home / "undisturbed", self._say)
         self._say(f"{len(references)} undisturbed pieces are made; the faults begin")
-        async with ChaosMesh(self._home / "mesh") as mesh, contextlib.AsyncExitStack() as stack:
+        mesh = ChaosMesh(self._shape, self._home / "mesh", self._seed)
+        async with mesh, contextlib.AsyncExitStack() as stack:
+            self._say(f"{len(mesh.processes)} processes are up")
             clients = [Client(door, patience_s=PATIENCE_S) for door in (*mesh.doors, *mesh.doors)]
             for client in clients:
                 await stack.enter_async_context(client)
                 await client.stats()
-            callers = Callers(clients, self._progress.heard)
+            callers = Callers(clients, self._heard)
             await self._disturb(mesh, callers)
             self._say("the faults are over; every log is read again, and every file is downloaded")
-            listed = [each.name async for each in clients[0].compositions()]
             for piece in callers.pieces:
                 await self._read_again(piece, clients[0])
-        found = violations(callers.pieces, references, listed)
-        return Outcome(callers.pieces, found, self._num_left_out, self._num_faults, time.monotonic() - began)
+            listed = [each.name async for each in clients[0].compositions()]
+            of_the_mesh = {NOTHING_LEFT: await left_over(mesh, clients[0], listed)}
+            if self._shape.stores:
+                of_the_mesh[NEVER_EMPTY] = mesh.stores.breaches
+                for piece in callers.pieces:
+                    _note_losses(piece, mesh.stores)
+        found = violations(callers.pieces, references, listed, of_the_mesh)
+        return Outcome(callers.pieces, found, self._num_left_out, self._recoveries, time.monotonic() - began)
+
+    def _heard(self, update: Update) -> None:
+        self._progress.heard(update)
+        if update.kind not in FROM_MEMORY:
+            self._recoveries.heard(update)
 
     async def _disturb(self, mesh: ChaosMesh, callers: Callers) -> None:
         """Send the orders and cause faults; return when all pieces have ended, or nothing moves any more."""
@@ -122,7 +172,7 @@ class ChaosRun:
 
     async def _send(self, waiting: Iterator[Order], callers: Callers) -> None:
         for order in waiting:
-            due_strikes = (order.number - self._num_open) * STRIKES_PER_PIECE
+            due_strikes = (order.number - self._num_open) * self._strikes_per_piece
             while callers.running and self._num_strikes < due_strikes and time.monotonic() < self._end:
                 await asyncio.sleep(POLL_S)
             if time.monotonic() > self._end:
@@ -141,18 +191,22 @@ class ChaosRun:
         present: dict[str, asyncio.Task[None]] = {}
         async with Client(mesh.doors[0], patience_s=PATIENCE_S) as client, asyncio.TaskGroup() as group:
             tolerance = Tolerance(client)
-            for faults in strikes(self._seed):
+            for faults in self._strikes:
                 await asyncio.sleep(chance.uniform(0.1, 0.8))
                 await self._wait_for_progress(chance.randint(0, 25), callers)
-                await asyncio.gather(*(present[role_of(fault)] for fault in faults if role_of(fault) in present))
+                await asyncio.gather(
+                    *(present[role_of(each.target)] for each in faults if role_of(each.target) in present)
+                )
                 while not self._calm and not await tolerance.allows(faults, callers.running):
                     await asyncio.sleep(POLL_S)
-                if self._calm or time.monotonic() > self._end:
-                    return
+                if self._calm or time.monotonic() > self._end or len(self._recoveries.all) == self._max_faults:
+                    break
                 self._say("; ".join(map(str, faults)))
                 self._num_strikes += 1
-                self._num_faults += len(faults)
-                present |= {role_of(fault): group.create_task(fault.strike(mesh)) for fault in faults}
+                for fault in faults:
+                    interruption = self._recoveries.begin(fault, callers.running)
+                    present[role_of(fault.target)] = group.create_task(_struck(interruption, mesh))
+            self._num_strikes = sys.maxsize  # no order waits for further faults
 
     async def _wait_for_progress(self, num_events: int, callers: Callers) -> None:
         """Wait until the running pieces have so many more events; a fault without work would test little."""
@@ -165,8 +219,9 @@ class ChaosRun:
         if piece.ended is None:
             return
         record = piece.new_record("late watcher")
+        name = piece.ended.name
         try:
-            async for update in client.watch(piece.ended.name, audio=BOTH):
+            async for update in client.watch(name, audio=BOTH):
                 record.take(update)
             for output in piece.ended.outputs:
                 digest = hashlib.sha256()
@@ -174,5 +229,20 @@ class ChaosRun:
                     digest.update(block)
                 piece.downloads[output.name.rpartition("/")[2]] = digest.hexdigest()
         except SegueError as error:
-            record.faults.append(f"the call failed: {error}")
+            record.errors.append(error)
         record.seal(keep_audio=piece.cancelled)
+
+
+async def _struck(interruption: Interruption, mesh: ChaosMesh) -> None:
+    await interruption.fault.strike(mesh)
+    interruption.over = time.monotonic()
+
+
+def _note_losses(piece: Piece, stores: Stores) -> None:
+    """Note what the stores may have lost or refused of a piece, by the times at which that happened."""
+    met = [span for span in stores.lags if span.begin <= piece.ended_at and piece.sent_at <= span.end]
+    piece.met_lag = bool(met)
+    piece.may_be_lost = any(span.begin <= piece.named_at for span in met)
+    # What was lost is made again later.
+    over_at = math.inf if met else piece.ended_at
+    piece.met_full = any(span.begin <= over_at and piece.sent_at <= span.end for span in stores.full)

@@ -9,12 +9,16 @@ from __future__ import annotations
 import collections
 from typing import TYPE_CHECKING, TypeAlias
 
+import grpc
+from tests.fleet.members import role_of
+
 from segue.composer.v1 import composition_pb2
+from segue_client import SegueError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from tests.chaos.faults import Fault
+    from tests.chaos.faults.fault import Fault
 
     from segue.composer.v1.composition_pb2 import Composition
     from segue_client import Client
@@ -35,10 +39,10 @@ class Tolerance:
 
     async def allows(self, faults: Sequence[Fault], running: Iterable[str]) -> bool:
         """Return whether every running piece must survive these faults; if so, count them."""
-        pieces = [await self._client.get(name) for name in running]
+        pieces = await self._pieces(running)
         met: list[Work] = []
         for fault in faults:
-            role = role_of(fault)
+            role = role_of(fault.target)
             if fault.costs_claims and any(piece.claims > MAX_CLAIMS for piece in pieces):
                 return False
             if role == "renderer" and any(map(_has_lost_a_renderer, pieces)):
@@ -49,10 +53,16 @@ class Tolerance:
         self._losses.update(met)
         return True
 
-
-def role_of(fault: Fault) -> str:
-    """Return the role of a fault's process."""
-    return fault.target.partition("-")[0]
+    async def _pieces(self, names: Iterable[str]) -> list[Composition]:
+        """Return the pieces that there still are: a failover may have lost some."""
+        found: list[Composition] = []
+        for name in names:
+            try:
+                found.append(await self._client.get(name))
+            except SegueError as error:
+                if error.code != grpc.StatusCode.NOT_FOUND:
+                    raise
+        return found
 
 
 def _has_lost_a_renderer(piece: Composition) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Iterator
 
     import redis
@@ -63,6 +64,11 @@ class RedisServer:
             self._process.kill()
             self._process.wait(30)
             self._process = None
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the process."""
+        if self._process is not None:
+            self._process.send_signal(number)
 
     def client(self) -> redis.Redis:
         import redis
