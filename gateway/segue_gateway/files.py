@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Final
 from segue.composer.v1 import composition_pb2, files_pb2
 from segue_composition import log_rows
 from segue_composition.artifact_keys import artifact_key
+from segue_gateway.caller import may_reach
 from segue_runtime import errors
 from segue_runtime.artifacts import Ref
 from segue_runtime.rpc.chunks import CHUNK_BYTES, crc32c
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from segue_composition.services import Services
 
@@ -30,9 +31,12 @@ class ArtifactFiles:
 
     async def source(self, owner: str, name: str) -> composition_pb2.Output:
         """Return the description of an output or a finished upload of this owner."""
+        return await self._found(name, lambda of_owner: of_owner == owner)
+
+    async def _found(self, name: str, may_use: Callable[[str], bool]) -> composition_pb2.Output:
         if name.startswith("uploads/"):
             upload = await self._store.get_upload(name)
-            if upload is None or upload.owner != owner or not upload.finished:
+            if upload is None or not may_use(upload.owner) or not upload.finished:
                 raise _no_artifact(name)
             return composition_pb2.Output(
                 name=name,
@@ -41,17 +45,17 @@ class ArtifactFiles:
                 sha256=upload.digest.hex() if upload.digest else "",
             )
         job = await self._store.get(name.partition("/outputs/")[0])
-        if job is not None and job.owner == owner:
+        if job is not None and may_use(job.owner):
             for output in composition_pb2.Composition.FromString(job.resource).outputs:
                 if output.name == name:
                     return output
         raise _no_artifact(name)
 
     async def download(
-        self, owner: str, request: files_pb2.DownloadArtifactRequest
+        self, request: files_pb2.DownloadArtifactRequest
     ) -> AsyncIterator[files_pb2.DownloadArtifactResponse]:
         """Yield a file, or a range of it."""
-        output = await self.source(owner, request.name)
+        output = await self._found(request.name, may_reach)
         if request.read_offset > output.size_bytes:
             raise errors.OffsetOutOfRange(
                 f"read_offset: {request.name} has {output.size_bytes} bytes",
@@ -70,9 +74,9 @@ class ArtifactFiles:
             offset += len(block)
             remaining -= len(block)
 
-    async def url(self, owner: str, request: files_pb2.GetArtifactUrlRequest) -> files_pb2.GetArtifactUrlResponse:
+    async def url(self, request: files_pb2.GetArtifactUrlRequest) -> files_pb2.GetArtifactUrlResponse:
         """Return a URL of a file for a limited time."""
-        output = await self.source(owner, request.name)
+        output = await self._found(request.name, may_reach)
         lifetime_s = request.lifetime.seconds if request.HasField("lifetime") else URL_LIFETIME_S
         began = time.time()
         url = await self._artifacts.url(artifact_key(request.name), lifetime_s)

@@ -22,7 +22,7 @@ ANALYSES: Final = "analyses "
 SESSION_LABEL: Final = ":session"
 """The label under which the store keeps a composition's session. Labels of callers cannot have this name."""
 TERM: Final = re.compile(
-    r"""\s*(?P<field>state|session|labels\.(?P<label>[a-z][a-z0-9_.-]{0,62}))\s*=\s*"(?P<value>[^"\\]{0,256})"\s*"""
+    r"""\s*(?P<field>state|session|owner|labels\.(?P<label>[a-z][a-z0-9_.-]{0,62}))\s*=\s*"(?P<value>[^"\\]{0,256})"\s*"""
 )
 _PLACE: Final = struct.Struct(">Q")
 AND: Final = re.compile(r"AND\s")
@@ -34,13 +34,15 @@ class ListFilter:
 
     states: tuple[str, ...] = ()
     labels: dict[str, str] = field(default_factory=dict)
+    owner: str = ""
+    """Whose work is listed: a name, or ANYBODY; empty for the caller's own."""
 
 
 def parse_filter(text: str) -> ListFilter:
     """Read terms joined by AND; InvalidFilter names the position of an error."""
     if not text.strip():
         return ListFilter()
-    state = ""
+    single = {"state": "", "owner": ""}
     labels: dict[str, str] = {}
     position = 0
     while True:
@@ -48,30 +50,40 @@ def parse_filter(text: str) -> ListFilter:
         if term is None:
             raise _unreadable(text, position)
         label = term["label"] or SESSION_LABEL
-        if state if term["field"] == "state" else label in labels:
+        if single.get(term["field"], label in labels):
             raise errors.InvalidFilter(
                 f"filter: {term['field']} is named twice; a filter has one value for each field",
                 metadata={"position": str(term.start("field"))},
             )
         if term["field"] == "state":
-            state = _state(term["value"], term.start("value"))
+            single["state"] = _state(term["value"], term.start("value"))
+        elif term["field"] == "owner":
+            single["owner"] = _owner(term["value"], term.start("value"))
         else:
             labels[label] = term["value"]
         position = term.end()
         if position == len(text):
-            return ListFilter((state,) if state else (), labels)
+            return ListFilter((single["state"],) if single["state"] else (), labels, single["owner"])
         joined = AND.match(text, position)
         if joined is None:
             raise _unreadable(text, position)
         position = joined.end()
 
 
-def parse_states(text: str) -> tuple[str, ...]:
-    """Read a filter that names a state and nothing else, as ListAnalyses has it."""
+def parse_analysis_filter(text: str) -> ListFilter:
+    """Read a filter that names a state and an owner only, as ListAnalyses has it."""
     narrowed = parse_filter(text)
     if narrowed.labels:
-        raise errors.InvalidFilter("filter: analyses have a state only", metadata={"position": "0"})
-    return narrowed.states
+        raise errors.InvalidFilter("filter: analyses have state and owner only", metadata={"position": "0"})
+    return narrowed
+
+
+def _owner(name: str, position: int) -> str:
+    if not name:
+        raise errors.InvalidFilter(
+            "filter: no owner is named; leave owner out for your own work", metadata={"position": str(position)}
+        )
+    return name
 
 
 def _state(name: str, position: int) -> str:
@@ -84,7 +96,7 @@ def _state(name: str, position: int) -> str:
 def _unreadable(text: str, position: int) -> errors.SegueError:
     return errors.InvalidFilter(
         f"filter: syntax error at position {position}; write terms as "
-        '`state = "RENDERING"`, `session = "…"` or `labels.key = "…"`, joined by AND',
+        '`state = "RENDERING"`, `session = "…"`, `owner = "…"` or `labels.key = "…"`, joined by AND',
         metadata={"position": str(min(position, len(text)))},
     )
 

@@ -20,10 +20,11 @@ from segue_composition import log_rows, state
 from segue_composition.job_kinds import ANALYSIS, COMPOSITION, MASTERING
 from segue_composition.model_statuses import model_statuses
 from segue_gateway import listing
+from segue_gateway.caller import ANYBODY, check_reach, owner
 from segue_gateway.files import ArtifactFiles
 from segue_gateway.ready_times import ReadyTimes
 from segue_gateway.seal import Seal
-from segue_gateway.submission.jobs import Submission, owner
+from segue_gateway.submission.jobs import Submission
 from segue_gateway.uploads import UploadFiles
 from segue_gateway.usage import UsageDays
 from segue_gateway.watch import cursor as cursors
@@ -98,7 +99,7 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         """Return a page of compositions."""
         narrowed = listing.parse_filter(request.filter)
         page = await self._store.list(
-            owner(),
+            _listed_owner(narrowed, "ListCompositions"),
             (COMPOSITION, MASTERING),
             states=narrowed.states,
             labels=narrowed.labels,
@@ -161,14 +162,14 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         self, request: files_pb2.DownloadArtifactRequest, context: Context
     ) -> AsyncIterator[files_pb2.DownloadArtifactResponse]:
         """Send a file or a range of it."""
-        async for response in self._files.download(owner(), request):
+        async for response in self._files.download(request):
             yield response
 
     async def GetArtifactUrl(
         self, request: files_pb2.GetArtifactUrlRequest, context: Context
     ) -> files_pb2.GetArtifactUrlResponse:
         """Return a URL of a file for a limited time."""
-        return await self._files.url(owner(), request)
+        return await self._files.url(request)
 
     async def CreateUpload(
         self, request: files_pb2.CreateUploadRequest, context: Context
@@ -200,7 +201,7 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         self, request: files_pb2.DeleteUploadRequest, context: Context
     ) -> files_pb2.DeleteUploadResponse:
         """Delete an upload that no unfinished job needs."""
-        await self._uploads.delete(owner(), request.upload)
+        await self._uploads.delete(request.upload)
         return files_pb2.DeleteUploadResponse()
 
     # Analyses and masterings.
@@ -240,10 +241,11 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
     ) -> analysis_pb2.ListAnalysesResponse:
         """Return a page of analyses."""
         query = listing.ANALYSES + request.filter
+        narrowed = listing.parse_analysis_filter(request.filter)
         page = await self._store.list(
-            owner(),
+            _listed_owner(narrowed, "ListAnalyses"),
             (ANALYSIS,),
-            states=listing.parse_states(request.filter),
+            states=narrowed.states,
             limit=listing.page_size(request.page_size),
             after=self._page_tokens.decode(request.page_token, owner(), query),
         )
@@ -322,3 +324,10 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         if job.expires is not None:
             log_rows.set_time(composition.expire_time, job.expires)
         return composition
+
+
+def _listed_owner(narrowed: listing.ListFilter, method: str) -> str | None:
+    """Return whose work a list shows: the caller's, or for admins that of an owner, or of all (None)."""
+    asked = narrowed.owner or owner()
+    check_reach(asked, method)
+    return None if asked == ANYBODY else asked

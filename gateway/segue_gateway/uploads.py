@@ -12,6 +12,7 @@ from segue.composer.v1 import files_pb2
 from segue_composition import log_rows
 from segue_composition.artifact_keys import artifact_key
 from segue_gateway import listing
+from segue_gateway.caller import may_reach
 from segue_gateway.seal import Seal
 from segue_runtime import errors
 from segue_runtime.rpc.chunks import crc32c
@@ -151,10 +152,10 @@ class UploadFiles:
         await self._artifacts.delete_prefix(f"{name}/parts")
         return finished
 
-    async def delete(self, owner: str, name: str) -> None:
+    async def delete(self, name: str) -> None:
         """Delete an upload that no unfinished job needs. After an interruption a conductor deletes the rest."""
         upload = await self._store.get_upload(name)
-        if upload is None or upload.owner != owner:
+        if upload is None or not may_reach(upload.owner):
             raise errors.ArtifactNotFound(f"there is no {name}, or it is not yours", metadata={"name": name})
         await self._store.discard_upload(name)
         with contextlib.suppress(errors.ArtifactNotFound):  # a write deletes its own bytes at the same time

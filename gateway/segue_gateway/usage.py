@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from segue.composer.v1 import usage_pb2
 from segue_gateway import listing
-from segue_runtime import errors, scope
-from segue_runtime.callers import Grant
+from segue_gateway.caller import ANYBODY, check_reach
+from segue_runtime import errors
 from segue_runtime.store.owners.records import KEPT_DAYS, day_of, number_of
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from segue_runtime.store import DayUsage, Store
     from segue_runtime.store.owners.records import UsagePlace
 
-ALL: Final = "*"
 USUAL_DAYS: Final = 30
 DAY_BYTES: Final = 4
 
@@ -32,12 +31,11 @@ class UsageDays:
     async def get(self, caller: str, request: usage_pb2.GetUsageRequest) -> usage_pb2.GetUsageResponse:
         """Return a page of usage; PermissionDenied for the usage of others, unless the caller is an admin."""
         owner = request.owner or caller
-        if owner != caller:
-            _check_admin()
+        check_reach(owner, "GetUsage")
         first, last = _days(request)
         belongs_to = "\0".join(("usage", caller, owner, str(first), str(last))).encode()
         page = await self._store.usage(
-            None if owner == ALL else owner,
+            None if owner == ANYBODY else owner,
             first,
             last,
             limit=listing.page_size(request.page_size),
@@ -63,15 +61,6 @@ class UsageDays:
                 "page_token: this server did not issue it for this owner and these days; start with an empty one"
             )
         return day_of(int.from_bytes(place[:DAY_BYTES], "big")), place[DAY_BYTES:].decode()
-
-
-def _check_admin() -> None:
-    here = scope.current()
-    if here is None or Grant.ADMIN not in here.grants:
-        raise errors.PermissionDenied(
-            "GetUsage of other owners needs the grant admin",
-            metadata={"method": "segue.composer.v1.ComposerService/GetUsage", "grant": Grant.ADMIN.value},
-        )
 
 
 def _days(request: usage_pb2.GetUsageRequest) -> tuple[dt.date, dt.date]:

@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
-import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from tests.mesh.harness import Segued, hear, spec, stub
+from tests.mesh.harness import Segued, hear, spec
 
-from segue.composer.v1 import composition_pb2, spec_pb2
-from segue_client import Access, Client, SegueError
-from segue_client.errors import from_rpc_error
+from segue.composer.v1 import composition_pb2
+from segue_client import Access, Client
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
 TOKEN = "a token that is long enough"
@@ -152,59 +150,6 @@ def is_closed(connected: socket.socket) -> bool:
 
 def line(owner: str, token: str) -> str:
     return f"{owner} {hashlib.sha256(token.encode()).hexdigest()}\n"
-
-
-async def test_each_owner_sees_and_changes_only_what_is_theirs(tmp_path: Path) -> None:
-    tokens = tmp_path / "tokens"
-    tokens.write_text("# who may compose\n\n" + line("ann", "ann-1") + line("ann", "ann-2") + line("bob", "bob-1"))
-    with running(tmp_path / "home", "--server-tokens-file", str(tokens)) as one:
-        made = await asyncio.wait_for(compose(one.address, "ann-1"), 90)
-        assert made.state == composition_pb2.STATE_SUCCEEDED
-        output = made.outputs[0]
-        (tmp_path / "tone.wav").write_bytes(b"RIFF" + bytes(64))
-        async with (
-            Client(Access(one.address, token="ann-2"), patience_s=10) as ann,
-            Client(Access(one.address, token="bob-1"), patience_s=10) as bob,
-        ):
-            upload = (await ann.upload(tmp_path / "tone.wav")).name
-            with pytest.raises(SegueError):  # it is no audio
-                await ann.analyze(upload)
-            (analysis,) = [each async for each in ann.analyses()]
-            forbidden: dict[str, Callable[[], Awaitable[object]]] = {
-                "get": lambda: bob.get(made.name),
-                "watch": lambda: hear(bob.watch(made.name)),
-                "cancel": lambda: bob.cancel(made.name),
-                "delete": lambda: bob.delete(made.name),
-                "download": lambda: bob.download(output, tmp_path / "stolen"),
-                "url": lambda: bob.url(output),
-                "analyze": lambda: bob.analyze(output.name),
-                "master": lambda: bob.create_master(upload),
-                "revise": lambda: bob.create(spec_pb2.CompositionSpec(parent=made.name)),
-                "retry": lambda: bob.retry(made.name),
-                "cancel an analysis": lambda: bob.cancel_analysis(analysis.name),
-                "delete an upload": lambda: bob.delete_upload(upload),
-            }
-            for name, call in forbidden.items():
-                with pytest.raises(SegueError) as caught:
-                    await call()
-                assert caught.value.code is CODES.NOT_FOUND, name
-            assert [each async for each in bob.compositions()] == []
-            assert [each async for each in bob.uploads()] == [each async for each in bob.analyses()] == []
-            assert [each.name async for each in ann.uploads()] == [upload]
-            assert [each.name async for each in ann.compositions()] == [made.name]
-            assert (await ann.get(made.name)).name == made.name
-            await ann.create(spec(seconds=2))
-            # A page token is of use to its owner only.
-            page = composition_pb2.ListCompositionsRequest(page_size=1)
-            ann_1, bob_1 = ((("authorization", f"Bearer {token}"),) for token in ("ann-1", "bob-1"))
-            async with stub(one.address) as composer:
-                page.page_token = (await composer.ListCompositions(page, metadata=ann_1)).next_page_token
-                second = await composer.ListCompositions(page, metadata=ann_1)
-                assert [each.name for each in second.compositions] == [made.name]
-                with pytest.raises(grpc.RpcError) as refused:
-                    await composer.ListCompositions(page, metadata=bob_1)
-                assert from_rpc_error(refused.value).reason == "INVALID_PAGE_TOKEN"
-            await ann.delete(made.name)
 
 
 async def test_the_file_of_tokens_is_read_again_without_a_restart(tmp_path: Path) -> None:

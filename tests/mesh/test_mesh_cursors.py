@@ -1,4 +1,4 @@
-"""Cursors at and beyond the end of a log, also in another process; and compositions of other owners."""
+"""Cursors at and beyond the end of a log, also in another process."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import grpc
 import pytest
 from tests.mesh.harness import embedded, hear, spec, stub
 
-from segue.composer.v1 import composition_pb2, stream_pb2
+from segue.composer.v1 import stream_pb2
 from segue_client import SegueError
 from segue_composition.log_rows import SEGMENT
 from segue_gateway.seal import Seal
 from segue_gateway.watch.cursor import Cursor, encode
 from segue_runtime import failpoints
-from segue_runtime.store import NewEvent, NewJob, SqliteStore
+from segue_runtime.store import SqliteStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -109,40 +109,3 @@ async def test_a_cursor_of_a_row_that_the_store_has_lost_starts_the_stream_again
             again = await hear(client.watch(name, cursor=encode(lost, name, seal), audio=BOTH))
             assert again.kinds[:3] == ["draft_rewound", "draft_rewound", "accepted"]
             assert (again.draft, again.composition) == (heard.draft, heard.composition)
-
-
-async def test_names_of_other_owners_are_not_found(tmp_path: Path) -> None:
-    async with embedded(tmp_path) as (_, client), other_process(tmp_path) as store:
-        theirs = "compositions/0123456789abcdef01234567"
-        composition = composition_pb2.Composition(name=theirs, owner="somebody else")
-        output = composition.outputs.add(name=f"{theirs}/outputs/master.flac", size_bytes=4)
-        finished = stream_pb2.CompositionEvent(finished=stream_pb2.Finished(composition=composition))
-        await store.create(
-            NewJob(
-                name=theirs, kind="composition", owner="somebody else", spec_digest=b"d", spec=b"",
-                resource=composition.SerializeToString(),
-                first_events=[NewEvent("event", finished.SerializeToString())],
-            ),
-            queue_limit=9,
-        )  # fmt: skip
-        missing = "compositions/ffffffffffffffffffffffff"
-
-        async def answers(name: str) -> list[tuple[grpc.StatusCode, str, str]]:
-            found = []
-            file = composition_pb2.Output(name=output.name.replace(theirs, name), size_bytes=4)
-            for attempt in (
-                client.get(name), client.cancel(name), client.delete(name), hear(client.watch(name)),
-                anext(aiter(client.read(file))), client.analyze(file.name),
-            ):  # fmt: skip
-                with pytest.raises(SegueError) as caught:
-                    await attempt
-                found.append((caught.value.code, caught.value.reason, caught.value.message.replace(name, "NAME")))
-            return found
-
-        of_theirs = await answers(theirs)
-        assert of_theirs == await answers(missing)
-        assert {code for code, _, _ in of_theirs} == {NOT_FOUND}
-        assert [each.name async for each in client.compositions()] == []
-        job = await store.get(theirs)
-        assert job is not None
-        assert job.cancel_reason is None

@@ -82,6 +82,17 @@ async def test_listing_pages_newest_first_and_filters(store: Store) -> None:
     assert rest.after is None
     odd = await store.list("ann", ["composition"], labels={"parity": "1", "all": "x"})
     assert [each.name[-1] for each in odd.jobs] == list("531")
+    every = await store.list(None, ["analysis", "composition"], limit=4)
+    after = await store.list(None, ["composition", "analysis"], limit=9, after=every.after)
+    assert [each.name for each in (*every.jobs, *after.jobs)] == [
+        "analyses/1", "compositions/other", *(f"compositions/{index}" for index in range(6, -1, -1)),
+    ]  # fmt: skip
+    assert after.after is None
+    assert [each.name[-1] for each in (await store.list(None, ["composition"], labels={"parity": "1"})).jobs] == [
+        "5",
+        "3",
+        "1",
+    ]
     epoch = await epoch_of(store, "compositions/3")
     await append(store, "compositions/3", epoch, [], state="RENDERING")
     assert [each.name for each in (await store.list("ann", ["composition"], states=["RENDERING"])).jobs] == [

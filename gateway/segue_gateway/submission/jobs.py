@@ -14,6 +14,7 @@ from segue_composition.job_kinds import ANALYSIS, COMPOSITION, MASTERING
 from segue_composition.plan_request import plan_request
 from segue_composition.section_models import add_option_warnings
 from segue_gateway import listing
+from segue_gateway.caller import may_reach, owner
 from segue_gateway.submission import edits, validation
 from segue_runtime import errors, logs, scope
 from segue_runtime.errors import FieldViolation
@@ -41,12 +42,6 @@ log = logs.get("gateway")
 def _canonical(request_id: str) -> str | None:
     """Return a UUID in lower case: capitals make no other UUID."""
     return request_id.lower() or None
-
-
-def owner() -> str:
-    """Return the owner of the current call; empty without authentication."""
-    here = scope.current()
-    return here.owner if here else ""
 
 
 @dataclass(frozen=True)
@@ -84,10 +79,17 @@ class Submission:
         self._draining = draining
 
     async def job(self, name: str) -> Job:
-        """Return a job of the caller; NotFound for jobs of others, too."""
+        """Return a job that the caller may reach; NotFound for jobs of others, too."""
+        job = await self._store.get(name)
+        if job is None or not may_reach(job.owner):
+            # Callers must not learn which names others have.
+            raise not_found(name)
+        return job
+
+    async def _own_job(self, name: str) -> Job:
+        """Return a job of the caller, from which new work of the caller is made. An admin has none of others."""
         job = await self._store.get(name)
         if job is None or job.owner != owner():
-            # Callers must not learn which names others have.
             raise not_found(name)
         return job
 
@@ -144,7 +146,7 @@ class Submission:
     async def retry(self, request: composition_pb2.RetryCompositionRequest) -> Job:
         """Queue the work of a failed or cancelled composition again, with its plan and its finished takes."""
         self._check_open()
-        earlier = await self.job(request.name)
+        earlier = await self._own_job(request.name)
         failed = composition_pb2.Composition.FromString(earlier.resource)
         validation.check_retry(failed, is_composition=earlier.kind == COMPOSITION)
         spec = spec_pb2.CompositionSpec.FromString(earlier.spec)
@@ -211,7 +213,7 @@ class Submission:
             upload = await self._check_guides(spec)
             accepted = await self._accepted(spec)
             return CheckedSpec(spec, accepted.profiles, upload=upload, warnings=accepted.warnings)
-        job = await self.job(spec.parent)
+        job = await self._own_job(spec.parent)
         if job.kind != COMPOSITION:
             raise edits.no_plan(spec.parent)
         parent = composition_pb2.Composition.FromString(job.resource)

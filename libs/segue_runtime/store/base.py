@@ -60,7 +60,7 @@ class Jobs(Protocol):
 
     async def list(
         self,
-        owner: str,
+        owner: str | None,
         kinds: Sequence[str],
         *,
         states: Sequence[str] = (),
@@ -68,7 +68,7 @@ class Jobs(Protocol):
         limit: int = 50,
         after: int | None = None,
     ) -> Page:
-        """List an owner's jobs of some kinds, newest first."""
+        """List the jobs of an owner, or of all (None), of some kinds, newest first."""
         ...
 
     async def delete(self, name: str) -> None:

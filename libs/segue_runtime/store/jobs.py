@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # A job matches when it has every wanted label.
 LISTED = """
-SELECT * FROM jobs WHERE owner = ?1 AND kind IN (SELECT value FROM json_each(?2))
+SELECT * FROM jobs WHERE {whose} AND kind IN (SELECT value FROM json_each(?2))
 AND (?3 = '[]' OR state IN (SELECT value FROM json_each(?3)))
 AND NOT EXISTS (
     SELECT 1 FROM json_each(?4) AS wanted WHERE NOT EXISTS (
@@ -98,16 +98,17 @@ def create(tx: Transaction, new: NewJob, queue_limit: int) -> Created:
 
 def page(
     cx: sqlite3.Connection,
-    owner: str,
+    owner: str | None,
     kinds: Sequence[str],
     states: Sequence[str],
     labels: Mapping[str, str],
     limit: int,
     after: int | None,
 ) -> Page:
-    """List an owner's jobs, newest first."""
+    """List the jobs of an owner, or of all, newest first."""
     values = (owner, json.dumps(list(kinds)), json.dumps(list(states)), json.dumps(dict(labels)), after, limit + 1)
-    rows = cx.execute(LISTED, values).fetchall()
+    query = LISTED.format(whose="owner = ?1" if owner is not None else "?1 IS NULL")
+    rows = cx.execute(query, values).fetchall()
     jobs = [job_of(row) for row in rows[:limit]]
     return Page(jobs, rows[limit - 1]["id"] if len(rows) > limit else None)
 

@@ -140,7 +140,7 @@ class SqliteStore:
 
     async def list(
         self,
-        owner: str,
+        owner: str | None,
         kinds: Sequence[str],
         *,
         states: Sequence[str] = (),

@@ -216,7 +216,9 @@ class ListAnalysesRequest(google.protobuf.message.Message):
     page_token: builtins.str
     """page_token is next_page_token of the previous response. Empty means the first page."""
     filter: builtins.str
-    """filter is `state = "RENDERING"` or another state. Empty means all."""
+    """filter is `state = "RENDERING"` or another state, `owner = "…"`, or both joined by AND. Empty means all of the caller.
+    Another owner's name, or "*" for all owners, needs the grant `admin`.
+    """
     def __init__(
         self,
         *,

@@ -682,8 +682,8 @@ class ListCompositionsRequest(google.protobuf.message.Message):
     page_token: builtins.str
     """page_token is next_page_token of the previous response. Empty means the first page."""
     filter: builtins.str
-    """filter consists of terms joined by AND: `state = "RENDERING"`, `session = "…"`, `labels.key = "…"`. Empty means
-    all.
+    """filter consists of terms joined by AND: `state = "RENDERING"`, `session = "…"`, `labels.key = "…"`, `owner = "…"`.
+    Empty means all of the caller. Another owner's name, or "*" for all owners, needs the grant `admin`.
     """
     def __init__(
         self,

@@ -48,7 +48,7 @@ class RedisJobs:
 
     async def list(
         self,
-        owner: str,
+        owner: str | None,
         kinds: Sequence[str],
         *,
         states: Sequence[str] = (),
@@ -61,7 +61,7 @@ class RedisJobs:
         found: list[Any] = []
         while len(found) <= limit:
             at, some = await self._scripts.call(
-                "jobs", "list", owner, *wanted, json.dumps(dict(labels or {})), limit + 1 - len(found), before,
+                "jobs", "list", option(owner), *wanted, json.dumps(dict(labels or {})), limit + 1 - len(found), before,
                 repeats=True,
             )  # fmt: skip
             found += some

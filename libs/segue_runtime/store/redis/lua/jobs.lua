@@ -116,13 +116,33 @@ local function has_labels(labels, wanted)
   return true
 end
 
--- owner, kinds, states, labels (JSON), how many, the id to begin before: at most MAX_LISTED jobs are looked at. Answers
+-- The newest MAX_LISTED of all jobs of some kinds below an id, each name with its id after it.
+local function newest_of_kinds(kinds, before)
+  local every = {}
+  for kind in pairs(kinds) do
+    local names = redis.call('ZREVRANGEBYSCORE', key('kind', kind), before, '-inf', 'WITHSCORES', 'LIMIT', 0, MAX_LISTED)
+    for index = 1, #names, 2 do
+      every[#every + 1] = { names[index], names[index + 1] }
+    end
+  end
+  table.sort(every, function(one, other)
+    return tonumber(one[2]) > tonumber(other[2])
+  end)
+  local flat = {}
+  for index = 1, math.min(#every, MAX_LISTED) do
+    flat[2 * index - 1], flat[2 * index] = every[index][1], every[index][2]
+  end
+  return flat
+end
+
+-- +owner, kinds, states, labels (JSON), how many, the id to begin before: at most MAX_LISTED jobs are looked at. Answers
 -- the id to continue before, or 0, and the jobs.
 function operations.list(owner, kinds, states, labels, limit, before)
   local wanted_kinds, wanted_states = cjson.decode(kinds), cjson.decode(states)
   local wanted = cjson.decode(labels)
-  local names = redis.call('ZREVRANGEBYSCORE', key('owner', owner), before, '-inf', 'WITHSCORES', 'LIMIT', 0,
-    MAX_LISTED)
+  owner = option(owner)
+  local names = owner and redis.call('ZREVRANGEBYSCORE', key('owner', owner), before, '-inf', 'WITHSCORES', 'LIMIT', 0,
+    MAX_LISTED) or newest_of_kinds(wanted_kinds, before)
   local found = {}
   for index = 1, #names, 2 do
     if #found == tonumber(limit) then
