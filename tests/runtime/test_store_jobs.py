@@ -382,12 +382,37 @@ async def test_the_latest_attachment_counts(store: Store, clock: Clock, steady: 
     assert not (await store.renew("compositions/a", epoch, LEASE_S)).is_abandoned
     for for_s in (50.0, 70.0, 60.0):
         await store.attach("compositions/a", for_s)
-    steady.now += 69
     clock.now += 3600
-    assert not (await store.renew("compositions/a", epoch, LEASE_S)).is_abandoned
-    steady.now += 2
+    assert not await abandoned_after(69, store, epoch, steady)
     clock.now -= 7200
-    assert (await store.renew("compositions/a", epoch, LEASE_S)).is_abandoned
+    assert await abandoned_after(2, store, epoch, steady)
+
+
+async def abandoned_after(passed_s: float, store: Store, epoch: int, steady: Clock) -> bool:
+    """Let time pass, in which a conductor renews its lease; return whether its job is abandoned."""
+    while passed_s:
+        step_s = min(passed_s, LEASE_S / 2)
+        steady.now += step_s
+        passed_s -= step_s
+        renewal = await store.renew("compositions/a", epoch, LEASE_S)
+    return renewal.is_abandoned
+
+
+@pytest.mark.parametrize("is_taken_over", [False, True])
+async def test_callers_are_not_gone_when_the_store_comes_back(
+    store: Store, steady: Clock, *, is_taken_over: bool
+) -> None:
+    """They cannot attach while it does not answer."""
+    await create(store, attached_s=15.0)
+    epoch = await epoch_of(store)
+    steady.now += LEASE_S + 60
+    if is_taken_over:
+        claimed = await store.claim("c2", LEASE_S)
+        assert claimed is not None
+        epoch = claimed.epoch
+    assert not (await store.renew("compositions/a", epoch, LEASE_S)).is_abandoned
+    assert not await abandoned_after(14, store, epoch, steady)
+    assert await abandoned_after(2, store, epoch, steady)
 
 
 @pytest.mark.parametrize("jump_s", [3600, -3600])
@@ -413,8 +438,7 @@ async def test_a_lease_from_before_the_machine_started_is_over(store: Store, ste
     claimed = await store.claim("c2", LEASE_S)
     assert claimed is not None
     assert not (await store.renew("compositions/a", claimed.epoch, LEASE_S)).is_abandoned
-    steady.now += 16
-    assert (await store.renew("compositions/a", claimed.epoch, LEASE_S)).is_abandoned
+    assert await abandoned_after(16, store, claimed.epoch, steady)
 
 
 async def test_a_certain_job_is_claimed_if_nobody_holds_it(store: Store, steady: Clock) -> None:

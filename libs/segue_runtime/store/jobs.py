@@ -162,10 +162,13 @@ def _hold(tx: Transaction, row_id: int, holder: str, lease_s: float) -> Job:
     query = "SELECT owner, claimed_by, lease_until FROM jobs WHERE id = ?"
     before = tx.cx.execute(query, (row_id,)).fetchone()
     usage.end_sections(tx, row_id, before["owner"], before["lease_until"])
+    attached_from = None if before["claimed_by"] is None else tx.steady_now
     tx.cx.execute(
         "UPDATE jobs SET epoch = epoch + 1, claims = claims + 1, claimed_by = ?, lease_until = ?, lease_s = ?, "
-        "lone_losses = lone_losses + alone, alone = 0, started = coalesce(started, ?) WHERE id = ?",
-        (holder, tx.steady_now + lease_s, lease_s, tx.now, row_id),
+        "lone_losses = lone_losses + alone, alone = 0, started = coalesce(started, ?), "
+        # Callers get their time again, as in `renew`.
+        "attached_until = coalesce(max(attached_until, ? + attached_s), attached_until) WHERE id = ?",
+        (holder, tx.steady_now + lease_s, lease_s, tx.now, attached_from, row_id),
     )
     job = job_of(tx.cx.execute("SELECT * FROM jobs WHERE id = ?", (row_id,)).fetchone())
     return replace(job, is_taken_over=before["claimed_by"] is not None)
@@ -182,8 +185,12 @@ def renew(tx: Transaction, name: str, epoch: int, lease_s: float) -> Renewal:
     job = need(tx.cx, name)
     check_epoch(job, epoch)
     attached_until = job.attached_until
-    if attached_until is not None:  # one from before the machine's last start is too far ahead
-        attached_until = min(attached_until, tx.steady_now + (job.attached_s or 0))
+    if attached_until is not None:
+        longest = tx.steady_now + (job.attached_s or 0)
+        # Callers cannot attach while the store does not answer, and no lease is renewed: they get their time again.
+        was_away = (job.lease_until or 0) < tx.steady_now
+        # One from before the machine's last start is too far ahead.
+        attached_until = max(attached_until, longest) if was_away else min(attached_until, longest)
     tx.cx.execute(
         "UPDATE jobs SET lease_until = ?, lease_s = ?, attached_until = ?, worked_s = ? WHERE name = ?",
         (tx.steady_now + lease_s, lease_s, attached_until, _worked_s(tx, job), name),

@@ -1,5 +1,14 @@
 -- The queue of waiting jobs, and the leases of running ones.
 
+-- While the store does not answer, callers cannot attach and leases are not renewed: callers get their time again.
+local function attach_again(name)
+  local job = job_fields(name, 'attached_until', 'attached_s')
+  if job[1] then
+    redis.call('HSET', key('job', name), 'attached_until',
+      text(math.max(tonumber(job[1]), steady_now + number_of(job[2]))))
+  end
+end
+
 local function hold(name, holder, lease_s)
   local job = job_fields(name, 'kind', 'owner', 'claimed_by', 'alone', 'lease_until', 'cancel_reason', 'id')
   local job_key = key('job', name)
@@ -10,6 +19,9 @@ local function hold(name, holder, lease_s)
   redis.call('HSETNX', job_key, 'started', text(now))
   if job[4] == '1' then
     redis.call('HINCRBY', job_key, 'lone_losses', 1)
+  end
+  if job[3] then
+    attach_again(name)
   end
   leave_queue(name, job[1], job[2])
   redis.call('ZADD', key('leases', job[1]), lease_until, name)
@@ -166,6 +178,9 @@ function operations.renew(name, epoch, lease_s)
   local refused = fence(name, epoch)
   if refused then
     return refused
+  end
+  if number_of(job_fields(name, 'lease_until')[1]) < steady_now then
+    attach_again(name)
   end
   local job = job_fields(name, 'attached_until', 'attached_s', 'cancel_reason', 'kind')
   local attached_until = job[1] and tonumber(job[1])
