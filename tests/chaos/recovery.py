@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,13 +15,25 @@ if TYPE_CHECKING:
     from segue_client import Update
 
 
+class Pause(NamedTuple):
+    """A pause between two events of a piece."""
+
+    seconds: float
+    name: str
+    after: str
+    before: str
+
+    def __str__(self) -> str:
+        return f"the longest pause: {self.seconds:.1f} s, between {self.after} and {self.before} of {self.name}"
+
+
 @dataclass
 class Interruption:
     """One fault, and the pieces in work that have not had an event since its end."""
 
     fault: Fault
     last_event: dict[str, float]
-    """The time of the last event of each piece."""
+    """The time of the last event of each piece, or of the fault's beginning."""
     longest_s: dict[str, float] = field(default_factory=dict)
     """The longest pause of each piece so far."""
     over: float = math.inf
@@ -44,23 +56,25 @@ class Recoveries:
     """The interruptions of a run."""
 
     def __init__(self) -> None:
-        self._newest: dict[str, tuple[int, float]] = {}
-        """Sequence and time of the newest event of each piece."""
+        self._newest: dict[str, tuple[int, float, str]] = {}
+        """Sequence, time and kind of the newest event of each piece."""
         self.all: list[Interruption] = []
+        self.longest = Pause(0.0, "", "", "")
 
     def begin(self, fault: Fault, running: Iterable[str]) -> Interruption:
         """Note the beginning of a fault. Only pieces that conductors work on count: the others wait anyway."""
-        in_work = [name for name in running if name in self._newest]
-        self.all.append(Interruption(fault, {name: self._newest[name][1] for name in in_work}))
+        now = time.monotonic()
+        self.all.append(Interruption(fault, {name: now for name in running if name in self._newest}))
         return self.all[-1]
 
     def heard(self, update: Update) -> None:
         """Note an event of a log. After a failover it may have an earlier sequence, which is announced."""
         name, sequence, now = update.event.composition, update.event.sequence, time.monotonic()
-        is_new = sequence > self._newest.get(name, (0, 0.0))[0] or update.kind == "draft_rewound"
-        if update.kind == "accepted" or not is_new:
+        known, last, kind = self._newest.get(name, (0, now, ""))
+        if update.kind == "accepted" or (sequence <= known and update.kind != "draft_rewound"):
             return
-        self._newest[name] = sequence, now
+        self._newest[name] = sequence, now, update.kind
+        self.longest = max(self.longest, Pause(now - last, name, kind, update.kind))
         for each in self.all:
             each.heard(name, now, is_end=update.kind == "finished")
 

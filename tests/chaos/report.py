@@ -62,6 +62,8 @@ def _recoveries(outcome: Outcome) -> Iterator[str]:
             else ["", "", ""]
         )
         yield f"| {kind} | {len(found)} | {len(times_s)} | {' | '.join(figures)} |"
+    yield ""
+    yield str(outcome.recoveries.longest)
 
 
 def _violations(outcome: Outcome, seed: int) -> Iterator[str]:

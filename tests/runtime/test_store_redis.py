@@ -15,7 +15,7 @@ import pytest
 from tests.runtime.redis_server import PROGRAM, free_port, running_redis
 from tests.runtime.store_rows import LEASE_S, append, create, epoch_of, payloads, rows
 
-from segue_runtime import errors, logs
+from segue_runtime import errors, failpoints, logs
 from segue_runtime.settings import LogSettings
 from segue_runtime.store import Upload, UploadPart
 from segue_runtime.store.pool.records import ModelKey, OfferedModel, RendererOffer, WaitingSection
@@ -68,6 +68,13 @@ async def test_a_store_whose_data_are_gone_does_not_answer_until_they_are_back(
     redis_server.replace({})
     with pytest.raises(errors.StoreUnavailable, match="artifact folder"):
         await RedisStore.open(redis_server.url, may_create=False)
+
+
+async def test_a_write_passes_the_failpoints_of_a_commit(on_server: RedisStore) -> None:
+    for moment, is_written in (("before", False), ("after", True)):
+        with failpoints.armed(f"store.{moment}_commit=error"), pytest.raises(errors.InternalError):
+            await create(on_server)
+        assert (await on_server.get("compositions/a") is not None) == is_written
 
 
 async def test_work_goes_on_after_the_server_was_killed_and_started_again() -> None:

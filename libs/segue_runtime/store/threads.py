@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 T = TypeVar("T")
-BEFORE_COMMIT = failpoints.declare("store.before_commit", "The rows are written, but the transaction is not committed.")
-AFTER_COMMIT = failpoints.declare("store.after_commit", "The transaction is durable, but no waiter knows.")
+BEFORE_COMMIT = failpoints.declare("store.before_commit", "A write is not committed yet.")
+AFTER_COMMIT = failpoints.declare("store.after_commit", "A write is durable, but nobody knows.")
 MAX_GROUP = 256
 NUM_READERS = 2
 RETRY_S = 1.0

@@ -9,8 +9,10 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
+from segue_runtime import failpoints
 from segue_runtime.errors import InternalError, StorageFull, StoreUnavailable
 from segue_runtime.store.redis.refusals import refusal
+from segue_runtime.store.threads import AFTER_COMMIT, BEFORE_COMMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +26,15 @@ PAUSES_S: Final = (0.05, 0.2, 0.5)
 """The pauses before a call is repeated whose answer was lost."""
 UNAVAILABLE: Final = ("LOADING", "MASTERDOWN", "NOREPLICAS", "MISCONF", "BUSY", "READONLY", "You can't write")
 FULL: Final = ("OOM", "command not allowed when used memory")
+COMMITS: Final = frozenset(
+    {
+        *(("jobs", each) for each in ("create", "delete")),
+        *(("queue", each) for each in ("claim", "renew", "release", "request_cancel", "attach")),
+        *(("log", each) for each in ("append", "set_progress", "check")),
+        *(("uploads", each) for each in ("create_upload", "advance_upload", "finish_upload", "discard_upload")),
+    }
+)
+"""The writes with the failpoints of commits."""
 TEXT_OF_LUA: Final = "utf-8"
 
 
@@ -67,7 +78,12 @@ class RedisScripts:
 
     async def call(self, library: str, operation: str, *arguments: Any, repeats: bool = False) -> list[Any]:
         """Call a function and return its answer; `repeats` says that a second call after a lost answer is safe."""
+        is_commit = (library, operation) in COMMITS
+        if is_commit:
+            await _reach(BEFORE_COMMIT)
         answer = await self._run(library, operation, *arguments, pauses_s=PAUSES_S if repeats else ())
+        if is_commit:
+            await _reach(AFTER_COMMIT)
         if answer[0] != b"ok":
             raise refusal(answer)
         return answer[1:]
@@ -103,6 +119,13 @@ class RedisScripts:
         except NoScriptError:  # the server was started, or it is another one after a failover
             answer = await self.client.eval(source, 0, *values)
         return answer
+
+
+async def _reach(failpoint: str) -> None:
+    try:
+        await failpoints.reach(failpoint)
+    except failpoints.FailpointError as error:
+        raise translate(error) from error
 
 
 @contextlib.contextmanager
