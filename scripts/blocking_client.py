@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
-    from typing import Self
+    from typing import BinaryIO, Self
 
     from segue.analyzer.v1.analyzer_pb2 import Report
     from segue.composer.v1 import (

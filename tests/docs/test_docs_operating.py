@@ -8,6 +8,7 @@ from pathlib import Path
 from segue_renderer.hosting.metrics import RendererMetrics
 from segue_runtime.metrics import Metrics
 from segue_runtime.settings import declared, load
+from segued.bridge.metrics import BridgeMetrics
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operating.md").read_text("utf-8")
 SETTINGS = {each.key: each for each in declared()}
@@ -26,6 +27,7 @@ def test_named_settings_and_flags_exist() -> None:
 def test_the_page_lists_every_metric_and_no_other() -> None:
     registry = Metrics().registry
     RendererMetrics(registry)
+    BridgeMetrics(registry)
     families = {family.name for family in registry.collect() if family.name.startswith("segue_")}
     named = {name.removesuffix("_total") for name in re.findall(r"`(segue_[a-z_]+)`", PAGE)}
     assert named == families

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
-    from typing import Self
+    from typing import BinaryIO, Self
 
     from segue.analyzer.v1.analyzer_pb2 import Report
     from segue.composer.v1 import (
@@ -222,9 +222,9 @@ class BlockingClient:
         """Return a URL of an output for a limited time; an error if the server's store has none."""
         return self._thread.run(self._inner.url(output, lifetime_s))
 
-    def upload(self, path: Path, media_type: str = "") -> files_pb2.Upload:
+    def upload(self, file: Path | BinaryIO, media_type: str = "") -> files_pb2.Upload:
         """Upload a file, for `analyze` or `create_master`. Without a media type, its name tells it."""
-        return self._thread.run(self._inner.upload(path, media_type))
+        return self._thread.run(self._inner.upload(file, media_type))
 
     def uploads(self) -> Iterator[files_pb2.Upload]:
         """Yield the caller's uploads, newest first, finished or not."""

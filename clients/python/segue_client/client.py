@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
-    from typing import Self
+    from typing import BinaryIO, Self
 
     from segue.analyzer.v1.analyzer_pb2 import Report
     from segue.composer.v1.composition_pb2 import Composition, Output
@@ -252,9 +252,9 @@ class Client:
         request.lifetime.FromSeconds(lifetime_s)
         return (await self._connection.call(lambda stub: stub.GetArtifactUrl, request)).url
 
-    async def upload(self, path: Path, media_type: str = "") -> files_pb2.Upload:
+    async def upload(self, file: Path | BinaryIO, media_type: str = "") -> files_pb2.Upload:
         """Upload a file, for `analyze` or `create_master`. Without a media type, its name tells it."""
-        return await transfers.upload(self._connection, path, media_type or media_type_of(path))
+        return await transfers.upload(self._connection, file, media_type or media_type_of(file))
 
     async def uploads(self) -> AsyncIterator[files_pb2.Upload]:
         """Yield the caller's uploads, newest first, finished or not."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from pathlib import Path, PurePath
+from typing import BinaryIO, Final
 
 from segue.audio.v1 import audio_pb2
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 FILE_FORMATS: Final = {
     audio_pb2.FileFormat.ValueType(value.number): value.GetOptions().Extensions[audio_pb2.file_format]
@@ -25,7 +23,7 @@ def file_format_of(target: Path) -> tuple[audio_pb2.FileFormat.ValueType, str]:
     return number, FILE_FORMATS[number].media_type
 
 
-def media_type_of(path: Path) -> str:
-    """Return the media type of an audio file of any name."""
-    number = SUFFIXES.get(path.suffix.lower())
+def media_type_of(file: PurePath | BinaryIO) -> str:
+    """Return the media type of an audio file of any name, or of an open one, whose name is unknown."""
+    number = SUFFIXES.get(file.suffix.lower()) if isinstance(file, PurePath) else None
     return "application/octet-stream" if number is None else FILE_FORMATS[number].media_type

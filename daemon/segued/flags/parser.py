@@ -39,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
         *music,
         _models,
         _usage,
+        _bridge,
         _health,
         _check_renderer,
         _record,
@@ -172,6 +173,15 @@ def _usage(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentPars
     group.add_argument("--last-day", metavar="DAY", type=day, help="Last day [default: today]")
     add_server(command, DEFAULT_ADDRESS)
     add_output(command, quiet=False)
+    return command
+
+
+def _bridge(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    command = _command(commands, "bridge", "Measure the files that jobs in a list of Redis name", "redis-list")
+    command.add_argument_group("Arguments").add_argument(
+        "action", choices=("redis-list",), help="Take jobs from bridge.jobs, push results to bridge.results"
+    )
+    add_server(command)
     return command
 
 

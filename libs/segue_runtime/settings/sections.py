@@ -347,6 +347,27 @@ class ClientSettings:
     tls_key: Path | None = file_path("Private key (PEM) of that certificate.")
 
 
+@dataclass(frozen=True, slots=True)
+class BridgeSettings:
+    """`segued bridge`, which measures files for jobs from lists in Redis."""
+
+    url: str = text(
+        "", "Redis of the lists: redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss://… or redis+sentinel://…/SERVICE.",
+        secret=True,
+    )  # fmt: skip
+    jobs: str = text("audio_analysis_queue", "List from which jobs are taken.")
+    results: str = text("audio_results_queue", "List to which results are pushed.")
+    root: Path | None = file_path("Folder of the files that jobs may name; without it, file paths are refused.")
+    hosts: str = text("", "Hosts of the URLs that jobs may name, HOST or HOST:PORT with commas; empty: none.")
+    http: bool = switch("Allow URLs with http:// too; otherwise only https://.")
+    max_bytes: int = size(512 << 20, "Largest file of a job.")
+    time_limit_s: float = duration(300, "Time for the download of one file.", minimum_s=0.1)
+    count: int = number(2, "Jobs that this process works on concurrently.", minimum=1, maximum=16)
+    lease_s: float = duration(
+        30, "Time without a sign of life after which another bridge takes back the jobs of this one.", minimum_s=0.5
+    )
+
+
 def default_home() -> Path:
     """Return the platform's folder for application data."""
     home = Path.home()
@@ -383,6 +404,7 @@ class Settings:
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     failpoints: FailpointsSettings = field(default_factory=FailpointsSettings)
     client: ClientSettings = field(default_factory=ClientSettings)
+    bridge: BridgeSettings = field(default_factory=BridgeSettings)
     origins: Mapping[str, str] = field(default_factory=dict[str, str], compare=False, repr=False)
 
     @property

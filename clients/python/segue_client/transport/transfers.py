@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from typing import TYPE_CHECKING, Final
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 import google_crc32c
 import grpc
@@ -18,7 +20,6 @@ from segue_client.transport.stream_check import damaged
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
-    from pathlib import Path
 
     from segue.composer.v1.composition_pb2 import Output
     from segue_client.transport.connection import Connection
@@ -66,24 +67,33 @@ async def read(connection: Connection, output: Output) -> AsyncGenerator[bytes, 
 def _check(output: Output, response: files_pb2.DownloadArtifactResponse, offset: int) -> None:
     if response.offset != offset or offset + len(response.data) > output.size_bytes:
         raise damaged(f"{output.name} continues at byte {response.offset} instead of {offset}")
-    if google_crc32c.value(response.data) != response.crc32c:
+    if _crc32c(response.data) != response.crc32c:
         raise damaged(f"the checksum of {output.name} at byte {offset} is wrong")
 
 
-async def upload(connection: Connection, path: Path, media_type: str) -> files_pb2.Upload:
-    """Upload a file."""
-    size = (await asyncio.to_thread(path.stat)).st_size
+async def upload(connection: Connection, source: Path | BinaryIO, media_type: str) -> files_pb2.Upload:
+    """Upload a file: one that is opened here, or one that the caller has opened, from its start."""
+    if isinstance(source, Path):
+        with await asyncio.to_thread(source.open, "rb") as file:
+            return await _upload(connection, file, media_type)
+    return await _upload(connection, source, media_type)
+
+
+async def _upload(connection: Connection, file: BinaryIO, media_type: str) -> files_pb2.Upload:
+    size = await asyncio.to_thread(file.seek, 0, os.SEEK_END)
+    await asyncio.to_thread(file.seek, 0)
     request = files_pb2.CreateUploadRequest(media_type=media_type, size_bytes=size)
     created = (await connection.call(lambda stub: stub.CreateUpload, request)).upload
     digest = hashlib.sha256()
-    with await asyncio.to_thread(path.open, "rb") as file:
-        offset = 0
-        while piece := await asyncio.to_thread(file.read, UPLOAD_PIECE_BYTES):
-            digest.update(piece)
-            write = files_pb2.WriteUploadRequest(
-                upload=created.name, offset=offset, data=piece, crc32c=google_crc32c.value(piece)
-            )
-            await connection.call(lambda stub: stub.WriteUpload, write)
-            offset += len(piece)
+    offset = 0
+    while piece := await asyncio.to_thread(file.read, UPLOAD_PIECE_BYTES):
+        digest.update(piece)
+        write = files_pb2.WriteUploadRequest(upload=created.name, offset=offset, data=piece, crc32c=_crc32c(piece))
+        await connection.call(lambda stub: stub.WriteUpload, write)
+        offset += len(piece)
     finish = files_pb2.FinishUploadRequest(upload=created.name, sha256=digest.hexdigest())
     return (await connection.call(lambda stub: stub.FinishUpload, finish)).upload
+
+
+def _crc32c(piece: bytes) -> int:
+    return int(google_crc32c.value(piece))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType] # untyped

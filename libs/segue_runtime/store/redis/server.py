@@ -55,15 +55,18 @@ class RedisClient(Protocol):
     def aclose(self, *, close_connection_pool: bool) -> Awaitable[None]: ...
 
 
-def connect(url: str) -> RedisClient:
-    """Return a client for a URL; it connects when it is used. The errors do not show the URL, which has a password."""
+def connect(url: str, setting: str = "store.url") -> RedisClient:
+    """Return a client for the URL of a setting; it connects when it is used.
+
+    The errors do not show the URL, which has a password.
+    """
     try:
         import redis.asyncio as client
         from redis.asyncio.retry import Retry
         from redis.backoff import NoBackoff
     except ImportError:
         raise StoreUnavailable(
-            "store.backend = redis needs the extra `redis`: pip install 'segue[redis]' "
+            f"{setting} needs the extra `redis`: pip install 'segue[redis]' "
             "(in a checkout: .tools/bin/uv sync --frozen --inexact --extra redis)"
         ) from None
     options: dict[str, Any] = {
@@ -83,7 +86,7 @@ def connect(url: str) -> RedisClient:
         made: Any = client.Redis(connection_pool=pool)
     except ValueError:
         raise StoreUnavailable(
-            "store.url is not one of redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss://… and "
+            f"{setting} is not one of redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss://… and "
             "redis+sentinel://[USER:PASSWORD@]HOST[:PORT],…/SERVICE[/DB]"
         ) from None
     client_of_url: RedisClient = made
