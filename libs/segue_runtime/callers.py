@@ -25,6 +25,8 @@ class Grant(StrEnum):
 
 OWNER: Final = re.compile(r"[a-z0-9][a-z0-9._@-]{0,62}", re.ASCII)
 """The names of owners."""
+LOCAL: Final = "local"
+"""The owner of callers that need no token, or send `server.token`."""
 EVERY_GRANT: Final = frozenset(Grant)
 OPERATOR_GRANTS: Final = EVERY_GRANT - {Grant.ROLE}
 """Of callers that need no token, or send `server.token`."""

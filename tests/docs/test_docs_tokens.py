@@ -15,6 +15,7 @@ from tests.daemon.segued_command import environment
 
 from segue_runtime.callers import Caller, Grant
 from segue_runtime.rpc.admission.tokens_file import callers_of
+from segue_runtime.settings import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +32,15 @@ def commands_of(heading: str) -> list[str]:
     found = [line for block in blocks for line in re.split(r"^\$ ", block, flags=re.MULTILINE) if line.strip()]
     assert found
     return found
+
+
+def test_the_settings_of_the_identity_provider_exist(tmp_path: Path) -> None:
+    block = re.search(r"```toml\n(\[server\.jwt\].*?)```", PAGE, re.DOTALL)
+    assert block is not None
+    (tmp_path / "segue.toml").write_text(block[1])
+    found = load({"home": str(tmp_path)}, environ={}, folder=tmp_path).server.jwt
+    assert (found.audience, found.owner_claim, found.grants_claim) == ("segue", "sub", "")
+    assert found.is_used
 
 
 def variables() -> dict[str, str]:

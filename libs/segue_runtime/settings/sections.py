@@ -32,6 +32,22 @@ ADDRESS = "Address at which other processes call it; empty: it runs in the same 
 
 
 @dataclass(frozen=True, slots=True)
+class JwtSettings:
+    """Tokens of an identity provider, signed with RS256, ES256 or EdDSA."""
+
+    issuer: str = text("", "Issuer (iss) of the tokens.")
+    audience: str = text("", "Audience (aud) that the tokens name: this server.")
+    keys: str = text("", "The issuer's keys (JWKS): a file, or an https address.")
+    owner_claim: str = text("sub", "Claim that names the owner.")
+    grants_claim: str = text("", "Claim that names the grants, as list or words; empty: compose,watch,analyze.")
+
+    @property
+    def is_used(self) -> bool:
+        """Whether such tokens are accepted."""
+        return bool(self.issuer or self.audience or self.keys)
+
+
+@dataclass(frozen=True, slots=True)
 class ServerSettings:
     """Settings of the server, in every role."""
 
@@ -44,6 +60,7 @@ class ServerSettings:
     max_token_ttl_s: float = duration(
         30 * 86400, "Longest time for which a signed token is valid; others are refused.", minimum_s=1
     )
+    jwt: JwtSettings = field(default_factory=JwtSettings)
     tls_cert: Path | None = file_path("Certificate chain (PEM) to serve with.")
     tls_key: Path | None = file_path("Private key (PEM) of that certificate.")
     tls_client_ca: Path | None = file_path("Certificates (PEM) that must have signed callers' certificates.")
@@ -59,7 +76,7 @@ class ServerSettings:
     @property
     def knows_users(self) -> bool:
         """Whether users need credentials."""
-        return bool(self.token or self.tokens_file or self.signing_keys)
+        return bool(self.token or self.tokens_file or self.signing_keys or self.jwt.is_used)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from segue_runtime import logs
-from segue_runtime.callers import EVERY_GRANT, Caller, Grant, listed
+from segue_runtime.callers import EVERY_GRANT, LOCAL, Caller, Grant, listed
 from segue_runtime.errors import PermissionDenied, TooManyCalls
-from segue_runtime.rpc.admission.authentication import LOCAL, NoAuth
+from segue_runtime.rpc.admission.authentication import NoAuth
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -6,10 +6,11 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
-from segue_runtime.callers import OPERATOR_GRANTS, Caller, Grant
+from segue_runtime.callers import LOCAL, OPERATOR_GRANTS, Caller, Grant
 from segue_runtime.errors import Unauthenticated
 from segue_runtime.reloaded_file import ReloadedFile
 from segue_runtime.rpc.admission import bearer, signed_tokens
+from segue_runtime.rpc.admission.issued_tokens import IssuedTokens
 from segue_runtime.rpc.admission.signed_tokens import SignedTokens
 from segue_runtime.rpc.admission.tokens_file import callers_of
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from segue_runtime.rpc.admission.role_tokens import RoleTokens
     from segue_runtime.settings import ServerSettings
 
-LOCAL = "local"
-"""The owner of callers that need no token, or send `server.token`."""
 OPERATOR: Final = Caller(LOCAL, OPERATOR_GRANTS)
 A_ROLE: Final = Caller(LOCAL, frozenset({Grant.ROLE}))
 
@@ -52,6 +51,7 @@ class Credentials:
     roles: RoleTokens | None = None
     file: ReloadedFile[Mapping[bytes, Caller]] | None = None
     signed: SignedTokens | None = None
+    issued: IssuedTokens | None = None
 
     @classmethod
     def of(cls, settings: ServerSettings, roles: RoleTokens | None) -> Credentials:
@@ -62,6 +62,7 @@ class Credentials:
             roles,
             ReloadedFile("server.tokens_file", path, callers_of) if path else None,
             SignedTokens(signed_tokens.open_keys(keys), settings.max_token_ttl_s) if keys else None,
+            IssuedTokens(settings.jwt) if settings.jwt.is_used else None,
         )
 
     async def __call__(self, metadata: Mapping[str, str | bytes]) -> Caller:
@@ -71,8 +72,12 @@ class Credentials:
         known = self._known(hashlib.sha256(token.encode()).digest())
         if known is not None:
             return known
-        if self.signed is not None and token.count(".") == 2:
-            return self.signed.caller(token, bearer.header_of(token))
+        if token.count(".") == 2 and (self.signed or self.issued):
+            header = bearer.header_of(token)
+            if self.signed and (self.issued is None or header.get("alg") == signed_tokens.ALGORITHM):
+                return self.signed.caller(token, header)
+            if self.issued:
+                return await self.issued.caller(token, header)
         raise Unauthenticated("the token is wrong: ask the operator of this server for another one")
 
     def _known(self, digest: bytes) -> Caller | None:

@@ -1,0 +1,1 @@
+"""Small HTTP exchanges with servers that a setting names."""
