@@ -27,7 +27,7 @@ MINUTES ?= 10
 SHAPE ?= embedded
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-musicgen setup-diffusion setup-audiocraft setup-test setup-dev demo up serve test test-engine test-audiocraft nightly \
+.PHONY: help setup setup-musicgen setup-diffusion setup-audiocraft setup-test setup-dev demo up up-cluster serve test test-engine test-audiocraft nightly \
 	fleet versitygw chaos lint format types contracts extras image generate benchmarks clients rust segue lock clean
 
 help: ## Show this list
@@ -68,6 +68,12 @@ demo: setup ## Compose a piece: make demo PROMPT="…" DURATION=90 SEED=7
 up: .env .secrets/role-token ## Start the mesh in containers, with new tokens
 	@docker compose up --build --detach --wait
 	@echo "ready: SEGUE_CLIENT_TOKEN=$$(sed -n 's/SEGUE_TOKEN=//p' .env) $(BIN)/segued compose \"$(PROMPT)\" --server 127.0.0.1:7300"
+
+up-cluster: .env .secrets/role-token ## Start two gateways, two conductors and three renderers in containers, on Redis and S3
+	@grep -q ^SEGUE_STORAGE_SECRET= .env || \
+		$(PYTHON) -c 'import secrets; print("SEGUE_STORAGE_SECRET=" + secrets.token_urlsafe(32))' >> .env
+	@docker compose --profile cluster up --build --detach --wait gateway-1 gateway-2
+	@echo "ready: SEGUE_CLIENT_TOKEN=$$(sed -n 's/SEGUE_TOKEN=//p' .env) $(BIN)/segued compose \"$(PROMPT)\" --server 127.0.0.1:7310"
 
 .env:
 	@umask 077; $(PYTHON) -c 'import secrets; print("SEGUE_TOKEN=" + secrets.token_urlsafe(32))' > .env

@@ -3,165 +3,54 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import re
-import shlex
-import subprocess
-import sys
 import tomllib
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
 import yaml
-from tests.mesh.harness import free_port, hear, spec
+from tests.mesh.containers import MESH, ROOT, SERVICES, TOKEN, Containers, Image, interpolated
+from tests.mesh.harness import hear, spec
 
-from segue.composer.v1 import stream_pb2
+from segue.composer.v1 import composition_pb2, stream_pb2
 from segue_client import Access, Client, SegueError
 from segue_runtime.settings import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-TOKEN = "a token that make up would have written"
-ROLE_TOKEN = "another-token-that-it-would-have-written"
-MESH: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-ALWAYS: dict[str, dict[str, Any]] = {name: of for name, of in MESH["services"].items() if "profiles" not in of}
-OWN_IMAGES = {name: of for name, of in MESH["services"].items() if "build" in of}
-
-
-def interpolated(value: str) -> str:
-    """Replace ${SEGUE_TOKEN:?…} and ${NAME:-default} as compose does; the file may need no other variable."""
-    value = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value)
-    return re.sub(r"\$\{SEGUE_TOKEN:\?[^}]*\}", TOKEN, value)
-
-
-@dataclass(frozen=True)
-class Image:
-    """The parts of a Dockerfile that matter at run time."""
-
-    text: str
-
-    @classmethod
-    def of(cls, service: dict[str, Any]) -> Image:
-        text = (ROOT / service["build"].get("dockerfile", "Dockerfile")).read_text()
-        return cls(text.replace("$ROLE", service["build"].get("args", {}).get("ROLE", "all")))
-
-    @property
-    def environment(self) -> dict[str, str]:
-        last = self.text.rpartition("\nFROM ")[2]
-        lines = re.findall(r"^ENV (.*)$", last, re.MULTILINE)
-        return dict(part.split("=", 1) for line in lines for part in shlex.split(line))
-
-    def only(self, instruction: str) -> str:
-        (found,) = re.findall(rf"^{instruction} (.*)$", self.text, re.MULTILINE)
-        return str(found)
-
-
-class Containers:
-    """The services as processes: names are loopback, ports are free ones, volumes are folders."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.ports = {self._port(name): free_port() for name in ALWAYS}
-        self.running: dict[str, subprocess.Popen[bytes]] = {}
-
-    @staticmethod
-    def _port(name: str) -> int:
-        command = ALWAYS[name]["command"]
-        host, _, port = command[command.index("--listen") + 1].rpartition(":")
-        assert host == "0.0.0.0"  # noqa: S104 - inside a container
-        return int(port)
-
-    def here(self, value: str) -> str:
-        """Replace the address of a service by one of this machine."""
-        names = "|".join([*ALWAYS, re.escape("0.0.0.0"), re.escape("127.0.0.1")])  # noqa: S104
-        return re.sub(rf"\b(?:{names}):(\d+)\b", lambda found: f"127.0.0.1:{self.ports[int(found[1])]}", value)
-
-    def environment(self, name: str) -> dict[str, str]:
-        service = ALWAYS[name]
-        inside = {**Image.of(service).environment, **service["environment"]}
-        mounts = dict(reversed(volume.split(":")) for volume in service.get("volumes", []))
-        home = inside["SEGUE_HOME"]
-        inside["SEGUE_HOME"] = str(self.folder / mounts.get(home, f"own-{name}"))
-        inside.pop("PATH")
-        (self.folder / "role-token").write_text(ROLE_TOKEN)
-        (secret,) = service["secrets"]
-        assert inside["SEGUE_POOL_TOKEN_FILE"] == f"/run/secrets/{secret}"
-        inside["SEGUE_POOL_TOKEN_FILE"] = str(self.folder / secret)
-        outside = {key: value for key, value in os.environ.items() if not key.startswith("SEGUE_")}
-        return {**outside, **{key: self.here(interpolated(value)) for key, value in inside.items()}}
-
-    def command(self, words: list[str]) -> list[str]:
-        assert words[0] == "segued"
-        return [sys.executable, "-m", "segued", *(self.here(word) for word in words[1:])]
-
-    def start(self, name: str) -> None:
-        log = (self.folder / f"{name}.log").open("ab")
-        self.running[name] = subprocess.Popen(
-            self.command(ALWAYS[name]["command"]),
-            env=self.environment(name),
-            stdout=subprocess.PIPE,
-            stderr=log,
-            cwd=self.folder,
-        )
-        log.close()
-
-    def wait_until_ready(self) -> None:
-        for name, process in self.running.items():
-            assert process.stdout is not None
-            line = process.stdout.readline().decode()
-            assert "ready on" in line, (name, (self.folder / f"{name}.log").read_text()[-3000:])
-
-    def check_health(self, name: str) -> subprocess.CompletedProcess[str]:
-        kind, *words = ALWAYS[name]["healthcheck"]["test"]
-        assert kind == "CMD"
-        return subprocess.run(
-            self.command(words), env=self.environment(name), capture_output=True, text=True, timeout=60, check=False
-        )
-
-    def stop(self) -> dict[str, int]:
-        for process in self.running.values():
-            process.terminate()
-        codes = {}
-        for name, process in self.running.items():
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(40)
-            if process.poll() is None:
-                process.kill()
-            codes[name] = process.wait(10)
-            assert process.stdout is not None
-            process.stdout.close()
-        return codes
+pytestmark = pytest.mark.only_shape("embedded", "it starts the services of the compose file")
+ALWAYS: dict[str, dict[str, Any]] = {name: of for name, of in SERVICES.items() if "profiles" not in of}
+OWN_IMAGES = {name: of for name, of in SERVICES.items() if "build" in of}
+GATEWAYS = {"gateway": 7300, "gateway-1": 7310, "gateway-2": 7320}
+"""The ports of this machine at which callers reach them."""
 
 
 @pytest.fixture
-def containers(tmp_path: Path) -> Iterator[Containers]:
-    found = Containers(tmp_path)
-    for name in ALWAYS:
-        found.start(name)
+def containers(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Containers]:
+    found = Containers(tmp_path, request.param)
     try:
-        found.wait_until_ready()
+        found.start()
         yield found
     finally:
         found.stop()
 
 
+async def check_health(containers: Containers) -> None:
+    for each in containers.all:
+        if "healthcheck" in each.of:
+            answer = await asyncio.to_thread(each.check_health)
+            assert (answer.returncode, answer.stderr) == (0, ""), each.name
+            assert not each.is_ours or "SERVING" in answer.stdout
+
+
 @pytest.mark.timeout(240)
+@pytest.mark.parametrize("containers", [sorted(ALWAYS)], indirect=True, ids=["default"])
 async def test_the_services_of_the_file_compose_a_piece_through_the_gateway(containers: Containers) -> None:
-    published = ALWAYS["gateway"]["ports"]
-    assert published == ["127.0.0.1:7300:7300"]
     address = containers.here("gateway:7300")
-
-    for name in ALWAYS:
-        answer = await asyncio.to_thread(containers.check_health, name)
-        assert (answer.returncode, answer.stderr) == (0, ""), name
-        assert "SERVING" in answer.stdout
-
+    await check_health(containers)
     async with Client(Access(address), patience_s=0) as stranger:
         with pytest.raises(SegueError) as refused:
             await stranger.models()
@@ -172,18 +61,43 @@ async def test_the_services_of_the_file_compose_a_piece_through_the_gateway(cont
     assert len(heard.draft) == heard.composition.plan.frames * 8
 
     codes = await asyncio.to_thread(containers.stop)
-    assert codes == dict.fromkeys(ALWAYS, 0)
+    assert codes == dict.fromkeys((f"{name}-1" for name in ALWAYS), 0)
 
 
-def test_only_the_gateway_can_be_reached_from_outside_and_only_from_this_machine() -> None:
-    for name, service in MESH["services"].items():
-        ports = service.get("ports", [])
-        assert all(port.startswith("127.0.0.1:") for port in ports), name
-        assert bool(ports) == (name == "gateway"), name
-        if name not in {
-            "gateway",
-            "ollama",
-        }:  # ollama downloads its models, but cannot be reached from outside
+@pytest.mark.timeout(240)
+@pytest.mark.reference("redis-server", "redis-cli", "versitygw", "wget")
+@pytest.mark.parametrize("containers", [["gateway-1", "gateway-2"]], indirect=True, ids=["cluster"])
+async def test_the_profile_cluster_serves_a_piece_at_both_gateways(containers: Containers, tmp_path: Path) -> None:
+    instances = {name: len(containers.of(name)) for name in SERVICES}
+    assert {name for name, num in instances.items() if not num} == {
+        "gateway", "conductor", "renderer", "renderer-gpu", "ollama", "ollama-model",
+    }  # fmt: skip
+    assert (instances["cluster-renderer"], instances["cluster-conductor"]) == (3, 2)
+    await check_health(containers)
+    one, two = (Access(containers.here(f"{name}:7300"), token=TOKEN) for name in ("gateway-1", "gateway-2"))
+    async with Client(one, patience_s=10) as first, Client(two, patience_s=10) as second:
+        created = await first.create(spec(seconds=8))
+        heard = await hear(second.watch(created.name, audio=stream_pb2.AUDIO_SELECTION_DRAFT))
+        assert heard.composition.state == composition_pb2.STATE_SUCCEEDED
+        assert len((await second.stats()).renderers) == 3
+        for client in (first, second):
+            (master,) = [each for each in heard.composition.outputs if each.name.endswith(".flac")]
+            assert sum([len(block) async for block in client.read(master)]) == master.size_bytes
+    # Only the storage has volumes that several containers see.
+    shared = {path.name for path in tmp_path.glob("volume-*")}
+    assert shared == {"volume-redis", "volume-objects", "volume-scratch"}
+    assert not list(tmp_path.rglob("segue.db"))
+    codes = await asyncio.to_thread(containers.stop)
+    assert set(codes.values()) == {0}
+
+
+def test_only_gateways_can_be_reached_from_outside_and_only_from_this_machine() -> None:
+    for name, service in SERVICES.items():
+        published = [f"127.0.0.1:{GATEWAYS[name]}:7300"] if name in GATEWAYS else []
+        assert service.get("ports", []) == published, name
+        if name == "s3-bucket":
+            assert service["network_mode"] == "none"
+        elif name not in {*GATEWAYS, "ollama"}:  # ollama downloads its models, but cannot be reached from outside
             assert service["networks"] == ["inner"], name
     assert MESH["networks"]["inner"]["internal"] is True
 
@@ -193,10 +107,22 @@ def test_roles_that_keep_long_sound_in_files_have_a_disk_for_them_and_not_memory
         assert "/tmp" not in MESH["services"][name].get("tmpfs", []), name  # noqa: S108 - a container's own
         assert "scratch:/tmp" in MESH["services"][name]["volumes"], name
     assert "scratch" in MESH["volumes"]
+    assert "/tmp" in SERVICES["cluster-conductor"]["volumes"]  # noqa: S108 - the same, of each of them
 
 
-def test_the_gateway_does_not_start_without_a_token() -> None:
-    assert re.fullmatch(r"\$\{SEGUE_TOKEN:\?.+\}", ALWAYS["gateway"]["environment"]["SEGUE_SERVER_TOKEN"])
+@pytest.mark.parametrize("name", GATEWAYS)
+def test_a_gateway_does_not_start_without_a_token(name: str) -> None:
+    assert re.fullmatch(r"\$\{SEGUE_TOKEN:\?.+\}", SERVICES[name]["environment"]["SEGUE_SERVER_TOKEN"])
+
+
+def test_foreign_images_are_named_without_a_registry_and_with_a_version() -> None:
+    foreign = [service["image"] for service in SERVICES.values() if "image" in service]
+    assert len(foreign) == 5
+    assert all(re.fullmatch(r"[a-z]+(/[a-z]+)?:v?\d+\.\d+[\w.-]*", image) for image in foreign), foreign
+    makefile = (ROOT / "Makefile").read_text()
+    built = re.search(r"^VERSITYGW_VERSION := (\S+)$", makefile, re.MULTILINE)
+    assert built is not None
+    assert SERVICES["s3"]["image"] == f"versity/versitygw:v{built[1]}"  # the tests run on the same
 
 
 @pytest.mark.parametrize("name", sorted(OWN_IMAGES))
@@ -206,9 +132,12 @@ def test_an_image_is_small_and_its_process_nobody(name: str) -> None:
     assert int(image.only("USER")) >= 1000
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
-    if name in ALWAYS:
-        assert re.findall(r"--extra \"(\S+)\"", image.only("RUN uv")) == [name]
-        assert image.environment["SEGUE_SERVER_ROLE"] == name
+    if name != "renderer-gpu":
+        role = service["build"]["args"]["ROLE"]
+        assert role in name
+        assert role == service["command"][service["command"].index("--role") + 1]
+        assert re.findall(r"--extra \"(\S+)\"", image.only("RUN uv")) == [role]
+        assert image.environment["SEGUE_SERVER_ROLE"] == role
         words = re.search(r"CMD (\[.*\])", image.only("HEALTHCHECK"))
         assert words is not None
         assert yaml.safe_load(words[1]) == ["segued", "health"]
