@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 from unittest import mock
 
-# Every module that declares failpoints.
-import segue_gateway.service  # noqa: F401
+import segue_conductor.conductor  # noqa: F401 - declares its failpoints
 from segue_runtime import failpoints
 from segue_runtime.settings import load
 from segued.serve.node import Node

@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tests.fleet.storage import BUCKET, ClusterStorage
 
@@ -30,12 +30,12 @@ class EmbeddedShape:
     name = "embedded"
 
     @property
-    def store_class(self) -> type:
+    def store_class(self) -> Any:
         """The class whose methods a test replaces to cause faults."""
         return SqliteStore
 
     @property
-    def artifacts_class(self) -> type:
+    def artifacts_class(self) -> Any:
         """The same for artifacts."""
         return FolderArtifacts
 
@@ -63,13 +63,13 @@ class ClusterShape(EmbeddedShape):
         self._homes: dict[Path, int] = {}
 
     @property
-    def store_class(self) -> type:
+    def store_class(self) -> Any:
         from segue_runtime.store.redis import RedisStore
 
         return RedisStore
 
     @property
-    def artifacts_class(self) -> type:
+    def artifacts_class(self) -> Any:
         from segue_runtime.artifacts.s3 import S3Artifacts
 
         return S3Artifacts

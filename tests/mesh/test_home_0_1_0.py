@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from segue_client import Client
 
+pytestmark = pytest.mark.only_shape("embedded", "a home of release 0.1.0 has a database file")
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 EXPECTED: dict[str, Any] = json.loads((FIXTURES / "home-0.1.0.json").read_text())
 BOTH = stream_pb2.AUDIO_SELECTION_BOTH

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+pytestmark = pytest.mark.only_shape("embedded", "it is about the files of a home")
+
+
 def rights(path: Path) -> int:
     return path.stat().st_mode & 0o777
 

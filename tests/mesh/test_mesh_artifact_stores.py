@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from tests.mesh.harness import embedded, hear, spec
 from tests.runtime.memory_artifacts import MemoryArtifacts
 
@@ -13,8 +14,8 @@ from segue_runtime import artifacts
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
 
+pytestmark = pytest.mark.only_shape("embedded", "it replaces the folder of the artifacts")
 BOTH = stream_pb2.AUDIO_SELECTION_BOTH
 ASKED = spec("calm piano, 120 bpm, C major, verse chorus", seconds=12, stems=True, midi=True)
 

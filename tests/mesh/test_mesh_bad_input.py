@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from tests.mesh.harness import spec
+from tests.mesh.shapes import shape
 
 from segue.composer.v1 import (
     analysis_pb2,
@@ -86,7 +87,12 @@ class Door:
 def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     home = tmp_path_factory.mktemp("home")
     # No conductor works on accepted jobs: the queue fills up, and a full queue is one of the allowed answers.
-    flags = {"home": str(home), "server.drain": "1s", "failpoints.active": "conductor.after_plan=pause"}
+    flags = {
+        "home": str(home),
+        **shape().settings(home),
+        "server.drain": "1s",
+        "failpoints.active": "conductor.after_plan=pause",
+    }
     with asyncio.Runner() as runner:
         node = Node(load(flags, environ={}, folder=home), listen=())
         runner.run(node.start())

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 from tests.mesh.harness import embedded, free_port, hear, reach, spec
+from tests.mesh.shapes import shape
 
 from segue.composer.v1 import composition_pb2, stream_pb2
 from segue_client import SegueError
 from segue_client.errors import from_status
 from segue_runtime.clocks import Clocks
-from segue_runtime.store import SqliteStore
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,6 +53,7 @@ def jumping(monkeypatch: pytest.MonkeyPatch) -> JumpingClock:
     return jumping
 
 
+@pytest.mark.only_shape("embedded", "a store in Redis has the time of its server")
 @pytest.mark.parametrize("jump_s", [HOUR_S, -HOUR_S])
 async def test_a_clock_that_jumps_moves_no_piece_to_another_conductor(
     tmp_path: Path, jumping: JumpingClock, jump_s: float
@@ -71,6 +72,7 @@ async def test_a_clock_that_jumps_moves_no_piece_to_another_conductor(
         assert heard.kinds.count("started") == 1
 
 
+@pytest.mark.only_shape("embedded", "a store in Redis has the time of its server")
 async def test_the_time_limit_does_not_count_the_time_in_which_no_conductor_works(
     tmp_path: Path, jumping: JumpingClock
 ) -> None:
@@ -91,18 +93,18 @@ async def test_a_begun_piece_that_nobody_holds_is_ended_by_its_deletion(
     async with embedded(home, {"conductor.lease": "200ms", "conductor.heartbeat": "50ms"}) as (_, client):
         created = await client.create(spec("calm piano, 120 bpm, C major", seconds=40))
         await reach(client.watch(created.name), "planned")
-    monkeypatch.setattr(SqliteStore, "claim", claims_nothing)
+    monkeypatch.setattr(shape().store_class, "claim", claims_nothing)
     async with embedded(home) as (_, client):
         await client.cancel(created.name)
         await client.delete(created.name)
         assert not [each async for each in client.compositions()]
-        assert not list((home / "artifacts").rglob(created.name.rpartition("/")[2]))
+        assert not list(shape().artifact_folder(home).rglob(created.name.rpartition("/")[2]))
 
 
 async def test_a_queued_piece_is_cancelled_and_deleted_without_a_conductor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(SqliteStore, "claim", claims_nothing)
+    monkeypatch.setattr(shape().store_class, "claim", claims_nothing)
     async with embedded(tmp_path / "home") as (_, client):
         created = await client.create(spec(seconds=4))
         watching = asyncio.create_task(hear(client.watch(created.name)))

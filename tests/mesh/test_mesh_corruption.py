@@ -10,9 +10,10 @@ import grpc
 import numpy as np
 import pytest
 from tests.mesh.harness import Heard, embedded, hear, spec, stub
+from tests.mesh.shapes import shape
 
 from segue.composer.v1 import composition_pb2, files_pb2, stream_pb2
-from segue_client import SegueError
+from segue_client import Client, SegueError
 from segue_client.errors import from_rpc_error, from_status
 from segue_runtime import failpoints
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from tests.mesh.harness import Mesh
 
-    from segue_client import Client
 
 BOTH = stream_pb2.AUDIO_SELECTION_BOTH
 DRAFT = stream_pb2.AUDIO_SELECTION_DRAFT
@@ -37,9 +37,10 @@ def flip_bit(path: Path, offset: int) -> None:
         file.write(bytes([found ^ 1]))
 
 
-def only_file(folder: Path) -> Path:
-    """Return the first file of a folder."""
-    return min(path for path in folder.iterdir() if path.is_file())
+def damage(folder: Path, offset: int) -> None:
+    """Flip a bit in every file of a folder."""
+    for path in [path for path in folder.rglob("*") if path.is_file()]:
+        flip_bit(path, min(offset, path.stat().st_size - 1))
 
 
 async def download(node: Mesh, output: composition_pb2.Output, offset: int = 0, limit: int = 0) -> bytes:
@@ -68,17 +69,29 @@ async def watch_is_damaged(client: Client, name: str, stage: stream_pb2.AudioSel
     assert "finished" not in heard.kinds
 
 
-async def test_a_flipped_bit_is_data_loss_in_watches_and_downloads(tmp_path: Path) -> None:
+async def made(client: Client) -> tuple[Heard, composition_pb2.Output]:
+    """Make a piece; return it with its file."""
+    heard = await asyncio.wait_for(hear(client.compose(spec(seconds=8), audio=BOTH)), 90)
+    (output,) = [each for each in heard.composition.outputs if each.name.endswith(".flac")]
+    assert output.size_bytes > 200_000
+    return heard, output
+
+
+def damage_everything(home: Path, name: str) -> None:
+    folder = shape().artifact_folder(home) / name
+    flip_bit(folder / "outputs" / "master.flac", 150_000)
+    damage(folder / "draft", 90_000)
+    damage(folder / "master", 90_000)
+
+
+@pytest.mark.only_shape("embedded", "with S3, a process keeps in memory what it has verified")
+async def test_a_bit_that_flips_after_a_file_was_read_is_data_loss(tmp_path: Path) -> None:
     async with embedded(tmp_path) as (node, client):
-        heard = await asyncio.wait_for(hear(client.compose(spec(seconds=8), audio=BOTH)), 90)
+        heard, output = await made(client)
         name = heard.composition.name
-        (output,) = [each for each in heard.composition.outputs if each.name.endswith(".flac")]
         whole = await download(node, output)
-        assert len(whole) == output.size_bytes > 200_000
-        folder = tmp_path / "artifacts" / name
-        flip_bit(folder / "outputs" / "master.flac", 150_000)
-        flip_bit(only_file(folder / "draft"), 90_000)
-        flip_bit(only_file(folder / "master"), 90_000)
+        assert len(whole) == output.size_bytes
+        damage_everything(tmp_path, name)
         await watch_is_damaged(client, name, DRAFT)
         await watch_is_damaged(client, name, MASTER)
         for offset, limit in ((0, 0), (149_000, 2_000)):
@@ -87,6 +100,13 @@ async def test_a_flipped_bit_is_data_loss_in_watches_and_downloads(tmp_path: Pat
         # This process has verified the file: a range without damage is still served.
         assert await download(node, output, 200_000) == whole[200_000:]
         assert (await hear(client.watch(name, audio=stream_pb2.AUDIO_SELECTION_NONE))).composition == heard.composition
+
+
+async def test_a_flipped_bit_is_data_loss_in_watches_and_downloads(tmp_path: Path) -> None:
+    async with embedded(tmp_path) as (_, client):
+        heard, output = await made(client)
+    name = heard.composition.name
+    damage_everything(tmp_path, name)
     # A process that has not seen the files yet compares them with their digests.
     async with embedded(tmp_path) as (node, client):
         await watch_is_damaged(client, name, DRAFT)
@@ -95,14 +115,16 @@ async def test_a_flipped_bit_is_data_loss_in_watches_and_downloads(tmp_path: Pat
             assert (await damaged(download(node, output, offset, limit))).metadata["artifact"] == output.name
         (manifest,) = [each for each in heard.composition.outputs if each.name.endswith("manifest.json")]
         assert len(await download(node, manifest)) == manifest.size_bytes
+        assert (await hear(client.watch(name, audio=stream_pb2.AUDIO_SELECTION_NONE))).composition == heard.composition
 
 
+@pytest.mark.only_shape("embedded", "with S3, the conductor keeps what it has written")
 async def test_a_damaged_draft_is_never_mastered(tmp_path: Path) -> None:
     async with embedded(tmp_path, {"failpoints.active": f"{AFTER_JOIN}=pause"}) as (_, client):
         name = (await client.create(spec(seconds=2))).name
         while not failpoints.paused(AFTER_JOIN):  # noqa: ASYNC110 - another task comes to that place
             await asyncio.sleep(0.01)
-        flip_bit(only_file(tmp_path / "artifacts" / name / "draft"), 9_000)
+        damage(shape().artifact_folder(tmp_path) / name / "draft", 9_000)
         failpoints.arm("")
         heard = Heard()
         await asyncio.wait_for(hear(client.watch(name, audio=MASTER), heard), 60)
@@ -130,7 +152,7 @@ async def test_damaged_uploads_and_takes_are_data_loss_for_the_work_that_uses_th
         first = await asyncio.wait_for(hear(client.compose(music)), 60)
         assert first.composition.state == composition_pb2.STATE_SUCCEEDED
         upload = (await client.upload(tone)).name
-    artifacts = tmp_path / "home" / "artifacts"
+    artifacts = shape().artifact_folder(tmp_path / "home")
     flip_bit(artifacts / upload / "content", 90_000)
     for take in artifacts.glob("takes/*/*/mix"):
         flip_bit(take, take.stat().st_size // 2)

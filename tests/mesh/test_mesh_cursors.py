@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 from typing import TYPE_CHECKING
 
 import grpc
 import pytest
 from tests.mesh.harness import embedded, hear, spec, stub
+from tests.mesh.shapes import opened_store
 
 from segue.composer.v1 import stream_pb2
 from segue_client import SegueError
@@ -17,10 +17,8 @@ from segue_composition.log_rows import SEGMENT
 from segue_gateway.seal import Seal
 from segue_gateway.watch.cursor import Cursor, encode
 from segue_runtime import failpoints
-from segue_runtime.store import SqliteStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from tests.mesh.harness import Mesh
@@ -28,18 +26,7 @@ if TYPE_CHECKING:
     from segue_client import Client
 
 BOTH = stream_pb2.AUDIO_SELECTION_BOTH
-NOT_FOUND = grpc.StatusCode.NOT_FOUND
 OUT_OF_RANGE = grpc.StatusCode.OUT_OF_RANGE
-
-
-@contextlib.asynccontextmanager
-async def other_process(home: Path) -> AsyncIterator[SqliteStore]:
-    """Open the store as another process of this machine does."""
-    store = await SqliteStore.open(home / "segue.db")
-    try:
-        yield store
-    finally:
-        await store.close()
 
 
 async def refused(client: Client, name: str, cursor: str) -> SegueError:
@@ -61,7 +48,7 @@ async def first_kind(node: Mesh, name: str, cursor: str) -> str | None:
 
 async def test_cursors_at_the_edges_of_a_log(tmp_path: Path) -> None:
     flags: dict[str, object] = {"failpoints.active": "conductor.after_plan=pause", "gateway.heartbeat": "0.1s"}
-    async with embedded(tmp_path, flags) as (node, client), other_process(tmp_path) as other:
+    async with embedded(tmp_path, flags) as (node, client), opened_store(tmp_path) as other:
         seal = Seal(other.token_key)
         name = (await client.create(spec(seconds=2))).name
         while not failpoints.paused("conductor.after_plan"):  # noqa: ASYNC110 - another task comes to that place
@@ -92,7 +79,7 @@ async def test_cursors_at_the_edges_of_a_log(tmp_path: Path) -> None:
 
 
 async def test_a_cursor_of_a_row_that_the_store_has_lost_starts_the_stream_again(tmp_path: Path) -> None:
-    async with embedded(tmp_path) as (_, client), other_process(tmp_path) as store:
+    async with embedded(tmp_path) as (_, client), opened_store(tmp_path) as store:
         heard = await hear(client.compose(spec(seconds=2), audio=BOTH))
         name, seal = heard.composition.name, Seal(store.token_key)
         rows = await store.read(name, 0, 10_000)

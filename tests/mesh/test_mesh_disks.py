@@ -130,6 +130,7 @@ def can_mount() -> bool:
 needs_mounts = pytest.mark.skipif(not can_mount(), reason="no mount namespace for us here (unshare -rm)")
 
 
+@pytest.mark.only_shape("embedded", "it is about the disk of the store's file")
 @ON_LINUX
 @needs_mounts
 async def test_a_full_artifact_disk_fails_the_composition_until_there_is_space(tmp_path: Path) -> None:
@@ -151,6 +152,7 @@ async def test_a_full_artifact_disk_fails_the_composition_until_there_is_space(t
         segued.stop()
 
 
+@pytest.mark.only_shape("embedded", "it is about the disk of the store's file")
 @ON_LINUX
 @needs_mounts
 async def test_a_full_store_refuses_until_there_is_space(tmp_path: Path) -> None:
@@ -184,6 +186,7 @@ async def test_a_full_store_refuses_until_there_is_space(tmp_path: Path) -> None
         segued.stop()
 
 
+@pytest.mark.only_shape("embedded", "it is about the disk of the store's file")
 @ON_LINUX
 @needs_mounts
 async def test_a_piece_ends_though_the_disk_of_the_store_is_full(tmp_path: Path) -> None:
@@ -221,6 +224,7 @@ async def create_many(client: Client) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.only_shape("embedded", "it is about the disk of the store's file")
 @ON_LINUX
 @needs_mounts
 async def test_work_waits_for_a_disk_that_is_read_only_for_a_while(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from tests.mesh.harness import free_port, spec, stub
+from tests.mesh.shapes import opened_store, shape
 
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import analysis_pb2, composition_pb2, spec_pb2, stream_pb2
@@ -21,7 +22,7 @@ from segue_composition.estimates.file_times import file_stage
 from segue_composition.estimates.piece_work import MASTER, MIX
 from segue_composition.job_kinds import ANALYSIS, MASTERING
 from segue_runtime.settings import load
-from segue_runtime.store import NewEvent, SqliteStore
+from segue_runtime.store import NewEvent
 from segue_runtime.store.pool.records import LeaseEnd, ModelKey, OfferedModel, RendererOffer, WaitingSection
 from segued.serve.node import Node
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from segue.composer.v1.composition_pb2 import Composition
     from segue.music.v1.music_pb2 import Plan
-    from segue_runtime.store import Job
+    from segue_runtime.store import Job, Store
 
 BAND = ModelKey("band", "d", "1")
 LEASE_S = 600.0
@@ -47,7 +48,7 @@ def seconds(duration: Duration) -> float:
 class Mesh:
     """A gateway, a planner, and the store between them and a conductor that is not there."""
 
-    def __init__(self, address: str, client: Client, store: SqliteStore) -> None:
+    def __init__(self, address: str, client: Client, store: Store) -> None:
         self.address = address
         self.client = client
         self.store = store
@@ -115,11 +116,15 @@ class Mesh:
 @asynccontextmanager
 async def mesh(home: Path, **flags: object) -> AsyncIterator[Mesh]:
     planner, gateway = (f"127.0.0.1:{free_port()}" for _ in range(2))
-    common = {"home": str(home), "server.drain": "1s", "planner.address": planner}
+    common = {"home": str(home), **shape().settings(home), "server.drain": "1s", "planner.address": planner}
     inner = load(common | {"server.role": "planner"}, environ={}, folder=home)
     outer = load(common | {"server.role": "gateway"} | flags, environ={}, folder=home)
-    async with Node(inner, listen=(planner,)), Node(outer, listen=(gateway,)), Client(Access(gateway)) as client:
-        store = await SqliteStore.open(home / "segue.db")
+    async with (
+        Node(inner, listen=(planner,)),
+        Node(outer, listen=(gateway,)),
+        Client(Access(gateway)) as client,
+        opened_store(home) as store,
+    ):
         here = Mesh(gateway, client, store)
         offering = asyncio.create_task(here.keep_offers())
         try:
@@ -127,7 +132,6 @@ async def mesh(home: Path, **flags: object) -> AsyncIterator[Mesh]:
         finally:
             offering.cancel()
             await asyncio.gather(offering, return_exceptions=True)
-            await store.close()
 
 
 async def test_the_estimate_follows_the_queue_the_pool_and_what_is_left(tmp_path: Path) -> None:

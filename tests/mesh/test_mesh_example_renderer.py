@@ -24,6 +24,7 @@ from tests.contract.section_changes import base_section, start_of
 from tests.daemon.segued_command import environment
 from tests.mesh.faulty_renderer import faulty_renderer
 from tests.mesh.harness import free_port, hear, spec
+from tests.mesh.shapes import shape
 
 from segue.composer.v1 import composition_pb2, spec_pb2
 from segue.renderer.v1 import renderer_pb2, renderer_pb2_grpc
@@ -121,7 +122,13 @@ async def test_it_joins_a_pool_and_sings_one_section_of_a_piece(example: Example
     (tmp_path / "token").write_text("the-token-of-the-roles\n")
     (tmp_path / "token").chmod(0o600)
     address = f"127.0.0.1:{free_port()}"
-    basic = {"home": str(tmp_path / "home"), "server.drain": "2s", "pool.token_file": str(tmp_path / "token")}
+    home = tmp_path / "home"
+    basic = {
+        "home": str(home),
+        **shape().settings(home),
+        "server.drain": "2s",
+        "pool.token_file": str(tmp_path / "token"),
+    }
     async with asyncio.timeout(LIMIT_S), faulty_renderer(tmp_path) as band:
         settings = load({**basic, "renderer.addresses": band.address}, environ={}, folder=tmp_path)
         async with (

@@ -126,6 +126,7 @@ async def test_a_piece_waits_in_the_queue_while_space_is_low(tmp_path: Path, fre
         assert heard.composition.state == composition_pb2.STATE_SUCCEEDED
 
 
+@pytest.mark.only_shape("embedded", "the reserve is for the database file")
 @pytest.mark.usefixtures("free")
 async def test_the_reserve_makes_room_for_the_terminal_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home, is_full, append = tmp_path / "home", False, events.append

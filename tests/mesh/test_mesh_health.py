@@ -12,6 +12,7 @@ import grpc
 import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tests.mesh.shapes import shape
 from tests.runtime.call_server import NAME, running_server
 
 from segue_client import Access, Client, SegueError
@@ -35,7 +36,7 @@ RENDERER = "segue.renderer.v1.RendererService"
 @contextlib.asynccontextmanager
 async def serving(home: Path, role: str) -> AsyncIterator[str]:
     """Start a role in this process; yield its address."""
-    flags = {"home": str(home), "server.drain": "1s", "server.role": role}
+    flags = {"home": str(home), **shape().settings(home), "server.drain": "1s", "server.role": role}
     async with Node(load(flags, environ={}, folder=home), listen=("127.0.0.1:0",)) as node:
         yield node.addresses[0]
 

@@ -11,6 +11,7 @@ import grpc.aio
 import pytest
 from tests.contract.section_changes import base_section, start_of
 from tests.mesh.harness import free_port, hear, spec
+from tests.mesh.shapes import shape
 
 from segue.composer.v1 import composer_pb2, composer_pb2_grpc, composition_pb2
 from segue.renderer.v1 import pool_pb2, pool_pb2_grpc, renderer_pb2, renderer_pb2_grpc
@@ -33,7 +34,8 @@ AUTHORIZED = (("authorization", f"Bearer {TOKEN}"),)
 async def process(folder: Path, role: str, address: str, **flags: object) -> AsyncIterator[Node]:
     """Run a process of the mesh in this one."""
     (folder / "role-token").write_text(TOKEN)
-    basic: dict[str, object] = {"home": str(folder / "home"), "server.role": role, "server.drain": "1s"}
+    home = folder / "home"
+    basic: dict[str, object] = {"home": str(home), **shape().settings(home), "server.role": role, "server.drain": "1s"}
     basic |= {"peers.keepalive": "2s", "pool.token_file": str(folder / "role-token")}
     basic |= {name.replace("__", "."): str(value) for name, value in flags.items()}
     async with Node(load(basic, environ={}, folder=folder), listen=(address,)) as node:

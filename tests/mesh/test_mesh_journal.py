@@ -7,31 +7,33 @@ import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.mesh.shapes import opened_store
 
 from segue.composer.v1 import composition_pb2, stream_pb2
 from segue.mixer.v1 import mixer_pb2
 from segue_conductor.journal import Journal
-from segue_runtime.store import NewJob, SqliteStore
+from segue_runtime.store import NewJob
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from segue_runtime.store import Store
 
 NAME = "compositions/a"
 IDS = [f"s{index}" for index in range(8)]
 
 
 @contextlib.asynccontextmanager
-async def opened(folder: Path) -> AsyncIterator[tuple[SqliteStore, Journal]]:
+async def opened(folder: Path) -> AsyncIterator[tuple[Store, Journal]]:
     """Open a store and the journal of a composition."""
-    store = await SqliteStore.open(folder / "segue.db")
     waiting = [composition_pb2.Section(section_id=each) for each in IDS]
     created = composition_pb2.Composition(name=NAME, sections=waiting).SerializeToString()
-    await store.create(NewJob(NAME, "composition", "ann", b"d", b"", created), queue_limit=9)
-    claimed = await store.claim("c", 60)
-    assert claimed is not None
-    yield store, Journal(store, claimed)
-    await store.close()
+    async with opened_store(folder) as store:
+        await store.create(NewJob(NAME, "composition", "ann", b"d", b"", created), queue_limit=9)
+        claimed = await store.claim("c", 60)
+        assert claimed is not None
+        yield store, Journal(store, claimed)
 
 
 @pytest.mark.parametrize("mixer_first", [False, True])

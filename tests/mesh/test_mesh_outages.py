@@ -16,6 +16,7 @@ import pytest
 import soundfile
 from tests.mesh.faulty_renderer import faulty_renderer
 from tests.mesh.harness import Heard, Segued, embedded, hear, spec, stub
+from tests.mesh.shapes import opened_store, shape
 
 from segue.composer.v1 import analysis_pb2, composition_pb2, files_pb2, stream_pb2
 from segue_client import Client, SegueError
@@ -23,7 +24,6 @@ from segue_conductor import analyzer_call, conductor
 from segue_conductor.runs import analysis
 from segue_gateway.watch import streams
 from segue_runtime import errors
-from segue_runtime.artifacts import FolderArtifacts
 from segue_runtime.rpc.chunks import crc32c
 from segue_runtime.store import SqliteStore, schema
 from segue_runtime.store.pool.sqlite_pool import SqlitePool
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tests.mesh.faulty_renderer import Responses
 
     from segue.renderer.v1 import renderer_pb2
-    from segue_runtime.store import Upload
+    from segue_runtime.store import Store, Upload
 
 BOTH = stream_pb2.AUDIO_SELECTION_BOTH
 ASKED = spec("calm piano, 120 bpm, C major, verse chorus", seconds=12)
@@ -44,8 +44,9 @@ ASKED = spec("calm piano, 120 bpm, C major, verse chorus", seconds=12)
 class Failing:
     """Makes a method of a store fail a few times."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str, times: int, of: type = SqliteStore) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str, times: int, of: type | None = None) -> None:
         self.failed, self.healed, self._left = asyncio.Event(), asyncio.Event(), times
+        of = of or shape().store_class
         real = getattr(of, name)
 
         async def fails(store: Any, *args: Any) -> Any:
@@ -78,6 +79,7 @@ async def test_a_piece_succeeds_although_its_progress_cannot_be_written(
         assert heard.composition.state == composition_pb2.STATE_SUCCEEDED
 
 
+@pytest.mark.only_shape("embedded", "another process locks the database file")
 @pytest.mark.parametrize("moment", ["planned", "draft_finished"])
 async def test_a_piece_waits_for_a_store_that_stands_still(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
@@ -215,7 +217,7 @@ async def test_an_analysis_that_kills_every_conductor_fails(tmp_path: Path) -> N
                     break
             segued.kill()
         await asyncio.to_thread(segued.start)
-        await until_alone(tmp_path / "home" / "segue.db", name)
+        await until_alone(tmp_path / "home", name)
         segued.kill()
         await asyncio.to_thread(segued.start)
         async with stub(segued.address) as calls:
@@ -229,26 +231,22 @@ async def test_an_analysis_that_kills_every_conductor_fails(tmp_path: Path) -> N
         deaf.close()
 
 
-async def until_alone(path: Path, name: str) -> None:
+async def until_alone(home: Path, name: str) -> None:
     """Wait until a job is worked on alone, as one that may have ended its conductor."""
-    store = await SqliteStore.open(path)
-    try:
-        async with asyncio.timeout(60):
-            while not (job := await store.get(name)) or not job.alone:  # noqa: ASYNC110 - nothing else tells
-                await asyncio.sleep(0.05)
-    finally:
-        await store.close()
+    async with opened_store(home) as store, asyncio.timeout(60):
+        while not (job := await store.get(name)) or not job.alone:  # noqa: ASYNC110 - nothing else tells
+            await asyncio.sleep(0.05)
 
 
 async def test_a_deletion_that_fails_in_the_middle_leaves_no_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    failing = Failing(monkeypatch, "delete_prefix", 1, of=FolderArtifacts)
+    failing = Failing(monkeypatch, "delete_prefix", 1, of=shape().artifacts_class)
     async with embedded(tmp_path) as (_, client):
         heard = await hear(client.compose(spec(seconds=4)))
         await client.delete(heard.composition.name)
         assert failing.failed.is_set()
-        assert not any((tmp_path / "artifacts").rglob(heard.composition.name.rpartition("/")[2]))
+        assert not any(shape().artifact_folder(tmp_path).rglob(heard.composition.name.rpartition("/")[2]))
         waiting = await client.create(ASKED)
         with pytest.raises(SegueError) as caught:
             await client.delete(waiting.name)
@@ -278,12 +276,14 @@ async def test_bytes_can_be_sent_again_while_the_first_call_still_writes_them(tm
 
 
 async def test_an_upload_is_deleted_when_it_has_expired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cleans, expired = False, SqliteStore.expired_uploads
+    store_class = shape().store_class
+    cleans, expired = False, store_class.expired_uploads
 
-    async def when_told(store: SqliteStore) -> Sequence[Upload]:
-        return await expired(store) if cleans else []
+    async def when_told(store: Store) -> Sequence[Upload]:
+        found: Sequence[Upload] = await expired(store) if cleans else []
+        return found
 
-    monkeypatch.setattr(SqliteStore, "expired_uploads", when_told)
+    monkeypatch.setattr(store_class, "expired_uploads", when_told)
     monkeypatch.setattr(conductor, "CLEAN_EVERY_S", 0.05)
     flags: dict[str, object] = {"store.retention": "1s", "limits.upload_bytes": "1MiB"}
     async with embedded(tmp_path, flags) as (_, client):
@@ -293,7 +293,7 @@ async def test_an_upload_is_deleted_when_it_has_expired(tmp_path: Path, monkeypa
         assert caught.value.reason == "QUOTA_EXCEEDED"
         cleans = True
         async with asyncio.timeout(30):
-            while any((tmp_path / "artifacts").rglob(source.rpartition("/")[2])):  # noqa: ASYNC110 - nothing else tells
+            while any(shape().artifact_folder(tmp_path).rglob(source.rpartition("/")[2])):  # noqa: ASYNC110 - nothing else tells
                 await asyncio.sleep(0.02)
         cleans = False
         again = await client.upload(tmp_path / "noise.wav")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.mesh.harness import PORTS, Heard, embedded, free_port, hear, metrics, spec
+from tests.mesh.shapes import shape
 from tests.mesh.waiting_renderer import WaitingRenderer, waiting_renderers
 from tests.renderer.renderer_server import listening
 
@@ -121,7 +122,13 @@ async def served_owners(tmp_path: Path, owners: tuple[str, ...], **flags: object
     lines = [f"{owner} {hashlib.sha256(f'token of {owner}'.encode()).hexdigest()}\n" for owner in owners]
     (tmp_path / "tokens").write_text("".join(lines))
     (tmp_path / "tokens").chmod(0o600)
-    settings = {"home": str(tmp_path / "home"), "server.drain": "2s", "server.tokens_file": str(tmp_path / "tokens")}
+    home = tmp_path / "home"
+    settings = {
+        "home": str(home),
+        **shape().settings(home),
+        "server.drain": "2s",
+        "server.tokens_file": str(tmp_path / "tokens"),
+    }
     (tmp_path / "home").mkdir()
     async with contextlib.AsyncExitStack() as stack:
         node = Node(load({**settings, **flags}, environ={}, folder=tmp_path), listen=("127.0.0.1:0",))

@@ -11,6 +11,7 @@ import grpc
 import pytest
 from tests.analyzer.analyzer_calls import Analyzer, pcm_requests
 from tests.mesh.harness import embedded
+from tests.mesh.shapes import shape
 from tests.mixer.mixer_server import band, mastered
 
 from segue.mixer.v1 import mixer_pb2, mixer_pb2_grpc
@@ -46,7 +47,13 @@ def mixer_of(channel: grpc.aio.Channel) -> mixer_pb2_grpc.MixerServiceAsyncStub:
 async def doors(tmp_path: Path) -> AsyncIterator[Doors]:
     """Start a gateway in front of roles that only the gateway can reach."""
     async with embedded(tmp_path / "inner") as (inner, _):
-        flags: dict[str, object] = {"home": str(tmp_path / "gateway"), "server.role": "gateway", "server.drain": "1s"}
+        home = tmp_path / "gateway"
+        flags: dict[str, object] = {
+            "home": str(home),
+            **shape().settings(home),
+            "server.role": "gateway",
+            "server.drain": "1s",
+        }
         flags |= {f"{role}.address": inner.inner for role in ("planner", "mixer", "analyzer")}
         settings = load({**flags, "server.token": TOKEN}, environ={}, folder=tmp_path)
         async with Node(settings, listen=("127.0.0.1:0",)) as gateway:

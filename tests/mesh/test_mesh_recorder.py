@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from tests.mesh.shapes import opened_artifacts, opened_store
 
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import composition_pb2, stream_pb2
@@ -23,12 +24,12 @@ from segue_conductor.draft.segments import SegmentRecorder, recorded_segments
 from segue_conductor.journal import Journal
 from segue_conductor.timeline import Timeline, TimelineSection
 from segue_runtime import errors
-from segue_runtime.artifacts import FolderArtifacts
 from segue_runtime.space import DiskSpace
-from segue_runtime.store import NewJob, SqliteStore
+from segue_runtime.store import NewJob
 
 if TYPE_CHECKING:
-    from segue_runtime.store import Event, Job
+    from segue_runtime.artifacts import ArtifactStore
+    from segue_runtime.store import Event, Job, Store
 
 NAME = "compositions/a"
 RATE = 100  # a segment of 1 s is 100 frames
@@ -53,7 +54,7 @@ class Listener:
         self.heard = bytearray()
         self.attempts: dict[str, set[int]] = {}
 
-    async def hear(self, rows: list[Event], artifacts: FolderArtifacts) -> None:
+    async def hear(self, rows: list[Event], artifacts: ArtifactStore) -> None:
         for row in rows:
             if row.kind == SEGMENT:
                 segment = Segment.decode(row.payload)
@@ -76,8 +77,10 @@ def test_every_listener_has_the_last_version_of_each_section(
     tries: list[tuple[list[int], int]], last: list[int], cut: int, stage: audio_pb2.Stage.ValueType
 ) -> None:
     async def run(folder: Path) -> None:
-        store = await SqliteStore.open(folder / "segue.db")
-        artifacts = FolderArtifacts(folder / "artifacts")
+        async with opened_store(folder) as store, opened_artifacts(folder) as artifacts:
+            await check(store, artifacts)
+
+    async def check(store: Store, artifacts: ArtifactStore) -> None:
         job = NewJob(NAME, "composition", "ann", b"d", b"", composition_pb2.Composition(name=NAME).SerializeToString())
         await store.create(job, queue_limit=9)
         listener, after = Listener(), 0
@@ -97,27 +100,22 @@ def test_every_listener_has_the_last_version_of_each_section(
         assert kept == sound(last)
         if all(versions == last for versions, _ in tries):
             assert all(attempts == {1} for attempts in late.attempts.values())
-        await store.close()
-        await artifacts.close()
 
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(run(Path(folder)))
 
 
 async def test_more_audio_than_the_timeline_has_is_an_error(tmp_path: Path) -> None:
-    store = await SqliteStore.open(tmp_path / "segue.db")
-    artifacts = FolderArtifacts(tmp_path / "artifacts")
     job = NewJob(NAME, "composition", "ann", b"d", b"", composition_pb2.Composition(name=NAME).SerializeToString())
-    await store.create(job, queue_limit=9)
-    claimed = await store.claim("c", 60)
-    assert claimed is not None
-    with pytest.raises(errors.InternalError, match="more audio"):
-        await record(claim_on(store, claimed, artifacts), sound([0, 0, 0]) + bytes(FRAME_BYTES), 100, MASTER)
-    await store.close()
-    await artifacts.close()
+    async with opened_store(tmp_path) as store, opened_artifacts(tmp_path) as artifacts:
+        await store.create(job, queue_limit=9)
+        claimed = await store.claim("c", 60)
+        assert claimed is not None
+        with pytest.raises(errors.InternalError, match="more audio"):
+            await record(claim_on(store, claimed, artifacts), sound([0, 0, 0]) + bytes(FRAME_BYTES), 100, MASTER)
 
 
-def claim_on(store: SqliteStore, job: Job, artifacts: FolderArtifacts) -> Claim:
+def claim_on(store: Store, job: Job, artifacts: ArtifactStore) -> Claim:
     peers: Any = None  # recording calls no other role
     services = Services(store, artifacts, peers, ModelCatalog(store), DiskSpace((), Path(), 0))
     return Claim(Journal(store, job), services, job.claims, deadline=0.0, patience_s=600)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.reference(PROGRAM)
+pytestmark = [pytest.mark.reference(PROGRAM), pytest.mark.only_shape("embedded", "it chooses its storage itself")]
 BOTH = stream_pb2.AUDIO_SELECTION_BOTH
 ASKED = spec("calm piano, 120 bpm, C major, verse chorus", seconds=12)
 SLOW = "conductor.before_segment_row=sleep(60ms)"

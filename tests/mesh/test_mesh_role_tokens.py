@@ -8,6 +8,7 @@ import grpc
 import grpc.aio
 import pytest
 from tests.mesh.harness import Segued, hear, spec
+from tests.mesh.shapes import shape
 
 from segue.analyzer.v1 import analyzer_pb2
 from segue.composer.v1 import composer_pb2
@@ -63,7 +64,11 @@ async def code_of(channel: Any, service: Any, method: Any, token: str) -> grpc.S
 async def test_every_call_of_a_role_needs_the_roles_token(role: str, tmp_path: Path) -> None:
     flags = {"home": str(tmp_path), "server.role": role, "server.token": USERS, "server.drain": "1s"}
     flags |= {"conductor.listen": "127.0.0.1:0"}
-    settings = load({**flags, "pool.token_file": tokens_in(tmp_path, NEW, OLD)}, environ={}, folder=tmp_path)
+    settings = load(
+        {**flags, **shape().settings(tmp_path), "pool.token_file": tokens_in(tmp_path, NEW, OLD)},
+        environ={},
+        folder=tmp_path,
+    )
     async with Node(settings, listen=("127.0.0.1:0",)) as node, grpc.aio.insecure_channel(node.addresses[0]) as channel:
         for service in SERVICES[role].DESCRIPTOR.services_by_name.values():
             for method in service.methods:
@@ -75,7 +80,11 @@ async def test_every_call_of_a_role_needs_the_roles_token(role: str, tmp_path: P
 
 
 async def test_without_a_file_nobody_joins_a_server_whose_users_have_tokens(tmp_path: Path) -> None:
-    settings = load({"home": str(tmp_path), "server.token": USERS, "server.drain": "1s"}, environ={}, folder=tmp_path)
+    settings = load(
+        {"home": str(tmp_path), **shape().settings(tmp_path), "server.token": USERS, "server.drain": "1s"},
+        environ={},
+        folder=tmp_path,
+    )
     pool = pool_pb2.DESCRIPTOR.services_by_name["PoolService"]
     async with Node(settings, listen=("127.0.0.1:0",)) as node, grpc.aio.insecure_channel(node.addresses[0]) as channel:
         assert await code_of(channel, pool, pool.methods_by_name["Join"], "") is UNKNOWN

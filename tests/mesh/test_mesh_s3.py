@@ -21,7 +21,7 @@ from segued.commands.gc import clean
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.reference("versitygw")
+pytestmark = [pytest.mark.reference("versitygw"), pytest.mark.only_shape("embedded", "it chooses its storage itself")]
 BOTH = stream_pb2.AUDIO_SELECTION_BOTH
 ASKED = spec("calm piano, 120 bpm, C major, verse chorus", seconds=12)
 

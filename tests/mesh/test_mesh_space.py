@@ -8,23 +8,22 @@ import json
 import time
 from typing import TYPE_CHECKING
 
+import pytest
 from tests.daemon.segued_command import segued
 from tests.mesh.harness import embedded, hear, spec
+from tests.mesh.shapes import opened_artifacts, opened_store, shape
 from tests.runtime.store_rows import job
 
 from segue.composer.v1 import composition_pb2, spec_pb2, stream_pb2
 from segue_conductor.render.take_store import take_folder
 from segue_conductor.storage_cleaner import GRACE_S, ORPHANED_S, RECHECK_S, StorageCleaner
-from segue_runtime.artifacts import FolderArtifacts
-from segue_runtime.store import SqliteStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    import pytest
-
     from segue_runtime.artifacts import ArtifactStore
+    from segue_runtime.store import Store
 
 BOTH = stream_pb2.AUDIO_SELECTION_BOTH
 ASKED = spec("calm piano, 120 bpm, C major, verse chorus", seconds=4)
@@ -49,6 +48,7 @@ async def takes_of(artifacts: ArtifactStore) -> set[str]:
     return {each.key.split("/")[2] for each in await artifacts.list_files("takes")}
 
 
+@pytest.mark.only_shape("embedded", "the size of a home is that of its database file")
 async def test_a_home_whose_compositions_are_deleted_is_as_small_as_a_new_one(tmp_path: Path) -> None:
     async with embedded(tmp_path / "home"):
         pass
@@ -72,17 +72,17 @@ async def test_a_running_server_frees_the_takes_of_a_deleted_composition(
     monkeypatch.setattr("segue_conductor.conductor.CLEAN_EVERY_S", 0.05)
     async with embedded(tmp_path / "home") as (_, client):
         made = (await hear(client.compose(ASKED))).composition
-        takes = tmp_path / "home" / "artifacts" / "takes"
+        takes = shape().artifact_folder(tmp_path / "home") / "takes"
         assert list(takes.rglob("mix"))
         await client.delete(made.name)
-        await until(lambda: not list(takes.rglob("*")))
+        await until(lambda: not files_of(takes))
 
 
 async def test_expired_compositions_are_deleted_with_their_takes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("segue_conductor.conductor.CLEAN_EVERY_S", 0.05)
-    artifacts = tmp_path / "home" / "artifacts"
+    artifacts = shape().artifact_folder(tmp_path / "home")
     async with embedded(tmp_path / "home", {"store.retention": "1s"}) as (_, client):
         await client.create(ASKED)
         await until(lambda: bool(list(artifacts.glob("takes/*/*/take.json"))))
@@ -90,15 +90,10 @@ async def test_expired_compositions_are_deleted_with_their_takes(
 
 
 @contextlib.asynccontextmanager
-async def storage(home: Path) -> AsyncIterator[tuple[SqliteStore, FolderArtifacts]]:
+async def storage(home: Path) -> AsyncIterator[tuple[Store, ArtifactStore]]:
     """Open store and artifacts of a home, as another process does."""
-    store = await SqliteStore.open(home / "segue.db")
-    artifacts = FolderArtifacts(home / "artifacts")
-    try:
+    async with opened_store(home) as store, opened_artifacts(home) as artifacts:
         yield store, artifacts
-    finally:
-        await artifacts.close()
-        await store.close()
 
 
 async def test_takes_stay_while_a_revision_or_a_queued_composition_needs_them(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 from tests.mesh.harness import embedded, stub
+from tests.mesh.shapes import shape
 
 from segue.composer.v1 import composition_pb2, files_pb2
 from segue_client import SegueError
@@ -41,7 +42,7 @@ async def written(calls: ComposerServiceAsyncStub, name: str, offset: int, conte
 
 
 def files_of(home: Path, name: str) -> list[Path]:
-    return [path for path in (home / "artifacts" / name).rglob("*") if path.is_file()]
+    return [path for path in (shape().artifact_folder(home) / name).rglob("*") if path.is_file()]
 
 
 async def test_of_several_writers_at_one_offset_one_wins_and_its_bytes_are_kept(tmp_path: Path) -> None:
