@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -65,13 +66,21 @@ def printable(text: str) -> str:
 
 def advice(error: SegueError) -> str:
     """Return the suggestion for a refused field; several fields have a line each, with path, fault and suggestion."""
-    lines = []
+    lines: list[tuple[str, str]] = []
     for each in error.violations:
         fault, _, suggestion = each.description.partition(SUGGESTED)
         lines.append((printable(f"{each.field}: {fault}"), printable(suggestion)))
     if len(lines) == 1 and error.message.startswith(f"{error.violations[0].field}: "):
         return f"suggested: {lines[0][1]}" if lines[0][1] else ""
     return "".join(f"\n  {fault}" + (f"\n      -> {suggestion}" if suggestion else "") for fault, suggestion in lines)
+
+
+def time_to_wait(seconds: float) -> str:
+    """Return a time as people wait for it: in seconds below two minutes, in minutes below two hours, then in hours."""
+    for limit, unit, name in ((120, 1, "s"), (7200, 60, "min")):
+        if seconds < limit:
+            return f"{max(1, math.ceil(seconds / unit))} {name}"
+    return f"{math.ceil(seconds / 3600)} h"
 
 
 def cli_error(error: SegueError, *, accepted: bool = False) -> CliError:
@@ -82,7 +91,7 @@ def cli_error(error: SegueError, *, accepted: bool = False) -> CliError:
     if accepted and code != "INVALID_ARGUMENT":
         return CliError(ExitCode.FAILED, message, hint)
     if code == "RESOURCE_EXHAUSTED":
-        wait = f"try again in {error.retry_after_s:g} s" if error.retry_after_s else "try again later"
+        wait = f"try again in {time_to_wait(error.retry_after_s)}" if error.retry_after_s else ""
         return CliError(ExitCode.BUSY, message, hint or wait)
     if code == "UNAVAILABLE":
         start = "is the server running? `segued serve` starts one; --tls connects to a server that uses TLS"

@@ -13,9 +13,10 @@ from segue_composition.estimates.file_times import file_times
 from segue_composition.estimates.ready_times import ready_times
 from segue_composition.job_kinds import ANALYSIS, COMPOSITION, MASTERING
 from segue_runtime.store.pool.workload import MAX_JOBS, UnfinishedJob
+from segue_runtime.tenants import Priority
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 
     from google.protobuf.duration_pb2 import Duration
 
@@ -86,14 +87,21 @@ class ReadyTimes:
         planned.plan.CopyFrom(answer.plan)
         piece = state.new_composition(NEWCOMER, owner, planned, time.time(), kept)
         piece.model = answer.estimate.model
-        newcomer = UnfinishedJob(NEWCOMER, owner, planned.SerializeToString(), piece.SerializeToString())
+        newcomer = UnfinishedJob(
+            NEWCOMER,
+            owner,
+            planned.SerializeToString(),
+            piece.SerializeToString(),
+            priority=spec.priority or Priority.NORMAL,
+        )
         estimate = (await self._compute(newcomer))[NEWCOMER]
         _set(answer.estimate.queue_wait, estimate.start_s)
         _set(answer.estimate.ready_in, estimate.ready_s)
 
-    async def retry_after_s(self) -> float:
-        """Return in how many whole seconds a conductor will probably take the next composition out of the queue."""
-        starts_s = [each.start_s for each in (await self._pieces.all()).values() if each.start_s]
+    async def retry_after_s(self, names: Container[str] | None = None) -> float:
+        """Return in how many whole seconds a conductor will probably claim the next composition, of all or of some."""
+        known = (await self._pieces.all()).items()
+        starts_s = [each.start_s for name, each in known if each.start_s and (names is None or name in names)]
         if not starts_s:
             return self._unknown_retry_s
         return min(LONGEST_RETRY_S, max(SHORTEST_RETRY_S, math.ceil(min(starts_s))))

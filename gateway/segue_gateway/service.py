@@ -25,6 +25,7 @@ from segue_gateway.files import ArtifactFiles
 from segue_gateway.ready_times import ReadyTimes
 from segue_gateway.seal import Seal
 from segue_gateway.submission.jobs import Submission
+from segue_gateway.tenancy import Tenancy
 from segue_gateway.uploads import UploadFiles
 from segue_gateway.usage import UsageDays
 from segue_gateway.watch import cursor as cursors
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from segue_runtime.metrics import Metrics
     from segue_runtime.settings import Settings
     from segue_runtime.store import Job
+    from segue_runtime.tenants import TenantTable
 
     Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -51,7 +53,9 @@ SERVICE: Final = "segue.composer.v1.ComposerService"
 class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
     """The gateway. It shares only the store and the artifacts with conductors."""
 
-    def __init__(self, settings: Settings, services: Services, draining: asyncio.Event, metrics: Metrics) -> None:
+    def __init__(
+        self, settings: Settings, services: Services, tenants: TenantTable, draining: asyncio.Event, metrics: Metrics
+    ) -> None:
         self._queue_limit = settings.queue.limit
         self._store = services.store
         self._artifacts = services.artifacts
@@ -59,9 +63,9 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         self._draining = draining
         self._start_time = time.monotonic()
         self._files = ArtifactFiles(services)
-        self._uploads = UploadFiles(settings, services)
+        self._uploads = UploadFiles(settings, services, Tenancy(tenants))
         self._ready_times = ReadyTimes(settings, services.store)
-        self._submission = Submission(settings, services, self._files, self._ready_times, draining)
+        self._submission = Submission(settings, services, Tenancy(tenants), self._files, self._ready_times, draining)
         self._seal = Seal(services.store.token_key)
         self._page_tokens = listing.PageTokens(self._seal)
         self._usage = UsageDays(services.store, self._seal)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from segue_composition.services import Services
+    from segue_gateway.tenancy import Tenancy
     from segue_runtime.settings import Settings
 
 T = TypeVar("T")
@@ -30,11 +31,12 @@ T = TypeVar("T")
 class UploadFiles:
     """The uploads of one gateway. Several gateways may write to one upload."""
 
-    def __init__(self, settings: Settings, services: Services) -> None:
+    def __init__(self, settings: Settings, services: Services, tenancy: Tenancy) -> None:
         self._store = services.store
         self._artifacts = services.artifacts
         self._space = services.space
         self._limits = settings.limits
+        self._tenancy = tenancy
         self._retention_s = settings.store.retention_s
         self._page_tokens = listing.PageTokens(Seal(services.store.token_key))
 
@@ -43,7 +45,10 @@ class UploadFiles:
         self._space.check()
         upload = Upload(name=f"uploads/{secrets.token_hex(12)}", owner=owner, media_type=media_type, size=size)
         created = await self._store.create_upload(
-            upload, quota_bytes=self._limits.upload_bytes, max_uploads=self._limits.uploads
+            upload,
+            quota_bytes=self._limits.upload_bytes,
+            max_uploads=self._limits.uploads,
+            storage_bytes=self._tenancy.tenant.storage_bytes,
         )
         return self._message(created)
 
@@ -94,7 +99,12 @@ class UploadFiles:
         part = UploadPart(request.offset, len(request.data), f"{request.upload}/parts/{secrets.token_hex(12)}")
         await self._artifacts.put(part.key, request.data)
         try:
-            return await self._store.advance_upload(request.upload, part, quota_bytes=self._limits.upload_bytes)
+            return await self._store.advance_upload(
+                request.upload,
+                part,
+                quota_bytes=self._limits.upload_bytes,
+                storage_bytes=self._tenancy.tenant.storage_bytes,
+            )
         except errors.SegueError as error:
             was_deleted = isinstance(error, errors.ArtifactNotFound)
             await self._artifacts.delete_prefix(request.upload if was_deleted else part.key)

@@ -210,6 +210,7 @@ def composition_changes(given: Given) -> dict[str, Change]:
         "melody.source": setting("melody.source", given.upload),
         "melody.band": setting("melody.band", True),
         "timbre_source": setting("timbre_source", given.upload),
+        "priority": setting("priority", spec_pb2.PRIORITY_LOW),
         **_frozen_changes(given),
     }
 

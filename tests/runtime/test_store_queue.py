@@ -1,4 +1,4 @@
-"""The contract of every store: bands of priority, weighted turns of owners, and limits of an owner."""
+"""The contract of every store: priorities of priority, weighted turns of owners, and limits of an owner."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import asyncio
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from tests.runtime.store_rows import LEASE_S, LIMIT, Clock, append, create, job, rows
 
 from segue_runtime import errors
-from segue_runtime.store import Priority, Share
+from segue_runtime.store import Delivered, Share, Upload, UploadPart
+from segue_runtime.tenants import Priority
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from segue_runtime.store import Job, Store
 
+DAY_S = 86_400
 FEW = hypothesis_settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -128,6 +131,62 @@ async def test_a_limit_of_waiting_jobs_is_exact_under_concurrent_requests(store:
     await create(store, "compositions/bob", "bob", share=share)
     await claims(store, 1)
     await create(store, "compositions/more", share=share)
+
+
+async def test_a_days_audio_counts_what_is_made_and_what_is_asked_and_begins_again_at_midnight(
+    store: Store, clock: Clock
+) -> None:
+    clock.now = 10 * DAY_S + 80_000
+    share = Share(audio_s_a_day=100)
+    await create(store, "compositions/a", share=share, audio_ms=60_000)
+    with pytest.raises(errors.QuotaExceeded) as caught:
+        await create(store, "compositions/b", share=share, audio_ms=50_000)
+    assert (caught.value.metadata["unit"], caught.value.metadata["used"]) == ("audio_seconds_a_day", "60")
+    assert caught.value.retry_after_s == DAY_S - 80_000
+    claimed = await store.claim("c1", LEASE_S)
+    assert claimed is not None
+    # It is shorter than asked: the rest is free again.
+    await append(
+        store, claimed.name, claimed.epoch, rows(b"end"), terminal=True, delivered=Delivered(audio_s=50, stored_bytes=1)
+    )
+    await create(store, "compositions/b", share=share, audio_ms=50_000)
+    with pytest.raises(errors.QuotaExceeded):
+        await create(store, "compositions/c", share=share, audio_ms=1)
+    await create(store, "analyses/1", share=share, kind="analysis")
+    clock.now += DAY_S
+    with pytest.raises(errors.QuotaExceeded) as caught:
+        await create(store, "compositions/c", share=share, audio_ms=100_001)
+    assert caught.value.retry_after_s is None
+    await create(store, "compositions/c", share=share, audio_ms=50_000)
+    await create(store, "compositions/bob", "bob", share=share, audio_ms=100_000)
+
+
+async def test_full_storage_refuses_jobs_and_uploads_until_something_is_deleted(store: Store) -> None:
+    share = Share(storage_bytes=100)
+    await create(store, "compositions/a", share=share)
+    claimed = await store.claim("c1", LEASE_S)
+    assert claimed is not None
+    await append(store, claimed.name, claimed.epoch, rows(b"end"), terminal=True, delivered=Delivered(stored_bytes=90))
+    limits = {"quota_bytes": 1000, "storage_bytes": 100}
+    with pytest.raises(errors.QuotaExceeded) as caught:
+        await store.create_upload(Upload("uploads/1", "ann", "audio/flac", size=11), max_uploads=9, **limits)
+    assert (caught.value.metadata["unit"], caught.value.metadata["used"]) == ("storage_bytes", "90")
+    await store.create_upload(Upload("uploads/2", "ann", "audio/flac", size=10), max_uploads=9, **limits)
+    await store.create_upload(Upload("uploads/3", "ann", "audio/flac"), max_uploads=9, **limits)
+    await store.advance_upload("uploads/2", UploadPart(0, 10, "k"), **limits)
+    with pytest.raises(errors.QuotaExceeded):
+        await store.advance_upload("uploads/3", UploadPart(0, 1, "k"), **limits)
+    with pytest.raises(errors.QuotaExceeded):
+        await create(store, "compositions/b", share=share)
+    await store.delete("compositions/a")
+    await create(store, "compositions/b", share=share)
+
+
+async def test_the_models_that_may_play_a_job_are_kept(store: Store) -> None:
+    await create(store, "compositions/a", models=("sketch", "musicgen-*"))
+    await create(store, "compositions/b")
+    found = [await store.get(name) for name in ("compositions/a", "compositions/b")]
+    assert [each and each.models for each in found] == [("sketch", "musicgen-*"), None]
 
 
 @given(slots=st.integers(1, 4), warm_up=st.integers(0, 9), pause=st.lists(st.integers(0, 3), min_size=1, max_size=6))

@@ -43,9 +43,9 @@ class Model:
     """The order of the queue, in the plainest way: everything is looked at for each claim."""
 
     waiting: list[tuple[str, str, str, int]] = field(default_factory=list[tuple[str, str, str, int]])
-    """Name, kind, owner and band, oldest first."""
+    """Name, kind, owner and priority, oldest first."""
     running: dict[str, tuple[str, str, int]] = field(default_factory=dict[str, tuple[str, str, int]])
-    """Kind, owner and band by name."""
+    """Kind, owner and priority by name."""
     ending: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     """Names and kinds of cancelled jobs that nobody holds, oldest first."""
     cancelled: set[str] = field(default_factory=set[str])
@@ -65,21 +65,21 @@ class Model:
                 self.ending.remove((name, kind))
                 self.running[name] = (kind, "", 0)
                 return name
-        for band in (3, 2, 1):
+        for priority in (3, 2, 1):
             tags: dict[str, tuple[int, int]] = {}
             for number, (owner, share) in enumerate(self.owners.items()):
-                if self.may_start(owner) and any(of == owner and at == band for _, _, of, at in self.waiting):
-                    served = self.served.get((band, owner))
+                if self.may_start(owner) and any(of == owner and at == priority for _, _, of, at in self.waiting):
+                    served = self.served.get((priority, owner))
                     tag = 0 if served is None else served + STEP // share.weight
-                    tags[owner] = (max(self.present.get(band, 0), tag), number)
+                    tags[owner] = (max(self.present.get(priority, 0), tag), number)
             for owner in sorted(tags, key=tags.__getitem__):
                 for each in self.waiting:
                     name, kind, of, at = each
-                    if of == owner and at == band and kind in kinds:
-                        self.present[band] = max(self.present.get(band, 0), min(tags.values())[0])
-                        self.served[band, owner] = tags[owner][0]
+                    if of == owner and at == priority and kind in kinds:
+                        self.present[priority] = max(self.present.get(priority, 0), min(tags.values())[0])
+                        self.served[priority, owner] = tags[owner][0]
                         self.waiting.remove(each)
-                        self.running[name] = (kind, owner, band)
+                        self.running[name] = (kind, owner, priority)
                         return name
         return None
 
@@ -117,22 +117,22 @@ class QueueHistories(RuleBasedStateMachine):
         process=st.integers(0, 1),
         owner=st.sampled_from(OWNERS),
         kind=st.sampled_from(KINDS),
-        band=st.integers(1, 3),
+        priority=st.integers(1, 3),
         weight=st.sampled_from([1, 1, 2, 3, 7]),
         running=st.sampled_from([None, None, 0, 1, 2]),
         num=st.integers(1, 3),
     )
     def create(
-        self, process: int, owner: str, kind: str, band: int, weight: int, running: int | None, num: int
+        self, process: int, owner: str, kind: str, priority: int, weight: int, running: int | None, num: int
     ) -> None:
         share = Share(weight, running)
         for _ in range(num):
             name = f"compositions/{len(self.ids)}"
             self.ids[name] = len(self.ids)
-            new = job(name, owner, kind=kind, priority=band, share=share)
+            new = job(name, owner, kind=kind, priority=priority, share=share)
             self.run(self.stores[process].create(new, queue_limit=1000))
             self.model.owners[owner] = share
-            self.model.waiting.append((name, kind, owner, band))
+            self.model.waiting.append((name, kind, owner, priority))
 
     @rule(process=st.integers(0, 1), kinds=st.sampled_from([KINDS, KINDS[:1], KINDS[1:]]), num=st.integers(1, 4))
     def claim(self, process: int, kinds: tuple[str, ...], num: int) -> None:
@@ -147,7 +147,7 @@ class QueueHistories(RuleBasedStateMachine):
     def end_or_release(self, data: st.DataObject, process: int) -> None:
         name = data.draw(st.sampled_from(sorted(self.model.running)))
         store = self.stores[process]
-        kind, owner, band = self.model.running.pop(name)
+        kind, owner, priority = self.model.running.pop(name)
         if data.draw(st.booleans()):
             self.run(append(store, name, self.epochs[name], rows(b"end"), terminal=True))
             return
@@ -156,13 +156,13 @@ class QueueHistories(RuleBasedStateMachine):
             self.model.ending.append((name, kind))
             self.model.ending.sort(key=lambda each: self.ids[each[0]])
         else:
-            self.model.waiting.append((name, kind, owner, band))
+            self.model.waiting.append((name, kind, owner, priority))
             self.model.waiting.sort(key=lambda each: self.ids[each[0]])
 
     @precondition(lambda self: self.model.waiting or self.model.running)
     @rule(data=st.data(), process=st.integers(0, 1))
     def cancel(self, data: st.DataObject, process: int) -> None:
-        waiting = {name: (name, kind, owner, band) for name, kind, owner, band in self.model.waiting}
+        waiting = {name: (name, kind, owner, priority) for name, kind, owner, priority in self.model.waiting}
         name = data.draw(st.sampled_from(sorted(waiting | self.model.running)))
         self.run(self.stores[process].request_cancel(name, "user"))
         self.model.cancelled.add(name)

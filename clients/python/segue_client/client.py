@@ -53,12 +53,19 @@ NO_AUDIO: Final = stream_pb2.AUDIO_SELECTION_NONE
 F32LE: Final = audio_pb2.SAMPLE_FORMAT_F32LE
 
 
-def spec(prompt: str, *, duration_s: float | None = None, seed: int | None = None, model: str = "") -> CompositionSpec:
+def spec(
+    prompt: str,
+    *,
+    duration_s: float | None = None,
+    seed: int | None = None,
+    model: str = "",
+    priority: spec_pb2.Priority.ValueType = spec_pb2.PRIORITY_UNSPECIFIED,
+) -> CompositionSpec:
     """Return a spec for a prompt. Set the fields of the returned message for everything else."""
     brief = music_pb2.Brief(prompt=prompt, seed=seed)
     if duration_s is not None:
         brief.duration.FromNanoseconds(round(duration_s * 1e9))
-    return spec_pb2.CompositionSpec(brief=brief, model=model)
+    return spec_pb2.CompositionSpec(brief=brief, model=model, priority=priority)
 
 
 class Client:

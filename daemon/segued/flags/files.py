@@ -11,6 +11,7 @@ from segued.flags.values import label, seconds
 if TYPE_CHECKING:
     import argparse
 
+PRIORITIES = ("low", "normal", "high")
 PRESETS = ("streaming", "broadcast", "club", "none")
 FORMAT_NAMES = tuple(kind.suffix.removeprefix(".") for kind in FileFormat)
 """The usual suffix of each file format, without the dot."""
@@ -70,6 +71,10 @@ def add_composition(command: argparse.ArgumentParser) -> None:
     work.add_argument(
         "--allow-degraded", action="store_true",
         help="Accept a lesser result than asked; the output says what is missing",
+    )  # fmt: skip
+    work.add_argument(
+        "--priority", metavar="PRIORITY", choices=PRIORITIES,
+        help="Place in the queue: what can start with a higher one starts first [values: low, normal, high]",
     )  # fmt: skip
     work.add_argument(
         "--time-limit", type=seconds, metavar="TIME", help="Longest time that the work may take, for example 10m"

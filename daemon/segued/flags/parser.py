@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     _add_help(top)
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     music = (_compose, _plan, _master, _analyze)
-    stored = (_gc, _store)
+    stored = (_gc, _store, _tenant)
     for add in (
         _serve,
         *music,
@@ -266,6 +266,15 @@ def _token(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentPars
     )
     command.add_argument("--new-key", metavar="FILE", help="Add a key to a file of keys instead, as the first one")
     command.add_argument("--json", action="store_true", help="Print token, grants and expiry as JSON")
+    return command
+
+
+def _tenant(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    command = _command(commands, "tenant", "Show what owners may use: the tenant table", "list|show [OWNER]")
+    arguments = command.add_argument_group("Arguments")
+    arguments.add_argument("action", choices=("list", "show"), help="Show all entries, or what counts for one owner")
+    arguments.add_argument("owner", nargs="?", metavar="OWNER", default="", help="show: owner")
+    command.add_argument("--json", action="store_true", help="Print them as JSON")
     return command
 
 

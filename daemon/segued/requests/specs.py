@@ -43,6 +43,8 @@ def apply_work_flags(spec: spec_pb2.CompositionSpec, arguments: argparse.Namespa
     """Set what concerns the work and not the music: limits, labels, session."""
     if arguments.allow_degraded:
         spec.degradation_policy = spec_pb2.DEGRADATION_POLICY_ALLOW
+    if arguments.priority is not None:
+        spec.priority = spec_pb2.Priority.Value(f"PRIORITY_{arguments.priority.upper()}")
     if arguments.time_limit is not None:
         spec.time_limit.FromNanoseconds(round(arguments.time_limit * 1e9))
     for key, value in arguments.label:

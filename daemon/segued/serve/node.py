@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from segue_runtime.rpc.addresses import AddressRefused, ListenError, is_unix
 from segue_runtime.rpc.admission.admission import Admission
 from segue_runtime.rpc.admission.role_tokens import role_tokens
 from segue_runtime.rpc.server import KEEPALIVE_S, Server, Service
+from segue_runtime.tenants import RequestRates, TenantTable
 from segue_runtime.traffic import TrafficMeter
 from segued.serve.roles import STATELESS_ROLES
 from segued.serve.storage import (
@@ -54,6 +56,7 @@ class Node:
         self._listen = listen
         self._metrics = Metrics()
         self._traffic = TrafficMeter()
+        self._tenants = TenantTable(settings.limits.tenants_file if "gateway" in self._roles else None)
         self._metrics_port: MetricsPort | None = None
         self._inner_services: list[Service] = []
         self._public: list[Service] = []
@@ -144,7 +147,7 @@ class Node:
         self._background.append(asyncio.create_task(self._traffic.report_always(storage.store)))
         lifecycle.add(Phase.STOP, "background", self._stop_background)
         if "gateway" in self._roles:
-            composer = composer_service(settings, storage, self._draining, metrics)
+            composer = composer_service(settings, storage, self._tenants, self._draining, metrics)
             self._inner_services.append(composer)
             # Without its own renderer a process with all roles is not ready; a gateway waits for another one.
             whole = replace(composer, check=self._check_all)
@@ -177,6 +180,7 @@ class Node:
                 keepalive_s=keepalive_s,
                 role_tokens=role_tokens(self.settings),
                 traffic=self._traffic,
+                rates=RequestRates(self._tenants, time.monotonic),
             )
             self.addresses += [public.listen(address) for address in addresses]
             servers.append(public)

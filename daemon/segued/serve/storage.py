@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from segue_runtime.settings import Settings
     from segue_runtime.space import DiskSpace
     from segue_runtime.store import Store
+    from segue_runtime.tenants import TenantTable
     from segue_runtime.traffic import TrafficMeter
 
 STORE_ROLES: Final = ("gateway", "conductor")
@@ -119,13 +120,15 @@ def _addresses(settings: Settings, socket: str) -> PeerAddresses:
     return PeerAddresses(**found)
 
 
-def composer_service(settings: Settings, services: Services, draining: asyncio.Event, metrics: Metrics) -> Service:
+def composer_service(
+    settings: Settings, services: Services, tenants: TenantTable, draining: asyncio.Event, metrics: Metrics
+) -> Service:
     """Return the gateway's own service."""
     from segue.composer.v1 import composer_pb2_grpc
     from segue_gateway.grants import COMPOSER
     from segue_gateway.service import SERVICE, ComposerService
 
-    composer = ComposerService(settings, services, draining, metrics)
+    composer = ComposerService(settings, services, tenants, draining, metrics)
     register = composer_pb2_grpc.add_ComposerServiceServicer_to_server
 
     async def check() -> None:

@@ -12,13 +12,15 @@ from segue_composition import log_rows, state
 from segue_composition.analysis_state import end_analysis
 from segue_composition.job_kinds import ANALYSIS, COMPOSITION, MASTERING
 from segue_composition.plan_request import plan_request
-from segue_composition.section_models import add_option_warnings
+from segue_composition.section_models import add_option_warnings, models_of
 from segue_gateway import listing
 from segue_gateway.caller import may_reach, owner
 from segue_gateway.submission import edits, validation
 from segue_runtime import errors, logs, scope
 from segue_runtime.errors import FieldViolation
 from segue_runtime.store import Delivered, NewEvent, NewJob, not_found
+from segue_runtime.store.pool.workload import MAX_JOBS
+from segue_runtime.store.queue.limits import QUEUED
 
 if TYPE_CHECKING:
     import asyncio
@@ -32,8 +34,10 @@ if TYPE_CHECKING:
     from segue_composition.services import Services
     from segue_gateway.files import ArtifactFiles
     from segue_gateway.ready_times import ReadyTimes
+    from segue_gateway.tenancy import Tenancy
     from segue_runtime.settings import Settings
     from segue_runtime.store import Created, Job
+    from segue_runtime.tenants import Priority
 
 ENDING_LEASE_S: Final = 5.0
 log = logs.get("gateway")
@@ -65,6 +69,7 @@ class Submission:
         self,
         settings: Settings,
         services: Services,
+        tenancy: Tenancy,
         files: ArtifactFiles,
         ready_times: ReadyTimes,
         draining: asyncio.Event,
@@ -74,6 +79,7 @@ class Submission:
         self._peers = services.peers
         self._models = services.models
         self._space = services.space
+        self._tenancy = tenancy
         self._files = files
         self._ready_times = ready_times
         self._draining = draining
@@ -114,6 +120,7 @@ class Submission:
         composition = state.new_composition(name, owner(), checked.spec, now, checked.kept)
         composition.model = checked.profiles[0].model if checked.profiles else checked.spec.model
         composition.warnings.extend(checked.warnings)
+        composition.priority = _numbered(self._tenancy.priority(spec.priority))
         return await self._enqueue(
             composition,
             COMPOSITION,
@@ -123,6 +130,7 @@ class Submission:
             labels=dict(spec.labels) | ({listing.SESSION_LABEL: spec.session} if spec.session else {}),
             attached_s=self._settings.gateway.attach_grace_s if attached else None,
             upload=checked.upload,
+            audio_ms=await self._audio_ms(checked.spec, checked.profiles),
         )
 
     async def end_cancelled(self, job: Job) -> Job:
@@ -159,6 +167,8 @@ class Submission:
         name = f"compositions/{secrets.token_hex(12)}"
         composition = state.new_composition(name, owner(), spec, time.time(), kept)
         composition.model = failed.model
+        composition.priority = _numbered(self._tenancy.priority(spec.priority))
+        profiles = await self._retried_profiles(failed, spec)
         return await self._enqueue(
             composition,
             COMPOSITION,
@@ -167,6 +177,7 @@ class Submission:
             spec_digest=f"retry of {failed.name}".encode(),
             labels=dict(earlier.labels),
             upload=upload,
+            audio_ms=await self._audio_ms(spec, profiles),
         )
 
     async def master(self, request: mastering_pb2.CreateMasterRequest) -> Job:
@@ -175,8 +186,10 @@ class Submission:
         validation.check_master(request)
         await self._files.source(owner(), request.source)
         name = f"compositions/{secrets.token_hex(12)}"
+        mastering = state.new_composition(name, owner(), spec_pb2.CompositionSpec(), time.time())
+        mastering.priority = _numbered(self._tenancy.priority())
         return await self._enqueue(
-            state.new_composition(name, owner(), spec_pb2.CompositionSpec(), time.time()),
+            mastering,
             MASTERING,
             request_id=request.request_id,
             spec=request.SerializeToString(),
@@ -203,6 +216,7 @@ class Submission:
                 resource=analysis.SerializeToString(),
                 state=composition_pb2.State.Name(analysis.state),
                 upload=_upload(request.source),
+                priority=self._tenancy.priority(),
             )
         )
         return created.job
@@ -223,6 +237,7 @@ class Submission:
             upload = await self._check_guides(revision.spec)
         fields = validation.model_fields(spec)
         accepted = await validation.check_composition(revision.spec, self._models, self._peers, fields)
+        self._tenancy.check_models(profile.model for profile in accepted.profiles)
         filled = await self._peers.create_plan(plan_request(revision.spec, accepted.profiles, revision.prompted))
         revision.spec.plan.CopyFrom(edits.restore_untouched(filled.plan, parent, revision.kept))
         kept = edits.kept_sections(parent, revision.kept)
@@ -231,11 +246,28 @@ class Submission:
     async def _accepted(self, spec: CompositionSpec) -> validation.Acceptance:
         """Check a spec; return its models and warnings, or no models if it can wait for a renderer."""
         try:
-            return await validation.check_composition(spec, self._models, self._peers)
+            accepted = await validation.check_composition(spec, self._models, self._peers)
         except errors.NoRenderer:
-            if validation.needs_renderer(spec):
+            if validation.needs_renderer(spec) or self._tenancy.needs_models:
                 raise
             return validation.Acceptance()
+        self._tenancy.check_models(profile.model for profile in accepted.profiles)
+        return accepted
+
+    async def _retried_profiles(self, failed: Composition, spec: CompositionSpec) -> Sequence[ModelProfile]:
+        """Return the models of a retry, which were checked for the first try; none if no limit needs them."""
+        if not self._tenancy.needs_models:
+            return ()
+        profiles = await self._models.find_all(models_of(spec.plan.sections, failed.model))
+        self._tenancy.check_models(profile.model for profile in profiles)
+        return profiles
+
+    async def _audio_ms(self, spec: CompositionSpec, profiles: Sequence[ModelProfile]) -> int:
+        """Return the length of a piece; 0 if nothing limits it. Only the planner knows it for a prompt."""
+        if not self._tenancy.counts_audio:
+            return 0
+        plan = (await self._peers.create_plan(plan_request(spec, profiles))).plan
+        return -(-plan.frames * 1000 // plan.sample_rate)
 
     async def _check_guides(self, spec: CompositionSpec) -> str | None:
         """Check that the files of melody and timbre exist; return the upload that they are."""
@@ -265,6 +297,7 @@ class Submission:
                 resource=composition.SerializeToString(),
                 state=composition_pb2.State.Name(composition.state),
                 first_events=[NewEvent(log_rows.EVENT, event.SerializeToString()) for event in first],
+                priority=composition.priority,
                 **more,
             )
         )
@@ -274,13 +307,24 @@ class Submission:
 
     async def _create(self, job: NewJob) -> Created:
         here = scope.current()
-        job = replace(job, call_id=here.request_id if here else None)
+        call_id, models = here.request_id if here else None, self._tenancy.tenant.models
+        job = replace(job, call_id=call_id, share=self._tenancy.share, models=models)
         try:
             return await self._store.create(job, queue_limit=self._settings.queue.limit)
         except errors.QueueFull as error:
             retry_s = await self._ready_times.retry_after_s()
             text = f"{error.message}; try again in {retry_s:.0f} s"
             raise errors.QueueFull(text, metadata=error.metadata, retry_after_s=retry_s) from error
+        except errors.QuotaExceeded as error:
+            if error.metadata["unit"] == QUEUED:
+                error.retry_after_s = await self._own_retry_s()
+            raise
+
+    async def _own_retry_s(self) -> float:
+        """Return in how many seconds a job of the caller will probably leave the queue."""
+        queued = composition_pb2.State.Name(composition_pb2.STATE_QUEUED)
+        waiting = await self._store.list(owner(), (COMPOSITION,), states=(queued,), limit=MAX_JOBS)
+        return await self._ready_times.retry_after_s({job.name for job in waiting.jobs})
 
     def _check_open(self) -> None:
         """Refuse new work while the server stops, or the disk is nearly full."""
@@ -300,6 +344,11 @@ def _cancelled(job: Job) -> tuple[bytes, bytes, float]:
     event = state.finished_event(composition, final, reason, time.time())
     last = event.finished.composition
     return event.SerializeToString(), last.SerializeToString(), state.audio_seconds(last)
+
+
+def _numbered(priority: Priority) -> spec_pb2.Priority.ValueType:
+    """Return a priority as the contract has it."""
+    return spec_pb2.Priority.ValueType(int(priority))
 
 
 def _upload(source: str) -> str | None:

@@ -32,7 +32,6 @@ ModelNotInstalled = leaf("MODEL_NOT_INSTALLED", Code.FAILED_PRECONDITION, SegueE
 DeviceRequired = leaf("DEVICE_REQUIRED", Code.FAILED_PRECONDITION, SegueError)
 DegradationRefused = leaf("DEGRADATION_REFUSED", Code.FAILED_PRECONDITION, SegueError)
 
-QuotaExceeded = leaf("QUOTA_EXCEEDED", Code.RESOURCE_EXHAUSTED, ResourceExhausted)
 StorageFull = leaf("STORAGE_FULL", Code.RESOURCE_EXHAUSTED, ResourceExhausted)
 
 ReaderTooSlow = leaf("READER_TOO_SLOW", Code.UNAVAILABLE, Unavailable)
@@ -62,6 +61,12 @@ class QueueFull(ResourceExhausted):
     """Caught by the gateway, which adds the estimated time until the queue moves."""
 
     reason = "QUEUE_FULL"
+
+
+class QuotaExceeded(ResourceExhausted):
+    """Caught by the gateway, which adds the estimated time until another job of the owner may wait."""
+
+    reason = "QUOTA_EXCEEDED"
 
 
 class TooManyTries(SegueError):

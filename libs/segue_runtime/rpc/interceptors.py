@@ -221,6 +221,7 @@ class Call:
             await self._authenticate()
             self._interceptor.accepted(self)
             scope.enter(scope.Scope(self._request_id, self.owner, deadline, self._caller.grants, self.peer))
+            admission.count(self.owner, self.service)
             with admission.admitted(self.service, self.peer, is_stream=self._streams_out):
                 yield
             given = cast("object", context.code())  # None or a number too, whatever the stubs say

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from segue_runtime.callers import Grant
     from segue_runtime.rpc.admission.role_tokens import RoleTokens
     from segue_runtime.settings import ServerSettings
+    from segue_runtime.tenants import RequestRates
     from segue_runtime.traffic import TrafficMeter
 
 # All headers of a caller, and all trailers (error details are below 4 KiB), fit.
@@ -75,13 +76,16 @@ def server_options(settings: ServerSettings, keepalive_s: float) -> list[tuple[s
     ]
 
 
-def _admission(settings: ServerSettings, services: Sequence[Service], tokens: RoleTokens | None) -> Admission:
+def _admission(
+    settings: ServerSettings, services: Sequence[Service], tokens: RoleTokens | None, rates: RequestRates | None
+) -> Admission:
     has_users = any(not service.is_for_roles for service in services)
     return Admission(
         *authentication.authenticators(settings, tokens, has_users=has_users),
         max_calls=settings.max_calls,
         max_watches=settings.max_watches,
         grants={service.name: service.grants for service in services if service.grants is not None},
+        rates=rates,
     )
 
 
@@ -149,6 +153,7 @@ class Server:
         keepalive_s: float = KEEPALIVE_S,
         role_tokens: RoleTokens | None = None,
         traffic: TrafficMeter | None = None,
+        rates: RequestRates | None = None,
     ) -> None:
         self._settings = settings
         self._role_tokens = role_tokens
@@ -166,7 +171,7 @@ class Server:
                 CallInterceptor(
                     self.metrics,
                     self.calls,
-                    admission or _admission(settings, services, role_tokens),
+                    admission or _admission(settings, services, role_tokens, rates),
                     frozenset(service.name for service in services if service.headers_first),
                     traffic,
                 ),

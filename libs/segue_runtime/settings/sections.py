@@ -324,6 +324,9 @@ class ArtifactsSettings:
 class LimitsSettings:
     """Limits for one caller."""
 
+    tenants_file: Path | None = file_path(
+        "Table of tenants (TOML): weight, highest priority and limits of each owner; it is read again when it changes."
+    )
     upload_bytes: int = size(1 << 30, "Size of all uploads of one owner together.")
     uploads: int = number(1000, "Uploads of one owner, finished or not.", minimum=1)
 

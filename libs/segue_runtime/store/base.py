@@ -96,10 +96,10 @@ class Queue(Protocol):
     """The queue of waiting jobs, and the leases of running ones."""
 
     async def claim(self, conductor_id: str, lease_s: float, kinds: Sequence[str] = ()) -> Job | None:
-        """Claim the next job: lost leases first, then cancelled jobs, then the highest band with a job that may start.
+        """Claim the next job: lost leases, then cancelled jobs, then the highest priority with one that can start.
 
-        In a band owners have weighted turns (`segue_runtime.store.queue.turns`), each with its oldest job, and without
-        those at their running limit.
+        Within a priority owners have weighted turns (`segue_runtime.store.queue.turns`), each with its oldest job.
+        Those at their running limit are passed over.
         """
         ...
 
@@ -198,11 +198,13 @@ class Log(Protocol):
 class Uploads(Protocol):
     """Files that callers send in parts: their size, progress and digest. The bytes are artifacts."""
 
-    async def create_upload(self, upload: Upload, *, quota_bytes: int, max_uploads: int) -> Upload:
+    async def create_upload(
+        self, upload: Upload, *, quota_bytes: int, max_uploads: int, storage_bytes: int | None = None
+    ) -> Upload:
         """Create an upload.
 
         Raises QuotaExceeded when its size and the owner's received bytes exceed the quota, or the owner has as many
-        uploads as allowed.
+        uploads as allowed; also when its size and all stored bytes of the owner exceed `storage_bytes`.
         """
         ...
 
@@ -214,7 +216,9 @@ class Uploads(Protocol):
         """List an owner's uploads, newest first."""
         ...
 
-    async def advance_upload(self, name: str, part: UploadPart, *, quota_bytes: int) -> Upload:
+    async def advance_upload(
+        self, name: str, part: UploadPart, *, quota_bytes: int, storage_bytes: int | None = None
+    ) -> Upload:
         """Record a stored part, whose offset must be the next one. OffsetOutOfRange, UploadFinished, QuotaExceeded."""
         ...
 

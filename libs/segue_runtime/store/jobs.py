@@ -32,7 +32,8 @@ AND (?5 IS NULL OR id < ?5) ORDER BY id DESC LIMIT ?6
 def job_of(row: sqlite3.Row) -> Job:
     """Make a record from a row."""
     values: dict[str, Any] = {key: row[key] for key in row.keys() if key != "id"}  # noqa: SIM118 - a Row iterates over its values
-    values |= {"labels": json.loads(row["labels"]), "alone": bool(row["alone"])}
+    models = None if row["models"] is None else tuple(json.loads(row["models"]))
+    values |= {"labels": json.loads(row["labels"]), "alone": bool(row["alone"]), "models": models}
     return Job(**values)
 
 
@@ -67,7 +68,7 @@ def create(tx: Transaction, new: NewJob, queue_limit: int) -> Created:
             return Created(need(tx.cx, row["name"]), is_new=False)
     if new.upload is not None:
         uploads.check_usable(tx.cx, new.upload)
-    limits.check_queued(new.owner, order.num_waiting(tx.cx, new.owner), new.share)
+    _check_limits(tx, new)
     num_waiting = order.num_waiting(tx.cx)
     if num_waiting >= queue_limit:
         raise QueueFull(f"the queue is full: {num_waiting} jobs wait", metadata={"limit": str(queue_limit)})
@@ -75,12 +76,13 @@ def create(tx: Transaction, new: NewJob, queue_limit: int) -> Created:
     stamp = new_stamp() if new.first_events else 0
     cursor = tx.cx.execute(
         "INSERT INTO jobs (name, kind, owner, request_id, labels, spec, resource, state, attached_until, "
-        "attached_s, last_sequence, last_stamp, created, call_id, upload, priority) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "attached_s, last_sequence, last_stamp, created, call_id, upload, priority, audio_ms, models) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             *(new.name, new.kind, new.owner, new.request_id, json.dumps(dict(new.labels)), new.spec, new.resource),
             *(new.state, None if new.attached_s is None else tx.steady_now + new.attached_s, new.attached_s),
             *(len(new.first_events), stamp, tx.now, new.call_id, new.upload, new.priority),
+            *(new.audio_ms, None if new.models is None else json.dumps(list(new.models))),
         ),
     )
     tx.cx.executemany(
@@ -94,6 +96,18 @@ def create(tx: Transaction, new: NewJob, queue_limit: int) -> Created:
         row = (new.owner, new.request_id, new.spec_digest, cursor.lastrowid)
         tx.cx.execute("INSERT INTO requests VALUES (?, ?, ?, ?)", row)
     return Created(need(tx.cx, new.name), is_new=True)
+
+
+def _check_limits(tx: Transaction, new: NewJob) -> None:
+    """Raise QuotaExceeded when the owner has reached one of its limits."""
+    share = new.share
+    if share.queued is not None:
+        limits.check_queued(new, order.num_waiting(tx.cx, new.owner))
+    if share.audio_s_a_day is not None:
+        made_s = usage.audio_seconds(tx.cx, new.owner, tx.now)
+        limits.check_audio(new, made_s, order.asked_ms(tx.cx, new.owner), tx.now)
+    if share.storage_bytes is not None:
+        limits.check_storage(new.owner, usage.stored_bytes(tx.cx, new.owner), 1, share.storage_bytes)
 
 
 def page(

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
-from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
 from segue_runtime.errors import CompositionNotFound, InternalError, JobNotFound
+from segue_runtime.tenants import Priority
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -86,24 +86,20 @@ class Progress:
     payload: bytes
 
 
-class Priority(IntEnum):
-    """The band of a job in the queue: what can start in a higher band is served before all lower ones."""
-
-    LOW = 1
-    NORMAL = 2
-    HIGH = 3
-
-
 @dataclass(frozen=True, slots=True)
 class Share:
     """What an owner may have of the queue. `create` writes it, so that conductors need not know owners' limits."""
 
     weight: int = 1
-    """How many jobs are served while an owner with the weight 1 gets one served, in the same band."""
+    """How many jobs are served while an owner with the weight 1 gets one served, in the same priority."""
     running: int | None = None
     """How many jobs conductors may hold at once, without cancelled ones; None: any number."""
     queued: int | None = None
     """How many jobs may wait; None: any number."""
+    audio_s_a_day: int | None = None
+    """How many seconds of audio may be made in a day, in UTC; None: any number."""
+    storage_bytes: int | None = None
+    """With as many stored bytes no job is created; None: any number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +125,10 @@ class NewJob:
     priority: int = Priority.NORMAL
     share: Share = field(default_factory=Share)
     """What the owner may have of the queue from now on."""
+    audio_ms: int = 0
+    """How much audio it will make; it counts for the owner's day until the job ends."""
+    models: Sequence[str] | None = None
+    """The names of models that may play it, or patterns of them; None: all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +169,8 @@ class Job:
     stored_bytes: int = 0
     """The size of its artifacts; known from its end on."""
     priority: int = Priority.NORMAL
+    audio_ms: int = 0
+    models: Sequence[str] | None = None
     is_taken_over: bool = False
     """Whether this claim followed one whose lease had expired; known to the claim only."""
 

@@ -86,7 +86,9 @@ CREATE TABLE jobs (
     upload TEXT,
     last_stamp INTEGER NOT NULL DEFAULT 0,
     stored_bytes INTEGER NOT NULL DEFAULT 0,
-    priority INTEGER NOT NULL DEFAULT 2
+    priority INTEGER NOT NULL DEFAULT 2,
+    audio_ms INTEGER NOT NULL DEFAULT 0,
+    models TEXT
 ) STRICT;
 CREATE INDEX jobs_expiring ON jobs (expires) WHERE expires IS NOT NULL;
 CREATE INDEX jobs_of_upload ON jobs (upload) WHERE upload IS NOT NULL AND finished IS NULL;
@@ -161,9 +163,11 @@ DROP TABLE sections;
 {SECTION_TABLE}
 ALTER TABLE jobs ADD COLUMN stored_bytes INTEGER NOT NULL DEFAULT 0;
 {USAGE_TABLES}""",
-    # The queue gets bands and weights. Turns begin again: all owners are equal now.
+    # The queue gets priorities and weights. Turns begin again: all owners are equal now.
     6: f"""
 ALTER TABLE jobs ADD COLUMN priority INTEGER NOT NULL DEFAULT 2;
+ALTER TABLE jobs ADD COLUMN audio_ms INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN models TEXT;
 {DROP_OLDER_QUEUE}{QUEUE_TABLES}{COUNT_WAITING}
 DROP TABLE IF EXISTS line_turns;
 {LINE_TABLES}""",

@@ -285,8 +285,12 @@ class SqliteStore:
 
     # Uploads
 
-    async def create_upload(self, upload: Upload, *, quota_bytes: int, max_uploads: int) -> Upload:
-        return await self._writer.run(lambda tx: uploads.create_upload(tx, upload, quota_bytes, max_uploads))
+    async def create_upload(
+        self, upload: Upload, *, quota_bytes: int, max_uploads: int, storage_bytes: int | None = None
+    ) -> Upload:
+        return await self._writer.run(
+            lambda tx: uploads.create_upload(tx, upload, quota_bytes, max_uploads, storage_bytes)
+        )
 
     async def get_upload(self, name: str) -> Upload | None:
         return await self._readers.run(partial(uploads.find_upload, name=name))
@@ -294,8 +298,10 @@ class SqliteStore:
     async def list_uploads(self, owner: str, *, limit: int = 50, after: int | None = None) -> UploadPage:
         return await self._readers.run(lambda cx: uploads.page(cx, owner, limit, after))
 
-    async def advance_upload(self, name: str, part: UploadPart, *, quota_bytes: int) -> Upload:
-        return await self._writer.run(lambda tx: uploads.advance_upload(tx, name, part, quota_bytes))
+    async def advance_upload(
+        self, name: str, part: UploadPart, *, quota_bytes: int, storage_bytes: int | None = None
+    ) -> Upload:
+        return await self._writer.run(lambda tx: uploads.advance_upload(tx, name, part, quota_bytes, storage_bytes))
 
     async def upload_parts(self, name: str, start: int = 0, end: int | None = None) -> Sequence[UploadPart]:
         return await self._readers.run(lambda cx: uploads.parts(cx, name, start, end))

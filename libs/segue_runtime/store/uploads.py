@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 from segue_runtime.errors import ArtifactNotFound, NotFinished, OffsetOutOfRange, QuotaExceeded, UploadFinished
 from segue_runtime.store.owners import usage
 from segue_runtime.store.owners.records import STORED_BYTES
+from segue_runtime.store.queue import limits
 from segue_runtime.store.records import UNFINISHED_UPLOAD_S, Upload, UploadPage, UploadPart
+from segue_runtime.tenants import quota_exceeded
 
 if TYPE_CHECKING:
     import sqlite3
@@ -59,11 +61,13 @@ def check_usable(cx: sqlite3.Connection, name: str) -> None:
         raise not_there(name)
 
 
-def create_upload(tx: Transaction, upload: Upload, quota_bytes: int, max_uploads: int) -> Upload:
+def create_upload(
+    tx: Transaction, upload: Upload, quota_bytes: int, max_uploads: int, storage_bytes: int | None
+) -> Upload:
     """Create an upload, if the quota allows its size beside the bytes that were received."""
     query = "SELECT count(*) FROM uploads WHERE owner = ? AND NOT discarded"
-    check_quota("uploads", tx.cx.execute(query, (upload.owner,)).fetchone()[0], 1, max_uploads)
-    check_bytes(tx, upload.owner, upload.size or 0, quota_bytes)
+    check_quota(upload.owner, "uploads", tx.cx.execute(query, (upload.owner,)).fetchone()[0], 1, max_uploads)
+    check_bytes(tx, upload.owner, upload.size or 0, quota_bytes, storage_bytes)
     tx.cx.execute(
         "INSERT INTO uploads (name, owner, media_type, offset, size, finished, created, written) "
         "VALUES (?, ?, ?, 0, ?, 0, ?, ?)",
@@ -72,19 +76,24 @@ def create_upload(tx: Transaction, upload: Upload, quota_bytes: int, max_uploads
     return need_upload(tx.cx, upload.name)
 
 
-def check_bytes(tx: Transaction, owner: str, more_bytes: int, quota_bytes: int) -> None:
-    """Raise QuotaExceeded when more bytes would exceed the quota. Bytes that were only announced do not count."""
+def check_bytes(tx: Transaction, owner: str, more_bytes: int, quota_bytes: int, storage_bytes: int | None) -> None:
+    """Raise QuotaExceeded when more bytes would exceed a limit. Bytes that were only announced do not count."""
     query = "SELECT coalesce(sum(offset), 0) FROM uploads WHERE owner = ? AND NOT discarded"
-    check_quota("bytes", tx.cx.execute(query, (owner,)).fetchone()[0], more_bytes, quota_bytes)
+    check_quota(owner, "bytes", tx.cx.execute(query, (owner,)).fetchone()[0], more_bytes, quota_bytes)
+    if storage_bytes is not None:
+        limits.check_storage(owner, usage.stored_bytes(tx.cx, owner), more_bytes, storage_bytes)
 
 
-def check_quota(unit: str, used: int, more: int, limit: int) -> None:
+def check_quota(owner: str, unit: str, used: int, more: int, limit: int) -> None:
     """Raise QuotaExceeded when more would exceed the limit."""
     if used + more > limit:
-        raise QuotaExceeded(
-            f"the quota for uploads is {limit} {unit}, {used} are used; delete some with DeleteUpload",
-            metadata={"limit": str(limit), "used": str(used), "unit": unit},
-        )
+        raise too_much_uploaded(owner, unit, used, limit)
+
+
+def too_much_uploaded(owner: str, unit: str, used: int, limit: int) -> QuotaExceeded:
+    """Return the error for an owner whose uploads have reached their quota."""
+    text = f"the quota for uploads is {limit} {unit}, {used} are used; delete some with DeleteUpload"
+    return quota_exceeded(owner, unit, text, used, limit)
 
 
 def page(cx: sqlite3.Connection, owner: str, limit: int, after: int | None) -> UploadPage:
@@ -96,7 +105,7 @@ def page(cx: sqlite3.Connection, owner: str, limit: int, after: int | None) -> U
     return UploadPage([upload_of(row) for row in rows[:limit]], rows[limit - 1]["id"] if len(rows) > limit else None)
 
 
-def advance_upload(tx: Transaction, name: str, part: UploadPart, quota_bytes: int) -> Upload:
+def advance_upload(tx: Transaction, name: str, part: UploadPart, quota_bytes: int, storage_bytes: int | None) -> Upload:
     """Record the next bytes, which are stored already."""
     upload = need_upload(tx.cx, name)
     end = part.offset + part.length
@@ -106,7 +115,7 @@ def advance_upload(tx: Transaction, name: str, part: UploadPart, quota_bytes: in
             + (f", its size {upload.size}" if upload.size is not None else ""),
             metadata={"size": str(upload.offset)},
         )
-    check_bytes(tx, upload.owner, part.length, quota_bytes)
+    check_bytes(tx, upload.owner, part.length, quota_bytes, storage_bytes)
     row_id, num_parts = tx.cx.execute(
         "SELECT id, (SELECT count(*) FROM upload_parts WHERE upload = id) FROM uploads WHERE name = ?", (name,)
     ).fetchone()

@@ -15,7 +15,7 @@ from segue_runtime import errors
 from segue_runtime.store import Delivered
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from segue.composer.v1.composition_pb2 import Composition
     from segue_composition.peers import Peers
@@ -37,6 +37,8 @@ class Claim:
     """The end of the job's time limit, in seconds of time.monotonic()."""
     patience_s: float
     """How long the work waits for a role that does not answer."""
+    allowed_models: Sequence[str] | None = None
+    """Names and patterns of the models that the owner may use; None: all."""
     progress: ProgressBoard = field(default_factory=ProgressBoard)
 
     @property

@@ -431,6 +431,7 @@ class Composition(google.protobuf.message.Message):
     WAITING_FOR_FIELD_NUMBER: builtins.int
     FAILURE_FIELD_NUMBER: builtins.int
     READY_IN_FIELD_NUMBER: builtins.int
+    PRIORITY_FIELD_NUMBER: builtins.int
     name: builtins.str
     """name is "compositions/" and an id."""
     owner: builtins.str
@@ -464,6 +465,10 @@ class Composition(google.protobuf.message.Message):
     waiting_for: builtins.str
     """waiting_for is the role that the work waits for because it does not answer, as in Checkpoint. Empty means none;
     events omit it.
+    """
+    priority: segue.composer.v1.spec_pb2.Priority.ValueType
+    """priority is its place in the queue, as it waits or waited. It is never UNSPECIFIED, except in compositions of
+    earlier releases.
     """
     @property
     def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
@@ -575,9 +580,10 @@ class Composition(google.protobuf.message.Message):
         waiting_for: builtins.str = ...,
         failure: global___Failure | None = ...,
         ready_in: google.protobuf.duration_pb2.Duration | None = ...,
+        priority: segue.composer.v1.spec_pb2.Priority.ValueType = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "estimate", b"estimate", "expire_time", b"expire_time", "failure", b"failure", "master", b"master", "mastered", b"mastered", "plan", b"plan", "ready_in", b"ready_in", "report", b"report", "start_time", b"start_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["claims", b"claims", "create_time", b"create_time", "degradation_policy", b"degradation_policy", "degradations", b"degradations", "draft_frames", b"draft_frames", "end_time", b"end_time", "error", b"error", "estimate", b"estimate", "expire_time", b"expire_time", "failure", b"failure", "joins", b"joins", "kind", b"kind", "labels", b"labels", "master", b"master", "mastered", b"mastered", "model", b"model", "name", b"name", "outputs", b"outputs", "owner", b"owner", "parent", b"parent", "plan", b"plan", "plan_version", b"plan_version", "queue_position", b"queue_position", "ready_in", b"ready_in", "report", b"report", "sections", b"sections", "seed", b"seed", "session", b"session", "start_time", b"start_time", "state", b"state", "title", b"title", "waiting_for", b"waiting_for", "warnings", b"warnings"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["claims", b"claims", "create_time", b"create_time", "degradation_policy", b"degradation_policy", "degradations", b"degradations", "draft_frames", b"draft_frames", "end_time", b"end_time", "error", b"error", "estimate", b"estimate", "expire_time", b"expire_time", "failure", b"failure", "joins", b"joins", "kind", b"kind", "labels", b"labels", "master", b"master", "mastered", b"mastered", "model", b"model", "name", b"name", "outputs", b"outputs", "owner", b"owner", "parent", b"parent", "plan", b"plan", "plan_version", b"plan_version", "priority", b"priority", "queue_position", b"queue_position", "ready_in", b"ready_in", "report", b"report", "sections", b"sections", "seed", b"seed", "session", b"session", "start_time", b"start_time", "state", b"state", "title", b"title", "waiting_for", b"waiting_for", "warnings", b"warnings"]) -> None: ...
 
 global___Composition = Composition
 

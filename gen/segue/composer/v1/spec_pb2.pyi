@@ -77,6 +77,34 @@ master, and master must be absent.
 """
 global___MasterMode = MasterMode
 
+class _Priority:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _PriorityEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_Priority.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    PRIORITY_UNSPECIFIED: _Priority.ValueType  # 0
+    """PRIORITY_UNSPECIFIED means NORMAL, or the caller's highest priority if that is lower."""
+    PRIORITY_LOW: _Priority.ValueType  # 1
+    """PRIORITY_LOW is for work that can wait until nothing else does."""
+    PRIORITY_NORMAL: _Priority.ValueType  # 2
+    """PRIORITY_NORMAL is for work that somebody waits for."""
+    PRIORITY_HIGH: _Priority.ValueType  # 3
+    """PRIORITY_HIGH is for work that must not wait behind other work. Callers need the operator's permission for it."""
+
+class Priority(_Priority, metaclass=_PriorityEnumTypeWrapper):
+    """Priority is a place in the queue: what can start with a higher one starts before everything with a lower one."""
+
+PRIORITY_UNSPECIFIED: Priority.ValueType  # 0
+"""PRIORITY_UNSPECIFIED means NORMAL, or the caller's highest priority if that is lower."""
+PRIORITY_LOW: Priority.ValueType  # 1
+"""PRIORITY_LOW is for work that can wait until nothing else does."""
+PRIORITY_NORMAL: Priority.ValueType  # 2
+"""PRIORITY_NORMAL is for work that somebody waits for."""
+PRIORITY_HIGH: Priority.ValueType  # 3
+"""PRIORITY_HIGH is for work that must not wait behind other work. Callers need the operator's permission for it."""
+global___Priority = Priority
+
 @typing.final
 class Export(google.protobuf.message.Message):
     """Export is a file to write from the master."""
@@ -373,6 +401,7 @@ class CompositionSpec(google.protobuf.message.Message):
     MELODY_FIELD_NUMBER: builtins.int
     LRC_FIELD_NUMBER: builtins.int
     TIMBRE_SOURCE_FIELD_NUMBER: builtins.int
+    PRIORITY_FIELD_NUMBER: builtins.int
     model: builtins.str
     """model is a model name from ListModels. Empty means the parent's model, or the pool's default. SectionSpec.model
     names another one for a section.
@@ -408,6 +437,10 @@ class CompositionSpec(google.protobuf.message.Message):
     its first two minutes are used. Sections with timbre_section imitate that section instead. Empty means the parent's
     timbre_source, or none. Sections whose model has no GUIDE_TIMBRE_AUDIO are played without, and a warning names them.
     If no section's model has it, the request is refused. Beside melody.source it may not be another upload.
+    """
+    priority: global___Priority.ValueType
+    """priority is the composition's place in the queue; it has no effect on the audio. Absence means NORMAL, or the
+    caller's highest priority if that is lower. One above the caller's highest is refused with PERMISSION_DENIED.
     """
     @property
     def brief(self) -> segue.music.v1.music_pb2.Brief:
@@ -476,8 +509,9 @@ class CompositionSpec(google.protobuf.message.Message):
         melody: global___Melody | None = ...,
         lrc: builtins.bool = ...,
         timbre_source: builtins.str = ...,
+        priority: global___Priority.ValueType = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["brief", b"brief", "frozen_master", b"frozen_master", "master", b"master", "melody", b"melody", "plan", b"plan", "time_limit", b"time_limit"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["brief", b"brief", "degradation_policy", b"degradation_policy", "edits", b"edits", "exports", b"exports", "frozen_master", b"frozen_master", "labels", b"labels", "lrc", b"lrc", "master", b"master", "master_mode", b"master_mode", "melody", b"melody", "midi", b"midi", "model", b"model", "parent", b"parent", "plan", b"plan", "private_prompt", b"private_prompt", "session", b"session", "stems", b"stems", "timbre_source", b"timbre_source", "time_limit", b"time_limit"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["brief", b"brief", "degradation_policy", b"degradation_policy", "edits", b"edits", "exports", b"exports", "frozen_master", b"frozen_master", "labels", b"labels", "lrc", b"lrc", "master", b"master", "master_mode", b"master_mode", "melody", b"melody", "midi", b"midi", "model", b"model", "parent", b"parent", "plan", b"plan", "priority", b"priority", "private_prompt", b"private_prompt", "session", b"session", "stems", b"stems", "timbre_source", b"timbre_source", "time_limit", b"time_limit"]) -> None: ...
 
 global___CompositionSpec = CompositionSpec

@@ -138,9 +138,10 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     number of waiting jobs. Example: 64 compositions wait already. Metadata: {"limit": "64"}.
     """
     ERROR_REASON_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 25
-    """ERROR_REASON_QUOTA_EXCEEDED: RESOURCE_EXHAUSTED. The caller has used its quota; metadata "limit" and "used" are in
-    "unit": bytes or uploads, or writes to one upload. Example: the caller's uploads exceed 1 GiB. Metadata: {"limit":
-    "1073741824", "used": "1070596096", "unit": "bytes"}.
+    """ERROR_REASON_QUOTA_EXCEEDED: RESOURCE_EXHAUSTED. The caller has used its quota, which QuotaFailure names; RetryInfo is
+    present where waiting helps; metadata "limit" and "used" are in "unit": bytes or uploads, writes to one upload, queued jobs,
+    audio_seconds_a_day, storage_bytes or requests_a_minute. Example: the caller's uploads exceed 1 GiB. Metadata:
+    {"limit": "1073741824", "used": "1070596096", "unit": "bytes"}.
     """
     ERROR_REASON_OUT_OF_MEMORY: _ErrorReason.ValueType  # 26
     """ERROR_REASON_OUT_OF_MEMORY: RESOURCE_EXHAUSTED. The device has too little memory; RetryInfo is present when other
@@ -204,9 +205,10 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     expired.
     """
     ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 41
-    """ERROR_REASON_PERMISSION_DENIED: PERMISSION_DENIED. The caller has none of the grants of which the method needs one, or a
-    proxy refused the call. Example: the token is for watching only. Metadata: {"method":
-    "segue.composer.v1.ComposerService/Compose", "grant": "compose"}.
+    """ERROR_REASON_PERMISSION_DENIED: PERMISSION_DENIED. The caller has none of the grants of which the method needs one; the
+    operator does not allow the caller this "model", or a priority above "priority"; or a proxy refused the call. Example:
+    the token is for watching only. Metadata: {"method": "segue.composer.v1.ComposerService/Compose", "grant": "compose",
+    "model": "musicgen-large", "priority": "NORMAL"}.
     """
     ERROR_REASON_NOT_IMPLEMENTED: _ErrorReason.ValueType  # 42
     """ERROR_REASON_NOT_IMPLEMENTED: UNIMPLEMENTED. The contract has this method or value, but this server does not
@@ -349,9 +351,10 @@ ERROR_REASON_QUEUE_FULL: ErrorReason.ValueType  # 24
 number of waiting jobs. Example: 64 compositions wait already. Metadata: {"limit": "64"}.
 """
 ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 25
-"""ERROR_REASON_QUOTA_EXCEEDED: RESOURCE_EXHAUSTED. The caller has used its quota; metadata "limit" and "used" are in
-"unit": bytes or uploads, or writes to one upload. Example: the caller's uploads exceed 1 GiB. Metadata: {"limit":
-"1073741824", "used": "1070596096", "unit": "bytes"}.
+"""ERROR_REASON_QUOTA_EXCEEDED: RESOURCE_EXHAUSTED. The caller has used its quota, which QuotaFailure names; RetryInfo is
+present where waiting helps; metadata "limit" and "used" are in "unit": bytes or uploads, writes to one upload, queued jobs,
+audio_seconds_a_day, storage_bytes or requests_a_minute. Example: the caller's uploads exceed 1 GiB. Metadata:
+{"limit": "1073741824", "used": "1070596096", "unit": "bytes"}.
 """
 ERROR_REASON_OUT_OF_MEMORY: ErrorReason.ValueType  # 26
 """ERROR_REASON_OUT_OF_MEMORY: RESOURCE_EXHAUSTED. The device has too little memory; RetryInfo is present when other
@@ -415,9 +418,10 @@ ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 40
 expired.
 """
 ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 41
-"""ERROR_REASON_PERMISSION_DENIED: PERMISSION_DENIED. The caller has none of the grants of which the method needs one, or a
-proxy refused the call. Example: the token is for watching only. Metadata: {"method":
-"segue.composer.v1.ComposerService/Compose", "grant": "compose"}.
+"""ERROR_REASON_PERMISSION_DENIED: PERMISSION_DENIED. The caller has none of the grants of which the method needs one; the
+operator does not allow the caller this "model", or a priority above "priority"; or a proxy refused the call. Example:
+the token is for watching only. Metadata: {"method": "segue.composer.v1.ComposerService/Compose", "grant": "compose",
+"model": "musicgen-large", "priority": "NORMAL"}.
 """
 ERROR_REASON_NOT_IMPLEMENTED: ErrorReason.ValueType  # 42
 """ERROR_REASON_NOT_IMPLEMENTED: UNIMPLEMENTED. The contract has this method or value, but this server does not

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from segue_runtime.errors import SegueError
     from segue_runtime.rpc.admission.authentication import Authenticator
+    from segue_runtime.tenants import RequestRates
 
 # Probes and grpcurl use these without a token; they reveal nothing about compositions.
 OPEN_SERVICES = frozenset(
@@ -51,11 +52,13 @@ class Admission:
         max_calls: int | None = None,
         max_watches: int | None = None,
         grants: Mapping[str, Mapping[str, frozenset[Grant]]] = MappingProxyType({}),
+        rates: RequestRates | None = None,
     ) -> None:
         itself = NoAuth(Caller(LOCAL, EVERY_GRANT))
         self._of_users = of_users or itself
         self._of_roles = of_roles or itself
         self._grants = grants
+        self._rates = rates
         self._max_calls = max_calls
         self._max_watches = max_watches
         self._num_calls = 0
@@ -84,6 +87,11 @@ class Admission:
                 f"{method} needs the grant {listed(needed, ' or ')}; your credentials have {listed(caller.grants)}",
                 metadata={"method": f"{service}/{method}", "grant": listed(needed)},
             )
+
+    def count(self, owner: str, service: str) -> None:
+        """Count a call of a user, or raise QuotaExceeded when the owner sends too many in a minute."""
+        if self._rates is not None and service in self._grants:
+            self._rates.take(owner)
 
     @contextmanager
     def admitted(self, service: str, peer: str, *, is_stream: bool) -> Iterator[None]:

@@ -10,7 +10,7 @@ from segue_runtime.store.pool import tables
 from segue_runtime.store.pool.assignment import Assignment, PoolMember, Snapshot
 from segue_runtime.store.queue import order
 from segue_runtime.store.queue.turns import in_turns
-from segue_runtime.store.records import Priority
+from segue_runtime.tenants import Priority
 
 if TYPE_CHECKING:
     import sqlite3
@@ -66,7 +66,7 @@ class Workload:
     jobs: Sequence[UnfinishedJob]
     """The jobs of one kind: those that conductors hold, then the waiting ones, each oldest first."""
     standings: Sequence[Standing]
-    """The owners with waiting jobs of any kind, in each band of the queue."""
+    """The owners with waiting jobs of any kind, in each priority of the queue."""
     renderers: Sequence[KnownRenderer]
     profiles: Mapping[ModelKey, bytes]
     """The profile of each remembered model."""

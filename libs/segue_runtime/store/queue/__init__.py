@@ -1,1 +1,1 @@
-"""The queue of waiting jobs: bands of priority, and weighted turns of owners in each."""
+"""The queue of waiting jobs: priorities of priority, and weighted turns of owners in each."""

@@ -1,6 +1,6 @@
 """The order of waiting jobs in SQL: functions that run inside a transaction.
 
-Lost leases come first, then cancelled jobs, then bands from the highest; in each, owners in weighted turns
+Lost leases come first, then cancelled jobs, then priorities from the highest; in each, owners in weighted turns
 (`turns`), each with its oldest job, without those at their running limit. The table `queue_counts` answers how many
 jobs of an owner are before another one in a few hundred rows at most, however many wait; beside it, a question costs
 one row for each owner with waiting jobs.
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 from segue_runtime.store.queue.schema import STEPS
 from segue_runtime.store.queue.turns import STEP, Standing, Turns
-from segue_runtime.store.records import Depth, Priority
+from segue_runtime.store.records import Depth
+from segue_runtime.tenants import Priority
 
 if TYPE_CHECKING:
     import sqlite3
@@ -41,11 +42,11 @@ STANDINGS: Final = f"""
 SELECT priority, found.owner AS owner, num, coalesce(weight, 1) AS weight, coalesce(number, 0) AS number,
     max(coalesce(present, 0), coalesce(served + {STEP} / coalesce(weight, 1), 0)) AS tag,
     CASE WHEN running IS NOT NULL THEN max(0, running - {NUM_RUNNING}) END AS may_start
-FROM (SELECT priority, owner, sum(num) AS num {WAITING_OF_OWNERS} {{of_band}} GROUP BY priority, owner) AS found
-LEFT JOIN queue_owners USING (owner) LEFT JOIN turns USING (priority, owner) LEFT JOIN bands USING (priority)
+FROM (SELECT priority, owner, sum(num) AS num {WAITING_OF_OWNERS} {{of_priority}} GROUP BY priority, owner) AS found
+LEFT JOIN queue_owners USING (owner) LEFT JOIN turns USING (priority, owner) LEFT JOIN priorities USING (priority)
 """  # noqa: S608 - constants
 NEXT: Final = f"""
-WITH standings AS ({STANDINGS.format(of_band="AND priority = ?2")})
+WITH standings AS ({STANDINGS.format(of_priority="AND priority = ?2")})
 SELECT head, owner, tag, (SELECT min(tag) FROM standings WHERE coalesce(may_start, 1) > 0) AS smallest FROM (
     SELECT tag, number, owner, (
         SELECT id FROM jobs INDEXED BY jobs_waiting
@@ -58,7 +59,7 @@ WHERE head IS NOT NULL ORDER BY tag, number LIMIT 1
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What a claim costs its owner: its tag in the band when it was served, and the smallest tag of all owners."""
+    """What a claim costs its owner: its tag in the priority when it was served, and the smallest tag of all owners."""
 
     priority: int
     owner: str
@@ -102,7 +103,7 @@ def take_turn(tx: Transaction, turn: Turn) -> None:
         (turn.priority, turn.owner, turn.tag),
     )
     tx.cx.execute(
-        "INSERT INTO bands VALUES (?, ?) ON CONFLICT DO UPDATE SET present = max(present, excluded.present)",
+        "INSERT INTO priorities VALUES (?, ?) ON CONFLICT DO UPDATE SET present = max(present, excluded.present)",
         (turn.priority, turn.present),
     )
 
@@ -127,12 +128,12 @@ def any_claimable(cx: sqlite3.Connection, steady_now: float, kinds: Sequence[str
 
 
 def standings(cx: sqlite3.Connection) -> list[Standing]:
-    """Return the owners with waiting jobs, in each band."""
+    """Return the owners with waiting jobs, in each priority."""
     return [
         Standing(
             row["priority"], row["owner"], row["num"], row["tag"], row["weight"], row["number"], row["may_start"]
         )
-        for row in cx.execute(STANDINGS.format(of_band=""))
+        for row in cx.execute(STANDINGS.format(of_priority=""))
     ]  # fmt: skip
 
 
@@ -166,11 +167,17 @@ def num_waiting(cx: sqlite3.Connection, owner: str | None = None) -> int:
     if owner is None:
         found = cx.execute(f"SELECT coalesce(sum(num), 0) {WAITING_OF_OWNERS}")
     else:
-        bands = ", ".join(str(int(each)) for each in Priority)
-        query = f"SELECT coalesce(sum(num), 0) {WAITING_OF_OWNERS} AND priority IN ({bands}) AND owner = ?"
+        priorities = ", ".join(str(int(each)) for each in Priority)
+        query = f"SELECT coalesce(sum(num), 0) {WAITING_OF_OWNERS} AND priority IN ({priorities}) AND owner = ?"
         found = cx.execute(query, (owner,))
     count: int = found.fetchone()[0]
     return count
+
+
+def asked_ms(cx: sqlite3.Connection, owner: str) -> int:
+    """Return how much audio the unfinished jobs of an owner will make."""
+    row = cx.execute("SELECT asked_ms FROM queue_owners WHERE owner = ?", (owner,)).fetchone()
+    return 0 if row is None else int(row[0])
 
 
 def depths(cx: sqlite3.Connection) -> dict[str, Depth]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-# The waiting jobs are counted for each band and owner in buckets of 64, 64² … consecutive ids; those with a cancel
-# reason are counted together, in no band and under no owner. Triggers count, so that no change of a job can miss it.
+# The waiting jobs are counted for each priority and owner in buckets of 64, 64² … consecutive ids; those with a
+# cancel reason are counted together, in no priority and under no owner. Triggers count, so that no change can miss it.
 STEPS: Final = (6, 12, 18, 24, 30)
 _BUCKETS = f"(VALUES {', '.join(f'({step})' for step in STEPS)})"
 _COUNTED = (
@@ -62,15 +62,29 @@ CREATE TABLE queue_owners (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     owner TEXT NOT NULL UNIQUE,
     weight INTEGER NOT NULL DEFAULT 1,
-    running INTEGER
+    running INTEGER,
+    asked_ms INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+CREATE TRIGGER audio_asked AFTER INSERT ON jobs WHEN new.audio_ms != 0 AND new.finished IS NULL
+BEGIN
+    UPDATE queue_owners SET asked_ms = asked_ms + new.audio_ms WHERE owner = new.owner;
+END;
+CREATE TRIGGER audio_ended AFTER UPDATE OF finished ON jobs
+WHEN new.audio_ms != 0 AND old.finished IS NULL AND new.finished IS NOT NULL
+BEGIN
+    UPDATE queue_owners SET asked_ms = asked_ms - new.audio_ms WHERE owner = new.owner;
+END;
+CREATE TRIGGER audio_deleted AFTER DELETE ON jobs WHEN old.audio_ms != 0 AND old.finished IS NULL
+BEGIN
+    UPDATE queue_owners SET asked_ms = asked_ms - old.audio_ms WHERE owner = old.owner;
+END;
 CREATE TABLE turns (
     priority INTEGER NOT NULL,
     owner TEXT NOT NULL,
     served INTEGER NOT NULL,
     PRIMARY KEY (priority, owner)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE bands (priority INTEGER PRIMARY KEY, present INTEGER NOT NULL) STRICT;
+CREATE TABLE priorities (priority INTEGER PRIMARY KEY, present INTEGER NOT NULL) STRICT;
 """  # noqa: S608 - constants
 COUNT_WAITING: Final = f"""
 INSERT INTO queue_counts SELECT {_COUNTED.format(row="jobs")}, count(*) FROM jobs, {_BUCKETS}

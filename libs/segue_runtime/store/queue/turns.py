@@ -1,9 +1,9 @@
-"""Weighted turns of owners in a band of the queue, as pure functions: the same order for every store.
+"""Weighted turns of owners within a priority, as pure functions: the same order for every store.
 
 Each owner has a *tag*, and the smallest tag is served. Being served costs an owner STEP divided by its weight: with a
-weight of 3 it is served three times while an owner with 1 is served once. No tag is behind the band's *present*, the
-smallest tag at the last turn: an owner that comes back has no turns left from before. Of equal tags, that of the owner
-that was seen first is served.
+weight of 3 it is served three times while an owner with 1 is served once. No tag is behind the *present* of the
+priority, which is the smallest tag at its last turn: an owner that comes back has no turns left from before. Of equal
+tags, that of the owner that was seen first is served.
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ if TYPE_CHECKING:
 
 STEP: Final = 720_720
 """The cost of a turn with the weight 1. Every weight up to 16 divides it."""
-MAX_WEIGHT: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """An owner with waiting jobs in one band."""
+    """An owner with waiting jobs in one priority."""
 
     priority: int
     owner: str
@@ -34,7 +33,7 @@ class Standing:
     number: int
     """Grows with each owner that is seen for the first time."""
     may_start: int | None = None
-    """How many of its jobs of all bands its running limit lets start; None: any number."""
+    """How many of its jobs of all priorities its running limit lets start; None: any number."""
 
     @property
     def step(self) -> int:
@@ -43,7 +42,7 @@ class Standing:
 
 
 class Turns:
-    """The order of the waiting jobs at one moment: bands from the highest, and owners in turn in each.
+    """The order of the waiting jobs at one moment: priorities from the highest, and owners in turn in each.
 
     Jobs that their owner's running limit holds back come last: what can start is served before them.
     """
@@ -52,7 +51,7 @@ class Turns:
         self._standings = sorted(standings, key=lambda each: (-each.priority, each.number, each.owner))
         self._of = {(each.owner, each.priority): each for each in self._standings}
         self._open: dict[tuple[str, int], int] = {}
-        """How many jobs can start: higher bands use up an owner's limit first."""
+        """How many jobs can start: higher priorities use up an owner's limit first."""
         left: dict[str, int] = {}
         for each in self._standings:
             may_start = each.num if each.may_start is None else left.setdefault(each.owner, max(0, each.may_start))
@@ -61,11 +60,11 @@ class Turns:
                 left[each.owner] = may_start - self._open[each.owner, each.priority]
 
     def num_open(self, owner: str, priority: int) -> int:
-        """Return how many jobs of an owner in a band can start."""
+        """Return how many jobs of an owner in a priority can start."""
         return self._open.get((owner, priority), 0)
 
     def num_before(self, owner: str, priority: int, before: int) -> int:
-        """Count the jobs that are served before an owner's job; `before` counts those of its owner and band."""
+        """Count the jobs that are served before an owner's job; `before` counts those of its owner and priority."""
         own = self._of.get((owner, priority))
         if own is None:  # an index of the store is damaged
             return before

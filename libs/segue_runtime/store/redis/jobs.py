@@ -14,7 +14,7 @@ from segue_runtime.store.redis.rows import flat_events, id_of, job_of, option, s
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from segue_runtime.store.records import Job, NewJob
+    from segue_runtime.store.records import Job, NewJob, Share
     from segue_runtime.store.redis.notifier import RedisNotifier
     from segue_runtime.store.redis.scripts import RedisScripts
 
@@ -31,11 +31,13 @@ class RedisJobs:
         }  # fmt: skip
         if job.call_id is not None:
             fields["call_id"] = job.call_id
+        if job.models is not None:
+            fields["models"] = json.dumps(list(job.models))
         name, flat = await self._scripts.call(
             "jobs", "create",
             job.name, job.kind, job.owner, job.spec_digest, queue_limit, new_stamp(),
             option(job.request_id), option(job.upload), option(job.attached_s),
-            job.share.weight, option(job.share.running), option(job.share.queued),
+            job.share.weight, option(job.share.running), _limits(job.share), job.audio_ms,
             len(job.first_events), *flat_events(job.first_events),
             *(each for field in fields.items() for each in field),
             repeats=True,
@@ -137,6 +139,10 @@ class RedisQueue:
         await self._scripts.call("queue", "attach", name, float(for_s), repeats=True)
 
 
+def _limits(share: Share) -> str:
+    return json.dumps({name: getattr(share, name) for name in ("queued", "audio_s_a_day", "storage_bytes")})
+
+
 def _claimed(answer: list[Any]) -> Job | None:
     if not answer:
         return None
@@ -148,9 +154,9 @@ def _positions(found: list[Any], num_ending: int, standings: list[Any]) -> dict[
     """Return the positions of jobs in the order of `claim`: cancelled ones first, then owners in turn."""
     turns = Turns(standings_of(standings))
     positions: dict[str, int] = {}
-    for name, owner, band, is_ending, before in found:
+    for name, owner, priority, is_ending, before in found:
         ahead = before
         if is_ending != b"1":
-            ahead = num_ending + turns.num_before(owner.decode(), int(band), before)
+            ahead = num_ending + turns.num_before(owner.decode(), int(priority), before)
         positions[name.decode()] = ahead + 1
     return positions

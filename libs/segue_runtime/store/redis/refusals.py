@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from segue_runtime import errors
 from segue_runtime.store.queue import limits
 from segue_runtime.store.records import Fenced, LogEnded, TailLost, not_found
-from segue_runtime.store.uploads import not_there
+from segue_runtime.store.uploads import not_there, too_much_uploaded
 
 if TYPE_CHECKING:
     from segue_runtime.errors import SegueError
@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 def refusal(answer: list[Any]) -> SegueError:
     """Return the error for an answer that is not `ok`."""
     reason, *values = [each.decode() if isinstance(each, bytes) else str(each) for each in answer]
-    return _of_job(reason, values) or _of_log(reason, values) or _of_upload(reason, values) or _of_store(reason)
+    for known in (_of_job, _of_owner, _of_log, _of_upload):
+        error = known(reason, values)
+        if error is not None:
+            return error
+    return _of_store(reason)
 
 
 def _of_job(reason: str, values: list[str]) -> SegueError | None:
@@ -28,13 +32,25 @@ def _of_job(reason: str, values: list[str]) -> SegueError | None:
             return errors.NotFinished(f"{name} has not ended: cancel it first, then delete it", metadata={"name": name})
         case "QUEUE_FULL":
             return errors.QueueFull(f"the queue is full: {values[0]} jobs wait", metadata={"limit": values[1]})
-        case "TOO_MANY_QUEUED":
-            return limits.too_many_queued(values[0], int(values[1]), int(values[2]))
         case "REQUEST_ID_REUSED":
             name, request_id = values
             return errors.RequestIdReused(
                 f"request_id {request_id} was used for another request; send a new UUID", metadata={"name": name}
             )
+        case _:
+            return None
+
+
+def _of_owner(reason: str, values: list[str]) -> SegueError | None:
+    """Return the error for a limit of an owner."""
+    match reason:
+        case "TOO_MANY_QUEUED":
+            return limits.too_many_queued(values[0], int(values[1]), int(values[2]))
+        case "TOO_MUCH_AUDIO":
+            owner, made_s, asked_ms, more_ms, limit, now = values
+            return limits.too_much_audio(owner, float(made_s), int(asked_ms), int(more_ms), int(limit), float(now))
+        case "STORAGE":
+            return limits.too_much_stored(values[0], int(values[1]), int(values[2]))
         case _:
             return None
 
@@ -88,11 +104,8 @@ def _of_upload(reason: str, values: list[str]) -> SegueError | None:  # noqa: PL
                 f"{name} has {offset} of {size} bytes; send the rest first", metadata={"size": offset}
             )
         case "QUOTA":
-            unit, used, limit = values
-            return errors.QuotaExceeded(
-                f"the quota for uploads is {limit} {unit}, {used} are used; delete some with DeleteUpload",
-                metadata={"limit": limit, "used": used, "unit": unit},
-            )
+            owner, unit, used, limit = values
+            return too_much_uploaded(owner, unit, int(used), int(limit))
         case "PARTS":
             name, used, limit = values
             return errors.QuotaExceeded(

@@ -6,14 +6,17 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from segue_runtime.store.queue.turns import Standing
-from segue_runtime.store.records import Event, Job, Priority, Upload, UploadPart
+from segue_runtime.store.records import Event, Job, Upload, UploadPart
+from segue_runtime.tenants import Priority
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from segue_runtime.store.records import NewEvent
 
-INTEGERS = frozenset({"epoch", "claims", "last_sequence", "last_stamp", "lone_losses", "stored_bytes", "priority"})
+INTEGERS = frozenset(
+    {"epoch", "claims", "last_sequence", "last_stamp", "lone_losses", "stored_bytes", "priority", "audio_ms"}
+)
 FLOATS = frozenset(
     {"lease_until", "attached_until", "created", "started", "finished", "expires", "lease_s", "attached_s", "worked_s"}
 )
@@ -47,6 +50,8 @@ def job_of(name: bytes | str, flat: Sequence[bytes], *, is_taken_over: bool = Fa
             values[field] = value
         elif field == "labels":
             values[field] = json.loads(value)
+        elif field == "models":
+            values[field] = tuple(json.loads(value))
         elif field == "alone":
             values[field] = value == b"1"
         elif field not in KEPT_OUT:
@@ -57,8 +62,8 @@ def job_of(name: bytes | str, flat: Sequence[bytes], *, is_taken_over: bool = Fa
 def standings_of(found: Sequence[Any]) -> list[Standing]:
     """Make standings of owners; the jobs of all kinds count together."""
     standings: dict[tuple[str, int], Standing] = {}
-    for band, owner, num, tag, weight, number, may_start in found:
-        key = (owner.decode(), int(band))
+    for priority, owner, num, tag, weight, number, may_start in found:
+        key = (owner.decode(), int(priority))
         known = standings.get(key)
         standings[key] = Standing(
             priority=key[1],

@@ -21,10 +21,13 @@ class RedisUploads:
     _scripts: RedisScripts
     _retention_s: float
 
-    async def create_upload(self, upload: Upload, *, quota_bytes: int, max_uploads: int) -> Upload:
+    async def create_upload(
+        self, upload: Upload, *, quota_bytes: int, max_uploads: int, storage_bytes: int | None = None
+    ) -> Upload:
         answer = await self._scripts.call(
             "uploads", "create_upload",
             upload.name, upload.owner, upload.media_type, option(upload.size), quota_bytes, max_uploads,
+            option(storage_bytes),
             repeats=True,
         )  # fmt: skip
         return upload_of(*answer)
@@ -39,10 +42,13 @@ class RedisUploads:
         some = [upload_of(*each) for each in found[:limit]]
         return UploadPage(some, id_of(found[limit - 1][1]) if len(found) > limit else None)
 
-    async def advance_upload(self, name: str, part: UploadPart, *, quota_bytes: int) -> Upload:
+    async def advance_upload(
+        self, name: str, part: UploadPart, *, quota_bytes: int, storage_bytes: int | None = None
+    ) -> Upload:
         answer = await self._scripts.call(
-            "uploads", "advance_upload", name, part.offset, part.length, part.key, quota_bytes, rules.MAX_PARTS
-        )
+            "uploads", "advance_upload",
+            name, part.offset, part.length, part.key, quota_bytes, rules.MAX_PARTS, option(storage_bytes),
+        )  # fmt: skip
         return upload_of(*answer)
 
     async def upload_parts(self, name: str, start: int = 0, end: int | None = None) -> Sequence[UploadPart]:

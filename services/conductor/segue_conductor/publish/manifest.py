@@ -94,7 +94,7 @@ def _model(profile: ModelProfile) -> dict[str, str]:
 
 
 def _public(job: CompositionJob, measurement: MasterMeasurement) -> spec_pb2.CompositionSpec:
-    """Return the public part of the spec: without labels and session, and without a private prompt or lyrics.
+    """Return the public part of the spec: without labels, session and priority, and without a private prompt or lyrics.
 
     The plan and the frozen master contain the effect of edits, so that neither parent nor edits are needed again.
     """
@@ -102,7 +102,7 @@ def _public(job: CompositionJob, measurement: MasterMeasurement) -> spec_pb2.Com
     public.CopyFrom(job.spec)
     public.model = job.profile.model
     public.labels.clear()
-    for field in ("session", "parent", "edits", "master_mode", "plan"):
+    for field in ("session", "parent", "edits", "master_mode", "plan", "priority"):
         public.ClearField(field)
     # The plan has the words of every section, and times for them.
     public.brief.ClearField("lyrics")

@@ -9,6 +9,7 @@ from segue.music.v1 import music_pb2
 from segue_composition.section_models import can_follow, can_imitate, model_of
 from segue_music import codec
 from segue_runtime import errors, failpoints, logs
+from segue_runtime.tenants import may_use
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -50,7 +51,8 @@ def left_out_sections(composition: Composition) -> set[str]:
 
 async def degrade(job: CompositionJob, section: SectionSpec, error: errors.SegueError) -> None:
     """Decide how a piece goes on after a section's last attempt, and write it down; raise an error if it must not."""
-    profiles = {profile.model: profile for profile in await job.claim.services.models.served()}
+    served = await job.claim.services.models.served()
+    profiles = {each.model: each for each in served if may_use(job.claim.allowed_models, each.model)}
     found = degradation_of(job.composition, job.spec, section, error, list(profiles.values()))
     if found is None:
         raise error

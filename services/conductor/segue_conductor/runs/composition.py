@@ -66,7 +66,7 @@ class CompositionRun:
         limit = self._spec.time_limit.ToNanoseconds() / 1e9 if self._spec.HasField("time_limit") else None
         limit_s = settings.time_limit_s if limit is None else limit
         deadline = time.monotonic() + max(0.0, limit_s - job.worked_s)
-        self._claim = Claim(journal, services, job.claims, deadline, settings.patience_s)
+        self._claim = Claim(journal, services, job.claims, deadline, settings.patience_s, job.models)
 
     @property
     def limit_s(self) -> float:

@@ -1,6 +1,6 @@
 //! The errors of the program: message, details, hint and exit code.
 
-use std::io;
+use std::{io, time::Duration};
 
 use segue_client::{Error, Failure};
 use tonic::Code;
@@ -151,6 +151,16 @@ fn local_hint(cause: &io::Error) -> &'static str {
     }
 }
 
+/// A time as people wait for it: in seconds below two minutes, in minutes below two hours, then in hours.
+fn time_to_wait(wait: Duration) -> String {
+    let seconds = wait.as_secs_f64().ceil().max(1.0);
+    match seconds {
+        seconds if seconds < 120.0 => format!("{seconds} s"),
+        seconds if seconds < 7200.0 => format!("{} min", (seconds / 60.0).ceil()),
+        seconds => format!("{} h", (seconds / 3600.0).ceil()),
+    }
+}
+
 fn failure_hint(failure: &Failure) -> String {
     let value = |key: &str| failure.metadata.get(key).map_or("", String::as_str);
     match failure.reason.as_str() {
@@ -164,7 +174,7 @@ fn failure_hint(failure: &Failure) -> String {
         "COMPOSITION_NOT_FOUND" => "`segue list` shows the compositions".into(),
         "NOT_FINISHED" => "`segue watch` waits for the end, `segue cancel` stops the composition".into(),
         "TIME_LIMIT" => "set a longer limit with --time-limit".into(),
-        _ => failure.retry_after.map(|wait| format!("try again in {} s", wait.as_secs().max(1))).unwrap_or_default(),
+        _ => failure.retry_after.map(|wait| format!("try again in {}", time_to_wait(wait))).unwrap_or_default(),
     }
 }
 

@@ -268,6 +268,18 @@ fn the_sound_to_imitate_is_uploaded_before_the_request() {
 }
 
 #[test]
+fn the_priority_is_part_of_the_request() {
+    let fake = Fake::start(vec![piece(NAME, 1)]);
+    let folder = folder("priority");
+    for (flags, number) in [(&[][..], 0), (&["--priority", "low"], 1), (&["--priority", "high"], 3)] {
+        let outcome = segue(&fake, &folder, &[&["compose", "rain", "--force", "-o", "a.flac"], flags].concat());
+        assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+        assert_eq!(fake.state.lock().unwrap().specs.pop().unwrap().priority, number);
+    }
+    assert_eq!(segue(&fake, &folder, &["compose", "rain", "--priority", "urgent"]).code, Some(2));
+}
+
+#[test]
 fn the_melody_is_uploaded_before_the_request() {
     let fake = Fake::start(vec![piece(NAME, 1)]);
     let folder = folder("melody");

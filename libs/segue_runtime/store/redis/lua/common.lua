@@ -64,10 +64,10 @@ local function kinds_of(first)
   return { unpack(ARGV, first) }
 end
 
--- The bands of the queue, and the weighted turns of owners in each: segue_runtime.store.queue.turns explains them.
+-- The priorities of the queue, and the weighted turns of owners in each: segue_runtime.store.queue.turns explains them.
 -- `ring` has the owners that may start a job, with their tags, and `parked` those at their running limit. The tags in a
 -- ring are those of the moment they were written: as the present never passes the smallest tag, they stay true.
-local BANDS = { '3', '2', '1' }
+local PRIORITIES = { '3', '2', '1' }
 local NORMAL = '2'
 local STEP = 720720
 
@@ -75,9 +75,9 @@ local function weight_of(owner)
   return tonumber(redis.call('HGET', key('owners', 'weight'), owner) or '1')
 end
 
-local function tag_of(band, owner)
-  local present = number_of(redis.call('HGET', key('present'), band))
-  local served = redis.call('HGET', key('turns', band), owner)
+local function tag_of(priority, owner)
+  local present = number_of(redis.call('HGET', key('present'), priority))
+  local served = redis.call('HGET', key('turns', priority), owner)
   if not served then
     return present
   end
@@ -99,30 +99,30 @@ local function owner_of(member)
   return string.sub(member, 13)
 end
 
-local function update_ring(kind, band, owner)
+local function update_ring(kind, priority, owner)
   local member = member_of(owner)
-  redis.call('ZREM', key('ring', kind, band), member)
-  redis.call('ZREM', key('parked', kind, band), member)
-  if redis.call('EXISTS', key('queue', kind, band, owner)) == 1 then
+  redis.call('ZREM', key('ring', kind, priority), member)
+  redis.call('ZREM', key('parked', kind, priority), member)
+  if redis.call('EXISTS', key('queue', kind, priority, owner)) == 1 then
     local index = may_start(owner) == 0 and 'parked' or 'ring'
-    redis.call('ZADD', key(index, kind, band), text(tag_of(band, owner)), member)
+    redis.call('ZADD', key(index, kind, priority), text(tag_of(priority, owner)), member)
   end
 end
 
 local function update_rings(owner)
   for _, kind in ipairs(redis.call('SMEMBERS', key('kinds'))) do
-    for _, band in ipairs(BANDS) do
-      update_ring(kind, band, owner)
+    for _, priority in ipairs(PRIORITIES) do
+      update_ring(kind, priority, owner)
     end
   end
 end
 
 local function leave_queue(name, kind, owner)
-  local band = redis.call('HGET', key('job', name), 'priority') or NORMAL
+  local priority = redis.call('HGET', key('job', name), 'priority') or NORMAL
   redis.call('ZREM', key('ending', kind), name)
   redis.call('ZREM', key('waiting', kind), name)
-  if redis.call('ZREM', key('queue', kind, band, owner), name) == 1 then
-    update_ring(kind, band, owner)
+  if redis.call('ZREM', key('queue', kind, priority, owner), name) == 1 then
+    update_ring(kind, priority, owner)
   end
 end
 
@@ -131,10 +131,17 @@ local function join_queue(name, kind, owner, id, is_ending)
     redis.call('ZADD', key('ending', kind), id, name)
     return
   end
-  local band = redis.call('HGET', key('job', name), 'priority') or NORMAL
+  local priority = redis.call('HGET', key('job', name), 'priority') or NORMAL
   redis.call('ZADD', key('waiting', kind), id, name)
-  redis.call('ZADD', key('queue', kind, band, owner), id, name)
-  update_ring(kind, band, owner)
+  redis.call('ZADD', key('queue', kind, priority, owner), id, name)
+  update_ring(kind, priority, owner)
+end
+
+-- Count the audio that unfinished jobs of an owner will make.
+local function count_asked(owner, audio_ms)
+  if audio_ms ~= 0 and redis.call('HINCRBY', key('owners', 'asked_ms'), owner, text(audio_ms)) == 0 then
+    redis.call('HDEL', key('owners', 'asked_ms'), owner)
+  end
 end
 
 local function is_limited(owner)
@@ -229,6 +236,11 @@ local function fence(name, epoch)
 end
 
 -- The size of an owner's ended jobs.
+local function stored_bytes(owner)
+  return number_of(redis.call('HGET', key('stored'), owner))
+    + number_of(redis.call('HGET', key('uploads', 'bytes'), owner))
+end
+
 local function count_stored(owner, num_bytes)
   num_bytes = tonumber(num_bytes)
   if num_bytes ~= 0 and redis.call('HINCRBY', key('stored'), owner, text(num_bytes)) == 0 then

@@ -16,8 +16,8 @@ end
 local function num_waiting_of(owner)
   local number = 0
   for _, kind in ipairs(redis.call('SMEMBERS', key('kinds'))) do
-    for _, band in ipairs(BANDS) do
-      number = number + redis.call('ZCARD', key('queue', kind, band, owner))
+    for _, priority in ipairs(PRIORITIES) do
+      number = number + redis.call('ZCARD', key('queue', kind, priority, owner))
     end
   end
   return number
@@ -44,10 +44,32 @@ local function set_share(owner, weight, running)
   end
 end
 
--- name, kind, owner, digest, limit, stamp, +request_id, +upload, +attached_s, weight, +running, +queued, number of
--- events, (kind, payload)…, (field, value)…
+-- Return the refusal of an owner that has reached one of its limits, or nil. The limits are JSON; null is none.
+local function refuse_beyond(limits, owner, audio_ms)
+  if limits.queued ~= cjson.null then
+    local num_queued = num_waiting_of(owner)
+    if num_queued >= limits.queued then
+      return { 'TOO_MANY_QUEUED', owner, text(num_queued), text(limits.queued) }
+    end
+  end
+  if limits.audio_s_a_day ~= cjson.null and audio_ms > 0 then
+    local made_s = number_of(redis.call('HGET', key('usage', text(math.floor(now / 86400)), owner), 'audio_s'))
+    local asked_ms = number_of(redis.call('HGET', key('owners', 'asked_ms'), owner))
+    if made_s * 1000 + asked_ms + audio_ms > limits.audio_s_a_day * 1000 then
+      return { 'TOO_MUCH_AUDIO', owner, text(made_s), text(asked_ms), text(audio_ms), text(limits.audio_s_a_day),
+        text(now) }
+    end
+  end
+  if limits.storage_bytes ~= cjson.null and stored_bytes(owner) >= limits.storage_bytes then
+    return { 'STORAGE', owner, text(stored_bytes(owner)), text(limits.storage_bytes) }
+  end
+  return nil
+end
+
+-- name, kind, owner, digest, limit, stamp, +request_id, +upload, +attached_s, weight, +running, the owner's other
+-- limits (JSON), how much audio it makes, number of events, (kind, payload)…, (field, value)…
 function operations.create(name, kind, owner, digest, limit, stamp, request_id, upload, attached_s, weight, running,
-  queued, num_events, ...)
+  limits, audio_ms, num_events, ...)
   local rest = { ... }
   request_id, upload, attached_s = option(request_id), option(upload), option(attached_s)
   if redis.call('EXISTS', key('job', name)) == 1 then
@@ -61,10 +83,9 @@ function operations.create(name, kind, owner, digest, limit, stamp, request_id, 
     return { 'NO_UPLOAD', upload }
   end
   redis.call('SADD', key('kinds'), kind)
-  queued = option(queued)
-  local num_queued = queued and num_waiting_of(owner)
-  if queued and num_queued >= tonumber(queued) then
-    return { 'TOO_MANY_QUEUED', owner, text(num_queued), queued }
+  local refused = refuse_beyond(cjson.decode(limits), owner, tonumber(audio_ms))
+  if refused then
+    return refused
   end
   local num_waiting = 0
   for _, each in ipairs(redis.call('SMEMBERS', key('kinds'))) do
@@ -74,11 +95,12 @@ function operations.create(name, kind, owner, digest, limit, stamp, request_id, 
     return { 'QUEUE_FULL', text(num_waiting), limit }
   end
   set_share(owner, weight, option(running))
+  count_asked(owner, tonumber(audio_ms))
   local id = redis.call('INCR', key('ids'))
   local last = 2 * tonumber(num_events)
   redis.call('HSET', key('job', name), 'id', id, 'kind', kind, 'owner', owner, 'digest', digest, 'epoch', 0,
     'claims', 0, 'last_sequence', num_events, 'last_stamp', last > 0 and stamp or 0, 'created', text(now),
-    'alone', 0, 'lone_losses', 0, 'worked_s', 0, unpack(rest, last + 1))
+    'alone', 0, 'lone_losses', 0, 'worked_s', 0, 'audio_ms', audio_ms, unpack(rest, last + 1))
   for index = 1, last, 2 do
     redis.call('XADD', key('log', name), (index + 1) / 2 .. '-0', 'k', rest[index], 'p', rest[index + 1], 's', stamp,
       't', text(now))
@@ -201,14 +223,14 @@ end
 
 -- Before all jobs are indexed again, which counts their bytes.
 function operations.forget_stored()
-  redis.call('DEL', key('stored'))
+  redis.call('DEL', key('stored'), key('owners', 'asked_ms'))
   return { 'ok' }
 end
 
 -- Put a job into the indexes of its state, and out of all others.
 function operations.reindex(name)
   local job = job_fields(name, 'id', 'kind', 'owner', 'finished', 'claimed_by', 'cancel_reason', 'lease_until',
-    'request_id', 'upload', 'expires', 'stored_bytes')
+    'request_id', 'upload', 'expires', 'stored_bytes', 'audio_ms')
   local id, kind, owner = job[1], job[2], job[3]
   if not id then
     return { 'ok' }
@@ -227,6 +249,7 @@ function operations.reindex(name)
     redis.call(job[4] and 'SREM' or 'SADD', key('upload', 'jobs', job[9]), name)
   end
   count_stored(owner, number_of(job[11]))
+  count_asked(owner, job[4] and 0 or number_of(job[12]))
   if job[4] then
     redis.call('ZADD', key('expiring'), job[10], name)
   elseif job[5] then

@@ -12,6 +12,7 @@ local function finish(name, retention_s, audio_s, stored_bytes)
     redis.call('SREM', key('upload', 'jobs', job[3]), name)
   end
   end_running(name, job[2])
+  count_asked(job[2], -number_of(redis.call('HGET', key('job', name), 'audio_ms')))
   forget_sections(name, job[5])
   count_usage(job[2], 'audio_s', tonumber(audio_s))
   count_usage(job[2], 'stored_bytes', tonumber(stored_bytes))

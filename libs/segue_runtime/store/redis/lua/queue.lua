@@ -60,11 +60,11 @@ local function cancelled(kinds)
   return best
 end
 
--- The smallest tag of the owners in a band, of all kinds.
-local function smallest_tag(band)
+-- The smallest tag of the owners in a priority, of all kinds.
+local function smallest_tag(priority)
   local smallest
   for _, kind in ipairs(redis.call('SMEMBERS', key('kinds'))) do
-    local first = redis.call('ZRANGE', key('ring', kind, band), 0, 0, 'WITHSCORES')
+    local first = redis.call('ZRANGE', key('ring', kind, priority), 0, 0, 'WITHSCORES')
     if #first > 0 and (not smallest or tonumber(first[2]) < smallest) then
       smallest = tonumber(first[2])
     end
@@ -72,16 +72,16 @@ local function smallest_tag(band)
   return smallest
 end
 
--- The owner with the smallest tag in the highest band that has one: its oldest job of some kinds, and its turn.
+-- The owner with the smallest tag in the highest priority that has one: its oldest job of some kinds, and its turn.
 local function in_turn(kinds)
-  for _, band in ipairs(BANDS) do
+  for _, priority in ipairs(PRIORITIES) do
     local best, best_kind, best_member, best_tag
     for _, kind in ipairs(kinds) do
-      local first = redis.call('ZRANGE', key('ring', kind, band), 0, 0, 'WITHSCORES')
-      local oldest = #first > 0 and redis.call('ZRANGE', key('queue', kind, band, owner_of(first[1])), 0, 0,
+      local first = redis.call('ZRANGE', key('ring', kind, priority), 0, 0, 'WITHSCORES')
+      local oldest = #first > 0 and redis.call('ZRANGE', key('queue', kind, priority, owner_of(first[1])), 0, 0,
         'WITHSCORES') or {}
       if #first > 0 and #oldest == 0 then
-        redis.call('ZREM', key('ring', kind, band), first[1])
+        redis.call('ZREM', key('ring', kind, priority), first[1])
       elseif #first > 0 then
         local tag, id = tonumber(first[2]), tonumber(oldest[2])
         local is_first = not best or tag < best_tag or (tag == best_tag and (first[1] < best_member
@@ -92,20 +92,20 @@ local function in_turn(kinds)
       end
     end
     if best then
-      return best.name, { band = band, owner = owner_of(best_member), kind = best_kind, tag = best_tag,
-        present = smallest_tag(band) }
+      return best.name, { priority = priority, owner = owner_of(best_member), kind = best_kind, tag = best_tag,
+        present = smallest_tag(priority) }
     end
   end
   return nil
 end
 
 local function take_turn(turn)
-  redis.call('HSET', key('turns', turn.band), turn.owner, text(turn.tag))
-  if turn.present > number_of(redis.call('HGET', key('present'), turn.band)) then
-    redis.call('HSET', key('present'), turn.band, text(turn.present))
+  redis.call('HSET', key('turns', turn.priority), turn.owner, text(turn.tag))
+  if turn.present > number_of(redis.call('HGET', key('present'), turn.priority)) then
+    redis.call('HSET', key('present'), turn.priority, text(turn.present))
   end
   for _, kind in ipairs(redis.call('SMEMBERS', key('kinds'))) do
-    update_ring(kind, turn.band, turn.owner)
+    update_ring(kind, turn.priority, turn.owner)
   end
 end
 
@@ -151,8 +151,8 @@ function operations.claim(nonce, holder, lease_s)
     end
     forget_job(name, kinds) -- an index had what the hash does not say
     if turn then
-      redis.call('ZREM', key('queue', turn.kind, turn.band, turn.owner), name)
-      update_ring(turn.kind, turn.band, turn.owner)
+      redis.call('ZREM', key('queue', turn.kind, turn.priority, turn.owner), name)
+      update_ring(turn.kind, turn.priority, turn.owner)
     end
   end
   return { 'ok' }
@@ -253,16 +253,16 @@ function operations.attach(name, for_s)
   return { 'ok' }
 end
 
--- For each kind and band the owners with waiting jobs: how many, their tags and weights, and what they may start.
+-- For each kind and priority the owners with waiting jobs: how many, their tags and weights, and what they may start.
 local function standings(kinds)
   local found = {}
   for _, kind in ipairs(kinds) do
-    for _, band in ipairs(BANDS) do
+    for _, priority in ipairs(PRIORITIES) do
       for _, index in ipairs({ 'ring', 'parked' }) do
-        for _, member in ipairs(redis.call('ZRANGE', key(index, kind, band), 0, -1)) do
+        for _, member in ipairs(redis.call('ZRANGE', key(index, kind, priority), 0, -1)) do
           local owner = owner_of(member)
-          found[#found + 1] = { band, owner, redis.call('ZCARD', key('queue', kind, band, owner)),
-            text(tag_of(band, owner)), weight_of(owner), string.sub(member, 1, 12), may_start(owner) or '' }
+          found[#found + 1] = { priority, owner, redis.call('ZCARD', key('queue', kind, priority, owner)),
+            text(tag_of(priority, owner)), weight_of(owner), string.sub(member, 1, 12), may_start(owner) or '' }
         end
       end
     end
@@ -270,7 +270,7 @@ local function standings(kinds)
   return found
 end
 
--- Answers for each name its owner and band, how many jobs of its owner and band are before it (or cancelled ones), and
+-- Answers for each name its owner and priority, how many jobs of its owner and priority are before it (or cancelled ones), and
 -- whether it is cancelled itself; then the number of cancelled ones, and the standings.
 function operations.positions(...)
   local kinds = redis.call('SMEMBERS', key('kinds'))
@@ -278,12 +278,12 @@ function operations.positions(...)
   for _, name in ipairs({ ... }) do
     local job = job_fields(name, 'id', 'owner', 'cancel_reason', 'claimed_by', 'finished', 'priority')
     if job[1] and not job[4] and not job[5] then
-      local before, band = 0, job[6] or NORMAL
+      local before, priority = 0, job[6] or NORMAL
       for _, kind in ipairs(kinds) do
-        local index = job[3] and key('ending', kind) or key('queue', kind, band, job[2])
+        local index = job[3] and key('ending', kind) or key('queue', kind, priority, job[2])
         before = before + redis.call('ZCOUNT', index, '-inf', '(' .. job[1])
       end
-      found[#found + 1] = { name, job[2], band, job[3] and '1' or '0', before }
+      found[#found + 1] = { name, job[2], priority, job[3] and '1' or '0', before }
     end
   end
   for _, kind in ipairs(kinds) do

@@ -17,18 +17,30 @@ local function refuse_unless_open(name)
   return nil
 end
 
--- Two limits in bytes and in uploads; +size.
-function operations.create_upload(name, owner, media_type, size, quota_bytes, max_uploads)
+local function refuse_bytes(owner, more, quota_bytes, storage_bytes)
+  local used = used_bytes(owner)
+  if used + more > tonumber(quota_bytes) then
+    return { 'QUOTA', owner, 'bytes', text(used), quota_bytes }
+  end
+  local stored = stored_bytes(owner)
+  if option(storage_bytes) and stored + more > tonumber(option(storage_bytes)) then
+    return { 'STORAGE', owner, text(stored), option(storage_bytes) }
+  end
+  return nil
+end
+
+-- Limits in bytes and in uploads, and one of +all stored bytes of the owner; +size.
+function operations.create_upload(name, owner, media_type, size, quota_bytes, max_uploads, storage_bytes)
   if redis.call('EXISTS', key('upload', name)) == 1 then
     return { 'ok', name, redis.call('HGETALL', key('upload', name)) }
   end
   local num_uploads = redis.call('ZCARD', key('uploads', 'of', owner))
   if num_uploads + 1 > tonumber(max_uploads) then
-    return { 'QUOTA', 'uploads', text(num_uploads), max_uploads }
+    return { 'QUOTA', owner, 'uploads', text(num_uploads), max_uploads }
   end
-  local used = used_bytes(owner)
-  if used + number_of(option(size)) > tonumber(quota_bytes) then
-    return { 'QUOTA', 'bytes', text(used), quota_bytes }
+  local refused = refuse_bytes(owner, number_of(option(size)), quota_bytes, storage_bytes)
+  if refused then
+    return refused
   end
   local id = redis.call('INCR', key('uploads', 'ids'))
   redis.call('HSET', key('upload', name), 'id', id, 'owner', owner, 'media_type', media_type, 'offset', 0,
@@ -58,7 +70,7 @@ function operations.list_uploads(owner, before, limit)
   return { 'ok', found }
 end
 
-function operations.advance_upload(name, offset, length, artifact, quota_bytes, max_parts)
+function operations.advance_upload(name, offset, length, artifact, quota_bytes, max_parts, storage_bytes)
   local refused = refuse_unless_open(name)
   if refused then
     return refused
@@ -68,9 +80,9 @@ function operations.advance_upload(name, offset, length, artifact, quota_bytes, 
   if offset ~= upload[2] or (upload[3] and stop > tonumber(upload[3])) then
     return { 'OFFSET', name, upload[2], upload[3] or '' }
   end
-  local used = used_bytes(upload[1])
-  if used + tonumber(length) > tonumber(quota_bytes) then
-    return { 'QUOTA', 'bytes', text(used), quota_bytes }
+  refused = refuse_bytes(upload[1], tonumber(length), quota_bytes, storage_bytes)
+  if refused then
+    return refused
   end
   local num_parts = redis.call('ZCARD', key('upload', 'parts', name))
   if num_parts >= tonumber(max_parts) then

@@ -47,6 +47,5 @@ function operations.audio_seconds_today(owner)
 end
 
 function operations.stored_bytes(owner)
-  local uploads = redis.call('HGET', key('uploads', 'bytes'), owner)
-  return { 'ok', text(number_of(redis.call('HGET', key('stored'), owner)) + number_of(uploads)) }
+  return { 'ok', text(stored_bytes(owner)) }
 end

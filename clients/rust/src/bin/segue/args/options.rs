@@ -34,6 +34,9 @@ pub struct CompositionOptions {
     /// Accept a lesser result than asked; the output says what is missing
     #[arg(long)]
     pub allow_degraded: bool,
+    /// Place in the queue: what can start with a higher one starts first
+    #[arg(long)]
+    pub priority: Option<PriorityArg>,
     /// Longest time that the work may take, for example 10m
     #[arg(long, value_name = "TIME", value_parser = parse::duration)]
     pub time_limit: Option<Duration>,
@@ -122,6 +125,13 @@ pub struct FollowOptions {
     /// Longest time between two messages of the server, 1 to 60 s
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse::heartbeat)]
     pub heartbeat: Duration,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PriorityArg {
+    Low,
+    Normal,
+    High,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -1,6 +1,10 @@
 //! `segue get`: shows a composition.
 
-use segue_client::{json, proto::segue::composer::v1::GetCompositionRequest, sanitize};
+use segue_client::{
+    json,
+    proto::segue::composer::v1::{GetCompositionRequest, Priority},
+    sanitize,
+};
 
 use crate::{
     exit::CliError,
@@ -26,7 +30,12 @@ pub async fn run(server: &Server, printer: &Printer, name: &str) -> Result<(), C
         printer.line(&format!("edited from {}", sanitize(&composition.parent)))?;
     }
     if composition.queue_position > 0 {
-        printer.line(&format!("waiting, position {} in the queue", composition.queue_position))?;
+        let priority = match Priority::try_from(composition.priority) {
+            Ok(Priority::Low) => ", with low priority",
+            Ok(Priority::High) => ", with high priority",
+            _ => "",
+        };
+        printer.line(&format!("waiting, position {} in the queue{priority}", composition.queue_position))?;
     }
     if let Some(time) = &composition.ready_in {
         printer.line(&format::ready(time))?;

@@ -8,7 +8,7 @@ use segue_client::{
     json,
     proto::segue::{
         audio::v1::FileFormat,
-        composer::v1::{CompositionSpec, DegradationPolicy, Export},
+        composer::v1::{CompositionSpec, DegradationPolicy, Export, Priority},
         mixer::v1::{MasterPreset, MasterSettings},
         music::v1::{Brief, Kind, Plan},
     },
@@ -17,7 +17,7 @@ use segue_client::{
 use crate::{
     args::{
         BriefArgs,
-        options::{CompositionOptions, FileOptions, MasterOptions, PresetArg},
+        options::{CompositionOptions, FileOptions, MasterOptions, PresetArg, PriorityArg},
     },
     exit::CliError,
     values,
@@ -69,6 +69,7 @@ pub fn to_make(
         exports: vec![export(&options.files, format)],
         master: master(&options.master, parent_master),
         degradation_policy: if options.allow_degraded { DegradationPolicy::Allow as i32 } else { 0 },
+        priority: options.priority.map_or(0, priority_number),
         time_limit: options.time_limit.and_then(|each| prost_types::Duration::try_from(each).ok()),
         labels: options.label.iter().cloned().collect(),
         session: options.session.clone(),
@@ -99,6 +100,15 @@ pub fn master(options: &MasterOptions, parent: Option<&MasterSettings>) -> Optio
     settings.target_lufs = options.lufs.or(settings.target_lufs);
     settings.ceiling_dbtp = options.ceiling.or(settings.ceiling_dbtp);
     Some(settings)
+}
+
+fn priority_number(priority: PriorityArg) -> i32 {
+    let priority = match priority {
+        PriorityArg::Low => Priority::Low,
+        PriorityArg::Normal => Priority::Normal,
+        PriorityArg::High => Priority::High,
+    };
+    priority as i32
 }
 
 fn preset_number(preset: PresetArg) -> i32 {
