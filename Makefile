@@ -28,7 +28,7 @@ SHAPE ?= embedded
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-musicgen setup-diffusion setup-audiocraft setup-test setup-dev demo up up-cluster serve test test-engine test-audiocraft nightly \
-	fleet versitygw chaos lint format types contracts extras image generate benchmarks clients rust segue lock clean
+	fleet versitygw chaos lint format types contracts extras image generate benchmarks accuracy clients rust segue lock clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -151,6 +151,9 @@ generate: setup-dev ## Generate the Python stubs, the blocking client and docs/e
 
 benchmarks: setup-test ## Measure speed and memory, and print the tables of docs/benchmarks.md
 	@$(BIN)/python -m benchmarks
+
+accuracy: setup-test ## Measure how right the analyzer's tempos, beats, bars and keys are, beside librosa
+	@$(BIN)/python -m benchmarks.analysis --peers
 
 clients: setup-dev rust ## Build and test the clients and their documentation
 	@$(BIN)/pytest -q -n 2 --dist loadfile -m "$(QUICK)" tests/sdk tests/docs $(PYTEST)

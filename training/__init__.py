@@ -1,0 +1,1 @@
+"""Programs for developers that make what the product ships: trained weights."""

@@ -1,0 +1,1 @@
+"""The beat network's material, training and record; no part of the product imports it."""
