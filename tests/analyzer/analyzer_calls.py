@@ -158,7 +158,9 @@ def clicks(bpm: float, seconds: float, rate: int = RATE, first_s: float = 0.0, o
     return sound[:, None]
 
 
-def chords(progression: Sequence[Sequence[int]], seconds_each: float, rate: int = RATE, level: float = 0.05) -> Float32:
+def chords(
+    progression: Sequence[Sequence[float]], seconds_each: float, rate: int = RATE, level: float = 0.05
+) -> Float32:
     """Chords of MIDI notes with overtones in sequence; the first note is doubled an octave lower as the bass."""
     pieces = []
     times = np.arange(round(seconds_each * rate)) / rate

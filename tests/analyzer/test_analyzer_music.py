@@ -153,6 +153,28 @@ async def test_one_tone_and_drums_alone_have_no_key() -> None:
         assert not beaten.HasField("key") or beaten.key.confidence < 0.3
 
 
+async def test_drums_have_no_key_also_as_a_section_and_loud_ones_do_not_hide_a_key() -> None:
+    loud = drums(104, 10)
+    harmony = chords(cadence(55, minor=True), 2.5) * np.float32(0.25)
+    async with running_analyzer() as analyzer:
+        assert not (await analyzer.pcm(loud)).HasField("key")
+        mixed = (await analyzer.pcm(loud + harmony)).key
+        assert (mixed.key.tonic, mixed.key.mode) == ("G", MINOR)
+        sections = [("drums", 0, len(loud)), ("band", len(loud), len(loud))]
+        both = await analyzer.pcm(np.concatenate([loud, loud + harmony]), sections=sections)
+    assert [section.HasField("key") for section in both.sections] == [False, True]
+
+
+async def test_tones_that_fit_no_tuning_have_a_key_with_a_low_confidence() -> None:
+    rng = np.random.default_rng(4)
+    out_of_tune = [[note + rng.uniform(-0.5, 0.5) for note in chord] for chord in cadence(48, minor=False) * 3]
+    async with running_analyzer() as analyzer:
+        assert (await analyzer.pcm(chords(cadence(48, minor=False) * 3, 1.0))).key.confidence > 0.3
+        weak = await analyzer.pcm(chords(out_of_tune, 1.0))
+    assert weak.HasField("key")
+    assert 0 < weak.key.confidence < 0.3
+
+
 async def test_opposite_sides_do_not_hide_the_music() -> None:
     side = clicks(100, 12) + chords(cadence(53, minor=False), 3.0)
     async with running_analyzer() as analyzer:

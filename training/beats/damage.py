@@ -1,5 +1,7 @@
 """What happens to music on its way: filters, rooms, noise, codecs and levels."""
 
+# pyright: basic
+
 from __future__ import annotations
 
 import shutil

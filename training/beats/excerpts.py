@@ -1,5 +1,7 @@
 """Excerpts with true beats, bars and keys, without end, the same for a half, a source and a number."""
 
+# pyright: basic
+
 from __future__ import annotations
 
 import hashlib

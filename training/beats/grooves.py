@@ -1,5 +1,7 @@
 """Drum patterns for every metre, and fills."""
 
+# pyright: basic
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

@@ -1,5 +1,7 @@
 """A score in beats, and the clock that turns beats into seconds as players do."""
 
+# pyright: basic
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field

@@ -1,5 +1,7 @@
 """Scores as sound: FluidSynth with a font that Debian packages, and plain drums and clicks of our own."""
 
+# pyright: basic
+
 from __future__ import annotations
 
 import shutil

@@ -3,6 +3,8 @@
 A note is a degree (`,` an octave down, `'` up, `0` a rest), a colon and its length; without a length it is one.
 """
 
+# pyright: basic
+
 from __future__ import annotations
 
 from typing import Final, NamedTuple

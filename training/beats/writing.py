@@ -1,5 +1,7 @@
 """Writers of scores: a band of random parts, hymns in four voices, and tunes with or without accompaniment."""
 
+# pyright: basic
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -126,9 +128,7 @@ def write_hymn(half: str, rng: Generator, seconds: float) -> Score:
         strong = beat % beats_per_bar < 1e-6
         position = (beat + upbeat) % phrase
         # A phrase ends with a long chord before the next upbeat.
-        last = (
-            phrase - position <= (2 if beats_per_bar == 4 else 1.001) and strong is not None and position > phrase / 2
-        )
+        last = phrase - position <= (2 if beats_per_bar == 4 else 1.001) and position > phrase / 2
         length = min(phrase - position, score.num_beats - beat) if last and (beat % beats_per_bar == 0) else 1.0
         if not strong and chord == previous and rng.random() < 0.25:
             chord = (*chord[1:], chord[0])

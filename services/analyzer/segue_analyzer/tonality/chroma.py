@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from segue_analyzer.spectra import GrowingRows, SpectrumStream
+from segue_analyzer.tonality.tones import TonePower
 from segue_audio.resample import StreamResampler
 
 if TYPE_CHECKING:
@@ -43,12 +44,25 @@ class Harmony:
     tuning_semitones: float
     purity: float
     """Agreement of the tones about the tuning, 0 to 1; noise and drums have hardly any."""
+    tone_power: Float32
+    """Power of the tones and of everything in each frame, (frames, 2)."""
+
+    @property
+    def tone_share(self) -> float:
+        """The share of the power that is in tones, 0 to 1."""
+        tones, everything = self.tone_power.sum(axis=0, dtype=np.float64)
+        return float(tones / max(everything, 1e-30))
 
     def part(self, first_s: float, end_s: float) -> Harmony:
         """Return the part between two times."""
         first, end = (max(0, round(at * FRAMES_PER_SECOND)) for at in (first_s, end_s))
         return Harmony(
-            self.treble[first:end], self.bass[first:end], self.level[first:end], self.tuning_semitones, self.purity
+            self.treble[first:end],
+            self.bass[first:end],
+            self.level[first:end],
+            self.tuning_semitones,
+            self.purity,
+            self.tone_power[first:end],
         )
 
     def change_at(self, times_s: Float64) -> Float64:
@@ -60,8 +74,9 @@ class Harmony:
         grid = np.arange(len(both)) / FRAMES_PER_SECOND
         # A window's centre must be half a window from the time, or the window covers both sides.
         reach = max(gap, 0.5 * _SIZE / RATE)
-        after = np.stack([np.interp(times_s + reach, grid, column) for column in both.T], axis=1)
-        before = np.stack([np.interp(times_s - reach, grid, column) for column in both.T], axis=1)
+        columns: list[Float64] = list(both.T)
+        after: Float64 = np.stack([np.interp(times_s + reach, grid, column) for column in columns], axis=1)
+        before: Float64 = np.stack([np.interp(times_s - reach, grid, column) for column in columns], axis=1)
         same = (_unit(after) * _unit(before)).sum(axis=1)
         change: Float64 = np.clip(1 - same, 0.0, 1.0)
         return change
@@ -76,6 +91,7 @@ class ChromaStream:
         self._first_bin = math.ceil(_LOWEST_HZ * _SIZE / RATE)
         self._last_bin = math.floor(_HIGHEST_HZ * _SIZE / RATE)
         self._rows = GrowingRows(2 * _BINS)
+        self._tones = TonePower()
         self._deviation = 0j
         self._weight = 0.0
 
@@ -97,11 +113,13 @@ class ChromaStream:
             part = slice(start, start + _ROWS_AT_ONCE)
             treble[part], bass[part] = rows[part, :_BINS] @ fold, rows[part, _BINS:] @ fold
         level = np.sqrt((treble**2).sum(axis=1) + (bass**2).sum(axis=1))
-        return Harmony(treble, bass, level, tuning, abs(self._deviation) / max(self._weight, 1e-9))
+        purity = abs(self._deviation) / max(self._weight, 1e-9)
+        return Harmony(treble, bass, level, tuning, purity, self._tones.finish())
 
     def _fold(self, magnitudes: Float32) -> None:
         """Find the peaks of each frame and add them to their pitch classes."""
         first, last = self._first_bin, self._last_bin
+        self._tones.push(magnitudes[:, first:last])
         middle = magnitudes[:, first:last]
         left, right = magnitudes[:, first - 1 : last - 1], magnitudes[:, first + 1 : last + 1]
         floor = np.maximum(_SOFTEST, middle.max(axis=1, keepdims=True) * _BELOW_LOUDEST)
