@@ -25,7 +25,7 @@ end
 function operations.append(name, epoch, after, after_stamp, stamp, retention_s, resource, state, checkpoint, audio_s,
     stored_bytes, ...)
   local rows = { ... }
-  local job = job_fields(name, 'id', 'last_sequence', 'last_stamp', 'finished')
+  local job = job_fields(name, 'id', 'last_sequence', 'last_stamp', 'finished', 'claimed_by', 'epoch')
   if not job[1] then
     return { 'NOT_FOUND', name }
   end
@@ -36,9 +36,8 @@ function operations.append(name, epoch, after, after_stamp, stamp, retention_s, 
   if job[4] then
     return { 'LOG_ENDED', name, job[2] }
   end
-  local refused = fence(name, epoch)
-  if refused then
-    return refused
+  if not job[5] or job[6] ~= epoch then -- as `fence`, without reading the job twice
+    return { 'FENCED', name, epoch }
   end
   if job[2] ~= after or job[3] ~= after_stamp then
     return { 'DIVERGED', name, job[2], after }
@@ -47,18 +46,26 @@ function operations.append(name, epoch, after, after_stamp, stamp, retention_s, 
     redis.call('XADD', key('log', name), tonumber(after) + (index + 1) / 2 .. '-0', 'k', rows[index],
       'p', rows[index + 1], 's', stamp, 't', text(now))
   end
-  local job_key = key('job', name)
+  local changed = {}
+  local function change(...)
+    for _, each in ipairs({ ... }) do
+      changed[#changed + 1] = each
+    end
+  end
   if #rows > 0 then
-    redis.call('HSET', job_key, 'last_sequence', text(last), 'last_stamp', stamp)
+    change('last_sequence', text(last), 'last_stamp', stamp)
   end
   if option(resource) then
-    redis.call('HSET', job_key, 'resource', option(resource))
+    change('resource', option(resource))
   end
   if option(state) then
-    redis.call('HSET', job_key, 'state', option(state))
+    change('state', option(state))
   end
   if option(checkpoint) then
-    redis.call('HSET', job_key, 'checkpoint', option(checkpoint), 'claims', 0, 'alone', 0, 'lone_losses', 0)
+    change('checkpoint', option(checkpoint), 'claims', 0, 'alone', 0, 'lone_losses', 0)
+  end
+  if #changed > 0 then -- one command: each is written to the file of Redis
+    redis.call('HSET', key('job', name), unpack(changed))
   end
   if option(retention_s) then
     finish(name, option(retention_s), audio_s, stored_bytes)
