@@ -199,11 +199,12 @@ class ChaosRun:
                 )
                 while not self._calm and not await tolerance.allows(faults, callers.running):
                     await asyncio.sleep(POLL_S)
-                if self._calm or time.monotonic() > self._end or len(self._recoveries.all) == self._max_faults:
+                num_left = sys.maxsize if self._max_faults is None else self._max_faults - len(self._recoveries.all)
+                if self._calm or time.monotonic() > self._end or num_left <= 0:
                     break
-                self._say("; ".join(map(str, faults)))
+                self._say("; ".join(map(str, faults[:num_left])))
                 self._num_strikes += 1
-                for fault in faults:
+                for fault in faults[:num_left]:
                     interruption = self._recoveries.begin(fault, callers.running)
                     present[role_of(fault.target)] = group.create_task(_struck(interruption, mesh))
             self._num_strikes = sys.maxsize  # no order waits for further faults
