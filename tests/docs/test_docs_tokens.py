@@ -27,7 +27,9 @@ SERVE = "segued serve"
 
 def commands_of(heading: str) -> list[str]:
     """Return the commands of one part of the page."""
-    part = re.split(r"^#+ ", PAGE.partition(f"\n### {heading}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+    part = re.split(
+        r"^#+ ", re.split(rf"^#+ {heading}\n", PAGE, maxsplit=1, flags=re.MULTILINE)[1], maxsplit=1, flags=re.MULTILINE
+    )[0]
     blocks = re.findall(r"^```console\n(.*?)^```$", part, re.MULTILINE | re.DOTALL)
     found = [line for block in blocks for line in re.split(r"^\$ ", block, flags=re.MULTILINE) if line.strip()]
     assert found
@@ -60,14 +62,12 @@ def run(folder: Path, command: str) -> str:
 def serving(folder: Path, command: str) -> Iterator[str]:
     """Run a `segued serve` of the page at a free port; yield its address."""
     command = f"exec {command} --listen 127.0.0.1:0 --home {folder}/home"
-    with subprocess.Popen(
-        ["bash", "-c", command],
-        cwd=folder,
-        env=variables(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as server:
+    with (
+        (folder / "log").open("w") as log,
+        subprocess.Popen(
+            ["bash", "-c", command], cwd=folder, env=variables(), stdout=subprocess.PIPE, stderr=log, text=True
+        ) as server,
+    ):
         try:
             assert server.stdout is not None
             line = server.stdout.readline()
@@ -83,6 +83,19 @@ def test_the_commands_make_a_line_of_the_tokens_file(tmp_path: Path) -> None:
     run(tmp_path, "\n".join(commands_of("Tokens in a file")))
     (caller,) = callers_of((tmp_path / "tokens").read_text()).values()
     assert caller == Caller("ann", frozenset({Grant.WATCH}))
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.reference("openssl")
+def test_the_commands_make_a_certificate_that_the_server_takes_for_an_owner(tmp_path: Path) -> None:
+    run(tmp_path, commands_of("TLS and tokens")[0])
+    *make, serve, use = commands_of("Certificates")
+    run(tmp_path, "\n".join(make))
+    with serving(tmp_path, serve.strip()) as address:
+        port = address.rpartition(":")[2]
+        assert "sketch" in run(tmp_path, use.replace("7300", port))
+    log = (tmp_path / "log").read_text()
+    assert '"owner": "alice"' in log
 
 
 @pytest.mark.timeout(180)

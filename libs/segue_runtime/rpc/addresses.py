@@ -91,6 +91,8 @@ def check_listen(
         raise ListenError("server.tls_cert and server.tls_key belong together; one is missing")
     if settings.tls_client_ca and not settings.tls_cert:
         raise ListenError("server.tls_client_ca needs server.tls_cert and server.tls_key")
+    if settings.tls_client_owner != "none" and not settings.tls_client_ca:
+        raise ListenError("server.tls_client_owner needs server.tls_client_ca, which has signed the certificates")
     token_setting = "server.token (or server.tokens_file, server.signing_keys)" if has_users else "pool.token_file"
     knows_callers = settings.knows_users if has_users else bool(has_role_tokens or settings.signing_keys)
     is_known = knows_callers or settings.tls_client_ca

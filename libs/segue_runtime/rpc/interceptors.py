@@ -218,7 +218,7 @@ class Call:
         deadline = None if left_s is None else began + left_s  # pyright: ignore[reportUnnecessaryComparison]
         scope.enter(scope.Scope(self._request_id, deadline=deadline, peer=self.peer))
         try:
-            await self._authenticate()
+            await self._authenticate(context)
             self._interceptor.accepted(self)
             scope.enter(scope.Scope(self._request_id, self.owner, deadline, self._caller.grants, self.peer))
             admission.count(self.owner, self.service)
@@ -242,11 +242,11 @@ class Call:
         finally:
             self._interceptor.ended(self, code, time.monotonic() - began, (self.num_received, self._num_sent))
 
-    async def _authenticate(self) -> None:
+    async def _authenticate(self, context: Context) -> None:
         """Find out who calls; raise Unauthenticated, or PermissionDenied if the caller may not call this method."""
         admission = self._interceptor.admission
         try:
-            self._caller = await admission.caller(self.service, self._metadata)
+            self._caller = await admission.caller(self.service, self._metadata, context.auth_context)
             admission.check(self._caller, self.service, self.method)
         except errors.SegueError as refusal:
             self.is_refused = True

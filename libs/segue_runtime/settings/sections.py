@@ -64,6 +64,10 @@ class ServerSettings:
     tls_cert: Path | None = file_path("Certificate chain (PEM) to serve with.")
     tls_key: Path | None = file_path("Private key (PEM) of that certificate.")
     tls_client_ca: Path | None = file_path("Certificates (PEM) that must have signed callers' certificates.")
+    tls_client_owner: str = choice(
+        "none", ("none", "subject"),
+        "Owner of callers with a certificate and no token: none, or the common name (CN) of its subject.",
+    )  # fmt: skip
     insecure: bool = switch("Allow addresses other than loopback without TLS and token; for closed networks only.")
     reflection: bool = switch("Offer grpc.reflection, so that grpcurl can list and describe services.", default=True)
     max_streams: int = number(256, "Concurrent calls on one connection.", minimum=1)
@@ -76,7 +80,8 @@ class ServerSettings:
     @property
     def knows_users(self) -> bool:
         """Whether users need credentials."""
-        return bool(self.token or self.tokens_file or self.signing_keys or self.jwt.is_used)
+        tokens = self.token or self.tokens_file or self.signing_keys or self.jwt.is_used
+        return bool(tokens or self.tls_client_owner != "none")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from segue_runtime.errors import SegueError
-    from segue_runtime.rpc.admission.authentication import Authenticator
+    from segue_runtime.rpc.admission.authentication import Authenticator, Connection
     from segue_runtime.tenants import RequestRates
 
 # Probes and grpcurl use these without a token; they reveal nothing about compositions.
@@ -66,11 +66,11 @@ class Admission:
         self._failures = TokenFailures()
         self._refusals = logs.BoundedLog(logs.get("rpc"))
 
-    async def caller(self, service: str, metadata: Mapping[str, str | bytes]) -> Caller:
+    async def caller(self, service: str, metadata: Mapping[str, str | bytes], connection: Connection) -> Caller:
         """Return who calls a service, or raise Unauthenticated."""
         if service in OPEN_SERVICES:
             return STRANGER
-        return await (self._of_users if service in self._grants else self._of_roles)(metadata)
+        return await (self._of_users if service in self._grants else self._of_roles)(metadata, connection)
 
     def is_for_users(self, service: str) -> bool:
         """Return whether users call a service, and not roles or probes."""

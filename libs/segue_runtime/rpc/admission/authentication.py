@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
-from segue_runtime.callers import LOCAL, OPERATOR_GRANTS, Caller, Grant
+from segue_runtime.callers import DEFAULT_GRANTS, LOCAL, OPERATOR_GRANTS, OWNER, Caller, Grant
 from segue_runtime.errors import Unauthenticated
 from segue_runtime.reloaded_file import ReloadedFile
 from segue_runtime.rpc.admission import bearer, signed_tokens
@@ -15,19 +16,24 @@ from segue_runtime.rpc.admission.signed_tokens import SignedTokens
 from segue_runtime.rpc.admission.tokens_file import callers_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from segue_runtime.rpc.admission.role_tokens import RoleTokens
     from segue_runtime.settings import ServerSettings
 
+    Connection = Callable[[], Mapping[str, Iterable[bytes]]]
+    """What TLS knows of the caller, as the context of a call returns it."""
+
 OPERATOR: Final = Caller(LOCAL, OPERATOR_GRANTS)
+SUBJECT: Final = "subject"
+COMMON_NAME: Final = re.compile(r"(?:^|(?<!\\)[,+])CN=")
 A_ROLE: Final = Caller(LOCAL, frozenset({Grant.ROLE}))
 
 
 class Authenticator(Protocol):
     """Tells who calls."""
 
-    async def __call__(self, metadata: Mapping[str, str | bytes]) -> Caller:
+    async def __call__(self, metadata: Mapping[str, str | bytes], connection: Connection) -> Caller:
         """Return the caller, or raise Unauthenticated."""
         ...
 
@@ -38,7 +44,7 @@ class NoAuth:
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
 
-    async def __call__(self, metadata: Mapping[str, str | bytes]) -> Caller:  # noqa: ARG002 - the Protocol's signature
+    async def __call__(self, metadata: Mapping[str, str | bytes], connection: Connection) -> Caller:  # noqa: ARG002 - the Protocol's signature
         return self._caller
 
 
@@ -52,6 +58,8 @@ class Credentials:
     file: ReloadedFile[Mapping[bytes, Caller]] | None = None
     signed: SignedTokens | None = None
     issued: IssuedTokens | None = None
+    certificates: bool = False
+    """Whether the subject of a certificate is the owner of callers without a token."""
 
     @classmethod
     def of(cls, settings: ServerSettings, roles: RoleTokens | None) -> Credentials:
@@ -63,10 +71,13 @@ class Credentials:
             ReloadedFile("server.tokens_file", path, callers_of) if path else None,
             SignedTokens(signed_tokens.open_keys(keys), settings.max_token_ttl_s) if keys else None,
             IssuedTokens(settings.jwt) if settings.jwt.is_used else None,
+            settings.tls_client_owner == SUBJECT,
         )
 
-    async def __call__(self, metadata: Mapping[str, str | bytes]) -> Caller:
+    async def __call__(self, metadata: Mapping[str, str | bytes], connection: Connection) -> Caller:
         token = bearer.sent_token(metadata)
+        if token is None and self.certificates:
+            return _of_certificate(connection())
         if token is None:
             raise Unauthenticated("a token is required: send the metadata `authorization: Bearer <token>`")
         known = self._known(hashlib.sha256(token.encode()).digest())
@@ -86,6 +97,20 @@ class Credentials:
         if self.roles is not None and self.roles.accepts(digest):
             return A_ROLE
         return self.file.value().get(digest) if self.file else None
+
+
+def _of_certificate(connection: Mapping[str, Iterable[bytes]]) -> Caller:
+    """Return the owner that the subject of the caller's certificate names: its only common name (CN)."""
+    subject, owner = (
+        b"".join(connection.get(name, ())).decode("utf-8", "replace") for name in ("x509_subject", "x509_common_name")
+    )
+    is_ambiguous = len(COMMON_NAME.findall(subject)) > 1
+    if not OWNER.fullmatch(owner) or owner == LOCAL or is_ambiguous:
+        raise Unauthenticated(
+            "the subject of your certificate names no owner: it has one common name (CN), of 1 to 63 characters of "
+            f"a-z, 0-9 and ._@-, which is not {LOCAL}; or send a token"
+        )
+    return Caller(owner, DEFAULT_GRANTS)
 
 
 def authenticators(
