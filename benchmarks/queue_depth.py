@@ -1,6 +1,7 @@
 """Measures what a long queue costs: claim, Get, a page of List, and a waiting watcher's checkpoint.
 
 python -m benchmarks.queue_depth [--quick]
+python -m benchmarks.queue_depth --claims [--quick]    # claims alone, in both stores, in queues of up to 100,000 jobs
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from typing import TYPE_CHECKING
 
 import psutil
 from tests.mesh.harness import Segued, spec, stub
+from tests.runtime.redis_server import running_redis
 
 from benchmarks.report import heading, median, table
 from segue.composer.v1 import composition_pb2, stream_pb2
 from segue_client import Access, Client
 from segue_runtime.store import NewEvent, NewJob, SqliteStore
+from segue_runtime.store.redis import RedisStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -137,11 +140,56 @@ async def run(depths: Sequence[int], rounds: int) -> None:
     table(["", *(f"{depth} wait" for depth in depths), *(f"{depth} to {depths[0]}" for depth in depths[1:])], rows)
 
 
+@contextlib.asynccontextmanager
+async def filled(kind: str, folder: Path, depth: int) -> AsyncIterator[Store]:
+    """Open a store with a queue: half of the jobs have one owner, the others ten."""
+    async with contextlib.AsyncExitStack() as stack:
+        store: Store
+        if kind == "sqlite":
+            store = await SqliteStore.open(folder / f"{depth}.db")
+        else:
+            server = stack.enter_context(running_redis("--appendonly", "no"))
+            store = await RedisStore.open(server.url)
+        stack.push_async_callback(store.close)
+        for start in range(0, depth, 200):
+            jobs = [
+                NewJob(f"compositions/{index:024x}", "composition", f"owner {index % 20 * (index % 2)}", b"", b"", b"")
+                for index in range(start, min(depth, start + 200))
+            ]
+            await asyncio.gather(*(store.create(each, queue_limit=LIMIT) for each in jobs))
+        yield store
+
+
+async def claims(depths: Sequence[int], rounds: int) -> None:
+    """Measure claims in both stores, in turns; print the table."""
+    heading("Claims from deep queues")
+    rows: list[list[str]] = []
+    for kind in ("sqlite", "redis"):
+        async with contextlib.AsyncExitStack() as opened:
+            folder = Path(opened.enter_context(tempfile.TemporaryDirectory()))
+            stores = [await opened.enter_async_context(filled(kind, folder, depth)) for depth in depths]
+            times: list[list[float]] = [[] for _ in depths]
+            for _ in range(rounds):
+                for index, store in enumerate(stores):
+                    began = time.perf_counter()
+                    job = await store.claim("benchmark", LEASE_S)
+                    times[index].append((time.perf_counter() - began) * 1e3)
+                    assert job is not None
+                    await store.release(job.name, job.epoch)
+        medians = [median(found) for found in times]
+        rows.append([kind, *(f"{found:.2f} ms" for found in medians), f"{medians[-1] / medians[0]:.2f}"])
+    table(["a claim in", *(f"{depth} wait" for depth in depths), f"{depths[-1]} to {depths[0]}"], rows)
+
+
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="shorter queues and fewer rounds")
+    parser.add_argument("--claims", action="store_true", help="claims alone, in both stores")
     arguments = parser.parse_args()
+    if arguments.claims:
+        asyncio.run(claims((100, 10_000 if arguments.quick else 100_000), 300))
+        return
     asyncio.run(run((100, 1000) if arguments.quick else (100, 1000, 10_000), 20 if arguments.quick else 200))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -21,7 +22,7 @@ from segue_runtime import errors
 from segued.requests import reproduction
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
     from tests.mesh.faulty_renderer import Responses, Spoil
@@ -83,10 +84,12 @@ def asked(**more: Any) -> spec_pb2.CompositionSpec:
 
 
 @contextlib.asynccontextmanager
-async def two_models(home: Path, spoil: Spoil) -> AsyncIterator[Client]:
+async def two_models(
+    home: Path, spoil: Spoil, flags: Mapping[str, object] = MappingProxyType({})
+) -> AsyncIterator[Client]:
     async with (
         faulty_renderer(home, spoil, TwoModels()) as renderer,
-        embedded(home, {"renderer.addresses": renderer.address}) as (_, client),
+        embedded(home, {"renderer.addresses": renderer.address, **flags}) as (_, client),
         asyncio.timeout(240),
     ):
         yield client
@@ -105,6 +108,15 @@ async def test_another_model_plays_a_section_that_failed(tmp_path: Path) -> None
     assert [item.spec.model for item in made.plan.sections] == ["", "hum", ""]
     assert len(heard.draft) == made.plan.frames * 8
     assert "replanned" in heard.kinds
+
+
+async def test_no_model_that_the_owner_may_not_use_plays_a_section_that_failed(tmp_path: Path) -> None:
+    (tmp_path / "tenants.toml").write_text('[default]\nmodels = ["sketch*"]\n')
+    flags = {"limits.tenants_file": str(tmp_path / "tenants.toml")}
+    async with two_models(tmp_path, failing("chorus", "sketch"), flags) as client:
+        made = (await hear(client.compose(asked(degradation_policy=ALLOW)))).composition
+    assert made.state == composition_pb2.STATE_DEGRADED
+    assert [(each.code, each.model) for each in made.degradations] == [("section_left_out", "")]
 
 
 async def test_a_piece_with_two_failing_models_leaves_the_section_out(tmp_path: Path) -> None:

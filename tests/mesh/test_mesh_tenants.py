@@ -15,12 +15,12 @@ import grpc.aio
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 from tests.mesh.harness import hear, spec, stub
+from tests.mesh.shapes import opened_store, shape
 
 from segue.composer.v1 import composer_pb2, composition_pb2, files_pb2, spec_pb2
 from segue_client import Access, Client
 from segue_runtime import reloaded_file
 from segue_runtime.settings import load
-from segue_runtime.store import SqliteStore
 from segue_runtime.tenants import TenantTable, parse
 from segued.serve.node import Node
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from segue.composer.v1.composer_pb2_grpc import ComposerServiceAsyncStub
+    from segue_runtime.store import Store
 
 CODES = grpc.StatusCode
 OWNERS = ("alice", "bob")
@@ -39,7 +40,7 @@ class Service:
     """A running server, its store, and the calls of each owner."""
 
     folder: Path
-    store: SqliteStore
+    store: Store
     alice: Client
     bob: Client
     calls: ComposerServiceAsyncStub
@@ -54,7 +55,8 @@ async def serving(folder: Path, table: str, role: str = "gateway", **flags: str)
     (folder / "tenants.toml").write_text(table)
     tokens = [f"{owner} {hashlib.sha256(f'token-of-{owner}'.encode()).hexdigest()}\n" for owner in OWNERS]
     (folder / "tokens").write_text("".join(tokens))
-    values = {
+    values: dict[str, object] = {
+        **shape().settings(folder / "home"),
         "home": str(folder / "home"),
         "server.role": role,
         "server.drain": "2s",
@@ -69,8 +71,7 @@ async def serving(folder: Path, table: str, role: str = "gateway", **flags: str)
             await stack.enter_async_context(Client(Access(node.addresses[0], token=f"token-of-{owner}"), patience_s=0))
             for owner in OWNERS
         ]
-        store = await SqliteStore.open(settings.database_path)
-        stack.push_async_callback(store.close)
+        store = await stack.enter_async_context(opened_store(folder / "home"))
         calls = await stack.enter_async_context(stub(node.addresses[0]))
         yield Service(folder, store, alice, bob, calls)
 
