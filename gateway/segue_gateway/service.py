@@ -30,7 +30,7 @@ from segue_gateway.uploads import UploadFiles
 from segue_gateway.usage import UsageDays
 from segue_gateway.watch import cursor as cursors
 from segue_gateway.watch.streams import WatchStreams
-from segue_runtime import errors
+from segue_runtime import audit, errors
 
 if TYPE_CHECKING:
     import asyncio
@@ -76,7 +76,9 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
     async def Compose(self, request: stream_pb2.ComposeRequest, context: Context) -> None:  # type: ignore[override]  # it writes messages instead of yielding them
         """Create a composition and watch it to its end."""
         cancels = request.disconnect_policy == stream_pb2.DISCONNECT_POLICY_CANCEL
-        job = await self._submission.compose(request.spec, request.request_id, attached=cancels)
+        with audit.change("create") as change:
+            job = await self._submission.compose(request.spec, request.request_id, attached=cancels)
+            change.name, change.of = job.name, job.owner
         await self._streams.send(context, job, cursors.START, request)
         ended = composition_pb2.Composition.FromString((await self._submission.job(job.name)).resource)
         if ended.state in {composition_pb2.STATE_FAILED, composition_pb2.STATE_CANCELLED}:
@@ -86,7 +88,9 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         self, request: composition_pb2.CreateCompositionRequest, context: Context
     ) -> composition_pb2.CreateCompositionResponse:
         """Create a composition."""
-        job = await self._submission.compose(request.spec, request.request_id, attached=False)
+        with audit.change("create") as change:
+            job = await self._submission.compose(request.spec, request.request_id, attached=False)
+            change.name, change.of = job.name, job.owner
         return composition_pb2.CreateCompositionResponse(composition=await self._composition(job))
 
     async def GetComposition(
@@ -137,20 +141,24 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         self, request: composition_pb2.RetryCompositionRequest, context: Context
     ) -> composition_pb2.RetryCompositionResponse:
         """Create a composition from a failed or cancelled one."""
-        job = await self._submission.retry(request)
+        with audit.change("retry", request.name) as change:
+            job = await self._submission.retry(request)
+            change.made, change.of = job.name, job.owner
         return composition_pb2.RetryCompositionResponse(composition=await self._composition(job))
 
     async def DeleteComposition(
         self, request: composition_pb2.DeleteCompositionRequest, context: Context
     ) -> composition_pb2.DeleteCompositionResponse:
         """Delete a finished composition with its files. A conductor deletes the takes that no other one needs."""
-        job = await self._submission.job(request.name)
-        if job.cancel_reason is not None:
-            job = await self._submission.end_cancelled(job)
-        if job.is_finished:
-            # The files go first: an interruption must not leave files without a composition.
-            await self._artifacts.delete_prefix(request.name)
-        await self._store.delete(request.name)
+        with audit.change("delete", request.name) as change:
+            job = await self._submission.job(request.name)
+            change.of = job.owner
+            if job.cancel_reason is not None:
+                job = await self._submission.end_cancelled(job)
+            if job.is_finished:
+                # The files go first: an interruption must not leave files without a composition.
+                await self._artifacts.delete_prefix(request.name)
+            await self._store.delete(request.name)
         return composition_pb2.DeleteCompositionResponse()
 
     async def PlanComposition(
@@ -173,26 +181,31 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         self, request: files_pb2.GetArtifactUrlRequest, context: Context
     ) -> files_pb2.GetArtifactUrlResponse:
         """Return a URL of a file for a limited time."""
-        return await self._files.url(request)
+        with audit.change("share", request.name):
+            return await self._files.url(request)
 
     async def CreateUpload(
         self, request: files_pb2.CreateUploadRequest, context: Context
     ) -> files_pb2.CreateUploadResponse:
         """Open an upload."""
-        upload = await self._uploads.create(owner(), request.media_type, request.size_bytes)
+        with audit.change("create") as change:
+            upload = await self._uploads.create(owner(), request.media_type, request.size_bytes)
+            change.name = upload.name
         return files_pb2.CreateUploadResponse(upload=upload)
 
     async def WriteUpload(
         self, request: files_pb2.WriteUploadRequest, context: Context
     ) -> files_pb2.WriteUploadResponse:
         """Append bytes to an upload."""
-        return files_pb2.WriteUploadResponse(upload=await self._uploads.write(owner(), request))
+        with audit.change("write", request.upload, only_refusals=True):
+            return files_pb2.WriteUploadResponse(upload=await self._uploads.write(owner(), request))
 
     async def FinishUpload(
         self, request: files_pb2.FinishUploadRequest, context: Context
     ) -> files_pb2.FinishUploadResponse:
         """Close an upload."""
-        upload = await self._uploads.finish(owner(), request.upload, request.sha256)
+        with audit.change("finish", request.upload):
+            upload = await self._uploads.finish(owner(), request.upload, request.sha256)
         return files_pb2.FinishUploadResponse(upload=upload)
 
     async def ListUploads(
@@ -205,7 +218,8 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         self, request: files_pb2.DeleteUploadRequest, context: Context
     ) -> files_pb2.DeleteUploadResponse:
         """Delete an upload that no unfinished job needs."""
-        await self._uploads.delete(request.upload)
+        with audit.change("delete", request.upload):
+            await self._uploads.delete(request.upload)
         return files_pb2.DeleteUploadResponse()
 
     # Analyses and masterings.
@@ -214,7 +228,9 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         self, request: analysis_pb2.CreateAnalysisRequest, context: Context
     ) -> analysis_pb2.CreateAnalysisResponse:
         """Queue an analysis."""
-        job = await self._submission.analyze(request)
+        with audit.change("create") as change:
+            job = await self._submission.analyze(request)
+            change.name, change.of = job.name, job.owner
         return analysis_pb2.CreateAnalysisResponse(analysis=await self._analysis(job))
 
     async def GetAnalysis(
@@ -271,7 +287,9 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         self, request: mastering_pb2.CreateMasterRequest, context: Context
     ) -> mastering_pb2.CreateMasterResponse:
         """Queue the mastering of an upload."""
-        job = await self._submission.master(request)
+        with audit.change("create") as change:
+            job = await self._submission.master(request)
+            change.name, change.of = job.name, job.owner
         return mastering_pb2.CreateMasterResponse(composition=await self._composition(job))
 
     # The service.
@@ -304,11 +322,12 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
 
     async def _cancel(self, name: str, call: str) -> Job:
         """Cancel a job of the caller. One that never ran ends at once."""
-        await self._submission.job(name)
-        job = await self._store.request_cancel(name, call)
-        if job.is_waiting and job.started is None:
-            job = await self._submission.end_cancelled(job)
-        return job
+        with audit.change("cancel", name) as change:
+            change.of = (await self._submission.job(name)).owner
+            job = await self._store.request_cancel(name, call)
+            if job.is_waiting and job.started is None:
+                job = await self._submission.end_cancelled(job)
+            return job
 
     async def _analysis(self, job: Job) -> analysis_pb2.Analysis:
         analysis = analysis_pb2.Analysis.FromString(job.resource)

@@ -8,7 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from segue_runtime import errors, failpoints, logs
+from segue_runtime import audit, errors, failpoints, logs
 from segue_runtime.rpc.addresses import AddressRefused, ListenError
 from segue_runtime.rpc.channels import ChannelError
 from segued.exits import CliError, ExitCode
@@ -27,6 +27,7 @@ log = logs.get("segued")
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
     """Serve until a signal arrives. The first signal starts a drain, the second one ends the process at once."""
     logs.configure(settings.log)
+    audit.open_file(settings.log.audit_file)
     try:
         if settings.renderer.devices and settings.server.role == "renderer":
             return asyncio.run(_supervise(settings))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import grpc
 import grpc.aio
 
-from segue_runtime import errors, logs, scope
+from segue_runtime import audit, errors, logs, scope
 from segue_runtime.rpc import validation
 from segue_runtime.rpc.addresses import peer_of
 from segue_runtime.rpc.admission.admission import OPEN_SERVICES, STRANGER, Admission
@@ -217,12 +217,14 @@ class Call:
         # The stubs are wrong: without a deadline it is None.
         deadline = None if left_s is None else began + left_s  # pyright: ignore[reportUnnecessaryComparison]
         scope.enter(scope.Scope(self._request_id, deadline=deadline, peer=self.peer))
+        is_admitted = False
         try:
             await self._authenticate(context)
             self._interceptor.accepted(self)
             scope.enter(scope.Scope(self._request_id, self.owner, deadline, self._caller.grants, self.peer))
             admission.count(self.owner, self.service)
             with admission.admitted(self.service, self.peer, is_stream=self._streams_out):
+                is_admitted = True
                 yield
             given = cast("object", context.code())  # None or a number too, whatever the stubs say
             code = given.name if isinstance(given, grpc.StatusCode) else code
@@ -237,6 +239,8 @@ class Call:
             failure = self._known(error)
             if isinstance(failure, errors.TooManyCalls):
                 admission.refused(self.peer, self.owner, self.method, failure)
+            if self.owner and not is_admitted:  # the handlers of changes write the lines of what they refuse
+                audit.record("refuse", audit.Change(of=self.owner), method=self.method, result=failure.reason)
             code = failure.code.name
             await self._abort(context, failure)
         finally:

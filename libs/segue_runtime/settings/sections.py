@@ -342,6 +342,7 @@ class LogSettings:
 
     level: str = choice("info", ("debug", "info", "warning", "error"), "Lowest level that is written.")
     format: str = choice("auto", ("auto", "json", "console"), "Format; auto: console on a terminal, JSON elsewhere.")
+    audit_file: Path | None = file_path("File for the audit lines, in JSON; empty: they are in the log.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from segue_conductor.runs.analysis import AnalysisRun
 from segue_conductor.runs.composition import CompositionRun
 from segue_conductor.runs.mastering import MasteringRun
 from segue_conductor.runs.runner import run_to_end
-from segue_runtime import errors, logs, scope
+from segue_runtime import audit, errors, logs, scope
 from segue_runtime.store import Fenced
 
 if TYPE_CHECKING:
@@ -232,6 +232,8 @@ class Conductor:
         if current is None or current.is_finished:
             return
         await self._run_of(current, self._journal(current)).end(composition_pb2.STATE_CANCELLED, reason)
+        if current.cancel_reason is None:  # its caller left
+            audit.record("cancel", audit.Change(job.name, job.owner), by=audit.DISCONNECT)
 
     def _journal(self, job: Job) -> Journal | None:
         return Journal(self._store, job) if job.kind != ANALYSIS else None

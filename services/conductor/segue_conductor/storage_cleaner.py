@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from segue.composer.v1 import composition_pb2
 from segue_composition.job_kinds import COMPOSITION
 from segue_conductor.render.take_store import TAKES, take_folder
-from segue_runtime import errors, logs
+from segue_runtime import audit, errors, logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -134,8 +134,12 @@ class StorageCleaner:
         while jobs := await self._store.expired():
             for job in jobs:
                 freed.artifact_bytes += await self._delete_artifacts(job.name)
-                await self._store.delete(job.name)
-                freed.jobs += 1
+                with contextlib.suppress(
+                    errors.CompositionNotFound, errors.JobNotFound
+                ):  # another process deletes it too
+                    await self._store.delete(job.name)
+                    freed.jobs += 1
+                    audit.record("delete", audit.Change(job.name, job.owner), by=audit.RETENTION)
         while uploads := await self._store.expired_uploads():
             for upload in uploads:
                 # A job may need it since a moment ago, or another process deletes it too.
@@ -144,6 +148,7 @@ class StorageCleaner:
                     freed.artifact_bytes += await self._delete_artifacts(upload.name)
                     await self._store.delete_upload(upload.name)
                     freed.uploads += 1
+                    audit.record("delete", audit.Change(upload.name, upload.owner), by=audit.RETENTION)
 
     async def _delete_artifacts(self, prefix: str) -> int:
         num_bytes = sum(each.num_bytes for each in await self._artifacts.list_files(prefix))
