@@ -1,14 +1,19 @@
-"""`segued tenant`: shows the tenant table of `limits.tenants_file` as a gateway with these settings reads it."""
+"""`segued tenant`: shows the tenant table of `limits.tenants_file` as a gateway reads it, or erases an owner."""
 
 from __future__ import annotations
 
+import asyncio
 import json
-from dataclasses import fields
+import sys
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, cast
 
+from segue_runtime import audit, errors, failpoints
 from segue_runtime.callers import OWNER
 from segue_runtime.tenants import Priority, Tenant, TenantTable
 from segued.exits import CliError, ExitCode
+from segued.output.model_view import size
+from segued.serve.erasure import erase
 
 if TYPE_CHECKING:
     import argparse
@@ -20,6 +25,10 @@ DEFAULT = "default"
 
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
     """Run the command."""
+    if arguments.action == "delete":
+        return _delete(settings, arguments)
+    if arguments.yes:
+        raise CliError(ExitCode.USAGE, f"--yes: `segued tenant {arguments.action}` erases nothing", "leave it out")
     table = TenantTable(settings.limits.tenants_file)
     if arguments.action == "list" and arguments.owner:
         raise CliError(ExitCode.USAGE, "`segued tenant list` takes no owner", f"segued tenant show {arguments.owner}")
@@ -36,6 +45,37 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
         shown = ", ".join(f"{name} {_text(value)}" for name, value in _limits(each).items() if value is not None)
         print(f"{owner}: {shown}")  # noqa: T201 - the command's output
     return ExitCode.OK
+
+
+def _delete(settings: Settings, arguments: argparse.Namespace) -> int:
+    if not arguments.owner:
+        raise CliError(ExitCode.USAGE, "name the owner to erase", "segued tenant delete alice")
+    if settings.store.backend == "sqlite" and not settings.database_path.exists():
+        raise CliError(ExitCode.FAILED, f"there is no store at {settings.database_path}", "name the home with --home")
+    if not arguments.yes and not _is_confirmed(arguments.owner):
+        raise CliError(ExitCode.USAGE, "nothing was erased", "--yes erases without asking")
+    audit.open_file(settings.log.audit_file)
+    failpoints.arm(settings.failpoints.active)
+    try:
+        erased = asyncio.run(erase(settings, arguments.owner))
+    except errors.SegueError as error:
+        raise CliError(ExitCode.FAILED, str(error)) from error
+    if arguments.json:
+        print(json.dumps(asdict(erased)))  # noqa: T201 - the command's output
+    else:
+        print(  # noqa: T201
+            f"erased {erased.owner}: {erased.jobs} compositions, masterings and analyses, {erased.cancelled} of them "
+            f"cancelled before; {erased.uploads} uploads, {erased.takes} takes, "
+            f"{size(erased.artifact_bytes)} of artifacts, {erased.usage_days} days of usage"
+        )
+    return ExitCode.OK
+
+
+def _is_confirmed(owner: str) -> bool:
+    if not sys.stdin.isatty():
+        return False
+    print(f"erase everything of {owner}? It cannot be undone [y/N] ", end="", file=sys.stderr, flush=True)  # noqa: T201
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 def _limits(tenant: Tenant) -> dict[str, object]:

@@ -46,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
         _replay,
         *stored,
         _token,
+        _tenant,
         _config,
         _version,
     ):
@@ -270,11 +271,18 @@ def _token(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentPars
 
 
 def _tenant(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
-    command = _command(commands, "tenant", "Show what owners may use: the tenant table", "list|show [OWNER]")
+    command = _command(
+        commands,
+        "tenant",
+        "Show what owners may use, or erase everything that the home has of one",
+        "list|show|delete [OWNER]",
+    )
     arguments = command.add_argument_group("Arguments")
-    arguments.add_argument("action", choices=("list", "show"), help="Show all entries, or what counts for one owner")
-    arguments.add_argument("owner", nargs="?", metavar="OWNER", default="", help="show: owner")
-    command.add_argument("--json", action="store_true", help="Print them as JSON")
+    about = "Show all entries of the tenant table, show what counts for one owner, or erase an owner"
+    arguments.add_argument("action", choices=("list", "show", "delete"), help=about)
+    arguments.add_argument("owner", nargs="?", metavar="OWNER", default="", help="show, delete: owner")
+    command.add_argument("-y", "--yes", action="store_true", help="delete: erase without asking")
+    command.add_argument("--json", action="store_true", help="Print the entries, or what was erased, as JSON")
     return command
 
 

@@ -341,7 +341,26 @@ class Usage(Protocol):
         ...
 
 
-class Store(Jobs, Queue, Log, Uploads, Usage, Protocol):
+class Owners(Protocol):
+    """What is left of an owner when its jobs and uploads are deleted."""
+
+    async def discarded_uploads(self, owner: str) -> Sequence[str]:
+        """Return the owner's uploads that are hidden, and whose bytes may be there still."""
+        ...
+
+    async def erase(self, owner: str) -> int:
+        """Forget usage, turns and request ids of an owner; return the days of usage.
+
+        Raises NotFinished if the owner has jobs or uploads.
+        """
+        ...
+
+    async def purge(self) -> None:
+        """Remove what was deleted from the files in which the store is kept, too. Others may use it meanwhile."""
+        ...
+
+
+class Store(Jobs, Queue, Log, Uploads, Usage, Owners, Protocol):
     """A store of jobs, queue, logs, uploads and usage."""
 
     def exclusive(self, name: str) -> AbstractAsyncContextManager[None]:

@@ -14,7 +14,7 @@ from segue_runtime.store import jobs, uploads
 from segue_runtime.store.caches import EventCache, ProgressCache
 from segue_runtime.store.locks import exclusive
 from segue_runtime.store.notifier import Notifier, cancel_key, log_key, queue_key
-from segue_runtime.store.owners import usage
+from segue_runtime.store.owners import erasure, usage
 from segue_runtime.store.owners.records import Delivered
 from segue_runtime.store.pool.sqlite_pool import SqlitePool
 from segue_runtime.store.queue import order
@@ -339,3 +339,14 @@ class SqliteStore:
 
     async def stored_bytes(self, owner: str) -> int:
         return await self._readers.run(lambda cx: usage.stored_bytes(cx, owner))
+
+    # Owners
+
+    async def discarded_uploads(self, owner: str) -> Sequence[str]:
+        return await self._readers.run(lambda cx: erasure.discarded_uploads(cx, owner))
+
+    async def erase(self, owner: str) -> int:
+        return await self._run_ending(lambda tx: erasure.erase(tx, owner))
+
+    async def purge(self) -> None:
+        await asyncio.to_thread(erasure.purge, self._path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from segue_runtime import errors
+from segue_runtime.store.owners.erasure import not_erased
 from segue_runtime.store.queue import limits
 from segue_runtime.store.records import Fenced, LogEnded, TailLost, not_found
 from segue_runtime.store.uploads import not_there, too_much_uploaded
@@ -44,6 +45,8 @@ def _of_job(reason: str, values: list[str]) -> SegueError | None:
 def _of_owner(reason: str, values: list[str]) -> SegueError | None:
     """Return the error for a limit of an owner."""
     match reason:
+        case "NOT_ERASED":
+            return not_erased(*values)
         case "TOO_MANY_QUEUED":
             return limits.too_many_queued(values[0], int(values[1]), int(values[2]))
         case "TOO_MUCH_AUDIO":

@@ -13,6 +13,7 @@ from segue_runtime.store.redis.jobs import RedisJobs, RedisQueue
 from segue_runtime.store.redis.locks import exclusive
 from segue_runtime.store.redis.log import RedisLog
 from segue_runtime.store.redis.notifier import POLL_S, RedisNotifier
+from segue_runtime.store.redis.owners.erasure import RedisErasure
 from segue_runtime.store.redis.owners.usage import RedisUsage
 from segue_runtime.store.redis.pool import RedisPool
 from segue_runtime.store.redis.scripts import RedisScripts, translate
@@ -50,7 +51,7 @@ class Repaired:
     """Entries of indexes whose hash does not exist."""
 
 
-class RedisStore(RedisJobs, RedisQueue, RedisLog, RedisUploads, RedisUsage):
+class RedisStore(RedisJobs, RedisQueue, RedisLog, RedisUploads, RedisUsage, RedisErasure):
     """Open it with `await RedisStore.open(url)`. Store documents the methods."""
 
     def __init__(self, scripts: RedisScripts, token_key: bytes, retention_s: float, poll_s: float) -> None:
