@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.runtime.redis_server import RedisServer
+    from tests.runtime.s3_server import S3Server
 
     from segue_runtime.artifacts import ArtifactStore
 
@@ -195,6 +196,26 @@ def test_every_table_that_names_an_owner_is_erased(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+@pytest.mark.reference("versitygw")
+async def test_nothing_is_left_of_the_owner_in_a_bucket(tmp_path: Path, s3_server: S3Server) -> None:
+    from segue_runtime.artifacts.s3 import S3Artifacts
+
+    store = await SqliteStore.open(tmp_path / "segue.db")
+    bucket = s3_server.new_bucket()
+    artifacts = await asyncio.to_thread(S3Artifacts, s3_server.settings(bucket), tmp_path / "spool")
+    for owner in (GONE, KEPT):
+        await make_owner(store, artifacts, owner, ("ended", "waiting"))
+    before = await seen(store, KEPT)
+    erased = await OwnerErasure(store, artifacts, GONE, settle_s=0).run()
+    assert (erased.jobs, erased.uploads, erased.takes) == (2, 2, 1)
+    left = [each.key for folder in ("compositions", "uploads", "takes") for each in await artifacts.list_files(folder)]
+    assert len(left) == 5
+    assert [key for key in left if GONE in key or take_folder(GONE) in key] == []
+    assert await seen(store, KEPT) == before
+    await artifacts.close()
+    await store.close()
+
+
 @pytest.mark.reference(PROGRAM)
 def test_announcements_of_others_stay_with_their_groups(tmp_path: Path) -> None:
     async def run(server: RedisServer) -> None:
@@ -265,6 +286,8 @@ def test_the_command_prints_what_it_erased_and_can_be_repeated(tmp_path: Path) -
     again = segued(tmp_path, "tenant", "delete", GONE, "--yes", *home)
     assert again.returncode == 0
     assert "0 uploads, 0 takes" in again.stdout
+    without_file = segued(tmp_path, "tenant", "delete", GONE, "--yes", "--home", "home")
+    assert '"event": "erase"' in without_file.stderr
     assert GONE.encode() not in content(tmp_path / "home")
     assert KEPT.encode() in content(tmp_path / "home")
     lines = [json.loads(line) for line in (tmp_path / "audit.log").read_text().splitlines()]

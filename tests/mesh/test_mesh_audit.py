@@ -10,7 +10,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.mesh.harness import embedded, hear, reach, spec
+from tests.mesh.harness import embedded, free_port, hear, metrics, reach, spec
 
 from segue.composer.v1 import files_pb2, spec_pb2, stream_pb2
 from segue.music.v1 import music_pb2
@@ -64,7 +64,7 @@ async def node(tmp_path: Path, written: io.StringIO) -> AsyncIterator[Node]:
     (tmp_path / "tokens").write_text("".join(lines))
     flags = {
         "home": str(tmp_path), "server.tokens_file": str(tmp_path / "tokens"), "server.drain": "1s",
-        "limits.uploads": "2",
+        "limits.uploads": "2", "metrics.listen": f"127.0.0.1:{free_port()}",
     }  # fmt: skip
     async with Node(load(flags, environ={}, folder=tmp_path), listen=("127.0.0.1:0",)) as found:
         yield found
@@ -209,4 +209,7 @@ async def test_no_log_has_anything_of_what_is_in_a_piece(node: Node, written: io
                 await wrong
         await reach(ann.compose(marked, cancel_when_gone=True), "started")
     assert len(lines_of(written.getvalue())) > 5
+    counted = await metrics(node.settings.metrics.listen)
+    assert [name for name in counted if MARK in name or '"ann"' in name] == []
+    assert any("segue_rpc_handled_total" in name for name in counted)
     assert [line for line in written.getvalue().splitlines() if MARK in line] == []

@@ -65,6 +65,7 @@ async def test_an_owner_is_erased_while_its_piece_and_those_of_others_are_made(s
                 break
         watching = asyncio.create_task(hear(ann.watch(running.name)))
         assert files_with_mark(server.home)
+        assert [path for path in (server.home / "artifacts").rglob("*") if OWNER in path.name] == []
         done = await asyncio.to_thread(
             segued, tmp_path, "tenant", "delete", OWNER, "--yes", "--json", "--home", str(server.home)
         )

@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from segue_runtime import audit, errors
+from segue_runtime import audit, errors, logs
 from segued.exits import CliError, ExitCode
 from segued.serve.artifact_store import open_artifacts
 from segued.serve.storage import open_space, open_store
@@ -23,6 +23,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
     """Run the command."""
     if settings.store.backend == "sqlite" and not settings.database_path.exists():
         raise CliError(ExitCode.FAILED, f"there is no store at {settings.database_path}", "name the home with --home")
+    logs.configure(settings.log)
     audit.open_file(settings.log.audit_file)
     try:
         freed = asyncio.run(clean(settings))

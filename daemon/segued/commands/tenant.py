@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, cast
 
-from segue_runtime import audit, errors, failpoints
+from segue_runtime import audit, errors, failpoints, logs
 from segue_runtime.callers import OWNER
 from segue_runtime.tenants import Priority, Tenant, TenantTable
 from segued.exits import CliError, ExitCode
@@ -54,6 +54,7 @@ def _delete(settings: Settings, arguments: argparse.Namespace) -> int:
         raise CliError(ExitCode.FAILED, f"there is no store at {settings.database_path}", "name the home with --home")
     if not arguments.yes and not _is_confirmed(arguments.owner):
         raise CliError(ExitCode.USAGE, "nothing was erased", "--yes erases without asking")
+    logs.configure(settings.log)
     audit.open_file(settings.log.audit_file)
     failpoints.arm(settings.failpoints.active)
     try:
