@@ -30,7 +30,8 @@ from segue_gateway.uploads import UploadFiles
 from segue_gateway.usage import UsageDays
 from segue_gateway.watch import cursor as cursors
 from segue_gateway.watch.streams import WatchStreams
-from segue_runtime import audit, errors
+from segue_runtime import errors
+from segue_runtime.accounting import audit
 
 if TYPE_CHECKING:
     import asyncio

@@ -19,11 +19,11 @@ from tests.runtime.store_rows import LEASE_S, LIMIT, append, job, rows
 
 from segue_conductor.render.take_store import take_folder
 from segue_runtime import errors
+from segue_runtime.accounting.traffic import Traffic
 from segue_runtime.artifacts import FolderArtifacts
 from segue_runtime.settings import load
 from segue_runtime.store import Delivered, SqliteStore, Store, Upload, UploadPart
 from segue_runtime.store.pool.records import ModelKey, OfferedModel, RendererOffer, WaitingSection
-from segue_runtime.traffic import Traffic
 from segued.serve.erasure import OwnerErasure
 
 if TYPE_CHECKING:

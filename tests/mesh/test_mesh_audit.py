@@ -16,7 +16,8 @@ from segue.composer.v1 import files_pb2, spec_pb2, stream_pb2
 from segue.music.v1 import music_pb2
 from segue_client import Access, Client, SegueError
 from segue_conductor.storage_cleaner import StorageCleaner
-from segue_runtime import audit, failpoints, logs
+from segue_runtime import failpoints, logs
+from segue_runtime.accounting import audit
 from segue_runtime.artifacts import FolderArtifacts
 from segue_runtime.clocks import Clocks
 from segue_runtime.settings import LogSettings, load

@@ -14,9 +14,9 @@ from tests.mesh.harness import Segued, hear, spec, stub
 from segue.composer.v1 import composition_pb2, stream_pb2, usage_pb2
 from segue_client import Access, Client, SegueError
 from segue_client.errors import from_rpc_error
+from segue_runtime.accounting.traffic import Traffic
 from segue_runtime.settings import load
 from segue_runtime.store import Delivered, NewJob, SqliteStore
-from segue_runtime.traffic import Traffic
 from segued.serve.node import Node
 
 if TYPE_CHECKING:

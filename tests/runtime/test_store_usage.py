@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from tests.runtime.store_rows import LEASE_S, Clock, append, create, epoch_of, rows
 
 from segue_runtime import errors
+from segue_runtime.accounting.traffic import Traffic
 from segue_runtime.store import DayUsage, Delivered, Fenced, LogEnded, Store, Upload, UploadPart
 from segue_runtime.store.owners.records import KEPT_DAYS, UsagePlace
 from segue_runtime.store.pool.records import LeaseEnd, ModelKey, OfferedModel, RendererOffer, WaitingSection
-from segue_runtime.traffic import Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

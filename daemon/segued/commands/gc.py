@@ -7,7 +7,8 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from segue_runtime import audit, errors, logs
+from segue_runtime import errors, logs
+from segue_runtime.accounting import audit
 from segued.exits import CliError, ExitCode
 from segued.serve.artifact_store import open_artifacts
 from segued.serve.storage import open_space, open_store

@@ -8,7 +8,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from segue_runtime import audit, errors, failpoints, logs
+from segue_runtime import errors, failpoints, logs
+from segue_runtime.accounting import audit
 from segue_runtime.rpc.addresses import AddressRefused, ListenError
 from segue_runtime.rpc.channels import ChannelError
 from segued.exits import CliError, ExitCode

@@ -8,7 +8,8 @@ import sys
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, cast
 
-from segue_runtime import audit, errors, failpoints, logs
+from segue_runtime import errors, failpoints, logs
+from segue_runtime.accounting import audit
 from segue_runtime.callers import OWNER
 from segue_runtime.tenants import Priority, Tenant, TenantTable
 from segued.exits import CliError, ExitCode

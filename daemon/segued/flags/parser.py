@@ -46,7 +46,6 @@ def parser() -> argparse.ArgumentParser:
         _replay,
         *stored,
         _token,
-        _tenant,
         _config,
         _version,
     ):

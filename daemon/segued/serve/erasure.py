@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 from segue.composer.v1 import composition_pb2
 from segue_composition.job_kinds import ALL
-from segue_runtime import audit, errors, failpoints
+from segue_runtime import errors, failpoints
+from segue_runtime.accounting import audit
+from segue_runtime.accounting.traffic import REPORT_EVERY_S
 from segue_runtime.store import Fenced, LogEnded
-from segue_runtime.traffic import REPORT_EVERY_S
 from segued.serve.artifact_store import open_artifacts
 from segued.serve.storage import open_space, open_store
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segue_runtime import failpoints
+from segue_runtime.accounting.traffic import TrafficMeter
 from segue_runtime.clocks import REAL
 from segue_runtime.lifecycle import Lifecycle, Phase
 from segue_runtime.metrics import Metrics
@@ -19,7 +20,6 @@ from segue_runtime.rpc.admission.admission import Admission
 from segue_runtime.rpc.admission.role_tokens import role_tokens
 from segue_runtime.rpc.server import KEEPALIVE_S, Server, Service
 from segue_runtime.tenants import RequestRates, TenantTable
-from segue_runtime.traffic import TrafficMeter
 from segued.serve.roles import STATELESS_ROLES
 from segued.serve.storage import (
     STORE_ROLES,

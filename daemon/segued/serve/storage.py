@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from segue_composition.peers import PeerAddresses, Peers
     from segue_composition.services import Services
     from segue_conductor.conductor import Conductor
+    from segue_runtime.accounting.traffic import TrafficMeter
     from segue_runtime.artifacts import ArtifactStore
     from segue_runtime.clocks import Clocks
     from segue_runtime.lifecycle import Lifecycle
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from segue_runtime.space import DiskSpace
     from segue_runtime.store import Store
     from segue_runtime.tenants import TenantTable
-    from segue_runtime.traffic import TrafficMeter
 
 STORE_ROLES: Final = ("gateway", "conductor")
 DEPTH_INTERVAL_S: Final = 2.0

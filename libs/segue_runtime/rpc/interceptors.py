@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, cast
 import grpc
 import grpc.aio
 
-from segue_runtime import audit, errors, logs, scope
+from segue_runtime import errors, logs, scope
+from segue_runtime.accounting import audit
 from segue_runtime.rpc import validation
 from segue_runtime.rpc.addresses import peer_of
 from segue_runtime.rpc.admission.admission import OPEN_SERVICES, STRANGER, Admission
@@ -23,9 +24,9 @@ from segue_runtime.rpc.admission.admission import OPEN_SERVICES, STRANGER, Admis
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
+    from segue_runtime.accounting.traffic import TrafficMeter
     from segue_runtime.metrics import Metrics
     from segue_runtime.rpc.open_calls import OpenCalls
-    from segue_runtime.traffic import TrafficMeter
 
     Context = grpc.aio.ServicerContext[Any, Any]
     Handler = grpc.RpcMethodHandler[Any, Any]

@@ -29,11 +29,11 @@ from segue_runtime.rpc.open_calls import OpenCalls
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+    from segue_runtime.accounting.traffic import TrafficMeter
     from segue_runtime.callers import Grant
     from segue_runtime.rpc.admission.role_tokens import RoleTokens
     from segue_runtime.settings import ServerSettings
     from segue_runtime.tenants import RequestRates
-    from segue_runtime.traffic import TrafficMeter
 
 # All headers of a caller, and all trailers (error details are below 4 KiB), fit.
 MAX_METADATA_BYTES = 16 * 1024

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
+    from segue_runtime.accounting.traffic import Traffic
     from segue_runtime.store.owners.records import Delivered, UsagePage, UsagePlace
     from segue_runtime.store.pool.records import (
         KnownModel,
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
         UploadPage,
         UploadPart,
     )
-    from segue_runtime.traffic import Traffic
 
 
 class Jobs(Protocol):

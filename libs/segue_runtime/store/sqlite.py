@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
+    from segue_runtime.accounting.traffic import Traffic
     from segue_runtime.clocks import Clocks
     from segue_runtime.store.base import Pool
     from segue_runtime.store.owners.records import UsagePage, UsagePlace
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
         UploadPage,
         UploadPart,
     )
-    from segue_runtime.traffic import Traffic
 
 T = TypeVar("T")
 RETENTION_S = 7 * 86400.0

@@ -18,7 +18,8 @@ from segue_conductor.runs.analysis import AnalysisRun
 from segue_conductor.runs.composition import CompositionRun
 from segue_conductor.runs.mastering import MasteringRun
 from segue_conductor.runs.runner import run_to_end
-from segue_runtime import audit, errors, logs, scope
+from segue_runtime import errors, logs, scope
+from segue_runtime.accounting import audit
 from segue_runtime.store import Fenced
 
 if TYPE_CHECKING:

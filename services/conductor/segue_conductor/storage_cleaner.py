@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 from segue.composer.v1 import composition_pb2
 from segue_composition.job_kinds import COMPOSITION
 from segue_conductor.render.take_store import TAKES, take_folder
-from segue_runtime import audit, errors, logs
+from segue_runtime import errors, logs
+from segue_runtime.accounting import audit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping
 
+    from segue_runtime.accounting.traffic import Traffic
     from segue_runtime.store.owners.records import Delivered, UsagePlace
     from segue_runtime.store.threads import Transaction
-    from segue_runtime.traffic import Traffic
 
 OF_ALL = """
 SELECT * FROM usage WHERE day >= ?1 AND day <= ?2 AND (day, owner) > (?3, ?4) ORDER BY day, owner

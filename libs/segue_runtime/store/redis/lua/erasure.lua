@@ -20,12 +20,12 @@ function operations.erase(owner)
     return { 'NOT_ERASED', owner, left }
   end
   redis.call('DEL', key('owner', owner), key('requests', owner), key('running', owner), key('uploads', 'of', owner))
-  for _, index in ipairs({ key('owners', 'weight'), key('owners', 'running'), key('owners', 'number'), key('stored'),
-    key('uploads', 'bytes'), key('line', 'turns') }) do
+  for _, index in ipairs({ key('owners', 'weight'), key('owners', 'running'), key('owners', 'number'),
+    key('owners', 'asked_ms'), key('stored'), key('uploads', 'bytes'), key('line', 'turns') }) do
     redis.call('HDEL', index, owner)
   end
-  for _, band in ipairs(BANDS) do
-    redis.call('HDEL', key('turns', band), owner)
+  for _, priority in ipairs(PRIORITIES) do
+    redis.call('HDEL', key('turns', priority), owner)
   end
   local num_days, today = 0, math.floor(now / 86400)
   for day = today - USAGE_DAYS, today + 1 do

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Mapping
 
+    from segue_runtime.accounting.traffic import Traffic
     from segue_runtime.store.owners.records import UsagePlace
     from segue_runtime.store.redis.scripts import RedisScripts
-    from segue_runtime.traffic import Traffic
 
 
 class RedisUsage:
