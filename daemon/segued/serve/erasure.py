@@ -23,7 +23,7 @@ from segued.serve.storage import open_space, open_store
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from segue_runtime.artifacts import ArtifactStore
+    from segue_runtime.artifacts import ArtifactStore, StoredFile
     from segue_runtime.settings import Settings
     from segue_runtime.store import Job, Store
 
@@ -34,6 +34,7 @@ LEASE_S: Final = 10.0
 WAIT_S: Final = 120.0
 """How long running work may take to end. A conductor hears of a cancellation at once; one that was killed, never."""
 POLL_S: Final = 0.2
+MAX_TRIES: Final = 20
 SETTLE_S: Final = 2 * REPORT_EVERY_S
 """After this time servers have written what they had counted."""
 CANCELLED: Final = composition_pb2.State.Name(composition_pb2.STATE_CANCELLED)
@@ -160,10 +161,15 @@ class OwnerErasure:
     async def _delete_takes(self) -> None:
         from segue_conductor.render.take_store import take_folder
 
-        files = await self._artifacts.list_files(take_folder(self._owner))
+        files = await self._delete_artifacts(take_folder(self._owner))
         self._erased.takes += len({each.key.rpartition("/")[0] for each in files})
-        await self._delete_artifacts(take_folder(self._owner))
 
-    async def _delete_artifacts(self, prefix: str) -> None:
-        self._erased.artifact_bytes += sum(each.num_bytes for each in await self._artifacts.list_files(prefix))
-        await self._artifacts.delete_prefix(prefix)
+    async def _delete_artifacts(self, prefix: str) -> Sequence[StoredFile]:
+        """Delete a folder; return the files that it had."""
+        for _ in range(MAX_TRIES):
+            with contextlib.suppress(errors.ArtifactNotFound):  # a conductor deletes some of it at the same time
+                files = await self._artifacts.list_files(prefix)
+                await self._artifacts.delete_prefix(prefix)
+                self._erased.artifact_bytes += sum(each.num_bytes for each in files)
+                return files
+        raise errors.StoreUnavailable(f"{prefix} changes all the time: try again")
