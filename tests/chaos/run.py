@@ -113,7 +113,7 @@ class ChaosRun:
         self._strikes = strikes(seed, shape) if faults is None else faults
         self._max_faults = num_faults
         self._strikes_per_piece = STRIKES_PER_PIECE
-        if num_faults is not None:  # the last orders wait for the last faults
+        if num_faults:  # the last orders wait for the last faults
             self._strikes_per_piece = num_faults / max(1, num_pieces - self._num_open)
         self._num_strikes = 0
         self._num_left_out = 0
@@ -193,6 +193,7 @@ class ChaosRun:
             tolerance = Tolerance(client)
             for faults in self._strikes:
                 await asyncio.sleep(chance.uniform(0.1, 0.8))
+                await self._wait_for_orders(callers)
                 await self._wait_for_progress(chance.randint(0, 25), callers)
                 await asyncio.gather(
                     *(present[role_of(each.target)] for each in faults if role_of(each.target) in present)
@@ -208,6 +209,12 @@ class ChaosRun:
                     interruption = self._recoveries.begin(fault, callers.running)
                     present[role_of(fault.target)] = group.create_task(_struck(interruption, mesh))
             self._num_strikes = sys.maxsize  # no order waits for further faults
+
+    async def _wait_for_orders(self, callers: Callers) -> None:
+        """Spread a limited number of faults over all orders."""
+        due_pieces = 0.0 if self._max_faults is None else self._num_strikes / self._strikes_per_piece
+        while not self._calm and len(callers.pieces) < due_pieces:
+            await asyncio.sleep(POLL_S)
 
     async def _wait_for_progress(self, num_events: int, callers: Callers) -> None:
         """Wait until the running pieces have so many more events; a fault without work would test little."""
