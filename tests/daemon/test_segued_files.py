@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import csv
+import io
 import json
 from typing import TYPE_CHECKING
 
@@ -11,8 +14,10 @@ import soundfile
 from tests.daemon.segued_command import segued
 from tests.mesh.harness import Segued
 
+from segue.composer.v1 import composition_pb2
 from segue_audio.files import AudioFileSettings, format_of, open_reader, open_writer, read_tags
 from segue_audio.loudness import LoudnessMeter
+from segue_client import Client
 from segued.commands import version
 
 if TYPE_CHECKING:
@@ -286,3 +291,45 @@ def test_a_report_in_a_pipe_keeps_one_line_for_each_value(tmp_path: Path, server
     assert faults
     assert all(line[17:].startswith("at ") for line in faults)
     assert any("a crackle, from a texture or from damage" in line for line in faults)
+
+
+def test_a_folder_is_measured_as_a_table_and_a_bad_file_does_not_end_the_others(tmp_path: Path, server: Segued) -> None:
+    (songs := tmp_path / "songs").mkdir()
+    (songs / "more").mkdir()
+    soundfile.write(songs / "a, live.wav", np.full((44_100, 2), 0.1, np.float32), 44_100)
+    soundfile.write(songs / "more" / "c.FLAC", np.zeros((44_100, 1), np.float32), 44_100, format="FLAC")
+    (songs / "b.wav").write_text("no audio")
+    (songs / "cover.jpg").write_text("no audio either")
+    given = ("analyze", "songs", "uploads/00c0ffee", "--server", server.address)
+    answer = segued(tmp_path, *given, "--csv")
+    assert answer.returncode == 1
+    rows = list(csv.DictReader(io.StringIO(answer.stdout)))
+    files = ["songs/a, live.wav", "songs/b.wav", "songs/more/c.FLAC", "uploads/00c0ffee"]
+    assert [row["file"] for row in rows] == files
+    assert [bool(row["error"]) for row in rows] == [False, True, False, True]
+    assert [row["duration_s"] for row in rows] == ["1.000", "", "1.000", ""]
+    assert "3 of 4: songs/more/c.FLAC" in answer.stderr
+    assert "2 of 4 could not be measured" in answer.stderr
+
+    answer = segued(tmp_path, *given, "--json")
+    assert answer.returncode == 1
+    lines = [json.loads(line) for line in answer.stdout.splitlines()]
+    assert [line["file"] for line in lines] == files
+    assert [line.get("state") for line in lines] == ["STATE_SUCCEEDED", "STATE_FAILED", "STATE_SUCCEEDED", None]
+    assert [("report" in line, "error" in line) for line in lines] == [(True, False), (False, True)] * 2
+
+
+async def test_what_analyze_uploads_is_deleted(tmp_path: Path, server: Segued) -> None:
+    soundfile.write(tmp_path / "a.wav", np.full((44_100, 2), 0.1, np.float32), 44_100)
+    async with Client(server.address) as client:
+        before = [each.name async for each in client.uploads()]
+        answer = await asyncio.to_thread(segued, tmp_path, "analyze", "a.wav", "--server", server.address)
+        assert answer.returncode == 0, answer.stderr
+        assert [each.name async for each in client.uploads()] == before
+        assert (await anext(client.analyses())).state == composition_pb2.STATE_SUCCEEDED
+
+
+def test_a_folder_without_audio_is_wrong_usage(tmp_path: Path) -> None:
+    answer = segued(tmp_path, "analyze", ".")
+    assert answer.returncode == 2
+    assert "no audio file" in answer.stderr

@@ -120,7 +120,7 @@ def test_a_shared_command_has_the_same_flags_and_help(command: str) -> None:
     assert {flag for flag in ours.options if flag not in shared} <= ONLY_SEGUED.keys()
 
 
-@pytest.mark.parametrize("command", ["compose", "plan"])
+@pytest.mark.parametrize("command", ["compose", "plan", "analyze"])
 def test_a_shared_command_has_the_same_argument(command: str) -> None:
     ours, theirs = help_of(sys.executable, "-m", "segued", command), help_of(str(segue()), command)
     assert ours.arguments == theirs.arguments

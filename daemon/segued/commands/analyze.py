@@ -1,8 +1,10 @@
-"""`segued analyze`: measures an audio file and prints the report."""
+"""`segued analyze`: measures audio files and outputs, and prints a report, a line of JSON or a row of CSV for each."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 from typing import TYPE_CHECKING
 
 from google.protobuf import json_format
@@ -10,15 +12,19 @@ from google.protobuf import json_format
 from segue_client import SegueError
 from segued.connection import event_loop
 from segued.connection.client import connected
-from segued.exits import ExitCode, cli_error
-from segued.output.files import existing_file
+from segued.exits import CliError, ExitCode, cli_error, print_error, print_note
+from segued.output.files import audio_sources
 from segued.output.progress import ReadyNote
-from segued.output.report_view import write_report
+from segued.output.report_view import COLUMNS, csv_line, report_row, write_report
 from segued.output.terminal import console, write_line
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import AsyncIterator
+    from pathlib import Path
 
+    from segue.composer.v1.analysis_pb2 import Analysis
+    from segue_client import Client
     from segue_runtime.settings import Settings
 
 
@@ -28,16 +34,77 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 async def _analyze(settings: Settings, arguments: argparse.Namespace) -> int:
-    path = await asyncio.to_thread(existing_file, arguments.file)
+    sources = await asyncio.to_thread(audio_sources, arguments.files)
+    if arguments.csv:
+        write_line(csv_line(COLUMNS))
+    num_failed = 0
     async with connected(settings) as client:
-        upload = await client.upload(path)
-        ready = ReadyNote(is_shown=not arguments.json)
-        try:
-            report = await client.analyze(upload.name, ready.note)
-        except SegueError as error:
-            raise cli_error(error, accepted=True) from error
-    if arguments.json:
-        write_line(json_format.MessageToJson(report, indent=None))
-    else:
-        write_report(report, console(arguments.color))
+        for number, source in enumerate(sources, 1):
+            if len(sources) > 1 and not arguments.json:
+                print_note(f"{number} of {len(sources)}: {source}")
+            try:
+                await _measure(client, source, arguments, is_alone=len(sources) == 1)
+            except CliError as error:
+                if len(sources) == 1 or error.code == ExitCode.UNREACHABLE:
+                    raise
+                num_failed += 1
+                print_error(f"{source}: {error.text}", error.hint, color=arguments.color)
+    if num_failed:
+        raise CliError(ExitCode.FAILED, f"{num_failed} of {len(sources)} could not be measured")
     return ExitCode.OK
+
+
+async def _measure(client: Client, source: Path | str, arguments: argparse.Namespace, *, is_alone: bool) -> None:
+    ready = ReadyNote(is_shown=is_alone and not arguments.json)
+    states: list[Analysis] = []
+
+    def note(analysis: Analysis) -> None:
+        states.append(analysis)
+        ready.note(analysis)
+
+    accepted = False
+    try:
+        async with _uploaded(client, source) as name:
+            accepted = True
+            await client.analyze(name, note)
+    except SegueError as error:
+        failure = cli_error(error, accepted=accepted)
+        _write_failure(source, error, states, arguments)
+        raise failure from error
+    _write(source, states[-1], arguments, is_alone=is_alone)
+
+
+@contextlib.asynccontextmanager
+async def _uploaded(client: Client, source: Path | str) -> AsyncIterator[str]:
+    """Upload a file while it is measured; a name stays as it is."""
+    if isinstance(source, str):
+        yield source
+        return
+    upload = await client.upload(source)
+    try:
+        yield upload.name
+    finally:
+        with contextlib.suppress(SegueError):  # otherwise it expires
+            await client.delete_upload(upload.name)
+
+
+def _write(source: Path | str, analysis: Analysis, arguments: argparse.Namespace, *, is_alone: bool) -> None:
+    if arguments.json:
+        write_line(json.dumps({"file": str(source), **json_format.MessageToDict(analysis)}))
+    elif arguments.csv:
+        write_line(csv_line(report_row(str(source), analysis.report)))
+    else:
+        if not is_alone:
+            write_line(f"{source}:")
+        write_report(analysis.report, console(arguments.color))
+
+
+def _write_failure(
+    source: Path | str, error: SegueError, states: list[Analysis], arguments: argparse.Namespace
+) -> None:
+    if arguments.json:
+        last = json_format.MessageToDict(states[-1]) if states else {}
+        own = {"error": {"message": error.message}}
+        write_line(json.dumps({"file": str(source), **own, **last}))
+    elif arguments.csv:
+        write_line(csv_line([str(source), error.message] + [""] * (len(COLUMNS) - 2)))

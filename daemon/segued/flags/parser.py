@@ -136,10 +136,12 @@ def _master(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentPar
 
 
 def _analyze(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
-    command = _command(commands, "analyze", "Measure an audio file", "FILE")
-    command.add_argument_group("Arguments").add_argument("file", metavar="FILE", help=AUDIO_FILE)
+    command = _command(commands, "analyze", "Measure audio files", "FILE...")
+    command.add_argument_group("Arguments").add_argument(
+        "files", metavar="FILE", nargs="+", help="Audio file, folder, or output: compositions/9f2c…/outputs/master.flac"
+    )
     add_server(command)
-    add_output(command, quiet=False)
+    add_output(command, quiet=False, csv=True)
     return command
 
 

@@ -10,6 +10,7 @@ COLOURS = ("auto", "always", "never")
 # Flags of the connection with a name of their own, and their settings.
 TLS_FLAGS = {"--tls": "client.tls", "--tls-ca": "client.tls_ca", "--tls-cert": "client.tls_cert",
              "--tls-key": "client.tls_key"}  # fmt: skip
+CSV_HELP = "Write a table in CSV to standard output, a row for each file"
 TLS_HELP = {
     "--tls": "Use TLS",
     "--tls-ca": "Certificates (PEM) to trust instead of the system's",
@@ -43,10 +44,13 @@ def add_tls(group: argparse._ArgumentGroup) -> None:
             group.add_argument(flag, dest=key, metavar="FILE", help=TLS_HELP[flag])
 
 
-def add_output(command: argparse.ArgumentParser, *, quiet: bool = True) -> None:
+def add_output(command: argparse.ArgumentParser, *, quiet: bool = True, csv: bool = False) -> None:
     """Add the flags that say what a command prints."""
     group = command.add_argument_group("Output")
-    group.add_argument("--json", action="store_true", help="Write JSON to standard output, one object a line")
+    forms = group.add_mutually_exclusive_group() if csv else group
+    if csv:
+        forms.add_argument("--csv", action="store_true", help=CSV_HELP)
+    forms.add_argument("--json", action="store_true", help="Write JSON to standard output, one object a line")
     if quiet:
         group.add_argument("-q", "--quiet", action="store_true", help="Print nothing but errors")
     group.add_argument(

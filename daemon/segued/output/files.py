@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from segue.composer.v1 import composition_pb2, spec_pb2
+from segue_client.file_formats import SUFFIXES
 from segue_music.elements import LayerKind
 from segued.exits import CliError, ExitCode
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from segue.composer.v1.composition_pb2 import Composition, Output
     from segue_client import Client
+
+RESOURCES: Final = ("compositions/", "uploads/")
+NAMES: Final = ", ".join(SUFFIXES)
 
 
 def existing_file(text: str) -> Path:
@@ -25,6 +30,23 @@ def existing_file(text: str) -> Path:
     if path.stat().st_size == 0:
         raise CliError(ExitCode.USAGE, f"{path}: it is empty")
     return path
+
+
+def audio_sources(texts: Sequence[str]) -> list[Path | str]:
+    """Return the files that texts name, with those in folders, and names of outputs and uploads as they are."""
+    found: list[Path | str] = []
+    for text in texts:
+        path = Path(text)
+        if path.is_dir():
+            inner = sorted(each for each in path.rglob("*") if each.suffix.lower() in SUFFIXES and each.is_file())
+            if not inner:
+                raise CliError(ExitCode.USAGE, f"{path}: no audio file is in this folder", f"they end in {NAMES}")
+            found += inner
+        elif text.startswith(RESOURCES) and not path.exists():
+            found.append(text)
+        else:
+            found.append(existing_file(text))
+    return found
 
 
 def check_targets(arguments: argparse.Namespace, *targets: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rich.table import Column, Table
 from rich.text import Text
@@ -14,7 +16,51 @@ from segue_music.elements import Key
 from segued.output.terminal import clock, plain, write_line
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
+
+
+COLUMNS: Final = (
+    "file", "error", "duration_s", "tempo_qpm", "tempo_confidence", "key", "camelot", "key_confidence",
+    "integrated_lufs", "range_lu", "true_peak_dbtp", "brightness_hz", "stereo_correlation",
+    "leading_silence_s", "trailing_silence_s", "faults",
+)  # fmt: skip
+
+
+def csv_line(values: Sequence[str]) -> str:
+    """Return a row of CSV."""
+    target = io.StringIO()
+    csv.writer(target, lineterminator="").writerow(values)
+    return target.getvalue()
+
+
+def report_row(name: str, message: analyzer_pb2.Report) -> list[str]:
+    """Return the values of COLUMNS; what was not found is empty."""
+    rate = message.format.sample_rate or 48_000
+    tempo = message.tempo if message.HasField("tempo") else None
+    key = message.key if message.HasField("key") else None
+    loudness = [
+        f"{getattr(message.loudness, field):.2f}" if message.loudness.HasField(field) else ""
+        for field in ("integrated_lufs", "range_lu", "true_peak_dbtp")
+    ]
+    return [
+        name,
+        "",
+        f"{message.frames / rate:.3f}",
+        *((f"{tempo.quarters_per_minute:.2f}", f"{tempo.confidence:.2f}") if tempo else ("", "")),
+        *((_key_name(key), key.camelot, f"{key.confidence:.2f}") if key else ("", "", "")),
+        *loudness,
+        f"{message.brightness_hz:.0f}",
+        f"{message.stereo_correlation:.2f}" if message.HasField("stereo_correlation") else "",
+        f"{message.leading_silence_frames / rate:.3f}",
+        f"{message.trailing_silence_frames / rate:.3f}",
+        str(len(message.faults)),
+    ]
+
+
+def _key_name(estimate: analyzer_pb2.KeyEstimate) -> str:
+    return theory.key_name(codec.from_message(Key, estimate.key))
 
 
 def write_report(message: analyzer_pb2.Report, console: Console) -> None:
@@ -45,8 +91,7 @@ def _rows(message: analyzer_pb2.Report) -> list[tuple[str, str]]:
         rows.append(("tempo", f"{tempo.quarters_per_minute:.1f} quarters per minute ({tempo.confidence:.0%} sure)"))
         rows.append(("beats", f"{len(tempo.beats)}, {len(tempo.downbeats)} of them downbeats"))
     if message.HasField("key"):
-        name = theory.key_name(codec.from_message(Key, message.key.key))
-        rows.append(("key", f"{name}, {message.key.camelot} ({message.key.confidence:.0%} sure)"))
+        rows.append(("key", f"{_key_name(message.key)}, {message.key.camelot} ({message.key.confidence:.0%} sure)"))
     rows.append(("brightness", f"{message.brightness_hz:.0f} Hz"))
     if message.HasField("stereo_correlation"):
         rows.append(("stereo", f"correlation {message.stereo_correlation:.2f}"))

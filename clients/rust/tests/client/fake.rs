@@ -62,6 +62,8 @@ pub struct FakeState {
     /// The piece that a retry makes.
     pub retried: String,
     pub uploads: HashMap<String, Vec<u8>>,
+    /// The bytes of every upload that was finished, also of deleted ones.
+    pub finished_uploads: Vec<Vec<u8>>,
     pub token: String,
     pub refuse_compose: Option<Status>,
     /// The version of the service. Empty means the client's version.

@@ -114,11 +114,8 @@ pub enum Command {
     },
     /// Download the files of a composition
     Download(DownloadArgs),
-    /// Measure an audio file
-    Analyze {
-        /// Audio file [or an output: compositions/9f2c…/outputs/master.flac]
-        file: String,
-    },
+    /// Measure audio files
+    Analyze(AnalyzeArgs),
     /// Master an audio file: loudness, true peak and tone
     Master(MasterArgs),
     /// List the models that can play
@@ -292,6 +289,16 @@ pub enum ListArg {
     Compositions,
     Uploads,
     Analyses,
+}
+
+#[derive(clap::Args)]
+pub struct AnalyzeArgs {
+    /// Audio file, folder, or output: compositions/9f2c…/outputs/master.flac
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<String>,
+    /// Write a table in CSV to standard output, a row for each file
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
 }
 
 #[derive(clap::Args)]

@@ -42,7 +42,7 @@ pub async fn run(args: Args, printer: &Printer) -> Result<(), CliError> {
         Command::Cancel { names } => cancel::run(&server, printer, &names).await,
         Command::Delete { names, yes } => delete::run(&server, printer, &names, yes).await,
         Command::Download(args) => download::run(&server, printer, args).await,
-        Command::Analyze { file } => analyze::run(&server, printer, &file).await,
+        Command::Analyze(args) => analyze::run(&server, printer, &args).await,
         Command::Master(args) => Box::pin(master::run(&server, printer, args)).await,
         Command::Models => models::run(&server, printer).await,
         Command::Usage(args) => usage::run(&server, printer, args).await,

@@ -1,6 +1,7 @@
 //! The output: text, colours, the progress board and questions.
 
 pub mod board;
+pub mod csv;
 pub mod drawing;
 pub mod format;
 pub mod live_display;

@@ -151,9 +151,40 @@ fn a_local_file_is_uploaded_and_measured() {
     fs::write(folder.join("song.wav"), vec![9; 2_000_000]).unwrap();
     let outcome = segue(&fake, &folder, &["analyze", "song.wav"]);
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
-    assert_eq!(fake.state.lock().unwrap().uploads["uploads/0123456789"], vec![9; 2_000_000]);
+    {
+        let state = fake.state.lock().unwrap();
+        assert_eq!(state.finished_uploads, [vec![9; 2_000_000]]);
+        assert!(state.uploads.is_empty(), "what it uploaded is deleted");
+    }
     let refused = segue(&fake, &folder, &["master", "song.wav", "-o", "loud.wav"]);
     assert_eq!((refused.code, files(&folder)), (Some(4), vec!["song.wav".to_owned()]), "{}", refused.stderr);
+}
+
+#[test]
+fn a_folder_and_an_output_are_measured_as_a_table() {
+    let fake = Fake::start(Vec::new());
+    let folder = folder("analyze-many");
+    fs::create_dir_all(folder.join("songs/more")).unwrap();
+    for name in ["songs/more/b.flac", "songs/a, \"live\".WAV", "songs/cover.jpg"] {
+        fs::write(folder.join(name), vec![9; 3_000]).unwrap();
+    }
+    let output = "compositions/00c0ffee/outputs/master.flac";
+    let outcome = segue(&fake, &folder, &["analyze", "songs", output, "--csv"]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    assert_matches("analyze_csv", &outcome.text("SERVER"));
+    let outcome = segue(&fake, &folder, &["analyze", "songs", "--json"]);
+    let text = String::from_utf8(outcome.stdout).unwrap();
+    let files: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["file"].clone()).collect();
+    assert_eq!(files, ["songs/a, \"live\".WAV", "songs/more/b.flac"]);
+    // A file that fails does not end the others.
+    fs::remove_file(folder.join("songs/more/b.flac")).unwrap();
+    fs::create_dir(folder.join("empty")).unwrap();
+    let outcome = segue(&fake, &folder, &["analyze", "empty"]);
+    assert_eq!(outcome.code, Some(2), "{}", outcome.stderr);
+    let outcome = segue(&fake, &folder, &["analyze", "songs", "uploads/00c0ffee", output, "--csv"]);
+    assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
+    assert_matches("analyze_csv_failed", &outcome.text("SERVER"));
 }
 
 #[test]

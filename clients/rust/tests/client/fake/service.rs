@@ -235,9 +235,10 @@ impl ComposerService for Service {
     }
 
     async fn finish_upload(&self, request: Request<FinishUploadRequest>) -> Reply<FinishUploadResponse> {
-        reply(FinishUploadResponse {
-            upload: Some(Upload { name: request.into_inner().upload, finished: true, ..Default::default() }),
-        })
+        let (name, mut state) = (request.into_inner().upload, self.0.lock().unwrap());
+        let bytes = state.uploads.get(&name).cloned().ok_or_else(|| Status::not_found("no such upload"))?;
+        state.finished_uploads.push(bytes);
+        reply(FinishUploadResponse { upload: Some(Upload { name, finished: true, ..Default::default() }) })
     }
 
     async fn get_artifact_url(&self, _: Request<GetArtifactUrlRequest>) -> Reply<GetArtifactUrlResponse> {
@@ -288,9 +289,13 @@ impl ComposerService for Service {
     }
 
     async fn create_analysis(&self, request: Request<CreateAnalysisRequest>) -> Reply<CreateAnalysisResponse> {
+        let source = request.into_inner().source;
+        if source.starts_with("uploads/") && !self.0.lock().unwrap().uploads.contains_key(&source) {
+            return Err(refusal(Code::NotFound, "ARTIFACT_NOT_FOUND", "there is no such upload", &[]));
+        }
         let analysis = Analysis {
             name: "analyses/0123456789".into(),
-            source: request.into_inner().source,
+            source,
             state: State::Queued as i32,
             ready_in: time(61),
             ..Default::default()

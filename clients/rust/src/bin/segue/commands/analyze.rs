@@ -1,20 +1,26 @@
-//! `segue analyze`: uploads an audio file and draws the analyzer's report.
+//! `segue analyze`: measures audio files and outputs, and draws a report, or writes a line, for each.
 
 use segue_client::{
-    Failure, json,
+    Client, Failure, json,
     proto::segue::{
         analyzer::v1::{Fault, Report},
-        composer::v1::{Analysis, CreateAnalysisRequest, GetAnalysisRequest},
+        composer::v1::{Analysis, CreateAnalysisRequest, DeleteUploadRequest, GetAnalysisRequest},
     },
     sanitize,
 };
+use serde_json::json;
 use tokio::time::{Duration, sleep};
 
 use crate::{
+    args::AnalyzeArgs,
     exit::CliError,
-    session::{settings::Server, signals::or_interrupted, upload},
+    session::{
+        settings::Server,
+        signals::or_interrupted,
+        upload::{self, Source},
+    },
     ui::{
-        format,
+        csv, format,
         live_display::{LiveDisplay, Size},
         measurements,
         palette::Palette,
@@ -29,14 +35,56 @@ const POLL_INTERVAL: Duration = Duration::from_millis(300);
 const MAX_POSITIONS: usize = 4;
 const LEVELS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-pub async fn run(server: &Server, printer: &Printer, source: &str) -> Result<(), CliError> {
-    let analysis = or_interrupted(printer, measure(server, printer, source)).await?;
+pub async fn run(server: &Server, printer: &Printer, args: &AnalyzeArgs) -> Result<(), CliError> {
+    let sources = upload::sources(&args.files)?;
+    if args.csv {
+        printer.line(&csv::row(&csv::COLUMNS))?;
+    }
+    let (count, mut num_failed) = (sources.len(), 0);
+    for (index, source) in sources.iter().enumerate() {
+        if count > 1 {
+            printer.note(&sanitize(&format!("{} of {count}: {}", index + 1, source.text())));
+        }
+        let analysis = or_interrupted(printer, measure(server, printer, source)).await;
+        let written = analysis.and_then(|analysis| write(printer, args, source, &analysis, count > 1));
+        match written {
+            Err(error) if count > 1 && !error.is_interruption() && error.code() != CliError::UNREACHABLE => {
+                num_failed += 1;
+                write_failure(printer, args, source, &error)?;
+                printer.error(&error);
+            }
+            other => other?,
+        }
+    }
+    if num_failed > 0 {
+        return Err(CliError::new(CliError::FAILED, format!("{num_failed} of {count} could not be measured"), ""));
+    }
+    Ok(())
+}
+
+/// Writes the report of one file, or returns the error of its analysis.
+fn write(
+    printer: &Printer,
+    args: &AnalyzeArgs,
+    source: &Source,
+    analysis: &Analysis,
+    has_heading: bool,
+) -> Result<(), CliError> {
+    let file = source.text();
     if printer.json {
-        printer.object(&json::to_value("segue.composer.v1.Analysis", &analysis)?)?;
+        let mut value = json::to_value("segue.composer.v1.Analysis", analysis)?;
+        value["file"] = file.clone().into();
+        printer.object(&value)?;
     }
     match (&analysis.report, &analysis.error) {
         (Some(_), None) if printer.json => Ok(()),
-        (Some(report), None) => draw(printer, report),
+        (Some(report), None) if args.csv => printer.line(&csv::row(&csv::of_report(&file, report))),
+        (Some(report), None) => {
+            if has_heading {
+                printer.line(&sanitize(&format!("{file}:")))?;
+            }
+            draw(printer, report)
+        }
         (_, error) => {
             let mut failure = Failure::from_rpc(&error.clone().unwrap_or_default());
             if failure.message.is_empty() {
@@ -47,10 +95,36 @@ pub async fn run(server: &Server, printer: &Printer, source: &str) -> Result<(),
     }
 }
 
-async fn measure(server: &Server, printer: &Printer, source: &str) -> Result<Analysis, CliError> {
+/// Writes the row or object of a file that could not be measured; a failed analysis has its object already.
+fn write_failure(printer: &Printer, args: &AnalyzeArgs, source: &Source, error: &CliError) -> Result<(), CliError> {
+    let (file, text) = (source.text(), sanitize(&error.text()));
+    if args.csv {
+        let mut cells = vec![file, text];
+        cells.resize(csv::COLUMNS.len(), String::new());
+        return printer.line(&csv::row(&cells));
+    }
+    if printer.json && !matches!(error, CliError::WorkFailed(_)) {
+        return printer.object(&json!({"file": file, "error": {"message": text}}));
+    }
+    Ok(())
+}
+
+async fn measure(server: &Server, printer: &Printer, source: &Source) -> Result<Analysis, CliError> {
     let mut client = server.connection.open().await?;
-    let source = upload::source(&mut client, printer, source).await?;
-    let request = CreateAnalysisRequest { source, request_id: uuid::Uuid::new_v4().to_string() };
+    let (name, is_own) = match source {
+        Source::Name(name) => (name.clone(), false),
+        Source::File(path) => (upload::file(&mut client, printer, path).await?, true),
+    };
+    let analysis = follow(&mut client, printer, &name).await;
+    if is_own {
+        // Otherwise it expires.
+        let _ = client.delete_upload(DeleteUploadRequest { upload: name }).await;
+    }
+    analysis
+}
+
+async fn follow(client: &mut Client, printer: &Printer, source: &str) -> Result<Analysis, CliError> {
+    let request = CreateAnalysisRequest { source: source.to_owned(), request_id: uuid::Uuid::new_v4().to_string() };
     let mut analysis = client.create_analysis(request).await?.analysis.unwrap_or_default();
     let mut is_estimated = false;
     let mut display = printer.is_live.then(LiveDisplay::default);

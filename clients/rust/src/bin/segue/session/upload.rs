@@ -1,6 +1,9 @@
 //! Audio files that are sent to the service.
 
-use std::{fs, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use segue_client::{Client, formats};
 
@@ -11,11 +14,71 @@ use crate::{
 
 /// Returns the name of an output or an upload, or uploads a local file.
 pub async fn source(client: &mut Client, printer: &Printer, text: &str) -> Result<String, CliError> {
-    let is_name = text.starts_with("compositions/") || text.starts_with("uploads/");
-    if is_name && !Path::new(text).exists() {
+    if is_name(text) {
         return Ok(text.to_owned());
     }
     file(client, printer, Path::new(text)).await
+}
+
+fn is_name(text: &str) -> bool {
+    (text.starts_with("compositions/") || text.starts_with("uploads/")) && !Path::new(text).exists()
+}
+
+/// What is to be measured.
+pub enum Source {
+    /// The name of an output or an upload.
+    Name(String),
+    File(PathBuf),
+}
+
+impl Source {
+    /// The name or the path as text.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Name(name) => name.clone(),
+            Self::File(path) => path.display().to_string(),
+        }
+    }
+}
+
+/// Returns what texts name, with the audio files in folders and below them.
+pub fn sources(texts: &[String]) -> Result<Vec<Source>, CliError> {
+    let mut found = Vec::new();
+    for text in texts {
+        let path = Path::new(text);
+        if is_name(text) {
+            found.push(Source::Name(text.clone()));
+        } else if path.is_dir() {
+            let mut inner = Vec::new();
+            files_below(path, &mut inner)
+                .map_err(|error| CliError::usage(format!("{text}: {error}"), "check the folder"))?;
+            if inner.is_empty() {
+                let text = format!("{text}: no audio file is in this folder");
+                return Err(CliError::usage(text, format!("they end in {}", formats::list())));
+            }
+            inner.sort();
+            found.extend(inner.into_iter().map(Source::File));
+        } else {
+            let missing = |error| CliError::usage(format!("{text}: {error}"), "check the path");
+            fs::metadata(path).map_err(missing)?;
+            found.push(Source::File(path.to_owned()));
+        }
+    }
+    Ok(found)
+}
+
+/// Collects audio files. Links to folders are not followed, since they may lead in a circle.
+fn files_below(folder: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let path = entry.path();
+        if entry.file_type()?.is_dir() {
+            files_below(&path, found)?;
+        } else if formats::of_name(&path).is_some() && path.is_file() {
+            found.push(path);
+        }
+    }
+    Ok(())
 }
 
 /// Uploads a local file and returns the upload's name.
