@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 TARGET = Path(__file__).parents[2] / "clients" / "rust" / "target"
-SHARED_COMMANDS = ("compose", "plan", "analyze", "master", "models", "usage")
+SHARED_COMMANDS = ("compose", "plan", "analyze", "master", "models", "usage", "list", "cancel")
 # Flags that one program alone has, with the reason; (command, flag) where the other commands share it.
 ONLY_SEGUE = {
     "--play": "Python has no audio output",
@@ -23,6 +23,7 @@ ONLY_SEGUE = {
     "--heartbeat": "segued derives it from the default of its client",
     "--verbose": "log.level is the setting for this in segued",
     ("analyze", "--quiet"): "segued prints nothing but the report",
+    ("list", "--quiet"): "segued prints nothing but the entries",
     ("models", "--quiet"): "segued prints nothing but the models",
     ("usage", "--quiet"): "segued prints nothing but the usage",
 }

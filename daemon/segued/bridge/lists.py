@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from segue_runtime.settings import BridgeSettings
 
-OLDEST_REDIS: Final = (6, 2)
-"""The first version with BLMOVE."""
 LOSSES_KEPT_S: Final = 7 * 86_400
 SILENT_S: Final = 86_400
 """Time for which a silent worker's list is looked at: it may only be stopped, and take a job when it goes on."""

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from segue_runtime import errors, failpoints, logs
 from segue_runtime.lifecycle import Lifecycle, Phase
 from segue_runtime.metrics import Metrics
-from segued.bridge.lists import OLDEST_REDIS, JobLists, failures_of_redis
+from segued.bridge.checks import check_redis, check_settings
+from segued.bridge.lists import JobLists
 from segued.bridge.measurement import FileMeasurement
 from segued.bridge.metrics import BridgeMetrics
 from segued.bridge.worker import BridgeWorker
@@ -31,29 +32,13 @@ log = logs.get("bridge")
 def run(settings: Settings, _arguments: argparse.Namespace) -> int:
     """Work until a signal arrives: the first one drains, the second one ends the process at once."""
     logs.configure(settings.log)
-    check_settings(settings)
+    check_settings(settings.bridge)
     try:
         return asyncio.run(_bridge(settings))
     except errors.SegueError as error:
         raise CliError(ExitCode.FAILED, str(error)) from error
     except failpoints.UnknownFailpoint as error:
         raise CliError(ExitCode.USAGE, str(error)) from error
-
-
-def check_settings(settings: Settings) -> None:
-    """Refuse settings with which every job would fail."""
-    bridge = settings.bridge
-    if not bridge.url:
-        raise CliError(ExitCode.USAGE, "bridge.url: it names no Redis", "set SEGUE_BRIDGE_URL=redis://HOST:PORT/DB")
-    if bridge.root is None and not bridge.hosts:
-        raise CliError(
-            ExitCode.USAGE, "neither bridge.root nor bridge.hosts is set, so no job may name a file",
-            "set --bridge-root FOLDER, --bridge-hosts HOST, or both",
-        )  # fmt: skip
-    if bridge.root is not None and not bridge.root.is_dir():
-        raise CliError(ExitCode.USAGE, f"bridge.root: {bridge.root} is not a folder")
-    if not bridge.jobs or not bridge.results or bridge.jobs == bridge.results:
-        raise CliError(ExitCode.USAGE, "bridge.jobs and bridge.results must be two lists")
 
 
 async def _bridge(settings: Settings) -> int:
@@ -68,21 +53,10 @@ async def _bridge(settings: Settings) -> int:
     inner = dataclasses.replace(settings, metrics=dataclasses.replace(settings.metrics, listen=""))
     async with connected(inner) as client:
         try:
-            await _check_redis(lists)
+            await check_redis(lists)
             return await _work(settings, client, lists, lifecycle, BridgeMetrics(metrics.registry))
         finally:
             await lists.close()
-
-
-async def _check_redis(lists: JobLists) -> None:
-    try:
-        version = await lists.version()
-    except failures_of_redis() as error:
-        raise CliError(
-            ExitCode.UNREACHABLE, f"the Redis of bridge.url cannot be used ({type(error).__name__})"
-        ) from None
-    if version < OLDEST_REDIS:
-        raise CliError(ExitCode.FAILED, f"bridge.url: the server is Redis {version}; the bridge needs 6.2 or later")
 
 
 async def _work(

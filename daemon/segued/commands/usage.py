@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from segued.connection import event_loop
-from segued.connection.client import connected
+from segued.connection.client import at_server, connected
 from segued.exits import ExitCode, print_note
 from segued.output.model_view import size
 from segued.output.terminal import clock, console, plain, write_line
@@ -30,8 +29,7 @@ NUMBERS = frozenset({"audio", "stored", "sent", "requests"})
 
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
     """Run the command. Without a server in the settings it connects to the gateway's own address."""
-    server = dataclasses.replace(settings.client, server=settings.client.server or settings.gateway.listen)
-    return event_loop.run(settings, _show(dataclasses.replace(settings, client=server), arguments))
+    return event_loop.run(settings, _show(at_server(settings), arguments))
 
 
 async def _show(settings: Settings, arguments: argparse.Namespace) -> int:

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 ATTACH_GRACE_S: Final = 86_400.0
 
 
+def at_server(settings: Settings) -> Settings:
+    """Return settings for a command about what a server has: without one in the settings, at the gateway's address."""
+    server = settings.client.server or settings.gateway.listen
+    return dataclasses.replace(settings, client=dataclasses.replace(settings.client, server=server))
+
+
 @contextlib.asynccontextmanager
 async def connected(settings: Settings) -> AsyncIterator[Client]:
     """Connect to the server that the settings name, or start all roles in this process.

@@ -7,7 +7,7 @@ import argparse
 from segued.flags.files import add_audio_file, add_composition
 from segued.flags.music import add_music
 from segued.flags.shared import add_force, add_output, add_server, add_settings, add_tls
-from segued.flags.values import day, names, seconds, speed
+from segued.flags.values import count, day, names, seconds, speed
 
 EXIT_CODES = (
     "Exit codes: 0 done, 1 the composition or the work failed, 2 wrong usage, 3 the server cannot be reached, "
@@ -19,6 +19,7 @@ Every setting that `segued config` lists is also a flag, a SEGUE_* variable and 
 """
 DEFAULT_ADDRESS = "127.0.0.1:7300"
 AUDIO_FILE = "Audio file"
+LISTED = ("compositions", "uploads", "analyses")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -39,7 +40,10 @@ def parser() -> argparse.ArgumentParser:
         *music,
         _models,
         _usage,
+        _list,
+        _cancel,
         _bridge,
+        _doctor,
         _health,
         _check_renderer,
         _record,
@@ -174,6 +178,44 @@ def _usage(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentPars
     )
     group.add_argument("--last-day", metavar="DAY", type=day, help="Last day [default: today]")
     add_server(command, DEFAULT_ADDRESS)
+    add_output(command, quiet=False)
+    return command
+
+
+def _list(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    command = _command(commands, "list", "List compositions, uploads or analyses, newest first", "[WHAT]")
+    command.add_argument_group("Arguments").add_argument(
+        "what", nargs="?", metavar="WHAT", choices=LISTED, default=LISTED[0], help=f"What to list: {', '.join(LISTED)}"
+    )
+    group = command.add_argument_group("Entries")
+    group.add_argument(
+        "--filter", metavar="FILTER", default="",
+        help="Terms joined by AND, for example 'state = \"SUCCEEDED\"'; uploads have no filter",
+    )  # fmt: skip
+    group.add_argument("-n", "--limit", metavar="LIMIT", type=count, default=20, help="Largest number of lines")
+    add_server(command, DEFAULT_ADDRESS)
+    add_output(command, quiet=False)
+    return command
+
+
+def _cancel(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    command = _command(
+        commands,
+        "cancel",
+        "Cancel compositions or analyses; finished files of compositions can still be downloaded",
+        "NAMES...",
+    )
+    command.add_argument_group("Arguments").add_argument(
+        "names", nargs="+", metavar="NAMES", help="Names of compositions, or of analyses as `list analyses` prints them"
+    )
+    add_server(command, DEFAULT_ADDRESS)
+    add_output(command)
+    return command
+
+
+def _doctor(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    command = _command(commands, "doctor", "Check the server, the home, the store and the bridge of the settings")
+    add_server(command, "none")
     add_output(command, quiet=False)
     return command
 

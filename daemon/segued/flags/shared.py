@@ -6,6 +6,7 @@ import argparse
 
 from segue_runtime.settings import declared
 
+Group = argparse._ArgumentGroup  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] # its only name
 COLOURS = ("auto", "always", "never")
 # Flags of the connection with a name of their own, and their settings.
 TLS_FLAGS = {"--tls": "client.tls", "--tls-ca": "client.tls_ca", "--tls-cert": "client.tls_cert",
@@ -35,7 +36,7 @@ def add_server(command: argparse.ArgumentParser, default: str = "all roles in th
     add_tls(group)
 
 
-def add_tls(group: argparse._ArgumentGroup) -> None:
+def add_tls(group: Group) -> None:
     """Add the flags of a connection with TLS."""
     for flag, key in TLS_FLAGS.items():
         if flag == "--tls":
@@ -58,7 +59,7 @@ def add_output(command: argparse.ArgumentParser, *, quiet: bool = True, csv: boo
     )
 
 
-def add_force(group: argparse._ArgumentGroup) -> None:
+def add_force(group: Group) -> None:
     """Add the flag that allows a command to replace files."""
     group.add_argument("-f", "--force", action="store_true", help="Replace existing files")
 

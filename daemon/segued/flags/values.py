@@ -46,3 +46,10 @@ def label(text: str) -> tuple[str, str]:
 def names(text: str) -> list[str]:
     """Read a list with commas."""
     return [name for each in text.split(",") if (name := each.strip())]
+
+
+def count(text: str) -> int:
+    """Read a number of things, 0 or more."""
+    if not text.isascii() or not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
+    return int(text)

@@ -74,7 +74,7 @@ async def write_files(
     client: Client, composition: Composition, target: Path, arguments: argparse.Namespace
 ) -> list[Path]:
     """Download the outputs of a composition to the target and beside it."""
-    written = []
+    written: list[Path] = []
     for output in composition.outputs:
         path = _path_for(output, target)
         if path is None:
