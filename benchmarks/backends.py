@@ -26,7 +26,7 @@ from benchmarks import report
 
 if TYPE_CHECKING:
     from segue_renderer.diffusion.backend import DiffusionBackend
-    from segue_renderer.diffusion.pipeline import LatentPipeline
+    from segue_renderer.diffusion.families.pipeline import LatentPipeline
 
 COLUMNS = (
     "model", "import", "load", "memory", "section", "first audio", "whole section", "times real time", "bare library",

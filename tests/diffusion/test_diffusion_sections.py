@@ -21,9 +21,9 @@ from segue_music.elements import Key, Metre, Mode, TempoPoint
 from segue_music.plan import Lyrics, SamplingHints
 from segue_renderer.backend import AudioClip, RenderProgress, RenderRequest
 from segue_renderer.diffusion.facts import facts_of
+from segue_renderer.diffusion.families.pipeline import DenoiseTask, noise
 from segue_renderer.diffusion.folder import DiffusersFolder
 from segue_renderer.diffusion.network import ModelPlacement
-from segue_renderer.diffusion.pipeline import DenoiseTask, noise
 from segue_renderer.diffusion.section_render import WindowRender
 from segue_runtime import errors
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from segue_music.plan import SectionSpec
     from segue_renderer.diffusion.facts import ModelFacts
-    from segue_renderer.diffusion.pipeline import LatentPipeline
+    from segue_renderer.diffusion.families.pipeline import LatentPipeline
 
 KINDS = ("ace-step", "ace-step-base", "stable-audio", "stable-audio-base")
 FAMILIES = ("ace-step", "stable-audio")
@@ -135,24 +135,10 @@ async def test_the_audio_on_both_sides_is_used_and_only_the_section_is_returned(
 
 def test_kept_audio_lies_beside_the_section_in_the_window(models: dict[str, Path]) -> None:
     pipeline, facts = loaded(models["ace-step"])
-    tasks: list[DenoiseTask] = []
-
-    class Recorder:
-        """Records the task instead of working on it."""
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(pipeline, name)
-
-        def denoise(self, task: DenoiseTask, _on_step: Any) -> torch.Tensor:
-            tasks.append(task)
-            return torch.zeros(8, task.window.latents)
-
     before, after = clip(2.0, seed=3), clip(2.0, seed=4)
     request = RenderRequest(SPEC, "", 7, conditioning=AudioClip(before, RATE), following=AudioClip(after, RATE))
-    recorder: Any = Recorder()
     with torch.inference_mode():
-        WindowRender(request, facts, 2).denoise(recorder, lambda _done, _of: None)
-        (task,) = tasks
+        task = WindowRender(request, facts, 2).task(pipeline)
         assert (task.window.own.first, task.window.after.first) == (50, 75)
         assert task.before is not None
         assert task.after is not None
@@ -222,7 +208,7 @@ def test_a_model_whose_parts_wait_elsewhere_sounds_the_same(kind: str, models: d
         for request in (RenderRequest(SPEC, "", 7), RenderRequest(SPEC, "", 7, conditioning=side, following=side)):
             section = WindowRender(request, facts, 2)
             with torch.inference_mode():
-                section.denoise(pipeline, lambda _done, _of: None)
+                section.keep(*pipeline.denoise([section.task(pipeline)], lambda _done, _of: None))
                 heard.append(np.concatenate(list(section.audio(pipeline))))
             pipeline.release()
     assert np.abs(heard[0] - heard[2]).max() < 1e-5

@@ -159,6 +159,12 @@ class DiffusionSettings:
         ("none", "parts"),
         "What waits in the CPU's memory: nothing, or the parts of the model that do not work.",
     )
+    slots: int = number(
+        1,
+        "Sections that Stable Audio makes in one pass, if they are equally long; ACE-Step makes one at a time.",
+        minimum=1,
+        maximum=64,
+    )
     steps: int = number(0, "Denoising steps of sections that ask for no number; 0: the model's own.", maximum=200)
 
 

@@ -1,4 +1,4 @@
-"""Diffusion models as a backend: one section at a time, made as latents and decoded tile by tile."""
+"""Diffusion models as a backend: sections are made as latents, alone or in a batch, and decoded tile by tile."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ from segue_renderer.backend import (
     RenderFinished,
     RenderProgress,
     RenderRequest,
+    StepCounts,
 )
 from segue_renderer.diffusion.facts import facts_of
+from segue_renderer.diffusion.families.pipeline import RenderStopped
 from segue_renderer.diffusion.folder import ACE_STEP, DiffusersFolder
 from segue_renderer.diffusion.network import ModelPlacement, weight_bytes
-from segue_renderer.diffusion.pipeline import RenderStopped
+from segue_renderer.diffusion.passes import DenoisePasses, SectionSteps
 from segue_renderer.diffusion.section_render import WindowRender, check_request
 from segue_renderer.model_card import UNKNOWN_LICENSE
 from segue_renderer.torch_device import is_out_of_memory, memory, raise_out_of_memory_at, release
@@ -38,14 +40,11 @@ if TYPE_CHECKING:
 
     from segue_renderer.backend import RenderEvent, Samples
     from segue_renderer.diffusion.facts import ModelFacts
-    from segue_renderer.diffusion.pipeline import LatentPipeline, OnStep
+    from segue_renderer.diffusion.families.pipeline import LatentPipeline, OnStep
     from segue_runtime.settings import DiffusionSettings
 
 T = TypeVar("T")
 ENGINE_VERSION: Final = "diffusion-1"
-SLOTS: Final = 1
-"""A pipeline has state of its own, so it makes one section at a time."""
-PROGRESS_INTERVAL_S: Final = 0.1
 SHARE_OF_STEPS: Final = 0.9
 """The part of a section's work that is done when its latents are."""
 DEAD_AFTER_LOSSES: Final = 2
@@ -65,7 +64,9 @@ class DiffusionBackend:
         self._longest_s = longest_s
         self._path = Path(settings.model).expanduser()
         self._placement = ModelPlacement.of(settings.device, settings.precision, settings.offload)
-        self._queue = WaitQueue(SLOTS)
+        # A pipeline has state of its own, so it makes one section at a time, or one batch.
+        self._queue, self._passes = WaitQueue(1), DenoisePasses(1, self._run_pass)
+        self._counts = StepCounts()
         # All torch work runs on this thread, in the order in which it is asked for.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="diffusion")
         self._pipeline: LatentPipeline | None = None
@@ -86,6 +87,9 @@ class DiffusionBackend:
     def _described(self) -> ModelProfile:
         folder = DiffusersFolder.open(self._path)
         self._facts = self._limited(facts_of(folder))
+        if self._facts.makes_batches:
+            slots = self._settings.slots
+            self._queue, self._passes = WaitQueue(slots), DenoisePasses(slots, self._run_pass)
         return self._profile_of(folder, self._facts)
 
     async def load(self) -> None:
@@ -128,7 +132,7 @@ class DiffusionBackend:
         spec = SectionSpec("warm", SectionRole.VERSE, 1, frames=facts.grid.fewest * facts.grid.hop, sample_rate=rate)
         section = WindowRender(RenderRequest(spec, "", 0), facts, 1)
         began = time.perf_counter()
-        self._denoise(section, lambda _done, _all: None)
+        self._denoise([section], lambda _done, _all: None)
         step_s, began = time.perf_counter() - began, time.perf_counter()
         sounds = section.audio(self._loaded[0])
         while self._decode(sounds) is not None:
@@ -199,20 +203,20 @@ class DiffusionBackend:
             )
             async for current in position.updates():
                 yield RenderProgress(0, total, current)
-            work = _StepWork(partial(self._denoise, section))
+            steps = SectionSteps(section)
+            self._passes.join(steps)
             try:
-                done = asyncio.ensure_future(self._call(work.run))
-                async for fraction in work.fractions(done):
+                async for fraction in steps.fractions():
                     yield RenderProgress(0, total, fraction=fraction * SHARE_OF_STEPS)
-                await done
+                await steps.done
+                sent, sounds = 0, section.audio(self._loaded[0])
+                while (sound := await self._call(partial(self._decode, sounds))) is not None:
+                    yield RenderedAudio(sent, sound)
+                    sent += len(sound)
+                    part = SHARE_OF_STEPS + (1 - SHARE_OF_STEPS) * sent / (total + section.window.tail)
+                    yield RenderProgress(min(sent, total), total, fraction=min(1.0, part))
             finally:
-                work.stop()
-            sent, sounds = 0, section.audio(self._loaded[0])
-            while (sound := await self._call(partial(self._decode, sounds))) is not None:
-                yield RenderedAudio(sent, sound)
-                sent += len(sound)
-                part = SHARE_OF_STEPS + (1 - SHARE_OF_STEPS) * sent / (total + section.window.tail)
-                yield RenderProgress(min(sent, total), total, fraction=min(1.0, part))
+                steps.leave()
             yield self._finished(section)
 
     def _finished(self, section: WindowRender) -> RenderFinished:
@@ -228,9 +232,32 @@ class DiffusionBackend:
             warnings=tuple(section.warnings),
         )
 
+    async def _run_pass(self, together: Sequence[SectionSteps]) -> None:
+        """Take the steps of sections together, and count them."""
+        began, done = time.perf_counter(), 0
+
+        def on_step(step: int, of: int) -> None:
+            nonlocal done
+            if all(steps.is_stopped for steps in together):
+                raise RenderStopped
+            done = step
+            for steps in together:
+                steps.report(step, of)
+
+        try:
+            await self._call(partial(self._denoise, [steps.section for steps in together], on_step))
+        finally:
+            self._counts = replace(
+                self._counts,
+                steps=self._counts.steps + done,
+                rows=self._counts.rows + done * len(together),
+                step_seconds=self._counts.step_seconds + time.perf_counter() - began,
+                joins=self._counts.joins + len(together),
+            )
+
     # on the thread
 
-    def _denoise(self, section: WindowRender, on_step: OnStep) -> None:
+    def _denoise(self, sections: Sequence[WindowRender], on_step: OnStep) -> None:
         pipeline, _ = self._loaded
 
         def stepped(done: int, of: int) -> None:
@@ -240,7 +267,9 @@ class DiffusionBackend:
 
         try:
             with torch.inference_mode():
-                section.denoise(pipeline, stepped)
+                latents = pipeline.denoise([section.task(pipeline) for section in sections], stepped)
+                for section, made in zip(sections, latents, strict=True):
+                    section.keep(made)
         except BaseException:
             pipeline.release()
             raise
@@ -272,13 +301,14 @@ class DiffusionBackend:
         """Report the slot, the queue and the memory."""
         total, free = self._memory()
         return BackendStatus(
-            slots=SLOTS,
+            slots=self._queue.slots,
             busy_slots=self._queue.busy,
             queued=self._queue.queued,
             device=str(self._placement.device),
             device_memory_bytes=total,
             device_memory_used_bytes=total - free,
             healthy=self._num_losses < DEAD_AFTER_LOSSES,
+            counts=self._counts,
         )
 
     def _memory(self) -> tuple[int, int]:
@@ -293,44 +323,6 @@ class DiffusionBackend:
         await asyncio.to_thread(self._thread.shutdown, wait=True, cancel_futures=True)
         self._pipeline = None
         await asyncio.to_thread(release, self._placement.device)
-
-
-class _StepWork:
-    """A section's steps on the thread: their progress for the event loop, and their end when the caller is gone."""
-
-    def __init__(self, work: Callable[[OnStep], None]) -> None:
-        self._work = work
-        self._loop = asyncio.get_running_loop()
-        self._fractions: asyncio.Queue[float | None] = asyncio.Queue()
-        self._is_stopped = False
-
-    def run(self) -> None:
-        """Take the steps, on the thread."""
-        try:
-            if not self._is_stopped:
-                self._work(self._stepped)
-        except RenderStopped:
-            pass
-        finally:
-            self._loop.call_soon_threadsafe(self._fractions.put_nowait, None)
-
-    def _stepped(self, done: int, of: int) -> None:
-        if self._is_stopped:
-            raise RenderStopped
-        self._loop.call_soon_threadsafe(self._fractions.put_nowait, done / of)
-
-    async def fractions(self, done: asyncio.Future[None]) -> AsyncGenerator[float, None]:
-        """Yield the part of the steps that is done, at most ten times a second."""
-        done.add_done_callback(lambda _: self._fractions.put_nowait(None))
-        reported = time.monotonic()
-        while (fraction := await self._fractions.get()) is not None:
-            if time.monotonic() - reported >= PROGRESS_INTERVAL_S:
-                reported = time.monotonic()
-                yield fraction
-
-    def stop(self) -> None:
-        """End the work before its next step."""
-        self._is_stopped = True
 
 
 def _ns(latents: int, rate: float) -> int:

@@ -42,6 +42,8 @@ class ModelFacts:
     compares_beside_audio: bool
     """Guidance works where the audio of another section is given, too."""
     reads_negative_prompt: bool
+    makes_batches: bool
+    """Several sections can be made in one pass."""
     reach: int
     """Latents beside a tile that its audio depends on."""
 
@@ -69,6 +71,7 @@ def _ace_step(folder: DiffusersFolder) -> ModelFacts:
         guidance=1.0 if is_turbo else 7.0,
         compares_beside_audio=True,
         reads_negative_prompt=False,
+        makes_batches=False,
         reach=CONVOLUTION_REACH,
     )
 
@@ -90,6 +93,7 @@ def _stable_audio(folder: DiffusersFolder) -> ModelFacts:
         guidance=1.0 if is_distilled else 6.0,
         compares_beside_audio=False,
         reads_negative_prompt=not is_distilled,
+        makes_batches=True,
         reach=min(256, layers * positive(vae, "sliding_window", 1, "vae") + 2),
     )
 

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from segue_renderer.diffusion.ace_step import AceStepAdapter
+from segue_renderer.diffusion.families.ace_step import AceStepAdapter
+from segue_renderer.diffusion.families.stable_audio import StableAudioAdapter
 from segue_renderer.diffusion.folder import ACE_STEP
 from segue_renderer.diffusion.parts import load_parts
-from segue_renderer.diffusion.stable_audio import StableAudioAdapter
 from segue_renderer.torch_device import find_device
 from segue_runtime import errors
 
 if TYPE_CHECKING:
+    from segue_renderer.diffusion.families.pipeline import LatentPipeline
     from segue_renderer.diffusion.folder import DiffusersFolder
-    from segue_renderer.diffusion.pipeline import LatentPipeline
 
 PRECISIONS: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

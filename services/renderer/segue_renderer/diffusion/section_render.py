@@ -9,7 +9,7 @@ import torch
 
 from segue_music.plan import Continuity, Warning  # noqa: A004  the contract's word
 from segue_renderer.diffusion.conditions import conditions_of
-from segue_renderer.diffusion.pipeline import DenoiseTask, finite
+from segue_renderer.diffusion.families.pipeline import DenoiseTask, finite
 from segue_renderer.diffusion.windows import plan_window, tiles
 from segue_runtime import errors
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from segue_renderer.backend import AudioClip, RenderRequest
     from segue_renderer.diffusion.facts import ModelFacts
-    from segue_renderer.diffusion.pipeline import LatentPipeline, OnStep
+    from segue_renderer.diffusion.families.pipeline import LatentPipeline
     from segue_renderer.diffusion.windows import LatentRun
 
 NO_GUIDANCE: Final = "guidance is 1, or the audio of another section is given, beside which the model compares nothing"
@@ -62,12 +62,17 @@ class WindowRender:
             return self.facts.guidance
         return asked.guidance
 
-    def denoise(self, pipeline: LatentPipeline, on_step: OnStep) -> None:
-        """Make the latents of the window."""
+    @property
+    def kind(self) -> tuple[object, ...]:
+        """What sections of one batch have in common."""
+        return (self.window.latents, self.steps, self.guidance, bool(self.window.kept))
+
+    def task(self, pipeline: LatentPipeline) -> DenoiseTask:
+        """Return the work of the model, with the audio around the section as latents."""
         self._note_texts(pipeline)
         self._note_options()
         before, after, guide = self.request.conditioning, self.request.following, self.request.guide
-        task = DenoiseTask(
+        return DenoiseTask(
             conditions=self.conditions,
             window=self.window,
             seed=self.request.seed,
@@ -79,12 +84,16 @@ class WindowRender:
             ),
             timbre=pipeline.timbre(self._channels(guide)) if guide is not None else None,
         )
-        self._latents = pipeline.denoise(task, on_step)
+
+    def keep(self, latents: torch.Tensor) -> None:
+        """Take the latents of the window."""
+        self._latents = latents
 
     def audio(self, pipeline: LatentPipeline) -> Iterator[NDArray[np.float32]]:
         """Yield the samples (frames, channels) of the section and its tail, tile by tile."""
         if self._latents is None:
             raise errors.InternalError("the section has no latents yet")
+        finite(self._latents)
         hop, sent = self.facts.grid.hop, 0
         for tile in tiles(self.window, size=self.facts.tile, overlap=self.facts.reach):
             sound = pipeline.decode(self._latents[:, tile.around.first : tile.around.end])

@@ -10,7 +10,7 @@ import torch
 from segue_runtime import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from segue_renderer.diffusion.conditions import TextConditions
     from segue_renderer.diffusion.windows import DiffusionWindow
@@ -66,8 +66,8 @@ class LatentPipeline(Protocol):
         """Return the latents of a reference for the sound, of audio (channels, samples)."""
         ...
 
-    def denoise(self, task: DenoiseTask, on_step: OnStep) -> torch.Tensor:
-        """Return all latents of a window."""
+    def denoise(self, tasks: Sequence[DenoiseTask], on_step: OnStep) -> list[torch.Tensor]:
+        """Return all latents of each window. Several tasks are of one kind, and the family makes batches."""
         ...
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:

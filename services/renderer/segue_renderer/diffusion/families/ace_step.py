@@ -9,11 +9,13 @@ import torch
 from diffusers import AceStepPipeline
 
 from segue_renderer.diffusion.facts import ACE_STEP_LONGEST_S
-from segue_renderer.diffusion.pipeline import TextCuts, finite, kept_latents, known_latents, noise
+from segue_renderer.diffusion.families.pipeline import TextCuts, kept_latents, known_latents, noise
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from segue_renderer.diffusion.conditions import TextConditions
-    from segue_renderer.diffusion.pipeline import DenoiseTask, OnStep
+    from segue_renderer.diffusion.families.pipeline import DenoiseTask, OnStep
 
 PROMPT_TOKENS: Final = 256
 LYRICS_TOKENS: Final = 2048
@@ -99,8 +101,9 @@ class AceStepAdapter:
         starts = (0, min(last, repeated.shape[1] // REFERENCE_PARTS), last)
         return self.encode(torch.cat([repeated[:, first : first + part] for first in starts], dim=1))
 
-    def denoise(self, task: DenoiseTask, on_step: OnStep) -> torch.Tensor:
-        """Return all latents of a window."""
+    def denoise(self, tasks: Sequence[DenoiseTask], on_step: OnStep) -> list[torch.Tensor]:
+        """Return all latents of one window: in a batch, the attention would read the padding of shorter prompts."""
+        (task,) = tasks
         pipe, conditions = self._pipe, task.conditions
         pipe.task = task
         width = pipe.transformer.config.audio_acoustic_hidden_dim
@@ -132,7 +135,7 @@ class AceStepAdapter:
             return_dict=False,
             **given,
         )[0]
-        return finite(latents[0].T)
+        return [latents[0].T]
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Return audio as loud as the model made it: the library's own decoding makes every piece equally loud."""

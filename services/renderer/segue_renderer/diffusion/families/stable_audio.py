@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from diffusers import StableAudio3InpaintPipeline, StableAudio3Pipeline
 
-from segue_renderer.diffusion.pipeline import TextCuts, finite, kept_latents, known_latents, noise
+from segue_renderer.diffusion.families.pipeline import TextCuts, kept_latents, known_latents, noise
 from segue_runtime import errors
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from segue_renderer.diffusion.conditions import TextConditions
-    from segue_renderer.diffusion.pipeline import DenoiseTask, OnStep
+    from segue_renderer.diffusion.families.pipeline import DenoiseTask, OnStep
 
 PROMPT_TOKENS: Final = 256
 NOISE_OF_STEPS: Final = 0x9E37_79B9
@@ -60,33 +62,34 @@ class StableAudioAdapter:
         """Refuse: the family takes no reference, and its profile says so."""
         raise errors.OptionNotSupported("Stable Audio takes no reference", metadata={"option": "guide_kind"})
 
-    def denoise(self, task: DenoiseTask, on_step: OnStep) -> torch.Tensor:
-        """Return all latents of a window."""
-        vae = self._pipe.vae
+    def denoise(self, tasks: Sequence[DenoiseTask], on_step: OnStep) -> list[torch.Tensor]:
+        """Return all latents of each window: rows have noise of their own, and prompts are padded behind a mask."""
+        vae, first = self._pipe.vae, tasks[0]
         width, seconds = vae.config.latent_dim, vae.downsampling_ratio / vae.config.sampling_rate
 
         def stepped(_pipe: Any, step: int, _time: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-            on_step(step + 1, task.steps)
+            on_step(step + 1, first.steps)
             return tensors
 
         given: dict[str, Any] = {
-            "prompt": task.conditions.prompt,
+            "prompt": [task.conditions.prompt for task in tasks],
             # The library rounds up to whole latents.
-            "duration": (task.window.latents - 0.5) * seconds,
-            "num_inference_steps": task.steps,
-            "latents": noise(task, width),
-            "generator": torch.Generator().manual_seed(task.seed ^ NOISE_OF_STEPS),
+            "duration": (first.window.latents - 0.5) * seconds,
+            "num_inference_steps": first.steps,
+            "latents": torch.cat([noise(task, width) for task in tasks]),
+            "generator": [torch.Generator().manual_seed(task.seed ^ NOISE_OF_STEPS) for task in tasks],
             "callback_on_step_end": stepped,
             "output_type": "latent",
             "return_dict": False,
         }
-        if task.window.kept:
-            known, kept = known_latents(task, width), kept_latents(task.window)
+        if first.window.kept:
+            known = torch.cat([known_latents(task, width) for task in tasks])
+            kept = torch.cat([kept_latents(task.window) for task in tasks])
             latents = self._inpaint(audio=known, mask=kept, **given)[0]
         else:
-            negative = task.conditions.negative_prompt or None
-            latents = self._pipe(guidance_scale=task.guidance, negative_prompt=negative, **given)[0]
-        return finite(latents[0])
+            negative = [task.conditions.negative_prompt for task in tasks]
+            latents = self._pipe(guidance_scale=first.guidance, negative_prompt=negative, **given)[0]
+        return list(latents)
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Return audio; levels above full scale are left to the mixer."""
