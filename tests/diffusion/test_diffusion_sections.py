@@ -232,9 +232,9 @@ async def test_a_caller_that_leaves_ends_the_steps_and_the_model_plays_on(
 
 async def test_audio_comes_after_the_last_step_tile_by_tile(models: dict[str, Path], tmp_path: Path) -> None:
     async with serving(models["ace-step"], tmp_path, steps=40) as (stub, _):
-        found = await play(stub, start_of(spec_of(frames=45 * RATE)))
+        found = await play(stub, start_of(spec_of(frames=55 * RATE)))
         assert found.accepted.profile.audio_at_end
-        call = stub.RenderSection(iter([renderer_pb2.RenderSectionRequest(start=start_of(spec_of(frames=45 * RATE)))]))
+        call = stub.RenderSection(iter([renderer_pb2.RenderSectionRequest(start=start_of(spec_of(frames=55 * RATE)))]))
         answers = [message async for message in call]
     fractions = [each.progress.fraction for each in answers if each.WhichOneof("message") == "progress"]
     assert fractions == sorted(fractions)

@@ -32,12 +32,14 @@ def test_a_window_holds_the_section_and_what_is_known_around_it(
     assert window.after.first - window.own.first == (samples + window.skipped) // GRID.hop
 
 
-@given(SAMPLES, AROUND, st.integers(1, 300), st.integers(0, 40))
+@given(SAMPLES, AROUND, st.integers(1, 300), st.integers(0, 150), st.integers(0, 40))
 def test_tiles_give_every_latent_of_the_section_once_and_in_order(
-    samples: int, before: int, size: int, overlap: int
+    samples: int, before: int, size: int, more: int, overlap: int
 ) -> None:
     window = plan_window(GRID, samples, 0, before=before)
-    found = list(tiles(window, size=size, overlap=overlap))
+    found = list(tiles(window, size=size, longest=size + more, overlap=overlap))
+    assert all(len(tile.run) == size for tile in found[:-1])
+    assert len(found[-1].run) <= size + more
     given_once = [latent for tile in found for latent in range(tile.run.first, tile.run.end)]
     assert given_once == list(range(window.own.first, window.own.end))
     for tile in found:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from segue_renderer.diffusion.folder import ACE_STEP, DiffusersFolder, Family, positive, product
 from segue_renderer.diffusion.windows import LatentGrid
@@ -21,6 +21,8 @@ STABLE_AUDIO_SHORTEST_S: Final = 1.0
 STABLE_AUDIO_LONGEST_S: Final = 380.0
 TILE_S: Final = 20.0
 """Audio that is decoded at once: Stable Audio's decoder needs memory by the square of it."""
+LONGEST_TILE_S: Final = 30.0
+"""The longest tile of ACE-Step, whose decoder needs memory in proportion to it."""
 CONVOLUTION_REACH: Final = 12
 """Latents beside a sample that the convolutions of ACE-Step's decoder can see."""
 DISTILLED_STEPS: Final = 8
@@ -47,10 +49,18 @@ class ModelFacts:
     reach: int
     """Latents beside a tile that its audio depends on."""
 
+    longest_tile_s: float
+    """Audio that is decoded at once if it is all that is left."""
+
     @property
     def tile(self) -> int:
         """The latents that are decoded at once."""
         return max(1, round(TILE_S * self.grid.rate))
+
+    @property
+    def longest_tile(self) -> int:
+        """The latents that are decoded at once if they are all that is left: a tile saves the audio around another."""
+        return max(1, round(self.longest_tile_s * self.grid.rate))
 
 
 def facts_of(folder: DiffusersFolder) -> ModelFacts:
@@ -73,6 +83,7 @@ def _ace_step(folder: DiffusersFolder) -> ModelFacts:
         reads_negative_prompt=False,
         makes_batches=False,
         reach=CONVOLUTION_REACH,
+        longest_tile_s=LONGEST_TILE_S,
     )
 
 
@@ -82,8 +93,9 @@ def _stable_audio(folder: DiffusersFolder) -> ModelFacts:
     is_distilled = folder.configs["scheduler"].get("stochastic_sampling") is True
     longest = embedder.get("max_val", STABLE_AUDIO_LONGEST_S)
     longest = longest if isinstance(longest, int | float) and math.isfinite(longest) else STABLE_AUDIO_LONGEST_S
-    depths = vae.get("encoder_transformer_depths", [6])
-    layers = sum(depths) if isinstance(depths, list) and all(isinstance(each, int) for each in depths) else 1
+    stated = vae.get("encoder_transformer_depths", [6])
+    depths = cast("list[Any]", stated) if isinstance(stated, list) else []
+    layers = sum(depths) if depths and all(isinstance(each, int) for each in depths) else 1
     return ModelFacts(
         family=folder.family,
         grid=_grid(vae, 44_100, hop, STABLE_AUDIO_SHORTEST_S, min(STABLE_AUDIO_LONGEST_S, max(1.0, longest))),
@@ -95,6 +107,7 @@ def _stable_audio(folder: DiffusersFolder) -> ModelFacts:
         reads_negative_prompt=not is_distilled,
         makes_batches=True,
         reach=min(256, layers * positive(vae, "sliding_window", 1, "vae") + 2),
+        longest_tile_s=TILE_S,
     )
 
 

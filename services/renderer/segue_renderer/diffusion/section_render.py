@@ -94,8 +94,8 @@ class WindowRender:
         if self._latents is None:
             raise errors.InternalError("the section has no latents yet")
         finite(self._latents)
-        hop, sent = self.facts.grid.hop, 0
-        for tile in tiles(self.window, size=self.facts.tile, overlap=self.facts.reach):
+        facts, hop, sent = self.facts, self.facts.grid.hop, 0
+        for tile in tiles(self.window, size=facts.tile, longest=facts.longest_tile, overlap=facts.reach):
             sound = pipeline.decode(self._latents[:, tile.around.first : tile.around.end])
             first = (tile.run.first - tile.around.first) * hop
             room = self.window.samples + self.window.tail - sent

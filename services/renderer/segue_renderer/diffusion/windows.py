@@ -104,9 +104,11 @@ class DecodedTile:
     around: LatentRun
 
 
-def tiles(window: DiffusionWindow, *, size: int, overlap: int) -> Iterator[DecodedTile]:
-    """Yield the tiles of the section's own latents, in order."""
-    for first in range(window.own.first, window.own.end, size):
-        end = min(first + size, window.own.end)
+def tiles(window: DiffusionWindow, *, size: int, longest: int, overlap: int) -> Iterator[DecodedTile]:
+    """Yield the tiles of the section's own latents, in order. The last one may have up to `longest`."""
+    first = window.own.first
+    while first < window.own.end:
+        end = window.own.end if window.own.end - first <= longest else first + size
         around = LatentRun(max(0, first - overlap), min(window.latents, end + overlap))
         yield DecodedTile(LatentRun(first, end), around)
+        first = end

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
+import diffusers
 import torch
-from diffusers import AceStepPipeline
 
 from segue_renderer.diffusion.facts import ACE_STEP_LONGEST_S
 from segue_renderer.diffusion.families.pipeline import TextCuts, kept_latents, known_latents, noise
@@ -26,7 +26,11 @@ REFERENCE_PARTS: Final = 3
 REFERENCE_PART_S: Final = 10.0
 
 
-class KnownAceStepPipeline(AceStepPipeline):  # type: ignore[misc]  # the library has no types
+# Its types say less than they seem to.
+DF: Any = diffusers
+
+
+class KnownAceStepPipeline(DF.AceStepPipeline):  # type: ignore[misc]  # the library has no types
     """The library's pipeline over latents that are known already.
 
     The original encodes audio with a random part of its own, which no seed repeats, and counts latents in seconds,
@@ -39,7 +43,7 @@ class KnownAceStepPipeline(AceStepPipeline):  # type: ignore[misc]  # the librar
         """Return the latents around the section, or the model's silence."""
         if given.get("src_audio") is not None:
             return given["src_audio"].to(device, dtype), self.task.window.latents
-        return super().prepare_src_latents(device, dtype, latent_length=self.task.window.latents)
+        return DF.AceStepPipeline.prepare_src_latents(self, device, dtype, latent_length=self.task.window.latents)
 
     def prepare_reference_audio_latents(self, reference_audio: Any, batch_size: int, device: Any, dtype: Any) -> Any:
         """Return the latents of the reference."""
@@ -93,7 +97,7 @@ class AceStepAdapter:
 
     def timbre(self, samples: torch.Tensor) -> torch.Tensor:
         """Return the latents of a reference: three parts from its start, its middle and its end."""
-        part = round(REFERENCE_PART_S * self._pipe.sample_rate)
+        part: int = round(REFERENCE_PART_S * self._pipe.sample_rate)
         hop = round(self._pipe.sample_rate / self._pipe.latents_per_second)
         part -= part % hop
         repeated = samples.repeat(1, math.ceil(REFERENCE_PARTS * part / samples.shape[1]))

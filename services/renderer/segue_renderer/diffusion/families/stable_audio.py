@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import diffusers
 import torch
-from diffusers import StableAudio3InpaintPipeline, StableAudio3Pipeline
 
 from segue_renderer.diffusion.families.pipeline import TextCuts, kept_latents, known_latents, noise
 from segue_runtime import errors
@@ -21,7 +21,11 @@ NOISE_OF_STEPS: Final = 0x9E37_79B9
 """Sets the noise between the steps apart from the first noise of the same seed."""
 
 
-class KnownInpaintPipeline(StableAudio3InpaintPipeline):  # type: ignore[misc]  # the library has no types
+# Its types say less than they seem to.
+DF: Any = diffusers
+
+
+class KnownInpaintPipeline(DF.StableAudio3InpaintPipeline):  # type: ignore[misc]  # the library has no types
     """The library's pipeline over latents that are known already: only the audio around a section is encoded."""
 
     def _encode_reference_audio(self, audio: Any, device: Any) -> Any:
@@ -33,7 +37,7 @@ class StableAudioAdapter:
 
     def __init__(self, parts: dict[str, Any], device: torch.device) -> None:
         self._device = device
-        self._pipe: Any = StableAudio3Pipeline(**parts)
+        self._pipe: Any = DF.StableAudio3Pipeline(**parts)
         self._inpaint: Any = KnownInpaintPipeline(**parts)
         for pipe in (self._pipe, self._inpaint):
             pipe.set_progress_bar_config(disable=True)
