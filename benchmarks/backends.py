@@ -1,12 +1,12 @@
-"""Backends with published libraries: load, first audio, speed, memory, and what our part costs beside the bare library.
+"""Backends with published libraries: load, first audio, speed, memory, batches, and our cost beside the bare library.
 
-    python -m benchmarks.backends [--models ace-step,stable-audio] [--folder FOLDER] [--seconds 30] [--repeats 15]
-                                  [--threads 1]
+    python -m benchmarks.backends [--models musicgen,audiocraft,ace-step,stable-audio] [--size tiny|published]
+                                  [--folder KIND=FOLDER] [--seconds 30] [--repeats 15] [--threads 1]
 
-Without `--folder` the models are tiny random ones, which the tests write: the library's part is then as small as it can
-be, and ours as large. Ours and the bare library take turns, and processor time is compared, so that other processes do
-not decide. Every model is measured in a process of its own. There is no table of batches: a model makes one section at
-a time.
+Without `--folder` the models are random ones: tiny, which the tests write, so that the library's part is as small as it
+can be and ours as large; or, of MusicGen, of the published size `small`. Ours and the bare library take turns, and
+processor time is compared, so that other processes do not decide. Every model is measured in a process of its own;
+audiocraft's is that of .venv-audiocraft (`make setup-audiocraft`).
 """
 
 from __future__ import annotations
@@ -14,155 +14,173 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import subprocess
 import sys
-import tempfile
 import time
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import report
+from benchmarks.backends_players import (
+    KINDS,
+    PROMPT,
+    PUBLISHED_SECONDS,
+    SECONDS,
+    SLOTS,
+    backend_of,
+    bare_of,
+    temporary,
+    written,
+)
 
 if TYPE_CHECKING:
-    from segue_renderer.diffusion.backend import DiffusionBackend
-    from segue_renderer.diffusion.families.pipeline import LatentPipeline
+    from collections.abc import Callable
+
+    from segue_renderer.backend import Backend
 
 COLUMNS = (
-    "model", "import", "load", "memory", "section", "first audio", "whole section", "times real time", "bare library",
-    "ours / bare, processor time (median of pairs)",
+    "model", "import", "load", "memory", "section", "first audio", "whole section",
+    "times real time, 1 / 2 / 4 at once", "bare library", "ours / bare, processor time (median of pairs)",
 )  # fmt: skip
-PROMPT = "calm piano, 120 bpm, C major"
+AUDIOCRAFT_PYTHON = Path(".venv-audiocraft/bin/python")
 
 
 def main() -> None:
     """Measure every model, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", default="ace-step,stable-audio", help="tiny models to measure")
-    parser.add_argument("--folder", type=Path, help="a model in diffusers' layout, instead of the tiny ones")
-    parser.add_argument("--seconds", type=float, default=30.0, help="length of the section")
-    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--models", default=",".join(KINDS), help="kinds of models to measure")
+    parser.add_argument("--size", choices=("tiny", "published"), default="tiny", help="size of random models")
+    parser.add_argument("--folder", action="append", default=[], metavar="KIND=FOLDER", help="a model of that kind")
+    parser.add_argument("--seconds", type=float, help="length of the section; default: by kind and size")
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--threads", type=int, default=1, help="threads of torch")
-    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--one", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    given.folders = dict(each.split("=", 1) for each in given.folder)
     if given.one:
-        print(json.dumps(asyncio.run(measured(given))))
+        with temporary() as place:
+            print(json.dumps(asyncio.run(measured(given, Path(place)))))
         return
-    report.heading("Diffusion models beside the bare library")
-    with tempfile.TemporaryDirectory() as place:
-        folders = [given.folder] if given.folder else [tiny(Path(place), kind) for kind in given.models.split(",")]
-        report.table(COLUMNS, [row_of(folder, given) for folder in folders])
+    kinds = list(given.folders) or given.models.split(",")
+    unknown = [kind for kind in kinds if kind not in KINDS]
+    if unknown:
+        parser.error(f"{unknown[0]} is not a kind of model; there are: {', '.join(KINDS)}")
+    report.heading("Backends beside the bare library")
+    report.table(COLUMNS, [row_of(kind, given) for kind in kinds])
 
 
-def tiny(place: Path, kind: str) -> Path:
-    """Write a tiny random model."""
-    from tests.diffusion import tiny_models
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        write = tiny_models.write_ace_step if kind == "ace-step" else tiny_models.write_stable_audio
-        return write(place / kind)
-
-
-def row_of(folder: Path, given: argparse.Namespace) -> list[str]:
+def row_of(kind: str, given: argparse.Namespace) -> list[str]:
     """Measure one model in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.backends", "--one", "--folder", str(folder)]
-    command += ["--seconds", str(given.seconds), "--steps", str(given.steps), "--repeats", str(given.repeats)]
-    command += ["--threads", str(given.threads)]
-    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    name = Path(given.folders[kind]).name if kind in given.folders else f"{kind}, {given.size}"
+    python = str(AUDIOCRAFT_PYTHON) if kind == "audiocraft" else sys.executable
+    if not Path(python).exists():
+        return [name, "make setup-audiocraft", *[""] * (len(COLUMNS) - 2)]
+    command = [python, "-m", "benchmarks.backends", "--one", kind, *sys.argv[1:]]
+    run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if run.returncode:
+        return [name, "failed", *[""] * (len(COLUMNS) - 2)]
     found = json.loads(run.stdout.splitlines()[-1])
+    together = " / ".join(f"{found['seconds'] * int(count) / s:.3g}" for count, s in found["together_s"].items())
     return [
-        folder.name,
+        name,
         f"{found['import_s']:.1f} s",
         f"{found['load_s']:.2f} s",
         f"{found['memory_mib']:.0f} MiB",
-        f"{given.seconds:g} s",
+        f"{found['seconds']:g} s",
         f"{found['first_s']:.3f} s",
         f"{found['ours_s']:.3f} s",
-        f"{given.seconds / found['ours_s']:.0f}",
+        together,
         f"{found['bare_s']:.3f} s",
         f"{found['ratio']:.3f}",
     ]
 
 
-async def measured(given: argparse.Namespace) -> dict[str, float]:
+async def measured(given: argparse.Namespace, place: Path) -> dict[str, Any]:
     """Return all figures of one model."""
-    began = time.perf_counter()
+    kind, began = given.one, time.perf_counter()
     import torch
 
-    from segue_renderer.diffusion.backend import DiffusionBackend
-    from segue_runtime.settings import DiffusionSettings
-
     torch.set_num_threads(given.threads)
+    path = given.folders.get(kind)
+    seconds = given.seconds or (PUBLISHED_SECONDS if given.size == "published" else SECONDS[kind])
+    folder = Path(path) if path else await asyncio.to_thread(written, kind, given.size, place)
+    writing_s = time.perf_counter() - began
+    began = time.perf_counter()
+    backend = backend_of(kind, folder, given.threads)
     import_s = time.perf_counter() - began
     before, began = resident_bytes(), time.perf_counter()
-    backend = DiffusionBackend(DiffusionSettings(model=str(given.folder), steps=given.steps))
     await backend.load()
-    load_s = time.perf_counter() - began
-    memory = resident_bytes() - before
-    from segue_renderer.diffusion.folder import DiffusersFolder
-    from segue_renderer.diffusion.network import ModelPlacement
+    load_s, memory = time.perf_counter() - began, resident_bytes() - before
+    bare = await asyncio.to_thread(bare_of, kind, folder)
+    firsts, ours, bares, ratios = await turns(backend, bare, seconds, given.repeats)
+    together_s = {}
+    for count in (1, 2, 4):
+        if count <= SLOTS.get(kind, 1):
+            together_s[count] = report.median([await play_together(backend, seconds, count) for _ in range(3)])
+    await backend.close()
+    return {
+        "import_s": import_s,
+        "writing_s": writing_s,
+        "load_s": load_s,
+        "memory_mib": memory / 2**20,
+        "seconds": seconds,
+        "first_s": report.median(firsts),
+        "ours_s": report.median(ours),
+        "bare_s": report.median(bares),
+        "ratio": report.median(ratios),
+        "together_s": together_s,
+    }
 
-    bare = ModelPlacement.of("cpu", "fp32", "none").load(DiffusersFolder.open(given.folder))
+
+async def turns(
+    backend: Backend, bare: Callable[[float], None], seconds: float, repeats: int
+) -> tuple[list[float], list[float], list[float], list[float]]:
+    """Let ours and the bare library take turns: seconds to the first audio, of ours, of bare, and ratios of work."""
     firsts, ours, bares, ratios = [], [], [], []
-    for repeat in range(1 + given.repeats):
+    for repeat in range(1 + repeats):
         worked, began = time.process_time(), time.perf_counter()
-        first_s = await play_ours(backend, given.seconds)
+        first_s = await play_ours(backend, seconds, 7)
         ours_s, ours_work = time.perf_counter() - began, time.process_time() - worked
         worked, began = time.process_time(), time.perf_counter()
-        await asyncio.to_thread(play_bare, bare, given.seconds, given.steps)
+        await asyncio.to_thread(bare, seconds)
         bare_s, bare_work = time.perf_counter() - began, time.process_time() - worked
         if repeat:  # the first turn warms both up
             firsts.append(first_s)
             ours.append(ours_s)
             bares.append(bare_s)
             ratios.append(ours_work / bare_work)
-    await backend.close()
-    return {
-        "import_s": import_s,
-        "load_s": load_s,
-        "memory_mib": memory / 2**20,
-        "first_s": report.median(firsts),
-        "ours_s": report.median(ours),
-        "bare_s": report.median(bares),
-        "ratio": report.median(ratios),
-    }
+    return firsts, ours, bares, ratios
 
 
-async def play_ours(backend: DiffusionBackend, seconds: float) -> float:
+async def play_ours(backend: Backend, seconds: float, seed: int) -> float:
     """Render a section with the backend; return the seconds to its first audio."""
+    from segue_music.elements import Metre, TempoPoint
     from segue_music.plan import Role, SectionSpec
     from segue_renderer.backend import RenderedAudio, RenderRequest
 
     rate = backend.profiles[0].sample_rate
-    spec = SectionSpec("one", Role.VERSE, 1, frames=round(seconds * rate), sample_rate=rate, prompt=PROMPT)
+    spec = SectionSpec(
+        "one", Role.VERSE, 1, frames=round(seconds * rate), sample_rate=rate, prompt=PROMPT, metre=Metre(4, 4),
+        tempo_points=(TempoPoint(0, 120.0),), energy=(0.5,),
+    )  # fmt: skip
     began, first_s = time.perf_counter(), 0.0
-    async for event in backend.render(RenderRequest(spec, "", 7)):
+    async for event in backend.render(RenderRequest(spec, "", seed)):
         if isinstance(event, RenderedAudio) and not first_s:
             first_s = time.perf_counter() - began
     return first_s
 
 
-def play_bare(pipeline: LatentPipeline, seconds: float, steps: int) -> None:
-    """Make the same audio with the library's own pipeline."""
-    import diffusers
-    import torch
-
-    ours: Any = pipeline.pipe
-    is_ace_step = hasattr(ours, "condition_encoder")
-    kind: Any = diffusers.AceStepPipeline if is_ace_step else diffusers.StableAudio3Pipeline
-    bare = kind(**ours.components)
-    bare.set_progress_bar_config(disable=True)
-    length = {"lyrics": "[Instrumental]", "audio_duration": seconds} if is_ace_step else {"duration": seconds}
-    bare(PROMPT, num_inference_steps=steps, generator=torch.Generator().manual_seed(7), output_type="np", **length)
+async def play_together(backend: Backend, seconds: float, count: int) -> float:
+    """Return the seconds for several sections at once."""
+    began = time.perf_counter()
+    await asyncio.gather(*(play_ours(backend, seconds, 7 + number) for number in range(count)))
+    return time.perf_counter() - began
 
 
 def resident_bytes() -> int:
     """Return the memory of this process."""
-    import psutil
-
-    return int(psutil.Process().memory_info().rss)
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from segue_renderer.diffusion.folder import ACE_STEP, DiffusersFolder, Family, positive, product
 from segue_renderer.diffusion.windows import LatentGrid
@@ -93,9 +93,10 @@ def _stable_audio(folder: DiffusersFolder) -> ModelFacts:
     is_distilled = folder.configs["scheduler"].get("stochastic_sampling") is True
     longest = embedder.get("max_val", STABLE_AUDIO_LONGEST_S)
     longest = longest if isinstance(longest, int | float) and math.isfinite(longest) else STABLE_AUDIO_LONGEST_S
-    stated = vae.get("encoder_transformer_depths", [6])
-    depths = cast("list[Any]", stated) if isinstance(stated, list) else []
-    layers = sum(depths) if depths and all(isinstance(each, int) for each in depths) else 1
+    try:
+        layers = sum(int(each) for each in vae.get("encoder_transformer_depths", [6]))
+    except (TypeError, ValueError, OverflowError):
+        layers = 1
     return ModelFacts(
         family=folder.family,
         grid=_grid(vae, 44_100, hop, STABLE_AUDIO_SHORTEST_S, min(STABLE_AUDIO_LONGEST_S, max(1.0, longest))),
