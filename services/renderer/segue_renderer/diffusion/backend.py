@@ -28,7 +28,7 @@ from segue_renderer.diffusion.facts import facts_of
 from segue_renderer.diffusion.families.pipeline import RenderStopped
 from segue_renderer.diffusion.folder import ACE_STEP, DiffusersFolder
 from segue_renderer.diffusion.network import ModelPlacement, weight_bytes
-from segue_renderer.diffusion.passes import DenoisePasses, SectionSteps
+from segue_renderer.diffusion.passes import DenoisePasses, DenoiseRow
 from segue_renderer.diffusion.section_render import WindowRender, check_request
 from segue_renderer.model_card import UNKNOWN_LICENSE
 from segue_renderer.torch_device import is_out_of_memory, memory, raise_out_of_memory_at, release
@@ -203,7 +203,7 @@ class DiffusionBackend:
             )
             async for current in position.updates():
                 yield RenderProgress(0, total, current)
-            steps = SectionSteps(section)
+            steps = DenoiseRow(section)
             self._passes.join(steps)
             try:
                 async for fraction in steps.fractions():
@@ -232,7 +232,7 @@ class DiffusionBackend:
             warnings=tuple(section.warnings),
         )
 
-    async def _run_pass(self, together: Sequence[SectionSteps]) -> None:
+    async def _run_pass(self, together: Sequence[DenoiseRow]) -> None:
         """Take the steps of sections together, and count them."""
         began, done = time.perf_counter(), 0
 

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
     from segue_renderer.diffusion.section_render import WindowRender
 
-    RunPass = Callable[[Sequence["SectionSteps"]], Awaitable[None]]
+    RunPass = Callable[[Sequence["DenoiseRow"]], Awaitable[None]]
 
 GATHER_S: Final = 0.05
 """How long a section waits for others: those of a piece come one after the other."""
 PROGRESS_INTERVAL_S: Final = 0.1
 
 
-class SectionSteps:
+class DenoiseRow:
     """A section's steps on the thread: their progress for the event loop, and their end when the caller is gone."""
 
     def __init__(self, section: WindowRender) -> None:
@@ -68,10 +68,10 @@ class DenoisePasses:
     def __init__(self, most: int, run: RunPass) -> None:
         self._most = most
         self._run = run
-        self._waiting: list[SectionSteps] = []
+        self._waiting: list[DenoiseRow] = []
         self._task: asyncio.Task[None] | None = None
 
-    def join(self, steps: SectionSteps) -> None:
+    def join(self, steps: DenoiseRow) -> None:
         """Add a section to the next pass that it fits into."""
         self._waiting.append(steps)
         if self._task is None or self._task.done():
@@ -90,7 +90,7 @@ class DenoisePasses:
             for each in together:
                 await each.left.wait()  # their audio comes before the steps of others
 
-    async def _pass(self, together: list[SectionSteps]) -> None:
+    async def _pass(self, together: list[DenoiseRow]) -> None:
         """Take the steps of sections together; one by one, if there is not enough memory."""
         try:
             if together:
