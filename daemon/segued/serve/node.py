@@ -10,16 +10,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from segue_runtime import failpoints
+from segue_runtime import failpoints, logs
 from segue_runtime.accounting.traffic import TrafficMeter
 from segue_runtime.clocks import REAL
 from segue_runtime.lifecycle import Lifecycle, Phase
 from segue_runtime.metrics import Metrics
-from segue_runtime.rpc.addresses import AddressRefused, ListenError, is_unix
+from segue_runtime.rpc.addresses import AddressRefused, ListenError, is_loopback, is_unix
 from segue_runtime.rpc.admission.admission import Admission
 from segue_runtime.rpc.admission.role_tokens import role_tokens
 from segue_runtime.rpc.server import KEEPALIVE_S, Server, Service
 from segue_runtime.tenants import RequestRates, TenantTable
+from segued.serve.openness import open_doors
 from segued.serve.roles import STATELESS_ROLES
 from segued.serve.storage import (
     STORE_ROLES,
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from segue_runtime.clocks import Clocks
     from segue_runtime.metrics import MetricsPort
     from segue_runtime.settings import Settings
+
+log = logs.get("server")
 
 
 class Node:
@@ -184,12 +187,21 @@ class Node:
             )
             self.addresses += [public.listen(address) for address in addresses]
             servers.append(public)
+            self._log_open_doors(has_users=any(not service.is_for_roles for service in services))
         self.lifecycle.add(Phase.WAIT, "load balancers", self._wait_before_stop)
         for server in servers:
             self.lifecycle.add(Phase.REFUSE, "health", server.refuse)
             self.lifecycle.add(Phase.STOP, "server", server.stop)
             await server.accept()
         return servers
+
+    def _log_open_doors(self, *, has_users: bool) -> None:
+        reachable = [address for address in self.addresses if not is_unix(address)]
+        if not reachable:
+            return
+        write = log.info if all(map(is_loopback, reachable)) else log.warning
+        for door in open_doors(self.settings, has_users=has_users):
+            write(f"open: {door}", addresses=reachable)
 
     async def _check_all(self) -> None:
         for service in self._inner_services:
