@@ -15,7 +15,7 @@ COPY gateway gateway
 COPY daemon daemon
 COPY clients/python clients/python
 ENV UV_PROJECT_ENVIRONMENT=/opt/segue UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1
-RUN uv sync --frozen --no-dev --no-editable --extra "$ROLE" --extra redis --extra jwt
+RUN uv sync --frozen --no-dev --no-editable --extra "$ROLE" --extra jwt
 
 FROM python:3.12-slim
 ARG ROLE

@@ -12,8 +12,8 @@ AUDIOCRAFT := UV_PROJECT_ENVIRONMENT=$(CURDIR)/.venv-audiocraft $(UV) sync -q --
 	--project services/renderer/audiocraft-environment
 # Extras and dependency groups of each environment. `make demo` needs no development tools.
 FOR_USE := --extra all
-FOR_TESTS := $(FOR_USE) --extra hub --extra redis --extra jwt --group test
-FOR_ALL := $(FOR_USE) --extra hub --extra redis --extra jwt --group dev
+FOR_TESTS := $(FOR_USE) --extra hub --extra jwt --group test
+FOR_ALL := $(FOR_USE) --extra hub --extra jwt --group dev
 # Tests that every change must pass; `make nightly` runs all.
 QUICK := not slow and not engine and not audiocraft
 
@@ -27,7 +27,7 @@ MINUTES ?= 10
 SHAPE ?= embedded
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-musicgen setup-diffusion setup-audiocraft setup-test setup-dev demo up up-cluster serve test test-engine test-audiocraft nightly \
+.PHONY: help setup setup-musicgen setup-diffusion setup-audiocraft setup-test setup-dev demo up up-cluster serve test test-cluster test-engine test-audiocraft nightly \
 	fleet versitygw chaos lint format types contracts extras image generate benchmarks accuracy clients rust segue lock clean
 
 help: ## Show this list
@@ -89,6 +89,13 @@ serve: setup ## Start the server on 127.0.0.1:7300
 test: setup-test ## Run all quick tests
 	@$(BIN)/pytest -q -n 2 --dist loadfile -m "$(QUICK)" $(PYTEST)
 
+# What a cluster may do otherwise than one process: streams, resumption, faults, owners, and the tests of real processes.
+CLUSTER := $(addprefix tests/mesh/test_mesh_,$(addsuffix .py,composition cursors broken_connections outages takeover owners \
+	silent_faults uploads)) tests/mesh/test_mesh_crashes.py tests/fleet
+
+test-cluster: setup-test ## Run the tests of streams, resumption, faults and owners on a cluster (needs redis-server and `make versitygw`)
+	@PATH="$(CURDIR)/.tools/bin:$$PATH" $(BIN)/pytest -q -n 2 --dist loadfile -m "$(QUICK)" --shape cluster $(CLUSTER) $(PYTEST)
+
 test-engine: $(UV) ## Run the tests of the engines that need torch (installs it)
 	@$(UV) sync -q --frozen --inexact --python $(PYTHON) $(FOR_TESTS) --extra musicgen --extra diffusion --group engine
 	@$(BIN)/pytest -q -m "engine and not slow" tests/engine tests/diffusion tests/contract $(PYTEST)
@@ -99,6 +106,7 @@ test-audiocraft: setup-test ## Run the tests of the audiocraft renderer in its e
 
 nightly: setup-dev ## Run all tests, including slow ones; missing reference programs fail (installs torch)
 	@$(BIN)/pytest -q -m "not engine and not audiocraft" --require-reference $(PYTEST)
+	@$(BIN)/pytest -q -m "not engine and not audiocraft" --require-reference --shape cluster tests/mesh $(PYTEST)
 	@$(UV) sync -q --frozen --inexact --python $(PYTHON) $(FOR_TESTS) --extra musicgen --extra diffusion --group engine
 	@$(AUDIOCRAFT) --group test
 	@$(BIN)/pytest -q -m engine tests/engine tests/diffusion tests/contract --require-reference $(PYTEST)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.fleet.fleet import Fleet, running_fleet
 from tests.fleet.members import MEMBERS
 from tests.mesh.harness import Heard, embedded, hear, sha256, spec
 
 from segue.composer.v1 import composition_pb2, stream_pb2
-from segue_client import Client, SegueError
+from segue_client import Access, Client, SegueError
+from segue_client.channel import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from segue_client import Update
 
 pytestmark = [pytest.mark.reference("redis-server", "versitygw"), pytest.mark.timeout(300)]
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 BOTH = stream_pb2.AUDIO_SELECTION_BOTH
 ASKED = spec("calm piano, 120 bpm, C major, verse chorus", seconds=12)
 LOAD = [spec("calm piano, 120 bpm, C major, verse chorus", seconds=20, seed=seed) for seed in range(4)]
@@ -132,3 +135,36 @@ async def test_a_rolling_restart_of_everything_under_load_loses_nothing(fleet: F
         assert heard.kinds.count("section_finished") == len(heard.composition.sections)
         logged = numbers(heard.updates)
         assert logged == sorted(set(logged))
+
+
+async def health_becomes(address: str, status: int) -> None:
+    async with connect(Access(address)) as channel, asyncio.timeout(60):
+        health = cast("Any", health_pb2_grpc.HealthStub(channel))
+        while True:
+            answer = await health.Check(health_pb2.HealthCheckRequest(service="segue.composer.v1.ComposerService"))
+            if answer.status == status:
+                return
+            await asyncio.sleep(0.1)
+
+
+async def test_a_gateway_is_not_ready_without_redis_and_ready_without_its_bucket(fleet: Fleet) -> None:
+    """A bucket is away for all gateways at once, and most calls need none."""
+    address = fleet.gateways[0]
+    async with Client(address, patience_s=60) as client:
+        made = (await hear(client.compose(spec(seconds=2)))).composition
+        fleet.storage.s3.stop()
+        try:
+            assert (await client.create(spec(seconds=2, seed=77))).name
+            await asyncio.sleep(3)  # longer than two checks
+            await health_becomes(address, SERVING)
+            assert (await client.get(made.name)).state == composition_pb2.STATE_SUCCEEDED
+            assert "finished" in (await hear(client.watch(made.name))).kinds
+        finally:
+            fleet.storage.s3.start()
+        fleet.storage.redis.kill()
+        try:
+            await health_becomes(address, NOT_SERVING)
+        finally:
+            fleet.storage.redis.start()
+        await health_becomes(address, SERVING)
+        assert [each async for each in client.read(made.outputs[0])]

@@ -12,6 +12,7 @@ import grpc
 import grpc.aio
 import pytest
 from tests.mesh.harness import free_port
+from tests.mesh.shapes import shape
 
 from segue.analyzer.v1 import analyzer_pb2
 from segue.composer.v1 import composer_pb2
@@ -125,7 +126,9 @@ async def test_each_method_is_open_to_callers_with_a_grant_that_suffices_and_to_
     keys.write_text(KEY)
     keys.chmod(0o600)
     flags = {"home": str(tmp_path), "server.role": port, "server.signing_keys": str(keys), "server.drain": "1s"}
-    settings = load({**flags, "conductor.listen": "127.0.0.1:0"}, environ={}, folder=tmp_path)
+    settings = load(
+        {**flags, **shape().settings(tmp_path), "conductor.listen": "127.0.0.1:0"}, environ={}, folder=tmp_path
+    )
     expected: dict[str, set[str]] = {}
     found: dict[str, set[str]] = {}
     async with (
@@ -154,7 +157,11 @@ def test_every_service_of_the_contract_is_at_a_port() -> None:
 async def test_the_operator_and_callers_without_a_token_may_do_everything(tmp_path: Path) -> None:
     method = composer_pb2.DESCRIPTOR.services_by_name["ComposerService"].methods_by_name["CancelAnalysis"]
     for flags in ({}, {"server.token": "a token that is long enough"}):
-        settings = load({"home": str(tmp_path), "server.drain": "1s", **flags}, environ={}, folder=tmp_path)
+        settings = load(
+            {"home": str(tmp_path), **shape().settings(tmp_path), "server.drain": "1s", **flags},
+            environ={},
+            folder=tmp_path,
+        )
         async with (
             Node(settings, listen=("127.0.0.1:0",)) as node,
             grpc.aio.insecure_channel(node.addresses[0]) as channel,

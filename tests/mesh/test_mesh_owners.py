@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 from tests.mesh.harness import hear, spec, stub
+from tests.mesh.shapes import shape
 
 from segue.composer.v1 import analysis_pb2, composition_pb2, files_pb2, spec_pb2, stream_pb2
 from segue_client import Access, Client, SegueError
@@ -47,7 +48,8 @@ async def owners(tmp_path: Path) -> AsyncIterator[Owners]:
     tokens = tmp_path / "tokens"
     digests = {owner: hashlib.sha256(f"token of {owner}".encode()).hexdigest() for owner in GRANTS}
     tokens.write_text("".join(f"{owner} {digests[owner]} {grants}\n" for owner, grants in GRANTS.items()))
-    flags = {"home": str(tmp_path), "server.tokens_file": str(tokens), "server.drain": "1s"}
+    flags = {"home": str(tmp_path), **shape().settings(tmp_path), "server.drain": "1s"}
+    flags["server.tokens_file"] = str(tokens)
     async with contextlib.AsyncExitStack() as stack:
         node = Node(load(flags, environ={}, folder=tmp_path), listen=("127.0.0.1:0",))
         address = (await stack.enter_async_context(node)).addresses[0]
@@ -55,7 +57,7 @@ async def owners(tmp_path: Path) -> AsyncIterator[Owners]:
             await stack.enter_async_context(Client(Access(address, token=f"token of {owner}"), patience_s=20))
             for owner in GRANTS
         ]
-        yield Owners(address, tmp_path / "artifacts" / "takes", ann, bob, ops)
+        yield Owners(address, shape().artifact_folder(tmp_path) / "takes", ann, bob, ops)
 
 
 async def refusal(call: Awaitable[object]) -> SegueError:

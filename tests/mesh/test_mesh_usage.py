@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import grpc.aio
 import pytest
 from tests.mesh.harness import Segued, hear, spec, stub
+from tests.mesh.shapes import opened_store, shape
 
 from segue.composer.v1 import composition_pb2, stream_pb2, usage_pb2
 from segue_client import Access, Client, SegueError
 from segue_client.errors import from_rpc_error
 from segue_runtime.accounting.traffic import Traffic
 from segue_runtime.settings import load
-from segue_runtime.store import Delivered, NewJob, SqliteStore
+from segue_runtime.store import Delivered, NewJob
 from segued.serve.node import Node
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ async def test_a_piece_is_counted_once_when_its_conductor_is_killed(segued: Segu
         assert made.state == composition_pb2.STATE_SUCCEEDED
         (found,) = await all_usage(client)
         assert found.audio.ToNanoseconds() / 1e9 == pytest.approx(made.draft_frames / made.plan.sample_rate)
-        assert found.stored_bytes == size_of(segued.home / "artifacts" / made.name)
+        assert found.stored_bytes == size_of(shape().artifact_folder(segued.home) / made.name)
         assert list(found.rendered) == ["sketch"]
         assert found.rendered["sketch"].ToNanoseconds() > 0
         await client.delete(made.name)
@@ -92,7 +93,8 @@ async def node(tmp_path: Path) -> AsyncIterator[Node]:
     """A mesh whose owners' tokens are their names."""
     lines = (f"{owner} {hashlib.sha256(owner.encode()).hexdigest()} {grants}\n" for owner, grants in TOKENS.items())
     (tmp_path / "tokens").write_text("".join(lines))
-    flags = {"home": str(tmp_path), "server.tokens_file": str(tmp_path / "tokens"), "server.drain": "1s"}
+    flags = {"home": str(tmp_path), **shape().settings(tmp_path), "server.drain": "1s"}
+    flags["server.tokens_file"] = str(tmp_path / "tokens")
     async with Node(load(flags, environ={}, folder=tmp_path), listen=("127.0.0.1:0",)) as found:
         yield found
 
@@ -131,31 +133,31 @@ async def test_requests_and_sent_bytes_are_counted_for_each_owner(node: Node, tm
 
 
 async def test_a_clean_stop_keeps_the_last_second(tmp_path: Path) -> None:
-    settings = load({"home": str(tmp_path), "server.drain": "1s"}, environ={}, folder=tmp_path)
+    values = {"home": str(tmp_path), **shape().settings(tmp_path), "server.drain": "1s"}
+    settings = load(values, environ={}, folder=tmp_path)
     async with (
         Node(settings, listen=("127.0.0.1:0",)) as node,
         Client(Access(node.addresses[0]), patience_s=5) as client,
     ):
         for _ in range(5):
             await client.stats()
-    store = await SqliteStore.open(tmp_path / "segue.db")
     today = dt.datetime.now(dt.UTC).date()
-    page = await store.usage("local", today - dt.timedelta(1), today)
-    await store.close()
+    async with opened_store(tmp_path) as store:
+        page = await store.usage("local", today - dt.timedelta(1), today)
     assert sum(day.requests for day in page.days) == 5
 
 
 async def filled(tmp_path: Path) -> None:
     """Write usage of many owners behind the gateway's back."""
-    store = await SqliteStore.open(tmp_path / "segue.db")
-    await store.add_traffic({f"owner{number:03}": Traffic(1, 2) for number in range(250)} | {"ann": Traffic(7)})
-    await store.create(NewJob("compositions/a", "composition", "ann", b"", b"", b""), queue_limit=9)
-    claimed = await store.claim_one("compositions/a", "c", 10)
-    assert claimed is not None
-    await store.append(
-        claimed.name, claimed.epoch, [], after=claimed.last_row, terminal=True, delivered=Delivered(61.5, 9)
-    )
-    await store.close()
+    traffic = {f"owner{number:03}": Traffic(1, 2) for number in range(250)} | {"ann": Traffic(7)}
+    async with opened_store(tmp_path) as store:
+        await store.add_traffic(traffic)
+        await store.create(NewJob("compositions/a", "composition", "ann", b"", b"", b""), queue_limit=9)
+        claimed = await store.claim_one("compositions/a", "c", 10)
+        assert claimed is not None
+        await store.append(
+            claimed.name, claimed.epoch, [], after=claimed.last_row, terminal=True, delivered=Delivered(61.5, 9)
+        )
 
 
 async def test_an_admin_sees_all_owners_and_others_see_themselves(node: Node, tmp_path: Path) -> None:

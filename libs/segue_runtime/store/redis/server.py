@@ -70,8 +70,8 @@ def connect(url: str, setting: str = "store.url") -> RedisClient:
         from redis.backoff import NoBackoff
     except ImportError:
         raise StoreUnavailable(
-            f"{setting} needs the extra `redis`: pip install 'segue[redis]' "
-            "(in a checkout: .tools/bin/uv sync --frozen --inexact --extra redis)"
+            f"{setting} needs the extra `redis`, which the extras gateway, conductor and all contain: "
+            "pip install 'segue[redis]'"
         ) from None
     options: dict[str, Any] = {
         "socket_connect_timeout": CONNECT_S,
