@@ -18,13 +18,14 @@ from tests.mesh.harness import Heard, Segued, embedded, hear, sha256, spec, stub
 from segue.composer.v1 import composition_pb2, stream_pb2
 from segue.renderer.v1 import renderer_pb2
 from segue_client import Client
-from segue_runtime.clocks import Clocks
+from segue_runtime.clocks import REAL, Clocks
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.mesh.faulty_renderer import Responses
 
+ITS_OWN_TIME = pytest.mark.only_shape("embedded", "a store in Redis has the time of its server")
 BOTH = stream_pb2.AUDIO_SELECTION_BOTH
 ASKED = spec("calm piano, 120 bpm, C major, verse chorus", seconds=12)
 
@@ -162,7 +163,7 @@ async def test_a_deadline_ends_the_stream_and_not_the_work(tmp_path: Path) -> No
             assert rest.composition.state == composition_pb2.STATE_SUCCEEDED
 
 
-@pytest.mark.parametrize("how", ["the caller goes", "CancelComposition"])
+@pytest.mark.parametrize("how", [pytest.param("the caller goes", marks=ITS_OWN_TIME), "CancelComposition"])
 async def test_a_cancel_frees_a_renderer_in_the_middle_of_a_section(tmp_path: Path, how: str) -> None:
     playing = asyncio.Event()
     ahead_s = 0.0
@@ -181,7 +182,7 @@ async def test_a_cancel_frees_a_renderer_in_the_middle_of_a_section(tmp_path: Pa
         flags: dict[str, object] = {
             "renderer.addresses": renderer.address, "gateway.attach_grace": "60s", "conductor.heartbeat": "0.1s",
         }  # fmt: skip
-        async with embedded(tmp_path, flags, clocks) as (_, client):
+        async with embedded(tmp_path, flags, clocks if how == "the caller goes" else REAL) as (_, client):
             stream = client.compose(spec(), audio=BOTH, cancel_when_gone=how == "the caller goes")
             name = (await anext(stream)).event.composition
             await playing.wait()

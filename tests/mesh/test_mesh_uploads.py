@@ -94,7 +94,7 @@ async def test_a_write_whose_caller_goes_away_is_stored_whole(tmp_path: Path) ->
     async with embedded(tmp_path, flags) as (node, client), stub(node.inner) as calls, asyncio.timeout(LIMIT_S):
         name = await opened(calls, 8)
         call = calls.WriteUpload(part(name, 0, b"abcd"))
-        while not any((tmp_path / "artifacts" / ".partial").iterdir()):  # noqa: ASYNC110 - nothing else tells
+        while not any(tmp_path.rglob(".partial/*")):  # noqa: ASYNC110 - nothing else tells
             await asyncio.sleep(0.01)
         call.cancel()
         while [each.offset async for each in client.uploads()] != [4]:  # noqa: ASYNC110

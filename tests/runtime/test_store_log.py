@@ -220,6 +220,9 @@ async def test_an_upload_grows_only_at_its_end_and_within_the_quota(store: Store
 
 async def test_an_upload_without_bytes_takes_no_quota(store: Store) -> None:
     await store.create_upload(Upload("uploads/1", "ann", "audio/flac", size=15), quota_bytes=15, max_uploads=3)
+    await store.create_upload(Upload("uploads/0", "ann", "audio/flac", size=15), quota_bytes=15, max_uploads=3)
+    await store.discard_upload("uploads/0")
+    assert await store.get_upload("uploads/0") is None
     await store.create_upload(Upload("uploads/2", "ann", "audio/flac", size=15), quota_bytes=15, max_uploads=3)
     await store.advance_upload("uploads/2", part(0, 15), quota_bytes=15)
     await store.finish_upload("uploads/2", b"h")

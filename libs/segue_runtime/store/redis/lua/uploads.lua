@@ -126,7 +126,7 @@ function operations.discard_upload(name)
   end
   if upload[3] ~= '1' then
     redis.call('HSET', key('upload', name), 'discarded', 1)
-    redis.call('HINCRBY', key('uploads', 'bytes'), upload[1], '-' .. upload[2])
+    redis.call('HINCRBY', key('uploads', 'bytes'), upload[1], text(0 - tonumber(upload[2])))
     redis.call('ZREM', key('uploads', 'of', upload[1]), name)
     redis.call('ZREM', key('uploads', 'written'), name)
     redis.call('ZREM', key('uploads', 'created'), name)
