@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segue_client import Client, SegueError
 from segue_runtime import errors
+from segue_runtime.settings import SettingsError, replace
+from segue_runtime.space import DiskSpace
 from segued.bridge.checks import check_redis, check_settings
 from segued.bridge.lists import JobLists, failures_of_redis
 from segued.connection import event_loop
 from segued.connection.access import access_to
 from segued.exits import CliError, ExitCode, cli_error, print_error
 from segued.output.terminal import write_line
+from segued.serve.artifact_store import open_artifacts
 
 if TYPE_CHECKING:
     import argparse
@@ -31,7 +36,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
 
 async def _check_all(settings: Settings, arguments: argparse.Namespace) -> int:
     checks: dict[str, Callable[[Settings], Awaitable[str]]] = {
-        "server": _server, "home": _home, "store": _store, "bridge": _bridge,
+        "server": _server, "home": _home, "store": _store, "artifacts": _artifacts, "bridge": _bridge,
     }  # fmt: skip
     code = int(ExitCode.OK)
     for name, check in checks.items():
@@ -77,12 +82,13 @@ async def _home(settings: Settings) -> str:
 async def _store(settings: Settings) -> str:
     if settings.store.backend != "redis":
         return f"it is the file {settings.database_path}"
-    from segue_runtime.store.redis.server import check_server, connect, disconnect
+    from segue_runtime.store.redis.server import RECOMMENDED, check_server, connect, disconnect, unsafe_settings
 
     client = None
     try:
         client = connect(settings.store.url)
         await check_server(client)
+        unsafe = await unsafe_settings(client)
     except errors.SegueError as error:
         raise CliError(ExitCode.FAILED, str(error)) from error
     except failures_of_redis() as error:
@@ -91,7 +97,35 @@ async def _store(settings: Settings) -> str:
     finally:
         if client is not None:
             await disconnect(client)
+    if unsafe:
+        text = ", ".join(f"{name} is {value or 'empty'}" for name, value in unsafe.items())
+        hint = "; ".join(f"redis-cli config set {name} {RECOMMENDED[name]}" for name in unsafe)
+        raise CliError(ExitCode.FAILED, f"the Redis of store.url can lose work: {text}", hint)
     return "the Redis of store.url answers and can keep the store"
+
+
+async def _artifacts(settings: Settings) -> str:
+    """Write, read and delete a small file."""
+    where = str(settings.artifact_folder)
+    if settings.artifacts.backend == "s3":
+        where = f"the bucket {settings.artifacts.s3.bucket}"
+        settings = replace(settings, artifacts__s3__patience_s=PATIENCE_S)
+    folder, content = f"doctor/{secrets.token_hex(8)}", secrets.token_bytes(64)
+    try:
+        artifacts = await open_artifacts(settings, DiskSpace((), Path(), 0))
+        try:
+            await artifacts.put(f"{folder}/file", content)
+            is_same = await artifacts.get(f"{folder}/file") == content
+            await artifacts.delete_prefix(folder)
+        finally:
+            await artifacts.close()
+    except SettingsError as error:
+        raise CliError(ExitCode.USAGE, "; ".join(error.problems)) from error
+    except (errors.SegueError, OSError) as error:
+        raise CliError(ExitCode.FAILED, f"{where}: {error}") from error
+    if not is_same:
+        raise CliError(ExitCode.FAILED, f"{where} returns other bytes than were written")
+    return f"{where} can be written, read and deleted"
 
 
 async def _bridge(settings: Settings) -> str:

@@ -214,7 +214,7 @@ def _cancel(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentPar
 
 
 def _doctor(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
-    command = _command(commands, "doctor", "Check the server, the home, the store and the bridge of the settings")
+    command = _command(commands, "doctor", "Check server, home, store, artifacts and bridge of the settings")
     add_server(command, "none")
     add_output(command, quiet=False)
     return command

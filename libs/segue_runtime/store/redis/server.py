@@ -70,8 +70,8 @@ def connect(url: str, setting: str = "store.url") -> RedisClient:
         from redis.backoff import NoBackoff
     except ImportError:
         raise StoreUnavailable(
-            f"{setting} needs the extra `redis`, which the extras gateway, conductor and all contain: "
-            "pip install 'segue[redis]'"
+            f"{setting} needs the extra `redis`: pip install 'segue[redis]' "
+            "(in a checkout: .tools/bin/uv sync --frozen --inexact --extra redis)"
         ) from None
     options: dict[str, Any] = {
         "socket_connect_timeout": CONNECT_S,
@@ -134,12 +134,16 @@ async def check_server(client: RedisClient) -> None:
             "the server is in cluster mode, which the store does not support; use one primary with replicas, by "
             "Sentinel or a managed service without cluster mode"
         )
+    for name, value in (await unsafe_settings(client)).items():
+        log.warning("a setting of Redis can lose work", setting=name, value=value, recommended=RECOMMENDED[name])
+
+
+async def unsafe_settings(client: RedisClient) -> Mapping[str, str | None]:
+    """Return the settings that are not as recommended; none if the server does not tell them."""
     settings = await _settings(client)
     if settings is None:
-        return
-    for name, advised in RECOMMENDED.items():
-        if settings.get(name) != advised:
-            log.warning("a setting of Redis can lose work", setting=name, value=settings.get(name), recommended=advised)
+        return {}
+    return {name: settings.get(name) for name, advised in RECOMMENDED.items() if settings.get(name) != advised}
 
 
 async def _settings(client: RedisClient) -> Mapping[str, str] | None:
