@@ -66,8 +66,9 @@ async def test_a_store_that_fails_takes_the_gateway_out_until_it_works_again(tmp
     async with serving(tmp_path, "gateway") as address, Client(Access(address), patience_s=0) as client:
         await becomes(address, COMPOSER, SERVING)
         failpoints.arm("store.before_commit=error")
+        (file := tmp_path / "file").write_bytes(b"1")
         with pytest.raises(SegueError):
-            await client.upload(tmp_path / "segue.db")
+            await client.upload(file)
         await becomes(address, COMPOSER, NOT_SERVING)
         assert [each async for each in client.compositions()] == []  # it can still be read
         failpoints.arm("")

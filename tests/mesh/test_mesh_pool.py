@@ -81,6 +81,7 @@ def waits(heard: Heard) -> dict[str, float]:
     return {each.section_id: each.queue_wait.ToNanoseconds() / 1e9 for each in progress if each.HasField("queue_wait")}
 
 
+@pytest.mark.only_shape("embedded", "it reads metrics of conductor and gateway at one address")
 async def test_six_sections_on_three_renderers_are_rendered_three_at_a_time(tmp_path: Path) -> None:
     gate, heard, port = Gate(), Heard(), f"127.0.0.1:{free_port()}"
     renderers = [WaitingRenderer(gate.wait, speed=0.5) for _ in range(3)]
