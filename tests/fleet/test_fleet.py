@@ -21,7 +21,7 @@ from segue_client import Client
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.reference("redis-server", "versitygw")
+pytestmark = [pytest.mark.reference("redis-server", "versitygw"), pytest.mark.timeout(240)]
 ROOT = Path(__file__).parents[2]
 SERVERS = ("redis", "s3")
 
