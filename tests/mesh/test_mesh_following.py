@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tests.mesh.faulty_renderer import faulty_renderer
 from tests.mesh.harness import Heard, embedded, hear, spec
+from tests.mesh.shapes import shape
 from tests.renderer.scripted_backend import RATE, ScriptedBackend
 
 from segue.composer.v1 import composition_pb2, spec_pb2, stream_pb2
@@ -138,7 +139,7 @@ async def test_a_renderer_that_ignores_the_next_section_is_named_in_a_warning(tm
 async def test_a_next_section_whose_take_is_gone_is_made_again_and_not_followed(tmp_path: Path) -> None:
     async with scripted(tmp_path, following_ns=HALF_SECOND_NS) as (client, backend):
         parent = await composed(client)
-        for path in list(tmp_path.rglob("take*.json")):
+        for path in list(shape().artifact_folder(tmp_path).rglob("take*.json")):
             path.unlink()
         child = await redo(client, parent, 1, seed=5)
         assert all(request.following is None for request in backend.requests)
