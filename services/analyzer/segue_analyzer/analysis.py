@@ -14,10 +14,9 @@ from segue_analyzer.loudness import SectionLoudness, SectionPeaks, with_peaks
 from segue_analyzer.plan_comparison import energy_correlation, key_matches, tempo_matches
 from segue_analyzer.plan_timeline import PlanTimeline, SectionSpan, in_quarters
 from segue_analyzer.report import FaultKind, MeasuredTempo, Report, SectionReport
-from segue_analyzer.rhythm.bars import find_downbeats
-from segue_analyzer.rhythm.beats import find_beats
-from segue_analyzer.rhythm.onsets import HOPS_PER_SECOND, LATENCY_S, OnsetStream
-from segue_analyzer.rhythm.tempo import find_tempo
+from segue_analyzer.rhythm.bands import BandStream
+from segue_analyzer.rhythm.network import hear_beats
+from segue_analyzer.rhythm.tempo import find_pulse
 from segue_analyzer.stereo import StereoCorrelation
 from segue_analyzer.tonality.chroma import ChromaStream
 from segue_analyzer.tonality.key import find_key, overall_chroma
@@ -31,9 +30,9 @@ from segue_runtime import errors
 if TYPE_CHECKING:
     from segue_analyzer.plan_timeline import PlannedSpan
     from segue_analyzer.report import Fault
-    from segue_analyzer.rhythm.onsets import Onsets
+    from segue_analyzer.rhythm.network import BeatActivations
     from segue_analyzer.tonality.chroma import Harmony
-    from segue_audio.arrays import Float32
+    from segue_audio.arrays import Float32, Float64
 
 _BLOCK_FRAMES: Final = 32_768
 _POINTS_PER_SECOND: Final = 100
@@ -64,7 +63,7 @@ class AudioAnalysis:
         self._peaks = PeakCollector(max(1, round(sample_rate / _POINTS_PER_SECOND)), max_points=_MAX_POINTS)
         self._stereo = StereoCorrelation(channels)
         self._brightness = Brightness(sample_rate)
-        self._onsets = OnsetStream(sample_rate)
+        self._bands = BandStream(sample_rate)
         self._chroma = ChromaStream(sample_rate)
         self._clipping = ClippingDetector(sample_rate, channels)
         self._dc = DcDetector(sample_rate, channels)
@@ -86,11 +85,11 @@ class AudioAnalysis:
     def report(self) -> Report:
         """End the recording and return the report."""
         self._measure(self._blocks.drain())
-        onsets, harmony = self._onsets.finish(), self._chroma.finish()
+        heard, harmony = hear_beats(self._bands.finish()), self._chroma.finish()
         centroids_hz = self._brightness.finish()
         whole_peaks, *section_peaks = self._true_peaks.finish()
         sections = tuple(
-            self._section(meter, peaks, onsets, harmony, centroids_hz)
+            self._section(meter, peaks, heard, harmony, centroids_hz)
             for meter, peaks in zip(self._sections, section_peaks, strict=True)
         )
         return Report(
@@ -98,7 +97,7 @@ class AudioAnalysis:
             leading_silence_frames=self._silence.leading_frames,
             trailing_silence_frames=self._silence.trailing_frames,
             loudness=with_peaks(self._loudness.result(), whole_peaks),
-            tempo=self._tempo(onsets, harmony),
+            tempo=self._tempo(heard),
             key=find_key(harmony),
             brightness_hz=mean_brightness_hz(centroids_hz, 0, self.frames),
             chroma=overall_chroma(harmony),
@@ -128,48 +127,46 @@ class AudioAnalysis:
         self._clipping.push(planar, loudest)
         self._silence.push(loudest)
         mono = (block @ self._mono_weights).astype(np.float32)
-        for stream in (self._brightness, self._onsets, self._chroma):
+        for stream in (self._brightness, self._bands, self._chroma):
             stream.push(mono)
         self._measured += len(block)
 
-    def _tempo(self, onsets: Onsets, harmony: Harmony) -> MeasuredTempo | None:
-        path = find_tempo(onsets.strength, self._timeline.beats_per_minute)
-        if path is None:
-            return None
+    def _tempo(self, heard: BeatActivations) -> MeasuredTempo | None:
         metre = self._timeline.metre
-        beats = find_beats(onsets.strength, path)
-        downbeats = find_downbeats(beats, onsets, harmony, beats_per_bar(metre) if metre else None)
+        pulse = find_pulse(heard, self._timeline.beats_per_minute, beats_per_bar(metre) if metre else None)
+        if pulse is None:
+            return None
         return MeasuredTempo(
-            quarters_per_minute=in_quarters(path.beats_per_minute, metre),
-            confidence=path.confidence,
-            other_quarters_per_minute=in_quarters(path.other_beats_per_minute, metre),
-            beats=self._as_frames(beats),
-            downbeats=self._as_frames(downbeats),
+            quarters_per_minute=in_quarters(pulse.beats_per_minute, metre),
+            confidence=pulse.confidence,
+            other_quarters_per_minute=in_quarters(pulse.other_beats_per_minute, metre),
+            beats=self._as_frames(pulse.beats),
+            downbeats=self._as_frames(pulse.downbeats),
         )
 
-    def _as_frames(self, hops: np.ndarray[tuple[int], np.dtype[np.float64]]) -> tuple[int, ...]:
-        frames = np.rint((hops / HOPS_PER_SECOND + LATENCY_S) * self.sample_rate).astype(np.int64)
+    def _as_frames(self, times_s: Float64) -> tuple[int, ...]:
+        frames = np.rint(times_s * self.sample_rate).astype(np.int64)
         return tuple(np.unique(np.clip(frames, 0, self.frames - 1)).tolist())
 
     def _section(
         self,
         meter: SectionLoudness,
         peaks: tuple[float, float],
-        onsets: Onsets,
+        heard: BeatActivations,
         harmony: Harmony,
         centroids_hz: Float32,
     ) -> SectionReport:
         span = meter.span
         first_s, end_s = span.first_frame / self.sample_rate, span.end_frame / self.sample_rate
         planned = self._timeline.planned_for(span.section_id)
-        path = find_tempo(onsets.part(first_s, end_s).strength, planned.beats_per_minute if planned else None)
+        pulse = find_pulse(heard.part(first_s, end_s), planned.beats_per_minute if planned else None)
         metre = planned.metre if planned else None
         tempo = None
-        if path is not None and path.confidence >= _LEAST_SECTION_CONFIDENCE:
+        if pulse is not None and pulse.confidence >= _LEAST_SECTION_CONFIDENCE:
             tempo = MeasuredTempo(
-                in_quarters(path.beats_per_minute, metre),
-                path.confidence,
-                in_quarters(path.other_beats_per_minute, metre),
+                in_quarters(pulse.beats_per_minute, metre),
+                pulse.confidence,
+                in_quarters(pulse.other_beats_per_minute, metre),
             )
         report = SectionReport(
             section_id=span.section_id,

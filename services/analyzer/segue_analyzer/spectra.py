@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,14 +61,15 @@ class SpectrumStream:
 class GrowingRows:
     """Rows that grow batch by batch and are read as one array at the end."""
 
-    def __init__(self, columns: int) -> None:
+    def __init__(self, columns: int, kind: type[np.floating[Any]] = np.float32) -> None:
         self._columns = columns
-        self._values = array("f")
+        self._kind = kind
+        self._values = bytearray()
 
     def extend(self, rows: NDArray[np.floating[Any]]) -> None:
         """Append rows of shape (n, columns)."""
-        self._values.frombytes(rows.astype(np.float32).tobytes())
+        self._values += rows.astype(self._kind).tobytes()
 
-    def rows(self) -> Float32:
+    def rows(self) -> NDArray[Any]:
         """Return all rows without a copy; while the array lives, no rows can be appended."""
-        return np.frombuffer(self._values, dtype=np.float32).reshape(-1, self._columns)
+        return np.frombuffer(self._values, dtype=self._kind).reshape(-1, self._columns)

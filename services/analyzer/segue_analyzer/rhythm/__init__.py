@@ -1,1 +1,1 @@
-"""Rhythm: onsets, tempo, its octave, beats and bars."""
+"""Rhythm: bands, the beat network, beats, bars and tempo."""

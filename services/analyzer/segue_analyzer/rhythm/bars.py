@@ -1,87 +1,93 @@
-"""Downbeats: the beats that open a bar, found by bass, change of harmony and accent."""
+"""Bars: the metre and the beats that open a bar, the likeliest over all metres at once."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from segue_analyzer.rhythm.onsets import HOPS_PER_SECOND
+from segue_analyzer.rhythm.bands import HOPS_PER_SECOND
 
 if TYPE_CHECKING:
-    from segue_analyzer.rhythm.onsets import Onsets
-    from segue_analyzer.tonality.chroma import Harmony
     from segue_audio.arrays import Float32, Float64, Index
 
+_METRES: Final = {4: 0.0, 3: -1.0, 2: -2.0, 6: -4.0, 5: -3.0, 7: -4.0}
+"""Beats of a bar, with the log weight of a piece in it."""
+_CHANGE_COST: Final = 7.0
+"""Nats for a bar of another length."""
+_LEAST_BARS: Final = 2
+_LEAST_CHANCE: Final = 0.02
+_LEAST_EVIDENCE: Final = 0.08
+"""Nats a beat that bars must gain over downbeats at random."""
 
-_USUAL_BARS: Final = (4, 3)
-_LEAST_BARS: Final = 3
-_SLIP_COST: Final = 8.0
-"""Cost of a lost or added beat, relative to accents of spread 1 to 3."""
-_LEAST_EVIDENCE: Final = 2.5
-"""Standard errors by which downbeats must stand out."""
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """The beats that open bars, by number, and the most frequent number of beats in a bar."""
+
+    downbeats: Index
+    beats_per_bar: int
+    evidence: float
+    """Nats a beat gained over downbeats at random."""
 
 
-def find_downbeats(beats: Float64, onsets: Onsets, harmony: Harmony, beats_per_bar: int | None) -> Float64:
-    """Return the beats (in hops) that open bars; none when they are not distinct."""
-    lengths = _USUAL_BARS if beats_per_bar is None else (beats_per_bar,)
+def find_bars(beats_s: Float64, log_odds: Float32, beats_per_bar: int | None = None) -> Bars | None:
+    """Find the bars; None when no metre is distinct, or there are too few beats. A plan gives the metre."""
     if beats_per_bar == 1:
-        return beats
-    best_evidence, best = 0.0, beats[:0]
-    accent = _accents(beats, onsets, harmony)
-    for length in lengths:
-        if len(beats) < _LEAST_BARS * length:
-            continue
-        places = _places_in_bar(accent, length)
-        evidence = _evidence(accent, places, length)
-        if evidence > best_evidence:
-            best_evidence, best = evidence, beats[places == 0]
-    return best if best_evidence >= _LEAST_EVIDENCE else beats[:0]
+        return Bars(np.arange(len(beats_s)), 1, 0.0)
+    metres = _METRES if beats_per_bar is None else {beats_per_bar: 0.0}
+    if len(beats_s) < _LEAST_BARS * min(metres):
+        return None
+    chance = _chance_at(beats_s, log_odds)
+    places, lengths = _best_places(np.log(chance), np.log1p(-chance), metres)
+    downbeats = np.flatnonzero(places == 0)
+    if len(downbeats) == 0:
+        return None
+    evidence = _evidence(chance, places == 0)
+    if evidence < _LEAST_EVIDENCE:
+        return None
+    values, counts = np.unique(lengths, return_counts=True)
+    return Bars(downbeats, int(values[counts.argmax()]), evidence)
 
 
-def _places_in_bar(accent: Float64, length: int) -> Index:
-    """Find the position of every beat in its bar by Viterbi; a shortened bar has a cost."""
-    gain = np.full((len(accent), length), 0.0)
-    gain[:, 0] = accent
-    total = gain[0].copy()
-    steps = np.zeros((len(accent), length), dtype=np.intp)
-    for beat in range(1, len(accent)):
-        best = int(total.argmax())
-        follows = np.roll(np.arange(length), 1)
-        slips = total[best] - _SLIP_COST > total[follows]
-        steps[beat] = np.where(slips, best, follows)
-        total = total[steps[beat]] - np.where(slips, _SLIP_COST, 0.0) + gain[beat]
-    places = np.zeros(len(accent), dtype=np.intp)
-    places[-1] = total.argmax()
-    for beat in range(len(accent) - 1, 0, -1):
-        places[beat - 1] = steps[beat, places[beat]]
-    return places
+def _chance_at(beats_s: Float64, log_odds: Float32) -> Float64:
+    """Return the chance of a downbeat at each beat: the highest within 40 ms."""
+    hops = np.round(beats_s * HOPS_PER_SECOND).astype(np.intp)[:, None] + np.arange(-2, 3)
+    highest = log_odds[np.clip(hops, 0, len(log_odds) - 1)].max(axis=1).astype(np.float64)
+    chance: Float64 = np.clip(1 / (1 + np.exp(-np.clip(highest, -30, 30))), _LEAST_CHANCE, 1 - _LEAST_CHANCE)
+    return chance
 
 
-def _accents(beats: Float64, onsets: Onsets, harmony: Harmony) -> Float64:
-    low = _around(onsets.low, beats)
-    strength = _around(onsets.strength, beats)
-    change = harmony.change_at(beats / HOPS_PER_SECOND)
-    # Harmony counts only as far as there are tones: the pitch classes of drums change at random.
-    certain = min(1.0, harmony.purity / 0.25) ** 2 * min(1.0, float(change.std()) / 0.05)
-    return _standardised(low) + 1.5 * certain * _standardised(change) + 0.25 * _standardised(strength)
+def _best_places(opens: Float64, follows: Float64, metres: dict[int, float]) -> tuple[Index, Index]:
+    """Return the position in its bar of every beat, and the length of its bar, by Viterbi."""
+    lengths = np.repeat(list(metres), list(metres))
+    places = np.concatenate([np.arange(length) for length in metres])
+    usual: Float64 = np.repeat([metres[length] for length in metres], list(metres))
+    first, last = np.flatnonzero(places == 0), np.flatnonzero(places == lengths - 1)
+    changes: Float64 = np.where(lengths[last][:, None] == lengths[first], 0.0, -_CHANGE_COST + 0.5 * usual[first])
+    gains: Float64 = np.repeat(follows[:, None], len(places), axis=1)
+    gains[:, first] = opens[:, None]
+    total: Float64 = usual + gains[0]
+    came = np.zeros((len(opens), len(places)), dtype=np.intp)
+    for beat in range(1, len(opens)):
+        before: Float64 = np.roll(total, 1)
+        origin = np.arange(-1, len(places) - 1)
+        onward: Float64 = total[last][:, None] + changes
+        best = onward.argmax(axis=0)
+        before[first], origin[first] = onward[best, np.arange(len(first))], last[best]
+        came[beat] = origin
+        total = before + gains[beat]
+    path = np.zeros(len(opens), dtype=np.intp)
+    path[-1] = total.argmax()
+    for beat in range(len(opens) - 1, 0, -1):
+        path[beat - 1] = came[beat, path[beat]]
+    return places[path], lengths[path]
 
 
-def _around(values: Float32, beats: Float64) -> Float64:
-    """Return the highest value within 30 ms of each beat."""
-    places = np.round(beats).astype(np.intp)[:, None] + np.arange(-3, 4)
-    nearby: Float64 = values[np.clip(places, 0, len(values) - 1)].max(axis=1).astype(np.float64)
-    return nearby
-
-
-def _standardised(values: Float64) -> Float64:
-    spread = values.std()
-    return (values - values.mean()) / spread if spread > 1e-6 else np.zeros_like(values)
-
-
-def _evidence(accent: Float64, places: Index, length: int) -> float:
-    """Return how far downbeats stand above the other beats, in standard errors."""
-    own, *others = (float(accent[places == place].mean()) for place in range(length))
-    error = max(float(accent.std()), 1e-9) / np.sqrt(np.count_nonzero(places == 0))
-    # Both the mean and the best of the others count: in 4/4 the third beat comes close.
-    return float((own - 0.5 * (max(others) + float(np.mean(others)))) / error)
+def _evidence(chance: Float64, opens: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> float:
+    """Return how much better these bars explain the beats than downbeats at random, in nats a beat."""
+    found = np.where(opens, np.log(chance), np.log1p(-chance))
+    share = float(opens.mean())
+    blind = share * np.log(chance) + (1 - share) * np.log1p(-chance)
+    return float((found - blind).mean())

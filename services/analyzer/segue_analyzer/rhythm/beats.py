@@ -1,95 +1,151 @@
-"""Beat tracking by dynamic programming: strong attacks at distances near the tempo's period."""
+"""Beats: the likeliest chain of beats whose distances change little, found over all distances at once."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from segue_analyzer.rhythm.onsets import HOPS_PER_SECOND
-from segue_analyzer.rhythm.tempo import accents
+from segue_analyzer.rhythm.bands import HOPS_PER_SECOND
 
 if TYPE_CHECKING:
-    from segue_analyzer.rhythm.tempo import TempoPath
     from segue_audio.arrays import Float32, Float64, Index
 
-
-_TIGHTNESS: Final = 100.0
-"""Cost of the squared log ratio of a distance to the period, relative to attacks of spread 1."""
-
-
-def find_beats(strength: Float32, path: TempoPath) -> Float64:
-    """Return the beats as times in hops, in order."""
-    pulse = accents(strength)
-    periods = _periods(path, len(pulse))
-    smooth = _smooth(pulse, float(np.median(periods)))
-    scores, before = _best_chains(smooth, periods)
-    last = _last_beat(scores, periods)
-    chain = [last]
-    while before[chain[-1]] >= 0:
-        chain.append(int(before[chain[-1]]))
-    beats = np.array(chain[::-1])
-    return _between_hops(smooth, _without_silent_ends(smooth, beats))
-
-
-def _periods(path: TempoPath, hops: int) -> Float64:
-    """Return the period at every hop, in hops; the tempo of a window applies at its middle."""
-    middles = (np.arange(len(path.course)) + min(4.0, hops / HOPS_PER_SECOND / 2)) * HOPS_PER_SECOND
-    tempo = np.interp(np.arange(hops), middles, path.course)
-    return 60.0 * HOPS_PER_SECOND / tempo
+SLOWEST: Final = 44.0
+FASTEST: Final = 222.0
+_FINE: Final = 2
+"""Beats stand on a grid twice as fine as the hops."""
+STEPS_PER_SECOND: Final = HOPS_PER_SECOND * _FINE
+_OFFSET: Final = 1.0
+"""Added to the log odds of every beat: one that is not heard costs less than the log odds say."""
+_LEAST_LOG_ODDS: Final = -5.0
+_SPREAD: Final = 0.025
+"""Usual change of a distance from beat to beat, as a share."""
+_JUMP_COST: Final = 10.0
+"""Nats for any other change."""
+_USUAL: Final = 110.0
+_USUAL_OCTAVES: Final = 1.0
+_USUAL_WEIGHT: Final = 0.5
+"""Weight of the usual tempos for each second of distance."""
+_PLANNED_OCTAVES: Final = 0.45
+"""A plan chooses the octave: nothing further from its tempo is considered."""
+_WINDOW_STEPS: Final = 600 * STEPS_PER_SECOND
+_MARGIN_STEPS: Final = 15 * STEPS_PER_SECOND
+_NONE: Final = 255
 
 
-def _smooth(pulse: Float64, period: float) -> Float64:
-    """Widen attacks to the tolerance of a beat."""
-    spread = max(1.0, period / 32)
-    reach = int(np.ceil(3 * spread))
-    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / spread) ** 2)
-    return np.convolve(pulse, kernel, mode="same") if len(pulse) > len(kernel) else pulse.copy()
+@dataclass(frozen=True, slots=True)
+class Distances:
+    """The distances between beats that are considered, in steps, with their costs."""
+
+    steps: Index
+    usual: Float64
+    """Log weight of each distance."""
+    change: Float64
+    """Log weight of a change from a distance (rows) to another (columns)."""
 
 
-def _best_chains(pulse: Float64, periods: Float64) -> tuple[Float64, Index]:
-    """Return the score of the best chain that ends at each hop, and the beat before it (-1: none).
+def find_beats(log_odds: Float32, planned: float | None = None) -> Float64:
+    """Return the beats in seconds, in order; a planned tempo in beats per minute limits the range."""
+    if len(log_odds) < HOPS_PER_SECOND:
+        return np.zeros(0)
+    gain = _fine(log_odds)
+    distances = distances_for(planned)
+    found: list[Float64] = []
+    for start in range(0, len(gain), _WINDOW_STEPS):
+        first, end = max(0, start - _MARGIN_STEPS), min(len(gain), start + _WINDOW_STEPS + _MARGIN_STEPS)
+        chain = best_chain(gain[first:end], distances) + first
+        # The windows overlap; each keeps its own part.
+        found.append(chain[(chain >= start) & (chain < start + _WINDOW_STEPS)].astype(np.float64))
+    beats = np.concatenate(found) / _FINE
+    return _without_doubles(_on_peaks(log_odds, beats)) / HOPS_PER_SECOND
 
-    Beats are at least half a period apart, so many hops are computed at once.
+
+def distances_for(planned: float | None) -> Distances:
+    """Return the distances for any music, or near those of a plan."""
+    slowest, fastest = SLOWEST, FASTEST
+    if planned is not None:
+        slowest, fastest = planned * 2.0**-_PLANNED_OCTAVES, planned * 2.0**_PLANNED_OCTAVES
+    shortest = max(8, int(60 * STEPS_PER_SECOND / fastest))
+    longest = max(shortest + 1, int(np.ceil(60 * STEPS_PER_SECOND / slowest)))
+    count = min(longest - shortest + 1, _NONE - 1)
+    steps = np.unique(np.round(np.linspace(shortest, longest, count)).astype(np.intp))
+    middle, octaves = (_USUAL, _USUAL_OCTAVES) if planned is None else (planned, 0.5 * _PLANNED_OCTAVES)
+    seconds = steps / STEPS_PER_SECOND
+    usual = -0.5 * (np.log2(60.0 / seconds / middle) / octaves) ** 2 * _USUAL_WEIGHT * seconds
+    ratio = np.log(steps[None, :] / steps[:, None])
+    change = np.maximum(-0.5 * (ratio / _SPREAD) ** 2, -_JUMP_COST)
+    return Distances(steps, usual, change)
+
+
+def best_chain(gain: Float64, distances: Distances) -> Index:
+    """Return the steps of the likeliest chain.
+
+    Exact dynamic programming over pairs of a step and the distance to the beat before. Beats are at least the shortest
+    distance apart, so as many steps are computed at once.
     """
-    hops = len(pulse)
-    scores = pulse.copy()
-    before = np.full(hops, -1, dtype=np.intp)
-    start = 0
-    while start < hops:
-        period = float(periods[start])
-        nearest, furthest = max(1, round(period / 2)), round(period * 2)
-        lags = np.arange(nearest, furthest + 1)
-        cost = _TIGHTNESS * np.log(lags / period) ** 2
-        stop = min(hops, start + nearest)
-        earlier = np.arange(start, stop)[:, None] - lags
-        chained = np.where(earlier >= 0, scores[np.maximum(earlier, 0)], -np.inf) - cost
-        best = chained.argmax(axis=1)
-        gain = chained[np.arange(stop - start), best]
-        joins = gain > 0
-        scores[start:stop] += np.where(joins, gain, 0.0)
-        before[start:stop] = np.where(joins, earlier[np.arange(stop - start), best], -1)
-        start = stop
-    return scores, before
+    steps, count = distances.steps, len(distances.steps)
+    at_once = int(steps[0])
+    arrived = np.full((len(gain), count), -np.inf, dtype=np.float32)
+    leaving = np.full((len(gain), count), -np.inf, dtype=np.float32)
+    came_by = np.full((len(gain), count), _NONE, dtype=np.uint8)
+    columns = np.arange(count)
+    change = distances.change.T.astype(np.float32)
+    for start in range(0, len(gain), at_once):
+        here = np.arange(start, min(start + at_once, len(gain)))
+        before = here[:, None] - steps
+        came = np.where(before >= 0, leaving[np.maximum(before, 0), columns], -np.inf)
+        arrived[here] = came + (gain[here][:, None] + distances.usual)
+        # From each distance before (last axis) to the next one.
+        onward = arrived[here][:, None, :] + change
+        best = onward.argmax(axis=2)
+        value = np.take_along_axis(onward, best[:, :, None], axis=2)[:, :, 0]
+        begins = gain[here][:, None] >= value
+        leaving[here] = np.where(begins, gain[here][:, None], value)
+        came_by[here] = np.where(begins, _NONE, best)
+    return _traced(arrived, came_by, steps)
 
 
-def _last_beat(scores: Float64, periods: Float64) -> int:
-    """Return the best end, within the last two periods."""
-    first = max(0, len(scores) - round(2 * float(periods[-1])))
-    return first + int(np.argmax(scores[first:]))
+def _traced(arrived: Float32, came_by: np.ndarray[tuple[int, int], np.dtype[np.uint8]], steps: Index) -> Index:
+    """Follow the best chain from its end to its beginning."""
+    if not np.isfinite(arrived).any():
+        return np.zeros(0, dtype=np.intp)
+    step, column = (int(each) for each in np.unravel_index(int(arrived.argmax()), arrived.shape))
+    chain = [step]
+    while column != _NONE:
+        step -= int(steps[column])
+        chain.append(step)
+        column = int(came_by[step, column])
+    return np.array(chain[::-1], dtype=np.intp)
 
 
-def _without_silent_ends(pulse: Float64, beats: Index) -> Index:
-    """Drop beats at both ends that have no attack."""
-    heard = np.flatnonzero(pulse[beats] > 0.3 * np.sqrt(np.mean(pulse[beats] ** 2)))
-    return beats[heard[0] : heard[-1] + 1] if len(heard) else beats[:0]
+def _fine(log_odds: Float32) -> Float64:
+    """Return the gain of a beat at every step of the fine grid."""
+    hops = np.arange(len(log_odds) * _FINE) / _FINE
+    return np.maximum(np.interp(hops, np.arange(len(log_odds)), log_odds), _LEAST_LOG_ODDS) + _OFFSET
 
 
-def _between_hops(pulse: Float64, beats: Index) -> Float64:
-    """Move each beat to the maximum of the parabola through its neighbours."""
-    inner = np.clip(beats, 1, len(pulse) - 2)
-    left, middle, right = pulse[inner - 1], pulse[inner], pulse[inner + 1]
+def _on_peaks(log_odds: Float32, beats: Float64) -> Float64:
+    """Move each beat to the nearest peak within 30 ms, between the hops by a parabola."""
+    if len(beats) == 0:
+        return beats
+    odds = np.exp(np.minimum(log_odds.astype(np.float64), 10.0))
+    chance = odds / (1 + odds)
+    near = np.clip(np.round(beats).astype(np.intp)[:, None] + np.arange(-1, 2), 1, len(chance) - 2)
+    peak = near[np.arange(len(beats)), chance[near].argmax(axis=1)]
+    left, middle, right = chance[peak - 1], chance[peak], chance[peak + 1]
     bend = left - 2 * middle + right
-    shift = np.where(bend < -1e-9, 0.5 * (left - right) / np.where(bend < -1e-9, bend, -1.0), 0.0)
-    moved: Float64 = inner + np.clip(shift, -0.5, 0.5)
+    is_peak = (middle >= left) & (middle >= right) & (bend < -1e-3)
+    shift = np.where(is_peak, 0.5 * (left - right) / np.where(is_peak, bend, -1.0), 0.0)
+    moved: Float64 = np.where(is_peak, peak + np.clip(shift, -0.5, 0.5), beats)
     return moved
+
+
+def _without_doubles(beats: Float64) -> Float64:
+    """Drop a beat that two windows found."""
+    if len(beats) < 2:
+        return beats
+    least = 0.5 * float(np.median(np.diff(beats)))
+    kept: Float64 = beats[np.concatenate([[True], np.diff(beats) > least])]
+    return kept

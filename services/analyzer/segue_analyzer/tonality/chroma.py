@@ -65,22 +65,6 @@ class Harmony:
             self.tone_power[first:end],
         )
 
-    def change_at(self, times_s: Float64) -> Float64:
-        """Return how much the harmony changes at each time, 0 to 1."""
-        if len(self.level) == 0 or len(times_s) == 0:
-            return np.zeros(len(times_s))
-        gap = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 0.5
-        both = _unit(self.treble) + _unit(self.bass)
-        grid = np.arange(len(both)) / FRAMES_PER_SECOND
-        # A window's centre must be half a window from the time, or the window covers both sides.
-        reach = max(gap, 0.5 * _SIZE / RATE)
-        columns: list[Float64] = list(both.T)
-        after: Float64 = np.stack([np.interp(times_s + reach, grid, column) for column in columns], axis=1)
-        before: Float64 = np.stack([np.interp(times_s - reach, grid, column) for column in columns], axis=1)
-        same = (_unit(after) * _unit(before)).sum(axis=1)
-        change: Float64 = np.clip(1 - same, 0.0, 1.0)
-        return change
-
 
 class ChromaStream:
     """Computes the pitch classes of a mono stream."""
@@ -150,9 +134,3 @@ def _folding(tuning_semitones: float) -> Float64:
     away = (centres[:, None] - np.arange(12) + 6) % 12 - 6
     weights: Float64 = np.where(np.abs(away) < 0.5, np.cos(np.pi * away) ** 2, 0.0)
     return weights
-
-
-def _unit(rows: Float64) -> Float64:
-    length = np.sqrt((rows**2).sum(axis=1, keepdims=True))
-    unit: Float64 = rows / np.maximum(length, 1e-9)
-    return unit
