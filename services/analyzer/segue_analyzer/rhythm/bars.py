@@ -17,9 +17,11 @@ _METRES: Final = {4: 0.0, 3: -1.0, 2: -2.0, 6: -4.0, 5: -3.0, 7: -4.0}
 _CHANGE_COST: Final = 7.0
 """Nats for a bar of another length."""
 _LEAST_BARS: Final = 2
+_EDGE_S: Final = 0.6
 _LEAST_CHANCE: Final = 0.02
 _LEAST_EVIDENCE: Final = 0.08
-"""Nats a beat that bars must gain over downbeats at random."""
+_LEAST_PLANNED_EVIDENCE: Final = 0.03
+"""Nats a beat that bars must gain over downbeats at random; less is enough where a plan has said the metre."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ def find_bars(beats_s: Float64, log_odds: Float32, beats_per_bar: int | None = N
     if len(downbeats) == 0:
         return None
     evidence = _evidence(chance, places == 0)
-    if evidence < _LEAST_EVIDENCE:
+    if evidence < (_LEAST_EVIDENCE if beats_per_bar is None else _LEAST_PLANNED_EVIDENCE):
         return None
     values, counts = np.unique(lengths, return_counts=True)
     return Bars(downbeats, int(values[counts.argmax()]), evidence)
@@ -56,7 +58,11 @@ def _chance_at(beats_s: Float64, log_odds: Float32) -> Float64:
     hops = np.round(beats_s * HOPS_PER_SECOND).astype(np.intp)[:, None] + np.arange(-2, 3)
     highest = log_odds[np.clip(hops, 0, len(log_odds) - 1)].max(axis=1).astype(np.float64)
     chance: Float64 = np.clip(1 / (1 + np.exp(-np.clip(highest, -30, 30))), _LEAST_CHANCE, 1 - _LEAST_CHANCE)
-    return chance
+    # At the ends of the sound the network has half of its surroundings: these beats say nothing.
+    inside = (beats_s > _EDGE_S) & (beats_s < len(log_odds) / HOPS_PER_SECOND - _EDGE_S)
+    usual = float(np.median(chance[inside])) if inside.any() else _LEAST_CHANCE
+    known: Float64 = np.where(inside, chance, usual)
+    return known
 
 
 def _best_places(opens: Float64, follows: Float64, metres: dict[int, float]) -> tuple[Index, Index]:

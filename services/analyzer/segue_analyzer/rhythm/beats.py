@@ -30,7 +30,7 @@ _USUAL_WEIGHT: Final = 0.5
 """Weight of the usual tempos for each second of distance."""
 _PLANNED_OCTAVES: Final = 0.45
 """A plan chooses the octave: nothing further from its tempo is considered."""
-_WINDOW_STEPS: Final = 600 * STEPS_PER_SECOND
+_WINDOW_STEPS: Final = 120 * STEPS_PER_SECOND
 _MARGIN_STEPS: Final = 15 * STEPS_PER_SECOND
 _NONE: Final = 255
 
