@@ -21,7 +21,7 @@ BY_TORCH = {0: (-0.7269, -1.0579), 50: (-0.6445, -1.0112), 120: (-1.077, -2.3383
 
 def waves(hops: int) -> np.ndarray:
     hop, band = np.mgrid[:hops, :66]
-    return (2 + 2 * np.sin(0.3 * hop + 0.7 * band)).astype(np.float32)
+    return np.asarray(2 + 2 * np.sin(0.3 * hop + 0.7 * band), dtype=np.float32)
 
 
 def test_numpy_gives_the_outputs_of_torch() -> None:
