@@ -14,6 +14,7 @@ from tests.mesh.shapes import shape
 from segue.composer.v1 import composition_pb2, files_pb2
 from segue_client import SegueError
 from segue_conductor import conductor
+from segue_runtime import failpoints
 from segue_runtime.rpc.chunks import crc32c
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ async def test_a_write_whose_caller_goes_away_is_stored_whole(tmp_path: Path) ->
     async with embedded(tmp_path, flags) as (node, client), stub(node.inner) as calls, asyncio.timeout(LIMIT_S):
         name = await opened(calls, 8)
         call = calls.WriteUpload(part(name, 0, b"abcd"))
-        while not any(tmp_path.rglob(".partial/*")):  # noqa: ASYNC110 - nothing else tells
+        while not failpoints.passages("artifacts.before_rename"):  # noqa: ASYNC110 - another task comes to that place
             await asyncio.sleep(0.01)
         call.cancel()
         while [each.offset async for each in client.uploads()] != [4]:  # noqa: ASYNC110
