@@ -135,6 +135,7 @@ def upload_request() -> files_pb2.CreateUploadRequest:
     return files_pb2.CreateUploadRequest(media_type="audio/wav", size_bytes=10)
 
 
+@pytest.mark.only_shape("embedded", "a store in Redis has the time of its server")
 async def test_what_retention_deletes_is_a_line(tmp_path: Path, written: io.StringIO) -> None:
     async with embedded(tmp_path) as (_, client):
         made = (await hear(client.compose(ASKED))).composition
