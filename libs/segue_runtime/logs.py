@@ -103,7 +103,8 @@ def _set_up(settings: LogSettings, target: TextIO) -> None:
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(target),
+        # One write for each line: a process that is killed between text and line end would spoil the next one.
+        logger_factory=structlog.WriteLoggerFactory(target),
         cache_logger_on_first_use=False,
     )
 

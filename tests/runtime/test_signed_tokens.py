@@ -128,7 +128,7 @@ WRONG = {
     "grants as an object": (of({"grants": {"watch": 1}}), "not a list of grants"),
     "an unknown grant": (of({"grants": ["watch", "sing"]}), "none of compose,watch"),
     "a grant of another type": (of({"grants": [["watch"]]}), "none of compose,watch"),
-    "an end that is a text": (of({"exp": str(NOW + 60)}), "`exp` is not a number"),
+    "an end that is a text": (of({"exp": str(NOW + 3600)}), "`exp` is not a number"),
     "a beginning that is true": (of({"iat": True}), "`iat` is not a number"),
     "an end without end": (of({"exp": float("inf")}), "damaged, or a claim is of a wrong type"),
     "an endless number": (of({"exp": 10**300}), "longer than server.max_token_ttl"),
