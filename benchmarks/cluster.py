@@ -176,11 +176,11 @@ async def segments(rounds: int) -> list[Pair]:
                 stream, key = f"c/{each // 60}/draft", f"bare/{each}"
                 await bucket.measure(
                     lambda stream=stream: ours.append(stream, payload),  # type: ignore[misc]  # bound at once
-                    lambda key=key: obstore.put_async(bare, key, payload, mode="create"),  # type: ignore[misc]
+                    lambda key=key: obstore.put_async(bare, key, payload, mode="create"),  # type: ignore[misc]  # bound at once
                 )
                 await folder.measure(
-                    lambda stream=stream: ours.append(f"{stream}-2", payload),  # type: ignore[misc]
-                    lambda stream=stream: inside.append(stream, payload),  # type: ignore[misc]
+                    lambda stream=stream: ours.append(f"{stream}-2", payload),  # type: ignore[misc]  # bound at once
+                    lambda stream=stream: inside.append(stream, payload),  # type: ignore[misc]  # bound at once
                 )
         finally:
             await ours.close()

@@ -156,7 +156,7 @@ async def test_the_checked_address_is_the_one_that_is_used(server: str, monkeypa
     async def once(*arguments: object, **named: object) -> object:
         nonlocal num_looks
         num_looks += 1
-        return await resolve("127.0.0.1", *arguments[1:], **named)  # type: ignore[arg-type]
+        return await resolve("127.0.0.1", *arguments[1:], **named)  # type: ignore[arg-type]  # those of getaddrinfo
 
     monkeypatch.setattr(loop, "getaddrinfo", once)
     port = server.rpartition(":")[2]

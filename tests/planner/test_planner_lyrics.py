@@ -42,7 +42,7 @@ BAR = 3840
 
 def brief(text: str, language: str = "", seconds: float = 60, **more: object) -> Brief:
     fields: dict[str, object] = {"prompt": "calm pop, 96 bpm, 4/4", "seed": 3, **more}
-    return Brief(lyrics=Lyrics(text, language), duration_ns=round(seconds * NANOSECONDS), **fields)  # type: ignore[arg-type]
+    return Brief(lyrics=Lyrics(text, language), duration_ns=round(seconds * NANOSECONDS), **fields)  # type: ignore[arg-type]  # fields of Brief
 
 
 def words(plan: Plan) -> dict[str, tuple[str, ...]]:
@@ -68,7 +68,7 @@ def assert_timed(spec: SectionSpec) -> None:
 
 
 def model(**more: object) -> renderer_pb2.ModelProfile:
-    return renderer_pb2.ModelProfile(model="m", sample_rate=48_000, channels=2, **more)  # type: ignore[arg-type]
+    return renderer_pb2.ModelProfile(model="m", sample_rate=48_000, channels=2, **more)  # type: ignore[arg-type]  # fields of the message
 
 
 def test_the_marks_are_the_form_and_words_go_to_their_sections(planner: PlannerClient) -> None:

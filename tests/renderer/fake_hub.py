@@ -90,7 +90,7 @@ class _Answers(BaseHTTPRequestHandler):
             return
         # As on the hub, the etag is the digest of the large file, or the blob's.
         listed = sibling(name, self.hub.listed[repository][name])
-        etag: Any = listed["lfs"]["sha256"] if "lfs" in listed else listed["blobId"]  # type: ignore[index]
+        etag: Any = listed["lfs"]["sha256"] if "lfs" in listed else listed["blobId"]  # type: ignore[index]  # JSON of the hub
         content += bytes(self.hub.longer_by) if self.command == "GET" else b""
         first = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").rstrip("-"))
         self.send_response(206 if first else 200)

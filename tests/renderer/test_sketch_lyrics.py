@@ -42,7 +42,7 @@ def sung(text: str, language: str = "", **more: object) -> SectionSpec:
         spec = dataclasses.replace(spec, layers=(*spec.layers, Layer(LayerKind.VOCALS, ("vocals",), 0.7)))
     lines = tuple(LyricLine(line, index * BAR, BAR) for index, line in enumerate(lines_of(text)))
     assert len(lines) <= spec.bars
-    return dataclasses.replace(spec, lyrics=Lyrics(text, language, lines), **more)  # type: ignore[arg-type]
+    return dataclasses.replace(spec, lyrics=Lyrics(text, language, lines), **more)  # type: ignore[arg-type]  # fields of the spec
 
 
 def samples_of(band: SketchBand) -> dict[str, NDArray[np.float32]]:
