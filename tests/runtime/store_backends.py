@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from segue_runtime.clocks import Clocks
 from segue_runtime.store import SqliteStore, Store
@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 
 POLL_S = 0.1
 """Redis is asked this often without notifications: a test must not wait for a second each time."""
+
+
+Machine = TypeVar("Machine")
+
+
+def histories_on(machine: type[Machine], backend: Callable[..., Backend]) -> type[Machine]:
+    """Return a state machine whose stores are those of a backend."""
+    return cast("type[Machine]", type(machine.__name__, (machine,), {"make_backend": staticmethod(backend)}))
 
 
 def lose(key: tuple[str, ...]) -> None:

@@ -22,6 +22,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from tests.runtime.store_backends import histories_on
 
 from segue_runtime import errors
 from segue_runtime.store import Event, Fenced, LogEnded, NewEvent, NewJob, RowMark
@@ -252,18 +253,10 @@ class Histories(RuleBasedStateMachine):
         self.loop.close()
 
 
-def on(backend: Callable[..., Backend]) -> type[Histories]:
-    """Return the histories on a backend."""
-
-    class OnBackend(Histories):
-        make_backend = staticmethod(backend)
-
-    return OnBackend
-
-
 def test_every_history_leaves_a_whole_log(backend: Callable[..., Backend]) -> None:
     run_state_machine_as_test(
-        on(backend), settings=hypothesis_settings(max_examples=12, stateful_step_count=30, deadline=None)
+        histories_on(Histories, backend),
+        settings=hypothesis_settings(max_examples=12, stateful_step_count=30, deadline=None),
     )
 
 
@@ -271,6 +264,6 @@ def test_every_history_leaves_a_whole_log(backend: Callable[..., Backend]) -> No
 @pytest.mark.timeout(600)
 def test_very_many_histories_leave_a_whole_log(backend: Callable[..., Backend]) -> None:
     run_state_machine_as_test(
-        on(backend),
+        histories_on(Histories, backend),
         settings=hypothesis_settings(max_examples=300, stateful_step_count=60, deadline=None),
     )

@@ -22,6 +22,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from tests.runtime.store_backends import histories_on
 from tests.runtime.store_rows import create
 
 from segue_runtime.store import Fenced
@@ -286,18 +287,9 @@ class LineHistories(RuleBasedStateMachine):
         self.loop.close()
 
 
-def on(backend: Callable[..., Backend]) -> type[LineHistories]:
-    """Return the histories on a backend."""
-
-    class OnBackend(LineHistories):
-        make_backend = staticmethod(backend)
-
-    return OnBackend
-
-
 def test_every_history_keeps_the_rules_of_the_line(backend: Callable[..., Backend]) -> None:
     run_state_machine_as_test(
-        on(backend),
+        histories_on(LineHistories, backend),
         settings=hypothesis_settings(max_examples=12, stateful_step_count=30, deadline=None),
     )
 
@@ -306,6 +298,6 @@ def test_every_history_keeps_the_rules_of_the_line(backend: Callable[..., Backen
 @pytest.mark.timeout(600)
 def test_very_many_histories_keep_the_rules_of_the_line(backend: Callable[..., Backend]) -> None:
     run_state_machine_as_test(
-        on(backend),
+        histories_on(LineHistories, backend),
         settings=hypothesis_settings(max_examples=300, stateful_step_count=60, deadline=None),
     )

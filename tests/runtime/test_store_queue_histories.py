@@ -22,6 +22,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from tests.runtime.store_backends import histories_on
 from tests.runtime.store_rows import LEASE_S, append, job, rows
 
 from segue_runtime.store import Share
@@ -185,18 +186,10 @@ class QueueHistories(RuleBasedStateMachine):
         self.loop.close()
 
 
-def on(backend: Callable[..., Backend]) -> type[QueueHistories]:
-    """Return the histories on a backend."""
-
-    class OnBackend(QueueHistories):
-        make_backend = staticmethod(backend)
-
-    return OnBackend
-
-
 def test_every_history_is_served_in_the_order_of_the_model(backend: Callable[..., Backend]) -> None:
     run_state_machine_as_test(
-        on(backend), settings=hypothesis_settings(max_examples=12, stateful_step_count=20, deadline=None)
+        histories_on(QueueHistories, backend),
+        settings=hypothesis_settings(max_examples=12, stateful_step_count=20, deadline=None),
     )
 
 
@@ -204,5 +197,6 @@ def test_every_history_is_served_in_the_order_of_the_model(backend: Callable[...
 @pytest.mark.timeout(600)
 def test_very_many_histories_are_served_in_the_order_of_the_model(backend: Callable[..., Backend]) -> None:
     run_state_machine_as_test(
-        on(backend), settings=hypothesis_settings(max_examples=400, stateful_step_count=50, deadline=None)
+        histories_on(QueueHistories, backend),
+        settings=hypothesis_settings(max_examples=400, stateful_step_count=50, deadline=None),
     )
