@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from segue.composer.v1 import composition_pb2, files_pb2
 from segue_composition import log_rows
-from segue_composition.artifact_keys import artifact_key
+from segue_composition.artifact_keys import artifact_key, find_take, is_take
 from segue_gateway.caller import may_reach
 from segue_runtime import errors
 from segue_runtime.artifacts import Ref
@@ -32,6 +32,15 @@ class ArtifactFiles:
     async def source(self, owner: str, name: str) -> composition_pb2.Output:
         """Return the description of an output or a finished upload of this owner."""
         return await self._found(name, lambda of_owner: of_owner == owner)
+
+    async def check_measurable(self, owner: str, name: str) -> None:
+        """Check that a source of an analysis is of this owner: an output, a finished upload, or a stored take."""
+        if not is_take(name):
+            await self.source(owner, name)
+            return
+        found = await find_take(self._store, name)
+        if found is None or found[0] != owner:
+            raise _no_artifact(name)
 
     async def _found(self, name: str, may_use: Callable[[str], bool]) -> composition_pb2.Output:
         if name.startswith("uploads/"):

@@ -92,13 +92,28 @@ def k_weighting(sample_rate: int) -> Float64:
     return np.array([shelf, high_pass])
 
 
-class KWeightedPower:
-    """Computes the weighted mean square of each hop of 10 ms; it does not depend on block sizes."""
+def low_pass(sample_rate: int, corner_hz: float) -> Float64:
+    """Return second-order sections of a Butterworth low-pass of fourth order, 3 dB down at the corner."""
+    k = math.tan(math.pi * corner_hz / sample_rate)
+    sections: list[list[float]] = []
+    for q in (1 / (2 * math.cos(math.pi / 8)), 1 / (2 * math.cos(3 * math.pi / 8))):
+        a0 = 1 + k / q + k * k
+        sections.append([k * k / a0, 2 * k * k / a0, k * k / a0, 1.0, 2 * (k * k - 1) / a0, (1 - k / q + k * k) / a0])
+    return np.array(sections)
 
-    def __init__(self, sample_rate: int, channels: int) -> None:
+
+class KWeightedPower:
+    """Computes the weighted mean square of each hop of 10 ms; it does not depend on block sizes.
+
+    With `highest_hz`, only the band below it counts.
+    """
+
+    def __init__(self, sample_rate: int, channels: int, *, highest_hz: float | None = None) -> None:
         self._weights = channel_weights(channels)
         self._sections = k_weighting(sample_rate)
-        self._memory = np.zeros((2, channels, 2))
+        if highest_hz is not None:
+            self._sections = np.concatenate([self._sections, low_pass(sample_rate, highest_hz)])
+        self._memory = np.zeros((len(self._sections), channels, 2))
         self.hop_frames = round(sample_rate / _HOPS_PER_SECOND)
         self._open_hop = np.empty((channels, self.hop_frames))
         self._filled = 0

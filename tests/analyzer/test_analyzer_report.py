@@ -32,6 +32,25 @@ async def test_loudness_agrees_with_an_independent_meter(level: float, channels:
     assert report.loudness.true_peak_dbtp >= report.loudness.sample_peak_dbfs - 1e-6
 
 
+@pytest.mark.parametrize("rate", [8_000, 48_000, 192_000])
+async def test_the_bass_is_what_lies_below_150_hz(rate: int) -> None:
+    low, high = tone(4, 60, 0.25, rate, channels=2), tone(4, 1_000, 0.25, rate, channels=2)
+    async with running_analyzer() as analyzer:
+        alone, both, none = [await analyzer.pcm(sound, rate) for sound in (low, low + high, high)]
+        louder, short = await analyzer.pcm(low * 2, rate), await analyzer.pcm(low[: rate // 4], rate)
+        corner = await analyzer.pcm(tone(4, 150, 0.25, rate, channels=2), rate)
+        soft = await analyzer.pcm(tone(4, 30, 0.0005, rate, channels=2), rate)
+    # 60 Hz lies below the low-pass, and the filter of loudness takes about 3 dB from it in both measurements.
+    assert alone.bass_loudness_lufs == pytest.approx(alone.loudness.integrated_lufs, abs=0.02)
+    assert both.bass_loudness_lufs == pytest.approx(alone.bass_loudness_lufs, abs=0.05)
+    assert louder.bass_loudness_lufs == pytest.approx(alone.bass_loudness_lufs + 20 * np.log10(2), abs=0.01)
+    assert corner.bass_loudness_lufs == pytest.approx(corner.loudness.integrated_lufs - 3.01, abs=0.02)
+    # What is left of 1 kHz is its sudden beginning.
+    assert none.bass_loudness_lufs < none.loudness.integrated_lufs - 45
+    assert not short.HasField("bass_loudness_lufs")
+    assert not soft.HasField("bass_loudness_lufs")  # below the absolute gate
+
+
 @settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 @given(chunk_frames=st.integers(1_000, 8_000), block=st.integers(9_000, 400_000))
 async def test_the_report_does_not_depend_on_chunk_sizes(chunk_frames: int, block: int) -> None:
@@ -49,6 +68,7 @@ async def test_silence_has_only_known_values() -> None:
     assert (report.frames, report.leading_silence_frames, report.trailing_silence_frames) == (RATE * 3, RATE * 3, 0)
     assert not report.loudness.HasField("integrated_lufs")
     assert not report.loudness.HasField("true_peak_dbtp")
+    assert not report.HasField("bass_loudness_lufs")
     for name in ("tempo", "key", "stereo_correlation", "energy_correlation"):
         assert not report.HasField(name), name
     assert not report.chroma

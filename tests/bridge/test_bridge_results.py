@@ -48,6 +48,7 @@ def test_a_result_has_the_documented_shape_and_reasons(start_bridge: StartBridge
     assert analysis["stable_bpm"] == pytest.approx(120, rel=0.01)
     assert set(analysis["key"]) == {"musical", "camelot"}
     assert analysis["loudness_lufs_total"] < -5
+    assert analysis["loudness_lufs_bass"] < analysis["loudness_lufs_total"] - 20  # clicks have little
     # Exactly what is null has a reason, under its JSON pointer.
     nulls = {f"/global/{name}" for name, value in found.items() if value is None}
     nulls |= {f"/tracks/0/analysis/{name}" for name, value in analysis.items() if value is None}

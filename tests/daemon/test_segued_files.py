@@ -308,6 +308,7 @@ def test_a_folder_is_measured_as_a_table_and_a_bad_file_does_not_end_the_others(
     assert [row["file"] for row in rows] == files
     assert [bool(row["error"]) for row in rows] == [False, True, False, True]
     assert [row["duration_s"] for row in rows] == ["1.000", "", "1.000", ""]
+    assert {len(row) for row in rows} == {17}
     assert "3 of 4: songs/more/c.FLAC" in answer.stderr
     assert "2 of 4 could not be measured" in answer.stderr
 

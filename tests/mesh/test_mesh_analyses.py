@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
-from tests.mesh.harness import embedded, spec, stub
+from tests.mesh.harness import embedded, hear, spec, stub
 from tests.mesh.harness import reach as reach_event
+from tests.mesh.shapes import shape
 
 from segue.composer.v1 import analysis_pb2, composition_pb2, files_pb2
 from segue_client import SegueError
@@ -98,3 +99,31 @@ async def test_analyses_are_listed_in_pages_and_by_state_only(tmp_path: Path) ->
             assert refused.value.reason == "INVALID_FILTER"
         failed = await reach(calls, names[0], composition_pb2.STATE_FAILED)
         assert await client.cancel_analysis(names[0]) == failed  # it has ended and stays as it is
+
+
+async def test_the_take_of_a_section_is_measured(tmp_path: Path) -> None:
+    async with embedded(tmp_path) as (_, client):
+        piece = (await hear(client.compose(spec(seconds=12)))).composition
+        draft = await client.analyze(piece.outputs[0].name)
+        for planned in piece.plan.sections:
+            name = f"{piece.name}/takes/{planned.spec.section_id}"
+            states: list[analysis_pb2.Analysis] = []
+            report = await client.analyze(name, states.append)
+            assert states[-1].source == name
+            # A take has the section and its tail, in the format of its model.
+            assert report.format.sample_rate == planned.spec.sample_rate
+            assert planned.spec.frames <= report.frames < planned.spec.frames + 12 * planned.spec.sample_rate
+            assert report.frames < draft.frames or len(piece.plan.sections) == 1
+            assert -40 < report.loudness.integrated_lufs < 0
+        for missing in ("coda-9", "x"):
+            with pytest.raises(SegueError) as caught:
+                await client.analyze(f"{piece.name}/takes/{missing}")
+            assert (caught.value.code, caught.value.reason) == (grpc.StatusCode.NOT_FOUND, "ARTIFACT_NOT_FOUND")
+
+        # The files of a take are lost: the analysis fails, and says which name has no audio any more.
+        for file in (shape().artifact_folder(tmp_path) / "takes").rglob("*.json"):
+            file.unlink()
+        name = f"{piece.name}/takes/{piece.plan.sections[0].spec.section_id}"
+        with pytest.raises(SegueError, match="any more") as caught:
+            await client.analyze(name)
+        assert (caught.value.reason, caught.value.metadata["name"]) == ("ARTIFACT_NOT_FOUND", name)

@@ -76,6 +76,7 @@ async def test_names_of_other_owners_are_as_unknown_as_names_that_nobody_has(own
     made = (await hear(ann.compose(spec(seconds=2)))).composition
     (tmp_path / "tone.wav").write_bytes(b"RIFF" + bytes(64))
     upload = (await ann.upload(tmp_path / "tone.wav")).name
+    section_id = made.plan.sections[0].spec.section_id
 
     async def answers(name: str, file: str) -> list[tuple[CODES, str, str]]:
         output = composition_pb2.Output(name=f"{name}/outputs/master.flac", size_bytes=4)
@@ -86,6 +87,7 @@ async def test_names_of_other_owners_are_as_unknown_as_names_that_nobody_has(own
             for attempt in (
                 bob.get(name), bob.cancel(name), bob.delete(name), hear(bob.watch(name)), bob.retry(name),
                 anext(aiter(bob.read(output))), bob.url(output), bob.analyze(output.name),
+                bob.analyze(f"{name}/takes/{section_id}"),
                 bob.create(spec_pb2.CompositionSpec(parent=name)), bob.create_master(file), bob.analyze(file),
                 bob.delete_upload(file), raw.WriteUpload(part, metadata=sent("bob")),
                 raw.FinishUpload(files_pb2.FinishUploadRequest(upload=file), metadata=sent("bob")),
@@ -190,6 +192,7 @@ async def test_an_admin_reaches_the_work_of_all_owners(owners: Owners, tmp_path:
         "revise": lambda: ops.create(spec_pb2.CompositionSpec(parent=made.name)),
         "retry": lambda: ops.retry(made.name),
         "analyze": lambda: ops.analyze(made.outputs[0].name),
+        "analyze a take": lambda: ops.analyze(f"{made.name}/takes/{made.plan.sections[0].spec.section_id}"),
         "master": lambda: ops.create_master(upload),
     }
     for name, attempt in new.items():

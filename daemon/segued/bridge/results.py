@@ -18,6 +18,7 @@ NO_SEPARATOR: Final = "no separator of stems is configured"
 NOT_MEASURED: Final = "the analyzer does not measure it"
 NO_TEMPO: Final = "no tempo was found"
 NO_KEY: Final = "no key was found"
+NO_BASS: Final = "the band below 150 Hz is silent, or the audio is shorter than 0.4 s"
 TOO_QUIET: Final = "the audio is silent, or shorter than 0.4 s"
 TIME_DIGITS: Final = 6
 VALUE_DIGITS: Final = 3
@@ -64,12 +65,13 @@ def _track(track_id: int, start_s: float, report: Report, reasons: dict[str, str
     place = f"/tracks/{track_id - 1}/analysis"
     tempo = report.tempo.quarters_per_minute if report.HasField("tempo") else None
     loudness = report.loudness.integrated_lufs if report.loudness.HasField("integrated_lufs") else None
+    bass = report.bass_loudness_lufs if report.HasField("bass_loudness_lufs") else None
     key = theory.key_name(codec.from_message(Key, report.key.key)) if report.HasField("key") else None
     missing = {
         "stable_bpm": NO_TEMPO if tempo is None else "",
         "key": NO_KEY if key is None else "",
         "loudness_lufs_total": TOO_QUIET if loudness is None else "",
-        "loudness_lufs_bass": NOT_MEASURED,
+        "loudness_lufs_bass": NO_BASS if bass is None else "",
         "has_vocals": NO_DETECTOR,
         "vocal_energy_rms": NO_DETECTOR,
     }
@@ -79,7 +81,7 @@ def _track(track_id: int, start_s: float, report: Report, reasons: dict[str, str
         "stable_bpm": _rounded(tempo),
         "key": {"musical": key, "camelot": report.key.camelot or None},
         "loudness_lufs_total": _rounded(loudness),
-        "loudness_lufs_bass": None,
+        "loudness_lufs_bass": _rounded(bass),
         "average_brightness": _rounded(report.brightness_hz),
         "has_vocals": None,
         "vocal_energy_rms": None,

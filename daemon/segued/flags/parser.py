@@ -142,7 +142,7 @@ def _master(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentPar
 def _analyze(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     command = _command(commands, "analyze", "Measure audio files", "FILE...")
     command.add_argument_group("Arguments").add_argument(
-        "files", metavar="FILE", nargs="+", help="Audio file, folder, or output: compositions/9f2c…/outputs/master.flac"
+        "files", metavar="FILE", nargs="+", help="Audio file, folder, output or take: compositions/9f2c…/takes/verse-1"
     )
     add_server(command)
     add_output(command, quiet=False, csv=True)

@@ -33,7 +33,7 @@ def existing_file(text: str) -> Path:
 
 
 def audio_sources(texts: Sequence[str]) -> list[Path | str]:
-    """Return the files that texts name, with those in folders, and names of outputs and uploads as they are."""
+    """Return the files that texts name, with those in folders, and names of outputs, takes and uploads as they are."""
     found: list[Path | str] = []
     for text in texts:
         path = Path(text)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 COLUMNS: Final = (
     "file", "error", "duration_s", "tempo_qpm", "tempo_confidence", "key", "camelot", "key_confidence",
-    "integrated_lufs", "range_lu", "true_peak_dbtp", "brightness_hz", "stereo_correlation",
+    "integrated_lufs", "bass_lufs", "range_lu", "true_peak_dbtp", "brightness_hz", "stereo_correlation",
     "leading_silence_s", "trailing_silence_s", "faults",
 )  # fmt: skip
 
@@ -44,6 +44,7 @@ def report_row(name: str, message: analyzer_pb2.Report) -> list[str]:
         f"{getattr(message.loudness, field):.2f}" if message.loudness.HasField(field) else ""
         for field in ("integrated_lufs", "range_lu", "true_peak_dbtp")
     ]
+    loudness.insert(1, f"{message.bass_loudness_lufs:.2f}" if message.HasField("bass_loudness_lufs") else "")
     return [
         name,
         "",
@@ -82,6 +83,8 @@ def _rows(message: analyzer_pb2.Report) -> list[tuple[str, str]]:
     loudness = message.loudness
     if loudness.HasField("integrated_lufs"):
         rows.append(("loudness", f"{loudness.integrated_lufs:.1f} LUFS"))
+    if message.HasField("bass_loudness_lufs"):
+        rows.append(("bass", f"{message.bass_loudness_lufs:.1f} LUFS"))
     if loudness.HasField("range_lu"):
         rows.append(("range", f"{loudness.range_lu:.1f} LU"))
     if loudness.HasField("true_peak_dbtp"):

@@ -198,9 +198,9 @@ class Submission:
         )
 
     async def analyze(self, request: analysis_pb2.CreateAnalysisRequest) -> Job:
-        """Queue an analysis of an upload or an output."""
+        """Queue an analysis of an upload, an output or a take."""
         self._check_open()
-        await self._files.source(owner(), request.source)
+        await self._files.check_measurable(owner(), request.source)
         analysis = analysis_pb2.Analysis(
             name=f"analyses/{secrets.token_hex(12)}", source=request.source, state=composition_pb2.STATE_QUEUED
         )
@@ -352,5 +352,5 @@ def _numbered(priority: Priority) -> spec_pb2.Priority.ValueType:
 
 
 def _upload(source: str) -> str | None:
-    """Return the upload that a source is; None if it is an output."""
+    """Return the upload that a source is; None if it is something else."""
     return source if source.startswith("uploads/") else None

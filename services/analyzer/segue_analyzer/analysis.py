@@ -10,7 +10,7 @@ import numpy as np
 from segue_analyzer.brightness import Brightness, mean_brightness_hz
 from segue_analyzer.faults.clicks import ClickDetector
 from segue_analyzer.faults.detectors import MAX_FAULTS, ClippingDetector, DcDetector, RunCollector, SilenceDetector
-from segue_analyzer.loudness import SectionLoudness, SectionPeaks, with_peaks
+from segue_analyzer.loudness import BassLoudness, SectionLoudness, SectionPeaks, with_peaks
 from segue_analyzer.plan_comparison import energy_correlation, key_matches, tempo_matches
 from segue_analyzer.plan_timeline import PlanTimeline, SectionSpan, in_quarters
 from segue_analyzer.report import FaultKind, MeasuredTempo, Report, SectionReport
@@ -22,7 +22,7 @@ from segue_analyzer.tonality.chroma import ChromaStream
 from segue_analyzer.tonality.key import find_key, overall_chroma
 from segue_audio.blocks import Reblocker
 from segue_audio.errors import InvalidSettings
-from segue_audio.loudness import LoudnessMeter
+from segue_audio.loudness import LoudnessMeter, integrated
 from segue_audio.peaks import PeakCollector
 from segue_music.timing import beats_per_bar
 from segue_runtime import errors
@@ -57,6 +57,7 @@ class AudioAnalysis:
             self._loudness = LoudnessMeter(sample_rate, channels, with_peaks=False)
         except InvalidSettings as error:
             raise errors.InvalidAudio(f"the audio cannot be measured: {error}") from None
+        self._bass = BassLoudness(sample_rate, channels)
         self._sections = [SectionLoudness(each, sample_rate, channels) for each in self._timeline.spans]
         whole = SectionSpan("", 0, _NO_END)
         self._true_peaks = SectionPeaks(sample_rate, channels, (whole, *self._timeline.spans))
@@ -97,6 +98,7 @@ class AudioAnalysis:
             leading_silence_frames=self._silence.leading_frames,
             trailing_silence_frames=self._silence.trailing_frames,
             loudness=with_peaks(self._loudness.result(), whole_peaks),
+            bass_loudness_lufs=integrated(self._bass.hop_powers()),
             tempo=self._tempo(heard),
             key=find_key(harmony),
             brightness_hz=mean_brightness_hz(centroids_hz, 0, self.frames),
@@ -122,7 +124,7 @@ class AudioAnalysis:
         self._peaks.push(block)
         planar = np.ascontiguousarray(block.T)
         loudest = np.abs(planar).max(axis=0)
-        for meter in (self._true_peaks, self._stereo, self._dc, self._clicks):
+        for meter in (self._bass, self._true_peaks, self._stereo, self._dc, self._clicks):
             meter.push(planar)
         self._clipping.push(planar, loudest)
         self._silence.push(loudest)

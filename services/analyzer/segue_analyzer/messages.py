@@ -29,6 +29,7 @@ def report_message(report: Report, sound_format: audio_pb2.AudioFormat) -> analy
         energy_correlation=report.energy_correlation,
         peaks_per_second=report.peaks_per_second,
         peaks=report.peaks,
+        bass_loudness_lufs=report.bass_loudness_lufs,
     )
     _loudness(report.loudness, message.loudness)
     _tempo(report.tempo, message)

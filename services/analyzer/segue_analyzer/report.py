@@ -73,6 +73,7 @@ class Report:
     leading_silence_frames: int
     trailing_silence_frames: int
     loudness: Loudness
+    bass_loudness_lufs: float | None = None
     tempo: MeasuredTempo | None = None
     key: MeasuredKey | None = None
     brightness_hz: float = 0.0

@@ -144,6 +144,7 @@ pub fn report(frames: i64) -> Report {
             camelot: "4A".into(),
             ..KeyEstimate::default()
         }),
+        bass_loudness_lufs: Some(-21.5),
         stereo_correlation: Some(0.8),
         faults: (0..7_i64)
             .map(|index| Fault {

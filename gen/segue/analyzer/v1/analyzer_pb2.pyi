@@ -365,6 +365,7 @@ class Report(google.protobuf.message.Message):
     ENERGY_CORRELATION_FIELD_NUMBER: builtins.int
     PEAKS_PER_SECOND_FIELD_NUMBER: builtins.int
     PEAKS_FIELD_NUMBER: builtins.int
+    BASS_LOUDNESS_LUFS_FIELD_NUMBER: builtins.int
     frames: builtins.int
     """frames is the length of the audio."""
     leading_silence_frames: builtins.int
@@ -383,6 +384,11 @@ class Report(google.protobuf.message.Message):
     """peaks_per_second is the number of pairs in peaks for each second."""
     peaks: builtins.bytes
     """peaks are pairs of the lowest and the highest sample over all channels, as signed bytes; 127 is full scale."""
+    bass_loudness_lufs: builtins.float
+    """bass_loudness_lufs is the integrated loudness of the band below 150 Hz in LUFS: the measurement of loudness, with a
+    low-pass of 24 dB an octave after its filter, and the same gates. Absence means that nothing passed the gate, or that
+    the audio is shorter than 0.4 s.
+    """
     @property
     def format(self) -> segue.audio.v1.audio_pb2.AudioFormat:
         """format is the format of the audio as read."""
@@ -429,9 +435,12 @@ class Report(google.protobuf.message.Message):
         energy_correlation: builtins.float | None = ...,
         peaks_per_second: builtins.float = ...,
         peaks: builtins.bytes = ...,
+        bass_loudness_lufs: builtins.float | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_energy_correlation", b"_energy_correlation", "_stereo_correlation", b"_stereo_correlation", "energy_correlation", b"energy_correlation", "format", b"format", "key", b"key", "loudness", b"loudness", "stereo_correlation", b"stereo_correlation", "tempo", b"tempo"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_energy_correlation", b"_energy_correlation", "_stereo_correlation", b"_stereo_correlation", "brightness_hz", b"brightness_hz", "chroma", b"chroma", "energy_correlation", b"energy_correlation", "faults", b"faults", "format", b"format", "frames", b"frames", "key", b"key", "leading_silence_frames", b"leading_silence_frames", "loudness", b"loudness", "peaks", b"peaks", "peaks_per_second", b"peaks_per_second", "sections", b"sections", "stereo_correlation", b"stereo_correlation", "tempo", b"tempo", "trailing_silence_frames", b"trailing_silence_frames"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_bass_loudness_lufs", b"_bass_loudness_lufs", "_energy_correlation", b"_energy_correlation", "_stereo_correlation", b"_stereo_correlation", "bass_loudness_lufs", b"bass_loudness_lufs", "energy_correlation", b"energy_correlation", "format", b"format", "key", b"key", "loudness", b"loudness", "stereo_correlation", b"stereo_correlation", "tempo", b"tempo"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_bass_loudness_lufs", b"_bass_loudness_lufs", "_energy_correlation", b"_energy_correlation", "_stereo_correlation", b"_stereo_correlation", "bass_loudness_lufs", b"bass_loudness_lufs", "brightness_hz", b"brightness_hz", "chroma", b"chroma", "energy_correlation", b"energy_correlation", "faults", b"faults", "format", b"format", "frames", b"frames", "key", b"key", "leading_silence_frames", b"leading_silence_frames", "loudness", b"loudness", "peaks", b"peaks", "peaks_per_second", b"peaks_per_second", "sections", b"sections", "stereo_correlation", b"stereo_correlation", "tempo", b"tempo", "trailing_silence_frames", b"trailing_silence_frames"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_bass_loudness_lufs", b"_bass_loudness_lufs"]) -> typing.Literal["bass_loudness_lufs"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_energy_correlation", b"_energy_correlation"]) -> typing.Literal["energy_correlation"] | None: ...
     @typing.overload

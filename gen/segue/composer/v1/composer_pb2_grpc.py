@@ -330,7 +330,7 @@ class ComposerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def CreateAnalysis(self, request, context):
-        """CreateAnalysis queues the analysis of an upload or an output. Errors: ARTIFACT_NOT_FOUND, QUEUE_FULL.
+        """CreateAnalysis queues the analysis of an upload, an output or a take. Errors: ARTIFACT_NOT_FOUND, QUEUE_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -182,7 +182,7 @@ class ComposerServiceStub:
         segue.composer.v1.analysis_pb2.CreateAnalysisRequest,
         segue.composer.v1.analysis_pb2.CreateAnalysisResponse,
     ]
-    """CreateAnalysis queues the analysis of an upload or an output. Errors: ARTIFACT_NOT_FOUND, QUEUE_FULL."""
+    """CreateAnalysis queues the analysis of an upload, an output or a take. Errors: ARTIFACT_NOT_FOUND, QUEUE_FULL."""
 
     GetAnalysis: grpc.UnaryUnaryMultiCallable[
         segue.composer.v1.analysis_pb2.GetAnalysisRequest,
@@ -378,7 +378,7 @@ class ComposerServiceAsyncStub:
         segue.composer.v1.analysis_pb2.CreateAnalysisRequest,
         segue.composer.v1.analysis_pb2.CreateAnalysisResponse,
     ]
-    """CreateAnalysis queues the analysis of an upload or an output. Errors: ARTIFACT_NOT_FOUND, QUEUE_FULL."""
+    """CreateAnalysis queues the analysis of an upload, an output or a take. Errors: ARTIFACT_NOT_FOUND, QUEUE_FULL."""
 
     GetAnalysis: grpc.aio.UnaryUnaryMultiCallable[
         segue.composer.v1.analysis_pb2.GetAnalysisRequest,
@@ -614,7 +614,7 @@ class ComposerServiceServicer(metaclass=abc.ABCMeta):
         request: segue.composer.v1.analysis_pb2.CreateAnalysisRequest,
         context: _ServicerContext,
     ) -> typing.Union[segue.composer.v1.analysis_pb2.CreateAnalysisResponse, collections.abc.Awaitable[segue.composer.v1.analysis_pb2.CreateAnalysisResponse]]:
-        """CreateAnalysis queues the analysis of an upload or an output. Errors: ARTIFACT_NOT_FOUND, QUEUE_FULL."""
+        """CreateAnalysis queues the analysis of an upload, an output or a take. Errors: ARTIFACT_NOT_FOUND, QUEUE_FULL."""
 
     @abc.abstractmethod
     def GetAnalysis(

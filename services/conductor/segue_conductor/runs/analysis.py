@@ -1,4 +1,4 @@
-"""The run of an analysis: a file is measured, from the start in every claim."""
+"""The run of an analysis: a file or a take is measured, from the start in every claim."""
 
 from __future__ import annotations
 
@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING, Final
 from segue.composer.v1 import analysis_pb2, composition_pb2
 from segue_composition import log_rows
 from segue_composition.analysis_state import end_analysis
-from segue_composition.artifact_keys import source_ref
+from segue_composition.artifact_keys import find_take, is_take, source_ref
 from segue_composition.job_kinds import ANALYSIS
-from segue_conductor.analyzer_call import analyze_file
+from segue_conductor.analyzer_call import analyze_file, analyze_take
 from segue_conductor.backoff import Backoff, retry_while_unavailable
 from segue_conductor.journal import until_the_store_answers
+from segue_conductor.render.take_store import TakeStore
 from segue_conductor.runs.stage_costs import add_file_cost
-from segue_runtime import logs
+from segue_runtime import errors, logs
 from segue_runtime.store import NewEvent
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from segue.analyzer.v1.analyzer_pb2 import Report
     from segue_composition.services import Services
     from segue_runtime.errors import SegueError
     from segue_runtime.settings.sections import ConductorSettings
@@ -46,21 +50,27 @@ class AnalysisRun:
         self._analysis.state = composition_pb2.STATE_RENDERING
         await self._write()
         began = time.monotonic()
-        source = await source_ref(self._services.store, self._analysis.source)
+        measured = self._measured_take if is_take(self._analysis.source) else self._measured_file
         report = await retry_while_unavailable(
-            lambda: analyze_file(
-                self._services.peers,
-                self._services.artifacts,
-                source,
-                self._settings.time_limit_s,
-                self._report_progress,
-            ),
-            Backoff(self._settings.patience_s, self._services, "the file"),
+            await measured(), Backoff(self._settings.patience_s, self._services, "the file")
         )
         await add_file_cost(self._services.store, ANALYSIS, self._analysis.source, time.monotonic() - began)
         self._analysis.report.CopyFrom(report)
         self._analysis.fraction_done = 1.0
         return composition_pb2.STATE_SUCCEEDED
+
+    async def _measured_file(self) -> Callable[[], Awaitable[Report]]:
+        services, limit_s = self._services, self._settings.time_limit_s
+        source = await source_ref(services.store, self._analysis.source)
+        return lambda: analyze_file(services.peers, services.artifacts, source, limit_s, self._report_progress)
+
+    async def _measured_take(self) -> Callable[[], Awaitable[Report]]:
+        services, name = self._services, self._analysis.source
+        found = await find_take(services.store, name)
+        take = await TakeStore(services.artifacts, found[0]).find(found[1], stems=False) if found else None
+        if take is None:
+            raise errors.ArtifactNotFound(f"there is no {name} any more", metadata={"name": name})
+        return lambda: analyze_take(services.peers, take, self._settings.time_limit_s, self._report_progress)
 
     async def end(self, state: composition_pb2.State.ValueType, error: SegueError | None) -> None:
         """Write the final state."""

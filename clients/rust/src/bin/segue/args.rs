@@ -293,7 +293,7 @@ pub enum ListArg {
 
 #[derive(clap::Args)]
 pub struct AnalyzeArgs {
-    /// Audio file, folder, or output: compositions/9f2c…/outputs/master.flac
+    /// Audio file, folder, output or take: compositions/9f2c…/takes/verse-1
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<String>,
     /// Write a table in CSV to standard output, a row for each file

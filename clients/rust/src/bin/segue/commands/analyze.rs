@@ -163,6 +163,9 @@ fn draw(printer: &Printer, report: &Report) -> Result<(), CliError> {
     for fact in measurements::of_report(report, None) {
         printer.line(&format!("  {fact}"))?;
     }
+    if let Some(lufs) = report.bass_loudness_lufs {
+        printer.line(&format!("  bass {lufs:.1} LUFS"))?;
+    }
     if let Some(width) = report.stereo_correlation {
         printer.line(&format!("  stereo correlation {width:.2}"))?;
     }

@@ -26,7 +26,7 @@ fn is_name(text: &str) -> bool {
 
 /// What is to be measured.
 pub enum Source {
-    /// The name of an output or an upload.
+    /// The name of an output, a take or an upload.
     Name(String),
     File(PathBuf),
 }

@@ -4,7 +4,7 @@ use segue_client::proto::segue::analyzer::v1::Report;
 
 use crate::values;
 
-pub const COLUMNS: [&str; 16] = [
+pub const COLUMNS: [&str; 17] = [
     "file",
     "error",
     "duration_s",
@@ -14,6 +14,7 @@ pub const COLUMNS: [&str; 16] = [
     "camelot",
     "key_confidence",
     "integrated_lufs",
+    "bass_lufs",
     "range_lu",
     "true_peak_dbtp",
     "brightness_hz",
@@ -53,6 +54,7 @@ pub fn of_report(file: &str, report: &Report) -> Vec<String> {
         key.map_or(String::new(), |estimate| estimate.camelot.clone()),
         rounded(key.map(|estimate| estimate.confidence)),
         rounded(loudness.integrated_lufs),
+        rounded(report.bass_loudness_lufs),
         rounded(loudness.range_lu),
         rounded(loudness.true_peak_dbtp),
         format!("{:.0}", report.brightness_hz),
