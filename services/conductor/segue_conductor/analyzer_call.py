@@ -1,4 +1,4 @@
-"""Calls to the analyzer: for a finished master, for an uploaded file, for a take."""
+"""Calls to the analyzer: for a finished master, and for a file."""
 
 from __future__ import annotations
 
@@ -17,11 +17,9 @@ if TYPE_CHECKING:
     from segue_composition.log_rows import Segment
     from segue_composition.peers import Peers
     from segue_conductor.composition_job import CompositionJob
-    from segue_conductor.render.take_store import Take
     from segue_runtime.artifacts import ArtifactStore, Ref
 
 FILE_BLOCK_BYTES: Final = 256 * 1024
-TAKE_BLOCK_FRAMES: Final = 32_768
 
 
 async def analyze_master(job: CompositionJob, segments: Sequence[Segment]) -> analyzer_pb2.Report:
@@ -53,25 +51,6 @@ async def analyze_file(
                 yield analyzer_pb2.AnalyzeRequest(file=analyzer_pb2.FileBytes(offset=offset, data=piece))
                 offset += len(piece)
                 await progress(offset / max(1, ref.length))
-
-    return await request_report(peers, requests(), timeout_s)
-
-
-async def analyze_take(
-    peers: Peers, take: Take, timeout_s: float, progress: Callable[[float], Awaitable[None]]
-) -> analyzer_pb2.Report:
-    """Measure a stored take; `progress` receives the fraction of its frames that was sent."""
-    accepted = await take.wait_accepted()
-    sound = f32le(accepted.format.sample_rate, accepted.format.channels)
-
-    async def requests() -> AsyncIterator[analyzer_pb2.AnalyzeRequest]:
-        yield analyzer_pb2.AnalyzeRequest(start=analyzer_pb2.AnalyzeStart(format=sound.format))
-        position = 0
-        while audio := await take.read(position, TAKE_BLOCK_FRAMES):
-            for piece in cut(audio, sound, position, most_bytes=MESH_CHUNK_BYTES):
-                yield analyzer_pb2.AnalyzeRequest(audio=piece)
-            position += len(audio) // take.frame_bytes
-            await progress(position / max(1, take.frames()))
 
     return await request_report(peers, requests(), timeout_s)
 

@@ -5,20 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from segue.analyzer.v1 import analyzer_pb2
 from segue.music.v1 import music_pb2
-from segue_conductor.analyzer_call import request_report
-from segue_runtime.rpc.chunks import MESH_CHUNK_BYTES, cut, f32le
+from segue_conductor.render.take_analysis import analyze_take
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
     from segue.music.v1.music_pb2 import PlannedSection
     from segue.renderer.v1.renderer_pb2 import RenderAccepted
     from segue_conductor.composition_job import CompositionJob
     from segue_conductor.render.take_store import Take
 
-READ_FRAMES: Final = 16_384
 SURE: Final = 0.5
 """The confidence in the tempo from which measured bar lines are used."""
 
@@ -56,7 +53,7 @@ async def needs_beats(section: PlannedSection, take: Take) -> bool:
 
 async def measure_beats(job: CompositionJob, section: PlannedSection, take: Take) -> TakeBeats:
     """Let the analyzer measure a take as soon as it is complete."""
-    finished, accepted = await take.wait_finished(), await take.wait_accepted()
+    finished = await take.wait_finished()
     plan = music_pb2.Plan(
         sample_rate=job.plan.sample_rate,
         quarters_per_minute=section.spec.tempo_points[0].quarters_per_minute,
@@ -64,17 +61,7 @@ async def measure_beats(job: CompositionJob, section: PlannedSection, take: Take
         key=section.spec.key,
         sections=[music_pb2.PlannedSection(spec=section.spec)],
     )
-
-    async def requests() -> AsyncIterator[analyzer_pb2.AnalyzeRequest]:
-        yield analyzer_pb2.AnalyzeRequest(start=analyzer_pb2.AnalyzeStart(format=accepted.format, plan=plan))
-        sound = f32le(accepted.format.sample_rate, accepted.format.channels)
-        position = 0
-        while audio := await take.read(position, READ_FRAMES):
-            for piece in cut(audio, sound, position, most_bytes=MESH_CHUNK_BYTES):
-                yield analyzer_pb2.AnalyzeRequest(audio=piece)
-            position += len(audio) // take.frame_bytes
-
-    tempo = (await request_report(job.claim.peers, requests(), job.claim.remaining_s())).tempo
+    tempo = (await analyze_take(job.claim.peers, take, job.claim.remaining_s(), plan=plan)).tempo
     return TakeBeats(
         beats=tuple(tempo.beats),
         downbeats=tuple(tempo.downbeats) if tempo.confidence >= SURE else (),

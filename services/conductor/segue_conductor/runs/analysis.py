@@ -10,9 +10,10 @@ from segue_composition import log_rows
 from segue_composition.analysis_state import end_analysis
 from segue_composition.artifact_keys import find_take, is_take, source_ref
 from segue_composition.job_kinds import ANALYSIS
-from segue_conductor.analyzer_call import analyze_file, analyze_take
+from segue_conductor.analyzer_call import analyze_file
 from segue_conductor.backoff import Backoff, retry_while_unavailable
 from segue_conductor.journal import until_the_store_answers
+from segue_conductor.render.take_analysis import analyze_take
 from segue_conductor.render.take_store import TakeStore
 from segue_conductor.runs.stage_costs import add_file_cost
 from segue_runtime import errors, logs
@@ -70,7 +71,8 @@ class AnalysisRun:
         take = await TakeStore(services.artifacts, found[0]).find(found[1], stems=False) if found else None
         if take is None:
             raise errors.ArtifactNotFound(f"there is no {name} any more", metadata={"name": name})
-        return lambda: analyze_take(services.peers, take, self._settings.time_limit_s, self._report_progress)
+        limit_s = self._settings.time_limit_s
+        return lambda: analyze_take(services.peers, take, limit_s, progress=self._report_progress)
 
     async def end(self, state: composition_pb2.State.ValueType, error: SegueError | None) -> None:
         """Write the final state."""
