@@ -1,6 +1,6 @@
 """Measures what Redis and S3 cost a cluster, as ratios in one run, and the embedded shape against an earlier commit.
 
-python -m benchmarks.cluster [--rounds 300] [--waiting 100000] [--before COMMIT] [--quick]
+python -m benchmarks.cluster [--rounds 300] [--waiting 100000] [--before COMMIT] [--parts logs] [--quick]
 
 It needs redis-server, and versitygw in the path (`make versitygw`). Ours and its peer take turns, so that other work on
 the machine slows both alike. `--before` checks the commit out in a temporary folder and uses this environment.
@@ -30,7 +30,7 @@ from tests.runtime.store_rows import job
 from benchmarks.report import heading, median, table
 from segue_runtime.artifacts import FolderArtifacts
 from segue_runtime.artifacts.s3 import S3Artifacts
-from segue_runtime.store import NewEvent
+from segue_runtime.store import NewEvent, RowMark
 from segue_runtime.store.redis import RedisStore
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ ROOTS = (
     *(f"services/{role}" for role in ("analyzer", "conductor", "mixer", "planner", "renderer")),
 )
 PIECE_S = 60
+PARTS = ("logs", "claims", "segments")
 COLUMNS = ("ours", "peer", "ours, median", "peer, median", "ratio (median of pairs)", "aim")
 SETTLE_S = 0.02
 """A reader asks once before it waits for a message."""
@@ -120,9 +121,9 @@ async def logs(rounds: int) -> list[Pair]:
                 number += 1
                 await bare.xadd("bare", {"k": "event", "p": row.payload}, id=f"{number}-0")
 
-            async def read_ours(after: int) -> float:
-                await reader.wait(claimed.name, after, 5)
-                assert len(await reader.read(claimed.name, after)) == 1
+            async def read_ours(after: RowMark) -> float:
+                await reader.wait(claimed.name, after.sequence, 5)
+                assert len(await reader.read(claimed.name, after.sequence, stamp=after.stamp)) == 1
                 return time.perf_counter()
 
             async def read_bare(after: int) -> float:
@@ -130,7 +131,7 @@ async def logs(rounds: int) -> list[Pair]:
                 return time.perf_counter()
 
             async def watch_ours() -> float:
-                return await heard(read_ours(mark.sequence), append_ours)
+                return await heard(read_ours(mark), append_ours)
 
             async def watch_bare() -> float:
                 return await heard(read_bare(number), append_bare)
@@ -226,9 +227,14 @@ def _piece_s(root: Path, folder: Path, seed: int) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-async def run(rounds: int, waiting: int) -> Sequence[Pair]:
-    """Measure everything that needs the servers."""
-    return [*await logs(rounds), *await claims(rounds, waiting), *await segments(max(20, rounds // 4))]
+async def run(rounds: int, waiting: int, parts: Sequence[str]) -> Sequence[Pair]:
+    """Measure what needs the servers."""
+    work = {
+        "logs": lambda: logs(rounds),
+        "claims": lambda: claims(rounds, waiting),
+        "segments": lambda: segments(max(20, rounds // 4)),
+    }
+    return [pair for part in parts for pair in await work[part]()]
 
 
 def main() -> None:
@@ -236,11 +242,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=300)
     parser.add_argument("--waiting", type=int, default=100_000, help="jobs in the long queue")
+    parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS, help="what to measure on the servers")
     parser.add_argument("--before", default="", help="commit to compare the embedded shape with")
     parser.add_argument("--quick", action="store_true", help="few rounds and a shorter queue")
     given = parser.parse_args()
     rounds, waiting = (30, 2_000) if given.quick else (given.rounds, given.waiting)
-    pairs = list(asyncio.run(run(rounds, waiting)))
+    pairs = list(asyncio.run(run(rounds, waiting, given.parts)))
     if given.before:
         pairs.append(pieces(3 if given.quick else 7, given.before))
     heading("A cluster's stores, and the embedded shape")

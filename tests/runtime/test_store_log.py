@@ -10,6 +10,7 @@ from tests.runtime.store_rows import LEASE_S, Clock, Opens, append, create, epoc
 
 from segue_runtime import errors
 from segue_runtime.store import (
+    Event,
     Fenced,
     LogEnded,
     Progress,
@@ -99,29 +100,34 @@ async def test_a_cursor_beyond_the_log_names_its_last_sequence(store: Store) -> 
         assert ahead.value.metadata["lastSequence"] == "3"
 
 
+@pytest.mark.parametrize("by_stamps", [True, False])
 @pytest.mark.parametrize("same_process", [True, False])
-async def test_a_watcher_sees_every_event_of_any_process(opens: Opens, same_process: bool) -> None:
+async def test_a_watcher_sees_every_event_of_any_process(opens: Opens, same_process: bool, by_stamps: bool) -> None:
     conductor = await opens()
     gateway = conductor if same_process else await opens()
     await create(conductor)
     epoch = await epoch_of(conductor)
 
-    async def watch() -> list[int]:
-        seen: list[int] = []
-        while not seen or seen[-1] < 30:
-            page = await gateway.read("compositions/a", len(seen))
-            seen += [event.sequence for event in page]
+    async def watch() -> list[Event]:
+        seen: list[Event] = []
+        while len(seen) < 45:
+            stamp = seen[-1].stamp if seen and by_stamps else 0
+            page = await gateway.read("compositions/a", len(seen), stamp=stamp)
+            seen += page
             if not page:
                 await gateway.wait("compositions/a", len(seen), 10)
         return seen
 
     watchers = [asyncio.create_task(watch()) for _ in range(5)]
     for index in range(30):
-        await append(conductor, "compositions/a", epoch, rows(b"x"))
-        if index % 10 == 0:
+        written = [b"x", b""] if index % 2 else [b"\0" * 9000 if index % 10 == 4 else b"\0a\0"]
+        await append(conductor, "compositions/a", epoch, rows(*written))
+        if index % 5 == 0:
             await asyncio.sleep(0.05)
+    stored = list(await conductor.read("compositions/a", 0))
+    assert [event.sequence for event in stored] == list(range(1, 46))
     for seen in await asyncio.gather(*watchers):
-        assert seen == list(range(1, 31))
+        assert seen == stored
 
 
 async def test_waiting_times_out_and_many_waiters_share_a_key(store: Store) -> None:

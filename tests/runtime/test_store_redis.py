@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -17,17 +18,18 @@ from tests.runtime.store_rows import LEASE_S, append, create, epoch_of, payloads
 
 from segue_runtime import errors, failpoints, logs
 from segue_runtime.settings import LogSettings
-from segue_runtime.store import Upload, UploadPart
+from segue_runtime.store import RowMark, TailLost, Upload, UploadPart, caches
 from segue_runtime.store.pool.records import ModelKey, OfferedModel, RendererOffer, WaitingSection
 from segue_runtime.store.redis import RedisStore
 from segue_runtime.store.redis.pool import RedisPool
 from segue_runtime.store.redis.server import check_server, connect
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import AsyncIterator, Coroutine, Sequence
 
     from tests.runtime.redis_server import RedisServer
 
+    from segue_runtime.store import Event
     from segue_runtime.store.redis.pool_snapshot import PoolSnapshot
 
 pytestmark = pytest.mark.reference(PROGRAM)
@@ -120,6 +122,83 @@ async def test_writes_whose_answers_are_lost_are_repeated_and_count_once(
     assert {"create", "claim", "append"} <= set(lost)
     assert await payloads(on_server) == [b"1", b"2", b"3"]
     assert await on_server.claim("c1", LEASE_S) is None
+
+
+async def hear(writer: RedisStore, reader: RedisStore, epoch: int, after: RowMark, asked: list[str]) -> Sequence[Event]:
+    """Append rows, one at a time, until one has come to a waiting reader with a message."""
+    while True:
+        waiting = asyncio.create_task(reader.wait("compositions/a", after.sequence, 60))
+        await asyncio.sleep(0.05)
+        last = await writer.append("compositions/a", epoch, rows(b"\0row\0"), after=after)
+        assert await waiting
+        num_asked = asked.count("read")
+        found = await reader.read("compositions/a", after.sequence, stamp=after.stamp)
+        assert [(event.sequence, event.stamp, event.payload) for event in found] == [(*astuple(last), b"\0row\0")]
+        if asked.count("read") == num_asked:
+            return found
+        after = last
+
+
+async def test_a_waiting_reader_has_a_small_row_without_asking_for_it(
+    on_server: RedisStore, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(caches, "HEARD_AGE_S", 3600.0)
+    other = await RedisStore.open(redis_server.url)
+    asked = note_calls(on_server, monkeypatch)
+    await create(other, first_events=rows(b"1"))
+    claimed = await other.claim("c1", LEASE_S)
+    assert claimed is not None
+    heard = await hear(other, on_server, claimed.epoch, claimed.last_row, asked)
+    last = heard[-1]
+    assert list(heard) == list(await other.read("compositions/a", last.sequence - 1))
+    # Readers that do not show the row before, or show another one, ask.
+    num_asked = asked.count("read")
+    assert list(await on_server.read("compositions/a", last.sequence - 1)) == list(heard)
+    with pytest.raises(TailLost):
+        await on_server.read("compositions/a", last.sequence - 1, stamp=last.stamp)
+    assert asked.count("read") == num_asked + 2
+    await append(other, "compositions/a", claimed.epoch, rows(b"end"), terminal=True)
+    await on_server.delete("compositions/a")
+    with pytest.raises(errors.CompositionNotFound):
+        await on_server.read("compositions/a", last.sequence - 1, stamp=claimed.last_row.stamp)
+    await other.close()
+
+
+async def test_rows_of_a_message_that_a_failover_has_lost_are_followed_by_no_others(
+    on_server: RedisStore, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(caches, "HEARD_AGE_S", 3600.0)
+    other = await RedisStore.open(redis_server.url)
+    asked = note_calls(on_server, monkeypatch)
+    await create(other, first_events=rows(b"1"))
+    claimed = await other.claim("c1", LEASE_S)
+    assert claimed is not None
+    (first,) = await hear(other, on_server, claimed.epoch, claimed.last_row, asked)
+    kept = RowMark(first.sequence, first.stamp)
+    copied = redis_server.copy()
+    (lost,) = await hear(other, on_server, claimed.epoch, kept, asked)
+    redis_server.replace(copied)
+    found = await other.append("compositions/a", claimed.epoch, rows(b"other"), after=kept)
+    assert found.sequence <= lost.sequence
+    with pytest.raises(TailLost):
+        await on_server.read("compositions/a", lost.sequence, stamp=lost.stamp)
+    assert await payloads(on_server, after=kept.sequence) == [b"other"]
+    await other.close()
+
+
+def note_calls(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Note the functions that a store calls on the server."""
+    scripts: Any = vars(store)["_scripts"]
+    evaluate = scripts.evaluate
+    called: list[str] = []
+
+    async def note(library: str, operation: str, *arguments: Any) -> list[Any]:
+        called.append(operation)
+        answer: list[Any] = await evaluate(library, operation, *arguments)
+        return answer
+
+    monkeypatch.setattr(scripts, "evaluate", note)
+    return called
 
 
 async def test_indexes_are_rebuilt_from_the_hashes(on_server: RedisStore, redis_server: RedisServer) -> None:

@@ -75,6 +75,8 @@ class Watch:
         self._audio = AudioMessages(services.artifacts, seal, job.name, options.encoding)
         self._progress_version = 0
         self._progress: frozenset[bytes] = frozenset()
+        self._asked = 0.0
+        """When the progress was read. New rows do not wait for it each time."""
         self._last_sent = time.monotonic()
         self._has_sent = False
         self._finished = False
@@ -167,8 +169,11 @@ class Watch:
             )
         since_sent = time.monotonic() - self._last_sent
         timeout_s = max(0.01, min(WAIT_S, self._heartbeat_s - since_sent))
-        await self._store.wait(self._name, self._cursor.sequence, timeout_s)
+        has_rows = await self._store.wait(self._name, self._cursor.sequence, timeout_s)
+        if has_rows and time.monotonic() - self._asked < WAIT_S:
+            return
         progress = await self._store.progress(self._name)
+        self._asked = time.monotonic()
         if progress.version > self._progress_version:
             self._progress_version = progress.version
             for event in self._news(progress):

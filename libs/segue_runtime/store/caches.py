@@ -1,4 +1,4 @@
-"""Caches that the watchers of one process share: the newest rows of logs, and progress."""
+"""Caches that the watchers of one process share: the newest rows of logs, rows from messages, and progress."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from segue_runtime.store.records import Event, Progress
+    from segue_runtime.store.records import Event, Progress, RowMark
 
 MAX_LOGS = 128
 MAX_BYTES = 1 << 20
 PROGRESS_AGE_S = 0.4
+HEARD_AGE_S = 1.0
 
 
 @dataclass(slots=True)
@@ -81,6 +82,42 @@ class EventCache:
             tail.num_bytes += len(row.payload)
             while len(tail.rows) > self._max_rows or (tail.num_bytes > MAX_BYTES and len(tail.rows) > 1):
                 tail.num_bytes -= len(tail.rows.popleft().payload)
+
+
+class HeardRows:
+    """The rows of the last message about each log that has waiters here, for about as long as a reader needs to wake.
+
+    They are committed, but a failover can lose them. So only a reader that knows the row before them by its stamp gets
+    them: what it reads next is compared in the same way.
+    """
+
+    def __init__(self) -> None:
+        self._heard: OrderedDict[str, tuple[float, RowMark, Sequence[Event]]] = OrderedDict()
+
+    def knows(self, name: str) -> bool:
+        """Tell whether a log had rows a moment ago: its readers are probably between two waits."""
+        found = self._heard.get(name)
+        return found is not None and time.monotonic() - found[0] <= HEARD_AGE_S
+
+    def put(self, name: str, after: RowMark, rows: Sequence[Event]) -> None:
+        """Keep the rows of a message, and the mark of the row that they follow."""
+        self._heard[name] = (time.monotonic(), after, rows)
+        self._heard.move_to_end(name)
+        while len(self._heard) > MAX_LOGS:
+            self._heard.popitem(last=False)
+
+    def read(self, name: str, after: RowMark, limit: int) -> Sequence[Event]:
+        """Return the rows after a row; an empty list means nothing."""
+        found = self._heard.get(name)
+        if found is None or not after.stamp or found[1] != after or not self.knows(name):
+            return []
+        return found[2][:limit]
+
+    def drop(self, name: str) -> None:
+        self._heard.pop(name, None)
+
+    def drop_all(self) -> None:
+        self._heard.clear()
 
 
 class ProgressCache:

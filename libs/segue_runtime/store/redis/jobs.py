@@ -23,6 +23,7 @@ class RedisJobs:
     """Jobs documents the methods."""
 
     _scripts: RedisScripts
+    notifier: RedisNotifier
 
     async def create(self, job: NewJob, *, queue_limit: int) -> Created:
         fields: dict[str, bytes | str] = {
@@ -75,6 +76,7 @@ class RedisJobs:
 
     async def delete(self, name: str) -> None:
         await self._scripts.call("jobs", "delete", name)
+        self.notifier.heard.drop(name)
 
     async def expired(self, limit: int = 100) -> Sequence[Job]:
         (found,) = await self._scripts.call("jobs", "expired", limit, repeats=True)

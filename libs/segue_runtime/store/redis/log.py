@@ -51,6 +51,9 @@ class RedisLog:
         return RowMark(after.sequence + len(events), stamp) if events else after
 
     async def read(self, name: str, after: int, limit: int = 256, *, stamp: int = 0) -> Sequence[Event]:
+        heard = self.notifier.heard.read(name, RowMark(after, stamp), limit)
+        if heard:
+            return heard
         (entries,) = await self._scripts.call("log", "read", name, after, limit, stamp, repeats=True)
         return [event_of(entry) for entry in entries]
 

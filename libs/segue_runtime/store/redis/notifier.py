@@ -1,4 +1,7 @@
-"""Wakes waiters by the server's messages, and by polling as a safety net: a lost message costs time, never an event."""
+"""Wakes waiters by the server's messages, and by polling as a safety net: a lost message costs time, never an event.
+
+The message about new rows of a log has the rows, if they are small, so that a waiting reader need not ask for them.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 from segue_runtime import logs
 from segue_runtime.errors import SegueError
-from segue_runtime.store.notifier import TURN_KEY, WaitersByKey
+from segue_runtime.store.caches import HeardRows
+from segue_runtime.store.notifier import TURN_KEY, WaitersByKey, log_key
+from segue_runtime.store.records import Event, RowMark
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from segue_runtime.store.notifier import Key
     from segue_runtime.store.redis.scripts import RedisScripts
 
 POLL_S: Final = 1.0
 SUBSCRIBE_AGAIN_S: Final = 0.5
 CANCEL_AGAIN_S: Final = 0.2
+NUM_LOG_FIELDS: Final = 6
+"""The name, the last sequence, the stamp of the row before the new ones, their stamp, their time, and the rows."""
 log = logs.get("store")
 
 
@@ -25,6 +34,7 @@ class RedisNotifier(WaitersByKey):
 
     def __init__(self, scripts: RedisScripts, poll_s: float = POLL_S) -> None:
         super().__init__()
+        self.heard = HeardRows()
         self._scripts = scripts
         self._poll_s = poll_s
         self._has_new = asyncio.Event()
@@ -56,22 +66,37 @@ class RedisNotifier(WaitersByKey):
                     while True:
                         message = await messages.get_message(timeout=None)
                         if message is not None:
-                            self._hear(message["data"].decode().split("\0"))
+                            self._hear(message["data"])
             except (RedisError, OSError) as error:
+                self.heard.drop_all()  # another server may have other rows
                 self._failures.warning("waiting for the messages of Redis", reason=type(error).__name__)
                 await asyncio.sleep(SUBSCRIBE_AGAIN_S)
 
-    def _hear(self, bell: list[str]) -> None:
-        match bell:
-            case ["log", name, last]:
-                entry = self._waiting.get(("log", name))
-                if entry is not None and int(last) > entry.after:
-                    self.notify(("log", name))
-            case ["queue", kind]:
-                for key in [key for key in self._waiting if key[0] == "queue" and (kind in key[1:] or not key[1:])]:
-                    self.notify(key)
-            case _:
-                self.notify(tuple(bell))
+    def _hear(self, message: bytes) -> None:
+        what, _, rest = message.partition(b"\0")
+        if what == b"log":
+            self._hear_of_log(*rest.split(b"\0", NUM_LOG_FIELDS - 1))
+            return
+        bell = message.decode().split("\0")
+        if what != b"queue":
+            self.notify(tuple(bell))
+            return
+        for key in [key for key in self._waiting if key[0] == "queue" and (bell[1] in key[1:] or not key[1:])]:
+            self.notify(key)
+
+    def _hear_of_log(self, name_bytes: bytes, last: bytes = b"", *message: bytes) -> None:
+        """Wake the waiters for rows after those that they have; without a last row the log is deleted."""
+        name = name_bytes.decode()
+        key = log_key(name)
+        entry = self._waiting.get(key)
+        if not last:
+            self.heard.drop(name)
+            self.notify(key)
+            return
+        if message and (entry is not None or self.heard.knows(name)):
+            self.heard.put(name, *_rows_of(int(last), *message))
+        if entry is not None and int(last) > entry.after:
+            self.notify(key)
 
     async def _poll_always(self) -> None:
         loop = asyncio.get_running_loop()
@@ -126,6 +151,23 @@ class RedisNotifier(WaitersByKey):
         """Wake the waiters that were asked for: others may have come for the same key meanwhile."""
         if self._waiting.get(key) is entry:
             self._wake(key)
+
+
+def _rows_of(
+    last: int, after_stamp: bytes, stamp: bytes, time: bytes, packed: bytes
+) -> tuple[RowMark, Sequence[Event]]:
+    """Unpack the rows of a message: of each the kind, the number of its bytes, and these."""
+    found: list[tuple[str, bytes]] = []
+    while packed:
+        kind, num_bytes, packed = packed.split(b"\0", 2)
+        found.append((kind.decode(), packed[: int(num_bytes)]))
+        packed = packed[int(num_bytes) :]
+    after = last - len(found)
+    rows = [
+        Event(sequence, float(time), kind, payload, int(stamp))
+        for sequence, (kind, payload) in enumerate(found, start=after + 1)
+    ]
+    return RowMark(after, int(after_stamp)), rows
 
 
 def _is_over(key: Key, after: int, state: list[Any]) -> bool:

@@ -20,6 +20,26 @@ local function finish(name, retention_s, audio_s, stored_bytes)
   announce('finished', name, job[1], job[2], job[4])
 end
 
+local HEARD_BYTES = 4096
+
+-- Tell waiting readers of new rows, with the rows if they are few bytes: the name, the last sequence, the stamp of the
+-- row before, theirs, the time, and of each row the kind, the number of its bytes, and these.
+local function tell(name, last, after_stamp, stamp, rows)
+  local num_bytes = 0
+  for index = 2, #rows, 2 do
+    num_bytes = num_bytes + #rows[index]
+  end
+  if num_bytes > HEARD_BYTES then
+    ring_bell('log', name, last)
+    return
+  end
+  local packed = {}
+  for index = 1, #rows, 2 do
+    packed[#packed + 1] = rows[index] .. '\0' .. #rows[index + 1] .. '\0' .. rows[index + 1]
+  end
+  ring_bell('log', name, last, after_stamp, stamp, text(now), table.concat(packed))
+end
+
 -- name, epoch, the row that it follows and its stamp, the new rows' stamp, +retention if the job ends, +resource,
 -- +state, +checkpoint, what the job has delivered if it ends: seconds of audio and stored bytes, (kind, payload)…
 function operations.append(name, epoch, after, after_stamp, stamp, retention_s, resource, state, checkpoint, audio_s,
@@ -71,7 +91,7 @@ function operations.append(name, epoch, after, after_stamp, stamp, retention_s, 
     finish(name, option(retention_s), audio_s, stored_bytes)
   end
   if #rows > 0 then
-    ring_bell('log', name, text(last))
+    tell(name, text(last), after_stamp, stamp, rows)
   end
   return { 'ok', text(last), text(now) }
 end
