@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 DEFAULT_PAGE: Final = 50
 LARGEST_PAGE: Final = 100
-UPLOADS: Final = "uploads"
-"""What the page tokens of ListUploads belong to. No filter has this text."""
+UPLOADS: Final = "uploads "
+"""What the page tokens of ListUploads belong to, with the filter after it."""
 ANALYSES: Final = "analyses "
 """What the page tokens of ListAnalyses belong to, with the filter after it."""
 SESSION_LABEL: Final = ":session"
@@ -75,6 +75,14 @@ def parse_analysis_filter(text: str) -> ListFilter:
     narrowed = parse_filter(text)
     if narrowed.labels:
         raise errors.InvalidFilter("filter: analyses have state and owner only", metadata={"position": "0"})
+    return narrowed
+
+
+def parse_upload_filter(text: str) -> ListFilter:
+    """Read a filter that names an owner only, as ListUploads has it."""
+    narrowed = parse_filter(text)
+    if narrowed.labels or narrowed.states:
+        raise errors.InvalidFilter("filter: uploads have an owner only", metadata={"position": "0"})
     return narrowed
 
 

@@ -213,7 +213,8 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         self, request: files_pb2.ListUploadsRequest, context: Context
     ) -> files_pb2.ListUploadsResponse:
         """Return a page of uploads."""
-        return await self._uploads.list(owner(), request)
+        narrowed = listing.parse_upload_filter(request.filter)
+        return await self._uploads.list(owner(), _listed_owner(narrowed, "ListUploads"), request)
 
     async def DeleteUpload(
         self, request: files_pb2.DeleteUploadRequest, context: Context
@@ -332,6 +333,7 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
 
     async def _analysis(self, job: Job) -> analysis_pb2.Analysis:
         analysis = analysis_pb2.Analysis.FromString(job.resource)
+        analysis.owner = job.owner
         if not job.is_finished:
             await self._ready_times.fill(analysis.ready_in, job.name, job.kind)
         return analysis

@@ -52,16 +52,19 @@ class UploadFiles:
         )
         return self._message(created)
 
-    async def list(self, owner: str, request: files_pb2.ListUploadsRequest) -> files_pb2.ListUploadsResponse:
-        """Return a page of an owner's uploads."""
+    async def list(
+        self, caller: str, owner: str | None, request: files_pb2.ListUploadsRequest
+    ) -> files_pb2.ListUploadsResponse:
+        """Return a page of the uploads of an owner, or of all (None)."""
+        query = listing.UPLOADS + request.filter
         page = await self._store.list_uploads(
             owner,
             limit=listing.page_size(request.page_size),
-            after=self._page_tokens.decode(request.page_token, owner, listing.UPLOADS),
+            after=self._page_tokens.decode(request.page_token, caller, query),
         )
         return files_pb2.ListUploadsResponse(
             uploads=[self._message(upload) for upload in page.uploads],
-            next_page_token=self._page_tokens.encode(page.after, owner, listing.UPLOADS),
+            next_page_token=self._page_tokens.encode(page.after, caller, query),
         )
 
     async def write(self, owner: str, request: files_pb2.WriteUploadRequest) -> files_pb2.Upload:
@@ -181,6 +184,7 @@ class UploadFiles:
     def _message(self, upload: Upload) -> files_pb2.Upload:
         answer = files_pb2.Upload(
             name=upload.name,
+            owner=upload.owner,
             media_type=upload.media_type,
             size_bytes=upload.size or 0,
             offset=upload.offset,

@@ -178,14 +178,18 @@ async def test_an_admin_reaches_the_work_of_all_owners(owners: Owners, tmp_path:
     narrowed = ops.compositions('owner = "*" AND state = "SUCCEEDED"')
     assert [each.owner async for each in narrowed] == ["bob", "ann"]
     for query, names in (('owner = "*"', [analysis.name]), ('owner = "bob"', [analysis.name]), ('owner = "ann"', [])):
-        assert [each.name async for each in ops.analyses(query)] == names
+        assert [(each.name, each.owner) async for each in ops.analyses(query)] == [(name, "bob") for name in names]
+    assert [each async for each in ops.uploads()] == []
+    for query, names in (('owner = "*"', [upload]), ('owner = "bob"', [upload]), ('owner = "ann"', [])):
+        assert [(each.name, each.owner) async for each in ops.uploads(query)] == [(name, "bob") for name in names]
     assert [each.name async for each in ann.compositions('owner = "ann"')] == [made.name]
     for query in ('owner = "bob"', 'owner = "*"'):
-        for call in (ann.compositions(query), ann.analyses(query)):
+        for call in (ann.compositions(query), ann.analyses(query), ann.uploads(query)):
             error = await refusal(anext(aiter(call)))
             assert (error.reason, error.metadata["grant"]) == ("PERMISSION_DENIED", "admin")
     for query in ('owner = ""', 'owner = "ann" AND owner = "bob"'):
         assert (await refusal(anext(aiter(ops.compositions(query))))).reason == "INVALID_FILTER"
+    assert (await refusal(anext(aiter(ops.uploads('state = "SUCCEEDED"'))))).reason == "INVALID_FILTER"
 
     # New work belongs to its caller, and is made of its caller's work only.
     new: dict[str, Callable[[], Awaitable[object]]] = {

@@ -226,9 +226,9 @@ class BlockingClient:
         """Upload a file, for `analyze` or `create_master`. Without a media type, its name tells it."""
         return self._thread.run(self._inner.upload(file, media_type))
 
-    def uploads(self) -> Iterator[files_pb2.Upload]:
+    def uploads(self, filter_text: str = "") -> Iterator[files_pb2.Upload]:
         """Yield the caller's uploads, newest first, finished or not."""
-        return self._thread.iterate(self._inner.uploads())
+        return self._thread.iterate(self._inner.uploads(filter_text))
 
     def delete_upload(self, name: str) -> None:
         """Delete an upload, finished or not, unless a job that has not ended needs it."""

@@ -263,9 +263,9 @@ class Client:
         """Upload a file, for `analyze` or `create_master`. Without a media type, its name tells it."""
         return await transfers.upload(self._connection, file, media_type or media_type_of(file))
 
-    async def uploads(self) -> AsyncIterator[files_pb2.Upload]:
+    async def uploads(self, filter_text: str = "") -> AsyncIterator[files_pb2.Upload]:
         """Yield the caller's uploads, newest first, finished or not."""
-        request = files_pb2.ListUploadsRequest(page_size=PAGE_SIZE)
+        request = files_pb2.ListUploadsRequest(page_size=PAGE_SIZE, filter=filter_text)
         while True:
             page = await self._connection.call(lambda stub: stub.ListUploads, request)
             for upload in page.uploads:

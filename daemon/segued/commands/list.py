@@ -10,7 +10,7 @@ from google.protobuf import json_format
 from segue.composer.v1 import composition_pb2
 from segued.connection import event_loop
 from segued.connection.client import at_server, connected
-from segued.exits import CliError, ExitCode, print_note
+from segued.exits import ExitCode, print_note
 from segued.output.terminal import write_line
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
     """Run the command. Without a server in the settings it connects to the gateway's own address."""
-    if arguments.what == "uploads" and arguments.filter:
-        raise CliError(ExitCode.USAGE, "uploads have no filter", "leave out --filter")
     return event_loop.run(settings, _list(at_server(settings), arguments))
 
 
@@ -51,7 +49,7 @@ async def _entries(
 ) -> AsyncIterator[tuple[Composition | Upload | Analysis, str]]:
     """Yield each entry with its line."""
     if arguments.what == "uploads":
-        async for upload in client.uploads():
+        async for upload in client.uploads(arguments.filter):
             size = f"{upload.size_bytes} bytes" if upload.finished else f"{upload.offset} of {upload.size_bytes} bytes"
             yield upload, f"{upload.name}  expires {_time(upload.expire_time)}  {size}  {upload.media_type}"
     elif arguments.what == "analyses":

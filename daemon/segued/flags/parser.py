@@ -190,7 +190,7 @@ def _list(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentParse
     group = command.add_argument_group("Entries")
     group.add_argument(
         "--filter", metavar="FILTER", default="",
-        help="Terms joined by AND, for example 'state = \"SUCCEEDED\"'; uploads have no filter",
+        help="Terms joined by AND, for example 'state = \"SUCCEEDED\"'; of uploads only the owner",
     )  # fmt: skip
     group.add_argument("-n", "--limit", metavar="LIMIT", type=count, default=20, help="Largest number of lines")
     add_server(command, DEFAULT_ADDRESS)

@@ -212,8 +212,8 @@ class Uploads(Protocol):
         """Return an upload, or None."""
         ...
 
-    async def list_uploads(self, owner: str, *, limit: int = 50, after: int | None = None) -> UploadPage:
-        """List an owner's uploads, newest first."""
+    async def list_uploads(self, owner: str | None, *, limit: int = 50, after: int | None = None) -> UploadPage:
+        """List the uploads of an owner, or of all (None), newest first."""
         ...
 
     async def advance_upload(

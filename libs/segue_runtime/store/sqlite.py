@@ -295,7 +295,7 @@ class SqliteStore:
     async def get_upload(self, name: str) -> Upload | None:
         return await self._readers.run(partial(uploads.find_upload, name=name))
 
-    async def list_uploads(self, owner: str, *, limit: int = 50, after: int | None = None) -> UploadPage:
+    async def list_uploads(self, owner: str | None, *, limit: int = 50, after: int | None = None) -> UploadPage:
         return await self._readers.run(lambda cx: uploads.page(cx, owner, limit, after))
 
     async def advance_upload(

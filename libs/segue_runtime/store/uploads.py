@@ -96,12 +96,14 @@ def too_much_uploaded(owner: str, unit: str, used: int, limit: int) -> QuotaExce
     return quota_exceeded(owner, unit, text, used, limit)
 
 
-def page(cx: sqlite3.Connection, owner: str, limit: int, after: int | None) -> UploadPage:
-    """List an owner's uploads, newest first."""
+def page(cx: sqlite3.Connection, owner: str | None, limit: int, after: int | None) -> UploadPage:
+    """List the uploads of an owner, or of all (None), newest first."""
+    of_owner = "owner = :owner AND" if owner is not None else ""
     query = (
-        "SELECT * FROM uploads WHERE owner = ?1 AND NOT discarded AND (?2 IS NULL OR id < ?2) ORDER BY id DESC LIMIT ?3"
+        f"SELECT * FROM uploads WHERE {of_owner} NOT discarded AND (:after IS NULL OR id < :after) "  # noqa: S608 - constant
+        "ORDER BY id DESC LIMIT :limit"
     )
-    rows = cx.execute(query, (owner, after, limit + 1)).fetchall()
+    rows = cx.execute(query, {"owner": owner, "after": after, "limit": limit + 1}).fetchall()
     return UploadPage([upload_of(row) for row in rows[:limit]], rows[limit - 1]["id"] if len(rows) > limit else None)
 
 

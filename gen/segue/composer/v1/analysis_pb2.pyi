@@ -32,6 +32,7 @@ class Analysis(google.protobuf.message.Message):
     CREATE_TIME_FIELD_NUMBER: builtins.int
     END_TIME_FIELD_NUMBER: builtins.int
     READY_IN_FIELD_NUMBER: builtins.int
+    OWNER_FIELD_NUMBER: builtins.int
     name: builtins.str
     """name is "analyses/" and an id."""
     source: builtins.str
@@ -40,6 +41,8 @@ class Analysis(google.protobuf.message.Message):
     """state is QUEUED, RENDERING while the analyzer works, SUCCEEDED, FAILED or CANCELLED."""
     fraction_done: builtins.float
     """fraction_done is the finished part of the work, 0 to 1."""
+    owner: builtins.str
+    """owner is the caller that created it. Empty means that the server has no authentication."""
     @property
     def report(self) -> segue.analyzer.v1.analyzer_pb2.Report:
         """report is the result. Absence means that the analysis has not succeeded yet; lists omit it."""
@@ -75,9 +78,10 @@ class Analysis(google.protobuf.message.Message):
         create_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         end_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         ready_in: google.protobuf.duration_pb2.Duration | None = ...,
+        owner: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "ready_in", b"ready_in", "report", b"report"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "fraction_done", b"fraction_done", "name", b"name", "ready_in", b"ready_in", "report", b"report", "source", b"source", "state", b"state"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "fraction_done", b"fraction_done", "name", b"name", "owner", b"owner", "ready_in", b"ready_in", "report", b"report", "source", b"source", "state", b"state"]) -> None: ...
 
 global___Analysis = Analysis
 

@@ -314,7 +314,7 @@ class ComposerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListUploads(self, request, context):
-        """ListUploads returns the caller's uploads, newest first, finished or not. Errors: INVALID_PAGE_TOKEN.
+        """ListUploads returns the caller's uploads, newest first, finished or not. Errors: INVALID_FILTER, INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -167,7 +167,7 @@ class ComposerServiceStub:
         segue.composer.v1.files_pb2.ListUploadsRequest,
         segue.composer.v1.files_pb2.ListUploadsResponse,
     ]
-    """ListUploads returns the caller's uploads, newest first, finished or not. Errors: INVALID_PAGE_TOKEN."""
+    """ListUploads returns the caller's uploads, newest first, finished or not. Errors: INVALID_FILTER, INVALID_PAGE_TOKEN."""
 
     DeleteUpload: grpc.UnaryUnaryMultiCallable[
         segue.composer.v1.files_pb2.DeleteUploadRequest,
@@ -363,7 +363,7 @@ class ComposerServiceAsyncStub:
         segue.composer.v1.files_pb2.ListUploadsRequest,
         segue.composer.v1.files_pb2.ListUploadsResponse,
     ]
-    """ListUploads returns the caller's uploads, newest first, finished or not. Errors: INVALID_PAGE_TOKEN."""
+    """ListUploads returns the caller's uploads, newest first, finished or not. Errors: INVALID_FILTER, INVALID_PAGE_TOKEN."""
 
     DeleteUpload: grpc.aio.UnaryUnaryMultiCallable[
         segue.composer.v1.files_pb2.DeleteUploadRequest,
@@ -595,7 +595,7 @@ class ComposerServiceServicer(metaclass=abc.ABCMeta):
         request: segue.composer.v1.files_pb2.ListUploadsRequest,
         context: _ServicerContext,
     ) -> typing.Union[segue.composer.v1.files_pb2.ListUploadsResponse, collections.abc.Awaitable[segue.composer.v1.files_pb2.ListUploadsResponse]]:
-        """ListUploads returns the caller's uploads, newest first, finished or not. Errors: INVALID_PAGE_TOKEN."""
+        """ListUploads returns the caller's uploads, newest first, finished or not. Errors: INVALID_FILTER, INVALID_PAGE_TOKEN."""
 
     @abc.abstractmethod
     def DeleteUpload(

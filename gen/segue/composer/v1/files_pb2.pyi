@@ -145,6 +145,7 @@ class Upload(google.protobuf.message.Message):
     FINISHED_FIELD_NUMBER: builtins.int
     SHA256_FIELD_NUMBER: builtins.int
     EXPIRE_TIME_FIELD_NUMBER: builtins.int
+    OWNER_FIELD_NUMBER: builtins.int
     name: builtins.str
     """name is "uploads/" and an id."""
     media_type: builtins.str
@@ -157,6 +158,8 @@ class Upload(google.protobuf.message.Message):
     """finished says that the upload is complete and can be used."""
     sha256: builtins.str
     """sha256 is the SHA-256 of the file in hex. It is set when the upload is finished."""
+    owner: builtins.str
+    """owner is the caller that created it. Empty means that the server has no authentication."""
     @property
     def expire_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """expire_time is the time at which the upload will be removed: an hour after the last bytes while it is unfinished,
@@ -173,9 +176,10 @@ class Upload(google.protobuf.message.Message):
         finished: builtins.bool = ...,
         sha256: builtins.str = ...,
         expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        owner: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["expire_time", b"expire_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["expire_time", b"expire_time", "finished", b"finished", "media_type", b"media_type", "name", b"name", "offset", b"offset", "sha256", b"sha256", "size_bytes", b"size_bytes"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["expire_time", b"expire_time", "finished", b"finished", "media_type", b"media_type", "name", b"name", "offset", b"offset", "owner", b"owner", "sha256", b"sha256", "size_bytes", b"size_bytes"]) -> None: ...
 
 global___Upload = Upload
 
@@ -328,17 +332,23 @@ class ListUploadsRequest(google.protobuf.message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: builtins.int
     PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    FILTER_FIELD_NUMBER: builtins.int
     page_size: builtins.int
     """page_size is the highest number of uploads to return. 0 means 50; values above 100 mean 100."""
     page_token: builtins.str
     """page_token is next_page_token of the previous response. Empty means the first page."""
+    filter: builtins.str
+    """filter is `owner = "…"`. Empty means those of the caller. Another owner's name, or "*" for all owners, needs the
+    grant `admin`.
+    """
     def __init__(
         self,
         *,
         page_size: builtins.int = ...,
         page_token: builtins.str = ...,
+        filter: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["page_size", b"page_size", "page_token", b"page_token"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["filter", b"filter", "page_size", b"page_size", "page_token", b"page_token"]) -> None: ...
 
 global___ListUploadsRequest = ListUploadsRequest
 

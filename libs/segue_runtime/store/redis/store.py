@@ -34,7 +34,7 @@ RETENTION_S: Final = 7 * 86400.0
 
 INDEXES: Final = {
     "job": ("waiting:*", "queue:*", "ending:*", "leases:*", "running:*", "owner:*", "kind:*", "expiring"),
-    "upload": ("uploads:of:*", "uploads:created", "uploads:written", "uploads:discarded"),
+    "upload": ("uploads:of:*", "uploads:all", "uploads:created", "uploads:written", "uploads:discarded"),
     "section": ("line", "line:waiting"),
 }
 """The sorted sets whose members are the names of hashes."""

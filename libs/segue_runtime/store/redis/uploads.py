@@ -36,9 +36,9 @@ class RedisUploads:
         (flat,) = await self._scripts.call("uploads", "get_upload", name, repeats=True)
         return upload_of(name, flat) if flat else None
 
-    async def list_uploads(self, owner: str, *, limit: int = 50, after: int | None = None) -> UploadPage:
+    async def list_uploads(self, owner: str | None, *, limit: int = 50, after: int | None = None) -> UploadPage:
         before = "+inf" if after is None else f"({after}"
-        (found,) = await self._scripts.call("uploads", "list_uploads", owner, before, limit + 1, repeats=True)
+        (found,) = await self._scripts.call("uploads", "list_uploads", option(owner), before, limit + 1, repeats=True)
         some = [upload_of(*each) for each in found[:limit]]
         return UploadPage(some, id_of(found[limit - 1][1]) if len(found) > limit else None)
 

@@ -276,7 +276,7 @@ pub struct ListArgs {
     /// What to list: compositions, uploads or analyses
     #[arg(default_value = "compositions", hide_possible_values = true)]
     pub what: ListArg,
-    /// Terms joined by AND, for example 'state = "SUCCEEDED"'; uploads have no filter
+    /// Terms joined by AND, for example 'state = "SUCCEEDED"'; of uploads only the owner
     #[arg(long, default_value = "", hide_default_value = true)]
     pub filter: String,
     /// Largest number of lines

@@ -49,6 +49,7 @@ function operations.create_upload(name, owner, media_type, size, quota_bytes, ma
     redis.call('HSET', key('upload', name), 'size', option(size))
   end
   redis.call('ZADD', key('uploads', 'of', owner), id, name)
+  redis.call('ZADD', key('uploads', 'all'), id, name)
   redis.call('ZADD', key('uploads', 'created'), text(now), name)
   redis.call('ZADD', key('uploads', 'written'), text(now), name)
   return { 'ok', name, redis.call('HGETALL', key('upload', name)) }
@@ -61,10 +62,11 @@ function operations.get_upload(name)
   return { 'ok', redis.call('HGETALL', key('upload', name)) }
 end
 
+-- +owner, or those of all.
 function operations.list_uploads(owner, before, limit)
   local found = {}
-  for _, name in ipairs(redis.call('ZREVRANGEBYSCORE', key('uploads', 'of', owner), before, '-inf', 'LIMIT', 0,
-    limit)) do
+  local index = option(owner) and key('uploads', 'of', option(owner)) or key('uploads', 'all')
+  for _, name in ipairs(redis.call('ZREVRANGEBYSCORE', index, before, '-inf', 'LIMIT', 0, limit)) do
     found[#found + 1] = { name, redis.call('HGETALL', key('upload', name)) }
   end
   return { 'ok', found }
@@ -128,6 +130,7 @@ function operations.discard_upload(name)
     redis.call('HSET', key('upload', name), 'discarded', 1)
     redis.call('HINCRBY', key('uploads', 'bytes'), upload[1], text(0 - tonumber(upload[2])))
     redis.call('ZREM', key('uploads', 'of', upload[1]), name)
+    redis.call('ZREM', key('uploads', 'all'), name)
     redis.call('ZREM', key('uploads', 'written'), name)
     redis.call('ZREM', key('uploads', 'created'), name)
     redis.call('ZADD', key('uploads', 'discarded'), upload[4], name)
@@ -180,8 +183,9 @@ function operations.reindex_upload(name)
   if not is_discarded then
     redis.call('HINCRBY', key('uploads', 'bytes'), upload[2], redis.call('HGET', key('upload', name), 'offset'))
   end
-  redis.call(is_discarded and 'ZREM' or 'ZADD', key('uploads', 'of', upload[2]),
-    unpack(is_discarded and { name } or { upload[1], name }))
+  for _, index in ipairs({ key('uploads', 'of', upload[2]), key('uploads', 'all') }) do
+    redis.call(is_discarded and 'ZREM' or 'ZADD', index, unpack(is_discarded and { name } or { upload[1], name }))
+  end
   redis.call(is_discarded and 'ZREM' or 'ZADD', key('uploads', 'created'),
     unpack(is_discarded and { name } or { upload[5], name }))
   redis.call((is_discarded or is_finished) and 'ZREM' or 'ZADD', key('uploads', 'written'),

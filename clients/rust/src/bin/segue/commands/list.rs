@@ -22,16 +22,13 @@ struct Page {
 }
 
 pub async fn run(server: &Server, printer: &Printer, args: ListArgs) -> Result<(), CliError> {
-    if args.what == ListArg::Uploads && !args.filter.is_empty() {
-        return Err(CliError::usage("uploads have no filter", "leave out --filter"));
-    }
     let mut client = server.connection.open().await?;
     let (mut left, mut page_token, mut is_empty) = (args.limit, String::new(), true);
     while left > 0 {
         let page_size = left.min(PAGE) as i32;
         let page = match args.what {
             ListArg::Compositions => compositions(&mut client, printer, &args, page_size, page_token).await?,
-            ListArg::Uploads => uploads(&mut client, page_size, page_token).await?,
+            ListArg::Uploads => uploads(&mut client, &args, page_size, page_token).await?,
             ListArg::Analyses => analyses(&mut client, &args, page_size, page_token).await?,
         };
         for (line, value) in page.entries.iter().take(left) {
@@ -52,7 +49,8 @@ pub async fn run(server: &Server, printer: &Printer, args: ListArgs) -> Result<(
         printer.note(match (args.what, args.filter.is_empty()) {
             (ListArg::Compositions, true) => "no compositions yet",
             (ListArg::Compositions, false) => "no composition matches the filter",
-            (ListArg::Uploads, _) => "no uploads",
+            (ListArg::Uploads, true) => "no uploads",
+            (ListArg::Uploads, false) => "no upload matches the filter",
             (ListArg::Analyses, true) => "no analyses yet",
             (ListArg::Analyses, false) => "no analysis matches the filter",
         });
@@ -77,8 +75,9 @@ async fn compositions(
     Ok(Page { entries, next_page_token: page.next_page_token })
 }
 
-async fn uploads(client: &mut Client, page_size: i32, page_token: String) -> Result<Page, CliError> {
-    let page = client.list_uploads(ListUploadsRequest { page_size, page_token }).await?;
+async fn uploads(client: &mut Client, args: &ListArgs, page_size: i32, page_token: String) -> Result<Page, CliError> {
+    let request = ListUploadsRequest { page_size, page_token, filter: args.filter.clone() };
+    let page = client.list_uploads(request).await?;
     let entry = |each| Ok((summary::upload(each), json::to_value("segue.composer.v1.Upload", each)?));
     let entries = page.uploads.iter().map(entry).collect::<Result<_, CliError>>()?;
     Ok(Page { entries, next_page_token: page.next_page_token })
