@@ -51,7 +51,10 @@ PROFILE = renderer_pb2.ModelProfile(
     max_duration=Duration(seconds=LONGEST_S),
 )
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
-UNSUPPORTED = ("conditioning_frames", "following_frames", "guide_frames", "guide_kind", "guide_notes", "guide_band")
+UNSUPPORTED = (
+    "conditioning_frames", "following_frames", "guide_frames", "guide_kind", "guide_notes", "guide_band", "layer_task",
+    "more_seeds",
+)  # fmt: skip
 
 
 class Refused(Exception):  # noqa: N818 - a refusal is an answer

@@ -134,6 +134,14 @@ class GuideKind(IntEnum):
     TIMBRE_AUDIO = 3
 
 
+class LayerTask(IntEnum):
+    """What a model does with one layer beside given audio."""
+
+    UNSPECIFIED = 0
+    ADD = 1
+    EXTRACT = 2
+
+
 class Honours(IntEnum):
     """How well a model keeps to a value of the plan."""
 
@@ -343,3 +351,6 @@ class ModelProfile:
     lyric_languages: tuple[str, ...] = ()
     following_ns: int | None = None
     sampling: tuple[str, ...] = ()
+    layer_tasks: tuple[int, ...] = ()
+    """Numbers of LayerTask; a newer renderer may name tasks that are not known here."""
+    max_takes: int = 0

@@ -282,6 +282,12 @@ def _audio(kind: str) -> Callable[[], list[Any]]:
     return messages
 
 
+def _add_bass(start: renderer_pb2.RenderStart) -> None:
+    start.layer_task = renderer_pb2.LAYER_TASK_ADD
+    start.task_layer = music_pb2.LAYER_KIND_BASS
+    start.mix_frames = GUIDE_FRAMES
+
+
 START: Final[Mapping[str, Change]] = {
     "spec": Change(lambda start: SECTION["bars"].apply(start.spec)),
     "model": setting("model", "musicgen-unknown"),
@@ -301,4 +307,8 @@ START: Final[Mapping[str, Change]] = {
     "owner": setting("owner", "somebody"),
     "guide_band": setting("guide_band", True),
     "lease": setting("lease", "unknown"),
+    "layer_task": Change(_add_bass, more=_audio("mix")),
+    "task_layer": setting("task_layer", music_pb2.LAYER_KIND_BASS),
+    "mix_frames": setting("mix_frames", GUIDE_FRAMES),
+    "more_seeds": setting("more_seeds", [8]),
 }

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+START_FIELDS = ("overlap_frames", "guide_kind", "layer_task", "task_layer")
+
 
 @asynccontextmanager
 async def serving(
@@ -35,9 +37,9 @@ async def serving(
 async def render(
     stub: Any, *, seed: int = 7, clips: dict[str, NDArray[np.float32]] | None = None, **given: Any
 ) -> Rendered:
-    """Render a section of one second; `clips` are its conditioning, following and guide."""
+    """Render a section of one second; `clips` are its conditioning, following, guide and mix."""
     clips = clips or {}
-    start_fields = {name: given.pop(name) for name in ("overlap_frames", "guide_kind") if name in given}
+    start_fields = {name: given.pop(name) for name in START_FIELDS if name in given}
     spec = replace(SPEC, **given)
     frames = {f"{kind}_frames": len(clip) for kind, clip in clips.items()}
     messages = [message for kind, clip in clips.items() for message in sound_messages(kind, clip)]

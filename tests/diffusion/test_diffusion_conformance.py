@@ -20,7 +20,7 @@ SKIPPED = {"stems", "notes"}
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("kind", ["ace-step", "stable-audio", "stable-audio-base"])
+@pytest.mark.parametrize("kind", ["ace-step", "ace-step-base", "stable-audio", "stable-audio-base"])
 async def test_every_family_keeps_every_promise(kind: str, models: dict[str, Path], tmp_path: Path) -> None:
     backend = DiffusionBackend(DiffusionSettings(model=str(models[kind]), steps=4), longest_s=60)
     async with served(backend, tmp_path) as stub:

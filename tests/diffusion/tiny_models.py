@@ -114,7 +114,8 @@ def tokenizer() -> Any:
     """Return a tokenizer of words and numbers."""
     known = "rainy lo fi soft keys bpm minor major funk bass drums piano calm bright pop slow drone verse chorus [ ]"
     notes = "A B C D E F G Instrumental unknown en de la seconds"
-    words = ["<unk>", "<pad>", "</s>", "<|endoftext|>", *known.split(), *notes.split(), *map(str, range(300))]
+    tracks = ["BASS", "GUITAR", "STRINGS"]
+    words = ["<unk>", "<pad>", "</s>", "<|endoftext|>", *known.split(), *notes.split(), *map(str, range(300)), *tracks]
     fast = Tokenizer(WordLevel({word: index for index, word in enumerate(words)}, unk_token="<unk>"))
     fast.pre_tokenizer = Whitespace()
     return HF.PreTrainedTokenizerFast(

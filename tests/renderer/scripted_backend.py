@@ -81,7 +81,8 @@ class ScriptedBackend:
             self.longest_pause_s = max(self.longest_pause_s, time.monotonic() - began)
             yield RenderProgress(0, frames, fraction=fraction)
         following = request.following if "following" not in self._ignores else None
-        sound = self.tone(replace(request, following=following), frames + tail)
+        mix = request.mix if "mix" not in self._ignores else None
+        sound = self.tone(replace(request, following=following, mix=mix), frames + tail)
         for first in range(0, frames + tail, BLOCK_FRAMES):
             yield RenderedAudio(first, sound[first : first + BLOCK_FRAMES, None])
         yield RenderFinished(
@@ -97,6 +98,7 @@ class ScriptedBackend:
     def tone(request: RenderRequest, frames: int) -> NDArray[np.float32]:
         """Return the audio of a request."""
         loud = float(np.abs(request.following.samples).mean()) if request.following else 0.0
+        loud += float(np.abs(request.mix.samples[:99]).mean()) if request.mix else 0.0
         pitch_hz = 110.0 * (1 + request.seed % 7)
         sound: NDArray[np.float32] = np.sin(2 * np.pi * pitch_hz / RATE * np.arange(frames)).astype(np.float32)
         return sound * np.float32(0.2 + 0.1 * loud)

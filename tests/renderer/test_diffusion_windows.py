@@ -37,7 +37,7 @@ def test_tiles_give_every_latent_of_the_section_once_and_in_order(
     samples: int, before: int, size: int, more: int, overlap: int
 ) -> None:
     window = plan_window(GRID, samples, 0, before=before)
-    found = list(tiles(window, size=size, longest=size + more, overlap=overlap))
+    found = list(tiles(window.own, window.latents, size=size, longest=size + more, overlap=overlap))
     assert all(len(tile.run) == size for tile in found[:-1])
     assert len(found[-1].run) <= size + more
     given_once = [latent for tile in found for latent in range(tile.run.first, tile.run.end)]

@@ -82,6 +82,11 @@ def message(kind: str, change: Callable[[Any], object]) -> Spoil:
     return spoil
 
 
+def marked(response: Response, seed_index: int) -> Response:
+    response.seed_index = seed_index
+    return response
+
+
 def repeated(kind: str, times: int) -> Spoil:
     """Send each message of a kind several times, or never."""
     return lambda response: [response] * (times if response.WhichOneof("message") == kind else 1)
@@ -126,6 +131,8 @@ FAULTS: dict[str, tuple[Spoil, set[str]]] = {
     "louder stems": (every_chunk(lambda samples: np.multiply(samples, 0.5, out=samples)), {"stems"}),
     "an unknown stem": (first_chunk(setting(layer="kazoo"), "bass"), {"chunks", "stems"}),
     "notes without length": (message("notes", lambda part: setting(ticks=0)(part.notes[0])), {"notes"}),
+    "one take of two": (lambda response: [] if response.seed_index else [response], {"takes"}),
+    "a take that nobody asked for": (lambda response: [marked(response, 2)], {"takes"}),
     "progress that goes back": (
         message("progress", setting(frames_done=9, frames_total=1, queue_position=0)), {"queue"}
     ),
@@ -150,8 +157,12 @@ async def test_a_broken_renderer_fails_the_check_of_the_promise(fault: str, tmp_
 ABLE: dict[str, Any] = {
     "following_ns": 500_000_000, "audio_at_end": True, "min_window_ns": 10_000_000_000, "guides": (3,),
     "uses_sampling": True, "sampling": ("steps", "guidance"), "uses_lyrics": True, "lyric_languages": ("de", "en"),
+    "layer_tasks": (1, 2),
 }  # fmt: skip
-ABILITY_CHECKS = ("capabilities", "numbers", "progress", "finished", "following", "guide-timbre", "sampling", "lyrics")
+ABILITY_CHECKS = (
+    "capabilities", "numbers", "progress", "finished", "following", "guide-timbre", "layer-tasks", "sampling", "lyrics",
+    "takes",
+)  # fmt: skip
 
 
 async def of_abilities(tmp_path: Path, **script: Any) -> dict[str, Outcome]:
@@ -171,6 +182,9 @@ async def test_abilities_are_used_and_others_refused(tmp_path: Path, abilities: 
         ({"ignores": ("following",)}, "following"),
         ({"ignores": ("lyrics",)}, "lyrics"),
         ({"ignores": ("guide",)}, "guide-timbre"),
+        ({"ignores": ("mix",)}, "layer-tasks"),
+        ({"layer_tasks": (1, 1)}, "capabilities"),
+        ({"layer_tasks": (0,)}, "capabilities"),
         ({"fractions": ()}, "progress"),
         ({"fractions": (0.5, 0.25)}, "progress"),
         ({"uses_lyrics": False}, "capabilities"),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from segue_music.plan import GuideKind
+from segue_music.elements import LayerKind
+from segue_music.plan import GuideKind, LayerTask
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AudioClip:
-    """Audio that a caller sends: conditioning, following or a guide."""
+    """Audio that a caller sends: conditioning, following, a guide or a mix."""
 
     samples: Samples
     sample_rate: int
@@ -48,6 +49,12 @@ class RenderRequest:
     """What the guide is: MELODY_AUDIO or TIMBRE_AUDIO, and UNSPECIFIED without one."""
     guide_notes: tuple[Note, ...] = ()
     owner: str = ""
+    layer_task: LayerTask = LayerTask.UNSPECIFIED
+    """What to do with one layer instead of making the section: ADD or EXTRACT."""
+    task_layer: LayerKind = LayerKind.UNSPECIFIED
+    """The layer of `layer_task`; the audio that comes is this layer alone."""
+    mix: AudioClip | None = None
+    """What the layer is added to or taken out of: the section at the model's rate, and perhaps some of its tail."""
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from segue_music import codec
-from segue_music.elements import Note
-from segue_music.plan import GuideKind, Warning  # noqa: A004  the contract's word
+from segue_music.elements import LayerKind, Note
+from segue_music.plan import GuideKind, LayerTask, Warning  # noqa: A004  the contract's word
 from segue_renderer.backend import AudioClip, RenderRequest
 from segue_runtime import errors
 from segue_runtime.rpc.chunks import samples_of
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from segue.renderer.v1 import renderer_pb2
     from segue_music.plan import ModelProfile, SamplingHints
 
-CLIPS: Final = ("conditioning", "following", "guide")
+CLIPS: Final = ("conditioning", "following", "guide", "mix")
 """The kinds of audio that a start may announce, each as KIND_frames."""
 USUAL_SAMPLING: Final = ("temperature", "top_k", "top_p", "guidance")
 """The hints of models with `uses_sampling` that name none."""
@@ -56,9 +56,53 @@ def check_options(start: renderer_pb2.RenderStart, profile: ModelProfile) -> Non
         ("guide_notes", start.guide_notes, GuideKind.NOTES in profile.guides, "does not take this guide"),
         ("guide_band", start.guide_band, GuideKind.NOTES in profile.guides, "does not take this guide"),
         ("spec.lyrics", start.spec.HasField("lyrics"), profile.uses_lyrics, "sings no lyrics"),
+        ("layer_task", start.layer_task, start.layer_task in profile.layer_tasks, _lacking_task(start)),
+        ("more_seeds", start.more_seeds, len(start.more_seeds) < profile.max_takes, _lacking_takes(profile)),
     ):
         if is_wanted and not is_supported:
             raise errors.OptionNotSupported(f"{profile.model} {lack}", metadata={"option": option})
+    _check_task(start, profile)
+    if start.seed in start.more_seeds:
+        raise errors.InvalidField("start.more_seeds: it contains the seed of the first take")
+
+
+def _lacking_task(start: renderer_pb2.RenderStart) -> str:
+    return "adds no layer to a mix" if LayerTask(start.layer_task) is LayerTask.ADD else "takes no layer out of a mix"
+
+
+def _lacking_takes(profile: ModelProfile) -> str:
+    return f"makes at most {max(1, profile.max_takes)} takes in one call"
+
+
+def _check_task(start: renderer_pb2.RenderStart, profile: ModelProfile) -> None:
+    """Refuse a task for a layer that lacks a part, and what contradicts it."""
+    task = ("layer_task", "task_layer", "mix_frames")
+    absent = [name for name in task if not getattr(start, name)]
+    if len(absent) == len(task):
+        return
+    if absent:
+        raise errors.InvalidField(f"start.{absent[0]}: layer_task, task_layer and mix_frames are set together")
+    for option in ("stems", "notes", "conditioning_frames", "following_frames"):
+        if getattr(start, option):
+            raise errors.InvalidField(f"start.{option}: layer_task is set, too; leave one of them out")
+    if not (start.spec.frames and start.spec.sample_rate):
+        return  # the backend says what is missing
+    scale = (profile.sample_rate or start.spec.sample_rate) / start.spec.sample_rate
+    least = round(start.spec.frames * scale)
+    most = least + round(start.overlap_frames * scale)
+    if not least <= start.mix_frames <= most:
+        raise errors.InvalidField(f"start.mix_frames: it is {start.mix_frames}; layer_task needs {least} to {most}")
+
+
+def check_mix(request: RenderRequest, profile: ModelProfile) -> None:
+    """Refuse a mix that the model cannot read."""
+    if request.mix is None:
+        return
+    rate, channels = profile.sample_rate or request.spec.sample_rate, request.mix.samples.shape[1]
+    if request.mix.sample_rate != rate:
+        raise errors.InvalidAudio(f"mix: its sample rate is {request.mix.sample_rate} Hz; resample it to {rate} Hz")
+    if channels not in {1, 2}:
+        raise errors.InvalidAudio(f"mix: it has {channels} channels; send 1 or 2")
 
 
 async def read_call(
@@ -83,6 +127,9 @@ async def read_call(
         guide_kind=GuideKind(start.guide_kind or GuideKind.MELODY_AUDIO) if guide else GuideKind.UNSPECIFIED,
         guide_notes=tuple(incoming.notes),
         owner=start.owner,
+        layer_task=LayerTask(start.layer_task),
+        task_layer=LayerKind(start.task_layer),
+        mix=incoming.clip("mix"),
     )
     return start, request
 

@@ -13,9 +13,10 @@ from segue.audio.v1 import audio_pb2
 from segue.renderer.v1 import renderer_pb2, renderer_pb2_grpc
 from segue_music import codec
 from segue_renderer.backend import RenderAccepted, RenderedAudio, RenderedNotes, RenderFinished, RenderProgress
-from segue_renderer.call_inputs import check_options, read_call, unread_hints
+from segue_renderer.call_inputs import check_mix, check_options, read_call, unread_hints
 from segue_renderer.hosting.drain import RenderDrain
 from segue_renderer.hosting.hosted_backend import ModelState
+from segue_renderer.takes import MOST_TAKES, together
 from segue_runtime import errors, logs
 from segue_runtime.rpc.chunks import MESH_CHUNK_BYTES, cut
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     import grpc.aio
 
     from segue_music.elements import Note
-    from segue_music.plan import SectionSpec
+    from segue_music.plan import ModelProfile, SectionSpec
     from segue_renderer.backend import RenderEvent, RenderRequest
     from segue_renderer.hosting.hosted_backend import HostedModel
     from segue_renderer.hosting.leases import SectionLeases
@@ -76,21 +77,24 @@ class RendererService(renderer_pb2_grpc.RendererServiceServicer):
         await self._check_lease(start)
         # If the section ends this process, its name is among the last lines.
         log.info("renders", section=start.spec.section_id, attempt=start.attempt, model=start.model)
-        if start.guide_band:
-            notes = await asyncio.to_thread(self._band_melody, request.spec, request.seed)
-            request = dataclasses.replace(request, guide_notes=notes)
-        request = dataclasses.replace(request, model=self._host.profile(request.model).model)
+        profile = self._host.profile(request.model)
+        check_mix(request, profile)
+        takes = await self._takes(start, dataclasses.replace(request, model=profile.model))
         # Checked again: other calls may have filled the queue while this one was read.
-        self._refuse_when_full(request.model)
-        counted = self._metrics.counted(request.model) if self._metrics else contextlib.nullcontext(_no_metrics)
-        with counted as hear, self.drain.entered(request.model) as call:
-            encoder = _Encoder(start)
-            async with contextlib.aclosing(call.events(self._events(request))) as events:
-                async for event in events:
-                    if isinstance(event, RenderedAudio):
-                        hear()
-                    for response in encoder.encode(event):
-                        yield response
+        self._refuse_when_full(profile.model)
+        encoders = [_Encoder(start, index) for index in range(len(takes))]
+        async with contextlib.aclosing(together([self._take_events(each) for each in takes])) as events:
+            async for index, event in events:
+                for response in encoders[index].encode(event):
+                    yield response
+
+    async def _takes(self, start: renderer_pb2.RenderStart, request: RenderRequest) -> list[RenderRequest]:
+        """Return a request for each seed."""
+        takes = [dataclasses.replace(request, seed=seed) for seed in (start.seed, *start.more_seeds)]
+        if not start.guide_band:
+            return takes
+        melodies = [await asyncio.to_thread(self._band_melody, each.spec, each.seed) for each in takes]
+        return [dataclasses.replace(each, guide_notes=notes) for each, notes in zip(takes, melodies, strict=True)]
 
     async def _check_lease(self, start: renderer_pb2.RenderStart) -> None:
         if self._leases is not None:
@@ -98,6 +102,16 @@ class RendererService(renderer_pb2_grpc.RendererServiceServicer):
             await self._leases.check(start.lease, start.spec.section_id, model)
         elif start.lease:
             raise errors.LeaseUnknown("this renderer has joined no pool, and has no leases")
+
+    async def _take_events(self, request: RenderRequest) -> AsyncGenerator[RenderEvent, None]:
+        """Yield the events of one take, count them, and end them when the renderer drains."""
+        counted = self._metrics.counted(request.model) if self._metrics else contextlib.nullcontext(_no_metrics)
+        with counted as hear, self.drain.entered(request.model) as call:
+            async with contextlib.aclosing(call.events(self._events(request))) as events:
+                async for event in events:
+                    if isinstance(event, RenderedAudio):
+                        hear()
+                    yield event
 
     async def _events(self, request: RenderRequest) -> AsyncGenerator[RenderEvent, None]:
         async with self._host.use(request.model) as backend:
@@ -117,7 +131,7 @@ class RendererService(renderer_pb2_grpc.RendererServiceServicer):
         self, request: renderer_pb2.ListModelsRequest, context: Context
     ) -> renderer_pb2.ListModelsResponse:
         """List the models of all backends."""
-        models = [codec.to_message(profile, renderer_pb2.ModelProfile()) for profile in self._host.profiles]
+        models = [_profile_message(profile) for profile in self._host.profiles]
         return renderer_pb2.ListModelsResponse(models=models)
 
     async def GetStatus(
@@ -134,7 +148,7 @@ class RendererService(renderer_pb2_grpc.RendererServiceServicer):
             slots=whole.slots,
             busy_slots=whole.busy_slots,
             queued=whole.queued,
-            models=[codec.to_message(each.profile, renderer_pb2.ModelProfile()) for each in status.models],
+            models=[_profile_message(each.profile) for each in status.models],
             device=whole.device,
             device_memory_bytes=whole.device_memory_bytes,
             device_memory_used_bytes=whole.device_memory_used_bytes,
@@ -157,7 +171,7 @@ class RendererService(renderer_pb2_grpc.RendererServiceServicer):
     def _check(self, start: renderer_pb2.RenderStart) -> None:
         self.drain.refuse()
         profile = self._host.profile(start.model)
-        check_options(start, profile)
+        check_options(start, _offered(profile))
         self._refuse_when_full(profile.model)
 
     def _refuse_when_full(self, model: str) -> None:
@@ -170,15 +184,30 @@ def _no_metrics() -> None:
     pass
 
 
-class _Encoder:
-    """Turns a backend's events into messages."""
+def _offered(profile: ModelProfile) -> ModelProfile:
+    """Return a profile with the takes of a call: any backend can make several, together or one after the other."""
+    return dataclasses.replace(profile, max_takes=profile.max_takes or MOST_TAKES)
 
-    def __init__(self, start: renderer_pb2.RenderStart) -> None:
+
+def _profile_message(profile: ModelProfile) -> renderer_pb2.ModelProfile:
+    return codec.to_message(_offered(profile), renderer_pb2.ModelProfile())
+
+
+class _Encoder:
+    """Turns a backend's events into messages of one take."""
+
+    def __init__(self, start: renderer_pb2.RenderStart, seed_index: int) -> None:
         self._start = start
+        self._seed_index = seed_index
         self._format = audio_pb2.AudioFormat()
 
     def encode(self, event: RenderEvent) -> Iterator[renderer_pb2.RenderSectionResponse]:
         """Yield the messages for one event."""
+        for response in self._responses(event):
+            response.seed_index = self._seed_index
+            yield response
+
+    def _responses(self, event: RenderEvent) -> Iterator[renderer_pb2.RenderSectionResponse]:
         if isinstance(event, RenderedAudio):
             yield from self._audio(event)
         elif isinstance(event, RenderAccepted):
@@ -206,7 +235,7 @@ class _Encoder:
             sample_rate=event.sample_rate, channels=event.channels, sample_format=audio_pb2.SAMPLE_FORMAT_F32LE
         )
         accepted = renderer_pb2.RenderAccepted(
-            profile=codec.to_message(event.profile, renderer_pb2.ModelProfile()),
+            profile=_profile_message(event.profile),
             queue_position=event.queue_position,
             format=self._format,
             sample_locked=event.sample_locked,

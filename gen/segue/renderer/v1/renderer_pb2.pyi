@@ -102,6 +102,30 @@ HONOURS_EXACT: Honours.ValueType  # 2
 """HONOURS_EXACT means that the model keeps to the value."""
 global___Honours = Honours
 
+class _LayerTask:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _LayerTaskEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_LayerTask.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    LAYER_TASK_UNSPECIFIED: _LayerTask.ValueType  # 0
+    """LAYER_TASK_UNSPECIFIED is no task: the section is made from its spec."""
+    LAYER_TASK_ADD: _LayerTask.ValueType  # 1
+    """LAYER_TASK_ADD makes a layer that is played together with the mix. The audio is the new layer alone."""
+    LAYER_TASK_EXTRACT: _LayerTask.ValueType  # 2
+    """LAYER_TASK_EXTRACT takes a layer out of the mix. The audio is that layer alone."""
+
+class LayerTask(_LayerTask, metaclass=_LayerTaskEnumTypeWrapper):
+    """LayerTask is what a model does with one layer beside given audio."""
+
+LAYER_TASK_UNSPECIFIED: LayerTask.ValueType  # 0
+"""LAYER_TASK_UNSPECIFIED is no task: the section is made from its spec."""
+LAYER_TASK_ADD: LayerTask.ValueType  # 1
+"""LAYER_TASK_ADD makes a layer that is played together with the mix. The audio is the new layer alone."""
+LAYER_TASK_EXTRACT: LayerTask.ValueType  # 2
+"""LAYER_TASK_EXTRACT takes a layer out of the mix. The audio is that layer alone."""
+global___LayerTask = LayerTask
+
 class _ModelState:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: typing_extensions.TypeAlias = ValueType
@@ -253,6 +277,8 @@ class ModelProfile(google.protobuf.message.Message):
     LYRIC_LANGUAGES_FIELD_NUMBER: builtins.int
     FOLLOWING_FIELD_NUMBER: builtins.int
     SAMPLING_FIELD_NUMBER: builtins.int
+    LAYER_TASKS_FIELD_NUMBER: builtins.int
+    MAX_TAKES_FIELD_NUMBER: builtins.int
     model: builtins.str
     """model is the name, unique in the pool, for example "sketch" or "musicgen-small"."""
     backend: builtins.str
@@ -297,6 +323,8 @@ class ModelProfile(google.protobuf.message.Message):
     """uses_lyrics says that the model reads SectionSpec.lyrics, and sings them."""
     sings_vowels: builtins.bool
     """sings_vowels says that the model sings lyrics on vowels, so that no words are understood. Only with uses_lyrics."""
+    max_takes: builtins.int
+    """max_takes is the most takes that one call may ask for, with its own seed and more_seeds. 0 means 1."""
     @property
     def window(self) -> google.protobuf.duration_pb2.Duration:
         """window is the longest audio that the model makes in one step. Absence means no limit."""
@@ -365,6 +393,10 @@ class ModelProfile(google.protobuf.message.Message):
         temperature, top_k, top_p and guidance.
         """
 
+    @property
+    def layer_tasks(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[global___LayerTask.ValueType]:
+        """layer_tasks are the tasks that the model has. Empty means none."""
+
     def __init__(
         self,
         *,
@@ -402,9 +434,11 @@ class ModelProfile(google.protobuf.message.Message):
         lyric_languages: collections.abc.Iterable[builtins.str] | None = ...,
         following: google.protobuf.duration_pb2.Duration | None = ...,
         sampling: collections.abc.Iterable[builtins.str] | None = ...,
+        layer_tasks: collections.abc.Iterable[global___LayerTask.ValueType] | None = ...,
+        max_takes: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["conditioning", b"conditioning", "following", b"following", "grid", b"grid", "max_duration", b"max_duration", "min_window", b"min_window", "stride", b"stride", "window", b"window"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["audio_at_end", b"audio_at_end", "backend", b"backend", "channels", b"channels", "conditioning", b"conditioning", "continuities", b"continuities", "determinism", b"determinism", "engine_version", b"engine_version", "extra_stems", b"extra_stems", "following", b"following", "gives_notes", b"gives_notes", "grid", b"grid", "grooves", b"grooves", "guides", b"guides", "honours_key", b"honours_key", "honours_metre", b"honours_metre", "honours_tempo", b"honours_tempo", "layers", b"layers", "lyric_languages", b"lyric_languages", "max_duration", b"max_duration", "memory_bytes", b"memory_bytes", "min_window", b"min_window", "model", b"model", "model_digest", b"model_digest", "real_time_factor", b"real_time_factor", "sample_rate", b"sample_rate", "sampling", b"sampling", "sings_vowels", b"sings_vowels", "stride", b"stride", "uses_lyrics", b"uses_lyrics", "uses_negative_prompt", b"uses_negative_prompt", "uses_prompt", b"uses_prompt", "uses_sampling", b"uses_sampling", "weights_license", b"weights_license", "window", b"window"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["audio_at_end", b"audio_at_end", "backend", b"backend", "channels", b"channels", "conditioning", b"conditioning", "continuities", b"continuities", "determinism", b"determinism", "engine_version", b"engine_version", "extra_stems", b"extra_stems", "following", b"following", "gives_notes", b"gives_notes", "grid", b"grid", "grooves", b"grooves", "guides", b"guides", "honours_key", b"honours_key", "honours_metre", b"honours_metre", "honours_tempo", b"honours_tempo", "layer_tasks", b"layer_tasks", "layers", b"layers", "lyric_languages", b"lyric_languages", "max_duration", b"max_duration", "max_takes", b"max_takes", "memory_bytes", b"memory_bytes", "min_window", b"min_window", "model", b"model", "model_digest", b"model_digest", "real_time_factor", b"real_time_factor", "sample_rate", b"sample_rate", "sampling", b"sampling", "sings_vowels", b"sings_vowels", "stride", b"stride", "uses_lyrics", b"uses_lyrics", "uses_negative_prompt", b"uses_negative_prompt", "uses_prompt", b"uses_prompt", "uses_sampling", b"uses_sampling", "weights_license", b"weights_license", "window", b"window"]) -> None: ...
 
 global___ModelProfile = ModelProfile
 
@@ -430,6 +464,10 @@ class RenderStart(google.protobuf.message.Message):
     LEASE_FIELD_NUMBER: builtins.int
     FOLLOWING_FRAMES_FIELD_NUMBER: builtins.int
     GUIDE_KIND_FIELD_NUMBER: builtins.int
+    LAYER_TASK_FIELD_NUMBER: builtins.int
+    TASK_LAYER_FIELD_NUMBER: builtins.int
+    MIX_FRAMES_FIELD_NUMBER: builtins.int
+    MORE_SEEDS_FIELD_NUMBER: builtins.int
     model: builtins.str
     """model is a model name from ListModels. Empty means the renderer's default."""
     seed: builtins.int
@@ -468,9 +506,25 @@ class RenderStart(google.protobuf.message.Message):
     """guide_kind is what the guide is: MELODY_AUDIO or TIMBRE_AUDIO. UNSPECIFIED means MELODY_AUDIO; other values need
     guide_frames.
     """
+    layer_task: global___LayerTask.ValueType
+    """layer_task asks for one layer instead of the section, and needs a model that names it in layer_tasks. It excludes
+    stems, notes, conditioning_frames and following_frames: the mix is the audio to go by.
+    """
+    task_layer: segue.music.v1.music_pb2.LayerKind.ValueType
+    """task_layer is the layer of layer_task. Its instruments are those of the layer in spec, if it is there."""
+    mix_frames: builtins.int
+    """mix_frames is the number of frames that follow as mix: all of the section, at the model's rate, and at most those of
+    overlap_frames after it. It is set exactly with layer_task.
+    """
     @property
     def spec(self) -> segue.music.v1.music_pb2.SectionSpec:
         """spec describes the section."""
+
+    @property
+    def more_seeds(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """more_seeds are the seeds of further takes of the same section, all different. Each take sounds as in a call with
+        that seed; they are made in one pass where the model can do so. Their number with the first one is at most max_takes.
+        """
 
     def __init__(
         self,
@@ -491,9 +545,13 @@ class RenderStart(google.protobuf.message.Message):
         lease: builtins.str = ...,
         following_frames: builtins.int = ...,
         guide_kind: global___Guide.ValueType = ...,
+        layer_task: global___LayerTask.ValueType = ...,
+        task_layer: segue.music.v1.music_pb2.LayerKind.ValueType = ...,
+        mix_frames: builtins.int = ...,
+        more_seeds: collections.abc.Iterable[builtins.int] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["spec", b"spec"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["attempt", b"attempt", "conditioning_frames", b"conditioning_frames", "following_frames", b"following_frames", "guide_band", b"guide_band", "guide_frames", b"guide_frames", "guide_kind", b"guide_kind", "guide_notes", b"guide_notes", "lease", b"lease", "model", b"model", "notes", b"notes", "overlap_frames", b"overlap_frames", "owner", b"owner", "seed", b"seed", "spec", b"spec", "stems", b"stems", "take_key", b"take_key"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attempt", b"attempt", "conditioning_frames", b"conditioning_frames", "following_frames", b"following_frames", "guide_band", b"guide_band", "guide_frames", b"guide_frames", "guide_kind", b"guide_kind", "guide_notes", b"guide_notes", "layer_task", b"layer_task", "lease", b"lease", "mix_frames", b"mix_frames", "model", b"model", "more_seeds", b"more_seeds", "notes", b"notes", "overlap_frames", b"overlap_frames", "owner", b"owner", "seed", b"seed", "spec", b"spec", "stems", b"stems", "take_key", b"take_key", "task_layer", b"task_layer"]) -> None: ...
 
 global___RenderStart = RenderStart
 
@@ -528,6 +586,7 @@ class RenderSectionRequest(google.protobuf.message.Message):
     GUIDE_FIELD_NUMBER: builtins.int
     NOTES_FIELD_NUMBER: builtins.int
     FOLLOWING_FIELD_NUMBER: builtins.int
+    MIX_FIELD_NUMBER: builtins.int
     @property
     def start(self) -> global___RenderStart:
         """start says what to render. It is the first message, and occurs once."""
@@ -548,6 +607,10 @@ class RenderSectionRequest(google.protobuf.message.Message):
     def following(self) -> segue.audio.v1.audio_pb2.AudioChunk:
         """following is a chunk of the later section's start, in time order."""
 
+    @property
+    def mix(self) -> segue.audio.v1.audio_pb2.AudioChunk:
+        """mix is a chunk of the audio that layer_task is about, in time order."""
+
     def __init__(
         self,
         *,
@@ -556,10 +619,11 @@ class RenderSectionRequest(google.protobuf.message.Message):
         guide: segue.audio.v1.audio_pb2.AudioChunk | None = ...,
         notes: global___Notes | None = ...,
         following: segue.audio.v1.audio_pb2.AudioChunk | None = ...,
+        mix: segue.audio.v1.audio_pb2.AudioChunk | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["conditioning", b"conditioning", "following", b"following", "guide", b"guide", "message", b"message", "notes", b"notes", "start", b"start"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["conditioning", b"conditioning", "following", b"following", "guide", b"guide", "message", b"message", "notes", b"notes", "start", b"start"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["start", "conditioning", "guide", "notes", "following"] | None: ...
+    def HasField(self, field_name: typing.Literal["conditioning", b"conditioning", "following", b"following", "guide", b"guide", "message", b"message", "mix", b"mix", "notes", b"notes", "start", b"start"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["conditioning", b"conditioning", "following", b"following", "guide", b"guide", "message", b"message", "mix", b"mix", "notes", b"notes", "start", b"start"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["start", "conditioning", "guide", "notes", "following", "mix"] | None: ...
 
 global___RenderSectionRequest = RenderSectionRequest
 
@@ -708,6 +772,9 @@ class RenderSectionResponse(google.protobuf.message.Message):
     AUDIO_FIELD_NUMBER: builtins.int
     NOTES_FIELD_NUMBER: builtins.int
     FINISHED_FIELD_NUMBER: builtins.int
+    SEED_INDEX_FIELD_NUMBER: builtins.int
+    seed_index: builtins.int
+    """seed_index is the take that the message belongs to: 0 is that of seed, 1 that of the first of more_seeds."""
     @property
     def accepted(self) -> global___RenderAccepted:
         """accepted is the first message."""
@@ -736,9 +803,10 @@ class RenderSectionResponse(google.protobuf.message.Message):
         audio: segue.audio.v1.audio_pb2.AudioChunk | None = ...,
         notes: global___Notes | None = ...,
         finished: global___RenderFinished | None = ...,
+        seed_index: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["accepted", b"accepted", "audio", b"audio", "finished", b"finished", "message", b"message", "notes", b"notes", "progress", b"progress"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["accepted", b"accepted", "audio", b"audio", "finished", b"finished", "message", b"message", "notes", b"notes", "progress", b"progress"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["accepted", b"accepted", "audio", b"audio", "finished", b"finished", "message", b"message", "notes", b"notes", "progress", b"progress", "seed_index", b"seed_index"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["accepted", "progress", "audio", "notes", "finished"] | None: ...
 
 global___RenderSectionResponse = RenderSectionResponse

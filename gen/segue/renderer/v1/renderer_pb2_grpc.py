@@ -59,9 +59,10 @@ class RendererServiceServicer(object):
     """
 
     def RenderSection(self, request_iterator, context):
-        """RenderSection renders one section. The client sends start, then the conditioning, following, guide and notes that
-        start announced, then half-closes. The response begins with accepted, continues with progress, audio and notes, and ends
-        with finished. After cancellation, the renderer is free within one step.
+        """RenderSection renders one section. The client sends start, then the conditioning, following, guide, mix and notes
+        that start announced, then half-closes. The response begins with accepted, continues with progress, audio and notes,
+        and ends with finished; with more_seeds, each take has such a response, and their messages alternate in any order.
+        After cancellation, the renderer is free within one step.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -27,9 +27,10 @@ class RendererServiceStub:
         segue.renderer.v1.renderer_pb2.RenderSectionRequest,
         segue.renderer.v1.renderer_pb2.RenderSectionResponse,
     ]
-    """RenderSection renders one section. The client sends start, then the conditioning, following, guide and notes that
-    start announced, then half-closes. The response begins with accepted, continues with progress, audio and notes, and ends
-    with finished. After cancellation, the renderer is free within one step.
+    """RenderSection renders one section. The client sends start, then the conditioning, following, guide, mix and notes
+    that start announced, then half-closes. The response begins with accepted, continues with progress, audio and notes,
+    and ends with finished; with more_seeds, each take has such a response, and their messages alternate in any order.
+    After cancellation, the renderer is free within one step.
     """
 
     ListModels: grpc.UnaryUnaryMultiCallable[
@@ -53,9 +54,10 @@ class RendererServiceAsyncStub:
         segue.renderer.v1.renderer_pb2.RenderSectionRequest,
         segue.renderer.v1.renderer_pb2.RenderSectionResponse,
     ]
-    """RenderSection renders one section. The client sends start, then the conditioning, following, guide and notes that
-    start announced, then half-closes. The response begins with accepted, continues with progress, audio and notes, and ends
-    with finished. After cancellation, the renderer is free within one step.
+    """RenderSection renders one section. The client sends start, then the conditioning, following, guide, mix and notes
+    that start announced, then half-closes. The response begins with accepted, continues with progress, audio and notes,
+    and ends with finished; with more_seeds, each take has such a response, and their messages alternate in any order.
+    After cancellation, the renderer is free within one step.
     """
 
     ListModels: grpc.aio.UnaryUnaryMultiCallable[
@@ -81,9 +83,10 @@ class RendererServiceServicer(metaclass=abc.ABCMeta):
         request_iterator: _MaybeAsyncIterator[segue.renderer.v1.renderer_pb2.RenderSectionRequest],
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[segue.renderer.v1.renderer_pb2.RenderSectionResponse], collections.abc.AsyncIterator[segue.renderer.v1.renderer_pb2.RenderSectionResponse]]:
-        """RenderSection renders one section. The client sends start, then the conditioning, following, guide and notes that
-        start announced, then half-closes. The response begins with accepted, continues with progress, audio and notes, and ends
-        with finished. After cancellation, the renderer is free within one step.
+        """RenderSection renders one section. The client sends start, then the conditioning, following, guide, mix and notes
+        that start announced, then half-closes. The response begins with accepted, continues with progress, audio and notes,
+        and ends with finished; with more_seeds, each take has such a response, and their messages alternate in any order.
+        After cancellation, the renderer is free within one step.
         """
 
     @abc.abstractmethod

@@ -17,6 +17,7 @@ from segue_renderer.conformance import examples
 from segue_renderer.conformance.check import Check
 from segue_renderer.conformance.outcome import CheckSkipped, require
 from segue_renderer.conformance.profile_checks import seconds
+from segue_renderer.conformance.rendering import MIX
 from segue_runtime import errors
 from segue_runtime.rpc.chunks import cut
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from segue_audio.arrays import Float32
+    from segue_music.plan import SectionSpec
     from segue_renderer.conformance.rendering import Rendering
     from segue_renderer.conformance.target import Target
 
@@ -102,6 +104,31 @@ async def guide_band(target: Target) -> str:
     return await _applied(target, "guide", start)
 
 
+async def layer_tasks(target: Target) -> str:
+    """Each declared task makes one layer as long as the section, and another mix is heard or warned about."""
+    spec, found = examples.section(bars=1), []
+    mix = (await target.render(target.start_of(spec))).samples()[: frames_of(spec, target)]
+    for task in (renderer_pb2.LAYER_TASK_ADD, renderer_pb2.LAYER_TASK_EXTRACT):
+        name = renderer_pb2.LayerTask.Name(task).removeprefix("LAYER_TASK_").lower()
+        start = target.start_of(
+            spec, layer_task=task, task_layer=music_pb2.LAYER_KIND_BASS, mix_frames=len(mix), overlap_frames=0
+        )
+        if task not in target.profile.layer_tasks:
+            refused = await target.require_refusal(target.call(start), *REFUSED)
+            found.append(f"{name} refused: {refused}")
+            continue
+        one, other = [
+            await target.render(start, *audio_messages("mix", clip, target.sample_rate)) for clip in (mix, mix[::-1])
+        ]
+        require(one.layers == [MIX], f"{name}: layers {one.layers} came, not one layer alone")
+        require(one.finished.frames == len(mix), f"{name}: it has {one.finished.frames} frames; the mix has {len(mix)}")
+        warned = [code for code in one.warning_codes() if code.startswith("mix")]
+        heard = one.content() != other.content()
+        require(heard or warned, f"{name}: another mix gives the same bytes, and no warning says so")
+        found.append(f"{name} {'heard the mix' if heard else f'warned: {warned[0]}'}")
+    return ", ".join(found)
+
+
 async def _applied(target: Target, what: str, start: renderer_pb2.RenderStart, *more: Any) -> str:
     """Render with an input; fail unless the result says that it was used, or a warning says that it was not."""
     rendering = await target.render(start, *more)
@@ -168,6 +195,11 @@ async def announced(target: Target) -> str:
     )
 
 
+def frames_of(spec: SectionSpec, target: Target) -> int:
+    """Return the length of a section at the model's rate."""
+    return round(spec.frames * target.sample_rate / spec.sample_rate)
+
+
 def tone(length_s: float, sample_rate: int) -> Float32:
     """Return a mono melody of sines."""
     times = np.arange(round(length_s * sample_rate)) / sample_rate
@@ -177,7 +209,7 @@ def tone(length_s: float, sample_rate: int) -> Float32:
 
 
 def audio_messages(kind: str, clip: Float32, sample_rate: int) -> Iterator[renderer_pb2.RenderSectionRequest]:
-    """Cut audio into the messages of `conditioning`, `following` or `guide`."""
+    """Cut audio into the messages of `conditioning`, `following`, `guide` or `mix`."""
     form = audio_pb2.AudioFormat(
         sample_rate=sample_rate, channels=clip.shape[1], sample_format=audio_pb2.SAMPLE_FORMAT_F32LE
     )
@@ -195,6 +227,7 @@ CHECKS: Final = (
     Check("guide-timbre", "audio as a model of the sound is used, warned about, or refused", guide_timbre),
     Check("guide-notes", "a melody in notes is used, warned about, or refused", guide_notes),
     Check("guide-band", "the sketch band's melody is used, warned about, or refused", guide_band),
+    Check("layer-tasks", "a layer is added to a mix or taken out of it, or the task is refused", layer_tasks),
     Check("sampling", "sampling hints are used, warned about, or refused", sampling),
     Check("lyrics", "lyrics are sung, warned about, or refused", lyrics),
     Check("negative-prompt", "a negative prompt is used, warned about, or refused", negative_prompt),

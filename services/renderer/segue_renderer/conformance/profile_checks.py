@@ -56,13 +56,14 @@ async def audio_format(target: Target) -> str:
 
 
 async def capabilities(target: Target) -> str:
-    """Layers, guides and continuities are known, listed once, and agree with the other fields; so do words."""
+    """Layers, guides, continuities and tasks are known, listed once, and agree with the other fields; so do words."""
     profile = target.profile
     problems = []
     for field, kinds in (
         ("layers", music_pb2.LayerKind),
         ("guides", renderer_pb2.Guide),
         ("continuities", music_pb2.Continuity),
+        ("layer_tasks", renderer_pb2.LayerTask),
     ):
         values = list(getattr(profile, field))
         problems += [f"{field} holds {value}, which is unknown" for value in values if value not in kinds.values()]

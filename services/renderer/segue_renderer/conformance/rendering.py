@@ -19,7 +19,7 @@ MIX = ""
 
 @dataclass
 class Rendering:
-    """The messages of one call, in order."""
+    """The messages of one call, or of one of its takes, in order."""
 
     start: renderer_pb2.RenderStart
     kinds: list[str] = field(default_factory=list)
@@ -50,27 +50,39 @@ class Rendering:
         whole = len(content) // (4 * self.channels) * 4 * self.channels
         return np.frombuffer(content[:whole], "<f4").reshape(-1, self.channels)
 
+    def add(self, response: renderer_pb2.RenderSectionResponse) -> None:
+        """Add a message."""
+        kind = response.WhichOneof("message") or ""
+        self.kinds.append(kind)
+        if kind == "accepted":
+            self.accepted = response.accepted
+        elif kind == "finished":
+            self.finished = response.finished
+        elif kind == "progress":
+            self.progress.append(response.progress)
+        elif kind == "audio":
+            self.chunks.append(response.audio)
+        elif kind == "notes":
+            self.notes.extend(response.notes.notes)
+
     def warning_codes(self) -> list[str]:
         """Return the codes of the warnings."""
         return [warning.code for warning in self.finished.warnings]
 
 
 async def collect(call: Any, start: renderer_pb2.RenderStart) -> Rendering:
-    """Read a call to its end."""
+    """Read a call of one take to its end."""
     rendering = Rendering(start)
     began = time.monotonic()
     async for response in call:
-        kind = response.WhichOneof("message") or ""
-        rendering.kinds.append(kind)
-        if kind == "accepted":
-            rendering.accepted = response.accepted
-        elif kind == "finished":
-            rendering.finished = response.finished
-        elif kind == "progress":
-            rendering.progress.append(response.progress)
-        elif kind == "audio":
-            rendering.chunks.append(response.audio)
-        elif kind == "notes":
-            rendering.notes.extend(response.notes.notes)
+        rendering.add(response)
     rendering.seconds = time.monotonic() - began
     return rendering
+
+
+async def collect_takes(call: Any, start: renderer_pb2.RenderStart) -> dict[int, Rendering]:
+    """Read a call to its end, and return what came by its seed_index."""
+    takes: dict[int, Rendering] = {}
+    async for response in call:
+        takes.setdefault(response.seed_index, Rendering(start)).add(response)
+    return takes

@@ -180,6 +180,7 @@ class DiffusionBackend:
             uses_lyrics=is_ace_step,
             following_ns=_ns(grid.context, grid.rate),
             sampling=("steps",) if facts.is_distilled else ("steps", "guidance"),
+            layer_tasks=facts.layer_tasks,
         )
 
     @property

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from segue_music.plan import LayerTask
 from segue_renderer.diffusion.folder import ACE_STEP, DiffusersFolder, Family, positive, product
 from segue_renderer.diffusion.windows import LatentGrid
 
@@ -44,6 +45,7 @@ class ModelFacts:
     compares_beside_audio: bool
     """Guidance works where the audio of another section is given, too."""
     reads_negative_prompt: bool
+    layer_tasks: tuple[LayerTask, ...]
     makes_batches: bool
     """Several sections can be made in one pass."""
     reach: int
@@ -81,6 +83,8 @@ def _ace_step(folder: DiffusersFolder) -> ModelFacts:
         guidance=1.0 if is_turbo else 7.0,
         compares_beside_audio=True,
         reads_negative_prompt=False,
+        # By the authors' documentation only the base weights learned them.
+        layer_tasks=() if is_turbo or transformer.get("model_version") == "sft" else (LayerTask.ADD, LayerTask.EXTRACT),
         makes_batches=False,
         reach=CONVOLUTION_REACH,
         longest_tile_s=LONGEST_TILE_S,
@@ -106,6 +110,7 @@ def _stable_audio(folder: DiffusersFolder) -> ModelFacts:
         guidance=1.0 if is_distilled else 6.0,
         compares_beside_audio=False,
         reads_negative_prompt=not is_distilled,
+        layer_tasks=(),
         makes_batches=True,
         reach=min(256, layers * positive(vae, "sliding_window", 1, "vae") + 2),
         longest_tile_s=TILE_S,

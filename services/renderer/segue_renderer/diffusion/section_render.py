@@ -10,7 +10,7 @@ import torch
 from segue_music.plan import Continuity, Warning  # noqa: A004  the contract's word
 from segue_renderer.diffusion.conditions import conditions_of
 from segue_renderer.diffusion.families.pipeline import DenoiseTask, finite
-from segue_renderer.diffusion.windows import plan_window, tiles
+from segue_renderer.diffusion.windows import LatentRun, plan_window, tiles
 from segue_runtime import errors
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from segue_renderer.backend import AudioClip, RenderRequest
     from segue_renderer.diffusion.facts import ModelFacts
     from segue_renderer.diffusion.families.pipeline import LatentPipeline
-    from segue_renderer.diffusion.windows import LatentRun
+    from segue_renderer.diffusion.windows import LatentTile
 
 NO_GUIDANCE: Final = "guidance is 1, or the audio of another section is given, beside which the model compares nothing"
 
@@ -38,7 +38,7 @@ class WindowRender:
 
     def __post_init__(self) -> None:
         spec, rate = self.request.spec, self.facts.grid.sample_rate
-        self.conditions = conditions_of(spec)
+        self.conditions = conditions_of(self.request)
         self.window = plan_window(
             self.facts.grid,
             round(spec.frames * rate / spec.sample_rate),
@@ -83,6 +83,7 @@ class WindowRender:
                 pipeline, after, self.window.skipped, self.window.skipped + len(self.window.after) * self.facts.grid.hop
             ),
             timbre=pipeline.timbre(self._channels(guide)) if guide is not None else None,
+            mix=self._mix(pipeline),
         )
 
     def keep(self, latents: torch.Tensor) -> None:
@@ -94,8 +95,8 @@ class WindowRender:
         if self._latents is None:
             raise errors.InternalError("the section has no latents yet")
         finite(self._latents)
-        facts, hop, sent = self.facts, self.facts.grid.hop, 0
-        for tile in tiles(self.window, size=facts.tile, longest=facts.longest_tile, overlap=facts.reach):
+        hop, sent = self.facts.grid.hop, 0
+        for tile in self._tiles(self.window.own):
             sound = pipeline.decode(self._latents[:, tile.around.first : tile.around.end])
             first = (tile.run.first - tile.around.first) * hop
             room = self.window.samples + self.window.tail - sent
@@ -109,6 +110,23 @@ class WindowRender:
         if clip is None or first == end or (end is None and not first):
             return None
         return pipeline.encode(self._channels(clip)[:, first:end])
+
+    def _mix(self, pipeline: LatentPipeline) -> torch.Tensor | None:
+        """Return the latents of the mix in all of the window, which is silent after the mix."""
+        if self.request.mix is None:
+            return None
+        hop, sound = self.facts.grid.hop, self._channels(self.request.mix)
+        sound = torch.nn.functional.pad(sound, (0, self.window.latents * hop - sound.shape[1]))
+        found = []
+        for tile in self._tiles(LatentRun(0, self.window.latents)):
+            latents = pipeline.encode(sound[:, tile.around.first * hop : tile.around.end * hop])
+            first = tile.run.first - tile.around.first
+            found.append(latents[:, first : first + len(tile.run)])
+        return torch.cat(found, dim=1)
+
+    def _tiles(self, run: LatentRun) -> Iterator[LatentTile]:
+        facts = self.facts
+        return tiles(run, self.window.latents, size=facts.tile, longest=facts.longest_tile, overlap=facts.reach)
 
     def _channels(self, clip: AudioClip) -> torch.Tensor:
         """Return audio (channels, samples) with the model's channels."""

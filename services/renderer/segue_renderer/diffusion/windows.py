@@ -97,18 +97,18 @@ def plan_window(grid: LatentGrid, samples: int, tail: int, *, before: int = 0, a
 
 
 @dataclass(frozen=True)
-class DecodedTile:
-    """A run of latents that is decoded at once, together with some latents around it that it depends on."""
+class LatentTile:
+    """A run of latents that is decoded or encoded at once, with some latents around it that it depends on."""
 
     run: LatentRun
     around: LatentRun
 
 
-def tiles(window: DiffusionWindow, *, size: int, longest: int, overlap: int) -> Iterator[DecodedTile]:
-    """Yield the tiles of the section's own latents, in order. The last one may have up to `longest`."""
-    first = window.own.first
-    while first < window.own.end:
-        end = window.own.end if window.own.end - first <= longest else first + size
-        around = LatentRun(max(0, first - overlap), min(window.latents, end + overlap))
-        yield DecodedTile(LatentRun(first, end), around)
+def tiles(run: LatentRun, latents: int, *, size: int, longest: int, overlap: int) -> Iterator[LatentTile]:
+    """Yield the tiles of a run in a window of so many latents, in order. The last one may have up to `longest`."""
+    first = run.first
+    while first < run.end:
+        end = run.end if run.end - first <= longest else first + size
+        around = LatentRun(max(0, first - overlap), min(latents, end + overlap))
+        yield LatentTile(LatentRun(first, end), around)
         first = end

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -24,6 +25,7 @@ from segue_music.plan import (
     Continuity,
     Determinism,
     Honours,
+    LayerTask,
     ModelProfile,
     Role,
     SectionSpec,
@@ -39,7 +41,7 @@ from segue_renderer.backend import (
     RenderProgress,
 )
 from segue_renderer.sketch import validation
-from segue_renderer.sketch.band import FX, SketchBand
+from segue_renderer.sketch.band import FX, LAYER_NAMES, SketchBand
 from segue_renderer.sketch.score.grooves import GROOVES
 from segue_renderer.wait_queue import WaitQueue
 
@@ -79,6 +81,7 @@ class SketchBackend:
             honours_metre=Honours.EXACT,
             uses_lyrics=True,
             sings_vowels=True,
+            layer_tasks=(LayerTask.ADD,),
         )
 
     @property
@@ -95,6 +98,7 @@ class SketchBackend:
 
     async def render(self, request: RenderRequest) -> AsyncGenerator[RenderEvent, None]:
         """Render one section, block by block."""
+        request = _with_layer(request)
         validation.check(request)
         loop = asyncio.get_running_loop()
         with self._queue.enter(request.owner) as position:
@@ -104,7 +108,7 @@ class SketchBackend:
                 profile=self._profile,
                 sample_rate=request.spec.sample_rate,
                 channels=2,
-                declared_lufs=band.declared_lufs(),
+                declared_lufs=None if request.layer_task else band.declared_lufs(),
                 sample_locked=True,
                 queue_position=position.current,
             )
@@ -115,7 +119,7 @@ class SketchBackend:
                     yield RenderedNotes(band.notes[start : start + 1024])
             blocks = band.blocks()
             while (block := await loop.run_in_executor(self._threads, next, blocks, None)) is not None:
-                for piece in _pieces(block, band, stems=request.stems):
+                for piece in _pieces(block, band, request):
                     yield piece
             yield RenderFinished(
                 frames=request.spec.frames,
@@ -152,14 +156,25 @@ def _warm_up() -> None:
     next(SketchBand(spec, 0).blocks())
 
 
-def _pieces(block: tuple[int, dict[str, Stereo]], band: SketchBand, *, stems: bool) -> Iterator[RenderedAudio]:
+def _with_layer(request: RenderRequest) -> RenderRequest:
+    """Return a request whose section has the layer to be added."""
+    spec = request.spec
+    if not request.layer_task or any(layer.kind == request.task_layer for layer in spec.layers):
+        return request
+    return replace(request, spec=replace(spec, layers=(*spec.layers, Layer(request.task_layer))))
+
+
+def _pieces(block: tuple[int, dict[str, Stereo]], band: SketchBand, request: RenderRequest) -> Iterator[RenderedAudio]:
     first, sounds = block
+    if request.layer_task:
+        yield RenderedAudio(first, sounds[LAYER_NAMES[request.task_layer]])
+        return
     mix = np.zeros_like(sounds[FX])
     # Always in the same order: the last bits of a float sum depend on it.
     for name in (*band.layers, FX):
         mix += sounds[name]
     yield RenderedAudio(first, mix)
-    if stems:
+    if request.stems:
         for name in (*band.layers, FX):
             yield RenderedAudio(first, sounds[name], name)
 
@@ -177,6 +192,9 @@ def _warnings(request: RenderRequest, band: SketchBand) -> tuple[Warning, ...]:
     if band.syllables_left_out:
         text = f"{band.syllables_left_out} syllables are not sung: their lines have no time for them"
         found.append(Warning("lyrics_crowded", text, section))
+    if request.mix is not None:
+        text = "the sketch band plays the layer by the plan, and does not listen to the mix"
+        found.append(Warning("mix_not_used", text, section))
     if request.spec.negative_prompt:
         found.append(
             Warning(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import diffusers
 import torch
 
+from segue_music.plan import LayerTask
 from segue_renderer.diffusion.facts import ACE_STEP_LONGEST_S
 from segue_renderer.diffusion.families.pipeline import TextCuts, kept_latents, known_latents, noise
 
@@ -22,6 +23,7 @@ LYRICS_TOKENS: Final = 2048
 INSTRUMENTAL: Final = "[Instrumental]"
 """The lyrics of music without a voice, as the model was trained."""
 ANY_LANGUAGE: Final = "unknown"
+TASK_TYPES: Final = {LayerTask.ADD: "lego", LayerTask.EXTRACT: "extract"}
 REFERENCE_PARTS: Final = 3
 REFERENCE_PART_S: Final = 10.0
 
@@ -52,6 +54,7 @@ class KnownAceStepPipeline(DF.AceStepPipeline):  # type: ignore[misc]  # the lib
     def texts(self, conditions: TextConditions) -> tuple[str, str]:
         """Return the prompt and the lyrics as the text encoder reads them."""
         texts: tuple[str, str] = self._format_prompt(
+            instruction=self._get_task_instruction(**task_of(conditions)),
             prompt=conditions.prompt,
             lyrics=lyrics_of(conditions),
             vocal_language=language_of(conditions),
@@ -112,7 +115,9 @@ class AceStepAdapter:
         pipe.task = task
         width = pipe.transformer.config.audio_acoustic_hidden_dim
         given: dict[str, Any] = {}
-        if task.window.kept:
+        if task.mix is not None:
+            given = {"src_audio": task.mix.T.unsqueeze(0), **task_of(conditions)}
+        elif task.window.kept:
             given = {"src_audio": known_latents(task, width).transpose(1, 2), "task_type": "repaint"}
         if task.timbre is not None:
             given["reference_audio"] = task.timbre.T.unsqueeze(0)
@@ -150,6 +155,13 @@ class AceStepAdapter:
     def release(self) -> None:
         """Move offloaded parts back, after a section."""
         self._pipe.maybe_free_model_hooks()
+
+
+def task_of(conditions: TextConditions) -> dict[str, str]:
+    """Return the library's name of a task about one layer, and the layer; nothing without a task."""
+    if not conditions.task:
+        return {}
+    return {"task_type": TASK_TYPES[conditions.task], "track_name": conditions.track}
 
 
 def lyrics_of(conditions: TextConditions) -> str:

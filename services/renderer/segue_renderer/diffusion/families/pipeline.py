@@ -44,6 +44,8 @@ class DenoiseTask:
     before: torch.Tensor | None = None
     after: torch.Tensor | None = None
     timbre: torch.Tensor | None = None
+    mix: torch.Tensor | None = None
+    """All of the window, for a task about one layer."""
 
 
 class LatentPipeline(Protocol):
