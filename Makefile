@@ -12,8 +12,8 @@ AUDIOCRAFT := UV_PROJECT_ENVIRONMENT=$(CURDIR)/.venv-audiocraft $(UV) sync -q --
 	--project services/renderer/audiocraft-environment
 # Extras and dependency groups of each environment. `make demo` needs no development tools.
 FOR_USE := --extra all
-FOR_TESTS := $(FOR_USE) --extra hub --extra jwt --group test
-FOR_ALL := $(FOR_USE) --extra hub --extra jwt --group dev
+FOR_TESTS := $(FOR_USE) --extra hub --extra jwt --extra separator --group test
+FOR_ALL := $(FOR_USE) --extra hub --extra jwt --extra separator --group dev
 # Tests that every change must pass; `make nightly` runs all.
 QUICK := not slow and not engine and not audiocraft
 

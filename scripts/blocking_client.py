@@ -26,7 +26,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from segue.audio.v1 import audio_pb2
-from segue_client.client import F32LE, NO_AUDIO, PATIENCE_S, SILENCE_S, Client
+from segue_client.client import ANY_STEMS, F32LE, FLAC, NO_AUDIO, PATIENCE_S, SILENCE_S, Client
 from segue_client.event_loop_thread import EventLoopThread
 from segue_client.transport.resumption import STUCK_LIMIT_S
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO, Self
 
+    from segue.analyzer.v1 import analyzer_pb2
     from segue.analyzer.v1.analyzer_pb2 import Report
     from segue.composer.v1 import (
         analysis_pb2,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
         usage_pb2,
     )
     from segue.composer.v1.composition_pb2 import Composition, Output
+    from segue.composer.v1.separation_pb2 import Separation
     from segue.composer.v1.spec_pb2 import CompositionSpec
     from segue.mixer.v1.mixer_pb2 import MasterSettings
     from segue.renderer.v1.renderer_pb2 import ModelProfile, ModelStatus

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from segue.composer.v1 import composition_pb2, files_pb2
 from segue_composition import log_rows
 from segue_composition.artifact_keys import artifact_key, find_take, is_take
+from segue_composition.file_jobs import outputs_of
 from segue_gateway.caller import may_reach
 from segue_runtime import errors
 from segue_runtime.artifacts import Ref
@@ -55,7 +56,7 @@ class ArtifactFiles:
             )
         job = await self._store.get(name.partition("/outputs/")[0])
         if job is not None and may_use(job.owner):
-            for output in composition_pb2.Composition.FromString(job.resource).outputs:
+            for output in outputs_of(job):
                 if output.name == name:
                     return output
         raise _no_artifact(name)

@@ -40,6 +40,12 @@ COMPOSER: Final[Mapping[str, frozenset[Grant]]] = {
     "ListAnalyses": _ANALYZE | _WATCH,
     "CancelAnalysis": _ANALYZE,
     "CreateMaster": _COMPOSE,
+    "CreateSeparation": _ANALYZE,
+    "GetSeparation": _ANALYZE | _WATCH,
+    "WatchSeparation": _ANALYZE | _WATCH,
+    "ListSeparations": _ANALYZE | _WATCH,
+    "CancelSeparation": _ANALYZE,
+    "DeleteSeparation": _ANALYZE,
 }
-ANALYZER_PROXY: Final[Mapping[str, frozenset[Grant]]] = {"Analyze": _ANALYZE}
+ANALYZER_PROXY: Final[Mapping[str, frozenset[Grant]]] = {"Analyze": _ANALYZE, "Separate": _ANALYZE}
 MIXER_PROXY: Final[Mapping[str, frozenset[Grant]]] = {"Master": _COMPOSE, "Mix": _COMPOSE}

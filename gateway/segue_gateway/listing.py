@@ -19,6 +19,8 @@ UPLOADS: Final = "uploads "
 """What the page tokens of ListUploads belong to, with the filter after it."""
 ANALYSES: Final = "analyses "
 """What the page tokens of ListAnalyses belong to, with the filter after it."""
+SEPARATIONS: Final = "separations "
+"""The same of ListSeparations."""
 SESSION_LABEL: Final = ":session"
 """The label under which the store keeps a composition's session. Labels of callers cannot have this name."""
 TERM: Final = re.compile(
@@ -70,11 +72,11 @@ def parse_filter(text: str) -> ListFilter:
         position = joined.end()
 
 
-def parse_analysis_filter(text: str) -> ListFilter:
-    """Read a filter that names a state and an owner only, as ListAnalyses has it."""
+def parse_file_job_filter(text: str) -> ListFilter:
+    """Read a filter that names a state and an owner only, as ListAnalyses and ListSeparations have it."""
     narrowed = parse_filter(text)
     if narrowed.labels:
-        raise errors.InvalidFilter("filter: analyses have state and owner only", metadata={"position": "0"})
+        raise errors.InvalidFilter("filter: this list has state and owner only", metadata={"position": "0"})
     return narrowed
 
 

@@ -26,7 +26,7 @@ LIMIT_S: Final = 3600.0
 
 
 class AnalyzerProxy(analyzer_pb2_grpc.AnalyzerServiceServicer):
-    """AnalyzerService of the analyzer."""
+    """AnalyzerService of the analyzer, without Separate."""
 
     def __init__(self, peers: Peers) -> None:
         self._peers = peers
@@ -39,6 +39,12 @@ class AnalyzerProxy(analyzer_pb2_grpc.AnalyzerServiceServicer):
             self._peers.analyzer.Analyze, request_iterator, service="analyzer", timeout_s=LIMIT_S
         ):
             yield response
+
+    def Separate(
+        self, request_iterator: AsyncIterator[analyzer_pb2.SeparateRequest], context: object
+    ) -> AsyncIterator[analyzer_pb2.SeparateResponse]:
+        """Refuse: callers have jobs, which do not depend on their connection."""
+        raise errors.NotImplementedYet("the gateway separates with CreateSeparation; Separate is for conductors")
 
 
 class MixerProxy(mixer_pb2_grpc.MixerServiceServicer):

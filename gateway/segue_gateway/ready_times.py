@@ -11,7 +11,7 @@ from segue.composer.v1 import spec_pb2
 from segue_composition import state
 from segue_composition.estimates.file_times import file_times
 from segue_composition.estimates.ready_times import ready_times
-from segue_composition.job_kinds import ANALYSIS, COMPOSITION, MASTERING
+from segue_composition.job_kinds import ANALYSIS, COMPOSITION, MASTERING, SEPARATION
 from segue_runtime.store.pool.workload import MAX_JOBS, UnfinishedJob
 from segue_runtime.tenants import Priority
 
@@ -59,7 +59,7 @@ class KnownTimes:
 
 
 class ReadyTimes:
-    """The estimates of all unfinished compositions, masterings and analyses."""
+    """The estimates of all unfinished compositions, masterings, analyses and separations."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self._num_workers = settings.conductor.count
@@ -70,6 +70,7 @@ class ReadyTimes:
             COMPOSITION: self._pieces,
             MASTERING: KnownTimes(lambda: self._compute_files(MASTERING)),
             ANALYSIS: KnownTimes(lambda: self._compute_files(ANALYSIS)),
+            SEPARATION: KnownTimes(lambda: self._compute_files(SEPARATION)),
         }
 
     async def fill(self, target: Duration, name: str, kind: str) -> None:

@@ -13,11 +13,12 @@ from segue.composer.v1 import (
     composition_pb2,
     files_pb2,
     mastering_pb2,
+    separation_pb2,
     stream_pb2,
     usage_pb2,
 )
 from segue_composition import log_rows, state
-from segue_composition.job_kinds import ANALYSIS, COMPOSITION, MASTERING
+from segue_composition.job_kinds import ANALYSIS, COMPOSITION, MASTERING, SEPARATION
 from segue_composition.model_statuses import model_statuses
 from segue_gateway import listing
 from segue_gateway.caller import ANYBODY, check_reach, owner
@@ -151,15 +152,7 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         self, request: composition_pb2.DeleteCompositionRequest, context: Context
     ) -> composition_pb2.DeleteCompositionResponse:
         """Delete a finished composition with its files. A conductor deletes the takes that no other one needs."""
-        with audit.change("delete", request.name) as change:
-            job = await self._submission.job(request.name)
-            change.of = job.owner
-            if job.cancel_reason is not None:
-                job = await self._submission.end_cancelled(job)
-            if job.is_finished:
-                # The files go first: an interruption must not leave files without a composition.
-                await self._artifacts.delete_prefix(request.name)
-            await self._store.delete(request.name)
+        await self._delete(request.name)
         return composition_pb2.DeleteCompositionResponse()
 
     async def PlanComposition(
@@ -246,24 +239,15 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
         self, request: analysis_pb2.WatchAnalysisRequest, context: Context
     ) -> AsyncIterator[analysis_pb2.WatchAnalysisResponse]:
         """Send an analysis after each change."""
-        job = await self._submission.job(request.name)
-        while True:
+        async for job in self._changes(request.name):
             yield analysis_pb2.WatchAnalysisResponse(analysis=await self._analysis(job))
-            if job.is_finished:
-                return
-            seen = job.last_sequence
-            while job.last_sequence == seen and not job.is_finished:
-                if self._draining.is_set():
-                    raise errors.ShuttingDown("this server is stopping; watch the analysis again", retry_after_s=1)
-                await self._store.wait(request.name, seen, 1.0)
-                job = await self._submission.job(request.name)
 
     async def ListAnalyses(
         self, request: analysis_pb2.ListAnalysesRequest, context: Context
     ) -> analysis_pb2.ListAnalysesResponse:
         """Return a page of analyses."""
         query = listing.ANALYSES + request.filter
-        narrowed = listing.parse_analysis_filter(request.filter)
+        narrowed = listing.parse_file_job_filter(request.filter)
         page = await self._store.list(
             _listed_owner(narrowed, "ListAnalyses"),
             (ANALYSIS,),
@@ -293,6 +277,61 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
             job = await self._submission.master(request)
             change.name, change.of = job.name, job.owner
         return mastering_pb2.CreateMasterResponse(composition=await self._composition(job))
+
+    async def CreateSeparation(
+        self, request: separation_pb2.CreateSeparationRequest, context: Context
+    ) -> separation_pb2.CreateSeparationResponse:
+        """Queue a separation."""
+        with audit.change("create") as change:
+            job = await self._submission.separate(request)
+            change.name, change.of = job.name, job.owner
+        return separation_pb2.CreateSeparationResponse(separation=await self._separation(job))
+
+    async def GetSeparation(
+        self, request: separation_pb2.GetSeparationRequest, context: Context
+    ) -> separation_pb2.GetSeparationResponse:
+        """Return a separation."""
+        job = await self._submission.job(request.name)
+        return separation_pb2.GetSeparationResponse(separation=await self._separation(job))
+
+    async def WatchSeparation(
+        self, request: separation_pb2.WatchSeparationRequest, context: Context
+    ) -> AsyncIterator[separation_pb2.WatchSeparationResponse]:
+        """Send a separation after each change."""
+        async for job in self._changes(request.name):
+            yield separation_pb2.WatchSeparationResponse(separation=await self._separation(job))
+
+    async def ListSeparations(
+        self, request: separation_pb2.ListSeparationsRequest, context: Context
+    ) -> separation_pb2.ListSeparationsResponse:
+        """Return a page of separations."""
+        query = listing.SEPARATIONS + request.filter
+        narrowed = listing.parse_file_job_filter(request.filter)
+        page = await self._store.list(
+            _listed_owner(narrowed, "ListSeparations"),
+            (SEPARATION,),
+            states=narrowed.states,
+            limit=listing.page_size(request.page_size),
+            after=self._page_tokens.decode(request.page_token, owner(), query),
+        )
+        return separation_pb2.ListSeparationsResponse(
+            separations=[await self._separation(job) for job in page.jobs],
+            next_page_token=self._page_tokens.encode(page.after, owner(), query),
+        )
+
+    async def CancelSeparation(
+        self, request: separation_pb2.CancelSeparationRequest, context: Context
+    ) -> separation_pb2.CancelSeparationResponse:
+        """Request the cancellation of a separation."""
+        job = await self._cancel(request.name, "CancelSeparation")
+        return separation_pb2.CancelSeparationResponse(separation=await self._separation(job))
+
+    async def DeleteSeparation(
+        self, request: separation_pb2.DeleteSeparationRequest, context: Context
+    ) -> separation_pb2.DeleteSeparationResponse:
+        """Delete a finished separation with its files."""
+        await self._delete(request.name)
+        return separation_pb2.DeleteSeparationResponse()
 
     # The service.
 
@@ -330,6 +369,40 @@ class ComposerService(composer_pb2_grpc.ComposerServiceServicer):
             if job.is_waiting and job.started is None:
                 job = await self._submission.end_cancelled(job)
             return job
+
+    async def _delete(self, name: str) -> None:
+        """Delete a finished job of the caller with its files."""
+        with audit.change("delete", name) as change:
+            job = await self._submission.job(name)
+            change.of = job.owner
+            if job.cancel_reason is not None:
+                job = await self._submission.end_cancelled(job)
+            if job.is_finished:
+                # The files go first: an interruption must not leave files without a job.
+                await self._artifacts.delete_prefix(name)
+            await self._store.delete(name)
+
+    async def _changes(self, name: str) -> AsyncIterator[Job]:
+        """Yield a job of the caller as it is, and after each change until its end."""
+        job = await self._submission.job(name)
+        while True:
+            yield job
+            if job.is_finished:
+                return
+            seen = job.last_sequence
+            while job.last_sequence == seen and not job.is_finished:
+                if self._draining.is_set():
+                    raise errors.ShuttingDown("this server is stopping; watch it again", retry_after_s=1)
+                await self._store.wait(name, seen, 1.0)
+                job = await self._submission.job(name)
+
+    async def _separation(self, job: Job) -> separation_pb2.Separation:
+        separation = separation_pb2.Separation.FromString(job.resource)
+        if not job.is_finished:
+            await self._ready_times.fill(separation.ready_in, job.name, job.kind)
+        if job.expires is not None:
+            log_rows.set_time(separation.expire_time, job.expires)
+        return separation
 
     async def _analysis(self, job: Job) -> analysis_pb2.Analysis:
         analysis = analysis_pb2.Analysis.FromString(job.resource)

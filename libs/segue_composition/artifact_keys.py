@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from segue.composer.v1 import composition_pb2
+from segue_composition.file_jobs import outputs_of
 from segue_runtime import errors
 from segue_runtime.artifacts import Ref
 
@@ -26,7 +27,7 @@ async def source_ref(store: Store, name: str) -> Ref:
         if upload is not None and upload.digest is not None:
             return Ref(artifact_key(name), 0, upload.offset, upload.digest)
     elif (job := await store.get(name.partition("/outputs/")[0])) is not None:
-        for output in composition_pb2.Composition.FromString(job.resource).outputs:
+        for output in outputs_of(job):
             if output.name == name:
                 return Ref(artifact_key(name), 0, output.size_bytes, bytes.fromhex(output.sha256))
     raise errors.ArtifactNotFound(f"there is no {name} any more", metadata={"name": name})

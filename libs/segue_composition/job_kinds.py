@@ -7,4 +7,6 @@ ANALYSIS: Final = "analysis"
 MASTERING: Final = "mastering"
 """A composition without a plan: its draft is an uploaded file."""
 
-ALL: Final = (COMPOSITION, ANALYSIS, MASTERING)
+SEPARATION: Final = "separation"
+
+ALL: Final = (COMPOSITION, ANALYSIS, MASTERING, SEPARATION)

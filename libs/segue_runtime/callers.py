@@ -16,7 +16,7 @@ class Grant(StrEnum):
     WATCH = "watch"
     """Get, list, watch and download; see models and load."""
     ANALYZE = "analyze"
-    """Analyses, and the uploads that they need."""
+    """Analyses and separations, and the uploads that they need."""
     ADMIN = "admin"
     """All calls of users, for the work of every owner."""
     ROLE = "role"

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from segue.music.v1 import music_pb2
+    from segue_analyzer.stems.separators import Separators
+    from segue_analyzer.stems.vocals import VocalsMethod
     from segue_audio.arrays import Float32
 
 RATE = 48_000
@@ -75,11 +77,13 @@ class Analyzer:
 
 
 @asynccontextmanager
-async def running_analyzer() -> AsyncIterator[Analyzer]:
+async def running_analyzer(
+    separators: Separators | None = None, vocals: VocalsMethod | None = None
+) -> AsyncIterator[Analyzer]:
     """Start a server on a free port and connect to it."""
 
     def register(server: grpc.aio.Server) -> None:
-        analyzer_pb2_grpc.add_AnalyzerServiceServicer_to_server(service.AnalyzerService(), server)
+        analyzer_pb2_grpc.add_AnalyzerServiceServicer_to_server(service.AnalyzerService(separators, vocals), server)
 
     server = Server(Settings().server, [Service(service.SERVICE, register, service.warm)])
     address = server.listen("127.0.0.1:0")

@@ -69,7 +69,14 @@ FOR_USERS = {
     f"{COMPOSER}/ListAnalyses": "watch analyze",
     f"{COMPOSER}/CancelAnalysis": "analyze",
     f"{COMPOSER}/CreateMaster": "compose",
+    f"{COMPOSER}/CreateSeparation": "analyze",
+    f"{COMPOSER}/GetSeparation": "watch analyze",
+    f"{COMPOSER}/WatchSeparation": "watch analyze",
+    f"{COMPOSER}/ListSeparations": "watch analyze",
+    f"{COMPOSER}/CancelSeparation": "analyze",
+    f"{COMPOSER}/DeleteSeparation": "analyze",
     "segue.analyzer.v1.AnalyzerService/Analyze": "analyze",
+    "segue.analyzer.v1.AnalyzerService/Separate": "analyze",
     "segue.mixer.v1.MixerService/Master": "compose",
     "segue.mixer.v1.MixerService/Mix": "compose",
 }
@@ -172,7 +179,7 @@ async def test_the_operator_and_callers_without_a_token_may_do_everything(tmp_pa
 
 
 async def test_a_service_without_grants_for_a_method_does_not_start() -> None:
-    grants = {"Analyze": EVERY_GRANT}
+    grants = dict.fromkeys(("Analyze", "Separate"), EVERY_GRANT)
     for wrong in ({}, grants | {"Play": EVERY_GRANT}):
         with pytest.raises(ValueError, match="Analyze" if not wrong else "Play"):
             Server(ServerSettings(), [Service("segue.analyzer.v1.AnalyzerService", lambda _: None, grants=wrong)])

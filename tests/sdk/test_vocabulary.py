@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 TARGET = Path(__file__).parents[2] / "clients" / "rust" / "target"
-SHARED_COMMANDS = ("compose", "plan", "analyze", "master", "models", "usage", "list", "cancel")
+SHARED_COMMANDS = ("compose", "plan", "analyze", "master", "separate", "models", "usage", "list", "cancel")
 # Flags that one program alone has, with the reason; (command, flag) where the other commands share it.
 ONLY_SEGUE = {
     "--play": "Python has no audio output",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from segue.audio.v1 import audio_pb2
-from segue_client.client import F32LE, NO_AUDIO, PATIENCE_S, SILENCE_S, Client
+from segue_client.client import ANY_STEMS, F32LE, FLAC, NO_AUDIO, PATIENCE_S, SILENCE_S, Client
 from segue_client.event_loop_thread import EventLoopThread
 from segue_client.transport.resumption import STUCK_LIMIT_S
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO, Self
 
+    from segue.analyzer.v1 import analyzer_pb2
     from segue.analyzer.v1.analyzer_pb2 import Report
     from segue.composer.v1 import (
         analysis_pb2,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         usage_pb2,
     )
     from segue.composer.v1.composition_pb2 import Composition, Output
+    from segue.composer.v1.separation_pb2 import Separation
     from segue.composer.v1.spec_pb2 import CompositionSpec
     from segue.mixer.v1.mixer_pb2 import MasterSettings
     from segue.renderer.v1.renderer_pb2 import ModelProfile, ModelStatus
@@ -223,7 +225,7 @@ class BlockingClient:
         return self._thread.run(self._inner.url(output, lifetime_s))
 
     def upload(self, file: Path | BinaryIO, media_type: str = "") -> files_pb2.Upload:
-        """Upload a file, for `analyze` or `create_master`. Without a media type, its name tells it."""
+        """Upload a file, for `analyze`, `separate` or `create_master`. Without a media type, its name tells it."""
         return self._thread.run(self._inner.upload(file, media_type))
 
     def uploads(self, filter_text: str = "") -> Iterator[files_pb2.Upload]:
@@ -245,6 +247,32 @@ class BlockingClient:
     def cancel_analysis(self, name: str) -> analysis_pb2.Analysis:
         """Ask an analysis to stop."""
         return self._thread.run(self._inner.cancel_analysis(name))
+
+    def separate(
+        self,
+        source: str,
+        *,
+        kind: analyzer_pb2.SeparatorKind.ValueType = ANY_STEMS,
+        file_format: audio_pb2.FileFormat.ValueType = FLAC,
+        on_change: Callable[[Separation], object] | None = None,
+    ) -> Separation:
+        """Separate an upload or an output into stems, and wait for them; `download` its outputs.
+
+        `on_change` gets each state, with `ready_in`. A cancelled call cancels the separation.
+        """
+        return self._thread.run(self._inner.separate(source, kind=kind, file_format=file_format, on_change=on_change))
+
+    def separations(self, filter_text: str = "") -> Iterator[Separation]:
+        """Yield the caller's separations, newest first."""
+        return self._thread.iterate(self._inner.separations(filter_text))
+
+    def cancel_separation(self, name: str) -> Separation:
+        """Ask a separation to stop."""
+        return self._thread.run(self._inner.cancel_separation(name))
+
+    def delete_separation(self, name: str) -> None:
+        """Delete a finished separation with its files."""
+        self._thread.run(self._inner.delete_separation(name))
 
     def create_master(
         self,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import uuid
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import grpc
 
+from segue.analyzer.v1 import analyzer_pb2
 from segue.audio.v1 import audio_pb2
 from segue.composer.v1 import (
     analysis_pb2,
@@ -14,6 +17,7 @@ from segue.composer.v1 import (
     composition_pb2,
     files_pb2,
     mastering_pb2,
+    separation_pb2,
     spec_pb2,
     stream_pb2,
     usage_pb2,
@@ -33,10 +37,11 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
-    from typing import BinaryIO, Self
+    from typing import Any, BinaryIO, Self
 
     from segue.analyzer.v1.analyzer_pb2 import Report
     from segue.composer.v1.composition_pb2 import Composition, Output
+    from segue.composer.v1.separation_pb2 import Separation
     from segue.composer.v1.spec_pb2 import CompositionSpec
     from segue.mixer.v1.mixer_pb2 import MasterSettings
     from segue.renderer.v1.renderer_pb2 import ModelProfile, ModelStatus
@@ -44,6 +49,7 @@ if TYPE_CHECKING:
     from segue_client.transport.resumption import Call
     from segue_client.transport.retry import Clock
 
+JobT = TypeVar("JobT", "analysis_pb2.Analysis", "separation_pb2.Separation")
 PATIENCE_S: Final = 60.0
 SILENCE_S: Final = 30.0
 PAGE_SIZE: Final = 100
@@ -51,6 +57,8 @@ SHORTEST_HEARTBEAT_S: Final = 1.0
 LONGEST_HEARTBEAT_S: Final = 60.0
 NO_AUDIO: Final = stream_pb2.AUDIO_SELECTION_NONE
 F32LE: Final = audio_pb2.SAMPLE_FORMAT_F32LE
+FLAC: Final = audio_pb2.FILE_FORMAT_FLAC
+ANY_STEMS: Final = analyzer_pb2.SEPARATOR_KIND_UNSPECIFIED
 
 
 def spec(
@@ -260,7 +268,7 @@ class Client:
         return (await self._connection.call(lambda stub: stub.GetArtifactUrl, request)).url
 
     async def upload(self, file: Path | BinaryIO, media_type: str = "") -> files_pb2.Upload:
-        """Upload a file, for `analyze` or `create_master`. Without a media type, its name tells it."""
+        """Upload a file, for `analyze`, `separate` or `create_master`. Without a media type, its name tells it."""
         return await transfers.upload(self._connection, file, media_type or media_type_of(file))
 
     async def uploads(self, filter_text: str = "") -> AsyncIterator[files_pb2.Upload]:
@@ -286,7 +294,8 @@ class Client:
             lambda stub: stub.CreateAnalysis,
             analysis_pb2.CreateAnalysisRequest(source=source, request_id=str(uuid.uuid4())),
         )
-        analysis = await self._follow(created.analysis, on_change or (lambda _analysis: None))
+        request = analysis_pb2.WatchAnalysisRequest(name=created.analysis.name)
+        analysis = await self._follow(created.analysis, "analysis", lambda stub: stub.WatchAnalysis, request, on_change)
         if analysis.state != composition_pb2.STATE_SUCCEEDED:
             raise from_status(analysis.error)
         return analysis.report
@@ -307,6 +316,57 @@ class Client:
         request = analysis_pb2.CancelAnalysisRequest(name=name)
         return (await self._connection.call(lambda stub: stub.CancelAnalysis, request)).analysis
 
+    async def separate(
+        self,
+        source: str,
+        *,
+        kind: analyzer_pb2.SeparatorKind.ValueType = ANY_STEMS,
+        file_format: audio_pb2.FileFormat.ValueType = FLAC,
+        on_change: Callable[[Separation], object] | None = None,
+    ) -> Separation:
+        """Separate an upload or an output into stems, and wait for them; `download` its outputs.
+
+        `on_change` gets each state, with `ready_in`. A cancelled call cancels the separation.
+        """
+        asked = separation_pb2.CreateSeparationRequest(
+            source=source, kind=kind, file_format=file_format, request_id=str(uuid.uuid4())
+        )
+        created = (await self._connection.call(lambda stub: stub.CreateSeparation, asked)).separation
+        request = separation_pb2.WatchSeparationRequest(name=created.name)
+        try:
+            separation = await self._follow(
+                created, "separation", lambda stub: stub.WatchSeparation, request, on_change
+            )
+        except asyncio.CancelledError:
+            with contextlib.suppress(SegueError):
+                await self.cancel_separation(created.name)
+            raise
+        if separation.state != composition_pb2.STATE_SUCCEEDED:
+            raise from_status(separation.error)
+        return separation
+
+    async def separations(self, filter_text: str = "") -> AsyncIterator[Separation]:
+        """Yield the caller's separations, newest first."""
+        request = separation_pb2.ListSeparationsRequest(page_size=PAGE_SIZE, filter=filter_text)
+        while True:
+            page = await self._connection.call(lambda stub: stub.ListSeparations, request)
+            for separation in page.separations:
+                yield separation
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                return
+
+    async def cancel_separation(self, name: str) -> Separation:
+        """Ask a separation to stop."""
+        request = separation_pb2.CancelSeparationRequest(name=name)
+        return (await self._connection.call(lambda stub: stub.CancelSeparation, request)).separation
+
+    async def delete_separation(self, name: str) -> None:
+        """Delete a finished separation with its files."""
+        request = separation_pb2.DeleteSeparationRequest(name=name)
+        done = ("JOB_NOT_FOUND", separation_pb2.DeleteSeparationResponse())
+        await self._connection.call(lambda stub: stub.DeleteSeparation, request, done=done)
+
     async def create_master(
         self,
         source: str,
@@ -324,19 +384,25 @@ class Client:
     # Implementation.
 
     async def _follow(
-        self, analysis: analysis_pb2.Analysis, on_change: Callable[[analysis_pb2.Analysis], object]
-    ) -> analysis_pb2.Analysis:
-        on_change(analysis)
+        self,
+        job: JobT,
+        field: str,
+        method: Callable[[Any], Any],
+        request: Any,
+        on_change: Callable[[JobT], object] | None,
+    ) -> JobT:
+        """Wait for the end of an analysis or a separation; `on_change` gets it as it is, and after each change."""
+        on_change = on_change or (lambda _job: None)
+        on_change(job)
         backoff = RetryBackoff(self._connection.clock, self._connection.patience_s)
-        request = analysis_pb2.WatchAnalysisRequest(name=analysis.name)
-        while not analysis.HasField("end_time"):
+        while not job.HasField("end_time"):
             async with self._connection.stub() as stub:
-                call = stub.WatchAnalysis(request, metadata=self._connection.metadata)
+                call = method(stub)(request, metadata=self._connection.metadata)
                 try:
-                    # This stream has no heartbeats, and an analysis may take long.
+                    # This stream has no heartbeats, and the work may take long.
                     while response := await read_within(call, self._stuck_limit_s):
-                        analysis = response.analysis
-                        on_change(analysis)
+                        job = getattr(response, field)
+                        on_change(job)
                         backoff.record_progress()
                     failure = SegueError(grpc.StatusCode.UNAVAILABLE, f"the stream of {request.name} ended too early")
                 except SegueError as error:
@@ -345,9 +411,9 @@ class Client:
                     call.cancel()
                 if is_temporary(failure):
                     self._connection.renew(stub)
-            if not analysis.HasField("end_time"):
+            if not job.HasField("end_time"):
                 await backoff.wait(failure)
-        return analysis
+        return job
 
     def _watch(
         self,

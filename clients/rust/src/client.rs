@@ -180,6 +180,16 @@ impl Client {
         cancel_analysis, CancelAnalysisRequest, CancelAnalysisResponse, MAX_ATTEMPTS);
     unary!(/// Queues a mastering; `request_id` makes a retry safe.
         create_master, CreateMasterRequest, CreateMasterResponse, MAX_ATTEMPTS);
+    unary!(/// Queues a separation; `request_id` makes a retry safe.
+        create_separation, CreateSeparationRequest, CreateSeparationResponse, MAX_ATTEMPTS);
+    unary!(/// Returns a separation.
+        get_separation, GetSeparationRequest, GetSeparationResponse, MAX_ATTEMPTS);
+    unary!(/// Returns a page of separations.
+        list_separations, ListSeparationsRequest, ListSeparationsResponse, MAX_ATTEMPTS);
+    unary!(/// Cancels a separation.
+        cancel_separation, CancelSeparationRequest, CancelSeparationResponse, MAX_ATTEMPTS);
+    unary!(/// Deletes a finished separation. It is not retried: a retry would not find a separation that the first call deleted.
+        delete_separation, DeleteSeparationRequest, DeleteSeparationResponse, 1);
 
     pub(crate) fn error(&self, status: &Status) -> Error {
         Error::from_status(&self.server, status)

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from segue.analyzer.v1.analyzer_pb2 import Report
 
-NO_DETECTOR: Final = "no detector of vocals is configured"
+NO_VOCALS: Final = "the analyzer was not asked to measure vocals"
+NO_LIMIT: Final = "analyzer.separator.vocals_within is not set"
 NO_SEPARATOR: Final = "no separator of stems is configured"
 NOT_MEASURED: Final = "the analyzer does not measure it"
 NO_TEMPO: Final = "no tempo was found"
@@ -67,13 +68,14 @@ def _track(track_id: int, start_s: float, report: Report, reasons: dict[str, str
     loudness = report.loudness.integrated_lufs if report.loudness.HasField("integrated_lufs") else None
     bass = report.bass_loudness_lufs if report.HasField("bass_loudness_lufs") else None
     key = theory.key_name(codec.from_message(Key, report.key.key)) if report.HasField("key") else None
+    no_vocals = "" if report.HasField("vocal_energy_rms") else NO_VOCALS
     missing = {
         "stable_bpm": NO_TEMPO if tempo is None else "",
         "key": NO_KEY if key is None else "",
         "loudness_lufs_total": TOO_QUIET if loudness is None else "",
         "loudness_lufs_bass": NO_BASS if bass is None else "",
-        "has_vocals": NO_DETECTOR,
-        "vocal_energy_rms": NO_DETECTOR,
+        "has_vocals": "" if report.HasField("has_vocals") else no_vocals or NO_LIMIT,
+        "vocal_energy_rms": no_vocals,
     }
     reasons |= {f"{place}/{name}": reason for name, reason in missing.items() if reason}
     analysis = {
@@ -83,8 +85,8 @@ def _track(track_id: int, start_s: float, report: Report, reasons: dict[str, str
         "loudness_lufs_total": _rounded(loudness),
         "loudness_lufs_bass": _rounded(bass),
         "average_brightness": _rounded(report.brightness_hz),
-        "has_vocals": None,
-        "vocal_energy_rms": None,
+        "has_vocals": report.has_vocals if report.HasField("has_vocals") else None,
+        "vocal_energy_rms": None if no_vocals else round(report.vocal_energy_rms, TIME_DIGITS),
     }
     return {"track_id": track_id, "start_time_sec": start_s, "analysis": analysis}
 

@@ -1,4 +1,4 @@
-"""`segued cancel`: cancels compositions and analyses."""
+"""`segued cancel`: cancels compositions, analyses and separations."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ from segued.exits import ExitCode, print_note
 if TYPE_CHECKING:
     import argparse
 
+    from segue.composer.v1.analysis_pb2 import Analysis
+    from segue.composer.v1.composition_pb2 import Composition
+    from segue.composer.v1.separation_pb2 import Separation
+    from segue_client import Client
     from segue_runtime.settings import Settings
 
 from segued.output.terminal import write_line
@@ -25,11 +29,18 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
     return event_loop.run(settings, _cancel(at_server(settings), arguments))
 
 
+async def _cancelled(client: Client, name: str) -> Composition | Analysis | Separation:
+    if name.startswith("analyses/"):
+        return await client.cancel_analysis(name)
+    if name.startswith("separations/"):
+        return await client.cancel_separation(name)
+    return await client.cancel(name)
+
+
 async def _cancel(settings: Settings, arguments: argparse.Namespace) -> int:
     async with connected(settings) as client:
         for name in arguments.names:
-            is_analysis = name.startswith("analyses/")
-            job = await client.cancel_analysis(name) if is_analysis else await client.cancel(name)
+            job = await _cancelled(client, name)
             state = composition_pb2.State.Name(job.state).removeprefix("STATE_").lower()
             if arguments.json:
                 write_line(json.dumps(json_format.MessageToDict(job)))

@@ -1,4 +1,4 @@
-"""`segued list`: lists the caller's compositions, uploads or analyses, newest first."""
+"""`segued list`: lists the caller's compositions, uploads, analyses or separations, newest first."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from segue.composer.v1.analysis_pb2 import Analysis
     from segue.composer.v1.composition_pb2 import Composition
     from segue.composer.v1.files_pb2 import Upload
+    from segue.composer.v1.separation_pb2 import Separation
     from segue_client import Client
     from segue_runtime.settings import Settings
 
@@ -46,7 +47,7 @@ async def _list(settings: Settings, arguments: argparse.Namespace) -> int:
 
 async def _entries(
     client: Client, arguments: argparse.Namespace
-) -> AsyncIterator[tuple[Composition | Upload | Analysis, str]]:
+) -> AsyncIterator[tuple[Composition | Upload | Analysis | Separation, str]]:
     """Yield each entry with its line."""
     if arguments.what == "uploads":
         async for upload in client.uploads(arguments.filter):
@@ -55,12 +56,15 @@ async def _entries(
     elif arguments.what == "analyses":
         async for analysis in client.analyses(arguments.filter):
             yield analysis, _line(analysis, analysis.source)
+    elif arguments.what == "separations":
+        async for separation in client.separations(arguments.filter):
+            yield separation, _line(separation, separation.source)
     else:
         async for composition in client.compositions(arguments.filter):
             yield composition, _line(composition, composition.title)
 
 
-def _line(job: Composition | Analysis, text: str) -> str:
+def _line(job: Composition | Analysis | Separation, text: str) -> str:
     state = composition_pb2.State.Name(job.state).removeprefix("STATE_").lower()
     return f"{job.name}  {_time(job.create_time)}  {state:<10}  {text}".rstrip()
 

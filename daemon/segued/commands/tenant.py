@@ -66,8 +66,8 @@ def _delete(settings: Settings, arguments: argparse.Namespace) -> int:
         print(json.dumps(asdict(erased)))  # noqa: T201 - the command's output
     else:
         print(  # noqa: T201
-            f"erased {erased.owner}: {erased.jobs} compositions, masterings and analyses, {erased.cancelled} of them "
-            f"cancelled before; {erased.uploads} uploads, {erased.takes} takes, "
+            f"erased {erased.owner}: {erased.jobs} compositions, masterings, analyses and separations, "
+            f"{erased.cancelled} of them cancelled before; {erased.uploads} uploads, {erased.takes} takes, "
             f"{size(erased.artifact_bytes)} of artifacts, {erased.usage_days} days of usage"
         )
     return ExitCode.OK

@@ -19,7 +19,7 @@ Every setting that `segued config` lists is also a flag, a SEGUE_* variable and 
 """
 DEFAULT_ADDRESS = "127.0.0.1:7300"
 AUDIO_FILE = "Audio file"
-LISTED = ("compositions", "uploads", "analyses")
+LISTED = ("compositions", "uploads", "analyses", "separations")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_help(top)
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    music = (_compose, _plan, _master, _analyze)
+    music = (_compose, _plan, _master, _analyze, _separate)
     stored = (_gc, _store, _tenant)
     for add in (
         _serve,
@@ -149,6 +149,30 @@ def _analyze(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentPa
     return command
 
 
+def _separate(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    command = _command(commands, "separate", "Separate an audio file into stems, which add up to it", "-o FOLDER FILE")
+    command.add_argument_group("Arguments").add_argument(
+        "file", metavar="FILE", help="Audio file, or output: compositions/9f2c…/outputs/master.flac"
+    )
+    group = command.add_argument_group("Files")
+    target = group.add_mutually_exclusive_group(required=True)
+    target.add_argument("-o", "--output", metavar="FOLDER", help="Folder for the stems")
+    target.add_argument("--out", dest="output", metavar="FOLDER", help=argparse.SUPPRESS)
+    group.add_argument(
+        "--format", metavar="FORMAT", choices=("flac", "wav"), default="flac",
+        help="flac with 24 bits, or wav with 32-bit float [default: flac]",
+    )  # fmt: skip
+    group.add_argument(
+        "--stems", metavar="STEMS", choices=("best", "two", "four"), default="best",
+        help="two: harmonic and percussive; four: drums, bass, other and vocals, if the server has weights for them; "
+        "best: four if it has [default: best]",
+    )  # fmt: skip
+    add_force(group)
+    add_server(command)
+    add_output(command)
+    return command
+
+
 def _models(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     command = _command(commands, "models", "List the models that can play", "[pull|list|verify|rm] [NAME]")
     arguments = command.add_argument_group("Arguments")
@@ -183,7 +207,7 @@ def _usage(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentPars
 
 
 def _list(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
-    command = _command(commands, "list", "List compositions, uploads or analyses, newest first", "[WHAT]")
+    command = _command(commands, "list", "List compositions, uploads, analyses or separations, newest first", "[WHAT]")
     command.add_argument_group("Arguments").add_argument(
         "what", nargs="?", metavar="WHAT", choices=LISTED, default=LISTED[0], help=f"What to list: {', '.join(LISTED)}"
     )
@@ -202,11 +226,14 @@ def _cancel(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentPar
     command = _command(
         commands,
         "cancel",
-        "Cancel compositions or analyses; finished files of compositions can still be downloaded",
+        "Cancel compositions, analyses or separations; finished files of compositions can still be downloaded",
         "NAMES...",
     )
     command.add_argument_group("Arguments").add_argument(
-        "names", nargs="+", metavar="NAMES", help="Names of compositions, or of analyses as `list analyses` prints them"
+        "names",
+        nargs="+",
+        metavar="NAMES",
+        help="Names of compositions, or of analyses and separations as `list` has them",
     )
     add_server(command, DEFAULT_ADDRESS)
     add_output(command)

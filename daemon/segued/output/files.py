@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from segue.composer.v1.composition_pb2 import Composition, Output
     from segue_client import Client
 
-RESOURCES: Final = ("compositions/", "uploads/")
+RESOURCES: Final = ("compositions/", "separations/", "uploads/")
 NAMES: Final = ", ".join(SUFFIXES)
 
 
@@ -47,6 +47,24 @@ def audio_sources(texts: Sequence[str]) -> list[Path | str]:
         else:
             found.append(existing_file(text))
     return found
+
+
+def audio_source(text: str) -> Path | str:
+    """Return the one file that a text names, or the name of an output or upload as it is."""
+    sources = audio_sources([text])
+    if len(sources) > 1 or Path(text).is_dir():
+        raise CliError(ExitCode.USAGE, f"{text}: it is a folder", "name one file")
+    return sources[0]
+
+
+def check_folder(folder: Path) -> None:
+    """Make a folder for files."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CliError(ExitCode.USAGE, f"{folder}: {error.strerror}", "-o names another folder") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise CliError(ExitCode.USAGE, f"{folder}: cannot write there", "-o names another folder")
 
 
 def check_targets(arguments: argparse.Namespace, *targets: Path) -> None:
@@ -79,14 +97,19 @@ async def write_files(
         path = _path_for(output, target)
         if path is None:
             continue
-        try:
-            await client.download(output, path, replace=arguments.force)
-        except FileExistsError:
-            raise CliError(ExitCode.USAGE, f"{path} already exists", "--force replaces it") from None
-        except OSError as error:
-            raise CliError(ExitCode.FAILED, f"{path}: {error.strerror}") from error
+        await write_output(client, output, path, arguments)
         written.append(path)
     return written
+
+
+async def write_output(client: Client, output: Output, path: Path, arguments: argparse.Namespace) -> None:
+    """Download one output to a file."""
+    try:
+        await client.download(output, path, replace=arguments.force)
+    except FileExistsError:
+        raise CliError(ExitCode.USAGE, f"{path} already exists", "--force replaces it") from None
+    except OSError as error:
+        raise CliError(ExitCode.FAILED, f"{path}: {error.strerror}") from error
 
 
 def _path_for(output: Output, target: Path) -> Path | None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from segue.composer.v1.analysis_pb2 import Analysis
     from segue.composer.v1.composition_pb2 import Composition
+    from segue.composer.v1.separation_pb2 import Separation
     from segue.music.v1 import music_pb2
     from segue_client import Update
 
@@ -198,12 +199,12 @@ def ready_text(seconds_left: float | None) -> str:
 
 
 class ReadyNote:
-    """Writes the first known estimate of a mastering or an analysis to standard error."""
+    """Writes the first known estimate of a mastering, an analysis or a separation to standard error."""
 
     def __init__(self, *, is_shown: bool) -> None:
         self._is_shown = is_shown
 
-    def note(self, state: Composition | Analysis | stream_pb2.Checkpoint) -> None:
+    def note(self, state: Composition | Analysis | Separation | stream_pb2.Checkpoint) -> None:
         """Write its estimate, if it has one and none was written."""
         if self._is_shown and state.HasField("ready_in"):
             self._is_shown = False

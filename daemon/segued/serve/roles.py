@@ -90,12 +90,15 @@ async def open_mixer(_settings: Settings, _lifecycle: Lifecycle, _metrics: Metri
     return service(SERVICE, MixerService(), mixer_pb2_grpc.add_MixerServiceServicer_to_server, warm)
 
 
-async def open_analyzer(_settings: Settings, _lifecycle: Lifecycle, _metrics: Metrics) -> Service:
+async def open_analyzer(settings: Settings, _lifecycle: Lifecycle, _metrics: Metrics) -> Service:
     """Return the analyzer's service."""
     from segue.analyzer.v1 import analyzer_pb2_grpc
     from segue_analyzer.service import SERVICE, AnalyzerService, warm
+    from segue_analyzer.stems.separators import open_separators, vocals_method
 
-    return service(SERVICE, AnalyzerService(), analyzer_pb2_grpc.add_AnalyzerServiceServicer_to_server, warm)
+    separators = await asyncio.to_thread(open_separators, settings.analyzer.separator)
+    analyzer = AnalyzerService(separators, vocals_method(separators, settings.analyzer.separator))
+    return service(SERVICE, analyzer, analyzer_pb2_grpc.add_AnalyzerServiceServicer_to_server, warm)
 
 
 STATELESS_ROLES: Final[dict[str, Callable[[Settings, Lifecycle, Metrics], Awaitable[Service]]]] = {

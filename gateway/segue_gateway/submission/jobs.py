@@ -7,10 +7,10 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from segue.composer.v1 import analysis_pb2, composition_pb2, mastering_pb2, spec_pb2, stream_pb2
+from segue.composer.v1 import analysis_pb2, composition_pb2, mastering_pb2, separation_pb2, spec_pb2, stream_pb2
 from segue_composition import log_rows, state
-from segue_composition.analysis_state import end_analysis
-from segue_composition.job_kinds import ANALYSIS, COMPOSITION, MASTERING
+from segue_composition.file_jobs import FILE_JOBS, end_file_job
+from segue_composition.job_kinds import ANALYSIS, COMPOSITION, MASTERING, SEPARATION
 from segue_composition.plan_request import plan_request
 from segue_composition.section_models import add_option_warnings, models_of
 from segue_gateway import listing
@@ -63,7 +63,7 @@ class CheckedSpec:
 
 
 class Submission:
-    """Creates compositions, masterings and analyses."""
+    """Creates compositions, masterings, analyses and separations."""
 
     def __init__(
         self,
@@ -193,7 +193,7 @@ class Submission:
             MASTERING,
             request_id=request.request_id,
             spec=request.SerializeToString(),
-            spec_digest=validation.master_digest(request),
+            spec_digest=validation.request_digest(request),
             upload=_upload(request.source),
         )
 
@@ -205,17 +205,42 @@ class Submission:
             name=f"analyses/{secrets.token_hex(12)}", source=request.source, state=composition_pb2.STATE_QUEUED
         )
         log_rows.set_time(analysis.create_time, time.time())
+        return await self._enqueue_file(analysis, ANALYSIS, request.request_id, request.source.encode())
+
+    async def separate(self, request: separation_pb2.CreateSeparationRequest) -> Job:
+        """Queue a separation of an upload, an output or a take."""
+        self._check_open()
+        validation.check_separation(request)
+        await self._files.check_measurable(owner(), request.source)
+        separation = separation_pb2.Separation(
+            name=f"separations/{secrets.token_hex(12)}",
+            owner=owner(),
+            source=request.source,
+            state=composition_pb2.STATE_QUEUED,
+        )
+        log_rows.set_time(separation.create_time, time.time())
+        digest = validation.request_digest(request)
+        return await self._enqueue_file(separation, SEPARATION, request.request_id, digest, request.SerializeToString())
+
+    async def _enqueue_file(
+        self,
+        resource: analysis_pb2.Analysis | separation_pb2.Separation,
+        kind: str,
+        request_id: str,
+        spec_digest: bytes,
+        spec: bytes = b"",
+    ) -> Job:
         created = await self._create(
             NewJob(
-                name=analysis.name,
-                kind=ANALYSIS,
+                name=resource.name,
+                kind=kind,
                 owner=owner(),
-                request_id=_canonical(request.request_id),
-                spec_digest=request.source.encode(),
-                spec=b"",
-                resource=analysis.SerializeToString(),
-                state=composition_pb2.State.Name(analysis.state),
-                upload=_upload(request.source),
+                request_id=_canonical(request_id),
+                spec_digest=spec_digest,
+                spec=spec,
+                resource=resource.SerializeToString(),
+                state=composition_pb2.State.Name(resource.state),
+                upload=_upload(resource.source),
                 priority=self._tenancy.priority(),
             )
         )
@@ -336,10 +361,10 @@ class Submission:
 def _cancelled(job: Job) -> tuple[bytes, bytes, float]:
     """Return the terminal event of a cancelled job, its resource after it, and the length of its draft."""
     final, reason = composition_pb2.STATE_CANCELLED, errors.CancelledByUser(f"{job.name} was cancelled")
-    if job.kind == ANALYSIS:  # its log has no content
-        analysis = analysis_pb2.Analysis.FromString(job.resource)
-        end_analysis(analysis, final, reason, time.time())
-        return b"", analysis.SerializeToString(), 0.0
+    if job.kind in FILE_JOBS:  # its log has no content
+        resource = FILE_JOBS[job.kind].FromString(job.resource)
+        end_file_job(resource, final, reason, time.time())
+        return b"", resource.SerializeToString(), 0.0
     composition = composition_pb2.Composition.FromString(job.resource)
     event = state.finished_event(composition, final, reason, time.time())
     last = event.finished.composition

@@ -5,12 +5,13 @@ No option is accepted and then ignored: an option that the chosen model or this 
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from segue.audio.v1 import audio_pb2
-from segue.composer.v1 import composition_pb2, mastering_pb2, spec_pb2
+from segue.composer.v1 import composition_pb2, mastering_pb2, separation_pb2, spec_pb2
 from segue.music.v1 import music_pb2
 from segue_audio.formats import DEFAULT_BIT_DEPTH, FileFormat
 from segue_composition import state
@@ -129,10 +130,9 @@ def check_retry(failed: Composition, *, is_composition: bool) -> None:
         raise errors.InvalidField(f"name: {text}", violations=[FieldViolation("name", text)])
 
 
-def master_digest(request: mastering_pb2.CreateMasterRequest) -> bytes:
+def request_digest(request: mastering_pb2.CreateMasterRequest | separation_pb2.CreateSeparationRequest) -> bytes:
     """Return a digest that is equal for equal requests, whatever their request ids."""
-    asked = mastering_pb2.CreateMasterRequest()
-    asked.CopyFrom(request)
+    asked = copy.deepcopy(request)
     asked.request_id = ""
     return hashlib.sha256(canonical_json(asked)).digest()
 
@@ -143,6 +143,16 @@ def check_master(request: mastering_pb2.CreateMasterRequest) -> None:
     if violations:
         first = violations[0]
         raise errors.InvalidField(f"{first.field}: {first.description}", violations=violations)
+
+
+def check_separation(request: separation_pb2.CreateSeparationRequest) -> None:
+    """Check that the files of a separation can add up to its source."""
+    kind = FORMATS[request.file_format or audio_pb2.FILE_FORMAT_FLAC]
+    if not kind.is_lossless:
+        problem = "a lossy format changes each stem, so that their sum is not the source"
+        raise errors.InvalidField(
+            f"file_format: {problem}", violations=[FieldViolation("file_format", problem, "FLAC or WAV")]
+        )
 
 
 def check_options(spec: CompositionSpec, profiles: Sequence[ModelProfile]) -> None:

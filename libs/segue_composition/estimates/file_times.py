@@ -1,4 +1,4 @@
-"""When masterings and analyses will be complete: a pure function of the jobs of one kind at one moment.
+"""When masterings, analyses and separations will be complete: a pure function of the jobs of one kind at one moment.
 
 What a file costs is known by its size and format, from files before it. The jobs are done in the order of the queue,
 some at once; one whose cost is unknown never ends, and neither does what waits behind it.
@@ -10,17 +10,16 @@ import heapq
 import math
 from typing import TYPE_CHECKING, Final
 
-from segue.composer.v1 import analysis_pb2
 from segue_audio.formats import FileFormat
 from segue_composition.estimates.piece_work import LEAST_LEFT
 from segue_composition.estimates.ready_times import ReadyTime
-from segue_composition.job_kinds import ANALYSIS
+from segue_composition.file_jobs import FILE_JOBS
 
 if TYPE_CHECKING:
     from segue_runtime.store.pool.workload import UnfinishedJob, Workload
 
 FILE_JOBS_AT_ONCE: Final = 2
-"""How many masterings, and how many analyses, a conductor works on at once."""
+"""How many masterings, how many analyses, and how many separations, a conductor works on at once."""
 MEGABYTE: Final = 1e6
 MEDIA_TYPES: Final = frozenset(each.value.media_type for each in FileFormat)
 
@@ -47,8 +46,8 @@ def _left_s(job: UnfinishedJob, cost: float | None, kind: str, now: float) -> fl
     if cost is None or not job.source_bytes:
         return math.inf
     whole_s = cost * job.source_bytes / MEGABYTE
-    if kind == ANALYSIS:
-        left_s = whole_s * (1 - analysis_pb2.Analysis.FromString(job.resource).fraction_done)
+    if kind in FILE_JOBS:
+        left_s = whole_s * (1 - FILE_JOBS[kind].FromString(job.resource).fraction_done)
     else:
         left_s = whole_s - (now - job.started if job.started is not None else 0.0)
     return min(whole_s, max(LEAST_LEFT * whole_s, left_s))

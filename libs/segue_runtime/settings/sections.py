@@ -230,11 +230,30 @@ class MixerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SeparatorSettings:
+    """The analyzer's separator of drums, bass, other and vocals. It needs the extra `separator`."""
+
+    path: Path | None = file_path(
+        "ONNX file of a network of the demucs family; empty: recordings have harmonic and percussive stems only."
+    )
+    sha256: str = text("", "SHA-256 that this file must have, in hex; empty: any.")
+    threads: int = number(0, "CPU threads; 0: one for each core.", maximum=1024)
+    vocals: bool = switch("Measure the vocals stem in every analysis: it takes as long as a separation.")
+    vocals_within: int = number(
+        0,
+        "Decibels by which the vocals stem may be below a recording that has vocals; 0: reports do not say whether it "
+        "has. Measure it for your network and your music.",
+        maximum=60,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class AnalyzerSettings:
     """The analyzer."""
 
     listen: str = endpoint("127.0.0.1:7304", LISTEN)
     address: str = endpoint("", ADDRESS)
+    separator: SeparatorSettings = field(default_factory=SeparatorSettings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, overload
 
 import numpy as np
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from segue.audio.v1 import audio_pb2
     from segue_audio.arrays import Float32
 
-    Requests = AsyncIterator[analyzer_pb2.AnalyzeRequest]
+    Requests = AsyncIterator[analyzer_pb2.AnalyzeRequest] | AsyncIterator[analyzer_pb2.SeparateRequest]
+    """The messages of both calls are alike: start, then audio or file."""
 
 MAX_FILE_BYTES: Final = 1 << 30
 _MAGIC_BYTES: Final = 12
@@ -28,7 +29,11 @@ _GATHERED_FRAMES: Final = 32_768
 """Chunks are gathered to this size, so that a call of a thread pays off."""
 
 
-async def read_start(requests: Requests) -> analyzer_pb2.AnalyzeStart:
+@overload
+async def read_start(requests: AsyncIterator[analyzer_pb2.AnalyzeRequest]) -> analyzer_pb2.AnalyzeStart: ...
+@overload
+async def read_start(requests: AsyncIterator[analyzer_pb2.SeparateRequest]) -> analyzer_pb2.SeparateStart: ...
+async def read_start(requests: Requests) -> analyzer_pb2.AnalyzeStart | analyzer_pb2.SeparateStart:
     """Read the first message."""
     async for request in requests:
         kind = request.WhichOneof("message")

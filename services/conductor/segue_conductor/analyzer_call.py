@@ -1,4 +1,4 @@
-"""Calls to the analyzer: for a finished master, and for a file."""
+"""Calls to the analyzer: for a finished master, and for a file that is measured or separated."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from segue_runtime.rpc.chunks import MESH_CHUNK_BYTES, cut, f32le
 from segue_runtime.rpc.duplex import exchange
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 
     from segue_composition.log_rows import Segment
     from segue_composition.peers import Peers
@@ -44,15 +44,49 @@ async def analyze_file(
 
     async def requests() -> AsyncIterator[analyzer_pb2.AnalyzeRequest]:
         yield analyzer_pb2.AnalyzeRequest(start=analyzer_pb2.AnalyzeStart())
-        offset = 0
-        async for block in verified_blocks(artifacts, ref):
-            for start in range(0, len(block), FILE_BLOCK_BYTES):
-                piece = block[start : start + FILE_BLOCK_BYTES]
-                yield analyzer_pb2.AnalyzeRequest(file=analyzer_pb2.FileBytes(offset=offset, data=piece))
-                offset += len(piece)
-                await progress(offset / max(1, ref.length))
+        async for piece in _pieces(artifacts, ref):
+            yield analyzer_pb2.AnalyzeRequest(file=piece)
+            await progress((piece.offset + len(piece.data)) / max(1, ref.length))
 
     return await request_report(peers, requests(), timeout_s)
+
+
+async def separate_file(
+    peers: Peers,
+    artifacts: ArtifactStore,
+    ref: Ref,
+    kind: analyzer_pb2.SeparatorKind.ValueType,
+    timeout_s: float,
+) -> AsyncGenerator[analyzer_pb2.SeparateResponse]:
+    """Separate an encoded file; yields what the analyzer sends."""
+
+    async def requests() -> AsyncIterator[analyzer_pb2.SeparateRequest]:
+        yield analyzer_pb2.SeparateRequest(start=analyzer_pb2.SeparateStart(kind=kind))
+        async for piece in _pieces(artifacts, ref):
+            yield analyzer_pb2.SeparateRequest(file=piece)
+
+    async with contextlib.aclosing(request_stems(peers, requests(), timeout_s)) as answers:
+        async for response in answers:
+            yield response
+
+
+async def _pieces(artifacts: ArtifactStore, ref: Ref) -> AsyncIterator[analyzer_pb2.FileBytes]:
+    offset = 0
+    async for block in verified_blocks(artifacts, ref):
+        for start in range(0, len(block), FILE_BLOCK_BYTES):
+            piece = block[start : start + FILE_BLOCK_BYTES]
+            yield analyzer_pb2.FileBytes(offset=offset, data=piece)
+            offset += len(piece)
+
+
+async def request_stems(
+    peers: Peers, requests: AsyncIterator[analyzer_pb2.SeparateRequest], timeout_s: float
+) -> AsyncGenerator[analyzer_pb2.SeparateResponse]:
+    """Send audio to the analyzer and yield the stems."""
+    answers = exchange(peers.analyzer.Separate, requests, service="analyzer", timeout_s=timeout_s)
+    async with contextlib.aclosing(answers):
+        async for response in answers:
+            yield response
 
 
 async def request_report(

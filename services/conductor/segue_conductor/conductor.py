@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 from segue.composer.v1 import composition_pb2
 from segue_composition.estimates.file_times import FILE_JOBS_AT_ONCE
 from segue_composition.estimates.ready_times import pieces_at_once
-from segue_composition.job_kinds import ANALYSIS, COMPOSITION, MASTERING
+from segue_composition.file_jobs import FILE_JOBS
+from segue_composition.job_kinds import COMPOSITION, MASTERING, SEPARATION
 from segue_conductor.company import Company
 from segue_conductor.journal import Journal
 from segue_conductor.runs.analysis import AnalysisRun
 from segue_conductor.runs.composition import CompositionRun
 from segue_conductor.runs.mastering import MasteringRun
 from segue_conductor.runs.runner import run_to_end
+from segue_conductor.runs.separation import SeparationRun
 from segue_runtime import errors, logs, scope
 from segue_runtime.accounting import audit
 from segue_runtime.store import Fenced
@@ -59,7 +61,7 @@ class Conductor:
         self._stopping = asyncio.Event()
         self._company = Company()
         self._pool = pool
-        self._num_workers = {COMPOSITION: 0, MASTERING: FILE_JOBS_AT_ONCE, ANALYSIS: FILE_JOBS_AT_ONCE}
+        self._num_workers = {COMPOSITION: 0} | dict.fromkeys((MASTERING, *FILE_JOBS), FILE_JOBS_AT_ONCE)
         self._workers: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._staffing: asyncio.Task[None] | None = None
         self._cleaner = cleaner
@@ -189,6 +191,8 @@ class Conductor:
                 await _end(rejoining)
 
     def _run_of(self, job: Job, journal: Journal | None) -> Run:
+        if job.kind == SEPARATION:
+            return SeparationRun(job, self._services, self._settings)
         if journal is None:
             return AnalysisRun(job, self._services, self._settings)
         if job.kind == MASTERING:
@@ -224,7 +228,7 @@ class Conductor:
             await _end(stop)
 
     async def _stop_point(self, journal: Journal | None) -> None:
-        """Return when this process stops and the job has reached a checkpoint. An analysis runs to its end."""
+        """Return when this process stops and the job has reached a checkpoint. Work on a file runs to its end."""
         await self._stopping.wait()
         await (journal.next_checkpoint() if journal else asyncio.Event().wait())
 
@@ -237,7 +241,7 @@ class Conductor:
             audit.record("cancel", audit.Change(job.name, job.owner), by=audit.DISCONNECT)
 
     def _journal(self, job: Job) -> Journal | None:
-        return Journal(self._store, job) if job.kind != ANALYSIS else None
+        return Journal(self._store, job) if job.kind not in FILE_JOBS else None
 
     async def _clean(self) -> None:
         """Delete what nobody needs any more, again and again."""
@@ -252,7 +256,7 @@ class Conductor:
 
 
 async def _close_after_progress(stack: contextlib.AsyncExitStack, journal: Journal | None) -> None:
-    """Close a stack at the job's next progress. An analysis makes none before its end."""
+    """Close a stack at the job's next progress. Work on a file has none before its end."""
     if journal is not None:
         await journal.next_checkpoint()
         await stack.aclose()

@@ -25,7 +25,7 @@ GRACE_S: Final = 120.0
 """A take without a reference is kept this long while its owner has unfinished compositions: one of them may have just
 found it, or made it, and not recorded that yet. It is much longer than any lease."""
 RECHECK_S: Final = 60.0
-OWNED: Final = ("compositions", "uploads")
+OWNED: Final = ("compositions", "separations", "uploads")
 """The folders whose folders have the names of jobs and uploads."""
 ORPHANS_EVERY_S: Final = 3600.0
 ORPHANED_S: Final = 86400.0

@@ -69,6 +69,7 @@ pub struct FakeState {
     /// The version of the service. Empty means the client's version.
     pub version: String,
     pub masters: Vec<CreateMasterRequest>,
+    pub separations: Vec<CreateSeparationRequest>,
     /// Releases messages that a fault holds back.
     pub may_go_on: bool,
     /// The delay before a stream is opened.

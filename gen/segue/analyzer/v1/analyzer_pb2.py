@@ -27,7 +27,7 @@ from segue.audio.v1 import audio_pb2 as segue_dot_audio_dot_v1_dot_audio__pb2
 from segue.music.v1 import music_pb2 as segue_dot_music_dot_v1_dot_music__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n segue/analyzer/v1/analyzer.proto\x12\x11segue.analyzer.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1asegue/audio/v1/audio.proto\x1a\x1asegue/music/v1/music.proto\"d\n\x0e\x41nalyzeSection\x12\x1b\n\nsection_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02(@\x12\x1c\n\x0b\x66irst_frame\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x17\n\x06\x66rames\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\"\x9f\x01\n\x0c\x41nalyzeStart\x12+\n\x06\x66ormat\x18\x01 \x01(\x0b\x32\x1b.segue.audio.v1.AudioFormat\x12\"\n\x04plan\x18\x02 \x01(\x0b\x32\x14.segue.music.v1.Plan\x12>\n\x08sections\x18\x03 \x03(\x0b\x32!.segue.analyzer.v1.AnalyzeSectionB\t\xbaH\x06\x92\x01\x03\x10\x80\x02\"=\n\tFileBytes\x12\x17\n\x06offset\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x17\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x42\t\xbaH\x06z\x04\x18\x80\x80 \"\xaf\x01\n\x0e\x41nalyzeRequest\x12\x30\n\x05start\x18\x01 \x01(\x0b\x32\x1f.segue.analyzer.v1.AnalyzeStartH\x00\x12+\n\x05\x61udio\x18\x02 \x01(\x0b\x32\x1a.segue.audio.v1.AudioChunkH\x00\x12,\n\x04\x66ile\x18\x03 \x01(\x0b\x32\x1c.segue.analyzer.v1.FileBytesH\x00\x42\x10\n\x07message\x12\x05\xbaH\x02\x08\x01\"\x85\x01\n\rTempoEstimate\x12\x1b\n\x13quarters_per_minute\x18\x01 \x01(\x01\x12\x12\n\nconfidence\x18\x02 \x01(\x01\x12!\n\x19other_quarters_per_minute\x18\x03 \x01(\x01\x12\r\n\x05\x62\x65\x61ts\x18\x04 \x03(\x03\x12\x11\n\tdownbeats\x18\x05 \x03(\x03\"|\n\x0bKeyEstimate\x12 \n\x03key\x18\x01 \x01(\x0b\x32\x13.segue.music.v1.Key\x12\x0f\n\x07\x63\x61melot\x18\x02 \x01(\t\x12\x12\n\nconfidence\x18\x03 \x01(\x01\x12&\n\tother_key\x18\x04 \x01(\x0b\x32\x13.segue.music.v1.Key\"f\n\x05\x46\x61ult\x12*\n\x04kind\x18\x01 \x01(\x0e\x32\x1c.segue.analyzer.v1.FaultKind\x12\x13\n\x0b\x66irst_frame\x18\x02 \x01(\x03\x12\x0e\n\x06\x66rames\x18\x03 \x01(\x03\x12\x0c\n\x04text\x18\x04 \x01(\t\"\xce\x02\n\x0fSectionAnalysis\x12\x12\n\nsection_id\x18\x01 \x01(\t\x12*\n\x08loudness\x18\x02 \x01(\x0b\x32\x18.segue.audio.v1.Loudness\x12/\n\x05tempo\x18\x03 \x01(\x0b\x32 .segue.analyzer.v1.TempoEstimate\x12+\n\x03key\x18\x04 \x01(\x0b\x32\x1e.segue.analyzer.v1.KeyEstimate\x12\x15\n\rbrightness_hz\x18\x05 \x01(\x01\x12\x1a\n\rtempo_matches\x18\x06 \x01(\x08H\x00\x88\x01\x01\x12\x18\n\x0bkey_matches\x18\x07 \x01(\x08H\x01\x88\x01\x01\x12\x1b\n\x0eplanned_energy\x18\x08 \x01(\x01H\x02\x88\x01\x01\x42\x10\n\x0e_tempo_matchesB\x0e\n\x0c_key_matchesB\x11\n\x0f_planned_energy\"\xe8\x04\n\x06Report\x12\x0e\n\x06\x66rames\x18\x01 \x01(\x03\x12+\n\x06\x66ormat\x18\x02 \x01(\x0b\x32\x1b.segue.audio.v1.AudioFormat\x12\x1e\n\x16leading_silence_frames\x18\x03 \x01(\x03\x12\x1f\n\x17trailing_silence_frames\x18\x04 \x01(\x03\x12*\n\x08loudness\x18\x05 \x01(\x0b\x32\x18.segue.audio.v1.Loudness\x12/\n\x05tempo\x18\x06 \x01(\x0b\x32 .segue.analyzer.v1.TempoEstimate\x12+\n\x03key\x18\x07 \x01(\x0b\x32\x1e.segue.analyzer.v1.KeyEstimate\x12\x15\n\rbrightness_hz\x18\x08 \x01(\x01\x12\x0e\n\x06\x63hroma\x18\t \x03(\x01\x12\x1f\n\x12stereo_correlation\x18\n \x01(\x01H\x00\x88\x01\x01\x12(\n\x06\x66\x61ults\x18\x0b \x03(\x0b\x32\x18.segue.analyzer.v1.Fault\x12\x34\n\x08sections\x18\x0c \x03(\x0b\x32\".segue.analyzer.v1.SectionAnalysis\x12\x1f\n\x12\x65nergy_correlation\x18\r \x01(\x01H\x01\x88\x01\x01\x12\x18\n\x10peaks_per_second\x18\x0e \x01(\x01\x12\r\n\x05peaks\x18\x0f \x01(\x0c\x12\x1f\n\x12\x62\x61ss_loudness_lufs\x18\x10 \x01(\x01H\x02\x88\x01\x01\x42\x15\n\x13_stereo_correlationB\x15\n\x13_energy_correlationB\x15\n\x13_bass_loudness_lufs\"&\n\x0f\x41nalyzeProgress\x12\x13\n\x0b\x66rames_done\x18\x01 \x01(\x03\"\x81\x01\n\x0f\x41nalyzeResponse\x12\x36\n\x08progress\x18\x01 \x01(\x0b\x32\".segue.analyzer.v1.AnalyzeProgressH\x00\x12+\n\x06report\x18\x02 \x01(\x0b\x32\x19.segue.analyzer.v1.ReportH\x00\x42\t\n\x07message*\x9c\x01\n\tFaultKind\x12\x1a\n\x16\x46\x41ULT_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13\x46\x41ULT_KIND_CLIPPING\x10\x01\x12\x11\n\rFAULT_KIND_DC\x10\x02\x12\x14\n\x10\x46\x41ULT_KIND_CLICK\x10\x03\x12\x16\n\x12\x46\x41ULT_KIND_SILENCE\x10\x04\x12\x19\n\x15\x46\x41ULT_KIND_NOT_FINITE\x10\x05\x32g\n\x0f\x41nalyzerService\x12T\n\x07\x41nalyze\x12!.segue.analyzer.v1.AnalyzeRequest\x1a\".segue.analyzer.v1.AnalyzeResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n segue/analyzer/v1/analyzer.proto\x12\x11segue.analyzer.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1asegue/audio/v1/audio.proto\x1a\x1asegue/music/v1/music.proto\"d\n\x0e\x41nalyzeSection\x12\x1b\n\nsection_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02(@\x12\x1c\n\x0b\x66irst_frame\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x17\n\x06\x66rames\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\"\x9f\x01\n\x0c\x41nalyzeStart\x12+\n\x06\x66ormat\x18\x01 \x01(\x0b\x32\x1b.segue.audio.v1.AudioFormat\x12\"\n\x04plan\x18\x02 \x01(\x0b\x32\x14.segue.music.v1.Plan\x12>\n\x08sections\x18\x03 \x03(\x0b\x32!.segue.analyzer.v1.AnalyzeSectionB\t\xbaH\x06\x92\x01\x03\x10\x80\x02\"=\n\tFileBytes\x12\x17\n\x06offset\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x17\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x42\t\xbaH\x06z\x04\x18\x80\x80 \"\xaf\x01\n\x0e\x41nalyzeRequest\x12\x30\n\x05start\x18\x01 \x01(\x0b\x32\x1f.segue.analyzer.v1.AnalyzeStartH\x00\x12+\n\x05\x61udio\x18\x02 \x01(\x0b\x32\x1a.segue.audio.v1.AudioChunkH\x00\x12,\n\x04\x66ile\x18\x03 \x01(\x0b\x32\x1c.segue.analyzer.v1.FileBytesH\x00\x42\x10\n\x07message\x12\x05\xbaH\x02\x08\x01\"h\n\tSeparator\x12.\n\x04kind\x18\x01 \x01(\x0e\x32 .segue.analyzer.v1.SeparatorKind\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\r\n\x05stems\x18\x04 \x03(\t\"v\n\rSeparateStart\x12+\n\x06\x66ormat\x18\x01 \x01(\x0b\x32\x1b.segue.audio.v1.AudioFormat\x12\x38\n\x04kind\x18\x02 \x01(\x0e\x32 .segue.analyzer.v1.SeparatorKindB\x08\xbaH\x05\x82\x01\x02\x10\x01\"\xb1\x01\n\x0fSeparateRequest\x12\x31\n\x05start\x18\x01 \x01(\x0b\x32 .segue.analyzer.v1.SeparateStartH\x00\x12+\n\x05\x61udio\x18\x02 \x01(\x0b\x32\x1a.segue.audio.v1.AudioChunkH\x00\x12,\n\x04\x66ile\x18\x03 \x01(\x0b\x32\x1c.segue.analyzer.v1.FileBytesH\x00\x42\x10\n\x07message\x12\x05\xbaH\x02\x08\x01\"\x7f\n\x0fSeparateStarted\x12/\n\tseparator\x18\x01 \x01(\x0b\x32\x1c.segue.analyzer.v1.Separator\x12+\n\x06\x66ormat\x18\x02 \x01(\x0b\x32\x1b.segue.audio.v1.AudioFormat\x12\x0e\n\x06\x66rames\x18\x03 \x01(\x03\"\"\n\x10SeparateFinished\x12\x0e\n\x06\x66rames\x18\x01 \x01(\x03\"\xba\x01\n\x10SeparateResponse\x12\x35\n\x07started\x18\x01 \x01(\x0b\x32\".segue.analyzer.v1.SeparateStartedH\x00\x12+\n\x05\x61udio\x18\x02 \x01(\x0b\x32\x1a.segue.audio.v1.AudioChunkH\x00\x12\x37\n\x08\x66inished\x18\x03 \x01(\x0b\x32#.segue.analyzer.v1.SeparateFinishedH\x00\x42\t\n\x07message\"\x85\x01\n\rTempoEstimate\x12\x1b\n\x13quarters_per_minute\x18\x01 \x01(\x01\x12\x12\n\nconfidence\x18\x02 \x01(\x01\x12!\n\x19other_quarters_per_minute\x18\x03 \x01(\x01\x12\r\n\x05\x62\x65\x61ts\x18\x04 \x03(\x03\x12\x11\n\tdownbeats\x18\x05 \x03(\x03\"|\n\x0bKeyEstimate\x12 \n\x03key\x18\x01 \x01(\x0b\x32\x13.segue.music.v1.Key\x12\x0f\n\x07\x63\x61melot\x18\x02 \x01(\t\x12\x12\n\nconfidence\x18\x03 \x01(\x01\x12&\n\tother_key\x18\x04 \x01(\x0b\x32\x13.segue.music.v1.Key\"f\n\x05\x46\x61ult\x12*\n\x04kind\x18\x01 \x01(\x0e\x32\x1c.segue.analyzer.v1.FaultKind\x12\x13\n\x0b\x66irst_frame\x18\x02 \x01(\x03\x12\x0e\n\x06\x66rames\x18\x03 \x01(\x03\x12\x0c\n\x04text\x18\x04 \x01(\t\"\xce\x02\n\x0fSectionAnalysis\x12\x12\n\nsection_id\x18\x01 \x01(\t\x12*\n\x08loudness\x18\x02 \x01(\x0b\x32\x18.segue.audio.v1.Loudness\x12/\n\x05tempo\x18\x03 \x01(\x0b\x32 .segue.analyzer.v1.TempoEstimate\x12+\n\x03key\x18\x04 \x01(\x0b\x32\x1e.segue.analyzer.v1.KeyEstimate\x12\x15\n\rbrightness_hz\x18\x05 \x01(\x01\x12\x1a\n\rtempo_matches\x18\x06 \x01(\x08H\x00\x88\x01\x01\x12\x18\n\x0bkey_matches\x18\x07 \x01(\x08H\x01\x88\x01\x01\x12\x1b\n\x0eplanned_energy\x18\x08 \x01(\x01H\x02\x88\x01\x01\x42\x10\n\x0e_tempo_matchesB\x0e\n\x0c_key_matchesB\x11\n\x0f_planned_energy\"\xfc\x05\n\x06Report\x12\x0e\n\x06\x66rames\x18\x01 \x01(\x03\x12+\n\x06\x66ormat\x18\x02 \x01(\x0b\x32\x1b.segue.audio.v1.AudioFormat\x12\x1e\n\x16leading_silence_frames\x18\x03 \x01(\x03\x12\x1f\n\x17trailing_silence_frames\x18\x04 \x01(\x03\x12*\n\x08loudness\x18\x05 \x01(\x0b\x32\x18.segue.audio.v1.Loudness\x12/\n\x05tempo\x18\x06 \x01(\x0b\x32 .segue.analyzer.v1.TempoEstimate\x12+\n\x03key\x18\x07 \x01(\x0b\x32\x1e.segue.analyzer.v1.KeyEstimate\x12\x15\n\rbrightness_hz\x18\x08 \x01(\x01\x12\x0e\n\x06\x63hroma\x18\t \x03(\x01\x12\x1f\n\x12stereo_correlation\x18\n \x01(\x01H\x00\x88\x01\x01\x12(\n\x06\x66\x61ults\x18\x0b \x03(\x0b\x32\x18.segue.analyzer.v1.Fault\x12\x34\n\x08sections\x18\x0c \x03(\x0b\x32\".segue.analyzer.v1.SectionAnalysis\x12\x1f\n\x12\x65nergy_correlation\x18\r \x01(\x01H\x01\x88\x01\x01\x12\x18\n\x10peaks_per_second\x18\x0e \x01(\x01\x12\r\n\x05peaks\x18\x0f \x01(\x0c\x12\x1f\n\x12\x62\x61ss_loudness_lufs\x18\x10 \x01(\x01H\x02\x88\x01\x01\x12\x17\n\nhas_vocals\x18\x1e \x01(\x08H\x03\x88\x01\x01\x12\x1d\n\x10vocal_energy_rms\x18\x1f \x01(\x01H\x04\x88\x01\x01\x12\x36\n\x10vocals_separator\x18  \x01(\x0b\x32\x1c.segue.analyzer.v1.SeparatorB\x15\n\x13_stereo_correlationB\x15\n\x13_energy_correlationB\x15\n\x13_bass_loudness_lufsB\r\n\x0b_has_vocalsB\x13\n\x11_vocal_energy_rms\"&\n\x0f\x41nalyzeProgress\x12\x13\n\x0b\x66rames_done\x18\x01 \x01(\x03\"\x81\x01\n\x0f\x41nalyzeResponse\x12\x36\n\x08progress\x18\x01 \x01(\x0b\x32\".segue.analyzer.v1.AnalyzeProgressH\x00\x12+\n\x06report\x18\x02 \x01(\x0b\x32\x19.segue.analyzer.v1.ReportH\x00\x42\t\n\x07message*v\n\rSeparatorKind\x12\x1e\n\x1aSEPARATOR_KIND_UNSPECIFIED\x10\x00\x12&\n\"SEPARATOR_KIND_HARMONIC_PERCUSSIVE\x10\x01\x12\x1d\n\x19SEPARATOR_KIND_FOUR_STEMS\x10\x02*\x9c\x01\n\tFaultKind\x12\x1a\n\x16\x46\x41ULT_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13\x46\x41ULT_KIND_CLIPPING\x10\x01\x12\x11\n\rFAULT_KIND_DC\x10\x02\x12\x14\n\x10\x46\x41ULT_KIND_CLICK\x10\x03\x12\x16\n\x12\x46\x41ULT_KIND_SILENCE\x10\x04\x12\x19\n\x15\x46\x41ULT_KIND_NOT_FINITE\x10\x05\x32\xc0\x01\n\x0f\x41nalyzerService\x12T\n\x07\x41nalyze\x12!.segue.analyzer.v1.AnalyzeRequest\x1a\".segue.analyzer.v1.AnalyzeResponse(\x01\x30\x01\x12W\n\x08Separate\x12\".segue.analyzer.v1.SeparateRequest\x1a#.segue.analyzer.v1.SeparateResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,8 +48,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FILEBYTES'].fields_by_name['data']._serialized_options = b'\272H\006z\004\030\200\200 '
   _globals['_ANALYZEREQUEST'].oneofs_by_name['message']._loaded_options = None
   _globals['_ANALYZEREQUEST'].oneofs_by_name['message']._serialized_options = b'\272H\002\010\001'
-  _globals['_FAULTKIND']._serialized_start=2140
-  _globals['_FAULTKIND']._serialized_end=2296
+  _globals['_SEPARATESTART'].fields_by_name['kind']._loaded_options = None
+  _globals['_SEPARATESTART'].fields_by_name['kind']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_SEPARATEREQUEST'].oneofs_by_name['message']._loaded_options = None
+  _globals['_SEPARATEREQUEST'].oneofs_by_name['message']._serialized_options = b'\272H\002\010\001'
+  _globals['_SEPARATORKIND']._serialized_start=3047
+  _globals['_SEPARATORKIND']._serialized_end=3165
+  _globals['_FAULTKIND']._serialized_start=3168
+  _globals['_FAULTKIND']._serialized_end=3324
   _globals['_ANALYZESECTION']._serialized_start=140
   _globals['_ANALYZESECTION']._serialized_end=240
   _globals['_ANALYZESTART']._serialized_start=243
@@ -58,20 +64,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FILEBYTES']._serialized_end=465
   _globals['_ANALYZEREQUEST']._serialized_start=468
   _globals['_ANALYZEREQUEST']._serialized_end=643
-  _globals['_TEMPOESTIMATE']._serialized_start=646
-  _globals['_TEMPOESTIMATE']._serialized_end=779
-  _globals['_KEYESTIMATE']._serialized_start=781
-  _globals['_KEYESTIMATE']._serialized_end=905
-  _globals['_FAULT']._serialized_start=907
-  _globals['_FAULT']._serialized_end=1009
-  _globals['_SECTIONANALYSIS']._serialized_start=1012
-  _globals['_SECTIONANALYSIS']._serialized_end=1346
-  _globals['_REPORT']._serialized_start=1349
-  _globals['_REPORT']._serialized_end=1965
-  _globals['_ANALYZEPROGRESS']._serialized_start=1967
-  _globals['_ANALYZEPROGRESS']._serialized_end=2005
-  _globals['_ANALYZERESPONSE']._serialized_start=2008
-  _globals['_ANALYZERESPONSE']._serialized_end=2137
-  _globals['_ANALYZERSERVICE']._serialized_start=2298
-  _globals['_ANALYZERSERVICE']._serialized_end=2401
+  _globals['_SEPARATOR']._serialized_start=645
+  _globals['_SEPARATOR']._serialized_end=749
+  _globals['_SEPARATESTART']._serialized_start=751
+  _globals['_SEPARATESTART']._serialized_end=869
+  _globals['_SEPARATEREQUEST']._serialized_start=872
+  _globals['_SEPARATEREQUEST']._serialized_end=1049
+  _globals['_SEPARATESTARTED']._serialized_start=1051
+  _globals['_SEPARATESTARTED']._serialized_end=1178
+  _globals['_SEPARATEFINISHED']._serialized_start=1180
+  _globals['_SEPARATEFINISHED']._serialized_end=1214
+  _globals['_SEPARATERESPONSE']._serialized_start=1217
+  _globals['_SEPARATERESPONSE']._serialized_end=1403
+  _globals['_TEMPOESTIMATE']._serialized_start=1406
+  _globals['_TEMPOESTIMATE']._serialized_end=1539
+  _globals['_KEYESTIMATE']._serialized_start=1541
+  _globals['_KEYESTIMATE']._serialized_end=1665
+  _globals['_FAULT']._serialized_start=1667
+  _globals['_FAULT']._serialized_end=1769
+  _globals['_SECTIONANALYSIS']._serialized_start=1772
+  _globals['_SECTIONANALYSIS']._serialized_end=2106
+  _globals['_REPORT']._serialized_start=2109
+  _globals['_REPORT']._serialized_end=2873
+  _globals['_ANALYZEPROGRESS']._serialized_start=2875
+  _globals['_ANALYZEPROGRESS']._serialized_end=2913
+  _globals['_ANALYZERESPONSE']._serialized_start=2916
+  _globals['_ANALYZERESPONSE']._serialized_end=3045
+  _globals['_ANALYZERSERVICE']._serialized_start=3327
+  _globals['_ANALYZERSERVICE']._serialized_end=3519
 # @@protoc_insertion_point(module_scope)

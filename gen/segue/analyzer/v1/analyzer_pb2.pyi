@@ -21,6 +21,34 @@ else:
 
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
+class _SeparatorKind:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _SeparatorKindEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_SeparatorKind.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    SEPARATOR_KIND_UNSPECIFIED: _SeparatorKind.ValueType  # 0
+    """SEPARATOR_KIND_UNSPECIFIED means FOUR_STEMS if the analyzer has weights for it, else HARMONIC_PERCUSSIVE."""
+    SEPARATOR_KIND_HARMONIC_PERCUSSIVE: _SeparatorKind.ValueType  # 1
+    """SEPARATOR_KIND_HARMONIC_PERCUSSIVE means the stems harmonic (what lasts) and percussive (attacks). It needs no
+    weights.
+    """
+    SEPARATOR_KIND_FOUR_STEMS: _SeparatorKind.ValueType  # 2
+    """SEPARATOR_KIND_FOUR_STEMS means the stems drums, bass, other and vocals, by weights that the operator gives."""
+
+class SeparatorKind(_SeparatorKind, metaclass=_SeparatorKindEnumTypeWrapper):
+    """SeparatorKind is what a recording is separated into."""
+
+SEPARATOR_KIND_UNSPECIFIED: SeparatorKind.ValueType  # 0
+"""SEPARATOR_KIND_UNSPECIFIED means FOUR_STEMS if the analyzer has weights for it, else HARMONIC_PERCUSSIVE."""
+SEPARATOR_KIND_HARMONIC_PERCUSSIVE: SeparatorKind.ValueType  # 1
+"""SEPARATOR_KIND_HARMONIC_PERCUSSIVE means the stems harmonic (what lasts) and percussive (attacks). It needs no
+weights.
+"""
+SEPARATOR_KIND_FOUR_STEMS: SeparatorKind.ValueType  # 2
+"""SEPARATOR_KIND_FOUR_STEMS means the stems drums, bass, other and vocals, by weights that the operator gives."""
+global___SeparatorKind = SeparatorKind
+
 class _FaultKind:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: typing_extensions.TypeAlias = ValueType
@@ -177,6 +205,182 @@ class AnalyzeRequest(google.protobuf.message.Message):
     def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["start", "audio", "file"] | None: ...
 
 global___AnalyzeRequest = AnalyzeRequest
+
+@typing.final
+class Separator(google.protobuf.message.Message):
+    """Separator says what separated a recording."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    DIGEST_FIELD_NUMBER: builtins.int
+    STEMS_FIELD_NUMBER: builtins.int
+    kind: global___SeparatorKind.ValueType
+    """kind is the kind of stems, never UNSPECIFIED."""
+    name: builtins.str
+    """name is the name of the method, or of the file of weights."""
+    digest: builtins.str
+    """digest is the SHA-256 of the weights in hex. Empty means that it needs none."""
+    @property
+    def stems(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """stems are the names of the stems, in the order in which they are sent."""
+
+    def __init__(
+        self,
+        *,
+        kind: global___SeparatorKind.ValueType = ...,
+        name: builtins.str = ...,
+        digest: builtins.str = ...,
+        stems: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["digest", b"digest", "kind", b"kind", "name", b"name", "stems", b"stems"]) -> None: ...
+
+global___Separator = Separator
+
+@typing.final
+class SeparateStart(google.protobuf.message.Message):
+    """SeparateStart opens a separation."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FORMAT_FIELD_NUMBER: builtins.int
+    KIND_FIELD_NUMBER: builtins.int
+    kind: global___SeparatorKind.ValueType
+    """kind is the kind of stems."""
+    @property
+    def format(self) -> segue.audio.v1.audio_pb2.AudioFormat:
+        """format is the format of the PCM. Absence means that an encoded file follows."""
+
+    def __init__(
+        self,
+        *,
+        format: segue.audio.v1.audio_pb2.AudioFormat | None = ...,
+        kind: global___SeparatorKind.ValueType = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["format", b"format"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["format", b"format", "kind", b"kind"]) -> None: ...
+
+global___SeparateStart = SeparateStart
+
+@typing.final
+class SeparateRequest(google.protobuf.message.Message):
+    """SeparateRequest is one message to the analyzer."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    START_FIELD_NUMBER: builtins.int
+    AUDIO_FIELD_NUMBER: builtins.int
+    FILE_FIELD_NUMBER: builtins.int
+    @property
+    def start(self) -> global___SeparateStart:
+        """start opens the separation. It is the first message, and occurs once."""
+
+    @property
+    def audio(self) -> segue.audio.v1.audio_pb2.AudioChunk:
+        """audio is PCM in time order."""
+
+    @property
+    def file(self) -> global___FileBytes:
+        """file is a part of an encoded file, in byte order."""
+
+    def __init__(
+        self,
+        *,
+        start: global___SeparateStart | None = ...,
+        audio: segue.audio.v1.audio_pb2.AudioChunk | None = ...,
+        file: global___FileBytes | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["audio", b"audio", "file", b"file", "message", b"message", "start", b"start"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["audio", b"audio", "file", b"file", "message", b"message", "start", b"start"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["start", "audio", "file"] | None: ...
+
+global___SeparateRequest = SeparateRequest
+
+@typing.final
+class SeparateStarted(google.protobuf.message.Message):
+    """SeparateStarted describes the stems before their first audio."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SEPARATOR_FIELD_NUMBER: builtins.int
+    FORMAT_FIELD_NUMBER: builtins.int
+    FRAMES_FIELD_NUMBER: builtins.int
+    frames: builtins.int
+    """frames is the announced length of the file. 0 means that it is unknown."""
+    @property
+    def separator(self) -> global___Separator:
+        """separator is what separates the audio."""
+
+    @property
+    def format(self) -> segue.audio.v1.audio_pb2.AudioFormat:
+        """format is the format of the stems: that of the source, in F32LE."""
+
+    def __init__(
+        self,
+        *,
+        separator: global___Separator | None = ...,
+        format: segue.audio.v1.audio_pb2.AudioFormat | None = ...,
+        frames: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["format", b"format", "separator", b"separator"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["format", b"format", "frames", b"frames", "separator", b"separator"]) -> None: ...
+
+global___SeparateStarted = SeparateStarted
+
+@typing.final
+class SeparateFinished(google.protobuf.message.Message):
+    """SeparateFinished ends a separation."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FRAMES_FIELD_NUMBER: builtins.int
+    frames: builtins.int
+    """frames is the length of each stem, which is that of the source."""
+    def __init__(
+        self,
+        *,
+        frames: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["frames", b"frames"]) -> None: ...
+
+global___SeparateFinished = SeparateFinished
+
+@typing.final
+class SeparateResponse(google.protobuf.message.Message):
+    """SeparateResponse is one message from the analyzer."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STARTED_FIELD_NUMBER: builtins.int
+    AUDIO_FIELD_NUMBER: builtins.int
+    FINISHED_FIELD_NUMBER: builtins.int
+    @property
+    def started(self) -> global___SeparateStarted:
+        """started is the first message."""
+
+    @property
+    def audio(self) -> segue.audio.v1.audio_pb2.AudioChunk:
+        """audio is PCM of the stem that its layer names, in time order for each stem. The sum of the stems is the source:
+        exactly for sources of up to 24 bits, else within 2^-24 of full scale.
+        """
+
+    @property
+    def finished(self) -> global___SeparateFinished:
+        """finished is the last message."""
+
+    def __init__(
+        self,
+        *,
+        started: global___SeparateStarted | None = ...,
+        audio: segue.audio.v1.audio_pb2.AudioChunk | None = ...,
+        finished: global___SeparateFinished | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["audio", b"audio", "finished", b"finished", "message", b"message", "started", b"started"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["audio", b"audio", "finished", b"finished", "message", b"message", "started", b"started"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["started", "audio", "finished"] | None: ...
+
+global___SeparateResponse = SeparateResponse
 
 @typing.final
 class TempoEstimate(google.protobuf.message.Message):
@@ -366,6 +570,9 @@ class Report(google.protobuf.message.Message):
     PEAKS_PER_SECOND_FIELD_NUMBER: builtins.int
     PEAKS_FIELD_NUMBER: builtins.int
     BASS_LOUDNESS_LUFS_FIELD_NUMBER: builtins.int
+    HAS_VOCALS_FIELD_NUMBER: builtins.int
+    VOCAL_ENERGY_RMS_FIELD_NUMBER: builtins.int
+    VOCALS_SEPARATOR_FIELD_NUMBER: builtins.int
     frames: builtins.int
     """frames is the length of the audio."""
     leading_silence_frames: builtins.int
@@ -388,6 +595,14 @@ class Report(google.protobuf.message.Message):
     """bass_loudness_lufs is the integrated loudness of the band below 150 Hz in LUFS: the measurement of loudness, with a
     low-pass of 24 dB an octave after its filter, and the same gates. Absence means that nothing passed the gate, or that
     the audio is shorter than 0.4 s.
+    """
+    has_vocals: builtins.bool
+    """has_vocals says that the vocals stem is at most as far below the recording as analyzer.separator.vocals_within
+    allows. Absence means that the analyzer was not asked to measure vocals, or has no such limit.
+    """
+    vocal_energy_rms: builtins.float
+    """vocal_energy_rms is the root mean square of the vocals stem over all channels, full scale 1.0. Absence means that
+    the analyzer was not asked to measure vocals.
     """
     @property
     def format(self) -> segue.audio.v1.audio_pb2.AudioFormat:
@@ -417,6 +632,10 @@ class Report(google.protobuf.message.Message):
     def sections(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___SectionAnalysis]:
         """sections are the separate measurements of the sections."""
 
+    @property
+    def vocals_separator(self) -> global___Separator:
+        """vocals_separator is what made the vocals stem. Absence means that vocals were not measured."""
+
     def __init__(
         self,
         *,
@@ -436,15 +655,22 @@ class Report(google.protobuf.message.Message):
         peaks_per_second: builtins.float = ...,
         peaks: builtins.bytes = ...,
         bass_loudness_lufs: builtins.float | None = ...,
+        has_vocals: builtins.bool | None = ...,
+        vocal_energy_rms: builtins.float | None = ...,
+        vocals_separator: global___Separator | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_bass_loudness_lufs", b"_bass_loudness_lufs", "_energy_correlation", b"_energy_correlation", "_stereo_correlation", b"_stereo_correlation", "bass_loudness_lufs", b"bass_loudness_lufs", "energy_correlation", b"energy_correlation", "format", b"format", "key", b"key", "loudness", b"loudness", "stereo_correlation", b"stereo_correlation", "tempo", b"tempo"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_bass_loudness_lufs", b"_bass_loudness_lufs", "_energy_correlation", b"_energy_correlation", "_stereo_correlation", b"_stereo_correlation", "bass_loudness_lufs", b"bass_loudness_lufs", "brightness_hz", b"brightness_hz", "chroma", b"chroma", "energy_correlation", b"energy_correlation", "faults", b"faults", "format", b"format", "frames", b"frames", "key", b"key", "leading_silence_frames", b"leading_silence_frames", "loudness", b"loudness", "peaks", b"peaks", "peaks_per_second", b"peaks_per_second", "sections", b"sections", "stereo_correlation", b"stereo_correlation", "tempo", b"tempo", "trailing_silence_frames", b"trailing_silence_frames"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_bass_loudness_lufs", b"_bass_loudness_lufs", "_energy_correlation", b"_energy_correlation", "_has_vocals", b"_has_vocals", "_stereo_correlation", b"_stereo_correlation", "_vocal_energy_rms", b"_vocal_energy_rms", "bass_loudness_lufs", b"bass_loudness_lufs", "energy_correlation", b"energy_correlation", "format", b"format", "has_vocals", b"has_vocals", "key", b"key", "loudness", b"loudness", "stereo_correlation", b"stereo_correlation", "tempo", b"tempo", "vocal_energy_rms", b"vocal_energy_rms", "vocals_separator", b"vocals_separator"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_bass_loudness_lufs", b"_bass_loudness_lufs", "_energy_correlation", b"_energy_correlation", "_has_vocals", b"_has_vocals", "_stereo_correlation", b"_stereo_correlation", "_vocal_energy_rms", b"_vocal_energy_rms", "bass_loudness_lufs", b"bass_loudness_lufs", "brightness_hz", b"brightness_hz", "chroma", b"chroma", "energy_correlation", b"energy_correlation", "faults", b"faults", "format", b"format", "frames", b"frames", "has_vocals", b"has_vocals", "key", b"key", "leading_silence_frames", b"leading_silence_frames", "loudness", b"loudness", "peaks", b"peaks", "peaks_per_second", b"peaks_per_second", "sections", b"sections", "stereo_correlation", b"stereo_correlation", "tempo", b"tempo", "trailing_silence_frames", b"trailing_silence_frames", "vocal_energy_rms", b"vocal_energy_rms", "vocals_separator", b"vocals_separator"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_bass_loudness_lufs", b"_bass_loudness_lufs"]) -> typing.Literal["bass_loudness_lufs"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_energy_correlation", b"_energy_correlation"]) -> typing.Literal["energy_correlation"] | None: ...
     @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_has_vocals", b"_has_vocals"]) -> typing.Literal["has_vocals"] | None: ...
+    @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_stereo_correlation", b"_stereo_correlation"]) -> typing.Literal["stereo_correlation"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_vocal_energy_rms", b"_vocal_energy_rms"]) -> typing.Literal["vocal_energy_rms"] | None: ...
 
 global___Report = Report
 

@@ -40,6 +40,11 @@ class AnalyzerServiceStub(object):
                 request_serializer=segue_dot_analyzer_dot_v1_dot_analyzer__pb2.AnalyzeRequest.SerializeToString,
                 response_deserializer=segue_dot_analyzer_dot_v1_dot_analyzer__pb2.AnalyzeResponse.FromString,
                 _registered_method=True)
+        self.Separate = channel.stream_stream(
+                '/segue.analyzer.v1.AnalyzerService/Separate',
+                request_serializer=segue_dot_analyzer_dot_v1_dot_analyzer__pb2.SeparateRequest.SerializeToString,
+                response_deserializer=segue_dot_analyzer_dot_v1_dot_analyzer__pb2.SeparateResponse.FromString,
+                _registered_method=True)
 
 
 class AnalyzerServiceServicer(object):
@@ -55,6 +60,14 @@ class AnalyzerServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Separate(self, request_iterator, context):
+        """Separate reads PCM or an encoded file, and sends its stems. The client sends start, then audio or file messages,
+        then half-closes. Errors: INVALID_AUDIO, OPTION_NOT_SUPPORTED when this analyzer has no separator of the kind.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AnalyzerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -62,6 +75,11 @@ def add_AnalyzerServiceServicer_to_server(servicer, server):
                     servicer.Analyze,
                     request_deserializer=segue_dot_analyzer_dot_v1_dot_analyzer__pb2.AnalyzeRequest.FromString,
                     response_serializer=segue_dot_analyzer_dot_v1_dot_analyzer__pb2.AnalyzeResponse.SerializeToString,
+            ),
+            'Separate': grpc.stream_stream_rpc_method_handler(
+                    servicer.Separate,
+                    request_deserializer=segue_dot_analyzer_dot_v1_dot_analyzer__pb2.SeparateRequest.FromString,
+                    response_serializer=segue_dot_analyzer_dot_v1_dot_analyzer__pb2.SeparateResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -92,6 +110,33 @@ class AnalyzerService(object):
             '/segue.analyzer.v1.AnalyzerService/Analyze',
             segue_dot_analyzer_dot_v1_dot_analyzer__pb2.AnalyzeRequest.SerializeToString,
             segue_dot_analyzer_dot_v1_dot_analyzer__pb2.AnalyzeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Separate(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/segue.analyzer.v1.AnalyzerService/Separate',
+            segue_dot_analyzer_dot_v1_dot_analyzer__pb2.SeparateRequest.SerializeToString,
+            segue_dot_analyzer_dot_v1_dot_analyzer__pb2.SeparateResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -30,6 +30,14 @@ class AnalyzerServiceStub:
     audio.
     """
 
+    Separate: grpc.StreamStreamMultiCallable[
+        segue.analyzer.v1.analyzer_pb2.SeparateRequest,
+        segue.analyzer.v1.analyzer_pb2.SeparateResponse,
+    ]
+    """Separate reads PCM or an encoded file, and sends its stems. The client sends start, then audio or file messages,
+    then half-closes. Errors: INVALID_AUDIO, OPTION_NOT_SUPPORTED when this analyzer has no separator of the kind.
+    """
+
 class AnalyzerServiceAsyncStub:
     """AnalyzerService measures audio."""
 
@@ -40,6 +48,14 @@ class AnalyzerServiceAsyncStub:
     """Analyze reads PCM or an encoded file, and sends progress and a report. The client sends start, then audio or file
     messages, then half-closes. Errors: INVALID_ARGUMENT with INVALID_AUDIO within a second when the input is not
     audio.
+    """
+
+    Separate: grpc.aio.StreamStreamMultiCallable[
+        segue.analyzer.v1.analyzer_pb2.SeparateRequest,
+        segue.analyzer.v1.analyzer_pb2.SeparateResponse,
+    ]
+    """Separate reads PCM or an encoded file, and sends its stems. The client sends start, then audio or file messages,
+    then half-closes. Errors: INVALID_AUDIO, OPTION_NOT_SUPPORTED when this analyzer has no separator of the kind.
     """
 
 class AnalyzerServiceServicer(metaclass=abc.ABCMeta):
@@ -54,6 +70,16 @@ class AnalyzerServiceServicer(metaclass=abc.ABCMeta):
         """Analyze reads PCM or an encoded file, and sends progress and a report. The client sends start, then audio or file
         messages, then half-closes. Errors: INVALID_ARGUMENT with INVALID_AUDIO within a second when the input is not
         audio.
+        """
+
+    @abc.abstractmethod
+    def Separate(
+        self,
+        request_iterator: _MaybeAsyncIterator[segue.analyzer.v1.analyzer_pb2.SeparateRequest],
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[segue.analyzer.v1.analyzer_pb2.SeparateResponse], collections.abc.AsyncIterator[segue.analyzer.v1.analyzer_pb2.SeparateResponse]]:
+        """Separate reads PCM or an encoded file, and sends its stems. The client sends start, then audio or file messages,
+        then half-closes. Errors: INVALID_AUDIO, OPTION_NOT_SUPPORTED when this analyzer has no separator of the kind.
         """
 
 def add_AnalyzerServiceServicer_to_server(servicer: AnalyzerServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

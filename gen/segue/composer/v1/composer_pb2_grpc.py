@@ -8,6 +8,7 @@ from segue.composer.v1 import composer_pb2 as segue_dot_composer_dot_v1_dot_comp
 from segue.composer.v1 import composition_pb2 as segue_dot_composer_dot_v1_dot_composition__pb2
 from segue.composer.v1 import files_pb2 as segue_dot_composer_dot_v1_dot_files__pb2
 from segue.composer.v1 import mastering_pb2 as segue_dot_composer_dot_v1_dot_mastering__pb2
+from segue.composer.v1 import separation_pb2 as segue_dot_composer_dot_v1_dot_separation__pb2
 from segue.composer.v1 import stream_pb2 as segue_dot_composer_dot_v1_dot_stream__pb2
 from segue.composer.v1 import usage_pb2 as segue_dot_composer_dot_v1_dot_usage__pb2
 
@@ -167,6 +168,36 @@ class ComposerServiceStub(object):
                 '/segue.composer.v1.ComposerService/CreateMaster',
                 request_serializer=segue_dot_composer_dot_v1_dot_mastering__pb2.CreateMasterRequest.SerializeToString,
                 response_deserializer=segue_dot_composer_dot_v1_dot_mastering__pb2.CreateMasterResponse.FromString,
+                _registered_method=True)
+        self.CreateSeparation = channel.unary_unary(
+                '/segue.composer.v1.ComposerService/CreateSeparation',
+                request_serializer=segue_dot_composer_dot_v1_dot_separation__pb2.CreateSeparationRequest.SerializeToString,
+                response_deserializer=segue_dot_composer_dot_v1_dot_separation__pb2.CreateSeparationResponse.FromString,
+                _registered_method=True)
+        self.GetSeparation = channel.unary_unary(
+                '/segue.composer.v1.ComposerService/GetSeparation',
+                request_serializer=segue_dot_composer_dot_v1_dot_separation__pb2.GetSeparationRequest.SerializeToString,
+                response_deserializer=segue_dot_composer_dot_v1_dot_separation__pb2.GetSeparationResponse.FromString,
+                _registered_method=True)
+        self.WatchSeparation = channel.unary_stream(
+                '/segue.composer.v1.ComposerService/WatchSeparation',
+                request_serializer=segue_dot_composer_dot_v1_dot_separation__pb2.WatchSeparationRequest.SerializeToString,
+                response_deserializer=segue_dot_composer_dot_v1_dot_separation__pb2.WatchSeparationResponse.FromString,
+                _registered_method=True)
+        self.ListSeparations = channel.unary_unary(
+                '/segue.composer.v1.ComposerService/ListSeparations',
+                request_serializer=segue_dot_composer_dot_v1_dot_separation__pb2.ListSeparationsRequest.SerializeToString,
+                response_deserializer=segue_dot_composer_dot_v1_dot_separation__pb2.ListSeparationsResponse.FromString,
+                _registered_method=True)
+        self.CancelSeparation = channel.unary_unary(
+                '/segue.composer.v1.ComposerService/CancelSeparation',
+                request_serializer=segue_dot_composer_dot_v1_dot_separation__pb2.CancelSeparationRequest.SerializeToString,
+                response_deserializer=segue_dot_composer_dot_v1_dot_separation__pb2.CancelSeparationResponse.FromString,
+                _registered_method=True)
+        self.DeleteSeparation = channel.unary_unary(
+                '/segue.composer.v1.ComposerService/DeleteSeparation',
+                request_serializer=segue_dot_composer_dot_v1_dot_separation__pb2.DeleteSeparationRequest.SerializeToString,
+                response_deserializer=segue_dot_composer_dot_v1_dot_separation__pb2.DeleteSeparationResponse.FromString,
                 _registered_method=True)
 
 
@@ -374,6 +405,50 @@ class ComposerServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateSeparation(self, request, context):
+        """CreateSeparation queues the separation of an upload, an output or a take into stems. Errors: ARTIFACT_NOT_FOUND,
+        INVALID_FIELD for a lossy format, QUEUE_FULL.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSeparation(self, request, context):
+        """GetSeparation returns the current state of a separation. Errors: JOB_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchSeparation(self, request, context):
+        """WatchSeparation sends a separation after every change, until it ends. Errors: JOB_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSeparations(self, request, context):
+        """ListSeparations returns the caller's separations, newest first. Errors: INVALID_PAGE_TOKEN, INVALID_FILTER.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelSeparation(self, request, context):
+        """CancelSeparation cancels a separation and returns it. A separation that has ended is returned unchanged. Errors:
+        JOB_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteSeparation(self, request, context):
+        """DeleteSeparation removes a separation that has ended, with its files. Errors: JOB_NOT_FOUND, NOT_FINISHED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ComposerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -501,6 +576,36 @@ def add_ComposerServiceServicer_to_server(servicer, server):
                     servicer.CreateMaster,
                     request_deserializer=segue_dot_composer_dot_v1_dot_mastering__pb2.CreateMasterRequest.FromString,
                     response_serializer=segue_dot_composer_dot_v1_dot_mastering__pb2.CreateMasterResponse.SerializeToString,
+            ),
+            'CreateSeparation': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateSeparation,
+                    request_deserializer=segue_dot_composer_dot_v1_dot_separation__pb2.CreateSeparationRequest.FromString,
+                    response_serializer=segue_dot_composer_dot_v1_dot_separation__pb2.CreateSeparationResponse.SerializeToString,
+            ),
+            'GetSeparation': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSeparation,
+                    request_deserializer=segue_dot_composer_dot_v1_dot_separation__pb2.GetSeparationRequest.FromString,
+                    response_serializer=segue_dot_composer_dot_v1_dot_separation__pb2.GetSeparationResponse.SerializeToString,
+            ),
+            'WatchSeparation': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchSeparation,
+                    request_deserializer=segue_dot_composer_dot_v1_dot_separation__pb2.WatchSeparationRequest.FromString,
+                    response_serializer=segue_dot_composer_dot_v1_dot_separation__pb2.WatchSeparationResponse.SerializeToString,
+            ),
+            'ListSeparations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSeparations,
+                    request_deserializer=segue_dot_composer_dot_v1_dot_separation__pb2.ListSeparationsRequest.FromString,
+                    response_serializer=segue_dot_composer_dot_v1_dot_separation__pb2.ListSeparationsResponse.SerializeToString,
+            ),
+            'CancelSeparation': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelSeparation,
+                    request_deserializer=segue_dot_composer_dot_v1_dot_separation__pb2.CancelSeparationRequest.FromString,
+                    response_serializer=segue_dot_composer_dot_v1_dot_separation__pb2.CancelSeparationResponse.SerializeToString,
+            ),
+            'DeleteSeparation': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteSeparation,
+                    request_deserializer=segue_dot_composer_dot_v1_dot_separation__pb2.DeleteSeparationRequest.FromString,
+                    response_serializer=segue_dot_composer_dot_v1_dot_separation__pb2.DeleteSeparationResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1181,6 +1286,168 @@ class ComposerService(object):
             '/segue.composer.v1.ComposerService/CreateMaster',
             segue_dot_composer_dot_v1_dot_mastering__pb2.CreateMasterRequest.SerializeToString,
             segue_dot_composer_dot_v1_dot_mastering__pb2.CreateMasterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateSeparation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/segue.composer.v1.ComposerService/CreateSeparation',
+            segue_dot_composer_dot_v1_dot_separation__pb2.CreateSeparationRequest.SerializeToString,
+            segue_dot_composer_dot_v1_dot_separation__pb2.CreateSeparationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSeparation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/segue.composer.v1.ComposerService/GetSeparation',
+            segue_dot_composer_dot_v1_dot_separation__pb2.GetSeparationRequest.SerializeToString,
+            segue_dot_composer_dot_v1_dot_separation__pb2.GetSeparationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchSeparation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/segue.composer.v1.ComposerService/WatchSeparation',
+            segue_dot_composer_dot_v1_dot_separation__pb2.WatchSeparationRequest.SerializeToString,
+            segue_dot_composer_dot_v1_dot_separation__pb2.WatchSeparationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSeparations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/segue.composer.v1.ComposerService/ListSeparations',
+            segue_dot_composer_dot_v1_dot_separation__pb2.ListSeparationsRequest.SerializeToString,
+            segue_dot_composer_dot_v1_dot_separation__pb2.ListSeparationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelSeparation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/segue.composer.v1.ComposerService/CancelSeparation',
+            segue_dot_composer_dot_v1_dot_separation__pb2.CancelSeparationRequest.SerializeToString,
+            segue_dot_composer_dot_v1_dot_separation__pb2.CancelSeparationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteSeparation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/segue.composer.v1.ComposerService/DeleteSeparation',
+            segue_dot_composer_dot_v1_dot_separation__pb2.DeleteSeparationRequest.SerializeToString,
+            segue_dot_composer_dot_v1_dot_separation__pb2.DeleteSeparationResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -12,6 +12,7 @@ import segue.composer.v1.composer_pb2
 import segue.composer.v1.composition_pb2
 import segue.composer.v1.files_pb2
 import segue.composer.v1.mastering_pb2
+import segue.composer.v1.separation_pb2
 import segue.composer.v1.stream_pb2
 import segue.composer.v1.usage_pb2
 import typing
@@ -220,6 +221,46 @@ class ComposerServiceStub:
     listed, cancelled and downloaded like any other. Errors: ARTIFACT_NOT_FOUND, QUEUE_FULL.
     """
 
+    CreateSeparation: grpc.UnaryUnaryMultiCallable[
+        segue.composer.v1.separation_pb2.CreateSeparationRequest,
+        segue.composer.v1.separation_pb2.CreateSeparationResponse,
+    ]
+    """CreateSeparation queues the separation of an upload, an output or a take into stems. Errors: ARTIFACT_NOT_FOUND,
+    INVALID_FIELD for a lossy format, QUEUE_FULL.
+    """
+
+    GetSeparation: grpc.UnaryUnaryMultiCallable[
+        segue.composer.v1.separation_pb2.GetSeparationRequest,
+        segue.composer.v1.separation_pb2.GetSeparationResponse,
+    ]
+    """GetSeparation returns the current state of a separation. Errors: JOB_NOT_FOUND."""
+
+    WatchSeparation: grpc.UnaryStreamMultiCallable[
+        segue.composer.v1.separation_pb2.WatchSeparationRequest,
+        segue.composer.v1.separation_pb2.WatchSeparationResponse,
+    ]
+    """WatchSeparation sends a separation after every change, until it ends. Errors: JOB_NOT_FOUND."""
+
+    ListSeparations: grpc.UnaryUnaryMultiCallable[
+        segue.composer.v1.separation_pb2.ListSeparationsRequest,
+        segue.composer.v1.separation_pb2.ListSeparationsResponse,
+    ]
+    """ListSeparations returns the caller's separations, newest first. Errors: INVALID_PAGE_TOKEN, INVALID_FILTER."""
+
+    CancelSeparation: grpc.UnaryUnaryMultiCallable[
+        segue.composer.v1.separation_pb2.CancelSeparationRequest,
+        segue.composer.v1.separation_pb2.CancelSeparationResponse,
+    ]
+    """CancelSeparation cancels a separation and returns it. A separation that has ended is returned unchanged. Errors:
+    JOB_NOT_FOUND.
+    """
+
+    DeleteSeparation: grpc.UnaryUnaryMultiCallable[
+        segue.composer.v1.separation_pb2.DeleteSeparationRequest,
+        segue.composer.v1.separation_pb2.DeleteSeparationResponse,
+    ]
+    """DeleteSeparation removes a separation that has ended, with its files. Errors: JOB_NOT_FOUND, NOT_FINISHED."""
+
 class ComposerServiceAsyncStub:
     """ComposerService makes music. All calls are unary or server-streaming, so that browsers can use every one. Every error
     contains one google.rpc.ErrorInfo with a reason of segue.errors.v1.ErrorReason. The metadata "x-request-id" is
@@ -415,6 +456,46 @@ class ComposerServiceAsyncStub:
     """CreateMaster queues the mastering of an upload. The result is a composition without a plan; it is watched,
     listed, cancelled and downloaded like any other. Errors: ARTIFACT_NOT_FOUND, QUEUE_FULL.
     """
+
+    CreateSeparation: grpc.aio.UnaryUnaryMultiCallable[
+        segue.composer.v1.separation_pb2.CreateSeparationRequest,
+        segue.composer.v1.separation_pb2.CreateSeparationResponse,
+    ]
+    """CreateSeparation queues the separation of an upload, an output or a take into stems. Errors: ARTIFACT_NOT_FOUND,
+    INVALID_FIELD for a lossy format, QUEUE_FULL.
+    """
+
+    GetSeparation: grpc.aio.UnaryUnaryMultiCallable[
+        segue.composer.v1.separation_pb2.GetSeparationRequest,
+        segue.composer.v1.separation_pb2.GetSeparationResponse,
+    ]
+    """GetSeparation returns the current state of a separation. Errors: JOB_NOT_FOUND."""
+
+    WatchSeparation: grpc.aio.UnaryStreamMultiCallable[
+        segue.composer.v1.separation_pb2.WatchSeparationRequest,
+        segue.composer.v1.separation_pb2.WatchSeparationResponse,
+    ]
+    """WatchSeparation sends a separation after every change, until it ends. Errors: JOB_NOT_FOUND."""
+
+    ListSeparations: grpc.aio.UnaryUnaryMultiCallable[
+        segue.composer.v1.separation_pb2.ListSeparationsRequest,
+        segue.composer.v1.separation_pb2.ListSeparationsResponse,
+    ]
+    """ListSeparations returns the caller's separations, newest first. Errors: INVALID_PAGE_TOKEN, INVALID_FILTER."""
+
+    CancelSeparation: grpc.aio.UnaryUnaryMultiCallable[
+        segue.composer.v1.separation_pb2.CancelSeparationRequest,
+        segue.composer.v1.separation_pb2.CancelSeparationResponse,
+    ]
+    """CancelSeparation cancels a separation and returns it. A separation that has ended is returned unchanged. Errors:
+    JOB_NOT_FOUND.
+    """
+
+    DeleteSeparation: grpc.aio.UnaryUnaryMultiCallable[
+        segue.composer.v1.separation_pb2.DeleteSeparationRequest,
+        segue.composer.v1.separation_pb2.DeleteSeparationResponse,
+    ]
+    """DeleteSeparation removes a separation that has ended, with its files. Errors: JOB_NOT_FOUND, NOT_FINISHED."""
 
 class ComposerServiceServicer(metaclass=abc.ABCMeta):
     """ComposerService makes music. All calls are unary or server-streaming, so that browsers can use every one. Every error
@@ -661,5 +742,57 @@ class ComposerServiceServicer(metaclass=abc.ABCMeta):
         """CreateMaster queues the mastering of an upload. The result is a composition without a plan; it is watched,
         listed, cancelled and downloaded like any other. Errors: ARTIFACT_NOT_FOUND, QUEUE_FULL.
         """
+
+    @abc.abstractmethod
+    def CreateSeparation(
+        self,
+        request: segue.composer.v1.separation_pb2.CreateSeparationRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[segue.composer.v1.separation_pb2.CreateSeparationResponse, collections.abc.Awaitable[segue.composer.v1.separation_pb2.CreateSeparationResponse]]:
+        """CreateSeparation queues the separation of an upload, an output or a take into stems. Errors: ARTIFACT_NOT_FOUND,
+        INVALID_FIELD for a lossy format, QUEUE_FULL.
+        """
+
+    @abc.abstractmethod
+    def GetSeparation(
+        self,
+        request: segue.composer.v1.separation_pb2.GetSeparationRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[segue.composer.v1.separation_pb2.GetSeparationResponse, collections.abc.Awaitable[segue.composer.v1.separation_pb2.GetSeparationResponse]]:
+        """GetSeparation returns the current state of a separation. Errors: JOB_NOT_FOUND."""
+
+    @abc.abstractmethod
+    def WatchSeparation(
+        self,
+        request: segue.composer.v1.separation_pb2.WatchSeparationRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[segue.composer.v1.separation_pb2.WatchSeparationResponse], collections.abc.AsyncIterator[segue.composer.v1.separation_pb2.WatchSeparationResponse]]:
+        """WatchSeparation sends a separation after every change, until it ends. Errors: JOB_NOT_FOUND."""
+
+    @abc.abstractmethod
+    def ListSeparations(
+        self,
+        request: segue.composer.v1.separation_pb2.ListSeparationsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[segue.composer.v1.separation_pb2.ListSeparationsResponse, collections.abc.Awaitable[segue.composer.v1.separation_pb2.ListSeparationsResponse]]:
+        """ListSeparations returns the caller's separations, newest first. Errors: INVALID_PAGE_TOKEN, INVALID_FILTER."""
+
+    @abc.abstractmethod
+    def CancelSeparation(
+        self,
+        request: segue.composer.v1.separation_pb2.CancelSeparationRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[segue.composer.v1.separation_pb2.CancelSeparationResponse, collections.abc.Awaitable[segue.composer.v1.separation_pb2.CancelSeparationResponse]]:
+        """CancelSeparation cancels a separation and returns it. A separation that has ended is returned unchanged. Errors:
+        JOB_NOT_FOUND.
+        """
+
+    @abc.abstractmethod
+    def DeleteSeparation(
+        self,
+        request: segue.composer.v1.separation_pb2.DeleteSeparationRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[segue.composer.v1.separation_pb2.DeleteSeparationResponse, collections.abc.Awaitable[segue.composer.v1.separation_pb2.DeleteSeparationResponse]]:
+        """DeleteSeparation removes a separation that has ended, with its files. Errors: JOB_NOT_FOUND, NOT_FINISHED."""
 
 def add_ComposerServiceServicer_to_server(servicer: ComposerServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

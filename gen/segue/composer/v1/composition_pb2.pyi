@@ -322,7 +322,7 @@ global___Section = Section
 
 @typing.final
 class Output(google.protobuf.message.Message):
-    """Output is a file of a composition."""
+    """Output is a file of a composition or of a separation."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 

@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from segue.composer.v1 import composition_pb2 as segue_dot_composer_dot_v1_dot_composition__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dsegue/composer/v1/files.proto\x12\x11segue.composer.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#segue/composer/v1/composition.proto\"\xc3\x01\n\x17\x44ownloadArtifactRequest\x12m\n\x04name\x18\x01 \x01(\tB_\xbaH\\rZ2X^(compositions/[0-9a-f]{8,64}/outputs/[a-z0-9][a-z0-9._-]{0,99}|uploads/[0-9a-f]{8,64})$\x12\x1c\n\x0bread_offset\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x1b\n\nread_limit\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"s\n\x18\x44ownloadArtifactResponse\x12)\n\x06output\x18\x01 \x01(\x0b\x32\x19.segue.composer.v1.Output\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\x0e\n\x06\x63rc32c\x18\x04 \x01(\x07\"\xc5\x01\n\x15GetArtifactUrlRequest\x12m\n\x04name\x18\x01 \x01(\tB_\xbaH\\rZ2X^(compositions/[0-9a-f]{8,64}/outputs/[a-z0-9][a-z0-9._-]{0,99}|uploads/[0-9a-f]{8,64})$\x12=\n\x08lifetime\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\n\"\x04\x08\x80\xf5$2\x02\x08\x01\"\x81\x01\n\x16GetArtifactUrlResponse\x12\x0b\n\x03url\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x06output\x18\x03 \x01(\x0b\x32\x19.segue.composer.v1.Output\"\xb0\x01\n\x06Upload\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nmedia_type\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x0e\n\x06offset\x18\x04 \x01(\x03\x12\x10\n\x08\x66inished\x18\x05 \x01(\x08\x12\x0e\n\x06sha256\x18\x06 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05owner\x18\x08 \x01(\t\"V\n\x13\x43reateUploadRequest\x12\x1c\n\nmedia_type\x18\x01 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12!\n\nsize_bytes\x18\x02 \x01(\x03\x42\r\xbaH\n\"\x08\x18\x80\x80\x80\x80\x04(\x01\"A\n\x14\x43reateUploadResponse\x12)\n\x06upload\x18\x01 \x01(\x0b\x32\x19.segue.composer.v1.Upload\"\x89\x01\n\x12WriteUploadRequest\x12/\n\x06upload\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^uploads/[0-9a-f]{8,64}$\x12\x17\n\x06offset\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x19\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x42\x0b\xbaH\x08z\x06\x10\x01\x18\x80\xe0?\x12\x0e\n\x06\x63rc32c\x18\x04 \x01(\x07\"@\n\x13WriteUploadResponse\x12)\n\x06upload\x18\x01 \x01(\x0b\x32\x19.segue.composer.v1.Upload\"p\n\x13\x46inishUploadRequest\x12/\n\x06upload\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^uploads/[0-9a-f]{8,64}$\x12(\n\x06sha256\x18\x02 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^([0-9a-f]{64})?$\"A\n\x14\x46inishUploadResponse\x12)\n\x06upload\x18\x01 \x01(\x0b\x32\x19.segue.composer.v1.Upload\"h\n\x12ListUploadsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\x12\x18\n\x06\x66ilter\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\"Z\n\x13ListUploadsResponse\x12*\n\x07uploads\x18\x01 \x03(\x0b\x32\x19.segue.composer.v1.Upload\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"F\n\x13\x44\x65leteUploadRequest\x12/\n\x06upload\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^uploads/[0-9a-f]{8,64}$\"\x16\n\x14\x44\x65leteUploadResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dsegue/composer/v1/files.proto\x12\x11segue.composer.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#segue/composer/v1/composition.proto\"\xd1\x01\n\x17\x44ownloadArtifactRequest\x12{\n\x04name\x18\x01 \x01(\tBm\xbaHjrh2f^((compositions|separations)/[0-9a-f]{8,64}/outputs/[a-z0-9][a-z0-9._-]{0,99}|uploads/[0-9a-f]{8,64})$\x12\x1c\n\x0bread_offset\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x1b\n\nread_limit\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"s\n\x18\x44ownloadArtifactResponse\x12)\n\x06output\x18\x01 \x01(\x0b\x32\x19.segue.composer.v1.Output\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\x0e\n\x06\x63rc32c\x18\x04 \x01(\x07\"\xd3\x01\n\x15GetArtifactUrlRequest\x12{\n\x04name\x18\x01 \x01(\tBm\xbaHjrh2f^((compositions|separations)/[0-9a-f]{8,64}/outputs/[a-z0-9][a-z0-9._-]{0,99}|uploads/[0-9a-f]{8,64})$\x12=\n\x08lifetime\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\n\"\x04\x08\x80\xf5$2\x02\x08\x01\"\x81\x01\n\x16GetArtifactUrlResponse\x12\x0b\n\x03url\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x06output\x18\x03 \x01(\x0b\x32\x19.segue.composer.v1.Output\"\xb0\x01\n\x06Upload\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nmedia_type\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x0e\n\x06offset\x18\x04 \x01(\x03\x12\x10\n\x08\x66inished\x18\x05 \x01(\x08\x12\x0e\n\x06sha256\x18\x06 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05owner\x18\x08 \x01(\t\"V\n\x13\x43reateUploadRequest\x12\x1c\n\nmedia_type\x18\x01 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12!\n\nsize_bytes\x18\x02 \x01(\x03\x42\r\xbaH\n\"\x08\x18\x80\x80\x80\x80\x04(\x01\"A\n\x14\x43reateUploadResponse\x12)\n\x06upload\x18\x01 \x01(\x0b\x32\x19.segue.composer.v1.Upload\"\x89\x01\n\x12WriteUploadRequest\x12/\n\x06upload\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^uploads/[0-9a-f]{8,64}$\x12\x17\n\x06offset\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x19\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x42\x0b\xbaH\x08z\x06\x10\x01\x18\x80\xe0?\x12\x0e\n\x06\x63rc32c\x18\x04 \x01(\x07\"@\n\x13WriteUploadResponse\x12)\n\x06upload\x18\x01 \x01(\x0b\x32\x19.segue.composer.v1.Upload\"p\n\x13\x46inishUploadRequest\x12/\n\x06upload\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^uploads/[0-9a-f]{8,64}$\x12(\n\x06sha256\x18\x02 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^([0-9a-f]{64})?$\"A\n\x14\x46inishUploadResponse\x12)\n\x06upload\x18\x01 \x01(\x0b\x32\x19.segue.composer.v1.Upload\"h\n\x12ListUploadsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\x12\x18\n\x06\x66ilter\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\"Z\n\x13ListUploadsResponse\x12*\n\x07uploads\x18\x01 \x03(\x0b\x32\x19.segue.composer.v1.Upload\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"F\n\x13\x44\x65leteUploadRequest\x12/\n\x06upload\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^uploads/[0-9a-f]{8,64}$\"\x16\n\x14\x44\x65leteUploadResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,13 +36,13 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'segue.composer.v1.files_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_DOWNLOADARTIFACTREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_DOWNLOADARTIFACTREQUEST'].fields_by_name['name']._serialized_options = b'\272H\\rZ2X^(compositions/[0-9a-f]{8,64}/outputs/[a-z0-9][a-z0-9._-]{0,99}|uploads/[0-9a-f]{8,64})$'
+  _globals['_DOWNLOADARTIFACTREQUEST'].fields_by_name['name']._serialized_options = b'\272Hjrh2f^((compositions|separations)/[0-9a-f]{8,64}/outputs/[a-z0-9][a-z0-9._-]{0,99}|uploads/[0-9a-f]{8,64})$'
   _globals['_DOWNLOADARTIFACTREQUEST'].fields_by_name['read_offset']._loaded_options = None
   _globals['_DOWNLOADARTIFACTREQUEST'].fields_by_name['read_offset']._serialized_options = b'\272H\004\"\002(\000'
   _globals['_DOWNLOADARTIFACTREQUEST'].fields_by_name['read_limit']._loaded_options = None
   _globals['_DOWNLOADARTIFACTREQUEST'].fields_by_name['read_limit']._serialized_options = b'\272H\004\"\002(\000'
   _globals['_GETARTIFACTURLREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_GETARTIFACTURLREQUEST'].fields_by_name['name']._serialized_options = b'\272H\\rZ2X^(compositions/[0-9a-f]{8,64}/outputs/[a-z0-9][a-z0-9._-]{0,99}|uploads/[0-9a-f]{8,64})$'
+  _globals['_GETARTIFACTURLREQUEST'].fields_by_name['name']._serialized_options = b'\272Hjrh2f^((compositions|separations)/[0-9a-f]{8,64}/outputs/[a-z0-9][a-z0-9._-]{0,99}|uploads/[0-9a-f]{8,64})$'
   _globals['_GETARTIFACTURLREQUEST'].fields_by_name['lifetime']._loaded_options = None
   _globals['_GETARTIFACTURLREQUEST'].fields_by_name['lifetime']._serialized_options = b'\272H\r\252\001\n\"\004\010\200\365$2\002\010\001'
   _globals['_CREATEUPLOADREQUEST'].fields_by_name['media_type']._loaded_options = None
@@ -68,33 +68,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETEUPLOADREQUEST'].fields_by_name['upload']._loaded_options = None
   _globals['_DELETEUPLOADREQUEST'].fields_by_name['upload']._serialized_options = b'\272H\034r\0322\030^uploads/[0-9a-f]{8,64}$'
   _globals['_DOWNLOADARTIFACTREQUEST']._serialized_start=184
-  _globals['_DOWNLOADARTIFACTREQUEST']._serialized_end=379
-  _globals['_DOWNLOADARTIFACTRESPONSE']._serialized_start=381
-  _globals['_DOWNLOADARTIFACTRESPONSE']._serialized_end=496
-  _globals['_GETARTIFACTURLREQUEST']._serialized_start=499
-  _globals['_GETARTIFACTURLREQUEST']._serialized_end=696
-  _globals['_GETARTIFACTURLRESPONSE']._serialized_start=699
-  _globals['_GETARTIFACTURLRESPONSE']._serialized_end=828
-  _globals['_UPLOAD']._serialized_start=831
-  _globals['_UPLOAD']._serialized_end=1007
-  _globals['_CREATEUPLOADREQUEST']._serialized_start=1009
-  _globals['_CREATEUPLOADREQUEST']._serialized_end=1095
-  _globals['_CREATEUPLOADRESPONSE']._serialized_start=1097
-  _globals['_CREATEUPLOADRESPONSE']._serialized_end=1162
-  _globals['_WRITEUPLOADREQUEST']._serialized_start=1165
-  _globals['_WRITEUPLOADREQUEST']._serialized_end=1302
-  _globals['_WRITEUPLOADRESPONSE']._serialized_start=1304
-  _globals['_WRITEUPLOADRESPONSE']._serialized_end=1368
-  _globals['_FINISHUPLOADREQUEST']._serialized_start=1370
-  _globals['_FINISHUPLOADREQUEST']._serialized_end=1482
-  _globals['_FINISHUPLOADRESPONSE']._serialized_start=1484
-  _globals['_FINISHUPLOADRESPONSE']._serialized_end=1549
-  _globals['_LISTUPLOADSREQUEST']._serialized_start=1551
-  _globals['_LISTUPLOADSREQUEST']._serialized_end=1655
-  _globals['_LISTUPLOADSRESPONSE']._serialized_start=1657
-  _globals['_LISTUPLOADSRESPONSE']._serialized_end=1747
-  _globals['_DELETEUPLOADREQUEST']._serialized_start=1749
-  _globals['_DELETEUPLOADREQUEST']._serialized_end=1819
-  _globals['_DELETEUPLOADRESPONSE']._serialized_start=1821
-  _globals['_DELETEUPLOADRESPONSE']._serialized_end=1843
+  _globals['_DOWNLOADARTIFACTREQUEST']._serialized_end=393
+  _globals['_DOWNLOADARTIFACTRESPONSE']._serialized_start=395
+  _globals['_DOWNLOADARTIFACTRESPONSE']._serialized_end=510
+  _globals['_GETARTIFACTURLREQUEST']._serialized_start=513
+  _globals['_GETARTIFACTURLREQUEST']._serialized_end=724
+  _globals['_GETARTIFACTURLRESPONSE']._serialized_start=727
+  _globals['_GETARTIFACTURLRESPONSE']._serialized_end=856
+  _globals['_UPLOAD']._serialized_start=859
+  _globals['_UPLOAD']._serialized_end=1035
+  _globals['_CREATEUPLOADREQUEST']._serialized_start=1037
+  _globals['_CREATEUPLOADREQUEST']._serialized_end=1123
+  _globals['_CREATEUPLOADRESPONSE']._serialized_start=1125
+  _globals['_CREATEUPLOADRESPONSE']._serialized_end=1190
+  _globals['_WRITEUPLOADREQUEST']._serialized_start=1193
+  _globals['_WRITEUPLOADREQUEST']._serialized_end=1330
+  _globals['_WRITEUPLOADRESPONSE']._serialized_start=1332
+  _globals['_WRITEUPLOADRESPONSE']._serialized_end=1396
+  _globals['_FINISHUPLOADREQUEST']._serialized_start=1398
+  _globals['_FINISHUPLOADREQUEST']._serialized_end=1510
+  _globals['_FINISHUPLOADRESPONSE']._serialized_start=1512
+  _globals['_FINISHUPLOADRESPONSE']._serialized_end=1577
+  _globals['_LISTUPLOADSREQUEST']._serialized_start=1579
+  _globals['_LISTUPLOADSREQUEST']._serialized_end=1683
+  _globals['_LISTUPLOADSRESPONSE']._serialized_start=1685
+  _globals['_LISTUPLOADSRESPONSE']._serialized_end=1775
+  _globals['_DELETEUPLOADREQUEST']._serialized_start=1777
+  _globals['_DELETEUPLOADREQUEST']._serialized_end=1847
+  _globals['_DELETEUPLOADRESPONSE']._serialized_start=1849
+  _globals['_DELETEUPLOADRESPONSE']._serialized_end=1871
 # @@protoc_insertion_point(module_scope)

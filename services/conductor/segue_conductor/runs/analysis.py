@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Final
 
 from segue.composer.v1 import analysis_pb2, composition_pb2
 from segue_composition import log_rows
-from segue_composition.analysis_state import end_analysis
-from segue_composition.artifact_keys import find_take, is_take, source_ref
+from segue_composition.artifact_keys import is_take, source_ref
+from segue_composition.file_jobs import end_file_job
 from segue_composition.job_kinds import ANALYSIS
 from segue_conductor.analyzer_call import analyze_file
 from segue_conductor.backoff import Backoff, retry_while_unavailable
 from segue_conductor.journal import until_the_store_answers
-from segue_conductor.render.take_analysis import analyze_take
-from segue_conductor.render.take_store import TakeStore
+from segue_conductor.render.take_analysis import analyze_take, named_take
 from segue_conductor.runs.stage_costs import add_file_cost
-from segue_runtime import errors, logs
+from segue_runtime import logs
 from segue_runtime.store import NewEvent
 
 if TYPE_CHECKING:
@@ -66,17 +65,13 @@ class AnalysisRun:
         return lambda: analyze_file(services.peers, services.artifacts, source, limit_s, self._report_progress)
 
     async def _measured_take(self) -> Callable[[], Awaitable[Report]]:
-        services, name = self._services, self._analysis.source
-        found = await find_take(services.store, name)
-        take = await TakeStore(services.artifacts, found[0]).find(found[1], stems=False) if found else None
-        if take is None:
-            raise errors.ArtifactNotFound(f"there is no {name} any more", metadata={"name": name})
-        limit_s = self._settings.time_limit_s
-        return lambda: analyze_take(services.peers, take, limit_s, progress=self._report_progress)
+        peers, limit_s = self._services.peers, self._settings.time_limit_s
+        take = await named_take(self._services, self._analysis.source)
+        return lambda: analyze_take(peers, take, limit_s, progress=self._report_progress)
 
     async def end(self, state: composition_pb2.State.ValueType, error: SegueError | None) -> None:
         """Write the final state."""
-        end_analysis(self._analysis, state, error, time.time())
+        end_file_job(self._analysis, state, error, time.time())
         await self._write(terminal=True)
         log.info("ended", analysis=self.name, state=composition_pb2.State.Name(state))
 

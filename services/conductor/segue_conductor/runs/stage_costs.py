@@ -1,4 +1,4 @@
-"""Measures what stages of compositions, masterings and analyses take, for the estimates of later ones."""
+"""Measures what stages of compositions, masterings, analyses and separations take, for the estimates of later ones."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class MixCost:
 
 
 async def add_file_cost(store: Store, kind: str, source: str, took_s: float) -> None:
-    """Remember what a mastering or an analysis of an upload cost; of outputs, nothing is known before."""
+    """Remember what a mastering, an analysis or a separation of an upload cost; of outputs, nothing is known before."""
     with _left_out(kind):
         upload = await store.get_upload(source)
         if upload is not None and upload.offset >= LEAST_BYTES:

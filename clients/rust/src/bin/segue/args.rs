@@ -6,7 +6,11 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
-use segue_client::proto::segue::music::v1::{Key, LayerKind, Metre, Role};
+use segue_client::proto::segue::{
+    analyzer::v1::SeparatorKind,
+    audio::v1::FileFormat,
+    music::v1::{Key, LayerKind, Metre, Role},
+};
 
 use self::{
     edits::EditArgs,
@@ -90,22 +94,22 @@ pub enum Command {
     Watch(WatchArgs),
     /// Plan a piece without making it; the JSON can be edited and given to `compose --plan`
     Plan(Box<PlanArgs>),
-    /// List compositions, uploads or analyses, newest first
+    /// List compositions, uploads, analyses or separations, newest first
     List(ListArgs),
     /// Show a composition
     Get {
         /// Name, for example compositions/9f2c… or only the first letters, 9f2c
         name: String,
     },
-    /// Cancel compositions or analyses; finished files of compositions can still be downloaded
+    /// Cancel compositions, analyses or separations; finished files of compositions can still be downloaded
     Cancel {
-        /// Names of compositions, or of analyses as `list analyses` prints them
+        /// Names of compositions, or of analyses and separations as `list` has them
         #[arg(required = true)]
         names: Vec<String>,
     },
-    /// Delete finished compositions with all their files, or uploads
+    /// Delete finished compositions or separations with all their files, or uploads
     Delete {
-        /// Names of compositions, or of uploads as `list uploads` prints them
+        /// Names of compositions, or of separations and uploads as `list` has them
         #[arg(required = true)]
         names: Vec<String>,
         /// Delete without asking
@@ -118,6 +122,8 @@ pub enum Command {
     Analyze(AnalyzeArgs),
     /// Master an audio file: loudness, true peak and tone
     Master(MasterArgs),
+    /// Separate an audio file into stems, which add up to it
+    Separate(SeparateArgs),
     /// List the models that can play
     Models,
     /// Show what you have used, by day in UTC
@@ -273,7 +279,7 @@ pub struct PlanArgs {
 
 #[derive(clap::Args)]
 pub struct ListArgs {
-    /// What to list: compositions, uploads or analyses
+    /// What to list: compositions, uploads, analyses, separations
     #[arg(default_value = "compositions", hide_possible_values = true)]
     pub what: ListArg,
     /// Terms joined by AND, for example 'state = "SUCCEEDED"'; of uploads only the owner
@@ -289,6 +295,7 @@ pub enum ListArg {
     Compositions,
     Uploads,
     Analyses,
+    Separations,
 }
 
 #[derive(clap::Args)]
@@ -299,6 +306,58 @@ pub struct AnalyzeArgs {
     /// Write a table in CSV to standard output, a row for each file
     #[arg(long, conflicts_with = "json")]
     pub csv: bool,
+}
+
+#[derive(clap::Args)]
+pub struct SeparateArgs {
+    /// Audio file, or output: compositions/9f2c…/outputs/master.flac
+    pub file: String,
+    /// Folder for the stems
+    #[arg(short, long, alias = "out", value_name = "FOLDER")]
+    pub output: PathBuf,
+    /// flac with 24 bits, or wav with 32-bit float
+    #[arg(long, value_name = "FORMAT", default_value = "flac", hide_possible_values = true)]
+    pub format: StemFormatArg,
+    /// two: harmonic and percussive; four: drums, bass, other and vocals, if the server has weights for them; best: four if it has
+    #[arg(long, value_name = "STEMS", default_value = "best", hide_possible_values = true)]
+    pub stems: StemsArg,
+    /// Replace existing files
+    #[arg(short, long)]
+    pub force: bool,
+}
+
+/// The format of stems. A lossy one would not add up.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum StemFormatArg {
+    Flac,
+    Wav,
+}
+
+impl StemFormatArg {
+    pub fn file_format(self) -> FileFormat {
+        match self {
+            Self::Flac => FileFormat::Flac,
+            Self::Wav => FileFormat::Wav,
+        }
+    }
+}
+
+/// What a recording is separated into.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum StemsArg {
+    Best,
+    Two,
+    Four,
+}
+
+impl StemsArg {
+    pub fn kind(self) -> SeparatorKind {
+        match self {
+            Self::Best => SeparatorKind::Unspecified,
+            Self::Two => SeparatorKind::HarmonicPercussive,
+            Self::Four => SeparatorKind::FourStems,
+        }
+    }
 }
 
 #[derive(clap::Args)]

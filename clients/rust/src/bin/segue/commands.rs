@@ -14,6 +14,7 @@ mod master;
 mod models;
 mod plan;
 mod retry;
+mod separate;
 mod stats;
 mod usage;
 mod watch;
@@ -44,6 +45,7 @@ pub async fn run(args: Args, printer: &Printer) -> Result<(), CliError> {
         Command::Download(args) => download::run(&server, printer, args).await,
         Command::Analyze(args) => analyze::run(&server, printer, &args).await,
         Command::Master(args) => Box::pin(master::run(&server, printer, args)).await,
+        Command::Separate(args) => Box::pin(separate::run(&server, printer, args)).await,
         Command::Models => models::run(&server, printer).await,
         Command::Usage(args) => usage::run(&server, printer, args).await,
         Command::Stats => stats::run(&server, printer).await,

@@ -3,6 +3,7 @@
 use std::{fs, process::Command};
 
 use segue_client::proto::segue::{
+    analyzer::v1::SeparatorKind,
     audio::v1::FileFormat,
     composer::v1::{Analysis, Checkpoint, CompositionEvent, Finished, State, composition_event::Event},
 };
@@ -63,6 +64,7 @@ fn an_empty_list_prints_a_note() {
         (["list", "compositions"], "no compositions yet\n"),
         (["list", "uploads"], "no uploads\n"),
         (["list", "analyses"], "no analyses yet\n"),
+        (["list", "separations"], "no separations yet\n"),
     ] {
         let outcome = segue(&fake, &folder("nothing"), &arguments);
         assert_eq!((outcome.code, outcome.stdout, outcome.stderr.as_str()), (Some(0), Vec::new(), note));
@@ -97,6 +99,40 @@ fn uploads_and_analyses_are_listed_deleted_and_cancelled_by_their_names() {
     let state = fake.state.lock().unwrap();
     assert_eq!(state.cancelled, ["analyses/0123456789"]);
     assert!(state.uploads.keys().eq(["uploads/00000002"]));
+}
+
+#[test]
+fn a_file_is_separated_and_separations_are_listed_cancelled_and_deleted() {
+    let fake = Fake::start(vec![piece(NAME, 1)]);
+    let folder = folder("separate");
+    fs::write(folder.join("mix.wav"), [0; 64]).unwrap();
+    let made = segue(&fake, &folder, &["separate", "mix.wav", "--out", "stems", "--stems", "two", "--format", "wav"]);
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    assert!(made.stderr.contains("ready in") && made.stderr.contains("separated by median-17"), "{}", made.stderr);
+    let written = fs::read_dir(folder.join("stems")).unwrap().count();
+    assert!(written > 0);
+    let again = segue(&fake, &folder, &["separate", "mix.wav", "-o", "stems"]);
+    assert_eq!(again.code, Some(2), "{}", again.stderr);
+    let forced = segue(&fake, &folder, &["separate", "mix.wav", "-o", "stems", "--force", "--json"]);
+    let line: serde_json::Value =
+        serde_json::from_slice(forced.stdout.split(|byte| *byte == b'\n').next().unwrap()).unwrap();
+    assert_eq!(line["separator"]["name"], "median-17");
+    assert!(fake.state.lock().unwrap().uploads.is_empty(), "an upload was left behind");
+    {
+        let state = fake.state.lock().unwrap();
+        let asked = &state.separations[0];
+        assert_eq!((asked.kind, asked.file_format), (SeparatorKind::HarmonicPercussive as i32, FileFormat::Wav as i32));
+        assert_eq!((state.separations[1].kind, state.separations[1].file_format), (0, FileFormat::Flac as i32));
+    }
+    let name = "separations/0123456789";
+    let listed = segue(&fake, &folder, &["list", "separations"]);
+    assert!(String::from_utf8_lossy(&listed.stdout).contains(name));
+    assert_eq!(segue(&fake, &folder, &["cancel", name]).code, Some(0));
+    assert_eq!(fake.state.lock().unwrap().cancelled, [name]);
+    assert_eq!(segue(&fake, &folder, &["delete", "--yes", name]).code, Some(0));
+    assert!(fake.state.lock().unwrap().separations.is_empty());
+    let failed = segue(&Fake::start(Vec::new()), &folder, &["separate", "uploads/00000001", "-o", "stems"]);
+    assert_eq!(failed.code, Some(1), "{}", failed.stderr);
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use segue_client::proto::segue::{composer::v1::*, planner::v1::Estimate, renderer::v1::ModelProfile};
+use segue_client::proto::segue::{
+    analyzer::v1::Separator, composer::v1::*, planner::v1::Estimate, renderer::v1::ModelProfile,
+};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status};
@@ -54,6 +56,7 @@ impl ComposerService for Service {
     type WatchCompositionStream = Flow<WatchCompositionResponse>;
     type DownloadArtifactStream = Flow<DownloadArtifactResponse>;
     type WatchAnalysisStream = Flow<WatchAnalysisResponse>;
+    type WatchSeparationStream = Flow<WatchSeparationResponse>;
 
     async fn compose(&self, request: Request<ComposeRequest>) -> Reply<Self::ComposeStream> {
         self.check(&request)?;
@@ -329,6 +332,66 @@ impl ComposerService for Service {
         state.cancelled.push(name.clone());
         let analysis = Analysis { name, state: State::Cancelled as i32, ..Default::default() };
         reply(CancelAnalysisResponse { analysis: Some(analysis) })
+    }
+
+    async fn create_separation(&self, request: Request<CreateSeparationRequest>) -> Reply<CreateSeparationResponse> {
+        let request = request.into_inner();
+        let separation = Separation {
+            name: "separations/0123456789".into(),
+            source: request.source.clone(),
+            state: State::Queued as i32,
+            ready_in: time(63),
+            ..Default::default()
+        };
+        self.0.lock().unwrap().separations.push(request);
+        reply(CreateSeparationResponse { separation: Some(separation) })
+    }
+
+    /// The stems are the first files of the first piece.
+    async fn get_separation(&self, request: Request<GetSeparationRequest>) -> Reply<GetSeparationResponse> {
+        let state = self.0.lock().unwrap();
+        let outputs = state
+            .pieces
+            .values()
+            .next()
+            .map_or(Vec::new(), |piece| piece.files.iter().take(2).map(|(output, _)| output.clone()).collect());
+        let separation = Separation {
+            name: request.into_inner().name,
+            source: "uploads/00000001".into(),
+            state: if outputs.is_empty() { State::Failed } else { State::Succeeded } as i32,
+            separator: Some(Separator { name: "median-17".into(), ..Default::default() }),
+            outputs,
+            ..Default::default()
+        };
+        reply(GetSeparationResponse { separation: Some(separation) })
+    }
+
+    async fn watch_separation(&self, _: Request<WatchSeparationRequest>) -> Reply<Self::WatchSeparationStream> {
+        Err(Status::unimplemented("not in this fake"))
+    }
+
+    async fn list_separations(&self, _: Request<ListSeparationsRequest>) -> Reply<ListSeparationsResponse> {
+        let state = self.0.lock().unwrap();
+        let separations = state.separations.iter().map(|request| Separation {
+            name: "separations/0123456789".into(),
+            source: request.source.clone(),
+            state: State::Rendering as i32,
+            ..Default::default()
+        });
+        reply(ListSeparationsResponse { separations: separations.collect(), next_page_token: String::new() })
+    }
+
+    async fn cancel_separation(&self, request: Request<CancelSeparationRequest>) -> Reply<CancelSeparationResponse> {
+        let name = request.into_inner().name;
+        let mut state = self.0.lock().unwrap();
+        state.cancelled.push(name.clone());
+        let separation = Separation { name, state: State::Cancelled as i32, ..Default::default() };
+        reply(CancelSeparationResponse { separation: Some(separation) })
+    }
+
+    async fn delete_separation(&self, _: Request<DeleteSeparationRequest>) -> Reply<DeleteSeparationResponse> {
+        self.0.lock().unwrap().separations.clear();
+        reply(DeleteSeparationResponse {})
     }
 
     async fn create_master(&self, request: Request<CreateMasterRequest>) -> Reply<CreateMasterResponse> {

@@ -1,8 +1,8 @@
-//! `segue cancel`: cancels compositions and analyses.
+//! `segue cancel`: cancels compositions, analyses and separations.
 
 use segue_client::{
     json,
-    proto::segue::composer::v1::{CancelAnalysisRequest, CancelCompositionRequest, State},
+    proto::segue::composer::v1::{CancelAnalysisRequest, CancelCompositionRequest, CancelSeparationRequest, State},
     sanitize,
 };
 
@@ -21,6 +21,11 @@ pub async fn run(server: &Server, printer: &Printer, names: &[String]) -> Result
             let analysis = client.cancel_analysis(request).await?.analysis.unwrap_or_default();
             let value = json::to_value("segue.composer.v1.Analysis", &analysis)?;
             (analysis.name, analysis.state, value)
+        } else if name.starts_with(names::SEPARATIONS) {
+            let request = CancelSeparationRequest { name: name.clone() };
+            let separation = client.cancel_separation(request).await?.separation.unwrap_or_default();
+            let value = json::to_value("segue.composer.v1.Separation", &separation)?;
+            (separation.name, separation.state, value)
         } else {
             let request = CancelCompositionRequest { name: names::find(&mut client, name).await? };
             let composition = client.cancel_composition(request).await?.composition.unwrap_or_default();

@@ -1,8 +1,10 @@
-//! `segue list`: lists compositions, uploads or analyses.
+//! `segue list`: lists compositions, uploads, analyses or separations.
 
 use segue_client::{
     Client, json,
-    proto::segue::composer::v1::{ListAnalysesRequest, ListCompositionsRequest, ListUploadsRequest},
+    proto::segue::composer::v1::{
+        ListAnalysesRequest, ListCompositionsRequest, ListSeparationsRequest, ListUploadsRequest,
+    },
 };
 use serde_json::Value;
 
@@ -30,6 +32,7 @@ pub async fn run(server: &Server, printer: &Printer, args: ListArgs) -> Result<(
             ListArg::Compositions => compositions(&mut client, printer, &args, page_size, page_token).await?,
             ListArg::Uploads => uploads(&mut client, &args, page_size, page_token).await?,
             ListArg::Analyses => analyses(&mut client, &args, page_size, page_token).await?,
+            ListArg::Separations => separations(&mut client, &args, page_size, page_token).await?,
         };
         for (line, value) in page.entries.iter().take(left) {
             if printer.json {
@@ -53,6 +56,8 @@ pub async fn run(server: &Server, printer: &Printer, args: ListArgs) -> Result<(
             (ListArg::Uploads, false) => "no upload matches the filter",
             (ListArg::Analyses, true) => "no analyses yet",
             (ListArg::Analyses, false) => "no analysis matches the filter",
+            (ListArg::Separations, true) => "no separations yet",
+            (ListArg::Separations, false) => "no separation matches the filter",
         });
     }
     Ok(())
@@ -88,5 +93,18 @@ async fn analyses(client: &mut Client, args: &ListArgs, page_size: i32, page_tok
     let page = client.list_analyses(request).await?;
     let entry = |each| Ok((summary::analysis(each), json::to_value("segue.composer.v1.Analysis", each)?));
     let entries = page.analyses.iter().map(entry).collect::<Result<_, CliError>>()?;
+    Ok(Page { entries, next_page_token: page.next_page_token })
+}
+
+async fn separations(
+    client: &mut Client,
+    args: &ListArgs,
+    page_size: i32,
+    page_token: String,
+) -> Result<Page, CliError> {
+    let request = ListSeparationsRequest { page_size, page_token, filter: args.filter.clone() };
+    let page = client.list_separations(request).await?;
+    let entry = |each| Ok((summary::separation(each), json::to_value("segue.composer.v1.Separation", each)?));
+    let entries = page.separations.iter().map(entry).collect::<Result<_, CliError>>()?;
     Ok(Page { entries, next_page_token: page.next_page_token })
 }

@@ -8,8 +8,9 @@ use segue_client::{
 
 use crate::{exit::CliError, ui::summary};
 
-/// How the names of analyses and uploads begin. These are written in full.
+/// How the names of analyses, separations and uploads begin. These are written in full.
 pub const ANALYSES: &str = "analyses/";
+pub const SEPARATIONS: &str = "separations/";
 pub const UPLOADS: &str = "uploads/";
 const FOLDER: &str = "compositions/";
 /// Shorter prefixes are seldom unique.

@@ -21,7 +21,7 @@ pub async fn source(client: &mut Client, printer: &Printer, text: &str) -> Resul
 }
 
 fn is_name(text: &str) -> bool {
-    (text.starts_with("compositions/") || text.starts_with("uploads/")) && !Path::new(text).exists()
+    ["compositions/", "separations/", "uploads/"].iter().any(|each| text.starts_with(each)) && !Path::new(text).exists()
 }
 
 /// What is to be measured.

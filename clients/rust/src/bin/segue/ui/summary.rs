@@ -1,7 +1,7 @@
 //! A composition in one line, and its short name.
 
 use segue_client::{
-    proto::segue::composer::v1::{Analysis, Composition, OutputKind, State, Upload},
+    proto::segue::composer::v1::{Analysis, Composition, OutputKind, Separation, State, Upload},
     sanitize,
 };
 
@@ -42,9 +42,17 @@ pub fn upload(upload: &Upload) -> String {
 
 /// An analysis in one line.
 pub fn analysis(analysis: &Analysis) -> String {
-    let created = date(analysis.create_time.as_ref());
-    let state = values::state(analysis.state);
-    format!("{}  {created}  {state:<10}  {}", sanitize(&analysis.name), sanitize(&analysis.source))
+    file_job(&analysis.name, analysis.create_time.as_ref(), analysis.state, &analysis.source)
+}
+
+/// A separation in one line.
+pub fn separation(separation: &Separation) -> String {
+    file_job(&separation.name, separation.create_time.as_ref(), separation.state, &separation.source)
+}
+
+fn file_job(name: &str, created: Option<&Timestamp>, state: i32, source: &str) -> String {
+    let (created, state) = (date(created), values::state(state));
+    format!("{}  {created}  {state:<10}  {}", sanitize(name), sanitize(source))
 }
 
 /// Date and time to the second.

@@ -1,0 +1,1 @@
+"""Stems: a recording separated into parts that add up to it, while it streams."""
