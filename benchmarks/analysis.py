@@ -1,7 +1,7 @@
 """Measures how right tempo, beats, bars and keys are, on excerpts with true labels that no training has seen.
 
 The excerpts are the test half of training/beats: `python -m benchmarks.analysis` makes them anew. An excerpt without an
-answer counts as 0. `--peers` adds librosa and, where it is installed, aubio.
+answer counts as 0. `--peers` adds librosa and, where it is installed, aubio. `--cost` measures what an analysis costs.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 from training.beats import synth
 from training.beats.excerpts import NEEDS_FLUIDSYNTH, SOURCES, excerpts
 
+from benchmarks import analysis_cost
 from benchmarks.report import heading, table
 from segue_analyzer.analysis import AudioAnalysis
 from segue_audio.resample import StreamResampler
@@ -181,7 +182,10 @@ def main() -> int:
     parser.add_argument("--rate", type=int, default=24_000)
     parser.add_argument("--peers", action="store_true", help="measure librosa and aubio too")
     parser.add_argument("--answers", type=Path, help="a file for the scores of each excerpt, as JSON")
+    parser.add_argument("--cost", action="store_true", help="measure processor time, memory and start instead")
     given = parser.parse_args()
+    if given.cost:
+        return analysis_cost.main()
     programs: dict[str, Callable[[Excerpt], Answer]] = {"segue": ours}
     if given.peers:
         programs["librosa"] = librosa_beats

@@ -1,17 +1,17 @@
 """Cascades of second-order sections with SciPy's compiled filter, without the import of scipy.signal.
 
-That import loads most of SciPy: one second and 50 MB in every process. Only one compiled function is needed, and it
-loads alone. When it is not found as expected, scipy.signal is imported: the function is the same.
+Only one compiled function is needed. When it is not found as expected, scipy.signal is imported: the function is the
+same.
 """
 
 from __future__ import annotations
 
 import functools
-import importlib.machinery
-import importlib.util
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from segue_audio.scipy_parts import load_alone
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,19 +47,12 @@ def _compiled() -> Callable[[Float64, Float64, Float64], None]:
 
 
 def _load_alone() -> Callable[[Float64, Float64, Float64], None] | None:
-    """Load the compiled module by itself; None when this SciPy has no such module."""
-    import scipy
-
-    folders = [f"{folder}/signal" for folder in scipy.__path__]
-    spec = importlib.machinery.PathFinder.find_spec("scipy.signal._sosfilt", folders)
-    if spec is None or spec.loader is None:
-        return None
+    """Load the compiled module by itself; None when this SciPy has no such function."""
+    module = load_alone("scipy.signal._sosfilt")
     try:
-        module: Any = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        compiled: Callable[[Float64, Float64, Float64], None] = module._sosfilt  # noqa: SLF001 - there is no public name for it
+        compiled: Callable[[Float64, Float64, Float64], None] = module._sosfilt  # type: ignore[union-attr]  # noqa: SLF001 - there is no public name for it
         # One frame checks that its arguments have not changed.
         compiled(np.array([[2.0, 0, 0, 1, 0, 0]]), probe := np.ones((1, 1)), np.zeros((1, 1, 2)))
-    except (ImportError, AttributeError, TypeError, ValueError):
+    except (AttributeError, TypeError, ValueError):
         return None
     return compiled if probe[0, 0] == 2.0 else None

@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 TAPS = 32
 """Samples in one interpolation; half of them lie before the value."""
 
-_MOST_BETWEEN = 2.7
-"""Upper bound of the sum of the taps' absolute values, and so of an interpolated value relative to the samples."""
+_MOST_OF_BEND = 0.46
+_MOST_OF_SAMPLE = 1.001
+"""Upper bounds of a value between two samples: so much of the higher one, and so much of the largest bend (second
+difference) among the samples in its interpolation. The first is the sum of the absolute values of the taps, less those
+of linear interpolation, after they are summed twice."""
 
 _ROW = 64
 """Frames per row of the matrix product."""
@@ -42,12 +45,14 @@ def _interpolator(factor: int, taps: int) -> Float32:
     return np.ascontiguousarray(matrix.reshape(_ROW + taps - 1, -1).T, dtype=np.float32)
 
 
-def interpolated_peaks(padded: Float32, factor: int, span: int, *, taps: int = TAPS, above: float = 0.0) -> Float32:
+def interpolated_peaks(
+    padded: Float32, factor: int, span: int, *, taps: int = TAPS, above: float = 0.0, least: float = 0.0
+) -> Float32:
     """Return the highest absolute value of each span of frames, over all channels, between the samples too.
 
     `padded` is (channels, frames + taps) with taps / 2 frames of context on both sides; the number of frames is a
     multiple of `_ROW`, and `span` is a power of two. Rows without a sample above `above` in or next to them are not
-    interpolated.
+    interpolated; nor are, with `TAPS` taps, rows that cannot hold a value above `least`.
     """
     frames = padded.shape[1] - taps
     rows, half = frames // _ROW, taps // 2
@@ -56,12 +61,18 @@ def interpolated_peaks(padded: Float32, factor: int, span: int, *, taps: int = T
     peaks = np.zeros((rows, _ROW // cell), dtype=np.float32)
     for channel in padded:
         samples = np.abs(channel)
-        np.maximum(peaks, _highest_of(samples[half : half + frames], cell).reshape(peaks.shape), out=peaks)
+        of_samples = _highest_of(samples[half : half + frames], cell).reshape(peaks.shape)
+        np.maximum(peaks, of_samples, out=peaks)
         first = channel[1:]
         windows = np.ndarray(
             (rows, _ROW + taps - 1), np.float32, first, strides=(_ROW * first.itemsize, first.itemsize)
         )
-        wanted = _rows_above(samples, rows, taps, above) if above > 0 else np.arange(rows, dtype=np.intp)
+        if least > 0 and taps == TAPS:
+            wanted = _rows_exceeding(channel, of_samples.max(axis=1), least)
+        elif above > 0:
+            wanted = _rows_above(samples, rows, taps, above)
+        else:
+            wanted = np.arange(rows, dtype=np.intp)
         if not len(wanted):
             continue
         # With rows side by side the maximum of a cell is taken over whole lines.
@@ -85,13 +96,26 @@ def _highest_of(values: Float32, width: int) -> Float32:
 def _rows_above(samples: Float32, rows: int, taps: int, above: float) -> Index:
     """Return the rows with a sample above `above` in them or within _ROW / 2 of them."""
     first = taps // 2 - _ROW // 2
-    wide = samples[max(0, first) : taps // 2 + rows * _ROW + _ROW // 2]
-    if first < 0:
-        wide = np.concatenate((np.zeros(-first, dtype=np.float32), wide))
-    wide = np.concatenate((wide, np.zeros((rows + 1) * _ROW - len(wide), dtype=np.float32)))
+    return np.flatnonzero(_highest_around(samples[max(0, first) :], rows, max(0, -first)) > above)
+
+
+def _rows_exceeding(channel: Float32, highest: Float32, least: float) -> Index:
+    """Return the rows that may hold a value above `least`: `highest` are the highest samples of the rows."""
+    half, rows = TAPS // 2, len(highest)
+    step = channel[1:] - channel[:-1]
+    bend = np.abs(step[1:] - step[:-1])
+    # The last value of a row lies before the first sample of the next one.
+    highest = np.maximum(highest, np.abs(channel[half + _ROW :: _ROW][:rows]))
+    around = _highest_around(bend, rows, _ROW // 2 - half + 1)
+    return np.flatnonzero(_MOST_OF_SAMPLE * highest + _MOST_OF_BEND * around > least)
+
+
+def _highest_around(values: Float32, rows: int, first: int) -> Float32:
+    """Return the highest value in each row and half a row on both sides; `values` begin at `first` of all these."""
+    wide = np.zeros((rows + 1) * _ROW, dtype=np.float32)
+    wide[first : first + len(values)] = values[: len(wide) - first]
     halves = _highest_of(wide, _ROW // 2)
-    around = np.maximum(np.maximum(halves[:-3:2], halves[1:-2:2]), np.maximum(halves[2:-1:2], halves[3::2]))
-    return np.flatnonzero(around > above)
+    return np.maximum(np.maximum(halves[:-3:2], halves[1:-2:2]), np.maximum(halves[2:-1:2], halves[3::2]))
 
 
 def oversampling(sample_rate: int) -> int:
@@ -137,7 +161,5 @@ class TruePeakMeter:
     def _measure(self) -> None:
         sample_peak = float(np.abs(self._buffer).max())
         self._sample_peak = max(self._sample_peak, sample_peak)
-        if sample_peak * _MOST_BETWEEN > self._highest:
-            # No row whose samples, and those beside it, are 6 dB lower can hold the highest peak of any waveform.
-            peaks = interpolated_peaks(self._buffer, self._factor, _ROW, above=0.5 * self._highest)
-            self._highest = max(self._highest, float(peaks.max()))
+        peaks = interpolated_peaks(self._buffer, self._factor, _ROW, least=self._highest)
+        self._highest = max(self._highest, float(peaks.max()))

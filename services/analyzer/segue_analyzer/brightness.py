@@ -22,7 +22,7 @@ class Brightness:
     def __init__(self, sample_rate: int) -> None:
         self._rate = sample_rate
         self._spectra = SpectrumStream(_SIZE, _SIZE)
-        self._bins_hz = np.arange(_SIZE // 2 + 1) * sample_rate / _SIZE
+        self._bins_hz = (np.arange(_SIZE // 2 + 1) * sample_rate / _SIZE).astype(np.float32)
         self._rows = GrowingRows(1)
 
     def push(self, mono: Float32) -> None:

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 BASS_BELOW_HZ: Final = 150.0
 _CELL: Final = 64
 """Frames per true peak; a section has the cells whose middles it contains."""
-_BLOCK: Final = 8_192
-_MOST_OVERSHOOT: Final = 2.7
-"""Largest ratio of a value between samples to the samples: the sum of the interpolator's taps."""
+_BLOCK: Final = 32_768
 _SILENT: Final = 1e-12
 
 
@@ -103,22 +101,19 @@ class SectionPeaks:
 
     def _measure(self) -> None:
         """Measure the block between half the taps of past and of future, and move on."""
-        loudest = np.abs(self._buffer[:, TAPS // 2 : TAPS // 2 + _BLOCK]).max(axis=0)
-        reach = float(np.abs(self._buffer).max()) * _MOST_OVERSHOOT
+        block = self._buffer[:, TAPS // 2 : TAPS // 2 + _BLOCK]
         searched: list[tuple[int, int, int]] = []
         for index, span in enumerate(self._spans):
             first = max(0, span.first_frame - self._first_frame)
             end = min(_BLOCK, span.end_frame - self._first_frame)
             if first >= end:
                 continue
-            highest = self._highest[index]
-            highest[1] = max(highest[1], float(loudest[first:end].max()))
-            if reach > highest[0]:
-                searched.append((index, first, end))
+            part = block[:, first:end]
+            self._highest[index][1] = max(self._highest[index][1], float(part.max()), -float(part.min()))
+            searched.append((index, first, end))
         if searched:
-            # As in TruePeakMeter: where all samples are 6 dB lower, there is no higher peak.
-            above = 0.5 * float(min(self._highest[index][0] for index, _, _ in searched))
-            true_peaks = interpolated_peaks(self._buffer, self._factor, _CELL, above=above)
+            least = float(min(self._highest[index][0] for index, _, _ in searched))
+            true_peaks = interpolated_peaks(self._buffer, self._factor, _CELL, least=least)
             for index, first, end in searched:
                 cells = true_peaks[(first + _CELL // 2) // _CELL : (end + _CELL // 2) // _CELL]
                 self._highest[index][0] = max(self._highest[index][0], float(cells.max(initial=0.0)))

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from segue_audio.scipy_parts import load_alone
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from segue_audio.arrays import Float32
@@ -14,6 +19,8 @@ if TYPE_CHECKING:
 
 _FRAMES_A_BATCH = 128
 """Spectra per batch; it bounds memory."""
+_LEAST_BATCH = 16
+"""Fewer spectra wait for more: a transform of many rows at once takes a third of the time."""
 
 
 class SpectrumStream:
@@ -46,16 +53,39 @@ class SpectrumStream:
 
     def _ready(self, limit: int | None = None) -> list[Float32]:
         count = max(0, (len(self._waiting) - self.size) // self.hop + 1)
+        if limit is None and count < _LEAST_BATCH:
+            return []
         count = count if limit is None else min(count, limit)
         found: list[Float32] = []
         for start in range(0, count, _FRAMES_A_BATCH):
             stop = min(count, start + _FRAMES_A_BATCH)
             piece = self._waiting[start * self.hop : (stop - 1) * self.hop + self.size]
             frames = np.lib.stride_tricks.sliding_window_view(piece, self.size)[:: self.hop]
-            found.append(np.abs(np.fft.rfft(frames * self._window, axis=1)).astype(np.float32))
+            found.append(np.abs(_transform()(frames * self._window)))
         self._waiting = self._waiting[count * self.hop :].copy()
         self._frames += count
         return found
+
+
+@functools.cache
+def _transform() -> Callable[[Float32], NDArray[np.complex64]]:
+    """Return the real Fourier transform of rows: SciPy's, which takes several rows at once, or numpy's."""
+    module = load_alone("scipy.fft._pocketfft.pypocketfft")
+
+    def through_scipy(rows: Float32) -> NDArray[np.complex64]:
+        spectra: NDArray[np.complex64] = module.r2c(rows, [1])  # type: ignore[union-attr]
+        return spectra
+
+    try:
+        # One row checks that its arguments have not changed.
+        known = through_scipy(np.array([[1, 2, 3, 4]], dtype=np.float32))
+    except (AttributeError, TypeError, ValueError):
+        return _through_numpy
+    return through_scipy if np.allclose(known, [[10, -2 + 2j, -2]]) else _through_numpy
+
+
+def _through_numpy(rows: Float32) -> NDArray[np.complex64]:
+    return np.fft.rfft(rows, axis=1).astype(np.complex64)
 
 
 class GrowingRows:

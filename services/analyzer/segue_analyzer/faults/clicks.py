@@ -88,15 +88,18 @@ class ClickDetector:
         samples = np.concatenate([self._past, planar], axis=1)
         whole = max(0, (samples.shape[1] - 3) // self._cell_frames)
         if whole:
-            step = np.diff(samples[:, : whole * self._cell_frames + 3], axis=1)
-            bend = np.diff(step, axis=1)
+            used = samples[:, : whole * self._cell_frames + 3]
+            step = used[:, 1:] - used[:, :-1]
+            bend = step[:, 1:] - step[:, :-1]
             # A jump bends there and back within two samples; the start of a tone bends once.
-            both = np.maximum(0.0, -bend[:, 1:] * bend[:, :-1]).max(axis=0)
-            rough = np.sqrt(both).reshape(whole, -1)
-            inside = rough.argmax(axis=1)
-            starts = self._position + np.arange(whole) * self._cell_frames
-            self._cells = np.concatenate([self._cells, rough.max(axis=1)])
-            self._places = np.concatenate([self._places, starts + inside + 2])
+            both = (bend[:, 1:] * bend[:, :-1]).min(axis=0).reshape(whole, -1)
+            highest = np.sqrt(np.maximum(0.0, -both.min(axis=1)))
+            places = self._position + np.arange(whole) * self._cell_frames
+            # Lower cells are no clicks, so nobody asks for their places.
+            jumps = np.flatnonzero(highest > _LEAST_JUMP)
+            places[jumps] += both[jumps].argmin(axis=1) + 2
+            self._cells = np.concatenate([self._cells, highest])
+            self._places = np.concatenate([self._places, places])
             self._position += whole * self._cell_frames
         self._past = samples[:, whole * self._cell_frames :].copy()
         self._check(len(self._cells) - self._around)

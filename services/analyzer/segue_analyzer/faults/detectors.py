@@ -99,7 +99,7 @@ class DcDetector:
         position = 0
         while position < frames:
             take = min(frames - position, self._block_frames - self._filled)
-            self._open += planar[:, position : position + take].sum(axis=1, dtype=np.float64)
+            self._open += planar[:, position : position + take].sum(axis=1)
             self._filled += take
             position += take
             if self._filled == self._block_frames:
@@ -136,17 +136,24 @@ class SilenceDetector:
 
     def push(self, loudest: Float32) -> None:
         """Add the loudest sample of each frame."""
-        loud = np.flatnonzero(loudest >= SILENT_BELOW) + self._position
-        self._position += len(loudest)
-        if len(loud) == 0:
+        loud = loudest >= SILENT_BELOW
+        first = self._position
+        self._position += len(loud)
+        if not loud.any():
             return
         if self._first_loud is None:
-            self._first_loud = int(loud[0])
+            self._first_loud = first + int(loud.argmax())
             self._last_loud = self._first_loud
-        known = np.concatenate([[self._last_loud], loud])
-        for place in np.flatnonzero(np.diff(known) > self._gap_frames + 1):
-            self._gaps.add(int(known[place]) + 1, int(known[place + 1]))
-        self._last_loud = int(loud[-1])
+        # Only the ends of silent runs count, and there are few of them.
+        changes = np.flatnonzero(loud[1:] != loud[:-1])
+        ends = first + 1 + changes[loud[changes + 1]]
+        starts = first + changes[loud[changes]]
+        if loud[0]:
+            ends = np.concatenate([[first], ends])
+        known = np.concatenate([[self._last_loud], starts])[: len(ends)]
+        for place in np.flatnonzero(ends - known > self._gap_frames + 1):
+            self._gaps.add(int(known[place]) + 1, int(ends[place]))
+        self._last_loud = first + len(loud) - 1 - int(loud[::-1].argmax())
 
     @property
     def leading_frames(self) -> int:

@@ -32,7 +32,7 @@ _PLANNED_OCTAVES: Final = 0.45
 """A plan chooses the octave: nothing further from its tempo is considered."""
 _WINDOW_STEPS: Final = 120 * STEPS_PER_SECOND
 _MARGIN_STEPS: Final = 15 * STEPS_PER_SECOND
-_NONE: Final = 255
+_MOST_DISTANCES: Final = 254
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def distances_for(planned: float | None) -> Distances:
         slowest, fastest = planned * 2.0**-_PLANNED_OCTAVES, planned * 2.0**_PLANNED_OCTAVES
     shortest = max(8, int(60 * STEPS_PER_SECOND / fastest))
     longest = max(shortest + 1, int(np.ceil(60 * STEPS_PER_SECOND / slowest)))
-    count = min(longest - shortest + 1, _NONE - 1)
+    count = min(longest - shortest + 1, _MOST_DISTANCES)
     steps = np.unique(np.round(np.linspace(shortest, longest, count)).astype(np.intp))
     middle, octaves = (_USUAL, _USUAL_OCTAVES) if planned is None else (planned, 0.5 * _PLANNED_OCTAVES)
     seconds = steps / STEPS_PER_SECOND
@@ -86,37 +86,57 @@ def best_chain(gain: Float64, distances: Distances) -> Index:
     distance apart, so as many steps are computed at once.
     """
     steps, count = distances.steps, len(distances.steps)
-    at_once = int(steps[0])
-    arrived = np.full((len(gain), count), -np.inf, dtype=np.float32)
-    leaving = np.full((len(gain), count), -np.inf, dtype=np.float32)
-    came_by = np.full((len(gain), count), _NONE, dtype=np.uint8)
-    columns = np.arange(count)
-    change = distances.change.T.astype(np.float32)
+    at_once, longest = int(steps[0]), int(steps[-1])
+    usual = distances.usual.astype(np.float32)
+    arrived = np.empty((len(gain), count), dtype=np.float32)
+    # No chain comes from before the first step.
+    leaving = np.full((longest + len(gain), count), -np.inf, dtype=np.float32)
+    before = (np.arange(at_once)[:, None] + longest - steps) * count + np.arange(count)
+    band = _band_of(distances.change, at_once)
     for start in range(0, len(gain), at_once):
-        here = np.arange(start, min(start + at_once, len(gain)))
-        before = here[:, None] - steps
-        came = np.where(before >= 0, leaving[np.maximum(before, 0), columns], -np.inf)
-        arrived[here] = came + (gain[here][:, None] + distances.usual)
-        # From each distance before (last axis) to the next one.
-        onward = arrived[here][:, None, :] + change
-        best = onward.argmax(axis=2)
-        value = np.take_along_axis(onward, best[:, :, None], axis=2)[:, :, 0]
-        begins = gain[here][:, None] >= value
-        leaving[here] = np.where(begins, gain[here][:, None], value)
-        came_by[here] = np.where(begins, _NONE, best)
-    return _traced(arrived, came_by, steps)
+        here = gain[start : start + at_once, None].astype(np.float32)
+        came = arrived[start : start + at_once]
+        came[:] = leaving.reshape(-1)[before[: len(here)] + start * count]
+        came += here + usual
+        onward = _best_onward(came, band[:, :, : len(here)])
+        leaving[longest + start : longest + start + len(here)] = np.maximum(here, onward)
+    return _traced(gain, arrived, distances)
 
 
-def _traced(arrived: Float32, came_by: np.ndarray[tuple[int, int], np.dtype[np.uint8]], steps: Index) -> Index:
+def _band_of(change: Float64, at_once: int) -> Float32:
+    """Return the weights of small changes, (changes, columns, steps), the same for all steps; others weigh the same."""
+    count = len(change)
+    rows, columns = np.nonzero(change > -_JUMP_COST)
+    reach = int(np.abs(rows - columns).max(initial=0))
+    band = np.full((2 * reach + 1, count, at_once), -np.inf, dtype=np.float32)
+    band[rows - columns + reach, columns] = change[rows, columns][:, None]
+    return band
+
+
+def _best_onward(arrived: Float32, band: Float32) -> Float32:
+    """Return the best sum for each next distance, (steps, columns)."""
+    reach, (steps, count) = len(band) // 2, arrived.shape
+    padded = np.full((count + 2 * reach, steps), -np.inf, dtype=np.float32)
+    padded[reach : reach + count] = arrived.T
+    # Each change is a shift; with columns outside and steps inside, a shift is one run of memory.
+    shifts = np.lib.stride_tricks.sliding_window_view(padded.reshape(-1), count * steps)[::steps]
+    near: Float32 = (shifts + band.reshape(len(band), -1)).max(axis=0).reshape(count, steps).T
+    far: Float32 = arrived.max(axis=1, keepdims=True) - np.float32(_JUMP_COST)
+    return np.maximum(near, far)
+
+
+def _traced(gain: Float64, arrived: Float32, distances: Distances) -> Index:
     """Follow the best chain from its end to its beginning."""
     if not np.isfinite(arrived).any():
         return np.zeros(0, dtype=np.intp)
+    change = distances.change.astype(np.float32)
     step, column = (int(each) for each in np.unravel_index(int(arrived.argmax()), arrived.shape))
-    chain = [step]
-    while column != _NONE:
-        step -= int(steps[column])
+    chain = [step, step := step - int(distances.steps[column])]
+    # Few pairs are in the chain, so their origins are found again instead of kept.
+    while (onward := arrived[step] + change[:, column]).max() > np.float32(gain[step]):
+        column = int(onward.argmax())
+        step -= int(distances.steps[column])
         chain.append(step)
-        column = int(came_by[step, column])
     return np.array(chain[::-1], dtype=np.intp)
 
 

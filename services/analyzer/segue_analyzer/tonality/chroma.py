@@ -116,16 +116,16 @@ class ChromaStream:
         semitones = 12 * np.log2(hertz / _A4_HZ) + 69
         self._deviation += complex((weight * np.exp(2j * np.pi * semitones)).sum())
         self._weight += float(weight.sum())
-        rows = np.zeros((len(magnitudes), 2, _BINS))
-        is_bass = (hertz < _BASS_BELOW_HZ).astype(np.intp)
         fine = (semitones % 12) * (_BINS // 12)
         whole = np.floor(fine).astype(np.intp)
         part = fine - whole
         # Above 800 Hz overtones outnumber fundamentals.
         weight = weight * np.minimum(1.0, 800.0 / hertz)
-        np.add.at(rows, (frame, is_bass, whole % _BINS), weight * (1 - part))
-        np.add.at(rows, (frame, is_bass, (whole + 1) % _BINS), weight * part)
-        self._rows.extend(rows.reshape(len(rows), -1))
+        row = (2 * frame + (hertz < _BASS_BELOW_HZ)) * _BINS
+        places = np.concatenate([row + whole % _BINS, row + (whole + 1) % _BINS])
+        shares = np.concatenate([weight * (1 - part), weight * part])
+        rows = np.bincount(places, shares, len(magnitudes) * 2 * _BINS).astype(np.float32)
+        self._rows.extend(rows.reshape(len(magnitudes), -1))
 
 
 def _folding(tuning_semitones: float) -> Float64:
