@@ -165,7 +165,7 @@ def _warns(heard: Heard, wanted: list[str]) -> bool:
 
 def _unread(heard: Heard, wanted: list[str]) -> bool:
     texts = [each.text for each in heard.plan.warnings if each.code == "prompt_not_read"]
-    return not texts if not wanted else all(any(repr(words) in text for text in texts) for words in wanted)
+    return not texts if not wanted else all(any(words in text for text in texts) for words in wanted)
 
 
 def _transition_before(heard: Heard, role: str) -> bool:
@@ -214,5 +214,7 @@ CHECKS: Final[dict[str, Callable[[Heard, Any], bool]]] = {
     "tempos": _tempos,
     "warns": _warns,
     "unread": _unread,
-    "guessed": lambda h, w: (not h.reading_words("spelling")) if not w else w.items() <= h.reading_words("spelling").items(),
+    "guessed": lambda h, w: (
+        (not h.reading_words("spelling")) if not w else w.items() <= h.reading_words("spelling").items()
+    ),
 }

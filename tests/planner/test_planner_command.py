@@ -95,7 +95,7 @@ def test_a_partial_plan_is_completed_and_its_picture_marks_given_values(segued: 
     (tmp_path / "partial.json").write_text(json.dumps(PARTIAL))
     code, out, _ = segued("plan", "--plan", "partial.json", "-o", "whole.json")
     assert code == 0
-    for line in ("key        E dorian  <- asked for", "metre      3/4  <- asked for", "genre      lofi  <- default"):
+    for line in ("key        E dorian  <- asked for", "metre      3/4  <- asked for", "genre      pop  <- default"):
         assert line in out
     assert "The big one: 3 bars" in out
     whole = json.loads((tmp_path / "whole.json").read_text())

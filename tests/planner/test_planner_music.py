@@ -35,7 +35,7 @@ def test_every_genre_gives_valid_plans_of_every_length(genre: str, duration_ns: 
 @pytest.mark.parametrize("genre", NAMES)
 def test_an_unstated_tempo_gives_whole_phrases_and_a_short_ring_out(genre: str) -> None:
     for seconds in (60, 95, 180, 240):
-        plan = made("x", seconds, genre=genre)
+        plan = made("music", seconds, genre=genre)
         low, high = genres()[genre].tempo_bpm
         # A narrow tempo range of the genre may leave half a phrase.
         assert sum(spec.bars for spec in specs(plan)) % (4 if high > low * 1.15 else 2) == 0
@@ -87,7 +87,7 @@ def test_a_loop_that_is_not_whole_bars_gives_a_warning_with_the_nearest_lengths(
     plan = made("loop, 100 bpm", 10)
     assert plan.sections[-1].spec.tail_frames > 0
     assert "loop_gap" in codes(plan)
-    assert "9.600 s or 12.000 s" in plan.warnings[0].text
+    assert any("9.600 s or 12.000 s" in each.text for each in plan.warnings)
 
 
 @pytest.mark.parametrize("genre", NAMES)

@@ -28,9 +28,10 @@ HARD_END_S: Final = 5.0
 async def open_planner(settings: Settings, _lifecycle: Lifecycle, _metrics: Metrics) -> Service:
     """Return the planner's service."""
     from segue.planner.v1 import planner_pb2_grpc
+    from segue_planner.genres.artists import Artists
     from segue_planner.service import SERVICE, PlannerService, make_language_model, warm
 
-    planner = PlannerService(make_language_model(settings.planner))
+    planner = PlannerService(make_language_model(settings.planner), Artists(settings.planner.artists))
     made = service(SERVICE, planner, planner_pb2_grpc.add_PlannerServiceServicer_to_server, warm)
     return replace(made, headers_first=True)
 

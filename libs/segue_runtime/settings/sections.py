@@ -114,6 +114,10 @@ class PlannerSettings:
     listen: str = endpoint("127.0.0.1:7301", LISTEN)
     address: str = endpoint("", ADDRESS)
     backend: str = choice("rules", ("rules", "ollama"), "Source of words, form and chords: rules, or a model too.")
+    artists: str = choice(
+        "read", ("read", "ignore", "refuse"),
+        "Names of artists in prompts: read their style, ignore them, or refuse the request.",
+    )  # fmt: skip
     ollama_url: str = text("http://127.0.0.1:11434", "Server with Ollama's chat API; it receives the prompts.")
     ollama_model: str = text("llama3.2", "Model on that server.")
     ollama_token: str = text("", "Bearer token to send to that server.", secret=True)

@@ -15,6 +15,7 @@ from segue_planner.checks.section_checks import check_section
 from segue_planner.facts.decision_log import MAX_ENTRIES, DecisionLog
 from segue_planner.facts.plan_readings import readings_of
 from segue_planner.genres.genre import first_genre, genres
+from segue_planner.genres.votes import count_votes
 from segue_planner.limits import DEFAULT_RATE, MAX_STYLE_BYTES
 from segue_planner.lyrics.brief_lyrics import BriefLyrics, check_brief_lyrics
 from segue_planner.lyrics.section_lyrics import check_lyrics, warn_if_crowded, with_lyrics, with_voices
@@ -106,7 +107,10 @@ class PlanCompletion:
             return self._brief.genre
         without = read_negative_prompt(self._brief.negative_prompt).without_genres
         stated = read_prompt(self._prompt).genre
-        return stated.value if stated and stated.value not in without else first_genre(without).name
+        if stated and stated.value not in without:
+            return stated.value
+        voted = count_votes(read_prompt(self._prompt).votes, without)
+        return voted.genre if voted else first_genre(without).name
 
     def _filled_specs(self) -> list[SectionSpec]:
         plan = self._plan

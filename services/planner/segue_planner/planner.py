@@ -17,6 +17,7 @@ from segue_planner.form.lengths import TUNING, LengthFitter, TimedForm
 from segue_planner.form.outline import outline_form
 from segue_planner.form.request import FormRequest, ProposedSection
 from segue_planner.form.roles import merge_proposal
+from segue_planner.genres.artists import Artists, with_artists, without_names
 from segue_planner.language_model.proposal import Proposal
 from segue_planner.limits import MAX_SECTIONS
 from segue_planner.lyrics.brief_lyrics import BriefLyrics
@@ -24,7 +25,7 @@ from segue_planner.names import bars_name, role_name
 from segue_planner.parts.motif import random_of
 from segue_planner.parts.placement import place_sections, with_same_timbre
 from segue_planner.parts.section_writer import SectionWriter
-from segue_planner.prompt.clauses import not_read
+from segue_planner.prompt.clauses import not_read, quoted
 from segue_planner.prompt.exclusions import read_negative_prompt, with_exclusions
 from segue_planner.prompt.reader import read_prompt
 from segue_planner.text import clean, clip
@@ -56,6 +57,7 @@ class Planner:
         profiles: Sequence[ModelProfile] = (),
         prompt: PromptFacts | None = None,
         proposal: Proposal | str | None = None,
+        artists: Artists = Artists.READ,
     ) -> None:
         """`prompt` are the facts of the brief's prompt, when they are read already.
 
@@ -63,9 +65,10 @@ class Planner:
         """
         self._brief = brief
         self._profiles = profiles
-        self._prompt_text = clean(brief.prompt)
+        text = clean(brief.prompt)
         excluded = read_negative_prompt(brief.negative_prompt)
-        self._prompt = with_exclusions(prompt or read_prompt(self._prompt_text), excluded)
+        self._prompt = with_exclusions(with_artists(prompt or read_prompt(text), artists), excluded)
+        self._prompt_text = without_names(text, self._prompt.artists)
         self._log = DecisionLog()
         self._proposal = proposal if isinstance(proposal, Proposal) else Proposal()
         if isinstance(proposal, str):
@@ -85,6 +88,10 @@ class Planner:
             self._log.warn("prompt_contradiction", remark)
         if self._prompt.unread and not (self._profiles and self._profiles[0].uses_negative_prompt):
             self._log.warn("negative_prompt_not_read", not_read(self._prompt.unread))
+        for typed, meant in self._prompt.spelling.items():
+            self._log.record("spelling", meant, Origin.PROMPT, typed)
+        if self._prompt.not_understood and not (self._profiles and self._profiles[0].uses_prompt):
+            self._log.warn("prompt_not_read", f"not understood, without effect: {quoted(self._prompt.not_understood)}")
         self._log.record("seed", str(self._seed), Origin.DEFAULT if self._brief.seed is None else Origin.CALLER)
         self._check_voices()
         facts = self._resolve_facts()

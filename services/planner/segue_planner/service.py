@@ -11,6 +11,7 @@ from segue_music.plan import Brief, ModelProfile
 from segue_planner.checks.model_checks import check_lengths
 from segue_planner.completion import complete_plan
 from segue_planner.estimate import PlanEstimate, estimate_plan
+from segue_planner.genres.artists import Artists
 from segue_planner.language_model.client import LanguageModel, make_language_model
 from segue_planner.planner import Planner, seed_of
 from segue_planner.prompt.reader import read_prompt
@@ -44,8 +45,8 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
     mesh, every other stream would wait for it.
     """
 
-    def __init__(self, language_model: LanguageModel | None = None) -> None:
-        self._language_model = language_model
+    def __init__(self, language_model: LanguageModel | None = None, artists: Artists = Artists.READ) -> None:
+        self._language_model, self._artists = language_model, artists
 
     async def CreatePlan(
         self, request: planner_pb2.CreatePlanRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -69,7 +70,7 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
     async def _plan(
         self, brief: Brief, profiles: Sequence[ModelProfile], context: grpc.aio.ServicerContext[Any, Any]
     ) -> Plan:
-        plan = await asyncio.to_thread(lambda: Planner(brief, profiles).plan())
+        plan = await asyncio.to_thread(lambda: Planner(brief, profiles, artists=self._artists).plan())
         if self._language_model is None:
             return plan
         # The rules have accepted the brief; only now is the language model asked.
@@ -79,7 +80,7 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
         proposal = await self._language_model.propose(
             text, brief, prompt, seed_of(brief), None if left_s is None else left_s - RESERVED_S
         )
-        return await asyncio.to_thread(lambda: Planner(brief, profiles, prompt, proposal).plan())
+        return await asyncio.to_thread(lambda: Planner(brief, profiles, prompt, proposal, self._artists).plan())
 
 
 def _response(plan: Plan, profiles: Sequence[ModelProfile]) -> planner_pb2.CreatePlanResponse:

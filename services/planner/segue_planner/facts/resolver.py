@@ -12,8 +12,10 @@ from segue_music.timing import NANOSECONDS
 from segue_planner.averages import mean
 from segue_planner.facts.piece_facts import PieceFacts, TempoRange
 from segue_planner.genres.genre import first_genre, genres, unknown_genre
+from segue_planner.genres.votes import STRONG, count_votes
 from segue_planner.limits import DEFAULT_LOOP_BARS, DEFAULT_RATE, DEFAULT_SECONDS, FASTEST, SLOWEST
 from segue_planner.names import bpm_name, metre_name
+from segue_planner.prompt.clauses import quoted
 from segue_planner.prompt.prompt_facts import Stated
 from segue_planner.prompt.word_list.words import word_list
 from segue_runtime import errors
@@ -26,14 +28,12 @@ if TYPE_CHECKING:
     from segue_planner.prompt.prompt_facts import PromptFacts
 
 TONICS: Final = ("C", "D", "Eb", "E", "F", "G", "A", "Bb")
-# Instruments that make a piece chamber music when no others play.
 SHARED_BPM: Final = 4
 """The width of the narrowest range of an unstated tempo."""
 AWAY: Final = 0.5
 """How far a piece without a wanted mood goes into the opposite direction of the denied ones, as a share."""
-CHAMBER: Final = frozenset(
-    {"piano", "violin", "viola", "cello", "string quartet", "strings", "harp", "organ", "flute", "oboe", "clarinet"}
-)
+SUGGESTIONS: Final = ("folk", "house", "cinematic")
+"""Genres that the warning about a default genre names."""
 
 
 class FactResolver:
@@ -107,12 +107,31 @@ class FactResolver:
         if stated:
             self._log.record("genre", stated.value, Origin.PROMPT, stated.words)
             return known[stated.value]
-        if self._suggested_genre and self._suggested_genre not in without:
-            self._log.record("genre", self._suggested_genre, Origin.LANGUAGE_MODEL)
-            return known[self._suggested_genre]
-        is_chamber = bool(self._prompt.only) and set(self._prompt.instruments) <= CHAMBER
-        found = known["classical"] if is_chamber and "classical" not in without else first_genre(without)
+        return self._indicated_genre()
+
+    def _indicated_genre(self) -> Genre:
+        """Return the genre that the prompt indicates, a language model suggests, or the default."""
+        known, without = genres(), self._prompt.without_genres
+        voted = count_votes(self._prompt.votes, without)
+        suggested = self._suggested_genre not in without and self._suggested_genre
+        if suggested and (voted is None or voted.weight < STRONG):
+            self._log.record("genre", suggested, Origin.LANGUAGE_MODEL)
+            return known[suggested]
+        if voted is not None:
+            self._log.record("genre", voted.genre, Origin.PROMPT, voted.words)
+            borrowing = [vote.words for vote in self._prompt.votes if vote.kind == "borrowed"]
+            if borrowing:
+                self._log.warn(
+                    "genre_borrowed", f"{quoted(borrowing)} has no style of its own; it is played as {voted.genre}"
+                )
+            return known[voted.genre]
+        found = first_genre(without)
         self._log.record("genre", found.name, Origin.DEFAULT)
+        others = " or ".join(repr(name) for name in SUGGESTIONS if name not in without)
+        self._log.warn(
+            "genre_default",
+            f"nothing in the prompt indicates a genre; it is planned as {found.name}. Name one: {others}",
+        )
         return found
 
     def _kind(self) -> Kind:

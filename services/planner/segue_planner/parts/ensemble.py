@@ -14,7 +14,7 @@ from segue_runtime import errors
 from segue_runtime.errors import FieldViolation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from segue_music.plan import Brief
     from segue_planner.facts.decision_log import DecisionLog
@@ -41,7 +41,21 @@ ENTRY_ORDER: Final[tuple[LayerKind, ...]] = (L.HARMONY, L.BASS, L.RHYTHM, L.LEAD
 # Names of several players together, with the instruments of each layer.
 GROUPS: Final[Mapping[str, Mapping[LayerKind, tuple[str, ...]]]] = {
     "string quartet": {L.BASS: ("cello",), L.HARMONY: ("viola",), L.LEAD: ("violin",)},
-}
+    "string trio": {L.BASS: ("cello",), L.HARMONY: ("viola",), L.LEAD: ("violin",)},
+    "piano trio": {L.BASS: ("cello",), L.HARMONY: ("piano",), L.LEAD: ("violin",)},
+    "jazz trio": {L.RHYTHM: ("brush drums",), L.BASS: ("upright bass",), L.HARMONY: ("piano",), L.LEAD: ("piano",)},
+    "brass quintet": {L.BASS: ("tuba",), L.HARMONY: ("french horn", "trombone"), L.LEAD: ("trumpet",)},
+    "wind quintet": {L.BASS: ("bassoon",), L.HARMONY: ("clarinet", "french horn"), L.LEAD: ("flute", "oboe")},
+    "saxophone quartet": {L.BASS: ("saxophone",), L.HARMONY: ("saxophone",), L.LEAD: ("saxophone",)},
+    "power trio": {
+        L.RHYTHM: ("drums",), L.BASS: ("electric bass",), L.HARMONY: ("electric guitar",), L.LEAD: ("electric guitar",)
+    },
+    "voices": {L.VOCALS: ("vocals",)},
+}  # fmt: skip
+WHOLE_KITS: Final = frozenset({"drums", "drum machine", "brush drums", "beat"})
+"""Names of a whole drum kit, which replaces the genre's; every other drum joins it."""
+CHORDAL: Final = frozenset({"music box", "marimba", "kalimba", "hang", "glockenspiel", "xylophone", "bells"})
+"""Instruments of melodies that play chords too when they are alone."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +78,9 @@ class EnsembleBuilder:
         self._brief, self._prompt, self._genre, self._log = brief, prompt, genre, log
         self._layers: dict[LayerKind, tuple[str, ...]] = {kind: tuple(names) for kind, names in genre.layers.items()}
         self._wanted: dict[LayerKind, list[str]] = {}
-        self._others_excluded = bool(prompt.only) and not brief.instruments
+        alone = prompt.alone if not brief.genre and not brief.include_layers else ""
+        self._only = "" if brief.instruments else prompt.only or alone
+        self._others_excluded = bool(self._only)
 
     def build(self) -> Ensemble:
         """Return the ensemble; the steps depend on their order."""
@@ -73,7 +89,7 @@ class EnsembleBuilder:
         self._collect_stated_instruments()
         if self._others_excluded:
             self._layers = {}
-            self._log.record("layers", "only these instruments", Origin.PROMPT, self._prompt.only)
+            self._log.record("layers", "only these instruments", Origin.PROMPT, self._only)
         self._expand_groups()
         self._replace_denied_instruments()
         self._distribute_wanted()
@@ -124,6 +140,8 @@ class EnsembleBuilder:
                 self._log.warn_contradiction("layers", f"no {layer_names([kind])}", words)
                 continue
             self._log.record("instrument", name, Origin.PROMPT, words)
+            if name in GROUPS and self._only:
+                continue
             if name in GENERIC:
                 self._wanted.setdefault(kind, [])
                 self._layers.setdefault(kind, self._substitute(kind))
@@ -138,11 +156,11 @@ class EnsembleBuilder:
 
     def _expand_groups(self) -> None:
         """Give the players of a named group the layers that no other named instrument has."""
-        for names in list(self._wanted.values()):
-            for name in names:
-                self._layers |= {
-                    kind: players for kind, players in GROUPS.get(name, {}).items() if kind not in self._wanted
-                }
+        named = [name for names in self._wanted.values() for name in names]
+        for group in [self._prompt.group] if self._prompt.group and not self._brief.instruments else named:
+            self._layers |= {
+                kind: players for kind, players in GROUPS.get(group, {}).items() if kind not in self._wanted
+            }
 
     def _replace_denied_instruments(self) -> None:
         """Replace the genre's instruments that the prompt denies. "No synth" denies the synth lead too."""
@@ -169,9 +187,16 @@ class EnsembleBuilder:
                     taken[other] = [taken[kind].pop()]
         for kind, names in taken.items():
             if names:
-                self._layers[kind] = tuple(dict.fromkeys(names))[:MAX_IN_LAYER]
+                self._layers[kind] = tuple(dict.fromkeys((*self._kit(kind, names), *names)))[:MAX_IN_LAYER]
         self._wanted = taken
         self._assign_melody()
+
+    def _kit(self, kind: LayerKind, names: Sequence[str]) -> tuple[str, ...]:
+        """Return the genre's drums, which a named drum joins: "funk with cowbell" keeps its groove."""
+        is_denied = kind in self._unplayed() or self._others_excluded
+        if kind != L.RHYTHM or is_denied or not WHOLE_KITS.isdisjoint(names) or self._brief.instruments:
+            return ()
+        return self._layers.get(kind, ())
 
     def _assign_melody(self) -> None:
         """Give the melody to a wanted instrument when no others play, and in chamber music.
@@ -180,6 +205,8 @@ class EnsembleBuilder:
         """
         alone = self._others_excluded
         chamber = self._genre.form == "sonata" and set(self._wanted) == {L.HARMONY}
+        if alone and set(self._wanted) == {L.LEAD} and CHORDAL & set(self._wanted[L.LEAD]):
+            self._layers[L.HARMONY] = self._layers[L.LEAD]
         if L.LEAD in self._unplayed() or L.LEAD in self._wanted or not (alone or chamber):
             return
         if self._wanted.get(L.HARMONY):

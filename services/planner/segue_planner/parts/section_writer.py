@@ -12,6 +12,7 @@ from segue_planner.averages import mean
 from segue_planner.checks.brief_checks import refuse_long_negative_prompt
 from segue_planner.form.roles import PEAKS
 from segue_planner.form.transitions import choose_transition
+from segue_planner.genres.artists import without_names
 from segue_planner.limits import MAX_NEGATIVE_PROMPT_BYTES, MAX_STYLE_BYTES
 from segue_planner.parts.arrangement import Arranger
 from segue_planner.parts.cadences import choose_cadence
@@ -82,7 +83,7 @@ class SectionWriter:
         """`proposed` are a language model's sections when its form is used, else nothing."""
         self._lyrics = lyrics
         self._brief, self._prompt, self._profile, self._log = brief, prompt, profile, log
-        self._prompt_text, self._chance = clean(brief.prompt), chance
+        self._prompt_text, self._chance = without_names(clean(brief.prompt), prompt.artists), chance
         self._facts, self._timed, self._proposed = facts, timed, proposed
 
     def write(self) -> list[SectionSpec]:

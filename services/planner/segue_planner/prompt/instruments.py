@@ -19,9 +19,35 @@ if TYPE_CHECKING:
     from segue_planner.prompt.prompt_facts import PromptFacts
     from segue_planner.prompt.word_list.phrases import PhraseMatch
 
-ARTICLES: Final = frozenset({"a", "an", "the", "some", "one", "any", "with"})
+ARTICLES: Final = frozenset(
+    {
+        "a", "an", "the", "some", "one", "any", "with", "me", "and", "my", "eine", "ein", "un", "une", "una", "il",
+        "le", "la", "el", "lonely", "soft",
+    }
+)  # fmt: skip
+MAX_GAP: Final = 3
+"""The number of words between "just" and the instrument: "just me and my guitar"."""
+JOINS: Final = frozenset(
+    {
+        "with", "w", "featuring", "feat", "plus", "add", "adding", "extra", "mit", "avec", "con", "com", "met", "from",
+        "over", "into", "of",
+    }
+)  # fmt: skip
+"""Words before an instrument that joins others."""
+BANDS: Final = frozenset(
+    {"band", "beat", "beats", "groove", "ensemble", "duet", "song", "tune", "everyone", "full", "drop", "anthem", "rap"}
+)
+"""Words that make others play beside the only named instrument."""
+SUGGESTING: Final = frozenset(
+    {
+        "synth", "synth lead", "keys", "horns", "orchestra", "choir", "vocals", "nylon guitar", "electric guitar",
+    }
+)  # fmt: skip
+"""Instruments that suggest others beside them."""
+PITCHED: Final = frozenset({LayerKind.HARMONY, LayerKind.LEAD, LayerKind.TEXTURES, LayerKind.BASS})
+VOICES: Final = "voices"
+"""The group of voices without instruments."""
 INSTRUMENTAL: Final = frozenset({"instrumental", "instrumentals"})
-UNACCOMPANIED: Final = frozenset({"a cappella", "acapella"})
 
 
 def read_instruments(phrases: PromptPhrases, facts: PromptFacts) -> None:
@@ -40,6 +66,8 @@ def read_instruments(phrases: PromptPhrases, facts: PromptFacts) -> None:
             facts.instruments.setdefault(name, match.words)
     _read_opening(phrases, facts)
     _read_only(phrases, facts)
+    _read_group(phrases, facts)
+    _read_alone(phrases, facts)
     drop_contradictions(facts)
 
 
@@ -121,12 +149,39 @@ def _only_candidates(phrases: PromptPhrases) -> Iterator[tuple[str, PhraseMatch]
         if not match.name("instrument"):
             continue
         before = wanted[index - 1] if index else None
-        following = phrases.word_at(match.last)
-        if following in negation["only"] or following in negation["ensemble"]:
+        if phrases.is_followed(match, negation["only"]) or phrases.is_followed(match, negation["ensemble"]):
             yield phrases.words_between(match.first, match.last + 1), match
-        if match.words.lower() in UNACCOMPANIED:
-            yield match.words, match
+        if before and before.name("ensemble_of"):
+            yield phrases.words_between(before.first, match.last), match
         if before and before.name("negation.just"):
             gap = [token.text for token in phrases.tokens[before.last : match.first]]
-            if not gap or (len(gap) == 1 and gap[0] in ARTICLES):
+            if len(gap) <= MAX_GAP and ARTICLES.issuperset(gap):
                 yield phrases.words_between(before.first, match.last), match
+
+
+def _read_group(phrases: PromptPhrases, facts: PromptFacts) -> None:
+    """Read the name of a whole cast, for example "string quartet": nobody else plays."""
+    for match in phrases.wanted:
+        group = match.name("group")
+        if group and not facts.opens:
+            facts.group, facts.only = group, facts.only or match.words
+            if group == VOICES and len(facts.instruments) > 1:
+                facts.instruments.pop("vocals", None)
+            return
+
+
+def _read_alone(phrases: PromptPhrases, facts: PromptFacts) -> None:
+    """Read "calm piano": the only named instruments of a prompt without a genre play alone."""
+    stated = facts.genre or facts.only or facts.opens or facts.without_layers or not facts.instruments
+    if stated or any(token.text in BANDS for token in phrases.tokens):
+        return
+    if any(match.name("genre_hint") or match.name("vote.artists") for match in phrases.wanted):
+        return
+    named = [match for match in phrases.wanted if match.name("instrument")]
+    before = {phrases.tokens[index].text for match in named for index in range(max(0, match.first - 2), match.first)}
+    kinds = {instruments()[name] for name in facts.instruments}
+    if before & JOINS or not kinds & PITCHED or any(name in SUGGESTING for name in facts.instruments):
+        return
+    if any(name in whole_layers() for name in facts.instruments):
+        return
+    facts.alone = phrases.words_between(named[0].first, named[-1].last)

@@ -15,12 +15,18 @@ MODES: Final = {
     "harmonic minor": Mode.HARMONIC_MINOR, "natural minor": Mode.MINOR, "minor": Mode.MINOR, "min": Mode.MINOR,
     "m": Mode.MINOR, "moll": Mode.MINOR, "menor": Mode.MINOR, "mineur": Mode.MINOR, "minore": Mode.MINOR,
     "major": Mode.MAJOR, "maj": Mode.MAJOR, "dur": Mode.MAJOR, "mayor": Mode.MAJOR, "majeur": Mode.MAJOR,
-    "maggiore": Mode.MAJOR, "maior": Mode.MAJOR, "dorian": Mode.DORIAN, "phrygian": Mode.PHRYGIAN,
+    "maggiore": Mode.MAJOR, "минор": Mode.MINOR, "мажор": Mode.MAJOR, "短調": Mode.MINOR, "長調": Mode.MAJOR,
+    "小调": Mode.MINOR, "大调": Mode.MAJOR, "maior": Mode.MAJOR, "dorian": Mode.DORIAN, "phrygian": Mode.PHRYGIAN,
     "lydian": Mode.LYDIAN, "mixolydian": Mode.MIXOLYDIAN, "locrian": Mode.LOCRIAN, "aeolian": Mode.MINOR,
     "ionian": Mode.MAJOR,
 }  # fmt: skip
 CHURCH: Final = ("dorian", "phrygian", "mixolydian", "lydian", "locrian", "aeolian", "ionian")
-SYLLABLES: Final = {"do": "C", "re": "D", "ré": "D", "mi": "E", "fa": "F", "sol": "G", "la": "A", "si": "B"}
+SYLLABLES: Final = {
+    "do": "C", "re": "D", "ré": "D", "mi": "E", "fa": "F", "sol": "G", "la": "A", "si": "B",
+    "dó": "C", "fá": "F", "lá": "A", "sí": "B",
+    "до": "C", "ре": "D", "ми": "E", "фа": "F", "соль": "G", "ля": "A", "си": "B",  # noqa: RUF001  Russian
+    "ハ": "C", "ニ": "D", "ホ": "E", "ヘ": "F", "ト": "G", "イ": "A", "ロ": "B",
+}  # fmt: skip
 SIGNS: Final = {"#": "#", "sharp": "#", "b": "b", "flat": "b"}
 # Nouns that make "minor" or "major" before them an adjective: "a minor key", "a major hit".
 NOUNS: Final = (
@@ -38,14 +44,19 @@ NAMED: Final = re.compile(
 )
 GERMAN: Final = re.compile(r"(?<!\w)(?P<letter>[A-Ha-h])(?P<sign>is|es|s)?[\s-](?P<mode>moll|dur)(?!\w)", re.IGNORECASE)
 ROMANCE: Final = re.compile(
-    r"(?<!\w)(?P<letter>do|r[eé]|mi|fa|sol|la|si)(?:[\s-](?P<sign>sostenido|bemol|dièse|bémol|diesis|bemolle))?\s"
-    r"(?P<mode>menor|mayor|mineur|majeur|minore|maggiore|maior)(?!\w)",
+    r"(?<!\w)(?P<letter>d[oó]|r[eé]|mi|f[aá]|sol|l[aá]|s[ií]|до|ре|ми|фа|соль|ля|си)"  # noqa: RUF001  Russian
+    r"(?:[\s-](?P<sign>sostenido|sustenido|bemol|dièse|bémol|diesis|bemolle|диез|бемоль))?\s"
+    r"(?P<mode>menor|mayor|mineur|majeur|minore|maggiore|maior|минор|мажор)(?!\w)",
     re.IGNORECASE,
 )
+JAPANESE: Final = re.compile(r"(?P<sign>[嬰変])?(?P<letter>[ハニホヘトイロ])(?P<mode>短調|長調)")
+CHINESE: Final = re.compile(r"(?P<sign>[升降])?(?P<letter>[A-Ga-g])(?P<mode>小调|大调)")
+FLATS: Final = frozenset({"b", "б", "変", "降"})  # noqa: RUF001  Russian
+"""The first letters of words for a flat."""
 SHORT: Final = re.compile(r"(?<![A-Za-z0-9#])(?P<letter>[A-Ga-g])(?P<sign>#|b)m(?![A-Za-z0-9])")
 BARE: Final = re.compile(r"(?<![A-Za-z0-9#])(?P<letter>[A-G])m(?![A-Za-z0-9'])(?!\s+(?:not|so|feeling|I)\b)")
 CUED: Final = re.compile(
-    r"(?:\b[Ii]n(?:\s+the)?(?:\s+key\s+of)?|\b[Kk]ey(?:\s+of|\s*[:=])?)\s+(?P<letter>[A-G])(?P<sign>#|b)?(?P<minor>m)?"
+    r"(?:\b[Ii]n(?:\s+the)?(?:\s+key\s+of)?|\b[Kk]ey(?:\s+of|\s*[:=])?)\s+(?P<letter>[A-G])(?P<sign>#|b|[\s-](?:flat|sharp))?(?P<minor>m)?"
     r"(?![A-Za-z0-9#']|\s*/|\s+[a-z]*\s?(?:key|major|minor))"
 )
 CHORD: Final = r"[A-G](?:#|b)?(?:m|maj|min|7|maj7|m7|sus[24]|dim)?"
@@ -97,10 +108,10 @@ def _foreign(text: str) -> Stated[Key] | None:
         # In German, B is B flat and H is B.
         tonic = {"H": "B", "B": "Bb"}.get(letter, letter) if not sign else letter + ("#" if sign == "is" else "b")
         return Stated(Key(tonic if letter != "H" or not sign else "B#", MODES[match["mode"].lower()]), match[0])
-    match = ROMANCE.search(text)
+    match = ROMANCE.search(text) or JAPANESE.search(text) or CHINESE.search(text)
     if match:
-        sign = (match["sign"] or "").lower()
-        letter = SYLLABLES[match["letter"].lower()] + ("b" if sign[:1] == "b" else "#" if sign else "")
+        sign, named = (match["sign"] or "").lower(), match["letter"].lower()
+        letter = SYLLABLES.get(named, named.upper()) + ("b" if sign[:1] in FLATS else "#" if sign else "")
         return Stated(Key(letter, MODES[match["mode"].lower()]), match[0])
     return None
 

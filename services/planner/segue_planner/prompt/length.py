@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from segue_planner.prompt.prompt_facts import PromptFacts
 
 CLOCK: Final = re.compile(r"(?<![\d:])(?P<minutes>\d{1,2}):(?P<seconds>[0-5]\d)(?![\d:])")
-COMPACT: Final = re.compile(r"(?<![\w.])(?P<minutes>\d{1,2})\s?m(?:in)?\s?(?P<seconds>\d{1,2})\s?s(?:ec)?(?!\w)")
+COMPACT: Final = re.compile(
+    r"(?<![\w.])(?P<minutes>\d{1,2})\s?m(?:in)?\s?(?P<seconds>[0-5]?\d)\s?(?:s(?:ec)?)?(?![\w:.])(?!\s?(?:bpm|bars?)\b)"
+)
 ARTICLES: Final = frozenset({"a", "an", "one", "ein", "eine", "einer", "un", "une", "uno", "una"})
 DECADES: Final = frozenset({"50s", "60s", "70s", "80s", "90s", "00s"})
 AFTER_SECONDS: Final = frozenset(
@@ -75,7 +77,8 @@ def _length_pattern() -> re.Pattern[str]:
     units = _any_of(list(time_units()))
     return re.compile(
         rf"(?<![\w.:/#])(?P<number>\d{{1,5}}(?:[.,]\d{{1,3}})?|{numbers})(?P<half>\sand\sa\shalf)?(?:\s|-)?"
-        rf"(?P<article>(?:an?)\s)?(?P<unit>{units})(?!\w)(?P<later>\sand\sa\shalf)?"
+        rf"(?P<article>(?:an?)\s)?(?P<unit>{units})(?!\w)(?P<later>\sand\sa\shalf|\sy\smedio|\se\smezzo|\se\smeio|\set\sdemie)?"
+        rf"(?:\s(?P<bare>[0-5]\d)(?![\w:.%])(?!\s?(?:bpm|{units}|beats?)))?"
         rf"(?:,?\s(?:and\s)?(?P<more>\d{{1,2}})\s?(?:seconds?|secs?|s)(?!\w))?",
         re.IGNORECASE,
     )
@@ -98,7 +101,8 @@ def _lengths(prompt: str, text: str) -> Iterator[tuple[float, str]]:
             continue
         factor = {"hours": 3600.0, "minutes": 60.0, "seconds": 1.0}[unit]
         number = _number(match["number"]) + (0.5 if match["half"] or match["later"] else 0.0)
-        yield number * factor + float(match["more"] or 0), match[0].strip()
+        bare = float(match["bare"] or 0) if unit == "minutes" else 0.0
+        yield number * factor + float(match["more"] or bare), match[0].strip()
 
 
 def _number(word: str) -> float:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from segue_planner.prompt.word_list.phrases import PUNCTUATION, tokenise
+from segue_planner.prompt.word_list.phrases import CJK, PUNCTUATION, tokenise
+from segue_planner.prompt.word_list.spelling import corrected
 from segue_planner.prompt.word_list.words import phrase_tree, section_phrase_tree, word_list
 from segue_planner.text import blank_new_characters
 
@@ -20,7 +22,10 @@ PLAIN: Final = {
     0x2019: "'", 0x2018: "'", 0x2013: "-", 0x2014: "-", 0x2212: "-", 0x266F: "#", 0x266D: "b",
     0x0130: "I", 0x0131: "i", 0x017F: "s", 0x212A: "K",
 }  # fmt: skip
-JOINING: Final = frozenset({"or", "nor", "and", "ni", "oder", "o", "ou", "y", "e", "et", "und", "/", "&", "+"})
+CJK_WORD: Final = re.compile(f"[{CJK}]")
+JOINING: Final = frozenset(
+    {"or", "nor", "and", "ni", "oder", "o", "ou", "y", "e", "et", "und", "и", "en", "i", "/", "&", "+"}
+)
 DENYING: Final = frozenset({"or", "nor", "ni", "oder"})
 MAX_FILLERS: Final = 2
 """The number of unknown words that may stand between a negation and its object: "no heavy distorted guitars"."""
@@ -35,6 +40,8 @@ class PromptPhrases:
     matches: Sequence[PhraseMatch]
     denied: dict[int, str] = field(default_factory=dict)
     """Indices in `matches`, with the words that deny them."""
+    spelling: dict[str, str] = field(default_factory=dict)
+    """Misspelt words, and what they are read as."""
 
     @property
     def wanted(self) -> list[PhraseMatch]:
@@ -49,6 +56,13 @@ class PromptPhrases:
         """Return the text of a token, or "" after the last one."""
         return self.tokens[index].text if index < len(self.tokens) else ""
 
+    def is_followed(self, match: PhraseMatch, words: Sequence[str]) -> bool:
+        """Return whether one of some words follows a phrase; in a script without spaces, its first letters do."""
+        rest = self.text[self.tokens[match.last - 1].end :]
+        return self.word_at(match.last) in words or any(
+            CJK_WORD.match(word) and rest.startswith(word) for word in words
+        )
+
 
 def find_phrases(prompt: str, *, section: bool = False) -> PromptPhrases:
     """Find the phrases of a prompt, or of a section's prompt, and the denied ones among them.
@@ -56,15 +70,16 @@ def find_phrases(prompt: str, *, section: bool = False) -> PromptPhrases:
     Denied are the next object of each negation, and the rest of a list joined by "or" or "and".
     """
     text = blank_new_characters(prompt).translate(PLAIN)
+    text, spelling = corrected(text, tokenise(text))
     tokens = tokenise(text)
     matches = (section_phrase_tree() if section else phrase_tree()).find(text, tokens)
-    phrases = PromptPhrases(text, tokens, matches)
+    phrases = PromptPhrases(text, tokens, matches, spelling=spelling)
     starts = {match.first: index for index, match in enumerate(matches)}
     for index, match in enumerate(matches):
         if match.name("negation.no") and index not in phrases.denied:
             _deny_list(phrases, starts, match)
     for index, match in enumerate(matches):
-        if phrases.word_at(match.last) in word_list()["negation"]["suffix"] and can_be_denied(match):
+        if phrases.is_followed(match, word_list()["negation"]["suffix"]) and can_be_denied(match):
             phrases.denied[index] = phrases.words_between(match.first, match.last + 1)
         if match.name("leaving"):
             _deny_before(phrases, index)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from segue_music.plan import Origin
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from segue_music.elements import Key, LayerKind, Metre, Mode
     from segue_music.plan import Role
+    from segue_planner.genres.votes import GenreVote
 
 T = TypeVar("T")
 
@@ -38,6 +42,10 @@ class PromptFacts:
     clip: Stated[str] | None = None
     """The name of a short form, for example "jingle"."""
     genre: Stated[str] | None = None
+    votes: list[GenreVote] = field(default_factory=list)
+    """What else indicates a genre."""
+    artists: list[str] = field(default_factory=list)
+    """The names of artists, which go into no file."""
     instruments: dict[str, str] = field(default_factory=dict)
     """Wanted instruments and the words that name them."""
     without_layers: dict[LayerKind, str] = field(default_factory=dict)
@@ -45,6 +53,10 @@ class PromptFacts:
     without_roles: dict[Role, str] = field(default_factory=dict)
     only: str = ""
     """The words that exclude every instrument outside `instruments`; empty: other instruments may play."""
+    alone: str = ""
+    """The words of the only instruments that are named, in a prompt without a genre: they play alone."""
+    group: str = ""
+    """The name of a whole cast, for example "string quartet"."""
     opens: dict[str, str] = field(default_factory=dict)
     """Instruments that begin the piece alone."""
     form: Stated[tuple[Role, ...]] | None = None
@@ -65,9 +77,24 @@ class PromptFacts:
     """Those words that come from the negative prompt."""
     unread: list[str] = field(default_factory=list)
     """Words of a negative prompt that name nothing that a plan can leave out."""
+    not_understood: list[str] = field(default_factory=list)
+    """Words of the prompt that state nothing known."""
+    spelling: dict[str, str] = field(default_factory=dict)
+    """Misspelt words, and what they are read as."""
     remarks: list[str] = field(default_factory=list)
     """Contradictions and values that cannot be used, for the plan's warnings."""
 
     def origin(self, words: str) -> Origin:
         """Return where words come from: the prompt or the negative prompt."""
         return Origin.NEGATIVE_PROMPT if words in self.denying else Origin.PROMPT
+
+
+def stated_words(facts: PromptFacts) -> Iterator[str]:
+    """Yield all words that state a fact, outside a list of words that state nothing."""
+    for each in dataclasses.fields(facts):
+        value = getattr(facts, each.name)
+        values = value.values() if isinstance(value, dict) and each.name != "spelling" else (value,)
+        for found in values:
+            words = found.words if isinstance(found, Stated) else found
+            if isinstance(words, str) and words:
+                yield words

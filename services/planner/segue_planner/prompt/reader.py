@@ -5,17 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from segue_music.plan import Role
+from segue_planner.genres.artists import UNNAMED
+from segue_planner.genres.votes import ITALIAN, PHRASE_KINDS, GenreVote, genres_of
+from segue_planner.prompt.clauses import unread_words
 from segue_planner.prompt.instruments import read_instruments
 from segue_planner.prompt.key import read_key
 from segue_planner.prompt.length import read_length
 from segue_planner.prompt.negation import find_phrases
-from segue_planner.prompt.prompt_facts import PromptFacts, Stated
+from segue_planner.prompt.prompt_facts import PromptFacts, Stated, stated_words
 from segue_planner.prompt.sections import read_sections
 from segue_planner.prompt.tempo import read_metre, read_tempo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from segue_planner.prompt.negation import PromptPhrases
     from segue_planner.prompt.word_list.phrases import PhraseMatch
 
 
@@ -29,9 +33,24 @@ def read_prompt(prompt: str) -> PromptFacts:
     _read_genre(phrases.wanted, facts)
     _read_course(phrases.wanted, facts)
     read_instruments(phrases, facts)
+    _read_votes(phrases.wanted, facts)
     read_sections(phrases, facts)
     read_length(phrases, facts)
+    facts.spelling = phrases.spelling
+    facts.not_understood = _not_understood(phrases, facts)
     return facts
+
+
+def _not_understood(phrases: PromptPhrases, facts: PromptFacts) -> list[str]:
+    """Return the words that are part of no phrase and of no fact."""
+    read = {index for match in phrases.matches for index in range(match.first, match.last)}
+    for words in stated_words(facts):
+        start = phrases.text.find(words)
+        while start >= 0:
+            end = start + len(words)
+            read.update(index for index, token in enumerate(phrases.tokens) if start < token.end and token.start < end)
+            start = phrases.text.find(words, end)
+    return unread_words(phrases, read)
 
 
 def _read_genre(wanted: Sequence[PhraseMatch], facts: PromptFacts) -> None:
@@ -50,6 +69,24 @@ def _read_genre(wanted: Sequence[PhraseMatch], facts: PromptFacts) -> None:
         if hint:
             facts.genre = Stated(hint, match.words)
             return
+
+
+def _read_votes(wanted: Sequence[PhraseMatch], facts: PromptFacts) -> None:
+    """Read what indicates a genre that no word names."""
+    for match in wanted:
+        for kind in PHRASE_KINDS:
+            genre = match.name(f"vote.{kind}")
+            if genre and kind == "artists":
+                facts.artists.append(match.words)
+                facts.votes.append(GenreVote(kind, genre, UNNAMED))
+            elif genre:
+                facts.votes.append(GenreVote(kind, genre, match.words))
+        for kind, name in (("instruments", match.name("instrument")), ("moods", match.name("mood"))):
+            genre = genres_of(kind).get(name or "")
+            if genre:
+                facts.votes.append(GenreVote(kind, genre, match.words))
+        if match.name("tempo") in ITALIAN:
+            facts.votes.append(GenreVote("tempo", "classical", match.words))
 
 
 def _read_course(wanted: Sequence[PhraseMatch], facts: PromptFacts) -> None:

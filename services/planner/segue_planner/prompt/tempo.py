@@ -19,18 +19,28 @@ if TYPE_CHECKING:
     from segue_planner.prompt.word_list.phrases import PhraseMatch
 
 FOUR_FOUR: Final = Metre(4, 4)
-AROUND: Final = 0.03
-"""The half width of the range that "around 90 bpm" means, as a share."""
 NUMBER: Final = r"(?<![\d.,/])\d{1,4}(?:\.\d{1,3})?"
+UNIT: Final = (
+    r"bpm|beats?\s(?:per|a)\sminute|schläge\s(?:pro|in\sder)\sminute|battements\s(?:par|à\sla)\sminute"
+    r"|(?:pulsaciones|pulsos|golpes|batidas)\spor\sminuto|battiti\sal\sminuto|ударов\sв\sминуту"  # noqa: RUF001  Russian
+)
+"""The unit of a tempo in several languages."""
 BPM: Final = re.compile(
-    rf"(?P<about>~|\b(?:around|about|approximately|roughly|circa|ca\.?)\s)?\s?(?P<low>{NUMBER})"
-    rf"(?:\s?(?:-|to|and)\s?(?P<high>\d{{2,3}}(?:\.\d{{1,3}})?))?\s?-?\s?(?:bpm|beats?\s(?:per|a)\sminute)\b",
+    rf"(?:~|\b(?:around|about|approximately|roughly|circa|ca\.?)\s)?\s?(?P<low>{NUMBER})"
+    rf"(?:\s?(?:-|to|and)\s?(?P<high>\d{{2,3}}(?:\.\d{{1,3}})?))?\s?-?\s?(?:{UNIT})(?!\w)",
     re.IGNORECASE,
 )
 LABELLED: Final = re.compile(
-    rf"(?:\b(?:bpm|tempo)\b\s?(?:is|of|at|:|=)?|[♩♪]\.?\s?=)\s?(?P<low>{NUMBER})(?!\s?(?:bpm|-))(?![\d/])",
+    rf"(?:\b(?:bpm|tempo|темп)\b\s?(?:is|of|at|:|=)?|テンポ|速度|每分钟|[♩♪]\.?\s?=|\bquarter(?:\s?note)?s?\s?=)"
+    rf"\s?(?P<low>{NUMBER})(?!\s?(?:bpm|-))(?![\d/])",
     re.IGNORECASE,
 )
+BARE: Final = re.compile(
+    rf"(?:\bat|@)\s?(?P<low>[5-9]\d|1\d\d|2[0-4]\d)(?![\d:./%])(?!\s?(?:{UNIT}|s|m|h)\b)"
+    r"(?=\s*(?:$|[,.;!?)]|\s(?:in|with|and|no|for|please|pls|but)\b))",
+    re.IGNORECASE,
+)
+"""A tempo without its unit: "techno at 140"."""
 ALONE: Final = re.compile(r"(?<=,)\s?(?P<low>[5-9]\d|1\d\d|2[0-4]\d)\s?(?=,|$)")
 METRE: Final = re.compile(r"(?<![\d/.])(?P<beats>1[0-6]|[2-9])\s?/\s?(?P<unit>2|4|8)(?![\d/])(?!\s+of\b)")
 
@@ -66,7 +76,7 @@ def _read_numbers(text: str, facts: PromptFacts) -> list[Stated[float]]:
     """Return the single tempos of a text; the first range becomes the facts' range."""
     metre = facts.metre.value if facts.metre else FOUR_FOUR
     stated: list[Stated[float]] = []
-    for match in (*BPM.finditer(text), *LABELLED.finditer(text), *ALONE.finditer(text)):
+    for match in (*BPM.finditer(text), *LABELLED.finditer(text), *ALONE.finditer(text), *BARE.finditer(text)):
         groups = match.groupdict()
         low, high = float(groups["low"]), float(groups.get("high") or groups["low"])
         words = match[0].strip()
@@ -74,9 +84,6 @@ def _read_numbers(text: str, facts: PromptFacts) -> list[Stated[float]]:
             facts.remarks.append(f"{words!r} is not a playable tempo; it is ignored")
         elif high > low:
             facts.bpm_range = facts.bpm_range or Stated((low, high), words)
-        elif groups.get("about"):
-            around = (float(round(low * (1 - AROUND))), float(round(low * (1 + AROUND))))
-            facts.bpm_range = facts.bpm_range or Stated(around, words)
         else:
             stated.append(Stated(low, words))
     return stated

@@ -7,6 +7,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from segue_planner.genres.genre import genres
+from segue_planner.genres.votes import vote_phrases
 from segue_planner.prompt.word_list.instruments import instrument_phrases
 from segue_planner.prompt.word_list.phrases import PhraseMeaning, PhraseTree, tokenise
 from segue_planner.tables import load_table
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 LISTS: Final = {
     "roles": "role", "metres": "metre", "negation": "negation", "course": "course", "silenced": "silenced",
     "ignored": "ignored", "opening": "opening",
+    "ensemble_of": "ensemble_of",
 }  # fmt: skip
 ENTRIES: Final = {"tempo": "tempo", "moods": "mood", "clips": "clip"}
 
@@ -75,12 +77,32 @@ def _phrases() -> Iterator[tuple[str, PhraseMeaning]]:
     for genre in genres().values():
         yield from _each(genre.words, "genre", genre.name)
         yield from _each(genre.hints, "genre_hint", genre.name)
+    for kind, genre, phrases in vote_phrases():
+        yield from _each(phrases, f"vote.{kind}", genre)
+    for name, phrases in word_list()["groups"].items():
+        yield from _each(phrases, "group", name)
     for section, category in LISTS.items():
         for name, phrases in word_list()[section].items():
             yield from _each(phrases, f"{category}.{name}" if category == "negation" else category, name)
     for section, category in ENTRIES.items():
         for name, entry in word_list()[section].items():
             yield from _each(entry["words"], category, name)
+
+
+NAMES: Final = frozenset({"instrument", "genre", "tempo", "mood", "role", "metre"})
+"""The categories whose names are recognised when they are misspelt."""
+
+
+def phrase_words() -> frozenset[str]:
+    """Return the words of all phrases."""
+    return frozenset(token.text for phrase, _ in chain(_phrases(), _section_phrases()) for token in tokenise(phrase))
+
+
+def single_names() -> frozenset[str]:
+    """Return the names of one word, with their plurals in -s, and the words for units of length."""
+    names = {phrase for phrase, meaning in _phrases() if meaning.category in NAMES and len(tokenise(phrase)) == 1}
+    plurals = {f"{phrase}s" for _, phrases in instrument_phrases() for phrase in phrases if phrase in names}
+    return frozenset({*names, *plurals, *time_units()})
 
 
 def _each(phrases: Sequence[str], category: str, name: str) -> Iterator[tuple[str, PhraseMeaning]]:

@@ -100,6 +100,7 @@ GROOVES: Final[Mapping[str, Pattern]] = {
 }  # fmt: skip
 # Patterns of drums that the plan names; several drums play together.
 ALONE: Final[Mapping[str, Pattern]] = {
+    "double kick": {KICK: "9.889.889.889.889.9.9.9.9.889.88"},
     "kick": {KICK: "9.....6.8......."},
     "snare": {SNARE: "7..37.3.7..37.33"},
     "hi-hats": {CLOSED_HAT: EIGHTHS, OPEN_HAT: "..............3."},
@@ -128,20 +129,21 @@ WHOLE_KITS: Final = ("drum", "percussion", "beat")
 
 def pattern_of(groove: str, instruments: tuple[str, ...], readings: Mapping[str, str]) -> Pattern:
     """Return the drum pattern: the genre's variant of the groove, or the patterns of the named drums."""
-    if any("brush" in name for name in instruments):
-        return GROOVES["swing"]
     alone = [ALONE[name] for name in instruments if name in ALONE]
-    if alone and not any(word in name for name in instruments for word in WHOLE_KITS):
+    brushed = any("brush" in name for name in instruments)
+    if alone and not brushed and not any(word in name for name in instruments for word in WHOLE_KITS):
         # The genre's variant of a shaker has more drums: a bossa's shaker comes with its clave.
-        own = readings.get("shaker", "") if len(alone) == 1 and groove == "shaker" else ""
+        own = readings.get("shaker", "") if "shaker" in instruments and groove == "shaker" else ""
         found = dict(GROOVES[own]) if own else {}
         for pattern in alone:
-            found.update(pattern)
+            found.update({drum: marks for drum, marks in pattern.items() if drum not in found})
         return found
-    name = readings.get(groove, groove)
-    pattern = GROOVES.get(name, GROOVES["backbeat"])
-    added = {drum: marks for each in alone for drum, marks in each.items() if drum not in pattern}
-    return {**(pattern or GROOVES["shaker"]), **added}
+    name = "swing" if brushed else readings.get(groove, groove)
+    kit = GROOVES.get(name, GROOVES["backbeat"])
+    added = {drum: marks for each in alone for drum, marks in each.items() if drum not in kit}
+    if "double kick" in instruments:
+        added |= ALONE["double kick"]
+    return {**(kit or GROOVES["shaker"]), **added}
 
 
 def marks_of(pattern: str, bar: int) -> str:
