@@ -1,0 +1,72 @@
+"""Prompts as people write them: the facts of the table must hold in their plans, and in notes of the sketch band."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+from tests.planner.planner_client import made, specs
+from tests.planner.prompt_checks import ROWS, failures
+
+from segue_music.elements import LayerKind
+from segue_music.plan import Brief
+from segue_planner.genres.artists import Artists
+from segue_planner.planner import Planner
+from segue_renderer.sketch.band import SketchBand
+from segue_runtime import errors
+
+LEAST_PROMPTS = 0.75
+LEAST_FACTS = 0.85
+
+
+@cache
+def results() -> dict[str, list[str]]:
+    """Return the facts that do not hold, for each prompt."""
+    return {row["text"]: failures(row, made(row["text"])) for row in ROWS}
+
+
+def test_the_table_is_long_enough_and_has_no_prompt_twice() -> None:
+    assert len(ROWS) >= 200
+    assert len({row["text"] for row in ROWS}) == len(ROWS)
+
+
+def test_the_facts_of_most_prompts_hold() -> None:
+    failed = {text: found for text, found in results().items() if found}
+    facts = sum(len(row) - 1 for row in ROWS)
+    wrong = sum(len(found) for found in failed.values())
+    shown = "\n".join(f"{text}: {found}" for text, found in failed.items())
+    assert 1 - len(failed) / len(ROWS) >= LEAST_PROMPTS, shown
+    assert 1 - wrong / facts >= LEAST_FACTS, shown
+
+
+@pytest.mark.parametrize(
+    ("prompt", "names"),
+    [
+        ("heavy metal, double kick", {LayerKind.RHYTHM, LayerKind.BASS, LayerKind.HARMONY, LayerKind.LEAD}),
+        ("funk with cowbell", {LayerKind.RHYTHM, LayerKind.BASS, LayerKind.HARMONY}),
+        ("calm piano", {LayerKind.HARMONY, LayerKind.LEAD}),
+        ("solo drums", {LayerKind.RHYTHM}),
+        ("string quartet", {LayerKind.BASS, LayerKind.HARMONY, LayerKind.LEAD}),
+    ],
+)
+def test_the_composed_notes_are_of_the_named_players(prompt: str, names: set[LayerKind]) -> None:
+    plan = made(prompt, 40)
+    fullest = max(specs(plan), key=lambda spec: sum(spec.energy) / len(spec.energy))
+    notes = SketchBand(fullest, 1).notes
+    assert names <= {note.layer for note in notes}
+    if LayerKind.RHYTHM not in names:
+        assert LayerKind.RHYTHM not in {note.layer for note in notes}
+    elif prompt != "solo drums":
+        assert len({note.pitch for note in notes if note.layer == LayerKind.RHYTHM}) >= 3, "the groove stays"
+
+
+def test_names_of_artists_are_read_ignored_or_refused_and_never_written() -> None:
+    brief = Brief(prompt="like Miles Davis")
+    plan = Planner(brief).plan()
+    assert plan.genre == "jazz"
+    assert "davis" not in repr(plan).lower()
+    ignoring = Planner(brief, artists=Artists.IGNORE).plan()
+    assert ignoring.genre != "jazz"
+    assert "davis" not in repr(ignoring).lower()
+    with pytest.raises(errors.InvalidField):
+        Planner(brief, artists=Artists.REFUSE).plan()
