@@ -17,7 +17,7 @@ from segue_planner.form.lengths import TUNING, LengthFitter, TimedForm
 from segue_planner.form.outline import outline_form
 from segue_planner.form.request import FormRequest, ProposedSection
 from segue_planner.form.roles import merge_proposal
-from segue_planner.genres.artists import Artists, with_artists, without_names
+from segue_planner.genres.artists import Artists, without_names
 from segue_planner.language_model.proposal import Proposal
 from segue_planner.limits import MAX_SECTIONS
 from segue_planner.lyrics.brief_lyrics import BriefLyrics
@@ -26,7 +26,7 @@ from segue_planner.parts.motif import random_of
 from segue_planner.parts.placement import place_sections, with_same_timbre
 from segue_planner.parts.section_writer import SectionWriter
 from segue_planner.prompt.clauses import not_read, quoted
-from segue_planner.prompt.exclusions import read_negative_prompt, with_exclusions
+from segue_planner.prompt.exclusions import read_negative_prompt, with_artists, with_exclusions
 from segue_planner.prompt.reader import read_prompt
 from segue_planner.text import clean, clip
 from segue_runtime import errors

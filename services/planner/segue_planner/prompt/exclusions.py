@@ -6,11 +6,14 @@ import dataclasses
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
+from segue_planner.genres.artists import Artists
 from segue_planner.prompt.clauses import clauses, matches_within, unread_words
 from segue_planner.prompt.instruments import drop_contradictions, read_denied
 from segue_planner.prompt.negation import can_be_denied, find_phrases
 from segue_planner.prompt.prompt_facts import PromptFacts
 from segue_planner.text import clean
+from segue_runtime import errors
+from segue_runtime.errors import FieldViolation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,6 +110,16 @@ def with_exclusions(prompt: PromptFacts, excluded: PromptFacts) -> PromptFacts:
         drop_contradictions(facts)
         _drop_excluded(facts)
     return facts
+
+
+def with_artists(facts: PromptFacts, artists: Artists) -> PromptFacts:
+    """Return a prompt's facts as the setting wants them; InvalidField where a name is refused."""
+    if not facts.artists or artists == Artists.READ:
+        return facts
+    if artists == Artists.REFUSE:
+        problem = "this service plans nothing in the style of a named artist; describe the music"
+        raise errors.InvalidField(f"brief.prompt: {problem}", violations=[FieldViolation("brief.prompt", problem)])
+    return dataclasses.replace(facts, votes=[vote for vote in facts.votes if vote.kind != "artists"])
 
 
 def _drop_excluded(facts: PromptFacts) -> None:
