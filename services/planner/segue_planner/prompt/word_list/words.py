@@ -77,8 +77,8 @@ def _phrases() -> Iterator[tuple[str, PhraseMeaning]]:
     for genre in genres().values():
         yield from _each(genre.words, "genre", genre.name)
         yield from _each(genre.hints, "genre_hint", genre.name)
-    for kind, genre, phrases in vote_phrases():
-        yield from _each(phrases, f"vote.{kind}", genre)
+    for kind, voted, phrases in vote_phrases():
+        yield from _each(phrases, f"vote.{kind}", voted)
     for name, phrases in word_list()["groups"].items():
         yield from _each(phrases, "group", name)
     for section, category in LISTS.items():
