@@ -74,3 +74,13 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
     with s3_server.running(tmp_path_factory.mktemp("s3") / "buckets") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def other_s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A running S3 server of another kind. Its tests are marked with `reference("gofakes3")`."""
+    from tests.runtime import s3_server
+
+    folder = tmp_path_factory.mktemp("other-s3") / "buckets"
+    with s3_server.running(folder, s3_server.OtherS3Server) as server:
+        yield server

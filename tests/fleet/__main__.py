@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import os
 import shutil
 import signal
 import sys
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 # A busy machine must not take leases away; the tests use shorter ones.
 CALM = ("--conductor-lease", "10s", "--conductor-heartbeat", "1s")
+SETPRIV = "setpriv"
 BUILT = Path("clients/rust/target/release/segue")
 
 
@@ -34,12 +36,20 @@ def main() -> int:
     with (folder / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return _run(Fleet(folder, *CALM))
+            return _run(Fleet(folder, *CALM, launcher=_end_with_this() if shutil.which(SETPRIV) else ()))
         except BlockingIOError:
             print(f"error: another fleet uses {folder}; name another folder with --folder", file=sys.stderr)
         except (MissingProgramError, AssertionError) as error:
             print(f"error: {error}", file=sys.stderr)
     return 1
+
+
+def _end_with_this() -> tuple[str, ...]:
+    """Return a command before others: Linux kills what it starts when this process ends, even by `kill -9`.
+
+    This process may have ended before the kernel knows that, so the command looks for it once more.
+    """
+    return (SETPRIV, "--pdeathsig", "KILL", "--", "sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"', str(os.getpid()))
 
 
 def _run(fleet: Fleet) -> int:

@@ -29,9 +29,10 @@ class Fleet:
 
     Each process is in a session of its own, and is ended by its id."""
 
-    def __init__(self, folder: Path, *flags: str) -> None:
+    def __init__(self, folder: Path, *flags: str, launcher: tuple[str, ...] = ()) -> None:
         self.folder = folder
         self._flags = flags
+        self._launcher = launcher
         self.storage = ClusterStorage(folder)
         self.members: dict[str, Segued] = {}
         self.is_stopping = False
@@ -48,6 +49,7 @@ class Fleet:
 
     def start(self, is_ready: Callable[[str, str], None] = _say_nothing) -> bool:
         """Start everything and report each address; return whether all is ready."""
+        self.storage.launch_with(self._launcher)
         self.storage.start()
         is_ready("redis", self.storage.redis.url)
         is_ready("s3", f"{self.storage.s3.endpoint} (bucket {BUCKET})")
@@ -55,6 +57,7 @@ class Fleet:
         for member in self.members.values():
             if self.is_stopping:
                 return False
+            member.launcher = self._launcher
             member.spawn()
         for name, member in self.members.items():
             if not self._becomes_ready(member):

@@ -33,6 +33,10 @@ class ClusterStorage:
         self.redis = redis_server.RedisServer(folder / "redis", *SAFE, *redis_options)
         self.s3 = s3_server.S3Server(folder / "s3")
 
+    def launch_with(self, launcher: tuple[str, ...]) -> None:
+        """Let a program start both servers in its own place."""
+        self.redis.launcher = self.s3.launcher = launcher
+
     def start(self) -> None:
         self.redis.start()
         self.s3.start()

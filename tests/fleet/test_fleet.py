@@ -78,6 +78,18 @@ def test_ctrl_c_during_the_start_leaves_nothing_behind(starter: subprocess.Popen
     assert not any(child.is_running() for child in children)
 
 
+@pytest.mark.reference("setpriv")
+@pytest.mark.parametrize("moment", ["redis", "ready"])
+def test_kill_9_of_the_starter_leaves_nothing_behind(starter: subprocess.Popen[str], moment: str) -> None:
+    while moment not in line(starter):
+        pass
+    children = psutil.Process(starter.pid).children(recursive=True)
+    starter.kill()
+    assert children
+    _, left = psutil.wait_procs(children, 60)
+    assert not left
+
+
 def test_a_missing_program_is_named_with_the_way_to_install_it(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.fleet", "--folder", str(tmp_path / "fleet")]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={"PATH": ""}, timeout=60, check=False)

@@ -180,6 +180,8 @@ class Segued:
         self.flags = flags
         self.address = address or f"127.0.0.1:{free_port()}"
         self.log_path = log_path or home / f"{role}.log"
+        self.launcher: tuple[str, ...] = ()
+        """What starts the process in its own place."""
         self.process: subprocess.Popen[bytes] | None = None
 
     def command(self) -> list[str]:
@@ -208,7 +210,12 @@ class Segued:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("SEGUE_")}
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=log, cwd=self.home, env=clean, start_new_session=True
+                [*self.launcher, *command],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                cwd=self.home,
+                env=clean,
+                start_new_session=True,
             )
 
     def becomes_ready(self, timeout_s: float | None = None) -> bool:

@@ -29,6 +29,8 @@ class RedisServer:
         self.port = free_port()
         self._options = (*options, "--requirepass", password) if password else options
         self._first: list[str] = []
+        self.launcher: tuple[str, ...] = ()
+        """What starts the process in its own place."""
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -41,7 +43,7 @@ class RedisServer:
         command = [PROGRAM, *(self._first or ["--save", ""]), "--port", str(self.port), "--bind", "127.0.0.1"]
         command += ["--dir", str(self.folder), *self._options]
         with (self.folder / "redis.log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+            self._process = subprocess.Popen([*self.launcher, *command], stdout=log, stderr=log, start_new_session=True)
         with self.client() as client:
             end = time.monotonic() + 60
             while True:

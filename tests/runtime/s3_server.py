@@ -1,4 +1,4 @@
-"""A real S3 server for tests, versitygw, and a proxy that breaks the connections to it."""
+"""S3 servers for tests, and a proxy that breaks the connections to one: versitygw, and gofakes3 as a second opinion."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PROGRAM = "versitygw"
+OTHER_PROGRAM = "gofakes3"
 READY_S = 60.0
 SECRET = "secret-of-the-tests"
 
@@ -26,18 +27,26 @@ SECRET = "secret-of-the-tests"
 class S3Server:
     """A server whose buckets are folders of `folder`."""
 
+    program = PROGRAM
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port = 0
+        self.launcher: tuple[str, ...] = ()
+        """What starts the process in its own place."""
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    def arguments(self) -> list[str]:
+        """Return the arguments of the program."""
+        return ["--port", f"127.0.0.1:{self.port}", "posix", str(self.folder)]
+
     def start(self) -> None:
         """Start the server; a second start uses the same port."""
-        program = shutil.which(PROGRAM)
+        program = shutil.which(self.program)
         assert program is not None
         if not self.port:
             with socket.socket() as found:
@@ -46,7 +55,7 @@ class S3Server:
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder.parent / f"{self.folder.name}.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [program, "--port", f"127.0.0.1:{self.port}", "posix", str(self.folder)],
+                [*self.launcher, program, *self.arguments()],
                 env={"PATH": os.environ["PATH"], "ROOT_ACCESS_KEY": "tests", "ROOT_SECRET_KEY": SECRET},
                 stdout=log,
                 stderr=log,
@@ -57,7 +66,7 @@ class S3Server:
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
             except OSError:
-                assert time.monotonic() < give_up, f"{PROGRAM} did not start"
+                assert time.monotonic() < give_up, f"{self.program} did not start"
                 time.sleep(0.02)
             else:
                 return
@@ -89,9 +98,18 @@ class S3Server:
         }
 
 
+class OtherS3Server(S3Server):
+    """A server of other authors, with buckets in memory that are made when they are used first."""
+
+    program = OTHER_PROGRAM
+
+    def arguments(self) -> list[str]:
+        return ["-host", f"127.0.0.1:{self.port}", "-backend", "memory", "-autobucket"]
+
+
 @contextlib.contextmanager
-def running(folder: Path) -> Iterator[S3Server]:
-    server = S3Server(folder)
+def running(folder: Path, kind: type[S3Server] = S3Server) -> Iterator[S3Server]:
+    server = kind(folder)
     server.start()
     try:
         yield server

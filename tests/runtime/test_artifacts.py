@@ -26,7 +26,13 @@ STORES: dict[str, Callable[[Path], ArtifactStore]] = {
     "folder, read by threads alone": lambda path: FolderArtifacts(path / "artifacts"),
     "memory": lambda _path: MemoryArtifacts(),
 }
-BACKENDS = [*STORES, pytest.param("s3", marks=pytest.mark.reference("versitygw"))]
+SERVERS = {"s3": "s3_server", "other s3": "other_s3_server"}
+"""The stores on a server, and its fixture."""
+BACKENDS = [
+    *STORES,
+    pytest.param("s3", marks=pytest.mark.reference("versitygw")),
+    pytest.param("other s3", marks=[pytest.mark.slow, pytest.mark.reference("gofakes3")]),
+]
 KEY = "c/1/outputs/master.flac"
 
 
@@ -36,8 +42,8 @@ async def artifacts(
 ) -> AsyncIterator[ArtifactStore]:
     if "threads" in request.param:
         monkeypatch.setattr(folder, "NO_WAIT", None)
-    if request.param == "s3":
-        server: S3Server = request.getfixturevalue("s3_server")
+    if request.param in SERVERS:
+        server: S3Server = request.getfixturevalue(SERVERS[request.param])
         store: ArtifactStore = s3.S3Artifacts(server.settings(server.new_bucket()), tmp_path)
     else:
         store = STORES[request.param](tmp_path)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import io
 import json
+import ssl
 import time
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from tests.runtime.call_server import GOOD, Client, Seen, refused, running_server
+from tests.runtime.certificates import make_certificates
 
 from segue_runtime import logs, reloaded_file
 from segue_runtime.callers import DEFAULT_GRANTS, Caller, Grant
@@ -229,6 +231,28 @@ async def test_keys_are_fetched_once_and_again_for_an_unknown_key_at_a_bounded_r
                 while True:
                     await call(client, issued("late"))
         await call(client, issued("ec"))
+
+
+@pytest.mark.reference("openssl")
+async def test_keys_are_fetched_over_tls_from_a_trusted_server_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_certificates(tmp_path)
+    own = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    own.load_cert_chain(tmp_path / "own.pem", tmp_path / "own.key")
+    one = KeyServer()
+    server = await asyncio.start_server(one.answer, "127.0.0.1", 0, ssl=own)
+    url = f"https://localhost:{server.sockets[0].getsockname()[1]}/keys.json"
+    for trusted in ("other.pem", "own.pem"):
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / trusted))  # the machine's trusted certificates
+        monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "none"))
+        async with serving(tmp_path, url) as (client, seen):
+            if trusted == "own.pem":
+                assert (await caller(client, seen, issued())).owner == "ann"
+            else:
+                assert (await refused(call(client, issued())))[0] is grpc.StatusCode.UNAVAILABLE
+                assert one.num_requests == 0
+    server.close()
 
 
 async def test_a_server_of_keys_that_is_away_locks_out_nobody_whose_key_is_known(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import subprocess
 import sys
 from dataclasses import astuple
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
-from tests.runtime.redis_server import PROGRAM, free_port, running_redis
+from tests.runtime.redis_server import PROGRAM, running_redis
 from tests.runtime.store_rows import LEASE_S, append, create, epoch_of, payloads, rows
 
 from segue_runtime import errors, failpoints, logs
@@ -398,30 +397,3 @@ async def test_a_server_that_accepts_no_writes_is_an_error_until_it_does(
             client.config_set(setting, 0)
     await create(on_server, "compositions/b")
     assert (await on_server.depths())["composition"].waiting == 2
-
-
-def make_certificates(folder: Path) -> None:
-    """Make two certificates of this machine that have signed themselves."""
-    for name in ("own", "other"):
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-             "-days", "2", "-keyout", f"{name}.key", "-out", f"{name}.pem", "-subj", "/CN=localhost",
-             "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
-            cwd=folder, check=True, capture_output=True,
-        )  # fmt: skip
-
-
-@pytest.mark.reference("openssl")
-async def test_tls_trusts_the_named_certificates_only(tmp_path: Path) -> None:
-    make_certificates(tmp_path)
-    port, files = free_port(), [str(tmp_path / name) for name in ("own.pem", "own.key", "own.pem")]
-    with running_redis(
-        "--appendonly", "no", "--tls-port", str(port), "--tls-auth-clients", "no",
-        "--tls-cert-file", files[0], "--tls-key-file", files[1], "--tls-ca-cert-file", files[2],
-    ):  # fmt: skip
-        store = await RedisStore.open(f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={tmp_path}/own.pem")
-        await create(store)
-        await store.close()
-        for trusted in (f"?ssl_ca_certs={tmp_path}/other.pem", ""):
-            with pytest.raises(errors.StoreUnavailable):
-                await RedisStore.open(f"rediss://127.0.0.1:{port}/0{trusted}")

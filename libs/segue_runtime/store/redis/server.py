@@ -19,7 +19,7 @@ MAX_CONNECTIONS: Final = 32
 OLDEST: Final = (7, 0)
 SENTINEL: Final = re.compile(
     r"redis(?P<tls>s?)\+sentinel://(?:(?P<user>[^:@/]*):(?P<password>[^@/]*)@)?"
-    r"(?P<hosts>[^/@]+)/(?P<service>[^/?]+)(?:/(?P<db>\d+))?",
+    r"(?P<hosts>[^/@]+)/(?P<service>[^/?]+)(?:/(?P<db>\d+))?(?:\?ssl_ca_certs=(?P<trusted>[^&]+))?",
     re.ASCII,
 )
 SENTINEL_PORT: Final = 26379
@@ -90,8 +90,8 @@ def connect(url: str, setting: str = "store.url") -> RedisClient:
         made: Any = client.Redis(connection_pool=pool)
     except ValueError:
         raise StoreUnavailable(
-            f"{setting} is not one of redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss://… and "
-            "redis+sentinel://[USER:PASSWORD@]HOST[:PORT],…/SERVICE[/DB]"
+            f"{setting} is not one of redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss://…, "
+            "redis+sentinel://[USER:PASSWORD@]HOST[:PORT],…/SERVICE[/DB] and rediss+sentinel://…"
         ) from None
     client_of_url: RedisClient = made
     return client_of_url
@@ -104,7 +104,11 @@ def _connect_by_sentinel(found: re.Match[str], options: dict[str, Any]) -> Redis
     for each in found["hosts"].split(","):
         host, _, port = each.rpartition(":") if ":" in each else (each, "", str(SENTINEL_PORT))
         hosts.append((host, int(port)))
+    if found["trusted"] and not found["tls"]:
+        raise ValueError  # nothing is encrypted
     options |= {"ssl": bool(found["tls"]), "db": int(found["db"] or 0)}
+    if found["trusted"]:
+        options["ssl_ca_certs"] = unquote(found["trusted"])
     if found["password"]:
         options |= {"username": unquote(found["user"] or "") or None, "password": unquote(found["password"])}
     by_sentinel: Any = Sentinel
