@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
-from tests.diffusion.playing import clip, serving
+from tests.diffusion.playing import clip, render, serving
 from tests.diffusion.tiny_models import RATE
-from tests.engine.serving import SPEC
+from tests.engine.serving import SPEC, start_of
 
+from segue.renderer.v1 import renderer_pb2
 from segue_music.plan import SamplingHints
-from segue_renderer.backend import AudioClip, RenderedAudio, RenderFinished, RenderProgress, RenderRequest
+from segue_renderer.backend import (
+    AudioClip,
+    RenderAccepted,
+    RenderedAudio,
+    RenderFinished,
+    RenderProgress,
+    RenderRequest,
+)
+from segue_renderer.conformance.rendering import collect_takes
 from segue_renderer.diffusion.families.stable_audio import StableAudioAdapter
 
 if TYPE_CHECKING:
@@ -118,6 +128,55 @@ async def test_a_batch_without_enough_memory_is_made_one_by_one(
         assert np.array_equal(found[0], alone)
         assert len(found[1]) == len(alone)
     assert tries[-3:] == [2, 1, 1]
+
+
+async def test_a_section_that_waits_for_a_pass_hears_its_place(
+    models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("segue_renderer.wait_queue.INTERVAL_S", 0.01)
+    denoise, began, may_go_on = StableAudioAdapter.denoise, threading.Event(), threading.Event()
+
+    def waits(self: StableAudioAdapter, tasks: Any, on_step: Any) -> Any:
+        began.set()
+        may_go_on.wait()
+        return denoise(self, tasks, on_step)
+
+    places: dict[str, list[int]] = {"pass": [], "slot": []}
+    waits_for_pass = asyncio.Event()
+
+    async def listens(backend: DiffusionBackend, name: str, seconds: float) -> None:
+        async for event in backend.render(request(1, seconds)):
+            if isinstance(event, RenderAccepted | RenderProgress) and event.queue_position:
+                places[name].append(event.queue_position)
+                waits_for_pass.set()
+            if all(len(found) >= 3 for found in places.values()):
+                may_go_on.set()
+
+    async with serving(models["stable-audio"], tmp_path, slots=2) as (_, backend):
+        monkeypatch.setattr(StableAudioAdapter, "denoise", waits)
+        try:
+            running = asyncio.create_task(heard(backend, request(0)))
+            await asyncio.to_thread(began.wait)
+            # Another length: it has a slot, and waits for a pass of its own. Then all slots are in use.
+            second = asyncio.create_task(listens(backend, "pass", 3.0))
+            await waits_for_pass.wait()
+            await asyncio.gather(running, second, listens(backend, "slot", 2.0))
+        finally:
+            may_go_on.set()
+    assert set(places["pass"]) == {1}
+    assert places["slot"][:3] == [2, 2, 2]
+
+
+async def test_takes_of_one_call_are_rows_of_one_pass(models: dict[str, Path], tmp_path: Path) -> None:
+    async with serving(models["stable-audio"], tmp_path, slots=SLOTS) as (stub, backend):
+        alone = [await render(stub, seed=seed) for seed in (7, 8, 9)]
+        steps, sections = rows(backend)
+        start = start_of(SPEC, 7, more_seeds=[8, 9])
+        found = await collect_takes(stub.RenderSection(iter([renderer_pb2.RenderSectionRequest(start=start)])), start)
+        assert rows(backend) == (steps + 2, sections + 3 * 2)
+    for index, single in enumerate(alone):
+        assert np.abs(found[index].samples() - single.samples).max() < 1e-5
+    assert np.abs(found[0].samples() - found[1].samples()).max() > 1e-3
 
 
 async def test_a_family_without_batches_has_one_slot(models: dict[str, Path], tmp_path: Path) -> None:

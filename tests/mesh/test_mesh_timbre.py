@@ -214,6 +214,61 @@ async def test_a_section_of_a_model_that_imitates_nothing_is_warned_about(tmp_pa
         assert plan.sections[0].spec.section_id not in warned
 
 
+class FollowsAndImitates(TwoModels):
+    """The band claims to follow melodies, and hum to imitate sounds; `followed` are the requests for the band."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.followed: list[RenderRequest] = []
+
+    @property
+    def profiles(self) -> Sequence[ModelProfile]:
+        """Return both models with their guides."""
+        guides = {HUM.model: GuideKind.TIMBRE_AUDIO}
+        return [
+            dataclasses.replace(each, guides=(guides.get(each.model, GuideKind.MELODY_AUDIO),))
+            for each in super().profiles
+        ]
+
+    async def render(self, request: RenderRequest) -> AsyncGenerator[RenderEvent, None]:
+        """Render the band's sections without the guide."""
+        if request.model != HUM.model:
+            self.followed.append(request)
+        shown = request if request.model == HUM.model else dataclasses.replace(request, guide=None)
+        async for event in super().render(shown):
+            yield event
+
+
+async def test_melody_and_sound_may_be_two_uploads(tmp_path: Path) -> None:
+    backend = FollowsAndImitates()
+    tune, timbre = sound(tmp_path / "tune.wav", 20), sound(tmp_path / "timbre.wav", 2.5, seed=2)
+    async with (
+        faulty_renderer(tmp_path, backend=backend) as renderer,
+        embedded(tmp_path, {"renderer.addresses": renderer.address}) as (_, client),
+        asyncio.timeout(120),
+    ):
+        plan = (await client.plan(asked())).plan
+        plan.digest = ""
+        plan.sections[1].spec.model = HUM.model
+        plan.sections[1].spec.ClearField("continuity")
+        names = [(await client.upload(tmp_path / f"{name}.wav")).name for name in ("tune", "timbre")]
+        wanted = spec_pb2.CompositionSpec(plan=plan, melody=spec_pb2.Melody(source=names[0]), timbre_source=names[1])
+        made = (await hear(client.compose(wanted))).composition
+        assert made.state == composition_pb2.STATE_SUCCEEDED, made.error
+    (imitates,), follows = backend.hummed, backend.followed
+    assert imitates.guide is not None
+    assert imitates.guide_kind is GuideKind.TIMBRE_AUDIO
+    mono = resample(timbre.mean(axis=1, keepdims=True), FILE_RATE, HUM.sample_rate)
+    np.testing.assert_allclose(imitates.guide.samples, mono, atol=1e-6)
+    assert len(follows) == SECTIONS - 1
+    heard = resample(tune.mean(axis=1, keepdims=True), FILE_RATE, RATE)
+    for request in follows:
+        assert request.guide is not None
+        assert request.guide_kind is GuideKind.MELODY_AUDIO
+        at = next(each for each in made.plan.sections if each.spec.section_id == request.spec.section_id).first_frame
+        np.testing.assert_allclose(request.guide.samples, heard[at : at + request.spec.frames], atol=1e-6)
+
+
 async def test_unusable_sounds_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.wav").write_text("no sound at all")
     async with embedded(tmp_path / "sketch") as (_, client):
@@ -233,11 +288,6 @@ async def test_unusable_sounds_are_refused(tmp_path: Path) -> None:
             await hear(client.compose(asked(timbre_source=source)))
         assert caught.value.reason == "INVALID_AUDIO"
         assert "spec.timbre_source" in caught.value.message
-        sound(tmp_path / "tune.wav", 1)
-        tune = (await client.upload(tmp_path / "tune.wav")).name
         with pytest.raises(SegueError) as caught:
-            await client.create(asked(timbre_source=source, melody=spec_pb2.Melody(source=tune)))
-        assert "spec.timbre_source" in caught.value.message
-        with pytest.raises(SegueError) as caught:
-            await client.create(asked(melody=spec_pb2.Melody(source=tune)))
+            await client.create(asked(melody=spec_pb2.Melody(source=source)))
         assert caught.value.metadata["option"] == "spec.melody"

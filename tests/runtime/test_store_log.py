@@ -249,13 +249,14 @@ async def test_an_unfinished_upload_expires_after_an_hour_of_silence(opens: Open
     assert [each.name for each in await store.expired_uploads()] == ["uploads/1"]
 
 
-async def test_an_upload_stays_while_an_unfinished_job_needs_it(store: Store, clock: Clock) -> None:
+@pytest.mark.parametrize("field", ["upload", "second_upload"])
+async def test_an_upload_stays_while_an_unfinished_job_needs_it(store: Store, clock: Clock, field: str) -> None:
     await store.create_upload(Upload("uploads/1", "ann", "audio/flac", size=1), quota_bytes=15, max_uploads=3)
     with pytest.raises(errors.ArtifactNotFound):  # it is not finished
-        await create(store, upload="uploads/1")
+        await create(store, **{field: "uploads/1"})
     await store.advance_upload("uploads/1", part(0, 1), quota_bytes=15)
     await store.finish_upload("uploads/1", b"h")
-    await create(store, upload="uploads/1")
+    await create(store, **{field: "uploads/1"})
     with pytest.raises(errors.NotFinished) as caught:
         await store.discard_upload("uploads/1")
     assert caught.value.metadata == {"name": "compositions/a"}
@@ -265,7 +266,7 @@ async def test_an_upload_stays_while_an_unfinished_job_needs_it(store: Store, cl
     assert [each.name for each in await store.expired_uploads()] == ["uploads/1"]
     await store.discard_upload("uploads/1")
     with pytest.raises(errors.ArtifactNotFound):
-        await create(store, "compositions/b", upload="uploads/1")
+        await create(store, "compositions/b", **{field: "uploads/1"})
     await store.delete_upload("uploads/1")
     assert not await store.expired_uploads()
 

@@ -208,7 +208,11 @@ async def test_indexes_are_rebuilt_from_the_hashes(on_server: RedisStore, redis_
     await on_server.request_cancel("compositions/4", "user")
     await on_server.create_upload(Upload("uploads/1", "ann", "audio/flac"), quota_bytes=9, max_uploads=9)
     await on_server.advance_upload("uploads/1", UploadPart(0, 4, "k"), quota_bytes=9)
-    names = [f"compositions/{index}" for index in range(5)]
+    for name in ("uploads/2", "uploads/3"):
+        await on_server.create_upload(Upload(name, "ann", "audio/flac", size=0), quota_bytes=9, max_uploads=9)
+        await on_server.finish_upload(name, b"h")
+    await create(on_server, "compositions/5", "d", upload="uploads/2", second_upload="uploads/3")
+    names = [f"compositions/{index}" for index in range(6)]
 
     async def seen() -> list[object]:
         with redis_server.client() as client:
@@ -222,15 +226,20 @@ async def test_indexes_are_rebuilt_from_the_hashes(on_server: RedisStore, redis_
         found: Any = client.keys("*")
         indexes = [key for key in found if client.type(key) == b"zset" and not key.startswith(b"segue:upload:parts:")]
         assert len(indexes) > 10
-        client.delete(*indexes, "segue:uploads:bytes", "segue:kinds")
+        needed = ["segue:upload:jobs:uploads/2", "segue:upload:jobs:uploads/3"]
+        assert client.delete(*indexes, *needed, "segue:uploads:bytes", "segue:kinds") == len(indexes) + 4
         client.zadd("segue:waiting:composition", {"compositions/gone": 1})
     assert await seen() != before
     repaired = await on_server.repair()
-    assert (repaired.jobs, repaired.uploads, repaired.removed) == (5, 1, 1)
+    assert (repaired.jobs, repaired.uploads, repaired.removed) == (6, 3, 1)
     assert await seen() == before
+    for name in ("uploads/2", "uploads/3"):
+        with pytest.raises(errors.NotFinished):
+            await on_server.discard_upload(name)
     order = []
     while (claimed := await on_server.claim("c1", LEASE_S)) is not None:
         order.append(claimed.name)
+    order.remove("compositions/5")
     assert order == ["compositions/4", "compositions/2", "compositions/1", "compositions/3"]
 
 

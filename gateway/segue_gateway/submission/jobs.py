@@ -17,7 +17,6 @@ from segue_gateway import listing
 from segue_gateway.caller import may_reach, owner
 from segue_gateway.submission import edits, validation
 from segue_runtime import errors, logs, scope
-from segue_runtime.errors import FieldViolation
 from segue_runtime.store import Delivered, NewEvent, NewJob, not_found
 from segue_runtime.store.pool.workload import MAX_JOBS
 from segue_runtime.store.queue.limits import QUEUED
@@ -56,8 +55,8 @@ class CheckedSpec:
     profiles: Sequence[ModelProfile]
     """The piece's own model is the first. Empty if no model is known yet."""
     kept: Sequence[composition_pb2.Section] = ()
-    upload: str | None = None
-    """The upload that the work needs, as its melody or the sound to imitate."""
+    uploads: Sequence[str] = ()
+    """The uploads that the work needs, as its melody and as the sound to imitate."""
     warnings: Sequence[music_pb2.Warning] = ()
     """What the planner says about the caller's plan."""
 
@@ -129,7 +128,7 @@ class Submission:
             spec_digest=validation.spec_digest(spec),
             labels=dict(spec.labels) | ({listing.SESSION_LABEL: spec.session} if spec.session else {}),
             attached_s=self._settings.gateway.attach_grace_s if attached else None,
-            upload=checked.upload,
+            uploads=checked.uploads,
             audio_ms=await self._audio_ms(checked.spec, checked.profiles),
         )
 
@@ -158,7 +157,7 @@ class Submission:
         failed = composition_pb2.Composition.FromString(earlier.resource)
         validation.check_retry(failed, is_composition=earlier.kind == COMPOSITION)
         spec = spec_pb2.CompositionSpec.FromString(earlier.spec)
-        upload = await self._check_guides(spec)
+        uploads = await self._check_guides(spec)
         spec.parent = failed.name
         spec.ClearField("edits")  # the plan contains them
         if failed.HasField("plan"):
@@ -176,7 +175,7 @@ class Submission:
             spec=spec.SerializeToString(),
             spec_digest=f"retry of {failed.name}".encode(),
             labels=dict(earlier.labels),
-            upload=upload,
+            uploads=uploads,
             audio_ms=await self._audio_ms(spec, profiles),
         )
 
@@ -194,7 +193,7 @@ class Submission:
             request_id=request.request_id,
             spec=request.SerializeToString(),
             spec_digest=validation.request_digest(request),
-            upload=_upload(request.source),
+            uploads=_uploads(request.source),
         )
 
     async def analyze(self, request: analysis_pb2.CreateAnalysisRequest) -> Job:
@@ -240,7 +239,7 @@ class Submission:
                 spec=spec,
                 resource=resource.SerializeToString(),
                 state=composition_pb2.State.Name(resource.state),
-                upload=_upload(resource.source),
+                upload=next(iter(_uploads(resource.source)), None),
                 priority=self._tenancy.priority(),
             )
         )
@@ -249,24 +248,24 @@ class Submission:
     async def _check(self, spec: CompositionSpec) -> CheckedSpec:
         """Check a spec. Edits of a parent become a complete spec."""
         if not spec.parent:
-            upload = await self._check_guides(spec)
+            sources = await self._check_guides(spec)
             accepted = await self._accepted(spec)
-            return CheckedSpec(spec, accepted.profiles, upload=upload, warnings=accepted.warnings)
+            return CheckedSpec(spec, accepted.profiles, uploads=sources, warnings=accepted.warnings)
         job = await self._own_job(spec.parent)
         if job.kind != COMPOSITION:
             raise edits.no_plan(spec.parent)
         parent = composition_pb2.Composition.FromString(job.resource)
         revision = edits.revise(spec, parent, spec_pb2.CompositionSpec.FromString(job.spec))
-        upload = None
+        uploads: Sequence[str] = ()
         if len(revision.kept) < len(revision.spec.plan.sections):
-            upload = await self._check_guides(revision.spec)
+            uploads = await self._check_guides(revision.spec)
         fields = validation.model_fields(spec)
         accepted = await validation.check_composition(revision.spec, self._models, self._peers, fields)
         self._tenancy.check_models(profile.model for profile in accepted.profiles)
         filled = await self._peers.create_plan(plan_request(revision.spec, accepted.profiles, revision.prompted))
         revision.spec.plan.CopyFrom(edits.restore_untouched(filled.plan, parent, revision.kept))
         kept = edits.kept_sections(parent, revision.kept)
-        return CheckedSpec(revision.spec, accepted.profiles, kept, upload, filled.plan.warnings)
+        return CheckedSpec(revision.spec, accepted.profiles, kept, uploads, filled.plan.warnings)
 
     async def _accepted(self, spec: CompositionSpec) -> validation.Acceptance:
         """Check a spec; return its models and warnings, or no models if it can wait for a renderer."""
@@ -294,21 +293,17 @@ class Submission:
         plan = (await self._peers.create_plan(plan_request(spec, profiles))).plan
         return -(-plan.frames * 1000 // plan.sample_rate)
 
-    async def _check_guides(self, spec: CompositionSpec) -> str | None:
-        """Check that the files of melody and timbre exist; return the upload that they are."""
-        named = {"spec.melody.source": spec.melody.source, "spec.timbre_source": spec.timbre_source}
-        for source in filter(None, named.values()):
+    async def _check_guides(self, spec: CompositionSpec) -> Sequence[str]:
+        """Check that the files of melody and timbre exist; return the uploads among them."""
+        sources = [source for source in (spec.melody.source, spec.timbre_source) if source]
+        for source in sources:
             await self._files.source(owner(), source)
-        uploads = dict.fromkeys(upload for source in named.values() if (upload := _upload(source)))
-        if len(uploads) > 1:
-            # A job holds one upload.
-            problem = f"it is another upload than the melody, {spec.melody.source}; use one of them"
-            raise errors.InvalidField(
-                f"spec.timbre_source: {problem}", violations=[FieldViolation("spec.timbre_source", problem)]
-            )
-        return next(iter(uploads), None)
+        return _uploads(*sources)
 
-    async def _enqueue(self, composition: Composition, kind: str, *, request_id: str, **more: Any) -> Job:
+    async def _enqueue(
+        self, composition: Composition, kind: str, *, request_id: str, uploads: Sequence[str], **more: Any
+    ) -> Job:
+        upload, second_upload = [*uploads, None, None][:2]
         first = [
             stream_pb2.CompositionEvent(accepted=stream_pb2.Accepted(composition=composition)),
             *(stream_pb2.CompositionEvent(warned=warning) for warning in composition.warnings),
@@ -323,6 +318,8 @@ class Submission:
                 state=composition_pb2.State.Name(composition.state),
                 first_events=[NewEvent(log_rows.EVENT, event.SerializeToString()) for event in first],
                 priority=composition.priority,
+                upload=upload,
+                second_upload=second_upload,
                 **more,
             )
         )
@@ -376,6 +373,6 @@ def _numbered(priority: Priority) -> spec_pb2.Priority.ValueType:
     return spec_pb2.Priority.ValueType(int(priority))
 
 
-def _upload(source: str) -> str | None:
-    """Return the upload that a source is; None if it is something else."""
-    return source if source.startswith("uploads/") else None
+def _uploads(*sources: str) -> Sequence[str]:
+    """Return the uploads among sources, each once."""
+    return list(dict.fromkeys(source for source in sources if source.startswith("uploads/")))

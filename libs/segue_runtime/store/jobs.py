@@ -66,8 +66,9 @@ def create(tx: Transaction, new: NewJob, queue_limit: int) -> Created:
             )
         if row is not None:
             return Created(need(tx.cx, row["name"]), is_new=False)
-    if new.upload is not None:
-        uploads.check_usable(tx.cx, new.upload)
+    for upload in (new.upload, new.second_upload):
+        if upload is not None:
+            uploads.check_usable(tx.cx, upload)
     _check_limits(tx, new)
     num_waiting = order.num_waiting(tx.cx)
     if num_waiting >= queue_limit:
@@ -76,12 +77,12 @@ def create(tx: Transaction, new: NewJob, queue_limit: int) -> Created:
     stamp = new_stamp() if new.first_events else 0
     cursor = tx.cx.execute(
         "INSERT INTO jobs (name, kind, owner, request_id, labels, spec, resource, state, attached_until, "
-        "attached_s, last_sequence, last_stamp, created, call_id, upload, priority, audio_ms, models) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "attached_s, last_sequence, last_stamp, created, call_id, upload, second_upload, priority, audio_ms, models) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             *(new.name, new.kind, new.owner, new.request_id, json.dumps(dict(new.labels)), new.spec, new.resource),
             *(new.state, None if new.attached_s is None else tx.steady_now + new.attached_s, new.attached_s),
-            *(len(new.first_events), stamp, tx.now, new.call_id, new.upload, new.priority),
+            *(len(new.first_events), stamp, tx.now, new.call_id, new.upload, new.second_upload, new.priority),
             *(new.audio_ms, None if new.models is None else json.dumps(list(new.models))),
         ),
     )

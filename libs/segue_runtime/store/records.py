@@ -122,6 +122,8 @@ class NewJob:
     """The `x-request-id` of the call that creates it."""
     upload: str | None = None
     """The upload that the job needs until it ends."""
+    second_upload: str | None = None
+    """Another one that it needs until it ends."""
     priority: int = Priority.NORMAL
     share: Share = field(default_factory=Share)
     """What the owner may have of the queue from now on."""
@@ -166,6 +168,7 @@ class Job:
     worked_s: float
     """How long conductors have worked on it, up to the last renewal of its lease."""
     upload: str | None
+    second_upload: str | None = None
     stored_bytes: int = 0
     """The size of its artifacts; known from its end on."""
     priority: int = Priority.NORMAL

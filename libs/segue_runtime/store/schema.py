@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logs.get("store")
 # SQLite keeps this number as the file's `user_version`; each change of TABLES raises it and adds a migration.
-VERSION = 7
+VERSION = 8
 BUSY_S = 5.0
 CHECK_S = 5.0
 """The time for the check of the file at the start; what a large file has not been checked for then is not."""
@@ -31,6 +31,9 @@ PAGES_AT_ONCE = 1024
 INCREMENTAL = 2
 """The value of `PRAGMA auto_vacuum` of a file that can shrink."""
 TOKEN_KEY_BYTES = 32
+SECOND_UPLOAD_INDEX = """
+CREATE INDEX jobs_of_second_upload ON jobs (second_upload) WHERE second_upload IS NOT NULL AND finished IS NULL;
+"""
 UPLOAD_TABLES = """
 CREATE TABLE uploads (
     id INTEGER PRIMARY KEY,
@@ -88,10 +91,12 @@ CREATE TABLE jobs (
     stored_bytes INTEGER NOT NULL DEFAULT 0,
     priority INTEGER NOT NULL DEFAULT 2,
     audio_ms INTEGER NOT NULL DEFAULT 0,
-    models TEXT
+    models TEXT,
+    second_upload TEXT
 ) STRICT;
 CREATE INDEX jobs_expiring ON jobs (expires) WHERE expires IS NOT NULL;
 CREATE INDEX jobs_of_upload ON jobs (upload) WHERE upload IS NOT NULL AND finished IS NULL;
+{SECOND_UPLOAD_INDEX}
 CREATE TABLE events (
     job INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
     sequence INTEGER NOT NULL,
@@ -171,6 +176,10 @@ ALTER TABLE jobs ADD COLUMN models TEXT;
 {DROP_OLDER_QUEUE}{QUEUE_TABLES}{COUNT_WAITING}
 DROP TABLE IF EXISTS line_turns;
 {LINE_TABLES}""",
+    # A job may need two uploads: a melody and a sound to imitate.
+    7: f"""
+ALTER TABLE jobs ADD COLUMN second_upload TEXT;
+{SECOND_UPLOAD_INDEX}""",
 }
 
 

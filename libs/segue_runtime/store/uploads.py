@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 MAX_PARTS: Final = 16_384
 """The most writes to one upload. Writes of 64 KiB always suffice."""
-JOB_OF = "SELECT name FROM jobs WHERE upload = uploads.name AND finished IS NULL"
+JOB_OF = """
+SELECT name FROM jobs WHERE upload = uploads.name AND finished IS NULL
+UNION ALL SELECT name FROM jobs WHERE second_upload = uploads.name AND finished IS NULL
+"""
 EXPIRED = f"""
 SELECT * FROM uploads
 WHERE (discarded OR created <= ?1 OR (finished = 0 AND written <= ?2)) AND NOT EXISTS ({JOB_OF})

@@ -436,7 +436,7 @@ class CompositionSpec(google.protobuf.message.Message):
     """timbre_source is the name of a finished upload or of an output whose sound the sections imitate, but not its notes:
     its first two minutes are used. Sections with timbre_section imitate that section instead. Empty means the parent's
     timbre_source, or none. Sections whose model has no GUIDE_TIMBRE_AUDIO are played without, and a warning names them.
-    If no section's model has it, the request is refused. Beside melody.source it may not be another upload.
+    If no section's model has it, the request is refused.
     """
     priority: global___Priority.ValueType
     """priority is the composition's place in the queue; it has no effect on the audio. Absence means NORMAL, or the

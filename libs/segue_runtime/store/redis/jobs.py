@@ -37,7 +37,7 @@ class RedisJobs:
         name, flat = await self._scripts.call(
             "jobs", "create",
             job.name, job.kind, job.owner, job.spec_digest, queue_limit, new_stamp(),
-            option(job.request_id), option(job.upload), option(job.attached_s),
+            option(job.request_id), option(job.upload), option(job.second_upload), option(job.attached_s),
             job.share.weight, option(job.share.running), _limits(job.share), job.audio_ms,
             len(job.first_events), *flat_events(job.first_events),
             *(each for field in fields.items() for each in field),

@@ -23,7 +23,7 @@ FLOATS = frozenset(
 BYTES = frozenset({"spec", "resource", "checkpoint"})
 OPTIONAL = (
     *("request_id", "claimed_by", "lease_until", "cancel_reason", "attached_until", "checkpoint", "started"),
-    *("finished", "expires", "lease_s", "attached_s", "call_id", "upload"),
+    *("finished", "expires", "lease_s", "attached_s", "call_id", "upload", "second_upload"),
 )
 KEPT_OUT = frozenset({"id", "digest", "progress"})
 

@@ -200,13 +200,15 @@ class DiffusionBackend:
                 profile=self._profile,
                 sample_rate=facts.grid.sample_rate,
                 channels=facts.channels,
-                queue_position=position.current,
+                queue_position=self._place(position.current),
             )
             async for current in position.updates():
-                yield RenderProgress(0, total, current)
+                yield RenderProgress(0, total, self._place(current))
             steps = DenoiseRow(section)
             self._passes.join(steps)
             try:
+                async for current in self._passes.positions(steps):
+                    yield RenderProgress(0, total, current)
                 async for fraction in steps.fractions():
                     yield RenderProgress(0, total, fraction=fraction * SHARE_OF_STEPS)
                 await steps.done
@@ -219,6 +221,10 @@ class DiffusionBackend:
             finally:
                 steps.leave()
             yield self._finished(section)
+
+    def _place(self, position: int) -> int:
+        """Return a section's place in the queue: those that have a slot and wait for a pass come before it."""
+        return position and position + self._passes.num_waiting
 
     def _finished(self, section: WindowRender) -> RenderFinished:
         window = section.window

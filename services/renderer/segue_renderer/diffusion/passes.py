@@ -7,10 +7,11 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from segue_renderer.diffusion.families.pipeline import RenderStopped
+from segue_renderer.wait_queue import queue_positions
 from segue_runtime import errors
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 
     from segue_renderer.diffusion.section_render import WindowRender
 
@@ -28,6 +29,8 @@ class DenoiseRow:
         self.section = section
         self.is_stopped = False
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.begun = asyncio.Event()
+        """Set when its pass begins."""
         self.left = asyncio.Event()
         """Set when the section has its audio, or its caller is gone."""
         self._loop = asyncio.get_running_loop()
@@ -77,6 +80,15 @@ class DenoisePasses:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._work())
 
+    @property
+    def num_waiting(self) -> int:
+        """The number of sections whose pass has not begun."""
+        return len(self._waiting)
+
+    def positions(self, steps: DenoiseRow) -> AsyncIterator[int]:
+        """Yield a section's place among those that wait for a pass, every second, until its pass begins."""
+        return queue_positions(lambda: self._waiting.index(steps) + 1 if steps in self._waiting else 0, steps.begun)
+
     async def _work(self) -> None:
         while self._waiting:
             if self._most > 1:
@@ -86,6 +98,7 @@ class DenoisePasses:
             together = [each for each in self._waiting if each.section.kind == kind][: self._most]
             for each in together:
                 self._waiting.remove(each)
+                each.begun.set()
             await self._pass(together)
             for each in together:
                 await each.left.wait()  # their audio comes before the steps of others

@@ -66,12 +66,13 @@ local function refuse_beyond(limits, owner, audio_ms)
   return nil
 end
 
--- name, kind, owner, digest, limit, stamp, +request_id, +upload, +attached_s, weight, +running, the owner's other
+-- name, kind, owner, digest, limit, stamp, +request_id, +upload, +second_upload, +attached_s, weight, +running, the owner's other
 -- limits (JSON), how much audio it makes, number of events, (kind, payload)…, (field, value)…
-function operations.create(name, kind, owner, digest, limit, stamp, request_id, upload, attached_s, weight, running,
-  limits, audio_ms, num_events, ...)
+function operations.create(name, kind, owner, digest, limit, stamp, request_id, upload, second_upload, attached_s,
+  weight, running, limits, audio_ms, num_events, ...)
   local rest = { ... }
-  request_id, upload, attached_s = option(request_id), option(upload), option(attached_s)
+  request_id, attached_s = option(request_id), option(attached_s)
+  local uploads = { upload = option(upload), second_upload = option(second_upload) }
   if redis.call('EXISTS', key('job', name)) == 1 then
     return { 'ok', name, redis.call('HGETALL', key('job', name)) } -- a repetition, whose answer was lost
   end
@@ -79,8 +80,10 @@ function operations.create(name, kind, owner, digest, limit, stamp, request_id, 
   if earlier then
     return earlier
   end
-  if upload and not upload_is_usable(upload) then
-    return { 'NO_UPLOAD', upload }
+  for _, each in pairs(uploads) do
+    if not upload_is_usable(each) then
+      return { 'NO_UPLOAD', each }
+    end
   end
   redis.call('SADD', key('kinds'), kind)
   local refused = refuse_beyond(cjson.decode(limits), owner, tonumber(audio_ms))
@@ -109,9 +112,9 @@ function operations.create(name, kind, owner, digest, limit, stamp, request_id, 
     redis.call('HSET', key('requests', owner), request_id, name)
     redis.call('HSET', key('job', name), 'request_id', request_id)
   end
-  if upload then
-    redis.call('SADD', key('upload', 'jobs', upload), name)
-    redis.call('HSET', key('job', name), 'upload', upload)
+  for field, each in pairs(uploads) do
+    redis.call('SADD', key('upload', 'jobs', each), name)
+    redis.call('HSET', key('job', name), field, each)
   end
   if attached_s then
     redis.call('HSET', key('job', name), 'attached_s', attached_s, 'attached_until',
@@ -230,7 +233,7 @@ end
 -- Put a job into the indexes of its state, and out of all others.
 function operations.reindex(name)
   local job = job_fields(name, 'id', 'kind', 'owner', 'finished', 'claimed_by', 'cancel_reason', 'lease_until',
-    'request_id', 'upload', 'expires', 'stored_bytes', 'audio_ms')
+    'request_id', 'upload', 'expires', 'stored_bytes', 'audio_ms', 'second_upload')
   local id, kind, owner = job[1], job[2], job[3]
   if not id then
     return { 'ok' }
@@ -245,8 +248,8 @@ function operations.reindex(name)
   if job[8] then
     redis.call('HSET', key('requests', owner), job[8], name)
   end
-  if job[9] then
-    redis.call(job[4] and 'SREM' or 'SADD', key('upload', 'jobs', job[9]), name)
+  for _, upload in pairs({ job[9] or nil, job[13] or nil }) do
+    redis.call(job[4] and 'SREM' or 'SADD', key('upload', 'jobs', upload), name)
   end
   count_stored(owner, number_of(job[11]))
   count_asked(owner, job[4] and 0 or number_of(job[12]))

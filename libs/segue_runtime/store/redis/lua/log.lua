@@ -1,15 +1,15 @@
 -- The log of a job: a stream with the ids `<sequence>-0`.
 
 local function finish(name, retention_s, audio_s, stored_bytes)
-  local job = job_fields(name, 'kind', 'owner', 'upload', 'state', 'lease_until')
+  local job = job_fields(name, 'kind', 'owner', 'upload', 'state', 'lease_until', 'second_upload')
   local expires = text(now + tonumber(retention_s))
   redis.call('HSET', key('job', name), 'finished', text(now), 'expires', expires, 'stored_bytes',
     stored_bytes)
   redis.call('HDEL', key('job', name), 'claimed_by', 'lease_until', 'checkpoint')
   redis.call('ZREM', key('leases', job[1]), name)
   redis.call('ZADD', key('expiring'), expires, name)
-  if job[3] then
-    redis.call('SREM', key('upload', 'jobs', job[3]), name)
+  for _, upload in pairs({ job[3] or nil, job[6] or nil }) do
+    redis.call('SREM', key('upload', 'jobs', upload), name)
   end
   end_running(name, job[2])
   count_asked(job[2], -number_of(redis.call('HGET', key('job', name), 'audio_ms')))
