@@ -43,6 +43,8 @@ class Score:
     minor: bool = False
     swing: float = 0.5
     """Where the middle of a beat falls."""
+    chords: list[tuple[int, ...]] = field(default_factory=list)
+    """The pitch classes of the chord at each beat from beat 0, root first; none where chords are not written."""
 
 
 class Clock:

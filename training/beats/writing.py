@@ -91,6 +91,7 @@ def write_band(half: str, rng: Generator, seconds: float) -> Score:
     harmony = Harmony(beats_per_bar, bars, rng)
     swing = float(rng.uniform(0.57, 0.68)) if not compound and rng.random() < 0.18 else 0.5
     score = Score(beats_per_bar, bars * beats_per_bar, tempo, tonic=harmony.tonic, minor=harmony.minor, swing=swing)
+    score.chords = [harmony.chord(float(beat)) for beat in range(score.num_beats)]
     enters = {name: int(rng.choice([0, 0, 0, 2, 4])) * beats_per_bar for name in ("drums", "bass", "chords", "lead")}
     parts: list[tuple[str, list[Tone]]] = []
     if rng.random() < 0.75:
@@ -119,6 +120,7 @@ def write_hymn(half: str, rng: Generator, seconds: float) -> Score:
     score = Score(
         beats_per_bar, bars * beats_per_bar, tempo, tonic=harmony.tonic, minor=harmony.minor, first_beat=-upbeat
     )
+    score.chords = [harmony.chord(float(beat)) for beat in range(score.num_beats)]
     phrase = int(rng.choice([2, 4])) * beats_per_bar
     soprano = harmony.tonic + 60 + 12 * (harmony.tonic < 4)
     previous: tuple[int, ...] = ()

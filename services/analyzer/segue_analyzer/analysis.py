@@ -8,35 +8,47 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from segue_analyzer.brightness import Brightness, mean_brightness_hz
+from segue_analyzer.curves.balance import spectral_balance
+from segue_analyzer.curves.energy import energy_curve
+from segue_analyzer.curves.loudness_curve import loudness_curve
+from segue_analyzer.curves.onsets import find_attacks, onsets_per_second
+from segue_analyzer.curves.stereo import StereoMeter
+from segue_analyzer.curves.tempo_curve import swing_of, tempo_over_time
+from segue_analyzer.curves.waveform import WaveformMeter
 from segue_analyzer.faults.clicks import ClickDetector
 from segue_analyzer.faults.detectors import MAX_FAULTS, ClippingDetector, DcDetector, RunCollector, SilenceDetector
 from segue_analyzer.loudness import BassLoudness, SectionLoudness, SectionPeaks, with_peaks
-from segue_analyzer.plan_comparison import energy_correlation, key_matches, tempo_matches
+from segue_analyzer.plan_comparison import energy_correlation, key_matches, tempo_matches, with_music_compared
 from segue_analyzer.plan_timeline import PlanTimeline, SectionSpan, in_quarters
-from segue_analyzer.report import FaultKind, MeasuredTempo, Report, SectionReport
+from segue_analyzer.report import FaultKind, LocalTempo, MeasuredTempo, Report, SectionReport, TempoCandidate
 from segue_analyzer.rhythm.bands import BandStream
 from segue_analyzer.rhythm.network import hear_beats
 from segue_analyzer.rhythm.tempo import find_pulse
-from segue_analyzer.stereo import StereoCorrelation
+from segue_analyzer.structure.chords import find_chords
+from segue_analyzer.structure.grid import music_grid
+from segue_analyzer.structure.key_changes import find_key_changes
+from segue_analyzer.structure.parts import find_parts
 from segue_analyzer.tonality.chroma import ChromaStream
 from segue_analyzer.tonality.key import find_key, overall_chroma
 from segue_audio.blocks import Reblocker
 from segue_audio.errors import InvalidSettings
 from segue_audio.loudness import LoudnessMeter, integrated
-from segue_audio.peaks import PeakCollector
+from segue_music.theory import uses_flats
 from segue_music.timing import beats_per_bar
 from segue_runtime import errors
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from segue_analyzer.curves.onsets import Attacks
     from segue_analyzer.plan_timeline import PlannedSpan
     from segue_analyzer.report import Fault
     from segue_analyzer.rhythm.network import BeatActivations
+    from segue_analyzer.rhythm.tempo import Pulse
     from segue_analyzer.tonality.chroma import Harmony
     from segue_audio.arrays import Float32, Float64
 
 _BLOCK_FRAMES: Final = 32_768
-_POINTS_PER_SECOND: Final = 100
-_MAX_POINTS: Final = 8_192
 _NO_END: Final = 1 << 62
 _LEAST_SECTION_CONFIDENCE: Final = 0.35
 """A few bars without drums have an uncertain tempo, which must not be compared with the plan."""
@@ -61,8 +73,8 @@ class AudioAnalysis:
         self._sections = [SectionLoudness(each, sample_rate, channels) for each in self._timeline.spans]
         whole = SectionSpan("", 0, _NO_END)
         self._true_peaks = SectionPeaks(sample_rate, channels, (whole, *self._timeline.spans))
-        self._peaks = PeakCollector(max(1, round(sample_rate / _POINTS_PER_SECOND)), max_points=_MAX_POINTS)
-        self._stereo = StereoCorrelation(channels)
+        self._waveform = WaveformMeter(sample_rate)
+        self._stereo = StereoMeter(sample_rate, channels)
         self._brightness = Brightness(sample_rate)
         self._bands = BandStream(sample_rate)
         self._chroma = ChromaStream(sample_rate)
@@ -86,32 +98,64 @@ class AudioAnalysis:
     def report(self) -> Report:
         """End the recording and return the report."""
         self._measure(self._blocks.drain())
-        heard, harmony = hear_beats(self._bands.finish()), self._chroma.finish()
+        self._stereo.finish()
+        rows, harmony = self._bands.finish(), self._chroma.finish()
+        heard = hear_beats(rows)
         centroids_hz = self._brightness.finish()
         whole_peaks, *section_peaks = self._true_peaks.finish()
         sections = tuple(
             self._section(meter, peaks, heard, harmony, centroids_hz)
             for meter, peaks in zip(self._sections, section_peaks, strict=True)
         )
-        return Report(
+        waveform, hop_powers = self._waveform.peaks(), self._loudness.hop_powers()
+        report = Report(
             frames=self.frames,
             leading_silence_frames=self._silence.leading_frames,
             trailing_silence_frames=self._silence.trailing_frames,
             loudness=with_peaks(self._loudness.result(), whole_peaks),
             bass_loudness_lufs=integrated(self._bass.hop_powers()),
-            tempo=self._tempo(heard),
             key=find_key(harmony),
             brightness_hz=mean_brightness_hz(centroids_hz, 0, self.frames),
             chroma=overall_chroma(harmony),
-            stereo_correlation=self._stereo.result(),
+            stereo_correlation=self._stereo.correlation(),
             faults=self._faults(),
             sections=sections,
-            energy_correlation=energy_correlation(
-                self._timeline, self._loudness.hop_powers(), self.sample_rate, self.frames
-            ),
-            peaks_per_second=self.sample_rate / self._peaks.frames_per_point,
-            peaks=np.clip(np.rint(self._peaks.points() * 127), -127, 127).astype(np.int8).tobytes(),
+            energy_correlation=energy_correlation(self._timeline, hop_powers, self.sample_rate, self.frames),
+            peaks_per_second=waveform.peaks_per_second,
+            peaks=waveform.peaks,
+            more_peaks=self._waveform.more_peaks(),
+            loudness_curve=loudness_curve(hop_powers, self.sample_rate),
+            crest_db=self._stereo.crest_db(whole_peaks[1], self.frames),
+            spectral_balance=spectral_balance(self._chroma.spectrum, self._brightness.spectrum, self.sample_rate),
+            stereo_curve=self._stereo.curve(),
         )
+        return self._with_rhythm(report, rows, heard, centroids_hz, harmony)
+
+    def _with_rhythm(
+        self,
+        report: Report,
+        rows: NDArray[np.float16],
+        heard: BeatActivations,
+        centroids_hz: Float32,
+        harmony: Harmony,
+    ) -> Report:
+        """Add tempo, beats and attacks, and what is measured from beat to beat or from bar to bar."""
+        metre = self._timeline.metre
+        pulse = find_pulse(heard, self._timeline.beats_per_minute, beats_per_bar(metre) if metre else None)
+        attacks = find_attacks(rows)
+        seconds = self.frames / self.sample_rate
+        grid = music_grid(pulse, seconds)
+        report = dataclasses.replace(
+            report,
+            tempo=self._tempo(pulse, attacks),
+            tempo_curve=self._tempo_curve(pulse),
+            onsets_per_second=onsets_per_second(attacks),
+            energy_curve=energy_curve(self._loudness.hop_powers(), attacks, centroids_hz, seconds),
+            structure=find_parts(rows, harmony, grid, self.sample_rate),
+            chords=find_chords(harmony, grid, self.sample_rate, flats=bool(report.key and uses_flats(report.key.key))),
+            key_changes=find_key_changes(harmony, report.key, self.sample_rate, self.frames),
+        )
+        return with_music_compared(report, self._timeline, self.sample_rate)
 
     def _measure(self, block: Float32) -> None:
         if len(block) == 0:
@@ -121,7 +165,7 @@ class AudioAnalysis:
         self._loudness.push(block)
         for section in self._sections:
             section.push(block, self._measured)
-        self._peaks.push(block)
+        self._waveform.push(block)
         planar = np.ascontiguousarray(block.T)
         loudest = np.abs(planar).max(axis=0)
         for meter in (self._bass, self._true_peaks, self._stereo, self._dc, self._clicks):
@@ -133,18 +177,25 @@ class AudioAnalysis:
             stream.push(mono)
         self._measured += len(block)
 
-    def _tempo(self, heard: BeatActivations) -> MeasuredTempo | None:
-        metre = self._timeline.metre
-        pulse = find_pulse(heard, self._timeline.beats_per_minute, beats_per_bar(metre) if metre else None)
+    def _tempo(self, pulse: Pulse | None, attacks: Attacks) -> MeasuredTempo | None:
         if pulse is None:
             return None
+        metre = self._timeline.metre
         return MeasuredTempo(
             quarters_per_minute=in_quarters(pulse.beats_per_minute, metre),
             confidence=pulse.confidence,
             other_quarters_per_minute=in_quarters(pulse.other_beats_per_minute, metre),
             beats=self._as_frames(pulse.beats),
             downbeats=self._as_frames(pulse.downbeats),
+            candidates=tuple(TempoCandidate(in_quarters(tempo, metre), sure) for tempo, sure in pulse.candidates),
+            beats_per_bar=pulse.beats_per_bar,
+            swing=swing_of(pulse.beats, attacks),
         )
+
+    def _tempo_curve(self, pulse: Pulse | None) -> tuple[LocalTempo, ...]:
+        metre = self._timeline.metre
+        found = tempo_over_time(pulse.beats) if pulse else []
+        return tuple(LocalTempo(round(at * self.sample_rate), in_quarters(tempo, metre)) for at, tempo in found)
 
     def _as_frames(self, times_s: Float64) -> tuple[int, ...]:
         frames = np.rint(times_s * self.sample_rate).astype(np.int64)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from segue_analyzer.spectra import GrowingRows, SpectrumStream
+from segue_analyzer.spectra import GrowingRows, PowerSpectrum, SpectrumStream
 
 if TYPE_CHECKING:
     from segue_audio.arrays import Float32
@@ -24,6 +24,7 @@ class Brightness:
         self._spectra = SpectrumStream(_SIZE, _SIZE)
         self._bins_hz = (np.arange(_SIZE // 2 + 1) * sample_rate / _SIZE).astype(np.float32)
         self._rows = GrowingRows(1)
+        self.spectrum = PowerSpectrum(sample_rate, _SIZE)
 
     def push(self, mono: Float32) -> None:
         """Add samples."""
@@ -36,6 +37,7 @@ class Brightness:
 
     def _collect(self, batches: list[Float32]) -> None:
         for magnitudes in batches:
+            self.spectrum.push(magnitudes)
             total = magnitudes.sum(axis=1)
             centroid = (magnitudes @ self._bins_hz) / np.maximum(total, 1e-9)
             self._rows.extend(np.where(magnitudes.max(axis=1) > _AUDIBLE, centroid, 0.0)[:, None])

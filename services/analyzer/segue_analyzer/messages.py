@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from segue.analyzer.v1 import analyzer_pb2
 from segue.audio.v1 import audio_pb2
+from segue.music.v1 import music_pb2
 from segue_music import codec
 from segue_music.theory import camelot
 
@@ -30,6 +31,10 @@ def report_message(report: Report, sound_format: audio_pb2.AudioFormat) -> analy
         peaks_per_second=report.peaks_per_second,
         peaks=report.peaks,
         bass_loudness_lufs=report.bass_loudness_lufs,
+        crest_db=report.crest_db,
+        onsets_per_second=report.onsets_per_second,
+        energy_curve=report.energy_curve,
+        drum_beats=report.drum_beats,
     )
     _loudness(report.loudness, message.loudness)
     _tempo(report.tempo, message)
@@ -43,7 +48,39 @@ def report_message(report: Report, sound_format: audio_pb2.AudioFormat) -> analy
         )
     for section in report.sections:
         _section(section, message.sections.add())
+    _curves(report, message)
+    _music(report, message)
     return message
+
+
+def _curves(report: Report, message: analyzer_pb2.Report) -> None:
+    for tempo in report.tempo_curve:
+        message.tempo_curve.add(frame=tempo.frame, quarters_per_minute=tempo.quarters_per_minute)
+    for loudness in report.loudness_curve:
+        message.loudness_curve.add(frame=loudness.frame, short_term_lufs=loudness.short_term_lufs)
+    for band in report.spectral_balance:
+        message.spectral_balance.add(low_hz=band.low_hz, high_hz=band.high_hz, level_db=band.level_db)
+    for image in report.stereo_curve:
+        message.stereo_curve.add(frame=image.frame, correlation=image.correlation, width=image.width)
+    for zoom in report.more_peaks:
+        message.more_peaks.add(peaks_per_second=zoom.peaks_per_second, peaks=zoom.peaks)
+
+
+def _music(report: Report, message: analyzer_pb2.Report) -> None:
+    for part in report.structure:
+        message.structure.add(
+            first_frame=part.first_frame, frames=part.frames, label=part.label, confidence=part.confidence
+        )
+    for chord in report.chords:
+        message.chords.add(
+            first_frame=chord.first_frame,
+            frames=chord.frames,
+            root=chord.root,
+            quality=music_pb2.ChordQuality.ValueType(chord.quality),
+            confidence=chord.confidence,
+        )
+    for span in report.key_changes:
+        _key(span.key, message.key_changes.add(first_frame=span.first_frame, frames=span.frames))
 
 
 def _section(section: SectionReport, message: analyzer_pb2.SectionAnalysis) -> None:
@@ -58,6 +95,12 @@ def _section(section: SectionReport, message: analyzer_pb2.SectionAnalysis) -> N
         message.key_matches = section.key_matches
     if section.planned_energy is not None:
         message.planned_energy = section.planned_energy
+    if section.chords_match is not None:
+        message.chords_match = section.chords_match
+    if section.boundary_matches is not None:
+        message.boundary_matches = section.boundary_matches
+    if section.boundary_offset_frames is not None:
+        message.boundary_offset_frames = section.boundary_offset_frames
 
 
 def _loudness(loudness: Loudness, message: audio_pb2.Loudness) -> None:
@@ -75,9 +118,16 @@ def _tempo(tempo: MeasuredTempo | None, message: analyzer_pb2.Report | analyzer_
         message.tempo.other_quarters_per_minute = tempo.other_quarters_per_minute
         message.tempo.beats.extend(tempo.beats)
         message.tempo.downbeats.extend(tempo.downbeats)
+        message.tempo.beats_per_bar = tempo.beats_per_bar
+        for each in tempo.candidates:
+            message.tempo.candidates.add(quarters_per_minute=each.quarters_per_minute, confidence=each.confidence)
+        if tempo.swing is not None:
+            message.tempo.swing = tempo.swing
 
 
-def _key(key: MeasuredKey | None, message: analyzer_pb2.Report | analyzer_pb2.SectionAnalysis) -> None:
+def _key(
+    key: MeasuredKey | None, message: analyzer_pb2.Report | analyzer_pb2.SectionAnalysis | analyzer_pb2.KeySpan
+) -> None:
     if key is not None:
         codec.to_message(key.key, message.key.key)
         codec.to_message(key.other, message.key.other_key)

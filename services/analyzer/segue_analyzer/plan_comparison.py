@@ -1,25 +1,29 @@
-"""Comparison of measured tempo, key and energy with the plan."""
+"""Comparison of measured tempo, key, energy, chords and structure with the plan."""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from segue_music.elements import Mode
-from segue_music.theory import MINOR_MODES, SCALES, pitch_class, scale_classes
+from segue_music.elements import ChordQuality, Mode
+from segue_music.theory import CHORD_TONES, MINOR_MODES, SCALES, pitch_class, scale_classes
 
 if TYPE_CHECKING:
-    from segue_analyzer.plan_timeline import PlanTimeline
-    from segue_analyzer.report import MeasuredKey, MeasuredTempo
+    from collections.abc import Sequence
+
+    from segue_analyzer.plan_timeline import PlannedChord, PlanTimeline
+    from segue_analyzer.report import ChordSpan, MeasuredKey, MeasuredTempo, Report, SectionReport, StructurePart
     from segue_audio.arrays import Float64
-    from segue_music.elements import Key
+    from segue_music.elements import Chord, Key
 
 
 _TEMPO_TOLERANCE: Final = 0.04
 _HOPS_PER_SECOND: Final = 100
 _SILENT_POWER: Final = 1e-10
 _LEAST_BARS: Final = 3
+_NEAR_S: Final = 3.0
 
 
 def tempo_matches(measured: MeasuredTempo | None, planned_quarters: float) -> bool | None:
@@ -64,6 +68,60 @@ def energy_correlation(plan: PlanTimeline, hop_powers: Float64, sample_rate: int
     if planned_ranks.std() == 0 or measured_ranks.std() == 0:
         return None
     return float(np.corrcoef(planned_ranks, measured_ranks)[0, 1])
+
+
+def with_music_compared(report: Report, plan: PlanTimeline, sample_rate: int) -> Report:
+    """Return the report with the chords and the start of each planned section compared."""
+    compared: list[SectionReport] = []
+    for span, section in zip(plan.spans, report.sections, strict=True):
+        planned = plan.planned_for(span.section_id)
+        if planned is None or span.first_frame >= report.frames:
+            compared.append(section)
+            continue
+        # A caller's section may begin elsewhere than in the plan.
+        moved = span.first_frame - planned.span.first_frame
+        offset = boundary_offset(report.structure, span.first_frame)
+        facts = dataclasses.replace(
+            section,
+            chords_match=chords_match(report.chords, planned.chords, moved, report.frames),
+            boundary_matches=None if offset is None else abs(offset) <= _NEAR_S * sample_rate,
+            boundary_offset_frames=offset,
+        )
+        compared.append(facts)
+    return dataclasses.replace(report, sections=tuple(compared))
+
+
+def chords_match(
+    measured: Sequence[ChordSpan], planned: Sequence[PlannedChord], moved: int, frames: int
+) -> float | None:
+    """Return the share of the planned time in major and minor chords whose chord is measured; None without chords."""
+    total = matching = 0
+    for each in planned:
+        first, end = max(0, each.first_frame + moved), min(frames, each.end_frame + moved)
+        triad = _triad(each.chord)
+        if triad is None or first >= end:
+            continue
+        total += end - first
+        matching += sum(
+            max(0, min(end, span.first_frame + span.frames) - max(first, span.first_frame))
+            for span in measured
+            if (pitch_class(span.root), span.quality) == triad
+        )
+    return matching / total if total and measured else None
+
+
+def boundary_offset(structure: Sequence[StructurePart], frame: int) -> int | None:
+    """Return the distance from a frame to the nearest boundary; None without a structure."""
+    offsets = [part.first_frame - frame for part in structure]
+    return min(offsets, key=abs) if offsets else None
+
+
+def _triad(chord: Chord) -> tuple[int, ChordQuality] | None:
+    """Return the major or minor triad in a chord; None for chords without either."""
+    tones = CHORD_TONES[chord.quality]
+    if 7 not in tones or not {3, 4} & set(tones):
+        return None
+    return pitch_class(chord.root), ChordQuality.MAJOR if 4 in tones else ChordQuality.MINOR
 
 
 def _ranks(values: Float64) -> Float64:

@@ -14,7 +14,7 @@ from segue_runtime.errors import FieldViolation
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from segue_music.elements import Key, Metre
+    from segue_music.elements import Chord, Key, Metre
     from segue_music.plan import Plan, SectionSpec
 
 MAX_AT_ONCE: Final = 8
@@ -36,6 +36,15 @@ class SectionSpan:
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedChord:
+    """A chord of the plan, in frames of the audio."""
+
+    chord: Chord
+    first_frame: int
+    end_frame: int
+
+
+@dataclass(frozen=True, slots=True)
 class PlannedSpan:
     """The plan of one section."""
 
@@ -46,6 +55,7 @@ class PlannedSpan:
     energy: tuple[float, ...]
     bar_frames: tuple[int, ...]
     """First frame of every bar, and the end of the last one: one more value than `energy`."""
+    chords: tuple[PlannedChord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +127,14 @@ def _lay_out(plan: Plan, sample_rate: int) -> tuple[PlannedSpan, ...]:
                 beats_per_minute=felt_tempo(_mean_tempo(spec, plan, tempo), metre),
                 energy=spec.energy,
                 bar_frames=bars,
+                chords=tuple(
+                    PlannedChord(
+                        chord,
+                        _scaled(first + tempo.frame(chord.start_tick, rate), rate, sample_rate),
+                        _scaled(first + tempo.frame(chord.start_tick + chord.ticks, rate), rate, sample_rate),
+                    )
+                    for chord in spec.chords
+                ),
             )
         )
         position = first + frames

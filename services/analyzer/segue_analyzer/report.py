@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from segue_audio.loudness import Loudness
-    from segue_music.elements import Key
+    from segue_music.elements import ChordQuality, Key
 
 
 class FaultKind(IntEnum):
@@ -32,6 +32,14 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
+class TempoCandidate:
+    """A tempo that fits the beats."""
+
+    quarters_per_minute: float
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
 class MeasuredTempo:
     """A measured tempo; beats and downbeats are frames."""
 
@@ -40,6 +48,9 @@ class MeasuredTempo:
     other_quarters_per_minute: float = 0.0
     beats: tuple[int, ...] = ()
     downbeats: tuple[int, ...] = ()
+    candidates: tuple[TempoCandidate, ...] = ()
+    beats_per_bar: int = 0
+    swing: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +60,78 @@ class MeasuredKey:
     key: Key
     confidence: float
     other: Key
+
+
+@dataclass(frozen=True, slots=True)
+class LocalTempo:
+    """The tempo of the beats around a frame."""
+
+    frame: int
+    quarters_per_minute: float
+
+
+@dataclass(frozen=True, slots=True)
+class LoudnessPoint:
+    """The loudness of the 3 s around a frame; None in silence."""
+
+    frame: int
+    short_term_lufs: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SpectralBand:
+    """The power of an octave relative to all."""
+
+    low_hz: float
+    high_hz: float
+    level_db: float
+
+
+@dataclass(frozen=True, slots=True)
+class StereoPoint:
+    """The stereo image from a frame to the next point; None in silence."""
+
+    frame: int
+    correlation: float | None
+    width: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class StructurePart:
+    """A run of bars that belong together."""
+
+    first_frame: int
+    frames: int
+    label: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class ChordSpan:
+    """A chord and its time."""
+
+    first_frame: int
+    frames: int
+    root: str
+    quality: ChordQuality
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class KeySpan:
+    """A key and its time."""
+
+    first_frame: int
+    frames: int
+    key: MeasuredKey
+
+
+@dataclass(frozen=True, slots=True)
+class WaveformPeaks:
+    """Pairs of the lowest and the highest sample, as signed bytes."""
+
+    peaks_per_second: float
+    peaks: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +146,9 @@ class SectionReport:
     tempo_matches: bool | None = None
     key_matches: bool | None = None
     planned_energy: float | None = None
+    chords_match: float | None = None
+    boundary_matches: bool | None = None
+    boundary_offset_frames: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,3 +170,15 @@ class Report:
     energy_correlation: float | None = None
     peaks_per_second: float = 0.0
     peaks: bytes = b""
+    drum_beats: tuple[int, ...] = ()
+    tempo_curve: tuple[LocalTempo, ...] = ()
+    loudness_curve: tuple[LoudnessPoint, ...] = ()
+    crest_db: float | None = None
+    spectral_balance: tuple[SpectralBand, ...] = ()
+    stereo_curve: tuple[StereoPoint, ...] = ()
+    onsets_per_second: float = 0.0
+    energy_curve: tuple[float, ...] = ()
+    structure: tuple[StructurePart, ...] = ()
+    chords: tuple[ChordSpan, ...] = ()
+    key_changes: tuple[KeySpan, ...] = ()
+    more_peaks: tuple[WaveformPeaks, ...] = ()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from segue_audio.arrays import Float32
+    from segue_audio.arrays import Float32, Float64
 
 
 _FRAMES_A_BATCH = 128
@@ -86,6 +86,28 @@ def _transform() -> Callable[[Float32], NDArray[np.complex64]]:
 
 def _through_numpy(rows: Float32) -> NDArray[np.complex64]:
     return np.fft.rfft(rows, axis=1).astype(np.complex64)
+
+
+class PowerSpectrum:
+    """The mean power of the bins of a stream of spectra, whose windows are those of `SpectrumStream`."""
+
+    def __init__(self, rate: float, size: int) -> None:
+        self._bin_hz = rate / size
+        self._sums: Float64 = np.zeros(size // 2 + 1)
+        self._count = 0
+
+    def push(self, magnitudes: Float32) -> None:
+        """Add spectra, (frames, bins)."""
+        self._sums += np.einsum("ij,ij->j", magnitudes, magnitudes)
+        self._count += len(magnitudes)
+
+    def between(self, low_hz: float, high_hz: float) -> float:
+        """Return the mean power between two frequencies."""
+        edges = np.clip(np.array([low_hz, high_hz]) / self._bin_hz + 0.5, 0, len(self._sums))
+        sums = np.concatenate([[0.0], np.cumsum(self._sums)])
+        low, high = np.interp(edges, np.arange(len(sums)), sums).tolist()
+        # A Hann window spreads the power of a sine over bins with sum 1.5.
+        return float(high - low) / 3.0 / max(1, self._count)
 
 
 class GrowingRows:

@@ -383,6 +383,28 @@ class SeparateResponse(google.protobuf.message.Message):
 global___SeparateResponse = SeparateResponse
 
 @typing.final
+class TempoCandidate(google.protobuf.message.Message):
+    """TempoCandidate is a tempo that fits the beats."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    QUARTERS_PER_MINUTE_FIELD_NUMBER: builtins.int
+    CONFIDENCE_FIELD_NUMBER: builtins.int
+    quarters_per_minute: builtins.float
+    """quarters_per_minute is the tempo in quarter notes a minute."""
+    confidence: builtins.float
+    """confidence is 0 (none) to 1 (certain); those of all candidates sum to 1 at most."""
+    def __init__(
+        self,
+        *,
+        quarters_per_minute: builtins.float = ...,
+        confidence: builtins.float = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["confidence", b"confidence", "quarters_per_minute", b"quarters_per_minute"]) -> None: ...
+
+global___TempoCandidate = TempoCandidate
+
+@typing.final
 class TempoEstimate(google.protobuf.message.Message):
     """TempoEstimate is a measured tempo."""
 
@@ -393,6 +415,9 @@ class TempoEstimate(google.protobuf.message.Message):
     OTHER_QUARTERS_PER_MINUTE_FIELD_NUMBER: builtins.int
     BEATS_FIELD_NUMBER: builtins.int
     DOWNBEATS_FIELD_NUMBER: builtins.int
+    CANDIDATES_FIELD_NUMBER: builtins.int
+    BEATS_PER_BAR_FIELD_NUMBER: builtins.int
+    SWING_FIELD_NUMBER: builtins.int
     quarters_per_minute: builtins.float
     """quarters_per_minute is the tempo in quarter notes a minute. Its octave is the plan's. Without a plan, the octave
     follows from the usual range of tempos, the number of attacks per beat, and the audio between the beats.
@@ -401,6 +426,12 @@ class TempoEstimate(google.protobuf.message.Message):
     """confidence is 0 (none) to 1 (certain)."""
     other_quarters_per_minute: builtins.float
     """other_quarters_per_minute is the second most likely tempo, usually half or double. 0 means none."""
+    beats_per_bar: builtins.int
+    """beats_per_bar is the usual number of beats in a bar. 0 means not found."""
+    swing: builtins.float
+    """swing is the share of the first of two subdivisions of a beat, or of half a beat where only those swing: 0.5 is
+    straight, 0.667 is triplets. Absence means that too few notes are heard between the beats.
+    """
     @property
     def beats(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
         """beats are the frames of the beats, in time order."""
@@ -408,6 +439,10 @@ class TempoEstimate(google.protobuf.message.Message):
     @property
     def downbeats(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
         """downbeats are the frames of the first beats of bars, in time order. Empty means not found."""
+
+    @property
+    def candidates(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___TempoCandidate]:
+        """candidates are the tempo, its half and its double, the most likely first. One without any sign of it is left out."""
 
     def __init__(
         self,
@@ -417,8 +452,13 @@ class TempoEstimate(google.protobuf.message.Message):
         other_quarters_per_minute: builtins.float = ...,
         beats: collections.abc.Iterable[builtins.int] | None = ...,
         downbeats: collections.abc.Iterable[builtins.int] | None = ...,
+        candidates: collections.abc.Iterable[global___TempoCandidate] | None = ...,
+        beats_per_bar: builtins.int = ...,
+        swing: builtins.float | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["beats", b"beats", "confidence", b"confidence", "downbeats", b"downbeats", "other_quarters_per_minute", b"other_quarters_per_minute", "quarters_per_minute", b"quarters_per_minute"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_swing", b"_swing", "swing", b"swing"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_swing", b"_swing", "beats", b"beats", "beats_per_bar", b"beats_per_bar", "candidates", b"candidates", "confidence", b"confidence", "downbeats", b"downbeats", "other_quarters_per_minute", b"other_quarters_per_minute", "quarters_per_minute", b"quarters_per_minute", "swing", b"swing"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_swing", b"_swing"]) -> typing.Literal["swing"] | None: ...
 
 global___TempoEstimate = TempoEstimate
 
@@ -456,6 +496,226 @@ class KeyEstimate(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["camelot", b"camelot", "confidence", b"confidence", "key", b"key", "other_key", b"other_key"]) -> None: ...
 
 global___KeyEstimate = KeyEstimate
+
+@typing.final
+class LocalTempo(google.protobuf.message.Message):
+    """LocalTempo is the tempo around one moment."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FRAME_FIELD_NUMBER: builtins.int
+    QUARTERS_PER_MINUTE_FIELD_NUMBER: builtins.int
+    frame: builtins.int
+    """frame is the moment: a beat."""
+    quarters_per_minute: builtins.float
+    """quarters_per_minute is the tempo of the beats around it."""
+    def __init__(
+        self,
+        *,
+        frame: builtins.int = ...,
+        quarters_per_minute: builtins.float = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["frame", b"frame", "quarters_per_minute", b"quarters_per_minute"]) -> None: ...
+
+global___LocalTempo = LocalTempo
+
+@typing.final
+class LoudnessPoint(google.protobuf.message.Message):
+    """LoudnessPoint is the short-term loudness around one moment."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FRAME_FIELD_NUMBER: builtins.int
+    SHORT_TERM_LUFS_FIELD_NUMBER: builtins.int
+    frame: builtins.int
+    """frame is the middle of the 3 s that are measured."""
+    short_term_lufs: builtins.float
+    """short_term_lufs is the loudness. Absence means silence."""
+    def __init__(
+        self,
+        *,
+        frame: builtins.int = ...,
+        short_term_lufs: builtins.float | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_short_term_lufs", b"_short_term_lufs", "short_term_lufs", b"short_term_lufs"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_short_term_lufs", b"_short_term_lufs", "frame", b"frame", "short_term_lufs", b"short_term_lufs"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_short_term_lufs", b"_short_term_lufs"]) -> typing.Literal["short_term_lufs"] | None: ...
+
+global___LoudnessPoint = LoudnessPoint
+
+@typing.final
+class SpectralBand(google.protobuf.message.Message):
+    """SpectralBand is the power of one octave."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LOW_HZ_FIELD_NUMBER: builtins.int
+    HIGH_HZ_FIELD_NUMBER: builtins.int
+    LEVEL_DB_FIELD_NUMBER: builtins.int
+    low_hz: builtins.float
+    """low_hz is the lower edge."""
+    high_hz: builtins.float
+    """high_hz is the upper edge: double the lower one, or half the sample rate."""
+    level_db: builtins.float
+    """level_db is the power of the band relative to that of all bands, -120 at least."""
+    def __init__(
+        self,
+        *,
+        low_hz: builtins.float = ...,
+        high_hz: builtins.float = ...,
+        level_db: builtins.float = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["high_hz", b"high_hz", "level_db", b"level_db", "low_hz", b"low_hz"]) -> None: ...
+
+global___SpectralBand = SpectralBand
+
+@typing.final
+class StereoPoint(google.protobuf.message.Message):
+    """StereoPoint is the stereo image of some time."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FRAME_FIELD_NUMBER: builtins.int
+    CORRELATION_FIELD_NUMBER: builtins.int
+    WIDTH_FIELD_NUMBER: builtins.int
+    frame: builtins.int
+    """frame is the first frame of that time, which ends where the next point begins."""
+    correlation: builtins.float
+    """correlation is 1 for equal channels, 0 for unrelated ones, -1 for opposite ones. Absence means that one is silent."""
+    width: builtins.float
+    """width is the share of the side signal in the power of mid and side signal: 0 for equal channels, 0.5 for unrelated
+    ones, 1 for opposite ones. Absence means silence.
+    """
+    def __init__(
+        self,
+        *,
+        frame: builtins.int = ...,
+        correlation: builtins.float | None = ...,
+        width: builtins.float | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_correlation", b"_correlation", "_width", b"_width", "correlation", b"correlation", "width", b"width"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_correlation", b"_correlation", "_width", b"_width", "correlation", b"correlation", "frame", b"frame", "width", b"width"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_correlation", b"_correlation"]) -> typing.Literal["correlation"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_width", b"_width"]) -> typing.Literal["width"] | None: ...
+
+global___StereoPoint = StereoPoint
+
+@typing.final
+class StructurePart(google.protobuf.message.Message):
+    """StructurePart is a run of bars that belong together."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FIRST_FRAME_FIELD_NUMBER: builtins.int
+    FRAMES_FIELD_NUMBER: builtins.int
+    LABEL_FIELD_NUMBER: builtins.int
+    CONFIDENCE_FIELD_NUMBER: builtins.int
+    first_frame: builtins.int
+    """first_frame is the first frame of the part, and a boundary of the structure."""
+    frames: builtins.int
+    """frames is the length of the part."""
+    label: builtins.str
+    """label is a capital letter, "A" first; parts that sound alike have the same one. After "Z" follow "AA" and "AB"."""
+    confidence: builtins.float
+    """confidence says how distinct the boundary at first_frame is, 0 to 1. The first part's is 1."""
+    def __init__(
+        self,
+        *,
+        first_frame: builtins.int = ...,
+        frames: builtins.int = ...,
+        label: builtins.str = ...,
+        confidence: builtins.float = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["confidence", b"confidence", "first_frame", b"first_frame", "frames", b"frames", "label", b"label"]) -> None: ...
+
+global___StructurePart = StructurePart
+
+@typing.final
+class ChordSpan(google.protobuf.message.Message):
+    """ChordSpan is a chord and its time."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FIRST_FRAME_FIELD_NUMBER: builtins.int
+    FRAMES_FIELD_NUMBER: builtins.int
+    ROOT_FIELD_NUMBER: builtins.int
+    QUALITY_FIELD_NUMBER: builtins.int
+    CONFIDENCE_FIELD_NUMBER: builtins.int
+    first_frame: builtins.int
+    """first_frame is the first frame of the chord."""
+    frames: builtins.int
+    """frames is the length of the chord."""
+    root: builtins.str
+    """root is a letter A to G with at most one "#" or "b"."""
+    quality: segue.music.v1.music_pb2.ChordQuality.ValueType
+    """quality is CHORD_QUALITY_MAJOR or CHORD_QUALITY_MINOR; richer chords have the nearest of both."""
+    confidence: builtins.float
+    """confidence is 0 (none) to 1 (certain)."""
+    def __init__(
+        self,
+        *,
+        first_frame: builtins.int = ...,
+        frames: builtins.int = ...,
+        root: builtins.str = ...,
+        quality: segue.music.v1.music_pb2.ChordQuality.ValueType = ...,
+        confidence: builtins.float = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["confidence", b"confidence", "first_frame", b"first_frame", "frames", b"frames", "quality", b"quality", "root", b"root"]) -> None: ...
+
+global___ChordSpan = ChordSpan
+
+@typing.final
+class KeySpan(google.protobuf.message.Message):
+    """KeySpan is a key and its time."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FIRST_FRAME_FIELD_NUMBER: builtins.int
+    FRAMES_FIELD_NUMBER: builtins.int
+    KEY_FIELD_NUMBER: builtins.int
+    first_frame: builtins.int
+    """first_frame is the first frame in the key."""
+    frames: builtins.int
+    """frames is the length of the time in the key."""
+    @property
+    def key(self) -> global___KeyEstimate:
+        """key is the key of that time."""
+
+    def __init__(
+        self,
+        *,
+        first_frame: builtins.int = ...,
+        frames: builtins.int = ...,
+        key: global___KeyEstimate | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["key", b"key"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["first_frame", b"first_frame", "frames", b"frames", "key", b"key"]) -> None: ...
+
+global___KeySpan = KeySpan
+
+@typing.final
+class WaveformPeaks(google.protobuf.message.Message):
+    """WaveformPeaks are peaks for pictures, at one zoom."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PEAKS_PER_SECOND_FIELD_NUMBER: builtins.int
+    PEAKS_FIELD_NUMBER: builtins.int
+    peaks_per_second: builtins.float
+    """peaks_per_second is the number of pairs in peaks for each second."""
+    peaks: builtins.bytes
+    """peaks are pairs of the lowest and the highest sample over all channels, as signed bytes; 127 is full scale."""
+    def __init__(
+        self,
+        *,
+        peaks_per_second: builtins.float = ...,
+        peaks: builtins.bytes = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["peaks", b"peaks", "peaks_per_second", b"peaks_per_second"]) -> None: ...
+
+global___WaveformPeaks = WaveformPeaks
 
 @typing.final
 class Fault(google.protobuf.message.Message):
@@ -501,6 +761,9 @@ class SectionAnalysis(google.protobuf.message.Message):
     TEMPO_MATCHES_FIELD_NUMBER: builtins.int
     KEY_MATCHES_FIELD_NUMBER: builtins.int
     PLANNED_ENERGY_FIELD_NUMBER: builtins.int
+    CHORDS_MATCH_FIELD_NUMBER: builtins.int
+    BOUNDARY_MATCHES_FIELD_NUMBER: builtins.int
+    BOUNDARY_OFFSET_FRAMES_FIELD_NUMBER: builtins.int
     section_id: builtins.str
     """section_id is the id of the section."""
     brightness_hz: builtins.float
@@ -513,6 +776,18 @@ class SectionAnalysis(google.protobuf.message.Message):
     """key_matches says that key is the planned key or its relative. Absence means no plan or no key."""
     planned_energy: builtins.float
     """planned_energy is the plan's mean energy, 0 to 1. Absence means no plan."""
+    chords_match: builtins.float
+    """chords_match is the share of the section's planned time in major and minor chords whose measured chord is the
+    planned one, 0 to 1. Absence means no plan, no planned chords of these kinds, or no measured chords.
+    """
+    boundary_matches: builtins.bool
+    """boundary_matches says that a boundary of the structure is within 3 s of the section's start. Absence means no plan
+    or no structure.
+    """
+    boundary_offset_frames: builtins.int
+    """boundary_offset_frames is the first frame of the nearest boundary minus that of the section. Absence means that
+    boundary_matches is absent.
+    """
     @property
     def loudness(self) -> segue.audio.v1.audio_pb2.Loudness:
         """loudness is the loudness of the section."""
@@ -536,9 +811,18 @@ class SectionAnalysis(google.protobuf.message.Message):
         tempo_matches: builtins.bool | None = ...,
         key_matches: builtins.bool | None = ...,
         planned_energy: builtins.float | None = ...,
+        chords_match: builtins.float | None = ...,
+        boundary_matches: builtins.bool | None = ...,
+        boundary_offset_frames: builtins.int | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_key_matches", b"_key_matches", "_planned_energy", b"_planned_energy", "_tempo_matches", b"_tempo_matches", "key", b"key", "key_matches", b"key_matches", "loudness", b"loudness", "planned_energy", b"planned_energy", "tempo", b"tempo", "tempo_matches", b"tempo_matches"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_key_matches", b"_key_matches", "_planned_energy", b"_planned_energy", "_tempo_matches", b"_tempo_matches", "brightness_hz", b"brightness_hz", "key", b"key", "key_matches", b"key_matches", "loudness", b"loudness", "planned_energy", b"planned_energy", "section_id", b"section_id", "tempo", b"tempo", "tempo_matches", b"tempo_matches"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_boundary_matches", b"_boundary_matches", "_boundary_offset_frames", b"_boundary_offset_frames", "_chords_match", b"_chords_match", "_key_matches", b"_key_matches", "_planned_energy", b"_planned_energy", "_tempo_matches", b"_tempo_matches", "boundary_matches", b"boundary_matches", "boundary_offset_frames", b"boundary_offset_frames", "chords_match", b"chords_match", "key", b"key", "key_matches", b"key_matches", "loudness", b"loudness", "planned_energy", b"planned_energy", "tempo", b"tempo", "tempo_matches", b"tempo_matches"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_boundary_matches", b"_boundary_matches", "_boundary_offset_frames", b"_boundary_offset_frames", "_chords_match", b"_chords_match", "_key_matches", b"_key_matches", "_planned_energy", b"_planned_energy", "_tempo_matches", b"_tempo_matches", "boundary_matches", b"boundary_matches", "boundary_offset_frames", b"boundary_offset_frames", "brightness_hz", b"brightness_hz", "chords_match", b"chords_match", "key", b"key", "key_matches", b"key_matches", "loudness", b"loudness", "planned_energy", b"planned_energy", "section_id", b"section_id", "tempo", b"tempo", "tempo_matches", b"tempo_matches"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_boundary_matches", b"_boundary_matches"]) -> typing.Literal["boundary_matches"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_boundary_offset_frames", b"_boundary_offset_frames"]) -> typing.Literal["boundary_offset_frames"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_chords_match", b"_chords_match"]) -> typing.Literal["chords_match"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_key_matches", b"_key_matches"]) -> typing.Literal["key_matches"] | None: ...
     @typing.overload
@@ -570,6 +854,18 @@ class Report(google.protobuf.message.Message):
     PEAKS_PER_SECOND_FIELD_NUMBER: builtins.int
     PEAKS_FIELD_NUMBER: builtins.int
     BASS_LOUDNESS_LUFS_FIELD_NUMBER: builtins.int
+    DRUM_BEATS_FIELD_NUMBER: builtins.int
+    TEMPO_CURVE_FIELD_NUMBER: builtins.int
+    LOUDNESS_CURVE_FIELD_NUMBER: builtins.int
+    CREST_DB_FIELD_NUMBER: builtins.int
+    SPECTRAL_BALANCE_FIELD_NUMBER: builtins.int
+    STEREO_CURVE_FIELD_NUMBER: builtins.int
+    ONSETS_PER_SECOND_FIELD_NUMBER: builtins.int
+    ENERGY_CURVE_FIELD_NUMBER: builtins.int
+    STRUCTURE_FIELD_NUMBER: builtins.int
+    CHORDS_FIELD_NUMBER: builtins.int
+    KEY_CHANGES_FIELD_NUMBER: builtins.int
+    MORE_PEAKS_FIELD_NUMBER: builtins.int
     HAS_VOCALS_FIELD_NUMBER: builtins.int
     VOCAL_ENERGY_RMS_FIELD_NUMBER: builtins.int
     VOCALS_SEPARATOR_FIELD_NUMBER: builtins.int
@@ -596,6 +892,10 @@ class Report(google.protobuf.message.Message):
     low-pass of 24 dB an octave after its filter, and the same gates. Absence means that nothing passed the gate, or that
     the audio is shorter than 0.4 s.
     """
+    crest_db: builtins.float
+    """crest_db is the sample peak over the root mean square of all channels. Absence means silence."""
+    onsets_per_second: builtins.float
+    """onsets_per_second is the number of attacks of notes and drums for each second with sound."""
     has_vocals: builtins.bool
     """has_vocals says that the vocals stem is at most as far below the recording as analyzer.separator.vocals_within
     allows. Absence means that the analyzer was not asked to measure vocals, or has no such limit.
@@ -633,6 +933,54 @@ class Report(google.protobuf.message.Message):
         """sections are the separate measurements of the sections."""
 
     @property
+    def drum_beats(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """drum_beats are the beats, in frames and time order, at which drums play. Empty means no drums, or no tempo."""
+
+    @property
+    def tempo_curve(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___LocalTempo]:
+        """tempo_curve is the tempo over time, at 1024 beats at most. Empty means no tempo."""
+
+    @property
+    def loudness_curve(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___LoudnessPoint]:
+        """loudness_curve is the short-term loudness, every 0.5 s, or longer so that there are 2048 points at most. Empty means
+        less than 3 s.
+        """
+
+    @property
+    def spectral_balance(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___SpectralBand]:
+        """spectral_balance is the power in octaves around 31.25 Hz to 16 kHz, the lowest first. Empty means silence."""
+
+    @property
+    def stereo_curve(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___StereoPoint]:
+        """stereo_curve is the stereo image of each second, or longer so that there are 2048 points at most. Empty means one
+        channel.
+        """
+
+    @property
+    def energy_curve(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.float]:
+        """energy_curve is how loud, dense and bright the music is, 0 to 1, relative to its own range. The values stand for
+        equal parts of the recording: as many as it has seconds, a begun one included, and 2048 at most. Empty means silence.
+        """
+
+    @property
+    def structure(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___StructurePart]:
+        """structure is the parts of the music, without gaps, 256 at most. Empty means that there are too few bars or beats."""
+
+    @property
+    def chords(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___ChordSpan]:
+        """chords are the chords in time order, 4096 at most. Time without a chord is left out."""
+
+    @property
+    def key_changes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___KeySpan]:
+        """key_changes are the keys in time order, without gaps between them, 256 at most. One means that the key does not
+        change; empty means no key.
+        """
+
+    @property
+    def more_peaks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___WaveformPeaks]:
+        """more_peaks are peaks at more zooms, the finest first: 32768 pairs at most, 1024 and 128."""
+
+    @property
     def vocals_separator(self) -> global___Separator:
         """vocals_separator is what made the vocals stem. Absence means that vocals were not measured."""
 
@@ -655,14 +1003,28 @@ class Report(google.protobuf.message.Message):
         peaks_per_second: builtins.float = ...,
         peaks: builtins.bytes = ...,
         bass_loudness_lufs: builtins.float | None = ...,
+        drum_beats: collections.abc.Iterable[builtins.int] | None = ...,
+        tempo_curve: collections.abc.Iterable[global___LocalTempo] | None = ...,
+        loudness_curve: collections.abc.Iterable[global___LoudnessPoint] | None = ...,
+        crest_db: builtins.float | None = ...,
+        spectral_balance: collections.abc.Iterable[global___SpectralBand] | None = ...,
+        stereo_curve: collections.abc.Iterable[global___StereoPoint] | None = ...,
+        onsets_per_second: builtins.float = ...,
+        energy_curve: collections.abc.Iterable[builtins.float] | None = ...,
+        structure: collections.abc.Iterable[global___StructurePart] | None = ...,
+        chords: collections.abc.Iterable[global___ChordSpan] | None = ...,
+        key_changes: collections.abc.Iterable[global___KeySpan] | None = ...,
+        more_peaks: collections.abc.Iterable[global___WaveformPeaks] | None = ...,
         has_vocals: builtins.bool | None = ...,
         vocal_energy_rms: builtins.float | None = ...,
         vocals_separator: global___Separator | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_bass_loudness_lufs", b"_bass_loudness_lufs", "_energy_correlation", b"_energy_correlation", "_has_vocals", b"_has_vocals", "_stereo_correlation", b"_stereo_correlation", "_vocal_energy_rms", b"_vocal_energy_rms", "bass_loudness_lufs", b"bass_loudness_lufs", "energy_correlation", b"energy_correlation", "format", b"format", "has_vocals", b"has_vocals", "key", b"key", "loudness", b"loudness", "stereo_correlation", b"stereo_correlation", "tempo", b"tempo", "vocal_energy_rms", b"vocal_energy_rms", "vocals_separator", b"vocals_separator"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_bass_loudness_lufs", b"_bass_loudness_lufs", "_energy_correlation", b"_energy_correlation", "_has_vocals", b"_has_vocals", "_stereo_correlation", b"_stereo_correlation", "_vocal_energy_rms", b"_vocal_energy_rms", "bass_loudness_lufs", b"bass_loudness_lufs", "brightness_hz", b"brightness_hz", "chroma", b"chroma", "energy_correlation", b"energy_correlation", "faults", b"faults", "format", b"format", "frames", b"frames", "has_vocals", b"has_vocals", "key", b"key", "leading_silence_frames", b"leading_silence_frames", "loudness", b"loudness", "peaks", b"peaks", "peaks_per_second", b"peaks_per_second", "sections", b"sections", "stereo_correlation", b"stereo_correlation", "tempo", b"tempo", "trailing_silence_frames", b"trailing_silence_frames", "vocal_energy_rms", b"vocal_energy_rms", "vocals_separator", b"vocals_separator"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_bass_loudness_lufs", b"_bass_loudness_lufs", "_crest_db", b"_crest_db", "_energy_correlation", b"_energy_correlation", "_has_vocals", b"_has_vocals", "_stereo_correlation", b"_stereo_correlation", "_vocal_energy_rms", b"_vocal_energy_rms", "bass_loudness_lufs", b"bass_loudness_lufs", "crest_db", b"crest_db", "energy_correlation", b"energy_correlation", "format", b"format", "has_vocals", b"has_vocals", "key", b"key", "loudness", b"loudness", "stereo_correlation", b"stereo_correlation", "tempo", b"tempo", "vocal_energy_rms", b"vocal_energy_rms", "vocals_separator", b"vocals_separator"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_bass_loudness_lufs", b"_bass_loudness_lufs", "_crest_db", b"_crest_db", "_energy_correlation", b"_energy_correlation", "_has_vocals", b"_has_vocals", "_stereo_correlation", b"_stereo_correlation", "_vocal_energy_rms", b"_vocal_energy_rms", "bass_loudness_lufs", b"bass_loudness_lufs", "brightness_hz", b"brightness_hz", "chords", b"chords", "chroma", b"chroma", "crest_db", b"crest_db", "drum_beats", b"drum_beats", "energy_correlation", b"energy_correlation", "energy_curve", b"energy_curve", "faults", b"faults", "format", b"format", "frames", b"frames", "has_vocals", b"has_vocals", "key", b"key", "key_changes", b"key_changes", "leading_silence_frames", b"leading_silence_frames", "loudness", b"loudness", "loudness_curve", b"loudness_curve", "more_peaks", b"more_peaks", "onsets_per_second", b"onsets_per_second", "peaks", b"peaks", "peaks_per_second", b"peaks_per_second", "sections", b"sections", "spectral_balance", b"spectral_balance", "stereo_correlation", b"stereo_correlation", "stereo_curve", b"stereo_curve", "structure", b"structure", "tempo", b"tempo", "tempo_curve", b"tempo_curve", "trailing_silence_frames", b"trailing_silence_frames", "vocal_energy_rms", b"vocal_energy_rms", "vocals_separator", b"vocals_separator"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_bass_loudness_lufs", b"_bass_loudness_lufs"]) -> typing.Literal["bass_loudness_lufs"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_crest_db", b"_crest_db"]) -> typing.Literal["crest_db"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_energy_correlation", b"_energy_correlation"]) -> typing.Literal["energy_correlation"] | None: ...
     @typing.overload

@@ -41,6 +41,9 @@ class Pulse:
     beats_per_minute: float
     confidence: float
     other_beats_per_minute: float
+    candidates: tuple[tuple[float, float], ...] = ()
+    """Beats per minute and confidence of the tempo, its half and its double, the most confident first."""
+    beats_per_bar: int = 0
 
 
 def find_pulse(heard: BeatActivations, planned: float | None = None, beats_per_bar: int | None = None) -> Pulse | None:
@@ -58,14 +61,24 @@ def find_pulse(heard: BeatActivations, planned: float | None = None, beats_per_b
         return None
     tempo = tempo_of(beats)
     half, double = _rivals(heard, beats, chance)
-    rival = max(half, double)
     other = tempo * (0.5 if half >= double else 2.0)
     if not SLOWEST / 1.5 <= other <= FASTEST * 1.5:
         other = tempo * (2.0 if half >= double else 0.5)
     bars = find_bars(beats, heard.downbeat, beats_per_bar)
     downbeats = beats[bars.downbeats] if bars else beats[:0]
     confidence = _between(level, _LEAST_HEARD, _SURELY_HEARD) * _between(share, _LEAST_SHARE, _SURE_SHARE)
-    return Pulse(beats, downbeats, tempo, confidence * (1.0 - 0.5 * rival**2), other)
+    candidates = _candidates(tempo, confidence, half, double)
+    metre = bars.beats_per_bar if bars else 0
+    return Pulse(beats, downbeats, tempo, candidates[0][1], other, candidates, metre)
+
+
+def _candidates(tempo: float, confidence: float, half: float, double: float) -> tuple[tuple[float, float], ...]:
+    """Share the confidence among the tempo, its half and its double: the nearer these come, the more they take."""
+    shared = confidence * 0.5 * max(half, double) ** 2
+    total = max(half**2 + double**2, 1e-9)
+    others = [(tempo * 0.5, shared * half**2 / total), (tempo * 2.0, shared * double**2 / total)]
+    kept = [each for each in others if SLOWEST / 1.5 <= each[0] <= FASTEST * 1.5 and each[1] > 0]
+    return ((tempo, confidence - shared), *sorted(kept, key=lambda each: -each[1]))
 
 
 def _share(heard: BeatActivations, beats: Float64) -> float:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from segue_analyzer.spectra import GrowingRows, SpectrumStream
+from segue_analyzer.spectra import GrowingRows, PowerSpectrum, SpectrumStream
 from segue_analyzer.tonality.tones import TonePower
 from segue_audio.resample import StreamResampler
 
@@ -76,6 +76,7 @@ class ChromaStream:
         self._last_bin = math.floor(_HIGHEST_HZ * _SIZE / RATE)
         self._rows = GrowingRows(2 * _BINS)
         self._tones = TonePower()
+        self.spectrum = PowerSpectrum(RATE, _SIZE)
         self._deviation = 0j
         self._weight = 0.0
 
@@ -102,6 +103,7 @@ class ChromaStream:
 
     def _fold(self, magnitudes: Float32) -> None:
         """Find the peaks of each frame and add them to their pitch classes."""
+        self.spectrum.push(magnitudes)
         first, last = self._first_bin, self._last_bin
         self._tones.push(magnitudes[:, first:last])
         middle = magnitudes[:, first:last]

@@ -1,0 +1,75 @@
+"""Attacks: how much rises in the bands at each hop, and the onsets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from scipy.ndimage import maximum_filter1d, uniform_filter1d
+
+from segue_analyzer.rhythm.bands import BANDS, HOPS_PER_SECOND
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from segue_audio.arrays import Bools, Float32, Index
+
+_ROWS_AT_ONCE: Final = 4_096
+_RANGE: Final = 6.5
+"""Nats below the loudest that count, which are 56 dB."""
+_RISE_HOPS: Final = 2
+_LEAST_RISE: Final = 0.04
+_MEAN_HOPS: Final = HOPS_PER_SECOND
+_NEAR_HOPS: Final = 5
+_SILENT: Final = -15.0
+"""The loudest band of a silent hop, in nats: -130 dBFS."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attacks:
+    """How much begins at each hop, 50 times a second."""
+
+    rise: Float32
+    """The mean rise of the bands, in nats."""
+    sounds: Bools
+    """Whether anything sounds."""
+
+
+def find_attacks(rows: NDArray[np.float16]) -> Attacks:
+    """Measure the attacks of a recording of any length, in windows."""
+    count = len(rows)
+    rise = np.zeros(count, dtype=np.float32)
+    loudest = rows.max(axis=1).astype(np.float32) if count else np.zeros(0, dtype=np.float32)
+    sounds = loudest > _SILENT
+    if not sounds.any():
+        return Attacks(rise, sounds)
+    floor = max(float(np.quantile(loudest[sounds], 0.95)) - _RANGE, _SILENT)
+    for start in range(0, count, _ROWS_AT_ONCE):
+        end = min(count, start + _ROWS_AT_ONCE)
+        # Before the recording there is silence.
+        levels = np.full((end - start + _RISE_HOPS, BANDS), floor, dtype=np.float32)
+        first = max(0, start - _RISE_HOPS)
+        levels[first - start + _RISE_HOPS :] = np.maximum(rows[first:end], np.float32(floor))
+        # A tone that glides to the next band is no attack.
+        rise[start:end] = np.maximum(0, levels[_RISE_HOPS:] - maximum_filter1d(levels[:-_RISE_HOPS], 3, axis=1)).mean(
+            axis=1
+        )
+    return Attacks(rise, sounds)
+
+
+def onset_hops(attacks: Attacks) -> Index:
+    """Return the hops at which something begins."""
+    rise = attacks.rise
+    if len(rise) == 0:
+        return np.zeros(0, dtype=np.intp)
+    peak = rise == maximum_filter1d(rise, _NEAR_HOPS)
+    above = rise > uniform_filter1d(rise, _MEAN_HOPS) + _LEAST_RISE
+    found: Index = np.flatnonzero(peak & above & attacks.sounds)
+    return found
+
+
+def onsets_per_second(attacks: Attacks) -> float:
+    """Return the number of onsets for each second with sound."""
+    sounding_s = np.count_nonzero(attacks.sounds) / HOPS_PER_SECOND
+    return len(onset_hops(attacks)) / sounding_s if sounding_s else 0.0

@@ -1,0 +1,1 @@
+"""Structure: chords, keys over time, and the parts of the music."""
