@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _AROUND: Final = 4
 """Beats before and after a beat whose distances make its tempo."""
+_NEAR: Final = 0.12
 _MAX_POINTS: Final = 1_024
 _PHASES: Final = 48
 """Phases of a beat at which attacks are summed."""
@@ -41,9 +42,9 @@ def tempo_over_time(beats_s: Float64) -> list[tuple[float, float]]:
 
 
 def _middle(distances: Float64) -> float:
-    """Return the mean of the distances near the median."""
-    median = float(np.median(distances))
-    near = distances[np.abs(distances / median - 1) < 0.12]
+    """Return the mean of the distances near the middle one."""
+    middle = float(np.sort(distances)[len(distances) // 2])
+    near = distances[np.abs(distances / middle - 1) < _NEAR]
     return float(near.mean())
 
 
