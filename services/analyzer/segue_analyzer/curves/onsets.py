@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from scipy.ndimage import maximum_filter1d, uniform_filter1d
 
 from segue_analyzer.rhythm.bands import BANDS, HOPS_PER_SECOND
 
@@ -20,8 +19,8 @@ _RANGE: Final = 6.5
 """Nats below the loudest that count, which are 56 dB."""
 _RISE_HOPS: Final = 2
 _LEAST_RISE: Final = 0.04
-_MEAN_HOPS: Final = HOPS_PER_SECOND
-_NEAR_HOPS: Final = 5
+_MEAN_HOPS: Final = HOPS_PER_SECOND // 2
+_NEAR_HOPS: Final = 2
 _SILENT: Final = -15.0
 """The loudest band of a silent hop, in nats: -130 dBFS."""
 
@@ -51,10 +50,7 @@ def find_attacks(rows: NDArray[np.float16]) -> Attacks:
         levels = np.full((end - start + _RISE_HOPS, BANDS), floor, dtype=np.float32)
         first = max(0, start - _RISE_HOPS)
         levels[first - start + _RISE_HOPS :] = np.maximum(rows[first:end], np.float32(floor))
-        # A tone that glides to the next band is no attack.
-        rise[start:end] = np.maximum(0, levels[_RISE_HOPS:] - maximum_filter1d(levels[:-_RISE_HOPS], 3, axis=1)).mean(
-            axis=1
-        )
+        rise[start:end] = np.maximum(0, levels[_RISE_HOPS:] - _with_neighbours(levels[:-_RISE_HOPS])).mean(axis=1)
     return Attacks(rise, sounds)
 
 
@@ -63,8 +59,12 @@ def onset_hops(attacks: Attacks) -> Index:
     rise = attacks.rise
     if len(rise) == 0:
         return np.zeros(0, dtype=np.intp)
-    peak = rise == maximum_filter1d(rise, _NEAR_HOPS)
-    above = rise > uniform_filter1d(rise, _MEAN_HOPS) + _LEAST_RISE
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(rise, _NEAR_HOPS), 2 * _NEAR_HOPS + 1)
+    peak = rise == windows.max(axis=1)
+    sums = np.concatenate([[0.0], np.cumsum(rise, dtype=np.float64)])
+    hops = np.arange(len(rise))
+    first, end = np.maximum(0, hops - _MEAN_HOPS), np.minimum(len(rise), hops + _MEAN_HOPS)
+    above = rise > (sums[end] - sums[first]) / (end - first) + _LEAST_RISE
     found: Index = np.flatnonzero(peak & above & attacks.sounds)
     return found
 
@@ -73,3 +73,11 @@ def onsets_per_second(attacks: Attacks) -> float:
     """Return the number of onsets for each second with sound."""
     sounding_s = np.count_nonzero(attacks.sounds) / HOPS_PER_SECOND
     return len(onset_hops(attacks)) / sounding_s if sounding_s else 0.0
+
+
+def _with_neighbours(levels: Float32) -> Float32:
+    """Return the highest of each band and both its neighbours: a tone that glides to the next band is no attack."""
+    highest = levels.copy()
+    np.maximum(highest[:, 1:], levels[:, :-1], out=highest[:, 1:])
+    np.maximum(highest[:, :-1], levels[:, 1:], out=highest[:, :-1])
+    return highest
