@@ -63,9 +63,18 @@ def follows_file(spec: CompositionSpec, profile: ModelProfile) -> bool:
 def add_option_warnings(plan: Plan, spec: CompositionSpec, profiles: Sequence[ModelProfile]) -> None:
     """Add to a plan what its models, or those of some sections, cannot do of a request."""
     by_name = {profile.model: profile for profile in profiles}
-    found = [each for profile in players_of(plan.sections, profiles) for each in _advisory_values(profile)]
+    players = players_of(plan.sections, profiles)
+    found = [each for profile in players for each in _advisory_values(profile)]
+    is_separated = spec.stems and not any(profile.layers for profile in players)
+    if is_separated:
+        text = f"{_listed([each.model for each in players])} gives no layers: the stems are separated from the draft"
+        found.append(music_pb2.Warning(code="stems_separated", text=text))
     for item in plan.sections:
-        found += _option_warnings(spec, item, by_name[model_of(item.spec, profiles[0].model)])
+        profile = by_name[model_of(item.spec, profiles[0].model)]
+        if spec.stems and not profile.layers and not is_separated:
+            text = f"{profile.model} gives no layers: the section is in the stem {WHOLE!r}"
+            found.append(music_pb2.Warning(code="stems_not_given", text=text, section_id=item.spec.section_id))
+        found += _option_warnings(spec, item, profile)
     for each in found:
         # A plan that was handed in may have them already.
         if each not in plan.warnings:
@@ -87,9 +96,6 @@ def _listed(names: Sequence[str]) -> str:
 
 def _option_warnings(spec: CompositionSpec, item: PlannedSection, profile: ModelProfile) -> Iterator[music_pb2.Warning]:
     name, section_id = profile.model, item.spec.section_id
-    if spec.stems and not profile.layers:
-        text = f"{name} gives no layers: the section is in the stem {WHOLE!r}"
-        yield music_pb2.Warning(code="stems_not_given", text=text, section_id=section_id)
     if spec.midi and not profile.gives_notes:
         text = f"{name} gives no notes: the section is empty in the MIDI file"
         yield music_pb2.Warning(code="notes_not_given", text=text, section_id=section_id)

@@ -263,7 +263,7 @@ from segue_analyzer.stems.separators import open_separators
 from segue_runtime.settings.sections import SeparatorSettings
 
 path = sys.argv[1]
-separator = open_separators(SeparatorSettings(path=Path(path) if path else None, threads=1)).choose(0)
+separator = open_separators(SeparatorSettings(path=Path(path), threads=1) if path else SeparatorSettings()).choose(0)
 stream = StemStream(separator, 44_100, 2)
 rng = np.random.default_rng(1)
 block = np.rint(rng.uniform(-0.9, 0.9, (44_100, 2)) * 2**23).astype(np.float32) / np.float32(2**23)

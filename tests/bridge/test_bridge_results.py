@@ -14,9 +14,12 @@ import pytest
 from tests.bridge.bridges import JOBS, LIMIT_S, wait_until
 from tests.runtime.redis_server import PROGRAM
 
+from segue_client import BlockingClient
+
 if TYPE_CHECKING:
     from tests.bridge.bridges import Lists
     from tests.bridge.conftest import StartBridge
+    from tests.mesh.harness import Segued
     from tests.runtime.redis_server import RedisServer
 
 pytestmark = pytest.mark.reference(PROGRAM)
@@ -57,6 +60,25 @@ def test_a_result_has_the_documented_shape_and_reasons(start_bridge: StartBridge
     assert set(reasons) == nulls
     assert all(reasons.values())
     wait_until(lambda: not lists.left())
+
+
+def test_stems_are_named_if_the_operator_asked_for_them(
+    start_bridge: StartBridge, lists: Lists, redis_server: RedisServer, root: Path, server: Segued
+) -> None:
+    start_bridge("--bridge-stems")
+    lists.push({"job_id": "one", "file_path": "song.flac"})
+    result = lists.pop()
+    stems = result["results"]["global"]["stems"]
+    assert list(stems) == ["harmonic", "percussive"]
+    assert "/global/stems" not in result["reasons"]
+    with BlockingClient(server.address) as client:
+        (separation,) = client.separations()
+        assert list(stems.values()) == [output.name for output in separation.outputs]
+        assert not list(client.uploads())
+    alone = {"SEGUE_BRIDGE_URL": redis_server.url, "PATH": os.environ["PATH"]}
+    command = [sys.executable, "-m", "segued", "bridge", "redis-list", "--bridge-root", str(root), "--bridge-stems"]
+    refused = subprocess.run(command, env=alone, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    assert (refused.returncode, "bridge.stems" in refused.stderr) == (2, True)
 
 
 def names_in(value: object) -> set[str]:

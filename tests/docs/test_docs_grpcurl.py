@@ -26,8 +26,8 @@ MESH = (composer_pb2, planner_pb2, renderer_pb2, pool_pb2, mixer_pb2, analyzer_p
 
 @pytest.fixture
 def servers(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """Yield the page's variables with the addresses of a mesh in one process, and of three roles."""
-    roles = {"HERE": "all", "PLANNER": "planner", "RENDERER": "renderer", "MIXER": "mixer"}
+    """Yield the page's variables with the addresses of a mesh in one process, and of four roles."""
+    roles = {"HERE": "all", "PLANNER": "planner", "RENDERER": "renderer", "MIXER": "mixer", "ANALYZER": "analyzer"}
     started = {variable: Segued(tmp_path / role, role=role) for variable, role in roles.items()}
     try:
         yield {variable: one.start().address for variable, one in started.items()}

@@ -16,8 +16,12 @@ OLDEST_REDIS: Final = (6, 2)
 """The first version with BLMOVE."""
 
 
-def check_settings(bridge: BridgeSettings) -> None:
-    """Refuse settings with which every job would fail."""
+def check_settings(bridge: BridgeSettings, server: str) -> None:
+    """Refuse settings with which every job would fail; `server` is where files are measured, empty for this process."""
+    if bridge.stems and not server:
+        raise CliError(
+            ExitCode.USAGE, "bridge.stems: no server keeps the stems after the bridge", "name one with --server"
+        )
     if not bridge.url:
         raise CliError(ExitCode.USAGE, "bridge.url: it names no Redis", "set SEGUE_BRIDGE_URL=redis://HOST:PORT/DB")
     if bridge.root is None and not bridge.hosts:

@@ -24,10 +24,13 @@ if TYPE_CHECKING:
 
     from segue.analyzer.v1.analyzer_pb2 import Report
     from segue.composer.v1.analysis_pb2 import Analysis
+    from segue.composer.v1.separation_pb2 import Separation
     from segue_client import Client
     from segue_runtime.settings import BridgeSettings
     from segued.bridge.jobs import FileJob
     from segued.bridge.lists import JobLists
+
+    Measured = tuple[Report, Separation | None]
 
 FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 30.0
@@ -52,8 +55,8 @@ class FileMeasurement:
         """Return the result of a job; JobRefused has the error of one that fails."""
         async with self._opened(job) as file:
             media_type = media_type_of(PurePosixPath(job.file_path or self._hosts.parse(job.url).path))
-            report = await self._measure(job, file, media_type)
-        return results.completed(job.job_id, report)
+            report, separation = await self._measure(job, file, media_type)
+        return results.completed(job.job_id, report, separation)
 
     @contextlib.asynccontextmanager
     async def _opened(self, job: FileJob) -> AsyncIterator[BinaryIO]:
@@ -71,7 +74,7 @@ class FileMeasurement:
     async def _download(self, url: str, copy: BinaryIO) -> None:
         await download(self._hosts.parse(url), copy, self._settings.max_bytes, self._settings.time_limit_s)
 
-    async def _measure(self, job: FileJob, file: BinaryIO, media_type: str) -> Report:
+    async def _measure(self, job: FileJob, file: BinaryIO, media_type: str) -> Measured:
         pause_s = FIRST_PAUSE_S
         while True:
             try:
@@ -84,7 +87,7 @@ class FileMeasurement:
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
 
-    async def _measure_once(self, file: BinaryIO, media_type: str) -> Report:
+    async def _measure_once(self, file: BinaryIO, media_type: str) -> Measured:
         upload = (await self._client.upload(file, media_type)).name
         analyses: list[str] = []
 
@@ -93,7 +96,8 @@ class FileMeasurement:
 
         try:
             await self._remember(upload)
-            return await self._client.analyze(upload, note)
+            report = await self._client.analyze(upload, note)
+            return report, await self._client.separate(upload) if self._settings.stems else None
         finally:
             await self._clean_up(upload, analyses)
 

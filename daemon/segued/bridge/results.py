@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from segue.analyzer.v1.analyzer_pb2 import Report
+    from segue.composer.v1.separation_pb2 import Separation
 
 NO_VOCALS: Final = "the analyzer was not asked to measure vocals"
 NO_LIMIT: Final = "analyzer.separator.vocals_within is not set"
-NO_SEPARATOR: Final = "no separator of stems is configured"
+NO_STEMS: Final = "bridge.stems is not set"
 NOT_MEASURED: Final = "the analyzer does not measure it"
 NO_TEMPO: Final = "no tempo was found"
 NO_KEY: Final = "no key was found"
@@ -25,11 +26,11 @@ TIME_DIGITS: Final = 6
 VALUE_DIGITS: Final = 3
 
 
-def completed(job_id: str, report: Report) -> bytes:
-    """Return the result of a measured file."""
+def completed(job_id: str, report: Report, separation: Separation | None = None) -> bytes:
+    """Return the result of a measured file, with the names of its stems if it was separated."""
     reasons: dict[str, str] = {}
     tracks = list(_tracks(report, reasons))
-    results = {"global": _global(report, reasons), "tracks": tracks}
+    results = {"global": _global(report, separation, reasons), "tracks": tracks}
     return _encode({"job_id": job_id, "status": "completed", "results": results, "reasons": reasons})
 
 
@@ -42,10 +43,15 @@ def _encode(result: Mapping[str, Any]) -> bytes:
     return json.dumps(result, allow_nan=False).encode()
 
 
-def _global(report: Report, reasons: dict[str, str]) -> dict[str, Any]:
+def _global(report: Report, separation: Separation | None, reasons: dict[str, str]) -> dict[str, Any]:
     rate = report.format.sample_rate
     beats = [round(frame / rate, TIME_DIGITS) for frame in report.tempo.beats]
-    reasons |= {"/global/global_drum_beat_grid_timestamps": NOT_MEASURED, "/global/stems": NO_SEPARATOR}
+    reasons |= {"/global/global_drum_beat_grid_timestamps": NOT_MEASURED}
+    stems = None
+    if separation is None:
+        reasons["/global/stems"] = NO_STEMS
+    else:
+        stems = {output.layer: output.name for output in separation.outputs}
     if not beats:
         reasons["/global/global_beat_grid_timestamps"] = NO_TEMPO
     return {
@@ -53,7 +59,7 @@ def _global(report: Report, reasons: dict[str, str]) -> dict[str, Any]:
         "trimmed_start_sec": round(report.leading_silence_frames / rate, TIME_DIGITS),
         "global_beat_grid_timestamps": beats or None,
         "global_drum_beat_grid_timestamps": None,
-        "stems": None,
+        "stems": stems,
     }
 
 

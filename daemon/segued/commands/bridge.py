@@ -32,7 +32,7 @@ log = logs.get("bridge")
 def run(settings: Settings, _arguments: argparse.Namespace) -> int:
     """Work until a signal arrives: the first one drains, the second one ends the process at once."""
     logs.configure(settings.log)
-    check_settings(settings.bridge)
+    check_settings(settings.bridge, settings.client.server)
     try:
         return asyncio.run(_bridge(settings))
     except errors.SegueError as error:

@@ -132,7 +132,7 @@ async def _bridge(settings: Settings) -> str:
     bridge = settings.bridge
     if not bridge.url:
         return "none, since bridge.url is not set"
-    check_settings(bridge)
+    check_settings(bridge, settings.client.server)
     try:
         lists = JobLists(bridge, "doctor")
     except errors.SegueError as error:

@@ -159,10 +159,6 @@ def check_options(spec: CompositionSpec, profiles: Sequence[ModelProfile]) -> No
     """Refuse options that none of a piece's models supports; `profiles` has the piece's own first."""
     players = players_of(spec.plan.sections, profiles)
     name = " or ".join(profile.model for profile in players)
-    if spec.stems and not any(profile.layers for profile in players):
-        raise _not_supported(
-            "spec.stems", f"{name} does not give stems; leave stems out, or choose another model", name
-        )
     if spec.midi and not any(profile.gives_notes for profile in players):
         text = f"{name} does not give notes; leave midi out, or choose another model"
         raise _not_supported("spec.midi", text, name)

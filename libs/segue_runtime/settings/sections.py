@@ -417,6 +417,7 @@ class BridgeSettings:
     http: bool = switch("Allow URLs with http:// too; otherwise only https://.")
     max_bytes: int = size(512 << 20, "Largest file of a job.")
     time_limit_s: float = duration(300, "Time for the download of one file.", minimum_s=0.1)
+    stems: bool = switch("Separate each file into stems too: results name their files at the server of client.server.")
     count: int = number(2, "Jobs that this process works on concurrently.", minimum=1, maximum=16)
     lease_s: float = duration(
         30, "Time without a sign of life after which another bridge takes back the jobs of this one.", minimum_s=0.5

@@ -869,6 +869,7 @@ class Report(google.protobuf.message.Message):
     HAS_VOCALS_FIELD_NUMBER: builtins.int
     VOCAL_ENERGY_RMS_FIELD_NUMBER: builtins.int
     VOCALS_SEPARATOR_FIELD_NUMBER: builtins.int
+    STEMS_SEPARATOR_FIELD_NUMBER: builtins.int
     frames: builtins.int
     """frames is the length of the audio."""
     leading_silence_frames: builtins.int
@@ -984,6 +985,12 @@ class Report(google.protobuf.message.Message):
     def vocals_separator(self) -> global___Separator:
         """vocals_separator is what made the vocals stem. Absence means that vocals were not measured."""
 
+    @property
+    def stems_separator(self) -> global___Separator:
+        """stems_separator is what separated the stems of a composition whose models give no layers. Absence means that no
+        stems were separated.
+        """
+
     def __init__(
         self,
         *,
@@ -1018,9 +1025,10 @@ class Report(google.protobuf.message.Message):
         has_vocals: builtins.bool | None = ...,
         vocal_energy_rms: builtins.float | None = ...,
         vocals_separator: global___Separator | None = ...,
+        stems_separator: global___Separator | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_bass_loudness_lufs", b"_bass_loudness_lufs", "_crest_db", b"_crest_db", "_energy_correlation", b"_energy_correlation", "_has_vocals", b"_has_vocals", "_stereo_correlation", b"_stereo_correlation", "_vocal_energy_rms", b"_vocal_energy_rms", "bass_loudness_lufs", b"bass_loudness_lufs", "crest_db", b"crest_db", "energy_correlation", b"energy_correlation", "format", b"format", "has_vocals", b"has_vocals", "key", b"key", "loudness", b"loudness", "stereo_correlation", b"stereo_correlation", "tempo", b"tempo", "vocal_energy_rms", b"vocal_energy_rms", "vocals_separator", b"vocals_separator"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_bass_loudness_lufs", b"_bass_loudness_lufs", "_crest_db", b"_crest_db", "_energy_correlation", b"_energy_correlation", "_has_vocals", b"_has_vocals", "_stereo_correlation", b"_stereo_correlation", "_vocal_energy_rms", b"_vocal_energy_rms", "bass_loudness_lufs", b"bass_loudness_lufs", "brightness_hz", b"brightness_hz", "chords", b"chords", "chroma", b"chroma", "crest_db", b"crest_db", "drum_beats", b"drum_beats", "energy_correlation", b"energy_correlation", "energy_curve", b"energy_curve", "faults", b"faults", "format", b"format", "frames", b"frames", "has_vocals", b"has_vocals", "key", b"key", "key_changes", b"key_changes", "leading_silence_frames", b"leading_silence_frames", "loudness", b"loudness", "loudness_curve", b"loudness_curve", "more_peaks", b"more_peaks", "onsets_per_second", b"onsets_per_second", "peaks", b"peaks", "peaks_per_second", b"peaks_per_second", "sections", b"sections", "spectral_balance", b"spectral_balance", "stereo_correlation", b"stereo_correlation", "stereo_curve", b"stereo_curve", "structure", b"structure", "tempo", b"tempo", "tempo_curve", b"tempo_curve", "trailing_silence_frames", b"trailing_silence_frames", "vocal_energy_rms", b"vocal_energy_rms", "vocals_separator", b"vocals_separator"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_bass_loudness_lufs", b"_bass_loudness_lufs", "_crest_db", b"_crest_db", "_energy_correlation", b"_energy_correlation", "_has_vocals", b"_has_vocals", "_stereo_correlation", b"_stereo_correlation", "_vocal_energy_rms", b"_vocal_energy_rms", "bass_loudness_lufs", b"bass_loudness_lufs", "crest_db", b"crest_db", "energy_correlation", b"energy_correlation", "format", b"format", "has_vocals", b"has_vocals", "key", b"key", "loudness", b"loudness", "stems_separator", b"stems_separator", "stereo_correlation", b"stereo_correlation", "tempo", b"tempo", "vocal_energy_rms", b"vocal_energy_rms", "vocals_separator", b"vocals_separator"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_bass_loudness_lufs", b"_bass_loudness_lufs", "_crest_db", b"_crest_db", "_energy_correlation", b"_energy_correlation", "_has_vocals", b"_has_vocals", "_stereo_correlation", b"_stereo_correlation", "_vocal_energy_rms", b"_vocal_energy_rms", "bass_loudness_lufs", b"bass_loudness_lufs", "brightness_hz", b"brightness_hz", "chords", b"chords", "chroma", b"chroma", "crest_db", b"crest_db", "drum_beats", b"drum_beats", "energy_correlation", b"energy_correlation", "energy_curve", b"energy_curve", "faults", b"faults", "format", b"format", "frames", b"frames", "has_vocals", b"has_vocals", "key", b"key", "key_changes", b"key_changes", "leading_silence_frames", b"leading_silence_frames", "loudness", b"loudness", "loudness_curve", b"loudness_curve", "more_peaks", b"more_peaks", "onsets_per_second", b"onsets_per_second", "peaks", b"peaks", "peaks_per_second", b"peaks_per_second", "sections", b"sections", "spectral_balance", b"spectral_balance", "stems_separator", b"stems_separator", "stereo_correlation", b"stereo_correlation", "stereo_curve", b"stereo_curve", "structure", b"structure", "tempo", b"tempo", "tempo_curve", b"tempo_curve", "trailing_silence_frames", b"trailing_silence_frames", "vocal_energy_rms", b"vocal_energy_rms", "vocals_separator", b"vocals_separator"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_bass_loudness_lufs", b"_bass_loudness_lufs"]) -> typing.Literal["bass_loudness_lufs"] | None: ...
     @typing.overload

@@ -408,7 +408,8 @@ class CompositionSpec(google.protobuf.message.Message):
     """
     stems: builtins.bool
     """stems requests one file for each layer; their sum is the draft. Sections whose model gives no layers are in a stem
-    of their own, "whole", and a warning names them. If no section's model gives layers, the request is refused.
+    of their own, "whole", and a warning names them. If no section's model gives layers, the draft is separated into
+    stems as a recording is: a warning says so, and Report.stems_separator is what separated it.
     """
     midi: builtins.bool
     """midi requests a MIDI file. Sections whose model gives no notes are empty in it, and a warning names them. If no

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import TYPE_CHECKING
 
 from segue.composer.v1 import composition_pb2
@@ -13,6 +14,7 @@ from segue_music.elements import Note
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from segue.analyzer.v1.analyzer_pb2 import Separator
     from segue_conductor.claim import Claim
     from segue_conductor.composition_job import CompositionJob
     from segue_conductor.render.take_store import Take
@@ -33,9 +35,14 @@ async def write_lrc(job: CompositionJob) -> composition_pb2.Output:
     return await _write(job.claim, "lyrics.lrc", composition_pb2.OUTPUT_KIND_LRC, "text/x-lrc", content.encode())
 
 
-async def write_manifest(job: CompositionJob, content: str) -> composition_pb2.Output:
-    """Write the manifest as a file of its own."""
+async def write_manifest(
+    job: CompositionJob, content: str, separator: Separator | None = None
+) -> composition_pb2.Output:
+    """Write the manifest as a file of its own, with what separated the stems, which were made after the master."""
     kind = composition_pb2.OUTPUT_KIND_MANIFEST
+    if separator is not None:
+        named = {"name": separator.name, "digest": separator.digest, "stems": list(separator.stems)}
+        content = json.dumps(json.loads(content) | {"stems_separator": named}, sort_keys=True, ensure_ascii=False)
     return await _write(job.claim, "manifest.json", kind, "application/json", content.encode())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
 
 from segue.composer.v1 import composition_pb2
@@ -14,9 +15,9 @@ from segue_conductor.publish.manifest import version
 from segue_runtime import errors
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
-    from segue.analyzer.v1.analyzer_pb2 import SeparateResponse, SeparateStarted
+    from segue.analyzer.v1.analyzer_pb2 import SeparateResponse, SeparateStarted, Separator
     from segue.audio.v1 import audio_pb2
     from segue_conductor.publish.audio_outputs import AudioOutputs, OpenAudioFile
     from segue_runtime.artifacts import ArtifactStore
@@ -28,8 +29,15 @@ BIT_DEPTHS = {True: 32, False: 24}
 class SeparatedStems:
     """The files of one separation."""
 
-    def __init__(self, artifacts: ArtifactStore, folder: str, file_format: audio_pb2.FileFormat.ValueType) -> None:
+    def __init__(
+        self,
+        artifacts: ArtifactStore,
+        folder: str,
+        file_format: audio_pb2.FileFormat.ValueType,
+        tags: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._folder = folder
+        self._tags = tags
         self._format = FORMATS[file_format]
         self._opening = open_audio_outputs(artifacts)
         self._outputs: AudioOutputs
@@ -91,7 +99,17 @@ class SeparatedStems:
             channels=started.format.channels,
             sample_rate=started.format.sample_rate,
             bit_depth=BIT_DEPTHS[has_studio_chunks],
-            tags={"TITLE": stem, "ENCODER": f"Segue {version('segue')}"},
+            tags={
+                "TITLE": stem,
+                "ENCODER": f"Segue {version('segue')}",
+                **self._tags,
+                "SEPARATOR": separator_text(started.separator),
+            },
             # Workstations place the file at this frame.
             time_reference_frames=0 if has_studio_chunks else None,
         )
+
+
+def separator_text(separator: Separator) -> str:
+    """Return the name of a separator, with the digest of its weights if it has any."""
+    return f"{separator.name} {separator.digest}".strip()

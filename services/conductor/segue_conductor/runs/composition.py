@@ -23,7 +23,7 @@ from segue_conductor.publish.documents import write_lrc, write_manifest, write_m
 from segue_conductor.publish.master import write_master
 from segue_conductor.publish.master_job import MasterJob
 from segue_conductor.publish.metadata import master_metadata
-from segue_conductor.publish.stems import write_stems
+from segue_conductor.publish.stems import write_separated_stems, write_stems
 from segue_conductor.publish.unfinished import write_unfinished_draft
 from segue_conductor.render.section_renderer import SectionRenderer
 from segue_conductor.runs.progress_writer import progress_written
@@ -33,7 +33,7 @@ from segue_runtime import errors, failpoints, logs
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
 
-    from segue.analyzer.v1.analyzer_pb2 import Report
+    from segue.analyzer.v1.analyzer_pb2 import Report, Separator
     from segue.renderer.v1.renderer_pb2 import ModelProfile
     from segue_composition.services import Services
     from segue_conductor.journal import Journal
@@ -63,6 +63,8 @@ class CompositionRun:
         self._models: dict[str, ModelProfile] = {}
         self._stage = composition_pb2.WORK_STAGE_UNSPECIFIED
         """The present part of the work, where the composition does not show it."""
+        self._separator: Separator | None = None
+        """What separated the stems; None: nothing did."""
         limit = self._spec.time_limit.ToNanoseconds() / 1e9 if self._spec.HasField("time_limit") else None
         limit_s = settings.time_limit_s if limit is None else limit
         deadline = time.monotonic() + max(0.0, limit_s - job.worked_s)
@@ -165,13 +167,20 @@ class CompositionRun:
         if self._spec.stems:
             backoff = self._claim.backoff("the stems")
             async with cost_measured(self._claim, STEMS):
-                outputs += await retry_while_unavailable(lambda: write_stems(job, takes), backoff)
+                outputs += await retry_while_unavailable(lambda: self._stems(job, takes), backoff)
         if self._spec.midi:
             outputs.append(await write_midi(job, takes))
         if self._spec.lrc:
             outputs.append(await write_lrc(job))
-        outputs.append(await write_manifest(job, manifest))
+        outputs.append(await write_manifest(job, manifest, self._separator))
         await self._journal.append(*(stream_pb2.CompositionEvent(output_ready=output) for output in outputs))
+
+    async def _stems(self, job: CompositionJob, takes: Mapping[str, Take]) -> list[composition_pb2.Output]:
+        """Write the layers of the takes; of models that give none, stems separated from the draft."""
+        if any(take.layers for take in takes.values()):
+            return await write_stems(job, takes)
+        outputs, self._separator = await write_separated_stems(job)
+        return outputs
 
     async def _analyze(self, job: CompositionJob) -> None:
         """Measure the master. Without an analyzer the composition is degraded, if its policy allows that."""
@@ -188,6 +197,8 @@ class CompositionRun:
             degradation = composition_pb2.Degradation(code=NOT_ANALYZED, text=text)
             await self._journal.append(stream_pb2.CompositionEvent(degraded=degradation))
         else:
+            if self._separator is not None:
+                report.stems_separator.CopyFrom(self._separator)
             await self._journal.append(stream_pb2.CompositionEvent(analyzed=report))
 
     async def _report(self, job: CompositionJob) -> Report:
