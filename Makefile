@@ -94,7 +94,7 @@ test: setup-test ## Run all quick tests
 
 # What a cluster may do otherwise than one process: streams, resumption, faults, owners, and the tests of real processes.
 CLUSTER := $(addprefix tests/mesh/test_mesh_,$(addsuffix .py,composition cursors broken_connections outages takeover owners \
-	silent_faults uploads)) tests/mesh/test_mesh_crashes.py tests/fleet
+	tenants silent_faults uploads)) tests/mesh/test_mesh_crashes.py tests/fleet
 
 test-cluster: setup-test ## Run the tests of streams, resumption, faults and owners on a cluster (needs redis-server and `make versitygw`)
 	@PATH="$(CURDIR)/.tools/bin:$$PATH" $(BIN)/pytest -q -n 2 --dist loadfile -m "$(QUICK)" --shape cluster $(CLUSTER) $(PYTEST)

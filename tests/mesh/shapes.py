@@ -47,6 +47,10 @@ class EmbeddedShape:
         """Return the folder with the files of the artifacts."""
         return home / "artifacts"
 
+    def traces(self, home: Path, mark: bytes) -> list[str]:
+        """Return what has a mark in its name or content, of all that a mesh with this home has stored."""
+        return _marked_files(home, mark)
+
     def close(self) -> None:
         pass
 
@@ -83,9 +87,34 @@ class ClusterShape(EmbeddedShape):
         # This server keeps an object as a file.
         return self._storage.s3.folder / BUCKET / self.settings(home)["artifacts.s3.prefix"]
 
+    def traces(self, home: Path, mark: bytes) -> list[str]:
+        with self._storage.redis.client() as client:
+            found: Any = client
+            found.select(self._homes[home])
+            keys = [key.decode() for key in found.keys("*") if mark in key or mark in _content(found, key)]
+        return [*keys, *_marked_files(home, mark), *_marked_files(self.artifact_folder(home), mark)]
+
     def close(self) -> None:
         self._storage.stop()
         shutil.rmtree(self._folder)
+
+
+def _marked_files(folder: Path, mark: bytes) -> list[str]:
+    found = [path for path in folder.rglob("*") if path.is_file()]
+    return [str(path) for path in found if mark in bytes(path.relative_to(folder)) or mark in path.read_bytes()]
+
+
+def _content(client: Any, key: bytes) -> bytes:
+    """Return the content of a key of Redis as one text."""
+    read = {
+        b"string": lambda: client.get(key),
+        b"hash": lambda: client.hgetall(key),
+        b"set": lambda: client.smembers(key),
+        b"zset": lambda: client.zrange(key, 0, -1),
+        b"list": lambda: client.lrange(key, 0, -1),
+        b"stream": lambda: client.xrange(key),
+    }
+    return repr(read[client.type(key)]()).encode()
 
 
 _chosen: list[EmbeddedShape] = [EmbeddedShape()]

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.daemon.segued_command import segued
+from tests.fleet.storage import as_flags
 from tests.mesh.harness import Heard, Segued, hear, spec
+from tests.mesh.shapes import shape
 
 from segue.composer.v1 import composition_pb2, spec_pb2, stream_pb2
 from segue_client import Access, Client, SegueError
@@ -45,10 +47,8 @@ def marked(seed: int) -> spec_pb2.CompositionSpec:
     return spec(f"calm piano {MARK}, 120 bpm, C major", seconds=16, seed=seed, labels={"mood": MARK}, session=MARK)
 
 
-def files_with_mark(home: Path) -> list[str]:
-    """Return the files that have the mark in their names or bytes."""
-    found = [path for path in home.rglob("*") if path.is_file()]
-    return [str(path) for path in found if MARK in str(path.relative_to(home)) or MARK.encode() in path.read_bytes()]
+def traces(server: Segued) -> list[str]:
+    return shape().traces(server.home, MARK.encode())
 
 
 async def test_an_owner_is_erased_while_its_piece_and_those_of_others_are_made(server: Segued, tmp_path: Path) -> None:
@@ -64,17 +64,16 @@ async def test_an_owner_is_erased_while_its_piece_and_those_of_others_are_made(s
             if update.kind == "audio":
                 break
         watching = asyncio.create_task(hear(ann.watch(running.name)))
-        assert files_with_mark(server.home)
-        assert [path for path in (server.home / "artifacts").rglob("*") if OWNER in path.name] == []
-        done = await asyncio.to_thread(
-            segued, tmp_path, "tenant", "delete", OWNER, "--yes", "--json", "--home", str(server.home)
-        )
+        assert traces(server)
+        assert [path for path in shape().artifact_folder(server.home).rglob("*") if OWNER in path.name] == []
+        command = ("tenant", "delete", OWNER, "--yes", "--json", "--home", str(server.home))
+        done = await asyncio.to_thread(segued, tmp_path, *command, *as_flags(shape().settings(server.home)))
         assert done.returncode == 0, done.stderr
         erased = json.loads(done.stdout)
         assert (erased["jobs"], erased["uploads"]) == (2 + len(waiting), 1)
         assert erased["cancelled"] >= 1
         assert erased["takes"] >= 1
-        assert files_with_mark(server.home) == []
+        assert traces(server) == []
         # The watcher sees the end, if it is faster than the erasure.
         ended = (await asyncio.wait_for(asyncio.gather(watching, return_exceptions=True), 60))[0]
         assert isinstance(ended, Heard) or getattr(ended, "reason", "") == "COMPOSITION_NOT_FOUND"
