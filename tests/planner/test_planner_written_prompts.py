@@ -15,8 +15,8 @@ from segue_planner.planner import Planner
 from segue_renderer.sketch.band import SketchBand
 from segue_runtime import errors
 
-LEAST_PROMPTS = 0.75
-LEAST_FACTS = 0.85
+LEAST_PROMPTS = 0.9
+LEAST_FACTS = 0.95
 
 
 @cache

@@ -17,11 +17,12 @@ from segue_planner.form.lengths import TUNING, LengthFitter, TimedForm
 from segue_planner.form.outline import outline_form
 from segue_planner.form.request import FormRequest, ProposedSection
 from segue_planner.form.roles import merge_proposal
+from segue_planner.form.stage import Stage
 from segue_planner.genres.artists import Artists, without_names
 from segue_planner.language_model.proposal import Proposal
 from segue_planner.limits import MAX_SECTIONS
 from segue_planner.lyrics.brief_lyrics import BriefLyrics
-from segue_planner.names import bars_name, role_name
+from segue_planner.names import bars_name, metre_name, role_name
 from segue_planner.parts.motif import random_of
 from segue_planner.parts.placement import place_sections, with_same_timbre
 from segue_planner.parts.section_writer import SectionWriter
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 TITLE_END: Final = re.compile(r"[,.;:!?]\s")
 MAX_TITLE_WORDS: Final = 8
 MAX_MOODS: Final = 16
+MINUTE_S: Final = 58
+"""From this length on, a piece has at least three sections unless the prompt states its form."""
 FIRST_SECTION_S: Final = 15.5
 """The longest first section with a model that gives no audio before a section's end: the listener waits for it."""
 
@@ -97,13 +100,23 @@ class Planner:
         facts = self._resolve_facts()
         request = self._form_request()
         request = dataclasses.replace(
-            request, most_bars=self._most_bars(facts), first_bars=self._first_bars(facts, request)
+            request,
+            most_bars=self._most_bars(facts),
+            first_bars=self._first_bars(facts, request),
+            least_sections=3 if facts.frames and facts.frames >= MINUTE_S * facts.sample_rate else 0,
         )
         timed = self._fit_length(facts, request)
+        stage = Stage(timed, self._prompt.directions, facts.sample_rate)
+        if stage.cuts() and not self._brief.form:
+            request = dataclasses.replace(request, cuts=stage.cuts())
+            timed = self._fit_length(facts, request)
+            stage = Stage(timed, self._prompt.directions, facts.sample_rate)
         self._record_form(timed, request)
+        self._record_directions(stage)
         writer = SectionWriter(
             self._brief, self._prompt, self._profiles[0] if self._profiles else None, self._log,
             chance=self._chance, facts=facts, timed=timed, proposed=self._proposed, lyrics=self._lyrics,
+            stage=stage,
         )  # fmt: skip
         plan = self._assembled(facts, timed, writer.write())
         return dataclasses.replace(plan, digest=codec.plan_digest(plan))
@@ -136,6 +149,7 @@ class Planner:
             log=self._log,
             outline=lambda bars: outline_form(bars, facts.genre, request),
             num_requested=len(self._brief.form),
+            change=self._prompt.changes.tempo if self._prompt.changes else None,
         )
         return fitter.fit()
 
@@ -199,6 +213,8 @@ class Planner:
         request = FormRequest(
             roles=prompt.form.value if prompt.form else (),
             role_bars={role: stated.value for role, stated in prompt.role_bars.items()},
+            form_bars=prompt.form_bars,
+            counts={role: stated.value for role, stated in prompt.counts.items()},
             has=tuple(prompt.has),
             without=frozenset(prompt.without_roles),
             long_start="long_start" in prompt.course,
@@ -296,6 +312,21 @@ class Planner:
                 self._log.warn(
                     "bars_changed", f"{bars.words!r} does not fit the length; it has {bars_name(planned[0])}"
                 )
+
+    def _record_directions(self, stage: Stage) -> None:
+        """Record what happens at places, and warn about places that the piece lacks."""
+        changes = self._prompt.changes
+        if changes and changes.metre_words:
+            self._log.warn(
+                "metre_change_not_planned",
+                f"{changes.metre_words!r}: a piece has one metre; it is {metre_name(stage.metre)} throughout",
+            )
+        if changes and changes.tempo:
+            self._log.record("tempo change", f"to {changes.tempo.factor:.3g} times", Origin.PROMPT, changes.tempo.words)
+        for direction in stage.found:
+            self._log.record("place", direction.place.words, Origin.PROMPT, direction.words)
+        for direction in stage.missing:
+            self._log.warn("place_missing", f"{direction.words!r}: the piece has no such place; it has no effect")
 
     def _title(self) -> str:
         requested = clean(self._brief.title)

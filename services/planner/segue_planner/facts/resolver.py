@@ -248,6 +248,8 @@ class FactResolver:
     def _sum_of_bars(self) -> Stated[int] | None:
         """Return the sum of the sections' bars, when the prompt lists all sections and states the bars of each."""
         form, each = self._prompt.form, self._prompt.role_bars
+        if form is not None and self._prompt.form_bars and not self._brief.form:
+            return Stated(sum(self._prompt.form_bars), form.words)
         if form is None or self._brief.form or not all(role in each for role in form.value):
             return None
         return Stated(sum(each[role].value for role in form.value), form.words)

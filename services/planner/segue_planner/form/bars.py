@@ -25,6 +25,8 @@ def share_bars(total_bars: int, roles: Sequence[Role], phrase_bars: int, request
     """Return the bars of each section, in whole phrases; an odd rest goes to the ending, where it disturbs least."""
     fixed = _fixed_bars(total_bars, roles, request)
     free = [index for index in range(len(roles)) if index not in fixed]
+    if not free:
+        return list(fixed.values())
     left = total_bars - sum(fixed.values())
     proposed = request.proposed_bars if len(request.proposed_bars) == len(roles) else (0,) * len(roles)
     usual = {index: proposed[index] or _requested_bars(roles[index], phrase_bars, request) for index in free}
@@ -36,6 +38,8 @@ def share_bars(total_bars: int, roles: Sequence[Role], phrase_bars: int, request
 
 def _fixed_bars(total_bars: int, roles: Sequence[Role], request: FormRequest) -> dict[int, int]:
     """Return the stated bars of sections, by index, as far as they fit into the piece."""
+    if len(request.form_bars) == len(roles) and sum(request.form_bars) == total_bars:
+        return dict(enumerate(request.form_bars))
     fixed = {index: request.role_bars[role] for index, role in enumerate(roles) if role in request.role_bars}
     if _exceeds(fixed, roles, total_bars) or len(fixed) == len(roles):
         fixed = {index: bars for index, bars in fixed.items() if index < len(roles) - 1}

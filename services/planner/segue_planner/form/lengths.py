@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from segue_planner.facts.decision_log import DecisionLog
     from segue_planner.facts.piece_facts import PieceFacts
     from segue_planner.form.outline import SectionOutline
+    from segue_planner.prompt.prompt_facts import TempoChange
 
 TUNING: Final = 0.03
 """How far an unstated tempo may leave its range to make whole bars fit, as a share."""
@@ -58,10 +59,11 @@ class LengthFitter:
         log: DecisionLog,
         outline: Callable[[int], tuple[SectionOutline, ...]],
         num_requested: int,
+        change: TempoChange | None = None,
     ) -> None:
         """`outline` divides a number of bars into sections; `num_requested` is the number of sections in the brief."""
         self._facts, self._tail, self._course, self._log = facts, tail, course, log
-        self._outline, self._num_requested = outline, num_requested
+        self._outline, self._num_requested, self._change = outline, num_requested, change
 
     def fit(self) -> TimedForm:
         """Fit the piece, or raise LengthNotPossible with the nearest possible lengths."""
@@ -101,16 +103,21 @@ class LengthFitter:
                 "metre",
                 metadata={"longer": f"{bar / facts.sample_rate:.6f}s"},
             )
-        bars = int((frames + 1) / bar * (SPED_UP if "speeds_up" in self._course else 1.0))
+        bars = int((frames + 1) / bar * self._fastest())
         while True:
             self._check_form(bars, bar)
             exact = self._frames_of(tempo, metre, bars)
             if exact <= frames + 1 or bars == 1:
                 break
-            bars = max(1, bars - max(1, int((exact - frames) / bar / SPED_UP)))
+            bars = max(1, bars - max(1, int((exact - frames) / bar / self._fastest())))
         if abs(frames - exact) > 1:
             self._check_rest(frames, bar, bars, bpm_name(tempo, metre))
         return self._timed(tempo, metre, bars, frames)
+
+    def _fastest(self) -> float:
+        """Return the fastest tempo of the piece relative to its beginning."""
+        changed = self._change.factor if self._change else 1.0
+        return max(SPED_UP if "speeds_up" in self._course else 1.0, changed)
 
     def _check_rest(self, frames: int, bar: float, bars: int, tempo: str) -> None:
         """Refuse a rest that is not whole bars where no tail may play; warn about one in a loop."""
@@ -228,14 +235,14 @@ class LengthFitter:
     def _frames_of(self, tempo: float, metre: Metre, bars: int) -> float:
         """Return the number of frames that a number of bars takes."""
         sections = self._outline(bars)
-        maps = tempo_maps(tempo, metre, sections, self._course)
+        maps = tempo_maps(tempo, metre, sections, self._course, self._change)
         seconds = (_seconds(points, section.bars, metre) for points, section in zip(maps, sections, strict=True))
         return math.fsum(seconds) * self._facts.sample_rate
 
     def _timed(self, tempo: float, metre: Metre, bars: int, frames: int | None) -> TimedForm:
         facts = self._facts
         sections = self._outline(bars)
-        maps = tempo_maps(tempo, metre, sections, self._course)
+        maps = tempo_maps(tempo, metre, sections, self._course, self._change)
         lengths = [
             timing.section_frames(section.bars, metre, points, facts.sample_rate)
             for section, points in zip(sections, maps, strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from segue_music.plan import MotifUse, Role
@@ -12,6 +13,8 @@ from segue_planner.limits import MAX_BARS, MAX_SECTIONS
 from segue_planner.names import role_name
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from segue_planner.form.request import FormRequest
     from segue_planner.genres.genre import Genre
 
@@ -45,7 +48,7 @@ def outline_form(total_bars: int, genre: Genre, request: FormRequest) -> tuple[S
         request = replace(request, proposed_bars=())
         roles = roles if request.keeps_roles else []
     if not roles:
-        roles = apply_request(choose_roles(total_bars, genre, loop=request.loop), request)
+        roles = apply_request(choose_roles(total_bars, genre, loop=request.loop, least=request.least_sections), request)
     # A prompt's list may have too many sections for the bars, or too few. The same list in a field was refused before.
     while len(roles) * MAX_BARS < total_bars:
         roles += roles
@@ -62,12 +65,29 @@ def outline_form(total_bars: int, genre: Genre, request: FormRequest) -> tuple[S
         first = _first_part(request.first_bars, genre.phrase_bars)
         roles, lengths = [roles[0], *roles], [first, lengths[0] - first, *lengths[1:]]
         places.insert(0, places[0])
+    roles, lengths, places = _cut(roles, lengths, places, request.cuts)
     counts: dict[Role, int] = {}
     outlines: list[SectionOutline] = []
     for role, bars, place in zip(roles, lengths, places, strict=True):
         counts[role] = counts.get(role, 0) + 1
         outlines.append(_outline(role, bars, counts[role], place, total=roles.count(role)))
     return tuple(outlines)
+
+
+def _cut(
+    roles: list[Role], lengths: list[int], places: list[int], cuts: Sequence[int]
+) -> tuple[list[Role], list[int], list[int]]:
+    """Divide sections at some bars of the piece."""
+    found: list[tuple[Role, int, int]] = []
+    first = 0
+    for role, bars, place in zip(roles, lengths, places, strict=True):
+        inside = [cut for cut in cuts if first < cut < first + bars]
+        borders = [first, *inside, first + bars]
+        found += [(role, high - low, place) for low, high in pairwise(borders)]
+        first += bars
+    if len(found) > MAX_SECTIONS:
+        return roles, lengths, places
+    return [each[0] for each in found], [each[1] for each in found], [each[2] for each in found]
 
 
 def _parts(bars: int, most: int, phrase_bars: int) -> list[int]:

@@ -18,6 +18,11 @@ class FormRequest:
     roles: tuple[Role, ...] = ()
     """The sections in order; empty: genre and length decide."""
     role_bars: Mapping[Role, int] = field(default_factory=dict)
+    form_bars: tuple[int, ...] = ()
+    """The stated bars of each of `roles`."""
+    counts: Mapping[Role, int] = field(default_factory=dict)
+    """How often a role occurs."""
+    least_sections: int = 0
     has: tuple[Role, ...] = ()
     """Roles that must occur."""
     without: frozenset[Role] = frozenset()
@@ -33,6 +38,8 @@ class FormRequest:
 
     When they are set, `roles` is a proposal, which a length without room for it may drop.
     """
+    cuts: tuple[int, ...] = ()
+    """The bars at which sections are divided, because something happens there."""
     keeps_roles: bool = False
     """Whether the roles stay even so, and only the proposed bars are dropped."""
 

@@ -24,11 +24,13 @@ ENDINGS: Final = frozenset({R.OUTRO, R.RESOLUTION})
 LONG_SECTION_BARS: Final = 16
 LONGEST_LOOP_SECTION: Final = 16
 """A loop of at most this many bars is one section, whose end leads into its own start."""
+FEW: Final = 5.0
+"""The cost of a form with fewer sections than a piece of its length has."""
 IMPOSSIBLE: Final = 9e9
 """The cost of a form with too many sections for the length."""
 
 
-def choose_roles(total_bars: int, genre: Genre, *, loop: bool = False) -> list[Role]:
+def choose_roles(total_bars: int, genre: Genre, *, loop: bool = False, least: int = 0) -> list[Role]:
     """Return the genre's form that suits a length best."""
     template = form_templates()[genre.form]
     if total_bars < 3 or (loop and total_bars <= LONGEST_LOOP_SECTION):
@@ -39,7 +41,12 @@ def choose_roles(total_bars: int, genre: Genre, *, loop: bool = False) -> list[R
         found = _long_form(total_bars, genre)
     else:
         costs = [
-            (_cost(total_bars / bars, genre) if len(roles) <= total_bars // 2 + 1 else IMPOSSIBLE, -number)
+            (
+                _cost(total_bars / bars, genre) + (FEW if len(roles) < least else 0.0)
+                if len(roles) <= total_bars // 2 + 1
+                else IMPOSSIBLE,
+                -number,
+            )
             for number, (roles, bars) in enumerate(zip(template.lists, usual, strict=True))
         ]
         found = list(template.lists[-min(costs)[1]])
@@ -131,7 +138,27 @@ def apply_request(roles: Sequence[Role], request: FormRequest) -> list[Role]:
             found[found.index(R.MOTIF)] = role
         else:
             found.insert(_position_for(role, found), role)
-    return found or [R.MOTIF]
+    return _with_counts(found, request) or [R.MOTIF]
+
+
+def _with_counts(roles: list[Role], request: FormRequest) -> list[Role]:
+    """Return a form in which roles occur as often as requested."""
+    found, counts = list(roles), request.counts
+    if len(counts) > 1 and len(set(counts.values())) == 1:
+        # Verses and choruses in turn.
+        rounds = [role for role in (R.VERSE, R.CHORUS, R.SOLO, R.BRIDGE, R.DROP) if role in counts]
+        first, last = found[:1] if found[0] == R.INTRO else [], found[-1:] if found[-1] == R.OUTRO else []
+        return [*first, *(rounds * next(iter(counts.values()))), *last]
+    for role, count in counts.items():
+        while found.count(role) > max(1, count):
+            del found[found.index(role)]
+        while found.count(role) < count and len(found) < MAX_SECTIONS:
+            end = len(found) - 1 if found[-1] in ENDINGS else len(found)
+            needs_verse = role in {R.CHORUS, R.DROP} and R.VERSE in found and found[end - 1] == role
+            found[end:end] = [R.VERSE, role] if needs_verse else [role]
+    return [
+        role for role, following in pairwise([*found, None]) if role and (role != R.PRE_CHORUS or following in PEAKS)
+    ]
 
 
 def _position_for(role: Role, roles: Sequence[Role]) -> int:

@@ -20,7 +20,7 @@ WEIGHTS: Final[Mapping[str, float]] = {
 """What one vote of each kind counts."""
 ITALIAN: Final = frozenset({"largo", "adagio", "lento", "andante", "allegretto", "allegro", "vivace", "presto"})
 """Tempo words that vote for classical music."""
-STRONG: Final = 2.0
+STRONG: Final = 3.0
 """From this weight on, votes count more than a language model's suggestion."""
 PHRASE_KINDS: Final = ("words", "composers", "artists", "borrowed")
 

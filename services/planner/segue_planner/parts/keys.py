@@ -14,6 +14,11 @@ def relative(key: Key) -> Key:
     return Key(note_name(pitch, flats=uses_flats(key)), mode)
 
 
+def parallel(key: Key) -> Key:
+    """Return the major or minor key on the same tonic."""
+    return Key(key.tonic, Mode.MAJOR if key.mode in MINOR_MODES else Mode.MINOR)
+
+
 def subdominant(key: Key) -> Key:
     """Return the key a fourth higher in the same mode: the key of the middle of many standards."""
     pitch = (pitch_class(key.tonic) + 5) % 12

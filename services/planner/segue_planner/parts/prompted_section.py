@@ -14,6 +14,7 @@ from segue_planner.parts.arrangement import FULL_ENERGY
 from segue_planner.parts.energy import QUIETEST
 from segue_planner.parts.ensemble import EnsembleBuilder
 from segue_planner.parts.placement import target_lufs
+from segue_planner.prompt.word_list.instruments import instruments, whole_layers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,8 +22,14 @@ if TYPE_CHECKING:
     from segue_music.plan import SectionSpec
     from segue_planner.genres.genre import Genre
     from segue_planner.parts.ensemble import Players
-    from segue_planner.prompt.prompt_facts import PromptFacts
+    from segue_planner.prompt.prompt_facts import Direction, PromptFacts
     from segue_planner.prompt.section_prompt import SectionFacts
+
+
+QUIET: Final = (0.12, 0.4)
+"""The energy of a section that a prompt calls quiet, for bars of the least and the most energy."""
+LOUD: Final = (0.85, 1.0)
+MAX_IN_LAYER: Final = 8
 
 
 @dataclass(frozen=True)
@@ -114,3 +121,65 @@ def _layers(spec: SectionSpec, players: Players) -> tuple[Layer, ...]:
     levels = {layer.kind: layer.level for layer in spec.layers}
     usual = round(0.6 + 0.3 * mean(spec.energy), 2)
     return tuple(Layer(kind, players[kind], levels.get(kind, usual)) for kind in sorted(players))
+
+
+def staged_layers(
+    layers: tuple[Layer, ...],
+    everyone: Players,
+    genre: Genre,
+    here: Sequence[Direction],
+    elsewhere: Sequence[Direction],
+) -> tuple[Layer, ...]:
+    """Return a section's layers as the directions say: `here` hold in it, `elsewhere` in others only."""
+    levels = {layer.kind: layer.level for layer in layers}
+    players: dict[LayerKind, tuple[str, ...]] = {layer.kind: layer.instruments for layer in layers}
+    for direction in elsewhere:
+        if direction.enters:
+            players = _without(players, direction.players.instruments) or players
+    for direction in here:
+        if direction.everyone:
+            players = {**everyone, **players}
+        stated = direction.players
+        if stated.only:
+            players = dict(players_of(stated, {}, genre, DecisionLog()))
+            continue
+        players = _with(players, stated.instruments)
+        if stated.without_layers or stated.without_instruments:
+            denied = {kind: names for kind, names in players.items() if kind not in stated.without_layers}
+            players = _without(denied, stated.without_instruments) or players
+    usual = max((level for level in levels.values() if level is not None), default=0.75)
+    return tuple(
+        Layer(kind, names[:MAX_IN_LAYER], levels.get(kind, usual)) for kind, names in sorted(players.items()) if names
+    )
+
+
+def _with(players: dict[LayerKind, tuple[str, ...]], names: dict[str, str]) -> dict[LayerKind, tuple[str, ...]]:
+    """Return players with others, who come first in their layer."""
+    found = dict(players)
+    for name in names:
+        kind = instruments()[name]
+        if name in whole_layers() and kind in found:
+            continue
+        others = found.get(kind, ())
+        found[kind] = tuple(dict.fromkeys((*others, name) if kind == LayerKind.RHYTHM else (name, *others)))
+    return found
+
+
+def _without(players: dict[LayerKind, tuple[str, ...]], names: dict[str, str]) -> dict[LayerKind, tuple[str, ...]]:
+    """Return players without some; a name of a whole layer removes the layer."""
+    kinds = {whole_layers()[name] for name in names if name in whole_layers()}
+    found = {
+        kind: tuple(each for each in players_ if not any(set(name.split()) <= set(each.split()) for name in names))
+        for kind, players_ in players.items()
+        if kind not in kinds
+    }
+    return {kind: kept for kind, kept in found.items() if kept}
+
+
+def staged_energy(values: tuple[float, ...], here: Sequence[Direction]) -> tuple[float, ...]:
+    """Return a section's energy as the directions say."""
+    for direction in here:
+        if direction.energy:
+            low, high = QUIET if direction.energy == "quiet" else LOUD
+            values = tuple(round(max(QUIETEST, low + (high - low) * value), 4) for value in values)
+    return values

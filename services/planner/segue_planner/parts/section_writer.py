@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from segue_music.elements import Feel, Groove, LayerKind
-from segue_music.plan import Cadence, Continuity, Kind, Origin, Role, SectionSpec
+from segue_music.elements import Feel, Groove, Key, LayerKind
+from segue_music.plan import Cadence, Continuity, Kind, Origin, Role, SectionSpec, Transition
 from segue_music.theory import key_name
 from segue_planner.averages import mean
 from segue_planner.checks.brief_checks import refuse_long_negative_prompt
@@ -19,23 +19,26 @@ from segue_planner.parts.cadences import choose_cadence
 from segue_planner.parts.chords import choose_progression, fill_chords
 from segue_planner.parts.energy import energy_curves
 from segue_planner.parts.ensemble import EnsembleBuilder
-from segue_planner.parts.keys import raised, relative, subdominant
+from segue_planner.parts.keys import parallel, raised, relative, subdominant
 from segue_planner.parts.motif import make_motif
 from segue_planner.parts.placement import choose_continuity, target_lufs, with_neighbours
+from segue_planner.parts.prompted_section import staged_energy, staged_layers
 from segue_planner.parts.section_prompts import LAYER_WORDS, with_prompts
+from segue_planner.prompt.prompt_facts import Changes
 from segue_planner.text import clean, clip
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Sequence
 
-    from segue_music.elements import Chord, Key, Layer, Motif
-    from segue_music.plan import Brief, ModelProfile, Transition
+    from segue_music.elements import Chord, Layer, Motif
+    from segue_music.plan import Brief, ModelProfile
     from segue_planner.facts.decision_log import DecisionLog
     from segue_planner.facts.piece_facts import PieceFacts
     from segue_planner.form.lengths import TimedForm
     from segue_planner.form.outline import SectionOutline
     from segue_planner.form.request import ProposedSection
+    from segue_planner.form.stage import Stage
     from segue_planner.lyrics.brief_lyrics import BriefLyrics
     from segue_planner.parts.ensemble import Ensemble
     from segue_planner.prompt.prompt_facts import PromptFacts
@@ -43,7 +46,6 @@ if TYPE_CHECKING:
 FEELS: Final = {Feel.HALF_TIME: "half_time", Feel.DOUBLE_TIME: "double_time"}
 HEAVY_ROLES: Final = frozenset({Role.BREAKDOWN, Role.BRIDGE})
 """Roles in which fast and heavy music drops to half its pace."""
-HALF_STEP: Final = ("half step", "half-step", "semitone")
 LONG_PIECE: Final = 9
 """The number of sections from which a piece leaves its key in the middle."""
 CONTRASTING: Final = frozenset({Role.BRIDGE, Role.DEVELOPMENT})
@@ -78,10 +80,11 @@ class SectionWriter:
         facts: PieceFacts,
         timed: TimedForm,
         proposed: Sequence[ProposedSection],
+        stage: Stage,
         lyrics: BriefLyrics | None = None,
     ) -> None:
         """`proposed` are a language model's sections when its form is used, else nothing."""
-        self._lyrics = lyrics
+        self._lyrics, self._stage = lyrics, stage
         self._brief, self._prompt, self._profile, self._log = brief, prompt, profile, log
         self._prompt_text, self._chance = without_names(clean(brief.prompt), prompt.artists), chance
         self._facts, self._timed, self._proposed = facts, timed, proposed
@@ -105,6 +108,7 @@ class SectionWriter:
         motif = make_motif(self._timed.metre, self._chance)
         ensemble = EnsembleBuilder(self._brief, self._prompt, facts.genre, self._log).build()
         energy = energy_curves(sections, facts.arousal, self._prompt.course)
+        energy = [staged_energy(values, self._stage.here(index)) for index, values in enumerate(energy)]
         fullest = max(range(len(energy)), key=lambda index: mean(energy[index]))
         arranger = Arranger(ensemble, facts.genre)
         return _Parts(
@@ -112,7 +116,13 @@ class SectionWriter:
             energy=energy,
             keys=self._keys(),
             layers=[
-                arranger.arrange(section.role, energy[index], first=index == 0, fullest=index == fullest)
+                staged_layers(
+                    arranger.arrange(section.role, energy[index], first=index == 0, fullest=index == fullest),
+                    ensemble.layers,
+                    facts.genre,
+                    self._stage.here(index),
+                    self._stage.elsewhere(index),
+                )
                 for index, section in enumerate(sections)
             ],
             last_peak=max((index for index, section in enumerate(sections) if section.role in PEAKS), default=0),
@@ -157,6 +167,8 @@ class SectionWriter:
         return sections[index + 1].role if index + 1 < len(sections) else None
 
     def _transition(self, index: int, parts: _Parts) -> Transition:
+        if index + 1 < len(parts.layers) and self._stage.stops_before(index + 1):
+            return Transition.STOP
         drums = [any(layer.kind == LayerKind.RHYTHM for layer in each) for each in parts.layers[index : index + 2]]
         return choose_transition(
             self._timed.sections[index].role,
@@ -187,6 +199,8 @@ class SectionWriter:
         if words is not None:
             return self._keys_with_change(words)
         keys = [facts.key] * len(sections)
+        if self._prompt.changes and self._prompt.changes.role_keys:
+            return self._keys_of_roles(self._prompt.changes)
         if "key_change" in self._prompt.without_course:
             return keys
         if facts.kind == Kind.LOOP or (facts.genre.form not in {"sonata", "head"} and len(sections) < LONG_PIECE):
@@ -205,10 +219,44 @@ class SectionWriter:
         if not peaks:
             self._log.warn("no_key_change", f"{words!r}: the piece is too short for a key change")
             return keys
-        steps = 1 if any(step in self._prompt_text.lower() for step in HALF_STEP) else 2
+        changes = self._prompt.changes or Changes()
+        steps = 2 if changes.steps is None else changes.steps
+        if changes.every:
+            return self._rising_keys(steps, words)
         lifted = raised(facts.key, steps)
-        self._log.record("key change", f"to {key_name(lifted)} from {sections[peaks[-1]].label}", Origin.PROMPT, words)
-        return [key if index < peaks[-1] else lifted for index, key in enumerate(keys)]
+        first = peaks[-1]
+        if changes.last_key or changes.related:
+            lifted = changes.last_key or (relative if changes.related == "relative" else parallel)(facts.key)
+        self._log.record("key change", f"to {key_name(lifted)} from {sections[first].label}", Origin.PROMPT, words)
+        return [key if index < first else lifted for index, key in enumerate(keys)]
+
+    def _rising_keys(self, steps: int, words: str) -> list[Key]:
+        """Return keys that rise with each return of a peak."""
+        found, key, peaks = [], self._facts.key, 0
+        for section in self._timed.sections:
+            if section.role in PEAKS:
+                peaks += 1
+                key = raised(key, steps) if peaks > 1 else key
+            found.append(key)
+        self._log.record("key change", f"{steps} semitones with each return", Origin.PROMPT, words)
+        return found
+
+    def _keys_of_roles(self, changes: Changes) -> list[Key]:
+        """Return each section's key where the prompt gives keys or modes to roles."""
+        found = []
+        for section in self._timed.sections:
+            stated, words = changes.role_keys.get(section.role, (None, ""))
+            key = (
+                self._facts.key
+                if stated is None
+                else stated
+                if isinstance(stated, Key)
+                else Key(self._facts.key.tonic, stated)
+            )
+            if words:
+                self._log.record("key change", f"{section.label} in {key_name(key)}", Origin.PROMPT, words)
+            found.append(key)
+        return found
 
     def _groove(self, section: SectionOutline) -> Groove:
         facts, course = self._facts, self._prompt.course

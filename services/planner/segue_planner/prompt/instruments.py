@@ -44,6 +44,8 @@ SUGGESTING: Final = frozenset(
     }
 )  # fmt: skip
 """Instruments that suggest others beside them."""
+CHAMBER_PIECES: Final = frozenset({"sonata", "nocturne", "etude", "fugue", "chamber music", "klassik"})
+"""Words for a genre beside which the only named instruments play alone, too."""
 PITCHED: Final = frozenset({LayerKind.HARMONY, LayerKind.LEAD, LayerKind.TEXTURES, LayerKind.BASS})
 VOICES: Final = "voices"
 """The group of voices without instruments."""
@@ -172,7 +174,8 @@ def _read_group(phrases: PromptPhrases, facts: PromptFacts) -> None:
 
 def _read_alone(phrases: PromptPhrases, facts: PromptFacts) -> None:
     """Read "calm piano": the only named instruments of a prompt without a genre play alone."""
-    stated = facts.genre or facts.only or facts.opens or facts.without_layers or not facts.instruments
+    genre = facts.genre and facts.genre.words.lower() not in CHAMBER_PIECES
+    stated = genre or facts.only or facts.opens or facts.without_layers or not facts.instruments
     if stated or any(token.text in BANDS for token in phrases.tokens):
         return
     if any(match.name("genre_hint") or match.name("vote.artists") for match in phrases.wanted):

@@ -7,6 +7,7 @@ from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
+from segue_music.plan import Role
 from segue_planner.limits import MAX_BARS, MAX_SECONDS
 from segue_planner.prompt.prompt_facts import Stated
 from segue_planner.prompt.word_list.phrases import tokenise
@@ -22,6 +23,12 @@ CLOCK: Final = re.compile(r"(?<![\d:])(?P<minutes>\d{1,2}):(?P<seconds>[0-5]\d)(
 COMPACT: Final = re.compile(
     r"(?<![\w.])(?P<minutes>\d{1,2})\s?m(?:in)?\s?(?P<seconds>[0-5]?\d)\s?(?:s(?:ec)?)?(?![\w:.])(?!\s?(?:bpm|bars?)\b)"
 )
+REPEATED: Final = re.compile(r"(?P<bars>\d{1,2})[\s-]bars?\s?(?:x|×|times)\s?(?P<times>\d{1,2})(?!\w)", re.IGNORECASE)  # noqa: RUF001  the sign "times"
+BLUES: Final = re.compile(
+    r"\b(?P<count>two|three|four|five|six|[2-9])\s(?:choruses|times(?:\sthrough)?|rounds|times\saround)\b",
+    re.IGNORECASE,
+)
+"""Rounds of a twelve-bar blues."""
 ARTICLES: Final = frozenset({"a", "an", "one", "ein", "eine", "einer", "un", "une", "uno", "una"})
 DECADES: Final = frozenset({"50s", "60s", "70s", "80s", "90s", "00s"})
 AFTER_SECONDS: Final = frozenset(
@@ -36,6 +43,15 @@ SECTION_BARS: Final = frozenset({"bar", "bars", "measures", "takte"})
 
 def read_length(phrases: PromptPhrases, facts: PromptFacts) -> None:
     """Read the length. Phrases with other meanings, for example "12 bar blues", are not read as a length."""
+    repeated = REPEATED.search(phrases.text)
+    if repeated and 1 <= int(repeated["bars"]) * int(repeated["times"]) <= MAX_BARS:
+        facts.bars = Stated(int(repeated["bars"]) * int(repeated["times"]), repeated[0])
+    choruses = BLUES.search(phrases.text)
+    if choruses and facts.bars is None and facts.genre is not None and facts.genre.value == "blues":
+        count = word_list()["numbers"].get(choruses["count"].lower(), choruses["count"])
+        facts.bars = Stated(12 * int(count), choruses[0])
+        facts.has.pop(Role.CHORUS, None)
+        facts.counts.pop(Role.CHORUS, None)
     text = _without_section_bars(_without_names(phrases), facts)
     for seconds, words in _lengths(phrases.text, text):
         if 1 <= seconds <= MAX_SECONDS:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from segue_music.elements import Key, LayerKind, Metre, Mode
     from segue_music.plan import Role
     from segue_planner.genres.votes import GenreVote
+    from segue_planner.prompt.places.places import Place
 
 T = TypeVar("T")
 
@@ -24,6 +25,33 @@ class Stated(Generic[T]):
 
     value: T
     words: str
+
+
+@dataclass(frozen=True)
+class TempoChange:
+    """A change of the tempo: a ramp over the piece, or a jump in a role or the last section."""
+
+    words: str
+    factor: float
+    ramp: bool = False
+    role: Role | None = None
+
+
+@dataclass
+class Changes:
+    """Changes of key, tempo and metre that a prompt states."""
+
+    steps: int | None = None
+    """The semitones of a modulation."""
+    related: str = ""
+    """"relative" or "parallel"."""
+    last_key: Key | None = None
+    every: bool = False
+    """Whether each return of the peak is higher."""
+    key_words: str = ""
+    role_keys: dict[Role, tuple[Key | Mode, str]] = field(default_factory=dict)
+    tempo: TempoChange | None = None
+    metre_words: str = ""
 
 
 @dataclass
@@ -57,6 +85,10 @@ class PromptFacts:
     """The words of the only instruments that are named, in a prompt without a genre: they play alone."""
     group: str = ""
     """The name of a whole cast, for example "string quartet"."""
+    changes: Changes | None = None
+    """Changes of key, tempo and metre."""
+    directions: list[Direction] = field(default_factory=list)
+    """What happens at single places."""
     opens: dict[str, str] = field(default_factory=dict)
     """Instruments that begin the piece alone."""
     form: Stated[tuple[Role, ...]] | None = None
@@ -64,6 +96,10 @@ class PromptFacts:
     has: dict[Role, str] = field(default_factory=dict)
     """Sections that must occur."""
     role_bars: dict[Role, Stated[int]] = field(default_factory=dict)
+    form_bars: tuple[int, ...] = ()
+    """The bars of each section of `form`, where all are stated."""
+    counts: dict[Role, Stated[int]] = field(default_factory=dict)
+    """How often a role occurs."""
     course: dict[str, str] = field(default_factory=dict)
     """Beginning, ending and development of the piece, by the names in the table `course` of words.toml."""
     feel_role: Role | None = None
@@ -87,6 +123,23 @@ class PromptFacts:
     def origin(self, words: str) -> Origin:
         """Return where words come from: the prompt or the negative prompt."""
         return Origin.NEGATIVE_PROMPT if words in self.denying else Origin.PROMPT
+
+
+@dataclass(frozen=True)
+class Direction:
+    """What happens at one place."""
+
+    place: Place
+    words: str
+    players: PromptFacts = field(default_factory=PromptFacts)
+    """Wanted and denied players, and whether others are excluded."""
+    energy: str = ""
+    """"quiet" or "loud"."""
+    everyone: bool = False
+    enters: bool = False
+    """Whether the wanted players are silent before the place."""
+    stops: bool = False
+    """Whether the band stops for a moment before the place."""
 
 
 def stated_words(facts: PromptFacts) -> Iterator[str]:

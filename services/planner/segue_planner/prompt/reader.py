@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 from segue_music.plan import Role
@@ -11,10 +12,13 @@ from segue_planner.prompt.clauses import unread_words
 from segue_planner.prompt.instruments import read_instruments
 from segue_planner.prompt.key import read_key
 from segue_planner.prompt.length import read_length
-from segue_planner.prompt.negation import find_phrases
-from segue_planner.prompt.prompt_facts import PromptFacts, Stated, stated_words
+from segue_planner.prompt.negation import PLAIN, find_phrases
+from segue_planner.prompt.places.changes import split_changes
+from segue_planner.prompt.places.directions import roles_of, split_directions
+from segue_planner.prompt.prompt_facts import Changes, PromptFacts, Stated, stated_words
 from segue_planner.prompt.sections import read_sections
 from segue_planner.prompt.tempo import read_metre, read_tempo
+from segue_planner.text import blank_new_characters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +30,11 @@ if TYPE_CHECKING:
 def read_prompt(prompt: str) -> PromptFacts:
     """Read the facts that a prompt states."""
     facts = PromptFacts()
-    phrases = find_phrases(prompt)
+    facts.changes = Changes()
+    text = split_changes(blank_new_characters(prompt).translate(PLAIN), facts.changes)
+    text, facts.directions, idle = split_directions(text)
+    facts.remarks += [f"{words!r}: nothing is known that happens there; it is ignored" for words in idle]
+    phrases = find_phrases(text)
     read_metre(phrases, facts)
     read_tempo(phrases, facts)
     read_key(phrases.text, facts)
@@ -36,6 +44,13 @@ def read_prompt(prompt: str) -> PromptFacts:
     _read_votes(phrases.wanted, facts)
     read_sections(phrases, facts)
     read_length(phrases, facts)
+    if facts.changes.key_words and "key_change" not in facts.course:
+        facts.course["key_change"] = facts.changes.key_words
+    for role, (_, words) in facts.changes.role_keys.items():
+        facts.has.setdefault(role, words)
+    for role, words in roles_of(facts.directions):
+        if role not in facts.has and facts.form is None:
+            facts.has[role] = words
     facts.spelling = phrases.spelling
     facts.not_understood = _not_understood(phrases, facts)
     return facts
@@ -44,11 +59,15 @@ def read_prompt(prompt: str) -> PromptFacts:
 def _not_understood(phrases: PromptPhrases, facts: PromptFacts) -> list[str]:
     """Return the words that are part of no phrase and of no fact."""
     read = {index for match in phrases.matches for index in range(match.first, match.last)}
-    for words in stated_words(facts):
+    ends = [token.end for token in phrases.tokens]
+    for words in set(stated_words(facts)):
         start = phrases.text.find(words)
         while start >= 0:
             end = start + len(words)
-            read.update(index for index, token in enumerate(phrases.tokens) if start < token.end and token.start < end)
+            index = bisect_right(ends, start)
+            while index < len(ends) and phrases.tokens[index].start < end:
+                read.add(index)
+                index += 1
             start = phrases.text.find(words, end)
     return unread_words(phrases, read)
 

@@ -23,6 +23,16 @@ BARS: Final = frozenset({"bar", "bars", "measures", "takte", "x", "times"})
 LETTERS: Final = re.compile(r"(?<!\w)(?P<letters>A['-]?(?:[ABC]['-]?){2,9})(?!\w)")
 SONG_WORDS: Final = re.compile(r"\b(?:song|standard|tune|vocals?|lyrics|jazz|rondo)\b", re.IGNORECASE)
 """Words that make the letters of a form those of a song."""
+EACH: Final = re.compile(
+    r"(?P<bars>\d{1,3})[\s-]bars?\s(?:each|every|per\ssection)|each\s(?:of\s)?(?P<later>\d{1,3})\sbars?", re.IGNORECASE
+)
+PART: Final = re.compile(
+    r"(?<!\w)(?P<letter>[ABC])\s(?:section|part|again)(?:\s?(?:of\s|:\s)?(?P<bars>\d{1,3})\sbars?)?"
+)
+COUNTED: Final = re.compile(
+    r"\b(?P<count>two|three|four|five|[2-5])\s(?P<role>verses|choruses|bridges|solos|drops|refrains)\b", re.IGNORECASE
+)
+SINGLE: Final = re.compile(r"\b(?:(?:one|a|1)\s(?:single\s)?|single\s)section\b", re.IGNORECASE)
 SHORTEST_LIST: Final = 3
 LONGEST_LIST: Final = 64
 MAX_SECTION_BARS: Final = 256
@@ -35,13 +45,25 @@ def read_sections(phrases: PromptPhrases, facts: PromptFacts) -> None:
     _read_bars(roles, tokens, facts)
     listed = _longest_list(roles, tokens)
     letters = LETTERS.search(phrases.text)
+    parts = list(PART.finditer(phrases.text))
+    if len(parts) >= SHORTEST_LIST:
+        _read_parts(phrases.text, parts, facts)
+        return
+    _read_counts(phrases.text, facts)
+    if SINGLE.search(phrases.text) and not roles:
+        facts.form = Stated((Role.MOTIF,), SINGLE.search(phrases.text)[0])  # type: ignore[index]
+        return
     if len(listed) >= SHORTEST_LIST:
         words = phrases.words_between(listed[0].first, listed[-1].last)
         facts.form = Stated(tuple(_role(match) for match in listed[:LONGEST_LIST]), words)
+        _read_form_bars(phrases, listed[:LONGEST_LIST], facts)
         return
     if letters:
         is_song = bool(SONG_WORDS.search(phrases.text))
         facts.form = Stated(_roles_of_letters(letters["letters"], is_song=is_song), letters[0])
+        each = EACH.search(phrases.text)
+        if each:
+            _state_bars(facts, (int(each["bars"] or each["later"]),) * len(facts.form.value), each[0])
     for match in roles:
         facts.has.setdefault(_role(match), match.words)
     if "long_end" in facts.course and not facts.has.get(Role.OUTRO):
@@ -77,18 +99,67 @@ def _is_separator(between: Sequence[Token]) -> bool:
     )
 
 
+def _state_bars(facts: PromptFacts, bars: tuple[int, ...], words: str) -> None:
+    if facts.form is None or not all(1 <= each <= MAX_SECTION_BARS for each in bars):
+        return
+    facts.form_bars = bars
+    for role, each in zip(facts.form.value, bars, strict=True):
+        facts.role_bars.setdefault(role, Stated(each, words))
+
+
+def _read_form_bars(phrases: PromptPhrases, listed: Sequence[PhraseMatch], facts: PromptFacts) -> None:
+    """Read the bars of each section of a list: "verse 8 bars, chorus 8 bars, chorus 16 bars"."""
+    bars = [stated for match in listed if (stated := _bars_beside(match, phrases.tokens))]
+    if len(bars) == len(listed):
+        facts.form_bars = tuple(count for count, _ in bars)
+
+
+def _read_parts(text: str, parts: Sequence[re.Match[str]], facts: PromptFacts) -> None:
+    """Read "A section 16 bars, B section 8 bars, then A again"."""
+    facts.form = Stated(
+        _roles_of_letters("".join(match["letter"] for match in parts), is_song=bool(SONG_WORDS.search(text))),
+        text[parts[0].start() : parts[-1].end()],
+    )
+    known = {match["letter"]: int(match["bars"]) for match in reversed(parts) if match["bars"]}
+    bars = tuple(int(match["bars"] or known.get(match["letter"], 0)) for match in parts)
+    if all(bars):
+        _state_bars(facts, bars, facts.form.words)
+
+
+def _read_counts(text: str, facts: PromptFacts) -> None:
+    """Read "two choruses"."""
+    numbers = word_list()["numbers"]
+    for match in COUNTED.finditer(text):
+        names = word_list()["roles"]
+        role = next(name for name, phrases in names.items() if match["role"].lower() in phrases)
+        count = int(numbers.get(match["count"].lower(), match["count"]))
+        facts.counts.setdefault(Role[role.upper()], Stated(count, match[0]))
+
+
+def _bars_beside(match: PhraseMatch, tokens: Sequence[Token]) -> tuple[int, str] | None:
+    """Return the bars in "8 bar intro" and "intro 8 bars", and their words."""
+    for count, bar in (
+        (match.first - 2, match.first - 1),
+        (match.last, match.last + 1),
+        (match.last + 1, match.last + 2),
+    ):
+        if count < 0 or bar >= len(tokens) or not tokens[count].text.isdecimal() or tokens[bar].text not in BARS:
+            continue
+        if count == match.last + 1 and tokens[match.last].text != "of":
+            continue
+        number = int(tokens[count].text[:5])
+        if 1 <= number <= MAX_SECTION_BARS:
+            stated = tokens[min(count, match.first) : max(bar + 1, match.last)]
+            return number, " ".join(token.text for token in stated)
+    return None
+
+
 def _read_bars(roles: Sequence[PhraseMatch], tokens: Sequence[Token], facts: PromptFacts) -> None:
-    """Read "8 bar intro" and "intro 8 bars"."""
+    """Read the bars beside each role; of several for one role, the first."""
     for match in roles:
-        for count, bar in ((match.first - 2, match.first - 1), (match.last, match.last + 1)):
-            if count < 0 or bar >= len(tokens) or not tokens[count].text.isdecimal() or tokens[bar].text not in BARS:
-                continue
-            number = int(tokens[count].text[:5])
-            if 1 <= number <= MAX_SECTION_BARS:
-                stated = tokens[min(count, match.first) : max(bar + 1, match.last)]
-                words = " ".join(token.text for token in stated)
-                facts.role_bars.setdefault(_role(match), Stated(number, words))
-                break
+        stated = _bars_beside(match, tokens)
+        if stated:
+            facts.role_bars.setdefault(_role(match), Stated(*stated))
 
 
 def _roles_of_letters(letters: str, *, is_song: bool) -> tuple[Role, ...]:

@@ -1,0 +1,135 @@
+"""Reads changes of key, tempo and metre: "up a half step", "ends in D major", "tempo doubles", "from 90 to 140 bpm"."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from segue_music.plan import Role
+from segue_planner.limits import FASTEST, SLOWEST
+from segue_planner.prompt.key import MODES, read_key
+from segue_planner.prompt.prompt_facts import Changes, PromptFacts, TempoChange
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from segue_music.elements import Key
+
+INTERVALS: Final[Mapping[str, int]] = {
+    r"(?:a\s)?half[\s-]?(?:step|tone)s?|(?:a\s|one\s|by\sone\s)?semitones?(?!\w)": 1,
+    r"(?:two|2)\s(?:half[\s-]?steps|semitones)|(?:a\s)?whole[\s-]?(?:step|tone)s?|(?:a|one)\s(?:full\s)?tone(?!\w)": 2,
+    r"(?:a\s)?minor\sthird|(?:three|3)\s(?:half[\s-]?steps|semitones)": 3,
+    r"(?:a\s)?major\sthird|(?:four|4)\s(?:half[\s-]?steps|semitones)": 4,
+    r"(?:a\s)?(?:perfect\s)?fourth|(?:five|5)\s(?:half[\s-]?steps|semitones)": 5,
+    r"(?:a\s)?(?:perfect\s)?fifth|(?:seven|7)\s(?:half[\s-]?steps|semitones)": 7,
+}
+MODULATION: Final = (
+    r"(?:modulat\w+|transpos\w+|key\s(?:goes|change|changes|rises|lifts?|moves|jumps|shift\w*)|"
+    r"(?:lift|lifts|raise|raises|move|moves|shift|shifts)\s(?:the\skey|up|down|to)|goes\sup|up|down)"
+)
+STEP: Final = re.compile(
+    rf"\b{MODULATION}(?:\s(?:up|down|by|the|key))*\s(?P<interval>"
+    + "|".join(f"(?:{each})" for each in INTERVALS)
+    + r")"
+    r"(?P<rest>[^,.;]*)",
+    re.IGNORECASE,
+)
+RELATED: Final = re.compile(
+    r"(?:\b(?:modulat\w+|mov(?:e|es|ing)|go(?:es)?|switch(?:es)?|chang(?:e|es)|shift\w*|ends?)\s)?(?:in)?(?:to)?\s?(?:the\s)?"
+    r"(?P<kind>relative|parallel)\s(?P<mode>major|minor)",
+    re.IGNORECASE,
+)
+FROM_TO: Final = re.compile(
+    r"\b(?:start\w*|begin\w*|from)\s(?:in\s)?(?P<first>[A-G][^,.;]{0,14}?(?:major|minor|m))\b[^.;]{0,12}?\b(?:end\w*|finish\w*|to)\s"
+    r"(?:in\s|on\s)?(?P<last>[A-G][^,.;]{0,14}?(?:major|minor|m))\b",
+)
+ROLE_KEY: Final = re.compile(
+    r"\b(?P<role>verse|chorus|bridge|intro|outro|drop|solo)(?:s|es)?\s(?:is\s|are\s)?in\s(?:a\s)?"
+    r"(?P<key>[A-Ga-g](?:\s?[#b]|[\s-](?:flat|sharp))?\s(?:major|minor)|[A-G](?:#|b)?m|major|minor)\b",
+    re.IGNORECASE,
+)
+RAMP: Final = re.compile(
+    r"(?:\b(?:speed\w*|accelerat\w*|slow\w*|get\w*|go\w*|ramp\w*|ris\w*|mov\w*)\s(?:up\s|down\s|faster\s|slower\s)?)?"
+    r"\bfrom\s(?P<low>\d{2,3})\s?(?:bpm\s)?(?:to|up\sto|down\sto|-)\s(?P<high>\d{2,3})(?:\s?bpm)?\b(?!\s?(?:s|sec|seconds|bars)\b)",
+    re.IGNORECASE,
+)
+JUMP: Final = re.compile(
+    r"\b(?:tempo\s(?P<verb>doubles|halves)|(?P<double>double(?:s|d)?\s(?:the\s)?(?:tempo|speed)|twice\sas\sfast)"
+    r"|(?P<half>half\s(?:the\s)?(?:tempo|speed)|halve(?:s|d)?\sthe\stempo|half\sas\sfast))"
+    r"(?P<where>\s(?:at|in|for|near)\sthe\s[\w\s-]{3,16})?",
+    re.IGNORECASE,
+)
+METRES: Final = re.compile(
+    r"\b(?:switch\w*|chang\w*|mov\w*|go(?:es|ing)?)\s(?:in)?to\s(?P<next>(?:1[0-6]|[2-9])\s?/\s?(?:2|4|8))"
+    r"|(?<=/[248])\s(?:and|then|to|,)\s(?P<other>(?:1[0-6]|[2-9])\s?/\s?(?:2|4|8))",
+    re.IGNORECASE,
+)
+EVERY: Final = re.compile(r"\b(?:every|each)\s(?:chorus|time|verse)", re.IGNORECASE)
+
+
+def split_changes(text: str, changes: Changes) -> str:
+    """Read the changes of a prompt; return it with blanks in place of those that contain other facts."""
+    text = _read_key_changes(text, changes)
+    match = RAMP.search(text)
+    if match and _playable(match["low"]) and _playable(match["high"]) and match["low"] != match["high"]:
+        changes.tempo = TempoChange(match[0].strip(), float(match["high"]) / float(match["low"]), ramp=True)
+        low = f"{match['low']} bpm"
+        text = text[: match.start()] + low.ljust(len(match[0])) + text[match.end() :]
+    else:
+        match = JUMP.search(text)
+        if match:
+            double = bool(match["double"]) or match["verb"] == "doubles"
+            changes.tempo = TempoChange(match[0].strip(), 2.0 if double else 0.5, role=_role_in(match["where"] or ""))
+            text = _blanked(text, match)
+    match = METRES.search(text)
+    if match:
+        changes.metre_words = match[0].strip()
+        text = _blanked(text, match)
+    return text
+
+
+def _read_key_changes(text: str, changes: Changes) -> str:
+    match = FROM_TO.search(text)
+    if match:
+        last = _key(match["last"])
+        if last is not None:
+            changes.last_key, changes.key_words = last, match[0]
+            text = text[: match.start("last")] + " " * len(match["last"]) + text[match.end("last") :]
+    for match in list(ROLE_KEY.finditer(text)):
+        name = match["key"].lower()
+        found = MODES[name] if name in {"major", "minor"} else _key(match["key"])
+        if found is not None:
+            changes.role_keys[Role[match["role"].upper()]] = (found, match[0])
+            text = _blanked(text, match, "key")
+    match = RELATED.search(text)
+    if match:
+        changes.related, changes.key_words = match["kind"].lower(), match[0].strip()
+        return _blanked(text, match)
+    match = STEP.search(text)
+    if match:
+        interval = match["interval"]
+        steps = [number for pattern, number in INTERVALS.items() if re.fullmatch(pattern, interval, re.IGNORECASE)][-1]
+        down = re.search(r"\b(?:down|lower)\b", match[0], re.IGNORECASE)
+        changes.steps, changes.every = -steps if down else steps, bool(EVERY.search(match["rest"]))
+        changes.key_words = match[0].strip()
+        end = match.end("interval")
+        text = text[: match.start()] + " " * (end - match.start()) + text[end:]
+    return text
+
+
+def _blanked(text: str, match: re.Match[str], group: str | int = 0) -> str:
+    return text[: match.start(group)] + " " * (match.end(group) - match.start(group)) + text[match.end(group) :]
+
+
+def _key(text: str) -> Key | None:
+    facts = PromptFacts()
+    read_key(f"in {text[0].upper()}{text[1:]}", facts)
+    return facts.key.value if facts.key else None
+
+
+def _playable(text: str) -> bool:
+    return SLOWEST <= float(text) <= FASTEST
+
+
+def _role_in(text: str) -> Role | None:
+    return next((role for role in Role if role and role.name.lower().replace("_", "-") in text.lower()), None)
