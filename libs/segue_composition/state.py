@@ -198,6 +198,8 @@ def _section_finished(composition: Composition, event: CompositionEvent) -> None
 
 def _section_retried(composition: Composition, event: CompositionEvent) -> None:
     retried = event.section_retried
+    if retried.redo:
+        section_of(composition, retried.section_id).redos += 1
     if not retried.HasField("seed"):
         return
     # Reproductions and edits start from the seed that the section was really made with.

@@ -211,6 +211,10 @@ def composition_changes(given: Given) -> dict[str, Change]:
         "melody.band": setting("melody.band", True),
         "timbre_source": setting("timbre_source", given.upload),
         "priority": setting("priority", spec_pb2.PRIORITY_LOW),
+        "take_bounds.tempo_percent": setting("take_bounds.tempo_percent", 1.0),
+        "take_bounds.key": setting("take_bounds.key", True),
+        "take_bounds.level_lu": Change(_bounded),
+        "take_bounds.most_redos": on(_bounded, "take_bounds.most_redos", 3),
         **_frozen_changes(given),
     }
 
@@ -230,6 +234,12 @@ def _too_long(spec: spec_pb2.CompositionSpec) -> None:
     _briefly(spec)
     spec.brief.duration.seconds = 1800
     spec.time_limit.seconds = 1
+
+
+def _bounded(spec: spec_pb2.CompositionSpec) -> None:
+    """Ask for a level that no take has."""
+    spec.take_bounds.level_lu = 1e-6
+    spec.take_bounds.most_redos = 1
 
 
 def _child(model: str, given: Given) -> spec_pb2.CompositionSpec:

@@ -114,6 +114,13 @@ EXCEPTIONS: Final[tuple[Exempt, ...]] = (
         ("previous.*", "next.*"),
         "in a plan without a digest the planner fills in the neighbours that a section really has",
     ),
+    # Compositions.
+    Exempt(
+        "CompositionSpec",
+        ("take_bounds.tempo_percent", "take_bounds.key"),
+        "the band keeps tempo and key, so that no take misses (tests/mesh/test_mesh_bounds.py)",
+        ("sketch",),
+    ),
     # Calls.
     Exempt("RenderStart", ("owner",), "it decides the order in the queue (tests/renderer/test_sketch_queue.py)"),
     Exempt(

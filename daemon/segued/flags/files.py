@@ -73,6 +73,22 @@ def add_composition(command: argparse.ArgumentParser) -> None:
         help="Accept a lesser result than asked; the output says what is missing",
     )  # fmt: skip
     work.add_argument(
+        "--tempo-within", type=float, metavar="PERCENT",
+        help="Render a section again with another seed if its tempo is further from the plan than this",
+    )  # fmt: skip
+    work.add_argument(
+        "--same-key", action="store_true",
+        help="Render a section again if its key is neither the planned one nor its relative",
+    )  # fmt: skip
+    work.add_argument(
+        "--level-within", type=float, metavar="LU",
+        help="Render a section again if its loudness in the draft is further from the plan than this",
+    )  # fmt: skip
+    work.add_argument(
+        "--redos", type=int, metavar="COUNT",
+        help="How often a section is rendered again for these bounds, 1 to 8 [default: 2]",
+    )  # fmt: skip
+    work.add_argument(
         "--priority", metavar="PRIORITY", choices=PRIORITIES,
         help="Place in the queue: what can start with a higher one starts first [values: low, normal, high]",
     )  # fmt: skip

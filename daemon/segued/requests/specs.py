@@ -45,12 +45,25 @@ def apply_work_flags(spec: spec_pb2.CompositionSpec, arguments: argparse.Namespa
         spec.degradation_policy = spec_pb2.DEGRADATION_POLICY_ALLOW
     if arguments.priority is not None:
         spec.priority = spec_pb2.Priority.Value(f"PRIORITY_{arguments.priority.upper()}")
+    apply_bound_flags(spec, arguments)
     if arguments.time_limit is not None:
         spec.time_limit.FromNanoseconds(round(arguments.time_limit * 1e9))
     for key, value in arguments.label:
         spec.labels[key] = value
     if arguments.session:
         spec.session = arguments.session
+
+
+def apply_bound_flags(spec: spec_pb2.CompositionSpec, arguments: argparse.Namespace) -> None:
+    """Set the bounds of takes."""
+    bounds = spec_pb2.TakeBounds(
+        tempo_percent=arguments.tempo_within or 0.0,
+        key=arguments.same_key,
+        level_lu=arguments.level_within or 0.0,
+        most_redos=arguments.redos or 0,
+    )
+    if bounds.ByteSize():
+        spec.take_bounds.CopyFrom(bounds)
 
 
 def brief_of(arguments: argparse.Namespace) -> music_pb2.Brief:

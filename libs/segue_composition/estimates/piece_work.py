@@ -28,7 +28,9 @@ MASTER: Final = "master"
 """The master with its files."""
 STEMS: Final = "stems"
 ANALYZE: Final = "analyze"
-START_COSTS: Final = {PLAN: 0.005, MIX: 0.03, MASTER: 0.05, STEMS: 0.05, ANALYZE: 0.03}
+CHECK: Final = "check"
+"""Measuring takes beside the bounds of the request."""
+START_COSTS: Final = {PLAN: 0.005, CHECK: 0.03, MIX: 0.03, MASTER: 0.05, STEMS: 0.05, ANALYZE: 0.03}
 """The cost of each stage until one was measured, in seconds of work for a second of audio."""
 DEFAULT_S: Final = 60.0
 """The length of a piece that names none, until it is planned."""
@@ -81,7 +83,9 @@ def work_left(
         length_s = plan.frames / plan.sample_rate
         work = PieceWork(0.0 if composition.HasField("plan") else costs[PLAN] * length_s)
         if composition.state != composition_pb2.STATE_MASTERING:
-            work.mix_s = costs[MIX] * max(0.0, length_s - composition.draft_frames / plan.sample_rate)
+            # With bounds each section is measured before it is mixed; redos are not foreseen.
+            cost = costs[MIX] + (costs[CHECK] if spec.HasField("take_bounds") else 0.0)
+            work.mix_s = cost * max(0.0, length_s - composition.draft_frames / plan.sample_rate)
             _add_sections(work, job, composition, plan, models)
             work.rest_s = _late_mix_s(composition, plan, costs, models)
     work.rest_s += sum(_stages_left(job, composition, spec, costs, length_s, now))

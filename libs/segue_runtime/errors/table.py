@@ -144,6 +144,13 @@ class RenderInvalid(SegueError):
     code = Code.DATA_LOSS
 
 
+class TakeOutOfBounds(SegueError):
+    """Raised by nobody: the log has it, with the measured values, for each take that is rendered again."""
+
+    reason = "TAKE_OUT_OF_BOUNDS"
+    code = Code.OUT_OF_RANGE
+
+
 class OutOfMemory(ResourceExhausted):
     """Caught by the renderer, which unloads another model."""
 

@@ -281,6 +281,7 @@ class Section(google.protobuf.message.Message):
     REUSED_FIELD_NUMBER: builtins.int
     SHIFT_FRAMES_FIELD_NUMBER: builtins.int
     KEPT_FIELD_NUMBER: builtins.int
+    REDOS_FIELD_NUMBER: builtins.int
     section_id: builtins.str
     """section_id is the id of the section in the plan."""
     state: global___SectionState.ValueType
@@ -302,6 +303,8 @@ class Section(google.protobuf.message.Message):
     """
     kept: builtins.bool
     """kept says that its take is the parent's: an edit or a retry left the section as it was."""
+    redos: builtins.int
+    """redos counts the takes that missed a bound of the spec's take_bounds and were rendered again."""
     def __init__(
         self,
         *,
@@ -313,9 +316,10 @@ class Section(google.protobuf.message.Message):
         reused: builtins.bool = ...,
         shift_frames: builtins.int | None = ...,
         kept: builtins.bool = ...,
+        redos: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_shift_frames", b"_shift_frames", "shift_frames", b"shift_frames"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_shift_frames", b"_shift_frames", "attempt", b"attempt", "kept", b"kept", "model", b"model", "reused", b"reused", "section_id", b"section_id", "shift_frames", b"shift_frames", "state", b"state", "take", b"take"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_shift_frames", b"_shift_frames", "attempt", b"attempt", "kept", b"kept", "model", b"model", "redos", b"redos", "reused", b"reused", "section_id", b"section_id", "shift_frames", b"shift_frames", "state", b"state", "take", b"take"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_shift_frames", b"_shift_frames"]) -> typing.Literal["shift_frames"] | None: ...
 
 global___Section = Section

@@ -361,6 +361,42 @@ class Edit(google.protobuf.message.Message):
 global___Edit = Edit
 
 @typing.final
+class TakeBounds(google.protobuf.message.Message):
+    """TakeBounds are what takes must keep to. A take that misses one is rendered again with another seed, before it is
+    mixed. Takes are complete and measured before anybody hears them, so the first sound comes later.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TEMPO_PERCENT_FIELD_NUMBER: builtins.int
+    KEY_FIELD_NUMBER: builtins.int
+    LEVEL_LU_FIELD_NUMBER: builtins.int
+    MOST_REDOS_FIELD_NUMBER: builtins.int
+    tempo_percent: builtins.float
+    """tempo_percent is the largest difference of the measured tempo from the planned one, in percent. Takes of a renderer
+    that keeps to the plan's beat are not measured. 0 means no bound.
+    """
+    key: builtins.bool
+    """key requires the planned key or its relative. Takes of a model that gives notes are not measured."""
+    level_lu: builtins.float
+    """level_lu is the largest difference of the section's loudness in the draft from its target_lufs. 0 means no bound."""
+    most_redos: builtins.int
+    """most_redos is how often a section is rendered again. If the last take misses too, it is used, and a warning with
+    code "out_of_bounds" says what is off. 0 means 2.
+    """
+    def __init__(
+        self,
+        *,
+        tempo_percent: builtins.float = ...,
+        key: builtins.bool = ...,
+        level_lu: builtins.float = ...,
+        most_redos: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["key", b"key", "level_lu", b"level_lu", "most_redos", b"most_redos", "tempo_percent", b"tempo_percent"]) -> None: ...
+
+global___TakeBounds = TakeBounds
+
+@typing.final
 class CompositionSpec(google.protobuf.message.Message):
     """CompositionSpec is a complete request for a composition."""
 
@@ -402,6 +438,7 @@ class CompositionSpec(google.protobuf.message.Message):
     LRC_FIELD_NUMBER: builtins.int
     TIMBRE_SOURCE_FIELD_NUMBER: builtins.int
     PRIORITY_FIELD_NUMBER: builtins.int
+    TAKE_BOUNDS_FIELD_NUMBER: builtins.int
     model: builtins.str
     """model is a model name from ListModels. Empty means the parent's model, or the pool's default. SectionSpec.model
     names another one for a section.
@@ -488,6 +525,13 @@ class CompositionSpec(google.protobuf.message.Message):
         follow it are played without, and a warning names them. If no section's model can, the request is refused.
         """
 
+    @property
+    def take_bounds(self) -> global___TakeBounds:
+        """take_bounds are what new takes must keep to; takes that an edit keeps are not measured. What is not found in a
+        take, or with a confidence below 0.3, misses no bound. Estimates count the measuring, and no redo. Absence means no
+        bounds.
+        """
+
     def __init__(
         self,
         *,
@@ -511,8 +555,9 @@ class CompositionSpec(google.protobuf.message.Message):
         lrc: builtins.bool = ...,
         timbre_source: builtins.str = ...,
         priority: global___Priority.ValueType = ...,
+        take_bounds: global___TakeBounds | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["brief", b"brief", "frozen_master", b"frozen_master", "master", b"master", "melody", b"melody", "plan", b"plan", "time_limit", b"time_limit"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["brief", b"brief", "degradation_policy", b"degradation_policy", "edits", b"edits", "exports", b"exports", "frozen_master", b"frozen_master", "labels", b"labels", "lrc", b"lrc", "master", b"master", "master_mode", b"master_mode", "melody", b"melody", "midi", b"midi", "model", b"model", "parent", b"parent", "plan", b"plan", "priority", b"priority", "private_prompt", b"private_prompt", "session", b"session", "stems", b"stems", "timbre_source", b"timbre_source", "time_limit", b"time_limit"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["brief", b"brief", "frozen_master", b"frozen_master", "master", b"master", "melody", b"melody", "plan", b"plan", "take_bounds", b"take_bounds", "time_limit", b"time_limit"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["brief", b"brief", "degradation_policy", b"degradation_policy", "edits", b"edits", "exports", b"exports", "frozen_master", b"frozen_master", "labels", b"labels", "lrc", b"lrc", "master", b"master", "master_mode", b"master_mode", "melody", b"melody", "midi", b"midi", "model", b"model", "parent", b"parent", "plan", b"plan", "priority", b"priority", "private_prompt", b"private_prompt", "session", b"session", "stems", b"stems", "take_bounds", b"take_bounds", "timbre_source", b"timbre_source", "time_limit", b"time_limit"]) -> None: ...
 
 global___CompositionSpec = CompositionSpec

@@ -282,12 +282,17 @@ class SectionRetried(google.protobuf.message.Message):
     ATTEMPT_FIELD_NUMBER: builtins.int
     ERROR_FIELD_NUMBER: builtins.int
     SEED_FIELD_NUMBER: builtins.int
+    REDO_FIELD_NUMBER: builtins.int
     section_id: builtins.str
     """section_id is the id of the section."""
     attempt: builtins.int
     """attempt is the number of the failed try."""
     seed: builtins.int
     """seed is the seed of the next try; a new version of the plan contains it. Absence means that the seed is unchanged."""
+    redo: builtins.bool
+    """redo says that the take was complete and missed a bound of the spec's take_bounds. The metadata of error has the
+    measured values.
+    """
     @property
     def error(self) -> google.rpc.status_pb2.Status:
         """error says why the try failed."""
@@ -299,9 +304,10 @@ class SectionRetried(google.protobuf.message.Message):
         attempt: builtins.int = ...,
         error: google.rpc.status_pb2.Status | None = ...,
         seed: builtins.int | None = ...,
+        redo: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_seed", b"_seed", "error", b"error", "seed", b"seed"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_seed", b"_seed", "attempt", b"attempt", "error", b"error", "section_id", b"section_id", "seed", b"seed"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_seed", b"_seed", "attempt", b"attempt", "error", b"error", "redo", b"redo", "section_id", b"section_id", "seed", b"seed"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_seed", b"_seed"]) -> typing.Literal["seed"] | None: ...
 
 global___SectionRetried = SectionRetried

@@ -235,6 +235,11 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """ERROR_REASON_LEASE_UNKNOWN: FAILED_PRECONDITION. A renderer that has joined a pool has no assignment with this
     lease, section and model; the section waits for another slot. Example: the assignment is still on its way.
     """
+    ERROR_REASON_TAKE_OUT_OF_BOUNDS: _ErrorReason.ValueType  # 48
+    """ERROR_REASON_TAKE_OUT_OF_BOUNDS: OUT_OF_RANGE. A take missed a bound of the spec and is rendered again; only
+    section_retried has it. Metadata has the measured values beside the planned ones. Example: the take is 9 % too fast.
+    Metadata: {"section_id": "verse-1", "tempo": "131.2", "planned_tempo": "120.0"}.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason says why a call or a composition failed. Programs switch on it; the message is for people. Each comment
@@ -447,5 +452,10 @@ has as many open streams of health and reflection. Example: an address opens 33 
 ERROR_REASON_LEASE_UNKNOWN: ErrorReason.ValueType  # 47
 """ERROR_REASON_LEASE_UNKNOWN: FAILED_PRECONDITION. A renderer that has joined a pool has no assignment with this
 lease, section and model; the section waits for another slot. Example: the assignment is still on its way.
+"""
+ERROR_REASON_TAKE_OUT_OF_BOUNDS: ErrorReason.ValueType  # 48
+"""ERROR_REASON_TAKE_OUT_OF_BOUNDS: OUT_OF_RANGE. A take missed a bound of the spec and is rendered again; only
+section_retried has it. Metadata has the measured values beside the planned ones. Example: the take is 9 % too fast.
+Metadata: {"section_id": "verse-1", "tempo": "131.2", "planned_tempo": "120.0"}.
 """
 global___ErrorReason = ErrorReason

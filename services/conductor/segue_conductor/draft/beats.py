@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from segue.music.v1 import music_pb2
-from segue_conductor.render.take_analysis import analyze_take
+from segue_conductor.render.take_analysis import analyze_planned
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -54,14 +54,7 @@ async def needs_beats(section: PlannedSection, take: Take) -> bool:
 async def measure_beats(job: CompositionJob, section: PlannedSection, take: Take) -> TakeBeats:
     """Let the analyzer measure a take as soon as it is complete."""
     finished = await take.wait_finished()
-    plan = music_pb2.Plan(
-        sample_rate=job.plan.sample_rate,
-        quarters_per_minute=section.spec.tempo_points[0].quarters_per_minute,
-        metre=section.spec.metre,
-        key=section.spec.key,
-        sections=[music_pb2.PlannedSection(spec=section.spec)],
-    )
-    tempo = (await analyze_take(job.claim.peers, take, job.claim.remaining_s(), plan=plan)).tempo
+    tempo = (await analyze_planned(job, section, take)).tempo
     return TakeBeats(
         beats=tuple(tempo.beats),
         downbeats=tuple(tempo.downbeats) if tempo.confidence >= SURE else (),

@@ -96,13 +96,14 @@ def _model(profile: ModelProfile) -> dict[str, str]:
 def _public(job: CompositionJob, measurement: MasterMeasurement) -> spec_pb2.CompositionSpec:
     """Return the public part of the spec: without labels, session and priority, and without a private prompt or lyrics.
 
-    The plan and the frozen master contain the effect of edits, so that neither parent nor edits are needed again.
+    The plan and the frozen master contain the effect of edits, so that neither parent nor edits are needed again. The
+    plan's seeds contain the effect of bounds: they are those of the takes that were used.
     """
     public = spec_pb2.CompositionSpec()
     public.CopyFrom(job.spec)
     public.model = job.profile.model
     public.labels.clear()
-    for field in ("session", "parent", "edits", "master_mode", "plan", "priority"):
+    for field in ("session", "parent", "edits", "master_mode", "plan", "priority", "take_bounds"):
         public.ClearField(field)
     # The plan has the words of every section, and times for them.
     public.brief.ClearField("lyrics")

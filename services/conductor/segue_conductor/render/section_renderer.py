@@ -18,6 +18,7 @@ from segue_conductor.render.degradation import degrade, left_out_sections
 from segue_conductor.render.guides import Guide, Guides
 from segue_conductor.render.renderer_call import RendererCall
 from segue_conductor.render.section_retry import RetryPolicy
+from segue_conductor.render.take_bounds import BoundsCheck
 from segue_conductor.render.take_clips import read_conditioning, read_following
 from segue_conductor.render.take_inputs import TakeInputs, needs_conditioning, overlap_frames, seed_of
 from segue_conductor.render.take_store import Take, TakeStore
@@ -69,6 +70,7 @@ class SectionRenderer:
         self._left_out: set[str] = set()
         self._degrading = asyncio.Lock()
         self._guides = Guides(job, self._takes)
+        self._bounds = BoundsCheck(job)
 
     async def run(self) -> None:
         """Render all sections; end with the first error that is not retried."""
@@ -158,14 +160,13 @@ class SectionRenderer:
         if await self._use_known_take(section):
             return
         inputs = await self._inputs(section)
-        seed = seed_of(self._job.plan, section)
         backoff = self._job.claim.backoff(section_id, {"section_id": section_id})
-        policy = RetryPolicy(seed, backoff)
+        policy = RetryPolicy(seed_of(self._job.plan, section), backoff)
         absence = self._job.claim.backoff(f"{section_id}, which waits for a renderer")
         excluded: set[str] = set()
         attempt, announced = 1, 0
-        while not await self._use_stored_take(inputs, seed, attempt):
-            take = self._take_store.new(inputs.key(seed))
+        while attempt := await self._use_stored_takes(inputs, attempt, policy):
+            take = self._take_store.new(inputs.key(policy.seed))
             renderer = ""
             for earlier in self._entered[:index]:
                 await earlier.wait()  # the listener hears it first
@@ -175,18 +176,19 @@ class SectionRenderer:
                     if attempt > announced:
                         await self._report_started(inputs, take, attempt)
                         announced = attempt
-                    await self._fill(take, slot, self._request(inputs, seed, attempt), inputs, attempt)
+                    await self._fill(take, slot, self._request(inputs, policy.seed, attempt), inputs, attempt)
             except errors.SegueError as error:
                 retry = policy.after(error, accepted=take.accepted is not None)
                 if is_renderers_fault(error):
                     excluded.add(renderer)
-                seed = retry.seed
                 if retry.is_attempt:
-                    await self._report_retry(section, attempt, error, seed)
+                    await self._report_retry(section, attempt, error, policy.seed)
                     attempt += 1
                 await asyncio.sleep(retry.delay_s)
             else:
-                return
+                if not self._bounds.is_wanted or await self._accept(inputs, take, attempt, policy, reused=False):
+                    return
+                attempt += 1
 
     def _lease(
         self, index: int, inputs: TakeInputs, excluded: set[str], absence: Backoff
@@ -241,13 +243,29 @@ class SectionRenderer:
             )
         return take
 
-    async def _use_stored_take(self, inputs: TakeInputs, seed: int, attempt: int) -> bool:
-        """Use a take that another composition of the same owner has made."""
-        found = await self._take_store.find(inputs.key(seed), stems=self._wants_stems(inputs.profile))
-        if found is None:
-            return False
-        await self._report_finished(inputs.section, found, attempt, reused=True, inputs=inputs)
-        self._set_take(inputs.section, found)
+    async def _use_stored_takes(self, inputs: TakeInputs, attempt: int, policy: RetryPolicy) -> int:
+        """Use a take that another composition of the same owner has made, or an earlier claim.
+
+        Return 0 if one is used, or else the number of the attempt at a new one.
+        """
+        stems = self._wants_stems(inputs.profile)
+        while found := await self._take_store.find(inputs.key(policy.seed), stems=stems):
+            if await self._accept(inputs, found, attempt, policy, reused=True):
+                return 0
+            attempt += 1
+        return attempt
+
+    async def _accept(self, inputs: TakeInputs, take: Take, attempt: int, policy: RetryPolicy, *, reused: bool) -> bool:
+        """Use a complete take; return False if it is out of bounds and the section must be rendered again."""
+        section_id = inputs.section.spec.section_id
+        missed = await self._bounds.miss(inputs, take)
+        if missed is not None:
+            if self._bounds.may_redo(state.section_of(self._job.composition, section_id).redos):
+                await self._report_retry(inputs.section, attempt, missed, policy.redo(), redo=True)
+                return False
+            await self._warn(section_id, "out_of_bounds", missed.message)
+        await self._report_finished(inputs.section, take, attempt, reused=reused, inputs=inputs)
+        self._set_take(inputs.section, take)
         return True
 
     async def _report_started(self, inputs: TakeInputs, take: Take, attempt: int) -> None:
@@ -261,11 +279,13 @@ class SectionRenderer:
     ) -> None:
         """Render into a take; after any error the take fails, so that its readers do not wait for more."""
         await failpoints.reach(BEFORE_SECTION)
-        self._set_take(inputs.section, take)
+        if not self._bounds.is_wanted:
+            self._set_take(inputs.section, take)
         try:
             await RendererCall(self._job, slot, take, request, inputs).run()
             await failpoints.reach(AFTER_TAKE)
-            await self._report_finished(inputs.section, take, attempt, reused=False, inputs=inputs)
+            if not self._bounds.is_wanted:
+                await self._report_finished(inputs.section, take, attempt, reused=False, inputs=inputs)
         except BaseException as error:
             await take.fail(str(error))
             raise
@@ -331,15 +351,19 @@ class SectionRenderer:
         warning = music_pb2.Warning(code=code, text=text, section_id=section_id)
         await self._job.journal.append(stream_pb2.CompositionEvent(warned=warning))
 
-    async def _report_retry(self, section: PlannedSection, attempt: int, error: errors.SegueError, seed: int) -> None:
+    async def _report_retry(
+        self, section: PlannedSection, attempt: int, error: errors.SegueError, seed: int, *, redo: bool = False
+    ) -> None:
         section_id = section.spec.section_id
-        log.warning("section failed, retrying", section=section_id, attempt=attempt)
+        text = "a take is out of bounds, rendering again" if redo else "section failed, retrying"
+        log.warning(text, section=section_id, attempt=attempt, reason=error.reason)
         planned = next(item for item in self._job.plan.sections if item.spec.section_id == section_id)
         retried = stream_pb2.SectionRetried(
             section_id=section_id,
             attempt=attempt,
             error=errors.to_status(error, ""),
             seed=seed if seed != seed_of(self._job.plan, planned) else None,
+            redo=redo,
         )
         await self._job.journal.append(stream_pb2.CompositionEvent(section_retried=retried))
 

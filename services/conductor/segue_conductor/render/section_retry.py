@@ -35,9 +35,14 @@ class RetryPolicy:
     """Decides about the attempts of one section."""
 
     def __init__(self, seed: int, backoff: Backoff) -> None:
-        self._seed = seed
+        self.seed = seed
         self.backoff = backoff
         self._num_failures = 0
+
+    def redo(self) -> int:
+        """Go on with the next seed, and return it: the same seed would give the same audio."""
+        self.seed = (self.seed + 1) % NUM_SEEDS
+        return self.seed
 
     def after(self, error: errors.SegueError, *, accepted: bool) -> Retry:
         """Return what follows a failed try, in which a renderer had accepted the section or not.
@@ -48,14 +53,14 @@ class RetryPolicy:
             delay_s = self.backoff.next_delay_s(error)
             # A renderer that shuts down gives the section back: it had no chance to end it.
             counts = accepted and not isinstance(error, errors.ShuttingDown)
-            return Retry(self._seed, delay_s, is_attempt=counts or isinstance(error, LOSSES))
+            return Retry(self.seed, delay_s, is_attempt=counts or isinstance(error, LOSSES))
         if isinstance(error, FULL):  # the section waits in the line again
-            return Retry(self._seed, BASE_DELAY_S, is_attempt=False)
+            return Retry(self.seed, BASE_DELAY_S, is_attempt=False)
         self._num_failures += 1
         is_unusable = isinstance(error, errors.RenderInvalid) and not isinstance(error, WrongModel)
         limit = MAX_INVALID_TAKES if is_unusable else MAX_FAILURES
         if not isinstance(error, RETRIED) or self._num_failures >= limit:
             raise error
         if is_unusable:
-            self._seed = (self._seed + 1) % NUM_SEEDS
-        return Retry(self._seed, BASE_DELAY_S * 2**self._num_failures)
+            self.redo()
+        return Retry(self.seed, BASE_DELAY_S * 2**self._num_failures)

@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Final
 
 from segue.analyzer.v1 import analyzer_pb2
+from segue.music.v1 import music_pb2
 from segue_composition.artifact_keys import find_take
 from segue_conductor.analyzer_call import request_report, request_stems
 from segue_conductor.render.take_store import TakeStore
@@ -16,9 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
     from segue.audio.v1.audio_pb2 import AudioChunk, AudioFormat
-    from segue.music.v1.music_pb2 import Plan
+    from segue.music.v1.music_pb2 import Plan, PlannedSection
     from segue_composition.peers import Peers
     from segue_composition.services import Services
+    from segue_conductor.composition_job import CompositionJob
     from segue_conductor.render.take_store import Take
 
 READ_FRAMES: Final = 16_384
@@ -43,6 +45,20 @@ async def analyze_take(
                 await progress((piece.first_frame + piece.frames) / take.frames())
 
     return await request_report(peers, requests(), timeout_s)
+
+
+async def analyze_planned(job: CompositionJob, section: PlannedSection, take: Take) -> analyzer_pb2.Report:
+    """Measure a complete take beside the plan of its section; a take is measured once."""
+    if take.report is None:
+        plan = music_pb2.Plan(
+            sample_rate=job.plan.sample_rate,
+            quarters_per_minute=section.spec.tempo_points[0].quarters_per_minute,
+            metre=section.spec.metre,
+            key=section.spec.key,
+            sections=[music_pb2.PlannedSection(spec=section.spec)],
+        )
+        take.report = await analyze_take(job.claim.peers, take, job.claim.remaining_s(), plan=plan)
+    return take.report
 
 
 async def separate_take(

@@ -21,6 +21,7 @@ from segue_runtime.artifacts import Ref
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from segue.analyzer.v1.analyzer_pb2 import Report
     from segue.music.v1.music_pb2 import Note, SectionSpec
     from segue.renderer.v1.renderer_pb2 import ModelProfile, RenderAccepted, RenderFinished
     from segue_runtime.artifacts import ArtifactStore, GrowingFile
@@ -84,6 +85,8 @@ class Take:
         self.finished: RenderFinished | None = None
         self.layers: tuple[str, ...] = ()
         self.notes: tuple[Note, ...] = ()
+        self.report: Report | None = None
+        """What the analyzer has measured of the complete take; not stored."""
         self._artifacts = artifacts
         self._folder = folder
         self._growing: dict[str, GrowingFile] = {}

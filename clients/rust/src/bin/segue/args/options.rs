@@ -34,6 +34,18 @@ pub struct CompositionOptions {
     /// Accept a lesser result than asked; the output says what is missing
     #[arg(long)]
     pub allow_degraded: bool,
+    /// Render a section again with another seed if its tempo is further from the plan than this
+    #[arg(long, value_name = "PERCENT")]
+    pub tempo_within: Option<f64>,
+    /// Render a section again if its key is neither the planned one nor its relative
+    #[arg(long)]
+    pub same_key: bool,
+    /// Render a section again if its loudness in the draft is further from the plan than this
+    #[arg(long, value_name = "LU")]
+    pub level_within: Option<f64>,
+    /// How often a section is rendered again for these bounds, 1 to 8 [default: 2]
+    #[arg(long, value_name = "COUNT")]
+    pub redos: Option<u32>,
     /// Place in the queue: what can start with a higher one starts first
     #[arg(long)]
     pub priority: Option<PriorityArg>,

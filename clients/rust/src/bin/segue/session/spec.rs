@@ -8,7 +8,7 @@ use segue_client::{
     json,
     proto::segue::{
         audio::v1::FileFormat,
-        composer::v1::{CompositionSpec, DegradationPolicy, Export, Priority},
+        composer::v1::{CompositionSpec, DegradationPolicy, Export, Priority, TakeBounds},
         mixer::v1::{MasterPreset, MasterSettings},
         music::v1::{Brief, Kind, Plan},
     },
@@ -69,6 +69,7 @@ pub fn to_make(
         exports: vec![export(&options.files, format)],
         master: master(&options.master, parent_master),
         degradation_policy: if options.allow_degraded { DegradationPolicy::Allow as i32 } else { 0 },
+        take_bounds: bounds(options),
         priority: options.priority.map_or(0, priority_number),
         time_limit: options.time_limit.and_then(|each| prost_types::Duration::try_from(each).ok()),
         labels: options.label.iter().cloned().collect(),
@@ -76,6 +77,17 @@ pub fn to_make(
         private_prompt: options.private_prompt,
         ..CompositionSpec::default()
     }
+}
+
+/// The bounds of takes, or `None` if no option sets them.
+fn bounds(options: &CompositionOptions) -> Option<TakeBounds> {
+    let bounds = TakeBounds {
+        tempo_percent: options.tempo_within.unwrap_or(0.0),
+        key: options.same_key,
+        level_lu: options.level_within.unwrap_or(0.0),
+        most_redos: options.redos.unwrap_or(0),
+    };
+    (bounds != TakeBounds::default()).then_some(bounds)
 }
 
 /// The exported file.
