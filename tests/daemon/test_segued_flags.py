@@ -64,13 +64,19 @@ def test_flags_of_the_work_become_fields_of_the_spec() -> None:
         "take=2=b",
         "--session",
         "tonight",
+        "--tempo-within=3",
+        "--same-key",
+        "--level-within=2.5",
+        "--redos=4",
     )
+    assert spec.take_bounds == spec_pb2.TakeBounds(tempo_percent=3, key=True, level_lu=2.5, most_redos=4)
     assert spec.degradation_policy == spec_pb2.DEGRADATION_POLICY_ALLOW
     assert spec.time_limit.seconds == 600
     assert dict(spec.labels) == {"album": "rain", "take": "2=b"}
     assert spec.session == "tonight"
     plain = spec_of()
     assert not plain.HasField("time_limit")
+    assert not plain.HasField("take_bounds")
     assert plain.degradation_policy == spec_pb2.DEGRADATION_POLICY_UNSPECIFIED
 
 

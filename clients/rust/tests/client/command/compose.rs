@@ -38,7 +38,7 @@ fn every_flag_reaches_the_service() {
     fs::write(folder.join("words.txt"), "[verse]\r\nStay\twith me\r\n").unwrap();
     let asked = "compose rain -o a.flac --duration 1m20s --bpm 60 --metre 6/8 --key Fm --seed 0 --form intro,pre-chorus \
         --with bass --without vocals --instrument cello,piano --negative-prompt drums --midi --loop --title Rain \
-        --preset club --lufs -10.5 --ceiling -2 --genre folk --model sketch --sample-rate 44100 --bit-depth 16 --time-limit 10m --label album=wet --allow-degraded --private-prompt --session s --lrc --lyrics words.txt --lyrics-language en";
+        --preset club --lufs -10.5 --ceiling -2 --genre folk --model sketch --sample-rate 44100 --bit-depth 16 --time-limit 10m --label album=wet --allow-degraded --private-prompt --session s --lrc --lyrics words.txt --lyrics-language en --tempo-within 3 --same-key --level-within 2.5 --redos 4";
     let outcome = segue(&fake, &folder, &asked.split_whitespace().collect::<Vec<_>>());
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
     let spec = fake.state.lock().unwrap().specs[0].clone();
