@@ -73,6 +73,7 @@ class Planner:
         self._prompt = with_exclusions(with_artists(prompt or read_prompt(text), artists), excluded)
         self._prompt_text = without_names(text, self._prompt.artists)
         self._log = DecisionLog()
+        self._is_proposed = isinstance(proposal, Proposal)
         self._proposal = proposal if isinstance(proposal, Proposal) else Proposal()
         if isinstance(proposal, str):
             self._log.warn("language_model_unused", f"the language model was not used: {proposal}")
@@ -93,7 +94,8 @@ class Planner:
             self._log.warn("negative_prompt_not_read", not_read(self._prompt.unread))
         for typed, meant in self._prompt.spelling.items():
             self._log.record("spelling", meant, Origin.PROMPT, typed)
-        if self._prompt.not_understood and not (self._profiles and self._profiles[0].uses_prompt):
+        is_read = self._is_proposed or bool(self._profiles and self._profiles[0].uses_prompt)
+        if self._prompt.not_understood and not is_read:
             self._log.warn("prompt_not_read", f"not understood, without effect: {quoted(self._prompt.not_understood)}")
         self._log.record("seed", str(self._seed), Origin.DEFAULT if self._brief.seed is None else Origin.CALLER)
         self._check_voices()
