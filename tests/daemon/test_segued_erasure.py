@@ -17,6 +17,7 @@ from tests.daemon.segued_command import segued
 from tests.runtime.redis_server import PROGRAM, running_redis
 from tests.runtime.store_rows import LEASE_S, LIMIT, append, job, rows
 
+from segue_composition.job_kinds import ALL
 from segue_conductor.render.take_store import take_folder
 from segue_runtime import errors
 from segue_runtime.accounting.traffic import Traffic
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 GONE, KEPT = "zqxgone", "zqxkept"
 """The owners; everything of theirs has their names in it."""
 KEY = ModelKey("band", "", "1")
+FOLDERS = ("compositions", "separations", "uploads", "takes")
 STATES = ("waiting", "running", "ended", "cancelling", "lost")
 
 
@@ -60,10 +62,11 @@ async def opened(home: Path, server: RedisServer | None = None) -> AsyncIterator
 
 
 async def make_job(store: Store, artifacts: ArtifactStore, owner: str, number: int, state: str) -> None:
-    name = f"compositions/{owner}{number}"
+    kind = "separation" if number % 2 else "composition"
+    name = f"{kind}s/{owner}{number}"
     made = job(
-        name, owner, spec=f"prompt {owner}".encode(), resource=f"title {owner}".encode(), labels={"mood": owner},
-        request_id=f"r-{owner}-{number}", first_events=rows(f"accepted {owner}".encode()),
+        name, owner, kind=kind, spec=f"prompt {owner}".encode(), resource=f"title {owner}".encode(),
+        labels={"mood": owner}, request_id=f"r-{owner}-{number}", first_events=rows(f"accepted {owner}".encode()),
     )  # fmt: skip
     await store.create(made, queue_limit=LIMIT)
     await artifacts.put(f"{name}/segment", f"audio of {owner}".encode())
@@ -105,7 +108,7 @@ async def make_owner(store: Store, artifacts: ArtifactStore, owner: str, states:
 async def end_running(store: Store, owner: str) -> None:
     """End the owner's cancelled jobs, as their conductor does."""
     while True:
-        for each in (await store.list(owner, ["composition"])).jobs:
+        for each in (await store.list(owner, ALL)).jobs:
             if each.claimed_by == "c" and each.cancel_reason is not None:
                 with contextlib.suppress(errors.SegueError):
                     await append(store, each.name, each.epoch, rows(owner.encode()), terminal=True)
@@ -123,7 +126,7 @@ async def erase(store: Store, artifacts: ArtifactStore, owner: str, server: Redi
 
 async def seen(store: Store, owner: str) -> object:
     """Return everything that the store tells of an owner."""
-    jobs = (await store.list(owner, ["composition"], limit=100)).jobs
+    jobs = (await store.list(owner, ALL, limit=100)).jobs
     logs = [await store.read(each.name, 0) for each in jobs]
     uploads = (await store.list_uploads(owner)).uploads
     parts = [await store.upload_parts(each.name) for each in uploads]
@@ -208,7 +211,7 @@ async def test_nothing_is_left_of_the_owner_in_a_bucket(tmp_path: Path, s3_serve
     before = await seen(store, KEPT)
     erased = await OwnerErasure(store, artifacts, GONE, settle_s=0).run()
     assert (erased.jobs, erased.uploads, erased.takes) == (2, 2, 1)
-    left = [each.key for folder in ("compositions", "uploads", "takes") for each in await artifacts.list_files(folder)]
+    left = [each.key for folder in FOLDERS for each in await artifacts.list_files(folder)]
     assert len(left) == 5
     assert [key for key in left if GONE in key or take_folder(GONE) in key] == []
     assert await seen(store, KEPT) == before
@@ -235,7 +238,7 @@ def test_announcements_of_others_stay_with_their_groups(tmp_path: Path) -> None:
                 assert [fields[b"name"].decode() for _, fields in rest[0][1]] == [f"compositions/{KEPT}2"]
                 await make_job(store, artifacts, KEPT, 3, "waiting")
                 rest = client.xreadgroup("scaler", "one", {stream: ">"}, count=9)
-                assert [fields[b"name"].decode() for _, fields in rest[0][1]] == [f"compositions/{KEPT}3"]
+                assert [fields[b"name"].decode() for _, fields in rest[0][1]] == [f"separations/{KEPT}3"]
 
     with running_redis("--appendonly", "no") as server:
         asyncio.run(run(server))

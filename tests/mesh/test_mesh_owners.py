@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import grpc
+import numpy as np
 import pytest
+import soundfile
 from tests.mesh.harness import hear, spec, stub
 from tests.mesh.shapes import shape
 
-from segue.composer.v1 import analysis_pb2, composition_pb2, files_pb2, spec_pb2, stream_pb2
+from segue.composer.v1 import analysis_pb2, composition_pb2, files_pb2, separation_pb2, spec_pb2, stream_pb2
 from segue_client import Access, Client, SegueError
 from segue_client.errors import from_rpc_error
 from segue_runtime.settings import load
@@ -109,6 +111,45 @@ async def test_names_of_other_owners_are_as_unknown_as_names_that_nobody_has(own
     folders = sorted(len([*folder.iterdir()]) for folder in owners.takes.iterdir())
     assert len(folders) == 2
     assert folders[0] == folders[1] > 0
+
+
+@pytest.mark.timeout(180)
+async def test_a_separation_and_its_stems_belong_to_its_owner(owners: Owners, tmp_path: Path) -> None:
+    ann, bob, ops = owners.ann, owners.bob, owners.ops
+    soundfile.write(tmp_path / "tone.wav", np.full((20_000, 1), 0.25), 20_000)
+    upload = (await ann.upload(tmp_path / "tone.wav")).name
+    made = await ann.separate(upload)
+    assert made.owner == "ann"
+
+    async def answers(name: str, file: str) -> list[tuple[CODES, str]]:
+        stem = composition_pb2.Output(name=f"{name}/outputs/stem-harmonic.flac", size_bytes=4)
+        found = []
+        async with stub(owners.address) as composer:
+            raw: Any = composer
+            get = separation_pb2.GetSeparationRequest(name=name)
+            watch = raw.WatchSeparation(separation_pb2.WatchSeparationRequest(name=name), metadata=sent("bob"))
+            for attempt in (
+                raw.GetSeparation(get, metadata=sent("bob")), watch.read(), bob.cancel_separation(name),
+                anext(aiter(bob.read(stem))), bob.url(stem), bob.analyze(stem.name), bob.separate(stem.name),
+                bob.separate(file), bob.delete_separation(name),
+            ):  # fmt: skip
+                error = await refusal(attempt)
+                found.append((error.code, error.reason))
+        return found
+
+    missing = "separations/ffffffffffffffffffffffff"
+    assert await answers(made.name, upload) == await answers(missing, "uploads/ffffffffffffffffffffffff")
+    assert {code for code, _ in await answers(made.name, upload)} == {CODES.NOT_FOUND}
+    assert [each.name async for each in ann.separations()] == [made.name]
+    assert [each async for each in bob.separations()] == [each async for each in ops.separations()] == []
+    assert (await refusal(anext(aiter(bob.separations('owner = "ann"'))))).reason == "PERMISSION_DENIED"
+    assert [each.owner async for each in ops.separations('owner = "*"')] == ["ann"]
+    today = [day async for day in ann.usage()][-1]
+    assert today.stored_bytes >= sum(output.size_bytes for output in made.outputs) > 0
+    await ops.download(made.outputs[0], tmp_path / "stem.flac")
+    await ops.delete_separation(made.name)
+    assert [each async for each in ann.separations()] == []
+    assert (await refusal(anext(aiter(ann.read(made.outputs[0]))))).reason == "ARTIFACT_NOT_FOUND"
 
 
 @pytest.mark.timeout(180)

@@ -191,6 +191,12 @@ fn the_commands_work_with_the_real_service() {
     run(&["watch", name, accepted["event"]["composition"].as_str().unwrap()]);
     assert!(run(&["stats"]).contains("renderer"));
     assert!(run(&["list", "analyses", "--filter", "state = \"SUCCEEDED\""]).contains("uploads/"));
+    run(&["separate", "waltz.flac", "--out", "stems", "--format", "wav"]);
+    assert_eq!(fs::read_dir(folder.join("stems")).unwrap().count(), 2);
+    let separations = run(&["list", "separations"]);
+    let separation = separations.split_whitespace().next().unwrap();
+    run(&["delete", "--yes", separation]);
+    assert!(!run(&["list", "separations"]).contains(separation));
     let uploads = run(&["list", "uploads"]);
     let upload = uploads.split_whitespace().next().unwrap();
     run(&["delete", "--yes", upload]);
