@@ -10,20 +10,22 @@ from typing import TYPE_CHECKING, Final, Protocol
 from segue_runtime.callers import DEFAULT_GRANTS, LOCAL, OPERATOR_GRANTS, OWNER, Caller, Grant
 from segue_runtime.errors import Unauthenticated
 from segue_runtime.reloaded_file import ReloadedFile
-from segue_runtime.rpc.admission import bearer, signed_tokens
-from segue_runtime.rpc.admission.issued_tokens import IssuedTokens
-from segue_runtime.rpc.admission.signed_tokens import SignedTokens
 from segue_runtime.rpc.admission.tokens_file import callers_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
 
+    from segue_runtime.rpc.admission.issued_tokens import IssuedTokens
     from segue_runtime.rpc.admission.role_tokens import RoleTokens
-    from segue_runtime.settings import ServerSettings
+    from segue_runtime.rpc.admission.signed_tokens import SignedTokens
+    from segue_runtime.settings import JwtSettings, ServerSettings
 
     Connection = Callable[[], Mapping[str, Iterable[bytes]]]
     """What TLS knows of the caller, as the context of a call returns it."""
 
+SCHEME: Final = "bearer "
+MAX_CHARACTERS: Final = 8192
 OPERATOR: Final = Caller(LOCAL, OPERATOR_GRANTS)
 SUBJECT: Final = "subject"
 COMMON_NAME: Final = re.compile(r"(?:^|(?<!\\)[,+])CN=")
@@ -69,13 +71,13 @@ class Credentials:
             hashlib.sha256(settings.token.encode()).digest() if settings.token else None,
             roles,
             ReloadedFile("server.tokens_file", path, callers_of) if path else None,
-            SignedTokens(signed_tokens.open_keys(keys), settings.max_token_ttl_s) if keys else None,
-            IssuedTokens(settings.jwt) if settings.jwt.is_used else None,
+            _signed(keys, settings.max_token_ttl_s) if keys else None,
+            _issued(settings.jwt) if settings.jwt.is_used else None,
             settings.tls_client_owner == SUBJECT,
         )
 
     async def __call__(self, metadata: Mapping[str, str | bytes], connection: Connection) -> Caller:
-        token = bearer.sent_token(metadata)
+        token = sent_token(metadata)
         if token is None and self.certificates:
             return _of_certificate(connection())
         if token is None:
@@ -84,6 +86,8 @@ class Credentials:
         if known is not None:
             return known
         if token.count(".") == 2 and (self.signed or self.issued):
+            from segue_runtime.rpc.admission import bearer, signed_tokens
+
             header = bearer.header_of(token)
             if self.signed and (self.issued is None or header.get("alg") == signed_tokens.ALGORITHM):
                 return self.signed.caller(token, header)
@@ -97,6 +101,30 @@ class Credentials:
         if self.roles is not None and self.roles.accepts(digest):
             return A_ROLE
         return self.file.value().get(digest) if self.file else None
+
+
+# The package for tokens in three parts loads much; a server without such tokens starts without it.
+def _signed(keys: Path, max_ttl_s: float) -> SignedTokens:
+    from segue_runtime.rpc.admission import signed_tokens
+
+    return signed_tokens.SignedTokens(signed_tokens.open_keys(keys), max_ttl_s)
+
+
+def _issued(settings: JwtSettings) -> IssuedTokens:
+    from segue_runtime.rpc.admission.issued_tokens import IssuedTokens
+
+    return IssuedTokens(settings)
+
+
+def sent_token(metadata: Mapping[str, str | bytes]) -> str | None:
+    """Return the token of a call, or None if it has none. Raises Unauthenticated for one that is too long."""
+    sent = metadata.get("authorization", "")
+    if not isinstance(sent, str) or not sent.lower().startswith(SCHEME):
+        return None
+    token = sent[len(SCHEME) :].strip()
+    if len(token) > MAX_CHARACTERS:
+        raise Unauthenticated(f"the token has more than {MAX_CHARACTERS} characters")
+    return token
 
 
 def _of_certificate(connection: Mapping[str, Iterable[bytes]]) -> Caller:

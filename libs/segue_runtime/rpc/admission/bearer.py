@@ -1,4 +1,4 @@
-"""Bearer tokens as they are sent, and tokens in three parts (JWT): how they are checked, and the texts of refusals.
+"""Tokens in three parts (JWT): how they are checked, and the texts of refusals.
 
 A refusal says what is wrong with a token and contains nothing of it.
 """
@@ -15,8 +15,6 @@ from segue_runtime.errors import Unauthenticated
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-SCHEME: Final = "bearer "
-MAX_CHARACTERS: Final = 8192
 LEEWAY_S: Final = 30.0
 """How far the clocks of the signing machine and of this one may differ."""
 REASONS: Final[Mapping[type[jwt.PyJWTError], str]] = {
@@ -26,17 +24,6 @@ REASONS: Final[Mapping[type[jwt.PyJWTError], str]] = {
     jwt.InvalidIssuerError: "the token has another issuer than this server accepts",
     jwt.InvalidAudienceError: "the token is for another audience than this server",
 }
-
-
-def sent_token(metadata: Mapping[str, str | bytes]) -> str | None:
-    """Return the token of a call, or None if it has none. Raises Unauthenticated for one that is too long."""
-    sent = metadata.get("authorization", "")
-    if not isinstance(sent, str) or not sent.lower().startswith(SCHEME):
-        return None
-    token = sent[len(SCHEME) :].strip()
-    if len(token) > MAX_CHARACTERS:
-        raise Unauthenticated(f"the token has more than {MAX_CHARACTERS} characters")
-    return token
 
 
 def header_of(token: str) -> Mapping[str, Any]:
