@@ -261,7 +261,7 @@ def test_every_history_leaves_a_whole_log(backend: Callable[..., Backend]) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_very_many_histories_leave_a_whole_log(backend: Callable[..., Backend]) -> None:
     run_state_machine_as_test(
         histories_on(Histories, backend),

@@ -295,7 +295,7 @@ def test_every_history_keeps_the_rules_of_the_line(backend: Callable[..., Backen
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_very_many_histories_keep_the_rules_of_the_line(backend: Callable[..., Backend]) -> None:
     run_state_machine_as_test(
         histories_on(LineHistories, backend),

@@ -194,7 +194,7 @@ def test_every_history_is_served_in_the_order_of_the_model(backend: Callable[...
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_very_many_histories_are_served_in_the_order_of_the_model(backend: Callable[..., Backend]) -> None:
     run_state_machine_as_test(
         histories_on(QueueHistories, backend),
