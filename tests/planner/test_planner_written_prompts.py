@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import TYPE_CHECKING
 
 import pytest
+from tests.planner.model_server import PROPOSAL, answers, planner_with_model
 from tests.planner.planner_client import made, specs
 from tests.planner.prompt_checks import ROWS, failures
 
@@ -15,8 +17,14 @@ from segue_planner.planner import Planner
 from segue_renderer.sketch.band import SketchBand
 from segue_runtime import errors
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 LEAST_PROMPTS = 0.9
 LEAST_FACTS = 0.95
+LEAST_FACTS_PROPOSED = 0.9
+PROPOSED = {"genre", "unread", "warns", "lacks_roles", "last_role"}
+"""Facts that a language model decides: what the prompt only indicates, and the form that it leaves open."""
 
 
 @cache
@@ -58,6 +66,15 @@ def test_the_composed_notes_are_of_the_named_players(prompt: str, names: set[Lay
         assert LayerKind.RHYTHM not in {note.layer for note in notes}
     elif prompt != "solo drums":
         assert len({note.pitch for note in notes if note.layer == LayerKind.RHYTHM}) >= 3, "the groove stays"
+
+
+async def test_a_language_model_changes_no_facts_of_the_prompts(tmp_path: Path) -> None:
+    rows = [{name: fact for name, fact in row.items() if name not in PROPOSED} for row in ROWS[::8]]
+    async with planner_with_model(tmp_path, answers(PROPOSAL)) as planner:
+        plans = [await planner.plan(Brief(prompt=row["text"])) for row in rows]
+    facts = sum(len(row) - 1 for row in rows)
+    failed = {row["text"]: found for row, plan in zip(rows, plans, strict=True) if (found := failures(row, plan))}
+    assert 1 - sum(map(len, failed.values())) / facts >= LEAST_FACTS_PROPOSED, failed
 
 
 def test_names_of_artists_are_read_ignored_or_refused_and_never_written() -> None:

@@ -16,7 +16,7 @@ from segue_planner.facts.resolver import FactResolver
 from segue_planner.form.lengths import TUNING, LengthFitter, TimedForm
 from segue_planner.form.outline import outline_form
 from segue_planner.form.request import FormRequest, ProposedSection
-from segue_planner.form.roles import merge_proposal
+from segue_planner.form.roles import merge_proposal, needs_section
 from segue_planner.form.stage import Stage
 from segue_planner.genres.artists import Artists, without_names
 from segue_planner.language_model.proposal import Proposal
@@ -100,7 +100,7 @@ class Planner:
         self._log.record("seed", str(self._seed), Origin.DEFAULT if self._brief.seed is None else Origin.CALLER)
         self._check_voices()
         facts = self._resolve_facts()
-        request = self._form_request()
+        request = self._form_request(facts.genre)
         request = dataclasses.replace(
             request,
             most_bars=self._most_bars(facts),
@@ -203,7 +203,7 @@ class Planner:
 
     # The form.
 
-    def _form_request(self) -> FormRequest:
+    def _form_request(self, genre: Genre) -> FormRequest:
         """Return the requested form: the brief's field, else the prompt's, the lyrics', a language model's."""
         prompt, requested = self._prompt, self._brief.form
         if requested:
@@ -217,7 +217,10 @@ class Planner:
             role_bars={role: stated.value for role, stated in prompt.role_bars.items()},
             form_bars=prompt.form_bars,
             counts={role: stated.value for role, stated in prompt.counts.items()},
-            has=tuple(prompt.has),
+            has=(
+                *prompt.has,
+                *(role for role in prompt.placed if needs_section(role, genre) and role not in prompt.has),
+            ),
             without=frozenset(prompt.without_roles),
             long_start="long_start" in prompt.course,
             long_end="long_end" in prompt.course,

@@ -173,6 +173,11 @@ def _position_for(role: Role, roles: Sequence[Role]) -> int:
     return peaks[-1] - 1 if peaks[-1] and roles[peaks[-1] - 1] == R.PRE_CHORUS else peaks[-1]
 
 
+def needs_section(role: Role, genre: Genre) -> bool:
+    """Return whether a role in which something happens must be added; dance music has its drop instead of a chorus."""
+    return not (role == R.CHORUS and genre.is_electronic)
+
+
 def merge_proposal(sections: Sequence[ProposedSection], request: FormRequest) -> list[ProposedSection]:
     """Return a language model's sections, changed as the prompt requests."""
     left = list(sections)

@@ -5,17 +5,22 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
+from segue_music.plan import Role
 from segue_planner.prompt.places.places import ALL, LAST, Point
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from segue_music.elements import Metre
-    from segue_music.plan import Role
     from segue_planner.form.lengths import TimedForm
     from segue_planner.prompt.places.places import Place
     from segue_planner.prompt.prompt_facts import Direction
 
+STAND_INS: Final[Mapping[Role, tuple[Role, ...]]] = {
+    Role.CHORUS: (Role.DROP, Role.MOTIF, Role.RESOLUTION), Role.DROP: (Role.CHORUS,), Role.VERSE: (Role.MOTIF,),
+    Role.OUTRO: (Role.RESOLUTION,),
+}  # fmt: skip
+"""Roles that stand in for one that the form lacks: the drop is the chorus of dance music."""
 LEAST_PART: Final = 1
 """A section is divided only where both parts have this many bars."""
 
@@ -62,6 +67,8 @@ class Stage:
 
     def _groups(self, role: Role) -> list[tuple[int, int]]:
         """Return the bars of each section of a role; parts of one that was divided belong together."""
+        present = {section.role for section in self._timed.sections}
+        role = next((each for each in (role, *STAND_INS.get(role, ())) if each in present), role)
         found: list[tuple[int, int]] = []
         before = None
         for index, section in enumerate(self._timed.sections):
@@ -80,7 +87,8 @@ class Stage:
             if not groups or (point.number > 0 and point.number > len(groups)):
                 return None
             group = groups[-1] if point.number == LAST else groups[point.number - 1]
-            return group[1] if point.after else group[0]
+            bar = (group[1] if point.after else group[0]) + point.offset_bars
+            return min(self.bars, max(0, bar))
         if point.bars is not None:
             return max(0, self.bars + point.bars) if point.bars < 0 else min(self.bars, point.bars)
         if point.share is not None:

@@ -157,10 +157,14 @@ class EnsembleBuilder:
     def _expand_groups(self) -> None:
         """Give the players of a named group the layers that no other named instrument has."""
         named = [name for names in self._wanted.values() for name in names]
-        for group in [self._prompt.group] if self._prompt.group and not self._brief.instruments else named:
+        for group in [self._group()] if self._group() else named:
             self._layers |= {
                 kind: players for kind, players in GROUPS.get(group, {}).items() if kind not in self._wanted
             }
+
+    def _group(self) -> str:
+        """Return the named cast, unless the request names instruments itself."""
+        return "" if self._brief.instruments else self._prompt.group
 
     def _replace_denied_instruments(self) -> None:
         """Replace the genre's instruments that the prompt denies. "No synth" denies the synth lead too."""
@@ -187,7 +191,9 @@ class EnsembleBuilder:
                     taken[other] = [taken[kind].pop()]
         for kind, names in taken.items():
             if names:
-                self._layers[kind] = tuple(dict.fromkeys((*self._kit(kind, names), *names)))[:MAX_IN_LAYER]
+                others = () if kind == L.VOCALS else GROUPS.get(self._group(), {}).get(kind, ())
+                players = (*self._kit(kind, names), *names, *others)
+                self._layers[kind] = tuple(dict.fromkeys(players))[:MAX_IN_LAYER]
         self._wanted = taken
         self._assign_melody()
 

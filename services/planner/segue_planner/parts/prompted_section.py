@@ -143,7 +143,7 @@ def staged_layers(
         if stated.only:
             players = dict(players_of(stated, {}, genre, DecisionLog()))
             continue
-        players = _with(players, stated.instruments)
+        players = _with(players, stated.instruments, everyone)
         if stated.without_layers or stated.without_instruments:
             denied = {kind: names for kind, names in players.items() if kind not in stated.without_layers}
             players = _without(denied, stated.without_instruments) or players
@@ -153,12 +153,15 @@ def staged_layers(
     )
 
 
-def _with(players: dict[LayerKind, tuple[str, ...]], names: dict[str, str]) -> dict[LayerKind, tuple[str, ...]]:
-    """Return players with others, who come first in their layer."""
+def _with(
+    players: dict[LayerKind, tuple[str, ...]], names: dict[str, str], everyone: Players
+) -> dict[LayerKind, tuple[str, ...]]:
+    """Return players with others, who come first in their layer. A whole layer has the players of the piece."""
     found = dict(players)
     for name in names:
         kind = instruments()[name]
-        if name in whole_layers() and kind in found:
+        if name in whole_layers():
+            found.setdefault(kind, everyone.get(kind) or (name,))
             continue
         others = found.get(kind, ())
         found[kind] = tuple(dict.fromkeys((*others, name) if kind == LayerKind.RHYTHM else (name, *others)))

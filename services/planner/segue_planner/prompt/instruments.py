@@ -40,10 +40,12 @@ BANDS: Final = frozenset(
 """Words that make others play beside the only named instrument."""
 SUGGESTING: Final = frozenset(
     {
-        "synth", "synth lead", "keys", "horns", "orchestra", "choir", "vocals", "nylon guitar", "electric guitar",
+        "synth", "synth lead", "keys", "horns", "orchestra", "nylon guitar", "electric guitar",
     }
 )  # fmt: skip
 """Instruments that suggest others beside them."""
+PLAYED: Final = frozenset({"drums", "bass", "percussion", "vocals"})
+"""Names of whole layers that somebody plays: "guitar, bass and drums" is a trio."""
 CHAMBER_PIECES: Final = frozenset({"sonata", "nocturne", "etude", "fugue", "chamber music", "klassik"})
 """Words for a genre beside which the only named instruments play alone, too."""
 PITCHED: Final = frozenset({LayerKind.HARMONY, LayerKind.LEAD, LayerKind.TEXTURES, LayerKind.BASS})
@@ -185,6 +187,6 @@ def _read_alone(phrases: PromptPhrases, facts: PromptFacts) -> None:
     kinds = {instruments()[name] for name in facts.instruments}
     if before & JOINS or not kinds & PITCHED or any(name in SUGGESTING for name in facts.instruments):
         return
-    if any(name in whole_layers() for name in facts.instruments):
+    if any(name in whole_layers() and name not in PLAYED for name in facts.instruments):
         return
     facts.alone = phrases.words_between(named[0].first, named[-1].last)

@@ -95,6 +95,8 @@ class PromptFacts:
     """The sections in order."""
     has: dict[Role, str] = field(default_factory=dict)
     """Sections that must occur."""
+    placed: dict[Role, str] = field(default_factory=dict)
+    """Sections in which something happens."""
     role_bars: dict[Role, Stated[int]] = field(default_factory=dict)
     form_bars: tuple[int, ...] = ()
     """The bars of each section of `form`, where all are stated."""

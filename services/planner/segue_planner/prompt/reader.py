@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from segue_music.plan import Role
 from segue_planner.genres.artists import UNNAMED
@@ -18,6 +19,7 @@ from segue_planner.prompt.places.directions import roles_of, split_directions
 from segue_planner.prompt.prompt_facts import Changes, PromptFacts, Stated, stated_words
 from segue_planner.prompt.sections import read_sections
 from segue_planner.prompt.tempo import read_metre, read_tempo
+from segue_planner.prompt.word_list.phrases import tokenise
 from segue_planner.text import blank_new_characters
 
 if TYPE_CHECKING:
@@ -25,6 +27,12 @@ if TYPE_CHECKING:
 
     from segue_planner.prompt.negation import PromptPhrases
     from segue_planner.prompt.word_list.phrases import PhraseMatch
+
+BELONGING: Final = re.compile(
+    r"\b(?:slowly\s)?(?:(?:for|in|at|near|before|towards?)\s)?the\s(?:very\s)?(?:end|last|final)\b|\bslowly\b|\b\d+\sbars\b",
+    re.IGNORECASE,
+)
+"""Words that belong to a change or to the bars of a form: "fades slowly at the end"."""
 
 
 def read_prompt(prompt: str) -> PromptFacts:
@@ -50,7 +58,7 @@ def read_prompt(prompt: str) -> PromptFacts:
         facts.has.setdefault(role, words)
     for role, words in roles_of(facts.directions):
         if role not in facts.has and facts.form is None:
-            facts.has[role] = words
+            facts.placed[role] = words
     facts.spelling = phrases.spelling
     facts.not_understood = _not_understood(phrases, facts)
     return facts
@@ -69,6 +77,10 @@ def _not_understood(phrases: PromptPhrases, facts: PromptFacts) -> list[str]:
                 read.add(index)
                 index += 1
             start = phrases.text.find(words, end)
+    if facts.course or facts.form_bars:
+        for match in BELONGING.finditer(phrases.text):
+            first = bisect_right(ends, match.start())
+            read.update(index for index in range(first, first + len(tokenise(match[0]))))
     return unread_words(phrases, read)
 
 

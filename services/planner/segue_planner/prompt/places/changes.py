@@ -19,7 +19,7 @@ INTERVALS: Final[Mapping[str, int]] = {
     r"(?:a\s)?half[\s-]?(?:step|tone)s?|(?:a\s|one\s|by\sone\s)?semitones?(?!\w)": 1,
     r"(?:two|2)\s(?:half[\s-]?steps|semitones)|(?:a\s)?whole[\s-]?(?:step|tone)s?|(?:a|one)\s(?:full\s)?tone(?!\w)": 2,
     r"(?:a\s)?minor\sthird|(?:three|3)\s(?:half[\s-]?steps|semitones)": 3,
-    r"(?:a\s)?major\sthird|(?:four|4)\s(?:half[\s-]?steps|semitones)": 4,
+    r"(?:a\s)?(?:major\s)?third|(?:four|4)\s(?:half[\s-]?steps|semitones)": 4,
     r"(?:a\s)?(?:perfect\s)?fourth|(?:five|5)\s(?:half[\s-]?steps|semitones)": 5,
     r"(?:a\s)?(?:perfect\s)?fifth|(?:seven|7)\s(?:half[\s-]?steps|semitones)": 7,
 }

@@ -38,7 +38,7 @@ LOUD: Final = re.compile(
 )
 EVERYONE: Final = re.compile(r"\b(?:everybody|everyone|full\sband|whole\sband|tutti|all\sinstruments)\b", re.IGNORECASE)
 STOP: Final = re.compile(r"\b(?:stop|stops|break|pause|silence|rest|cut)\b", re.IGNORECASE)
-SOLO: Final = re.compile(r"\bsolos?\b", re.IGNORECASE)
+SOLO: Final = re.compile(r"(?<=\w\s)solos?\b", re.IGNORECASE)
 ONLY_THERE: Final = re.compile(r"\bonly\s*$", re.IGNORECASE)
 ADJECTIVE: Final = re.compile(
     r"\b(?P<energy>loud|quiet|soft|calm|huge|massive|whisper[\s-]quiet|sparse)\s(?P<role>verse|chorus|bridge|outro|intro)(?:s|es)?\b",
@@ -46,6 +46,9 @@ ADJECTIVE: Final = re.compile(
 )
 WITHOUT: Final = re.compile(r"\bwithout\s*$", re.IGNORECASE)
 SPARE: Final = re.compile(r"\b(?:only|just|alone|except|plays?|everything|on)\b", re.IGNORECASE)
+UNTIL: Final = re.compile(r"(?:until|till|up\sto|before)\b", re.IGNORECASE)
+LENGTH: Final = re.compile(r"\b(?:ends?|ending|finish\w*|over|done|total|length)\b", re.IGNORECASE)
+"""Words that make the time in a clause the length: "ends at 2:00"."""
 MAX_DIRECTIONS: Final = 32
 
 
@@ -68,6 +71,8 @@ def split_directions(text: str) -> tuple[str, list[Direction], list[str]]:
         direction = _direction(clause, located, found[-1] if found else None)
         if direction is None and not place.is_time:
             found += _adjectives(clause)
+            continue
+        if direction is None and LENGTH.search(clause):
             continue
         _blank(kept, start + first, start + last)
         if direction is None:
@@ -115,26 +120,34 @@ def _direction(clause: str, located: tuple[Place, int, int], before: Direction |
         return Direction(Place(words, role=place.end.role), words, stops=True)
     if SOLO.search(rest) and not place.role:
         return None
-    players = PromptFacts()
-    read_instruments(find_phrases(re.sub(r":", " ", rest).strip()), players)
-    players.opens, players.alone = {}, ""
-    if WITHOUT.search(rest) and before is not None and not players.instruments:
-        players = replace(before.players, only="", instruments={}, without_instruments=dict(before.players.instruments))
+    players = _players(rest, before)
     says_players = bool(players.instruments or players.without_layers or players.without_instruments)
     energy = "quiet" if QUIET.search(rest) else "loud" if LOUD.search(rest) else ""
     everyone = bool(EVERYONE.search(rest))
     if not (says_players or energy or everyone):
         return None
-    if says_players and (ONLY_THERE.search(clause[:first]) or clause[last:].strip().lower().startswith("only")):
+    if ONLY_THERE.search(clause[:first]) or clause[last:].strip().lower().startswith("only"):
         players.only = ""
-    if says_players and players.instruments and LEAVE.search(rest) and not players.only:
-        players = _leaving(players)
-        if "except" in rest.lower():
-            players = _only(rest)
+    if players.instruments and LEAVE.search(rest) and not players.only:
+        players = _only(rest) if "except" in rest.lower() else _leaving(players)
+    if UNTIL.match(place.words) and place.end is not None and not players.instruments:
+        later = _leading(players)
+        if later is not None:
+            return Direction(Place(place.words, start=place.end, is_moment=True), words, later, enters=True)
     enters = bool(players.instruments) and not players.only and _enters(place, rest, players)
     if enters and place.role is not None and ENTER.search(rest):
         place = Place(place.words, start=Point(role=place.role, number=place.number or 1), is_moment=True)
     return Direction(place, words, players, energy, everyone, enters)
+
+
+def _players(rest: str, before: Direction | None) -> PromptFacts:
+    """Return the players in a clause; "verses without" denies those of the clause before."""
+    players = PromptFacts()
+    read_instruments(find_phrases(rest.replace(":", " ").strip()), players)
+    players.opens, players.alone = {}, ""
+    if WITHOUT.search(rest) and before is not None and not players.instruments:
+        return replace(before.players, only="", instruments={}, without_instruments=dict(before.players.instruments))
+    return players
 
 
 def _names(text: str) -> bool:
@@ -159,6 +172,13 @@ def _leaving(players: PromptFacts) -> PromptFacts:
         else:
             others[name] = words
     return replace(players, instruments={}, without_layers=without, without_instruments=others)
+
+
+def _leading(players: PromptFacts) -> PromptFacts | None:
+    """Return the denied players as those who enter later: "no drums until the chorus"."""
+    names = {kind: name for name, kind in reversed(list(whole_layers().items()))}
+    wanted = {names[kind]: words for kind, words in players.without_layers.items()} | players.without_instruments
+    return PromptFacts(instruments=wanted) if wanted else None
 
 
 def _enters(place: Place, rest: str, players: PromptFacts) -> bool:

@@ -39,6 +39,8 @@ class Point:
     share: float | None = None
     role: Role | None = None
     number: int = 1
+    offset_bars: int = 0
+    """Bars from that beginning on; negative: before it."""
     after: bool = False
     """Whether the end of the section is meant, not its beginning."""
 
@@ -67,6 +69,8 @@ def _patterns() -> Mapping[str, re.Pattern[str]]:
     names = sorted((each for phrases in word_list()["roles"].values() for each in phrases), key=len, reverse=True)
     role = r"(?P<role>" + "|".join(re.escape(each).replace(r"\ ", r"[\s-]") for each in names) + r")s?(?!\w)"
     sources = {
+        "bars_before": rf"\b(?:for\s)?(?:the\s)?(?:last\s)?(?P<count>{SPOKEN})\sbars?\sbefore\s{ORDINAL}{role}",
+        "opening": rf"\b(?:begin|start|open)s?\s(?:with\s)?(?:the\sfirst\s)?{TIME}\sof\b",
         "first_time": rf"\b(?:for|in|during)?\s?(?:the\s)?first\s{TIME}",
         "last_time": rf"\b(?:for|in|during)?\s?(?:the\s)?(?:last|final)\s{TIME}",
         "until_time": rf"\b(?:until|till|up\sto|before)\s{TIME}",
@@ -75,13 +79,13 @@ def _patterns() -> Mapping[str, re.Pattern[str]]:
         "second_half": r"\b(?:in|for|during)?\s?(?:the\s)?second\shalf\b",
         "first_half": r"\b(?:in|for|during)?\s?(?:the\s)?first\shalf\b",
         "end": r"\b(?:right\s)?(?:at|near|toward|towards|by|in)\sthe\s(?:very\s)?end\b",
-        "start": r"\b(?:at|in|from)\sthe\s(?:very\s)?(?:start|beginning)\b",
+        "start": r"\b(?:at|in)\sthe\s(?:very\s)?(?:start|beginning)\b",
         "until_role": rf"\b(?:until|till|up\sto|before)\s{ORDINAL}{role}",
         "after_role": rf"\bafter\s{ORDINAL}{role}",
         "from_role": rf"\b(?:from|starting\s(?:in|with|at))\s{ORDINAL}{role}(?:\s(?:on|onwards?))?",
         "in_role": rf"\b(?:in|during|for|on|over|through|throughout|at)\s{ORDINAL}{role}",
         "head": rf"(?:^|(?<=[;.!?\n,]))\s*{ORDINAL}{role}"
-        r"\s?(?::|\b(?:is|are|has|have|gets|with|without|only|just|uses)\b)",
+        r"\s?(?::|\b(?:is|are|has|have|gets|with|without|only|just|uses|louder|quieter|softer|bigger|huge|loud|quiet|soft)\b)",
     }
     return {name: re.compile(source, re.IGNORECASE) for name, source in sources.items()}
 
@@ -108,13 +112,16 @@ SHARES: Final[Mapping[str, tuple[Point | None, Point | None]]] = {
 def _place(name: str, match: re.Match[str]) -> Place:
     words = match[0].strip(" :")
     groups = match.groupdict()
+    if name == "bars_before":
+        role, number = _role(groups["role"] or ""), ORDINALS.get((groups["ordinal"] or "").lower(), 1) or 1
+        start = Point(role=role, number=number, offset_bars=-round(_number(groups["count"])))
+        return Place(words, start=start, end=Point(role=role, number=number))
     if groups.get("role"):
         return _section_place(name, words, _role(groups["role"]), ORDINALS.get((groups["ordinal"] or "").lower(), ALL))
     if name in SHARES:
-        start, end = SHARES[name]
-        return Place(words, start=start, end=end, is_moment=name == "half")
+        return Place(words, start=SHARES[name][0], end=SHARES[name][1], is_moment=name == "half")
     point = _time(groups)
-    if name in {"first_time", "until_time"}:
+    if name in {"first_time", "until_time", "opening"}:
         return Place(words, end=point)
     if name == "last_time":
         negative = (
@@ -142,13 +149,17 @@ def _role(text: str) -> Role:
     raise ValueError(message)
 
 
+def _number(text: str | None) -> float:
+    word = (text or "").lower()
+    number = word_list()["numbers"].get(word)
+    return float(number if number is not None else word)
+
+
 def _time(groups: Mapping[str, str | None]) -> Point:
     if groups["clock"]:
         minutes, seconds = groups["clock"].split(":")
         return Point(seconds=int(minutes) * 60.0 + int(seconds))
-    word = (groups["count"] or "").lower()
-    number = word_list()["numbers"].get(word)
-    count = float(number if number is not None else word)
+    count = _number(groups["count"])
     unit = (groups["unit"] or "").lower()
     if unit.startswith("bar"):
         return Point(bars=int(count))
