@@ -68,6 +68,13 @@ def test_the_composed_notes_are_of_the_named_players(prompt: str, names: set[Lay
         assert len({note.pitch for note in notes if note.layer == LayerKind.RHYTHM}) >= 3, "the groove stays"
 
 
+def test_a_misspelt_player_at_a_place_plays_only_there() -> None:
+    plan = made("rock, pianno in the intro")
+    playing = [any("piano" in layer.instruments for layer in spec.layers) for spec in specs(plan)]
+    assert playing[0]
+    assert not any(playing[1:])
+
+
 async def test_a_language_model_changes_no_facts_of_the_prompts(tmp_path: Path) -> None:
     rows = [{name: fact for name, fact in row.items() if name not in PROPOSED} for row in ROWS[::8]]
     async with planner_with_model(tmp_path, answers(PROPOSAL)) as planner:

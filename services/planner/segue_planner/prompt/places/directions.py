@@ -92,7 +92,10 @@ def _spoken(clause: str) -> Iterator[tuple[int, int]]:
     """Yield where the words of a direction are: its players and what they do, but not a genre beside them."""
     for pattern in (ENTER, LEAVE, QUIET, LOUD, EVERYONE, STOP, SPARE):
         yield from (match.span() for match in pattern.finditer(clause))
-    for match in find_phrases(clause).matches:
+    phrases = find_phrases(clause)
+    for typed in phrases.spelling:
+        yield clause.find(typed), clause.find(typed) + len(typed)
+    for match in phrases.matches:
         is_player = any(
             each.category in {"instrument", "silenced"} or each.category.startswith("negation")
             for each in match.meanings
