@@ -1,11 +1,12 @@
 """Backends with published libraries: load, first audio, speed, memory, batches, and our cost beside the bare library.
 
     python -m benchmarks.backends [--models musicgen,audiocraft,ace-step,stable-audio] [--size tiny|published]
-                                  [--folder KIND=FOLDER] [--seconds 30] [--repeats 15] [--threads 1]
+                                  [--folder KIND=FOLDER] [--seconds 30] [--repeats 15] [--threads 1] [--precision fp32]
 
 Without `--folder` the models are random ones: tiny, which the tests write, so that the library's part is as small as it
-can be and ours as large; or, of MusicGen, of the published size `small`. Ours and the bare library take turns, and
-processor time is compared, so that other processes do not decide. Every model is measured in a process of its own;
+can be and ours as large; or of published sizes, with short sections, few steps and one repeat: MusicGen small,
+ACE-Step 1.5 turbo and Stable Audio 3 medium. Ours and the bare library take turns, and processor time is compared, so
+that other processes do not decide. Every model is measured in a process of its own, which says on stderr what it does;
 audiocraft's is that of .venv-audiocraft (`make setup-audiocraft`).
 """
 
@@ -23,11 +24,15 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import report
 from benchmarks.backends_players import (
+    DIFFUSION,
     KINDS,
+    PRECISIONS,
     PROMPT,
-    PUBLISHED_SECONDS,
+    REPEATS,
     SECONDS,
     SLOTS,
+    STEPS,
+    TOGETHER,
     backend_of,
     bare_of,
     temporary,
@@ -40,7 +45,7 @@ if TYPE_CHECKING:
     from segue_renderer.backend import Backend
 
 COLUMNS = (
-    "model", "import", "load", "memory", "section", "first audio", "whole section",
+    "model", "import", "load", "memory", "section, steps", "first audio", "whole section",
     "times real time, 1 / 2 / 4 at once", "bare library", "ours / bare, processor time (median of pairs)",
 )  # fmt: skip
 AUDIOCRAFT_PYTHON = Path(".venv-audiocraft/bin/python")
@@ -53,7 +58,8 @@ def main() -> None:
     parser.add_argument("--size", choices=("tiny", "published"), default="tiny", help="size of random models")
     parser.add_argument("--folder", action="append", default=[], metavar="KIND=FOLDER", help="a model of that kind")
     parser.add_argument("--seconds", type=float, help="length of the section; default: by kind and size")
-    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--repeats", type=int, help="turns that count; default: 15, of published sizes 1")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), help="of diffusion models; default: by kind and size")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -73,6 +79,8 @@ def main() -> None:
 def row_of(kind: str, given: argparse.Namespace) -> list[str]:
     """Measure one model in a process of its own."""
     name = Path(given.folders[kind]).name if kind in given.folders else f"{kind}, {given.size}"
+    if kind == "audiocraft" and given.size == "published" and kind not in given.folders:
+        return [name, "no random weights: give a folder", *[""] * (len(COLUMNS) - 2)]
     python = str(AUDIOCRAFT_PYTHON) if kind == "audiocraft" else sys.executable
     if not Path(python).exists():
         return [name, "make setup-audiocraft", *[""] * (len(COLUMNS) - 2)]
@@ -87,7 +95,7 @@ def row_of(kind: str, given: argparse.Namespace) -> list[str]:
         f"{found['import_s']:.1f} s",
         f"{found['load_s']:.2f} s",
         f"{found['memory_mib']:.0f} MiB",
-        f"{found['seconds']:g} s",
+        f"{found['seconds']:g} s" + (f", {found['steps']} steps {found['precision']}" if found["steps"] else ""),
         f"{found['first_s']:.3f} s",
         f"{found['ours_s']:.3f} s",
         together,
@@ -102,26 +110,34 @@ async def measured(given: argparse.Namespace, place: Path) -> dict[str, Any]:
     import torch
 
     torch.set_num_threads(given.threads)
-    path = given.folders.get(kind)
-    seconds = given.seconds or (PUBLISHED_SECONDS if given.size == "published" else SECONDS[kind])
-    folder = Path(path) if path else await asyncio.to_thread(written, kind, given.size, place)
+    path, size = given.folders.get(kind), given.size
+    seconds, repeats = given.seconds or SECONDS[size][kind], given.repeats or REPEATS[size]
+    precision = given.precision or PRECISIONS[size].get(kind, "fp32")
+    steps = STEPS[size] if kind in DIFFUSION else 0
+    tell(kind, "makes a folder" if path is None else "reads a folder")
+    folder = Path(path) if path else await asyncio.to_thread(written, kind, size, place)
     writing_s = time.perf_counter() - began
     began = time.perf_counter()
-    backend = backend_of(kind, folder, given.threads)
+    backend = backend_of(kind, folder, given.threads, precision, steps)
     import_s = time.perf_counter() - began
+    tell(kind, "loads the model")
     before, began = resident_bytes(), time.perf_counter()
     await backend.load()
     load_s, memory = time.perf_counter() - began, resident_bytes() - before
-    bare = await asyncio.to_thread(bare_of, kind, folder)
-    firsts, ours, bares, ratios = await turns(backend, bare, seconds, given.repeats)
+    bare = await asyncio.to_thread(bare_of, kind, folder, backend, steps)
+    firsts, ours, bares, ratios = await turns(kind, backend, bare, seconds, repeats)
     together_s = {}
-    for count in (1, 2, 4):
+    for count in TOGETHER[size]:
         if count <= SLOTS.get(kind, 1):
-            together_s[count] = report.median([await play_together(backend, seconds, count) for _ in range(3)])
+            tell(kind, f"{count} at once")
+            times = [await play_together(backend, seconds, count) for _ in range(min(3, repeats))]
+            together_s[count] = report.median(times)
     await backend.close()
     return {
         "import_s": import_s,
         "writing_s": writing_s,
+        "steps": steps,
+        "precision": precision,
         "load_s": load_s,
         "memory_mib": memory / 2**20,
         "seconds": seconds,
@@ -133,12 +149,18 @@ async def measured(given: argparse.Namespace, place: Path) -> dict[str, Any]:
     }
 
 
+def tell(kind: str, what: str) -> None:
+    """Say on stderr what is done: real sizes take minutes."""
+    print(f"{time.strftime('%H:%M:%S')} {kind}: {what}", file=sys.stderr, flush=True)
+
+
 async def turns(
-    backend: Backend, bare: Callable[[float], None], seconds: float, repeats: int
+    kind: str, backend: Backend, bare: Callable[[float], None], seconds: float, repeats: int
 ) -> tuple[list[float], list[float], list[float], list[float]]:
     """Let ours and the bare library take turns: seconds to the first audio, of ours, of bare, and ratios of work."""
     firsts, ours, bares, ratios = [], [], [], []
     for repeat in range(1 + repeats):
+        tell(kind, f"turn {repeat} of {repeats}")
         worked, began = time.process_time(), time.perf_counter()
         first_s = await play_ours(backend, seconds, 7)
         ours_s, ours_work = time.perf_counter() - began, time.process_time() - worked

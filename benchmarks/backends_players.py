@@ -18,12 +18,21 @@ if TYPE_CHECKING:
 
 PROMPT: Final = "calm piano, 120 bpm, C major"
 KINDS: Final = ("musicgen", "audiocraft", "ace-step", "stable-audio")
-SECONDS: Final = {"musicgen": 3.0, "audiocraft": 3.0, "ace-step": 30.0, "stable-audio": 30.0}
-"""Sections that fit into one window of the tiny models."""
-PUBLISHED_SECONDS: Final = 4.0
+DIFFUSION: Final = ("ace-step", "stable-audio")
+SECONDS: Final = {
+    # Sections that fit into one window of the tiny models.
+    "tiny": {"musicgen": 3.0, "audiocraft": 3.0, "ace-step": 30.0, "stable-audio": 30.0},
+    # A second of MusicGen is 53 steps of all its weights; ACE-Step makes no less than 10 s.
+    "published": {"musicgen": 1.0, "ace-step": 10.0, "stable-audio": 3.0},
+}
+REPEATS: Final = {"tiny": 15, "published": 1}
+TOGETHER: Final = {"tiny": (1, 2, 4), "published": (1, 2)}
+"""Sections at once."""
+PRECISIONS: Final[dict[str, dict[str, str]]] = {"tiny": {}, "published": {"ace-step": "bf16"}}
+"""Others are in fp32. ACE-Step has 2.9 G weights, which are 12 GB in fp32."""
 SLOTS: Final = {"musicgen": 4, "stable-audio": 4}
 """The sections that a kind makes at once; others make one at a time."""
-STEPS: Final = 8
+STEPS: Final = {"tiny": 8, "published": 2}
 LONGEST_WINDOW_S: Final = 30.0
 """The library refuses shorter windows than its stride, also of models that have one."""
 
@@ -51,15 +60,17 @@ def _tiny(kind: str, folder: Path) -> Path:
 
 
 def _published(kind: str, folder: Path) -> Path:
-    if kind != "musicgen":
-        raise SystemExit(f"{kind}: there are no random weights of the published size; give a folder: --folder")
+    if kind in DIFFUSION:
+        from benchmarks.diffusion_sizes import write_ace_step, write_stable_audio
+
+        return (write_ace_step if kind == "ace-step" else write_stable_audio)(folder / kind)
     from benchmarks.engine_serving import write_checkpoint
 
     write_checkpoint(folder / "small")
     return folder / "small"
 
 
-def backend_of(kind: str, folder: Path, threads: int) -> Backend:
+def backend_of(kind: str, folder: Path, threads: int, precision: str, steps: int) -> Backend:
     """Return our backend, not loaded."""
     from segue_runtime import settings
 
@@ -78,14 +89,17 @@ def backend_of(kind: str, folder: Path, threads: int) -> Backend:
         return AudiocraftBackend(settings.AudiocraftSettings(model=str(folder), threads=threads))
     from segue_renderer.diffusion.backend import DiffusionBackend
 
-    given = settings.DiffusionSettings(model=str(folder), steps=STEPS, slots=SLOTS.get(kind, 1))
+    given = settings.DiffusionSettings(
+        model=str(folder), steps=steps, slots=SLOTS.get(kind, 1), precision=precision, device="cpu"
+    )
     return DiffusionBackend(given)
 
 
-def bare_of(kind: str, folder: Path) -> Play:
-    """Return the library's own way to make music, loaded."""
-    makers = {"musicgen": _bare_musicgen, "audiocraft": _bare_audiocraft}
-    return makers.get(kind, _bare_diffusers)(folder)
+def bare_of(kind: str, folder: Path, backend: Backend, steps: int) -> Play:
+    """Return the library's own way to make music, loaded. That of diffusers has the networks of our backend."""
+    if kind in DIFFUSION:
+        return _bare_diffusers(backend, steps)
+    return (_bare_musicgen if kind == "musicgen" else _bare_audiocraft)(folder)
 
 
 def _bare_musicgen(folder: Path) -> Play:
@@ -127,16 +141,14 @@ def _bare_audiocraft(folder: Path) -> Play:
     return play
 
 
-def _bare_diffusers(folder: Path) -> Play:
+def _bare_diffusers(backend: Any, steps: int) -> Play:
     import diffusers
     import torch
 
-    from segue_renderer.diffusion.folder import ACE_STEP, DiffusersFolder
-    from segue_renderer.diffusion.network import ModelPlacement
+    from segue_renderer.diffusion.folder import ACE_STEP
 
-    opened = DiffusersFolder.open(folder)
-    ours: Any = ModelPlacement.of("cpu", "fp32", "none").load(opened).pipe
-    is_ace_step = opened.family is ACE_STEP
+    pipeline, facts = backend._loaded  # noqa: SLF001 - a second copy of real sizes has no room
+    ours, is_ace_step = pipeline.pipe, facts.family is ACE_STEP
     kind: Any = diffusers.AceStepPipeline if is_ace_step else diffusers.StableAudio3Pipeline
     bare = kind(**ours.components)
     bare.set_progress_bar_config(disable=True)
@@ -144,7 +156,7 @@ def _bare_diffusers(folder: Path) -> Play:
     def play(seconds: float) -> None:
         length = {"lyrics": "[Instrumental]", "audio_duration": seconds} if is_ace_step else {"duration": seconds}
         chance = torch.Generator().manual_seed(7)
-        bare(PROMPT, num_inference_steps=STEPS, generator=chance, output_type="np", **length)
+        bare(PROMPT, num_inference_steps=steps, generator=chance, output_type="np", **length)
 
     return play
 

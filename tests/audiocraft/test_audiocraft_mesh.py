@@ -72,10 +72,13 @@ async def compose_and_redo(client: Client) -> None:
         item.ClearField("join")
         item.spec.ClearField("continuity")
     plan.sections[1].spec.model = MODEL
+    plan.sections[1].spec.lyrics.text = "rainy slow piano"
     parent = await hear(client.compose(spec_pb2.CompositionSpec(plan=plan), audio=DRAFT))
     assert parent.composition.state == composition_pb2.STATE_SUCCEEDED
     played = [each.event.section_started.model for each in parent.updates if each.kind == "section_started"]
     assert played.count(MODEL) == 1
+    silent = {each.section_id for each in parent.composition.warnings if each.code == "lyrics_not_sung"}
+    assert silent == {plan.sections[1].spec.section_id}
     assert np.abs(audio_of(parent, 1)).max() > 0.01
     made = [each.event.section_progress for each in parent.updates if each.kind == "section_progress"]
     assert any(0 < each.fraction_done < 1 for each in made if each.section_id == plan.sections[1].spec.section_id)

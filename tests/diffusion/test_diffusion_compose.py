@@ -11,6 +11,7 @@ from tests.mesh.harness import Heard, Segued, hear, reach, spec
 from tests.mesh.test_mesh_edits import child_of, names, pieces, redo, reused, ring_out
 
 from segue.composer.v1 import composition_pb2, spec_pb2, stream_pb2
+from segue.renderer.v1 import renderer_pb2
 from segue_client import Client
 
 if TYPE_CHECKING:
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from segue.music.v1 import music_pb2
-    from segue.renderer.v1 import renderer_pb2
 
 BOTH = stream_pb2.AUDIO_SELECTION_BOTH
+FAMILIES = ("ace-step", "stable-audio")
 PROMPT = "rainy lo-fi, 120 bpm, C major, intro verse chorus outro"
 pytestmark = pytest.mark.timeout(240)
 
@@ -41,10 +42,14 @@ async def client(server: Segued) -> AsyncIterator[Client]:
         yield found
 
 
-async def test_a_section_is_redone_between_its_neighbours_and_the_others_keep_their_bytes(client: Client) -> None:
-    parent = await hear(client.compose(spec(PROMPT, seconds=16.0, seed=11), audio=BOTH))
+@pytest.mark.parametrize("model", FAMILIES)
+async def test_a_section_is_redone_between_its_neighbours_and_the_others_keep_their_bytes(
+    model: str, client: Client
+) -> None:
+    assert {each.determinism for each in await client.models()} == {renderer_pb2.DETERMINISM_SEEDED}
+    parent = await hear(client.compose(spec(PROMPT, seconds=16.0, seed=11, model=model), audio=BOTH))
     assert parent.composition.state == composition_pb2.STATE_SUCCEEDED
-    assert {each.model for each in parent.composition.sections} == {"ace-step"}
+    assert {each.model for each in parent.composition.sections} == {model}
     middle = names(parent)[1]
     child = await hear(client.compose(child_of(parent, redo(middle)), audio=BOTH))
     assert child.composition.state == composition_pb2.STATE_SUCCEEDED
@@ -93,14 +98,26 @@ async def test_the_later_sections_imitate_the_first(client: Client) -> None:
     assert first_takes[0][1] != first_takes[1][1]
 
 
-async def test_a_cancelled_piece_frees_the_model_between_two_steps(client: Client) -> None:
-    long = spec(PROMPT, seconds=120.0)
+async def test_words_for_a_model_that_does_not_sing_are_a_warning(client: Client) -> None:
+    asked = (await client.plan(spec(PROMPT, seconds=8.0, model="stable-audio"))).plan
+    asked.sections[0].spec.lyrics.text = "rainy slow piano"
+    silent = piece_of(asked)
+    silent.model = "stable-audio"
+    heard = await hear(client.compose(silent))
+    assert heard.composition.state == composition_pb2.STATE_SUCCEEDED
+    warned = {each.section_id for each in heard.composition.warnings if each.code == "lyrics_not_sung"}
+    assert warned == {asked.sections[0].spec.section_id}
+
+
+@pytest.mark.parametrize("model", FAMILIES)
+async def test_a_cancelled_piece_frees_the_model_between_two_steps(model: str, client: Client) -> None:
+    long = spec(PROMPT, seconds=120.0, model=model)
     long.brief.sampling.steps = 200
     started = await reach(client.compose(long), "section_started")
     await client.cancel(started.event.composition)
     ended = await hear(client.watch(started.event.composition))
     assert ended.composition.state == composition_pb2.STATE_CANCELLED
-    small = await hear(client.compose(spec("calm piano, 120 bpm, C major", seconds=4.0)))
+    small = await hear(client.compose(spec("calm piano, 120 bpm, C major", seconds=4.0, model=model)))
     assert small.composition.state == composition_pb2.STATE_SUCCEEDED
 
 
