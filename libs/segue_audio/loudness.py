@@ -5,6 +5,7 @@ The filter is loaded at the first use; services call `warm()` in a thread before
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from array import array
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ _WEIGHTS = {
 }
 """Channel weights of BS.1770-4 table 4: L R C LFE Ls Rs; the LFE does not count."""
 
-_HOPS_PER_SECOND = 100
+HOPS_PER_SECOND = 100
 """Power is kept for every 10 ms; with 100 ms the loudest 400 ms of a short sound could be 0.5 dB too low."""
 _STEP_HOPS = 10
 """Gated loudness and LRA move their windows by 100 ms."""
@@ -114,7 +115,7 @@ class KWeightedPower:
         if highest_hz is not None:
             self._sections = np.concatenate([self._sections, low_pass(sample_rate, highest_hz)])
         self._memory = np.zeros((len(self._sections), channels, 2))
-        self.hop_frames = round(sample_rate / _HOPS_PER_SECOND)
+        self.hop_frames = round(sample_rate / HOPS_PER_SECOND)
         self._open_hop = np.empty((channels, self.hop_frames))
         self._filled = 0
 
@@ -190,15 +191,9 @@ class LoudnessMeter:
 
     def result(self) -> Loudness:
         """Return all measurements so far."""
-        powers = self.hop_powers()
-        momentary = _sliding_mean(powers, _MOMENTARY_HOPS)
-        short_term = _sliding_mean(powers, _SHORT_TERM_HOPS)
         true_peak, sample_peak = self._peaks.peaks() if self._peaks is not None else (0.0, 0.0)
-        return Loudness(
-            integrated_lufs=integrated(powers),
-            max_momentary_lufs=lufs_of(float(momentary.max(initial=0.0))),
-            max_short_term_lufs=lufs_of(float(short_term.max(initial=0.0))),
-            range_lu=loudness_range(powers),
+        return dataclasses.replace(
+            loudness_of(self.hop_powers()),
             true_peak_dbtp=_decibels(true_peak),
             sample_peak_dbfs=_decibels(sample_peak),
         )
@@ -207,6 +202,18 @@ class LoudnessMeter:
         if len(self._hops) < hops:
             return None
         return lufs_of(math.fsum(self._hops[-hops:]) / hops)
+
+
+def loudness_of(hop_powers: Float64) -> Loudness:
+    """Return what the powers of every 10 ms say: everything but the peaks."""
+    momentary = _sliding_mean(hop_powers, _MOMENTARY_HOPS)
+    short_term = _sliding_mean(hop_powers, _SHORT_TERM_HOPS)
+    return Loudness(
+        integrated_lufs=integrated(hop_powers),
+        max_momentary_lufs=lufs_of(float(momentary.max(initial=0.0))),
+        max_short_term_lufs=lufs_of(float(short_term.max(initial=0.0))),
+        range_lu=loudness_range(hop_powers),
+    )
 
 
 def integrated(hop_powers: Float64) -> float | None:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from tests.bridge.bridges import JOBS, LIMIT_S, wait_until
 from tests.runtime.redis_server import PROGRAM
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.reference(PROGRAM)
 PAGE = (Path(__file__).parents[2] / "docs" / "analysis.md").read_text("utf-8")
+RATE = 16_000
 EXAMPLES = Path(__file__).parents[2] / "examples" / "redis-list"
 
 
@@ -79,6 +81,24 @@ def test_stems_are_named_if_the_operator_asked_for_them(
     command = [sys.executable, "-m", "segued", "bridge", "redis-list", "--bridge-root", str(root), "--bridge-stems"]
     refused = subprocess.run(command, env=alone, capture_output=True, text=True, timeout=LIMIT_S, check=False)
     assert (refused.returncode, "bridge.stems" in refused.stderr) == (2, True)
+
+
+def test_each_track_of_a_recording_has_its_own_entry(start_bridge: StartBridge, lists: Lists, root: Path) -> None:
+    from tests.analyzer.analyzer_calls import chords, encoded
+
+    first = chords([(60, 64, 67), (65, 69, 72), (67, 71, 74), (60, 64, 67)], 6, RATE)
+    silence = np.zeros((3 * RATE, 1), np.float32)
+    second = chords([(57, 60, 64), (62, 65, 69), (52, 56, 59), (57, 60, 64)], 6, RATE)
+    (root / "set.flac").write_bytes(encoded(np.concatenate([first, silence, second]), RATE))
+    start_bridge()
+    lists.push({"job_id": "set", "file_path": "set.flac"})
+    result = lists.pop()
+    one, two = result["results"]["tracks"]
+    assert (one["track_id"], one["start_time_sec"], two["track_id"]) == (1, 0.0, 2)
+    assert two["start_time_sec"] == pytest.approx(27, abs=0.3)
+    assert one["analysis"]["duration_sec"] == pytest.approx(24, abs=0.3)
+    assert [track["analysis"]["key"]["camelot"] for track in (one, two)] == ["8B", "8A"]
+    assert {f"/tracks/{index}/analysis/has_vocals" for index in (0, 1)} <= set(result["reasons"])
 
 
 def names_in(value: object) -> set[str]:

@@ -236,9 +236,18 @@ class BlockingClient:
         """Delete an upload, finished or not, unless a job that has not ended needs it."""
         self._thread.run(self._inner.delete_upload(name))
 
-    def analyze(self, source: str, on_change: Callable[[analysis_pb2.Analysis], object] | None = None) -> Report:
-        """Measure an upload or an output, and wait for the report. `on_change` gets each state, with `ready_in`."""
-        return self._thread.run(self._inner.analyze(source, on_change))
+    def analyze(
+        self,
+        source: str,
+        on_change: Callable[[analysis_pb2.Analysis], object] | None = None,
+        *,
+        find_tracks: bool = False,
+    ) -> Report:
+        """Measure an upload, an output or a take, and wait for the report. `on_change` gets each state.
+
+        With `find_tracks`, the report has the tracks of a recording that may hold several, such as a DJ set.
+        """
+        return self._thread.run(self._inner.analyze(source, on_change, find_tracks=find_tracks))
 
     def analyses(self, filter_text: str = "") -> Iterator[analysis_pb2.Analysis]:
         """Yield the caller's analyses, newest first, without their reports."""

@@ -288,11 +288,20 @@ class Client:
         done = ("ARTIFACT_NOT_FOUND", files_pb2.DeleteUploadResponse())
         await self._connection.call(lambda stub: stub.DeleteUpload, request, done=done)
 
-    async def analyze(self, source: str, on_change: Callable[[analysis_pb2.Analysis], object] | None = None) -> Report:
-        """Measure an upload or an output, and wait for the report. `on_change` gets each state, with `ready_in`."""
+    async def analyze(
+        self,
+        source: str,
+        on_change: Callable[[analysis_pb2.Analysis], object] | None = None,
+        *,
+        find_tracks: bool = False,
+    ) -> Report:
+        """Measure an upload, an output or a take, and wait for the report. `on_change` gets each state.
+
+        With `find_tracks`, the report has the tracks of a recording that may hold several, such as a DJ set.
+        """
         created = await self._connection.call(
             lambda stub: stub.CreateAnalysis,
-            analysis_pb2.CreateAnalysisRequest(source=source, request_id=str(uuid.uuid4())),
+            analysis_pb2.CreateAnalysisRequest(source=source, request_id=str(uuid.uuid4()), find_tracks=find_tracks),
         )
         request = analysis_pb2.WatchAnalysisRequest(name=created.analysis.name)
         analysis = await self._follow(created.analysis, "analysis", lambda stub: stub.WatchAnalysis, request, on_change)

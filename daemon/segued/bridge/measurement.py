@@ -96,7 +96,7 @@ class FileMeasurement:
 
         try:
             await self._remember(upload)
-            report = await self._client.analyze(upload, note)
+            report = await self._client.analyze(upload, note, find_tracks=True)
             return report, await self._client.separate(upload) if self._settings.stems else None
         finally:
             await self._clean_up(upload, analyses)

@@ -9,9 +9,9 @@ from segue_music import codec, theory
 from segue_music.elements import Key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
-    from segue.analyzer.v1.analyzer_pb2 import Report
+    from segue.analyzer.v1.analyzer_pb2 import Report, Track
     from segue.composer.v1.separation_pb2 import Separation
 
 NO_VOCALS: Final = "the analyzer was not asked to measure vocals"
@@ -29,7 +29,7 @@ VALUE_DIGITS: Final = 3
 def completed(job_id: str, report: Report, separation: Separation | None = None) -> bytes:
     """Return the result of a measured file, with the names of its stems if it was separated."""
     reasons: dict[str, str] = {}
-    tracks = list(_tracks(report, reasons))
+    tracks = _tracks(report, reasons)
     results = {"global": _global(report, separation, reasons), "tracks": tracks}
     return _encode({"job_id": job_id, "status": "completed", "results": results, "reasons": reasons})
 
@@ -63,38 +63,41 @@ def _global(report: Report, separation: Separation | None, reasons: dict[str, st
     }
 
 
-def _tracks(report: Report, reasons: dict[str, str]) -> Iterable[dict[str, Any]]:
-    """Return the tracks: today one, which is the whole file."""
-    yield _track(1, 0.0, report, reasons)
+def _tracks(report: Report, reasons: dict[str, str]) -> list[dict[str, Any]]:
+    """Return the tracks; a recording without boundaries is one track."""
+    return [_track(track, report.format.sample_rate, reasons) for track in report.tracks]
 
 
-def _track(track_id: int, start_s: float, report: Report, reasons: dict[str, str]) -> dict[str, Any]:
-    place = f"/tracks/{track_id - 1}/analysis"
-    tempo = report.tempo.quarters_per_minute if report.HasField("tempo") else None
-    loudness = report.loudness.integrated_lufs if report.loudness.HasField("integrated_lufs") else None
-    bass = report.bass_loudness_lufs if report.HasField("bass_loudness_lufs") else None
-    key = theory.key_name(codec.from_message(Key, report.key.key)) if report.HasField("key") else None
-    no_vocals = "" if report.HasField("vocal_energy_rms") else NO_VOCALS
+def _track(track: Track, rate: int, reasons: dict[str, str]) -> dict[str, Any]:
+    place = f"/tracks/{track.number - 1}/analysis"
+    tempo = track.tempo.quarters_per_minute if track.HasField("tempo") else None
+    loudness = track.loudness.integrated_lufs if track.loudness.HasField("integrated_lufs") else None
+    bass = track.bass_loudness_lufs if track.HasField("bass_loudness_lufs") else None
+    brightness = None if track.error else track.brightness_hz
+    key = theory.key_name(codec.from_message(Key, track.key.key)) if track.HasField("key") else None
+    no_vocals = "" if track.HasField("vocal_energy_rms") else NO_VOCALS
     missing = {
         "stable_bpm": NO_TEMPO if tempo is None else "",
         "key": NO_KEY if key is None else "",
         "loudness_lufs_total": TOO_QUIET if loudness is None else "",
         "loudness_lufs_bass": NO_BASS if bass is None else "",
-        "has_vocals": "" if report.HasField("has_vocals") else no_vocals or NO_LIMIT,
+        "average_brightness": track.error,
+        "has_vocals": "" if track.HasField("has_vocals") else no_vocals or NO_LIMIT,
         "vocal_energy_rms": no_vocals,
     }
-    reasons |= {f"{place}/{name}": reason for name, reason in missing.items() if reason}
+    reasons |= {f"{place}/{name}": track.error or reason for name, reason in missing.items() if reason}
     analysis = {
-        "duration_sec": round(report.frames / report.format.sample_rate, TIME_DIGITS),
+        "duration_sec": round(track.frames / rate, TIME_DIGITS),
         "stable_bpm": _rounded(tempo),
-        "key": {"musical": key, "camelot": report.key.camelot or None},
+        "key": {"musical": key, "camelot": track.key.camelot or None},
         "loudness_lufs_total": _rounded(loudness),
         "loudness_lufs_bass": _rounded(bass),
-        "average_brightness": _rounded(report.brightness_hz),
-        "has_vocals": report.has_vocals if report.HasField("has_vocals") else None,
-        "vocal_energy_rms": None if no_vocals else round(report.vocal_energy_rms, TIME_DIGITS),
+        "average_brightness": _rounded(brightness),
+        "has_vocals": track.has_vocals if track.HasField("has_vocals") else None,
+        "vocal_energy_rms": None if no_vocals else round(track.vocal_energy_rms, TIME_DIGITS),
     }
-    return {"track_id": track_id, "start_time_sec": start_s, "analysis": analysis}
+    start_s = round(track.first_frame / rate, TIME_DIGITS)
+    return {"track_id": track.number, "start_time_sec": start_s, "analysis": analysis}
 
 
 def _rounded(value: float | None) -> float | None:

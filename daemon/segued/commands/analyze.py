@@ -13,7 +13,8 @@ from segue_client import SegueError
 from segued.connection import event_loop
 from segued.connection.client import connected
 from segued.exits import CliError, ExitCode, cli_error, print_error, print_note
-from segued.output.files import audio_sources
+from segued.output.cue_sheet import cue_sheet
+from segued.output.files import audio_sources, check_targets
 from segued.output.progress import ReadyNote
 from segued.output.report_view import COLUMNS, csv_line, report_row, write_report
 from segued.output.terminal import console, write_line
@@ -35,6 +36,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
 
 async def _analyze(settings: Settings, arguments: argparse.Namespace) -> int:
     sources = await asyncio.to_thread(audio_sources, arguments.files)
+    _check_tracks(arguments, len(sources))
     if arguments.csv:
         write_line(csv_line(COLUMNS))
     num_failed = 0
@@ -54,6 +56,18 @@ async def _analyze(settings: Settings, arguments: argparse.Namespace) -> int:
     return ExitCode.OK
 
 
+def _check_tracks(arguments: argparse.Namespace, num_sources: int) -> None:
+    if arguments.tracks and arguments.csv:
+        raise CliError(ExitCode.USAGE, "--tracks: a table has one row for each file", "use --json")
+    if arguments.cue is None:
+        return
+    if not arguments.tracks:
+        raise CliError(ExitCode.USAGE, "--cue needs --tracks")
+    if num_sources > 1:
+        raise CliError(ExitCode.USAGE, "--cue is for one file", "measure the files one by one")
+    check_targets(arguments, arguments.cue)
+
+
 async def _measure(client: Client, source: Path | str, arguments: argparse.Namespace, *, is_alone: bool) -> None:
     ready = ReadyNote(is_shown=is_alone and not arguments.json)
     states: list[Analysis] = []
@@ -66,12 +80,14 @@ async def _measure(client: Client, source: Path | str, arguments: argparse.Names
     try:
         async with _uploaded(client, source) as name:
             accepted = True
-            await client.analyze(name, note)
+            await client.analyze(name, note, find_tracks=arguments.tracks)
     except SegueError as error:
         failure = cli_error(error, accepted=accepted)
         _write_failure(source, error, states, arguments)
         raise failure from error
     _write(source, states[-1], arguments, is_alone=is_alone)
+    if arguments.cue is not None:
+        arguments.cue.write_text(cue_sheet(str(source), states[-1].report), "utf-8")
 
 
 @contextlib.asynccontextmanager

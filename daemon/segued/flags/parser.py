@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from segued.flags.files import add_audio_file, add_composition
 from segued.flags.music import add_music
@@ -144,6 +145,10 @@ def _analyze(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentPa
     command.add_argument_group("Arguments").add_argument(
         "files", metavar="FILE", nargs="+", help="Audio file, folder, output or take: compositions/9f2c…/takes/verse-1"
     )
+    group = command.add_argument_group("Tracks")
+    group.add_argument("--tracks", action="store_true", help="Find the tracks of a recording that holds several")
+    group.add_argument("--cue", metavar="FILE", type=Path, help="File for a cue sheet of the tracks; needs --tracks")
+    add_force(group)
     add_server(command)
     add_output(command, quiet=False, csv=True)
     return command

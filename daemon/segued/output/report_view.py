@@ -100,7 +100,23 @@ def _rows(message: analyzer_pb2.Report) -> list[tuple[str, str]]:
         rows.append(("stereo", f"correlation {message.stereo_correlation:.2f}"))
     silence = (message.leading_silence_frames / rate, message.trailing_silence_frames / rate)
     rows.append(("silence", f"{silence[0]:.2f} s before, {silence[1]:.2f} s after"))
+    rows += [(f"track {track.number}", _track_text(track, rate)) for track in message.tracks]
     for fault in message.faults:
         kind = analyzer_pb2.FaultKind.Name(fault.kind).removeprefix("FAULT_KIND_").lower()
         rows.append((f"fault: {kind}", f"at {clock(fault.first_frame / rate)}: {fault.text}"))
     return rows
+
+
+def _track_text(track: analyzer_pb2.Track, rate: int) -> str:
+    facts = [f"{clock(track.first_frame / rate)} to {clock((track.first_frame + track.frames) / rate)}"]
+    if track.fade_in_frames:
+        facts.append(f"faded in over {track.fade_in_frames / rate:.1f} s")
+    if track.HasField("tempo"):
+        facts.append(f"{track.tempo.quarters_per_minute:.1f} quarters per minute")
+    if track.HasField("key"):
+        facts.append(f"{_key_name(track.key)}, {track.key.camelot}")
+    if track.loudness.HasField("integrated_lufs"):
+        facts.append(f"{track.loudness.integrated_lufs:.1f} LUFS")
+    if track.HasField("bass_loudness_lufs"):
+        facts.append(f"bass {track.bass_loudness_lufs:.1f} LUFS")
+    return "; ".join([*facts, track.error] if track.error else facts)

@@ -204,7 +204,8 @@ class Submission:
             name=f"analyses/{secrets.token_hex(12)}", source=request.source, state=composition_pb2.STATE_QUEUED
         )
         log_rows.set_time(analysis.create_time, time.time())
-        return await self._enqueue_file(analysis, ANALYSIS, request.request_id, request.source.encode())
+        digest = f"{request.source}{' tracks' if request.find_tracks else ''}".encode()
+        return await self._enqueue_file(analysis, ANALYSIS, request.request_id, digest, request.SerializeToString())
 
     async def separate(self, request: separation_pb2.CreateSeparationRequest) -> Job:
         """Queue a separation of an upload, an output or a take."""
@@ -227,7 +228,7 @@ class Submission:
         kind: str,
         request_id: str,
         spec_digest: bytes,
-        spec: bytes = b"",
+        spec: bytes,
     ) -> Job:
         created = await self._create(
             NewJob(

@@ -18,6 +18,7 @@ from segue_analyzer.curves.waveform import WaveformMeter
 from segue_analyzer.faults.clicks import ClickDetector
 from segue_analyzer.faults.detectors import MAX_FAULTS, ClippingDetector, DcDetector, RunCollector, SilenceDetector
 from segue_analyzer.loudness import BassLoudness, SectionLoudness, SectionPeaks, with_peaks
+from segue_analyzer.mixes.tracks import Features, find_tracks
 from segue_analyzer.plan_comparison import energy_correlation, key_matches, tempo_matches, with_music_compared
 from segue_analyzer.plan_timeline import PlanTimeline, SectionSpan, in_quarters
 from segue_analyzer.report import FaultKind, LocalTempo, MeasuredTempo, Report, SectionReport, TempoCandidate
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
     from segue_analyzer.curves.onsets import Attacks
     from segue_analyzer.plan_timeline import PlannedSpan
-    from segue_analyzer.report import Fault
+    from segue_analyzer.report import Fault, Track
     from segue_analyzer.rhythm.network import BeatActivations
     from segue_analyzer.rhythm.tempo import Pulse
     from segue_analyzer.tonality.chroma import Harmony
@@ -57,11 +58,14 @@ _LEAST_SECTION_CONFIDENCE: Final = 0.35
 class AudioAnalysis:
     """Analyses one recording: `push` its blocks in order, then `report` once."""
 
-    def __init__(self, sample_rate: int, channels: int, timeline: PlanTimeline | None = None) -> None:
+    def __init__(
+        self, sample_rate: int, channels: int, timeline: PlanTimeline | None = None, *, find_tracks: bool = False
+    ) -> None:
         self.sample_rate = sample_rate
         self.channels = channels
         self.frames = 0
         self._timeline = timeline or PlanTimeline()
+        self._find_tracks = find_tracks
         # Every meter gets the same blocks, whatever the block sizes of the input.
         self._blocks = Reblocker(_BLOCK_FRAMES, channels)
         self._measured = 0
@@ -108,12 +112,17 @@ class AudioAnalysis:
             for meter, peaks in zip(self._sections, section_peaks, strict=True)
         )
         waveform, hop_powers = self._waveform.peaks(), self._loudness.hop_powers()
+        bass_powers = self._bass.hop_powers()
+        tracks: tuple[Track, ...] = ()
+        if self._find_tracks:
+            rate, frames = self.sample_rate, self.frames
+            tracks = find_tracks(Features(rate, frames, rows, heard, harmony, centroids_hz, hop_powers, bass_powers))
         report = Report(
             frames=self.frames,
             leading_silence_frames=self._silence.leading_frames,
             trailing_silence_frames=self._silence.trailing_frames,
             loudness=with_peaks(self._loudness.result(), whole_peaks),
-            bass_loudness_lufs=integrated(self._bass.hop_powers()),
+            bass_loudness_lufs=integrated(bass_powers),
             key=find_key(harmony),
             brightness_hz=mean_brightness_hz(centroids_hz, 0, self.frames),
             chroma=overall_chroma(harmony),
@@ -128,6 +137,7 @@ class AudioAnalysis:
             crest_db=self._stereo.crest_db(whole_peaks[1], self.frames),
             spectral_balance=spectral_balance(self._chroma.spectrum, self._brightness.spectrum, self.sample_rate),
             stereo_curve=self._stereo.curve(),
+            tracks=tracks,
         )
         return self._with_rhythm(report, rows, heard, centroids_hz, harmony)
 

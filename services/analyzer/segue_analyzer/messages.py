@@ -11,8 +11,10 @@ from segue_music import codec
 from segue_music.theory import camelot
 
 if TYPE_CHECKING:
-    from segue_analyzer.report import MeasuredKey, MeasuredTempo, Report, SectionReport
+    from segue_analyzer.report import MeasuredKey, MeasuredTempo, Report, SectionReport, Track
     from segue_audio.loudness import Loudness
+
+    Measured = analyzer_pb2.Report | analyzer_pb2.SectionAnalysis | analyzer_pb2.Track
 
 _LOUDNESS_FIELDS = tuple(field.name for field in audio_pb2.Loudness.DESCRIPTOR.fields)
 
@@ -50,6 +52,8 @@ def report_message(report: Report, sound_format: audio_pb2.AudioFormat) -> analy
         _section(section, message.sections.add())
     _curves(report, message)
     _music(report, message)
+    for number, track in enumerate(report.tracks, 1):
+        _track(track, message.tracks.add(number=number))
     return message
 
 
@@ -103,6 +107,19 @@ def _section(section: SectionReport, message: analyzer_pb2.SectionAnalysis) -> N
         message.boundary_offset_frames = section.boundary_offset_frames
 
 
+def _track(track: Track, message: analyzer_pb2.Track) -> None:
+    message.first_frame, message.frames = track.first_frame, track.frames
+    message.fade_in_frames, message.fade_out_frames = track.fade_in_frames, track.fade_out_frames
+    message.error = track.error
+    message.brightness_hz = track.brightness_hz
+    if track.loudness is not None:
+        _loudness(track.loudness, message.loudness)
+    if track.bass_loudness_lufs is not None:
+        message.bass_loudness_lufs = track.bass_loudness_lufs
+    _tempo(track.tempo, message)
+    _key(track.key, message)
+
+
 def _loudness(loudness: Loudness, message: audio_pb2.Loudness) -> None:
     message.SetInParent()
     for name in _LOUDNESS_FIELDS:
@@ -111,7 +128,7 @@ def _loudness(loudness: Loudness, message: audio_pb2.Loudness) -> None:
             setattr(message, name, value)
 
 
-def _tempo(tempo: MeasuredTempo | None, message: analyzer_pb2.Report | analyzer_pb2.SectionAnalysis) -> None:
+def _tempo(tempo: MeasuredTempo | None, message: Measured) -> None:
     if tempo is not None:
         message.tempo.quarters_per_minute = tempo.quarters_per_minute
         message.tempo.confidence = tempo.confidence
@@ -125,9 +142,7 @@ def _tempo(tempo: MeasuredTempo | None, message: analyzer_pb2.Report | analyzer_
             message.tempo.swing = tempo.swing
 
 
-def _key(
-    key: MeasuredKey | None, message: analyzer_pb2.Report | analyzer_pb2.SectionAnalysis | analyzer_pb2.KeySpan
-) -> None:
+def _key(key: MeasuredKey | None, message: Measured | analyzer_pb2.KeySpan) -> None:
     if key is not None:
         codec.to_message(key.key, message.key.key)
         codec.to_message(key.other, message.key.other_key)

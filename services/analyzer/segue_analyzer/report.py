@@ -152,6 +152,22 @@ class SectionReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Track:
+    """One track of a recording that holds several; None where a value is unknown."""
+
+    first_frame: int
+    frames: int
+    fade_in_frames: int = 0
+    fade_out_frames: int = 0
+    loudness: Loudness | None = None
+    bass_loudness_lufs: float | None = None
+    tempo: MeasuredTempo | None = None
+    key: MeasuredKey | None = None
+    brightness_hz: float = 0.0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The report of the whole; None where a value is unknown."""
 
@@ -182,3 +198,4 @@ class Report:
     chords: tuple[ChordSpan, ...] = ()
     key_changes: tuple[KeySpan, ...] = ()
     more_peaks: tuple[WaveformPeaks, ...] = ()
+    tracks: tuple[Track, ...] = ()

@@ -155,7 +155,7 @@ class _Call:
             sample_format=start.format.sample_format or audio_pb2.SAMPLE_FORMAT_F32LE,
         )
         timeline = lay_out_plan(plan, spans, sample_rate)
-        self._analysis = AudioAnalysis(sample_rate, channels, timeline)
+        self._analysis = AudioAnalysis(sample_rate, channels, timeline, find_tracks=start.find_tracks)
         self._vocals = VocalsMeter(vocals, sample_rate, channels) if vocals else None
 
     async def measure(self, blocks: AsyncIterator[Float32]) -> AsyncIterator[analyzer_pb2.AnalyzeResponse]:
@@ -172,7 +172,7 @@ class _Call:
         self._check_sections()
         report = report_message(await asyncio.to_thread(self._analysis.report), self._format)
         if self._vocals is not None:
-            add_vocals(await asyncio.to_thread(self._vocals.finish), report)
+            await asyncio.to_thread(add_vocals, self._vocals, report)
         yield analyzer_pb2.AnalyzeResponse(report=report)
 
     def _check_sections(self) -> None:

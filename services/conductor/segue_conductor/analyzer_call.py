@@ -38,12 +38,17 @@ async def analyze_master(job: CompositionJob, segments: Sequence[Segment]) -> an
 
 
 async def analyze_file(
-    peers: Peers, artifacts: ArtifactStore, ref: Ref, timeout_s: float, progress: Callable[[float], Awaitable[None]]
+    peers: Peers,
+    artifacts: ArtifactStore,
+    ref: Ref,
+    start: analyzer_pb2.AnalyzeStart,
+    timeout_s: float,
+    progress: Callable[[float], Awaitable[None]],
 ) -> analyzer_pb2.Report:
     """Measure an encoded file; `progress` receives the fraction of its bytes that was sent."""
 
     async def requests() -> AsyncIterator[analyzer_pb2.AnalyzeRequest]:
-        yield analyzer_pb2.AnalyzeRequest(start=analyzer_pb2.AnalyzeStart())
+        yield analyzer_pb2.AnalyzeRequest(start=start)
         async for piece in _pieces(artifacts, ref):
             yield analyzer_pb2.AnalyzeRequest(file=piece)
             await progress((piece.offset + len(piece.data)) / max(1, ref.length))

@@ -80,6 +80,8 @@ pub struct FakeState {
     pub away: Option<Status>,
     /// The analysis to return instead of a finished one.
     pub analysis: Option<Analysis>,
+    /// Whether the last analysis asked for tracks.
+    pub finds_tracks: bool,
 }
 
 /// The running fake service.

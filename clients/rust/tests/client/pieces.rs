@@ -1,7 +1,7 @@
 //! Pieces that the fake service plays: complete event logs with audio, equal in every run.
 
 use segue_client::proto::segue::{
-    analyzer::v1::{Fault, KeyEstimate, Report, TempoEstimate},
+    analyzer::v1::{Fault, KeyEstimate, Report, TempoEstimate, Track},
     audio::v1::{AudioChunk, AudioFormat, Loudness, Stage},
     composer::v1::{
         Accepted, Composition, CompositionEvent, Finished, Output, Section, State, composition_event::Event,
@@ -157,4 +157,38 @@ pub fn report(frames: i64) -> Report {
         peaks: (0..200_u8).flat_map(|each| [(each / 2).wrapping_neg(), each / 2]).collect(),
         ..Report::default()
     }
+}
+
+/// Three tracks of ten seconds: with a crossfade, with silence before it, and one that failed.
+pub fn tracks() -> Vec<Track> {
+    let first = Track {
+        number: 1,
+        frames: RATE * 4,
+        fade_out_frames: RATE * 2,
+        tempo: Some(TempoEstimate { quarters_per_minute: 123.45, ..TempoEstimate::default() }),
+        key: Some(KeyEstimate {
+            key: Some(Key { tonic: "F".into(), mode: Mode::Minor as i32 }),
+            camelot: "4A".into(),
+            ..KeyEstimate::default()
+        }),
+        loudness: Some(Loudness { integrated_lufs: Some(-14.0), ..Loudness::default() }),
+        bass_loudness_lufs: Some(-21.5),
+        ..Track::default()
+    };
+    let second = Track {
+        number: 2,
+        first_frame: RATE * 4,
+        frames: RATE * 3,
+        fade_in_frames: RATE * 2,
+        fade_out_frames: 0,
+        ..first.clone()
+    };
+    let third = Track {
+        number: 3,
+        first_frame: RATE * 15 / 2,
+        frames: RATE * 5 / 2,
+        error: "this track could not be measured".into(),
+        ..Track::default()
+    };
+    vec![first, second, third]
 }

@@ -126,6 +126,9 @@ class AnalyzeStart(google.protobuf.message.Message):
     FORMAT_FIELD_NUMBER: builtins.int
     PLAN_FIELD_NUMBER: builtins.int
     SECTIONS_FIELD_NUMBER: builtins.int
+    FIND_TRACKS_FIELD_NUMBER: builtins.int
+    find_tracks: builtins.bool
+    """find_tracks asks for the tracks of a recording that may hold several, such as a DJ set."""
     @property
     def format(self) -> segue.audio.v1.audio_pb2.AudioFormat:
         """format is the format of the PCM. Absence means that an encoded file follows."""
@@ -144,9 +147,10 @@ class AnalyzeStart(google.protobuf.message.Message):
         format: segue.audio.v1.audio_pb2.AudioFormat | None = ...,
         plan: segue.music.v1.music_pb2.Plan | None = ...,
         sections: collections.abc.Iterable[global___AnalyzeSection] | None = ...,
+        find_tracks: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["format", b"format", "plan", b"plan"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["format", b"format", "plan", b"plan", "sections", b"sections"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["find_tracks", b"find_tracks", "format", b"format", "plan", b"plan", "sections", b"sections"]) -> None: ...
 
 global___AnalyzeStart = AnalyzeStart
 
@@ -833,6 +837,91 @@ class SectionAnalysis(google.protobuf.message.Message):
 global___SectionAnalysis = SectionAnalysis
 
 @typing.final
+class Track(google.protobuf.message.Message):
+    """Track is one track of a recording that holds several."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: builtins.int
+    FIRST_FRAME_FIELD_NUMBER: builtins.int
+    FRAMES_FIELD_NUMBER: builtins.int
+    FADE_IN_FRAMES_FIELD_NUMBER: builtins.int
+    FADE_OUT_FRAMES_FIELD_NUMBER: builtins.int
+    TEMPO_FIELD_NUMBER: builtins.int
+    KEY_FIELD_NUMBER: builtins.int
+    LOUDNESS_FIELD_NUMBER: builtins.int
+    BASS_LOUDNESS_LUFS_FIELD_NUMBER: builtins.int
+    BRIGHTNESS_HZ_FIELD_NUMBER: builtins.int
+    HAS_VOCALS_FIELD_NUMBER: builtins.int
+    VOCAL_ENERGY_RMS_FIELD_NUMBER: builtins.int
+    ERROR_FIELD_NUMBER: builtins.int
+    number: builtins.int
+    """number counts the tracks from 1."""
+    first_frame: builtins.int
+    """first_frame is the first frame of the track: the middle of its crossfade with the track before, or the place of a
+    hard cut, or the end of the silence between them. The first track begins at 0.
+    """
+    frames: builtins.int
+    """frames is the length of the track: to the next one, to the silence before it, or to the end."""
+    fade_in_frames: builtins.int
+    """fade_in_frames is the length of the crossfade with the track before, whose middle is first_frame. 0 means none."""
+    fade_out_frames: builtins.int
+    """fade_out_frames is the length of the crossfade with the track after, whose middle is the end of this one. 0 means
+    none.
+    """
+    bass_loudness_lufs: builtins.float
+    """bass_loudness_lufs is the integrated loudness of the band below 150 Hz in LUFS. Absence means that nothing passed
+    the gate.
+    """
+    brightness_hz: builtins.float
+    """brightness_hz is the mean spectral centroid."""
+    has_vocals: builtins.bool
+    """has_vocals is that of the report, for the vocals stem of this track. Absence means the same as there."""
+    vocal_energy_rms: builtins.float
+    """vocal_energy_rms is that of the report, for the vocals stem of this track. Absence means the same as there."""
+    error: builtins.str
+    """error says why the track was not measured; its values are absent then. Empty means that it was measured."""
+    @property
+    def tempo(self) -> global___TempoEstimate:
+        """tempo is the tempo of the track outside its crossfades, without beats. Absence means not found."""
+
+    @property
+    def key(self) -> global___KeyEstimate:
+        """key is the key of the track outside its crossfades. Absence means not found."""
+
+    @property
+    def loudness(self) -> segue.audio.v1.audio_pb2.Loudness:
+        """loudness is the loudness of the track, without peaks."""
+
+    def __init__(
+        self,
+        *,
+        number: builtins.int = ...,
+        first_frame: builtins.int = ...,
+        frames: builtins.int = ...,
+        fade_in_frames: builtins.int = ...,
+        fade_out_frames: builtins.int = ...,
+        tempo: global___TempoEstimate | None = ...,
+        key: global___KeyEstimate | None = ...,
+        loudness: segue.audio.v1.audio_pb2.Loudness | None = ...,
+        bass_loudness_lufs: builtins.float | None = ...,
+        brightness_hz: builtins.float = ...,
+        has_vocals: builtins.bool | None = ...,
+        vocal_energy_rms: builtins.float | None = ...,
+        error: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_bass_loudness_lufs", b"_bass_loudness_lufs", "_has_vocals", b"_has_vocals", "_vocal_energy_rms", b"_vocal_energy_rms", "bass_loudness_lufs", b"bass_loudness_lufs", "has_vocals", b"has_vocals", "key", b"key", "loudness", b"loudness", "tempo", b"tempo", "vocal_energy_rms", b"vocal_energy_rms"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_bass_loudness_lufs", b"_bass_loudness_lufs", "_has_vocals", b"_has_vocals", "_vocal_energy_rms", b"_vocal_energy_rms", "bass_loudness_lufs", b"bass_loudness_lufs", "brightness_hz", b"brightness_hz", "error", b"error", "fade_in_frames", b"fade_in_frames", "fade_out_frames", b"fade_out_frames", "first_frame", b"first_frame", "frames", b"frames", "has_vocals", b"has_vocals", "key", b"key", "loudness", b"loudness", "number", b"number", "tempo", b"tempo", "vocal_energy_rms", b"vocal_energy_rms"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_bass_loudness_lufs", b"_bass_loudness_lufs"]) -> typing.Literal["bass_loudness_lufs"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_has_vocals", b"_has_vocals"]) -> typing.Literal["has_vocals"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_vocal_energy_rms", b"_vocal_energy_rms"]) -> typing.Literal["vocal_energy_rms"] | None: ...
+
+global___Track = Track
+
+@typing.final
 class Report(google.protobuf.message.Message):
     """Report is the complete result of an analysis."""
 
@@ -854,6 +943,7 @@ class Report(google.protobuf.message.Message):
     PEAKS_PER_SECOND_FIELD_NUMBER: builtins.int
     PEAKS_FIELD_NUMBER: builtins.int
     BASS_LOUDNESS_LUFS_FIELD_NUMBER: builtins.int
+    TRACKS_FIELD_NUMBER: builtins.int
     DRUM_BEATS_FIELD_NUMBER: builtins.int
     TEMPO_CURVE_FIELD_NUMBER: builtins.int
     LOUDNESS_CURVE_FIELD_NUMBER: builtins.int
@@ -934,6 +1024,12 @@ class Report(google.protobuf.message.Message):
         """sections are the separate measurements of the sections."""
 
     @property
+    def tracks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Track]:
+        """tracks are the tracks in time order, one or more, if find_tracks asked for them. A recording without boundaries is
+        one track.
+        """
+
+    @property
     def drum_beats(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
         """drum_beats are the beats, in frames and time order, at which drums play. Empty means no drums, or no tempo."""
 
@@ -1010,6 +1106,7 @@ class Report(google.protobuf.message.Message):
         peaks_per_second: builtins.float = ...,
         peaks: builtins.bytes = ...,
         bass_loudness_lufs: builtins.float | None = ...,
+        tracks: collections.abc.Iterable[global___Track] | None = ...,
         drum_beats: collections.abc.Iterable[builtins.int] | None = ...,
         tempo_curve: collections.abc.Iterable[global___LocalTempo] | None = ...,
         loudness_curve: collections.abc.Iterable[global___LoudnessPoint] | None = ...,
@@ -1028,7 +1125,7 @@ class Report(google.protobuf.message.Message):
         stems_separator: global___Separator | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_bass_loudness_lufs", b"_bass_loudness_lufs", "_crest_db", b"_crest_db", "_energy_correlation", b"_energy_correlation", "_has_vocals", b"_has_vocals", "_stereo_correlation", b"_stereo_correlation", "_vocal_energy_rms", b"_vocal_energy_rms", "bass_loudness_lufs", b"bass_loudness_lufs", "crest_db", b"crest_db", "energy_correlation", b"energy_correlation", "format", b"format", "has_vocals", b"has_vocals", "key", b"key", "loudness", b"loudness", "stems_separator", b"stems_separator", "stereo_correlation", b"stereo_correlation", "tempo", b"tempo", "vocal_energy_rms", b"vocal_energy_rms", "vocals_separator", b"vocals_separator"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_bass_loudness_lufs", b"_bass_loudness_lufs", "_crest_db", b"_crest_db", "_energy_correlation", b"_energy_correlation", "_has_vocals", b"_has_vocals", "_stereo_correlation", b"_stereo_correlation", "_vocal_energy_rms", b"_vocal_energy_rms", "bass_loudness_lufs", b"bass_loudness_lufs", "brightness_hz", b"brightness_hz", "chords", b"chords", "chroma", b"chroma", "crest_db", b"crest_db", "drum_beats", b"drum_beats", "energy_correlation", b"energy_correlation", "energy_curve", b"energy_curve", "faults", b"faults", "format", b"format", "frames", b"frames", "has_vocals", b"has_vocals", "key", b"key", "key_changes", b"key_changes", "leading_silence_frames", b"leading_silence_frames", "loudness", b"loudness", "loudness_curve", b"loudness_curve", "more_peaks", b"more_peaks", "onsets_per_second", b"onsets_per_second", "peaks", b"peaks", "peaks_per_second", b"peaks_per_second", "sections", b"sections", "spectral_balance", b"spectral_balance", "stems_separator", b"stems_separator", "stereo_correlation", b"stereo_correlation", "stereo_curve", b"stereo_curve", "structure", b"structure", "tempo", b"tempo", "tempo_curve", b"tempo_curve", "trailing_silence_frames", b"trailing_silence_frames", "vocal_energy_rms", b"vocal_energy_rms", "vocals_separator", b"vocals_separator"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_bass_loudness_lufs", b"_bass_loudness_lufs", "_crest_db", b"_crest_db", "_energy_correlation", b"_energy_correlation", "_has_vocals", b"_has_vocals", "_stereo_correlation", b"_stereo_correlation", "_vocal_energy_rms", b"_vocal_energy_rms", "bass_loudness_lufs", b"bass_loudness_lufs", "brightness_hz", b"brightness_hz", "chords", b"chords", "chroma", b"chroma", "crest_db", b"crest_db", "drum_beats", b"drum_beats", "energy_correlation", b"energy_correlation", "energy_curve", b"energy_curve", "faults", b"faults", "format", b"format", "frames", b"frames", "has_vocals", b"has_vocals", "key", b"key", "key_changes", b"key_changes", "leading_silence_frames", b"leading_silence_frames", "loudness", b"loudness", "loudness_curve", b"loudness_curve", "more_peaks", b"more_peaks", "onsets_per_second", b"onsets_per_second", "peaks", b"peaks", "peaks_per_second", b"peaks_per_second", "sections", b"sections", "spectral_balance", b"spectral_balance", "stems_separator", b"stems_separator", "stereo_correlation", b"stereo_correlation", "stereo_curve", b"stereo_curve", "structure", b"structure", "tempo", b"tempo", "tempo_curve", b"tempo_curve", "tracks", b"tracks", "trailing_silence_frames", b"trailing_silence_frames", "vocal_energy_rms", b"vocal_energy_rms", "vocals_separator", b"vocals_separator"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_bass_loudness_lufs", b"_bass_loudness_lufs"]) -> typing.Literal["bass_loudness_lufs"] | None: ...
     @typing.overload

@@ -93,19 +93,23 @@ class CreateAnalysisRequest(google.protobuf.message.Message):
 
     SOURCE_FIELD_NUMBER: builtins.int
     REQUEST_ID_FIELD_NUMBER: builtins.int
+    FIND_TRACKS_FIELD_NUMBER: builtins.int
     source: builtins.str
     """source is the name of a finished upload, of an output, or of a take: the name of its composition, "/takes/", and the
     id of its section. A take is measured as the renderer made it, with its tail.
     """
     request_id: builtins.str
     """request_id makes the call idempotent: a repeated UUID returns the earlier analysis. Empty means a new analysis."""
+    find_tracks: builtins.bool
+    """find_tracks asks for the tracks of a recording that may hold several, such as a DJ set."""
     def __init__(
         self,
         *,
         source: builtins.str = ...,
         request_id: builtins.str = ...,
+        find_tracks: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["request_id", b"request_id", "source", b"source"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["find_tracks", b"find_tracks", "request_id", b"request_id", "source", b"source"]) -> None: ...
 
 global___CreateAnalysisRequest = CreateAnalysisRequest
 

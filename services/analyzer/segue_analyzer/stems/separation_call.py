@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 
     from segue_analyzer.stems.separator import Separator, SeparatorInfo
-    from segue_analyzer.stems.vocals import MeasuredVocals
+    from segue_analyzer.stems.vocals import MeasuredVocals, VocalsMeter
     from segue_audio.arrays import Float32
 
 
@@ -55,12 +55,20 @@ class SeparationCall:
                 yield analyzer_pb2.SeparateResponse(audio=chunk)
 
 
-def add_vocals(vocals: MeasuredVocals, report: analyzer_pb2.Report) -> None:
-    """Add what was measured of the vocals stem to a report."""
-    report.vocal_energy_rms = vocals.energy_rms
-    if vocals.has_vocals is not None:
-        report.has_vocals = vocals.has_vocals
+def add_vocals(meter: VocalsMeter, report: analyzer_pb2.Report) -> None:
+    """End a measurement of the vocals stem, and add it to a report and to each of its tracks that was measured."""
+    vocals = meter.finish()
     report.vocals_separator.CopyFrom(separator_message(vocals.separator))
+    _set_vocals(vocals, report)
+    for track in report.tracks:
+        if not track.error:
+            _set_vocals(meter.between(track.first_frame, track.first_frame + track.frames), track)
+
+
+def _set_vocals(vocals: MeasuredVocals, message: analyzer_pb2.Report | analyzer_pb2.Track) -> None:
+    message.vocal_energy_rms = vocals.energy_rms
+    if vocals.has_vocals is not None:
+        message.has_vocals = vocals.has_vocals
 
 
 def separator_message(info: SeparatorInfo) -> analyzer_pb2.Separator:

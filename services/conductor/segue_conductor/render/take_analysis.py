@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
     from segue.audio.v1.audio_pb2 import AudioChunk, AudioFormat
-    from segue.music.v1.music_pb2 import Plan, PlannedSection
+    from segue.music.v1.music_pb2 import PlannedSection
     from segue_composition.peers import Peers
     from segue_composition.services import Services
     from segue_conductor.composition_job import CompositionJob
@@ -29,16 +29,18 @@ READ_FRAMES: Final = 16_384
 async def analyze_take(
     peers: Peers,
     take: Take,
+    start: analyzer_pb2.AnalyzeStart,
     timeout_s: float,
     *,
-    plan: Plan | None = None,
     progress: Callable[[float], Awaitable[None]] | None = None,
 ) -> analyzer_pb2.Report:
     """Measure a complete take; `progress` receives the fraction of its frames that was sent."""
     accepted = await take.wait_accepted()
 
     async def requests() -> AsyncIterator[analyzer_pb2.AnalyzeRequest]:
-        yield analyzer_pb2.AnalyzeRequest(start=analyzer_pb2.AnalyzeStart(format=accepted.format, plan=plan))
+        begun = analyzer_pb2.AnalyzeStart(format=accepted.format)
+        begun.MergeFrom(start)
+        yield analyzer_pb2.AnalyzeRequest(start=begun)
         async for piece in _pieces(take, accepted.format):
             yield analyzer_pb2.AnalyzeRequest(audio=piece)
             if progress is not None:
@@ -57,7 +59,8 @@ async def analyze_planned(job: CompositionJob, section: PlannedSection, take: Ta
             key=section.spec.key,
             sections=[music_pb2.PlannedSection(spec=section.spec)],
         )
-        take.report = await analyze_take(job.claim.peers, take, job.claim.remaining_s(), plan=plan)
+        start = analyzer_pb2.AnalyzeStart(plan=plan)
+        take.report = await analyze_take(job.claim.peers, take, start, job.claim.remaining_s())
     return take.report
 
 

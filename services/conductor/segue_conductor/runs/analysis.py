@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
+from segue.analyzer.v1.analyzer_pb2 import AnalyzeStart
 from segue.composer.v1 import analysis_pb2, composition_pb2
 from segue_composition import log_rows
 from segue_composition.artifact_keys import is_take, source_ref
@@ -43,6 +44,8 @@ class AnalysisRun:
         self._services = services
         self._settings = settings
         self._analysis = analysis_pb2.Analysis.FromString(job.resource)
+        request = analysis_pb2.CreateAnalysisRequest.FromString(job.spec)
+        self._start = AnalyzeStart(find_tracks=request.find_tracks)
         self._last_write = time.monotonic()
 
     async def work(self) -> composition_pb2.State.ValueType:
@@ -62,12 +65,14 @@ class AnalysisRun:
     async def _measured_file(self) -> Callable[[], Awaitable[Report]]:
         services, limit_s = self._services, self._settings.time_limit_s
         source = await source_ref(services.store, self._analysis.source)
-        return lambda: analyze_file(services.peers, services.artifacts, source, limit_s, self._report_progress)
+        return lambda: analyze_file(
+            services.peers, services.artifacts, source, self._start, limit_s, self._report_progress
+        )
 
     async def _measured_take(self) -> Callable[[], Awaitable[Report]]:
         peers, limit_s = self._services.peers, self._settings.time_limit_s
         take = await named_take(self._services, self._analysis.source)
-        return lambda: analyze_take(peers, take, limit_s, progress=self._report_progress)
+        return lambda: analyze_take(peers, take, self._start, limit_s, progress=self._report_progress)
 
     async def end(self, state: composition_pb2.State.ValueType, error: SegueError | None) -> None:
         """Write the final state."""

@@ -306,6 +306,15 @@ pub struct AnalyzeArgs {
     /// Write a table in CSV to standard output, a row for each file
     #[arg(long, conflicts_with = "json")]
     pub csv: bool,
+    /// Find the tracks of a recording that holds several
+    #[arg(long, conflicts_with = "csv")]
+    pub tracks: bool,
+    /// File for a cue sheet of the tracks; needs --tracks
+    #[arg(long, value_name = "FILE", requires = "tracks")]
+    pub cue: Option<PathBuf>,
+    /// Replace existing files
+    #[arg(short, long)]
+    pub force: bool,
 }
 
 #[derive(clap::Args)]

@@ -1,7 +1,6 @@
 //! The output: text, colours, the progress board and questions.
 
 pub mod board;
-pub mod csv;
 pub mod drawing;
 pub mod format;
 pub mod live_display;
@@ -10,5 +9,10 @@ pub mod outline;
 pub mod palette;
 pub mod printer;
 pub mod prompt;
+/// What other programs read.
+pub mod sheets {
+    pub mod csv;
+    pub mod cue_sheet;
+}
 pub mod summary;
 pub mod text_line;

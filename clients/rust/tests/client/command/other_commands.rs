@@ -224,6 +224,31 @@ fn a_folder_and_an_output_are_measured_as_a_table() {
 }
 
 #[test]
+fn the_tracks_of_a_recording_are_printed_and_written_as_a_cue_sheet() {
+    let fake = Fake::start(Vec::new());
+    let folder = folder("tracks");
+    fs::write(folder.join("a \"set\".MP3"), vec![9; 3_000]).unwrap();
+    let asked = ["analyze", "a \"set\".MP3", "--tracks", "--cue", "set.cue"];
+    let outcome = segue(&fake, &folder, &asked);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    assert_matches("analyze_tracks", &outcome.text("SERVER"));
+    let sheet = fs::read_to_string(folder.join("set.cue")).unwrap();
+    assert_matches("cue_sheet", &sheet);
+    // Another run replaces no file without --force.
+    let outcome = segue(&fake, &folder, &asked);
+    assert_eq!(outcome.code, Some(2), "{}", outcome.stderr);
+    let outcome = segue(&fake, &folder, &[&asked[..], &["--force", "--json"]].concat());
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    let value: serde_json::Value = serde_json::from_slice(&outcome.stdout).unwrap();
+    assert_eq!(value["report"]["tracks"].as_array().unwrap().len(), 3);
+    for wrong in [&["--cue", "x.cue"][..], &["--tracks", "--csv"], &["b.wav", "--tracks", "--cue", "x.cue"]] {
+        fs::write(folder.join("b.wav"), vec![9; 3_000]).unwrap();
+        let outcome = segue(&fake, &folder, &[&["analyze", "a \"set\".MP3"][..], wrong].concat());
+        assert_eq!((outcome.code, folder.join("x.cue").exists()), (Some(2), false), "{}", outcome.stderr);
+    }
+}
+
+#[test]
 fn a_local_file_is_mastered() {
     let piece = mastering(NAME);
     let fake = Fake::start(vec![piece.clone()]);

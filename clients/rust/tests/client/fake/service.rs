@@ -3,14 +3,17 @@
 use std::sync::{Arc, Mutex};
 
 use segue_client::proto::segue::{
-    analyzer::v1::Separator, composer::v1::*, planner::v1::Estimate, renderer::v1::ModelProfile,
+    analyzer::v1::{Report, Separator},
+    composer::v1::*,
+    planner::v1::Estimate,
+    renderer::v1::ModelProfile,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status};
 
 use super::{FakeState, generated::composer_service_server::ComposerService, playing::Flow, refusal};
-use crate::pieces::{Piece, report};
+use crate::pieces::{Piece, report, tracks};
 
 pub(super) struct Service(pub(super) Arc<Mutex<FakeState>>);
 
@@ -292,7 +295,8 @@ impl ComposerService for Service {
     }
 
     async fn create_analysis(&self, request: Request<CreateAnalysisRequest>) -> Reply<CreateAnalysisResponse> {
-        let source = request.into_inner().source;
+        let CreateAnalysisRequest { source, find_tracks, .. } = request.into_inner();
+        self.0.lock().unwrap().finds_tracks = find_tracks;
         if source.starts_with("uploads/") && !self.0.lock().unwrap().uploads.contains_key(&source) {
             return Err(refusal(Code::NotFound, "ARTIFACT_NOT_FOUND", "there is no such upload", &[]));
         }
@@ -307,11 +311,15 @@ impl ComposerService for Service {
     }
 
     async fn get_analysis(&self, request: Request<GetAnalysisRequest>) -> Reply<GetAnalysisResponse> {
-        let known = self.0.lock().unwrap().analysis.clone();
+        let (known, finds_tracks) = {
+            let state = self.0.lock().unwrap();
+            (state.analysis.clone(), state.finds_tracks)
+        };
+        let tracks = if finds_tracks { tracks() } else { Vec::new() };
         let analysis = known.unwrap_or_else(|| Analysis {
             name: request.into_inner().name,
             state: State::Succeeded as i32,
-            report: Some(report(480_000)),
+            report: Some(Report { tracks, ..report(480_000) }),
             ..Default::default()
         });
         reply(GetAnalysisResponse { analysis: Some(analysis) })

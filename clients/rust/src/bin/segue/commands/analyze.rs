@@ -1,7 +1,9 @@
 //! `segue analyze`: measures audio files and outputs, and draws a report, or writes a line, for each.
 
+use std::fs;
+
 use segue_client::{
-    Client, Failure, json,
+    Client, Error, Failure, json,
     proto::segue::{
         analyzer::v1::{Fault, Report},
         composer::v1::{Analysis, CreateAnalysisRequest, DeleteUploadRequest, GetAnalysisRequest},
@@ -15,16 +17,18 @@ use crate::{
     args::AnalyzeArgs,
     exit::CliError,
     session::{
+        file_names,
         settings::Server,
         signals::or_interrupted,
         upload::{self, Source},
     },
     ui::{
-        csv, format,
+        format,
         live_display::{LiveDisplay, Size},
         measurements,
         palette::Palette,
         printer::Printer,
+        sheets::{csv, cue_sheet},
         text_line,
     },
     values,
@@ -37,6 +41,12 @@ const LEVELS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇',
 
 pub async fn run(server: &Server, printer: &Printer, args: &AnalyzeArgs) -> Result<(), CliError> {
     let sources = upload::sources(&args.files)?;
+    if let Some(path) = &args.cue {
+        if sources.len() > 1 {
+            return Err(CliError::usage("--cue is for one file", "measure the files one by one"));
+        }
+        file_names::check_free(path, args.force)?;
+    }
     if args.csv {
         printer.line(&csv::row(&csv::COLUMNS))?;
     }
@@ -45,7 +55,7 @@ pub async fn run(server: &Server, printer: &Printer, args: &AnalyzeArgs) -> Resu
         if count > 1 {
             printer.note(&sanitize(&format!("{} of {count}: {}", index + 1, source.text())));
         }
-        let analysis = or_interrupted(printer, measure(server, printer, source)).await;
+        let analysis = or_interrupted(printer, measure(server, printer, source, args.tracks)).await;
         let written = analysis.and_then(|analysis| write(printer, args, source, &analysis, count > 1));
         match written {
             Err(error) if count > 1 && !error.is_interruption() && error.code() != CliError::UNREACHABLE => {
@@ -71,6 +81,10 @@ fn write(
     has_heading: bool,
 ) -> Result<(), CliError> {
     let file = source.text();
+    if let (Some(path), Some(report), None) = (&args.cue, &analysis.report, &analysis.error) {
+        fs::write(path, cue_sheet::of_report(&file, report)?)
+            .map_err(|cause| Error::Local { doing: format!("writing {}", path.display()), cause })?;
+    }
     if printer.json {
         let mut value = json::to_value("segue.composer.v1.Analysis", analysis)?;
         value["file"] = file.clone().into();
@@ -109,13 +123,13 @@ fn write_failure(printer: &Printer, args: &AnalyzeArgs, source: &Source, error: 
     Ok(())
 }
 
-async fn measure(server: &Server, printer: &Printer, source: &Source) -> Result<Analysis, CliError> {
+async fn measure(server: &Server, printer: &Printer, source: &Source, find_tracks: bool) -> Result<Analysis, CliError> {
     let mut client = server.connection.open().await?;
     let (name, is_own) = match source {
         Source::Name(name) => (name.clone(), false),
         Source::File(path) => (upload::file(&mut client, printer, path).await?, true),
     };
-    let analysis = follow(&mut client, printer, &name).await;
+    let analysis = follow(&mut client, printer, &name, find_tracks).await;
     if is_own {
         // Otherwise it expires.
         let _ = client.delete_upload(DeleteUploadRequest { upload: name }).await;
@@ -123,8 +137,9 @@ async fn measure(server: &Server, printer: &Printer, source: &Source) -> Result<
     analysis
 }
 
-async fn follow(client: &mut Client, printer: &Printer, source: &str) -> Result<Analysis, CliError> {
-    let request = CreateAnalysisRequest { source: source.to_owned(), request_id: uuid::Uuid::new_v4().to_string() };
+async fn follow(client: &mut Client, printer: &Printer, source: &str, find_tracks: bool) -> Result<Analysis, CliError> {
+    let request =
+        CreateAnalysisRequest { source: source.to_owned(), request_id: uuid::Uuid::new_v4().to_string(), find_tracks };
     let mut analysis = client.create_analysis(request).await?.analysis.unwrap_or_default();
     let mut is_estimated = false;
     let mut display = printer.is_live.then(LiveDisplay::default);
@@ -172,6 +187,9 @@ fn draw(printer: &Printer, report: &Report) -> Result<(), CliError> {
     for section in &report.sections {
         let loudness = section.loudness.and_then(|each| each.integrated_lufs).map(|lufs| format!("{lufs:.1} LUFS"));
         printer.line(&format!("  {}: {}", sanitize(&section.section_id), loudness.unwrap_or_default()))?;
+    }
+    for track in &report.tracks {
+        printer.line(&sanitize(&format!("  {}", measurements::of_track(track, rate))))?;
     }
     for (text, positions) in grouped(&report.faults, rate) {
         let first: Vec<&str> = positions.iter().take(MAX_POSITIONS).map(String::as_str).collect();
