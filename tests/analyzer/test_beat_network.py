@@ -11,8 +11,9 @@ import pytest
 from tests.analyzer.analyzer_calls import clicks
 
 from segue_analyzer.rhythm.bands import BandStream
-from segue_analyzer.rhythm.network import WEIGHTS, hear_beats, network_weights, run_network
+from segue_analyzer.rhythm.network import WEIGHTS, hear_beats, run_network
 from segue_analyzer.rhythm.tempo import find_pulse
+from segue_analyzer.tonality.weights import stored_weights
 
 ROOT = Path(__file__).parents[2]
 # Logits of beat and downbeat by training/beats/network.py at some hops of the waves below.
@@ -25,7 +26,7 @@ def waves(hops: int) -> np.ndarray:
 
 
 def test_numpy_gives_the_outputs_of_torch() -> None:
-    found = run_network(network_weights(), waves(200))
+    found = run_network(stored_weights("segue_analyzer.rhythm", WEIGHTS), waves(200))
     for hop, expected in BY_TORCH.items():
         assert found[hop] == pytest.approx(expected, abs=2e-3), hop
 

@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from segue_analyzer.rhythm.bands import BandStream
+from segue_analyzer.tonality.chroma import ChromaStream
 from training.beats import synth
 from training.beats.excerpts import HALVES, NEEDS_FLUIDSYNTH, SOURCES, excerpts
 
 if TYPE_CHECKING:
     from training.beats.excerpts import Excerpt
 
-COUNTS: Final = {"sketch": 110, "band": 150, "hymn": 150, "tune": 150, "drums": 80, "clicks": 24, "free": 32}
-"""Excerpts of each source to train with."""
-CHECK_FIRST: Final = 10_000
-"""The first number of the training half's excerpts that choose settings."""
-CHECK_COUNT: Final = 12
+COUNTS: Final = {"sketch": 110, "band": 160, "hymn": 120, "tune": 160, "drums": 120, "clicks": 24, "free": 24}
+"""Excerpts of each source to train the network of beats with."""
+FIRSTS: Final = {"train": 0, "check": 10_000, "decode": 20_000}
+"""The first numbers: `check` chooses settings, `decode` trains what decides after the network has heard."""
+SHARES: Final = {"train": 1.0, "check": 0.12, "decode": 0.5}
 
 
 def main() -> int:
@@ -33,9 +34,7 @@ def main() -> int:
     parser.add_argument("--half", choices=HALVES, default="train")
     parser.add_argument("--sources", default=",".join(SOURCES))
     parser.add_argument("--share", type=float, default=1.0, help="part of the usual number of excerpts")
-    parser.add_argument(
-        "--check", action="store_true", help="the excerpts that choose settings, not those to train with"
-    )
+    parser.add_argument("--part", choices=tuple(FIRSTS), default="train", help="which excerpts of the half")
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
     rows = []
@@ -43,8 +42,9 @@ def main() -> int:
         if source in NEEDS_FLUIDSYNTH and not synth.installed():
             print(f"{source}: left out, FluidSynth or its font is not installed", file=sys.stderr)
             continue
-        first, count = (CHECK_FIRST, CHECK_COUNT) if given.check else (0, COUNTS[source])
-        for excerpt in excerpts(given.half, source, range(first, first + max(1, round(count * given.share)))):
+        first = FIRSTS[given.part]
+        count = max(1, round(COUNTS[source] * SHARES[given.part] * given.share))
+        for excerpt in excerpts(given.half, source, range(first, first + count)):
             write_features(excerpt, given.folder / f"{excerpt.name}.npz")
             rows.append(manifest_row(excerpt))
             print(excerpt.name, flush=True)
@@ -53,14 +53,21 @@ def main() -> int:
 
 
 def write_features(excerpt: Excerpt, path: Path) -> None:
-    """Write the bands that the network hears and the labels."""
-    stream = BandStream(excerpt.rate)
-    stream.push(excerpt.sound)
+    """Write what the analyzer keeps of the sound, and the labels."""
+    bands, chroma = BandStream(excerpt.rate), ChromaStream(excerpt.rate)
+    bands.push(excerpt.sound)
+    chroma.push(excerpt.sound)
+    harmony = chroma.finish()
     downbeats = excerpt.downbeats if excerpt.downbeats is not None else excerpt.beats[:0]
     # Training may be reading the folder: a file appears when it is complete.
     hidden = path.with_suffix(".part")
     with hidden.open("wb") as file:
-        np.savez(file, bands=stream.finish(), beats=excerpt.beats, downbeats=downbeats)
+        np.savez(
+            file, bands=bands.finish(), beats=excerpt.beats, downbeats=downbeats, beats_per_bar=excerpt.beats_per_bar,
+            key=np.array(excerpt.key or (), dtype=int), no_key=excerpt.no_key,
+            treble=harmony.treble.astype(np.float32), bass=harmony.bass.astype(np.float32),
+            tuning=harmony.tuning_semitones, purity=harmony.purity, tone_power=harmony.tone_power,
+        )  # fmt: skip
     hidden.rename(path)
 
 

@@ -36,6 +36,20 @@ FOUR: dict[str, list[Pattern]] = {
         {KICK: (0,), SNARE: (2,)},
         {KICK: (0, 1, 2, 3), SNARE: (0.5, 1.5, 2.5, 3.5)},
         {KICK: (2,), SIDE_STICK: (2,)},
+        {KICK: (0, 1, 2, 2.5, 3), SNARE: (1, 3)},
+        {KICK: (0, 0.75), SNARE: (1, 3), CLAP: (3,)},
+        {KICK: (0, 0.25, 1.75, 2.5), SNARE: (1, 3)},
+        {KICK: (0, 2.5, 3.25), SNARE: (1, 3)},
+        {KICK: (0, 3.5), SNARE: (2,)},
+        {KICK: (0, 1.5, 2.75), SNARE: (2,)},
+        {KICK: (0, 1.5), SIDE_STICK: (1, 3)},
+        {KICK: (0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5), SNARE: (1, 3)},
+        {KICK: (0, 0.75, 1.5, 2, 2.75, 3.5), SNARE: (1, 3)},
+        {KICK: (0, 1, 2, 3), SNARE: (1, 3), COWBELL: (0, 1, 2, 3)},
+        {KICK: (0, 1.5, 2, 3.5), SIDE_STICK: (1, 1.75, 2.5, 3)},
+        {CLAP: (1, 3)},
+        {KICK: (0, 2)},
+        {},
     ],
     "test": [
         {KICK: (0, 1.75, 2), SNARE: (1, 3)},
@@ -49,19 +63,44 @@ FOUR: dict[str, list[Pattern]] = {
 }
 OTHER: dict[int, dict[str, list[Pattern]]] = {
     3: {
-        "train": [{KICK: (0,), SNARE: (1, 2)}, {KICK: (0,), SNARE: (2,)}, {KICK: (0, 1.5), SNARE: (2,)}, {KICK: (0,)}],
+        "train": [
+            {KICK: (0,), SNARE: (1, 2)},
+            {KICK: (0,), SNARE: (2,)},
+            {KICK: (0, 1.5), SNARE: (2,)},
+            {KICK: (0,)},
+            {KICK: (0, 2), SNARE: (1,)},
+            {KICK: (0,), CLAP: (1, 2)},
+            {KICK: (0, 0.5), SIDE_STICK: (1.5, 2)},
+        ],
         "test": [{KICK: (0, 2.5), SNARE: (1, 2)}, {KICK: (0,), SIDE_STICK: (1, 2)}],
     },
     2: {
-        "train": [{KICK: (0,), SNARE: (1,)}, {KICK: (0, 0.75), SNARE: (1,)}, {KICK: (0,), SNARE: (0.5, 1, 1.5)}],
+        "train": [
+            {KICK: (0,), SNARE: (1,)},
+            {KICK: (0, 0.75), SNARE: (1,)},
+            {KICK: (0,), SNARE: (0.5, 1, 1.5)},
+            {KICK: (0, 1), SNARE: (0.5, 1.5)},
+            {KICK: (0, 1.5), SNARE: (1,)},
+            {KICK: (0, 1), CLAP: (1,)},
+        ],
         "test": [{KICK: (0, 0.5), SNARE: (1,)}],
     },
     5: {
-        "train": [{KICK: (0, 3), SNARE: (2, 4)}, {KICK: (0, 1.5, 3), SNARE: (3,)}],
+        "train": [
+            {KICK: (0, 3), SNARE: (2, 4)},
+            {KICK: (0, 1.5, 3), SNARE: (3,)},
+            {KICK: (0, 2.5), SNARE: (1, 3)},
+            {KICK: (0,), SNARE: (3,)},
+        ],
         "test": [{KICK: (0, 2), SNARE: (1, 3, 4)}],
     },
     7: {
-        "train": [{KICK: (0, 2, 4), SNARE: (1, 3, 5, 6)}, {KICK: (0, 4), SNARE: (2, 5)}],
+        "train": [
+            {KICK: (0, 2, 4), SNARE: (1, 3, 5, 6)},
+            {KICK: (0, 4), SNARE: (2, 5)},
+            {KICK: (0, 2, 3.5), SNARE: (1, 4, 6)},
+            {KICK: (0, 3), SNARE: (2, 5)},
+        ],
         "test": [{KICK: (0, 3.5, 4), SNARE: (2, 6)}],
     },
 }
@@ -76,6 +115,7 @@ def write_drums(beats_per_bar: int, bars: int, half: str, rng: Generator, *, com
             [CLOSED_HAT, CLOSED_HAT, RIDE, OPEN_HAT, TAMBOURINE, SHAKER, 0], p=[0.3, 0.2, 0.15, 0.08, 0.06, 0.06, 0.15]
         )
     )
+    hat = hat if hat or chosen else CLOSED_HAT
     grid = float(rng.choice([1.0, 0.5, 0.25], p=[0.2, 0.6, 0.2]))
     if compound:
         grid = float(rng.choice([1.0, 1 / 3], p=[0.3, 0.7]))

@@ -36,7 +36,7 @@ MEMORY: Final = 0.99
 STRETCH: Final = (0.8, 1.25)
 SHIFT_BANDS: Final = 4
 # Sources in which every excerpt is drawn as often; music without drums needs most.
-SHARES: Final = {"sketch": 2.0, "band": 2.0, "hymn": 2.0, "tune": 2.0, "drums": 1.2, "clicks": 0.35, "free": 0.45}
+SHARES: Final = {"sketch": 2.0, "band": 2.0, "hymn": 2.0, "tune": 2.0, "drums": 1.6, "clicks": 0.4, "free": 0.45}
 
 
 class Material:

@@ -104,7 +104,7 @@ class AudioAnalysis:
         self._measure(self._blocks.drain())
         self._stereo.finish()
         rows, harmony = self._bands.finish(), self._chroma.finish()
-        heard = hear_beats(rows)
+        heard = hear_beats(rows, harmony)
         centroids_hz = self._brightness.finish()
         whole_peaks, *section_peaks = self._true_peaks.finish()
         sections = tuple(

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from segue_analyzer.rhythm.bands import HOPS_PER_SECOND
+from segue_analyzer.rhythm.downbeats import downbeat_log_odds
 
 if TYPE_CHECKING:
-    from segue_audio.arrays import Float32, Float64, Index
+    from segue_analyzer.rhythm.network import BeatActivations
+    from segue_audio.arrays import Float64, Index
 
 _METRES: Final = {4: 0.0, 3: -1.0, 2: -2.0, 6: -4.0, 5: -3.0, 7: -4.0}
 """Beats of a bar, with the log weight of a piece in it."""
 _CHANGE_COST: Final = 7.0
 """Nats for a bar of another length."""
 _LEAST_BARS: Final = 2
-_EDGE_S: Final = 0.6
 _LEAST_CHANCE: Final = 0.02
 _LEAST_EVIDENCE: Final = 0.08
 _LEAST_PLANNED_EVIDENCE: Final = 0.03
@@ -34,14 +34,15 @@ class Bars:
     """Nats a beat gained over downbeats at random."""
 
 
-def find_bars(beats_s: Float64, log_odds: Float32, beats_per_bar: int | None = None) -> Bars | None:
+def find_bars(beats_s: Float64, heard: BeatActivations, beats_per_bar: int | None = None) -> Bars | None:
     """Find the bars; None when no metre is distinct, or there are too few beats. A plan gives the metre."""
     if beats_per_bar == 1:
         return Bars(np.arange(len(beats_s)), 1, 0.0)
     metres = _METRES if beats_per_bar is None else {beats_per_bar: 0.0}
     if len(beats_s) < _LEAST_BARS * min(metres):
         return None
-    chance = _chance_at(beats_s, log_odds)
+    log_odds = np.clip(downbeat_log_odds(heard, beats_s), -30, 30)
+    chance: Float64 = np.clip(1 / (1 + np.exp(-log_odds)), _LEAST_CHANCE, 1 - _LEAST_CHANCE)
     places, lengths = _best_places(np.log(chance), np.log1p(-chance), metres)
     downbeats = np.flatnonzero(places == 0)
     if len(downbeats) == 0:
@@ -51,18 +52,6 @@ def find_bars(beats_s: Float64, log_odds: Float32, beats_per_bar: int | None = N
         return None
     values, counts = np.unique(lengths, return_counts=True)
     return Bars(downbeats, int(values[counts.argmax()]), evidence)
-
-
-def _chance_at(beats_s: Float64, log_odds: Float32) -> Float64:
-    """Return the chance of a downbeat at each beat: the highest within 40 ms."""
-    hops = np.round(beats_s * HOPS_PER_SECOND).astype(np.intp)[:, None] + np.arange(-2, 3)
-    highest = log_odds[np.clip(hops, 0, len(log_odds) - 1)].max(axis=1).astype(np.float64)
-    chance: Float64 = np.clip(1 / (1 + np.exp(-np.clip(highest, -30, 30))), _LEAST_CHANCE, 1 - _LEAST_CHANCE)
-    # At the ends of the sound the network has half of its surroundings: these beats say nothing.
-    inside = (beats_s > _EDGE_S) & (beats_s < len(log_odds) / HOPS_PER_SECOND - _EDGE_S)
-    usual = float(np.median(chance[inside])) if inside.any() else _LEAST_CHANCE
-    known: Float64 = np.where(inside, chance, usual)
-    return known
 
 
 def _best_places(opens: Float64, follows: Float64, metres: dict[int, float]) -> tuple[Index, Index]:

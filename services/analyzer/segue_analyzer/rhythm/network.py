@@ -5,18 +5,18 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
-from importlib import resources
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from segue_analyzer.rhythm.bands import BANDS, HOPS_PER_SECOND, level_of, levelled
+from segue_analyzer.tonality.weights import stored_weights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from segue_analyzer.tonality.chroma import Harmony
     from segue_audio.arrays import Float32
 
 WEIGHTS: Final = "beat_network.npz"
@@ -37,20 +37,24 @@ _DOWNBEAT_WEIGHT: Final = float(np.log(6.0))
 
 @dataclass(frozen=True, slots=True)
 class BeatActivations:
-    """Log odds of a beat and of a downbeat, 50 times a second."""
+    """Log odds of a beat and of a downbeat, 50 times a second, and the harmony of the same sound."""
 
     beat: Float32
     downbeat: Float32
+    harmony: Harmony | None = None
 
     def part(self, first_s: float, end_s: float) -> BeatActivations:
         """Return the part between two times."""
         first, end = (max(0, round(at * HOPS_PER_SECOND)) for at in (first_s, end_s))
-        return BeatActivations(self.beat[first:end], self.downbeat[first:end])
+        harmony = self.harmony.part(first_s, end_s) if self.harmony else None
+        return BeatActivations(self.beat[first:end], self.downbeat[first:end], harmony)
 
 
-def hear_beats(rows: np.ndarray[tuple[int, int], np.dtype[np.float16]]) -> BeatActivations:
+def hear_beats(
+    rows: np.ndarray[tuple[int, int], np.dtype[np.float16]], harmony: Harmony | None = None
+) -> BeatActivations:
     """Run the network over a recording of any length, in windows."""
-    weights = network_weights()
+    weights = stored_weights(__package__ or "", WEIGHTS)
     loudest = level_of(rows)
     found = np.full((len(rows), 2), SILENT, dtype=np.float32)
     for start in range(0, len(rows), _WINDOW_HOPS):
@@ -62,14 +66,7 @@ def hear_beats(rows: np.ndarray[tuple[int, int], np.dtype[np.float16]]) -> BeatA
             bands = levelled(window, level)
             sounds = bands[kept].max(axis=1) > _LEAST_BAND
             found[start : start + _WINDOW_HOPS][sounds] = run_network(weights, bands)[kept][sounds]
-    return BeatActivations(found[:, 0].copy(), found[:, 1] - np.float32(_DOWNBEAT_WEIGHT))
-
-
-@functools.cache
-def network_weights() -> Mapping[str, Float32]:
-    """Return the weights; they are stored as half floats."""
-    with (resources.files("segue_analyzer.rhythm") / WEIGHTS).open("rb") as file, np.load(file) as stored:
-        return {name: stored[name].astype(np.float32) for name in stored.files}
+    return BeatActivations(found[:, 0].copy(), found[:, 1] - np.float32(_DOWNBEAT_WEIGHT), harmony)
 
 
 def run_network(weights: Mapping[str, Float32], bands: Float32) -> Float32:

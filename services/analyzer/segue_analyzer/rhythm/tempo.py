@@ -10,6 +10,7 @@ import numpy as np
 from segue_analyzer.rhythm.bands import HOPS_PER_SECOND
 from segue_analyzer.rhythm.bars import find_bars
 from segue_analyzer.rhythm.beats import FASTEST, SLOWEST, find_beats
+from segue_analyzer.rhythm.downbeats import highest_near
 from segue_analyzer.rhythm.network import SILENT
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _LEAST_WEAKER: Final = 0.65
 _FAST: Final = 110.0
 _MOST_ALTERNATING: Final = 1.0
 """Where every second beat is weaker than the first number, the tempo is half; above a fast tempo also where they
-alternate by more than this, in nats. Chosen on the excerpts `--check` of training/beats."""
+alternate by more than this, in nats. Chosen on the excerpts `--part check` of training/beats."""
 _NEAR: Final = 0.12
 """Distances this near to the middle one count for the tempo."""
 
@@ -64,7 +65,7 @@ def find_pulse(heard: BeatActivations, planned: float | None = None, beats_per_b
     other = tempo * (0.5 if half >= double else 2.0)
     if not SLOWEST / 1.5 <= other <= FASTEST * 1.5:
         other = tempo * (2.0 if half >= double else 0.5)
-    bars = find_bars(beats, heard.downbeat, beats_per_bar)
+    bars = find_bars(beats, heard, beats_per_bar)
     downbeats = beats[bars.downbeats] if bars else beats[:0]
     confidence = _between(level, _LEAST_HEARD, _SURELY_HEARD) * _between(share, _LEAST_SHARE, _SURE_SHARE)
     candidates = _candidates(tempo, confidence, half, double)
@@ -93,9 +94,7 @@ def _between(value: float, low: float, high: float) -> float:
 
 def chances(heard: BeatActivations, times_s: Float64) -> Float64:
     """Return the chance of a beat at each time: the highest within 40 ms."""
-    hops = np.round(times_s * HOPS_PER_SECOND).astype(np.intp)[:, None] + np.arange(-2, 3)
-    highest = heard.beat[np.clip(hops, 0, len(heard.beat) - 1)].max(axis=1).astype(np.float64)
-    found: Float64 = 1 / (1 + np.exp(-np.clip(highest, -30, 30)))
+    found: Float64 = 1 / (1 + np.exp(-np.clip(highest_near(heard.beat, times_s), -30, 30)))
     return found
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from segue_analyzer.report import MeasuredKey
 from segue_analyzer.tonality.chroma import FRAMES_PER_SECOND
+from segue_analyzer.tonality.key_network import key_log_chances, summed
 from segue_music.elements import Key, Mode
 from segue_music.theory import FLAT_NAMES, SHARP_NAMES, uses_flats
 
@@ -24,6 +25,8 @@ _NATURAL_MINOR: Final = np.array([0.712, 0.084, 0.474, 0.618, 0.049, 0.460, 0.10
 # Profile of the bass: the tonic, then the fifth and the fourth.
 _BASS: Final = np.array([1.0, 0.05, 0.25, 0.2, 0.25, 0.5, 0.05, 0.6, 0.15, 0.3, 0.15, 0.1])
 _BASS_WEIGHT: Final = 0.2
+_PROFILE_WEIGHT: Final = 6.0
+"""Nats for a correlation of 1: the profiles come from real music, and hold the network near it."""
 _LEAST_S: Final = 0.4
 _LEAST_TONE_SHARE: Final = 0.06
 """Drums, clicks and speech reach 0.014, noise 0.033; music with tones has 0.12 or more (training half of
@@ -34,20 +37,28 @@ _CLEAR_PURITY: Final = 0.25
 
 def find_key(harmony: Harmony) -> MeasuredKey | None:
     """Find the key; None without tones. A key that fits badly has a low confidence."""
-    heard = harmony.level > max(float(harmony.level.max(initial=0.0)) * 0.02, 1e-9)
+    heard = sounding(harmony)
     if heard.sum() < _LEAST_S * FRAMES_PER_SECOND or harmony.tone_share < _LEAST_TONE_SHARE:
         return None
-    treble, bass = _summed(harmony.treble[heard]), _summed(harmony.bass[heard])
+    treble, bass = summed(harmony.treble[heard]), summed(harmony.bass[heard])
     mixed = treble + 0.25 * bass
-    fits = _fits(mixed, bass)
-    order = np.argsort(fits)[::-1]
-    best = float(fits[order[0]])
     if np.count_nonzero(mixed > 0.05 * mixed.max()) < 2:
         return None
-    margin = best - float(fits[order[1]])
-    confidence = float(np.clip(best, 0.0, 1.0) * np.clip(0.25 + margin / 0.2, 0.0, 1.0))
+    fits = _fits(mixed, bass)
+    log_chances = key_log_chances(harmony.treble[heard], harmony.bass[heard]) + _PROFILE_WEIGHT * fits
+    chances = np.exp(log_chances - log_chances.max())
+    order = np.argsort(chances)[::-1]
+    confidence = float(chances[order[0]] / chances.sum()) * float(np.clip(fits[order[0]], 0.0, 1.0))
     confidence *= min(1.0, harmony.purity / _CLEAR_PURITY)
     return MeasuredKey(key_at(int(order[0])), confidence, key_at(int(order[1])))
+
+
+def sounding(harmony: Harmony) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Return which frames have tones."""
+    found: np.ndarray[tuple[int], np.dtype[np.bool_]] = harmony.level > max(
+        float(harmony.level.max(initial=0.0)) * 0.02, 1e-9
+    )
+    return found
 
 
 def key_at(index: int) -> Key:
@@ -61,13 +72,6 @@ def overall_chroma(harmony: Harmony) -> tuple[float, ...]:
     """Return the strength of each pitch class, with sum 1; empty without tones."""
     total = harmony.treble.sum(axis=0) + harmony.bass.sum(axis=0)
     return tuple((total / total.sum()).tolist()) if total.sum() > 1e-9 else ()
-
-
-def _summed(rows: Float64) -> Float64:
-    """Return the sum of frames, with the loudness of each compressed."""
-    loudness = np.sqrt((rows**2).sum(axis=1, keepdims=True))
-    compressed: Float64 = (rows / np.sqrt(np.maximum(loudness, 1e-9))).sum(axis=0)
-    return compressed / max(float(compressed.sum()), 1e-12)
 
 
 def _fits(mixed: Float64, bass: Float64) -> Float64:
