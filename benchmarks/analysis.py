@@ -184,13 +184,14 @@ def material(given: argparse.Namespace, share: float, half: str = "test") -> Ite
 def store(excerpt: Excerpt, path: Path) -> None:
     """Keep an excerpt for the next run."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    labels = {
+    labels: dict[str, Any] = {
         "beats": excerpt.beats, "beats_per_bar": excerpt.beats_per_bar, "no_key": excerpt.no_key,
         "key": np.array(excerpt.key or (), dtype=np.int64),
     }  # fmt: skip
     if excerpt.downbeats is not None:
         labels["downbeats"] = excerpt.downbeats
-    np.savez(path, name=excerpt.name, source=excerpt.source, sound=excerpt.sound, rate=excerpt.rate, **labels)
+    labels |= {"name": excerpt.name, "source": excerpt.source, "sound": excerpt.sound, "rate": excerpt.rate}
+    np.savez(path, allow_pickle=False, **labels)
 
 
 def stored(path: Path) -> Excerpt:
@@ -294,9 +295,9 @@ def add_earlier(found: dict[str, Scores], rows: list[dict[str, Any]]) -> None:
 def print_tables(found: dict[str, Scores]) -> None:
     """Print all measures with their intervals, and those of the analyzer by source."""
     heading("Accuracy of the analysis")
-    lines = []
+    lines: list[list[str]] = []
     for name, scores in found.items():
-        cells = [name, len(scores.rows)]
+        cells = [name, str(len(scores.rows))]
         for measure in MEASURES:
             values = scores.of(measure)
             low, high = interval(values)
@@ -308,7 +309,7 @@ def print_tables(found: dict[str, Scores]) -> None:
     if "segue" not in found:
         return
     heading("Accuracy of the analyzer by source")
-    by_source = []
+    by_source: list[list[str]] = []
     for source in SOURCES:
         cells = [source]
         for measure in MEASURES:
@@ -322,7 +323,7 @@ def print_tables(found: dict[str, Scores]) -> None:
 def print_drop(dev: dict[str, Scores], test: dict[str, Scores]) -> None:
     """Print what is lost from the training half to the test half, with the interval of the difference."""
     heading("Drop from the training half to the test half")
-    lines = []
+    lines: list[list[str]] = []
     for measure in MEASURES:
         here, there = dev["segue"].of(measure), test["segue"].of(measure)
         if len(here) == 0 or len(there) == 0:

@@ -5,6 +5,8 @@ no dependencies of this project, and live in an environment of whoever compares.
 and writes a line of JSON for each.
 """
 
+# pyright: basic, reportMissingImports=false
+
 from __future__ import annotations
 
 import json
@@ -17,7 +19,7 @@ from typing import Any
 import numpy as np
 
 RATES = {"librosa": 22_050, "aubio": 44_100, "essentia": 44_100}
-MEASURES = {
+MEASURES: dict[str, tuple[str, ...]] = {
     "librosa": ("Acc1", "Acc2", "beat F", "key", "MIREX"),
     "aubio": ("Acc1", "Acc2", "beat F"),
     "essentia": ("Acc1", "Acc2", "beat F", "key", "MIREX"),

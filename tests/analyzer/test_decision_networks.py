@@ -1,4 +1,4 @@
-"""The networks that decide bars and key: their weights are those of the record, and no key is preferred."""
+"""The networks that decide octave, bars and key: their weights are those of the record, and no key is preferred."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 from segue_analyzer.rhythm.downbeats import downbeat_log_odds
 from segue_analyzer.rhythm.network import BeatActivations
+from segue_analyzer.rhythm.octaves import fitting_ratio
 from segue_analyzer.tonality.chroma import FRAMES_PER_SECOND, Harmony
 from segue_analyzer.tonality.key_network import key_log_chances
 
@@ -36,7 +37,7 @@ def heard(moved: int = 0) -> BeatActivations:
     return BeatActivations(beat, np.full(1_000, -3.0, dtype=np.float32), harmony(moved))
 
 
-@pytest.mark.parametrize("path", sorted(RECORD.glob("*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(RECORD.glob("*_network.json")), ids=lambda path: path.stem)
 def test_the_weights_are_those_of_the_record(path: Path) -> None:
     row = json.loads(path.read_text())
     content = (ROOT / row["file"]).read_bytes()
@@ -61,3 +62,8 @@ def test_every_transposition_of_the_tones_transposes_the_chances_of_the_keys() -
         there = harmony(moved)
         expected = np.concatenate([np.roll(chances[:12], moved), np.roll(chances[12:], moved)])
         assert key_log_chances(there.treble, there.bass) == pytest.approx(expected, abs=1e-4)
+
+
+def test_of_a_chain_and_every_second_of_its_beats_the_heard_ones_are_found() -> None:
+    assert fitting_ratio(heard(), BEATS, 120.0) == 1.0
+    assert fitting_ratio(heard(), np.arange(0.5, 19.9, 0.25), 240.0) == 0.5

@@ -1,1 +1,1 @@
-"""Small networks that decide after the beat network has heard: bars and key."""
+"""Small networks that decide after the beat network has heard: octave, bars and key."""

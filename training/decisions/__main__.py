@@ -10,10 +10,10 @@ from pathlib import Path
 
 import torch
 
-from training.decisions import bars, keys
+from training.decisions import bars, keys, octaves
 from training.decisions.heard import heard_in
 
-KINDS = {"bars": bars.train, "keys": keys.train}
+KINDS = {"bars": bars.train, "octaves": octaves.train, "keys": keys.train}
 
 
 def main() -> int:

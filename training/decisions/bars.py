@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 from segue_analyzer.rhythm.beats import find_beats
-from segue_analyzer.rhythm.downbeats import DILATIONS, FEATURES, beat_features
+from segue_analyzer.rhythm.downbeats import DILATIONS, FEATURES, FIRST_HARMONIC, beat_features
 from training.decisions.fit import fit, new_weights, write
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ DROPOUT = 0.2
 LEAST_RIGHT = 0.6
 EVEN = 0.15
 """Share of excerpts whose beats are made alike: nothing then tells a bar, and any beat opens one in four."""
+WITHOUT_HARMONY = 0.2
+"""Share of excerpts that are heard as drums are."""
 SHAPES: dict[str, tuple[int, ...]] = {
     "enter.weight": (CHANNELS, FEATURES),
     "enter.bias": (CHANNELS,),
@@ -80,6 +82,8 @@ def _batch(
             row, right = row.mean(axis=0) + noise, np.full(len(row), 0.25, dtype=np.float32)
         first = int(torch.randint(max(1, len(row) - CROP + 1), (1,), generator=random))
         count = min(CROP, len(row))
+        if float(torch.rand(1, generator=random)) < WITHOUT_HARMONY:
+            row = np.concatenate([row[:, :FIRST_HARMONIC], np.zeros_like(row[:, FIRST_HARMONIC:])], axis=1)
         features[place, :count] = torch.from_numpy(row[first : first + count])
         targets[place, :count] = torch.from_numpy(right[first : first + count])
         known[place, :count] = 1

@@ -24,10 +24,12 @@ if TYPE_CHECKING:
 
 WEIGHTS: Final = "downbeat_network.npz"
 FEATURES: Final = 39
+FIRST_HARMONIC: Final = 6
+"""Columns from here on tell of the harmony; they are 0 without one."""
 DILATIONS: Final = (1, 2, 4)
 _LAGS: Final = 8
 _EDGE_S: Final = 0.6
-_LEAST_TONE_SHARE: Final = 0.06
+_LEAST_TONE_SHARE: Final = 0.05
 """Below it there is no harmony: drums and noise are alike by chance."""
 
 
@@ -75,8 +77,10 @@ def _harmonic_columns(harmony: Harmony | None, beats_s: Float64, periods: Float6
         return [np.zeros(count)] * (4 * _LAGS + 1)
     columns: list[Float64] = []
     for rows in (harmony.treble, harmony.bass):
-        tones = sum(_at(rows, beats_s + part * periods) for part in (0.3, 0.5, 0.7))
-        tones = tones / np.maximum(np.sqrt((tones**2).sum(axis=1, keepdims=True)), 1e-9)
+        tones = np.zeros((count, rows.shape[1]))
+        for part in (0.3, 0.5, 0.7):
+            tones += _at(rows, beats_s + part * periods)
+        tones /= np.maximum(np.sqrt((tones**2).sum(axis=1, keepdims=True)), 1e-9)
         for lag in range(1, _LAGS + 1):
             likeness = (tones[lag:] * tones[:-lag]).sum(axis=1)
             missing = np.full(count - len(likeness), 0.5)

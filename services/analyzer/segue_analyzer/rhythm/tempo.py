@@ -12,6 +12,7 @@ from segue_analyzer.rhythm.bars import find_bars
 from segue_analyzer.rhythm.beats import FASTEST, SLOWEST, find_beats
 from segue_analyzer.rhythm.downbeats import highest_near
 from segue_analyzer.rhythm.network import SILENT
+from segue_analyzer.rhythm.octaves import fitting_ratio
 
 if TYPE_CHECKING:
     from segue_analyzer.rhythm.network import BeatActivations
@@ -24,11 +25,6 @@ _SURELY_HEARD: Final = 0.7
 _LEAST_SHARE: Final = 0.3
 _SURE_SHARE: Final = 0.7
 """The same for the share of the sound that the beats span: in speech some syllables are regular by chance."""
-_LEAST_WEAKER: Final = 0.65
-_FAST: Final = 110.0
-_MOST_ALTERNATING: Final = 1.0
-"""Where every second beat is weaker than the first number, the tempo is half; above a fast tempo also where they
-alternate by more than this, in nats. Chosen on the excerpts `--part check` of training/beats."""
 _NEAR: Final = 0.12
 """Distances this near to the middle one count for the tempo."""
 
@@ -52,8 +48,8 @@ def find_pulse(heard: BeatActivations, planned: float | None = None, beats_per_b
     beats = find_beats(heard.beat, planned)
     if len(beats) < _LEAST_BEATS:
         return None
-    if planned is None and _is_double(chances(heard, beats), tempo_of(beats)):
-        beats = find_beats(heard.beat, tempo_of(beats) / 2)
+    if planned is None and (ratio := fitting_ratio(heard, beats, tempo_of(beats))) != 1.0:
+        beats = find_beats(heard.beat, tempo_of(beats) * ratio)
     if len(beats) < _LEAST_BEATS:
         return None
     chance = chances(heard, beats)
@@ -104,16 +100,6 @@ def tempo_of(beats: Float64) -> float:
     middle = float(np.median(distances))
     near = distances[np.abs(distances / middle - 1) < _NEAR]
     return 60.0 / float(near.mean())
-
-
-def _is_double(chance: Float64, tempo: float) -> bool:
-    """Return whether every second beat is so weak that it lies between beats."""
-    if tempo / 2 < SLOWEST:
-        return False
-    if _weaker_half(chance) < _LEAST_WEAKER:
-        return True
-    odds = np.log(chance / (1 - chance)).clip(-6, 6)
-    return tempo > _FAST and abs(float(odds[::2].mean() - odds[1::2].mean())) > _MOST_ALTERNATING
 
 
 def _weaker_half(chance: Float64) -> float:

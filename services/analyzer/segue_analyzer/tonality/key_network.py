@@ -51,5 +51,5 @@ def run_on_transpositions(weights: Mapping[str, Float32], rows: Float64) -> Floa
     """Return a score of each key; `training/decisions` has the same network in torch."""
     moved = np.stack([np.roll(rows, -tonic, axis=1).ravel() for tonic in range(12)])
     hidden = np.maximum(0, moved @ weights["enter.weight"].T + weights["enter.bias"])
-    scores: Float64 = (hidden @ weights["out.weight"].T + weights["out.bias"]).T.ravel()
+    scores: Float64 = (hidden @ weights["out.weight"].T + weights["out.bias"]).astype(np.float64).T.ravel()
     return scores
