@@ -70,7 +70,7 @@ def librosa(sound: np.ndarray, rate: int) -> dict[str, Any]:
 
 def aubio(sound: np.ndarray, rate: int) -> dict[str, Any]:
     """Hear with aubio's beat tracker."""
-    import aubio as program
+    import aubio as program  # type: ignore[import-not-found]  # under the GPL: where somebody has installed it
 
     hop = 512
     tracker = program.tempo("default", 1024, hop, rate)
@@ -82,7 +82,7 @@ def aubio(sound: np.ndarray, rate: int) -> dict[str, Any]:
 
 def essentia(sound: np.ndarray, rate: int) -> dict[str, Any]:
     """Hear with essentia's multifeature beat tracker, and its key extractor with the profile bgate."""
-    import essentia as program
+    import essentia as program  # type: ignore[import-not-found]  # under the AGPL: the same
 
     program.log.infoActive = program.log.warningActive = False
     from essentia import standard

@@ -67,7 +67,8 @@ def train(material: list[Heard]) -> list[dict[str, Any]]:
 
 def near(found: np.ndarray, true: np.ndarray) -> np.ndarray:
     """Return which of the found times are near a true one."""
-    return np.abs(found[:, None] - true).min(axis=1) < NEAR_S
+    hits: np.ndarray = np.abs(found[:, None] - true).min(axis=1) < NEAR_S
+    return hits
 
 
 def _batch(

@@ -26,7 +26,8 @@ _PRESENT: Final = 0.35
 def key_log_chances(treble: Float64, bass: Float64) -> Float64:
     """Return the log of the chance of each key, major from C up and then minor, of pitch classes over time."""
     scores = run_on_transpositions(stored_weights(__package__ or "", WEIGHTS), key_rows(treble, bass))
-    return scores - np.log(np.exp(scores - scores.max()).sum()) - scores.max()
+    found: Float64 = scores - np.log(np.exp(scores - scores.max()).sum()) - scores.max()
+    return found
 
 
 def key_rows(treble: Float64, bass: Float64) -> Float64:
@@ -36,8 +37,9 @@ def key_rows(treble: Float64, bass: Float64) -> Float64:
     present = (mixed > _PRESENT * mixed.max(axis=1, keepdims=True)) & (mixed > 0)
     whole = summed(treble)
     rows = [whole, summed(bass), summed(mixed[:part]), summed(mixed[-part:]), np.sqrt(whole), present.mean(axis=0)]
-    found = np.stack(rows)
-    return found / np.maximum(found.mean(axis=1, keepdims=True), 1e-9) - 1
+    stacked = np.stack(rows)
+    found: Float64 = stacked / np.maximum(stacked.mean(axis=1, keepdims=True), 1e-9) - 1
+    return found
 
 
 def summed(rows: Float64) -> Float64:
