@@ -16,7 +16,7 @@ from segued.exits import CliError, ExitCode, cli_error, print_error, print_note
 from segued.output.cue_sheet import cue_sheet
 from segued.output.files import audio_sources, check_targets
 from segued.output.progress import ReadyNote
-from segued.output.report_view import COLUMNS, csv_line, report_row, write_report
+from segued.output.report_view import COLUMNS, csv_line, partial_text, report_row, write_report
 from segued.output.terminal import console, write_line
 
 if TYPE_CHECKING:
@@ -73,8 +73,11 @@ async def _measure(client: Client, source: Path | str, arguments: argparse.Names
     states: list[Analysis] = []
 
     def note(analysis: Analysis) -> None:
+        is_news = analysis.partial.HasField("tempo") and not any(each.partial.HasField("tempo") for each in states)
         states.append(analysis)
         ready.note(analysis)
+        if is_news and is_alone and not arguments.json and not arguments.csv:
+            print_note(partial_text(analysis.partial))
 
     accepted = False
     try:

@@ -64,6 +64,16 @@ def _key_name(estimate: analyzer_pb2.KeyEstimate) -> str:
     return theory.key_name(codec.from_message(Key, estimate.key))
 
 
+def partial_text(message: analyzer_pb2.PartialReport) -> str:
+    """Return what is known before the report."""
+    parts = [f"{message.integrated_lufs:.1f} LUFS"] if message.HasField("integrated_lufs") else []
+    if message.HasField("tempo"):
+        parts.append(f"{message.tempo.quarters_per_minute:.1f} quarters a minute ({message.tempo.confidence:.0%})")
+    if message.HasField("key"):
+        parts.append(f"{_key_name(message.key)} ({message.key.confidence:.0%})")
+    return f"so far: {', '.join(parts)}"
+
+
 def write_report(message: analyzer_pb2.Report, console: Console) -> None:
     """Write what was measured: a table on a terminal, else one line for each value."""
     rows = _rows(message)

@@ -19,6 +19,7 @@ from segue_analyzer.faults.clicks import ClickDetector
 from segue_analyzer.faults.detectors import MAX_FAULTS, ClippingDetector, DcDetector, RunCollector, SilenceDetector
 from segue_analyzer.loudness import BassLoudness, SectionLoudness, SectionPeaks, with_peaks
 from segue_analyzer.mixes.tracks import Features, find_tracks
+from segue_analyzer.partial import sketched
 from segue_analyzer.plan_comparison import energy_correlation, key_matches, tempo_matches, with_music_compared
 from segue_analyzer.plan_timeline import PlanTimeline, SectionSpan, in_quarters
 from segue_analyzer.report import FaultKind, LocalTempo, MeasuredTempo, Report, SectionReport, TempoCandidate
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from segue_analyzer.curves.onsets import Attacks
+    from segue_analyzer.partial import Sketched
     from segue_analyzer.plan_timeline import PlannedSpan
     from segue_analyzer.report import Fault, Track
     from segue_analyzer.rhythm.network import BeatActivations
@@ -98,6 +100,10 @@ class AudioAnalysis:
         self.frames += len(block)
         for piece in self._blocks.push(block):
             self._measure(piece)
+
+    def partial(self) -> Sketched:
+        """Return what is known so far."""
+        return sketched(self._measured, self._loudness, self._bands, self._chroma)
 
     def report(self) -> Report:
         """End the recording and return the report."""

@@ -11,12 +11,21 @@ from segue_music import codec
 from segue_music.theory import camelot
 
 if TYPE_CHECKING:
+    from segue_analyzer.partial import Sketched
     from segue_analyzer.report import MeasuredKey, MeasuredTempo, Report, SectionReport, Track
     from segue_audio.loudness import Loudness
 
-    Measured = analyzer_pb2.Report | analyzer_pb2.SectionAnalysis | analyzer_pb2.Track
+    Measured = analyzer_pb2.Report | analyzer_pb2.SectionAnalysis | analyzer_pb2.Track | analyzer_pb2.PartialReport
 
 _LOUDNESS_FIELDS = tuple(field.name for field in audio_pb2.Loudness.DESCRIPTOR.fields)
+
+
+def partial_message(sketched: Sketched) -> analyzer_pb2.PartialReport:
+    """Encode a partial report."""
+    message = analyzer_pb2.PartialReport(frames=sketched.frames, integrated_lufs=sketched.integrated_lufs)
+    _tempo(sketched.tempo, message)
+    _key(sketched.key, message)
+    return message
 
 
 def report_message(report: Report, sound_format: audio_pb2.AudioFormat) -> analyzer_pb2.Report:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import tempfile
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from segue.analyzer.v1 import analyzer_pb2, analyzer_pb2_grpc
 from segue.audio.v1 import audio_pb2
 from segue_analyzer.analysis import AudioAnalysis
-from segue_analyzer.messages import report_message
+from segue_analyzer.messages import partial_message, report_message
 from segue_analyzer.plan_timeline import SectionSpan, lay_out_plan
 from segue_analyzer.requests import PcmReader, read_start, receive_file
 from segue_analyzer.stems.separation_call import SeparationCall, add_vocals
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 SERVICE: Final = "segue.analyzer.v1.AnalyzerService"
 _PROGRESS_S: Final = 0.5
+_PARTIAL_S: Final = 1.0
 _WARM_RATE: Final = 44_100
 
 
@@ -161,10 +163,16 @@ class _Call:
     async def measure(self, blocks: AsyncIterator[Float32]) -> AsyncIterator[analyzer_pb2.AnalyzeResponse]:
         """Measure block by block; yields progress at most twice a second, and the report last."""
         last_sent = time.monotonic()
+        next_partial_frame, last_partial = self._format.sample_rate, -math.inf
         async for block in blocks:
             await asyncio.to_thread(self._analysis.push, block)
             if self._vocals is not None:
                 await asyncio.to_thread(self._vocals.push, block)
+            if self._analysis.frames >= next_partial_frame and time.monotonic() - last_partial >= _PARTIAL_S:
+                # New audio too: a stream that stands still has no news.
+                next_partial_frame, last_partial = self._analysis.frames + self._format.sample_rate, time.monotonic()
+                known = partial_message(await asyncio.to_thread(self._analysis.partial))
+                yield analyzer_pb2.AnalyzeResponse(partial=known)
             if time.monotonic() - last_sent >= _PROGRESS_S:
                 last_sent = time.monotonic()
                 done = analyzer_pb2.AnalyzeProgress(frames_done=self._analysis.frames)

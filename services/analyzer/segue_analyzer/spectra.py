@@ -122,6 +122,11 @@ class GrowingRows:
         """Append rows of shape (n, columns)."""
         self._values += rows.astype(self._kind).tobytes()
 
+    def latest(self, count: int) -> NDArray[Any]:
+        """Return a copy of the last rows, so that others can be appended."""
+        first = len(self._values) - count * self._columns * np.dtype(self._kind).itemsize
+        return np.frombuffer(bytes(self._values[max(0, first) :]), dtype=self._kind).reshape(-1, self._columns)
+
     def rows(self) -> NDArray[Any]:
         """Return all rows without a copy; while the array lives, no rows can be appended."""
         return np.frombuffer(self._values, dtype=self._kind).reshape(-1, self._columns)

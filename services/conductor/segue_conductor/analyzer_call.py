@@ -44,6 +44,7 @@ async def analyze_file(
     start: analyzer_pb2.AnalyzeStart,
     timeout_s: float,
     progress: Callable[[float], Awaitable[None]],
+    partial: Callable[[analyzer_pb2.PartialReport], Awaitable[None]] | None = None,
 ) -> analyzer_pb2.Report:
     """Measure an encoded file; `progress` receives the fraction of its bytes that was sent."""
 
@@ -53,7 +54,7 @@ async def analyze_file(
             yield analyzer_pb2.AnalyzeRequest(file=piece)
             await progress((piece.offset + len(piece.data)) / max(1, ref.length))
 
-    return await request_report(peers, requests(), timeout_s)
+    return await request_report(peers, requests(), timeout_s, partial)
 
 
 async def separate_file(
@@ -95,12 +96,17 @@ async def request_stems(
 
 
 async def request_report(
-    peers: Peers, requests: AsyncIterator[analyzer_pb2.AnalyzeRequest], timeout_s: float
+    peers: Peers,
+    requests: AsyncIterator[analyzer_pb2.AnalyzeRequest],
+    timeout_s: float,
+    partial: Callable[[analyzer_pb2.PartialReport], Awaitable[None]] | None = None,
 ) -> analyzer_pb2.Report:
-    """Send audio to the analyzer and wait for its report."""
+    """Send audio to the analyzer and wait for its report; `partial` receives what is known before."""
     answers = exchange(peers.analyzer.Analyze, requests, service="analyzer", timeout_s=timeout_s)
     async with contextlib.aclosing(answers):
         async for response in answers:
+            if partial is not None and response.HasField("partial"):
+                await partial(response.partial)
             if response.WhichOneof("message") == "report":
                 report: analyzer_pb2.Report = response.report
                 return report

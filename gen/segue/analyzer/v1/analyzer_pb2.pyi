@@ -1160,6 +1160,42 @@ class AnalyzeProgress(google.protobuf.message.Message):
 global___AnalyzeProgress = AnalyzeProgress
 
 @typing.final
+class PartialReport(google.protobuf.message.Message):
+    """PartialReport is what is known of a recording while it arrives."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FRAMES_FIELD_NUMBER: builtins.int
+    INTEGRATED_LUFS_FIELD_NUMBER: builtins.int
+    TEMPO_FIELD_NUMBER: builtins.int
+    KEY_FIELD_NUMBER: builtins.int
+    frames: builtins.int
+    """frames is the length of the audio that was measured."""
+    integrated_lufs: builtins.float
+    """integrated_lufs is the gated loudness so far. Absence means less than 0.4 s, or silence."""
+    @property
+    def tempo(self) -> global___TempoEstimate:
+        """tempo is the tempo of the last half minute, without beats. Absence means not found yet."""
+
+    @property
+    def key(self) -> global___KeyEstimate:
+        """key is the key of the last two minutes. Absence means not found yet."""
+
+    def __init__(
+        self,
+        *,
+        frames: builtins.int = ...,
+        integrated_lufs: builtins.float | None = ...,
+        tempo: global___TempoEstimate | None = ...,
+        key: global___KeyEstimate | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_integrated_lufs", b"_integrated_lufs", "integrated_lufs", b"integrated_lufs", "key", b"key", "tempo", b"tempo"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_integrated_lufs", b"_integrated_lufs", "frames", b"frames", "integrated_lufs", b"integrated_lufs", "key", b"key", "tempo", b"tempo"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_integrated_lufs", b"_integrated_lufs"]) -> typing.Literal["integrated_lufs"] | None: ...
+
+global___PartialReport = PartialReport
+
+@typing.final
 class AnalyzeResponse(google.protobuf.message.Message):
     """AnalyzeResponse is one message from the analyzer."""
 
@@ -1167,6 +1203,7 @@ class AnalyzeResponse(google.protobuf.message.Message):
 
     PROGRESS_FIELD_NUMBER: builtins.int
     REPORT_FIELD_NUMBER: builtins.int
+    PARTIAL_FIELD_NUMBER: builtins.int
     @property
     def progress(self) -> global___AnalyzeProgress:
         """progress is sent at most twice a second."""
@@ -1175,14 +1212,21 @@ class AnalyzeResponse(google.protobuf.message.Message):
     def report(self) -> global___Report:
         """report is the last message."""
 
+    @property
+    def partial(self) -> global___PartialReport:
+        """partial is sent when a second of audio was measured, and then at most once a second. PCM is measured as it
+        arrives; an encoded file when it has arrived as a whole.
+        """
+
     def __init__(
         self,
         *,
         progress: global___AnalyzeProgress | None = ...,
         report: global___Report | None = ...,
+        partial: global___PartialReport | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["message", b"message", "progress", b"progress", "report", b"report"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["message", b"message", "progress", b"progress", "report", b"report"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["progress", "report"] | None: ...
+    def HasField(self, field_name: typing.Literal["message", b"message", "partial", b"partial", "progress", b"progress", "report", b"report"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["message", b"message", "partial", b"partial", "progress", b"progress", "report", b"report"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["progress", "report", "partial"] | None: ...
 
 global___AnalyzeResponse = AnalyzeResponse

@@ -30,7 +30,7 @@ from segue.analyzer.v1 import analyzer_pb2 as segue_dot_analyzer_dot_v1_dot_anal
 from segue.composer.v1 import composition_pb2 as segue_dot_composer_dot_v1_dot_composition__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n segue/composer/v1/analysis.proto\x12\x11segue.composer.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a segue/analyzer/v1/analyzer.proto\x1a#segue/composer/v1/composition.proto\"\xd1\x02\n\x08\x41nalysis\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\'\n\x05state\x18\x03 \x01(\x0e\x32\x18.segue.composer.v1.State\x12\x15\n\rfraction_done\x18\x04 \x01(\x01\x12)\n\x06report\x18\x05 \x01(\x0b\x32\x19.segue.analyzer.v1.Report\x12!\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x12.google.rpc.Status\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x08ready_in\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05owner\x18\x0b \x01(\t\"\x8c\x02\n\x15\x43reateAnalysisRequest\x12\xbc\x01\n\x06source\x18\x01 \x01(\tB\xab\x01\xbaH\xa7\x01r\xa4\x01\x32\xa1\x01^((compositions|separations)/[0-9a-f]{8,64}/outputs/[a-z0-9][a-z0-9._-]{0,99}|compositions/[0-9a-f]{8,64}/takes/[a-z0-9][a-z0-9_-]{0,63}|uploads/[0-9a-f]{8,64})$\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x13\n\x0b\x66ind_tracks\x18\x03 \x01(\x08\"G\n\x16\x43reateAnalysisResponse\x12-\n\x08\x61nalysis\x18\x01 \x01(\x0b\x32\x1b.segue.composer.v1.Analysis\"D\n\x12GetAnalysisRequest\x12.\n\x04name\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^analyses/[0-9a-f]{8,64}$\"D\n\x13GetAnalysisResponse\x12-\n\x08\x61nalysis\x18\x01 \x01(\x0b\x32\x1b.segue.composer.v1.Analysis\"F\n\x14WatchAnalysisRequest\x12.\n\x04name\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^analyses/[0-9a-f]{8,64}$\"F\n\x15WatchAnalysisResponse\x12-\n\x08\x61nalysis\x18\x01 \x01(\x0b\x32\x1b.segue.composer.v1.Analysis\"i\n\x13ListAnalysesRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\x12\x18\n\x06\x66ilter\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\"^\n\x14ListAnalysesResponse\x12-\n\x08\x61nalyses\x18\x01 \x03(\x0b\x32\x1b.segue.composer.v1.Analysis\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"G\n\x15\x43\x61ncelAnalysisRequest\x12.\n\x04name\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^analyses/[0-9a-f]{8,64}$\"G\n\x16\x43\x61ncelAnalysisResponse\x12-\n\x08\x61nalysis\x18\x01 \x01(\x0b\x32\x1b.segue.composer.v1.Analysisb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n segue/composer/v1/analysis.proto\x12\x11segue.composer.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a segue/analyzer/v1/analyzer.proto\x1a#segue/composer/v1/composition.proto\"\x84\x03\n\x08\x41nalysis\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\'\n\x05state\x18\x03 \x01(\x0e\x32\x18.segue.composer.v1.State\x12\x15\n\rfraction_done\x18\x04 \x01(\x01\x12)\n\x06report\x18\x05 \x01(\x0b\x32\x19.segue.analyzer.v1.Report\x12!\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x12.google.rpc.Status\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x08ready_in\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05owner\x18\x0b \x01(\t\x12\x31\n\x07partial\x18\n \x01(\x0b\x32 .segue.analyzer.v1.PartialReport\"\x8c\x02\n\x15\x43reateAnalysisRequest\x12\xbc\x01\n\x06source\x18\x01 \x01(\tB\xab\x01\xbaH\xa7\x01r\xa4\x01\x32\xa1\x01^((compositions|separations)/[0-9a-f]{8,64}/outputs/[a-z0-9][a-z0-9._-]{0,99}|compositions/[0-9a-f]{8,64}/takes/[a-z0-9][a-z0-9_-]{0,63}|uploads/[0-9a-f]{8,64})$\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x13\n\x0b\x66ind_tracks\x18\x03 \x01(\x08\"G\n\x16\x43reateAnalysisResponse\x12-\n\x08\x61nalysis\x18\x01 \x01(\x0b\x32\x1b.segue.composer.v1.Analysis\"D\n\x12GetAnalysisRequest\x12.\n\x04name\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^analyses/[0-9a-f]{8,64}$\"D\n\x13GetAnalysisResponse\x12-\n\x08\x61nalysis\x18\x01 \x01(\x0b\x32\x1b.segue.composer.v1.Analysis\"F\n\x14WatchAnalysisRequest\x12.\n\x04name\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^analyses/[0-9a-f]{8,64}$\"F\n\x15WatchAnalysisResponse\x12-\n\x08\x61nalysis\x18\x01 \x01(\x0b\x32\x1b.segue.composer.v1.Analysis\"i\n\x13ListAnalysesRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\x12\x18\n\x06\x66ilter\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\"^\n\x14ListAnalysesResponse\x12-\n\x08\x61nalyses\x18\x01 \x03(\x0b\x32\x1b.segue.composer.v1.Analysis\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"G\n\x15\x43\x61ncelAnalysisRequest\x12.\n\x04name\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^analyses/[0-9a-f]{8,64}$\"G\n\x16\x43\x61ncelAnalysisResponse\x12-\n\x08\x61nalysis\x18\x01 \x01(\x0b\x32\x1b.segue.composer.v1.Analysisb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -54,25 +54,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CANCELANALYSISREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_CANCELANALYSISREQUEST'].fields_by_name['name']._serialized_options = b'\272H\035r\0332\031^analyses/[0-9a-f]{8,64}$'
   _globals['_ANALYSIS']._serialized_start=246
-  _globals['_ANALYSIS']._serialized_end=583
-  _globals['_CREATEANALYSISREQUEST']._serialized_start=586
-  _globals['_CREATEANALYSISREQUEST']._serialized_end=854
-  _globals['_CREATEANALYSISRESPONSE']._serialized_start=856
-  _globals['_CREATEANALYSISRESPONSE']._serialized_end=927
-  _globals['_GETANALYSISREQUEST']._serialized_start=929
-  _globals['_GETANALYSISREQUEST']._serialized_end=997
-  _globals['_GETANALYSISRESPONSE']._serialized_start=999
-  _globals['_GETANALYSISRESPONSE']._serialized_end=1067
-  _globals['_WATCHANALYSISREQUEST']._serialized_start=1069
-  _globals['_WATCHANALYSISREQUEST']._serialized_end=1139
-  _globals['_WATCHANALYSISRESPONSE']._serialized_start=1141
-  _globals['_WATCHANALYSISRESPONSE']._serialized_end=1211
-  _globals['_LISTANALYSESREQUEST']._serialized_start=1213
-  _globals['_LISTANALYSESREQUEST']._serialized_end=1318
-  _globals['_LISTANALYSESRESPONSE']._serialized_start=1320
-  _globals['_LISTANALYSESRESPONSE']._serialized_end=1414
-  _globals['_CANCELANALYSISREQUEST']._serialized_start=1416
-  _globals['_CANCELANALYSISREQUEST']._serialized_end=1487
-  _globals['_CANCELANALYSISRESPONSE']._serialized_start=1489
-  _globals['_CANCELANALYSISRESPONSE']._serialized_end=1560
+  _globals['_ANALYSIS']._serialized_end=634
+  _globals['_CREATEANALYSISREQUEST']._serialized_start=637
+  _globals['_CREATEANALYSISREQUEST']._serialized_end=905
+  _globals['_CREATEANALYSISRESPONSE']._serialized_start=907
+  _globals['_CREATEANALYSISRESPONSE']._serialized_end=978
+  _globals['_GETANALYSISREQUEST']._serialized_start=980
+  _globals['_GETANALYSISREQUEST']._serialized_end=1048
+  _globals['_GETANALYSISRESPONSE']._serialized_start=1050
+  _globals['_GETANALYSISRESPONSE']._serialized_end=1118
+  _globals['_WATCHANALYSISREQUEST']._serialized_start=1120
+  _globals['_WATCHANALYSISREQUEST']._serialized_end=1190
+  _globals['_WATCHANALYSISRESPONSE']._serialized_start=1192
+  _globals['_WATCHANALYSISRESPONSE']._serialized_end=1262
+  _globals['_LISTANALYSESREQUEST']._serialized_start=1264
+  _globals['_LISTANALYSESREQUEST']._serialized_end=1369
+  _globals['_LISTANALYSESRESPONSE']._serialized_start=1371
+  _globals['_LISTANALYSESRESPONSE']._serialized_end=1465
+  _globals['_CANCELANALYSISREQUEST']._serialized_start=1467
+  _globals['_CANCELANALYSISREQUEST']._serialized_end=1538
+  _globals['_CANCELANALYSISRESPONSE']._serialized_start=1540
+  _globals['_CANCELANALYSISRESPONSE']._serialized_end=1611
 # @@protoc_insertion_point(module_scope)

@@ -33,6 +33,7 @@ class Analysis(google.protobuf.message.Message):
     END_TIME_FIELD_NUMBER: builtins.int
     READY_IN_FIELD_NUMBER: builtins.int
     OWNER_FIELD_NUMBER: builtins.int
+    PARTIAL_FIELD_NUMBER: builtins.int
     name: builtins.str
     """name is "analyses/" and an id."""
     source: builtins.str
@@ -66,6 +67,10 @@ class Analysis(google.protobuf.message.Message):
         that the analysis has ended.
         """
 
+    @property
+    def partial(self) -> segue.analyzer.v1.analyzer_pb2.PartialReport:
+        """partial is what the analyzer knows so far. Absence means nothing yet, or that the analysis has ended."""
+
     def __init__(
         self,
         *,
@@ -79,9 +84,10 @@ class Analysis(google.protobuf.message.Message):
         end_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         ready_in: google.protobuf.duration_pb2.Duration | None = ...,
         owner: builtins.str = ...,
+        partial: segue.analyzer.v1.analyzer_pb2.PartialReport | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "ready_in", b"ready_in", "report", b"report"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "fraction_done", b"fraction_done", "name", b"name", "owner", b"owner", "ready_in", b"ready_in", "report", b"report", "source", b"source", "state", b"state"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "partial", b"partial", "ready_in", b"ready_in", "report", b"report"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "fraction_done", b"fraction_done", "name", b"name", "owner", b"owner", "partial", b"partial", "ready_in", b"ready_in", "report", b"report", "source", b"source", "state", b"state"]) -> None: ...
 
 global___Analysis = Analysis
 

@@ -38,6 +38,10 @@ class BandStream:
         """Add samples."""
         self._collect(self._spectra.push(self._resampler.push(mono[:, None])[:, 0]))
 
+    def latest(self, seconds: int) -> np.ndarray[tuple[int, int], np.dtype[np.float16]]:
+        """Return the rows of the last seconds so far."""
+        return self._rows.latest(seconds * HOPS_PER_SECOND)
+
     def finish(self) -> np.ndarray[tuple[int, int], np.dtype[np.float16]]:
         """End the stream and return rows of natural logarithms, (hops, bands)."""
         self._collect(self._spectra.push(self._resampler.finish()[:, 0]))

@@ -90,7 +90,14 @@ class ChromaStream:
         rest = self._resampler.finish()[:, 0]
         for magnitudes in [*self._spectra.push(rest), *self._spectra.finish()]:
             self._fold(magnitudes)
-        rows = self._rows.rows()
+        return self._harmony(self._rows.rows(), self._tones.finish())
+
+    def latest(self, seconds: int) -> Harmony:
+        """Return the harmony of the last seconds so far."""
+        count = seconds * FRAMES_PER_SECOND
+        return self._harmony(self._rows.latest(count), self._tones.latest(count))
+
+    def _harmony(self, rows: Float32, tones: Float32) -> Harmony:
         tuning = cmath.phase(self._deviation) / (2 * math.pi) if len(rows) >= _FRAMES_FOR_TUNING else 0.0
         fold = _folding(tuning)
         treble, bass = np.zeros((len(rows), 12)), np.zeros((len(rows), 12))
@@ -99,7 +106,7 @@ class ChromaStream:
             treble[part], bass[part] = rows[part, :_BINS] @ fold, rows[part, _BINS:] @ fold
         level = np.sqrt((treble**2).sum(axis=1) + (bass**2).sum(axis=1))
         purity = abs(self._deviation) / max(self._weight, 1e-9)
-        return Harmony(treble, bass, level, tuning, purity, self._tones.finish())
+        return Harmony(treble, bass, level, tuning, purity, tones)
 
     def _fold(self, magnitudes: Float32) -> None:
         """Find the peaks of each frame and add them to their pitch classes."""

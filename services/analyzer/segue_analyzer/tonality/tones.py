@@ -39,6 +39,10 @@ class TonePower:
         self._waiting = np.concatenate([self._waiting, magnitudes])
         self._measure()
 
+    def latest(self, count: int) -> Float32:
+        """Return the power of tones and of everything in the last frames that were measured."""
+        return self._rows.latest(count)
+
     def finish(self) -> Float32:
         """End the stream; returns the power of tones and of everything, (frames, 2)."""
         if self._waiting is not None:

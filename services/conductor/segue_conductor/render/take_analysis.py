@@ -33,6 +33,7 @@ async def analyze_take(
     timeout_s: float,
     *,
     progress: Callable[[float], Awaitable[None]] | None = None,
+    partial: Callable[[analyzer_pb2.PartialReport], Awaitable[None]] | None = None,
 ) -> analyzer_pb2.Report:
     """Measure a complete take; `progress` receives the fraction of its frames that was sent."""
     accepted = await take.wait_accepted()
@@ -46,7 +47,7 @@ async def analyze_take(
             if progress is not None:
                 await progress((piece.first_frame + piece.frames) / take.frames())
 
-    return await request_report(peers, requests(), timeout_s)
+    return await request_report(peers, requests(), timeout_s, partial)
 
 
 async def analyze_planned(job: CompositionJob, section: PlannedSection, take: Take) -> analyzer_pb2.Report:

@@ -22,7 +22,7 @@ from segue_runtime.store import NewEvent
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from segue.analyzer.v1.analyzer_pb2 import Report
+    from segue.analyzer.v1.analyzer_pb2 import PartialReport, Report
     from segue_composition.services import Services
     from segue_runtime.errors import SegueError
     from segue_runtime.settings.sections import ConductorSettings
@@ -66,16 +66,25 @@ class AnalysisRun:
         services, limit_s = self._services, self._settings.time_limit_s
         source = await source_ref(services.store, self._analysis.source)
         return lambda: analyze_file(
-            services.peers, services.artifacts, source, self._start, limit_s, self._report_progress
+            services.peers,
+            services.artifacts,
+            source,
+            self._start,
+            limit_s,
+            self._report_progress,
+            self._report_partial,
         )
 
     async def _measured_take(self) -> Callable[[], Awaitable[Report]]:
         peers, limit_s = self._services.peers, self._settings.time_limit_s
         take = await named_take(self._services, self._analysis.source)
-        return lambda: analyze_take(peers, take, self._start, limit_s, progress=self._report_progress)
+        return lambda: analyze_take(
+            peers, take, self._start, limit_s, progress=self._report_progress, partial=self._report_partial
+        )
 
     async def end(self, state: composition_pb2.State.ValueType, error: SegueError | None) -> None:
         """Write the final state."""
+        self._analysis.ClearField("partial")
         end_file_job(self._analysis, state, error, time.time())
         await self._write(terminal=True)
         log.info("ended", analysis=self.name, state=composition_pb2.State.Name(state))
@@ -84,6 +93,11 @@ class AnalysisRun:
         self._analysis.fraction_done = fraction
         if time.monotonic() - self._last_write >= PROGRESS_EVERY_S:
             await self._write()
+
+    async def _report_partial(self, partial: PartialReport) -> None:
+        """Write what the analyzer knows; it sends this at most once a second."""
+        self._analysis.partial.CopyFrom(partial)
+        await self._write()
 
     async def _write(self, *, terminal: bool = False) -> None:
         self._last_write = time.monotonic()

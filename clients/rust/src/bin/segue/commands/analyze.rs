@@ -5,7 +5,7 @@ use std::fs;
 use segue_client::{
     Client, Error, Failure, json,
     proto::segue::{
-        analyzer::v1::{Fault, Report},
+        analyzer::v1::{Fault, PartialReport, Report},
         composer::v1::{Analysis, CreateAnalysisRequest, DeleteUploadRequest, GetAnalysisRequest},
     },
     sanitize,
@@ -148,7 +148,8 @@ async fn follow(client: &mut Client, printer: &Printer, source: &str, find_track
         if let Some(display) = &mut display {
             let percent = analysis.fraction_done * 100.0;
             let ready = analysis.ready_in.as_ref().map_or(String::new(), |time| format!(", {}", format::ready(time)));
-            display.show(vec![format!("{}: {percent:.0} %{ready}", values::state(analysis.state))]);
+            let known = analysis.partial.as_ref().map_or(String::new(), so_far);
+            display.show(vec![format!("{}: {percent:.0} %{ready}{known}", values::state(analysis.state))]);
         } else if let Some(time) = analysis.ready_in.as_ref().filter(|_| !is_estimated) {
             printer.note(&format::ready(time));
             is_estimated = true;
@@ -158,6 +159,18 @@ async fn follow(client: &mut Client, printer: &Printer, source: &str, find_track
         analysis = client.get_analysis(request).await?.analysis.unwrap_or_default();
     }
     Ok(analysis)
+}
+
+/// What the analyzer knows before its report.
+fn so_far(partial: &PartialReport) -> String {
+    let mut text = partial.integrated_lufs.map_or(String::new(), |level| format!(", {level:.1} LUFS"));
+    if let Some(tempo) = &partial.tempo {
+        text += &format!(", {:.1} quarters a minute ({:.0} %)", tempo.quarters_per_minute, tempo.confidence * 100.0);
+    }
+    if let Some(key) = &partial.key {
+        text += &format!(", {} ({:.0} %)", key.camelot, key.confidence * 100.0);
+    }
+    text
 }
 
 fn has_ended(analysis: &Analysis) -> bool {
