@@ -163,14 +163,12 @@ async fn follow(client: &mut Client, printer: &Printer, source: &str, find_track
 
 /// What the analyzer knows before its report.
 fn so_far(partial: &PartialReport) -> String {
-    let mut text = partial.integrated_lufs.map_or(String::new(), |level| format!(", {level:.1} LUFS"));
-    if let Some(tempo) = &partial.tempo {
-        text += &format!(", {:.1} quarters a minute ({:.0} %)", tempo.quarters_per_minute, tempo.confidence * 100.0);
-    }
-    if let Some(key) = &partial.key {
-        text += &format!(", {} ({:.0} %)", key.camelot, key.confidence * 100.0);
-    }
-    text
+    let level = partial.integrated_lufs.map(|level| format!(", {level:.1} LUFS"));
+    let tempo = partial.tempo.as_ref().map(|tempo| {
+        format!(", {:.1} quarters a minute ({:.0} %)", tempo.quarters_per_minute, tempo.confidence * 100.0)
+    });
+    let key = partial.key.as_ref().map(|key| format!(", {} ({:.0} %)", key.camelot, key.confidence * 100.0));
+    [level, tempo, key].into_iter().flatten().collect()
 }
 
 fn has_ended(analysis: &Analysis) -> bool {
