@@ -22,10 +22,10 @@ def scores_of(sources: dict[str, range]) -> Scores:
 
 def test_drums_and_clicks_have_their_tempo_beats_and_bars_and_no_key() -> None:
     found = scores_of({"drums": range(12), "clicks": range(4), "sketch": range(4)})
-    assert found.of("Acc1").mean() >= 0.75
-    assert found.of("Acc2").mean() >= 0.85
-    assert found.of("beat F").mean() >= 0.85
-    assert found.of("downbeat F").mean() >= 0.7
+    assert found.of("Acc1").mean() >= 0.9
+    assert found.of("Acc2").mean() >= 0.95
+    assert found.of("beat F").mean() >= 0.95
+    assert found.of("downbeat F").mean() >= 0.8
     assert found.of("false key").mean() == 0
 
 
@@ -34,8 +34,8 @@ def test_music_without_drums_has_its_tempo_beats_bars_and_key() -> None:
     assert synth.installed()
     found = scores_of({"band": range(8), "hymn": range(8), "tune": range(8)})
     assert found.of("Acc1").mean() >= 0.75
-    assert found.of("Acc2").mean() >= 0.9
-    assert found.of("beat F").mean() >= 0.8
-    assert found.of("downbeat F").mean() >= 0.5
-    assert found.of("key").mean() >= 0.7
-    assert found.of("MIREX").mean() >= 0.8
+    assert found.of("Acc2").mean() >= 0.95
+    assert found.of("beat F").mean() >= 0.88
+    assert found.of("downbeat F").mean() >= 0.8
+    assert found.of("key").mean() >= 0.85
+    assert found.of("MIREX").mean() >= 0.9
