@@ -50,9 +50,10 @@ class Analyzer:
         try:
             async for response in self.stub.Analyze(stream(), timeout=60):
                 assert not reports, "the report comes last"
-                if response.WhichOneof("message") == "progress":
+                kind = response.WhichOneof("message")
+                if kind == "progress":
                     self.progress.append(response.progress.frames_done)
-                else:
+                elif kind == "report":
                     reports.append(response.report)
         except grpc.aio.AioRpcError as error:
             raise errors.from_rpc_error(error) from None
