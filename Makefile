@@ -177,8 +177,9 @@ generate: setup-dev ## Generate the Python stubs, the blocking client and docs/e
 benchmarks: setup-test ## Measure speed and memory, and print the tables of docs/benchmarks.md
 	@$(BIN)/python -m benchmarks
 
-accuracy: setup-test ## Measure the analyzer's tempos, beats, bars and keys; PEER_PYTHON=… has aubio and essentia
+accuracy: setup-test ## Measure the analyzer's tempos, beats, bars, keys, chords and structure; PEER_PYTHON=… has aubio and essentia
 	@$(BIN)/python -m benchmarks.analysis --peers $(if $(PEER_PYTHON),--peer-python $(PEER_PYTHON)) --dev 0.3 --robustness 0.1
+	@$(BIN)/python -m benchmarks.structure
 
 clients: setup-dev rust ## Build and test the clients and their documentation
 	@$(BIN)/pytest -q -n 2 --dist loadfile -m "$(QUICK)" tests/sdk tests/docs $(PYTEST)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 NO_VOCALS: Final = "the analyzer was not asked to measure vocals"
 NO_LIMIT: Final = "analyzer.separator.vocals_within is not set"
 NO_STEMS: Final = "bridge.stems is not set"
-NOT_MEASURED: Final = "the analyzer does not measure it"
 NO_TEMPO: Final = "no tempo was found"
+NO_DRUMS: Final = "no drums were found"
 NO_KEY: Final = "no key was found"
 NO_BASS: Final = "the band below 150 Hz is silent, or the audio is shorter than 0.4 s"
 TOO_QUIET: Final = "the audio is silent, or shorter than 0.4 s"
@@ -46,7 +46,9 @@ def _encode(result: Mapping[str, Any]) -> bytes:
 def _global(report: Report, separation: Separation | None, reasons: dict[str, str]) -> dict[str, Any]:
     rate = report.format.sample_rate
     beats = [round(frame / rate, TIME_DIGITS) for frame in report.tempo.beats]
-    reasons |= {"/global/global_drum_beat_grid_timestamps": NOT_MEASURED}
+    drum_beats = [round(frame / rate, TIME_DIGITS) for frame in report.drum_beats]
+    if not drum_beats:
+        reasons["/global/global_drum_beat_grid_timestamps"] = NO_DRUMS if beats else NO_TEMPO
     stems = None
     if separation is None:
         reasons["/global/stems"] = NO_STEMS
@@ -58,7 +60,7 @@ def _global(report: Report, separation: Separation | None, reasons: dict[str, st
         "duration_sec": round(report.frames / rate, TIME_DIGITS),
         "trimmed_start_sec": round(report.leading_silence_frames / rate, TIME_DIGITS),
         "global_beat_grid_timestamps": beats or None,
-        "global_drum_beat_grid_timestamps": None,
+        "global_drum_beat_grid_timestamps": drum_beats or None,
         "stems": stems,
     }
 

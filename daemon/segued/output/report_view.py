@@ -13,6 +13,7 @@ from rich.text import Text
 from segue.analyzer.v1 import analyzer_pb2
 from segue_music import codec, theory
 from segue_music.elements import Key
+from segued.output.music_view import music_rows
 from segued.output.terminal import clock, plain, write_line
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ def _rows(message: analyzer_pb2.Report) -> list[tuple[str, str]]:
     rows.append(("brightness", f"{message.brightness_hz:.0f} Hz"))
     if message.HasField("stereo_correlation"):
         rows.append(("stereo", f"correlation {message.stereo_correlation:.2f}"))
+    rows += music_rows(message)
     silence = (message.leading_silence_frames / rate, message.trailing_silence_frames / rate)
     rows.append(("silence", f"{silence[0]:.2f} s before, {silence[1]:.2f} s after"))
     rows += [(f"track {track.number}", _track_text(track, rate)) for track in message.tracks]

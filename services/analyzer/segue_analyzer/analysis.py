@@ -9,6 +9,7 @@ import numpy as np
 
 from segue_analyzer.brightness import Brightness, mean_brightness_hz
 from segue_analyzer.curves.balance import spectral_balance
+from segue_analyzer.curves.drums import find_drum_beats
 from segue_analyzer.curves.energy import energy_curve
 from segue_analyzer.curves.loudness_curve import loudness_curve
 from segue_analyzer.curves.onsets import find_attacks, onsets_per_second
@@ -165,6 +166,7 @@ class AudioAnalysis:
             report,
             tempo=self._tempo(pulse, attacks),
             tempo_curve=self._tempo_curve(pulse),
+            drum_beats=self._as_frames(find_drum_beats(rows, pulse.beats)) if pulse else (),
             onsets_per_second=onsets_per_second(attacks),
             energy_curve=energy_curve(self._loudness.hop_powers(), attacks, centroids_hz, seconds),
             structure=find_parts(rows, harmony, grid, self.sample_rate),

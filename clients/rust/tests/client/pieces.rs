@@ -1,13 +1,13 @@
 //! Pieces that the fake service plays: complete event logs with audio, equal in every run.
 
 use segue_client::proto::segue::{
-    analyzer::v1::{Fault, KeyEstimate, Report, TempoEstimate, Track},
+    analyzer::v1::{ChordSpan, Fault, KeyEstimate, KeySpan, Report, SpectralBand, StructurePart, TempoEstimate, Track},
     audio::v1::{AudioChunk, AudioFormat, Loudness, Stage},
     composer::v1::{
         Accepted, Composition, CompositionEvent, Finished, Output, Section, State, composition_event::Event,
     },
     mixer::v1::{MasterMeasurement, MasterPreset, MasterSettings},
-    music::v1::{Key, Mode},
+    music::v1::{ChordQuality, Key, Mode},
 };
 use writer::Writer;
 
@@ -138,7 +138,36 @@ pub fn report(frames: i64) -> Report {
             range_lu: Some(5.2),
             ..Loudness::default()
         }),
-        tempo: Some(TempoEstimate { quarters_per_minute: 82.0, ..TempoEstimate::default() }),
+        tempo: Some(TempoEstimate {
+            quarters_per_minute: 82.0,
+            beats: (0..14).map(|beat| beat * RATE * 60 / 82).collect(),
+            beats_per_bar: 4,
+            swing: Some(0.58),
+            ..TempoEstimate::default()
+        }),
+        drum_beats: (4..14).map(|beat| beat * RATE * 60 / 82).collect(),
+        crest_db: Some(13.2),
+        onsets_per_second: 4.25,
+        spectral_balance: [(707.1, 1414.2, -1.2), (1414.2, 2828.4, -6.1)]
+            .map(|(low_hz, high_hz, level_db)| SpectralBand { low_hz, high_hz, level_db })
+            .to_vec(),
+        energy_curve: (0..10).map(|second| f64::from(second) / 9.0).collect(),
+        structure: [(0, "A"), (3, "B"), (8, "A")]
+            .map(|(second, label)| StructurePart {
+                first_frame: second * RATE,
+                label: label.into(),
+                ..StructurePart::default()
+            })
+            .to_vec(),
+        chords: [("F", ChordQuality::Minor, 6), ("Db", ChordQuality::Major, 2), ("F", ChordQuality::Minor, 2)]
+            .map(|(root, quality, seconds)| ChordSpan {
+                root: root.into(),
+                quality: quality as i32,
+                frames: seconds * RATE,
+                ..ChordSpan::default()
+            })
+            .to_vec(),
+        key_changes: vec![span(0, "F", Mode::Minor), span(6, "Ab", Mode::Major)],
         key: Some(KeyEstimate {
             key: Some(Key { tonic: "F".into(), mode: Mode::Minor as i32 }),
             camelot: "4A".into(),
@@ -191,4 +220,13 @@ pub fn tracks() -> Vec<Track> {
         ..Track::default()
     };
     vec![first, second, third]
+}
+
+fn span(second: i64, tonic: &str, mode: Mode) -> KeySpan {
+    let key = Key { tonic: tonic.into(), mode: mode as i32 };
+    KeySpan {
+        first_frame: second * RATE,
+        key: Some(KeyEstimate { key: Some(key), ..KeyEstimate::default() }),
+        ..KeySpan::default()
+    }
 }

@@ -71,7 +71,11 @@ def onset_hops(attacks: Attacks) -> Index:
 
 def onsets_per_second(attacks: Attacks) -> float:
     """Return the number of onsets for each second with sound."""
-    sounding_s = np.count_nonzero(attacks.sounds) / HOPS_PER_SECOND
+    # A second with silence between its notes counts as a whole.
+    starts = np.arange(0, len(attacks.sounds), HOPS_PER_SECOND)
+    lengths = np.minimum(HOPS_PER_SECOND, len(attacks.sounds) - starts)
+    sounding = np.logical_or.reduceat(attacks.sounds, starts) if len(starts) else attacks.sounds
+    sounding_s = float(lengths[sounding].sum()) / HOPS_PER_SECOND
     return len(onset_hops(attacks)) / sounding_s if sounding_s else 0.0
 
 

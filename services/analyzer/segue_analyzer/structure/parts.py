@@ -34,6 +34,8 @@ _OFFSET: Final = -5.59
 _MAX_PART_BARS: Final = 64
 _ODD_COST, _UNEVEN_COST, _SHORT_COST, _LONG_COST = 0.75, 0.35, 0.35, 0.25
 """Nats for a part of an odd number of bars, of an even one that is no multiple of four, below 4 bars, and above 16."""
+_SINGLE_COST: Final = 1.0
+"""More for a single bar: the first and the last one differ much from what is beside them."""
 _FEWER: Final = 0.5
 
 
@@ -87,13 +89,17 @@ def part_starts(odds: Float64) -> list[int]:
     count = len(odds)
     lengths = np.arange(1, _MAX_PART_BARS + 1)
     costs = np.select([lengths % 2 == 1, lengths % 4 != 0], [_ODD_COST, _UNEVEN_COST], 0.0)
-    costs += np.where(lengths < 4, _SHORT_COST, 0.0) + np.where(lengths > 16, _LONG_COST, 0.0)
+    costs += (
+        np.where(lengths == 1, _SINGLE_COST, 0.0)
+        + np.where(lengths < 4, _SHORT_COST, 0.0)
+        + np.where(lengths > 16, _LONG_COST, 0.0)
+    )
     best, came = np.full(count + 1, -np.inf), np.zeros(count + 1, dtype=np.intp)
     best[0] = 0.0
     for end in range(1, count + 1):
         first = end - lengths[: min(end, _MAX_PART_BARS)]
         # The recording may cut its first and last parts.
-        cut = np.where((first == 0) | (end == count), 0.3, 1.0)
+        cut = np.where(((first == 0) | (end == count)) & (first < end - 1), 0.3, 1.0)
         totals = best[first] - costs[: len(first)] * cut
         chosen = int(totals.argmax())
         best[end] = totals[chosen] + (odds[end] if end < count else 0.0)

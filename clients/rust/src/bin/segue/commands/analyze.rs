@@ -195,9 +195,13 @@ fn draw(printer: &Printer, report: &Report) -> Result<(), CliError> {
     if let Some(width) = report.stereo_correlation {
         printer.line(&format!("  stereo correlation {width:.2}"))?;
     }
+    for fact in measurements::of_music(report) {
+        printer.line(&format!("  {fact}"))?;
+    }
     for section in &report.sections {
         let loudness = section.loudness.and_then(|each| each.integrated_lufs).map(|lufs| format!("{lufs:.1} LUFS"));
-        printer.line(&format!("  {}: {}", sanitize(&section.section_id), loudness.unwrap_or_default()))?;
+        let facts: Vec<String> = loudness.into_iter().chain(measurements::of_section(section)).collect();
+        printer.line(&format!("  {}: {}", sanitize(&section.section_id), facts.join(", ")))?;
     }
     for track in &report.tracks {
         printer.line(&sanitize(&format!("  {}", measurements::of_track(track, rate))))?;

@@ -14,7 +14,7 @@ use segue_client::{
     sanitize,
 };
 
-use super::{format::ready, outline};
+use super::{format::ready, measurements, outline};
 use crate::values;
 
 /// The phase of a section.
@@ -266,6 +266,7 @@ impl Board {
             let mut found: Vec<String> = loudness.map(|lufs| format!("{lufs:.1} LUFS")).into_iter().collect();
             found.extend((section.tempo_matches == Some(false)).then(|| "other tempo".to_owned()));
             found.extend((section.key_matches == Some(false)).then(|| "other key".to_owned()));
+            found.extend(measurements::of_section(section));
             if let Some(row) = self.row(&section.section_id) {
                 row.measured = (!found.is_empty()).then(|| found.join(", "));
             }
