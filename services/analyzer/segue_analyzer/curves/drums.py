@@ -53,7 +53,7 @@ def beat_table(rows: NDArray[np.float16], beats_s: Float64) -> Float64:
     loudest = rows.max(axis=1).astype(np.float32)
     floor = max(float(np.quantile(loudest, 0.95)) - _RANGE, _SILENT)
     edges = np.append(beats_s, beats_s[-1] + np.median(np.diff(beats_s))) * HOPS_PER_SECOND
-    hops = np.clip(edges.astype(np.intp) - _EARLY_HOPS, 0, len(rows)).tolist()
+    hops: list[int] = np.clip(edges.astype(np.intp) - _EARLY_HOPS, 0, len(rows)).tolist()
     table = np.zeros((len(beats_s), 3 * _GROUPS + 2))
     for beat in range(len(beats_s)):
         first, end = hops[beat], hops[beat + 1]
