@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from segue_audio.loudness import LoudnessMeter
 from segue_mixer.master.control_grid.steps import BLOCK_FRAMES, QUICK, StepLevels
@@ -29,7 +30,6 @@ from segue_mixer.mix.sections import MIX, DraftBlock, MixSection, SectionInput
 from segue_music.plan import Brief
 from segue_planner.planner import Planner
 from segue_renderer.sketch.band import SketchBand
-from segued.output.picture import png
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -91,9 +91,9 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     draft, sections = piece()
     measurement, master = mastered(draft, sections)
-    (out / "mixer-gain.png").write_bytes(png(gain_picture(draft, sections, measurement)))
-    (out / "mixer-spectra.png").write_bytes(png(spectra_picture(draft, master)))
-    (out / "mixer-loudness.png").write_bytes(png(loudness_picture(draft, master, sections)))
+    Image.fromarray(gain_picture(draft, sections, measurement)).save(out / "mixer-gain.png")
+    Image.fromarray(spectra_picture(draft, master)).save(out / "mixer-spectra.png")
+    Image.fromarray(loudness_picture(draft, master, sections)).save(out / "mixer-loudness.png")
 
 
 def piece() -> tuple[Float32, list[MasterSection]]:

@@ -6,12 +6,11 @@ python -m benchmarks.sketch_pictures [--out docs/pictures] [genre …]
 from __future__ import annotations
 
 import argparse
-import struct
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from benchmarks.music_measures import Piece, make, metre_of
 from segue_music.elements import LayerKind
@@ -52,7 +51,7 @@ def main() -> None:
         piece = make(genre, SEEDS.get(genre, 4), given.seconds)
         gap = np.zeros((GAP, WIDTH), np.uint8)
         path = given.out / f"sketch-{genre}.png"
-        path.write_bytes(png(np.vstack((roll(piece), gap, spectrogram(piece)))))
+        save(np.vstack((roll(piece), gap, spectrogram(piece))), path)
         sections = ", ".join(item.spec.section_id for item in piece.plan.sections)
         print(f"{path}: {piece.plan.quarters_per_minute:.0f} quarters a minute, {sections}")
 
@@ -107,17 +106,11 @@ def palette() -> bytes:
     return bytes(np.vstack((np.array([*LINES, *COLOURS.values()], np.uint8), shades)))
 
 
-def png(picture: Picture) -> bytes:
+def save(picture: Picture, path: Path) -> None:
     """Write an image of palette entries."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    height, width = picture.shape
-    rows = b"".join(b"\0" + line.tobytes() for line in picture)
-    header = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
-    parts = (chunk(b"IHDR", header), chunk(b"PLTE", palette()), chunk(b"IDAT", zlib.compress(rows, 9)))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(parts) + chunk(b"IEND", b"")
+    image = Image.fromarray(picture, "P")
+    image.putpalette(palette())
+    image.save(path, optimize=True)
 
 
 if __name__ == "__main__":

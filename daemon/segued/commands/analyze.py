@@ -36,7 +36,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
 
 async def _analyze(settings: Settings, arguments: argparse.Namespace) -> int:
     sources = await asyncio.to_thread(audio_sources, arguments.files)
-    _check_tracks(arguments, len(sources))
+    _check_files(arguments, len(sources))
     if arguments.csv:
         write_line(csv_line(COLUMNS))
     num_failed = 0
@@ -56,16 +56,16 @@ async def _analyze(settings: Settings, arguments: argparse.Namespace) -> int:
     return ExitCode.OK
 
 
-def _check_tracks(arguments: argparse.Namespace, num_sources: int) -> None:
+def _check_files(arguments: argparse.Namespace, num_sources: int) -> None:
     if arguments.tracks and arguments.csv:
         raise CliError(ExitCode.USAGE, "--tracks: a table has one row for each file", "use --json")
-    if arguments.cue is None:
-        return
-    if not arguments.tracks:
+    if arguments.cue is not None and not arguments.tracks:
         raise CliError(ExitCode.USAGE, "--cue needs --tracks")
-    if num_sources > 1:
-        raise CliError(ExitCode.USAGE, "--cue is for one file", "measure the files one by one")
-    check_targets(arguments, arguments.cue)
+    targets = {"--cue": arguments.cue, "--picture": arguments.picture}
+    for flag, target in targets.items():
+        if target is not None and num_sources > 1:
+            raise CliError(ExitCode.USAGE, f"{flag} is for one file", "measure the files one by one")
+    check_targets(arguments, *(target for target in targets.values() if target is not None))
 
 
 async def _measure(client: Client, source: Path | str, arguments: argparse.Namespace, *, is_alone: bool) -> None:
@@ -88,9 +88,29 @@ async def _measure(client: Client, source: Path | str, arguments: argparse.Names
         failure = cli_error(error, accepted=accepted)
         _write_failure(source, error, states, arguments)
         raise failure from error
+    await asyncio.to_thread(_write_files, source, states[-1], arguments)
     _write(source, states[-1], arguments, is_alone=is_alone)
-    if arguments.cue is not None:
-        arguments.cue.write_text(cue_sheet(str(source), states[-1].report), "utf-8")
+
+
+def _write_files(source: Path | str, analysis: Analysis, arguments: argparse.Namespace) -> None:
+    """Write the cue sheet and the picture, if they were asked for."""
+    for target in (arguments.cue, arguments.picture):
+        if target is None:
+            continue
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if target is arguments.cue:
+                target.write_text(cue_sheet(str(source), analysis.report), "utf-8")
+            else:
+                _draw(source, analysis, target)
+        except OSError as error:
+            raise CliError(ExitCode.USAGE, f"{target}: {error.strerror or error}") from error
+
+
+def _draw(source: Path | str, analysis: Analysis, picture: Path) -> None:
+    from segued.output.report_picture import draw_report  # Pillow takes a tenth of a second
+
+    draw_report(analysis.report, picture, source if isinstance(source, str) else source.name)
 
 
 @contextlib.asynccontextmanager

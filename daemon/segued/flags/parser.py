@@ -145,9 +145,12 @@ def _analyze(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentPa
     command.add_argument_group("Arguments").add_argument(
         "files", metavar="FILE", nargs="+", help="Audio file, folder, output or take: compositions/9f2c…/takes/verse-1"
     )
-    group = command.add_argument_group("Tracks")
-    group.add_argument("--tracks", action="store_true", help="Find the tracks of a recording that holds several")
+    command.add_argument_group("Tracks").add_argument(
+        "--tracks", action="store_true", help="Find the tracks of a recording that holds several"
+    )
+    group = command.add_argument_group("Files")
     group.add_argument("--cue", metavar="FILE", type=Path, help="File for a cue sheet of the tracks; needs --tracks")
+    group.add_argument("--picture", metavar="FILE", type=Path, help="Also draw the report as a PNG file")
     add_force(group)
     add_server(command)
     add_output(command, quiet=False, csv=True)

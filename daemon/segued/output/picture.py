@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import soundfile
+from PIL import Image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +48,7 @@ def draw(audio: Path, picture: Path, marks: Sequence[int] = (), marks_rate: int 
         x = round(mark / marks_rate / seconds * WIDTH) if seconds else 0
         if 0 < x < WIDTH:
             pixels[::2, x] = MARK
-    picture.write_bytes(png(pixels))
+    Image.fromarray(pixels).save(picture, "PNG")
 
 
 def _column(file: soundfile.SoundFile, index: int) -> tuple[float, float, NDArray[np.float64]]:
@@ -74,21 +73,3 @@ def _colours(level_db: NDArray[np.float64]) -> Pixels:
     part = (position - lower)[:, None]
     mixed: Pixels = (COLOURS[lower] * (1 - part) + COLOURS[lower + 1] * part).astype(np.uint8)
     return mixed
-
-
-def png(pixels: Pixels) -> bytes:
-    """Return RGB pixels (height, width, 3) as a PNG file."""
-    height, width = pixels.shape[:2]
-    rows = np.zeros((height, 1 + width * 3), np.uint8)  # each row begins with the number of its filter; 0 is none
-    rows[:, 1:] = pixels.reshape(height, -1)
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + _chunk(b"IHDR", header)
-        + _chunk(b"IDAT", zlib.compress(rows.tobytes(), 6))
-        + _chunk(b"IEND", b"")
-    )
-
-
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
