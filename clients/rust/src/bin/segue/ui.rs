@@ -9,10 +9,6 @@ pub mod outline;
 pub mod palette;
 pub mod printer;
 pub mod prompt;
-/// What other programs read.
-pub mod sheets {
-    pub mod csv;
-    pub mod cue_sheet;
-}
+pub mod sheets;
 pub mod summary;
 pub mod text_line;
