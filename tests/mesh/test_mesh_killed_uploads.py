@@ -117,21 +117,7 @@ async def killed_upload(address: str, content: bytes, rng: random.Random) -> Non
             await calls.CancelAnalysis(analysis_pb2.CancelAnalysisRequest(name=analysis))
             async for _ in calls.WatchAnalysis(analysis_pb2.WatchAnalysisRequest(name=analysis)):
                 pass
-        await deleted(calls, upload)
-
-
-async def deleted(calls: composer_pb2_grpc.ComposerServiceAsyncStub, upload: str) -> None:
-    """Delete an upload; while a write of it still ends, the answer is UNAVAILABLE."""
-    for _ in range(50):
-        try:
-            await calls.DeleteUpload(files_pb2.DeleteUploadRequest(upload=upload))
-        except grpc.aio.AioRpcError as error:
-            if error.code() != grpc.StatusCode.UNAVAILABLE:
-                raise
-            await asyncio.sleep(0.1)
-        else:
-            return
-    raise AssertionError(upload)
+        await calls.DeleteUpload(files_pb2.DeleteUploadRequest(upload=upload))
 
 
 @pytest.mark.slow

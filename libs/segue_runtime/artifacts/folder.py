@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -31,6 +32,7 @@ AFTER_SYNC = failpoints.declare("artifacts.after_sync", "A segment is on disk, i
 BEFORE_RENAME = failpoints.declare("artifacts.before_rename", "A whole file is on disk under its temporary name.")
 BLOCK_BYTES = 256 * 1024
 NUM_THREADS = 4
+DELETE_ATTEMPTS = 8
 MAX_CACHED_BYTES = 1 << 20
 """The event loop itself copies up to this much; a hop to a thread costs more."""
 NO_WAIT: int | None = getattr(os, "RWF_NOWAIT", None)
@@ -227,7 +229,14 @@ class FolderArtifacts:
                 path.unlink()
                 return 1
             num_files = sum(1 for each in path.rglob("*") if each.is_file()) if path.is_dir() else 0
-            shutil.rmtree(path, ignore_errors=not path.exists())
+            for attempts_left in reversed(range(DELETE_ATTEMPTS)):
+                try:
+                    shutil.rmtree(path, ignore_errors=not path.exists())
+                    break
+                except OSError as error:
+                    # A write that ends at this moment adds a file to a folder that was just emptied.
+                    if error.errno not in {errno.ENOTEMPTY, errno.ENOENT} or not attempts_left:
+                        raise
         return num_files
 
     async def list_files(self, prefix: str) -> list[StoredFile]:
