@@ -118,8 +118,9 @@ EXCEPTIONS: Final[tuple[Exempt, ...]] = (
     Exempt(
         "CompositionSpec",
         ("take_bounds.tempo_percent", "take_bounds.key"),
-        "the band keeps tempo and key, so that no take misses (tests/mesh/test_mesh_bounds.py)",
-        ("sketch",),
+        "the band keeps tempo and key, and in the noise of random weights none is found, so that no take misses "
+        "(tests/mesh/test_mesh_bounds.py)",
+        ("sketch", "musicgen"),
     ),
     # Calls.
     Exempt("RenderStart", ("owner",), "it decides the order in the queue (tests/renderer/test_sketch_queue.py)"),
