@@ -32,7 +32,7 @@ from tests.contract.verdicts import IGNORED, verdict
 from tests.mesh.harness import hear
 from tests.renderer.renderer_server import served
 
-from segue.composer.v1 import spec_pb2
+from segue.composer.v1 import composition_pb2, spec_pb2
 from segue.mixer.v1 import mixer_pb2
 from segue.music.v1 import music_pb2
 from segue.renderer.v1 import renderer_pb2
@@ -261,6 +261,7 @@ def test_every_exception_names_a_field_and_has_a_reason() -> None:
         "Brief": list(BRIEF),
         "Plan": list(PLAN),
         "MasterSettings": list(MASTER),
+        "CompositionSpec": list(composition_changes(Given(composition_pb2.Composition(), ""))),
     }
     for each in EXCEPTIONS:
         assert each.reason

@@ -279,7 +279,10 @@ class FolderArtifacts:
             return False
         # Readers find a folder whole or not at all. A touch that came before the renaming shows after it.
         with storage_errors(prefix):
-            folder.rename(aside)
+            try:
+                folder.rename(aside)
+            except FileNotFoundError:  # another process deletes it at the same time
+                return False
         unchanged = [(each.key.rpartition("/")[2], each.used) for each in listed]
         if sorted((path.name, path.stat().st_mtime_ns) for path in aside.rglob("*")) != sorted(unchanged):
             with contextlib.suppress(OSError):  # it was written anew meanwhile: the old one can go

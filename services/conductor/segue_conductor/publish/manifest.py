@@ -127,8 +127,8 @@ def _public(job: CompositionJob, measurement: MasterMeasurement) -> spec_pb2.Com
 
 
 def _hide_prompts(plan: dict[str, Any]) -> None:
-    plan.pop("readings", None)
-    plan.pop("title", None)
+    for quoting in ("readings", "title", "warnings"):
+        plan.pop(quoting, None)
     for section in plan.get("sections", []):
         section["spec"].pop("prompt", None)
         section["spec"].pop("negative_prompt", None)
