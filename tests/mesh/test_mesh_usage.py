@@ -124,8 +124,9 @@ async def test_requests_and_sent_bytes_are_counted_for_each_owner(node: Node, tm
             await bob.get(made.composition.name)
         async with asyncio.timeout(30):
             while True:
-                (anns,), (bobs,) = await all_usage(ann), await all_usage(bob)
-                if anns.requests >= 2 and bobs.requests >= 4:
+                found = [*await all_usage(ann), *await all_usage(bob)]
+                if len(found) == 2 and found[0].requests >= 2 and found[1].requests >= 4:
+                    anns, bobs = found
                     break
                 await asyncio.sleep(0.2)
         heard_bytes = len(made.draft) + output.size_bytes
