@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import os
 import random
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import google_crc32c
@@ -20,8 +22,7 @@ from segue.analyzer.v1 import analyzer_pb2_grpc
 from segue.composer.v1 import analysis_pb2, composer_pb2_grpc, files_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-    from pathlib import Path
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
     from segue.analyzer.v1.analyzer_pb2 import AnalyzeRequest
 
@@ -120,12 +121,19 @@ async def killed_upload(address: str, content: bytes, rng: random.Random) -> Non
         await calls.DeleteUpload(files_pb2.DeleteUploadRequest(upload=upload))
 
 
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """A folder with a short path: the server makes sockets in it."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("way", ["pcm", "file", "gateway"])
-async def test_a_killed_upload_leaves_nothing_behind(way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
+async def test_a_killed_upload_leaves_nothing_behind(
+    way: str, tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TMPDIR", str(temporary))
     sound = noise(12)
     content = encoded(sound, RATE)
