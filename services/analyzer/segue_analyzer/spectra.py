@@ -73,7 +73,7 @@ def _transform() -> Callable[[Float32], NDArray[np.complex64]]:
     module = load_alone("scipy.fft._pocketfft.pypocketfft")
 
     def through_scipy(rows: Float32) -> NDArray[np.complex64]:
-        spectra: NDArray[np.complex64] = module.r2c(rows, [1])  # type: ignore[union-attr]
+        spectra: NDArray[np.complex64] = module.r2c(rows, [1])  # type: ignore[union-attr]  # a failure is caught below
         return spectra
 
     try:

@@ -11,7 +11,7 @@ from segue_analyzer.stems.separator import StemStream
 from segue_runtime.rpc.chunks import MESH_CHUNK_BYTES, cut, f32le
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 
     from segue_analyzer.stems.separator import Separator, SeparatorInfo
     from segue_analyzer.stems.vocals import MeasuredVocals, VocalsMeter
@@ -41,9 +41,9 @@ class SeparationCall:
             yield response
         yield analyzer_pb2.SeparateResponse(finished=analyzer_pb2.SeparateFinished(frames=self._stream.frames))
 
-    async def _sent(self, work: object, *block: Float32) -> Iterator[analyzer_pb2.SeparateResponse]:
+    async def _sent(self, work: Callable[..., Float32], *block: Float32) -> Iterator[analyzer_pb2.SeparateResponse]:
         first_frame = self._stream.frames
-        stems: Float32 = await asyncio.to_thread(work, *block)  # type: ignore[arg-type]
+        stems = await asyncio.to_thread(work, *block)
         return self._messages(stems, first_frame)
 
     def _messages(self, stems: Float32, first_frame: int) -> Iterator[analyzer_pb2.SeparateResponse]:

@@ -16,6 +16,7 @@ from segue_runtime import errors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+    from types import TracebackType
 
     from segue.analyzer.v1.analyzer_pb2 import SeparateResponse, SeparateStarted, Separator
     from segue.audio.v1 import audio_pb2
@@ -47,8 +48,10 @@ class SeparatedStems:
         self._outputs = await self._opening.__aenter__()
         return self
 
-    async def __aexit__(self, *failure: object) -> None:
-        await self._opening.__aexit__(*failure)  # type: ignore[arg-type]
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._opening.__aexit__(kind, error, trace)
 
     async def write(
         self,

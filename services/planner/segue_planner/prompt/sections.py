@@ -50,8 +50,9 @@ def read_sections(phrases: PromptPhrases, facts: PromptFacts) -> None:
         _read_parts(phrases.text, parts, facts)
         return
     _read_counts(phrases.text, facts)
-    if SINGLE.search(phrases.text) and not roles:
-        facts.form = Stated((Role.MOTIF,), SINGLE.search(phrases.text)[0])  # type: ignore[index]
+    single = SINGLE.search(phrases.text)
+    if single and not roles:
+        facts.form = Stated((Role.MOTIF,), single[0])
         return
     if len(listed) >= SHORTEST_LIST:
         words = phrases.words_between(listed[0].first, listed[-1].last)
