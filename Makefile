@@ -107,7 +107,7 @@ test-audiocraft: setup-test ## Run the tests of the audiocraft renderer in its e
 	@$(AUDIOCRAFT) --group test
 	@.venv-audiocraft/bin/pytest -q -m "audiocraft and not slow" tests/audiocraft $(PYTEST)
 
-NIGHTLY := PATH="$(CURDIR)/.tools/bin:$$PATH" $(BIN)/pytest -q --require-reference
+NIGHTLY := PATH="$(CURDIR)/.tools/bin:$$PATH" $(BIN)/pytest -q --require-reference --examples new
 MESH := -n 2 --dist loadfile tests/mesh
 
 # A part that fails does not keep the next one from running.
@@ -118,7 +118,7 @@ nightly: setup-dev versitygw gofakes3 grpcurl rust ## Run all tests with slow on
 	$(UV) sync -q --frozen --inexact --python $(PYTHON) $(FOR_TESTS) --extra musicgen --extra diffusion --group engine && \
 	$(AUDIOCRAFT) --group test && \
 	$(NIGHTLY) -m engine tests/engine tests/diffusion tests/contract $(PYTEST) || failed=1; \
-	.venv-audiocraft/bin/pytest -q -m audiocraft tests/audiocraft tests/contract $(PYTEST) || failed=1; \
+	.venv-audiocraft/bin/pytest -q --examples new -m audiocraft tests/audiocraft tests/contract $(PYTEST) || failed=1; \
 	exit $$failed
 
 fleet: setup-test ## Start a cluster of processes on Redis and S3, and print its addresses (needs redis-server and `make versitygw`)

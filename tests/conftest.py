@@ -22,9 +22,10 @@ for name in [name for name in os.environ if name.startswith("SEGUE_")]:
     del os.environ[name]
 
 
-# A deadline per example would be an assertion about the machine.
-hypothesis.settings.register_profile("segue", deadline=None)
-hypothesis.settings.load_profile("segue")
+# A deadline per example would be an assertion about the machine. Quick runs try the same examples every time, so that a
+# failure belongs to the change that it appears with; `make nightly` draws new ones.
+hypothesis.settings.register_profile("same", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("new", deadline=None, print_blob=True)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -45,6 +46,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="embedded",
         help="meshes of tests/mesh: one process on a disk, or several of each role on Redis and S3",
     )
+    parser.addoption(
+        "--examples",
+        choices=("same", "new"),
+        default="same",
+        help="examples of the property tests: the same in every run, or drawn anew",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the examples of the property tests before their modules are imported."""
+    hypothesis.settings.load_profile(config.getoption("--examples"))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -67,7 +67,7 @@ def test_rows_that_are_not_interpolated_hold_no_higher_peak(kind: int, seed: int
     some = interpolated_peaks(sound, factor, 64, least=least)
     high = every > least * (1 + 1e-5)
     np.testing.assert_allclose(some[high], every[high], atol=2e-6)
-    assert float(some[~high].max(initial=0.0)) <= least * (1 + 1e-5)
+    assert float(some[~high].max(initial=0.0)) <= least * (1 + 1e-5) + 2e-6
 
 
 @pytest.mark.parametrize("measure", ["whole", "sections"])
