@@ -40,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
         _serve,
         *music,
         _models,
+        _voices,
         _usage,
         _list,
         _cancel,
@@ -195,6 +196,32 @@ def _models(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentPar
     group.add_argument("--audiocraft", action="store_true", help="pull: the files that the audiocraft renderer opens")
     group.add_argument("--offline", action="store_true", help="pull: only check the files that are here")
     add_server(command)
+    add_output(command, quiet=False)
+    return command
+
+
+def _voices(commands: Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    command = _command(
+        commands,
+        "voices",
+        "Build voice packs from SoundFonts, with which the sketch band plays sampled instruments",
+        "build|list|remove|find [FONT|NAME]",
+    )
+    arguments = command.add_argument_group("Arguments")
+    arguments.add_argument(
+        "action",
+        choices=("build", "list", "remove", "find"),
+        help="Build a pack, list or remove packs, or find SoundFonts where systems keep them",
+    )
+    arguments.add_argument(
+        "target", nargs="?", metavar="FONT|NAME", default="", help="build: file, .sf2 or .sf3; remove: name of a pack"
+    )
+    group = command.add_argument_group("Packs")
+    group.add_argument("--name", metavar="NAME", default="", help="build: name of the pack [default: the font's]")
+    group.add_argument(
+        "--license", metavar="LICENCE", default="", help="build: the font's licence, as its files state it"
+    )
+    add_force(group)
     add_output(command, quiet=False)
     return command
 

@@ -226,6 +226,13 @@ class ModelsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class VoicesSettings:
+    """Voice packs that `segued voices` manages on this machine."""
+
+    path: Path | None = file_path("Folder of the voice packs; default: voices in home.")
+
+
+@dataclass(frozen=True, slots=True)
 class MixerSettings:
     """The mixer."""
 
@@ -450,6 +457,7 @@ class Settings:
     planner: PlannerSettings = field(default_factory=PlannerSettings)
     renderer: RendererSettings = field(default_factory=RendererSettings)
     models: ModelsSettings = field(default_factory=ModelsSettings)
+    voices: VoicesSettings = field(default_factory=VoicesSettings)
     mixer: MixerSettings = field(default_factory=MixerSettings)
     analyzer: AnalyzerSettings = field(default_factory=AnalyzerSettings)
     queue: QueueSettings = field(default_factory=QueueSettings)
@@ -477,3 +485,8 @@ class Settings:
     def model_folder(self) -> Path:
         """The folder of pulled models."""
         return self.models.path or self.home / "models"
+
+    @property
+    def voice_folder(self) -> Path:
+        """The folder of voice packs."""
+        return self.voices.path or self.home / "voices"
