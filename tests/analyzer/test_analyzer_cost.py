@@ -26,7 +26,9 @@ from segue_analyzer.analysis import AudioAnalysis
 analysis = AudioAnalysis(44_100, 2)
 analysis.push(np.tile(np.sin(np.arange(100_000, dtype=np.float32) * np.float32(0.05))[:, None], (1, 2)))
 analysis.report()
-print(*sorted({"scipy.ndimage", "scipy.signal", "scipy.fft", "scipy.special", "soundfile"} & set(sys.modules)))
+large = {"scipy.ndimage", "scipy.signal", "scipy.fft", "scipy.special", "soundfile"}
+large |= {"grpc", "google.protobuf", "structlog", "rich"}
+print(*sorted(large & set(sys.modules)))
 """
 _LONG = """
 from pathlib import Path

@@ -38,7 +38,6 @@ from segue_audio.errors import InvalidSettings
 from segue_audio.loudness import LoudnessMeter, integrated
 from segue_music.theory import uses_flats
 from segue_music.timing import beats_per_bar
-from segue_runtime import errors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,6 +74,8 @@ class AudioAnalysis:
         try:
             self._loudness = LoudnessMeter(sample_rate, channels, with_peaks=False)
         except InvalidSettings as error:
+            from segue_runtime import errors  # with gRPC
+
             raise errors.InvalidAudio(f"the audio cannot be measured: {error}") from None
         self._bass = BassLoudness(sample_rate, channels)
         self._sections = [SectionLoudness(each, sample_rate, channels) for each in self._timeline.spans]

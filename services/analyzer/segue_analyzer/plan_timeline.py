@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 from segue_music import timing
 from segue_music.elements import TempoPoint
-from segue_runtime import errors
-from segue_runtime.errors import FieldViolation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from segue_music.elements import Chord, Key, Metre
     from segue_music.plan import Plan, SectionSpec
+    from segue_runtime.errors import SegueError
 
 MAX_AT_ONCE: Final = 8
 DEFAULT_RATE: Final = 48_000
@@ -155,7 +154,9 @@ def _check_overlap(spans: Sequence[SectionSpan], place: str) -> None:
     """Limit overlapping sections: each needs a meter of its own."""
     if _most_at_once(spans) > MAX_AT_ONCE:
         text = f"more than {MAX_AT_ONCE} sections overlap at one place"
-        raise errors.InvalidField(f"{place}: {text}", violations=[FieldViolation(place, text)])
+        from segue_runtime import errors  # with gRPC
+
+        raise errors.InvalidField(f"{place}: {text}", violations=[errors.FieldViolation(place, text)])
 
 
 def _most_at_once(spans: Sequence[SectionSpan]) -> int:
@@ -164,6 +165,8 @@ def _most_at_once(spans: Sequence[SectionSpan]) -> int:
     return max(accumulate(step for _, step in edges), default=0)
 
 
-def _invalid(index: int, field_name: str, text: str) -> errors.SegueError:
+def _invalid(index: int, field_name: str, text: str) -> SegueError:
+    from segue_runtime import errors  # with gRPC
+
     place = f"plan.sections[{index}].spec.{field_name}"
-    return errors.InvalidPlan(f"{place}: {text}", violations=[FieldViolation(place, text)])
+    return errors.InvalidPlan(f"{place}: {text}", violations=[errors.FieldViolation(place, text)])

@@ -13,7 +13,6 @@ from segue_analyzer.report import MeasuredTempo, Track
 from segue_analyzer.rhythm.tempo import find_pulse
 from segue_analyzer.tonality.key import find_key
 from segue_audio.loudness import HOPS_PER_SECOND, integrated, loudness_of
-from segue_runtime import logs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from segue_audio.arrays import Float32, Float64
 
 NOT_MEASURED: Final = "this track could not be measured"
-log = logs.get("analyzer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +53,9 @@ def _track(features: Features, before: Boundary, after: Boundary) -> Track:
     try:
         return _measured(features, place)
     except Exception:  # whatever is wrong with one track, the others are measured
+        from segue_runtime import logs
+
+        log = logs.get("analyzer")
         log.exception("a track was not measured", first_frame=place.first_frame, frames=place.frames)
         return Track(place.first_frame, place.frames, place.fade_in_frames, place.fade_out_frames, error=NOT_MEASURED)
 
