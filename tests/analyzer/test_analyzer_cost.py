@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,8 +78,8 @@ def test_few_rows_of_steady_music_are_interpolated(measure: str, monkeypatch: py
     searched: list[int] = []
     find = truepeak._rows_exceeding  # noqa: SLF001 - the test counts what it finds
 
-    def counted(*given: object) -> object:
-        rows = find(*given)  # type: ignore[arg-type]
+    def counted(*given: Any) -> Any:
+        rows = find(*given)
         searched.append(len(rows))
         return rows
 

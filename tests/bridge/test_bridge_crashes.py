@@ -58,7 +58,7 @@ def test_two_bridges_share_the_jobs_of_a_third_that_was_killed_at_work(start_bri
 def test_a_stopped_bridge_that_goes_on_pushes_no_second_result(start_bridge: StartBridge, lists: Lists) -> None:
     stopped = start_bridge("--bridge-count", "1", failpoints="bridge.before_result=sleep(5s)")
     lists.push(*jobs(3))
-    wait_until(lambda: lists.left().get(JOBS) == 2)
+    wait_until(lambda: lists.left().get(JOBS, 0) <= 2)
     stopped.process.send_signal(signal.SIGSTOP)
     start_bridge()
     wait_until(lambda: lists.client.llen(RESULTS) == 3)
@@ -70,10 +70,10 @@ def test_a_stopped_bridge_that_goes_on_pushes_no_second_result(start_bridge: Sta
 def test_sigterm_ends_the_jobs_in_work_and_leaves_the_others(start_bridge: StartBridge, lists: Lists) -> None:
     bridge = start_bridge("--bridge-count", "1", failpoints="bridge.before_result=sleep(1s)")
     lists.push(*jobs(3))
-    wait_until(lambda: lists.left().get(JOBS) == 2)
+    wait_until(lambda: lists.left().get(JOBS, 0) <= 2)
     assert bridge.terminate() == 0
     left = lists.left()
-    assert left[JOBS] + left[RESULTS] == 3
+    assert left.get(JOBS, 0) + left[RESULTS] == 3
     start_bridge()
     all_once(lists, 3)
 

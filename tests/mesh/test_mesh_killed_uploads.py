@@ -8,7 +8,7 @@ import os
 import random
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import google_crc32c
 import grpc.aio
@@ -91,7 +91,7 @@ async def killed_analysis(address: str, requests: list[AnalyzeRequest], rng: ran
 async def killed_upload(address: str, content: bytes, rng: random.Random) -> None:
     """Write a part of an upload, or all of it and begin its analysis; then leave without a word, and delete it."""
     channel = grpc.aio.insecure_channel(address)
-    calls: composer_pb2_grpc.ComposerServiceAsyncStub = composer_pb2_grpc.ComposerServiceStub(channel)  # type: ignore[assignment]
+    calls = cast("composer_pb2_grpc.ComposerServiceAsyncStub", composer_pb2_grpc.ComposerServiceStub(channel))
     upload = (await calls.CreateUpload(files_pb2.CreateUploadRequest(size_bytes=len(content)))).upload.name
     analysis = ""
     step = 200_000
@@ -113,7 +113,7 @@ async def killed_upload(address: str, content: bytes, rng: random.Random) -> Non
             await asyncio.sleep(rng.uniform(0, 0.5))
     await channel.close()
     async with grpc.aio.insecure_channel(address) as other:
-        calls = composer_pb2_grpc.ComposerServiceStub(other)  # type: ignore[assignment]
+        calls = cast("composer_pb2_grpc.ComposerServiceAsyncStub", composer_pb2_grpc.ComposerServiceStub(other))
         if analysis:
             await calls.CancelAnalysis(analysis_pb2.CancelAnalysisRequest(name=analysis))
             async for _ in calls.WatchAnalysis(analysis_pb2.WatchAnalysisRequest(name=analysis)):
