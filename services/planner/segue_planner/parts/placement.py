@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from segue_music.dynamics import loudness_lufs
 from segue_music.plan import Continuity, GuideKind, Join, JoinKind, Neighbour, PlannedSection, SectionSpec
 from segue_planner.averages import mean
 from segue_planner.profiles import profile_of
@@ -14,13 +15,10 @@ if TYPE_CHECKING:
 
     from segue_music.plan import ModelProfile
 
-LOUDEST_LUFS: Final = -14.0
-QUIETEST_LUFS: Final = -20.0
 
-
-def target_lufs(energy: Sequence[float]) -> float:
+def target_lufs(genre: str, energy: Sequence[float]) -> float:
     """Return a section's loudness in the draft for its energy."""
-    return round(QUIETEST_LUFS + (LOUDEST_LUFS - QUIETEST_LUFS) * mean(energy), 2)
+    return round(loudness_lufs(genre, mean(energy)), 2)
 
 
 def choose_continuity(requested: Continuity, profile: ModelProfile | None) -> Continuity:

@@ -108,7 +108,7 @@ def _with_energy(spec: SectionSpec, facts: SectionFacts, stated: StatedValues, l
     )
     words = ", ".join(each.words for each in (facts.change, facts.slope) if each)
     log.record_prompt(spec, "energy", f"{mean(spec.energy):.2f} becomes {mean(energy):.2f}", words)
-    loudness = spec.target_lufs if stated.loudness else target_lufs(energy)
+    loudness = spec.target_lufs if stated.loudness else target_lufs(spec.genre, energy)
     return dataclasses.replace(spec, energy=energy, target_lufs=loudness)
 
 

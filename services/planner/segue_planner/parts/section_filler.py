@@ -54,7 +54,7 @@ class SectionFiller:
             cadence=cadence,
             motif=spec.motif or self._motif,
             groove=spec.groove or Groove(genre.groove, genre.swing, genre.feel),
-            target_lufs=spec.target_lufs if spec.target_lufs is not None else target_lufs(energy),
+            target_lufs=target_lufs(spec.genre or genre.name, energy) if spec.target_lufs is None else spec.target_lufs,
         )
 
     def _cadence(self, spec: SectionSpec, following: Role | None) -> Cadence:

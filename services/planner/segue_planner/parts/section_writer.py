@@ -158,7 +158,7 @@ class SectionWriter:
             negative_prompt=parts.negative_prompt,
             sampling=self._brief.sampling,
             continuity=parts.continuity,
-            target_lufs=target_lufs(parts.energy[index]),
+            target_lufs=target_lufs(facts.genre.name, parts.energy[index]),
             loop=is_loop and len(timed.sections) == 1,
         )
 

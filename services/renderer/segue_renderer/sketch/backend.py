@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from segue_renderer.backend import RenderEvent, RenderRequest
     from segue_runtime.settings import Settings
 
-ENGINE_VERSION: Final = "sketch-7"
+ENGINE_VERSION: Final = "sketch-8"
 MODEL: Final = "sketch"
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from segue_music.dynamics import loudness_lufs
 from segue_music.elements import LayerKind
 from segue_music.plan import Transition
 from segue_music.timing import tempo_map
@@ -27,7 +28,7 @@ from segue_renderer.sketch.tables.voices import StruckVoice
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from segue_audio.arrays import Float32, Stereo
+    from segue_audio.arrays import Stereo
     from segue_music.elements import Note
     from segue_music.plan import SectionSpec
 
@@ -54,6 +55,8 @@ SENDS: Final[Mapping[LayerKind, float]] = {
 }
 REVERB_POWER: Final = (6.0, 2.5)
 """Power that the reverb returns for each unit of power: a constant, and a part for each second of reverberation."""
+HEADROOM_DB: Final = -4.5
+"""Loudness of the band against that of the draft, so that no peak clips before the mixer."""
 FIRST_BLOCKS_S: Final = (0.06, 0.12, 0.25)
 BLOCK_S: Final = 0.5
 TAIL_S: Final = 3.0
@@ -92,8 +95,10 @@ class SketchBand:
         self._scheduled = self._placed_notes()
         bar = self._score.grid.bar
         edges = [min(spec.frames, self._clock.frame(number * bar, self.rate)) for number in range(spec.bars)]
-        self._fader = Fader(self.rate, [*edges, spec.frames], spec.energy)
-        self._fader.predict([(note, self._factor(kind)) for kind, note in self._scheduled], closes=self._score.ends)
+        wanted = [loudness_lufs(spec.genre, energy) + HEADROOM_DB for energy in spec.energy]
+        self._fader = Fader(self.rate, [*edges, spec.frames], wanted)
+        heard = [(note, self._factor(kind)) for kind, note in self._scheduled]
+        self._fader.predict(heard, closes=self._score.ends, loops=spec.loop)
         self.unknown_instruments = sorted(
             {
                 name
@@ -236,7 +241,6 @@ class SketchBand:
             if first >= 0
             else self._fader.gains(self.spec.frames + first, frames)
         )
-        column = fader[:, None] if isinstance(fader, np.ndarray) else fader
         duck = self._duck(first, frames)
         send = np.zeros((frames, 2), dtype=np.float32)
         out: dict[str, Stereo] = {}
@@ -245,18 +249,18 @@ class SketchBand:
             for note in self._sounding[layer.kind]:
                 note.add_to(sound, first)
             self._sounding[layer.kind] = [note for note in self._sounding[layer.kind] if note.stop > end]
-            sound *= column
+            sound *= fader
             if layer.kind == LayerKind.RHYTHM and self._style.drive:
                 saturate(sound, self._style.drive)
             if duck is not None and layer.kind not in self._unducked:
                 sound *= duck
             out[LAYER_NAMES[layer.kind]] = sound
             send += sound * np.float32(SENDS[layer.kind])
-        out[FX] = self._returns(first, frames, send, out, column)
+        out[FX] = self._returns(first, frames, send, out, fader)
         return out
 
     def _returns(
-        self, first: int, frames: int, send: Stereo, dry: Mapping[str, Stereo], column: Float32 | np.float32
+        self, first: int, frames: int, send: Stereo, dry: Mapping[str, Stereo], fader: Stereo | np.float32
     ) -> Stereo:
         """Return the sound of reverb, echo, background noise and transition."""
         lead = dry.get(LAYER_NAMES[LayerKind.LEAD])
@@ -270,11 +274,11 @@ class SketchBand:
         for effect in self._effects:
             effect.add_to(found, first)
         for noise in self._noises:
-            found += noise.process(frames) * column
+            found += noise.process(frames) * fader
         return found
 
-    def _duck(self, first: int, frames: int) -> Float32 | None:
-        """Return the gain that lowers other layers at each kick, or None without ducking."""
+    def _duck(self, first: int, frames: int) -> Stereo | None:
+        """Return the gain that lowers other layers at each kick, for both sides, or None without ducking."""
         if not self._style.duck or not self._kicks:
             return None
         length = round(DUCK_S * self.rate)
@@ -287,7 +291,7 @@ class SketchBand:
             if -length < at < frames:
                 low, high = max(0, at), min(frames, at + length)
                 gain[low:high] = np.minimum(gain[low:high], shape[low - at : high - at])
-        return gain[:, None]
+        return np.repeat(gain, 2).reshape(-1, 2)
 
     def _faded(self, first: int, block: dict[str, Stereo]) -> dict[str, Stereo]:
         """Fade the last second of the tail to silence."""

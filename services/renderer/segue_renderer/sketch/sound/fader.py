@@ -1,46 +1,52 @@
-"""Predicts the loudness of a section and sets one gain for each bar, so that loudness follows the planned energy."""
+"""Predicts the loudness of a section and sets its gain over time, so that loudness follows the planned energy."""
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from math import sqrt
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from segue_renderer.sketch.sound.levels import POWER_BIN_S, from_decibels, ordered_sum, to_decibels
-from segue_renderer.sketch.sound.waves import smooth_step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from segue_audio.arrays import Float32
+    from segue_audio.arrays import Float32, Stereo
     from segue_renderer.sketch.sound.sounding_notes import SoundingNote
 
-QUIET_LUFS: Final = -29.0
-LOUD_LUFS: Final = -18.5
 OFFSET_DB: Final = -0.691
-MAX_RIDE_DB: Final = 3.0
+MAX_RIDE_DB: Final = 4.5
 """Largest gain of a bar against its section: larger differences are part of the music."""
 RAMP_S: Final = 0.06
+"""Length of a sudden change, just before the bar line."""
+SUDDEN_DB: Final = 3.0
+"""Smaller changes between bars are a crescendo or diminuendo from the middle of one bar to that of the next."""
 GATE_BINS: Final = 4
 RELATIVE_GATE: Final = 0.1
+END: Final = 1 << 60
 
 
 class Fader:
-    """One gain for each bar: the loudness of the bars follows the planned energy."""
+    """The gain of a section over time: the loudness of the bars follows the planned one."""
 
-    def __init__(self, rate: int, edges: Sequence[int], energy: Sequence[float]) -> None:
+    def __init__(self, rate: int, edges: Sequence[int], wanted_lufs: Sequence[float]) -> None:
         self._rate = rate
         self._edges = edges
-        self._wanted = [from_decibels(QUIET_LUFS + (LOUD_LUFS - QUIET_LUFS) * each - OFFSET_DB) for each in energy]
-        self._gains = [1.0] * len(energy)
+        self._wanted = [from_decibels(each - OFFSET_DB) for each in wanted_lufs]
+        self._places: list[int] = [0, END]
+        self._gains: list[float] = [1.0, 1.0]
         self._power = np.zeros(max(1, -(-edges[-1] // round(rate * POWER_BIN_S))))
 
-    def predict(self, notes: Sequence[tuple[SoundingNote, float]], *, closes: bool = False) -> None:
+    def predict(
+        self, notes: Sequence[tuple[SoundingNote, float]], *, closes: bool = False, loops: bool = False
+    ) -> None:
         """Add up the predicted power of all notes and set the gains.
 
         The factor of a note includes its share of the reverb. With `closes` the last bar is a single ringing chord:
-        it is not raised to the loudness of a bar full of notes.
+        it is not raised to the loudness of a bar full of notes. With `loops` the gain returns to the first one at the
+        end.
         """
         step = self._rate * POWER_BIN_S
         power = self._power
@@ -49,14 +55,33 @@ class Fader:
             if 0 <= first < len(power):
                 curve = note.predicted_powers()[: len(power) - first]
                 power[first : first + len(curve)] += curve * factor
-        bars = [self._mean(bar) for bar in range(len(self._gains))]
-        section = ordered_sum(self._wanted) / max(1e-12, ordered_sum(bars))
+        found = [self._mean(bar) for bar in range(len(self._wanted))]
+        section = ordered_sum(self._wanted) / max(1e-12, ordered_sum(found))
         limit = from_decibels(MAX_RIDE_DB)
-        for bar, (wanted, found) in enumerate(zip(self._wanted, bars, strict=True)):
-            ride = wanted / max(1e-12, found * section)
-            self._gains[bar] = sqrt(section * min(limit, max(1.0 / limit, ride)))
-        if closes and len(bars) > 1:
-            self._gains[-1] = min(self._gains[-1], self._gains[-2])
+        gains = []
+        for wanted, present in zip(self._wanted, found, strict=True):
+            ride = wanted / max(1e-12, present * section)
+            gains.append(sqrt(section * min(limit, max(1.0 / limit, ride))))
+        if closes and len(gains) > 1:
+            gains[-1] = min(gains[-1], gains[-2])
+        self._set(gains, end=gains[0] if loops else gains[-1])
+
+    def _set(self, gains: Sequence[float], *, end: float) -> None:
+        """Make the curve through the gains of the bars, and to the gain at the end."""
+        ramp, sudden = round(RAMP_S * self._rate), sqrt(from_decibels(SUDDEN_DB))
+        self._places, self._gains = [0], [gains[0]]
+        for bar in range(1, len(gains)):
+            low, high = sorted(gains[bar - 1 : bar + 1])
+            begin, edge, after = self._edges[bar - 1 : bar + 2]
+            if high > sudden * low:
+                places = max(begin + 1, edge - ramp), edge
+            else:
+                places = (begin + edge) // 2, (edge + after) // 2
+            self._places += [max(self._places[-1] + 1, places[0]), max(self._places[-1] + 2, places[1])]
+            self._gains += [gains[bar - 1], gains[bar]]
+        last = max(self._places[-1] + 1, self._edges[-1] - ramp)
+        self._places += [last, max(last + 1, self._edges[-1]), END]
+        self._gains += [gains[-1], end, end]
 
     def _mean(self, bar: int) -> float:
         first, end = self._bins(bar)
@@ -69,43 +94,41 @@ class Fader:
 
     def declared_lufs(self) -> float:
         """Return the predicted gated loudness of the section, to a tenth."""
-        power = self._power.copy()
-        for bar, gain in enumerate(self._gains):
-            first, end = self._bins(bar)
-            power[first:end] *= gain * gain
+        step = self._rate * POWER_BIN_S
+        power = []
+        for number, each in enumerate(self._power):
+            gain = self._gain_at(int((number + 0.5) * step))
+            power.append(float(each) * gain * gain)
         size = min(GATE_BINS, len(power))
-        blocks = [
-            ordered_sum([float(each) for each in power[at : at + size]]) / size for at in range(len(power) - size + 1)
-        ]
+        blocks = [ordered_sum(power[at : at + size]) / size for at in range(len(power) - size + 1)]
         gate = RELATIVE_GATE * ordered_sum(blocks) / len(blocks)
         loud = [block for block in blocks if block >= gate]
         return round(OFFSET_DB + to_decibels(ordered_sum(loud) / len(loud)), 1)
 
-    def gains(self, first: int, frames: int) -> Float32 | np.float32:
-        """Return the gain of each frame of a block; a gain changes just before the bar line."""
-        last = len(self._gains) - 1
-        low = self._bar_at(first)
-        high = self._bar_at(first + frames - 1 + round(RAMP_S * self._rate))
-        if low == high:
+    def _gain_at(self, frame: int) -> float:
+        index = bisect_right(self._places, frame) - 1
+        low, high = self._gains[index : index + 2]
+        begin, end = self._places[index : index + 2]
+        return low + (high - low) / (end - begin) * (frame - begin)
+
+    def gains(self, first: int, frames: int) -> Stereo | np.float32:
+        """Return the gain of each frame of a block for both sides, or the one gain of the whole block."""
+        low = bisect_right(self._places, first) - 1
+        high = bisect_left(self._places, first + frames)
+        if len(set(self._gains[low : high + 1])) == 1:
             return np.float32(self._gains[low])
-        ramp = round(RAMP_S * self._rate)
-        found = np.full(frames, self._gains[low], dtype=np.float32)
-        for bar in range(low, high):
-            begin = self._edges[bar + 1] - ramp - first
-            change = smooth_step(ramp) * np.float32(self._gains[min(last, bar + 1)] - self._gains[bar])
-            change += np.float32(self._gains[bar])
-            at, end = max(0, begin), min(frames, begin + ramp)
-            if at < end:
-                found[at:end] = change[at - begin : end - begin]
-            found[max(0, begin + ramp) :] = self._gains[min(last, bar + 1)]
+        found = np.empty((frames, 2), dtype=np.float32)
+        for index in range(low, high):
+            begin, end = self._places[index : index + 2]
+            since, until = max(first, begin), min(first + frames, end)
+            found[since - first : until - first] = self._line(index, since, until)[:, None]
         return found
 
-    def _bar_at(self, frame: int) -> int:
-        low, high = 0, len(self._gains) - 1
-        while low < high:
-            middle = (low + high + 1) // 2
-            if self._edges[middle] <= frame:
-                low = middle
-            else:
-                high = middle - 1
-        return low
+    def _line(self, index: int, first: int, end: int) -> Float32:
+        """Return the part of a line of the curve between two frames."""
+        begin, last = self._places[index : index + 2]
+        slope = (self._gains[index + 1] - self._gains[index]) / (last - begin)
+        line = np.arange(first - begin, end - begin, dtype=np.float64)
+        line *= slope
+        line += self._gains[index]
+        return line.astype(np.float32)
